@@ -1,0 +1,47 @@
+"""The model families, as data: each says how its `config.json` is read and how its tensors are called."""
+
+from collections.abc import Mapping
+
+
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.domain.families.family import Family
+from litgpt.domain.families.gemma3 import GEMMA3_TEXT
+from litgpt.domain.families.llama import LLAMA
+from litgpt.domain.families.qwen2 import QWEN2
+from litgpt.domain.families.settings import Settings
+
+FAMILIES: dict[str, Family] = {family.model_type: family for family in (LLAMA, QWEN2, GEMMA3_TEXT)}
+"""Every family, by the `model_type` of its config."""
+
+
+def family_of(model: str, config: Mapping[str, object]) -> Family:
+    """Return the family that a config names.
+
+    Raises:
+        DamagedFile: It names none.
+        UnsupportedModel: It names one that is not implemented.
+
+    """
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str):
+        raise DamagedFile(f"config.json of {model}", "it has no 'model_type', so it is no language model's.")
+    if model_type not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise UnsupportedModel(model, f"its family {model_type!r} is not one of those implemented: {known}.")
+    return FAMILIES[model_type]
+
+
+def describe(model: str, config: Mapping[str, object]) -> Architecture:
+    """Return the architecture that a Hugging Face config asks for.
+
+    Args:
+        model: What to call the model in an error.
+        config: The parsed `config.json`.
+
+    Raises:
+        DamagedFile: A setting is absent or cannot be right.
+        UnsupportedModel: The family, or a setting of it, is not implemented.
+
+    """
+    return family_of(model, config).describe(Settings(model, config))

@@ -1,0 +1,104 @@
+"""What is asked of a Generator and what comes back, in ids; and the same for people, in text."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.sampling import Sampling
+
+FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
+"""Why a text ended: an end token or stop string, a bound on its length, or the caller's wish."""
+
+
+def _count(_: object, field: "attrs.Attribute[int]", value: object) -> None:
+    expected = "a whole number, 0 or greater"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise WrongType(field.name, value, expected)
+    if value < 0:
+        raise BadArgument(field.name, value, expected)
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """One prompt to continue.
+
+    Attributes:
+        prompt: Token ids, at least one.
+        max_new_tokens: A bound on the answer; the context's end is another.
+        sampling: How to draw.
+        end_ids: Tokens after which the answer is over. The one that came is part of the answer's ids.
+        logprobs: Whether each event is to carry the log-probability of its token.
+
+    """
+
+    prompt: Sequence[int] = attrs.field(repr=False)
+    max_new_tokens: int = attrs.field(default=50, validator=_count)
+    sampling: Sampling = attrs.field(factory=Sampling)
+    end_ids: frozenset[int] = frozenset()
+    logprobs: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if not self.prompt:
+            raise BadArgument("prompt", self.prompt, "at least one token long")
+
+
+@attrs.frozen
+class TokenEvent:
+    """One token of one answer.
+
+    Attributes:
+        index: Which of the requests it answers.
+        token: The token's id.
+        logprob: The natural logarithm of its probability under the model (before top_k, temperature and
+            top_p), if it was asked for.
+        finish_reason: Why the answer ends here; None while it goes on.
+
+    """
+
+    index: int
+    token: int
+    logprob: float | None = None
+    finish_reason: FinishReason | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Completion:
+    """An answer, with what a program wants to know about it.
+
+    Attributes:
+        text: The answer, without the prompt, the end token or the stop string.
+        token_ids: Its tokens, the end token included.
+        logprobs: The log-probability of each of `token_ids`, or None if they were not asked for.
+        finish_reason: `stop`, `length` or `cancelled`.
+        prompt_tokens: How many tokens the prompt came to.
+
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...] | None = None
+    finish_reason: FinishReason
+    prompt_tokens: int
+
+    @property
+    def completion_tokens(self) -> int:
+        """How many tokens the answer has."""
+        return len(self.token_ids)
+
+
+@attrs.frozen
+class TextEvent:
+    """One piece of one answer, as it comes: whole characters, never part of a stop string.
+
+    Attributes:
+        index: Which of the prompts it answers.
+        text: The piece; may be empty at the end.
+        completion: The whole answer, with the last piece; None before.
+
+    """
+
+    index: int
+    text: str
+    completion: Completion | None = None

@@ -1,0 +1,19 @@
+"""What the inside asks of the outside: five questions, each a Protocol."""
+
+from litgpt.domain.ports.distribution_strategy import DistributionStrategy
+from litgpt.domain.ports.generator import Generation, Generator, PrefixCache
+from litgpt.domain.ports.model_store import Checkpoint, ModelStore
+from litgpt.domain.ports.profiler import Profiler
+from litgpt.domain.ports.tokenizer import TextDecoder, Tokenizer
+
+__all__ = [
+    "Checkpoint",
+    "DistributionStrategy",
+    "Generation",
+    "Generator",
+    "ModelStore",
+    "PrefixCache",
+    "Profiler",
+    "TextDecoder",
+    "Tokenizer",
+]

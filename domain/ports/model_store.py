@@ -1,0 +1,110 @@
+"""The port ModelStore: what is behind this name?"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import Report
+from litgpt.domain.tensors import DType, TensorInfo
+from litgpt.domain.vocabulary import TokenizerSource
+
+TensorT_co = TypeVar("TensorT_co", covariant=True)
+
+
+class Checkpoint(Protocol[TensorT_co]):
+    """A model at rest. Everything but `fetch` and `read` is known from headers and small files alone.
+
+    It speaks Hugging Face's dialect, whatever it is stored as: `config.json` keys and tensor names.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it was asked for as."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """Where it is, in words: `the GGUF file models/x.gguf`, `the repository org/name on the Hub`."""
+        ...
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder it lies in, if it lies in one."""
+        ...
+
+    @property
+    def config(self) -> Mapping[str, object]:
+        """The contents of `config.json`."""
+        ...
+
+    @property
+    def generation_config(self) -> Mapping[str, object]:
+        """The contents of `generation_config.json`; empty if there is none."""
+        ...
+
+    @property
+    def prompt_style(self) -> str | None:
+        """The name of a prompt style that was saved with it, if one was."""
+        ...
+
+    @property
+    def tokenizer(self) -> TokenizerSource:
+        """Where its tokenizer is."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Every tensor it holds, by name."""
+        ...
+
+    def fetch(self, report: Report) -> None:
+        """Bring the weights to this machine, if they are not here yet.
+
+        Raises:
+            HubUnreachable: They have to come from a Hub that does not answer.
+
+        """
+        ...
+
+    def read(self, name: str, dtype: DType | None = None) -> TensorT_co:
+        """Return a tensor, memory-mapped where the file has it in this dtype, else converted or dequantised.
+
+        Args:
+            name: One of `tensors`. `fetch` has been called.
+            dtype: What to return it in; None is how it is stored, or float32 if that is no dtype of torch.
+
+        Raises:
+            DamagedFile: The file does not hold what its header promised.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of open files. Tensors that were read stay valid."""
+        ...
+
+
+class ModelStore(Protocol[TensorT_co]):
+    """Opens models by name."""
+
+    @property
+    def place(self) -> str:
+        """Where this store looks, in words, such as `folders under ./checkpoints`."""
+        ...
+
+    def names(self) -> Iterable[str]:
+        """Return names that this store has or knows, to suggest when another is not found; never slowly."""
+        ...
+
+    def open(self, reference: ModelReference) -> Checkpoint[TensorT_co]:
+        """Open a model: headers and small files only, so this is quick.
+
+        Raises:
+            ModelNotFound: This store does not have it. Another may be asked.
+            BadCheckpoint: This store has it, and it cannot be used. No other store is asked.
+            AccessDenied: The Hub does not give it to us.
+            HubUnreachable: The Hub had to be asked and did not answer.
+
+        """
+        ...

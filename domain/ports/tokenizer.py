@@ -1,0 +1,93 @@
+"""The port Tokenizer: text to ids and back, and messages to text."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from litgpt.domain.chat import Messages
+
+
+class TextDecoder(Protocol):
+    """Turns ids into text as they come, without ever yielding part of a character."""
+
+    def push(self, token: int) -> str:
+        """Return the text that is certain now that `token` has come; often empty inside a character."""
+        ...
+
+    def finish(self) -> str:
+        """Return what is left when no more tokens come."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back, and messages to text."""
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id that it can produce."""
+        ...
+
+    @property
+    def bos_id(self) -> int | None:
+        """The token that begins a text, if there is one."""
+        ...
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether `encode` puts `bos_id` first, by the tokenizer's own files."""
+        ...
+
+    @property
+    def eos_id(self) -> int | None:
+        """The token that its own files call the end of a text, if there is one."""
+        ...
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Every token that its own files say ends a text or a turn (the chat template's included)."""
+        ...
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether it came with a chat template."""
+        ...
+
+    def encode(self, text: str, *, bos: bool | None = None) -> list[int]:
+        """Return the ids of `text`, in which special tokens such as `<|im_end|>` are recognised.
+
+        Args:
+            text: Any text, also none at all.
+            bos: Whether to put the beginning token first; None does as the tokenizer's files say. It is never
+                put there twice: a text that begins with it, as rendered chat templates do, is left as it is.
+
+        """
+        ...
+
+    def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
+        """Return the text of `ids`; special tokens are left out unless `special`.
+
+        Raises:
+            BadArgument: An id is outside the vocabulary.
+
+        """
+        ...
+
+    def decoder(self) -> TextDecoder:
+        """Return a decoder for one stream of ids; its pieces join to `decode` of all of them."""
+        ...
+
+    def token_to_id(self, token: str) -> int | None:
+        """Return the id of a token written out, such as `<|im_end|>`, or None."""
+        ...
+
+    def render(self, messages: Messages, *, answer: bool = True) -> str:
+        """Return messages as text, by the checkpoint's chat template in a sandbox.
+
+        Args:
+            messages: The conversation so far.
+            answer: Whether the text should end where the model's answer begins.
+
+        Raises:
+            BadPrompt: There is no template, or it refuses these messages, or it is not to be trusted.
+
+        """
+        ...

