@@ -1,0 +1,45 @@
+"""The repository as it lies on disk, for the tests that read it."""
+
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SOURCES = ("domain", "application", "adapters", "entrypoints")
+"""The folders that the wheel is made of."""
+
+FOLDERS = (*SOURCES, "tests", "benchmarks", "docs", "examples", ".ci")
+"""Every folder that is ours; what tools make beside them is not."""
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def files(*folders: str, suffix: str = "") -> Iterator[Path]:
+    """Yield our files under these folders, and none that Python compiled."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and path.name.endswith(suffix):
+                yield path
+
+
+def copy_sources(into: Path) -> Path:
+    """Copy all that a wheel is built from, and nothing that an earlier build left behind."""
+    into.mkdir()
+    for name in SOURCES:
+        shutil.copytree(ROOT / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, into / name)
+    return into
+
+
+def lay_out(into: Path) -> Path:
+    """Copy the sources into `into/litgpt`, as an installation lays them out."""
+    for package, folder in sorted(pyproject()["tool"]["setuptools"]["package-dir"].items()):
+        target = into.joinpath(*package.split("."))
+        shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns("__pycache__"))
+    return into

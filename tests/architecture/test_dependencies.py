@@ -1,0 +1,68 @@
+"""Dependencies point inward and each technology has one home: the contracts of import-linter hold."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.repository import ROOT, files, lay_out
+
+PLANTS = {
+    "Dependencies point inward": ("litgpt/domain/sampling.py", "import litgpt.adapters"),
+    "A facade is for users, not for what is behind it": (
+        "litgpt/application/__init__.py",
+        "from litgpt import LLM",
+    ),
+    "The inside knows no technology": ("litgpt/application/__init__.py", "def late():\n    import torch"),
+    "Adapters do not know each other": ("litgpt/adapters/hub/__init__.py", "import litgpt.adapters.text"),
+    "torch stays in the engine room": ("litgpt/adapters/text/__init__.py", "import torch"),
+}
+
+
+def lint_imports(path: Path) -> subprocess.CompletedProcess[str]:
+    """Run import-linter on the package `litgpt` that lies in `path`, by the contracts of this repository."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
+    command += ["--no-logo", "--no-cache", str(ROOT / "pyproject.toml")]
+    environment = {**os.environ, "PYTHONPATH": str(path), "COLUMNS": "200"}
+    return subprocess.run(command, cwd=path, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_contracts_are_kept(tmp_path: Path) -> None:
+    run = lint_imports(lay_out(tmp_path))
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "BROKEN" not in run.stdout
+
+
+@pytest.mark.parametrize("contract", PLANTS)
+def test_a_planted_import_breaks_its_contract(contract: str, tmp_path: Path) -> None:
+    where, what = PLANTS[contract]
+    with (lay_out(tmp_path) / where).open("a", encoding="utf-8") as file:
+        file.write(f"\n{what}\n")
+    run = lint_imports(tmp_path)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert f"{contract} BROKEN" in run.stdout
+
+
+def imported_packages(source: Path) -> set[str]:
+    """Return the top-level names of every import in a file, those inside functions included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add("." if node.level else str(node.module).partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("layer", ["domain", "application"])
+def test_the_inside_imports_only_the_standard_library_and_attrs(layer: str) -> None:
+    allowed = sys.stdlib_module_names | {"attrs", "litgpt"}
+    strangers = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files(layer, suffix=".py")
+        for name in imported_packages(path) - allowed
+    }
+    assert not strangers

@@ -1,0 +1,35 @@
+"""Rules of the house that no linter knows."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.repository import FOLDERS, ROOT, SOURCES, files
+
+MOST_LINES = 300
+LONGER_FOR_A_REASON: dict[str, str] = {}
+"""Files past the limit, and why each is one idea all the same."""
+
+OUR_FILES = [*files(*FOLDERS), *sorted(path for path in ROOT.iterdir() if path.is_file())]
+
+
+@pytest.mark.parametrize("place", ["/work/", "/root/", "bash_jobs", "/opt/pypi", "/opt/wheels"])
+def test_no_file_names_a_place_on_one_machine(place: str) -> None:
+    def names_it(path: Path) -> bool:
+        return path != Path(__file__) and place.encode() in path.read_bytes()
+
+    assert [str(path.relative_to(ROOT)) for path in OUR_FILES if names_it(path)] == []
+
+
+def test_a_file_holds_one_idea() -> None:
+    long = {
+        str(path.relative_to(ROOT))
+        for path in files(*SOURCES, "benchmarks", suffix=".py")
+        if len(path.read_text(encoding="utf-8").splitlines()) > MOST_LINES
+    }
+    assert long == set(LONGER_FOR_A_REASON)
+
+
+def test_no_file_is_called_by_what_it_is_not_about() -> None:
+    vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
+    assert [path for path in files(*SOURCES, "tests", "benchmarks") if path.stem in vague] == []

@@ -1,0 +1,87 @@
+"""What is installed is what lies here: nothing is left out of the wheel, and nothing is said twice."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.repository import ROOT, SOURCES, copy_sources, files, pyproject
+
+
+def module_folders() -> dict[str, Path]:
+    """Return each package's folder, by the name that the mapping in pyproject.toml gives it."""
+    mapping = pyproject()["tool"]["setuptools"]["package-dir"]
+    roots = {ROOT / folder: package for package, folder in mapping.items()}
+    found = {}
+    for root, package in roots.items():
+        for init in root.rglob("__init__.py"):
+            found[".".join((package, *init.parent.relative_to(root).parts))] = init.parent
+    return found
+
+
+def installed_as(path: Path) -> str:
+    """Return where in the wheel a source file belongs."""
+    folders = {folder: package for package, folder in module_folders().items()}
+    folder = next(parent for parent in path.parents if parent in folders)
+    return "/".join((*folders[folder].split("."), *path.relative_to(folder).parts))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    sources = copy_sources(tmp_path_factory.mktemp("wheel") / "sources")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(sources.parent)]
+    environment = {**os.environ, "PYTHONWARNINGS": "default"}
+    run = subprocess.run(command, cwd=sources, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return zipfile.ZipFile(next(sources.parent.glob("*.whl")))
+
+
+def test_every_package_is_listed() -> None:
+    """Setuptools drops a package that is not listed without a word."""
+    assert sorted(pyproject()["tool"]["setuptools"]["packages"]) == sorted(module_folders())
+
+
+def test_every_folder_with_python_in_it_is_a_package() -> None:
+    folders = {path.parent for path in files(*SOURCES, suffix=".py")}
+    assert sorted(folders) == sorted(module_folders().values())
+
+
+def test_the_wheel_holds_every_source_file_byte_for_byte(wheel: zipfile.ZipFile) -> None:
+    packed = {name: wheel.read(name) for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == {installed_as(path): path.read_bytes() for path in files(*SOURCES)}
+    assert "litgpt/py.typed" in packed
+
+
+def test_the_wheel_carries_its_licence(wheel: zipfile.ZipFile) -> None:
+    licence = next(name for name in wheel.namelist() if name.endswith("licenses/LICENSE"))
+    assert b"Apache License" in wheel.read(licence)
+
+
+def test_the_tests_run_on_the_files_beside_them() -> None:
+    """A virtual environment that was copied with its folder still points at the folder it came from."""
+    spec = find_spec("litgpt.domain")
+    assert spec is not None
+    assert spec.origin is not None
+    installed = Path(spec.origin)
+    assert installed.parent == ROOT / "domain" or ROOT / ".check" in installed.parents
+
+
+def test_the_version_is_said_once() -> None:
+    said = pyproject()["project"]["version"]
+    assert version("litgpt") == said
+    again = [path for path in files(*SOURCES) if f'"{said}"' in path.read_text(encoding="utf-8")]
+    assert not again
+
+
+def test_every_tool_and_library_has_a_tested_version() -> None:
+    project = pyproject()["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {line.split("==")[0].split(">=")[0].lower().replace("_", "-") for line in asked}
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tested = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
+    assert names <= tested

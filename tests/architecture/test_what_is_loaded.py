@@ -1,0 +1,60 @@
+"""What importing a part of the library loads, each asked of a Python of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.repository import ROOT
+
+HEAVY = frozenset(
+    {"torch", "lightning", "numpy", "huggingface_hub", "tokenizers", "sentencepiece", "transformers"}
+)
+
+IMPORT_ALL = """
+from importlib import import_module
+from pkgutil import walk_packages
+
+def import_all(name):
+    package = import_module(name)
+    for module in walk_packages(package.__path__, name + "."):
+        import_module(module.name)
+"""
+
+
+def loaded_by(code: str) -> set[str]:
+    """Run some Python and return the names of the heavy libraries that it loaded."""
+    report = f"import sys; print('loaded:', *sorted({set(HEAVY)!r} & set(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{IMPORT_ALL}\n{code}\n{report}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return set(run.stdout.splitlines()[-1].split()[1:])
+
+
+def test_this_way_of_asking_sees_what_is_loaded() -> None:
+    assert "numpy" in loaded_by("import numpy")
+
+
+@pytest.mark.parametrize("layer", ["litgpt.domain", "litgpt.application"])
+def test_the_inside_loads_nothing_heavy(layer: str) -> None:
+    assert loaded_by(f"import_all('{layer}')") == set()
+
+
+def test_importing_litgpt_loads_nothing_heavy() -> None:
+    assert loaded_by("import litgpt; dir(litgpt)") == set()
+
+
+@pytest.mark.parametrize("package", ["checkpoints", "hub", "text"])
+def test_these_adapters_do_without_torch_until_a_tensor_is_asked_for(package: str) -> None:
+    assert not {"torch", "lightning", "transformers"} & loaded_by(f"import_all('litgpt.adapters.{package}')")
+
+
+def test_the_tests_of_the_inside_run_without_torch() -> None:
+    arguments = ["-q", "-p", "no:cacheprovider", "tests/domain", "tests/application"]
+    run_them = f"import pytest; assert pytest.main({arguments!r}) == 0"
+    assert not {"torch", "lightning", "transformers"} & loaded_by(run_them)
