@@ -23,7 +23,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install $(if $(V),,-qq) -c constraints.txt
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check check-style wheel check-types check-imports bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -49,18 +49,26 @@ test: .venv/.dev .venv/.models
 SOURCES := pyproject.toml README.md LICENSE domain application adapters entrypoints
 SITE := $(CURDIR)/.check/site
 
-check: .venv/.dev
-	@rm -rf .check && mkdir -p .check/source
+check: check-style check-types check-imports
+
+check-style: .venv/.dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+wheel: .venv/.dev
 	@echo "Building the wheel and unpacking it in .check/site …"
+	@rm -rf .check && mkdir -p .check/source
 	@cp -R $(SOURCES) .check/source
 	@$(PIP) wheel -qq --no-deps --no-build-isolation --wheel-dir .check .check/source
 	@$(PIP) install -qq --no-deps --target .check/site .check/*.whl
+
+check-types: wheel
 	MYPYPATH="$(SITE)" $(PY) -m mypy -p litgpt > .check/mypy.txt; status=$$?; \
 	sed -e 's,^\.check/site/litgpt/\(adapters\|application\|domain\)/,\1/,' \
 	    -e 's,^\.check/site/litgpt/cli/,entrypoints/cli/,' \
 	    -e 's,^\.check/site/litgpt/,entrypoints/library/,' .check/mypy.txt; exit $$status
+
+check-imports: wheel
 	PYTHONPATH="$(SITE)" .venv/bin/lint-imports --no-logo --no-cache
 
 bench: .venv/.demo
