@@ -1,0 +1,216 @@
+"""A Hugging Face Hub on 127.0.0.1 that serves a folder: real HTTP, no network, and failures on demand.
+
+`root/org/name/` is the repository `org/name`. It has one commit, the present contents of the folder, under
+the branch `main`; write to the folder and `main` has moved.
+"""
+
+import hashlib
+import json
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+# Before its first request, huggingface_hub asks the real Hub for a list of programs to tell apart, unless it
+# is told not to tell anybody anything.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+LARGE = 4096
+"""From this size on a file is described as the Hub describes large ones, in headers of their own."""
+
+
+@attrs.define
+class LoopbackHub:
+    """Serves `root` while it is entered, and remembers what it was asked.
+
+    Attributes:
+        root: The folder with an `org/name/` folder for each repository.
+        gated: Repositories whose files are refused until their conditions are accepted.
+        private: Repositories that exist only for the holder of a token.
+        bad_tokens: Tokens that are refused wherever they are shown.
+        broken_with: A status to answer everything with, such as 503.
+        cut_once: Files whose next whole download is cut after so many bytes.
+        without_ranges: Whether requests for a part of a file are answered with all of it.
+        requests: What was asked, in order: the method, a space and the path.
+        sent: How many bytes of each file were sent, by `org/name/file`.
+
+    """
+
+    root: Path
+    gated: set[str] = attrs.field(factory=set)
+    private: dict[str, str] = attrs.field(factory=dict)
+    bad_tokens: set[str] = attrs.field(factory=set)
+    broken_with: int | None = None
+    cut_once: dict[str, int] = attrs.field(factory=dict)
+    without_ranges: bool = False
+    requests: list[str] = attrs.field(factory=list)
+    sent: Counter[str] = attrs.field(factory=Counter)
+    _server: ThreadingHTTPServer = attrs.field(init=False)
+    _thread: Thread = attrs.field(init=False)
+
+    def __enter__(self) -> Self:
+        handler = type("_Answer", (_Answer,), {"hub": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def endpoint(self) -> str:
+        """What to set HF_ENDPOINT to."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def commit(self, repository: str) -> str:
+        """Return the commit that `main` of a repository is at."""
+        folder = self.root / repository
+        seen = [f"{name} {(folder / name).stat().st_mtime_ns}" for name in self.files(repository)]
+        return hashlib.sha1("\n".join(seen).encode(), usedforsecurity=False).hexdigest()
+
+    def files(self, repository: str) -> list[str]:
+        """Return the names of the files of a repository."""
+        folder = self.root / repository
+        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+class _Answer(BaseHTTPRequestHandler):
+    """Answers one request and closes the connection (HTTP/1.0), so that none is left open at the end."""
+
+    hub: LoopbackHub
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+        """Say nothing on stderr."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.hub.requests.append(f"{self.command} {path}")
+        if self.hub.broken_with is not None:
+            self._refuse(self.hub.broken_with)
+            return
+        token = (self.headers.get("authorization") or "").removeprefix("Bearer ")
+        if token in self.hub.bad_tokens:
+            self._refuse(401, message="Invalid credentials in Authorization header")
+            return
+        parts = path.strip("/").split("/")
+        about = parts[:2] == ["api", "models"]
+        repository = "/".join(parts[2:4] if about else parts[:2])
+        if not (self.hub.root / repository).is_dir() or self.hub.private.get(repository, token) != token:
+            self._refuse(401, "RepoNotFound", "Repository not found")
+        elif about:
+            self._about(repository, parts[4:])
+        else:
+            self._file(repository, parts[3], "/".join(parts[4:]))
+
+    def _about(self, repository: str, rest: list[str]) -> None:
+        """Answer `/api/models/org/name[/revision/main]` and `…/tree/main`."""
+        commit = self.hub.commit(repository)
+        if rest[1:] not in ([], ["main"], [commit]):
+            self._refuse(404, "RevisionNotFound", "Invalid rev id")
+            return
+        names = self.hub.files(repository)
+        if rest[:1] == ["tree"]:
+            self._send_json([self._entry(repository, name) for name in names])
+            return
+        siblings = [{"rfilename": name} for name in names]
+        self._send_json({"id": repository, "sha": commit, "siblings": siblings})
+
+    def _entry(self, repository: str, name: str) -> dict[str, object]:
+        content = (self.hub.root / repository / name).read_bytes()
+        entry = {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
+        if len(content) < LARGE:
+            return entry
+        return {**entry, "lfs": {"oid": _sha256(content), "size": len(content), "pointerSize": 134}}
+
+    def _file(self, repository: str, revision: str, name: str) -> None:
+        """Answer `/org/name/resolve/main/config.json`."""
+        commit = self.hub.commit(repository)
+        path = self.hub.root / repository / name
+        if revision not in ("main", commit):
+            self._refuse(404, "RevisionNotFound", "Invalid rev id")
+        elif repository in self.hub.gated:
+            self._refuse(403, "GatedRepo", "Access to this model is restricted")
+        elif not path.is_file():
+            self._refuse(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": commit})
+        else:
+            self._send_file(f"{repository}/{name}", path.read_bytes(), {"X-Repo-Commit": commit})
+
+    def _send_file(self, key: str, content: bytes, headers: dict[str, str]) -> None:
+        start, end = 0, len(content)
+        asked = self.headers.get("range")
+        if asked and not self.hub.without_ranges:
+            first, last = asked.removeprefix("bytes=").split("-")
+            start, end = int(first), min(int(last) + 1, end) if last else end
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
+        etag = _sha256(content)
+        if len(content) >= LARGE:
+            headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+        headers |= {"ETag": f'"{etag}"', "Content-Length": str(end - start), "Accept-Ranges": "bytes"}
+        self._start(206 if "Content-Range" in headers else 200, headers)
+        if self.command == "HEAD":
+            return
+        body = content[start:end]
+        if not asked and (cut := self.hub.cut_once.pop(key, None)) is not None:
+            body = body[:cut]
+        self.hub.sent[key] += len(body)
+        self._write(body)
+
+    def _send_json(self, answer: object) -> None:
+        body = json.dumps(answer).encode()
+        self._start(200, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+        self._write(body)
+
+    def _refuse(
+        self, status: int, code: str = "", message: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        said = {"Content-Length": "0", "X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
+        self._start(status, {name: value for name, value in said.items() if value})
+
+    def _start(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _write(self, body: bytes) -> None:
+        try:
+            self.wfile.write(body)
+        except ConnectionError:
+            self.close_connection = True  # whoever asked has seen enough
+
+
+@contextmanager
+def silent_port() -> Iterator[str]:
+    """Yield the address of a port that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def refused_port() -> str:
+    """Return the address of a port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
