@@ -1,0 +1,159 @@
+"""The KV cache: what was computed for the tokens before, kept for those that follow.
+
+It is an argument of the network and belongs to whoever generates. All rows of a batch share their slots: row `b`
+begins at slot `starts[b]`, so rows are aligned at their ends (padded on the left) and a step writes one slot.
+Layers with a window keep only as many slots as a later token may still see.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from litgpt.domain.architecture import Architecture
+
+# How much a cache grows by when it is full: often enough to hold little that is not needed, and seldom enough
+# that copying it costs next to nothing per token.
+_GROWTH = 1.5
+_AT_LEAST = 64
+
+
+@attrs.define(eq=False)
+class LayerCache:
+    """Keys and values of one layer.
+
+    Attributes:
+        window: How many tokens a token sees; None sees all.
+        first: The slot that is kept at index 0. Slots before it are forgotten.
+        keys: (B, G, capacity, E).
+        values: (B, G, capacity, E).
+
+    """
+
+    window: int | None
+    first: int
+    keys: Tensor
+    values: Tensor
+
+    @property
+    def capacity(self) -> int:
+        """How many slots there is memory for."""
+        return self.keys.shape[2]
+
+    def make_room(self, length: int, more: int, limit: int) -> None:
+        """See to it that slots `length` to `length + more` can be written, by forgetting or by growing.
+
+        Args:
+            length: How many slots are written by now, forgotten ones included.
+            more: How many will be.
+            limit: How many slots there will ever be.
+
+        """
+        if length + more - self.first <= self.capacity:
+            return
+        first = self.first
+        if self.window is not None:
+            # A little more than the window, so that the last few tokens can be taken back and said differently.
+            first = max(first, length + 1 - self.window - self.window // 4)
+        needed = length + more - first
+        grown = min(limit - first, max(needed, int(needed * _GROWTH), _AT_LEAST))
+        if self.window is not None:
+            # Twice the window, so that what is kept is moved once in a window's length and not at every token.
+            grown = min(grown, max(needed, 2 * self.window))
+        self.keys = self._moved(self.keys, first, length, max(grown, needed))
+        self.values = self._moved(self.values, first, length, max(grown, needed))
+        self.first = first
+
+    def _moved(self, old: Tensor, first: int, length: int, capacity: int) -> Tensor:
+        kept = old[:, :, first - self.first : length - self.first]
+        # Zeros, for what a row has not written is masked, and a masked NaN would still spoil a sum.
+        new = old.new_zeros((*old.shape[:2], capacity, old.shape[3]))
+        new[:, :, : kept.shape[2]] = kept
+        return new
+
+    def write(self, keys: Tensor, values: Tensor, slot: int, since: int) -> tuple[Tensor, Tensor]:
+        """Write (b, G, T, E) from `slot` on, for the first `b` rows; return what is kept since slot `since`."""
+        rows, more = keys.shape[0], keys.shape[2]
+        at, begin = slot - self.first, since - self.first
+        all_keys, all_values = self.keys[:rows], self.values[:rows]
+        all_keys[:, :, at : at + more] = keys
+        all_values[:, :, at : at + more] = values
+        return all_keys[:, :, begin : at + more], all_values[:, :, begin : at + more]
+
+
+@attrs.define(eq=False)
+class KVCache:
+    """The cache of a batch.
+
+    Attributes:
+        layers: One for each layer.
+        limit: How many slots there will ever be.
+        starts: The first slot of each row.
+        length: How many slots are written.
+
+    """
+
+    layers: list[LayerCache]
+    limit: int
+    starts: list[int]
+    length: int = 0
+
+    @classmethod
+    def empty(
+        cls,
+        architecture: Architecture,
+        *,
+        limit: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        starts: Sequence[int] = (0,),
+        fixed: bool = False,
+    ) -> "KVCache":
+        """Return a cache that takes memory as it is needed, or all that it may need at once if `fixed`."""
+        layers = []
+        for layer in architecture.layers:
+            attention = layer.attention
+            slots = limit if fixed else 0
+            if fixed and attention.window is not None:
+                slots = min(slots, 2 * attention.window)
+            shape = (len(starts), attention.groups, slots, attention.head_size)
+            keys, values = (torch.zeros(shape, device=device, dtype=dtype) for _ in range(2))
+            layers.append(LayerCache(attention.window, 0, keys, values))
+        return cls(layers, limit, list(starts))
+
+    @property
+    def nbytes(self) -> int:
+        """The memory it takes, in bytes."""
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.layers)
+
+    def make_room(self, more: int) -> None:
+        """See to it that `more` slots can be written."""
+        for layer in self.layers:
+            layer.make_room(self.length, more, self.limit)
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Forget all rows but these, in this order."""
+        index = torch.tensor(rows, device=self.layers[0].keys.device)
+        for layer in self.layers:
+            layer.keys, layer.values = layer.keys[index], layer.values[index]
+        self.starts = [self.starts[row] for row in rows]
+
+    def truncate(self, length: int) -> bool:
+        """Forget all slots from `length` on; say whether a windowed layer still has what a next token needs."""
+        if any(layer.first > max(0, length + 1 - (layer.window or length + 1)) for layer in self.layers):
+            return False
+        self.length = min(self.length, length)
+        return True
+
+    def copy(self) -> "KVCache":
+        """Return a cache with the same contents and memory of its own, no larger than they are."""
+        layers = [
+            attrs.evolve(
+                layer,
+                keys=layer.keys[:, :, : self.length - layer.first].clone(),
+                values=layer.values[:, :, : self.length - layer.first].clone(),
+            )
+            for layer in self.layers
+        ]
+        return attrs.evolve(self, layers=layers, starts=list(self.starts))

@@ -1,0 +1,11 @@
+"""The domain's dtypes as torch's."""
+
+import torch
+
+from litgpt.domain.tensors import DType
+
+TORCH: dict[DType, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}

@@ -1,0 +1,46 @@
+"""The DistributionStrategy that puts the whole model on one device."""
+
+import attrs
+import torch
+from torch import Tensor
+
+from litgpt.adapters.pytorch.assemble import assemble
+from litgpt.adapters.pytorch.generator import TorchGenerator
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.hardware import hardware
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.placement import Hardware, Placement
+from litgpt.domain.ports.model_store import Checkpoint
+from litgpt.domain.reporting import Report
+from litgpt.domain.weights import Join
+
+
+@attrs.frozen
+class SingleDevice:
+    """One device, the whole model on it."""
+
+    def hardware(self) -> Hardware:
+        """Return what this machine has."""
+        return hardware()
+
+    def build(
+        self,
+        placement: Placement,
+        architecture: Architecture,
+        joins: tuple[Join, ...],
+        checkpoint: Checkpoint[Tensor],
+        report: Report,
+    ) -> GPT:
+        """Build the model and read each tensor once, to where it lives."""
+        device = torch.device(placement.device)
+        try:
+            return assemble(architecture, joins, checkpoint, device=device, dtype=placement.dtype, report=report)
+        except torch.cuda.OutOfMemoryError as error:
+            raise OutOfReach(
+                f"{checkpoint.name} on {placement.device}", "its memory does not hold the weights; see `litgpt info`."
+            ) from error
+
+    def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
+        """Return what generates with `model`."""
+        return TorchGenerator(model, placement.cache_size)
