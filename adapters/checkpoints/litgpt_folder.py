@@ -1,0 +1,223 @@
+"""A folder that LitGPT wrote: `lit_model.pth`, `model_config.yaml` and the tokenizer's files."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING
+
+import attrs
+
+from litgpt.adapters.checkpoints.litgpt_dialect import to_config
+from litgpt.adapters.checkpoints.litgpt_tensors import Piece, to_pieces
+from litgpt.adapters.checkpoints.small_files import (
+    read_if_there,
+    read_yaml,
+    saved_prompt_style,
+    tokenizer_files,
+)
+from litgpt.domain.errors import CheckpointMismatch, DamagedFile, MissingFile, UnsafeFile
+from litgpt.domain.reporting import Report
+from litgpt.domain.tensors import DType, TensorInfo
+from litgpt.domain.vocabulary import TokenizerSource
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = "lit_model.pth"
+SETTINGS = "model_config.yaml"
+STORED_AS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
+LARGEST_PICKLE = 100_000_000
+"""Bytes. It lists tensors and holds none, so even thousands of layers need far less."""
+
+_SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+@attrs.frozen
+class _Opened:
+    """What is known once the weights are open: LitGPT's tensors, and Hugging Face's made of them."""
+
+    weights: Mapping[str, "torch.Tensor"]
+    pieces: Mapping[str, Piece]
+    tied: bool
+
+    def read(self, name: str) -> "torch.Tensor":
+        piece = self.pieces[name]
+        whole = self.weights[piece.source]
+        if not piece.spans:
+            return whole
+        runs = [whole[start:end] for start, end in piece.spans]
+        if len(runs) == 1:
+            return runs[0]
+        import torch
+
+        return torch.cat(runs)
+
+
+@attrs.define
+class LitGptCheckpoint:
+    """A model in a LitGPT folder. Its tensors are views of `lit_model.pth`, mapped into memory.
+
+    Names, shapes and whether the head is the embedding stand only in the pickle, so torch opens it when one
+    of them is first asked for.
+    """
+
+    name: str
+    folder: Path
+    generation_config: Mapping[str, object] = attrs.field(repr=False)
+    prompt_style: str | None
+    tokenizer: TokenizerSource = attrs.field(repr=False)
+    _settings: Mapping[str, object] = attrs.field(repr=False)
+    _config: Mapping[str, object] = attrs.field(repr=False)
+    _opened: _Opened | None = attrs.field(default=None, init=False, repr=False)
+
+    @property
+    def origin(self) -> str:
+        """Where it is, in words."""
+        return f"the LitGPT folder {self.folder}"
+
+    @property
+    def config(self) -> Mapping[str, object]:
+        """What `config.json` would hold."""
+        return {**self._config, "tie_word_embeddings": self._weights().tied}
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Every tensor it holds, by Hugging Face's name."""
+        opened = self._weights()
+        return {name: _info(piece, opened.weights[piece.source]) for name, piece in opened.pieces.items()}
+
+    def fetch(self, report: Report) -> None:
+        """Do nothing: the weights are here."""
+
+    def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
+        """Return a tensor: a view of the file in the dtype it is stored in, otherwise a converted copy.
+
+        Raises:
+            CheckpointMismatch: There is no tensor of this name.
+
+        """
+        import torch
+
+        opened = self._weights()
+        if name not in opened.pieces:
+            raise CheckpointMismatch(self.name, missing=(name,))
+        tensor = opened.read(name)
+        return tensor if dtype is None else tensor.to(getattr(torch, dtype))
+
+    def close(self) -> None:
+        """Let go of the file. Tensors that were read stay valid."""
+        self._opened = None
+
+    def _weights(self) -> _Opened:
+        if self._opened is None:
+            weights = _load(self.folder / WEIGHTS)
+            embedding, head = weights.get("transformer.wte.weight"), weights.get("lm_head.weight")
+            # LitGPT's network has a head of its own; a conversion from a tied model saves one storage twice
+            tied = head is None or (embedding is not None and _same(embedding, head))
+            rows = {name: one.shape[0] if one.ndim else 1 for name, one in weights.items()}
+            if tied:
+                rows.pop("lm_head.weight", None)
+            pieces = to_pieces(str(self.folder / WEIGHTS), self._settings, rows)
+            self._opened = _Opened(weights, pieces, tied)
+        return self._opened
+
+
+def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
+    """Open a folder that LitGPT 0.5 wrote: its small files; its weights when they are asked for.
+
+    Args:
+        path: The folder.
+        name: What it was asked for as.
+
+    Raises:
+        MissingFile: There is no `lit_model.pth` or no `model_config.yaml`.
+        DamagedFile: A file is cut short, or a setting cannot be right.
+        UnsafeFile: `lit_model.pth` is a bare pickle. (If it is an archive whose pickle names more than
+            tensors, this is raised when it is first asked for.)
+        UnsupportedModel: No family that is implemented has the structure that `model_config.yaml` describes.
+
+    """
+    for needed, why in (
+        (WEIGHTS, "it holds the weights."),
+        (SETTINGS, f"it says how {WEIGHTS} is to be read."),
+    ):
+        if not (path / needed).is_file():
+            raise MissingFile(str(path / needed), why)
+    settings = read_yaml(path / SETTINGS)
+    config = to_config(str(path / SETTINGS), settings)
+    _check_archive(path / WEIGHTS)
+    original = read_if_there(
+        path / "config.json"
+    )  # LitGPT copies it; only its special tokens are taken from it
+    return LitGptCheckpoint(
+        name=name,
+        folder=path,
+        generation_config=read_if_there(path / "generation_config.json"),
+        prompt_style=saved_prompt_style(path),
+        tokenizer=tokenizer_files(path),
+        settings=settings,
+        config=config | {key: original[key] for key in _SPECIAL_TOKENS if key in original},
+    )
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what torch would read without a bound: a bare pickle, a compressed entry, a huge pickle."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        with path.open("rb") as file:
+            bare_pickle = file.read(1) == b"\x80"
+        if bare_pickle:
+            raise UnsafeFile(
+                str(path), "Save it again with torch 1.6 or later, or convert it to safetensors."
+            ) from error
+        raise DamagedFile(str(path), f"it is not the archive that torch writes ({error}).") from error
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise DamagedFile(
+                str(path), f"its entry {entry.filename!r} is compressed, which torch never does."
+            )
+        if entry.filename.endswith("data.pkl") and entry.file_size > LARGEST_PICKLE:
+            raise DamagedFile(str(path), f"its list of tensors takes {entry.file_size} bytes.")
+
+
+def _load(path: Path) -> dict[str, "torch.Tensor"]:
+    import torch
+
+    try:
+        loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except UnpicklingError as error:
+        raise UnsafeFile(str(path), _REMEDY) from error
+    except FileNotFoundError as error:
+        raise MissingFile(str(path), "it was there when the model was opened.") from error
+    except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+        raise DamagedFile(str(path), f"torch cannot read it ({str(error).splitlines()[0]}).") from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("model"), dict):
+        loaded = loaded["model"]
+    if not isinstance(loaded, dict):
+        raise DamagedFile(str(path), "it holds no tensors by name.")
+    for key, value in loaded.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+            raise DamagedFile(str(path), f"it holds {str(key)[:60]!r}, which is no plain tensor.")
+    return loaded
+
+
+_REMEDY = (
+    "It names more than tensors; weights alone would be read. If it is a checkpoint from the middle of "
+    "training with LitGPT, `litgpt convert_pretrained_checkpoint` (LitGPT 0.5) takes the weights out of it."
+)
+
+
+def _same(one: "torch.Tensor", other: "torch.Tensor") -> bool:
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape and one.stride() == other.stride()
+
+
+def _info(piece: Piece, whole: "torch.Tensor") -> TensorInfo:
+    shape = tuple(whole.shape)
+    if piece.spans:
+        shape = (piece.rows, *shape[1:])
+    dtype = str(whole.dtype).removeprefix("torch.")
+    info = TensorInfo(shape, STORED_AS.get(dtype, dtype), 0)
+    return attrs.evolve(info, nbytes=info.numel * whole.element_size())

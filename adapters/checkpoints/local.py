@@ -1,0 +1,138 @@
+"""What is on disk, by path or under `checkpoints/`, whatever its format."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from litgpt.adapters.checkpoints import folder, litgpt_folder
+from litgpt.domain.errors import BadArgument, BadCheckpoint, DamagedFile, LitGPTError, ModelNotFound
+from litgpt.domain.reference import ModelReference
+
+if TYPE_CHECKING:
+    import torch
+
+    from litgpt.domain.ports import Checkpoint
+
+MOST_NAMES = 1000
+"""Entries of the root that are looked at to suggest a name: a suggestion is not worth a long search."""
+
+
+@attrs.frozen
+class LocalStore:
+    """Opens a folder or a file: by its path, or by its name under a root.
+
+    What lies there decides the format, in this order: a Hugging Face folder (`config.json` and safetensors),
+    a LitGPT folder (`lit_model.pth`), a GGUF file, alone in its folder or named itself.
+
+    Attributes:
+        root: Where names are looked for that are no paths.
+
+    """
+
+    root: Path = Path("checkpoints")
+
+    @property
+    def place(self) -> str:
+        """Where this store looks, in words."""
+        return f"the path itself; folders and files under {self.root}"
+
+    def names(self) -> Iterator[str]:
+        """Yield the models under the root, whether beside each other or a level deeper, by organisation."""
+        try:
+            entries = [*islice(self.root.glob("*"), MOST_NAMES), *islice(self.root.glob("*/*"), MOST_NAMES)]
+            models = [entry for entry in entries if _holds_a_model(entry)]
+        except OSError:
+            return
+        yield from sorted(entry.relative_to(self.root).as_posix() for entry in models)
+
+    def open(self, reference: ModelReference) -> "Checkpoint[torch.Tensor]":
+        """Open what lies at this path, or under the root by this name.
+
+        Raises:
+            ModelNotFound: Nothing lies there.
+            BadArgument: It does, and a revision was asked for, which nothing on disk has. The caller meant
+                the Hub's, and what happens to lie here may be another.
+            BadCheckpoint: It does, and it is no model, or one that cannot be used.
+            UnsupportedModel: It is a LitGPT folder with a structure that is not implemented.
+
+        """
+        path = self._find(reference.name)
+        if path is None:
+            raise ModelNotFound(reference.name, searched=(self.place,))
+        if reference.revision is not None:
+            raise BadArgument(
+                "revision",
+                reference.revision,
+                f"left out for a model on disk ({path}), which has no revisions",
+            )
+        try:
+            return _open(path, reference.name)
+        except LitGPTError:
+            raise
+        except OSError as error:
+            raise DamagedFile(str(path), f"it cannot be read ({error.strerror}).") from error
+
+    def _find(self, name: str) -> Path | None:
+        for path in (Path(name), self.root / name):
+            try:
+                found = path.expanduser()
+                if found.exists():
+                    return found
+            except (OSError, RuntimeError):
+                continue  # no such name is possible here: too long, or the home of nobody
+        return None
+
+
+def _holds_a_model(path: Path) -> bool:
+    if path.is_dir():
+        markers = (folder.SINGLE, folder.INDEX, litgpt_folder.WEIGHTS)
+        return any((path / one).is_file() for one in markers) or any(path.glob("*.gguf"))
+    return path.suffix == ".gguf"
+
+
+def _open(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
+    if not path.is_dir():
+        return _open_file(path, name)
+    has_safetensors = (path / folder.SINGLE).is_file() or (path / folder.INDEX).is_file()
+    if has_safetensors and (path / "config.json").is_file():
+        return folder.open_folder(path, name)
+    if (path / litgpt_folder.WEIGHTS).is_file():
+        return litgpt_folder.open_litgpt_folder(path, name)
+    ggufs = sorted(path.glob("*.gguf"))
+    if len(ggufs) == 1:
+        return _open_gguf(ggufs[0], name)
+    if ggufs:
+        several = ", ".join(one.name for one in ggufs)
+        raise BadCheckpoint(
+            f"The folder {path} has several GGUF files: {several}. Name the one you mean by its path."
+        )
+    if (path / "config.json").is_file() or any(path.glob("*.safetensors")) or any(_pickles(path)):
+        return folder.open_folder(path, name)  # which says what is missing
+    raise BadCheckpoint(
+        f"The folder {path} is no model: it has neither config.json and safetensors, nor "
+        f"{litgpt_folder.WEIGHTS}, nor a GGUF file. If {name!r} is meant to be found elsewhere, move this folder out of its way."
+    )
+
+
+def _pickles(path: Path) -> Iterator[Path]:
+    for pattern in folder.PICKLES:
+        yield from path.glob(pattern)
+
+
+def _open_file(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if path.suffix == ".gguf" or magic == b"GGUF":
+        return _open_gguf(path, name)
+    raise BadCheckpoint(
+        f"{path} is no GGUF file. A model in files of other kinds is named by their folder: {path.parent}."
+    )
+
+
+def _open_gguf(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
+    from litgpt.adapters.checkpoints.gguf.store import open_gguf
+
+    return open_gguf(path, name)

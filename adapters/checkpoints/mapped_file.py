@@ -1,0 +1,110 @@
+"""A file of tensors, mapped into memory: a tensor is a view of the file, and no byte is copied to make it."""
+
+import mmap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from litgpt.adapters.checkpoints.safetensors_header import BITS, Entry
+from litgpt.domain.errors import DamagedFile, MissingFile, UnsupportedModel
+from litgpt.domain.tensors import DType
+
+if TYPE_CHECKING:
+    import torch
+
+# What safetensors calls a dtype, and what torch does. Those of less than a byte have no counterpart in torch.
+TORCH_NAMES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+    "I8": "int8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "C64": "complex64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+}
+
+
+@attrs.define
+class MappedFile:
+    """A file that stays mapped as long as it, or a tensor made from it, is in use.
+
+    The mapping is private: writing to a tensor, as training does, changes this process's copy of the page and
+    never the file.
+
+    Attributes:
+        path: The file.
+        size: Its size when its header was read.
+
+    """
+
+    path: Path
+    size: int
+    _map: mmap.mmap | None = attrs.field(default=None, init=False, repr=False)
+
+    def tensor(self, name: str, entry: Entry, dtype: DType | None) -> "torch.Tensor":
+        """Return a tensor that lies in the file: a view of it, unless another dtype is asked for.
+
+        Raises:
+            MissingFile: The file has gone since its header was read.
+            DamagedFile: It has another size than then.
+            UnsupportedModel: torch has no dtype for what is stored.
+
+        """
+        import torch
+
+        stored = getattr(torch, TORCH_NAMES.get(entry.info.stored_as, ""), None)
+        if not isinstance(stored, torch.dtype):
+            raise UnsupportedModel(str(self.path), f"tensor {name!r} is stored as {entry.info.stored_as}.")
+        tensor = self._view(entry, stored).view(entry.info.shape)
+        return tensor if dtype is None else tensor.to(getattr(torch, dtype))
+
+    def _view(self, entry: Entry, stored: "torch.dtype") -> "torch.Tensor":
+        import torch
+
+        if entry.start == entry.end:
+            return torch.empty(0, dtype=stored)  # torch makes no view of nothing
+        # Each view has a storage of its own, so that saving one tensor does not save the whole file.
+        if entry.start % (BITS[entry.info.stored_as] // 8):
+            odd = torch.frombuffer(
+                self._mapped(), dtype=torch.uint8, count=entry.info.nbytes, offset=entry.start
+            )
+            return odd.clone().view(stored)  # kernels expect numbers at multiples of their size
+        return torch.frombuffer(self._mapped(), dtype=stored, count=entry.info.numel, offset=entry.start)
+
+    def _mapped(self) -> mmap.mmap:
+        if self._map is None:
+            try:
+                with self.path.open("rb") as file:
+                    self._map = _map_privately(file.fileno())
+            except FileNotFoundError as error:
+                raise MissingFile(str(self.path), "it was there when the model was opened.") from error
+            except (OSError, ValueError) as error:
+                raise DamagedFile(str(self.path), f"it cannot be mapped into memory ({error}).") from error
+        if len(self._map) != self.size:
+            raise DamagedFile(str(self.path), f"it had {self.size} bytes and now has {len(self._map)}.")
+        return self._map
+
+    def release(self) -> None:
+        """Let go of the file. Tensors made from it keep it mapped for themselves."""
+        self._map = None  # closing it would fail while a tensor looks at it; the last one to go closes it
+
+
+def _map_privately(descriptor: int) -> mmap.mmap:
+    if hasattr(mmap, "MAP_PRIVATE"):
+        # Without a reservation, where that can be said: pages that nobody writes to need no memory set aside.
+        flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0)
+        return mmap.mmap(descriptor, 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)

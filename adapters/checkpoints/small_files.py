@@ -1,0 +1,114 @@
+"""The small files beside the weights: settings in JSON and YAML, the tokenizer's, a saved prompt style."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from litgpt.domain.errors import DamagedFile, MissingFile
+from litgpt.domain.vocabulary import TokenizerFiles
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "vocab.json",
+    "merges.txt",
+    "generation_config.json",
+    "config.json",
+)
+"""The files that a tokenizer may be read from, the two configs for the tokens that end a text."""
+
+LARGEST_SETTINGS = 16_000_000
+"""Bytes. A larger file of settings is none; the largest known config has a few hundred thousand."""
+
+_CLASS_PATH = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)", re.ASCII)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Return the object in a JSON file.
+
+    Raises:
+        MissingFile: It is not there.
+        DamagedFile: It cannot be read, is too large, or is no JSON object.
+
+    """
+    try:
+        parsed = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(str(path), f"it is no JSON ({error}).") from error
+    if not isinstance(parsed, dict):
+        raise DamagedFile(str(path), "it is no JSON object.")
+    return parsed
+
+
+def read_yaml(path: Path) -> dict[str, object]:
+    """Return the mapping in a YAML file, made of plain values only: tags that name Python things are refused.
+
+    Raises:
+        MissingFile: It is not there.
+        DamagedFile: It cannot be read, is too large, or is no YAML of names and values.
+
+    """
+    import yaml
+
+    try:
+        parsed = yaml.safe_load(_text(path))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DamagedFile(str(path), f"it is no plain YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(parsed, dict) or not all(isinstance(name, str) for name in parsed):
+        raise DamagedFile(str(path), "it is no YAML of names and values.")
+    return parsed
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_SETTINGS + 1)
+    except FileNotFoundError as error:
+        raise MissingFile(str(path), "it belongs to the model.") from error
+    except OSError as error:
+        raise DamagedFile(str(path), f"it cannot be read ({error.strerror}).") from error
+    if len(raw) > LARGEST_SETTINGS:
+        raise DamagedFile(str(path), f"it has more than {LARGEST_SETTINGS} bytes, which settings never have.")
+    return raw.decode("utf-8-sig")  # with or without the mark that Windows editors put first
+
+
+def read_if_there(path: Path) -> Mapping[str, object]:
+    """Return the object in a JSON file, or nothing if there is no such file.
+
+    Raises:
+        DamagedFile: As `read_json`.
+
+    """
+    return read_json(path) if path.is_file() else {}
+
+
+def tokenizer_files(folder: Path) -> TokenizerFiles:
+    """Return those of `TOKENIZER_FILES` that the folder has."""
+    return TokenizerFiles({name: folder / name for name in TOKENIZER_FILES if (folder / name).is_file()})
+
+
+def saved_prompt_style(folder: Path) -> str | None:
+    """Return the name of the prompt style that LitGPT saved in `prompt_style.yaml`; None if it saved none.
+
+    The file names a class, `litgpt.prompts.Alpaca`. Nothing is imported: only the name after the last dot is
+    taken from it. (LitGPT 0.5.13 writes no arguments and would ignore them.)
+
+    Raises:
+        DamagedFile: It says anything else.
+
+    """
+    path = folder / "prompt_style.yaml"
+    if not path.is_file():
+        return None
+    said = read_yaml(path)
+    class_path = said.get("class_path")
+    found = _CLASS_PATH.fullmatch(class_path) if isinstance(class_path, str) else None
+    if found is None or not set(said) <= {"class_path", "init_args"}:
+        raise DamagedFile(str(path), "it does not name a style as in 'class_path: litgpt.prompts.Alpaca'.")
+    return found[1]
