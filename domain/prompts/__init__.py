@@ -1,0 +1,53 @@
+"""Prompt styles, as data, and which of them a model gets."""
+
+from collections.abc import Mapping
+
+from litgpt.domain.errors import UnsupportedModel
+from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.prompts.styles import PLAIN, STYLES
+
+FAMILY_STYLES: Mapping[str, PromptStyle] = {}
+"""The style of families all of whose members chat; a base model must not get a chat style."""
+
+_LITGPT = "litgpt.prompts."
+
+
+def style_named(name: str) -> PromptStyle:
+    """Return the style of a name: `llama3`, `Llama3` or `litgpt.prompts.Llama3`.
+
+    Raises:
+        UnsupportedModel: There is none of this name. A class of somebody's own is never imported: a file that
+            names code to run is not to be trusted.
+
+    """
+    wanted = name.removeprefix(_LITGPT)
+    for style in STYLES:
+        if wanted in (style.name, style.saved_as):
+            return style
+    known = ", ".join(style.saved_as for style in STYLES)
+    raise UnsupportedModel(name, f"there is no prompt style of this name. Those that there are: {known}.")
+
+
+def choose_style(saved: str | None, *, has_chat_template: bool, family: str) -> PromptStyle | None:
+    """Return a model's prompt style; None is the chat template of its tokenizer.
+
+    First comes a style that was saved with the checkpoint, then its chat template, then what its family says,
+    then the text as it is.
+
+    Args:
+        saved: The name that was saved with the checkpoint, if one was.
+        has_chat_template: Whether its tokenizer came with a chat template.
+        family: The `model_type` of its config.
+
+    Raises:
+        UnsupportedModel: The saved style is not known here.
+
+    """
+    if saved is not None:
+        return style_named(saved)
+    if has_chat_template:
+        return None
+    return FAMILY_STYLES.get(family, PLAIN)
+
+
+__all__ = ["FAMILY_STYLES", "STYLES", "PromptStyle", "choose_style", "style_named"]

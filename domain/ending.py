@@ -1,0 +1,30 @@
+"""Which tokens end an answer, by a checkpoint's own configuration."""
+
+from collections.abc import Mapping
+
+from litgpt.domain.errors import DamagedFile
+
+
+def end_ids_of(config: Mapping[str, object], generation_config: Mapping[str, object]) -> frozenset[int]:
+    """Return every `eos_token_id` of the two: one token, a list of them, or none.
+
+    Args:
+        config: The contents of `config.json`.
+        generation_config: The contents of `generation_config.json`.
+
+    Raises:
+        DamagedFile: One of them is no token.
+
+    """
+    return _ids("config.json", config) | _ids("generation_config.json", generation_config)
+
+
+def _ids(file: str, config: Mapping[str, object]) -> frozenset[int]:
+    value = config.get("eos_token_id")
+    if value is None:
+        return frozenset()
+    ids = list(value) if isinstance(value, (list, tuple)) else [value]
+    tokens = [one for one in ids if isinstance(one, int) and not isinstance(one, bool) and one >= 0]
+    if len(tokens) != len(ids):
+        raise DamagedFile(file, f"its 'eos_token_id' is {value!r}, which is no token and no list of tokens.")
+    return frozenset(tokens)

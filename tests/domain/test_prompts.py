@@ -1,0 +1,174 @@
+"""Prompt styles: exactly what the models were tuned with, and no silence about what they cannot say."""
+
+import pytest
+
+from litgpt.domain.chat import Message
+from litgpt.domain.ending import end_ids_of
+from litgpt.domain.errors import BadPrompt, DamagedFile, UnsupportedModel
+from litgpt.domain.prompts import STYLES, PromptStyle, choose_style, style_named
+from litgpt.domain.prompts.styles import ALPACA, CHATML, GEMMA, LLAMA2, LLAMA3, PLAIN, SMOLLM2, TINYLLAMA
+
+QUESTION = (Message("user", "Q"),)
+WITH_SYSTEM = (Message("system", "S"), *QUESTION)
+TALK = (*WITH_SYSTEM, Message("assistant", "A"), Message("user", "R"))
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        (PLAIN, "Q"),
+        (
+            ALPACA,
+            (
+                "Below is an instruction that describes a task. Write a response that appropriately completes"
+                " the request.\n\n### Instruction:\nQ\n\n### Response:\n"
+            ),
+        ),
+        (CHATML, "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"),
+        (
+            SMOLLM2,
+            (
+                "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+                "<|im_end|>\n"
+                "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
+            ),
+        ),
+        (
+            LLAMA3,
+            (
+                "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
+                "You are a helpful assistant.<|eot_id|>"
+                "<|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|>"
+                "<|start_header_id|>assistant<|end_header_id|>\n\n"
+            ),
+        ),
+        (GEMMA, "<start_of_turn>user\nQ<end_of_turn>\n<start_of_turn>model\n"),
+        (
+            TINYLLAMA,
+            (
+                "<|system|>\nYou are a friendly chatbot who always gives helpful, detailed, and polite answers."
+                "</s>\n"
+                "<|user|>\nQ</s>\n<|assistant|>\n"
+            ),
+        ),
+    ],
+    ids=lambda one: one.name if isinstance(one, PromptStyle) else "",
+)
+def test_a_question_is_written_as_the_model_learnt_it(style: PromptStyle, expected: str) -> None:
+    assert style.render(QUESTION) == expected
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        (ALPACA, "S\n\n### Instruction:\nQ\n\n### Response:\n"),
+        (CHATML, "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"),
+        (LLAMA2, "[INST] <<SYS>>\nS\n<</SYS>>\n\n Q [/INST] "),
+        (TINYLLAMA, "<|system|>\nS</s>\n<|user|>\nQ</s>\n<|assistant|>\n"),
+    ],
+    ids=lambda one: one.name if isinstance(one, PromptStyle) else "",
+)
+def test_a_system_prompt_takes_the_place_of_the_default(style: PromptStyle, expected: str) -> None:
+    assert style.render(WITH_SYSTEM) == expected
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        (
+            CHATML,
+            (
+                "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
+                "<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\n"
+            ),
+        ),
+        (LLAMA2, "[INST] <<SYS>>\nS\n<</SYS>>\n\n Q [/INST] A </s><s>[INST] R [/INST] "),
+        (
+            LLAMA3,
+            (
+                "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
+                "<|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|>"
+                "<|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
+                "<|start_header_id|>user<|end_header_id|>\n\nR<|eot_id|>"
+                "<|start_header_id|>assistant<|end_header_id|>\n\n"
+            ),
+        ),
+    ],
+    ids=lambda one: one.name if isinstance(one, PromptStyle) else "",
+)
+def test_a_conversation_keeps_all_of_its_turns(style: PromptStyle, expected: str) -> None:
+    assert style.render(TALK) == expected
+
+
+@pytest.mark.parametrize("style", [one for one in STYLES if one.end is not None], ids=lambda one: one.name)
+def test_a_conversation_begins_with_the_text_of_what_came_before(style: PromptStyle) -> None:
+    before = style.render(QUESTION)
+    after = style.render((*QUESTION, Message("assistant", "A"), Message("user", "R")))
+    assert after.startswith(f"{before}A{style.end}")
+
+
+def test_the_answer_may_be_left_out_for_training() -> None:
+    assert CHATML.render(QUESTION, answer=False) == "<|im_start|>user\nQ<|im_end|>\n"
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda one: one.name)
+def test_what_was_said_is_never_taken_for_a_place_to_fill(style: PromptStyle) -> None:
+    odd = "{system}{content}{user} {} %s \\n"
+    assert odd in style.render((Message("user", odd),))
+    if style.system is not None:
+        assert (
+            style.render((Message("system", "{content}{system}"), *QUESTION)).count("{content}{system}") == 1
+        )
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda one: one.name)
+def test_a_system_prompt_is_expressed_or_refused(style: PromptStyle) -> None:
+    said = (Message("system", "Speak Latin."), *QUESTION)
+    if style.system is None:
+        with pytest.raises(BadPrompt, match="system prompt"):
+            style.render(said)
+    else:
+        assert "Speak Latin." in style.render(said)
+
+
+def test_plain_text_is_no_conversation() -> None:
+    with pytest.raises(BadPrompt, match="earlier answers"):
+        PLAIN.render((*QUESTION, Message("assistant", "A"), Message("user", "R")))
+    with pytest.raises(BadPrompt, match="one question"):
+        PLAIN.render((*QUESTION, *QUESTION))
+
+
+def test_a_late_system_prompt_and_an_unknown_role_are_refused() -> None:
+    with pytest.raises(BadPrompt, match="only come first"):
+        CHATML.render((*QUESTION, Message("system", "S")))
+    with pytest.raises(BadPrompt, match="'tool'"):
+        CHATML.render((*QUESTION, Message("tool", "42")))
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda one: one.name)
+def test_a_style_is_found_by_each_of_its_names(style: PromptStyle) -> None:
+    for name in (style.name, style.saved_as, f"litgpt.prompts.{style.saved_as}"):
+        assert style_named(name) is style
+
+
+@pytest.mark.parametrize("name", ["my_package.Alpaca", "os.system", "Nonsense", "litgpt.prompts.os"])
+def test_an_unknown_style_is_named_and_never_imported(name: str) -> None:
+    with pytest.raises(UnsupportedModel, match=rf"^{name} cannot be run: .* Alpaca"):
+        style_named(name)
+
+
+def test_a_saved_style_comes_before_the_chat_template_and_that_before_plain_text() -> None:
+    assert choose_style("Alpaca", has_chat_template=True, family="llama") is ALPACA
+    assert choose_style(None, has_chat_template=True, family="llama") is None
+    assert choose_style(None, has_chat_template=False, family="llama") is PLAIN
+
+
+def test_end_tokens_come_from_both_configs_and_may_be_lists() -> None:
+    assert end_ids_of({"eos_token_id": 2}, {"eos_token_id": [128001, 128009]}) == {2, 128001, 128009}
+    assert end_ids_of({}, {"eos_token_id": None}) == frozenset()
+
+
+@pytest.mark.parametrize("value", ["2", True, [1, None], -1, 2.0])
+def test_an_end_token_that_is_no_token_is_refused_by_its_file(value: object) -> None:
+    with pytest.raises(DamagedFile, match=r"generation_config\.json"):
+        end_ids_of({"eos_token_id": 2}, {"eos_token_id": value})
