@@ -46,8 +46,8 @@ TALK = (*WITH_SYSTEM, Message("assistant", "A"), Message("user", "R"))
         (
             TINYLLAMA,
             (
-                "<|system|>\nYou are a friendly chatbot who always gives helpful, detailed, and polite answers."
-                "</s>\n"
+                "<|system|>\nYou are a friendly chatbot who always gives helpful, detailed, and polite"
+                " answers.</s>\n"
                 "<|user|>\nQ</s>\n<|assistant|>\n"
             ),
         ),
