@@ -90,15 +90,19 @@ class Completion:
 
 @attrs.frozen
 class TextEvent:
-    """One piece of one answer, as it comes: whole characters, never part of a stop string.
+    """One token of one answer as it comes, and the text that is certain with it.
 
     Attributes:
         index: Which of the prompts it answers.
-        text: The piece; may be empty at the end.
-        completion: The whole answer, with the last piece; None before.
+        text: Whole characters, never part of a stop string; often empty.
+        token: The token's id; None only where an answer has no token at all.
+        logprob: Its log-probability, if it was asked for.
+        completion: The whole answer, with the last event; None before.
 
     """
 
     index: int
     text: str
+    token: int | None = None
+    logprob: float | None = None
     completion: Completion | None = None

@@ -4,7 +4,7 @@ from litgpt.domain.ports.distribution_strategy import DistributionStrategy
 from litgpt.domain.ports.generator import Generation, Generator, PrefixCache
 from litgpt.domain.ports.model_store import Checkpoint, ModelStore
 from litgpt.domain.ports.profiler import Profiler
-from litgpt.domain.ports.tokenizer import TextDecoder, Tokenizer
+from litgpt.domain.ports.tokenizer import OpenTokenizer, TextDecoder, Tokenizer
 
 __all__ = [
     "Checkpoint",
@@ -12,6 +12,7 @@ __all__ = [
     "Generation",
     "Generator",
     "ModelStore",
+    "OpenTokenizer",
     "PrefixCache",
     "Profiler",
     "TextDecoder",

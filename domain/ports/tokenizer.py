@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from litgpt.domain.chat import Messages
+from litgpt.domain.vocabulary import TokenizerSource
 
 
 class TextDecoder(Protocol):
@@ -88,6 +89,25 @@ class Tokenizer(Protocol):
 
         Raises:
             BadPrompt: There is no template, or it refuses these messages, or it is not to be trusted.
+
+        """
+        ...
+
+
+class OpenTokenizer(Protocol):
+    """Opens tokenizers, whatever they are written in."""
+
+    def __call__(self, source: TokenizerSource, *, name: str, vocab_size: int | None) -> Tokenizer:
+        """Open a tokenizer.
+
+        Args:
+            source: Where it is.
+            name: What to call the model in an error.
+            vocab_size: The rows of the model's embedding; None asks nothing of the tokenizer's size.
+
+        Raises:
+            TokenizerMismatch: There is none, or it produces ids that the model does not have.
+            DamagedFile: Its files cannot be read.
 
         """
         ...

@@ -7,11 +7,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from litgpt.adapters.pytorch.gpt import GPT as GPT
+    from litgpt.config import Config as Config
+    from litgpt.domain.errors import LitGPTError as LitGPTError
+    from litgpt.domain.prompts.style import PromptStyle as PromptStyle
     from litgpt.llm import LLM as LLM
+    from litgpt.tokenizer import Tokenizer as Tokenizer
 
-_HOMES = {"LLM": "litgpt.llm"}
+_HOMES = {
+    "GPT": "litgpt.adapters.pytorch.gpt",
+    "LLM": "litgpt.llm",
+    "Config": "litgpt.config",
+    "LitGPTError": "litgpt.domain.errors",
+    "PromptStyle": "litgpt.domain.prompts.style",
+    "Tokenizer": "litgpt.tokenizer",
+}
 
-__all__ = ["LLM"]
+__all__ = ["GPT", "LLM", "Config", "LitGPTError", "PromptStyle", "Tokenizer"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,104 @@
+"""Ask: a caller's arguments, checked, as requests to the generator."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from litgpt.application.loading import LoadedModel
+from litgpt.application.prompting import WritePrompt, conversation, prompts
+from litgpt.domain.chat import Messages
+from litgpt.domain.errors import WrongType
+from litgpt.domain.generation import Request
+from litgpt.domain.sampling import Sampling
+from litgpt.domain.stopping import stop_strings
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """How answers are to be generated; every bad argument ends here, before any work is done.
+
+    Attributes:
+        max_new_tokens: A bound on each answer; None is the context's end.
+        temperature: See `Sampling`, as for the next three.
+        top_k: How many of the likeliest tokens to keep.
+        top_p: How much of the probability to keep.
+        seed: Makes the draws repeatable.
+        stop: A string, or several, that end an answer.
+        logprobs: Whether to return each token's log-probability.
+
+    """
+
+    max_new_tokens: int | None = 50
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: str | Sequence[str] | None = None
+    logprobs: bool = attrs.field(default=False)
+    sampling: Sampling = attrs.field(init=False)
+    stop_strings: tuple[str, ...] = attrs.field(init=False)
+
+    @logprobs.validator
+    def _is_a_flag(self, _: object, value: object) -> None:
+        if not isinstance(value, bool):
+            raise WrongType("logprobs", value, "True or False")
+
+    @sampling.default
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, seed=self.seed)
+
+    @stop_strings.default
+    def _stop_strings(self) -> tuple[str, ...]:
+        return stop_strings(self.stop)
+
+    def __attrs_post_init__(self) -> None:
+        self.request([0], frozenset(), context=1)
+
+    def request(self, ids: list[int], end_ids: frozenset[int], *, context: int) -> Request:
+        """Return a request for the answer to a prompt in ids."""
+        return Request(
+            prompt=ids,
+            max_new_tokens=context if self.max_new_tokens is None else self.max_new_tokens,
+            sampling=self.sampling,
+            end_ids=end_ids,
+            logprobs=self.logprobs,
+        )
+
+
+@attrs.frozen
+class Asked:
+    """What goes to the generator.
+
+    Attributes:
+        requests: One for each prompt.
+        stop: Strings that end an answer.
+        several: Whether the caller passed a list of prompts.
+
+    """
+
+    requests: list[Request]
+    stop: tuple[str, ...]
+    several: bool
+
+
+def ask(loaded: LoadedModel[object], prompt: object, sys_prompt: str | None, settings: Settings, *, context: int) -> Asked:
+    """Return the requests for one prompt or a list of them.
+
+    Args:
+        loaded: The model that is asked.
+        prompt: A text, a list of messages, or a list of those.
+        sys_prompt: What the system says first, to each of them.
+        settings: How answers are to be generated.
+        context: The longest text that the model holds.
+
+    Raises:
+        BadArgument: A prompt is empty.
+        WrongType: It is none of these.
+        BadPrompt: The model's prompt style cannot express it.
+
+    """
+    write = WritePrompt(loaded.tokenizer, loaded.style)
+    listed, several = prompts(prompt)
+    said: list[Messages] = [conversation(one, sys_prompt) for one in listed]
+    requests = [settings.request(write.encode(one), loaded.end_ids, context=context) for one in said]
+    return Asked(requests, (*settings.stop_strings, *loaded.stop), several)

@@ -1,0 +1,85 @@
+"""Measure: run a generation and count what really happened."""
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from litgpt.application.generating import GenerateText
+from litgpt.domain.generation import Completion, Request, TokenEvent
+from litgpt.domain.measurement import Measurement
+from litgpt.domain.ports import Generation, Generator, PrefixCache, Profiler, Tokenizer
+
+
+@attrs.frozen
+class Benchmark:
+    """Times generations.
+
+    Attributes:
+        tokenizer: The model's tokenizer.
+        generator: The model.
+        profiler: The clock and the memory's high-water mark.
+
+    """
+
+    tokenizer: Tokenizer
+    generator: Generator
+    profiler: Profiler
+
+    def __call__(self, requests: Sequence[Request], *, stop: tuple[str, ...] = ()) -> tuple[list[Completion], Measurement]:
+        """Generate once and return the answers with what was measured.
+
+        Tokens are counted as they leave the model: the clock stands at the first of them for the time to first
+        token, whether or not the caller streams.
+        """
+        self.profiler.reset_peak()
+        timed = _Timed(self.generator, self.profiler)
+        began = self.profiler.now()
+        answers = GenerateText(self.tokenizer, timed).complete(requests, stop=stop)
+        seconds = self.profiler.now() - began
+        first = timed.first_at - began if timed.first_at is not None else seconds
+        tokens = sum(answer.completion_tokens for answer in answers)
+        return answers, Measurement(
+            prompt_tokens=sum(len(one.prompt) for one in requests),
+            tokens=tokens,
+            seconds=seconds,
+            seconds_to_first=first,
+            tokens_after_first=tokens - sum(1 for answer in answers if answer.token_ids),
+            peak_bytes=self.profiler.peak_bytes(),
+        )
+
+
+@attrs.define
+class _Timed:
+    """A generator that notes when its first token came."""
+
+    generator: Generator
+    profiler: Profiler
+    first_at: float | None = None
+
+    @property
+    def context(self) -> int:
+        return self.generator.context
+
+    def prefix_cache(self) -> PrefixCache:
+        return self.generator.prefix_cache()
+
+    def generate(self, requests: Sequence[Request], *, prefix: PrefixCache | None = None) -> Generation:
+        return _TimedGeneration(self, self.generator.generate(requests, prefix=prefix))
+
+
+@attrs.frozen
+class _TimedGeneration(Iterator[TokenEvent]):
+    timed: _Timed
+    generation: Generation
+
+    def __next__(self) -> TokenEvent:
+        event = next(self.generation)
+        if self.timed.first_at is None:
+            self.timed.first_at = self.timed.profiler.now()
+        return event
+
+    def cancel(self, index: int) -> None:
+        self.generation.cancel(index)
+
+    def close(self) -> None:
+        self.generation.close()

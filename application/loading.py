@@ -1,0 +1,123 @@
+"""Load a model: find it, understand it, and check that everything fits, before a weight is read."""
+
+from typing import Generic, TypeVar
+
+import attrs
+
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.ending import end_ids_of
+from litgpt.domain.families import describe, family_of
+from litgpt.domain.placement import Placement, Wish, decide
+from litgpt.domain.ports import Checkpoint, DistributionStrategy, ModelStore, OpenTokenizer, Tokenizer
+from litgpt.domain.prompts import choose_style
+from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.vocabulary import TokenizerSource
+from litgpt.domain.weights import Join, plan
+
+TensorT = TypeVar("TensorT")
+ModelT = TypeVar("ModelT")
+
+
+@attrs.frozen(kw_only=True)
+class LoadedModel(Generic[TensorT]):
+    """A model that is understood and checked, and has no device yet.
+
+    Attributes:
+        checkpoint: Where its weights are.
+        architecture: Its structure.
+        joins: Which tensors each parameter is read from.
+        tokenizer: Its tokenizer.
+        style: How its prompts are written; None is the chat template of its tokenizer.
+        end_ids: The tokens that end an answer.
+        stop: Strings that end one, where the style's are no tokens.
+
+    """
+
+    checkpoint: Checkpoint[TensorT] = attrs.field(repr=False)
+    architecture: Architecture
+    joins: tuple[Join, ...] = attrs.field(repr=False)
+    tokenizer: Tokenizer = attrs.field(repr=False)
+    style: PromptStyle | None
+    end_ids: frozenset[int]
+    stop: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class LoadModel(Generic[TensorT]):
+    """Finds a model by name and checks all of it that can be checked without its weights.
+
+    Attributes:
+        store: Where models are.
+        open_tokenizer: Opens a checkpoint's tokenizer.
+
+    """
+
+    store: ModelStore[TensorT]
+    open_tokenizer: OpenTokenizer
+
+    def __call__(self, reference: ModelReference, *, tokenizer: TokenizerSource | None = None) -> LoadedModel[TensorT]:
+        """Return the model, understood and checked.
+
+        Args:
+            reference: Which model.
+            tokenizer: A tokenizer to use in place of the checkpoint's own.
+
+        Raises:
+            ModelNotFound: Nobody has it.
+            BadCheckpoint: Its files cannot be used; the error lists all that is wrong with its tensors.
+            UnsupportedModel: Its family, or a setting of it, is not implemented.
+
+        """
+        checkpoint = self.store.open(reference)
+        try:
+            architecture = describe(checkpoint.name, checkpoint.config)
+            rules = family_of(checkpoint.name, checkpoint.config).weights
+            joins = plan(checkpoint.name, architecture, rules, checkpoint.tensors)
+            opened = self.open_tokenizer(
+                tokenizer or checkpoint.tokenizer, name=checkpoint.name, vocab_size=architecture.vocab_size
+            )
+            style = choose_style(
+                checkpoint.prompt_style, has_chat_template=opened.has_chat_template, family=architecture.family
+            )
+            stop_ids, stop = style.stops_in(opened) if style is not None else (frozenset(), ())
+            return LoadedModel(
+                checkpoint=checkpoint,
+                architecture=architecture,
+                joins=joins,
+                tokenizer=opened,
+                style=style,
+                end_ids=opened.end_ids | stop_ids | end_ids_of(checkpoint.config, checkpoint.generation_config),
+                stop=stop,
+            )
+        except BaseException:
+            checkpoint.close()
+            raise
+
+
+@attrs.frozen
+class PlaceModel(Generic[TensorT, ModelT]):
+    """Puts a loaded model on the hardware.
+
+    Attributes:
+        strategy: What knows the hardware and builds models on it.
+
+    """
+
+    strategy: DistributionStrategy[TensorT, ModelT]
+
+    def __call__(self, loaded: LoadedModel[TensorT], wish: Wish, report: Report) -> tuple[ModelT, Placement]:
+        """Return the model with its weights, and where it is.
+
+        Raises:
+            BadArgument: The wish cannot be right.
+            OutOfReach: The hardware does not have it.
+            HubUnreachable: The weights have to come from a Hub that does not answer.
+
+        """
+        placement = decide(wish, self.strategy.hardware())
+        loaded.checkpoint.fetch(report)
+        report(Notice(f"Using {placement.devices} device(s)"))
+        model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)
+        return model, placement

@@ -1,0 +1,93 @@
+"""`litgpt.Tokenizer`: the tokenizer port with torch tensors, as LitGPT's users know it."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from litgpt.domain import ports
+
+
+class Tokenizer:
+    """Text to a tensor of ids and back.
+
+    Args:
+        checkpoint: A folder with tokenizer files, or a tokenizer that is open already.
+
+    """
+
+    def __init__(self, checkpoint: "str | Path | ports.Tokenizer") -> None:
+        self.port = _open(Path(checkpoint)) if isinstance(checkpoint, (str, Path)) else checkpoint
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id."""
+        return self.port.vocab_size
+
+    @property
+    def bos_id(self) -> int | None:
+        """The token that begins a text."""
+        return self.port.bos_id
+
+    @property
+    def eos_id(self) -> int | None:
+        """The token that ends a text."""
+        return self.port.eos_id
+
+    @property
+    def use_bos(self) -> bool:
+        """Whether `encode` puts `bos_id` first unless it is told otherwise."""
+        return self.port.adds_bos
+
+    def token_to_id(self, token: str) -> int:
+        """Return the id of a token written out.
+
+        Raises:
+            ValueError: There is no such token.
+
+        """
+        found = self.port.token_to_id(token)
+        if found is None:
+            raise ValueError(f"token {token!r} not found in the vocabulary.")
+        return found
+
+    def encode(
+        self,
+        string: str,
+        device: torch.device | str | None = None,
+        bos: bool | None = None,  # noqa: FBT001 - LitGPT's signature
+        eos: bool = False,  # noqa: FBT001, FBT002
+        max_length: int = -1,
+    ) -> Tensor:
+        """Return the ids of a text, (T,), cut to `max_length` unless that is -1."""
+        ids = self.port.encode(string, bos=bos)
+        if eos:
+            if self.eos_id is None:
+                raise ValueError("This tokenizer has no end-of-text token; call encode with eos=False.")
+            ids.append(self.eos_id)
+        return torch.tensor(ids if max_length < 0 else ids[:max_length], dtype=torch.long, device=device)
+
+    def decode(self, tensor: Tensor) -> str:
+        """Return the text of ids (T,) or of a single one (), without special tokens."""
+        ids = tensor.tolist()
+        return self.port.decode([ids] if isinstance(ids, int) else ids)
+
+    def decode_stream(
+        self, token_stream: Iterable[Tensor], device: torch.device | str | None = None  # noqa: ARG002
+    ) -> Iterator[str]:
+        """Yield the text of ids as they come, in whole characters."""
+        decoder = self.port.decoder()
+        for tensor in token_stream:
+            for token in tensor.reshape(-1).tolist():
+                if piece := decoder.push(token):
+                    yield piece
+        if rest := decoder.finish():
+            yield rest
+
+
+def _open(folder: Path) -> ports.Tokenizer:
+    from litgpt.container import container, tokenizer_folder
+
+    source = tokenizer_folder(folder)
+    return container.open_tokenizer()(source, name=str(folder), vocab_size=None)
