@@ -1,0 +1,139 @@
+"""Make the checkpoint that every library in the benchmark reads, from the GGUF of SmolLM2-135M-Instruct.
+
+Runs in the environment of transformers: `make_checkpoint.py FILE.gguf FOLDER TEXT`. The folder gets bf16
+safetensors, `config.json`, a tokenizer, and `prompts.json`: two prompts, 10 and 512 tokens long, cut from
+the file TEXT. There is no chat template in it, so that every library sees the prompts as they are.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+CONTROL = 3
+"""How GGUF marks a special token (llama.cpp, `LLAMA_TOKEN_TYPE_CONTROL`)."""
+
+PROMPT_TOKENS = (10, 512)
+
+
+PLACES = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+"""What Llama's tensors within a layer are called in a GGUF file and by transformers."""
+
+
+def facts(reader: Any) -> dict[str, Any]:
+    """Return the file's key-value pairs."""
+    return {name: field.contents() for name, field in reader.fields.items()}
+
+
+def save_model(reader: Any, folder: Path) -> None:
+    """Write the weights in bf16, and `config.json`.
+
+    By hand, since transformers wants accelerate to read a GGUF file, and the environment that is measured
+    should hold no more than a user's. transformers checks the names and shapes.
+    """
+    import torch
+    from gguf import dequantize
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    of = facts(reader)
+    config = LlamaConfig(
+        vocab_size=of["llama.vocab_size"],
+        hidden_size=of["llama.embedding_length"],
+        intermediate_size=of["llama.feed_forward_length"],
+        num_hidden_layers=of["llama.block_count"],
+        num_attention_heads=of["llama.attention.head_count"],
+        num_key_value_heads=of["llama.attention.head_count_kv"],
+        max_position_embeddings=of["llama.context_length"],
+        rms_norm_eps=of["llama.attention.layer_norm_rms_epsilon"],
+        rope_parameters={"rope_type": "default", "rope_theta": of["llama.rope.freq_base"]},
+        bos_token_id=of["tokenizer.ggml.bos_token_id"],
+        eos_token_id=of["tokenizer.ggml.eos_token_id"],
+        tie_word_embeddings=True,
+    )
+    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
+    state = {}
+    for tensor in reader.tensors:
+        values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
+        if tensor.name.startswith("blk."):
+            _, layer, part, kind = tensor.name.split(".")
+            if part in heads:  # llama.cpp keeps the two halves of each head's rotation interleaved
+                width = values.shape[-1]
+                values = values.view(heads[part], -1, 2, width).transpose(1, 2).reshape(-1, width)
+            state[f"model.layers.{layer}.{PLACES[part]}.{kind}"] = values
+        else:
+            name = {
+                "token_embd.weight": "model.embed_tokens.weight",
+                "output_norm.weight": "model.norm.weight",
+            }
+            state[name[tensor.name]] = values
+    state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    model = LlamaForCausalLM(config)
+    model.load_state_dict(state)
+    model.to(torch.bfloat16).save_pretrained(folder)
+
+
+def save_tokenizer(reader: Any, folder: Path) -> Any:
+    """Write `tokenizer.json` from the vocabulary in the GGUF file and return it.
+
+    A byte-level BPE that takes digits one by one, which is what the file's `tokenizer.ggml.pre`, `smollm`,
+    stands for. Not left to transformers, whose tokenizers made from GGUF files split some texts otherwise.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    fields = facts(reader)
+    tokens = fields["tokenizer.ggml.tokens"]
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab={token: at for at, token in enumerate(tokens)}, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    types = fields["tokenizer.ggml.token_type"]
+    special = [token for token, kind in zip(tokens, types, strict=True) if kind == CONTROL]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_bos_token": False,
+        "bos_token": tokens[fields["tokenizer.ggml.bos_token_id"]],
+        "eos_token": tokens[fields["tokenizer.ggml.eos_token_id"]],
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return tokenizer
+
+
+def cut(tokenizer: Any, text: str, length: int) -> str:
+    """Return the beginning of `text` that is `length` tokens long, encoded anew."""
+    prompt = tokenizer.decode(tokenizer.encode(text).ids[:length])
+    found = len(tokenizer.encode(prompt).ids)
+    if found != length:
+        message = f"the prompt of {length} tokens came back as {found}"
+        raise SystemExit(message)
+    return str(prompt)
+
+
+def make(file: Path, folder: Path, text: Path) -> None:
+    """Write the checkpoint."""
+    from gguf import GGUFReader
+
+    folder.mkdir(parents=True, exist_ok=True)
+    reader = GGUFReader(file)
+    save_model(reader, folder)
+    tokenizer = save_tokenizer(reader, folder)
+    words = text.read_text(encoding="utf-8").split()
+    prompts = {str(length): cut(tokenizer, " ".join(words), length) for length in PROMPT_TOKENS}
+    (folder / "prompts.json").write_text(json.dumps(prompts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    make(*map(Path, sys.argv[1:4]))
