@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+Beginnings: TypeAlias = Mapping[str, tuple[bytes, int]]
+"""Files by name: the first bytes of each, its whole header among them, and how many bytes it has in all."""
 
 
 @attrs.define
@@ -73,7 +76,7 @@ class FolderCheckpoint:
             file.release()
 
 
-def open_folder(path: Path, name: str) -> FolderCheckpoint:
+def open_folder(path: Path, name: str, *, coming: Beginnings | None = None) -> FolderCheckpoint:
     """Open a Hugging Face folder: its small files and the headers of its weights, but no weights.
 
     Where it has safetensors, its other files of weights are ignored.
@@ -81,6 +84,7 @@ def open_folder(path: Path, name: str) -> FolderCheckpoint:
     Args:
         path: The folder.
         name: What it was asked for as.
+        coming: Files of weights that are not in the folder yet. They have to be when a tensor is read.
 
     Raises:
         MissingFile: There is no `config.json`, no weights, or not all of their shards.
@@ -99,16 +103,16 @@ def open_folder(path: Path, name: str) -> FolderCheckpoint:
         generation_config=read_if_there(path / "generation_config.json"),
         prompt_style=saved_prompt_style(path),
         tokenizer=tokenizer_files(path),
-        stored=_stored(path),
+        stored=_stored(path, coming or {}),
     )
 
 
-def _stored(folder: Path) -> dict[str, tuple[MappedFile, Entry]]:
-    if (folder / SINGLE).is_file():
-        file, entries = _headed(folder / SINGLE)
+def _stored(folder: Path, coming: Beginnings) -> dict[str, tuple[MappedFile, Entry]]:
+    if SINGLE in coming or (folder / SINGLE).is_file():
+        file, entries = _headed(folder / SINGLE, coming)
         return {name: (file, entry) for name, entry in entries.items()}
     if (folder / INDEX).is_file():
-        return _sharded(folder)
+        return _sharded(folder, coming)
     for pattern in PICKLES:
         for pickle in sorted(folder.glob(pattern)):
             raise UnsafeFile(str(pickle), REMEDY)
@@ -125,7 +129,7 @@ REMEDY = (
 )
 
 
-def _sharded(folder: Path) -> dict[str, tuple[MappedFile, Entry]]:
+def _sharded(folder: Path, coming: Beginnings) -> dict[str, tuple[MappedFile, Entry]]:
     index = folder / INDEX
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -136,11 +140,11 @@ def _sharded(folder: Path) -> dict[str, tuple[MappedFile, Entry]]:
             continue
         if not isinstance(shard, str) or not _is_plain(shard):
             raise DamagedFile(str(index), f"it names {shard!r}, which is no safetensors file in this folder.")
-        if not (folder / shard).is_file():
+        if shard not in coming and not (folder / shard).is_file():
             raise MissingFile(
                 str(folder / shard), f"{INDEX} lists it as a part of the model. Copy it here too."
             )
-        shards[shard] = _headed(folder / shard)
+        shards[shard] = _headed(folder / shard, coming)
     stored = {}
     for name, shard in weight_map.items():
         file, entries = shards[shard]
@@ -155,8 +159,11 @@ def _is_plain(shard: str) -> bool:
     return shard.endswith(".safetensors") and not set(shard) & set("/\\:\0")
 
 
-def _headed(path: Path) -> tuple[MappedFile, dict[str, Entry]]:
+def _headed(path: Path, coming: Beginnings) -> tuple[MappedFile, dict[str, Entry]]:
     """Return a file and the tensors that its header lists."""
+    if path.name in coming:
+        beginning, size = coming[path.name]
+        return MappedFile(path, size), parse_header(beginning, file_size=size, where=str(path))
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
