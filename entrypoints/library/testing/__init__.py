@@ -1,5 +1,18 @@
 """Fakes of the ports, for tests that need no model and no torch."""
 
+from litgpt.testing.generators import ScriptedGeneration, ScriptedGenerator, ScriptedPrefixCache
+from litgpt.testing.profilers import ScriptedProfiler
 from litgpt.testing.stores import MemoryCheckpoint, MemoryStore, MemoryTensor
+from litgpt.testing.strategies import MemoryModel, MemoryStrategy
 
-__all__ = ["MemoryCheckpoint", "MemoryStore", "MemoryTensor"]
+__all__ = [
+    "MemoryCheckpoint",
+    "MemoryModel",
+    "MemoryStore",
+    "MemoryStrategy",
+    "MemoryTensor",
+    "ScriptedGeneration",
+    "ScriptedGenerator",
+    "ScriptedPrefixCache",
+    "ScriptedProfiler",
+]

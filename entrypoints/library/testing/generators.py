@@ -1,0 +1,119 @@
+"""A Generator that says what it was told to say, without a model and without torch."""
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from litgpt.domain.errors import BadArgument, PromptTooLong
+from litgpt.domain.generation import FinishReason, Request, TokenEvent
+from litgpt.domain.ports import PrefixCache
+
+
+@attrs.define(eq=False)
+class ScriptedPrefixCache:
+    """Remembers which ids it was given."""
+
+    tokens: list[int] = attrs.field(factory=list)
+    busy: bool = False
+
+    def fork(self) -> "ScriptedPrefixCache":
+        """Return a copy that goes its own way."""
+        return ScriptedPrefixCache(list(self.tokens))
+
+    def close(self) -> None:
+        """Forget the ids."""
+        self.tokens = []
+
+
+@attrs.define
+class ScriptedGenerator:
+    """Answers every prompt with the same ids, over and over until the answer's bound.
+
+    Attributes:
+        script: The ids.
+        context: How many tokens a prompt and its answer may have together.
+        asked: Every request, in order.
+        reused: For each generation with a prefix cache, how many ids of the prompt were there already.
+
+    """
+
+    script: Sequence[int]
+    context: int = 1024
+    asked: list[Request] = attrs.field(factory=list, init=False)
+    reused: list[int] = attrs.field(factory=list, init=False)
+
+    def prefix_cache(self) -> ScriptedPrefixCache:
+        """Return an empty cache."""
+        return ScriptedPrefixCache()
+
+    def generate(self, requests: Sequence[Request], *, prefix: PrefixCache | None = None) -> "ScriptedGeneration":
+        """Answer the prompts in turns, one token each."""
+        for request in requests:
+            if len(request.prompt) >= self.context:
+                raise PromptTooLong(len(request.prompt), self.context)
+        if prefix is not None:
+            self._take(requests, prefix)
+        self.asked += requests
+        cache = prefix if isinstance(prefix, ScriptedPrefixCache) else None
+        return ScriptedGeneration(self.script, requests, self.context, cache)
+
+    def _take(self, requests: Sequence[Request], prefix: PrefixCache) -> None:
+        if not isinstance(prefix, ScriptedPrefixCache) or len(requests) != 1:
+            raise BadArgument("prefix", prefix, "a cache of this generator's, for exactly one prompt")
+        if prefix.busy:
+            raise BadArgument("prefix", prefix, "free: another answer is still using it. Close that one or fork()")
+        prompt, common = requests[0].prompt, 0
+        while common < min(len(prompt) - 1, len(prefix.tokens)) and prompt[common] == prefix.tokens[common]:
+            common += 1
+        self.reused.append(common)
+        prefix.tokens, prefix.busy = list(prompt[:common]), True
+
+
+class ScriptedGeneration(Iterator[TokenEvent]):
+    """The tokens of one or several answers; made by `ScriptedGenerator.generate`."""
+
+    def __init__(
+        self, script: Sequence[int], requests: Sequence[Request], context: int, prefix: ScriptedPrefixCache | None
+    ) -> None:
+        self._script, self._prefix = script, prefix
+        self._left = {
+            index: min(one.max_new_tokens, context - len(one.prompt))
+            for index, one in enumerate(requests)
+            if one.max_new_tokens > 0
+        }
+        self._events = self._run(requests)
+
+    def __next__(self) -> TokenEvent:
+        return next(self._events)
+
+    def cancel(self, index: int) -> None:
+        """End one answer."""
+        self._left.pop(index, None)
+
+    def close(self) -> None:
+        """End all answers."""
+        self._left.clear()
+        if self._prefix is not None:
+            self._prefix.busy = False
+
+    def _run(self, requests: Sequence[Request]) -> Iterator[TokenEvent]:
+        if self._prefix is not None:
+            self._prefix.tokens = list(requests[0].prompt)
+        at = 0
+        while self._left:
+            token = self._script[at % len(self._script)]
+            for index in list(self._left):
+                if index in self._left:
+                    yield self._event(index, token, requests[index])
+            if self._prefix is not None and self._left:
+                self._prefix.tokens.append(token)
+            at += 1
+        self.close()
+
+    def _event(self, index: int, token: int, request: Request) -> TokenEvent:
+        self._left[index] -= 1
+        reason: FinishReason | None = "length" if self._left[index] == 0 else None
+        reason = "stop" if token in request.end_ids else reason
+        if reason is not None:
+            del self._left[index]
+        return TokenEvent(index, token, -1.0 if request.logprobs else None, reason)

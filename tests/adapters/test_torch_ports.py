@@ -1,0 +1,55 @@
+"""The torch adapters keep what their ports promise."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from litgpt.adapters.pytorch.generator import TorchGenerator
+from litgpt.adapters.pytorch.profiler import CpuProfiler
+from litgpt.adapters.pytorch.single_device import SingleDevice
+from litgpt.domain.families import LLAMA, describe
+from litgpt.domain.placement import Placement
+from litgpt.domain.reporting import silent
+from litgpt.domain.weights import plan
+from litgpt.testing import MemoryCheckpoint
+from tests.contracts.distribution_strategy import CONFIG, DistributionStrategyContract, shapes
+from tests.contracts.generator import GeneratorContract
+from tests.contracts.profiler import ProfilerContract
+
+
+def random_checkpoint() -> MemoryCheckpoint:
+    random = torch.Generator().manual_seed(0)
+    return MemoryCheckpoint(CONFIG, {name: torch.randn(shape, generator=random) for name, shape in shapes().items()})
+
+
+class TestSingleDevice(DistributionStrategyContract):
+    @pytest.fixture
+    def strategy(self) -> SingleDevice:
+        return SingleDevice()
+
+    @pytest.fixture
+    def checkpoint(self) -> MemoryCheckpoint:
+        return random_checkpoint()
+
+
+class TestTorchGenerator(GeneratorContract):
+    @pytest.fixture(params=[None, "max"])
+    def generator(self, request: Any) -> TorchGenerator:
+        checkpoint, architecture = random_checkpoint(), describe("tiny", CONFIG)
+        joins = plan("tiny", architecture, LLAMA.weights, checkpoint.tensors)
+        placement = Placement(device="cpu", dtype="float32", cache_size=request.param)
+        model = SingleDevice().build(placement, architecture, joins, checkpoint, silent)
+        return TorchGenerator(model, placement.cache_size)
+
+
+class TestCpuProfiler(ProfilerContract):
+    @pytest.fixture
+    def profiler(self) -> CpuProfiler:
+        return CpuProfiler()
+
+    def test_the_peak_sees_what_was_allocated_for_a_moment(self, profiler: CpuProfiler) -> None:
+        profiler.reset_peak()
+        before = profiler.peak_bytes()["cpu"]
+        torch.ones(64 << 20, dtype=torch.uint8)
+        assert profiler.peak_bytes()["cpu"] >= before + (60 << 20)

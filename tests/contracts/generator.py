@@ -1,0 +1,162 @@
+"""What every Generator promises: each adapter, and the fake, passes these tests."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from litgpt.domain.errors import BadArgument, PromptTooLong
+from litgpt.domain.generation import Request, TokenEvent
+from litgpt.domain.ports import Generator
+from litgpt.domain.sampling import Sampling
+
+GREEDY = Sampling(temperature=0)
+PROMPTS = ([5, 6, 7, 8, 9], [3], [11, 12], [20, 21, 22, 23, 24, 25, 26, 27, 28])
+
+
+def by_answer(events: Iterable[TokenEvent]) -> dict[int, list[TokenEvent]]:
+    answers: dict[int, list[TokenEvent]] = defaultdict(list)
+    for event in events:
+        answers[event.index].append(event)
+    return dict(answers)
+
+
+def tokens(events: Iterable[TokenEvent]) -> list[int]:
+    return [event.token for event in events]
+
+
+class GeneratorContract:
+    """Subclass it, and give it a generator whose context is 64 tokens and which knows ids below 100."""
+
+    @pytest.fixture
+    def generator(self) -> Generator:
+        raise NotImplementedError
+
+    def answer(self, generator: Generator, prompt: Sequence[int], at_most: int = 6) -> list[int]:
+        return tokens(generator.generate([Request(prompt=prompt, max_new_tokens=at_most, sampling=GREEDY)]))
+
+    def test_an_answer_ends_at_its_bound_and_says_so(self, generator: Generator) -> None:
+        events = list(generator.generate([Request(prompt=[5, 6], max_new_tokens=4)]))
+        assert [event.finish_reason for event in events] == [None, None, None, "length"]
+
+    def test_an_answer_ends_where_the_context_ends(self, generator: Generator) -> None:
+        assert generator.context == 64
+        events = list(generator.generate([Request(prompt=[5] * 60, max_new_tokens=50)]))
+        assert [event.finish_reason for event in events] == [None, None, None, "length"]
+
+    def test_no_tokens_are_no_events(self, generator: Generator) -> None:
+        requests = [Request(prompt=[5], max_new_tokens=0), Request(prompt=[6], max_new_tokens=2)]
+        assert [event.index for event in generator.generate(requests)] == [1, 1]
+        assert list(generator.generate(requests[:1])) == []
+
+    def test_an_end_token_is_the_last_and_says_so(self, generator: Generator) -> None:
+        first, second, *_ = self.answer(generator, [5, 6, 7])
+        ends = frozenset({second})
+        events = list(generator.generate([Request(prompt=[5, 6, 7], sampling=GREEDY, end_ids=ends)]))
+        stopped_at = 1 if first != second else 0
+        assert tokens(events) == [first, second][: stopped_at + 1]
+        assert events[-1].finish_reason == "stop"
+
+    def test_a_prompt_without_room_for_an_answer_is_refused_at_once(self, generator: Generator) -> None:
+        fits, too_long = Request(prompt=[5] * 63), Request(prompt=[5] * 64)
+        generator.generate([fits]).close()
+        with pytest.raises(PromptTooLong, match=r"64 tokens.*holds 64"):
+            generator.generate([fits, too_long])
+
+    def test_prompts_of_all_lengths_get_the_answers_that_they_get_alone(self, generator: Generator) -> None:
+        requests = [
+            Request(prompt=prompt, max_new_tokens=3 + 4 * at, sampling=GREEDY) for at, prompt in enumerate(PROMPTS)
+        ]
+        together = by_answer(generator.generate(requests))
+        for at, prompt in enumerate(PROMPTS):
+            assert tokens(together[at]) == self.answer(generator, prompt, 3 + 4 * at)
+            assert together[at][-1].finish_reason == "length"
+
+    def test_a_seed_repeats_an_answer_whatever_is_generated_beside_it(self, generator: Generator) -> None:
+        request = Request(prompt=[5, 6], max_new_tokens=8, sampling=Sampling(seed=1))
+        other = Request(prompt=[7, 8, 9], max_new_tokens=8, sampling=Sampling(seed=2))
+        alone = tokens(generator.generate([request]))
+        assert tokens(by_answer(generator.generate([other, request]))[1]) == alone
+
+    def test_a_cancelled_answer_says_no_more_and_the_others_go_on(self, generator: Generator) -> None:
+        generation = generator.generate([Request(prompt=[5], max_new_tokens=5) for _ in range(2)])
+        next(generation)
+        generation.cancel(0)
+        assert by_answer(generation).keys() == {1}
+
+    def test_all_answers_cancelled_are_the_end(self, generator: Generator) -> None:
+        generation = generator.generate([Request(prompt=[5], max_new_tokens=5)])
+        next(generation)
+        generation.cancel(0)
+        assert list(generation) == []
+
+    def test_closing_is_the_end(self, generator: Generator) -> None:
+        generation = generator.generate([Request(prompt=[5], max_new_tokens=5)])
+        next(generation)
+        generation.close()
+        generation.close()
+        assert list(generation) == []
+
+    def test_two_generations_may_be_interleaved(self, generator: Generator) -> None:
+        one = generator.generate([Request(prompt=PROMPTS[0], max_new_tokens=6, sampling=GREEDY)])
+        other = generator.generate([Request(prompt=PROMPTS[3], max_new_tokens=6, sampling=GREEDY)])
+        mixed = [(a.token, b.token) for a, b in zip(one, other, strict=True)]
+        assert [a for a, _ in mixed] == self.answer(generator, PROMPTS[0])
+        assert [b for _, b in mixed] == self.answer(generator, PROMPTS[3])
+
+    def test_log_probabilities_come_where_they_are_asked_for(self, generator: Generator) -> None:
+        requests = [Request(prompt=[5], max_new_tokens=2, logprobs=True), Request(prompt=[5], max_new_tokens=2)]
+        answers = by_answer(generator.generate(requests))
+        assert all(event.logprob is not None and event.logprob <= 0 for event in answers[0])
+        assert all(event.logprob is None for event in answers[1])
+
+    def test_a_prefix_cache_changes_no_answer(self, generator: Generator) -> None:
+        cache = generator.prefix_cache()
+        said = [5, 6, 7, 8]
+        for more in ([9], [10, 11], [12, 13, 14]):
+            said = [*said, *more]
+            request = Request(prompt=said, max_new_tokens=6, sampling=GREEDY)
+            answer = tokens(generator.generate([request], prefix=cache))
+            assert answer == self.answer(generator, said)
+            # The last token of an answer was never looked back at, so it may be missing.
+            assert list(cache.tokens)[: len(said) + 5] == [*said, *answer[:-1]]
+            said = [*said, *answer]
+
+    def test_a_prefix_that_parts_from_the_prompt_is_used_as_far_as_it_goes(self, generator: Generator) -> None:
+        cache = generator.prefix_cache()
+        list(generator.generate([Request(prompt=[5, 6, 7, 8, 9], max_new_tokens=4)], prefix=cache))
+        for prompt in ([5, 6, 7, 30, 31], [5, 6], [40, 41, 42]):
+            request = Request(prompt=prompt, max_new_tokens=6, sampling=GREEDY)
+            assert tokens(generator.generate([request], prefix=cache)) == self.answer(generator, prompt)
+
+    def test_a_fork_goes_its_own_way(self, generator: Generator) -> None:
+        cache = generator.prefix_cache()
+        list(generator.generate([Request(prompt=[5, 6, 7], max_new_tokens=4)], prefix=cache))
+        before = list(cache.tokens)
+        fork = cache.fork()
+        request = Request(prompt=[5, 6, 9, 9], max_new_tokens=6, sampling=GREEDY)
+        assert tokens(generator.generate([request], prefix=fork)) == self.answer(generator, [5, 6, 9, 9])
+        assert list(cache.tokens) == before
+        cache.close()
+        assert list(cache.tokens) == []
+
+    def test_a_prefix_cache_serves_one_answer_at_a_time(self, generator: Generator) -> None:
+        cache = generator.prefix_cache()
+        request = Request(prompt=[5, 6, 7], max_new_tokens=4)
+        with pytest.raises(BadArgument, match="prefix"):
+            generator.generate([request, request], prefix=cache)
+        first = generator.generate([request], prefix=cache)
+        with pytest.raises(BadArgument, match="another answer"):
+            generator.generate([request], prefix=cache)
+        next(first)
+        first.close()
+        assert len(list(generator.generate([request], prefix=cache))) == 4
+
+    def test_an_abandoned_answer_leaves_its_prefix_cache_in_order(self, generator: Generator) -> None:
+        cache = generator.prefix_cache()
+        generation = generator.generate([Request(prompt=[5, 6, 7], max_new_tokens=20)], prefix=cache)
+        next(generation)
+        next(generation)
+        generation.close()
+        request = Request(prompt=[5, 6, 7, 8], max_new_tokens=6, sampling=GREEDY)
+        assert tokens(generator.generate([request], prefix=cache)) == self.answer(generator, [5, 6, 7, 8])

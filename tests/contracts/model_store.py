@@ -1,0 +1,116 @@
+"""What every ModelStore promises: each adapter, and the fake, passes these tests."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, get_args
+
+import pytest
+
+from litgpt.domain.errors import BadCheckpoint, ModelNotFound
+from litgpt.domain.ports import Checkpoint, ModelStore
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import silent
+from litgpt.domain.tensors import DType
+from litgpt.domain.vocabulary import TokenizerFiles
+
+# What files call the dtypes that a tensor is returned in as it is.
+PLAIN = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+
+def dtype_of(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+class ModelStoreContract:
+    """Subclass it, and give it a store that holds one model."""
+
+    model: ClassVar[str] = "tiny"
+    """What the model is asked for as."""
+
+    @pytest.fixture
+    def store(self) -> ModelStore[Any]:
+        """Return a store that holds one model, called as `model` says."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def checkpoint(self, store: ModelStore[Any]) -> Checkpoint[Any]:
+        return store.open(ModelReference(self.model))
+
+    def test_an_unknown_model_is_named_in_the_error_which_says_where_it_was_looked_for(
+        self, store: ModelStore[Any]
+    ) -> None:
+        with pytest.raises(ModelNotFound, match="no-such-model") as caught:
+            store.open(ModelReference("no-such-model"))
+        assert caught.value.searched
+        assert all(where in store.place for where in caught.value.searched)
+
+    def test_an_unknown_model_is_not_found_whatever_revision_is_asked_for(
+        self, store: ModelStore[Any]
+    ) -> None:
+        with pytest.raises(ModelNotFound):
+            store.open(ModelReference("no-such-model", revision="v1"))
+
+    def test_the_place_is_said_in_words(self, store: ModelStore[Any]) -> None:
+        assert store.place.strip()
+
+    def test_its_names_have_the_model(self, store: ModelStore[Any]) -> None:
+        assert self.model in list(store.names())
+
+    def test_a_model_knows_what_it_was_asked_for_as_and_where_it_is(
+        self, checkpoint: Checkpoint[Any]
+    ) -> None:
+        assert checkpoint.name == self.model
+        assert checkpoint.origin.strip()
+        assert checkpoint.folder is None or checkpoint.folder.is_dir()
+
+    def test_the_config_names_the_family(self, checkpoint: Checkpoint[Any]) -> None:
+        assert isinstance(checkpoint.config, Mapping)
+        assert isinstance(checkpoint.config["model_type"], str)
+        assert isinstance(checkpoint.generation_config, Mapping)
+
+    def test_the_tokenizer_files_that_are_listed_exist(self, checkpoint: Checkpoint[Any]) -> None:
+        if isinstance(checkpoint.tokenizer, TokenizerFiles):
+            for name, path in checkpoint.tokenizer.paths.items():
+                assert path.is_file()
+                assert path.name == name
+
+    def test_every_tensor_has_the_promised_shape(self, checkpoint: Checkpoint[Any]) -> None:
+        checkpoint.fetch(silent)
+        assert checkpoint.tensors
+        for name, info in checkpoint.tensors.items():
+            assert tuple(checkpoint.read(name).shape) == info.shape, name
+            assert info.nbytes > 0
+
+    def test_a_tensor_comes_as_it_is_stored_or_in_float32(self, checkpoint: Checkpoint[Any]) -> None:
+        checkpoint.fetch(silent)
+        for name, info in checkpoint.tensors.items():
+            assert dtype_of(checkpoint.read(name)) == PLAIN.get(info.stored_as, "float32"), name
+
+    @pytest.mark.parametrize("dtype", get_args(DType))
+    def test_a_tensor_comes_in_the_dtype_that_is_asked_for(
+        self, checkpoint: Checkpoint[Any], dtype: DType
+    ) -> None:
+        checkpoint.fetch(silent)
+        name, info = min(checkpoint.tensors.items(), key=lambda item: item[1].nbytes)
+        tensor = checkpoint.read(name, dtype)
+        assert dtype_of(tensor) == dtype
+        assert tuple(tensor.shape) == info.shape
+
+    def test_a_tensor_that_is_not_there_is_named_in_the_error(self, checkpoint: Checkpoint[Any]) -> None:
+        checkpoint.fetch(silent)
+        with pytest.raises(BadCheckpoint, match=r"no\.such\.tensor"):
+            checkpoint.read("no.such.tensor")
+
+    def test_tensors_stay_valid_after_the_model_is_closed(self, store: ModelStore[Any]) -> None:
+        checkpoint = store.open(ModelReference(self.model))
+        checkpoint.fetch(silent)
+        tensor = checkpoint.read(min(checkpoint.tensors, key=lambda name: checkpoint.tensors[name].nbytes))
+        before = repr(tensor)
+        checkpoint.close()
+        del checkpoint
+        assert repr(tensor) == before
+
+    def test_fetching_and_closing_twice_does_no_harm(self, checkpoint: Checkpoint[Any]) -> None:
+        checkpoint.fetch(silent)
+        checkpoint.fetch(silent)
+        checkpoint.close()
+        checkpoint.close()
