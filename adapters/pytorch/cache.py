@@ -57,12 +57,11 @@ class LayerCache:
             # A little more than the window, so that the last few tokens can be taken back and said differently.
             first = max(first, length + 1 - self.window - self.window // 4)
         needed = length + more - first
-        grown = min(limit - first, max(needed, int(needed * _GROWTH), _AT_LEAST))
-        if self.window is not None:
-            # Twice the window, so that what is kept is moved once in a window's length and not at every token.
-            grown = min(grown, max(needed, 2 * self.window))
-        self.keys = self._moved(self.keys, first, length, max(grown, needed))
-        self.values = self._moved(self.values, first, length, max(grown, needed))
+        # Twice the window, so that what is kept is moved once in a window's length and not at every token.
+        bound = limit if self.window is None else min(limit, 2 * self.window)
+        capacity = max(needed, min(bound, max(int(needed * _GROWTH), _AT_LEAST, self.capacity)))
+        self.keys = self._moved(self.keys, first, length, capacity)
+        self.values = self._moved(self.values, first, length, capacity)
         self.first = first
 
     def _moved(self, old: Tensor, first: int, length: int, capacity: int) -> Tensor:

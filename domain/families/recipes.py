@@ -1,7 +1,5 @@
 """How the parts of an architecture are read from a config: the vocabulary in which families are written."""
 
-from typing import Any
-
 import attrs
 
 from litgpt.domain.architecture import Activation, Attention, GatedFeedForward, LinearScaling, Llama3Scaling, Norm, Rotary
@@ -115,34 +113,34 @@ class SoftmaxAttention:
     def _rotary(self, settings: Settings, size: int, kind: str) -> Rotary:
         # transformers 5 writes rope_parameters, by kind of layer where the kinds differ; older files write
         # rope_theta and rope_scaling beside each other.
-        new = settings.get(Key("rope_parameters", None))
-        if new is not None:
-            given = new.get(kind, new)
-            base = given.get("rope_theta", settings.get(self.rope_base))
+        given = settings.mapping(Key("rope_parameters"))
+        if given:
+            inner = attrs.evolve(settings, values=given).mapping(Key(kind))
+            given = inner or given
+            base = attrs.evolve(settings, values={**settings.values, **given}).number(self.rope_base)
         elif kind == "sliding_attention" and self.local_base is not None:
-            given, base = {}, settings.number(self.local_base)  # windows are short: they were never stretched
+            base = settings.number(self.local_base)  # windows are short: they were never stretched
         else:
-            given, base = settings.get(Key("rope_scaling", None)) or {}, settings.number(self.rope_base)
+            given, base = settings.mapping(Key("rope_scaling")), settings.number(self.rope_base)
         partial = given.get("partial_rotary_factor", settings.get(Key("partial_rotary_factor", 1.0)))
         if partial != 1:
             raise settings.refuse("partial_rotary_factor", partial)
-        return Rotary(size=size, base=float(base), scaling=_scaling(settings, given))
+        return Rotary(size=size, base=base, scaling=_scaling(attrs.evolve(settings, values=given)))
 
 
-def _scaling(settings: Settings, given: dict[str, Any]) -> LinearScaling | Llama3Scaling | None:
-    kind = given.get("rope_type", given.get("type", "default"))
-    inner = attrs.evolve(settings, values=given)
+def _scaling(settings: Settings) -> LinearScaling | Llama3Scaling | None:
+    kind = settings.get(Key("rope_type", settings.get(Key("type", "default"))))
     match kind:
         case "default":
             return None
         case "linear":
-            return LinearScaling(factor=inner.number(Key("factor")))
+            return LinearScaling(factor=settings.number(Key("factor")))
         case "llama3":
             return Llama3Scaling(
-                factor=inner.number(Key("factor")),
-                low_freq_factor=inner.number(Key("low_freq_factor")),
-                high_freq_factor=inner.number(Key("high_freq_factor")),
-                original_context=inner.integer(Key("original_max_position_embeddings")),
+                factor=settings.number(Key("factor")),
+                low_freq_factor=settings.number(Key("low_freq_factor")),
+                high_freq_factor=settings.number(Key("high_freq_factor")),
+                original_context=settings.integer(Key("original_max_position_embeddings")),
             )
         case _:
             raise settings.refuse("rope_type", kind)

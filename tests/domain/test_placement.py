@@ -1,0 +1,78 @@
+from typing import Any
+
+import pytest
+
+from litgpt.domain.errors import BadArgument, LitGPTError, OutOfReach, WrongType
+from litgpt.domain.placement import Hardware, Placement, Wish, decide
+
+CPU = Hardware()
+TWO_GPUS = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 2}, bfloat16=frozenset({"cpu", "cuda"}))
+OLD_GPU = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 1}, bfloat16=frozenset({"cpu"}))
+MAC = Hardware(accelerator="mps", counts={"cpu": 1, "mps": 1}, bfloat16=frozenset({"mps"}))
+OLD_CPU = Hardware(bfloat16=frozenset())
+
+
+@pytest.mark.parametrize(
+    ("hardware", "wish", "device", "dtype"),
+    [
+        (CPU, {}, "cpu", "bfloat16"),
+        (OLD_CPU, {}, "cpu", "float32"),
+        (TWO_GPUS, {}, "cuda:0", "bfloat16"),
+        (OLD_GPU, {}, "cuda:0", "float16"),
+        (MAC, {}, "mps", "bfloat16"),
+        (MAC, {"accelerator": "gpu"}, "mps", "bfloat16"),
+        (TWO_GPUS, {"accelerator": "gpu"}, "cuda:0", "bfloat16"),
+        (TWO_GPUS, {"accelerator": "cpu"}, "cpu", "bfloat16"),
+        (TWO_GPUS, {"devices": 1}, "cuda:0", "bfloat16"),
+        (CPU, {"precision": "32-true"}, "cpu", "float32"),
+        (CPU, {"precision": "16-true"}, "cpu", "float16"),
+    ],
+)
+def test_a_model_goes_to_the_best_device_in_the_best_precision(
+    hardware: Hardware, wish: dict[str, Any], device: str, dtype: Any
+) -> None:
+    assert decide(Wish(**wish), hardware) == Placement(device=device, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("wish", "error", "said"),
+    [
+        ({"accelerator": "tpu"}, BadArgument, "Invalid accelerator"),
+        ({"accelerator": "cuda"}, OutOfReach, "no cuda device"),
+        ({"accelerator": "mps"}, OutOfReach, "no mps device"),
+        ({"devices": 0}, BadArgument, "devices"),
+        ({"devices": "two"}, WrongType, "devices"),
+        ({"devices": True}, WrongType, "devices"),
+        ({"devices": 2}, OutOfReach, r"devices=2 with generate_strategy=None"),
+        ({"generate_strategy": "parallel"}, BadArgument, "'sequential' or 'tensor_parallel'"),
+        ({"precision": "bf16"}, BadArgument, "bf16-true"),
+        ({"precision": "bf16-mixed"}, BadArgument, "Trainer"),
+        ({"quantize": "nf4"}, BadArgument, r"bnb\.nf4"),
+        ({"fixed_kv_cache_size": 0}, BadArgument, "fixed_kv_cache_size"),
+        ({"fixed_kv_cache_size": "max"}, WrongType, "max_model_supported"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_refused_with_what_can(
+    wish: dict[str, Any], error: type[LitGPTError], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        decide(Wish(**wish), CPU)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"quantize": "bnb.nf4"}, {"generate_strategy": "sequential"}, {"generate_strategy": "tensor_parallel"}],
+)
+def test_what_this_version_does_not_have_is_said_and_not_ignored(wish: dict[str, Any]) -> None:
+    with pytest.raises(OutOfReach, match="this version"):
+        decide(Wish(**wish), TWO_GPUS)
+
+
+def test_more_gpus_than_there_are_are_counted_in_the_error() -> None:
+    with pytest.raises(OutOfReach, match=r"2 cuda device\(s\) here"):
+        decide(Wish(devices=3), TWO_GPUS)
+
+
+@pytest.mark.parametrize(("wish", "size"), [(None, None), (100, 100), ("max_model_supported", "max")])
+def test_a_cache_may_be_fixed(wish: Any, size: Any) -> None:
+    assert decide(Wish(fixed_kv_cache_size=wish), CPU).cache_size == size

@@ -1,0 +1,69 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.stopping import StopStrings, stop_strings
+
+
+def shown(stops: list[str], pieces: list[str]) -> list[str]:
+    stopper = StopStrings(tuple(stops))
+    return [*map(stopper.push, pieces), stopper.finish()]
+
+
+def test_text_without_a_stop_string_passes_at_once() -> None:
+    assert shown([], ["a", "b"]) == ["a", "b", ""]
+    assert shown(["END"], ["a", "b"]) == ["a", "b", ""]
+
+
+def test_what_may_begin_a_stop_string_is_held_back_and_comes_later() -> None:
+    assert shown(["END"], ["a E", "N", "d"]) == ["a ", "", "ENd", ""]
+
+
+def test_a_stop_string_and_what_follows_it_are_never_shown() -> None:
+    assert shown(["END"], ["a E", "ND b", "c"]) == ["a ", "", "", ""]
+
+
+def test_what_is_held_back_comes_at_the_end() -> None:
+    assert shown(["END"], ["a EN"]) == ["a ", "EN"]
+
+
+def test_of_several_the_first_to_be_complete_wins() -> None:
+    assert "".join(shown(["cd", "bcde"], ["abcdef"])) == "ab"
+    assert "".join(shown(["c", "abc"], ["xabcx"])) == "x"
+
+
+@given(
+    some.text("ab", max_size=20),
+    some.lists(some.text("ab", min_size=1, max_size=4), min_size=1, max_size=3),
+    some.data(),
+)
+def test_however_text_is_cut_the_same_is_shown(text: str, stops: list[str], data: some.DataObject) -> None:
+    ends = [end for end in range(len(text) + 1) if any(text[:end].endswith(one) for one in stops)]
+    expected = text
+    if ends:
+        longest = max(len(one) for one in stops if text[: ends[0]].endswith(one))
+        expected = text[: ends[0] - longest]
+    pieces, rest = [], text
+    while rest:
+        at = data.draw(some.integers(1, len(rest)))
+        pieces.append(rest[:at])
+        rest = rest[at:]
+    assert "".join(shown(stops, pieces)) == expected
+
+
+@pytest.mark.parametrize("stop", [3, ["a", 3], {"a": 1}])
+def test_what_is_no_stop_string_is_refused(stop: object) -> None:
+    with pytest.raises(WrongType, match="stop"):
+        stop_strings(stop)
+
+
+def test_an_empty_stop_string_is_refused() -> None:
+    with pytest.raises(BadArgument, match="empty"):
+        stop_strings(["a", ""])
+
+
+def test_one_several_or_none() -> None:
+    assert stop_strings(None) == ()
+    assert stop_strings("a") == ("a",)
+    assert stop_strings(["a", "b"]) == ("a", "b")

@@ -1,0 +1,67 @@
+import pytest
+
+from litgpt.domain.errors import CheckpointMismatch
+from litgpt.domain.families import LLAMA, describe
+from litgpt.domain.tensors import TensorInfo
+from litgpt.domain.weights import plan
+from tests.contracts.distribution_strategy import CONFIG, shapes
+
+TENSORS = {name: TensorInfo(shape, "F32", 4) for name, shape in shapes().items()}
+ARCHITECTURE = describe("tiny", CONFIG)
+
+
+def test_every_parameter_is_read_from_the_tensors_it_is_made_of() -> None:
+    joins = {join.parameter.name: join for join in plan("tiny", ARCHITECTURE, LLAMA.weights, TENSORS)}
+    qkv = joins["transformer.h.1.attn.qkv.weight"]
+    assert qkv.theirs == tuple(f"model.layers.1.self_attn.{one}_proj.weight" for one in "qkv")
+    assert qkv.parameter.rows == (16, 8, 8)
+    assert qkv.parameter.shape == (32, 16)
+    assert joins["lm_head.weight"].theirs == ("lm_head.weight",)
+
+
+def test_all_that_is_wrong_is_listed_at_once() -> None:
+    tensors = dict(TENSORS)
+    del tensors["model.norm.weight"], tensors["model.layers.0.mlp.up_proj.weight"]
+    tensors["model.layers.0.self_attn.rubbish"] = TensorInfo((1,), "F32", 4)
+    tensors["model.layers.2.mlp.up_proj.weight"] = TensorInfo((24, 16), "F32", 4)
+    tensors["model.layers.1.self_attn.k_proj.weight"] = TensorInfo((16, 16), "F32", 4)
+    with pytest.raises(CheckpointMismatch) as caught:
+        plan("tiny", ARCHITECTURE, LLAMA.weights, tensors)
+    assert set(caught.value.missing) == {"model.norm.weight", "model.layers.0.mlp.up_proj.weight"}
+    assert set(caught.value.unread) == {"model.layers.0.self_attn.rubbish", "model.layers.2.mlp.up_proj.weight"}
+    assert caught.value.misshapen == ("model.layers.1.self_attn.k_proj.weight is [16, 16], expected [8, 16]",)
+    for name in (*caught.value.missing, *caught.value.unread, *caught.value.misshapen):
+        assert name in str(caught.value)
+
+
+def test_queries_and_keys_of_exchanged_shapes_are_noticed_although_their_sum_is_right() -> None:
+    names = [f"model.layers.0.self_attn.{one}_proj.weight" for one in "qk"]
+    tensors = TENSORS | {names[0]: TENSORS[names[1]], names[1]: TENSORS[names[0]]}
+    with pytest.raises(CheckpointMismatch, match=r"q_proj.*expected \[16, 16\]"):
+        plan("tiny", ARCHITECTURE, LLAMA.weights, tensors)
+
+
+def test_a_tied_head_is_not_read_although_the_file_may_have_it() -> None:
+    tied = describe("tiny", CONFIG | {"tie_word_embeddings": True})
+    names = [join.parameter.name for join in plan("tiny", tied, LLAMA.weights, TENSORS)]
+    assert "lm_head.weight" not in names
+
+
+def test_a_bias_is_read_where_the_config_asks_for_it_and_is_left_over_where_it_does_not() -> None:
+    biases = {
+        f"model.layers.{layer}.self_attn.{one}_proj.bias": TensorInfo((rows,), "F32", 4)
+        for layer in range(2)
+        for one, rows in zip("qkvo", (16, 8, 8, 16), strict=True)
+    }
+    biased = describe("tiny", CONFIG | {"attention_bias": True})
+    assert len(plan("tiny", biased, LLAMA.weights, TENSORS | biases)) > len(LLAMA.weights) - 2
+    with pytest.raises(CheckpointMismatch, match="8 left over"):
+        plan("tiny", ARCHITECTURE, LLAMA.weights, TENSORS | biases)
+
+
+def test_no_family_has_a_rule_twice() -> None:
+    from litgpt.domain.families import FAMILIES
+
+    for family in FAMILIES.values():
+        ours = [rule.ours for rule in family.weights]
+        assert len(ours) == len(set(ours)), family.model_type
