@@ -112,8 +112,8 @@ def _open(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
     if (path / "config.json").is_file() or any(path.glob("*.safetensors")) or any(_pickles(path)):
         return folder.open_folder(path, name)  # which says what is missing
     raise BadCheckpoint(
-        f"The folder {path} is no model: it has neither config.json and safetensors, nor "
-        f"{litgpt_folder.WEIGHTS}, nor a GGUF file. If {name!r} is meant to be found elsewhere, move this folder out of its way."
+        f"The folder {path} is no model: it has no config.json with safetensors, no "
+        f"{litgpt_folder.WEIGHTS} and no GGUF file. If {name!r} is elsewhere, move the folder away."
     )
 
 

@@ -103,7 +103,8 @@ class ModelStoreContract:
     def test_tensors_stay_valid_after_the_model_is_closed(self, store: ModelStore[Any]) -> None:
         checkpoint = store.open(ModelReference(self.model))
         checkpoint.fetch(silent)
-        tensor = checkpoint.read(min(checkpoint.tensors, key=lambda name: checkpoint.tensors[name].nbytes))
+        name, _ = min(checkpoint.tensors.items(), key=lambda item: item[1].nbytes)
+        tensor = checkpoint.read(name)
         before = repr(tensor)
         checkpoint.close()
         del checkpoint

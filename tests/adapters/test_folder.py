@@ -1,0 +1,319 @@
+"""A Hugging Face folder: what is read, that nothing is copied, and what is refused."""
+
+import gc
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.domain.errors import CheckpointMismatch, DamagedFile, MissingFile, UnsafeFile
+from tests.adapters.tiny_models import FAMILIES, tiny_folder
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is mapped")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of our own to break."""
+    return Path(shutil.copytree(tiny_folder("llama"), tmp_path / "model"))
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_folder("llama", sharded=True), tmp_path / "model"))
+
+
+def mapped_from(path: Path) -> list[range]:
+    """Return the addresses at which this process has a file mapped."""
+    ranges = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith(str(path)):
+            start, end = (int(one, 16) for one in line.split()[0].split("-"))
+            ranges.append(range(start, end))
+    return ranges
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("sharded", [False, True], ids=["one file", "shards"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_tensor_is_what_transformers_wrote(family: str, sharded: bool, dtype: str) -> None:  # noqa: FBT001
+    path = tiny_folder(family, sharded=sharded, dtype=dtype)
+    files = sorted(path.glob("*.safetensors"))
+    assert (len(files) > 2) == sharded
+    wrote = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    checkpoint = open_folder(path, "tiny")
+    assert set(checkpoint.tensors) == set(wrote)
+    for name, tensor in wrote.items():
+        assert torch.equal(checkpoint.read(name), tensor)
+        assert checkpoint.read(name).dtype == getattr(torch, dtype)
+        assert checkpoint.tensors[name].nbytes == tensor.nbytes
+
+
+def test_the_small_files_are_read() -> None:
+    checkpoint = open_folder(tiny_folder("gemma3_text"), "tiny")
+    assert checkpoint.config["model_type"] == "gemma3_text"
+    assert checkpoint.generation_config["eos_token_id"] == 1
+    assert set(checkpoint.tokenizer.paths) == {"tokenizer.json", "config.json", "generation_config.json"}
+    assert checkpoint.prompt_style is None
+    assert checkpoint.folder == tiny_folder("gemma3_text")
+
+
+@linux_only
+def test_opening_reads_no_weights_even_if_they_are_larger_than_any_memory(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    huge = 2**41
+    text = json.dumps({"w": {"dtype": "F32", "shape": [huge // 4], "data_offsets": [0, huge]}}).encode()
+    weights.write_bytes(len(text).to_bytes(8, "little") + text)
+    os.truncate(weights, 8 + len(text) + huge)  # two terabytes that take no room
+    assert open_folder(folder, "huge").tensors["w"].nbytes == huge
+    assert not mapped_from(weights)
+
+
+@linux_only
+def test_a_tensor_lies_in_the_mapped_file_and_is_no_copy(folder: Path) -> None:
+    checkpoint = open_folder(folder, "tiny")
+    tensors = {name: checkpoint.read(name) for name in checkpoint.tensors}
+    places = mapped_from(folder / "model.safetensors")
+    assert len(places) == 1
+    for name, tensor in tensors.items():
+        assert tensor.data_ptr() in places[0], name
+        assert tensor.data_ptr() + tensor.nbytes - 1 in places[0], name
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes, "saving it would save the whole file"
+
+
+@linux_only
+def test_the_file_is_let_go_of_when_it_was_closed_and_the_last_tensor_is_gone(folder: Path) -> None:
+    checkpoint = open_folder(folder, "tiny")
+    first, second = (checkpoint.read(name) for name in list(checkpoint.tensors)[:2])
+    checkpoint.close()
+    del first
+    assert mapped_from(folder / "model.safetensors")
+    total = float(second.sum())
+    assert total == total  # noqa: PLR0124 - the page can be read
+    del second
+    gc.collect()
+    assert not mapped_from(folder / "model.safetensors")
+
+
+def test_writing_to_a_tensor_leaves_the_file_and_other_readers_alone(folder: Path) -> None:
+    before = (folder / "model.safetensors").read_bytes()
+    checkpoint = open_folder(folder, "tiny")
+    name = "model.norm.weight"
+    mine = checkpoint.read(name)
+    original = mine.clone()
+    mine.add_(1)
+    assert torch.equal(open_folder(folder, "tiny").read(name), original)
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_another_dtype_is_a_copy_of_its_own(folder: Path) -> None:
+    checkpoint = open_folder(folder, "tiny")
+    converted = checkpoint.read("model.norm.weight", "bfloat16")
+    assert torch.equal(converted, checkpoint.read("model.norm.weight").bfloat16())
+
+
+def test_tensors_at_odd_places_and_of_every_dtype_are_read(folder: Path) -> None:
+    wrote = {
+        "a": torch.arange(3, dtype=torch.uint8),  # so that what follows lies at odd bytes
+        "b": torch.tensor([[1.5, -2.0]], dtype=torch.bfloat16),
+        "c": torch.tensor([True, False]),
+        "d": torch.arange(4, dtype=torch.int64),
+        "e": torch.tensor(2.5, dtype=torch.float64),
+        "f": torch.tensor([0.5, 448.0]).to(torch.float8_e4m3fn),
+        "g": torch.empty(0, 5),
+    }
+    names = {"a": "U8", "b": "BF16", "c": "BOOL", "d": "I64", "e": "F64", "f": "F8_E4M3", "g": "F32"}
+    described, data = {}, b""
+    for name, tensor in wrote.items():
+        raw = bytes(tensor.reshape(-1).view(torch.uint8).tolist()) if tensor.numel() else b""
+        offsets = [len(data), len(data) + len(raw)]
+        described[name] = {"dtype": names[name], "shape": list(tensor.shape), "data_offsets": offsets}
+        data += raw
+    text = json.dumps(described).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    checkpoint = open_folder(folder, "odd")
+    for name, tensor in wrote.items():
+        assert checkpoint.read(name).dtype == tensor.dtype
+        assert torch.equal(checkpoint.read(name).double(), tensor.double())
+
+
+def test_a_prompt_style_that_litgpt_saved_is_named_and_not_imported(folder: Path) -> None:
+    style = "class_path: no.such.module.Alpaca\ninit_args:\n  x: 1\n"
+    (folder / "prompt_style.yaml").write_text(style)
+    assert open_folder(folder, "tiny").prompt_style == "Alpaca"
+
+
+def test_where_safetensors_are_a_pickle_beside_them_is_never_opened(folder: Path) -> None:
+    (folder / "pytorch_model.bin").write_bytes(b"no pickle at all")
+    (folder / "consolidated.pth").write_bytes(b"no pickle at all")
+    assert open_folder(folder, "tiny").tensors
+
+
+def test_links_into_another_folder_are_followed_as_in_the_hub_s_cache(folder: Path, tmp_path: Path) -> None:
+    snapshot = tmp_path / "snapshot"
+    snapshot.mkdir()
+    try:
+        for file in folder.iterdir():
+            (snapshot / file.name).symlink_to(file)
+    except OSError:
+        pytest.skip("this system makes no links for this user")
+    assert open_folder(snapshot, "tiny").tensors
+
+
+# What is refused.
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 100)
+
+
+def edit(path: Path, change: Callable[[dict[str, dict[str, str]]], None]) -> None:
+    parsed = json.loads(path.read_text())
+    change(parsed)
+    path.write_text(json.dumps(parsed))
+
+
+def test_a_folder_without_config_says_so(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    with pytest.raises(MissingFile, match=r"config\.json is missing"):
+        open_folder(folder, "tiny")
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"model_type": ', b"[1, 2]", b"", b'\xff\xfe{"a": 1}', b"[" * 100_000, b"x" * 16_000_001]
+)
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json", "model.safetensors.index.json"])
+def test_settings_that_are_no_json_are_damaged(sharded: Path, file: str, text: bytes) -> None:
+    (sharded / file).write_bytes(text)
+    with pytest.raises(DamagedFile, match=file):
+        open_folder(sharded, "tiny")
+
+
+def test_weights_that_are_cut_short_are_found_before_any_is_read(folder: Path) -> None:
+    truncate(folder / "model.safetensors")
+    with pytest.raises(DamagedFile, match=r"model\.safetensors is damaged"):
+        open_folder(folder, "tiny")
+
+
+def test_a_shard_that_is_cut_short_is_named(sharded: Path) -> None:
+    shard = sorted(sharded.glob("*.safetensors"))[1]
+    truncate(shard)
+    with pytest.raises(DamagedFile, match=shard.name):
+        open_folder(sharded, "tiny")
+
+
+def test_a_shard_that_is_missing_is_named(sharded: Path) -> None:
+    shard = sorted(sharded.glob("*.safetensors"))[1]
+    shard.unlink()
+    with pytest.raises(MissingFile, match=shard.name):
+        open_folder(sharded, "tiny")
+
+
+def test_a_tensor_that_the_index_promises_and_the_shard_lacks_is_named(sharded: Path) -> None:
+    index = sharded / "model.safetensors.index.json"
+    edit(
+        index, lambda parsed: parsed["weight_map"].update({"model.extra": min(parsed["weight_map"].values())})
+    )
+    with pytest.raises(DamagedFile, match=r"lacks the tensor 'model\.extra'"):
+        open_folder(sharded, "tiny")
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "../other/model.safetensors",
+        "sub/m.safetensors",
+        r"..\m.safetensors",
+        "C:m.safetensors",
+        "/etc/passwd",
+        3,
+    ],
+)
+def test_the_index_may_not_name_a_file_outside_the_folder(sharded: Path, elsewhere: object) -> None:
+    (sharded.parent / "other").mkdir()
+    shutil.copy(next(sharded.glob("*.safetensors")), sharded.parent / "other" / "model.safetensors")
+    index = sharded / "model.safetensors.index.json"
+    edit(index, lambda parsed: parsed["weight_map"].update({"model.norm.weight": elsewhere}))
+    with pytest.raises(DamagedFile, match="no safetensors file in this folder"):
+        open_folder(sharded, "tiny")
+
+
+@pytest.mark.parametrize("weight_map", [None, {}, []])
+def test_an_index_without_a_weight_map_is_damaged(sharded: Path, weight_map: object) -> None:
+    (sharded / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(DamagedFile, match="weight_map"):
+        open_folder(sharded, "tiny")
+
+
+def test_shards_without_their_index_are_named(sharded: Path) -> None:
+    (sharded / "model.safetensors.index.json").unlink()
+    with pytest.raises(MissingFile, match=r"has model-00001.*index\.json"):
+        open_folder(sharded, "tiny")
+
+
+@pytest.mark.parametrize("pickle", ["pytorch_model.bin", "model.pt", "pytorch_model-00001-of-00002.bin"])
+def test_nothing_but_a_foreign_pickle_is_not_read(folder: Path, pickle: str) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"w": torch.ones(1)}, folder / pickle)
+    with pytest.raises(UnsafeFile, match=rf"{pickle}.*save_pretrained"):
+        open_folder(folder, "tiny")
+
+
+def test_a_folder_without_weights_says_so(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(MissingFile, match=r"model\.safetensors is missing: the folder has no weights"):
+        open_folder(folder, "tiny")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Alpaca",
+        "class_path: 3",
+        "class_path: 'a b'",
+        "class_path: litgpt.prompts.",
+        "class_path: litgpt.prompts.Alpaca\nmore: 1",
+        "!!python/object/apply:os.system ['true']",
+        "class_path: !!python/name:os.system",
+        "class_path: [",
+    ],
+)
+def test_a_prompt_style_that_is_more_than_a_name_is_damaged(folder: Path, text: str) -> None:
+    (folder / "prompt_style.yaml").write_text(text)
+    with pytest.raises(DamagedFile, match=r"prompt_style\.yaml"):
+        open_folder(folder, "tiny")
+
+
+def test_a_tensor_that_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(CheckpointMismatch) as caught:
+        open_folder(folder, "tiny").read("model.none")
+    assert caught.value.missing == ("model.none",)
+
+
+def test_a_file_that_changes_between_opening_and_reading_is_noticed(folder: Path) -> None:
+    checkpoint = open_folder(folder, "tiny")
+    truncate(folder / "model.safetensors")
+    with pytest.raises(DamagedFile, match="now has"):
+        checkpoint.read("model.norm.weight")
+
+
+def test_a_file_that_goes_between_opening_and_reading_is_noticed(folder: Path) -> None:
+    checkpoint = open_folder(folder, "tiny")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(MissingFile, match="when the model was opened"):
+        checkpoint.read("model.norm.weight")
+
+
+def test_a_dtype_that_torch_has_not_is_refused_when_it_is_read(folder: Path) -> None:
+    text = json.dumps({"w": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"\0\0")
+    with pytest.raises(NotImplementedError, match="F4"):
+        open_folder(folder, "tiny").read("w")

@@ -1,0 +1,103 @@
+"""Tiny random models, written by transformers as Hugging Face folders, each made once per session."""
+
+import atexit
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+VOCAB_SIZE = 288
+
+_SIZES = {
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": None,
+}
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "qwen2": {},
+    "gemma3_text": {
+        "head_dim": 16,  # not the width over the heads
+        "query_pre_attn_scalar": 20,  # not the head's size
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+    },
+}
+"""What each family adds to the sizes that all have."""
+
+_HOME = TemporaryDirectory(prefix="tiny-models-", ignore_cleanup_errors=True)
+atexit.register(_HOME.cleanup)
+
+
+def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedModel":
+    """Return a random model in float32, whose norms and biases are random too: a swapped one is then seen.
+
+    Args:
+        family: The `model_type`.
+        seed: Another seed gives another model.
+        settings: Go into its config, over those of this module.
+
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(family, **(_SIZES | FAMILIES[family] | settings))
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            scale = 0.3 if parameter.ndim == 1 else 0.1
+            around = float(
+                parameter.ndim == 1 and family != "gemma3_text"
+            )  # Gemma's norms count from 1 themselves
+            parameter.copy_(around + scale * torch.randn(parameter.shape, generator=random))
+    return model
+
+
+@cache
+def tiny_folder(
+    family: str, *, sharded: bool = False, dtype: str = "float32", seed: int = 0, tied: bool | None = None
+) -> Path:
+    """Return a folder with a tiny model, its configs and a byte-level tokenizer; not to be written to.
+
+    Args:
+        family: The `model_type`.
+        sharded: Whether the weights are in several files with an index, or in one.
+        dtype: What the weights are stored in, as torch names it.
+        seed: Another seed gives another model.
+        tied: Whether the head is the embedding; None is as the family has it.
+
+    """
+    import torch
+
+    folder = Path(_HOME.name) / f"{family}-{sharded}-{dtype}-{seed}-{tied}"
+    settings = {} if tied is None else {"tie_word_embeddings": tied}
+    model = tiny_model(family, seed=seed, **settings).to(getattr(torch, dtype))
+    model.save_pretrained(folder, max_shard_size="60KB" if sharded else "1GB")
+    _byte_tokenizer().save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def _byte_tokenizer() -> Any:
+    """Return a tokenizer with two special tokens and one token for each byte."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    special = ["<|begin|>", "<|end|>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.add_special_tokens(special)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
