@@ -158,6 +158,9 @@ class _Answer(BaseHTTPRequestHandler):
     def _send_file(self, key: str, content: bytes, headers: dict[str, str]) -> None:
         start, end = 0, len(content)
         asked = self.headers.get("range")
+        if asked and not content:
+            self._refuse(416)
+            return
         if asked and not self.hub.without_ranges:
             first, last = asked.removeprefix("bytes=").split("-")
             start, end = int(first), min(int(last) + 1, end) if last else end

@@ -1,0 +1,94 @@
+"""The cache that huggingface_hub and everything built on it share, read without asking anyone.
+
+Layout, as huggingface_hub documents it: `models--org--name/refs/main` holds a commit, and
+`models--org--name/snapshots/<commit>/` the files of that commit that were downloaded.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import attrs
+
+from litgpt.adapters.hub.selection import INDEX, SINGLE, TOKENIZERS
+
+_PREFIX = "models--"
+
+
+@attrs.frozen
+class Snapshot:
+    """What was downloaded of one commit of a repository."""
+
+    folder: Path
+
+    @property
+    def commit(self) -> str:
+        """The commit."""
+        return self.folder.name
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the config and every file of weights are here, where only whole files are ever put."""
+        if not (self.folder / "config.json").is_file():
+            return False
+        if (self.folder / SINGLE).is_file():
+            return True
+        try:
+            shards = {str(file) for file in self._index()["weight_map"].values()}
+        except (OSError, ValueError, KeyError, AttributeError, RecursionError):
+            return False
+        return bool(shards) and all((self.folder / shard).is_file() for shard in shards)
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether a tokenizer is here; another program may have left it out."""
+        return any((self.folder / name).is_file() for name in TOKENIZERS)
+
+    def _index(self) -> dict[str, dict[str, object]]:
+        parsed: dict[str, dict[str, object]] = json.loads((self.folder / INDEX).read_bytes())
+        return parsed
+
+
+@attrs.frozen
+class Cache:
+    """The cache in one folder."""
+
+    folder: Path
+
+    def at_commit(self, repository: str, commit: str) -> Snapshot:
+        """Return where the files of a commit are, or would be."""
+        return Snapshot(self._of(repository) / "snapshots" / commit)
+
+    def at_revision(self, repository: str, revision: str) -> Snapshot | None:
+        """Return what is here of a branch, a tag or a commit, as it was when it was last asked for."""
+        reference = self._of(repository) / "refs" / revision
+        try:
+            commit = reference.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            commit = revision
+        snapshot = self.at_commit(repository, commit)
+        return snapshot if "/" not in commit and snapshot.folder.is_dir() else None
+
+    def remember(self, repository: str, revision: str, commit: str) -> None:
+        """Note which commit a revision stands for, so that it is found without asking.
+
+        Called when the commit is complete: until then an older one that is complete is the better answer.
+        """
+        reference = self._of(repository) / "refs" / revision
+        if revision == commit or (reference.is_file() and reference.read_text(encoding="ascii") == commit):
+            return
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=reference.parent, delete=False, encoding="ascii") as file:
+            file.write(commit)
+        os.replace(file.name, reference)  # noqa: PTH105 - at once, so that nobody reads half of it
+
+    def repositories(self) -> Iterator[str]:
+        """Yield the repositories of which anything is here."""
+        if self.folder.is_dir():
+            for path in self.folder.glob(f"{_PREFIX}*--*"):
+                yield path.name.removeprefix(_PREFIX).replace("--", "/", 1)
+
+    def _of(self, repository: str) -> Path:
+        return self.folder / f"{_PREFIX}{repository.replace('/', '--')}"

@@ -1,0 +1,62 @@
+"""Bringing the weights of a model from the Hub into the cache."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+
+from litgpt.adapters.hub.progress import Meter
+from litgpt.adapters.hub.repository import Repository
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.reporting import Report
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much fits on the disk that this folder is on, or will be."""
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
+
+
+@attrs.frozen
+class Download:
+    """The weights that are still on the Hub.
+
+    Attributes:
+        repository: Where they are.
+        commit: Of which commit.
+        sizes: The files and their bytes.
+        free_bytes: How much fits on the disk of a folder.
+
+    """
+
+    repository: Repository
+    commit: str
+    sizes: Mapping[str, int]
+    free_bytes: Callable[[Path], int]
+
+    def run(self, report: Report) -> None:
+        """Bring them, one file after another. Those that are complete stay, whatever happens to the others.
+
+        Raises:
+            OutOfReach: The disk is too full for all of them.
+            HubUnreachable: The Hub does not answer any more.
+
+        """
+        repository = self.repository
+        self._check_disk()
+        meter = Meter(f"Downloading {repository.path}", sum(self.sizes.values()), report)
+        for file, size in self.sizes.items():
+            repository.download(self.commit, file, meter)
+            meter.settle(size)
+        repository.cache.remember(repository.path, repository.revision, self.commit)
+
+    def _check_disk(self) -> None:
+        folder, needed = self.repository.cache.folder, sum(self.sizes.values())
+        free = self.free_bytes(folder)
+        if needed > free:
+            raise OutOfReach(
+                f"Downloading {self.repository.path}",
+                f"it takes {needed / 1e9:.2f} GB, and where {folder} is only {free / 1e9:.2f} GB are free. "
+                "Make room, or set HF_HOME to a folder on another disk.",
+            )

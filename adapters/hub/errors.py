@@ -1,0 +1,101 @@
+"""The Hub's exceptions in our words, so that nobody further in has to know the Hub."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+from litgpt.domain.errors import (
+    AccessDenied,
+    DamagedFile,
+    HubUnreachable,
+    LitGPTError,
+    MissingFile,
+    ModelNotFound,
+)
+from litgpt.domain.reference import ModelReference
+
+
+@contextmanager
+def in_our_words(reference: ModelReference, *, hub: str, page: str) -> Iterator[None]:
+    """Turn what huggingface_hub raises into the errors of this library.
+
+    Args:
+        reference: What was asked for.
+        hub: What to call the Hub that was asked.
+        page: The address of the repository's page.
+
+    """
+    try:
+        yield
+    except LitGPTError:
+        raise
+    except Exception as error:
+        ours = _answered(error, reference, hub, page) or _unanswered(error, reference, hub)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _answered(error: Exception, reference: ModelReference, hub: str, page: str) -> LitGPTError | None:
+    """Return our error for a refusal; None if the Hub refused nothing."""
+    from huggingface_hub import errors as theirs
+
+    name, log_in = reference.name, "set HF_TOKEN, run `hf auth login` or pass a token."
+    match error:
+        case theirs.GatedRepoError():  # a kind of RepositoryNotFoundError, so it comes first
+            return AccessDenied(name, f"its owner asks for an agreement. Accept it on {page}, then {log_in}")
+        case theirs.RepositoryNotFoundError():
+            return ModelNotFound(name, searched=(hub,), hint=f"If it is private, {log_in}")
+        case theirs.RevisionNotFoundError():
+            hint = f"The repository is there, its revision {reference.revision!r} is not."
+            return ModelNotFound(str(reference), searched=(hub,), hint=hint)
+        case theirs.RemoteEntryNotFoundError():
+            return MissingFile(str(error.response.url), "the Hub listed it and does not have it.")
+        case theirs.HfHubHTTPError():
+            return _refused(error.response.status_code, error.server_message, name, hub)
+    return None
+
+
+def _refused(status: int, said: str | None, name: str, hub: str) -> LitGPTError:
+    because = f" ({said})" if said else ""
+    if status == HTTPStatus.UNAUTHORIZED:
+        return AccessDenied(
+            name, f"it does not accept the token{because}. Correct HF_TOKEN, or log in again."
+        )
+    if status == HTTPStatus.FORBIDDEN:
+        return AccessDenied(name, f"the token does not permit it{because}.")
+    phrase = HTTPStatus(status).phrase if status in list(HTTPStatus) else ""
+    return HubUnreachable(name, f"{hub} answered {status} {phrase}{because}.")
+
+
+def _unanswered(error: Exception, reference: ModelReference, hub: str) -> LitGPTError | None:
+    """Return our error for having had no answer that could be used; None if it is about something else."""
+    from huggingface_hub import errors as theirs
+
+    if isinstance(error, theirs.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    if reason := _reason(error, hub):
+        return HubUnreachable(reference.name, reason)
+    if type(error) is OSError and error.errno is None:  # huggingface_hub checks sizes and has no class for it
+        what = f"What was downloaded of {reference.name}"
+        return DamagedFile(what, "its size is not the one that was announced.")
+    return None
+
+
+def _reason(error: Exception, hub: str) -> str | None:
+    """Return why there was no answer, as a sentence."""
+    from huggingface_hub import errors as theirs
+
+    # huggingface_hub 1 speaks through httpx, 2 through httpx2; its own error is a kind of theirs.
+    (transport_error,) = (kind for kind in theirs.HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+    if isinstance(error, theirs.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, so it is not asked."
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+        return f"{hub} did not answer in time."
+    if isinstance(error, theirs.FileMetadataError):
+        return f"what answers as {hub} is no Hub."
+    if isinstance(error, transport_error):
+        return f"no connection to {hub} ({error})."
+    if type(error) is RuntimeError:  # of hf_xet, which brings large files and has no class for it
+        return f"its storage sends nothing ({error}). HF_HUB_DISABLE_XET=1 downloads without that storage."
+    return None

@@ -1,0 +1,195 @@
+"""A repository on a Hub: what is in it, and its files in whole or in part."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from threading import Event
+from typing import NamedTuple
+
+import attrs
+
+from litgpt.adapters.hub.cache import Cache
+from litgpt.adapters.hub.deadline import watched, within
+from litgpt.adapters.hub.errors import in_our_words
+from litgpt.adapters.hub.progress import Meter, bars
+from litgpt.domain.errors import HubUnreachable
+from litgpt.domain.reference import ModelReference
+
+HUB = "https://huggingface.co"
+
+FIRST_BYTES = 1 << 18
+"""What is read of a file at first: the header of nearly every shard is shorter, and one request is enough."""
+
+LONGEST_HEADER = 100_000_000
+"""The safetensors format's own bound. What claims more is not fetched, and refused where it is read."""
+
+AT_ONCE = 8
+"""How many headers are asked for at a time."""
+
+
+@attrs.frozen
+class Listing:
+    """What a revision of a repository is at the moment."""
+
+    commit: str
+    files: tuple[str, ...]
+
+
+class Part(NamedTuple):
+    """Bytes of a file, and how many it has in all."""
+
+    raw: bytes
+    size: int
+
+
+@attrs.frozen
+class Repository:
+    """A repository, as one caller sees it.
+
+    Attributes:
+        reference: What was asked for, and the token to ask with.
+        path: `org/name`.
+        endpoint: The address of the Hub.
+        cache: Where its files go.
+        patience: Seconds until a Hub that has not answered is taken for one that does not.
+        patience_with_storage: Seconds until a download from which no byte comes is given up.
+
+    """
+
+    reference: ModelReference
+    path: str
+    endpoint: str
+    cache: Cache
+    patience: float
+    patience_with_storage: float
+
+    @property
+    def revision(self) -> str:
+        """The branch, tag or commit that is meant."""
+        return self.reference.revision or "main"
+
+    @property
+    def hub(self) -> str:
+        """What to call the Hub."""
+        return f"the Hugging Face Hub{'' if self.endpoint == HUB else f' at {self.endpoint}'}"
+
+    @property
+    def token(self) -> str | None:
+        """What to show the Hub; None lets huggingface_hub look for one."""
+        return self.reference.token or None
+
+    def look(self) -> Listing:
+        """Ask what there is: one request, never repeated, so that a Hub that is down is found out in seconds.
+
+        Raises:
+            HubUnreachable: It did not answer in time, or what answered is no Hub.
+            ModelNotFound: It does not have the repository, or not this revision of it.
+            AccessDenied: It does not accept the token.
+
+        """
+        from huggingface_hub import HfApi
+
+        def ask() -> Listing:
+            api = HfApi(endpoint=self.endpoint, token=self.token, library_name="litgpt")
+            found = api.model_info(self.path, revision=self.revision, timeout=self.patience)
+            return Listing(str(found.sha), tuple(file.rfilename for file in found.siblings or ()))
+
+        with self._in_our_words():
+            try:
+                return within(2 * self.patience, ask)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                if type(error).__module__.startswith("huggingface_hub"):
+                    raise
+                # such as the log-in page of a hotel's network
+                raise HubUnreachable(self.reference.name, f"what answers as {self.hub} is no Hub.") from error
+
+    def download(self, commit: str, file: str, meter: Meter | None = None) -> Path:
+        """Bring a file into the cache, if it is not there, and return where it is.
+
+        Raises:
+            AccessDenied: The Hub does not give it to us.
+            HubUnreachable: The Hub does not answer any more.
+
+        """
+        from huggingface_hub import hf_hub_download
+
+        moved = Event()
+        with self._in_our_words(), watched(self.patience_with_storage, moved, _give_up_on_storage):
+            path: str = hf_hub_download(
+                self.path,
+                file,
+                revision=commit,
+                endpoint=self.endpoint,
+                cache_dir=self.cache.folder,
+                token=self.token,
+                etag_timeout=self.patience,
+                library_name="litgpt",
+                tqdm_class=bars(meter, moved),
+            )
+        return Path(path)
+
+    def beginnings(self, commit: str, files: Sequence[str]) -> dict[str, Part]:
+        """Read the headers of safetensors files, and nothing behind them."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip(files, pool.map(lambda file: self._beginning(commit, file), files), strict=True))
+
+    def _beginning(self, commit: str, file: str) -> Part:
+        with self._in_our_words():
+            first = self._read(commit, file, 0, FIRST_BYTES)
+            needed = 8 + int.from_bytes(first.raw[:8], "little")
+            if not len(first.raw) < needed <= min(first.size, LONGEST_HEADER):
+                return first
+            rest = self._read(commit, file, len(first.raw), needed)
+            return Part(first.raw + rest.raw, first.size)
+
+    def _read(self, commit: str, file: str, start: int, stop: int) -> Part:
+        """Return bytes of a file, and its size, by a request for that range alone."""
+        from huggingface_hub import get_session, hf_hub_url
+        from huggingface_hub.utils import (  # type: ignore[attr-defined] # its __init__ says nothing of exports
+            build_hf_headers,
+            hf_raise_for_status,
+        )
+
+        headers = build_hf_headers(token=self.token, library_name="litgpt")
+        headers |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        url = hf_hub_url(self.path, file, revision=commit, endpoint=self.endpoint)
+        with get_session().stream(
+            "GET", url, headers=headers, timeout=self.patience, follow_redirects=True
+        ) as response:
+            if (
+                response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            ):  # an empty file has no ranges
+                return Part(b"", 0)
+            hf_raise_for_status(response)
+            in_part = response.status_code == HTTPStatus.PARTIAL_CONTENT
+            size = response.headers.get("Content-Range" if in_part else "Content-Length", "").rpartition("/")[
+                2
+            ]
+            if not size.isdecimal():
+                raise HubUnreachable(self.reference.name, f"{self.hub} does not say how large {file} is.")
+            skipped = 0 if in_part else start  # a server that knows no ranges sends all of it
+            raw = bytearray()
+            for chunk in response.iter_bytes():
+                raw += chunk
+                if len(raw) >= skipped + stop - start:
+                    break
+        return Part(bytes(raw[skipped : skipped + stop - start]), int(size))
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        with in_our_words(self.reference, hub=self.hub, page=f"{self.endpoint}/{self.path}"):
+            yield
+
+
+def _give_up_on_storage() -> None:
+    """Break off a download from Xet, the Hub's storage, whose own client retries for five minutes and more.
+
+    Plain HTTP needs no help: huggingface_hub's time-outs (HF_HUB_DOWNLOAD_TIMEOUT) cover each read.
+    """
+    try:
+        from huggingface_hub.utils._xet import abort_xet_session
+    except ImportError:  # huggingface_hub before 2.0 has no way
+        return
+    abort_xet_session()  # type: ignore[no-untyped-call]

@@ -1,0 +1,85 @@
+"""Which files of a repository are needed, and what can be done with one that lacks them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from litgpt.domain.errors import MissingFile, UnsafeFile
+
+CONFIG = "config.json"
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model")
+"""The files of which either is a whole tokenizer."""
+
+SMALL = (
+    CONFIG,
+    "generation_config.json",
+    *TOKENIZERS,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "prompt_style.yaml",
+)
+"""What is needed beside the weights, where a repository has it."""
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+def check_files(repository: str, files: Sequence[str]) -> None:
+    """Refuse a repository that has no weights that can be read, before anything of it is downloaded.
+
+    Args:
+        repository: `org/name`.
+        files: The names of all its files.
+
+    Raises:
+        MissingFile: There are no safetensors, or no config; it says what there is instead.
+        UnsafeFile: There are only pickles.
+
+    """
+    if SINGLE not in files and INDEX not in files:
+        if ggufs := [file for file in files if file.endswith(".gguf")]:
+            named = ", ".join(f"{repository}/{file}" for file in ggufs)
+            raise MissingFile(
+                f"{repository}/{SINGLE}", f"but there are GGUF files. Name one of them: {named}"
+            )
+        if pickles := [file for file in files if file.endswith(PICKLES)]:
+            raise UnsafeFile(f"{repository}/{pickles[0]}", _REMEDY)
+        found = ", ".join(files[:10]) or "nothing"
+        raise MissingFile(f"{repository}/{SINGLE}", f"it holds no weights that can be read, but {found}.")
+    if CONFIG not in files:
+        raise MissingFile(f"{repository}/{CONFIG}", "it says how the model is built, and the weights do not.")
+
+
+_REMEDY = (
+    "Look for the same model in safetensors: in another repository, or in a pull request of this one "
+    "(revision='refs/pr/1')."
+)
+
+
+def small_files(files: Sequence[str]) -> tuple[str, ...]:
+    """Return what is to be downloaded before anything is known of the model: everything but the weights."""
+    wanted = list(SMALL)
+    if "tokenizer.json" not in files:
+        wanted += ["vocab.json", "merges.txt"]
+    if SINGLE not in files:
+        wanted += [INDEX]
+    return tuple(file for file in wanted if file in files)
+
+
+def weight_files(snapshot: Path, files: Sequence[str]) -> tuple[str, ...]:
+    """Return the files that hold the weights; of an index, those that are in the repository.
+
+    What is wrong with an index is found, and said, where the folder is opened.
+    """
+    if SINGLE in files:
+        return (SINGLE,)
+    try:
+        shards = json.loads((snapshot / INDEX).read_bytes())["weight_map"].values()
+        return tuple(file for file in dict.fromkeys(shards) if file in files)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ()

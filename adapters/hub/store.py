@@ -1,0 +1,160 @@
+"""Models on the Hugging Face Hub, and in the cache that everything built on it shares."""
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+
+from litgpt.adapters.hub.cache import Cache, Snapshot
+from litgpt.adapters.hub.checkpoint import HubCheckpoint
+from litgpt.adapters.hub.download import Download, free_bytes
+from litgpt.adapters.hub.repository import HUB, Repository
+from litgpt.adapters.hub.selection import check_files, small_files, weight_files
+from litgpt.domain import catalogue
+from litgpt.domain.errors import HubUnreachable, ModelNotFound
+from litgpt.domain.ports import Checkpoint
+from litgpt.domain.reference import ModelReference
+
+logger = logging.getLogger(__name__)
+
+TensorT = TypeVar("TensorT")
+TensorT_co = TypeVar("TensorT_co", covariant=True)
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+_REVISION = re.compile(r"(?!/)(?!.*\.\.)[^\\:\s]+")
+
+MOST_NAMES = 1000
+
+
+class OpenFolder(Protocol[TensorT_co]):
+    """Opens a Hugging Face folder."""
+
+    def __call__(
+        self, path: Path, name: str, *, coming: Mapping[str, tuple[bytes, int]] | None = None
+    ) -> Checkpoint[TensorT_co]:
+        """Open a folder; of the files still to come, take the bytes they begin with and their sizes."""
+        ...
+
+
+@attrs.frozen
+class HubStore(Generic[TensorT]):
+    """Opens repositories of safetensors: the small files at once, the weights when they are fetched.
+
+    What is complete in the cache is opened without asking the Hub, as it was when it was downloaded. Only a
+    reference with `offline=False` asks whether there is something newer. What the Hub cannot be asked for is
+    opened as it is in the cache, if it is complete there.
+
+    Attributes:
+        open_folder: Opens a snapshot in the cache.
+        endpoint: The address of the Hub; None is where huggingface_hub's environment points (HF_ENDPOINT).
+        cache_dir: The cache; None is where that environment has it (HF_HUB_CACHE, HF_HOME).
+        patience: Seconds until a Hub that has not answered is taken for one that does not.
+        patience_with_storage: Seconds until a download from which no byte comes is given up.
+        free_bytes: How much fits on the disk of a folder.
+
+    """
+
+    open_folder: OpenFolder[TensorT]
+    endpoint: str | None = None
+    cache_dir: Path | None = None
+    patience: float = 5.0
+    patience_with_storage: float = 60.0
+    free_bytes: Callable[[Path], int] = free_bytes
+
+    @property
+    def place(self) -> str:
+        """Where this store looks, in words."""
+        address = self._endpoint()
+        return f"the Hugging Face Hub{'' if address == HUB else f' at {address}'}"
+
+    def names(self) -> Iterator[str]:
+        """Yield what the cache has anything of, then the well-known repositories and their short names."""
+        yield from islice(self._cache().repositories(), MOST_NAMES)
+        for entry in catalogue.known():
+            yield entry.repository
+            yield entry.name
+
+    def open(self, reference: ModelReference) -> HubCheckpoint[TensorT]:
+        """Open a repository, `org/name` or its short name in the catalogue, without its weights.
+
+        Raises:
+            ModelNotFound: The Hub has no such repository or revision, or the name cannot be that of one.
+            BadCheckpoint: The repository holds no safetensors, or files that cannot be right.
+            AccessDenied: The Hub does not give it to us.
+            HubUnreachable: It is not complete in the cache, and the Hub does not answer or may not be asked.
+
+        """
+        repository = self._repository(reference)
+        cached = repository.cache.at_revision(repository.path, repository.revision)
+        complete = cached if cached is not None and cached.has_weights else None
+        offline = _stays_offline(reference)
+        if complete and (offline or (reference.offline is None and complete.has_tokenizer)):
+            logger.info("%s is opened from the cache, without asking %s.", reference, self.place)
+            return self._open_cached(repository, complete)
+        if offline:
+            raise HubUnreachable(reference.name, "it is not to be asked (offline=True, or HF_HUB_OFFLINE).")
+        try:
+            return self._open_from_hub(repository)
+        except HubUnreachable as error:
+            if complete is None:
+                raise
+            logger.warning("%s is opened from the cache, as it was downloaded: %s", reference, error.reason)
+            return self._open_cached(repository, complete)
+
+    def _open_cached(self, repository: Repository, snapshot: Snapshot) -> HubCheckpoint[TensorT]:
+        opened = self.open_folder(snapshot.folder, repository.reference.name)
+        return HubCheckpoint(_origin(repository, snapshot.commit), opened)
+
+    def _open_from_hub(self, repository: Repository) -> HubCheckpoint[TensorT]:
+        found = repository.look()
+        check_files(repository.path, found.files)
+        for file in small_files(found.files):
+            repository.download(found.commit, file)
+        folder = repository.cache.at_commit(repository.path, found.commit).folder
+        weights = weight_files(folder, found.files)
+        coming = repository.beginnings(found.commit, [one for one in weights if not (folder / one).is_file()])
+        opened = self.open_folder(folder, repository.reference.name, coming=coming)
+        sizes = {file: part.size for file, part in coming.items()}
+        download = Download(repository, found.commit, sizes, self.free_bytes)
+        return HubCheckpoint(_origin(repository, found.commit), opened, download)
+
+    def _repository(self, reference: ModelReference) -> Repository:
+        path = catalogue.repository_of(reference.name) or reference.name
+        if not _REPOSITORY.fullmatch(path):
+            raise ModelNotFound(reference.name, searched=(self.place,), similar=catalogue.similar(path))
+        if not _REVISION.fullmatch(reference.revision or "main"):
+            hint = "A revision is a branch, a tag or a commit."
+            raise ModelNotFound(str(reference), searched=(self.place,), hint=hint)
+        return Repository(
+            reference, path, self._endpoint(), self._cache(), self.patience, self.patience_with_storage
+        )
+
+    def _endpoint(self) -> str:
+        if self.endpoint is not None:
+            return self.endpoint.rstrip("/")
+        from huggingface_hub import constants
+
+        return constants.ENDPOINT
+
+    def _cache(self) -> Cache:
+        if self.cache_dir is not None:
+            return Cache(Path(self.cache_dir))
+        from huggingface_hub import constants
+
+        return Cache(Path(constants.HF_HUB_CACHE))
+
+
+def _stays_offline(reference: ModelReference) -> bool:
+    if reference.offline is not None:
+        return reference.offline
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def _origin(repository: Repository, commit: str) -> str:
+    return f"the repository {repository.path} at commit {commit[:12]} on {repository.hub}"
