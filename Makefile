@@ -64,7 +64,7 @@ wheel: .venv/.dev
 
 check-types: wheel
 	MYPYPATH="$(SITE)" $(PY) -m mypy -p litgpt > .check/mypy.txt; status=$$?; \
-	sed -e 's,^\.check/site/litgpt/\(adapters\|application\|domain\)/,\1/,' \
+	sed -E -e 's,^\.check/site/litgpt/(adapters|application|domain)/,\1/,' \
 	    -e 's,^\.check/site/litgpt/cli/,entrypoints/cli/,' \
 	    -e 's,^\.check/site/litgpt/,entrypoints/library/,' .check/mypy.txt; exit $$status
 

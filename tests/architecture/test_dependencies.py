@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.repository import ROOT, files, lay_out
+from tests.architecture.repository import ROOT, files, lay_out, pyproject
 
 PLANTS = {
     "Dependencies point inward": ("litgpt/domain/sampling.py", "import litgpt.adapters"),
@@ -18,7 +18,13 @@ PLANTS = {
     ),
     "The inside knows no technology": ("litgpt/application/__init__.py", "def late():\n    import torch"),
     "Adapters do not know each other": ("litgpt/adapters/hub/__init__.py", "import litgpt.adapters.text"),
-    "torch stays in the engine room": ("litgpt/adapters/text/__init__.py", "import torch"),
+    "torch has its homes": ("litgpt/adapters/text/__init__.py", "def late():\n    import torch"),
+    "The Hub has its home": ("litgpt/adapters/checkpoints/__init__.py", "import huggingface_hub"),
+    "Tokenizers have their home": ("litgpt/llm.py", "import tokenizers"),
+    "The wiring has its home": (
+        "litgpt/adapters/pytorch/__init__.py",
+        "from dependency_injector import providers",
+    ),
 }
 
 
@@ -34,6 +40,10 @@ def test_the_contracts_are_kept(tmp_path: Path) -> None:
     run = lint_imports(lay_out(tmp_path))
     assert run.returncode == 0, run.stdout + run.stderr
     assert "BROKEN" not in run.stdout
+
+
+def test_there_is_a_plant_for_each_contract() -> None:
+    assert {contract["name"] for contract in pyproject()["tool"]["importlinter"]["contracts"]} == set(PLANTS)
 
 
 @pytest.mark.parametrize("contract", PLANTS)
