@@ -1,0 +1,112 @@
+"""Reading a header's metadata: typed, and with errors that name the key."""
+
+import math
+from collections.abc import Mapping
+
+import attrs
+
+from litgpt.adapters.checkpoints.gguf.cursor import STRING, Array, Value
+from litgpt.domain.errors import DamagedFile, UnsupportedModel
+
+
+@attrs.frozen
+class Metadata:
+    """What a GGUF file says of its model. Every question is answered with None where the file is silent.
+
+    Attributes:
+        path: The file, to be named in errors.
+        values: What its header holds, by key.
+
+    """
+
+    path: str
+    values: Mapping[str, Value] = attrs.field(repr=False)
+
+    def integer(self, key: str) -> int | None:
+        """Return a whole number from 0; a list that gives each layer the same counts as that number.
+
+        Raises:
+            DamagedFile: It is no such number.
+            UnsupportedModel: It differs by layer.
+
+        """
+        value: object = self.values.get(key)
+        if isinstance(value, Array):
+            value = self._same_in_every_layer(key, value)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self.wrong(key, "a whole number from 0")
+        return value
+
+    def number(self, key: str) -> float | None:
+        """Return a finite number.
+
+        Raises:
+            DamagedFile: It is no such number.
+
+        """
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise self.wrong(key, "a finite number")
+        return float(value)
+
+    def flag(self, key: str) -> bool | None:
+        """Return what is on or off.
+
+        Raises:
+            DamagedFile: It is neither.
+
+        """
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def text(self, key: str) -> str | None:
+        """Return a text.
+
+        Raises:
+            DamagedFile: It is no text.
+
+        """
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, str):
+            raise self.wrong(key, "a text")
+        return value
+
+    def array(self, key: str, *, of_text: bool) -> Array | None:
+        """Return an array of texts, or one of numbers.
+
+        Raises:
+            DamagedFile: It is something else.
+
+        """
+        value = self.values.get(key)
+        if value is not None and (not isinstance(value, Array) or (value.kind == STRING) != of_text):
+            raise self.wrong(key, f"an array of {'texts' if of_text else 'numbers'}")
+        return value
+
+    def missing(self, key: str) -> DamagedFile:
+        """Return the error for a key that has to be there, to be raised."""
+        return DamagedFile(self.path, f"its header has no {key!r}.")
+
+    def wrong(self, key: str, expected: str) -> DamagedFile:
+        """Return the error for a value that cannot be right, to be raised."""
+        value = self.values[key]
+        said = "an array" if isinstance(value, Array) else repr(value)
+        return DamagedFile(self.path, f"{key!r} in its header must be {expected}, not {said}.")
+
+    def refuse(self, reason: str) -> UnsupportedModel:
+        """Return the error for what is not implemented, to be raised."""
+        return UnsupportedModel(self.path, reason)
+
+    def _same_in_every_layer(self, key: str, array: Array) -> object:
+        if array.kind == STRING or not len(array):
+            raise self.wrong(key, "a number")
+        values = set(array.numbers())
+        if len(values) != 1:
+            raise self.refuse(f"{key!r} differs by layer, which is not implemented.")
+        return values.pop()

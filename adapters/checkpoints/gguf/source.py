@@ -1,0 +1,76 @@
+"""A GGUF model as its headers give it: one architecture, its metadata, its tensors."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from litgpt.adapters.checkpoints.gguf.header import StoredTensor
+from litgpt.adapters.checkpoints.gguf.metadata import Metadata
+
+
+@attrs.frozen
+class Source:
+    """What is to be translated.
+
+    Attributes:
+        architecture: What GGUF calls its architecture; most keys begin with it.
+        metadata: All its keys.
+        tensors: Its tensors, by GGUF's names.
+
+    """
+
+    architecture: str
+    metadata: Metadata
+    tensors: Mapping[str, StoredTensor] = attrs.field(repr=False)
+
+    def key(self, name: str) -> str:
+        """Return the whole of a key that belongs to the architecture."""
+        return f"{self.architecture}.{name}"
+
+    def integer(self, name: str) -> int | None:
+        """Return a whole number from the keys of the architecture."""
+        return self.metadata.integer(self.key(name))
+
+    def number(self, name: str) -> float | None:
+        """Return a number from the keys of the architecture."""
+        return self.metadata.number(self.key(name))
+
+    @property
+    def heads(self) -> int:
+        """How many query heads there are.
+
+        Raises:
+            DamagedFile: It does not say.
+
+        """
+        return self._at_least_one("attention.head_count")
+
+    @property
+    def groups(self) -> int:
+        """How many key-value heads there are."""
+        return self.integer("attention.head_count_kv") or self.heads
+
+    @property
+    def head_size(self) -> int:
+        """How many numbers a head has.
+
+        Raises:
+            DamagedFile: It does not say.
+
+        """
+        return self.integer("attention.key_length") or max(
+            1, self._at_least_one("embedding_length") // self.heads
+        )
+
+    @property
+    def rotated(self) -> int:
+        """How many of a head's numbers are rotated."""
+        return self.integer("rope.dimension_count") or self.head_size
+
+    def _at_least_one(self, name: str) -> int:
+        value = self.integer(name)
+        if value is None:
+            raise self.metadata.missing(self.key(name))
+        if value < 1:
+            raise self.metadata.wrong(self.key(name), "a whole number from 1")
+        return value

@@ -1,0 +1,127 @@
+"""A GGUF file as a checkpoint: Hugging Face's names and settings, tensors on demand."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from mmap import mmap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from litgpt.adapters.checkpoints.gguf.architectures import dialect_of
+from litgpt.adapters.checkpoints.gguf.metadata import Metadata
+from litgpt.adapters.checkpoints.gguf.parts import read_parts
+from litgpt.adapters.checkpoints.gguf.reading import Place, converted, map_file, mapped
+from litgpt.adapters.checkpoints.gguf.source import Source
+from litgpt.adapters.checkpoints.gguf.vocabulary import end_ids, read_vocabulary, token_id
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.reporting import Report
+from litgpt.domain.tensors import DType, TensorInfo
+from litgpt.domain.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@attrs.define(slots=False)
+class GgufCheckpoint:
+    """A model in a GGUF file, or in several that belong together.
+
+    Attributes:
+        name: What it was asked for as.
+        path: The file.
+        config: What `config.json` would say.
+
+    """
+
+    name: str
+    path: Path
+    config: Mapping[str, object] = attrs.field(repr=False)
+    _metadata: Metadata = attrs.field(repr=False)
+    _places: Mapping[str, Place] = attrs.field(repr=False)
+    _mappings: dict[Path, mmap] = attrs.field(factory=dict, init=False, repr=False)
+
+    @property
+    def origin(self) -> str:
+        """Where it is, in words."""
+        return f"the GGUF file {self.path}"
+
+    @property
+    def folder(self) -> Path:
+        """The folder it lies in."""
+        return self.path.parent
+
+    @property
+    def prompt_style(self) -> None:
+        """A GGUF file carries a chat template, never the name of a prompt style."""
+        return
+
+    @property
+    def generation_config(self) -> Mapping[str, object]:
+        """The tokens that begin and end a text, as `generation_config.json` would give them."""
+        ids = {"bos_token_id": token_id(self._metadata, "bos"), "eos_token_id": [*end_ids(self._metadata)]}
+        return {key: value for key, value in ids.items() if value not in (None, [])}
+
+    @cached_property
+    def tokenizer(self) -> Vocabulary:
+        """The vocabulary, read when it is first asked for.
+
+        Raises:
+            DamagedFile: A part of it is missing, or the parts do not fit each other.
+            UnsupportedModel: It is of a kind that is not implemented.
+
+        """
+        return read_vocabulary(self._metadata)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Every tensor, by Hugging Face's name."""
+        stored = {name: place.tensor for name, place in self._places.items()}
+        return {name: TensorInfo(one.shape, one.format.name, one.nbytes) for name, one in stored.items()}
+
+    def fetch(self, report: Report) -> None:
+        """Do nothing: the weights are here."""
+
+    def read(self, name: str, dtype: DType | None = None) -> "Tensor":
+        """Return a tensor, mapped where the file has just that in this dtype, else converted or dequantised.
+
+        A mapped tensor may be written to; the file stays as it is.
+
+        Raises:
+            DamagedFile: The file does not hold what its header promised.
+
+        """
+        place = self._places.get(name)
+        if place is None:
+            raise BadArgument("name", name, f"one of the tensors of {self.name}")
+        stored = place.tensor.format.dtype
+        wanted = dtype or stored or "float32"
+        if wanted != stored or not place.untouched:
+            return converted(place, wanted)
+        path = place.tensor.file.path
+        if path not in self._mappings:
+            self._mappings[path] = map_file(place.tensor)
+        return mapped(place.tensor, self._mappings[path])
+
+    def close(self) -> None:
+        """Let go of mapped files. Tensors that were read keep theirs."""
+        self._mappings.clear()
+
+
+def open_gguf(path: Path, name: str) -> GgufCheckpoint:
+    """Open a GGUF file by its header; its weights and its vocabulary are read when they are asked for.
+
+    Args:
+        path: The file; for a model in several, any of them.
+        name: What the caller asked for, to be named in errors.
+
+    Raises:
+        MissingFile: The file, or another part of the model, is not there.
+        DamagedFile: It is no GGUF file, was cut short, or contradicts itself.
+        UnsupportedModel: Its architecture, or a way in which it stores weights, is not implemented.
+
+    """
+    metadata, tensors = read_parts(path)
+    dialect = dialect_of(metadata)
+    source = Source(dialect.architecture, metadata, tensors)
+    return GgufCheckpoint(name, path, dialect.config(source), metadata, dialect.places(source))

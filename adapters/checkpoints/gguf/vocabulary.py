@@ -1,0 +1,118 @@
+"""The tokenizer that a GGUF header carries: tokens, their kinds, merges or scores, and the special ones."""
+
+from typing import Literal
+
+from litgpt.adapters.checkpoints.gguf.metadata import Metadata
+from litgpt.domain.errors import DamagedFile
+from litgpt.domain.vocabulary import Vocabulary
+
+KINDS: dict[str, Literal["bpe", "spm"]] = {"gpt2": "bpe", "llama": "spm"}
+"""What GGUF calls the kinds of vocabulary that are implemented."""
+
+# Splitting rules whose models begin a text with the beginning token where the header does not say; models
+# with other rules do not. Source: `llama_vocab::impl::load` in llama.cpp's `llama-vocab.cpp`.
+BEGIN = frozenset(
+    {
+        "chameleon",
+        "falcon-h1",
+        "falcon3",
+        "jina-v5-nano",
+        "lfm2",
+        "llama-bpe",
+        "llama-v3",
+        "llama3",
+        "midm-2.0",
+        "pixtral",
+        "tekken",
+    }
+)
+
+# What llama.cpp takes where a sentencepiece vocabulary does not name its special tokens.
+SENTENCEPIECE_IDS = {"bos": 1, "eos": 2, "unknown": 0}
+
+NORMAL, NO_TOKEN = 1, 0xFFFF_FFFF
+
+
+def token_id(metadata: Metadata, role: str) -> int | None:
+    """Return the id of a special token, such as that of `bos`, if the header names one."""
+    found = metadata.integer(f"tokenizer.ggml.{role}_token_id")
+    return None if found == NO_TOKEN else found
+
+
+def end_ids(metadata: Metadata) -> tuple[int, ...]:
+    """Return the tokens that end a text, a turn or a message, the first of them first."""
+    ids = (token_id(metadata, role) for role in ("eos", "eot", "eom"))
+    return tuple(dict.fromkeys(one for one in ids if one is not None))
+
+
+def read_vocabulary(metadata: Metadata) -> Vocabulary:
+    """Return the vocabulary that a header carries.
+
+    Raises:
+        DamagedFile: A part of it is missing, or the parts do not fit each other.
+        UnsupportedModel: It is of another kind.
+
+    """
+    model = metadata.text("tokenizer.ggml.model")
+    if model is None:
+        raise metadata.missing("tokenizer.ggml.model")
+    if model not in KINDS:
+        known = " and ".join(map(repr, KINDS))
+        raise metadata.refuse(
+            f"its tokenizer is of the kind {model!r}; those that are implemented are {known}."
+        )
+    kind = KINDS[model]
+    tokens = _texts(metadata, "tokenizer.ggml.tokens")
+    count, spm = len(tokens), kind == "spm"
+    types = _numbers(metadata, "tokenizer.ggml.token_type", count) or (NORMAL,) * count
+    scores = _numbers(metadata, "tokenizer.ggml.scores", count) if spm else ()
+    if spm and not scores:
+        raise metadata.missing("tokenizer.ggml.scores")
+    pre = metadata.text("tokenizer.ggml.pre") or "default"
+    add_bos = metadata.flag("tokenizer.ggml.add_bos_token")
+    add_space = metadata.flag("tokenizer.ggml.add_space_prefix")
+    defaults = SENTENCEPIECE_IDS if spm else {}
+    bos, eos, unknown = (
+        _within(metadata, role, count, defaults.get(role)) for role in ("bos", "eos", "unknown")
+    )
+    others = (_within(metadata, role, count) for role in ("eot", "eom"))
+    return Vocabulary(
+        kind=kind,
+        tokens=tokens,
+        types=tuple(map(int, types)),
+        scores=scores,
+        merges=() if spm else _texts(metadata, "tokenizer.ggml.merges"),
+        pre="" if spm else pre,
+        bos_id=bos,
+        eos_ids=tuple(dict.fromkeys(one for one in (eos, *others) if one is not None)),
+        unk_id=unknown,
+        add_bos=add_bos if add_bos is not None else spm or pre in BEGIN,
+        add_space_prefix=add_space if add_space is not None else spm,
+        chat_template=metadata.text("tokenizer.chat_template"),
+    )
+
+
+def _texts(metadata: Metadata, key: str) -> tuple[str, ...]:
+    array = metadata.array(key, of_text=True)
+    if array is None or not len(array):
+        raise metadata.missing(key)
+    return array.strings()
+
+
+def _numbers(metadata: Metadata, key: str, count: int) -> tuple[float, ...]:
+    """Return a number for each token; none at all if the header has none."""
+    array = metadata.array(key, of_text=False)
+    if array is None:
+        return ()
+    if len(array) != count:
+        raise DamagedFile(metadata.path, f"{key!r} has {len(array)} numbers for {count} tokens.")
+    return array.numbers()
+
+
+def _within(metadata: Metadata, role: str, count: int, default: int | None = None) -> int | None:
+    found = token_id(metadata, role)
+    if found is None:
+        return default if default is not None and default < count else None
+    if found >= count:
+        raise metadata.wrong(f"tokenizer.ggml.{role}_token_id", f"the id of one of its {count} tokens")
+    return found
