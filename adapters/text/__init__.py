@@ -1,0 +1,1 @@
+"""Tokenizers and chat templates: text to ids and back, and messages to text."""

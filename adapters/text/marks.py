@@ -1,0 +1,47 @@
+"""Special tokens in a text, found without a library: `<|im_end|>` and its like."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+
+@attrs.frozen
+class Marks:
+    """Splits a text at special tokens. The leftmost wins, and of those that begin there, the longest.
+
+    Attributes:
+        ids: Special tokens as a text has them, with their ids.
+
+    """
+
+    ids: Mapping[str, int] = attrs.field(repr=False)
+    _first: re.Pattern[str] = attrs.field(init=False, repr=False)
+    _lengths: tuple[int, ...] = attrs.field(init=False, repr=False)
+
+    @_first.default
+    def _letters_they_begin_with(self) -> re.Pattern[str]:
+        # All of them in one pattern would be tried one after another, and there can be thousands; but they
+        # begin with a few letters only.
+        letters = "".join(sorted({re.escape(token[0]) for token in self.ids}))
+        return re.compile(f"[{letters}]" if letters else r"(?!)")
+
+    @_lengths.default
+    def _lengths_longest_first(self) -> tuple[int, ...]:
+        return tuple(sorted({len(token) for token in self.ids}, reverse=True))
+
+    def split(self, text: str) -> Iterator[str | int]:
+        """Yield the ids of special tokens, and the texts between them, none of which is empty."""
+        start = at = 0
+        while found := self._first.search(text, at):
+            at = found.start()
+            token = next((text[at : at + n] for n in self._lengths if text[at : at + n] in self.ids), None)
+            if token is None:
+                at += 1
+                continue
+            if start < at:
+                yield text[start:at]
+            yield self.ids[token]
+            start = at = at + len(token)
+        if start < len(text):
+            yield text[start:]

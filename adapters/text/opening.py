@@ -1,0 +1,118 @@
+"""Open a tokenizer, whatever it is written in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.adapters.text.codec import Codec
+from litgpt.adapters.text.facts import Facts, read_facts
+from litgpt.adapters.text.templates import ChatTemplate
+from litgpt.domain.errors import TokenizerMismatch
+from litgpt.domain.vocabulary import TokenizerSource, Vocabulary
+
+
+def open_tokenizer(
+    source: TokenizerSource, *, name: str, vocab_size: int | None = None
+) -> CheckpointTokenizer:
+    """Open a tokenizer: `tokenizer.json`, else `tokenizer.model`, or the vocabulary of a GGUF file.
+
+    Args:
+        source: Where it is.
+        name: What to call the model in an error.
+        vocab_size: The rows of the model's embedding; None asks nothing of the tokenizer's size.
+
+    Raises:
+        TokenizerMismatch: There is none, or it produces ids that the model does not have.
+        DamagedFile: Its files cannot be read.
+        UnsupportedModel: It works in a way that is not implemented.
+
+    """
+    if isinstance(source, Vocabulary):
+        found = _from_vocabulary(name, source)
+    else:
+        found = _from_files(name, source.paths)
+    size, template = found.codec.size, found.facts.chat_template
+    opened = CheckpointTokenizer(
+        name=name,
+        codec=found.codec,
+        vocab_size=size if vocab_size is None else min(size, vocab_size),
+        rows=size if vocab_size is None else max(size, vocab_size),
+        bos_id=found.bos_id,
+        adds_bos=found.adds_bos and found.bos_id is not None,
+        eos_ids=found.eos_ids,
+        template=None if template is None else ChatTemplate(name, template, found.facts.named),
+    )
+    if vocab_size is not None and size > vocab_size:
+        _check_fit(opened, vocab_size)
+    return opened
+
+
+@attrs.frozen(kw_only=True)
+class _Found:
+    codec: Codec
+    facts: Facts
+    bos_id: int | None
+    adds_bos: bool
+    eos_ids: tuple[int, ...]
+
+
+def _from_vocabulary(name: str, vocabulary: Vocabulary) -> _Found:
+    from litgpt.adapters.text.gguf_vocabulary import codec_of, facts_of
+
+    return _Found(
+        codec=codec_of(name, vocabulary),
+        facts=facts_of(vocabulary),
+        bos_id=vocabulary.bos_id,
+        adds_bos=vocabulary.add_bos,
+        eos_ids=vocabulary.eos_ids,
+    )
+
+
+def _from_files(name: str, paths: Mapping[str, Path]) -> _Found:
+    facts = read_facts(paths)
+    codec: Codec
+    if path := paths.get("tokenizer.json"):
+        from litgpt.adapters.text.tokenizers_json import first_token, open_tokenizer_json
+
+        codec = of_library = open_tokenizer_json(name, path)
+        first, last = first_token(of_library), None
+    elif path := paths.get("tokenizer.model"):
+        from litgpt.adapters.text.sentencepiece_model import first_and_last, open_sentencepiece
+
+        codec = of_pieces = open_sentencepiece(path, facts)
+        first, last = first_and_last(of_pieces)
+    else:
+        raise TokenizerMismatch(
+            name,
+            "it has none. A tokenizer.json or a tokenizer.model is looked for; pass a folder that has one.",
+        )
+    named = {role: codec.id_of(token) for role, token in facts.named.items()}
+    bos_id, eos_id = named.get("bos_token"), named.get("eos_token")
+    eos_id = last if eos_id is None else eos_id
+    return _Found(
+        codec=codec,
+        facts=facts,
+        bos_id=first if bos_id is None else bos_id,
+        adds_bos=first is not None if facts.add_bos is None else facts.add_bos,
+        eos_ids=() if eos_id is None else (eos_id,),
+    )
+
+
+def _check_fit(tokenizer: CheckpointTokenizer, rows: int) -> None:
+    """Refuse a tokenizer that is larger than its model, but not one with a few more special tokens.
+
+    Gemma 3's has one for images, which the models for text have no embedding for and never meet.
+    """
+    codec = tokenizer.codec
+    beyond = {place: token for token, place in codec.marked.items() if place >= rows}
+    needed = [token for token in beyond.values() if tokenizer.template and token in tokenizer.template.source]
+    roles = {tokenizer.bos_id, *tokenizer.eos_ids}
+    learnt = any(place not in beyond and codec.spell(place) for place in range(rows, codec.size))
+    if learnt or needed or roles & beyond.keys():
+        raise TokenizerMismatch(
+            tokenizer.name,
+            f"it has ids up to {codec.size - 1}, and the model has {rows} embeddings (0 to {rows - 1}). "
+            "It belongs to another model, or tokens were added to it and not to the model.",
+        )

@@ -1,0 +1,99 @@
+"""The library `tokenizers`, behind our Codec: `tokenizer.json`, or a vocabulary built in memory."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+from tokenizers import Tokenizer
+
+from litgpt.adapters.text.spelling import Spelling, spelling_of
+from litgpt.domain.errors import DamagedFile
+
+
+@attrs.define(kw_only=True)
+class TokenizersCodec:
+    """A vocabulary of the library `tokenizers`. It implements Codec.
+
+    Attributes:
+        library: The library's own object.
+        spelling: How its tokens are read.
+        size: One more than its largest id.
+        marked: The tokens that are recognised wherever a text has them.
+        hidden: The ids that are left out when ids become text.
+
+    """
+
+    library: Tokenizer = attrs.field(repr=False)
+    spelling: Spelling
+    size: int
+    marked: Mapping[str, int] = attrs.field(repr=False)
+    hidden: frozenset[int] = attrs.field(repr=False)
+    _spelt: dict[int, bytes] = attrs.field(factory=dict, init=False, repr=False)
+
+    @property
+    def leading_spaces(self) -> int:
+        """How many spaces it puts before a text, to be taken away again."""
+        return self.spelling.leading_spaces
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, with nothing before and nothing after it."""
+        ids: list[int] = self.library.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def spell(self, token: int) -> bytes:
+        """Return the bytes that a token stands for; none if the vocabulary has no token of this id."""
+        if token not in self._spelt:
+            written = self.library.id_to_token(token) or ""
+            spell = self.spelling.spell_added if written in self.marked else self.spelling.spell
+            self._spelt[token] = spell(written)
+        return self._spelt[token]
+
+    def id_of(self, token: str) -> int | None:
+        """Return the id of a token as its vocabulary writes it."""
+        found: int | None = self.library.token_to_id(token)
+        return found
+
+
+def codec_of(library: Tokenizer, spelling: Spelling) -> TokenizersCodec:
+    """Return the codec for a vocabulary of the library."""
+    library.no_padding()
+    library.no_truncation()  # some files cut every text at the length that was handy in training
+    added = library.get_added_tokens_decoder()
+    learnt = library.get_vocab(with_added_tokens=False)  # its size would not do: ids may have holes
+    return TokenizersCodec(
+        library=library,
+        spelling=spelling,
+        size=max((*added, *learnt.values()), default=-1) + 1,
+        marked={token.content: place for place, token in added.items()},
+        hidden=frozenset(place for place, token in added.items() if token.special),
+    )
+
+
+def open_tokenizer_json(name: str, path: Path) -> TokenizersCodec:
+    """Open a `tokenizer.json`.
+
+    Args:
+        name: What to call the model in an error.
+        path: The file.
+
+    Raises:
+        DamagedFile: The library cannot read it.
+        UnsupportedModel: It joins tokens to text in a way that is not implemented.
+
+    """
+    try:
+        library = Tokenizer.from_buffer(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DamagedFile(str(path), f"the library tokenizers cannot read it ({error}).") from error
+    decoder = json.loads(library.decoder.__getstate__()) if library.decoder is not None else None
+    return codec_of(library, spelling_of(name, decoder))
+
+
+def first_token(codec: TokenizersCodec) -> int | None:
+    """Return the special token that the library itself would put before a text, if it puts one."""
+    with_specials: list[int] = codec.library.encode("a").ids
+    plain = codec.encode("a")
+    if with_specials[: len(plain)] == plain or not with_specials or with_specials[0] not in codec.hidden:
+        return None
+    return with_specials[0]
