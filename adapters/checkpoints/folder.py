@@ -14,7 +14,7 @@ from litgpt.adapters.checkpoints.small_files import (
     saved_prompt_style,
     tokenizer_files,
 )
-from litgpt.domain.errors import CheckpointMismatch, DamagedFile, MissingFile, UnsafeFile
+from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
 from litgpt.domain.vocabulary import TokenizerSource
@@ -59,14 +59,14 @@ class FolderCheckpoint:
         """Return a tensor: a view of its file in the dtype it is stored in, otherwise a converted copy.
 
         Raises:
-            CheckpointMismatch: There is no tensor of this name.
+            BadArgument: There is no tensor of this name.
             DamagedFile: The file has been cut short since it was opened.
             MissingFile: The file has gone since it was opened.
             UnsupportedModel: torch has no dtype for what is stored.
 
         """
         if name not in self._stored:
-            raise CheckpointMismatch(self.name, missing=(name,))
+            raise BadArgument("name", name, f"one of the tensors of {self.name}")
         file, entry = self._stored[name]
         return file.tensor(name, entry, dtype)
 

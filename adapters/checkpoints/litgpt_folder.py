@@ -16,7 +16,7 @@ from litgpt.adapters.checkpoints.small_files import (
     saved_prompt_style,
     tokenizer_files,
 )
-from litgpt.domain.errors import CheckpointMismatch, DamagedFile, MissingFile, UnsafeFile
+from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
 from litgpt.domain.vocabulary import TokenizerSource
@@ -94,14 +94,14 @@ class LitGptCheckpoint:
         """Return a tensor: a view of the file in the dtype it is stored in, otherwise a converted copy.
 
         Raises:
-            CheckpointMismatch: There is no tensor of this name.
+            BadArgument: There is no tensor of this name.
 
         """
         import torch
 
         opened = self._weights()
         if name not in opened.pieces:
-            raise CheckpointMismatch(self.name, missing=(name,))
+            raise BadArgument("name", name, f"one of the tensors of {self.name}")
         tensor = opened.read(name)
         return tensor if dtype is None else tensor.to(getattr(torch, dtype))
 

@@ -1,4 +1,4 @@
-"""The port ModelStore: what is behind this name?"""
+"""The port ModelStore, which answers what is behind a name."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -75,6 +75,7 @@ class Checkpoint(Protocol[TensorT_co]):
             dtype: What to return it in; None is how it is stored, or float32 if that is no dtype of torch.
 
         Raises:
+            BadArgument: There is no tensor of this name.
             DamagedFile: The file does not hold what its header promised.
 
         """

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.errors import CheckpointMismatch, ModelNotFound
+from litgpt.domain.errors import BadArgument, ModelNotFound
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import BYTES, DType, TensorInfo
@@ -71,11 +71,11 @@ class MemoryCheckpoint:
         """Return a tensor.
 
         Raises:
-            CheckpointMismatch: There is no tensor of this name.
+            BadArgument: There is no tensor of this name.
 
         """
         if name not in self.weights:
-            raise CheckpointMismatch(self.name, missing=(name,))
+            raise BadArgument("name", name, f"one of the tensors of {self.name}")
         self.was_read.append(name)
         tensor = self.weights[name]
         if dtype is None:

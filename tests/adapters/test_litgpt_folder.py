@@ -1,0 +1,381 @@
+"""A folder that LitGPT wrote: read as the same model in Hugging Face's dialect, or refused by name."""
+
+import io
+import pickle
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from litgpt.adapters.checkpoints.litgpt_folder import LitGptCheckpoint, open_litgpt_folder
+from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile, UnsupportedModel
+from litgpt.domain.families import describe
+from tests.adapters.litgpt_writer import OF_FAMILY, by_group, litgpt_state, settings_of, write_litgpt_folder
+from tests.adapters.tiny_models import tiny_model
+
+IDS = torch.arange(3, 27)[None]  # longer than the window
+
+VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "llama": ("llama", {}, {}),
+    "llama, tied": ("llama", {"tie_word_embeddings": True}, {}),
+    "llama, biases": ("llama", {"attention_bias": True, "mlp_bias": True}, {"bias": True}),
+    "llama, scaled as Llama 3": (
+        "llama",
+        {
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 500.0,
+                "factor": 4.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            }
+        },
+        {
+            "rope_base": 500,
+            "rope_adjustments": {
+                "factor": 4.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_seq_len": 64,
+            },
+        },
+    ),
+    "llama, condensed": (
+        "llama",
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}},
+        {"rope_condense_ratio": 4},
+    ),
+    "llama, all heads": ("llama", {"num_key_value_heads": 4}, {"n_query_groups": 4}),
+    "qwen2": ("qwen2", {}, {}),
+    "qwen2, windows": (
+        "qwen2",
+        {
+            "use_sliding_window": True,
+            "sliding_window": 8,
+            "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+        },
+        {"sliding_window_size": 8, "sliding_window_indices": [0, 1, 1]},
+    ),
+    "gemma3_text": ("gemma3_text", {}, {}),
+    "gemma3_text, stretched": (
+        "gemma3_text",
+        {
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+            }
+        },
+        {"rope_adjustments": {"factor": 8.0}},
+    ),
+}
+
+
+def write(folder: Path, family: str, changed: dict[str, Any], **settings: Any) -> dict[str, torch.Tensor]:
+    """Write a LitGPT folder and return the tensors that transformers has of the same model."""
+    theirs = tiny_model(family, **settings).state_dict()
+    write_litgpt_folder(folder, settings_of(family, **changed), litgpt_state(family, theirs))
+    return theirs
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path, "llama", {})
+    return tmp_path
+
+
+def change(folder: Path, **settings: Any) -> None:
+    path = folder / "model_config.yaml"
+    path.write_text(yaml.dump(yaml.safe_load(path.read_text()) | settings))
+
+
+@pytest.mark.parametrize(("family", "settings", "changed"), VARIANTS.values(), ids=VARIANTS)
+def test_transformers_computes_the_same_from_what_we_say_a_litgpt_folder_holds(
+    tmp_path: Path, family: str, settings: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    model = tiny_model(family, **settings)
+    write_litgpt_folder(tmp_path, settings_of(family, **changed), litgpt_state(family, model.state_dict()))
+    checkpoint = open_litgpt_folder(tmp_path, "tiny")
+    assert checkpoint.config["model_type"] == family
+    again = AutoModelForCausalLM.from_config(AutoConfig.for_model(**checkpoint.config)).eval()
+    tensors = {name: checkpoint.read(name) for name in checkpoint.tensors}
+    missing, unexpected = again.load_state_dict(tensors, strict=False)
+    assert not unexpected
+    assert set(missing) <= ({"lm_head.weight"} if model.config.tie_word_embeddings else set())
+    with torch.no_grad():
+        expected = model(IDS).logits
+        assert torch.allclose(again(IDS).logits, expected, atol=1e-5)
+        assert expected.std() > 0.1
+
+
+@pytest.mark.parametrize(("family", "settings", "changed"), VARIANTS.values(), ids=VARIANTS)
+def test_our_own_description_accepts_the_translated_config(
+    tmp_path: Path, family: str, settings: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    theirs = tiny_model(family, **settings).config
+    write(tmp_path, family, changed, **settings)
+    ours = describe("tiny", open_litgpt_folder(tmp_path, "tiny").config)
+    assert ours == describe("tiny", theirs.to_dict())
+
+
+@pytest.mark.parametrize("family", OF_FAMILY)
+def test_names_and_shapes_are_known_before_a_tensor_is_read(tmp_path: Path, family: str) -> None:
+    theirs = write(tmp_path, family, {}, tie_word_embeddings=False)
+    checkpoint = open_litgpt_folder(tmp_path, "tiny")
+    assert set(checkpoint.tensors) == set(theirs)
+    for name, tensor in theirs.items():
+        info = checkpoint.tensors[name]
+        assert (info.shape, info.stored_as, info.nbytes) == (tuple(tensor.shape), "F32", tensor.nbytes)
+        assert torch.equal(checkpoint.read(name), tensor)
+
+
+def test_the_vocabulary_is_the_padded_one(folder: Path) -> None:
+    assert open_litgpt_folder(folder, "tiny").config["vocab_size"] == 288
+    change(folder, padded_vocab_size=None, padding_multiple=64)
+    assert open_litgpt_folder(folder, "tiny").config["vocab_size"] == 320
+
+
+def test_a_head_that_is_the_embedding_is_found_by_its_place_in_the_file(tmp_path: Path) -> None:
+    write(tmp_path / "tied", "llama", {}, tie_word_embeddings=True)
+    tied = open_litgpt_folder(tmp_path / "tied", "tiny")
+    assert tied.config["tie_word_embeddings"] is True
+    assert "lm_head.weight" not in tied.tensors
+    write(tmp_path / "own", "llama", {}, tie_word_embeddings=False)
+    own = open_litgpt_folder(tmp_path / "own", "tiny")
+    assert own.config["tie_word_embeddings"] is False
+    assert "lm_head.weight" in own.tensors
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is mapped")
+def test_queries_keys_and_values_are_views_of_one_mapped_tensor(folder: Path) -> None:
+    checkpoint = open_litgpt_folder(folder, "tiny")
+    q, k, v = (checkpoint.read(f"model.layers.1.self_attn.{one}_proj.weight") for one in "qkv")
+    assert k.data_ptr() == q.data_ptr() + q.nbytes
+    assert v.data_ptr() == k.data_ptr() + k.nbytes
+    lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if "lit_model.pth" in line]
+    start, end = (int(one, 16) for one in lines[0].split()[0].split("-"))
+    assert start <= q.data_ptr() < v.data_ptr() + v.nbytes <= end
+
+
+def test_rows_that_an_older_litgpt_laid_group_by_group_are_sorted(tmp_path: Path) -> None:
+    theirs = tiny_model("qwen2").state_dict()
+    state = litgpt_state("qwen2", theirs)
+    for name in [name for name in state if ".attn.qkv." in name]:
+        rows = by_group(state.pop(name), heads=4, groups=2, head_size=12)
+        state[name.replace(".attn.qkv.", ".attn.attn.")] = rows
+    write_litgpt_folder(tmp_path, settings_of("qwen2"), state)
+    checkpoint = open_litgpt_folder(tmp_path, "tiny")
+    assert set(checkpoint.tensors) == set(theirs) - {"lm_head.weight"} or set(checkpoint.tensors) == set(
+        theirs
+    )
+    for name in checkpoint.tensors:
+        assert checkpoint.tensors[name].shape == tuple(theirs[name].shape)
+        assert torch.equal(checkpoint.read(name), theirs[name]), name
+
+
+def test_weights_may_be_wrapped_as_litgpt_s_trainers_wrap_them(tmp_path: Path) -> None:
+    state = litgpt_state("llama", tiny_model("llama").state_dict())
+    write_litgpt_folder(tmp_path, settings_of("llama"), {"model": state})
+    assert "model.norm.weight" in open_litgpt_folder(tmp_path, "tiny").tensors
+
+
+def test_what_lies_beside_the_weights_is_read(folder: Path) -> None:
+    (folder / "prompt_style.yaml").write_text("class_path: litgpt.prompts.Llama3\n")
+    (folder / "generation_config.json").write_text('{"eos_token_id": [1, 2]}')
+    (folder / "config.json").write_text('{"model_type": "gpt_neox", "bos_token_id": 0, "eos_token_id": 1}')
+    (folder / "tokenizer.json").write_text("{}")
+    checkpoint = open_litgpt_folder(folder, "tiny")
+    assert checkpoint.prompt_style == "Llama3"
+    assert checkpoint.generation_config == {"eos_token_id": [1, 2]}
+    assert (checkpoint.config["model_type"], checkpoint.config["eos_token_id"]) == ("llama", 1)
+    assert "tokenizer.json" in checkpoint.tokenizer.paths
+
+
+def test_an_older_file_of_settings_means_what_it_leaves_out(folder: Path) -> None:
+    path = folder / "model_config.yaml"
+    settings = yaml.safe_load(path.read_text())
+    for left_out in ("norm_1", "norm_2", "norm_qk", "norm_qk_type", "rope_indices", "head_size", "attn_bias"):
+        del settings[left_out]
+    path.write_text(yaml.dump(settings))
+    assert open_litgpt_folder(folder, "tiny").config["head_dim"] == 12
+    del settings["rotary_percentage"]  # LitGPT takes a quarter then
+    path.write_text(yaml.dump(settings))
+    with pytest.raises(UnsupportedModel, match=r"rotary_percentage = 0\.25"):
+        open_litgpt_folder(folder, "tiny")
+
+
+def test_a_tensor_that_no_rule_knows_keeps_its_name_so_that_it_is_found_left_over(tmp_path: Path) -> None:
+    state = litgpt_state("llama", tiny_model("llama").state_dict())
+    state["transformer.h.0.attn.qkv.lora_A"] = torch.ones(2, 48)
+    write_litgpt_folder(tmp_path, settings_of("llama"), state)
+    assert "transformer.h.0.attn.qkv.lora_A" in open_litgpt_folder(tmp_path, "tiny").tensors
+
+
+# What is refused.
+
+REFUSED = {
+    "norm_class_name": "LayerNorm",
+    "mlp_class_name": "GptNeoxMLP",
+    "parallel_residual": True,
+    "shared_attention_norm": True,
+    "norm_1": False,
+    "norm_2": False,
+    "norm_qk": True,
+    "post_attention_norm": True,
+    "post_mlp_norm": True,
+    "scale_embeddings": True,
+    "rotary_percentage": 0.5,
+    "rope_interleave": True,
+    "rope_local_base_freq": 10000,
+    "rope_adjustments": {"factor": 4.0, "beta_fast": 32, "beta_slow": 1, "original_max_seq_len": 64},
+    "sliding_window_size": 8,
+    "attention_scores_scalar": 20,
+    "attention_logit_softcapping": 50.0,
+    "final_logit_softcapping": 30.0,
+    "lm_head_bias": True,
+    "n_expert": 8,
+    "latent_attention": {"q_lora_rank": 8},
+    "a_setting_of_the_future": True,
+}
+
+
+@pytest.mark.parametrize(("setting", "value"), REFUSED.items(), ids=REFUSED)
+def test_a_setting_that_is_not_implemented_is_named(folder: Path, setting: str, value: object) -> None:
+    change(folder, **{setting: value})
+    with pytest.raises(UnsupportedModel, match=rf"model_config\.yaml cannot be run.*{setting} = "):
+        open_litgpt_folder(folder, "tiny")
+
+
+GEMMA_REFUSED = {
+    "norm_qk": False,  # Gemma 1
+    "norm_qk_type": "olmo2",
+    "scale_embeddings": False,
+    "bias": True,
+    "attn_bias": True,
+    "rope_condense_ratio": 2,
+    "rope_indices": [1, 0, 0],
+}
+
+
+@pytest.mark.parametrize(("setting", "value"), GEMMA_REFUSED.items(), ids=GEMMA_REFUSED)
+def test_a_gemma_that_is_not_the_third_is_refused_by_its_structure(
+    tmp_path: Path, setting: str, value: object
+) -> None:
+    write(tmp_path, "gemma3_text", {setting: value})
+    with pytest.raises(UnsupportedModel, match=f"{setting} = "):
+        open_litgpt_folder(tmp_path, "tiny")
+
+
+def test_stretched_windows_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "gemma3_text", {"rope_adjustments": {"factor": 8.0}, "rope_local_base_freq": None})
+    with pytest.raises(UnsupportedModel, match="rope_local_base_freq"):
+        open_litgpt_folder(tmp_path, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("n_embd", "many"),
+        ("n_layer", 0),
+        ("n_head", True),
+        ("padded_vocab_size", -1),
+        ("head_size", 1.5),
+        ("rope_adjustments", 3),
+        ("intermediate_size", None),
+    ],
+)
+def test_a_setting_that_cannot_be_right_is_named(folder: Path, setting: str, value: object) -> None:
+    change(folder, **{setting: value})
+    with pytest.raises(DamagedFile, match=rf"model_config\.yaml is damaged: {setting} must be"):
+        open_litgpt_folder(folder, "tiny")
+
+
+def test_indices_that_do_not_cover_the_layers_are_damaged(tmp_path: Path) -> None:
+    write(tmp_path, "gemma3_text", {"sliding_window_indices": [1, 0]})
+    with pytest.raises(DamagedFile, match="sliding_window_indices"):
+        open_litgpt_folder(tmp_path, "tiny")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "just text", "[1, 2]", "a: [", "!!python/object/apply:os.system ['true']"]
+)
+def test_settings_that_are_no_plain_yaml_are_damaged(folder: Path, text: str) -> None:
+    (folder / "model_config.yaml").write_text(text)
+    with pytest.raises(DamagedFile, match=r"model_config\.yaml"):
+        open_litgpt_folder(folder, "tiny")
+
+
+@pytest.mark.parametrize("file", ["lit_model.pth", "model_config.yaml"])
+def test_a_file_that_is_missing_is_named(folder: Path, file: str) -> None:
+    (folder / file).unlink()
+    with pytest.raises(MissingFile, match=file):
+        open_litgpt_folder(folder, "tiny")
+
+
+def open_and_look(folder: Path) -> LitGptCheckpoint:
+    checkpoint = open_litgpt_folder(folder, "tiny")
+    assert checkpoint.tensors
+    return checkpoint
+
+
+@pytest.mark.parametrize("kept", [0, 3, 1000, -100])
+def test_weights_that_are_cut_short_are_damaged(folder: Path, kept: int) -> None:
+    raw = (folder / "lit_model.pth").read_bytes()
+    (folder / "lit_model.pth").write_bytes(raw[:kept])
+    with pytest.raises(DamagedFile, match=r"lit_model\.pth"):
+        open_and_look(folder)
+
+
+class Ambush:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, ("raise SystemExit('the pickle ran')",)
+
+
+def test_an_archive_whose_pickle_would_run_code_is_unsafe_and_does_not_run(folder: Path) -> None:
+    torch.save({"w": Ambush()}, folder / "lit_model.pth")
+    with pytest.raises(UnsafeFile, match="convert_pretrained_checkpoint"):
+        open_and_look(folder)
+
+
+def test_a_bare_pickle_is_unsafe_and_does_not_run(folder: Path) -> None:
+    (folder / "lit_model.pth").write_bytes(pickle.dumps(Ambush()))
+    with pytest.raises(UnsafeFile, match="safetensors"):
+        open_and_look(folder)
+
+
+def test_an_archive_that_is_compressed_is_not_unpacked(folder: Path) -> None:
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(folder / "lit_model.pth") as archive,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for entry in archive.namelist():
+            bomb.writestr(entry, archive.read(entry))
+    (folder / "lit_model.pth").write_bytes(packed.getvalue())
+    with pytest.raises(DamagedFile, match="compressed"):
+        open_and_look(folder)
+
+
+@pytest.mark.parametrize("held", [[torch.ones(1)], {"step": 3}, {"model": {"w": 3}}, {1: torch.ones(1)}])
+def test_weights_that_are_no_tensors_by_name_are_damaged(folder: Path, held: object) -> None:
+    torch.save(held, folder / "lit_model.pth")
+    with pytest.raises(DamagedFile, match=r"lit_model\.pth"):
+        open_and_look(folder)
+
+
+def test_joined_rows_that_do_not_fit_the_settings_are_damaged(folder: Path) -> None:
+    change(folder, n_query_groups=1)
+    with pytest.raises(DamagedFile, match=r"transformer\.h\.0\.attn\.qkv\.weight has 96 rows"):
+        open_and_look(folder)
+
+
+def test_a_tensor_that_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(BadArgument, match=r"model\.none"):
+        open_litgpt_folder(folder, "tiny").read("model.none")

@@ -1,0 +1,223 @@
+"""What is on disk, whatever its format: the contract of the port for each, and what is refused."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litgpt.adapters.checkpoints.litgpt_folder import LitGptCheckpoint
+from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.domain.errors import (
+    BadArgument,
+    BadCheckpoint,
+    DamagedFile,
+    MissingFile,
+    ModelNotFound,
+    UnsafeFile,
+)
+from litgpt.domain.reference import ModelReference
+from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
+from tests.adapters.tiny_gguf import write_tiny_gguf
+from tests.adapters.tiny_models import tiny_folder, tiny_model
+from tests.contracts.model_store import ModelStoreContract
+
+
+def write_litgpt(folder: Path) -> None:
+    state = litgpt_state("qwen2", tiny_model("qwen2").state_dict())
+    write_litgpt_folder(folder, settings_of("qwen2"), state)
+
+
+def write_gguf(folder: Path) -> None:
+    folder.mkdir()
+    write_tiny_gguf(folder / "tiny-q8_0.gguf")
+
+
+class OnDisk(ModelStoreContract):
+    def write(self, folder: Path) -> None:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def root(self, root: Path) -> Path:
+        """Return a root under which the model has been written."""
+        self.write(root / self.model)
+        return root
+
+    @pytest.fixture
+    def store(self, root: Path) -> LocalStore:
+        return LocalStore(root)
+
+    def test_it_is_found_by_its_path_too(self, root: Path) -> None:
+        path = str(root / self.model)
+        assert LocalStore(root / "nowhere").open(ModelReference(path)).name == path
+
+
+class TestFolder(OnDisk):
+    def write(self, folder: Path) -> None:
+        shutil.copytree(tiny_folder("llama", dtype="bfloat16"), folder)
+
+
+class TestShards(OnDisk):
+    model = "org/tiny"
+
+    def write(self, folder: Path) -> None:
+        shutil.copytree(tiny_folder("gemma3_text", sharded=True, dtype="float16"), folder)
+
+
+class TestLitGptFolder(OnDisk):
+    def write(self, folder: Path) -> None:
+        write_litgpt(folder)
+
+
+class TestGgufFile(OnDisk):
+    model = "tiny.gguf"
+
+    def write(self, folder: Path) -> None:
+        write_tiny_gguf(folder)
+
+
+class TestFolderWithOneGguf(OnDisk):
+    def write(self, folder: Path) -> None:
+        write_gguf(folder)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "checkpoints"
+    root.mkdir()
+    return root
+
+
+def opened(root: Path, name: str, **asked: Any) -> Any:
+    return LocalStore(root).open(ModelReference(name, **asked))
+
+
+def test_a_path_comes_before_a_name_under_the_root(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_folder("qwen2"), root / "tiny")
+    monkeypatch.chdir(tmp_path)
+    assert opened(Path("checkpoints"), "tiny").config["model_type"] == "qwen2"
+    shutil.copytree(tiny_folder("llama"), tmp_path / "tiny")
+    assert opened(Path("checkpoints"), "tiny").config["model_type"] == "llama"
+
+
+def test_a_tilde_is_the_home_folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    shutil.copytree(tiny_folder("llama"), tmp_path / "mine")
+    assert opened(root, "~/mine").folder == tmp_path / "mine"
+    with pytest.raises(ModelNotFound):
+        opened(root, "~no-such-user/mine")
+
+
+def test_what_the_hub_wrote_and_litgpt_converted_beside_it_is_read_from_the_safetensors(root: Path) -> None:
+    shutil.copytree(tiny_folder("llama"), root / "both")
+    write_litgpt(root / "both")
+    assert opened(root, "both").config["model_type"] == "llama"
+
+
+def test_a_litgpt_folder_may_have_a_copy_of_config_json(root: Path) -> None:
+    write_litgpt(root / "tuned")
+    shutil.copy(tiny_folder("llama") / "config.json", root / "tuned")
+    assert isinstance(opened(root, "tuned"), LitGptCheckpoint)
+
+
+def test_names_are_models_only_beside_each_other_or_by_organisation(root: Path) -> None:
+    shutil.copytree(tiny_folder("llama"), root / "one")
+    shutil.copytree(tiny_folder("llama", sharded=True), root / "org" / "two")
+    write_litgpt(root / "org" / "three")
+    write_gguf(root / "four")
+    (root / "notes").mkdir()
+    (root / "readme.txt").write_text("no model")
+    assert set(LocalStore(root).names()) == {"one", "org/two", "org/three", "four", "four/tiny-q8_0.gguf"}
+
+
+def test_without_a_root_there_are_no_names(tmp_path: Path) -> None:
+    assert list(LocalStore(tmp_path / "nowhere").names()) == []
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" * 3000, "no/such/name", "con:*?"])
+def test_a_name_that_no_file_could_have_is_not_found(root: Path, name: str) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        opened(root, name)
+    assert str(root) in caught.value.searched[0]
+
+
+def test_a_revision_of_what_is_on_disk_is_refused_before_it_is_opened(root: Path) -> None:
+    (root / "mine").mkdir()
+    with pytest.raises(BadArgument, match=r"revision must be left out for a model on disk .*not 'v1'"):
+        opened(root, "mine", revision="v1")
+
+
+def test_a_folder_that_is_no_model_says_what_a_model_has(root: Path) -> None:
+    (root / "mine").mkdir()
+    (root / "mine" / "notes.txt").write_text("nothing here")
+    with pytest.raises(BadCheckpoint, match=r"mine is no model.*config\.json.*lit_model\.pth.*GGUF.*move"):
+        opened(root, "mine")
+
+
+def test_a_folder_with_several_ggufs_lists_them(root: Path) -> None:
+    write_gguf(root / "mine")
+    shutil.copy(root / "mine" / "tiny-q8_0.gguf", root / "mine" / "other.gguf")
+    with pytest.raises(BadCheckpoint, match=r"several GGUF files: other\.gguf, tiny-q8_0\.gguf"):
+        opened(root, "mine")
+
+
+def test_a_file_of_another_kind_is_refused_and_its_folder_named(root: Path) -> None:
+    shutil.copytree(tiny_folder("llama"), root / "mine")
+    with pytest.raises(BadCheckpoint, match=r"model\.safetensors is no GGUF file.*mine"):
+        opened(root, "mine/model.safetensors")
+
+
+def test_a_gguf_is_known_by_its_first_bytes_whatever_it_is_called(root: Path) -> None:
+    write_tiny_gguf(root / "blob")
+    assert opened(root, "blob").config["model_type"] == "llama"
+
+
+def only(*files: str) -> Callable[[Path], None]:
+    def keep(folder: Path) -> None:
+        for file in folder.iterdir():
+            if file.name not in files:
+                file.unlink()
+
+    return keep
+
+
+def only_a_pickle(folder: Path) -> None:
+    only("config.json")(folder)
+    (folder / "pytorch_model.bin").write_bytes(b"\x80")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "said"),
+    [
+        (only("config.json"), MissingFile, "the folder has no weights"),
+        (only("model.safetensors"), MissingFile, r"config\.json is missing"),
+        (only_a_pickle, UnsafeFile, r"pytorch_model\.bin"),
+    ],
+    ids=["only a config", "only weights", "only a pickle"],
+)
+def test_half_a_model_is_told_what_it_lacks(
+    root: Path, spoil: Callable[[Path], None], error: type[Exception], said: str
+) -> None:
+    shutil.copytree(tiny_folder("llama"), root / "mine")
+    spoil(root / "mine")
+    with pytest.raises(error, match=said):
+        opened(root, "mine")
+
+
+def test_a_litgpt_folder_without_settings_is_told_so(root: Path) -> None:
+    write_litgpt(root / "mine")
+    (root / "mine" / "model_config.yaml").unlink()
+    with pytest.raises(MissingFile, match=r"model_config\.yaml"):
+        opened(root, "mine")
+
+
+def test_a_config_that_is_a_folder_is_no_crash(root: Path) -> None:
+    shutil.copytree(tiny_folder("llama"), root / "mine")
+    (root / "mine" / "config.json").unlink()
+    (root / "mine" / "config.json").mkdir()
+    with pytest.raises((MissingFile, DamagedFile)):
+        opened(root, "mine")
