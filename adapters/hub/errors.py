@@ -94,7 +94,7 @@ def _reason(error: Exception, hub: str) -> str | None:
         return f"{hub} did not answer in time."
     if isinstance(error, theirs.FileMetadataError):
         return f"what answers as {hub} is no Hub."
-    if isinstance(error, transport_error):
+    if isinstance(error, transport_error) or type(error).__name__ == "InvalidURL":
         return f"no connection to {hub} ({error})."
     if type(error) is RuntimeError:  # of hf_xet, which brings large files and has no class for it
         return f"its storage sends nothing ({error}). HF_HUB_DISABLE_XET=1 downloads without that storage."

@@ -14,7 +14,7 @@ from litgpt.adapters.hub.cache import Cache
 from litgpt.adapters.hub.deadline import watched, within
 from litgpt.adapters.hub.errors import in_our_words
 from litgpt.adapters.hub.progress import Meter, bars
-from litgpt.domain.errors import HubUnreachable
+from litgpt.domain.errors import HubUnreachable, ModelNotFound
 from litgpt.domain.reference import ModelReference
 
 HUB = "https://huggingface.co"
@@ -68,7 +68,7 @@ class Repository:
     @property
     def revision(self) -> str:
         """The branch, tag or commit that is meant."""
-        return self.reference.revision or "main"
+        return "main" if self.reference.revision is None else self.reference.revision
 
     @property
     def hub(self) -> str:
@@ -90,6 +90,7 @@ class Repository:
 
         """
         from huggingface_hub import HfApi
+        from huggingface_hub.errors import HFValidationError
 
         def ask() -> Listing:
             api = HfApi(endpoint=self.endpoint, token=self.token, library_name="litgpt")
@@ -99,10 +100,10 @@ class Repository:
         with self._in_our_words():
             try:
                 return within(2 * self.patience, ask)
+            except HFValidationError as error:
+                raise ModelNotFound(self.reference.name, searched=(self.hub,), hint=str(error)) from error
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                if type(error).__module__.startswith("huggingface_hub"):
-                    raise
-                # such as the log-in page of a hotel's network
+                # what comes from elsewhere, such as the log-in page of a hotel's network
                 raise HubUnreachable(self.reference.name, f"what answers as {self.hub} is no Hub.") from error
 
     def download(self, commit: str, file: str, meter: Meter | None = None) -> Path:

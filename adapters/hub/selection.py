@@ -43,14 +43,18 @@ def check_files(repository: str, files: Sequence[str]) -> None:
     """
     if SINGLE not in files and INDEX not in files:
         if ggufs := [file for file in files if file.endswith(".gguf")]:
-            named = ", ".join(f"{repository}/{file}" for file in ggufs)
+            found, get = ", ".join(ggufs), f"hf download {repository} {ggufs[0]}"
             raise MissingFile(
-                f"{repository}/{SINGLE}", f"but there are GGUF files. Name one of them: {named}"
+                f"{repository}/{SINGLE}",
+                f"there are GGUF files in its place ({found}). Download one, as with `{get}`, and load it by "
+                "the path that this prints.",
             )
         if pickles := [file for file in files if file.endswith(PICKLES)]:
             raise UnsafeFile(f"{repository}/{pickles[0]}", _REMEDY)
         found = ", ".join(files[:10]) or "nothing"
-        raise MissingFile(f"{repository}/{SINGLE}", f"it holds no weights that can be read, but {found}.")
+        raise MissingFile(
+            f"{repository}/{SINGLE}", f"the repository has no weights that can be read, but {found}."
+        )
     if CONFIG not in files:
         raise MissingFile(f"{repository}/{CONFIG}", "it says how the model is built, and the weights do not.")
 

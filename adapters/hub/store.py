@@ -126,7 +126,7 @@ class HubStore(Generic[TensorT]):
         path = catalogue.repository_of(reference.name) or reference.name
         if not _REPOSITORY.fullmatch(path):
             raise ModelNotFound(reference.name, searched=(self.place,), similar=catalogue.similar(path))
-        if not _REVISION.fullmatch(reference.revision or "main"):
+        if reference.revision is not None and not _REVISION.fullmatch(reference.revision):
             hint = "A revision is a branch, a tag or a commit."
             raise ModelNotFound(str(reference), searched=(self.place,), hint=hint)
         return Repository(

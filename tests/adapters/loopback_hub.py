@@ -40,6 +40,7 @@ class LoopbackHub:
         broken_with: A status to answer everything with, such as 503.
         cut_once: Files whose next whole download is cut after so many bytes.
         without_ranges: Whether requests for a part of a file are answered with all of it.
+        storage: The address of a Xet storage, which large files are then said to be in.
         requests: What was asked, in order: the method, a space and the path.
         sent: How many bytes of each file were sent, by `org/name/file`.
 
@@ -52,6 +53,7 @@ class LoopbackHub:
     broken_with: int | None = None
     cut_once: dict[str, int] = attrs.field(factory=dict)
     without_ranges: bool = False
+    storage: str | None = None
     requests: list[str] = attrs.field(factory=list)
     sent: Counter[str] = attrs.field(factory=Counter)
     _server: ThreadingHTTPServer = attrs.field(init=False)
@@ -129,11 +131,19 @@ class _Answer(BaseHTTPRequestHandler):
             self._refuse(404, "RevisionNotFound", "Invalid rev id")
             return
         names = self.hub.files(repository)
+        if rest[:1] == ["xet-read-token"]:
+            self._send_to_storage()
+            return
         if rest[:1] == ["tree"]:
             self._send_json([self._entry(repository, name) for name in names])
             return
         siblings = [{"rfilename": name} for name in names]
         self._send_json({"id": repository, "sha": commit, "siblings": siblings})
+
+    def _send_to_storage(self) -> None:
+        """Say where large files are."""
+        headers = {"X-Xet-Cas-Url": str(self.hub.storage), "X-Xet-Access-Token": "token"}
+        self._start(200, {**headers, "X-Xet-Token-Expiration": str(2**40), "Content-Length": "0"})
 
     def _entry(self, repository: str, name: str) -> dict[str, object]:
         content = (self.hub.root / repository / name).read_bytes()
@@ -168,6 +178,10 @@ class _Answer(BaseHTTPRequestHandler):
         etag = _sha256(content)
         if len(content) >= LARGE:
             headers |= {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+            if self.hub.storage is not None:
+                repository = "/".join(key.split("/")[:2])
+                route = f"{self.hub.endpoint}/api/models/{repository}/xet-read-token/main"
+                headers |= {"X-Xet-Hash": etag, "X-Xet-Refresh-Route": route}
         headers |= {"ETag": f'"{etag}"', "Content-Length": str(end - start), "Accept-Ranges": "bytes"}
         self._start(206 if "Content-Range" in headers else 200, headers)
         if self.command == "HEAD":

@@ -1,0 +1,229 @@
+"""What a Hub refuses, and what becomes of one that does not answer, in the words of this library."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.hub.store import HubStore
+from litgpt.domain.errors import AccessDenied, HubUnreachable, LitGPTError, ModelNotFound
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import silent
+from tests.adapters import hub_repositories as repositories
+from tests.adapters.loopback_hub import LoopbackHub, refused_port, silent_port
+
+TINY = ModelReference("org/tiny")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
+    repositories.one_file(tmp_path / "hub" / "org" / "tiny")
+    with LoopbackHub(tmp_path / "hub") as running:
+        yield running
+
+
+@pytest.fixture
+def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
+    return at(hub.endpoint, tmp_path)
+
+
+def at(endpoint: str, tmp_path: Path, patience: float = 5.0) -> HubStore[Any]:
+    return HubStore(open_folder, endpoint=endpoint, cache_dir=tmp_path / "cache", patience=patience)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "name", ["tiny", "a/b/c", "./org/tiny", "../tiny", "org/tiny/", "/org/tiny", "org tiny", "C:\\models"]
+)
+def test_a_name_that_no_repository_can_have_is_not_asked_for(
+    hub: LoopbackHub, store: HubStore[Any], name: str
+) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        store.open(ModelReference(name))
+    assert caught.value.name == name
+    assert hub.requests == []
+
+
+def test_a_name_that_huggingface_hub_refuses_is_not_found(store: HubStore[Any]) -> None:
+    with pytest.raises(ModelNotFound, match=r"org/ti--ny"):
+        store.open(ModelReference("org/ti--ny"))
+
+
+@pytest.mark.parametrize("revision", ["../../secret", "/etc/passwd", "a b", "C:x", ""])
+def test_a_revision_that_is_none_is_not_asked_for(
+    hub: LoopbackHub, store: HubStore[Any], revision: str
+) -> None:
+    with pytest.raises(ModelNotFound):
+        store.open(attrs.evolve(TINY, revision=revision))
+    assert hub.requests == []
+
+
+def test_a_short_name_of_the_catalogue_stands_for_its_repository(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    repositories.one_file(hub.root / "TinyLlama" / "TinyLlama-1.1B-Chat-v1.0")
+    checkpoint = store.open(ModelReference("tiny-llama-1.1b-chat"))
+    assert checkpoint.name == "tiny-llama-1.1b-chat"
+    assert "TinyLlama/TinyLlama-1.1B-Chat-v1.0" in checkpoint.origin
+
+
+def test_a_misspelt_short_name_has_similar_ones_suggested(store: HubStore[Any]) -> None:
+    with pytest.raises(ModelNotFound, match=r"Did you mean SmolLM2-135M-Instruct"):
+        store.open(ModelReference("SmolLM2-135M-Instuct"))
+
+
+def test_names_to_suggest_are_those_of_the_cache_and_of_the_catalogue(store: HubStore[Any]) -> None:
+    store.open(TINY)
+    names = list(store.names())
+    assert names[0] == "org/tiny"
+    assert {"meta-llama/Llama-3.2-1B", "Llama-3.2-1B"} <= set(names)
+
+
+# Refusals
+
+
+def test_an_unknown_repository_is_not_found_and_may_be_private(store: HubStore[Any]) -> None:
+    with pytest.raises(ModelNotFound, match=r"'org/unknown'.*127\.0\.0\.1.*If it is private.*HF_TOKEN"):
+        store.open(ModelReference("org/unknown"))
+
+
+def test_an_unknown_revision_is_named(store: HubStore[Any]) -> None:
+    with pytest.raises(ModelNotFound, match=r"The repository is there, its revision 'v9' is not"):
+        store.open(attrs.evolve(TINY, revision="v9"))
+
+
+def test_a_gated_repository_says_where_to_accept_its_conditions(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    hub.gated.add("org/tiny")
+    with pytest.raises(AccessDenied, match=rf"{hub.endpoint}/org/tiny.*HF_TOKEN"):
+        store.open(TINY)
+
+
+def test_a_private_repository_opens_with_its_token_alone(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    hub.private["org/tiny"] = "hf_right"
+    with pytest.raises(ModelNotFound):
+        store.open(attrs.evolve(TINY, token="hf_other"))  # noqa: S106
+    checkpoint = store.open(attrs.evolve(TINY, token="hf_right"))  # noqa: S106
+    checkpoint.fetch(silent)
+    assert checkpoint.read("model.norm.weight").shape == (8,)
+
+
+def test_a_token_that_is_not_accepted_is_said_to_be_the_trouble_and_not_shown(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    hub.bad_tokens.add("hf_expired")
+    with pytest.raises(AccessDenied, match=r"does not accept the token") as caught:
+        store.open(attrs.evolve(TINY, token="hf_expired"))  # noqa: S106
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "hf_expired" not in f"{error} {error!r}"
+        error = error.__cause__
+
+
+# No answer
+
+
+@pytest.mark.parametrize(("status", "said"), [(503, "503 Service Unavailable"), (429, "429 Too Many")])
+def test_a_hub_in_trouble_is_unreachable_at_once(
+    hub: LoopbackHub, store: HubStore[Any], status: int, said: str
+) -> None:
+    hub.broken_with = status
+    with pytest.raises(HubUnreachable, match=said):
+        store.open(TINY)
+    assert len(hub.requests) == 1
+
+
+def test_something_that_answers_and_is_no_hub_is_recognised(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    hub.broken_with = 200
+    with pytest.raises(HubUnreachable, match=r"is no Hub"):
+        store.open(TINY)
+
+
+def test_a_port_where_nobody_listens_is_asked_once(tmp_path: Path) -> None:
+    with pytest.raises(HubUnreachable, match=r"no connection to the Hugging Face Hub at http://127\.0\.0\.1"):
+        at(refused_port(), tmp_path).open(TINY)
+
+
+def test_a_port_that_never_answers_is_waited_for_as_long_as_was_said(tmp_path: Path) -> None:
+    with silent_port() as endpoint, pytest.raises(HubUnreachable, match=r"did not answer in time"):
+        at(endpoint, tmp_path, patience=0.2).open(TINY)
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:80", "http://[", "http://127.0.0.1:99999", ""])
+def test_an_address_that_is_none_is_unreachable(tmp_path: Path, endpoint: str) -> None:
+    with pytest.raises(HubUnreachable):
+        at(endpoint, tmp_path).open(TINY)
+
+
+def test_a_hub_that_goes_away_between_opening_and_fetching_is_unreachable(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    checkpoint = store.open(TINY)
+    hub.gated.add("org/tiny")
+    with pytest.raises(AccessDenied):
+        checkpoint.fetch(silent)
+    hub.gated.clear()
+    checkpoint.fetch(silent)  # what failed may be tried again
+    assert checkpoint.read("model.norm.weight").shape == (8,)
+
+
+def run(code: str, **environment: str) -> str:
+    """Run some Python with another environment, which huggingface_hub reads when it is imported."""
+    variables = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+OPEN = """
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.hub.store import HubStore
+from litgpt.domain.errors import LitGPTError
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import silent
+
+def attempt(**settings):
+    try:
+        checkpoint = HubStore(open_folder, **settings).open(ModelReference("org/tiny"))
+        checkpoint.fetch(silent)
+        print(checkpoint.origin)
+    except LitGPTError as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_the_environment_says_where_the_hub_and_the_cache_are_and_whether_to_ask(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    elsewhere = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
+    code = f"{OPEN}\nattempt()"
+    assert run(code, HF_HUB_OFFLINE="1", **elsewhere).startswith("HubUnreachable 'org/tiny' is not in the")
+    assert hub.requests == []
+    assert f"org/tiny at commit {hub.commit('org/tiny')[:12]}" in run(code, HF_HUB_OFFLINE="0", **elsewhere)
+    assert list((tmp_path / "home" / "hub" / "models--org--tiny" / "snapshots").iterdir())
+
+
+def test_a_storage_that_never_answers_is_given_up(hub: LoopbackHub, tmp_path: Path) -> None:
+    settings = f"endpoint={hub.endpoint!r}, patience_with_storage=0.5"
+    with silent_port() as hub.storage:
+        said = run(f"{OPEN}\nattempt({settings})", HF_HOME=str(tmp_path / "home"))
+    assert said.startswith("HubUnreachable 'org/tiny'")
+    assert "HF_HUB_DISABLE_XET=1" in said
+
+
+def test_every_error_of_the_hub_is_one_of_ours(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    for status in (400, 401, 403, 404, 408, 410, 418, 451, 500, 502, 504, 599):
+        hub.broken_with = status
+        with pytest.raises(LitGPTError, match=r"org/tiny"):
+            store.open(TINY)

@@ -1,0 +1,345 @@
+"""Opening and fetching from a Hub: what crosses the network, and what is found when it has gone."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.hub.repository import FIRST_BYTES
+from litgpt.adapters.hub.store import HubStore
+from litgpt.domain.errors import DamagedFile, HubUnreachable, MissingFile, OutOfReach, UnsafeFile
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import Notice, Progress, silent
+from tests.adapters import hub_repositories as repositories
+from tests.adapters.loopback_hub import LoopbackHub
+from tests.contracts.model_store import ModelStoreContract
+
+TINY = ModelReference("org/tiny")
+NEWEST = attrs.evolve(TINY, offline=False)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
+    repositories.one_file(tmp_path / "hub" / "org" / "tiny")
+    with LoopbackHub(tmp_path / "hub") as running:
+        yield running
+
+
+@pytest.fixture
+def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
+    return HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+
+
+def fetched(store: HubStore[Any], reference: ModelReference = TINY) -> Path:
+    checkpoint = store.open(reference)
+    checkpoint.fetch(silent)
+    assert checkpoint.folder is not None
+    return checkpoint.folder
+
+
+class TestHubStore(ModelStoreContract):
+    model = "org/tiny"
+
+    @pytest.fixture
+    def store(self, hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
+        store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+        store.open(TINY)  # so that the cache knows its name; the weights are still on the Hub
+        return store
+
+
+class TestHubStoreWithShards(TestHubStore):
+    @pytest.fixture
+    def hub(self, tmp_path: Path) -> Iterator[LoopbackHub]:
+        repositories.sharded(tmp_path / "hub" / "org" / "tiny")
+        with LoopbackHub(tmp_path / "hub") as running:
+            yield running
+
+
+class TestHubStoreWithoutNetwork(TestHubStore):
+    @pytest.fixture
+    def store(self, hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
+        store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+        fetched(store)
+        hub.broken_with = 500
+        return store
+
+
+# What crosses the network
+
+
+def test_opening_reads_the_headers_and_none_of_the_weights(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    folder = hub.root / "org" / "large"
+    repositories.one_file(folder, rows=1000)
+    checkpoint = store.open(ModelReference("org/large"))
+    assert checkpoint.tensors == open_folder(folder, "org/large").tensors
+    assert hub.sent["org/large/model.safetensors"] == FIRST_BYTES
+    assert (folder / "model.safetensors").stat().st_size > 10 * FIRST_BYTES
+
+
+def test_opening_downloads_the_small_files_that_are_needed_and_no_others(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    checkpoint = store.open(TINY)
+    assert {key.removeprefix("org/tiny/") for key in hub.sent} == {
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "model.safetensors",  # its header
+    }
+    assert checkpoint.config == repositories.CONFIG
+    assert checkpoint.generation_config == {"temperature": 0.6}
+
+
+def test_a_tokenizer_without_tokenizer_json_comes_in_its_parts(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    folder = hub.root / "org" / "tiny"
+    (folder / "tokenizer.json").unlink()
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).write_text(name)
+    store.open(TINY)
+    assert hub.sent["org/tiny/vocab.json"]
+    assert hub.sent["org/tiny/merges.txt"]
+
+
+def test_a_header_longer_than_the_first_read_is_read_in_two(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    folder = hub.root / "org" / "wordy"
+    repositories.one_file(folder, rows=1000, note="x" * 2 * FIRST_BYTES)
+    checkpoint = store.open(ModelReference("org/wordy"))
+    assert checkpoint.tensors == open_folder(folder, "org/wordy").tensors
+    assert 2 * FIRST_BYTES < hub.sent["org/wordy/model.safetensors"] < 2 * FIRST_BYTES + 1000
+
+
+@pytest.mark.parametrize("note", ["", "x" * 2 * FIRST_BYTES])
+def test_a_server_that_knows_no_ranges_is_read_no_further_than_needed(
+    hub: LoopbackHub, store: HubStore[Any], note: str
+) -> None:
+    folder = hub.root / "org" / "tiny"
+    repositories.one_file(folder, rows=1000, note=note)
+    hub.without_ranges = True
+    assert store.open(TINY).tensors == open_folder(folder, "org/tiny").tensors
+
+
+def test_fetching_brings_only_the_files_that_the_index_names(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    repositories.sharded(hub.root / "org" / "split")
+    (hub.root / "org" / "split" / "consolidated.safetensors").write_bytes(b"the same weights again")
+    folder = fetched(store, ModelReference("org/split"))
+    assert {path.name for path in folder.glob("*.safetensors")} == set(repositories.SHARDS)
+    assert not (folder / "pytorch_model.bin").exists()
+
+
+def test_fetched_weights_are_the_repositorys(store: HubStore[Any]) -> None:
+    checkpoint = store.open(TINY)
+    checkpoint.fetch(silent)
+    for name, tensor in repositories.weights().items():
+        assert (checkpoint.read(name).numpy() == tensor).all()
+
+
+def test_reading_before_fetching_says_what_to_do(store: HubStore[Any]) -> None:
+    with pytest.raises(MissingFile, match=r"fetch\(\)"):
+        store.open(TINY).read("model.norm.weight")
+
+
+def test_what_is_in_the_cache_is_not_downloaded_again(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    repositories.sharded(hub.root / "org" / "split")
+    split = ModelReference("org/split")
+    lost = fetched(store, split) / repositories.SHARDS[1]
+    lost.resolve().unlink()
+    lost.unlink()
+    hub.sent.clear()
+    fetched(store, split)
+    assert {key for key, count in hub.sent.items() if count} == {f"org/split/{repositories.SHARDS[1]}"}
+
+
+# A second load
+
+
+def test_a_second_load_asks_nobody(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    fetched(store)
+    hub.requests.clear()
+    again = store.open(TINY)
+    again.fetch(silent)
+    assert again.read("model.norm.weight").shape == (8,)
+    assert hub.requests == []
+
+
+def test_a_model_whose_weights_were_never_fetched_is_not_found_offline(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    store.open(TINY)
+    hub.requests.clear()
+    with pytest.raises(HubUnreachable, match=r"org/tiny.*offline"):
+        store.open(attrs.evolve(TINY, offline=True))
+    assert hub.requests == []
+
+
+def test_a_model_without_a_tokenizer_is_found_offline_too(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    (hub.root / "org" / "tiny" / "tokenizer.json").unlink()
+    fetched(store)
+    hub.requests.clear()
+    assert store.open(attrs.evolve(TINY, offline=True)).config == repositories.CONFIG
+    assert hub.requests == []
+
+
+def test_a_newer_version_is_looked_for_when_asked_to(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    before = fetched(store)
+    (hub.root / "org" / "tiny" / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
+    assert store.open(TINY).config["model_type"] == "llama"
+    hub.sent.clear()
+    after = fetched(store, NEWEST)
+    assert after != before
+    assert hub.sent["org/tiny/config.json"]
+    assert not hub.sent["org/tiny/tokenizer.json"]  # it has not changed
+    assert store.open(TINY).config["model_type"] == "qwen2"
+
+
+def test_looking_at_a_newer_version_does_not_hide_the_one_that_is_complete(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    fetched(store)
+    repositories.one_file(hub.root / "org" / "tiny", rows=20)
+    assert store.open(NEWEST).tensors["model.embed_tokens.weight"].shape == (20, 1024)
+    offline = store.open(attrs.evolve(TINY, offline=True))
+    assert offline.tensors["model.embed_tokens.weight"].shape == (16, 1024)
+    assert offline.read("model.norm.weight").shape == (8,)
+
+
+def test_a_commit_is_found_offline_by_its_name(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    commit = hub.commit("org/tiny")
+    fetched(store, ModelReference("org/tiny", revision=commit))
+    hub.requests.clear()
+    assert commit[:12] in store.open(ModelReference("org/tiny", revision=commit, offline=True)).origin
+    with pytest.raises(HubUnreachable):  # nobody asked for main yet
+        store.open(attrs.evolve(TINY, offline=True))
+
+
+def test_a_hub_that_is_down_does_not_stop_what_is_in_the_cache(
+    hub: LoopbackHub, store: HubStore[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    fetched(store)
+    hub.broken_with = 503
+    with caplog.at_level(logging.WARNING, "litgpt"):
+        assert store.open(NEWEST).config == repositories.CONFIG
+    assert "opened from the cache" in caplog.text
+    assert "503" in caplog.text
+
+
+def test_what_transformers_or_others_downloaded_is_opened(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    from huggingface_hub import snapshot_download
+
+    snapshot_download("org/tiny", endpoint=hub.endpoint, cache_dir=store.cache_dir, tqdm_class=None)
+    hub.requests.clear()
+    assert store.open(TINY).read("model.norm.weight").shape == (8,)
+    assert hub.requests == []
+
+
+# While it downloads
+
+
+def test_progress_is_told_as_one_sum_of_all_files(
+    hub: LoopbackHub, store: HubStore[Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    repositories.sharded(hub.root / "org" / "split")
+    events: list[Notice | Progress] = []
+    checkpoint = store.open(ModelReference("org/split"))
+    checkpoint.fetch(events.append)
+    total = sum((hub.root / "org" / "split" / shard).stat().st_size for shard in repositories.SHARDS)
+    told = [event for event in events if isinstance(event, Progress)]
+    assert {(event.what, event.total, event.unit) for event in told} == {
+        ("Downloading org/split", total, "B")
+    }
+    done = [event.done for event in told]
+    assert done == sorted(done)
+    assert done[-1] == total
+    assert len(set(done)) > 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_connection_that_is_cut_goes_on_where_it_was(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    chunk = 10 * 2**20  # huggingface_hub keeps what it has by chunks of this size
+    repositories.one_file(hub.root / "org" / "tiny", rows=2700)
+    size = (hub.root / "org" / "tiny" / "model.safetensors").stat().st_size
+    checkpoint = store.open(TINY)
+    hub.sent.clear()
+    hub.cut_once["org/tiny/model.safetensors"] = chunk + 1000
+    events: list[Notice | Progress] = []
+    checkpoint.fetch(events.append)
+    assert hub.sent["org/tiny/model.safetensors"] == size + 1000
+    assert events[-1] == Progress("Downloading org/tiny", size, size, unit="B")
+    for name, tensor in repositories.weights(2700).items():
+        assert (checkpoint.read(name).numpy() == tensor).all()
+
+
+def test_a_disk_that_is_too_full_is_said_before_anything_is_downloaded(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    full = attrs.evolve(store, free_bytes=lambda _: 50_000_000)
+    repositories.one_file(hub.root / "org" / "large", rows=20_000)
+    checkpoint = full.open(ModelReference("org/large"))
+    hub.requests.clear()
+    with pytest.raises(OutOfReach, match=r"0\.08 GB.*0\.05 GB"):
+        checkpoint.fetch(silent)
+    assert hub.requests == []
+
+
+# Repositories that cannot be used
+
+
+def test_a_repository_with_nothing_but_pickles_is_refused_before_anything_is_downloaded(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    (hub.root / "org" / "tiny" / "model.safetensors").unlink()
+    with pytest.raises(UnsafeFile, match=r"org/tiny/pytorch_model\.bin"):
+        store.open(TINY)
+    assert not hub.sent
+
+
+def test_a_repository_of_gguf_files_has_them_listed(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    repositories.small_files(hub.root / "org" / "quantized")
+    for name in ("a-Q4_0.gguf", "a-Q8_0.gguf"):
+        (hub.root / "org" / "quantized" / name).write_bytes(b"GGUF")
+    with pytest.raises(
+        MissingFile, match=r"a-Q4_0\.gguf, a-Q8_0\.gguf.*hf download org/quantized a-Q4_0\.gguf"
+    ):
+        store.open(ModelReference("org/quantized"))
+
+
+@pytest.mark.parametrize("lost", ["config.json", "model.safetensors"])
+def test_a_repository_that_lacks_a_file_is_told_so(hub: LoopbackHub, store: HubStore[Any], lost: str) -> None:
+    for name in (lost, "pytorch_model.bin"):
+        (hub.root / "org" / "tiny" / name).unlink()
+    with pytest.raises(MissingFile, match=f"org/tiny/{lost}"):
+        store.open(TINY)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 8 + b"{}", b"\x02" + b"\0" * 7 + b"{x"])
+def test_a_header_that_cannot_be_true_is_found_before_the_weights_are_downloaded(
+    hub: LoopbackHub, store: HubStore[Any], content: bytes
+) -> None:
+    (hub.root / "org" / "tiny" / "model.safetensors").write_bytes(content)
+    with pytest.raises(DamagedFile, match=r"model\.safetensors"):
+        store.open(TINY)
+
+
+@pytest.mark.parametrize("shard", ["../../outside.safetensors", "/etc/outside.safetensors", 7, ["a"]])
+def test_an_index_that_leads_elsewhere_is_refused(
+    hub: LoopbackHub, store: HubStore[Any], shard: object
+) -> None:
+    folder = hub.root / "org" / "split"
+    repositories.sharded(folder)
+    (folder / repositories.INDEX).write_text(json.dumps({"weight_map": {"a": shard}}))
+    with pytest.raises(DamagedFile, match=r"index\.json"):
+        store.open(ModelReference("org/split"))
+
+
+def test_a_shard_that_the_repository_lacks_is_named(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    repositories.sharded(hub.root / "org" / "split")
+    (hub.root / "org" / "split" / repositories.SHARDS[1]).unlink()
+    with pytest.raises(MissingFile, match=repositories.SHARDS[1]):
+        store.open(ModelReference("org/split"))

@@ -1,0 +1,64 @@
+"""Downloading a model, told with a store in memory."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from litgpt.application.downloading import DownloadedModel, DownloadModel
+from litgpt.domain.errors import HubUnreachable, ModelNotFound
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import Notice, Progress, Report, silent
+from litgpt.testing import MemoryCheckpoint, MemoryStore, MemoryTensor
+
+
+def tiny() -> MemoryCheckpoint:
+    weights = {"norm": MemoryTensor((4,)), "head": MemoryTensor((1000, 500), "bfloat16")}
+    return MemoryCheckpoint({"model_type": "llama"}, weights, folder=Path("models/tiny"))
+
+
+def test_a_download_says_what_is_coming_and_where_it_is() -> None:
+    events: list[Notice | Progress] = []
+    downloaded = DownloadModel(MemoryStore({"tiny": tiny()}))(ModelReference("tiny"), events.append)
+    assert downloaded == DownloadedModel(
+        "tiny", "the model tiny in memory", Path("models/tiny"), weights=500_004, nbytes=1_000_016
+    )
+    assert events == [Notice("the model tiny in memory: 0.5 million weights, 1.0 MB")]
+
+
+def test_a_download_fetches_the_weights_once_and_closes_the_checkpoint() -> None:
+    checkpoint = tiny()
+    DownloadModel(MemoryStore({"tiny": checkpoint}))(ModelReference("tiny"), silent)
+    assert (checkpoint.fetched, checkpoint.was_read, checkpoint.closed) == (1, [], True)
+
+
+@pytest.mark.parametrize(("asked", "passed_on"), [(None, False), (True, True), (False, False)])
+def test_a_download_asks_for_the_newest_unless_it_is_told_to_stay_offline(
+    *, asked: bool | None, passed_on: bool
+) -> None:
+    store = MemoryStore({"tiny": tiny()})
+    DownloadModel(store)(ModelReference("tiny", "v1", offline=asked, token="secret"), silent)  # noqa: S106
+    assert store.asked == [ModelReference("tiny", "v1", offline=passed_on, token="secret")]  # noqa: S106
+
+
+def test_a_model_that_nobody_has_is_not_downloaded() -> None:
+    with pytest.raises(ModelNotFound, match="no-such-model"):
+        DownloadModel(MemoryStore())(ModelReference("no-such-model"), silent)
+
+
+@attrs.define
+class BrokenOff(MemoryCheckpoint):
+    """A model whose weights do not come."""
+
+    def fetch(self, report: Report) -> None:
+        report(Progress("tiny", 1, 2, unit="B"))
+        raise HubUnreachable(self.name, "the line is cut.")
+
+
+def test_a_download_that_breaks_off_is_an_error_and_closes_the_checkpoint_all_the_same() -> None:
+    checkpoint = BrokenOff(folder=Path("models/tiny"))
+    events: list[Notice | Progress] = []
+    with pytest.raises(HubUnreachable, match="the line is cut"):
+        DownloadModel(MemoryStore({"tiny": checkpoint}))(ModelReference("tiny"), events.append)
+    assert events[-1] == Progress("tiny", 1, 2, unit="B")
+    assert checkpoint.closed
