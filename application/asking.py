@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from litgpt.application.loading import LoadedModel
+from litgpt.application.loading import LoadedModel, TensorT
 from litgpt.application.prompting import WritePrompt, conversation, prompts
 from litgpt.domain.chat import Messages
 from litgpt.domain.errors import WrongType
@@ -81,7 +81,9 @@ class Asked:
     several: bool
 
 
-def ask(loaded: LoadedModel[object], prompt: object, sys_prompt: str | None, settings: Settings, *, context: int) -> Asked:
+def ask(
+    loaded: LoadedModel[TensorT], prompt: object, sys_prompt: str | None, settings: Settings, *, context: int
+) -> Asked:
     """Return the requests for one prompt or a list of them.
 
     Args:

@@ -25,11 +25,13 @@ class Benchmark:
     generator: Generator
     profiler: Profiler
 
-    def __call__(self, requests: Sequence[Request], *, stop: tuple[str, ...] = ()) -> tuple[list[Completion], Measurement]:
+    def __call__(
+        self, requests: Sequence[Request], *, stop: tuple[str, ...] = ()
+    ) -> tuple[list[Completion], Measurement]:
         """Generate once and return the answers with what was measured.
 
-        Tokens are counted as they leave the model: the clock stands at the first of them for the time to first
-        token, whether or not the caller streams.
+        Tokens are counted as they leave the model: the clock stands at the first of them for the time to
+        first token, whether or not the caller streams.
         """
         self.profiler.reset_peak()
         timed = _Timed(self.generator, self.profiler)

@@ -14,7 +14,7 @@ from litgpt.domain.ports import PrefixCache
 
 @attrs.define
 class Transcript:
-    """What the model has seen so far, as text and as the very ids: encoding the text again may cut it differently."""
+    """What the model has seen, as text and as the very ids: the text encoded anew may be cut differently."""
 
     text: str = ""
     ids: list[int] = attrs.field(factory=list)
@@ -83,7 +83,9 @@ class Conversation:
             return seen.ids + self.write.tokenizer.encode(rendered[len(seen.text) :], bos=False)
         return self.write.tokenizer.encode(rendered)
 
-    def _remember(self, pieces: Iterator[TextEvent], asked: list[Message], seen: Transcript) -> Iterator[TextEvent]:
+    def _remember(
+        self, pieces: Iterator[TextEvent], asked: list[Message], seen: Transcript
+    ) -> Iterator[TextEvent]:
         answer = ""
         try:
             for event in pieces:

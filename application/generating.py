@@ -61,10 +61,10 @@ class GenerateText:
     def stream(
         self, requests: Sequence[Request], *, stop: tuple[str, ...] = (), prefix: PrefixCache | None = None
     ) -> Iterator[TextEvent]:
-        """Continue prompts and return an event for each token as it comes, the last of each with its completion.
+        """Continue prompts and return an event for each token as it comes, the last with its completion.
 
-        The requests are checked at once; nothing is computed before the first event is asked for. To stop early,
-        close the iterator or drop it.
+        The requests are checked at once; nothing is computed before the first event is asked for. To stop
+        early, close the iterator or drop it.
 
         Args:
             requests: The prompts, in ids, and what is wanted of each.

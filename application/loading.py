@@ -57,7 +57,9 @@ class LoadModel(Generic[TensorT]):
     store: ModelStore[TensorT]
     open_tokenizer: OpenTokenizer
 
-    def __call__(self, reference: ModelReference, *, tokenizer: TokenizerSource | None = None) -> LoadedModel[TensorT]:
+    def __call__(
+        self, reference: ModelReference, *, tokenizer: TokenizerSource | None = None
+    ) -> LoadedModel[TensorT]:
         """Return the model, understood and checked.
 
         Args:
@@ -79,7 +81,9 @@ class LoadModel(Generic[TensorT]):
                 tokenizer or checkpoint.tokenizer, name=checkpoint.name, vocab_size=architecture.vocab_size
             )
             style = choose_style(
-                checkpoint.prompt_style, has_chat_template=opened.has_chat_template, family=architecture.family
+                checkpoint.prompt_style,
+                has_chat_template=opened.has_chat_template,
+                family=architecture.family,
             )
             stop_ids, stop = style.stops_in(opened) if style is not None else (frozenset(), ())
             return LoadedModel(
@@ -88,7 +92,9 @@ class LoadModel(Generic[TensorT]):
                 joins=joins,
                 tokenizer=opened,
                 style=style,
-                end_ids=opened.end_ids | stop_ids | end_ids_of(checkpoint.config, checkpoint.generation_config),
+                end_ids=opened.end_ids
+                | stop_ids
+                | end_ids_of(checkpoint.config, checkpoint.generation_config),
                 stop=stop,
             )
         except BaseException:

@@ -54,7 +54,8 @@ class WrongType(BadArgument, TypeError):
     """An argument is of a type that cannot be right."""
 
     def __str__(self) -> str:
-        return f"{self.name} must be {self.expected}, not {type(self.value).__name__} {_short(self.value)}."
+        kind = type(self.value).__name__
+        return f"{self.name} must be {self.expected}, not {kind} {_short(self.value)}."
 
 
 @attrs.define(eq=False)
@@ -72,8 +73,8 @@ class PromptTooLong(LitGPTError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"The prompt has {self.tokens} tokens and the context holds {self.context}, of which one is needed "
-            "for the answer. Shorten the prompt or load a model with a longer context."
+            f"The prompt has {self.tokens} tokens and the context holds {self.context}, of which one is "
+            "needed for the answer. Shorten the prompt or load a model with a longer context."
         )
 
 
@@ -171,7 +172,9 @@ class UnsafeFile(BadCheckpoint):
     remedy: str = "Ask for, or convert to, safetensors."
 
     def __str__(self) -> str:
-        return f"{self.path} is a pickle that could run code while it is read, so it is not read. {self.remedy}"
+        return (
+            f"{self.path} is a pickle that could run code while it is read, so it is not read. {self.remedy}"
+        )
 
 
 @attrs.define(eq=False)
@@ -210,7 +213,7 @@ class TokenizerMismatch(BadCheckpoint):
 
 @attrs.define(eq=False)
 class UnsupportedModel(LitGPTError, NotImplementedError):
-    """A model family, or a setting of one, is not implemented, so the model is not run rather than run wrong."""
+    """A family, or a setting of one, is not implemented: the model is not run rather than run wrong."""
 
     name: str
     reason: str

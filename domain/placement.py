@@ -95,15 +95,21 @@ def _accelerator(wish: object, hardware: Hardware) -> Accelerator:
         case "gpu":
             found = "mps" if hardware.accelerator == "mps" else "cuda"
         case _:
-            raise BadArgument("accelerator", wish, "one of 'auto', 'cpu', 'gpu', 'cuda' and 'mps' (Invalid accelerator)")
+            raise BadArgument(
+                "accelerator", wish, "one of 'auto', 'cpu', 'gpu', 'cuda' and 'mps' (Invalid accelerator)"
+            )
     if not hardware.counts.get(found):
-        raise OutOfReach(f"accelerator={wish!r}", f"there is no {found} device here, or torch was built without it.")
+        raise OutOfReach(
+            f"accelerator={wish!r}", f"there is no {found} device here, or torch was built without it."
+        )
     return found
 
 
 def _one_device(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> None:
     if wish.generate_strategy not in (None, "sequential", "tensor_parallel"):
-        raise BadArgument("generate_strategy", wish.generate_strategy, "None, 'sequential' or 'tensor_parallel'")
+        raise BadArgument(
+            "generate_strategy", wish.generate_strategy, "None, 'sequential' or 'tensor_parallel'"
+        )
     if wish.generate_strategy is not None:
         raise OutOfReach(
             f"generate_strategy={wish.generate_strategy!r}",
@@ -143,7 +149,9 @@ def _dtype(wish: object, accelerator: Accelerator, hardware: Hardware) -> DType:
         return "float32" if accelerator == "cpu" else "float16"
     if isinstance(wish, str) and wish.endswith("-mixed"):
         raise BadArgument(
-            "precision", wish, "a '-true' precision: mixed precision is for training with the Lightning Trainer"
+            "precision",
+            wish,
+            "a '-true' precision: mixed precision is for training with the Lightning Trainer",
         )
     if wish not in PRECISIONS:
         raise BadArgument("precision", wish, f"None or one of {', '.join(PRECISIONS)}")

@@ -1,11 +1,13 @@
 """How a caller names a model."""
 
+from typing import Any
+
 import attrs
 
 from litgpt.domain.errors import BadArgument, WrongType
 
 
-def _a_name(_: object, __: object, value: object) -> None:
+def _a_name(_: object, __: object, value: Any) -> None:
     if not isinstance(value, str):
         raise WrongType("model", value, "a name or a path, as a string")
     if not value.strip() or "\0" in value:

@@ -1,14 +1,18 @@
 """How the next token is drawn."""
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import attrs
 
 from litgpt.domain.errors import BadArgument, WrongType
 
+Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
-def _number(low: float, high: float, expected: str) -> object:
-    def check(_: object, field: "attrs.Attribute[float]", value: object) -> None:
+
+def _number(low: float, high: float, expected: str) -> Validator:
+    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise WrongType(field.name, value, expected)
         if not (low <= value <= high) or math.isnan(value) or math.isinf(value):
@@ -17,8 +21,8 @@ def _number(low: float, high: float, expected: str) -> object:
     return check
 
 
-def _count_or_none(low: int, expected: str) -> object:
-    def check(_: object, field: "attrs.Attribute[int | None]", value: object) -> None:
+def _count_or_none(low: int, expected: str) -> Validator:
+    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         if value is None:
             return
         if isinstance(value, bool) or not isinstance(value, int):
@@ -42,9 +46,13 @@ class Sampling:
     """
 
     temperature: float = attrs.field(default=1.0, validator=_number(0, math.inf, "a number, 0 or greater"))
-    top_k: int | None = attrs.field(default=None, validator=_count_or_none(1, "a whole number from 1, or None"))
+    top_k: int | None = attrs.field(
+        default=None, validator=_count_or_none(1, "a whole number from 1, or None")
+    )
     top_p: float = attrs.field(default=1.0, validator=_number(0, 1, "a number from 0 to 1"))
-    seed: int | None = attrs.field(default=None, validator=_count_or_none(0, "a whole number from 0, or None"))
+    seed: int | None = attrs.field(
+        default=None, validator=_count_or_none(0, "a whole number from 0, or None")
+    )
 
     @property
     def greedy(self) -> bool:

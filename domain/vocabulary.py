@@ -9,7 +9,7 @@ import attrs
 
 @attrs.frozen
 class TokenizerFiles:
-    """A tokenizer in files of its own: `tokenizer.json`, `tokenizer.model`, `tokenizer_config.json`, …
+    """A tokenizer in files of its own: `tokenizer.json`, `tokenizer.model` and those beside them.
 
     Attributes:
         paths: File names to where they are.

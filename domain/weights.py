@@ -63,7 +63,12 @@ def parameters(architecture: Architecture) -> Iterator[Parameter]:
 
 
 def plan(
-    name: str, architecture: Architecture, rules: Sequence[Rule], tensors: Mapping[str, TensorInfo], *, unused: Sequence[str] = ()
+    name: str,
+    architecture: Architecture,
+    rules: Sequence[Rule],
+    tensors: Mapping[str, TensorInfo],
+    *,
+    unused: Sequence[str] = (),
 ) -> tuple[Join, ...]:
     """Return which tensors each parameter is read from, having checked all names and shapes.
 
@@ -95,7 +100,11 @@ def plan(
             elif found.shape != expected:
                 misshapen.append(f"{their_name} is {list(found.shape)}, expected {list(expected)}")
     ignored = (*unused, "lm_head.weight") if architecture.tied else unused
-    unread = [one for one in tensors if one not in read and not any(fnmatchcase(one, pattern) for pattern in ignored)]
+    unread = [
+        one
+        for one in tensors
+        if one not in read and not any(fnmatchcase(one, pattern) for pattern in ignored)
+    ]
     if missing or unread or misshapen:
         raise CheckpointMismatch(name, tuple(missing), tuple(unread), tuple(misshapen))
     return tuple(joins)

@@ -1,1 +1,1 @@
-"""The engine room: the network, its cache, sampling, and building a model on a device. Torch is used freely here."""
+"""The engine room: the network, its cache, sampling, and building a model on a device."""

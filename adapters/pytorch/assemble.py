@@ -24,7 +24,8 @@ def assemble(
 ) -> GPT:
     """Return the model with its weights, in inference mode and without gradients.
 
-    A tensor that the file has in `dtype`, for a model on the CPU, is not copied: it is the file, memory-mapped.
+    A tensor that the file has in `dtype`, for a model on the CPU, is not copied: it is the file,
+    memory-mapped.
 
     Raises:
         DamagedFile: A tensor has not the shape that the headers promised.

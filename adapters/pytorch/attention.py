@@ -25,7 +25,9 @@ class CausalSelfAttention(nn.Module):
             self.norm_q = RMSNorm(attention.head_size, attention.qk_norm)
             self.norm_k = RMSNorm(attention.head_size, attention.qk_norm)
 
-    def forward(self, x: Tensor, rotation: Rotation, view: View, cache: LayerCache | None, slot: int) -> Tensor:
+    def forward(
+        self, x: Tensor, rotation: Rotation, view: View, cache: LayerCache | None, slot: int
+    ) -> Tensor:
         """Return what each token gathers from those it sees.
 
         Args:
@@ -47,7 +49,9 @@ class CausalSelfAttention(nn.Module):
         keys, values = keys.transpose(1, 2), qkv[:, :, heads + groups :].transpose(1, 2)
         if cache is not None:
             keys, values = cache.write(keys, values, slot, view.since)
-        return self.proj(self._attend(queries, keys, values, view).reshape(batch, tokens, heads * size))
+        attended = self._attend(queries, keys, values, view).reshape(batch, tokens, heads * size)
+        out: Tensor = self.proj(attended)
+        return out
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, view: View) -> Tensor:
         """Return (B, T, H, E) from queries (B, T, H, E) and keys and values (B, G, S, E)."""
@@ -56,7 +60,9 @@ class CausalSelfAttention(nn.Module):
         if tokens == 1:
             # The heads of a group stand in for tokens: one pass over the keys serves all of them.
             grouped = queries.view(batch, keys.shape[1], -1, size)
-            out = functional.scaled_dot_product_attention(grouped, keys, values, attn_mask=view.mask, scale=scale)
+            out = functional.scaled_dot_product_attention(
+                grouped, keys, values, attn_mask=view.mask, scale=scale
+            )
             return out.reshape(batch, 1, heads, size)
         return functional.scaled_dot_product_attention(
             queries.transpose(1, 2),

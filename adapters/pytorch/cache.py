@@ -1,8 +1,8 @@
 """The KV cache: what was computed for the tokens before, kept for those that follow.
 
-It is an argument of the network and belongs to whoever generates. All rows of a batch share their slots: row `b`
-begins at slot `starts[b]`, so rows are aligned at their ends (padded on the left) and a step writes one slot.
-Layers with a window keep only as many slots as a later token may still see.
+It is an argument of the network and belongs to whoever generates. All rows of a batch share their slots: row
+`b` begins at slot `starts[b]`, so rows are aligned at their ends (padded on the left) and a step writes one
+slot. Layers with a window keep only as many slots as a later token may still see.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,8 @@ class LayerCache:
             return
         first = self.first
         if self.window is not None:
-            # A little more than the window, so that the last few tokens can be taken back and said differently.
+            # A little more than the window, so that the last few tokens can be taken back and said
+            # differently.
             first = max(first, length + 1 - self.window - self.window // 4)
         needed = length + more - first
         # Twice the window, so that what is kept is moved once in a window's length and not at every token.
@@ -72,7 +73,7 @@ class LayerCache:
         return new
 
     def write(self, keys: Tensor, values: Tensor, slot: int, since: int) -> tuple[Tensor, Tensor]:
-        """Write (b, G, T, E) from `slot` on, for the first `b` rows; return what is kept since slot `since`."""
+        """Write (b, G, T, E) from `slot` on, for the first `b` rows; return what is kept from `since` on."""
         rows, more = keys.shape[0], keys.shape[2]
         at, begin = slot - self.first, since - self.first
         all_keys, all_values = self.keys[:rows], self.values[:rows]
@@ -139,7 +140,7 @@ class KVCache:
         self.starts = [self.starts[row] for row in rows]
 
     def truncate(self, length: int) -> bool:
-        """Forget all slots from `length` on; say whether a windowed layer still has what a next token needs."""
+        """Forget all slots from `length` on; return False if a windowed layer lacks what comes before."""
         if any(layer.first > max(0, length + 1 - (layer.window or length + 1)) for layer in self.layers):
             return False
         self.length = min(self.length, length)

@@ -38,7 +38,9 @@ class TorchGenerator:
         """Return an empty cache."""
         return TorchPrefixCache()
 
-    def generate(self, requests: Sequence[Request], *, prefix: PrefixCache | None = None) -> "TorchGeneration":
+    def generate(
+        self, requests: Sequence[Request], *, prefix: PrefixCache | None = None
+    ) -> "TorchGeneration":
         """Continue prompts; see the port."""
         vocabulary = self.model.architecture.vocab_size
         for request in requests:
@@ -88,7 +90,8 @@ class TorchGeneration(Iterator[TokenEvent]):
     def __init__(self, batch: Batch | None) -> None:
         self._batch = batch
         self._cancelled: set[int] = set()
-        # The events know the batch and not this object: so it goes, with the cache, as soon as the caller drops it.
+        # The events know the batch and not this object: so it goes, with the cache, as soon as the caller
+        # drops it.
         self._events = _events(batch, self._cancelled) if batch is not None else iter(())
 
     def __next__(self) -> TokenEvent:

@@ -32,11 +32,13 @@ class Block(nn.Module):
             self.post_attention_norm = RMSNorm(width, layer.norm_after)
             self.post_mlp_norm = RMSNorm(width, layer.norm_after)
 
-    def forward(self, x: Tensor, rotation: Rotation, view: View, cache: LayerCache | None, slot: int) -> Tensor:
+    def forward(
+        self, x: Tensor, rotation: Rotation, view: View, cache: LayerCache | None, slot: int
+    ) -> Tensor:
         """Return the stream (B, T, width) after this layer."""
-        attended = self.attn(self.norm_1(x), rotation, view, cache, slot)
+        attended: Tensor = self.attn(self.norm_1(x), rotation, view, cache, slot)
         x = x + (self.post_attention_norm(attended) if self.norm_after else attended)
-        thought = self.mlp(self.norm_2(x))
+        thought: Tensor = self.mlp(self.norm_2(x))
         return x + (self.post_mlp_norm(thought) if self.norm_after else thought)
 
 
@@ -66,17 +68,24 @@ class GPT(nn.Module):
     def tie_weights(self) -> None:
         """Let the head be the embedding, if the architecture says so."""
         if self.architecture.tied:
-            self.lm_head.weight = self.transformer["wte"].weight
+            embedding = self.transformer["wte"]
+            assert isinstance(embedding, Embedding)  # noqa: S101 - ModuleDict forgets what it holds
+            self.lm_head.weight = embedding.weight
 
     def forward(
-        self, input_ids: Tensor, cache: KVCache | None = None, *, positions: Tensor | None = None, last: bool = False
+        self,
+        input_ids: Tensor,
+        cache: KVCache | None = None,
+        *,
+        positions: Tensor | None = None,
+        last: bool = False,
     ) -> Tensor:
         """Return logits.
 
         Args:
             input_ids: (B, T).
-            cache: What was computed for the tokens before; those of this call are added. It may have more rows
-                than `input_ids`, whose rows are then its first. None: there are no tokens before.
+            cache: What was computed for the tokens before; those of this call are added. It may have more
+                rows than `input_ids`, whose rows are then its first. None: there are no tokens before.
             positions: (B, T); None counts from each row's start.
             last: Whether only the last token's logits are wanted.
 
@@ -100,7 +109,8 @@ class GPT(nn.Module):
                 positions = (positions - torch.tensor(starts, device=x.device)[:, None]).clamp(min=0)
         rotations: dict[Rotary, Rotation] = {}
         views: dict[int | None, View] = {}
-        for number, (block, layer) in enumerate(zip(self.transformer["h"], self.architecture.layers, strict=True)):
+        blocks = self.transformer["h"].children()
+        for number, (block, layer) in enumerate(zip(blocks, self.architecture.layers, strict=True)):
             rotary, window = layer.attention.rotary, layer.attention.window
             kept = cache.layers[number] if cache is not None else None
             if rotary not in rotations:

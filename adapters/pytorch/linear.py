@@ -21,8 +21,8 @@ class Embedding(nn.Embedding):
         """Leave the weights uninitialised."""
 
 
-# With so few rows, bfloat16 products are bound by reading the weights, and torch's own matrix-vector kernel reads
-# them about twice as fast as oneDNN does; with more rows oneDNN's blocking wins (docs/decisions/onednn.md).
+# With so few rows, bfloat16 products are bound by reading the weights, and torch's own matrix-vector kernel
+# reads them about twice as fast as oneDNN does; with more, oneDNN's blocking wins (docs/decisions/onednn.md).
 _FEW_ROWS = 3
 
 
@@ -30,14 +30,22 @@ _FEW_ROWS = 3
 def fastest_matmul(*, rows: int, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
     """Choose the matrix product for `rows` rows at a time.
 
-    torch's switch is global to the process: another thread that multiplies meanwhile is right all the same, only
-    perhaps slower.
+    torch's switch is global to the process: another thread that multiplies meanwhile is right all the same,
+    only perhaps slower.
     """
-    if rows > _FEW_ROWS or dtype != torch.bfloat16 or device.type != "cpu" or not torch.backends.mkldnn.enabled:
+    if rows > _FEW_ROWS or dtype != torch.bfloat16 or device.type != "cpu" or not _onednn():
         yield
         return
-    torch.backends.mkldnn.enabled = False
+    _set_onednn(enabled=False)
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled = True
+        _set_onednn(enabled=True)
+
+
+def _onednn() -> bool:
+    return bool(getattr(torch.backends.mkldnn, "enabled"))  # noqa: B009 - torch types it as its descriptor
+
+
+def _set_onednn(*, enabled: bool) -> None:
+    setattr(torch.backends.mkldnn, "enabled", enabled)  # noqa: B010 - as above

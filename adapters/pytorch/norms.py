@@ -25,5 +25,7 @@ class RMSNorm(nn.Module):
         """Return `x` normalised, in its own shape and dtype."""
         if self.norm.unit_offset:
             # 1 + weight must be added up in float32: a small weight would vanish beside 1 in bfloat16.
-            return functional.rms_norm(x.float(), self.weight.shape, 1.0 + self.weight.float(), self.norm.eps).to(x.dtype)
+            return functional.rms_norm(
+                x.float(), self.weight.shape, 1.0 + self.weight.float(), self.norm.eps
+            ).to(x.dtype)
         return functional.rms_norm(x, self.weight.shape, self.weight, self.norm.eps)

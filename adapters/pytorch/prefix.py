@@ -40,7 +40,9 @@ class TorchPrefixCache:
 
         """
         if self.busy:
-            raise BadArgument("prefix", self, "free: another answer is still using it. Close that one or fork()")
+            raise BadArgument(
+                "prefix", self, "free: another answer is still using it. Close that one or fork()"
+            )
         common = 0
         for mine, theirs in zip(self.tokens, prompt[:-1], strict=False):
             if mine != theirs:

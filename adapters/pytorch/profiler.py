@@ -57,7 +57,8 @@ class CudaProfiler:
     def peak_bytes(self) -> Mapping[str, int]:
         """Return the most that torch had allocated, by device."""
         return {
-            f"cuda:{device}": torch.cuda.max_memory_allocated(device) for device in range(torch.cuda.device_count())
+            f"cuda:{device}": torch.cuda.max_memory_allocated(device)
+            for device in range(torch.cuda.device_count())
         }
 
 

@@ -26,8 +26,8 @@ def frequencies(rotary: Rotary, device: torch.device) -> Tensor:
 
 
 def _llama3(plain: Tensor, scaling: Llama3Scaling) -> Tensor:
-    # A wavelength that fits the original context `high` times is kept, one that fits it less than `low` times is
-    # stretched by the factor, and between the two the frequency is blended.
+    # A wavelength that fits the original context `high` times is kept, one that fits it less than `low` times
+    # is stretched by the factor, and between the two the frequency is blended.
     fits = scaling.original_context * plain / (2 * math.pi)
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
     keep = ((fits - low) / (high - low)).clamp(0, 1)

@@ -1,7 +1,8 @@
 """Drawing the next token: top_k, then temperature, then top_p.
 
-A draw is one uniform number looked up in the cumulated probabilities. The number comes from a random state that
-belongs to the request, so that an answer depends on neither what is generated beside it nor on the device.
+A draw is one uniform number looked up in the cumulated probabilities. The number comes from a random state
+that belongs to the request, so that an answer depends on neither what is generated beside it nor on the
+device.
 """
 
 import random
@@ -85,7 +86,7 @@ def _draw(logits: Tensor, sampling: Sampling, uniform: float) -> int:
 
 
 def _likeliest(probabilities: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """Return probabilities from the largest down, at least until they sum to `top_p`, and the ids they are of."""
+    """Return probabilities from the largest down until they sum to `top_p` or more, and their ids."""
     if len(probabilities) > _LIKELIEST:
         largest, ids = probabilities.topk(_LIKELIEST)
         if largest.sum() >= top_p:

@@ -35,10 +35,13 @@ class SingleDevice:
         """Build the model and read each tensor once, to where it lives."""
         device = torch.device(placement.device)
         try:
-            return assemble(architecture, joins, checkpoint, device=device, dtype=placement.dtype, report=report)
+            return assemble(
+                architecture, joins, checkpoint, device=device, dtype=placement.dtype, report=report
+            )
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfReach(
-                f"{checkpoint.name} on {placement.device}", "its memory does not hold the weights; see `litgpt info`."
+                f"{checkpoint.name} on {placement.device}",
+                "its memory does not hold the weights; see `litgpt info`.",
             ) from error
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:

@@ -24,7 +24,13 @@ class View:
 
 
 def view(
-    *, slot: int, tokens: int, window: int | None, starts: Sequence[int], kept_since: int, device: torch.device
+    *,
+    slot: int,
+    tokens: int,
+    window: int | None,
+    starts: Sequence[int],
+    kept_since: int,
+    device: torch.device,
 ) -> View:
     """Return what `tokens` tokens that are written from `slot` on see.
 
@@ -53,6 +59,7 @@ def view(
     mask = mask[None, None]
     if padded:
         begins = torch.tensor(starts, device=device)[:, None, None, None]
-        # A padding token sees itself: a softmax over nothing would be NaN, and NaN spreads even through a mask.
+        # A padding token sees itself: a softmax over nothing would be NaN, and NaN spreads even through a
+        # mask.
         mask = (mask & (keys >= begins)) | (keys == queries)
     return View(since, causal=False, mask=mask)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
 from litgpt.domain.families.family import Family

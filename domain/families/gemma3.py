@@ -1,4 +1,4 @@
-"""Gemma 3, text: norms before and after, norms on queries and keys, five windowed layers to one that sees all.
+"""Gemma 3, text: norms before and after, and on queries and keys; five windowed layers to one that sees all.
 
 Source: Gemma Team 2025, arXiv:2503.19786.
 """
@@ -30,7 +30,12 @@ GEMMA3_TEXT = attrs.evolve(
     scale_embedding=True,
     tied=Key("tie_word_embeddings", default=True),
     context=Key("max_position_embeddings", 131_072),
-    refused=(*LLAMA.refused, "attn_logit_softcapping", "final_logit_softcapping", "use_bidirectional_attention"),
+    refused=(
+        *LLAMA.refused,
+        "attn_logit_softcapping",
+        "final_logit_softcapping",
+        "use_bidirectional_attention",
+    ),
     weights=(
         *(rule for rule in LLAMA.weights if "norm_2" not in rule.ours),
         layer_rule("attn.norm_q.weight", "self_attn.q_norm.weight"),

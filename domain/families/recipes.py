@@ -2,7 +2,15 @@
 
 import attrs
 
-from litgpt.domain.architecture import Activation, Attention, GatedFeedForward, LinearScaling, Llama3Scaling, Norm, Rotary
+from litgpt.domain.architecture import (
+    Activation,
+    Attention,
+    GatedFeedForward,
+    LinearScaling,
+    Llama3Scaling,
+    Norm,
+    Rotary,
+)
 from litgpt.domain.families.settings import Key, Settings
 
 # What Hugging Face calls an activation, and what it is.
@@ -75,7 +83,8 @@ class SoftmaxAttention:
         scale_from: The setting whose inverse root scales the scores; None takes the head's size.
         qk_norm: How queries and keys are normalised; None does not.
         windows: Which layers see only a window; None has no such layers.
-        local_base: The setting with the rotary base of windowed layers, in configs older than `rope_parameters`.
+        rope_base: The setting with the rotary base.
+        local_base: That of windowed layers, in configs older than `rope_parameters`.
 
     """
 
@@ -104,7 +113,9 @@ class SoftmaxAttention:
             head_size=head_size,
             scale=scaled_by**-0.5,
             rotary=self._rotary(settings, head_size, kind),
-            window=settings.integer(self.windows.size) if self.windows and kind == "sliding_attention" else None,
+            window=settings.integer(self.windows.size)
+            if self.windows and kind == "sliding_attention"
+            else None,
             qkv_bias=settings.flag(self.qkv_bias),
             output_bias=settings.flag(self.output_bias),
             qk_norm=self.qk_norm.read(settings) if self.qk_norm else None,

@@ -85,4 +85,6 @@ class Settings:
 
     def refuse(self, setting: str, value: object) -> UnsupportedModel:
         """Return the error for a setting that is not implemented, to be raised."""
-        return UnsupportedModel(self.model, f"its config.json asks for {setting} = {value!r}, which is not implemented.")
+        return UnsupportedModel(
+            self.model, f"its config.json asks for {setting} = {value!r}, which is not implemented."
+        )

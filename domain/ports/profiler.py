@@ -1,4 +1,4 @@
-"""The port Profiler: how long, and how much memory?"""
+"""The port Profiler, which answers how long and how much memory."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -16,5 +16,5 @@ class Profiler(Protocol):
         ...
 
     def peak_bytes(self) -> Mapping[str, int]:
-        """Return the most memory in use at once since `reset_peak`, in bytes, by device; empty if not known."""
+        """Return the most memory in use at once since `reset_peak`, in bytes, by device; empty if unknown."""
         ...

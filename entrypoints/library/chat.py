@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import attrs
 
@@ -70,7 +71,7 @@ class Chat:
         """Free the memory of what was computed; what was said is kept."""
         self._conversation.close()
 
-    def __enter__(self) -> "Chat":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -8,8 +8,8 @@ Override a provider to swap a backend, for a test or for good:
     with container.store.override(providers.Object(MyStore())):
         llm = LLM.load("my-model")
 
-A package adds a store of its own for everyone through the entry point group `litgpt.model_stores`: each entry is
-called without arguments and returns a ModelStore, which is asked after the local ones and before the Hub.
+A package adds a store of its own for everyone through the entry point group `litgpt.model_stores`: each entry
+is called without arguments and returns a ModelStore, which is asked after the local ones and before the Hub.
 """
 
 from importlib.metadata import entry_points

@@ -1,55 +1,37 @@
-"""`LLM`: a language model to generate with and to measure. A torch Module whose only child is the network."""
+"""`LLM`: a language model to generate with and to measure. Its only child Module is the network."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.application.asking import Asked, Settings, ask
+from litgpt.application.asking import Settings
 from litgpt.application.benchmarking import Benchmark
-from litgpt.application.chatting import Conversation
-from litgpt.application.generating import GenerateText
 from litgpt.application.loading import LoadedModel
-from litgpt.application.prompting import WritePrompt
-from litgpt.chat import Chat, read_messages
 from litgpt.config import Config
 from litgpt.container import container, tokenizer_folder
-from litgpt.domain.chat import Message, messages
 from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
-from litgpt.domain.generation import Completion, TextEvent
 from litgpt.domain.placement import Placement, Wish
 from litgpt.domain.ports import Generator
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
+from litgpt.generates import Generates
 from litgpt.preprocessor import Preprocessor
 from litgpt.reporting import default_report
 from litgpt.tokenizer import Tokenizer
 
-Turns: TypeAlias = Sequence[Message] | Sequence[dict[str, str]]
-"""A conversation: `[{"role": "user", "content": "Hello"}, …]`."""
-Prompt: TypeAlias = str | Turns
-Prompts: TypeAlias = Sequence[str] | Sequence[Turns]
+_LEVEL = "model."
+# What `generate` takes and a benchmark need not know: tokens are counted as they leave the model.
+_NO_DIFFERENCE = ("stream", "return_as_token_ids")
 
 
-class Options(TypedDict, total=False):
-    """How to generate; `LLM.generate` documents each."""
-
-    sys_prompt: str | None
-    max_new_tokens: int | None
-    temperature: float
-    top_k: int | None
-    top_p: float
-    seed: int | None
-    stop: str | Sequence[str] | None
-
-
-class LLM(nn.Module):
+class LLM(Generates, nn.Module):
     """A language model.
 
         with LLM.load("smollm2") as llm:
@@ -84,13 +66,13 @@ class LLM(nn.Module):
         self.devices = 1
         self.generate_strategy: str | None = None
         self.fabric = None
-        self.register_state_dict_post_hook(_hide_model_level)
-        self.register_load_state_dict_pre_hook(_restore_model_level)
+        self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
 
     @classmethod
     def load(
         cls,
-        model: str,
+        model: str | Path,
         init: Literal["pretrained", "random"] = "pretrained",
         tokenizer_dir: str | Path | None = None,
         access_token: str | None = None,
@@ -100,14 +82,14 @@ class LLM(nn.Module):
         offline: bool | None = None,
         quiet: bool | None = None,
     ) -> Self:
-        """Load a model by name: a path, a folder under `checkpoints/`, an installed package or a Hub repository.
+        """Load a model: a path, a folder under `checkpoints/`, an installed package or a Hub repository.
 
         Args:
             model: `smollm2`, `path/to/folder`, `path/to/model.gguf`, `meta-llama/Llama-3.2-1B-Instruct`, …
             init: `pretrained` reads the weights.
             tokenizer_dir: A folder with another tokenizer than the model's own.
-            access_token: What the Hub knows you by; None is what huggingface_hub finds (HF_TOKEN, a login).
-            distribute: `auto` places it on one device, ready to generate; None leaves that to `distribute()`.
+            access_token: What the Hub knows you by; None is what huggingface_hub finds.
+            distribute: `auto` places it on one device, ready to generate; None leaves that to you.
             revision: A branch, tag or commit of the repository.
             offline: True never asks the Hub; None does as HF_HUB_OFFLINE says.
             quiet: Whether to report nothing on stderr; None does as LITGPT_QUIET says.
@@ -125,7 +107,8 @@ class LLM(nn.Module):
             raise OutOfReach("init='random'", "this version loads pretrained weights only.")
         if distribute not in ("auto", None):
             raise BadArgument("distribute", distribute, "'auto' or None")
-        reference = ModelReference(str(model) if isinstance(model, Path) else model, revision, offline, access_token)
+        name = str(model) if isinstance(model, Path) else model
+        reference = ModelReference(name, revision, offline, access_token)
         tokenizer = None if tokenizer_dir is None else tokenizer_folder(Path(tokenizer_dir))
         llm = cls(container.load_model()(reference, tokenizer=tokenizer), default_report(quiet))
         if distribute == "auto":
@@ -146,11 +129,12 @@ class LLM(nn.Module):
         Args:
             accelerator: What to compute on; `auto` is the best there is.
             devices: How many of them; `auto` is one.
-            precision: As Lightning writes it: `bf16-true`, `16-true` or `32-true`; None is the best supported.
+            precision: As Lightning writes it: `bf16-true`, `16-true` or `32-true`; None is the best
+            supported.
             quantize: Not in this version.
             generate_strategy: Not in this version.
-            fixed_kv_cache_size: The tokens that each KV cache holds from the start, a bound on prompt and answer;
-                None lets each grow as it needs.
+            fixed_kv_cache_size: The tokens that each KV cache holds from the start, a bound on prompt and
+                answer; None lets each grow as it needs.
 
         Raises:
             BadArgument: An argument cannot be right.
@@ -174,178 +158,23 @@ class LLM(nn.Module):
         """How prompts are written; None is the tokenizer's own chat template."""
         return self._loaded.style
 
-    # One overload for each kind of answer: text or ids, whole or streamed, one or several.
-    @overload
-    def generate(
-        self, prompt: Prompt, *, return_as_token_ids: Literal[False] = ..., stream: Literal[False] = ..., **how: Unpack[Options]
-    ) -> str: ...
-    @overload
-    def generate(
-        self, prompt: Prompts, *, return_as_token_ids: Literal[False] = ..., stream: Literal[False] = ..., **how: Unpack[Options]
-    ) -> list[str]: ...
-    @overload
-    def generate(
-        self, prompt: Prompt, *, return_as_token_ids: Literal[False] = ..., stream: Literal[True], **how: Unpack[Options]
-    ) -> Iterator[str]: ...
-    @overload
-    def generate(
-        self, prompt: Prompts, *, return_as_token_ids: Literal[False] = ..., stream: Literal[True], **how: Unpack[Options]
-    ) -> Iterator[tuple[int, str]]: ...
-    @overload
-    def generate(
-        self, prompt: Prompt, *, return_as_token_ids: Literal[True], stream: Literal[False] = ..., **how: Unpack[Options]
-    ) -> Tensor: ...
-    @overload
-    def generate(
-        self, prompt: Prompts, *, return_as_token_ids: Literal[True], stream: Literal[False] = ..., **how: Unpack[Options]
-    ) -> list[Tensor]: ...
-    @overload
-    def generate(
-        self, prompt: Prompt, *, return_as_token_ids: Literal[True], stream: Literal[True], **how: Unpack[Options]
-    ) -> Iterator[Tensor]: ...
-    @overload
-    def generate(
-        self, prompt: Prompts, *, return_as_token_ids: Literal[True], stream: Literal[True], **how: Unpack[Options]
-    ) -> Iterator[tuple[int, Tensor]]: ...
-    @overload
-    def generate(self, prompt: Prompt | Prompts, *args: Any, **how: Any) -> Any: ...
-
-    def generate(
-        self,
-        prompt: Prompt | Prompts,
-        sys_prompt: str | None = None,
-        max_new_tokens: int | None = 50,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float = 1.0,
-        return_as_token_ids: bool = False,
-        stream: bool = False,
-        *,
-        seed: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        logprobs: bool = False,
-    ) -> Any:
-        """Return the model's answer, without the prompt.
-
-        Args:
-            prompt: A text; or a conversation, as messages; or a list of texts or conversations of any lengths, each
-                of which gets the answer that it would get alone.
-            sys_prompt: What the system says first.
-            max_new_tokens: A bound on the answer; the context's end is another. None is that one alone.
-            temperature: Divides the logits; 0 takes the likeliest token.
-            top_k: How many of the likeliest tokens to draw from; None is all.
-            top_p: Draw from the likeliest tokens that have this much of the probability; 0 takes the likeliest.
-            return_as_token_ids: Return ids, (T,), the end token included, and not text.
-            stream: Return an iterator over pieces as they come: whole characters; for a list of prompts
-                (index, piece). Closing or dropping it ends the generation.
-            seed: Makes the draws repeatable, whatever is generated beside them.
-            stop: Strings that end the answer and are not part of it.
-            logprobs: Return what `complete` returns, which has room for the log-probabilities.
-
-        Raises:
-            NotDistributed: The model has no device yet.
-            BadArgument: An argument cannot be right, or the prompt is empty.
-            PromptTooLong: The prompt leaves no room for an answer.
-            BadPrompt: The prompt style cannot express it.
-
-        """
-        settings = _settings(max_new_tokens, temperature, top_k, top_p, seed, stop, logprobs)
-        asked = self._ask(prompt, sys_prompt, settings)
-        if logprobs:
-            return self._complete(asked, stream=stream)
-        events = self._events(asked)
-        if stream:
-            return _stream(events, several=asked.several, ids=return_as_token_ids)
-        answers = _whole(events, len(asked.requests))
-        found = [torch.tensor(one.token_ids) if return_as_token_ids else one.text for one in answers]
-        return found if asked.several else found[0]
-
-    def complete(
-        self,
-        prompt: Prompt | Prompts,
-        sys_prompt: str | None = None,
-        max_new_tokens: int | None = 50,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float = 1.0,
-        *,
-        stream: bool = False,
-        seed: int | None = None,
-        stop: str | Sequence[str] | None = None,
-        logprobs: bool = False,
-    ) -> Any:
-        """Return the answer as a `Completion`: text, ids, log-probabilities if asked, finish reason and counts.
-
-        The arguments are those of `generate`. A list of prompts gives a list; `stream=True` gives an iterator of
-        `TextEvent`, the last of which, for each prompt, carries its completion.
-        """
-        settings = _settings(max_new_tokens, temperature, top_k, top_p, seed, stop, logprobs)
-        return self._complete(self._ask(prompt, sys_prompt, settings), stream=stream)
-
-    def chat(
-        self,
-        sys_prompt: str | None = None,
-        *,
-        resume: str | Path | Sequence[Message] | Sequence[dict[str, str]] | None = None,
-        max_new_tokens: int | None = None,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float = 1.0,
-        seed: int | None = None,
-        stop: str | Sequence[str] | None = None,
-    ) -> Chat:
-        """Return a conversation that remembers what was said and does not compute it again.
-
-        Args:
-            sys_prompt: What the system says first.
-            resume: A file that `Chat.save` wrote, or messages, to go on from.
-            max_new_tokens: A bound on each answer; None is the context's end. The rest is as for `generate`.
-            temperature: Divides the logits.
-            top_k: How many of the likeliest tokens to draw from.
-            top_p: How much of the probability to draw from.
-            seed: Makes the draws repeatable.
-            stop: Strings that end an answer.
-
-        """
-        settings = _settings(max_new_tokens, temperature, top_k, top_p, seed, stop, logprobs=False)
-        if isinstance(resume, (str, Path)):
-            said = read_messages(resume)
-        else:
-            said = list(messages(resume)) if resume else []
-        if sys_prompt and said:
-            raise BadArgument("sys_prompt", sys_prompt, "None when a conversation is resumed: it has its own")
-        if sys_prompt:
-            said = [Message("system", sys_prompt)]
-        generator = self._generator()
-        talk = Conversation(
-            WritePrompt(self._loaded.tokenizer, self._loaded.style),
-            GenerateText(self._loaded.tokenizer, generator),
-            generator.prefix_cache(),
-            said,
-        )
-        ends = self._loaded.end_ids
-        return Chat(
-            talk,
-            lambda ids: settings.request(ids, ends, context=generator.context),
-            (*settings.stop_strings, *self._loaded.stop),
-        )
-
-    def benchmark(self, num_iterations: int = 1, **generate_arguments: Any) -> tuple[str, dict[str, list[float]]]:
+    def benchmark(
+        self, num_iterations: int = 1, **generate_arguments: Any
+    ) -> tuple[str, dict[str, list[float]]]:
         """Return the last answer's text and, by name, a list of what was measured at each iteration.
 
-        The first iterations are slower, because the machine warms up. Tokens are counted as they leave the model.
+        The first iterations are slower, because the machine warms up. Tokens are counted as they leave the
+        model.
 
         Args:
             num_iterations: How often to generate.
             generate_arguments: What `generate` takes. Whether the caller would stream makes no difference.
 
         """
-        if isinstance(num_iterations, bool) or not isinstance(num_iterations, int) or num_iterations < 1:
+        if num_iterations < 1:
             raise BadArgument("num_iterations", num_iterations, "a whole number from 1")
-        for name in ("stream", "return_as_token_ids"):
-            generate_arguments.pop(name, None)
-        prompt, sys_prompt = generate_arguments.pop("prompt", None), generate_arguments.pop("sys_prompt", None)
-        asked = self._ask(prompt, sys_prompt, Settings(**generate_arguments))
+        how = {name: value for name, value in generate_arguments.items() if name not in _NO_DIFFERENCE}
+        asked = self._ask(how.pop("prompt", None), how.pop("sys_prompt", None), Settings(**how))
         profiler = container.profiler(self.preprocessor.device)
         run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
         figures: dict[str, list[float]] = {}
@@ -377,13 +206,16 @@ class LLM(nn.Module):
         """
         if self.model is None:
             raise NotDistributed
-        logits: Tensor = self.model(input_ids)
+        model: nn.Module = self.model
+        logits: Tensor = model(input_ids)
         if target_ids is None:
             return logits
         ahead, targets = logits[:, :-1], target_ids[:, 1:]
         if loss_fn is not None:
             return logits, loss_fn(ahead, targets)
-        return logits, functional.cross_entropy(ahead.flatten(0, 1).float(), targets.flatten(), ignore_index=-100)
+        return logits, functional.cross_entropy(
+            ahead.flatten(0, 1).float(), targets.flatten(), ignore_index=-100
+        )
 
     def close(self) -> None:
         """Free the memory. The model can be placed again with `distribute()`."""
@@ -407,51 +239,6 @@ class LLM(nn.Module):
         generator: Generator = container.strategy().generator(self.model, self._placement)
         return generator
 
-    def _ask(self, prompt: object, sys_prompt: str | None, settings: Settings) -> Asked:
-        return ask(self._loaded, prompt, sys_prompt, settings, context=self._generator().context)
-
-    def _events(self, asked: Asked) -> Iterator[TextEvent]:
-        return GenerateText(self._loaded.tokenizer, self._generator()).stream(asked.requests, stop=asked.stop)
-
-    def _complete(self, asked: Asked, *, stream: bool) -> Any:
-        events = self._events(asked)
-        if stream:
-            return events
-        answers = _whole(events, len(asked.requests))
-        return answers if asked.several else answers[0]
-
-
-def _settings(
-    max_new_tokens: int | None,
-    temperature: float,
-    top_k: int | None,
-    top_p: float,
-    seed: int | None,
-    stop: str | Sequence[str] | None,
-    logprobs: bool,
-) -> Settings:
-    return Settings(
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        stop=stop,
-        logprobs=logprobs,
-    )
-
-
-def _whole(events: Iterator[TextEvent], count: int) -> list[Completion]:
-    done = {event.index: event.completion for event in events if event.completion is not None}
-    return [done[index] for index in range(count)]
-
-
-def _stream(events: Iterator[TextEvent], *, several: bool, ids: bool) -> Iterator[Any]:
-    for event in events:
-        piece = torch.tensor([event.token]) if ids else event.text
-        if (event.token is not None) if ids else event.text:
-            yield (event.index, piece) if several else piece
-
 
 def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
     """Write `llm.lm_head.weight` for `llm.model.lm_head.weight`, as LitGPT does."""
@@ -466,6 +253,3 @@ def _restore_model_level(module: nn.Module, state: dict[str, Any], prefix: str, 
     for name in [one for one in state if one.startswith(prefix)]:
         if not name.startswith(f"{prefix}{_LEVEL}"):
             state[f"{prefix}{_LEVEL}{name.removeprefix(prefix)}"] = state.pop(name)
-
-
-_LEVEL = "model."

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class StderrReport:
     """Writes notices as lines and progress as a bar."""
 
-    _bar: "tqdm[None] | None" = attrs.field(default=None, init=False)
+    _bar: "tqdm[Any] | None" = attrs.field(default=None, init=False)
     _what: str = attrs.field(default="", init=False)
 
     def __call__(self, event: Notice | Progress) -> None:
@@ -37,7 +37,7 @@ class StderrReport:
         self._bar, self._what = None, ""
 
 
-def _bar(event: Progress) -> "tqdm[None]":
+def _bar(event: Progress) -> "tqdm[Any]":
     from tqdm import tqdm
 
     in_bytes = event.unit == "B"
@@ -52,7 +52,7 @@ def _bar(event: Progress) -> "tqdm[None]":
     )
 
 
-def default_report(quiet: bool | None) -> Report:
+def default_report(quiet: bool | None) -> Report:  # noqa: FBT001 - LLM.load passes on what it got
     """Return a report to stderr, or none at all if `quiet` or, where that is None, LITGPT_QUIET says so."""
     if quiet is None:
         quiet = os.environ.get("LITGPT_QUIET", "") not in ("", "0")

@@ -70,11 +70,12 @@ class Tokenizer:
 
     def decode(self, tensor: Tensor) -> str:
         """Return the text of ids (T,) or of a single one (), without special tokens."""
-        ids = tensor.tolist()
-        return self.port.decode([ids] if isinstance(ids, int) else ids)
+        return self.port.decode(tensor.reshape(-1).tolist())
 
     def decode_stream(
-        self, token_stream: Iterable[Tensor], device: torch.device | str | None = None  # noqa: ARG002
+        self,
+        token_stream: Iterable[Tensor],
+        device: torch.device | str | None = None,  # noqa: ARG002
     ) -> Iterator[str]:
         """Yield the text of ids as they come, in whole characters."""
         decoder = self.port.decoder()

@@ -20,7 +20,9 @@ from tests.contracts.profiler import ProfilerContract
 
 def random_checkpoint() -> MemoryCheckpoint:
     random = torch.Generator().manual_seed(0)
-    return MemoryCheckpoint(CONFIG, {name: torch.randn(shape, generator=random) for name, shape in shapes().items()})
+    return MemoryCheckpoint(
+        CONFIG, {name: torch.randn(shape, generator=random) for name, shape in shapes().items()}
+    )
 
 
 class TestSingleDevice(DistributionStrategyContract):

@@ -1,4 +1,4 @@
-"""The same tiny random model twice: as transformers runs it, and as we do from the folder that transformers wrote."""
+"""The same tiny random model twice: as transformers runs it, and as we do from the folder it wrote."""
 
 from pathlib import Path
 from typing import Any

@@ -48,7 +48,9 @@ class DistributionStrategyContract:
     def checkpoint(self) -> Checkpoint[Any]:
         raise NotImplementedError
 
-    def test_there_is_hardware_and_the_best_of_it_exists(self, strategy: DistributionStrategy[Any, Any]) -> None:
+    def test_there_is_hardware_and_the_best_of_it_exists(
+        self, strategy: DistributionStrategy[Any, Any]
+    ) -> None:
         hardware = strategy.hardware()
         assert hardware.counts[hardware.accelerator] >= 1
         assert hardware.counts["cpu"] == 1
@@ -64,5 +66,7 @@ class DistributionStrategyContract:
         assert sorted(checkpoint.was_read) == sorted(checkpoint.tensors)  # type: ignore[attr-defined]
         progress = [one for one in reported if isinstance(one, Progress)]
         assert progress[-1].done == progress[-1].total == len(joins)
-        events = list(strategy.generator(model, placement).generate([Request(prompt=[1, 2], max_new_tokens=3)]))
+        events = list(
+            strategy.generator(model, placement).generate([Request(prompt=[1, 2], max_new_tokens=3)])
+        )
         assert len(events) == 3

@@ -65,7 +65,8 @@ class GeneratorContract:
 
     def test_prompts_of_all_lengths_get_the_answers_that_they_get_alone(self, generator: Generator) -> None:
         requests = [
-            Request(prompt=prompt, max_new_tokens=3 + 4 * at, sampling=GREEDY) for at, prompt in enumerate(PROMPTS)
+            Request(prompt=prompt, max_new_tokens=3 + 4 * at, sampling=GREEDY)
+            for at, prompt in enumerate(PROMPTS)
         ]
         together = by_answer(generator.generate(requests))
         for at, prompt in enumerate(PROMPTS):
@@ -105,7 +106,10 @@ class GeneratorContract:
         assert [b for _, b in mixed] == self.answer(generator, PROMPTS[3])
 
     def test_log_probabilities_come_where_they_are_asked_for(self, generator: Generator) -> None:
-        requests = [Request(prompt=[5], max_new_tokens=2, logprobs=True), Request(prompt=[5], max_new_tokens=2)]
+        requests = [
+            Request(prompt=[5], max_new_tokens=2, logprobs=True),
+            Request(prompt=[5], max_new_tokens=2),
+        ]
         answers = by_answer(generator.generate(requests))
         assert all(event.logprob is not None and event.logprob <= 0 for event in answers[0])
         assert all(event.logprob is None for event in answers[1])
@@ -122,7 +126,9 @@ class GeneratorContract:
             assert list(cache.tokens)[: len(said) + 5] == [*said, *answer[:-1]]
             said = [*said, *answer]
 
-    def test_a_prefix_that_parts_from_the_prompt_is_used_as_far_as_it_goes(self, generator: Generator) -> None:
+    def test_a_prefix_that_parts_from_the_prompt_is_used_as_far_as_it_goes(
+        self, generator: Generator
+    ) -> None:
         cache = generator.prefix_cache()
         list(generator.generate([Request(prompt=[5, 6, 7, 8, 9], max_new_tokens=4)], prefix=cache))
         for prompt in ([5, 6, 7, 30, 31], [5, 6], [40, 41, 42]):

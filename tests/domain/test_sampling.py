@@ -26,7 +26,8 @@ def test_what_cannot_be_right_is_refused_by_name(setting: str, value: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("temperature", "hot"), ("top_k", 2.5), ("top_k", True), ("top_p", None), ("seed", "x")]
+    ("setting", "value"),
+    [("temperature", "hot"), ("top_k", 2.5), ("top_k", True), ("top_p", None), ("seed", "x")],
 )
 def test_a_wrong_type_is_a_type_error_and_a_value_error(setting: str, value: Any) -> None:
     with pytest.raises(WrongType, match=setting) as caught:

@@ -28,7 +28,10 @@ def test_all_that_is_wrong_is_listed_at_once() -> None:
     with pytest.raises(CheckpointMismatch) as caught:
         plan("tiny", ARCHITECTURE, LLAMA.weights, tensors)
     assert set(caught.value.missing) == {"model.norm.weight", "model.layers.0.mlp.up_proj.weight"}
-    assert set(caught.value.unread) == {"model.layers.0.self_attn.rubbish", "model.layers.2.mlp.up_proj.weight"}
+    assert set(caught.value.unread) == {
+        "model.layers.0.self_attn.rubbish",
+        "model.layers.2.mlp.up_proj.weight",
+    }
     assert caught.value.misshapen == ("model.layers.1.self_attn.k_proj.weight is [16, 16], expected [8, 16]",)
     for name in (*caught.value.missing, *caught.value.unread, *caught.value.misshapen):
         assert name in str(caught.value)

@@ -46,7 +46,9 @@ class ScriptedGenerator:
         """Return an empty cache."""
         return ScriptedPrefixCache()
 
-    def generate(self, requests: Sequence[Request], *, prefix: PrefixCache | None = None) -> "ScriptedGeneration":
+    def generate(
+        self, requests: Sequence[Request], *, prefix: PrefixCache | None = None
+    ) -> "ScriptedGeneration":
         """Answer the prompts in turns, one token each."""
         for request in requests:
             if len(request.prompt) >= self.context:
@@ -61,7 +63,9 @@ class ScriptedGenerator:
         if not isinstance(prefix, ScriptedPrefixCache) or len(requests) != 1:
             raise BadArgument("prefix", prefix, "a cache of this generator's, for exactly one prompt")
         if prefix.busy:
-            raise BadArgument("prefix", prefix, "free: another answer is still using it. Close that one or fork()")
+            raise BadArgument(
+                "prefix", prefix, "free: another answer is still using it. Close that one or fork()"
+            )
         prompt, common = requests[0].prompt, 0
         while common < min(len(prompt) - 1, len(prefix.tokens)) and prompt[common] == prefix.tokens[common]:
             common += 1
@@ -73,7 +77,11 @@ class ScriptedGeneration(Iterator[TokenEvent]):
     """The tokens of one or several answers; made by `ScriptedGenerator.generate`."""
 
     def __init__(
-        self, script: Sequence[int], requests: Sequence[Request], context: int, prefix: ScriptedPrefixCache | None
+        self,
+        script: Sequence[int],
+        requests: Sequence[Request],
+        context: int,
+        prefix: ScriptedPrefixCache | None,
     ) -> None:
         self._script, self._prefix = script, prefix
         self._left = {

@@ -1,0 +1,271 @@
+"""`LLM.generate`, `complete` and `chat`: what the caller wrote, handed to the services."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack, overload
+
+import torch
+from torch import Tensor
+
+from litgpt.application.asking import Asked, Settings, ask
+from litgpt.application.chatting import Conversation
+from litgpt.application.generating import GenerateText
+from litgpt.application.loading import LoadedModel
+from litgpt.application.prompting import WritePrompt
+from litgpt.chat import Chat, read_messages
+from litgpt.domain.chat import Message, messages
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.generation import Completion, TextEvent
+from litgpt.domain.ports import Generator
+
+Turns: TypeAlias = list[Message] | list[dict[str, str]]
+"""A conversation: `[{"role": "user", "content": "Hello"}, …]`."""
+Prompt: TypeAlias = str | Turns
+Prompts: TypeAlias = list[str] | tuple[str, ...] | list[list[Message]] | list[list[dict[str, str]]]
+
+
+class Options(TypedDict, total=False):
+    """How to generate; `Generates.generate` documents each."""
+
+    sys_prompt: str | None
+    max_new_tokens: int | None
+    temperature: float
+    top_k: int | None
+    top_p: float
+    seed: int | None
+    stop: str | Sequence[str] | None
+
+
+class Generates:
+    """What an LLM says."""
+
+    _loaded: LoadedModel[Tensor]
+
+    def _generator(self) -> Generator:
+        """Return what generates; NotDistributed if the model has no device."""
+        raise NotImplementedError
+
+    # One overload for each kind of answer: text or ids, whole or streamed, one or several.
+    @overload
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        return_as_token_ids: Literal[False] = ...,
+        stream: Literal[False] = ...,
+        **how: Unpack[Options],
+    ) -> str: ...
+    @overload
+    def generate(
+        self,
+        prompt: Prompts,
+        *,
+        return_as_token_ids: Literal[False] = ...,
+        stream: Literal[False] = ...,
+        **how: Unpack[Options],
+    ) -> list[str]: ...
+    @overload
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        return_as_token_ids: Literal[False] = ...,
+        stream: Literal[True],
+        **how: Unpack[Options],
+    ) -> Iterator[str]: ...
+    @overload
+    def generate(
+        self,
+        prompt: Prompts,
+        *,
+        return_as_token_ids: Literal[False] = ...,
+        stream: Literal[True],
+        **how: Unpack[Options],
+    ) -> Iterator[tuple[int, str]]: ...
+    @overload
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        return_as_token_ids: Literal[True],
+        stream: Literal[False] = ...,
+        **how: Unpack[Options],
+    ) -> Tensor: ...
+    @overload
+    def generate(
+        self,
+        prompt: Prompts,
+        *,
+        return_as_token_ids: Literal[True],
+        stream: Literal[False] = ...,
+        **how: Unpack[Options],
+    ) -> list[Tensor]: ...
+    @overload
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        return_as_token_ids: Literal[True],
+        stream: Literal[True],
+        **how: Unpack[Options],
+    ) -> Iterator[Tensor]: ...
+    @overload
+    def generate(
+        self,
+        prompt: Prompts,
+        *,
+        return_as_token_ids: Literal[True],
+        stream: Literal[True],
+        **how: Unpack[Options],
+    ) -> Iterator[tuple[int, Tensor]]: ...
+    @overload
+    def generate(self, prompt: Prompt | Prompts, *args: Any, **how: Any) -> Any: ...
+    def generate(
+        self,
+        prompt: Prompt | Prompts,
+        sys_prompt: str | None = None,
+        max_new_tokens: int | None = 50,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        return_as_token_ids: bool = False,
+        stream: bool = False,
+        *,
+        seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        logprobs: bool = False,
+    ) -> Any:
+        """Return the model's answer, without the prompt.
+
+        Args:
+            prompt: A text; or a conversation, as messages; or a list of texts or conversations of any
+                lengths, each of which gets the answer that it would get alone.
+            sys_prompt: What the system says first.
+            max_new_tokens: A bound on the answer; the context's end is another. None is that one alone.
+            temperature: Divides the logits; 0 takes the likeliest token.
+            top_k: How many of the likeliest tokens to draw from; None is all.
+            top_p: Draw from the likeliest tokens that have this much of the probability; 0 takes the
+            likeliest.
+            return_as_token_ids: Return ids, (T,), the end token included, and not text.
+            stream: Return an iterator over pieces as they come: whole characters; for a list of prompts
+                (index, piece). Closing or dropping it ends the generation.
+            seed: Makes the draws repeatable, whatever is generated beside them.
+            stop: Strings that end the answer and are not part of it.
+            logprobs: Return what `complete` returns, which has room for the log-probabilities.
+
+        Raises:
+            NotDistributed: The model has no device yet.
+            BadArgument: An argument cannot be right, or the prompt is empty.
+            PromptTooLong: The prompt leaves no room for an answer.
+            BadPrompt: The prompt style cannot express it.
+
+        """
+        settings = Settings(
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            stop=stop,
+            logprobs=logprobs,
+        )
+        asked = self._ask(prompt, sys_prompt, settings)
+        if logprobs:
+            return self._complete(asked, stream=stream)
+        events = self._events(asked)
+        if stream:
+            return _stream(events, several=asked.several, ids=return_as_token_ids)
+        answers = _whole(events, len(asked.requests))
+        found = [torch.tensor(one.token_ids) if return_as_token_ids else one.text for one in answers]
+        return found if asked.several else found[0]
+
+    @overload
+    def complete(
+        self, prompt: Prompt, *, stream: Literal[False] = ..., logprobs: bool = ..., **how: Unpack[Options]
+    ) -> Completion: ...
+    @overload
+    def complete(
+        self, prompt: Prompts, *, stream: Literal[False] = ..., logprobs: bool = ..., **how: Unpack[Options]
+    ) -> list[Completion]: ...
+    @overload
+    def complete(
+        self, prompt: Prompt | Prompts, *, stream: Literal[True], logprobs: bool = ..., **how: Unpack[Options]
+    ) -> Iterator[TextEvent]: ...
+
+    def complete(self, prompt: Any, *, stream: bool = False, **how: Any) -> Any:
+        """Return the answer as a `Completion`: text, ids, log-probabilities if asked, why it ended, counts.
+
+        The arguments are those of `generate`. A list of prompts gives a list; `stream=True` gives an iterator
+        of `TextEvent`, the last of which, for each prompt, carries its completion.
+        """
+        sys_prompt = how.pop("sys_prompt", None)
+        return self._complete(self._ask(prompt, sys_prompt, Settings(**how)), stream=stream)
+
+    def chat(
+        self,
+        sys_prompt: str | None = None,
+        *,
+        resume: str | Path | Turns | None = None,
+        max_new_tokens: int | None = None,
+        **how: Any,
+    ) -> Chat:
+        """Return a conversation that remembers what was said and does not compute it again.
+
+        Args:
+            sys_prompt: What the system says first.
+            resume: A file that `Chat.save` wrote, or messages, to go on from.
+            max_new_tokens: A bound on each answer; None is the context's end.
+            how: `temperature`, `top_k`, `top_p`, `seed` and `stop`, as for `generate`.
+
+        Raises:
+            NotDistributed: The model has no device yet.
+            BadArgument: An argument cannot be right.
+
+        """
+        settings = Settings(max_new_tokens=max_new_tokens, **how)
+        said: list[Message] = []
+        if isinstance(resume, (str, Path)):
+            said = read_messages(resume)
+        elif resume:
+            said = list(messages(resume))
+        if sys_prompt and said:
+            raise BadArgument("sys_prompt", sys_prompt, "None when a conversation is resumed: it has its own")
+        if sys_prompt:
+            said = [Message("system", sys_prompt)]
+        generator, loaded = self._generator(), self._loaded
+        talk = Conversation(
+            WritePrompt(loaded.tokenizer, loaded.style),
+            GenerateText(loaded.tokenizer, generator),
+            generator.prefix_cache(),
+            said,
+        )
+        return Chat(
+            talk,
+            lambda ids: settings.request(ids, loaded.end_ids, context=generator.context),
+            (*settings.stop_strings, *loaded.stop),
+        )
+
+    def _ask(self, prompt: object, sys_prompt: str | None, settings: Settings) -> Asked:
+        return ask(self._loaded, prompt, sys_prompt, settings, context=self._generator().context)
+
+    def _events(self, asked: Asked) -> Iterator[TextEvent]:
+        return GenerateText(self._loaded.tokenizer, self._generator()).stream(asked.requests, stop=asked.stop)
+
+    def _complete(self, asked: Asked, *, stream: bool) -> Any:
+        events = self._events(asked)
+        if stream:
+            return events
+        answers = _whole(events, len(asked.requests))
+        return answers if asked.several else answers[0]
+
+
+def _whole(events: Iterator[TextEvent], count: int) -> list[Completion]:
+    done = {event.index: event.completion for event in events if event.completion is not None}
+    return [done[index] for index in range(count)]
+
+
+def _stream(events: Iterator[TextEvent], *, several: bool, ids: bool) -> Iterator[Any]:
+    for event in events:
+        piece = torch.tensor([event.token]) if ids else event.text
+        if (event.token is not None) if ids else event.text:
+            yield (event.index, piece) if several else piece
