@@ -1,6 +1,6 @@
 """Writes a folder as LitGPT 0.5.13 writes it, from a model of transformers, and by none of our own rules.
 
-Its file was compared with one that LitGPT converted itself: the same names, rows, archive and settings.
+LitGPT 0.5.13 itself was run on these folders: it loads each strictly and computes transformers' logits from it.
 """
 
 from pathlib import Path

@@ -117,7 +117,7 @@ def test_a_header_longer_than_the_first_read_is_read_in_two(hub: LoopbackHub, st
 
 
 @pytest.mark.parametrize("note", ["", "x" * 2 * FIRST_BYTES])
-def test_a_server_that_knows_no_ranges_is_read_no_further_than_needed(
+def test_a_server_that_knows_no_ranges_is_understood_all_the_same(
     hub: LoopbackHub, store: HubStore[Any], note: str
 ) -> None:
     folder = hub.root / "org" / "tiny"
