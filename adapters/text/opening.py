@@ -61,8 +61,9 @@ class _Found:
 def _from_vocabulary(name: str, vocabulary: Vocabulary) -> _Found:
     from litgpt.adapters.text.gguf_vocabulary import codec_of, facts_of
 
+    codec = codec_of(name, vocabulary)
     return _Found(
-        codec=codec_of(name, vocabulary),
+        codec=codec,
         facts=facts_of(vocabulary),
         bos_id=vocabulary.bos_id,
         adds_bos=vocabulary.add_bos,
@@ -86,7 +87,7 @@ def _from_files(name: str, paths: Mapping[str, Path]) -> _Found:
     else:
         raise TokenizerMismatch(
             name,
-            "it has none. A tokenizer.json or a tokenizer.model is looked for; pass a folder that has one.",
+            "there is none. A tokenizer.json or a tokenizer.model is looked for; pass a folder that has one.",
         )
     named = {role: codec.id_of(token) for role, token in facts.named.items()}
     bos_id, eos_id = named.get("bos_token"), named.get("eos_token")

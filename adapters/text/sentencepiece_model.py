@@ -72,12 +72,8 @@ class SentencePieceCodec:
         """Return the id of a token as its vocabulary writes it."""
         if token in self._marked:
             return self._marked[token]
-        found: int = self.library.piece_to_id(token)
-        return (
-            found
-            if found < self.library.get_piece_size() and self.library.id_to_piece(found) == token
-            else None
-        )
+        found: int = self.library.piece_to_id(token)  # the unknown token's, if it has no such piece
+        return found if self.library.id_to_piece(found) == token else None
 
     def _without_space(self, text: str) -> list[int]:
         """Encode a text without the space that the library puts before it: put it before something else."""
@@ -135,11 +131,8 @@ def open_sentencepiece(path: Path, facts: Facts) -> SentencePieceCodec:
     except (OSError, ValueError) as error:
         raise DamagedFile(str(path), f"the library sentencepiece cannot read it ({error}).") from error
     ids = range(library.get_piece_size())
-    return codec_of(
-        library,
-        control=[one for one in ids if library.is_control(one) or library.is_unknown(one)],
-        facts=facts,
-    )
+    control = [one for one in ids if library.is_control(one) or library.is_unknown(one)]
+    return codec_of(library, control=control, facts=facts)
 
 
 def load(model: bytes) -> SentencePieceProcessor:

@@ -4,60 +4,72 @@ The format is protobuf's wire format with the field numbers of sentencepiece_mod
 2018, https://github.com/google/sentencepiece). Writing these few fields needs no protobuf library.
 """
 
-from collections.abc import Iterable
-from struct import Struct
+from collections.abc import Iterator, Sequence
+from struct import pack
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """The types of a piece; GGUF's `token_type` has the same numbers."""
 
-_FLOAT = Struct("<f").pack
 _BPE = 2  # of TrainerSpec.ModelType
-
-# The wire types of protobuf: what follows a field's number.
-_VARINT, _BYTES, _FLOAT32 = 0, 2, 5
+_VARINT, _BYTES, _FLOAT32 = 0, 2, 5  # protobuf's wire types: what follows the number of a field
 
 
 def sentencepiece_model(
-    pieces: Iterable[tuple[str, float, int]], *, byte_fallback: bool, space_before: bool
+    texts: Sequence[str], scores: Sequence[float], types: Sequence[int], *, space_before: bool
 ) -> bytes:
     """Return a serialised model that merges by score and normalises nothing.
 
     Args:
-        pieces: The text, the score and the type of each piece, by id. One of them is of the type UNKNOWN.
-        byte_fallback: Whether a character without a piece is written in pieces of the type BYTE.
+        texts: The text of each piece, by id.
+        scores: The score of each piece.
+        types: The type of each piece. If some are BYTE, a character without a piece is written in those.
         space_before: Whether a space is put before every text.
 
     """
-    trainer = _number(3, _BPE) + _number(35, int(byte_fallback))
+    trainer = _number(3, _BPE) + _number(35, int(BYTE in types))
     normalizer = _number(3, int(space_before)) + _number(4, 0) + _number(5, 1)
-    return b"".join((*map(_piece, pieces), _message(2, trainer), _message(3, normalizer)))
+    return b"".join((*_pieces(texts, scores, types), _bytes(2, trainer), _bytes(3, normalizer)))
 
 
-def _piece(piece: tuple[str, float, int]) -> bytes:
-    text, score, kind = piece
-    written = text.encode()
-    body = _PIECE_TEXT + _varint(len(written)) + written + _PIECE_SCORE + _FLOAT(score)
-    if kind != NORMAL:
-        body += _number(3, kind)
-    return _PIECE + _varint(len(body)) + body
+def _pieces(texts: Sequence[str], scores: Sequence[float], types: Sequence[int]) -> Iterator[bytes]:
+    """Yield one message for each piece. There are up to hundreds of thousands, so nothing is made twice."""
+    packed = pack(f"<{len(scores)}f", *scores)
+    score_tag = _tag(2, _FLOAT32)
+    tails = {kind: b"" if kind == NORMAL else _number(3, kind) for kind in set(types)}
+    heads = {kind: _Heads(len(score_tag) + 4 + len(tail)) for kind, tail in tails.items()}
+    for place, (text, kind) in enumerate(zip(texts, types, strict=True)):
+        written = text.encode()
+        score = packed[4 * place : 4 * place + 4]
+        yield heads[kind][len(written)] + written + score_tag + score + tails[kind]
 
 
-def _message(field: int, body: bytes) -> bytes:
-    return _varint(field << 3 | _BYTES) + _varint(len(body)) + body
+class _Heads(dict[int, bytes]):
+    """What comes before a piece's text, by the length of the text."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+
+    def __missing__(self, length: int) -> bytes:
+        text_head = _tag(1, _BYTES) + _varint(length)
+        self[length] = _tag(1, _BYTES) + _varint(len(text_head) + length + self._after) + text_head
+        return self[length]
+
+
+def _bytes(field: int, body: bytes) -> bytes:
+    return _tag(field, _BYTES) + _varint(len(body)) + body
 
 
 def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3 | _VARINT) + _varint(value)
+    return _tag(field, _VARINT) + _varint(value)
+
+
+def _tag(field: int, wire_type: int) -> bytes:
+    return _varint(field << 3 | wire_type)
 
 
 def _varint(value: int) -> bytes:
     """Write seven bits a byte, the lowest first; the eighth says that more follow."""
     if value < 0x80:
-        return _SHORT[value]
+        return bytes((value,))
     return bytes((value & 0x7F | 0x80,)) + _varint(value >> 7)
-
-
-_SHORT = tuple(bytes((value,)) for value in range(0x80))
-_PIECE = _varint(1 << 3 | _BYTES)
-_PIECE_TEXT = _varint(1 << 3 | _BYTES)
-_PIECE_SCORE = _varint(2 << 3 | _FLOAT32)

@@ -99,10 +99,7 @@ def spelling_of(name: str, decoder: Mapping[str, object] | None) -> Spelling:
                 replaced.append((written, meant))
             case {"type": "Metaspace", "replacement": str(written)}:
                 replaced.append((written, " "))
-                first = step.get(
-                    "prepend_scheme", "always" if step.get("add_prefix_space", True) else "never"
-                )
-                leading_spaces = int(first != "never")
+                leading_spaces = int(step.get("prepend_scheme") != "never")
             case {"type": "ByteFallback"}:
                 byte_tokens = True
             case {"type": "Strip", "content": " ", "start": int(start)}:
@@ -110,9 +107,7 @@ def spelling_of(name: str, decoder: Mapping[str, object] | None) -> Spelling:
             case {"type": "Fuse"}:
                 pass
             case _:
-                raise UnsupportedModel(
-                    name, f"its tokenizer.json decodes by a rule not implemented: {step!r}."
-                )
+                raise UnsupportedModel(name, f"its tokenizer.json decodes by an unknown rule: {step!r}.")
     if not replaced and not byte_tokens:
         raise UnsupportedModel(name, "its tokenizer.json does not say how tokens are joined to text.")
     spell = partial(spell_pieces, replaced=tuple(replaced), byte_tokens=byte_tokens)

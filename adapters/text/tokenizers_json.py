@@ -55,16 +55,22 @@ class TokenizersCodec:
         return found
 
 
-def codec_of(library: Tokenizer, spelling: Spelling) -> TokenizersCodec:
-    """Return the codec for a vocabulary of the library."""
+def codec_of(library: Tokenizer, spelling: Spelling, *, size: int) -> TokenizersCodec:
+    """Return the codec for a vocabulary of the library.
+
+    Args:
+        library: The library's own object.
+        spelling: How its tokens are read.
+        size: One more than the largest id that was not added.
+
+    """
     library.no_padding()
     library.no_truncation()  # some files cut every text at the length that was handy in training
     added = library.get_added_tokens_decoder()
-    learnt = library.get_vocab(with_added_tokens=False)  # its size would not do: ids may have holes
     return TokenizersCodec(
         library=library,
         spelling=spelling,
-        size=max((*added, *learnt.values()), default=-1) + 1,
+        size=max((*added, size - 1)) + 1,
         marked={token.content: place for place, token in added.items()},
         hidden=frozenset(place for place, token in added.items() if token.special),
     )
@@ -87,7 +93,8 @@ def open_tokenizer_json(name: str, path: Path) -> TokenizersCodec:
     except (OSError, ValueError) as error:
         raise DamagedFile(str(path), f"the library tokenizers cannot read it ({error}).") from error
     decoder = json.loads(library.decoder.__getstate__()) if library.decoder is not None else None
-    return codec_of(library, spelling_of(name, decoder))
+    learnt = library.get_vocab(with_added_tokens=False)  # its size would not do: ids may have holes
+    return codec_of(library, spelling_of(name, decoder), size=max(learnt.values(), default=-1) + 1)
 
 
 def first_token(codec: TokenizersCodec) -> int | None:
