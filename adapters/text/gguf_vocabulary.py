@@ -31,14 +31,10 @@ def codec_of(name: str, vocabulary: Vocabulary) -> Codec:
         UnsupportedModel: It splits text by a rule that is not implemented.
 
     """
-    tokens, types = vocabulary.tokens, vocabulary.types
-    if len(types) != len(tokens):
-        raise _damaged(name, f"it has {len(tokens)} tokens and {len(types)} types of tokens.")
-    named = [vocabulary.bos_id, vocabulary.unk_id, *vocabulary.eos_ids]
-    if outside := [one for one in named if one is not None and one not in range(len(tokens))]:
-        raise _damaged(name, f"it has {len(tokens)} tokens and calls {outside[0]} a special one.")
+    types = _types(name, vocabulary)
+    make = _byte_level if vocabulary.kind == "bpe" else _pieces
     try:
-        return _byte_level(name, vocabulary) if vocabulary.kind == "bpe" else _pieces(name, vocabulary)
+        return make(name, vocabulary, types)
     except (ValueError, IndexError) as error:
         raise _damaged(name, f"the tokenizer library refuses it ({error}).") from error
 
@@ -54,7 +50,20 @@ def facts_of(vocabulary: Vocabulary) -> Facts:
     )
 
 
-def _byte_level(name: str, vocabulary: Vocabulary) -> Codec:
+def _types(name: str, vocabulary: Vocabulary) -> list[int]:
+    """Return the type of each token; one that has a role is special, whatever an old converter wrote."""
+    tokens, types = vocabulary.tokens, list(vocabulary.types)
+    if len(types) != len(tokens):
+        raise _damaged(name, f"it has {len(tokens)} tokens and {len(types)} types of tokens.")
+    roles = [one for one in (vocabulary.bos_id, vocabulary.unk_id, *vocabulary.eos_ids) if one is not None]
+    if outside := [one for one in roles if one not in range(len(tokens))]:
+        raise _damaged(name, f"it has {len(tokens)} tokens and calls {outside[0]} a special one.")
+    for place in roles:
+        types[place] = proto.CONTROL
+    return types
+
+
+def _byte_level(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
     if vocabulary.pre not in SPLITS:
         known = ", ".join(SPLITS)
         raise UnsupportedModel(
@@ -80,19 +89,19 @@ def _byte_level(name: str, vocabulary: Vocabulary) -> Codec:
     library.add_tokens(
         [
             AddedToken(vocabulary.tokens[place], special=kind != proto.USER_DEFINED, normalized=False)
-            for place, kind in enumerate(vocabulary.types)
+            for place, kind in enumerate(types)
             if kind in _MARKED
         ]
     )
     return tokenizers_codec(library, BYTE_LEVEL, size=len(vocabulary.tokens))
 
 
-def _pieces(name: str, vocabulary: Vocabulary) -> Codec:
-    texts, types = list(vocabulary.tokens), list(vocabulary.types)
+def _pieces(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
+    texts = list(vocabulary.tokens)
     if len(vocabulary.scores) != len(texts):
         raise _damaged(name, f"it has {len(texts)} tokens and {len(vocabulary.scores)} scores.")
     if vocabulary.unk_id is not None:
-        types[vocabulary.unk_id] = proto.UNKNOWN  # some converters call it a control token
+        types[vocabulary.unk_id] = proto.UNKNOWN
     if types.count(proto.UNKNOWN) != 1:
         raise _damaged(name, f"it has {types.count(proto.UNKNOWN)} tokens for what is unknown, not one.")
     marked = {place: kind for place, kind in enumerate(types) if kind in _MARKED}

@@ -4,8 +4,10 @@ from litgpt.testing.generators import ScriptedGeneration, ScriptedGenerator, Scr
 from litgpt.testing.profilers import ScriptedProfiler
 from litgpt.testing.stores import MemoryCheckpoint, MemoryStore, MemoryTensor
 from litgpt.testing.strategies import MemoryModel, MemoryStrategy
+from litgpt.testing.tokenizers import ByteTokenizer, open_byte_tokenizer
 
 __all__ = [
+    "ByteTokenizer",
     "MemoryCheckpoint",
     "MemoryModel",
     "MemoryStore",
@@ -15,4 +17,5 @@ __all__ = [
     "ScriptedGenerator",
     "ScriptedPrefixCache",
     "ScriptedProfiler",
+    "open_byte_tokenizer",
 ]

@@ -1,0 +1,114 @@
+"""Tokenizers small enough to be trained in a test, of both kinds, for both libraries."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sentencepiece import SentencePieceTrainer
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+from litgpt.domain.vocabulary import TokenizerFiles
+
+READ = (
+    "The quick brown fox jumps over the lazy dog.",
+    "What is the capital of France? It is Paris, and the capital of Italy is Rome.",
+    "def add(a, b):\n    return a + b\n",
+    "Übung macht den Meister; né à Paris.",
+) * 8
+
+CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def byte_level() -> Tokenizer:
+    """Return a byte-level tokenizer that knows ChatML's special tokens and puts `<|begin|>` before a text."""
+    library = Tokenizer(models.BPE())
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    library.decoder = decoders.ByteLevel()
+    special = ["<|begin|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=[AddedToken(one, special=True) for one in special],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    library.train_from_iterator(READ, trainer)
+    library.add_tokens([AddedToken("<think>", special=False, normalized=False)])
+    library.post_processor = processors.TemplateProcessing(
+        single="<|begin|> $A", special_tokens=[("<|begin|>", library.token_to_id("<|begin|>"))]
+    )
+    return library
+
+
+def pieces() -> Tokenizer:
+    """Return a tokenizer as Llama 2's tokenizer.json has it: pieces, byte tokens, a space before."""
+    unknown = "<unk>"
+    library = Tokenizer(models.BPE(unk_token=unknown, byte_fallback=True, fuse_unk=True))
+    library.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    special = [unknown, "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=340, special_tokens=[*special, *byte_tokens], limit_alphabet=30, show_progress=False
+    )
+    library.train_from_iterator(READ, trainer)
+    state = json.loads(
+        library.to_str()
+    )  # byte tokens are no special tokens, but the trainer wants them named
+    state["added_tokens"] = [one for one in state["added_tokens"] if one["content"] in special]
+    library = Tokenizer.from_str(json.dumps(state))
+    library.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(content=" ", left=1),
+        ]
+    )
+    return library
+
+
+def sentencepiece_bytes(**options: Any) -> bytes:
+    """Return a model of the library sentencepiece, trained as Llama 2's was."""
+    written = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(READ),
+        model_writer=written,
+        **{
+            "model_type": "bpe",
+            "vocab_size": 340,
+            "byte_fallback": True,
+            "normalization_rule_name": "identity",
+            "remove_extra_whitespaces": False,
+            "minloglevel": 2,
+            **options,
+        },
+    )
+    return written.getvalue()
+
+
+def write(folder: Path, files: Mapping[str, object]) -> TokenizerFiles:
+    """Write files (bytes and texts as they are, libraries' tokenizers and other values as JSON)."""
+    for name, content in files.items():
+        path = folder / name
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            text = content.to_str() if isinstance(content, Tokenizer) else content
+            path.write_text(text if isinstance(text, str) else json.dumps(text), encoding="utf-8")
+    return TokenizerFiles({name: folder / name for name in files})

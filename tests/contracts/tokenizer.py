@@ -1,0 +1,132 @@
+"""What every Tokenizer promises: each adapter, and the fake, passes these tests."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from litgpt.domain.chat import Message
+from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
+from litgpt.domain.ports import Tokenizer
+
+TEXTS = (
+    "",
+    "a",
+    "Hello world",
+    " leading",
+    "trailing ",
+    "two  spaces   and more    ",
+    "\n",
+    "\n\n\n lines\r\n\ttabs\t",
+    "naïve café, Straße, ŁÓDŹ",
+    "日本語と한국어 и русский עברית",
+    "🦙 👩‍👩‍👧‍👦 \U0001d4b3\U0001d4ce",
+    "def f(x):\n    return x['a'] + 12345.678  # it's\n",
+    "\x00\x01\x7f",
+)
+
+QUESTION = (Message("user", "What is 1+1?"),)
+
+
+def stream(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
+    decoder = tokenizer.decoder()
+    return [*(decoder.push(one) for one in ids), decoder.finish()]
+
+
+class TokenizerContract:
+    """Subclass it, give it a tokenizer, and the texts that it can write if those are not all."""
+
+    texts: tuple[str, ...] = TEXTS
+    special: str
+    """A special token of its vocabulary, as a text has it."""
+
+    @pytest.fixture
+    def tokenizer(self) -> Tokenizer:
+        raise NotImplementedError
+
+    def test_text_comes_back_as_it_was(self, tokenizer: Tokenizer) -> None:
+        assert [tokenizer.decode(tokenizer.encode(text)) for text in self.texts] == list(self.texts)
+
+    def test_pieces_join_to_the_text(self, tokenizer: Tokenizer) -> None:
+        for text in self.texts:
+            assert "".join(stream(tokenizer, tokenizer.encode(text))) == text
+
+    def test_no_piece_has_half_a_character(self, tokenizer: Tokenizer) -> None:
+        for text in self.texts:
+            assert not any("\ufffd" in piece for piece in stream(tokenizer, tokenizer.encode(text)))
+
+    def test_two_decoders_share_nothing(self, tokenizer: Tokenizer) -> None:
+        ids = tokenizer.encode(self.texts[-2])
+        one, other = tokenizer.decoder(), tokenizer.decoder()
+        apart = "".join(stream(tokenizer, ids))
+        pairs = [(one.push(token), other.push(token)) for token in ids]
+        assert "".join(a for a, _ in pairs) + one.finish() == apart
+        assert "".join(b for _, b in pairs) + other.finish() == apart
+
+    def test_no_text_is_no_tokens_but_the_beginning(self, tokenizer: Tokenizer) -> None:
+        assert tokenizer.encode("", bos=False) == []
+        assert tokenizer.decode([]) == ""
+        expected = [tokenizer.bos_id] if tokenizer.adds_bos else []
+        assert tokenizer.encode("") == expected
+
+    def test_ids_are_within_the_vocabulary(self, tokenizer: Tokenizer) -> None:
+        ids = [one for text in self.texts for one in tokenizer.encode(text)]
+        assert min(ids) >= 0
+        assert max(ids) < tokenizer.vocab_size
+
+    def test_the_beginning_comes_once_when_wanted_and_never_twice(self, tokenizer: Tokenizer) -> None:
+        bos = tokenizer.bos_id
+        if bos is None:
+            assert tokenizer.encode("a", bos=True) == tokenizer.encode("a", bos=False)
+            return
+        plain, begun = tokenizer.encode("a", bos=False), tokenizer.encode("a", bos=True)
+        assert bos not in plain
+        assert begun == [bos, *plain]
+        assert tokenizer.encode("a") == (begun if tokenizer.adds_bos else plain)
+        written = tokenizer.decode([bos], special=True)
+        assert tokenizer.encode(f"{written}a", bos=True).count(bos) == 1
+        assert tokenizer.encode(written, bos=True) == [bos]
+
+    def test_a_special_token_is_one_id_wherever_a_text_has_it(self, tokenizer: Tokenizer) -> None:
+        token = tokenizer.token_to_id(self.special)
+        assert token is not None
+        ids = tokenizer.encode(f"a{self.special}a{self.special}{self.special}", bos=False)
+        assert ids.count(token) == 3
+        assert ids[-2:] == [token, token]
+
+    def test_special_tokens_are_hidden_unless_asked_for(self, tokenizer: Tokenizer) -> None:
+        ids = tokenizer.encode(f"a{self.special}b", bos=False)
+        assert tokenizer.decode(ids).replace(" ", "") == "ab"
+        assert self.special in tokenizer.decode(ids, special=True)
+        assert "".join(stream(tokenizer, ids)) == tokenizer.decode(ids)
+
+    def test_a_token_that_is_not_there_has_no_id(self, tokenizer: Tokenizer) -> None:
+        assert tokenizer.token_to_id("<|no such token|>") is None
+
+    @pytest.mark.parametrize("token", [-1, 10**9, 2**70])
+    def test_an_id_outside_the_vocabulary_is_named(self, tokenizer: Tokenizer, token: int) -> None:
+        with pytest.raises(BadArgument, match=str(token)):
+            tokenizer.decode([token])
+        with pytest.raises(BadArgument, match=str(token)):
+            tokenizer.decode([token], special=True)
+        with pytest.raises(BadArgument, match=str(token)):
+            tokenizer.decoder().push(token)
+
+    def test_what_is_no_text_is_refused(self, tokenizer: Tokenizer) -> None:
+        with pytest.raises(WrongType, match="text must be a string"):
+            tokenizer.encode(b"bytes")  # type: ignore[arg-type]
+        with pytest.raises(BadArgument, match="surrogates"):
+            tokenizer.encode("a\ud800")
+
+    def test_the_end_of_a_text_is_among_the_ends(self, tokenizer: Tokenizer) -> None:
+        assert tokenizer.eos_id is None or tokenizer.eos_id in tokenizer.end_ids
+        assert all(0 <= one < tokenizer.vocab_size for one in tokenizer.end_ids)
+
+    def test_messages_become_text_by_the_chat_template_or_not_at_all(self, tokenizer: Tokenizer) -> None:
+        if not tokenizer.has_chat_template:
+            with pytest.raises(BadPrompt, match="chat template"):
+                tokenizer.render(QUESTION)
+            return
+        asked, told = tokenizer.render(QUESTION), tokenizer.render(QUESTION, answer=False)
+        assert QUESTION[0].content in told
+        assert asked.startswith(told)
+        assert len(asked) > len(told)
