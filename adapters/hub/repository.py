@@ -127,7 +127,7 @@ class Repository:
                 token=self.token,
                 etag_timeout=self.patience,
                 library_name="litgpt",
-                tqdm_class=bars(meter, moved),
+                tqdm_class=bars(meter, moved),  # type: ignore[arg-type] # it is asked for a bar's methods only
             )
         return Path(path)
 

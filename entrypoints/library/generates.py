@@ -24,16 +24,21 @@ Prompt: TypeAlias = str | Turns
 Prompts: TypeAlias = list[str] | tuple[str, ...] | list[list[Message]] | list[list[dict[str, str]]]
 
 
-class Options(TypedDict, total=False):
-    """How to generate; `Generates.generate` documents each."""
+class Drawing(TypedDict, total=False):
+    """How answers are drawn; `Generates.generate` documents each."""
 
-    sys_prompt: str | None
     max_new_tokens: int | None
     temperature: float
     top_k: int | None
     top_p: float
     seed: int | None
     stop: str | Sequence[str] | None
+
+
+class Options(Drawing, total=False):
+    """The same, and what the system says first."""
+
+    sys_prompt: str | None
 
 
 class Generates:
@@ -181,24 +186,43 @@ class Generates:
 
     @overload
     def complete(
-        self, prompt: Prompt, *, stream: Literal[False] = ..., logprobs: bool = ..., **how: Unpack[Options]
+        self,
+        prompt: Prompt,
+        sys_prompt: str | None = ...,
+        *,
+        stream: Literal[False] = ...,
+        logprobs: bool = ...,
+        **how: Unpack[Drawing],
     ) -> Completion: ...
     @overload
     def complete(
-        self, prompt: Prompts, *, stream: Literal[False] = ..., logprobs: bool = ..., **how: Unpack[Options]
+        self,
+        prompt: Prompts,
+        sys_prompt: str | None = ...,
+        *,
+        stream: Literal[False] = ...,
+        logprobs: bool = ...,
+        **how: Unpack[Drawing],
     ) -> list[Completion]: ...
     @overload
     def complete(
-        self, prompt: Prompt | Prompts, *, stream: Literal[True], logprobs: bool = ..., **how: Unpack[Options]
+        self,
+        prompt: Prompt | Prompts,
+        sys_prompt: str | None = ...,
+        *,
+        stream: Literal[True],
+        logprobs: bool = ...,
+        **how: Unpack[Drawing],
     ) -> Iterator[TextEvent]: ...
 
-    def complete(self, prompt: Any, *, stream: bool = False, **how: Any) -> Any:
+    def complete(
+        self, prompt: Any, sys_prompt: str | None = None, *, stream: bool = False, **how: Any
+    ) -> Any:
         """Return the answer as a `Completion`: text, ids, log-probabilities if asked, why it ended, counts.
 
         The arguments are those of `generate`. A list of prompts gives a list; `stream=True` gives an iterator
         of `TextEvent`, the last of which, for each prompt, carries its completion.
         """
-        sys_prompt = how.pop("sys_prompt", None)
         return self._complete(self._ask(prompt, sys_prompt, Settings(**how)), stream=stream)
 
     def chat(

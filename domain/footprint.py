@@ -1,0 +1,132 @@
+"""How much memory a model needs, counted from its structure before a weight is read."""
+
+from bisect import bisect_right
+from math import prod
+
+import attrs
+
+from litgpt.domain.architecture import Architecture, Layer
+from litgpt.domain.tensors import BYTES, DType
+from litgpt.domain.weights import parameters
+
+BLOCK = 1024
+"""How many tokens of a prompt are taken to go through the network at once."""
+
+PROGRAM = 300_000_000
+"""The bytes that Python and torch, or a GPU's driver, take before there is a model. A rough figure."""
+
+
+@attrs.frozen(kw_only=True)
+class Footprint:
+    """The bytes that one conversation with a model takes.
+
+    Attributes:
+        weights: The parameters.
+        cache: The keys and values of every token so far.
+        activations: What is alive inside the network at once. A rough figure.
+        program: What is there without a model.
+
+    """
+
+    weights: int
+    cache: int
+    activations: int
+    program: int = PROGRAM
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.cache + self.activations + self.program
+
+
+@attrs.frozen(kw_only=True)
+class Memory:
+    """The memory of a device.
+
+    Attributes:
+        device: What it is called, such as `this machine's memory`.
+        total: Its bytes.
+        free: Those that nobody uses now.
+
+    """
+
+    device: str
+    total: int
+    free: int
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """Whether a model runs in a memory, and with how long a text.
+
+    Attributes:
+        memory: Where it is to run.
+        dtype: What the weights and the cache are in.
+        tokens_now: The longest text, up to the model's context, for which what is free now suffices; 0 if not
+            even the weights fit.
+        tokens_at_most: The same if nobody else used any of the memory.
+
+    """
+
+    memory: Memory
+    dtype: DType
+    tokens_now: int
+    tokens_at_most: int
+
+
+def parameter_count(architecture: Architecture) -> int:
+    """Return how many weights a model has; a head that is the embedding counts once."""
+    return sum(prod(parameter.shape) for parameter in parameters(architecture))
+
+
+def footprint(architecture: Architecture, *, dtype: DType, tokens: int) -> Footprint:
+    """Return what a model needs for a text of `tokens` tokens, prompt and answer together."""
+    return Footprint(
+        weights=parameter_count(architecture) * BYTES[dtype],
+        cache=cache_bytes(architecture, dtype=dtype, tokens=tokens),
+        activations=activation_bytes(architecture, dtype=dtype, tokens=tokens),
+    )
+
+
+def cache_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -> int:
+    """Return the bytes of the keys and values of `tokens` tokens; a layer with a window keeps those alone.
+
+    While a text grows, its cache may have room for half as many tokens again, and a window for as many again.
+    """
+    held = 0
+    for layer in architecture.layers:
+        _, keys, values = layer.attention.qkv_rows
+        held += (keys + values) * min(tokens, layer.attention.window or tokens)
+    return held * BYTES[dtype]
+
+
+def activation_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -> int:
+    """Return roughly what is alive at once while `tokens` tokens go through the network, in blocks."""
+    block = min(tokens, BLOCK)
+    busiest = max(_numbers_per_token(layer) for layer in architecture.layers)
+    stream = block * (3 * architecture.width + busiest) * BYTES[dtype]
+    # From the second block on, who sees whom is written out: as flags, and as numbers to add to the scores.
+    mask = block * tokens * (1 + BYTES[dtype]) if tokens > block else 0
+    logits = architecture.vocab_size * (BYTES[dtype] + BYTES["float32"])
+    return stream + mask + logits
+
+
+def longest_text(architecture: Architecture, *, dtype: DType, nbytes: int) -> int:
+    """Return how many tokens a text may have, up to the context, for all to fit; 0 if not even one does."""
+    lengths = range(1, architecture.context + 1)
+    return bisect_right(
+        lengths, nbytes, key=lambda tokens: footprint(architecture, dtype=dtype, tokens=tokens).total
+    )
+
+
+def judge(architecture: Architecture, memory: Memory, *, dtype: DType) -> Verdict:
+    """Return whether a model runs in a memory, and with how long a text."""
+    now, at_most = (
+        longest_text(architecture, dtype=dtype, nbytes=one) for one in (memory.free, memory.total)
+    )
+    return Verdict(memory=memory, dtype=dtype, tokens_now=now, tokens_at_most=at_most)
+
+
+def _numbers_per_token(layer: Layer) -> int:
+    rows, size = layer.attention.qkv_rows, layer.feed_forward.size
+    return max(2 * sum(rows) + rows[0], 3 * size)

@@ -1,0 +1,66 @@
+"""`litgpt benchmark`: how fast a model is here, and how much memory it takes."""
+
+import math
+from typing import Annotated, Any
+
+import typer
+
+from litgpt.cli import console, options
+from litgpt.cli.loading import load
+from litgpt.cli.typed import at_least_one, prompt_text
+
+
+def benchmark(  # noqa: PLR0913 - each is an option
+    model: options.Model = options.DEFAULT_MODEL,
+    *,
+    prompt: options.Prompt,
+    num_iterations: Annotated[int, typer.Option(help="How often to generate.")] = 5,
+    sys_prompt: options.SysPrompt = None,
+    max_new_tokens: options.MaxNewTokens = 50,
+    temperature: options.Temperature = 1.0,
+    top_k: options.TopK = None,
+    top_p: options.TopP = 1.0,
+    seed: options.Seed = None,
+    stop: options.Stop = None,
+    precision: options.Precision = None,
+    accelerator: options.Accelerator = "auto",
+    revision: options.Revision = None,
+    offline: options.Offline = False,
+    access_token: options.AccessToken = None,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure how fast a model answers, and how much memory that takes."""
+    from litgpt.application.asking import Settings
+    from litgpt.domain.measurement import benchmark_dict_to_markdown_table
+    from litgpt.domain.reference import ModelReference
+
+    text = prompt_text(prompt, sys_prompt)
+    at_least_one("num_iterations", num_iterations)
+    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    how = sampling | {"max_new_tokens": max_new_tokens, "stop": stop}
+    Settings(**how)
+    reference = ModelReference(model, revision, offline or None, access_token)
+    figures: dict[str, list[float]] = {}
+    with load(reference, accelerator=accelerator, precision=precision, quiet=quiet) as llm:
+        for number in range(1, num_iterations + 1):
+            with console.Waiting(f"Iteration {number} of {num_iterations} …", quiet=quiet):
+                _, measured = llm.benchmark(prompt=text, sys_prompt=sys_prompt, **how)
+            for name, values in measured.items():
+                figures.setdefault(name, []).extend(values)
+        where = {"model": str(reference), "device": llm.preprocessor.device, "iterations": num_iterations}
+    if as_json:
+        console.show_json(
+            where | {"figures": {name: _without_nan(values) for name, values in figures.items()}}
+        )
+        return
+    console.show(benchmark_dict_to_markdown_table(figures), end="")
+    if num_iterations > 1 and not quiet:
+        console.note(
+            f"The first of the {num_iterations} iterations warms up, and is counted like the others."
+        )
+
+
+def _without_nan(values: list[float]) -> list[float | None]:
+    """Return values as JSON has them, which knows no nan."""
+    return [None if math.isnan(value) else value for value in values]

@@ -1,0 +1,151 @@
+"""Everything that the commands show or ask: the one place that prints.
+
+Answers go to stdout, and all that is said about them to stderr. Colours, and lines that come and go, are for
+terminals; NO_COLOR is respected. What a model says, or a file calls itself, cannot give a terminal commands.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, TextIO
+
+import typer
+
+BROKEN_PIPE = 141
+"""The exit status of a program whose reader went away, as shells know it: 128 + SIGPIPE."""
+
+_BOLD, _DIM, _RED = "1", "2", "1;31"
+# Control characters, among them those that begin a terminal's commands; not tab and newline.
+_CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10}, "\N{REPLACEMENT CHARACTER}")
+
+
+def show(text: str, end: str = "\n") -> None:
+    """Write to stdout, at once; a piece of a streamed answer has no `end`.
+
+    Raises:
+        typer.Exit: Nobody reads any more.
+
+    """
+    _to_stdout(_harmless(text, sys.stdout) + end)
+
+
+def heading(text: str) -> None:
+    """Write a line to stdout that stands out on a terminal."""
+    _to_stdout(_styled(text, sys.stdout, _BOLD) + "\n")
+
+
+def table(rows: Sequence[Sequence[str]], *, indent: int = 0) -> None:
+    """Write columns to stdout, each as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        show(f"{' ' * indent}{'   '.join(cells)}".rstrip())
+
+
+def show_json(value: object) -> None:
+    """Write a value to stdout as JSON."""
+    show(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """Write a remark to stderr."""
+    print(_styled(text, sys.stderr, _DIM), file=sys.stderr, flush=True)
+
+
+def error(text: str) -> None:
+    """Write what went wrong to stderr, as one line."""
+    line = _harmless(" ".join(text.split()), sys.stderr)
+    print(_styled("error:", sys.stderr, _RED), line, file=sys.stderr, flush=True)
+
+
+def ask(prompt: str) -> str:
+    """Return a line that the user types, or the next line of stdin.
+
+    Raises:
+        EOFError: There is none.
+
+    """
+    if at_a_keyboard() and is_watched():
+        return input(prompt)
+    if at_a_keyboard():
+        print(prompt, end="", file=sys.stderr, flush=True)
+    if line := sys.stdin.readline():
+        return line.removesuffix("\n")
+    raise EOFError
+
+
+def read_all() -> str:
+    """Return all of stdin, without the newline that it ends with."""
+    return sys.stdin.read().removesuffix("\n")
+
+
+def at_a_keyboard() -> bool:
+    """Return whether a person types at a terminal."""
+    return sys.stdin.isatty()
+
+
+def is_watched() -> bool:
+    """Return whether a person sees stdout as it is written."""
+    return sys.stdout.isatty()
+
+
+class Waiting:
+    """A line on stderr for as long as something takes: only on a terminal, and gone afterwards.
+
+    Attributes:
+        text: What is waited for.
+        is_quiet: Whether nothing is to be shown.
+
+    """
+
+    def __init__(self, text: str, *, quiet: bool = False) -> None:
+        self.text = text
+        self.is_quiet = quiet
+        self._shown = 0
+
+    def show(self) -> None:
+        """Show the line, in place of what was shown."""
+        self.hide()
+        if not self.is_quiet and sys.stderr.isatty():
+            line = self.text[: shutil.get_terminal_size().columns - 1]
+            self._shown = len(line)
+            print(_styled(line, sys.stderr, _DIM), end="\r", file=sys.stderr, flush=True)
+
+    def hide(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            print(" " * self._shown, end="\r", file=sys.stderr, flush=True)
+            self._shown = 0
+
+    def __enter__(self) -> Self:
+        self.show()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.hide()
+
+
+def _to_stdout(text: str) -> None:
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError as error:
+        # What is still in the buffer goes nowhere, or Python would complain about it when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from error
+
+
+def _harmless(text: str, stream: TextIO) -> str:
+    return text.translate(_CONTROLS) if stream.isatty() else text
+
+
+def _styled(text: str, stream: TextIO, style: str) -> str:
+    text = _harmless(text, stream)
+    colourless = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    if os.name == "nt" and "WT_SESSION" not in os.environ:
+        colourless = True  # an older Windows console would show the codes
+    return text if colourless or not stream.isatty() else f"\x1b[{style}m{text}\x1b[0m"

@@ -1,0 +1,80 @@
+"""`litgpt generate`: one prompt, one answer or several."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from litgpt.cli import console, options
+from litgpt.cli.loading import load
+from litgpt.cli.typed import at_least_one, prompt_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from litgpt.domain.generation import Completion, TextEvent
+
+
+def generate(  # noqa: PLR0913 - each is an option
+    model: options.Model = options.DEFAULT_MODEL,
+    *,
+    prompt: options.Prompt,
+    sys_prompt: options.SysPrompt = None,
+    max_new_tokens: options.MaxNewTokens = 50,
+    temperature: options.Temperature = 0.8,  # LitGPT's commands draw more soberly than its library
+    top_k: options.TopK = 50,
+    top_p: options.TopP = 1.0,
+    seed: options.Seed = None,
+    stop: options.Stop = None,
+    num_samples: Annotated[int, typer.Option(help="How many answers to give.")] = 1,
+    stream: Annotated[
+        bool | None, typer.Option(help="Write the answer as it comes.  [default: on a terminal]")
+    ] = None,
+    precision: options.Precision = None,
+    accelerator: options.Accelerator = "auto",
+    revision: options.Revision = None,
+    offline: options.Offline = False,
+    access_token: options.AccessToken = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Answer a prompt."""
+    from litgpt.application.asking import Settings
+    from litgpt.domain.reference import ModelReference
+
+    text = prompt_text(prompt, sys_prompt)
+    at_least_one("num_samples", num_samples)
+    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    how = sampling | {"max_new_tokens": max_new_tokens, "stop": stop}
+    Settings(**how, seed=seed)
+    reference = ModelReference(model, revision, offline or None, access_token)
+    as_it_comes = console.is_watched() if stream is None else stream
+    with load(reference, accelerator=accelerator, precision=precision, quiet=quiet) as llm:
+        for number in range(num_samples):
+            if number:
+                console.show("")
+            nth_seed = None if seed is None else seed + number
+            events = llm.complete(text, sys_prompt, **how, seed=nth_seed, stream=True)
+            completion = write(events, as_it_comes=as_it_comes)
+            if not quiet and completion.finish_reason == "length":
+                console.note(_cut_short(completion, max_new_tokens))
+
+
+def write(events: "Iterator[TextEvent]", *, as_it_comes: bool) -> "Completion":
+    """Write an answer to stdout and return it."""
+    completion = None
+    try:
+        for event in events:
+            if as_it_comes and event.text:
+                console.show(event.text, end="")
+            completion = event.completion or completion
+    except KeyboardInterrupt:
+        console.show("")  # what comes after a Ctrl-C begins on a line of its own
+        raise
+    assert completion is not None  # noqa: S101 - the last event always has it
+    console.show("" if as_it_comes else completion.text)
+    return completion
+
+
+def _cut_short(completion: "Completion", max_new_tokens: int) -> str:
+    if completion.completion_tokens < max_new_tokens:
+        return "(The answer ends where the model's context does.)"
+    return f"(The answer is cut after {max_new_tokens} tokens; --max-new-tokens allows more.)"

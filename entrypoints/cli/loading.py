@@ -1,0 +1,63 @@
+"""Loading a model for a command, with something to look at meanwhile."""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from litgpt.cli import console
+
+if TYPE_CHECKING:
+    from litgpt import LLM
+    from litgpt.domain.reference import ModelReference
+    from litgpt.domain.reporting import Notice, Progress, Report
+
+
+def load(reference: "ModelReference", *, accelerator: str, precision: str | None, quiet: bool) -> "LLM":
+    """Load a model and place it, ready to generate.
+
+    It is found and checked before torch is imported, which takes seconds: a misspelt name is answered at
+    once.
+    """
+    from litgpt.container import container
+
+    with Work(f"Loading {reference.name} …", quiet=quiet) as work:
+        found = container.load_model()(reference)
+        from litgpt.llm import LLM
+
+        llm = LLM(found, work.report)
+        try:
+            llm.distribute(accelerator=cast("Any", accelerator), precision=precision)
+        except BaseException:
+            llm.close()
+            raise
+    return llm
+
+
+class Work(console.Waiting):
+    """Something that takes its time: a line while nothing else is known of it, notices, and bars.
+
+    Args:
+        text: What is being done.
+        quiet: Whether to show nothing; LITGPT_QUIET asks for the same.
+
+    """
+
+    def __init__(self, text: str, *, quiet: bool) -> None:
+        from litgpt.domain.reporting import silent
+        from litgpt.reporting import default_report
+
+        self._bars = default_report(quiet or None)
+        super().__init__(text, quiet=self._bars is silent)
+
+    @property
+    def report(self) -> "Report":
+        """What the work tells how far it is."""
+        return self._report
+
+    def _report(self, event: "Notice | Progress") -> None:
+        from litgpt.domain.reporting import Notice
+
+        if self.is_quiet or not isinstance(event, Notice):
+            self._bars(event)
+            return
+        self.hide()
+        console.note(event.text)
+        self.show()

@@ -1,0 +1,93 @@
+"""`litgpt`: which commands there are, and how each run of one ends.
+
+Exit status 0: done. 1: it cannot be done, and one line on stderr says why. 2: the command was not understood.
+130: Ctrl-C. An exception that is nobody's doing keeps its traceback. What a command runs is imported inside
+it, so that help comes at once.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from litgpt.cli import console
+from litgpt.cli.benchmark import benchmark
+from litgpt.cli.chat import chat
+from litgpt.cli.download import download
+from litgpt.cli.former import replacement
+from litgpt.cli.generate import generate
+from litgpt.cli.info import info
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich would take as long to import as all the rest
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # Names of commands and options, and never their values: LitGPT's users write --max_new_tokens.
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+    },
+)
+for command in (generate, chat, benchmark, info, download):
+    app.command()(command)
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        console.show(f"litgpt {version('litgpt')}")
+        raise typer.Exit
+
+
+@app.callback()
+def litgpt(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda wanted: _version(wanted=wanted),
+            is_eager=True,
+            help="Show the version.",
+        ),
+    ] = False,
+) -> None:
+    """Load a language model, generate with it, talk to it and measure it.
+
+    `litgpt generate --prompt "What do llamas eat?"` answers with the small model that comes in a package.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status.
+
+    Args:
+        arguments: What follows `litgpt` on the command line.
+
+    """
+    if said := replacement(arguments):
+        console.error(said)
+        return 2
+    try:
+        app(args=arguments, prog_name="litgpt")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except Exception as error:
+        from litgpt.domain.errors import LitGPTError
+
+        if not isinstance(error, LitGPTError):
+            raise
+        console.error(str(error))
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Run the command that the process was started with."""
+    # Text that no encoding has is shown with a mark in its place, and reported where it comes in.
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace")):
+        stream.reconfigure(errors=errors)  # type: ignore[union-attr] # a TextIOWrapper in every process
+    sys.exit(run(sys.argv[1:]))

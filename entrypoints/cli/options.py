@@ -1,0 +1,49 @@
+"""The options that several commands have, each with its help."""
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+DEFAULT_MODEL = "smollm2"
+"""A small model in a package of its own, so that the first answer needs no network."""
+
+Model: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        help="A folder, a GGUF file, an installed model's name, or org/name on the Hub.",
+        metavar="MODEL",
+    ),
+]
+Prompt: TypeAlias = Annotated[
+    str, typer.Option(help="What to say; - reads it from stdin.", show_default=False)
+]
+SysPrompt: TypeAlias = Annotated[str | None, typer.Option(help="What the system says first.")]
+MaxNewTokens: TypeAlias = Annotated[int, typer.Option(help="A bound on the answer, in tokens.")]
+MaxNewTokensOrAll: TypeAlias = Annotated[
+    int | None, typer.Option(help="A bound on each answer, in tokens.  [default: the model's context]")
+]
+Temperature: TypeAlias = Annotated[
+    float, typer.Option(help="Divides the logits; 0 takes the likeliest token.")
+]
+TopK: TypeAlias = Annotated[int | None, typer.Option(help="Draw from this many of the likeliest tokens.")]
+TopP: TypeAlias = Annotated[
+    float, typer.Option(help="Draw from the likeliest tokens that have this much of the probability.")
+]
+Seed: TypeAlias = Annotated[int | None, typer.Option(help="Makes the answer repeatable.")]
+Stop: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="A text that ends the answer; may be given several times.")
+]
+Precision: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="bf16-true, 16-true or 32-true.  [default: the best that the device supports]"),
+]
+Accelerator: TypeAlias = Annotated[
+    str, typer.Option(help="cpu, cuda, mps, gpu, or auto for the best there is.")
+]
+Revision: TypeAlias = Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")]
+Offline: TypeAlias = Annotated[bool, typer.Option("--offline", help="Never ask the Hub.")]
+AccessToken: TypeAlias = Annotated[
+    str | None, typer.Option(help="What the Hub knows you by.  [default: HF_TOKEN, or your login]")
+]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Write nothing but the answer, and errors.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]

@@ -1,0 +1,47 @@
+"""What a user typed, checked before anything is loaded for it."""
+
+from litgpt.cli import console
+
+
+def prompt_text(prompt: str, sys_prompt: str | None = None) -> str:
+    """Return the prompt, or stdin if it is `-`.
+
+    Raises:
+        BadArgument: It is empty, or no text.
+
+    """
+    from litgpt.application.prompting import conversation
+
+    text = readable(console.read_all() if prompt == "-" else prompt)
+    conversation(text, readable(sys_prompt) if sys_prompt else None)
+    return text
+
+
+def readable(text: str) -> str:
+    """Return a text that came from outside.
+
+    Raises:
+        BadArgument: Some of its bytes were no text.
+
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        from litgpt.domain.errors import BadArgument
+
+        raise BadArgument("prompt", text, "text in the encoding of this terminal") from error
+    return text
+
+
+def at_least_one(name: str, value: int) -> int:
+    """Return a number of times.
+
+    Raises:
+        BadArgument: It is less than one.
+
+    """
+    if value < 1:
+        from litgpt.domain.errors import BadArgument
+
+        raise BadArgument(name, value, "1 or more")
+    return value

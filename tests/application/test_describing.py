@@ -1,0 +1,36 @@
+import pytest
+
+from litgpt.application.describing import DescribeModel
+from litgpt.domain.errors import CheckpointMismatch, ModelNotFound
+from litgpt.domain.reference import ModelReference
+from litgpt.testing import MemoryCheckpoint, MemoryStore, MemoryTensor
+from tests.contracts.distribution_strategy import CONFIG, shapes
+
+
+def checkpoint() -> MemoryCheckpoint:
+    weights = {name: MemoryTensor(shape, "bfloat16") for name, shape in shapes().items()}
+    weights["model.norm.weight"] = MemoryTensor((16,), "float32")
+    return MemoryCheckpoint(CONFIG, weights)
+
+
+def test_a_model_is_described_without_reading_or_fetching_it() -> None:
+    model = checkpoint()
+    found = DescribeModel(MemoryStore({"tiny": model}))(ModelReference("tiny"))
+    assert (model.was_read, model.fetched, model.closed) == ([], 0, True)
+    assert found.architecture.family == "llama"
+    assert [(one.format, one.tensors) for one in found.stored] == [("BF16", len(shapes()) - 1), ("F32", 1)]
+    assert found.parameters == sum(one.weights for one in found.stored)
+    assert found.nbytes == 2 * (found.parameters - 16) + 4 * 16
+
+
+def test_a_model_that_could_not_be_loaded_is_not_described_either() -> None:
+    model = checkpoint()
+    broken = MemoryCheckpoint(
+        CONFIG, {name: one for name, one in model.weights.items() if "norm" not in name}
+    )
+    store = MemoryStore({"broken": broken})
+    with pytest.raises(CheckpointMismatch):
+        DescribeModel(store)(ModelReference("broken"))
+    assert broken.closed
+    with pytest.raises(ModelNotFound):
+        DescribeModel(store)(ModelReference("tiny"))

@@ -1,0 +1,64 @@
+import attrs
+
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.families import describe
+from litgpt.domain.footprint import (
+    Memory,
+    cache_bytes,
+    footprint,
+    judge,
+    longest_text,
+    parameter_count,
+)
+from tests.contracts.distribution_strategy import CONFIG, shapes
+
+TINY = describe("tiny", CONFIG)
+WINDOW = 8
+
+
+def windowed() -> Architecture:
+    first, second = TINY.layers
+    narrow = attrs.evolve(first, attention=attrs.evolve(first.attention, window=WINDOW))
+    return attrs.evolve(TINY, layers=(narrow, second))
+
+
+def test_every_weight_is_counted_once() -> None:
+    from math import prod
+
+    assert parameter_count(TINY) == sum(map(prod, shapes().values()))
+    tied = describe("tiny", CONFIG | {"tie_word_embeddings": True})
+    assert parameter_count(TINY) - parameter_count(tied) == 100 * 16
+
+
+def test_the_cache_of_a_windowed_layer_stops_growing() -> None:
+    per_token = 2 * 2 * 4 * 2  # keys and values, key-value heads, head size, bytes
+    assert cache_bytes(TINY, dtype="bfloat16", tokens=60) == 2 * 60 * per_token
+    assert cache_bytes(windowed(), dtype="bfloat16", tokens=60) == (60 + WINDOW) * per_token
+    assert cache_bytes(windowed(), dtype="float32", tokens=4) == 2 * 2 * 4 * per_token
+
+
+def test_llama_3_1_8b_at_its_whole_context_needs_what_its_card_says() -> None:
+    config = {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 128256,
+        "max_position_embeddings": 131072,
+    }
+    needs = footprint(describe("llama", config), dtype="bfloat16", tokens=131072)
+    assert needs.weights == 2 * 8_030_261_248
+    assert needs.cache == 16 * 2**30
+    assert needs.total > needs.weights + needs.cache
+
+
+def test_a_verdict_names_the_longest_text_that_fits() -> None:
+    whole = footprint(TINY, dtype="bfloat16", tokens=TINY.context).total
+    roomy = judge(TINY, Memory(device="it", total=whole, free=whole), dtype="bfloat16")
+    assert (roomy.tokens_now, roomy.tokens_at_most) == (TINY.context, TINY.context)
+    ten = footprint(TINY, dtype="bfloat16", tokens=10).total
+    tight = judge(TINY, Memory(device="it", total=whole, free=ten), dtype="bfloat16")
+    assert (tight.tokens_now, tight.tokens_at_most) == (10, TINY.context)
+    assert longest_text(TINY, dtype="bfloat16", nbytes=1000) == 0

@@ -1,0 +1,186 @@
+"""The command line, in this process and on tiny models: what it says, where it says it, and how it ends."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dependency_injector import providers
+
+from litgpt.adapters.checkpoints.chain import ChainStore
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.installed import InstalledStore
+from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.adapters.hub.store import HubStore
+from litgpt.cli.former import FORMER
+from litgpt.cli.main import run
+from litgpt.container import container
+from tests.adapters.loopback_hub import LoopbackHub
+from tests.adapters.tiny_models import tiny_folder
+
+GREEDY = ("--top-k", "1", "--max-new-tokens", "5")
+
+
+@pytest.fixture(autouse=True)
+def local_models_only() -> Iterator[None]:
+    with container.store.override(providers.Object(ChainStore((LocalStore(), InstalledStore())))):
+        yield
+
+
+@pytest.fixture
+def folder() -> str:
+    return str(tiny_folder("llama"))
+
+
+def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    capsys.readouterr()  # what came before is not the command's
+    status = run(arguments)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_an_answer_is_all_there_is_on_stdout(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    status, answer, notes = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
+    assert status == 0
+    assert answer.endswith("\n")
+    assert notes.startswith("Using 1 device(s)\n")
+    assert ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet") == (0, answer, "")
+    assert ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet", "--stream")[1] == answer
+
+
+def test_litgpts_spelling_of_options_is_understood(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    _, answer, _ = ends(capsys, "generate", folder, "--prompt", "a_b", *GREEDY)
+    underscored = ("generate", folder, "--prompt", "a_b", "--top_k", "1", "--max_new_tokens=5")
+    assert ends(capsys, *underscored)[:2] == (0, answer)
+
+
+def test_samples_are_several_answers_and_a_seed_repeats_them(
+    capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    arguments = (
+        "generate",
+        folder,
+        "--prompt",
+        "x",
+        "--num-samples",
+        "2",
+        "--seed",
+        "1",
+        "--max-new-tokens",
+        "8",
+    )
+    once = ends(capsys, *arguments)[1]
+    assert once == ends(capsys, *arguments)[1]
+    first = ends(capsys, "generate", folder, "--prompt", "x", "--seed", "1", "--max-new-tokens", "8")[1]
+    assert once.startswith(first)
+    assert len(once) > len(first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("generate", "smolm", "--prompt", "x"), "error: There is no model 'smolm'"),
+        (("generate", "smolm", "--prompt", ""), "error: prompt must be"),
+        (("generate", "smolm", "--prompt", "x", "--top-k", "0"), "error: top_k must be"),
+        (("generate", "smolm", "--prompt", "x", "--max-new-tokens", "-1"), "error: max_new_tokens must be"),
+        (("generate", "smolm", "--prompt", "x", "--num-samples", "0"), "error: num_samples must be"),
+        (("benchmark", "smolm", "--prompt", "x", "--num-iterations", "0"), "error: num_iterations must be"),
+        (("info", "smolm"), "Did you mean smollm2?"),
+        (("chat", "smollm2", "--resume", "no.json"), "error: no.json is missing"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_on_stderr(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    status, answer, error = ends(capsys, *arguments)
+    assert (status, answer) == (1, "")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("generate", "smollm2"), ("nonsense",), ("info", "--what"), ("generate", "a", "b", "c")]
+)
+def test_what_is_not_understood_ends_with_2(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    status, answer, error = ends(capsys, *arguments)
+    assert (status, answer) == (2, "")
+    assert "Error: " in error
+
+
+@pytest.mark.parametrize("command", FORMER)
+@pytest.mark.parametrize("spelling", [str, lambda name: name.replace("_", "-")])
+def test_litgpts_other_commands_say_what_replaces_them(
+    capsys: pytest.CaptureFixture[str], command: str, spelling: Any
+) -> None:
+    status, answer, error = ends(capsys, spelling(command), "some/model", "--prompt", "x")
+    assert (status, answer) == (2, "")
+    assert error.startswith(f"error: `litgpt {command}`: ")
+    assert error.count("\n") == 1
+
+
+def test_info_tells_sizes_and_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    status, told, _ = ends(capsys, "info", str(tiny_folder("gemma3_text")))
+    assert status == 0
+    for line in (
+        "family         gemma3_text",
+        "windows        2 of 3 layers see 8 tokens",
+        "KV cache of 256 tokens",
+    ):
+        assert line in told
+    assert "fits this machine's memory" in told
+
+
+def test_info_as_json_is_for_programs(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    told = json.loads(ends(capsys, "info", folder, "--json")[1])
+    assert told["architecture"]["family"] == "llama"
+    assert told["nbytes"] == sum(one["nbytes"] for one in told["stored"]) == told["parameters"] * 4
+    assert told["needs"]["float32"]["whole_context"]["weights"] == told["nbytes"]
+
+
+def test_info_of_a_repository_downloads_no_weights(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with LoopbackHub(tmp_path / "hub") as hub:
+        (hub.root / "org").mkdir(parents=True, exist_ok=True)
+        (hub.root / "org" / "tiny").symlink_to(tiny_folder("llama"), target_is_directory=True)
+        store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+        with container.store.override(providers.Object(store)):
+            status, told, error = ends(capsys, "info", "org/tiny")
+            assert (status, error) == (0, "")
+            assert "family         llama" in told
+            assert not list((tmp_path / "cache").rglob("*.safetensors"))
+            status, where, _ = ends(capsys, "download", "org/tiny")
+            assert status == 0
+            assert (Path(where.strip()) / "model.safetensors").exists()
+            assert ends(capsys, "generate", "org/tiny", "--prompt", "x", "--max-new-tokens", "1")[0] == 0
+
+
+def test_the_list_has_names_can_be_filtered_and_says_that_it_is_not_all(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, names, note = ends(capsys, "download", "list")
+    assert status == 0
+    assert "Qwen/Qwen2.5-0.5B" in names
+    assert "Any other repository of these families works too: gemma3_text, llama, qwen2." in note
+    filtered = ends(capsys, "download", "list", "GEMMA")[1]
+    assert {line.split()[-1] for line in filtered.splitlines()[1:]} == {"gemma3_text"}
+    assert ends(capsys, "download", "org/name", "filter")[0] == 2
+
+
+def test_a_benchmark_is_a_table_or_json(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    arguments = ("benchmark", folder, "--prompt", "x", "--num-iterations", "2", *GREEDY)
+    status, table, note = ends(capsys, *arguments)
+    assert status == 0
+    assert table.startswith("| Metric")
+    assert "warms up" in note
+    figures = json.loads(ends(capsys, *arguments, "--json")[1])["figures"]
+    assert figures["Tokens generated"] == [5, 5]
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version
+
+    assert ends(capsys, "--version") == (0, f"litgpt {version('litgpt')}\n", "")

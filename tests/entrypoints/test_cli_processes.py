@@ -1,0 +1,150 @@
+"""The command line as a process: pipes, terminals and Ctrl-C."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.adapters.tiny_models import tiny_folder, tiny_model
+
+LITGPT = (sys.executable, "-m", "litgpt.cli")
+NEVER_ENDING = ("--max-new-tokens", "100000")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a model that goes on talking: its context is long, and no token ends an answer."""
+    path = tmp_path_factory.mktemp("talkative")
+    model = tiny_model("llama", max_position_embeddings=1_000_000, eos_token_id=None)
+    model.generation_config.eos_token_id = None
+    model.save_pretrained(path)
+    shutil.copy(tiny_folder("llama") / "tokenizer.json", path)
+    return str(path)
+
+
+def litgpt(*arguments: str, said: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run((*LITGPT, *arguments), input=said, capture_output=True, text=True, check=False)
+
+
+def test_help_and_the_list_load_no_torch() -> None:
+    program = """
+import sys
+from litgpt.cli.main import run
+run(["--help"]); run(["generate", "--help"]); run(["download", "list"])
+heavy = {"torch", "huggingface_hub", "tokenizers", "dependency_injector", "rich", "lightning"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+run(["info", "smollm2"])
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "134.5 million" in done.stdout
+
+
+def test_the_real_model_answers_through_a_pipe() -> None:
+    done = litgpt(
+        "generate", "--prompt", "-", "--top_k", "1", "--quiet", said="What is the capital of France?\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "The capital of France is Paris.\n", "")
+
+
+def test_a_chat_through_a_pipe_answers_line_by_line(tmp_path: Path) -> None:
+    saved = tmp_path / "talk.json"
+    said = f"My name is Ada.\n\n/save {saved}\n/nonsense\n/reset\nHello.\n/exit\nnever read\n"
+    done = litgpt("chat", "--top-k", "1", "--max-new-tokens", "3", "--quiet", said=said)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 2
+    assert "There is no /nonsense." in done.stderr
+    assert [one["role"] for one in json.loads(saved.read_text())["messages"]] == ["user", "assistant"]
+
+
+def test_a_reader_that_goes_away_is_no_error(folder: str) -> None:
+    command = [*LITGPT, "generate", folder, "--prompt", "x", "--stream", "--quiet", *NEVER_ENDING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+if sys.platform != "win32":
+    import pty
+    import signal
+    import termios
+
+    class Terminal:
+        """A program in a terminal of its own."""
+
+        def __init__(self, *arguments: str) -> None:
+            self.pid, self.descriptor = pty.fork()
+            if self.pid == 0:
+                os.environ.pop("NO_COLOR", None)
+                os.execv(sys.executable, [*LITGPT, *arguments])  # noqa: S606 - that is what pty.fork is for
+            self.before = termios.tcgetattr(self.descriptor)
+            self.seen = ""
+
+        def wait_for(self, pattern: str, seconds: float = 60) -> None:
+            until = time.monotonic() + seconds
+            while not re.search(pattern, self.seen):
+                assert time.monotonic() < until, self.seen
+                self.seen += os.read(self.descriptor, 4096).decode(errors="replace")
+
+        def type(self, text: str) -> None:
+            self.seen = ""
+            os.write(self.descriptor, text.encode())
+
+        def status(self) -> int:
+            """Read all that is left and return how the program ended."""
+            while True:
+                try:
+                    more = os.read(self.descriptor, 4096)
+                except OSError:
+                    break
+                if not more:
+                    break
+                self.seen += more.decode(errors="replace")
+            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+        def is_as_it_was(self) -> bool:
+            """Return whether echo, line editing and the cursor are as they were."""
+            hidden = self.seen.rfind("\x1b[?25l") > self.seen.rfind("\x1b[?25h")
+            return termios.tcgetattr(self.descriptor) == self.before and not hidden
+
+    @pytest.fixture
+    def long_answer(folder: str) -> Iterator[Terminal]:
+        terminal = Terminal("generate", folder, "--prompt", "x", *NEVER_ENDING)
+        yield terminal
+        os.close(terminal.descriptor)
+
+    def test_ctrl_c_ends_an_answer_with_130_and_leaves_the_terminal_as_it_was(long_answer: Terminal) -> None:
+        long_answer.wait_for(r"(?s)device\(s\)[^\n]*\n.{30}")
+        long_answer.type("\x03")
+        long_answer.wait_for(r"\^C")
+        assert long_answer.is_as_it_was()
+        assert long_answer.status() == 130
+        assert "Traceback" not in long_answer.seen
+
+    def test_ctrl_c_in_a_chat_stops_the_answer_and_at_the_prompt_the_program(folder: str) -> None:
+        terminal = Terminal("chat", folder, *NEVER_ENDING)
+        terminal.wait_for("> $")
+        terminal.type("hello\n")
+        terminal.wait_for(r"(?s)hello\r\n.{30}")
+        os.kill(terminal.pid, signal.SIGINT)
+        terminal.wait_for(r"\n> $")
+        terminal.type("/help\n")
+        terminal.wait_for(r"Ctrl-C stops an answer")
+        terminal.wait_for(r"> $")
+        assert terminal.is_as_it_was()
+        terminal.type("\x03")
+        assert terminal.status() == 0
+        assert "Traceback" not in terminal.seen
+        os.close(terminal.descriptor)
