@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, cast
 from litgpt.cli import console
 
 if TYPE_CHECKING:
-    from litgpt import LLM
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.reporting import Notice, Progress, Report
+    from litgpt.llm import LLM
 
 
 def load(reference: "ModelReference", *, accelerator: str, precision: str | None, quiet: bool) -> "LLM":

@@ -1,6 +1,6 @@
 """Writes a folder as LitGPT 0.5.13 writes it, from a model of transformers, and by none of our own rules.
 
-LitGPT 0.5.13 itself was run on these folders: it loads each strictly and computes transformers' logits from it.
+LitGPT 0.5.13 itself was run on these folders: it loads each strictly and computes transformers' logits.
 """
 
 from pathlib import Path

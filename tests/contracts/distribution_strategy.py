@@ -38,7 +38,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 class DistributionStrategyContract:
-    """Subclass it, and give it a strategy and a checkpoint of `CONFIG` with tensors that the strategy takes."""
+    """Subclass it, and give it a strategy, and a checkpoint of `CONFIG` with tensors that it takes."""
 
     @pytest.fixture
     def strategy(self) -> DistributionStrategy[Any, Any]:
