@@ -13,6 +13,11 @@ class Codec(Protocol):
         ...
 
     @property
+    def learnt(self) -> int:
+        """One more than the largest id that was not added to the vocabulary after it was learnt."""
+        ...
+
+    @property
     def leading_spaces(self) -> int:
         """How many spaces it puts before a text, to be taken away again."""
         ...

@@ -1,6 +1,7 @@
 """What a tokenizer's own small files say: its special tokens, whether it begins texts, its chat template."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import attrs
 
 from litgpt.domain.errors import DamagedFile
 
+_IDS = 10**9  # more than any vocabulary has
+_ID = re.compile(r"[0-9]{1,9}")
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -83,17 +86,18 @@ def _chat_template(paths: Mapping[str, Path], config: Mapping[str, object]) -> s
 
 def _added(config: Mapping[str, object], older: Mapping[str, object]) -> dict[int, AddedToken]:
     """Return added tokens from tokenizer_config.json and, in the older way, from added_tokens.json."""
-    added = {place: AddedToken(text, special=True) for text, place in older.items() if _is_id(place)}
+    added = {
+        place: AddedToken(text, special=True)
+        for text, place in older.items()
+        if isinstance(place, int) and not isinstance(place, bool) and 0 <= place < _IDS and text
+    }
     entries = config.get("added_tokens_decoder")
     for key, entry in entries.items() if isinstance(entries, dict) else ():
         text = _text_of(entry)
-        if text is not None and isinstance(key, str) and key.isascii() and key.isdecimal():
-            added[int(key)] = AddedToken(text, special=bool(entry.get("special", True)))
-    return {place: token for place, token in added.items() if isinstance(place, int) and token.text}
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if text is not None and _ID.fullmatch(key):
+            special = entry.get("special") if isinstance(entry, dict) else None
+            added[int(key)] = AddedToken(text, special=special is not False)
+    return added
 
 
 def _text_of(value: object) -> str | None:

@@ -73,7 +73,8 @@ def _byte_level(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
         )
     split = SPLITS[vocabulary.pre]
     ids = {token: place for place, token in enumerate(vocabulary.tokens)}
-    halves = " ".join(vocabulary.merges).split(" ")  # as one text, because this is many times as fast
+    joined = " ".join(vocabulary.merges)  # as one text, because splitting that is many times as fast
+    halves = joined.split(" ") if joined else []
     if len(halves) != 2 * len(vocabulary.merges):
         raise _damaged(name, "a merge in it is no pair of tokens.")
     try:
@@ -93,7 +94,7 @@ def _byte_level(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
             if kind in _MARKED
         ]
     )
-    return tokenizers_codec(library, BYTE_LEVEL, size=len(vocabulary.tokens))
+    return tokenizers_codec(library, BYTE_LEVEL, ids.values())
 
 
 def _pieces(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:

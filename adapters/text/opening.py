@@ -110,8 +110,7 @@ def _check_fit(tokenizer: CheckpointTokenizer, rows: int) -> None:
     beyond = {place: token for token, place in codec.marked.items() if place >= rows}
     needed = [token for token in beyond.values() if tokenizer.template and token in tokenizer.template.source]
     roles = {tokenizer.bos_id, *tokenizer.eos_ids}
-    learnt = any(place not in beyond and codec.spell(place) for place in range(rows, codec.size))
-    if learnt or needed or roles & beyond.keys():
+    if codec.learnt > rows or needed or roles & beyond.keys():
         raise TokenizerMismatch(
             tokenizer.name,
             f"it has ids up to {codec.size - 1}, and the model has {rows} embeddings (0 to {rows - 1}). "

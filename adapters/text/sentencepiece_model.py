@@ -26,6 +26,7 @@ class SentencePieceCodec:
         added: Tokens that were added to the vocabulary, by id.
         legacy: Whether the space that the library puts before a text also comes after each special token.
         size: One more than the largest id.
+        learnt: One more than the largest id that was not added.
         leading_spaces: How many spaces the library puts before a text.
         hidden: The ids that are left out when ids become text.
 
@@ -35,6 +36,7 @@ class SentencePieceCodec:
     added: Mapping[int, AddedToken] = attrs.field(repr=False)
     legacy: bool
     size: int
+    learnt: int
     leading_spaces: int
     hidden: frozenset[int] = attrs.field(repr=False)
     _marks: Marks = attrs.field(alias="marks", repr=False)
@@ -108,6 +110,7 @@ def codec_of(
         added=added,
         legacy=facts.legacy,
         size=max((*added, size - 1)) + 1,
+        learnt=size,
         leading_spaces=int(library.normalize("a").startswith(META_SPACE)),
         hidden=frozenset((*control, *special)),
         marks=Marks(found),

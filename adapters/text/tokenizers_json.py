@@ -1,7 +1,7 @@
 """The library `tokenizers`, behind our Codec: `tokenizer.json`, or a vocabulary built in memory."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -19,6 +19,7 @@ class TokenizersCodec:
         library: The library's own object.
         spelling: How its tokens are read.
         size: One more than its largest id.
+        learnt: One more than its largest id that was not added.
         marked: The tokens that are recognised wherever a text has them.
         hidden: The ids that are left out when ids become text.
 
@@ -27,6 +28,7 @@ class TokenizersCodec:
     library: Tokenizer = attrs.field(repr=False)
     spelling: Spelling
     size: int
+    learnt: int
     marked: Mapping[str, int] = attrs.field(repr=False)
     hidden: frozenset[int] = attrs.field(repr=False)
     _spelt: dict[int, bytes] = attrs.field(factory=dict, init=False, repr=False)
@@ -55,22 +57,24 @@ class TokenizersCodec:
         return found
 
 
-def codec_of(library: Tokenizer, spelling: Spelling, *, size: int) -> TokenizersCodec:
+def codec_of(library: Tokenizer, spelling: Spelling, ids: Iterable[int]) -> TokenizersCodec:
     """Return the codec for a vocabulary of the library.
 
     Args:
         library: The library's own object.
         spelling: How its tokens are read.
-        size: One more than the largest id that was not added.
+        ids: The ids of its vocabulary.
 
     """
     library.no_padding()
     library.no_truncation()  # some files cut every text at the length that was handy in training
     added = library.get_added_tokens_decoder()
+    learnt = max((one for one in ids if one not in added), default=-1) + 1
     return TokenizersCodec(
         library=library,
         spelling=spelling,
-        size=max((*added, size - 1)) + 1,
+        size=max((*added, learnt - 1)) + 1,
+        learnt=learnt,
         marked={token.content: place for place, token in added.items()},
         hidden=frozenset(place for place, token in added.items() if token.special),
     )
@@ -93,8 +97,8 @@ def open_tokenizer_json(name: str, path: Path) -> TokenizersCodec:
     except (OSError, ValueError) as error:
         raise DamagedFile(str(path), f"the library tokenizers cannot read it ({error}).") from error
     decoder = json.loads(library.decoder.__getstate__()) if library.decoder is not None else None
-    learnt = library.get_vocab(with_added_tokens=False)  # its size would not do: ids may have holes
-    return codec_of(library, spelling_of(name, decoder), size=max(learnt.values(), default=-1) + 1)
+    vocabulary: dict[str, int] = library.get_vocab(with_added_tokens=False)
+    return codec_of(library, spelling_of(name, decoder), vocabulary.values())
 
 
 def first_token(codec: TokenizersCodec) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sentencepiece import SentencePieceTrainer
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import (
     AddedToken,
     Tokenizer,
@@ -18,7 +18,9 @@ from tokenizers import (
     trainers,
 )
 
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.adapters.text.tokenizers_json import TokenizersCodec
+from litgpt.domain.vocabulary import TokenizerFiles, Vocabulary
 
 READ = (
     "The quick brown fox jumps over the lazy dog.",
@@ -112,3 +114,41 @@ def write(folder: Path, files: Mapping[str, object]) -> TokenizerFiles:
             text = content.to_str() if isinstance(content, Tokenizer) else content
             path.write_text(text if isinstance(text, str) else json.dumps(text), encoding="utf-8")
     return TokenizerFiles({name: folder / name for name in files})
+
+
+def letters_for_bytes() -> dict[int, str]:
+    """Return the letters of byte-level vocabularies, as the library tokenizers knows them."""
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    text = "".join(map(chr, (*range(0x800), *range(0x800, 0xD800, 0x40), *range(0x10000, 0x110000, 0x1000))))
+    return dict(zip(text.encode(), splitter.pre_tokenize_str(text)[0][0], strict=True))
+
+
+def words_of(tokenizer: CheckpointTokenizer, text: str) -> list[tuple[int, int]]:
+    """Return where the words begin and end into which a text is split before merging."""
+    codec = tokenizer.codec
+    assert isinstance(codec, TokenizersCodec)
+    splitter = codec.library.pre_tokenizer
+    assert splitter is not None
+    return [where for _, where in splitter.pre_tokenize_str(text)]
+
+
+def vocabulary_of(library: SentencePieceProcessor, *, user_defined: list[str]) -> Vocabulary:
+    """Return a model of the library sentencepiece as a GGUF file would hold it."""
+    ids = range(library.get_piece_size())
+    tokens = [library.id_to_piece(one) for one in ids]
+    asked = ((library.is_unknown, 2), (library.is_control, 3), (library.is_unused, 5), (library.is_byte, 6))
+    types = [next((kind for is_one, kind in asked if is_one(one)), 1) for one in ids]
+    for piece in user_defined:
+        types[tokens.index(piece)] = 4
+    return Vocabulary(
+        kind="spm",
+        tokens=[
+            token.replace("\u2581", " ") if kind == 4 else token
+            for token, kind in zip(tokens, types, strict=True)
+        ],
+        types=types,
+        scores=[library.get_score(one) for one in ids],
+        bos_id=library.bos_id(),
+        eos_ids=(library.eos_id(),),
+        unk_id=library.unk_id(),
+    )

@@ -1,0 +1,241 @@
+"""The vocabularies in GGUF files: of real models, and what is refused."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import attrs
+import pytest
+import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sentencepiece import SentencePieceProcessor
+
+from litgpt.adapters.checkpoints.gguf.store import open_gguf
+from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.adapters.text.opening import open_tokenizer
+from litgpt.adapters.text.splitting import SPLITS
+from litgpt.domain.chat import Message
+from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.domain.vocabulary import Vocabulary
+from tests.adapters import tiny_tokenizers as tiny
+from tests.contracts.tokenizer import TEXTS, TokenizerContract, stream
+
+
+def vocabulary_of(path: Path) -> Vocabulary:
+    checkpoint = open_gguf(path, path.name)
+    found = checkpoint.tokenizer
+    checkpoint.close()
+    assert isinstance(found, Vocabulary)
+    return found
+
+
+@pytest.fixture(scope="module")
+def smollm2_vocabulary(smollm2_gguf: Path) -> Vocabulary:
+    return vocabulary_of(smollm2_gguf)
+
+
+@pytest.fixture(scope="module")
+def smollm2(smollm2_vocabulary: Vocabulary) -> CheckpointTokenizer:
+    return open_tokenizer(smollm2_vocabulary, name="smollm2", vocab_size=49152)
+
+
+@pytest.fixture(scope="module")
+def gemma3(gemma3_gguf: Path) -> CheckpointTokenizer:
+    return open_tokenizer(vocabulary_of(gemma3_gguf), name="gemma3", vocab_size=262144)
+
+
+class TestSmolLM2(TokenizerContract):
+    special = "<|im_end|>"
+
+    @pytest.fixture
+    def tokenizer(self, smollm2: CheckpointTokenizer) -> CheckpointTokenizer:
+        return smollm2
+
+
+class TestGemma3(TokenizerContract):
+    special = "<end_of_turn>"
+
+    @pytest.fixture
+    def tokenizer(self, gemma3: CheckpointTokenizer) -> CheckpointTokenizer:
+        return gemma3
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("The capital of France is", [504, 3575, 282, 4649, 314]),
+        ("Hello world! 123", [19556, 905, 17, 216, 33, 34, 35]),
+        ("Café déjà vu.", [51, 1939, 2756, 32564, 90, 16739, 386, 101, 30]),
+        ("  multiple   spaces", [216, 2701, 256, 5600]),
+        ("<|im_start|>user\nHi<|im_end|>\n", [1, 4093, 198, 26843, 2, 198]),
+    ],
+)
+def test_smollm2_encodes_as_its_own_tokenizer_does(
+    smollm2: CheckpointTokenizer, text: str, ids: list[int]
+) -> None:
+    assert smollm2.encode(text) == ids
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("Hello  world\n\n\n <h1>", [2, 9259, 138, 12392, 109, 236743, 184]),
+        ("🦙 日本語", [2, 478, 397, 404, 391, 33375, 238582]),
+        ("<start_of_turn>user\nhi<end_of_turn>\n", [2, 105, 2364, 107, 2202, 106, 107]),
+        ("\n" * 35, [2, 137, 110]),
+        ("a\t\tb é", [2, 236746, 255969, 236763, 1559]),
+    ],
+)
+def test_gemma3_encodes_as_its_own_tokenizer_json_does(
+    gemma3: CheckpointTokenizer, text: str, ids: list[int]
+) -> None:
+    assert gemma3.encode(text) == ids
+
+
+WORDS = ("the", "ing", "Paris", " ", "  ", "\n", "\r\n", "\t", "é", "日", "🦙", "a", "0", "12", "'s", "'LL")
+# SmolLM2 has no token for some bytes of control characters and of the planes above the second.
+LETTERS = st.characters(max_codepoint=0x1FFFF, exclude_categories=["C"], exclude_characters="\u2581")
+TEXT = st.lists(st.sampled_from(WORDS) | st.text(LETTERS, max_size=3), max_size=12).map("".join)
+
+
+def merged(vocabulary: Vocabulary, patterns: tuple[str, ...], text: str) -> list[str]:
+    """Encode in the plainest way: split, then merge the pair that was learnt first, again and again."""
+    ranks = {merge: rank for rank, merge in enumerate(vocabulary.merges)}
+    letters = tiny.letters_for_bytes()
+    words = [text]
+    for pattern in patterns:
+        words = [part for word in words for part in regex.split(f"({pattern})", word) if part]
+    tokens: list[str] = []
+    for word in words:
+        parts = [letters[byte] for byte in word.encode()]
+        while known := [
+            (ranks[pair], at) for at, pair in enumerate(map(" ".join, pairwise(parts))) if pair in ranks
+        ]:
+            _, at = min(known)
+            parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        tokens += parts
+    return tokens
+
+
+def test_smollm2_splits_and_merges_as_the_plainest_code_does(
+    smollm2: CheckpointTokenizer, smollm2_vocabulary: Vocabulary
+) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(text=TEXT)
+    def agrees(text: str) -> None:
+        plainly = merged(smollm2_vocabulary, SPLITS["smollm"].patterns, text)
+        assert [smollm2_vocabulary.tokens[one] for one in smollm2.encode(text)] == plainly
+
+    agrees()
+
+
+def test_any_text_comes_back_in_pieces(smollm2: CheckpointTokenizer, gemma3: CheckpointTokenizer) -> None:
+    @settings(max_examples=100, deadline=None)
+    @given(text=TEXT)
+    def comes_back(text: str) -> None:
+        for tokenizer in (smollm2, gemma3):
+            ids = tokenizer.encode(text)
+            assert "".join(stream(tokenizer, ids)) == tokenizer.decode(ids) == text
+
+    comes_back()
+
+
+def test_any_ids_give_the_same_text_in_pieces_as_at_once(
+    smollm2: CheckpointTokenizer, gemma3: CheckpointTokenizer
+) -> None:
+    @settings(max_examples=150, deadline=None)
+    @given(data=st.data())
+    def agree(data: st.DataObject) -> None:
+        # Both have special tokens and bytes first; Gemma 3's bytes are the ids from 238 to 493.
+        for tokenizer, often in ((smollm2, st.integers(0, 300)), (gemma3, st.integers(0, 500))):
+            ids = data.draw(st.lists(often | st.integers(0, tokenizer.vocab_size - 1), max_size=30))
+            assert "".join(stream(tokenizer, ids)) == tokenizer.decode(ids)
+
+    agree()
+
+
+def test_bytes_that_are_no_character_are_shown_as_soon_as_that_is_certain(
+    gemma3: CheckpointTokenizer,
+) -> None:
+    first, a = gemma3.token_to_id("<0xF0>"), gemma3.token_to_id("a")
+    assert first is not None
+    assert a is not None
+    decoder = gemma3.decoder()
+    assert [decoder.push(first), decoder.push(first), decoder.push(a)] == ["", "\ufffd", "\ufffda"]
+
+
+def test_a_sentencepiece_vocabulary_encodes_as_the_model_that_it_was_taken_from() -> None:
+    model = tiny.sentencepiece_bytes(user_defined_symbols=["\u2581\u2581", "<tag>"])
+    library = SentencePieceProcessor(model_proto=model)
+    vocabulary = tiny.vocabulary_of(library, user_defined=["\u2581\u2581", "<tag>"])
+    tokenizer = open_tokenizer(vocabulary, name="tiny")
+    for text in (*TEXTS, "a<tag>b", "a    b"):
+        assert tokenizer.encode(text, bos=False) == library.encode(text)
+
+
+def test_what_ends_a_turn_is_read_off_the_chat_template(smollm2_vocabulary: Vocabulary) -> None:
+    vocabulary = attrs.evolve(smollm2_vocabulary, eos_ids=(0,))
+    assert open_tokenizer(vocabulary, name="m").end_ids == {0, 2}
+    without = attrs.evolve(vocabulary, chat_template=None, eos_ids=(2, 0))
+    assert open_tokenizer(without, name="m").end_ids == {0, 2}
+    assert open_tokenizer(without, name="m").eos_id == 2
+
+
+def test_a_chat_is_written_by_the_template_in_the_file(smollm2: CheckpointTokenizer) -> None:
+    assert smollm2.render([Message("system", "S"), Message("user", "Q")]) == (
+        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_a_token_with_a_role_is_special_whatever_type_it_has(smollm2_vocabulary: Vocabulary) -> None:
+    old = attrs.evolve(smollm2_vocabulary, types=[1] * len(smollm2_vocabulary.tokens))
+    tokenizer = open_tokenizer(old, name="old")
+    assert tokenizer.encode("<|im_end|>") == [2]
+    assert tokenizer.decode([2]) == ""
+
+
+TINY = Vocabulary(
+    kind="bpe", tokens=["a", "b", "ab"], types=[1, 1, 1], merges=["a b"], pre="smollm", bos_id=0, eos_ids=(1,)
+)
+PIECES = Vocabulary(kind="spm", tokens=["<unk>", "a"], types=[2, 1], scores=[0.0, 0.0], unk_id=0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "what"),
+    [
+        (attrs.evolve(TINY, types=[1]), "3 tokens and 1 types"),
+        (attrs.evolve(TINY, merges=["a b c"]), "no pair"),
+        (attrs.evolve(TINY, merges=["a c"]), "out of vocabulary"),
+        (attrs.evolve(TINY, eos_ids=(7,)), "calls 7 a special"),
+        (attrs.evolve(TINY, bos_id=-1), "calls -1 a special"),
+        (attrs.evolve(PIECES, scores=[0.0]), "2 tokens and 1 scores"),
+        (attrs.evolve(PIECES, types=[1, 1], unk_id=None), "0 tokens for what is unknown"),
+        (attrs.evolve(PIECES, tokens=["<unk>", "<unk>"]), "refuses it"),
+    ],
+)
+def test_a_vocabulary_that_contradicts_itself_is_damaged(broken: Vocabulary, what: str) -> None:
+    with pytest.raises(DamagedFile, match=f"vocabulary of m is damaged: .*{what}"):
+        open_tokenizer(broken, name="m")
+
+
+@pytest.mark.parametrize("pre", ["default", "", "command-r"])
+def test_a_rule_for_splitting_that_is_not_known_is_named(pre: str) -> None:
+    with pytest.raises(UnsupportedModel, match=f"rule '{pre}'"):
+        open_tokenizer(attrs.evolve(TINY, pre=pre), name="m")
+
+
+@pytest.mark.parametrize(
+    ("pre", "text", "words"),
+    [
+        ("smollm", "I'll pay 1234!", ["I", "'ll", " pay", " ", "1", "2", "3", "4", "!"]),
+        ("gpt-2", "I'll pay 1234!", ["I", "'ll", " pay", " 1234", "!"]),
+        ("llama-bpe", "I'LL pay 1234!\n", ["I", "'LL", " pay", " ", "123", "4", "!\n"]),
+        ("qwen2", "I'LL pay 1234!\n", ["I", "'LL", " pay", " ", "1", "2", "3", "4", "!\n"]),
+    ],
+)
+def test_text_is_split_as_the_family_does(
+    pre: str, text: str, words: list[str], smollm2_vocabulary: Vocabulary
+) -> None:
+    # Without merges each byte is a token, so the library's own splitting is asked for.
+    tokenizer = open_tokenizer(attrs.evolve(smollm2_vocabulary, pre=pre, merges=()), name="m")
+    assert [text[a:b] for a, b in tiny.words_of(tokenizer, text)] == words

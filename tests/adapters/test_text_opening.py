@@ -1,0 +1,110 @@
+"""Which tokenizer is opened, what the small files beside it say, and what does not fit."""
+
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer as Library
+
+from litgpt.adapters.text.facts import AddedToken, read_facts
+from litgpt.adapters.text.opening import open_tokenizer
+from litgpt.domain.errors import BadArgument, DamagedFile, TokenizerMismatch
+from litgpt.domain.vocabulary import TokenizerFiles
+from tests.adapters import tiny_tokenizers as tiny
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return tiny.byte_level()
+
+
+def test_where_there_is_none_the_files_that_are_looked_for_are_named(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerMismatch, match=r"tokenizer of m .* tokenizer\.json or a tokenizer\.model"):
+        open_tokenizer(tiny.write(tmp_path, {"tokenizer_config.json": {}}), name="m")
+
+
+def test_a_tokenizer_that_is_larger_than_its_model_is_refused_with_both_numbers(
+    library: Library, tmp_path: Path
+) -> None:
+    largest = library.get_vocab_size() - 1
+    with pytest.raises(TokenizerMismatch, match=rf"ids up to {largest}, and the model has 200 .*0 to 199"):
+        open_tokenizer(tiny.write(tmp_path, {"tokenizer.json": library}), name="m", vocab_size=200)
+
+
+def test_an_added_token_without_embedding_is_refused_only_where_it_is_used(
+    library: Library, tmp_path: Path
+) -> None:
+    think = library.token_to_id("<think>")  # the last one, as Gemma 3's token for images is
+    source = tiny.write(tmp_path, {"tokenizer.json": library})
+    tokenizer = open_tokenizer(source, name="m", vocab_size=think)
+    assert tokenizer.vocab_size == think
+    assert tokenizer.token_to_id("<think>") is None
+    assert tokenizer.decode(tokenizer.encode("a")) == "a"
+    with pytest.raises(BadArgument, match="m has no embedding for, not '<think>'"):
+        tokenizer.encode("a<think>")
+
+
+@pytest.mark.parametrize("config", [{"eos_token": "<think>"}, {"chat_template": "{{ '<think>' }}"}])
+def test_an_added_token_without_embedding_that_the_model_needs_is_a_mismatch(
+    config: dict[str, str], library: Library, tmp_path: Path
+) -> None:
+    source = tiny.write(tmp_path, {"tokenizer.json": library, "tokenizer_config.json": config})
+    with pytest.raises(TokenizerMismatch, match="tokens were added to it and not to the model"):
+        open_tokenizer(source, name="m", vocab_size=library.token_to_id("<think>"))
+
+
+def test_special_tokens_are_written_as_texts_or_as_objects_in_either_file(tmp_path: Path) -> None:
+    config = {"bos_token": {"content": "<s>", "special": True}, "unk_token": None, "mask_token": 3}
+    others = {"bos_token": "<other>", "eos_token": "</s>", "unk_token": "<unk>"}
+    paths = tiny.write(tmp_path, {"tokenizer_config.json": config, "special_tokens_map.json": others}).paths
+    assert read_facts(paths).named == {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+
+
+def test_what_is_odd_about_a_flag_or_a_token_is_not_taken_for_a_fact(tmp_path: Path) -> None:
+    tokens = {"7": "b", "8": {"content": ""}, "9": {"content": "c", "special": False}, "9" * 5000: "far"}
+    config = {"add_bos_token": "yes", "added_tokens_decoder": {"x": "a", **tokens}, "legacy": None}
+    added = {"d": 10, "e": -1, "f": "11", "g": True, "": 12, "h": 10**30}
+    files = {"tokenizer_config.json": config, "added_tokens.json": added}
+    found = read_facts(tiny.write(tmp_path, files).paths)
+    assert found.add_bos is None
+    assert found.legacy
+    expected = {7: AddedToken("b", special=True), 9: AddedToken("c", special=False)}
+    assert found.added == {**expected, 10: AddedToken("d", special=True)}
+
+
+NAMED = [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"tokenizer_config.json": {"chat_template": "C"}}, "C"),
+        ({"tokenizer_config.json": {"chat_template": NAMED}}, "D"),
+        ({"tokenizer_config.json": {"chat_template": NAMED[:1]}}, "T"),
+        ({"tokenizer_config.json": {"chat_template": [*NAMED[:1], {"name": "rag", "template": "R"}]}}, None),
+        ({"tokenizer_config.json": {"chat_template": [3]}}, None),
+        ({"tokenizer_config.json": {"chat_template": "C"}, "chat_template.jinja": "J é\n"}, "J é\n"),
+        ({"chat_template.json": {"chat_template": "X"}}, "X"),
+        (
+            {"tokenizer_config.json": {"chat_template": "C"}, "chat_template.json": {"chat_template": "X"}},
+            "C",
+        ),
+    ],
+)
+def test_the_chat_template_is_found_wherever_it_is(
+    files: dict[str, object], expected: str | None, tmp_path: Path
+) -> None:
+    assert read_facts(tiny.write(tmp_path, files).paths).chat_template == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"])
+def test_a_small_file_that_cannot_be_read_is_damaged(name: str, content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(DamagedFile, match=f"{name} is damaged"):
+        read_facts(tiny.write(tmp_path, {name: content}).paths)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.model", "chat_template.jinja"])
+def test_a_file_that_went_away_is_damaged(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DamagedFile, match=name):
+        open_tokenizer(TokenizerFiles({name: tmp_path / name}), name="m")

@@ -1,0 +1,216 @@
+"""Chat templates: as Hugging Face renders them, and no stranger's template does harm."""
+
+import pytest
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from litgpt.adapters.text.templates import ChatTemplate
+from litgpt.domain.chat import Message
+from litgpt.domain.errors import BadPrompt
+from tests.adapters import tiny_tokenizers as tiny
+
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+
+# Templates in the manner of those that come with real models, each with ways of its own.
+LLAMA2 = """
+{%- if messages[0]['role'] == 'system' %}
+  {%- set system = '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' %}
+  {%- set said = messages[1:] %}
+{%- else %}
+  {%- set system, said = '', messages %}
+{%- endif %}
+{%- for message in said %}
+  {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+    {{- raise_exception('user and assistant must take turns') }}
+  {%- endif %}
+  {%- if message.role == 'user' %}
+    {{- bos_token ~ '[INST] ' ~ (system if loop.first else '') ~ message.content | trim ~ ' [/INST]' }}
+  {%- else %}
+    {% generation %}{{ ' ' + message['content'].strip() + ' ' + eos_token }}{% endgeneration %}
+  {%- endif %}
+{%- endfor %}
+"""
+QWEN3 = """{%- set ns = namespace(last=messages|length - 1, many=true) %}
+{%- for message in messages[::-1] %}
+    {%- set index = (messages|length - 1) - loop.index0 %}
+    {%- if ns.many and message.role == "user" and not message.content.startswith('<tool_response>') %}
+        {%- set ns.many = false %}
+        {%- set ns.last = index %}
+    {%- endif %}
+{%- endfor %}
+{%- if tools %}{{- tools | tojson }}{%- endif %}
+{%- for message in messages %}
+    {%- set content = message.content.split('</think>')[-1].lstrip('\\n') if '</think>' in message.content
+        else message.content %}
+    {{- '<|im_start|>%s\\n' % message.role + content + '<|im_end|>\\n' }}
+    {%- if loop.index0 > ns.last %}{% continue %}{% endif %}
+    {{- {'role': message.role, 'é': ["<b>", 1.5, none]} | tojson(indent=2) }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}no{% endif %}
+{%- endif %}"""
+MACROS = """{% macro part(role, text) -%}
+<|{{ role }}|>{{ text | replace('\\n', ' ') | upper }}
+{%- endmacro %}
+{% for message in messages if message.role != 'system' %}
+    {{ part(message.role, message['content']) }}
+    {{ "{}-{}".format(loop.index, loop.last) }} {{ [message.role, 'x'] | join('+') }}
+{% else %}
+    nobody
+{% endfor %}
+{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | list | length }}
+{{ messages | map(attribute='role') | unique | join(', ') }} {{ range(3) | list }} {{ 2 ** 3 * 'ab' }}
+{{ strftime_now('%Y') | length }} {{ dict(a=1) | items | list }} {{ nothing }} {{ nothing is defined }}"""
+
+SAID = (
+    (("user", "Hi"),),
+    (("system", " Be brief. "), ("user", "2 < 3?\n")),
+    (("user", "a"), ("assistant", "<think>\nhm\n</think>\n\nb"), ("user", "<tool_response>é")),
+)
+
+
+@pytest.mark.parametrize(
+    "template", [tiny.CHATML, LLAMA2, QWEN3, MACROS], ids=["chatml", "llama2", "qwen3", "macros"]
+)
+@pytest.mark.parametrize("said", SAID, ids=["question", "system", "talk"])
+@pytest.mark.parametrize("answer", [True, False])
+def test_templates_are_rendered_as_transformers_renders_them(
+    template: str,
+    said: tuple[tuple[str, str], ...],
+    answer: bool,  # noqa: FBT001
+) -> None:
+    messages = [Message(*one) for one in said]
+    expected = render_jinja_template(
+        [[one.as_dict() for one in messages]], chat_template=template, add_generation_prompt=answer, **TOKENS
+    )
+    assert ChatTemplate("m", template, TOKENS).render(messages, answer=answer) == expected[0][0]
+
+
+def render(template: str, **options: int) -> str:
+    return ChatTemplate("m", template, TOKENS, **options).render([Message("user", "Hi")])
+
+
+def test_what_a_template_refuses_is_said_in_its_words() -> None:
+    with pytest.raises(BadPrompt, match="template of m cannot express this: no system prompts, please"):
+        render("{{ raise_exception('no system prompts, please') }}")
+
+
+@pytest.mark.parametrize(
+    "template", ["{% for %}", "{{ unclosed", "{% include '/etc/passwd' %}", "{{ messages + 1 }}"]
+)
+def test_a_broken_template_is_an_error_when_it_is_used(template: str) -> None:
+    unused = ChatTemplate("m", template)
+    with pytest.raises(BadPrompt, match="template of m"):
+        unused.render([Message("user", "Hi")])
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ messages.__class__.__base__ }}",
+        "{{ raise_exception.__globals__['os'].system('true') }}",
+        "{{ namespace.__init__.__globals__ }}",
+        "{{ (messages | attr('__class__')).__name__.x }}",
+        "{{ '{0.__class__.__mro__}'.format(messages).x.y }}",
+        "{{ messages.append(1) }}",
+        "{{ messages[0].update(role='system') }}",
+        "{% set ns = namespace() %}{% set ns.__class__ = 1 %}",
+        "{{ namespace(_secret=1) }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ lipsum() }}",
+    ],
+)
+def test_there_is_no_way_out_of_the_sandbox(template: str) -> None:
+    with pytest.raises(BadPrompt):
+        render(template)
+
+
+GROWING = {
+    "plus": "ns.x + ns.x",
+    "tilde": "ns.x ~ ns.x",
+    "times": "ns.x * 2",
+    "format": "'%s%s' % (ns.x, ns.x)",
+    "braces": "'{}{}'.format(ns.x, ns.x)",
+    "join": "[ns.x, ns.x] | join",
+    "join by method": "ns.x.join([ns.x, ns.x])",
+    "replace": "ns.x | replace('a', 'aa')",
+    "replace by method": "ns.x.replace('a', 'aa')",
+    "list": "[ns.x, ns.x]",
+    "tuple": "(ns.x, ns.x)",
+    "mapping": "{'a': ns.x, 'b': ns.x}",
+    "dict": "dict(a=ns.x, b=ns.x)",
+    "numbers": "ns.n * ns.n",
+}
+
+
+BLOCK = "{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}"
+
+
+@pytest.mark.parametrize("step", GROWING.values(), ids=GROWING)
+def test_what_doubles_again_and_again_is_stopped(step: str) -> None:
+    name = "n" if "ns.n" in step else "x"
+    loop = f"{{% for i in range(300) %}}{{% set ns.{name} = {step} %}}{{% endfor %}}"
+    with pytest.raises(BadPrompt, match="too often, or makes too long"):
+        render(f"{{% set ns = namespace(x='aaaa', n=3) %}}{loop}{{{{ ns.x }}}}", budget=1_000_000)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{% set r = range(9999) | list %}{% for a in r %}{% for b in r if false %}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        f"{{% set n = namespace(x='a') %}}{{% for i in range(99) %}}{BLOCK}{{% endfor %}}",
+        "{{ 'a' * 10 ** 9 }}",
+        "{{ [0] * 99999999 }}",
+        "{{ (['a' * 9999] * 9999) | join | length }}",
+        "{{ ([messages[0].content * 9999] * 9999) | map('upper') | join | length }}",
+        "{% set s = 'a' * 99999 %}{% for i in range(9999) %}{% if 'b' in s %}{% endif %}{% endfor %}",
+        "{% set s = 'a' * 99999 %}{% for i in range(9999) %}{% set t = s[1:] %}{% endfor %}",
+        "{% set s = 'a' * 99999 %}{% for i in range(9999) %}{% set t = s.count('b') %}{% endfor %}",
+        "{% for i in range(9999) %}" + "static text " * 100 + "{% endfor %}",
+        "{{ ('a\n' * 9999) | indent(9999) }}",
+    ],
+)
+def test_a_template_that_would_never_end_or_fill_the_memory_is_stopped(template: str) -> None:
+    with pytest.raises(BadPrompt, match="too often, or makes too long"):
+        render(template, budget=2_000_000)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for i in range(10 ** 9) %}x{% endfor %}",
+        "{{ 10 ** 10 ** 10 }}",
+        "{{ 'a' | center(10000000) }}",
+        "{{ 'a'.ljust(width=10000000) }}",
+        "{{ '%99999999d' % 1 }}",
+        "{{ '%*d' % (99999999, 1) }}",
+        "{{ '{:99999999}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 99999999) }}",
+        "{{ strftime_now('%99999999d') }}",
+        "{{ (5).to_bytes(99999999, 'big') }}",
+        "{{ 1.5 | round(99999999) }}",
+        "{{ [0] | tojson(indent=99) }}",
+        "{{ 'a'.translate({97: 'bb'}) }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
+        "x" * 1_000_001,
+    ],
+)
+def test_what_no_template_needs_is_refused_at_once(template: str) -> None:
+    with pytest.raises(BadPrompt):
+        render(template, budget=1_000_000)
+
+
+def test_one_rendering_does_not_use_up_the_budget_of_the_next() -> None:
+    template = ChatTemplate("m", "{% for i in range(100) %}{% endfor %}ok", budget=30_000)
+    assert [template.render([Message("user", "Hi")]) for _ in range(5)] == ["ok"] * 5
+
+
+def test_a_long_conversation_is_well_within_the_budget() -> None:
+    words = "word " * 400
+    said = [Message("assistant" if turn % 2 else "user", words) for turn in range(2001)]
+    for template in (tiny.CHATML, LLAMA2, QWEN3):
+        assert words.strip() in ChatTemplate("m", template, TOKENS).render(said)
