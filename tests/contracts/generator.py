@@ -158,6 +158,15 @@ class GeneratorContract:
         first.close()
         assert len(list(generator.generate([request], prefix=cache))) == 4
 
+    def test_an_answer_that_is_dropped_before_it_began_leaves_its_prefix_cache_free(
+        self, generator: Generator
+    ) -> None:
+        cache = generator.prefix_cache()
+        request = Request(prompt=[5, 6, 7], max_new_tokens=4)
+        dropped = generator.generate([request], prefix=cache)
+        del dropped
+        assert len(list(generator.generate([request], prefix=cache))) == 4
+
     def test_an_abandoned_answer_leaves_its_prefix_cache_in_order(self, generator: Generator) -> None:
         cache = generator.prefix_cache()
         generation = generator.generate([Request(prompt=[5, 6, 7], max_new_tokens=20)], prefix=cache)

@@ -1,6 +1,7 @@
 """A Generator that says what it was told to say, without a model and without torch."""
 
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 
 import attrs
 
@@ -83,13 +84,14 @@ class ScriptedGeneration(Iterator[TokenEvent]):
         context: int,
         prefix: ScriptedPrefixCache | None,
     ) -> None:
-        self._script, self._prefix = script, prefix
+        self._prefix = prefix
         self._left = {
             index: min(one.max_new_tokens, context - len(one.prompt))
             for index, one in enumerate(requests)
             if one.max_new_tokens > 0
         }
-        self._events = self._run(requests)
+        # The events know what is left and not this object, so that dropping it is the end of them.
+        self._events = _run(script, requests, self._left, prefix)
 
     def __next__(self) -> TokenEvent:
         return next(self._events)
@@ -103,25 +105,36 @@ class ScriptedGeneration(Iterator[TokenEvent]):
         self._left.clear()
         if self._prefix is not None:
             self._prefix.busy = False
+            self._prefix = None
 
-    def _run(self, requests: Sequence[Request]) -> Iterator[TokenEvent]:
-        if self._prefix is not None:
-            self._prefix.tokens = list(requests[0].prompt)
-        at = 0
-        while self._left:
-            token = self._script[at % len(self._script)]
-            for index in list(self._left):
-                if index in self._left:
-                    yield self._event(index, token, requests[index])
-            if self._prefix is not None and self._left:
-                self._prefix.tokens.append(token)
-            at += 1
+    def __del__(self) -> None:
         self.close()
 
-    def _event(self, index: int, token: int, request: Request) -> TokenEvent:
-        self._left[index] -= 1
-        reason: FinishReason | None = "length" if self._left[index] == 0 else None
-        reason = "stop" if token in request.end_ids else reason
-        if reason is not None:
-            del self._left[index]
-        return TokenEvent(index, token, -1.0 if request.logprobs else None, reason)
+
+def _run(
+    script: Sequence[int],
+    requests: Sequence[Request],
+    left: dict[int, int],
+    prefix: ScriptedPrefixCache | None,
+) -> Iterator[TokenEvent]:
+    if prefix is not None:
+        prefix.tokens = list(requests[0].prompt)
+    for token in cycle(script) if left else ():
+        for index in list(left):
+            if index in left:
+                yield _event(index, token, requests[index], left)
+        if not left:
+            break
+        if prefix is not None:
+            prefix.tokens.append(token)
+    if prefix is not None:
+        prefix.busy = False
+
+
+def _event(index: int, token: int, request: Request, left: dict[int, int]) -> TokenEvent:
+    left[index] -= 1
+    reason: FinishReason | None = "length" if left[index] == 0 else None
+    reason = "stop" if token in request.end_ids else reason
+    if reason is not None:
+        del left[index]
+    return TokenEvent(index, token, -1.0 if request.logprobs else None, reason)

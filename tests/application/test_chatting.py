@@ -1,0 +1,94 @@
+from collections.abc import Sequence
+
+import pytest
+
+from litgpt.application.chatting import Conversation
+from litgpt.application.generating import GenerateText
+from litgpt.application.prompting import WritePrompt
+from litgpt.domain.chat import Message
+from litgpt.domain.errors import BadArgument, PromptTooLong
+from litgpt.domain.generation import Request
+from litgpt.testing import ByteTokenizer, ScriptedGenerator
+
+END = 257
+
+
+def request(ids: list[int]) -> Request:
+    return Request(prompt=ids, max_new_tokens=20, end_ids=frozenset({END}))
+
+
+def talk(
+    script: Sequence[int] = (*b"yes", END), context: int = 1000
+) -> tuple[Conversation, ScriptedGenerator]:
+    tokenizer, generator = ByteTokenizer(), ScriptedGenerator(script, context)
+    generate = GenerateText(tokenizer, generator)
+    return Conversation(WritePrompt(tokenizer, None), generate, generator.prefix_cache()), generator
+
+
+def say(conversation: Conversation, text: str, *, stop: tuple[str, ...] = ()) -> str:
+    return "".join(event.text for event in conversation.say(text, request, stop=stop))
+
+
+def test_both_sides_are_remembered() -> None:
+    conversation, generator = talk()
+    assert [say(conversation, "one?"), say(conversation, "two?")] == ["yes", "yes"]
+    expected = [("user", "one?"), ("assistant", "yes"), ("user", "two?"), ("assistant", "yes")]
+    assert [(one.role, one.content) for one in conversation.messages] == expected
+    prompt = bytes(one for one in generator.asked[1].prompt if one < 256).decode()
+    assert prompt == "one?yestwo?"
+
+
+def test_what_was_said_is_not_computed_again() -> None:
+    conversation, generator = talk()
+    say(conversation, "one?")
+    say(conversation, "two?")
+    first = len(generator.asked[0].prompt)
+    # All of the first turn but its last token, which the model never looked back at.
+    assert generator.reused == [0, first + len(b"yes")]
+
+
+def test_an_answer_that_was_cut_is_remembered_as_it_was_shown() -> None:
+    conversation, _ = talk(script=b"one two")
+    assert say(conversation, "?", stop=("two",)) == "one "
+    assert conversation.messages[-1] == Message("assistant", "one ")
+    say(conversation, "!", stop=("two",))
+    assert len(conversation.messages) == 4
+
+
+def test_an_abandoned_answer_is_remembered_as_far_as_it_came() -> None:
+    conversation, _ = talk(script=b"abc")
+    pieces = conversation.say("?", request)
+    next(pieces)
+    next(pieces)
+    pieces.close()  # type: ignore[attr-defined]
+    assert [one.content for one in conversation.messages] == ["?", "ab"]
+    assert say(conversation, "!")
+
+
+def test_an_answer_of_which_nothing_came_is_forgotten_with_the_question() -> None:
+    conversation, _ = talk()
+    pieces = conversation.say("?", request)
+    pieces.close()  # type: ignore[attr-defined]
+    assert conversation.messages == []
+    assert say(conversation, "?") == "yes"
+
+
+def test_a_branch_goes_its_own_way() -> None:
+    conversation, _ = talk()
+    say(conversation, "one?")
+    branch = conversation.branch()
+    say(branch, "two?")
+    assert (len(conversation.messages), len(branch.messages)) == (2, 4)
+    say(conversation, "three?")
+    assert [one.content for one in branch.messages if one.role == "user"] == ["one?", "two?"]
+
+
+def test_an_empty_text_and_a_conversation_that_outgrew_the_context_change_nothing() -> None:
+    conversation, _ = talk(context=25)
+    say(conversation, "one?")
+    with pytest.raises(BadArgument):
+        conversation.say("", request)
+    with pytest.raises(PromptTooLong):
+        conversation.say("a question that does not fit", request)
+    assert len(conversation.messages) == 2
+    assert say(conversation, "?") != ""

@@ -1,0 +1,100 @@
+from collections.abc import Sequence
+
+import pytest
+
+from litgpt.application.generating import GenerateText
+from litgpt.domain.errors import PromptTooLong
+from litgpt.domain.generation import Completion, Request, TextEvent
+from litgpt.testing import ByteTokenizer, ScriptedGenerator
+
+END = 257
+ENDS = frozenset({END})
+
+
+def events(script: Sequence[int], *, stop: tuple[str, ...] = (), at_most: int = 20) -> list[TextEvent]:
+    text = GenerateText(ByteTokenizer(), ScriptedGenerator(script))
+    return list(text.stream([Request(prompt=[1], max_new_tokens=at_most, end_ids=ENDS)], stop=stop))
+
+
+def answer(script: Sequence[int], *, stop: tuple[str, ...] = (), at_most: int = 20) -> Completion:
+    completion = events(script, stop=stop, at_most=at_most)[-1].completion
+    assert completion is not None
+    return completion
+
+
+def test_a_character_waits_until_it_is_whole() -> None:
+    assert [event.text for event in events([*"é!".encode(), END])] == ["", "é", "!", ""]
+
+
+def test_half_a_character_at_the_end_is_shown_as_one_that_is_missing() -> None:
+    assert answer("é".encode()[:1], at_most=1).text == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_every_token_is_an_event_and_only_the_last_has_the_completion() -> None:
+    found = events([*b"hi", END])
+    assert [event.token for event in found] == [*b"hi", END]
+    assert [event.completion is not None for event in found] == [False, False, True]
+
+
+def test_an_end_token_is_in_the_ids_and_not_in_the_text() -> None:
+    completion = answer([*b"hi", END])
+    assert (completion.text, completion.token_ids) == ("hi", (*b"hi", END))
+    assert (completion.finish_reason, completion.completion_tokens, completion.prompt_tokens) == (
+        "stop",
+        3,
+        1,
+    )
+
+
+def test_a_bound_ends_an_answer_and_says_so() -> None:
+    completion = answer(b"hello", at_most=3)
+    assert (completion.text, completion.finish_reason) == ("hel", "length")
+
+
+def test_a_stop_string_ends_the_answer_before_itself() -> None:
+    completion = answer(b"one two three", stop=("two",))
+    assert (completion.text, completion.finish_reason) == ("one ", "stop")
+
+
+def test_what_may_begin_a_stop_string_is_never_shown_too_early() -> None:
+    shown = "".join(event.text for event in events(b"one twelve", stop=("two",), at_most=10))
+    assert shown == "one twelve"
+    pieces = [event.text for event in events(b"one two", stop=("two",), at_most=7)]
+    assert "t" not in "".join(pieces)
+
+
+def test_text_that_was_held_back_comes_when_the_answer_ends() -> None:
+    assert answer(b"a tw", stop=("two",), at_most=4).text == "a tw"
+
+
+def test_an_answer_that_stops_does_not_end_the_others() -> None:
+    generator = ScriptedGenerator(b"abcdef")
+    text = GenerateText(ByteTokenizer(), generator)
+    requests = [Request(prompt=[1], max_new_tokens=at_most) for at_most in (6, 2, 0)]
+    one, two, none = text.complete(requests, stop=("d",))
+    assert (one.text, one.finish_reason) == ("abc", "stop")
+    assert (two.text, two.finish_reason) == ("ab", "length")
+    assert (none.text, none.token_ids, none.finish_reason) == ("", (), "length")
+
+
+def test_log_probabilities_come_with_the_tokens_if_asked_for() -> None:
+    text = GenerateText(ByteTokenizer(), ScriptedGenerator(b"ab"))
+    with_them, without = text.complete(
+        [Request(prompt=[1], max_new_tokens=2, logprobs=one) for one in (True, False)]
+    )
+    assert with_them.logprobs == (-1.0, -1.0)
+    assert without.logprobs is None
+
+
+def test_a_prompt_too_long_is_refused_at_the_call() -> None:
+    text = GenerateText(ByteTokenizer(), ScriptedGenerator(b"a", context=4))
+    with pytest.raises(PromptTooLong):
+        text.stream([Request(prompt=[1] * 4)])
+
+
+def test_nothing_is_generated_before_it_is_asked_for_nor_after_it_is_closed() -> None:
+    text = GenerateText(ByteTokenizer(), ScriptedGenerator(b"abc"))
+    stream = text.stream([Request(prompt=[1], max_new_tokens=3)])
+    assert next(stream).text == "a"
+    stream.close()  # type: ignore[attr-defined]
+    assert list(stream) == []

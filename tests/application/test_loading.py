@@ -1,0 +1,125 @@
+from typing import Any
+
+import attrs
+import pytest
+
+from litgpt.application.loading import LoadedModel, LoadModel, PlaceModel
+from litgpt.domain.errors import (
+    BadArgument,
+    CheckpointMismatch,
+    LitGPTError,
+    TokenizerMismatch,
+    UnsupportedModel,
+)
+from litgpt.domain.placement import Wish
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import Notice
+from litgpt.domain.vocabulary import TokenizerFiles, TokenizerSource
+from litgpt.testing import ByteTokenizer, MemoryCheckpoint, MemoryStore, MemoryStrategy, MemoryTensor
+from tests.contracts.distribution_strategy import CONFIG, shapes
+
+
+def checkpoint(config: dict[str, Any] | None = None, **more: Any) -> MemoryCheckpoint:
+    weights = {name: MemoryTensor(shape) for name, shape in shapes().items()}
+    return MemoryCheckpoint(CONFIG | (config or {}), weights, **more)
+
+
+@attrs.define
+class OpenBytes:
+    """Opens the same tokenizer whatever it is asked for, and remembers that."""
+
+    tokenizer: ByteTokenizer = attrs.field(factory=ByteTokenizer)
+    asked: list[tuple[TokenizerSource, int | None]] = attrs.field(factory=list)
+
+    def __call__(
+        self,
+        source: TokenizerSource,
+        *,
+        name: str,
+        vocab_size: int | None,  # noqa: ARG002
+    ) -> ByteTokenizer:
+        self.asked.append((source, vocab_size))
+        return self.tokenizer
+
+
+def load(model: MemoryCheckpoint, *, opens: OpenBytes | None = None, **more: Any) -> LoadedModel[Any]:
+    return LoadModel(MemoryStore({"tiny": model}), opens or OpenBytes())(ModelReference("tiny"), **more)
+
+
+def test_nothing_is_read_or_fetched_to_load_a_model() -> None:
+    model = checkpoint()
+    loaded = load(model)
+    assert (model.was_read, model.fetched) == ([], 0)
+    assert loaded.architecture.family == "llama"
+    assert len(loaded.joins) == len(shapes()) - 2 * 2  # queries, keys and values of two layers are joined
+
+
+def test_every_token_that_ends_an_answer_is_one_whoever_says_so() -> None:
+    model = checkpoint({"eos_token_id": 7}, generation_config={"eos_token_id": [8, 9]})
+    assert load(model).end_ids == {7, 8, 9, 257}
+
+
+def test_the_prompt_style_is_the_saved_one_then_the_template_then_plain() -> None:
+    bare = OpenBytes(ByteTokenizer(has_chat_template=False))
+    saved, template, plain = (
+        load(checkpoint(prompt_style="Alpaca")),
+        load(checkpoint()),
+        load(checkpoint(), opens=bare),
+    )
+    assert saved.style is not None
+    assert saved.style.name == "alpaca"
+    assert template.style is None
+    assert plain.style is not None
+    assert plain.style.name == "default"
+
+
+def test_what_ends_an_answer_in_the_style_ends_it_as_a_token_or_as_a_text() -> None:
+    loaded = load(checkpoint(prompt_style="ChatML"))
+    assert loaded.stop == ("<|im_end|>",)  # no token of this tokenizer
+
+
+def test_another_tokenizer_may_be_used_in_place_of_the_models_own() -> None:
+    opens, other = OpenBytes(), TokenizerFiles({})
+    load(checkpoint(), opens=opens, tokenizer=other)
+    assert opens.asked[0][0] is other
+    assert opens.asked[0][1] == CONFIG["vocab_size"]
+
+
+@pytest.mark.parametrize(
+    ("model", "error"),
+    [
+        (checkpoint({"model_type": "zebra"}), UnsupportedModel),
+        (checkpoint({"attention_bias": True}), CheckpointMismatch),
+        (checkpoint(prompt_style="NoSuchStyle"), UnsupportedModel),
+    ],
+)
+def test_a_model_that_does_not_load_is_let_go_of(model: MemoryCheckpoint, error: type[LitGPTError]) -> None:
+    with pytest.raises(error):
+        load(model)
+    assert model.closed
+
+
+def test_a_tokenizer_that_does_not_fit_is_found_before_a_weight_is_read() -> None:
+    def refuse(source: TokenizerSource, *, name: str, vocab_size: int | None) -> ByteTokenizer:  # noqa: ARG001
+        raise TokenizerMismatch(name, "it has 9 tokens and the model 8.")
+
+    model = checkpoint()
+    with pytest.raises(TokenizerMismatch):
+        LoadModel(MemoryStore({"tiny": model}), refuse)(ModelReference("tiny"))
+    assert model.was_read == []
+
+
+def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
+    model, told = checkpoint(), []
+    built, placement = PlaceModel(MemoryStrategy())(load(model), Wish(precision="32-true"), told.append)
+    assert sorted(model.was_read) == sorted(shapes())
+    assert model.fetched == 1
+    assert placement.dtype == built.weights["lm_head.weight"][0].dtype == "float32"
+    assert Notice("Using 1 device(s)") in told
+
+
+def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:
+    model = checkpoint()
+    with pytest.raises(BadArgument):
+        PlaceModel(MemoryStrategy())(load(model), Wish(precision="64"), lambda _: None)
+    assert model.fetched == 0

@@ -1,0 +1,79 @@
+import pytest
+
+from litgpt.application.asking import Settings, ask
+from litgpt.application.loading import LoadedModel
+from litgpt.application.prompting import WritePrompt, conversation, prompts
+from litgpt.domain.chat import Message
+from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
+from litgpt.domain.families import describe
+from litgpt.domain.prompts import PromptStyle, style_named
+from litgpt.testing import ByteTokenizer, MemoryCheckpoint
+from tests.contracts.distribution_strategy import CONFIG
+
+HELLO = {"role": "user", "content": "Hello"}
+
+
+def loaded(style: PromptStyle | None = None) -> LoadedModel[object]:
+    return LoadedModel(
+        checkpoint=MemoryCheckpoint(CONFIG),
+        architecture=describe("tiny", CONFIG),
+        joins=(),
+        tokenizer=ByteTokenizer(),
+        style=style,
+        end_ids=frozenset({257}),
+        stop=("###",),
+    )
+
+
+def test_a_text_is_what_the_user_says_and_the_system_speaks_first() -> None:
+    assert conversation("Hello") == (Message("user", "Hello"),)
+    assert conversation("Hello", "Be brief.") == (Message("system", "Be brief."), Message("user", "Hello"))
+    assert conversation([HELLO], "Be brief.") == conversation("Hello", "Be brief.")
+
+
+def test_two_system_prompts_are_one_too_many() -> None:
+    with pytest.raises(BadArgument, match="sys_prompt"):
+        conversation([{"role": "system", "content": "Be long."}, HELLO], "Be brief.")
+
+
+def test_a_list_of_messages_is_one_prompt_and_a_list_of_others_is_several() -> None:
+    assert prompts("Hello") == (("Hello",), False)
+    assert prompts(["Hello", "Bye"]) == (("Hello", "Bye"), True)
+    assert prompts([HELLO]) == (((Message("user", "Hello"),),), False)
+    assert prompts([[HELLO], [HELLO]])[1]
+
+
+@pytest.mark.parametrize(
+    "prompt", [3, None, b"Hello", [3], [{"role": "user"}], ["Hello", 3], {"role": "user"}]
+)
+def test_what_is_no_prompt_is_a_wrong_type(prompt: object) -> None:
+    with pytest.raises(WrongType):
+        prompts(prompt)
+
+
+def test_the_style_writes_the_prompt_and_without_one_the_template_does() -> None:
+    said = conversation("Hello")
+    assert WritePrompt(ByteTokenizer(), None).render(said) == "<|user|>Hello<|end|><|assistant|>"
+    assert "### Instruction:\nHello" in WritePrompt(ByteTokenizer(), style_named("alpaca")).render(said)
+    assert WritePrompt(ByteTokenizer(), None).encode(said)[0] == ByteTokenizer().token_to_id("<|user|>")
+
+
+def test_what_a_style_cannot_say_is_an_error() -> None:
+    with pytest.raises(BadPrompt, match="system prompt"):
+        WritePrompt(ByteTokenizer(), style_named("default")).render(conversation("Hello", "Be brief."))
+
+
+def test_what_is_asked_carries_all_settings_and_what_ends_an_answer() -> None:
+    settings = Settings(max_new_tokens=7, temperature=0.5, seed=3, stop="END", logprobs=True)
+    asked = ask(loaded(), ["a", "bb"], None, settings, context=100)
+    assert asked.several
+    assert asked.stop == ("END", "###")
+    first, second = asked.requests
+    assert len(second.prompt) == len(first.prompt) + 1
+    assert (first.max_new_tokens, first.sampling.seed, first.end_ids, first.logprobs) == (7, 3, {257}, True)
+
+
+def test_no_bound_is_the_contexts() -> None:
+    asked = ask(loaded(), "a", None, Settings(max_new_tokens=None), context=100)
+    assert asked.requests[0].max_new_tokens == 100
+    assert not asked.several
