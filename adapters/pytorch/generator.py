@@ -95,7 +95,11 @@ class TorchGeneration(Iterator[TokenEvent]):
         self._events = _events(batch, self._cancelled) if batch is not None else iter(())
 
     def __next__(self) -> TokenEvent:
-        return next(self._events)
+        try:
+            return next(self._events)
+        except BaseException:  # it is over, or it failed: either way nothing more comes
+            self.close()
+            raise
 
     def cancel(self, index: int) -> None:
         """End one answer."""

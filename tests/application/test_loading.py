@@ -35,8 +35,8 @@ class OpenBytes:
         self,
         source: TokenizerSource,
         *,
-        name: str,
-        vocab_size: int | None,  # noqa: ARG002
+        name: str,  # noqa: ARG002 - a port's promise, of which it keeps what it needs
+        vocab_size: int | None,
     ) -> ByteTokenizer:
         self.asked.append((source, vocab_size))
         return self.tokenizer

@@ -167,6 +167,15 @@ class GeneratorContract:
         del dropped
         assert len(list(generator.generate([request], prefix=cache))) == 4
 
+    def test_an_answer_that_is_over_leaves_its_prefix_cache_free_although_it_is_still_held(
+        self, generator: Generator
+    ) -> None:
+        cache = generator.prefix_cache()
+        request = Request(prompt=[5, 6, 7], max_new_tokens=4)
+        held = generator.generate([request], prefix=cache)
+        assert len(list(held)) == 4
+        assert len(list(generator.generate([request], prefix=cache))) == 4
+
     def test_an_abandoned_answer_leaves_its_prefix_cache_in_order(self, generator: Generator) -> None:
         cache = generator.prefix_cache()
         generation = generator.generate([Request(prompt=[5, 6, 7], max_new_tokens=20)], prefix=cache)
