@@ -1,0 +1,68 @@
+"""The bar that huggingface_hub is given, and what it adds up to."""
+
+from threading import Event
+
+import pytest
+
+from litgpt.adapters.hub.progress import Meter, bars
+from litgpt.domain.reporting import Notice, Progress
+
+
+@pytest.fixture
+def told() -> list[Notice | Progress]:
+    return []
+
+
+@pytest.fixture
+def meter(told: list[Notice | Progress]) -> Meter:
+    return Meter("Downloading", 100, told.append)
+
+
+def done(told: list[Notice | Progress]) -> list[int]:
+    return [event.done for event in told if isinstance(event, Progress)]
+
+
+def test_files_one_after_another_add_up(meter: Meter, told: list[Notice | Progress]) -> None:
+    for size in (60, 40):
+        with bars(meter, Event())(total=size, unit="B", unit_scale=True, desc="a file") as bar:
+            bar.update(size // 2)
+            bar.update(size // 2)
+        meter.settle(size)
+    assert done(told) == [30, 60, 60, 80, 100, 100]
+
+
+def test_a_file_counts_as_a_whole_once_it_is_there_however_its_bytes_were_counted(
+    meter: Meter, told: list[Notice | Progress]
+) -> None:
+    bars(meter, Event())(total=60).update(7)
+    meter.settle(60)
+    assert done(told) == [7, 60]
+
+
+def test_a_file_that_begins_anew_takes_its_bytes_back(meter: Meter, told: list[Notice | Progress]) -> None:
+    bar = bars(meter, Event())(total=60, initial=20)
+    bar.update(30)
+    bar.update(-50)
+    bar.update(10)
+    assert done(told) == [20, 50, 0, 10]
+    assert bar.n == 10
+
+
+def test_no_more_is_told_than_there_is(meter: Meter, told: list[Notice | Progress]) -> None:
+    bars(meter, Event())(total=60).update(1000)
+    assert done(told) == [100]
+
+
+def test_bytes_on_the_wire_are_a_sign_of_life_and_no_progress(
+    meter: Meter, told: list[Notice | Progress]
+) -> None:
+    moved = Event()
+    bars(meter, moved)(total=60).update_transfer(10)
+    assert moved.is_set()
+    assert told == []
+
+
+def test_bytes_that_nobody_counts_are_a_sign_of_life_too() -> None:
+    moved = Event()
+    bars(None, moved)(total=60).update(10)
+    assert moved.is_set()
