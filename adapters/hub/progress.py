@@ -25,6 +25,7 @@ class Meter:
     report: Report
     _complete: int = attrs.field(default=0, init=False)
     _written: int = attrs.field(default=0, init=False)
+    _told: int = attrs.field(default=-1, init=False)
 
     def add(self, count: float) -> None:
         """Count bytes of the present file; a negative number takes them back, when it has to begin anew."""
@@ -38,7 +39,9 @@ class Meter:
 
     def _tell(self) -> None:
         done = min(max(self._complete + self._written, 0), self.total)
-        self.report(Progress(self.what, done, self.total, unit="B"))
+        if done != self._told:  # the end in particular is told once: whoever listens takes its bar away then
+            self._told = done
+            self.report(Progress(self.what, done, self.total, unit="B"))
 
 
 class Bar:

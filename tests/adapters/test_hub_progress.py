@@ -28,7 +28,7 @@ def test_files_one_after_another_add_up(meter: Meter, told: list[Notice | Progre
             bar.update(size // 2)
             bar.update(size // 2)
         meter.settle(size)
-    assert done(told) == [30, 60, 60, 80, 100, 100]
+    assert done(told) == [30, 60, 80, 100]
 
 
 def test_a_file_counts_as_a_whole_once_it_is_there_however_its_bytes_were_counted(
@@ -48,8 +48,11 @@ def test_a_file_that_begins_anew_takes_its_bytes_back(meter: Meter, told: list[N
     assert bar.n == 10
 
 
-def test_no_more_is_told_than_there_is(meter: Meter, told: list[Notice | Progress]) -> None:
-    bars(meter, Event())(total=60).update(1000)
+def test_no_more_is_told_than_there_is_and_the_end_is_told_once(
+    meter: Meter, told: list[Notice | Progress]
+) -> None:
+    bars(meter, Event())(total=100).update(1000)
+    meter.settle(100)
     assert done(told) == [100]
 
 
