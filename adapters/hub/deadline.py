@@ -45,9 +45,9 @@ def watched(seconds: float, sign_of_life: Event, when_dead: Callable[[], None]) 
 
     def watch() -> None:
         while sign_of_life.wait(seconds):
-            if over:
-                return
             sign_of_life.clear()
+            if over:  # asked after clearing, so that the last sign is never cleared unseen
+                return
         when_dead()
 
     watcher = Thread(target=watch, daemon=True)

@@ -53,3 +53,30 @@ def test_work_that_fails_is_no_longer_watched() -> None:
     with pytest.raises(KeyError), watched(0.05, Event(), ended.set):
         raise KeyError
     assert not ended.wait(0.15)
+
+
+class Unlucky(Event):
+    """Is cleared just after it is set for the second time, as threads may have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times, self.clearing, self.twice = 0, Event(), Event()
+
+    def set(self) -> None:
+        super().set()
+        self.times += 1
+        if self.times == 2:
+            self.twice.set()
+
+    def clear(self) -> None:
+        self.clearing.set()
+        self.twice.wait(5)
+        super().clear()
+
+
+def test_the_end_of_work_is_not_missed_when_it_comes_with_a_sign_of_life() -> None:
+    moved, ended = Unlucky(), Event()
+    with watched(0.1, moved, ended.set):
+        moved.set()
+        assert moved.clearing.wait(5)
+    assert not ended.is_set()
