@@ -1,9 +1,13 @@
 """The real models that the tests run on, each found once."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# Before anything imports huggingface_hub, which reads it then: it would ask the Hub who we are.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 @pytest.fixture(scope="session")
