@@ -30,7 +30,7 @@ def benchmark(  # noqa: PLR0913 - each is an option
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure how fast a model answers, and how much memory that takes."""
+    """Measure how fast a model answers."""
     from litgpt.application.asking import Settings
     from litgpt.domain.measurement import benchmark_dict_to_markdown_table
     from litgpt.domain.reference import ModelReference

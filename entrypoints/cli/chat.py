@@ -1,25 +1,11 @@
 """`litgpt chat`: a conversation in the terminal."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import attrs
 import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import load
-from litgpt.cli.typed import readable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from litgpt.chat import Chat
-
-HELP = """\
-/reset        forget what was said
-/save FILE    write what was said to a file, which --resume reads
-/help         show this
-/exit         leave; so does Ctrl-D
-Ctrl-C stops an answer."""
 
 
 def chat(  # noqa: PLR0913 - each is an option
@@ -43,6 +29,7 @@ def chat(  # noqa: PLR0913 - each is an option
     """Talk with a model, which remembers what was said."""
     from litgpt.application.asking import Settings
     from litgpt.chat import read_messages
+    from litgpt.cli.session import Session
     from litgpt.domain.reference import ModelReference
 
     how: dict[str, Any] = {
@@ -57,81 +44,9 @@ def chat(  # noqa: PLR0913 - each is an option
     said = read_messages(resume) if resume else None
     reference = ModelReference(model, revision, offline or None, access_token)
     with load(reference, accelerator=accelerator, precision=precision, quiet=quiet) as llm:
-        talk = _Talk(lambda: llm.chat(sys_prompt, **how), llm.chat(sys_prompt, resume=said, **how))
+        session = Session(lambda system: llm.chat(system, **how), llm.chat(sys_prompt, resume=said, **how))
         if console.at_a_keyboard() and not quiet:
-            console.note(f"Talking with {model}. /help shows what else there is, Ctrl-D ends.")
-        talk.go_on()
-
-
-@attrs.define
-class _Talk:
-    """A conversation with the person at the keyboard.
-
-    Attributes:
-        anew: Begins another conversation.
-        chat: This one.
-
-    """
-
-    anew: "Callable[[], Chat]"
-    chat: "Chat"
-
-    def go_on(self) -> None:
-        """Answer line by line, until there are no more."""
-        while True:
-            try:
-                line = readable(console.ask("> ")).strip()
-            except (EOFError, KeyboardInterrupt):
-                if console.at_a_keyboard():
-                    console.note("")  # the shell's prompt begins on a line of its own
-                return
-            if line == "/exit":
-                return
-            if line:
-                self._take(line)
-
-    def _take(self, line: str) -> None:
-        from litgpt.domain.errors import LitGPTError
-
-        command, _, rest = line.partition(" ")
-        try:
-            if command == "/help":
-                console.note(HELP)
-            elif command == "/reset":
-                self.chat.close()
-                self.chat = self.anew()
-                console.note("(Forgotten.)")
-            elif command == "/save":
-                self._save(rest.strip())
-            elif command.startswith("/"):
-                console.note(f"There is no {command}.\n{HELP}")
-            else:
-                self._answer(line)
-        except LitGPTError as error:  # such as a text that is too long: the conversation goes on
-            console.error(str(error))
-
-    def _answer(self, line: str) -> None:
-        pieces = self.chat.stream(line)
-        try:
-            for piece in pieces:
-                console.show(piece, end="")
-            console.show("")
-        except KeyboardInterrupt:
-            console.show("")
-            if not console.at_a_keyboard():
-                raise
-        finally:
-            close = getattr(pieces, "close", None)
-            if close is not None:
-                close()
-
-    def _save(self, path: str) -> None:
-        if not path:
-            console.note("Where to? /save FILE")
-            return
-        try:
-            self.chat.save(path)
-        except OSError as error:
-            console.error(f"{path} cannot be written: {error.strerror}.")
-        else:
-            console.note(f"(Saved to {path}.)")
+            console.note(
+                f"You are talking with {reference}. /help shows what there is besides; Ctrl-D leaves."
+            )
+        session.run()

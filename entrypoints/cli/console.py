@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -37,11 +38,14 @@ def heading(text: str) -> None:
     _to_stdout(_styled(text, sys.stdout, _BOLD) + "\n")
 
 
-def table(rows: Sequence[Sequence[str]], *, indent: int = 0) -> None:
-    """Write columns to stdout, each as wide as its widest cell."""
+def table(rows: Sequence[Sequence[str]], *, indent: int = 0, numbers: bool = False) -> None:
+    """Write columns to stdout, each as wide as its widest cell; `numbers` stand to the right of theirs."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        cells = [
+            cell.rjust(width) if numbers and column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         show(f"{' ' * indent}{'   '.join(cells)}".rstrip())
 
 
@@ -69,6 +73,8 @@ def ask(prompt: str) -> str:
 
     """
     if at_a_keyboard() and is_watched():
+        with suppress(ImportError):  # not on Windows
+            import readline  # noqa: F401 - input() then edits lines and remembers them
         return input(prompt)
     if at_a_keyboard():
         print(prompt, end="", file=sys.stderr, flush=True)

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 _TRAINING = "this version does not train yet."
 _DEVICES = "this version runs on one device. `litgpt generate MODEL --prompt …` generates on that one."
-_ANY_FORMAT = (
-    "nothing has to be converted: Hugging Face, GGUF and LitGPT files load as they are."
-)
+_ANY_FORMAT = "nothing has to be converted: Hugging Face, GGUF and LitGPT files load as they are."
 _TRAINED = "this version does not read adapters yet. Merged into the weights, they load."
 
 FORMER = {

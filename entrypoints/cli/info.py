@@ -6,13 +6,16 @@ from litgpt.cli import console, options
 from litgpt.cli.loading import Work
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from litgpt.application.describing import Description
     from litgpt.domain.architecture import Architecture
     from litgpt.domain.footprint import Footprint, Verdict
     from litgpt.domain.tensors import DType
 
 SHOWN: "tuple[DType, ...]" = ("bfloat16", "float32")
-_A_THOUSAND = 1000
+SHORT = 1000
+"""The length of a text, in tokens, for which the cache's size is told beside that for the whole context."""
 
 
 def info(
@@ -24,9 +27,9 @@ def info(
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what a model is and what it will need, from its headers alone."""
+    """Show what a model is, and what it needs."""
     from litgpt.application.describing import DescribeModel
-    from litgpt.cli.memory import memory_here
+    from litgpt.cli.machine import memories
     from litgpt.container import container
     from litgpt.domain.footprint import footprint, judge
     from litgpt.domain.reference import ModelReference
@@ -34,33 +37,28 @@ def info(
     reference = ModelReference(model, revision, offline or None, access_token)
     with Work(f"Looking at {reference} …", quiet=quiet):
         found = DescribeModel(container.store())(reference)
-    architecture, memory = found.architecture, memory_here()
+        here = memories()
+    architecture = found.architecture
     needs = {
-        dtype: [
-            footprint(architecture, dtype=dtype, tokens=tokens)
-            for tokens in (min(_A_THOUSAND, architecture.context), architecture.context)
-        ]
+        dtype: {
+            tokens: footprint(architecture, dtype=dtype, tokens=tokens)
+            for tokens in sorted({min(SHORT, architecture.context), architecture.context})
+        }
         for dtype in SHOWN
     }
-    verdicts = {dtype: judge(architecture, memory, dtype=dtype) for dtype in SHOWN} if memory else {}
+    verdicts = [judge(architecture, memory, dtype=dtype) for memory in here for dtype in SHOWN]
     if as_json:
         console.show_json(_as_dict(found, needs, verdicts))
         return
     console.heading(found.name)
-    console.table([("from", found.origin), *_structure(architecture, found.parameters)], indent=2)
-    console.heading("Stored as")
-    formats = [
-        (one.format, f"{one.tensors:,} tensors", _millions(one.weights), size(one.nbytes))
-        for one in found.stored
-    ]
-    console.table(
-        [*formats, ("in all", "", _millions(sum(one.weights for one in found.stored)), size(found.nbytes))],
-        indent=2,
-    )
-    console.heading("Needs")
-    console.table(_needs(needs, architecture.context), indent=2)
-    for dtype, verdict in verdicts.items():
-        console.show(f"{dtype}: {advice(verdict, architecture.context)}")
+    console.show(f"  {found.origin}")
+    _section("Structure", _structure(architecture, found.parameters))
+    _section("Stored as", _stored(found))
+    _section("Needs", _needs(needs), numbers=True)
+    for memory in here:
+        has = f"{size(memory.total)}, of which {size(memory.free)} are free"
+        rows = [(one.dtype, advice(one, needs[one.dtype])) for one in verdicts if one.memory is memory]
+        _section(f"In this machine's {memory.device} ({has})", rows)
 
 
 def size(nbytes: int) -> str:
@@ -71,58 +69,91 @@ def size(nbytes: int) -> str:
     return f"{nbytes / 1000:,.1f} kB"
 
 
-def advice(verdict: "Verdict", context: int) -> str:
-    """Return, as a sentence, whether a model runs in a memory and what to do if not."""
-    memory = verdict.memory
-    has = f"{memory.device} ({size(memory.total)}, {size(memory.free)} free)"
-    if verdict.tokens_now >= context:
-        return f"fits {has} with its whole context."
-    if verdict.tokens_at_most >= context:
-        return f"would fit {has} with its whole context if other programs used less of it."
-    if verdict.tokens_at_most:
-        tokens = verdict.tokens_now or verdict.tokens_at_most
-        return (
-            f"fits {has} with texts of up to {tokens:,} tokens; pass fixed_kv_cache_size to hold it to that."
-        )
-    return f"does not fit {has}. Take a smaller model, or a machine with more."
+def advice(verdict: "Verdict", needs: "dict[int, Footprint]") -> str:
+    """Return whether a model runs in a memory, and what to do if not.
+
+    Args:
+        verdict: The answer.
+        needs: What texts of some lengths need; the last is the whole context.
+
+    """
+    context, whole = list(needs.items())[-1]
+    now, at_most = verdict.tokens_now, verdict.tokens_at_most
+    if now == context:
+        return "fits, with the whole context"
+    if at_most == context:
+        missing = size(whole.total - verdict.memory.free)
+        if now:
+            return f"fits with texts of up to {now:,} tokens; with all, if other programs free {missing}"
+        return f"does not fit now; it would, if other programs freed {missing}"
+    if now:
+        return f"fits with texts of up to {now:,} tokens of {context:,}; bound them by --max-new-tokens"
+    if at_most:
+        return f"does not fit now; alone in it, texts of up to {at_most:,} tokens would"
+    smallest = "" if verdict.dtype == SHOWN[0] else f", but perhaps in {SHOWN[0]}"
+    return f"does not fit{smallest}: the weights alone take {size(whole.weights)}"
 
 
-def _structure(architecture: "Architecture", parameters: int) -> list[tuple[str, str]]:
+def _section(title: str, rows: "Sequence[tuple[str, ...]]", *, numbers: bool = False) -> None:
+    console.show("")
+    console.heading(title)
+    console.table(rows, indent=2, numbers=numbers)
+
+
+def _structure(architecture: "Architecture", parameters: int) -> list[tuple[str, ...]]:
     attentions = [layer.attention for layer in architecture.layers]
     first = attentions[0]
     windowed = [one.window for one in attentions if one.window is not None]
-    seen = f"{len(windowed)} of {len(attentions)} layers see {max(windowed):,} tokens" if windowed else "none"
-    tied = ", the head is the embedding" if architecture.tied else ""
-    return [
+    tied = " (the head is the embedding)" if architecture.tied else ""
+    rows: list[tuple[str, ...]] = [
         ("family", architecture.family),
-        ("parameters", _millions(parameters)),
-        ("layers", str(len(attentions))),
+        ("parameters", _count(parameters)),
+        ("layers", f"{len(attentions)}"),
         ("width", f"{architecture.width:,}"),
-        ("heads", f"{first.heads} for queries, {first.groups} for keys and values, of {first.head_size}"),
+        ("heads", f"{first.heads}, of size {first.head_size}"),
+        ("key-value heads", f"{first.groups}"),
         ("feed-forward", f"{architecture.layers[0].feed_forward.size:,}"),
         ("vocabulary", f"{architecture.vocab_size:,}{tied}"),
         ("context", f"{architecture.context:,} tokens"),
-        ("windows", seen),
     ]
-
-
-def _needs(needs: "dict[DType, list[Footprint]]", context: int) -> list[tuple[str, ...]]:
-    rows = [("", *needs)]
-    rows.append(("weights", *(size(one.weights) for one, _ in needs.values())))
-    rows.append(("KV cache of 1,000 tokens", *(size(one.cache) for one, _ in needs.values())))
-    rows.append((f"KV cache of {context:,} tokens", *(size(whole.cache) for _, whole in needs.values())))
-    rows.append(("activations, about", *(size(whole.activations) for _, whole in needs.values())))
-    rows.append(("Python and torch, about", *(size(whole.program) for _, whole in needs.values())))
-    rows.append(("in all, with the whole context", *(size(whole.total) for _, whole in needs.values())))
+    if windowed:
+        rows.append(
+            ("windows", f"{len(windowed)} of {len(attentions)} layers see the last {max(windowed):,} tokens")
+        )
     return rows
 
 
-def _millions(count: int) -> str:
-    return f"{count / 1e9:,.2f} billion" if count >= 10**9 else f"{count / 1e6:,.1f} million"
+def _count(weights: int) -> str:
+    return f"{weights / 1e9:,.2f} billion" if weights >= 10**9 else f"{weights / 1e6:,.1f} million"
+
+
+def _stored(found: "Description") -> list[tuple[str, ...]]:
+    rows = [
+        (one.format, size(one.nbytes), f"{one.tensors:,} tensor{'s' if one.tensors != 1 else ''}")
+        for one in found.stored
+    ]
+    bits = 8 * found.nbytes / max(1, sum(one.weights for one in found.stored))
+    return [*rows, ("in all", size(found.nbytes), f"{bits:.1f} bits a weight")]
+
+
+def _needs(needs: "dict[DType, dict[int, Footprint]]") -> list[tuple[str, ...]]:
+    whole = [list(lengths.values())[-1] for lengths in needs.values()]
+    lengths = next(iter(needs.values()))
+    return [
+        ("", *needs),
+        ("weights", *(size(one.weights) for one in whole)),
+        *(
+            (f"KV cache of {tokens:,} tokens", *(size(needs[dtype][tokens].cache) for dtype in needs))
+            for tokens in lengths
+        ),
+        ("activations, about", *(size(one.activations) for one in whole)),
+        ("Python and torch, about", *(size(one.program) for one in whole)),
+        ("in all, with the whole context", *(size(one.total) for one in whole)),
+    ]
 
 
 def _as_dict(
-    found: "Description", needs: "dict[DType, list[Footprint]]", verdicts: "dict[DType, Verdict]"
+    found: "Description", needs: "dict[DType, dict[int, Footprint]]", verdicts: "list[Verdict]"
 ) -> dict[str, Any]:
     import attrs
 
@@ -134,11 +165,10 @@ def _as_dict(
         "stored": [attrs.asdict(one) for one in found.stored],
         "architecture": attrs.asdict(found.architecture),
         "needs": {
-            dtype: {
-                "1000_tokens": {**attrs.asdict(one), "total": one.total},
-                "whole_context": {**attrs.asdict(whole), "total": whole.total},
-            }
-            for dtype, (one, whole) in needs.items()
+            dtype: [
+                {"tokens": tokens, **attrs.asdict(one), "total": one.total} for tokens, one in lengths.items()
+            ]
+            for dtype, lengths in needs.items()
         },
-        "fits": {dtype: attrs.asdict(one) for dtype, one in verdicts.items()},
+        "fits": [attrs.asdict(one) for one in verdicts],
     }

@@ -1,0 +1,139 @@
+"""The memory of this machine, asked of the system: torch would know, and takes seconds to import."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from litgpt.domain.footprint import Memory
+
+PATIENCE = 5
+"""Seconds until a program that was asked for figures is taken for one that does not answer."""
+
+
+def memories() -> list[Memory]:
+    """Return the memory of each GPU that torch could use, then that of the machine; those that are known."""
+    return [*_nvidia(), *_machine()]
+
+
+def linux_memory(root: Path = Path("/")) -> Memory | None:
+    """Return what the kernel says, or less where a container may have no more.
+
+    Args:
+        root: Where `/proc` and `/sys` are.
+
+    """
+    found = _figures(root / "proc/meminfo")
+    if "MemTotal" not in found:
+        return None
+    total = found["MemTotal"] * 1024
+    free = found.get("MemAvailable", found.get("MemFree", 0)) * 1024
+    for limit, used, cached in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        group = root / "sys/fs/cgroup"
+        bound = _number(group / limit)
+        if bound is None or bound >= total:
+            continue
+        # What files have been read is counted as used, and given up when it is needed.
+        held = (_number(group / used) or 0) - _figures((group / limit).with_name("memory.stat")).get(
+            cached, 0
+        )
+        total, free = bound, min(free, max(0, bound - held))
+    return Memory(device="memory", total=total, free=free)
+
+
+def mac_memory(total: int, vm_stat: str) -> Memory:
+    """Return what `vm_stat` says of a Mac; its GPU computes in the same memory."""
+    page = re.search(r"page size of (\d+) bytes", vm_stat)
+    pages = {
+        name: int(count) for name, count in re.findall(r"^Pages ([\w ]+):\s+(\d+)\.$", vm_stat, re.MULTILINE)
+    }
+    available = sum(pages.get(kind, 0) for kind in ("free", "inactive", "speculative", "purgeable"))
+    free = available * int(page[1]) if page else total
+    return Memory(device="memory", total=total, free=min(free, total))
+
+
+def nvidia_memory(listed: str) -> Iterator[Memory]:
+    """Yield the GPUs that `nvidia-smi --format=csv,noheader,nounits` lists: name, MiB in all, MiB free."""
+    for line in listed.splitlines():
+        name, *figures = (part.strip() for part in line.rsplit(",", 2))
+        if len(figures) == 2 and all(figure.isdecimal() for figure in figures):
+            total, free = (int(figure) * 2**20 for figure in figures)
+            yield Memory(device=name, total=total, free=free)
+
+
+def _machine() -> Iterator[Memory]:
+    if sys.platform == "win32":
+        yield _windows_memory()
+    elif sys.platform == "darwin":
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        yield mac_memory(total, _said_by("vm_stat"))
+    elif (found := linux_memory()) is not None:
+        yield found
+
+
+def _nvidia() -> Iterator[Memory]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible in ("", "-1") or _torch_is_for_cpus():
+        return
+    chosen = ("-i", visible) if visible else ()
+    fields = "--query-gpu=name,memory.total,memory.free"
+    yield from nvidia_memory(_said_by("nvidia-smi", *chosen, fields, "--format=csv,noheader,nounits"))
+
+
+def _torch_is_for_cpus() -> bool:
+    try:
+        return version("torch").endswith("+cpu")
+    except PackageNotFoundError:
+        return False
+
+
+def _said_by(*command: str) -> str:
+    """Return what a program writes; nothing if there is no such program, or it fails."""
+    try:
+        run = subprocess.run(  # noqa: S603 - its name and arguments are written above
+            command, capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return run.stdout
+
+
+def _figures(path: Path) -> dict[str, int]:
+    """Return the numbers of a file whose lines are `name: number unit`."""
+    try:
+        text = path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return {}
+    return {name: int(number) for name, number in re.findall(r"^(\w+):?\s+(\d+)", text, re.MULTILINE)}
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+def _windows_memory() -> Memory:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        """MEMORYSTATUSEX of the Windows API."""
+
+        _fields_ = (
+            ("dwLength", ctypes.c_ulong),
+            ("dwMemoryLoad", ctypes.c_ulong),
+            *((name, ctypes.c_ulonglong) for name in ("ullTotalPhys", "ullAvailPhys")),
+            ("others", ctypes.c_ulonglong * 5),
+        )
+
+    status = Status(dwLength=ctypes.sizeof(Status))
+    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined,unused-ignore]
+    return Memory(device="memory", total=status.ullTotalPhys, free=status.ullAvailPhys)
