@@ -1,0 +1,73 @@
+"""How much memory there is, read from what systems say of themselves."""
+
+from pathlib import Path
+
+from litgpt.cli.machine import linux_memory, mac_memory, memories, nvidia_memory
+from litgpt.domain.footprint import Memory
+
+GIB = 2**30
+MEMINFO = "MemTotal: 16777216 kB\nMemFree: 1048576 kB\nMemAvailable: 8388608 kB\nHugePages_Total: 0\n"
+
+
+def system(root: Path, **files: str) -> Path:
+    for name, text in {"proc/meminfo": MEMINFO, **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="ascii")
+    return root
+
+
+def test_this_machine_has_memory() -> None:
+    *_, memory = memories()
+    assert 0 < memory.free <= memory.total
+    assert memory.total > GIB / 2
+
+
+def test_linux_says_what_is_available_and_not_only_what_is_unused(tmp_path: Path) -> None:
+    assert linux_memory(system(tmp_path)) == Memory(device="memory", total=16 * GIB, free=8 * GIB)
+
+
+def test_a_container_has_no_more_than_it_may_have(tmp_path: Path) -> None:
+    files = {
+        "memory.max": f"{4 * GIB}\n",
+        "memory.current": f"{3 * GIB}\n",
+        "memory.stat": f"anon 5\ninactive_file {GIB}\n",
+    }
+    root = system(tmp_path, **{f"sys/fs/cgroup/{name}": text for name, text in files.items()})
+    assert linux_memory(root) == Memory(device="memory", total=4 * GIB, free=2 * GIB)
+
+
+def test_a_container_of_the_older_kind_has_no_more_either(tmp_path: Path) -> None:
+    files = {"limit_in_bytes": f"{4 * GIB}", "usage_in_bytes": f"{GIB}", "stat": "total_inactive_file 0\n"}
+    root = system(tmp_path, **{f"sys/fs/cgroup/memory/memory.{name}": text for name, text in files.items()})
+    assert linux_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+
+
+def test_a_container_without_a_bound_has_the_machines_memory(tmp_path: Path) -> None:
+    files = {"sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2**63}"}
+    assert linux_memory(system(tmp_path, **files)) == Memory(device="memory", total=16 * GIB, free=8 * GIB)
+
+
+def test_a_system_that_says_nothing_has_no_known_memory(tmp_path: Path) -> None:
+    assert linux_memory(tmp_path) is None
+
+
+def test_a_mac_gives_up_what_is_inactive() -> None:
+    said = """Mach Virtual Memory Statistics: (page size of 16384 bytes)
+Pages free:                               65536.
+Pages active:                            400000.
+Pages inactive:                           65536.
+Pages speculative:                            0.
+"Translation faults":                 123456789.
+"""
+    assert mac_memory(16 * GIB, said) == Memory(device="memory", total=16 * GIB, free=2 * GIB)
+    assert mac_memory(16 * GIB, "").free == 16 * GIB
+
+
+def test_gpus_are_listed_and_what_is_no_gpu_is_not() -> None:
+    said = (
+        "NVIDIA H100 80GB HBM3, 81559, 81000\nA100, SXM4, 40960, 1024\nNo devices were found\nx, [N/A], 1\n"
+    )
+    assert list(nvidia_memory(said)) == [
+        Memory(device="NVIDIA H100 80GB HBM3", total=81559 * 2**20, free=81000 * 2**20),
+        Memory(device="A100, SXM4", total=40960 * 2**20, free=2**30),
+    ]

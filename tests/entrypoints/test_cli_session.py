@@ -1,0 +1,103 @@
+"""A conversation on the command line, with fakes of all ports: what is a message, and what is for us."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from litgpt.application.chatting import Conversation
+from litgpt.application.generating import GenerateText
+from litgpt.application.prompting import WritePrompt
+from litgpt.chat import Chat
+from litgpt.cli.session import Session
+from litgpt.domain.chat import Message
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.generation import Request
+from litgpt.testing import ByteTokenizer, ScriptedGenerator
+from litgpt.testing.tokenizers import END
+
+YES = (*b"yes", END)
+
+
+def begin(sys_prompt: str | None = None, *, script: Sequence[int] = YES, context: int = 1000) -> Chat:
+    tokenizer, generator = ByteTokenizer(), ScriptedGenerator(script, context)
+    said = [Message("system", sys_prompt)] if sys_prompt else []
+    talk = Conversation(
+        WritePrompt(tokenizer, None), GenerateText(tokenizer, generator), generator.prefix_cache(), said
+    )
+    return Chat(talk, lambda ids: Request(prompt=ids, end_ids=frozenset({END})), ())
+
+
+def talk(monkeypatch: pytest.MonkeyPatch, *lines: str, chat: Chat | None = None) -> Session:
+    """Have a conversation along a pipe."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+    session = Session(begin, chat or begin())
+    session.run()
+    return session
+
+
+def test_each_line_is_a_message_and_empty_ones_are_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = talk(monkeypatch, "one ", "", "  ", "two")
+    assert capsys.readouterr() == ("yes\nyes\n", "")
+    assert [one.content for one in session.chat.messages] == ["one", "yes", "two", "yes"]
+
+
+@pytest.mark.parametrize("farewell", ["/exit", "/quit", " /exit "])
+def test_nothing_is_read_after_a_farewell(monkeypatch: pytest.MonkeyPatch, farewell: str) -> None:
+    session = talk(monkeypatch, "one", farewell, "two")
+    assert len(session.chat.messages) == 2
+
+
+def test_another_beginning_keeps_what_the_system_says_unless_it_is_to_say_something_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    system = [Message("system", "Be brief.")]
+    assert talk(monkeypatch, "one", "/reset", chat=begin("Be brief.")).chat.messages == system
+    assert talk(monkeypatch, "one", "/system Be brief.").chat.messages == system
+    assert talk(monkeypatch, "one", "/system", chat=begin("Be brief.")).chat.messages == []
+
+
+def test_a_command_that_there_is_not_is_not_told_to_the_model_but_for_a_space_before_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = talk(monkeypatch, "/bin/ls is what?", " /help me", "/help")
+    assert [one.content for one in session.chat.messages] == ["/help me", "yes"]
+    notes = capsys.readouterr().err
+    assert notes.startswith("There is no /bin/ls; see /help.")
+    assert "/save FILE" in notes
+
+
+def test_what_was_said_is_saved_and_a_path_that_cannot_be_written_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    talk(monkeypatch, "one", f"/save {tmp_path}/no/folder", "/save", f"/save {tmp_path}/my talk.json", "two")
+    saved = json.loads((tmp_path / "my talk.json").read_text(encoding="utf-8"))
+    assert [one["content"] for one in saved["messages"]] == ["one", "yes"]
+    answers, notes = capsys.readouterr()
+    assert answers == "yes\nyes\n"
+    assert [line.split(":")[0] for line in notes.splitlines()] == [
+        "error",
+        "Where to? /save FILE",
+        f"(Saved to {tmp_path}/my talk.json.)",
+    ]
+
+
+def test_a_message_that_is_too_long_is_an_error_and_the_conversation_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = talk(monkeypatch, "x" * 100, "hi", chat=begin(context=50))
+    answers, notes = capsys.readouterr()
+    assert notes.startswith("error: The prompt has 103 tokens")
+    assert (notes.count("\n"), answers) == (1, "yes\n")
+    assert len(session.chat.messages) == 2
+
+
+def test_bytes_that_are_no_text_are_not_told_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadArgument, match="encoding of this terminal"):
+        talk(monkeypatch, os.fsdecode(b"caf\xe9"))
