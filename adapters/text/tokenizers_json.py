@@ -103,8 +103,6 @@ def open_tokenizer_json(name: str, path: Path) -> TokenizersCodec:
 
 def first_token(codec: TokenizersCodec) -> int | None:
     """Return the special token that the library itself would put before a text, if it puts one."""
-    with_specials: list[int] = codec.library.encode("a").ids
-    plain = codec.encode("a")
-    if with_specials[: len(plain)] == plain or not with_specials or with_specials[0] not in codec.hidden:
-        return None
-    return with_specials[0]
+    ids: list[int] = codec.library.encode("a").ids
+    begins = len(ids) > len(codec.encode("a")) and ids[0] in codec.hidden
+    return ids[0] if begins else None

@@ -119,7 +119,7 @@ def write(folder: Path, files: Mapping[str, object]) -> TokenizerFiles:
 def letters_for_bytes() -> dict[int, str]:
     """Return the letters of byte-level vocabularies, as the library tokenizers knows them."""
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    text = "".join(map(chr, (*range(0x800), *range(0x800, 0xD800, 0x40), *range(0x10000, 0x110000, 0x1000))))
+    text = "".join(map(chr, (*range(0x800), *range(0x800, 0xD800, 0x40), *range(0xE000, 0x110000, 0x40))))
     return dict(zip(text.encode(), splitter.pre_tokenize_str(text)[0][0], strict=True))
 
 

@@ -1,6 +1,8 @@
 """What every Tokenizer promises: each adapter, and the fake, passes these tests."""
 
+import pickle
 from collections.abc import Sequence
+from copy import deepcopy
 
 import pytest
 
@@ -116,6 +118,12 @@ class TokenizerContract:
             tokenizer.encode(b"bytes")  # type: ignore[arg-type]
         with pytest.raises(BadArgument, match="surrogates"):
             tokenizer.encode("a\ud800")
+
+    def test_a_copy_and_what_was_sent_to_another_process_do_the_same(self, tokenizer: Tokenizer) -> None:
+        text = f"a {self.special} {self.texts[-1]}"
+        for other in (deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer))):  # noqa: S301 - our own
+            assert other.encode(text) == tokenizer.encode(text)
+            assert other.decode(tokenizer.encode(text)) == tokenizer.decode(tokenizer.encode(text))
 
     def test_the_end_of_a_text_is_among_the_ends(self, tokenizer: Tokenizer) -> None:
         assert tokenizer.eos_id is None or tokenizer.eos_id in tokenizer.end_ids
