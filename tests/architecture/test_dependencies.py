@@ -25,6 +25,7 @@ PLANTS = {
         "litgpt/adapters/pytorch/__init__.py",
         "from dependency_injector import providers",
     ),
+    "The terminal has its home": ("litgpt/llm.py", "import typer"),
 }
 
 

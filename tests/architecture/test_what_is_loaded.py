@@ -18,7 +18,8 @@ from pkgutil import walk_packages
 def import_all(name):
     package = import_module(name)
     for module in walk_packages(package.__path__, name + "."):
-        import_module(module.name)
+        if not module.name.endswith(".__main__"):  # which is there to be run
+            import_module(module.name)
 """
 
 
@@ -47,6 +48,14 @@ def test_the_inside_loads_nothing_heavy(layer: str) -> None:
 
 def test_importing_litgpt_loads_nothing_heavy() -> None:
     assert loaded_by("import litgpt; dir(litgpt)") == set()
+
+
+def test_the_wiring_loads_nothing_heavy() -> None:
+    assert loaded_by("import litgpt.container") == set()
+
+
+def test_the_command_line_loads_nothing_heavy_until_a_command_runs() -> None:
+    assert loaded_by("import_all('litgpt.cli')") == set()
 
 
 @pytest.mark.parametrize("package", ["checkpoints", "hub", "text"])
