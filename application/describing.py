@@ -5,13 +5,12 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from litgpt.application.loading import understand
 from litgpt.domain.architecture import Architecture
-from litgpt.domain.families import describe, family_of
 from litgpt.domain.footprint import parameter_count
 from litgpt.domain.ports import ModelStore
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.tensors import TensorInfo
-from litgpt.domain.weights import plan
 
 TensorT = TypeVar("TensorT")
 
@@ -81,15 +80,13 @@ class DescribeModel(Generic[TensorT]):
         """
         checkpoint = self.store.open(reference)
         try:
-            name, config, tensors = checkpoint.name, checkpoint.config, checkpoint.tensors
-            architecture = describe(name, config)
-            plan(name, architecture, family_of(name, config).weights, tensors)
+            architecture, _ = understand(checkpoint)
             return Description(
-                name=name,
+                name=checkpoint.name,
                 origin=checkpoint.origin,
                 architecture=architecture,
                 parameters=parameter_count(architecture),
-                stored=_stored(tensors),
+                stored=_stored(checkpoint.tensors),
             )
         finally:
             checkpoint.close()

@@ -44,6 +44,19 @@ class LoadedModel(Generic[TensorT]):
     stop: tuple[str, ...] = ()
 
 
+def understand(checkpoint: Checkpoint[TensorT]) -> tuple[Architecture, tuple[Join, ...]]:
+    """Return a checkpoint's structure and what each parameter is read from, by headers alone.
+
+    Raises:
+        BadCheckpoint: Its config cannot be right, or its tensors are not those that it asks for.
+        UnsupportedModel: Its family, or a setting of it, is not implemented.
+
+    """
+    name, config = checkpoint.name, checkpoint.config
+    architecture = describe(name, config)
+    return architecture, plan(name, architecture, family_of(name, config).weights, checkpoint.tensors)
+
+
 @attrs.frozen
 class LoadModel(Generic[TensorT]):
     """Finds a model by name and checks all of it that can be checked without its weights.
@@ -74,9 +87,7 @@ class LoadModel(Generic[TensorT]):
         """
         checkpoint = self.store.open(reference)
         try:
-            architecture = describe(checkpoint.name, checkpoint.config)
-            rules = family_of(checkpoint.name, checkpoint.config).weights
-            joins = plan(checkpoint.name, architecture, rules, checkpoint.tensors)
+            architecture, joins = understand(checkpoint)
             opened = self.open_tokenizer(
                 tokenizer or checkpoint.tokenizer, name=checkpoint.name, vocab_size=architecture.vocab_size
             )
