@@ -1,6 +1,8 @@
 """The command line, in this process and on tiny models: what it says, where it says it, and how it ends."""
 
+import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,11 @@ from litgpt.adapters.hub.store import HubStore
 from litgpt.cli.former import FORMER
 from litgpt.cli.main import run
 from litgpt.container import container
+from litgpt.domain.reference import ModelReference
+from litgpt.testing import MemoryCheckpoint, MemoryStore, MemoryTensor, open_byte_tokenizer
 from tests.adapters.loopback_hub import LoopbackHub
 from tests.adapters.tiny_models import tiny_folder
+from tests.contracts.distribution_strategy import CONFIG, shapes
 
 GREEDY = ("--top-k", "1", "--max-new-tokens", "5")
 
@@ -75,6 +80,57 @@ def test_samples_are_several_answers_and_a_seed_repeats_them(
     first = ends(capsys, "generate", folder, "--prompt", "x", "--seed", "1", "--max-new-tokens", "8")[1]
     assert once.startswith(first)
     assert len(once) > len(first)
+
+
+def test_an_answer_that_is_cut_says_so_beside_it(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    _, answer, notes = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
+    assert "(The answer is cut after 5 tokens; --max-new-tokens allows more.)" in notes
+    whole = ("generate", folder, "--prompt", "hello", *GREEDY, "--stop", "no such", "--stop", answer[1:3])
+    _, shorter, notes = ends(capsys, *whole)
+    assert (shorter, "cut" in notes) == (f"{answer[:1]}\n", False)
+
+
+def test_a_prompt_can_come_from_stdin(
+    capsys: pytest.CaptureFixture[str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, answer, _ = ends(capsys, "generate", folder, "--prompt", "two\nlines", *GREEDY)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("two\nlines\n"))
+    assert ends(capsys, "generate", folder, "--prompt", "-", *GREEDY)[:2] == (0, answer)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--precision", "int3", "error: precision must be"),
+        ("--accelerator", "tpu", "error: accelerator must"),
+    ],
+)
+def test_a_place_that_there_is_not_is_refused_before_a_weight_is_read(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, said: str
+) -> None:
+    model = MemoryCheckpoint(CONFIG, {name: MemoryTensor(shape) for name, shape in shapes().items()})
+    here = MemoryStore({"tiny": model})
+    with (
+        container.store.override(providers.Object(here)),
+        container.open_tokenizer.override(providers.Object(open_byte_tokenizer)),
+    ):
+        status, _, error = ends(capsys, "generate", "tiny", "--prompt", "x", option, value)
+    assert (status, error.startswith(said), model.was_read) == (1, True, [])
+
+
+class Faulty(MemoryStore):
+    """A store that fails in a way that nobody foresaw."""
+
+    def open(self, reference: ModelReference) -> MemoryCheckpoint:
+        raise self.models[reference.name]  # type: ignore[misc]
+
+
+def test_an_exception_that_nobody_foresaw_keeps_its_traceback_and_ctrl_c_ends_with_130() -> None:
+    store = Faulty({"bug": ZeroDivisionError("a bug"), "patience": KeyboardInterrupt()})  # type: ignore[dict-item]
+    with container.store.override(providers.Object(store)):
+        with pytest.raises(ZeroDivisionError, match="a bug"):
+            run(("info", "bug"))
+        assert run(("info", "patience")) == 130
 
 
 @pytest.mark.parametrize(
