@@ -88,6 +88,15 @@ def test_the_end_of_a_turn_is_read_off_the_chat_template(byte_level: Library, tm
     assert tokenizer.end_ids == {tokenizer.eos_id, byte_level.token_to_id("<|im_end|>")}
 
 
+def test_the_longest_token_after_an_answer_ends_the_turn_spaces_aside(
+    byte_level: Library, tmp_path: Path
+) -> None:
+    library = Library.from_str(byte_level.to_str())
+    library.add_special_tokens(["<|im_"])
+    template = "{{ messages[-1].content }} \n<|im_end|><|im_start|>"
+    assert open_json(tmp_path, library, chat_template=template).end_ids == {library.token_to_id("<|im_end|>")}
+
+
 def test_a_template_that_fails_ends_no_turn(byte_level: Library, tmp_path: Path) -> None:
     template = "{{ raise_exception('no') }}"
     assert open_json(tmp_path, byte_level, chat_template=template).end_ids == frozenset()
