@@ -14,6 +14,7 @@ from litgpt.domain.errors import (
     DamagedFile,
     HubUnreachable,
     LitGPTError,
+    MissingFile,
     ModelNotFound,
     NotInstalled,
 )
@@ -90,6 +91,7 @@ def test_each_store_is_asked_for_exactly_what_the_caller_asked() -> None:
     "error",
     [
         DamagedFile("model.safetensors", "it is cut short."),
+        MissingFile("config.json", "it is not there."),  # a FileNotFoundError, as ModelNotFound is
         AccessDenied("m", "accept its licence"),
         HubUnreachable("m", "no route."),
         NotInstalled("The model m", "m", "pip install m"),
@@ -127,10 +129,14 @@ def test_when_none_has_it_the_error_says_where_each_looked() -> None:
         ("elutherai/pythia-160m", "EleutherAI/pythia-160m"),
         ("EleutherAI/phytia-160m", "EleutherAI/pythia-160m"),
         ("wrong-org/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B"),
+        ("smolm2-1.7b", "HuggingFaceTB/SmolLM2-1.7B"),
     ],
 )
 def test_a_near_miss_is_suggested(asked: str, meant: str) -> None:
-    known = holding("smollm2"), holding("EleutherAI/pythia-160m", "Qwen/Qwen2.5-0.5B")
+    known = (
+        holding("smollm2"),
+        holding("EleutherAI/pythia-160m", "Qwen/Qwen2.5-0.5B", "HuggingFaceTB/SmolLM2-1.7B"),
+    )
     error = not_found(*known, name=asked)
     assert error.similar[0] == meant
     assert f"Did you mean {meant}" in str(error)

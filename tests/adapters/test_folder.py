@@ -19,6 +19,9 @@ from tests.adapters.tiny_models import FAMILIES, tiny_folder
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is mapped")
 
 
+RUNS_CODE = """!!python/object/apply:builtins.exec ["raise SystemExit('the YAML ran')"]"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder of our own to break."""
@@ -141,6 +144,7 @@ def test_tensors_at_odd_places_and_of_every_dtype_are_read(folder: Path) -> None
     checkpoint = open_folder(folder, "odd")
     for name, tensor in wrote.items():
         assert checkpoint.read(name).dtype == tensor.dtype
+        assert checkpoint.read(name).data_ptr() % tensor.element_size() == 0, "kernels expect it so"
         assert torch.equal(checkpoint.read(name).double(), tensor.double())
 
 
@@ -187,13 +191,26 @@ def test_a_folder_without_config_says_so(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b'{"model_type": ', b"[1, 2]", b"", b'\xff\xfe{"a": 1}', b"[" * 100_000, b"x" * 16_000_001]
+    "text",
+    [
+        b'{"model_type": ',
+        b"[1, 2]",
+        b"",
+        b'\xff\xfe{"a": 1}',
+        b"[" * 100_000,
+    ],
 )
 @pytest.mark.parametrize("file", ["config.json", "generation_config.json", "model.safetensors.index.json"])
 def test_settings_that_are_no_json_are_damaged(sharded: Path, file: str, text: bytes) -> None:
     (sharded / file).write_bytes(text)
     with pytest.raises(DamagedFile, match=file):
         open_folder(sharded, "tiny")
+
+
+def test_settings_without_end_are_not_read_to_the_end(folder: Path) -> None:
+    (folder / "config.json").write_text('{"a": "%s"}' % ("x" * 16_000_001))
+    with pytest.raises(DamagedFile, match="more than 16000000 bytes"):
+        open_folder(folder, "tiny")
 
 
 def test_weights_that_are_cut_short_are_found_before_any_is_read(folder: Path) -> None:
@@ -281,7 +298,7 @@ def test_a_folder_without_weights_says_so(folder: Path) -> None:
         "class_path: 'a b'",
         "class_path: litgpt.prompts.",
         "class_path: litgpt.prompts.Alpaca\nmore: 1",
-        "!!python/object/apply:os.system ['true']",
+        RUNS_CODE,
         "class_path: !!python/name:os.system",
         "class_path: [",
     ],

@@ -126,6 +126,11 @@ def test_a_header_that_is_too_long_is_refused_before_it_is_read() -> None:
         header_size((100_000_001).to_bytes(8, "little"), file_size=10**12, where="w")
 
 
+def test_a_header_that_is_longer_than_its_file_is_refused_before_it_is_read() -> None:
+    with pytest.raises(DamagedFile, match="200 bytes, but the file ends after 100"):
+        header_size((200).to_bytes(8, "little"), file_size=100, where="w")
+
+
 def test_a_name_without_end_does_not_fill_the_error() -> None:
     with pytest.raises(DamagedFile) as caught:
         parse({"x" * 1_000_000: described("Q4_K")})
