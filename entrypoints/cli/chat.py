@@ -50,3 +50,5 @@ def chat(  # noqa: PLR0913 - each is an option
                 f"You are talking with {reference}. /help shows what there is besides; Ctrl-D leaves."
             )
         session.run()
+    if session.failed and not console.at_a_keyboard():
+        raise typer.Exit(1)  # a program cannot see it otherwise

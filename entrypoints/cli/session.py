@@ -31,11 +31,13 @@ class Session:
     Attributes:
         begin: Begins another conversation, with what the system says first.
         chat: The present one.
+        failed: Whether a message got no answer.
 
     """
 
     begin: "Callable[[str | None], Chat]"
     chat: "Chat"
+    failed: bool = attrs.field(default=False, init=False)
 
     def run(self) -> None:
         """Answer message by message, until there are no more."""
@@ -45,7 +47,10 @@ class Session:
             try:
                 self.take(line)
             except LitGPTError as error:  # such as a text that is too long: the conversation goes on
+                self.failed = True
                 console.error(str(error))
+                if self.chat.messages:
+                    console.note("(/reset begins again.)")
 
     def take(self, line: str) -> None:
         """Answer a message, or do what a command says; a space before it makes a message of a command."""

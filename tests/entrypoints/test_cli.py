@@ -90,6 +90,18 @@ def test_an_answer_that_is_cut_says_so_beside_it(capsys: pytest.CaptureFixture[s
     assert (shorter, "cut" in notes) == (f"{answer[:1]}\n", False)
 
 
+def test_a_chat_along_a_pipe_says_in_the_end_whether_all_was_answered(
+    capsys: pytest.CaptureFixture[str], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("chat", folder, "--max-new-tokens", "2", "--quiet")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n"))
+    assert ends(capsys, *command)[::2] == (0, "")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{'x' * 1000}\n"))
+    status, answers, errors = ends(capsys, *command)
+    assert (status, answers) == (1, "")
+    assert errors.startswith("error: The prompt has")
+
+
 def test_a_prompt_can_come_from_stdin(
     capsys: pytest.CaptureFixture[str], folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,11 +26,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     model.generation_config.eos_token_id = None
     model.save_pretrained(path)
     shutil.copy(tiny_folder("llama") / "tokenizer.json", path)
+    template = "{% for message in messages %}{{ message.content }}|{% endfor %}"
+    (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}), encoding="utf-8")
     return str(path)
 
 
 def litgpt(*arguments: str, said: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run((*LITGPT, *arguments), input=said, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        (*LITGPT, *arguments), input=said, capture_output=True, encoding="utf-8", check=False
+    )
 
 
 def test_help_and_the_list_load_no_torch() -> None:
@@ -55,14 +59,15 @@ def test_the_real_model_answers_through_a_pipe() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "The capital of France is Paris.\n", "")
 
 
-def test_a_chat_through_a_pipe_answers_line_by_line(tmp_path: Path) -> None:
+def test_a_chat_through_a_pipe_answers_line_by_line(folder: str, tmp_path: Path) -> None:
     saved = tmp_path / "talk.json"
-    said = f"My name is Ada.\n\n/save {saved}\n/nonsense\n/reset\nHello.\n/exit\nnever read\n"
-    done = litgpt("chat", "--top-k", "1", "--max-new-tokens", "3", "--quiet", said=said)
+    said = f"My name is Ada.\n\nWhat is my name?\n/save {saved}\n/nonsense\n/exit\nnever read\n"
+    done = litgpt("chat", folder, "--seed", "1", "--max-new-tokens", "20", "--quiet", said=said)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == 2
-    assert "There is no /nonsense." in done.stderr
-    assert [one["role"] for one in json.loads(saved.read_text())["messages"]] == ["user", "assistant"]
+    messages = json.loads(saved.read_text(encoding="utf-8"))["messages"]
+    assert [one["role"] for one in messages] == ["user", "assistant"] * 2
+    assert done.stdout == "".join(f"{one['content']}\n" for one in messages if one["role"] == "assistant")
+    assert done.stderr.startswith(f"(Saved to {saved}.)\nThere is no /nonsense; see /help.")
 
 
 def test_a_reader_that_goes_away_is_no_error(folder: str) -> None:
@@ -136,15 +141,17 @@ if sys.platform != "win32":
     def test_ctrl_c_in_a_chat_stops_the_answer_and_at_the_prompt_the_program(folder: str) -> None:
         terminal = Terminal("chat", folder, *NEVER_ENDING)
         terminal.wait_for("> $")
-        terminal.type("hello\n")
-        terminal.wait_for(r"(?s)hello\r\n.{30}")
+        terminal.type("hello \\\n")
+        terminal.wait_for("… $")
+        terminal.type("llama\n")
+        terminal.wait_for(r"(?s)llama\r\n.{30}")
         os.kill(terminal.pid, signal.SIGINT)
         terminal.wait_for(r"\n> $")
         terminal.type("/help\n")
         terminal.wait_for(r"Ctrl-C stops an answer")
         terminal.wait_for(r"> $")
-        assert terminal.is_as_it_was()
         terminal.type("\x03")
         assert terminal.status() == 0
+        assert terminal.is_as_it_was()
         assert "Traceback" not in terminal.seen
         os.close(terminal.descriptor)

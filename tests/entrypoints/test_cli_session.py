@@ -91,11 +91,14 @@ def test_what_was_said_is_saved_and_a_path_that_cannot_be_written_ends_nothing(
 def test_a_message_that_is_too_long_is_an_error_and_the_conversation_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session = talk(monkeypatch, "x" * 100, "hi", chat=begin(context=50))
+    session = talk(monkeypatch, "x" * 100, "hi", "x" * 100, chat=begin(context=50))
     answers, notes = capsys.readouterr()
-    assert notes.startswith("error: The prompt has 103 tokens")
-    assert (notes.count("\n"), answers) == (1, "yes\n")
+    errors = notes.splitlines()
+    assert errors[0].startswith("error: The prompt has 103 tokens")
+    assert errors[1].startswith("error: The prompt has 112 tokens")
+    assert (errors[2:], answers) == (["(/reset begins again.)"], "yes\n")
     assert len(session.chat.messages) == 2
+    assert session.failed
 
 
 def test_bytes_that_are_no_text_are_not_told_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
