@@ -18,7 +18,7 @@ def download(
     containing: Annotated[
         str,
         typer.Argument(
-            metavar="[FILTER]", help="With list: only names that contain this.", show_default=False
+            metavar="FILTER", help="With list: only names that contain this.", show_default=False
         ),
     ] = "",
     *,
