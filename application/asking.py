@@ -102,5 +102,7 @@ def ask(
     write = WritePrompt(loaded.tokenizer, loaded.style)
     listed, several = prompts(prompt)
     said: list[Messages] = [conversation(one, sys_prompt) for one in listed]
-    requests = [settings.request(write.encode(one), loaded.end_ids, context=context) for one in said]
+    requests = [
+        settings.request(write.encode(write.render(one)), loaded.end_ids, context=context) for one in said
+    ]
     return Asked(requests, (*settings.stop_strings, *loaded.stop), several)

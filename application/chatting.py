@@ -81,7 +81,7 @@ class Conversation:
         seen = self._seen
         if seen.text and rendered.startswith(seen.text):
             return seen.ids + self.write.tokenizer.encode(rendered[len(seen.text) :], bos=False)
-        return self.write.tokenizer.encode(rendered)
+        return self.write.encode(rendered)
 
     def _remember(
         self, pieces: Iterator[TextEvent], asked: list[Message], seen: Transcript

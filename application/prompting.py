@@ -34,9 +34,13 @@ class WritePrompt:
             return self.tokenizer.render(conversation)
         return self.style.render(conversation)
 
-    def encode(self, conversation: Messages) -> list[int]:
-        """Return the ids of the prompt for an answer to this conversation."""
-        return self.tokenizer.encode(self.render(conversation))
+    def encode(self, rendered: str) -> list[int]:
+        """Return the ids of a rendered prompt.
+
+        A chat template writes the beginning token itself, if the model wants one; a style leaves that to the
+        tokenizer.
+        """
+        return self.tokenizer.encode(rendered, bos=False if self.style is None else None)
 
 
 def conversation(prompt: object, sys_prompt: str | None = None) -> tuple[Message, ...]:

@@ -55,7 +55,12 @@ def test_the_style_writes_the_prompt_and_without_one_the_template_does() -> None
     said = conversation("Hello")
     assert WritePrompt(ByteTokenizer(), None).render(said) == "<|user|>Hello<|end|><|assistant|>"
     assert "### Instruction:\nHello" in WritePrompt(ByteTokenizer(), style_named("alpaca")).render(said)
-    assert WritePrompt(ByteTokenizer(), None).encode(said)[0] == ByteTokenizer().token_to_id("<|user|>")
+
+
+def test_the_template_writes_the_beginning_token_itself_and_for_a_style_the_tokenizer_does() -> None:
+    tokenizer = ByteTokenizer(adds_bos=True)
+    assert WritePrompt(tokenizer, None).encode("Hi") == [*b"Hi"]
+    assert WritePrompt(tokenizer, style_named("default")).encode("Hi") == [tokenizer.bos_id, *b"Hi"]
 
 
 def test_what_a_style_cannot_say_is_an_error() -> None:
