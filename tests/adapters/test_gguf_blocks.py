@@ -1,0 +1,167 @@
+"""Every format in which GGUF stores weights, against the gguf package's own dequantisation."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from litgpt.adapters.checkpoints.gguf.files import GgufFile
+from litgpt.adapters.checkpoints.gguf.formats import FORMATS, KNOWN, Format
+from litgpt.adapters.checkpoints.gguf.header import StoredTensor
+from litgpt.adapters.checkpoints.gguf.reading import DEQUANTISE, STEP, Place, converted, map_file, mapped
+from litgpt.domain.errors import DamagedFile
+from litgpt.domain.tensors import DType
+
+BY_NAME = {one.name: one for one in FORMATS.values()}
+DTYPES: tuple[DType, ...] = ("float32", "bfloat16", "float16")
+
+# Where the float16 numbers of a block are; elsewhere any byte is as good as another.
+HALVES = {
+    "Q4_0": (0,),
+    "Q4_1": (0, 2),
+    "Q5_0": (0,),
+    "Q5_1": (0, 2),
+    "Q8_0": (0,),
+    "Q2_K": (80, 82),
+    "Q3_K": (108,),
+    "Q4_K": (0, 2),
+    "Q5_K": (0, 2),
+    "Q6_K": (208,),
+}
+
+
+def random_bytes(stored_as: Format, blocks: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return blocks in which every byte takes any value, but no scale is infinite or not a number."""
+    raw = np.random.default_rng(7).integers(0, 256, (blocks, stored_as.nbytes), dtype=np.uint8)
+    raw[0], raw[1] = 0, 255
+    for at in HALVES.get(stored_as.name, ()):
+        high = raw[:, at + 1]
+        high[(high & 0x7C) == 0x7C] ^= 0x40
+    if stored_as.dtype:
+        raw = random_numbers(blocks).astype(np.float32).view(np.uint8).reshape(blocks, 4)
+        raw = {"F32": raw, "BF16": raw[:, 2:], "F16": random_halves(blocks)}[stored_as.name]
+    return np.ascontiguousarray(raw)
+
+
+def random_numbers(count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.random.default_rng(8).standard_normal(count) * 100
+
+
+def random_halves(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return random_numbers(count).astype(np.float16).view(np.uint8).reshape(count, 2)
+
+
+def oracle(raw: np.ndarray[Any, Any], name: str) -> torch.Tensor:
+    import gguf
+
+    return torch.from_numpy(gguf.dequantize(raw, gguf.GGMLQuantizationType[name]).astype(np.float32))
+
+
+def stored(
+    path: Path, raw: bytes, shape: tuple[int, ...], stored_as: Format, before: int = 32
+) -> StoredTensor:
+    path.write_bytes(bytes(before) + raw)
+    return StoredTensor(GgufFile(path, before + len(raw)), "w", shape, stored_as, before)
+
+
+def test_the_numbers_names_and_sizes_of_formats_are_those_of_ggml() -> None:
+    import gguf
+
+    sizes = gguf.constants.GGML_QUANT_SIZES
+    theirs = {int(number): (number.name, *size) for number, size in sizes.items()}
+    ours = {number: (one.name, one.weights, one.nbytes) for number, one in FORMATS.items()}
+    assert ours == {number: theirs[number] for number in FORMATS}
+    assert {number: name for number, (name, *_) in theirs.items() if number not in FORMATS} == KNOWN
+    assert set(DEQUANTISE) == set(BY_NAME)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_all_bits_are_those_of_the_gguf_package(name: str) -> None:
+    stored_as = BY_NAME[name]
+    raw = random_bytes(stored_as, 515)
+    out = torch.empty(len(raw), stored_as.weights)
+    DEQUANTISE[name](torch.from_numpy(raw), out)()
+    expected = oracle(raw, name).view(out.shape)
+    assert torch.equal(out.view(torch.int32), expected.view(torch.int32))
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_a_scale_that_is_no_number_or_infinite_stays_so(name: str) -> None:
+    stored_as = BY_NAME[name]
+    raw = np.random.default_rng(9).integers(0, 256, (64, stored_as.nbytes), dtype=np.uint8)
+    for at in HALVES[name]:
+        raw[::2, at : at + 2] = np.array([0x00, 0x7C])
+        raw[::3, at : at + 2] = np.array([0x01, 0xFE])
+    out = torch.empty(len(raw), stored_as.weights)
+    DEQUANTISE[name](torch.from_numpy(raw), out)()
+    with np.errstate(invalid="ignore"):
+        expected = oracle(raw, name).view(out.shape)
+    torch.testing.assert_close(out, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_tensor_comes_rounded_once_to_the_dtype_that_is_asked_for(
+    name: str, dtype: DType, tmp_path: Path
+) -> None:
+    stored_as = BY_NAME[name]
+    shape = (5, 3, 512)
+    raw = random_bytes(stored_as, 5 * 3 * 512 // stored_as.weights)
+    tensor = stored(tmp_path / "w", raw.tobytes(), shape, stored_as)
+    expected = oracle(raw, name).view(shape).to(getattr(torch, dtype))
+    assert torch.equal(converted(Place(tensor), dtype), expected)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(3, 64), (300, 256), (2 * (STEP // 256) + 1, 256), (2, STEP + 33), (1, 4 * STEP)]
+)
+def test_rows_are_converted_in_steps_that_leave_no_trace(rows: int, columns: int, tmp_path: Path) -> None:
+    columns -= columns % 32
+    raw = random_bytes(BY_NAME["Q4_1"], rows * columns // 32)
+    tensor = stored(tmp_path / "w", raw.tobytes(), (rows, columns), BY_NAME["Q4_1"])
+    assert torch.equal(converted(Place(tensor), "float32"), oracle(raw, "Q4_1").view(rows, columns))
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 8])
+@pytest.mark.parametrize("columns", [32, 320, STEP - STEP % 32])
+def test_rows_that_were_interleaved_come_back_in_halves(heads: int, columns: int, tmp_path: Path) -> None:
+    size = 6
+    original = torch.arange(heads * size * columns, dtype=torch.float32).view(heads * size, columns)
+    interleaved = original.view(heads, 2, size // 2, columns).transpose(1, 2).contiguous()
+    tensor = stored(tmp_path / "w", interleaved.numpy().tobytes(), tuple(original.shape), BY_NAME["F32"])
+    assert torch.equal(converted(Place(tensor, heads), "float32"), original)
+
+
+def test_a_bias_that_was_interleaved_comes_back_in_halves(tmp_path: Path) -> None:
+    original = torch.arange(24.0)
+    interleaved = original.view(3, 2, 4).transpose(1, 2).contiguous()
+    tensor = stored(tmp_path / "w", interleaved.numpy().tobytes(), (24,), BY_NAME["F32"])
+    assert torch.equal(converted(Place(tensor, 3), "float32"), original)
+
+
+def test_what_was_added_is_taken_away_before_rounding(tmp_path: Path) -> None:
+    weights = np.float32([1 + 2**-10, 1 - 2**-10, 3.0])
+    tensor = stored(tmp_path / "w", weights.tobytes(), (3,), BY_NAME["F32"])
+    found = converted(Place(tensor, added=1.0), "bfloat16")
+    assert found.tolist() == [2**-10, -(2**-10), 2.0]  # rounded first, both small numbers would be 0
+
+
+def test_a_mapped_tensor_can_be_written_to_and_the_file_stays_as_it_is(tmp_path: Path) -> None:
+    weights = np.float32([1, 2, 3])
+    tensor = stored(tmp_path / "w", weights.tobytes(), (3,), BY_NAME["F32"])
+    found = mapped(tensor, map_file(tensor))
+    found.mul_(2)
+    assert found.tolist() == [2, 4, 6]
+    assert tensor.file.read(32, 44) == weights.tobytes()
+
+
+def test_a_file_that_was_cut_after_its_header_was_read_is_damaged(tmp_path: Path) -> None:
+    tensor = stored(tmp_path / "w", bytes(64), (16,), BY_NAME["F32"])
+    with (tmp_path / "w").open("r+b") as file:
+        file.truncate(40)
+    with pytest.raises(DamagedFile, match="changed since"):
+        converted(Place(tensor), "float32")
+    with pytest.raises(DamagedFile, match="changed since"):
+        map_file(tensor)
