@@ -17,7 +17,7 @@ from litgpt.adapters.checkpoints.small_files import (
 from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
-from litgpt.domain.vocabulary import TokenizerSource
+from litgpt.domain.vocabulary import TokenizerFiles
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ class FolderCheckpoint:
     config: Mapping[str, object] = attrs.field(repr=False)
     generation_config: Mapping[str, object] = attrs.field(repr=False)
     prompt_style: str | None
-    tokenizer: TokenizerSource = attrs.field(repr=False)
+    tokenizer: TokenizerFiles = attrs.field(repr=False)
     _stored: Mapping[str, tuple[MappedFile, Entry]] = attrs.field(repr=False)
 
     @property

@@ -19,7 +19,7 @@ from litgpt.adapters.checkpoints.small_files import (
 from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
-from litgpt.domain.vocabulary import TokenizerSource
+from litgpt.domain.vocabulary import TokenizerFiles
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,7 @@ class LitGptCheckpoint:
     folder: Path
     generation_config: Mapping[str, object] = attrs.field(repr=False)
     prompt_style: str | None
-    tokenizer: TokenizerSource = attrs.field(repr=False)
+    tokenizer: TokenizerFiles = attrs.field(repr=False)
     _settings: Mapping[str, object] = attrs.field(repr=False)
     _config: Mapping[str, object] = attrs.field(repr=False)
     _opened: _Opened | None = attrs.field(default=None, init=False, repr=False)

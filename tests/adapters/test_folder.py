@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -178,7 +179,7 @@ def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 100)
 
 
-def edit(path: Path, change: Callable[[dict[str, dict[str, str]]], None]) -> None:
+def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     parsed = json.loads(path.read_text())
     change(parsed)
     path.write_text(json.dumps(parsed))

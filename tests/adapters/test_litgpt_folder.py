@@ -103,7 +103,8 @@ def test_transformers_computes_the_same_from_what_we_say_a_litgpt_folder_holds(
     write_litgpt_folder(tmp_path, settings_of(family, **changed), litgpt_state(family, model.state_dict()))
     checkpoint = open_litgpt_folder(tmp_path, "tiny")
     assert checkpoint.config["model_type"] == family
-    again = AutoModelForCausalLM.from_config(AutoConfig.for_model(**checkpoint.config)).eval()
+    config: dict[str, Any] = dict(checkpoint.config)
+    again = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config)).eval()
     tensors = {name: checkpoint.read(name) for name in checkpoint.tensors}
     missing, unexpected = again.load_state_dict(tensors, strict=False)
     assert not unexpected

@@ -53,7 +53,7 @@ def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedMod
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(family, **(_SIZES | FAMILIES[family] | settings))
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
