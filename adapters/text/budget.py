@@ -1,16 +1,17 @@
 """What one rendering of a stranger's template may cost: a number of characters, charged as they are made."""
 
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sized, ValuesView
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 BUDGET = 100_000_000
-"""In characters. A conversation of a million tokens takes about a tenth of it."""
+"""In characters. A conversation of a million tokens takes up to a third of it; all of it takes seconds."""
 
-STEP = 200
-"""What one pass of a loop costs."""
+PART = 50
+"""What it costs to look at one part of a list or a mapping, in characters that are copied in that time."""
 
-_PART = 10  # what it costs to look at one part of a list or a mapping
+STEP = 100
+"""What one pass of a loop, or one call of a macro, costs besides what is done in it."""
 
 _left: ContextVar[int] = ContextVar("_left", default=BUDGET)
 
@@ -19,7 +20,7 @@ class TooCostly(Exception):
     """A template asked for more than its budget."""
 
     def __str__(self) -> str:
-        return "it loops too often, or makes too long a text."
+        return "it loops too often, or makes too long a text or too large a number."
 
 
 @contextmanager
@@ -32,40 +33,39 @@ def budget(characters: int = BUDGET) -> Iterator[None]:
         _left.reset(token)
 
 
-def spend(characters: int) -> bool:
-    """Charge something; True, so that it can stand in a condition.
+def spend(characters: int) -> None:
+    """Charge something; a number below 0 gives nothing back.
 
     Raises:
         TooCostly: The budget does not hold that much any more.
 
     """
-    left = _left.get() - characters
+    left = _left.get() - max(characters, 0)
     if left < 0:
         raise TooCostly
     _left.set(left)
-    return True
 
 
 def size(value: object) -> int:
-    """Return what it costs to go through a value, or to copy it."""
+    """Return what it costs to copy a value, or to go through it without looking into its parts."""
     if isinstance(value, str):
         return len(value)
-    if isinstance(value, int):
-        return 1 + value.bit_length() // 8
-    return len(value) * _PART if isinstance(value, Sized) else 1
+    return (1 + len(value)) * PART if isinstance(value, Sized) else PART
 
 
-def weigh(value: object, *, text: bool = True) -> None:
-    """Charge a value by its size: its parts, and the texts in it if it is about to become text."""
-    if isinstance(value, str):
-        spend(len(value) if text else _PART)
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            weigh(key, text=text)
-            weigh(part, text=text)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        spend(_PART)
-        for part in value:
-            weigh(part, text=text)
-    else:
-        spend(_PART + size(value))
+def weigh(*values: object) -> int:
+    """Charge values for all that is in them, and return how much that was.
+
+    A list may hold the same list many times, and that again: what is charged is what it takes to go through.
+    It is charged on the way, so that this too comes to an end.
+    """
+    weight = 0
+    for value in values:
+        here = size(value)
+        spend(here)
+        weight += here
+        if isinstance(value, Mapping):
+            weight += weigh(*value, *value.values())
+        elif isinstance(value, (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)):
+            weight += weigh(*value)
+    return weight

@@ -1,109 +1,284 @@
-"""What the filters, methods and operators of a template cost, and which of their arguments are refused.
+"""What a template may use of jinja and of Python, and what each of it costs.
 
-The rule: what is about to be made is charged before it is made.
+What is not listed here is not there, so that whatever jinja or Python add tomorrow is not either. What a
+filter, a test, a method or an operator goes through and what it makes are charged before it does so.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 from jinja2.exceptions import SecurityError
 
-from litgpt.adapters.text.budget import size, spend, weigh
+from litgpt.adapters.text.budget import PART, TooCostly, size, spend, weigh
 
-_LARGEST = 10_000  # the largest number that a filter or a method may be given: a width, a count
-_WIDE = re.compile(r"\d{5}|\{[^{}]*\{|\*")  # a large width in a format, or one that comes from a value
-_WITHOUT_USE = ("filesizeformat", "format", "pprint", "random", "urlize", "xmlattr")
-_PASSING = ("d", "default", "first", "last", "max", "min", "attr")
-_COUNTING = ("count", "length", "sum")
-_CHOOSING = ("list", "map", "reject", "rejectattr", "select", "selectattr", "unique")
-_ORDERING = ("batch", "dictsort", "groupby", "items", "reverse", "slice", "sort")
-_BY_PARTS = frozenset((*_PASSING, *_COUNTING, *_CHOOSING, *_ORDERING))  # they make no text of a list
+_PASSING = ("attr", "count", "d", "default", "first", "last", "length")  # filters that go through nothing
+_BY_PARTS = (
+    "batch",
+    "items",
+    "list",
+    "map",
+    "reject",
+    "rejectattr",
+    "reverse",
+    "select",
+    "selectattr",
+    "slice",
+)
+_BY_TEXT = (
+    *("abs", "capitalize", "dictsort", "e", "escape", "float", "format", "groupby", "indent", "int", "join"),
+    *(
+        "lower",
+        "max",
+        "min",
+        "replace",
+        "round",
+        "safe",
+        "sort",
+        "string",
+        "title",
+        "trim",
+        "unique",
+        "upper",
+    ),
+)
+_GROWING = (
+    "format",
+    "indent",
+    "join",
+    "replace",
+    "round",
+    "title",
+    "trim",
+)  # can make more than they are given
+
+_ASKING_FOR_A_TYPE = (  # tests that go through nothing
+    *(
+        "boolean",
+        "callable",
+        "defined",
+        "escaped",
+        "false",
+        "filter",
+        "float",
+        "integer",
+        "iterable",
+        "mapping",
+    ),
+    *("none", "number", "sameas", "sequence", "string", "test", "true", "undefined"),
+)
+_COMPARING = (
+    *(
+        "!=",
+        "<",
+        "<=",
+        "==",
+        ">",
+        ">=",
+        "divisibleby",
+        "eq",
+        "equalto",
+        "even",
+        "ge",
+        "greaterthan",
+        "gt",
+        "in",
+    ),
+    *("le", "lessthan", "lower", "lt", "ne", "odd", "upper"),
+)
+
+_METHODS: Mapping[type, tuple[str, ...]] = {
+    str: (
+        *("capitalize", "center", "count", "endswith", "find", "index", "isalnum", "isalpha"),
+        *("isdecimal", "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "join", "ljust"),
+        *(
+            "lower",
+            "lstrip",
+            "partition",
+            "removeprefix",
+            "removesuffix",
+            "replace",
+            "rfind",
+            "rindex",
+            "rjust",
+        ),
+        *(
+            "rpartition",
+            "rsplit",
+            "rstrip",
+            "split",
+            "splitlines",
+            "startswith",
+            "strip",
+            "swapcase",
+            "title",
+        ),
+        *("upper", "zfill"),
+    ),
+    dict: ("copy", "get", "items", "keys", "values"),
+    list: ("copy", "count", "index"),
+    tuple: ("count", "index"),
+}
+_SLOW = (
+    "lstrip",
+    "rfind",
+    "rindex",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "strip",
+)  # the product of both lengths
+
+_PLACE = 100  # characters that a place in a format may be filled up with
+_WIDE_PERCENT = re.compile(
+    r"%[#0\- +]*\d*\.?(?:\d{3}|\*)|%\("
+)  # a width of 100 or more, or from a value; a key
+_WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(?:\d{3}|\{)")
+_LARGEST = 2**63  # no template counts further
 
 
-def metered(filters: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
-    """Return filters that charge for what they do, without those that serve no template."""
-    return {name: _metered(name, one) for name, one in filters.items() if name not in _WITHOUT_USE}
+def metered_filters(filters: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """Return the filters that a template may use; they charge for what they do."""
+    return {name: _metered_filter(name, filters[name]) for name in (*_PASSING, *_BY_PARTS, *_BY_TEXT)}
 
 
-def _metered(name: str, of_jinja: Callable[..., Any]) -> Callable[..., Any]:
+def metered_tests(tests: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tests that a template may use; they charge for what they do."""
+    compared = {name: _metered_test(tests[name]) for name in _COMPARING}
+    return {**{name: tests[name] for name in _ASKING_FOR_A_TYPE}, **compared}
+
+
+def charge_method(of: object, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Charge for a method of a text, a list or a mapping, and return its arguments.
+
+    Raises:
+        SecurityError: No template needs it.
+        TooCostly: It is too much.
+
+    """
+    kind = next((one for one in _METHODS if isinstance(of, one)), None)
+    if kind is None or name not in _METHODS[kind]:
+        raise SecurityError(f"it may not call {name} of {type(of).__name__}.")
+    if isinstance(of, dict):
+        spend(size(of) if name == "copy" else PART)
+        return args
+    if isinstance(of, str) and name == "join":
+        parts = [*args[0]] if isinstance(args[0], Iterable) else args[0]
+        weigh(parts)
+        spend(size(parts) * len(of))
+        return (parts, *args[1:])
+    weigh(of, *args, *kwargs.values())
+    if isinstance(of, str):
+        _spend_numbers((*args, *kwargs.values()))
+        texts = [one for one in (*args, *kwargs.values()) if isinstance(one, str)]
+        if name == "replace" and len(texts) > 1:
+            spend(of.count(texts[0]) * len(texts[1]))
+        elif name in _SLOW:
+            spend(len(of) * sum(map(len, texts)))
+        if name in ("rsplit", "split", "splitlines"):
+            spend((of.count(texts[0]) if texts and texts[0] else len(of)) * PART)
+    return args
+
+
+def charge_operator(operator: str, *operands: Any) -> None:
+    """Charge for what an operator is about to make."""
+    for one in operands:
+        _refuse_large(one)
+    left, right = operands[0], operands[-1]
+    if operator == "%" and isinstance(left, str):
+        _charge_format(left, right, refused=_WIDE_PERCENT)
+    elif operator == "**":
+        _refuse_large(right, than=_LARGEST.bit_length())
+    elif operator == "*":
+        repeated = isinstance(left, int) != isinstance(right, int)  # "ab" * 3, or 3 * "ab"
+        spend(_factor(left, repeated=repeated) * _factor(right, repeated=repeated))
+    else:
+        spend(sum(map(size, operands)))
+
+
+def charge_braces(written: str, values: object) -> None:
+    """Charge for `"{} and {}".format(…)`."""
+    _charge_format(written.replace("{{", "").replace("}}", ""), values, refused=_WIDE_BRACES)
+
+
+def _metered_filter(name: str, of_jinja: Callable[..., Any]) -> Callable[..., Any]:
     at = 1 if hasattr(of_jinja, "jinja_pass_arg") else 0  # some are given the environment before the value
 
     @wraps(of_jinja)
     def charging(*args: Any, **kwargs: Any) -> Any:
         value, others = args[at], (*args[at + 1 :], *kwargs.values())
-        refuse_large(*others)
-        if name == "join":
-            value = list(value) if isinstance(value, Iterator) else value
-            spend(size(value) * sum(map(size, others)))
-        elif name in ("replace", "indent"):
-            _charge_growth(name, str(value), others)
         if name in _BY_PARTS:
-            spend(size(value))
-        else:
-            weigh(value)
-        return of_jinja(*args[:at], value, *args[at + 1 :], **kwargs)
+            spend(size(value) * (PART if isinstance(value, str) else 1))
+            weigh(*others)
+            _spend_numbers(others)
+        elif name in _BY_TEXT:
+            value = [*value] if isinstance(value, Iterator) else value
+            weigh(value, *others)
+            if name in _GROWING:
+                _charge_growth(name, value, signature(of_jinja).bind(*args, **kwargs).arguments)
+        made = of_jinja(*args[:at], value, *args[at + 1 :], **kwargs)
+        _refuse_large(made)
+        return _one_by_one(made) if isinstance(made, Iterator) else made
 
     return charging
 
 
-def charge_method(of: str | int, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Charge for what a method of a text or a number is about to make, and return its arguments.
+def _metered_test(of_jinja: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(of_jinja)
+    def charging(*args: Any, **kwargs: Any) -> Any:
+        weigh(*args, *kwargs.values())
+        return of_jinja(*args, **kwargs)
 
-    Raises:
-        SecurityError: No template needs this.
-        TooCostly: It is too much.
-
-    """
-    refuse_large(*args)
-    spend(size(of))
-    if name in ("encode", "translate"):
-        raise SecurityError(f"it may not call {name}.")
-    if name == "join" and args:
-        parts = list(args[0])
-        weigh(parts)
-        spend(len(parts) * size(of))
-        return (parts, *args[1:])
-    if name == "replace":
-        _charge_growth(name, str(of), args)
-    return args
+    return charging
 
 
-def charge_operator(operator: str, left: Any, right: Any) -> None:
-    """Charge for what an operator is about to make."""
-    if operator == "%" and isinstance(left, str):
-        refuse_wide(left)
-        weigh(right)
-    elif operator == "**":
-        refuse_large(left, right)
-    elif operator == "*":
-        repeated = isinstance(left, int) != isinstance(right, int)  # "ab" * 3, or 3 * "ab"
-        spend(_factor(left, repeated=repeated) * _factor(right, repeated=repeated))
-    elif operator == "+":
-        spend(size(left) + size(right))
+def _charge_growth(name: str, value: Any, given: Mapping[str, Any]) -> None:
+    """Charge what a filter makes beyond what it is given."""
+    match name:
+        case "replace":
+            spend(str(value).count(str(given["old"])) * len(str(given["new"])))
+        case "indent":
+            width = given.get("width", 4)
+            spend((len(str(value).splitlines()) + 1) * (len(width) if isinstance(width, str) else width))
+        case "join":
+            spend(size(value) * len(str(given.get("d", ""))))
+        case "trim":
+            spend(len(str(value)) * len(str(given.get("chars") or "")))
+        case "title":
+            spend(size(value) * PART)
+        case "format":
+            _charge_format(str(value), (given.get("args"), given.get("kwargs")), refused=_WIDE_PERCENT)
+        case "round":
+            spend(abs(given.get("precision", 0)) * PART)
 
 
-def refuse_large(*values: object) -> None:
-    """Refuse a number that is larger than any width or count that a template needs."""
-    for value in values:
-        if isinstance(value, (int, float)) and abs(value) > _LARGEST:
-            raise SecurityError(f"it asks for {value:.4g}, which is more than any template needs.")
+def _charge_format(written: str, values: object, *, refused: re.Pattern[str]) -> None:
+    spend(len(written))
+    if refused.search(written.replace("%%", "")):
+        raise SecurityError(
+            f"it formats with a width that is large or not fixed, or by key: {written[:40]!r}."
+        )
+    weight = weigh(values)
+    spend((written.count("%") + written.count("{")) * (weight + _PLACE))
 
 
-def refuse_wide(written: str) -> None:
-    """Refuse a format with a width that is large, or that comes from a value."""
-    if _WIDE.search(written):
-        raise SecurityError(f"it formats with a width that is too large or not fixed: {written[:40]!r}.")
+def _one_by_one(made: Iterator[Any]) -> Iterator[Any]:
+    for one in made:
+        spend(PART)
+        yield one
+
+
+def _refuse_large(value: object, *, than: int = _LARGEST) -> None:
+    if isinstance(value, int) and abs(value) > than:
+        raise TooCostly
+
+
+def _spend_numbers(values: Iterable[object]) -> None:
+    """Charge widths and counts."""
+    spend(sum(abs(one) for one in values if isinstance(one, int)))
 
 
 def _factor(value: Any, *, repeated: bool) -> int:
     return max(value, 0) if repeated and isinstance(value, int) else size(value)
-
-
-def _charge_growth(name: str, text: str, args: tuple[Any, ...]) -> None:
-    if name == "replace" and len(args) > 1:
-        spend(text.count(str(args[0])) * size(args[1]))
-    elif name == "indent":
-        width = args[0] if args else 4
-        spend((text.count("\n") + 1) * (width if isinstance(width, int) else size(width)))

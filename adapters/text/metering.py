@@ -1,10 +1,15 @@
 """Puts charges into a template before it is compiled: at each pass of a loop, each text, each new list."""
 
+from typing import TypeVar
+
 from jinja2 import Environment, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.visitor import NodeTransformer
 
 from litgpt.adapters.text.budget import STEP
+
+_NODE = 10  # what it costs to run one node of the tree
+_Running = TypeVar("_Running", nodes.For, nodes.Macro, nodes.CallBlock)
 
 # jinja's visitor finds a method by the name of a node, hence the capitals.
 
@@ -12,9 +17,8 @@ from litgpt.adapters.text.budget import STEP
 class Meter(NodeTransformer):
     """Rewrites the tree of a template so that what it does is charged.
 
-    The environment has to have the functions that are put in: `spend` charges a number, `charged` a value
-    that becomes text, `counted` a value that was just made, `sized` one that is gone through. All but the
-    first return the value.
+    The environment has to have the functions that are put in: `spent` charges a number and is true, `weighed`
+    charges a value for all that is in it and returns it, `sized` does so for a value that is copied.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -22,30 +26,33 @@ class Meter(NodeTransformer):
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
         """Charge each pass of a loop, and each item that its condition looks at."""
-        self._charge_each_run(node.body)
         if node.test is not None:
-            node.test = nodes.And(self._call("spend", nodes.Const(STEP)), node.test)
-        return self.generic_visit(node)
+            node.test = nodes.And(self._spent([node.test]), node.test)
+        return self.visit_Macro(node)
 
-    def visit_Macro(self, node: nodes.Macro | nodes.CallBlock) -> nodes.Node:  # noqa: N802
-        """Charge each call of a macro, for it may call itself."""
-        self._charge_each_run(node.body)
+    def visit_Macro(self, node: _Running) -> nodes.Node:  # noqa: N802
+        """Charge each run of what is inside: a macro may call itself."""
+        node.body.insert(0, nodes.ExprStmt(self._spent(node.body)))
         return self.generic_visit(node)
 
     visit_CallBlock = visit_Macro  # noqa: N815
 
+    def visit_Block(self, node: nodes.Block) -> nodes.Node:  # noqa: N802
+        """Refuse blocks: they are for templates that extend each other, and can call themselves."""
+        raise SecurityError(f"it may not have a block {node.name!r}.")
+
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         """Charge the parts of `a ~ b`."""
         self.generic_visit(node)
-        node.nodes = [self._call("charged", one) for one in node.nodes]
+        node.nodes = [self._call("weighed", one) for one in node.nodes]
         return node
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
         """Charge what `a in b` and `a == b` go through."""
         self.generic_visit(node)
-        node.expr = self._call("sized", node.expr)
+        node.expr = self._call("weighed", node.expr)
         for operand in node.ops:
-            operand.expr = self._call("sized", operand.expr)
+            operand.expr = self._call("weighed", operand.expr)
         return node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
@@ -58,7 +65,7 @@ class Meter(NodeTransformer):
     def visit_List(self, node: nodes.Expr) -> nodes.Node:  # noqa: N802
         """Charge `[a, b]`, which may hold the same thing twice, and that again."""
         self.generic_visit(node)
-        return self._call("counted", node)
+        return self._call("weighed", node)
 
     visit_Dict = visit_List  # noqa: N815
 
@@ -66,15 +73,11 @@ class Meter(NodeTransformer):
         """Charge `(a, b)`, unless it is what is assigned to."""
         return self.visit_List(node) if node.ctx == "load" else self.generic_visit(node)
 
-    def visit_NSRef(self, node: nodes.NSRef) -> nodes.Node:  # noqa: N802
-        """Refuse to set what Python gives a meaning."""
-        if node.attr.startswith("_"):
-            raise SecurityError(f"it may not set {node.attr!r}.")
-        return node
-
-    def _charge_each_run(self, body: list[nodes.Node]) -> None:
-        written = sum(len(data.data) for data in nodes.Scope(body).find_all(nodes.TemplateData))
-        body.insert(0, nodes.ExprStmt(self._call("spend", nodes.Const(STEP + written))))
+    def _spent(self, run: list[nodes.Node]) -> nodes.Call:
+        """Return the charge for running a part of a template once: for all that it does, and writes."""
+        inside = [found for one in run for found in (one, *one.find_all(nodes.Node))]
+        written = sum(len(found.data) for found in inside if isinstance(found, nodes.TemplateData))
+        return self._call("spent", nodes.Const(STEP + _NODE * len(inside) + written))
 
     def _call(self, name: str, argument: nodes.Expr) -> nodes.Call:
         call = nodes.Call(nodes.EnvironmentAttribute(name), [argument], [], None, None)

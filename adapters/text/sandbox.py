@@ -6,7 +6,7 @@ from making a text of a terabyte, so what a template does is charged to a budget
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -15,55 +15,63 @@ from jinja2 import Template, nodes
 from jinja2.exceptions import SecurityError, TemplateError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.runtime import Context
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Namespace
 
-from litgpt.adapters.text.budget import budget, size, spend, weigh
-from litgpt.adapters.text.charges import charge_method, charge_operator, metered, refuse_large, refuse_wide
+from litgpt.adapters.text.budget import PART, budget, size, spend, weigh
+from litgpt.adapters.text.charges import (
+    charge_braces,
+    charge_method,
+    charge_operator,
+    metered_filters,
+    metered_tests,
+)
 from litgpt.adapters.text.metering import Meter
 
-_LONGEST = 1_000_000  # characters of a template
+_LONGEST = 100_000  # characters of a template; those of real models have a few thousand
+_OF_JINJA = ("_loop_vars", "_block_vars")  # what compiled templates pass to every call besides its arguments
 _WIDTH_OF_TIME = re.compile(r"%[^A-Za-z%]*\d")
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
     """The environment that Hugging Face's chat templates are written for, with a budget."""
 
-    intercepted_binops = frozenset(("+", "*", "**", "%"))
+    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
+    intercepted_unops = frozenset(("+", "-"))
 
     def __init__(self) -> None:
         super().__init__(
             trim_blocks=True,
             lstrip_blocks=True,
             extensions=[_Generation, loopcontrols],
-            finalize=self.charged,
+            finalize=self.weighed,
         )
-        self.filters = {**metered(self.filters), "tojson": _tojson}
+        self.filters = {**metered_filters(self.filters), "tojson": _tojson}
+        self.tests = metered_tests(self.tests)
         self.globals = {
             "range": _range,
             "dict": _dict,
-            "namespace": _namespace,
+            "namespace": _Namespace,
             "raise_exception": _raise_exception,
             "strftime_now": _strftime_now,
         }
-        self.spend = spend
 
     @staticmethod
-    def charged(value: object) -> object:
-        """Charge a value that is about to become text, and pass it on."""
+    def spent(characters: int) -> bool:
+        """Charge a number, and be true, so that it can stand in a condition."""
+        spend(characters)
+        return True
+
+    @staticmethod
+    def weighed(value: object) -> object:
+        """Charge a value for all that is in it, and pass it on."""
         weigh(value)
         return value
 
     @staticmethod
-    def counted(value: object) -> object:
-        """Charge a list or a mapping that was just made, and pass it on."""
-        weigh(value, text=False)
-        return value
-
-    @staticmethod
     def sized(value: object) -> object:
-        """Charge a value that is about to be gone through once, and pass it on."""
+        """Charge a value that is about to be copied, and pass it on."""
         spend(size(value))
         return value
 
@@ -72,11 +80,20 @@ class Sandbox(ImmutableSandboxedEnvironment):
         charge_operator(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
+    def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
+        """Charge a sign."""
+        charge_operator(operator, arg)
+        return super().call_unop(context, operator, arg)
+
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Charge a method of a text or a number."""
-        if isinstance(of := getattr(function, "__self__", None), (str, int)):
-            refuse_large(*kwargs.values())
-            args = charge_method(of, function.__name__, args)
+        """Charge a call; of Python's own methods, let those pass that templates use."""
+        given = {name: value for name, value in kwargs.items() if name not in _OF_JINJA}
+        spend(PART * (1 + len(args) + len(given)))
+        of = getattr(function, "__self__", None)
+        if isinstance(of, LoopContext):
+            weigh(*args)
+        elif of is not None:
+            args = charge_method(of, function.__name__, args, given)
         return super().call(context, function, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
@@ -86,8 +103,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return None
 
         def charging(*args: Any, **kwargs: Any) -> str:
-            refuse_wide(value.__self__)
-            weigh((*args, kwargs))
+            charge_braces(value.__self__, (args, kwargs))
             return safe(*args, **kwargs)
 
         return charging
@@ -123,17 +139,23 @@ def compiled(source: str) -> Template:
 def _tojson(
     value: object,
     ensure_ascii: bool = False,  # noqa: FBT001, FBT002, templates pass it by position
-    indent: int | None = None,
+    indent: int | str | None = None,
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
     """Return JSON as Hugging Face's templates expect it: not escaped for HTML."""
-    if indent is not None and indent > 8:
+    if isinstance(indent, str) or (indent is not None and indent > 8):
         raise SecurityError("it indents JSON by more than 8.")
-    weigh(value)
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    encoder = json.JSONEncoder(
+        ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
+    return "".join(_charged(encoder.iterencode(value)))  # as it is made: how deep it is says how long it gets
+
+
+def _charged(parts: Iterable[str]) -> Iterator[str]:
+    for part in parts:
+        spend(PART + len(part))
+        yield part
 
 
 def _range(*bounds: int) -> range:
@@ -144,15 +166,25 @@ def _range(*bounds: int) -> range:
 
 def _dict(*args: Any, **kwargs: Any) -> dict[Any, Any]:
     made = dict(*args, **kwargs)
-    weigh(made, text=False)
+    weigh(made)
     return made
 
 
-def _namespace(*args: Any, **kwargs: Any) -> Namespace:
-    made = _dict(*args, **kwargs)
-    if any(str(name).startswith("_") for name in made):
-        raise SecurityError("it may not set a name that begins with an underscore.")
-    return Namespace(made)
+class _Namespace(Namespace):
+    """What `namespace()` makes. Written out it would be as long as all that is in it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+        for name, value in _dict(*args, **kwargs).items():
+            self[name] = value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            raise SecurityError(f"it may not set {name!r}.")
+        super().__setitem__(name, value)
+
+    def __repr__(self) -> str:
+        return "<namespace>"
 
 
 def _raise_exception(message: str) -> NoReturn:
@@ -162,4 +194,5 @@ def _raise_exception(message: str) -> NoReturn:
 def _strftime_now(written: str) -> str:
     if _WIDTH_OF_TIME.search(written):
         raise SecurityError(f"it asks for a time with a width: {written[:40]!r}.")
+    spend(len(written) * PART)
     return datetime.now().astimezone().strftime(written)
