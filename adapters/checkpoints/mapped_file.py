@@ -1,13 +1,16 @@
 """A file of tensors, mapped into memory: a tensor is a view of the file, and no byte is copied to make it."""
 
+import errno
 import mmap
+import platform
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
 from litgpt.adapters.checkpoints.safetensors_header import BITS, Entry
-from litgpt.domain.errors import DamagedFile, MissingFile, UnsupportedModel
+from litgpt.domain.errors import DamagedFile, MissingFile, OutOfReach, UnsupportedModel
 from litgpt.domain.tensors import DType
 
 if TYPE_CHECKING:
@@ -36,6 +39,12 @@ TORCH_NAMES = {
     "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }
 
+# Linux sets memory aside for every page that could be written to, and refuses a mapping larger than the memory
+# it has, unless told not to. Python names the flag from 3.13; this is its number on these processors
+# (include/uapi/asm-generic/mman-common.h).
+_HAS_LINUX_FLAG = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+_NO_RESERVATION: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if _HAS_LINUX_FLAG else 0)
+
 
 @attrs.define
 class MappedFile:
@@ -61,6 +70,7 @@ class MappedFile:
             MissingFile: The file has gone since its header was read.
             DamagedFile: It has another size than then.
             UnsupportedModel: torch has no dtype for what is stored.
+            OutOfReach: The system does not allow a mapping of this size.
 
         """
         import torch
@@ -92,10 +102,18 @@ class MappedFile:
             except FileNotFoundError as error:
                 raise MissingFile(str(self.path), "it was there when the model was opened.") from error
             except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+                    raise self._too_large() from error
                 raise DamagedFile(str(self.path), f"it cannot be mapped into memory ({error}).") from error
         if len(self._map) != self.size:
             raise DamagedFile(str(self.path), f"it had {self.size} bytes and now has {len(self._map)}.")
         return self._map
+
+    def _too_large(self) -> OutOfReach:
+        reason = (
+            "this system does not allow so large a mapping. Allow more virtual memory, or use smaller shards."
+        )
+        return OutOfReach(f"Mapping the {self.size} bytes of {self.path} into memory", reason)
 
     def release(self) -> None:
         """Let go of the file. Tensors made from it keep it mapped for themselves."""
@@ -104,7 +122,6 @@ class MappedFile:
 
 def _map_privately(descriptor: int) -> mmap.mmap:
     if hasattr(mmap, "MAP_PRIVATE"):
-        # Without a reservation, where that can be said: pages that nobody writes to need no memory set aside.
-        flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0)
+        flags = mmap.MAP_PRIVATE | _NO_RESERVATION
         return mmap.mmap(descriptor, 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile
+from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, OutOfReach, UnsafeFile
 from tests.adapters.tiny_models import FAMILIES, tiny_folder
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is mapped")
@@ -69,15 +69,40 @@ def test_the_small_files_are_read() -> None:
     assert checkpoint.folder == tiny_folder("gemma3_text")
 
 
-@linux_only
-def test_opening_reads_no_weights_even_if_they_are_larger_than_any_memory(folder: Path) -> None:
-    weights = folder / "model.safetensors"
-    huge = 2**41
-    text = json.dumps({"w": {"dtype": "F32", "shape": [huge // 4], "data_offsets": [0, huge]}}).encode()
+def write_huge(weights: Path, huge: int) -> None:
+    """Write a small tensor and a huge one, which takes no room on a disk."""
+    small = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
+    large = {"dtype": "F32", "shape": [huge // 4], "data_offsets": [16, 16 + huge]}
+    text = json.dumps({"small": small, "large": large}).encode()
     weights.write_bytes(len(text).to_bytes(8, "little") + text)
-    os.truncate(weights, 8 + len(text) + huge)  # two terabytes that take no room
-    assert open_folder(folder, "huge").tensors["w"].nbytes == huge
+    os.truncate(weights, 8 + len(text) + 16 + huge)
+
+
+@linux_only
+def test_weights_larger_than_any_memory_are_opened_unread_and_a_small_one_of_them_is_read(
+    folder: Path,
+) -> None:
+    weights = folder / "model.safetensors"
+    write_huge(weights, 2**41)
+    checkpoint = open_folder(folder, "huge")
+    assert checkpoint.tensors["large"].nbytes == 2**41
     assert not mapped_from(weights)
+    assert torch.equal(checkpoint.read("small"), torch.zeros(4))
+
+
+@linux_only
+def test_a_mapping_that_the_system_does_not_allow_is_no_damaged_file(folder: Path) -> None:
+    import resource
+
+    write_huge(folder / "model.safetensors", 2**41)
+    checkpoint = open_folder(folder, "huge")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**40, hard))
+    try:
+        with pytest.raises(OutOfReach, match="smaller shards"):
+            checkpoint.read("small")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @linux_only
