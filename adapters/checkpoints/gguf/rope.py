@@ -5,7 +5,6 @@ import struct
 
 from litgpt.adapters.checkpoints.gguf.header import StoredTensor
 from litgpt.adapters.checkpoints.gguf.source import Source
-from litgpt.domain.errors import DamagedFile
 
 FREQUENCY_FACTORS = "rope_freqs.weight"
 """The tensor that divides each frequency: Llama 3.1 and later have it where `config.json` has numbers."""
@@ -33,7 +32,7 @@ def rope_scaling(source: Source) -> dict[str, object] | None:
     """Return what `rope_scaling` would be in `config.json`, or None if positions were not stretched.
 
     Raises:
-        DamagedFile: The factors are not in the file, or are too few.
+        DamagedFile: A key cannot be right.
         UnsupportedModel: The factors are of no known rule.
 
     """
@@ -41,7 +40,7 @@ def rope_scaling(source: Source) -> dict[str, object] | None:
     stored = source.tensors.get(FREQUENCY_FACTORS)
     if stored is None:
         return said
-    recovered = _llama3(source, _factors(stored))
+    recovered = _llama3(source, stored)
     if said and recovered:
         raise source.metadata.refuse("its positions are stretched twice, by its header and by a tensor.")
     return recovered or said
@@ -61,37 +60,28 @@ def _said(source: Source) -> dict[str, object] | None:
     return scaling
 
 
-def _factors(stored: StoredTensor) -> tuple[float, ...]:
-    if stored.format.name != "F32":
-        raise DamagedFile(
-            str(stored.file.path), f"{stored.name!r} is stored as {stored.format.name}, not F32."
-        )
-    return struct.unpack(f"<{stored.nbytes // 4}f", stored.file.read(stored.start, stored.stop))
-
-
-def _llama3(source: Source, factors: tuple[float, ...]) -> dict[str, object] | None:
+def _llama3(source: Source, stored: StoredTensor) -> dict[str, object] | None:
     """Return the numbers that the factors were worked out from, having worked them out again.
 
     Raises:
         UnsupportedModel: The factors are not Llama 3's.
 
     """
-    if all(factor == 1 for factor in factors):
+    unknown = source.metadata.refuse(f"its tensor {stored.name!r} stretches positions by an unknown rule.")
+    base, rotated = source.number("rope.freq_base") or DEFAULT_BASE, source.rotated
+    if stored.format.name != "F32" or stored.shape != (rotated // 2,) or base <= 1:
+        raise unknown
+    factors = struct.unpack(f"<{rotated // 2}f", stored.file.read(stored.start, stored.stop))
+    if all(found == 1 for found in factors):
         return None
-    base = source.number("rope.freq_base") or DEFAULT_BASE
-    scaling = {"rope_type": "llama3", "factor": max(factors), **LLAMA3}
-    expected = [
-        _llama3_factor(2 * math.pi * base ** (2 * pair / source.rotated), max(factors))
-        for pair in range(source.rotated // 2)
-    ]
-    same = len(factors) == len(expected) and all(
-        math.isclose(one, other, rel_tol=TOLERANCE) for one, other in zip(factors, expected, strict=True)
-    )
-    if not same:
-        raise source.metadata.refuse(
-            f"its tensor {FREQUENCY_FACTORS!r} stretches positions by an unknown rule."
-        )
-    return scaling
+    factor = max(factors)
+    wavelengths = [2 * math.pi * base ** (2 * pair / rotated) for pair in range(rotated // 2)]
+    if not 1 < factor < math.inf or not all(
+        math.isclose(found, _llama3_factor(wavelength, factor), rel_tol=TOLERANCE)
+        for found, wavelength in zip(factors, wavelengths, strict=True)
+    ):
+        raise unknown
+    return {"rope_type": "llama3", "factor": factor, **LLAMA3}
 
 
 def _llama3_factor(wavelength: float, factor: float) -> float:
