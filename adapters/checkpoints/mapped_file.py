@@ -39,8 +39,8 @@ TORCH_NAMES = {
     "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }
 
-# Linux sets memory aside for every page that could be written to, and refuses a mapping larger than the memory
-# it has, unless told not to. Python names the flag from 3.13; this is its number on these processors
+# Linux sets memory aside for every page that could be written to, and refuses a mapping that exceeds what
+# there is, unless told not to. Python names the flag from 3.13; this is its number on these processors
 # (include/uapi/asm-generic/mman-common.h).
 _HAS_LINUX_FLAG = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
 _NO_RESERVATION: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if _HAS_LINUX_FLAG else 0)
