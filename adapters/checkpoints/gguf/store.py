@@ -14,7 +14,7 @@ from litgpt.adapters.checkpoints.gguf.parts import read_parts
 from litgpt.adapters.checkpoints.gguf.reading import Place, converted, map_file, mapped
 from litgpt.adapters.checkpoints.gguf.source import Source
 from litgpt.adapters.checkpoints.gguf.vocabulary import end_ids, read_vocabulary, token_id
-from litgpt.domain.errors import CheckpointMismatch
+from litgpt.domain.errors import BadArgument
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
 from litgpt.domain.vocabulary import Vocabulary
@@ -88,13 +88,13 @@ class GgufCheckpoint:
         A mapped tensor may be written to; the file stays as it is.
 
         Raises:
-            CheckpointMismatch: There is no tensor of this name.
+            BadArgument: There is no tensor of this name.
             DamagedFile: The file does not hold what its header promised.
 
         """
         place = self._places.get(name)
         if place is None:
-            raise CheckpointMismatch(self.name, missing=(name,))
+            raise BadArgument("name", name, f"one of the tensors of {self.name}")
         stored = place.tensor.format.dtype
         wanted = dtype or stored or "float32"
         if wanted != stored or not place.untouched:
