@@ -19,6 +19,11 @@ def describe() -> str:
     return f"{name}{sets}; {cores} cores; {_memory()}{system}"
 
 
+def load() -> float | None:
+    """Return how many processes wanted to compute in the last minute; None if nobody counts."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
 def _processor() -> tuple[str, list[str]]:
     information = Path("/proc/cpuinfo")
     if information.exists():

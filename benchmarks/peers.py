@@ -20,6 +20,7 @@ from time import perf_counter
 from typing import Any
 
 from environments import BENCH, HERE, ROOT, python_of
+from machine import load
 from report import Results, write
 
 OURS, TRANSFORMERS, LITGPT, GGUF = "ours", "transformers", "litgpt", "gguf"
@@ -105,11 +106,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="generations in each process")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
+    busy = load()
+    if busy is not None and busy > 0.5:
+        print(
+            f"Others are computing here (load average {busy:.1f}): the figures will be off.", file=sys.stderr
+        )
     results = measure(arguments.rounds, arguments.repeats, arguments.threads)
     lines = "".join(json.dumps(round_) + "\n" for round_ in results)
     (BENCH / "peers.jsonl").write_text(lines, encoding="utf-8")
     bf16_bytes = (BENCH / "smollm2-bf16" / "model.safetensors").stat().st_size
-    write(results, ROOT / "BENCHMARKS.md", threads=arguments.threads, bf16_bytes=bf16_bytes)
+    write(results, ROOT / "BENCHMARKS.md", threads=arguments.threads, bf16_bytes=bf16_bytes, busy=busy)
 
 
 if __name__ == "__main__":

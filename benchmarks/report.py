@@ -106,13 +106,14 @@ def agreement(results: Results) -> str:
     )
 
 
-def write(results: Results, file: Path, *, threads: int, bf16_bytes: int) -> None:
+def write(results: Results, file: Path, *, threads: int, bf16_bytes: int, busy: float | None) -> None:
     """Print the report, and put it between the markers in `file`."""
+    others = "" if busy is None else f" The load average before it began was {busy:.1f}."
     lines = [
-        f"{datetime.now(UTC):%Y-%m-%d}. {describe()}; torch {results[0]['ours']['torch']}.",
+        f"{datetime.now(UTC):%Y-%m-%d}. {describe()}; torch {results[0]['ours']['torch']}.{others}",
         (
             f"SmolLM2-135M-Instruct, bf16, batch 1, greedy, {threads} threads, warm page cache; medians of "
-            f"{len(results)} rounds, in each of which every library ran in processes of its own, in turns."
+            f"{len(results)} round(s), in each of which every library ran in processes of its own, in turns."
         ),
         "A ratio above 1 is in this library's favour.",
         "",
