@@ -1,0 +1,83 @@
+"""Whatever happens to a header: one of our errors, or a checkpoint that can be read, and nothing else."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from litgpt.adapters.checkpoints.gguf.header import read_header
+from litgpt.adapters.checkpoints.gguf.store import open_gguf
+from litgpt.domain.errors import LitGPTError
+from litgpt.domain.families import describe
+from tests.adapters.gguf_files import llama_tensors, write_gguf
+from tests.adapters.test_gguf_dialect import llama3_factors
+
+WHERE = TemporaryDirectory(prefix="damaged-gguf-", ignore_cleanup_errors=True)
+
+
+@cache
+def sound() -> tuple[bytes, int]:
+    """Return a file with a bit of everything, and where its header ends."""
+    path = Path(WHERE.name) / "sound.gguf"
+    tensors = llama_tensors(size=32, layers=1) | {"rope_freqs.weight": llama3_factors(8.0, size=32)}
+    more = {"rope.freq_base": 500_000.0, "attention.head_count": [4, 4], "block_count": 1}
+    write_gguf(path, tensors=tensors, stored_as="Q8_0", settings=more)
+    return path.read_bytes(), min(tensor.start for tensor in read_header(path).tensors)
+
+
+def use(raw: bytes) -> bool:
+    """Do all that can be done with a file. Return whether it was read, not refused."""
+    path = Path(WHERE.name) / "damaged.gguf"
+    path.write_bytes(raw)
+    try:
+        checkpoint = open_gguf(path, "damaged")
+        describe("damaged", checkpoint.config)
+        assert checkpoint.generation_config is not None
+        assert checkpoint.tokenizer.tokens
+        for name, tensor in checkpoint.tensors.items():
+            assert checkpoint.read(name, "bfloat16").shape == tensor.shape
+    except LitGPTError as error:
+        assert str(error)
+        return False
+    return True
+
+
+def test_the_file_that_is_damaged_below_was_sound() -> None:
+    assert use(sound()[0])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_a_header_with_any_bytes_changed_is_read_or_refused(data: st.DataObject) -> None:
+    raw, end = sound()
+    damaged = bytearray(raw)
+    places = st.integers(4, end - 1)
+    for place, byte in data.draw(st.dictionaries(places, st.integers(0, 255), min_size=1, max_size=3)).items():
+        damaged[place] = byte
+    use(bytes(damaged))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_a_number_in_a_header_that_becomes_any_other_is_read_or_refused(data: st.DataObject) -> None:
+    raw, end = sound()
+    size = data.draw(st.sampled_from([4, 8]))
+    place = data.draw(st.integers(4, end - size))
+    number = data.draw(st.one_of(st.integers(0, 2 ** (8 * size) - 1), st.integers(0, 300)))
+    use(raw[:place] + number.to_bytes(size, "little") + raw[place + size :])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_file_cut_anywhere_is_refused(data: st.DataObject) -> None:
+    raw, _ = sound()
+    last = max(tensor.stop for tensor in read_header(Path(WHERE.name) / "sound.gguf").tensors)
+    assert not use(raw[: data.draw(st.integers(0, last - 1))])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=200))
+def test_bytes_behind_the_magic_are_refused(raw: bytes) -> None:
+    assert not use(b"GGUF\3\0\0\0" + raw)

@@ -1,0 +1,180 @@
+"""The tokenizer in a GGUF header."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from litgpt.adapters.checkpoints.gguf.store import open_gguf
+from litgpt.domain.errors import DamagedFile, LitGPTError, UnsupportedModel
+from litgpt.domain.vocabulary import Vocabulary
+from tests.adapters.gguf_files import TOKENS, write_gguf
+
+BPE_TOKENS = ["<|end|>", "Ġ", "né", "🦙", *(f"t{number}" for number in range(60))]
+
+
+def as_bpe(writer: Any) -> None:
+    keys = writer.kv_data[0]
+    for key in ("model", "tokens", "scores", "token_type"):
+        del keys[f"tokenizer.ggml.{key}"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(BPE_TOKENS)
+    writer.add_token_merges(["n é", "Ġ t1"])
+
+
+def vocabulary(path: Path, *more: Callable[[Any], object]) -> Vocabulary:
+    def add(writer: Any) -> None:
+        for one in more:
+            one(writer)
+
+    return open_gguf(write_gguf(path, more=add), "m").tokenizer
+
+
+def without(*names: str) -> Callable[[Any], object]:
+    return lambda writer: [writer.kv_data[0].pop(f"tokenizer.ggml.{name}") for name in names]
+
+
+def test_a_sentencepiece_vocabulary_is_as_it_was_written(tmp_path: Path) -> None:
+    found = vocabulary(
+        tmp_path / "m",
+        lambda writer: writer.add_bos_token_id(1),
+        lambda writer: writer.add_eos_token_id(2),
+        lambda writer: writer.add_unk_token_id(0),
+        lambda writer: writer.add_add_bos_token(False),
+        lambda writer: writer.add_add_space_prefix(False),
+        lambda writer: writer.add_chat_template("{{ messages }}"),
+    )
+    assert found == Vocabulary(
+        kind="spm",
+        tokens=tuple(TOKENS),
+        types=(2, 3, 3, *[1] * 61),
+        scores=tuple(-float(number) for number in range(64)),
+        bos_id=1,
+        eos_ids=(2,),
+        unk_id=0,
+        add_bos=False,
+        add_space_prefix=False,
+        chat_template="{{ messages }}",
+    )
+
+
+def test_what_a_sentencepiece_vocabulary_leaves_out_is_what_llama_cpp_takes_it_for(tmp_path: Path) -> None:
+    found = vocabulary(tmp_path / "m", without("token_type"))
+    assert (found.bos_id, found.eos_ids, found.unk_id) == (1, (2,), 0)
+    assert (found.add_bos, found.add_space_prefix, found.chat_template) == (True, True, None)
+    assert found.types == (1,) * 64
+
+
+def test_a_bpe_vocabulary_is_as_it_was_written(tmp_path: Path) -> None:
+    found = vocabulary(tmp_path / "m", as_bpe, lambda writer: writer.add_tokenizer_pre("smollm"))
+    assert found == Vocabulary(
+        kind="bpe",
+        tokens=tuple(BPE_TOKENS),
+        types=(1,) * 64,
+        merges=("n é", "Ġ t1"),
+        pre="smollm",
+        add_space_prefix=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pre", "begins"), [("llama-bpe", True), ("tekken", True), ("qwen2", False), (None, False)]
+)
+def test_whether_a_bpe_text_begins_with_a_token_is_a_matter_of_its_splitting_rule(
+    pre: str | None, begins: bool, tmp_path: Path
+) -> None:
+    more = [lambda writer: writer.add_tokenizer_pre(pre)] if pre else []
+    found = vocabulary(tmp_path / "m", as_bpe, *more)
+    assert (found.pre, found.add_bos) == (pre or "default", begins)
+    said = vocabulary(tmp_path / "n", as_bpe, *more, lambda writer: writer.add_add_bos_token(not begins))
+    assert said.add_bos is not begins
+
+
+def test_all_end_tokens_are_found_once_the_end_of_the_text_first(tmp_path: Path) -> None:
+    found = vocabulary(
+        tmp_path / "m",
+        lambda writer: writer.add_eom_token_id(7),
+        lambda writer: writer.add_eot_token_id(5),
+        lambda writer: writer.add_eos_token_id(7),
+    )
+    assert found.eos_ids == (7, 5)
+    config = open_gguf(tmp_path / "m", "m")
+    assert config.generation_config == {"eos_token_id": [7, 5]}
+    assert config.config["eos_token_id"] == 7
+
+
+def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
+    found = vocabulary(
+        tmp_path / "m",
+        as_bpe,
+        lambda writer: writer.add_bos_token_id(0xFFFFFFFF),
+        lambda writer: writer.add_eos_token_id(3),
+    )
+    assert (found.bos_id, found.eos_ids) == (None, (3,))
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "said"),
+    [
+        (without("model"), DamagedFile, r"no 'tokenizer\.ggml\.model'"),
+        (without("tokens"), DamagedFile, r"no 'tokenizer\.ggml\.tokens'"),
+        (without("scores"), DamagedFile, r"no 'tokenizer\.ggml\.scores'"),
+        (
+            lambda writer: [as_bpe(writer), without("merges")(writer)],
+            DamagedFile,
+            r"no 'tokenizer\.ggml\.merges'",
+        ),
+        (
+            lambda writer: [without("scores")(writer), writer.add_token_scores([1.0])],
+            DamagedFile,
+            r"'tokenizer\.ggml\.scores' has 1 numbers for 64 tokens",
+        ),
+        (
+            lambda writer: [without("token_type")(writer), writer.add_token_types([1])],
+            DamagedFile,
+            r"'tokenizer\.ggml\.token_type' has 1 numbers",
+        ),
+        (
+            lambda writer: [without("tokens")(writer), writer.add_array("tokenizer.ggml.tokens", [1, 2])],
+            DamagedFile,
+            "must be an array of texts",
+        ),
+        (
+            lambda writer: [without("tokens")(writer), writer.add_token_list([b"\xff"])],
+            DamagedFile,
+            "not UTF-8",
+        ),
+        (lambda writer: writer.add_eos_token_id(64), DamagedFile, "the id of one of its 64 tokens, not 64"),
+        (lambda writer: writer.add_uint32("tokenizer.chat_template", 1), DamagedFile, "must be a text"),
+        (
+            lambda writer: [without("model")(writer), writer.add_tokenizer_model("bert")],
+            UnsupportedModel,
+            "'bert'; those that are implemented are 'gpt2' and 'llama'",
+        ),
+    ],
+)
+def test_a_vocabulary_that_cannot_be_used_is_refused_when_it_is_asked_for(
+    more: Callable[[Any], object], error: type[LitGPTError], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=said) as caught:
+        vocabulary(tmp_path / "m.gguf", more)
+    assert "m.gguf" in str(caught.value)
+
+
+def test_the_vocabulary_of_smollm2_is_read(smollm2_gguf: Path) -> None:
+    found = open_gguf(smollm2_gguf, "smollm2").tokenizer
+    assert (found.kind, found.pre, len(found.tokens), len(found.merges)) == ("bpe", "smollm", 49152, 48900)
+    assert [found.tokens[number] for number in (0, 1, 2)] == ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    assert found.merges[0] == "Ġ t"
+    assert (found.bos_id, found.eos_ids, found.unk_id, found.add_bos) == (1, (2,), 0, False)
+    assert "<|im_start|>" in (found.chat_template or "")
+
+
+def test_the_vocabulary_of_gemma_3_is_read(gemma3_gguf: Path) -> None:
+    found = open_gguf(gemma3_gguf, "gemma3").tokenizer
+    assert (found.kind, len(found.tokens), len(found.scores), found.merges) == ("spm", 262144, 262144, ())
+    assert [found.tokens[number] for number in (0, 1, 2, 3)] == ["<pad>", "<eos>", "<bos>", "<unk>"]
+    assert found.tokens[107:109] == ("\n", "\n\n")
+    assert (found.bos_id, found.eos_ids, found.unk_id) == (2, (1,), 3)
+    assert (found.add_bos, found.add_space_prefix) == (True, False)
