@@ -1,7 +1,6 @@
-"""What a template may use of jinja and of Python, and what each of it costs.
+"""What the filters, tests, methods and operators of a template cost.
 
-What is not listed here is not there, so that whatever jinja or Python add tomorrow is not either. What a
-filter, a test, a method or an operator goes through and what it makes are charged before it does so.
+The rule: what one of them goes through and what it makes are charged before it does so.
 """
 
 import re
@@ -12,142 +11,28 @@ from typing import Any
 
 from jinja2.exceptions import SecurityError
 
+from litgpt.adapters.text import allowed
 from litgpt.adapters.text.budget import PART, TooCostly, size, spend, weigh
 
-_PASSING = ("attr", "count", "d", "default", "first", "last", "length")  # filters that go through nothing
-_BY_PARTS = (
-    "batch",
-    "items",
-    "list",
-    "map",
-    "reject",
-    "rejectattr",
-    "reverse",
-    "select",
-    "selectattr",
-    "slice",
-)
-_BY_TEXT = (
-    *("abs", "capitalize", "dictsort", "e", "escape", "float", "format", "groupby", "indent", "int", "join"),
-    *(
-        "lower",
-        "max",
-        "min",
-        "replace",
-        "round",
-        "safe",
-        "sort",
-        "string",
-        "title",
-        "trim",
-        "unique",
-        "upper",
-    ),
-)
-_GROWING = (
-    "format",
-    "indent",
-    "join",
-    "replace",
-    "round",
-    "title",
-    "trim",
-)  # can make more than they are given
-
-_ASKING_FOR_A_TYPE = (  # tests that go through nothing
-    *(
-        "boolean",
-        "callable",
-        "defined",
-        "escaped",
-        "false",
-        "filter",
-        "float",
-        "integer",
-        "iterable",
-        "mapping",
-    ),
-    *("none", "number", "sameas", "sequence", "string", "test", "true", "undefined"),
-)
-_COMPARING = (
-    *(
-        "!=",
-        "<",
-        "<=",
-        "==",
-        ">",
-        ">=",
-        "divisibleby",
-        "eq",
-        "equalto",
-        "even",
-        "ge",
-        "greaterthan",
-        "gt",
-        "in",
-    ),
-    *("le", "lessthan", "lower", "lt", "ne", "odd", "upper"),
-)
-
-_METHODS: Mapping[type, tuple[str, ...]] = {
-    str: (
-        *("capitalize", "center", "count", "endswith", "find", "index", "isalnum", "isalpha"),
-        *("isdecimal", "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "join", "ljust"),
-        *(
-            "lower",
-            "lstrip",
-            "partition",
-            "removeprefix",
-            "removesuffix",
-            "replace",
-            "rfind",
-            "rindex",
-            "rjust",
-        ),
-        *(
-            "rpartition",
-            "rsplit",
-            "rstrip",
-            "split",
-            "splitlines",
-            "startswith",
-            "strip",
-            "swapcase",
-            "title",
-        ),
-        *("upper", "zfill"),
-    ),
-    dict: ("copy", "get", "items", "keys", "values"),
-    list: ("copy", "count", "index"),
-    tuple: ("count", "index"),
-}
-_SLOW = (
-    "lstrip",
-    "rfind",
-    "rindex",
-    "rpartition",
-    "rsplit",
-    "rstrip",
-    "strip",
-)  # the product of both lengths
-
 _PLACE = 100  # characters that a place in a format may be filled up with
-_WIDE_PERCENT = re.compile(
-    r"%[#0\- +]*\d*\.?(?:\d{3}|\*)|%\("
-)  # a width of 100 or more, or from a value; a key
+# A width of 100 or more, or one that comes from a value. After `%`, a name too: it could hide a width.
+_WIDE_PERCENT = re.compile(r"%[#0\- +]*\d*\.?(?:\d{3}|\*)|%\(")
 _WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(?:\d{3}|\{)")
 _LARGEST = 2**63  # no template counts further
 
 
 def metered_filters(filters: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """Return the filters that a template may use; they charge for what they do."""
-    return {name: _metered_filter(name, filters[name]) for name in (*_PASSING, *_BY_PARTS, *_BY_TEXT)}
+    return {
+        name: _metered_filter(name, filters[name])
+        for name in allowed.PASSING | allowed.BY_PARTS | allowed.BY_TEXT
+    }
 
 
 def metered_tests(tests: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tests that a template may use; they charge for what they do."""
-    compared = {name: _metered_test(tests[name]) for name in _COMPARING}
-    return {**{name: tests[name] for name in _ASKING_FOR_A_TYPE}, **compared}
+    compared = {name: _metered_test(tests[name]) for name in allowed.COMPARING}
+    return {**{name: tests[name] for name in allowed.ASKING_FOR_A_TYPE}, **compared}
 
 
 def charge_method(of: object, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -158,8 +43,8 @@ def charge_method(of: object, name: str, args: tuple[Any, ...], kwargs: Mapping[
         TooCostly: It is too much.
 
     """
-    kind = next((one for one in _METHODS if isinstance(of, one)), None)
-    if kind is None or name not in _METHODS[kind]:
+    kind = next((one for one in allowed.METHODS if isinstance(of, one)), None)
+    if kind is None or name not in allowed.METHODS[kind]:
         raise SecurityError(f"it may not call {name} of {type(of).__name__}.")
     if isinstance(of, dict):
         spend(size(of) if name == "copy" else PART)
@@ -175,7 +60,7 @@ def charge_method(of: object, name: str, args: tuple[Any, ...], kwargs: Mapping[
         texts = [one for one in (*args, *kwargs.values()) if isinstance(one, str)]
         if name == "replace" and len(texts) > 1:
             spend(of.count(texts[0]) * len(texts[1]))
-        elif name in _SLOW:
+        elif name in allowed.QUADRATIC:
             spend(len(of) * sum(map(len, texts)))
         if name in ("rsplit", "split", "splitlines"):
             spend((of.count(texts[0]) if texts and texts[0] else len(of)) * PART)
@@ -209,14 +94,14 @@ def _metered_filter(name: str, of_jinja: Callable[..., Any]) -> Callable[..., An
     @wraps(of_jinja)
     def charging(*args: Any, **kwargs: Any) -> Any:
         value, others = args[at], (*args[at + 1 :], *kwargs.values())
-        if name in _BY_PARTS:
+        if name in allowed.BY_PARTS:
             spend(size(value) * (PART if isinstance(value, str) else 1))
             weigh(*others)
             _spend_numbers(others)
-        elif name in _BY_TEXT:
+        elif name in allowed.BY_TEXT:
             value = [*value] if isinstance(value, Iterator) else value
             weigh(value, *others)
-            if name in _GROWING:
+            if name in allowed.GROWING:
                 _charge_growth(name, value, signature(of_jinja).bind(*args, **kwargs).arguments)
         made = of_jinja(*args[:at], value, *args[at + 1 :], **kwargs)
         _refuse_large(made)

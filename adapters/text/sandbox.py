@@ -1,7 +1,8 @@
 """A jinja environment for templates that strangers wrote: no way out of it, and no way to keep it busy.
 
 jinja's own sandbox keeps a template from Python's internals. It does not keep one from looping for a week or
-from making a text of a terabyte, so what a template does is charged to a budget.
+from making a text of a terabyte. So a template may use what `allowed` lists, and all that it does is charged
+to a budget: calls and operators here and in `charges`, the rest by what `metering` puts into its tree.
 """
 
 import json
