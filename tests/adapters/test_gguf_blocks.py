@@ -10,7 +10,15 @@ import torch
 from litgpt.adapters.checkpoints.gguf.files import GgufFile
 from litgpt.adapters.checkpoints.gguf.formats import FORMATS, KNOWN, Format
 from litgpt.adapters.checkpoints.gguf.header import StoredTensor
-from litgpt.adapters.checkpoints.gguf.reading import DEQUANTISE, STEP, Place, converted, map_file, mapped
+from litgpt.adapters.checkpoints.gguf.reading import (
+    DEQUANTISE,
+    LARGE,
+    STEP,
+    Place,
+    converted,
+    map_file,
+    mapped,
+)
 from litgpt.domain.errors import DamagedFile
 from litgpt.domain.tensors import DType
 
@@ -124,10 +132,25 @@ def test_rows_are_converted_in_steps_that_leave_no_trace(rows: int, columns: int
     assert torch.equal(converted(Place(tensor), "float32"), oracle(raw, "Q4_1").view(rows, columns))
 
 
+@pytest.mark.parametrize("rows", [LARGE // 256 - 1, LARGE // 256 + 1])
+def test_a_large_tensor_is_the_same_in_larger_steps(rows: int, tmp_path: Path) -> None:
+    raw = random_bytes(BY_NAME["Q8_0"], rows * 256 // 32)
+    tensor = stored(tmp_path / "w", raw.tobytes(), (rows, 256), BY_NAME["Q8_0"])
+    assert torch.equal(converted(Place(tensor), "float32"), oracle(raw, "Q8_0").view(rows, 256))
+
+
+def test_a_large_tensor_is_put_in_order_in_larger_steps(tmp_path: Path) -> None:
+    heads, size, columns = 3, 2048, LARGE // 4096
+    original = torch.arange(heads * size * columns, dtype=torch.float32).view(heads * size, columns)
+    interleaved = original.view(heads, 2, size // 2, columns).transpose(1, 2).contiguous()
+    tensor = stored(tmp_path / "w", interleaved.numpy().tobytes(), tuple(original.shape), BY_NAME["F32"])
+    assert torch.equal(converted(Place(tensor, heads), "float32"), original)
+
+
 @pytest.mark.parametrize("heads", [1, 2, 3, 8])
-@pytest.mark.parametrize("columns", [32, 320, STEP - STEP % 32])
+@pytest.mark.parametrize("columns", [32, 320, STEP // 4, STEP - STEP % 32])
 def test_rows_that_were_interleaved_come_back_in_halves(heads: int, columns: int, tmp_path: Path) -> None:
-    size = 6
+    size = 10  # five pairs: with four rows at once, the last of each head is alone
     original = torch.arange(heads * size * columns, dtype=torch.float32).view(heads * size, columns)
     interleaved = original.view(heads, 2, size // 2, columns).transpose(1, 2).contiguous()
     tensor = stored(tmp_path / "w", interleaved.numpy().tobytes(), tuple(original.shape), BY_NAME["F32"])

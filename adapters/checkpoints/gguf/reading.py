@@ -16,9 +16,13 @@ from litgpt.domain.tensors import DType
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Weights converted at once. The work stays in the processor's cache, and below the 32768 numbers from which
-# torch would spread each of the many short steps over threads, which costs more than it gains.
+# Weights converted at once: below the 32768 numbers from which torch spreads an operation over its threads.
+# On an idle machine more would gain a little; on a busy one the threads wait for each other at every
+# operation, and a small model loads several times slower.
 STEP = 32_767
+
+# A tensor of this many weights is worth the threads, in steps that are worth them too.
+LARGE, LARGE_STEP = 1 << 22, 1 << 20
 
 DEQUANTISE: dict[str, Callable[["Tensor", "Tensor"], blocks.Step]] = {
     "F32": partial(blocks.as_it_is, dtype="float32"),
@@ -82,8 +86,9 @@ def mapped(tensor: StoredTensor, mapping: mmap) -> "Tensor":
 def converted(place: Place, dtype: DType) -> "Tensor":
     """Return a tensor in `dtype`, worked out in float32 and rounded once.
 
-    Besides the tensor itself this takes a few hundred kilobytes, unless a single row is longer than `STEP`.
-    The file is read, not mapped, so its pages do not count as this process's memory.
+    Besides the tensor itself this takes a few hundred kilobytes, or a few megabytes for a large one, unless a
+    single row is longer than a step. The file is read, not mapped, so its pages do not count as this
+    process's memory.
 
     Raises:
         DamagedFile: The file does not hold what its header promised.
@@ -93,26 +98,34 @@ def converted(place: Place, dtype: DType) -> "Tensor":
 
     stored_as, file = place.tensor.format, place.tensor.file
     out = torch.empty(place.tensor.shape, dtype=getattr(torch, dtype))
-    largest = next(_pieces(out, place.heads)).numel()
+    pieces = [*_pieces(out, place.heads, LARGE_STEP if out.numel() >= LARGE else STEP)]
+    largest = pieces[0].numel()
     raw, numbers = bytearray(largest // stored_as.weights * stored_as.nbytes), torch.empty(largest)
     packed = torch.frombuffer(raw, dtype=torch.uint8).view(-1, stored_as.nbytes)
     step = DEQUANTISE[stored_as.name](packed, numbers.view(-1, stored_as.weights))
+    # There are pieces of one or two sizes. A smaller one leaves out what the step makes of old bytes.
+    views = {
+        shape: (
+            memoryview(raw)[: shape.numel() // stored_as.weights * stored_as.nbytes],
+            numbers[: shape.numel()].view(shape),
+        )
+        for shape in {piece.shape for piece in pieces}
+    }
     with file.open() as source:
         source.seek(place.tensor.start)
-        for piece in _pieces(out, place.heads):
-            # The last piece may be smaller: then what the step makes of old bytes is left out.
-            used = piece.numel() // stored_as.weights * stored_as.nbytes
-            if source.readinto(memoryview(raw)[:used]) != used:
+        for piece in pieces:
+            buffer, found = views[piece.shape]
+            if source.readinto(buffer) != len(buffer):
                 raise DamagedFile(str(file.path), f"it ends within the tensor {place.tensor.name!r}.")
             step()
-            if place.added:
-                numbers.sub_(place.added)
-            piece.copy_(numbers[: piece.numel()].view(piece.shape))
+            piece.copy_(found.sub_(place.added) if place.added else found)
     return out
 
 
-def _pieces(out: "Tensor", heads: int | None) -> Iterator["Tensor"]:
+def _pieces(out: "Tensor", heads: int | None, step: int) -> Iterator["Tensor"]:
     """Yield parts of `out`, each of whole rows, in the order in which the file holds their numbers.
+
+    The first is the largest. None has more than `step` numbers, unless it is a single row.
 
     With `heads`, the file has the first row of a head's first half, then the first of its second half, then
     the second row of each, and so on.
@@ -121,7 +134,7 @@ def _pieces(out: "Tensor", heads: int | None) -> Iterator["Tensor"]:
         yield out if heads is None else out.unflatten(0, (heads, 2, -1)).transpose(1, 2)
         return
     rows = out.flatten(0, -2)
-    at_once = max(1, STEP // rows.shape[1])
+    at_once = max(1, step // rows.shape[1])
     if heads is None:
         yield from rows.split(at_once)
         return
