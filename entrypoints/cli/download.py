@@ -17,9 +17,7 @@ def download(
     ],
     containing: Annotated[
         str,
-        typer.Argument(
-            metavar="FILTER", help="With list: only names that contain this.", show_default=False
-        ),
+        typer.Argument(metavar="FILTER", help="With list: only names that contain this.", show_default=False),
     ] = "",
     *,
     revision: options.Revision = None,

@@ -1,13 +1,15 @@
 """The command line as a process: pipes, terminals and Ctrl-C."""
 
+import codecs
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,75 +85,96 @@ def test_a_reader_that_goes_away_is_no_error(folder: str) -> None:
 
 if sys.platform != "win32":
     import pty
-    import signal
     import termios
+
+    # pty.fork() is not for a process with threads, such as this one: so the program takes its terminal itself.
+    IN_ITS_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 
     class Terminal:
         """A program in a terminal of its own."""
 
         def __init__(self, *arguments: str) -> None:
-            self.pid, self.descriptor = pty.fork()
-            if self.pid == 0:
-                os.environ.pop("NO_COLOR", None)
-                os.execv(sys.executable, [*LITGPT, *arguments])  # noqa: S606 - that is what pty.fork is for
+            self.descriptor, end = pty.openpty()
             self.before = termios.tcgetattr(self.descriptor)
+            environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", IN_ITS_TERMINAL, *LITGPT[1:], *arguments],
+                stdin=end,
+                stdout=end,
+                stderr=end,
+                start_new_session=True,
+                env=environment,
+            )
+            os.close(end)
             self.seen = ""
+            # A read may end inside a character.
+            self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+        def read(self, *, until: float) -> bool:
+            """Take what the program shows next; say whether there is more to come."""
+            ready, _, _ = select.select([self.descriptor], [], [], max(0, until - time.monotonic()))
+            if not ready:
+                self.process.kill()
+                pytest.fail(f"Nothing more came after: {self.seen}")
+            try:
+                more = os.read(self.descriptor, 4096)
+            except OSError:  # so Linux says that the program has ended
+                return False
+            self.seen += self.decoder.decode(more)
+            return bool(more)
 
         def wait_for(self, pattern: str, seconds: float = 60) -> None:
             until = time.monotonic() + seconds
             while not re.search(pattern, self.seen):
-                assert time.monotonic() < until, self.seen
-                self.seen += os.read(self.descriptor, 4096).decode(errors="replace")
+                assert self.read(until=until), self.seen
 
         def type(self, text: str) -> None:
             self.seen = ""
             os.write(self.descriptor, text.encode())
 
-        def status(self) -> int:
-            """Read all that is left and return how the program ended."""
-            while True:
-                try:
-                    more = os.read(self.descriptor, 4096)
-                except OSError:
-                    break
-                if not more:
-                    break
-                self.seen += more.decode(errors="replace")
-            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        def status(self, seconds: float = 60) -> int:
+            """Wait for the program to end and return how it did."""
+            until = time.monotonic() + seconds
+            while self.read(until=until):
+                pass
+            return self.process.wait()
 
         def is_as_it_was(self) -> bool:
             """Return whether echo, line editing and the cursor are as they were."""
             hidden = self.seen.rfind("\x1b[?25l") > self.seen.rfind("\x1b[?25h")
             return termios.tcgetattr(self.descriptor) == self.before and not hidden
 
-    @pytest.fixture
-    def long_answer(folder: str) -> Iterator[Terminal]:
-        terminal = Terminal("generate", folder, "--prompt", "x", *NEVER_ENDING)
-        yield terminal
-        os.close(terminal.descriptor)
+        def close(self) -> None:
+            """Leave nothing behind."""
+            self.process.kill()
+            self.process.wait()
+            os.close(self.descriptor)
 
-    def test_ctrl_c_ends_an_answer_with_130_and_leaves_the_terminal_as_it_was(long_answer: Terminal) -> None:
-        long_answer.wait_for(r"(?s)device\(s\)[^\n]*\n.{30}")
-        long_answer.type("\x03")
-        long_answer.wait_for(r"\^C")
-        assert long_answer.is_as_it_was()
-        assert long_answer.status() == 130
-        assert "Traceback" not in long_answer.seen
+    def test_ctrl_c_ends_an_answer_with_130_and_leaves_the_terminal_as_it_was(folder: str) -> None:
+        with closing(Terminal("generate", folder, "--prompt", "x", *NEVER_ENDING)) as terminal:
+            terminal.wait_for(r"(?s)device\(s\)[^\n]*\n.{30}")
+            terminal.type("\x03")
+            assert terminal.status() == 130
+            assert terminal.is_as_it_was()
+            assert "Traceback" not in terminal.seen
 
     def test_ctrl_c_in_a_chat_stops_the_answer_and_at_the_prompt_the_program(folder: str) -> None:
-        terminal = Terminal("chat", folder, *NEVER_ENDING)
-        terminal.wait_for("> $")
-        terminal.type("hello \\\n")
-        terminal.wait_for("… $")
-        terminal.type("llama\n")
-        terminal.wait_for(r"(?s)llama\r\n.{30}")
-        os.kill(terminal.pid, signal.SIGINT)
-        terminal.wait_for(r"\n> $")
-        terminal.type("/help\n")
-        terminal.wait_for(r"Ctrl-C stops an answer")
-        terminal.wait_for(r"> $")
-        terminal.type("\x03")
-        assert terminal.status() == 0
-        assert terminal.is_as_it_was()
-        assert "Traceback" not in terminal.seen
-        os.close(terminal.descriptor)
+        with closing(Terminal("chat", folder, *NEVER_ENDING)) as terminal:
+            terminal.wait_for("> $")
+            terminal.type("hello \\\n")
+            terminal.wait_for("… $")
+            terminal.type("llama\n")
+            terminal.wait_for(r"(?s)llama\r\n.{30}")
+            terminal.type("\x03")
+            terminal.wait_for(r"\n> $")
+            terminal.type("/help\n")
+            terminal.wait_for(r"Ctrl-C stops an answer")
+            terminal.wait_for(r"> $")
+            terminal.type("\x03")
+            assert terminal.status() == 0
+            assert terminal.is_as_it_was()
+            assert "Traceback" not in terminal.seen
