@@ -21,6 +21,9 @@ GOING_THROUGH = {
     "sort": "{{ (['A' * 9999] * 999) | sort | length }}",
     "unique": "{{ (['A' * 9999] * 999) | unique | list }}",
     "max": "{{ (['A' * 9999] * 999) | max }}",
+    "what map gives": "{{ (['A' * 9999] * 999) | map('default', 'x') | sort | length }}",
+    "join": "{% set x = ['a' * 999] * 99 %}{% for i in range(99) %}{% set y = ''.join(x) %}{% endfor %}",
+    "list": "{% set x = [0] * 999 %}{% for i in range(99) %}{% set y = x | list %}{% endfor %}",
     "groupby": "{{ ([{'a': 'A' * 9999}] * 999) | groupby('a') }}",
     "in": "{% set s = 'a' * 9999 %}{% for i in range(999) %}{% if 'b' is in s %}{% endif %}{% endfor %}",
     "select": "{{ (['b'] * 999) | select('in', 'a' * 9999) | list }}",
@@ -34,6 +37,15 @@ GOING_THROUGH = {
     "loop.changed": "{% set s = 'a' * 9999 %}{% for i in range(999) %}{{ loop.changed(s) }}{% endfor %}",
     "filters on filters": "{{ (messages * 999)" + " | map('default', 'x')" * 40 + " | list }}",
     "a long body": "{% for i in range(999) %}" + "{% if x is none %}{% endif %}" * 99 + "{% endfor %}",
+    "what is called": (
+        "{% macro f() %}{% for i in range(99) %}{{ caller() }}{% endfor %}{% endmacro %}{% call f() %}"
+        + "{% if x is none %}{% endif %}" * 499
+        + "{% endcall %}"
+    ),
+    "arguments": (
+        "{% macro f() %}{{ varargs | length }}{% endmacro %}"
+        "{% for i in range(99) %}{{ f(*range(999)) }}{% endfor %}"
+    ),
     "strip": "{{ ('a' * 9999).strip('b' * 9999 + 'a') }}",
     "trim": "{{ ('a' * 9999) | trim('b' * 9999 + 'a') }}",
     "rfind": "{{ ('a' * 9999).rfind('b' + 'a' * 999) }}",
@@ -43,12 +55,19 @@ MAKING = {
     "format": "{{ ('{0}' * 999).format('a' * 9999) }}",
     "format by %": "{{ ('%s' * 99) % (['a' * 9999] * 99) }}",
     "format by a filter": "{{ ('%s' * 9999) | format('a' * 9999) }}",
-    "replace by name": "{{ ('a' * 9999) | replace(new='b' * 9999, old='') }}",
+    "replace": "{% set x = ('a' * 9999).replace('a', 'b' * 999) %}",
+    "replace by name": "{% set x = ('a' * 9999) | replace(new='b' * 999, old='') %}",
+    "join": "{% set x = range(999) | list | join('b' * 9999) %}",
+    "join by method": "{% set x = ('b' * 9999).join(range(999) | map('string')) %}",
+    "batch": "{% set x = messages | batch(1999999, 'x') | list %}",
     "JSON that is deep": (
-        "{% set n = namespace(x=[0] * 99) %}{% for i in range(200) %}{% set n.x = [n.x] %}{% endfor %}"
-        "{{ n.x | tojson(indent=8) }}"
+        "{% set n = namespace(x=[[0] * 999]) %}"
+        "{% for i in range(200) %}{% set n.x = n.x | batch(9) | list %}{% endfor %}"
+        "{% set x = n.x | tojson(indent=8) %}"
     ),
-    "letters": "{{ ('a' * 99999) | list }}",
+    "times": "{% set x = strftime_now('%Y' * 29999) %}",
+    "what is written": "{% for i in range(999) %}" + "static text " * 199 + "{% endfor %}",
+    "letters": "{% set x = ('a' * 99999) | list %}",
     "words": "{{ ('a ' * 9999).split() }}",
     "titles": "{{ ('a ' * 19999) | title }}",
     "a mapping": "{% set d = {'a': 'a' * 9999} %}{% for i in range(999) %}{{ d.items() }}{% endfor %}",
@@ -103,6 +122,9 @@ def test_what_is_not_listed_is_not_there(template: str, reason: str) -> None:
     [
         ("{{ '**%s**, 12345%%' % 'bold' }}", "**bold**, 12345%"),
         ('{{ \'{{"name": "{}", "n": {:.2f}}}\'.format(\'x\', 1) }}', '{"name": "x", "n": 1.00}'),
+        ("{{ '%s%%(a), 5%%123' % 'x' }}", "x%(a), 5%123"),
+        ("{% set n = namespace(x='a' * 99999) %}{{ n }}", "<namespace>"),
+        ("{% for i in range(9) %}{% set s = 'a' * 99999 %}{{ 'b'.upper() }}{% endfor %}", "B" * 9),
         ("{{ nothing | default(131072) }}", "131072"),
         ("{{ messages[::-1][0].content.ljust(4) + '|' }}", "Hi  |"),
         ("{{ {'b': [1, {'c': none}]} | tojson }}", '{"b": [1, {"c": null}]}'),
