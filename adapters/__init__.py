@@ -1,0 +1,1 @@
+"""One technology each: what answers the ports."""
