@@ -1,9 +1,7 @@
-"""From a tensor's place in a file to a tensor of torch: mapped where that will do, else converted."""
+"""From a tensor's place in a file to a tensor of torch, dequantised and in Hugging Face's order."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from math import prod
-from mmap import ACCESS_COPY, mmap
 from typing import TYPE_CHECKING
 
 import attrs
@@ -61,26 +59,6 @@ class Place:
     def untouched(self) -> bool:
         """Whether the file has it as Hugging Face has it."""
         return self.heads is None and not self.added
-
-
-def map_file(tensor: StoredTensor) -> mmap:
-    """Map the file that a tensor is in. What is written to the mapping stays in memory.
-
-    Raises:
-        DamagedFile: The file is not what it was when its header was read.
-
-    """
-    with tensor.file.open() as file:
-        return mmap(file.fileno(), 0, access=ACCESS_COPY)
-
-
-def mapped(tensor: StoredTensor, mapping: mmap) -> "Tensor":
-    """Return a tensor whose numbers are the mapped file's; it keeps the mapping alive."""
-    import torch
-
-    dtype = getattr(torch, str(tensor.format.dtype))
-    flat = torch.frombuffer(mapping, dtype=dtype, count=prod(tensor.shape), offset=tensor.start)
-    return flat.view(tensor.shape)
 
 
 def converted(place: Place, dtype: DType) -> "Tensor":

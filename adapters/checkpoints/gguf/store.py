@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,11 @@ import attrs
 from litgpt.adapters.checkpoints.gguf.architectures import dialect_of
 from litgpt.adapters.checkpoints.gguf.metadata import Metadata
 from litgpt.adapters.checkpoints.gguf.parts import read_parts
-from litgpt.adapters.checkpoints.gguf.reading import Place, converted, map_file, mapped
+from litgpt.adapters.checkpoints.gguf.reading import Place, converted
 from litgpt.adapters.checkpoints.gguf.source import Source
 from litgpt.adapters.checkpoints.gguf.vocabulary import end_ids, read_vocabulary, token_id
+from litgpt.adapters.checkpoints.mapped_file import MappedFile
+from litgpt.adapters.checkpoints.safetensors_header import Entry
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
@@ -39,7 +40,7 @@ class GgufCheckpoint:
     config: Mapping[str, object] = attrs.field(repr=False)
     _metadata: Metadata = attrs.field(repr=False)
     _places: Mapping[str, Place] = attrs.field(repr=False)
-    _mappings: dict[Path, mmap] = attrs.field(factory=dict, init=False, repr=False)
+    _mapped: dict[Path, MappedFile] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def origin(self) -> str:
@@ -90,6 +91,7 @@ class GgufCheckpoint:
         Raises:
             BadArgument: There is no tensor of this name.
             DamagedFile: The file does not hold what its header promised.
+            OutOfReach: The system does not allow a mapping of the file's size.
 
         """
         place = self._places.get(name)
@@ -99,14 +101,13 @@ class GgufCheckpoint:
         wanted = dtype or stored or "float32"
         if wanted != stored or not place.untouched:
             return converted(place, wanted)
-        path = place.tensor.file.path
-        if path not in self._mappings:
-            self._mappings[path] = map_file(place.tensor)
-        return mapped(place.tensor, self._mappings[path])
+        path, size = place.tensor.file.path, place.tensor.file.size
+        mapped = self._mapped.setdefault(path, MappedFile(path, size))
+        return mapped.tensor(name, Entry(self.tensors[name], place.tensor.start, place.tensor.stop), dtype)
 
     def close(self) -> None:
         """Let go of mapped files. Tensors that were read keep theirs."""
-        self._mappings.clear()
+        self._mapped.clear()
 
 
 def open_gguf(path: Path, name: str) -> GgufCheckpoint:

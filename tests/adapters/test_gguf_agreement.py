@@ -1,0 +1,83 @@
+"""A real GGUF file through our network gives transformers' logits.
+
+SmolLM2 is compared in `entrypoints/test_llm_real.py`. Gemma 3 has what SmolLM2 has not: two rotary bases,
+windows, norms that count from 1 and a scaled embedding. Its settings are written down here as its repository
+has them, and its tensors are compared with the file in `test_gguf_real.py`: transformers' own reader, which
+finds the same of both, takes half a minute.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt.adapters.checkpoints.gguf.store import GgufCheckpoint, open_gguf
+from litgpt.adapters.pytorch.assemble import assemble
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.domain.families import describe, family_of
+from litgpt.domain.reporting import silent
+from litgpt.domain.weights import plan
+
+WINDOW = 512
+
+# "The capital of France is", with the token that begins a text.
+CAPITAL = torch.tensor([[2, 818, 5279, 529, 7001, 563]])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(gemma3_gguf: Path) -> GgufCheckpoint:
+    return open_gguf(gemma3_gguf, "gemma3")
+
+
+@pytest.fixture(scope="module")
+def theirs(checkpoint: GgufCheckpoint) -> Any:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    config = Gemma3TextConfig(
+        vocab_size=262144,
+        hidden_size=640,
+        intermediate_size=2048,
+        num_hidden_layers=18,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=256,
+        query_pre_attn_scalar=256,
+        max_position_embeddings=32768,
+        rms_norm_eps=1e-6,
+        sliding_window=WINDOW,
+        layer_types=[*["sliding_attention"] * 5, "full_attention"] * 3,
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+            "full_attention": {"rope_type": "default", "rope_theta": 1_000_000.0},
+        },
+    )
+    tensors = {name: checkpoint.read(name, "float32") for name in checkpoint.tensors}
+    return Gemma3ForCausalLM.from_pretrained(None, config=config, state_dict=tensors).eval()
+
+
+@pytest.fixture(scope="module")
+def ours(checkpoint: GgufCheckpoint) -> GPT:
+    architecture, family = describe("gemma3", checkpoint.config), family_of("gemma3", checkpoint.config)
+    joins = plan("gemma3", architecture, family.weights, checkpoint.tensors)
+    device = torch.device("cpu")
+    return assemble(architecture, joins, checkpoint, device=device, dtype="float32", report=silent)
+
+
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+@torch.inference_mode()
+def test_gemma_3_gives_transformers_logits(ours: GPT, theirs: Any) -> None:
+    assert_close(ours(CAPITAL), theirs(CAPITAL).logits)
+
+
+@torch.inference_mode()
+def test_gemma_3_gives_transformers_logits_behind_a_text_longer_than_its_windows(
+    ours: GPT, theirs: Any
+) -> None:
+    ids = torch.randint(1000, 200_000, (1, WINDOW + 50), generator=torch.Generator().manual_seed(1))
+    assert_close(ours(ids, last=True), theirs(ids, logits_to_keep=1).logits)
