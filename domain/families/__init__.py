@@ -13,6 +13,8 @@ from litgpt.domain.families.settings import Settings
 FAMILIES: dict[str, Family] = {family.model_type: family for family in (LLAMA, QWEN2, GEMMA3_TEXT)}
 """Every family, by the `model_type` of its config."""
 
+__all__ = ["FAMILIES", "GEMMA3_TEXT", "LLAMA", "QWEN2", "Family", "describe", "family_of"]
+
 
 def family_of(model: str, config: Mapping[str, object]) -> Family:
     """Return the family that a config names.

@@ -110,7 +110,8 @@ def test_a_tokenizer_that_does_not_fit_is_found_before_a_weight_is_read() -> Non
 
 
 def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
-    model, told = checkpoint(), []
+    model = checkpoint()
+    told: list[Any] = []
     built, placement = PlaceModel(MemoryStrategy())(load(model), Wish(precision="32-true"), told.append)
     assert sorted(model.was_read) == sorted(shapes())
     assert model.fetched == 1

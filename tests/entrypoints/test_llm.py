@@ -48,6 +48,11 @@ def llm(folder: str) -> Iterator[LLM]:
         yield loaded
 
 
+def head_of(llm: LLM) -> torch.Tensor:
+    assert llm.model is not None
+    return llm.model.lm_head.weight
+
+
 def test_a_list_gives_each_prompt_the_answer_that_it_gets_alone(llm: LLM) -> None:
     prompts = ["a", "a longer prompt than the first", "the third"]
     together = llm.generate(prompts, top_k=1, max_new_tokens=20)
@@ -166,7 +171,7 @@ def test_before_it_has_a_device_there_is_no_model_and_an_error_that_says_so(fold
 
 def test_leaving_the_block_frees_the_memory(folder: str) -> None:
     with LLM.load(folder, quiet=True) as llm:
-        weights = weakref.ref(llm.model.lm_head.weight)
+        weights = weakref.ref(head_of(llm))
         stream = llm.generate("hello", stream=True, seed=1)
         next(stream)
         del stream
@@ -203,9 +208,9 @@ def test_a_dropped_stream_frees_its_cache_at_once(llm: LLM, monkeypatch: pytest.
 def test_it_can_be_placed_again(folder: str) -> None:
     with LLM.load(folder, quiet=True) as llm:
         llm.distribute(accelerator="cpu", precision="32-true")
-        assert llm.model.lm_head.weight.dtype == torch.float32
+        assert head_of(llm).dtype == torch.float32
         llm.distribute(accelerator="cpu", precision="bf16-true")
-        assert llm.model.lm_head.weight.dtype == torch.bfloat16
+        assert head_of(llm).dtype == torch.bfloat16
         llm.close()
         llm.distribute(accelerator="cpu")
         llm.generate("x", max_new_tokens=1)
@@ -240,11 +245,11 @@ def test_an_outer_module_saves_and_restores_it(folder: str) -> None:
 
     outer, other = Outer(), Outer()
     with torch.no_grad():
-        outer.llm.model.lm_head.weight.add_(1)
+        head_of(outer.llm).add_(1)
     saved = {name: tensor.clone() for name, tensor in outer.state_dict().items()}
     assert "llm.lm_head.weight" in saved
     other.load_state_dict(saved, strict=True)
-    assert torch.equal(other.llm.model.lm_head.weight, outer.llm.model.lm_head.weight)
+    assert torch.equal(head_of(other.llm), head_of(outer.llm))
     del saved["llm.lm_head.weight"]
     with pytest.raises(RuntimeError, match=r"lm_head\.weight"):
         other.load_state_dict(saved, strict=True)
@@ -255,7 +260,7 @@ def test_writing_to_the_weights_does_not_write_to_the_file(folder: str) -> None:
     with LLM.load(folder, distribute=None, quiet=True) as llm:
         llm.distribute(accelerator="cpu", precision="32-true")
         with torch.no_grad():
-            llm.model.lm_head.weight.zero_()
+            head_of(llm).zero_()
     assert (Path(folder) / "model.safetensors").read_bytes() == before
 
 
