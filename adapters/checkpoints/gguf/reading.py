@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Weights converted at once: below the 32768 numbers from which torch spreads an operation over its threads.
-# On an idle machine more would gain a little; on a busy one the threads wait for each other at every
-# operation, and a small model loads several times slower.
+# Spread, the threads wait for each other at every operation, which on a busy machine takes several times
+# longer.
 STEP = 32_767
 
-# A tensor of this many weights is worth the threads, in steps that are worth them too.
-LARGE, LARGE_STEP = 1 << 22, 1 << 20
+# A tensor of so many weights belongs to a model of billions, which one thread would convert for ten seconds
+# or more: it is spread, in steps that are worth it. On two idle cores that takes two fifths of the time.
+LARGE, LARGE_STEP = 1 << 25, 1 << 20
 
 DEQUANTISE: dict[str, Callable[["Tensor", "Tensor"], blocks.Step]] = {
     "F32": partial(blocks.as_it_is, dtype="float32"),
