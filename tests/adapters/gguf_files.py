@@ -74,6 +74,7 @@ def write_gguf(
         "attention.layer_norm_rms_epsilon": 1e-5,
         "rope.freq_base": 10000.0,
     }
+    path.parent.mkdir(exist_ok=True)
     writer = gguf.GGUFWriter(path, architecture, split_max_tensors=parts)
     for key, value in (keys | dict(settings or {})).items():
         if isinstance(value, str):

@@ -64,7 +64,7 @@ def oracle(path: Path, config: Mapping[str, object]) -> tuple[dict[str, Any], di
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**dict[str, Any](config)))
     found = load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=model)
     return found["config"], found["tensors"]
 
@@ -345,7 +345,7 @@ def test_two_tensors_of_one_name_are_damage(tmp_path: Path) -> None:
 def test_what_is_particular_to_gemma_3_is_told(
     settings: Mapping[str, Any], expected: Mapping[str, object], tmp_path: Path
 ) -> None:
-    path = write_gguf(tmp_path / "m.gguf", "gemma3", gemma3(), settings=GEMMA3 | settings)
+    path = write_gguf(tmp_path / "m.gguf", "gemma3", gemma3(), settings={**GEMMA3, **settings})
     checkpoint = open_gguf(path, "m")
     assert {name: checkpoint.config.get(name) for name in expected} == expected
 
