@@ -56,7 +56,7 @@ def run_worker(python: Path | str, name: str, model: Path, *arguments: str, thre
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
-        raise SystemExit(f"{name} failed:\n{run.stdout}{run.stderr}")
+        raise SystemExit(f"{name} ended with {run.returncode}:\n{run.stdout}{run.stderr}")
     measured: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return measured
 
