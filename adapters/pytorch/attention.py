@@ -42,19 +42,19 @@ class CausalSelfAttention(nn.Module):
         heads, groups, size = self.attention.heads, self.attention.groups, self.attention.head_size
         qkv = self.qkv(x).view(batch, tokens, heads + 2 * groups, size)
         if self.attention.qk_norm is None:
-            queries, keys = rotate(qkv[:, :, : heads + groups], rotation).split((heads, groups), 2)
+            rotated = rotate(qkv[:, :, : heads + groups], rotation)
+            queries, keys = rotated[:, :, :heads], rotated[:, :, heads:]
         else:
             queries = rotate(self.norm_q(qkv[:, :, :heads]), rotation)
             keys = rotate(self.norm_k(qkv[:, :, heads : heads + groups]), rotation)
         keys, values = keys.transpose(1, 2), qkv[:, :, heads + groups :].transpose(1, 2)
         if cache is not None:
             keys, values = cache.write(keys, values, slot, view.since)
-        attended = self._attend(queries, keys, values, view).reshape(batch, tokens, heads * size)
-        out: Tensor = self.proj(attended)
+        out: Tensor = self.proj(self._attend(queries, keys, values, view))
         return out
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, view: View) -> Tensor:
-        """Return (B, T, H, E) from queries (B, T, H, E) and keys and values (B, G, S, E)."""
+        """Return (B, T, H * E) from queries (B, T, H, E) and keys and values (B, G, S, E)."""
         batch, tokens, heads, size = queries.shape
         scale = self.attention.scale
         if tokens == 1:
@@ -63,13 +63,14 @@ class CausalSelfAttention(nn.Module):
             out = functional.scaled_dot_product_attention(
                 grouped, keys, values, attn_mask=view.mask, scale=scale
             )
-            return out.reshape(batch, 1, heads, size)
-        return functional.scaled_dot_product_attention(
-            queries.transpose(1, 2),
-            keys,
-            values,
-            attn_mask=view.mask,
-            is_causal=view.causal,
-            scale=scale,
-            enable_gqa=heads != keys.shape[1],
-        ).transpose(1, 2)
+        else:
+            out = functional.scaled_dot_product_attention(
+                queries.transpose(1, 2),
+                keys,
+                values,
+                attn_mask=view.mask,
+                is_causal=view.causal,
+                scale=scale,
+                enable_gqa=heads != keys.shape[1],
+            ).transpose(1, 2)
+        return out.reshape(batch, tokens, heads * size)

@@ -76,10 +76,13 @@ class LayerCache:
         """Write (b, G, T, E) from `slot` on, for the first `b` rows; return what is kept from `since` on."""
         rows, more = keys.shape[0], keys.shape[2]
         at, begin = slot - self.first, since - self.first
-        all_keys, all_values = self.keys[:rows], self.values[:rows]
-        all_keys[:, :, at : at + more] = keys
-        all_values[:, :, at : at + more] = values
-        return all_keys[:, :, begin : at + more], all_values[:, :, begin : at + more]
+        all_keys, all_values = self.keys, self.values
+        if rows < len(all_keys):
+            all_keys, all_values = all_keys[:rows], all_values[:rows]
+        all_keys.narrow(2, at, more).copy_(keys)
+        all_values.narrow(2, at, more).copy_(values)
+        seen = at + more - begin
+        return all_keys.narrow(2, begin, seen), all_values.narrow(2, begin, seen)
 
 
 @attrs.define(eq=False)
