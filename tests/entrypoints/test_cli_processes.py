@@ -144,6 +144,8 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
             """
             until = time.monotonic() + PATIENCE
+            if press:
+                time.sleep(0.2)  # nearly always enough
             os.write(self.descriptor, press.encode())
             while (more := self.read(5)) != b"":
                 assert time.monotonic() < until, self.seen
