@@ -98,6 +98,11 @@ def is_watched() -> bool:
     return sys.stdout.isatty()
 
 
+def notes_are_watched() -> bool:
+    """Return whether a person sees stderr as it is written."""
+    return sys.stderr.isatty()
+
+
 class Waiting:
     """A line on stderr for as long as something takes: only on a terminal, and gone afterwards.
 
@@ -115,7 +120,7 @@ class Waiting:
     def show(self) -> None:
         """Show the line, in place of what was shown."""
         self.hide()
-        if not self.is_quiet and sys.stderr.isatty():
+        if not self.is_quiet and notes_are_watched():
             line = self.text[: shutil.get_terminal_size().columns - 1]
             self._shown = len(line)
             print(_styled(line, sys.stderr, _DIM), end="\r", file=sys.stderr, flush=True)

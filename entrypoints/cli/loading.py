@@ -55,8 +55,11 @@ class Work(console.Waiting):
     def _report(self, event: "Notice | Progress") -> None:
         from litgpt.domain.reporting import Notice
 
-        if self.is_quiet or not isinstance(event, Notice):
-            self._bars(event)
+        if self.is_quiet:
+            return
+        if not isinstance(event, Notice):
+            if console.notes_are_watched():  # in a log, a bar is a heap of them
+                self._bars(event)
             return
         self.hide()
         console.note(event.text)

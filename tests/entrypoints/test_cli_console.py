@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from litgpt.cli import console
+from litgpt.cli.loading import Work
+from litgpt.domain.reporting import Notice, Progress
 
 
 class Terminal(io.StringIO):
@@ -91,6 +93,22 @@ def test_nobody_waits_before_a_pipe_or_when_all_is_to_be_quiet(
     monkeypatch.undo()
     with console.Waiting("Loading …"):
         assert capsys.readouterr().err == ""
+
+
+def test_a_log_has_notices_and_no_bars(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> None:
+        with Work("Working …", quiet=False) as work:
+            work.report(Notice("It begins."))
+            for done in range(3):
+                work.report(Progress("file", done, 2, unit="B"))
+
+    work()
+    assert capsys.readouterr().err == "It begins.\n"
+    stderr = terminal(monkeypatch, "stderr")
+    work()
+    assert "file: 100%" in stderr.getvalue()
 
 
 def test_columns_are_as_wide_as_their_widest_cell(capsys: pytest.CaptureFixture[str]) -> None:
