@@ -96,5 +96,5 @@ def read_messages(path: str | Path) -> list[Message]:
         return list(messages(said["messages"])) if said["messages"] else []
     except FileNotFoundError as error:
         raise MissingFile(str(path), "pass a file that Chat.save wrote.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedFile(str(path), "it is no saved chat.") from error

@@ -14,6 +14,7 @@ from torch import nn
 from litgpt import LLM
 from litgpt.domain.errors import (
     BadArgument,
+    DamagedFile,
     LitGPTError,
     MissingFile,
     ModelNotFound,
@@ -290,6 +291,16 @@ def test_calling_it_gives_logits_and_the_shifted_loss(llm: LLM) -> None:
 def test_loading_what_cannot_be_is_refused(arguments: Any, error: type[LitGPTError], said: str) -> None:
     with pytest.raises(error, match=said):
         LLM.load(**arguments, offline=True, quiet=True)
+
+
+def test_what_is_no_saved_chat_is_not_resumed(llm: LLM, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"messages": 3}')
+    with pytest.raises(DamagedFile, match="no saved chat"):
+        llm.chat(resume=tmp_path / "other.json")
+    with pytest.raises(DamagedFile, match="no saved chat"):
+        llm.chat(resume=tmp_path)
+    with pytest.raises(MissingFile, match="missing"):
+        llm.chat(resume=tmp_path / "nothing.json")
 
 
 def test_notices_go_to_stderr_unless_it_is_quiet(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
