@@ -81,6 +81,8 @@ def write_gguf(
             writer.add_string(f"{architecture}.{key}", value)
         elif isinstance(value, list):
             writer.add_array(f"{architecture}.{key}", value)
+        elif isinstance(value, bool):
+            writer.add_bool(f"{architecture}.{key}", value)
         elif isinstance(value, float):
             writer.add_float32(f"{architecture}.{key}", value)
         elif value is not None:

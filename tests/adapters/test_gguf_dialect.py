@@ -199,6 +199,8 @@ def test_factors_of_one_stretch_nothing(tmp_path: Path) -> None:
         ),
         (lambda: np.full((64, 64), 2, np.float32), {}, UnsupportedModel, "unknown rule"),
         (lambda: np.full(64, np.inf, np.float32), {}, UnsupportedModel, "unknown rule"),
+        (lambda: llama3_factors(np.inf), {}, UnsupportedModel, "unknown rule"),
+        (lambda: llama3_factors(8.0), {"rope.freq_base": -5.0}, UnsupportedModel, "unknown rule"),
     ],
 )
 def test_factors_of_no_known_rule_are_refused(
@@ -278,6 +280,7 @@ def test_what_a_header_leaves_out_or_adds_is_what_llama_cpp_takes_it_for(
             r"'llama\.block_count' in its header must be at most 20",
         ),
         ({"block_count": 2.0}, DamagedFile, r"'llama\.block_count' in its header must be a whole number"),
+        ({"block_count": True}, DamagedFile, "must be a whole number from 0, not True"),
         ({"block_count": "two"}, DamagedFile, r"must be a whole number from 0, not 'two'"),
         ({"attention.head_count": 0}, DamagedFile, "must be a whole number from 1"),
         ({"attention.head_count": None}, DamagedFile, r"no 'llama\.attention\.head_count'"),

@@ -136,6 +136,23 @@ def test_a_value_that_cannot_be_is_damage(entry: bytes, said: str, tmp_path: Pat
         read_header(path)
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (key("k", STRING, struct.pack("<Q", (1 << 26) + 1)), "'k' is said to be 67108865 bytes long"),
+        (array(U32, (1 << 26) + 1), "'k' is said to be 268435460 bytes long"),
+        (struct.pack("<Q", 1 << 16), "a key is said to be 65536 bytes long"),
+    ],
+)
+def test_a_text_or_array_longer_than_any_vocabulary_is_not_believed(
+    entry: bytes, said: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "m", header(keys=(entry,)))
+    os.truncate(path, 1 << 29)  # so the file is long enough, though nothing was written
+    with pytest.raises(DamagedFile, match=said):
+        read_header(path)
+
+
 def test_a_key_that_is_given_twice_is_damage(tmp_path: Path) -> None:
     once = key("k", U32, bytes(4))
     with pytest.raises(DamagedFile, match="'k' is given twice"):
