@@ -113,8 +113,8 @@ def write(results: Results, file: Path, *, threads: int, bf16_bytes: int, busy: 
         f"{datetime.now(UTC):%Y-%m-%d}. {describe()}; torch {results[0]['ours']['torch']}.{others}",
         (
             f"SmolLM2-135M-Instruct, bf16, batch 1, greedy, {threads} threads, warm page cache; medians of "
-            f"{len(results)} round(s), in each of which every library ran in processes of its own, in turns, and "
-            "generated several times, of which the best counts."
+            f"{len(results)} round(s), in each of which every library ran in processes of its own, in turns. "
+            "A process generates several times, and the best of them counts."
         ),
         "A ratio above 1 is in this library's favour.",
         "",
