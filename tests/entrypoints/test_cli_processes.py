@@ -89,8 +89,10 @@ if sys.platform != "win32":
     import termios
 
     # pty.fork() is not for a process with threads, such as this one: the program takes its terminal itself.
+    # A shell gives its programs signals as they are by default; whoever runs these tests may ignore Ctrl-C.
     IN_ITS_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
