@@ -1,14 +1,11 @@
 """`litgpt chat`: a conversation in the terminal."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import load
-
-if TYPE_CHECKING:
-    from litgpt.domain.chat import Message
 
 
 def chat(  # noqa: PLR0913 - each is an option
@@ -31,6 +28,7 @@ def chat(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Talk with a model, which remembers what was said."""
     from litgpt.application.asking import Settings
+    from litgpt.chat import read_messages
     from litgpt.cli.session import Session
     from litgpt.domain.reference import ModelReference
 
@@ -43,7 +41,7 @@ def chat(  # noqa: PLR0913 - each is an option
         "stop": stop,
     }
     Settings(**how)
-    said = _saved(resume) if resume else None
+    said = read_messages(resume) if resume else None
     reference = ModelReference(model, revision, offline or None, access_token)
     with load(reference, accelerator=accelerator, precision=precision, quiet=quiet) as llm:
         session = Session(lambda system: llm.chat(system, **how), llm.chat(sys_prompt, resume=said, **how))
@@ -54,15 +52,3 @@ def chat(  # noqa: PLR0913 - each is an option
         session.run()
     if session.failed and not console.at_a_keyboard():
         raise typer.Exit(1)  # a program cannot see it otherwise
-
-
-def _saved(path: str) -> "list[Message]":
-    from litgpt.chat import read_messages
-    from litgpt.domain.errors import BadArgument, LitGPTError
-
-    try:
-        return read_messages(path)
-    except LitGPTError:
-        raise
-    except OSError as error:  # a folder, or somebody else's file
-        raise BadArgument("resume", path, "a file that can be read") from error
