@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from litgpt.domain.errors import UnsupportedModel
+from litgpt.domain.prompts.names import style_of
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.prompts.styles import PLAIN, STYLES
 
@@ -28,16 +29,19 @@ def style_named(name: str) -> PromptStyle:
     raise UnsupportedModel(name, f"there is no prompt style of this name. Those that there are: {known}.")
 
 
-def choose_style(saved: str | None, *, has_chat_template: bool, family: str) -> PromptStyle | None:
+def choose_style(
+    saved: str | None, *, has_chat_template: bool, family: str, name: str = ""
+) -> PromptStyle | None:
     """Return a model's prompt style; None is the chat template of its tokenizer.
 
-    First comes a style that was saved with the checkpoint, then its chat template, then what its family says,
-    then the text as it is.
+    First comes a style that was saved with the checkpoint, then its chat template, then what its name says,
+    then its family, then the text as it is.
 
     Args:
         saved: The name that was saved with the checkpoint, if one was.
         has_chat_template: Whether its tokenizer came with a chat template.
         family: The `model_type` of its config.
+        name: What the model is called: a repository, or a path.
 
     Raises:
         UnsupportedModel: The saved style is not known here.
@@ -47,7 +51,7 @@ def choose_style(saved: str | None, *, has_chat_template: bool, family: str) -> 
         return style_named(saved)
     if has_chat_template:
         return None
-    return FAMILY_STYLES.get(family, PLAIN)
+    return style_of(name) or FAMILY_STYLES.get(family, PLAIN)
 
 
 __all__ = ["FAMILY_STYLES", "STYLES", "PromptStyle", "choose_style", "style_named"]

@@ -24,6 +24,7 @@ class PromptStyle:
         default_system: The system prompt where none is given. None: there is none then.
         user: A user's turn. If `{system}` is in it, the system prompt stands there, in the first such turn.
         answer: What the model's answer follows.
+        lead: What the model writes first of all, by itself: put before an answer that was given earlier.
         end: What follows an answer when the conversation goes on. None: this style knows one question only.
         stops: What ends an answer besides the tokenizer's own end: special tokens, or any text.
 
@@ -36,6 +37,7 @@ class PromptStyle:
     default_system: str | None = None
     user: str = "{content}"
     answer: str = ""
+    lead: str = ""
     end: str | None = None
     stops: tuple[str, ...] = ()
 
@@ -67,7 +69,7 @@ class PromptStyle:
                 yield _fill(self.user, content=message.content, system=system)
                 system = ""
             elif message.role == "assistant" and self.end is not None:
-                yield f"{self.answer}{message.content}{self.end}"
+                yield f"{self.answer}{self.lead}{message.content.removeprefix(self.lead)}{self.end}"
             else:
                 raise self._refuse(message, first=number == 0)
         if self.end is None and len(said) != 1:

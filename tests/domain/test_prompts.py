@@ -6,105 +6,16 @@ from litgpt.domain.chat import Message
 from litgpt.domain.ending import end_ids_of
 from litgpt.domain.errors import BadPrompt, DamagedFile, UnsupportedModel
 from litgpt.domain.prompts import STYLES, PromptStyle, choose_style, style_named
-from litgpt.domain.prompts.styles import ALPACA, CHATML, GEMMA, LLAMA2, LLAMA3, PLAIN, SMOLLM2, TINYLLAMA
+from litgpt.domain.prompts.styles import ALPACA, CHATML, CODELLAMA, PLAIN
 
 QUESTION = (Message("user", "Q"),)
-WITH_SYSTEM = (Message("system", "S"), *QUESTION)
-TALK = (*WITH_SYSTEM, Message("assistant", "A"), Message("user", "R"))
-
-
-@pytest.mark.parametrize(
-    ("style", "expected"),
-    [
-        (PLAIN, "Q"),
-        (
-            ALPACA,
-            (
-                "Below is an instruction that describes a task. Write a response that appropriately completes"
-                " the request.\n\n### Instruction:\nQ\n\n### Response:\n"
-            ),
-        ),
-        (CHATML, "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"),
-        (
-            SMOLLM2,
-            (
-                "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-                "<|im_end|>\n"
-                "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
-            ),
-        ),
-        (
-            LLAMA3,
-            (
-                "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
-                "You are a helpful assistant.<|eot_id|>"
-                "<|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|>"
-                "<|start_header_id|>assistant<|end_header_id|>\n\n"
-            ),
-        ),
-        (GEMMA, "<start_of_turn>user\nQ<end_of_turn>\n<start_of_turn>model\n"),
-        (
-            TINYLLAMA,
-            (
-                "<|system|>\nYou are a friendly chatbot who always gives helpful, detailed, and polite"
-                " answers.</s>\n"
-                "<|user|>\nQ</s>\n<|assistant|>\n"
-            ),
-        ),
-    ],
-    ids=lambda one: one.name if isinstance(one, PromptStyle) else "",
-)
-def test_a_question_is_written_as_the_model_learnt_it(style: PromptStyle, expected: str) -> None:
-    assert style.render(QUESTION) == expected
-
-
-@pytest.mark.parametrize(
-    ("style", "expected"),
-    [
-        (ALPACA, "S\n\n### Instruction:\nQ\n\n### Response:\n"),
-        (CHATML, "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"),
-        (LLAMA2, "[INST] <<SYS>>\nS\n<</SYS>>\n\n Q [/INST] "),
-        (TINYLLAMA, "<|system|>\nS</s>\n<|user|>\nQ</s>\n<|assistant|>\n"),
-    ],
-    ids=lambda one: one.name if isinstance(one, PromptStyle) else "",
-)
-def test_a_system_prompt_takes_the_place_of_the_default(style: PromptStyle, expected: str) -> None:
-    assert style.render(WITH_SYSTEM) == expected
-
-
-@pytest.mark.parametrize(
-    ("style", "expected"),
-    [
-        (
-            CHATML,
-            (
-                "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
-                "<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\n"
-            ),
-        ),
-        (LLAMA2, "[INST] <<SYS>>\nS\n<</SYS>>\n\n Q [/INST] A </s><s>[INST] R [/INST] "),
-        (
-            LLAMA3,
-            (
-                "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
-                "<|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|>"
-                "<|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
-                "<|start_header_id|>user<|end_header_id|>\n\nR<|eot_id|>"
-                "<|start_header_id|>assistant<|end_header_id|>\n\n"
-            ),
-        ),
-    ],
-    ids=lambda one: one.name if isinstance(one, PromptStyle) else "",
-)
-def test_a_conversation_keeps_all_of_its_turns(style: PromptStyle, expected: str) -> None:
-    assert style.render(TALK) == expected
 
 
 @pytest.mark.parametrize("style", [one for one in STYLES if one.end is not None], ids=lambda one: one.name)
 def test_a_conversation_begins_with_the_text_of_what_came_before(style: PromptStyle) -> None:
     before = style.render(QUESTION)
     after = style.render((*QUESTION, Message("assistant", "A"), Message("user", "R")))
-    assert after.startswith(f"{before}A{style.end}")
+    assert after.startswith(f"{before}{style.lead}A{style.end}")
 
 
 def test_the_answer_may_be_left_out_for_training() -> None:
@@ -131,11 +42,18 @@ def test_a_system_prompt_is_expressed_or_refused(style: PromptStyle) -> None:
         assert "Speak Latin." in style.render(said)
 
 
-def test_plain_text_is_no_conversation() -> None:
-    with pytest.raises(BadPrompt, match="earlier answers"):
-        PLAIN.render((*QUESTION, Message("assistant", "A"), Message("user", "R")))
+@pytest.mark.parametrize("style", [one for one in STYLES if one.end is None], ids=lambda one: one.name)
+def test_a_style_of_one_question_refuses_a_conversation(style: PromptStyle) -> None:
+    with pytest.raises(BadPrompt, match=f"{style.name} .*earlier answers"):
+        style.render((*QUESTION, Message("assistant", "A"), Message("user", "R")))
     with pytest.raises(BadPrompt, match="one question"):
-        PLAIN.render((*QUESTION, *QUESTION))
+        style.render((*QUESTION, *QUESTION))
+
+
+def test_what_a_model_writes_before_its_answer_is_there_once_whoever_wrote_it() -> None:
+    for answer in ("A", " A"):
+        said = (*QUESTION, Message("assistant", answer), Message("user", "R"))
+        assert CODELLAMA.render(said) == "[INST] Q [/INST] A </s><s>[INST] R [/INST]"
 
 
 def test_a_late_system_prompt_and_an_unknown_role_are_refused() -> None:

@@ -1,0 +1,100 @@
+"""The style of a model that says nothing about it but its name: the last resort.
+
+The table has models that answer and whose files do not always have a chat template. A model that only
+continues text has no place here, whatever its neighbours do: `falcon-7b-instruct` is one, `falcon-7b` none.
+phi-1.5 and phi-2 continue text too, but their cards ask for a question in this form.
+"""
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import PurePath, PureWindowsPath
+
+from litgpt.domain.prompts.chatml import QWEN2_5, QWEN2_5_MATH, QWEN3, QWQ, SALAMANDRA, SMOLLM2
+from litgpt.domain.prompts.conversations import (
+    CODELLAMA,
+    FALCON3,
+    FREEWILLY2,
+    GEMMA,
+    LLAMA2,
+    LLAMA3,
+    OLMO,
+    R1,
+    STABLELM_ALPHA,
+    STABLELM_ZEPHYR,
+    TINYLLAMA,
+)
+from litgpt.domain.prompts.phi import PHI3, PHI4, PHI4_MINI, PHI4_MINI_REASONING, PHI4_REASONING
+from litgpt.domain.prompts.questions import (
+    FALCON,
+    LLAMA2_FUNCTION_CALLING,
+    PHI1,
+    PHI2,
+    PLATYPUS,
+    STABLECODE,
+)
+from litgpt.domain.prompts.style import PromptStyle
+
+NAMED: Mapping[str, PromptStyle] = {
+    "codegemma-*-it": GEMMA,
+    "codellama-7b-instruct*": CODELLAMA,
+    "codellama-13b-instruct*": CODELLAMA,
+    "codellama-34b-instruct*": CODELLAMA,  # the one of 70 billion was taught another form
+    "deepseek-r1*": R1,
+    "falcon-*-instruct": FALCON,
+    "falcon3-*-instruct": FALCON3,
+    "freewilly2": FREEWILLY2,
+    "stablebeluga2": FREEWILLY2,
+    "gemma-2b-it": GEMMA,
+    "gemma-7b-it": GEMMA,
+    "gemma-1.1-*-it": GEMMA,
+    "gemma-2-*-it": GEMMA,
+    "gemma-3-*-it": GEMMA,
+    "llama-2-*-chat*": LLAMA2,
+    "llama-2-*-chat-hf-function-calling-v2": LLAMA2_FUNCTION_CALLING,
+    "*llama-3*-instruct*": LLAMA3,
+    "mistral-7b-instruct*": CODELLAMA,
+    "mixtral-*-instruct*": CODELLAMA,
+    "olmo-*-instruct*": OLMO,
+    "olmo-*-sft*": OLMO,
+    "olmo-*-dpo*": OLMO,
+    "phi-1_5": PHI1,
+    "phi-1.5": PHI1,
+    "phi-2": PHI2,
+    "phi-3-*-instruct": PHI3,
+    "phi-3.5-mini-instruct": PHI3,
+    "phi-4": PHI4,
+    "phi-4-mini-instruct": PHI4_MINI,
+    "phi-4-mini-reasoning": PHI4_MINI_REASONING,
+    "phi-4-reasoning*": PHI4_REASONING,
+    "*platypus*": PLATYPUS,
+    "*r1-distill-*": R1,
+    "qwen2.5-*-instruct*": QWEN2_5,
+    "qwen2.5-math-*-instruct*": QWEN2_5_MATH,
+    "qwen3-[0-9]*b": QWEN3,
+    "qwq-32b*": QWQ,
+    "salamandra-*-instruct": SALAMANDRA,
+    "smollm2-*-instruct": SMOLLM2,
+    "stablecode-instruct-*": STABLECODE,
+    "stablelm-tuned-alpha-*": STABLELM_ALPHA,
+    "stablelm-zephyr-3b": STABLELM_ZEPHYR,
+    "tiny-llama-1.1b-chat*": TINYLLAMA,
+    "tinyllama-1.1b-chat-v1.0": TINYLLAMA,
+}
+"""Patterns of names, in small letters. Where several fit, the longest says what it is."""
+
+_FORMAT = re.compile(r"([.-](i?q\d\w*|b?f16|f32))?\.gguf")
+
+
+def style_of(name: str) -> PromptStyle | None:
+    """Return the style that a model of this name was taught, if one is known.
+
+    Args:
+        name: A repository, a folder or a file; only its last part counts, in any case, without what a GGUF
+            file's name says about its format.
+
+    """
+    last = (PureWindowsPath if "\\" in name else PurePath)(name).name.casefold()
+    last = _FORMAT.sub("", last)
+    fitting = [pattern for pattern in NAMED if fnmatchcase(last, pattern)]
+    return NAMED[max(fitting, key=len)] if fitting else None

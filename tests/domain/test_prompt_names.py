@@ -1,0 +1,167 @@
+"""Which style a name alone stands for: the last resort, and never for a model that only continues text."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from itertools import combinations
+
+import pytest
+
+from litgpt.domain.catalogue import known
+from litgpt.domain.prompts import choose_style
+from litgpt.domain.prompts.names import NAMED, style_of
+
+TAUGHT = {
+    "stabilityai/stablelm-tuned-alpha-3b": "stablelm-alpha",
+    "stabilityai/stablelm-zephyr-3b": "stablelm-zephyr",
+    "stabilityai/stablecode-instruct-alpha-3b": "stablecode",
+    "stabilityai/FreeWilly2": "freewilly2",
+    "stabilityai/StableBeluga2": "freewilly2",
+    "tiiuae/falcon-7b-instruct": "falcon",
+    "tiiuae/Falcon3-1B-Instruct": "falcon3",
+    "meta-llama/Llama-2-7b-chat-hf": "llama2",
+    "Trelis/Llama-2-7b-chat-hf-function-calling-v2": "llama2-function-calling",
+    "meta-llama/Meta-Llama-3-8B-Instruct": "llama3",
+    "meta-llama/Llama-3.2-1B-Instruct": "llama3",
+    "nvidia/Llama-3.1-Nemotron-70B-Instruct-HF": "llama3",
+    "codellama/CodeLlama-7b-Instruct-hf": "codellama",
+    "codellama/CodeLlama-34b-Instruct-hf": "codellama",
+    "mistralai/Mistral-7B-Instruct-v0.1": "codellama",
+    "mistralai/Mixtral-8x7B-Instruct-v0.1": "codellama",
+    "garage-bAInd/Platypus2-7B": "platypus",
+    "garage-bAInd/Camel-Platypus2-13B": "platypus",
+    "microsoft/phi-1_5": "phi-1",
+    "microsoft/phi-2": "phi-2",
+    "microsoft/Phi-3-mini-4k-instruct": "phi-3",
+    "microsoft/Phi-3.5-mini-instruct": "phi-3",
+    "microsoft/phi-4": "phi-4",
+    "microsoft/Phi-4-reasoning": "phi-4-reasoning",
+    "microsoft/Phi-4-reasoning-plus": "phi-4-reasoning",
+    "microsoft/Phi-4-mini-instruct": "phi-4-mini",
+    "microsoft/Phi-4-mini-reasoning": "phi-4-mini-reasoning",
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": "tinyllama",
+    "tiny-llama-1.1b-chat": "tinyllama",
+    "google/gemma-2b-it": "gemma",
+    "google/gemma-2-9b-it": "gemma",
+    "google/gemma-3-1b-it": "gemma",
+    "google/codegemma-7b-it": "gemma",
+    "allenai/OLMo-7B-Instruct-hf": "olmo",
+    "allenai/OLMo-2-1124-7B-SFT": "olmo",
+    "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": "r1-base",
+    "R1-Distill-Qwen-7B": "r1-base",
+    "Qwen/Qwen2.5-0.5B-Instruct": "qwen2.5",
+    "Qwen/Qwen2.5-Coder-7B-Instruct": "qwen2.5",
+    "Qwen/Qwen2.5-Math-7B-Instruct": "qwen2.5-math",
+    "Qwen/QwQ-32B": "qwq",
+    "Qwen/Qwen3-0.6B": "qwen3",
+    "Qwen/Qwen3-30B-A3B": "qwen3",
+    "HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2",
+    "BSC-LT/salamandra-2b-instruct": "salamandra",
+}
+CONTINUE = (
+    "EleutherAI/pythia-160m",
+    "stabilityai/stablelm-base-alpha-3b",
+    "stabilityai/stablelm-3b-4e1t",
+    "stabilityai/stablecode-completion-alpha-3b",
+    "tiiuae/falcon-7b",
+    "tiiuae/Falcon3-1B-Base",
+    "meta-llama/Llama-2-7b-hf",
+    "meta-llama/Meta-Llama-3-8B",
+    "meta-llama/Llama-3.2-1B",
+    "codellama/CodeLlama-7b-hf",
+    "codellama/CodeLlama-7b-Python-hf",
+    "mistralai/Mistral-7B-v0.1",
+    "mistralai/Mixtral-8x7B-v0.1",
+    "microsoft/phi-1",
+    "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T",
+    "google/gemma-2b",
+    "google/gemma-2-9b",
+    "google/gemma-3-1b-pt",
+    "google/codegemma-2b",
+    "allenai/OLMo-1B-hf",
+    "allenai/OLMo-2-1124-7B",
+    "Qwen/Qwen2.5-0.5B",
+    "Qwen/Qwen2.5-Math-7B",
+    "Qwen/Qwen3-0.6B-Base",
+    "Qwen/Qwen3-30B-A3B-Base",
+    "Qwen/Qwen3-Embedding-0.6B",
+    "HuggingFaceTB/SmolLM2-135M",
+    "BSC-LT/salamandra-2b",
+)
+BASE_MARKS = ("-base", "-pt", "pythia", "-python-hf", "-completion", "-intermediate")
+
+
+def names() -> Iterator[str]:
+    """Yield every name that is written somewhere: in this file and in the catalogue."""
+    yield from TAUGHT
+    yield from CONTINUE
+    for entry in known():
+        yield entry.name
+        yield entry.repository
+
+
+def fitting(name: str) -> list[str]:
+    last = name.rpartition("/")[2].casefold()
+    return [pattern for pattern in NAMED if fnmatchcase(last, pattern)]
+
+
+@pytest.mark.parametrize(("name", "style"), TAUGHT.items())
+def test_a_model_that_answers_gets_the_style_it_was_taught(name: str, style: str) -> None:
+    found = choose_style(None, has_chat_template=False, family="any", name=name)
+    assert found is not None
+    assert found.name == style
+    assert choose_style(None, has_chat_template=True, family="any", name=name) is None
+
+
+@pytest.mark.parametrize("name", CONTINUE)
+def test_a_model_that_continues_text_gets_none(name: str) -> None:
+    found = choose_style(None, has_chat_template=False, family="any", name=name)
+    assert found is not None
+    assert found.name == "default"
+
+
+def test_no_known_name_of_a_model_that_continues_text_gets_a_style() -> None:
+    wrong = {name for name in names() if style_of(name) and any(one in name.casefold() for one in BASE_MARKS)}
+    assert wrong == set()
+
+
+def test_both_names_of_a_known_model_stand_for_the_same_style() -> None:
+    different = [one for one in known() if style_of(one.name) is not style_of(one.repository)]
+    assert different == []
+
+
+def test_every_pattern_fits_a_name_and_is_written_in_small_letters() -> None:
+    fitted = {pattern for name in names() for pattern in fitting(name)}
+    unused = set(NAMED) - fitted - {"phi-1.5", "olmo-*-dpo*", "gemma-7b-it", "gemma-1.1-*-it"}
+    assert unused == set()
+    assert all(pattern == pattern.casefold() for pattern in NAMED)
+
+
+def test_where_two_patterns_fit_one_name_the_longer_is_the_narrower() -> None:
+    """The narrower one fits no name that the other does not."""
+    overlaps = {pair for name in names() for pair in combinations(sorted(fitting(name), key=len), 2)}
+    for wide, narrow in overlaps:
+        assert NAMED[wide] is NAMED[narrow] or len(wide) < len(narrow)
+        only_narrow = [name for name in names() if narrow in fitting(name) and wide not in fitting(name)]
+        assert NAMED[wide] is NAMED[narrow] or only_narrow == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checkpoints/microsoft/phi-2",
+        "C:\\models\\phi-2",
+        "PHI-2/",
+        "phi-2.Q4_K_M.gguf",
+        "phi-2-bf16.gguf",
+        "phi-2.gguf",
+    ],
+)
+def test_only_the_last_part_of_a_name_counts_in_any_case(name: str) -> None:
+    found = style_of(name)
+    assert found is not None
+    assert found.name == "phi-2"
+
+
+@pytest.mark.parametrize("name", ["", "/", "phi-2/checkpoint-500", "my-phi-2"])
+def test_a_name_that_says_nothing_stands_for_nothing(name: str) -> None:
+    assert style_of(name) is None
