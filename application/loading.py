@@ -95,6 +95,7 @@ class LoadModel(Generic[TensorT]):
                 checkpoint.prompt_style,
                 has_chat_template=opened.has_chat_template,
                 family=architecture.family,
+                name=checkpoint.name,
             )
             stop_ids, stop = style.stops_in(opened) if style is not None else (frozenset(), ())
             return LoadedModel(
