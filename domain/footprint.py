@@ -6,8 +6,8 @@ from math import prod
 import attrs
 
 from litgpt.domain.architecture import Architecture, Layer
+from litgpt.domain.parameters import parameters
 from litgpt.domain.tensors import BYTES, DType
-from litgpt.domain.weights import parameters
 
 BLOCK = 1024
 """How many tokens of a prompt are taken to go through the network at once."""
@@ -95,8 +95,7 @@ def cache_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -> int
     """
     held = 0
     for layer in architecture.layers:
-        _, keys, values = layer.attention.qkv_rows
-        held += (keys + values) * min(tokens, layer.attention.window or tokens)
+        held += layer.mixer.kept.numbers * min(tokens, layer.mixer.window or tokens)
     return held * BYTES[dtype]
 
 
@@ -128,5 +127,4 @@ def judge(architecture: Architecture, memory: Memory, *, dtype: DType) -> Verdic
 
 
 def _numbers_per_token(layer: Layer) -> int:
-    rows, size = layer.attention.qkv_rows, layer.feed_forward.size
-    return max(2 * sum(rows) + rows[0], 3 * size)
+    return max(layer.mixer.numbers_per_token, layer.feed_forward.numbers_per_token)

@@ -1,65 +1,122 @@
-"""Which tensors a model has, and which tensors of a checkpoint they are made of."""
+"""Which tensors of a checkpoint ours are made of, as data that reads and writes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from math import prod
 
 import attrs
 
-from litgpt.domain.architecture import Architecture, Attention, GatedFeedForward, Layer
+from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import CheckpointMismatch
+from litgpt.domain.parameters import Parameter, parameters
 from litgpt.domain.tensors import TensorInfo
 
 
 @attrs.frozen
-class Parameter:
-    """A tensor of ours.
+class Part:
+    """Some rows of a tensor of theirs.
 
     Attributes:
-        name: LitGPT's name for it, such as `transformer.h.0.attn.qkv.weight`.
-        shape: Its shape.
-        rows: The rows of the pieces it is joined from, such as those of Q, K and V; they sum to `shape[0]`.
+        name: Theirs.
+        number: Which of the equal parts, from 0.
+        of: How many equal parts there are.
+        alternating: Whether the parts take turns row by row; otherwise they lie one after another.
+
+    """
+
+    name: str
+    number: int
+    of: int
+    alternating: bool = False
+
+
+@attrs.frozen
+class Rule:
+    """How one tensor of ours is made of theirs. Read backwards, it makes theirs of ours.
+
+    In names, `{}` stands for a number, of a layer or of an expert, on both sides; `{piece}` for the number
+    of a piece.
+
+    Attributes:
+        ours: LitGPT's name.
+        theirs: The names in a Hugging Face checkpoint: one for each piece of ours, end to end along the first
+            dimension, or one for all of it.
+        by_group: Whether one tensor of theirs has the pieces dealt out: the first group's share of each,
+            then the second's, … (GPT-NeoX and Falcon write queries, keys and values so).
+        transposed: Whether theirs has rows and columns exchanged.
+        stacked: Whether theirs holds all experts, along a first dimension of its own.
+        where: For which architectures the rule holds; None is all.
+
+    """
+
+    ours: str
+    theirs: tuple[str | Part, ...]
+    by_group: bool = False
+    transposed: bool = False
+    stacked: bool = False
+    where: Callable[[Architecture], bool] | None = None
+
+
+@attrs.frozen
+class Piece:
+    """A view of a tensor of theirs, through which it is read, and written.
+
+    With the tensor seen as `runs` equal runs of rows, the view has rows `start` to `stop` of each run.
+
+    Attributes:
+        name: Theirs.
+        shape: The shape that it must have.
+        start: The first row, in each run.
+        stop: The row after the last.
+        runs: How many runs there are.
+        expert: Which expert's, where it holds all of them.
+        transposed: Whether its rows and columns are exchanged.
 
     """
 
     name: str
     shape: tuple[int, ...]
-    rows: tuple[int, ...]
+    start: int
+    stop: int
+    runs: int = 1
+    expert: int | None = None
+    transposed: bool = False
 
+    @property
+    def rows(self) -> int:
+        """How many rows of ours it is."""
+        return self.runs * (self.stop - self.start)
 
-@attrs.frozen
-class Rule:
-    """One tensor of ours is these of theirs, end to end along the first dimension.
-
-    `{}` stands for a layer's number, on both sides. The inverse splits ours into theirs.
-
-    Attributes:
-        ours: LitGPT's name.
-        theirs: The names in a Hugging Face checkpoint.
-
-    """
-
-    ours: str
-    theirs: tuple[str, ...]
+    @property
+    def whole(self) -> bool:
+        """Whether it is the tensor as it is."""
+        all_rows = self.runs == 1 and self.stop - self.start == self.shape[0]
+        return all_rows and self.expert is None and not self.transposed
 
 
 @attrs.frozen
 class Join:
-    """A parameter of ours and the names of the tensors it is read from, in order."""
+    """A parameter of ours and what it is read from: pieces, end to end along the first dimension."""
 
     parameter: Parameter
-    theirs: tuple[str, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def theirs(self) -> tuple[str, ...]:
+        """The names of the tensors that it is read from."""
+        return tuple(piece.name for piece in self.pieces)
 
 
-def parameters(architecture: Architecture) -> Iterator[Parameter]:
-    """Yield every tensor that a network of this architecture holds, once, in its order."""
-    width, vocab = architecture.width, architecture.vocab_size
-    yield _whole("transformer.wte.weight", vocab, width)
-    for number, layer in enumerate(architecture.layers):
-        for parameter in _layer(layer, width):
-            yield attrs.evolve(parameter, name=f"transformer.h.{number}.{parameter.name}")
-    yield _whole("transformer.ln_f.weight", width)
-    if not architecture.tied:
-        yield _whole("lm_head.weight", vocab, width)
+def joins(architecture: Architecture, rules: Sequence[Rule]) -> Iterator[Join]:
+    """Yield what each parameter is made of, by the family's rules alone."""
+    by_ours: dict[str, Rule] = {}
+    for rule in rules:
+        if rule.where is None or rule.where(architecture):
+            by_ours.setdefault(rule.ours, rule)
+    for parameter in parameters(architecture):
+        generic, numbers = _generic(parameter.name)
+        yield Join(parameter, tuple(_pieces(by_ours[generic], parameter, numbers)))
 
 
 def plan(
@@ -83,74 +140,90 @@ def plan(
         CheckpointMismatch: Tensors are missing, left over or of a wrong shape; it lists all of them.
 
     """
-    by_ours = {rule.ours: rule for rule in rules}
-    joins: list[Join] = []
-    missing: list[str] = []
-    misshapen: list[str] = []
-    read: set[str] = set()
-    for parameter in parameters(architecture):
-        layer, generic = _layer_of(parameter.name)
-        theirs = tuple(one.replace("{}", layer) for one in by_ours[generic].theirs)
-        read.update(theirs)
-        joins.append(Join(parameter, theirs))
-        for their_name, rows in zip(theirs, parameter.rows, strict=True):
-            expected = (rows, *parameter.shape[1:])
-            if (found := tensors.get(their_name)) is None:
-                missing.append(their_name)
-            elif found.shape != expected:
-                misshapen.append(f"{their_name} is {list(found.shape)}, expected {list(expected)}")
+    planned = tuple(joins(architecture, rules))
+    expected = {piece.name: piece.shape for join in planned for piece in join.pieces}
+    missing = tuple(one for one in expected if one not in tensors)
+    misshapen = tuple(
+        f"{one} is {list(tensors[one].shape)}, expected {list(shape)}"
+        for one, shape in expected.items()
+        if one in tensors and tensors[one].shape != shape
+    )
     ignored = (*unused, "lm_head.weight") if architecture.tied else unused
-    unread = [
+    unread = tuple(
         one
         for one in tensors
-        if one not in read and not any(fnmatchcase(one, pattern) for pattern in ignored)
-    ]
+        if one not in expected and not any(fnmatchcase(one, pattern) for pattern in ignored)
+    )
     if missing or unread or misshapen:
-        raise CheckpointMismatch(name, tuple(missing), tuple(unread), tuple(misshapen))
-    return tuple(joins)
+        raise CheckpointMismatch(name, missing, unread, misshapen)
+    return planned
 
 
-def _layer_of(name: str) -> tuple[str, str]:
-    """Split `transformer.h.3.norm_1.weight` into `3` and `transformer.h.{}.norm_1.weight`."""
+def _generic(name: str) -> tuple[str, tuple[str, ...]]:
+    """Split `transformer.h.3.norm_1.weight` into `transformer.h.{}.norm_1.weight` and the numbers in it."""
     parts = name.split(".")
-    if parts[:2] != ["transformer", "h"]:
-        return "", name
-    return parts[2], ".".join((*parts[:2], "{}", *parts[3:]))
+    numbers = tuple(part for part in parts if part.isdigit())
+    return ".".join("{}" if part.isdigit() else part for part in parts), numbers
 
 
-def _layer(layer: Layer, width: int) -> Iterator[Parameter]:
-    yield _whole("norm_1.weight", width)
-    yield from _attention(layer.attention, width)
-    if layer.norm_after:
-        yield _whole("post_attention_norm.weight", width)
-    yield _whole("norm_2.weight", width)
-    yield from _feed_forward(layer.feed_forward, width)
-    if layer.norm_after:
-        yield _whole("post_mlp_norm.weight", width)
+def _filled(name: str, numbers: Sequence[str]) -> str:
+    left = iter(numbers)
+    return re.sub(r"\{\}", lambda _: next(left), name)
 
 
-def _attention(attention: Attention, width: int) -> Iterator[Parameter]:
-    rows = attention.qkv_rows
-    yield Parameter("attn.qkv.weight", (sum(rows), width), rows)
-    if attention.qkv_bias:
-        yield Parameter("attn.qkv.bias", (sum(rows),), rows)
-    if attention.qk_norm:
-        yield _whole("attn.norm_q.weight", attention.head_size)
-        yield _whole("attn.norm_k.weight", attention.head_size)
-    yield _whole("attn.proj.weight", width, rows[0])
-    if attention.output_bias:
-        yield _whole("attn.proj.bias", width)
+def _pieces(rule: Rule, parameter: Parameter, numbers: tuple[str, ...]) -> Iterator[Piece]:
+    """Yield the views of theirs that a parameter is made of."""
+    theirs = rule.theirs
+    if len(theirs) == 1 and isinstance(theirs[0], str) and "{piece}" in theirs[0]:
+        theirs = tuple(theirs[0].replace("{piece}", str(at)) for at in range(len(parameter.rows)))
+    rows = parameter.rows if len(theirs) == len(parameter.rows) else (parameter.shape[0],)
+    if rule.by_group:
+        yield from _dealt_out(rule, parameter, _filled(_name(theirs[0]), numbers))
+        return
+    for one, count in zip(theirs, rows, strict=True):
+        part = one if isinstance(one, Part) else Part(one, 0, 1)
+        shape: tuple[int, ...] = (count * part.of, *parameter.shape[1:])
+        if part.alternating:
+            start, stop, runs = part.number, part.number + 1, count
+        else:
+            start, stop, runs = part.number * count, (part.number + 1) * count, 1
+        if rule.transposed:
+            shape = shape[::-1]
+        if rule.stacked:
+            shape = (parameter.experts, *shape)
+        yield Piece(
+            _filled(part.name, numbers),
+            shape,
+            start,
+            stop,
+            runs,
+            expert=int(numbers[-1]) if rule.stacked else None,
+            transposed=rule.transposed and len(parameter.shape) > 1,
+        )
 
 
-def _feed_forward(feed_forward: GatedFeedForward, width: int) -> Iterator[Parameter]:
-    for name in ("mlp.fc_1", "mlp.fc_2"):
-        yield _whole(f"{name}.weight", feed_forward.size, width)
-        if feed_forward.bias:
-            yield _whole(f"{name}.bias", feed_forward.size)
-    yield _whole("mlp.proj.weight", width, feed_forward.size)
-    if feed_forward.bias:
-        yield _whole("mlp.proj.bias", width)
+def _dealt_out(rule: Rule, parameter: Parameter, name: str) -> Iterator[Piece]:
+    reached = 0
+    shape = parameter.shape[::-1] if rule.transposed else parameter.shape
+    for rows in parameter.rows:
+        share = rows // parameter.groups
+        yield Piece(name, shape, reached, reached + share, parameter.groups, transposed=rule.transposed)
+        reached += share
 
 
-def _whole(name: str, *shape: int) -> Parameter:
-    return Parameter(name, shape, shape[:1])
+def _name(theirs: str | Part) -> str:
+    return theirs.name if isinstance(theirs, Part) else theirs
+
+
+def covered(planned: Sequence[Join]) -> dict[str, tuple[int, int]]:
+    """Return for each tensor of theirs how many of its numbers ours are made of, and how many it has.
+
+    The two are equal for a family that can be written back.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    for join in planned:
+        columns = prod(join.parameter.shape[1:])
+        for piece in join.pieces:
+            before, _ = counts.get(piece.name, (0, 0))
+            counts[piece.name] = (before + piece.rows * columns, prod(piece.shape))
+    return counts

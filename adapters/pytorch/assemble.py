@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.pytorch.dtypes import TORCH
 from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.pieces import Sources
 from litgpt.domain.architecture import Architecture
-from litgpt.domain.errors import DamagedFile
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.reporting import Progress, Report
 from litgpt.domain.tensors import DType
@@ -33,24 +32,15 @@ def assemble(
     """
     with torch.device("meta"):
         model = GPT(architecture)
+    sources = Sources(checkpoint, joins)
     for done, join in enumerate(joins):
         report(Progress(f"Loading {checkpoint.name}", done, len(joins)))
         parent, _, leaf = join.parameter.name.rpartition(".")
-        tensor = _read(join, checkpoint, device, dtype)
-        if tuple(tensor.shape) != join.parameter.shape:
-            raise DamagedFile(checkpoint.origin, f"{' + '.join(join.theirs)} came as {list(tensor.shape)}.")
-        setattr(model.get_submodule(parent), leaf, nn.Parameter(tensor, requires_grad=False))
+        if join.parameter.role == "buffer":
+            value = sources.parameter(join, device, "float32")
+        else:
+            value = nn.Parameter(sources.parameter(join, device, dtype), requires_grad=False)
+        setattr(model.get_submodule(parent), leaf, value)
     report(Progress(f"Loading {checkpoint.name}", len(joins), len(joins)))
     model.tie_weights()
     return model.eval()
-
-
-def _read(join: Join, checkpoint: Checkpoint[Tensor], device: torch.device, dtype: DType) -> Tensor:
-    if len(join.theirs) == 1:
-        return checkpoint.read(join.theirs[0], dtype).to(device)
-    joined = torch.empty(join.parameter.shape, dtype=TORCH[dtype], device=device)
-    row = 0
-    for name, rows in zip(join.theirs, join.parameter.rows, strict=True):
-        joined[row : row + rows] = checkpoint.read(name, dtype)
-        row += rows
-    return joined

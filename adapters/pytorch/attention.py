@@ -3,14 +3,14 @@
 # B batch, T tokens in this call, S tokens seen, H query heads, G key-value heads, E head size
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from litgpt.adapters.pytorch.attending import attend, attend_written_out
 from litgpt.adapters.pytorch.cache import LayerCache
 from litgpt.adapters.pytorch.linear import Linear
-from litgpt.adapters.pytorch.norms import RMSNorm
+from litgpt.adapters.pytorch.norms import Normalise
 from litgpt.adapters.pytorch.rotary import Rotation, rotate
 from litgpt.adapters.pytorch.visibility import View
-from litgpt.domain.architecture import Attention
+from litgpt.domain.architecture import Attention, QkNorm
 
 
 class CausalSelfAttention(nn.Module):
@@ -21,56 +21,58 @@ class CausalSelfAttention(nn.Module):
         self.attention = attention
         self.qkv = Linear(width, sum(attention.qkv_rows), bias=attention.qkv_bias)
         self.proj = Linear(attention.qkv_rows[0], width, bias=attention.output_bias)
-        if attention.qk_norm is not None:
-            self.norm_q = RMSNorm(attention.head_size, attention.qk_norm)
-            self.norm_k = RMSNorm(attention.head_size, attention.qk_norm)
+        if (qk_norm := attention.qk_norm) is not None:
+            self.norm_q = _norm(qk_norm, attention.heads, attention.head_size)
+            self.norm_k = _norm(qk_norm, attention.groups, attention.head_size)
 
     def forward(
-        self, x: Tensor, rotation: Rotation, view: View, cache: LayerCache | None, slot: int
+        self, x: Tensor, rotation: Rotation | None, view: View, cache: LayerCache | None, slot: int
     ) -> Tensor:
         """Return what each token gathers from those it sees.
 
         Args:
             x: (B, T, width).
-            rotation: By the tokens' positions.
+            rotation: By the tokens' positions; None turns nothing.
             view: What they see.
             cache: Where their keys and values are kept; None keeps nothing.
             slot: Where in the cache they go.
 
         """
         batch, tokens, _ = x.shape
-        heads, groups, size = self.attention.heads, self.attention.groups, self.attention.head_size
+        attention = self.attention
+        heads, groups, size = attention.heads, attention.groups, attention.head_size
         qkv = self.qkv(x).view(batch, tokens, heads + 2 * groups, size)
-        if self.attention.qk_norm is None:
-            rotated = rotate(qkv[:, :, : heads + groups], rotation)
-            queries, keys = rotated[:, :, :heads], rotated[:, :, heads:]
-        else:
-            queries = rotate(self.norm_q(qkv[:, :, :heads]), rotation)
-            keys = rotate(self.norm_k(qkv[:, :, heads : heads + groups]), rotation)
+        if attention.clip is not None:
+            qkv = qkv.clamp(-attention.clip, attention.clip)
+        queries, keys = self._positioned(qkv[:, :, : heads + groups], rotation)
         keys, values = keys.transpose(1, 2), qkv[:, :, heads + groups :].transpose(1, 2)
         if cache is not None:
             keys, values = cache.write(keys, values, slot, view.since)
-        out: Tensor = self.proj(self._attend(queries, keys, values, view))
-        return out
-
-    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, view: View) -> Tensor:
-        """Return (B, T, H * E) from queries (B, T, H, E) and keys and values (B, G, S, E)."""
-        batch, tokens, heads, size = queries.shape
-        scale = self.attention.scale
-        if tokens == 1:
-            # The heads of a group stand in for tokens: one pass over the keys serves all of them.
-            grouped = queries.view(batch, keys.shape[1], -1, size)
-            out = functional.scaled_dot_product_attention(
-                grouped, keys, values, attn_mask=view.mask, scale=scale
-            )
+        if attention.cap is None:
+            out = attend(queries, keys, values, view, scale=attention.scale)
         else:
-            out = functional.scaled_dot_product_attention(
-                queries.transpose(1, 2),
-                keys,
-                values,
-                attn_mask=view.mask,
-                is_causal=view.causal,
-                scale=scale,
-                enable_gqa=heads != keys.shape[1],
-            ).transpose(1, 2)
-        return out.reshape(batch, tokens, heads * size)
+            out = attend_written_out(queries, keys, values, view, scale=attention.scale, cap=attention.cap)
+        result: Tensor = self.proj(out)
+        return result
+
+    def _positioned(self, both: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor]:
+        """Return queries (B, T, H, E) and keys (B, T, G, E), normalised and rotated, from both together."""
+        heads, qk_norm = self.attention.heads, self.attention.qk_norm
+        if rotation is not None and (qk_norm is None or qk_norm.after_rotary):
+            both = rotate(both, rotation)
+        queries, keys = both[:, :, :heads], both[:, :, heads:]
+        if qk_norm is not None:
+            if qk_norm.over == "all":
+                queries = self.norm_q(queries.flatten(-2)).view_as(queries)
+                keys = self.norm_k(keys.flatten(-2)).view_as(keys)
+            else:
+                queries, keys = self.norm_q(queries), self.norm_k(keys)
+            if rotation is not None and not qk_norm.after_rotary:
+                queries, keys = rotate(queries, rotation), rotate(keys, rotation)
+        return queries, keys
+
+
+def _norm(qk_norm: QkNorm, heads: int, size: int) -> Normalise:
+    if qk_norm.over == "all":
+        return Normalise(heads * size, qk_norm.norm)
+    return Normalise(size, qk_norm.norm, heads=heads if qk_norm.over == "heads" else 1)

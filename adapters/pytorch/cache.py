@@ -93,6 +93,7 @@ class KVCache:
         layers: One for each layer.
         limit: How many slots there will ever be.
         starts: The first slot of each row.
+        lengths: How long the text in each row may become, in tokens: some rotary embeddings depend on it.
         length: How many slots are written.
 
     """
@@ -100,6 +101,7 @@ class KVCache:
     layers: list[LayerCache]
     limit: int
     starts: list[int]
+    lengths: list[int]
     length: int = 0
 
     @classmethod
@@ -111,19 +113,25 @@ class KVCache:
         device: torch.device,
         dtype: torch.dtype,
         starts: Sequence[int] = (0,),
+        lengths: Sequence[int] | None = None,
         fixed: bool = False,
     ) -> "KVCache":
-        """Return a cache that takes memory as it is needed, or all that it may need at once if `fixed`."""
+        """Return a cache that takes memory as it is needed, or all that it may need at once if `fixed`.
+
+        Where `lengths` are not told, each row's text may take all slots that are left to it.
+        """
         layers = []
         for layer in architecture.layers:
-            attention = layer.attention
+            kept, window = layer.mixer.kept, layer.mixer.window
             slots = limit if fixed else 0
-            if fixed and attention.window is not None:
-                slots = min(slots, 2 * attention.window)
-            shape = (len(starts), attention.groups, slots, attention.head_size)
-            keys, values = (torch.zeros(shape, device=device, dtype=dtype) for _ in range(2))
-            layers.append(LayerCache(attention.window, 0, keys, values))
-        return cls(layers, limit, list(starts))
+            if fixed and window is not None:
+                slots = min(slots, 2 * window)
+            keys, values = (
+                torch.zeros((len(starts), kept.heads, slots, size), device=device, dtype=dtype)
+                for size in (kept.key, kept.value)
+            )
+            layers.append(LayerCache(window, 0, keys, values))
+        return cls(layers, limit, list(starts), list(lengths or (limit - start for start in starts)))
 
     @property
     def nbytes(self) -> int:
@@ -141,6 +149,7 @@ class KVCache:
         for layer in self.layers:
             layer.keys, layer.values = layer.keys[index], layer.values[index]
         self.starts = [self.starts[row] for row in rows]
+        self.lengths = [self.lengths[row] for row in rows]
 
     def truncate(self, length: int) -> bool:
         """Forget all slots from `length` on; return False if a windowed layer lacks what comes before."""
@@ -159,4 +168,4 @@ class KVCache:
             )
             for layer in self.layers
         ]
-        return attrs.evolve(self, layers=layers, starts=list(self.starts))
+        return attrs.evolve(self, layers=layers, starts=list(self.starts), lengths=list(self.lengths))

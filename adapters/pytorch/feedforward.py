@@ -7,13 +7,30 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.linear import Linear
-from litgpt.domain.architecture import Activation, GatedFeedForward
+from litgpt.domain.architecture import Activation, FeedForward, GatedFeedForward
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
     "gelu": functional.gelu,
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+    "relu": functional.relu,
+    "relu2": lambda x: functional.relu(x).square(),
 }
+
+
+class MLP(nn.Module):
+    """`proj(activation(fc(x)))`."""
+
+    def __init__(self, width: int, feed_forward: FeedForward) -> None:
+        super().__init__()
+        self.fc = Linear(width, feed_forward.size, bias=feed_forward.bias)
+        self.proj = Linear(feed_forward.size, width, bias=feed_forward.bias)
+        self.activation = ACTIVATIONS[feed_forward.activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (…, width) for `x` of that shape."""
+        out: Tensor = self.proj(self.activation(self.fc(x)))
+        return out
 
 
 class GatedMLP(nn.Module):
@@ -27,6 +44,6 @@ class GatedMLP(nn.Module):
         self.activation = ACTIVATIONS[feed_forward.activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, T, width) for `x` of that shape."""
+        """Return (…, width) for `x` of that shape."""
         out: Tensor = self.proj(self.activation(self.fc_1(x)) * self.fc_2(x))
         return out

@@ -80,6 +80,7 @@ class TorchGenerator:
             device=weight.device,
             dtype=weight.dtype,
             starts=[longest - len(row.request.prompt) for row in rows],
+            lengths=[len(row.request.prompt) + row.left for row in rows],
             fixed=self.cache_size is not None,
         )
 

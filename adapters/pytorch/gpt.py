@@ -10,36 +10,73 @@ from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.attention import CausalSelfAttention
 from litgpt.adapters.pytorch.cache import KVCache, LayerCache
-from litgpt.adapters.pytorch.feedforward import GatedMLP
+from litgpt.adapters.pytorch.experts import MixtureOfExperts
+from litgpt.adapters.pytorch.feedforward import MLP, GatedMLP
+from litgpt.adapters.pytorch.latent import MultiheadLatentAttention
 from litgpt.adapters.pytorch.linear import Embedding, Linear
-from litgpt.adapters.pytorch.norms import RMSNorm
+from litgpt.adapters.pytorch.norms import normalise
 from litgpt.adapters.pytorch.rotary import Rotation, frequencies, rotation
 from litgpt.adapters.pytorch.visibility import View, view
-from litgpt.domain.architecture import Architecture, Layer, Rotary
+from litgpt.domain.architecture import (
+    AnyFeedForward,
+    Architecture,
+    Attention,
+    Experts,
+    FeedForward,
+    GatedFeedForward,
+    LatentAttention,
+    Layer,
+    Mixer,
+    Rotary,
+)
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each added to the stream that passes by."""
+    """A mixer and a feed-forward, each added to the stream that passes by."""
 
     def __init__(self, width: int, layer: Layer) -> None:
         super().__init__()
-        self.norm_1 = RMSNorm(width, layer.norm)
-        self.attn = CausalSelfAttention(width, layer.attention)
-        self.norm_2 = RMSNorm(width, layer.norm)
-        self.mlp = GatedMLP(width, layer.feed_forward)
-        self.norm_after = layer.norm_after is not None
-        if layer.norm_after is not None:
-            self.post_attention_norm = RMSNorm(width, layer.norm_after)
-            self.post_mlp_norm = RMSNorm(width, layer.norm_after)
+        self.layer = layer
+        self.norm_1 = normalise(width, layer.norm_1)
+        self.attn = _mixer(width, layer.mixer)
+        self.norm_2 = normalise(width, layer.norm_2)
+        self.mlp = _feed_forward(width, layer.feed_forward)
+        self.post_attention_norm = normalise(width, layer.post_mixer_norm)
+        self.post_mlp_norm = normalise(width, layer.post_mlp_norm)
 
     def forward(
-        self, x: Tensor, rotation: Rotation, view: View, cache: LayerCache | None, slot: int
+        self, x: Tensor, rotation: Rotation | None, view: View, cache: LayerCache | None, slot: int
     ) -> Tensor:
         """Return the stream (B, T, width) after this layer."""
-        attended: Tensor = self.attn(self.norm_1(x), rotation, view, cache, slot)
-        x = x + (self.post_attention_norm(attended) if self.norm_after else attended)
-        thought: Tensor = self.mlp(self.norm_2(x))
-        return x + (self.post_mlp_norm(thought) if self.norm_after else thought)
+        read = self.norm_1(x)
+        mixed = self.post_attention_norm(self.attn(read, rotation, view, cache, slot))
+        if self.layer.parallel:
+            thought = self.mlp(read if self.layer.norm_2 is None else self.norm_2(x))
+            return self._add(x, mixed + self.post_mlp_norm(thought))
+        x = self._add(x, mixed)
+        return self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
+
+    def _add(self, x: Tensor, more: Tensor) -> Tensor:
+        scale = self.layer.residual_scale
+        return x + more if scale is None else x + more * scale
+
+
+def _mixer(width: int, mixer: Mixer) -> nn.Module:
+    match mixer:
+        case Attention():
+            return CausalSelfAttention(width, mixer)
+        case LatentAttention():
+            return MultiheadLatentAttention(width, mixer)
+
+
+def _feed_forward(width: int, feed_forward: AnyFeedForward) -> nn.Module:
+    match feed_forward:
+        case FeedForward():
+            return MLP(width, feed_forward)
+        case GatedFeedForward():
+            return GatedMLP(width, feed_forward)
+        case Experts():
+            return MixtureOfExperts(width, feed_forward)
 
 
 class GPT(nn.Module):
@@ -54,12 +91,12 @@ class GPT(nn.Module):
         super().__init__()
         self.architecture = architecture
         width, vocab = architecture.width, architecture.vocab_size
-        self.lm_head = Linear(width, vocab, bias=False)
+        self.lm_head = Linear(width, vocab, bias=architecture.head_bias)
         self.transformer = nn.ModuleDict(
             {
                 "wte": Embedding(vocab, width),
                 "h": nn.ModuleList(Block(width, layer) for layer in architecture.layers),
-                "ln_f": RMSNorm(width, architecture.final_norm),
+                "ln_f": normalise(width, architecture.final_norm),
             }
         )
         self.tie_weights()
@@ -95,10 +132,11 @@ class GPT(nn.Module):
         """
         batch, tokens = input_ids.shape
         starts: Sequence[int] = (0,)
+        lengths: Sequence[int] = (tokens,)
         slot = 0
         if cache is not None:
             cache.make_room(tokens)
-            starts, slot = cache.starts[:batch], cache.length
+            starts, slot, lengths = cache.starts[:batch], cache.length, cache.lengths[:batch]
         x = self.transformer["wte"](input_ids)
         if self.architecture.embedding_scale is not None:
             # In the model's dtype, as the model was trained: in bfloat16 the factor itself is rounded.
@@ -107,14 +145,14 @@ class GPT(nn.Module):
             positions = torch.arange(slot, slot + tokens, device=x.device)[None]
             if any(starts):
                 positions = (positions - torch.tensor(starts, device=x.device)[:, None]).clamp(min=0)
-        rotations: dict[Rotary, Rotation] = {}
+        rotations: dict[Rotary | None, Rotation | None] = {None: None}
         views: dict[int | None, View] = {}
         blocks = self.transformer["h"].children()
         for number, (block, layer) in enumerate(zip(blocks, self.architecture.layers, strict=True)):
-            rotary, window = layer.attention.rotary, layer.attention.window
+            rotary, window = layer.mixer.rotary, layer.mixer.window
             kept = cache.layers[number] if cache is not None else None
             if rotary not in rotations:
-                rotations[rotary] = rotation(self._frequencies_of(rotary, x.device), positions, x.dtype)
+                rotations[rotary] = self._rotation(rotary, positions, lengths, x.dtype)
             if window not in views:
                 since = kept.first if kept is not None else 0
                 views[window] = view(
@@ -124,8 +162,27 @@ class GPT(nn.Module):
         if cache is not None:
             cache.length += tokens
         x = x[:, -1:] if last else x
-        logits: Tensor = self.lm_head(self.transformer["ln_f"](x))
+        return self._logits(self.transformer["ln_f"](x))
+
+    def _logits(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.lm_head(x)
+        scale, cap = self.architecture.logit_scale, self.architecture.logit_cap
+        if scale is not None:
+            logits = logits * scale
+        if cap is not None:
+            logits = (logits / cap).tanh() * cap
         return logits
+
+    def _rotation(
+        self, rotary: Rotary | None, positions: Tensor, lengths: Sequence[int], dtype: torch.dtype
+    ) -> Rotation | None:
+        """Return what turns the tokens at `positions`, in texts that may become as long as `lengths`."""
+        if rotary is None:
+            return None
+        rows = [rotary.for_text(length) for length in lengths]
+        turns = [self._frequencies_of(row, positions.device) for row in rows]
+        same = all(row == rows[0] for row in rows)
+        return rotation(rows[0], turns[0] if same else torch.stack(turns)[:, None], positions, dtype)
 
     def _frequencies_of(self, rotary: Rotary, device: torch.device) -> Tensor:
         # Not a buffer: `.to(bfloat16)` would round it, and far positions would turn by the wrong angle.

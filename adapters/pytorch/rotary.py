@@ -1,28 +1,60 @@
 """Rotary position embedding."""
 
 import math
-from typing import TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from litgpt.domain.architecture import LinearScaling, Llama3Scaling, Rotary
+from litgpt.domain.architecture import (
+    FixedFactors,
+    LinearScaling,
+    Llama3Scaling,
+    Rotary,
+    YarnScaling,
+)
 
-Rotation: TypeAlias = tuple[Tensor, Tensor]
-"""Cosines and signed sines, both (B or 1, T, 1, E): what `rotate` multiplies by."""
+
+class Rotation(NamedTuple):
+    """What `rotate` multiplies by.
+
+    Attributes:
+        cos: Cosines, (B or 1, T, 1, R), of the R numbers of a head that are rotated.
+        sin: Sines with the sign of what they are multiplied by, of the same shape.
+        interleaved: Whether neighbours are a pair.
+
+    """
+
+    cos: Tensor
+    sin: Tensor
+    interleaved: bool
 
 
 def frequencies(rotary: Rotary, device: torch.device) -> Tensor:
-    """Return the angle per position of each pair of numbers, (E/2,), in float32."""
+    """Return the angle per position of each pair of numbers, (R/2,), in float32.
+
+    Args:
+        rotary: As it is for one text: `Rotary.for_text` was called.
+        device: Where to return it.
+
+    """
     exponents = torch.arange(0, rotary.size, 2, dtype=torch.float32, device=device) / rotary.size
     plain = 1.0 / rotary.base**exponents
+    if rotary.turning is not None:
+        plain[rotary.turning :] = 0.0
     match rotary.scaling:
         case None:
             return plain
         case LinearScaling(factor=factor):
             return plain / factor
+        case FixedFactors(factors=factors):
+            return plain / torch.tensor(factors, device=device)
         case Llama3Scaling() as scaling:
             return _llama3(plain, scaling)
+        case YarnScaling() as scaling:
+            return _yarn(plain, scaling, rotary)
+        case unresolved:
+            raise AssertionError(unresolved)
 
 
 def _llama3(plain: Tensor, scaling: Llama3Scaling) -> Tensor:
@@ -34,22 +66,50 @@ def _llama3(plain: Tensor, scaling: Llama3Scaling) -> Tensor:
     return keep * plain + (1 - keep) * plain / scaling.factor
 
 
-def rotation(frequencies: Tensor, positions: Tensor, dtype: torch.dtype) -> Rotation:
+def _yarn(plain: Tensor, scaling: YarnScaling, rotary: Rotary) -> Tensor:
+    # The pair that turns `turns` times within the original context; equation 17 of arXiv:2309.00071, solved.
+    def pair(turns: float) -> float:
+        fitting = scaling.original_context / (turns * 2 * math.pi)
+        return rotary.size * math.log(fitting) / (2 * math.log(rotary.base))
+
+    low, high = pair(scaling.beta_fast), pair(scaling.beta_slow)
+    if scaling.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, rotary.size - 1)
+    pairs = torch.arange(len(plain), dtype=torch.float32, device=plain.device)
+    stretch = ((pairs - low) / (high - low if high != low else 0.001)).clamp(0, 1)
+    return plain * (1 - stretch) + plain / scaling.factor * stretch
+
+
+def rotation(rotary: Rotary, frequencies: Tensor, positions: Tensor, dtype: torch.dtype) -> Rotation:
     """Return what turns each head's numbers by its position's angles.
 
     Args:
-        frequencies: (E/2,), from `frequencies`.
+        rotary: How pairs lie, and whether they are stretched in size.
+        frequencies: (R/2,) from `frequencies`, or (B, 1, R/2) where each row has its own.
         positions: (B or 1, T), whole numbers.
         dtype: What to return it in; angles are computed in float32.
 
     """
     angles = positions[..., None].float() * frequencies
-    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
-    # With the sign of the first half in the table, rotating needs no negation and no concatenation.
-    return torch.cat((cos, cos), -1)[:, :, None], torch.cat((-sin, sin), -1)[:, :, None]
+    cos, sin = angles.cos(), angles.sin()
+    magnitude = getattr(rotary.scaling, "magnitude", 1.0)
+    if magnitude != 1:
+        cos, sin = cos * magnitude, sin * magnitude
+    cos, sin = cos.to(dtype), sin.to(dtype)
+    # With the sign in the table, rotating needs no negation and no concatenation.
+    if rotary.interleaved:
+        cos, sin = torch.stack((cos, cos), -1).flatten(-2), torch.stack((-sin, sin), -1).flatten(-2)
+    else:
+        cos, sin = torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+    return Rotation(cos[:, :, None], sin[:, :, None], rotary.interleaved)
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
-    """Return `x` (B, T, heads, E) with each pair (i, i + E/2) turned by its position's angle."""
-    cos, sin = by
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+    """Return `x` (B, T, heads, E) with each pair of its first R numbers turned by its position's angle."""
+    size = by.cos.shape[-1]
+    if size != x.shape[-1]:
+        return torch.cat((rotate(x[..., :size], by), x[..., size:]), -1)
+    neighbours = by.interleaved
+    exchanged = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if neighbours else x.roll(size // 2, -1)
+    return torch.addcmul(x * by.cos, exchanged, by.sin)

@@ -4,13 +4,42 @@ from collections.abc import Mapping
 
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.domain.families.deepseek import DEEPSEEK_V3
+from litgpt.domain.families.falcon import FALCON
 from litgpt.domain.families.family import Family
-from litgpt.domain.families.gemma3 import GEMMA3_TEXT
+from litgpt.domain.families.gemma import GEMMA, GEMMA2, GEMMA3_TEXT
+from litgpt.domain.families.gpt_neox import GPT_NEOX
 from litgpt.domain.families.llama import LLAMA
+from litgpt.domain.families.mistral import MISTRAL, MIXTRAL
+from litgpt.domain.families.olmo import OLMO, OLMO2
+from litgpt.domain.families.phi import PHI, PHI3
 from litgpt.domain.families.qwen2 import QWEN2
+from litgpt.domain.families.qwen3 import QWEN3, QWEN3_MOE
 from litgpt.domain.families.settings import Settings
+from litgpt.domain.families.stablelm import STABLELM
 
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (LLAMA, QWEN2, GEMMA3_TEXT)}
+FAMILIES: dict[str, Family] = {
+    family.model_type: family
+    for family in (
+        LLAMA,
+        MISTRAL,
+        MIXTRAL,
+        QWEN2,
+        QWEN3,
+        QWEN3_MOE,
+        GEMMA,
+        GEMMA2,
+        GEMMA3_TEXT,
+        PHI,
+        PHI3,
+        GPT_NEOX,
+        FALCON,
+        STABLELM,
+        OLMO,
+        OLMO2,
+        DEEPSEEK_V3,
+    )
+}
 """Every family, by the `model_type` of its config."""
 
 __all__ = ["FAMILIES", "GEMMA3_TEXT", "LLAMA", "QWEN2", "Family", "describe", "family_of"]

@@ -1,11 +1,36 @@
 """A model family: how its `config.json` is read and how its tensors are called."""
 
+from collections.abc import Callable, Mapping
+
 import attrs
 
 from litgpt.domain.architecture import Architecture, Layer
-from litgpt.domain.families.recipes import Gated, RmsNorm, SoftmaxAttention
+from litgpt.domain.families.attention import AnyAttention, SoftmaxAttention
+from litgpt.domain.families.feedforward import AnyFeed, Gated
+from litgpt.domain.families.norms import AnyNorm, RmsNorm
+from litgpt.domain.families.rotary import longest
 from litgpt.domain.families.settings import Key, Settings
 from litgpt.domain.weights import Rule
+
+
+@attrs.frozen(kw_only=True)
+class Residual:
+    """Where the norms stand, and how things are added to the stream.
+
+    Attributes:
+        before: Whether there is a norm before attention and before the feed-forward.
+        after: Whether there is one after each, before it is added.
+        parallel: Whether the feed-forward stands beside attention and not after it.
+        shared: Whether, beside each other, they share the norm before.
+        scale: The setting that multiplies what is added.
+
+    """
+
+    before: bool = True
+    after: bool = False
+    parallel: Key | bool = False
+    shared: Key | bool = False
+    scale: Key | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -14,27 +39,47 @@ class Family:
 
     Attributes:
         model_type: What `config.json` calls the family.
+        called: What its configs call settings that most call otherwise, such as `n_embd` for `hidden_size`.
+        derived: Works out settings that its configs tell only together; they count as if they stood there.
         attention: How attention is read.
         feed_forward: How the feed-forward is read.
         norm: How the norms are read.
-        norm_after: Whether there are norms after attention and feed-forward as well.
+        final_norm: Whether there is one before the head.
+        residual: Where the others are.
         scale_embedding: Whether the embedding is multiplied by the root of the width.
+        embedding_scale: The setting that multiplies the embedding.
         tied: Whether the head is the embedding.
+        head_bias: Whether the head has a bias.
+        logit_scale: The setting that multiplies the logits.
+        logit_divisor: The setting that divides them.
+        logit_cap: The setting that caps them.
         context: The setting with the longest text.
         weights: Which tensors ours are made of.
+        prefixes: Beginnings of names that some files write in another way, and how most write them.
+        unused: Patterns of names that a checkpoint may hold besides.
         refused: Settings that change the result and are not implemented, unless they are false or absent.
 
     """
 
     model_type: str
-    attention: SoftmaxAttention = SoftmaxAttention()
-    feed_forward: Gated = Gated()
-    norm: RmsNorm = RmsNorm()
-    norm_after: bool = False
+    called: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    derived: Callable[[Settings], Mapping[str, object]] | None = None
+    attention: AnyAttention = SoftmaxAttention()
+    feed_forward: AnyFeed = Gated()
+    norm: AnyNorm = RmsNorm()
+    final_norm: bool = True
+    residual: Residual = Residual()
     scale_embedding: bool = False
-    tied: Key = Key("tie_word_embeddings", default=False)
+    embedding_scale: Key | None = None
+    tied: Key | bool = Key("tie_word_embeddings", default=False)
+    head_bias: Key | bool = False
+    logit_scale: Key | None = None
+    logit_divisor: Key | None = None
+    logit_cap: Key | None = None
     context: Key = Key("max_position_embeddings", 2048)
     weights: tuple[Rule, ...] = attrs.field(repr=False)
+    prefixes: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ("*.rotary_emb.inv_freq",)
     refused: tuple[str, ...] = ("quantization_config",)
 
     def describe(self, settings: Settings) -> Architecture:
@@ -45,27 +90,42 @@ class Family:
             UnsupportedModel: A setting is not implemented.
 
         """
+        settings = attrs.evolve(settings, called=self.called)
         for name in self.refused:
             if value := settings.get(Key(name, None)):
                 raise settings.refuse(name, value)
+        if self.derived is not None:
+            settings = attrs.evolve(settings, values={**settings.values, **self.derived(settings)})
         width = settings.integer(Key("hidden_size"))
-        norm = self.norm.read(settings)
         layers = tuple(
-            Layer(
-                attention=self.attention.read(settings, number),
-                feed_forward=self.feed_forward.read(settings),
-                norm=norm,
-                norm_after=norm if self.norm_after else None,
-            )
-            for number in range(settings.integer(Key("num_hidden_layers")))
+            self._layer(settings, number) for number in range(settings.integer(Key("num_hidden_layers")))
         )
+        divisor = settings.optional(self.logit_divisor)
         return Architecture(
             family=self.model_type,
             width=width,
             vocab_size=settings.integer(Key("vocab_size")),
-            context=settings.integer(self.context),
+            context=max(settings.integer(self.context), *(longest(one.mixer.rotary) for one in layers)),
             layers=layers,
-            final_norm=norm,
+            final_norm=self.norm.read(settings) if self.final_norm else None,
             tied=settings.flag(self.tied),
-            embedding_scale=width**0.5 if self.scale_embedding else None,
+            head_bias=settings.flag(self.head_bias),
+            embedding_scale=width**0.5 if self.scale_embedding else settings.optional(self.embedding_scale),
+            logit_scale=1 / divisor if divisor else settings.optional(self.logit_scale),
+            logit_cap=settings.optional(self.logit_cap),
+        )
+
+    def _layer(self, settings: Settings, number: int) -> Layer:
+        norm, how = self.norm.read(settings), self.residual
+        parallel = settings.flag(how.parallel)
+        shared = parallel and settings.flag(how.shared)
+        return Layer(
+            mixer=self.attention.read(settings, number),
+            feed_forward=self.feed_forward.read(settings, number),
+            norm_1=norm if how.before else None,
+            norm_2=norm if how.before and not shared else None,
+            post_mixer_norm=norm if how.after else None,
+            post_mlp_norm=norm if how.after else None,
+            parallel=parallel,
+            residual_scale=settings.optional(how.scale),
         )

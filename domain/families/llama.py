@@ -3,41 +3,42 @@
 Source: Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024, arXiv:2407.21783.
 """
 
+from litgpt.domain.families.attention import SoftmaxAttention
 from litgpt.domain.families.family import Family
-from litgpt.domain.families.recipes import Gated, SoftmaxAttention
+from litgpt.domain.families.feedforward import Gated
+from litgpt.domain.families.names import linear, whole
 from litgpt.domain.families.settings import Key
-from litgpt.domain.weights import Rule
 
+OUTSIDE = (
+    *whole("transformer.wte", "model.embed_tokens"),
+    *whole("transformer.ln_f", "model.norm"),
+    *whole("lm_head", "lm_head"),
+)
+ATTENTION = (
+    *linear("attn.qkv", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    *linear("attn.proj", "self_attn.o_proj"),
+)
+NORMS = (
+    *linear("norm_1", "input_layernorm"),
+    *linear("norm_2", "post_attention_layernorm"),
+)
+GATED = (
+    *linear("mlp.fc_1", "mlp.gate_proj"),
+    *linear("mlp.fc_2", "mlp.up_proj"),
+    *linear("mlp.proj", "mlp.down_proj"),
+)
+QK_NORM = (
+    *linear("attn.norm_q", "self_attn.q_norm"),
+    *linear("attn.norm_k", "self_attn.k_norm"),
+)
 
-def layer_rule(ours: str, *theirs: str) -> Rule:
-    """Return the rule for a tensor that every layer has."""
-    return Rule(f"transformer.h.{{}}.{ours}", tuple(f"model.layers.{{}}.{one}" for one in theirs))
-
-
-def _linear(ours: str, *theirs: str) -> tuple[Rule, Rule]:
-    """Return the rules for a weight and for the bias it may have."""
-    return (
-        layer_rule(f"{ours}.weight", *(f"{one}.weight" for one in theirs)),
-        layer_rule(f"{ours}.bias", *(f"{one}.bias" for one in theirs)),
-    )
-
+BIAS = Key("attention_bias", default=False)
+BIASED_ATTENTION = SoftmaxAttention(qkv_bias=BIAS, output_bias=BIAS)
+"""Llama's attention, in which one setting says whether all projections have a bias."""
 
 LLAMA = Family(
     model_type="llama",
-    attention=SoftmaxAttention(
-        qkv_bias=Key("attention_bias", default=False), output_bias=Key("attention_bias", default=False)
-    ),
+    attention=BIASED_ATTENTION,
     feed_forward=Gated(bias=Key("mlp_bias", default=False)),
-    weights=(
-        Rule("transformer.wte.weight", ("model.embed_tokens.weight",)),
-        layer_rule("norm_1.weight", "input_layernorm.weight"),
-        *_linear("attn.qkv", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-        *_linear("attn.proj", "self_attn.o_proj"),
-        layer_rule("norm_2.weight", "post_attention_layernorm.weight"),
-        *_linear("mlp.fc_1", "mlp.gate_proj"),
-        *_linear("mlp.fc_2", "mlp.up_proj"),
-        *_linear("mlp.proj", "mlp.down_proj"),
-        Rule("transformer.ln_f.weight", ("model.norm.weight",)),
-        Rule("lm_head.weight", ("lm_head.weight",)),
-    ),
+    weights=(*OUTSIDE, *NORMS, *ATTENTION, *GATED),
 )

@@ -12,10 +12,27 @@ REQUIRED = object()
 
 @attrs.frozen
 class Key:
-    """A setting that `config.json` holds, and what its absence means."""
+    """A setting that `config.json` holds, and what its absence means.
+
+    Attributes:
+        name: What it is called.
+        default: What its absence means; without one it has to be there.
+        null: Whether null says that there is none; otherwise it says no more than absence.
+
+    """
 
     name: str
     default: object = REQUIRED
+    null: bool = attrs.field(default=False, kw_only=True)
+
+    @property
+    def required(self) -> bool:
+        """Whether it has to be there."""
+        return self.default is REQUIRED
+
+    def or_else(self, default: object) -> "Key":
+        """Return this setting with a default that had to be worked out, unless it has one."""
+        return attrs.evolve(self, default=default) if self.default is None else self
 
 
 @attrs.frozen
@@ -25,11 +42,13 @@ class Settings:
     Attributes:
         model: What to call the model in an error.
         values: The parsed file.
+        called: What the family calls a setting that most families call otherwise: `n_embd` for `hidden_size`.
 
     """
 
     model: str
     values: Mapping[str, Any] = attrs.field(repr=False)
+    called: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
     def get(self, key: Key) -> Any:
         """Return the setting or its default.
@@ -38,12 +57,19 @@ class Settings:
             DamagedFile: It is required and absent.
 
         """
-        value = self.values.get(key.name)
+        name = self.called.get(key.name, key.name)
+        value = self.values.get(name, self.values.get(key.name))
         if value is None:
+            if key.null and (name in self.values or key.name in self.values):
+                return None
             if key.default is REQUIRED:
-                raise DamagedFile(f"config.json of {self.model}", f"it has no {key.name!r}.")
+                raise DamagedFile(f"config.json of {self.model}", f"it has no {name!r}.")
             return key.default
         return value
+
+    def has(self, name: str) -> bool:
+        """Whether a setting is there and says something."""
+        return self.get(Key(name, None)) is not None
 
     def integer(self, key: Key) -> int:
         """Return a setting that counts something."""
@@ -52,12 +78,29 @@ class Settings:
             self.refuse_value(key, "a whole number from 1")
         return value
 
-    def number(self, key: Key) -> float:
-        """Return a setting that is a positive number."""
+    def number(self, key: Key | float) -> float:
+        """Return a setting that is a positive number, or the number that the family fixes."""
+        if not isinstance(key, Key):
+            return float(key)
         value = self.get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
             self.refuse_value(key, "a number above 0")
         return float(value)
+
+    def numbers(self, key: Key) -> tuple[float, ...]:
+        """Return a setting that is a list of positive numbers."""
+        value = self.get(key)
+        if not isinstance(value, list) or not all(
+            isinstance(one, (int, float)) and not isinstance(one, bool) and one > 0 for one in value
+        ):
+            self.refuse_value(key, "a list of numbers above 0")
+        return tuple(float(one) for one in value)
+
+    def optional(self, key: Key | float | None) -> float | None:
+        """Return a setting that is a positive number or not there at all."""
+        if key is None or (isinstance(key, Key) and self.get(key) is None):
+            return None
+        return self.number(key)
 
     def flag(self, key: Key | bool) -> bool:  # noqa: FBT001 - a family may fix a setting
         """Return a setting that is on or off, or that the family fixes."""

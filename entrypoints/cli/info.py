@@ -101,7 +101,7 @@ def _section(title: str, rows: "Sequence[tuple[str, ...]]", *, numbers: bool = F
 
 
 def _structure(architecture: "Architecture", parameters: int) -> list[tuple[str, ...]]:
-    attentions = [layer.attention for layer in architecture.layers]
+    attentions = [layer.mixer for layer in architecture.layers]
     first = attentions[0]
     windowed = [one.window for one in attentions if one.window is not None]
     tied = " (the head is the embedding)" if architecture.tied else ""

@@ -26,17 +26,17 @@ class Config:
     @property
     def n_head(self) -> int:
         """The number of query heads, in the first layer."""
-        return self.architecture.layers[0].attention.heads
+        return self.architecture.layers[0].mixer.heads
 
     @property
     def n_query_groups(self) -> int:
         """The number of key-value heads, in the first layer."""
-        return self.architecture.layers[0].attention.groups
+        return self.architecture.layers[0].mixer.groups
 
     @property
     def head_size(self) -> int:
         """Numbers in a head, in the first layer."""
-        return self.architecture.layers[0].attention.head_size
+        return self.architecture.layers[0].mixer.head_size
 
     @property
     def intermediate_size(self) -> int:

@@ -16,7 +16,7 @@ def windowed() -> Architecture:
     """Return an architecture whose first layer sees a window and whose second sees everything."""
     architecture = describe("tiny", CONFIG)
     first, second = architecture.layers
-    narrow = attrs.evolve(first, attention=attrs.evolve(first.attention, window=WINDOW))
+    narrow = attrs.evolve(first, mixer=attrs.evolve(first.mixer, window=WINDOW))
     return attrs.evolve(architecture, layers=(narrow, second))
 
 

@@ -24,14 +24,52 @@ _SIZES = {
     "pad_token_id": None,
 }
 
+_EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 24}
+
+_HALF = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {},
+    "mistral": {"sliding_window": 8},
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
     "qwen2": {},
+    "qwen3": {"head_dim": 16},
+    "qwen3_moe": {"num_experts": 6, **_EXPERTS},
+    "gemma": {"head_dim": 16},
+    "gemma2": {
+        "head_dim": 16,
+        "query_pre_attn_scalar": 20,
+        "sliding_window": 8,
+        # Low enough that scores and logits feel them.
+        "attn_logit_softcapping": 2.0,
+        "final_logit_softcapping": 3.0,
+    },
     "gemma3_text": {
         "head_dim": 16,  # not the width over the heads
         "query_pre_attn_scalar": 20,  # not the head's size
         "sliding_window": 8,
         "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+    },
+    "phi": {},
+    "phi3": {},
+    "gpt_neox": {"rope_parameters": _HALF},
+    "falcon": {},
+    "stablelm": {"rope_parameters": _HALF},
+    "olmo": {},
+    "olmo2": {},
+    "deepseek_v3": {
+        "n_routed_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+        "num_key_value_heads": 4,
+        "q_lora_rank": 20,
+        "kv_lora_rank": 24,
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 16,
+        "v_head_dim": 12,
     },
 }
 """What each family adds to the sizes that all have."""
@@ -56,12 +94,17 @@ def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedMod
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
+        embedding = model.get_input_embeddings().weight
         for parameter in model.parameters():
-            scale = 0.3 if parameter.ndim == 1 else 0.1
-            around = float(
-                parameter.ndim == 1 and family != "gemma3_text"
-            )  # Gemma's norms count from 1 themselves
-            parameter.copy_(around + scale * torch.randn(parameter.shape, generator=random))
+            noise = torch.randn(parameter.shape, generator=random)
+            # Vectors stay around what they begin at: a norm's weight around 1, or around 0 where it counts
+            # from 1.
+            parameter.copy_(parameter + 0.3 * noise if parameter.ndim == 1 else 0.1 * noise)
+        # Tokens differ by more than what biases give to all of them.
+        embedding.mul_(5)
+        for name, buffer in model.named_buffers():
+            if "correction_bias" in name:
+                buffer.copy_(0.03 * torch.randn(buffer.shape, generator=random))
     return model
 
 

@@ -29,6 +29,30 @@ class Variant:
     settings: dict[str, Any] = attrs.field(factory=dict)
 
 
+_PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
+_DYNAMIC = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 500.0}
+
+
+def _yarn(**more: Any) -> dict[str, Any]:
+    return {
+        "rope_type": "yarn",
+        "factor": 4.0,
+        "original_max_position_embeddings": 64,
+        "rope_theta": 500.0,
+        **more,
+    }
+
+
+def _longrope() -> dict[str, Any]:
+    """Return factors for the six pairs of a head of the usual size here."""
+    return {
+        "rope_type": "longrope",
+        "rope_theta": 500.0,
+        "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
+        "long_factor": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    }
+
+
 VARIANTS = (
     Variant("llama", "llama"),
     Variant("llama, head tied to the embedding", "llama", {"tie_word_embeddings": True}),
@@ -56,12 +80,39 @@ VARIANTS = (
             }
         },
     ),
+    Variant(
+        "llama, dynamic positions, longer than the original context",
+        "llama",
+        {"max_position_embeddings": 24, "rope_parameters": _DYNAMIC},
+    ),
+    Variant("llama, dynamic positions, within it", "llama", {"rope_parameters": _DYNAMIC}),
+    Variant("llama, YaRN", "llama", {"rope_parameters": _yarn()}),
+    Variant("llama, YaRN without whole pairs", "llama", {"rope_parameters": _yarn(truncate=False)}),
+    Variant(
+        "llama, YaRN with a factor for attention",
+        "llama",
+        {"rope_parameters": _yarn(attention_factor=1.3, beta_fast=8.0, beta_slow=2.0)},
+    ),
+    Variant("mistral", "mistral"),
+    Variant("mistral without a window", "mistral", {"sliding_window": None}),
+    Variant("mixtral", "mixtral"),
+    Variant("mixtral with a window", "mixtral", {"sliding_window": WINDOW}),
     Variant("qwen2", "qwen2"),
     Variant("qwen2, tied", "qwen2", {"tie_word_embeddings": True}),
     Variant(
         "qwen2, windows from the second layer on",
         "qwen2",
         {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1},
+    ),
+    Variant("qwen3", "qwen3"),
+    Variant("qwen3, tied, with biases", "qwen3", {"tie_word_embeddings": True, "attention_bias": True}),
+    Variant("qwen3_moe", "qwen3_moe"),
+    Variant("qwen3_moe, weights that sum to one", "qwen3_moe", {"norm_topk_prob": True}),
+    Variant("qwen3_moe, some layers dense", "qwen3_moe", {"decoder_sparse_step": 2, "mlp_only_layers": [2]}),
+    Variant("gemma", "gemma"),
+    Variant("gemma2", "gemma2"),
+    Variant(
+        "gemma2 without caps", "gemma2", {"attn_logit_softcapping": None, "final_logit_softcapping": None}
     ),
     Variant("gemma3", "gemma3_text"),
     Variant("gemma3, head apart from the embedding", "gemma3_text", {"tie_word_embeddings": False}),
@@ -76,6 +127,58 @@ VARIANTS = (
             }
         },
     ),
+    Variant("phi", "phi"),
+    Variant("phi, norms on queries and keys", "phi", {"qk_layernorm": True}),
+    Variant("phi3", "phi3"),
+    Variant(
+        "phi3, a part of each head rotated",
+        "phi3",
+        {"rope_parameters": {**_PLAIN, "partial_rotary_factor": 0.5}},
+    ),
+    Variant("phi3, a window", "phi3", {"sliding_window": WINDOW}),
+    Variant(
+        "phi3, LongRoPE within the original context",
+        "phi3",
+        {"original_max_position_embeddings": 128, "rope_parameters": _longrope()},
+    ),
+    Variant(
+        "phi3, LongRoPE beyond it",
+        "phi3",
+        {"original_max_position_embeddings": 16, "rope_parameters": _longrope()},
+    ),
+    Variant("gpt_neox", "gpt_neox"),
+    Variant("gpt_neox, serial", "gpt_neox", {"use_parallel_residual": False}),
+    Variant("gpt_neox, attention without biases", "gpt_neox", {"attention_bias": False}),
+    Variant("falcon, the 7b layout", "falcon"),
+    Variant(
+        "falcon, the 7b layout with a head for each query and with biases",
+        "falcon",
+        {"multi_query": False, "bias": True},
+    ),
+    Variant("falcon, serial", "falcon", {"parallel_attn": False}),
+    Variant(
+        "falcon, the 40b and 180b layout", "falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}
+    ),
+    Variant(
+        "falcon, the newer layout with one norm",
+        "falcon",
+        {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1},
+    ),
+    Variant("falcon, head apart from the embedding", "falcon", {"tie_word_embeddings": False}),
+    Variant("stablelm", "stablelm"),
+    Variant("stablelm, side by side", "stablelm", {"use_parallel_residual": True, "use_qkv_bias": True}),
+    Variant("stablelm, norms on queries and keys", "stablelm", {"qk_layernorm": True}),
+    Variant("olmo", "olmo"),
+    Variant("olmo, bounded", "olmo", {"clip_qkv": 0.3}),
+    Variant("olmo2", "olmo2"),
+    Variant("deepseek_v3", "deepseek_v3"),
+    Variant(
+        "deepseek_v3, queries from the stream", "deepseek_v3", {"q_lora_rank": None, "attention_bias": True}
+    ),
+    Variant(
+        "deepseek_v3, halves rotated", "deepseek_v3", {"rope_interleave": False, "norm_topk_prob": False}
+    ),
+    Variant("deepseek_v3, YaRN", "deepseek_v3", {"rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7)}),
 )
 
 
@@ -92,10 +195,14 @@ class Pair:
             logits: Tensor = self.theirs(ids).logits
             return logits
 
-    def cache(self, starts: tuple[int, ...] = (0,)) -> KVCache:
-        """Return an empty cache for our model."""
+    def cache(self, tokens: int, starts: tuple[int, ...] = (0,)) -> KVCache:
+        """Return an empty cache for our model and for texts that end after `tokens` slots."""
         return KVCache.empty(
-            self.ours.architecture, limit=128, device=torch.device("cpu"), dtype=torch.float32, starts=starts
+            self.ours.architecture,
+            limit=tokens,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+            starts=starts,
         )
 
 

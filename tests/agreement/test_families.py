@@ -32,7 +32,7 @@ def test_a_full_pass_gives_their_logits(both: Pair) -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("chunks", [(1,) * LENGTH, (13, 1, 1, 7, 1, 17), (WINDOW, LENGTH - WINDOW)], ids=str)
 def test_a_cache_filled_in_any_pieces_gives_the_same(both: Pair, chunks: tuple[int, ...]) -> None:
-    ids, cache = random_ids(1, LENGTH), both.cache()
+    ids, cache = random_ids(1, LENGTH), both.cache(LENGTH)
     assert sum(chunks) == LENGTH
     pieces = [both.ours(part, cache) for part in ids.split(chunks, 1)]
     assert_close(torch.cat(pieces, 1), both.expected(ids))
@@ -45,7 +45,7 @@ def test_rows_of_different_lengths_get_the_logits_that_they_get_alone(both: Pair
     padded = ids.clone()
     for row, start in enumerate(starts):
         padded[row, :start] = 0
-    cache = both.cache(starts)
+    cache = both.cache(LENGTH, starts)
     pieces = [both.ours(part, cache) for part in padded.split((LENGTH - 2, 1, 1), 1)]
     together = torch.cat(pieces, 1)
     for row, start in enumerate(starts):
@@ -57,12 +57,12 @@ def test_rows_of_different_lengths_get_the_logits_that_they_get_alone(both: Pair
 @torch.inference_mode()
 def test_only_the_last_logits_are_the_last_of_all(both: Pair) -> None:
     ids = random_ids(1, LENGTH)
-    assert torch.allclose(both.ours(ids, last=True), both.ours(ids)[:, -1:], atol=1e-6)
+    assert torch.allclose(both.ours(ids, last=True), both.ours(ids)[:, -1:], atol=1e-5)
 
 
 def test_gradients_reach_every_parameter(both: Pair) -> None:
     both.ours.requires_grad_(True)
-    both.ours(random_ids(1, LENGTH)).square().mean().backward()
+    both.ours(random_ids(4, 5 * LENGTH)).square().mean().backward()
     without = [name for name, parameter in both.ours.named_parameters() if parameter.grad is None]
     both.ours.requires_grad_(False)
     assert without == []

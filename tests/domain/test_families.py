@@ -38,7 +38,7 @@ GEMMA_3_1B = {
 def test_scaling_is_read_as_older_and_newer_files_write_it() -> None:
     older = describe("x", CONFIG | {"rope_theta": 500000.0, "rope_scaling": LLAMA_3_1})
     newer = describe("x", CONFIG | {"rope_parameters": LLAMA_3_1 | {"rope_theta": 500000.0}})
-    rotary = older.layers[0].attention.rotary
+    rotary = older.layers[0].mixer.rotary
     assert older == newer
     assert rotary.base == 500000.0
     assert isinstance(rotary.scaling, Llama3Scaling)
@@ -47,30 +47,30 @@ def test_scaling_is_read_as_older_and_newer_files_write_it() -> None:
 
 def test_the_oldest_files_call_the_type_type() -> None:
     scaling = (
-        describe("x", CONFIG | {"rope_scaling": {"type": "linear", "factor": 2.0}}).layers[0].attention.rotary
+        describe("x", CONFIG | {"rope_scaling": {"type": "linear", "factor": 2.0}}).layers[0].mixer.rotary
     )
     assert scaling.scaling == LinearScaling(factor=2.0)
 
 
 def test_gemma_3_has_five_windowed_layers_to_one_that_sees_all_each_with_its_own_positions() -> None:
     layers = describe("google/gemma-3-1b-it", GEMMA_3_1B).layers
-    windows = [layer.attention.window for layer in layers]
+    windows = [layer.mixer.window for layer in layers]
     assert windows == ([512] * 5 + [None]) * 4 + [512] * 2
-    assert {layer.attention.rotary.base for layer in layers if layer.attention.window} == {10000.0}
-    assert {layer.attention.rotary.base for layer in layers if not layer.attention.window} == {1000000.0}
+    assert {layer.mixer.rotary.base for layer in layers if layer.mixer.window} == {10000.0}
+    assert {layer.mixer.rotary.base for layer in layers if not layer.mixer.window} == {1000000.0}
 
 
 def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_layers() -> None:
     config = CONFIG | {"model_type": "qwen2", "sliding_window": 32, "max_window_layers": 1}
-    assert [one.attention.window for one in describe("x", config).layers] == [None, None]
+    assert [one.mixer.window for one in describe("x", config).layers] == [None, None]
     switched_on = config | {"use_sliding_window": True}
-    assert [one.attention.window for one in describe("x", switched_on).layers] == [None, 32]
+    assert [one.mixer.window for one in describe("x", switched_on).layers] == [None, 32]
 
 
 @pytest.mark.parametrize(
     ("settings", "error", "said"),
     [
-        ({"model_type": "zebra"}, UnsupportedModel, "'zebra'.*gemma3_text, llama, qwen2"),
+        ({"model_type": "zebra"}, UnsupportedModel, "'zebra'.*gemma3_text,.*llama,.*qwen2"),
         ({"model_type": None}, DamagedFile, "model_type"),
         ({"hidden_size": None}, DamagedFile, "hidden_size"),
         ({"hidden_size": "16"}, DamagedFile, "whole number"),
@@ -78,13 +78,29 @@ def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_l
         ({"num_key_value_heads": 3}, DamagedFile, "divisor"),
         ({"rms_norm_eps": -1}, DamagedFile, "rms_norm_eps"),
         ({"tie_word_embeddings": "yes"}, DamagedFile, "true or false"),
-        ({"hidden_act": "relu"}, UnsupportedModel, "hidden_act = 'relu'"),
-        ({"rope_scaling": {"rope_type": "longrope"}}, UnsupportedModel, "longrope"),
+        ({"hidden_act": "mish"}, UnsupportedModel, "hidden_act = 'mish'"),
+        ({"rope_scaling": {"rope_type": "spiral"}}, UnsupportedModel, "spiral"),
+        ({"rope_scaling": {"rope_type": "longrope"}}, DamagedFile, "short_factor"),
+        (
+            {"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}},
+            DamagedFile,
+            "short_factor must be a list of",
+        ),
         ({"rope_scaling": {"rope_type": "linear"}}, DamagedFile, "factor"),
         ({"rope_scaling": "linear"}, DamagedFile, "rope_scaling"),
         ({"quantization_config": {"quant_method": "gptq"}}, UnsupportedModel, "gptq"),
         ({"partial_rotary_factor": 0.5}, UnsupportedModel, "partial_rotary_factor"),
-        ({"model_type": "gemma3_text", "final_logit_softcapping": 30.0}, UnsupportedModel, "final_logit"),
+        (
+            {"model_type": "gemma3_text", "use_bidirectional_attention": True},
+            UnsupportedModel,
+            "use_bidirectional_attention",
+        ),
+        ({"model_type": "falcon", "alibi": True}, UnsupportedModel, "alibi"),
+        (
+            {"model_type": "mixtral", "num_local_experts": 2, "num_experts_per_tok": 3},
+            DamagedFile,
+            "num_experts_per_tok must be at most",
+        ),
         ({"model_type": "gemma3_text", "layer_types": ["full_attention"]}, DamagedFile, "layer_types"),
         ({"model_type": "gemma3_text", "layer_types": ["a", "b"]}, UnsupportedModel, "layer_types"),
     ],

@@ -18,7 +18,7 @@ WINDOW = 8
 
 def windowed() -> Architecture:
     first, second = TINY.layers
-    narrow = attrs.evolve(first, attention=attrs.evolve(first.attention, window=WINDOW))
+    narrow = attrs.evolve(first, mixer=attrs.evolve(first.mixer, window=WINDOW))
     return attrs.evolve(TINY, layers=(narrow, second))
 
 

@@ -22,7 +22,7 @@ def test_weights_and_cache_are_those_of_the_network(family: str) -> None:
         architecture, limit=TOKENS, device=torch.device("cpu"), dtype=torch.bfloat16, fixed=True
     )
     counted = cache_bytes(architecture, dtype="bfloat16", tokens=TOKENS)
-    if all(layer.attention.window is None for layer in architecture.layers):
+    if all(layer.mixer.window is None for layer in architecture.layers):
         assert cache.nbytes == counted
     else:  # a windowed layer has room for twice its window, so as not to move what it keeps at every token
         assert counted < cache.nbytes < 2 * counted

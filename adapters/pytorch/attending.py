@@ -1,0 +1,83 @@
+"""Scores, softmax and sum: what attention does once queries, keys and values are there."""
+
+# B batch, T tokens in this call, S tokens seen, H query heads, G key-value heads, E head size
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from litgpt.adapters.pytorch.visibility import View
+
+# Queries whose scores are written out at once, where no fused kernel can be used.
+_BLOCK = 128
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, view: View, *, scale: float) -> Tensor:
+    """Attend through torch's fused kernels.
+
+    Args:
+        queries: (B, T, H, E).
+        keys: (B, G, S, E).
+        values: (B, G, S, V).
+        view: Who sees whom.
+        scale: Multiplies the scores.
+
+    Returns:
+        (B, T, H * V), in the dtype of the values.
+
+    """
+    batch, tokens, heads, size = queries.shape
+    if tokens == 1:
+        # The heads of a group stand in for tokens: one pass over the keys serves all of them.
+        grouped = queries.view(batch, keys.shape[1], -1, size)
+        out = functional.scaled_dot_product_attention(grouped, keys, values, attn_mask=view.mask, scale=scale)
+    else:
+        out = functional.scaled_dot_product_attention(
+            queries.transpose(1, 2),
+            keys,
+            values,
+            attn_mask=view.mask,
+            is_causal=view.causal,
+            scale=scale,
+            enable_gqa=heads != keys.shape[1],
+        ).transpose(1, 2)
+    return out.reshape(batch, tokens, -1)
+
+
+def attend_written_out(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    view: View,
+    *,
+    scale: float,
+    cap: float | None = None,
+) -> Tensor:
+    """Attend where no fused kernel does what is asked for; as `attend`, in blocks of queries.
+
+    Args:
+        queries: (B, T, H, E).
+        keys: (B, G, S, E).
+        values: (B, G, S, V).
+        view: Who sees whom.
+        scale: Multiplies the scores.
+        cap: Scores are squashed into plus and minus this; None leaves them.
+
+    """
+    batch, tokens, heads, size = queries.shape
+    groups, seen = keys.shape[1], keys.shape[2]
+    mask = view.mask
+    if view.causal:
+        mask = torch.ones((tokens, seen), dtype=torch.bool, device=queries.device).tril()[None, None]
+    by_group = queries.view(batch, tokens, groups, heads // groups, size).permute(0, 2, 3, 1, 4)
+    outs = []
+    for begin in range(0, tokens, _BLOCK):
+        block = by_group[:, :, :, begin : begin + _BLOCK]
+        scores = (block @ keys[:, :, None].transpose(-1, -2)).float() * scale
+        if cap is not None:
+            scores = (scores / cap).tanh() * cap
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, :, None, begin : begin + _BLOCK], -torch.inf)
+        outs.append(scores.softmax(-1).to(values.dtype) @ values[:, :, None])
+    out = outs[0] if len(outs) == 1 else torch.cat(outs, 3)
+    return out.permute(0, 3, 1, 2, 4).reshape(batch, tokens, -1)

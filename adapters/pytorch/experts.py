@@ -1,0 +1,84 @@
+"""A mixture of experts: a router chooses a few for each token."""
+
+# N tokens, X experts, K chosen for each token
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from litgpt.adapters.pytorch.feedforward import GatedMLP
+from litgpt.adapters.pytorch.linear import Linear
+from litgpt.domain.architecture import Experts
+
+
+class Gate(nn.Module):
+    """The router: which experts each token goes to, and what each counts."""
+
+    bias: Tensor | None
+    e_score_correction_bias: Tensor
+
+    def __init__(self, width: int, experts: Experts) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(experts.count, width))
+        self.register_parameter(
+            "bias", nn.Parameter(torch.empty(experts.count)) if experts.router.bias else None
+        )
+        self.router, self.chosen = experts.router, experts.chosen
+        if experts.router.correction:
+            self.register_buffer("e_score_correction_bias", torch.empty(experts.count))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights (N, K), in float32, and the experts (N, K) of tokens (N, width)."""
+        router = self.router
+        logits = functional.linear(x, self.weight, self.bias).float()
+        if router.score == "softmax_of_chosen":
+            best, experts = logits.topk(self.chosen, -1)
+            return best.softmax(-1), experts
+        scores = logits.sigmoid() if router.score == "sigmoid" else logits.softmax(-1)
+        preferred = scores + self.e_score_correction_bias if router.correction else scores
+        if router.groups > 1:
+            preferred = self._of_best_groups(preferred)
+        experts = preferred.topk(self.chosen, -1).indices
+        weights = scores.gather(-1, experts)
+        if router.normalise:
+            weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
+        return weights * router.scale, experts
+
+    def _of_best_groups(self, preferred: Tensor) -> Tensor:
+        """Return the scores, those outside the best groups out of reach."""
+        router = self.router
+        by_group = preferred.unflatten(-1, (router.groups, -1))
+        best = by_group.topk(min(router.group_score, by_group.shape[-1]), -1).values
+        scores = best.sum(-1)
+        kept = torch.zeros_like(scores, dtype=torch.bool)
+        kept.scatter_(-1, scores.topk(router.groups_chosen, -1).indices, value=True)
+        reachable: Tensor = by_group.masked_fill(~kept[..., None], -torch.inf)
+        return reachable.flatten(-2)
+
+
+class MixtureOfExperts(nn.Module):
+    """Experts, their router, and perhaps a feed-forward for all tokens besides."""
+
+    def __init__(self, width: int, experts: Experts) -> None:
+        super().__init__()
+        self.gate = Gate(width, experts)
+        self.experts = nn.ModuleList(GatedMLP(width, experts.expert) for _ in range(experts.count))
+        self.shared_experts = GatedMLP(width, experts.shared) if experts.shared is not None else None
+        self.shared_gate = Linear(width, 1, bias=False) if experts.shared_gate else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, width) for `x` of that shape."""
+        flat = x.flatten(0, -2)
+        weights, chosen = self.gate(flat)
+        out = torch.zeros_like(flat)
+        # Only experts that some token goes to are touched: of a mapped file, no other is read.
+        for number in chosen.unique().tolist():
+            tokens, place = (chosen == number).nonzero(as_tuple=True)
+            answer = self.experts[number](flat[tokens])
+            out.index_add_(0, tokens, answer * weights[tokens, place, None].to(answer.dtype))
+        if self.shared_experts is not None:
+            shared = self.shared_experts(flat)
+            if self.shared_gate is not None:
+                shared = shared * functional.sigmoid(self.shared_gate(flat))
+            out = out + shared
+        return out.view_as(x)

@@ -1,0 +1,53 @@
+"""The structure of a model: a tuple of layers, each composed of values.
+
+The network is a fold over this value; footprint, sharding, export and other decoders walk the same one.
+"""
+
+from litgpt.domain.architecture.feedforward import (
+    Activation,
+    AnyFeedForward,
+    Experts,
+    FeedForward,
+    GatedFeedForward,
+    Router,
+)
+from litgpt.domain.architecture.mixers import Attention, Kept, LatentAttention, Mixer, QkNorm
+from litgpt.domain.architecture.model import Architecture, Layer
+from litgpt.domain.architecture.norms import Norm
+from litgpt.domain.architecture.positions import (
+    DynamicScaling,
+    FixedFactors,
+    LinearScaling,
+    Llama3Scaling,
+    LongRopeScaling,
+    Rotary,
+    Scaling,
+    YarnScaling,
+    yarn_magnitude,
+)
+
+__all__ = [
+    "Activation",
+    "AnyFeedForward",
+    "Architecture",
+    "Attention",
+    "DynamicScaling",
+    "Experts",
+    "FeedForward",
+    "FixedFactors",
+    "GatedFeedForward",
+    "Kept",
+    "LatentAttention",
+    "Layer",
+    "LinearScaling",
+    "Llama3Scaling",
+    "LongRopeScaling",
+    "Mixer",
+    "Norm",
+    "QkNorm",
+    "Rotary",
+    "Router",
+    "Scaling",
+    "YarnScaling",
+    "yarn_magnitude",
+]

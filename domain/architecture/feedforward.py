@@ -1,0 +1,113 @@
+"""What works on each token alone."""
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2"]
+
+
+@attrs.frozen(kw_only=True)
+class FeedForward:
+    """`proj(activation(fc(x)))`.
+
+    Attributes:
+        size: The width in the middle.
+        activation: What bends.
+        bias: Whether the two projections have one.
+
+    """
+
+    size: int
+    activation: Activation
+    bias: bool = False
+
+    @property
+    def numbers_per_token(self) -> int:
+        """How many numbers are alive at once for each token, about."""
+        return 2 * self.size
+
+
+@attrs.frozen(kw_only=True)
+class GatedFeedForward:
+    """`proj(activation(fc_1(x)) * fc_2(x))` (Shazeer 2020, arXiv:2002.05202).
+
+    Attributes:
+        size: The width in the middle.
+        activation: What gates.
+        bias: Whether the three projections have one.
+
+    """
+
+    size: int
+    activation: Activation
+    bias: bool = False
+
+    @property
+    def numbers_per_token(self) -> int:
+        """How many numbers are alive at once for each token, about."""
+        return 3 * self.size
+
+
+@attrs.frozen(kw_only=True)
+class Router:
+    """Which experts a token goes to, and how much each counts.
+
+    Attributes:
+        score: What makes an expert's score from its logit: `softmax` over all experts, `softmax_of_chosen`
+            over those that were chosen by their logits, or `sigmoid`.
+        normalise: Whether the scores of the chosen are divided by their sum.
+        scale: Multiplies the scores of the chosen.
+        correction: Whether a learnt number is added to each score for the choice alone
+            (DeepSeek-AI 2024, arXiv:2412.19437).
+        groups: Into how many equal groups experts are divided; 1 is no division.
+        groups_chosen: From how many of them the experts are chosen.
+        group_score: How many of its best experts' scores a group's score is the sum of.
+        bias: Whether the logits have one.
+
+    """
+
+    score: Literal["softmax", "softmax_of_chosen", "sigmoid"] = "softmax"
+    normalise: bool = True
+    scale: float = 1.0
+    correction: bool = False
+    groups: int = 1
+    groups_chosen: int = 1
+    group_score: int = 2
+    bias: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Experts:
+    """A mixture of experts, of which each token uses a few (Shazeer et al. 2017, arXiv:1701.06538).
+
+    Attributes:
+        count: How many experts there are.
+        chosen: How many each token goes to.
+        expert: One of them.
+        router: How they are chosen.
+        shared: A feed-forward that every token goes through besides; None has none.
+        shared_gate: Whether a learnt gate weighs the shared one (Qwen 2 MoE).
+
+    """
+
+    count: int
+    chosen: int
+    expert: GatedFeedForward
+    router: Router = Router()
+    shared: GatedFeedForward | None = None
+    shared_gate: bool = False
+
+    @property
+    def size(self) -> int:
+        """The width in the middle of an expert."""
+        return self.expert.size
+
+    @property
+    def numbers_per_token(self) -> int:
+        """How many numbers are alive at once for each token, about."""
+        shared = self.shared.numbers_per_token if self.shared else 0
+        return self.chosen * self.expert.numbers_per_token + shared + self.count
+
+
+AnyFeedForward: TypeAlias = FeedForward | GatedFeedForward | Experts

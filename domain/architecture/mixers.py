@@ -1,0 +1,151 @@
+"""What mixes tokens in a layer."""
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+from litgpt.domain.architecture.norms import Norm
+from litgpt.domain.architecture.positions import Rotary
+
+
+@attrs.frozen(kw_only=True)
+class Kept:
+    """What a cache keeps of each token in one layer.
+
+    Attributes:
+        heads: How many heads' keys and values.
+        key: Numbers in a key.
+        value: Numbers in a value.
+
+    """
+
+    heads: int
+    key: int
+    value: int
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers that is."""
+        return self.heads * (self.key + self.value)
+
+
+@attrs.frozen(kw_only=True)
+class QkNorm:
+    """How queries and keys are normalised.
+
+    Attributes:
+        norm: By what.
+        over: `head`: each head alone, all with the same weights; `heads`: each alone, each with weights of
+            its own; `all`: all heads of a token together.
+        after_rotary: Whether they are rotated before.
+
+    """
+
+    norm: Norm
+    over: Literal["head", "heads", "all"] = "head"
+    after_rotary: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Attention:
+    """Causal softmax attention in which groups of query heads share a key-value head.
+
+    Attributes:
+        heads: Query heads.
+        groups: Key-value heads; divides `heads` (Ainslie et al. 2023, arXiv:2305.13245).
+        head_size: Numbers in a head.
+        scale: Multiplies the scores; usually `head_size ** -0.5`.
+        rotary: How positions enter; None: they do not, in this way.
+        window: How many tokens a token sees, itself included; None sees all before it.
+        qkv_bias: Whether queries, keys and values have a bias.
+        output_bias: Whether the projection after attention has one.
+        qk_norm: How queries and keys are normalised; None does not.
+        clip: Queries, keys and values are kept within plus and minus this (OLMo); None leaves them.
+        cap: Scores are squashed into plus and minus this by tanh (Gemma 2); None leaves them.
+
+    """
+
+    heads: int
+    groups: int
+    head_size: int
+    scale: float
+    rotary: Rotary | None
+    window: int | None = None
+    qkv_bias: bool = False
+    output_bias: bool = False
+    qk_norm: QkNorm | None = None
+    clip: float | None = None
+    cap: float | None = None
+
+    @property
+    def qkv_rows(self) -> tuple[int, int, int]:
+        """The rows of queries, keys and values in the joined projection, in that order."""
+        return (self.heads * self.head_size, self.groups * self.head_size, self.groups * self.head_size)
+
+    @property
+    def kept(self) -> Kept:
+        """What a cache keeps of each token."""
+        return Kept(heads=self.groups, key=self.head_size, value=self.head_size)
+
+    @property
+    def numbers_per_token(self) -> int:
+        """How many numbers are alive at once for each token, about."""
+        return 2 * sum(self.qkv_rows) + self.qkv_rows[0]
+
+
+@attrs.frozen(kw_only=True)
+class LatentAttention:
+    """Attention whose keys and values are made from a small vector that all heads share.
+
+    Source: DeepSeek-AI 2024, arXiv:2405.04434, section 2.1.
+
+    Attributes:
+        heads: Query heads; each has keys and values of its own, made from the shared vector.
+        plain_size: Numbers in a query or key that are not rotated.
+        rotary: How positions enter: by `rotary.size` more numbers in each query, and as many that all keys
+            share.
+        value_size: Numbers in a value.
+        latent_size: Numbers in the shared vector.
+        query_size: Numbers in the vector that queries are made from; None makes them from the stream.
+        scale: Multiplies the scores.
+        norm: Of the shared vector and of the queries' vector.
+        bias: Whether the projections to those vectors, and the last one, have a bias.
+
+    """
+
+    heads: int
+    plain_size: int
+    rotary: Rotary
+    value_size: int
+    latent_size: int
+    query_size: int | None
+    scale: float
+    norm: Norm
+    bias: bool = False
+
+    @property
+    def window(self) -> None:
+        """All layers see everything."""
+
+    @property
+    def groups(self) -> int:
+        """Key-value heads: as many as query heads."""
+        return self.heads
+
+    @property
+    def head_size(self) -> int:
+        """Numbers in a query or a key."""
+        return self.plain_size + self.rotary.size
+
+    @property
+    def kept(self) -> Kept:
+        """What a cache keeps of each token: the shared vector and the rotated key; values come from it."""
+        return Kept(heads=1, key=self.latent_size + self.rotary.size, value=0)
+
+    @property
+    def numbers_per_token(self) -> int:
+        """How many numbers are alive at once for each token, about."""
+        return self.heads * (3 * self.head_size + 2 * self.value_size)
+
+
+Mixer: TypeAlias = Attention | LatentAttention

@@ -1,0 +1,135 @@
+"""How attention is read from a config."""
+
+from typing import TypeAlias
+
+import attrs
+
+from litgpt.domain.architecture import Attention, LatentAttention, YarnScaling, yarn_magnitude
+from litgpt.domain.families.norms import QkNorms, RmsNorm
+from litgpt.domain.families.rotary import Rope
+from litgpt.domain.families.settings import Key, Settings
+
+
+@attrs.frozen(kw_only=True)
+class Windows:
+    """Which layers see only a window.
+
+    A `layer_types` list in the config decides. Without one, every `pattern`-th layer sees everything.
+
+    Attributes:
+        size: The window, in tokens.
+        enabled: Whether there are windows at all.
+        pattern: How many layers make a round, of which the last sees everything.
+        first: The first layer that has a window, where there is no pattern; None gives all layers one.
+
+    """
+
+    size: Key = Key("sliding_window", None)
+    enabled: Key | bool = True
+    pattern: Key | None = None
+    first: Key | None = None
+
+    def kind(self, settings: Settings, layer: int) -> str:
+        """Return `full_attention` or `sliding_attention`, Hugging Face's names for the two kinds of layer."""
+        if not settings.flag(self.enabled) or settings.get(self.size) is None:
+            return "full_attention"
+        kinds = settings.get(Key("layer_types", None))
+        if kinds is not None:
+            if not isinstance(kinds, list) or len(kinds) <= layer:
+                settings.refuse_value(Key("layer_types"), "a list with an entry for each layer")
+            if kinds[layer] not in ("full_attention", "sliding_attention"):
+                raise settings.refuse("layer_types", kinds[layer])
+            return str(kinds[layer])
+        if self.pattern is not None:
+            full = (layer + 1) % settings.integer(self.pattern) == 0
+        else:
+            full = self.first is not None and layer < int(settings.get(self.first))
+        return "full_attention" if full else "sliding_attention"
+
+
+@attrs.frozen(kw_only=True)
+class SoftmaxAttention:
+    """How a family writes its attention.
+
+    Attributes:
+        qkv_bias: Whether queries, keys and values have a bias.
+        output_bias: Whether the projection after attention has one.
+        groups: The setting with the key-value heads; absent, there are as many as query heads, as with None.
+        head_size: The setting with the head's size; absent, the width over the heads.
+        scale_from: The setting whose inverse root scales the scores; None takes the head's size.
+        qk_norm: How queries and keys are normalised; None does not.
+        windows: Which layers see only a window; None has no such layers.
+        rope: How positions enter; None: not by rotation.
+        clip: The setting that bounds queries, keys and values.
+        cap: The setting that caps the scores.
+
+    """
+
+    qkv_bias: Key | bool = False
+    output_bias: Key | bool = False
+    groups: Key | None = Key("num_key_value_heads", None)
+    head_size: Key = Key("head_dim", None)
+    scale_from: Key | None = None
+    qk_norm: QkNorms | None = None
+    windows: Windows | None = None
+    rope: Rope | None = Rope()
+    clip: Key | None = None
+    cap: Key | None = None
+
+    def read(self, settings: Settings, layer: int) -> Attention:
+        """Return the attention of one layer."""
+        heads = settings.integer(Key("num_attention_heads"))
+        groups = settings.integer(self.groups.or_else(heads)) if self.groups else heads
+        if self.groups and heads % groups:
+            settings.refuse_value(self.groups, f"a divisor of num_attention_heads ({heads})")
+        width = settings.integer(Key("hidden_size"))
+        head_size = settings.integer(self.head_size.or_else(width // heads))
+        kind = self.windows.kind(settings, layer) if self.windows else "full_attention"
+        windowed = self.windows if kind == "sliding_attention" else None
+        return Attention(
+            heads=heads,
+            groups=groups,
+            head_size=head_size,
+            scale=(settings.number(self.scale_from) if self.scale_from else head_size) ** -0.5,
+            rotary=self.rope.read(settings, head_size, kind) if self.rope else None,
+            window=settings.integer(windowed.size) if windowed else None,
+            qkv_bias=settings.flag(self.qkv_bias),
+            output_bias=settings.flag(self.output_bias),
+            qk_norm=self.qk_norm.read(settings) if self.qk_norm else None,
+            clip=settings.optional(self.clip),
+            cap=settings.optional(self.cap),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Latent:
+    """How a family writes its latent attention."""
+
+    norm: RmsNorm = RmsNorm(eps=1e-6)
+    rope: Rope = Rope(interleaved=Key("rope_interleave", default=True))
+    bias: Key | bool = Key("attention_bias", default=False)
+
+    def read(self, settings: Settings, layer: int) -> LatentAttention:  # noqa: ARG002 - all layers are alike
+        """Return the attention of one layer."""
+        plain, rotated = (settings.integer(Key(f"qk_{one}_head_dim")) for one in ("nope", "rope"))
+        rotary = self.rope.read(settings, rotated, "full_attention")
+        scale = (plain + rotated) ** -0.5
+        if isinstance(rotary.scaling, YarnScaling):
+            given = settings.mapping(Key("rope_parameters")) or settings.mapping(Key("rope_scaling"))
+            # What YaRN does to cosines and sines cannot reach what is not rotated, so the scores are scaled.
+            scale *= yarn_magnitude(rotary.scaling.factor, given.get("mscale_all_dim") or 0) ** 2
+        query_size = settings.get(Key("q_lora_rank", None))
+        return LatentAttention(
+            heads=settings.integer(Key("num_attention_heads")),
+            plain_size=plain,
+            rotary=rotary,
+            value_size=settings.integer(Key("v_head_dim")),
+            latent_size=settings.integer(Key("kv_lora_rank")),
+            query_size=None if query_size is None else settings.integer(Key("q_lora_rank")),
+            scale=scale,
+            norm=self.norm.read(settings),
+            bias=settings.flag(self.bias),
+        )
+
+
+AnyAttention: TypeAlias = SoftmaxAttention | Latent

@@ -1,0 +1,73 @@
+"""Gemma 1 to 3, text: norms that count from 1, a scaled embedding that is also the head.
+
+Gemma 2 has norms after as well, caps, and a window on every other layer; Gemma 3 norms on queries and keys
+in place of the caps, and five windowed layers to one that sees all.
+Source: Gemma Team 2024, arXiv:2403.08295 and arXiv:2408.00118; 2025, arXiv:2503.19786.
+"""
+
+import attrs
+
+from litgpt.domain.families.attention import Windows
+from litgpt.domain.families.family import Residual
+from litgpt.domain.families.feedforward import Gated
+from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, GATED, LLAMA, OUTSIDE, QK_NORM
+from litgpt.domain.families.names import linear
+from litgpt.domain.families.norms import QkNorms, RmsNorm
+from litgpt.domain.families.rotary import Rope
+from litgpt.domain.families.settings import Key
+
+_NORM = RmsNorm(unit_offset=True)
+
+_ATTENTION = attrs.evolve(BIASED_ATTENTION, head_size=Key("head_dim", 256))
+_ATTENTION_2 = attrs.evolve(
+    _ATTENTION,
+    scale_from=Key("query_pre_attn_scalar", 256),
+    windows=Windows(size=Key("sliding_window", 4096), pattern=Key("sliding_window_pattern", 2)),
+    cap=Key("attn_logit_softcapping", 50.0, null=True),
+)
+_ATTENTION_3 = attrs.evolve(
+    _ATTENTION_2,
+    qk_norm=QkNorms(norm=_NORM),
+    windows=Windows(size=Key("sliding_window", 4096), pattern=Key("sliding_window_pattern", 6)),
+    rope=Rope(base=Key("rope_theta", 1_000_000.0), local_base=Key("rope_local_base_freq", 10_000.0)),
+    cap=Key("attn_logit_softcapping", None),
+)
+
+GEMMA = attrs.evolve(
+    LLAMA,
+    model_type="gemma",
+    called={"hidden_act": "hidden_activation"},
+    attention=_ATTENTION,
+    feed_forward=Gated(activation=Key("hidden_act", "gelu_pytorch_tanh")),
+    norm=_NORM,
+    scale_embedding=True,
+    tied=Key("tie_word_embeddings", default=True),
+    context=Key("max_position_embeddings", 8192),
+    refused=(*LLAMA.refused, "use_bidirectional_attention"),
+)
+
+GEMMA2 = attrs.evolve(
+    GEMMA,
+    model_type="gemma2",
+    attention=_ATTENTION_2,
+    residual=Residual(after=True),
+    logit_cap=Key("final_logit_softcapping", 30.0, null=True),
+    weights=(
+        *OUTSIDE,
+        *ATTENTION,
+        *GATED,
+        *linear("norm_1", "input_layernorm"),
+        *linear("post_attention_norm", "post_attention_layernorm"),
+        *linear("norm_2", "pre_feedforward_layernorm"),
+        *linear("post_mlp_norm", "post_feedforward_layernorm"),
+    ),
+)
+
+GEMMA3_TEXT = attrs.evolve(
+    GEMMA2,
+    model_type="gemma3_text",
+    attention=_ATTENTION_3,
+    logit_cap=Key("final_logit_softcapping", None),
+    context=Key("max_position_embeddings", 131_072),
+    weights=(*GEMMA2.weights, *QK_NORM),
+)

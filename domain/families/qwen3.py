@@ -1,0 +1,45 @@
+"""Qwen 3: Qwen 2 with norms on each head's queries and keys, dense or with experts.
+
+Source: Yang et al. 2025, arXiv:2505.09388.
+"""
+
+import attrs
+
+from litgpt.domain.families.feedforward import Gated, Routing, Sparse
+from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, GATED, LLAMA, NORMS, OUTSIDE, QK_NORM
+from litgpt.domain.families.names import layer_rule
+from litgpt.domain.families.norms import QkNorms
+from litgpt.domain.families.qwen2 import WINDOWS
+from litgpt.domain.families.settings import Key
+
+_ATTENTION = attrs.evolve(
+    BIASED_ATTENTION, head_size=Key("head_dim", 128), qk_norm=QkNorms(), windows=WINDOWS
+)
+
+QWEN3 = attrs.evolve(
+    LLAMA,
+    model_type="qwen3",
+    attention=_ATTENTION,
+    feed_forward=Gated(),
+    weights=(*LLAMA.weights, *QK_NORM),
+)
+
+EXPERTS = (
+    layer_rule("mlp.gate.weight", "mlp.gate.weight"),
+    layer_rule("mlp.experts.{}.fc_1.weight", "mlp.experts.{}.gate_proj.weight"),
+    layer_rule("mlp.experts.{}.fc_2.weight", "mlp.experts.{}.up_proj.weight"),
+    layer_rule("mlp.experts.{}.proj.weight", "mlp.experts.{}.down_proj.weight"),
+)
+
+QWEN3_MOE = attrs.evolve(
+    QWEN3,
+    model_type="qwen3_moe",
+    # Unlike the dense ones, these take the width over the heads where the config says no size.
+    attention=attrs.evolve(_ATTENTION, head_size=Key("head_dim", None)),
+    feed_forward=Sparse(
+        routing=Routing(normalise=Key("norm_topk_prob", default=False)),
+        every=Key("decoder_sparse_step", 1),
+        never=Key("mlp_only_layers", ()),
+    ),
+    weights=(*OUTSIDE, *NORMS, *ATTENTION, *QK_NORM, *GATED, *EXPERTS),
+)

@@ -1,0 +1,155 @@
+"""How rotary embedding is read from a config, in the words of transformers 5 and in those before."""
+
+import math
+from collections.abc import Mapping
+
+import attrs
+
+from litgpt.domain.architecture import (
+    DynamicScaling,
+    LinearScaling,
+    Llama3Scaling,
+    LongRopeScaling,
+    Rotary,
+    Scaling,
+    YarnScaling,
+    yarn_magnitude,
+)
+from litgpt.domain.families.settings import Key, Settings
+
+
+@attrs.frozen(kw_only=True)
+class Rope:
+    """How a family writes its rotary embedding.
+
+    Attributes:
+        base: The setting with the base.
+        local_base: That of windowed layers, in configs older than `rope_parameters`.
+        partial: The setting that says which share of a head is rotated; None rotates all of it.
+        interleaved: Whether neighbours are a pair.
+
+    """
+
+    base: Key = Key("rope_theta", 10000.0)
+    local_base: Key | None = None
+    partial: Key | None = None
+    interleaved: Key | bool = False
+
+    def read(self, settings: Settings, head_size: int, kind: str) -> Rotary:
+        """Return the rotary embedding of a layer of a kind, `full_attention` or `sliding_attention`."""
+        # transformers 5 writes rope_parameters, by kind of layer where the kinds differ; older files write
+        # rope_theta and rope_scaling beside each other.
+        given = settings.mapping(Key("rope_parameters"))
+        base = self.base
+        if given:
+            given = attrs.evolve(settings, values=given).mapping(Key(kind)) or given
+        elif kind == "sliding_attention" and self.local_base is not None:
+            base = self.local_base  # windows are short: they were never stretched
+        else:
+            given = settings.mapping(Key("rope_scaling"))
+        said = attrs.evolve(settings, values={**settings.values, **given})
+        size = self._size(said, head_size)
+        return Rotary(
+            size=size,
+            base=said.number(base),
+            scaling=scaling(settings, given, size),
+            interleaved=settings.flag(self.interleaved),
+        )
+
+    def _size(self, said: Settings, head_size: int) -> int:
+        whole = Key("partial_rotary_factor", 1.0)
+        if self.partial is None and said.number(whole) != 1:
+            raise said.refuse(whole.name, said.get(whole))
+        key = self.partial or whole
+        size = int(head_size * said.number(key))
+        if not 0 < size <= head_size or size % 2:
+            said.refuse_value(key, f"a share of {head_size} that is an even number")
+        return size
+
+
+def scaling(settings: Settings, given: Mapping[str, object], size: int) -> Scaling | None:
+    """Return how positions were stretched.
+
+    Args:
+        settings: The whole config.
+        given: What it says of the scaling.
+        size: How many numbers of a head are rotated.
+
+    """
+    said = attrs.evolve(settings, values=given, called={})
+    kind = said.get(Key("rope_type", said.get(Key("type", "default"))))
+    match kind:
+        case "default" | "mrope":  # mrope turns text by plain positions; only pictures have others
+            return None
+        case "linear":
+            return LinearScaling(factor=said.number(Key("factor")))
+        case "llama3":
+            return Llama3Scaling(
+                factor=said.number(Key("factor")),
+                low_freq_factor=said.number(Key("low_freq_factor")),
+                high_freq_factor=said.number(Key("high_freq_factor")),
+                original_context=_original(settings, said),
+            )
+        case "dynamic":
+            return DynamicScaling(
+                factor=said.number(Key("factor")),
+                original_context=settings.integer(Key("max_position_embeddings")),
+            )
+        case "yarn":
+            return _yarn(settings, said)
+        case "longrope" | "su":  # the latter is what Phi-3's first files called it
+            return _longrope(settings, said, size)
+        case _:
+            raise settings.refuse("rope_type", kind)
+
+
+def _original(settings: Settings, said: Settings) -> int:
+    name = "original_max_position_embeddings"
+    context = settings.get(Key("max_position_embeddings"))
+    return settings.integer(Key(name, said.get(Key(name, context))))
+
+
+def _yarn(settings: Settings, said: Settings) -> YarnScaling:
+    original = _original(settings, said)
+    context = settings.integer(Key("max_position_embeddings"))
+    factor = said.number(Key("factor", context / original))
+    magnitude = said.optional(Key("attention_factor", None))
+    if magnitude is None:
+        one, all_dim = said.get(Key("mscale", None)), said.get(Key("mscale_all_dim", None))
+        if one and all_dim:
+            magnitude = yarn_magnitude(factor, one) / yarn_magnitude(factor, all_dim)
+        else:
+            magnitude = yarn_magnitude(factor)
+    return YarnScaling(
+        factor=factor,
+        original_context=original,
+        beta_fast=said.number(Key("beta_fast", 32.0)),
+        beta_slow=said.number(Key("beta_slow", 1.0)),
+        truncate=said.flag(Key("truncate", default=True)),
+        magnitude=magnitude,
+    )
+
+
+def _longrope(settings: Settings, said: Settings, size: int) -> LongRopeScaling:
+    original = _original(settings, said)
+    context = settings.integer(Key("max_position_embeddings"))
+    factor = said.number(Key("factor", context / original))
+    magnitude = said.optional(Key("attention_factor", None))
+    if magnitude is None:
+        magnitude = 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original))
+    short, long = said.numbers(Key("short_factor")), said.numbers(Key("long_factor"))
+    for name, factors in (("short_factor", short), ("long_factor", long)):
+        if len(factors) != size // 2:
+            said.refuse_value(Key(name), f"a list of {size // 2} numbers, one for each pair that is rotated")
+    return LongRopeScaling(short=short, long=long, original_context=original, magnitude=magnitude)
+
+
+def longest(rotary: Rotary | None) -> int:
+    """Return how long a text positions were stretched for; 0 if they were not, or it is not said here."""
+    match rotary and rotary.scaling:
+        case YarnScaling(factor=factor, original_context=original):
+            return round(factor * original)
+        case DynamicScaling(factor=factor, original_context=original):
+            return round(factor * original)
+        case _:
+            return 0

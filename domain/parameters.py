@@ -1,0 +1,163 @@
+"""Which tensors a network of an architecture has: names, shapes, and what each is for."""
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+import attrs
+
+from litgpt.domain.architecture import (
+    AnyFeedForward,
+    Architecture,
+    Attention,
+    Experts,
+    FeedForward,
+    GatedFeedForward,
+    LatentAttention,
+    Layer,
+    Mixer,
+    Norm,
+    QkNorm,
+)
+
+Role: TypeAlias = Literal["projection", "output", "embedding", "bias", "norm", "norm_from_1", "buffer"]
+"""What a tensor is for: what a random one is drawn by.
+
+A `buffer` is kept in float32 and not learnt; an `output` is a projection back into the stream; a
+`norm_from_1` counts from 1, so that 0 leaves things as they are.
+"""
+
+
+@attrs.frozen
+class Parameter:
+    """A tensor of ours.
+
+    Attributes:
+        name: LitGPT's name for it, such as `transformer.h.0.attn.qkv.weight`.
+        shape: Its shape.
+        rows: The rows of the pieces it is joined from, such as those of Q, K and V; they sum to `shape[0]`.
+        role: What it is for.
+        groups: Into how many equal groups its pieces could be dealt out: the key-value heads of a joined
+            projection.
+        experts: How many experts have a tensor like this one, if an expert has it.
+
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    rows: tuple[int, ...]
+    role: Role = "projection"
+    groups: int = 1
+    experts: int = 1
+
+
+def parameters(architecture: Architecture) -> Iterator[Parameter]:
+    """Yield every tensor that a network of this architecture holds, once, in its order."""
+    width, vocab = architecture.width, architecture.vocab_size
+    yield _whole("transformer.wte.weight", vocab, width, role="embedding")
+    for number, layer in enumerate(architecture.layers):
+        for parameter in _layer(layer, width):
+            yield attrs.evolve(parameter, name=f"transformer.h.{number}.{parameter.name}")
+    yield from _norm("transformer.ln_f", architecture.final_norm, width)
+    if not architecture.tied:
+        yield _whole("lm_head.weight", vocab, width)
+    if architecture.head_bias:
+        yield _whole("lm_head.bias", vocab, role="bias")
+
+
+def _layer(layer: Layer, width: int) -> Iterator[Parameter]:
+    yield from _norm("norm_1", layer.norm_1, width)
+    yield from _mixer(layer.mixer, width)
+    yield from _norm("post_attention_norm", layer.post_mixer_norm, width)
+    yield from _norm("norm_2", layer.norm_2, width)
+    yield from _feed_forward("mlp", layer.feed_forward, width)
+    yield from _norm("post_mlp_norm", layer.post_mlp_norm, width)
+
+
+def _mixer(mixer: Mixer, width: int) -> Iterator[Parameter]:
+    match mixer:
+        case Attention():
+            yield from _attention(mixer, width)
+        case LatentAttention():
+            yield from _latent_attention(mixer, width)
+
+
+def _attention(attention: Attention, width: int) -> Iterator[Parameter]:
+    rows, groups = attention.qkv_rows, attention.groups
+    yield Parameter("attn.qkv.weight", (sum(rows), width), rows, groups=groups)
+    if attention.qkv_bias:
+        yield Parameter("attn.qkv.bias", (sum(rows),), rows, "bias", groups=groups)
+    if attention.qk_norm:
+        yield from _qk_norm("attn.norm_q", attention.qk_norm, attention.heads, attention.head_size)
+        yield from _qk_norm("attn.norm_k", attention.qk_norm, attention.groups, attention.head_size)
+    yield from _linear("attn.proj", width, rows[0], bias=attention.output_bias, role="output")
+
+
+def _qk_norm(name: str, qk_norm: QkNorm, heads: int, size: int) -> Iterator[Parameter]:
+    match qk_norm.over:
+        case "head":
+            yield from _norm(name, qk_norm.norm, size)
+        case "all":
+            yield from _norm(name, qk_norm.norm, heads * size)
+        case "heads":
+            for parameter in _norm(name, qk_norm.norm, heads * size):
+                yield attrs.evolve(parameter, rows=(size,) * heads)
+
+
+def _latent_attention(mixer: LatentAttention, width: int) -> Iterator[Parameter]:
+    queries = mixer.heads * mixer.head_size
+    if mixer.query_size is None:
+        yield from _linear("attn.q_proj", queries, width)
+    else:
+        yield from _linear("attn.q_a_proj", mixer.query_size, width, bias=mixer.bias)
+        yield from _norm("attn.q_a_norm", mixer.norm, mixer.query_size)
+        yield from _linear("attn.q_b_proj", queries, mixer.query_size)
+    yield from _linear("attn.kv_a_proj_with_mqa", mixer.kept.key, width, bias=mixer.bias)
+    yield from _norm("attn.kv_a_norm", mixer.norm, mixer.latent_size)
+    made = mixer.heads * (mixer.plain_size + mixer.value_size)
+    yield from _linear("attn.kv_b_proj", made, mixer.latent_size)
+    yield from _linear("attn.proj", width, mixer.heads * mixer.value_size, bias=mixer.bias, role="output")
+
+
+def _feed_forward(name: str, feed_forward: AnyFeedForward, width: int) -> Iterator[Parameter]:
+    match feed_forward:
+        case FeedForward(size=size, bias=bias):
+            yield from _linear(f"{name}.fc", size, width, bias=bias)
+            yield from _linear(f"{name}.proj", width, size, bias=bias, role="output")
+        case GatedFeedForward(size=size, bias=bias):
+            yield from _linear(f"{name}.fc_1", size, width, bias=bias)
+            yield from _linear(f"{name}.fc_2", size, width, bias=bias)
+            yield from _linear(f"{name}.proj", width, size, bias=bias, role="output")
+        case Experts() as experts:
+            yield from _experts(name, experts, width)
+
+
+def _experts(name: str, experts: Experts, width: int) -> Iterator[Parameter]:
+    yield from _linear(f"{name}.gate", experts.count, width, bias=experts.router.bias)
+    if experts.router.correction:
+        yield _whole(f"{name}.gate.e_score_correction_bias", experts.count, role="buffer")
+    for number in range(experts.count):
+        for parameter in _feed_forward(f"{name}.experts.{number}", experts.expert, width):
+            yield attrs.evolve(parameter, experts=experts.count)
+    if experts.shared is not None:
+        yield from _feed_forward(f"{name}.shared_experts", experts.shared, width)
+    if experts.shared_gate:
+        yield _whole(f"{name}.shared_gate.weight", 1, width)
+
+
+def _linear(
+    name: str, out: int, into: int, *, bias: bool = False, role: Role = "projection"
+) -> Iterator[Parameter]:
+    yield _whole(f"{name}.weight", out, into, role=role)
+    if bias:
+        yield _whole(f"{name}.bias", out, role="bias")
+
+
+def _norm(name: str, norm: Norm | None, size: int) -> Iterator[Parameter]:
+    if norm is not None and norm.weight:
+        yield _whole(f"{name}.weight", size, role="norm_from_1" if norm.unit_offset else "norm")
+    if norm is not None and norm.bias:
+        yield _whole(f"{name}.bias", size, role="bias")
+
+
+def _whole(name: str, *shape: int, role: Role = "projection") -> Parameter:
+    return Parameter(name, shape, shape[:1], role)
