@@ -1,11 +1,17 @@
-"""Well-known repositories, by the short names that they are called by.
+"""Well-known repositories, by the short names that they are called by, and how large their models are.
 
-The list is for suggestions and for names such as `Llama-3.2-1B`. A repository that is not on it loads just as
-well.
-Source: the repositories' own pages on huggingface.co; the short names are LitGPT's where it has one.
+The list is for suggestions, for names such as `Llama-3.2-1B`, and for a model without a network: what its
+`config.json` says of its structure stands here too, where it is known for certain. A repository that is not
+on the list loads just as well.
+
+`catalogue.json` has `models`, one a line, and `sizes`: a config for each size, called by the first model that
+has it. A model names its `size`, and says in `but` what is different.
+Source: the repositories' own pages and config files on huggingface.co; the short names are LitGPT's where it
+has one.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -15,23 +21,33 @@ import attrs
 
 @attrs.frozen
 class CatalogueEntry:
-    """A repository that is known to hold a model of a family that is implemented.
+    """A repository that is known to hold a language model.
 
     Attributes:
         name: What it is called for short.
         repository: Where it is on the Hub, `org/name`.
-        family: The `model_type` of its config.
+        family: The `model_type` of its config. Whether it is implemented is another question.
+        config: What its `config.json` says of its structure; None if that is not known here.
+        formerly: Where it was on the Hub before, if it has moved.
 
     """
 
     name: str
     repository: str
     family: str
+    config: Mapping[str, object] | None = attrs.field(default=None, repr=False)
+    formerly: str | None = None
+
+
+def entry_of(name: str) -> CatalogueEntry | None:
+    """Return the entry of a short name, a repository or the last part of one, in any case."""
+    return _by_name().get(name.casefold())
 
 
 def repository_of(short_name: str) -> str | None:
     """Return the repository that a short name, or the last part of a known repository, stands for."""
-    return _by_name().get(short_name.casefold())
+    found = None if "/" in short_name else entry_of(short_name)
+    return None if found is None else found.repository
 
 
 def known(containing: str = "") -> tuple[CatalogueEntry, ...]:
@@ -55,10 +71,39 @@ def similar(name: str, *, at_most: int = 3) -> tuple[str, ...]:
 @cache
 def _entries() -> tuple[CatalogueEntry, ...]:
     listed = json.loads(Path(__file__).with_name("catalogue.json").read_text(encoding="utf-8"))
-    return tuple(CatalogueEntry(**one) for one in listed)
+    return tuple(_entry(listed["sizes"], **one) for one in listed["models"])
+
+
+def _entry(
+    sizes: Mapping[str, Mapping[str, object]],
+    *,
+    size: str | None = None,
+    but: Mapping[str, object] | None = None,
+    **facts: str,
+) -> CatalogueEntry:
+    config = None if size is None else {**sizes[size], **(but or {})}
+    return CatalogueEntry(**facts, config=config)
 
 
 @cache
-def _by_name() -> dict[str, str]:
-    last_parts = {one.repository.rpartition("/")[2].casefold(): one.repository for one in _entries()}
-    return last_parts | {one.name.casefold(): one.repository for one in _entries()}
+def _by_name() -> dict[str, CatalogueEntry]:
+    # Where two names are the same, a short one counts more than the last part of a repository.
+    return {
+        name.casefold(): entry
+        for names in (_last_parts, _whole_names)
+        for entry in _entries()
+        for name in names(entry)
+    }
+
+
+def _last_parts(entry: CatalogueEntry) -> Iterator[str]:
+    for repository in (entry.formerly, entry.repository):
+        if repository is not None:
+            yield repository.rpartition("/")[2]
+
+
+def _whole_names(entry: CatalogueEntry) -> Iterator[str]:
+    yield entry.name
+    yield entry.repository
+    if entry.formerly is not None:
+        yield entry.formerly

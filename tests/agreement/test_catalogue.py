@@ -1,0 +1,21 @@
+"""The catalogue's numbers mean to us what transformers takes them for."""
+
+import pytest
+from transformers import AutoConfig
+
+from litgpt.domain.catalogue import CatalogueEntry, known
+from litgpt.domain.families import FAMILIES, describe
+
+
+def entries() -> list[CatalogueEntry]:
+    """Return an entry of each size whose family is implemented."""
+    sizes = {str(sorted(one.config.items())): one for one in known() if one.config and one.family in FAMILIES}
+    return list(sizes.values())
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
+def test_what_a_config_leaves_out_means_the_same_to_both(entry: CatalogueEntry) -> None:
+    assert entry.config is not None
+    given = {name: value for name, value in entry.config.items() if name != "model_type"}
+    filled = AutoConfig.for_model(entry.family, **given).to_dict()
+    assert describe(entry.name, filled) == describe(entry.name, entry.config)
