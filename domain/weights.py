@@ -89,6 +89,21 @@ class Piece:
         return self.runs * (self.stop - self.start)
 
     @property
+    def view(self) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+        """The sizes, strides and offset of the view in their tensor, in numbers and as it lies in memory.
+
+        The first size is `runs`, the second the rows in each, then come the columns.
+        """
+        own = self.shape if self.expert is None else self.shape[1:]
+        strides = tuple(prod(own[at + 1 :]) for at in range(len(own)))
+        if self.transposed:
+            own, strides = own[::-1], strides[::-1]
+        first = (self.expert or 0) * prod(own)
+        sizes = (self.runs, self.stop - self.start, *own[1:])
+        run = own[0] // self.runs * strides[0]
+        return sizes, (run, *strides), first + self.start * strides[0]
+
+    @property
     def whole(self) -> bool:
         """Whether it is the tensor as it is."""
         all_rows = self.runs == 1 and self.stop - self.start == self.shape[0]
@@ -159,6 +174,33 @@ def plan(
     return planned
 
 
+@attrs.frozen
+class Use:
+    """Rows of a parameter of ours, and the view of theirs that they are.
+
+    Attributes:
+        parameter: Ours.
+        start: The first of its rows.
+        piece: The view; it has as many rows.
+
+    """
+
+    parameter: Parameter
+    start: int
+    piece: Piece
+
+
+def uses(planned: Sequence[Join]) -> dict[str, tuple[Use, ...]]:
+    """Return the rules read backwards: each tensor of theirs, and what of ours is written into it."""
+    found: dict[str, list[Use]] = {}
+    for join in planned:
+        row = 0
+        for piece in join.pieces:
+            found.setdefault(piece.name, []).append(Use(join.parameter, row, piece))
+            row += piece.rows
+    return {name: tuple(those) for name, those in found.items()}
+
+
 def _generic(name: str) -> tuple[str, tuple[str, ...]]:
     """Split `transformer.h.3.norm_1.weight` into `transformer.h.{}.norm_1.weight` and the numbers in it."""
     parts = name.split(".")
@@ -213,17 +255,3 @@ def _dealt_out(rule: Rule, parameter: Parameter, name: str) -> Iterator[Piece]:
 
 def _name(theirs: str | Part) -> str:
     return theirs.name if isinstance(theirs, Part) else theirs
-
-
-def covered(planned: Sequence[Join]) -> dict[str, tuple[int, int]]:
-    """Return for each tensor of theirs how many of its numbers ours are made of, and how many it has.
-
-    The two are equal for a family that can be written back.
-    """
-    counts: dict[str, tuple[int, int]] = {}
-    for join in planned:
-        columns = prod(join.parameter.shape[1:])
-        for piece in join.pieces:
-            before, _ = counts.get(piece.name, (0, 0))
-            counts[piece.name] = (before + piece.rows * columns, prod(piece.shape))
-    return counts

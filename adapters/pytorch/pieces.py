@@ -1,7 +1,7 @@
 """The views through which a checkpoint's tensors are read, and written."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,19 +10,13 @@ from litgpt.adapters.pytorch.dtypes import TORCH
 from litgpt.domain.errors import DamagedFile
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.tensors import DType
-from litgpt.domain.weights import Join, Piece
+from litgpt.domain.weights import Join, Piece, Use
 
 
 def seen(piece: Piece, tensor: Tensor) -> Tensor:
-    """Return a piece of their tensor as a view of it: (rows, …), or (runs, rows of each run, …)."""
-    if piece.expert is not None:
-        tensor = tensor[piece.expert]
-    if piece.transposed:
-        tensor = tensor.mT
-    if piece.runs == 1:
-        return tensor[piece.start : piece.stop]
-    runs: Tensor = tensor.unflatten(0, (piece.runs, -1))
-    return runs[:, piece.start : piece.stop]
+    """Return a piece of their tensor as a view of it: (runs, rows of each run, …)."""
+    sizes, strides, offset = piece.view
+    return tensor.as_strided(sizes, strides, tensor.storage_offset() + offset)
 
 
 class Sources:
@@ -47,15 +41,13 @@ class Sources:
 
         """
         if len(join.pieces) == 1:
-            piece = join.pieces[0]
-            part = seen(piece, self._read(piece, dtype))
-            return (part if piece.runs == 1 else part.flatten(0, 1)).to(device).contiguous()
+            part = seen(join.pieces[0], self._read(join.pieces[0], dtype))
+            return part.flatten(0, 1).to(device).contiguous()
         joined = torch.empty(join.parameter.shape, dtype=TORCH[dtype], device=device)
         row = 0
         for piece in join.pieces:
-            part = seen(piece, self._read(piece, dtype))
-            room = joined[row : row + piece.rows]
-            (room if piece.runs == 1 else room.unflatten(0, (piece.runs, -1))).copy_(part)
+            room = joined[row : row + piece.rows].unflatten(0, (piece.runs, -1))
+            room.copy_(seen(piece, self._read(piece, dtype)))
             row += piece.rows
         return joined
 
@@ -63,10 +55,33 @@ class Sources:
         name = piece.name
         tensor = self._held.pop(name, None)
         if tensor is None:
-            tensor = self._checkpoint.read(name, dtype)
+            tensor = self._checkpoint.read(name, dtype).contiguous()
         if tuple(tensor.shape) != piece.shape:
             raise DamagedFile(self._checkpoint.origin, f"{name} came as {list(tensor.shape)}.")
         self._wanted[name] -= 1
         if self._wanted[name]:
             self._held[name] = tensor
         return tensor
+
+
+def theirs(those: Sequence[Use], ours: Callable[[str], Tensor]) -> Tensor:
+    """Return a tensor of theirs, made of ours: a view where it is rows of one, otherwise a new tensor.
+
+    Args:
+        those: What is written into it.
+        ours: Returns a parameter by its name.
+
+    """
+    first = those[0]
+    if len(those) == 1 and first.piece.whole:
+        whole = ours(first.parameter.name)
+        return whole if first.piece.rows == whole.shape[0] else whole[first.start :][: first.piece.rows]
+    made: Tensor | None = None
+    for use in those:
+        tensor = ours(use.parameter.name)
+        if made is None:
+            made = tensor.new_empty(use.piece.shape)
+        rows = tensor[use.start :][: use.piece.rows]
+        seen(use.piece, made).copy_(rows.unflatten(0, (use.piece.runs, -1)))
+    assert made is not None  # noqa: S101 - there is a use for each tensor of theirs
+    return made

@@ -13,8 +13,9 @@ from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.single_device import SingleDevice
 from litgpt.domain.families import describe, family_of
 from litgpt.domain.placement import Placement
+from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reporting import silent
-from litgpt.domain.weights import plan
+from litgpt.domain.weights import Join, plan
 from tests.adapters.tiny_models import VOCAB_SIZE, tiny_model
 
 WINDOW = 8
@@ -184,10 +185,12 @@ VARIANTS = (
 
 @attrs.frozen(eq=False)
 class Pair:
-    """Two runnings of one model."""
+    """Two runnings of one model, and what ours was read from."""
 
     theirs: Any
     ours: GPT
+    joins: tuple[Join, ...]
+    checkpoint: Checkpoint[Tensor]
 
     def expected(self, ids: Tensor) -> Tensor:
         """Return transformers' logits (B, T, V)."""
@@ -215,7 +218,8 @@ def pair(variant: Variant, folder: Path) -> Pair:
     rules = family_of(variant.name, checkpoint.config).weights
     joins = plan(variant.name, architecture, rules, checkpoint.tensors)
     placement = Placement(device="cpu", dtype="float32")
-    return Pair(theirs, SingleDevice().build(placement, architecture, joins, checkpoint, silent))
+    ours = SingleDevice().build(placement, architecture, joins, checkpoint, silent)
+    return Pair(theirs, ours, joins, checkpoint)
 
 
 def random_ids(rows: int, tokens: int) -> Tensor:

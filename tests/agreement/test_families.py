@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from litgpt.adapters.pytorch.pieces import theirs
+from litgpt.domain.weights import uses
 from tests.agreement.models import VARIANTS, WINDOW, Pair, pair, random_ids
 
 # Longer than any window here, so that what is forgotten is tested as well.
@@ -58,6 +60,14 @@ def test_rows_of_different_lengths_get_the_logits_that_they_get_alone(both: Pair
 def test_only_the_last_logits_are_the_last_of_all(both: Pair) -> None:
     ids = random_ids(1, LENGTH)
     assert torch.allclose(both.ours(ids, last=True), both.ours(ids)[:, -1:], atol=1e-5)
+
+
+def test_written_back_every_tensor_is_what_it_was(both: Pair) -> None:
+    state = both.ours.state_dict()
+    written = {name: theirs(those, state.__getitem__) for name, those in uses(both.joins).items()}
+    for name, tensor in written.items():
+        assert torch.equal(tensor, both.checkpoint.read(name)), name
+    assert both.checkpoint.tensors.keys() - written.keys() <= {"lm_head.weight"}
 
 
 def test_gradients_reach_every_parameter(both: Pair) -> None:
