@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 import attrs
 
 from litgpt.adapters.checkpoints import folder, litgpt_folder
-from litgpt.domain.errors import BadArgument, BadCheckpoint, DamagedFile, LitGPTError, ModelNotFound
+from litgpt.adapters.checkpoints.small_files import tokenizer_files
+from litgpt.domain.errors import (
+    BadArgument,
+    BadCheckpoint,
+    DamagedFile,
+    LitGPTError,
+    MissingFile,
+    ModelNotFound,
+)
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.vocabulary import TokenizerFiles
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +83,23 @@ class LocalStore:
             raise
         except OSError as error:
             raise DamagedFile(str(path), f"it cannot be read ({error.strerror}).") from error
+
+    def tokenizer(self, reference: ModelReference) -> TokenizerFiles:
+        """Return the tokenizer files of a folder.
+
+        Raises:
+            ModelNotFound: Nothing lies there.
+            MissingFile: What lies there is no folder.
+
+        """
+        path = self._find(reference.name)
+        if path is None:
+            raise ModelNotFound(reference.name, searched=(self.place,))
+        if not path.is_dir():
+            raise MissingFile(
+                str(path / "tokenizer.json"), f"{path} is a file. Pass the folder that the tokenizer is in."
+            )
+        return tokenizer_files(path)
 
     def _find(self, name: str) -> Path | None:
         for path in (Path(name), self.root / name):

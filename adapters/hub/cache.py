@@ -12,7 +12,8 @@ from tempfile import NamedTemporaryFile
 
 import attrs
 
-from litgpt.adapters.hub.selection import INDEX, SINGLE, TOKENIZERS
+from litgpt.adapters.hub.selection import INDEX, SINGLE, TOKENIZER_FILES, TOKENIZERS
+from litgpt.domain.vocabulary import TokenizerFiles
 
 _PREFIX = "models--"
 
@@ -45,6 +46,12 @@ class Snapshot:
     def has_tokenizer(self) -> bool:
         """Whether a tokenizer is here; another program may have left it out."""
         return any((self.folder / name).is_file() for name in TOKENIZERS)
+
+    @property
+    def tokenizer(self) -> TokenizerFiles:
+        """What is here of its tokenizer."""
+        paths = {name: self.folder / name for name in TOKENIZER_FILES}
+        return TokenizerFiles({name: path for name, path in paths.items() if path.is_file()})
 
     def _index(self) -> dict[str, dict[str, object]]:
         parsed: dict[str, dict[str, object]] = json.loads((self.folder / INDEX).read_bytes())

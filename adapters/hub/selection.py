@@ -26,6 +26,12 @@ SMALL = (
 )
 """What is needed beside the weights, where a repository has it."""
 
+PIECES = ("vocab.json", "merges.txt")
+"""What a tokenizer without `tokenizer.json` may need besides."""
+
+TOKENIZER_FILES = (*(one for one in SMALL if one != "prompt_style.yaml"), *PIECES)
+"""The files that a tokenizer may be read from, the two configs for the tokens that end a text."""
+
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -69,10 +75,25 @@ def small_files(files: Sequence[str]) -> tuple[str, ...]:
     """Return what is to be downloaded before anything is known of the model: everything but the weights."""
     wanted = list(SMALL)
     if "tokenizer.json" not in files:
-        wanted += ["vocab.json", "merges.txt"]
+        wanted += PIECES
     if SINGLE not in files:
         wanted += [INDEX]
     return tuple(file for file in wanted if file in files)
+
+
+def tokenizer_files(repository: str, files: Sequence[str]) -> tuple[str, ...]:
+    """Return what is to be downloaded of a repository of which the tokenizer alone is wanted.
+
+    Raises:
+        MissingFile: It has none that can be read.
+
+    """
+    if not set(TOKENIZERS) & set(files):
+        found = ", ".join(files[:10]) or "nothing"
+        raise MissingFile(
+            f"{repository}/{TOKENIZERS[0]}", f"the repository has no tokenizer that can be read, but {found}."
+        )
+    return tuple(file for file in small_files(files) if file in TOKENIZER_FILES)
 
 
 def weight_files(snapshot: Path, files: Sequence[str]) -> tuple[str, ...]:

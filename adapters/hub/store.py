@@ -13,11 +13,12 @@ from litgpt.adapters.hub.cache import Cache, Snapshot
 from litgpt.adapters.hub.checkpoint import HubCheckpoint
 from litgpt.adapters.hub.download import Download, free_bytes
 from litgpt.adapters.hub.repository import HUB, Repository
-from litgpt.adapters.hub.selection import check_files, small_files, weight_files
+from litgpt.adapters.hub.selection import check_files, small_files, tokenizer_files, weight_files
 from litgpt.domain import catalogue
 from litgpt.domain.errors import HubUnreachable, ModelNotFound
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.vocabulary import TokenizerFiles
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"(?!/)(?!.*\.\.)[^\\:\s]+")
 
 MOST_NAMES = 1000
+
+_NOT_ASKED = "it is not to be asked (offline=True, or HF_HUB_OFFLINE)."
 
 
 class OpenFolder(Protocol[TensorT_co]):
@@ -96,7 +99,7 @@ class HubStore(Generic[TensorT]):
             logger.info("%s is opened from the cache, without asking %s.", reference, self.place)
             return self._open_cached(repository, complete)
         if offline:
-            raise HubUnreachable(reference.name, "it is not to be asked (offline=True, or HF_HUB_OFFLINE).")
+            raise HubUnreachable(reference.name, _NOT_ASKED)
         try:
             return self._open_from_hub(repository)
         except HubUnreachable as error:
@@ -104,6 +107,39 @@ class HubStore(Generic[TensorT]):
                 raise
             logger.warning("%s is opened from the cache, as it was downloaded: %s", reference, error.reason)
             return self._open_cached(repository, complete)
+
+    def tokenizer(self, reference: ModelReference) -> TokenizerFiles:
+        """Return the tokenizer of a repository, of which nothing else is downloaded.
+
+        One that is in the cache is taken from there, as `open` takes a model.
+
+        Raises:
+            ModelNotFound: The Hub has no such repository or revision, or the name cannot be that of one.
+            MissingFile: The repository holds no tokenizer.
+            AccessDenied: The Hub does not give it to us.
+            HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
+
+        """
+        repository = self._repository(reference)
+        cached = repository.cache.at_revision(repository.path, repository.revision)
+        complete = cached if cached is not None and cached.has_tokenizer else None
+        offline = _stays_offline(reference)
+        if complete and (offline or reference.offline is None):
+            return complete.tokenizer
+        if offline:
+            raise HubUnreachable(reference.name, _NOT_ASKED)
+        try:
+            found = repository.look()
+            for file in tokenizer_files(repository.path, found.files):
+                repository.download(found.commit, file)
+        except HubUnreachable as error:
+            if complete is None:
+                raise
+            logger.warning("%s: its tokenizer is as it was downloaded: %s", reference, error.reason)
+            return complete.tokenizer
+        if cached is None or not cached.has_weights:  # a whole model is the better answer, if an older one
+            repository.cache.remember(repository.path, repository.revision, found.commit)
+        return repository.cache.at_commit(repository.path, found.commit).tokenizer
 
     def _open_cached(self, repository: Repository, snapshot: Snapshot) -> HubCheckpoint[TensorT]:
         opened = self.open_folder(snapshot.folder, repository.reference.name)

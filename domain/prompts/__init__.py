@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from litgpt.domain.errors import UnsupportedModel
 from litgpt.domain.prompts.names import style_of
+from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
-from litgpt.domain.prompts.styles import PLAIN, STYLES
+from litgpt.domain.prompts.styles import STYLES
 
 FAMILY_STYLES: Mapping[str, PromptStyle] = {}
 """The style of families all of whose members chat; a base model must not get a chat style."""

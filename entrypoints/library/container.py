@@ -13,28 +13,41 @@ is called without arguments and returns a ModelStore, which is asked after the l
 """
 
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
+from litgpt.application.finding import FindTokenizer
 from litgpt.application.loading import LoadModel, PlaceModel
 from litgpt.domain.ports import DistributionStrategy, ModelStore, OpenTokenizer, Profiler
-from litgpt.domain.vocabulary import TokenizerFiles
+
+if TYPE_CHECKING:
+    from litgpt.adapters.hub.store import HubStore
 
 # dependency-injector resolves names when a container is declared, so adapters come in through functions that
 # import inside: declaring this container loads neither torch nor the Hub.
 
 
-def _store() -> ModelStore[Any]:
-    from litgpt.adapters.checkpoints.chain import ChainStore
+def _hub() -> "HubStore[Any]":
     from litgpt.adapters.checkpoints.folder import open_folder
-    from litgpt.adapters.checkpoints.installed import InstalledStore
-    from litgpt.adapters.checkpoints.local import LocalStore
     from litgpt.adapters.hub.store import HubStore
 
+    return HubStore(open_folder)
+
+
+def _store(hub: "HubStore[Any]") -> ModelStore[Any]:
+    from litgpt.adapters.checkpoints.chain import ChainStore
+    from litgpt.adapters.checkpoints.installed import InstalledStore
+    from litgpt.adapters.checkpoints.local import LocalStore
+
     others = [entry.load()() for entry in entry_points(group="litgpt.model_stores")]
-    return ChainStore((LocalStore(), InstalledStore(), *others, HubStore(open_folder)))
+    return ChainStore((LocalStore(), InstalledStore(), *others, hub))
+
+
+def _find_tokenizer(hub: "HubStore[Any]") -> FindTokenizer:
+    from litgpt.adapters.checkpoints.local import LocalStore
+
+    return FindTokenizer((LocalStore().tokenizer, hub.tokenizer))
 
 
 def _open_tokenizer() -> OpenTokenizer:
@@ -58,8 +71,10 @@ def _profiler(device: str) -> Profiler:
 class Container(containers.DeclarativeContainer):
     """Which adapter answers which port."""
 
-    store = providers.Singleton(_store)
+    hub = providers.Singleton(_hub)
+    store = providers.Singleton(_store, hub)
     open_tokenizer = providers.Singleton(_open_tokenizer)
+    find_tokenizer = providers.Factory(_find_tokenizer, hub)
     strategy = providers.Singleton(_strategy)
     profiler = providers.Callable(_profiler)
 
@@ -68,18 +83,3 @@ class Container(containers.DeclarativeContainer):
 
 
 container = Container()
-
-
-def tokenizer_folder(folder: Path) -> TokenizerFiles:
-    """Return the tokenizer files of a folder.
-
-    Raises:
-        MissingFile: There is no such folder.
-
-    """
-    from litgpt.adapters.checkpoints.small_files import tokenizer_files
-    from litgpt.domain.errors import MissingFile
-
-    if not folder.is_dir():
-        raise MissingFile(str(folder), "pass a folder that holds tokenizer.json or tokenizer.model.")
-    return tokenizer_files(folder)

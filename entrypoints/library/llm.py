@@ -14,7 +14,7 @@ from litgpt.application.asking import Settings
 from litgpt.application.benchmarking import Benchmark
 from litgpt.application.loading import LoadedModel
 from litgpt.config import Config
-from litgpt.container import container, tokenizer_folder
+from litgpt.container import container
 from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
 from litgpt.domain.placement import Placement, Wish
 from litgpt.domain.ports import Generator
@@ -87,7 +87,8 @@ class LLM(Generates, nn.Module):
         Args:
             model: `smollm2`, `path/to/folder`, `path/to/model.gguf`, `meta-llama/Llama-3.2-1B-Instruct`, …
             init: `pretrained` reads the weights.
-            tokenizer_dir: A folder with another tokenizer than the model's own.
+            tokenizer_dir: Another tokenizer than the model's own: a folder, or a Hub repository, of which
+                only the tokenizer files are fetched.
             access_token: What the Hub knows you by; None is what huggingface_hub finds.
             distribute: `auto` places it on one device, ready to generate; None leaves that to you.
             revision: A branch, tag or commit of the repository.
@@ -109,7 +110,10 @@ class LLM(Generates, nn.Module):
             raise BadArgument("distribute", distribute, "'auto' or None")
         name = str(model) if isinstance(model, Path) else model
         reference = ModelReference(name, revision, offline, access_token)
-        tokenizer = None if tokenizer_dir is None else tokenizer_folder(Path(tokenizer_dir))
+        tokenizer = None
+        if tokenizer_dir is not None:
+            where = tokenizer_dir.as_posix() if isinstance(tokenizer_dir, Path) else tokenizer_dir
+            tokenizer = container.find_tokenizer()(ModelReference(where, None, offline, access_token))
         llm = cls(container.load_model()(reference, tokenizer=tokenizer), default_report(quiet))
         if distribute == "auto":
             llm.distribute()

@@ -13,12 +13,12 @@ class Tokenizer:
     """Text to a tensor of ids and back.
 
     Args:
-        checkpoint: A folder with tokenizer files, or a tokenizer that is open already.
+        checkpoint: A folder with tokenizer files, a Hub repository, or a tokenizer that is open already.
 
     """
 
     def __init__(self, checkpoint: "str | Path | ports.Tokenizer") -> None:
-        self.port = _open(Path(checkpoint)) if isinstance(checkpoint, (str, Path)) else checkpoint
+        self.port = _open(checkpoint) if isinstance(checkpoint, (str, Path)) else checkpoint
 
     @property
     def vocab_size(self) -> int:
@@ -87,8 +87,10 @@ class Tokenizer:
             yield rest
 
 
-def _open(folder: Path) -> ports.Tokenizer:
-    from litgpt.container import container, tokenizer_folder
+def _open(checkpoint: str | Path) -> ports.Tokenizer:
+    from litgpt.container import container
+    from litgpt.domain.reference import ModelReference
 
-    source = tokenizer_folder(folder)
-    return container.open_tokenizer()(source, name=str(folder), vocab_size=None)
+    name = checkpoint.as_posix() if isinstance(checkpoint, Path) else checkpoint
+    source = container.find_tokenizer()(ModelReference(name))
+    return container.open_tokenizer()(source, name=name, vocab_size=None)

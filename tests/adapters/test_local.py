@@ -221,3 +221,23 @@ def test_a_config_that_is_a_folder_is_no_crash(root: Path) -> None:
     (root / "mine" / "config.json").mkdir()
     with pytest.raises((MissingFile, DamagedFile)):
         opened(root, "mine")
+
+
+@pytest.mark.parametrize("name", ["words", "org/words"])
+def test_a_tokenizer_is_found_by_its_folders_path_or_name(root: Path, tmp_path: Path, name: str) -> None:
+    for parent in (root, tmp_path):
+        folder = parent / name
+        folder.mkdir(parents=True)
+        (folder / "tokenizer.json").write_text("{}")
+        (folder / "model.safetensors").write_text("of no interest")
+        asked = name if parent == root else str(folder)
+        found = LocalStore(root).tokenizer(ModelReference(asked))
+        assert found.paths == {"tokenizer.json": folder / "tokenizer.json"}
+
+
+def test_no_tokenizer_is_found_where_there_is_no_folder(root: Path) -> None:
+    with pytest.raises(ModelNotFound, match="Looked in: the path itself"):
+        LocalStore(root).tokenizer(ModelReference("org/words"))
+    (root / "words").write_text("a file")
+    with pytest.raises(MissingFile, match=r"is a file\. Pass the folder"):
+        LocalStore(root).tokenizer(ModelReference("words"))

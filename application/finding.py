@@ -1,0 +1,41 @@
+"""Find a tokenizer by name, wherever it may be."""
+
+from collections.abc import Callable
+
+import attrs
+
+from litgpt.domain.errors import ModelNotFound
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.vocabulary import TokenizerSource
+
+
+@attrs.frozen
+class FindTokenizer:
+    """Asks one place after another for a tokenizer; the first that has it answers.
+
+    Attributes:
+        places: In the order in which they are asked. Each raises ModelNotFound for what it does not have.
+
+    """
+
+    places: tuple[Callable[[ModelReference], TokenizerSource], ...]
+
+    def __call__(self, reference: ModelReference) -> TokenizerSource:
+        """Return where the tokenizer is.
+
+        Raises:
+            ModelNotFound: Nobody has it; the error says where it was looked for.
+
+        """
+        said: list[ModelNotFound] = []
+        for place in self.places:
+            try:
+                return place(reference)
+            except ModelNotFound as error:
+                said.append(error)
+        raise ModelNotFound(
+            reference.name,
+            searched=tuple(one for error in said for one in error.searched),
+            similar=tuple(dict.fromkeys(one for error in said for one in error.similar)),
+            hint=" ".join(error.hint for error in said if error.hint),
+        )

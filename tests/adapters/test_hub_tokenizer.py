@@ -1,0 +1,147 @@
+"""A tokenizer from a Hub: its files, and nothing else of the repository."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.hub.store import HubStore
+from litgpt.domain.errors import AccessDenied, HubUnreachable, MissingFile, ModelNotFound
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import silent
+from tests.adapters import hub_repositories as repositories
+from tests.adapters.loopback_hub import LoopbackHub
+
+TINY = ModelReference("org/tiny")
+FILES = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
+    repositories.sharded(tmp_path / "hub" / "org" / "tiny")
+    with LoopbackHub(tmp_path / "hub") as running:
+        yield running
+
+
+@pytest.fixture
+def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
+    return HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+
+
+def test_only_the_tokenizers_files_are_asked_for(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    found = store.tokenizer(TINY)
+    assert set(found.paths) == FILES
+    assert {key.removeprefix("org/tiny/") for key in hub.sent} == FILES
+    assert json.loads(found.paths["tokenizer.json"].read_bytes())["padding"]
+    about_files = [one for one in hub.requests if "/resolve/" in one]
+    assert {
+        one.rpartition("/")[2] for one in about_files
+    } == FILES  # no header of a weight, no index, no style
+
+
+def test_a_repository_without_weights_may_have_a_tokenizer(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    folder = hub.root / "org" / "words"
+    folder.mkdir()
+    (folder / "tokenizer.model").write_bytes(b"pieces")
+    (folder / "vocab.json").write_text("{}")
+    assert set(store.tokenizer(ModelReference("org/words")).paths) == {"tokenizer.model", "vocab.json"}
+
+
+def test_a_repository_without_a_tokenizer_says_so_and_nothing_is_downloaded(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    folder = hub.root / "org" / "mute"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(MissingFile, match=r"org/mute/tokenizer\.json.*no tokenizer.*config\.json"):
+        store.tokenizer(ModelReference("org/mute"))
+    assert not hub.sent
+
+
+def test_what_is_in_the_cache_is_taken_from_there_without_asking(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    first = store.tokenizer(TINY)
+    hub.requests.clear()
+    assert store.tokenizer(TINY) == first
+    assert store.tokenizer(attrs.evolve(TINY, offline=True)) == first
+    assert hub.requests == []
+
+
+def test_a_models_tokenizer_is_in_the_cache_with_it(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    store.open(TINY).fetch(silent)
+    hub.requests.clear()
+    assert set(store.tokenizer(TINY).paths) == FILES
+    assert hub.requests == []
+
+
+def test_a_tokenizer_in_the_cache_is_not_taken_for_a_model(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    store.tokenizer(TINY)
+    with pytest.raises(HubUnreachable):
+        store.open(attrs.evolve(TINY, offline=True))
+    assert store.open(TINY).tensors
+    assert hub.sent["org/tiny/model.safetensors.index.json"]
+
+
+def test_a_newer_tokenizer_does_not_hide_an_older_model_that_is_complete(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    store.open(TINY).fetch(silent)
+    (hub.root / "org" / "tiny" / "tokenizer.json").write_text('{"padding": "newer"}')
+    newer = store.tokenizer(attrs.evolve(TINY, offline=False))
+    assert "newer" in newer.paths["tokenizer.json"].read_text()
+    hub.broken_with = 500
+    assert store.open(attrs.evolve(TINY, offline=True)).tensors
+
+
+def test_the_newest_is_asked_for_and_the_cache_serves_when_the_hub_does_not(
+    hub: LoopbackHub, store: HubStore[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    old = store.tokenizer(TINY)
+    (hub.root / "org" / "tiny" / "tokenizer.json").write_text('{"padding": "newer"}')
+    newest = attrs.evolve(TINY, offline=False)
+    assert store.tokenizer(TINY) == old
+    new = store.tokenizer(newest)
+    assert new != old
+    hub.broken_with = 503
+    with caplog.at_level(logging.WARNING):
+        assert store.tokenizer(newest) == new
+    assert "as it was downloaded" in caplog.text
+
+
+def test_what_is_not_in_the_cache_needs_the_hub(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    with pytest.raises(HubUnreachable, match="not to be asked"):
+        store.tokenizer(attrs.evolve(TINY, offline=True))
+    assert hub.requests == []
+    hub.broken_with = 503
+    with pytest.raises(HubUnreachable, match="503"):
+        store.tokenizer(TINY)
+
+
+@pytest.mark.parametrize("name", ["org/nothing", "no/such/folder", "nothing"])
+def test_what_the_hub_does_not_have_is_not_found_there(store: HubStore[Any], name: str) -> None:
+    with pytest.raises(ModelNotFound, match="Looked in: the Hugging Face Hub"):
+        store.tokenizer(ModelReference(name))
+
+
+def test_a_gated_tokenizer_is_refused(hub: LoopbackHub, store: HubStore[Any]) -> None:
+    hub.gated.add("org/tiny")
+    with pytest.raises(AccessDenied):
+        store.tokenizer(TINY)
+
+
+def test_a_download_that_was_broken_off_is_not_taken_for_a_whole_tokenizer(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    hub.gated.add("org/tiny")
+    with pytest.raises(AccessDenied):
+        store.tokenizer(TINY)
+    with pytest.raises(HubUnreachable):
+        store.tokenizer(attrs.evolve(TINY, offline=True))
+    hub.gated.clear()
+    assert set(store.tokenizer(TINY).paths) == FILES
