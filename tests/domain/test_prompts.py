@@ -6,7 +6,9 @@ from litgpt.domain.chat import Message
 from litgpt.domain.ending import end_ids_of
 from litgpt.domain.errors import BadPrompt, DamagedFile, UnsupportedModel
 from litgpt.domain.prompts import STYLES, PromptStyle, choose_style, style_named
-from litgpt.domain.prompts.styles import ALPACA, CHATML, CODELLAMA, PLAIN
+from litgpt.domain.prompts.chatml import CHATML
+from litgpt.domain.prompts.conversations import ALPACA, CODELLAMA
+from litgpt.domain.prompts.questions import PLAIN
 
 QUESTION = (Message("user", "Q"),)
 
