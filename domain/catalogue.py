@@ -18,6 +18,8 @@ from pathlib import Path
 
 import attrs
 
+from litgpt.domain.errors import ModelNotFound
+
 
 @attrs.frozen
 class CatalogueEntry:
@@ -42,6 +44,19 @@ class CatalogueEntry:
 def entry_of(name: str) -> CatalogueEntry | None:
     """Return the entry of a short name, a repository or the last part of one, in any case."""
     return _by_name().get(name.casefold())
+
+
+def config_of(name: str) -> Mapping[str, object]:
+    """Return the sizes of a well-known model as a config, without asking anybody.
+
+    Raises:
+        ModelNotFound: It is not in the catalogue, or without sizes.
+
+    """
+    entry = entry_of(name)
+    if entry is None or entry.config is None:
+        raise ModelNotFound(name, searched=("the list of well-known models",), similar=similar(name))
+    return entry.config
 
 
 def repository_of(short_name: str) -> str | None:
@@ -87,23 +102,12 @@ def _entry(
 
 @cache
 def _by_name() -> dict[str, CatalogueEntry]:
-    # Where two names are the same, a short one counts more than the last part of a repository.
-    return {
-        name.casefold(): entry
-        for names in (_last_parts, _whole_names)
-        for entry in _entries()
-        for name in names(entry)
-    }
+    return {name.casefold(): entry for entry in _entries() for name in _names(entry)}
 
 
-def _last_parts(entry: CatalogueEntry) -> Iterator[str]:
-    for repository in (entry.formerly, entry.repository):
-        if repository is not None:
-            yield repository.rpartition("/")[2]
-
-
-def _whole_names(entry: CatalogueEntry) -> Iterator[str]:
+def _names(entry: CatalogueEntry) -> Iterator[str]:
     yield entry.name
-    yield entry.repository
-    if entry.formerly is not None:
-        yield entry.formerly
+    for repository in (entry.repository, entry.formerly):
+        if repository is not None:
+            yield repository
+            yield repository.rpartition("/")[2]

@@ -80,6 +80,14 @@ def test_a_models_tokenizer_is_in_the_cache_with_it(hub: LoopbackHub, store: Hub
     assert hub.requests == []
 
 
+def test_a_model_whose_tokenizer_another_program_left_out_gets_it(store: HubStore[Any]) -> None:
+    folder = store.open(TINY).folder
+    assert folder is not None
+    store.open(TINY).fetch(silent)
+    (folder / "tokenizer.json").unlink()
+    assert "tokenizer.json" in store.tokenizer(TINY).paths
+
+
 def test_a_tokenizer_in_the_cache_is_not_taken_for_a_model(hub: LoopbackHub, store: HubStore[Any]) -> None:
     store.tokenizer(TINY)
     with pytest.raises(HubUnreachable):

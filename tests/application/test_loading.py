@@ -73,6 +73,16 @@ def test_the_prompt_style_is_the_saved_one_then_the_template_then_plain() -> Non
     assert plain.style.name == "default"
 
 
+def test_a_model_without_a_template_is_known_by_its_name_if_it_was_taught_a_style() -> None:
+    bare = OpenBytes(ByteTokenizer(has_chat_template=False))
+    store = MemoryStore({"org/gemma-2b-it": checkpoint(), "org/gemma-2b": checkpoint()})
+    tuned, base = (LoadModel(store, bare)(ModelReference(name)).style for name in store.names())
+    assert tuned is not None
+    assert tuned.name == "gemma"
+    assert base is not None
+    assert base.name == "default"
+
+
 def test_what_ends_an_answer_in_the_style_ends_it_as_a_token_or_as_a_text() -> None:
     loaded = load(checkpoint(prompt_style="ChatML"))
     assert loaded.stop == ("<|im_end|>",)  # no token of this tokenizer

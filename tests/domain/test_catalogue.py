@@ -136,6 +136,12 @@ def test_every_repository_has_an_organisation_and_every_family_has_a_known_model
     assert set(FAMILIES) <= {entry.family for entry in known()}
 
 
+def test_whatever_an_entry_is_called_stands_for_it_alone() -> None:
+    for entry in known():
+        for name in (entry.name, entry.repository, entry.repository.rpartition("/")[2], entry.formerly):
+            assert name is None or entry_of(name) is entry
+
+
 def test_every_name_of_litgpt_is_known() -> None:
     assert len(LITGPT) == 210
     assert [name for name in LITGPT if entry_of(name) is None] == []
