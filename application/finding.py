@@ -1,27 +1,29 @@
-"""Find a tokenizer by name, wherever it may be."""
+"""Find something by a model's name, wherever it may be."""
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import attrs
 
 from litgpt.domain.errors import ModelNotFound
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.vocabulary import TokenizerSource
+
+FoundT = TypeVar("FoundT")
 
 
 @attrs.frozen
-class FindTokenizer:
-    """Asks one place after another for a tokenizer; the first that has it answers.
+class Find(Generic[FoundT]):
+    """Asks one place after another, for a tokenizer or for a config; the first that has it answers.
 
     Attributes:
         places: In the order in which they are asked. Each raises ModelNotFound for what it does not have.
 
     """
 
-    places: tuple[Callable[[ModelReference], TokenizerSource], ...]
+    places: tuple[Callable[[ModelReference], FoundT], ...]
 
-    def __call__(self, reference: ModelReference) -> TokenizerSource:
-        """Return where the tokenizer is.
+    def __call__(self, reference: ModelReference) -> FoundT:
+        """Return what was looked for.
 
         Raises:
             ModelNotFound: Nobody has it; the error says where it was looked for.

@@ -29,6 +29,7 @@ class LoadedModel(Generic[TensorT]):
         architecture: Its structure.
         joins: Which tensors each parameter is read from.
         tokenizer: Its tokenizer.
+        tokenizer_source: Where that is.
         style: How its prompts are written; None is the chat template of its tokenizer.
         end_ids: The tokens that end an answer.
         stop: Strings that end one, where the style's are no tokens.
@@ -39,6 +40,7 @@ class LoadedModel(Generic[TensorT]):
     architecture: Architecture
     joins: tuple[Join, ...] = attrs.field(repr=False)
     tokenizer: Tokenizer = attrs.field(repr=False)
+    tokenizer_source: TokenizerSource = attrs.field(repr=False)
     style: PromptStyle | None
     end_ids: frozenset[int]
     stop: tuple[str, ...] = ()
@@ -88,9 +90,8 @@ class LoadModel(Generic[TensorT]):
         checkpoint = self.store.open(reference)
         try:
             architecture, joins = understand(checkpoint)
-            opened = self.open_tokenizer(
-                tokenizer or checkpoint.tokenizer, name=checkpoint.name, vocab_size=architecture.vocab_size
-            )
+            source = tokenizer or checkpoint.tokenizer
+            opened = self.open_tokenizer(source, name=checkpoint.name, vocab_size=architecture.vocab_size)
             style = choose_style(
                 checkpoint.prompt_style,
                 has_chat_template=opened.has_chat_template,
@@ -103,6 +104,7 @@ class LoadModel(Generic[TensorT]):
                 architecture=architecture,
                 joins=joins,
                 tokenizer=opened,
+                tokenizer_source=source,
                 style=style,
                 end_ids=opened.end_ids
                 | stop_ids

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from litgpt.adapters.checkpoints import folder, litgpt_folder
-from litgpt.adapters.checkpoints.small_files import tokenizer_files
+from litgpt.adapters.checkpoints.small_files import read_json, tokenizer_files
 from litgpt.domain.errors import (
     BadArgument,
     BadCheckpoint,
@@ -100,6 +100,19 @@ class LocalStore:
                 str(path / "tokenizer.json"), f"{path} is a file. Pass the folder that the tokenizer is in."
             )
         return tokenizer_files(path)
+
+    def config(self, reference: ModelReference) -> dict[str, object]:
+        """Return the config in a folder, whether or not there are weights beside it.
+
+        Raises:
+            ModelNotFound: No folder with a `config.json` lies there.
+            DamagedFile: It cannot be read.
+
+        """
+        path = self._find(reference.name)
+        if path is None or not (path / "config.json").is_file():
+            raise ModelNotFound(reference.name, searched=(f"a config.json in {self.place}",))
+        return read_json(path / "config.json")
 
     def _find(self, name: str) -> Path | None:
         for path in (Path(name), self.root / name):

@@ -15,7 +15,7 @@ from litgpt.adapters.hub.download import Download, free_bytes
 from litgpt.adapters.hub.repository import HUB, Repository
 from litgpt.adapters.hub.selection import check_files, small_files, tokenizer_files, weight_files
 from litgpt.domain import catalogue
-from litgpt.domain.errors import HubUnreachable, ModelNotFound
+from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.vocabulary import TokenizerFiles
@@ -27,6 +27,8 @@ TensorT_co = TypeVar("TensorT_co", covariant=True)
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"(?!/)(?!.*\.\.)[^\\:\s]+")
+
+CONFIG = "config.json"
 
 MOST_NAMES = 1000
 
@@ -140,6 +142,29 @@ class HubStore(Generic[TensorT]):
         if cached is None or not cached.has_weights:  # a whole model is the better answer, if an older one
             repository.cache.remember(repository.path, repository.revision, found.commit)
         return repository.cache.at_commit(repository.path, found.commit).tokenizer
+
+    def config_file(self, reference: ModelReference) -> Path:
+        """Return the `config.json` of a repository, of which nothing else is downloaded.
+
+        Raises:
+            ModelNotFound: The Hub has no such repository or revision, or the name cannot be that of one.
+            MissingFile: The repository has no config.
+            AccessDenied: The Hub does not give it to us.
+            HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
+
+        """
+        repository = self._repository(reference)
+        cached = repository.cache.at_revision(repository.path, repository.revision)
+        kept = None if cached is None else cached.folder / CONFIG
+        if kept is not None and kept.is_file() and reference.offline is not False:
+            return kept
+        if _stays_offline(reference):
+            raise HubUnreachable(reference.name, _NOT_ASKED)
+        found = repository.look()
+        if CONFIG not in found.files:
+            raise MissingFile(f"{repository.path}/{CONFIG}", "the repository holds no model that has one.")
+        repository.download(found.commit, CONFIG)
+        return repository.cache.at_commit(repository.path, found.commit).folder / CONFIG
 
     def _open_cached(self, repository: Repository, snapshot: Snapshot) -> HubCheckpoint[TensorT]:
         opened = self.open_folder(snapshot.folder, repository.reference.name)

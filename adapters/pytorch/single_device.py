@@ -1,5 +1,7 @@
 """The DistributionStrategy that puts the whole model on one device."""
 
+from collections.abc import Sequence
+
 import attrs
 import torch
 from torch import Tensor
@@ -8,6 +10,7 @@ from litgpt.adapters.pytorch.assemble import assemble
 from litgpt.adapters.pytorch.generator import TorchGenerator
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.hardware import hardware
+from litgpt.adapters.pytorch.weights import ModelWeights
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.placement import Hardware, Placement
@@ -43,6 +46,10 @@ class SingleDevice:
                 f"{checkpoint.name} on {placement.device}",
                 "its memory does not hold the weights; see `litgpt info`.",
             ) from error
+
+    def weights(self, model: GPT, joins: Sequence[Join]) -> ModelWeights:
+        """Return what a model's weights are now, to be written."""
+        return ModelWeights.of(model, joins)
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
         """Return what generates with `model`."""

@@ -42,7 +42,7 @@ FAMILIES: dict[str, Family] = {
 }
 """Every family, by the `model_type` of its config."""
 
-__all__ = ["FAMILIES", "GEMMA3_TEXT", "LLAMA", "QWEN2", "Family", "describe", "family_of"]
+__all__ = ["FAMILIES", "GEMMA3_TEXT", "LLAMA", "QWEN2", "Family", "describe", "family_of", "saved_config"]
 
 
 def family_of(model: str, config: Mapping[str, object]) -> Family:
@@ -75,3 +75,12 @@ def describe(model: str, config: Mapping[str, object]) -> Architecture:
 
     """
     return family_of(model, config).describe(Settings(model, config))
+
+
+# What says how weights were stored, or names code to run, is no part of a model that is written anew.
+_OF_THE_FILE = ("quantization_config", "auto_map", "torch_dtype", "dtype")
+
+
+def saved_config(config: Mapping[str, object]) -> dict[str, object]:
+    """Return what `config.json` says of a model that is written in full precision."""
+    return {name: value for name, value in config.items() if name not in _OF_THE_FILE}

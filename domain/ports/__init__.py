@@ -2,9 +2,9 @@
 
 from litgpt.domain.ports.distribution_strategy import DistributionStrategy
 from litgpt.domain.ports.generator import Generation, Generator, PrefixCache
-from litgpt.domain.ports.model_store import Checkpoint, ModelStore
+from litgpt.domain.ports.model_store import Checkpoint, ModelStore, ModelToWrite, Weights, WriteModel
 from litgpt.domain.ports.profiler import Profiler
-from litgpt.domain.ports.tokenizer import OpenTokenizer, TextDecoder, Tokenizer
+from litgpt.domain.ports.tokenizer import OpenTokenizer, TextDecoder, Tokenizer, TokenizerFilesOf
 
 __all__ = [
     "Checkpoint",
@@ -12,9 +12,13 @@ __all__ = [
     "Generation",
     "Generator",
     "ModelStore",
+    "ModelToWrite",
     "OpenTokenizer",
     "PrefixCache",
     "Profiler",
     "TextDecoder",
     "Tokenizer",
+    "TokenizerFilesOf",
+    "Weights",
+    "WriteModel",
 ]

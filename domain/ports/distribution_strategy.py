@@ -1,19 +1,20 @@
 """The port DistributionStrategy: what hardware is here, and build the model on it."""
 
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.placement import Hardware, Placement
 from litgpt.domain.ports.generator import Generator
-from litgpt.domain.ports.model_store import Checkpoint
+from litgpt.domain.ports.model_store import Checkpoint, Weights
 from litgpt.domain.reporting import Report
 from litgpt.domain.weights import Join
 
-TensorT_contra = TypeVar("TensorT_contra", contravariant=True)
+TensorT = TypeVar("TensorT")
 ModelT = TypeVar("ModelT")
 
 
-class DistributionStrategy(Protocol[TensorT_contra, ModelT]):
+class DistributionStrategy(Protocol[TensorT, ModelT]):
     """Knows the hardware, puts a model on it and says how to generate with it there."""
 
     def hardware(self) -> Hardware:
@@ -25,7 +26,7 @@ class DistributionStrategy(Protocol[TensorT_contra, ModelT]):
         placement: Placement,
         architecture: Architecture,
         joins: tuple[Join, ...],
-        checkpoint: Checkpoint[TensorT_contra],
+        checkpoint: Checkpoint[TensorT],
         report: Report,
     ) -> ModelT:
         """Build the model and read each tensor once, to where it lives.
@@ -33,6 +34,16 @@ class DistributionStrategy(Protocol[TensorT_contra, ModelT]):
         Raises:
             DamagedFile: A tensor could not be read.
             OutOfReach: The device has not the memory.
+
+        """
+        ...
+
+    def weights(self, model: ModelT, joins: Sequence[Join]) -> Weights[TensorT]:
+        """Return what a model's weights are now, to be written.
+
+        Args:
+            model: One that this strategy built.
+            joins: How their tensors are made of ours.
 
         """
         ...

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+import attrs
+
+from litgpt.domain.architecture import Architecture
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
 from litgpt.domain.vocabulary import TokenizerSource
 
 TensorT_co = TypeVar("TensorT_co", covariant=True)
+TensorT_contra = TypeVar("TensorT_contra", contravariant=True)
 
 
 class Checkpoint(Protocol[TensorT_co]):
@@ -83,6 +87,61 @@ class Checkpoint(Protocol[TensorT_co]):
 
     def close(self) -> None:
         """Let go of open files. Tensors that were read stay valid."""
+        ...
+
+
+class Weights(Protocol[TensorT_co]):
+    """The weights of a model that runs, to be written."""
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Every tensor, by Hugging Face's name, as it will be read."""
+        ...
+
+    def read(self, name: str) -> TensorT_co:
+        """Return one of `tensors`."""
+        ...
+
+    def parameters(self) -> Iterable[tuple[str, TensorT_co]]:
+        """Return the same weights by our own names, which are LitGPT's."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class ModelToWrite(Generic[TensorT_co]):
+    """All that a folder needs to be opened as a model.
+
+    Attributes:
+        name: What to call it.
+        architecture: Its structure.
+        config: The contents of `config.json`.
+        generation_config: The contents of `generation_config.json`; empty writes none.
+        prompt_style: The name of a prompt style to save; None saves none.
+        tokenizer: The tokenizer's files, by name.
+        weights: Its weights.
+
+    """
+
+    name: str
+    architecture: Architecture
+    config: Mapping[str, object] = attrs.field(repr=False)
+    generation_config: Mapping[str, object] = attrs.field(repr=False)
+    prompt_style: str | None
+    tokenizer: Mapping[str, bytes] = attrs.field(repr=False)
+    weights: Weights[TensorT_co] = attrs.field(repr=False)
+
+
+class WriteModel(Protocol[TensorT_contra]):
+    """Writes a model as a folder: the half of a store that saves."""
+
+    def __call__(self, folder: Path, model: ModelToWrite[TensorT_contra], report: Report) -> None:
+        """Write it. What was in the folder before stays whole until its place is taken.
+
+        Raises:
+            OutOfReach: The disk has not the room, or the folder cannot be written to.
+            UnsupportedModel: This format cannot express the model.
+
+        """
         ...
 
 

@@ -1,6 +1,6 @@
 """The port Tokenizer: text to ids and back, and messages to text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from litgpt.domain.chat import Messages
@@ -107,6 +107,23 @@ class OpenTokenizer(Protocol):
 
         Raises:
             TokenizerMismatch: There is none, or it produces ids that the model does not have.
+            DamagedFile: Its files cannot be read.
+
+        """
+        ...
+
+
+class TokenizerFilesOf(Protocol):
+    """Writes tokenizers down, whatever they are written in."""
+
+    def __call__(self, source: TokenizerSource, *, name: str) -> Mapping[str, bytes]:
+        """Return the files, by name, by which anybody can open the same tokenizer again.
+
+        Args:
+            source: Where it is.
+            name: What to call the model in an error.
+
+        Raises:
             DamagedFile: Its files cannot be read.
 
         """

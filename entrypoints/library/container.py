@@ -12,14 +12,26 @@ A package adds a store of its own for everyone through the entry point group `li
 is called without arguments and returns a ModelStore, which is asked after the local ones and before the Hub.
 """
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
-from litgpt.application.finding import FindTokenizer
+from litgpt.application.finding import Find
 from litgpt.application.loading import LoadModel, PlaceModel
-from litgpt.domain.ports import DistributionStrategy, ModelStore, OpenTokenizer, Profiler
+from litgpt.application.saving import SaveModel
+from litgpt.domain import catalogue
+from litgpt.domain.ports import (
+    DistributionStrategy,
+    ModelStore,
+    OpenTokenizer,
+    Profiler,
+    TokenizerFilesOf,
+    WriteModel,
+)
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.vocabulary import TokenizerSource
 
 if TYPE_CHECKING:
     from litgpt.adapters.hub.store import HubStore
@@ -44,16 +56,42 @@ def _store(hub: "HubStore[Any]") -> ModelStore[Any]:
     return ChainStore((LocalStore(), InstalledStore(), *others, hub))
 
 
-def _find_tokenizer(hub: "HubStore[Any]") -> FindTokenizer:
+def _random_store(hub: "HubStore[Any]") -> ModelStore[Any]:
+    from litgpt.adapters.checkpoints.local import LocalStore
+    from litgpt.adapters.checkpoints.small_files import read_json
+    from litgpt.adapters.pytorch.random_weights import RandomStore
+
+    def listed(reference: ModelReference) -> Mapping[str, object]:
+        return catalogue.config_of(reference.name)
+
+    def on_the_hub(reference: ModelReference) -> Mapping[str, object]:
+        return read_json(hub.config_file(reference))
+
+    return RandomStore(Find((LocalStore().config, listed, on_the_hub)))
+
+
+def _find_tokenizer(hub: "HubStore[Any]") -> Find[TokenizerSource]:
     from litgpt.adapters.checkpoints.local import LocalStore
 
-    return FindTokenizer((LocalStore().tokenizer, hub.tokenizer))
+    return Find((LocalStore().tokenizer, hub.tokenizer))
 
 
 def _open_tokenizer() -> OpenTokenizer:
     from litgpt.adapters.text.opening import open_tokenizer
 
     return open_tokenizer
+
+
+def _tokenizer_files() -> TokenizerFilesOf:
+    from litgpt.adapters.text.saving import tokenizer_files_of
+
+    return tokenizer_files_of
+
+
+def _write_folder() -> WriteModel[Any]:
+    from litgpt.adapters.checkpoints.folder_writing import FolderWriter
+
+    return FolderWriter()
 
 
 def _strategy() -> DistributionStrategy[Any, Any]:
@@ -73,13 +111,20 @@ class Container(containers.DeclarativeContainer):
 
     hub = providers.Singleton(_hub)
     store = providers.Singleton(_store, hub)
+    random_store = providers.Singleton(_random_store, hub)
     open_tokenizer = providers.Singleton(_open_tokenizer)
     find_tokenizer = providers.Factory(_find_tokenizer, hub)
     strategy = providers.Singleton(_strategy)
     profiler = providers.Callable(_profiler)
+    tokenizer_files = providers.Singleton(_tokenizer_files)
+    write_folder = providers.Singleton(_write_folder)
 
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
+    load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
     place_model = providers.Factory(PlaceModel, strategy=strategy)
+    save_model = providers.Factory(
+        SaveModel, strategy=strategy, tokenizer_files=tokenizer_files, write=write_folder
+    )
 
 
 container = Container()

@@ -15,9 +15,10 @@ from litgpt.application.benchmarking import Benchmark
 from litgpt.application.loading import LoadedModel
 from litgpt.config import Config
 from litgpt.container import container
-from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
+from litgpt.domain.errors import BadArgument, NotDistributed
 from litgpt.domain.placement import Placement, Wish
 from litgpt.domain.ports import Generator
+from litgpt.domain.prompts import style_named
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
@@ -86,7 +87,8 @@ class LLM(Generates, nn.Module):
 
         Args:
             model: `smollm2`, `path/to/folder`, `path/to/model.gguf`, `meta-llama/Llama-3.2-1B-Instruct`, …
-            init: `pretrained` reads the weights.
+            init: `pretrained` reads the weights; `random` draws them, for any model whose config is found:
+                in a folder, in the list of well-known models, or on the Hub.
             tokenizer_dir: Another tokenizer than the model's own: a folder, or a Hub repository, of which
                 only the tokenizer files are fetched.
             access_token: What the Hub knows you by; None is what huggingface_hub finds.
@@ -104,8 +106,6 @@ class LLM(Generates, nn.Module):
         """
         if init not in ("pretrained", "random"):
             raise BadArgument("init", init, "'pretrained' or 'random'")
-        if init == "random":
-            raise OutOfReach("init='random'", "this version loads pretrained weights only.")
         if distribute not in ("auto", None):
             raise BadArgument("distribute", distribute, "'auto' or None")
         name = str(model) if isinstance(model, Path) else model
@@ -114,7 +114,10 @@ class LLM(Generates, nn.Module):
         if tokenizer_dir is not None:
             where = tokenizer_dir.as_posix() if isinstance(tokenizer_dir, Path) else tokenizer_dir
             tokenizer = container.find_tokenizer()(ModelReference(where, None, offline, access_token))
-        llm = cls(container.load_model()(reference, tokenizer=tokenizer), default_report(quiet))
+        elif init == "random":
+            tokenizer = container.find_tokenizer()(reference)
+        load = container.load_random() if init == "random" else container.load_model()
+        llm = cls(load(reference, tokenizer=tokenizer), default_report(quiet))
         if distribute == "auto":
             llm.distribute()
         return llm
@@ -161,6 +164,28 @@ class LLM(Generates, nn.Module):
     def prompt_style(self) -> PromptStyle | None:
         """How prompts are written; None is the tokenizer's own chat template."""
         return self._loaded.style
+
+    def save(self, out_dir: str | Path, prompt_style: str | PromptStyle | None = None) -> None:
+        """Save the model as it is now: a folder that this library and transformers open.
+
+        It holds safetensors, `config.json`, the tokenizer's files and the prompt style. What is in the folder
+        already stays whole until all of it is written.
+
+        Args:
+            out_dir: The folder.
+            prompt_style: A style, or its name, in place of the one that the model has.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            OutOfReach: The disk has not the room, or the folder cannot be written to.
+            UnsupportedModel: There is no prompt style of this name.
+
+        """
+        if self.model is None:
+            raise NotDistributed
+        style = style_named(prompt_style) if isinstance(prompt_style, str) else prompt_style
+        folder = Path(out_dir).expanduser()
+        container.save_model()(self._loaded, self.model, folder, self._report, prompt_style=style)
 
     def benchmark(
         self, num_iterations: int = 1, **generate_arguments: Any

@@ -7,6 +7,7 @@ from litgpt.domain.chat import Message
 from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
 from litgpt.domain.families import describe
 from litgpt.domain.prompts import PromptStyle, style_named
+from litgpt.domain.vocabulary import TokenizerFiles
 from litgpt.testing import ByteTokenizer, MemoryCheckpoint
 from tests.contracts.distribution_strategy import CONFIG
 
@@ -19,6 +20,7 @@ def loaded(style: PromptStyle | None = None) -> LoadedModel[object]:
         architecture=describe("tiny", CONFIG),
         joins=(),
         tokenizer=ByteTokenizer(),
+        tokenizer_source=TokenizerFiles({}),
         style=style,
         end_ids=frozenset({257}),
         stop=("###",),

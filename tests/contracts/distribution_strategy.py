@@ -6,10 +6,11 @@ import pytest
 
 from litgpt.domain.families import LLAMA, describe
 from litgpt.domain.generation import Request
+from litgpt.domain.parameters import parameters
 from litgpt.domain.placement import Wish, decide
 from litgpt.domain.ports import Checkpoint, DistributionStrategy
 from litgpt.domain.reporting import Progress
-from litgpt.domain.weights import parameters, plan
+from litgpt.domain.weights import plan
 
 CONFIG = {
     "model_type": "llama",
@@ -66,6 +67,10 @@ class DistributionStrategyContract:
         assert sorted(checkpoint.was_read) == sorted(checkpoint.tensors)  # type: ignore[attr-defined]
         progress = [one for one in reported if isinstance(one, Progress)]
         assert progress[-1].done == progress[-1].total == len(joins)
+        weights = strategy.weights(model, joins)
+        assert {name: info.shape for name, info in weights.tensors.items()} == shapes()
+        assert all(tuple(weights.read(name).shape) == shape for name, shape in shapes().items())
+        assert {name for name, _ in weights.parameters()} == {join.parameter.name for join in joins}
         events = list(
             strategy.generator(model, placement).generate([Request(prompt=[1, 2], max_new_tokens=3)])
         )

@@ -1,6 +1,7 @@
 """A DistributionStrategy whose models are lists of what was read, without torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import attrs
@@ -9,6 +10,7 @@ from litgpt.domain.architecture import Architecture
 from litgpt.domain.placement import Hardware, Placement
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reporting import Progress, Report
+from litgpt.domain.tensors import TensorInfo
 from litgpt.domain.weights import Join
 from litgpt.testing.generators import ScriptedGenerator
 
@@ -27,6 +29,32 @@ class MemoryModel:
     placement: Placement
     architecture: Architecture
     weights: dict[str, list[Any]]
+
+
+@attrs.frozen
+class MemoryWeights:
+    """The weights of a MemoryModel: each tensor is what was read of it."""
+
+    model: MemoryModel
+    joins: tuple[Join, ...]
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Every tensor, by Hugging Face's name."""
+        pieces = (piece for join in self.joins for piece in join.pieces)
+        return {piece.name: TensorInfo(piece.shape, "F32", 4 * prod(piece.shape)) for piece in pieces}
+
+    def read(self, name: str) -> Any:
+        """Return a tensor as it was read."""
+        for join in self.joins:
+            for at, piece in enumerate(join.pieces):
+                if piece.name == name:
+                    return self.model.weights[join.parameter.name][at]
+        raise KeyError(name)
+
+    def parameters(self) -> Iterator[tuple[str, Any]]:
+        """Yield the same by our own names."""
+        yield from self.model.weights.items()
 
 
 @attrs.define
@@ -60,6 +88,10 @@ class MemoryStrategy:
             weights[join.parameter.name] = [checkpoint.read(name, placement.dtype) for name in join.theirs]
             report(Progress(f"Loading {checkpoint.name}", done, len(joins)))
         return MemoryModel(placement, architecture, weights)
+
+    def weights(self, model: MemoryModel, joins: Sequence[Join]) -> "MemoryWeights":
+        """Return what was read, to be written."""
+        return MemoryWeights(model, tuple(joins))
 
     def generator(self, model: MemoryModel, placement: Placement) -> ScriptedGenerator:  # noqa: ARG002
         """Return a generator that says the script."""

@@ -1,0 +1,129 @@
+"""Writing a Hugging Face folder: safetensors, configs, the tokenizer's files and the prompt style."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from litgpt.adapters.checkpoints.folder import INDEX, SINGLE
+from litgpt.adapters.checkpoints.safetensors_writing import SHARD_BYTES, shard_names, shards, write_file
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.ports import ModelToWrite
+from litgpt.domain.reporting import Progress, Report
+
+if TYPE_CHECKING:
+    import torch
+
+_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+# A folder is read by its files of weights, so those of an earlier model must not stay beside the new ones.
+_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", INDEX)
+_COMING = ".coming"
+
+
+@attrs.frozen
+class FolderWriter:
+    """Writes models as Hugging Face folders.
+
+    Attributes:
+        shard_bytes: How many bytes of tensors go into one file.
+
+    """
+
+    shard_bytes: int = SHARD_BYTES
+
+    def __call__(self, folder: Path, model: "ModelToWrite[torch.Tensor]", report: Report) -> None:
+        """Write a model. Every file is complete before it takes its name, the weights before the config.
+
+        Raises:
+            OutOfReach: The disk has not the room, or the folder cannot be written to.
+
+        """
+        with _in_our_words(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _check_room(folder, sum(info.nbytes for info in model.weights.tensors.values()))
+            written = self._write_weights(folder, model, report)
+            for name, content in _small_files(model).items():
+                coming = folder / f"{name}{_COMING}"
+                coming.write_bytes(content)
+                written[name] = coming
+            if "prompt_style.yaml" not in written:
+                (folder / "prompt_style.yaml").unlink(missing_ok=True)
+            for pattern in _WEIGHTS:
+                for old in folder.glob(pattern):
+                    if old.name not in written:
+                        old.unlink()
+            for name, coming in written.items():
+                coming.replace(folder / name)
+
+    def _write_weights(
+        self, folder: Path, model: "ModelToWrite[torch.Tensor]", report: Report
+    ) -> dict[str, Path]:
+        """Return the files of weights that were written, by the names that they will have."""
+        tensors = model.weights.tensors
+        dealt = shards(tensors, self.shard_bytes)
+        names = shard_names(len(dealt))
+        written, done = {}, 0
+
+        def values(those: list[str]) -> "Iterator[torch.Tensor]":
+            nonlocal done
+            for name in those:
+                report(Progress(f"Saving {model.name}", done, len(tensors)))
+                yield model.weights.read(name)
+                done += 1
+
+        for name, those in zip(names, dealt, strict=True):
+            written[name] = folder / f"{name}{_COMING}"
+            write_file(written[name], those, tensors, values(those))
+        report(Progress(f"Saving {model.name}", len(tensors), len(tensors)))
+        if names != [SINGLE]:
+            where = {tensor: name for name, those in zip(names, dealt, strict=True) for tensor in those}
+            total = sum(info.nbytes for info in tensors.values())
+            written[INDEX] = folder / f"{INDEX}{_COMING}"
+            written[INDEX].write_bytes(_json({"metadata": {"total_size": total}, "weight_map": where}))
+        return written
+
+
+def _small_files(model: "ModelToWrite[torch.Tensor]") -> dict[str, bytes]:
+    stored = {info.stored_as for info in model.weights.tensors.values() if len(info.shape) > 1}
+    dtype = _DTYPES[next(iter(stored))]
+    files = {name: content for name, content in model.tokenizer.items() if name not in _OURS}
+    if model.prompt_style is not None:
+        files["prompt_style.yaml"] = f"class_path: litgpt.prompts.{model.prompt_style}\n".encode()
+    if model.generation_config:
+        files["generation_config.json"] = _json(model.generation_config)
+    return files | {"config.json": _json({**model.config, "torch_dtype": dtype})}
+
+
+# A tokenizer's files may list these two, which say which tokens end a text; they are written from what we
+# know.
+_OURS = ("config.json", "generation_config.json")
+
+
+def _json(values: Mapping[str, object]) -> bytes:
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        has = f"the disk has {free / 1e9:.1f} GB"
+        reason = f"it takes {needed / 1e9:.1f} GB, and {has}. Free some, or save elsewhere."
+        raise OutOfReach(f"Saving to {folder}", reason)
+
+
+@contextmanager
+def _in_our_words(folder: Path) -> Iterator[None]:
+    """Turn what the system says into ours, and leave no half-written file behind."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{(error.strerror or str(error)).lower()}. Choose a folder that can be written to."
+        raise OutOfReach(f"Saving to {folder}", reason) from error
+    finally:
+        if folder.is_dir():
+            for left in folder.glob(f"*{_COMING}"):
+                left.unlink()

@@ -1,0 +1,78 @@
+"""Writing safetensors, one tensor at a time.
+
+The library of that name wants all tensors of a file in memory at once, and refuses those that share memory,
+as queries, keys and values do that are views of one projection. The format is a length, a header in JSON and
+the bytes. Source: https://github.com/huggingface/safetensors#format
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from litgpt.domain.tensors import TensorInfo
+
+if TYPE_CHECKING:
+    import torch
+
+SHARD_BYTES = 5_000_000_000
+"""How many bytes of tensors go into a file, unless a single tensor has more."""
+
+_ALIGNMENT = 8
+
+
+def shards(tensors: Mapping[str, TensorInfo], at_most: int = SHARD_BYTES) -> list[list[str]]:
+    """Return the names, in their order, dealt out to files of at most `at_most` bytes where that can be."""
+    found: list[list[str]] = [[]]
+    size = 0
+    for name, info in tensors.items():
+        if found[-1] and size + info.nbytes > at_most:
+            found.append([])
+            size = 0
+        found[-1].append(name)
+        size += info.nbytes
+    return found
+
+
+def shard_names(count: int) -> list[str]:
+    """Return what the files are called."""
+    if count == 1:
+        return ["model.safetensors"]
+    return [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+
+
+def header_of(names: Sequence[str], tensors: Mapping[str, TensorInfo]) -> bytes:
+    """Return what a file of these tensors begins with."""
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in names:
+        info = tensors[name]
+        begin, end = end, end + info.nbytes
+        entries[name] = {"dtype": info.stored_as, "shape": list(info.shape), "data_offsets": [begin, end]}
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _ALIGNMENT)
+    return len(header).to_bytes(8, "little") + header
+
+
+def write_file(
+    path: Path, names: Sequence[str], tensors: Mapping[str, TensorInfo], values: "Iterable[torch.Tensor]"
+) -> None:
+    """Write a file of tensors.
+
+    Args:
+        path: Where.
+        names: Which, in the order in which they come.
+        tensors: Their shapes and dtypes.
+        values: The tensors themselves, on the CPU.
+
+    """
+    with path.open("wb") as file:
+        file.write(header_of(names, tensors))
+        for tensor in values:
+            _write(file, tensor)
+
+
+def _write(file: BinaryIO, tensor: "torch.Tensor") -> None:
+    import torch
+
+    file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)

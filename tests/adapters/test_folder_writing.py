@@ -1,0 +1,127 @@
+"""A folder is written whole or not at all, in one file or in shards, with nothing left of what was before."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.folder_writing import FolderWriter
+from litgpt.adapters.checkpoints.safetensors_writing import shards
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.families import describe
+from litgpt.domain.ports import ModelToWrite
+from litgpt.domain.reporting import Progress, silent
+from litgpt.domain.tensors import TensorInfo
+from tests.contracts.distribution_strategy import CONFIG
+
+WHOLE = torch.arange(60, dtype=torch.bfloat16).view(6, 10)
+
+
+@attrs.frozen
+class Tensors:
+    """Views of one tensor, as queries, keys and values are; one of them may fail to be read."""
+
+    values: dict[str, Tensor]
+    fails_at: str | None = None
+
+    @property
+    def tensors(self) -> dict[str, TensorInfo]:
+        return {name: TensorInfo(tuple(one.shape), "BF16", one.nbytes) for name, one in self.values.items()}
+
+    def read(self, name: str) -> Tensor:
+        if name == self.fails_at:
+            raise OSError(28, "No space left on device")
+        return self.values[name]
+
+    def parameters(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.values.items()
+
+
+def model(**changed: Any) -> ModelToWrite[Tensor]:
+    values = {"a": WHOLE[:2], "b": WHOLE[2:], "c": torch.tensor(3.0, dtype=torch.bfloat16)}
+    return ModelToWrite(
+        **{
+            "name": "tiny",
+            "architecture": describe("tiny", CONFIG),
+            "config": CONFIG,
+            "generation_config": {"eos_token_id": 7},
+            "prompt_style": "Alpaca",
+            "tokenizer": {"tokenizer.json": b"{}", "config.json": b"not this one"},
+            "weights": Tensors(values),
+            **changed,
+        }
+    )
+
+
+@pytest.mark.parametrize("shard_bytes", [1_000_000, 50, 1])
+def test_what_was_written_is_read_back(tmp_path: Path, shard_bytes: int) -> None:
+    FolderWriter(shard_bytes)(tmp_path, model(), silent)
+    opened = open_folder(tmp_path, "tiny")
+    for name, tensor in model().weights.values.items():  # type: ignore[attr-defined]
+        assert torch.equal(opened.read(name), tensor)
+    assert opened.config == CONFIG | {"torch_dtype": "bfloat16"}
+    assert opened.generation_config == {"eos_token_id": 7}
+    assert opened.prompt_style == "Alpaca"
+    assert opened.tokenizer.paths["tokenizer.json"].read_bytes() == b"{}"
+
+
+def test_the_library_safetensors_reads_it_too(tmp_path: Path) -> None:
+    FolderWriter()(tmp_path, model(), silent)
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}
+        assert torch.equal(file.get_tensor("b"), WHOLE[2:])
+
+
+def test_a_shard_holds_as_much_as_fits_and_a_larger_tensor_has_one_for_itself() -> None:
+    sizes = {"a": 40, "b": 50, "c": 200, "d": 10, "e": 90}
+    tensors = {name: TensorInfo((size // 2,), "BF16", size) for name, size in sizes.items()}
+    assert shards(tensors, 100) == [["a", "b"], ["c"], ["d", "e"]]
+
+
+def test_an_index_says_where_each_tensor_is_and_how_much_there_is(tmp_path: Path) -> None:
+    FolderWriter(50)(tmp_path, model(), silent)
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert index["metadata"]["total_size"] == 122
+    assert index["weight_map"] == {
+        "a": "model-00001-of-00003.safetensors",
+        "b": "model-00002-of-00003.safetensors",
+        "c": "model-00003-of-00003.safetensors",
+    }
+
+
+def test_nothing_of_the_model_before_is_left(tmp_path: Path) -> None:
+    FolderWriter(50)(tmp_path, model(), silent)
+    FolderWriter()(tmp_path, model(prompt_style=None), silent)
+    names = {one.name for one in tmp_path.iterdir()}
+    assert names == {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"}
+    FolderWriter(50)(tmp_path, model(), silent)
+    assert not (tmp_path / "model.safetensors").exists()
+    assert open_folder(tmp_path, "tiny").tensors.keys() == {"a", "b", "c"}
+
+
+def test_a_failure_leaves_what_was_there_and_nothing_half_written(tmp_path: Path) -> None:
+    FolderWriter()(tmp_path, model(), silent)
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    broken = model(weights=Tensors({"a": WHOLE[2:], "b": WHOLE[:2]}, fails_at="b"))
+    with pytest.raises(OutOfReach, match=r"no space left on device\. Choose"):
+        FolderWriter()(tmp_path, broken, silent)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+
+
+def test_a_place_that_is_no_folder_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutOfReach, match="Saving to"):
+        FolderWriter()(tmp_path / "file" / "folder", model(), silent)
+
+
+def test_progress_is_told_tensor_by_tensor(tmp_path: Path) -> None:
+    said: list[Any] = []
+    FolderWriter(50)(tmp_path, model(), said.append)
+    assert [one.done for one in said if isinstance(one, Progress)] == [0, 1, 2, 3]

@@ -1,0 +1,28 @@
+"""What is saved is opened by transformers, and by us, and is the same model: for every family."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from litgpt import LLM
+from litgpt.domain.families import FAMILIES
+from tests.adapters.tiny_models import tiny_folder
+from tests.agreement.models import random_ids
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.inference_mode()
+def test_transformers_opens_what_was_saved_and_computes_the_same(family: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    llm = LLM.load(tiny_folder(family), distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    llm.save(tmp_path)
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    ids = random_ids(1, 20)
+    expected = llm(ids)
+    assert torch.allclose(theirs(ids).logits, expected, atol=1e-4 * float(expected.abs().max()))
+    again = LLM.load(tmp_path, distribute=None, quiet=True)
+    again.distribute(accelerator="cpu", precision="32-true")
+    assert torch.allclose(again(ids), expected, atol=1e-5)
