@@ -1,13 +1,16 @@
 """Write a tokenizer down as files, whatever it was read from."""
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from litgpt.domain.errors import DamagedFile
 from litgpt.domain.vocabulary import TokenizerSource, Vocabulary
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from litgpt.adapters.text.sentencepiece_model import SentencePieceCodec
     from litgpt.adapters.text.tokenizers_json import TokenizersCodec
 
 
@@ -40,30 +43,78 @@ def _of_vocabulary(name: str, vocabulary: Vocabulary) -> dict[str, bytes]:
         **facts_of(vocabulary).named,
         "add_bos_token": vocabulary.add_bos,
         "clean_up_tokenization_spaces": False,
+        "tokenizer_class": "PreTrainedTokenizerFast",
     }
     if vocabulary.chat_template is not None:
         config["chat_template"] = vocabulary.chat_template
     files: dict[str, bytes] = {}
     if isinstance(codec, TokenizersCodec):
-        config["tokenizer_class"] = "PreTrainedTokenizerFast"
-        files["tokenizer.json"] = _tokenizer_json(codec, vocabulary)
+        files["tokenizer.json"] = _byte_level_json(codec, vocabulary)
     elif isinstance(codec, SentencePieceCodec):
-        config |= {
-            "tokenizer_class": "LlamaTokenizer",
-            "legacy": False,
-            "add_prefix_space": vocabulary.add_space_prefix,
-        }
+        # The model itself for those who read that, and the same vocabulary for those who read tokenizer.json
+        # alone.
         files["tokenizer.model"] = codec.library.serialized_model_proto()
+        files["tokenizer.json"] = _pieces_json(codec, vocabulary)
     return files | {"tokenizer_config.json": json.dumps(config, indent=2, ensure_ascii=False).encode()}
 
 
-def _tokenizer_json(codec: "TokenizersCodec", vocabulary: Vocabulary) -> bytes:
-    from tokenizers import Tokenizer, decoders, processors
+def _byte_level_json(codec: "TokenizersCodec", vocabulary: Vocabulary) -> bytes:
+    from tokenizers import Tokenizer, decoders
 
-    # A copy, for what is needed in a file (how ids become text, what goes before one) is no part of our
+    # A copy, for what a file needs besides (how ids become text, what goes before one) is no part of our
     # codec.
     library = Tokenizer.from_str(codec.library.to_str())
     library.decoder = decoders.ByteLevel()
+    return _finished(library, vocabulary)
+
+
+def _pieces_json(codec: "SentencePieceCodec", vocabulary: Vocabulary) -> bytes:
+    """Return pieces and scores as merges: each piece from any two others, the best first."""
+    from tokenizers import AddedToken, Tokenizer, decoders, normalizers
+    from tokenizers.models import BPE
+
+    from litgpt.adapters.text import sentencepiece_proto as proto
+    from litgpt.adapters.text.spelling import META_SPACE
+
+    pieces = [codec.library.id_to_piece(place) for place in range(codec.library.get_piece_size())]
+    ids = {piece: place for place, piece in enumerate(pieces)}
+    marked = set(codec.marked.values())
+    normal = [place for place in range(len(pieces)) if place not in marked]
+    merges = [
+        (left, right)
+        for place in sorted(normal, key=lambda place: -vocabulary.scores[place])
+        for left, right in _halves(pieces[place])
+        if left in ids and right in ids
+    ]
+    unknown = None if vocabulary.unk_id is None else pieces[vocabulary.unk_id]
+    by_bytes = proto.BYTE in set(vocabulary.types)
+    library = Tokenizer(BPE(ids, merges, unk_token=unknown, fuse_unk=True, byte_fallback=by_bytes))
+    spaces: list[Any] = [normalizers.Replace(" ", META_SPACE)]
+    if vocabulary.add_space_prefix:
+        spaces.insert(0, normalizers.Prepend(META_SPACE))
+    library.normalizer = normalizers.Sequence(spaces)
+    steps: list[Any] = [decoders.Replace(META_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if vocabulary.add_space_prefix:
+        steps.append(decoders.Strip(content=" ", left=1, right=0))
+    library.decoder = decoders.Sequence(steps)
+    library.add_tokens(
+        [
+            AddedToken(pieces[place], special=place in codec.hidden, normalized=META_SPACE in pieces[place])
+            for place in sorted(marked)
+        ]
+    )
+    return _finished(library, vocabulary)
+
+
+def _halves(piece: str) -> Iterator[tuple[str, str]]:
+    for at in range(1, len(piece)):
+        yield piece[:at], piece[at:]
+
+
+def _finished(library: "Tokenizer", vocabulary: Vocabulary) -> bytes:
+    """Return the library's file, with what goes before a text if something does."""
+    from tokenizers import processors
+
     if vocabulary.add_bos and vocabulary.bos_id is not None:
         begin = vocabulary.tokens[vocabulary.bos_id]
         library.post_processor = processors.TemplateProcessing(

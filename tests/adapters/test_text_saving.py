@@ -1,0 +1,65 @@
+"""A tokenizer that was written down is the same tokenizer, for us and for transformers."""
+
+from pathlib import Path
+
+import pytest
+
+from litgpt.adapters.checkpoints.gguf.store import open_gguf
+from litgpt.adapters.text.opening import open_tokenizer
+from litgpt.adapters.text.saving import tokenizer_files_of
+from litgpt.domain.errors import DamagedFile
+from litgpt.domain.vocabulary import TokenizerFiles
+
+TEXTS = (
+    "What is the capital of France?",
+    " né 🦙\n\n  x",
+    "a  b   c\t\ttabs",
+    "<|im_start|>user\nhi<|im_end|>",
+    "<start_of_turn>user\nhello<end_of_turn>",
+    "1234 5678, 日本語 テキスト",
+    "",
+)
+
+
+def written(source: object, folder: Path) -> TokenizerFiles:
+    """Return the files of a tokenizer, written to a folder."""
+    files = tokenizer_files_of(source, name="m")  # type: ignore[arg-type]
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return TokenizerFiles({name: folder / name for name in files})
+
+
+@pytest.mark.parametrize("model", ["smollm2_gguf", "gemma3_gguf"])
+def test_the_vocabulary_of_a_gguf_file_becomes_files(
+    model: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    vocabulary = open_gguf(request.getfixturevalue(model), "m").tokenizer
+    before = open_tokenizer(vocabulary, name="m")
+    after = open_tokenizer(written(vocabulary, tmp_path), name="m")
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    for text in TEXTS:
+        ids = before.encode(text)
+        assert after.encode(text) == ids
+        assert theirs(text).input_ids == ids
+        assert after.decode(ids) == before.decode(ids)
+    assert (after.bos_id, after.adds_bos, after.end_ids) == (before.bos_id, before.adds_bos, before.end_ids)
+    assert after.has_chat_template == before.has_chat_template
+
+
+def test_a_sentencepiece_model_is_written_too_and_says_the_same(gemma3_gguf: Path, tmp_path: Path) -> None:
+    vocabulary = open_gguf(gemma3_gguf, "m").tokenizer
+    files = dict(written(vocabulary, tmp_path).paths)
+    del files["tokenizer.json"]
+    before, after = (open_tokenizer(one, name="m") for one in (vocabulary, TokenizerFiles(files)))
+    assert [after.encode(text) for text in TEXTS] == [before.encode(text) for text in TEXTS]
+
+
+def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(b"{}")
+    source = TokenizerFiles({"tokenizer.json": tmp_path / "tokenizer.json"})
+    assert tokenizer_files_of(source, name="m") == {"tokenizer.json": b"{}"}
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(DamagedFile, match="the tokenizer of m"):
+        tokenizer_files_of(source, name="m")
