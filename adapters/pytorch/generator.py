@@ -10,6 +10,7 @@ from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.prefix import TorchPrefixCache
 from litgpt.adapters.pytorch.sampling import Draws, log_probabilities, pick
+from litgpt.domain.architecture import Rotary
 from litgpt.domain.errors import BadArgument, PromptTooLong
 from litgpt.domain.generation import FinishReason, Request, TokenEvent
 from litgpt.domain.ports.generator import PrefixCache
@@ -63,7 +64,8 @@ class TorchGenerator:
     def _batch(self, rows: list[Row], prefix: TorchPrefixCache | None) -> Batch:
         longest = rows[0].request.prompt
         if prefix is not None:
-            kept, done = prefix.take(longest, self.context)
+            length = len(longest) + rows[0].left
+            kept, done = prefix.take(longest, self.context, self._rotaries, length)
             prefix.cache = kept or self._cache(rows, self.context)
             prefix.busy = True
             return Batch(self.model, rows, prefix.cache, done, prefix)
@@ -71,6 +73,11 @@ class TorchGenerator:
             return Batch(self.model, rows, self._cache(rows, self.context))
         # The last token of an answer is never looked back at, so it needs no slot.
         return Batch(self.model, rows, self._cache(rows, len(longest) + max(row.left for row in rows) - 1))
+
+    def _rotaries(self, tokens: int) -> list[Rotary | None]:
+        """Return how each layer rotates a text that may become `tokens` long."""
+        rotaries = (layer.mixer.rotary for layer in self.model.architecture.layers)
+        return [None if one is None else one.for_text(tokens) for one in rotaries]
 
     def _cache(self, rows: Sequence[Row], limit: int) -> KVCache:
         longest, weight = len(rows[0].request.prompt), self.model.lm_head.weight

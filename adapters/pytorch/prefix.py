@@ -1,6 +1,6 @@
 """What was computed for the beginning of one text, kept for the next time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -30,10 +30,19 @@ class TorchPrefixCache:
         """Free the memory."""
         self.cache, self.tokens = None, []
 
-    def take(self, prompt: Sequence[int], limit: int) -> tuple[KVCache | None, int]:
+    def take(
+        self, prompt: Sequence[int], limit: int, rotaries: Callable[[int], object], length: int
+    ) -> tuple[KVCache | None, int]:
         """Return what there is for the beginning of `prompt`, and how many of its tokens that is.
 
         At least one token of the prompt is left to compute, for its logits are wanted.
+
+        Args:
+            prompt: The ids.
+            limit: How many slots there will ever be.
+            rotaries: How a text of some length is rotated. One that may become longer than before may be
+                rotated in another way, and then nothing of before is of use.
+            length: How long this text may become.
 
         Raises:
             BadArgument: Another generation is using this cache.
@@ -48,9 +57,11 @@ class TorchPrefixCache:
             if mine != theirs:
                 break
             common += 1
-        if self.cache is None or not self.cache.truncate(common):
+        same = self.cache is not None and rotaries(self.cache.lengths[0]) == rotaries(length)
+        if self.cache is None or not same or not self.cache.truncate(common):
             self.close()
             return None, 0
         self.cache.limit = limit
+        self.cache.lengths = [length]
         self.tokens = self.tokens[:common]
         return self.cache, common

@@ -1,0 +1,77 @@
+"""Where positions depend on how long a text may become, batches and reused prefixes still change nothing."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from litgpt.adapters.pytorch.generator import TorchGenerator
+from litgpt.adapters.pytorch.single_device import SingleDevice
+from litgpt.domain.families import describe, family_of
+from litgpt.domain.generation import Request
+from litgpt.domain.placement import Placement
+from litgpt.domain.reporting import silent
+from litgpt.domain.sampling import Sampling
+from litgpt.domain.weights import plan
+from litgpt.testing import MemoryCheckpoint
+from tests.contracts.distribution_strategy import CONFIG, shapes
+
+ORIGINAL = 16
+DYNAMIC = {
+    "max_position_embeddings": ORIGINAL,
+    "rope_theta": 100.0,
+    "rope_scaling": {"type": "dynamic", "factor": 4.0},
+}
+LONGROPE = {
+    "original_max_position_embeddings": ORIGINAL,
+    "rope_theta": 100.0,
+    "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.0], "long_factor": [3.0, 9.0]},
+}
+
+
+@pytest.fixture(params=[DYNAMIC, LONGROPE], ids=["dynamic", "longrope"])
+def generator(request: Any) -> TorchGenerator:
+    random = torch.Generator().manual_seed(0)
+    weights = {name: torch.randn(shape, generator=random) for name, shape in shapes().items()}
+    checkpoint = MemoryCheckpoint(CONFIG | request.param, weights)
+    architecture = describe("tiny", checkpoint.config)
+    joins = plan("tiny", architecture, family_of("tiny", checkpoint.config).weights, checkpoint.tensors)
+    placement = Placement(device="cpu", dtype="float32")
+    return TorchGenerator(SingleDevice().build(placement, architecture, joins, checkpoint, silent))
+
+
+def asked(tokens: int, more: int) -> Request:
+    """Return a request for the likeliest tokens, with their log-probabilities."""
+    prompt = torch.randint(100, (tokens,), generator=torch.Generator().manual_seed(tokens)).tolist()
+    return Request(prompt=prompt, max_new_tokens=more, sampling=Sampling(temperature=0), logprobs=True)
+
+
+def answers(generator: TorchGenerator, *requests: Request, prefix: Any = None) -> list[list[float]]:
+    found: list[list[float]] = [[] for _ in requests]
+    for event in generator.generate(requests, prefix=prefix):
+        found[event.index] += [event.token, event.logprob or 0.0]
+    return found
+
+
+def test_rows_within_and_beyond_the_original_context_are_what_each_is_alone(
+    generator: TorchGenerator,
+) -> None:
+    requests = asked(5, 4), asked(20, 9), asked(12, 20)
+    alone = [answers(generator, one)[0] for one in requests]
+    for row, expected in zip(answers(generator, *requests), alone, strict=True):
+        assert row == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_text_that_grows_beyond_the_original_context_is_not_built_on_what_was_rotated_otherwise(
+    generator: TorchGenerator,
+) -> None:
+    longer, prefix = asked(20, 5), generator.prefix_cache()
+    shorter = Request(prompt=longer.prompt[:8], max_new_tokens=2)
+    list(generator.generate([shorter], prefix=prefix))
+    assert answers(generator, longer, prefix=prefix)[0] == pytest.approx(
+        answers(generator, longer)[0], abs=1e-4
+    )
+
+
+def test_the_context_of_a_growing_base_is_what_it_can_be_stretched_to(generator: TorchGenerator) -> None:
+    assert generator.context in (64, ORIGINAL * 4)
