@@ -5,7 +5,7 @@ from math import prod
 
 import attrs
 
-from litgpt.domain.architecture import Architecture, Layer
+from litgpt.domain.architecture import Architecture, Experts, Layer
 from litgpt.domain.parameters import parameters
 from litgpt.domain.tensors import BYTES, DType
 
@@ -77,6 +77,22 @@ class Verdict:
 def parameter_count(architecture: Architecture) -> int:
     """Return how many weights a model has; a head that is the embedding counts once."""
     return sum(prod(parameter.shape) for parameter in parameters(architecture))
+
+
+def active_parameter_count(architecture: Architecture) -> int:
+    """Return how many weights one token is multiplied by: of experts, only those that it goes to."""
+    idle = {
+        number: 1 - layer.feed_forward.chosen / layer.feed_forward.count
+        for number, layer in enumerate(architecture.layers)
+        if isinstance(layer.feed_forward, Experts)
+    }
+    if not idle:
+        return parameter_count(architecture)
+    total = 0.0
+    for parameter in parameters(architecture):
+        share = idle[int(parameter.name.split(".")[2])] if parameter.experts > 1 else 0.0
+        total += prod(parameter.shape) * (1 - share)
+    return round(total)
 
 
 def footprint(architecture: Architecture, *, dtype: DType, tokens: int) -> Footprint:

@@ -6,7 +6,7 @@ from litgpt.cli import console, options
 from litgpt.cli.loading import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from litgpt.application.describing import Description
     from litgpt.domain.architecture import Architecture
@@ -101,26 +101,55 @@ def _section(title: str, rows: "Sequence[tuple[str, ...]]", *, numbers: bool = F
 
 
 def _structure(architecture: "Architecture", parameters: int) -> list[tuple[str, ...]]:
-    attentions = [layer.mixer for layer in architecture.layers]
-    first = attentions[0]
-    windowed = [one.window for one in attentions if one.window is not None]
+    from litgpt.domain.footprint import active_parameter_count
+
+    active = active_parameter_count(architecture)
+    used = f", of which a token uses {_count(active)}" if active < parameters else ""
     tied = " (the head is the embedding)" if architecture.tied else ""
-    rows: list[tuple[str, ...]] = [
+    return [
         ("family", architecture.family),
-        ("parameters", _count(parameters)),
-        ("layers", f"{len(attentions)}"),
+        ("parameters", f"{_count(parameters)}{used}"),
+        ("layers", f"{len(architecture.layers)}"),
         ("width", f"{architecture.width:,}"),
-        ("heads", f"{first.heads}, of size {first.head_size}"),
-        ("key-value heads", f"{first.groups}"),
-        ("feed-forward", f"{architecture.layers[0].feed_forward.size:,}"),
+        *_mixers(architecture),
+        *_feed_forwards(architecture),
         ("vocabulary", f"{architecture.vocab_size:,}{tied}"),
         ("context", f"{architecture.context:,} tokens"),
     ]
-    if windowed:
-        rows.append(
-            ("windows", f"{len(windowed)} of {len(attentions)} layers see the last {max(windowed):,} tokens")
-        )
-    return rows
+
+
+def _mixers(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
+    from litgpt.domain.architecture import Attention, LatentAttention
+
+    mixers = [layer.mixer for layer in architecture.layers]
+    first = next((one for one in mixers if isinstance(one, Attention)), None)
+    if first is not None:
+        yield "heads", f"{first.heads}, of size {first.head_size}"
+        yield "key-value heads", f"{first.groups}"
+    latent = next((one for one in mixers if isinstance(one, LatentAttention)), None)
+    if latent is not None:
+        yield "heads", f"{latent.heads}, of size {latent.head_size}"
+        yield "kept of a token", f"{latent.kept.key:,} numbers, from which its keys and values are made"
+    windows = [one.window for one in mixers if one.window is not None]
+    if windows:
+        yield "windows", f"{len(windows)} of {len(mixers)} layers see the last {max(windows):,} tokens"
+
+
+def _feed_forwards(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
+    from litgpt.domain.architecture import Experts
+
+    all_of_them = [layer.feed_forward for layer in architecture.layers]
+    dense = next((one for one in all_of_them if not isinstance(one, Experts)), None)
+    if dense is not None:
+        yield "feed-forward", f"{dense.size:,}"
+    sparse = [one for one in all_of_them if isinstance(one, Experts)]
+    if sparse:
+        first = sparse[0]
+        yield "experts", f"{first.count} of size {first.size:,}, of which a token goes to {first.chosen}"
+        if first.shared is not None:
+            yield "for all tokens", f"one more, of size {first.shared.size:,}"
+        if len(sparse) < len(all_of_them):
+            yield "layers with experts", f"{len(sparse)}"
 
 
 def _count(weights: int) -> str:

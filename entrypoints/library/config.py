@@ -2,7 +2,7 @@
 
 import attrs
 
-from litgpt.domain.architecture import Architecture
+from litgpt.domain.architecture import Architecture, Attention, LatentAttention
 
 
 @attrs.frozen
@@ -25,18 +25,18 @@ class Config:
 
     @property
     def n_head(self) -> int:
-        """The number of query heads, in the first layer."""
-        return self.architecture.layers[0].mixer.heads
+        """The number of query heads, in the first layer that has attention."""
+        return self._attention.heads
 
     @property
     def n_query_groups(self) -> int:
-        """The number of key-value heads, in the first layer."""
-        return self.architecture.layers[0].mixer.groups
+        """The number of key-value heads, in the first layer that has attention."""
+        return self._attention.groups
 
     @property
     def head_size(self) -> int:
-        """Numbers in a head, in the first layer."""
-        return self.architecture.layers[0].mixer.head_size
+        """Numbers in a head, in the first layer that has attention."""
+        return self._attention.head_size
 
     @property
     def intermediate_size(self) -> int:
@@ -62,3 +62,8 @@ class Config:
     def padded_vocab_size(self) -> int:
         """Rows of the embedding: the size of the logits."""
         return self.architecture.vocab_size
+
+    @property
+    def _attention(self) -> Attention | LatentAttention:
+        mixers = (layer.mixer for layer in self.architecture.layers)
+        return next(one for one in mixers if isinstance(one, (Attention, LatentAttention)))

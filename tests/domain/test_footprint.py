@@ -4,6 +4,7 @@ from litgpt.domain.architecture import Architecture
 from litgpt.domain.families import describe
 from litgpt.domain.footprint import (
     Memory,
+    active_parameter_count,
     cache_bytes,
     footprint,
     judge,
@@ -52,6 +53,29 @@ def test_llama_3_1_8b_at_its_whole_context_needs_what_its_card_says() -> None:
     assert needs.weights == 2 * 8_030_261_248
     assert needs.cache == 16 * 2**30
     assert needs.total > needs.weights + needs.cache
+
+
+def test_of_experts_only_those_that_a_token_goes_to_are_at_work() -> None:
+    config = CONFIG | {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
+    sparse = describe("tiny", config)
+    expert = 3 * 16 * 24
+    assert parameter_count(sparse) - active_parameter_count(sparse) == 2 * 6 * expert
+    assert active_parameter_count(TINY) == parameter_count(TINY)
+    # The memory is that of all of them: LitGPT's estimate for Mixtral left them out.
+    assert footprint(sparse, dtype="bfloat16", tokens=1).weights == 2 * parameter_count(sparse)
+
+
+def test_latent_attention_keeps_one_small_vector_for_all_heads() -> None:
+    config = CONFIG | {
+        "model_type": "deepseek_v3",
+        "first_k_dense_replace": 2,
+        "q_lora_rank": 4,
+        "kv_lora_rank": 5,
+        "qk_nope_head_dim": 4,
+        "qk_rope_head_dim": 2,
+        "v_head_dim": 3,
+    }
+    assert cache_bytes(describe("tiny", config), dtype="float32", tokens=10) == 2 * 10 * (5 + 2) * 4
 
 
 def test_a_verdict_names_the_longest_text_that_fits() -> None:
