@@ -8,7 +8,7 @@ from litgpt.adapters.pytorch.attending import attend, attend_written_out
 from litgpt.adapters.pytorch.cache import LayerCache
 from litgpt.adapters.pytorch.linear import Linear
 from litgpt.adapters.pytorch.norms import Normalise
-from litgpt.adapters.pytorch.rotary import Rotation, rotate
+from litgpt.adapters.pytorch.rotary import Turn, rotate
 from litgpt.adapters.pytorch.visibility import View
 from litgpt.domain.architecture import Attention, QkNorm
 
@@ -25,14 +25,12 @@ class CausalSelfAttention(nn.Module):
             self.norm_q = _norm(qk_norm, attention.heads, attention.head_size)
             self.norm_k = _norm(qk_norm, attention.groups, attention.head_size)
 
-    def forward(
-        self, x: Tensor, rotation: Rotation | None, view: View, cache: LayerCache | None, slot: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn, view: View, cache: LayerCache | None, slot: int) -> Tensor:
         """Return what each token gathers from those it sees.
 
         Args:
             x: (B, T, width).
-            rotation: By the tokens' positions; None turns nothing.
+            turn: What their positions do to queries and keys.
             view: What they see.
             cache: Where their keys and values are kept; None keeps nothing.
             slot: Where in the cache they go.
@@ -44,7 +42,7 @@ class CausalSelfAttention(nn.Module):
         qkv = self.qkv(x).view(batch, tokens, heads + 2 * groups, size)
         if attention.clip is not None:
             qkv = qkv.clamp(-attention.clip, attention.clip)
-        queries, keys = self._positioned(qkv[:, :, : heads + groups], rotation)
+        queries, keys = self._positioned(qkv[:, :, : heads + groups], turn)
         keys, values = keys.transpose(1, 2), qkv[:, :, heads + groups :].transpose(1, 2)
         if cache is not None:
             keys, values = cache.write(keys, values, slot, view.since)
@@ -55,9 +53,9 @@ class CausalSelfAttention(nn.Module):
         result: Tensor = self.proj(out)
         return result
 
-    def _positioned(self, both: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor]:
+    def _positioned(self, both: Tensor, turn: Turn) -> tuple[Tensor, Tensor]:
         """Return queries (B, T, H, E) and keys (B, T, G, E), normalised and rotated, from both together."""
-        heads, qk_norm = self.attention.heads, self.attention.qk_norm
+        heads, qk_norm, rotation = self.attention.heads, self.attention.qk_norm, turn.rotation
         if rotation is not None and (qk_norm is None or qk_norm.after_rotary):
             both = rotate(both, rotation)
         queries, keys = both[:, :, :heads], both[:, :, heads:]
@@ -69,6 +67,8 @@ class CausalSelfAttention(nn.Module):
                 queries, keys = self.norm_q(queries), self.norm_k(keys)
             if rotation is not None and not qk_norm.after_rotary:
                 queries, keys = rotate(queries, rotation), rotate(keys, rotation)
+        if turn.growth is not None:
+            queries = queries * turn.growth
         return queries, keys
 
 

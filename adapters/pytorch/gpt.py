@@ -15,7 +15,7 @@ from litgpt.adapters.pytorch.feedforward import MLP, GatedMLP
 from litgpt.adapters.pytorch.latent import MultiheadLatentAttention
 from litgpt.adapters.pytorch.linear import Embedding, Linear
 from litgpt.adapters.pytorch.norms import normalise
-from litgpt.adapters.pytorch.rotary import Rotation, frequencies, rotation
+from litgpt.adapters.pytorch.rotary import Rotation, Turn, frequencies, growth, rotation
 from litgpt.adapters.pytorch.visibility import View, view
 from litgpt.domain.architecture import (
     AnyFeedForward,
@@ -27,6 +27,7 @@ from litgpt.domain.architecture import (
     LatentAttention,
     Layer,
     Mixer,
+    QueryScaling,
     Rotary,
 )
 
@@ -44,12 +45,10 @@ class Block(nn.Module):
         self.post_attention_norm = normalise(width, layer.post_mixer_norm)
         self.post_mlp_norm = normalise(width, layer.post_mlp_norm)
 
-    def forward(
-        self, x: Tensor, rotation: Rotation | None, view: View, cache: LayerCache | None, slot: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn, view: View, cache: LayerCache | None, slot: int) -> Tensor:
         """Return the stream (B, T, width) after this layer."""
         read = self.norm_1(x)
-        mixed = self.post_attention_norm(self.attn(read, rotation, view, cache, slot))
+        mixed = self.post_attention_norm(self.attn(read, turn, view, cache, slot))
         if self.layer.parallel:
             thought = self.mlp(read if self.layer.norm_2 is None else self.norm_2(x))
             return self._add(x, mixed + self.post_mlp_norm(thought))
@@ -99,6 +98,8 @@ class GPT(nn.Module):
                 "ln_f": normalise(width, architecture.final_norm),
             }
         )
+        if architecture.learned_positions is not None:
+            self.transformer["wpe"] = Embedding(architecture.learned_positions, width)
         self.tie_weights()
         self._frequencies: dict[tuple[Rotary, torch.device], Tensor] = {}
 
@@ -145,20 +146,23 @@ class GPT(nn.Module):
             positions = torch.arange(slot, slot + tokens, device=x.device)[None]
             if any(starts):
                 positions = (positions - torch.tensor(starts, device=x.device)[:, None]).clamp(min=0)
-        rotations: dict[Rotary | None, Rotation | None] = {None: None}
+        if self.architecture.learned_positions is not None:
+            x = x + self.transformer["wpe"](positions + self.architecture.first_position)
+        turns: dict[tuple[Rotary | None, QueryScaling | None], Turn] = {}
         views: dict[int | None, View] = {}
         blocks = self.transformer["h"].children()
         for number, (block, layer) in enumerate(zip(blocks, self.architecture.layers, strict=True)):
-            rotary, window = layer.mixer.rotary, layer.mixer.window
+            how, window = (layer.mixer.rotary, layer.mixer.query_scaling), layer.mixer.window
             kept = cache.layers[number] if cache is not None else None
-            if rotary not in rotations:
-                rotations[rotary] = self._rotation(rotary, positions, lengths, x.dtype)
+            if how not in turns:
+                turned = self._rotation(how[0], positions, lengths, x.dtype)
+                turns[how] = Turn(turned, growth(how[1], positions, x.dtype))
             if window not in views:
                 since = kept.first if kept is not None else 0
                 views[window] = view(
                     slot=slot, tokens=tokens, window=window, starts=starts, kept_since=since, device=x.device
                 )
-            x = block(x, rotations[rotary], views[window], kept, slot)
+            x = block(x, turns[how], views[window], kept, slot)
         if cache is not None:
             cache.length += tokens
         x = x[:, -1:] if last else x

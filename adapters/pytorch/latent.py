@@ -10,7 +10,7 @@ from litgpt.adapters.pytorch.attending import attend, attend_written_out
 from litgpt.adapters.pytorch.cache import LayerCache
 from litgpt.adapters.pytorch.linear import Linear
 from litgpt.adapters.pytorch.norms import Normalise
-from litgpt.adapters.pytorch.rotary import Rotation, rotate
+from litgpt.adapters.pytorch.rotary import Turn, rotate
 from litgpt.adapters.pytorch.visibility import View
 from litgpt.domain.architecture import LatentAttention
 
@@ -37,12 +37,11 @@ class MultiheadLatentAttention(nn.Module):
         self.kv_b_proj = Linear(mixer.latent_size, made, bias=False)
         self.proj = Linear(mixer.heads * mixer.value_size, width, bias=mixer.bias)
 
-    def forward(
-        self, x: Tensor, rotation: Rotation, view: View, cache: LayerCache | None, slot: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn, view: View, cache: LayerCache | None, slot: int) -> Tensor:
         """Return what each token gathers from those it sees; as `CausalSelfAttention.forward`."""
         batch, tokens, _ = x.shape
-        mixer = self.mixer
+        mixer, rotation = self.mixer, turn.rotation
+        assert rotation is not None  # noqa: S101 - a latent attention always rotates
         if mixer.query_size is None:
             queries = self.q_proj(x)
         else:

@@ -10,6 +10,7 @@ from litgpt.domain.architecture import (
     FixedFactors,
     LinearScaling,
     Llama3Scaling,
+    QueryScaling,
     Rotary,
     YarnScaling,
 )
@@ -28,6 +29,27 @@ class Rotation(NamedTuple):
     cos: Tensor
     sin: Tensor
     interleaved: bool
+
+
+class Turn(NamedTuple):
+    """What the positions of one call do to queries and keys in a layer.
+
+    Attributes:
+        rotation: Turns both; None turns nothing.
+        growth: Multiplies queries, (B or 1, T, 1, 1); None leaves them.
+
+    """
+
+    rotation: Rotation | None
+    growth: Tensor | None = None
+
+
+def growth(scaling: QueryScaling | None, positions: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """Return what queries at `positions` (B or 1, T) are multiplied by, (B or 1, T, 1, 1)."""
+    if scaling is None:
+        return None
+    grown = ((positions + scaling.ahead) // scaling.every).float()
+    return (1 + scaling.beta * grown.log1p()).to(dtype)[:, :, None, None]
 
 
 def frequencies(rotary: Rotary, device: torch.device) -> Tensor:

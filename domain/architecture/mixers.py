@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from litgpt.domain.architecture.norms import Norm
-from litgpt.domain.architecture.positions import Rotary
+from litgpt.domain.architecture.positions import QueryScaling, Rotary
 
 
 @attrs.frozen(kw_only=True)
@@ -56,6 +56,7 @@ class Attention:
         head_size: Numbers in a head.
         scale: Multiplies the scores; usually `head_size ** -0.5`.
         rotary: How positions enter; None: they do not, in this way.
+        query_scaling: How queries grow with their position; None: they do not.
         window: How many tokens a token sees, itself included; None sees all before it.
         qkv_bias: Whether queries, keys and values have a bias.
         output_bias: Whether the projection after attention has one.
@@ -70,6 +71,7 @@ class Attention:
     head_size: int
     scale: float
     rotary: Rotary | None
+    query_scaling: QueryScaling | None = None
     window: int | None = None
     qkv_bias: bool = False
     output_bias: bool = False
@@ -126,6 +128,10 @@ class LatentAttention:
     @property
     def window(self) -> None:
         """All layers see everything."""
+
+    @property
+    def query_scaling(self) -> None:
+        """Queries do not grow."""
 
     @property
     def groups(self) -> int:

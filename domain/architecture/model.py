@@ -50,6 +50,8 @@ class Architecture:
         embedding_scale: Multiplies the embedding; None leaves it.
         logit_scale: Multiplies the logits; None leaves them.
         logit_cap: Logits are squashed into plus and minus this by tanh (Gemma 2); None leaves them.
+        learned_positions: Rows of a second embedding, of positions; None has none.
+        first_position: The row of the first token.
 
     """
 
@@ -64,3 +66,5 @@ class Architecture:
     embedding_scale: float | None = None
     logit_scale: float | None = None
     logit_cap: float | None = None
+    learned_positions: int | None = None
+    first_position: int = 0

@@ -147,6 +147,24 @@ class Rotary:
                 return self
 
 
+@attrs.frozen(kw_only=True)
+class QueryScaling:
+    """Queries that grow with their position, so that attention stays as sharp over long texts (Llama 4).
+
+    A query at position `p` is multiplied by `1 + beta * log(1 + floor((p + ahead) / every))`.
+
+    Attributes:
+        beta: How fast they grow.
+        every: After how many tokens they grow.
+        ahead: From where positions count.
+
+    """
+
+    beta: float
+    every: int
+    ahead: int = 0
+
+
 def yarn_magnitude(factor: float, strength: float = 1.0) -> float:
     """Return what YaRN multiplies by so that attention stays as sharp as it was (the paper, section 3.4)."""
     return 1.0 if factor <= 1 else 0.1 * strength * math.log(factor) + 1.0

@@ -1,10 +1,17 @@
 """How attention is read from a config."""
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import attrs
 
-from litgpt.domain.architecture import Attention, LatentAttention, YarnScaling, yarn_magnitude
+from litgpt.domain.architecture import (
+    Attention,
+    LatentAttention,
+    QueryScaling,
+    YarnScaling,
+    yarn_magnitude,
+)
 from litgpt.domain.families.norms import QkNorms, RmsNorm
 from litgpt.domain.families.rotary import Rope
 from litgpt.domain.families.settings import Key, Settings
@@ -57,9 +64,11 @@ class SoftmaxAttention:
         groups: The setting with the key-value heads; absent, there are as many as query heads, as with None.
         head_size: The setting with the head's size; absent, the width over the heads.
         scale_from: The setting whose inverse root scales the scores; None takes the head's size.
+        scale: The setting that scales them itself.
         qk_norm: How queries and keys are normalised; None does not.
         windows: Which layers see only a window; None has no such layers.
         rope: How positions enter; None: not by rotation.
+        query_scaling: Reads how queries grow with their position; None: they do not.
         clip: The setting that bounds queries, keys and values.
         cap: The setting that caps the scores.
 
@@ -70,9 +79,11 @@ class SoftmaxAttention:
     groups: Key | None = Key("num_key_value_heads", None)
     head_size: Key = Key("head_dim", None)
     scale_from: Key | None = None
+    scale: Key | None = None
     qk_norm: QkNorms | None = None
     windows: Windows | None = None
     rope: Rope | None = Rope()
+    query_scaling: Callable[[Settings], QueryScaling | None] | None = None
     clip: Key | None = None
     cap: Key | None = None
 
@@ -90,8 +101,9 @@ class SoftmaxAttention:
             heads=heads,
             groups=groups,
             head_size=head_size,
-            scale=(settings.number(self.scale_from) if self.scale_from else head_size) ** -0.5,
-            rotary=self.rope.read(settings, head_size, kind) if self.rope else None,
+            scale=self._scale(settings, head_size),
+            rotary=self.rope.of_layer(settings, head_size, kind, layer) if self.rope else None,
+            query_scaling=self.query_scaling(settings) if self.query_scaling else None,
             window=settings.integer(windowed.size) if windowed else None,
             qkv_bias=settings.flag(self.qkv_bias),
             output_bias=settings.flag(self.output_bias),
@@ -99,6 +111,12 @@ class SoftmaxAttention:
             clip=settings.optional(self.clip),
             cap=settings.optional(self.cap),
         )
+
+    def _scale(self, settings: Settings, head_size: int) -> float:
+        if self.scale is not None:
+            return settings.number(self.scale)
+        size = settings.number(self.scale_from) if self.scale_from else head_size
+        return float(size**-0.5)
 
 
 @attrs.frozen(kw_only=True)

@@ -53,6 +53,8 @@ class Family:
         logit_scale: The setting that multiplies the logits.
         logit_divisor: The setting that divides them.
         logit_cap: The setting that caps them.
+        learned_positions: Whether positions have an embedding of their own, with a row for each of the context.
+        first_position: The row of the first token; so many rows come before it.
         context: The setting with the longest text.
         weights: Which tensors ours are made of.
         prefixes: Beginnings of names that some files write in another way, and how most write them.
@@ -76,6 +78,8 @@ class Family:
     logit_scale: Key | None = None
     logit_divisor: Key | None = None
     logit_cap: Key | None = None
+    learned_positions: bool = False
+    first_position: int = 0
     context: Key = Key("max_position_embeddings", 2048)
     weights: tuple[Rule, ...] = attrs.field(repr=False)
     prefixes: tuple[tuple[str, str], ...] = ()
@@ -101,11 +105,12 @@ class Family:
             self._layer(settings, number) for number in range(settings.integer(Key("num_hidden_layers")))
         )
         divisor = settings.optional(self.logit_divisor)
+        context = settings.integer(self.context)
         return Architecture(
             family=self.model_type,
             width=width,
             vocab_size=settings.integer(Key("vocab_size")),
-            context=max(settings.integer(self.context), *(longest(one.mixer.rotary) for one in layers)),
+            context=max(context, *(longest(one.mixer.rotary) for one in layers)),
             layers=layers,
             final_norm=self.norm.read(settings) if self.final_norm else None,
             tied=settings.flag(self.tied),
@@ -113,6 +118,8 @@ class Family:
             embedding_scale=width**0.5 if self.scale_embedding else settings.optional(self.embedding_scale),
             logit_scale=1 / divisor if divisor else settings.optional(self.logit_scale),
             logit_cap=settings.optional(self.logit_cap),
+            learned_positions=context + self.first_position if self.learned_positions else None,
+            first_position=self.first_position,
         )
 
     def _layer(self, settings: Settings, number: int) -> Layer:

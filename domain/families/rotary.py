@@ -19,6 +19,33 @@ from litgpt.domain.families.settings import Key, Settings
 
 
 @attrs.frozen(kw_only=True)
+class Unrotated:
+    """Which layers have no positions at all ("NoPE", Kazemnejad et al. 2023, arXiv:2305.19466).
+
+    Attributes:
+        listed: The setting with a 1 for each layer that is rotated and a 0 for one that is not.
+        every: Without it, the setting with the number of layers of which the last is not rotated.
+        kind: The kind of layer that is not rotated, where that decides.
+
+    """
+
+    listed: Key | None = None
+    every: Key | None = None
+    kind: str | None = None
+
+    def has(self, settings: Settings, layer: int, kind: str) -> bool:
+        """Whether a layer is one of them."""
+        if self.kind is not None:
+            return kind == self.kind
+        rotated = settings.get(self.listed) if self.listed else None
+        if rotated is not None and self.listed is not None:
+            if not isinstance(rotated, list) or len(rotated) <= layer:
+                settings.refuse_value(self.listed, "a list with an entry for each layer")
+            return not rotated[layer]
+        return self.every is not None and (layer + 1) % settings.integer(self.every) == 0
+
+
+@attrs.frozen(kw_only=True)
 class Rope:
     """How a family writes its rotary embedding.
 
@@ -27,6 +54,7 @@ class Rope:
         local_base: That of windowed layers, in configs older than `rope_parameters`.
         partial: The setting that says which share of a head is rotated; None rotates all of it.
         interleaved: Whether neighbours are a pair.
+        unrotated: Which layers have none; None: all have it.
 
     """
 
@@ -34,6 +62,13 @@ class Rope:
     local_base: Key | None = None
     partial: Key | None = None
     interleaved: Key | bool = False
+    unrotated: Unrotated | None = None
+
+    def of_layer(self, settings: Settings, head_size: int, kind: str, layer: int) -> Rotary | None:
+        """Return the rotary embedding of a layer, or None if it has no positions."""
+        if self.unrotated is not None and self.unrotated.has(settings, layer, kind):
+            return None
+        return self.read(settings, head_size, kind)
 
     def read(self, settings: Settings, head_size: int, kind: str) -> Rotary:
         """Return the rotary embedding of a layer of a kind, `full_attention` or `sliding_attention`."""
