@@ -86,6 +86,33 @@ def q5_1(raw: "Tensor", out: "Tensor") -> Step:
     return step
 
 
+# The numbers of four bits (1 of sign, 2 of exponent, 1 of fraction), twice as large as they are.
+FOUR_BITS = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
+
+
+def mxfp4(raw: "Tensor", out: "Tensor") -> Step:
+    """Prepare to read floating point of 4 bits a weight: the exponent of a scale, then numbers.
+
+    Source: Rouhani et al. 2023, arXiv:2310.10537.
+    """
+    import torch
+
+    nibbles = Nibbles(raw, 1)
+    exponent = torch.empty(len(raw), 1, dtype=torch.int32)
+    table, index = torch.tensor(FOUR_BITS, dtype=torch.float32), torch.empty(len(raw), 16, dtype=torch.int32)
+    numbers = torch.empty(index.numel())
+    low, high = out[:, :16], out[:, 16:]
+
+    def step() -> None:
+        exponent.copy_(raw[:, :1]).sub_(128)
+        for half, read in ((low, nibbles.low), (high, nibbles.high)):
+            torch.index_select(table, 0, index.copy_(read()).view(-1), out=numbers)
+            half.copy_(numbers.view(-1, 16))
+        out.copy_(torch.ldexp(out, exponent))
+
+    return step
+
+
 class Halves:
     """The float16 at a byte of each block, as float32 of shape (blocks, 1)."""
 

@@ -1,15 +1,17 @@
 """From GGUF's dialect to Hugging Face's: the words in which `architectures` describes the change."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 import attrs
 
 from litgpt.adapters.checkpoints.gguf.header import StoredTensor
-from litgpt.adapters.checkpoints.gguf.reading import Place
-from litgpt.adapters.checkpoints.gguf.rope import FREQUENCY_FACTORS, rope_scaling
+from litgpt.adapters.checkpoints.gguf.placing import Fill, Placing, Same
+from litgpt.adapters.checkpoints.gguf.reading import Part, Place
+from litgpt.adapters.checkpoints.gguf.rope import TENSORS, rope_scaling
 from litgpt.adapters.checkpoints.gguf.source import Source
+from litgpt.adapters.checkpoints.gguf.views import View
 from litgpt.adapters.checkpoints.gguf.vocabulary import token_id
 from litgpt.domain.errors import DamagedFile
 
@@ -50,6 +52,23 @@ class Setting:
         return self.default if value is None else value
 
 
+def softmax_attention(source: Source) -> Config:
+    """Return the heads of an attention that keeps keys and values, and which share of each is rotated.
+
+    Raises:
+        UnsupportedModel: Keys and values are of different sizes.
+
+    """
+    if source.integer("attention.value_length") not in (None, source.head_size):
+        raise source.metadata.refuse("its keys and values are of different sizes, which is not implemented.")
+    return {
+        "num_attention_heads": source.heads,
+        "num_key_value_heads": source.groups,
+        "head_dim": source.head_size,
+        "partial_rotary_factor": source.rotated_share if source.rotated != source.head_size else None,
+    }
+
+
 @attrs.frozen(kw_only=True)
 class Dialect:
     """How GGUF writes the models of one architecture.
@@ -59,11 +78,15 @@ class Dialect:
         model_type: What Hugging Face calls it.
         settings: Which keys are which.
         constants: What `config.json` says besides, whatever the header says.
-        more: What else it says, worked out from the header.
+        attention: What it says of the heads.
+        more: What else it says, worked out from the header; what is None here is null there.
+        called: What this family calls settings that most call otherwise.
         refused: Keys that change the result and have no equal, unless they are 0, false or absent.
-        names: GGUF's names and Hugging Face's, without `.weight` and `.bias`; `{}` is a layer's number.
+        names: GGUF's names and Hugging Face's, without `.weight` and `.bias` unless they are in both; `{}` is
+            a layer's number. A `Placing` says how the one lies in the other.
         interleaved: Whether the rows of queries and keys are interleaved, for a rotation of neighbours.
         norms_add_one: Whether 1 was added to the weights of the norms.
+        instead: What is meant by the same name where a header says so: the first that holds.
 
     """
 
@@ -71,11 +94,18 @@ class Dialect:
     model_type: str
     settings: tuple[Setting, ...] = attrs.field(repr=False)
     constants: Config = attrs.field(factory=dict)
+    attention: Callable[[Source], Config] = softmax_attention
     more: tuple[Callable[[Source], Config], ...] = ()
+    called: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     refused: tuple[str, ...] = ()
-    names: Mapping[str, str] = attrs.field(repr=False)
+    names: Mapping[str, str | Placing] = attrs.field(repr=False)
     interleaved: bool = False
     norms_add_one: bool = False
+    instead: "tuple[tuple[Callable[[Source], bool], Dialect], ...]" = ()
+
+    def for_(self, source: Source) -> "Dialect":
+        """Return how this model is written: this way, unless it is one of those of the same name."""
+        return next((dialect.for_(source) for holds, dialect in self.instead if holds(source)), self)
 
     def config(self, source: Source) -> dict[str, object]:
         """Return what `config.json` would say.
@@ -89,46 +119,85 @@ class Dialect:
             if source.metadata.values.get(key):
                 raise source.metadata.refuse(f"its header asks for {key!r}, which is not implemented.")
         read = {setting.ours: setting.read(source) for setting in self.settings}
-        config = {"model_type": self.model_type, **self.constants, **read, **_common(source)}
+        config: dict[str, object] = {**self.constants, **read, **_common(source), **self.attention(source)}
+        config = {"model_type": self.model_type} | {k: v for k, v in config.items() if v is not None}
         for work_out in self.more:
             config |= work_out(source)
-        return {key: value for key, value in config.items() if value is not None}
+        return {self.called.get(key, key): value for key, value in config.items()}
 
     def places(self, source: Source) -> dict[str, Place]:
         """Return where each tensor is, by Hugging Face's name. One whose name is unknown keeps GGUF's.
 
         Raises:
-            DamagedFile: Two tensors would have one name, or heads do not divide a tensor's rows.
+            DamagedFile: Two tensors would have one name, one is not all there, or its shape does not fit.
 
         """
         found: dict[str, Place] = {}
         for stored in source.tensors.values():
-            if stored.name == FREQUENCY_FACTORS:
-                continue  # the config says what it says
-            base, _, kind = stored.name.rpartition(".")
-            translated = self._translate(base)
-            name = stored.name if translated is None else f"{translated}.{kind}"
-            if name in found:
-                raise DamagedFile(str(stored.file.path), f"two of its tensors are {name!r}.")
-            found[name] = self._place(stored, base.rpartition(".")[2], source)
+            if stored.name in TENSORS or source.is_beyond(_layer(stored.name)):
+                continue  # the config says what the former say, and no model runs the latter
+            added = 1.0 if self.norms_add_one and _role(stored.name).endswith("norm") else 0.0
+            for name, shape, part in self._fills(stored, source):
+                before = found.get(name, Place(shape, (), added))
+                place = attrs.evolve(before, parts=(*before.parts, part))
+                if place.shape != shape or place.numel > place.info.numel:
+                    raise DamagedFile(str(stored.file.path), f"two of its tensors are {name!r}.")
+                found[name] = place
+        for name, place in found.items():
+            if place.numel != place.info.numel:
+                raise DamagedFile(source.metadata.path, f"parts of the tensor {name!r} are not in it.")
         return found
 
-    def _translate(self, base: str) -> str | None:
-        in_layer = _IN_LAYER.fullmatch(base)
-        if in_layer is None:
-            return self.names.get(base)
-        generic = self.names.get(f"blk.{{}}.{in_layer[2]}")
-        return None if generic is None else generic.replace("{}", in_layer[1])
+    def _fills(self, stored: StoredTensor, source: Source) -> Iterator[Fill]:
+        """Yield what a tensor fills.
 
-    def _place(self, stored: StoredTensor, role: str, source: Source) -> Place:
-        added = 1.0 if self.norms_add_one and role.endswith("norm") else 0.0
-        if not self.interleaved or role not in ("attn_q", "attn_k"):
-            return Place(stored, added=added)
-        heads = source.heads if role == "attn_q" else source.groups
-        if stored.shape[0] % (2 * heads):
-            reason = f"the {stored.shape[0]} rows of its tensor {stored.name!r} do not make {heads} heads."
-            raise DamagedFile(str(stored.file.path), reason)
-        return Place(stored, heads, added)
+        Raises:
+            DamagedFile: Its shape does not fit.
+
+        """
+        if self.interleaved and (role := _role(stored.name)) in ("attn_q", "attn_k"):
+            heads = source.heads if role == "attn_q" else source.groups
+            view = _halves(stored, heads)
+        else:
+            view = None
+        placing, kind = self._placing(stored.name)
+        layer = _layer(stored.name)
+        try:
+            fills = [*placing.fills(stored, source)]
+        except ValueError as error:
+            reason = f"its tensor {stored.name!r} of shape {list(stored.shape)} does not fit its header."
+            raise DamagedFile(str(stored.file.path), reason) from error
+        for name, shape, part in fills:
+            numbered = name if layer is None else name.replace("{}", layer, 1)
+            yield f"{numbered}{kind}", shape, part if view is None else Part(stored, view)
+
+    def _placing(self, name: str) -> tuple[Placing, str]:
+        """Return how a tensor lies in Hugging Face's, and how their names end."""
+        in_layer = _IN_LAYER.fullmatch(name)
+        generic = name if in_layer is None else f"blk.{{}}.{in_layer[2]}"
+        base, _, kind = generic.rpartition(".")
+        for key, end in ((generic, ""), (base, f".{kind}")):
+            if (found := self.names.get(key)) is not None:
+                return (Same(found) if isinstance(found, str) else found), end
+        return Same(name), ""
+
+
+def _layer(name: str) -> str | None:
+    in_layer = _IN_LAYER.fullmatch(name)
+    return None if in_layer is None else in_layer[1]
+
+
+def _role(name: str) -> str:
+    """Return `attn_q` of `blk.3.attn_q.weight`."""
+    return name.rpartition(".")[0].rpartition(".")[2]
+
+
+def _halves(stored: StoredTensor, heads: int) -> View:
+    """Return the rows of each head in the order in which GGUF pairs those of its two halves."""
+    if stored.shape[0] % (2 * heads):
+        reason = f"the {stored.shape[0]} rows of its tensor {stored.name!r} do not make {heads} heads."
+        raise DamagedFile(str(stored.file.path), reason)
+    return View.of(stored.shape).split(0, heads, 2, stored.shape[0] // (2 * heads)).swap(1, 2)
 
 
 def _common(source: Source) -> Config:
@@ -137,18 +206,14 @@ def _common(source: Source) -> Config:
     # A network is built layer by layer before its tensors are compared: an absurd number must end here.
     if (source.integer("block_count") or 0) > len(tensors):
         raise metadata.wrong(source.key("block_count"), f"at most {len(tensors)}, the number of its tensors")
-    if source.integer("attention.value_length") not in (None, source.head_size):
-        raise metadata.refuse("its keys and values are of different sizes, which is not implemented.")
+    if metadata.flag(source.key("attention.causal")) is False:
+        raise metadata.refuse("its tokens see those behind them, which is not implemented.")
     embedding, tokens = (
         tensors.get("token_embd.weight"),
         metadata.array("tokenizer.ggml.tokens", of_text=True),
     )
-    partly = source.rotated != source.head_size
     return {
-        "num_attention_heads": source.heads,
-        "num_key_value_heads": source.groups,
-        "head_dim": source.head_size,
-        "partial_rotary_factor": source.rotated / source.head_size if partly else None,
+        "num_hidden_layers": source.layers,
         "rope_scaling": rope_scaling(source),
         "vocab_size": embedding.shape[0] if embedding else tokens and len(tokens),
         "tie_word_embeddings": "output.weight" not in tensors,

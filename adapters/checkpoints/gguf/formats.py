@@ -40,6 +40,7 @@ FORMATS: dict[int, Format] = {
     13: Format("Q5_K", 256, 176),
     14: Format("Q6_K", 256, 210),
     30: Format("BF16", 1, 2, "bfloat16"),
+    39: Format("MXFP4", 32, 17),
 }
 """What this library reads."""
 
@@ -62,7 +63,6 @@ KNOWN: dict[int, str] = {
     29: "IQ1_M",
     34: "TQ1_0",
     35: "TQ2_0",
-    39: "MXFP4",
     40: "NVFP4",
     41: "Q1_0",
 }

@@ -56,6 +56,29 @@ class StoredTensor:
         """The byte behind its last."""
         return self.start + self.nbytes
 
+    def rows(self, start: int, stop: int) -> "StoredTensor":
+        """Return a part of it along its first dimension, which lies in one piece in the file.
+
+        Raises:
+            ValueError: It has no such rows, or they do not begin and end with a block.
+
+        """
+        count, row = self.shape[0], prod(self.shape[1:])
+        if not 0 <= start < stop <= count or row % self.format.weights:
+            raise ValueError(f"rows {start} to {stop} of {self.name!r} of shape {list(self.shape)}")
+        skipped = start * row // self.format.weights * self.format.nbytes
+        return attrs.evolve(self, shape=(stop - start, *self.shape[1:]), start=self.start + skipped)
+
+    def at(self, number: int) -> "StoredTensor":
+        """Return one of what it has along its first dimension, without that dimension.
+
+        Raises:
+            ValueError: It has not so many, or they do not begin and end with a block.
+
+        """
+        one = self.rows(number, number + 1)
+        return attrs.evolve(one, shape=self.shape[1:] or (1,))
+
 
 @attrs.frozen
 class Header:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import prod
 from typing import TYPE_CHECKING
 
 import attrs
 
 from litgpt.adapters.checkpoints.gguf import blocks, superblocks
 from litgpt.adapters.checkpoints.gguf.header import StoredTensor
+from litgpt.adapters.checkpoints.gguf.views import View
 from litgpt.domain.errors import DamagedFile
-from litgpt.domain.tensors import DType
+from litgpt.domain.tensors import DType, TensorInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +34,7 @@ DEQUANTISE: dict[str, Callable[["Tensor", "Tensor"], blocks.Step]] = {
     "Q4_1": blocks.q4_1,
     "Q5_0": blocks.q5_0,
     "Q5_1": blocks.q5_1,
+    "MXFP4": blocks.mxfp4,
     "Q2_K": superblocks.q2_k,
     "Q3_K": superblocks.q3_k,
     "Q4_K": superblocks.q4_k,
@@ -42,24 +45,49 @@ DEQUANTISE: dict[str, Callable[["Tensor", "Tensor"], blocks.Step]] = {
 
 
 @attrs.frozen
-class Place:
-    """Where one tensor of a Hugging Face checkpoint is in a GGUF file, and what GGUF did to it.
+class Part:
+    """Numbers of a GGUF file, and what of a Hugging Face tensor they are.
 
     Attributes:
-        tensor: Where it is.
-        heads: The heads whose rows GGUF interleaved, pairing the two halves of each; None if it did not.
-        added: What GGUF added to every number.
+        tensor: Where they are.
+        view: What they fill, in the file's order; None is all of it as it lies in memory.
 
     """
 
     tensor: StoredTensor
-    heads: int | None = None
+    view: View | None = None
+
+
+@attrs.frozen
+class Place:
+    """Where one tensor of a Hugging Face checkpoint is in a GGUF file, and what GGUF did to it.
+
+    Attributes:
+        shape: Its shape in Hugging Face's checkpoint.
+        parts: What it is read from. Each of its numbers is in one of them.
+        added: What GGUF added to every number.
+
+    """
+
+    shape: tuple[int, ...]
+    parts: tuple[Part, ...]
     added: float = 0.0
+
+    @property
+    def numel(self) -> int:
+        """How many numbers the parts have together: as many as its shape, once all are found."""
+        return sum(prod(part.tensor.shape) for part in self.parts)
 
     @property
     def untouched(self) -> bool:
         """Whether the file has it as Hugging Face has it."""
-        return self.heads is None and not self.added
+        return len(self.parts) == 1 and self.parts[0].view is None and not self.added
+
+    @property
+    def info(self) -> TensorInfo:
+        """What is to be said of it before it is read."""
+        stored_as = "+".join(dict.fromkeys(part.tensor.format.name for part in self.parts))
+        return TensorInfo(self.shape, stored_as, sum(part.tensor.nbytes for part in self.parts))
 
 
 def converted(place: Place, dtype: DType) -> "Tensor":
@@ -75,13 +103,25 @@ def converted(place: Place, dtype: DType) -> "Tensor":
     """
     import torch
 
-    stored_as, file = place.tensor.format, place.tensor.file
-    out = torch.empty(place.tensor.shape, dtype=getattr(torch, dtype))
-    pieces = [*_pieces(out, place.heads, LARGE_STEP if out.numel() >= LARGE else STEP)]
+    out = torch.empty(place.shape, dtype=getattr(torch, dtype))
+    for part in place.parts:
+        view = part.view
+        into = out if view is None else out.as_strided(view.sizes, view.strides, view.offset)
+        _fill(into, part.tensor, place.added)
+    return out
+
+
+def _fill(out: "Tensor", tensor: StoredTensor, added: float) -> None:
+    """Fill a tensor, whose order is the file's, with what the file has, less what was added to it."""
+    import torch
+
+    stored_as = tensor.format
+    step = LARGE_STEP if out.numel() >= LARGE else STEP
+    pieces = [*_pieces(out, max(step, tensor.shape[-1]))]
     largest = pieces[0].numel()
     raw, numbers = bytearray(largest // stored_as.weights * stored_as.nbytes), torch.empty(largest)
     packed = torch.frombuffer(raw, dtype=torch.uint8).view(-1, stored_as.nbytes)
-    step = DEQUANTISE[stored_as.name](packed, numbers.view(-1, stored_as.weights))
+    dequantise = DEQUANTISE[stored_as.name](packed, numbers.view(-1, stored_as.weights))
     # There are pieces of one or two sizes. A smaller one leaves out what the step makes of old bytes.
     views = {
         shape: (
@@ -90,36 +130,27 @@ def converted(place: Place, dtype: DType) -> "Tensor":
         )
         for shape in {piece.shape for piece in pieces}
     }
-    with file.open() as source:
-        source.seek(place.tensor.start)
+    with tensor.file.open() as source:
+        source.seek(tensor.start)
         for piece in pieces:
             buffer, found = views[piece.shape]
             if source.readinto(buffer) != len(buffer):
-                raise DamagedFile(str(file.path), f"it ends within the tensor {place.tensor.name!r}.")
-            step()
-            piece.copy_(found.sub_(place.added) if place.added else found)
-    return out
+                raise DamagedFile(str(tensor.file.path), f"it ends within the tensor {tensor.name!r}.")
+            dequantise()
+            piece.copy_(found.sub_(added) if added else found)
 
 
-def _pieces(out: "Tensor", heads: int | None, step: int) -> Iterator["Tensor"]:
-    """Yield parts of `out`, each of whole rows, in the order in which the file holds their numbers.
+def _pieces(out: "Tensor", at_most: int) -> Iterator["Tensor"]:
+    """Yield parts of `out`, in its order, none with more than `at_most` numbers. The first is the largest.
 
-    The first is the largest. None has more than `step` numbers, unless it is a single row.
-
-    With `heads`, the file has the first row of a head's first half, then the first of its second half, then
-    the second row of each, and so on.
+    As `at_most` is a row or more, each piece is whole rows.
     """
-    if out.dim() == 1:
-        yield out if heads is None else out.unflatten(0, (heads, 2, -1)).transpose(1, 2)
-        return
-    rows = out.flatten(0, -2)
-    at_once = max(1, step // rows.shape[1])
-    if heads is None:
-        yield from rows.split(at_once)
-        return
-    pairs = rows.unflatten(0, (heads, 2, -1)).transpose(1, 2)
-    if (heads_at_once := at_once * heads // len(rows)) > 0:
-        yield from pairs.split(heads_at_once)
+    if out.is_contiguous() and out.dim() > 1:
+        out = out.flatten(0, -2)
+    if out.numel() <= at_most:
+        yield out
+    elif (one := out[0].numel()) <= at_most:
+        yield from out.split(at_most // one)
     else:
-        for head in pairs:
-            yield from head.split(max(1, at_once // 2))
+        for each in out:
+            yield from _pieces(each, at_most)

@@ -5,9 +5,16 @@ import struct
 
 from litgpt.adapters.checkpoints.gguf.header import StoredTensor
 from litgpt.adapters.checkpoints.gguf.source import Source
+from litgpt.domain.errors import DamagedFile
 
 FREQUENCY_FACTORS = "rope_freqs.weight"
 """The tensor that divides each frequency: Llama 3.1 and later have it where `config.json` has numbers."""
+
+LONG_FACTORS, SHORT_FACTORS = "rope_factors_long.weight", "rope_factors_short.weight"
+"""The tensors that do so in Phi-3, for long texts and for short ones."""
+
+TENSORS = (FREQUENCY_FACTORS, LONG_FACTORS, SHORT_FACTORS)
+"""The tensors that `rope_scaling` tells in its own words."""
 
 DEFAULT_BASE = 10_000.0
 """What llama.cpp takes where a header has no `rope.freq_base`."""
@@ -23,6 +30,7 @@ TOLERANCE = 1e-4
 _YARN = {
     "original_context_length": "original_max_position_embeddings",
     "attn_factor": "attention_factor",
+    "yarn_attn_factor": "attention_factor",
     "yarn_beta_fast": "beta_fast",
     "yarn_beta_slow": "beta_slow",
 }
@@ -36,6 +44,8 @@ def rope_scaling(source: Source) -> dict[str, object] | None:
         UnsupportedModel: The factors are of no known rule.
 
     """
+    if LONG_FACTORS in source.tensors or SHORT_FACTORS in source.tensors:
+        return _longrope(source)
     said = _said(source)
     stored = source.tensors.get(FREQUENCY_FACTORS)
     if stored is None:
@@ -57,6 +67,26 @@ def _said(source: Source) -> dict[str, object] | None:
         for theirs, ours in _YARN.items():
             if (value := source.number(f"rope.scaling.{theirs}")) is not None:
                 scaling[ours] = value
+    return scaling
+
+
+def _longrope(source: Source) -> dict[str, object]:
+    """Return LongRoPE's two lists of factors.
+
+    Raises:
+        DamagedFile: One is missing, or not of the right length.
+
+    """
+    scaling: dict[str, object] = {"rope_type": "longrope"}
+    for name, ours in ((SHORT_FACTORS, "short_factor"), (LONG_FACTORS, "long_factor")):
+        stored = source.tensors.get(name)
+        if stored is None or stored.format.name != "F32" or stored.shape != (source.rotated // 2,):
+            reason = f"it must have a tensor {name!r} with a number for each pair that is rotated, in F32."
+            raise DamagedFile(source.metadata.path, reason)
+        scaling[ours] = [*struct.unpack(f"<{stored.shape[0]}f", stored.file.read(stored.start, stored.stop))]
+    for theirs, ours in _YARN.items():
+        if (value := source.number(f"rope.scaling.{theirs}")) is not None:
+            scaling[ours] = value
     return scaling
 
 

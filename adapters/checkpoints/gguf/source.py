@@ -1,5 +1,6 @@
 """A GGUF model as its headers give it: one architecture, its metadata, its tensors."""
 
+import math
 from collections.abc import Mapping
 
 import attrs
@@ -36,6 +37,17 @@ class Source:
         return self.metadata.number(self.key(name))
 
     @property
+    def layers(self) -> int | None:
+        """How many layers are run: not those that are there to guess further tokens ahead."""
+        count, ahead = self.integer("block_count"), self.integer("nextn_predict_layers") or 0
+        return None if count is None else max(0, count - ahead)
+
+    def is_beyond(self, layer: str | None) -> bool:
+        """Whether a layer is one of those that are there to guess ahead."""
+        ahead, count = self.integer("nextn_predict_layers"), self.layers
+        return bool(ahead) and layer is not None and count is not None and int(layer) >= count
+
+    @property
     def heads(self) -> int:
         """How many query heads there are.
 
@@ -66,6 +78,12 @@ class Source:
     def rotated(self) -> int:
         """How many of a head's numbers are rotated."""
         return self.integer("rope.dimension_count") or self.head_size
+
+    @property
+    def rotated_share(self) -> float:
+        """That as a share of the head, which gives it back when it is multiplied and rounded down."""
+        share = self.rotated / self.head_size
+        return share if int(self.head_size * share) == self.rotated else math.nextafter(share, math.inf)
 
     def _at_least_one(self, name: str) -> int:
         value = self.integer(name)

@@ -77,8 +77,7 @@ class GgufCheckpoint:
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """Every tensor, by Hugging Face's name."""
-        stored = {name: place.tensor for name, place in self._places.items()}
-        return {name: TensorInfo(one.shape, one.format.name, one.nbytes) for name, one in stored.items()}
+        return {name: place.info for name, place in self._places.items()}
 
     def fetch(self, report: Report) -> None:
         """Do nothing: the weights are here."""
@@ -97,13 +96,13 @@ class GgufCheckpoint:
         place = self._places.get(name)
         if place is None:
             raise BadArgument("name", name, f"one of the tensors of {self.name}")
-        stored = place.tensor.format.dtype
-        wanted = dtype or stored or "float32"
-        if wanted != stored or not place.untouched:
+        stored = place.parts[0].tensor
+        wanted = dtype or stored.format.dtype or "float32"
+        if wanted != stored.format.dtype or not place.untouched:
             return converted(place, wanted)
-        path, size = place.tensor.file.path, place.tensor.file.size
+        path, size = stored.file.path, stored.file.size
         mapped = self._mapped.setdefault(path, MappedFile(path, size))
-        return mapped.tensor(name, Entry(self.tensors[name], place.tensor.start, place.tensor.stop), dtype)
+        return mapped.tensor(name, Entry(self.tensors[name], stored.start, stored.stop), dtype)
 
     def close(self) -> None:
         """Let go of mapped files. Tensors that were read keep theirs."""
@@ -124,6 +123,7 @@ def open_gguf(path: Path, name: str) -> GgufCheckpoint:
 
     """
     metadata, tensors = read_parts(path)
-    dialect = dialect_of(metadata)
-    source = Source(dialect.architecture, metadata, tensors)
+    named = dialect_of(metadata)
+    source = Source(named.architecture, metadata, tensors)
+    dialect = named.for_(source)
     return GgufCheckpoint(name, path, dialect.config(source), metadata, dialect.places(source))
