@@ -8,15 +8,20 @@ from litgpt.domain.families.deepseek import DEEPSEEK_V3
 from litgpt.domain.families.falcon import FALCON
 from litgpt.domain.families.family import Family
 from litgpt.domain.families.gemma import GEMMA, GEMMA2, GEMMA3_TEXT
+from litgpt.domain.families.glm import GLM4, GLM4_MOE
+from litgpt.domain.families.gpt2 import GPT2
 from litgpt.domain.families.gpt_neox import GPT_NEOX
+from litgpt.domain.families.granite import GRANITE
 from litgpt.domain.families.llama import LLAMA
-from litgpt.domain.families.mistral import MISTRAL, MIXTRAL
-from litgpt.domain.families.olmo import OLMO, OLMO2
+from litgpt.domain.families.mistral import MINISTRAL3, MISTRAL, MIXTRAL
+from litgpt.domain.families.olmo import OLMO, OLMO2, OLMO3
 from litgpt.domain.families.phi import PHI, PHI3
-from litgpt.domain.families.qwen2 import QWEN2
+from litgpt.domain.families.qwen2 import QWEN2, QWEN2_MOE
 from litgpt.domain.families.qwen3 import QWEN3, QWEN3_MOE
 from litgpt.domain.families.settings import Settings
+from litgpt.domain.families.smollm3 import SMOLLM3
 from litgpt.domain.families.stablelm import STABLELM
+from litgpt.domain.families.starcoder2 import STARCODER2
 
 FAMILIES: dict[str, Family] = {
     family.model_type: family
@@ -38,6 +43,15 @@ FAMILIES: dict[str, Family] = {
         OLMO,
         OLMO2,
         DEEPSEEK_V3,
+        QWEN2_MOE,
+        GLM4,
+        GLM4_MOE,
+        MINISTRAL3,
+        SMOLLM3,
+        OLMO3,
+        GRANITE,
+        GPT2,
+        STARCODER2,
     )
 }
 """Every family, by the `model_type` of its config."""

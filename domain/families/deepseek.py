@@ -9,7 +9,7 @@ from litgpt.domain.families.attention import Latent
 from litgpt.domain.families.feedforward import Gated, Routing, Sparse
 from litgpt.domain.families.llama import GATED, LLAMA, NORMS, OUTSIDE
 from litgpt.domain.families.names import layer_rule, linear
-from litgpt.domain.families.qwen3 import EXPERTS
+from litgpt.domain.families.qwen2 import EXPERTS
 from litgpt.domain.families.settings import Key
 
 LATENT = (

@@ -53,7 +53,8 @@ class Family:
         logit_scale: The setting that multiplies the logits.
         logit_divisor: The setting that divides them.
         logit_cap: The setting that caps them.
-        learned_positions: Whether positions have an embedding of their own, with a row for each of the context.
+        learned_positions: Whether positions have an embedding of their own, with a row for each of the
+            context.
         first_position: The row of the first token; so many rows come before it.
         context: The setting with the longest text.
         weights: Which tensors ours are made of.

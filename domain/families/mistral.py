@@ -1,16 +1,19 @@
 """Mistral: Llama with a window on every layer, if its config says so. Mixtral: the same with experts.
 
+Ministral 3: the same with queries that grow with their position.
+
 Source: Jiang et al. 2023, arXiv:2310.06825; Jiang et al. 2024, arXiv:2401.04088.
 """
 
 import attrs
 
+from litgpt.domain.architecture import QueryScaling
 from litgpt.domain.families.attention import SoftmaxAttention, Windows
 from litgpt.domain.families.feedforward import Gated, Sparse
 from litgpt.domain.families.llama import ATTENTION, LLAMA, NORMS, OUTSIDE
 from litgpt.domain.families.names import layer_rule
 from litgpt.domain.families.norms import RmsNorm
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.settings import Key, Settings
 
 _ATTENTION = SoftmaxAttention(
     groups=Key("num_key_value_heads", 8), windows=Windows(size=Key("sliding_window", 4096, null=True))
@@ -43,4 +46,28 @@ MIXTRAL = attrs.evolve(
         layer_rule("mlp.experts.{}.fc_2.weight", "block_sparse_moe.experts.{}.w3.weight"),
         layer_rule("mlp.experts.{}.proj.weight", "block_sparse_moe.experts.{}.w2.weight"),
     ),
+)
+
+
+def _growth(settings: Settings) -> QueryScaling | None:
+    """Return how Ministral 3's queries grow: its rotary settings say so, beside YaRN's."""
+    given = settings.mapping(Key("rope_parameters"))
+    said = attrs.evolve(settings, values=given)
+    beta = said.optional(Key("llama_4_scaling_beta", None))
+    if beta is None:
+        return None
+    return QueryScaling(beta=beta, every=said.integer(Key("original_max_position_embeddings")))
+
+
+MINISTRAL3 = attrs.evolve(
+    MISTRAL,
+    model_type="ministral3",
+    attention=SoftmaxAttention(
+        groups=Key("num_key_value_heads", 8),
+        head_size=Key("head_dim", 128),
+        windows=Windows(size=Key("sliding_window", None)),
+        query_scaling=_growth,
+    ),
+    norm=RmsNorm(eps=Key("rms_norm_eps", 1e-5)),
+    context=Key("max_position_embeddings", 262_144),
 )

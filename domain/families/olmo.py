@@ -1,15 +1,17 @@
-"""OLMo: norms without weights, bounded projections. OLMo 2: norms after, and on all of Q and K.
+"""OLMo: norms without weights. OLMo 2: norms after, and on all of Q and K. OLMo 3: windows as well.
 
-Source: Groeneveld et al. 2024, arXiv:2402.00838; OLMo Team 2024, arXiv:2501.00656.
+Source: Groeneveld et al. 2024, arXiv:2402.00838; OLMo Team 2024, arXiv:2501.00656; Team OLMo 2025, "Olmo 3".
 """
 
 import attrs
 
+from litgpt.domain.families.attention import Windows
 from litgpt.domain.families.family import Residual
 from litgpt.domain.families.feedforward import Gated
 from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, GATED, LLAMA, OUTSIDE, QK_NORM
 from litgpt.domain.families.names import linear
 from litgpt.domain.families.norms import LayerNorm, QkNorms, RmsNorm
+from litgpt.domain.families.rotary import Rope
 from litgpt.domain.families.settings import Key
 
 OLMO = attrs.evolve(
@@ -36,5 +38,17 @@ OLMO2 = attrs.evolve(
         *GATED,
         *linear("post_attention_norm", "post_attention_layernorm"),
         *linear("post_mlp_norm", "post_feedforward_layernorm"),
+    ),
+)
+
+OLMO3 = attrs.evolve(
+    OLMO2,
+    model_type="olmo3",
+    attention=attrs.evolve(
+        BIASED_ATTENTION,
+        qk_norm=QkNorms(norm=_NORM, over="all"),
+        windows=Windows(size=Key("sliding_window", 4096), pattern=Key("sliding_window_pattern", 4)),
+        # Only the layers that see everything were stretched.
+        rope=Rope(base=Key("rope_theta", 500_000.0), local_base=Key("rope_theta", 500_000.0)),
     ),
 )

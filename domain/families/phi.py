@@ -41,6 +41,13 @@ PHI = Family(
     ),
 )
 
+GATE_AND_UP = (
+    layer_rule("mlp.fc_1.weight", Part("mlp.gate_up_proj.weight", 0, 2)),
+    layer_rule("mlp.fc_2.weight", Part("mlp.gate_up_proj.weight", 1, 2)),
+    layer_rule("mlp.proj.weight", "mlp.down_proj.weight"),
+)
+"""A gated feed-forward whose first two projections are written as one."""
+
 PHI3 = attrs.evolve(
     LLAMA,
     model_type="phi3",
@@ -56,8 +63,6 @@ PHI3 = attrs.evolve(
         *NORMS,
         layer_rule("attn.qkv.weight", "self_attn.qkv_proj.weight"),
         layer_rule("attn.proj.weight", "self_attn.o_proj.weight"),
-        layer_rule("mlp.fc_1.weight", Part("mlp.gate_up_proj.weight", 0, 2)),
-        layer_rule("mlp.fc_2.weight", Part("mlp.gate_up_proj.weight", 1, 2)),
-        layer_rule("mlp.proj.weight", "mlp.down_proj.weight"),
+        *GATE_AND_UP,
     ),
 )

@@ -7,9 +7,8 @@ import attrs
 
 from litgpt.domain.families.feedforward import Gated, Routing, Sparse
 from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, GATED, LLAMA, NORMS, OUTSIDE, QK_NORM
-from litgpt.domain.families.names import layer_rule
 from litgpt.domain.families.norms import QkNorms
-from litgpt.domain.families.qwen2 import WINDOWS
+from litgpt.domain.families.qwen2 import EXPERTS, WINDOWS
 from litgpt.domain.families.settings import Key
 
 _ATTENTION = attrs.evolve(
@@ -22,13 +21,6 @@ QWEN3 = attrs.evolve(
     attention=_ATTENTION,
     feed_forward=Gated(),
     weights=(*LLAMA.weights, *QK_NORM),
-)
-
-EXPERTS = (
-    layer_rule("mlp.gate.weight", "mlp.gate.weight"),
-    layer_rule("mlp.experts.{}.fc_1.weight", "mlp.experts.{}.gate_proj.weight"),
-    layer_rule("mlp.experts.{}.fc_2.weight", "mlp.experts.{}.up_proj.weight"),
-    layer_rule("mlp.experts.{}.proj.weight", "mlp.experts.{}.down_proj.weight"),
 )
 
 QWEN3_MOE = attrs.evolve(

@@ -71,6 +71,42 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "qk_nope_head_dim": 16,
         "v_head_dim": 12,
     },
+    "qwen2_moe": {"num_experts": 6, **_EXPERTS, "shared_expert_intermediate_size": 40},
+    "glm4": {"head_dim": 16, "rope_parameters": _HALF},
+    "glm4_moe": {
+        "n_routed_experts": 8,
+        **_EXPERTS,
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "use_qk_norm": True,
+        "rope_parameters": _HALF,
+    },
+    "ministral3": {
+        "head_dim": 16,
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "rope_theta": 500.0,
+            "factor": 4.0,
+            "original_max_position_embeddings": 16,
+            "mscale": 1.0,
+            "mscale_all_dim": 1.0,
+            "llama_4_scaling_beta": 0.5,
+        },
+    },
+    "smollm3": {"no_rope_layers": [1, 0, 1]},
+    "olmo3": {
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "granite": {
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+        "residual_multiplier": 0.7,
+        "logits_scaling": 2.0,
+    },
+    "gpt2": {},
+    "starcoder2": {},
 }
 """What each family adds to the sizes that all have."""
 

@@ -180,6 +180,43 @@ VARIANTS = (
         "deepseek_v3, halves rotated", "deepseek_v3", {"rope_interleave": False, "norm_topk_prob": False}
     ),
     Variant("deepseek_v3, YaRN", "deepseek_v3", {"rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7)}),
+    Variant("qwen2_moe", "qwen2_moe"),
+    Variant(
+        "qwen2_moe, weights that sum to one, some layers dense",
+        "qwen2_moe",
+        {"norm_topk_prob": True, "mlp_only_layers": [1]},
+    ),
+    Variant("glm4", "glm4"),
+    Variant("glm4 without biases", "glm4", {"attention_bias": False}),
+    Variant("glm4_moe", "glm4_moe"),
+    Variant(
+        "glm4_moe, biases, no norms on queries and keys",
+        "glm4_moe",
+        {"attention_bias": True, "use_qk_norm": False},
+    ),
+    Variant("ministral3", "ministral3"),
+    Variant("smollm3", "smollm3"),
+    Variant(
+        "smollm3, every second layer without positions",
+        "smollm3",
+        {"no_rope_layers": None, "no_rope_layer_interval": 2},
+    ),
+    Variant("olmo3", "olmo3"),
+    Variant(
+        "olmo3, full layers stretched",
+        "olmo3",
+        {
+            "rope_parameters": {
+                "full_attention": _yarn(),
+                "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
+            }
+        },
+    ),
+    Variant("granite", "granite"),
+    Variant("gpt2", "gpt2"),
+    Variant("gpt2, a middle of its own, head apart", "gpt2", {"n_inner": 56, "tie_word_embeddings": False}),
+    Variant("starcoder2", "starcoder2"),
+    Variant("starcoder2, a window, no biases", "starcoder2", {"sliding_window": WINDOW, "use_bias": False}),
 )
 
 
