@@ -5,8 +5,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from litgpt.application.loading import understand
 from litgpt.domain.architecture import Architecture
+from litgpt.domain.families import understand
 from litgpt.domain.footprint import parameter_count
 from litgpt.domain.ports import ModelStore
 from litgpt.domain.reference import ModelReference
@@ -43,6 +43,7 @@ class Description:
         architecture: Its structure.
         parameters: How many weights the network has.
         stored: How the checkpoint keeps them, from the format that takes the most bytes to the least.
+        notes: What whoever loads it should be told.
 
     """
 
@@ -51,6 +52,7 @@ class Description:
     architecture: Architecture
     parameters: int
     stored: tuple[Stored, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -80,13 +82,15 @@ class DescribeModel(Generic[TensorT]):
         """
         checkpoint = self.store.open(reference)
         try:
-            architecture, _ = understand(checkpoint)
+            understood = understand(checkpoint.name, checkpoint.config, checkpoint.tensors)
+            architecture = understood.architecture
             return Description(
                 name=checkpoint.name,
                 origin=checkpoint.origin,
                 architecture=architecture,
                 parameters=parameter_count(architecture),
                 stored=_stored(checkpoint.tensors),
+                notes=understood.notes,
             )
         finally:
             checkpoint.close()

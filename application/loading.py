@@ -6,7 +6,7 @@ import attrs
 
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.ending import end_ids_of
-from litgpt.domain.families import describe, family_of
+from litgpt.domain.families import understand
 from litgpt.domain.placement import Placement, Wish, decide
 from litgpt.domain.ports import Checkpoint, DistributionStrategy, ModelStore, OpenTokenizer, Tokenizer
 from litgpt.domain.prompts import choose_style
@@ -14,7 +14,7 @@ from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Notice, Report
 from litgpt.domain.vocabulary import TokenizerSource
-from litgpt.domain.weights import Join, plan
+from litgpt.domain.weights import Join
 
 TensorT = TypeVar("TensorT")
 ModelT = TypeVar("ModelT")
@@ -33,6 +33,7 @@ class LoadedModel(Generic[TensorT]):
         style: How its prompts are written; None is the chat template of its tokenizer.
         end_ids: The tokens that end an answer.
         stop: Strings that end one, where the style's are no tokens.
+        notes: What whoever loads it should be told.
 
     """
 
@@ -44,19 +45,7 @@ class LoadedModel(Generic[TensorT]):
     style: PromptStyle | None
     end_ids: frozenset[int]
     stop: tuple[str, ...] = ()
-
-
-def understand(checkpoint: Checkpoint[TensorT]) -> tuple[Architecture, tuple[Join, ...]]:
-    """Return a checkpoint's structure and what each parameter is read from, by headers alone.
-
-    Raises:
-        BadCheckpoint: Its config cannot be right, or its tensors are not those that it asks for.
-        UnsupportedModel: Its family, or a setting of it, is not implemented.
-
-    """
-    name, config = checkpoint.name, checkpoint.config
-    architecture = describe(name, config)
-    return architecture, plan(name, architecture, family_of(name, config).weights, checkpoint.tensors)
+    notes: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -89,7 +78,8 @@ class LoadModel(Generic[TensorT]):
         """
         checkpoint = self.store.open(reference)
         try:
-            architecture, joins = understand(checkpoint)
+            found = understand(checkpoint.name, checkpoint.config, checkpoint.tensors)
+            architecture = found.architecture
             source = tokenizer or checkpoint.tokenizer
             opened = self.open_tokenizer(source, name=checkpoint.name, vocab_size=architecture.vocab_size)
             style = choose_style(
@@ -102,7 +92,8 @@ class LoadModel(Generic[TensorT]):
             return LoadedModel(
                 checkpoint=checkpoint,
                 architecture=architecture,
-                joins=joins,
+                joins=found.joins,
+                notes=found.notes,
                 tokenizer=opened,
                 tokenizer_source=source,
                 style=style,
@@ -137,6 +128,8 @@ class PlaceModel(Generic[TensorT, ModelT]):
 
         """
         placement = decide(wish, self.strategy.hardware())
+        for note in loaded.notes:
+            report(Notice(f"{loaded.checkpoint.name}: {note}"))
         loaded.checkpoint.fetch(report)
         report(Notice(f"Using {placement.devices} device(s)"))
         model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)

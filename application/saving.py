@@ -62,7 +62,7 @@ class SaveModel(Generic[TensorT, ModelT]):
             ModelToWrite(
                 name=checkpoint.name,
                 architecture=loaded.architecture,
-                config=saved_config(config),
+                config={**saved_config(config), "tie_word_embeddings": loaded.architecture.tied},
                 generation_config=checkpoint.generation_config,
                 prompt_style=None if style is None else style.saved_as,
                 tokenizer=self.tokenizer_files(loaded.tokenizer_source, name=checkpoint.name),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from litgpt.domain.errors import DamagedFile
+from litgpt.domain.families.multimodal import text_part
 
 
 def end_ids_of(config: Mapping[str, object], generation_config: Mapping[str, object]) -> frozenset[int]:
@@ -16,7 +17,11 @@ def end_ids_of(config: Mapping[str, object], generation_config: Mapping[str, obj
         DamagedFile: One of them is no token.
 
     """
-    return _ids("config.json", config) | _ids("generation_config.json", generation_config)
+    return (
+        _ids("config.json", text_part(config))
+        | _ids("config.json", config)
+        | _ids("generation_config.json", generation_config)
+    )
 
 
 def _ids(file: str, config: Mapping[str, object]) -> frozenset[int]:

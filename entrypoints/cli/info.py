@@ -52,6 +52,8 @@ def info(
         return
     console.heading(found.name)
     console.show(f"  {found.origin}")
+    for note in found.notes:
+        console.show(f"  {note}")
     _section("Structure", _structure(architecture, found.parameters))
     _section("Stored as", _stored(found))
     _section("Needs", _needs(needs), numbers=True)
@@ -189,6 +191,7 @@ def _as_dict(
     return {
         "name": found.name,
         "origin": found.origin,
+        "notes": list(found.notes),
         "parameters": found.parameters,
         "nbytes": found.nbytes,
         "stored": [attrs.asdict(one) for one in found.stored],

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 VOCAB_SIZE = 288
 
-_SIZES = {
+SIZES = {
     "vocab_size": VOCAB_SIZE,
     "hidden_size": 48,
     "intermediate_size": 80,
@@ -71,6 +71,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "qk_nope_head_dim": 16,
         "v_head_dim": 12,
     },
+    "gpt_oss": {
+        "head_dim": 16,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "sliding_window": 8,
+        # Low enough that gates feel it.
+        "swiglu_limit": 0.4,
+    },
     "qwen2_moe": {"num_experts": 6, **_EXPERTS, "shared_expert_intermediate_size": 40},
     "glm4": {"head_dim": 16, "rope_parameters": _HALF},
     "glm4_moe": {
@@ -107,6 +115,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "gpt2": {},
     "starcoder2": {},
+    "ernie4_5": {"head_dim": 16},
+    "exaone4": {
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "seed_oss": {"head_dim": 16},
+    "hunyuan_v1_dense": {"head_dim": 16},
+    "minimax_m2": {"num_local_experts": 6, "num_experts_per_tok": 2, "head_dim": 16, "rope_parameters":
+    _HALF},
 }
 """What each family adds to the sizes that all have."""
 
@@ -126,8 +143,14 @@ def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedMod
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.for_model(family, **(_SIZES | FAMILIES[family] | settings))
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    config = AutoConfig.for_model(family, **(SIZES | FAMILIES[family] | settings))
+    return randomise(AutoModelForCausalLM.from_config(config, dtype=torch.float32), seed=seed)
+
+
+def randomise(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
+    """Give a model of transformers random weights, norms and biases among them, and return it."""
+    import torch
+
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         embedding = model.get_input_embeddings().weight
@@ -141,7 +164,7 @@ def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedMod
         for name, buffer in model.named_buffers():
             if "correction_bias" in name:
                 buffer.copy_(0.03 * torch.randn(buffer.shape, generator=random))
-    return model
+    return model.eval()
 
 
 @cache
@@ -164,8 +187,13 @@ def tiny_folder(
     settings = {} if tied is None else {"tie_word_embeddings": tied}
     model = tiny_model(family, seed=seed, **settings).to(getattr(torch, dtype))
     model.save_pretrained(folder, max_shard_size="60KB" if sharded else "1GB")
-    _byte_tokenizer().save(str(folder / "tokenizer.json"))
+    save_byte_tokenizer(folder)
     return folder
+
+
+def save_byte_tokenizer(folder: Path) -> None:
+    """Write a tokenizer with two special tokens and one token for each byte."""
+    _byte_tokenizer().save(str(folder / "tokenizer.json"))
 
 
 def _byte_tokenizer() -> Any:

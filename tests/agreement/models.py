@@ -11,11 +11,11 @@ from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.single_device import SingleDevice
-from litgpt.domain.families import describe, family_of
+from litgpt.domain.families import understand
 from litgpt.domain.placement import Placement
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reporting import silent
-from litgpt.domain.weights import Join, plan
+from litgpt.domain.weights import Join
 from tests.adapters.tiny_models import VOCAB_SIZE, tiny_model
 
 WINDOW = 8
@@ -180,6 +180,15 @@ VARIANTS = (
         "deepseek_v3, halves rotated", "deepseek_v3", {"rope_interleave": False, "norm_topk_prob": False}
     ),
     Variant("deepseek_v3, YaRN", "deepseek_v3", {"rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7)}),
+    Variant("gpt_oss", "gpt_oss"),
+    Variant(
+        "gpt_oss without biases, one layer windowed",
+        "gpt_oss",
+        {
+            "attention_bias": False,
+            "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        },
+    ),
     Variant("qwen2_moe", "qwen2_moe"),
     Variant(
         "qwen2_moe, weights that sum to one, some layers dense",
@@ -217,6 +226,26 @@ VARIANTS = (
     Variant("gpt2, a middle of its own, head apart", "gpt2", {"n_inner": 56, "tie_word_embeddings": False}),
     Variant("starcoder2", "starcoder2"),
     Variant("starcoder2, a window, no biases", "starcoder2", {"sliding_window": WINDOW, "use_bias": False}),
+    Variant("ernie4_5", "ernie4_5"),
+    Variant("ernie4_5, biases", "ernie4_5", {"use_bias": True, "tie_word_embeddings": False}),
+    Variant("exaone4", "exaone4"),
+    Variant("exaone4 without windows", "exaone4", {"sliding_window": None, "layer_types": ["full_attention"]
+    * 3}), Variant("seed_oss", "seed_oss"),
+    Variant(
+        "seed_oss, biases elsewhere",
+        "seed_oss",
+        {"attention_bias": False, "attention_out_bias": True, "mlp_bias": True},
+    ),
+    Variant("hunyuan_v1_dense", "hunyuan_v1_dense"),
+    Variant(
+        "hunyuan_v1_dense, a base that has grown",
+        "hunyuan_v1_dense",
+        {
+            "attention_bias": True,
+            "rope_parameters": {"rope_type": "dynamic", "alpha": 30.0, "factor": 1.0, "rope_theta": 500.0},
+        },
+    ),
+    Variant("minimax_m2", "minimax_m2"),
 )
 
 
@@ -251,12 +280,10 @@ def pair(variant: Variant, folder: Path) -> Pair:
     theirs = tiny_model(variant.family, **variant.settings)
     theirs.save_pretrained(folder)
     checkpoint = open_folder(folder, variant.name)
-    architecture = describe(variant.name, checkpoint.config)
-    rules = family_of(variant.name, checkpoint.config).weights
-    joins = plan(variant.name, architecture, rules, checkpoint.tensors)
+    found = understand(variant.name, checkpoint.config, checkpoint.tensors)
     placement = Placement(device="cpu", dtype="float32")
-    ours = SingleDevice().build(placement, architecture, joins, checkpoint, silent)
-    return Pair(theirs, ours, joins, checkpoint)
+    ours = SingleDevice().build(placement, found.architecture, found.joins, checkpoint, silent)
+    return Pair(theirs, ours, found.joins, checkpoint)
 
 
 def random_ids(rows: int, tokens: int) -> Tensor:

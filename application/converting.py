@@ -1,0 +1,73 @@
+"""Write a model that is in one format in another."""
+
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import attrs
+
+from litgpt.application.loading import LoadModel, PlaceModel
+from litgpt.application.saving import SaveModel
+from litgpt.domain.placement import Wish
+from litgpt.domain.ports import Checkpoint
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import Report
+
+TensorT = TypeVar("TensorT")
+ModelT = TypeVar("ModelT")
+
+# What a float format is in Lightning's words. Quantised weights are rounded far more coarsely than bfloat16
+# rounds.
+_PRECISIONS = {"F32": "32-true", "F16": "16-true", "BF16": "bf16-true"}
+_OTHERWISE = "bf16-true"
+
+
+@attrs.frozen
+class ConvertModel(Generic[TensorT, ModelT]):
+    """Loads a model, whatever it is stored in, and writes it.
+
+    Attributes:
+        load: Finds and checks it.
+        place: Builds it.
+        save: Writes it.
+
+    """
+
+    load: LoadModel[TensorT]
+    place: PlaceModel[TensorT, ModelT]
+    save: SaveModel[TensorT, ModelT]
+
+    def __call__(
+        self, reference: ModelReference, folder: Path, report: Report, *, precision: str | None = None
+    ) -> str:
+        """Convert a model, on the CPU, and return the precision that it was written in.
+
+        Args:
+            reference: Which model.
+            folder: Where to.
+            report: Told of the progress.
+            precision: As Lightning writes it; None is what most of its weights are stored in, or `bf16-true`
+                where they are quantised.
+
+        Raises:
+            ModelNotFound: Nobody has it.
+            BadCheckpoint: Its files cannot be used.
+            UnsupportedModel: It is of no family that is implemented, or the format cannot express it.
+            OutOfReach: The disk has not the room, or the folder cannot be written to.
+
+        """
+        loaded = self.load(reference)
+        try:
+            chosen = precision or _stored_in(loaded.checkpoint)
+            model, _ = self.place(loaded, Wish(accelerator="cpu", precision=chosen), report)
+            self.save(loaded, model, folder, report)
+        finally:
+            loaded.checkpoint.close()
+        return chosen
+
+
+def _stored_in(checkpoint: Checkpoint[TensorT]) -> str:
+    sizes: dict[str, int] = {}
+    for tensor in checkpoint.tensors.values():
+        sizes[tensor.stored_as] = sizes.get(tensor.stored_as, 0) + tensor.numel
+    most = max(sizes, key=lambda one: sizes[one])
+    return _PRECISIONS.get(most, _OTHERWISE)

@@ -1,0 +1,124 @@
+"""From a config and the names of tensors to an architecture and a plan for reading it."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.errors import CheckpointMismatch, DamagedFile, UnsupportedModel
+from litgpt.domain.families.family import Family
+from litgpt.domain.families.multimodal import TEXT_PARTS, is_multimodal, text_names, text_part
+from litgpt.domain.families.registry import FAMILIES
+from litgpt.domain.families.settings import Settings
+from litgpt.domain.tensors import TensorInfo
+from litgpt.domain.weights import Join, plan
+
+
+@attrs.frozen(kw_only=True)
+class Understood:
+    """What is known of a model from its config and the headers of its weights.
+
+    Attributes:
+        architecture: Its structure.
+        joins: Which tensors each parameter is read from, by the checkpoint's own names.
+        notes: What whoever loads it should be told.
+
+    """
+
+    architecture: Architecture
+    joins: tuple[Join, ...] = attrs.field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def family_of(model: str, config: Mapping[str, object]) -> Family:
+    """Return the family that a config names; of a model of text and more, that of its text part.
+
+    Raises:
+        DamagedFile: It names none.
+        UnsupportedModel: It names one that is not implemented.
+
+    """
+    model_type = text_part(config).get("model_type")
+    if not isinstance(model_type, str):
+        raise DamagedFile(f"config.json of {model}", "it has no 'model_type', so it is no language model's.")
+    if model_type not in FAMILIES:
+        known = ", ".join(sorted({*FAMILIES, *TEXT_PARTS}))
+        raise UnsupportedModel(model, f"its family {model_type!r} is not one of those implemented: {known}.")
+    return FAMILIES[model_type]
+
+
+def describe(model: str, config: Mapping[str, object]) -> Architecture:
+    """Return the architecture that a Hugging Face config asks for.
+
+    Args:
+        model: What to call the model in an error.
+        config: The parsed `config.json`.
+
+    Raises:
+        DamagedFile: A setting is absent or cannot be right.
+        UnsupportedModel: The family, or a setting of it, is not implemented.
+
+    """
+    family, text = family_of(model, config), text_part(config)
+    # How the whole is stored is told outside of its text part.
+    said = {"quantization_config": config.get("quantization_config"), **text}
+    return family.describe(Settings(model, said))
+
+
+def understand(model: str, config: Mapping[str, object], tensors: Mapping[str, TensorInfo]) -> Understood:
+    """Return a model's structure and what each parameter is read from.
+
+    Args:
+        model: What to call the model in an error.
+        config: The parsed `config.json`.
+        tensors: What the checkpoint holds.
+
+    Raises:
+        DamagedFile: A setting is absent or cannot be right.
+        UnsupportedModel: The family, or a setting of it, is not implemented.
+        CheckpointMismatch: Tensors are missing, left over or of a wrong shape; it lists all of them.
+
+    """
+    architecture, family = describe(model, config), family_of(model, config)
+    multimodal = is_multimodal(config)
+    names = text_names(tensors) if multimodal else {name: name for name in tensors}
+    if multimodal:  # whether the head is the embedding is told inside, outside, in both places or in neither
+        architecture = attrs.evolve(architecture, tied=_HEAD not in names)
+    names = {_usual(name, family.prefixes): own for name, own in names.items()}
+    usual = {name: tensors[own] for name, own in names.items()}
+    try:
+        joins = plan(model, architecture, family.weights, usual, unused=family.unused)
+    except CheckpointMismatch as error:
+        unread = tuple(names[one] for one in error.unread)
+        raise CheckpointMismatch(model, error.missing, unread, error.misshapen) from None
+    return Understood(
+        architecture=architecture,
+        joins=tuple(_in_own_names(join, names) for join in joins),
+        notes=(_TEXT_ALONE.format(config["model_type"], family.model_type),) if multimodal else (),
+    )
+
+
+_HEAD = "lm_head.weight"
+_TEXT_ALONE = "it is a model of text and more ({}): its text part alone is loaded ({})."
+
+# What says how weights were stored, or names code to run, is no part of a model that is written anew.
+_OF_THE_FILE = ("quantization_config", "auto_map", "torch_dtype", "dtype")
+
+
+def saved_config(config: Mapping[str, object]) -> dict[str, object]:
+    """Return what `config.json` says of a model that is written in full precision: text alone."""
+    text = text_part(config)
+    dropped = (*_OF_THE_FILE, "architectures") if text is not config else _OF_THE_FILE
+    return {name: value for name, value in text.items() if name not in dropped}
+
+
+def _usual(name: str, prefixes: tuple[tuple[str, str], ...]) -> str:
+    for beginning, usual in prefixes:
+        if name.startswith(beginning):
+            return usual + name.removeprefix(beginning)
+    return name
+
+
+def _in_own_names(join: Join, names: Mapping[str, str]) -> Join:
+    pieces = tuple(attrs.evolve(piece, name=names[piece.name]) for piece in join.pieces)
+    return attrs.evolve(join, pieces=pieces)

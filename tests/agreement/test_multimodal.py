@@ -1,0 +1,112 @@
+"""Of a model of text and more the text part is loaded, computes the same, and is said to be all that is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from litgpt import LLM
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.domain.errors import CheckpointMismatch
+from litgpt.domain.families import understand
+from tests.adapters.tiny_models import FAMILIES, SIZES, randomise, save_byte_tokenizer
+from tests.agreement.models import random_ids
+
+_VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+
+
+def whole(model_type: str, text_type: str) -> Any:
+    """Return transformers' model of text and pictures, tiny and random."""
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    text = SIZES | FAMILIES[text_type] | {"model_type": text_type}
+    vision = {"model_type": _VISION_TYPES[model_type], **_VISION}
+    config = AutoConfig.for_model(model_type, text_config=text, vision_config=vision, mm_tokens_per_image=4)
+    return randomise(AutoModelForImageTextToText.from_config(config, dtype=torch.float32))
+
+
+_VISION_TYPES = {"gemma3": "siglip_vision_model", "mistral3": "pixtral"}
+
+
+@pytest.fixture(params=[("gemma3", "gemma3_text"), ("mistral3", "ministral3")], ids=lambda pair: pair[0])
+def both(request: Any, tmp_path: Path) -> tuple[Any, Path]:
+    theirs = whole(*request.param)
+    theirs.save_pretrained(tmp_path)
+    save_byte_tokenizer(tmp_path)
+    return theirs, tmp_path
+
+
+def load(folder: Path) -> LLM:
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    return llm
+
+
+def rename(folder: Path, *renamed: tuple[str, str]) -> None:
+    """Write the weights anew, with another beginning of their names."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    for old, new in renamed:
+        tensors = {
+            new + name.removeprefix(old) if name.startswith(old) else name: tensor
+            for name, tensor in tensors.items()
+        }
+    save_file(tensors, path, {"format": "pt"})
+
+
+@torch.inference_mode()
+def test_the_text_part_gives_the_logits_of_the_whole(both: tuple[Any, Path]) -> None:
+    theirs, folder = both
+    ids = random_ids(1, 24)
+    expected = theirs(input_ids=ids).logits
+    assert torch.allclose(load(folder)(ids), expected, atol=1e-4 * float(expected.abs().max()))
+
+
+@torch.inference_mode()
+def test_either_spelling_of_the_names_is_read(both: tuple[Any, Path]) -> None:
+    _, folder = both
+    ids = random_ids(1, 24)
+    expected = load(folder)(ids)
+    names = open_folder(folder, "it").tensors
+    newer = ("model.language_model.", "language_model.model.")
+    older = newer[::-1]
+    rename(folder, newer if any(one.startswith(newer[0]) for one in names) else older)
+    assert open_folder(folder, "it").tensors.keys() != names.keys()
+    assert torch.equal(load(folder)(ids), expected)
+
+
+def test_that_it_is_the_text_part_alone_is_said(
+    both: tuple[Any, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    LLM.load(both[1], distribute=None).distribute(accelerator="cpu")
+    assert "its text part alone is loaded" in capsys.readouterr().err
+
+
+def test_what_is_wrong_is_told_in_the_checkpoints_own_names(both: tuple[Any, Path]) -> None:
+    _, folder = both
+    opened = open_folder(folder, "it")
+    junk = next(name for name in opened.tensors if "language_model" in name).rpartition(".")[0] + ".rubbish"
+    tensors = {**opened.tensors, junk: next(iter(opened.tensors.values()))}
+    with pytest.raises(CheckpointMismatch) as caught:
+        understand("it", opened.config, tensors)
+    assert caught.value.unread == (junk,)
+
+
+@torch.inference_mode()
+def test_saved_it_is_a_model_of_text(both: tuple[Any, Path], tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    llm, ids = load(both[1]), random_ids(1, 24)
+    llm.save(tmp_path / "text")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "text", dtype=torch.float32)
+    expected = llm(ids)
+    assert torch.allclose(theirs(ids).logits, expected, atol=1e-4 * float(expected.abs().max()))

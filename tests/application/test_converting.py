@@ -1,0 +1,100 @@
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from litgpt.application.converting import ConvertModel
+from litgpt.application.loading import LoadModel, PlaceModel
+from litgpt.application.saving import SaveModel
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.ports import ModelToWrite
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import Report, silent
+from litgpt.domain.tensors import DType
+from litgpt.testing import (
+    MemoryCheckpoint,
+    MemoryStore,
+    MemoryStrategy,
+    MemoryTensor,
+    open_byte_tokenizer,
+)
+from tests.contracts.distribution_strategy import CONFIG, shapes
+
+HERE = Path("out")
+
+
+@attrs.define
+class Written:
+    """A writer that remembers what it was given, or that fails."""
+
+    models: list[ModelToWrite[Any]] = attrs.field(factory=list)
+    full: bool = False
+
+    def __call__(self, folder: Path, model: ModelToWrite[Any], report: Report) -> None:  # noqa: ARG002
+        if self.full:
+            raise OutOfReach(f"Saving to {folder}", "the disk is full.")
+        self.models.append(model)
+
+
+def checkpoint(*dtypes: DType) -> MemoryCheckpoint:
+    """Return a model whose tensors are in these dtypes by turns, in a style of its own."""
+    tensors = {
+        name: MemoryTensor(shape, dtypes[at % len(dtypes)])
+        for at, (name, shape) in enumerate(shapes().items())
+    }
+    return MemoryCheckpoint(
+        {**CONFIG, "torch_dtype": "x", "auto_map": {"AutoModel": "theirs.py"}},
+        tensors,
+        prompt_style="Alpaca",
+        generation_config={"eos_token_id": 3},
+    )
+
+
+def _tokenizer_files(_: object, *, name: str) -> dict[str, bytes]:
+    return {"tokenizer.json": name.encode()}
+
+
+def converter(model: MemoryCheckpoint, write: Written) -> ConvertModel[Any, Any]:
+    strategy = MemoryStrategy()
+    return ConvertModel(
+        LoadModel(MemoryStore({"tiny": model}), open_byte_tokenizer),
+        PlaceModel(strategy),
+        SaveModel(strategy, _tokenizer_files, write),
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "expected"),
+    [
+        (["float16"], "16-true"),
+        (["float32"], "32-true"),
+        (["bfloat16"] * 9 + ["float32"], "bf16-true"),
+    ],
+)
+def test_a_model_is_written_in_what_most_of_it_is_stored_in(dtypes: Iterable[DType], expected: str) -> None:
+    assert converter(checkpoint(*dtypes), Written())(ModelReference("tiny"), HERE, silent) == expected
+
+
+def test_a_precision_that_is_asked_for_is_the_one() -> None:
+    convert = converter(checkpoint("float16"), Written())
+    assert convert(ModelReference("tiny"), HERE, silent, precision="32-true") == "32-true"
+
+
+def test_all_that_belongs_to_a_model_goes_with_it_and_what_belongs_to_the_file_does_not() -> None:
+    write = Written()
+    converter(checkpoint("float32"), write)(ModelReference("tiny"), HERE, silent)
+    (model,) = write.models
+    assert model.config == CONFIG | {"tie_word_embeddings": False}
+    assert model.generation_config == {"eos_token_id": 3}
+    assert model.prompt_style == "Alpaca"
+    assert model.tokenizer == {"tokenizer.json": b"tiny"}
+    assert {name: info.shape for name, info in model.weights.tensors.items()} == shapes()
+
+
+def test_the_file_is_let_go_of_also_when_writing_fails() -> None:
+    model = checkpoint("float32")
+    with pytest.raises(OutOfReach):
+        converter(model, Written(full=True))(ModelReference("tiny"), HERE, silent)
+    assert model.closed
