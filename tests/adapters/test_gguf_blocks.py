@@ -45,7 +45,7 @@ def whole(tensor: StoredTensor, *, added: float = 0.0) -> Place:
 
 
 def paired(tensor: StoredTensor, heads: int) -> Place:
-    """Return the place of rows that were paired: the first of a head's two halves, then the second of both."""
+    """Return the place of rows that were paired: the first of both halves of a head, then the next."""
     view = View.of(tensor.shape).split(0, heads, 2, tensor.shape[0] // heads // 2).swap(1, 2)
     return Place(tensor.shape, (Part(tensor, view),))
 

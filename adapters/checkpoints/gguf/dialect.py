@@ -121,6 +121,8 @@ class Dialect:
         read = {setting.ours: setting.read(source) for setting in self.settings}
         config: dict[str, object] = {**self.constants, **read, **_common(source), **self.attention(source)}
         config = {"model_type": self.model_type} | {k: v for k, v in config.items() if v is not None}
+        # Some families have one where a config is silent, which another vocabulary may not hold.
+        config["pad_token_id"] = token_id(source.metadata, "padding")
         for work_out in self.more:
             config |= work_out(source)
         return {self.called.get(key, key): value for key, value in config.items()}

@@ -28,7 +28,6 @@ TOLERANCE = 1e-4
 
 # GGUF's keys behind `rope.scaling.`, and what Hugging Face calls them.
 _YARN = {
-    "original_context_length": "original_max_position_embeddings",
     "attn_factor": "attention_factor",
     "yarn_attn_factor": "attention_factor",
     "yarn_beta_fast": "beta_fast",
@@ -63,11 +62,7 @@ def _said(source: Source) -> dict[str, object] | None:
     if kind == "none" or (kind == "linear" and factor == 1):
         return None
     scaling: dict[str, object] = {"rope_type": kind, "factor": factor}
-    if kind != "linear":
-        for theirs, ours in _YARN.items():
-            if (value := source.number(f"rope.scaling.{theirs}")) is not None:
-                scaling[ours] = value
-    return scaling
+    return scaling if kind == "linear" else scaling | _numbers(source)
 
 
 def _longrope(source: Source) -> dict[str, object]:
@@ -84,10 +79,17 @@ def _longrope(source: Source) -> dict[str, object]:
             reason = f"it must have a tensor {name!r} with a number for each pair that is rotated, in F32."
             raise DamagedFile(source.metadata.path, reason)
         scaling[ours] = [*struct.unpack(f"<{stored.shape[0]}f", stored.file.read(stored.start, stored.stop))]
+    return scaling | _numbers(source)
+
+
+def _numbers(source: Source) -> dict[str, object]:
+    """Return what the header says of the scaling besides its kind and factor."""
+    original = source.integer("rope.scaling.original_context_length")
+    found: dict[str, object] = {} if original is None else {"original_max_position_embeddings": original}
     for theirs, ours in _YARN.items():
         if (value := source.number(f"rope.scaling.{theirs}")) is not None:
-            scaling[ours] = value
-    return scaling
+            found[ours] = value
+    return found
 
 
 def _llama3(source: Source, stored: StoredTensor) -> dict[str, object] | None:

@@ -1,0 +1,372 @@
+"""What llama.cpp's converter does to a Hugging Face folder, written once more, for tests.
+
+Names come from the gguf package's own maps. What is done to numbers is written down here from the converter,
+one class for each kind of family, and independently of what reads it back.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Changed = Iterator[tuple[str, Tensor]]
+
+_EXPERT = re.compile(r"(.+)\.experts\.([0-9]+)\.([a-z0-9_]+)\.weight")
+
+
+def tensors_in(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors that transformers saved."""
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+class Converter:
+    """A family whose numbers stay as they are; experts are stacked.
+
+    Attributes:
+        config: What its `config.json` says.
+
+    """
+
+    arch = "LLAMA"
+
+    def __init__(self, folder: Path) -> None:
+        self.config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+        self.tensors = tensors_in(folder)
+
+    @property
+    def heads(self) -> int:
+        return int(self.first("num_attention_heads", "n_head"))
+
+    @property
+    def groups(self) -> int:
+        return int(self.first("num_key_value_heads", "num_kv_heads") or self.heads)
+
+    @property
+    def head_size(self) -> int:
+        return int(self.config.get("head_dim") or self.first("hidden_size", "n_embd") // self.heads)
+
+    def first(self, *names: str) -> Any:
+        return next((self.config[name] for name in names if self.config.get(name) is not None), None)
+
+    @property
+    def rope(self) -> Mapping[str, Any]:
+        given: Mapping[str, Any] = self.config.get("rope_parameters") or {}
+        return given.get("full_attention", given)
+
+    def keys(self) -> dict[str, Any]:
+        """Return the header's keys, behind the architecture's name: those that every family has."""
+        found = {
+            "block_count": self.first("num_hidden_layers", "n_layer"),
+            "context_length": self.first("max_position_embeddings", "n_positions"),
+            "embedding_length": self.first("hidden_size", "n_embd"),
+            "feed_forward_length": self.first("intermediate_size", "n_inner", "ffn_hidden_size"),
+            "attention.head_count": self.heads,
+            "attention.head_count_kv": self.groups,
+            "attention.layer_norm_rms_epsilon": self.first("rms_norm_eps"),
+            "attention.layer_norm_epsilon": self.first(
+                "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"
+            ),
+            "attention.key_length": self.first("head_dim"),
+            "attention.value_length": self.first("head_dim"),
+            "rope.freq_base": self.rope.get("rope_theta"),
+            "expert_count": self.first("num_local_experts", "num_experts", "n_routed_experts"),
+            "expert_used_count": self.first("num_experts_per_tok"),
+            **self.more(),
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+    def more(self) -> dict[str, Any]:
+        """Return what a family adds; None takes a key away."""
+        return {}
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        """Yield what becomes of a tensor, by the names that the gguf package's maps know."""
+        yield name, tensor
+
+    def stacked(self) -> dict[str, Tensor]:
+        """Return the tensors with those of all experts of a layer as one."""
+        found: dict[str, Any] = {}
+        for name, tensor in self.tensors.items():
+            expert = _EXPERT.fullmatch(name)
+            if expert is None:
+                found[name] = tensor
+            else:
+                found.setdefault(f"{expert[1]}.experts.{expert[3]}.weight", {})[int(expert[2])] = tensor
+        return {
+            name: torch.stack([one[at] for at in range(len(one))]) if isinstance(one, dict) else one
+            for name, one in found.items()
+        }
+
+    def named(self) -> dict[str, Tensor]:
+        """Return all tensors by GGUF's names."""
+        import gguf
+
+        arch = gguf.MODEL_ARCH[self.arch]
+        names = gguf.get_tensor_name_map(arch, self.keys()["block_count"])
+        found = {}
+        for name, tensor in self.stacked().items():
+            for ours, changed in self.change(name, tensor):
+                if ours.startswith(("blk.", "rope_", "token_embd", "output", "position_embd")):
+                    translated = ours
+                else:
+                    translated = names.get_name(ours, try_suffixes=(".weight", ".bias")) or f"? {ours}"
+                found[translated] = changed
+        return found
+
+    def write(self, path: Path, stored_as: str = "F32") -> Path:
+        """Write the GGUF file."""
+        import gguf
+
+        arch = gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH[self.arch]]
+        writer = gguf.GGUFWriter(path, arch)
+        for key, value in self.keys().items():
+            add: Callable[[str, Any], None] = {
+                bool: writer.add_bool,
+                int: writer.add_uint32,
+                float: writer.add_float32,
+                str: writer.add_string,
+                list: writer.add_array,
+            }[type(value)]
+            add(f"{arch}.{key}", value)
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_list([f"t{at}" for at in range(self.first("vocab_size"))])
+        writer.add_token_merges(["t 0"])
+        writer.add_bos_token_id(0)
+        writer.add_eos_token_id(1)
+        for name, tensor in self.named().items():
+            whole = tensor.ndim < 2 or tensor.shape[-1] % 32
+            kind = gguf.GGMLQuantizationType["F32" if whole else stored_as]
+            writer.add_tensor(name, gguf.quantize(tensor.contiguous().numpy(), kind), raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path
+
+
+def permuted(tensor: Tensor, heads: int) -> Tensor:
+    """Pair the two halves of each head's rows, for a rotation of neighbours."""
+    halves = tensor.reshape(heads, 2, tensor.shape[0] // heads // 2, *tensor.shape[1:])
+    return halves.swapaxes(1, 2).reshape(tensor.shape)
+
+
+class Llama(Converter):
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        if ".q_proj." in name:
+            tensor = permuted(tensor, self.heads)
+        if ".k_proj." in name:
+            tensor = permuted(tensor, self.groups)
+        name = re.sub(r"model\.(.+)\.block_sparse_moe\.experts\.", r"\1.feed_forward.experts.", name)
+        yield name, tensor
+
+
+class Qwen3Moe(Converter):
+    arch = "QWEN3MOE"
+
+    def more(self) -> dict[str, Any]:
+        return {"expert_feed_forward_length": self.config["moe_intermediate_size"]}
+
+
+class Gemma(Converter):
+    arch = "GEMMA"
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        yield name, tensor + 1 if name.endswith("norm.weight") else tensor
+
+
+class Gemma2(Gemma):
+    arch = "GEMMA2"
+
+    def more(self) -> dict[str, Any]:
+        return {
+            "attn_logit_softcapping": self.config["attn_logit_softcapping"],
+            "final_logit_softcapping": self.config["final_logit_softcapping"],
+            "attention.sliding_window": self.config["sliding_window"],
+        }
+
+
+class Phi2(Converter):
+    arch = "PHI2"
+
+    def more(self) -> dict[str, Any]:
+        return {"rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size)}
+
+
+class Phi2Joined(Phi2):
+    """As the first files had it: queries, keys and values in one tensor."""
+
+    def stacked(self) -> dict[str, Tensor]:
+        found = super().stacked()
+        for name in [name for name in found if ".q_proj." in name]:
+            those = [found.pop(name.replace("q_proj", one)) for one in ("q_proj", "k_proj", "v_proj")]
+            kind = name.rpartition(".")[2]
+            found[f"blk.{name.split('.')[2]}.attn_qkv.{kind}"] = torch.cat(those)
+        return found
+
+
+class Phi3(Converter):
+    arch = "PHI3"
+
+    def more(self) -> dict[str, Any]:
+        share = self.rope.get("partial_rotary_factor", 1.0)
+        found = {
+            "rope.dimension_count": int(share * self.head_size),
+            "rope.scaling.original_context_length": self.config["original_max_position_embeddings"],
+            "attention.sliding_window": self.config.get("sliding_window") or 0,
+        }
+        if "long_factor" in self.rope:
+            import math
+
+            original = self.config["original_max_position_embeddings"]
+            scale = self.config["max_position_embeddings"] / original
+            found["rope.scaling.attn_factor"] = math.sqrt(1 + math.log(scale) / math.log(original))
+        return found
+
+    def named(self) -> dict[str, Tensor]:
+        found = super().named()
+        for one in ("long", "short"):
+            if factors := self.rope.get(f"{one}_factor"):
+                found[f"rope_factors_{one}.weight"] = torch.tensor(factors)
+        return found
+
+
+class Neox(Converter):
+    arch = "GPTNEOX"
+
+    def more(self) -> dict[str, Any]:
+        return {
+            "rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size),
+            "rope.freq_base": None,
+            "attention.head_count_kv": None,
+            "use_parallel_residual": self.config["use_parallel_residual"],
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        if "query_key_value" in name:
+            tensor = tensor.reshape(self.heads, 3, -1, *tensor.shape[1:])
+            tensor = torch.cat([tensor[:, at].reshape(-1, *tensor.shape[3:]) for at in range(3)])
+        yield name, tensor
+
+
+class Falcon(Converter):
+    arch = "FALCON"
+
+    @property
+    def groups(self) -> int:
+        return int(self.config["num_kv_heads"]) if self.config["new_decoder_architecture"] else 1
+
+    def more(self) -> dict[str, Any]:
+        return {"feed_forward_length": 4 * self.config["hidden_size"]}
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        if "query_key_value" in name:
+            rest = tensor.shape[1:]
+            qkv = tensor.view(self.groups, self.heads // self.groups + 2, self.head_size, *rest)
+            parts = (qkv[:, :-2], qkv[:, [-2]], qkv[:, [-1]])
+            tensor = torch.cat([part.reshape(-1, *rest) for part in parts])
+        yield name, tensor
+
+
+class StableLm(Converter):
+    arch = "STABLELM"
+
+    def more(self) -> dict[str, Any]:
+        return {
+            "rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size),
+            "use_parallel_residual": True,  # whatever it is, as the converter writes where a config is silent
+        }
+
+    def stacked(self) -> dict[str, Tensor]:
+        found: dict[str, Any] = {}
+        for name, tensor in super().stacked().items():
+            norm = re.fullmatch(r"(.+_layernorm)\.norms\.[0-9]+\.weight", name)
+            if norm is None:
+                found[name] = tensor
+            else:
+                found.setdefault(f"{norm[1]}.weight", []).append(tensor)
+        return {name: torch.stack(one) if isinstance(one, list) else one for name, one in found.items()}
+
+
+class Olmo(Llama):
+    arch = "OLMO"
+
+    def more(self) -> dict[str, Any]:
+        return {"attention.layer_norm_epsilon": 1e-5, "attention.clamp_kqv": self.config.get("clip_qkv")}
+
+
+class DeepseekV3(Converter):
+    """With keys and values apart, as since llama.cpp keeps the latent vector."""
+
+    arch = "DEEPSEEK2"
+
+    def more(self) -> dict[str, Any]:
+        config = self.config
+        scaling = {}
+        if self.rope["rope_type"] == "yarn":
+            scaling = {
+                "rope.scaling.type": "yarn",
+                "rope.scaling.factor": self.rope["factor"],
+                "rope.scaling.original_context_length": self.rope["original_max_position_embeddings"],
+                "rope.scaling.yarn_log_multiplier": 0.1 * self.rope["mscale_all_dim"],
+            }
+        return {
+            **self.lengths(),
+            **scaling,
+            "attention.q_lora_rank": config.get("q_lora_rank"),
+            "attention.kv_lora_rank": config["kv_lora_rank"],
+            "rope.dimension_count": config["qk_rope_head_dim"],
+            "leading_dense_block_count": config["first_k_dense_replace"],
+            "expert_feed_forward_length": config["moe_intermediate_size"],
+            "expert_shared_count": config["n_shared_experts"],
+            "expert_weights_scale": float(config["routed_scaling_factor"]),
+            "expert_weights_norm": config["norm_topk_prob"],
+            "expert_group_count": config["n_group"],
+            "expert_group_used_count": config["topk_group"],
+            "expert_gating_func": 2,
+        }
+
+    def lengths(self) -> dict[str, int]:
+        config = self.config
+        return {
+            "attention.head_count_kv": 1,
+            "attention.key_length": config["kv_lora_rank"] + config["qk_rope_head_dim"],
+            "attention.value_length": config["kv_lora_rank"],
+            "attention.key_length_mla": config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
+            "attention.value_length_mla": config["v_head_dim"],
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        name = name.replace("e_score_correction_bias", "e_score_correction.bias")
+        if "kv_b_proj" not in name:
+            yield name, tensor
+            return
+        plain, value = self.config["qk_nope_head_dim"], self.config["v_head_dim"]
+        both = tensor.view(self.heads, plain + value, -1)
+        yield name.replace("kv_b_proj", "k_b_proj"), both[:, :plain].transpose(1, 2)
+        yield name.replace("kv_b_proj", "v_b_proj"), both[:, plain:]
+
+
+class DeepseekV3Joined(DeepseekV3):
+    """As the first files had it."""
+
+    def lengths(self) -> dict[str, int]:
+        config = self.config
+        return {
+            "attention.key_length": config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
+            "attention.value_length": config["v_head_dim"],
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        yield name.replace("e_score_correction_bias", "e_score_correction.bias"), tensor
+
+
+def of(arch: str) -> type[Converter]:
+    """Return the converter of an architecture whose numbers stay as they are."""
+    return type(arch, (Converter,), {"arch": arch})

@@ -1,0 +1,155 @@
+"""Every family from a GGUF file: made by what llama.cpp's converter does, it gives transformers' logits.
+
+Each tensor must come back as transformers saved it, under its name. The config that is told of the header
+must make transformers, and our network, give the original model's logits.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt.adapters.checkpoints.gguf.store import GgufCheckpoint, open_gguf
+from litgpt.adapters.pytorch.assemble import assemble
+from litgpt.domain.families import describe, family_of
+from litgpt.domain.reporting import silent
+from litgpt.domain.weights import plan
+from tests.adapters import gguf_converter as converters
+from tests.adapters.tiny_models import tiny_model
+
+_LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5],
+    "long_factor": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+}
+_YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "mscale": 0.7,
+    "mscale_all_dim": 0.7,
+    "original_max_position_embeddings": 64,
+}
+_NEW_FALCON = {"new_decoder_architecture": True, "num_kv_heads": 2}
+
+
+@attrs.frozen
+class Case:
+    """A model and how it is converted.
+
+    Attributes:
+        family: Its `model_type`.
+        converter: What converts it.
+        settings: What its config says besides.
+        told: What its config is told to say after, where that is another family of the same structure.
+
+    """
+
+    family: str
+    converter: type[converters.Converter]
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+    told: str = ""
+
+
+CASES = {
+    "llama": Case("llama", converters.Llama),
+    "llama-biases": Case("llama", converters.Llama, {"attention_bias": True, "mlp_bias": True}),
+    "mistral": Case("mistral", converters.Llama, {"sliding_window": None}, told="llama"),
+    "mixtral": Case("mixtral", converters.Llama),
+    "qwen2": Case("qwen2", converters.of("QWEN2")),
+    "qwen3": Case("qwen3", converters.of("QWEN3")),
+    "qwen3_moe": Case("qwen3_moe", converters.Qwen3Moe, {"norm_topk_prob": True}),
+    "gemma": Case("gemma", converters.Gemma),
+    "gemma2": Case("gemma2", converters.Gemma2, {"query_pre_attn_scalar": 16}),
+    "phi": Case("phi", converters.Phi2, {"num_key_value_heads": 4}),
+    "phi-joined": Case("phi", converters.Phi2Joined, {"num_key_value_heads": 4}),
+    "phi3": Case("phi3", converters.Phi3, {"sliding_window": 8}),
+    "phi3-long": Case(
+        "phi3", converters.Phi3, {"rope_parameters": _LONG, "original_max_position_embeddings": 32}
+    ),
+    "gpt_neox": Case("gpt_neox", converters.Neox),
+    "gpt_neox-serial": Case("gpt_neox", converters.Neox, {"use_parallel_residual": False}),
+    "falcon": Case("falcon", converters.Falcon),
+    "falcon-40b": Case("falcon", converters.Falcon, _NEW_FALCON),
+    "falcon-11b": Case("falcon", converters.Falcon, {**_NEW_FALCON, "num_ln_in_parallel_attn": 1}),
+    "falcon-biases": Case("falcon", converters.Falcon, {"bias": True}),
+    "stablelm": Case("stablelm", converters.StableLm),
+    "stablelm-2": Case(
+        "stablelm",
+        converters.StableLm,
+        {"use_qkv_bias": True, "qk_layernorm": True, "use_parallel_residual": True},
+    ),
+    "olmo": Case("olmo", converters.Olmo, {"clip_qkv": 0.5}),
+    "olmo2": Case("olmo2", converters.of("OLMO2")),
+    "deepseek_v3": Case("deepseek_v3", converters.DeepseekV3),
+    "deepseek_v3-joined": Case("deepseek_v3", converters.DeepseekV3Joined, {"q_lora_rank": None}),
+    "deepseek_v3-yarn": Case("deepseek_v3", converters.DeepseekV3, {"rope_parameters": _YARN}),
+}
+
+IDS = torch.randint(2, 288, (1, 40), generator=torch.Generator().manual_seed(3))
+
+
+@attrs.frozen
+class Model:
+    """A model of transformers', saved, and the GGUF file made of it."""
+
+    folder: Path
+    path: Path
+    logits: Tensor
+
+    @property
+    def checkpoint(self) -> GgufCheckpoint:
+        return open_gguf(self.path, self.path.stem)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    case = CASES[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    theirs = tiny_model(case.family, **case.settings)
+    theirs.save_pretrained(folder)
+    path = case.converter(folder).write(folder / f"{request.param}.gguf")
+    with torch.inference_mode():
+        return Model(folder, path, theirs(IDS).logits)
+
+
+def assert_close(found: Tensor, expected: Tensor) -> None:
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_every_tensor_comes_back_as_transformers_saved_it(model: Model) -> None:
+    expected = converters.tensors_in(model.folder)
+    checkpoint = model.checkpoint
+    assert set(checkpoint.tensors) == set(expected)
+    for name, tensor in expected.items():
+        found = checkpoint.read(name)
+        assert checkpoint.tensors[name].shape == tuple(tensor.shape), name
+        # Where 1 was added and taken away, the last bit is lost.
+        assert torch.allclose(found, tensor, rtol=0, atol=1e-6 if "norm" in name else 0), name
+
+
+@torch.inference_mode()
+def test_our_network_gives_transformers_logits(model: Model) -> None:
+    checkpoint = model.checkpoint
+    architecture, family = describe("m", checkpoint.config), family_of("m", checkpoint.config)
+    joins = plan("m", architecture, family.weights, checkpoint.tensors)
+    device = torch.device("cpu")
+    ours = assemble(architecture, joins, checkpoint, device=device, dtype="float32", report=silent)
+    assert_close(ours(IDS), model.logits)
+
+
+@torch.inference_mode()
+def test_transformers_understands_the_config_that_is_told(model: Model, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    (tmp_path / "config.json").write_text(json.dumps(model.checkpoint.config))
+    (tmp_path / "model.safetensors").symlink_to(model.folder / "model.safetensors")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    assert_close(theirs(IDS).logits, model.logits)
