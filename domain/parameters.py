@@ -91,6 +91,8 @@ def _attention(attention: Attention, width: int) -> Iterator[Parameter]:
     if attention.qk_norm:
         yield from _qk_norm("attn.norm_q", attention.qk_norm, attention.heads, attention.head_size)
         yield from _qk_norm("attn.norm_k", attention.qk_norm, attention.groups, attention.head_size)
+    if attention.sinks:
+        yield _whole("attn.sinks", attention.heads, role="bias")
     yield from _linear("attn.proj", width, rows[0], bias=attention.output_bias, role="output")
 
 

@@ -52,6 +52,7 @@ def attend_written_out(
     *,
     scale: float,
     cap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """Attend where no fused kernel does what is asked for; as `attend`, in blocks of queries.
 
@@ -62,6 +63,7 @@ def attend_written_out(
         view: Who sees whom.
         scale: Multiplies the scores.
         cap: Scores are squashed into plus and minus this; None leaves them.
+        sinks: (H,), a score of each head that takes its share and gives nothing; None: there are none.
 
     """
     batch, tokens, heads, size = queries.shape
@@ -78,6 +80,11 @@ def attend_written_out(
             scores = (scores / cap).tanh() * cap
         if mask is not None:
             scores = scores.masked_fill(~mask[:, :, None, begin : begin + _BLOCK], -torch.inf)
-        outs.append(scores.softmax(-1).to(values.dtype) @ values[:, :, None])
+        shares = scores.softmax(-1)
+        if sinks is not None:
+            # Beside a score s, a softmax over scores that come to c leaves them exp(c) / (exp(c) + exp(s)).
+            alone = sinks.float().view(groups, -1, 1, 1)
+            shares = shares * (scores.logsumexp(-1, keepdim=True) - alone).sigmoid()
+        outs.append(shares.to(values.dtype) @ values[:, :, None])
     out = outs[0] if len(outs) == 1 else torch.cat(outs, 3)
     return out.permute(0, 3, 1, 2, 4).reshape(batch, tokens, -1)

@@ -2,6 +2,7 @@
 
 # B batch, T tokens in this call, S tokens seen, H query heads, G key-value heads, E head size
 
+import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.attending import attend, attend_written_out
@@ -16,11 +17,16 @@ from litgpt.domain.architecture import Attention, QkNorm
 class CausalSelfAttention(nn.Module):
     """Attention of one layer; `qkv` holds the rows of all queries, then keys, then values."""
 
+    sinks: Tensor | None
+
     def __init__(self, width: int, attention: Attention) -> None:
         super().__init__()
         self.attention = attention
         self.qkv = Linear(width, sum(attention.qkv_rows), bias=attention.qkv_bias)
         self.proj = Linear(attention.qkv_rows[0], width, bias=attention.output_bias)
+        sinks = nn.Parameter(torch.empty(attention.heads)) if attention.sinks else None
+        self.register_parameter("sinks", sinks)
+        self.written_out = attention.cap is not None or attention.sinks
         if (qk_norm := attention.qk_norm) is not None:
             self.norm_q = _norm(qk_norm, attention.heads, attention.head_size)
             self.norm_k = _norm(qk_norm, attention.groups, attention.head_size)
@@ -46,10 +52,12 @@ class CausalSelfAttention(nn.Module):
         keys, values = keys.transpose(1, 2), qkv[:, :, heads + groups :].transpose(1, 2)
         if cache is not None:
             keys, values = cache.write(keys, values, slot, view.since)
-        if attention.cap is None:
-            out = attend(queries, keys, values, view, scale=attention.scale)
+        if self.written_out:
+            out = attend_written_out(
+                queries, keys, values, view, scale=attention.scale, cap=attention.cap, sinks=self.sinks
+            )
         else:
-            out = attend_written_out(queries, keys, values, view, scale=attention.scale, cap=attention.cap)
+            out = attend(queries, keys, values, view, scale=attention.scale)
         result: Tensor = self.proj(out)
         return result
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.linear import Linear
-from litgpt.domain.architecture import Activation, FeedForward, GatedFeedForward
+from litgpt.domain.architecture import Activation, Bounds, FeedForward, GatedFeedForward
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
@@ -42,8 +42,17 @@ class GatedMLP(nn.Module):
         self.fc_2 = Linear(width, feed_forward.size, bias=feed_forward.bias)
         self.proj = Linear(feed_forward.size, width, bias=feed_forward.bias)
         self.activation = ACTIVATIONS[feed_forward.activation]
+        self.bounds = feed_forward.bounds
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, width) for `x` of that shape."""
+        if self.bounds is not None:
+            return self._bounded(x, self.bounds)
         out: Tensor = self.proj(self.activation(self.fc_1(x)) * self.fc_2(x))
+        return out
+
+    def _bounded(self, x: Tensor, bounds: Bounds) -> Tensor:
+        gate = self.fc_1(x).clamp(max=bounds.limit)
+        let_through = self.fc_2(x).clamp(-bounds.limit, bounds.limit) + bounds.lift
+        out: Tensor = self.proj(gate * functional.sigmoid(gate * bounds.sharpness) * let_through)
         return out

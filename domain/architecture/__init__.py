@@ -6,6 +6,7 @@ The network is a fold over this value; footprint, sharding, export and other dec
 from litgpt.domain.architecture.feedforward import (
     Activation,
     AnyFeedForward,
+    Bounds,
     Experts,
     FeedForward,
     GatedFeedForward,
@@ -32,6 +33,7 @@ __all__ = [
     "AnyFeedForward",
     "Architecture",
     "Attention",
+    "Bounds",
     "DynamicScaling",
     "Experts",
     "FeedForward",

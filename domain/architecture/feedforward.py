@@ -29,6 +29,22 @@ class FeedForward:
 
 
 @attrs.frozen(kw_only=True)
+class Bounds:
+    """How a gate is kept within bounds: `x * sigmoid(sharpness * x) * (y + lift)`, of bounded x and y.
+
+    Attributes:
+        limit: The gate's x is at most this, and y within plus and minus this.
+        sharpness: How fast the gate opens.
+        lift: Added to what it lets through.
+
+    """
+
+    limit: float
+    sharpness: float
+    lift: float = 1.0
+
+
+@attrs.frozen(kw_only=True)
 class GatedFeedForward:
     """`proj(activation(fc_1(x)) * fc_2(x))` (Shazeer 2020, arXiv:2002.05202).
 
@@ -36,12 +52,14 @@ class GatedFeedForward:
         size: The width in the middle.
         activation: What gates.
         bias: Whether the three projections have one.
+        bounds: How the gate is kept within bounds, in place of the activation (gpt-oss); None does not.
 
     """
 
     size: int
     activation: Activation
     bias: bool = False
+    bounds: Bounds | None = None
 
     @property
     def numbers_per_token(self) -> int:

@@ -63,6 +63,8 @@ class Attention:
         qk_norm: How queries and keys are normalised; None does not.
         clip: Queries, keys and values are kept within plus and minus this (OLMo); None leaves them.
         cap: Scores are squashed into plus and minus this by tanh (Gemma 2); None leaves them.
+        sinks: Whether each head has a learnt score that takes its share of attention and gives nothing
+            (gpt-oss; after Xiao et al. 2023, arXiv:2309.17453).
 
     """
 
@@ -78,6 +80,7 @@ class Attention:
     qk_norm: QkNorm | None = None
     clip: float | None = None
     cap: float | None = None
+    sinks: bool = False
 
     @property
     def qkv_rows(self) -> tuple[int, int, int]:

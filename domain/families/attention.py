@@ -71,6 +71,7 @@ class SoftmaxAttention:
         query_scaling: Reads how queries grow with their position; None: they do not.
         clip: The setting that bounds queries, keys and values.
         cap: The setting that caps the scores.
+        sinks: Whether each head has a learnt score that takes its share and gives nothing.
 
     """
 
@@ -86,6 +87,7 @@ class SoftmaxAttention:
     query_scaling: Callable[[Settings], QueryScaling | None] | None = None
     clip: Key | None = None
     cap: Key | None = None
+    sinks: bool = False
 
     def read(self, settings: Settings, layer: int) -> Attention:
         """Return the attention of one layer."""
@@ -110,6 +112,7 @@ class SoftmaxAttention:
             qk_norm=self.qk_norm.read(settings) if self.qk_norm else None,
             clip=settings.optional(self.clip),
             cap=settings.optional(self.cap),
+            sinks=self.sinks,
         )
 
     def _scale(self, settings: Settings, head_size: int) -> float:

@@ -7,6 +7,7 @@ import attrs
 from litgpt.domain.architecture import (
     Activation,
     AnyFeedForward,
+    Bounds,
     Experts,
     FeedForward,
     GatedFeedForward,
@@ -64,12 +65,25 @@ class Plain:
 
 
 @attrs.frozen(kw_only=True)
+class Bounding:
+    """How a family writes the bounds of its gates; the attributes are those of `Bounds`."""
+
+    limit: Key
+    sharpness: Key | float = 1.0
+
+    def read(self, settings: Settings) -> Bounds:
+        """Return the bounds."""
+        return Bounds(limit=settings.number(self.limit), sharpness=settings.number(self.sharpness))
+
+
+@attrs.frozen(kw_only=True)
 class Gated:
     """How a family writes its gated feed-forward."""
 
     activation: Key = Key("hidden_act", "silu")
     bias: Key | bool = False
     size: Key = Key("intermediate_size")
+    bounds: Bounding | None = None
 
     def read(self, settings: Settings, layer: int) -> GatedFeedForward:  # noqa: ARG002 - all layers are alike
         """Return the feed-forward."""
@@ -77,6 +91,7 @@ class Gated:
             size=settings.integer(self.size),
             activation=activation(settings, self.activation),
             bias=settings.flag(self.bias),
+            bounds=self.bounds.read(settings) if self.bounds else None,
         )
 
 
