@@ -26,15 +26,19 @@ class Unrotated:
         listed: The setting with a 1 for each layer that is rotated and a 0 for one that is not.
         every: Without it, the setting with the number of layers of which the last is not rotated.
         kind: The kind of layer that is not rotated, where that decides.
+        only_with: The setting without which all are rotated.
 
     """
 
     listed: Key | None = None
     every: Key | None = None
     kind: str | None = None
+    only_with: Key | None = None
 
     def has(self, settings: Settings, layer: int, kind: str) -> bool:
         """Whether a layer is one of them."""
+        if self.only_with is not None and settings.get(self.only_with) is None:
+            return False
         if self.kind is not None:
             return kind == self.kind
         rotated = settings.get(self.listed) if self.listed else None
@@ -55,6 +59,7 @@ class Rope:
         partial: The setting that says which share of a head is rotated; None rotates all of it.
         interleaved: Whether neighbours are a pair.
         unrotated: Which layers have none; None: all have it.
+        alpha: Whether `alpha` in a dynamic scaling makes the base grow once and for all (Hunyuan).
 
     """
 
@@ -63,6 +68,7 @@ class Rope:
     partial: Key | None = None
     interleaved: Key | bool = False
     unrotated: Unrotated | None = None
+    alpha: bool = False
 
     def of_layer(self, settings: Settings, head_size: int, kind: str, layer: int) -> Rotary | None:
         """Return the rotary embedding of a layer, or None if it has no positions."""
@@ -84,9 +90,13 @@ class Rope:
             given = settings.mapping(Key("rope_scaling"))
         said = attrs.evolve(settings, values={**settings.values, **given})
         size = self._size(said, head_size)
+        theta = said.number(base)
+        if self.alpha and given.get("alpha") and _kind(given) == "dynamic":
+            theta *= said.number(Key("alpha")) ** (size / (size - 2))
+            given = {}
         return Rotary(
             size=size,
-            base=said.number(base),
+            base=theta,
             scaling=scaling(settings, given, size),
             interleaved=settings.flag(self.interleaved),
         )
@@ -112,8 +122,7 @@ def scaling(settings: Settings, given: Mapping[str, object], size: int) -> Scali
 
     """
     said = attrs.evolve(settings, values=given, called={})
-    kind = said.get(Key("rope_type", said.get(Key("type", "default"))))
-    match kind:
+    match kind := _kind(given):
         case "default" | "mrope":  # mrope turns text by plain positions; only pictures have others
             return None
         case "linear":
@@ -136,6 +145,11 @@ def scaling(settings: Settings, given: Mapping[str, object], size: int) -> Scali
             return _longrope(settings, said, size)
         case _:
             raise settings.refuse("rope_type", kind)
+
+
+def _kind(given: Mapping[str, object]) -> object:
+    """Return what the scaling is called: older files call the setting `type`."""
+    return given.get("rope_type") or given.get("type") or "default"
 
 
 def _original(settings: Settings, said: Settings) -> int:

@@ -122,8 +122,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "seed_oss": {"head_dim": 16},
     "hunyuan_v1_dense": {"head_dim": 16},
-    "minimax_m2": {"num_local_experts": 6, "num_experts_per_tok": 2, "head_dim": 16, "rope_parameters":
-    _HALF},
+    "minimax_m2": {
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+        "head_dim": 16,
+        "rope_parameters": _HALF,
+    },
 }
 """What each family adds to the sizes that all have."""
 

@@ -229,8 +229,10 @@ VARIANTS = (
     Variant("ernie4_5", "ernie4_5"),
     Variant("ernie4_5, biases", "ernie4_5", {"use_bias": True, "tie_word_embeddings": False}),
     Variant("exaone4", "exaone4"),
-    Variant("exaone4 without windows", "exaone4", {"sliding_window": None, "layer_types": ["full_attention"]
-    * 3}), Variant("seed_oss", "seed_oss"),
+    Variant(
+        "exaone4 without windows", "exaone4", {"sliding_window": None, "layer_types": ["full_attention"] * 3}
+    ),
+    Variant("seed_oss", "seed_oss"),
     Variant(
         "seed_oss, biases elsewhere",
         "seed_oss",
