@@ -5,6 +5,8 @@ in place of the caps, and five windowed layers to one that sees all.
 Source: Gemma Team 2024, arXiv:2403.08295 and arXiv:2408.00118; 2025, arXiv:2503.19786.
 """
 
+from collections.abc import Mapping
+
 import attrs
 
 from litgpt.domain.families.attention import Windows
@@ -14,7 +16,7 @@ from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, GATED, LLA
 from litgpt.domain.families.names import linear
 from litgpt.domain.families.norms import QkNorms, RmsNorm
 from litgpt.domain.families.rotary import Rope
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.settings import Key, Settings
 
 _NORM = RmsNorm(unit_offset=True)
 
@@ -63,9 +65,18 @@ GEMMA2 = attrs.evolve(
     ),
 )
 
+# Where Gemma 3 is part of a model that sees, its config leaves out what is as usual, sizes as well.
+_USUAL = {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 262_208}
+
+
+def _derived(settings: Settings) -> Mapping[str, object]:
+    return {name: settings.get(Key(name, usual)) for name, usual in _USUAL.items()}
+
+
 GEMMA3_TEXT = attrs.evolve(
     GEMMA2,
     model_type="gemma3_text",
+    derived=_derived,
     attention=_ATTENTION_3,
     logit_cap=Key("final_logit_softcapping", None),
     context=Key("max_position_embeddings", 131_072),

@@ -60,6 +60,23 @@ def test_gemma_3_has_five_windowed_layers_to_one_that_sees_all_each_with_its_own
     assert {layer.mixer.rotary.base for layer in layers if not layer.mixer.window} == {1000000.0}
 
 
+def test_gemma_3_within_a_model_that_sees_is_told_by_what_is_unusual_of_it_alone() -> None:
+    text = {
+        "model_type": "gemma3_text",
+        "hidden_size": 2560,
+        "intermediate_size": 10240,
+        "num_hidden_layers": 34,
+        "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+        "sliding_window": 1024,
+    }
+    four_b = describe("google/gemma-3-4b-it", {"model_type": "gemma3", "text_config": text})
+    assert (four_b.layers[0].mixer.heads, four_b.layers[0].mixer.groups) == (8, 4)
+    assert four_b.vocab_size == 262_208
+    assert four_b.tied
+    assert four_b.layers[5].mixer.rotary.scaling == LinearScaling(factor=8.0)
+    assert four_b.layers[4].mixer.rotary.scaling is None
+
+
 def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_layers() -> None:
     config = CONFIG | {"model_type": "qwen2", "sliding_window": 32, "max_window_layers": 1}
     assert [one.mixer.window for one in describe("x", config).layers] == [None, None]
