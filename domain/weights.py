@@ -46,6 +46,7 @@ class Rule:
             then the second's, … (GPT-NeoX and Falcon write queries, keys and values so).
         transposed: Whether theirs has rows and columns exchanged.
         stacked: Whether theirs holds all experts, along a first dimension of its own.
+        matrix: Whether theirs has a row for each piece of a vector of ours.
         where: For which architectures the rule holds; None is all.
 
     """
@@ -55,6 +56,7 @@ class Rule:
     by_group: bool = False
     transposed: bool = False
     stacked: bool = False
+    matrix: bool = False
     where: Callable[[Architecture], bool] | None = None
 
 
@@ -72,6 +74,7 @@ class Piece:
         runs: How many runs there are.
         expert: Which expert's, where it holds all of them.
         transposed: Whether its rows and columns are exchanged.
+        flat: Whether it is seen as a vector of all its numbers, which are the rows then.
 
     """
 
@@ -82,6 +85,7 @@ class Piece:
     runs: int = 1
     expert: int | None = None
     transposed: bool = False
+    flat: bool = False
 
     @property
     def rows(self) -> int:
@@ -95,6 +99,7 @@ class Piece:
         The first size is `runs`, the second the rows in each, then come the columns.
         """
         own = self.shape if self.expert is None else self.shape[1:]
+        own = (prod(own),) if self.flat else own
         strides = tuple(prod(own[at + 1 :]) for at in range(len(own)))
         if self.transposed:
             own, strides = own[::-1], strides[::-1]
@@ -107,7 +112,7 @@ class Piece:
     def whole(self) -> bool:
         """Whether it is the tensor as it is."""
         all_rows = self.runs == 1 and self.stop - self.start == self.shape[0]
-        return all_rows and self.expert is None and not self.transposed
+        return all_rows and self.expert is None and not self.transposed and not self.flat
 
 
 @attrs.frozen
@@ -216,15 +221,20 @@ def _filled(name: str, numbers: Sequence[str]) -> str:
 def _pieces(rule: Rule, parameter: Parameter, numbers: tuple[str, ...]) -> Iterator[Piece]:
     """Yield the views of theirs that a parameter is made of."""
     theirs = rule.theirs
+    shape: tuple[int, ...]
     if len(theirs) == 1 and isinstance(theirs[0], str) and "{piece}" in theirs[0]:
         theirs = tuple(theirs[0].replace("{piece}", str(at)) for at in range(len(parameter.rows)))
     rows = parameter.rows if len(theirs) == len(parameter.rows) else (parameter.shape[0],)
+    if rule.matrix:
+        shape = (len(parameter.rows), parameter.rows[0])
+        yield Piece(_filled(_name(theirs[0]), numbers), shape, 0, prod(shape), flat=True)
+        return
     if rule.by_group:
         yield from _dealt_out(rule, parameter, _filled(_name(theirs[0]), numbers))
         return
     for one, count in zip(theirs, rows, strict=True):
         part = one if isinstance(one, Part) else Part(one, 0, 1)
-        shape: tuple[int, ...] = (count * part.of, *parameter.shape[1:])
+        shape = (count * part.of, *parameter.shape[1:])
         if part.alternating:
             start, stop, runs = part.number, part.number + 1, count
         else:

@@ -1,5 +1,6 @@
 """Every family that is implemented."""
 
+from litgpt.domain.families.cohere import COHERE, COHERE2
 from litgpt.domain.families.deepseek import DEEPSEEK_V3
 from litgpt.domain.families.ernie import ERNIE4_5
 from litgpt.domain.families.exaone import EXAONE4
@@ -15,6 +16,7 @@ from litgpt.domain.families.hunyuan import HUNYUAN_V1_DENSE
 from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.minimax import MINIMAX_M2
 from litgpt.domain.families.mistral import MINISTRAL3, MISTRAL, MIXTRAL
+from litgpt.domain.families.nemotron import NEMOTRON
 from litgpt.domain.families.olmo import OLMO, OLMO2, OLMO3
 from litgpt.domain.families.phi import PHI, PHI3
 from litgpt.domain.families.qwen2 import QWEN2, QWEN2_MOE
@@ -54,6 +56,9 @@ FAMILIES: dict[str, Family] = {
         GRANITE,
         GPT2,
         STARCODER2,
+        COHERE,
+        COHERE2,
+        NEMOTRON,
         ERNIE4_5,
         EXAONE4,
         SEED_OSS,

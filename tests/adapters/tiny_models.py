@@ -115,6 +115,13 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "gpt2": {},
     "starcoder2": {},
+    "cohere": {"logit_scale": 0.5},
+    "cohere2": {
+        "logit_scale": 0.5,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+    "nemotron": {"rope_parameters": _HALF},
     "ernie4_5": {"head_dim": 16},
     "exaone4": {
         "sliding_window": 8,

@@ -225,6 +225,13 @@ VARIANTS = (
     Variant("gpt2", "gpt2"),
     Variant("gpt2, a middle of its own, head apart", "gpt2", {"n_inner": 56, "tie_word_embeddings": False}),
     Variant("starcoder2", "starcoder2"),
+    Variant("cohere", "cohere"),
+    Variant(
+        "cohere, norms on queries and keys, biases", "cohere", {"use_qk_norm": True, "attention_bias": True}
+    ),
+    Variant("cohere2", "cohere2"),
+    Variant("nemotron", "nemotron"),
+    Variant("nemotron, biases", "nemotron", {"attention_bias": True, "mlp_bias": True}),
     Variant("starcoder2, a window, no biases", "starcoder2", {"sliding_window": WINDOW, "use_bias": False}),
     Variant("ernie4_5", "ernie4_5"),
     Variant("ernie4_5, biases", "ernie4_5", {"use_bias": True, "tie_word_embeddings": False}),
