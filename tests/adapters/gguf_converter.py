@@ -367,6 +367,173 @@ class DeepseekV3Joined(DeepseekV3):
         yield name.replace("e_score_correction_bias", "e_score_correction.bias"), tensor
 
 
+class Qwen2Moe(Qwen3Moe):
+    arch = "QWEN2MOE"
+
+    def more(self) -> dict[str, Any]:
+        shared = self.config["shared_expert_intermediate_size"]
+        return super().more() | {"expert_shared_feed_forward_length": shared}
+
+
+class GptOss(Converter):
+    arch = "GPT_OSS"
+
+    def more(self) -> dict[str, Any]:
+        found = {
+            "attention.sliding_window": self.config["sliding_window"],
+            "expert_feed_forward_length": self.config["intermediate_size"],
+        }
+        if self.rope["rope_type"] == "yarn":
+            found |= {
+                "rope.scaling.type": "yarn",
+                "rope.scaling.factor": self.rope["factor"],
+                "rope.scaling.original_context_length": self.rope["original_max_position_embeddings"],
+                "rope.scaling.yarn_beta_fast": self.rope["beta_fast"],
+                "rope.scaling.yarn_beta_slow": self.rope["beta_slow"],
+            }
+        return found
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        if name.endswith("_bias"):
+            name = f"{name.removesuffix('_bias')}.bias"
+        elif ".experts." in name:
+            name, tensor = f"{name}.weight", tensor.transpose(-1, -2)
+        if "gate_up_proj" in name:
+            yield name.replace("gate_up_proj", "gate_proj"), tensor[:, ::2]
+            yield name.replace("gate_up_proj", "up_proj"), tensor[:, 1::2]
+        else:
+            yield f"{name}.weight" if name.endswith("sinks") else name, tensor
+
+
+class Glm4(Converter):
+    arch = "GLM4"
+
+    def more(self) -> dict[str, Any]:
+        return {"rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size)}
+
+
+class Glm4Moe(Glm4):
+    """With the layer that guesses ahead, which is there and not run."""
+
+    arch = "GLM4_MOE"
+
+    def more(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            **super().more(),
+            "block_count": config["num_hidden_layers"] + 1,
+            "nextn_predict_layers": 1,
+            "expert_feed_forward_length": config["moe_intermediate_size"],
+            "expert_shared_count": config["n_shared_experts"],
+            "leading_dense_block_count": config["first_k_dense_replace"],
+            "expert_gating_func": 2,
+            "expert_weights_scale": float(config["routed_scaling_factor"]),
+            "expert_weights_norm": config["norm_topk_prob"],
+            "expert_group_count": config["n_group"],
+            "expert_group_used_count": config["topk_group"],
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        yield name.replace("e_score_correction_bias", "e_score_correction.bias"), tensor
+
+    def named(self) -> dict[str, Tensor]:
+        last = self.config["num_hidden_layers"]
+        return super().named() | {f"blk.{last}.nextn.enorm.weight": torch.ones(4)}
+
+
+class Ministral3(Llama):
+    arch = "MISTRAL3"
+
+    def more(self) -> dict[str, Any]:
+        return {
+            "rope.scaling.type": "yarn",
+            "rope.scaling.factor": self.rope["factor"],
+            "rope.scaling.original_context_length": self.rope["original_max_position_embeddings"],
+            "rope.scaling.yarn_log_multiplier": self.rope["mscale_all_dim"],
+            "attention.temperature_scale": self.rope["llama_4_scaling_beta"],
+        }
+
+
+class Granite(Llama):
+    arch = "GRANITE"
+
+    def more(self) -> dict[str, Any]:
+        return {
+            "attention.scale": self.config["attention_multiplier"],
+            "embedding_scale": self.config["embedding_multiplier"],
+            "residual_scale": self.config["residual_multiplier"],
+            "logit_scale": self.config["logits_scaling"],
+        }
+
+
+class Gpt2(Converter):
+    arch = "GPT2"
+
+    def more(self) -> dict[str, Any]:
+        return {
+            "feed_forward_length": 4 * self.config["n_embd"],
+            "context_length": self.config["n_positions"],
+            "attention.head_count_kv": None,
+            "rope.freq_base": None,
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        turned = name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+        yield name, tensor.T if turned else tensor
+
+
+class Windowed(Converter):
+    """A family whose header has the window and which layers have it."""
+
+    def more(self) -> dict[str, Any]:
+        if not self.config.get("sliding_window"):
+            return {}
+        return {
+            "attention.sliding_window": self.config["sliding_window"],
+            "attention.sliding_window_pattern": [
+                one == "sliding_attention" for one in self.config["layer_types"]
+            ],
+        }
+
+
+class Olmo3(Windowed):
+    arch = "OLMO2"
+
+
+class Exaone4(Windowed):
+    arch = "EXAONE4"
+
+
+class SmolLm3(Llama):
+    arch = "SMOLLM3"
+
+
+class Hunyuan(Converter):
+    arch = "HUNYUAN_DENSE"
+
+    def more(self) -> dict[str, Any]:
+        if "alpha" not in self.rope:
+            return {}
+        size = self.head_size
+        base = self.rope["rope_theta"] * self.rope["alpha"] ** (size / (size - 2))
+        return {"rope.freq_base": base, "rope.scaling.type": "none", "rope.scaling.factor": 1}
+
+
+class MiniMaxM2(Converter):
+    arch = "MINIMAXM2"
+
+    def more(self) -> dict[str, Any]:
+        share = self.rope["partial_rotary_factor"]
+        return {
+            "expert_feed_forward_length": self.config["intermediate_size"],
+            "rope.dimension_count": int(share * self.head_size),
+            "expert_gating_func": 2,
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        yield name.replace("e_score_correction_bias", "e_score_correction.bias"), tensor
+
+
 def of(arch: str) -> type[Converter]:
     """Return the converter of an architecture whose numbers stay as they are."""
     return type(arch, (Converter,), {"arch": arch})

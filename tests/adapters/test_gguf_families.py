@@ -36,6 +36,9 @@ _YARN = {
     "mscale_all_dim": 0.7,
     "original_max_position_embeddings": 64,
 }
+_PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
+_ALPHA = {"rope_type": "dynamic", "rope_theta": 10000.0, "alpha": 50.0, "factor": 1.0}
+_NO_WINDOWS = {"sliding_window": None, "layer_types": ["full_attention"] * 3}
 _NEW_FALCON = {"new_decoder_architecture": True, "num_kv_heads": 2}
 
 
@@ -90,6 +93,24 @@ CASES = {
     "deepseek_v3": Case("deepseek_v3", converters.DeepseekV3),
     "deepseek_v3-joined": Case("deepseek_v3", converters.DeepseekV3Joined, {"q_lora_rank": None}),
     "deepseek_v3-yarn": Case("deepseek_v3", converters.DeepseekV3, {"rope_parameters": _YARN}),
+    "gpt_oss": Case("gpt_oss", converters.GptOss, {"swiglu_limit": 7.0}),
+    "gpt_oss-plain": Case("gpt_oss", converters.GptOss, {"swiglu_limit": 7.0, "rope_parameters": _PLAIN}),
+    "qwen2_moe": Case("qwen2_moe", converters.Qwen2Moe),
+    "glm4": Case("glm4", converters.Glm4, {"attention_bias": True}),
+    "glm4_moe": Case("glm4_moe", converters.Glm4Moe),
+    "ministral3": Case("ministral3", converters.Ministral3),
+    "smollm3": Case("smollm3", converters.SmolLm3, {"num_hidden_layers": 4, "no_rope_layers": [1, 1, 1, 0]}),
+    "olmo3": Case("olmo3", converters.Olmo3),
+    "granite": Case("granite", converters.Granite),
+    "gpt2": Case("gpt2", converters.Gpt2),
+    "starcoder2": Case("starcoder2", converters.of("STARCODER2"), {"sliding_window": None}),
+    "ernie4_5": Case("ernie4_5", converters.of("ERNIE4_5")),
+    "exaone4": Case("exaone4", converters.Exaone4),
+    "exaone4-small": Case("exaone4", converters.Exaone4, _NO_WINDOWS),
+    "seed_oss": Case("seed_oss", converters.of("SEED_OSS")),
+    "hunyuan_v1_dense": Case("hunyuan_v1_dense", converters.Hunyuan),
+    "hunyuan_v1_dense-alpha": Case("hunyuan_v1_dense", converters.Hunyuan, {"rope_parameters": _ALPHA}),
+    "minimax_m2": Case("minimax_m2", converters.MiniMaxM2),
 }
 
 IDS = torch.randint(2, 288, (1, 40), generator=torch.Generator().manual_seed(3))

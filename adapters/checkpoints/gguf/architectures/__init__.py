@@ -6,11 +6,25 @@ numbers) and `src/llama-model.cpp` (what the absence of a key means), all in lla
 
 from litgpt.adapters.checkpoints.gguf.architectures.deepseek import DEEPSEEK2
 from litgpt.adapters.checkpoints.gguf.architectures.gemma import GEMMA, GEMMA2, GEMMA3
+from litgpt.adapters.checkpoints.gguf.architectures.glm import GLM4, GLM4_MOE
+from litgpt.adapters.checkpoints.gguf.architectures.gpt2 import GPT2, STARCODER2
+from litgpt.adapters.checkpoints.gguf.architectures.gpt_oss import GPT_OSS
+from litgpt.adapters.checkpoints.gguf.architectures.granite import GRANITE
 from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA
+from litgpt.adapters.checkpoints.gguf.architectures.mistral import MISTRAL3
 from litgpt.adapters.checkpoints.gguf.architectures.neox import FALCON, GPT_NEOX
-from litgpt.adapters.checkpoints.gguf.architectures.olmo import OLMO, OLMO2, STABLELM
+from litgpt.adapters.checkpoints.gguf.architectures.olmo import OLMO, STABLELM
 from litgpt.adapters.checkpoints.gguf.architectures.phi import PHI2, PHI3
-from litgpt.adapters.checkpoints.gguf.architectures.qwen import QWEN2, QWEN3, QWEN3_MOE
+from litgpt.adapters.checkpoints.gguf.architectures.qwen import QWEN2, QWEN2_MOE, QWEN3, QWEN3_MOE
+from litgpt.adapters.checkpoints.gguf.architectures.relatives import (
+    ERNIE4_5,
+    EXAONE4,
+    HUNYUAN_DENSE,
+    MINIMAX_M2,
+    OLMO2_OR_3,
+    SEED_OSS,
+    SMOLLM3,
+)
 from litgpt.adapters.checkpoints.gguf.dialect import Dialect
 from litgpt.adapters.checkpoints.gguf.metadata import Metadata
 
@@ -30,8 +44,22 @@ DIALECTS: dict[str, Dialect] = {
         FALCON,
         STABLELM,
         OLMO,
-        OLMO2,
+        OLMO2_OR_3,
         DEEPSEEK2,
+        GPT_OSS,
+        QWEN2_MOE,
+        GLM4,
+        GLM4_MOE,
+        MISTRAL3,
+        SMOLLM3,
+        GRANITE,
+        GPT2,
+        STARCODER2,
+        ERNIE4_5,
+        EXAONE4,
+        SEED_OSS,
+        HUNYUAN_DENSE,
+        MINIMAX_M2,
     )
 }
 """Every architecture that is implemented, by GGUF's name for it."""

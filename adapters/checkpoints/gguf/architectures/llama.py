@@ -3,6 +3,7 @@
 from litgpt.adapters.checkpoints.gguf.architectures.words import (
     ATTENTION,
     BASE,
+    BIASED,
     GATED,
     LAYER,
     OUTSIDE,
@@ -49,7 +50,7 @@ LLAMA = Dialect(
     constants={"hidden_act": "silu"},
     more=(
         biases(
-            attention_bias=("attn_q", "attn_k", "attn_v", "attn_output"),
+            attention_bias=BIASED,
             mlp_bias=("ffn_gate", "ffn_up", "ffn_down"),
         ),
     ),

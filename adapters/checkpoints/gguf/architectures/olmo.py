@@ -6,6 +6,7 @@ from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA
 from litgpt.adapters.checkpoints.gguf.architectures.words import (
     ATTENTION,
     BASE,
+    BIASED,
     GATED,
     LAYER,
     LAYER_NORM,
@@ -25,7 +26,7 @@ OLMO = attrs.evolve(
     # Norms without weights, whose epsilon no config says: llama.cpp's converter writes what it always is.
     settings=(*SIZES, BASE, Setting("attention.clamp_kqv", "clip_qkv", whole=False)),
     attention=by_width,
-    more=(biases(attention_bias=("attn_q", "attn_k", "attn_v", "attn_output")),),
+    more=(biases(attention_bias=BIASED),),
     refused=("attention.scale", "embedding_scale", "residual_scale", "logit_scale", "expert_count"),
     instead=(),
 )
@@ -40,7 +41,7 @@ OLMO2 = attrs.evolve(
     architecture="olmo2",
     model_type="olmo2",
     attention=by_width,
-    more=(biases(attention_bias=("attn_q", "attn_k", "attn_v", "attn_output")),),
+    more=(biases(attention_bias=BIASED),),
     refused=(*LLAMA.refused, "expert_count", "attention.sliding_window"),
     names={**LLAMA.names, **QK_NORMS, **_AFTER},
     interleaved=False,

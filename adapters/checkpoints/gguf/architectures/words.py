@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from litgpt.adapters.checkpoints.gguf.cursor import BOOL, Array
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Setting
 from litgpt.adapters.checkpoints.gguf.placing import Each, Halves, Placing
-from litgpt.adapters.checkpoints.gguf.rope import DEFAULT_BASE
+from litgpt.adapters.checkpoints.gguf.rope import DEFAULT_BASE, rope_scaling
 from litgpt.adapters.checkpoints.gguf.source import Source
 
 LAYER = "model.layers.{}"
@@ -57,6 +57,10 @@ ROUTED: Mapping[str, str | Placing] = {
     "blk.{}.ffn_down_exps": Each(f"{_EXPERT}.down_proj"),
     "blk.{}.ffn_gate_up_exps": Halves((f"{_EXPERT}.gate_proj", f"{_EXPERT}.up_proj")),
 }
+
+
+BIASED = ("attn_q", "attn_k", "attn_v", "attn_output")
+"""The projections of attention, all of which have a bias or none, where one setting says so."""
 
 
 def biases(**roles: tuple[str, ...]) -> Callable[[Source], Config]:
@@ -131,4 +135,36 @@ def _by_width(source: Source, groups: Config | None) -> Config:
 
 def has(key: str) -> Callable[[Source], bool]:
     """Return what finds out whether a header has a number other than 0 under a key."""
-    return lambda source: bool(source.integer(key))
+    return lambda source: bool(source.number(key))
+
+
+def rope(**more: object) -> Callable[[Source], Config]:
+    """Return what tells how positions were stretched, for a family with a way of its own where none is told.
+
+    Args:
+        more: What its configs say besides, where they were.
+
+    """
+
+    def read(source: Source) -> Config:
+        scaling = rope_scaling(source)
+        return {"rope_scaling": {"rope_type": "default"} if scaling is None else {**scaling, **more}}
+
+    return read
+
+
+def flagged(key: str, setting: str, *, default: bool) -> Callable[[Source], Config]:
+    """Return what reads a flag.
+
+    Args:
+        key: GGUF's key, behind the architecture's name.
+        setting: What it is in `config.json`.
+        default: What its absence means.
+
+    """
+
+    def read(source: Source) -> Config:
+        said = source.metadata.flag(source.key(key))
+        return {setting: default if said is None else said}
+
+    return read
