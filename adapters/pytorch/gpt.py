@@ -149,20 +149,27 @@ class GPT(nn.Module):
         if self.architecture.learned_positions is not None:
             x = x + self.transformer["wpe"](positions + self.architecture.first_position)
         turns: dict[tuple[Rotary | None, QueryScaling | None], Turn] = {}
-        views: dict[int | None, View] = {}
+        views: dict[tuple[int | None, bool], View] = {}
         blocks = self.transformer["h"].children()
         for number, (block, layer) in enumerate(zip(blocks, self.architecture.layers, strict=True)):
-            how, window = (layer.mixer.rotary, layer.mixer.query_scaling), layer.mixer.window
+            how = (layer.mixer.rotary, layer.mixer.query_scaling)
+            sight = window, chunked = layer.mixer.window, layer.mixer.chunked
             kept = cache.layers[number] if cache is not None else None
             if how not in turns:
                 turned = self._rotation(how[0], positions, lengths, x.dtype)
                 turns[how] = Turn(turned, growth(how[1], positions, x.dtype))
-            if window not in views:
+            if sight not in views:
                 since = kept.first if kept is not None else 0
-                views[window] = view(
-                    slot=slot, tokens=tokens, window=window, starts=starts, kept_since=since, device=x.device
+                views[sight] = view(
+                    slot=slot,
+                    tokens=tokens,
+                    window=window,
+                    chunked=chunked,
+                    starts=starts,
+                    kept_since=since,
+                    device=x.device,
                 )
-            x = block(x, turns[how], views[window], kept, slot)
+            x = block(x, turns[how], views[sight], kept, slot)
         if cache is not None:
             cache.length += tokens
         x = x[:, -1:] if last else x

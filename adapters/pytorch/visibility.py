@@ -30,6 +30,7 @@ def view(
     window: int | None,
     starts: Sequence[int],
     kept_since: int,
+    chunked: bool = False,
     device: torch.device,
 ) -> View:
     """Return what `tokens` tokens that are written from `slot` on see.
@@ -40,9 +41,12 @@ def view(
         window: How many tokens a token sees, itself included; None sees all.
         starts: The first slot of each row; what is before is padding.
         kept_since: The first slot that the layer's cache still has.
+        chunked: Whether windows are chunks of a text, from its beginning on, of which a token sees its own.
         device: Where the mask is to be.
 
     """
+    if chunked and window is not None:
+        return _chunks(slot, tokens, window, starts, kept_since, device)
     since = kept_since if window is None else max(kept_since, slot + 1 - window)
     end = slot + tokens
     padded = any(start > since for start in starts)
@@ -63,3 +67,28 @@ def view(
         # mask.
         mask = (mask & (keys >= begins)) | (keys == queries)
     return View(since, causal=False, mask=mask)
+
+
+def _chunks(
+    slot: int, tokens: int, chunk: int, starts: Sequence[int], kept_since: int, device: torch.device
+) -> View:
+    """Return what tokens see of a text that is cut into chunks; as `view`."""
+    end = slot + tokens
+    begins = [start + max(0, slot - start) // chunk * chunk for start in starts]  # of each row's first token
+    since = max(kept_since, min(begins))
+    if all(
+        start <= slot and begin == since and end <= begin + chunk
+        for start, begin in zip(starts, begins, strict=True)
+    ):
+        if tokens == 1:
+            return View(since, causal=False, mask=None)
+        if since == slot:
+            return View(since, causal=True, mask=None)
+    queries = torch.arange(slot, end, device=device)[:, None]
+    keys = torch.arange(since, end, device=device)
+    from_start = torch.tensor(starts, device=device)[:, None, None, None]
+    # Of padding, which is before the start, a chunk of its own is made, so that it sees itself.
+    same = (queries - from_start).div(chunk, rounding_mode="floor") == (keys - from_start).div(
+        chunk, rounding_mode="floor"
+    )
+    return View(since, causal=False, mask=same & (keys <= queries))

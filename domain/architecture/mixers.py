@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from litgpt.domain.architecture.norms import Norm
-from litgpt.domain.architecture.positions import QueryScaling, Rotary
+from litgpt.domain.architecture.positions import Alibi, QueryScaling, Rotary
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +57,10 @@ class Attention:
         scale: Multiplies the scores; usually `head_size ** -0.5`.
         rotary: How positions enter; None: they do not, in this way.
         query_scaling: How queries grow with their position; None: they do not.
+        alibi: How scores fall with distance; None: they do not.
         window: How many tokens a token sees, itself included; None sees all before it.
+        chunked: Whether windows do not move with the token: a text is cut into chunks of `window` tokens, and
+            a token sees those of its own (Llama 4).
         qkv_bias: Whether queries, keys and values have a bias.
         output_bias: Whether the projection after attention has one.
         qk_norm: How queries and keys are normalised; None does not.
@@ -74,7 +77,9 @@ class Attention:
     scale: float
     rotary: Rotary | None
     query_scaling: QueryScaling | None = None
+    alibi: Alibi | None = None
     window: int | None = None
+    chunked: bool = False
     qkv_bias: bool = False
     output_bias: bool = False
     qk_norm: QkNorm | None = None
@@ -133,8 +138,17 @@ class LatentAttention:
         """All layers see everything."""
 
     @property
+    def chunked(self) -> bool:
+        """There are no windows."""
+        return False
+
+    @property
     def query_scaling(self) -> None:
         """Queries do not grow."""
+
+    @property
+    def alibi(self) -> None:
+        """Scores do not fall."""
 
     @property
     def groups(self) -> int:

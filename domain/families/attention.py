@@ -12,6 +12,7 @@ from litgpt.domain.architecture import (
     YarnScaling,
     yarn_magnitude,
 )
+from litgpt.domain.families.alibi import Alibis
 from litgpt.domain.families.norms import QkNorms, RmsNorm
 from litgpt.domain.families.rotary import Rope
 from litgpt.domain.families.settings import Key, Settings
@@ -28,6 +29,7 @@ class Windows:
         enabled: Whether there are windows at all.
         pattern: How many layers make a round, of which the last sees everything.
         first: The first layer that has a window, where there is no pattern; None gives all layers one.
+        chunked: Whether windows are chunks, and are called so.
 
     """
 
@@ -35,6 +37,7 @@ class Windows:
     enabled: Key | bool = True
     pattern: Key | None = None
     first: Key | None = None
+    chunked: bool = False
 
     def kind(self, settings: Settings, layer: int) -> str:
         """Return `full_attention` or `sliding_attention`, Hugging Face's names for the two kinds of layer."""
@@ -44,9 +47,10 @@ class Windows:
         if kinds is not None:
             if not isinstance(kinds, list) or len(kinds) <= layer:
                 settings.refuse_value(Key("layer_types"), "a list with an entry for each layer")
-            if kinds[layer] not in ("full_attention", "sliding_attention"):
+            windowed = "chunked_attention" if self.chunked else "sliding_attention"
+            if kinds[layer] not in ("full_attention", windowed):
                 raise settings.refuse("layer_types", kinds[layer])
-            return str(kinds[layer])
+            return "sliding_attention" if kinds[layer] == windowed else "full_attention"
         if self.pattern is not None:
             full = (layer + 1) % settings.integer(self.pattern) == 0
         else:
@@ -69,9 +73,11 @@ class SoftmaxAttention:
         windows: Which layers see only a window; None has no such layers.
         rope: How positions enter; None: not by rotation.
         query_scaling: Reads how queries grow with their position; None: they do not.
+        alibi: How scores fall with distance, in place of rotation; None: they do not.
         clip: The setting that bounds queries, keys and values.
         cap: The setting that caps the scores.
         sinks: Whether each head has a learnt score that takes its share and gives nothing.
+        unrotated: How the attention of layers without rotation is written; None: as that of the others.
 
     """
 
@@ -85,9 +91,11 @@ class SoftmaxAttention:
     windows: Windows | None = None
     rope: Rope | None = Rope()
     query_scaling: Callable[[Settings], QueryScaling | None] | None = None
+    alibi: Alibis | None = None
     clip: Key | None = None
     cap: Key | None = None
     sinks: bool = False
+    unrotated: "SoftmaxAttention | None" = None
 
     def read(self, settings: Settings, layer: int) -> Attention:
         """Return the attention of one layer."""
@@ -98,15 +106,19 @@ class SoftmaxAttention:
         width = settings.integer(Key("hidden_size"))
         head_size = settings.integer(self.head_size.or_else(width // heads))
         kind = self.windows.kind(settings, layer) if self.windows else "full_attention"
+        rotary = self.rope.of_layer(settings, head_size, kind, layer) if self.rope else None
+        if rotary is None and self.unrotated is not None:
+            return self.unrotated.read(settings, layer)
         windowed = self.windows if kind == "sliding_attention" else None
         return Attention(
             heads=heads,
             groups=groups,
             head_size=head_size,
             scale=self._scale(settings, head_size),
-            rotary=self.rope.of_layer(settings, head_size, kind, layer) if self.rope else None,
+            rotary=rotary,
             query_scaling=self.query_scaling(settings) if self.query_scaling else None,
             window=settings.integer(windowed.size) if windowed else None,
+            chunked=windowed is not None and windowed.chunked,
             qkv_bias=settings.flag(self.qkv_bias),
             output_bias=settings.flag(self.output_bias),
             qk_norm=self.qk_norm.read(settings) if self.qk_norm else None,
@@ -129,6 +141,7 @@ class Latent:
     norm: RmsNorm = RmsNorm(eps=1e-6)
     rope: Rope = Rope(interleaved=Key("rope_interleave", default=True))
     bias: Key | bool = Key("attention_bias", default=False)
+    query_size: Key = Key("q_lora_rank", 1536, null=True)
 
     def read(self, settings: Settings, layer: int) -> LatentAttention:  # noqa: ARG002 - all layers are alike
         """Return the attention of one layer."""
@@ -139,14 +152,13 @@ class Latent:
             given = settings.mapping(Key("rope_parameters")) or settings.mapping(Key("rope_scaling"))
             # What YaRN does to cosines and sines cannot reach what is not rotated, so the scores are scaled.
             scale *= yarn_magnitude(rotary.scaling.factor, given.get("mscale_all_dim") or 0) ** 2
-        query_size = settings.get(Key("q_lora_rank", None))
         return LatentAttention(
             heads=settings.integer(Key("num_attention_heads")),
             plain_size=plain,
             rotary=rotary,
             value_size=settings.integer(Key("v_head_dim")),
             latent_size=settings.integer(Key("kv_lora_rank")),
-            query_size=None if query_size is None else settings.integer(Key("q_lora_rank")),
+            query_size=None if settings.get(self.query_size) is None else settings.integer(self.query_size),
             scale=scale,
             norm=self.norm.read(settings),
             bias=settings.flag(self.bias),

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 TEXT_PARTS: dict[str, str] = {
     "gemma3": "gemma3_text",
+    "llama4": "llama4_text",
     "mistral3": "mistral",
 }
 """The `model_type` of a whole, and of its text part where that does not say so itself."""

@@ -34,10 +34,13 @@ def whole(model_type: str, text_type: str) -> Any:
     return randomise(AutoModelForImageTextToText.from_config(config, dtype=torch.float32))
 
 
-_VISION_TYPES = {"gemma3": "siglip_vision_model", "mistral3": "pixtral"}
+_VISION_TYPES = {"gemma3": "siglip_vision_model", "llama4": "llama4_vision_model", "mistral3": "pixtral"}
 
 
-@pytest.fixture(params=[("gemma3", "gemma3_text"), ("mistral3", "ministral3")], ids=lambda pair: pair[0])
+WHOLES = (("gemma3", "gemma3_text"), ("llama4", "llama4_text"), ("mistral3", "ministral3"))
+
+
+@pytest.fixture(params=WHOLES, ids=lambda pair: pair[0])
 def both(request: Any, tmp_path: Path) -> tuple[Any, Path]:
     theirs = whole(*request.param)
     theirs.save_pretrained(tmp_path)
@@ -67,7 +70,8 @@ def rename(folder: Path, *renamed: tuple[str, str]) -> None:
 def test_the_text_part_gives_the_logits_of_the_whole(both: tuple[Any, Path]) -> None:
     theirs, folder = both
     ids = random_ids(1, 24)
-    expected = theirs(input_ids=ids).logits
+    # Where there is no picture, Llama 4's whole fails in transformers 5.24; its part has a head of its own.
+    expected = getattr(theirs, "language_model", theirs)(input_ids=ids).logits
     assert torch.allclose(load(folder)(ids), expected, atol=1e-4 * float(expected.abs().max()))
 
 
