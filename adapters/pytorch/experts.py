@@ -34,6 +34,8 @@ class Gate(nn.Module):
         if router.score == "softmax_of_chosen":
             best, experts = logits.topk(self.chosen, -1)
             return best.softmax(-1), experts
+        if router.score == "sparsemixer":
+            return self._one_after_the_other(logits)
         scores = logits.sigmoid() if router.score == "sigmoid" else logits.softmax(-1)
         preferred = scores + self.e_score_correction_bias if router.correction else scores
         if router.groups > 1:
@@ -43,6 +45,16 @@ class Gate(nn.Module):
         if router.normalise:
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
         return weights * router.scale, experts
+
+    def _one_after_the_other(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        left, weights, experts = logits, [], []
+        for _ in range(self.chosen):
+            best, expert = left.max(-1, keepdim=True)
+            far = (best - logits) / logits.abs().maximum(best) > self.router.tolerance
+            weights.append(left.masked_fill(far, -torch.inf).softmax(-1).gather(-1, expert))
+            experts.append(expert)
+            left = left.scatter(-1, expert, -torch.inf)
+        return torch.cat(weights, -1), torch.cat(experts, -1)
 
     def _of_best_groups(self, preferred: Tensor) -> Tensor:
         """Return the scores, those outside the best groups out of reach."""
@@ -62,6 +74,7 @@ class MixtureOfExperts(nn.Module):
     def __init__(self, width: int, experts: Experts) -> None:
         super().__init__()
         self.gate = Gate(width, experts)
+        self.before = experts.router.before
         self.experts = nn.ModuleList(GatedMLP(width, experts.expert) for _ in range(experts.count))
         self.shared_experts = GatedMLP(width, experts.shared) if experts.shared is not None else None
         self.shared_gate = Linear(width, 1, bias=False) if experts.shared_gate else None
@@ -74,8 +87,11 @@ class MixtureOfExperts(nn.Module):
         # Only experts that some token goes to are touched: of a mapped file, no other is read.
         for number in chosen.unique().tolist():
             tokens, place = (chosen == number).nonzero(as_tuple=True)
-            answer = self.experts[number](flat[tokens])
-            out.index_add_(0, tokens, answer * weights[tokens, place, None].to(answer.dtype))
+            counts, these = weights[tokens, place, None].to(flat.dtype), flat[tokens]
+            answer = (
+                self.experts[number](these * counts) if self.before else self.experts[number](these) * counts
+            )
+            out.index_add_(0, tokens, answer)
         if self.shared_experts is not None:
             shared = self.shared_experts(flat)
             if self.shared_gate is not None:

@@ -138,16 +138,11 @@ class GPT(nn.Module):
         if cache is not None:
             cache.make_room(tokens)
             starts, slot, lengths = cache.starts[:batch], cache.length, cache.lengths[:batch]
-        x = self.transformer["wte"](input_ids)
-        if self.architecture.embedding_scale is not None:
-            # In the model's dtype, as the model was trained: in bfloat16 the factor itself is rounded.
-            x = x * torch.tensor(self.architecture.embedding_scale, dtype=x.dtype)
         if positions is None:
-            positions = torch.arange(slot, slot + tokens, device=x.device)[None]
+            positions = torch.arange(slot, slot + tokens, device=input_ids.device)[None]
             if any(starts):
-                positions = (positions - torch.tensor(starts, device=x.device)[:, None]).clamp(min=0)
-        if self.architecture.learned_positions is not None:
-            x = x + self.transformer["wpe"](positions + self.architecture.first_position)
+                positions = (positions - torch.tensor(starts, device=input_ids.device)[:, None]).clamp(min=0)
+        x = self._embedded(input_ids, positions)
         turns: dict[tuple[Rotary | None, QueryScaling | None], Turn] = {}
         views: dict[tuple[int | None, bool], View] = {}
         blocks = self.transformer["h"].children()
@@ -191,9 +186,14 @@ class GPT(nn.Module):
         if rotary is None:
             return None
         rows = [rotary.for_text(length) for length in lengths]
-        turns = [self._frequencies_of(row, positions.device) for row in rows]
-        same = all(row == rows[0] for row in rows)
-        return rotation(rows[0], turns[0] if same else torch.stack(turns)[:, None], positions, dtype)
+        if all(row == rows[0] for row in rows):
+            return rotation(rows[0], self._frequencies_of(rows[0], positions.device), positions, dtype)
+        apart = [
+            rotation(row, self._frequencies_of(row, positions.device), own[None], dtype)
+            for row, own in zip(rows, positions.expand(len(rows), -1), strict=True)
+        ]
+        cos, sin = torch.cat([one.cos for one in apart]), torch.cat([one.sin for one in apart])
+        return Rotation(cos, sin, rotary.interleaved)
 
     def _frequencies_of(self, rotary: Rotary, device: torch.device) -> Tensor:
         # Not a buffer: `.to(bfloat16)` would round it, and far positions would turn by the wrong angle.

@@ -108,7 +108,7 @@ def rotation(rotary: Rotary, frequencies: Tensor, positions: Tensor, dtype: torc
 
     Args:
         rotary: How pairs lie, and whether they are stretched in size.
-        frequencies: (R/2,) from `frequencies`, or (B, 1, R/2) where each row has its own.
+        frequencies: (R/2,) from `frequencies`.
         positions: (B or 1, T), whole numbers.
         dtype: What to return it in; angles are computed in float32.
 

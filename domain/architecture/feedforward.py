@@ -73,7 +73,9 @@ class Router:
 
     Attributes:
         score: What makes an expert's score from its logit: `softmax` over all experts, `softmax_of_chosen`
-            over those that were chosen by their logits, or `sigmoid`.
+            over those that were chosen by their logits, `sigmoid`, or `sparsemixer`: one is chosen after the
+            other, each scored by a softmax over those left whose logits come near its own
+            (Liu et al. 2024, arXiv:2409.12136).
         normalise: Whether the scores of the chosen are divided by their sum.
         scale: Multiplies the scores of the chosen.
         correction: Whether a learnt number is added to each score for the choice alone
@@ -82,10 +84,12 @@ class Router:
         groups_chosen: From how many of them the experts are chosen.
         group_score: How many of its best experts' scores a group's score is the sum of.
         bias: Whether the logits have one.
+        before: Whether the scores multiply what goes into the experts and not what comes out (Llama 4).
+        tolerance: What is near, for `sparsemixer`: how far apart, over the larger of both sizes.
 
     """
 
-    score: Literal["softmax", "softmax_of_chosen", "sigmoid"] = "softmax"
+    score: Literal["softmax", "softmax_of_chosen", "sigmoid", "sparsemixer"] = "softmax"
     normalise: bool = True
     scale: float = 1.0
     correction: bool = False
@@ -93,6 +97,8 @@ class Router:
     groups_chosen: int = 1
     group_score: int = 2
     bias: bool = False
+    before: bool = False
+    tolerance: float = 0.0
 
 
 @attrs.frozen(kw_only=True)

@@ -78,6 +78,7 @@ class LongRopeScaling:
         long: Those for a longer one.
         original_context: The context that the model was first trained with.
         magnitude: What cosines and sines are multiplied by.
+        long_magnitude: What they are multiplied by for a longer text; None: the same.
 
     """
 
@@ -85,6 +86,7 @@ class LongRopeScaling:
     long: tuple[float, ...] = attrs.field(repr=False)
     original_context: int
     magnitude: float = 1.0
+    long_magnitude: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -136,8 +138,10 @@ class Rotary:
         """
         match self.scaling:
             case LongRopeScaling() as it:
-                factors = it.long if tokens > it.original_context else it.short
-                return attrs.evolve(self, scaling=FixedFactors(factors=factors, magnitude=it.magnitude))
+                longer = tokens > it.original_context
+                magnitude = it.long_magnitude if longer and it.long_magnitude else it.magnitude
+                factors = it.long if longer else it.short
+                return attrs.evolve(self, scaling=FixedFactors(factors=factors, magnitude=magnitude))
             case DynamicScaling(factor=factor, original_context=context):
                 grown = factor * max(tokens, context) / context - (factor - 1)
                 return attrs.evolve(
@@ -163,6 +167,24 @@ class QueryScaling:
     beta: float
     every: int
     ahead: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Alibi:
+    """Scores that fall with the distance between tokens ("ALiBi", Press et al. 2021, arXiv:2108.12409).
+
+    To the score of a token is added its position times a slope, which to a softmax is the same.
+
+    Attributes:
+        slopes: One for each query head.
+        scale: Multiplies what they come to.
+        in_bfloat16: Whether slopes, and what they come to, are rounded to bfloat16, as in training (Falcon).
+
+    """
+
+    slopes: tuple[float, ...] = attrs.field(repr=False)
+    scale: float = 1.0
+    in_bfloat16: bool = False
 
 
 def yarn_magnitude(factor: float, strength: float = 1.0) -> float:

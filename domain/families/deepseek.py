@@ -1,7 +1,9 @@
-"""DeepSeek V3 and R1: latent attention, and experts chosen by group with a correction that balances them.
+"""DeepSeek V2, V3 and R1: latent attention, and experts chosen by group; in V3 by a correction that balances.
 
-Source: DeepSeek-AI 2024, arXiv:2412.19437.
+Source: DeepSeek-AI 2024, arXiv:2405.04434 and arXiv:2412.19437.
 """
+
+from collections.abc import Mapping
 
 import attrs
 
@@ -10,7 +12,8 @@ from litgpt.domain.families.feedforward import Gated, Routing, Sparse
 from litgpt.domain.families.llama import GATED, LLAMA, NORMS, OUTSIDE
 from litgpt.domain.families.names import layer_rule, linear
 from litgpt.domain.families.qwen2 import EXPERTS
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.rotary import Rope
+from litgpt.domain.families.settings import Key, Settings
 
 LATENT = (
     *linear("attn.q_proj", "self_attn.q_proj"),
@@ -50,4 +53,46 @@ DEEPSEEK_V3 = attrs.evolve(
     # The layer after the last predicts one token more; it is for training and for guessing ahead.
     unused=(*LLAMA.unused, "model.layers.61.*"),
     weights=(*OUTSIDE, *NORMS, *LATENT, *GATED, *EXPERTS, *SHARED, *CORRECTION),
+)
+
+
+def _chosen_by_group(settings: Settings) -> Mapping[str, object]:
+    """Return how many groups there are: the method of choosing says whether they count."""
+    for name, usual in (("scoring_func", "softmax"), ("moe_layer_freq", 1)):
+        if (value := settings.get(Key(name, usual))) != usual:
+            raise settings.refuse(name, value)
+    method = settings.get(Key("topk_method", "greedy"))
+    if method == "greedy":
+        return {"n_group": 1, "topk_group": 1}
+    if method != "group_limited_greedy":
+        raise settings.refuse("topk_method", method)
+    return {}
+
+
+_MLP_BIAS = Key("mlp_bias", default=False)
+_SIZE = Key("moe_intermediate_size", 1407)
+
+DEEPSEEK_V2 = attrs.evolve(
+    DEEPSEEK_V3,
+    model_type="deepseek_v2",
+    derived=_chosen_by_group,
+    attention=Latent(rope=Rope(interleaved=True)),
+    feed_forward=Sparse(
+        expert=Gated(size=_SIZE),
+        routing=Routing(
+            normalise=False,
+            scale=Key("routed_scaling_factor", 1.0),
+            groups=Key("n_group"),
+            groups_chosen=Key("topk_group"),
+            group_score=1,
+        ),
+        shared=Gated(size=_SIZE, bias=_MLP_BIAS),
+        shared_times=Key("n_shared_experts", 2),
+        dense=Gated(bias=_MLP_BIAS),
+        first=Key("first_k_dense_replace", 0),
+    ),
+    context=Key("max_position_embeddings", 2048),
+    unused=LLAMA.unused,
+    refused=(*LLAMA.refused, "norm_topk_prob"),
+    weights=(*OUTSIDE, *NORMS, *LATENT, *GATED, *EXPERTS, *SHARED),
 )

@@ -44,21 +44,21 @@ class Plain:
     Attributes:
         activation: The setting with what bends.
         bias: Whether the projections have a bias.
-        size: The setting with the width in the middle; absent, `times` the width.
+        size: The setting with the width in the middle; absent, `times` the width, as with None.
         times: How many times the width that is.
 
     """
 
     activation: Key = Key("hidden_act", "gelu")
     bias: Key | bool = True
-    size: Key = Key("intermediate_size", None)
+    size: Key | None = Key("intermediate_size", None)
     times: int = 4
 
     def read(self, settings: Settings, layer: int) -> FeedForward:  # noqa: ARG002 - all layers are alike
         """Return the feed-forward."""
         usual = self.times * settings.integer(Key("hidden_size"))
         return FeedForward(
-            size=settings.integer(self.size.or_else(usual)),
+            size=settings.integer(self.size.or_else(usual)) if self.size else usual,
             activation=activation(settings, self.activation),
             bias=settings.flag(self.bias),
         )
@@ -99,13 +99,16 @@ class Gated:
 class Routing:
     """How a family writes its choice of experts; the attributes are those of `Router`."""
 
-    score: Literal["softmax", "softmax_of_chosen", "sigmoid"] = "softmax"
+    score: Literal["softmax", "softmax_of_chosen", "sigmoid", "sparsemixer"] = "softmax"
     normalise: Key | bool = True
     scale: Key | float = 1.0
     correction: bool = False
     groups: Key | None = None
     groups_chosen: Key | None = None
+    group_score: int = 2
     bias: bool = False
+    jitter: Key | None = None
+    before: bool = False
 
     def read(self, settings: Settings, experts: int) -> Router:
         """Return how experts are chosen."""
@@ -119,7 +122,10 @@ class Routing:
             correction=self.correction,
             groups=groups,
             groups_chosen=settings.integer(self.groups_chosen) if self.groups_chosen else 1,
+            group_score=self.group_score,
             bias=self.bias,
+            tolerance=2 * settings.number_or_zero(self.jitter) if self.jitter else 0.0,
+            before=self.before,
         )
 
 
@@ -136,6 +142,7 @@ class Sparse:
         shared_times: The setting with how many times its size counts, where it is told by experts' sizes.
         shared_gate: Whether a gate weighs it.
         dense: How the feed-forward of the other layers is written.
+        listed: The setting that lists the layers with experts.
         first: The setting with the first layer that has experts.
         every: The setting with the number of layers of which the last has experts.
         never: The setting that lists layers without experts.
@@ -154,6 +161,7 @@ class Sparse:
     shared_times: Key | None = None
     shared_gate: bool = False
     dense: Gated = Gated()
+    listed: Key | None = None
     first: Key | None = None
     every: Key | None = None
     never: Key | None = None
@@ -166,11 +174,15 @@ class Sparse:
         chosen = settings.integer(self.chosen)
         if chosen > count:
             settings.refuse_value(self.chosen, f"at most the number of experts, {count}")
+        router = self.routing.read(settings, count)
+        within = count // router.groups * min(router.groups, router.groups_chosen)
+        if chosen > within:
+            settings.refuse_value(self.chosen, f"at most the {within} experts of the groups chosen")
         return Experts(
             count=count,
             chosen=chosen,
             expert=self.expert.read(settings, layer),
-            router=self.routing.read(settings, count),
+            router=router,
             shared=self._shared(settings, layer),
             shared_gate=self.shared_gate,
         )
@@ -183,6 +195,10 @@ class Sparse:
         return attrs.evolve(one, size=one.size * times)
 
     def _sparse(self, settings: Settings, layer: int) -> bool:
+        if self.listed is not None and (listed := settings.get(self.listed)) is not None:
+            if not isinstance(listed, list):
+                settings.refuse_value(self.listed, "a list of layers")
+            return layer in listed
         if self.first is not None and layer < int(settings.get(self.first)):
             return False
         if self.never is not None and layer in settings.get(self.never):

@@ -1,7 +1,7 @@
 """Every family that is implemented."""
 
 from litgpt.domain.families.cohere import COHERE, COHERE2
-from litgpt.domain.families.deepseek import DEEPSEEK_V3
+from litgpt.domain.families.deepseek import DEEPSEEK_V2, DEEPSEEK_V3
 from litgpt.domain.families.ernie import ERNIE4_5
 from litgpt.domain.families.exaone import EXAONE4
 from litgpt.domain.families.falcon import FALCON
@@ -11,14 +11,16 @@ from litgpt.domain.families.glm import GLM4, GLM4_MOE
 from litgpt.domain.families.gpt2 import GPT2
 from litgpt.domain.families.gpt_neox import GPT_NEOX
 from litgpt.domain.families.gpt_oss import GPT_OSS
-from litgpt.domain.families.granite import GRANITE
+from litgpt.domain.families.granite import GRANITE, GRANITEMOE
 from litgpt.domain.families.hunyuan import HUNYUAN_V1_DENSE
 from litgpt.domain.families.llama import LLAMA
+from litgpt.domain.families.llama4 import LLAMA4_TEXT
 from litgpt.domain.families.minimax import MINIMAX_M2
 from litgpt.domain.families.mistral import MINISTRAL3, MISTRAL, MIXTRAL
 from litgpt.domain.families.nemotron import NEMOTRON
 from litgpt.domain.families.olmo import OLMO, OLMO2, OLMO3
 from litgpt.domain.families.phi import PHI, PHI3
+from litgpt.domain.families.phimoe import PHIMOE
 from litgpt.domain.families.qwen2 import QWEN2, QWEN2_MOE
 from litgpt.domain.families.qwen3 import QWEN3, QWEN3_MOE
 from litgpt.domain.families.seed_oss import SEED_OSS
@@ -47,6 +49,7 @@ FAMILIES: dict[str, Family] = {
         OLMO2,
         DEEPSEEK_V3,
         GPT_OSS,
+        LLAMA4_TEXT,
         QWEN2_MOE,
         GLM4,
         GLM4_MOE,
@@ -64,6 +67,9 @@ FAMILIES: dict[str, Family] = {
         SEED_OSS,
         HUNYUAN_V1_DENSE,
         MINIMAX_M2,
+        GRANITEMOE,
+        PHIMOE,
+        DEEPSEEK_V2,
     )
 }
 """Every family, by the `model_type` of its config."""

@@ -57,18 +57,22 @@ class Rope:
         base: The setting with the base.
         local_base: That of windowed layers, in configs older than `rope_parameters`.
         partial: The setting that says which share of a head is rotated; None rotates all of it.
+        rotated: The setting that says how many numbers of a head that is, where it is not told as a share.
         interleaved: Whether neighbours are a pair.
         unrotated: Which layers have none; None: all have it.
         alpha: Whether `alpha` in a dynamic scaling makes the base grow once and for all (Hunyuan).
+        magnitudes: Whether any scaling is LongRoPE, and says its magnitudes itself (Phi-3.5-MoE).
 
     """
 
     base: Key = Key("rope_theta", 10000.0)
     local_base: Key | None = None
     partial: Key | None = None
+    rotated: Key | None = None
     interleaved: Key | bool = False
     unrotated: Unrotated | None = None
     alpha: bool = False
+    magnitudes: bool = False
 
     def of_layer(self, settings: Settings, head_size: int, kind: str, layer: int) -> Rotary | None:
         """Return the rotary embedding of a layer, or None if it has no positions."""
@@ -94,14 +98,24 @@ class Rope:
         if self.alpha and given.get("alpha") and _kind(given) == "dynamic":
             theta *= said.number(Key("alpha")) ** (size / (size - 2))
             given = {}
-        return Rotary(
-            size=size,
-            base=theta,
-            scaling=scaling(settings, given, size),
-            interleaved=settings.flag(self.interleaved),
-        )
+        stretched = scaling(settings, given, size)
+        if self.magnitudes and stretched is not None:
+            stretched = self._said(settings, given, stretched)
+        return Rotary(size=size, base=theta, scaling=stretched, interleaved=settings.flag(self.interleaved))
+
+    def _said(self, settings: Settings, given: Mapping[str, object], stretched: Scaling) -> Scaling:
+        if not isinstance(stretched, LongRopeScaling):
+            raise settings.refuse("rope_type", _kind(given))
+        said = attrs.evolve(settings, values=given)
+        short, long = said.number(Key("short_mscale")), said.number(Key("long_mscale"))
+        return attrs.evolve(stretched, magnitude=short, long_magnitude=long)
 
     def _size(self, said: Settings, head_size: int) -> int:
+        if self.rotated is not None:
+            size = said.integer(self.rotated)
+            if size > head_size or size % 2:
+                said.refuse_value(self.rotated, f"an even number of a head's {head_size}")
+            return size
         whole = Key("partial_rotary_factor", 1.0)
         if self.partial is None and said.number(whole) != 1:
             raise said.refuse(whole.name, said.get(whole))

@@ -87,6 +87,10 @@ class Settings:
             self.refuse_value(key, "a number above 0")
         return float(value)
 
+    def number_or_zero(self, key: Key) -> float:
+        """Return a setting that is a number from 0."""
+        return 0.0 if self.get(key) == 0 else self.number(key)
+
     def numbers(self, key: Key) -> tuple[float, ...]:
         """Return a setting that is a list of positive numbers."""
         value = self.get(key)

@@ -26,6 +26,15 @@ SIZES = {
 
 _EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 24}
 
+_LATENT = {
+    "num_key_value_heads": 4,
+    "q_lora_rank": 20,
+    "kv_lora_rank": 24,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 16,
+    "v_head_dim": 12,
+}
+
 _HALF = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
 
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -64,12 +73,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "topk_group": 2,
         "n_shared_experts": 2,
         "first_k_dense_replace": 1,
-        "num_key_value_heads": 4,
-        "q_lora_rank": 20,
-        "kv_lora_rank": 24,
-        "qk_rope_head_dim": 8,
-        "qk_nope_head_dim": 16,
-        "v_head_dim": 12,
+        **_LATENT,
     },
     "gpt_oss": {
         "head_dim": 16,
@@ -78,6 +82,18 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "sliding_window": 8,
         # Low enough that gates feel it.
         "swiglu_limit": 0.4,
+    },
+    "llama4_text": {
+        "num_hidden_layers": 4,
+        "head_dim": 12,
+        "intermediate_size": 24,
+        "intermediate_size_mlp": 80,
+        "num_local_experts": 4,
+        "interleave_moe_layer_step": 2,
+        "no_rope_layers": [1, 0, 1, 1],
+        "attention_chunk_size": 8,
+        "attn_scale": 0.5,
+        "floor_scale": 4,
     },
     "qwen2_moe": {"num_experts": 6, **_EXPERTS, "shared_expert_intermediate_size": 40},
     "glm4": {"head_dim": 16, "rope_parameters": _HALF},
@@ -134,6 +150,27 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "num_experts_per_tok": 2,
         "head_dim": 16,
         "rope_parameters": _HALF,
+    },
+    "granitemoe": {
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+        "residual_multiplier": 0.7,
+        "logits_scaling": 2.0,
+    },
+    # Noise as large as makes several experts come near the best.
+    "phimoe": {"num_local_experts": 6, "num_experts_per_tok": 2, "router_jitter_noise": 0.3},
+    "deepseek_v2": {
+        "n_routed_experts": 8,
+        **_EXPERTS,
+        "topk_method": "group_limited_greedy",
+        "n_group": 4,
+        "topk_group": 2,
+        "n_shared_experts": 2,
+        "first_k_dense_replace": 1,
+        "routed_scaling_factor": 1.5,
+        **_LATENT,
     },
 }
 """What each family adds to the sizes that all have."""

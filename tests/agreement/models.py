@@ -189,6 +189,22 @@ VARIANTS = (
             "layer_types": ["full_attention", "sliding_attention", "full_attention"],
         },
     ),
+    Variant("llama4", "llama4_text"),
+    Variant(
+        "llama4 without norms on queries and keys, two experts in each layer",
+        "llama4_text",
+        {
+            "use_qk_norm": False,
+            "attn_temperature_tuning": False,
+            "interleave_moe_layer_step": 1,
+            "num_experts_per_tok": 2,
+        },
+    ),
+    Variant(
+        "llama4 without chunks, with biases",
+        "llama4_text",
+        {"attention_chunk_size": None, "attention_bias": True},
+    ),
     Variant("qwen2_moe", "qwen2_moe"),
     Variant(
         "qwen2_moe, weights that sum to one, some layers dense",
@@ -255,6 +271,51 @@ VARIANTS = (
         },
     ),
     Variant("minimax_m2", "minimax_m2"),
+    Variant("granitemoe", "granitemoe"),
+    Variant("phimoe", "phimoe"),
+    Variant(
+        "phimoe, a window, biases",
+        "phimoe",
+        {"sliding_window": WINDOW, "attention_bias": True, "lm_head_bias": True},
+    ),
+    Variant(
+        "phimoe, LongRoPE within the original context",
+        "phimoe",
+        {
+            "rope_parameters": {
+                **_longrope(),
+                "original_max_position_embeddings": 128,
+                "short_mscale": 1.1,
+                "long_mscale": 1.2,
+            }
+        },
+    ),
+    Variant(
+        # transformers takes the short factors for a longer text as well, unlike the model's own code.
+        "phimoe, LongRoPE beyond it, the same factors",
+        "phimoe",
+        {
+            "rope_parameters": {
+                **_longrope(),
+                "long_factor": _longrope()["short_factor"],
+                "original_max_position_embeddings": 16,
+                "short_mscale": 1.1,
+                "long_mscale": 1.2,
+            }
+        },
+    ),
+    Variant("deepseek_v2", "deepseek_v2"),
+    Variant(
+        "deepseek_v2, no groups, queries from the stream, YaRN",
+        "deepseek_v2",
+        {
+            "topk_method": "greedy",
+            "q_lora_rank": None,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "rope_parameters": _yarn(mscale=0.7, mscale_all_dim=0.7),
+        },
+    ),
 )
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from litgpt.domain.architecture import Architecture
-from litgpt.domain.errors import UnsupportedModel
+from litgpt.domain.architecture import Architecture, FixedFactors
+from litgpt.domain.errors import DamagedFile, UnsupportedModel
 from litgpt.domain.families import describe
 from tests.contracts.distribution_strategy import CONFIG
 
@@ -50,3 +50,49 @@ def test_exaone_has_positions_where_it_has_windows_and_everywhere_if_it_has_none
     layers = described("exaone4", sliding_window=None, sliding_window_pattern=None).layers
     assert {one.mixer.window for one in layers} == {None}
     assert not any(one.mixer.rotary is None for one in layers)
+
+
+PHI_3_5_MOE = {
+    "original_max_position_embeddings": 4096,
+    "max_position_embeddings": 131072,
+    "num_local_experts": 16,
+    "rope_scaling": {
+        "long_factor": [2.0, 3.0],
+        "long_mscale": 1.243163121016122,
+        "original_max_position_embeddings": 4096,
+        "short_factor": [1.0, 1.5],
+        "short_mscale": 1.1,
+        "type": "longrope",
+    },
+}
+
+
+def test_phi_3_5_moe_says_by_itself_what_longrope_multiplies_by() -> None:
+    rotary = described("phimoe", head_dim=4, **PHI_3_5_MOE).layers[0].mixer.rotary
+    assert rotary is not None
+    assert rotary.for_text(4096).scaling == FixedFactors(factors=(1.0, 1.5), magnitude=1.1)
+    assert rotary.for_text(4097).scaling == FixedFactors(factors=(2.0, 3.0), magnitude=1.243163121016122)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "setting", "value"),
+    [
+        ("phimoe", "num_experts_per_tok", 3),
+        ("phimoe", "rope_scaling", {"type": "linear", "factor": 2.0}),
+        ("deepseek_v2", "topk_method", "noaux_tc"),
+        ("deepseek_v2", "scoring_func", "sigmoid"),
+        ("deepseek_v2", "moe_layer_freq", 2),
+        ("deepseek_v2", "norm_topk_prob", True),
+    ],
+)
+def test_what_would_be_run_wrong_is_refused(model_type: str, setting: str, value: object) -> None:
+    said = "rope_type" if setting == "rope_scaling" else setting
+    with pytest.raises(UnsupportedModel, match=said):
+        described(model_type, **{setting: value})
+
+
+def test_more_experts_than_the_groups_chosen_have_cannot_be_chosen() -> None:
+    latent = {f"qk_{one}_head_dim": 8 for one in ("nope", "rope")} | {"v_head_dim": 8, "kv_lora_rank": 8}
+    experts = {"n_routed_experts": 8, "n_group": 4, "topk_group": 1, "topk_method": "group_limited_greedy"}
+    with pytest.raises(DamagedFile, match="num_experts_per_tok must be at most the 2"):
+        described("deepseek_v2", num_experts_per_tok=3, **experts, **latent)
