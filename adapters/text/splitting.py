@@ -32,19 +32,69 @@ _CL100K_WORDS = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
+# Of a word, capitals come before small letters; letters of scripts without the two count as both.
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_CASED_WORDS = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+%(suffix)s|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*%(suffix)s|"
+    r"%(digits)s"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_WITH_MARKS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}|"
+    r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_DEEPSEEK_WORDS = (
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|"
+    r" ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_CHINESE_AND_JAPANESE = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
+_SEED_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+    r" ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
 GPT2 = Split(patterns=(_GPT2_WORDS,))
+NEOX = Split(patterns=(_GPT2_WORDS,), composed=True)
 SMOLLM = Split(patterns=(r"\p{N}", _GPT2_WORDS))
+COMMAND_R = Split(patterns=(r"\p{N}", _GPT2_WORDS), composed=True)
+CL100K = Split(patterns=(_CL100K_WORDS % r"\p{N}{1,3}",))
 LLAMA3 = Split(patterns=(_CL100K_WORDS % r"\p{N}{1,3}",), whole_words=True)
 QWEN2 = Split(patterns=(_CL100K_WORDS % r"\p{N}",), composed=True)
+QWEN35 = Split(patterns=(_WITH_MARKS,), composed=True)
+O200K = Split(patterns=(_CASED_WORDS % {"suffix": _SUFFIX, "digits": r"\p{N}{1,3}"},))
+TEKKEN = Split(patterns=(_CASED_WORDS % {"suffix": "", "digits": r"\p{N}"},), whole_words=True)
+DEEPSEEK_V3 = Split(patterns=(r"\p{N}{1,3}", _CHINESE_AND_JAPANESE, _DEEPSEEK_WORDS))
+SEED = Split(patterns=(_SEED_WORDS,))
+BLOOM = Split(patterns=(" ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+",))
 
 SPLITS: Mapping[str, Split] = {
     "gpt-2": GPT2,
+    "phi-2": GPT2,
+    "olmo": NEOX,
+    "mpt": NEOX,
     "smollm": SMOLLM,
+    "starcoder": SMOLLM,
+    "refact": SMOLLM,
+    "command-r": COMMAND_R,
     "llama-bpe": LLAMA3,
     "llama3": LLAMA3,
     "llama-v3": LLAMA3,
     "falcon3": LLAMA3,
+    "smaug-bpe": LLAMA3,
+    "dbrx": CL100K,
+    "glm4": CL100K,
+    "chatglm-bpe": CL100K,
     "qwen2": QWEN2,
     "deepseek-r1-qwen": QWEN2,
+    "qwen35": QWEN35,
+    "gpt-4o": O200K,
+    "llama4": O200K,
+    "minimax-m2": O200K,
+    "tekken": TEKKEN,
+    "deepseek-v3": DEEPSEEK_V3,
+    "hunyuan-dense": DEEPSEEK_V3,
+    "seed-coder": SEED,
+    "bloom": BLOOM,
 }
 """The rules by name. `default` is missing on purpose: converters write it where they know no better."""

@@ -254,7 +254,7 @@ def test_a_vocabulary_that_contradicts_itself_is_damaged(broken: Vocabulary, wha
         open_tokenizer(broken, name="m")
 
 
-@pytest.mark.parametrize("pre", ["default", "", "command-r"])
+@pytest.mark.parametrize("pre", ["default", "", "falcon"])
 def test_a_rule_for_splitting_that_is_not_known_is_named(pre: str) -> None:
     with pytest.raises(UnsupportedModel, match=f"rule '{pre}'"):
         open_tokenizer(attrs.evolve(TINY, pre=pre), name="m")
