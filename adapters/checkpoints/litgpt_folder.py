@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from litgpt.adapters.checkpoints.litgpt_dialect import to_config
-from litgpt.adapters.checkpoints.litgpt_tensors import Piece, to_pieces
+from litgpt.adapters.checkpoints.litgpt_tensors import LitGptTensors
 from litgpt.adapters.checkpoints.small_files import (
     read_if_there,
     read_yaml,
@@ -17,6 +17,7 @@ from litgpt.adapters.checkpoints.small_files import (
     tokenizer_files,
 )
 from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile
+from litgpt.domain.families import describe
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
 from litgpt.domain.vocabulary import TokenizerFiles
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = "lit_model.pth"
 SETTINGS = "model_config.yaml"
-STORED_AS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
 LARGEST_PICKLE = 100_000_000
 """Bytes. It lists tensors and holds none, so even thousands of layers need far less."""
 
@@ -35,23 +35,10 @@ _SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 @attrs.frozen
 class _Opened:
-    """What is known once the weights are open: LitGPT's tensors, and Hugging Face's made of them."""
+    """What is known once the weights are open: the config, which they complete, and the tensors."""
 
-    weights: Mapping[str, "torch.Tensor"]
-    pieces: Mapping[str, Piece]
-    tied: bool
-
-    def read(self, name: str) -> "torch.Tensor":
-        piece = self.pieces[name]
-        whole = self.weights[piece.source]
-        if not piece.spans:
-            return whole
-        runs = [whole[start:end] for start, end in piece.spans]
-        if len(runs) == 1:
-            return runs[0]
-        import torch
-
-        return torch.cat(runs)
+    config: Mapping[str, object]
+    tensors: LitGptTensors
 
 
 @attrs.define
@@ -68,7 +55,7 @@ class LitGptCheckpoint:
     prompt_style: str | None
     tokenizer: TokenizerFiles = attrs.field(repr=False)
     _settings: Mapping[str, object] = attrs.field(repr=False)
-    _config: Mapping[str, object] = attrs.field(repr=False)
+    _special_tokens: Mapping[str, object] = attrs.field(repr=False)
     _opened: _Opened | None = attrs.field(default=None, init=False, repr=False)
 
     @property
@@ -79,13 +66,13 @@ class LitGptCheckpoint:
     @property
     def config(self) -> Mapping[str, object]:
         """What `config.json` would hold."""
-        return {**self._config, "tie_word_embeddings": self._weights().tied}
+        return self._weights().config
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """Every tensor it holds, by Hugging Face's name."""
-        opened = self._weights()
-        return {name: _info(piece, opened.weights[piece.source]) for name, piece in opened.pieces.items()}
+        tensors = self._weights().tensors
+        return {name: tensors.info(name) for name in tensors.uses}
 
     def fetch(self, report: Report) -> None:
         """Do nothing: the weights are here."""
@@ -99,10 +86,10 @@ class LitGptCheckpoint:
         """
         import torch
 
-        opened = self._weights()
-        if name not in opened.pieces:
+        tensors = self._weights().tensors
+        if name not in tensors.uses:
             raise BadArgument("name", name, f"one of the tensors of {self.name}")
-        tensor = opened.read(name)
+        tensor = tensors.read(name)
         return tensor if dtype is None else tensor.to(getattr(torch, dtype))
 
     def close(self) -> None:
@@ -115,11 +102,13 @@ class LitGptCheckpoint:
             embedding, head = weights.get("transformer.wte.weight"), weights.get("lm_head.weight")
             # LitGPT's network has a head of its own; a conversion from a tied model saves one storage twice
             tied = head is None or (embedding is not None and _same(embedding, head))
-            rows = {name: one.shape[0] if one.ndim else 1 for name, one in weights.items()}
             if tied:
-                rows.pop("lm_head.weight", None)
-            pieces = to_pieces(str(self.folder / WEIGHTS), self._settings, rows)
-            self._opened = _Opened(weights, pieces, tied)
+                weights.pop("lm_head.weight", None)
+            bare_norms = "transformer.ln_f.weight" not in weights
+            config = to_config(str(self.folder / SETTINGS), self._settings, bare_norms=bare_norms)
+            config |= {**self._special_tokens, "tie_word_embeddings": tied}
+            tensors = LitGptTensors.of(str(self.folder / WEIGHTS), weights, describe(self.name, config))
+            self._opened = _Opened(config, tensors)
         return self._opened
 
 
@@ -145,11 +134,10 @@ def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
         if not (path / needed).is_file():
             raise MissingFile(str(path / needed), why)
     settings = read_yaml(path / SETTINGS)
-    config = to_config(str(path / SETTINGS), settings)
+    to_config(str(path / SETTINGS), settings)  # which refuses what cannot be run
     _check_archive(path / WEIGHTS)
-    original = read_if_there(
-        path / "config.json"
-    )  # LitGPT copies it; only its special tokens are taken from it
+    # LitGPT copies it; only its special tokens are taken from it.
+    original = read_if_there(path / "config.json")
     return LitGptCheckpoint(
         name=name,
         folder=path,
@@ -157,7 +145,7 @@ def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
         prompt_style=saved_prompt_style(path),
         tokenizer=tokenizer_files(path),
         settings=settings,
-        config=config | {key: original[key] for key in _SPECIAL_TOKENS if key in original},
+        special_tokens={key: original[key] for key in _SPECIAL_TOKENS if key in original},
     )
 
 
@@ -212,12 +200,3 @@ _REMEDY = (
 
 def _same(one: "torch.Tensor", other: "torch.Tensor") -> bool:
     return one.data_ptr() == other.data_ptr() and one.shape == other.shape and one.stride() == other.stride()
-
-
-def _info(piece: Piece, whole: "torch.Tensor") -> TensorInfo:
-    shape = tuple(whole.shape)
-    if piece.spans:
-        shape = (piece.rows, *shape[1:])
-    dtype = str(whole.dtype).removeprefix("torch.")
-    info = TensorInfo(shape, STORED_AS.get(dtype, dtype), 0)
-    return attrs.evolve(info, nbytes=info.numel * whole.element_size())

@@ -49,26 +49,20 @@ DEFAULTS: dict[str, object] = {
     "mlp_class_name": "GptNeoxMLP",
     "gelu_approximate": "none",
     "n_expert": 0,
+    "n_expert_per_token": 0,
+    "moe_intermediate_size": None,
+    "first_k_dense_replace": None,
+    "n_shared_expert": None,
+    "n_expert_groups": None,
+    "n_topk_groups": None,
+    "n_topk_scores_per_group": None,
+    "routed_scaling_factor": 1.0,
+    "norm_topk_prob": False,
     "scale_embeddings": False,
     "lm_head_bias": False,
     "final_logit_softcapping": None,
 }
-"""Every setting that is read, and what its absence means."""
-
-OF_EXPERTS = frozenset(
-    {
-        "moe_intermediate_size",
-        "n_shared_expert",
-        "n_expert_groups",
-        "n_topk_groups",
-        "n_topk_scores_per_group",
-        "n_expert_per_token",
-        "first_k_dense_replace",
-        "routed_scaling_factor",
-        "norm_topk_prob",
-    }
-)
-"""Settings of experts, which say nothing where `n_expert` is 0."""
+"""Every setting of LitGPT's, and what its absence means."""
 
 
 @attrs.frozen
@@ -108,6 +102,22 @@ class LitGptSettings:
         )
 
     @property
+    def name(self) -> str:
+        """The model's name, of which two parts are settings: see `counts_from_1` and `family_of`."""
+        origin = self["hf_config"]
+        return str(self["name"] or (origin.get("name", "") if isinstance(origin, Mapping) else ""))
+
+    @property
+    def counts_from_1(self) -> bool:
+        """Whether the weights of RMSNorms count from 1. LitGPT has no other setting for it than the name."""
+        return "Gemma" in self.name
+
+    @property
+    def attn_bias(self) -> bool:
+        """Whether queries, keys and values have a bias and the other projections have none."""
+        return bool(self["attn_bias"]) and not self["bias"]
+
+    @property
     def groups(self) -> int:
         """Key-value heads."""
         return self.integer("n_head" if self["n_query_groups"] is None else "n_query_groups")
@@ -118,6 +128,44 @@ class LitGptSettings:
         if self["head_size"] is None:
             return self.integer("n_embd") // self.integer("n_head")
         return self.integer("head_size")
+
+    @property
+    def intermediate_size(self) -> int:
+        """The width in the middle of a feed-forward; LitGPT asks for it only where it is gated by SiLU."""
+        if self["intermediate_size"] is None and self["mlp_class_name"] != "LLaMAMLP":
+            return 4 * self.integer("n_embd")
+        return self.integer("intermediate_size")
+
+    @property
+    def layer_types(self) -> list[str]:
+        """What each layer sees, in Hugging Face's words: `sliding_attention` or `full_attention`.
+
+        Raises:
+            DamagedFile: The list of layers with windows is not one.
+
+        """
+        if self["sliding_window_size"] is None:
+            return ["full_attention"] * self.integer("n_layer")
+        return self.kinds("sliding_window_indices")
+
+    def kinds(self, name: str) -> list[str]:
+        """Return what each layer sees by a list that has a 1 for one with a window; without it, all have one.
+
+        Raises:
+            DamagedFile: It is no such list.
+
+        """
+        layers = self.integer("n_layer")
+        given = self[name]
+        indices = [1] * layers if given is None else given
+        if (
+            not isinstance(indices, list)
+            or not set(map(repr, indices)) <= {"0", "1"}
+            or len(indices) < layers
+        ):
+            reason = f"{name} must be a list with a 0 or a 1 for each of {layers} layers."
+            raise DamagedFile(self.where, reason)
+        return ["sliding_attention" if one else "full_attention" for one in indices[:layers]]
 
     @property
     def vocab_size(self) -> int:

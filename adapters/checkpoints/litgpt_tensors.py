@@ -1,83 +1,145 @@
-"""LitGPT's tensors, translated to Hugging Face's: the inverse of the rules by which ours are read."""
+"""LitGPT's tensors, handed out as Hugging Face's: the rules by which ours are read, read backwards.
 
-import re
-from collections.abc import Iterator, Mapping
+LitGPT's names are ours. Up to 0.5.3 it wrote the joined projection as `attn.attn`, and its rows group by
+group: a group's queries, its key, its value.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING
 
 import attrs
 
-from litgpt.adapters.checkpoints.litgpt_dialect import family_of
-from litgpt.adapters.checkpoints.litgpt_settings import LitGptSettings
+from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import DamagedFile
 from litgpt.domain.families import FAMILIES
+from litgpt.domain.parameters import Parameter
+from litgpt.domain.tensors import TensorInfo
+from litgpt.domain.weights import Use, joins, uses
+
+if TYPE_CHECKING:
+    import torch
+
+STORED_AS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
 
 
 @attrs.frozen
-class Piece:
-    """A tensor of Hugging Face's: rows of one of LitGPT's.
+class LitGptTensors:
+    """Hugging Face's tensors, each made of LitGPT's when it is read. One unknown to us keeps its name.
 
     Attributes:
-        source: LitGPT's name.
-        spans: The rows, first and end of each run; empty takes the tensor as it is.
+        weights: LitGPT's.
+        uses: What each of Hugging Face's is made of; nothing for one that is unknown.
 
     """
 
-    source: str
-    spans: tuple[tuple[int, int], ...] = ()
+    weights: Mapping[str, "torch.Tensor"] = attrs.field(repr=False)
+    uses: Mapping[str, tuple[Use, ...]] = attrs.field(repr=False)
 
-    @property
-    def rows(self) -> int:
-        """How many rows the spans have together."""
-        return sum(end - start for start, end in self.spans)
+    @classmethod
+    def of(
+        cls, where: str, weights: Mapping[str, "torch.Tensor"], architecture: Architecture
+    ) -> "LitGptTensors":
+        """Return those of a file. One of Hugging Face's that would need what is not there is not there.
+
+        Args:
+            where: The file, for errors.
+            weights: What it holds.
+            architecture: What the settings beside it describe.
+
+        Raises:
+            DamagedFile: A tensor has not the shape that the settings ask for.
+
+        """
+        rules = FAMILIES[architecture.family].weights
+        found: dict[str, tuple[Use, ...]] = {}
+        known: set[str] = set()
+        for theirs, those in uses(tuple(joins(architecture, rules))).items():
+            sources = [(use.parameter, _stored_name(use.parameter, weights)) for use in those]
+            known.update(source for _, source in sources)
+            if all(source in weights for _, source in sources):
+                for parameter, source in sources:
+                    _check_shape(where, source, weights[source], parameter)
+                found[theirs] = those
+        return cls(weights, found | {name: () for name in weights if name not in known})
+
+    def info(self, name: str) -> TensorInfo:
+        """Return the shape and the dtype of a tensor of theirs."""
+        those = self.uses[name]
+        ours = self.weights[_stored_name(those[0].parameter, self.weights) if those else name]
+        shape = those[0].piece.shape if those else tuple(ours.shape)
+        dtype = str(ours.dtype).removeprefix("torch.")
+        return TensorInfo(shape, STORED_AS.get(dtype, dtype), prod(shape) * ours.element_size())
+
+    def read(self, name: str) -> "torch.Tensor":
+        """Return a tensor of theirs: where it is rows of one of LitGPT's, a view of the file."""
+        those = self.uses[name]
+        if not those:
+            return self.weights[name]
+        parameter, piece = those[0].parameter, those[0].piece
+        if len(those) == 1 and piece.whole:
+            return self._rows(parameter, those[0].start, piece.rows)
+        if _as_it_is(those):
+            return self._rows(parameter, 0, piece.shape[0])
+        made: torch.Tensor | None = None
+        for use in those:
+            rows = self._rows(use.parameter, use.start, use.piece.rows)
+            made = rows.new_empty(piece.shape) if made is None else made
+            sizes, strides, offset = use.piece.view
+            made.as_strided(sizes, strides, offset).copy_(rows.unflatten(0, (use.piece.runs, -1)))
+        assert made is not None  # noqa: S101 - there is a use
+        return made
+
+    def _rows(self, parameter: Parameter, start: int, rows: int) -> "torch.Tensor":
+        """Return rows of one of ours, from `start` on."""
+        name = _stored_name(parameter, self.weights)
+        whole = self.weights[name]
+        if name != parameter.name:
+            return _regrouped(whole, parameter, start, rows)
+        return whole if rows == whole.shape[0] else whole[start : start + rows]
 
 
-_LAYER = re.compile(r"transformer\.h\.(\d+)\.(.+)", re.ASCII)
+def _stored_name(parameter: Parameter, weights: Mapping[str, object]) -> str:
+    """Return what LitGPT's file calls a parameter: its name, or the one it had up to 0.5.3."""
+    name = parameter.name
+    older = name.replace(".attn.qkv.", ".attn.attn.")
+    return older if older in weights and name not in weights else name
 
 
-def to_pieces(where: str, values: Mapping[str, object], sizes: Mapping[str, int]) -> dict[str, Piece]:
-    """Return Hugging Face's tensors and what each is made of. A tensor unknown to the family keeps its name.
+def _as_it_is(those: Sequence[Use]) -> bool:
+    """Whether a tensor of theirs is one of ours, although their pieces are told apart."""
+    return len({use.parameter.name for use in those}) == 1 and all(
+        use.start == use.piece.start
+        and use.piece.runs == 1
+        and use.piece.expert is None
+        and not use.piece.transposed
+        for use in those
+    )
+
+
+def _regrouped(grouped: "torch.Tensor", parameter: Parameter, start: int, rows: int) -> "torch.Tensor":
+    """Return rows of a projection that is laid group by group, as Q, then K, then V has them.
 
     Args:
-        where: The file that holds the tensors, for errors.
-        values: The contents of the `model_config.yaml` beside it, which `to_config` has accepted.
-        sizes: The tensors in LitGPT's file, and how many rows each has.
-
-    Raises:
-        DamagedFile: A joined tensor has not the rows that the settings ask for.
+        grouped: The projection.
+        parameter: What it is of ours.
+        start: The first of the rows that are wanted: the first of Q, K or V.
+        rows: How many: all of one of them, or of several.
 
     """
-    said = LitGptSettings(where, values)
-    rules = {rule.ours: rule.theirs for rule in FAMILIES[family_of(said)].weights}
-    pieces: dict[str, Piece] = {}
-    for source, rows in sizes.items():
-        found = _LAYER.fullmatch(source)
-        layer, generic = (found[1], f"transformer.h.{{}}.{found[2]}") if found else ("", source)
-        # LitGPT up to 0.5.3 wrote the joined projection as attn.attn, group by group.
-        by_group = generic.startswith("transformer.h.{}.attn.attn.")
-        theirs = rules.get(generic.replace(".attn.attn.", ".attn.qkv.") if by_group else generic, (source,))
-        if len(theirs) == 1:
-            pieces[theirs[0].replace("{}", layer)] = Piece(source)
-            continue
-        spans = tuple(_grouped(said) if by_group else _joined(said))
-        if sum(end - start for span in spans for start, end in span) != rows:
-            raise DamagedFile(
-                where, f"{source} has {rows} rows, which is not what model_config.yaml asks for."
-            )
-        for name, span in zip(theirs, spans, strict=True):
-            pieces[name.replace("{}", layer)] = Piece(source, span)
-    return pieces
+    import torch
+
+    by_group = grouped.unflatten(0, (parameter.groups, -1))
+    found, row, reached = [], 0, 0
+    for count in parameter.rows:
+        share = count // parameter.groups
+        if start <= row < start + rows:
+            found.append(by_group[:, reached : reached + share].flatten(0, 1))
+        row, reached = row + count, reached + share
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
-def _joined(said: LitGptSettings) -> Iterator[tuple[tuple[int, int], ...]]:
-    """Yield where the rows of Q, K and V are: all of Q, then all of K, then all of V."""
-    reached = 0
-    for heads in (said.integer("n_head"), said.groups, said.groups):
-        yield ((reached, reached + heads * said.head_size),)
-        reached += heads * said.head_size
-
-
-def _grouped(said: LitGptSettings) -> Iterator[tuple[tuple[int, int], ...]]:
-    """Yield where the rows of Q, K and V are: in each group its queries, its key, its value."""
-    size, queries = said.head_size, said.integer("n_head") // said.groups
-    for first, heads in ((0, queries), (queries, 1), (queries + 1, 1)):
-        starts = [(group * (queries + 2) + first) * size for group in range(said.groups)]
-        yield tuple((start, start + heads * size) for start in starts)
+def _check_shape(where: str, source: str, tensor: "torch.Tensor", parameter: Parameter) -> None:
+    if tuple(tensor.shape) != parameter.shape:
+        has, expected = list(tensor.shape), list(parameter.shape)
+        raise DamagedFile(where, f"{source} is {has}, and model_config.yaml asks for {expected}.")
