@@ -54,6 +54,7 @@ def parameters(architecture: Architecture) -> Iterator[Parameter]:
     """Yield every tensor that a network of this architecture holds, once, in its order."""
     width, vocab = architecture.width, architecture.vocab_size
     yield _whole("transformer.wte.weight", vocab, width, role="embedding")
+    yield from _norm("transformer.wte_norm", architecture.embedding_norm, width)
     if architecture.learned_positions is not None:
         yield _whole("transformer.wpe.weight", architecture.learned_positions, width, role="embedding")
     for number, layer in enumerate(architecture.layers):

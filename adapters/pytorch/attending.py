@@ -78,6 +78,8 @@ def attend_written_out(
         scores = (block @ keys[:, :, None].transpose(-1, -2)).float() * scale
         if cap is not None:
             scores = (scores / cap).tanh() * cap
+        if view.bias is not None:
+            scores = scores + view.bias.view(-1, groups, heads // groups, 1, seen)
         if mask is not None:
             scores = scores.masked_fill(~mask[:, :, None, begin : begin + _BLOCK], -torch.inf)
         shares = scores.softmax(-1)

@@ -26,7 +26,7 @@ class CausalSelfAttention(nn.Module):
         self.proj = Linear(attention.qkv_rows[0], width, bias=attention.output_bias)
         sinks = nn.Parameter(torch.empty(attention.heads)) if attention.sinks else None
         self.register_parameter("sinks", sinks)
-        self.written_out = attention.cap is not None or attention.sinks
+        self.written_out = bool(attention.cap or attention.sinks or attention.alibi)
         if (qk_norm := attention.qk_norm) is not None:
             self.norm_q = _norm(qk_norm, attention.heads, attention.head_size)
             self.norm_k = _norm(qk_norm, attention.groups, attention.head_size)

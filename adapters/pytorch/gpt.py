@@ -8,21 +8,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from litgpt.adapters.pytorch.alibi import falling
 from litgpt.adapters.pytorch.attention import CausalSelfAttention
 from litgpt.adapters.pytorch.cache import KVCache, LayerCache
+from litgpt.adapters.pytorch.delta import GatedDeltaNet
 from litgpt.adapters.pytorch.experts import MixtureOfExperts
 from litgpt.adapters.pytorch.feedforward import MLP, GatedMLP
 from litgpt.adapters.pytorch.latent import MultiheadLatentAttention
 from litgpt.adapters.pytorch.linear import Embedding, Linear
 from litgpt.adapters.pytorch.norms import normalise
 from litgpt.adapters.pytorch.rotary import Rotation, Turn, frequencies, growth, rotation
+from litgpt.adapters.pytorch.state import StateCache
 from litgpt.adapters.pytorch.visibility import View, view
 from litgpt.domain.architecture import (
+    Alibi,
     AnyFeedForward,
     Architecture,
     Attention,
     Experts,
     FeedForward,
+    GatedDelta,
     GatedFeedForward,
     LatentAttention,
     Layer,
@@ -45,7 +50,7 @@ class Block(nn.Module):
         self.post_attention_norm = normalise(width, layer.post_mixer_norm)
         self.post_mlp_norm = normalise(width, layer.post_mlp_norm)
 
-    def forward(self, x: Tensor, turn: Turn, view: View, cache: LayerCache | None, slot: int) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn, view: View, cache: LayerCache | StateCache | None, slot: int) -> Tensor:
         """Return the stream (B, T, width) after this layer."""
         read = self.norm_1(x)
         mixed = self.post_attention_norm(self.attn(read, turn, view, cache, slot))
@@ -66,6 +71,8 @@ def _mixer(width: int, mixer: Mixer) -> nn.Module:
             return CausalSelfAttention(width, mixer)
         case LatentAttention():
             return MultiheadLatentAttention(width, mixer)
+        case GatedDelta():
+            return GatedDeltaNet(width, mixer)
 
 
 def _feed_forward(width: int, feed_forward: AnyFeedForward) -> nn.Module:
@@ -98,6 +105,8 @@ class GPT(nn.Module):
                 "ln_f": normalise(width, architecture.final_norm),
             }
         )
+        if architecture.embedding_norm is not None:
+            self.transformer["wte_norm"] = normalise(width, architecture.embedding_norm)
         if architecture.learned_positions is not None:
             self.transformer["wpe"] = Embedding(architecture.learned_positions, width)
         self.tie_weights()
@@ -144,11 +153,11 @@ class GPT(nn.Module):
                 positions = (positions - torch.tensor(starts, device=input_ids.device)[:, None]).clamp(min=0)
         x = self._embedded(input_ids, positions)
         turns: dict[tuple[Rotary | None, QueryScaling | None], Turn] = {}
-        views: dict[tuple[int | None, bool], View] = {}
+        views: dict[tuple[int | None, bool, Alibi | None], View] = {}
         blocks = self.transformer["h"].children()
         for number, (block, layer) in enumerate(zip(blocks, self.architecture.layers, strict=True)):
             how = (layer.mixer.rotary, layer.mixer.query_scaling)
-            sight = window, chunked = layer.mixer.window, layer.mixer.chunked
+            sight = window, chunked, alibi = layer.mixer.window, layer.mixer.chunked, layer.mixer.alibi
             kept = cache.layers[number] if cache is not None else None
             if how not in turns:
                 turned = self._rotation(how[0], positions, lengths, x.dtype)
@@ -164,11 +173,26 @@ class GPT(nn.Module):
                     kept_since=since,
                     device=x.device,
                 )
+                if alibi is not None:
+                    end = slot + tokens
+                    views[sight] = falling(views[sight], alibi, end=end, starts=starts, device=x.device)
             x = block(x, turns[how], views[sight], kept, slot)
         if cache is not None:
             cache.length += tokens
         x = x[:, -1:] if last else x
         return self._logits(self.transformer["ln_f"](x))
+
+    def _embedded(self, input_ids: Tensor, positions: Tensor) -> Tensor:
+        architecture = self.architecture
+        x: Tensor = self.transformer["wte"](input_ids)
+        if architecture.embedding_scale is not None:
+            # In the model's dtype, as the model was trained: in bfloat16 the factor itself is rounded.
+            x = x * torch.tensor(architecture.embedding_scale, dtype=x.dtype)
+        if architecture.embedding_norm is not None:
+            x = self.transformer["wte_norm"](x)
+        if architecture.learned_positions is not None:
+            x = x + self.transformer["wpe"](positions + architecture.first_position)
+        return x
 
     def _logits(self, x: Tensor) -> Tensor:
         logits: Tensor = self.lm_head(x)

@@ -15,12 +15,14 @@ class View:
         since: The first slot that any of them sees.
         causal: Whether they see exactly those before them in this very call, so that no mask is needed.
         mask: (B or 1, 1, T, slots since `since`), true where they see; None if all is seen, or `causal`.
+        bias: (B or 1, H, slots since `since`), added to the scores of each head; None adds nothing.
 
     """
 
     since: int
     causal: bool
     mask: Tensor | None
+    bias: Tensor | None = None
 
 
 def view(

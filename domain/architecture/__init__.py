@@ -16,6 +16,7 @@ from litgpt.domain.architecture.mixers import Attention, Kept, LatentAttention, 
 from litgpt.domain.architecture.model import Architecture, Layer
 from litgpt.domain.architecture.norms import Norm
 from litgpt.domain.architecture.positions import (
+    Alibi,
     DynamicScaling,
     FixedFactors,
     LinearScaling,
@@ -30,6 +31,7 @@ from litgpt.domain.architecture.positions import (
 
 __all__ = [
     "Activation",
+    "Alibi",
     "AnyFeedForward",
     "Architecture",
     "Attention",

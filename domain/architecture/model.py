@@ -48,6 +48,7 @@ class Architecture:
         tied: Whether the head is the embedding.
         head_bias: Whether the head has a bias.
         embedding_scale: Multiplies the embedding; None leaves it.
+        embedding_norm: Of the embedding (BLOOM); None has none.
         logit_scale: Multiplies the logits; None leaves them.
         logit_cap: Logits are squashed into plus and minus this by tanh (Gemma 2); None leaves them.
         learned_positions: Rows of a second embedding, of positions; None has none.
@@ -64,6 +65,7 @@ class Architecture:
     tied: bool
     head_bias: bool = False
     embedding_scale: float | None = None
+    embedding_norm: Norm | None = None
     logit_scale: float | None = None
     logit_cap: float | None = None
     learned_positions: int | None = None

@@ -110,12 +110,15 @@ class SoftmaxAttention:
         if rotary is None and self.unrotated is not None:
             return self.unrotated.read(settings, layer)
         windowed = self.windows if kind == "sliding_attention" else None
+        scale = self._scale(settings, head_size)
+        alibi = self.alibi.read(settings, heads, scale) if self.alibi else None
         return Attention(
             heads=heads,
             groups=groups,
             head_size=head_size,
-            scale=self._scale(settings, head_size),
-            rotary=rotary,
+            scale=scale,
+            rotary=None if alibi else rotary,
+            alibi=alibi,
             query_scaling=self.query_scaling(settings) if self.query_scaling else None,
             window=settings.integer(windowed.size) if windowed else None,
             chunked=windowed is not None and windowed.chunked,

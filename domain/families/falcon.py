@@ -6,6 +6,7 @@ Source: Almazrouei et al. 2023, arXiv:2311.16867.
 from collections.abc import Mapping
 
 from litgpt.domain.architecture import Architecture
+from litgpt.domain.families.alibi import Alibis
 from litgpt.domain.families.attention import SoftmaxAttention
 from litgpt.domain.families.family import Family, Residual
 from litgpt.domain.families.feedforward import Plain
@@ -43,12 +44,16 @@ FALCON = Family(
     model_type="falcon",
     called={"num_hidden_layers": "n_layer", "num_attention_heads": "n_head"},
     derived=_derived,
-    attention=SoftmaxAttention(qkv_bias=_BIAS, output_bias=_BIAS, groups=Key("num_kv_heads")),
+    attention=SoftmaxAttention(
+        qkv_bias=_BIAS,
+        output_bias=_BIAS,
+        groups=Key("num_kv_heads"),
+        alibi=Alibis(enabled=Key("alibi", default=False), in_bfloat16=True, scaled=True),
+    ),
     feed_forward=Plain(activation=Key("activation", "gelu"), bias=_BIAS, size=Key("ffn_hidden_size", None)),
     norm=LayerNorm(eps=Key("layer_norm_epsilon", 1e-5)),
     residual=Residual(parallel=Key("parallel_attn"), shared=Key("one_norm")),
     tied=Key("tie_word_embeddings", default=True),
-    refused=("quantization_config", "alibi"),
     weights=(
         Rule("transformer.wte.weight", ("transformer.word_embeddings.weight",)),
         *linear("norm_1", "ln_attn", within=_LAYER, where=_two_norms_side_by_side),

@@ -48,6 +48,7 @@ class Family:
         residual: Where the others are.
         scale_embedding: Whether the embedding is multiplied by the root of the width.
         embedding_scale: The setting that multiplies the embedding.
+        embedding_norm: Whether the embedding is normalised.
         tied: Whether the head is the embedding.
         head_bias: Whether the head has a bias.
         logit_scale: The setting that multiplies the logits.
@@ -74,6 +75,7 @@ class Family:
     residual: Residual = Residual()
     scale_embedding: bool = False
     embedding_scale: Key | None = None
+    embedding_norm: bool = False
     tied: Key | bool = Key("tie_word_embeddings", default=False)
     head_bias: Key | bool = False
     logit_scale: Key | None = None
@@ -117,6 +119,7 @@ class Family:
             tied=settings.flag(self.tied),
             head_bias=settings.flag(self.head_bias),
             embedding_scale=width**0.5 if self.scale_embedding else settings.optional(self.embedding_scale),
+            embedding_norm=self.norm.read(settings) if self.embedding_norm else None,
             logit_scale=1 / divisor if divisor else settings.optional(self.logit_scale),
             logit_cap=settings.optional(self.logit_cap),
             learned_positions=context + self.first_position if self.learned_positions else None,

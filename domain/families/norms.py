@@ -29,7 +29,7 @@ class LayerNorm:
 
     eps: Key | float = Key("layer_norm_eps", 1e-5)
     unit_offset: bool = False
-    weight: bool = True
+    weight: Key | bool = True
     bias: Key | bool = True
 
     def read(self, settings: Settings) -> Norm:
@@ -38,7 +38,7 @@ class LayerNorm:
             kind="layer",
             eps=settings.number(self.eps),
             unit_offset=self.unit_offset,
-            weight=self.weight,
+            weight=settings.flag(self.weight),
             bias=settings.flag(self.bias),
         )
 

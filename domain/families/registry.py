@@ -1,5 +1,6 @@
 """Every family that is implemented."""
 
+from litgpt.domain.families.bloom import BLOOM
 from litgpt.domain.families.cohere import COHERE, COHERE2
 from litgpt.domain.families.deepseek import DEEPSEEK_V2, DEEPSEEK_V3
 from litgpt.domain.families.ernie import ERNIE4_5
@@ -9,16 +10,20 @@ from litgpt.domain.families.family import Family
 from litgpt.domain.families.gemma import GEMMA, GEMMA2, GEMMA3_TEXT
 from litgpt.domain.families.glm import GLM4, GLM4_MOE
 from litgpt.domain.families.gpt2 import GPT2
+from litgpt.domain.families.gpt_bigcode import GPT_BIGCODE
 from litgpt.domain.families.gpt_neox import GPT_NEOX
 from litgpt.domain.families.gpt_oss import GPT_OSS
+from litgpt.domain.families.gptj import GPTJ
 from litgpt.domain.families.granite import GRANITE, GRANITEMOE
 from litgpt.domain.families.hunyuan import HUNYUAN_V1_DENSE
 from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.llama4 import LLAMA4_TEXT
 from litgpt.domain.families.minimax import MINIMAX_M2
 from litgpt.domain.families.mistral import MINISTRAL3, MISTRAL, MIXTRAL
+from litgpt.domain.families.mpt import MPT
 from litgpt.domain.families.nemotron import NEMOTRON
 from litgpt.domain.families.olmo import OLMO, OLMO2, OLMO3
+from litgpt.domain.families.opt import OPT
 from litgpt.domain.families.phi import PHI, PHI3
 from litgpt.domain.families.phimoe import PHIMOE
 from litgpt.domain.families.qwen2 import QWEN2, QWEN2_MOE
@@ -70,6 +75,11 @@ FAMILIES: dict[str, Family] = {
         GRANITEMOE,
         PHIMOE,
         DEEPSEEK_V2,
+        GPT_BIGCODE,
+        GPTJ,
+        OPT,
+        BLOOM,
+        MPT,
     )
 }
 """Every family, by the `model_type` of its config."""

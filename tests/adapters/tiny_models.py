@@ -172,6 +172,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "routed_scaling_factor": 1.5,
         **_LATENT,
     },
+    "gpt_bigcode": {},
+    "gptj": {"rotary_dim": 6},
+    "opt": {"ffn_dim": 80, "word_embed_proj_dim": 48},
+    "bloom": {},
+    "mpt": {"attn_config": {"alibi_bias_max": 8}},
 }
 """What each family adds to the sizes that all have."""
 

@@ -316,6 +316,30 @@ VARIANTS = (
             "rope_parameters": _yarn(mscale=0.7, mscale_all_dim=0.7),
         },
     ),
+    Variant("gpt_bigcode", "gpt_bigcode"),
+    Variant("gpt_bigcode, a key-value head for each query", "gpt_bigcode", {"multi_query": False}),
+    Variant("gptj", "gptj"),
+    Variant("gptj, tied", "gptj", {"tie_word_embeddings": True}),
+    Variant("opt", "opt"),
+    Variant(
+        "opt, without biases and without weights in its norms",
+        "opt",
+        {"enable_bias": False, "layer_norm_elementwise_affine": False, "activation_function": "gelu"},
+    ),
+    Variant("bloom", "bloom"),
+    Variant("bloom, a number of heads that is no power of two", "bloom", {"num_attention_heads": 6}),
+    Variant("mpt", "mpt"),
+    Variant(
+        "mpt, bounded, with a scale of its own and six heads",
+        "mpt",
+        {"num_attention_heads": 6, "attn_config": {"clip_qkv": 0.3, "softmax_scale": 0.4}},
+    ),
+    Variant("falcon, scores that fall", "falcon", {"alibi": True, "multi_query": False, "bias": True}),
+    Variant(
+        "falcon, scores that fall, six heads, side by side with one key-value head",
+        "falcon",
+        {"alibi": True, "num_attention_heads": 6},
+    ),
 )
 
 

@@ -112,7 +112,6 @@ def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_l
             UnsupportedModel,
             "use_bidirectional_attention",
         ),
-        ({"model_type": "falcon", "alibi": True}, UnsupportedModel, "alibi"),
         (
             {"model_type": "mixtral", "num_local_experts": 2, "num_experts_per_tok": 3},
             DamagedFile,
