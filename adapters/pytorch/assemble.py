@@ -1,5 +1,7 @@
 """A model from a checkpoint: each tensor read once, to where it lives."""
 
+from collections.abc import Callable, Collection, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -32,15 +34,43 @@ def assemble(
     """
     with torch.device("meta"):
         model = GPT(architecture)
+    return fill(model, joins, checkpoint, device=lambda _: device, dtype=dtype, report=report)
+
+
+def fill(
+    model: GPT,
+    joins: Sequence[Join],
+    checkpoint: Checkpoint[Tensor],
+    *,
+    device: Callable[[str], torch.device],
+    dtype: DType,
+    report: Report,
+    zero: Collection[str] = (),
+) -> GPT:
+    """Give a network that has no weights yet its weights, and return it, in inference mode.
+
+    Args:
+        model: The network.
+        joins: What its parameters are read from.
+        checkpoint: Where from.
+        device: Where a parameter lives, by its name.
+        dtype: What the weights are to be in.
+        report: Told of the progress.
+        zero: Parameters that are to be zeros, whatever the checkpoint has.
+
+    """
     sources = Sources(checkpoint, joins)
     for done, join in enumerate(joins):
         report(Progress(f"Loading {checkpoint.name}", done, len(joins)))
-        parent, _, leaf = join.parameter.name.rpartition(".")
-        if join.parameter.role == "buffer":
-            value = sources.parameter(join, device, "float32")
-        else:
-            value = nn.Parameter(sources.parameter(join, device, dtype), requires_grad=False)
-        setattr(model.get_submodule(parent), leaf, value)
+        name = join.parameter.name
+        parent, _, leaf = name.rpartition(".")
+        buffer = join.parameter.role == "buffer"
+        value = sources.parameter(join, device(name), "float32" if buffer else dtype)
+        if name in zero:
+            value = torch.zeros_like(value)
+        setattr(
+            model.get_submodule(parent), leaf, value if buffer else nn.Parameter(value, requires_grad=False)
+        )
     report(Progress(f"Loading {checkpoint.name}", len(joins), len(joins)))
     model.tie_weights()
     return model.eval()

@@ -1,0 +1,82 @@
+"""What ranks do together: add up, and put end to end."""
+
+from datetime import timedelta
+from typing import Protocol
+
+import attrs
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+class Group(Protocol):
+    """Ranks that compute one model."""
+
+    @property
+    def ranks(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def rank(self) -> int:
+        """Which one this is."""
+        ...
+
+    def sum(self, x: Tensor) -> Tensor:
+        """Return the sum of all ranks' `x`; the same tensor may be written to."""
+        ...
+
+    def gather(self, x: Tensor, sizes: list[int]) -> Tensor:
+        """Return all ranks' `x` end to end along the last dimension.
+
+        Args:
+            x: This rank's.
+            sizes: How long the last dimension is at each rank.
+
+        """
+        ...
+
+
+@attrs.frozen
+class ProcessGroup:
+    """Ranks that are processes, by torch's own means of communication: Gloo on CPUs, NCCL on GPUs."""
+
+    backend: dist.ProcessGroup = attrs.field(repr=False)
+
+    @property
+    def ranks(self) -> int:
+        """How many there are."""
+        return int(self.backend.size())
+
+    @property
+    def rank(self) -> int:
+        """Which one this is."""
+        return int(self.backend.rank())
+
+    def sum(self, x: Tensor) -> Tensor:
+        """Return the sum of all ranks' `x`, in its place."""
+        x = x.contiguous()
+        self.backend.allreduce([x]).wait()
+        return x
+
+    def gather(self, x: Tensor, sizes: list[int]) -> Tensor:
+        """Return all ranks' `x` end to end along the last dimension."""
+        longest = max(sizes)
+        padded = x if x.shape[-1] == longest else torch.nn.functional.pad(x, (0, longest - x.shape[-1]))
+        parts = [torch.empty_like(padded) for _ in sizes]
+        self.backend.allgather([parts], [padded.contiguous()]).wait()
+        return torch.cat([part[..., :size] for part, size in zip(parts, sizes, strict=True)], -1)
+
+
+def gloo(store: dist.Store, *, rank: int, ranks: int, patience: float) -> ProcessGroup:
+    """Return a group of processes that reach each other over the network, made without torch's global one.
+
+    Args:
+        store: Where they find each other.
+        rank: Which one this is.
+        ranks: How many there are.
+        patience: Seconds that a rank waits for the others before it gives up.
+
+    """
+    backend = dist.ProcessGroupGloo(store, rank, ranks, timedelta(seconds=patience))
+    return ProcessGroup(backend)

@@ -1,0 +1,279 @@
+"""How a model is split over ranks that compute it together ("tensor parallel", Shoeybi et al. 2019, arXiv:1909.08053).
+
+Each rank has some heads of every layer and a part of the middle of every feed-forward. What comes out of the two
+is a sum over the ranks. The embedding and the head are split over the vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+from litgpt.domain.architecture import (
+    AnyFeedForward,
+    Architecture,
+    Attention,
+    Experts,
+    FeedForward,
+    GatedFeedForward,
+    LatentAttention,
+    Mixer,
+)
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.parameters import Parameter
+from litgpt.domain.weights import Join, Piece
+
+Span: TypeAlias = tuple[int, int]
+"""The first, and the one after the last."""
+
+Cut: TypeAlias = Literal["rows", "columns"]
+
+
+def span(count: int, ranks: int, rank: int) -> Span:
+    """Return which of `count` things are a rank's, as evenly as can be."""
+    return count * rank // ranks, count * (rank + 1) // ranks
+
+
+@attrs.frozen
+class Split:
+    """How one tensor of ours is split.
+
+    Attributes:
+        cut: Along which dimension; None: each rank has all of it.
+        spans: What of it is the rank's, end to end.
+        once: Whether only the first rank has it, because it is added to a sum over the ranks.
+
+    """
+
+    cut: Cut | None = None
+    spans: tuple[Span, ...] = ()
+    once: bool = False
+
+
+WHOLE = Split()
+ONCE = Split(once=True)
+
+
+@attrs.frozen(kw_only=True)
+class Share:
+    """A rank's part of a model.
+
+    Attributes:
+        ranks: How many there are.
+        rank: Which one this is, from 0.
+        architecture: What the rank computes: fewer heads, and narrower feed-forwards, than all of it.
+        vocabulary: Which rows of the embedding and of the head it has.
+        joins: What its tensors are read from: only its own slices.
+        heads_of_all: For each layer, how many query heads and key-value heads all ranks have together, keys
+            that several of them have counted as often.
+        zero: Tensors that are added to a sum over the ranks, and that another rank adds already.
+
+    """
+
+    ranks: int
+    rank: int
+    architecture: Architecture
+    vocabulary: Span
+    joins: tuple[Join, ...] = attrs.field(repr=False)
+    heads_of_all: tuple[tuple[int, int], ...] = attrs.field(repr=False)
+    zero: frozenset[str] = attrs.field(default=frozenset(), repr=False)
+
+
+def share(architecture: Architecture, joins: Sequence[Join], *, ranks: int, rank: int) -> Share:
+    """Return a rank's part of a model.
+
+    Args:
+        architecture: The whole.
+        joins: What its parameters are read from.
+        ranks: How many ranks there are.
+        rank: Which one.
+
+    Raises:
+        OutOfReach: It cannot be split so.
+
+    """
+    layers = tuple(
+        attrs.evolve(
+            layer,
+            mixer=_mixer(layer.mixer, ranks, rank),
+            feed_forward=_feed_forward(layer.feed_forward, ranks, rank),
+        )
+        for layer in architecture.layers
+    )
+    vocabulary = span(architecture.vocab_size, ranks, rank)
+    splits = [_split(architecture, join.parameter, ranks, rank, vocabulary) for join in joins]
+    parts = tuple(_restricted(join, split) for join, split in zip(joins, splits, strict=True))
+    once = (join.parameter.name for join, split in zip(joins, splits, strict=True) if split.once)
+    return Share(
+        ranks=ranks,
+        rank=rank,
+        architecture=attrs.evolve(architecture, layers=layers),
+        vocabulary=vocabulary,
+        joins=parts,
+        heads_of_all=tuple(_heads_of_all(layer.mixer, ranks) for layer in architecture.layers),
+        zero=frozenset(once) if rank > 0 else frozenset(),
+    )
+
+
+def heads_of(mixer: Attention, ranks: int, rank: int) -> tuple[Span, Span]:
+    """Return which query heads and which key-value heads are a rank's.
+
+    Groups stay together where there are enough of them; otherwise each rank has a part of one group's queries, and
+    its key and value are with all of those ranks.
+
+    Raises:
+        OutOfReach: They cannot be dealt out so.
+
+    """
+    if mixer.groups >= ranks:
+        first, last = span(mixer.groups, ranks, rank)
+        per_group = mixer.heads // mixer.groups
+        return (first * per_group, last * per_group), (first, last)
+    if ranks % mixer.groups or mixer.heads % ranks:
+        raise _refused(ranks, f"{mixer.heads} heads in {mixer.groups} groups cannot be dealt out to so many")
+    group = rank * mixer.groups // ranks
+    return span(mixer.heads, ranks, rank), (group, group + 1)
+
+
+def _mixer(mixer: Mixer, ranks: int, rank: int) -> Mixer:
+    match mixer:
+        case Attention():
+            (first, last), (low, high) = heads_of(mixer, ranks, rank)
+            alibi = mixer.alibi
+            if alibi is not None:
+                alibi = attrs.evolve(alibi, slopes=alibi.slopes[first:last])
+            return attrs.evolve(mixer, heads=last - first, groups=high - low, alibi=alibi)
+        case LatentAttention():
+            first, last = span(mixer.heads, ranks, rank)
+            if first == last:
+                raise _refused(ranks, f"there are only {mixer.heads} heads")
+            return attrs.evolve(mixer, heads=last - first)
+        case other:
+            if ranks > 1:
+                raise _refused(ranks, f"layers of the kind {type(other).__name__} cannot be split")
+            return other
+
+
+def _heads_of_all(mixer: Mixer, ranks: int) -> tuple[int, int]:
+    if not isinstance(mixer, Attention):
+        return 0, 0
+    spans = [heads_of(mixer, ranks, rank) for rank in range(ranks)]
+    queries, keys = (sum(one[at][1] - one[at][0] for one in spans) for at in (0, 1))
+    return queries, keys
+
+
+def _feed_forward(feed_forward: AnyFeedForward, ranks: int, rank: int) -> AnyFeedForward:
+    match feed_forward:
+        case FeedForward() | GatedFeedForward():
+            first, last = span(feed_forward.size, ranks, rank)
+            return attrs.evolve(feed_forward, size=last - first)
+        case Experts():
+            # Each expert is split, so that all ranks work, whichever experts are chosen.
+            narrow = {"expert": _feed_forward(feed_forward.expert, ranks, rank)}
+            if feed_forward.shared is not None:
+                narrow["shared"] = _feed_forward(feed_forward.shared, ranks, rank)
+            return attrs.evolve(feed_forward, **narrow)
+        case other:
+            if ranks > 1:
+                raise _refused(ranks, f"feed-forwards of the kind {type(other).__name__} cannot be split")
+            return other
+
+
+def _refused(ranks: int, reason: str) -> OutOfReach:
+    return OutOfReach(f"generate_strategy='tensor_parallel' with {ranks} devices", f"{reason}.")
+
+
+def _split(
+    architecture: Architecture, parameter: Parameter, ranks: int, rank: int, vocabulary: Span
+) -> Split:
+    """Return how a tensor of ours is split."""
+    name = parameter.name
+    if name.startswith(("transformer.wte.", "lm_head.")):
+        return Split("rows", (vocabulary,))
+    parts = name.split(".")
+    if parts[:2] != ["transformer", "h"]:
+        return WHOLE
+    layer, within = architecture.layers[int(parts[2])], ".".join(parts[3:])
+    if within.startswith("attn."):
+        return _split_mixer(layer.mixer, within.removeprefix("attn."), ranks, rank)
+    if within.startswith("mlp."):
+        return _split_feed_forward(parameter, within, ranks, rank)
+    return WHOLE
+
+
+def _split_mixer(mixer: Mixer, within: str, ranks: int, rank: int) -> Split:
+    if within == "proj.bias":
+        return ONCE
+    if isinstance(mixer, LatentAttention):
+        first, last = span(mixer.heads, ranks, rank)
+        sizes = {
+            "q_proj": mixer.head_size,
+            "q_b_proj": mixer.head_size,
+            "kv_b_proj": mixer.plain_size + mixer.value_size,
+        }
+        if within == "proj.weight":
+            return Split("columns", ((first * mixer.value_size, last * mixer.value_size),))
+        size = sizes.get(within.partition(".")[0])
+        return WHOLE if size is None else Split("rows", ((first * size, last * size),))
+    if not isinstance(mixer, Attention):
+        return WHOLE
+    size = mixer.head_size
+    (first, last), (low, high) = heads_of(mixer, ranks, rank)
+    queries, keys = (first * size, last * size), (low * size, high * size)
+    match within.partition(".")[0]:
+        case "qkv":
+            after_queries, after_keys, _ = mixer.qkv_rows
+            return Split(
+                "rows", (queries, _moved(keys, after_queries), _moved(keys, after_queries + after_keys))
+            )
+        case "proj":
+            return Split("columns", (queries,))
+        case "norm_q" if mixer.qk_norm is not None and mixer.qk_norm.over != "head":
+            return Split("rows", (queries,))
+        case "norm_k" if mixer.qk_norm is not None and mixer.qk_norm.over != "head":
+            return Split("rows", (keys,))
+        case "sinks":
+            return Split("rows", ((first, last),))
+        case _:
+            return WHOLE
+
+
+def _split_feed_forward(parameter: Parameter, within: str, ranks: int, rank: int) -> Split:
+    module, _, kind = within.rpartition(".")
+    leaf = module.rpartition(".")[2]
+    if leaf in ("fc", "fc_1", "fc_2"):
+        return Split("rows", (span(parameter.shape[0], ranks, rank),))
+    if leaf == "proj":
+        return ONCE if kind == "bias" else Split("columns", (span(parameter.shape[1], ranks, rank),))
+    return WHOLE
+
+
+def _moved(one: Span, by: int) -> Span:
+    return one[0] + by, one[1] + by
+
+
+def _restricted(join: Join, split: Split) -> Join:
+    """Return a join of a rank's part alone."""
+    parameter = join.parameter
+    match split.cut:
+        case None:
+            return join
+        case "rows":
+            rows = tuple(stop - start for start, stop in split.spans)
+            pieces = tuple(piece for one in split.spans for piece in _rows(join, one))
+            shape = (sum(rows), *parameter.shape[1:])
+            return Join(attrs.evolve(parameter, shape=shape, rows=rows), pieces)
+        case "columns":
+            ((start, stop),) = split.spans
+            pieces = tuple(attrs.evolve(piece, columns=(start, stop)) for piece in join.pieces)
+            shape = (parameter.shape[0], stop - start)
+            return Join(attrs.evolve(parameter, shape=shape), pieces)
+
+
+def _rows(join: Join, wanted: Span) -> Iterator[Piece]:
+    reached = 0
+    for piece in join.pieces:
+        start, stop = max(wanted[0], reached), min(wanted[1], reached + piece.rows)
+        if start < stop:
+            yield from piece.cut(start - reached, stop - reached)
+        reached += piece.rows

@@ -1,0 +1,124 @@
+"""Over ranks, every family gives the logits of one device: the same network, the same files, each rank its slices.
+
+The ranks are threads here, so that all families take seconds; tests/adapters/test_workers.py has real processes.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from threading import Barrier, Thread
+from typing import Any
+
+import attrs
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt.adapters.pytorch.assemble import fill
+from litgpt.adapters.pytorch.cache import KVCache
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.parallel.sharded import sharded
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.reporting import silent
+from litgpt.domain.sharding import share
+from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
+
+LENGTH = 24
+
+
+@attrs.define(eq=False)
+class Meeting:
+    """Threads that add up together: each leaves its tensor and takes the sum when all are there."""
+
+    ranks: int
+    tensors: dict[int, Tensor] = attrs.field(factory=dict)
+    barrier: Barrier = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.barrier = Barrier(self.ranks, timeout=20)
+
+    def exchange(self, rank: int, x: Tensor) -> list[Tensor]:
+        self.tensors[rank] = x
+        self.barrier.wait()
+        found = [self.tensors[one].clone() for one in range(self.ranks)]
+        self.barrier.wait()
+        return found
+
+
+@attrs.frozen
+class ThreadGroup:
+    """One thread's place in a meeting."""
+
+    meeting: Meeting
+    rank: int
+
+    @property
+    def ranks(self) -> int:
+        return self.meeting.ranks
+
+    def sum(self, x: Tensor) -> Tensor:
+        return torch.stack(self.meeting.exchange(self.rank, x)).sum(0)
+
+    def gather(self, x: Tensor, sizes: list[int]) -> Tensor:
+        parts = self.meeting.exchange(self.rank, x)
+        assert [part.shape[-1] for part in parts] == sizes
+        return torch.cat(parts, -1)
+
+
+def rank_of(both: Pair, meeting: Meeting, rank: int) -> GPT:
+    part = share(both.ours.architecture, both.joins, ranks=meeting.ranks, rank=rank)
+    with torch.device("meta"):
+        model = sharded(part, ThreadGroup(meeting, rank))
+    cpu = torch.device("cpu")
+    return fill(
+        model,
+        part.joins,
+        both.checkpoint,
+        device=lambda _: cpu,
+        dtype="float32",
+        report=silent,
+        zero=part.zero,
+    )
+
+
+def on_all(ranks: int, work: Callable[[int], Tensor]) -> list[Tensor]:
+    """Return what each rank returns; the error of one is the error of all."""
+    found: list[Any] = [None] * ranks
+
+    def run(rank: int) -> None:
+        try:
+            with torch.inference_mode():
+                found[rank] = work(rank)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the test's own thread
+            found[rank] = error
+
+    threads = [Thread(target=run, args=(rank,)) for rank in range(ranks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return found
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_ranks_give_the_logits_of_one_device(variant: Variant, ranks: int, tmp_path: Path) -> None:
+    both, meeting = pair(variant, tmp_path), Meeting(ranks)
+    first = both.ours.architecture.layers[0].mixer
+    if first.groups < ranks and first.heads % ranks:  # six heads with one key and value, over four ranks
+        with pytest.raises(OutOfReach, match="cannot be dealt out"):
+            rank_of(both, meeting, 0)
+        return
+    models = [rank_of(both, meeting, rank) for rank in range(ranks)]
+    ids = random_ids(1, LENGTH)
+    expected = both.ours(ids)
+
+    def work(rank: int) -> Tensor:
+        architecture = models[rank].architecture
+        cache = KVCache.empty(architecture, limit=LENGTH, device=torch.device("cpu"), dtype=torch.float32)
+        return torch.cat([models[rank](part, cache) for part in ids.split((LENGTH - 2, 1, 1), 1)], 1)
+
+    for logits in on_all(ranks, work):
+        assert (logits - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
