@@ -1,5 +1,6 @@
 """Which tensors a network of an architecture has: names, shapes, and what each is for."""
 
+import math
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
@@ -27,6 +28,15 @@ A `buffer` is kept in float32 and not learnt; an `output` is a projection back i
 """
 
 
+XIELU: tuple[tuple[str, Role, float], ...] = (
+    ("alpha_p", "bias", math.log(math.expm1(0.8))),
+    ("alpha_n", "bias", math.log(math.expm1(0.3))),
+    ("beta", "buffer", 0.5),
+    ("eps", "buffer", -1e-6),
+)
+"""The numbers of the activation xIELU, what they are for, and what they begin at."""
+
+
 @attrs.frozen
 class Parameter:
     """A tensor of ours.
@@ -39,6 +49,7 @@ class Parameter:
         groups: Into how many equal groups its pieces could be dealt out: the key-value heads of a joined
             projection.
         experts: How many experts have a tensor like this one, if an expert has it.
+        initial: What all its numbers begin at, where its role does not say so.
 
     """
 
@@ -48,6 +59,7 @@ class Parameter:
     role: Role = "projection"
     groups: int = 1
     experts: int = 1
+    initial: float | None = None
 
 
 def parameters(architecture: Architecture) -> Iterator[Parameter]:
@@ -125,8 +137,10 @@ def _latent_attention(mixer: LatentAttention, width: int) -> Iterator[Parameter]
 
 def _feed_forward(name: str, feed_forward: AnyFeedForward, width: int) -> Iterator[Parameter]:
     match feed_forward:
-        case FeedForward(size=size, bias=bias):
+        case FeedForward(size=size, bias=bias, activation=activation):
             yield from _linear(f"{name}.fc", size, width, bias=bias)
+            if activation == "xielu":
+                yield from _xielu(f"{name}.activation")
             yield from _linear(f"{name}.proj", width, size, bias=bias, role="output")
         case GatedFeedForward(size=size, bias=bias):
             yield from _linear(f"{name}.fc_1", size, width, bias=bias)
@@ -134,6 +148,11 @@ def _feed_forward(name: str, feed_forward: AnyFeedForward, width: int) -> Iterat
             yield from _linear(f"{name}.proj", width, size, bias=bias, role="output")
         case Experts() as experts:
             yield from _experts(name, experts, width)
+
+
+def _xielu(name: str) -> Iterator[Parameter]:
+    for one, role, initial in XIELU:
+        yield attrs.evolve(_whole(f"{name}.{one}", 1, role=role), initial=initial)
 
 
 def _experts(name: str, experts: Experts, width: int) -> Iterator[Parameter]:

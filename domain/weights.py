@@ -47,6 +47,7 @@ class Rule:
         transposed: Whether theirs has rows and columns exchanged.
         stacked: Whether theirs holds all experts, along a first dimension of its own.
         matrix: Whether theirs has a row for each piece of a vector of ours.
+        number: Whether theirs is a number without dimensions, of which ours is a vector.
         where: For which architectures the rule holds; None is all.
 
     """
@@ -57,6 +58,7 @@ class Rule:
     transposed: bool = False
     stacked: bool = False
     matrix: bool = False
+    number: bool = False
     where: Callable[[Architecture], bool] | None = None
 
 
@@ -111,7 +113,7 @@ class Piece:
     @property
     def whole(self) -> bool:
         """Whether it is the tensor as it is."""
-        all_rows = self.runs == 1 and self.stop - self.start == self.shape[0]
+        all_rows = self.runs == 1 and self.shape[:1] == (self.stop - self.start,)
         return all_rows and self.expert is None and not self.transposed and not self.flat
 
 
@@ -228,6 +230,9 @@ def _pieces(rule: Rule, parameter: Parameter, numbers: tuple[str, ...]) -> Itera
     if rule.matrix:
         shape = (len(parameter.rows), parameter.rows[0])
         yield Piece(_filled(_name(theirs[0]), numbers), shape, 0, prod(shape), flat=True)
+        return
+    if rule.number:
+        yield Piece(_filled(_name(theirs[0]), numbers), (), 0, 1, flat=True)
         return
     if rule.by_group:
         yield from _dealt_out(rule, parameter, _filled(_name(theirs[0]), numbers))

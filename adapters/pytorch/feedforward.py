@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.linear import Linear
+from litgpt.adapters.pytorch.xielu import XIELU
 from litgpt.domain.architecture import Activation, Bounds, FeedForward, GatedFeedForward
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -25,7 +26,8 @@ class MLP(nn.Module):
         super().__init__()
         self.fc = Linear(width, feed_forward.size, bias=feed_forward.bias)
         self.proj = Linear(feed_forward.size, width, bias=feed_forward.bias)
-        self.activation = ACTIVATIONS[feed_forward.activation]
+        bends = feed_forward.activation
+        self.activation = XIELU() if bends == "xielu" else ACTIVATIONS[bends]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, width) for `x` of that shape."""

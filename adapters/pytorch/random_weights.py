@@ -75,6 +75,8 @@ class RandomCheckpoint:
             raise BadArgument("name", name, f"one of the tensors of {self.name}")
         use = self._uses[name][0]
         wanted = TORCH[dtype or "float32"]
+        if use.parameter.initial is not None:
+            return torch.full(use.piece.shape, use.parameter.initial, dtype=wanted)
         return self._drawn(use.parameter.role, use.piece.shape).to(wanted)
 
     def close(self) -> None:

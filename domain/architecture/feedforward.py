@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2"]
+Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2", "xielu"]
 
 
 @attrs.frozen(kw_only=True)
@@ -13,7 +13,7 @@ class FeedForward:
 
     Attributes:
         size: The width in the middle.
-        activation: What bends.
+        activation: What bends; `xielu` has learnt numbers of its own (Huang & Schlag 2024, arXiv:2411.13010).
         bias: Whether the two projections have one.
 
     """

@@ -29,9 +29,11 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def activation(settings: Settings, key: Key) -> Activation:
-    """Return what bends."""
+def activation(settings: Settings, key: Key, *, learnt: bool = False) -> Activation:
+    """Return what bends; `learnt` where it may have numbers of its own."""
     name = settings.get(key)
+    if learnt and name == "xielu":
+        return "xielu"
     if name not in ACTIVATIONS:
         raise settings.refuse(key.name, name)
     return ACTIVATIONS[name]
@@ -46,6 +48,7 @@ class Plain:
         bias: Whether the projections have a bias.
         size: The setting with the width in the middle; absent, `times` the width, as with None.
         times: How many times the width that is.
+        learnt: Whether the activation may be one with learnt numbers.
 
     """
 
@@ -53,13 +56,14 @@ class Plain:
     bias: Key | bool = True
     size: Key | None = Key("intermediate_size", None)
     times: int = 4
+    learnt: bool = False
 
     def read(self, settings: Settings, layer: int) -> FeedForward:  # noqa: ARG002 - all layers are alike
         """Return the feed-forward."""
         usual = self.times * settings.integer(Key("hidden_size"))
         return FeedForward(
             size=settings.integer(self.size.or_else(usual)) if self.size else usual,
-            activation=activation(settings, self.activation),
+            activation=activation(settings, self.activation, learnt=self.learnt),
             bias=settings.flag(self.bias),
         )
 

@@ -1,5 +1,6 @@
 """Every family that is implemented."""
 
+from litgpt.domain.families.apertus import APERTUS
 from litgpt.domain.families.bloom import BLOOM
 from litgpt.domain.families.cohere import COHERE, COHERE2
 from litgpt.domain.families.deepseek import DEEPSEEK_V2, DEEPSEEK_V3
@@ -75,6 +76,7 @@ FAMILIES: dict[str, Family] = {
         GRANITEMOE,
         PHIMOE,
         DEEPSEEK_V2,
+        APERTUS,
         GPT_BIGCODE,
         GPTJ,
         OPT,

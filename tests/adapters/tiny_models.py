@@ -188,6 +188,7 @@ def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedMod
     """Return a random model in float32, whose norms and biases are random too: a swapped one is then seen.
 
     Args:
+    "apertus": {},
         family: The `model_type`.
         seed: Another seed gives another model.
         settings: Go into its config, over those of this module.
@@ -231,6 +232,8 @@ def tiny_folder(
         sharded: Whether the weights are in several files with an index, or in one.
         dtype: What the weights are stored in, as torch names it.
         seed: Another seed gives another model.
+            if name.endswith(("act_fn.beta", "act_fn.eps")):
+                buffer.add_(-0.3 * torch.rand(buffer.shape, generator=random))
         tied: Whether the head is the embedding; None is as the family has it.
 
     """

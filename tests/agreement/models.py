@@ -327,6 +327,12 @@ VARIANTS = (
         {"enable_bias": False, "layer_norm_elementwise_affine": False, "activation_function": "gelu"},
     ),
     Variant("bloom", "bloom"),
+    Variant("apertus", "apertus"),
+    Variant(
+        "apertus, biases, another activation, not stretched",
+        "apertus",
+        {"attention_bias": True, "hidden_act": "relu2", "rope_parameters": _PLAIN},
+    ),
     Variant("bloom, a number of heads that is no power of two", "bloom", {"num_attention_heads": 6}),
     Variant("mpt", "mpt"),
     Variant(

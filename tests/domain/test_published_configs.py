@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from litgpt.domain.architecture import Architecture, FixedFactors
+from litgpt.domain.architecture import Architecture, FeedForward, FixedFactors, Llama3Scaling
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
 from litgpt.domain.families import describe
 from tests.contracts.distribution_strategy import CONFIG
@@ -96,3 +96,37 @@ def test_more_experts_than_the_groups_chosen_have_cannot_be_chosen() -> None:
     experts = {"n_routed_experts": 8, "n_group": 4, "topk_group": 1, "topk_method": "group_limited_greedy"}
     with pytest.raises(DamagedFile, match="num_experts_per_tok must be at most the 2"):
         described("deepseek_v2", num_experts_per_tok=3, **experts, **latent)
+
+
+APERTUS_8B = {
+    "hidden_act": "xielu",
+    "mlp_bias": False,
+    "post_norm": False,
+    "qk_norm": True,
+    "rope_scaling": {
+        "factor": 8.0,
+        "high_freq_factor": 4.0,
+        "low_freq_factor": 1.0,
+        "original_max_position_embeddings": 8192,
+        "rope_type": "llama3",
+        "type": "llama3",
+    },
+    "rope_theta": 12000000,
+}
+
+
+def test_apertus_is_stretched_as_its_config_says_and_so_if_it_says_nothing() -> None:
+    said = described("apertus", **APERTUS_8B)
+    assert said == described("apertus", hidden_act="xielu")
+    assert said.layers[0].feed_forward == FeedForward(size=24, activation="xielu")
+    rotary = said.layers[0].mixer.rotary
+    assert rotary is not None
+    assert rotary.base == 12000000.0
+    assert rotary.scaling == Llama3Scaling(
+        factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=8192
+    )
+
+
+def test_an_activation_with_learnt_numbers_is_refused_where_a_family_has_none() -> None:
+    with pytest.raises(UnsupportedModel, match="xielu"):
+        described("llama", hidden_act="xielu")
