@@ -3,15 +3,26 @@
 Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
 """
 
+from collections.abc import Mapping
+
 from litgpt.domain.families.attention import SoftmaxAttention
 from litgpt.domain.families.family import Family
 from litgpt.domain.families.feedforward import Plain
 from litgpt.domain.families.names import linear, whole
 from litgpt.domain.families.norms import LayerNorm
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.settings import Key, Settings
 from litgpt.domain.weights import Rule
 
 _LAYER = "transformer.h.{}"
+
+
+def scaled(settings: Settings) -> Mapping[str, object]:
+    """Refuse scores that are not scaled, which no published model has."""
+    key = Key("scale_attn_weights", default=True)
+    if not settings.flag(key):
+        raise settings.refuse(key.name, False)
+    return {}
+
 
 GPT2 = Family(
     model_type="gpt2",
@@ -22,6 +33,7 @@ GPT2 = Family(
         "max_position_embeddings": "n_positions",
         "intermediate_size": "n_inner",
     },
+    derived=scaled,
     attention=SoftmaxAttention(qkv_bias=True, output_bias=True, groups=None, rope=None),
     feed_forward=Plain(activation=Key("activation_function", "gelu_new")),
     norm=LayerNorm(eps=Key("layer_norm_epsilon", 1e-5)),

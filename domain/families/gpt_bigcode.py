@@ -9,7 +9,7 @@ import attrs
 
 from litgpt.domain.families.attention import SoftmaxAttention
 from litgpt.domain.families.feedforward import Plain
-from litgpt.domain.families.gpt2 import GPT2
+from litgpt.domain.families.gpt2 import GPT2, scaled
 from litgpt.domain.families.names import linear, whole
 from litgpt.domain.families.settings import Key, Settings
 from litgpt.domain.weights import Rule
@@ -20,11 +20,9 @@ _GROUPS = Key("num_key_value_heads")
 
 def _derived(settings: Settings) -> Mapping[str, object]:
     """Return how many key-value heads there are: one, or as many as queries have."""
-    scaled = Key("scale_attn_weights", default=True)
-    if not settings.flag(scaled):
-        raise settings.refuse(scaled.name, False)
     one = settings.flag(Key("multi_query", default=True))
-    return {_GROUPS.name: 1 if one else settings.integer(Key("num_attention_heads"))}
+    heads = 1 if one else settings.integer(Key("num_attention_heads"))
+    return {**scaled(settings), _GROUPS.name: heads}
 
 
 GPT_BIGCODE = attrs.evolve(
