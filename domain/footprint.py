@@ -109,10 +109,12 @@ def cache_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -> int
 
     While a text grows, its cache may have room for half as many tokens again, and a window for as many again.
     """
-    held = 0
+    held = states = 0
     for layer in architecture.layers:
-        held += layer.mixer.kept.numbers * min(tokens, layer.mixer.window or tokens)
-    return held * BYTES[dtype]
+        kept = layer.mixer.kept
+        held += kept.numbers * min(tokens, layer.mixer.window or tokens) + kept.recent
+        states += kept.state
+    return held * BYTES[dtype] + states * BYTES["float32"]
 
 
 def activation_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -> int:

@@ -12,6 +12,7 @@ from litgpt.domain.architecture import (
     Attention,
     Experts,
     FeedForward,
+    GatedDelta,
     GatedFeedForward,
     LatentAttention,
     Layer,
@@ -50,6 +51,7 @@ class Parameter:
             projection.
         experts: How many experts have a tensor like this one, if an expert has it.
         initial: What all its numbers begin at, where its role does not say so.
+        head_size: How many rows make a head, where theirs deals them out by head.
 
     """
 
@@ -60,6 +62,7 @@ class Parameter:
     groups: int = 1
     experts: int = 1
     initial: float | None = None
+    head_size: int = 1
 
 
 def parameters(architecture: Architecture) -> Iterator[Parameter]:
@@ -94,13 +97,18 @@ def _mixer(mixer: Mixer, width: int) -> Iterator[Parameter]:
             yield from _attention(mixer, width)
         case LatentAttention():
             yield from _latent_attention(mixer, width)
+        case GatedDelta():
+            yield from _gated_delta(mixer, width)
 
 
 def _attention(attention: Attention, width: int) -> Iterator[Parameter]:
-    rows, groups = attention.qkv_rows, attention.groups
-    yield Parameter("attn.qkv.weight", (sum(rows), width), rows, groups=groups)
+    rows, groups, size = attention.qkv_rows, attention.groups, attention.head_size
+    yield Parameter("attn.qkv.weight", (sum(rows), width), rows, groups=groups, head_size=size)
     if attention.qkv_bias:
-        yield Parameter("attn.qkv.bias", (sum(rows),), rows, "bias", groups=groups)
+        yield Parameter("attn.qkv.bias", (sum(rows),), rows, "bias", groups=groups, head_size=size)
+    if attention.gated:
+        for parameter in _linear("attn.gate", rows[0], width, bias=attention.qkv_bias):
+            yield attrs.evolve(parameter, head_size=size)
     if attention.qk_norm:
         yield from _qk_norm("attn.norm_q", attention.qk_norm, attention.heads, attention.head_size)
         yield from _qk_norm("attn.norm_k", attention.qk_norm, attention.groups, attention.head_size)
@@ -133,6 +141,17 @@ def _latent_attention(mixer: LatentAttention, width: int) -> Iterator[Parameter]
     made = mixer.heads * (mixer.plain_size + mixer.value_size)
     yield from _linear("attn.kv_b_proj", made, mixer.latent_size)
     yield from _linear("attn.proj", width, mixer.heads * mixer.value_size, bias=mixer.bias, role="output")
+
+
+def _gated_delta(mixer: GatedDelta, width: int) -> Iterator[Parameter]:
+    rows, groups, heads = mixer.rows, mixer.groups, mixer.heads
+    yield Parameter("attn.qkvz.weight", (sum(rows), width), rows, groups=groups)
+    yield Parameter("attn.ba.weight", (2 * heads, width), (heads, heads), groups=groups)
+    yield _whole("attn.conv.weight", mixer.channels, 1, mixer.kernel)
+    yield _whole("attn.dt_bias", heads, role="bias")
+    yield _whole("attn.A_log", heads, role="bias")
+    yield from _norm("attn.norm", mixer.norm, mixer.value_size)
+    yield from _linear("attn.out_proj", width, rows[2], role="output")
 
 
 def _feed_forward(name: str, feed_forward: AnyFeedForward, width: int) -> Iterator[Parameter]:

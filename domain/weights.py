@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import islice
 from math import prod
 
 import attrs
@@ -22,6 +23,7 @@ class Part:
         number: Which of the equal parts, from 0.
         of: How many equal parts there are.
         alternating: Whether the parts take turns row by row; otherwise they lie one after another.
+        by_head: Whether they take turns head by head.
 
     """
 
@@ -29,6 +31,7 @@ class Part:
     number: int
     of: int
     alternating: bool = False
+    by_head: bool = False
 
 
 @attrs.frozen
@@ -42,6 +45,7 @@ class Rule:
         ours: LitGPT's name.
         theirs: The names in a Hugging Face checkpoint: one for each piece of ours, end to end along the first
             dimension, or one for all of it.
+        spans: How many pieces of ours each of theirs is; empty: one each, or all.
         by_group: Whether one tensor of theirs has the pieces dealt out: the first group's share of each,
             then the second's, … (GPT-NeoX and Falcon write queries, keys and values so).
         transposed: Whether theirs has rows and columns exchanged.
@@ -54,6 +58,7 @@ class Rule:
 
     ours: str
     theirs: tuple[str | Part, ...]
+    spans: tuple[int, ...] = ()
     by_group: bool = False
     transposed: bool = False
     stacked: bool = False
@@ -77,6 +82,8 @@ class Piece:
         expert: Which expert's, where it holds all of them.
         transposed: Whether its rows and columns are exchanged.
         flat: Whether it is seen as a vector of all its numbers, which are the rows then.
+        every: How many rows there are from one run to the next; None deals out all rows to the runs.
+        columns: The first column and the one after the last; None has all.
 
     """
 
@@ -88,6 +95,8 @@ class Piece:
     expert: int | None = None
     transposed: bool = False
     flat: bool = False
+    every: int | None = None
+    columns: tuple[int, int] | None = None
 
     @property
     def rows(self) -> int:
@@ -105,16 +114,36 @@ class Piece:
         strides = tuple(prod(own[at + 1 :]) for at in range(len(own)))
         if self.transposed:
             own, strides = own[::-1], strides[::-1]
-        first = (self.expert or 0) * prod(own)
-        sizes = (self.runs, self.stop - self.start, *own[1:])
-        run = own[0] // self.runs * strides[0]
-        return sizes, (run, *strides), first + self.start * strides[0]
+        first = (self.expert or 0) * prod(own) + self.start * strides[0]
+        columns = own[1:]
+        if self.columns is not None:
+            first += self.columns[0] * strides[1]
+            columns = (self.columns[1] - self.columns[0], *own[2:])
+        every = self.every or own[0] // self.runs
+        return (self.runs, self.stop - self.start, *columns), (every * strides[0], *strides), first
 
     @property
     def whole(self) -> bool:
         """Whether it is the tensor as it is."""
         all_rows = self.runs == 1 and self.shape[:1] == (self.stop - self.start,)
-        return all_rows and self.expert is None and not self.transposed and not self.flat
+        changed = self.transposed or self.flat or self.columns is not None
+        return all_rows and self.expert is None and not changed
+
+    def cut(self, start: int, stop: int) -> "Iterator[Piece]":
+        """Yield the pieces that are rows `start` to `stop` of this one, counted as ours."""
+        length = self.stop - self.start
+        own = self.shape if self.expert is None else self.shape[1:]
+        rows = own[-1] if self.transposed else prod(own) if self.flat else own[0]
+        every = self.every or rows // self.runs
+        if start % length == 0 and stop % length == 0:
+            first = self.start + start // length * every
+            runs = (stop - start) // length
+            yield attrs.evolve(self, start=first, stop=first + length, runs=runs, every=every)
+            return
+        for run in range(start // length, -(-stop // length)):
+            begin, end = max(start, run * length), min(stop, (run + 1) * length)
+            first = self.start + run * every + begin - run * length
+            yield attrs.evolve(self, start=first, stop=first + end - begin, runs=1, every=None)
 
 
 @attrs.frozen
@@ -227,6 +256,9 @@ def _pieces(rule: Rule, parameter: Parameter, numbers: tuple[str, ...]) -> Itera
     if len(theirs) == 1 and isinstance(theirs[0], str) and "{piece}" in theirs[0]:
         theirs = tuple(theirs[0].replace("{piece}", str(at)) for at in range(len(parameter.rows)))
     rows = parameter.rows if len(theirs) == len(parameter.rows) else (parameter.shape[0],)
+    if rule.spans:
+        left = iter(parameter.rows)
+        rows = tuple(sum(islice(left, span)) for span in rule.spans)
     if rule.matrix:
         shape = (len(parameter.rows), parameter.rows[0])
         yield Piece(_filled(_name(theirs[0]), numbers), shape, 0, prod(shape), flat=True)
@@ -240,8 +272,9 @@ def _pieces(rule: Rule, parameter: Parameter, numbers: tuple[str, ...]) -> Itera
     for one, count in zip(theirs, rows, strict=True):
         part = one if isinstance(one, Part) else Part(one, 0, 1)
         shape = (count * part.of, *parameter.shape[1:])
-        if part.alternating:
-            start, stop, runs = part.number, part.number + 1, count
+        if part.alternating or part.by_head:
+            turn = parameter.head_size if part.by_head else 1
+            start, stop, runs = part.number * turn, (part.number + 1) * turn, count // turn
         else:
             start, stop, runs = part.number * count, (part.number + 1) * count, 1
         if rule.transposed:

@@ -24,6 +24,7 @@ class CausalSelfAttention(nn.Module):
         self.attention = attention
         self.qkv = Linear(width, sum(attention.qkv_rows), bias=attention.qkv_bias)
         self.proj = Linear(attention.qkv_rows[0], width, bias=attention.output_bias)
+        self.gate = _gate(width, attention) if attention.gated else None
         sinks = nn.Parameter(torch.empty(attention.heads)) if attention.sinks else None
         self.register_parameter("sinks", sinks)
         self.written_out = bool(attention.cap or attention.sinks or attention.alibi)
@@ -58,6 +59,8 @@ class CausalSelfAttention(nn.Module):
             )
         else:
             out = attend(queries, keys, values, view, scale=attention.scale)
+        if self.gate is not None:
+            out = out * self.gate(x).sigmoid()
         result: Tensor = self.proj(out)
         return result
 
@@ -78,6 +81,10 @@ class CausalSelfAttention(nn.Module):
         if turn.growth is not None:
             queries = queries * turn.growth
         return queries, keys
+
+
+def _gate(width: int, attention: Attention) -> Linear:
+    return Linear(width, attention.qkv_rows[0], bias=attention.qkv_bias)
 
 
 def _norm(qk_norm: QkNorm, heads: int, size: int) -> Normalise:

@@ -11,7 +11,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from litgpt.domain.architecture import Architecture
+from litgpt.adapters.pytorch.state import StateCache, empty_state
+from litgpt.domain.architecture import Architecture, GatedDelta
 
 # How much a cache grows by when it is full: often enough to hold little that is not needed, and seldom enough
 # that copying it costs next to nothing per token.
@@ -72,6 +73,27 @@ class LayerCache:
         new[:, :, : kept.shape[2]] = kept
         return new
 
+    @property
+    def nbytes(self) -> int:
+        """The memory it takes, in bytes."""
+        return self.keys.nbytes + self.values.nbytes
+
+    def keep_rows(self, index: Tensor) -> None:
+        """Forget all rows but these, in this order."""
+        self.keys, self.values = self.keys[index], self.values[index]
+
+    def reaches(self, length: int, written: int) -> bool:
+        """Whether all slots from `length` to `written` can be forgotten: what a token sees must be there."""
+        del written
+        return self.first <= max(0, length + 1 - (self.window or length + 1))
+
+    def copy(self, length: int) -> "LayerCache":
+        """Return one with the same `length` slots and memory of its own, no larger than they are."""
+        kept = length - self.first
+        return attrs.evolve(
+            self, keys=self.keys[:, :, :kept].clone(), values=self.values[:, :, :kept].clone()
+        )
+
     def write(self, keys: Tensor, values: Tensor, slot: int, since: int) -> tuple[Tensor, Tensor]:
         """Write (b, G, T, E) from `slot` on, for the first `b` rows; return what is kept from `since` on."""
         rows, more = keys.shape[0], keys.shape[2]
@@ -94,14 +116,16 @@ class KVCache:
         limit: How many slots there will ever be.
         starts: The first slot of each row.
         lengths: How long the text in each row may become, in tokens: some rotary embeddings depend on it.
+        device: Where it is.
         length: How many slots are written.
 
     """
 
-    layers: list[LayerCache]
+    layers: list[LayerCache | StateCache]
     limit: int
     starts: list[int]
     lengths: list[int]
+    device: torch.device
     length: int = 0
 
     @classmethod
@@ -120,9 +144,15 @@ class KVCache:
 
         Where `lengths` are not told, each row's text may take all slots that are left to it.
         """
-        layers = []
+        layers: list[LayerCache | StateCache] = []
         for layer in architecture.layers:
-            kept, window = layer.mixer.kept, layer.mixer.window
+            if isinstance(mixer := layer.mixer, GatedDelta):
+                sizes, recent = (mixer.heads, mixer.key_size, mixer.value_size), mixer.kernel - 1
+                layers.append(
+                    empty_state(len(starts), sizes, (mixer.channels, recent), device=device, dtype=dtype)
+                )
+                continue
+            kept, window = mixer.kept, mixer.window
             slots = limit if fixed else 0
             if fixed and window is not None:
                 slots = min(slots, 2 * window)
@@ -131,12 +161,13 @@ class KVCache:
                 for size in (kept.key, kept.value)
             )
             layers.append(LayerCache(window, 0, keys, values))
-        return cls(layers, limit, list(starts), list(lengths or (limit - start for start in starts)))
+        texts = list(lengths or (limit - start for start in starts))
+        return cls(layers, limit, list(starts), texts, device)
 
     @property
     def nbytes(self) -> int:
         """The memory it takes, in bytes."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.layers)
+        return sum(layer.nbytes for layer in self.layers)
 
     def make_room(self, more: int) -> None:
         """See to it that `more` slots can be written."""
@@ -145,27 +176,20 @@ class KVCache:
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Forget all rows but these, in this order."""
-        index = torch.tensor(rows, device=self.layers[0].keys.device)
+        index = torch.tensor(rows, device=self.device)
         for layer in self.layers:
-            layer.keys, layer.values = layer.keys[index], layer.values[index]
+            layer.keep_rows(index)
         self.starts = [self.starts[row] for row in rows]
         self.lengths = [self.lengths[row] for row in rows]
 
     def truncate(self, length: int) -> bool:
-        """Forget all slots from `length` on; return False if a windowed layer lacks what comes before."""
-        if any(layer.first > max(0, length + 1 - (layer.window or length + 1)) for layer in self.layers):
+        """Forget all slots from `length` on; return False if a layer lacks what comes before."""
+        if not all(layer.reaches(length, self.length) for layer in self.layers):
             return False
         self.length = min(self.length, length)
         return True
 
     def copy(self) -> "KVCache":
         """Return a cache with the same contents and memory of its own, no larger than they are."""
-        layers = [
-            attrs.evolve(
-                layer,
-                keys=layer.keys[:, :, : self.length - layer.first].clone(),
-                values=layer.values[:, :, : self.length - layer.first].clone(),
-            )
-            for layer in self.layers
-        ]
+        layers = [layer.copy(self.length) for layer in self.layers]
         return attrs.evolve(self, layers=layers, starts=list(self.starts), lengths=list(self.lengths))

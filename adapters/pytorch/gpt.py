@@ -50,7 +50,9 @@ class Block(nn.Module):
         self.post_attention_norm = normalise(width, layer.post_mixer_norm)
         self.post_mlp_norm = normalise(width, layer.post_mlp_norm)
 
-    def forward(self, x: Tensor, turn: Turn, view: View, cache: LayerCache | StateCache | None, slot: int) -> Tensor:
+    def forward(
+        self, x: Tensor, turn: Turn, view: View, cache: LayerCache | StateCache | None, slot: int
+    ) -> Tensor:
         """Return the stream (B, T, width) after this layer."""
         read = self.norm_1(x)
         mixed = self.post_attention_norm(self.attn(read, turn, view, cache, slot))

@@ -16,6 +16,7 @@ class View:
         causal: Whether they see exactly those before them in this very call, so that no mask is needed.
         mask: (B or 1, 1, T, slots since `since`), true where they see; None if all is seen, or `causal`.
         bias: (B or 1, H, slots since `since`), added to the scores of each head; None adds nothing.
+        present: (B, T), false where a row has not begun; None if all have.
 
     """
 
@@ -23,6 +24,7 @@ class View:
     causal: bool
     mask: Tensor | None
     bias: Tensor | None = None
+    present: Tensor | None = None
 
 
 def view(
@@ -68,6 +70,8 @@ def view(
         # A padding token sees itself: a softmax over nothing would be NaN, and NaN spreads even through a
         # mask.
         mask = (mask & (keys >= begins)) | (keys == queries)
+        if max(starts) > slot:
+            return View(since, causal=False, mask=mask, present=begins[:, 0, 0] <= queries.T)
     return View(since, causal=False, mask=mask)
 
 

@@ -3,6 +3,7 @@
 The network is a fold over this value; footprint, sharding, export and other decoders walk the same one.
 """
 
+from litgpt.domain.architecture.delta import GatedDelta
 from litgpt.domain.architecture.feedforward import (
     Activation,
     AnyFeedForward,
@@ -12,7 +13,8 @@ from litgpt.domain.architecture.feedforward import (
     GatedFeedForward,
     Router,
 )
-from litgpt.domain.architecture.mixers import Attention, Kept, LatentAttention, Mixer, QkNorm
+from litgpt.domain.architecture.kept import Kept
+from litgpt.domain.architecture.mixers import Attention, LatentAttention, Mixer, QkNorm
 from litgpt.domain.architecture.model import Architecture, Layer
 from litgpt.domain.architecture.norms import Norm
 from litgpt.domain.architecture.positions import (
@@ -40,6 +42,7 @@ __all__ = [
     "Experts",
     "FeedForward",
     "FixedFactors",
+    "GatedDelta",
     "GatedFeedForward",
     "Kept",
     "LatentAttention",

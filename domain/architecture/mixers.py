@@ -4,29 +4,10 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.domain.architecture.delta import GatedDelta
+from litgpt.domain.architecture.kept import Kept
 from litgpt.domain.architecture.norms import Norm
 from litgpt.domain.architecture.positions import Alibi, QueryScaling, Rotary
-
-
-@attrs.frozen(kw_only=True)
-class Kept:
-    """What a cache keeps of each token in one layer.
-
-    Attributes:
-        heads: How many heads' keys and values.
-        key: Numbers in a key.
-        value: Numbers in a value.
-
-    """
-
-    heads: int
-    key: int
-    value: int
-
-    @property
-    def numbers(self) -> int:
-        """How many numbers that is."""
-        return self.heads * (self.key + self.value)
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +49,8 @@ class Attention:
         cap: Scores are squashed into plus and minus this by tanh (Gemma 2); None leaves them.
         sinks: Whether each head has a learnt score that takes its share of attention and gives nothing
             (gpt-oss; after Xiao et al. 2023, arXiv:2309.17453).
+        gated: Whether each number that is gathered passes a gate of its own, a sigmoid of what the token is
+            (Qwen 3 Next).
 
     """
 
@@ -86,6 +69,7 @@ class Attention:
     clip: float | None = None
     cap: float | None = None
     sinks: bool = False
+    gated: bool = False
 
     @property
     def qkv_rows(self) -> tuple[int, int, int]:
@@ -171,4 +155,4 @@ class LatentAttention:
         return self.heads * (3 * self.head_size + 2 * self.value_size)
 
 
-Mixer: TypeAlias = Attention | LatentAttention
+Mixer: TypeAlias = Attention | LatentAttention | GatedDelta

@@ -1,7 +1,6 @@
 """How attention is read from a config."""
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 import attrs
 
@@ -77,6 +76,7 @@ class SoftmaxAttention:
         clip: The setting that bounds queries, keys and values.
         cap: The setting that caps the scores.
         sinks: Whether each head has a learnt score that takes its share and gives nothing.
+        gated: Whether what is gathered passes a gate.
         unrotated: How the attention of layers without rotation is written; None: as that of the others.
 
     """
@@ -95,6 +95,7 @@ class SoftmaxAttention:
     clip: Key | None = None
     cap: Key | None = None
     sinks: bool = False
+    gated: bool = False
     unrotated: "SoftmaxAttention | None" = None
 
     def read(self, settings: Settings, layer: int) -> Attention:
@@ -128,6 +129,7 @@ class SoftmaxAttention:
             clip=settings.optional(self.clip),
             cap=settings.optional(self.cap),
             sinks=self.sinks,
+            gated=self.gated,
         )
 
     def _scale(self, settings: Settings, head_size: int) -> float:
@@ -166,6 +168,3 @@ class Latent:
             norm=self.norm.read(settings),
             bias=settings.flag(self.bias),
         )
-
-
-AnyAttention: TypeAlias = SoftmaxAttention | Latent

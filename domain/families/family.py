@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from litgpt.domain.architecture import Architecture, Layer
-from litgpt.domain.families.attention import AnyAttention, SoftmaxAttention
+from litgpt.domain.families.attention import SoftmaxAttention
 from litgpt.domain.families.feedforward import AnyFeed, Gated
+from litgpt.domain.families.hybrid import AnyAttention
 from litgpt.domain.families.norms import AnyNorm, RmsNorm
 from litgpt.domain.families.rotary import longest
 from litgpt.domain.families.settings import Key, Settings

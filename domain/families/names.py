@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import attrs
+
 from litgpt.domain.weights import Part, Rule
 
 LAYERS = "model.layers.{}"
@@ -28,5 +30,5 @@ def whole(ours: str, theirs: str) -> tuple[Rule, ...]:
 
 def _within(theirs: str | Part, within: str) -> str | Part:
     if isinstance(theirs, Part):
-        return Part(f"{within}.{theirs.name}", theirs.number, theirs.of, theirs.alternating)
+        return attrs.evolve(theirs, name=f"{within}.{theirs.name}")
     return f"{within}.{theirs}"

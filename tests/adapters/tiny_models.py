@@ -35,6 +35,13 @@ _LATENT = {
     "v_head_dim": 12,
 }
 
+_DELTA = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 12,
+}
+
 _HALF = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
 
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -94,6 +101,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "attention_chunk_size": 8,
         "attn_scale": 0.5,
         "floor_scale": 4,
+    },
+    "qwen3_next": {
+        "num_hidden_layers": 4,
+        "layer_types": ["linear_attention", "full_attention", "linear_attention", "linear_attention"],
+        "head_dim": 16,
+        "num_experts": 6,
+        **_EXPERTS,
+        "shared_expert_intermediate_size": 40,
+        **_DELTA,
     },
     "qwen2_moe": {"num_experts": 6, **_EXPERTS, "shared_expert_intermediate_size": 40},
     "glm4": {"head_dim": 16, "rope_parameters": _HALF},
@@ -172,6 +188,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "routed_scaling_factor": 1.5,
         **_LATENT,
     },
+    "apertus": {},
     "gpt_bigcode": {},
     "gptj": {"rotary_dim": 6},
     "opt": {"ffn_dim": 80, "word_embed_proj_dim": 48},
@@ -188,7 +205,6 @@ def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedMod
     """Return a random model in float32, whose norms and biases are random too: a swapped one is then seen.
 
     Args:
-    "apertus": {},
         family: The `model_type`.
         seed: Another seed gives another model.
         settings: Go into its config, over those of this module.
@@ -216,6 +232,8 @@ def randomise(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
         # Tokens differ by more than what biases give to all of them.
         embedding.mul_(5)
         for name, buffer in model.named_buffers():
+            if name.endswith(("act_fn.beta", "act_fn.eps")):
+                buffer.add_(-0.3 * torch.rand(buffer.shape, generator=random))
             if "correction_bias" in name:
                 buffer.copy_(0.03 * torch.randn(buffer.shape, generator=random))
     return model.eval()
@@ -232,8 +250,6 @@ def tiny_folder(
         sharded: Whether the weights are in several files with an index, or in one.
         dtype: What the weights are stored in, as torch names it.
         seed: Another seed gives another model.
-            if name.endswith(("act_fn.beta", "act_fn.eps")):
-                buffer.add_(-0.3 * torch.rand(buffer.shape, generator=random))
         tied: Whether the head is the embedding; None is as the family has it.
 
     """

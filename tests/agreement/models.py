@@ -205,6 +205,17 @@ VARIANTS = (
         "llama4_text",
         {"attention_chunk_size": None, "attention_bias": True},
     ),
+    Variant("qwen3_next", "qwen3_next"),
+    Variant(
+        "qwen3_next, biases, a key head for each of values, some layers dense",
+        "qwen3_next",
+        {
+            "attention_bias": True,
+            "linear_num_key_heads": 4,
+            "mlp_only_layers": [1, 2],
+            "norm_topk_prob": False,
+        },
+    ),
     Variant("qwen2_moe", "qwen2_moe"),
     Variant(
         "qwen2_moe, weights that sum to one, some layers dense",
@@ -316,6 +327,12 @@ VARIANTS = (
             "rope_parameters": _yarn(mscale=0.7, mscale_all_dim=0.7),
         },
     ),
+    Variant("apertus", "apertus"),
+    Variant(
+        "apertus, biases, another activation, not stretched",
+        "apertus",
+        {"attention_bias": True, "hidden_act": "relu2", "rope_parameters": _PLAIN},
+    ),
     Variant("gpt_bigcode", "gpt_bigcode"),
     Variant("gpt_bigcode, a key-value head for each query", "gpt_bigcode", {"multi_query": False}),
     Variant("gptj", "gptj"),
@@ -327,12 +344,6 @@ VARIANTS = (
         {"enable_bias": False, "layer_norm_elementwise_affine": False, "activation_function": "gelu"},
     ),
     Variant("bloom", "bloom"),
-    Variant("apertus", "apertus"),
-    Variant(
-        "apertus, biases, another activation, not stretched",
-        "apertus",
-        {"attention_bias": True, "hidden_act": "relu2", "rope_parameters": _PLAIN},
-    ),
     Variant("bloom, a number of heads that is no power of two", "bloom", {"num_attention_heads": 6}),
     Variant("mpt", "mpt"),
     Variant(

@@ -1,0 +1,101 @@
+"""By chunks, the gated delta rule computes what it does token by token; its state is kept as a cache is."""
+
+import attrs
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt.adapters.pytorch.cache import KVCache
+from litgpt.adapters.pytorch.delta import delta_rule
+from litgpt.adapters.pytorch.state import StateCache
+from litgpt.domain.architecture import GatedDelta, Norm
+from litgpt.domain.families import describe
+from litgpt.domain.footprint import cache_bytes
+from tests.adapters.tiny_models import FAMILIES, SIZES
+
+CONFIG = {"model_type": "qwen3_next", **SIZES, **FAMILIES["qwen3_next"]}
+ROWS = 3
+
+
+def inputs(tokens: int) -> tuple[Tensor, ...]:
+    """Return queries, keys, values, fade, strength and a state, of two rows and three heads."""
+    random = torch.Generator().manual_seed(3)
+    queries, keys = (
+        torch.nn.functional.normalize(torch.randn(2, 3, tokens, 8, generator=random), dim=-1) for _ in "qk"
+    )
+    values = torch.randn(2, 3, tokens, 12, generator=random)
+    fade = -(torch.rand(2, 3, tokens, generator=random) ** 3) * 8  # some forget at once, most do not
+    strength = torch.rand(2, 3, tokens, generator=random)
+    return queries, keys, values, fade, strength, torch.randn(2, 3, 8, 12, generator=random)
+
+
+@pytest.mark.parametrize("tokens", [8, 63, 64, 65, 200])
+def test_by_chunks_it_computes_what_it_does_token_by_token(tokens: int) -> None:
+    *of_tokens, state = inputs(tokens)
+    together, after = delta_rule(*of_tokens, state)
+    apart = []
+    for at in range(tokens):
+        read, state = delta_rule(*(one[:, :, at : at + 1] for one in of_tokens), state)
+        apart.append(read)
+    assert torch.allclose(together, torch.cat(apart, 2), atol=1e-5)
+    assert torch.allclose(after, state, atol=1e-5)
+
+
+def test_without_fading_a_key_brings_back_the_value_that_was_written_last_for_it() -> None:
+    keys = torch.eye(4)[[0, 1, 0, 2]][None, None]
+    values = torch.arange(8.0).view(1, 1, 4, 2)
+    nothing, fully = torch.zeros(1, 1, 4), torch.ones(1, 1, 4)
+    _, state = delta_rule(keys, keys, values, nothing, fully, torch.zeros(()))
+    expected = (values[0, 0, 2], values[0, 0, 1], values[0, 0, 3], torch.zeros(2))
+    assert torch.equal(state[0, 0], torch.stack(expected))
+
+
+def cache() -> KVCache:
+    architecture = describe("x", CONFIG)
+    made = KVCache.empty(
+        architecture, limit=32, device=torch.device("cpu"), dtype=torch.bfloat16, starts=(0,) * ROWS
+    )
+    made.make_room(4)
+    made.length = 4
+    return made
+
+
+def state_of(kept: KVCache) -> StateCache:
+    layer = kept.layers[0]
+    assert isinstance(layer, StateCache)
+    return layer
+
+
+def test_a_state_cannot_be_taken_back_but_to_where_it_is() -> None:
+    kept = cache()
+    assert not kept.truncate(3)
+    assert kept.length == 4
+    assert kept.truncate(4)
+
+
+def test_rows_are_kept_in_the_order_asked_for_and_copies_go_their_own_way() -> None:
+    kept = cache()
+    state_of(kept).state[:] = torch.arange(float(ROWS))[:, None, None, None]
+    kept.keep_rows([2, 0])
+    copied = kept.copy()
+    state_of(copied).state.fill_(9)
+    assert state_of(kept).state[:, 0, 0, 0].tolist() == [2, 0]
+    assert len(state_of(kept).recent) == 2
+
+
+def test_a_footprint_counts_the_state_once_however_long_the_text() -> None:
+    architecture = describe("x", CONFIG)
+    linear = [layer for layer in architecture.layers if isinstance(layer.mixer, GatedDelta)]
+    alone = attrs.evolve(architecture, layers=tuple(linear))
+    one = cache_bytes(alone, dtype="bfloat16", tokens=1)
+    assert one == cache_bytes(alone, dtype="bfloat16", tokens=1000)
+    kept = cache()
+    assert one * ROWS == sum(layer.nbytes for layer in kept.layers if isinstance(layer, StateCache))
+
+
+def test_its_numbers_are_told_by_its_structure() -> None:
+    mixer = GatedDelta(
+        heads=4, groups=2, key_size=8, value_size=12, kernel=4, activation="silu", norm=Norm(eps=1e-6)
+    )
+    assert mixer.rows == (16, 16, 48, 48)
+    assert (mixer.kept.numbers, mixer.kept.state, mixer.kept.recent) == (0, 4 * 8 * 12, 80 * 3)
