@@ -534,6 +534,110 @@ class MiniMaxM2(Converter):
         yield name.replace("e_score_correction_bias", "e_score_correction.bias"), tensor
 
 
+class Cohere(Converter):
+    arch = "COMMAND_R"
+
+    def more(self) -> dict[str, Any]:
+        return {"logit_scale": self.config["logit_scale"], "rope.scaling.type": "none"}
+
+
+class Cohere2(Cohere):
+    arch = "COHERE2"
+
+    def more(self) -> dict[str, Any]:
+        return super().more() | {"attention.sliding_window": self.config["sliding_window"]}
+
+
+class Nemotron(Gemma):
+    arch = "NEMOTRON"
+
+    def more(self) -> dict[str, Any]:
+        return {"rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size)}
+
+
+class GraniteMoe(Granite):
+    arch = "GRANITE_MOE"
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        if name.endswith("input_linear.weight"):
+            layer = name.split(".")[2]
+            for role, half in zip(("gate", "up"), tensor.chunk(2, dim=-2), strict=True):
+                yield f"blk.{layer}.ffn_{role}_exps.weight", half
+        else:
+            yield from super().change(name, tensor)
+
+
+class StarCoder(Converter):
+    arch = "STARCODER"
+
+    def more(self) -> dict[str, Any]:
+        return {"feed_forward_length": 4 * self.config["n_embd"], "attention.head_count_kv": 1}
+
+
+class Bloom(Neox):
+    arch = "BLOOM"
+
+    def more(self) -> dict[str, Any]:
+        return {
+            "context_length": self.config["hidden_size"],
+            "feed_forward_length": 4 * self.config["hidden_size"],
+            "attention.head_count_kv": self.heads,
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        for ours, changed in super().change(name, tensor):
+            yield ours.removeprefix("transformer."), changed
+
+
+class Mpt(Converter):
+    arch = "MPT"
+
+    def more(self) -> dict[str, Any]:
+        width, said = self.config["d_model"], self.config["attn_config"]
+        return {
+            "block_count": self.config["n_layers"],
+            "context_length": self.config["max_seq_len"],
+            "embedding_length": width,
+            "feed_forward_length": 4 * width,
+            "attention.head_count": self.config["n_heads"],
+            "attention.head_count_kv": None,
+            "attention.layer_norm_epsilon": 1e-5,
+            "attention.max_alibi_bias": float(said["alibi_bias_max"]),
+            "attention.clamp_kqv": said["clip_qkv"],
+        }
+
+    @property
+    def heads(self) -> int:
+        return int(self.config["n_heads"])
+
+
+class Llama4(Converter):
+    arch = "LLAMA4"
+
+    def more(self) -> dict[str, Any]:
+        return {
+            "feed_forward_length": self.config["intermediate_size_mlp"],
+            "expert_feed_forward_length": self.config["intermediate_size"],
+            "interleave_moe_layer_step": self.config["interleave_moe_layer_step"],
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        if name.endswith("gate_up_proj"):
+            for role, half in zip(("gate", "up"), tensor.transpose(-1, -2).chunk(2, dim=-2), strict=True):
+                yield name.replace("gate_up_proj", f"{role}_proj.weight"), half
+        elif name.endswith("down_proj"):
+            yield f"{name}.weight", tensor.transpose(-1, -2)
+        else:
+            yield name, tensor
+
+
+class DeepseekV2(DeepseekV3):
+    arch = "DEEPSEEK2"
+
+    def more(self) -> dict[str, Any]:
+        return super().more() | {"expert_gating_func": 1}
+
+
 def of(arch: str) -> type[Converter]:
     """Return the converter of an architecture whose numbers stay as they are."""
     return type(arch, (Converter,), {"arch": arch})

@@ -39,6 +39,20 @@ _YARN = {
 _PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
 _ALPHA = {"rope_type": "dynamic", "rope_theta": 10000.0, "alpha": 50.0, "factor": 1.0}
 _NO_WINDOWS = {"sliding_window": None, "layer_types": ["full_attention"] * 3}
+_EVERY_FOURTH = ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"]
+_PUBLISHED_LLAMA4 = {
+    "no_rope_layers": [1, 1, 1, 0],
+    "attention_chunk_size": 8192,
+    "attn_scale": 0.1,
+    "floor_scale": 8192,
+}
+_LITE = {
+    "topk_method": "greedy",
+    "n_group": 1,
+    "topk_group": 1,
+    "q_lora_rank": None,
+    "rope_parameters": _YARN,
+}
 _NEW_FALCON = {"new_decoder_architecture": True, "num_kv_heads": 2}
 
 
@@ -111,6 +125,17 @@ CASES = {
     "hunyuan_v1_dense": Case("hunyuan_v1_dense", converters.Hunyuan),
     "hunyuan_v1_dense-alpha": Case("hunyuan_v1_dense", converters.Hunyuan, {"rope_parameters": _ALPHA}),
     "minimax_m2": Case("minimax_m2", converters.MiniMaxM2),
+    "cohere": Case("cohere", converters.Cohere),
+    "cohere-norms": Case("cohere", converters.Cohere, {"use_qk_norm": True}),
+    "cohere2": Case("cohere2", converters.Cohere2, {"num_hidden_layers": 4, "layer_types": _EVERY_FOURTH}),
+    "nemotron": Case("nemotron", converters.Nemotron),
+    "granitemoe": Case("granitemoe", converters.GraniteMoe),
+    "gpt_bigcode": Case("gpt_bigcode", converters.StarCoder),
+    "bloom": Case("bloom", converters.Bloom),
+    "mpt": Case("mpt", converters.Mpt),
+    "llama4": Case("llama4_text", converters.Llama4, _PUBLISHED_LLAMA4),
+    "deepseek_v2": Case("deepseek_v2", converters.DeepseekV2),
+    "deepseek_v2-lite": Case("deepseek_v2", converters.DeepseekV2, _LITE),
 }
 
 IDS = torch.randint(2, 288, (1, 40), generator=torch.Generator().manual_seed(3))

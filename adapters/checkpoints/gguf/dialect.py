@@ -138,7 +138,7 @@ class Dialect:
         for stored in source.tensors.values():
             if stored.name in TENSORS or source.is_beyond(_layer(stored.name)):
                 continue  # the config says what the former say, and no model runs the latter
-            added = 1.0 if self.norms_add_one and _role(stored.name).endswith("norm") else 0.0
+            added = 1.0 if self.norms_add_one and stored.name.endswith("norm.weight") else 0.0
             for name, shape, part in self._fills(stored, source):
                 before = found.get(name, Place(shape, (), added))
                 place = attrs.evolve(before, parts=(*before.parts, part))

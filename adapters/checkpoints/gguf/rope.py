@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Mapping
 
 from litgpt.adapters.checkpoints.gguf.header import StoredTensor
 from litgpt.adapters.checkpoints.gguf.source import Source
@@ -19,9 +20,11 @@ TENSORS = (FREQUENCY_FACTORS, LONG_FACTORS, SHORT_FACTORS)
 DEFAULT_BASE = 10_000.0
 """What llama.cpp takes where a header has no `rope.freq_base`."""
 
-# The numbers in the config.json of Llama 3.1, 3.2 and 3.3, apart from the factor, which is 8 or 32.
+# The numbers in the config.json of Llama 3.1, 3.2 and 3.3, apart from the factor, which is 8 or 32, and of
+# Llama 4, in which nothing lies between what is stretched and what is not.
 # Source: Grattafiori et al. 2024, arXiv:2407.21783, and the models' own config.json.
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+LLAMA4 = {**LLAMA3, "high_freq_factor": 1.0}
 
 # The factors were worked out in float32.
 TOLERANCE = 1e-4
@@ -108,20 +111,23 @@ def _llama3(source: Source, stored: StoredTensor) -> dict[str, object] | None:
         return None
     factor = max(factors)
     wavelengths = [2 * math.pi * base ** (2 * pair / rotated) for pair in range(rotated // 2)]
-    if not 1 < factor < math.inf or not all(
-        math.isclose(found, _llama3_factor(wavelength, factor), rel_tol=TOLERANCE)
-        for found, wavelength in zip(factors, wavelengths, strict=True)
-    ):
+    if not 1 < factor < math.inf:
         raise unknown
-    return {"rope_type": "llama3", "factor": factor, **LLAMA3}
+    for rule in (LLAMA3, LLAMA4):
+        if all(
+            math.isclose(found, _llama3_factor(wavelength, factor, rule), rel_tol=TOLERANCE)
+            for found, wavelength in zip(factors, wavelengths, strict=True)
+        ):
+            return {"rope_type": "llama3", "factor": factor, **rule}
+    raise unknown
 
 
-def _llama3_factor(wavelength: float, factor: float) -> float:
-    """Return what Llama 3's scaling divides the frequency of a wavelength by."""
+def _llama3_factor(wavelength: float, factor: float, rule: Mapping[str, float]) -> float:
+    """Return what the scaling divides the frequency of a wavelength by."""
     low, high, context = (
-        LLAMA3["low_freq_factor"],
-        LLAMA3["high_freq_factor"],
-        LLAMA3["original_max_position_embeddings"],
+        rule["low_freq_factor"],
+        rule["high_freq_factor"],
+        rule["original_max_position_embeddings"],
     )
     if wavelength < context / high:
         return 1.0

@@ -63,6 +63,11 @@ class GgufCheckpoint:
         ids = {"bos_token_id": token_id(self._metadata, "bos"), "eos_token_id": [*end_ids(self._metadata)]}
         return {key: value for key, value in ids.items() if value not in (None, [])}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever loads it should be told: nothing."""
+        return ()
+
     @cached_property
     def tokenizer(self) -> Vocabulary:
         """The vocabulary, read when it is first asked for.

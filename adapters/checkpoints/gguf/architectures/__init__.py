@@ -4,13 +4,16 @@ Source: `gguf-py/gguf/constants.py` (keys and tensor names), `convert_hf_to_gguf
 numbers) and `src/llama-model.cpp` (what the absence of a key means), all in llama.cpp.
 """
 
+from litgpt.adapters.checkpoints.gguf.architectures.alibi import BLOOM, MPT
+from litgpt.adapters.checkpoints.gguf.architectures.cohere import COHERE2, COMMAND_R
 from litgpt.adapters.checkpoints.gguf.architectures.deepseek import DEEPSEEK2
 from litgpt.adapters.checkpoints.gguf.architectures.gemma import GEMMA, GEMMA2, GEMMA3
 from litgpt.adapters.checkpoints.gguf.architectures.glm import GLM4, GLM4_MOE
-from litgpt.adapters.checkpoints.gguf.architectures.gpt2 import GPT2, STARCODER2
+from litgpt.adapters.checkpoints.gguf.architectures.gpt2 import GPT2, STARCODER, STARCODER2
 from litgpt.adapters.checkpoints.gguf.architectures.gpt_oss import GPT_OSS
-from litgpt.adapters.checkpoints.gguf.architectures.granite import GRANITE
+from litgpt.adapters.checkpoints.gguf.architectures.granite import GRANITE, GRANITE_MOE
 from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA
+from litgpt.adapters.checkpoints.gguf.architectures.llama4 import LLAMA4
 from litgpt.adapters.checkpoints.gguf.architectures.mistral import MISTRAL3
 from litgpt.adapters.checkpoints.gguf.architectures.neox import FALCON, GPT_NEOX
 from litgpt.adapters.checkpoints.gguf.architectures.olmo import OLMO, STABLELM
@@ -21,6 +24,7 @@ from litgpt.adapters.checkpoints.gguf.architectures.relatives import (
     EXAONE4,
     HUNYUAN_DENSE,
     MINIMAX_M2,
+    NEMOTRON,
     OLMO2_OR_3,
     SEED_OSS,
     SMOLLM3,
@@ -60,6 +64,14 @@ DIALECTS: dict[str, Dialect] = {
         SEED_OSS,
         HUNYUAN_DENSE,
         MINIMAX_M2,
+        LLAMA4,
+        COMMAND_R,
+        COHERE2,
+        NEMOTRON,
+        GRANITE_MOE,
+        STARCODER,
+        BLOOM,
+        MPT,
     )
 }
 """Every architecture that is implemented, by GGUF's name for it."""

@@ -1,4 +1,6 @@
-"""DeepSeek V3 and R1, and the models that share its latent attention. GGUF calls all of them deepseek2."""
+"""DeepSeek V2, V3 and R1, and the models that share their latent attention, all called deepseek2."""
+
+import attrs
 
 from litgpt.adapters.checkpoints.gguf.architectures.words import (
     ATTENTION,
@@ -18,8 +20,13 @@ from litgpt.adapters.checkpoints.gguf.placing import Latent, Placing, latent_siz
 from litgpt.adapters.checkpoints.gguf.rope import rope_scaling
 from litgpt.adapters.checkpoints.gguf.source import Source
 
-# GGUF's numbers for how experts are scored.
-SIGMOID = 2
+# GGUF's numbers for how experts are scored. Without one, softmax is meant.
+_SOFTMAX, SIGMOID = 1, 2
+
+# Into how many groups experts are dealt and how many of those are chosen from, by the number of experts:
+# older headers do not say it of V2 (160 experts) and V3 (256), and no other model has groups.
+# Source: the models' own config.json.
+_GROUPS = {160: (8, 3), 256: (8, 4)}
 
 _ATTENTION = f"{LAYER}.self_attn"
 _SHARED = f"{LAYER}.mlp.shared_experts"
@@ -44,24 +51,35 @@ def latent_attention(source: Source) -> Config:
     }
 
 
+def _groups(source: Source) -> tuple[int, int]:
+    """Return into how many groups experts are dealt, and how many of those are chosen from."""
+    groups, chosen = source.integer("expert_group_count"), source.integer("expert_group_used_count")
+    usual = _GROUPS.get(source.integer("expert_count") or 0, (1, 1))
+    return usual if groups is None or chosen is None else (groups or 1, chosen or 1)
+
+
 def routing(source: Source) -> Config:
-    """Return how experts are chosen and weighed.
+    """Return how experts are chosen and weighed."""
+    groups, chosen = _groups(source)
+    return {
+        "norm_topk_prob": bool(source.metadata.flag(source.key("expert_weights_norm"))),
+        "routed_scaling_factor": source.number("expert_weights_scale") or 1.0,
+        "n_group": groups,
+        "topk_group": chosen,
+    }
+
+
+def _method(source: Source) -> Config:
+    """Return what V2 calls the way experts are chosen.
 
     Raises:
-        UnsupportedModel: They are not scored by a sigmoid, as those of V3 are.
+        UnsupportedModel: They are scored by what no model does.
 
     """
-    function = source.integer("expert_gating_func")
-    if function != SIGMOID:
+    if (function := source.integer("expert_gating_func") or _SOFTMAX) != _SOFTMAX:
         reason = f"its experts are scored by function {function}, which is not implemented."
         raise source.metadata.refuse(reason)
-    normalised = source.metadata.flag(source.key("expert_weights_norm"))
-    return {
-        "norm_topk_prob": bool(normalised),
-        "routed_scaling_factor": source.number("expert_weights_scale") or 1.0,
-        "n_group": source.integer("expert_group_count") or 1,
-        "topk_group": source.integer("expert_group_used_count") or 1,
-    }
+    return {"topk_method": "greedy" if _groups(source)[0] == 1 else "group_limited_greedy"}
 
 
 def _queries(source: Source) -> Config:
@@ -81,7 +99,7 @@ def _stretched(source: Source) -> Config:
     return {"rope_scaling": {**scaling, "mscale": all_dim, "mscale_all_dim": all_dim}}
 
 
-DEEPSEEK2 = Dialect(
+_V3 = Dialect(
     architecture="deepseek2",
     model_type="deepseek_v3",
     settings=(
@@ -119,4 +137,12 @@ DEEPSEEK2 = Dialect(
         "blk.{}.attn_k_b.weight": Latent(f"{_ATTENTION}.kv_b_proj.weight", "keys"),
         "blk.{}.attn_v_b.weight": Latent(f"{_ATTENTION}.kv_b_proj.weight", "values"),
     },
+)
+
+DEEPSEEK2 = attrs.evolve(
+    _V3,
+    model_type="deepseek_v2",
+    constants={"hidden_act": "silu"},
+    more=(*_V3.more, _method),
+    instead=((lambda source: source.integer("expert_gating_func") == SIGMOID, _V3),),
 )

@@ -1,4 +1,6 @@
-"""GPT-2, whose matrices GGUF turns upright, and StarCoder 2."""
+"""GPT-2, whose matrices GGUF turns upright, and StarCoder 1 and 2."""
+
+import attrs
 
 from litgpt.adapters.checkpoints.gguf.architectures.words import (
     ATTENTION,
@@ -10,18 +12,13 @@ from litgpt.adapters.checkpoints.gguf.architectures.words import (
     SIZES,
     biases,
     by_width,
+    no_rotation,
 )
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Dialect, Setting
 from litgpt.adapters.checkpoints.gguf.placing import Turned
 from litgpt.adapters.checkpoints.gguf.source import Source
 
 _LAYER = "transformer.h.{}"
-
-
-def _heads(source: Source) -> Config:
-    if source.groups != source.heads:
-        raise source.metadata.refuse("its heads share keys and values, which is not implemented.")
-    return {"num_attention_heads": source.heads}
 
 
 GPT2 = Dialect(
@@ -32,7 +29,7 @@ GPT2 = Dialect(
         Setting("attention.layer_norm_epsilon", "layer_norm_epsilon", whole=False, required=True),
     ),
     constants={"activation_function": "gelu_new"},
-    attention=_heads,
+    attention=no_rotation,
     called={
         "hidden_size": "n_embd",
         "num_hidden_layers": "n_layer",
@@ -52,6 +49,34 @@ GPT2 = Dialect(
         "blk.{}.ffn_norm": f"{_LAYER}.ln_2",
         "blk.{}.ffn_up": Turned(f"{_LAYER}.mlp.c_fc"),
         "blk.{}.ffn_down": Turned(f"{_LAYER}.mlp.c_proj"),
+    },
+)
+
+
+def _multi_query(source: Source) -> Config:
+    """Return the heads, all of which share keys and values.
+
+    Raises:
+        UnsupportedModel: They do not; Hugging Face then has another order, which no file is written from.
+
+    """
+    if source.groups != 1:
+        raise source.metadata.refuse("its heads do not share keys and values, which is not implemented.")
+    return {"num_attention_heads": source.heads, "multi_query": True}
+
+
+STARCODER = attrs.evolve(
+    GPT2,
+    architecture="starcoder",
+    model_type="gpt_bigcode",
+    constants={"activation_function": "gelu_pytorch_tanh"},
+    attention=_multi_query,
+    names={
+        **GPT2.names,
+        "blk.{}.attn_qkv": f"{_LAYER}.attn.c_attn",
+        "blk.{}.attn_output": f"{_LAYER}.attn.c_proj",
+        "blk.{}.ffn_up": f"{_LAYER}.mlp.c_fc",
+        "blk.{}.ffn_down": f"{_LAYER}.mlp.c_proj",
     },
 )
 

@@ -3,8 +3,9 @@
 import attrs
 
 from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA
-from litgpt.adapters.checkpoints.gguf.architectures.words import by_width
+from litgpt.adapters.checkpoints.gguf.architectures.words import BIASED, LAYER, biases, by_width
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Setting
+from litgpt.adapters.checkpoints.gguf.placing import Joined
 from litgpt.adapters.checkpoints.gguf.source import Source
 
 
@@ -27,4 +28,26 @@ GRANITE = attrs.evolve(
     more=(*LLAMA.more, _scores),
     refused=("attention.clamp_kqv", "expert_count"),
     instead=(),
+)
+
+_EXPERTS = f"{LAYER}.block_sparse_moe"
+
+GRANITE_MOE = attrs.evolve(
+    GRANITE,
+    architecture="granitemoe",
+    model_type="granitemoe",
+    settings=(
+        *GRANITE.settings,
+        Setting("expert_count", "num_local_experts", required=True),
+        Setting("expert_used_count", "num_experts_per_tok", required=True),
+    ),
+    more=(biases(attention_bias=BIASED), _scores),
+    refused=("attention.clamp_kqv", "expert_shared_feed_forward_length"),
+    names={
+        **GRANITE.names,
+        "blk.{}.ffn_gate_inp": f"{_EXPERTS}.router.layer",
+        "blk.{}.ffn_gate_exps": Joined(f"{_EXPERTS}.input_linear", 0, 2, stacked=True),
+        "blk.{}.ffn_up_exps": Joined(f"{_EXPERTS}.input_linear", 1, 2, stacked=True),
+        "blk.{}.ffn_down_exps": f"{_EXPERTS}.output_linear",
+    },
 )

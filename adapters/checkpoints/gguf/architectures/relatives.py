@@ -5,9 +5,11 @@ import attrs
 from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA
 from litgpt.adapters.checkpoints.gguf.architectures.olmo import OLMO2
 from litgpt.adapters.checkpoints.gguf.architectures.words import (
+    BASE,
     BIASED,
     LAYER,
     QK_NORMS,
+    SIZES,
     biases,
     has,
     windows,
@@ -102,6 +104,23 @@ MINIMAX_M2 = attrs.evolve(
         "blk.{}.ffn_down_exps": Each(f"{_EXPERT}.w2"),
         "blk.{}.ffn_up_exps": Each(f"{_EXPERT}.w3"),
     },
+)
+
+NEMOTRON = attrs.evolve(
+    _UPRIGHT,
+    architecture="nemotron",
+    model_type="nemotron",
+    settings=(
+        *SIZES,
+        BASE,
+        Setting("attention.layer_norm_epsilon", "norm_eps", whole=False, required=True),
+    ),
+    constants={"hidden_act": "relu2"},
+    more=(
+        biases(attention_bias=BIASED, mlp_bias=("ffn_up", "ffn_down")),
+        lambda source: {"partial_rotary_factor": source.rotated_share},
+    ),
+    norms_add_one=True,
 )
 
 OLMO2_OR_3 = attrs.evolve(

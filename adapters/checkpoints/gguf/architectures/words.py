@@ -133,6 +133,18 @@ def _by_width(source: Source, groups: Config | None) -> Config:
     return {"num_attention_heads": source.heads, **groups, "partial_rotary_factor": source.rotated_share}
 
 
+def no_rotation(source: Source) -> Config:
+    """Return the heads of a family that does not rotate, in which each has keys and values of its own.
+
+    Raises:
+        UnsupportedModel: They share keys and values.
+
+    """
+    if source.groups != source.heads:
+        raise source.metadata.refuse("its heads share keys and values, which is not implemented.")
+    return {"num_attention_heads": source.heads}
+
+
 def has(key: str) -> Callable[[Source], bool]:
     """Return what finds out whether a header has a number other than 0 under a key."""
     return lambda source: bool(source.number(key))
