@@ -90,7 +90,7 @@ class DescribeModel(Generic[TensorT]):
                 architecture=architecture,
                 parameters=parameter_count(architecture),
                 stored=_stored(checkpoint.tensors),
-                notes=understood.notes,
+                notes=(*checkpoint.notes, *understood.notes),
             )
         finally:
             checkpoint.close()

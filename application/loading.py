@@ -93,7 +93,7 @@ class LoadModel(Generic[TensorT]):
                 checkpoint=checkpoint,
                 architecture=architecture,
                 joins=found.joins,
-                notes=found.notes,
+                notes=(*checkpoint.notes, *found.notes),
                 tokenizer=opened,
                 tokenizer_source=source,
                 style=style,

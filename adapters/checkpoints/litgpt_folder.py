@@ -69,6 +69,11 @@ class LitGptCheckpoint:
         return self._weights().config
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever loads it should be told: nothing."""
+        return ()
+
+    @property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """Every tensor it holds, by Hugging Face's name."""
         tensors = self._weights().tensors

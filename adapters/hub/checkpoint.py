@@ -55,6 +55,11 @@ class HubCheckpoint(Generic[TensorT]):
         return self._snapshot.prompt_style
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever loads it should be told."""
+        return self._snapshot.notes
+
+    @property
     def tokenizer(self) -> TokenizerSource:
         """Where its tokenizer is."""
         return self._snapshot.tokenizer

@@ -53,6 +53,11 @@ class Checkpoint(Protocol[TensorT_co]):
         ...
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever loads it should be told, in sentences: that its weights are quantised, say."""
+        ...
+
+    @property
     def tokenizer(self) -> TokenizerSource:
         """Where its tokenizer is."""
         ...

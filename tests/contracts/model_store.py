@@ -67,6 +67,10 @@ class ModelStoreContract:
         assert isinstance(checkpoint.config["model_type"], str)
         assert isinstance(checkpoint.generation_config, Mapping)
 
+    def test_what_should_be_told_of_it_is_told_in_sentences(self, checkpoint: Checkpoint[Any]) -> None:
+        assert isinstance(checkpoint.notes, tuple)
+        assert all(note.strip().endswith(".") for note in checkpoint.notes)
+
     def test_the_tokenizer_files_that_are_listed_exist(self, checkpoint: Checkpoint[Any]) -> None:
         if isinstance(checkpoint.tokenizer, TokenizerFiles):
             for name, path in checkpoint.tokenizer.paths.items():

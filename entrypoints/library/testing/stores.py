@@ -33,6 +33,7 @@ class MemoryCheckpoint:
         weights: Its tensors by Hugging Face's names: MemoryTensor, or torch's own to compute with.
         generation_config: What `generation_config.json` would hold.
         prompt_style: The name of a saved prompt style.
+        notes: What whoever loads it should be told.
         tokenizer: Where its tokenizer is.
         folder: The folder it is said to lie in.
         name: What it was asked for as; MemoryStore sets it.
@@ -46,6 +47,7 @@ class MemoryCheckpoint:
     weights: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     generation_config: Mapping[str, object] = attrs.field(factory=dict, kw_only=True)
     prompt_style: str | None = attrs.field(default=None, kw_only=True)
+    notes: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     tokenizer: TokenizerSource = attrs.field(factory=lambda: TokenizerFiles({}), kw_only=True)
     folder: Path | None = attrs.field(default=None, kw_only=True)
     name: str = attrs.field(default="memory", kw_only=True)
