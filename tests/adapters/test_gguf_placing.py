@@ -1,0 +1,239 @@
+"""Tensors that lie in a GGUF file otherwise than in a Hugging Face checkpoint: quantised, fused, damaged."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt.adapters.checkpoints.gguf.store import GgufCheckpoint, open_gguf
+from litgpt.domain.errors import CheckpointMismatch, DamagedFile, LitGPTError, UnsupportedModel
+from litgpt.domain.families import describe, family_of
+from litgpt.domain.weights import plan
+from tests.adapters import gguf_converter as converters
+from tests.adapters.gguf_files import llama_tensors, write_gguf
+from tests.adapters.tiny_models import tiny_model
+
+# Rows of whole blocks of 32 weights, in every matrix that is read.
+WIDE = {"hidden_size": 64, "intermediate_size": 96}
+
+
+def convert(
+    tmp_path: Path, family: str, converter: type[converters.Converter], stored_as: str, **settings: Any
+) -> tuple[GgufCheckpoint, dict[str, Tensor]]:
+    """Return a model of transformers' read from a GGUF file, and the tensors it was written from."""
+    tiny_model(family, **settings).save_pretrained(tmp_path)
+    path = converter(tmp_path).write(tmp_path / "m.gguf", stored_as)
+    return open_gguf(path, "m"), converters.tensors_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "converter", "settings"),
+    [
+        ("mixtral", converters.Llama, WIDE),
+        ("qwen3_moe", converters.Qwen3Moe, {**WIDE, "moe_intermediate_size": 32}),
+        ("gpt_neox", converters.Neox, WIDE),
+        ("gpt2", converters.Gpt2, {"hidden_size": 64}),
+        ("gpt_oss", converters.GptOss, {**WIDE, "swiglu_limit": 7.0}),
+        ("granitemoe", converters.GraniteMoe, WIDE),
+        ("phi", converters.Phi2Joined, {**WIDE, "num_key_value_heads": 4}),
+        (
+            "deepseek_v3",
+            converters.DeepseekV3,
+            {**WIDE, "kv_lora_rank": 32, "qk_nope_head_dim": 32, "v_head_dim": 32},
+        ),
+    ],
+)
+def test_quantised_numbers_come_from_the_blocks_that_hold_them(
+    family: str, converter: type[converters.Converter], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    checkpoint, expected = convert(tmp_path, family, converter, "Q8_0", **settings)
+    quantised = [name for name, info in checkpoint.tensors.items() if info.stored_as == "Q8_0"]
+    assert len(quantised) > len(expected) // 4
+    for name, tensor in expected.items():
+        found = checkpoint.read(name, "float32")
+        # A scale is the largest of 32 numbers over 127, in float16; a number is off by half of that at most.
+        assert (found - tensor).abs().max() <= 0.6 * tensor.abs().max() / 127, name
+
+
+def test_an_expert_is_mapped_where_the_file_has_it_as_it_is_asked_for(tmp_path: Path) -> None:
+    checkpoint, expected = convert(tmp_path, "qwen3_moe", converters.Qwen3Moe, "F16", hidden_size=64)
+    names = [f"model.layers.1.mlp.experts.{number}.gate_proj.weight" for number in range(2)]
+    one, other = (checkpoint.read(name, "float16") for name in names)
+    assert other.data_ptr() - one.data_ptr() == one.nbytes  # side by side, as they lie in the file
+    assert torch.equal(other, expected[names[1]].half())
+    assert checkpoint.tensors[names[1]].nbytes == one.nbytes
+
+
+class FusedGates(converters.Qwen3Moe):
+    """As `--fuse-gate-up-exps` writes them."""
+
+    def named(self) -> dict[str, Tensor]:
+        found = super().named()
+        for name in [name for name in found if "ffn_gate_exps" in name]:
+            both = [found.pop(name), found.pop(name.replace("gate", "up"))]
+            found[name.replace("gate", "gate_up")] = torch.cat(both, dim=1)
+        return found
+
+
+def test_gates_that_were_fused_with_the_rest_come_apart(tmp_path: Path) -> None:
+    checkpoint, expected = convert(tmp_path, "qwen3_moe", FusedGates, "F32")
+    assert set(checkpoint.tensors) == set(expected)
+    assert all(torch.equal(checkpoint.read(name), tensor) for name, tensor in expected.items())
+
+
+class WithoutHalf(converters.GptOss):
+    def named(self) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in super().named().items() if "ffn_up_exps.weight" not in name}
+
+
+class Cut(converters.Neox):
+    def named(self) -> dict[str, Tensor]:
+        return {
+            name: tensor[:-4] if name == "blk.1.attn_qkv.weight" else tensor
+            for name, tensor in super().named().items()
+        }
+
+
+class Twice(converters.Phi2):
+    def named(self) -> dict[str, Tensor]:
+        return super().named() | {"blk.0.attn_qkv.weight": torch.ones(144, 48)}
+
+
+@pytest.mark.parametrize(
+    ("family", "converter", "said"),
+    [
+        (
+            "gpt_oss",
+            WithoutHalf,
+            r"parts of the tensor 'model\.layers\.0\.mlp\.experts\.gate_up_proj' are not",
+        ),
+        ("gpt_neox", Cut, r"'blk\.1\.attn_qkv\.weight' of shape \[140, 48\] does not fit its header"),
+        ("phi", Twice, r"two of its tensors are 'model\.layers\.0\.self_attn\.[qkv]_proj\.weight'"),
+    ],
+)
+def test_tensors_that_do_not_make_what_they_should_are_damage(
+    family: str, converter: type[converters.Converter], said: str, tmp_path: Path
+) -> None:
+    settings = {"num_key_value_heads": 4} if family == "phi" else {}
+    with pytest.raises(DamagedFile, match=said):
+        convert(tmp_path, family, converter, "F32", **settings)
+
+
+class WithoutOne(converters.DeepseekV3):
+    def named(self) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in super().named().items() if "blk.2.ffn_up_exps" not in name}
+
+
+def test_experts_that_are_missing_are_named_one_by_one(tmp_path: Path) -> None:
+    checkpoint, _ = convert(tmp_path, "deepseek_v3", WithoutOne, "F32")
+    architecture, family = describe("m", checkpoint.config), family_of("m", checkpoint.config)
+    with pytest.raises(CheckpointMismatch) as caught:
+        plan("m", architecture, family.weights, checkpoint.tensors)
+    assert set(caught.value.missing) == {f"model.layers.2.mlp.experts.{at}.up_proj.weight" for at in range(8)}
+
+
+DEEPSEEK = {
+    "attention.kv_lora_rank": 32,
+    "attention.key_length": 24,
+    "attention.value_length": 16,
+    "rope.dimension_count": 8,
+    "expert_used_count": 8,
+    "expert_shared_count": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"expert_count": 256, "expert_gating_func": 2}, ("deepseek_v3", 8, 4)),
+        ({"expert_count": 160}, ("deepseek_v2", 8, 3)),
+        ({"expert_count": 64}, ("deepseek_v2", 1, 1)),
+        ({"expert_count": 384, "expert_gating_func": 2}, ("deepseek_v3", 1, 1)),
+        (
+            {
+                "expert_count": 256,
+                "expert_gating_func": 2,
+                "expert_group_count": 4,
+                "expert_group_used_count": 2,
+            },
+            ("deepseek_v3", 4, 2),
+        ),
+    ],
+)
+def test_groups_of_experts_that_older_headers_do_not_have_are_those_of_the_model(
+    settings: dict[str, int], expected: tuple[str, int, int], tmp_path: Path
+) -> None:
+    path = write_gguf(tmp_path / "m.gguf", "deepseek2", llama_tensors(), settings=DEEPSEEK | settings)
+    config = open_gguf(path, "m").config
+    assert (config["model_type"], config["n_group"], config["topk_group"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("architecture", "settings", "error", "said"),
+    [
+        (
+            "deepseek2",
+            {**DEEPSEEK, "expert_count": 8, "expert_gating_func": 3},
+            UnsupportedModel,
+            "function 3",
+        ),
+        (
+            "glm4moe",
+            {"expert_count": 8, "expert_used_count": 2, "expert_gating_func": 1},
+            UnsupportedModel,
+            "1",
+        ),
+        (
+            "glm4",
+            {"rope.dimension_sections": [1, 1, 1, 0]},
+            UnsupportedModel,
+            r"glm4\.rope\.dimension_sections",
+        ),
+        ("qwen2", {"expert_count": 8}, UnsupportedModel, r"qwen2\.expert_count"),
+        ("llama", {"expert_count": 8}, DamagedFile, r"no 'llama\.expert_used_count'"),
+        ("gpt2", {"attention.layer_norm_epsilon": 1e-5}, UnsupportedModel, "share keys and values"),
+        ("gptneox", {"attention.layer_norm_epsilon": 1e-5}, UnsupportedModel, "not those of its family"),
+        ("olmo2", {"attention.key_length": 32}, UnsupportedModel, "not those of its family"),
+        (
+            "mpt",
+            {"attention.layer_norm_epsilon": 1e-5, "attention.head_count_kv": 4},
+            UnsupportedModel,
+            "fall",
+        ),
+        ("starcoder", {"attention.layer_norm_epsilon": 1e-5}, UnsupportedModel, "do not share"),
+        ("granite", {"expert_count": 8, "logit_scale": 2.0}, UnsupportedModel, r"granite\.expert_count"),
+        ("granite", {}, DamagedFile, r"no 'granite\.logit_scale'"),
+    ],
+)
+def test_what_a_family_cannot_say_is_refused_with_its_key(
+    architecture: str, settings: dict[str, Any], error: type[LitGPTError], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=said):
+        open_gguf(write_gguf(tmp_path / "m.gguf", architecture, settings=settings), "m")
+
+
+def test_the_scaling_of_llama_4_is_recovered_from_its_factors(tmp_path: Path) -> None:
+    wavelengths = 2 * np.pi * 500_000 ** (np.arange(0, 16, 2) / 16)
+    factors = np.where(wavelengths < 8192, 1, 16).astype(np.float32)
+    tensors = llama_tensors() | {"rope_freqs.weight": factors}
+    path = write_gguf(tmp_path / "m.gguf", tensors=tensors, settings={"rope.freq_base": 500_000.0})
+    scaling = open_gguf(path, "m").config["rope_scaling"]
+    assert scaling == {
+        "rope_type": "llama3",
+        "factor": 16.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 1.0,
+        "original_max_position_embeddings": 8192,
+    }
+
+
+@pytest.mark.parametrize("factors", [None, np.ones(7, np.float32)])
+def test_longrope_needs_both_of_its_lists(factors: Any, tmp_path: Path) -> None:
+    tensors = llama_tensors() | {"rope_factors_long.weight": np.ones(8, np.float32)}
+    if factors is not None:
+        tensors["rope_factors_short.weight"] = factors
+    with pytest.raises(DamagedFile, match=r"must have a tensor 'rope_factors_short\.weight'"):
+        open_gguf(write_gguf(tmp_path / "m.gguf", "phi3", tensors), "m")
