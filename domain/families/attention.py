@@ -8,7 +8,6 @@ from litgpt.domain.architecture import (
     Attention,
     LatentAttention,
     QueryScaling,
-    YarnScaling,
     yarn_magnitude,
 )
 from litgpt.domain.families.alibi import Alibis
@@ -64,8 +63,8 @@ class SoftmaxAttention:
     Attributes:
         qkv_bias: Whether queries, keys and values have a bias.
         output_bias: Whether the projection after attention has one.
-        groups: The setting with the key-value heads; absent, there are as many as query heads, as with None.
-        head_size: The setting with the head's size; absent, the width over the heads.
+        groups: The setting with the key-value heads; None, or a setting that says none: as many as query heads.
+        head_size: The setting with the head's size; if it says none, the width over the heads.
         scale_from: The setting whose inverse root scales the scores; None takes the head's size.
         scale: The setting that scales them itself.
         qk_norm: How queries and keys are normalised; None does not.
@@ -101,11 +100,11 @@ class SoftmaxAttention:
     def read(self, settings: Settings, layer: int) -> Attention:
         """Return the attention of one layer."""
         heads = settings.integer(Key("num_attention_heads"))
-        groups = settings.integer(self.groups.or_else(heads)) if self.groups else heads
+        groups = settings.integer(self.groups) if self.groups and settings.says(self.groups) else heads
         if self.groups and heads % groups:
             settings.refuse_value(self.groups, f"a divisor of num_attention_heads ({heads})")
         width = settings.integer(Key("hidden_size"))
-        head_size = settings.integer(self.head_size.or_else(width // heads))
+        head_size = settings.integer(self.head_size) if settings.says(self.head_size) else width // heads
         kind = self.windows.kind(settings, layer) if self.windows else "full_attention"
         rotary = self.rope.of_layer(settings, head_size, kind, layer) if self.rope else None
         if rotary is None and self.unrotated is not None:
@@ -152,11 +151,11 @@ class Latent:
         """Return the attention of one layer."""
         plain, rotated = (settings.integer(Key(f"qk_{one}_head_dim")) for one in ("nope", "rope"))
         rotary = self.rope.read(settings, rotated, "full_attention")
-        scale = (plain + rotated) ** -0.5
-        if isinstance(rotary.scaling, YarnScaling):
-            given = settings.mapping(Key("rope_parameters")) or settings.mapping(Key("rope_scaling"))
-            # What YaRN does to cosines and sines cannot reach what is not rotated, so the scores are scaled.
-            scale *= yarn_magnitude(rotary.scaling.factor, given.get("mscale_all_dim") or 0) ** 2
+        given = settings.mapping(Key("rope_parameters")) or settings.mapping(Key("rope_scaling"))
+        # What YaRN does to cosines and sines cannot reach what is not rotated, so the scores are scaled;
+        # transformers does so whatever the kind of scaling.
+        factor = getattr(rotary.scaling, "factor", 1.0)
+        scale = (plain + rotated) ** -0.5 * yarn_magnitude(factor, given.get("mscale_all_dim") or 0) ** 2
         return LatentAttention(
             heads=settings.integer(Key("num_attention_heads")),
             plain_size=plain,

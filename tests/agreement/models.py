@@ -330,6 +330,18 @@ VARIANTS = (
     Variant("apertus", "apertus"),
     Variant(
         "apertus, biases, another activation, not stretched",
+    Variant(
+        "deepseek_v2, positions stretched linearly, scores as well",
+        "deepseek_v2",
+        {
+            "rope_parameters": {
+                "rope_type": "linear",
+                "factor": 4.0,
+                "rope_theta": 500.0,
+                "mscale_all_dim": 0.7,
+            }
+        },
+    ),
         "apertus",
         {"attention_bias": True, "hidden_act": "relu2", "rope_parameters": _PLAIN},
     ),
@@ -393,7 +405,7 @@ def pair(variant: Variant, folder: Path) -> Pair:
     theirs.save_pretrained(folder)
     checkpoint = open_folder(folder, variant.name)
     found = understand(variant.name, checkpoint.config, checkpoint.tensors)
-    placement = Placement(device="cpu", dtype="float32")
+    placement = Placement(devices=("cpu",), dtype="float32")
     ours = SingleDevice().build(placement, found.architecture, found.joins, checkpoint, silent)
     return Pair(theirs, ours, found.joins, checkpoint)
 

@@ -1,0 +1,29 @@
+import torch
+from transformers.activations import ACT2CLS
+
+from litgpt.adapters.pytorch.random_weights import RandomCheckpoint
+from litgpt.adapters.pytorch.xielu import XIELU
+from tests.contracts.distribution_strategy import CONFIG
+
+THEIRS = ACT2CLS["xielu"](dtype=torch.float32)
+NAMES = ("alpha_p", "alpha_n", "beta", "eps")
+
+
+def test_it_begins_where_transformers_lets_it_begin() -> None:
+    checkpoint = RandomCheckpoint("random", CONFIG | {"model_type": "apertus", "hidden_act": "xielu"})
+    for name in NAMES:
+        expected = THEIRS.state_dict()[name]
+        begun = checkpoint.read(f"model.layers.0.mlp.act_fn.{name}")
+        assert begun.shape == expected.shape
+        assert torch.allclose(begun, expected)
+
+
+def test_on_both_sides_of_0_it_is_what_transformers_computes() -> None:
+    ours = XIELU()
+    ours.load_state_dict({name: tensor.view(1) for name, tensor in THEIRS.state_dict().items()})
+    x = torch.tensor([-30.0, -1.0, -1e-3, -1e-7, 0.0, 1e-7, 1e-3, 1.0, 30.0])
+    assert torch.allclose(ours(x), THEIRS(x))
+    for dtype in (torch.bfloat16, torch.float16):
+        made = ours.to(dtype)(x.to(dtype))
+        assert made.dtype == dtype
+        assert torch.allclose(made.float(), THEIRS(x), rtol=2e-2, atol=1e-6)
