@@ -63,7 +63,7 @@ class SoftmaxAttention:
     Attributes:
         qkv_bias: Whether queries, keys and values have a bias.
         output_bias: Whether the projection after attention has one.
-        groups: The setting with the key-value heads; None, or a setting that says none: as many as query heads.
+        groups: The setting with the key-value heads; None, or null in it: there are as many as query heads.
         head_size: The setting with the head's size; if it says none, the width over the heads.
         scale_from: The setting whose inverse root scales the scores; None takes the head's size.
         scale: The setting that scales them itself.

@@ -20,8 +20,8 @@ ERNIE4_5 = attrs.evolve(
     attention=SoftmaxAttention(
         qkv_bias=_BIAS,
         output_bias=_BIAS,
-        groups=Key("num_key_value_heads", 2),
-        head_size=Key("head_dim", 128),
+        groups=Key("num_key_value_heads", 2, null=True),
+        head_size=Key("head_dim", 128, null=True),
         rope=Rope(base=Key("rope_theta", 500_000.0), interleaved=True),
     ),
     feed_forward=Gated(bias=_BIAS),

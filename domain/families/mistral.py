@@ -16,7 +16,8 @@ from litgpt.domain.families.norms import RmsNorm
 from litgpt.domain.families.settings import Key, Settings
 
 _ATTENTION = SoftmaxAttention(
-    groups=Key("num_key_value_heads", 8), windows=Windows(size=Key("sliding_window", 4096, null=True))
+    groups=Key("num_key_value_heads", 8, null=True),
+    windows=Windows(size=Key("sliding_window", 4096, null=True)),
 )
 
 MISTRAL = attrs.evolve(
@@ -63,8 +64,8 @@ MINISTRAL3 = attrs.evolve(
     MISTRAL,
     model_type="ministral3",
     attention=SoftmaxAttention(
-        groups=Key("num_key_value_heads", 8),
-        head_size=Key("head_dim", 128),
+        groups=Key("num_key_value_heads", 8, null=True),
+        head_size=Key("head_dim", 128, null=True),
         windows=Windows(size=Key("sliding_window", None)),
         query_scaling=_growth,
     ),

@@ -34,7 +34,9 @@ OPT = Family(
     called={"intermediate_size": "ffn_dim"},
     derived=_checked,
     attention=SoftmaxAttention(qkv_bias=_BIAS, output_bias=_BIAS, groups=None, rope=None),
-    feed_forward=Plain(activation=Key("activation_function", "relu"), bias=_BIAS),
+    feed_forward=Plain(
+        activation=Key("activation_function", "relu"), bias=_BIAS, size=Key("intermediate_size", 3072)
+    ),
     norm=LayerNorm(eps=1e-5, weight=_AFFINE, bias=_AFFINE),
     tied=Key("tie_word_embeddings", default=True),
     learned_positions=True,

@@ -15,8 +15,8 @@ SEED_OSS = attrs.evolve(
     attention=SoftmaxAttention(
         qkv_bias=Key("attention_bias", default=True),
         output_bias=Key("attention_out_bias", default=False),
-        groups=Key("num_key_value_heads", 8),
-        head_size=Key("head_dim", 128),
+        groups=Key("num_key_value_heads", 8, null=True),
+        head_size=Key("head_dim", 128, null=True),
     ),
     context=Key("max_position_embeddings", 524_288),
 )

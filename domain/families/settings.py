@@ -71,6 +71,10 @@ class Settings:
         """Whether a setting is there and says something."""
         return self.get(Key(name, None)) is not None
 
+    def says(self, key: Key) -> bool:
+        """Whether a setting, or its default, is other than null."""
+        return self.get(key) is not None
+
     def integer(self, key: Key) -> int:
         """Return a setting that counts something."""
         value = self.get(key)

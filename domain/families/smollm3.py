@@ -14,7 +14,7 @@ SMOLLM3 = attrs.evolve(
     model_type="smollm3",
     attention=attrs.evolve(
         BIASED_ATTENTION,
-        groups=Key("num_key_value_heads", 4),
+        groups=Key("num_key_value_heads", 4, null=True),
         rope=Rope(
             base=Key("rope_theta", 2_000_000.0),
             unrotated=Unrotated(listed=Key("no_rope_layers", None), every=Key("no_rope_layer_interval", 4)),

@@ -84,6 +84,15 @@ def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_l
     assert [one.mixer.window for one in describe("x", switched_on).layers] == [None, 32]
 
 
+@pytest.mark.parametrize("family", ["mistral", "ministral3", "smollm3", "ernie4_5", "seed_oss"])
+def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as_usual(family: str) -> None:
+    config = CONFIG | {"model_type": family, "hidden_size": 128, "num_attention_heads": 16}
+    absent = {name: value for name, value in config.items() if name != "num_key_value_heads"}
+    mixer = describe("x", config | {"num_key_value_heads": None, "head_dim": None}).layers[0].mixer
+    assert (mixer.groups, mixer.head_size) == (16, 8)
+    assert describe("x", absent).layers[0].mixer.groups < 16
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "said"),
     [
