@@ -327,9 +327,6 @@ VARIANTS = (
             "rope_parameters": _yarn(mscale=0.7, mscale_all_dim=0.7),
         },
     ),
-    Variant("apertus", "apertus"),
-    Variant(
-        "apertus, biases, another activation, not stretched",
     Variant(
         "deepseek_v2, positions stretched linearly, scores as well",
         "deepseek_v2",
@@ -342,6 +339,9 @@ VARIANTS = (
             }
         },
     ),
+    Variant("apertus", "apertus"),
+    Variant(
+        "apertus, biases, another activation, not stretched",
         "apertus",
         {"attention_bias": True, "hidden_act": "relu2", "rope_parameters": _PLAIN},
     ),
