@@ -21,7 +21,8 @@ from litgpt.domain.architecture import (
 )
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.parameters import Parameter
-from litgpt.domain.weights import Join, Piece
+from litgpt.domain.pieces import Piece
+from litgpt.domain.weights import Join
 
 Span: TypeAlias = tuple[int, int]
 """The first, and the one after the last."""

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.dtypes import TORCH
 from litgpt.domain.errors import DamagedFile
+from litgpt.domain.pieces import Piece
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.tensors import DType
-from litgpt.domain.weights import Join, Piece, Use
+from litgpt.domain.weights import Join, Use
 
 
 def seen(piece: Piece, tensor: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A model family: how its `config.json` is read and how its tensors are called."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import attrs
 
@@ -8,6 +8,7 @@ from litgpt.domain.architecture import Architecture, Layer
 from litgpt.domain.families.attention import SoftmaxAttention
 from litgpt.domain.families.feedforward import AnyFeed, Gated
 from litgpt.domain.families.hybrid import AnyAttention
+from litgpt.domain.families.names import reads
 from litgpt.domain.families.norms import AnyNorm, RmsNorm
 from litgpt.domain.families.rotary import longest
 from litgpt.domain.families.settings import Key, Settings
@@ -60,6 +61,7 @@ class Family:
         first_position: The row of the first token; so many rows come before it.
         context: The setting with the longest text.
         weights: Which tensors ours are made of.
+        otherwise: Rules that some checkpoints follow in place of these, as is seen by their tensors' names.
         prefixes: Beginnings of names that some files write in another way, and how most write them.
         unused: Patterns of names that a checkpoint may hold besides.
         refused: Settings that change the result and are not implemented, unless they are false or absent.
@@ -86,9 +88,14 @@ class Family:
     first_position: int = 0
     context: Key = Key("max_position_embeddings", 2048)
     weights: tuple[Rule, ...] = attrs.field(repr=False)
+    otherwise: tuple[Rule, ...] = attrs.field(default=(), repr=False)
     prefixes: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ("*.rotary_emb.inv_freq",)
     refused: tuple[str, ...] = ("quantization_config",)
+
+    def rules(self, names: Collection[str]) -> tuple[Rule, ...]:
+        """Return the rules by which a checkpoint is read that has tensors of these names."""
+        return (*(one for one in self.otherwise if reads(one, names)), *self.weights)
 
     def describe(self, settings: Settings) -> Architecture:
         """Return the architecture that a config asks for.

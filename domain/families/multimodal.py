@@ -7,6 +7,8 @@ TEXT_PARTS: dict[str, str] = {
     "gemma3": "gemma3_text",
     "llama4": "llama4_text",
     "mistral3": "mistral",
+    "qwen3_5": "qwen3_5_text",
+    "qwen3_5_moe": "qwen3_5_moe_text",
 }
 """The `model_type` of a whole, and of its text part where that does not say so itself."""
 

@@ -1,5 +1,7 @@
 """Words for the rules that most families share."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -26,6 +28,13 @@ def linear(ours: str, *theirs: str, within: str = LAYERS, **how: Any) -> tuple[R
 def whole(ours: str, theirs: str) -> tuple[Rule, ...]:
     """Return the rules for a weight and a bias that a model has once."""
     return tuple(Rule(f"{ours}.{kind}", (f"{theirs}.{kind}",)) for kind in ("weight", "bias"))
+
+
+def reads(rule: Rule, names: Iterable[str]) -> bool:
+    """Whether a tensor that a rule reads is among those of these names."""
+    first = rule.theirs[0]
+    pattern = re.escape(first.name if isinstance(first, Part) else first).replace(r"\{\}", r"\d+")
+    return any(re.fullmatch(pattern, name) for name in names)
 
 
 def _within(theirs: str | Part, within: str) -> str | Part:

@@ -10,6 +10,7 @@ from litgpt.domain.families.feedforward import Gated, Routing, Sparse
 from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.names import layer_rule
 from litgpt.domain.families.settings import Key
+from litgpt.domain.weights import Part
 
 WINDOWS = Windows(
     size=Key("sliding_window", 4096, null=True),
@@ -30,6 +31,13 @@ EXPERTS = (
     layer_rule("mlp.experts.{}.fc_2.weight", "mlp.experts.{}.up_proj.weight"),
     layer_rule("mlp.experts.{}.proj.weight", "mlp.experts.{}.down_proj.weight"),
 )
+STACKED_EXPERTS = (
+    layer_rule("mlp.gate.weight", "mlp.gate.weight"),
+    layer_rule("mlp.experts.{}.fc_1.weight", Part("mlp.experts.gate_up_proj", 0, 2), stacked=True),
+    layer_rule("mlp.experts.{}.fc_2.weight", Part("mlp.experts.gate_up_proj", 1, 2), stacked=True),
+    layer_rule("mlp.experts.{}.proj.weight", "mlp.experts.down_proj", stacked=True),
+)
+"""Experts whose weights are written as one tensor for all."""
 SHARED_EXPERT = (
     layer_rule("mlp.shared_experts.fc_1.weight", "mlp.shared_expert.gate_proj.weight"),
     layer_rule("mlp.shared_experts.fc_2.weight", "mlp.shared_expert.up_proj.weight"),

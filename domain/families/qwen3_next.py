@@ -11,7 +11,7 @@ from litgpt.domain.families.hybrid import Delta, Hybrid
 from litgpt.domain.families.llama import BIAS, GATED, LLAMA, NORMS, OUTSIDE, QK_NORM
 from litgpt.domain.families.names import layer_rule, linear
 from litgpt.domain.families.norms import QkNorms, RmsNorm
-from litgpt.domain.families.qwen2 import EXPERTS, SHARED_EXPERT
+from litgpt.domain.families.qwen2 import EXPERTS, SHARED_EXPERT, STACKED_EXPERTS
 from litgpt.domain.families.rotary import Rope
 from litgpt.domain.families.settings import Key
 from litgpt.domain.weights import Part
@@ -44,25 +44,26 @@ DELTA = (
     layer_rule("attn.out_proj.weight", "linear_attn.out_proj.weight"),
 )
 
+_FULL = SoftmaxAttention(
+    qkv_bias=BIAS,
+    output_bias=BIAS,
+    groups=Key("num_key_value_heads", 2),
+    head_size=Key("head_dim", 256),
+    qk_norm=QkNorms(norm=_NORM),
+    rope=Rope(partial=Key("partial_rotary_factor", 0.25)),
+    gated=True,
+)
+_HYBRID = Hybrid(full=_FULL, linear=Delta(), every=Key("full_attention_interval", 4))
 _EXPERT = Gated(size=Key("moe_intermediate_size", 512))
 _SHARED = Gated(size=Key("shared_expert_intermediate_size", 512))
+
+# The last predict one token more; they are for training and for guessing ahead.
+_UNUSED = (*LLAMA.unused, "mtp.*")
 
 QWEN3_NEXT = attrs.evolve(
     LLAMA,
     model_type="qwen3_next",
-    attention=Hybrid(
-        full=SoftmaxAttention(
-            qkv_bias=BIAS,
-            output_bias=BIAS,
-            groups=Key("num_key_value_heads", 2),
-            head_size=Key("head_dim", 256),
-            qk_norm=QkNorms(norm=_NORM),
-            rope=Rope(partial=Key("partial_rotary_factor", 0.25)),
-            gated=True,
-        ),
-        linear=Delta(),
-        every=Key("full_attention_interval", 4),
-    ),
+    attention=_HYBRID,
     feed_forward=Sparse(
         count=(Key("num_experts", 512),),
         expert=_EXPERT,
@@ -75,8 +76,7 @@ QWEN3_NEXT = attrs.evolve(
     ),
     norm=_NORM,
     context=Key("max_position_embeddings", 32_768),
-    # These predict one token more; they are for training and for guessing ahead.
-    unused=(*LLAMA.unused, "mtp.*"),
+    unused=_UNUSED,
     weights=(
         *OUTSIDE,
         *NORMS,
@@ -88,4 +88,42 @@ QWEN3_NEXT = attrs.evolve(
         *EXPERTS,
         *SHARED_EXPERT,
     ),
+)
+
+QWEN3_5_TEXT = attrs.evolve(
+    QWEN3_NEXT,
+    model_type="qwen3_5_text",
+    attention=attrs.evolve(_HYBRID, full=attrs.evolve(_FULL, groups=Key("num_key_value_heads", 4))),
+    feed_forward=Gated(),
+    prefixes=(("model.language_model.", "model."),),
+    unused=(*_UNUSED, "model.visual.*"),
+    weights=(
+        *OUTSIDE,
+        *NORMS,
+        *GATED_ATTENTION,
+        *DELTA,
+        layer_rule(
+            "attn.qkvz.weight",
+            "linear_attn.in_proj_qkv.weight",
+            "linear_attn.in_proj_z.weight",
+            spans=(3, 1),
+        ),
+        layer_rule("attn.ba.weight", "linear_attn.in_proj_b.weight", "linear_attn.in_proj_a.weight"),
+        *GATED,
+    ),
+)
+
+QWEN3_5_MOE_TEXT = attrs.evolve(
+    QWEN3_5_TEXT,
+    model_type="qwen3_5_moe_text",
+    attention=_HYBRID,
+    feed_forward=Sparse(
+        count=(Key("num_experts", 256),),
+        expert=_EXPERT,
+        chosen=Key("num_experts_per_tok", 8),
+        shared=_SHARED,
+        shared_gate=True,
+    ),
+    weights=(*QWEN3_5_TEXT.weights, *STACKED_EXPERTS, *SHARED_EXPERT),
+    otherwise=EXPERTS,
 )

@@ -29,7 +29,7 @@ from litgpt.domain.families.phi import PHI, PHI3
 from litgpt.domain.families.phimoe import PHIMOE
 from litgpt.domain.families.qwen2 import QWEN2, QWEN2_MOE
 from litgpt.domain.families.qwen3 import QWEN3, QWEN3_MOE
-from litgpt.domain.families.qwen3_next import QWEN3_NEXT
+from litgpt.domain.families.qwen3_next import QWEN3_5_MOE_TEXT, QWEN3_5_TEXT, QWEN3_NEXT
 from litgpt.domain.families.seed_oss import SEED_OSS
 from litgpt.domain.families.smollm3 import SMOLLM3
 from litgpt.domain.families.stablelm import STABLELM
@@ -57,6 +57,8 @@ FAMILIES: dict[str, Family] = {
         DEEPSEEK_V3,
         GPT_OSS,
         LLAMA4_TEXT,
+        QWEN3_5_TEXT,
+        QWEN3_5_MOE_TEXT,
         QWEN3_NEXT,
         QWEN2_MOE,
         GLM4,

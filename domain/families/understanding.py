@@ -1,6 +1,6 @@
 """From a config and the names of tensors to an architecture and a plan for reading it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -11,7 +11,7 @@ from litgpt.domain.families.multimodal import TEXT_PARTS, is_multimodal, text_na
 from litgpt.domain.families.registry import FAMILIES
 from litgpt.domain.families.settings import Settings
 from litgpt.domain.tensors import TensorInfo
-from litgpt.domain.weights import Join, plan
+from litgpt.domain.weights import Join, joins, plan
 
 
 @attrs.frozen(kw_only=True)
@@ -80,14 +80,12 @@ def understand(model: str, config: Mapping[str, object], tensors: Mapping[str, T
 
     """
     architecture, family = describe(model, config), family_of(model, config)
-    multimodal = is_multimodal(config)
-    names = text_names(tensors) if multimodal else {name: name for name in tensors}
+    multimodal, names = is_multimodal(config), _named(family, config, tensors)
     if multimodal:  # whether the head is the embedding is told inside, outside, in both places or in neither
         architecture = attrs.evolve(architecture, tied=_HEAD not in names)
-    names = {_usual(name, family.prefixes): own for name, own in names.items()}
     usual = {name: tensors[own] for name, own in names.items()}
     try:
-        joins = plan(model, architecture, family.weights, usual, unused=family.unused)
+        joins = plan(model, architecture, family.rules(usual), usual, unused=family.unused)
     except CheckpointMismatch as error:
         unread = tuple(names[one] for one in error.unread)
         raise CheckpointMismatch(model, error.missing, unread, error.misshapen) from None
@@ -96,6 +94,36 @@ def understand(model: str, config: Mapping[str, object], tensors: Mapping[str, T
         joins=tuple(_in_own_names(join, names) for join in joins),
         notes=(_TEXT_ALONE.format(config["model_type"], family.model_type),) if multimodal else (),
     )
+
+
+def expected_shapes(
+    model: str, config: Mapping[str, object], names: Iterable[str]
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a config asks for, of those of some tensors which the model uses.
+
+    Args:
+        model: What to call the model in an error.
+        config: The parsed `config.json`.
+        names: The checkpoint's own names of tensors.
+
+    Raises:
+        DamagedFile: A setting is absent or cannot be right.
+        UnsupportedModel: The family, or a setting of it, is not implemented.
+
+    """
+    architecture, family = describe(model, config), family_of(model, config)
+    architecture = attrs.evolve(architecture, tied=False)  # so that a head is known, if there is one
+    own = _named(family, config, names)
+    wanted = {
+        piece.name: piece.shape for join in joins(architecture, family.rules(own)) for piece in join.pieces
+    }
+    return {own[usual]: wanted[usual] for usual in own if usual in wanted}
+
+
+def _named(family: Family, config: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
+    """Return the names of the tensors that may be a family's, as a rule has them and as they are."""
+    found = text_names(names) if is_multimodal(config) else {name: name for name in names}
+    return {_usual(name, family.prefixes): own for name, own in found.items()}
 
 
 _HEAD = "lm_head.weight"

@@ -102,6 +102,19 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "attn_scale": 0.5,
         "floor_scale": 4,
     },
+    "qwen3_5_text": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "head_dim": 16,
+        **_DELTA,
+    },
+    "qwen3_5_moe_text": {
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "head_dim": 16,
+        "num_experts": 6,
+        **_EXPERTS,
+        "shared_expert_intermediate_size": 40,
+        **_DELTA,
+    },
     "qwen3_next": {
         "num_hidden_layers": 4,
         "layer_types": ["linear_attention", "full_attention", "linear_attention", "linear_attention"],

@@ -34,10 +34,22 @@ def whole(model_type: str, text_type: str) -> Any:
     return randomise(AutoModelForImageTextToText.from_config(config, dtype=torch.float32))
 
 
-_VISION_TYPES = {"gemma3": "siglip_vision_model", "llama4": "llama4_vision_model", "mistral3": "pixtral"}
+_VISION_TYPES = {
+    "gemma3": "siglip_vision_model",
+    "llama4": "llama4_vision_model",
+    "mistral3": "pixtral",
+    "qwen3_5": "qwen3_5_vision",
+    "qwen3_5_moe": "qwen3_5_moe_vision",
+}
 
 
-WHOLES = (("gemma3", "gemma3_text"), ("llama4", "llama4_text"), ("mistral3", "ministral3"))
+WHOLES = (
+    ("gemma3", "gemma3_text"),
+    ("llama4", "llama4_text"),
+    ("qwen3_5", "qwen3_5_text"),
+    ("qwen3_5_moe", "qwen3_5_moe_text"),
+    ("mistral3", "ministral3"),
+)
 
 
 @pytest.fixture(params=WHOLES, ids=lambda pair: pair[0])

@@ -1,0 +1,46 @@
+"""Experts may be written one by one or all in one tensor: their names tell, and the model is the same."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from litgpt import LLM
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.domain.families import understand
+from tests.adapters.tiny_models import FAMILIES, tiny_folder
+from tests.agreement.models import random_ids
+
+FAMILY = "qwen3_5_moe_text"
+
+
+def logits(folder: Path) -> torch.Tensor:
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    result: torch.Tensor = llm(random_ids(1, 12))
+    return result
+
+
+@torch.inference_mode()
+def test_experts_in_one_tensor_are_those_that_were_written_one_by_one(tmp_path: Path) -> None:
+    apart = tiny_folder(FAMILY)
+    tensors = load_file(apart / "model.safetensors")
+    layer, count = "model.layers.{}.mlp.experts.", FAMILIES[FAMILY]["num_experts"]
+    for number in range(3):
+        name = layer.format(number)
+        one_by_one = {
+            part: [tensors.pop(f"{name}{expert}.{part}_proj.weight") for expert in range(count)]
+            for part in ("gate", "up", "down")
+        }
+        both = [torch.cat(pair) for pair in zip(one_by_one["gate"], one_by_one["up"], strict=True)]
+        tensors[f"{name}gate_up_proj"] = torch.stack(both)
+        tensors[f"{name}down_proj"] = torch.stack(one_by_one["down"])
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    for file in ("config.json", "tokenizer.json"):
+        (tmp_path / file).write_bytes((apart / file).read_bytes())
+    opened = open_folder(tmp_path, "it")
+    found = understand("it", opened.config, opened.tensors)
+    of_experts = [one for join in found.joins if ".experts." in join.parameter.name for one in join.theirs]
+    assert len(of_experts) == 3 * 3 * count
+    assert len(set(of_experts)) == 3 * 2
+    assert torch.equal(logits(tmp_path), logits(apart))
