@@ -205,11 +205,6 @@ VARIANTS = (
         "llama4_text",
         {"attention_chunk_size": None, "attention_bias": True},
     ),
-    Variant("qwen3_5", "qwen3_5_text"),
-    Variant(
-        "qwen3_5, tied, with biases", "qwen3_5_text", {"tie_word_embeddings": True, "attention_bias": True}
-    ),
-    Variant("qwen3_5_moe", "qwen3_5_moe_text"),
     Variant("qwen3_next", "qwen3_next"),
     Variant(
         "qwen3_next, biases, a key head for each of values, some layers dense",
@@ -410,7 +405,7 @@ def pair(variant: Variant, folder: Path) -> Pair:
     theirs.save_pretrained(folder)
     checkpoint = open_folder(folder, variant.name)
     found = understand(variant.name, checkpoint.config, checkpoint.tensors)
-    placement = Placement(devices=("cpu",), dtype="float32")
+    placement = Placement(device="cpu", dtype="float32")
     ours = SingleDevice().build(placement, found.architecture, found.joins, checkpoint, silent)
     return Pair(theirs, ours, found.joins, checkpoint)
 
