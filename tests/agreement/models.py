@@ -205,6 +205,11 @@ VARIANTS = (
         "llama4_text",
         {"attention_chunk_size": None, "attention_bias": True},
     ),
+    Variant("qwen3_5", "qwen3_5_text"),
+    Variant(
+        "qwen3_5, tied, with biases", "qwen3_5_text", {"tie_word_embeddings": True, "attention_bias": True}
+    ),
+    Variant("qwen3_5_moe", "qwen3_5_moe_text"),
     Variant("qwen3_next", "qwen3_next"),
     Variant(
         "qwen3_next, biases, a key head for each of values, some layers dense",
