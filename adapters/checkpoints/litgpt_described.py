@@ -49,6 +49,9 @@ def _said(architecture: Architecture) -> dict[str, object]:
     if architecture.embedding_scale not in (None, architecture.width**0.5):
         _cannot(f"its embedding is multiplied by {architecture.embedding_scale}")
     norm = _norm(architecture)
+    feeds = feed_settings([layer.feed_forward for layer in architecture.layers])
+    if feeds["mlp_class_name"] == "GemmaMLP" and not norm.unit_offset:
+        _cannot("its feed-forward is gated by GELU and its norms do not count from 1 as Gemma's do")
     return {
         "block_size": architecture.context,
         "n_layer": len(architecture.layers),
@@ -62,7 +65,7 @@ def _said(architecture: Architecture) -> dict[str, object]:
         "final_logit_softcapping": architecture.logit_cap,
         **_residual(architecture),
         **_mixers(architecture),
-        **feed_settings([layer.feed_forward for layer in architecture.layers]),
+        **feeds,
     } | _biases(architecture)
 
 
