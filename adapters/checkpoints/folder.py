@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from litgpt.adapters.checkpoints.mapped_file import MappedFile
+from litgpt.adapters.checkpoints.quantised.checkpoint import QuantisedCheckpoint, dequantised
 from litgpt.adapters.checkpoints.safetensors_header import LENGTH_BYTES, Entry, header_size, parse_header
 from litgpt.adapters.checkpoints.small_files import (
     read_if_there,
@@ -48,6 +49,11 @@ class FolderCheckpoint:
         return f"the folder {self.folder}"
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever loads it should be told: nothing."""
+        return ()
+
+    @property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """Every tensor it holds, by name."""
         return {name: entry.info for name, (_, entry) in self._stored.items()}
@@ -76,10 +82,15 @@ class FolderCheckpoint:
             file.release()
 
 
-def open_folder(path: Path, name: str, *, coming: Beginnings | None = None) -> FolderCheckpoint:
+OpenedFolder: TypeAlias = FolderCheckpoint | QuantisedCheckpoint
+"""A folder whose weights are plain, or one whose weights are packed and told as plain ones."""
+
+
+def open_folder(path: Path, name: str, *, coming: Beginnings | None = None) -> OpenedFolder:
     """Open a Hugging Face folder: its small files and the headers of its weights, but no weights.
 
-    Where it has safetensors, its other files of weights are ignored.
+    Where it has safetensors, its other files of weights are ignored. Quantised weights are told, and read, as
+    the plain ones that they stand for.
 
     Args:
         path: The folder.
@@ -90,13 +101,14 @@ def open_folder(path: Path, name: str, *, coming: Beginnings | None = None) -> F
         MissingFile: There is no `config.json`, no weights, or not all of their shards.
         DamagedFile: A file is cut short, or what it says of itself cannot be true.
         UnsafeFile: Its only weights are a pickle.
+        UnsupportedModel: Its weights are quantised in a way that is not implemented.
 
     """
     if not (path / "config.json").is_file():
         raise MissingFile(
             str(path / "config.json"), "it says how the model is built, and the weights do not."
         )
-    return FolderCheckpoint(
+    stored = FolderCheckpoint(
         name=name,
         folder=path,
         config=read_json(path / "config.json"),
@@ -105,6 +117,7 @@ def open_folder(path: Path, name: str, *, coming: Beginnings | None = None) -> F
         tokenizer=tokenizer_files(path),
         stored=_stored(path, coming or {}),
     )
+    return dequantised(stored)
 
 
 def _stored(folder: Path, coming: Beginnings) -> dict[str, tuple[MappedFile, Entry]]:

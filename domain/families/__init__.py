@@ -8,6 +8,7 @@ from litgpt.domain.families.registry import FAMILIES
 from litgpt.domain.families.understanding import (
     Understood,
     describe,
+    expected_shapes,
     family_of,
     saved_config,
     understand,
@@ -21,6 +22,7 @@ __all__ = [
     "Family",
     "Understood",
     "describe",
+    "expected_shapes",
     "family_of",
     "saved_config",
     "understand",

@@ -1,0 +1,137 @@
+"""bitsandbytes to four bits (Dettmers et al. 2023, arXiv:2305.14314): NF4 and FP4.
+
+`weight` has two codes in a byte, the first in the high bits, row after row of the weight. A code picks one of
+the sixteen numbers of `weight.quant_map`, which is multiplied by its block's `weight.absmax`. With double
+quantisation `absmax` is codes itself, of `weight.nested_quant_map`, with scales `weight.nested_absmax`, about
+a mean. The sizes of blocks, that mean and the shape are JSON in the bytes of `weight.quant_state…`.
+
+Headers do not tell the shape. It is what the model's config asks for, and held to the JSON when it is read.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING
+
+import attrs
+
+from litgpt.adapters.checkpoints.quantised.packing import Packed, Shape, Stored
+from litgpt.adapters.checkpoints.quantised.settings import QuantisationSettings
+from litgpt.domain.errors import DamagedFile
+
+if TYPE_CHECKING:
+    import torch
+
+KINDS = {"nf4": "NF4", "fp4": "FP4"}
+STATE = ".quant_state.bitsandbytes__"
+
+
+@attrs.frozen
+class BitsAndBytes:
+    """NF4 or FP4."""
+
+    words: str = "quantised by bitsandbytes to 4 bits"
+    beside: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, settings: QuantisationSettings) -> "BitsAndBytes":
+        """Return the packing that a config tells.
+
+        Raises:
+            UnsupportedModel: It is another one of bitsandbytes's.
+
+        """
+        for name in ("load_in_8bit", "_load_in_8bit"):
+            settings.check(name, False)
+        if not (settings.values.get("load_in_4bit") or settings.values.get("_load_in_4bit")):
+            settings.refuse("load_in_4bit", settings.values.get("load_in_4bit"))
+        kind = settings.check("bnb_4bit_quant_type", "fp4", "nf4")
+        return cls(f"quantised by bitsandbytes to {KINDS[str(kind)]}, 4 bits")
+
+    def weights(self, stored: Stored) -> dict[str, Packed]:
+        """Return the packed weights: (out, in) each."""
+        found = stored.before(".absmax", *(f"{STATE}{kind}" for kind in KINDS))
+        expected = stored.expected(found)
+        return {name: _weight(stored, name, expected.get(name)) for name in found}
+
+
+def _weight(stored: Stored, name: str, shape: Shape | None) -> Packed:
+    codes = stored.part(name, whose=name)
+    kind = next((one for one in KINDS if f"{name}{STATE}{one}" in stored.tensors), "nf4")
+    parts = {"codes": name, "state": f"{name}{STATE}{kind}"}
+    parts |= {role: f"{name}.{role}" for role in ("absmax", "quant_map")}
+    stored.part(parts["state"], "U8", whose=name)
+    stored.part(parts["quant_map"], "F32", whose=name)
+    if stored.part(parts["absmax"], "F32", "U8", whose=name).stored_as == "U8":
+        parts |= {role: f"{name}.{role}" for role in ("nested_absmax", "nested_quant_map")}
+        stored.part(parts["nested_absmax"], "F32", whose=name)
+        stored.part(parts["nested_quant_map"], "F32", whose=name)
+        stored.check_shape(parts["nested_quant_map"], (256,))
+    stored.check_shape(parts["quant_map"], (16,))
+    shape = shape or (2 * codes.nbytes,)  # of a part that is not loaded, or that the plan will find left over
+    if (prod(shape) + 1) // 2 != codes.nbytes:
+        raise DamagedFile(
+            stored.where, f"{name} has {codes.nbytes} bytes, too few or many for 4 bits of {[*shape]}."
+        )
+    return Packed(shape, KINDS[kind], parts, partial(_unpack, shape=shape))
+
+
+def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype", *, shape: Shape) -> "torch.Tensor":
+    import torch
+
+    state = _state(bytes(parts["state"].tolist()))
+    if tuple(state.shape) != shape:
+        raise ValueError(f"its quant_state gives it the shape {[*state.shape]} and not {[*shape]}")
+    absmax = parts["absmax"]
+    if "nested_absmax" in parts:
+        if state.nested_block is None or state.nested_offset is None:
+            raise ValueError("its quant_state says nothing of the scales' scales")
+        numbers = parts["nested_quant_map"][absmax.flatten().int()]
+        absmax = _scaled(numbers, parts["nested_absmax"], state.nested_block).add_(state.nested_offset)
+    packed = parts["codes"].reshape(-1).view(torch.uint8)
+    codes = torch.stack((packed >> 4, packed & 15), dim=1).flatten()
+    numbers = parts["quant_map"][codes[: prod(shape)].int()]
+    return _scaled(numbers, absmax, state.block).view(shape).to(dtype)
+
+
+def _scaled(numbers: "torch.Tensor", scales: "torch.Tensor", block: int) -> "torch.Tensor":
+    """Multiply blocks of numbers, the last of which may be shorter, by a scale each."""
+    total, scales = numbers.numel(), scales.flatten()
+    if scales.numel() != -(-total // block):
+        raise ValueError(f"it has {scales.numel()} scales for {total} numbers in blocks of {block}")
+    whole = total // block * block
+    numbers[:whole].view(-1, block).mul_(scales[: whole // block, None])
+    numbers[whole:].mul_(scales[whole // block :])
+    return numbers
+
+
+@attrs.frozen
+class _State:
+    """What the JSON in a file tells of one weight."""
+
+    shape: tuple[int, ...]
+    block: int
+    nested_block: int | None
+    nested_offset: float | None
+
+
+def _state(raw: bytes) -> _State:
+    try:
+        said = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its quant_state is no JSON ({error})") from error
+    if not isinstance(said, dict):
+        raise ValueError("its quant_state is no JSON object")  # noqa: TRY004 - it becomes a DamagedFile
+    shape, offset = said.get("shape"), said.get("nested_offset")
+    block, nested = said.get("blocksize"), said.get("nested_blocksize")
+    if not isinstance(shape, list) or not all(isinstance(one, int) for one in shape):
+        raise ValueError("its quant_state tells no shape")
+    if not isinstance(block, int) or block < 1:
+        raise ValueError("its quant_state tells no size of blocks")
+    return _State(
+        shape=tuple(shape),
+        block=block,
+        nested_block=nested if isinstance(nested, int) and nested > 0 else None,
+        nested_offset=float(offset) if isinstance(offset, int | float) else None,
+    )
