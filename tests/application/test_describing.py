@@ -23,6 +23,12 @@ def test_a_model_is_described_without_reading_or_fetching_it() -> None:
     assert found.nbytes == 2 * (found.parameters - 16) + 4 * 16
 
 
+def test_what_a_checkpoint_notes_is_in_its_description() -> None:
+    model = MemoryCheckpoint(CONFIG, checkpoint().weights, notes=("it is a fake.",))
+    found = DescribeModel(MemoryStore({"tiny": model}))(ModelReference("tiny"))
+    assert found.notes == ("it is a fake.",)
+
+
 def test_a_model_that_could_not_be_loaded_is_not_described_either() -> None:
     model = checkpoint()
     broken = MemoryCheckpoint(

@@ -13,7 +13,7 @@ from litgpt.domain.errors import (
 )
 from litgpt.domain.placement import Wish
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import Notice
+from litgpt.domain.reporting import Notice, Report
 from litgpt.domain.vocabulary import TokenizerFiles, TokenizerSource
 from litgpt.testing import ByteTokenizer, MemoryCheckpoint, MemoryStore, MemoryStrategy, MemoryTensor
 from tests.contracts.distribution_strategy import CONFIG, shapes
@@ -127,6 +127,19 @@ def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
     assert model.fetched == 1
     assert placement.dtype == built.weights["lm_head.weight"][0].dtype == "float32"
     assert Notice("Using 1 device(s)") in told
+
+
+def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> None:
+    class Slow(MemoryCheckpoint):
+        def fetch(self, report: Report) -> None:
+            report(Notice("fetching"))
+
+    model = Slow(CONFIG, checkpoint().weights, notes=("it is a fake.",))
+    told: list[Any] = []
+    loaded = load(model)
+    PlaceModel(MemoryStrategy())(loaded, Wish(), told.append)
+    assert loaded.notes == ("it is a fake.",)
+    assert [one.text for one in told[:2]] == ["tiny: it is a fake.", "fetching"]
 
 
 def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:

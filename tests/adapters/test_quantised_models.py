@@ -1,0 +1,185 @@
+"""Whole models in each quantised format: every tensor, the logits, and what headers alone tell."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from litgpt import LLM
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.application.describing import DescribeModel
+from litgpt.domain.families import understand
+from litgpt.domain.ports import Checkpoint
+from litgpt.domain.reference import ModelReference
+from tests.adapters.quantised_folders import (
+    BLOCK,
+    CASES,
+    EXPERTS,
+    Case,
+    gpt_oss_folder,
+    headers_alone,
+    quantised_folder,
+)
+from tests.adapters.tiny_models import tiny_folder, tiny_model
+from tests.agreement.models import random_ids
+from tests.contracts.model_store import ModelStoreContract
+
+
+@pytest.fixture(params=[*CASES])
+def case(request: Any) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "models" / "tiny"
+
+
+def logits(folder: Path, ids: Tensor) -> Tensor:
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    computed: Tensor = llm(ids)
+    return computed
+
+
+def agree(ours: Tensor, theirs: Tensor) -> bool:
+    return torch.allclose(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_every_tensor_is_read_as_what_it_stands_for(case: Case, folder: Path) -> None:
+    meant = quantised_folder(folder, case)
+    opened = open_folder(folder, "tiny")
+    assert set(opened.tensors) == set(meant)
+    for name, tensor in meant.items():
+        assert opened.tensors[name].shape == tuple(tensor.shape), name
+        assert torch.equal(opened.read(name, "float32"), tensor), name
+        assert torch.equal(opened.read(name, "bfloat16"), tensor.bfloat16()), name
+
+
+@torch.inference_mode()
+def test_the_logits_are_those_of_the_weights_that_it_stands_for(case: Case, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    theirs = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"), dtype=torch.float32)
+    ids = random_ids(2, 20)
+    unquantised = theirs(ids).logits
+    theirs.load_state_dict(quantised_folder(folder, case))
+    expected = theirs(ids).logits
+    assert agree(logits(folder, ids), expected)
+    assert not agree(unquantised, expected), "the folder holds other weights than it was made of"
+
+
+def test_headers_and_config_alone_tell_all_of_it(case: Case, folder: Path) -> None:
+    quantised_folder(folder, case)
+    here = open_folder(folder, "tiny")
+    everything = sum(here.tensors[name].nbytes for name in here.tensors)
+    coming = headers_alone(folder)
+    opened = open_folder(folder, "tiny", coming=coming)
+    assert opened.tensors == here.tensors
+    assert understand("tiny", opened.config, opened.tensors).joins
+    assert "quantization_config" not in opened.config
+    beginning, size = next(iter(coming.values()))
+    left_out = 4 * 7 * 3 if "F8" in case.stored_as else 0  # the scales of inputs
+    assert everything == size - len(beginning) - left_out
+
+
+def test_what_it_is_stored_as_is_told(case: Case, folder: Path) -> None:
+    quantised_folder(folder, case)
+    found = DescribeModel(LocalStore(folder.parent))(ModelReference("tiny"))
+    assert {one.format: one.tensors for one in found.stored} == {case.stored_as: 3 * 7, "F32": 3 * 2 + 3}
+    assert len(found.notes) == 1
+    assert case.said in found.notes[0]
+    assert "dequantised" in found.notes[0]
+
+
+def test_whoever_loads_it_is_told_how_it_is_quantised(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quantised_folder(folder, CASES["awq"])
+    LLM.load(folder, distribute=None).distribute(accelerator="cpu")
+    assert "quantised by AWQ to 4 bits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["fp8 in blocks", "fp8, one scale"])
+def test_transformers_reads_the_same_out_of_fp8(name: str, folder: Path) -> None:
+    from transformers.integrations.finegrained_fp8 import Fp8Dequantize
+
+    quantised_folder(folder, CASES[name])
+    opened, stored = open_folder(folder, "tiny"), _stored(folder)
+    compared = 0
+    for one in opened.tensors:
+        if f"{one}_scale_inv" not in stored:
+            continue
+        scales, (rows, columns) = stored[f"{one}_scale_inv"], opened.tensors[one].shape
+        if scales.ndim:  # transformers takes whole blocks alone
+            rows, columns = rows // BLOCK * BLOCK, columns // BLOCK * BLOCK
+            scales = scales[: rows // BLOCK, : columns // BLOCK]
+        if rows:
+            part = stored[one][:rows, :columns]
+            theirs = Fp8Dequantize(None)._dequantize_one(part, scales, torch.float32)
+            assert torch.equal(opened.read(one, "float32")[:rows, :columns], theirs)
+            compared += 1
+    assert compared == 3 * (5 if scales.ndim else 7)
+
+
+def _stored(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+class TestGptOss:
+    """Experts in MXFP4."""
+
+    def test_every_tensor_is_read_as_what_it_stands_for(self, folder: Path) -> None:
+        meant = gpt_oss_folder(folder)
+        opened = open_folder(folder, "tiny")
+        assert set(opened.tensors) == set(meant)
+        for name, tensor in meant.items():
+            assert opened.tensors[name].shape == tuple(tensor.shape), name
+            assert torch.equal(opened.read(name, "float32"), tensor), name
+        kinds = {one.stored_as for name, one in opened.tensors.items() if name.endswith("experts.down_proj")}
+        assert kinds == {"MXFP4"}
+
+    def test_transformers_reads_the_same_out_of_the_blocks(self, folder: Path) -> None:
+        from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
+        gpt_oss_folder(folder)
+        opened, stored = open_folder(folder, "tiny"), _stored(folder)
+        packed = [name for name in opened.tensors if f"{name}_blocks" in stored]
+        assert len(packed) == 3 * 2
+        for name in packed:
+            blocks, scales = stored[f"{name}_blocks"], stored[f"{name}_scales"]
+            assert torch.equal(
+                opened.read(name, "bfloat16"),
+                convert_moe_packed_tensors(blocks, scales, dtype=torch.bfloat16),
+            )
+
+    @torch.inference_mode()
+    def test_the_logits_are_those_of_the_weights_that_it_stands_for(self, folder: Path) -> None:
+        theirs = tiny_model("gpt_oss", **EXPERTS)
+        theirs.set_attn_implementation("eager")
+        theirs.load_state_dict(gpt_oss_folder(folder))
+        ids = random_ids(2, 20)
+        assert agree(logits(folder, ids), theirs(ids).logits)
+
+
+@pytest.mark.parametrize("name", ["awq", "fp8 in blocks", "nf4, twice"])
+class TestQuantisedFolder(ModelStoreContract):
+    """What every ModelStore promises."""
+
+    @pytest.fixture
+    def store(self, name: str, folder: Path) -> LocalStore:
+        quantised_folder(folder, CASES[name])
+        return LocalStore(folder.parent)
+
+
+def test_closing_it_closes_what_is_behind_it(folder: Path) -> None:
+    quantised_folder(folder, CASES["gptq"])
+    opened: Checkpoint[Tensor] = open_folder(folder, "tiny")
+    name = next(one for one in opened.tensors if one.endswith("q_proj.weight"))
+    tensor = opened.read(name)
+    opened.close()
+    assert torch.equal(opened.read(name), tensor)
