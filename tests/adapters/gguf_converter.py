@@ -57,7 +57,8 @@ class Converter:
     @property
     def rope(self) -> Mapping[str, Any]:
         given: Mapping[str, Any] = self.config.get("rope_parameters") or {}
-        return given.get("full_attention", given)
+        full: Mapping[str, Any] = given.get("full_attention", given)
+        return full
 
     def keys(self) -> dict[str, Any]:
         """Return the header's keys, behind the architecture's name: those that every family has."""
@@ -83,6 +84,10 @@ class Converter:
 
     def more(self) -> dict[str, Any]:
         """Return what a family adds; None takes a key away."""
+        return {}
+
+    def lists(self) -> dict[str, list[float]]:
+        """Return what a header has as lists, under keys that begin with no architecture."""
         return {}
 
     def change(self, name: str, tensor: Tensor) -> Changed:
@@ -125,15 +130,17 @@ class Converter:
 
         arch = gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH[self.arch]]
         writer = gguf.GGUFWriter(path, arch)
+        adding: dict[type, Callable[..., None]] = {
+            bool: writer.add_bool,
+            int: writer.add_uint32,
+            float: writer.add_float32,
+            str: writer.add_string,
+            list: writer.add_array,
+        }
         for key, value in self.keys().items():
-            add: Callable[[str, Any], None] = {
-                bool: writer.add_bool,
-                int: writer.add_uint32,
-                float: writer.add_float32,
-                str: writer.add_string,
-                list: writer.add_array,
-            }[type(value)]
-            add(f"{arch}.{key}", value)
+            adding[type(value)](f"{arch}.{key}", value)
+        for key, numbers in self.lists().items():
+            writer.add_array(key, numbers)
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre("default")
         writer.add_token_list([f"t{at}" for at in range(self.first("vocab_size"))])
@@ -636,6 +643,95 @@ class DeepseekV2(DeepseekV3):
 
     def more(self) -> dict[str, Any]:
         return super().more() | {"expert_gating_func": 1}
+
+
+class Apertus(Converter):
+    arch = "APERTUS"
+
+    def lists(self) -> dict[str, list[float]]:
+        layers = range(self.config["num_hidden_layers"])
+        return {
+            f"xielu.{one}": [self.tensors[f"model.layers.{at}.mlp.act_fn.{one}"].item() for at in layers]
+            for one in ("alpha_p", "alpha_n", "beta", "eps")
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        if "act_fn" not in name:
+            yield name, tensor
+
+    def named(self) -> dict[str, Tensor]:
+        from transformers import AutoConfig
+        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+        config = AutoConfig.for_model(**self.config)
+        stretched, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
+        size = self.head_size
+        plain = 1 / self.rope["rope_theta"] ** (torch.arange(0, size, 2) / size)
+        return super().named() | {"rope_freqs.weight": plain / stretched}
+
+
+class Qwen3Next(Qwen2Moe):
+    arch = "QWEN3NEXT"
+
+    def more(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            **(super().more() if "moe_intermediate_size" in config else {}),
+            "ssm.conv_kernel": config["linear_conv_kernel_dim"],
+            "ssm.state_size": config["linear_key_head_dim"],
+            "ssm.group_count": config["linear_num_key_heads"],
+            "ssm.time_step_rank": config["linear_num_value_heads"],
+            "ssm.inner_size": config["linear_value_head_dim"] * config["linear_num_value_heads"],
+            "full_attention_interval": 1 + config["layer_types"].index("full_attention"),
+            "rope.dimension_count": int(self.rope["partial_rotary_factor"] * self.head_size),
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        config = self.config
+        if name.endswith(".A_log"):
+            yield name, -torch.exp(tensor)
+        elif name.endswith(".dt_bias"):
+            yield name.replace("dt_bias", "dt_proj.bias"), tensor
+        elif "conv1d" in name:
+            yield name, tensor.squeeze(1)
+        elif name.endswith("norm.weight") and "linear_attn" not in name:
+            yield name, tensor + 1
+        elif "in_proj_qkvz" in name:
+            key, groups = config["linear_key_head_dim"], config["linear_num_key_heads"]
+            values = config["linear_num_value_heads"] // groups * config["linear_value_head_dim"]
+            by_group = tensor.view(groups, 2 * key + 2 * values, -1)
+            q, k, v, z = (
+                one.reshape(-1, tensor.shape[1]) for one in by_group.split([key, key, values, values], dim=1)
+            )
+            layer = name.split(".")[2]
+            yield f"blk.{layer}.attn_qkv.weight", torch.cat([q, k, v])
+            yield f"blk.{layer}.attn_gate.weight", z
+        else:
+            yield name, tensor
+
+
+class Qwen35(Qwen3Next):
+    arch = "QWEN35"
+
+    def tiled(self, tensor: Tensor, axis: int) -> Tensor:
+        """Put the first head of values of each group before the second of each."""
+        groups = self.config["linear_num_key_heads"]
+        heads = self.config["linear_num_value_heads"] // groups
+        return tensor.unflatten(axis, (groups, heads, -1)).transpose(axis, axis + 1).flatten(axis, axis + 2)
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        keys = 2 * self.config["linear_num_key_heads"] * self.config["linear_key_head_dim"]
+        if "in_proj_qkv." in name or "conv1d" in name:
+            tensor = torch.cat([tensor[:keys], self.tiled(tensor[keys:], 0)])
+        elif "linear_attn.out_proj" in name:
+            tensor = self.tiled(tensor, 1)
+        elif "linear_attn" in name and "norm" not in name:
+            tensor = self.tiled(tensor, 0)
+        yield from super().change(name, tensor)
+
+
+class Qwen35Moe(Qwen35):
+    arch = "QWEN35MOE"
 
 
 def of(arch: str) -> type[Converter]:

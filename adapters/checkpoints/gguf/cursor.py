@@ -23,7 +23,7 @@ SCALARS: dict[int, str] = {
     11: "q",
     12: "d",
 }
-BOOL, STRING, ARRAY = 7, 8, 9
+FLOAT32, BOOL, STRING, ARRAY = 6, 7, 8, 9
 
 # No key, text or array is longer than this many bytes; a number that says otherwise is a damaged one. The
 # first limit is the specification's; the others leave room for any vocabulary there is.

@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 import attrs
 
+from litgpt.adapters.checkpoints.gguf.cursor import FLOAT32
+from litgpt.adapters.checkpoints.gguf.formats import FORMATS
 from litgpt.adapters.checkpoints.gguf.header import StoredTensor
 from litgpt.adapters.checkpoints.gguf.placing import Fill, Placing, Same
 from litgpt.adapters.checkpoints.gguf.reading import Part, Place
@@ -84,8 +86,12 @@ class Dialect:
         refused: Keys that change the result and have no equal, unless they are 0, false or absent.
         names: GGUF's names and Hugging Face's, without `.weight` and `.bias` unless they are in both; `{}` is
             a layer's number. A `Placing` says how the one lies in the other.
+        said: The tensors that a header has as lists with a number for each layer: its keys, whole, with the
+            names and shapes of Hugging Face's.
         interleaved: Whether the rows of queries and keys are interleaved, for a rotation of neighbours.
         norms_add_one: Whether 1 was added to the weights of the norms.
+        counts_from_0: The norms to whose weights it was not.
+        exponentials: The tensors that are stored as minus their exponential.
         instead: What is meant by the same name where a header says so: the first that holds.
 
     """
@@ -99,8 +105,11 @@ class Dialect:
     called: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     refused: tuple[str, ...] = ()
     names: Mapping[str, str | Placing] = attrs.field(repr=False)
+    said: Mapping[str, tuple[str, tuple[int, ...]]] = attrs.field(factory=dict, repr=False)
     interleaved: bool = False
     norms_add_one: bool = False
+    counts_from_0: tuple[str, ...] = ()
+    exponentials: tuple[str, ...] = ()
     instead: "tuple[tuple[Callable[[Source], bool], Dialect], ...]" = ()
 
     def for_(self, source: Source) -> "Dialect":
@@ -134,13 +143,13 @@ class Dialect:
             DamagedFile: Two tensors would have one name, one is not all there, or its shape does not fit.
 
         """
-        found: dict[str, Place] = {}
+        found = dict(self._said(source))
         for stored in source.tensors.values():
             if stored.name in TENSORS or source.is_beyond(_layer(stored.name)):
                 continue  # the config says what the former say, and no model runs the latter
-            added = 1.0 if self.norms_add_one and stored.name.endswith("norm.weight") else 0.0
+            added, exponential = self._changed(stored.name)
             for name, shape, part in self._fills(stored, source):
-                before = found.get(name, Place(shape, (), added))
+                before = found.get(name, Place(shape, (), added, exponential))
                 place = attrs.evolve(before, parts=(*before.parts, part))
                 if place.shape != shape or place.numel > place.info.numel:
                     raise DamagedFile(str(stored.file.path), f"two of its tensors are {name!r}.")
@@ -149,6 +158,21 @@ class Dialect:
             if place.numel != place.info.numel:
                 raise DamagedFile(source.metadata.path, f"parts of the tensor {name!r} are not in it.")
         return found
+
+    def _said(self, source: Source) -> Iterator[tuple[str, Place]]:
+        """Yield the places of what is no tensor in the file but a list in its header."""
+        for key, (name, shape) in self.said.items():
+            array = source.metadata.array(key, of_text=False)
+            if array is None or array.kind != FLOAT32 or len(array) != source.layers:
+                raise source.metadata.wrong(key, f"a list of {source.layers} numbers in float32")
+            for layer in range(len(array)):
+                one = StoredTensor(array.file, key, (1,), FORMATS[0], array.start + 4 * layer)
+                yield name.replace("{}", str(layer)), Place(shape, (Part(one, View.of(shape)),))
+
+    def _changed(self, name: str) -> tuple[float, bool]:
+        """Return what was added to the numbers of a tensor, and whether they were made exponentials."""
+        norm = name.endswith("norm.weight") and _role(name) not in self.counts_from_0
+        return float(self.norms_add_one and norm), name.rpartition(".")[2] in self.exponentials
 
     def _fills(self, stored: StoredTensor, source: Source) -> Iterator[Fill]:
         """Yield what a tensor fills.

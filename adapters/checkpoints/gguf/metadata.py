@@ -95,7 +95,8 @@ class Metadata:
 
     def wrong(self, key: str, expected: str) -> DamagedFile:
         """Return the error for a value that cannot be right, to be raised."""
-        value = self.values[key]
+        if (value := self.values.get(key)) is None:
+            return self.missing(key)
         said = "an array" if isinstance(value, Array) else repr(value)
         return DamagedFile(self.path, f"{key!r} in its header must be {expected}, not {said}.")
 

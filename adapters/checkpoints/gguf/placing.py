@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.adapters.checkpoints.gguf.delta import Channels, Columns, Qkv, Qkvz, Tiled
 from litgpt.adapters.checkpoints.gguf.header import StoredTensor
 from litgpt.adapters.checkpoints.gguf.reading import Part
 from litgpt.adapters.checkpoints.gguf.source import Source
@@ -196,7 +197,22 @@ def latent_sizes(source: Source) -> tuple[int, int]:
     return key - (source.integer("rope.dimension_count") or 0), value
 
 
-Placing: TypeAlias = Same | Each | Halves | Row | Turned | Dealt | Apart | Joined | Latent
+Placing: TypeAlias = (
+    Same
+    | Each
+    | Halves
+    | Row
+    | Turned
+    | Dealt
+    | Apart
+    | Joined
+    | Latent
+    | Tiled
+    | Columns
+    | Qkv
+    | Channels
+    | Qkvz
+)
 
 
 def _numbered(name: str, number: int) -> str:

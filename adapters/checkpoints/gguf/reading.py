@@ -66,12 +66,14 @@ class Place:
         shape: Its shape in Hugging Face's checkpoint.
         parts: What it is read from. Each of its numbers is in one of them.
         added: What GGUF added to every number.
+        exponential: Whether GGUF has minus the exponential of every number.
 
     """
 
     shape: tuple[int, ...]
     parts: tuple[Part, ...]
     added: float = 0.0
+    exponential: bool = False
 
     @property
     def numel(self) -> int:
@@ -81,7 +83,7 @@ class Place:
     @property
     def untouched(self) -> bool:
         """Whether the file has it as Hugging Face has it."""
-        return len(self.parts) == 1 and self.parts[0].view is None and not self.added
+        return len(self.parts) == 1 and self.parts[0].view is None and not (self.added or self.exponential)
 
     @property
     def info(self) -> TensorInfo:
@@ -107,12 +109,12 @@ def converted(place: Place, dtype: DType) -> "Tensor":
     for part in place.parts:
         view = part.view
         into = out if view is None else out.as_strided(view.sizes, view.strides, view.offset)
-        _fill(into, part.tensor, place.added)
+        _fill(into, part.tensor, place)
     return out
 
 
-def _fill(out: "Tensor", tensor: StoredTensor, added: float) -> None:
-    """Fill a tensor, whose order is the file's, with what the file has, less what was added to it."""
+def _fill(out: "Tensor", tensor: StoredTensor, place: Place) -> None:
+    """Fill a tensor, whose order is the file's, with what was there before GGUF changed it."""
     import torch
 
     stored_as = tensor.format
@@ -137,7 +139,11 @@ def _fill(out: "Tensor", tensor: StoredTensor, added: float) -> None:
             if source.readinto(buffer) != len(buffer):
                 raise DamagedFile(str(tensor.file.path), f"it ends within the tensor {tensor.name!r}.")
             dequantise()
-            piece.copy_(found.sub_(added) if added else found)
+            if place.added:
+                found.sub_(place.added)
+            if place.exponential:
+                found.neg_().log_()
+            piece.copy_(found)
 
 
 def _pieces(out: "Tensor", at_most: int) -> Iterator["Tensor"]:

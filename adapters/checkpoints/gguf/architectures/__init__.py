@@ -19,7 +19,9 @@ from litgpt.adapters.checkpoints.gguf.architectures.neox import FALCON, GPT_NEOX
 from litgpt.adapters.checkpoints.gguf.architectures.olmo import OLMO, STABLELM
 from litgpt.adapters.checkpoints.gguf.architectures.phi import PHI2, PHI3
 from litgpt.adapters.checkpoints.gguf.architectures.qwen import QWEN2, QWEN2_MOE, QWEN3, QWEN3_MOE
+from litgpt.adapters.checkpoints.gguf.architectures.qwen_next import QWEN3_NEXT, QWEN35, QWEN35_MOE
 from litgpt.adapters.checkpoints.gguf.architectures.relatives import (
+    APERTUS,
     ERNIE4_5,
     EXAONE4,
     HUNYUAN_DENSE,
@@ -51,6 +53,9 @@ DIALECTS: dict[str, Dialect] = {
         OLMO2_OR_3,
         DEEPSEEK2,
         GPT_OSS,
+        QWEN35,
+        QWEN35_MOE,
+        QWEN3_NEXT,
         QWEN2_MOE,
         GLM4,
         GLM4_MOE,
@@ -68,6 +73,7 @@ DIALECTS: dict[str, Dialect] = {
         COMMAND_R,
         COHERE2,
         NEMOTRON,
+        APERTUS,
         GRANITE_MOE,
         STARCODER,
         BLOOM,

@@ -11,6 +11,7 @@ from litgpt.adapters.checkpoints.gguf.architectures.words import (
     biases,
     expert_size,
     flagged,
+    rotated,
 )
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Setting
 from litgpt.adapters.checkpoints.gguf.source import Source
@@ -18,16 +19,11 @@ from litgpt.adapters.checkpoints.gguf.source import Source
 _QKV_BIAS = biases(attention_bias=("attn_q", "attn_k", "attn_v"))
 
 
-def _rotated(source: Source) -> Config:
-    """Return the share of a head that is rotated, even where it is all: another is usual."""
-    return {"partial_rotary_factor": source.rotated_share}
-
-
 GLM4 = attrs.evolve(
     LLAMA,
     architecture="glm4",
     model_type="glm4",
-    more=(_QKV_BIAS, _rotated),
+    more=(_QKV_BIAS, rotated),
     # The last comes of models that see, whose queries and keys lie in another order.
     refused=(*LLAMA.refused, "expert_count", "rope.dimension_sections"),
     names={
@@ -72,7 +68,7 @@ GLM4_MOE = attrs.evolve(
     ),
     more=(
         _QKV_BIAS,
-        _rotated,
+        rotated,
         expert_size,
         _routing,
         flagged("expert_weights_norm", "norm_topk_prob", default=False),

@@ -12,6 +12,8 @@ from litgpt.adapters.checkpoints.gguf.architectures.words import (
     SIZES,
     biases,
     has,
+    rope,
+    rotated,
     windows,
 )
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Setting, softmax_attention
@@ -118,9 +120,31 @@ NEMOTRON = attrs.evolve(
     constants={"hidden_act": "relu2"},
     more=(
         biases(attention_bias=BIASED, mlp_bias=("ffn_up", "ffn_down")),
-        lambda source: {"partial_rotary_factor": source.rotated_share},
+        rotated,
     ),
     norms_add_one=True,
+)
+
+_ACTIVATION = f"{LAYER}.mlp.act_fn"
+
+APERTUS = attrs.evolve(
+    _UPRIGHT,
+    architecture="apertus",
+    model_type="apertus",
+    constants={"hidden_act": "xielu"},
+    more=(biases(attention_bias=BIASED), rope()),
+    names={
+        **LLAMA.names,
+        **QK_NORMS,
+        "blk.{}.attn_norm": f"{LAYER}.attention_layernorm",
+        "blk.{}.ffn_norm": f"{LAYER}.feedforward_layernorm",
+    },
+    said={
+        "xielu.alpha_p": (f"{_ACTIVATION}.alpha_p", (1,)),
+        "xielu.alpha_n": (f"{_ACTIVATION}.alpha_n", (1,)),
+        "xielu.beta": (f"{_ACTIVATION}.beta", ()),
+        "xielu.eps": (f"{_ACTIVATION}.eps", ()),
+    },
 )
 
 OLMO2_OR_3 = attrs.evolve(

@@ -133,6 +133,11 @@ def _by_width(source: Source, groups: Config | None) -> Config:
     return {"num_attention_heads": source.heads, **groups, "partial_rotary_factor": source.rotated_share}
 
 
+def rotated(source: Source) -> Config:
+    """Return the share of a head that is rotated, where another than all of it is usual."""
+    return {"partial_rotary_factor": source.rotated_share}
+
+
 def no_rotation(source: Source) -> Config:
     """Return the heads of a family that does not rotate, in which each has keys and values of its own.
 
