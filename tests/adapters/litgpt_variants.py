@@ -1,6 +1,8 @@
 """Tiny models of every family that LitGPT has code for, in transformers' settings and in LitGPT's."""
 
+import atexit
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
@@ -37,14 +39,40 @@ class LitGptVariant:
     changed: dict[str, Any] = attrs.field(factory=dict)
     read_as: str | None = None
 
-    def write(self, folder: Path) -> tuple[Any, dict[str, torch.Tensor]]:
-        """Write LitGPT's folder of it; return transformers' model and the tensors that it saves."""
+    def written(self) -> "Written":
+        """Return LitGPT's folder of it, written once; not to be written to."""
+        if self.name not in _WRITTEN:
+            _WRITTEN[self.name] = self._write(Path(_HOME.name) / str(len(_WRITTEN)))
+        return _WRITTEN[self.name]
+
+    def _write(self, folder: Path) -> "Written":
         model = tiny_model(self.family, **self.settings)
         model.save_pretrained(folder / "theirs")
         theirs = load_file(folder / "theirs" / "model.safetensors")
         state = litgpt_state(self.family, theirs, **self.changed)
         write_litgpt_folder(folder, settings_of(self.family, **self.changed), state)
-        return model, theirs
+        return Written(folder, model, theirs)
+
+
+@attrs.frozen
+class Written:
+    """A model, and where it is written as LitGPT writes it.
+
+    Attributes:
+        folder: LitGPT's.
+        model: transformers' model.
+        theirs: The tensors that transformers saves of it.
+
+    """
+
+    folder: Path
+    model: Any
+    theirs: dict[str, torch.Tensor]
+
+
+_WRITTEN: dict[str, Written] = {}
+_HOME = TemporaryDirectory(prefix="litgpt-variants-", ignore_cleanup_errors=True)
+atexit.register(_HOME.cleanup)
 
 
 def built(checkpoint: Checkpoint[torch.Tensor]) -> GPT:

@@ -11,18 +11,22 @@ from transformers import AutoModelForCausalLM
 
 from litgpt.adapters.checkpoints.litgpt_families import STRUCTURES
 from litgpt.adapters.checkpoints.litgpt_folder import open_litgpt_folder
+from litgpt.adapters.checkpoints.litgpt_tensors import LitGptTensors
 from litgpt.domain.families import describe
 from tests.adapters.litgpt_variants import READABLE, LitGptVariant, built
-from tests.adapters.litgpt_writer import OF_FAMILY
+from tests.adapters.litgpt_writer import OF_FAMILY, by_group, settings_of, write_litgpt_folder
+
+VARIANTS = {variant.name: variant for variant in READABLE}
 
 IDS = torch.arange(3, 27)[None]  # longer than the window
 
 
 @pytest.mark.parametrize("variant", READABLE, ids=lambda variant: variant.name)
 @torch.inference_mode()
-def test_a_litgpt_folder_is_the_model_that_transformers_has(variant: LitGptVariant, tmp_path: Path) -> None:
-    model, theirs = variant.write(tmp_path)
-    checkpoint = open_litgpt_folder(tmp_path, "tiny")
+def test_a_litgpt_folder_is_the_model_that_transformers_has(variant: LitGptVariant) -> None:
+    written = variant.written()
+    model, theirs = written.model, written.theirs
+    checkpoint = open_litgpt_folder(written.folder, "tiny")
     family = variant.read_as or variant.family
     assert checkpoint.config["model_type"] == family
     described = describe("tiny", model.config.to_dict())
@@ -42,17 +46,38 @@ def test_a_litgpt_folder_is_the_model_that_transformers_has(variant: LitGptVaria
 def test_transformers_computes_the_same_from_what_we_say_a_litgpt_folder_holds(
     variant: LitGptVariant, tmp_path: Path
 ) -> None:
-    model, _ = variant.write(tmp_path)
-    checkpoint = open_litgpt_folder(tmp_path, "tiny")
-    again = tmp_path / "again"
-    again.mkdir()
+    checkpoint = open_litgpt_folder(variant.written().folder, "tiny")
     tokens = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": None}
-    (again / "config.json").write_text(json.dumps({**checkpoint.config, **tokens}))
+    (tmp_path / "config.json").write_text(json.dumps({**checkpoint.config, **tokens}))
     tensors = {name: checkpoint.read(name).clone() for name in checkpoint.tensors}
-    save_file(tensors, again / "model.safetensors", {"format": "pt"})
-    expected = model(IDS).logits
-    logits = AutoModelForCausalLM.from_pretrained(again, dtype=torch.float32)(IDS).logits
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    expected = variant.written().model(IDS).logits
+    logits = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)(IDS).logits
     assert torch.allclose(logits, expected, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_half_of_a_joined_tensor_is_no_tensor() -> None:
+    written = VARIANTS["phi3, a part of each head rotated"].written()
+    checkpoint = open_litgpt_folder(written.folder, "tiny")
+    state = torch.load(written.folder / "lit_model.pth")
+    del state["transformer.h.1.mlp.fc_2.weight"]
+    tensors = LitGptTensors.of("lit_model.pth", state, describe("tiny", checkpoint.config))
+    assert set(checkpoint.tensors) - set(tensors.uses) == {"model.layers.1.mlp.gate_up_proj.weight"}
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gpt_neox", "falcon, 7b", "falcon, 40b"])
+def test_rows_that_an_older_litgpt_laid_group_by_group_are_sorted(name: str, tmp_path: Path) -> None:
+    variant = VARIANTS[name]
+    written = variant.written()
+    settings = settings_of(variant.family, **variant.changed)
+    state = torch.load(written.folder / "lit_model.pth")
+    for joined in [one for one in state if ".attn.qkv." in one]:
+        rows = by_group(state.pop(joined), heads=4, groups=settings["n_query_groups"], head_size=12)
+        state[joined.replace(".attn.qkv.", ".attn.attn.")] = rows
+    checkpoint = open_litgpt_folder(write_litgpt_folder(tmp_path, settings, state), "tiny")
+    assert set(checkpoint.tensors) - {"lm_head.weight"} == set(written.theirs) - {"lm_head.weight"}
+    for one in written.theirs:
+        assert torch.equal(checkpoint.read(one), written.theirs[one]), one
 
 
 def test_no_family_is_forgotten() -> None:

@@ -14,7 +14,7 @@ import yaml
 from litgpt.adapters.checkpoints.litgpt_dialect import to_config
 from litgpt.adapters.checkpoints.litgpt_folder import LitGptCheckpoint, open_litgpt_folder
 from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile, UnsupportedModel
-from tests.adapters.litgpt_writer import by_group, litgpt_state, settings_of, write_litgpt_folder
+from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.tiny_models import tiny_model
 
 RUNS_CODE = """!!python/object/apply:builtins.exec ["raise SystemExit('the YAML ran')"]"""
@@ -75,22 +75,6 @@ def test_queries_keys_and_values_are_views_of_one_mapped_tensor(folder: Path) ->
     lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line]
     start, end = (int(one, 16) for one in lines[0].split()[0].split("-"))
     assert start <= q.data_ptr() < v.data_ptr() + v.nbytes <= end
-
-
-def test_rows_that_an_older_litgpt_laid_group_by_group_are_sorted(tmp_path: Path) -> None:
-    theirs = tiny_model("qwen2").state_dict()
-    state = litgpt_state("qwen2", theirs)
-    for name in [name for name in state if ".attn.qkv." in name]:
-        rows = by_group(state.pop(name), heads=4, groups=2, head_size=12)
-        state[name.replace(".attn.qkv.", ".attn.attn.")] = rows
-    write_litgpt_folder(tmp_path, settings_of("qwen2"), state)
-    checkpoint = open_litgpt_folder(tmp_path, "tiny")
-    assert set(checkpoint.tensors) == set(theirs) - {"lm_head.weight"} or set(checkpoint.tensors) == set(
-        theirs
-    )
-    for name in checkpoint.tensors:
-        assert checkpoint.tensors[name].shape == tuple(theirs[name].shape)
-        assert torch.equal(checkpoint.read(name), theirs[name]), name
 
 
 def test_weights_may_be_wrapped_as_litgpt_s_trainers_wrap_them(tmp_path: Path) -> None:
