@@ -1,0 +1,190 @@
+"""AWQ and GPTQ: what their words hold, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.domain.errors import CheckpointMismatch, DamagedFile, UnsupportedModel
+from litgpt.domain.families import understand
+from tests.adapters.packed_weights import (
+    LAYER,
+    Pack,
+    change,
+    check_weights,
+    pack_awq,
+    pack_gptq,
+    words,
+    write_folder,
+    write_packed,
+)
+
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 16, "zero_point": True, "version": "gemm"}
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 16, "desc_act": False, "sym": False}
+
+PACKED: dict[str, tuple[Pack, dict[str, Any], str]] = {
+    "awq": (pack_awq(16), AWQ, "AWQ 4-bit"),
+    "awq, groups of 8": (pack_awq(8), {**AWQ, "group_size": 8, "version": "GEMM"}, "AWQ 4-bit"),
+    "gptq": (pack_gptq(16), GPTQ, "GPTQ 4-bit"),
+    "gptq, 8 bits": (pack_gptq(16, bits=8), {**GPTQ, "bits": 8}, "GPTQ 8-bit"),
+    "gptq, by activations": (pack_gptq(16, shuffled=True), {**GPTQ, "desc_act": True}, "GPTQ 4-bit"),
+    "gptq, groups unsaid": (pack_gptq(16, with_groups=False), GPTQ, "GPTQ 4-bit"),
+    "gptq, groups not full": (pack_gptq(32, with_groups=False), {**GPTQ, "group_size": 32}, "GPTQ 4-bit"),
+    "gptq, one group": (pack_gptq(-1), {**GPTQ, "group_size": -1}, "GPTQ 4-bit"),
+    "gptq v2": (pack_gptq(16, less_one=False), {**GPTQ, "checkpoint_format": "gptq_v2"}, "GPTQ 4-bit"),
+    "gptq v2, by its new name": (pack_gptq(16, less_one=False), {**GPTQ, "format": "GPTQ_v2"}, "GPTQ 4-bit"),
+}
+
+
+@pytest.mark.parametrize(("pack", "settings", "stored_as"), PACKED.values(), ids=PACKED)
+def test_weights_are_what_their_codes_stand_for(
+    tmp_path: Path, pack: Pack, settings: dict[str, Any], stored_as: str
+) -> None:
+    meant = write_packed(tmp_path / "packed", pack, settings)
+    check_weights(tmp_path / "packed", meant)
+    checkpoint = open_folder(tmp_path / "packed", "tiny")
+    assert checkpoint.tensors[f"{LAYER}.weight"].stored_as == stored_as
+    assert checkpoint.tensors["model.norm.weight"].stored_as == "F32"
+    method, bits = stored_as.removesuffix("-bit").split()
+    told = f"it is quantised by {method} to {bits} bits; its weights are dequantised while they are loaded."
+    assert checkpoint.notes == (told,)
+
+
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_codes_of_other_sizes_are_read_too(tmp_path: Path, bits: int) -> None:
+    settings = {**GPTQ, "bits": bits, "group_size": 32, "checkpoint_format": "gptq_v2"}
+    write_packed(tmp_path / "packed", pack_gptq(16), GPTQ)
+    weight = np.random.default_rng(bits).standard_normal((64, 96)).astype(np.float32)
+    parts, meant = pack_gptq(32, bits=bits, less_one=False, shuffled=True)("odd.weight", weight)
+    write_folder(tmp_path / "packed", parts, settings)
+    read = open_folder(tmp_path / "packed", "tiny").read("odd.weight")
+    assert torch.equal(read, torch.from_numpy(meant))
+
+
+def test_a_zero_of_0_borrowed_its_one_from_the_next(tmp_path: Path) -> None:
+    """As GPTQModel writes it: the one is taken from every zero of a word at once."""
+    write_packed(tmp_path / "packed", pack_gptq(16), GPTQ)
+    file = load_file(tmp_path / "packed" / "model.safetensors")
+    zeros = [0, 5, 0, 15, 7, 0, 0, 3]
+    word = words(zeros, 4)[0] - 0x11111111
+    wrapped = (word + 2**31) % 2**32 - 2**31
+    file[f"{LAYER}.qweight"].zero_()
+    file[f"{LAYER}.qzeros"].fill_(wrapped)
+    file[f"{LAYER}.scales"].fill_(1)
+    write_folder(tmp_path / "packed", file, GPTQ)
+    read = open_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
+    assert read[:8, 0].tolist() == [-float(zero) for zero in zeros]
+
+
+def test_a_large_weight_is_worked_on_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("litgpt.adapters.checkpoints.quantised.bits.AT_ONCE", 500)
+    for name in ("awq", "gptq, by activations"):
+        pack, settings, _ = PACKED[name]
+        check_weights(tmp_path / name, write_packed(tmp_path / name, pack, settings))
+
+
+def test_biases_of_zeros_that_the_model_has_no_use_for_are_passed_over(tmp_path: Path) -> None:
+    more = {f"{LAYER}.bias": torch.zeros(48)}
+    meant = write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=more)
+    check_weights(tmp_path / "packed", meant)
+
+
+def test_a_bias_of_more_than_zeros_is_not_passed_over(tmp_path: Path) -> None:
+    more = {f"{LAYER}.bias": torch.ones(48)}
+    write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=more)
+    with pytest.raises(DamagedFile, match=rf"{LAYER}.*bias"):
+        open_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq"])
+@pytest.mark.parametrize("role", ["qweight", "qzeros", "scales"])
+def test_a_part_that_is_missing_is_named(tmp_path: Path, method: str, role: str) -> None:
+    pack, settings, _ = PACKED[method]
+    write_packed(tmp_path / "packed", pack, settings)
+    change(tmp_path / "packed", settings, f"{LAYER}.{role}", None)
+    with pytest.raises(DamagedFile, match=rf"{LAYER}\.{role}, which belongs to it, is missing"):
+        open_folder(tmp_path / "packed", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("method", "role"),
+    [
+        *(("awq", role) for role in ("qweight", "qzeros", "scales")),
+        *(("gptq", role) for role in ("qweight", "qzeros", "scales", "g_idx")),
+    ],
+)
+def test_a_part_of_a_wrong_shape_or_dtype_is_named(tmp_path: Path, method: str, role: str) -> None:
+    pack, settings, _ = PACKED[method]
+    write_packed(tmp_path / "packed", pack, settings)
+    name = f"{LAYER}.{role}"
+    right = load_file(tmp_path / "packed" / "model.safetensors")[name]
+    for wrong in (right[1:], right.double(), right.unsqueeze(0)):
+        change(tmp_path / "packed", settings, name, wrong)
+        with pytest.raises(DamagedFile, match=rf"{LAYER}\."):
+            open_folder(tmp_path / "packed", "tiny")
+
+
+@pytest.mark.parametrize("wrong", [-1, 5])
+def test_an_input_that_belongs_to_no_group_is_a_damaged_file(tmp_path: Path, wrong: int) -> None:
+    write_packed(tmp_path / "packed", pack_gptq(16), GPTQ)
+    group = load_file(tmp_path / "packed" / "model.safetensors")[f"{LAYER}.g_idx"]
+    group[3] = wrong
+    change(tmp_path / "packed", GPTQ, f"{LAYER}.g_idx", group)
+    with pytest.raises(DamagedFile, match="g_idx"):
+        open_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
+
+
+def test_what_no_weight_is_made_of_is_left_over(tmp_path: Path) -> None:
+    more = {"model.layers.0.mlp.act.scales": torch.ones(9)}
+    write_packed(tmp_path / "packed", pack_awq(16), AWQ, more=more)
+    checkpoint = open_folder(tmp_path / "packed", "tiny")
+    with pytest.raises(CheckpointMismatch, match=r"act\.scales"):
+        understand("tiny", checkpoint.config, checkpoint.tensors)
+
+
+REFUSED: dict[str, Any] = {
+    "'awq', and bits = 8": {**AWQ, "bits": 8},
+    "'awq', and version = 'gemv'": {**AWQ, "version": "gemv"},
+    "'awq', and format = 'gemv_fast'": {**AWQ, "format": "gemv_fast"},
+    "'awq', and backend = 'llm-awq'": {**AWQ, "backend": "llm-awq"},
+    "'awq', and zero_point = False": {**AWQ, "zero_point": False},
+    "'awq', and group_size = 0": {**AWQ, "group_size": 0},
+    "'gptq', and bits = 5": {**GPTQ, "bits": 5},
+    "'gptq', and bits = 3": {**GPTQ, "bits": 3},
+    "'gptq', and bits = True": {**GPTQ, "bits": True},
+    "'gptq', and checkpoint_format = 'marlin'": {**GPTQ, "checkpoint_format": "marlin"},
+    "'gptq', and is_marlin_format = True": {**GPTQ, "is_marlin_format": True},
+    "'gptq', and adapter = {'rank': 8}": {**GPTQ, "adapter": {"rank": 8}},
+    "'gptq', and pack_dtype = 'int16'": {**GPTQ, "pack_dtype": "int16"},
+    "'gptq', and dynamic = ": {**GPTQ, "dynamic": {r"+:.*\.down": {"bits": 8}}},
+    "'aqlm' (quantization_config), which is not one of: awq, bitsandbytes": {"quant_method": "aqlm"},
+    "None (quantization_config)": {"bits": 4},
+    "'gptq', which names no way": "gptq",
+}
+
+
+@pytest.mark.parametrize(("said", "settings"), REFUSED.items(), ids=REFUSED)
+def test_a_method_or_setting_that_is_not_implemented_is_named(
+    tmp_path: Path, said: str, settings: object
+) -> None:
+    write_packed(tmp_path / "packed", pack_gptq(16), settings)
+    with pytest.raises(UnsupportedModel) as caught:
+        open_folder(tmp_path / "packed", "tiny")
+    assert said in str(caught.value)
+
+
+def test_layers_that_a_pattern_leaves_plain_are_read_as_they_are(tmp_path: Path) -> None:
+    settings = {**GPTQ, "dynamic": {"-:lm_head": {}}, "lm_head": False}
+    check_weights(tmp_path / "packed", write_packed(tmp_path / "packed", pack_gptq(16), settings))
+
+
+def test_a_config_that_says_quantised_of_plain_weights_changes_nothing(tmp_path: Path) -> None:
+    meant = write_packed(
+        tmp_path / "packed", lambda name, weight: ({name: torch.tensor(weight)}, weight), AWQ
+    )
+    check_weights(tmp_path / "packed", meant)
+    assert not open_folder(tmp_path / "packed", "tiny").notes
