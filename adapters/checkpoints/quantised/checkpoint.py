@@ -55,11 +55,6 @@ class QuantisedCheckpoint:
 
     @property
     def path(self) -> Path:
-        """What opens it again: the folder."""
-        return self._stored.path
-
-    @property
-    def path(self) -> Path:
         """The folder, which opens it again."""
         return self._stored.folder
 
