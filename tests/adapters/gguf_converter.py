@@ -717,7 +717,8 @@ class Qwen35(Qwen3Next):
         """Put the first head of values of each group before the second of each."""
         groups = self.config["linear_num_key_heads"]
         heads = self.config["linear_num_value_heads"] // groups
-        return tensor.unflatten(axis, (groups, heads, -1)).transpose(axis, axis + 1).flatten(axis, axis + 2)
+        by_group: Tensor = tensor.unflatten(axis, (groups, heads, -1))
+        return by_group.transpose(axis, axis + 1).flatten(axis, axis + 2)
 
     def change(self, name: str, tensor: Tensor) -> Changed:
         keys = 2 * self.config["linear_num_key_heads"] * self.config["linear_key_head_dim"]

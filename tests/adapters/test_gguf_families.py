@@ -20,6 +20,7 @@ from litgpt.domain.families import describe, family_of
 from litgpt.domain.reporting import silent
 from litgpt.domain.weights import plan
 from tests.adapters import gguf_converter as converters
+from tests.adapters.test_gguf_dialect import oracle
 from tests.adapters.tiny_models import tiny_model
 
 _LONG = {
@@ -208,3 +209,29 @@ def test_transformers_understands_the_config_that_is_told(model: Model, tmp_path
     (tmp_path / "model.safetensors").symlink_to(model.folder / "model.safetensors")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     assert_close(theirs(IDS).logits, model.logits)
+
+
+# Its reader knows other architectures too, but stacks their experts, or leaves Falcon's groups as they are.
+TRANSFORMERS_READS = (
+    "llama-biases",
+    "qwen3",
+    "gemma2",
+    "phi3-long",
+    "falcon",
+    "stablelm",
+    "gpt2",
+    "starcoder2",
+    "nemotron",
+    "bloom",
+)
+
+
+@pytest.mark.parametrize("model", TRANSFORMERS_READS, indirect=True)
+def test_transformers_own_reader_finds_the_same(model: Model) -> None:
+    checkpoint = model.checkpoint
+    config, expected = oracle(model.path, checkpoint.config)
+    assert set(checkpoint.tensors) == set(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(checkpoint.read(name, "float32"), tensor), name
+    shared = set(config) & set(checkpoint.config)
+    assert {name: config[name] for name in shared} == {name: checkpoint.config[name] for name in shared}

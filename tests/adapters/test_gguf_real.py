@@ -122,6 +122,7 @@ class TestSmolLM2(RealModel):
     def test_its_settings_are_those_of_its_repository_on_the_hub(self, checkpoint: GgufCheckpoint) -> None:
         assert checkpoint.config == {
             "model_type": "llama",
+            "pad_token_id": 2,
             "hidden_act": "silu",
             "num_hidden_layers": 30,
             "hidden_size": 576,
@@ -159,6 +160,7 @@ class TestGemma3(RealModel):
     def test_its_settings_are_those_of_its_repository_on_the_hub(self, checkpoint: GgufCheckpoint) -> None:
         assert checkpoint.config == {
             "model_type": "gemma3_text",
+            "pad_token_id": 0,
             "hidden_activation": "gelu_pytorch_tanh",
             "num_hidden_layers": 18,
             "hidden_size": 640,
