@@ -32,13 +32,16 @@ def feed_settings(feeds: Sequence[AnyFeedForward]) -> dict[str, object]:
         raise ValueError("it has layers without experts after layers with experts")
     said = _experts(experts[0])
     if dense:
-        if _dense(dense[0])["mlp_class_name"] != "LLaMAMLP":
+        without = _dense(dense[0])
+        if without["mlp_class_name"] != "LLaMAMLP":
             raise ValueError("its layers without experts are not gated by SiLU")
-        said |= {"intermediate_size": dense[0].size, "first_k_dense_replace": first}
+        said |= {"intermediate_size": without["intermediate_size"], "first_k_dense_replace": first}
     return said
 
 
-def _dense(feed: FeedForward | GatedFeedForward) -> dict[str, object]:
+def _dense(feed: AnyFeedForward) -> dict[str, object]:
+    if not isinstance(feed, (FeedForward, GatedFeedForward)):
+        raise ValueError(f"its feed-forward is of the kind {type(feed).__name__}")  # noqa: TRY004 - of the model
     kind = (type(feed), feed.activation)
     if kind not in _CLASSES:
         raise ValueError(f"its feed-forward's activation is {feed.activation}")
