@@ -131,6 +131,6 @@ class PlaceModel(Generic[TensorT, ModelT]):
         for note in loaded.notes:
             report(Notice(f"{loaded.checkpoint.name}: {note}"))
         loaded.checkpoint.fetch(report)
-        report(Notice(f"Using {placement.devices} device(s)"))
+        report(Notice(f"Using {len(placement.devices)} device(s)"))
         model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)
         return model, placement

@@ -17,7 +17,8 @@ LitGPTError
 ├── UnsupportedModel (NotImplementedError) a family, or a setting of it, that is not implemented
 ├── BadPrompt (ValueError)                 messages or a system prompt that the style cannot express
 ├── NotDistributed (AttributeError)        the model has no device yet
-└── OutOfReach (RuntimeError)              hardware that is not there
+├── OutOfReach (RuntimeError)              hardware that is not there
+└── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
 
 Each message says what was asked, what is wrong and what to do.
 """
@@ -252,6 +253,24 @@ class OutOfReach(LitGPTError, RuntimeError):
 
     def __str__(self) -> str:
         return f"{self.asked} is not possible: {self.reason}"
+
+
+@attrs.define(eq=False)
+class WorkerLost(LitGPTError, RuntimeError):
+    """A process that computed a part of the model is gone, and with it the model.
+
+    Attributes:
+        rank: Which one.
+        cause: What became of it.
+
+    """
+
+    rank: int
+    cause: str
+
+    def __str__(self) -> str:
+        again = "Place the model again with distribute()."
+        return f"The process that computed rank {self.rank} of the model is gone: {self.cause}. {again}"
 
 
 def _short(value: object, at_most: int = 60) -> str:

@@ -1,5 +1,6 @@
 """Where a model is to live: what was wished for, what hardware there is, and what follows."""
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -8,6 +9,7 @@ from litgpt.domain.errors import BadArgument, OutOfReach, WrongType
 from litgpt.domain.tensors import DType
 
 Accelerator: TypeAlias = Literal["cpu", "cuda", "mps"]
+Strategy: TypeAlias = Literal["sequential", "tensor_parallel"]
 
 # Lightning's names for a precision, as far as a model that only generates can be in it.
 PRECISIONS: dict[str, DType] = {
@@ -39,7 +41,7 @@ class Wish:
     """What the caller of `distribute` asked for, unchecked, in the contract's words."""
 
     accelerator: str = "auto"
-    devices: int | str = "auto"
+    devices: int | Sequence[int] | str = "auto"
     precision: str | None = None
     quantize: str | None = None
     generate_strategy: str | None = None
@@ -51,18 +53,23 @@ class Placement:
     """Where a model lives and in which dtype.
 
     Attributes:
-        device: As torch writes it: `cpu`, `cuda:0`, `mps`.
+        devices: As torch writes them: `cpu`, `cuda:0`, `mps`.
         dtype: What weights and activations are in.
-        devices: How many devices that is.
+        strategy: How the model is spread over them; None: it is on one.
         cache_size: The tokens that every KV cache holds; None lets each be as long as it needs,
             and "max" is the model's context.
 
     """
 
-    device: str
+    devices: tuple[str, ...]
     dtype: DType
-    devices: int = 1
+    strategy: Strategy | None = None
     cache_size: int | Literal["max"] | None = None
+
+    @property
+    def device(self) -> str:
+        """The first of them: where prompts go, and answers come from."""
+        return self.devices[0]
 
 
 def decide(wish: Wish, hardware: Hardware) -> Placement:
@@ -75,11 +82,12 @@ def decide(wish: Wish, hardware: Hardware) -> Placement:
 
     """
     accelerator = _accelerator(wish.accelerator, hardware)
-    _one_device(wish, accelerator, hardware)
+    strategy = _strategy(wish.generate_strategy)
     _no_quantization(wish.quantize)
     return Placement(
-        device=accelerator if accelerator != "cuda" else "cuda:0",
+        devices=_devices(wish, accelerator, hardware),
         dtype=_dtype(wish.precision, accelerator, hardware),
+        strategy=strategy,
         cache_size=_cache_size(wish.fixed_kv_cache_size),
     )
 
@@ -105,30 +113,46 @@ def _accelerator(wish: object, hardware: Hardware) -> Accelerator:
     return found
 
 
-def _one_device(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> None:
-    if wish.generate_strategy not in (None, "sequential", "tensor_parallel"):
-        raise BadArgument(
-            "generate_strategy", wish.generate_strategy, "None, 'sequential' or 'tensor_parallel'"
-        )
-    if wish.generate_strategy is not None:
-        raise OutOfReach(
-            f"generate_strategy={wish.generate_strategy!r}",
-            "this version runs on one device. Leave generate_strategy out.",
-        )
-    if wish.devices == "auto":
-        return
-    if isinstance(wish.devices, bool) or not isinstance(wish.devices, int):
-        raise WrongType("devices", wish.devices, "a number of devices or 'auto'")
-    if wish.devices < 1:
-        raise BadArgument("devices", wish.devices, "1 or more, or 'auto'")
+def _strategy(wish: object) -> Strategy | None:
+    match wish:
+        case None | "sequential" | "tensor_parallel":
+            return wish
+        case _:
+            raise BadArgument("generate_strategy", wish, "None, 'sequential' or 'tensor_parallel'")
+
+
+def _devices(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> tuple[str, ...]:
+    """Return the devices, as torch writes them."""
     there = hardware.counts.get(accelerator, 0)
-    if wish.devices > 1 and accelerator != "cpu" and wish.devices > there:
-        raise OutOfReach(f"devices={wish.devices}", f"there are {there} {accelerator} device(s) here.")
-    if wish.devices > 1:
-        raise OutOfReach(
-            f"devices={wish.devices} with generate_strategy=None",
-            "one device is all that a model without a strategy uses. Pass devices=1.",
+    if wish.devices == "auto":
+        numbers = list(range(there if wish.generate_strategy is not None else 1))
+    elif isinstance(wish.devices, bool) or not isinstance(wish.devices, (int, list, tuple)):
+        raise WrongType("devices", wish.devices, "a number of devices, a list of their numbers, or 'auto'")
+    elif isinstance(wish.devices, int):
+        if wish.devices < 1:
+            raise BadArgument("devices", wish.devices, "1 or more, or 'auto'")
+        numbers = list(range(wish.devices))
+    else:
+        numbers = list(wish.devices)
+        distinct = {one for one in numbers if type(one) is int and one >= 0}
+        if not numbers or len(distinct) != len(numbers):
+            raise BadArgument("devices", wish.devices, "numbers of devices from 0, each once")
+    if len(numbers) > 1 and wish.generate_strategy is None:
+        raise BadArgument(
+            "generate_strategy",
+            None,
+            f"'sequential' or 'tensor_parallel' with devices={wish.devices!r}: without a strategy a model "
+            "is on one device",
         )
+    # A CPU has no devices of its own; several are processes, or stand in for devices in a test.
+    if accelerator != "cpu" and (beyond := [one for one in numbers if one >= there]):
+        raise OutOfReach(
+            f"devices={wish.devices!r}",
+            f"there are {there} {accelerator} device(s) here, and none has the number {beyond[0]}.",
+        )
+    if accelerator == "mps" or (accelerator == "cpu" and len(numbers) == 1):
+        return (accelerator,)
+    return tuple(f"{accelerator}:{number}" for number in numbers)
 
 
 QUANTIZATIONS = ("bnb.nf4", "bnb.nf4-dq", "bnb.fp4", "bnb.fp4-dq", "bnb.int8")

@@ -1,11 +1,11 @@
-"""How a model is split over ranks that compute it together ("tensor parallel", Shoeybi et al. 2019, arXiv:1909.08053).
+"""How a model is split over ranks that compute it together ("tensor parallel", arXiv:1909.08053).
 
-Each rank has some heads of every layer and a part of the middle of every feed-forward. What comes out of the two
-is a sum over the ranks. The embedding and the head are split over the vocabulary.
+Each rank has some heads of every layer and a part of the middle of every feed-forward. What comes out of the
+two is a sum over the ranks. The embedding and the head are split over the vocabulary.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -119,8 +119,8 @@ def share(architecture: Architecture, joins: Sequence[Join], *, ranks: int, rank
 def heads_of(mixer: Attention, ranks: int, rank: int) -> tuple[Span, Span]:
     """Return which query heads and which key-value heads are a rank's.
 
-    Groups stay together where there are enough of them; otherwise each rank has a part of one group's queries, and
-    its key and value are with all of those ranks.
+    Groups stay together where there are enough of them; otherwise each rank has a part of one group's
+    queries, and its key and value are with all of those ranks.
 
     Raises:
         OutOfReach: They cannot be dealt out so.
@@ -166,18 +166,26 @@ def _heads_of_all(mixer: Mixer, ranks: int) -> tuple[int, int]:
 def _feed_forward(feed_forward: AnyFeedForward, ranks: int, rank: int) -> AnyFeedForward:
     match feed_forward:
         case FeedForward() | GatedFeedForward():
-            first, last = span(feed_forward.size, ranks, rank)
-            return attrs.evolve(feed_forward, size=last - first)
+            return _narrow(feed_forward, ranks, rank)
         case Experts():
             # Each expert is split, so that all ranks work, whichever experts are chosen.
-            narrow = {"expert": _feed_forward(feed_forward.expert, ranks, rank)}
-            if feed_forward.shared is not None:
-                narrow["shared"] = _feed_forward(feed_forward.shared, ranks, rank)
-            return attrs.evolve(feed_forward, **narrow)
+            return attrs.evolve(
+                feed_forward,
+                expert=_narrow(feed_forward.expert, ranks, rank),
+                shared=None if feed_forward.shared is None else _narrow(feed_forward.shared, ranks, rank),
+            )
         case other:
             if ranks > 1:
                 raise _refused(ranks, f"feed-forwards of the kind {type(other).__name__} cannot be split")
             return other
+
+
+FeedT = TypeVar("FeedT", FeedForward, GatedFeedForward)
+
+
+def _narrow(feed_forward: FeedT, ranks: int, rank: int) -> FeedT:
+    first, last = span(feed_forward.size, ranks, rank)
+    return attrs.evolve(feed_forward, size=last - first)
 
 
 def _refused(ranks: int, reason: str) -> OutOfReach:
@@ -203,40 +211,43 @@ def _split(
 
 
 def _split_mixer(mixer: Mixer, within: str, ranks: int, rank: int) -> Split:
-    if within == "proj.bias":
-        return ONCE
-    if isinstance(mixer, LatentAttention):
-        first, last = span(mixer.heads, ranks, rank)
-        sizes = {
-            "q_proj": mixer.head_size,
-            "q_b_proj": mixer.head_size,
-            "kv_b_proj": mixer.plain_size + mixer.value_size,
-        }
-        if within == "proj.weight":
-            return Split("columns", ((first * mixer.value_size, last * mixer.value_size),))
-        size = sizes.get(within.partition(".")[0])
-        return WHOLE if size is None else Split("rows", ((first * size, last * size),))
-    if not isinstance(mixer, Attention):
-        return WHOLE
-    size = mixer.head_size
-    (first, last), (low, high) = heads_of(mixer, ranks, rank)
-    queries, keys = (first * size, last * size), (low * size, high * size)
-    match within.partition(".")[0]:
-        case "qkv":
-            after_queries, after_keys, _ = mixer.qkv_rows
-            return Split(
-                "rows", (queries, _moved(keys, after_queries), _moved(keys, after_queries + after_keys))
-            )
-        case "proj":
-            return Split("columns", (queries,))
-        case "norm_q" if mixer.qk_norm is not None and mixer.qk_norm.over != "head":
-            return Split("rows", (queries,))
-        case "norm_k" if mixer.qk_norm is not None and mixer.qk_norm.over != "head":
-            return Split("rows", (keys,))
-        case "sinks":
-            return Split("rows", ((first, last),))
+    match mixer:
+        case _ if within == "proj.bias":
+            return ONCE
+        case Attention():
+            return _attention_splits(mixer, ranks, rank).get(within.partition(".")[0], WHOLE)
+        case LatentAttention():
+            return _latent_splits(mixer, ranks, rank).get(within.partition(".")[0], WHOLE)
         case _:
             return WHOLE
+
+
+def _attention_splits(mixer: Attention, ranks: int, rank: int) -> dict[str, Split]:
+    size, (queries, keys, _) = mixer.head_size, mixer.qkv_rows
+    (first, last), (low, high) = heads_of(mixer, ranks, rank)
+    own, shared = (first * size, last * size), (low * size, high * size)
+    splits = {
+        "qkv": Split("rows", (own, _moved(shared, queries), _moved(shared, queries + keys))),
+        "proj": Split("columns", (own,)),
+        "sinks": Split("rows", ((first, last),)),
+    }
+    if mixer.qk_norm is not None and mixer.qk_norm.over != "head":
+        splits |= {"norm_q": Split("rows", (own,)), "norm_k": Split("rows", (shared,))}
+    return splits
+
+
+def _latent_splits(mixer: LatentAttention, ranks: int, rank: int) -> dict[str, Split]:
+    first, last = span(mixer.heads, ranks, rank)
+
+    def of_size(size: int) -> tuple[Span]:
+        return ((first * size, last * size),)
+
+    return {
+        "q_proj": Split("rows", of_size(mixer.head_size)),
+        "q_b_proj": Split("rows", of_size(mixer.head_size)),
+        "kv_b_proj": Split("rows", of_size(mixer.plain_size + mixer.value_size)),
+        "proj": Split("columns", of_size(mixer.value_size)),
+    }
 
 
 def _split_feed_forward(parameter: Parameter, within: str, ranks: int, rank: int) -> Split:

@@ -1,6 +1,7 @@
 """A model from a checkpoint: each tensor read once, to where it lives."""
 
 from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.reporting import Progress, Report
 from litgpt.domain.tensors import DType
 from litgpt.domain.weights import Join
+
+GPTT = TypeVar("GPTT", bound=GPT)
 
 
 def assemble(
@@ -38,7 +41,7 @@ def assemble(
 
 
 def fill(
-    model: GPT,
+    model: GPTT,
     joins: Sequence[Join],
     checkpoint: Checkpoint[Tensor],
     *,
@@ -46,7 +49,7 @@ def fill(
     dtype: DType,
     report: Report,
     zero: Collection[str] = (),
-) -> GPT:
+) -> GPTT:
     """Give a network that has no weights yet its weights, and return it, in inference mode.
 
     Args:

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.attending import attend, attend_written_out
-from litgpt.adapters.pytorch.cache import LayerCache
+from litgpt.adapters.pytorch.lending import Lender, Place
 from litgpt.adapters.pytorch.linear import Linear
 from litgpt.adapters.pytorch.norms import Normalise
 from litgpt.adapters.pytorch.rotary import Turn, rotate
+from litgpt.adapters.pytorch.state import StateCache
 from litgpt.adapters.pytorch.visibility import View
 from litgpt.domain.architecture import Attention, QkNorm
 
@@ -30,29 +31,37 @@ class CausalSelfAttention(nn.Module):
         self.written_out = bool(attention.cap or attention.sinks or attention.alibi)
         if (qk_norm := attention.qk_norm) is not None:
             self.norm_q = _norm(qk_norm, attention.heads, attention.head_size)
-            self.norm_k = _norm(qk_norm, attention.groups, attention.head_size)
+            if attention.lender is None:
+                self.norm_k = _norm(qk_norm, attention.groups, attention.head_size)
+        value_norm = attention.value_norm
+        self.norm_v = None if value_norm is None else Normalise(attention.head_size, value_norm)
 
-    def forward(self, x: Tensor, turn: Turn, view: View, cache: LayerCache | None, slot: int) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn, view: View, cache: Place, slot: int) -> Tensor:
         """Return what each token gathers from those it sees.
 
         Args:
             x: (B, T, width).
             turn: What their positions do to queries and keys.
             view: What they see.
-            cache: Where their keys and values are kept; None keeps nothing.
+            cache: Where their keys and values are kept, or another layer's are, if this one has none; None
+                keeps nothing.
             slot: Where in the cache they go.
 
         """
         batch, tokens, _ = x.shape
         attention = self.attention
-        heads, groups, size = attention.heads, attention.groups, attention.head_size
-        qkv = self.qkv(x).view(batch, tokens, heads + 2 * groups, size)
+        qkv = self.qkv(x).view(batch, tokens, -1, attention.head_size)
         if attention.clip is not None:
             qkv = qkv.clamp(-attention.clip, attention.clip)
-        queries, keys = self._positioned(qkv[:, :, : heads + groups], turn)
-        keys, values = keys.transpose(1, 2), qkv[:, :, heads + groups :].transpose(1, 2)
-        if cache is not None:
-            keys, values = cache.write(keys, values, slot, view.since)
+        if attention.lender is None:
+            queries, keys, values = self._heads(qkv, turn)
+            if cache is not None:
+                assert not isinstance(cache, StateCache)  # noqa: S101 - the architecture says who has which
+                keys, values = cache.write(keys, values, slot, view.since)
+        else:
+            assert isinstance(cache, Lender)  # noqa: S101 - as above
+            queries = self._queries(qkv, turn)
+            keys, values = cache.lent(queries)
         if self.written_out:
             out = attend_written_out(
                 queries, keys, values, view, scale=attention.scale, cap=attention.cap, sinks=self.sinks
@@ -63,6 +72,23 @@ class CausalSelfAttention(nn.Module):
             out = out * self.gate(x).sigmoid()
         result: Tensor = self.proj(out)
         return result
+
+    def _heads(self, qkv: Tensor, turn: Turn) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries (B, T, H, E), keys (B, G, T, E) and values (B, G, T, E)."""
+        heads, groups = self.attention.heads, self.attention.groups
+        queries, keys = self._positioned(qkv[:, :, : heads + groups], turn)
+        values = qkv[:, :, -groups:]  # where they are the keys, those are last
+        if self.norm_v is not None:
+            values = self.norm_v(values)
+        return queries, keys.transpose(1, 2), values.transpose(1, 2)
+
+    def _queries(self, queries: Tensor, turn: Turn) -> Tensor:
+        """Return queries (B, T, H, E), normalised and rotated; as `_positioned`."""
+        if self.attention.qk_norm is not None:
+            queries = self.norm_q(queries)
+        if turn.rotation is not None:
+            queries = rotate(queries, turn.rotation)
+        return queries
 
     def _positioned(self, both: Tensor, turn: Turn) -> tuple[Tensor, Tensor]:
         """Return queries (B, T, H, E) and keys (B, T, G, E), normalised and rotated, from both together."""

@@ -95,7 +95,7 @@ class Batch:
     def _forward(self, block: Tensor) -> Tensor:
         weight = self.model.lm_head.weight
         with fastest_matmul(rows=block.numel(), dtype=weight.dtype, device=weight.device):
-            logits: Tensor = self.model(block.to(weight.device), self.cache, last=True)
+            logits: Tensor = self.model(block.to(self.model.input_device), self.cache, last=True)
         if self.prefix is not None:
             self.prefix.tokens += block[0].tolist()
         return logits[:, -1]

@@ -116,7 +116,7 @@ class KVCache:
         limit: How many slots there will ever be.
         starts: The first slot of each row.
         lengths: How long the text in each row may become, in tokens: some rotary embeddings depend on it.
-        device: Where it is.
+        devices: Where each layer's part is.
         length: How many slots are written.
 
     """
@@ -125,7 +125,7 @@ class KVCache:
     limit: int
     starts: list[int]
     lengths: list[int]
-    device: torch.device
+    devices: list[torch.device]
     length: int = 0
 
     @classmethod
@@ -134,7 +134,7 @@ class KVCache:
         architecture: Architecture,
         *,
         limit: int,
-        device: torch.device,
+        device: torch.device | Sequence[torch.device],
         dtype: torch.dtype,
         starts: Sequence[int] = (0,),
         lengths: Sequence[int] | None = None,
@@ -145,11 +145,13 @@ class KVCache:
         Where `lengths` are not told, each row's text may take all slots that are left to it.
         """
         layers: list[LayerCache | StateCache] = []
-        for layer in architecture.layers:
+        count = len(architecture.layers)
+        devices = [device] * count if isinstance(device, torch.device) else list(device)
+        for layer, there in zip(architecture.layers, devices, strict=True):
             if isinstance(mixer := layer.mixer, GatedDelta):
                 sizes, recent = (mixer.heads, mixer.key_size, mixer.value_size), mixer.kernel - 1
                 layers.append(
-                    empty_state(len(starts), sizes, (mixer.channels, recent), device=device, dtype=dtype)
+                    empty_state(len(starts), sizes, (mixer.channels, recent), device=there, dtype=dtype)
                 )
                 continue
             kept, window = mixer.kept, mixer.window
@@ -157,12 +159,12 @@ class KVCache:
             if fixed and window is not None:
                 slots = min(slots, 2 * window)
             keys, values = (
-                torch.zeros((len(starts), kept.heads, slots, size), device=device, dtype=dtype)
+                torch.zeros((len(starts), kept.heads, slots, size), device=there, dtype=dtype)
                 for size in (kept.key, kept.value)
             )
             layers.append(LayerCache(window, 0, keys, values))
         texts = list(lengths or (limit - start for start in starts))
-        return cls(layers, limit, list(starts), texts, device)
+        return cls(layers, limit, list(starts), texts, devices)
 
     @property
     def nbytes(self) -> int:
@@ -176,9 +178,9 @@ class KVCache:
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Forget all rows but these, in this order."""
-        index = torch.tensor(rows, device=self.device)
-        for layer in self.layers:
-            layer.keep_rows(index)
+        index = {device: torch.tensor(rows, device=device) for device in set(self.devices)}
+        for layer, device in zip(self.layers, self.devices, strict=True):
+            layer.keep_rows(index[device])
         self.starts = [self.starts[row] for row in rows]
         self.lengths = [self.lengths[row] for row in rows]
 
@@ -188,6 +190,10 @@ class KVCache:
             return False
         self.length = min(self.length, length)
         return True
+
+    def continue_as(self, *, limit: int, lengths: Sequence[int]) -> None:
+        """Take the cache for texts that may become longer, or not as long."""
+        self.limit, self.lengths = limit, list(lengths)
 
     def copy(self) -> "KVCache":
         """Return a cache with the same contents and memory of its own, no larger than they are."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from litgpt.adapters.pytorch.cache import LayerCache
 from litgpt.adapters.pytorch.feedforward import ACTIVATIONS
+from litgpt.adapters.pytorch.lending import Place
 from litgpt.adapters.pytorch.linear import Linear
 from litgpt.adapters.pytorch.norms import Normalise
 from litgpt.adapters.pytorch.rotary import Turn
@@ -39,9 +39,7 @@ class GatedDeltaNet(nn.Module):
         self.out_proj = Linear(mixer.heads * mixer.value_size, width, bias=False)
         self.activation = ACTIVATIONS[mixer.activation]
 
-    def forward(
-        self, x: Tensor, turn: Turn, view: View, cache: LayerCache | StateCache | None, slot: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn, view: View, cache: Place, slot: int) -> Tensor:
         """Return what each token reads from the state; as `CausalSelfAttention.forward`."""
         del turn, slot  # the state knows no positions
         mixer = self.mixer

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from litgpt.adapters.pytorch.feedforward import GatedMLP
 from litgpt.adapters.pytorch.linear import Linear
+from litgpt.adapters.pytorch.norms import Normalise
 from litgpt.domain.architecture import Experts
 
 
@@ -15,6 +16,7 @@ class Gate(nn.Module):
     """The router: which experts each token goes to, and what each counts."""
 
     bias: Tensor | None
+    expert_scale: Tensor | None
     e_score_correction_bias: Tensor
 
     def __init__(self, width: int, experts: Experts) -> None:
@@ -24,12 +26,17 @@ class Gate(nn.Module):
             "bias", nn.Parameter(torch.empty(experts.count)) if experts.router.bias else None
         )
         self.router, self.chosen = experts.router, experts.chosen
+        self.norm = None if experts.router.norm is None else Normalise(width, experts.router.norm)
+        scale = nn.Parameter(torch.empty(experts.count)) if experts.router.expert_scale else None
+        self.register_parameter("expert_scale", scale)
         if experts.router.correction:
             self.register_buffer("e_score_correction_bias", torch.empty(experts.count))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights (N, K), in float32, and the experts (N, K) of tokens (N, width)."""
         router = self.router
+        if self.norm is not None:
+            x = self.norm(x) * router.factor
         logits = functional.linear(x, self.weight, self.bias).float()
         if router.score == "softmax_of_chosen":
             best, experts = logits.topk(self.chosen, -1)
@@ -44,6 +51,8 @@ class Gate(nn.Module):
         weights = scores.gather(-1, experts)
         if router.normalise:
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
+        if self.expert_scale is not None:
+            weights = weights * self.expert_scale[experts]
         return weights * router.scale, experts
 
     def _one_after_the_other(self, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,10 +88,10 @@ class MixtureOfExperts(nn.Module):
         self.shared_experts = GatedMLP(width, experts.shared) if experts.shared is not None else None
         self.shared_gate = Linear(width, 1, bias=False) if experts.shared_gate else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, T, width) for `x` of that shape."""
+    def forward(self, x: Tensor, *, routed_by: Tensor | None = None) -> Tensor:
+        """Return (B, T, width) for `x` of that shape, whose experts `routed_by` chooses, or `x` itself."""
         flat = x.flatten(0, -2)
-        weights, chosen = self.gate(flat)
+        weights, chosen = self.gate(flat if routed_by is None else routed_by.flatten(0, -2))
         out = torch.zeros_like(flat)
         # Only experts that some token goes to are touched: of a mapped file, no other is read.
         for number in chosen.unique().tolist():

@@ -80,12 +80,9 @@ class TorchGenerator:
         return [None if one is None else one.for_text(tokens) for one in rotaries]
 
     def _cache(self, rows: Sequence[Row], limit: int) -> KVCache:
-        longest, weight = len(rows[0].request.prompt), self.model.lm_head.weight
-        return KVCache.empty(
-            self.model.architecture,
+        longest = len(rows[0].request.prompt)
+        return self.model.empty_cache(
             limit=limit,
-            device=weight.device,
-            dtype=weight.dtype,
             starts=[longest - len(row.request.prompt) for row in rows],
             lengths=[len(row.request.prompt) + row.left for row in rows],
             fixed=self.cache_size is not None,

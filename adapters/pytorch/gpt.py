@@ -9,82 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.alibi import falling
-from litgpt.adapters.pytorch.attention import CausalSelfAttention
-from litgpt.adapters.pytorch.cache import KVCache, LayerCache
-from litgpt.adapters.pytorch.delta import GatedDeltaNet
-from litgpt.adapters.pytorch.experts import MixtureOfExperts
-from litgpt.adapters.pytorch.feedforward import MLP, GatedMLP
-from litgpt.adapters.pytorch.latent import MultiheadLatentAttention
+from litgpt.adapters.pytorch.block import Block
+from litgpt.adapters.pytorch.cache import KVCache
+from litgpt.adapters.pytorch.lending import Lending
 from litgpt.adapters.pytorch.linear import Embedding, Linear
 from litgpt.adapters.pytorch.norms import normalise
+from litgpt.adapters.pytorch.per_layer import PerLayerEmbedding
 from litgpt.adapters.pytorch.rotary import Rotation, Turn, frequencies, growth, rotation
-from litgpt.adapters.pytorch.state import StateCache
 from litgpt.adapters.pytorch.visibility import View, view
-from litgpt.domain.architecture import (
-    Alibi,
-    AnyFeedForward,
-    Architecture,
-    Attention,
-    Experts,
-    FeedForward,
-    GatedDelta,
-    GatedFeedForward,
-    LatentAttention,
-    Layer,
-    Mixer,
-    QueryScaling,
-    Rotary,
-)
-
-
-class Block(nn.Module):
-    """A mixer and a feed-forward, each added to the stream that passes by."""
-
-    def __init__(self, width: int, layer: Layer) -> None:
-        super().__init__()
-        self.layer = layer
-        self.norm_1 = normalise(width, layer.norm_1)
-        self.attn = _mixer(width, layer.mixer)
-        self.norm_2 = normalise(width, layer.norm_2)
-        self.mlp = _feed_forward(width, layer.feed_forward)
-        self.post_attention_norm = normalise(width, layer.post_mixer_norm)
-        self.post_mlp_norm = normalise(width, layer.post_mlp_norm)
-
-    def forward(
-        self, x: Tensor, turn: Turn, view: View, cache: LayerCache | StateCache | None, slot: int
-    ) -> Tensor:
-        """Return the stream (B, T, width) after this layer."""
-        read = self.norm_1(x)
-        mixed = self.post_attention_norm(self.attn(read, turn, view, cache, slot))
-        if self.layer.parallel:
-            thought = self.mlp(read if self.layer.norm_2 is None else self.norm_2(x))
-            return self._add(x, mixed + self.post_mlp_norm(thought))
-        x = self._add(x, mixed)
-        return self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
-
-    def _add(self, x: Tensor, more: Tensor) -> Tensor:
-        scale = self.layer.residual_scale
-        return x + more if scale is None else x + more * scale
-
-
-def _mixer(width: int, mixer: Mixer) -> nn.Module:
-    match mixer:
-        case Attention():
-            return CausalSelfAttention(width, mixer)
-        case LatentAttention():
-            return MultiheadLatentAttention(width, mixer)
-        case GatedDelta():
-            return GatedDeltaNet(width, mixer)
-
-
-def _feed_forward(width: int, feed_forward: AnyFeedForward) -> nn.Module:
-    match feed_forward:
-        case FeedForward():
-            return MLP(width, feed_forward)
-        case GatedFeedForward():
-            return GatedMLP(width, feed_forward)
-        case Experts():
-            return MixtureOfExperts(width, feed_forward)
+from litgpt.domain.architecture import Alibi, Architecture, QueryScaling, Rotary
 
 
 class GPT(nn.Module):
@@ -111,8 +44,40 @@ class GPT(nn.Module):
             self.transformer["wte_norm"] = normalise(width, architecture.embedding_norm)
         if architecture.learned_positions is not None:
             self.transformer["wpe"] = Embedding(architecture.learned_positions, width)
+        if (per_layer := architecture.layer_embeddings) is not None:
+            self.transformer["per_layer"] = PerLayerEmbedding(width, len(architecture.layers), per_layer)
+        self._lenders = frozenset(one.mixer.lender for one in architecture.layers) - {None}
         self.tie_weights()
+        # Where layers, and the head, are, if they are on several devices.
+        self.layer_devices: list[torch.device] | None = None
+        self.head_device: torch.device | None = None
         self._frequencies: dict[tuple[Rotary, torch.device], Tensor] = {}
+
+    def empty_cache(
+        self,
+        *,
+        limit: int,
+        starts: Sequence[int] = (0,),
+        lengths: Sequence[int] | None = None,
+        fixed: bool = False,
+    ) -> KVCache:
+        """Return an empty cache, as `KVCache.empty` does, in this network's dtype and where it lives."""
+        return KVCache.empty(
+            self.architecture,
+            limit=limit,
+            device=self.layer_devices or self.input_device,
+            dtype=self.lm_head.weight.dtype,
+            starts=starts,
+            lengths=lengths,
+            fixed=fixed,
+        )
+
+    @property
+    def input_device(self) -> torch.device:
+        """Where ids go."""
+        embedding = self.transformer["wte"]
+        assert isinstance(embedding, nn.Embedding)  # noqa: S101 - ModuleDict forgets what it holds
+        return embedding.weight.device
 
     def tie_weights(self) -> None:
         """Let the head be the embedding, if the architecture says so."""
@@ -154,15 +119,23 @@ class GPT(nn.Module):
             if any(starts):
                 positions = (positions - torch.tensor(starts, device=input_ids.device)[:, None]).clamp(min=0)
         x = self._embedded(input_ids, positions)
-        turns: dict[tuple[Rotary | None, QueryScaling | None], Turn] = {}
-        views: dict[tuple[int | None, bool, Alibi | None], View] = {}
-        blocks = self.transformer["h"].children()
+        parts = None
+        if self.architecture.layer_embeddings is not None:
+            parts = self.transformer["per_layer"](input_ids, x)
+        lending = Lending(self._lenders) if self._lenders else None
+        turns: dict[tuple[Rotary | None, QueryScaling | None, torch.device], Turn] = {}
+        views: dict[tuple[int | None, bool, Alibi | None, torch.device], View] = {}
+        blocks, there = self.transformer["h"].children(), x.device
         for number, (block, layer) in enumerate(zip(blocks, self.architecture.layers, strict=True)):
-            how = (layer.mixer.rotary, layer.mixer.query_scaling)
-            sight = window, chunked, alibi = layer.mixer.window, layer.mixer.chunked, layer.mixer.alibi
+            if self.layer_devices is not None:
+                there = self.layer_devices[number]
+                x, positions = x.to(there), positions.to(there)
+            how = (layer.mixer.rotary, layer.mixer.query_scaling, there)
+            window, chunked, alibi = layer.mixer.window, layer.mixer.chunked, layer.mixer.alibi
+            sight = (window, chunked, alibi, there)
             kept = cache.layers[number] if cache is not None else None
             if how not in turns:
-                turned = self._rotation(how[0], positions, lengths, x.dtype)
+                turned = self._rotation(how[0], positions, lengths, x.dtype, there)
                 turns[how] = Turn(turned, growth(how[1], positions, x.dtype))
             if sight not in views:
                 since = kept.first if kept is not None else 0
@@ -173,12 +146,14 @@ class GPT(nn.Module):
                     chunked=chunked,
                     starts=starts,
                     kept_since=since,
-                    device=x.device,
+                    device=there,
                 )
                 if alibi is not None:
                     end = slot + tokens
-                    views[sight] = falling(views[sight], alibi, end=end, starts=starts, device=x.device)
-            x = block(x, turns[how], views[sight], kept, slot)
+                    views[sight] = falling(views[sight], alibi, end=end, starts=starts, device=there)
+            place = kept if lending is None else lending.place(number, layer.mixer.lender, kept)
+            part = None if parts is None else parts[:, :, number].to(x.device)
+            x = block(x, turns[how], views[sight], place, slot, part)
         if cache is not None:
             cache.length += tokens
         x = x[:, -1:] if last else x
@@ -197,6 +172,8 @@ class GPT(nn.Module):
         return x
 
     def _logits(self, x: Tensor) -> Tensor:
+        if self.head_device is not None:
+            x = x.to(self.head_device)
         logits: Tensor = self.lm_head(x)
         scale, cap = self.architecture.logit_scale, self.architecture.logit_cap
         if scale is not None:
@@ -206,16 +183,21 @@ class GPT(nn.Module):
         return logits
 
     def _rotation(
-        self, rotary: Rotary | None, positions: Tensor, lengths: Sequence[int], dtype: torch.dtype
+        self,
+        rotary: Rotary | None,
+        positions: Tensor,
+        lengths: Sequence[int],
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> Rotation | None:
         """Return what turns the tokens at `positions`, in texts that may become as long as `lengths`."""
         if rotary is None:
             return None
         rows = [rotary.for_text(length) for length in lengths]
         if all(row == rows[0] for row in rows):
-            return rotation(rows[0], self._frequencies_of(rows[0], positions.device), positions, dtype)
+            return rotation(rows[0], self._frequencies_of(rows[0], device), positions, dtype)
         apart = [
-            rotation(row, self._frequencies_of(row, positions.device), own[None], dtype)
+            rotation(row, self._frequencies_of(row, device), own[None], dtype)
             for row, own in zip(rows, positions.expand(len(rows), -1), strict=True)
         ]
         cos, sin = torch.cat([one.cos for one in apart]), torch.cat([one.sin for one in apart])

@@ -61,7 +61,6 @@ class TorchPrefixCache:
         if self.cache is None or not same or not self.cache.truncate(common):
             self.close()
             return None, 0
-        self.cache.limit = limit
-        self.cache.lengths = [length]
+        self.cache.continue_as(limit=limit, lengths=[length])
         self.tokens = self.tokens[:common]
         return self.cache, common

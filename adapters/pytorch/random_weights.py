@@ -43,6 +43,7 @@ class RandomCheckpoint:
     name: str
     config: Mapping[str, object] = attrs.field(repr=False)
     folder: Path | None = None
+    path: Path | None = None
     generation_config: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     prompt_style: str | None = None
     tokenizer: TokenizerFiles = attrs.field(factory=lambda: TokenizerFiles({}), repr=False)

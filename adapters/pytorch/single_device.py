@@ -51,6 +51,9 @@ class SingleDevice:
         """Return what a model's weights are now, to be written."""
         return ModelWeights.of(model, joins)
 
+    def release(self, model: GPT) -> None:
+        """Do nothing: a model on one device holds nothing but its memory."""
+
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
         """Return what generates with `model`."""
         return TorchGenerator(model, placement.cache_size)

@@ -48,6 +48,10 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
         """
         ...
 
+    def release(self, model: ModelT) -> None:
+        """Let go of what a model holds besides its memory, such as the processes that compute parts of it."""
+        ...
+
     def generator(self, model: ModelT, placement: Placement) -> Generator:
         """Return what generates with a model that was built on `placement`. It borrows the model."""
         ...

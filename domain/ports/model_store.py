@@ -38,6 +38,11 @@ class Checkpoint(Protocol[TensorT_co]):
         ...
 
     @property
+    def path(self) -> Path | None:
+        """What opens it in another process on this machine, once it is fetched; None if nothing does."""
+        ...
+
+    @property
     def config(self) -> Mapping[str, object]:
         """The contents of `config.json`."""
         ...

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 _TRAINING = "this version does not train yet."
 _DEVICES = "this version runs on one device. `litgpt generate MODEL --prompt …` generates on that one."
-_ANY_FORMAT = "nothing has to be converted: Hugging Face, GGUF and LitGPT files load as they are."
+_ANY_FORMAT = (
+    "nothing has to be converted: Hugging Face, GGUF and LitGPT files load as they are. "
+    "`litgpt convert MODEL OUT_DIR --to litgpt` writes LitGPT's format all the same."
+)
 _TRAINED = "this version does not read adapters yet. Merged into the weights, they load."
 
 FORMER = {
-    "convert_from_litgpt": "this version reads LitGPT folders and does not write other formats yet.",
+    "convert_from_litgpt": "`litgpt convert MODEL OUT_DIR` does it.",
     "convert_pretrained_checkpoint": _TRAINING,
     "convert_to_litgpt": _ANY_FORMAT,
     "evaluate": "this version does not evaluate yet. `litgpt benchmark MODEL` measures speed and memory.",

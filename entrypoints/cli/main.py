@@ -14,6 +14,7 @@ import typer
 from litgpt.cli import console
 from litgpt.cli.benchmark import benchmark
 from litgpt.cli.chat import chat
+from litgpt.cli.convert import convert
 from litgpt.cli.download import download
 from litgpt.cli.former import replacement
 from litgpt.cli.generate import generate
@@ -30,7 +31,7 @@ app = typer.Typer(
         "token_normalize_func": lambda name: name.replace("_", "-"),
     },
 )
-for command in (generate, chat, benchmark, info, download):
+for command in (generate, chat, benchmark, info, download, convert):
     app.command()(command)
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
+from litgpt.application.converting import ConvertModel
 from litgpt.application.finding import Find
 from litgpt.application.loading import LoadModel, PlaceModel
 from litgpt.application.saving import SaveModel
@@ -94,10 +95,16 @@ def _write_folder() -> WriteModel[Any]:
     return FolderWriter()
 
 
-def _strategy() -> DistributionStrategy[Any, Any]:
-    from litgpt.adapters.pytorch.single_device import SingleDevice
+def _write_litgpt() -> WriteModel[Any]:
+    from litgpt.adapters.checkpoints.litgpt_writing import LitGptWriter
 
-    return SingleDevice()
+    return LitGptWriter()
+
+
+def _strategy() -> DistributionStrategy[Any, Any]:
+    from litgpt.adapters.pytorch.strategies import TorchStrategy
+
+    return TorchStrategy()
 
 
 def _profiler(device: str) -> Profiler:
@@ -118,12 +125,22 @@ class Container(containers.DeclarativeContainer):
     profiler = providers.Callable(_profiler)
     tokenizer_files = providers.Singleton(_tokenizer_files)
     write_folder = providers.Singleton(_write_folder)
+    write_litgpt = providers.Singleton(_write_litgpt)
 
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
     place_model = providers.Factory(PlaceModel, strategy=strategy)
     save_model = providers.Factory(
         SaveModel, strategy=strategy, tokenizer_files=tokenizer_files, write=write_folder
+    )
+    convert_to_folder = providers.Factory(ConvertModel, load=load_model, place=place_model, save=save_model)
+    convert_to_litgpt = providers.Factory(
+        ConvertModel,
+        load=load_model,
+        place=place_model,
+        save=providers.Factory(
+            SaveModel, strategy=strategy, tokenizer_files=tokenizer_files, write=write_litgpt
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """`LLM`: a language model to generate with and to measure. Its only child Module is the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -125,7 +125,7 @@ class LLM(Generates, nn.Module):
     def distribute(
         self,
         accelerator: Literal["cpu", "cuda", "gpu", "mps", "auto"] = "auto",
-        devices: int | Literal["auto"] = "auto",
+        devices: int | Sequence[int] | Literal["auto"] = "auto",
         precision: str | None = None,
         quantize: str | None = None,
         generate_strategy: Literal["sequential", "tensor_parallel"] | None = None,
@@ -135,17 +135,21 @@ class LLM(Generates, nn.Module):
 
         Args:
             accelerator: What to compute on; `auto` is the best there is.
-            devices: How many of them; `auto` is one.
+            devices: How many of them, or the numbers of those that are meant; `auto` is one, and all there
+                are with a strategy.
             precision: As Lightning writes it: `bf16-true`, `16-true` or `32-true`; None is the best
             supported.
             quantize: Not in this version.
-            generate_strategy: Not in this version.
+            generate_strategy: How to spread the model over several devices: `sequential` puts layers on one
+                device after another, `tensor_parallel` splits every layer, and all devices work at once. On
+                a CPU the devices are processes. None is one device.
             fixed_kv_cache_size: The tokens that each KV cache holds from the start, a bound on prompt and
                 answer; None lets each grow as it needs.
 
         Raises:
             BadArgument: An argument cannot be right.
-            OutOfReach: The hardware does not have it.
+            OutOfReach: The hardware does not have it, or the model cannot be spread so.
+            WorkerLost: A process that is to compute a part of the model does not start.
 
         """
         wish = Wish(
@@ -156,9 +160,12 @@ class LLM(Generates, nn.Module):
             generate_strategy=generate_strategy,
             fixed_kv_cache_size=fixed_kv_cache_size,
         )
-        self.model, self._placement = container.place_model()(self._loaded, wish, self._report)
+        place = container.place_model()
+        self._let_go()  # two models at once might not fit
+        self.model, self._placement = place(self._loaded, wish, self._report)
         self.preprocessor.device = self._placement.device
-        self.devices = self._placement.devices
+        self.devices = len(self._placement.devices)
+        self.generate_strategy = self._placement.strategy
 
     @property
     def prompt_style(self) -> PromptStyle | None:
@@ -248,10 +255,15 @@ class LLM(Generates, nn.Module):
 
     def close(self) -> None:
         """Free the memory. The model can be placed again with `distribute()`."""
-        self.model = self._placement = None
+        self._let_go()
         self._loaded.checkpoint.close()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _let_go(self) -> None:
+        if self.model is not None:
+            container.strategy().release(self.model)
+        self.model = self._placement = None
 
     def __enter__(self) -> Self:
         return self

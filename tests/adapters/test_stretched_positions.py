@@ -36,7 +36,7 @@ def generator(request: Any) -> TorchGenerator:
     checkpoint = MemoryCheckpoint(CONFIG | request.param, weights)
     architecture = describe("tiny", checkpoint.config)
     joins = plan("tiny", architecture, family_of("tiny", checkpoint.config).weights, checkpoint.tensors)
-    placement = Placement(device="cpu", dtype="float32")
+    placement = Placement(devices=("cpu",), dtype="float32")
     return TorchGenerator(SingleDevice().build(placement, architecture, joins, checkpoint, silent))
 
 

@@ -41,7 +41,7 @@ class TestTorchGenerator(GeneratorContract):
     def generator(self, request: Any) -> TorchGenerator:
         checkpoint, architecture = random_checkpoint(), describe("tiny", CONFIG)
         joins = plan("tiny", architecture, LLAMA.weights, checkpoint.tensors)
-        placement = Placement(device="cpu", dtype="float32", cache_size=request.param)
+        placement = Placement(devices=("cpu",), dtype="float32", cache_size=request.param)
         model = SingleDevice().build(placement, architecture, joins, checkpoint, silent)
         return TorchGenerator(model, placement.cache_size)
 

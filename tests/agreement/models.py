@@ -410,7 +410,7 @@ def pair(variant: Variant, folder: Path) -> Pair:
     theirs.save_pretrained(folder)
     checkpoint = open_folder(folder, variant.name)
     found = understand(variant.name, checkpoint.config, checkpoint.tensors)
-    placement = Placement(device="cpu", dtype="float32")
+    placement = Placement(devices=("cpu",), dtype="float32")
     ours = SingleDevice().build(placement, found.architecture, found.joins, checkpoint, silent)
     return Pair(theirs, ours, found.joins, checkpoint)
 

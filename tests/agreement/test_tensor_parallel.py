@@ -1,6 +1,8 @@
-"""Over ranks, every family gives the logits of one device: the same network, the same files, each rank its slices.
+"""Over ranks, every family gives the logits of one device: the same network, the same files, each rank its
+slices.
 
-The ranks are threads here, so that all families take seconds; tests/adapters/test_workers.py has real processes.
+The ranks are threads here, so that all families take seconds; tests/adapters/test_workers.py has real
+processes.
 """
 
 from collections.abc import Callable
@@ -67,7 +69,7 @@ class ThreadGroup:
 def rank_of(both: Pair, meeting: Meeting, rank: int) -> GPT:
     part = share(both.ours.architecture, both.joins, ranks=meeting.ranks, rank=rank)
     with torch.device("meta"):
-        model = sharded(part, ThreadGroup(meeting, rank))
+        model = sharded(part, ThreadGroup(meeting, rank), GPT)
     cpu = torch.device("cpu")
     return fill(
         model,

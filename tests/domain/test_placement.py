@@ -31,7 +31,7 @@ OLD_CPU = Hardware(bfloat16=frozenset())
 def test_a_model_goes_to_the_best_device_in_the_best_precision(
     hardware: Hardware, wish: dict[str, Any], device: str, dtype: Any
 ) -> None:
-    assert decide(Wish(**wish), hardware) == Placement(device=device, dtype=dtype)
+    assert decide(Wish(**wish), hardware) == Placement(devices=(device,), dtype=dtype)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,10 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
         ({"devices": 0}, BadArgument, "devices"),
         ({"devices": "two"}, WrongType, "devices"),
         ({"devices": True}, WrongType, "devices"),
-        ({"devices": 2}, OutOfReach, r"devices=2 with generate_strategy=None"),
+        ({"devices": 2}, BadArgument, r"'sequential' or 'tensor_parallel' with devices=2"),
+        ({"devices": []}, BadArgument, "each once"),
+        ({"devices": [0, 0]}, BadArgument, "each once"),
+        ({"devices": [-1]}, BadArgument, "each once"),
         ({"generate_strategy": "parallel"}, BadArgument, "'sequential' or 'tensor_parallel'"),
         ({"precision": "bf16"}, BadArgument, "bf16-true"),
         ({"precision": "bf16-mixed"}, BadArgument, "Trainer"),
@@ -61,7 +64,7 @@ def test_a_wish_that_cannot_be_is_refused_with_what_can(
 
 @pytest.mark.parametrize(
     "wish",
-    [{"quantize": "bnb.nf4"}, {"generate_strategy": "sequential"}, {"generate_strategy": "tensor_parallel"}],
+    [{"quantize": "bnb.nf4"}],
 )
 def test_what_this_version_does_not_have_is_said_and_not_ignored(wish: dict[str, Any]) -> None:
     with pytest.raises(OutOfReach, match="this version"):
@@ -70,7 +73,32 @@ def test_what_this_version_does_not_have_is_said_and_not_ignored(wish: dict[str,
 
 def test_more_gpus_than_there_are_are_counted_in_the_error() -> None:
     with pytest.raises(OutOfReach, match=r"2 cuda device\(s\) here"):
-        decide(Wish(devices=3), TWO_GPUS)
+        decide(Wish(devices=3, generate_strategy="sequential"), TWO_GPUS)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "wish", "devices"),
+    [
+        (TWO_GPUS, {"devices": "auto"}, ("cuda:0", "cuda:1")),
+        (TWO_GPUS, {"devices": 2}, ("cuda:0", "cuda:1")),
+        (TWO_GPUS, {"devices": [1]}, ("cuda:1",)),
+        (TWO_GPUS, {"devices": [1, 0]}, ("cuda:1", "cuda:0")),
+        (TWO_GPUS, {"devices": 1}, ("cuda:0",)),
+        (TWO_GPUS, {"devices": 3, "accelerator": "cpu"}, ("cpu:0", "cpu:1", "cpu:2")),
+        (CPU, {"devices": "auto"}, ("cpu",)),
+        (MAC, {"devices": "auto"}, ("mps",)),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["sequential", "tensor_parallel"])
+def test_a_strategy_spreads_over_the_devices_that_are_named_or_over_all(
+    hardware: Hardware, wish: dict[str, Any], devices: tuple[str, ...], strategy: Any
+) -> None:
+    placement = decide(Wish(generate_strategy=strategy, **wish), hardware)
+    assert (placement.devices, placement.strategy) == (devices, strategy)
+
+
+def test_without_a_strategy_one_device_of_several_may_be_named() -> None:
+    assert decide(Wish(devices=[1]), TWO_GPUS).devices == ("cuda:1",)
 
 
 @pytest.mark.parametrize(("wish", "size"), [(None, None), (100, 100), ("max_model_supported", "max")])

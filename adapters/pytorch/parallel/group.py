@@ -6,7 +6,7 @@ from typing import Protocol
 import attrs
 import torch
 from torch import Tensor
-from torch import distributed as dist
+from torch.distributed.distributed_c10d import ProcessGroupGloo, Store
 
 
 class Group(Protocol):
@@ -41,7 +41,7 @@ class Group(Protocol):
 class ProcessGroup:
     """Ranks that are processes, by torch's own means of communication: Gloo on CPUs, NCCL on GPUs."""
 
-    backend: dist.ProcessGroup = attrs.field(repr=False)
+    backend: ProcessGroupGloo = attrs.field(repr=False)
 
     @property
     def ranks(self) -> int:
@@ -68,7 +68,7 @@ class ProcessGroup:
         return torch.cat([part[..., :size] for part, size in zip(parts, sizes, strict=True)], -1)
 
 
-def gloo(store: dist.Store, *, rank: int, ranks: int, patience: float) -> ProcessGroup:
+def gloo(store: Store, *, rank: int, ranks: int, patience: float) -> ProcessGroup:
     """Return a group of processes that reach each other over the network, made without torch's global one.
 
     Args:
@@ -78,5 +78,4 @@ def gloo(store: dist.Store, *, rank: int, ranks: int, patience: float) -> Proces
         patience: Seconds that a rank waits for the others before it gives up.
 
     """
-    backend = dist.ProcessGroupGloo(store, rank, ranks, timedelta(seconds=patience))
-    return ProcessGroup(backend)
+    return ProcessGroup(ProcessGroupGloo(store, rank, ranks, timedelta(seconds=patience)))

@@ -1,4 +1,6 @@
-"""One network, made a rank's part of itself from outside: what it knows is a rank's share, and whom to ask."""
+"""One network, made a rank's part of itself from outside: it has a share, and asks the group."""
+
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,8 @@ from litgpt.adapters.pytorch.norms import Normalise
 from litgpt.adapters.pytorch.parallel.group import Group
 from litgpt.domain.architecture import Norm
 from litgpt.domain.sharding import Share, span
+
+GPTT = TypeVar("GPTT", bound=GPT)
 
 
 class SharedEmbedding(Embedding):
@@ -81,15 +85,16 @@ class SharedNorm(Normalise):
         return (scaled if weight is None else scaled * weight.float()).to(x.dtype)
 
 
-def sharded(share: Share, group: Group) -> GPT:
+def sharded(share: Share, group: Group, kind: type[GPTT]) -> GPTT:
     """Return the network of a rank; the weights are uninitialised.
 
     Args:
         share: What the rank has.
         group: The ranks.
+        kind: What to make of it: a GPT, or one that does more.
 
     """
-    model = GPT(share.architecture)
+    model = kind(share.architecture)
 
     def together(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         return group.sum(output)

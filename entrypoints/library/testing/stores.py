@@ -36,6 +36,7 @@ class MemoryCheckpoint:
         notes: What whoever loads it should be told.
         tokenizer: Where its tokenizer is.
         folder: The folder it is said to lie in.
+        path: What is said to open it in another process.
         name: What it was asked for as; MemoryStore sets it.
         fetched: How many times `fetch` was called.
         was_read: The names of the tensors that were read, in order.
@@ -50,6 +51,7 @@ class MemoryCheckpoint:
     notes: tuple[str, ...] = attrs.field(default=(), kw_only=True)
     tokenizer: TokenizerSource = attrs.field(factory=lambda: TokenizerFiles({}), kw_only=True)
     folder: Path | None = attrs.field(default=None, kw_only=True)
+    path: Path | None = attrs.field(default=None, kw_only=True)
     name: str = attrs.field(default="memory", kw_only=True)
     fetched: int = attrs.field(default=0, init=False)
     was_read: list[str] = attrs.field(factory=list, init=False, repr=False)

@@ -23,12 +23,14 @@ class MemoryModel:
         placement: Where it is said to be.
         architecture: What was to be built.
         weights: What was read for each parameter.
+        released: Whether it was let go of.
 
     """
 
     placement: Placement
     architecture: Architecture
     weights: dict[str, list[Any]]
+    released: bool = False
 
 
 @attrs.frozen
@@ -92,6 +94,10 @@ class MemoryStrategy:
     def weights(self, model: MemoryModel, joins: Sequence[Join]) -> "MemoryWeights":
         """Return what was read, to be written."""
         return MemoryWeights(model, tuple(joins))
+
+    def release(self, model: MemoryModel) -> None:
+        """Remember that it was called."""
+        model.released = True
 
     def generator(self, model: MemoryModel, placement: Placement) -> ScriptedGenerator:  # noqa: ARG002
         """Return a generator that says the script."""

@@ -1,0 +1,57 @@
+"""What the first rank tells the others to do, as JSON: nothing but names and numbers crosses."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from litgpt.adapters.pytorch.cache import KVCache
+from litgpt.adapters.pytorch.gpt import GPT
+
+
+def written(do: str, **arguments: Any) -> bytes:
+    """Return a command."""
+    return json.dumps({"do": do, **arguments}).encode()
+
+
+class Commands:
+    """Does with a rank's network what it is told.
+
+    Args:
+        model: The network.
+
+    """
+
+    def __init__(self, model: GPT) -> None:
+        self._model = model
+        self._caches: dict[int, KVCache] = {}
+
+    @torch.inference_mode()
+    def obey(self, command: bytes) -> bool:
+        """Do what a command says; return False if it is to end."""
+        said: Mapping[str, Any] = json.loads(command)
+        match said["do"]:
+            case "end":
+                return False
+            case "forward":
+                cache = None if said["cache"] is None else self._caches[said["cache"]]
+                self._model(_tensor(said["ids"], self._model), cache, last=said["last"])
+            case "cache":
+                self._caches[said["cache"]] = self._model.empty_cache(**said["arguments"])
+            case "keep_rows":
+                self._caches[said["cache"]].keep_rows(said["rows"])
+            case "truncate":
+                self._caches[said["cache"]].truncate(said["length"])
+            case "continue_as":
+                self._caches[said["cache"]].continue_as(limit=said["limit"], lengths=said["lengths"])
+            case "copy":
+                self._caches[said["to"]] = self._caches[said["cache"]].copy()
+            case "drop":
+                self._caches.pop(said["cache"], None)
+        return True
+
+
+def _tensor(ids: list[list[int]], model: GPT) -> Tensor:
+    return torch.tensor(ids, device=model.lm_head.weight.device)

@@ -1,0 +1,239 @@
+"""The other ranks of a model: processes that the caller's own process starts, watches and ends.
+
+Each is a module of its own (`python -m litgpt.worker`), so the caller's script is not run again and a
+notebook or a REPL will do. A worker ends when it is told to, and when its caller is gone: it notices that
+its stdin is closed.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, Listener, wait
+from typing import Any
+
+import attrs
+
+from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted
+from litgpt.domain.errors import LitGPTError, WorkerLost
+
+BEAT = b"."
+"""What a worker sends twice a second as long as it is alive."""
+
+_TO_START = 120.0
+_TO_END = 5.0
+_TO_KNOW = 5.0
+
+
+@attrs.define(eq=False)
+class Worker:
+    """One of the other ranks.
+
+    Attributes:
+        rank: Which.
+        process: Its process.
+        line: What is said to it and by it.
+        heard: When it was last heard of.
+        said: What it said went wrong.
+
+    """
+
+    rank: int
+    process: subprocess.Popen[bytes]
+    line: Connection | None = None
+    heard: float = attrs.field(factory=time.monotonic)
+    said: str | None = None
+
+    def cause(self, patience: float) -> str | None:
+        """Return what became of it; None if it is well."""
+        code = self.process.poll()
+        if self.said is not None:
+            return self.said
+        if code is not None:
+            return f"it was ended by signal {-code}" if code < 0 else f"it ended with status {code}"
+        if time.monotonic() - self.heard > patience:
+            return f"nothing was heard of it for {patience:.0f} seconds"
+        return None
+
+
+class Crew:
+    """The other ranks of one model.
+
+    Args:
+        job: What each worker is told, besides its rank.
+        ranks: How many ranks there are, the caller's own among them.
+        patience: Seconds of silence after which a worker is taken to hang, and is ended.
+
+    Raises:
+        WorkerLost: One of them does not start.
+
+    """
+
+    def __init__(self, job: Mapping[str, Any], *, ranks: int, patience: float = 10.0) -> None:
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._lost: WorkerLost | None = None
+        self._closed = False
+        self.workers: list[Worker] = []
+        key = secrets.token_bytes(32)
+        listener = Listener(("127.0.0.1", 0), authkey=key)
+        try:
+            for rank in range(1, ranks):
+                call = {"port": listener.address[1], "key": key.hex(), "rank": rank, "ranks": ranks, **job}
+                self.workers.append(Worker(rank, _start(call, ranks)))
+            self._answer(listener)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            listener.close()
+        threading.Thread(target=self._watch, name="litgpt-watch", daemon=True).start()
+
+    def tell(self, command: bytes) -> None:
+        """Tell all workers to do something. They do one thing after another.
+
+        Raises:
+            WorkerLost: One of them is gone.
+
+        """
+        with self._lock:
+            self._check()
+            for worker in self.workers:
+                try:
+                    assert worker.line is not None  # noqa: S101 - it answered when it was started
+                    worker.line.send_bytes(command)
+                except OSError as error:
+                    raise self._found_lost() from error
+
+    @contextmanager
+    def together(self, command: bytes) -> Iterator[None]:
+        """Tell all workers to do something that this rank does too, and not without them.
+
+        Raises:
+            WorkerLost: One of them is gone, now or while it is done.
+
+        """
+        with uninterrupted():  # a rank that stopped half-way would leave the others waiting
+            self.tell(command)
+            try:
+                yield
+            except LitGPTError:
+                raise
+            except RuntimeError as error:
+                raise self._found_lost() from error
+
+    def close(self) -> None:
+        """End all workers: they are told to, and are ended if they do not."""
+        if self._closed:
+            return
+        self._closed = True
+        for worker in self.workers:
+            try:
+                if worker.line is not None:
+                    worker.line.send_bytes(b'{"do": "end"}')
+            except OSError:
+                pass
+            if worker.process.stdin is not None:
+                worker.process.stdin.close()
+        deadline = time.monotonic() + _TO_END
+        for worker in self.workers:
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            if worker.line is not None:
+                worker.line.close()
+            if worker.process.stderr is not None:
+                worker.process.stderr.close()
+
+    def _answer(self, listener: Listener) -> None:
+        """Wait until every worker has called."""
+        accepted: list[Connection] = []
+        waiting = threading.Thread(target=_accept, args=(listener, accepted, len(self.workers)), daemon=True)
+        waiting.start()
+        deadline = time.monotonic() + _TO_START
+        while waiting.is_alive():
+            waiting.join(0.05)
+            for worker in self.workers:
+                if worker.process.poll() is not None:
+                    raise WorkerLost(worker.rank, f"it did not start: {_last_words(worker.process)}")
+            if time.monotonic() > deadline:
+                raise WorkerLost(self.workers[-1].rank, f"it did not start within {_TO_START:.0f} seconds")
+        for line in accepted:
+            rank = json.loads(line.recv_bytes())["rank"]
+            self.workers[rank - 1].line = line
+            self.workers[rank - 1].heard = time.monotonic()
+
+    def _watch(self) -> None:
+        """Hear the workers, and end all of them when one is gone: the others would wait for it."""
+        lines = {worker.line: worker for worker in self.workers if worker.line is not None}
+        while not self._closed and self._lost is None:
+            for line in wait(list(lines), timeout=0.2):
+                worker = lines[line]  # type: ignore[index] # these are the lines that were waited for
+                try:
+                    said = worker.line.recv_bytes() if worker.line is not None else BEAT
+                except (EOFError, OSError):
+                    del lines[line]  # type: ignore[arg-type] # as above
+                    continue
+                worker.heard = time.monotonic()
+                if said != BEAT:
+                    worker.said = json.loads(said)["error"]
+            for worker in self.workers:
+                cause = worker.cause(self._patience)
+                if cause is not None and not self._closing():
+                    self._lost = WorkerLost(worker.rank, cause)
+                    for other in self.workers:
+                        other.process.kill()
+                    break
+
+    def _closing(self) -> bool:
+        return self._closed
+
+    def _check(self) -> None:
+        if self._lost is not None:
+            raise self._lost
+        if self._closed:
+            raise WorkerLost(1, "it was told to end")
+
+    def _found_lost(self) -> WorkerLost:
+        """Return which worker is gone, as soon as the one who watches knows."""
+        deadline = time.monotonic() + _TO_KNOW
+        while self._lost is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if self._lost is None:
+            self._lost = WorkerLost(self.workers[0].rank, "its connection broke")
+        return self._lost
+
+
+def _accept(listener: Listener, accepted: list[Connection], count: int) -> None:
+    try:
+        accepted.extend(listener.accept() for _ in range(count))
+    except OSError:
+        return  # the listener was closed: a worker did not start
+
+
+def _start(call: Mapping[str, Any], ranks: int) -> subprocess.Popen[bytes]:
+    threads = max(1, (os.cpu_count() or 1) // ranks)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "LITGPT_QUIET": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "litgpt.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    assert process.stdin is not None  # noqa: S101 - it is a pipe
+    process.stdin.write(json.dumps(call).encode() + b"\n")
+    process.stdin.flush()
+    return process
+
+
+def _last_words(process: subprocess.Popen[bytes]) -> str:
+    words = process.stderr.read().decode(errors="replace").strip() if process.stderr is not None else ""
+    return words.splitlines()[-1] if words else f"it ended with status {process.returncode}"

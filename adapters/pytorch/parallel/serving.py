@@ -1,0 +1,60 @@
+"""What a worker does: its rank's part of the model, as the first rank tells it."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Client, Connection
+from typing import Any
+
+from litgpt.adapters.pytorch.parallel.commands import Commands
+from litgpt.adapters.pytorch.parallel.crew import BEAT
+
+_EVERY = 0.5
+
+
+def serve(call: Mapping[str, Any], build: Callable[[], Commands]) -> None:
+    """Serve until told to end, or until the caller is gone.
+
+    Args:
+        call: What the caller said on stdin.
+        build: Returns what obeys, once the model is there.
+
+    """
+    # Ctrl-C reaches all processes of a terminal; what it means is for the caller to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    line = Client(("127.0.0.1", call["port"]), authkey=bytes.fromhex(call["key"]))
+    line.send_bytes(json.dumps({"rank": call["rank"]}).encode())
+    lock = threading.Lock()
+    threading.Thread(target=_beat, args=(line, lock), daemon=True).start()
+    threading.Thread(target=_end_with_caller, daemon=True).start()
+    try:
+        commands = build()
+        while commands.obey(line.recv_bytes()):
+            pass
+    except (EOFError, ConnectionError):
+        return
+    except Exception as error:  # noqa: BLE001 - whatever it is, the caller should know
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        with lock:
+            line.send_bytes(json.dumps({"error": f"{type(error).__name__}: {first}"}).encode())
+        time.sleep(_EVERY)  # so that it is read before the end of this process is noticed
+        sys.exit(1)
+
+
+def _beat(line: Connection, lock: threading.Lock) -> None:
+    while True:
+        try:
+            with lock:
+                line.send_bytes(BEAT)
+        except OSError:
+            os._exit(0)
+        time.sleep(_EVERY)
+
+
+def _end_with_caller() -> None:
+    sys.stdin.buffer.read()  # which returns when the caller has closed it, or is gone
+    os._exit(0)

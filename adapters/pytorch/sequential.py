@@ -1,0 +1,75 @@
+"""The DistributionStrategy that puts layers on several devices, one after another."""
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from litgpt.adapters.pytorch.assemble import fill
+from litgpt.adapters.pytorch.generator import TorchGenerator
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.hardware import hardware
+from litgpt.adapters.pytorch.weights import ModelWeights
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.placement import Hardware, Placement
+from litgpt.domain.ports.model_store import Checkpoint
+from litgpt.domain.reporting import Report
+from litgpt.domain.spreading import spread
+from litgpt.domain.weights import Join
+
+
+@attrs.frozen
+class Sequential:
+    """Layers over devices: each token passes from the first to the last."""
+
+    def hardware(self) -> Hardware:
+        """Return what this machine has."""
+        return hardware()
+
+    def build(
+        self,
+        placement: Placement,
+        architecture: Architecture,
+        joins: tuple[Join, ...],
+        checkpoint: Checkpoint[Tensor],
+        report: Report,
+    ) -> GPT:
+        """Build the model and read each tensor once, to the device that has its layer.
+
+        Raises:
+            OutOfReach: There are more devices than layers, or a device has not the memory.
+
+        """
+        devices = [torch.device(one) for one in placement.devices]
+        of_layer = [devices[at] for at in spread(architecture, len(devices))]
+        with torch.device("meta"):
+            model = GPT(architecture)
+        model.layer_devices = of_layer
+        model.head_device = devices[0 if architecture.tied else -1]
+
+        def home(name: str) -> torch.device:
+            parts = name.split(".")
+            if parts[:2] == ["transformer", "h"]:
+                return of_layer[int(parts[2])]
+            return devices[-1] if parts[0] == "lm_head" or parts[1] == "ln_f" else devices[0]
+
+        try:
+            return fill(model, joins, checkpoint, device=home, dtype=placement.dtype, report=report)
+        except torch.cuda.OutOfMemoryError as error:
+            raise OutOfReach(
+                f"{checkpoint.name} on {', '.join(placement.devices)}",
+                "their memory does not hold the weights; see `litgpt info`.",
+            ) from error
+
+    def release(self, model: GPT) -> None:
+        """Do nothing: the model holds nothing but its memory."""
+
+    def weights(self, model: GPT, joins: Sequence[Join]) -> ModelWeights:
+        """Return what a model's weights are now, to be written."""
+        return ModelWeights.of(model, joins)
+
+    def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
+        """Return what generates with `model`."""
+        return TorchGenerator(model, placement.cache_size)

@@ -1,0 +1,146 @@
+"""The DistributionStrategy that splits every layer over several ranks."""
+
+import os
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+from torch.distributed.distributed_c10d import TCPStore
+
+from litgpt.adapters.pytorch.assemble import fill
+from litgpt.adapters.pytorch.generator import TorchGenerator
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.hardware import hardware
+from litgpt.adapters.pytorch.parallel.commands import Commands
+from litgpt.adapters.pytorch.parallel.crew import Crew
+from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.adapters.pytorch.parallel.group import gloo
+from litgpt.adapters.pytorch.parallel.sharded import sharded
+from litgpt.adapters.pytorch.weights import ModelWeights
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.placement import Hardware, Placement
+from litgpt.domain.ports.model_store import Checkpoint
+from litgpt.domain.reporting import Report, silent
+from litgpt.domain.sharding import share
+from litgpt.domain.weights import Join
+
+# How long a rank waits for the others within one step, and while they read their weights.
+_PATIENCE = 600.0
+
+
+@attrs.frozen
+class TensorParallel:
+    """Several ranks, each with a part of every layer; the caller's process is the first."""
+
+    def hardware(self) -> Hardware:
+        """Return what this machine has."""
+        return hardware()
+
+    def build(
+        self,
+        placement: Placement,
+        architecture: Architecture,
+        joins: tuple[Join, ...],
+        checkpoint: Checkpoint[Tensor],
+        report: Report,
+    ) -> GPT:
+        """Start the other ranks, and read this rank's part of each tensor.
+
+        Raises:
+            OutOfReach: The model cannot be split so, or nothing opens it in another process.
+            WorkerLost: Another rank does not start.
+
+        """
+        ranks = len(placement.devices)
+        mine = share(architecture, joins, ranks=ranks, rank=0)  # refuses what cannot be split
+        where = checkpoint.path
+        if where is None:
+            raise OutOfReach(
+                "generate_strategy='tensor_parallel'",
+                f"{checkpoint.origin} is in this process alone, and no other can open it. Save it first.",
+            )
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        job = {
+            "store": store.port,
+            "model": str(where),
+            "name": checkpoint.name,
+            "dtype": placement.dtype,
+            "devices": list(placement.devices),
+        }
+        crew = Crew(job, ranks=ranks)
+        try:
+            group = gloo(store, rank=0, ranks=ranks, patience=_PATIENCE)
+            with torch.device("meta"):
+                model = sharded(mine, group, DrivenGPT)
+            model.crew = crew
+            device = torch.device(placement.device)
+            fill(
+                model,
+                mine.joins,
+                checkpoint,
+                device=lambda _: device,
+                dtype=placement.dtype,
+                report=report,
+                zero=mine.zero,
+            )
+        except BaseException:
+            crew.close()
+            raise
+        weakref.finalize(model, crew.close)
+        return model
+
+    def release(self, model: GPT) -> None:
+        """End the other ranks."""
+        if isinstance(model, DrivenGPT):
+            model.crew.close()
+
+    def weights(self, model: GPT, joins: Sequence[Join]) -> ModelWeights:
+        """Refuse: each rank has a part."""
+        del model, joins
+        raise OutOfReach(
+            "Saving a model that is split over ranks", "place it on one device first: distribute(devices=1)."
+        )
+
+    def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
+        """Return what generates with `model`."""
+        return TorchGenerator(model, placement.cache_size)
+
+
+def build_rank(
+    call: Mapping[str, Any],
+    architecture: Architecture,
+    joins: tuple[Join, ...],
+    checkpoint: Checkpoint[Tensor],
+) -> Commands:
+    """Return what does a worker's part, once it has read its slices.
+
+    Args:
+        call: What the caller told the worker.
+        architecture: Of the whole model.
+        joins: What its parameters are read from.
+        checkpoint: Where from.
+
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    rank, ranks = call["rank"], call["ranks"]
+    store = TCPStore("127.0.0.1", call["store"], is_master=False)
+    group = gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE)
+    mine = share(architecture, joins, ranks=ranks, rank=rank)
+    with torch.device("meta"):
+        model = sharded(mine, group, GPT)
+    device = torch.device(call["devices"][rank])
+    fill(
+        model,
+        mine.joins,
+        checkpoint,
+        device=lambda _: device,
+        dtype=call["dtype"],
+        report=silent,
+        zero=mine.zero,
+    )
+    return Commands(model)

@@ -1,0 +1,39 @@
+"""`litgpt convert`: a model in another format."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from litgpt.cli import console, options
+from litgpt.cli.loading import Work
+
+Format = Literal["hf", "litgpt"]
+
+
+def convert(
+    model: options.Model,
+    out_dir: Annotated[Path, typer.Argument(help="The folder to write.", metavar="OUT_DIR")],
+    *,
+    to: Annotated[
+        Format,
+        typer.Option(help="hf: safetensors, which transformers opens too. litgpt: LitGPT's lit_model.pth."),
+    ] = "hf",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="32-true, bf16-true or 16-true.  [default: as it is stored; quantised: bf16-true]"),
+    ] = None,
+    revision: options.Revision = None,
+    offline: options.Offline = False,
+    access_token: options.AccessToken = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a model in another format. To load one, nothing has to be converted."""
+    from litgpt.container import container
+    from litgpt.domain.reference import ModelReference
+
+    reference = ModelReference(model, revision, offline or None, access_token)
+    with Work(f"Converting {reference.name} …", quiet=quiet) as work:
+        convert_model = container.convert_to_litgpt() if to == "litgpt" else container.convert_to_folder()
+        convert_model(reference, out_dir.expanduser(), work.report, precision=precision)
+    console.show(str(out_dir))

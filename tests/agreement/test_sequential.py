@@ -1,0 +1,92 @@
+"""Layers over several devices give the logits of one: for every family, and with no tensor left where it was.
+
+`cpu:1` is the CPU for torch, which would hide a tensor on the wrong device. So tensors are tagged here: what a device
+was asked for is remembered, what comes of tensors is where they are, and a mixture is an error.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.sequential import Sequential
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.placement import Placement
+from litgpt.domain.reporting import Progress
+from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
+
+LENGTH = 24
+
+
+_DEVICE_OF = Tensor.device.__get__  # type: ignore[attr-defined] # a getter, which the mode sees as a call
+
+
+class Tagged(TorchFunctionMode):
+    """Gives every tensor the device that it was asked to be on, and refuses to mix two."""
+
+    def __init__(self, model: GPT) -> None:
+        super().__init__()
+        self.tags = WeakTensorKeyDictionary()
+        self.crossings = 0
+        devices = model.layer_devices or []
+        for name, parameter in model.named_parameters():
+            parts = name.split(".")
+            at = int(parts[2]) if parts[:2] == ["transformer", "h"] else None
+            last = not model.architecture.tied and (parts[0] == "lm_head")
+            home = devices[at] if at is not None else devices[-1 if last or parts[1] == "ln_f" else 0]
+            self.tags[parameter] = home.index or 0
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function == _DEVICE_OF:
+            return torch.device("cpu", self.tags.get(args[0], 0))
+        result = function(*args, **kwargs)
+        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        found = {self.tags[one] for one in tensors if one in self.tags and one.ndim}
+        asked = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.device)]
+        if asked:
+            tag = asked[0].index or 0
+            self.crossings += bool(found and found != {tag})
+        elif len(found) > 1:
+            raise AssertionError(f"{getattr(function, '__name__', function)} mixes devices {sorted(found)}")
+        else:
+            tag = next(iter(found), None)
+        for one in tree_leaves(result):
+            if isinstance(one, Tensor) and tag is not None:
+                self.tags[one] = tag
+        return result
+
+
+def over(both: Pair, devices: int) -> GPT:
+    placement = Placement(
+        devices=tuple(f"cpu:{one}" for one in range(devices)), dtype="float32", strategy="sequential"
+    )
+    said: list[Any] = []
+    model = Sequential().build(placement, both.ours.architecture, both.joins, both.checkpoint, said.append)
+    assert [one for one in said if isinstance(one, Progress)][-1].done == len(both.joins)
+    return model
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+@torch.inference_mode()
+def test_layers_over_devices_give_the_logits_of_one(variant: Variant, tmp_path: Path) -> None:
+    both, ids = pair(variant, tmp_path), random_ids(2, LENGTH)
+    expected = both.ours(ids)
+    for devices in (1, 2, 3):
+        model = over(both, devices)
+        cache = model.empty_cache(limit=LENGTH, starts=(0, 0))
+        with Tagged(model) as tags:
+            parts = [model(part.to(model.input_device), cache) for part in ids.split((LENGTH - 2, 1, 1), 1)]
+        assert torch.cat(parts, 1).sub(expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
+        assert (tags.crossings > 0) == (devices > 1)
+
+
+def test_more_devices_than_layers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutOfReach, match="only 3 layers"):
+        over(pair(VARIANTS[0], tmp_path), 4)
