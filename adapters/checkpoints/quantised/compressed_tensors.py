@@ -24,15 +24,23 @@ def read_compressed_tensors(settings: QuantisationSettings) -> Fp8:
     groups = settings.values.get("config_groups")
     if not isinstance(groups, Mapping) or not groups:
         settings.refuse("config_groups", groups, "says nothing of any layer")
-    found = {_group(settings, name, group) for name, group in groups.items()}
+    # A group without weights is of activations alone.
+    of_weights = {name: group for name, group in groups.items() if _weights_of(group) is not None}
+    found = {_group(settings, name, group) for name, group in of_weights.items()}
+    if not found:
+        settings.refuse("config_groups", dict(groups), "says nothing of weights")
     if len(found) != 1:
         settings.refuse("config_groups", dict(groups), "has blocks of several sizes")
     return found.pop()
 
 
+def _weights_of(group: object) -> object:
+    return group.get("weights") if isinstance(group, Mapping) else group
+
+
 def _group(settings: QuantisationSettings, name: str, group: object) -> Fp8:
     where = f"config_groups.{name}"
-    weights = group.get("weights") if isinstance(group, Mapping) else None
+    weights = _weights_of(group)
     if not isinstance(weights, Mapping) or not isinstance(group, Mapping):
         settings.refuse(where, group, "says nothing of weights")
     if group.get("format") not in (None, *FORMATS):

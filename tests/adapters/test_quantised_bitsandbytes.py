@@ -1,0 +1,170 @@
+"""bitsandbytes in four bits: codes in bytes, scales that may be codes themselves, and a shape told late."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from tests.adapters.packed_weights import LAYER, Array, Pack, change, check_weights, write_packed
+
+WEIGHT = f"{LAYER}.weight"
+BNB: dict[str, Any] = {
+    "quant_method": "bitsandbytes",
+    "load_in_4bit": True,
+    "load_in_8bit": False,
+    "bnb_4bit_quant_type": "nf4",
+    "bnb_4bit_use_double_quant": True,
+}
+
+# Sixteen numbers as good as any: a file carries its own.
+NUMBERS = np.sort(np.random.default_rng(0).uniform(-1, 1, 16)).astype(np.float32)
+FINE = np.sort(np.random.default_rng(1).uniform(-1, 1, 256)).astype(np.float32)
+
+
+def nearest(values: Array, numbers: Array) -> Array:
+    return np.abs(values.reshape(-1, 1) - numbers).argmin(1)
+
+
+def pack_bnb(kind: str = "nf4", *, block: int = 64, nested: bool = False, storage: Any = torch.uint8) -> Pack:
+    """As bitsandbytes's serialiser: two codes in a byte, the first in the high bits."""
+
+    def pack(name: str, weight: Array) -> tuple[dict[str, Tensor], Array]:
+        flat = weight.reshape(-1)
+        blocks = [flat[at : at + block] for at in range(0, len(flat), block)]
+        absmax = np.array([np.abs(one).max() for one in blocks], np.float32)
+        state: dict[str, Any] = {
+            "quant_type": kind,
+            "blocksize": block,
+            "dtype": "bfloat16",
+            "shape": [*weight.shape],
+        }
+        parts = {}
+        if nested:
+            mean = np.float32(absmax.mean())
+            groups = [absmax[at : at + 16] - mean for at in range(0, len(absmax), 16)]
+            largest = np.array([np.abs(one).max() for one in groups], np.float32)
+            scales = [nearest(one / size, FINE) for one, size in zip(groups, largest, strict=True)]
+            absmax = np.concatenate(
+                [FINE[one] * size for one, size in zip(scales, largest, strict=True)]
+            ) + np.float32(mean)
+            state |= {"nested_blocksize": 16, "nested_offset": float(mean), "nested_dtype": "float32"}
+            parts["absmax"] = torch.tensor(np.concatenate(scales), dtype=torch.uint8)
+            parts["nested_absmax"] = torch.from_numpy(largest)
+            parts["nested_quant_map"] = torch.tensor(FINE)
+        else:
+            parts["absmax"] = torch.from_numpy(absmax)
+        spread = np.repeat(absmax, block)[: len(flat)]
+        codes = nearest(flat / spread, NUMBERS)
+        pairs = [int(codes[at]) << 4 | int(codes[at + 1]) for at in range(0, len(codes), 2)]
+        parts["quant_map"] = torch.tensor(NUMBERS)
+        parts[f"quant_state.bitsandbytes__{kind}"] = state_of(state)
+        packed = torch.tensor(pairs, dtype=torch.uint8).view(storage).view(-1, 1)
+        beside = {f"{name}.{role}": tensor for role, tensor in parts.items()}
+        return {name: packed, **beside}, (NUMBERS[codes] * spread).reshape(weight.shape)
+
+    return pack
+
+
+def state_of(said: object) -> Tensor:
+    return torch.tensor([*json.dumps(said).encode()], dtype=torch.uint8)
+
+
+PACKED: dict[str, tuple[Pack, dict[str, Any], str]] = {
+    "nf4": (pack_bnb(), BNB, "NF4"),
+    "nf4, twice": (pack_bnb(nested=True), BNB, "NF4"),
+    "nf4, a last block that is not full": (pack_bnb(block=1024, nested=True), BNB, "NF4"),
+    "nf4, stored as bfloat16": (pack_bnb(storage=torch.bfloat16), BNB, "NF4"),
+    "fp4": (pack_bnb("fp4"), {**BNB, "bnb_4bit_quant_type": "fp4"}, "FP4"),
+    "fp4, twice": (pack_bnb("fp4", nested=True), {**BNB, "bnb_4bit_quant_type": "fp4"}, "FP4"),
+    "as it was first told": (pack_bnb(), {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "NF4"),
+}
+
+
+@pytest.mark.parametrize(("pack", "settings", "stored_as"), PACKED.values(), ids=PACKED)
+def test_weights_are_what_their_codes_stand_for(
+    tmp_path: Path, pack: Pack, settings: dict[str, Any], stored_as: str
+) -> None:
+    meant = write_packed(tmp_path / "packed", pack, settings)
+    check_weights(tmp_path / "packed", meant)
+    checkpoint = open_folder(tmp_path / "packed", "tiny")
+    assert checkpoint.tensors[WEIGHT].stored_as == stored_as
+    assert checkpoint.tensors["model.norm.weight"].stored_as == "F32"
+    assert f"bitsandbytes to {stored_as}, 4 bits" in checkpoint.notes[0]
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        "",
+        ".absmax",
+        ".quant_map",
+        ".nested_absmax",
+        ".nested_quant_map",
+        ".quant_state.bitsandbytes__nf4",
+    ],
+)
+def test_a_part_that_is_missing_or_misshapen_is_named(tmp_path: Path, role: str) -> None:
+    write_packed(tmp_path / "packed", pack_bnb(nested=True), BNB)
+    name = f"{WEIGHT}{role}"
+    right = load_file(tmp_path / "packed" / "model.safetensors")[name]
+    change(tmp_path / "packed", BNB, name, None)
+    with pytest.raises(DamagedFile, match=rf"{WEIGHT}.*, which belongs to it, is missing"):
+        open_folder(tmp_path / "packed", "tiny")
+    write_packed(tmp_path / "again", pack_bnb(nested=True), BNB)
+    change(tmp_path / "again", BNB, name, right[1:])
+    with pytest.raises(DamagedFile, match=WEIGHT):
+        open_folder(tmp_path / "again", "tiny").read(WEIGHT)
+
+
+WRONG_STATES: dict[str, object] = {
+    "its shape": {"shape": [80, 48], "blocksize": 64},
+    "the shape": {"shape": [48 * 80], "blocksize": 64},
+    "no shape": {"shape": None, "blocksize": 64},
+    "no size of blocks": {"shape": [48, 80], "blocksize": 0},
+    "no JSON object": [],
+    "scales for": {"shape": [48, 80], "blocksize": 128},
+}
+
+
+@pytest.mark.parametrize("state", WRONG_STATES.values(), ids=WRONG_STATES)
+def test_a_state_that_contradicts_the_file_is_damage(tmp_path: Path, state: object) -> None:
+    write_packed(tmp_path / "packed", pack_bnb(), BNB)
+    change(tmp_path / "packed", BNB, f"{WEIGHT}.quant_state.bitsandbytes__nf4", state_of(state))
+    with pytest.raises(DamagedFile, match=rf"{WEIGHT} cannot be dequantised"):
+        open_folder(tmp_path / "packed", "tiny").read(WEIGHT)
+
+
+def test_a_state_that_is_no_json_or_says_nothing_of_nesting_is_damage(tmp_path: Path) -> None:
+    write_packed(tmp_path / "packed", pack_bnb(nested=True), BNB)
+    name = f"{WEIGHT}.quant_state.bitsandbytes__nf4"
+    for raw, said in (
+        (torch.full((9,), 255, dtype=torch.uint8), "no JSON"),
+        (state_of({"shape": [48, 80], "blocksize": 64}), "scales' scales"),
+    ):
+        change(tmp_path / "packed", BNB, name, raw)
+        with pytest.raises(DamagedFile, match=said):
+            open_folder(tmp_path / "packed", "tiny").read(WEIGHT)
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "load_in_8bit = True": {**BNB, "load_in_8bit": True},
+    "load_in_4bit = False": {**BNB, "load_in_4bit": False},
+    "bnb_4bit_quant_type = 'int4'": {**BNB, "bnb_4bit_quant_type": "int4"},
+}
+
+
+@pytest.mark.parametrize(("said", "settings"), REFUSED.items(), ids=REFUSED)
+def test_a_setting_that_is_not_implemented_is_named(
+    tmp_path: Path, said: str, settings: dict[str, Any]
+) -> None:
+    write_packed(tmp_path / "packed", pack_bnb(), settings)
+    with pytest.raises(UnsupportedModel) as caught:
+        open_folder(tmp_path / "packed", "tiny")
+    assert f"'bitsandbytes', and {said}" in str(caught.value)
