@@ -19,6 +19,10 @@ from litgpt.domain.families import describe
 
 T = TypeVar("T")
 
+SETTINGS = "model_config.yaml"
+_ROUNDING = 1e-9
+"""How much a scale may change, relatively, on its way through the number whose root it divides by."""
+
 
 def litgpt_settings_of(architecture: Architecture, name: str) -> dict[str, object]:
     """Return what `model_config.yaml` says of an architecture: a value for each of LitGPT's settings.
@@ -40,9 +44,6 @@ def litgpt_settings_of(architecture: Architecture, name: str) -> dict[str, objec
         reason = f"{error}, and LitGPT's {SETTINGS} cannot say that."
         raise UnsupportedModel(f"{name}, written for LitGPT 0.5.13,", reason) from error
     return settings
-
-
-SETTINGS = "model_config.yaml"
 
 
 def _said(architecture: Architecture) -> dict[str, object]:
@@ -201,7 +202,7 @@ def _check(architecture: Architecture, settings: dict[str, object]) -> None:
         meant = describe(SETTINGS, {**config, "tie_word_embeddings": architecture.tied})
     except UnsupportedModel as error:
         raise ValueError(f"it is like no family that LitGPT has ({error.reason.rstrip('.')})") from error
-    difference = next(_differences(_plain(architecture), _plain(meant), "its"), None)
+    difference = next(_differences(_plain(architecture), _plain(meant)), None)
     if difference:
         raise ValueError(difference)
 
@@ -219,20 +220,20 @@ def _plain(architecture: Architecture) -> Architecture:
     return attrs.evolve(architecture, family="", layers=tuple(layers))
 
 
-def _differences(one: object, other: object, where: str) -> Iterator[str]:
-    """Yield where two values differ, in words: `its attention's clip = 0.3`."""
+def _differences(one: object, other: object, path: str = "") -> Iterator[str]:
+    """Yield where two values differ, in words: `its layers.mixer.clip is 0.3`."""
     if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
         for mine, theirs in zip(one, other, strict=True):
-            yield from _differences(mine, theirs, where)
+            yield from _differences(mine, theirs, path)
     elif attrs.has(kind := type(one)) and kind is type(other):
         for field in attrs.fields(kind):
-            mine, theirs = getattr(one, field.name), getattr(other, field.name)
-            yield from _differences(mine, theirs, f"{where} {field.name}")
+            within = f"{path}.{field.name}" if path else field.name
+            yield from _differences(getattr(one, field.name), getattr(other, field.name), within)
     elif isinstance(one, float) and isinstance(other, float):
-        if abs(one - other) > 1e-9 * abs(one):
-            yield f"{where} is {one}"
+        if abs(one - other) > _ROUNDING * abs(one):
+            yield f"its {path} is {one}"
     elif one != other:
-        yield f"{where} is {one}"
+        yield f"its {path} is {one}"
 
 
 def _one(what: str, values: Iterable[T]) -> T:
@@ -248,7 +249,7 @@ def _one(what: str, values: Iterable[T]) -> T:
 
 def _near_whole(value: float) -> float:
     """Return a number as a whole one, where only rounding makes it differ."""
-    return round(value) if abs(value - round(value)) < 1e-6 * value else value
+    return round(value) if abs(value - round(value)) < _ROUNDING * value else value
 
 
 def _cannot(reason: str) -> NoReturn:
