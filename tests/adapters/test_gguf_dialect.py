@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from litgpt.adapters.checkpoints.gguf.architectures import DIALECTS
+from litgpt.adapters.checkpoints.gguf.metadata import Metadata
+from litgpt.adapters.checkpoints.gguf.source import Source
 from litgpt.adapters.checkpoints.gguf.store import GgufCheckpoint, open_gguf
 from litgpt.domain.errors import CheckpointMismatch, DamagedFile, LitGPTError, UnsupportedModel
 from litgpt.domain.families import describe, family_of
@@ -304,6 +306,14 @@ def test_a_header_that_cannot_be_right_or_asks_for_more_is_refused_with_its_key(
     with pytest.raises(error, match=said) as caught:
         open_gguf(path, "m")
     assert "m.gguf" in str(caught.value)
+
+
+def test_the_share_of_a_head_that_is_rotated_gives_the_number_back() -> None:
+    for size in range(8, 257, 8):
+        for number in range(2, size + 1, 2):
+            values = {"llama.attention.key_length": size, "llama.rope.dimension_count": number}
+            source = Source("llama", Metadata("m.gguf", values), {})
+            assert int(size * source.rotated_share) == number
 
 
 def test_keys_that_ask_for_nothing_are_no_reason_to_refuse(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from typing import TypeAlias
 
 import attrs
@@ -149,13 +150,14 @@ class Dialect:
                 continue  # the config says what the former say, and no model runs the latter
             added, exponential = self._changed(stored.name)
             for name, shape, part in self._fills(stored, source):
-                before = found.get(name, Place(shape, (), added, exponential))
-                place = attrs.evolve(before, parts=(*before.parts, part))
-                if place.shape != shape or place.numel > place.info.numel:
+                if (before := found.get(name)) is None:
+                    found[name] = Place(shape, (part,), added, exponential)
+                    continue
+                place = found[name] = attrs.evolve(before, parts=(*before.parts, part))
+                if place.shape != shape or place.numel > prod(shape):
                     raise DamagedFile(str(stored.file.path), f"two of its tensors are {name!r}.")
-                found[name] = place
         for name, place in found.items():
-            if place.numel != place.info.numel:
+            if place.numel != prod(place.shape):
                 raise DamagedFile(source.metadata.path, f"parts of the tensor {name!r} are not in it.")
         return found
 

@@ -66,8 +66,8 @@ class StoredTensor:
         count, row = self.shape[0], prod(self.shape[1:])
         if not 0 <= start < stop <= count or row % self.format.weights:
             raise ValueError(f"rows {start} to {stop} of {self.name!r} of shape {list(self.shape)}")
-        skipped = start * row // self.format.weights * self.format.nbytes
-        return attrs.evolve(self, shape=(stop - start, *self.shape[1:]), start=self.start + skipped)
+        first = self.start + start * row // self.format.weights * self.format.nbytes
+        return StoredTensor(self.file, self.name, (stop - start, *self.shape[1:]), self.format, first)
 
     def at(self, number: int) -> "StoredTensor":
         """Return one of what it has along its first dimension, without that dimension.
@@ -76,8 +76,8 @@ class StoredTensor:
             ValueError: It has not so many, or they do not begin and end with a block.
 
         """
-        one = self.rows(number, number + 1)
-        return attrs.evolve(one, shape=self.shape[1:] or (1,))
+        first = self.rows(number, number + 1).start
+        return StoredTensor(self.file, self.name, self.shape[1:] or (1,), self.format, first)
 
 
 @attrs.frozen

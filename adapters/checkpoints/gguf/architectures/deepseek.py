@@ -11,17 +11,17 @@ from litgpt.adapters.checkpoints.gguf.architectures.words import (
     RMS,
     ROUTED,
     SCALES,
+    SIGMOID,
     SIZES,
+    SOFTMAX,
     biases,
     expert_size,
+    scored,
 )
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Dialect, Setting
 from litgpt.adapters.checkpoints.gguf.placing import Latent, Placing, latent_sizes
 from litgpt.adapters.checkpoints.gguf.rope import rope_scaling
 from litgpt.adapters.checkpoints.gguf.source import Source
-
-# GGUF's numbers for how experts are scored. Without one, softmax is meant.
-_SOFTMAX, SIGMOID = 1, 2
 
 # Into how many groups experts are dealt and how many of those are chosen from, by the number of experts:
 # older headers do not say it of V2 (160 experts) and V3 (256), and no other model has groups.
@@ -70,15 +70,7 @@ def routing(source: Source) -> Config:
 
 
 def _method(source: Source) -> Config:
-    """Return what V2 calls the way experts are chosen.
-
-    Raises:
-        UnsupportedModel: They are scored by what no model does.
-
-    """
-    if (function := source.integer("expert_gating_func") or _SOFTMAX) != _SOFTMAX:
-        reason = f"its experts are scored by function {function}, which is not implemented."
-        raise source.metadata.refuse(reason)
+    """Return what V2 calls the way experts are chosen."""
     return {"topk_method": "greedy" if _groups(source)[0] == 1 else "group_limited_greedy"}
 
 
@@ -143,6 +135,6 @@ DEEPSEEK2 = attrs.evolve(
     _V3,
     model_type="deepseek_v2",
     constants={"hidden_act": "silu"},
-    more=(*_V3.more, _method),
+    more=(*_V3.more, scored(SOFTMAX, weighed=True), _method),
     instead=((lambda source: source.integer("expert_gating_func") == SIGMOID, _V3),),
 )

@@ -2,16 +2,18 @@
 
 import attrs
 
-from litgpt.adapters.checkpoints.gguf.architectures.deepseek import SHARED, SIGMOID
+from litgpt.adapters.checkpoints.gguf.architectures.deepseek import SHARED
 from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA
 from litgpt.adapters.checkpoints.gguf.architectures.words import (
     LAYER,
     QK_NORMS,
     ROUTED,
+    SIGMOID,
     biases,
     expert_size,
     flagged,
     rotated,
+    scored,
 )
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Setting
 from litgpt.adapters.checkpoints.gguf.source import Source
@@ -38,15 +40,7 @@ GLM4 = attrs.evolve(
 
 
 def _routing(source: Source) -> Config:
-    """Return how experts are chosen.
-
-    Raises:
-        UnsupportedModel: They are not scored by a sigmoid.
-
-    """
-    if (function := source.integer("expert_gating_func") or SIGMOID) != SIGMOID:
-        reason = f"its experts are scored by function {function}, which is not implemented."
-        raise source.metadata.refuse(reason)
+    """Return how experts are chosen."""
     return {
         "use_qk_norm": "blk.0.attn_q_norm.weight" in source.tensors,
         "routed_scaling_factor": source.number("expert_weights_scale") or 1.0,
@@ -70,6 +64,7 @@ GLM4_MOE = attrs.evolve(
         _QKV_BIAS,
         rotated,
         expert_size,
+        scored(SIGMOID, weighed=True),
         _routing,
         flagged("expert_weights_norm", "norm_topk_prob", default=False),
     ),

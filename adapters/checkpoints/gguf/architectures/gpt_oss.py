@@ -3,7 +3,14 @@
 import attrs
 
 from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA
-from litgpt.adapters.checkpoints.gguf.architectures.words import BIASED, LAYER, biases, rope
+from litgpt.adapters.checkpoints.gguf.architectures.words import (
+    BIASED,
+    LAYER,
+    SOFTMAX_OF_CHOSEN,
+    biases,
+    rope,
+    scored,
+)
 from litgpt.adapters.checkpoints.gguf.dialect import Setting
 from litgpt.adapters.checkpoints.gguf.placing import Joined, Turned
 
@@ -28,7 +35,7 @@ GPT_OSS = attrs.evolve(
     ),
     # No header says these, nor whether YaRN's borders are whole numbers: there is one model of two sizes.
     constants={"hidden_act": "silu", "swiglu_limit": 7.0, "swiglu_alpha": 1.702},
-    more=(biases(attention_bias=BIASED), rope(truncate=False)),
+    more=(biases(attention_bias=BIASED), rope(truncate=False), scored(SOFTMAX_OF_CHOSEN)),
     names={
         **LLAMA.names,
         "blk.{}.post_attention_norm": f"{LAYER}.post_attention_layernorm",

@@ -3,7 +3,14 @@
 import attrs
 
 from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA
-from litgpt.adapters.checkpoints.gguf.architectures.words import BIASED, LAYER, biases, by_width
+from litgpt.adapters.checkpoints.gguf.architectures.words import (
+    BIASED,
+    LAYER,
+    SOFTMAX,
+    biases,
+    by_width,
+    scored,
+)
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Setting
 from litgpt.adapters.checkpoints.gguf.placing import Joined
 from litgpt.adapters.checkpoints.gguf.source import Source
@@ -41,7 +48,7 @@ GRANITE_MOE = attrs.evolve(
         Setting("expert_count", "num_local_experts", required=True),
         Setting("expert_used_count", "num_experts_per_tok", required=True),
     ),
-    more=(biases(attention_bias=BIASED), _scores),
+    more=(biases(attention_bias=BIASED), _scores, scored(SOFTMAX)),
     refused=("attention.clamp_kqv", "expert_shared_feed_forward_length"),
     names={
         **GRANITE.names,

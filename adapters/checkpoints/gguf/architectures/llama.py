@@ -10,8 +10,10 @@ from litgpt.adapters.checkpoints.gguf.architectures.words import (
     RMS,
     SCALES,
     SIZES,
+    SOFTMAX,
     biases,
     has,
+    scored,
 )
 from litgpt.adapters.checkpoints.gguf.dialect import Dialect, Setting
 from litgpt.adapters.checkpoints.gguf.placing import Each
@@ -30,6 +32,7 @@ MIXTRAL = Dialect(
         Setting("attention.sliding_window", "sliding_window"),
     ),
     constants={"hidden_act": "silu"},
+    more=(scored(SOFTMAX),),
     refused=(*SCALES, "attention.clamp_kqv", "expert_shared_count"),
     names={
         **OUTSIDE,

@@ -3,7 +3,7 @@
 import attrs
 
 from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA
-from litgpt.adapters.checkpoints.gguf.architectures.words import LAYER
+from litgpt.adapters.checkpoints.gguf.architectures.words import LAYER, SIGMOID, scored
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Setting
 from litgpt.adapters.checkpoints.gguf.placing import Joined, Turned
 from litgpt.adapters.checkpoints.gguf.source import Source
@@ -42,7 +42,7 @@ LLAMA4 = attrs.evolve(
         "floor_scale": 8192,
         "no_rope_layer_interval": 4,
     },
-    more=(_normalised,),
+    more=(_normalised, scored(SIGMOID)),
     # Hugging Face's plain size is that of an expert.
     called={"expert_size": "intermediate_size", "intermediate_size": "intermediate_size_mlp"},
     names={

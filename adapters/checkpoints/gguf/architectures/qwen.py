@@ -9,9 +9,11 @@ from litgpt.adapters.checkpoints.gguf.architectures.words import (
     LAYER,
     QK_NORMS,
     ROUTED,
+    SOFTMAX,
     biases,
     expert_size,
     flagged,
+    scored,
 )
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Dialect
 from litgpt.adapters.checkpoints.gguf.placing import Row
@@ -30,7 +32,7 @@ QWEN2: Dialect = attrs.evolve(
 _ATTENTION_BIAS = biases(attention_bias=BIASED)
 
 
-def _shared_size(source: Source) -> Config:
+def shared_size(source: Source) -> Config:
     """Return the width in the middle of what all tokens go through, which older headers do not say."""
     down = source.tensors.get("blk.0.ffn_down_shexp.weight")
     return {} if down is None else {"shared_expert_intermediate_size": down.shape[-1]}
@@ -59,7 +61,8 @@ QWEN2_MOE = attrs.evolve(
     more=(
         biases(qkv_bias=("attn_q", "attn_k", "attn_v")),
         expert_size,
-        _shared_size,
+        scored(SOFTMAX),
+        shared_size,
         flagged("expert_weights_norm", "norm_topk_prob", default=False),
     ),
     refused=LLAMA.refused,
@@ -78,7 +81,7 @@ QWEN3_MOE = attrs.evolve(
     architecture="qwen3moe",
     model_type="qwen3_moe",
     settings=(*QWEN3.settings, *EXPERTS),
-    more=(_ATTENTION_BIAS, expert_size, NORMALISED),
+    more=(_ATTENTION_BIAS, expert_size, scored(SOFTMAX), NORMALISED),
     refused=LLAMA.refused,
     names={**QWEN3.names, **ROUTED},
 )

@@ -6,14 +6,16 @@ Hugging Face has all of a group together. What decays is stored as minus its exp
 
 import attrs
 
-from litgpt.adapters.checkpoints.gguf.architectures.qwen import NORMALISED, QWEN2_MOE
+from litgpt.adapters.checkpoints.gguf.architectures.qwen import NORMALISED, QWEN2_MOE, shared_size
 from litgpt.adapters.checkpoints.gguf.architectures.words import (
     GATED,
     LAYER,
     QK_NORMS,
+    SOFTMAX,
     biases,
     expert_size,
     rotated,
+    scored,
 )
 from litgpt.adapters.checkpoints.gguf.delta import Channels, Columns, Qkv, Qkvz, Tiled
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Setting
@@ -56,7 +58,7 @@ QWEN3_NEXT = attrs.evolve(
     architecture="qwen3next",
     model_type="qwen3_next",
     settings=(*QWEN2_MOE.settings, *_SETTINGS),
-    more=(_BIAS, expert_size, *QWEN2_MOE.more[2:3], NORMALISED, rotated, _kinds),
+    more=(_BIAS, expert_size, scored(SOFTMAX), shared_size, NORMALISED, rotated, _kinds),
     names={
         **QWEN2_MOE.names,
         **_NORMS,
@@ -89,7 +91,7 @@ QWEN35_MOE = attrs.evolve(
     QWEN3_NEXT,
     architecture="qwen35moe",
     model_type="qwen3_5_moe_text",
-    more=(_BIAS, expert_size, *QWEN2_MOE.more[2:3], rotated, _kinds),
+    more=(_BIAS, expert_size, scored(SOFTMAX), shared_size, rotated, _kinds),
     names={**QWEN2_MOE.names, **_NORMS, **_TILED},
 )
 

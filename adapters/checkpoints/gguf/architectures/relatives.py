@@ -9,11 +9,13 @@ from litgpt.adapters.checkpoints.gguf.architectures.words import (
     BIASED,
     LAYER,
     QK_NORMS,
+    SIGMOID,
     SIZES,
     biases,
     has,
     rope,
     rotated,
+    scored,
     windows,
 )
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Setting, softmax_attention
@@ -95,7 +97,7 @@ MINIMAX_M2 = attrs.evolve(
         Setting("expert_count", "num_local_experts", required=True),
         Setting("expert_used_count", "num_experts_per_tok", required=True),
     ),
-    more=(_rotated,),
+    more=(_rotated, scored(SIGMOID)),
     refused=(*LLAMA.refused, "expert_shared_count"),
     names={
         **LLAMA.names,

@@ -105,6 +105,33 @@ def expert_size(source: Source) -> Config:
     return {} if down is None else {"moe_intermediate_size": down.shape[-1]}
 
 
+SOFTMAX, SIGMOID, SOFTMAX_OF_CHOSEN = 1, 2, 3
+"""GGUF's numbers for how experts are scored."""
+
+
+def scored(by: int, *, weighed: bool = False) -> Callable[[Source], Config]:
+    """Return what refuses experts that are not chosen as those of a family are. It tells no setting.
+
+    Args:
+        by: How they are scored; a header may leave that out.
+        weighed: Whether the family can weigh what they give, and deal them out to groups.
+
+    """
+
+    def read(source: Source) -> Config:
+        if (function := source.integer("expert_gating_func") or by) != by:
+            reason = f"its experts are scored by function {function}, which is not implemented."
+            raise source.metadata.refuse(reason)
+        for key in () if weighed else ("expert_weights_scale", "expert_group_count"):
+            if source.number(key) not in (None, 0, 1):
+                raise source.metadata.refuse(
+                    f"its header asks for {source.key(key)!r}, which is not implemented."
+                )
+        return {}
+
+    return read
+
+
 def heads_only(source: Source) -> Config:
     """Return the heads of a family in which each has keys and values of its own, all as the width gives.
 
