@@ -87,10 +87,17 @@ PACKED: dict[str, tuple[Pack, dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.parametrize("at_once", [2**24, 200])
 @pytest.mark.parametrize(("pack", "settings", "stored_as"), PACKED.values(), ids=PACKED)
 def test_weights_are_what_their_codes_stand_for(
-    tmp_path: Path, pack: Pack, settings: dict[str, Any], stored_as: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pack: Pack,
+    settings: dict[str, Any],
+    stored_as: str,
+    at_once: int,
 ) -> None:
+    monkeypatch.setattr("litgpt.adapters.checkpoints.quantised.bits.AT_ONCE", at_once)
     meant = write_packed(tmp_path / "packed", pack, settings)
     check_weights(tmp_path / "packed", meant)
     checkpoint = open_folder(tmp_path / "packed", "tiny")
@@ -128,8 +135,10 @@ WRONG_STATES: dict[str, object] = {
     "the shape": {"shape": [48 * 80], "blocksize": 64},
     "no shape": {"shape": None, "blocksize": 64},
     "no size of blocks": {"shape": [48, 80], "blocksize": 0},
+    "an odd size of blocks": {"shape": [48, 80], "blocksize": 63},
     "no JSON object": [],
-    "scales for": {"shape": [48, 80], "blocksize": 128},
+    "too many scales": {"shape": [48, 80], "blocksize": 128},
+    "too few scales": {"shape": [48, 80], "blocksize": 32},
 }
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from litgpt.adapters.checkpoints.quantised.bits import runs
 from litgpt.adapters.checkpoints.quantised.packing import Packed, Shape, Stored
 from litgpt.adapters.checkpoints.quantised.settings import QuantisationSettings
 from litgpt.domain.errors import DamagedFile
@@ -87,22 +88,30 @@ def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype", *, shape:
     if "nested_absmax" in parts:
         if state.nested_block is None or state.nested_offset is None:
             raise ValueError("its quant_state says nothing of the scales' scales")
-        numbers = parts["nested_quant_map"][absmax.flatten().int()]
-        absmax = _scaled(numbers, parts["nested_absmax"], state.nested_block).add_(state.nested_offset)
-    packed = parts["codes"].reshape(-1).view(torch.uint8)
-    codes = torch.stack((packed >> 4, packed & 15), dim=1).flatten()
-    numbers = parts["quant_map"][codes[: prod(shape)].int()]
-    return _scaled(numbers, absmax, state.block).view(shape).to(dtype)
+        _check_scales(parts["nested_absmax"], absmax.numel(), state.nested_block)
+        fine = parts["nested_quant_map"][absmax.flatten().int()]
+        absmax = _scaled(fine, parts["nested_absmax"], state.nested_block).add_(state.nested_offset)
+    _check_scales(absmax, prod(shape), state.block)
+    packed, numbers = parts["codes"].reshape(-1).view(torch.uint8), parts["quant_map"]
+    weight = torch.empty(prod(shape), dtype=dtype)
+    for some in runs(len(weight), 1, of=state.block):
+        pairs = packed[some.start // 2 : (some.stop + 1) // 2]
+        codes = torch.stack((pairs >> 4, pairs & 15), dim=1).flatten()[: some.stop - some.start]
+        scales = absmax.flatten()[some.start // state.block :]
+        weight[some] = _scaled(numbers[codes.int()], scales, state.block)
+    return weight.view(shape)
+
+
+def _check_scales(scales: "torch.Tensor", total: int, block: int) -> None:
+    if scales.numel() != -(-total // block):
+        raise ValueError(f"it has {scales.numel()} scales for {total} numbers in blocks of {block}")
 
 
 def _scaled(numbers: "torch.Tensor", scales: "torch.Tensor", block: int) -> "torch.Tensor":
-    """Multiply blocks of numbers, the last of which may be shorter, by a scale each."""
-    total, scales = numbers.numel(), scales.flatten()
-    if scales.numel() != -(-total // block):
-        raise ValueError(f"it has {scales.numel()} scales for {total} numbers in blocks of {block}")
-    whole = total // block * block
-    numbers[:whole].view(-1, block).mul_(scales[: whole // block, None])
-    numbers[whole:].mul_(scales[whole // block :])
+    """Multiply blocks of numbers, the last of which may be shorter, by the first of scales."""
+    whole = numbers.numel() // block
+    numbers[: whole * block].view(-1, block).mul_(scales[:whole, None])
+    numbers[whole * block :].mul_(scales[whole : whole + 1])
     return numbers
 
 
@@ -127,7 +136,7 @@ def _state(raw: bytes) -> _State:
     block, nested = said.get("blocksize"), said.get("nested_blocksize")
     if not isinstance(shape, list) or not all(isinstance(one, int) for one in shape):
         raise ValueError("its quant_state tells no shape")
-    if not isinstance(block, int) or block < 1:
+    if not isinstance(block, int) or block < 1 or block % 2:
         raise ValueError("its quant_state tells no size of blocks")
     return _State(
         shape=tuple(shape),
