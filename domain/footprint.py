@@ -5,7 +5,7 @@ from math import prod
 
 import attrs
 
-from litgpt.domain.architecture import Architecture, Experts, Layer
+from litgpt.domain.architecture import Architecture, Layer, mixture_of
 from litgpt.domain.parameters import parameters
 from litgpt.domain.tensors import BYTES, DType
 
@@ -82,9 +82,9 @@ def parameter_count(architecture: Architecture) -> int:
 def active_parameter_count(architecture: Architecture) -> int:
     """Return how many weights one token is multiplied by: of experts, only those that it goes to."""
     idle = {
-        number: 1 - layer.feed_forward.chosen / layer.feed_forward.count
+        number: 1 - experts.chosen / experts.count
         for number, layer in enumerate(architecture.layers)
-        if isinstance(layer.feed_forward, Experts)
+        if (experts := mixture_of(layer.feed_forward)) is not None
     }
     if not idle:
         return parameter_count(architecture)

@@ -19,6 +19,7 @@ from litgpt.domain.architecture import (
     Mixer,
     Norm,
     QkNorm,
+    SideBySide,
 )
 
 Role: TypeAlias = Literal["projection", "output", "embedding", "bias", "norm", "norm_from_1", "buffer"]
@@ -72,6 +73,11 @@ def parameters(architecture: Architecture) -> Iterator[Parameter]:
     yield from _norm("transformer.wte_norm", architecture.embedding_norm, width)
     if architecture.learned_positions is not None:
         yield _whole("transformer.wpe.weight", architecture.learned_positions, width, role="embedding")
+    if (per_layer := architecture.layer_embeddings) is not None:
+        parts = len(architecture.layers) * per_layer.size
+        yield _whole("transformer.per_layer.embedding.weight", per_layer.vocab_size, parts, role="embedding")
+        yield from _linear("transformer.per_layer.proj", parts, width)
+        yield from _norm("transformer.per_layer.norm", per_layer.norm, per_layer.size)
     for number, layer in enumerate(architecture.layers):
         for parameter in _layer(layer, width):
             yield attrs.evolve(parameter, name=f"transformer.h.{number}.{parameter.name}")
@@ -89,6 +95,12 @@ def _layer(layer: Layer, width: int) -> Iterator[Parameter]:
     yield from _norm("norm_2", layer.norm_2, width)
     yield from _feed_forward("mlp", layer.feed_forward, width)
     yield from _norm("post_mlp_norm", layer.post_mlp_norm, width)
+    if layer.input is not None:
+        yield from _linear("input.gate", layer.input.size, width)
+        yield from _linear("input.proj", width, layer.input.size, role="output")
+        yield from _norm("input.norm", layer.input.norm, width)
+    if layer.scaled:
+        yield _whole("scale", 1, role="norm")
 
 
 def _mixer(mixer: Mixer, width: int) -> Iterator[Parameter]:
@@ -111,7 +123,9 @@ def _attention(attention: Attention, width: int) -> Iterator[Parameter]:
             yield attrs.evolve(parameter, head_size=size)
     if attention.qk_norm:
         yield from _qk_norm("attn.norm_q", attention.qk_norm, attention.heads, attention.head_size)
-        yield from _qk_norm("attn.norm_k", attention.qk_norm, attention.groups, attention.head_size)
+        if attention.lender is None:
+            yield from _qk_norm("attn.norm_k", attention.qk_norm, attention.groups, attention.head_size)
+    yield from _norm("attn.norm_v", attention.value_norm, attention.head_size)
     if attention.sinks:
         yield _whole("attn.sinks", attention.heads, role="bias")
     yield from _linear("attn.proj", width, rows[0], bias=attention.output_bias, role="output")
@@ -167,6 +181,11 @@ def _feed_forward(name: str, feed_forward: AnyFeedForward, width: int) -> Iterat
             yield from _linear(f"{name}.proj", width, size, bias=bias, role="output")
         case Experts() as experts:
             yield from _experts(name, experts, width)
+        case SideBySide(dense=dense, sparse=sparse, norm=norm):
+            for kind, part in (("dense", dense), ("sparse", sparse)):
+                yield from _norm(f"{name}.norm_{kind}", norm, width)
+                yield from _feed_forward(f"{name}.{kind}", part, width)
+                yield from _norm(f"{name}.post_norm_{kind}", norm, width)
 
 
 def _xielu(name: str) -> Iterator[Parameter]:
@@ -176,6 +195,9 @@ def _xielu(name: str) -> Iterator[Parameter]:
 
 def _experts(name: str, experts: Experts, width: int) -> Iterator[Parameter]:
     yield from _linear(f"{name}.gate", experts.count, width, bias=experts.router.bias)
+    yield from _norm(f"{name}.gate.norm", experts.router.norm, width)
+    if experts.router.expert_scale:
+        yield _whole(f"{name}.gate.expert_scale", experts.count, role="norm")
     if experts.router.correction:
         yield _whole(f"{name}.gate.e_score_correction_bias", experts.count, role="buffer")
     for number in range(experts.count):

@@ -192,26 +192,31 @@ def _pieces(rule: Rule, parameter: Parameter, numbers: tuple[str, ...]) -> Itera
         yield from _dealt_out(rule, parameter, _filled(_name(theirs[0]), numbers))
         return
     for one, count in zip(theirs, rows, strict=True):
-        part = one if isinstance(one, Part) else Part(one, 0, 1)
-        shape = (count * part.of, *parameter.shape[1:])
-        if part.alternating or part.by_head:
-            turn = parameter.head_size if part.by_head else 1
-            start, stop, runs = part.number * turn, (part.number + 1) * turn, count // turn
-        else:
-            start, stop, runs = part.number * count, (part.number + 1) * count, 1
-        if rule.transposed:
-            shape = shape[::-1]
-        if rule.stacked:
-            shape = (parameter.experts, *shape)
-        yield Piece(
-            _filled(part.name, numbers),
-            shape,
-            start,
-            stop,
-            runs,
-            expert=int(numbers[-1]) if rule.stacked else None,
-            transposed=rule.transposed and len(parameter.shape) > 1,
-        )
+        if count:  # otherwise there is no such tensor: values are keys, or a layer borrows both
+            yield _piece(rule, parameter, one, count, numbers)
+
+
+def _piece(rule: Rule, parameter: Parameter, one: str | Part, count: int, numbers: tuple[str, ...]) -> Piece:
+    part = one if isinstance(one, Part) else Part(one, 0, 1)
+    shape: tuple[int, ...] = (count * part.of, *parameter.shape[1:])
+    if part.alternating or part.by_head:
+        turn = parameter.head_size if part.by_head else 1
+        start, stop, runs = part.number * turn, (part.number + 1) * turn, count // turn
+    else:
+        start, stop, runs = part.number * count, (part.number + 1) * count, 1
+    if rule.transposed:
+        shape = shape[::-1]
+    if rule.stacked:
+        shape = (parameter.experts, *shape)
+    return Piece(
+        _filled(part.name, numbers),
+        shape,
+        start,
+        stop,
+        runs,
+        expert=int(numbers[-1]) if rule.stacked else None,
+        transposed=rule.transposed and len(parameter.shape) > 1,
+    )
 
 
 def _dealt_out(rule: Rule, parameter: Parameter, name: str) -> Iterator[Piece]:

@@ -115,9 +115,7 @@ class GPT(nn.Module):
             cache.make_room(tokens)
             starts, slot, lengths = cache.starts[:batch], cache.length, cache.lengths[:batch]
         if positions is None:
-            positions = torch.arange(slot, slot + tokens, device=input_ids.device)[None]
-            if any(starts):
-                positions = (positions - torch.tensor(starts, device=input_ids.device)[:, None]).clamp(min=0)
+            positions = _positions(slot, tokens, starts, input_ids.device)
         x = self._embedded(input_ids, positions)
         parts = None
         if self.architecture.layer_embeddings is not None:
@@ -209,3 +207,11 @@ class GPT(nn.Module):
         if key not in self._frequencies:
             self._frequencies[key] = frequencies(rotary, device)
         return self._frequencies[key]
+
+
+def _positions(slot: int, tokens: int, starts: Sequence[int], device: torch.device) -> Tensor:
+    """Return the positions (B or 1, T) of tokens that go to `slot` and on, counted from each row's start."""
+    positions = torch.arange(slot, slot + tokens, device=device)[None]
+    if any(starts):
+        positions = (positions - torch.tensor(starts, device=device)[:, None]).clamp(min=0)
+    return positions

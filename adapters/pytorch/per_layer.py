@@ -26,7 +26,8 @@ class PerLayerEmbedding(nn.Module):
         scale = torch.tensor(self.size**0.5, dtype=x.dtype)  # rounded, as the model was trained
         told = (self.embedding(input_ids) * scale).unflatten(-1, (-1, self.size))
         made: Tensor = self.norm((self.proj(x) * self.shrink).unflatten(-1, (-1, self.size)))
-        return (made + told) * 2**-0.5
+        both: Tensor = (made + told) * 2**-0.5
+        return both
 
 
 class PerLayerInput(nn.Module):

@@ -12,7 +12,10 @@ from litgpt.domain.architecture.feedforward import (
     FeedForward,
     GatedFeedForward,
     Router,
+    SideBySide,
+    mixture_of,
 )
+from litgpt.domain.architecture.inputs import LayerEmbeddings, LayerInput
 from litgpt.domain.architecture.kept import Kept
 from litgpt.domain.architecture.mixers import Attention, LatentAttention, Mixer, QkNorm
 from litgpt.domain.architecture.model import Architecture, Layer
@@ -47,6 +50,8 @@ __all__ = [
     "Kept",
     "LatentAttention",
     "Layer",
+    "LayerEmbeddings",
+    "LayerInput",
     "LinearScaling",
     "Llama3Scaling",
     "LongRopeScaling",
@@ -57,6 +62,8 @@ __all__ = [
     "Rotary",
     "Router",
     "Scaling",
+    "SideBySide",
     "YarnScaling",
+    "mixture_of",
     "yarn_magnitude",
 ]

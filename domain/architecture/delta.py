@@ -2,13 +2,14 @@
 
 import attrs
 
+from litgpt.domain.architecture.absent import NothingBesides
 from litgpt.domain.architecture.feedforward import Activation
 from litgpt.domain.architecture.kept import Kept
 from litgpt.domain.architecture.norms import Norm
 
 
 @attrs.frozen(kw_only=True)
-class GatedDelta:
+class GatedDelta(NothingBesides):
     """The gated delta rule: a table of values by keys for each head, which each token fades and corrects.
 
     A token's query, key and value first pass a short causal convolution over their channels.
@@ -34,25 +35,8 @@ class GatedDelta:
     norm: Norm
 
     @property
-    def window(self) -> None:
-        """Nothing is forgotten at once."""
-
-    @property
-    def chunked(self) -> bool:
-        """There are no windows."""
-        return False
-
-    @property
     def rotary(self) -> None:
         """Positions do not enter by rotation."""
-
-    @property
-    def query_scaling(self) -> None:
-        """Queries do not grow."""
-
-    @property
-    def alibi(self) -> None:
-        """Scores do not fall."""
 
     @property
     def rows(self) -> tuple[int, int, int, int]:

@@ -4,6 +4,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.domain.architecture.norms import Norm
+
 Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2", "xielu"]
 
 
@@ -84,6 +86,9 @@ class Router:
         groups_chosen: From how many of them the experts are chosen.
         group_score: How many of its best experts' scores a group's score is the sum of.
         bias: Whether the logits have one.
+        norm: Of what the router reads; None reads it as it is.
+        factor: Multiplies the logits.
+        expert_scale: Whether each expert has a learnt number that multiplies what it counts (Gemma 4).
         before: Whether the scores multiply what goes into the experts and not what comes out (Llama 4).
         tolerance: What is near, for `sparsemixer`: how far apart, over the larger of both sizes.
 
@@ -97,6 +102,9 @@ class Router:
     groups_chosen: int = 1
     group_score: int = 2
     bias: bool = False
+    norm: Norm | None = None
+    factor: float = 1.0
+    expert_scale: bool = False
     before: bool = False
     tolerance: float = 0.0
 
@@ -134,4 +142,43 @@ class Experts:
         return self.chosen * self.expert.numbers_per_token + shared + self.count
 
 
-AnyFeedForward: TypeAlias = FeedForward | GatedFeedForward | Experts
+@attrs.frozen(kw_only=True)
+class SideBySide:
+    """A feed-forward and a mixture of experts, each between norms of its own, added up (Gemma 4).
+
+    The router reads what neither norm has changed.
+
+    Attributes:
+        dense: The feed-forward.
+        sparse: The experts.
+        norm: Each of the four.
+
+    """
+
+    dense: GatedFeedForward
+    sparse: Experts
+    norm: Norm
+
+    @property
+    def size(self) -> int:
+        """The width in the middle of the feed-forward."""
+        return self.dense.size
+
+    @property
+    def numbers_per_token(self) -> int:
+        """How many numbers are alive at once for each token, about."""
+        return self.dense.numbers_per_token + self.sparse.numbers_per_token
+
+
+AnyFeedForward: TypeAlias = FeedForward | GatedFeedForward | Experts | SideBySide
+
+
+def mixture_of(feed_forward: AnyFeedForward) -> Experts | None:
+    """Return the experts in a feed-forward; None if it has none."""
+    match feed_forward:
+        case Experts():
+            return feed_forward
+        case SideBySide(sparse=sparse):
+            return sparse
+        case _:
+            return None

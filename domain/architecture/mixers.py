@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.domain.architecture.absent import NothingBesides
 from litgpt.domain.architecture.delta import GatedDelta
 from litgpt.domain.architecture.kept import Kept
 from litgpt.domain.architecture.norms import Norm
@@ -49,6 +50,10 @@ class Attention:
         cap: Scores are squashed into plus and minus this by tanh (Gemma 2); None leaves them.
         sinks: Whether each head has a learnt score that takes its share of attention and gives nothing
             (gpt-oss; after Xiao et al. 2023, arXiv:2309.17453).
+        value_norm: How each head's values are normalised; None leaves them.
+        values_are_keys: Whether values are what keys are before they are normalised and rotated (Gemma 4).
+        lender: The layer whose keys and values this one looks at, having none of its own (Gemma 3n); None has
+            its own.
         gated: Whether each number that is gathered passes a gate of its own, a sigmoid of what the token is
             (Qwen 3 Next).
 
@@ -69,17 +74,22 @@ class Attention:
     clip: float | None = None
     cap: float | None = None
     sinks: bool = False
+    value_norm: Norm | None = None
+    values_are_keys: bool = False
+    lender: int | None = None
     gated: bool = False
 
     @property
     def qkv_rows(self) -> tuple[int, int, int]:
         """The rows of queries, keys and values in the joined projection, in that order."""
-        return (self.heads * self.head_size, self.groups * self.head_size, self.groups * self.head_size)
+        own = 0 if self.lender is not None else self.groups * self.head_size
+        return (self.heads * self.head_size, own, 0 if self.values_are_keys else own)
 
     @property
     def kept(self) -> Kept:
         """What a cache keeps of each token."""
-        return Kept(heads=self.groups, key=self.head_size, value=self.head_size)
+        own = 0 if self.lender is not None else self.groups
+        return Kept(heads=own, key=self.head_size, value=self.head_size)
 
     @property
     def numbers_per_token(self) -> int:
@@ -88,7 +98,7 @@ class Attention:
 
 
 @attrs.frozen(kw_only=True)
-class LatentAttention:
+class LatentAttention(NothingBesides):
     """Attention whose keys and values are made from a small vector that all heads share.
 
     Source: DeepSeek-AI 2024, arXiv:2405.04434, section 2.1.
@@ -116,23 +126,6 @@ class LatentAttention:
     scale: float
     norm: Norm
     bias: bool = False
-
-    @property
-    def window(self) -> None:
-        """All layers see everything."""
-
-    @property
-    def chunked(self) -> bool:
-        """There are no windows."""
-        return False
-
-    @property
-    def query_scaling(self) -> None:
-        """Queries do not grow."""
-
-    @property
-    def alibi(self) -> None:
-        """Scores do not fall."""
 
     @property
     def groups(self) -> int:

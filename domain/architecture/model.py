@@ -3,6 +3,7 @@
 import attrs
 
 from litgpt.domain.architecture.feedforward import AnyFeedForward
+from litgpt.domain.architecture.inputs import LayerEmbeddings, LayerInput
 from litgpt.domain.architecture.mixers import Mixer
 from litgpt.domain.architecture.norms import Norm
 
@@ -21,6 +22,8 @@ class Layer:
         post_mlp_norm: After the feed-forward, before it is added; None has none.
         parallel: Whether the feed-forward reads the stream beside the mixer and not after it.
         residual_scale: Multiplies what is added; None leaves it.
+        input: What is added of the token's second embedding, at the end; None adds nothing.
+        scaled: Whether a learnt number multiplies the stream at the very end.
 
     """
 
@@ -32,6 +35,8 @@ class Layer:
     post_mlp_norm: Norm | None = None
     parallel: bool = False
     residual_scale: float | None = None
+    input: LayerInput | None = None
+    scaled: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +58,7 @@ class Architecture:
         logit_cap: Logits are squashed into plus and minus this by tanh (Gemma 2); None leaves them.
         learned_positions: Rows of a second embedding, of positions; None has none.
         first_position: The row of the first token.
+        layer_embeddings: Another embedding, with a part for each layer (Gemma 3n and 4); None has none.
 
     """
 
@@ -70,3 +76,4 @@ class Architecture:
     logit_cap: float | None = None
     learned_positions: int | None = None
     first_position: int = 0
+    layer_embeddings: LayerEmbeddings | None = None

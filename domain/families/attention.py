@@ -76,6 +76,10 @@ class SoftmaxAttention:
         cap: The setting that caps the scores.
         sinks: Whether each head has a learnt score that takes its share and gives nothing.
         gated: Whether what is gathered passes a gate.
+        value_norm: How values are normalised; None: they are not.
+        values_are_keys: The setting that says whether, in layers without a window, values are keys.
+        borrowing: The setting with the number of layers, the last ones, that look at the keys and values of
+            the last layer before them that sees as much as they do.
         unrotated: How the attention of layers without rotation is written; None: as that of the others.
 
     """
@@ -85,7 +89,7 @@ class SoftmaxAttention:
     groups: Key | None = Key("num_key_value_heads", None)
     head_size: Key = Key("head_dim", None)
     scale_from: Key | None = None
-    scale: Key | None = None
+    scale: Key | float | None = None
     qk_norm: QkNorms | None = None
     windows: Windows | None = None
     rope: Rope | None = Rope()
@@ -95,6 +99,9 @@ class SoftmaxAttention:
     cap: Key | None = None
     sinks: bool = False
     gated: bool = False
+    value_norm: RmsNorm | None = None
+    values_are_keys: Key | None = None
+    borrowing: Key | None = None
     unrotated: "SoftmaxAttention | None" = None
 
     def read(self, settings: Settings, layer: int) -> Attention:
@@ -110,6 +117,7 @@ class SoftmaxAttention:
         if rotary is None and self.unrotated is not None:
             return self.unrotated.read(settings, layer)
         windowed = self.windows if kind == "sliding_attention" else None
+        lender, alike = self._lender(settings, layer), self.values_are_keys
         scale = self._scale(settings, head_size)
         alibi = self.alibi.read(settings, heads, scale) if self.alibi else None
         return Attention(
@@ -129,7 +137,23 @@ class SoftmaxAttention:
             cap=settings.optional(self.cap),
             sinks=self.sinks,
             gated=self.gated,
+            value_norm=self.value_norm.read(settings) if self.value_norm and lender is None else None,
+            values_are_keys=bool(alike and windowed is None and settings.flag(alike)),
+            lender=lender,
         )
+
+    def _lender(self, settings: Settings, layer: int) -> int | None:
+        """Return the layer whose keys and values a layer looks at, if it is not its own."""
+        if self.borrowing is None or self.windows is None or not settings.get(self.borrowing):
+            return None
+        layers = settings.integer(Key("num_hidden_layers"))
+        kinds = [self.windows.kind(settings, one) for one in range(layers)]
+        first = layers - settings.integer(self.borrowing)
+        if first < 1 or not {*kinds[first:]} <= {*kinds[:first]}:
+            settings.refuse_value(self.borrowing, "so few that a layer of each kind has keys of its own")
+        if layer < first:
+            return None
+        return max(one for one in range(first) if kinds[one] == kinds[layer])
 
     def _scale(self, settings: Settings, head_size: int) -> float:
         if self.scale is not None:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Collection, Mapping
 
 import attrs
 
-from litgpt.domain.architecture import Architecture, Layer
+from litgpt.domain.architecture import Architecture, Layer, SideBySide
 from litgpt.domain.families.attention import SoftmaxAttention
 from litgpt.domain.families.feedforward import AnyFeed, Gated
 from litgpt.domain.families.hybrid import AnyAttention
+from litgpt.domain.families.inputs import Inputs
 from litgpt.domain.families.names import reads
 from litgpt.domain.families.norms import AnyNorm, RmsNorm
 from litgpt.domain.families.rotary import longest
@@ -59,6 +60,8 @@ class Family:
         learned_positions: Whether positions have an embedding of their own, with a row for each of the
             context.
         first_position: The row of the first token; so many rows come before it.
+        inputs: How a second embedding is read, of which each layer adds its part; None has none.
+        scaled: Whether a learnt number multiplies the stream after each layer.
         context: The setting with the longest text.
         weights: Which tensors ours are made of.
         otherwise: Rules that some checkpoints follow in place of these, as is seen by their tensors' names.
@@ -86,6 +89,8 @@ class Family:
     logit_cap: Key | None = None
     learned_positions: bool = False
     first_position: int = 0
+    inputs: Inputs | None = None
+    scaled: bool = False
     context: Key = Key("max_position_embeddings", 2048)
     weights: tuple[Rule, ...] = attrs.field(repr=False)
     otherwise: tuple[Rule, ...] = attrs.field(default=(), repr=False)
@@ -132,19 +137,25 @@ class Family:
             logit_cap=settings.optional(self.logit_cap),
             learned_positions=context + self.first_position if self.learned_positions else None,
             first_position=self.first_position,
+            layer_embeddings=self.inputs.read(settings, self.norm.read(settings)) if self.inputs else None,
         )
 
     def _layer(self, settings: Settings, number: int) -> Layer:
+        settings = settings.of_layer(number)
         norm, how = self.norm.read(settings), self.residual
+        feed_forward = self.feed_forward.read(settings, number)
+        before = how.before and not isinstance(feed_forward, SideBySide)  # which has its own
         parallel = settings.flag(how.parallel)
         shared = parallel and settings.flag(how.shared)
         return Layer(
             mixer=self.attention.read(settings, number),
-            feed_forward=self.feed_forward.read(settings, number),
+            feed_forward=feed_forward,
             norm_1=norm if how.before else None,
-            norm_2=norm if how.before and not shared else None,
+            norm_2=norm if before and not shared else None,
             post_mixer_norm=norm if how.after else None,
             post_mlp_norm=norm if how.after else None,
             parallel=parallel,
             residual_scale=settings.optional(how.scale),
+            input=self.inputs.of_layer(settings, norm) if self.inputs else None,
+            scaled=self.scaled,
         )

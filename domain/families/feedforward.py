@@ -12,7 +12,9 @@ from litgpt.domain.architecture import (
     FeedForward,
     GatedFeedForward,
     Router,
+    SideBySide,
 )
+from litgpt.domain.families.norms import RmsNorm
 from litgpt.domain.families.settings import Key, Settings
 
 # What Hugging Face calls an activation, and what it is.
@@ -101,7 +103,10 @@ class Gated:
 
 @attrs.frozen(kw_only=True)
 class Routing:
-    """How a family writes its choice of experts; the attributes are those of `Router`."""
+    """How a family writes its choice of experts; the attributes are those of `Router`.
+
+    `by_width` says whether the inverse root of the width is the factor.
+    """
 
     score: Literal["softmax", "softmax_of_chosen", "sigmoid", "sparsemixer"] = "softmax"
     normalise: Key | bool = True
@@ -113,6 +118,9 @@ class Routing:
     bias: bool = False
     jitter: Key | None = None
     before: bool = False
+    norm: RmsNorm | None = None
+    by_width: bool = False
+    expert_scale: bool = False
 
     def read(self, settings: Settings, experts: int) -> Router:
         """Return how experts are chosen."""
@@ -130,6 +138,9 @@ class Routing:
             bias=self.bias,
             tolerance=2 * settings.number_or_zero(self.jitter) if self.jitter else 0.0,
             before=self.before,
+            norm=self.norm.read(settings) if self.norm else None,
+            factor=float(settings.integer(Key("hidden_size")) ** -0.5) if self.by_width else 1.0,
+            expert_scale=self.expert_scale,
         )
 
 
@@ -174,7 +185,8 @@ class Sparse:
         """Return the feed-forward of one layer."""
         if not self._sparse(settings, layer):
             return self.dense.read(settings, layer)
-        count = settings.integer(next(one for one in self.count if settings.has(one.name) or one.required))
+        said = [one for one in self.count if settings.has(one.name)]
+        count = settings.integer(said[0] if said else self.count[-1])
         chosen = settings.integer(self.chosen)
         if chosen > count:
             settings.refuse_value(self.chosen, f"at most the number of experts, {count}")
@@ -210,4 +222,30 @@ class Sparse:
         return self.every is None or (layer + 1) % settings.integer(self.every) == 0
 
 
-AnyFeed: TypeAlias = Plain | Gated | Sparse
+@attrs.frozen(kw_only=True)
+class Beside:
+    """How a family writes a feed-forward with, perhaps, experts beside it.
+
+    Attributes:
+        dense: How the feed-forward is written.
+        sparse: How the experts are.
+        enabled: The setting that says whether there are experts.
+        norm: How the norms around either are written.
+
+    """
+
+    dense: Gated
+    sparse: Sparse
+    enabled: Key
+    norm: RmsNorm = RmsNorm()
+
+    def read(self, settings: Settings, layer: int) -> AnyFeedForward:
+        """Return the feed-forward of one layer."""
+        dense = self.dense.read(settings, layer)
+        sparse = self.sparse.read(settings, layer) if settings.flag(self.enabled) else None
+        if not isinstance(sparse, Experts):
+            return dense
+        return SideBySide(dense=dense, sparse=sparse, norm=self.norm.read(settings))
+
+
+AnyFeed: TypeAlias = Plain | Gated | Sparse | Beside

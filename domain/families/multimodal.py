@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 TEXT_PARTS: dict[str, str] = {
     "gemma3": "gemma3_text",
+    "gemma4": "gemma4_text",
     "llama4": "llama4_text",
     "mistral3": "mistral",
     "qwen3_5": "qwen3_5_text",

@@ -9,6 +9,7 @@ from litgpt.domain.families.exaone import EXAONE4
 from litgpt.domain.families.falcon import FALCON
 from litgpt.domain.families.family import Family
 from litgpt.domain.families.gemma import GEMMA, GEMMA2, GEMMA3_TEXT
+from litgpt.domain.families.gemma4 import GEMMA4_TEXT
 from litgpt.domain.families.glm import GLM4, GLM4_MOE
 from litgpt.domain.families.gpt2 import GPT2
 from litgpt.domain.families.gpt_bigcode import GPT_BIGCODE
@@ -55,6 +56,7 @@ FAMILIES: dict[str, Family] = {
         OLMO,
         OLMO2,
         DEEPSEEK_V3,
+        GEMMA4_TEXT,
         GPT_OSS,
         LLAMA4_TEXT,
         QWEN3_5_TEXT,

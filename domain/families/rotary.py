@@ -93,6 +93,8 @@ class Rope:
         else:
             given = settings.mapping(Key("rope_scaling"))
         said = attrs.evolve(settings, values={**settings.values, **given})
+        if _kind(given) == "proportional":
+            return _proportional(said, head_size, said.number(base))
         size = self._size(said, head_size)
         theta = said.number(base)
         if self.alpha and given.get("alpha") and _kind(given) == "dynamic":
@@ -124,6 +126,20 @@ class Rope:
         if not 0 < size <= head_size or size % 2:
             said.refuse_value(key, f"a share of {head_size} that is an even number")
         return size
+
+
+def _proportional(said: Settings, head_size: int, base: float) -> Rotary:
+    """Return a rotation of whole heads of which only the fastest pairs turn (Gemma 4)."""
+    share, factor = said.number(Key("partial_rotary_factor", 1.0)), said.number(Key("factor", 1.0))
+    turning = int(share * head_size // 2)
+    if not 0 < turning <= head_size // 2:
+        said.refuse_value(Key("partial_rotary_factor"), "a share of a head of which a pair turns")
+    return Rotary(
+        size=head_size,
+        base=base,
+        scaling=None if factor == 1 else LinearScaling(factor=factor),
+        turning=None if turning == head_size // 2 else turning,
+    )
 
 
 def scaling(settings: Settings, given: Mapping[str, object], size: int) -> Scaling | None:

@@ -67,6 +67,16 @@ class Settings:
             return key.default
         return value
 
+    def of_layer(self, layer: int) -> "Settings":
+        """Return the settings of one layer: a config may tell those of single layers apart."""
+        each = self.mapping(Key("per_layer_config"))
+        own = each.get(str(layer))
+        if own is None:
+            return self
+        if not isinstance(own, Mapping):
+            self.refuse_value(Key("per_layer_config"), "a set of settings for each layer")
+        return attrs.evolve(self, values={**self.values, **own})
+
     def has(self, name: str) -> bool:
         """Whether a setting is there and says something."""
         return self.get(Key(name, None)) is not None

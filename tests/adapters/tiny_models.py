@@ -82,6 +82,17 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "first_k_dense_replace": 1,
         **_LATENT,
     },
+    "gemma4_text": {
+        "num_hidden_layers": 5,
+        "head_dim": 12,
+        "global_head_dim": 16,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention"] * 2 + ["full_attention"],
+        "num_kv_shared_layers": 3,
+        "use_double_wide_mlp": True,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": VOCAB_SIZE,
+    },
     "gpt_oss": {
         "head_dim": 16,
         "num_local_experts": 4,
@@ -247,6 +258,8 @@ def randomise(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
         for name, buffer in model.named_buffers():
             if name.endswith(("act_fn.beta", "act_fn.eps")):
                 buffer.add_(-0.3 * torch.rand(buffer.shape, generator=random))
+            if name.endswith("layer_scalar"):
+                buffer.add_(0.3 * torch.randn(buffer.shape, generator=random))
             if "correction_bias" in name:
                 buffer.copy_(0.03 * torch.randn(buffer.shape, generator=random))
     return model.eval()

@@ -180,6 +180,23 @@ VARIANTS = (
         "deepseek_v3, halves rotated", "deepseek_v3", {"rope_interleave": False, "norm_topk_prob": False}
     ),
     Variant("deepseek_v3, YaRN", "deepseek_v3", {"rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7)}),
+    Variant("gemma4", "gemma4_text"),
+    Variant(
+        "gemma4, values that are keys, experts, no second embedding, a cap, biases",
+        "gemma4_text",
+        {
+            "attention_k_eq_v": True,
+            "num_global_key_value_heads": 1,
+            "enable_moe_block": True,
+            "num_experts": 6,
+            "top_k_experts": 2,
+            "moe_intermediate_size": 24,
+            "hidden_size_per_layer_input": 0,
+            "num_kv_shared_layers": 0,
+            "final_logit_softcapping": 3.0,
+            "attention_bias": True,
+        },
+    ),
     Variant("gpt_oss", "gpt_oss"),
     Variant(
         "gpt_oss without biases, one layer windowed",

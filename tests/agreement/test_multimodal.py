@@ -28,7 +28,7 @@ def whole(model_type: str, text_type: str) -> Any:
     """Return transformers' model of text and pictures, tiny and random."""
     from transformers import AutoConfig, AutoModelForImageTextToText
 
-    text = SIZES | FAMILIES[text_type] | {"model_type": text_type}
+    text = SIZES | FAMILIES[text_type] | {"model_type": text_type, "pad_token_id": 0}
     vision = {"model_type": _VISION_TYPES[model_type], **_VISION}
     config = AutoConfig.for_model(model_type, text_config=text, vision_config=vision, mm_tokens_per_image=4)
     return randomise(AutoModelForImageTextToText.from_config(config, dtype=torch.float32))
@@ -36,6 +36,7 @@ def whole(model_type: str, text_type: str) -> Any:
 
 _VISION_TYPES = {
     "gemma3": "siglip_vision_model",
+    "gemma4": "gemma4_vision",
     "llama4": "llama4_vision_model",
     "mistral3": "pixtral",
     "qwen3_5": "qwen3_5_vision",
@@ -45,6 +46,7 @@ _VISION_TYPES = {
 
 WHOLES = (
     ("gemma3", "gemma3_text"),
+    ("gemma4", "gemma4_text"),
     ("llama4", "llama4_text"),
     ("qwen3_5", "qwen3_5_text"),
     ("qwen3_5_moe", "qwen3_5_moe_text"),

@@ -77,6 +77,51 @@ def test_gemma_3_within_a_model_that_sees_is_told_by_what_is_unusual_of_it_alone
     assert four_b.layers[4].mixer.rotary.scaling is None
 
 
+def gemma_4(**settings: Any) -> Any:
+    """Return the layers of a Gemma 4 whose kinds of layers are told by settings, as on the Hub."""
+    text = {
+        **{name: CONFIG[name] for name in ("hidden_size", "num_attention_heads", "vocab_size")},
+        "model_type": "gemma4_text",
+        "num_hidden_layers": 12,
+        "num_key_value_heads": 2,
+        "intermediate_size": 32,
+        "head_dim": 256,
+        "global_head_dim": 512,
+    }
+    return describe("x", {"model_type": "gemma4", "text_config": text | settings}).layers
+
+
+def test_gemma_4_has_wider_heads_where_all_is_seen_of_which_a_quarter_turns() -> None:
+    windowed, full = (gemma_4()[at].mixer for at in (4, 5))
+    assert (windowed.head_size, windowed.window, windowed.rotary.turning) == (256, 512, None)
+    assert (full.head_size, full.window, full.rotary.size, full.rotary.turning) == (512, None, 512, 64)
+    assert (windowed.rotary.base, full.rotary.base) == (10_000.0, 1_000_000.0)
+
+
+def test_the_last_layers_of_gemma_4_borrow_from_the_last_that_has_keys_and_sees_as_much() -> None:
+    layers = gemma_4(num_kv_shared_layers=5, use_double_wide_mlp=True)
+    assert [one.mixer.lender for one in layers] == [None] * 7 + [6, 6, 6, 6, 5]
+    assert [one.feed_forward.size for one in layers] == [32] * 7 + [64] * 5
+    assert layers[7].mixer.kept.numbers == 0
+
+
+@pytest.mark.parametrize("borrowers", [7, 12])
+def test_a_layer_that_could_borrow_from_none_is_refused(borrowers: int) -> None:
+    with pytest.raises(DamagedFile, match="num_kv_shared_layers"):
+        gemma_4(num_kv_shared_layers=borrowers)
+
+
+def test_values_are_keys_only_where_all_is_seen() -> None:
+    layers = gemma_4(attention_k_eq_v=True, num_global_key_value_heads=1)
+    assert [one.mixer.values_are_keys for one in layers] == ([False] * 5 + [True]) * 2
+    assert [one.mixer.groups for one in layers] == ([2] * 5 + [1]) * 2
+    assert gemma_4(num_global_key_value_heads=1)[5].mixer.groups == 2
+
+
+def test_a_config_that_says_no_number_of_experts_has_the_usual_one() -> None:
+    assert describe("x", CONFIG | {"model_type": "mixtral"}).layers[0].feed_forward.count == 8
+
+
 def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_layers() -> None:
     config = CONFIG | {"model_type": "qwen2", "sliding_window": 32, "max_window_layers": 1}
     assert [one.mixer.window for one in describe("x", config).layers] == [None, None]
@@ -126,6 +171,13 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
             DamagedFile,
             "num_experts_per_tok must be at most",
         ),
+        (
+            {"model_type": "gemma4_text", "use_bidirectional_attention": "all"},
+            UnsupportedModel,
+            "use_bidirectional_attention",
+        ),
+        ({"model_type": "qwen3_next", "layer_types": ["full_attention", "mamba"]}, UnsupportedModel, "mamba"),
+        ({"model_type": "qwen3_next", "linear_num_key_heads": 5}, DamagedFile, "linear_num_key_heads"),
         ({"model_type": "gemma3_text", "layer_types": ["full_attention"]}, DamagedFile, "layer_types"),
         ({"model_type": "gemma3_text", "layer_types": ["a", "b"]}, UnsupportedModel, "layer_types"),
     ],

@@ -1,0 +1,39 @@
+"""How a second embedding is read from a config, of which each layer adds its part."""
+
+import attrs
+
+from litgpt.domain.architecture import LayerEmbeddings, LayerInput, Norm
+from litgpt.domain.families.feedforward import activation
+from litgpt.domain.families.settings import Key, Settings
+
+
+@attrs.frozen(kw_only=True)
+class Inputs:
+    """How a family writes its second embedding.
+
+    Attributes:
+        size: The setting with the numbers of each layer's part; 0 is no such embedding.
+        vocab_size: The setting with its rows.
+        activation: The setting with what gates.
+
+    """
+
+    size: Key = Key("hidden_size_per_layer_input", 256)
+    vocab_size: Key = Key("vocab_size_per_layer_input", 262_144)
+    activation: Key = Key("hidden_act", "gelu_pytorch_tanh")
+
+    def read(self, settings: Settings, norm: Norm) -> LayerEmbeddings | None:
+        """Return the embedding; None if there is none."""
+        if not settings.get(self.size):
+            return None
+        return LayerEmbeddings(
+            size=settings.integer(self.size), vocab_size=settings.integer(self.vocab_size), norm=norm
+        )
+
+    def of_layer(self, settings: Settings, norm: Norm) -> LayerInput | None:
+        """Return how a layer adds its part; None if there is none."""
+        if not settings.get(self.size):
+            return None
+        return LayerInput(
+            size=settings.integer(self.size), activation=activation(settings, self.activation), norm=norm
+        )
