@@ -188,9 +188,16 @@ def _e4m3() -> Array:
 
 
 def fp8(
-    layer: str, weight: Array, *, high: int, wide: int, ending: str, exponents: bool = False
+    layer: str,
+    weight: Array,
+    *,
+    high: int,
+    wide: int,
+    ending: str,
+    exponents: bool = False,
+    flat: bool = False,
 ) -> tuple[Stored, Array]:
-    """Pack in blocks of so many rows and columns; 0 is all of them."""
+    """Pack in blocks of so many rows and columns, 0 is all of them; `flat` scales have one dimension."""
     rows, columns = weight.shape
     row, column = np.arange(rows) // (high or rows), np.arange(columns) // (wide or columns)
     scales = np.zeros((row[-1] + 1, column[-1] + 1), np.float32)
@@ -206,7 +213,9 @@ def fp8(
         kept = torch.from_numpy((np.log2(scales) + 127).astype(np.uint8))
     else:
         kept = torch.from_numpy(scales)
-    if not high:
+    if flat:
+        kept = kept.reshape(-1)
+    elif not high:
         kept = kept.reshape(())
     stored = {"weight": numbers, f"weight{ending}": kept, "input_scale": torch.tensor(0.5)}
     return _of(layer, stored), table[codes] * each
@@ -315,6 +324,9 @@ CASES: dict[str, Case] = {
     ),
     "compressed-tensors, a scale for each row": Case(
         partial(fp8, high=1, wide=0, ending="_scale"), _compressed("channel"), "F8_E4M3", "FP8"
+    ),
+    "compressed-tensors, scales without columns": Case(
+        partial(fp8, high=1, wide=0, ending="_scale", flat=True), _compressed("channel"), "F8_E4M3", "FP8"
     ),
     "compressed-tensors, one scale": Case(
         partial(fp8, high=0, wide=0, ending="_scale"), _compressed("tensor"), "F8_E4M3", "FP8"

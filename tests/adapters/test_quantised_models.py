@@ -1,20 +1,24 @@
 """Whole models in each quantised format: every tensor, the logits, and what headers alone tell."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from litgpt import LLM
 from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.adapters.hub.store import HubStore
 from litgpt.application.describing import DescribeModel
 from litgpt.domain.families import understand
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import silent
+from tests.adapters.loopback_hub import LoopbackHub
 from tests.adapters.quantised_folders import (
     BLOCK,
     CASES,
@@ -85,6 +89,46 @@ def test_headers_and_config_alone_tell_all_of_it(case: Case, folder: Path) -> No
     beginning, size = next(iter(coming.values()))
     left_out = 4 * 7 * 3 if "F8" in case.stored_as else 0  # the scales of inputs
     assert everything == size - len(beginning) - left_out
+
+
+def test_on_the_hub_it_is_described_before_its_weights_are_fetched(tmp_path: Path) -> None:
+    meant = quantised_folder(tmp_path / "hub" / "org" / "tiny", CASES["nf4, twice"])
+    reference = ModelReference("org/tiny")
+    with LoopbackHub(tmp_path / "hub") as hub:
+        store: HubStore[Tensor] = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+        found = DescribeModel(store)(reference)
+        assert {one.format for one in found.stored} == {"F32", "NF4"}
+        assert "NF4" in found.notes[0]
+        checkpoint = store.open(reference)
+        assert not list((tmp_path / "cache").rglob("*.safetensors"))
+        checkpoint.fetch(silent)
+    for name, tensor in meant.items():
+        assert torch.equal(checkpoint.read(name, "float32"), tensor), name
+
+
+def test_parts_of_a_weight_may_lie_in_different_files(folder: Path) -> None:
+    meant = quantised_folder(folder, CASES["gptq, rows in another order"])
+    stored = _stored(folder)
+    (folder / "model.safetensors").unlink()
+    places = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(stored)}
+    for place in set(places.values()):
+        save_file({name: one for name, one in stored.items() if places[name] == place}, folder / place)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    opened = open_folder(folder, "tiny")
+    for name, tensor in meant.items():
+        assert torch.equal(opened.read(name, "float32"), tensor), name
+
+
+def test_saved_it_is_a_model_in_full(folder: Path, tmp_path: Path) -> None:
+    meant = quantised_folder(folder, CASES["fp4"])
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    llm.save(tmp_path / "saved")
+    assert "quantization_config" not in json.loads((tmp_path / "saved" / "config.json").read_text())
+    saved = open_folder(tmp_path / "saved", "saved")
+    assert saved.notes == ()
+    for name, tensor in meant.items():
+        assert torch.equal(saved.read(name), tensor), name
 
 
 def test_what_it_is_stored_as_is_told(case: Case, folder: Path) -> None:
