@@ -117,7 +117,7 @@ class Converter:
         found = {}
         for name, tensor in self.stacked().items():
             for ours, changed in self.change(name, tensor):
-                if ours.startswith(("blk.", "rope_", "token_embd", "output", "position_embd")):
+                if ours.startswith("blk."):
                     translated = ours
                 else:
                     translated = names.get_name(ours, try_suffixes=(".weight", ".bias")) or f"? {ours}"
@@ -733,6 +733,60 @@ class Qwen35(Qwen3Next):
 
 class Qwen35Moe(Qwen35):
     arch = "QWEN35MOE"
+
+
+class Gemma4(Converter):
+    arch = "GEMMA4"
+
+    @property
+    def full(self) -> dict[str, int]:
+        """What is said of the layers that see everything."""
+        return dict(self.config["per_layer_config"][str(self.config["layer_types"].index("full_attention"))])
+
+    def more(self) -> dict[str, Any]:
+        config, kinds = self.config, self.config["layer_types"]
+        windowed = [one == "sliding_attention" for one in kinds]
+        first = len(kinds) - config["num_kv_shared_layers"]
+        middle, groups = config["intermediate_size"], config["num_key_value_heads"]
+        found: dict[str, Any] = {
+            "attention.shared_kv_layers": config["num_kv_shared_layers"],
+            "embedding_length_per_layer_input": config["hidden_size_per_layer_input"],
+            "attention.sliding_window": config["sliding_window"],
+            "attention.sliding_window_pattern": windowed,
+            "attention.key_length": self.full["head_dim"],
+            "attention.value_length": self.full["head_dim"],
+            "attention.key_length_swa": config["head_dim"],
+            "attention.value_length_swa": config["head_dim"],
+            "rope.dimension_count": self.full["head_dim"],
+            "rope.dimension_count_swa": config["head_dim"],
+            "rope.freq_base_swa": config["rope_parameters"]["sliding_attention"]["rope_theta"],
+            "final_logit_softcapping": config["final_logit_softcapping"],
+        }
+        if config["use_double_wide_mlp"]:
+            found["feed_forward_length"] = [middle * (1 + (at >= first)) for at in range(len(kinds))]
+        if (others := self.full.get("num_key_value_heads")) is not None:
+            found["attention.head_count_kv"] = [groups if one else others for one in windowed]
+        if config["enable_moe_block"]:
+            found["expert_used_count"] = config["top_k_experts"]
+            found["expert_feed_forward_length"] = config["moe_intermediate_size"]
+        return found
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        layer = name.split(".")[2]
+        if name.endswith("router.scale"):
+            yield f"blk.{layer}.ffn_gate_inp.scale", tensor
+        elif name.endswith("per_expert_scale"):
+            yield f"blk.{layer}.ffn_down_exps.scale", tensor
+        elif name.endswith("layer_scalar") or ".experts." in name:
+            yield f"{name}.weight", tensor
+        else:
+            yield name, tensor
+
+    def named(self) -> dict[str, Tensor]:
+        pairs = self.full["head_dim"] // 2
+        kept = int(pairs * self.rope["partial_rotary_factor"])
+        factors = torch.tensor([1.0] * kept + [1e30] * (pairs - kept))
+        return super().named() | {"rope_freqs.weight": factors}
 
 
 def of(arch: str) -> type[Converter]:

@@ -58,6 +58,18 @@ _HYBRID = {
     "num_hidden_layers": 4,
     "layer_types": ["linear_attention", "full_attention", "linear_attention", "full_attention"],
 }
+_BESIDE = {
+    "attention_k_eq_v": True,
+    "num_global_key_value_heads": 1,
+    "enable_moe_block": True,
+    "num_experts": 6,
+    "top_k_experts": 2,
+    "moe_intermediate_size": 24,
+    "hidden_size_per_layer_input": 0,
+    "num_kv_shared_layers": 0,
+    "use_double_wide_mlp": False,
+    "final_logit_softcapping": 3.0,
+}
 _NEW_FALCON = {"new_decoder_architecture": True, "num_kv_heads": 2}
 
 
@@ -145,6 +157,8 @@ CASES = {
     "qwen3_5": Case("qwen3_5_text", converters.Qwen35, _HYBRID),
     "qwen3_5-moe": Case("qwen3_5_moe_text", converters.Qwen35Moe, _HYBRID),
     "apertus": Case("apertus", converters.Apertus),
+    "gemma4": Case("gemma4_text", converters.Gemma4),
+    "gemma4-experts": Case("gemma4_text", converters.Gemma4, _BESIDE),
 }
 
 IDS = torch.randint(2, 288, (1, 40), generator=torch.Generator().manual_seed(3))

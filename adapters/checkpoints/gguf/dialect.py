@@ -82,6 +82,7 @@ class Dialect:
         settings: Which keys are which.
         constants: What `config.json` says besides, whatever the header says.
         attention: What it says of the heads.
+        stretched: What it says of how positions were stretched.
         more: What else it says, worked out from the header; what is None here is null there.
         called: What this family calls settings that most call otherwise.
         refused: Keys that change the result and have no equal, unless they are 0, false or absent.
@@ -102,6 +103,7 @@ class Dialect:
     settings: tuple[Setting, ...] = attrs.field(repr=False)
     constants: Config = attrs.field(factory=dict)
     attention: Callable[[Source], Config] = softmax_attention
+    stretched: Callable[[Source], Config | None] = rope_scaling
     more: tuple[Callable[[Source], Config], ...] = ()
     called: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     refused: tuple[str, ...] = ()
@@ -129,7 +131,8 @@ class Dialect:
             if source.metadata.values.get(key):
                 raise source.metadata.refuse(f"its header asks for {key!r}, which is not implemented.")
         read = {setting.ours: setting.read(source) for setting in self.settings}
-        config: dict[str, object] = {**self.constants, **read, **_common(source), **self.attention(source)}
+        config: dict[str, object] = {**self.constants, **read, **_common(source)}
+        config |= {"rope_scaling": self.stretched(source), **self.attention(source)}
         config = {"model_type": self.model_type} | {k: v for k, v in config.items() if v is not None}
         # Some families have one where a config is silent, which another vocabulary may not hold.
         config["pad_token_id"] = token_id(source.metadata, "padding")
@@ -242,7 +245,6 @@ def _common(source: Source) -> Config:
     )
     return {
         "num_hidden_layers": source.layers,
-        "rope_scaling": rope_scaling(source),
         "vocab_size": embedding.shape[0] if embedding else tokens and len(tokens),
         "tie_word_embeddings": "output.weight" not in tensors,
         "bos_token_id": token_id(metadata, "bos"),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from litgpt.adapters.checkpoints.gguf.cursor import BOOL, STRING, Array
 from litgpt.adapters.checkpoints.gguf.header import StoredTensor
 from litgpt.adapters.checkpoints.gguf.metadata import Metadata
 
@@ -31,6 +32,24 @@ class Source:
     def integer(self, name: str) -> int | None:
         """Return a whole number from the keys of the architecture."""
         return self.metadata.integer(self.key(name))
+
+    def by_layer(self, name: str) -> tuple[int, ...]:
+        """Return a whole number for each layer that is run: it may be said once for all, or in a list.
+
+        Raises:
+            DamagedFile: It is not said, or not of each layer.
+
+        """
+        key, layers = self.key(name), self.layers or 0
+        value = self.metadata.values.get(key)
+        if isinstance(value, Array) and value.kind not in (STRING, BOOL):
+            listed = tuple(int(one) for one in value.numbers())
+            if len(listed) < layers or min(listed, default=0) < 0:
+                raise self.metadata.wrong(key, f"a list of {layers} whole numbers from 0")
+            return listed[:layers]
+        if (number := self.metadata.integer(key)) is None:
+            raise self.metadata.missing(key)
+        return (number,) * layers
 
     def number(self, name: str) -> float | None:
         """Return a number from the keys of the architecture."""

@@ -13,7 +13,7 @@ from litgpt.adapters.checkpoints.gguf.source import Source
 _GEMMA2_27B_LAYERS = 46
 _GEMMA3_27B_LAYERS = 62
 
-_CAPS = tuple(
+CAPS = tuple(
     Setting(f"{one}_logit_softcapping", f"{one}_logit_softcapping", whole=False) for one in ("attn", "final")
 )
 
@@ -44,7 +44,7 @@ GEMMA2 = attrs.evolve(
     settings=(
         *GEMMA.settings,
         Setting("attention.sliding_window", "sliding_window", default=4096),
-        *_CAPS,
+        *CAPS,
     ),
     constants={"hidden_activation": "gelu_pytorch_tanh"},
     more=(lambda source: _scores(source, _GEMMA2_27B_LAYERS),),
@@ -64,7 +64,7 @@ GEMMA3 = attrs.evolve(
         *GEMMA.settings,
         Setting("attention.sliding_window", "sliding_window", required=True),
         Setting("rope.freq_base_swa", "rope_local_base_freq", whole=False, default=DEFAULT_BASE),
-        *_CAPS,
+        *CAPS,
     ),
     more=(lambda source: _scores(source, _GEMMA3_27B_LAYERS), windows(6)),
     names={**GEMMA2.names, **QK_NORMS},
