@@ -3,14 +3,14 @@
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers import pre_tokenizers as pre
 from tokenizers.models import BPE
-from tokenizers.normalizers import NFC
+from tokenizers.normalizers import NFC, Replace
 
 from litgpt.adapters.text import sentencepiece_proto as proto
 from litgpt.adapters.text.codec import Codec
 from litgpt.adapters.text.facts import Facts
 from litgpt.adapters.text.sentencepiece_model import codec_of as sentencepiece_codec
 from litgpt.adapters.text.sentencepiece_model import load
-from litgpt.adapters.text.spelling import BYTE_LEVEL, META_SPACE
+from litgpt.adapters.text.spelling import BYTE_LEVEL, META_SPACE, META_SPACED
 from litgpt.adapters.text.splitting import SPLITS
 from litgpt.adapters.text.tokenizers_json import codec_of as tokenizers_codec
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
@@ -32,7 +32,7 @@ def codec_of(name: str, vocabulary: Vocabulary) -> Codec:
 
     """
     types = _types(name, vocabulary)
-    make = _byte_level if vocabulary.kind == "bpe" else _pieces
+    make = _merged if vocabulary.kind == "bpe" else _pieces
     try:
         return make(name, vocabulary, types)
     except (ValueError, IndexError) as error:
@@ -63,7 +63,7 @@ def _types(name: str, vocabulary: Vocabulary) -> list[int]:
     return types
 
 
-def _byte_level(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
+def _merged(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
     if vocabulary.pre not in SPLITS:
         known = ", ".join(SPLITS)
         raise UnsupportedModel(
@@ -77,16 +77,25 @@ def _byte_level(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
     halves = joined.split(" ") if joined else []
     if len(halves) != 2 * len(vocabulary.merges):
         raise _damaged(name, "a merge in it is no pair of tokens.")
+    unknown = None if vocabulary.unk_id is None else vocabulary.tokens[vocabulary.unk_id]
+    by_bytes = {"unk_token": unknown, "fuse_unk": True, "byte_fallback": True} if split.meta_space else {}
     try:
         library = Tokenizer(
-            BPE(ids, list(zip(halves[::2], halves[1::2], strict=True)), ignore_merges=split.whole_words)
+            BPE(
+                ids,
+                list(zip(halves[::2], halves[1::2], strict=True)),
+                ignore_merges=split.whole_words,
+                **by_bytes,
+            )
         )
     except Exception as error:  # the library has no type of its own for a merge of unknown tokens
         raise ValueError(error) from error
     steps = [pre.Split(Regex(one), behavior="isolated") for one in split.patterns]
-    library.pre_tokenizer = pre.Sequence([*steps, pre.ByteLevel(add_prefix_space=False, use_regex=False)])
-    if split.composed:
-        library.normalizer = NFC()
+    if split.meta_space:
+        library.normalizer = Replace(" ", META_SPACE)
+    else:
+        library.pre_tokenizer = pre.Sequence([*steps, pre.ByteLevel(add_prefix_space=False, use_regex=False)])
+        library.normalizer = NFC() if split.composed else None
     library.add_tokens(
         [
             AddedToken(vocabulary.tokens[place], special=kind != proto.USER_DEFINED, normalized=False)
@@ -94,7 +103,7 @@ def _byte_level(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
             if kind in _MARKED
         ]
     )
-    return tokenizers_codec(library, BYTE_LEVEL, ids.values())
+    return tokenizers_codec(library, META_SPACED if split.meta_space else BYTE_LEVEL, ids.values())
 
 
 def _pieces(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:

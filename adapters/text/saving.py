@@ -49,7 +49,7 @@ def _of_vocabulary(name: str, vocabulary: Vocabulary) -> dict[str, bytes]:
         config["chat_template"] = vocabulary.chat_template
     files: dict[str, bytes] = {}
     if isinstance(codec, TokenizersCodec):
-        files["tokenizer.json"] = _byte_level_json(codec, vocabulary)
+        files["tokenizer.json"] = _merged_json(codec, vocabulary)
     elif isinstance(codec, SentencePieceCodec):
         # The model itself for those who read that, and the same vocabulary for those who read tokenizer.json
         # alone.
@@ -58,13 +58,20 @@ def _of_vocabulary(name: str, vocabulary: Vocabulary) -> dict[str, bytes]:
     return files | {"tokenizer_config.json": json.dumps(config, indent=2, ensure_ascii=False).encode()}
 
 
-def _byte_level_json(codec: "TokenizersCodec", vocabulary: Vocabulary) -> bytes:
+def _merged_json(codec: "TokenizersCodec", vocabulary: Vocabulary) -> bytes:
     from tokenizers import Tokenizer, decoders
+
+    from litgpt.adapters.text.spelling import META_SPACE
+    from litgpt.adapters.text.splitting import SPLITS
 
     # A copy, for what a file needs besides (how ids become text, what goes before one) is no part of our
     # codec.
     library = Tokenizer.from_str(codec.library.to_str())
-    library.decoder = decoders.ByteLevel()
+    if SPLITS[vocabulary.pre].meta_space:
+        steps = [decoders.Replace(META_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+        library.decoder = decoders.Sequence(steps)
+    else:
+        library.decoder = decoders.ByteLevel()
     return _finished(library, vocabulary)
 
 

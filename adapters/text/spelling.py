@@ -78,6 +78,12 @@ BYTE_LEVEL = Spelling(spell_byte_level, str.encode)
 """GPT-2's letters for bytes. What was added later is written as it is."""
 
 
+_spell_meta_space = partial(spell_pieces, replaced=((META_SPACE, " "),), byte_tokens=True)
+
+META_SPACED = Spelling(_spell_meta_space, _spell_meta_space)
+"""UTF-8 with `▁` for a space, and tokens for single bytes."""
+
+
 def spelling_of(name: str, decoder: Mapping[str, object] | None) -> Spelling:
     """Return the spelling that the `decoder` of a `tokenizer.json` describes.
 

@@ -17,12 +17,15 @@ class Split:
         patterns: Regular expressions, applied one after another to what the one before left.
         whole_words: Whether a word that is a token is taken as it is, even if no merges lead to it.
         composed: Whether text is brought to Unicode's composed form (NFC) first.
+        meta_space: Whether tokens are written in UTF-8 with `▁` for a space, and what has no token as
+            `<0x0A>`; otherwise a letter stands for each byte.
 
     """
 
     patterns: tuple[str, ...]
     whole_words: bool = False
     composed: bool = False
+    meta_space: bool = False
 
 
 _GPT2_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -67,6 +70,7 @@ TEKKEN = Split(patterns=(_CASED_WORDS % {"suffix": "", "digits": r"\p{N}"},), wh
 DEEPSEEK_V3 = Split(patterns=(r"\p{N}{1,3}", _CHINESE_AND_JAPANESE, _DEEPSEEK_WORDS))
 SEED = Split(patterns=(_SEED_WORDS,))
 BLOOM = Split(patterns=(" ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+",))
+GEMMA4 = Split(patterns=(), meta_space=True)
 
 SPLITS: Mapping[str, Split] = {
     "gpt-2": GPT2,
@@ -96,5 +100,6 @@ SPLITS: Mapping[str, Split] = {
     "hunyuan-dense": DEEPSEEK_V3,
     "seed-coder": SEED,
     "bloom": BLOOM,
+    "gemma4": GEMMA4,
 }
 """The rules by name. `default` is missing on purpose: converters write it where they know no better."""

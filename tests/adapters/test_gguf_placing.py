@@ -233,6 +233,49 @@ def test_what_a_family_cannot_say_is_refused_with_its_key(
         open_gguf(write_gguf(tmp_path / "m.gguf", architecture, settings=settings), "m")
 
 
+GEMMA4 = {
+    "attention.sliding_window": 8,
+    "attention.sliding_window_pattern": [True, False],
+    "attention.key_length": 16,
+    "attention.key_length_swa": 16,
+    "rope.dimension_count": 16,
+}
+HALF_KEPT = np.array([1] * 4 + [1e30] * 4, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("settings", "factors", "said"),
+    [
+        ({"feed_forward_length": [96, 192]}, HALF_KEPT, r"'gemma4\.feed_forward_length' differs by layer"),
+        ({"attention.sliding_window_pattern": 6}, HALF_KEPT, "must be a list that says of each layer"),
+        ({"rope.dimension_count_swa": 8}, HALF_KEPT, "rotate a part of each head"),
+        ({}, np.full(8, 2, np.float32), "stretches positions by an unknown rule"),
+        ({}, HALF_KEPT[:-1], "does not say which pairs are rotated"),
+        ({"attention.head_count_kv": [2]}, HALF_KEPT, "must be a list of 2 whole numbers from 0"),
+        ({"attn_logit_softcapping": 50.0}, HALF_KEPT, r"gemma4\.attn_logit_softcapping"),
+    ],
+)
+def test_what_gemma_4_cannot_say_is_refused(
+    settings: dict[str, Any], factors: Any, said: str, tmp_path: Path
+) -> None:
+    tensors = llama_tensors() | {"rope_freqs.weight": factors}
+    with pytest.raises((UnsupportedModel, DamagedFile), match=said):
+        open_gguf(write_gguf(tmp_path / "m.gguf", "gemma4", tensors, settings=GEMMA4 | settings), "m")
+
+
+def test_gemma_4_tells_which_share_of_its_large_heads_is_rotated(tmp_path: Path) -> None:
+    tensors = llama_tensors() | {"rope_freqs.weight": HALF_KEPT}
+    config = open_gguf(write_gguf(tmp_path / "m.gguf", "gemma4", tensors, settings=GEMMA4), "m").config
+    assert config["rope_parameters"] == {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        "full_attention": {
+            "rope_type": "proportional",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 0.5,
+        },
+    }
+
+
 def test_the_scaling_of_llama_4_is_recovered_from_its_factors(tmp_path: Path) -> None:
     wavelengths = 2 * np.pi * 500_000 ** (np.arange(0, 16, 2) / 16)
     factors = np.where(wavelengths < 8192, 1, 16).astype(np.float32)

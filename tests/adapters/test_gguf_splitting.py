@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
+from litgpt.adapters.text.opening import open_tokenizer
+from litgpt.adapters.text.saving import tokenizer_files_of
 from litgpt.adapters.text.splitting import SPLITS
+from litgpt.domain.vocabulary import Vocabulary
 
 TEXT = (
     "I'll say: HelloWorld'S iPhone XIIIth 12345 3.14159 \t\n\n  fn main() {\r\n    x²½٣4 += 1_000; }\n"
@@ -86,6 +89,55 @@ def test_text_is_composed_where_transformers_tokenizer_of_the_family_composes_it
     ]
     ours = pre_tokenizers.Sequence([*steps, pre_tokenizers.ByteLevel(False, use_regex=False)])
     assert ours.pre_tokenize_str(composed) == own.pre_tokenizer.pre_tokenize_str(composed)
+
+
+PIECES = ("\u2581the", "\u2581t", "he", "\u2581th", "\u2581\u2581", "\n\n", "an", "\u2581an")
+MERGES = ("\u2581 t", "h e", "\u2581t he", "\u2581t h", "\u2581 \u2581", "\n \n", "a n", "\u2581 an")
+
+
+def gemma4() -> Vocabulary:
+    """Return a small vocabulary as GGUF has it of Gemma 4: tokens in UTF-8, and one for each byte."""
+    special = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<|turn>")
+    letters = sorted(set("then a\n.").difference(" ") | {"\u2581"})
+    tokens = (*special, *(f"<0x{byte:02X}>" for byte in range(256)), *letters, *PIECES)
+    types = (3, 3, 3, 2, 3, 4, *[6] * 256, *[1] * (len(letters) + len(PIECES)))
+    return Vocabulary(
+        kind="bpe",
+        tokens=tokens,
+        types=types,
+        merges=MERGES,
+        pre="gemma4",
+        bos_id=2,
+        eos_ids=(1,),
+        unk_id=3,
+        add_bos=True,
+    )
+
+
+GEMMA4_TEXT = "the  the then an ant\n\nhe<|turn>n\u00e9 \u65e5 \u2581."
+
+
+def test_a_vocabulary_of_gemma_4_is_read_as_transformers_tokenizer_of_the_family_reads_it() -> None:
+    from transformers import GemmaTokenizer
+
+    vocabulary = gemma4()
+    ids = {token: place for place, token in enumerate(vocabulary.tokens)}
+    own = GemmaTokenizer(vocab=ids, merges=[(one.split(" ")[0], one.split(" ")[1]) for one in MERGES])
+    own.add_tokens(["<|turn>"])
+    ours = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
+    expected = own.backend_tokenizer.encode(GEMMA4_TEXT, add_special_tokens=False).ids
+    assert ours.encode(GEMMA4_TEXT) == [2, *expected]
+    # Nobody can tell the letter that stands for a space from a space.
+    assert ours.decode(expected) == own.decode(expected) == GEMMA4_TEXT.replace("\u2581", " ")
+
+
+def test_a_vocabulary_of_gemma_4_is_saved_as_a_file_that_gives_the_same() -> None:
+    vocabulary = gemma4()
+    saved = Tokenizer.from_buffer(tokenizer_files_of(vocabulary, name="gemma4")["tokenizer.json"])
+    ours = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
+    ids = saved.encode(GEMMA4_TEXT).ids
+    assert ids == ours.encode(GEMMA4_TEXT)
+    assert saved.decode(ids) == ours.decode(ids)
 
 
 @pytest.mark.parametrize(

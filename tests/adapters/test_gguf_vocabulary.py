@@ -150,7 +150,7 @@ def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
         (
             lambda writer: [without("model")(writer), writer.add_tokenizer_model("bert")],
             UnsupportedModel,
-            "'bert'; those that are implemented are 'gpt2' and 'llama'",
+            "'bert'; those that are implemented are 'gpt2' and 'llama' and 'gemma4'",
         ),
     ],
 )

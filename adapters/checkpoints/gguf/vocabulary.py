@@ -6,7 +6,7 @@ from litgpt.adapters.checkpoints.gguf.metadata import Metadata
 from litgpt.domain.errors import DamagedFile
 from litgpt.domain.vocabulary import Vocabulary
 
-KINDS: dict[str, Literal["bpe", "spm"]] = {"gpt2": "bpe", "llama": "spm"}
+KINDS: dict[str, Literal["bpe", "spm"]] = {"gpt2": "bpe", "llama": "spm", "gemma4": "bpe"}
 """What GGUF calls the kinds of vocabulary that are implemented."""
 
 # Splitting rules whose models begin a text with the beginning token where the header does not say; models
@@ -68,7 +68,8 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
     scores = _numbers(metadata, "tokenizer.ggml.scores", count) if spm else ()
     if spm and not scores:
         raise metadata.missing("tokenizer.ggml.scores")
-    pre = metadata.text("tokenizer.ggml.pre") or "default"
+    # This kind has one rule of its own, whatever is said.
+    pre = model if model == "gemma4" else metadata.text("tokenizer.ggml.pre") or "default"
     add_bos = metadata.flag("tokenizer.ggml.add_bos_token")
     add_space = metadata.flag("tokenizer.ggml.add_space_prefix")
     defaults = SENTENCEPIECE_IDS if spm else {}
