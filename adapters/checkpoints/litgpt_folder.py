@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from litgpt.adapters.checkpoints.litgpt_beside import agreed_config
 from litgpt.adapters.checkpoints.litgpt_dialect import to_config
 from litgpt.adapters.checkpoints.litgpt_tensors import LitGptTensors
 from litgpt.adapters.checkpoints.small_files import (
@@ -17,7 +18,6 @@ from litgpt.adapters.checkpoints.small_files import (
     tokenizer_files,
 )
 from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile
-from litgpt.domain.families import describe
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
 from litgpt.domain.vocabulary import TokenizerFiles
@@ -29,8 +29,6 @@ WEIGHTS = "lit_model.pth"
 SETTINGS = "model_config.yaml"
 LARGEST_PICKLE = 100_000_000
 """Bytes. It lists tensors and holds none, so even thousands of layers need far less."""
-
-_SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 @attrs.frozen
@@ -55,13 +53,18 @@ class LitGptCheckpoint:
     prompt_style: str | None
     tokenizer: TokenizerFiles = attrs.field(repr=False)
     _settings: Mapping[str, object] = attrs.field(repr=False)
-    _special_tokens: Mapping[str, object] = attrs.field(repr=False)
+    _beside: Mapping[str, object] = attrs.field(repr=False)
     _opened: _Opened | None = attrs.field(default=None, init=False, repr=False)
 
     @property
     def origin(self) -> str:
         """Where it is, in words."""
         return f"the LitGPT folder {self.folder}"
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder
 
     @property
     def config(self) -> Mapping[str, object]:
@@ -110,9 +113,10 @@ class LitGptCheckpoint:
             if tied:
                 weights.pop("lm_head.weight", None)
             bare_norms = "transformer.ln_f.weight" not in weights
-            config = to_config(str(self.folder / SETTINGS), self._settings, bare_norms=bare_norms)
-            config |= {**self._special_tokens, "tie_word_embeddings": tied}
-            tensors = LitGptTensors.of(str(self.folder / WEIGHTS), weights, describe(self.name, config))
+            told = to_config(str(self.folder / SETTINGS), self._settings, bare_norms=bare_norms)
+            told["tie_word_embeddings"] = tied
+            config, architecture = agreed_config(self.name, told, self._beside)
+            tensors = LitGptTensors.of(str(self.folder / WEIGHTS), weights, architecture)
             self._opened = _Opened(config, tensors)
         return self._opened
 
@@ -141,8 +145,6 @@ def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
     settings = read_yaml(path / SETTINGS)
     to_config(str(path / SETTINGS), settings)  # which refuses what cannot be run
     _check_archive(path / WEIGHTS)
-    # LitGPT copies it; only its special tokens are taken from it.
-    original = read_if_there(path / "config.json")
     return LitGptCheckpoint(
         name=name,
         folder=path,
@@ -150,7 +152,7 @@ def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
         prompt_style=saved_prompt_style(path),
         tokenizer=tokenizer_files(path),
         settings=settings,
-        special_tokens={key: original[key] for key in _SPECIAL_TOKENS if key in original},
+        beside=read_if_there(path / "config.json"),
     )
 
 
