@@ -56,6 +56,13 @@ def test_transformers_computes_the_same_from_what_we_say_a_litgpt_folder_holds(
     assert torch.allclose(logits, expected, atol=1e-5 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("name", ["phi3, a part of each head rotated", "falcon, 7b"])
+def test_a_tensor_that_is_laid_as_ours_is_the_file_and_no_copy(name: str) -> None:
+    checkpoint = open_litgpt_folder(VARIANTS[name].written().folder, "tiny")
+    joined = next(one for one in checkpoint.tensors if "qkv_proj" in one or "query_key_value" in one)
+    assert checkpoint.read(joined).data_ptr() == checkpoint.read(joined).data_ptr()
+
+
 def test_half_of_a_joined_tensor_is_no_tensor() -> None:
     written = VARIANTS["phi3, a part of each head rotated"].written()
     checkpoint = open_litgpt_folder(written.folder, "tiny")

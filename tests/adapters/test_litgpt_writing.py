@@ -18,6 +18,7 @@ from litgpt.domain.errors import CheckpointMismatch, OutOfReach, UnsupportedMode
 from litgpt.domain.families import describe, family_of
 from litgpt.domain.ports import ModelToWrite
 from litgpt.domain.reporting import silent
+from litgpt.domain.tensors import TensorInfo
 from litgpt.domain.weights import plan
 from tests.adapters.litgpt_variants import READABLE, WRITABLE, LitGptVariant, built
 from tests.adapters.litgpt_writer import SETTINGS, settings_of
@@ -259,3 +260,31 @@ def test_the_small_files_lie_beside_the_weights(tmp_path: Path) -> None:
     assert not list((tmp_path / "to").glob("*.coming"))
     LitGptWriter()(tmp_path / "to", attrs.evolve(to_write, prompt_style=None), silent)
     assert open_litgpt_folder(tmp_path / "to", "tiny").prompt_style is None
+
+
+@attrs.frozen
+class Vast:
+    """Weights that no disk holds."""
+
+    tensors = {"lm_head.weight": TensorInfo((10**9, 10**9), "F32", 4 * 10**18)}  # noqa: RUF012 - of no instance
+
+    def read(self, name: str) -> Tensor:
+        raise NotImplementedError(name)
+
+    def parameters(self) -> list[tuple[str, Tensor]]:
+        raise NotImplementedError
+
+
+def test_more_than_the_disk_holds_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    model = ModelToWrite(
+        name="vast",
+        architecture=of("llama"),
+        config={},
+        generation_config={},
+        prompt_style=None,
+        tokenizer={},
+        weights=Vast(),
+    )
+    with pytest.raises(OutOfReach, match="it takes 4000000000"):
+        LitGptWriter()(tmp_path / "deep" / "to", model, silent)
+    assert not (tmp_path / "deep").exists()
