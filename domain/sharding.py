@@ -165,7 +165,9 @@ def _heads_of_all(mixer: Mixer, ranks: int) -> tuple[int, int]:
 
 def _feed_forward(feed_forward: AnyFeedForward, ranks: int, rank: int) -> AnyFeedForward:
     match feed_forward:
-        case FeedForward() | GatedFeedForward():
+        case FeedForward():
+            return _narrow(feed_forward, ranks, rank)
+        case GatedFeedForward():
             return _narrow(feed_forward, ranks, rank)
         case Experts():
             # Each expert is split, so that all ranks work, whichever experts are chosen.

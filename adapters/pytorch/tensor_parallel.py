@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor
-from torch.distributed.distributed_c10d import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined] # it is public, and not in its list
 
 from litgpt.adapters.pytorch.assemble import fill
 from litgpt.adapters.pytorch.generator import TorchGenerator

@@ -1,7 +1,7 @@
 """Layers over several devices give the logits of one: for every family, and with no tensor left where it was.
 
-`cpu:1` is the CPU for torch, which would hide a tensor on the wrong device. So tensors are tagged here: what a device
-was asked for is remembered, what comes of tensors is where they are, and a mixture is an error.
+`cpu:1` is the CPU for torch, which would hide a tensor on the wrong device. So tensors are tagged here: what
+a device was asked for is remembered, what comes of tensors is where they are, and a mixture is an error.
 """
 
 from pathlib import Path

@@ -24,6 +24,7 @@ EXAMPLES = (
     errors.BadPrompt("alpaca", "it has no place for earlier answers."),
     errors.NotDistributed(),
     errors.OutOfReach("accelerator='cuda'", "there is none."),
+    errors.WorkerLost(1, "it was ended by signal 9"),
 )
 
 

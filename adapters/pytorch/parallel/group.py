@@ -56,7 +56,7 @@ class ProcessGroup:
     def sum(self, x: Tensor) -> Tensor:
         """Return the sum of all ranks' `x`, in its place."""
         x = x.contiguous()
-        self.backend.allreduce([x]).wait()
+        self.backend.allreduce([x]).wait()  # type: ignore[attr-defined] # torch types the wrapper alone
         return x
 
     def gather(self, x: Tensor, sizes: list[int]) -> Tensor:
@@ -64,7 +64,7 @@ class ProcessGroup:
         longest = max(sizes)
         padded = x if x.shape[-1] == longest else torch.nn.functional.pad(x, (0, longest - x.shape[-1]))
         parts = [torch.empty_like(padded) for _ in sizes]
-        self.backend.allgather([parts], [padded.contiguous()]).wait()
+        self.backend.allgather([parts], [padded.contiguous()]).wait()  # type: ignore[attr-defined] # as above
         return torch.cat([part[..., :size] for part, size in zip(parts, sizes, strict=True)], -1)
 
 
