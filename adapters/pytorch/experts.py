@@ -37,7 +37,11 @@ class Gate(nn.Module):
         router = self.router
         if self.norm is not None:
             x = self.norm(x) * router.factor
-        logits = functional.linear(x, self.weight, self.bias).float()
+        if router.correction:
+            # These were trained with scores in float32, and a choice may turn on the last digits.
+            logits = functional.linear(x.float(), self.weight.float())
+        else:
+            logits = functional.linear(x, self.weight, self.bias).float()
         if router.score == "softmax_of_chosen":
             best, experts = logits.topk(self.chosen, -1)
             return best.softmax(-1), experts
