@@ -1,6 +1,7 @@
 """How much memory a model needs, counted from its structure before a weight is read."""
 
 from bisect import bisect_right
+from collections import Counter
 from math import prod
 
 import attrs
@@ -76,6 +77,17 @@ class Verdict:
 
 def parameter_count(architecture: Architecture) -> int:
     """Return how many weights a model has; a head that is the embedding counts once."""
+    outside = _count(attrs.evolve(architecture, layers=()))
+    # Most layers are like others, and a layer of experts has hundreds of tensors: each kind is counted once.
+    kinds = Counter(architecture.layers)
+    within = (
+        times * (_count(attrs.evolve(architecture, layers=(kind,))) - outside)
+        for kind, times in kinds.items()
+    )
+    return outside + sum(within)
+
+
+def _count(architecture: Architecture) -> int:
     return sum(prod(parameter.shape) for parameter in parameters(architecture))
 
 
