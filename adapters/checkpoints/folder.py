@@ -49,6 +49,11 @@ class FolderCheckpoint:
         return f"the folder {self.folder}"
 
     @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What whoever loads it should be told: nothing."""
         return ()

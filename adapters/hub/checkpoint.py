@@ -40,6 +40,11 @@ class HubCheckpoint(Generic[TensorT]):
         return self._snapshot.folder
 
     @property
+    def path(self) -> Path | None:
+        """The snapshot in the cache."""
+        return self._snapshot.path
+
+    @property
     def config(self) -> Mapping[str, object]:
         """The contents of `config.json`."""
         return self._snapshot.config
