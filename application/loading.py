@@ -7,6 +7,7 @@ import attrs
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.ending import end_ids_of
 from litgpt.domain.families import understand
+from litgpt.domain.offloading import fitted, told
 from litgpt.domain.placement import Placement, Wish, decide
 from litgpt.domain.ports import Checkpoint, DistributionStrategy, ModelStore, OpenTokenizer, Tokenizer
 from litgpt.domain.prompts import choose_style
@@ -127,9 +128,12 @@ class PlaceModel(Generic[TensorT, ModelT]):
             HubUnreachable: The weights have to come from a Hub that does not answer.
 
         """
-        placement = decide(wish, self.strategy.hardware())
+        hardware = self.strategy.hardware()
+        placement = fitted(decide(wish, hardware), loaded.architecture, hardware)
         for note in loaded.notes:
             report(Notice(f"{loaded.checkpoint.name}: {note}"))
+        if away := told(placement, loaded.architecture):
+            report(Notice(away))
         loaded.checkpoint.fetch(report)
         report(Notice(f"Using {len(placement.devices)} device(s)"))
         model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)

@@ -28,12 +28,14 @@ class Hardware:
         accelerator: The best kind of device here.
         counts: How many devices of each kind there are.
         bfloat16: The kinds that compute in bfloat16.
+        free: The bytes that are free on devices that have a memory of their own, by device.
 
     """
 
     accelerator: Accelerator = "cpu"
     counts: dict[Accelerator, int] = attrs.field(factory=lambda: {"cpu": 1})
     bfloat16: frozenset[Accelerator] = frozenset({"cpu"})
+    free: dict[str, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +60,8 @@ class Placement:
         strategy: How the model is spread over them; None: it is on one.
         cache_size: The tokens that every KV cache holds; None lets each be as long as it needs,
             and "max" is the model's context.
+        resident: How many layers, from the first, are on the device, where not all fit; the others stay with
+            the CPU and are computed there. None: all are.
 
     """
 
@@ -65,6 +69,7 @@ class Placement:
     dtype: DType
     strategy: Strategy | None = None
     cache_size: int | Literal["max"] | None = None
+    resident: int | None = None
 
     @property
     def device(self) -> str:

@@ -4,6 +4,7 @@ B batch, T tokens in this call, V vocabulary.
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from litgpt.adapters.pytorch.per_layer import PerLayerEmbedding
 from litgpt.adapters.pytorch.rotary import Rotation, Turn, frequencies, growth, rotation
 from litgpt.adapters.pytorch.visibility import View, view
 from litgpt.domain.architecture import Alibi, Architecture, QueryScaling, Rotary
+
+Sight: TypeAlias = tuple[int | None, bool, Alibi | None, torch.device]
+"""What decides what tokens see in a layer: its window, if that is a chunk, how scores fall, its place."""
 
 
 class GPT(nn.Module):
@@ -48,7 +52,7 @@ class GPT(nn.Module):
             self.transformer["per_layer"] = PerLayerEmbedding(width, len(architecture.layers), per_layer)
         self._lenders = frozenset(one.mixer.lender for one in architecture.layers) - {None}
         self.tie_weights()
-        # Where layers, and the head, are, if they are on several devices.
+        # Where layers, and the head with the last norm, are, if they are on several devices.
         self.layer_devices: list[torch.device] | None = None
         self.head_device: torch.device | None = None
         self._frequencies: dict[tuple[Rotary, torch.device], Tensor] = {}
@@ -122,39 +126,29 @@ class GPT(nn.Module):
             parts = self.transformer["per_layer"](input_ids, x)
         lending = Lending(self._lenders) if self._lenders else None
         turns: dict[tuple[Rotary | None, QueryScaling | None, torch.device], Turn] = {}
-        views: dict[tuple[int | None, bool, Alibi | None, torch.device], View] = {}
+        views: dict[Sight, View] = {}
         blocks, there = self.transformer["h"].children(), x.device
         for number, (block, layer) in enumerate(zip(blocks, self.architecture.layers, strict=True)):
             if self.layer_devices is not None:
                 there = self.layer_devices[number]
                 x, positions = x.to(there), positions.to(there)
             how = (layer.mixer.rotary, layer.mixer.query_scaling, there)
-            window, chunked, alibi = layer.mixer.window, layer.mixer.chunked, layer.mixer.alibi
-            sight = (window, chunked, alibi, there)
+            sight = (layer.mixer.window, layer.mixer.chunked, layer.mixer.alibi, there)
             kept = cache.layers[number] if cache is not None else None
             if how not in turns:
                 turned = self._rotation(how[0], positions, lengths, x.dtype, there)
                 turns[how] = Turn(turned, growth(how[1], positions, x.dtype))
             if sight not in views:
                 since = kept.first if kept is not None else 0
-                views[sight] = view(
-                    slot=slot,
-                    tokens=tokens,
-                    window=window,
-                    chunked=chunked,
-                    starts=starts,
-                    kept_since=since,
-                    device=there,
-                )
-                if alibi is not None:
-                    end = slot + tokens
-                    views[sight] = falling(views[sight], alibi, end=end, starts=starts, device=there)
+                views[sight] = _seen(sight, slot=slot, tokens=tokens, starts=starts, kept_since=since)
             place = kept if lending is None else lending.place(number, layer.mixer.lender, kept)
             part = None if parts is None else parts[:, :, number].to(x.device)
             x = block(x, turns[how], views[sight], place, slot, part)
         if cache is not None:
             cache.length += tokens
         x = x[:, -1:] if last else x
+        if self.head_device is not None:
+            x = x.to(self.head_device)
         return self._logits(self.transformer["ln_f"](x))
 
     def _embedded(self, input_ids: Tensor, positions: Tensor) -> Tensor:
@@ -170,8 +164,6 @@ class GPT(nn.Module):
         return x
 
     def _logits(self, x: Tensor) -> Tensor:
-        if self.head_device is not None:
-            x = x.to(self.head_device)
         logits: Tensor = self.lm_head(x)
         scale, cap = self.architecture.logit_scale, self.architecture.logit_cap
         if scale is not None:
@@ -215,3 +207,18 @@ def _positions(slot: int, tokens: int, starts: Sequence[int], device: torch.devi
     if any(starts):
         positions = (positions - torch.tensor(starts, device=device)[:, None]).clamp(min=0)
     return positions
+
+
+def _seen(sight: Sight, *, slot: int, tokens: int, starts: Sequence[int], kept_since: int) -> View:
+    """Return what `tokens` tokens that go to `slot` and on see in layers of a kind."""
+    window, chunked, alibi, device = sight
+    seen = view(
+        slot=slot,
+        tokens=tokens,
+        window=window,
+        chunked=chunked,
+        starts=starts,
+        kept_since=kept_since,
+        device=device,
+    )
+    return seen if alibi is None else falling(seen, alibi, end=slot + tokens, starts=starts, device=device)

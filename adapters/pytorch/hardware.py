@@ -22,7 +22,8 @@ def hardware() -> Hardware:
         if torch.cuda.is_bf16_supported(including_emulation=False):
             bfloat16.add("cuda")
     best: Accelerator = "cuda" if "cuda" in counts else "mps" if "mps" in counts else "cpu"
-    return Hardware(accelerator=best, counts=counts, bfloat16=frozenset(bfloat16))
+    free = {f"cuda:{number}": torch.cuda.mem_get_info(number)[0] for number in range(counts.get("cuda", 0))}
+    return Hardware(accelerator=best, counts=counts, bfloat16=frozenset(bfloat16), free=free)
 
 
 def _cpu_computes_bfloat16() -> bool:

@@ -17,7 +17,45 @@ from litgpt.domain.placement import Hardware, Placement
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.reporting import Report
 from litgpt.domain.spreading import spread
+from litgpt.domain.tensors import DType
 from litgpt.domain.weights import Join
+
+
+def over_devices(
+    of_layer: list[torch.device],
+    last: torch.device,
+    architecture: Architecture,
+    joins: tuple[Join, ...],
+    checkpoint: Checkpoint[Tensor],
+    *,
+    dtype: DType,
+    report: Report,
+) -> GPT:
+    """Return a model whose layers are where they are said to be.
+
+    Args:
+        of_layer: Each layer's device; the embedding is with the first.
+        last: That of the head, if it is not the embedding; the last norm is with the head.
+        architecture: What to build.
+        joins: What its parameters are read from.
+        checkpoint: Where from.
+        dtype: What the weights are to be in.
+        report: Told of the progress.
+
+    """
+    first = of_layer[0]
+    with torch.device("meta"):
+        model = GPT(architecture)
+    head = first if architecture.tied else last
+    model.layer_devices, model.head_device = of_layer, head
+
+    def home(name: str) -> torch.device:
+        parts = name.split(".")
+        if parts[:2] == ["transformer", "h"]:
+            return of_layer[int(parts[2])]
+        return head if parts[0] == "lm_head" or parts[1] == "ln_f" else first
+
+    return fill(model, joins, checkpoint, device=home, dtype=dtype, report=report)
 
 
 @attrs.frozen
@@ -44,19 +82,10 @@ class Sequential:
         """
         devices = [torch.device(one) for one in placement.devices]
         of_layer = [devices[at] for at in spread(architecture, len(devices))]
-        with torch.device("meta"):
-            model = GPT(architecture)
-        model.layer_devices = of_layer
-        model.head_device = devices[0 if architecture.tied else -1]
-
-        def home(name: str) -> torch.device:
-            parts = name.split(".")
-            if parts[:2] == ["transformer", "h"]:
-                return of_layer[int(parts[2])]
-            return devices[-1] if parts[0] == "lm_head" or parts[1] == "ln_f" else devices[0]
-
         try:
-            return fill(model, joins, checkpoint, device=home, dtype=placement.dtype, report=report)
+            return over_devices(
+                of_layer, devices[-1], architecture, joins, checkpoint, dtype=placement.dtype, report=report
+            )
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfReach(
                 f"{checkpoint.name} on {', '.join(placement.devices)}",

@@ -10,6 +10,7 @@ from litgpt.adapters.pytorch.assemble import assemble
 from litgpt.adapters.pytorch.generator import TorchGenerator
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.hardware import hardware
+from litgpt.adapters.pytorch.sequential import over_devices
 from litgpt.adapters.pytorch.weights import ModelWeights
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import OutOfReach
@@ -36,11 +37,15 @@ class SingleDevice:
         report: Report,
     ) -> GPT:
         """Build the model and read each tensor once, to where it lives."""
-        device = torch.device(placement.device)
+        device, dtype = torch.device(placement.device), placement.dtype
         try:
-            return assemble(
-                architecture, joins, checkpoint, device=device, dtype=placement.dtype, report=report
-            )
+            if placement.resident is not None:
+                away = len(architecture.layers) - placement.resident
+                of_layer = [device] * placement.resident + [torch.device("cpu")] * away
+                return over_devices(
+                    of_layer, device, architecture, joins, checkpoint, dtype=dtype, report=report
+                )
+            return assemble(architecture, joins, checkpoint, device=device, dtype=dtype, report=report)
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfReach(
                 f"{checkpoint.name} on {placement.device}",

@@ -16,6 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.sequential import Sequential
+from litgpt.adapters.pytorch.single_device import SingleDevice
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.placement import Placement
 from litgpt.domain.reporting import Progress
@@ -38,8 +39,9 @@ class Tagged(TorchFunctionMode):
         for name, parameter in model.named_parameters():
             parts = name.split(".")
             at = int(parts[2]) if parts[:2] == ["transformer", "h"] else None
-            last = not model.architecture.tied and (parts[0] == "lm_head")
-            home = devices[at] if at is not None else devices[-1 if last or parts[1] == "ln_f" else 0]
+            with_head = parts[0] == "lm_head" or parts[1] == "ln_f"
+            home = devices[at] if at is not None else model.head_device if with_head else devices[0]
+            assert home is not None
             self.tags[parameter] = home.index or 0
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -85,6 +87,20 @@ def test_layers_over_devices_give_the_logits_of_one(variant: Variant, tmp_path: 
             parts = [model(part.to(model.input_device), cache) for part in ids.split((LENGTH - 2, 1, 1), 1)]
         assert torch.cat(parts, 1).sub(expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
         assert (tags.crossings > 0) == (devices > 1)
+
+
+@torch.inference_mode()
+def test_layers_that_stay_behind_give_the_same(tmp_path: Path) -> None:
+    both, ids = pair(VARIANTS[0], tmp_path), random_ids(1, LENGTH)
+    placement = Placement(devices=("cpu:1",), dtype="float32", resident=2)
+    model = SingleDevice().build(
+        placement, both.ours.architecture, both.joins, both.checkpoint, lambda _: None
+    )
+    assert [one.index for one in model.layer_devices or []] == [1, 1, None]
+    with Tagged(model) as tags:
+        logits = model(ids, model.empty_cache(limit=LENGTH))
+    assert torch.allclose(logits, both.ours(ids), atol=1e-5)
+    assert tags.crossings > 0
 
 
 def test_more_devices_than_layers_are_refused(tmp_path: Path) -> None:

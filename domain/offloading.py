@@ -1,0 +1,59 @@
+"""What of a model is on a device whose memory does not hold all of it."""
+
+import attrs
+
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.footprint import PROGRAM, activation_bytes, cache_bytes, parameter_count
+from litgpt.domain.placement import Hardware, Placement
+from litgpt.domain.tensors import BYTES
+
+TEXT = 4096
+"""The tokens of a text whose cache is to fit as well, if the model's context is as long."""
+
+
+def fitted(placement: Placement, architecture: Architecture, hardware: Hardware) -> Placement:
+    """Return a placement that a device's memory allows: layers that do not fit stay with the CPU.
+
+    A layer there is computed there: what moves is a token's vector, and not the layer's weights.
+
+    Args:
+        placement: What was decided.
+        architecture: Of the model.
+        hardware: Says what is free.
+
+    """
+    free = hardware.free.get(placement.device)
+    if free is None or placement.strategy is not None:
+        return placement
+    tokens = min(architecture.context, TEXT)
+    size = placement.cache_size
+    if size is not None:
+        tokens = architecture.context if size == "max" else size
+
+    def needed(layers: int) -> int:
+        part = attrs.evolve(architecture, layers=architecture.layers[:layers])
+        weights = parameter_count(part) * BYTES[placement.dtype]
+        working = activation_bytes(architecture, dtype=placement.dtype, tokens=tokens)
+        return weights + working + cache_bytes(part, dtype=placement.dtype, tokens=tokens) + PROGRAM
+
+    resident = len(architecture.layers)
+    while resident and needed(resident) > free:
+        resident -= 1
+    return placement if resident == len(architecture.layers) else attrs.evolve(placement, resident=resident)
+
+
+def told(placement: Placement, architecture: Architecture) -> str | None:
+    """Return what to tell of layers that stay with the CPU; None if there are none."""
+    if placement.resident is None:
+        return None
+    away = architecture.layers[placement.resident :]
+    weights = parameter_count(attrs.evolve(architecture, layers=away)) - parameter_count(
+        attrs.evolve(architecture, layers=())
+    )
+    nbytes = weights * BYTES[placement.dtype]
+    behind = f"{len(away)} of {len(architecture.layers)} layers"
+    return (
+        f"{behind} do not fit on {placement.device} and stay with the CPU, which reads {nbytes / 1e9:.1f} GB "
+        "for each token, many times slower than the device would. A smaller precision, or several devices "
+        "with generate_strategy='sequential', may hold all of it."
+    )
