@@ -1,0 +1,98 @@
+"""Quantised folders of other families: biases that are needed, and models of text and more."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.domain.errors import BadArgument, UnsupportedModel
+from litgpt.domain.families import understand
+from tests.adapters.packed_weights import Pack, pack_gptq, write_folder
+from tests.adapters.test_quantised_awq_gptq import GPTQ
+from tests.adapters.test_quantised_bitsandbytes import BNB, pack_bnb
+from tests.adapters.tiny_models import tiny_folder
+
+
+def write(
+    folder: Path, family: str, pack: Pack, settings: Any, *, named: Callable[[str], str] = str
+) -> dict[str, Tensor]:
+    """Write a tiny model with its projections packed, called otherwise; return all as they are meant."""
+    shutil.copytree(tiny_folder(family), folder)
+    file: dict[str, Tensor] = {}
+    meant = {}
+    for usual, tensor in load_file(folder / "model.safetensors").items():
+        name = named(usual)
+        parts, weight = {name: tensor}, tensor.numpy()
+        if name.endswith("_proj.weight"):
+            packed, weight = pack(name, weight)
+            parts = dict(packed)
+        file |= parts
+        meant[name] = torch.tensor(weight)
+    write_folder(folder, file, settings)
+    return meant
+
+
+def whole_of(folder: Path, settings: Any, *, inside: bool) -> None:
+    """Turn a text model's config into that of a model that sees too."""
+    text = json.loads((folder / "config.json").read_text())
+    del text["quantization_config"]
+    whole = {"model_type": "gemma3", "text_config": text, "tie_word_embeddings": True}
+    (text if inside else whole)["quantization_config"] = settings
+    (folder / "config.json").write_text(json.dumps(whole))
+
+
+def check(folder: Path, meant: dict[str, Tensor]) -> None:
+    checkpoint = open_folder(folder, "tiny")
+    assert understand("tiny", checkpoint.config, checkpoint.tensors).joins
+    for name, tensor in meant.items():
+        assert torch.equal(checkpoint.read(name), tensor), name
+
+
+def test_biases_that_a_family_has_are_kept(tmp_path: Path) -> None:
+    meant = write(tmp_path / "packed", "qwen2", pack_gptq(16), GPTQ)
+    assert any(name.endswith("q_proj.bias") and tensor.any() for name, tensor in meant.items())
+    check(tmp_path / "packed", meant)
+
+
+NAMED: dict[str, Callable[[str], str]] = {
+    "an outer level": lambda usual: f"language_model.{usual}",
+    "an inner level": lambda usual: f"model.language_model.{usual.removeprefix('model.')}",
+}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["said outside", "said inside"])
+@pytest.mark.parametrize("named", NAMED.values(), ids=NAMED)
+def test_the_text_part_of_a_model_that_sees_is_dequantised(
+    tmp_path: Path, named: Callable[[str], str], *, inside: bool
+) -> None:
+    folder = tmp_path / "packed"
+    meant = write(folder, "gemma3_text", pack_bnb(nested=True), BNB, named=named)
+    seeing, _ = pack_bnb()("vision_tower.q_proj.weight", np.ones((64, 64), np.float32))
+    write_folder(folder, {**load_file(folder / "model.safetensors"), **seeing}, BNB)
+    whole_of(folder, BNB, inside=inside)
+    check(folder, meant)
+    assert "quantization_config" not in json.dumps(open_folder(folder, "tiny").config)
+
+
+def test_a_tensor_that_is_not_there_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "packed", "llama", pack_gptq(16), GPTQ)
+    checkpoint = open_folder(tmp_path / "packed", "tiny")
+    for name in ("no.such.tensor", "model.layers.0.mlp.down_proj.qweight"):
+        with pytest.raises(BadArgument, match=name):
+            checkpoint.read(name)
+
+
+def test_a_family_that_is_not_implemented_is_refused_by_its_name(tmp_path: Path) -> None:
+    write(tmp_path / "packed", "llama", pack_bnb(), BNB)
+    config = json.loads((tmp_path / "packed" / "config.json").read_text())
+    (tmp_path / "packed" / "config.json").write_text(json.dumps({**config, "model_type": "unheard_of"}))
+    with pytest.raises(UnsupportedModel, match="unheard_of"):
+        open_folder(tmp_path / "packed", "tiny")
