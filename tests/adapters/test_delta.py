@@ -31,11 +31,12 @@ def inputs(tokens: int) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("tokens", [8, 63, 64, 65, 200])
 def test_by_chunks_it_computes_what_it_does_token_by_token(tokens: int) -> None:
-    *of_tokens, state = inputs(tokens)
-    together, after = delta_rule(*of_tokens, state)
+    queries, keys, values, fade, strength, state = inputs(tokens)
+    together, after = delta_rule(queries, keys, values, fade, strength, state)
     apart = []
     for at in range(tokens):
-        read, state = delta_rule(*(one[:, :, at : at + 1] for one in of_tokens), state)
+        now = [one[:, :, at : at + 1] for one in (queries, keys, values, fade, strength)]
+        read, state = delta_rule(now[0], now[1], now[2], now[3], now[4], state)
         apart.append(read)
     assert torch.allclose(together, torch.cat(apart, 2), atol=1e-5)
     assert torch.allclose(after, state, atol=1e-5)

@@ -122,7 +122,8 @@ def test_a_vocabulary_of_gemma_4_is_read_as_transformers_tokenizer_of_the_family
 
     vocabulary = gemma4()
     ids = {token: place for place, token in enumerate(vocabulary.tokens)}
-    own = GemmaTokenizer(vocab=ids, merges=[(one.split(" ")[0], one.split(" ")[1]) for one in MERGES])
+    pairs: list[Any] = [tuple(one.split(" ")) for one in MERGES]
+    own = GemmaTokenizer(vocab=ids, merges=pairs)
     own.add_tokens(["<|turn>"])
     ours = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
     expected = own.backend_tokenizer.encode(GEMMA4_TEXT, add_special_tokens=False).ids

@@ -1,27 +1,22 @@
 """The cache holds what is needed and no more."""
 
-import attrs
 import torch
 
-from litgpt.adapters.pytorch.cache import KVCache
-from litgpt.domain.architecture import Architecture
-from litgpt.domain.families import describe
-from tests.contracts.distribution_strategy import CONFIG
+from litgpt.adapters.pytorch.cache import KVCache, LayerCache
+from tests.contracts.distribution_strategy import windowed
 
 CPU = torch.device("cpu")
 WINDOW = 8
 
 
-def windowed() -> Architecture:
-    """Return an architecture whose first layer sees a window and whose second sees everything."""
-    architecture = describe("tiny", CONFIG)
-    first, second = architecture.layers
-    narrow = attrs.evolve(first, mixer=attrs.evolve(first.mixer, window=WINDOW))
-    return attrs.evolve(architecture, layers=(narrow, second))
-
-
 def cache(limit: int = 1000, *, fixed: bool = False) -> KVCache:
-    return KVCache.empty(windowed(), limit=limit, device=CPU, dtype=torch.bfloat16, fixed=fixed)
+    return KVCache.empty(windowed(WINDOW), limit=limit, device=CPU, dtype=torch.bfloat16, fixed=fixed)
+
+
+def layer(kept: KVCache, number: int) -> LayerCache:
+    found = kept.layers[number]
+    assert isinstance(found, LayerCache)
+    return found
 
 
 def fill(kept: KVCache, tokens: int) -> None:
@@ -36,7 +31,7 @@ def test_an_empty_cache_takes_no_memory() -> None:
 def test_it_is_in_the_dtype_of_the_model_and_grows_by_need() -> None:
     kept = cache()
     fill(kept, 100)
-    everything = kept.layers[1]
+    everything = layer(kept, 1)
     assert everything.keys.dtype == torch.bfloat16
     assert 100 <= everything.capacity <= 150
 
@@ -45,15 +40,15 @@ def test_it_never_grows_beyond_its_limit() -> None:
     kept = cache(limit=101)
     fill(kept, 100)
     fill(kept, 1)
-    assert kept.layers[1].capacity == 101
+    assert layer(kept, 1).capacity == 101
 
 
 def test_a_windowed_layer_keeps_little_more_than_its_window() -> None:
     kept = cache()
     for _ in range(200):
         fill(kept, 1)
-    assert kept.layers[0].capacity <= 2 * WINDOW
-    assert kept.layers[1].capacity >= 200
+    assert layer(kept, 0).capacity <= 2 * WINDOW
+    assert layer(kept, 1).capacity >= 200
 
 
 def test_a_long_prompt_does_not_leave_a_windowed_layer_large() -> None:
@@ -61,7 +56,7 @@ def test_a_long_prompt_does_not_leave_a_windowed_layer_large() -> None:
     fill(kept, 500)
     for _ in range(600):
         fill(kept, 1)
-    assert kept.layers[0].capacity <= 2 * WINDOW
+    assert layer(kept, 0).capacity <= 2 * WINDOW
 
 
 def test_a_fixed_cache_has_all_its_memory_from_the_start() -> None:
@@ -70,7 +65,7 @@ def test_a_fixed_cache_has_all_its_memory_from_the_start() -> None:
     for _ in range(60):
         fill(kept, 5)
     assert kept.nbytes == before
-    assert kept.layers[1].capacity == 300
+    assert layer(kept, 1).capacity == 300
 
 
 def test_no_mask_is_kept() -> None:
@@ -94,5 +89,5 @@ def test_a_copy_shares_nothing() -> None:
     kept = cache()
     fill(kept, 10)
     copied = kept.copy()
-    copied.layers[1].keys.fill_(7)
-    assert not (kept.layers[1].keys == 7).any()
+    layer(copied, 1).keys.fill_(7)
+    assert not (layer(kept, 1).keys == 7).any()

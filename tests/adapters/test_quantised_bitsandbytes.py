@@ -29,7 +29,8 @@ FINE = np.sort(np.random.default_rng(1).uniform(-1, 1, 256)).astype(np.float32)
 
 
 def nearest(values: Array, numbers: Array) -> Array:
-    return np.abs(values.reshape(-1, 1) - numbers).argmin(1)
+    found: Array = np.abs(values.reshape(-1, 1) - numbers).argmin(1)
+    return found
 
 
 def pack_bnb(kind: str = "nf4", *, block: int = 64, nested: bool = False, storage: Any = torch.uint8) -> Pack:

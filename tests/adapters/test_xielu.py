@@ -5,7 +5,7 @@ from litgpt.adapters.pytorch.random_weights import RandomCheckpoint
 from litgpt.adapters.pytorch.xielu import XIELU
 from tests.contracts.distribution_strategy import CONFIG
 
-THEIRS = ACT2CLS["xielu"](dtype=torch.float32)
+THEIRS: torch.nn.Module = ACT2CLS["xielu"](dtype=torch.float32)  # type: ignore[operator] # a class
 NAMES = ("alpha_p", "alpha_n", "beta", "eps")
 
 

@@ -4,7 +4,7 @@ import atexit
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -254,7 +254,7 @@ def randomise(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
             # from 1.
             parameter.copy_(parameter + 0.3 * noise if parameter.ndim == 1 else 0.1 * noise)
         # Tokens differ by more than what biases give to all of them.
-        embedding.mul_(5)
+        cast("torch.Tensor", embedding).mul_(5)
         for name, buffer in model.named_buffers():
             if name.endswith(("act_fn.beta", "act_fn.eps")):
                 buffer.add_(-0.3 * torch.rand(buffer.shape, generator=random))
@@ -262,7 +262,8 @@ def randomise(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
                 buffer.add_(0.3 * torch.randn(buffer.shape, generator=random))
             if "correction_bias" in name:
                 buffer.copy_(0.03 * torch.randn(buffer.shape, generator=random))
-    return model.eval()
+    model.eval()
+    return model
 
 
 @cache

@@ -25,7 +25,7 @@ from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
 LENGTH = 24
 
 
-_DEVICE_OF = Tensor.device.__get__  # type: ignore[attr-defined] # a getter, which the mode sees as a call
+_DEVICE_OF = Tensor.device.__get__  # a getter, which the mode sees as a call
 
 
 class Tagged(TorchFunctionMode):
@@ -40,7 +40,8 @@ class Tagged(TorchFunctionMode):
             parts = name.split(".")
             at = int(parts[2]) if parts[:2] == ["transformer", "h"] else None
             with_head = parts[0] == "lm_head" or parts[1] == "ln_f"
-            home = devices[at] if at is not None else model.head_device if with_head else devices[0]
+            elsewhere = model.head_device if with_head else devices[0]
+            home = devices[at] if at is not None else elsewhere
             assert home is not None
             self.tags[parameter] = home.index or 0
 
@@ -53,7 +54,7 @@ class Tagged(TorchFunctionMode):
         found = {self.tags[one] for one in tensors if one in self.tags and one.ndim}
         asked = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.device)]
         if asked:
-            tag = asked[0].index or 0
+            tag: int | None = asked[0].index or 0
             self.crossings += bool(found and found != {tag})
         elif len(found) > 1:
             raise AssertionError(f"{getattr(function, '__name__', function)} mixes devices {sorted(found)}")

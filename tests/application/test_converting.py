@@ -52,7 +52,7 @@ def checkpoint(*dtypes: DType) -> MemoryCheckpoint:
     )
 
 
-def _tokenizer_files(_: object, *, name: str) -> dict[str, bytes]:
+def _tokenizer_files(source: object, *, name: str) -> dict[str, bytes]:  # noqa: ARG001
     return {"tokenizer.json": name.encode()}
 
 

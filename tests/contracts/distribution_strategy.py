@@ -2,15 +2,16 @@
 
 from typing import Any
 
+import attrs
 import pytest
 
+from litgpt.domain.architecture import Architecture, Attention
 from litgpt.domain.families import LLAMA, describe
 from litgpt.domain.generation import Request
-from litgpt.domain.parameters import parameters
 from litgpt.domain.placement import Wish, decide
 from litgpt.domain.ports import Checkpoint, DistributionStrategy
 from litgpt.domain.reporting import Progress
-from litgpt.domain.weights import plan
+from litgpt.domain.weights import joins, plan
 
 CONFIG = {
     "model_type": "llama",
@@ -26,16 +27,17 @@ CONFIG = {
 
 def shapes() -> dict[str, tuple[int, ...]]:
     """Return the tensors of a checkpoint with this config."""
-    rules = {rule.ours: rule for rule in LLAMA.weights}
-    found = {}
-    for parameter in parameters(describe("tiny", CONFIG)):
-        generic, layer = parameter.name, ""
-        if parameter.name.startswith("transformer.h."):
-            layer = parameter.name.split(".")[2]
-            generic = parameter.name.replace(f".h.{layer}.", ".h.{}.", 1)
-        for name, rows in zip(rules[generic].theirs, parameter.rows, strict=True):
-            found[name.replace("{}", layer)] = (rows, *parameter.shape[1:])
-    return found
+    planned = joins(describe("tiny", CONFIG), LLAMA.weights)
+    return {piece.name: piece.shape for join in planned for piece in join.pieces}
+
+
+def windowed(window: int) -> Architecture:
+    """Return an architecture of two layers, of which the first sees a window and the second everything."""
+    architecture = describe("tiny", CONFIG)
+    first, second = architecture.layers
+    assert isinstance(first.mixer, Attention)
+    narrow = attrs.evolve(first, mixer=attrs.evolve(first.mixer, window=window))
+    return attrs.evolve(architecture, layers=(narrow, second))
 
 
 class DistributionStrategyContract:
@@ -60,17 +62,17 @@ class DistributionStrategyContract:
         self, strategy: DistributionStrategy[Any, Any], checkpoint: Checkpoint[Any]
     ) -> None:
         architecture = describe("tiny", CONFIG)
-        joins = plan("tiny", architecture, LLAMA.weights, checkpoint.tensors)
+        planned = plan("tiny", architecture, LLAMA.weights, checkpoint.tensors)
         placement = decide(Wish(accelerator="cpu"), strategy.hardware())
         reported: list[Any] = []
-        model = strategy.build(placement, architecture, joins, checkpoint, reported.append)
+        model = strategy.build(placement, architecture, planned, checkpoint, reported.append)
         assert sorted(checkpoint.was_read) == sorted(checkpoint.tensors)  # type: ignore[attr-defined]
         progress = [one for one in reported if isinstance(one, Progress)]
-        assert progress[-1].done == progress[-1].total == len(joins)
-        weights = strategy.weights(model, joins)
+        assert progress[-1].done == progress[-1].total == len(planned)
+        weights = strategy.weights(model, planned)
         assert {name: info.shape for name, info in weights.tensors.items()} == shapes()
         assert all(tuple(weights.read(name).shape) == shape for name, shape in shapes().items())
-        assert {name for name, _ in weights.parameters()} == {join.parameter.name for join in joins}
+        assert {name for name, _ in weights.parameters()} == {join.parameter.name for join in planned}
         events = list(
             strategy.generator(model, placement).generate([Request(prompt=[1, 2], max_new_tokens=3)])
         )

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from litgpt.domain.architecture import LinearScaling, Llama3Scaling
+from litgpt.domain.architecture import Architecture, Attention, Experts, LinearScaling, Llama3Scaling, Rotary
 from litgpt.domain.errors import DamagedFile, LitGPTError, UnsupportedModel
 from litgpt.domain.families import describe
 from tests.contracts.distribution_strategy import CONFIG
@@ -35,10 +35,16 @@ GEMMA_3_1B = {
 }
 
 
+def rotary_of(model: Architecture, layer: int) -> Rotary:
+    found = model.layers[layer].mixer.rotary
+    assert found is not None
+    return found
+
+
 def test_scaling_is_read_as_older_and_newer_files_write_it() -> None:
     older = describe("x", CONFIG | {"rope_theta": 500000.0, "rope_scaling": LLAMA_3_1})
     newer = describe("x", CONFIG | {"rope_parameters": LLAMA_3_1 | {"rope_theta": 500000.0}})
-    rotary = older.layers[0].mixer.rotary
+    rotary = rotary_of(older, 0)
     assert older == newer
     assert rotary.base == 500000.0
     assert isinstance(rotary.scaling, Llama3Scaling)
@@ -46,18 +52,16 @@ def test_scaling_is_read_as_older_and_newer_files_write_it() -> None:
 
 
 def test_the_oldest_files_call_the_type_type() -> None:
-    scaling = (
-        describe("x", CONFIG | {"rope_scaling": {"type": "linear", "factor": 2.0}}).layers[0].mixer.rotary
-    )
-    assert scaling.scaling == LinearScaling(factor=2.0)
+    model = describe("x", CONFIG | {"rope_scaling": {"type": "linear", "factor": 2.0}})
+    assert rotary_of(model, 0).scaling == LinearScaling(factor=2.0)
 
 
 def test_gemma_3_has_five_windowed_layers_to_one_that_sees_all_each_with_its_own_positions() -> None:
-    layers = describe("google/gemma-3-1b-it", GEMMA_3_1B).layers
-    windows = [layer.mixer.window for layer in layers]
+    model = describe("google/gemma-3-1b-it", GEMMA_3_1B)
+    windows = [layer.mixer.window for layer in model.layers]
     assert windows == ([512] * 5 + [None]) * 4 + [512] * 2
-    assert {layer.mixer.rotary.base for layer in layers if layer.mixer.window} == {10000.0}
-    assert {layer.mixer.rotary.base for layer in layers if not layer.mixer.window} == {1000000.0}
+    bases = [rotary_of(model, number).base for number in range(26)]
+    assert bases == [10000.0 if window else 1000000.0 for window in windows]
 
 
 def test_gemma_3_within_a_model_that_sees_is_told_by_what_is_unusual_of_it_alone() -> None:
@@ -70,11 +74,13 @@ def test_gemma_3_within_a_model_that_sees_is_told_by_what_is_unusual_of_it_alone
         "sliding_window": 1024,
     }
     four_b = describe("google/gemma-3-4b-it", {"model_type": "gemma3", "text_config": text})
-    assert (four_b.layers[0].mixer.heads, four_b.layers[0].mixer.groups) == (8, 4)
+    first = four_b.layers[0].mixer
+    assert isinstance(first, Attention)
+    assert (first.heads, first.groups) == (8, 4)
     assert four_b.vocab_size == 262_208
     assert four_b.tied
-    assert four_b.layers[5].mixer.rotary.scaling == LinearScaling(factor=8.0)
-    assert four_b.layers[4].mixer.rotary.scaling is None
+    assert rotary_of(four_b, 5).scaling == LinearScaling(factor=8.0)
+    assert rotary_of(four_b, 4).scaling is None
 
 
 def gemma_4(**settings: Any) -> Any:
@@ -119,7 +125,9 @@ def test_values_are_keys_only_where_all_is_seen() -> None:
 
 
 def test_a_config_that_says_no_number_of_experts_has_the_usual_one() -> None:
-    assert describe("x", CONFIG | {"model_type": "mixtral"}).layers[0].feed_forward.count == 8
+    experts = describe("x", CONFIG | {"model_type": "mixtral"}).layers[0].feed_forward
+    assert isinstance(experts, Experts)
+    assert experts.count == 8
 
 
 def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_layers() -> None:
@@ -134,6 +142,7 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
     config = CONFIG | {"model_type": family, "hidden_size": 128, "num_attention_heads": 16}
     absent = {name: value for name, value in config.items() if name != "num_key_value_heads"}
     mixer = describe("x", config | {"num_key_value_heads": None, "head_dim": None}).layers[0].mixer
+    assert isinstance(mixer, Attention)
     assert (mixer.groups, mixer.head_size) == (16, 8)
     assert describe("x", absent).layers[0].mixer.groups < 16
 

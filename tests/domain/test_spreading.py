@@ -1,7 +1,7 @@
 import attrs
 import pytest
 
-from litgpt.domain.architecture import Architecture
+from litgpt.domain.architecture import Architecture, GatedFeedForward
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.families import describe
 from litgpt.domain.spreading import spread
@@ -26,7 +26,8 @@ def test_the_embedding_and_the_head_count() -> None:
 
 def test_a_heavy_layer_is_left_alone() -> None:
     even = deep(4, vocab_size=1)
-    heavy = attrs.evolve(even.layers[1], feed_forward=attrs.evolve(even.layers[1].feed_forward, size=10_000))
+    wide = GatedFeedForward(size=10_000, activation="silu")
+    heavy = attrs.evolve(even.layers[1], feed_forward=wide)
     uneven = attrs.evolve(even, layers=(even.layers[0], heavy, *even.layers[2:]))
     assert spread(uneven, 3) == (0, 1, 2, 2)
 
