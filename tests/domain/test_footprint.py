@@ -1,6 +1,3 @@
-import attrs
-
-from litgpt.domain.architecture import Architecture
 from litgpt.domain.families import describe
 from litgpt.domain.footprint import (
     Memory,
@@ -11,16 +8,10 @@ from litgpt.domain.footprint import (
     longest_text,
     parameter_count,
 )
-from tests.contracts.distribution_strategy import CONFIG, shapes
+from tests.contracts.distribution_strategy import CONFIG, shapes, windowed
 
 TINY = describe("tiny", CONFIG)
 WINDOW = 8
-
-
-def windowed() -> Architecture:
-    first, second = TINY.layers
-    narrow = attrs.evolve(first, mixer=attrs.evolve(first.mixer, window=WINDOW))
-    return attrs.evolve(TINY, layers=(narrow, second))
 
 
 def test_every_weight_is_counted_once() -> None:
@@ -34,8 +25,8 @@ def test_every_weight_is_counted_once() -> None:
 def test_the_cache_of_a_windowed_layer_stops_growing() -> None:
     per_token = 2 * 2 * 4 * 2  # keys and values, key-value heads, head size, bytes
     assert cache_bytes(TINY, dtype="bfloat16", tokens=60) == 2 * 60 * per_token
-    assert cache_bytes(windowed(), dtype="bfloat16", tokens=60) == (60 + WINDOW) * per_token
-    assert cache_bytes(windowed(), dtype="float32", tokens=4) == 2 * 2 * 4 * per_token
+    assert cache_bytes(windowed(WINDOW), dtype="bfloat16", tokens=60) == (60 + WINDOW) * per_token
+    assert cache_bytes(windowed(WINDOW), dtype="float32", tokens=4) == 2 * 2 * 4 * per_token
 
 
 def test_llama_3_1_8b_at_its_whole_context_needs_what_its_card_says() -> None:
