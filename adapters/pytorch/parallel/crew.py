@@ -75,7 +75,7 @@ class Crew:
     """
 
     def __init__(self, job: Mapping[str, Any], *, ranks: int, patience: float = 10.0) -> None:
-        self._patience = patience
+        self.patience = patience
         self._lock = threading.Lock()
         self._lost: WorkerLost | None = None
         self._closed = False
@@ -185,7 +185,7 @@ class Crew:
                 if said != BEAT:
                     worker.said = json.loads(said)["error"]
             for worker in self.workers:
-                cause = worker.cause(self._patience)
+                cause = worker.cause(self.patience)
                 if cause is not None and not self._closing():
                     self._lost = WorkerLost(worker.rank, cause)
                     for other in self.workers:

@@ -1,0 +1,194 @@
+"""Ranks that are processes: they compute what one device does, and none outlives its purpose."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from litgpt import LLM
+from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.domain.errors import OutOfReach, WorkerLost
+from litgpt.domain.generation import Request
+from litgpt.domain.ports import PrefixCache
+from litgpt.domain.sampling import Sampling
+from tests.adapters.tiny_models import tiny_folder
+
+PROMPTS = ["a", "a longer one", "the longest of the three prompts"]
+
+
+def one_device() -> LLM:
+    llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    return llm
+
+
+def over(ranks: int) -> LLM:
+    llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    llm.distribute(
+        accelerator="cpu", devices=ranks, generate_strategy="tensor_parallel", precision="32-true"
+    )
+    return llm
+
+
+def workers(llm: LLM) -> list[int]:
+    assert isinstance(llm.model, DrivenGPT)
+    return [worker.process.pid for worker in llm.model.crew.workers]
+
+
+def gone(pids: list[int], within: float = 8.0) -> bool:
+    deadline = time.monotonic() + within
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[LLM]:
+    with over(2) as llm:
+        yield llm
+
+
+def test_the_logits_are_those_of_one_device(pool: LLM) -> None:
+    ids = torch.arange(2, 30)[None]
+    logits = pool(ids)
+    assert torch.allclose(logits, one_device()(ids), atol=1e-5)
+
+
+def test_answers_are_those_of_one_device_in_lists_and_in_streams(pool: LLM) -> None:
+    alone = one_device()
+    how = {"max_new_tokens": 12, "top_k": 1}
+    assert pool.generate(PROMPTS, **how) == alone.generate(PROMPTS, **how)
+    assert "".join(pool.generate("stream", stream=True, **how)) == alone.generate("stream", **how)
+    drawn = {"max_new_tokens": 12, "seed": 3, "temperature": 0.9}
+    assert pool.generate("draw", **drawn) == alone.generate("draw", **drawn)
+
+
+def test_a_stream_that_is_left_leaves_the_ranks_ready(pool: LLM) -> None:
+    stream = pool.generate("left", stream=True, max_new_tokens=50, top_k=1)
+    next(iter(stream))
+    del stream
+    assert pool.generate("again", max_new_tokens=5, top_k=1) == one_device().generate(
+        "again", max_new_tokens=5, top_k=1
+    )
+
+
+def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None:
+    def talk(llm: LLM) -> list[list[int]]:
+        generator, said = llm._generator(), []  # noqa: SLF001 - the port that a chat is built on
+        prefix = generator.prefix_cache()
+
+        def ask(prompt: list[int], kept: PrefixCache) -> None:
+            request = Request(prompt=prompt, max_new_tokens=6, sampling=Sampling(temperature=0))
+            said.append([event.token for event in generator.generate([request], prefix=kept)])
+
+        first = list(range(5, 40))
+        ask(first, prefix)
+        branch = prefix.fork()
+        ask([*first, *said[0], 7, 8, 9], prefix)
+        ask([*first, 50, 51], branch)
+        ask(first[:20] + [60], prefix)
+        for one in (prefix, branch):
+            one.close()
+        return said
+
+    assert talk(pool) == talk(one_device())
+
+
+def test_leaving_ends_the_ranks_and_another_strategy_may_follow() -> None:
+    with over(4) as llm:
+        first = workers(llm)
+        assert len(first) == 3
+        llm.distribute(accelerator="cpu", devices=2, generate_strategy="sequential", precision="32-true")
+        assert gone(first)
+        assert llm.generate("x", max_new_tokens=3, top_k=1) == one_device().generate(
+            "x", max_new_tokens=3, top_k=1
+        )
+        llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
+        second = workers(llm)
+    assert gone(second)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot stop a process")
+@pytest.mark.parametrize(("how", "cause"), [("SIGKILL", "ended by signal 9"), ("SIGSTOP", "nothing was heard")])
+def test_a_rank_that_is_gone_or_hangs_is_an_error_within_seconds_and_not_the_end(how: str, cause: str) -> None:
+    llm = over(2)
+    assert isinstance(llm.model, DrivenGPT)
+    llm.model.crew.patience = 2.0
+    (pid,) = workers(llm)
+    stream = iter(llm.generate("x", stream=True, max_new_tokens=200, top_k=1))
+    next(stream)
+    os.kill(pid, getattr(signal, how))
+    begun = time.monotonic()
+    with pytest.raises(WorkerLost, match=f"rank 1 of the model is gone.*{cause}"):
+        for _ in range(200):
+            llm.generate("y", max_new_tokens=1)
+    assert time.monotonic() - begun < 15
+    assert gone([pid])
+    llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
+    assert isinstance(llm.generate("x", max_new_tokens=2, top_k=1), str)
+    llm.close()
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from litgpt import LLM
+with Path({count!r}).open("a") as file:
+    file.write("run\\n")
+llm = LLM.load({model!r}, distribute=None, quiet=True)
+llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
+print(llm.generate("hello", max_new_tokens=3, top_k=1))
+print("pids", *[worker.process.pid for worker in llm.model.crew.workers], flush=True)
+{then}
+"""
+
+
+def script(tmp_path: Path, then: str) -> tuple[str, Path]:
+    count = tmp_path / "count"
+    return SCRIPT.format(count=str(count), model=str(tiny_folder("llama")), then=then), count
+
+
+def pids_in(said: str) -> list[int]:
+    (line,) = [one for one in said.splitlines() if one.startswith("pids")]
+    return [int(one) for one in line.split()[1:]]
+
+
+def test_a_script_without_a_guard_and_the_interpreters_stdin_run_once_and_leave_nothing(tmp_path: Path) -> None:
+    code, count = script(tmp_path, "")
+    done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert count.read_text() == "run\n"
+    assert gone(pids_in(done.stdout))
+
+
+@pytest.mark.parametrize("end", ["raise SystemExit(3)", "1 / 0", "time.sleep(600)"])
+def test_no_rank_outlives_its_caller_however_that_ends(tmp_path: Path, end: str) -> None:
+    code, _ = script(tmp_path, end)
+    path = tmp_path / "script.py"
+    path.write_text(code)
+    with subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout is not None
+        said = ""
+        while "pids" not in said:
+            line = caller.stdout.readline()
+            assert line, said
+            said += line
+        if end.startswith("time"):
+            caller.kill()
+        caller.wait(20)
+    assert gone(pids_in(said))
+
+
+def test_a_model_that_cannot_be_dealt_out_is_refused_before_a_process_is_started() -> None:
+    llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    with pytest.raises(OutOfReach, match="4 heads in 2 groups cannot be dealt out"):
+        llm.distribute(accelerator="cpu", devices=3, generate_strategy="tensor_parallel")
