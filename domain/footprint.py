@@ -2,12 +2,14 @@
 
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Callable
 from math import prod
 
 import attrs
 
 from litgpt.domain.architecture import Architecture, Layer, mixture_of
-from litgpt.domain.parameters import parameters
+from litgpt.domain.parameters import Parameter, parameters
+from litgpt.domain.quantization import Quantization, parameter_bytes
 from litgpt.domain.tensors import BYTES, DType
 
 BLOCK = 1024
@@ -77,18 +79,25 @@ class Verdict:
 
 def parameter_count(architecture: Architecture) -> int:
     """Return how many weights a model has; a head that is the embedding counts once."""
-    outside = _count(attrs.evolve(architecture, layers=()))
+    return _sum(architecture, lambda parameter: prod(parameter.shape))
+
+
+def weight_bytes(architecture: Architecture, *, dtype: DType, quantize: Quantization | None = None) -> int:
+    """Return the memory that a model's weights take; a head that is the embedding counts once."""
+    return _sum(architecture, lambda parameter: parameter_bytes(parameter, dtype, quantize))
+
+
+def _sum(architecture: Architecture, size: Callable[[Parameter], int]) -> int:
+    def count(part: Architecture) -> int:
+        return sum(map(size, parameters(part)))
+
+    outside = count(attrs.evolve(architecture, layers=()))
     # Most layers are like others, and a layer of experts has hundreds of tensors: each kind is counted once.
     kinds = Counter(architecture.layers)
     within = (
-        times * (_count(attrs.evolve(architecture, layers=(kind,))) - outside)
-        for kind, times in kinds.items()
+        times * (count(attrs.evolve(architecture, layers=(kind,))) - outside) for kind, times in kinds.items()
     )
     return outside + sum(within)
-
-
-def _count(architecture: Architecture) -> int:
-    return sum(prod(parameter.shape) for parameter in parameters(architecture))
 
 
 def active_parameter_count(architecture: Architecture) -> int:
@@ -107,10 +116,12 @@ def active_parameter_count(architecture: Architecture) -> int:
     return round(total)
 
 
-def footprint(architecture: Architecture, *, dtype: DType, tokens: int) -> Footprint:
+def footprint(
+    architecture: Architecture, *, dtype: DType, tokens: int, quantize: Quantization | None = None
+) -> Footprint:
     """Return what a model needs for a text of `tokens` tokens, prompt and answer together."""
     return Footprint(
-        weights=parameter_count(architecture) * BYTES[dtype],
+        weights=weight_bytes(architecture, dtype=dtype, quantize=quantize),
         cache=cache_bytes(architecture, dtype=dtype, tokens=tokens),
         activations=activation_bytes(architecture, dtype=dtype, tokens=tokens),
     )

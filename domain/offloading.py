@@ -1,11 +1,12 @@
 """What of a model is on a device whose memory does not hold all of it."""
 
+from typing import Any
+
 import attrs
 
 from litgpt.domain.architecture import Architecture
-from litgpt.domain.footprint import PROGRAM, activation_bytes, cache_bytes, parameter_count
+from litgpt.domain.footprint import PROGRAM, activation_bytes, cache_bytes, weight_bytes
 from litgpt.domain.placement import Hardware, Placement
-from litgpt.domain.tensors import BYTES
 
 TEXT = 4096
 """The tokens of a text whose cache is to fit as well, if the model's context is as long."""
@@ -32,7 +33,7 @@ def fitted(placement: Placement, architecture: Architecture, hardware: Hardware)
 
     def needed(layers: int) -> int:
         part = attrs.evolve(architecture, layers=architecture.layers[:layers])
-        weights = parameter_count(part) * BYTES[placement.dtype]
+        weights = weight_bytes(part, dtype=placement.dtype, quantize=placement.quantize)
         working = activation_bytes(architecture, dtype=placement.dtype, tokens=tokens)
         return weights + working + cache_bytes(part, dtype=placement.dtype, tokens=tokens) + PROGRAM
 
@@ -47,10 +48,9 @@ def told(placement: Placement, architecture: Architecture) -> str | None:
     if placement.resident is None:
         return None
     away = architecture.layers[placement.resident :]
-    weights = parameter_count(attrs.evolve(architecture, layers=away)) - parameter_count(
-        attrs.evolve(architecture, layers=())
-    )
-    nbytes = weights * BYTES[placement.dtype]
+    how: Any = {"dtype": placement.dtype, "quantize": placement.quantize}
+    outside = weight_bytes(attrs.evolve(architecture, layers=()), **how)
+    nbytes = weight_bytes(attrs.evolve(architecture, layers=away), **how) - outside
     behind = f"{len(away)} of {len(architecture.layers)} layers"
     return (
         f"{behind} do not fit on {placement.device} and stay with the CPU, which reads {nbytes / 1e9:.1f} GB "

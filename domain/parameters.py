@@ -53,6 +53,7 @@ class Parameter:
         experts: How many experts have a tensor like this one, if an expert has it.
         initial: What all its numbers begin at, where its role does not say so.
         head_size: How many rows make a head, where theirs deals them out by head.
+        exact: Whether it stays as it is where projections are quantised: few weights that much turns on.
 
     """
 
@@ -64,6 +65,7 @@ class Parameter:
     experts: int = 1
     initial: float | None = None
     head_size: int = 1
+    exact: bool = False
 
 
 def parameters(architecture: Architecture) -> Iterator[Parameter]:
@@ -83,7 +85,7 @@ def parameters(architecture: Architecture) -> Iterator[Parameter]:
             yield attrs.evolve(parameter, name=f"transformer.h.{number}.{parameter.name}")
     yield from _norm("transformer.ln_f", architecture.final_norm, width)
     if not architecture.tied:
-        yield _whole("lm_head.weight", vocab, width)
+        yield attrs.evolve(_whole("lm_head.weight", vocab, width), exact=True)
     if architecture.head_bias:
         yield _whole("lm_head.bias", vocab, role="bias")
 
@@ -153,14 +155,15 @@ def _latent_attention(mixer: LatentAttention, width: int) -> Iterator[Parameter]
     yield from _linear("attn.kv_a_proj_with_mqa", mixer.kept.key, width, bias=mixer.bias)
     yield from _norm("attn.kv_a_norm", mixer.norm, mixer.latent_size)
     made = mixer.heads * (mixer.plain_size + mixer.value_size)
-    yield from _linear("attn.kv_b_proj", made, mixer.latent_size)
+    for parameter in _linear("attn.kv_b_proj", made, mixer.latent_size):
+        yield attrs.evolve(parameter, exact=True)  # queries are multiplied by parts of it
     yield from _linear("attn.proj", width, mixer.heads * mixer.value_size, bias=mixer.bias, role="output")
 
 
 def _gated_delta(mixer: GatedDelta, width: int) -> Iterator[Parameter]:
     rows, groups, heads = mixer.rows, mixer.groups, mixer.heads
     yield Parameter("attn.qkvz.weight", (sum(rows), width), rows, groups=groups)
-    yield Parameter("attn.ba.weight", (2 * heads, width), (heads, heads), groups=groups)
+    yield Parameter("attn.ba.weight", (2 * heads, width), (heads, heads), groups=groups, exact=True)
     yield _whole("attn.conv.weight", mixer.channels, 1, mixer.kernel)
     yield _whole("attn.dt_bias", heads, role="bias")
     yield _whole("attn.A_log", heads, role="bias")
@@ -194,7 +197,8 @@ def _xielu(name: str) -> Iterator[Parameter]:
 
 
 def _experts(name: str, experts: Experts, width: int) -> Iterator[Parameter]:
-    yield from _linear(f"{name}.gate", experts.count, width, bias=experts.router.bias)
+    for parameter in _linear(f"{name}.gate", experts.count, width, bias=experts.router.bias):
+        yield attrs.evolve(parameter, exact=True)
     yield from _norm(f"{name}.gate.norm", experts.router.norm, width)
     if experts.router.expert_scale:
         yield _whole(f"{name}.gate.expert_scale", experts.count, role="norm")
@@ -206,7 +210,7 @@ def _experts(name: str, experts: Experts, width: int) -> Iterator[Parameter]:
     if experts.shared is not None:
         yield from _feed_forward(f"{name}.shared_experts", experts.shared, width)
     if experts.shared_gate:
-        yield _whole(f"{name}.shared_gate.weight", 1, width)
+        yield attrs.evolve(_whole(f"{name}.shared_gate.weight", 1, width), exact=True)
 
 
 def _linear(

@@ -5,7 +5,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, OutOfReach, WrongType
+from litgpt.domain.errors import BadArgument, NotInstalled, OutOfReach, WrongType
+from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 from litgpt.domain.tensors import DType
 
 Accelerator: TypeAlias = Literal["cpu", "cuda", "mps"]
@@ -29,6 +30,7 @@ class Hardware:
         counts: How many devices of each kind there are.
         bfloat16: The kinds that compute in bfloat16.
         free: The bytes that are free on devices that have a memory of their own, by device.
+        bitsandbytes: Whether that package is installed.
 
     """
 
@@ -36,6 +38,7 @@ class Hardware:
     counts: dict[Accelerator, int] = attrs.field(factory=lambda: {"cpu": 1})
     bfloat16: frozenset[Accelerator] = frozenset({"cpu"})
     free: dict[str, int] = attrs.field(factory=dict)
+    bitsandbytes: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -62,6 +65,7 @@ class Placement:
             and "max" is the model's context.
         resident: How many layers, from the first, are on the device, where not all fit; the others stay with
             the CPU and are computed there. None: all are.
+        quantize: How projections are quantised; None: they are not.
 
     """
 
@@ -70,6 +74,7 @@ class Placement:
     strategy: Strategy | None = None
     cache_size: int | Literal["max"] | None = None
     resident: int | None = None
+    quantize: Quantization | None = None
 
     @property
     def device(self) -> str:
@@ -88,12 +93,13 @@ def decide(wish: Wish, hardware: Hardware) -> Placement:
     """
     accelerator = _accelerator(wish.accelerator, hardware)
     strategy = _strategy(wish.generate_strategy)
-    _no_quantization(wish.quantize)
+    quantize = _quantization(wish, accelerator, hardware)
     return Placement(
         devices=_devices(wish, accelerator, hardware),
         dtype=_dtype(wish.precision, accelerator, hardware),
         strategy=strategy,
         cache_size=_cache_size(wish.fixed_kv_cache_size),
+        quantize=quantize,
     )
 
 
@@ -160,15 +166,24 @@ def _devices(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> tuple[
     return tuple(f"{accelerator}:{number}" for number in numbers)
 
 
-QUANTIZATIONS = ("bnb.nf4", "bnb.nf4-dq", "bnb.fp4", "bnb.fp4-dq", "bnb.int8")
-
-
-def _no_quantization(wish: object) -> None:
-    if wish is None:
-        return
-    if wish not in QUANTIZATIONS:
-        raise BadArgument("quantize", wish, f"None or one of {', '.join(QUANTIZATIONS)}")
-    raise OutOfReach(f"quantize={wish!r}", "this version does not quantize. Leave quantize out.")
+def _quantization(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> Quantization | None:
+    if wish.quantize is None:
+        return None
+    found = next((one for one in QUANTIZATIONS if one == wish.quantize), None)
+    if found is None:
+        raise BadArgument("quantize", wish.quantize, f"None or one of {', '.join(QUANTIZATIONS)}")
+    if not found.startswith("bnb."):
+        return found
+    if accelerator == "mps":
+        raise OutOfReach(f"quantize={found!r}", "bitsandbytes does not know mps. Use 'int8' or 'int4'.")
+    # Lightning's rule.
+    if wish.precision is not None and not str(wish.precision).endswith("-true"):
+        raise BadArgument(
+            "precision", wish.precision, f"a '-true' precision with quantize={found!r}, such as 'bf16-true'"
+        )
+    if not hardware.bitsandbytes:
+        raise NotInstalled(f"quantize={found!r}", "bitsandbytes", "pip install bitsandbytes")
+    return found
 
 
 def _dtype(wish: object, accelerator: Accelerator, hardware: Hardware) -> DType:

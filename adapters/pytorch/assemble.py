@@ -6,10 +6,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from litgpt.adapters.pytorch.dtypes import STORED_AS
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.pieces import Sources
+from litgpt.adapters.pytorch.quantised.choosing import put_quantised
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.ports.model_store import Checkpoint
+from litgpt.domain.quantization import Quantization, is_quantised
 from litgpt.domain.reporting import Progress, Report
 from litgpt.domain.tensors import DType
 from litgpt.domain.weights import Join
@@ -25,6 +28,7 @@ def assemble(
     device: torch.device,
     dtype: DType,
     report: Report,
+    quantize: Quantization | None = None,
 ) -> GPT:
     """Return the model with its weights, in inference mode and without gradients.
 
@@ -37,7 +41,9 @@ def assemble(
     """
     with torch.device("meta"):
         model = GPT(architecture)
-    return fill(model, joins, checkpoint, device=lambda _: device, dtype=dtype, report=report)
+    return fill(
+        model, joins, checkpoint, device=lambda _: device, dtype=dtype, report=report, quantize=quantize
+    )
 
 
 def fill(
@@ -49,6 +55,7 @@ def fill(
     dtype: DType,
     report: Report,
     zero: Collection[str] = (),
+    quantize: Quantization | None = None,
 ) -> GPTT:
     """Give a network that has no weights yet its weights, and return it, in inference mode.
 
@@ -60,12 +67,22 @@ def fill(
         dtype: What the weights are to be in.
         report: Told of the progress.
         zero: Parameters that are to be zeros, whatever the checkpoint has.
+        quantize: How to quantise projections, one by one; the whole model never exists unquantised.
 
     """
     sources = Sources(checkpoint, joins)
     for done, join in enumerate(joins):
         report(Progress(f"Loading {checkpoint.name}", done, len(joins)))
         name = join.parameter.name
+        if quantize is not None and is_quantised(join.parameter):
+            put_quantised(
+                model,
+                name,
+                sources.parameter(join, device(name), _exactly(checkpoint, join, dtype)),
+                quantize,
+                dtype,
+            )
+            continue
         parent, _, leaf = name.rpartition(".")
         buffer = join.parameter.role == "buffer"
         value = sources.parameter(join, device(name), "float32" if buffer else dtype)
@@ -77,3 +94,9 @@ def fill(
     report(Progress(f"Loading {checkpoint.name}", len(joins), len(joins)))
     model.tie_weights()
     return model.eval()
+
+
+def _exactly(checkpoint: Checkpoint[Tensor], join: Join, dtype: DType) -> DType:
+    """Return what to read a parameter in for nothing to be rounded before it is quantised."""
+    stored = {checkpoint.tensors[name].stored_as for name in join.theirs}
+    return dtype if stored == {STORED_AS[dtype]} else "float32"

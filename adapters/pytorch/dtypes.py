@@ -9,3 +9,6 @@ TORCH: dict[DType, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+STORED_AS: dict[DType, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+"""What safetensors calls them."""

@@ -1,6 +1,7 @@
 """What this machine has, as torch sees it."""
 
 import platform
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -23,7 +24,13 @@ def hardware() -> Hardware:
             bfloat16.add("cuda")
     best: Accelerator = "cuda" if "cuda" in counts else "mps" if "mps" in counts else "cpu"
     free = {f"cuda:{number}": torch.cuda.mem_get_info(number)[0] for number in range(counts.get("cuda", 0))}
-    return Hardware(accelerator=best, counts=counts, bfloat16=frozenset(bfloat16), free=free)
+    return Hardware(
+        accelerator=best,
+        counts=counts,
+        bfloat16=frozenset(bfloat16),
+        free=free,
+        bitsandbytes=find_spec("bitsandbytes") is not None,
+    )
 
 
 def _cpu_computes_bfloat16() -> bool:

@@ -43,7 +43,7 @@ class Sources:
         """
         if len(join.pieces) == 1:
             part = seen(join.pieces[0], self._read(join.pieces[0], dtype))
-            return part.flatten(0, 1).to(device).contiguous()
+            return part.flatten(0, 1).to(device, TORCH[dtype]).contiguous()
         joined = torch.empty(join.parameter.shape, dtype=TORCH[dtype], device=device)
         row = 0
         for piece in join.pieces:

@@ -15,6 +15,7 @@ from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.placement import Hardware, Placement
 from litgpt.domain.ports.model_store import Checkpoint
+from litgpt.domain.quantization import Quantization
 from litgpt.domain.reporting import Report
 from litgpt.domain.spreading import spread
 from litgpt.domain.tensors import DType
@@ -30,6 +31,7 @@ def over_devices(
     *,
     dtype: DType,
     report: Report,
+    quantize: Quantization | None = None,
 ) -> GPT:
     """Return a model whose layers are where they are said to be.
 
@@ -41,6 +43,7 @@ def over_devices(
         checkpoint: Where from.
         dtype: What the weights are to be in.
         report: Told of the progress.
+        quantize: How to quantise projections.
 
     """
     first = of_layer[0]
@@ -55,7 +58,7 @@ def over_devices(
             return of_layer[int(parts[2])]
         return head if parts[0] == "lm_head" or parts[1] == "ln_f" else first
 
-    return fill(model, joins, checkpoint, device=home, dtype=dtype, report=report)
+    return fill(model, joins, checkpoint, device=home, dtype=dtype, report=report, quantize=quantize)
 
 
 @attrs.frozen
@@ -84,7 +87,14 @@ class Sequential:
         of_layer = [devices[at] for at in spread(architecture, len(devices))]
         try:
             return over_devices(
-                of_layer, devices[-1], architecture, joins, checkpoint, dtype=placement.dtype, report=report
+                of_layer,
+                devices[-1],
+                architecture,
+                joins,
+                checkpoint,
+                dtype=placement.dtype,
+                report=report,
+                quantize=placement.quantize,
             )
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfReach(

@@ -37,15 +37,30 @@ class SingleDevice:
         report: Report,
     ) -> GPT:
         """Build the model and read each tensor once, to where it lives."""
-        device, dtype = torch.device(placement.device), placement.dtype
+        device, dtype, quantize = torch.device(placement.device), placement.dtype, placement.quantize
         try:
             if placement.resident is not None:
                 away = len(architecture.layers) - placement.resident
                 of_layer = [device] * placement.resident + [torch.device("cpu")] * away
                 return over_devices(
-                    of_layer, device, architecture, joins, checkpoint, dtype=dtype, report=report
+                    of_layer,
+                    device,
+                    architecture,
+                    joins,
+                    checkpoint,
+                    dtype=dtype,
+                    report=report,
+                    quantize=quantize,
                 )
-            return assemble(architecture, joins, checkpoint, device=device, dtype=dtype, report=report)
+            return assemble(
+                architecture,
+                joins,
+                checkpoint,
+                device=device,
+                dtype=dtype,
+                report=report,
+                quantize=quantize,
+            )
         except torch.cuda.OutOfMemoryError as error:
             raise OutOfReach(
                 f"{checkpoint.name} on {placement.device}",

@@ -70,6 +70,7 @@ class TensorParallel:
             "name": checkpoint.name,
             "dtype": placement.dtype,
             "devices": list(placement.devices),
+            "quantize": placement.quantize,
         }
         crew = Crew(job, ranks=ranks)
         try:
@@ -86,6 +87,7 @@ class TensorParallel:
                 dtype=placement.dtype,
                 report=report,
                 zero=mine.zero,
+                quantize=placement.quantize,
             )
         except BaseException:
             crew.close()
@@ -142,5 +144,6 @@ def build_rank(
         dtype=call["dtype"],
         report=silent,
         zero=mine.zero,
+        quantize=call.get("quantize"),
     )
     return Commands(model)

@@ -1,8 +1,9 @@
 from typing import Any
 
+import attrs
 import pytest
 
-from litgpt.domain.errors import BadArgument, LitGPTError, OutOfReach, WrongType
+from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled, OutOfReach, WrongType
 from litgpt.domain.placement import Hardware, Placement, Wish, decide
 
 CPU = Hardware()
@@ -50,7 +51,9 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
         ({"generate_strategy": "parallel"}, BadArgument, "'sequential' or 'tensor_parallel'"),
         ({"precision": "bf16"}, BadArgument, "bf16-true"),
         ({"precision": "bf16-mixed"}, BadArgument, "Trainer"),
-        ({"quantize": "nf4"}, BadArgument, r"bnb\.nf4"),
+        ({"quantize": "nf4"}, BadArgument, r"None or one of int8, int4, bnb\.nf4, .*, bnb\.int8"),
+        ({"quantize": "bnb.nf4", "precision": "bf16-mixed"}, BadArgument, "such as 'bf16-true'"),
+        ({"quantize": "bnb.nf4", "precision": "32"}, BadArgument, "a '-true' precision"),
         ({"fixed_kv_cache_size": 0}, BadArgument, "fixed_kv_cache_size"),
         ({"fixed_kv_cache_size": "max"}, WrongType, "max_model_supported"),
     ],
@@ -62,13 +65,19 @@ def test_a_wish_that_cannot_be_is_refused_with_what_can(
         decide(Wish(**wish), CPU)
 
 
-@pytest.mark.parametrize(
-    "wish",
-    [{"quantize": "bnb.nf4"}],
-)
-def test_what_this_version_does_not_have_is_said_and_not_ignored(wish: dict[str, Any]) -> None:
-    with pytest.raises(OutOfReach, match="this version"):
-        decide(Wish(**wish), TWO_GPUS)
+def test_a_way_to_quantise_is_decided_with_the_rest() -> None:
+    assert decide(Wish(quantize="int8", precision="32"), CPU).quantize == "int8"
+    assert decide(Wish(quantize="bnb.nf4", precision="16-true"), TWO_GPUS).quantize == "bnb.nf4"
+    assert decide(Wish(), CPU).quantize is None
+
+
+def test_bitsandbytes_is_asked_for_before_anything_is_done_and_where_it_can_work() -> None:
+    with pytest.raises(NotInstalled, match="pip install bitsandbytes"):
+        decide(Wish(quantize="bnb.fp4"), attrs.evolve(CPU, bitsandbytes=False))
+    assert decide(Wish(quantize="int4"), attrs.evolve(CPU, bitsandbytes=False)).quantize == "int4"
+    apple = Hardware(accelerator="mps", counts={"cpu": 1, "mps": 1})
+    with pytest.raises(OutOfReach, match="Use 'int8' or 'int4'"):
+        decide(Wish(quantize="bnb.nf4"), apple)
 
 
 def test_more_gpus_than_there_are_are_counted_in_the_error() -> None:

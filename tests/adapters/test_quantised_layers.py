@@ -1,0 +1,146 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from litgpt.adapters.pytorch.quantised.choosing import LAYERS
+from litgpt.adapters.pytorch.quantised.eight import Int8Linear
+from litgpt.adapters.pytorch.quantised.four import Int4Linear
+from litgpt.adapters.pytorch.quantised.linear import FEW_ROWS
+from litgpt.adapters.pytorch.quantised.of_bitsandbytes import Bnb4Linear
+from litgpt.domain.quantization import QUANTIZATIONS, Quantization
+
+# (out, in): two for which torch has fast products, one of groups that do not come out even, and a small one.
+SHAPES = ((64, 96), (32, 128), (48, 80), (10, 50))
+# The root of the mean square of the error over that of the weight, for normally distributed weights, as each
+# format has it; a wrong group, a transposed block or a lost zero point has many times that.
+ERRORS: dict[Quantization, tuple[float, float]] = {
+    "int8": (0.004, 0.009),
+    "bnb.int8": (0.004, 0.009),
+    "int4": (0.05, 0.09),
+    "bnb.nf4": (0.06, 0.1),
+    "bnb.nf4-dq": (0.06, 0.1),
+    "bnb.fp4": (0.08, 0.14),
+    "bnb.fp4-dq": (0.08, 0.14),
+}
+
+
+def weight(*shape: int, seed: int = 0) -> Tensor:
+    """Return weights whose columns differ in size, and that are not around 0 everywhere."""
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 0.05
+    return drawn * torch.linspace(0.5, 2, shape[1]) + torch.linspace(-0.05, 0.05, shape[1])
+
+
+def layer(how: Quantization, *shape: int, dtype: torch.dtype = torch.float32) -> Any:
+    return LAYERS[how].of(weight(*shape), how, dtype, None)
+
+
+def bfloat16(numbers: Any) -> Any:
+    """Return numbers rounded to bfloat16 by their bits: to the nearest, ties to even."""
+    bits = np.asarray(numbers, np.float32).view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16
+    return rounded.astype(np.uint32).view(np.float32)
+
+
+def test_the_layers_are_those_that_there_are_names_for() -> None:
+    assert tuple(LAYERS) == QUANTIZATIONS
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_eight_bits_are_a_scale_for_each_row_and_the_nearest_code(shape: tuple[int, int]) -> None:
+    given = weight(*shape).numpy()
+    scales = bfloat16(np.abs(given).max(1) / np.float32(127))
+    codes = np.rint(given / scales[:, None])
+    assert np.abs(codes).max() == 127
+    np.testing.assert_array_equal(layer("int8", *shape).dequantised().numpy(), codes * scales[:, None])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_four_bits_are_a_scale_and_a_zero_for_every_32_of_a_row(
+    shape: tuple[int, int], dtype: torch.dtype
+) -> None:
+    given = weight(*shape).numpy()
+    expected = np.empty_like(given)
+    for row in range(shape[0]):
+        for start in range(0, shape[1], 32):
+            group = given[row, start : start + 32]
+            low, high = min(group.min(), 0), max(group.max(), 0)
+            if start + 32 > shape[1]:
+                low, high = min(low, 0), max(high, 0)
+            scale = bfloat16(np.float32(high - low) / np.float32(15))
+            zero = bfloat16(np.float32(low) + 8 * scale)
+            codes = np.clip(np.rint((group - zero) / scale) + 8, 0, 15)
+            expected[row, start : start + 32] = (codes - 8) * scale + zero
+    made = layer("int4", *shape, dtype=dtype)
+    assert made.fast == (dtype == torch.bfloat16 and shape[0] % 16 == 0)
+    np.testing.assert_allclose(made.dequantised().numpy(), expected, rtol=0, atol=1e-8)
+
+
+def test_four_bits_of_bitsandbytes_are_the_nearest_of_sixteen_numbers_times_a_blocks_largest() -> None:
+    given = weight(48, 80).numpy().reshape(-1, 64)
+    made = layer("bnb.nf4", 48, 80)
+    table = made.quant_map.numpy()
+    absmax = np.abs(given).max(1, keepdims=True)
+    nearest = np.abs((given / absmax)[..., None] - table).argmin(-1)
+    np.testing.assert_allclose(
+        made.dequantised().numpy(), (table[nearest] * absmax).reshape(48, 80), rtol=1e-6, atol=0
+    )
+
+
+@pytest.mark.parametrize("how", QUANTIZATIONS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_format_has_the_error_of_its_bits(how: Quantization, shape: tuple[int, int]) -> None:
+    given = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    error = (LAYERS[how].of(given, how, torch.float32, None).dequantised() - given).norm() / given.norm()
+    least, most = ERRORS[how]
+    assert least < error < most
+
+
+@pytest.mark.parametrize("how", [one for one in QUANTIZATIONS if not one.endswith("-dq")])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_was_quantised_and_dequantised_is_quantised_to_the_same(
+    how: Quantization, shape: tuple[int, int]
+) -> None:
+    once = layer(how, *shape).dequantised()
+    again = LAYERS[how].of(once, how, torch.float32, None).dequantised()
+    torch.testing.assert_close(again, once, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("how", QUANTIZATIONS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_layer_multiplies_by_its_dequantised_weight(
+    how: Quantization, shape: tuple[int, int], dtype: torch.dtype
+) -> None:
+    bias = torch.nn.Parameter(torch.linspace(-1, 1, shape[0], dtype=dtype), requires_grad=False)
+    made = LAYERS[how].of(weight(*shape), how, dtype, bias)
+    # In eight bits of bitsandbytes, activations are rounded too.
+    tolerance = 2e-2 if how == "bnb.int8" or dtype != torch.float32 else 1e-5
+    for rows in (1, 2, FEW_ROWS, FEW_ROWS + 1, 40):
+        x = torch.randn(1, rows, shape[1], generator=torch.Generator().manual_seed(rows)).to(dtype)
+        expected = functional.linear(x.float(), made.dequantised(), bias.float())
+        with torch.inference_mode():
+            out = made(x)
+        assert (out.dtype, out.shape) == (dtype, expected.shape)
+        assert (out.float() - expected).norm() < tolerance * expected.norm()
+
+
+@pytest.mark.parametrize("kind", [Int8Linear, Int4Linear])
+def test_rows_of_zeros_and_of_one_sign_are_quantised_too(kind: type[Int8Linear | Int4Linear]) -> None:
+    given = torch.zeros(3, 64)
+    given[1], given[2] = torch.linspace(1, 2, 64), torch.linspace(-2, -1, 64)
+    made = kind.of(given, "int8" if kind is Int8Linear else "int4", torch.float32, None).dequantised()
+    assert not made[0].any()
+    torch.testing.assert_close(made, given, rtol=0, atol=2 / 15 / 2 * 1.02)
+
+
+def test_double_quantisation_packs_the_scales_and_nothing_else() -> None:
+    plain, packed = layer("bnb.nf4", 64, 96), layer("bnb.nf4-dq", 64, 96)
+    assert isinstance(packed, Bnb4Linear)
+    assert packed.absmax.dtype == torch.uint8
+    torch.testing.assert_close(packed.codes, plain.codes)
+    torch.testing.assert_close(packed.scales(), plain.scales(), rtol=0.05, atol=1e-3)
