@@ -89,13 +89,17 @@ class FolderWriter:
 
 def _small_files(model: "ModelToWrite[torch.Tensor]") -> dict[str, bytes]:
     stored = {info.stored_as for info in model.weights.tensors.values() if len(info.shape) > 1}
-    dtype = _DTYPES[next(iter(stored))]
+    # Of quantised weights, some are stored in float32 for nothing to be lost.
+    dtype = _DTYPES[min(stored & _DTYPES.keys(), key=[*reversed(_DTYPES)].index)]
+    config = {**model.config, "torch_dtype": dtype}
+    if model.weights.quantization is not None:
+        config["quantization_config"] = model.weights.quantization
     files = {name: content for name, content in model.tokenizer.items() if name not in _OURS}
     if model.prompt_style is not None:
         files["prompt_style.yaml"] = f"class_path: litgpt.prompts.{model.prompt_style}\n".encode()
     if model.generation_config:
         files["generation_config.json"] = _json(model.generation_config)
-    return files | {"config.json": _json({**model.config, "torch_dtype": dtype})}
+    return files | {"config.json": _json(config)}
 
 
 # A tokenizer's files may list these two, which say which tokens end a text; they are written from what we

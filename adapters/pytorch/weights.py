@@ -1,24 +1,30 @@
 """The weights of a network, to be written: by Hugging Face's names and by our own."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from math import prod
 
 import attrs
 from torch import Tensor, nn
 
+from litgpt.adapters.pytorch.dtypes import STORED_AS, TORCH
 from litgpt.adapters.pytorch.pieces import theirs
+from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
+from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
+from litgpt.adapters.pytorch.quantised.saving import Part, parts_of, quantization_config
 from litgpt.domain.tensors import TensorInfo
 from litgpt.domain.weights import Join, Use, uses
 
-_STORED_AS = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+_STORED_AS = {TORCH[ours]: theirs for ours, theirs in STORED_AS.items()}
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class ModelWeights:
     """What a network's weights are now. Nothing is copied until it is read, and then one tensor at a time."""
 
     _state: Mapping[str, Tensor] = attrs.field(repr=False)
     _uses: Mapping[str, tuple[Use, ...]] = attrs.field(repr=False)
+    _layers: Mapping[str, QuantisedLinear] = attrs.field(repr=False, factory=dict)
 
     @classmethod
     def of(cls, model: nn.Module, joins: Sequence[Join]) -> "ModelWeights":
@@ -29,23 +35,52 @@ class ModelWeights:
             joins: How their tensors are made of ours.
 
         """
-        return cls(model.state_dict(), uses(joins))
+        return cls(model.state_dict(), uses(joins), quantised_layers(model))
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor, by Hugging Face's name."""
-        return {name: self._info(those) for name, those in self._uses.items()}
+        """Every tensor, by Hugging Face's name; of a quantised weight, those that are stored in its place."""
+        return {name: part.info for name, part in self._parts.items()}
+
+    @property
+    def quantization(self) -> Mapping[str, object] | None:
+        """What `config.json` says of how they are quantised; None if they are not."""
+        if not self._layers:
+            return None
+        how = next(iter(self._layers.values())).how
+        plain = [
+            name
+            for name, part in self._parts.items()
+            if name in self._uses and len(part.info.shape) > 1 and part.info.stored_as in STORED_AS.values()
+        ]
+        return quantization_config(how, plain)
 
     def read(self, name: str) -> Tensor:
         """Return a tensor of theirs, on the CPU."""
-        return theirs(self._uses[name], lambda ours: self._state[ours].detach().cpu()).contiguous()
+        return self._parts[name].read()
 
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the tensors by our own names, on the CPU; a head that is the embedding is not told twice."""
-        for name in dict.fromkeys(use.parameter.name for those in self._uses.values() for use in those):
-            yield name, self._state[name].detach().cpu()
+        """Yield the tensors by our own names, on the CPU; a head that is the embedding is not told twice.
 
-    def _info(self, those: Sequence[Use]) -> TensorInfo:
+        Quantised ones are dequantised, to the dtype of the head.
+        """
+        for name in dict.fromkeys(use.parameter.name for those in self._uses.values() for use in those):
+            if name in self._layers:
+                yield name, self._layers[name].dequantised().to("cpu", self._state["lm_head.weight"].dtype)
+            else:
+                yield name, self._state[name].detach().cpu()
+
+    @cached_property
+    def _parts(self) -> dict[str, Part]:
+        parts: dict[str, Part] = {}
+        for name, those in self._uses.items():
+            if those[0].parameter.name in self._layers:
+                parts |= parts_of(name, those, self._layers)
+            else:
+                parts[name] = self._plain(those)
+        return parts
+
+    def _plain(self, those: Sequence[Use]) -> Part:
         ours, shape = self._state[those[0].parameter.name], those[0].piece.shape
-        dtype = str(ours.dtype).removeprefix("torch.")
-        return TensorInfo(shape, _STORED_AS[dtype], prod(shape) * ours.element_size())
+        info = TensorInfo(shape, _STORED_AS[ours.dtype], prod(shape) * ours.element_size())
+        return Part(info, lambda: theirs(those, lambda name: self._state[name].detach().cpu()).contiguous())

@@ -108,12 +108,17 @@ class Weights(Protocol[TensorT_co]):
         """Every tensor, by Hugging Face's name, as it will be read."""
         ...
 
+    @property
+    def quantization(self) -> Mapping[str, object] | None:
+        """The `quantization_config` of `config.json`, by which they are read; None if they are plain."""
+        ...
+
     def read(self, name: str) -> TensorT_co:
         """Return one of `tensors`."""
         ...
 
     def parameters(self) -> Iterable[tuple[str, TensorT_co]]:
-        """Return the same weights by our own names, which are LitGPT's."""
+        """Return the same weights, dequantised, by our own names, which are LitGPT's."""
         ...
 
 

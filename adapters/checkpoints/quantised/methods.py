@@ -8,6 +8,7 @@ from litgpt.adapters.checkpoints.quantised.compressed_tensors import read_compre
 from litgpt.adapters.checkpoints.quantised.fp8 import Fp8
 from litgpt.adapters.checkpoints.quantised.gptq import Gptq
 from litgpt.adapters.checkpoints.quantised.mxfp4 import Mxfp4
+from litgpt.adapters.checkpoints.quantised.of_litgpt import OfLitgpt
 from litgpt.adapters.checkpoints.quantised.packing import Packing
 from litgpt.adapters.checkpoints.quantised.settings import QuantisationSettings
 from litgpt.domain.errors import UnsupportedModel
@@ -19,6 +20,8 @@ METHODS: dict[str, Callable[[QuantisationSettings], Packing]] = {
     "fbgemm_fp8": Fp8.read_fbgemm,
     "fp8": Fp8.read,
     "gptq": Gptq.read,
+    "litgpt-int4": OfLitgpt.read_four,
+    "litgpt-int8": OfLitgpt.read_eight,
     "mxfp4": Mxfp4.read,
 }
 """How each `quant_method` is read."""

@@ -47,6 +47,15 @@ class Int8Linear(QuantisedLinear):
         """Return the weight (out, in) that the layer multiplies by, in float32."""
         return self.codes.float() * self.scales.float()[:, None]
 
+    @property
+    def kept(self) -> dict[str, tuple[int, torch.dtype]]:
+        """What is stored of it; as `QuantisedLinear.kept`."""
+        return {"codes": (self.codes.shape[1], torch.int8), "scales": (1, torch.bfloat16)}
+
+    def part(self, role: str) -> Tensor:
+        """Return codes or scales; as `QuantisedLinear.part`."""
+        return self.codes if role == "codes" else self.scales[:, None]
+
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, out) for `x` (…, in)."""
         if x.dtype != torch.bfloat16:  # in float16, sums of codes would overflow

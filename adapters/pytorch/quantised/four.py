@@ -77,6 +77,18 @@ class Int4Linear(QuantisedLinear):
         codes = self.plain_codes().float().sub_(_MIDDLE)
         return codes.mul_(scales[of_input].t()).add_(zeros[of_input].t())
 
+    @property
+    def kept(self) -> dict[str, tuple[int, torch.dtype]]:
+        """What is stored of it; as `QuantisedLinear.kept`."""
+        groups = (self.scales_and_zeros.shape[0], torch.bfloat16)
+        return {"codes": (self.inputs, torch.uint8), "scales": groups, "zeros": groups}
+
+    def part(self, role: str) -> Tensor:
+        """Return codes, scales or zeros; as `QuantisedLinear.part`."""
+        if role == "codes":
+            return self.plain_codes()
+        return self.scales_and_zeros[..., 0 if role == "scales" else 1].t()
+
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, out) for `x` (…, in)."""
         if not self.fast or x.dtype != torch.bfloat16:

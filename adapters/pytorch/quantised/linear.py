@@ -44,6 +44,15 @@ class QuantisedLinear(nn.Module):
         """Return the weight (out, in) that the layer multiplies by, in float32."""
         raise NotImplementedError
 
+    @property
+    def kept(self) -> dict[str, tuple[int, torch.dtype]]:
+        """The columns and the dtype of what is stored of it: `codes`, `scales` and perhaps `zeros`."""
+        raise NotImplementedError
+
+    def part(self, role: str) -> Tensor:
+        """Return what `kept` tells: (out, columns)."""
+        raise NotImplementedError
+
 
 def is_fast(weight: Tensor, dtype: torch.dtype) -> bool:
     """Return whether torch has a fast product for a weight (out, in) of this shape, in 8 or in 4 bits.

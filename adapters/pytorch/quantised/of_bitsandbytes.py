@@ -113,6 +113,15 @@ class Bnb8Linear(QuantisedLinear):
         """Return the weight (out, in) that the layer multiplies by, in float32."""
         return self.codes.float() * (self.absmax / _MOST)[:, None]
 
+    @property
+    def kept(self) -> dict[str, tuple[int, torch.dtype]]:
+        """What is stored of it; as `QuantisedLinear.kept`."""
+        return {"codes": (self.codes.shape[1], torch.int8), "scales": (1, torch.float32)}
+
+    def part(self, role: str) -> Tensor:
+        """Return codes or scales; as `QuantisedLinear.part`."""
+        return self.codes if role == "codes" else (self.absmax / _MOST)[:, None]
+
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, out) for `x` (…, in)."""
         package = bitsandbytes()

@@ -46,6 +46,11 @@ class MemoryWeights:
         pieces = (piece for join in self.joins for piece in join.pieces)
         return {piece.name: TensorInfo(piece.shape, "F32", 4 * prod(piece.shape)) for piece in pieces}
 
+    @property
+    def quantization(self) -> None:
+        """None: they are plain."""
+        return None
+
     def read(self, name: str) -> Any:
         """Return a tensor as it was read."""
         for join in self.joins:

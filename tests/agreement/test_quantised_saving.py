@@ -1,0 +1,141 @@
+"""Quantised models that are saved: what is read of the folder are the numbers that were computed with."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt import LLM
+from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
+from litgpt.domain.errors import DamagedFile
+from litgpt.domain.quantization import QUANTIZATIONS, Quantization
+from tests.adapters.tiny_models import tiny_folder, tiny_model
+from tests.agreement.models import random_ids
+
+FAMILIES = ("llama", "gpt2", "falcon", "phi3", "mixtral", "gpt_oss", "llama4_text", "qwen3_next")
+IDS = random_ids(1, 10)
+
+
+def opened(folder: Path, how: Quantization | None, precision: str = "32-true") -> LLM:
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision=precision, quantize=how)
+    return llm
+
+
+def wide(folder: Path) -> Path:
+    """Return a folder with a model that blocks of 64 divide."""
+    shutil.copytree(tiny_folder("llama"), folder)
+    tiny_model("llama", hidden_size=128, intermediate_size=256).save_pretrained(folder)
+    return folder
+
+
+def logits(llm: LLM) -> Tensor:
+    with torch.inference_mode():
+        found = llm(IDS)
+    assert isinstance(found, Tensor)
+    return found
+
+
+@pytest.mark.parametrize("how", ["int8", "int4", "bnb.nf4", "bnb.int8"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_quantised_model_that_was_saved_is_the_same_again(
+    family: str, how: Quantization, tmp_path: Path
+) -> None:
+    llm = opened(tiny_folder(family), how)
+    expected = logits(llm)
+    llm.save(tmp_path)
+    torch.testing.assert_close(logits(opened(tmp_path, how)), expected, rtol=1e-5, atol=1e-5)
+    if how != "bnb.int8":  # which rounds activations as well
+        torch.testing.assert_close(logits(opened(tmp_path, None)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", QUANTIZATIONS)
+def test_it_is_the_same_in_bfloat16_too_and_takes_the_room_of_its_bits(
+    how: Quantization, tmp_path: Path
+) -> None:
+    plain, folder = tmp_path / "plain", tmp_path / "folder"
+    llm = opened(wide(tmp_path / "wide"), None, "bf16-true")
+    llm.save(plain)
+    llm.distribute(accelerator="cpu", precision="bf16-true", quantize=how)
+    expected = logits(llm)
+    llm.save(folder)
+    again = opened(folder, how.removesuffix("-dq"), "bf16-true")  # type: ignore[arg-type]
+    tolerance = 0.02 if how.endswith("-dq") or how == "bnb.int8" else 0
+    torch.testing.assert_close(logits(again), expected, rtol=tolerance, atol=tolerance)
+    smaller = (folder / "model.safetensors").stat().st_size / (plain / "model.safetensors").stat().st_size
+    embedded = 2 * 288 * 128 / (plain / "model.safetensors").stat().st_size * 2
+    assert smaller < embedded + (1 - embedded) * (0.52 if "8" in how else 0.33) + 0.02
+    assert json.loads((folder / "config.json").read_text())["torch_dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize("how", ["bnb.nf4", "bnb.fp4", "bnb.nf4-dq"])
+def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
+    how: Quantization, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    llm = opened(wide(tmp_path / "wide"), how)
+    llm.save(tmp_path / "saved")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
+    assert llm.model is not None
+    ours = quantised_layers(llm.model)
+    for number, layer in enumerate(theirs.model.layers):
+        rows = [dequantised(one) for one in (layer.self_attn.q_proj, layer.self_attn.k_proj)]
+        qkv = ours[f"transformer.h.{number}.attn.qkv.weight"].dequantised()
+        torch.testing.assert_close(torch.cat(rows), qkv[: sum(map(len, rows))], rtol=1e-6, atol=0)
+        down = ours[f"transformer.h.{number}.mlp.proj.weight"].dequantised()
+        torch.testing.assert_close(dequantised(layer.mlp.down_proj), down, rtol=1e-6, atol=0)
+    with torch.inference_mode():
+        expected = theirs(IDS).logits
+    # Where the CPU can, bitsandbytes's layers compute in bfloat16.
+    assert (logits(llm) - expected).norm() < 0.03 * expected.norm()
+
+
+def dequantised(linear: Any) -> Tensor:
+    """Return the weight of a layer of transformers', which has four bits."""
+    from bitsandbytes.functional import dequantize_4bit
+
+    found: Tensor = dequantize_4bit(linear.weight.data, linear.weight.quant_state)
+    return found
+
+
+def test_what_is_saved_for_others_as_litgpt_has_it_is_dequantised() -> None:
+    from litgpt.adapters.pytorch.weights import ModelWeights
+    from litgpt.domain.parameters import parameters
+
+    llm = opened(tiny_folder("llama"), "int4")
+    assert llm.model is not None
+    names = {one.name for one in parameters(llm.model.architecture)}
+    found = dict(ModelWeights.of(llm.model, llm._loaded.joins).parameters())
+    assert set(found) == names
+    assert {one.dtype for one in found.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"drop": "zeros"}, "zeros, which belongs to it, is missing"),
+        ({"cut": "scales"}, "scales has the shape"),
+        ({"cut": "codes"}, "codes has the shape"),
+    ],
+)
+def test_a_damaged_folder_is_told_before_it_is_read(
+    change: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    opened(tiny_folder("llama"), "int4").save(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    name = "model.layers.0.mlp.down_proj.weight"
+    if (role := change.get("drop")) is not None:
+        del tensors[f"{name}.{role}"]
+    else:
+        cut = f"{name}.{change['cut']}"
+        tensors[cut] = tensors[cut][:, :-1].contiguous()
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(DamagedFile, match=said):
+        LLM.load(tmp_path, distribute=None, quiet=True)
