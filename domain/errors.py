@@ -260,17 +260,18 @@ class WorkerLost(LitGPTError, RuntimeError):
     """A process that computed a part of the model is gone, and with it the model.
 
     Attributes:
-        rank: Which one.
+        rank: Which one; None if that cannot be known.
         cause: What became of it.
 
     """
 
-    rank: int
+    rank: int | None
     cause: str
 
     def __str__(self) -> str:
         again = "Place the model again with distribute()."
-        return f"The process that computed rank {self.rank} of the model is gone: {self.cause}. {again}"
+        which = "a part" if self.rank is None else f"rank {self.rank}"
+        return f"The process that computed {which} of the model is gone: {self.cause}. {again}"
 
 
 def _short(value: object, at_most: int = 60) -> str:

@@ -29,6 +29,8 @@ class Hardware:
         accelerator: The best kind of device here.
         counts: How many devices of each kind there are.
         bfloat16: The kinds that compute in bfloat16.
+        rank: Which of the ranks this process is, that torchrun or a program like it has started.
+        ranks: How many it has started; 1 if none has.
         free: The bytes that are free on devices that have a memory of their own, by device.
         bitsandbytes: Whether that package is installed.
 
@@ -37,6 +39,8 @@ class Hardware:
     accelerator: Accelerator = "cpu"
     counts: dict[Accelerator, int] = attrs.field(factory=lambda: {"cpu": 1})
     bfloat16: frozenset[Accelerator] = frozenset({"cpu"})
+    rank: int = 0
+    ranks: int = 1
     free: dict[str, int] = attrs.field(factory=dict)
     bitsandbytes: bool = True
 
@@ -66,6 +70,8 @@ class Placement:
         resident: How many layers, from the first, are on the device, where not all fit; the others stay with
             the CPU and are computed there. None: all are.
         quantize: How projections are quantised; None: they are not.
+        given: Which of the devices is this process's, where each has a process that was started from outside;
+            None: all are.
 
     """
 
@@ -75,11 +81,12 @@ class Placement:
     cache_size: int | Literal["max"] | None = None
     resident: int | None = None
     quantize: Quantization | None = None
+    given: int | None = None
 
     @property
     def device(self) -> str:
-        """The first of them: where prompts go, and answers come from."""
-        return self.devices[0]
+        """Where prompts go, and answers come from: the first of them, or this process's."""
+        return self.devices[self.given or 0]
 
 
 def decide(wish: Wish, hardware: Hardware) -> Placement:
@@ -94,8 +101,10 @@ def decide(wish: Wish, hardware: Hardware) -> Placement:
     accelerator = _accelerator(wish.accelerator, hardware)
     strategy = _strategy(wish.generate_strategy)
     quantize = _quantization(wish, accelerator, hardware)
+    given = strategy == "tensor_parallel" and hardware.ranks > 1
     return Placement(
-        devices=_devices(wish, accelerator, hardware),
+        devices=(_given if given else _devices)(wish, accelerator, hardware),
+        given=hardware.rank if given else None,
         dtype=_dtype(wish.precision, accelerator, hardware),
         strategy=strategy,
         cache_size=_cache_size(wish.fixed_kv_cache_size),
@@ -130,6 +139,16 @@ def _strategy(wish: object) -> Strategy | None:
             return wish
         case _:
             raise BadArgument("generate_strategy", wish, "None, 'sequential' or 'tensor_parallel'")
+
+
+def _given(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> tuple[str, ...]:
+    """Return the devices of ranks that were started from outside, one each."""
+    if wish.devices not in ("auto", hardware.ranks):
+        expected = f"'auto' or {hardware.ranks}: torchrun has started so many processes"
+        raise BadArgument("devices", wish.devices, expected)
+    there = hardware.counts.get(accelerator, 0)
+    numbers = [rank if accelerator == "cpu" else rank % there for rank in range(hardware.ranks)]
+    return tuple(f"{accelerator}:{number}" for number in numbers)
 
 
 def _devices(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> tuple[str, ...]:

@@ -54,7 +54,12 @@ class TorchGenerator:
         if prefix is not None and len(requests) != 1:
             raise BadArgument("prefix", prefix, "None, unless there is exactly one prompt")
         rows = [
-            Row(index, one, min(one.max_new_tokens, self.context - len(one.prompt)), Draws(one.sampling))
+            Row(
+                index,
+                one,
+                min(one.max_new_tokens, self.context - len(one.prompt)),
+                Draws(self.model.agreed(one.sampling)),
+            )
             for index, one in enumerate(requests)
             if one.max_new_tokens > 0
         ]

@@ -19,6 +19,7 @@ from litgpt.adapters.pytorch.per_layer import PerLayerEmbedding
 from litgpt.adapters.pytorch.rotary import Rotation, Turn, frequencies, growth, rotation
 from litgpt.adapters.pytorch.visibility import View, view
 from litgpt.domain.architecture import Alibi, Architecture, QueryScaling, Rotary
+from litgpt.domain.sampling import Sampling
 
 Sight: TypeAlias = tuple[int | None, bool, Alibi | None, torch.device]
 """What decides what tokens see in a layer: its window, if that is a chunk, how scores fall, its place."""
@@ -75,6 +76,10 @@ class GPT(nn.Module):
             lengths=lengths,
             fixed=fixed,
         )
+
+    def agreed(self, sampling: Sampling) -> Sampling:
+        """Return how to draw, as all processes that draw from this network do."""
+        return sampling
 
     @property
     def input_device(self) -> torch.device:

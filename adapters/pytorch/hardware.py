@@ -1,5 +1,6 @@
 """What this machine has, as torch sees it."""
 
+import os
 import platform
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,8 @@ def hardware() -> Hardware:
         accelerator=best,
         counts=counts,
         bfloat16=frozenset(bfloat16),
+        rank=int(os.environ.get("RANK", "0")),
+        ranks=int(os.environ.get("WORLD_SIZE", "1")),
         free=free,
         bitsandbytes=find_spec("bitsandbytes") is not None,
     )

@@ -10,6 +10,7 @@ from litgpt.adapters.pytorch.generator import TorchGenerator
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.hardware import hardware
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.adapters.pytorch.parallel.given import GivenGPT
 from litgpt.adapters.pytorch.sequential import Sequential
 from litgpt.adapters.pytorch.single_device import SingleDevice
 from litgpt.adapters.pytorch.tensor_parallel import TensorParallel
@@ -66,4 +67,4 @@ def _of(placement: Placement) -> AnyStrategy:
 
 
 def _that_built(model: GPT) -> AnyStrategy:
-    return TensorParallel() if isinstance(model, DrivenGPT) else SingleDevice()
+    return TensorParallel() if isinstance(model, (DrivenGPT, GivenGPT)) else SingleDevice()

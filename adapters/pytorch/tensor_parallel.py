@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined] # it is public, and not in its list
 
-from litgpt.adapters.pytorch.assemble import fill
+from litgpt.adapters.pytorch.assemble import GPTT, fill
 from litgpt.adapters.pytorch.generator import TorchGenerator
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.hardware import hardware
 from litgpt.adapters.pytorch.parallel.commands import Commands
-from litgpt.adapters.pytorch.parallel.crew import Crew
+from litgpt.adapters.pytorch.parallel.crew import Crew, threads_each
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.adapters.pytorch.parallel.given import GivenGPT, meet
 from litgpt.adapters.pytorch.parallel.group import gloo
 from litgpt.adapters.pytorch.parallel.sharded import sharded
 from litgpt.adapters.pytorch.weights import ModelWeights
@@ -25,11 +26,13 @@ from litgpt.domain.errors import OutOfReach
 from litgpt.domain.placement import Hardware, Placement
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.reporting import Report, silent
-from litgpt.domain.sharding import share
+from litgpt.domain.sharding import Share, share
 from litgpt.domain.weights import Join
 
-# How long a rank waits for the others within one step, and while they read their weights.
+# How long a rank waits for the others within one step, and while they read their weights. Workers are watched
+# besides; ranks that were started from outside are not, so there it is the deadline of each step.
 _PATIENCE = 600.0
+_DEADLINE = 300.0
 
 
 @attrs.frozen
@@ -56,7 +59,12 @@ class TensorParallel:
 
         """
         ranks = len(placement.devices)
-        mine = share(architecture, joins, ranks=ranks, rank=0)  # refuses what cannot be split
+        mine = share(architecture, joins, ranks=ranks, rank=placement.given or 0)  # refuses what cannot be
+        if placement.given is not None:
+            group = meet(_DEADLINE)
+            given = _filled(sharded(mine, group, GivenGPT), mine, checkpoint, placement, report)
+            given.group = group
+            return given
         where = checkpoint.path
         if where is None:
             raise OutOfReach(
@@ -64,41 +72,32 @@ class TensorParallel:
                 f"{checkpoint.origin} is in this process alone, and no other can open it. Save it first.",
             )
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-        job = {
-            "store": store.port,
-            "model": str(where),
-            "name": checkpoint.name,
-            "dtype": placement.dtype,
-            "devices": list(placement.devices),
-            "quantize": placement.quantize,
-        }
-        crew = Crew(job, ranks=ranks)
+        crew = Crew(
+            {
+                "store": store.port,
+                "model": str(where),
+                "name": checkpoint.name,
+                "placement": attrs.asdict(placement),
+            },
+            ranks=ranks,
+        )
         try:
             group = gloo(store, rank=0, ranks=ranks, patience=_PATIENCE)
-            with torch.device("meta"):
-                model = sharded(mine, group, DrivenGPT)
+            model = _filled(sharded(mine, group, DrivenGPT), mine, checkpoint, placement, report)
             model.crew = crew
-            device = torch.device(placement.device)
-            fill(
-                model,
-                mine.joins,
-                checkpoint,
-                device=lambda _: device,
-                dtype=placement.dtype,
-                report=report,
-                zero=mine.zero,
-                quantize=placement.quantize,
-            )
+            threads = torch.get_num_threads()
+            if model.input_device.type == "cpu":
+                torch.set_num_threads(threads_each(ranks))  # the cores are for all ranks
         except BaseException:
             crew.close()
             raise
-        weakref.finalize(model, crew.close)
+        model.end = weakref.finalize(model, _end, crew, threads)
         return model
 
     def release(self, model: GPT) -> None:
         """End the other ranks."""
         if isinstance(model, DrivenGPT):
-            model.crew.close()
+            model.end()
 
     def weights(self, model: GPT, joins: Sequence[Join]) -> ModelWeights:
         """Refuse: each rank has a part."""
@@ -110,6 +109,12 @@ class TensorParallel:
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
         """Return what generates with `model`."""
         return TorchGenerator(model, placement.cache_size)
+
+
+def _end(crew: Crew, threads: int) -> None:
+    """End the other ranks, and give this one its cores back."""
+    crew.close()
+    torch.set_num_threads(threads)
 
 
 def build_rank(
@@ -130,20 +135,26 @@ def build_rank(
     if "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     rank, ranks = call["rank"], call["ranks"]
+    said = {**call["placement"], "devices": tuple(call["placement"]["devices"]), "given": rank}
+    placement = Placement(**said)
     store = TCPStore("127.0.0.1", call["store"], is_master=False)
     group = gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE)
     mine = share(architecture, joins, ranks=ranks, rank=rank)
-    with torch.device("meta"):
-        model = sharded(mine, group, GPT)
-    device = torch.device(call["devices"][rank])
-    fill(
+    return Commands(_filled(sharded(mine, group, GPT), mine, checkpoint, placement, silent))
+
+
+def _filled(
+    model: GPTT, mine: Share, checkpoint: Checkpoint[Tensor], placement: Placement, report: Report
+) -> GPTT:
+    """Give a rank's network its weights."""
+    device = torch.device(placement.device)
+    return fill(
         model,
         mine.joins,
         checkpoint,
         device=lambda _: device,
-        dtype=call["dtype"],
-        report=silent,
+        dtype=placement.dtype,
+        report=report,
         zero=mine.zero,
-        quantize=call.get("quantize"),
+        quantize=placement.quantize,
     )
-    return Commands(model)

@@ -56,7 +56,8 @@ def show_json(value: object) -> None:
 
 def note(text: str) -> None:
     """Write a remark to stderr."""
-    print(_styled(text, sys.stderr, _DIM), file=sys.stderr, flush=True)
+    if _speaks_for_all():
+        print(_styled(text, sys.stderr, _DIM), file=sys.stderr, flush=True)
 
 
 def error(text: str) -> None:
@@ -141,7 +142,14 @@ class Waiting:
         self.hide()
 
 
+def _speaks_for_all() -> bool:
+    """Whether this process is the only one of its kind, or the first of those that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"
+
+
 def _to_stdout(text: str) -> None:
+    if not _speaks_for_all():
+        return
     try:
         print(text, end="", flush=True)
     except BrokenPipeError as error:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 import torch
 
@@ -31,9 +31,7 @@ def one_device() -> LLM:
 
 def over(ranks: int) -> LLM:
     llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
-    llm.distribute(
-        accelerator="cpu", devices=ranks, generate_strategy="tensor_parallel", precision="32-true"
-    )
+    llm.distribute(accelerator="cpu", devices=ranks, generate_strategy="tensor_parallel", precision="32-true")
     return llm
 
 
@@ -83,7 +81,7 @@ def test_a_stream_that_is_left_leaves_the_ranks_ready(pool: LLM) -> None:
 
 def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None:
     def talk(llm: LLM) -> list[list[int]]:
-        generator, said = llm._generator(), []  # noqa: SLF001 - the port that a chat is built on
+        generator, said = llm._generator(), []  # the port that a chat is built on
         prefix = generator.prefix_cache()
 
         def ask(prompt: list[int], kept: PrefixCache) -> None:
@@ -95,7 +93,7 @@ def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None
         branch = prefix.fork()
         ask([*first, *said[0], 7, 8, 9], prefix)
         ask([*first, 50, 51], branch)
-        ask(first[:20] + [60], prefix)
+        ask([*first[:20], 60], prefix)
         for one in (prefix, branch):
             one.close()
         return said
@@ -104,9 +102,11 @@ def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None
 
 
 def test_leaving_ends_the_ranks_and_another_strategy_may_follow() -> None:
+    threads = torch.get_num_threads()
     with over(4) as llm:
         first = workers(llm)
         assert len(first) == 3
+        assert torch.get_num_threads() == max(1, (os.cpu_count() or 1) // 4)
         llm.distribute(accelerator="cpu", devices=2, generate_strategy="sequential", precision="32-true")
         assert gone(first)
         assert llm.generate("x", max_new_tokens=3, top_k=1) == one_device().generate(
@@ -115,11 +115,16 @@ def test_leaving_ends_the_ranks_and_another_strategy_may_follow() -> None:
         llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
         second = workers(llm)
     assert gone(second)
+    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot stop a process")
-@pytest.mark.parametrize(("how", "cause"), [("SIGKILL", "ended by signal 9"), ("SIGSTOP", "nothing was heard")])
-def test_a_rank_that_is_gone_or_hangs_is_an_error_within_seconds_and_not_the_end(how: str, cause: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "cause"), [("SIGKILL", "ended by signal 9"), ("SIGSTOP", "nothing was heard")]
+)
+def test_a_rank_that_is_gone_or_hangs_is_an_error_within_seconds_and_not_the_end(
+    how: str, cause: str
+) -> None:
     llm = over(2)
     assert isinstance(llm.model, DrivenGPT)
     llm.model.crew.patience = 2.0
@@ -129,8 +134,7 @@ def test_a_rank_that_is_gone_or_hangs_is_an_error_within_seconds_and_not_the_end
     os.kill(pid, getattr(signal, how))
     begun = time.monotonic()
     with pytest.raises(WorkerLost, match=f"rank 1 of the model is gone.*{cause}"):
-        for _ in range(200):
-            llm.generate("y", max_new_tokens=1)
+        [llm.generate("y", max_new_tokens=1) for _ in range(200)]
     assert time.monotonic() - begun < 15
     assert gone([pid])
     llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
@@ -162,7 +166,9 @@ def pids_in(said: str) -> list[int]:
     return [int(one) for one in line.split()[1:]]
 
 
-def test_a_script_without_a_guard_and_the_interpreters_stdin_run_once_and_leave_nothing(tmp_path: Path) -> None:
+def test_a_script_without_a_guard_and_the_interpreters_stdin_run_once_and_leave_nothing(
+    tmp_path: Path,
+) -> None:
     code, count = script(tmp_path, "")
     done = subprocess.run([sys.executable, "-"], input=code, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

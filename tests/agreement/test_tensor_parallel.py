@@ -69,8 +69,7 @@ class ThreadGroup:
 
 def rank_of(both: Pair, meeting: Meeting, rank: int) -> GPT:
     part = share(both.ours.architecture, both.joins, ranks=meeting.ranks, rank=rank)
-    with torch.device("meta"):
-        model = sharded(part, ThreadGroup(meeting, rank), GPT)
+    model = sharded(part, ThreadGroup(meeting, rank), GPT)
     cpu = torch.device("cpu")
     return fill(
         model,

@@ -113,3 +113,15 @@ def test_without_a_strategy_one_device_of_several_may_be_named() -> None:
 @pytest.mark.parametrize(("wish", "size"), [(None, None), (100, 100), ("max_model_supported", "max")])
 def test_a_cache_may_be_fixed(wish: Any, size: Any) -> None:
     assert decide(Wish(fixed_kv_cache_size=wish), CPU).cache_size == size
+
+
+def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
+    second = attrs.evolve(TWO_GPUS, rank=1, ranks=2)
+    placement = decide(Wish(generate_strategy="tensor_parallel"), second)
+    assert (placement.devices, placement.given, placement.device) == (("cuda:0", "cuda:1"), 1, "cuda:1")
+    one_card = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 1}, rank=3, ranks=4)
+    assert decide(Wish(generate_strategy="tensor_parallel"), one_card).devices == ("cuda:0",) * 4
+    with pytest.raises(BadArgument, match="'auto' or 2: torchrun has started so many"):
+        decide(Wish(generate_strategy="tensor_parallel", devices=3), second)
+    # Without the strategy each of them has a model of its own.
+    assert decide(Wish(), second).given is None

@@ -218,9 +218,13 @@ def _accept(listener: Listener, accepted: list[Connection], count: int) -> None:
         return  # the listener was closed: a worker did not start
 
 
+def threads_each(ranks: int) -> int:
+    """Return how many of this machine's cores each of several ranks has."""
+    return max(1, (os.cpu_count() or 1) // ranks)
+
+
 def _start(call: Mapping[str, Any], ranks: int) -> subprocess.Popen[bytes]:
-    threads = max(1, (os.cpu_count() or 1) // ranks)
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ, "LITGPT_QUIET": "1"}
+    environment = {"OMP_NUM_THREADS": str(threads_each(ranks)), **os.environ, "LITGPT_QUIET": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "litgpt.worker"],
         stdin=subprocess.PIPE,

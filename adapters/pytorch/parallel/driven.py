@@ -2,7 +2,7 @@
 
 import itertools
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -12,24 +12,17 @@ from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.crew import Crew
-from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import LitGPTError
 
 _numbers = itertools.count(1)
 
 
 class DrivenGPT(GPT):
-    """The first rank's part of a network, which takes the others along.
-
-    Args:
-        architecture: The first rank's.
-
-    """
+    """The first rank's part of a network, which takes the others along."""
 
     crew: Crew
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__(architecture)
+    end: Callable[[], object]
+    """Ends the other ranks, the first time that it is called."""
 
     def empty_cache(self, **arguments: Any) -> KVCache:
         """Return an empty cache here, and have one made at every rank."""

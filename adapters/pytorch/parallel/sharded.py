@@ -94,20 +94,21 @@ def sharded(share: Share, group: Group, kind: type[GPTT]) -> GPTT:
         kind: What to make of it: a GPT, or one that does more.
 
     """
-    model = kind(share.architecture)
 
     def together(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         return group.sum(output)
 
-    model.transformer["wte"] = SharedEmbedding(share, share.architecture.width, group)
-    model.lm_head = SharedHead(share, group)
-    model.tie_weights()
-    for number, block in enumerate(model.transformer["h"].children()):
-        for part in (block.attn, block.mlp):
-            assert isinstance(part, nn.Module)  # noqa: S101 - torch types what a module holds as anything
-            part.register_forward_hook(together)
-        if isinstance(block.attn, CausalSelfAttention):
-            _normalise_together(block.attn, share, number, group)
+    with torch.device("meta"):
+        model = kind(share.architecture)
+        model.transformer["wte"] = SharedEmbedding(share, share.architecture.width, group)
+        model.lm_head = SharedHead(share, group)
+        model.tie_weights()
+        for number, block in enumerate(model.transformer["h"].children()):
+            for part in (block.attn, block.mlp):
+                assert isinstance(part, nn.Module)  # noqa: S101 - torch types what a module holds as anything
+                part.register_forward_hook(together)
+            if isinstance(block.attn, CausalSelfAttention):
+                _normalise_together(block.attn, share, number, group)
     return model
 
 

@@ -1,0 +1,63 @@
+"""Ranks that were started from outside, as torchrun does: each runs the whole program by itself."""
+
+import itertools
+from datetime import timedelta
+
+import attrs
+import torch
+from torch import Tensor
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined] # public, if not in its list
+
+from litgpt.adapters.pytorch.cache import KVCache
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup, gloo
+from litgpt.domain.errors import WorkerLost
+from litgpt.domain.sampling import Sampling
+
+# Every rank places its models in the same order, so that these numbers are the same everywhere.
+_numbers = itertools.count()
+
+
+class GivenGPT(GPT):
+    """A rank's part of a network, at a rank that runs the whole program by itself."""
+
+    group: Group
+
+    def agreed(self, sampling: Sampling) -> Sampling:
+        """Return how to draw: where no seed is given, by the first rank's."""
+        if sampling.seed is not None or sampling.greedy:
+            return sampling
+        seed = torch.randint(2**62, (1,))
+        mine = seed if self.group.rank == 0 else torch.zeros_like(seed)
+        return attrs.evolve(sampling, seed=int(self.group.sum(mine).item()))
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        cache: KVCache | None = None,
+        *,
+        positions: Tensor | None = None,
+        last: bool = False,
+    ) -> Tensor:
+        """Return logits, as all ranks together compute them.
+
+        Raises:
+            WorkerLost: The others did not take part in time.
+
+        """
+        try:
+            return super().forward(input_ids, cache, positions=positions, last=last)
+        except RuntimeError as error:
+            raise WorkerLost(None, str(error).splitlines()[0]) from error
+
+
+def meet(patience: float) -> ProcessGroup:
+    """Return the ranks that were started together with this one.
+
+    Args:
+        patience: Seconds that a rank waits for the others before it gives up.
+
+    """
+    store, rank, ranks = next(iter(rendezvous("env://", timeout=timedelta(seconds=patience))))
+    own = PrefixStore(f"litgpt/{next(_numbers)}", store)
+    return gloo(own, rank=rank, ranks=ranks, patience=patience)

@@ -1,0 +1,94 @@
+"""Ranks that torchrun starts, on one machine or on two: they compute one model, and one of them speaks."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from litgpt import LLM
+from tests.adapters.tiny_models import tiny_folder
+
+SCRIPT = """
+import os, sys
+from litgpt import LLM
+llm = LLM.load({model!r}, distribute=None, quiet=True)
+llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel", precision="32-true")
+assert llm.devices == 2
+said = [
+    llm.generate(["hello", "a longer prompt"], max_new_tokens=8, top_k=1),
+    llm.generate("drawn", max_new_tokens=12, temperature=1.5),
+]
+open({folder!r} + "/" + os.environ["RANK"], "w").write(repr(said))
+llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel", devices=2)
+try:
+    llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel", devices=3)
+except ValueError as error:
+    assert "torchrun has started" in str(error), error
+"""
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT.format(model=str(tiny_folder("llama")), folder=str(tmp_path)))
+    return path
+
+
+def expected() -> list[str]:
+    llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    return llm.generate(["hello", "a longer prompt"], max_new_tokens=8, top_k=1)
+
+
+def check(folder: Path) -> None:
+    first, second = ((folder / str(rank)).read_text() for rank in (0, 1))
+    assert first == second  # also what was drawn without a seed
+    assert first.startswith(repr([expected()])[:-1])
+
+
+def test_the_ranks_of_one_machine_are_taken_as_they_are(script: Path) -> None:
+    subprocess.run([*TORCHRUN, "--standalone", "--nproc-per-node=2", script], check=True, timeout=90)
+    check(script.parent)
+
+
+def test_two_machines_work_together(script: Path) -> None:
+    where = f"--master-addr=127.0.0.1 --master-port={free_port()} --nnodes=2 --nproc-per-node=1".split()
+    nodes = [
+        subprocess.Popen(
+            [*TORCHRUN, *where, f"--node-rank={node}", f"--local-addr=127.0.0.{node + 1}", script]
+        )
+        for node in range(2)
+    ]
+    assert [node.wait(90) for node in nodes] == [0, 0]
+    check(script.parent)
+
+
+def test_one_answer_is_printed_and_not_one_by_each_rank() -> None:
+    command = (
+        "generate",
+        str(tiny_folder("llama")),
+        "--prompt",
+        "hello",
+        "--top-k",
+        "1",
+        "--max-new-tokens",
+        "5",
+    )
+    one, two = (
+        subprocess.run([*start, *command], capture_output=True, check=True, timeout=90)
+        for start in (
+            (sys.executable, "-m", "litgpt.cli"),
+            (*TORCHRUN, "--standalone", "--nproc-per-node=2", "-m", "litgpt.cli"),
+        )
+    )
+    assert one.stdout == two.stdout
+    assert two.stderr.count(b"Using 1 device(s)") == 1
