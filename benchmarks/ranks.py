@@ -2,7 +2,7 @@
 
     python benchmarks/ranks.py [MODEL] [--precision bf16-true]
 
-Ranks of a CPU share its cores and its memory bandwidth, so they do not add up here as they do on several GPUs:
+Ranks of a CPU share its cores and its memory bandwidth, so they do not add up as they do on several GPUs:
 what this shows is what splitting costs.
 """
 
