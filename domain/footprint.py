@@ -65,6 +65,7 @@ class Verdict:
     Attributes:
         memory: Where it is to run.
         dtype: What the weights and the cache are in.
+        quantize: How the weights are quantised, if they are.
         tokens_now: The longest text, up to the model's context, for which what is free now suffices; 0 if not
             even the weights fit.
         tokens_at_most: The same if nobody else used any of the memory.
@@ -75,6 +76,7 @@ class Verdict:
     dtype: DType
     tokens_now: int
     tokens_at_most: int
+    quantize: Quantization | None = None
 
 
 def parameter_count(architecture: Architecture) -> int:
@@ -151,20 +153,33 @@ def activation_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -
     return stream + mask + logits
 
 
-def longest_text(architecture: Architecture, *, dtype: DType, nbytes: int) -> int:
+def longest_text(
+    architecture: Architecture, *, dtype: DType, nbytes: int, quantize: Quantization | None = None
+) -> int:
     """Return how many tokens a text may have, up to the context, for all to fit; 0 if not even one does."""
     lengths = range(1, architecture.context + 1)
+    weights = weight_bytes(architecture, dtype=dtype, quantize=quantize)
     return bisect_right(
-        lengths, nbytes, key=lambda tokens: footprint(architecture, dtype=dtype, tokens=tokens).total
+        lengths,
+        nbytes,
+        key=lambda tokens: weights + _besides(architecture, dtype, tokens),
     )
 
 
-def judge(architecture: Architecture, memory: Memory, *, dtype: DType) -> Verdict:
+def _besides(architecture: Architecture, dtype: DType, tokens: int) -> int:
+    working = activation_bytes(architecture, dtype=dtype, tokens=tokens)
+    return cache_bytes(architecture, dtype=dtype, tokens=tokens) + working + PROGRAM
+
+
+def judge(
+    architecture: Architecture, memory: Memory, *, dtype: DType, quantize: Quantization | None = None
+) -> Verdict:
     """Return whether a model runs in a memory, and with how long a text."""
     now, at_most = (
-        longest_text(architecture, dtype=dtype, nbytes=one) for one in (memory.free, memory.total)
+        longest_text(architecture, dtype=dtype, nbytes=one, quantize=quantize)
+        for one in (memory.free, memory.total)
     )
-    return Verdict(memory=memory, dtype=dtype, tokens_now=now, tokens_at_most=at_most)
+    return Verdict(memory=memory, dtype=dtype, tokens_now=now, tokens_at_most=at_most, quantize=quantize)
 
 
 def _numbers_per_token(layer: Layer) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.loading import load
+from litgpt.cli.loading import Placing, load
 from litgpt.cli.typed import at_least_one, prompt_text
 
 
@@ -23,6 +23,7 @@ def benchmark(  # noqa: PLR0913 - each is an option
     seed: options.Seed = None,
     stop: options.Stop = None,
     precision: options.Precision = None,
+    quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
     revision: options.Revision = None,
     offline: options.Offline = False,
@@ -42,7 +43,8 @@ def benchmark(  # noqa: PLR0913 - each is an option
     Settings(**how)
     reference = ModelReference(model, revision, offline or None, access_token)
     figures: dict[str, list[float]] = {}
-    with load(reference, accelerator=accelerator, precision=precision, quiet=quiet) as llm:
+    how_placed = Placing(accelerator=accelerator, precision=precision, quantize=quantize)
+    with load(reference, how_placed, quiet=quiet) as llm:
         for number in range(1, num_iterations + 1):
             with console.Waiting(f"Iteration {number} of {num_iterations} …", quiet=quiet):
                 _, measured = llm.benchmark(prompt=text, sys_prompt=sys_prompt, **how)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.loading import load
+from litgpt.cli.loading import Placing, load
 
 
 def chat(  # noqa: PLR0913 - each is an option
@@ -20,6 +20,7 @@ def chat(  # noqa: PLR0913 - each is an option
     seed: options.Seed = None,
     stop: options.Stop = None,
     precision: options.Precision = None,
+    quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
     revision: options.Revision = None,
     offline: options.Offline = False,
@@ -43,7 +44,8 @@ def chat(  # noqa: PLR0913 - each is an option
     Settings(**how)
     said = read_messages(resume) if resume else None
     reference = ModelReference(model, revision, offline or None, access_token)
-    with load(reference, accelerator=accelerator, precision=precision, quiet=quiet) as llm:
+    how_placed = Placing(accelerator=accelerator, precision=precision, quantize=quantize)
+    with load(reference, how_placed, quiet=quiet) as llm:
         session = Session(lambda system: llm.chat(system, **how), llm.chat(sys_prompt, resume=said, **how))
         if console.at_a_keyboard() and not quiet:
             console.note(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.loading import load
+from litgpt.cli.loading import Placing, load
 from litgpt.cli.typed import at_least_one, prompt_text
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def generate(  # noqa: PLR0913 - each is an option
         bool | None, typer.Option(help="Write the answer as it comes.  [default: on a terminal]")
     ] = None,
     precision: options.Precision = None,
+    quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
     revision: options.Revision = None,
     offline: options.Offline = False,
@@ -47,7 +48,8 @@ def generate(  # noqa: PLR0913 - each is an option
     Settings(**how, seed=seed)
     reference = ModelReference(model, revision, offline or None, access_token)
     as_it_comes = console.is_watched() if stream is None else stream
-    with load(reference, accelerator=accelerator, precision=precision, quiet=quiet) as llm:
+    how_placed = Placing(accelerator=accelerator, precision=precision, quantize=quantize)
+    with load(reference, how_placed, quiet=quiet) as llm:
         for number in range(num_samples):
             if number:
                 console.show("")

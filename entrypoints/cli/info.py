@@ -11,9 +11,18 @@ if TYPE_CHECKING:
     from litgpt.application.describing import Description
     from litgpt.domain.architecture import Architecture
     from litgpt.domain.footprint import Footprint, Verdict
+    from litgpt.domain.quantization import Quantization
     from litgpt.domain.tensors import DType
 
-SHOWN: "tuple[DType, ...]" = ("bfloat16", "float32")
+SHOWN: "dict[str, tuple[DType, Quantization | None]]" = {
+    "bfloat16": ("bfloat16", None),
+    "float32": ("float32", None),
+    "int8": ("bfloat16", "int8"),
+    "int4": ("bfloat16", "int4"),
+    "bnb.nf4": ("bfloat16", "bnb.nf4"),
+}
+"""What weights may be in, by the name it is told by. What is quantised computes in bfloat16 here."""
+
 SHORT = 1000
 """The length of a text, in tokens, for which the cache's size is told beside that for the whole context."""
 
@@ -40,13 +49,17 @@ def info(
         here = memories()
     architecture = found.architecture
     needs = {
-        dtype: {
-            tokens: footprint(architecture, dtype=dtype, tokens=tokens)
+        name: {
+            tokens: footprint(architecture, dtype=dtype, tokens=tokens, quantize=quantize)
             for tokens in sorted({min(SHORT, architecture.context), architecture.context})
         }
-        for dtype in SHOWN
+        for name, (dtype, quantize) in SHOWN.items()
     }
-    verdicts = [judge(architecture, memory, dtype=dtype) for memory in here for dtype in SHOWN]
+    verdicts = [
+        judge(architecture, memory, dtype=dtype, quantize=quantize)
+        for memory in here
+        for dtype, quantize in SHOWN.values()
+    ]
     if as_json:
         console.show_json(_as_dict(found, needs, verdicts))
         return
@@ -59,7 +72,8 @@ def info(
     _section("Needs", _needs(needs), numbers=True)
     for memory in here:
         has = f"{size(memory.total)}, of which {size(memory.free)} are free"
-        rows = [(one.dtype, advice(one, needs[one.dtype])) for one in verdicts if one.memory is memory]
+        those = [one for one in verdicts if one.memory is memory]
+        rows = [(named(one), advice(one, needs[named(one)])) for one in those]
         _section(f"In this machine's {memory.device} ({has})", rows)
 
 
@@ -69,6 +83,11 @@ def size(nbytes: int) -> str:
         if nbytes >= worth:
             return f"{nbytes / worth:,.1f} {unit}"
     return f"{nbytes / 1000:,.1f} kB"
+
+
+def named(verdict: "Verdict") -> str:
+    """Return the name in `SHOWN` of what a verdict is about."""
+    return verdict.quantize or verdict.dtype
 
 
 def advice(verdict: "Verdict", needs: "dict[int, Footprint]") -> str:
@@ -92,7 +111,8 @@ def advice(verdict: "Verdict", needs: "dict[int, Footprint]") -> str:
         return f"fits with texts of up to {now:,} tokens of {context:,}; bound them by --max-new-tokens"
     if at_most:
         return f"does not fit now; alone in it, texts of up to {at_most:,} tokens would"
-    smallest = "" if verdict.dtype == SHOWN[0] else f", but perhaps in {SHOWN[0]}"
+    smallest = f", but perhaps in {'bfloat16' if verdict.dtype == 'float32' else 'int4'}"
+    smallest = smallest if verdict.quantize is None else ""
     return f"does not fit{smallest}: the weights alone take {size(whole.weights)}"
 
 
@@ -167,14 +187,14 @@ def _stored(found: "Description") -> list[tuple[str, ...]]:
     return [*rows, ("in all", size(found.nbytes), f"{bits:.1f} bits a weight")]
 
 
-def _needs(needs: "dict[DType, dict[int, Footprint]]") -> list[tuple[str, ...]]:
+def _needs(needs: "dict[str, dict[int, Footprint]]") -> list[tuple[str, ...]]:
     whole = [list(lengths.values())[-1] for lengths in needs.values()]
     lengths = next(iter(needs.values()))
     return [
         ("", *needs),
         ("weights", *(size(one.weights) for one in whole)),
         *(
-            (f"KV cache of {tokens:,} tokens", *(size(needs[dtype][tokens].cache) for dtype in needs))
+            (f"KV cache of {tokens:,} tokens", *(size(one[tokens].cache) for one in needs.values()))
             for tokens in lengths
         ),
         ("activations, about", *(size(one.activations) for one in whole)),
@@ -184,7 +204,7 @@ def _needs(needs: "dict[DType, dict[int, Footprint]]") -> list[tuple[str, ...]]:
 
 
 def _as_dict(
-    found: "Description", needs: "dict[DType, dict[int, Footprint]]", verdicts: "list[Verdict]"
+    found: "Description", needs: "dict[str, dict[int, Footprint]]", verdicts: "list[Verdict]"
 ) -> dict[str, Any]:
     import attrs
 

@@ -1,6 +1,6 @@
 """Loading a model for a command, with something to look at meanwhile."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from litgpt.cli import console
 
@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     from litgpt.llm import LLM
 
 
-def load(reference: "ModelReference", *, accelerator: str, precision: str | None, quiet: bool) -> "LLM":
+class Placing(NamedTuple):
+    """What a command was told of where a model is to be, and how: as `LLM.distribute` takes it."""
+
+    accelerator: str
+    precision: str | None
+    quantize: str | None
+
+
+def load(reference: "ModelReference", placing: Placing, *, quiet: bool) -> "LLM":
     """Load a model and place it, ready to generate.
 
     It is found and checked before torch is imported, which takes seconds: a misspelt name is answered at
@@ -24,7 +32,7 @@ def load(reference: "ModelReference", *, accelerator: str, precision: str | None
 
         llm = LLM(found, work.report)
         try:
-            llm.distribute(accelerator=cast("Any", accelerator), precision=precision)
+            llm.distribute(**placing._asdict())
         except BaseException:
             llm.close()
             raise

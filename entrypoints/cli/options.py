@@ -37,6 +37,13 @@ Precision: TypeAlias = Annotated[
     str | None,
     typer.Option(help="bf16-true, 16-true or 32-true.  [default: the best that the device supports]"),
 ]
+Quantize: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="int8 or int4; bnb.nf4, bnb.nf4-dq, bnb.fp4, bnb.fp4-dq or bnb.int8 with bitsandbytes.  "
+        "[default: the weights stay as they are]"
+    ),
+]
 Accelerator: TypeAlias = Annotated[
     str, typer.Option(help="cpu, cuda, mps, gpu, or auto for the best there is.")
 ]

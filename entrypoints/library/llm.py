@@ -139,7 +139,8 @@ class LLM(Generates, nn.Module):
                 are with a strategy.
             precision: As Lightning writes it: `bf16-true`, `16-true` or `32-true`; None is the best
             supported.
-            quantize: Not in this version.
+            quantize: Puts the weights of projections in fewer bits while they are read: `int8` or `int4`;
+                `bnb.nf4`, `bnb.nf4-dq`, `bnb.fp4`, `bnb.fp4-dq` or `bnb.int8` with bitsandbytes.
             generate_strategy: How to spread the model over several devices: `sequential` puts layers on one
                 device after another, `tensor_parallel` splits every layer, and all devices work at once. On
                 a CPU the devices are processes. None is one device.
@@ -149,6 +150,7 @@ class LLM(Generates, nn.Module):
         Raises:
             BadArgument: An argument cannot be right.
             OutOfReach: The hardware does not have it, or the model cannot be spread so.
+            NotInstalled: It needs bitsandbytes.
             WorkerLost: A process that is to compute a part of the model does not start.
 
         """

@@ -30,6 +30,7 @@ class Tensors:
 
     values: dict[str, Tensor]
     fails_at: str | None = None
+    quantization: None = None
 
     @property
     def tensors(self) -> dict[str, TensorInfo]:

@@ -1,3 +1,4 @@
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from litgpt.adapters.pytorch.quantised.eight import Int8Linear
 from litgpt.adapters.pytorch.quantised.four import Int4Linear
 from litgpt.adapters.pytorch.quantised.linear import FEW_ROWS
 from litgpt.adapters.pytorch.quantised.of_bitsandbytes import Bnb4Linear
+from litgpt.domain.errors import NotInstalled
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 
 # (out, in): two for which torch has fast products, one of groups that do not come out even, and a small one.
@@ -136,6 +138,15 @@ def test_rows_of_zeros_and_of_one_sign_are_quantised_too(kind: type[Int8Linear |
     made = kind.of(given, "int8" if kind is Int8Linear else "int4", torch.float32, None).dequantised()
     assert not made[0].any()
     torch.testing.assert_close(made, given, rtol=0, atol=2 / 15 / 2 * 1.02)
+
+
+def test_bitsandbytes_that_is_not_there_is_told_with_the_command_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    for how in ("bnb.nf4", "bnb.int8"):
+        with pytest.raises(NotInstalled, match="pip install bitsandbytes"):
+            layer(how, 16, 64)
 
 
 def test_double_quantisation_packs_the_scales_and_nothing_else() -> None:

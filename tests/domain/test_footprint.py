@@ -7,6 +7,7 @@ from litgpt.domain.footprint import (
     judge,
     longest_text,
     parameter_count,
+    weight_bytes,
 )
 from tests.contracts.distribution_strategy import CONFIG, shapes, windowed
 
@@ -20,6 +21,16 @@ def test_every_weight_is_counted_once() -> None:
     assert parameter_count(TINY) == sum(map(prod, shapes().values()))
     tied = describe("tiny", CONFIG | {"tie_word_embeddings": True})
     assert parameter_count(TINY) - parameter_count(tied) == 100 * 16
+
+
+def test_quantised_projections_take_their_bits_and_what_is_exact_takes_its_own() -> None:
+    exact = 2 * 100 * 16 + 5 * 16  # the embedding and the head, and the norms
+    projected = parameter_count(TINY) - exact
+    rows = 2 * (16 + 2 * 8 + 16 + 2 * 24 + 16)
+    assert weight_bytes(TINY, dtype="bfloat16") == 2 * parameter_count(TINY)
+    assert weight_bytes(TINY, dtype="bfloat16", quantize="int8") == 2 * exact + projected + 2 * rows
+    # A row of 16, or of 24, is one group: 16 bytes of codes, a scale and a zero.
+    assert weight_bytes(TINY, dtype="float32", quantize="int4") == 4 * exact + 20 * rows
 
 
 def test_the_cache_of_a_windowed_layer_stops_growing() -> None:

@@ -212,6 +212,17 @@ def test_info_as_json_is_for_programs(capsys: pytest.CaptureFixture[str], folder
     assert told["needs"]["float32"][-1]["tokens"] == told["architecture"]["context"]
     assert told["needs"]["float32"][-1]["weights"] == told["nbytes"]
     assert {one["dtype"] for one in told["fits"]} == {"bfloat16", "float32"}
+    weights = {name: lengths[-1]["weights"] for name, lengths in told["needs"].items()}
+    assert weights["bnb.nf4"] < weights["int8"] < weights["bfloat16"] < weights["float32"]
+    assert {one["quantize"] for one in told["fits"]} == {None, "int8", "int4", "bnb.nf4"}
+
+
+def test_a_command_quantises_as_it_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    asked = ("generate", folder, "--prompt", "hello", "--max-new-tokens", "3", "--quantize")
+    assert ends(capsys, *asked, "int8", "--quiet")[0] == 0
+    status, told, error = ends(capsys, *asked, "nf4", "--quiet")
+    assert (status, told) == (1, "")
+    assert "None or one of int8, int4, bnb.nf4," in " ".join(error.split())
 
 
 def test_info_of_a_repository_downloads_no_weights(

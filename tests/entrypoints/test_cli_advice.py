@@ -32,6 +32,19 @@ def test_the_verdict_says_what_to_do(total: int, free: int, said: str) -> None:
     assert advice(verdict, NEEDS).startswith(said)
 
 
+def test_what_is_too_large_may_fit_in_fewer_bits() -> None:
+    none = Memory(device="memory", total=1, free=1)
+    assert "but perhaps in int4:" in advice(judge(TINY, none, dtype="bfloat16"), NEEDS)
+    assert "perhaps" not in advice(judge(TINY, none, dtype="bfloat16", quantize="int4"), NEEDS)
+
+
+def test_a_memory_that_holds_quantised_weights_alone_is_one_that_they_fit() -> None:
+    small = footprint(TINY, dtype="bfloat16", tokens=TINY.context, quantize="int8").total
+    memory = Memory(device="memory", total=small, free=small)
+    assert judge(TINY, memory, dtype="bfloat16", quantize="int8").tokens_now == TINY.context
+    assert judge(TINY, memory, dtype="bfloat16").tokens_now < TINY.context
+
+
 @pytest.mark.parametrize(
     ("nbytes", "said"),
     [
