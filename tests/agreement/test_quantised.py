@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from litgpt import LLM
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
 from litgpt.adapters.pytorch.sequential import Sequential
@@ -17,6 +18,7 @@ from litgpt.domain.footprint import weight_bytes
 from litgpt.domain.placement import Placement
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization, is_quantised
 from litgpt.domain.reporting import silent
+from tests.adapters.tiny_models import tiny_folder
 from tests.agreement.models import Pair, Variant, pair, random_ids
 
 FAMILIES = ("llama", "gpt2", "falcon", "phi3", "mixtral", "gpt_oss", "deepseek_v3", "qwen3_next")
@@ -37,7 +39,8 @@ def quantised(both: Pair, placement: Placement) -> GPT:
 
 def logits(model: GPT) -> Tensor:
     with torch.inference_mode():
-        return model(IDS)
+        found: Tensor = model(IDS)
+        return found
 
 
 def held(model: nn.Module) -> int:
@@ -144,3 +147,28 @@ def test_the_whole_model_never_exists_unquantised(
         assert checkpoint.most > 0.8 * whole
     else:
         assert held(model) / 2 < checkpoint.most < held(model) + 2 * largest < 0.6 * whole
+
+
+def test_ranks_quantise_their_own_slices() -> None:
+    how: Quantization = "int8"
+    with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
+        llm.distribute(accelerator="cpu", precision="32-true", quantize=how)
+        expected = said(llm)
+        llm.distribute(
+            accelerator="cpu",
+            precision="32-true",
+            quantize=how,
+            devices=2,
+            generate_strategy="tensor_parallel",
+        )
+        assert llm.model is not None
+        assert len(quantised_layers(llm.model)) == 3 * 5
+        # Blocks begin elsewhere where rows are split, and so do scales of rows that are.
+        assert (said(llm) - expected).norm() < NEAR[how] * expected.norm()
+
+
+def said(llm: LLM) -> Tensor:
+    with torch.inference_mode():
+        found = llm(IDS[:1])
+    assert isinstance(found, Tensor)
+    return found
