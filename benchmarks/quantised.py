@@ -1,0 +1,83 @@
+"""Bytes, perplexity and speed of a model in each way to quantise it, as rows of a table.
+
+    python benchmarks/quantised.py [MODEL] [--text README.md] [--rounds 3]
+
+Perplexity is over a text, in windows of 512 tokens; speed is of greedy decoding at batch 1, and the time of a
+prompt of 512 tokens. The ways take turns, and the best of the rounds counts: a machine is often busy.
+"""
+
+import argparse
+import datetime as dt
+import math
+import time
+from pathlib import Path
+from typing import cast
+
+import torch
+from machine import describe
+from torch import Tensor
+
+from litgpt import LLM
+from litgpt.domain.footprint import weight_bytes
+from litgpt.domain.quantization import QUANTIZATIONS, Quantization
+
+WINDOW = 512
+TOKENS = 64
+
+
+def perplexity(llm: LLM, ids: Tensor) -> float:
+    """Return the perplexity of ids (T), each window of which is read on its own."""
+    losses = []
+    with torch.inference_mode():
+        for window in ids[: len(ids) // WINDOW * WINDOW].view(-1, 1, WINDOW):
+            _, loss = cast("tuple[Tensor, Tensor]", llm(window, window))
+            losses.append(loss.item())
+    return math.exp(sum(losses) / len(losses))
+
+
+def speeds(llm: LLM, prompt: str) -> tuple[float, float]:
+    """Return the tokens that are decoded in a second, and the seconds of a window's prompt."""
+    start = time.perf_counter()
+    llm.complete(prompt, max_new_tokens=1, temperature=0.0)
+    first = time.perf_counter() - start
+    start = time.perf_counter()
+    done = llm.complete("Once upon a time", max_new_tokens=TOKENS + 1, temperature=0.0)
+    return done.completion_tokens / (time.perf_counter() - start), first
+
+
+def main() -> None:
+    """Measure each way, and print a row for it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", default="smollm2")
+    parser.add_argument("--text", type=Path, default=Path("README.md"))
+    parser.add_argument("--rounds", type=int, default=3)
+    said = parser.parse_args()
+    llm = LLM.load(said.model, distribute=None, quiet=True)
+    ids = llm.tokenizer.encode(said.text.read_text(encoding="utf-8")).long()
+    prompt = llm.tokenizer.decode(ids[: WINDOW - 40])
+    ways: tuple[Quantization | None, ...] = (None, *QUANTIZATIONS)
+    found: dict[Quantization | None, tuple[float, float, float]] = {}
+    for _ in range(said.rounds):
+        for way in ways:
+            llm.distribute(accelerator="cpu", precision="bf16-true", quantize=way)
+            score = found[way][0] if way in found else perplexity(llm, ids)
+            speeds(llm, prompt)  # warms up
+            fast, first = speeds(llm, prompt)
+            before = found.get(way, (score, 0.0, math.inf))
+            found[way] = (score, max(fast, before[1]), min(first, before[2]))
+    print(f"{dt.datetime.now(tz=dt.UTC).date()}. {describe()}; torch {torch.__version__}.")
+    print(
+        f"{said.model}, {torch.get_num_threads()} thread(s), {len(ids) // WINDOW} windows of {said.text}.\n"
+    )
+    print("| quantize | weights, MB | perplexity | decode, tokens/s | 512 tokens, ms |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for way, (score, fast, first) in found.items():
+        weights = weight_bytes(llm._loaded.architecture, dtype="bfloat16", quantize=way) / 1e6  # noqa: SLF001 - as it was foretold
+        print(
+            f"| {way or 'none (bf16)'} | {weights:.1f} | {score:.2f} | {fast:.1f} | {first * 1000:.0f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
