@@ -121,6 +121,7 @@ def test_what_is_saved_for_others_as_litgpt_has_it_is_dequantised() -> None:
         ({"drop": "zeros"}, "zeros, which belongs to it, is missing"),
         ({"cut": "scales"}, "scales has the shape"),
         ({"cut": "codes"}, "codes has the shape"),
+        ({"flat": "model.norm.weight"}, "model.norm.weight is quantised, and is no matrix"),
     ],
 )
 def test_a_damaged_folder_is_told_before_it_is_read(
@@ -133,9 +134,12 @@ def test_a_damaged_folder_is_told_before_it_is_read(
     name = "model.layers.0.mlp.down_proj.weight"
     if (role := change.get("drop")) is not None:
         del tensors[f"{name}.{role}"]
+    elif (flat := change.get("flat")) is not None:
+        tensors |= {f"{flat}.{role}": tensors[f"{name}.{role}"][0] for role in ("codes", "scales", "zeros")}
+        del tensors[flat]
     else:
         cut = f"{name}.{change['cut']}"
         tensors[cut] = tensors[cut][:, :-1].contiguous()
-    save_file(tensors, tmp_path / "model.safetensors")
+    save_file({one: tensor.clone() for one, tensor in tensors.items()}, tmp_path / "model.safetensors")
     with pytest.raises(DamagedFile, match=said):
         LLM.load(tmp_path, distribute=None, quiet=True)

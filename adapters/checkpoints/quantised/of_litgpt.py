@@ -60,6 +60,8 @@ class OfLitgpt:
         codes = stored.tensors[parts["codes"]].shape
         pair = 1 if self.bits == 8 else 2
         shape = shape or (*codes[:-1], codes[-1] * pair)  # of what the plan will find left over
+        if len(shape) < 2:
+            raise DamagedFile(stored.where, f"{name} is quantised, and is no matrix but {[*shape]}.")
         stored.check_shape(parts["codes"], (*shape[:-1], -(-shape[-1] // pair)))
         allowed = [
             (*shape[:axis], -(-shape[axis] // (self.group_size or shape[axis])), *shape[axis + 1 :])
