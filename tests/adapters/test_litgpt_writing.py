@@ -267,6 +267,7 @@ class Vast:
     """Weights that no disk holds."""
 
     tensors = {"lm_head.weight": TensorInfo((10**9, 10**9), "F32", 4 * 10**18)}  # noqa: RUF012 - of no instance
+    quantization = None
 
     def read(self, name: str) -> Tensor:
         raise NotImplementedError(name)
@@ -276,7 +277,7 @@ class Vast:
 
 
 def test_more_than_the_disk_holds_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    model = ModelToWrite(
+    model: ModelToWrite[Tensor] = ModelToWrite(
         name="vast",
         architecture=of("llama"),
         config={},
