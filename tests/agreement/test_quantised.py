@@ -101,6 +101,21 @@ def test_the_memory_that_was_foretold_is_what_the_model_takes(
     assert held(model) == pytest.approx(foretold, rel=0.04 if how is not None and "-dq" in how else 0.02)
 
 
+@pytest.mark.parametrize("how", [None, "int8"])
+def test_the_memory_that_each_device_was_foretold_is_what_its_layers_take(
+    how: Quantization | None, tmp_path: Path
+) -> None:
+    both = pair(Variant("wide", "llama", WIDE), tmp_path)
+    model = quantised(both, placed(how, strategy="sequential"))
+    architecture = both.ours.architecture
+    outside = weight_bytes(attrs.evolve(architecture, layers=()), dtype="float32", quantize=how)
+    blocks = [*model.transformer["h"].children()]
+    for first, last in ((0, 2), (2, 6)):
+        part = attrs.evolve(architecture, layers=architecture.layers[first:last])
+        foretold = weight_bytes(part, dtype="float32", quantize=how) - outside
+        assert sum(map(held, blocks[first:last])) == pytest.approx(foretold, rel=0.01)
+
+
 class Watched:
     """A checkpoint that notes, whenever one of its tensors is read, how many bytes of tensors there are."""
 
