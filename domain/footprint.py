@@ -146,7 +146,7 @@ def activation_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -
     """Return roughly what is alive at once while `tokens` tokens go through the network, in blocks."""
     block = min(tokens, BLOCK)
     busiest = max(_numbers_per_token(layer) for layer in architecture.layers)
-    stream = block * (3 * architecture.width + busiest) * BYTES[dtype]
+    stream = block * (3 * architecture.streams * architecture.width + busiest) * BYTES[dtype]
     # From the second block on, who sees whom is written out: as flags, and as numbers to add to the scores.
     mask = block * tokens * (1 + BYTES[dtype]) if tokens > block else 0
     logits = architecture.vocab_size * (BYTES[dtype] + BYTES["float32"])

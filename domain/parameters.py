@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from litgpt.domain.architecture import (
+    AlternatingUpdates,
     AnyFeedForward,
     Architecture,
     Attention,
@@ -80,9 +81,13 @@ def parameters(architecture: Architecture) -> Iterator[Parameter]:
         yield _whole("transformer.per_layer.embedding.weight", per_layer.vocab_size, parts, role="embedding")
         yield from _linear("transformer.per_layer.proj", parts, width)
         yield from _norm("transformer.per_layer.norm", per_layer.norm, per_layer.size)
+    for number in range(architecture.streams - 1):
+        yield from _linear(f"transformer.fork.{number}", width, width)
     for number, layer in enumerate(architecture.layers):
         for parameter in _layer(layer, width):
             yield attrs.evolve(parameter, name=f"transformer.h.{number}.{parameter.name}")
+    for number in range(architecture.streams - 1):
+        yield from _linear(f"transformer.merge.{number}", width, width)
     yield from _norm("transformer.ln_f", architecture.final_norm, width)
     if not architecture.tied:
         yield attrs.evolve(_whole("lm_head.weight", vocab, width), exact=True)
@@ -103,6 +108,21 @@ def _layer(layer: Layer, width: int) -> Iterator[Parameter]:
         yield from _norm("input.norm", layer.input.norm, width)
     if layer.scaled:
         yield _whole("scale", 1, role="norm")
+    if layer.updates is not None:
+        yield from _updates(layer.updates, width)
+
+
+def _updates(updates: AlternatingUpdates, width: int) -> Iterator[Parameter]:
+    streams = updates.streams
+    yield attrs.evolve(_whole("altup.prediction.weight", streams**2, streams), exact=True)
+    yield attrs.evolve(_whole("altup.correction.weight", streams, streams), exact=True)
+    yield attrs.evolve(_whole("altup.router.weight", streams, width), exact=True)
+    yield from _norm("altup.norm", updates.norm, width)
+    if updates.scaled:
+        yield _whole("altup.scale", width, role="bias")
+    yield from _linear("laurel.left", updates.rank, width)
+    yield from _linear("laurel.right", width, updates.rank, role="output")
+    yield from _norm("laurel.norm", updates.norm, width)
 
 
 def _mixer(mixer: Mixer, width: int) -> Iterator[Parameter]:

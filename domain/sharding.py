@@ -93,6 +93,8 @@ def share(architecture: Architecture, joins: Sequence[Join], *, ranks: int, rank
         OutOfReach: It cannot be split so.
 
     """
+    if ranks > 1 and architecture.streams > 1:
+        raise _refused(ranks, "layers of the kind AlternatingUpdates cannot be split")
     layers = tuple(
         attrs.evolve(
             layer,

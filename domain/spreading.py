@@ -29,15 +29,18 @@ def spread(architecture: Architecture, devices: int) -> tuple[int, ...]:
         parts = parameter.name.split(".")
         if parts[:2] == ["transformer", "h"]:
             sizes[int(parts[2])] += prod(parameter.shape)
-        elif parts[1] in ("wte", "wpe", "wte_norm"):
-            sizes[0] += prod(parameter.shape)
         else:
-            sizes[-1] += prod(parameter.shape)
+            sizes[-1 if is_last(parameter.name) else 0] += prod(parameter.shape)
     # The least bound for which so many devices suffice: every sum of neighbours is a candidate.
     most = bisect_left(
         range(sum(sizes)), True, lo=max(sizes), key=lambda bound: _needed(sizes, bound) <= devices
     )
     return _dealt_out(sizes, most, devices)
+
+
+def is_last(name: str) -> bool:
+    """Whether a tensor outside the layers is used after them."""
+    return name.startswith(("lm_head.", "transformer.ln_f.", "transformer.merge."))
 
 
 def _needed(sizes: Sequence[int], bound: int) -> int:

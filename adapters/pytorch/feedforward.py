@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from statistics import NormalDist
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -45,12 +46,17 @@ class GatedMLP(nn.Module):
         self.proj = Linear(feed_forward.size, width, bias=feed_forward.bias)
         self.activation = ACTIVATIONS[feed_forward.activation]
         self.bounds = feed_forward.bounds
+        sparsity = feed_forward.sparsity
+        self.deviations = NormalDist().inv_cdf(sparsity) if sparsity else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, width) for `x` of that shape."""
         if self.bounds is not None:
             return self._bounded(x, self.bounds)
-        out: Tensor = self.proj(self.activation(self.fc_1(x)) * self.fc_2(x))
+        gate = self.fc_1(x)
+        if self.deviations is not None:
+            gate = _thresholded(gate, self.deviations)
+        out: Tensor = self.proj(self.activation(gate) * self.fc_2(x))
         return out
 
     def _bounded(self, x: Tensor, bounds: Bounds) -> Tensor:
@@ -58,3 +64,9 @@ class GatedMLP(nn.Module):
         let_through = self.fc_2(x).clamp(-bounds.limit, bounds.limit) + bounds.lift
         out: Tensor = self.proj(gate * functional.sigmoid(gate * bounds.sharpness) * let_through)
         return out
+
+
+def _thresholded(x: Tensor, deviations: float) -> Tensor:
+    """Return what of `x` is more than so many standard deviations above its mean, counted from there."""
+    deviation = x.std(-1, keepdim=True, correction=0)
+    return functional.relu(x - (x.mean(-1, keepdim=True) + deviation * deviations))

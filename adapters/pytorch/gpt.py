@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.alibi import falling
+from litgpt.adapters.pytorch.alternating import AlternatingBlock, Fork, Merge
 from litgpt.adapters.pytorch.block import Block
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.lending import Lending
@@ -18,7 +19,7 @@ from litgpt.adapters.pytorch.norms import normalise
 from litgpt.adapters.pytorch.per_layer import PerLayerEmbedding
 from litgpt.adapters.pytorch.rotary import Rotation, Turn, frequencies, growth, rotation
 from litgpt.adapters.pytorch.visibility import View, view
-from litgpt.domain.architecture import Alibi, Architecture, QueryScaling, Rotary
+from litgpt.domain.architecture import Alibi, Architecture, Layer, QueryScaling, Rotary
 from litgpt.domain.sampling import Sampling
 
 Sight: TypeAlias = tuple[int | None, bool, Alibi | None, torch.device]
@@ -36,12 +37,14 @@ class GPT(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        width, vocab = architecture.width, architecture.vocab_size
+        width, vocab, streams = architecture.width, architecture.vocab_size, architecture.streams
         self.lm_head = Linear(width, vocab, bias=architecture.head_bias)
         self.transformer = nn.ModuleDict(
             {
                 "wte": Embedding(vocab, width),
-                "h": nn.ModuleList(Block(width, layer) for layer in architecture.layers),
+                "fork": nn.Identity() if streams == 1 else Fork(width, streams),
+                "h": nn.ModuleList(_block(width, layer) for layer in architecture.layers),
+                "merge": nn.Identity() if streams == 1 else Merge(width, streams),
                 "ln_f": normalise(width, architecture.final_norm),
             }
         )
@@ -129,6 +132,7 @@ class GPT(nn.Module):
         parts = None
         if self.architecture.layer_embeddings is not None:
             parts = self.transformer["per_layer"](input_ids, x)
+        x = self.transformer["fork"](x)
         lending = Lending(self._lenders) if self._lenders else None
         turns: dict[tuple[Rotary | None, QueryScaling | None, torch.device], Turn] = {}
         views: dict[Sight, View] = {}
@@ -154,7 +158,7 @@ class GPT(nn.Module):
         x = x[:, -1:] if last else x
         if self.head_device is not None:
             x = x.to(self.head_device)
-        return self._logits(self.transformer["ln_f"](x))
+        return self._logits(self.transformer["ln_f"](self.transformer["merge"](x)))
 
     def _embedded(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         architecture = self.architecture
@@ -204,6 +208,10 @@ class GPT(nn.Module):
         if key not in self._frequencies:
             self._frequencies[key] = frequencies(rotary, device)
         return self._frequencies[key]
+
+
+def _block(width: int, layer: Layer) -> Block:
+    return Block(width, layer) if layer.updates is None else AlternatingBlock(width, layer, layer.updates)
 
 
 def _positions(slot: int, tokens: int, starts: Sequence[int], device: torch.device) -> Tensor:

@@ -19,10 +19,12 @@ class PerLayerEmbedding(nn.Module):
         self.embedding = Embedding(how.vocab_size, layers * how.size)
         self.proj = Linear(width, layers * how.size, bias=False)
         self.norm = Normalise(how.size, how.norm)
-        self.size, self.shrink = how.size, width**-0.5
+        self.size, self.rows, self.shrink = how.size, how.vocab_size, width**-0.5
 
     def forward(self, input_ids: Tensor, x: Tensor) -> Tensor:
         """Return all parts (B, T, N, P) of the tokens whose first embedding is `x` (B, T, width)."""
+        # The first embedding may have more tokens: those have the part of token 0.
+        input_ids = input_ids.where(input_ids < self.rows, 0)
         scale = torch.tensor(self.size**0.5, dtype=x.dtype)  # rounded, as the model was trained
         told = (self.embedding(input_ids) * scale).unflatten(-1, (-1, self.size))
         made: Tensor = self.norm((self.proj(x) * self.shrink).unflatten(-1, (-1, self.size)))

@@ -17,7 +17,7 @@ from litgpt.domain.placement import Hardware, Placement
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.quantization import Quantization
 from litgpt.domain.reporting import Report
-from litgpt.domain.spreading import spread
+from litgpt.domain.spreading import is_last, spread
 from litgpt.domain.tensors import DType
 from litgpt.domain.weights import Join
 
@@ -56,7 +56,7 @@ def over_devices(
         parts = name.split(".")
         if parts[:2] == ["transformer", "h"]:
             return of_layer[int(parts[2])]
-        return head if parts[0] == "lm_head" or parts[1] == "ln_f" else first
+        return head if is_last(name) else first
 
     return fill(model, joins, checkpoint, device=home, dtype=dtype, report=report, quantize=quantize)
 

@@ -33,10 +33,12 @@ from litgpt.domain.architecture.positions import (
     YarnScaling,
     yarn_magnitude,
 )
+from litgpt.domain.architecture.streams import AlternatingUpdates
 
 __all__ = [
     "Activation",
     "Alibi",
+    "AlternatingUpdates",
     "AnyFeedForward",
     "Architecture",
     "Attention",

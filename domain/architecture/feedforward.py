@@ -55,6 +55,8 @@ class GatedFeedForward:
         activation: What gates.
         bias: Whether the three projections have one.
         bounds: How the gate is kept within bounds, in place of the activation (gpt-oss); None does not.
+        sparsity: The share of gates that are shut before the activation, if they were normally distributed
+            (Gemma 3n): what is less than the threshold for that is 0, and counts from there.
 
     """
 
@@ -62,6 +64,7 @@ class GatedFeedForward:
     activation: Activation
     bias: bool = False
     bounds: Bounds | None = None
+    sparsity: float = 0.0
 
     @property
     def numbers_per_token(self) -> int:

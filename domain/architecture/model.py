@@ -6,6 +6,7 @@ from litgpt.domain.architecture.feedforward import AnyFeedForward
 from litgpt.domain.architecture.inputs import LayerEmbeddings, LayerInput
 from litgpt.domain.architecture.mixers import Mixer
 from litgpt.domain.architecture.norms import Norm
+from litgpt.domain.architecture.streams import AlternatingUpdates
 
 
 @attrs.frozen(kw_only=True)
@@ -24,6 +25,7 @@ class Layer:
         residual_scale: Multiplies what is added; None leaves it.
         input: What is added of the token's second embedding, at the end; None adds nothing.
         scaled: Whether a learnt number multiplies the stream at the very end.
+        updates: How it works on one of several streams (Gemma 3n); None: there is one.
 
     """
 
@@ -37,6 +39,7 @@ class Layer:
     residual_scale: float | None = None
     input: LayerInput | None = None
     scaled: bool = False
+    updates: AlternatingUpdates | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -77,3 +80,8 @@ class Architecture:
     learned_positions: int | None = None
     first_position: int = 0
     layer_embeddings: LayerEmbeddings | None = None
+
+    @property
+    def streams(self) -> int:
+        """How many streams pass through the layers."""
+        return next((one.updates.streams for one in self.layers if one.updates is not None), 1)

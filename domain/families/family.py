@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import attrs
 
-from litgpt.domain.architecture import Architecture, Layer, SideBySide
+from litgpt.domain.architecture import AlternatingUpdates, Architecture, Layer, Norm, SideBySide
 from litgpt.domain.families.attention import SoftmaxAttention
 from litgpt.domain.families.feedforward import AnyFeed, Gated
 from litgpt.domain.families.hybrid import AnyAttention
@@ -62,6 +62,7 @@ class Family:
         first_position: The row of the first token; so many rows come before it.
         inputs: How a second embedding is read, of which each layer adds its part; None has none.
         scaled: Whether a learnt number multiplies the stream after each layer.
+        updates: Reads how a layer works on one of several streams; None: there is one.
         context: The setting with the longest text.
         weights: Which tensors ours are made of.
         otherwise: Rules that some checkpoints follow in place of these, as is seen by their tensors' names.
@@ -91,6 +92,7 @@ class Family:
     first_position: int = 0
     inputs: Inputs | None = None
     scaled: bool = False
+    updates: Callable[[Settings, Norm], AlternatingUpdates] | None = None
     context: Key = Key("max_position_embeddings", 2048)
     weights: tuple[Rule, ...] = attrs.field(repr=False)
     otherwise: tuple[Rule, ...] = attrs.field(default=(), repr=False)
@@ -158,4 +160,5 @@ class Family:
             residual_scale=settings.optional(how.scale),
             input=self.inputs.of_layer(settings, norm) if self.inputs else None,
             scaled=self.scaled,
+            updates=self.updates(settings, norm) if self.updates else None,
         )

@@ -90,6 +90,7 @@ class Gated:
     bias: Key | bool = False
     size: Key = Key("intermediate_size")
     bounds: Bounding | None = None
+    sparsity: Key | None = None
 
     def read(self, settings: Settings, layer: int) -> GatedFeedForward:  # noqa: ARG002 - all layers are alike
         """Return the feed-forward."""
@@ -98,7 +99,16 @@ class Gated:
             activation=activation(settings, self.activation),
             bias=settings.flag(self.bias),
             bounds=self.bounds.read(settings) if self.bounds else None,
+            sparsity=self._sparsity(settings),
         )
+
+    def _sparsity(self, settings: Settings) -> float:
+        if self.sparsity is None:
+            return 0.0
+        sparsity = settings.number_or_zero(self.sparsity)
+        if sparsity >= 1:
+            settings.refuse_value(self.sparsity, "less than 1")
+        return sparsity
 
 
 @attrs.frozen(kw_only=True)

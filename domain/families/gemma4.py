@@ -10,13 +10,13 @@ import attrs
 from litgpt.domain.families.attention import SoftmaxAttention, Windows
 from litgpt.domain.families.feedforward import Beside, Gated, Routing, Sparse
 from litgpt.domain.families.gemma import GEMMA3_TEXT
-from litgpt.domain.families.inputs import Inputs
-from litgpt.domain.families.llama import BIAS, LLAMA
+from litgpt.domain.families.inputs import PER_LAYER, Inputs
+from litgpt.domain.families.llama import BIAS, KEYS_AND_VALUES, LLAMA
 from litgpt.domain.families.names import layer_rule, linear
 from litgpt.domain.families.norms import QkNorms, RmsNorm
 from litgpt.domain.families.rotary import Rope
 from litgpt.domain.families.settings import Key, Settings
-from litgpt.domain.weights import Part, Rule
+from litgpt.domain.weights import Part
 
 _ROPE = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
@@ -94,16 +94,11 @@ GEMMA4_TEXT = attrs.evolve(
     scaled=True,
     refused=LLAMA.refused,
     # Files have these of layers that borrow as well.
-    unused=(*LLAMA.unused, *(f"*.self_attn.{one}.*" for one in ("k_proj", "v_proj", "k_norm", "v_norm"))),
+    unused=(*LLAMA.unused, *KEYS_AND_VALUES),
     weights=(
         *GEMMA3_TEXT.weights,
         layer_rule("scale", "layer_scalar"),
-        Rule("transformer.per_layer.embedding.weight", ("model.embed_tokens_per_layer.weight",)),
-        Rule("transformer.per_layer.proj.weight", ("model.per_layer_model_projection.weight",)),
-        Rule("transformer.per_layer.norm.weight", ("model.per_layer_projection_norm.weight",)),
-        layer_rule("input.gate.weight", "per_layer_input_gate.weight"),
-        layer_rule("input.proj.weight", "per_layer_projection.weight"),
-        layer_rule("input.norm.weight", "post_per_layer_input_norm.weight"),
+        *PER_LAYER,
         *linear("mlp.dense.fc_1", "mlp.gate_proj"),
         *linear("mlp.dense.fc_2", "mlp.up_proj"),
         *linear("mlp.dense.proj", "mlp.down_proj"),

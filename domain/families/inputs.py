@@ -4,7 +4,19 @@ import attrs
 
 from litgpt.domain.architecture import LayerEmbeddings, LayerInput, Norm
 from litgpt.domain.families.feedforward import activation
+from litgpt.domain.families.names import layer_rule
 from litgpt.domain.families.settings import Key, Settings
+from litgpt.domain.weights import Rule
+
+PER_LAYER = (
+    Rule("transformer.per_layer.embedding.weight", ("model.embed_tokens_per_layer.weight",)),
+    Rule("transformer.per_layer.proj.weight", ("model.per_layer_model_projection.weight",)),
+    Rule("transformer.per_layer.norm.weight", ("model.per_layer_projection_norm.weight",)),
+    layer_rule("input.gate.weight", "per_layer_input_gate.weight"),
+    layer_rule("input.proj.weight", "per_layer_projection.weight"),
+    layer_rule("input.norm.weight", "post_per_layer_input_norm.weight"),
+)
+"""Where a second embedding is kept, and what each layer makes of its part."""
 
 
 @attrs.frozen(kw_only=True)

@@ -42,3 +42,6 @@ LLAMA = Family(
     feed_forward=Gated(bias=Key("mlp_bias", default=False)),
     weights=(*OUTSIDE, *NORMS, *ATTENTION, *GATED),
 )
+
+KEYS_AND_VALUES = tuple(f"*.self_attn.{one}.*" for one in ("k_proj", "v_proj", "k_norm", "v_norm"))
+"""What a layer that borrows keys and values has no use for."""

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 TEXT_PARTS: dict[str, str] = {
     "gemma3": "gemma3_text",
+    "gemma3n": "gemma3n_text",
     "gemma4": "gemma4_text",
     "llama4": "llama4_text",
     "mistral3": "mistral",

@@ -9,6 +9,7 @@ from litgpt.domain.families.exaone import EXAONE4
 from litgpt.domain.families.falcon import FALCON
 from litgpt.domain.families.family import Family
 from litgpt.domain.families.gemma import GEMMA, GEMMA2, GEMMA3_TEXT
+from litgpt.domain.families.gemma3n import GEMMA3N_TEXT
 from litgpt.domain.families.gemma4 import GEMMA4_TEXT
 from litgpt.domain.families.glm import GLM4, GLM4_MOE
 from litgpt.domain.families.gpt2 import GPT2
@@ -56,6 +57,7 @@ FAMILIES: dict[str, Family] = {
         OLMO,
         OLMO2,
         DEEPSEEK_V3,
+        GEMMA3N_TEXT,
         GEMMA4_TEXT,
         GPT_OSS,
         LLAMA4_TEXT,

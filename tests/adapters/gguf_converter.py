@@ -735,6 +735,40 @@ class Qwen35Moe(Qwen35):
     arch = "QWEN35MOE"
 
 
+class Gemma3n(Converter):
+    arch = "GEMMA3N"
+
+    def more(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "altup.active_idx": config["altup_active_idx"],
+            "altup.num_inputs": config["altup_num_inputs"],
+            "attention.shared_kv_layers": config["num_kv_shared_layers"],
+            "attention.sliding_window": config["sliding_window"],
+            "attention.sliding_window_pattern": [one == "sliding_attention" for one in config["layer_types"]],
+            "activation_sparsity_scale": [
+                float(torch.distributions.Normal(0, 1).icdf(torch.tensor(one)))
+                for one in config["activation_sparsity_pattern"]
+            ],
+            "embedding_length_per_layer_input": config["hidden_size_per_layer_input"],
+            "rope.freq_base_swa": config["rope_parameters"]["sliding_attention"]["rope_theta"],
+            "final_logit_softcapping": config["final_logit_softcapping"],
+        }
+
+    def change(self, name: str, tensor: Tensor) -> Changed:
+        if name.endswith("correct_output_scale"):
+            yield f"{name}.weight", tensor
+        elif "altup_projections" not in name and "altup_unembed_projections" not in name:
+            yield name, tensor
+
+    def named(self) -> dict[str, Tensor]:
+        others = [
+            torch.stack([self.tensors[f"model.altup_{kind}.{at}.weight"] for at in range(3)])
+            for kind in ("projections", "unembed_projections")
+        ]
+        return super().named() | {"altup_proj.weight": others[0], "altup_unembd_proj.weight": others[1]}
+
+
 class Gemma4(Converter):
     arch = "GEMMA4"
 

@@ -157,6 +157,7 @@ CASES = {
     "qwen3_5": Case("qwen3_5_text", converters.Qwen35, _HYBRID),
     "qwen3_5-moe": Case("qwen3_5_moe_text", converters.Qwen35Moe, _HYBRID),
     "apertus": Case("apertus", converters.Apertus),
+    "gemma3n": Case("gemma3n_text", converters.Gemma3n),
     "gemma4": Case("gemma4_text", converters.Gemma4),
     "gemma4-experts": Case("gemma4_text", converters.Gemma4, _BESIDE),
 }

@@ -82,6 +82,18 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "first_k_dense_replace": 1,
         **_LATENT,
     },
+    "gemma3n_text": {
+        "num_hidden_layers": 5,
+        "intermediate_size": [32, 32, 48, 48, 48],
+        "head_dim": 12,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention"] * 2 + ["full_attention"],
+        "num_kv_shared_layers": 3,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": VOCAB_SIZE - 8,
+        "activation_sparsity_pattern": [0.6, 0.0, 0.3, 0.0, 0.0],
+        "laurel_rank": 6,
+    },
     "gemma4_text": {
         "num_hidden_layers": 5,
         "head_dim": 12,

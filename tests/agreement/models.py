@@ -180,6 +180,18 @@ VARIANTS = (
         "deepseek_v3, halves rotated", "deepseek_v3", {"rope_interleave": False, "norm_topk_prob": False}
     ),
     Variant("deepseek_v3, YaRN", "deepseek_v3", {"rope_parameters": _yarn(mscale=1.0, mscale_all_dim=0.7)}),
+    Variant("gemma3n", "gemma3n_text"),
+    Variant(
+        "gemma3n, three streams of which the second is worked on, no scale, none borrowed",
+        "gemma3n_text",
+        {
+            "altup_num_inputs": 3,
+            "altup_active_idx": 1,
+            "altup_correct_scale": False,
+            "num_kv_shared_layers": 0,
+            "final_logit_softcapping": 3.0,
+        },
+    ),
     Variant("gemma4", "gemma4_text"),
     Variant(
         "gemma4, values that are keys, experts, no second embedding, a cap, biases",

@@ -1,5 +1,6 @@
 """Of a model of text and more the text part is loaded, computes the same, and is said to be all that is."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from litgpt import LLM
 from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.domain.errors import CheckpointMismatch
 from litgpt.domain.families import understand
-from tests.adapters.tiny_models import FAMILIES, SIZES, randomise, save_byte_tokenizer
+from tests.adapters.tiny_models import FAMILIES, SIZES, randomise, save_byte_tokenizer, tiny_model
 from tests.agreement.models import random_ids
 
 _VISION = {
@@ -128,3 +129,21 @@ def test_saved_it_is_a_model_of_text(both: tuple[Any, Path], tmp_path: Path) -> 
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "text", dtype=torch.float32)
     expected = llm(ids)
     assert torch.allclose(theirs(ids).logits, expected, atol=1e-4 * float(expected.abs().max()))
+
+
+@torch.inference_mode()
+def test_gemma_3n_is_read_whatever_its_pictures_need(tmp_path: Path) -> None:
+    # transformers builds the whole with timm alone, so it is made of the text part here.
+    theirs, ids = tiny_model("gemma3n_text"), random_ids(1, 24)
+    theirs.save_pretrained(tmp_path)
+    save_byte_tokenizer(tmp_path)
+    rename(tmp_path, ("model.", "model.language_model."))
+    weights = tmp_path / "model.safetensors"
+    others = {
+        f"model.{one}.weight": torch.ones(2) for one in ("vision_tower.x", "audio_tower.x", "embed_audio.x")
+    }
+    save_file({**load_file(weights), **others}, weights, {"format": "pt"})
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"model_type": "gemma3n", "text_config": json.loads(config.read_text())}))
+    expected = theirs(ids).logits
+    assert torch.allclose(load(tmp_path)(ids), expected, atol=1e-4 * float(expected.abs().max()))

@@ -104,8 +104,8 @@ def on_all(ranks: int, work: Callable[[int], Tensor]) -> list[Tensor]:
     return found
 
 
-# A state that all heads of a layer share a convolution with, and norms within a feed-forward.
-NOT_SPLIT = {"GatedDelta", "SideBySide"}
+# A state that all heads of a layer share a convolution with, norms within a feed-forward, streams.
+NOT_SPLIT = {"GatedDelta", "SideBySide", "AlternatingUpdates"}
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
@@ -113,7 +113,9 @@ NOT_SPLIT = {"GatedDelta", "SideBySide"}
 def test_ranks_give_the_logits_of_one_device(variant: Variant, ranks: int, tmp_path: Path) -> None:
     both, meeting = pair(variant, tmp_path), Meeting(ranks)
     layers = both.ours.architecture.layers
-    parts = [type(part).__name__ for layer in layers for part in (layer.mixer, layer.feed_forward)]
+    parts = [
+        type(part).__name__ for layer in layers for part in (layer.mixer, layer.feed_forward, layer.updates)
+    ]
     if not NOT_SPLIT.isdisjoint(parts):
         with pytest.raises(OutOfReach, match=f"of the kind ({'|'.join(NOT_SPLIT)}) cannot be split"):
             rank_of(both, meeting, 0)

@@ -185,6 +185,18 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
             UnsupportedModel,
             "use_bidirectional_attention",
         ),
+        *(
+            ({"model_type": "gemma3n_text", **wrong}, DamagedFile, said)
+            for wrong, said in (
+                ({"intermediate_size": [32]}, "intermediate_size must be a list with an entry for each"),
+                ({"activation_sparsity_pattern": 0.5}, "activation_sparsity_pattern must be a list"),
+                ({"activation_sparsity_pattern": [1.0, 0.0]}, "activation_sparsity must be less than 1"),
+                (
+                    {"altup_active_idx": 4, "num_kv_shared_layers": 0},
+                    "altup_active_idx must be one of the 4 streams",
+                ),
+            )
+        ),
         ({"model_type": "qwen3_next", "layer_types": ["full_attention", "mamba"]}, UnsupportedModel, "mamba"),
         ({"model_type": "qwen3_next", "linear_num_key_heads": 5}, DamagedFile, "linear_num_key_heads"),
         ({"model_type": "gemma3_text", "layer_types": ["full_attention"]}, DamagedFile, "layer_types"),

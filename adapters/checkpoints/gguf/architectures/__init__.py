@@ -8,6 +8,7 @@ from litgpt.adapters.checkpoints.gguf.architectures.alibi import BLOOM, MPT
 from litgpt.adapters.checkpoints.gguf.architectures.cohere import COHERE2, COMMAND_R
 from litgpt.adapters.checkpoints.gguf.architectures.deepseek import DEEPSEEK2
 from litgpt.adapters.checkpoints.gguf.architectures.gemma import GEMMA, GEMMA2, GEMMA3
+from litgpt.adapters.checkpoints.gguf.architectures.gemma3n import GEMMA3N
 from litgpt.adapters.checkpoints.gguf.architectures.gemma4 import GEMMA4
 from litgpt.adapters.checkpoints.gguf.architectures.glm import GLM4, GLM4_MOE
 from litgpt.adapters.checkpoints.gguf.architectures.gpt2 import GPT2, STARCODER, STARCODER2
@@ -54,6 +55,7 @@ DIALECTS: dict[str, Dialect] = {
         OLMO2_OR_3,
         DEEPSEEK2,
         GPT_OSS,
+        GEMMA3N,
         GEMMA4,
         QWEN35,
         QWEN35_MOE,

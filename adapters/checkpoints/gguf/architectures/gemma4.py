@@ -5,7 +5,16 @@ import struct
 import attrs
 
 from litgpt.adapters.checkpoints.gguf.architectures.gemma import CAPS, GEMMA2
-from litgpt.adapters.checkpoints.gguf.architectures.words import BIASED, LAYER, QK_NORMS, RMS, biases, windows
+from litgpt.adapters.checkpoints.gguf.architectures.words import (
+    BIASED,
+    LAYER,
+    PER_LAYER,
+    QK_NORMS,
+    RMS,
+    biases,
+    per_layer,
+    windows,
+)
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Setting
 from litgpt.adapters.checkpoints.gguf.placing import Joined
 from litgpt.adapters.checkpoints.gguf.rope import DEFAULT_BASE, FREQUENCY_FACTORS
@@ -131,11 +140,9 @@ def _layers(source: Source) -> Config:
 
 def _inputs(source: Source) -> Config:
     """Return the second embedding, and the experts."""
-    embedding = source.tensors.get("per_layer_token_embd.weight")
     experts = source.integer("expert_count") or None
     return {
-        "hidden_size_per_layer_input": source.integer("embedding_length_per_layer_input") or 0,
-        **({} if embedding is None else {"vocab_size_per_layer_input": embedding.shape[0]}),
+        **per_layer(source),
         "enable_moe_block": experts is not None,
         "num_experts": experts,
         "top_k_experts": source.integer("expert_used_count") or None if experts else None,
@@ -162,12 +169,7 @@ GEMMA4 = attrs.evolve(
     names={
         **GEMMA2.names,
         **QK_NORMS,
-        "per_layer_token_embd": "model.embed_tokens_per_layer",
-        "per_layer_model_proj": "model.per_layer_model_projection",
-        "per_layer_proj_norm": "model.per_layer_projection_norm",
-        "blk.{}.inp_gate": f"{LAYER}.per_layer_input_gate",
-        "blk.{}.proj": f"{LAYER}.per_layer_projection",
-        "blk.{}.post_norm": f"{LAYER}.post_per_layer_input_norm",
+        **PER_LAYER,
         "blk.{}.layer_output_scale.weight": f"{LAYER}.layer_scalar",
         "blk.{}.ffn_gate_inp.weight": f"{LAYER}.router.proj.weight",
         "blk.{}.ffn_gate_inp.scale": f"{LAYER}.router.scale",

@@ -43,6 +43,14 @@ QK_NORMS: Mapping[str, str] = {
     "blk.{}.attn_q_norm": f"{LAYER}.self_attn.q_norm",
     "blk.{}.attn_k_norm": f"{LAYER}.self_attn.k_norm",
 }
+PER_LAYER: Mapping[str, str] = {
+    "per_layer_token_embd": "model.embed_tokens_per_layer",
+    "per_layer_model_proj": "model.per_layer_model_projection",
+    "per_layer_proj_norm": "model.per_layer_projection_norm",
+    "blk.{}.inp_gate": f"{LAYER}.per_layer_input_gate",
+    "blk.{}.proj": f"{LAYER}.per_layer_projection",
+    "blk.{}.post_norm": f"{LAYER}.post_per_layer_input_norm",
+}
 GATED: Mapping[str, str] = {
     "blk.{}.ffn_norm": f"{LAYER}.post_attention_layernorm",
     "blk.{}.ffn_gate": f"{LAYER}.mlp.gate_proj",
@@ -97,6 +105,15 @@ def windows(default: int) -> Callable[[Source], Config]:
         return {"sliding_window_pattern": source.metadata.integer(key) or default}
 
     return read
+
+
+def per_layer(source: Source) -> Config:
+    """Return what is said of a second embedding."""
+    embedding = source.tensors.get("per_layer_token_embd.weight")
+    return {
+        "hidden_size_per_layer_input": source.integer("embedding_length_per_layer_input") or 0,
+        **({} if embedding is None else {"vocab_size_per_layer_input": embedding.shape[0]}),
+    }
 
 
 def expert_size(source: Source) -> Config:
