@@ -227,12 +227,16 @@ def _split_mixer(mixer: Mixer, within: str, ranks: int, rank: int) -> Split:
 
 
 def _attention_splits(mixer: Attention, ranks: int, rank: int) -> dict[str, Split]:
-    size, (queries, keys, _) = mixer.head_size, mixer.qkv_rows
+    size, (queries, keys, values) = mixer.head_size, mixer.qkv_rows
     (first, last), (low, high) = heads_of(mixer, ranks, rank)
     own, shared = (first * size, last * size), (low * size, high * size)
+    # Keys may be another layer's, and values be the keys: then there are no rows for them.
+    key = _moved(shared if keys else (0, 0), queries)
+    value = _moved(shared if values else (0, 0), queries + keys)
     splits = {
-        "qkv": Split("rows", (own, _moved(shared, queries), _moved(shared, queries + keys))),
+        "qkv": Split("rows", (own, key, value)),
         "proj": Split("columns", (own,)),
+        "gate": Split("rows", (own,)),
         "sinks": Split("rows", ((first, last),)),
     }
     if mixer.qk_norm is not None and mixer.qk_norm.over != "head":

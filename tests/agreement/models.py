@@ -209,6 +209,11 @@ VARIANTS = (
             "attention_bias": True,
         },
     ),
+    Variant(
+        "gemma4, dense, values that are keys",
+        "gemma4_text",
+        {"attention_k_eq_v": True, "num_global_key_value_heads": 2},
+    ),
     Variant("gpt_oss", "gpt_oss"),
     Variant(
         "gpt_oss without biases, one layer windowed",
@@ -235,6 +240,7 @@ VARIANTS = (
         {"attention_chunk_size": None, "attention_bias": True},
     ),
     Variant("qwen3_5", "qwen3_5_text"),
+    Variant("qwen3_5, attention alone", "qwen3_5_text", {"layer_types": ["full_attention"] * 3}),
     Variant(
         "qwen3_5, tied, with biases", "qwen3_5_text", {"tie_word_embeddings": True, "attention_bias": True}
     ),
