@@ -39,7 +39,7 @@ class Group(Protocol):
 
 @attrs.frozen
 class ProcessGroup:
-    """Ranks that are processes, by torch's own means of communication: Gloo on CPUs, NCCL on GPUs."""
+    """Ranks that are processes, by Gloo: what is on GPUs it adds up on the CPU."""
 
     backend: ProcessGroupGloo = attrs.field(repr=False)
 
