@@ -244,6 +244,10 @@ class Phi3(Converter):
         return found
 
 
+class PhiMoe(Phi3):
+    arch = "PHIMOE"
+
+
 class Neox(Converter):
     arch = "GPTNEOX"
 

@@ -70,6 +70,8 @@ _BESIDE = {
     "use_double_wide_mlp": False,
     "final_logit_softcapping": 3.0,
 }
+# What GGUF has no key for is as the model has it.
+_NO_JITTER = {"router_jitter_noise": 0.01}
 _NEW_FALCON = {"new_decoder_architecture": True, "num_kv_heads": 2}
 
 
@@ -106,6 +108,25 @@ CASES = {
     "phi3": Case("phi3", converters.Phi3, {"sliding_window": 8}),
     "phi3-long": Case(
         "phi3", converters.Phi3, {"rope_parameters": _LONG, "original_max_position_embeddings": 32}
+    ),
+    "phimoe": Case(
+        "phimoe",
+        converters.PhiMoe,
+        {"attention_bias": True, "lm_head_bias": True, "original_max_position_embeddings": 64, **_NO_JITTER},
+    ),
+    "phimoe-long": Case(
+        "phimoe",
+        converters.PhiMoe,
+        {
+            "rope_parameters": {
+                **_LONG,
+                "original_max_position_embeddings": 128,
+                "short_mscale": 1.243163121016122,
+                "long_mscale": 1.243163121016122,
+            },
+            "original_max_position_embeddings": 128,
+            **_NO_JITTER,
+        },
     ),
     "gpt_neox": Case("gpt_neox", converters.Neox),
     "gpt_neox-serial": Case("gpt_neox", converters.Neox, {"use_parallel_residual": False}),

@@ -19,7 +19,7 @@ from litgpt.adapters.checkpoints.gguf.architectures.llama4 import LLAMA4
 from litgpt.adapters.checkpoints.gguf.architectures.mistral import MISTRAL3
 from litgpt.adapters.checkpoints.gguf.architectures.neox import FALCON, GPT_NEOX
 from litgpt.adapters.checkpoints.gguf.architectures.olmo import OLMO, STABLELM
-from litgpt.adapters.checkpoints.gguf.architectures.phi import PHI2, PHI3
+from litgpt.adapters.checkpoints.gguf.architectures.phi import PHI2, PHI3, PHIMOE
 from litgpt.adapters.checkpoints.gguf.architectures.qwen import QWEN2, QWEN2_MOE, QWEN3, QWEN3_MOE
 from litgpt.adapters.checkpoints.gguf.architectures.qwen_next import QWEN3_NEXT, QWEN35, QWEN35_MOE
 from litgpt.adapters.checkpoints.gguf.architectures.relatives import (
@@ -48,6 +48,7 @@ DIALECTS: dict[str, Dialect] = {
         GEMMA3,
         PHI2,
         PHI3,
+        PHIMOE,
         GPT_NEOX,
         FALCON,
         STABLELM,

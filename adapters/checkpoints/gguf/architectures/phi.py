@@ -1,19 +1,22 @@
-"""Phi 1.5 and 2, which GGUF calls phi2, and Phi 3 and 4."""
+"""Phi 1.5 and 2, which GGUF calls phi2, Phi 3 and 4, and Phi-3.5-MoE."""
 
 import attrs
 
-from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA
+from litgpt.adapters.checkpoints.gguf.architectures.llama import LLAMA, MIXTRAL
 from litgpt.adapters.checkpoints.gguf.architectures.words import (
     ATTENTION,
     BASE,
+    BIASED,
     LAYER,
     LAYER_NORM,
     OUTSIDE,
     SIZES,
+    biases,
     heads_only,
 )
 from litgpt.adapters.checkpoints.gguf.dialect import Config, Dialect, Setting
 from litgpt.adapters.checkpoints.gguf.placing import Apart
+from litgpt.adapters.checkpoints.gguf.rope import rope_scaling
 from litgpt.adapters.checkpoints.gguf.source import Source
 
 _ATTENTION = f"{LAYER}.self_attn"
@@ -56,4 +59,32 @@ PHI3 = attrs.evolve(
     },
     interleaved=False,
     instead=(),
+)
+
+# By what cosines and sines are multiplied, in the config.json of every Phi-3.5-MoE; GGUF has no key for it.
+# llama.cpp takes the root that Phi 3 does, which is not what the model was trained with.
+_MAGNITUDE = 1.243163121016122
+
+
+def _said_apart(source: Source) -> Config | None:
+    """Return how positions were stretched, with the magnitudes that this family says itself."""
+    scaling = rope_scaling(source)
+    if scaling is None:
+        return None
+    scaling.pop("attention_factor", None)
+    return {**scaling, "short_mscale": _MAGNITUDE, "long_mscale": _MAGNITUDE}
+
+
+PHIMOE = attrs.evolve(
+    MIXTRAL,
+    architecture="phimoe",
+    model_type="phimoe",
+    stretched=_said_apart,
+    more=(
+        *MIXTRAL.more,
+        lambda source: {"sliding_window": source.integer("attention.sliding_window") or None},
+        lambda source: {"lm_head_bias": "output.bias" in source.tensors},
+        biases(attention_bias=BIASED),
+    ),
+    interleaved=False,
 )
