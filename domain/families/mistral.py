@@ -52,7 +52,7 @@ MIXTRAL = attrs.evolve(
 
 def _growth(settings: Settings) -> QueryScaling | None:
     """Return how Ministral 3's queries grow: its rotary settings say so, beside YaRN's."""
-    given = settings.mapping(Key("rope_parameters"))
+    given = settings.mapping(Key("rope_parameters")) or settings.mapping(Key("rope_scaling"))
     said = attrs.evolve(settings, values=given)
     beta = said.optional(Key("llama_4_scaling_beta", None))
     if beta is None:

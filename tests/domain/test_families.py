@@ -2,7 +2,15 @@ from typing import Any
 
 import pytest
 
-from litgpt.domain.architecture import Architecture, Attention, Experts, LinearScaling, Llama3Scaling, Rotary
+from litgpt.domain.architecture import (
+    Architecture,
+    Attention,
+    Experts,
+    LinearScaling,
+    Llama3Scaling,
+    QueryScaling,
+    Rotary,
+)
 from litgpt.domain.errors import DamagedFile, LitGPTError, UnsupportedModel
 from litgpt.domain.families import describe
 from tests.contracts.distribution_strategy import CONFIG
@@ -102,6 +110,15 @@ def test_gemma_4_has_wider_heads_where_all_is_seen_of_which_a_quarter_turns() ->
     assert (windowed.head_size, windowed.window, windowed.rotary.turning) == (256, 512, None)
     assert (full.head_size, full.window, full.rotary.size, full.rotary.turning) == (512, None, 512, 64)
     assert (windowed.rotary.base, full.rotary.base) == (10_000.0, 1_000_000.0)
+
+
+@pytest.mark.parametrize("spelling", ["rope_parameters", "rope_scaling"])
+def test_ministral_3s_queries_grow_in_either_spelling(spelling: str) -> None:
+    yarn = {"rope_type": "yarn", "factor": 16.0, "original_max_position_embeddings": 16384}
+    config = CONFIG | {"model_type": "ministral3", spelling: {**yarn, "llama_4_scaling_beta": 0.1}}
+    mixer = describe("x", config).layers[0].mixer
+    assert isinstance(mixer, Attention)
+    assert mixer.query_scaling == QueryScaling(beta=0.1, every=16384)
 
 
 def test_the_last_layers_of_gemma_4_borrow_from_the_last_that_has_keys_and_sees_as_much() -> None:
