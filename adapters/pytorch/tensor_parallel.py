@@ -18,7 +18,7 @@ from litgpt.adapters.pytorch.parallel.commands import Commands
 from litgpt.adapters.pytorch.parallel.crew import Crew, threads_each
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.given import GivenGPT, meet
-from litgpt.adapters.pytorch.parallel.group import gloo
+from litgpt.adapters.pytorch.parallel.group import Group, gloo
 from litgpt.adapters.pytorch.parallel.sharded import sharded
 from litgpt.adapters.pytorch.weights import ModelWeights
 from litgpt.domain.architecture import Architecture
@@ -82,9 +82,10 @@ class TensorParallel:
             ranks=ranks,
         )
         try:
-            group = gloo(store, rank=0, ranks=ranks, patience=_PATIENCE)
+            group = crew.wait_for(lambda: gloo(store, rank=0, ranks=ranks, patience=_PATIENCE))
             model = _filled(sharded(mine, group, DrivenGPT), mine, checkpoint, placement, report)
             model.crew = crew
+            crew.wait_for(lambda: _all_ready(group))
             threads = torch.get_num_threads()
             if model.input_device.type == "cpu":
                 torch.set_num_threads(threads_each(ranks))  # the cores are for all ranks
@@ -140,7 +141,14 @@ def build_rank(
     store = TCPStore("127.0.0.1", call["store"], is_master=False)
     group = gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE)
     mine = share(architecture, joins, ranks=ranks, rank=rank)
-    return Commands(_filled(sharded(mine, group, GPT), mine, checkpoint, placement, silent))
+    model = _filled(sharded(mine, group, GPT), mine, checkpoint, placement, silent)
+    _all_ready(group)
+    return Commands(model)
+
+
+def _all_ready(group: Group) -> None:
+    """Return when every rank has its weights."""
+    group.sum(torch.zeros(1))
 
 
 def _filled(

@@ -1,6 +1,7 @@
 """Ranks that are processes: they compute what one device does, and none outlives its purpose."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from litgpt import LLM
+from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.domain.errors import OutOfReach, WorkerLost
 from litgpt.domain.generation import Request
@@ -140,6 +142,40 @@ def test_a_rank_that_is_gone_or_hangs_is_an_error_within_seconds_and_not_the_end
     llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
     assert isinstance(llm.generate("x", max_new_tokens=2, top_k=1), str)
     llm.close()
+
+
+def test_a_rank_that_cannot_read_the_weights_is_an_error_within_seconds(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder("llama"), folder)
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    weights = folder / "model.safetensors"
+    half = tmp_path / "half"
+    half.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    half.replace(weights)
+    begun = time.monotonic()
+    with pytest.raises(WorkerLost, match=r"rank 1 of the model is gone.*DamagedFile.*model\.safetensors"):
+        llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
+    assert time.monotonic() - begun < 30
+
+
+def test_positions_reach_every_rank(pool: LLM) -> None:
+    ids, positions = torch.arange(2, 12)[None], torch.arange(10)[None].square()
+    ranks, alone = pool.model, one_device().model
+    assert ranks is not None
+    assert alone is not None
+    far_apart = ranks(ids, positions=positions)
+    assert torch.allclose(far_apart, alone(ids, positions=positions), atol=1e-5)
+    assert not torch.allclose(far_apart, pool(ids), atol=1e-3)
+
+
+def test_a_cache_that_is_let_go_while_the_ranks_are_told_something_does_not_stop_them(pool: LLM) -> None:
+    assert isinstance(pool.model, DrivenGPT)
+    crew = pool.model.crew
+    with crew._lock:  # as within `tell`, where the garbage collector may come by
+        crew.tell_later(written("drop", cache=0))
+    assert pool.generate("on", max_new_tokens=3, top_k=1) == one_device().generate(
+        "on", max_new_tokens=3, top_k=1
+    )
 
 
 SCRIPT = """

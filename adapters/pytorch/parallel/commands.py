@@ -37,7 +37,8 @@ class Commands:
                 return False
             case "forward":
                 cache = None if said["cache"] is None else self._caches[said["cache"]]
-                self._model(_tensor(said["ids"], self._model), cache, last=said["last"])
+                positions = None if said["positions"] is None else _tensor(said["positions"], self._model)
+                self._model(_tensor(said["ids"], self._model), cache, positions=positions, last=said["last"])
             case "cache":
                 self._caches[said["cache"]] = self._model.empty_cache(**said["arguments"])
             case "keep_rows":
@@ -53,5 +54,5 @@ class Commands:
         return True
 
 
-def _tensor(ids: list[list[int]], model: GPT) -> Tensor:
-    return torch.tensor(ids, device=model.lm_head.weight.device)
+def _tensor(numbers: list[list[int]], model: GPT) -> Tensor:
+    return torch.tensor(numbers, device=model.lm_head.weight.device)

@@ -12,15 +12,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Listener, wait
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted
 from litgpt.domain.errors import LitGPTError, WorkerLost
+
+ResultT = TypeVar("ResultT")
 
 BEAT = b"."
 """What a worker sends twice a second as long as it is alive."""
@@ -77,6 +81,7 @@ class Crew:
     def __init__(self, job: Mapping[str, Any], *, ranks: int, patience: float = 10.0) -> None:
         self.patience = patience
         self._lock = threading.Lock()
+        self._later: deque[bytes] = deque()
         self._lost: WorkerLost | None = None
         self._closed = False
         self.workers: list[Worker] = []
@@ -103,12 +108,46 @@ class Crew:
         """
         with self._lock:
             self._check()
-            for worker in self.workers:
-                try:
-                    assert worker.line is not None  # noqa: S101 - it answered when it was started
-                    worker.line.send_bytes(command)
-                except OSError as error:
-                    raise self._found_lost() from error
+            self._send_later()
+            self._send(command)
+
+    def tell_later(self, command: bytes) -> None:
+        """Tell all workers to do something now or before the next thing that they are told, as it may be.
+
+        Made for what may happen at any moment, within `tell` too: that memory is no longer wanted.
+        """
+        self._later.append(command)
+        if self._lock.acquire(blocking=False):
+            try:
+                with suppress(WorkerLost):  # whoever asks for something is told
+                    self._check()
+                    self._send_later()
+            finally:
+                self._lock.release()
+
+    def wait_for(self, work: Callable[[], ResultT]) -> ResultT:
+        """Return what `work` returns, which waits for the other ranks.
+
+        Raises:
+            WorkerLost: One of them is gone, or goes meanwhile.
+
+        """
+        found: futures.Future[ResultT] = futures.Future()
+
+        def run() -> None:
+            try:
+                found.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                found.set_exception(error)
+
+        # A thread of its own: one that waits for a rank that never comes cannot be interrupted.
+        threading.Thread(target=run, name="litgpt-wait", daemon=True).start()
+        while not futures.wait([found], timeout=0.05).done:
+            self._check()
+        try:
+            return found.result()
+        except RuntimeError as error:
+            raise self._found_lost() from error
 
     @contextmanager
     def together(self, command: bytes) -> Iterator[None]:
@@ -151,6 +190,18 @@ class Crew:
                 worker.line.close()
             if worker.process.stderr is not None:
                 worker.process.stderr.close()
+
+    def _send(self, command: bytes) -> None:
+        for worker in self.workers:
+            try:
+                assert worker.line is not None  # noqa: S101 - it answered when it was started
+                worker.line.send_bytes(command)
+            except OSError as error:
+                raise self._found_lost() from error
+
+    def _send_later(self) -> None:
+        while self._later:
+            self._send(self._later.popleft())
 
     def _answer(self, listener: Listener) -> None:
         """Wait until every worker has called."""

@@ -12,7 +12,6 @@ from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.crew import Crew
-from litgpt.domain.errors import LitGPTError
 
 _numbers = itertools.count(1)
 
@@ -26,10 +25,9 @@ class DrivenGPT(GPT):
 
     def empty_cache(self, **arguments: Any) -> KVCache:
         """Return an empty cache here, and have one made at every rank."""
-        mine = super().empty_cache(**arguments)
         number = next(_numbers)
-        self.crew.tell(written("cache", cache=number, arguments=arguments))
-        return DrivenCache.around(mine, self.crew, number)
+        with self.crew.together(written("cache", cache=number, arguments=arguments)):
+            return DrivenCache.around(super().empty_cache(**arguments), self.crew, number)
 
     def forward(
         self,
@@ -41,7 +39,8 @@ class DrivenGPT(GPT):
     ) -> Tensor:
         """Return logits, as all ranks together compute them."""
         number = cache.number if isinstance(cache, DrivenCache) else None
-        command = written("forward", cache=number, ids=input_ids.tolist(), last=last)
+        where = None if positions is None else positions.tolist()
+        command = written("forward", cache=number, ids=input_ids.tolist(), positions=where, last=last)
         with self.crew.together(command):
             return super().forward(input_ids, cache, positions=positions, last=last)
 
@@ -64,34 +63,27 @@ class DrivenCache(KVCache):
         """Return a cache with the contents of another."""
         own = {one.name: getattr(cache, one.name) for one in attrs.fields(KVCache)}
         made = cls(**own, crew=crew, number=number)
-        weakref.finalize(made, _drop, crew, number)
+        weakref.finalize(made, crew.tell_later, written("drop", cache=number))
         return made
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Forget all rows but these, in this order."""
-        self.crew.tell(written("keep_rows", cache=self.number, rows=list(rows)))
-        super().keep_rows(rows)
+        with self.crew.together(written("keep_rows", cache=self.number, rows=list(rows))):
+            super().keep_rows(rows)
 
     def truncate(self, length: int) -> bool:
         """Forget all slots from `length` on; return False if a layer lacks what comes before."""
-        self.crew.tell(written("truncate", cache=self.number, length=length))
-        return super().truncate(length)
+        with self.crew.together(written("truncate", cache=self.number, length=length)):
+            return super().truncate(length)
 
     def continue_as(self, *, limit: int, lengths: Sequence[int]) -> None:
         """Take the cache for texts that may become longer, or not as long."""
         arguments = {"limit": limit, "lengths": list(lengths)}
-        self.crew.tell(written("continue_as", cache=self.number, **arguments))
-        super().continue_as(limit=limit, lengths=lengths)
+        with self.crew.together(written("continue_as", cache=self.number, **arguments)):
+            super().continue_as(limit=limit, lengths=lengths)
 
     def copy(self) -> "DrivenCache":
         """Return a cache with the same contents and memory of its own."""
         number = next(_numbers)
-        self.crew.tell(written("copy", cache=self.number, to=number))
-        return DrivenCache.around(super().copy(), self.crew, number)
-
-
-def _drop(crew: Crew, number: int) -> None:
-    try:
-        crew.tell(written("drop", cache=number))
-    except LitGPTError:
-        return  # the others are gone, and their caches with them
+        with self.crew.together(written("copy", cache=self.number, to=number)):
+            return DrivenCache.around(super().copy(), self.crew, number)
