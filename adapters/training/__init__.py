@@ -1,0 +1,1 @@
+"""What the Lightning Trainer works with: data modules, callbacks, the loss."""
