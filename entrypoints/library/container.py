@@ -20,7 +20,7 @@ from dependency_injector import containers, providers
 
 from litgpt.application.converting import ConvertModel
 from litgpt.application.finding import Find
-from litgpt.application.loading import LoadModel, PlaceModel
+from litgpt.application.loading import LoadModel, PlaceModel, PrepareTraining
 from litgpt.application.saving import SaveModel
 from litgpt.domain import catalogue
 from litgpt.domain.ports import (
@@ -130,6 +130,7 @@ class Container(containers.DeclarativeContainer):
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
     place_model = providers.Factory(PlaceModel, strategy=strategy)
+    prepare_training = providers.Factory(PrepareTraining, strategy=strategy)
     save_model = providers.Factory(
         SaveModel, strategy=strategy, tokenizer_files=tokenizer_files, write=write_folder
     )

@@ -19,6 +19,7 @@ EXAMPLES = (
     errors.DamagedFile("model.gguf", "it is cut short."),
     errors.UnsafeFile("pytorch_model.bin"),
     errors.CheckpointMismatch("tiny", ("a",), ("b", "c"), ("d is [1], expected [2]",)),
+    errors.NotOfThisModel("it.ckpt", ("a",), model="tiny"),
     errors.TokenizerMismatch("tiny", "it has 9 tokens and the model 8."),
     errors.UnsupportedModel("tiny", "its family is 'zebra'."),
     errors.BadPrompt("alpaca", "it has no place for earlier answers."),
