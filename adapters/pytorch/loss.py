@@ -40,7 +40,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         BadArgument: No target counts.
 
     """
-    loss: Tensor = _CrossEntropy.apply(logits, targets, _count(targets))
+    loss: Tensor = _CrossEntropy.apply(logits, targets, _count(targets))  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -69,7 +69,7 @@ def head_cross_entropy(
 
     """
     if type(head) is Linear and not head._forward_hooks:  # noqa: SLF001 - torch has no public question for it
-        loss: Tensor = _HeadCrossEntropy.apply(
+        loss: Tensor = _HeadCrossEntropy.apply(  # type: ignore[no-untyped-call]
             hidden, head.weight, head.bias, targets, _count(targets), scale, cap
         )
         return loss
@@ -126,7 +126,7 @@ class _CrossEntropy(torch.autograd.Function):
         return total / count
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
         logits, targets, sums, count = ctx.saved_tensors
         gradient = torch.empty_like(logits)
@@ -187,7 +187,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
         return total / count
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         (count,) = ctx.saved_tensors  # complains if it is asked a second time: the gradients are gone then
         factor = upstream / count

@@ -149,6 +149,10 @@ class Trains(nn.Module):
         _check(input_ids, target_ids)
         return self.model.loss(input_ids, target_ids)
 
+    def _fqn_modifiers(self) -> dict[str, str]:
+        """Tell torch.distributed.checkpoint of the level that state dicts do not have: its name for this."""
+        return {} if self.model is None else {name: "model" for name, _ in self.model.named_children()}
+
     def _let_go(self) -> None:
         if self.model is not None:
             container.strategy().release(self.model)

@@ -113,8 +113,8 @@ class Largest(TorchDispatchMode):
 
 def test_no_more_than_a_block_of_logits_exists_at_a_time(targets: Tensor) -> None:
     x, made = hidden(), head(bias=False)
-    with Largest() as largest:
-        loss.head_cross_entropy(x, made, targets).backward()  # type: ignore[no-untyped-call]
+    with Largest() as largest:  # type: ignore[no-untyped-call]
+        loss.head_cross_entropy(x, made, targets).backward()
     assert largest.numbers <= max(7 * VOCABULARY, made.weight.numel())
     assert largest.numbers < ROWS * VOCABULARY
 
@@ -122,7 +122,7 @@ def test_no_more_than_a_block_of_logits_exists_at_a_time(targets: Tensor) -> Non
 def test_weights_that_do_not_learn_cost_nothing(targets: Tensor) -> None:
     x, made = hidden(), head(bias=True)
     made.requires_grad_(False)
-    loss.head_cross_entropy(x, made, targets).backward()  # type: ignore[no-untyped-call]
+    loss.head_cross_entropy(x, made, targets).backward()
     assert made.weight.grad is None
     assert x.grad is not None
 
@@ -138,6 +138,6 @@ def test_where_nothing_is_to_be_learnt_is_an_error_and_no_nan() -> None:
 def test_gradients_that_are_gone_are_not_given_twice(targets: Tensor) -> None:
     x, made = hidden(), head(bias=False)
     value = loss.head_cross_entropy(x, made, targets)
-    value.backward()  # type: ignore[no-untyped-call]
+    value.backward()
     with pytest.raises(RuntimeError, match="a second time"):
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()

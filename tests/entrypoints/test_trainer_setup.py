@@ -49,9 +49,9 @@ class Lit(L.LightningModule):
 
     def training_step(self, batch: Tensor) -> Tensor:
         _, loss = self.llm(input_ids=batch, target_ids=batch)
-        loss = loss * self.own
-        self.log("train_loss", loss)
-        return loss
+        scaled: Tensor = self.own * loss
+        self.log("train_loss", scaled)
+        return scaled
 
     def validation_step(self, batch: Tensor) -> None:
         _, loss = self.llm(input_ids=batch, target_ids=batch)
