@@ -1,7 +1,8 @@
 """A Hugging Face Hub on 127.0.0.1 that serves a folder: real HTTP, no network, and failures on demand.
 
-`root/org/name/` is the repository `org/name`, `root/datasets/org/name/` the data set of that name. Each has one
-commit, the present contents of the folder, under the branch `main`; write to the folder and `main` has moved.
+`root/org/name/` is the repository `org/name`, `root/datasets/org/name/` the data set of that name. Each has
+one commit, the present contents of the folder, under the branch `main`; write to the folder and `main` has
+moved.
 """
 
 import hashlib

@@ -1,0 +1,147 @@
+"""Texts as one long row of ids in a file, of which a model is fed windows."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import attrs
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from litgpt.adapters.training.data.documents import documents
+from litgpt.adapters.training.data.lessons import Batch
+from litgpt.application.recognising import fingerprint
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.ports import Tokenizer
+from litgpt.domain.reporting import Progress
+
+_LAYOUT = 1
+"""Counted up whenever what is written into such a file changes."""
+
+
+@attrs.frozen
+class Packed:
+    """A file of ids, in as few bytes each as the vocabulary needs.
+
+    Attributes:
+        path: The file; its suffix says how wide an id is.
+
+    """
+
+    path: Path
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """The type of an id."""
+        return np.dtype(self.path.suffix.removeprefix("."))
+
+    def __len__(self) -> int:
+        return self.path.stat().st_size // self.dtype.itemsize
+
+
+@attrs.frozen
+class Pack:
+    """Writes texts down as ids, once: what is there already is taken.
+
+    Each document begins as the tokenizer begins texts, and ends with its end token.
+
+    Attributes:
+        tokenizer: The model's tokenizer.
+        folder: Where the files of ids are.
+        tell: Is told how far it is.
+
+    """
+
+    tokenizer: Tokenizer
+    folder: Path
+    tell: Callable[[Progress], None]
+
+    def __call__(self, files: Sequence[Path]) -> Packed:
+        """Return these files as one row of ids.
+
+        Raises:
+            BadData: A file is no text, or a record has none.
+            OutOfReach: The ids cannot be written.
+
+        """
+        packed = Packed(self.folder / self._name(files))
+        if packed.path.is_file():
+            return packed
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as coming:
+                try:
+                    self._write(files, packed.dtype, coming.write)
+                    coming.close()
+                    os.replace(coming.name, packed.path)  # noqa: PTH105 - at once: nobody ever reads half of it
+                finally:
+                    Path(coming.name).unlink(missing_ok=True)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise OutOfReach(
+                f"Writing the ids of the texts to {self.folder}",
+                f"{error.strerror or error}. Pass cache_dir=, a folder that can be written to and has room.",
+            ) from error
+        return packed
+
+    def _write(
+        self, files: Sequence[Path], dtype: np.dtype[np.unsignedinteger], write: Callable[[bytes], object]
+    ) -> None:
+        sizes = [path.stat().st_size for path in files]
+        end = self.tokenizer.eos_id
+        done = 0
+        for path, size in zip(files, sizes, strict=True):
+            for document in documents(path):
+                bos: bool | None = None
+                for piece in document:
+                    ids = self.tokenizer.encode(piece, bos=bos) if piece else []
+                    write(np.asarray(ids, dtype).tobytes())
+                    bos = False
+                if end is not None:
+                    write(np.asarray([end], dtype).tobytes())
+            done += size
+            self.tell(Progress("Encoding texts", done, sum(sizes), unit="B"))
+
+    def _name(self, files: Sequence[Path]) -> str:
+        known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        written = json.dumps([_LAYOUT, fingerprint(self.tokenizer), known])
+        width = "uint16" if self.tokenizer.vocab_size <= 1 << 16 else "uint32"
+        return f"{sha256(written.encode()).hexdigest()[:24]}.{width}"
+
+
+class Windows(Dataset[Batch]):
+    """Stretches of a row of ids, one after another; what is left at the end is too short for one.
+
+    The file is mapped, so that processes share its memory and only what is read is loaded.
+
+    Args:
+        packed: The row.
+        length: The tokens of a window.
+
+    """
+
+    def __init__(self, packed: Packed, length: int) -> None:
+        self.packed = packed
+        self.length = length
+        self._many = len(packed) // length
+        self._ids: np.memmap | None = None
+
+    def __len__(self) -> int:
+        return self._many
+
+    def __getitem__(self, number: int) -> Batch:
+        if not 0 <= number < self._many:
+            raise IndexError(number)
+        if self._ids is None:  # mapped where it is read: a pickled map would be a copy of the file
+            self._ids = np.memmap(self.packed.path, dtype=self.packed.dtype, mode="r")
+        start = number * self.length
+        ids = torch.from_numpy(self._ids[start : start + self.length].astype(np.int64))
+        return {"input_ids": ids, "labels": ids}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_ids": None}
