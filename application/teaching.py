@@ -111,7 +111,12 @@ class WriteLesson:
         for number in range(begin, before):
             if ids[number] in self._ends:
                 return number + 1
-        return _in_common(self._write.encode(self._render(conversation)), ids[:before])
+        upto = self._write.encode(self._render(conversation))
+        stop = _in_common(upto, ids[:before])
+        if stop < len(upto):  # tokenizers cut white space in another way where a text ends with it
+            while stop < before and not self.tokenizer.decode([ids[stop]]).strip():
+                stop += 1
+        return stop
 
 
 def style_to_teach(tokenizer: Tokenizer, wish: str | PromptStyle | None) -> PromptStyle | None:

@@ -87,7 +87,7 @@ class DataModule(LightningDataModule):
 
         """
         port = getattr(tokenizer, "port", tokenizer)
-        if not callable(getattr(port, "encode", None)):
+        if not (hasattr(port, "encode") and hasattr(port, "render")):
             raise WrongType("tokenizer", tokenizer, "a Tokenizer, as llm.tokenizer")
         length = None if max_seq_length == -1 else max_seq_length
         _check_whole("batch_size", batch_size, 1)

@@ -46,6 +46,23 @@ class TextFiles(DataModule):
         self.val_data_path = None if val_data_path is None else as_path("val_data_path", val_data_path)
         self.cache_dir = None if cache_dir is None else as_path("cache_dir", cache_dir)
 
+    def connect(
+        self, tokenizer: object = None, batch_size: int = 1, max_seq_length: int | None = None
+    ) -> None:
+        """Say for which model the windows are.
+
+        Args:
+            tokenizer: The model's, as `llm.tokenizer`.
+            batch_size: How many windows a batch has, on each device.
+            max_seq_length: How many tokens a window has.
+
+        Raises:
+            BadArgument: An argument cannot be right.
+
+        """
+        super().connect(tokenizer, batch_size, max_seq_length)
+        self.prompt_style = None  # nobody is asked anything
+
     def prepare_data(self) -> None:
         """Encode what has not been encoded yet."""
         self.setup()
