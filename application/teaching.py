@@ -83,7 +83,8 @@ class WriteLesson:
     def _ended(self, text: str, conversation: Messages) -> list[int]:
         """Return the ids of a text, up to what ends the last answer in generation."""
         ids = self._write.encode(text)
-        begin = self._begin(conversation[:-1], text, ids) or 0
+        # An answer of nothing must not take its end from what stands before it.
+        begin = 0 if conversation[-1].content.strip() else self._begin(conversation[:-1], text, ids) or 0
         for number in reversed(range(begin, len(ids))):
             if ids[number] in self._ends:
                 return ids[: number + 1]

@@ -94,9 +94,8 @@ class Repository:
 
         def ask() -> Listing:
             api = HfApi(endpoint=self.endpoint, token=self.token, library_name="litgpt")
-            found = api.repo_info(
-                self.path, revision=self.revision, repo_type=self.cache.kind, timeout=self.patience
-            )
+            info = api.dataset_info if self.cache.kind == "dataset" else api.model_info
+            found = info(self.path, revision=self.revision, timeout=self.patience)
             return Listing(str(found.sha), tuple(file.rfilename for file in found.siblings or ()))
 
         with self._in_our_words():

@@ -21,7 +21,8 @@ def held_back(records: int, fraction: float | None, *, where: str) -> int:
     """
     if fraction is None or fraction == 0:
         return 0
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
+    given: object = fraction
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < 1:
         raise BadArgument("val_split_fraction", fraction, "a number from 0 to below 1, or None")
     held = max(1, int(records * fraction))
     if held >= records:

@@ -51,7 +51,6 @@ def trainer(folder: Path, *callbacks: Callback, **options: Any) -> L.Trainer:
     """Return a trainer on the CPU that writes nothing anywhere."""
     return L.Trainer(
         accelerator="cpu",
-        devices=1,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -59,5 +58,5 @@ def trainer(folder: Path, *callbacks: Callback, **options: Any) -> L.Trainer:
         num_sanity_val_steps=0,
         default_root_dir=folder,
         callbacks=list(callbacks),
-        **{"max_epochs": 1, **options},
+        **{"devices": 1, "max_epochs": 1, **options},
     )

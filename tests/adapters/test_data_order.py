@@ -1,5 +1,9 @@
 """The order of the data, and going on in the middle of it, in the Trainer itself."""
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from litgpt.adapters.training.data.order import Order, ResumableLoader
 from litgpt.domain.errors import BadArgument
 from litgpt.testing import ByteTokenizer
 from tests.adapters.recording import LIGHTNINGS_OWN, Recorder, SaveEach, trainer
+from tests.architecture.repository import ROOT
 
 pytestmark = LIGHTNINGS_OWN
 
@@ -111,6 +116,21 @@ def test_ranks_share_an_epoch_and_go_on_together() -> None:
         rest += rest_here
     assert sorted(whole) == list(range(12))
     assert len(rest) == 8
+
+
+def test_processes_share_an_epoch_and_go_on_together_in_the_trainer(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.adapters.data_in_two_processes", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    fed = []
+    for rank in range(2):
+        whole, rest = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert len(whole) == 2 * 4
+        assert rest == whole[3:]
+        fed += [str(row) for batch in whole[:4] for row in batch]
+    assert len(fed) == 8
+    assert len(set(fed)) == 7  # one is seen twice, so that both have as many
 
 
 def test_a_loader_that_is_broken_off_begins_anew() -> None:

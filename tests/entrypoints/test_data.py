@@ -17,7 +17,15 @@ from litgpt import Tokenizer, data
 from litgpt.adapters.hub.datasets import HubDatasets
 from litgpt.container import container
 from litgpt.data import JSON, Alpaca, Alpaca2k, DataModule
-from litgpt.domain.errors import BadArgument, BadData, DataNotFound, HubUnreachable, NotConnected, WrongType
+from litgpt.domain.errors import (
+    BadArgument,
+    BadData,
+    DataNotFound,
+    HubUnreachable,
+    NotConnected,
+    NotInstalled,
+    WrongType,
+)
 from litgpt.domain.prompts import style_named
 from litgpt.testing import ByteTokenizer
 from tests.adapters.loopback_hub import LoopbackHub
@@ -95,8 +103,8 @@ def test_alpaca2k_is_fetched_split_and_trained_on(hub: LoopbackHub, tmp_path: Pa
 
 
 def test_the_progress_of_a_download_is_shown(hub: LoopbackHub, capsys: pytest.CaptureFixture[str]) -> None:
-    assert hub
     Alpaca2k().prepare_data()
+    assert hub.requests
     assert "Downloading mhenrichsen/alpaca_2k_test: 100%" in capsys.readouterr().err
 
 
@@ -106,7 +114,7 @@ def test_alpaca_takes_the_cleaned_file(hub: LoopbackHub, tmp_path: Path) -> None
     module.prepare_data()
     assert (tmp_path / "mine" / "datasets--yahma--alpaca-cleaned").is_dir()
     assert len(batches(module)) == 97
-    assert hub
+    assert hub.requests
 
 
 def test_offline_what_is_not_in_the_cache_is_an_error(hub: LoopbackHub) -> None:
@@ -159,7 +167,8 @@ def test_the_split_is_that_of_random_split(tmp_path: Path) -> None:
     module = JSON(write(tmp_path / "data.json", RECORDS), val_split_fraction=0.3, seed=7)
     module.connect(ByteTokenizer())
     generator = torch.Generator().manual_seed(7)
-    _, theirs = torch.utils.data.random_split(range(10), [0.7, 0.3], generator=generator)
+    numbers: Any = range(10)
+    theirs: Any = torch.utils.data.random_split(numbers, [0.7, 0.3], generator=generator)[1]
     val = module.val_dataloader()
     assert not isinstance(val, list)
     assert texts(list(val)) == [f"<|user|>Say {number}.<|end|><|assistant|>{number}" for number in theirs]
@@ -249,6 +258,16 @@ def test_a_file_that_cannot_be_learnt_from_says_where_and_why(
     module = JSON(tmp_path / name)
     module.connect(ByteTokenizer())
     with pytest.raises(BadData, match=said):
+        module.setup()
+
+
+def test_parquet_needs_a_package_and_the_error_has_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = JSON(write(tmp_path / "data.parquet", RECORDS))
+    module.connect(ByteTokenizer())
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(NotInstalled, match=r"pip install 'litgpt\[train\]'"):
         module.setup()
 
 

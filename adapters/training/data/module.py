@@ -86,7 +86,7 @@ class DataModule(LightningDataModule):
             UnsupportedModel: There is no prompt style of the name that this was made with.
 
         """
-        port = getattr(tokenizer, "port", tokenizer)
+        port: Any = getattr(tokenizer, "port", tokenizer)
         if not (hasattr(port, "encode") and hasattr(port, "render")):
             raise WrongType("tokenizer", tokenizer, "a Tokenizer, as llm.tokenizer")
         length = None if max_seq_length == -1 else max_seq_length
@@ -121,7 +121,8 @@ class DataModule(LightningDataModule):
         """Return the batches to learn from, in the order of the epoch."""
         self.setup()
         train, _ = self._prepared()
-        order = Order[Any](train, seed=self.seed, **self._rank())
+        ranks, rank = self._rank()
+        order = Order[Any](train, num_replicas=ranks, rank=rank, seed=self.seed)
         return ResumableLoader(train, sampler=order, **self._how())
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
@@ -209,10 +210,10 @@ class DataModule(LightningDataModule):
             raise NotConnected(self.name_in_words)
         return self._sets
 
-    def _rank(self) -> dict[str, int]:
-        """Return which part of each epoch is this process's, as Lightning has dealt the data out."""
+    def _rank(self) -> tuple[int, int]:
+        """Return among how many processes Lightning deals out each epoch, and which of them this is."""
         dealt = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
-        return dealt or {"num_replicas": 1, "rank": 0}
+        return (dealt["num_replicas"], dealt["rank"]) if dealt else (1, 0)
 
     def _how(self) -> dict[str, Any]:
         if not self.num_workers:

@@ -1,11 +1,10 @@
 """Texts as one long row of ids in a file, of which a model is fed windows."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from uuid import uuid4
 
 import attrs
 import numpy as np
@@ -73,13 +72,13 @@ class Pack:
             return packed
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as coming:
-                try:
-                    self._write(files, packed.dtype, coming.write)
-                    coming.close()
-                    os.replace(coming.name, packed.path)  # noqa: PTH105 - at once: nobody ever reads half of it
-                finally:
-                    Path(coming.name).unlink(missing_ok=True)
+            coming = packed.path.with_suffix(f".{uuid4().hex}.part")
+            try:
+                with coming.open("xb") as file:
+                    self._write(files, packed.dtype, file.write)
+                coming.replace(packed.path)  # at once, so that nobody ever reads half of it
+            finally:
+                coming.unlink(missing_ok=True)
         except OSError as error:
             if isinstance(error, FileNotFoundError):
                 raise
@@ -94,18 +93,21 @@ class Pack:
     ) -> None:
         sizes = [path.stat().st_size for path in files]
         end = self.tokenizer.eos_id
-        done = 0
+        begun = 0
         for path, size in zip(files, sizes, strict=True):
+            read = 0
             for document in documents(path):
                 bos: bool | None = None
                 for piece in document:
                     ids = self.tokenizer.encode(piece, bos=bos) if piece else []
                     write(np.asarray(ids, dtype).tobytes())
                     bos = False
+                    read = min(read + len(piece.encode()), size - 1)  # the rest when the file is done
+                    self.tell(Progress("Encoding texts", begun + max(read, 0), sum(sizes), unit="B"))
                 if end is not None:
                     write(np.asarray([end], dtype).tobytes())
-            done += size
-            self.tell(Progress("Encoding texts", done, sum(sizes), unit="B"))
+            begun += size
+            self.tell(Progress("Encoding texts", begun, sum(sizes), unit="B"))
 
     def _name(self, files: Sequence[Path]) -> str:
         known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
