@@ -120,20 +120,15 @@ class WriteLesson:
         return stop
 
 
-def style_to_teach(tokenizer: Tokenizer, wish: str | PromptStyle | None) -> PromptStyle | None:
+def style_to_teach(tokenizer: Tokenizer, wish: PromptStyle | None) -> PromptStyle | None:
     """Return the style to write examples in; None is the chat template.
 
     Args:
         tokenizer: The model's tokenizer.
-        wish: A style or its name; None is the tokenizer's chat template if it has one, and otherwise
-            Alpaca's style, as a model that has never been taught to answer has none of its own.
-
-    Raises:
-        UnsupportedModel: There is no style of this name.
+        wish: A style; None is the tokenizer's chat template if it has one, and otherwise Alpaca's style, as a
+            model that has never been taught to answer has none of its own.
 
     """
-    if isinstance(wish, str):
-        return style_named(wish)
     if wish is not None or tokenizer.has_chat_template:
         return wish
     return style_named("alpaca")

@@ -16,9 +16,9 @@ LitGPTError
 │   └── TokenizerMismatch                  … the tokenizer belongs to another model
 ├── UnsupportedModel (NotImplementedError) a family, or a setting of it, that is not implemented
 ├── BadPrompt (ValueError)                 messages or a system prompt that the style cannot express
-├── BadData (ValueError)                   a record, or a data set, that nothing can be learnt from
-├── DataNotFound (FileNotFoundError)       a data set that is not there
-├── NotConnected (RuntimeError)            a data module that has no tokenizer yet
+├── BadData (ValueError)                   a record, or a data set, that nothing can be learnt from …
+├── DataNotFound (FileNotFoundError)       a data set that is not there …
+├── NotConnected (RuntimeError)            … and a data module without a tokenizer: domain/training/errors.py
 ├── NotDistributed (AttributeError)        the model has no device yet
 ├── OutOfReach (RuntimeError)              hardware that is not there
 └── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
@@ -235,61 +235,6 @@ class BadPrompt(LitGPTError, ValueError):
 
     def __str__(self) -> str:
         return f"The prompt style {self.style} cannot express this: {self.reason}"
-
-
-@attrs.define(eq=False)
-class BadData(LitGPTError, ValueError):
-    """A record, or a whole data set, is nothing that a model can learn from.
-
-    Attributes:
-        where: The data set, and the line or the number of the record.
-        reason: What is wrong with it, as a sentence.
-
-    """
-
-    where: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.where} cannot be learnt from: {self.reason}"
-
-
-@attrs.define(eq=False)
-class DataNotFound(LitGPTError, FileNotFoundError):
-    """There is no such data set.
-
-    Attributes:
-        name: The path or the repository.
-        searched: Where it was looked for.
-        hint: What else there is to know or to do.
-
-    """
-
-    name: str
-    searched: Sequence[str] = ()
-    hint: str = ""
-
-    def __str__(self) -> str:
-        where = f" Looked in: {'; '.join(self.searched)}." if self.searched else ""
-        return f"There is no data set {self.name!r}.{where}{f' {self.hint}' if self.hint else ''}"
-
-
-@attrs.define(eq=False)
-class NotConnected(LitGPTError, RuntimeError):
-    """A data module does not know the tokenizer yet that its texts are to be written with.
-
-    Attributes:
-        name: The data module.
-
-    """
-
-    name: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name} is not connected to a tokenizer yet. Before training, call "
-            "data.connect(llm.tokenizer, batch_size=8, max_seq_length=512)."
-        )
 
 
 class NotDistributed(LitGPTError, AttributeError):

@@ -12,9 +12,10 @@ from litgpt.adapters.hub.download import Download, free_bytes
 from litgpt.adapters.hub.environment import NOT_ASKED, cache_of, endpoint_of, hub_at, stays_offline
 from litgpt.adapters.hub.repository import Repository
 from litgpt.adapters.hub.store import REPOSITORY
-from litgpt.domain.errors import DataNotFound, HubUnreachable
+from litgpt.domain.errors import HubUnreachable
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
+from litgpt.domain.training.errors import DataNotFound
 
 logger = logging.getLogger(__name__)
 

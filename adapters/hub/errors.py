@@ -8,13 +8,13 @@ from litgpt.adapters.hub.cache import Kind
 from litgpt.domain.errors import (
     AccessDenied,
     DamagedFile,
-    DataNotFound,
     HubUnreachable,
     LitGPTError,
     MissingFile,
     ModelNotFound,
 )
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.training.errors import DataNotFound
 
 
 def not_found(kind: Kind, name: str, *, hub: str, hint: str) -> LitGPTError:

@@ -7,8 +7,8 @@ prompt and its completion, OpenAI's messages, and ShareGPT's conversations.
 from collections.abc import Mapping, Sequence
 
 from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadData
 from litgpt.domain.prompts.style import PromptStyle, task
+from litgpt.domain.training.errors import BadData
 
 UNDERSTOOD = (
     "A record has 'instruction' and 'output' (and maybe 'input'), or 'prompt' and 'completion', or "

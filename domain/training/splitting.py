@@ -1,6 +1,20 @@
 """How many records of a data set are held back for validation."""
 
-from litgpt.domain.errors import BadArgument, BadData
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.training.errors import BadData
+
+
+def check_fraction(fraction: object) -> None:
+    """Refuse what is no share of a data set.
+
+    Raises:
+        BadArgument: It is not from 0 to below 1, or None.
+
+    """
+    if fraction is None:
+        return
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
+        raise BadArgument("val_split_fraction", fraction, "a number from 0 to below 1, or None")
 
 
 def held_back(records: int, fraction: float | None, *, where: str) -> int:
@@ -19,11 +33,9 @@ def held_back(records: int, fraction: float | None, *, where: str) -> int:
         BadData: Nothing would be left to learn from.
 
     """
-    if fraction is None or fraction == 0:
+    check_fraction(fraction)
+    if not fraction:
         return 0
-    given: object = fraction
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given < 1:
-        raise BadArgument("val_split_fraction", fraction, "a number from 0 to below 1, or None")
     held = max(1, int(records * fraction))
     if held >= records:
         raise BadData(

@@ -7,9 +7,10 @@ import attrs
 import pytest
 
 from litgpt.adapters.hub.datasets import HubDatasets
-from litgpt.domain.errors import AccessDenied, DataNotFound, HubUnreachable, OutOfReach
+from litgpt.domain.errors import AccessDenied, HubUnreachable, OutOfReach
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Notice, Progress, silent
+from litgpt.domain.training.errors import DataNotFound
 from tests.adapters.loopback_hub import LoopbackHub, refused_port
 
 BIRDS = ModelReference("org/birds")

@@ -6,7 +6,7 @@ import pytest
 from litgpt.application.prompting import WritePrompt
 from litgpt.application.teaching import WriteLesson, style_to_teach
 from litgpt.domain.chat import Message, Messages
-from litgpt.domain.errors import BadPrompt, UnsupportedModel
+from litgpt.domain.errors import BadPrompt
 from litgpt.domain.prompts import STYLES, PromptStyle, style_named
 from litgpt.domain.training.lesson import Lesson
 from litgpt.testing import ByteTokenizer
@@ -117,7 +117,4 @@ def test_where_a_template_ends_nothing_the_tokenizers_end_does() -> None:
 def test_the_style_to_teach_in_is_the_template_then_alpacas() -> None:
     assert style_to_teach(ByteTokenizer(), None) is None
     assert style_to_teach(ByteTokenizer(has_chat_template=False), None) == style_named("alpaca")
-    assert style_to_teach(ByteTokenizer(), "Llama3") == style_named("llama3")
     assert style_to_teach(ByteTokenizer(), style_named("phi-2")) == style_named("phi-2")
-    with pytest.raises(UnsupportedModel, match="no prompt style"):
-        style_to_teach(ByteTokenizer(), "alpacca")

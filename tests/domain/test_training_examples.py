@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadArgument, BadData
+from litgpt.domain.errors import BadArgument
 from litgpt.domain.prompts import style_named
+from litgpt.domain.training.errors import BadData
 from litgpt.domain.training.examples import example_of, text_of
 from litgpt.domain.training.lesson import Lesson
 from litgpt.domain.training.splitting import held_back

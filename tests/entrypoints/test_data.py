@@ -17,16 +17,9 @@ from litgpt import Tokenizer, data
 from litgpt.adapters.hub.datasets import HubDatasets
 from litgpt.container import container
 from litgpt.data import JSON, Alpaca, Alpaca2k, DataModule
-from litgpt.domain.errors import (
-    BadArgument,
-    BadData,
-    DataNotFound,
-    HubUnreachable,
-    NotConnected,
-    NotInstalled,
-    WrongType,
-)
+from litgpt.domain.errors import BadArgument, HubUnreachable, NotInstalled, UnsupportedModel, WrongType
 from litgpt.domain.prompts import style_named
+from litgpt.domain.training.errors import BadData, DataNotFound, NotConnected
 from litgpt.testing import ByteTokenizer
 from tests.adapters.loopback_hub import LoopbackHub
 from tests.adapters.recording import LIGHTNINGS_OWN, Recorder, trainer
@@ -295,6 +288,21 @@ def test_what_is_not_there_is_said_at_once(tmp_path: Path) -> None:
             JSON(path)
     with pytest.raises(WrongType, match="json_path"):
         JSON(3)  # type: ignore[arg-type]
+
+
+def test_a_module_is_not_made_with_what_cannot_be_right() -> None:
+    wrong: tuple[dict[str, Any], ...] = (
+        {"mask_prompt": "yes"},
+        {"val_split_fraction": 1.5},
+        {"seed": "42"},
+        {"num_workers": -1},
+        {"prompt_style": 3},
+    )
+    for arguments in wrong:
+        with pytest.raises(BadArgument, match=next(iter(arguments))):
+            Alpaca2k(**arguments)
+    with pytest.raises(UnsupportedModel, match="no prompt style"):
+        Alpaca2k(prompt_style="alpacca")
 
 
 def test_arguments_that_cannot_be_right(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 
 from litgpt.adapters.training.data import documents
 from litgpt.data import TextFiles
-from litgpt.domain.errors import BadArgument, BadData, DataNotFound, OutOfReach
+from litgpt.domain.errors import BadArgument, OutOfReach
+from litgpt.domain.training.errors import BadData, DataNotFound
 from litgpt.testing import ByteTokenizer
 from tests.adapters.recording import LIGHTNINGS_OWN, Recorder, trainer
 
@@ -39,7 +40,7 @@ def windows(module: TextFiles) -> list[list[int]]:
 
 
 def test_documents_stand_end_to_end_each_with_an_end(tmp_path: Path) -> None:
-    module = connected(TextFiles(folder(tmp_path, a="val!", b="one", c="two2")))
+    module = connected(TextFiles(folder(tmp_path, a="val!", b="one", bb="", c="two2")))
     assert windows(module) == [[*b"one", END], [*b"two2"]]  # the end of the last is less than a window
     (val,) = list(module.val_dataloader())
     assert isinstance(val, dict)

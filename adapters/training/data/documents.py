@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from litgpt.adapters.training.data.reading import RECORDS, read_records
-from litgpt.domain.errors import BadData, DataNotFound
+from litgpt.domain.training.errors import BadData, DataNotFound
 from litgpt.domain.training.examples import text_of
 
 IN_FOLDERS = (".txt", ".jsonl", ".parquet")

@@ -15,13 +15,15 @@ from litgpt.adapters.training.data.order import Order, ResumableLoader
 from litgpt.adapters.training.data.reading import Record
 from litgpt.application.teaching import WriteLesson, style_to_teach
 from litgpt.domain.chat import Messages
-from litgpt.domain.errors import BadArgument, BadData, BadPrompt, NotConnected, WrongType
+from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
 from litgpt.domain.ports import Tokenizer
+from litgpt.domain.prompts import style_named
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reporting import Notice, Progress, Report, silent
 from litgpt.domain.training.cutting import Cut
+from litgpt.domain.training.errors import BadData, NotConnected
 from litgpt.domain.training.examples import example_of
-from litgpt.domain.training.splitting import held_back
+from litgpt.domain.training.splitting import check_fraction, held_back
 
 Example: TypeAlias = "Record | dict[str, Any] | Messages"
 Sets: TypeAlias = "tuple[Dataset[Batch], Dataset[Batch] | None]"
@@ -42,6 +44,10 @@ class DataModule(LightningDataModule):
         num_workers: How many processes make the batches; 0 is the trainer's own.
         report: Is told what is done.
 
+    Raises:
+        BadArgument: An argument cannot be right.
+        UnsupportedModel: There is no prompt style of this name.
+
     """
 
     def __init__(
@@ -56,6 +62,15 @@ class DataModule(LightningDataModule):
         report: Report = silent,
     ) -> None:
         super().__init__()
+        if not isinstance(mask_prompt, bool):
+            raise WrongType("mask_prompt", mask_prompt, "True or False")
+        check_fraction(val_split_fraction)
+        _check_whole("seed", seed, 0)
+        _check_whole("num_workers", num_workers, 0)
+        if isinstance(prompt_style, str):
+            prompt_style = style_named(prompt_style)
+        elif not (prompt_style is None or isinstance(prompt_style, PromptStyle)):
+            raise WrongType("prompt_style", prompt_style, "a PromptStyle, the name of one, or None")
         self.mask_prompt = mask_prompt
         self.val_split_fraction = val_split_fraction
         self.ignore_index = ignore_index
@@ -64,7 +79,7 @@ class DataModule(LightningDataModule):
         self.tokenizer: Tokenizer | None = None
         self.batch_size = 1
         self.max_seq_length: int | None = None
-        self.prompt_style: str | PromptStyle | None = prompt_style
+        self.prompt_style: PromptStyle | None = prompt_style
         self._wish = prompt_style
         self._report = report
         self._sets: Sets | None = None
@@ -83,7 +98,6 @@ class DataModule(LightningDataModule):
 
         Raises:
             BadArgument: An argument cannot be right.
-            UnsupportedModel: There is no prompt style of the name that this was made with.
 
         """
         port: Any = getattr(tokenizer, "port", tokenizer)
@@ -184,7 +198,7 @@ class DataModule(LightningDataModule):
         return numbered
 
     def _encode(self, examples: list[Record], what: str) -> Lessons:
-        style = self.prompt_style if isinstance(self.prompt_style, PromptStyle) else None
+        style = self.prompt_style
         write = WriteLesson(self.connected(), style, mask_prompt=self.mask_prompt)
         lessons, cut = Lessons(self.ignore_index), Cut()
         for number, example in enumerate(examples, 1):

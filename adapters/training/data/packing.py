@@ -1,9 +1,11 @@
 """Texts as one long row of ids in a file, of which a model is fed windows."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 import attrs
@@ -70,27 +72,36 @@ class Pack:
         packed = Packed(self.folder / self._name(files))
         if packed.path.is_file():
             return packed
-        try:
+        coming = packed.path.with_suffix(f".{uuid4().hex}.part")
+        with self._writable():
             self.folder.mkdir(parents=True, exist_ok=True)
-            coming = packed.path.with_suffix(f".{uuid4().hex}.part")
-            try:
-                with coming.open("xb") as file:
-                    self._write(files, packed.dtype, file.write)
+            file = coming.open("xb")
+        try:
+            with file:
+                self._write(files, packed.dtype, file)
+                with self._writable():
+                    file.flush()
+            with self._writable():
                 coming.replace(packed.path)  # at once, so that nobody ever reads half of it
-            finally:
-                coming.unlink(missing_ok=True)
+        finally:
+            coming.unlink(missing_ok=True)
+        return packed
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            if isinstance(error, FileNotFoundError):
-                raise
             raise OutOfReach(
                 f"Writing the ids of the texts to {self.folder}",
                 f"{error.strerror or error}. Pass cache_dir=, a folder that can be written to and has room.",
             ) from error
-        return packed
 
-    def _write(
-        self, files: Sequence[Path], dtype: np.dtype[np.unsignedinteger], write: Callable[[bytes], object]
-    ) -> None:
+    def _write(self, files: Sequence[Path], dtype: np.dtype[np.unsignedinteger], file: BinaryIO) -> None:
+        def write(ids: list[int]) -> None:
+            with self._writable():
+                file.write(np.asarray(ids, dtype).tobytes())
+
         sizes = [path.stat().st_size for path in files]
         end = self.tokenizer.eos_id
         begun = 0
@@ -98,14 +109,13 @@ class Pack:
             read = 0
             for document in documents(path):
                 bos: bool | None = None
-                for piece in document:
-                    ids = self.tokenizer.encode(piece, bos=bos) if piece else []
-                    write(np.asarray(ids, dtype).tobytes())
+                for piece in filter(None, document):
+                    write(self.tokenizer.encode(piece, bos=bos))
                     bos = False
                     read = min(read + len(piece.encode()), size - 1)  # the rest when the file is done
                     self.tell(Progress("Encoding texts", begun + max(read, 0), sum(sizes), unit="B"))
-                if end is not None:
-                    write(np.asarray([end], dtype).tobytes())
+                if end is not None and bos is not None:  # a document of nothing has no end either
+                    write([end])
             begun += size
             self.tell(Progress("Encoding texts", begun, sum(sizes), unit="B"))
 

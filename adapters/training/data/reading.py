@@ -6,7 +6,8 @@ from pathlib import Path
 
 import attrs
 
-from litgpt.domain.errors import BadData, DataNotFound, NotInstalled
+from litgpt.domain.errors import NotInstalled
+from litgpt.domain.training.errors import BadData, DataNotFound
 
 RECORDS = (".json", ".jsonl", ".parquet")
 """What records are read from."""

@@ -6,8 +6,9 @@ from pathlib import Path
 from litgpt.adapters.training.data.module import as_path
 from litgpt.adapters.training.data.reading import RECORDS, Record, read_records
 from litgpt.data.module import DataModule
-from litgpt.domain.errors import BadArgument, DataNotFound
+from litgpt.domain.errors import BadArgument
 from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.training.errors import DataNotFound
 
 
 class JSON(DataModule):

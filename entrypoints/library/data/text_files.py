@@ -10,8 +10,9 @@ from litgpt.adapters.training.data.lessons import Batch
 from litgpt.adapters.training.data.module import Sets, as_path
 from litgpt.adapters.training.data.packing import Pack, Windows
 from litgpt.data.module import DataModule
-from litgpt.domain.errors import BadArgument, BadData
+from litgpt.domain.errors import BadArgument
 from litgpt.domain.reporting import Notice
+from litgpt.domain.training.errors import BadData
 
 
 class TextFiles(DataModule):
