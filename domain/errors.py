@@ -17,6 +17,9 @@ LitGPTError
 │   └── TokenizerMismatch                  … the tokenizer belongs to another model
 ├── UnsupportedModel (NotImplementedError) a family, or a setting of it, that is not implemented
 ├── BadPrompt (ValueError)                 messages or a system prompt that the style cannot express
+├── BadData (ValueError)                   a record, or a data set, that nothing can be learnt from …
+├── DataNotFound (FileNotFoundError)       a data set that is not there …
+├── NotConnected (RuntimeError)            … and a data module without a tokenizer: domain/training/errors.py
 ├── NotDistributed (AttributeError)        the model has no device yet
 ├── OutOfReach (RuntimeError)              hardware that is not there
 └── WorkerLost (RuntimeError)              a process that computed a part of the model is gone

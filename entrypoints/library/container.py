@@ -35,6 +35,7 @@ from litgpt.domain.reference import ModelReference
 from litgpt.domain.vocabulary import TokenizerSource
 
 if TYPE_CHECKING:
+    from litgpt.adapters.hub.datasets import HubDatasets
     from litgpt.adapters.hub.store import HubStore
 
 # dependency-injector resolves names when a container is declared, so adapters come in through functions that
@@ -46,6 +47,12 @@ def _hub() -> "HubStore[Any]":
     from litgpt.adapters.hub.store import HubStore
 
     return HubStore(open_folder)
+
+
+def _fetch_dataset() -> "HubDatasets":
+    from litgpt.adapters.hub.datasets import HubDatasets
+
+    return HubDatasets()
 
 
 def _store(hub: "HubStore[Any]") -> ModelStore[Any]:
@@ -117,6 +124,7 @@ class Container(containers.DeclarativeContainer):
     """Which adapter answers which port."""
 
     hub = providers.Singleton(_hub)
+    fetch_dataset = providers.Singleton(_fetch_dataset)
     store = providers.Singleton(_store, hub)
     random_store = providers.Singleton(_random_store, hub)
     open_tokenizer = providers.Singleton(_open_tokenizer)
