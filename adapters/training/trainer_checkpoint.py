@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from litgpt.domain.errors import DamagedFile, MissingFile, NotOfThisModel, UnsafeFile
+from litgpt.domain.errors import DamagedFile, MissingFile, UnsafeFile
+from litgpt.domain.training.errors import NotOfThisModel
 
 _STATE = "state_dict"
 
