@@ -23,7 +23,6 @@ from litgpt.domain.errors import (
     UnsafeFile,
 )
 from litgpt.domain.training.errors import NotOfThisModel
-from litgpt.domain.training.errors import NotOfThisModel
 from tests.adapters.tiny_models import tiny_folder
 
 IDS = torch.arange(24).view(2, 12) * 7 % 200
