@@ -12,8 +12,9 @@ A package adds a store of its own for everyone through the entry point group `li
 is called without arguments and returns a ModelStore, which is asked after the local ones and before the Hub.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
@@ -23,6 +24,7 @@ from litgpt.application.finding import Find
 from litgpt.application.loading import LoadModel, PlaceModel
 from litgpt.application.saving import SaveModel
 from litgpt.domain import catalogue
+from litgpt.domain.lora import Adapter
 from litgpt.domain.ports import (
     DistributionStrategy,
     ModelStore,
@@ -101,6 +103,18 @@ def _write_litgpt() -> WriteModel[Any]:
     return LitGptWriter()
 
 
+def _read_adapter() -> "Callable[[Path], Adapter[Any]]":
+    from litgpt.adapters.checkpoints.peft_folder import read_adapter
+
+    return read_adapter
+
+
+def _write_adapter() -> "Callable[[Path, Adapter[Any]], None]":
+    from litgpt.adapters.checkpoints.peft_writing import write_adapter
+
+    return write_adapter
+
+
 def _strategy() -> DistributionStrategy[Any, Any]:
     from litgpt.adapters.pytorch.strategies import TorchStrategy
 
@@ -126,6 +140,8 @@ class Container(containers.DeclarativeContainer):
     tokenizer_files = providers.Singleton(_tokenizer_files)
     write_folder = providers.Singleton(_write_folder)
     write_litgpt = providers.Singleton(_write_litgpt)
+    read_adapter = providers.Singleton(_read_adapter)
+    write_adapter = providers.Singleton(_write_adapter)
 
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapting import Adapts
 from litgpt.application.asking import Settings
 from litgpt.application.benchmarking import Benchmark
 from litgpt.application.loading import LoadedModel
@@ -32,7 +33,7 @@ _LEVEL = "model."
 _NO_DIFFERENCE = ("stream", "return_as_token_ids")
 
 
-class LLM(Generates, nn.Module):
+class LLM(Generates, Adapts, nn.Module):
     """A language model.
 
         with LLM.load("smollm2") as llm:
