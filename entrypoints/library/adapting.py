@@ -12,6 +12,7 @@ from litgpt.container import container
 from litgpt.domain.errors import BadArgument, NotDistributed
 from litgpt.domain.families import family_of
 from litgpt.domain.lora import Lora, Targets
+from litgpt.domain.reference import ModelReference
 from litgpt.domain.weights import joins
 
 
@@ -70,16 +71,30 @@ class Adapts:
         lora = Lora(rank=rank, alpha=alpha, dropout=dropout, targets=targets, rslora=rslora)
         self._of_model().add(name, lora)
 
-    def load_adapter(self, path: str | Path, name: str = "default", *, trainable: bool = False) -> None:
+    def load_adapter(
+        self,
+        path: str | Path,
+        name: str = "default",
+        *,
+        trainable: bool = False,
+        revision: str | None = None,
+        offline: bool | None = None,
+        access_token: str | None = None,
+    ) -> None:
         """Load an adapter that this library or PEFT saved, and make it active.
 
         Args:
-            path: The folder, with `adapter_config.json` and `adapter_model.safetensors`.
+            path: The folder, with `adapter_config.json` and `adapter_model.safetensors`; or a repository on
+                the Hub.
             name: What to call it.
             trainable: Whether it is to learn on; it alone has gradients then.
+            revision: A branch, tag or commit of the repository.
+            offline: True never asks the Hub; None does as HF_HUB_OFFLINE says.
+            access_token: What the Hub knows you by; None is what huggingface_hub finds.
 
         Raises:
             NotDistributed: There is no model yet.
+            ModelNotFound: There is neither such a folder nor such a repository.
             MissingFile: A file is not there.
             AdapterMismatch: It is for another model.
             UnsupportedModel: It is no LoRA of linear layers, or one of a kind that is not implemented.
@@ -87,7 +102,9 @@ class Adapts:
 
         """
         adapters = self._of_model()
-        adapters.load(name, container.read_adapter()(Path(path).expanduser()), trainable=trainable)
+        where = str(path) if isinstance(path, Path) else path
+        found = container.read_adapter()(ModelReference(where, revision, offline, access_token))
+        adapters.load(name, found, trainable=trainable)
 
     def set_adapter(self, name: str | None) -> None:
         """Make another adapter the active one, at once and without a copy; None: use none.

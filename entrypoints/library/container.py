@@ -51,12 +51,13 @@ def _hub() -> "HubStore[Any]":
 
 
 def _store(hub: "HubStore[Any]") -> ModelStore[Any]:
+    from litgpt.adapters.checkpoints.adapted import AdaptedStore
     from litgpt.adapters.checkpoints.chain import ChainStore
     from litgpt.adapters.checkpoints.installed import InstalledStore
     from litgpt.adapters.checkpoints.local import LocalStore
 
     others = [entry.load()() for entry in entry_points(group="litgpt.model_stores")]
-    return ChainStore((LocalStore(), InstalledStore(), *others, hub))
+    return AdaptedStore(ChainStore((LocalStore(), InstalledStore(), *others, hub)))
 
 
 def _random_store(hub: "HubStore[Any]") -> ModelStore[Any]:
@@ -103,10 +104,12 @@ def _write_litgpt() -> WriteModel[Any]:
     return LitGptWriter()
 
 
-def _read_adapter() -> "Callable[[Path], Adapter[Any]]":
+def _read_adapter(hub: "HubStore[Any]") -> "Callable[[ModelReference], Adapter[Any]]":
+    from litgpt.adapters.checkpoints.local import LocalStore
     from litgpt.adapters.checkpoints.peft_folder import read_adapter
 
-    return read_adapter
+    find = Find((LocalStore().adapter, hub.adapter))
+    return lambda reference: read_adapter(find(reference))
 
 
 def _write_adapter() -> "Callable[[Path, Adapter[Any]], None]":
@@ -140,7 +143,7 @@ class Container(containers.DeclarativeContainer):
     tokenizer_files = providers.Singleton(_tokenizer_files)
     write_folder = providers.Singleton(_write_folder)
     write_litgpt = providers.Singleton(_write_litgpt)
-    read_adapter = providers.Singleton(_read_adapter)
+    read_adapter = providers.Singleton(_read_adapter, hub)
     write_adapter = providers.Singleton(_write_adapter)
 
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)

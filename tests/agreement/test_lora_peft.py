@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 IDS = random_ids(2, 20)
 
-# In these PEFT 0.21 takes the names of a dense feed-forward for those of the experts, which are parameters to it.
+# In these PEFT 0.21 takes the names of a dense feed-forward for those of the experts, which are parameters.
 TAKEN_FOR_EXPERTS = ("deepseek_v2", "deepseek_v3", "glm4_moe", "qwen3_next")
 DENSE = {"gate_proj", "up_proj", "down_proj"}
 
@@ -75,7 +75,7 @@ def targets(family: str) -> list[str]:
 
 
 def transposed(family: str) -> bool:
-    return family in ("gpt2",)
+    return family == "gpt2"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
