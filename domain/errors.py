@@ -13,7 +13,6 @@ LitGPTError
 │   ├── DamagedFile                        … one is cut short or contradicts itself
 │   ├── UnsafeFile                         … only a pickle that could run code
 │   ├── CheckpointMismatch                 … tensors are missing, left over or misshapen
-│   ├── AdapterMismatch                    … what was learnt is for another model
 │   └── TokenizerMismatch                  … the tokenizer belongs to another model
 ├── UnsupportedModel (NotImplementedError) a family, or a setting of it, that is not implemented
 ├── BadPrompt (ValueError)                 messages or a system prompt that the style cannot express
@@ -200,27 +199,6 @@ class CheckpointMismatch(BadCheckpoint):
         lists = (("missing", self.missing), ("left over", self.unread), ("of a wrong shape", self.misshapen))
         said = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in lists if names)
         return f"The tensors of {self.name} do not fit its config.json. {said}."
-
-
-@attrs.define(eq=False)
-class AdapterMismatch(BadCheckpoint):
-    """What an adapter is for is not in the model.
-
-    Attributes:
-        name: The adapter.
-        unknown: Layers that the model has not, or to which nothing can be added.
-        misshapen: Sentences that say which shapes were expected and which were found.
-
-    """
-
-    name: str
-    unknown: Sequence[str] = ()
-    misshapen: Sequence[str] = ()
-
-    def __str__(self) -> str:
-        lists = (("for layers that it has not", self.unknown), ("of a wrong shape", self.misshapen))
-        said = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in lists if names)
-        return f"The adapter {self.name} does not fit the model. {said}."
 
 
 @attrs.define(eq=False)

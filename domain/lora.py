@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.errors import BadArgument, BadCheckpoint, WrongType
 from litgpt.domain.sampling import Validator
 
 TensorT = TypeVar("TensorT")
@@ -153,3 +153,17 @@ def known_adapter(name: str, names: Sequence[str], argument: str = "name") -> No
     if name not in names:
         there = f"one of the adapters {', '.join(map(repr, names))}" if names else "left alone: there is none"
         raise BadArgument(argument, name, there)
+
+
+def misfit(name: str, unknown: Sequence[str], misshapen: Sequence[str]) -> BadCheckpoint:
+    """Return the error that says all in which an adapter does not fit a model.
+
+    Args:
+        name: The adapter.
+        unknown: Layers that the model has not, or to which nothing can be added.
+        misshapen: What has another shape, and which was expected.
+
+    """
+    lists = (("for layers that nothing can be added to", unknown), ("of a wrong shape", misshapen))
+    said = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in lists if names)
+    return BadCheckpoint(f"The adapter {name} does not fit the model. {said}.")

@@ -1,15 +1,18 @@
 """Where LoRA can be: tensors of theirs, and the rows of ours that they are."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import groupby
+from typing import TypeVar
 
 import attrs
 
 from litgpt.domain.errors import BadArgument
-from litgpt.domain.lora import ALL, Targets
+from litgpt.domain.lora import ALL, Adapter, Pair, Targets, misfit
 from litgpt.domain.pieces import Piece
 from litgpt.domain.weights import Join, Use, uses
+
+TensorT = TypeVar("TensorT")
 
 _WEIGHT = ".weight"
 _MOST_SUGGESTIONS = 3
@@ -86,9 +89,9 @@ def places(joins: Sequence[Join], linear: Collection[str]) -> tuple[Place, ...]:
         layers = {use.parameter.name.removesuffix(_WEIGHT) for use in those}
         fits = name.endswith(_WEIGHT) and len(piece.shape) == 2 and piece.expert is None
         if fits and layers <= set(linear) and not any(_is_refused(one) for one in layers):
-            shape = piece.shape[::-1] if piece.transposed else piece.shape
+            outputs, inputs = piece.shape[::-1] if piece.transposed else piece.shape
             rows = tuple(_rows(layer, list(own)) for layer, own in groupby(those, _layer))
-            found.append(Place(name.removesuffix(_WEIGHT), *shape, piece.transposed, rows))
+            found.append(Place(name.removesuffix(_WEIGHT), outputs, inputs, piece.transposed, rows))
     return tuple(found)
 
 
@@ -113,6 +116,40 @@ def named(those: Sequence[Place], name: str) -> Place | None:
     """Return the place that another's adapter calls so; models of text and more have a level more."""
     plain = ".".join(part for part in name.split(".") if part != "language_model")
     return next((place for place in those if place.name in (name, plain)), None)
+
+
+def fitting(
+    name: str, those: Sequence[Place], adapter: Adapter[TensorT], shape: Callable[[TensorT], tuple[int, ...]]
+) -> list[tuple[Place, Pair[TensorT]]]:
+    """Return each pair of an adapter that was saved, and its place.
+
+    Args:
+        name: What to call the adapter in an error.
+        those: Where a pair can be.
+        adapter: The adapter.
+        shape: Returns a tensor's.
+
+    Raises:
+        BadCheckpoint: It is for another model; the error lists all that does not fit.
+
+    """
+    found, unknown, misshapen = [], [], []
+    for module, pair in adapter.pairs.items():
+        place = named(those, module)
+        if place is None:
+            unknown.append(module)
+            continue
+        shapes, expected = (
+            (shape(pair.a), shape(pair.b)),
+            ((pair.rank, place.inputs), (place.outputs, pair.rank)),
+        )
+        if shapes != expected:
+            was, wanted = (" and ".join(str(list(one)) for one in both) for both in (shapes, expected))
+            misshapen.append(f"{module} is {was}, expected {wanted}")
+        found.append((place, pair))
+    if unknown or misshapen:
+        raise misfit(name, unknown, misshapen)
+    return found
 
 
 def targets_of(those: Iterable[Place], every: Iterable[Place]) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ import attrs
 
 from litgpt.adapters.checkpoints.peft_folder import CONFIG, is_adapter, read_adapter
 from litgpt.adapters.checkpoints.small_files import saved_prompt_style, tokenizer_files
-from litgpt.domain.errors import AdapterMismatch, BadCheckpoint, ModelNotFound
-from litgpt.domain.lora import Adapter, Pair
+from litgpt.domain.errors import BadCheckpoint, ModelNotFound
+from litgpt.domain.lora import Adapter, Pair, misfit
 from litgpt.domain.ports import Checkpoint, ModelStore
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
@@ -118,14 +118,14 @@ class AdaptedStore:
 
     def names(self) -> Iterator[str]:
         """Yield the names that the stores have."""
-        return self.stores.names()
+        yield from self.stores.names()
 
     def open(self, reference: ModelReference) -> "Checkpoint[torch.Tensor]":
         """Open a model, or the model that an adapter makes of its base.
 
         Raises:
             ModelNotFound: Nobody has it, or the base of it.
-            AdapterMismatch: The adapter is for another model than the one that it names.
+            BadCheckpoint: The adapter is for another model than the one that it names.
             LitGPTError: What the stores say, and what is wrong with an adapter.
 
         """
@@ -183,7 +183,7 @@ def _by_tensor(
             misshapen.append(f"{module} is for {list(shape)}, and {tensor} is {list(expected)}")
         found[tensor] = pair
     if unknown or misshapen:
-        raise AdapterMismatch(name, tuple(unknown), tuple(misshapen))
+        raise misfit(name, unknown, misshapen)
     return found
 
 

@@ -60,11 +60,12 @@ def read_adapter(folder: Path) -> "Adapter[torch.Tensor]":
         if rank != settings.rank_of(module):
             said = f"{module} has the rank {rank}, and {CONFIG} says {settings.rank_of(module)}."
             raise DamagedFile(str(file.path), said)
-        tensors = (
-            file.tensor(f"{PREFIX}{module}.lora_{which}.weight", entry, None)
-            for which, entry in zip("AB", (a, b), strict=True)
+        pairs[module] = Pair(
+            file.tensor(f"{module}.lora_A", a, None),
+            file.tensor(f"{module}.lora_B", b, None),
+            rank,
+            settings.alpha_of(module),
         )
-        pairs[module] = Pair(*tensors, rank, settings.alpha_of(module))
     return Adapter(
         lora=settings.lora,
         pairs=pairs,

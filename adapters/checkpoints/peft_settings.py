@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 
@@ -49,6 +49,8 @@ _READ = frozenset(
         "use_rslora",
     }
 )
+# The numbers, and what PEFT takes where they are left out.
+_NUMBERS = {"r": 8, "lora_alpha": 8, "lora_dropout": 0.0}
 # Ways to begin that leave the weights of the model as they are. The others (PiSSA, OLoRA, CorDA, LoftQ, …)
 # change them, and PEFT changes them again when it loads such an adapter.
 _BEGINNINGS = (True, False, "gaussian", "orthogonal", "eva", "mini_normal")
@@ -98,14 +100,11 @@ def read_settings(said: Mapping[str, object], *, where: str) -> PeftSettings:
     """
     _refuse(said, where)
     try:
-        lora = Lora(
-            rank=said.get("r", 8),  # type: ignore[arg-type] - Lora checks
-            alpha=said.get("lora_alpha", 8),  # type: ignore[arg-type] - as above
-            dropout=said.get("lora_dropout", 0.0),  # type: ignore[arg-type] - as above
-            rslora=bool(said.get("use_rslora", False)),
-        )
-        ranks = {name: Lora(rank=one).rank for name, one in _pattern(said, "rank_pattern", where).items()}  # type: ignore[arg-type]
-        alphas = {name: Lora(alpha=one).alpha for name, one in _pattern(said, "alpha_pattern", where).items()}  # type: ignore[arg-type]
+        # Lora checks what they are.
+        rank, alpha, dropout = (cast("int", said.get(one, usual)) for one, usual in _NUMBERS.items())
+        lora = Lora(rank=rank, alpha=alpha, dropout=dropout, rslora=bool(said.get("use_rslora")))
+        ranks = {name: Lora(rank=one).rank for name, one in _pattern(said, "rank_pattern", where).items()}
+        alphas = {name: Lora(alpha=one).alpha for name, one in _pattern(said, "alpha_pattern", where).items()}
     except BadArgument as error:
         raise DamagedFile(where, str(error)) from error
     base, revision = said.get("base_model_name_or_path"), said.get("revision")
@@ -137,7 +136,7 @@ def _refuse(said: Mapping[str, object], where: str) -> None:
             raise UnsupportedModel(where, f"its setting {name}={value!r} is not implemented.")
 
 
-def _pattern(said: Mapping[str, object], name: str, where: str) -> dict[str, object]:
+def _pattern(said: Mapping[str, object], name: str, where: str) -> dict[str, Any]:
     value = said.get(name) or {}
     if not isinstance(value, dict):
         raise DamagedFile(where, f"its {name} is no object of names and numbers.")

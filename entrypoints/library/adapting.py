@@ -96,7 +96,7 @@ class Adapts:
             NotDistributed: There is no model yet.
             ModelNotFound: There is neither such a folder nor such a repository.
             MissingFile: A file is not there.
-            AdapterMismatch: It is for another model.
+            BadCheckpoint: It is for another model.
             UnsupportedModel: It is no LoRA of linear layers, or one of a kind that is not implemented.
             OutOfReach: Another adapter is merged, or the model is computed by several processes.
 

@@ -71,7 +71,7 @@ def test_a_pattern_whose_search_could_take_for_ever_is_refused(pattern: str, tmp
         {"a_setting_of_tomorrow": 1},
     ],
 )
-def test_what_is_not_implemented_is_refused_by_name(setting: dict[str, object], tmp_path: Path) -> None:
+def test_what_is_not_implemented_is_refused_by_name(setting: dict[str, Any], tmp_path: Path) -> None:
     ((name, _),) = setting.items()
     with pytest.raises(UnsupportedModel, match=name):
         read_adapter(folder_of(tmp_path, **setting))

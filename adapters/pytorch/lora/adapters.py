@@ -8,14 +8,15 @@ from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.lora import rows
+from litgpt.adapters.pytorch.lora.layers import Layers
 from litgpt.adapters.pytorch.lora.merging import Kept, merge, restore
-from litgpt.adapters.pytorch.lora.pairs import LoraLayer, LowRank, Switch, attach, drawn, lora_of
+from litgpt.adapters.pytorch.lora.pairs import drawn
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.given import GivenGPT
 from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
-from litgpt.domain.errors import AdapterMismatch, BadArgument, OutOfReach
+from litgpt.domain.errors import BadArgument, OutOfReach
 from litgpt.domain.lora import Adapter, Lora, Pair, adapter_name, known_adapter
-from litgpt.domain.lora_places import Place, chosen, named, places, targets_of
+from litgpt.domain.lora_places import Place, chosen, fitting, places, targets_of
 from litgpt.domain.weights import Join
 
 
@@ -45,7 +46,7 @@ class Adapters:
 
     model: GPT
     places: tuple[Place, ...] = attrs.field(repr=False)
-    _switch: Switch = attrs.field(factory=Switch)
+    _network: Layers = attrs.field(repr=False)
     _attached: dict[str, Attached] = attrs.field(factory=dict)
     _merged: tuple[str, Kept] | None = None
     _base: Attached | None = None  # what was merged last for good
@@ -66,7 +67,7 @@ class Adapters:
             raise OutOfReach("LoRA on a tensor-parallel model", "place it on one device, or 'sequential'ly.")
         kinds = (nn.Linear, QuantisedLinear)
         linear = {name for name, module in model.named_modules() if isinstance(module, kinds)}
-        return cls(model, places(joins, linear))
+        return cls(model, places(joins, linear), Layers(model))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ class Adapters:
     @property
     def active(self) -> str | None:
         """The active one, merged or not."""
-        return self._merged[0] if self._merged is not None else self._switch.active
+        return self._merged[0] if self._merged is not None else self._network.switch.active
 
     @property
     def is_merged(self) -> bool:
@@ -96,12 +97,14 @@ class Adapters:
         where = chosen(self.places, lora.targets)
         self._freeze()
         for place in where:
-            device = _device(self._linear(place.rows[0].layer))
+            device = self._network.device(place.rows[0].layer)
             bs = {
                 one.layer: torch.zeros(one.stop - one.start, lora.rank, device=device) for one in place.rows
             }
             a = drawn(lora.rank, place.inputs, device)
-            self._put(name, place, a, bs, scaling=lora.scaling(), dropout=lora.dropout, trainable=True)
+            self._network.put(
+                name, place, a, bs, scaling=lora.scaling(), dropout=lora.dropout, trainable=True
+            )
         self._attached[name] = Attached(lora, tuple((place, lora.rank, lora.alpha) for place in where))
         self.activate(name)
 
@@ -116,18 +119,18 @@ class Adapters:
 
         Raises:
             BadArgument: The name cannot be right.
-            AdapterMismatch: It is for another model; the error lists all that does not fit.
+            BadCheckpoint: It is for another model; the error lists all that does not fit.
             OutOfReach: Another adapter is merged.
 
         """
         self._check_new(name)
-        where = _fitting(name, self.places, adapter)
+        where = fitting(name, self.places, adapter, lambda tensor: tuple(tensor.shape))
         if trainable:
             self._freeze()
         for place, pair in where:
             bs = rows.ours(place, pair.b.float())
             scaling = adapter.lora.scaling(pair.rank, pair.alpha)
-            self._put(
+            self._network.put(
                 name,
                 place,
                 pair.a.float(),
@@ -151,7 +154,7 @@ class Adapters:
         attached = self._attached[name]
         pairs = {}
         for place, rank, alpha in attached.where:
-            own = {one.layer: self._pair(name, place, one.layer) for one in place.rows}
+            own = {one.layer: self._network.pair(name, place, one.layer) for one in place.rows}
             b = rows.theirs(place, {layer: pair.B.detach().cpu() for layer, pair in own.items()})
             a = own[place.rows[0].layer].down.detach().cpu()
             pairs[place.name] = Pair(a, b, rank, alpha)
@@ -174,7 +177,7 @@ class Adapters:
         self._check_unmerged("Setting an adapter")
         if name is not None:
             known_adapter(name, self.names)
-        self._switch.active = name
+        self._network.switch.active = name
         self.model.adapter = self._base if name is None else self._attached[name]
 
     def merge(self, *, for_good: bool) -> None:
@@ -189,11 +192,11 @@ class Adapters:
 
         """
         self._check_unmerged("Merging an adapter")
-        name = self._switch.active
+        name = self._network.switch.active
         if name is None:
             raise OutOfReach("Merging", "no adapter is active; set_adapter() says which one is to be.")
-        kept = merge(self.model, self._layers(name), name, keep=not for_good)
-        self._switch.active = None
+        kept = merge(self.model, self._network.layers(name), name, keep=not for_good)
+        self._network.switch.active = None
         self._merged = (name, kept)
         if for_good:
             self._merged, self._base = None, self._attached[name]
@@ -211,7 +214,7 @@ class Adapters:
         name, kept = self._merged
         restore(self.model, kept)
         self._merged = None
-        self._switch.active = name
+        self._network.switch.active = name
 
     def delete(self, name: str) -> None:
         """Take an adapter away. If it is the active one, none is then.
@@ -224,62 +227,13 @@ class Adapters:
         known_adapter(name, self.names)
         if self._merged is not None and self._merged[0] == name:
             self._check_unmerged(f"Deleting the adapter {name!r}")
-        if self._switch.active == name:
+        if self._network.switch.active == name:
             self.activate(None)
         self._remove(name)
 
-    def _put(
-        self,
-        name: str,
-        place: Place,
-        a: Tensor,
-        bs: dict[str, Tensor],
-        *,
-        scaling: float,
-        dropout: float,
-        trainable: bool,
-    ) -> None:
-        first: LowRank | None = None
-        for own in place.rows:
-            linear = self._linear(own.layer)
-            layer, device = attach(linear, self._switch), _device(linear)
-            if name not in layer:
-                layer[name] = nn.ModuleDict()
-            pair = LowRank(
-                None if first else a.to(device),
-                bs[own.layer].to(device),
-                start=own.start,
-                scaling=scaling,
-                dropout=dropout,
-                trainable=trainable,
-                lender=first,
-            )
-            first = first or pair
-            layer[name].add_module(place.leaf, pair.train(linear.training))
-
-    def _pair(self, name: str, place: Place, layer: str) -> LowRank:
-        lora = lora_of(self._linear(layer))
-        assert lora is not None  # noqa: S101 - it was put there
-        pair = lora[name].get_submodule(place.leaf)
-        assert isinstance(pair, LowRank)  # noqa: S101 - as above
-        return pair
-
-    def _layers(self, name: str) -> dict[str, LoraLayer]:
-        found = {}
-        for place, *_ in self._attached[name].where:
-            for own in place.rows:
-                lora = lora_of(self._linear(own.layer))
-                assert lora is not None  # noqa: S101 - it was put there
-                found[own.layer] = lora
-        return found
-
     def _remove(self, name: str) -> None:
-        for lora in self._layers(name).values():
-            del lora[name]
+        self._network.remove(name)
         del self._attached[name]
-
-    def _linear(self, layer: str) -> nn.Module:
-        return self.model.get_submodule(layer)
 
     def _freeze(self) -> None:
         for parameter in self.model.parameters():
@@ -295,33 +249,3 @@ class Adapters:
     def _check_unmerged(self, what: str) -> None:
         if self._merged is not None:
             raise OutOfReach(what, f"{self._merged[0]!r} is merged. Call unmerge_adapter() first.")
-
-
-def _device(linear: nn.Module) -> torch.device:
-    own = [*linear.parameters(recurse=False), *linear.buffers(recurse=False)]
-    return own[0].device
-
-
-def _fitting(name: str, those: Sequence[Place], adapter: Adapter[Tensor]) -> list[tuple[Place, Pair[Tensor]]]:
-    """Return each pair and its place.
-
-    Raises:
-        AdapterMismatch: Some have none, or another shape.
-
-    """
-    found, unknown, misshapen = [], [], []
-    for module, pair in adapter.pairs.items():
-        place = named(those, module)
-        if place is None:
-            unknown.append(module)
-            continue
-        expected = ((pair.rank, place.inputs), (place.outputs, pair.rank))
-        if (tuple(pair.a.shape), tuple(pair.b.shape)) != expected:
-            misshapen.append(
-                f"{module} is {list(pair.a.shape)} and {list(pair.b.shape)}, expected "
-                f"{list(expected[0])} and {list(expected[1])}"
-            )
-        found.append((place, pair))
-    if unknown or misshapen:
-        raise AdapterMismatch(name, tuple(unknown), tuple(misshapen))
-    return found
