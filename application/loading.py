@@ -8,12 +8,13 @@ from litgpt.domain.architecture import Architecture
 from litgpt.domain.ending import end_ids_of
 from litgpt.domain.families import understand
 from litgpt.domain.offloading import fitted, told
-from litgpt.domain.placement import Placement, Wish, decide
+from litgpt.domain.placement import Placement, Wish, decide, to_train
 from litgpt.domain.ports import Checkpoint, DistributionStrategy, ModelStore, OpenTokenizer, Tokenizer
 from litgpt.domain.prompts import choose_style
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.tensors import DType
 from litgpt.domain.vocabulary import TokenizerSource
 from litgpt.domain.weights import Join
 
@@ -130,11 +131,43 @@ class PlaceModel(Generic[TensorT, ModelT]):
         """
         hardware = self.strategy.hardware()
         placement = fitted(decide(wish, hardware), loaded.architecture, hardware)
-        for note in loaded.notes:
-            report(Notice(f"{loaded.checkpoint.name}: {note}"))
+        _tell(loaded, report)
         if away := told(placement, loaded.architecture):
             report(Notice(away))
         loaded.checkpoint.fetch(report)
         report(Notice(f"Using {len(placement.devices)} device(s)"))
         model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)
         return model, placement
+
+
+@attrs.frozen
+class PrepareTraining(Generic[TensorT, ModelT]):
+    """Builds a loaded model for something else to move and to train.
+
+    Attributes:
+        strategy: What builds models.
+
+    """
+
+    strategy: DistributionStrategy[TensorT, ModelT]
+
+    def __call__(
+        self, loaded: LoadedModel[TensorT], dtype: DType, report: Report, *, quantize: str | None = None
+    ) -> tuple[ModelT, Placement]:
+        """Return the model with its weights, and where it is: in this machine's memory.
+
+        Raises:
+            BadArgument: There is no such way to quantise.
+            HubUnreachable: The weights have to come from a Hub that does not answer.
+
+        """
+        placement = to_train(dtype, quantize, self.strategy.hardware())
+        _tell(loaded, report)
+        loaded.checkpoint.fetch(report)
+        model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)
+        return model, placement
+
+
+def _tell(loaded: LoadedModel[TensorT], report: Report) -> None:
+    for note in loaded.notes:
+        report(Notice(f"{loaded.checkpoint.name}: {note}"))

@@ -13,9 +13,13 @@ LitGPTError
 │   ├── DamagedFile                        … one is cut short or contradicts itself
 │   ├── UnsafeFile                         … only a pickle that could run code
 │   ├── CheckpointMismatch                 … tensors are missing, left over or misshapen
+│   │   └── NotOfThisModel                 … those of a Trainer checkpoint
 │   └── TokenizerMismatch                  … the tokenizer belongs to another model
 ├── UnsupportedModel (NotImplementedError) a family, or a setting of it, that is not implemented
 ├── BadPrompt (ValueError)                 messages or a system prompt that the style cannot express
+├── BadData (ValueError)                   a record, or a data set, that nothing can be learnt from …
+├── DataNotFound (FileNotFoundError)       a data set that is not there …
+├── NotConnected (RuntimeError)            … and a data module without a tokenizer: domain/training/errors.py
 ├── NotDistributed (AttributeError)        the model has no device yet
 ├── OutOfReach (RuntimeError)              hardware that is not there
 └── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
@@ -196,9 +200,29 @@ class CheckpointMismatch(BadCheckpoint):
     misshapen: Sequence[str] = ()
 
     def __str__(self) -> str:
+        return f"The tensors of {self.name} do not fit its config.json. {self.differences}."
+
+    @property
+    def differences(self) -> str:
+        """Every tensor that does not fit, and why."""
         lists = (("missing", self.missing), ("left over", self.unread), ("of a wrong shape", self.misshapen))
-        said = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in lists if names)
-        return f"The tensors of {self.name} do not fit its config.json. {said}."
+        return "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in lists if names)
+
+
+@attrs.define(eq=False)
+class NotOfThisModel(CheckpointMismatch):
+    """A Trainer checkpoint holds other tensors than the model that it is to be read into.
+
+    Attributes:
+        model: That model.
+
+    """
+
+    model: str = "this model"
+
+    def __str__(self) -> str:
+        remedy = "Pass a checkpoint that was written while this model was trained."
+        return f"{self.name} is no checkpoint of {self.model}: {self.differences}. {remedy}"
 
 
 @attrs.define(eq=False)

@@ -72,6 +72,7 @@ class Placement:
         quantize: How projections are quantised; None: they are not.
         given: Which of the devices is this process's, where each has a process that was started from outside;
             None: all are.
+        trains: Whether the weights are there to be trained, and so have gradients.
 
     """
 
@@ -82,6 +83,7 @@ class Placement:
     resident: int | None = None
     quantize: Quantization | None = None
     given: int | None = None
+    trains: bool = False
 
     @property
     def device(self) -> str:
@@ -110,6 +112,23 @@ def decide(wish: Wish, hardware: Hardware) -> Placement:
         cache_size=_cache_size(wish.fixed_kv_cache_size),
         quantize=quantize,
     )
+
+
+def to_train(dtype: DType, quantize: str | None, hardware: Hardware) -> Placement:
+    """Return where a model is put for something else, such as the Lightning Trainer, to move and to train.
+
+    Args:
+        dtype: What its weights are in.
+        quantize: How projections are quantised that are not trained themselves; None: they are not.
+        hardware: What this machine has.
+
+    Raises:
+        BadArgument: There is no such way to quantise.
+        NotInstalled: It needs bitsandbytes.
+
+    """
+    how = _quantization(Wish(quantize=quantize), "cpu", hardware)
+    return Placement(devices=("cpu",), dtype=dtype, quantize=how, trains=True)
 
 
 def _accelerator(wish: object, hardware: Hardware) -> Accelerator:

@@ -20,7 +20,7 @@ class Progress:
     what: str
     done: int
     total: int
-    unit: Literal["B", "tensors"] = "tensors"
+    unit: Literal["B", "tensors", "examples"] = "tensors"
 
 
 Report: TypeAlias = Callable[[Notice | Progress], None]

@@ -50,14 +50,13 @@ class FolderWriter:
                 coming = folder / f"{name}{_COMING}"
                 coming.write_bytes(content)
                 written[name] = coming
-            if "prompt_style.yaml" not in written:
-                (folder / "prompt_style.yaml").unlink(missing_ok=True)
-            for pattern in _WEIGHTS:
+            # Nothing needs room from here on: files change their names, and the old ones go last.
+            for name, coming in written.items():
+                coming.replace(folder / name)
+            for pattern in (*_WEIGHTS, "prompt_style.yaml"):
                 for old in folder.glob(pattern):
                     if old.name not in written:
                         old.unlink()
-            for name, coming in written.items():
-                coming.replace(folder / name)
 
     def _write_weights(
         self, folder: Path, model: "ModelToWrite[torch.Tensor]", report: Report

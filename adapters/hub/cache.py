@@ -1,7 +1,8 @@
 """The cache that huggingface_hub and everything built on it share, read without asking anyone.
 
 Layout, as huggingface_hub documents it: `models--org--name/refs/main` holds a commit, and
-`models--org--name/snapshots/<commit>/` the files of that commit that were downloaded.
+`models--org--name/snapshots/<commit>/` the files of that commit that were downloaded. Data sets lie beside
+them, under `datasets--org--name`.
 """
 
 import json
@@ -9,13 +10,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Literal, TypeAlias
 
 import attrs
 
 from litgpt.adapters.hub.selection import INDEX, SINGLE, TOKENIZER_FILES, TOKENIZERS
 from litgpt.domain.vocabulary import TokenizerFiles
 
-_PREFIX = "models--"
+Kind: TypeAlias = Literal["model", "dataset"]
 
 
 @attrs.frozen
@@ -60,9 +62,16 @@ class Snapshot:
 
 @attrs.frozen
 class Cache:
-    """The cache in one folder."""
+    """The cache in one folder.
+
+    Attributes:
+        folder: The folder.
+        kind: Of what it is asked.
+
+    """
 
     folder: Path
+    kind: Kind = "model"
 
     def at_commit(self, repository: str, commit: str) -> Snapshot:
         """Return where the files of a commit are, or would be."""
@@ -94,8 +103,8 @@ class Cache:
     def repositories(self) -> Iterator[str]:
         """Yield the repositories of which anything is here."""
         if self.folder.is_dir():
-            for path in self.folder.glob(f"{_PREFIX}*--*"):
-                yield path.name.removeprefix(_PREFIX).replace("--", "/", 1)
+            for path in self.folder.glob(f"{self.kind}s--*--*"):
+                yield path.name.removeprefix(f"{self.kind}s--").replace("--", "/", 1)
 
     def _of(self, repository: str) -> Path:
-        return self.folder / f"{_PREFIX}{repository.replace('/', '--')}"
+        return self.folder / f"{self.kind}s--{repository.replace('/', '--')}"

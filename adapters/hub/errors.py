@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
+from litgpt.adapters.hub.cache import Kind
 from litgpt.domain.errors import (
     AccessDenied,
     DamagedFile,
@@ -13,16 +14,25 @@ from litgpt.domain.errors import (
     ModelNotFound,
 )
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.training.errors import DataNotFound
+
+
+def not_found(kind: Kind, name: str, *, hub: str, hint: str) -> LitGPTError:
+    """Return the error for a model, or a data set, that the Hub does not have."""
+    if kind == "dataset":
+        return DataNotFound(name, searched=(hub,), hint=hint)
+    return ModelNotFound(name, searched=(hub,), hint=hint)
 
 
 @contextmanager
-def in_our_words(reference: ModelReference, *, hub: str, page: str) -> Iterator[None]:
+def in_our_words(reference: ModelReference, *, hub: str, page: str, kind: Kind = "model") -> Iterator[None]:
     """Turn what huggingface_hub raises into the errors of this library.
 
     Args:
         reference: What was asked for.
         hub: What to call the Hub that was asked.
         page: The address of the repository's page.
+        kind: What the repository holds.
 
     """
     try:
@@ -30,13 +40,15 @@ def in_our_words(reference: ModelReference, *, hub: str, page: str) -> Iterator[
     except LitGPTError:
         raise
     except Exception as error:
-        ours = _answered(error, reference, hub, page) or _unanswered(error, reference, hub)
+        ours = _answered(error, reference, hub, page, kind) or _unanswered(error, reference, hub)
         if ours is None:
             raise
         raise ours from error
 
 
-def _answered(error: Exception, reference: ModelReference, hub: str, page: str) -> LitGPTError | None:
+def _answered(
+    error: Exception, reference: ModelReference, hub: str, page: str, kind: Kind
+) -> LitGPTError | None:
     """Return our error for a refusal; None if the Hub refused nothing."""
     from huggingface_hub import errors as theirs
 
@@ -45,10 +57,10 @@ def _answered(error: Exception, reference: ModelReference, hub: str, page: str) 
         case theirs.GatedRepoError():  # a kind of RepositoryNotFoundError, so it comes first
             return AccessDenied(name, f"its owner asks for an agreement. Accept it on {page}, then {log_in}")
         case theirs.RepositoryNotFoundError():
-            return ModelNotFound(name, searched=(hub,), hint=f"If it is private, {log_in}")
+            return not_found(kind, name, hub=hub, hint=f"If it is private, {log_in}")
         case theirs.RevisionNotFoundError():
             hint = f"The repository is there, its revision {reference.revision!r} is not."
-            return ModelNotFound(str(reference), searched=(hub,), hint=hint)
+            return not_found(kind, str(reference), hub=hub, hint=hint)
         case theirs.RemoteEntryNotFoundError():
             return MissingFile(str(error.response.url), "the Hub listed it and does not have it.")
         case theirs.HfHubHTTPError():

@@ -12,12 +12,11 @@ import attrs
 
 from litgpt.adapters.hub.cache import Cache
 from litgpt.adapters.hub.deadline import watched, within
-from litgpt.adapters.hub.errors import in_our_words
+from litgpt.adapters.hub.environment import hub_at
+from litgpt.adapters.hub.errors import in_our_words, not_found
 from litgpt.adapters.hub.progress import Meter, bars
-from litgpt.domain.errors import HubUnreachable, ModelNotFound
+from litgpt.domain.errors import HubUnreachable
 from litgpt.domain.reference import ModelReference
-
-HUB = "https://huggingface.co"
 
 FIRST_BYTES = 1 << 18
 """What is read of a file at first: the header of nearly every shard is shorter, and one request is enough."""
@@ -52,7 +51,7 @@ class Repository:
         reference: What was asked for, and the token to ask with.
         path: `org/name`.
         endpoint: The address of the Hub.
-        cache: Where its files go.
+        cache: Where its files go, and what it holds: a model or a data set.
         patience: Seconds until a Hub that has not answered is taken for one that does not.
         patience_with_storage: Seconds until a download from which no byte comes is given up.
 
@@ -73,7 +72,7 @@ class Repository:
     @property
     def hub(self) -> str:
         """What to call the Hub."""
-        return f"the Hugging Face Hub{'' if self.endpoint == HUB else f' at {self.endpoint}'}"
+        return hub_at(self.endpoint)
 
     @property
     def token(self) -> str | None:
@@ -85,7 +84,8 @@ class Repository:
 
         Raises:
             HubUnreachable: It did not answer in time, or what answered is no Hub.
-            ModelNotFound: It does not have the repository, or not this revision of it.
+            ModelNotFound: It does not have the repository, or not this revision of it (of a data set it is
+                DataNotFound).
             AccessDenied: It does not accept the token.
 
         """
@@ -94,14 +94,17 @@ class Repository:
 
         def ask() -> Listing:
             api = HfApi(endpoint=self.endpoint, token=self.token, library_name="litgpt")
-            found = api.model_info(self.path, revision=self.revision, timeout=self.patience)
+            info = api.dataset_info if self.cache.kind == "dataset" else api.model_info
+            found = info(self.path, revision=self.revision, timeout=self.patience)
             return Listing(str(found.sha), tuple(file.rfilename for file in found.siblings or ()))
 
         with self._in_our_words():
             try:
                 return within(2 * self.patience, ask)
             except HFValidationError as error:
-                raise ModelNotFound(self.reference.name, searched=(self.hub,), hint=str(error)) from error
+                raise not_found(
+                    self.cache.kind, self.reference.name, hub=self.hub, hint=str(error)
+                ) from error
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 # what comes from elsewhere, such as the log-in page of a hotel's network
                 raise HubUnreachable(self.reference.name, f"what answers as {self.hub} is no Hub.") from error
@@ -121,6 +124,7 @@ class Repository:
             path: str = hf_hub_download(
                 self.path,
                 file,
+                repo_type=self.cache.kind,
                 revision=commit,
                 endpoint=self.endpoint,
                 cache_dir=self.cache.folder,
@@ -130,6 +134,11 @@ class Repository:
                 tqdm_class=bars(meter, moved),  # type: ignore[arg-type] # it is asked for a bar's methods only
             )
         return Path(path)
+
+    def size(self, commit: str, file: str) -> int:
+        """Return how many bytes a file has."""
+        with self._in_our_words():
+            return self._read(commit, file, 0, 1).size
 
     def beginnings(self, commit: str, files: Sequence[str]) -> dict[str, Part]:
         """Read the headers of safetensors files, and nothing behind them."""
@@ -155,7 +164,8 @@ class Repository:
 
         headers = build_hf_headers(token=self.token, library_name="litgpt")
         headers |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        url = hf_hub_url(self.path, file, revision=commit, endpoint=self.endpoint)
+        kind = self.cache.kind
+        url = hf_hub_url(self.path, file, repo_type=kind, revision=commit, endpoint=self.endpoint)
         with get_session().stream(
             "GET", url, headers=headers, timeout=self.patience, follow_redirects=True
         ) as response:
@@ -180,7 +190,9 @@ class Repository:
 
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
-        with in_our_words(self.reference, hub=self.hub, page=f"{self.endpoint}/{self.path}"):
+        kind = self.cache.kind
+        page = f"{self.endpoint}/{'' if kind == 'model' else f'{kind}s/'}{self.path}"
+        with in_our_words(self.reference, hub=self.hub, page=page, kind=kind):
             yield
 
 

@@ -12,7 +12,8 @@ import attrs
 from litgpt.adapters.hub.cache import Cache, Snapshot
 from litgpt.adapters.hub.checkpoint import HubCheckpoint
 from litgpt.adapters.hub.download import Download, free_bytes
-from litgpt.adapters.hub.repository import HUB, Repository
+from litgpt.adapters.hub.environment import NOT_ASKED, cache_of, endpoint_of, hub_at, stays_offline
+from litgpt.adapters.hub.repository import Repository
 from litgpt.adapters.hub.selection import ADAPTER, check_files, small_files, tokenizer_files, weight_files
 from litgpt.domain import catalogue
 from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound
@@ -25,14 +26,12 @@ logger = logging.getLogger(__name__)
 TensorT = TypeVar("TensorT")
 TensorT_co = TypeVar("TensorT_co", covariant=True)
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"(?!/)(?!.*\.\.)[^\\:\s]+")
 
 CONFIG = "config.json"
 
 MOST_NAMES = 1000
-
-_NOT_ASKED = "it is not to be asked (offline=True, or HF_HUB_OFFLINE)."
 
 
 class OpenFolder(Protocol[TensorT_co]):
@@ -73,8 +72,7 @@ class HubStore(Generic[TensorT]):
     @property
     def place(self) -> str:
         """Where this store looks, in words."""
-        address = self._endpoint()
-        return f"the Hugging Face Hub{'' if address == HUB else f' at {address}'}"
+        return hub_at(endpoint_of(self.endpoint))
 
     def names(self) -> Iterator[str]:
         """Yield what the cache has anything of, then the well-known repositories and their short names."""
@@ -96,12 +94,12 @@ class HubStore(Generic[TensorT]):
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
         complete = cached if cached is not None and cached.has_weights else None
-        offline = _stays_offline(reference)
+        offline = stays_offline(reference)
         if complete and (offline or (reference.offline is None and complete.has_tokenizer)):
             logger.info("%s is opened from the cache, without asking %s.", reference, self.place)
             return self._open_cached(repository, complete)
         if offline:
-            raise HubUnreachable(reference.name, _NOT_ASKED)
+            raise HubUnreachable(reference.name, NOT_ASKED)
         try:
             return self._open_from_hub(repository)
         except HubUnreachable as error:
@@ -125,11 +123,11 @@ class HubStore(Generic[TensorT]):
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
         complete = cached if cached is not None and cached.has_tokenizer else None
-        offline = _stays_offline(reference)
+        offline = stays_offline(reference)
         if complete and (offline or reference.offline is None):
             return complete.tokenizer
         if offline:
-            raise HubUnreachable(reference.name, _NOT_ASKED)
+            raise HubUnreachable(reference.name, NOT_ASKED)
         try:
             found = repository.look()
             for file in tokenizer_files(repository.path, found.files):
@@ -158,8 +156,8 @@ class HubStore(Generic[TensorT]):
         kept = None if cached is None else cached.folder / CONFIG
         if kept is not None and kept.is_file() and reference.offline is not False:
             return kept
-        if _stays_offline(reference):
-            raise HubUnreachable(reference.name, _NOT_ASKED)
+        if stays_offline(reference):
+            raise HubUnreachable(reference.name, NOT_ASKED)
         found = repository.look()
         if CONFIG not in found.files:
             raise MissingFile(f"{repository.path}/{CONFIG}", "the repository holds no model that has one.")
@@ -181,8 +179,8 @@ class HubStore(Generic[TensorT]):
         kept = cached is not None and all((cached.folder / file).is_file() for file in ADAPTER)
         if cached is not None and kept and reference.offline is not False:
             return cached.folder
-        if _stays_offline(reference):
-            raise HubUnreachable(reference.name, _NOT_ASKED)
+        if stays_offline(reference):
+            raise HubUnreachable(reference.name, NOT_ASKED)
         found = repository.look()
         for file in ADAPTER:
             if file not in found.files:
@@ -211,36 +209,16 @@ class HubStore(Generic[TensorT]):
 
     def _repository(self, reference: ModelReference) -> Repository:
         path = catalogue.repository_of(reference.name) or reference.name
-        if not _REPOSITORY.fullmatch(path):
+        if not REPOSITORY.fullmatch(path):
             raise ModelNotFound(reference.name, searched=(self.place,), similar=catalogue.similar(path))
         if reference.revision is not None and not _REVISION.fullmatch(reference.revision):
             hint = "A revision is a branch, a tag or a commit."
             raise ModelNotFound(str(reference), searched=(self.place,), hint=hint)
-        return Repository(
-            reference, path, self._endpoint(), self._cache(), self.patience, self.patience_with_storage
-        )
-
-    def _endpoint(self) -> str:
-        if self.endpoint is not None:
-            return self.endpoint.rstrip("/")
-        from huggingface_hub import constants
-
-        return constants.ENDPOINT
+        where = endpoint_of(self.endpoint)
+        return Repository(reference, path, where, self._cache(), self.patience, self.patience_with_storage)
 
     def _cache(self) -> Cache:
-        if self.cache_dir is not None:
-            return Cache(Path(self.cache_dir))
-        from huggingface_hub import constants
-
-        return Cache(Path(constants.HF_HUB_CACHE))
-
-
-def _stays_offline(reference: ModelReference) -> bool:
-    if reference.offline is not None:
-        return reference.offline
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
+        return Cache(cache_of(self.cache_dir))
 
 
 def _origin(repository: Repository, commit: str) -> str:

@@ -94,7 +94,9 @@ class Batch:
 
     def _forward(self, block: Tensor) -> Tensor:
         weight = self.model.lm_head.weight
-        with fastest_matmul(rows=block.numel(), dtype=weight.dtype, device=weight.device):
+        # Autocast, where a Trainer has it on, would make keys in another dtype than the cache's.
+        as_it_is = torch.autocast(weight.device.type, enabled=False)
+        with as_it_is, fastest_matmul(rows=block.numel(), dtype=weight.dtype, device=weight.device):
             logits: Tensor = self.model(block.to(self.model.input_device), self.cache, last=True)
         if self.prefix is not None:
             self.prefix.tokens += block[0].tolist()

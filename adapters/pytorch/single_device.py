@@ -52,7 +52,7 @@ class SingleDevice:
                     report=report,
                     quantize=quantize,
                 )
-            return assemble(
+            model = assemble(
                 architecture,
                 joins,
                 checkpoint,
@@ -66,6 +66,7 @@ class SingleDevice:
                 f"{checkpoint.name} on {placement.device}",
                 "its memory does not hold the weights; see `litgpt info`.",
             ) from error
+        return model.requires_grad_().train() if placement.trains else model
 
     def weights(self, model: GPT, joins: Sequence[Join]) -> ModelWeights:
         """Return what a model's weights are now, to be written."""

@@ -2,10 +2,17 @@
 
 import attrs
 
-from litgpt.domain.prompts.questions import FLAN
+from litgpt.domain.prompts.questions import FLAN, LONGFORM
 from litgpt.domain.prompts.style import PromptStyle
 
-ALPACA = attrs.evolve(FLAN, name="alpaca", saved_as="Alpaca", end="\n\n")
+ALPACA = attrs.evolve(
+    FLAN,
+    name="alpaca",
+    saved_as="Alpaca",
+    end="\n\n",
+    task="{instruction}\n\n### Input:\n{input}",
+    task_system=LONGFORM.default_system,
+)
 """Taori et al. 2023, Stanford Alpaca. It was made for single questions; turns are put one after another."""
 
 FREEWILLY2 = PromptStyle(

@@ -27,6 +27,8 @@ class PromptStyle:
         lead: What the model writes first of all, by itself: put before an answer that was given earlier.
         end: What follows an answer when the conversation goes on. None: this style knows one question only.
         stops: What ends an answer besides the tokenizer's own end: special tokens, or any text.
+        task: How an instruction and what it is about are put to the model in one turn.
+        task_system: The system prompt then. None: as it is otherwise.
 
     """
 
@@ -40,6 +42,8 @@ class PromptStyle:
     lead: str = ""
     end: str | None = None
     stops: tuple[str, ...] = ()
+    task: str = "{instruction}\n\n{input}"
+    task_system: str | None = None
 
     def render(self, messages: Messages, *, answer: bool = True) -> str:
         """Return the conversation as text.
@@ -91,6 +95,23 @@ class PromptStyle:
         if message.role == "assistant":
             return BadPrompt(self.name, "it has no place for earlier answers. Ask one thing at a time.")
         return BadPrompt(self.name, f"it knows no role {message.role!r}, only system, user and assistant.")
+
+
+def task(style: PromptStyle | None, instruction: str, given: str) -> tuple[Message, ...]:
+    """Return an instruction and what it is about as messages.
+
+    Args:
+        style: How they are put; None (a chat template) is one below the other.
+        instruction: What to do.
+        given: What to do it with; empty if there is nothing.
+
+    """
+    if not given:
+        return (Message("user", instruction),)
+    if style is None:
+        return (Message("user", f"{instruction}\n\n{given}"),)
+    asked = Message("user", _fill(style.task, instruction=instruction, input=given))
+    return (asked,) if style.task_system is None else (Message("system", style.task_system), asked)
 
 
 def _fill(template: str, **parts: str) -> str:

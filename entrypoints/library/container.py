@@ -21,7 +21,7 @@ from dependency_injector import containers, providers
 
 from litgpt.application.converting import ConvertModel
 from litgpt.application.finding import Find
-from litgpt.application.loading import LoadModel, PlaceModel
+from litgpt.application.loading import LoadModel, PlaceModel, PrepareTraining
 from litgpt.application.saving import SaveModel
 from litgpt.domain import catalogue
 from litgpt.domain.lora import Adapter
@@ -37,6 +37,7 @@ from litgpt.domain.reference import ModelReference
 from litgpt.domain.vocabulary import TokenizerSource
 
 if TYPE_CHECKING:
+    from litgpt.adapters.hub.datasets import HubDatasets
     from litgpt.adapters.hub.store import HubStore
 
 # dependency-injector resolves names when a container is declared, so adapters come in through functions that
@@ -48,6 +49,12 @@ def _hub() -> "HubStore[Any]":
     from litgpt.adapters.hub.store import HubStore
 
     return HubStore(open_folder)
+
+
+def _fetch_dataset() -> "HubDatasets":
+    from litgpt.adapters.hub.datasets import HubDatasets
+
+    return HubDatasets()
 
 
 def _store(hub: "HubStore[Any]") -> ModelStore[Any]:
@@ -134,6 +141,7 @@ class Container(containers.DeclarativeContainer):
     """Which adapter answers which port."""
 
     hub = providers.Singleton(_hub)
+    fetch_dataset = providers.Singleton(_fetch_dataset)
     store = providers.Singleton(_store, hub)
     random_store = providers.Singleton(_random_store, hub)
     open_tokenizer = providers.Singleton(_open_tokenizer)
@@ -149,6 +157,7 @@ class Container(containers.DeclarativeContainer):
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
     place_model = providers.Factory(PlaceModel, strategy=strategy)
+    prepare_training = providers.Factory(PrepareTraining, strategy=strategy)
     save_model = providers.Factory(
         SaveModel, strategy=strategy, tokenizer_files=tokenizer_files, write=write_folder
     )

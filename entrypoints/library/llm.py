@@ -1,13 +1,12 @@
 """`LLM`: a language model to generate with and to measure. Its only child Module is the network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapting import Adapts
@@ -16,7 +15,7 @@ from litgpt.application.benchmarking import Benchmark
 from litgpt.application.loading import LoadedModel
 from litgpt.config import Config
 from litgpt.container import container
-from litgpt.domain.errors import BadArgument, NotDistributed
+from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
 from litgpt.domain.placement import Placement, Wish
 from litgpt.domain.ports import Generator
 from litgpt.domain.prompts import style_named
@@ -27,13 +26,16 @@ from litgpt.generates import Generates
 from litgpt.preprocessor import Preprocessor
 from litgpt.reporting import default_report
 from litgpt.tokenizer import Tokenizer
+from litgpt.trains import Trains
 
-_LEVEL = "model."
 # What `generate` takes and a benchmark need not know: tokens are counted as they leave the model.
 _NO_DIFFERENCE = ("stream", "return_as_token_ids")
+_WHOLE_AGAIN = (
+    "each has a part. Make a model of the Trainer's checkpoint, with `litgpt convert`, and load that."
+)
 
 
-class LLM(Generates, Adapts, nn.Module):
+class LLM(Generates, Adapts, Trains):
     """A language model.
 
         with LLM.load("smollm2") as llm:
@@ -42,7 +44,7 @@ class LLM(Generates, Adapts, nn.Module):
     Made by `LLM.load`. Leaving the `with` block, or `close()`, frees the memory.
 
     Attributes:
-        model: The network; None until `distribute`.
+        model: The network; None until `distribute` or `trainer_setup`.
         config: Its sizes, under LitGPT's names.
         tokenizer: Text to a tensor of ids and back.
         preprocessor: The same, on the model's device.
@@ -68,8 +70,6 @@ class LLM(Generates, Adapts, nn.Module):
         self.devices = 1
         self.generate_strategy: str | None = None
         self.fabric = None
-        self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
 
     @classmethod
     def load(
@@ -155,6 +155,12 @@ class LLM(Generates, Adapts, nn.Module):
             WorkerLost: A process that is to compute a part of the model does not start.
 
         """
+        if self._placement is not None and self._placement.trains:
+            reason = (
+                "it would read the weights anew, and what was trained would be lost. Save the model with "
+                "save() and load that; to generate with it as it is, nothing has to be done."
+            )
+            raise OutOfReach("distribute() after trainer_setup()", reason)
         wish = Wish(
             accelerator=accelerator,
             devices=devices,
@@ -193,6 +199,8 @@ class LLM(Generates, Adapts, nn.Module):
         """
         if self.model is None:
             raise NotDistributed
+        if self.is_sharded:
+            raise OutOfReach("Saving weights that are sharded over processes", _WHOLE_AGAIN)
         style = style_named(prompt_style) if isinstance(prompt_style, str) else prompt_style
         folder = Path(out_dir).expanduser()
         container.save_model()(self._loaded, self.model, folder, self._report, prompt_style=style)
@@ -225,37 +233,6 @@ class LLM(Generates, Adapts, nn.Module):
                 figures.setdefault(name, []).append(value)
         return text, figures
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        target_ids: Tensor | None = None,
-        loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """Return logits, and the loss if there are targets.
-
-        Args:
-            input_ids: (B, T).
-            target_ids: (B, T), unshifted: the loss compares each token's logits with the next target. -100 is
-                ignored.
-            loss_fn: Takes logits (B, T - 1, V) and targets (B, T - 1); None is the cross-entropy.
-
-        Returns:
-            (B, T, V), or that and the loss.
-
-        """
-        if self.model is None:
-            raise NotDistributed
-        model: nn.Module = self.model
-        logits: Tensor = model(input_ids)
-        if target_ids is None:
-            return logits
-        ahead, targets = logits[:, :-1], target_ids[:, 1:]
-        if loss_fn is not None:
-            return logits, loss_fn(ahead, targets)
-        return logits, functional.cross_entropy(
-            ahead.flatten(0, 1).float(), targets.flatten(), ignore_index=-100
-        )
-
     def close(self) -> None:
         """Free the memory. The model can be placed again with `distribute()`."""
         self._let_go()
@@ -264,9 +241,8 @@ class LLM(Generates, Adapts, nn.Module):
             torch.cuda.empty_cache()
 
     def _let_go(self) -> None:
-        if self.model is not None:
-            container.strategy().release(self.model)
-        self.model = self._placement = None
+        self._adapters = None  # they hold the model
+        super()._let_go()
 
     def __enter__(self) -> Self:
         return self
@@ -280,20 +256,7 @@ class LLM(Generates, Adapts, nn.Module):
         # Made for each call and never stored: the model is ours, and wrappers may replace it.
         if self.model is None or self._placement is None:
             raise NotDistributed
+        if self.is_sharded:
+            raise OutOfReach("Generating with weights that are sharded over processes", _WHOLE_AGAIN)
         generator: Generator = container.strategy().generator(self.model, self._placement)
         return generator
-
-
-def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
-    """Write `llm.lm_head.weight` for `llm.model.lm_head.weight`, as LitGPT does."""
-    for name in [one for one in state if one.startswith(f"{prefix}{_LEVEL}")]:
-        state[prefix + name.removeprefix(f"{prefix}{_LEVEL}")] = state.pop(name)
-
-
-def _restore_model_level(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Read `llm.lm_head.weight` as `llm.model.lm_head.weight`."""
-    if getattr(module, "model", None) is None:
-        return
-    for name in [one for one in state if one.startswith(prefix)]:
-        if not name.startswith(f"{prefix}{_LEVEL}"):
-            state[f"{prefix}{_LEVEL}{name.removeprefix(prefix)}"] = state.pop(name)

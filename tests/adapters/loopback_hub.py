@@ -1,7 +1,8 @@
 """A Hugging Face Hub on 127.0.0.1 that serves a folder: real HTTP, no network, and failures on demand.
 
-`root/org/name/` is the repository `org/name`. It has one commit, the present contents of the folder, under
-the branch `main`; write to the folder and `main` has moved.
+`root/org/name/` is the repository `org/name`, `root/datasets/org/name/` the data set of that name. Each has
+one commit, the present contents of the folder, under the branch `main`; write to the folder and `main` has
+moved.
 """
 
 import hashlib
@@ -115,14 +116,17 @@ class _Answer(BaseHTTPRequestHandler):
             self._refuse(401, message="Invalid credentials in Authorization header")
             return
         parts = path.strip("/").split("/")
-        about = parts[:2] == ["api", "models"]
-        repository = "/".join(parts[2:4] if about else parts[:2])
+        about = parts[:2] in (["api", "models"], ["api", "datasets"])
+        if about:
+            parts = parts[2:] if parts[1] == "models" else parts[1:]
+        owner = 1 if parts[0] == "datasets" else 0
+        repository, rest = "/".join(parts[: owner + 2]), parts[owner + 2 :]
         if not (self.hub.root / repository).is_dir() or self.hub.private.get(repository, token) != token:
             self._refuse(401, "RepoNotFound", "Repository not found")
         elif about:
-            self._about(repository, parts[4:])
+            self._about(repository, rest)
         else:
-            self._file(repository, parts[3], "/".join(parts[4:]))
+            self._file(repository, rest[1], "/".join(rest[2:]))
 
     def _about(self, repository: str, rest: list[str]) -> None:
         """Answer `/api/models/org/name[/revision/main]` and `…/tree/main`."""

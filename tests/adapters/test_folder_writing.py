@@ -1,6 +1,9 @@
 """A folder is written whole or not at all, in one file or in shards, with nothing left of what was before."""
 
 import json
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,15 @@ class Tensors:
 
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.values.items()
+
+
+class Killing(Tensors):
+    """Tensors on which the process dies, as when the system ends it."""
+
+    def read(self, name: str) -> Tensor:
+        if name == self.fails_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.values[name]
 
 
 def model(**changed: Any) -> ModelToWrite[Tensor]:
@@ -114,6 +126,21 @@ def test_a_failure_leaves_what_was_there_and_nothing_half_written(tmp_path: Path
     with pytest.raises(OutOfReach, match=r"no space left on device\. Choose"):
         FolderWriter()(tmp_path, broken, silent)
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")
+def test_a_process_that_is_killed_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+    FolderWriter()(tmp_path, model(), silent)
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    killed = os.fork()
+    if not killed:
+        broken = model(weights=Killing({"a": WHOLE[2:], "b": WHOLE[:2]}, fails_at="b"))
+        FolderWriter()(tmp_path, broken, silent)
+    assert os.waitstatus_to_exitcode(os.waitpid(killed, 0)[1]) == -signal.SIGKILL
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert torch.equal(open_folder(tmp_path, "tiny").read("a"), WHOLE[:2])
+    FolderWriter()(tmp_path, model(), silent)
+    assert {one.name for one in tmp_path.iterdir()} == set(before)  # what it left behind is gone too
 
 
 def test_a_place_that_is_no_folder_is_an_error_of_ours(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from litgpt.adapters.pytorch.pieces import theirs
 from litgpt.domain.families import family_of
@@ -80,3 +81,34 @@ def test_gradients_reach_every_parameter(both: Pair) -> None:
     without = [name for name, parameter in both.ours.named_parameters() if parameter.grad is None]
     both.ours.requires_grad_(False)
     assert without == []
+
+
+def test_the_loss_that_never_holds_all_logits_and_its_gradients_are_those_of_all_logits(both: Pair) -> None:
+    model, ids = both.ours, random_ids(2, LENGTH)
+    targets = ids.masked_fill(torch.arange(LENGTH) % 5 == 0, -100)
+    with torch.inference_mode():
+        theirs = _mean_cross_entropy(both.expected(ids), targets)
+    model.requires_grad_(True)
+    try:
+        plain = _mean_cross_entropy(model(ids), targets)
+        expected = _gradients(model, plain)
+        model.gradient_checkpointing = True  # must not make a difference either
+        loss = model.loss(ids, targets)
+        found = _gradients(model, loss)
+    finally:
+        model.gradient_checkpointing = False
+        model.requires_grad_(False)
+    assert abs(float(loss.detach()) - float(theirs)) <= 1e-4 * float(theirs)
+    for name, gradient in expected.items():
+        # Those of which nothing but rounding is left are compared with what is rounded.
+        near = 1e-4 * max(float(gradient.abs().max()), 1e-2)
+        assert torch.allclose(found[name], gradient, rtol=1e-4, atol=near), name
+
+
+def _mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), targets[:, 1:].flatten())
+
+
+def _gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True))

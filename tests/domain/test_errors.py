@@ -6,6 +6,7 @@ import pytest
 
 from litgpt.domain import errors
 from litgpt.domain.errors import LitGPTError
+from litgpt.domain.training import errors as training
 
 EXAMPLES = (
     errors.BadArgument("top_k", 0, "1 or more"),
@@ -19,9 +20,13 @@ EXAMPLES = (
     errors.DamagedFile("model.gguf", "it is cut short."),
     errors.UnsafeFile("pytorch_model.bin"),
     errors.CheckpointMismatch("tiny", ("a",), ("b", "c"), ("d is [1], expected [2]",)),
+    errors.NotOfThisModel("it.ckpt", ("a",), model="tiny"),
     errors.TokenizerMismatch("tiny", "it has 9 tokens and the model 8."),
     errors.UnsupportedModel("tiny", "its family is 'zebra'."),
     errors.BadPrompt("alpaca", "it has no place for earlier answers."),
+    training.BadData("train.jsonl, line 3", "it has no 'output'."),
+    training.DataNotFound("train.jsonl", ("the folder",), "Pass a file."),
+    training.NotConnected("Alpaca2k"),
     errors.NotDistributed(),
     errors.OutOfReach("accelerator='cuda'", "there is none."),
     errors.WorkerLost(1, "it was ended by signal 9"),
@@ -40,7 +45,10 @@ def test_an_error_is_one_of_ours_says_a_sentence_and_survives_a_pickle(error: Li
 
 def test_every_error_is_in_the_tree_of_the_docstring_and_has_an_example() -> None:
     classes = {
-        name for name, _ in inspect.getmembers(errors, inspect.isclass) if _.__module__ == errors.__name__
+        name
+        for module in (errors, training)
+        for name, one in inspect.getmembers(module, inspect.isclass)
+        if one.__module__ == module.__name__
     }
     drawn = set(re.findall(r"^(?:[│├└─ ]*)(\w+)", errors.__doc__ or "", re.MULTILINE))
     assert classes <= drawn

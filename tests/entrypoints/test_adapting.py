@@ -1,6 +1,6 @@
 """LoRA on an LLM: trained, saved small, resumed, swapped, merged, unmerged."""
 
-import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from litgpt import LLM
 from litgpt.adapters.pytorch.lora.pairs import LowRank
+from litgpt.container import container
 from litgpt.domain.errors import (
     BadArgument,
     BadCheckpoint,
@@ -20,6 +21,8 @@ from litgpt.domain.errors import (
     OutOfReach,
 )
 from litgpt.domain.generation import Request
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import silent
 from litgpt.domain.sampling import Sampling
 from tests.adapters.tiny_models import tiny_folder
 from tests.agreement.models import random_ids
@@ -217,13 +220,38 @@ def test_a_model_is_saved_as_it_computes(adapted: tuple[LLM, Path], tmp_path: Pa
     assert torch.equal(logits(plain), logits(loaded()))
 
 
-def test_the_folder_of_an_adapter_loads_as_the_model_that_it_makes(adapted: tuple[LLM, Path]) -> None:
-    llm, folder = adapted
-    made = LLM.load(folder, distribute=None, quiet=True)
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "phi3"])
+def test_the_folder_of_an_adapter_loads_as_the_model_that_it_makes(family: str, tmp_path: Path) -> None:
+    llm = loaded(family)
+    llm.add_lora(rank=4, targets="all-linear")
+    randomise(llm)
+    llm.save_adapter(tmp_path)
+    made = LLM.load(tmp_path, distribute=None, quiet=True)
     made.distribute(accelerator="cpu", precision="32-true")
     assert torch.allclose(logits(made), logits(llm), atol=1e-4)
+    assert not made.adapters
     how: dict[str, Any] = {"max_new_tokens": 4, "top_k": 1}
     assert made.generate("hello", **how) == llm.generate("hello", **how)
+
+
+def test_several_processes_compute_an_adapted_model_and_take_no_adapter(adapted: tuple[LLM, Path]) -> None:
+    llm, folder = adapted
+    how: dict[str, Any] = {"max_new_tokens": 4, "top_k": 1}
+    with LLM.load(folder, distribute=None, quiet=True) as made:
+        made.distribute("cpu", 2, "32-true", generate_strategy="tensor_parallel")
+        assert made.generate("hello", **how) == llm.generate("hello", **how)
+        with pytest.raises(OutOfReach, match="tensor-parallel"):
+            made.add_lora()
+
+
+def test_an_adapted_model_is_converted_to_a_plain_one(adapted: tuple[LLM, Path], tmp_path: Path) -> None:
+    llm, folder = adapted
+    out = tmp_path / "merged"
+    container.convert_to_folder()(ModelReference(str(folder)), out, silent)
+    assert (out / "config.json").is_file()
+    made = LLM.load(out, distribute=None, quiet=True)
+    made.distribute(accelerator="cpu", precision="32-true")
+    assert torch.allclose(logits(made), logits(llm), atol=1e-4)
 
 
 def test_a_base_that_is_not_found_is_named(adapted: tuple[LLM, Path]) -> None:
@@ -326,10 +354,37 @@ def test_without_a_model_there_is_nothing_to_adapt() -> None:
             act()
 
 
-def test_a_model_that_is_placed_anew_has_no_adapters(adapted: tuple[LLM, Path]) -> None:
-    llm, _ = adapted
+def test_a_model_that_is_placed_anew_has_no_adapters_and_the_old_one_is_gone() -> None:
+    llm = loaded()
+    llm.add_lora()
+    old = weakref.ref(llm.model)
     llm.distribute(accelerator="cpu", precision="32-true")
-    gc.collect()
+    assert old() is None
     assert not llm.adapters
     llm.add_lora()
     assert llm.adapters == ("default",)
+
+
+def test_a_trainer_trains_an_adapter_and_a_checkpoint_of_it_goes_on(tmp_path: Path) -> None:
+    llm, again = loaded(), loaded()
+    for one in (llm, again):
+        one.trainer_setup(quantize="int4")
+        assert one.model is not None
+        one.model.gradient_checkpointing = True
+        one.add_lora(rank=4, dropout=0.1, targets="all-linear")
+    optimizer = torch.optim.AdamW(trained(llm).values(), lr=0.02)
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        loss = llm.loss(IDS, IDS)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.7 * losses[0]
+    learnt = {name.removeprefix("model."): one for name, one in trained(llm).items()}
+    torch.save(learnt, tmp_path / "learnt.pt")
+    found = again.load_state_dict(torch.load(tmp_path / "learnt.pt", weights_only=True), strict=False)
+    assert not found.unexpected_keys
+    llm.eval()
+    again.eval()
+    assert torch.equal(logits(again), logits(llm))

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.lora import rows
 from litgpt.adapters.pytorch.lora.layers import Layers
 from litgpt.adapters.pytorch.lora.merging import Kept, merge, restore
-from litgpt.adapters.pytorch.lora.pairs import drawn
+from litgpt.adapters.pytorch.lora.pairs import drawn, whole, zeros
+from litgpt.adapters.pytorch.lora.rows import ours, theirs
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.given import GivenGPT
 from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
@@ -98,9 +98,7 @@ class Adapters:
         self._freeze()
         for place in where:
             device = self._network.device(place.rows[0].layer)
-            bs = {
-                one.layer: torch.zeros(one.stop - one.start, lora.rank, device=device) for one in place.rows
-            }
+            bs = {rows.layer: zeros(rows.stop - rows.start, lora.rank, device) for rows in place.rows}
             a = drawn(lora.rank, place.inputs, device)
             self._network.put(
                 name, place, a, bs, scaling=lora.scaling(), dropout=lora.dropout, trainable=True
@@ -128,7 +126,7 @@ class Adapters:
         if trainable:
             self._freeze()
         for place, pair in where:
-            bs = rows.ours(place, pair.b.float())
+            bs = ours(place, pair.b.float())
             scaling = adapter.lora.scaling(pair.rank, pair.alpha)
             self._network.put(
                 name,
@@ -144,7 +142,9 @@ class Adapters:
         self.activate(name)
 
     def captured(self, name: str) -> Adapter[Tensor]:
-        """Return an adapter as it is now, to be saved; on the CPU.
+        """Return an adapter as it is now, to be saved; in float32, on the CPU.
+
+        Where each process has a part of the weights, all of them have to call it.
 
         Raises:
             BadArgument: There is none of this name.
@@ -155,8 +155,8 @@ class Adapters:
         pairs = {}
         for place, rank, alpha in attached.where:
             own = {one.layer: self._network.pair(name, place, one.layer) for one in place.rows}
-            b = rows.theirs(place, {layer: pair.B.detach().cpu() for layer, pair in own.items()})
-            a = own[place.rows[0].layer].down.detach().cpu()
+            b = theirs(place, {layer: whole(pair.B) for layer, pair in own.items()})
+            a = whole(own[place.rows[0].layer].down)
             pairs[place.name] = Pair(a, b, rank, alpha)
         where = [place for place, *_ in attached.where]
         return Adapter(
@@ -241,6 +241,9 @@ class Adapters:
 
     def _check_new(self, name: str) -> None:
         self._check_unmerged("Adding an adapter")
+        if hasattr(self.model.lm_head.weight, "full_tensor"):
+            reason = "each process has a part of the weights by now. Add it first, then shard()."
+            raise OutOfReach("Adding an adapter", reason)
         if adapter_name(name) in self._attached:
             raise BadArgument("name", name, "one that no adapter has yet; delete_adapter() makes it free")
         if hasattr(nn.ModuleDict(), name):

@@ -40,7 +40,7 @@ def merge(model: nn.Module, layers: Mapping[str, LoraLayer], name: str, *, keep:
         keep: Whether to keep the rows.
 
     Raises:
-        OutOfReach: A weight is quantised.
+        OutOfReach: A weight is quantised, or this process has a part of it.
 
     """
     weights = {layer: _weight(model.get_submodule(layer), "Merging an adapter") for layer in layers}
@@ -66,7 +66,7 @@ def changed_weights(model: nn.Module) -> dict[str, Callable[[], Tensor]]:
     """Return what makes each weight that the active adapter changes, by its name, for the model to be saved.
 
     Raises:
-        OutOfReach: Such a weight is quantised.
+        OutOfReach: Such a weight is quantised, or this process has a part of it.
 
     """
     found: dict[str, Callable[[], Tensor]] = {}
@@ -87,4 +87,6 @@ def _weight(linear: nn.Module, what: str) -> Tensor:
     if isinstance(linear, QuantisedLinear):
         raise OutOfReach(what, _REMEDY)
     assert isinstance(linear, nn.Linear)  # noqa: S101 - pairs are beside these two kinds
+    if hasattr(linear.weight, "full_tensor"):
+        raise OutOfReach(what, "each process has a part of the weights. Save the adapter: save_adapter().")
     return linear.weight

@@ -3,6 +3,7 @@
 # R rank
 
 import math
+from collections.abc import Callable
 
 import attrs
 import torch
@@ -132,10 +133,21 @@ def weight_of(linear: nn.Linear) -> Tensor:
     return linear.weight if lora is None or not lora.active else changed(linear.weight, lora.active)
 
 
+def whole(parameter: Tensor) -> Tensor:
+    """Return a parameter in float32 on the CPU, with what other processes have where each has a part."""
+    gather: Callable[[], Tensor] = getattr(parameter, "full_tensor", parameter.detach)
+    return gather().detach().to("cpu", torch.float32)
+
+
 def drawn(rank: int, inputs: int, device: torch.device) -> Tensor:
     """Return an A (R, in) to begin with, as PEFT draws it: uniform, as a linear layer's weight is."""
-    a = torch.empty(rank, inputs, device=device)
+    a = torch.empty(rank, inputs, device=device, dtype=torch.float32)
     return nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+
+
+def zeros(outputs: int, rank: int, device: torch.device) -> Tensor:
+    """Return a B (rows, R) to begin with: nothing is added."""
+    return torch.zeros(outputs, rank, device=device, dtype=torch.float32)
 
 
 def _add(linear: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:

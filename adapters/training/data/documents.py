@@ -1,0 +1,70 @@
+"""Documents to pretrain on: text files and files of records, read a piece at a time."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from litgpt.adapters.training.data.reading import RECORDS, read_records
+from litgpt.domain.training.errors import BadData, DataNotFound
+from litgpt.domain.training.examples import text_of
+
+IN_FOLDERS = (".txt", ".jsonl", ".parquet")
+"""What is read of a folder; other files in it are notes."""
+
+PIECE = 1 << 20
+"""How many characters of a document are in memory at a time."""
+
+_LINE = re.compile(r"\n(?=\S)")
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return a file, or those of a folder in the order of their names.
+
+    Raises:
+        DataNotFound: There is no such file or folder.
+        BadData: The folder has nothing to read.
+
+    """
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        raise DataNotFound(str(path), hint="Pass a text file, or a folder of them.")
+    found = sorted(one for one in path.iterdir() if one.suffix in IN_FOLDERS and one.is_file())
+    if not found:
+        raise BadData(str(path), f"it has no files that end in {', '.join(IN_FOLDERS)}.")
+    return tuple(found)
+
+
+def documents(path: Path) -> Iterator[Iterator[str]]:
+    """Yield the documents of a file, each in pieces: a text file is one, and each record's `text` is one.
+
+    Raises:
+        BadData: A record has no text, or the file is not encoded in UTF-8.
+
+    """
+    if path.suffix in RECORDS:
+        for record in read_records(path):
+            yield iter((text_of(record.value, where=record.where),))
+    else:
+        yield _pieces(path)
+
+
+def _pieces(path: Path) -> Iterator[str]:
+    """Yield a text in pieces that end where a line does, so that words are not taken apart."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(PIECE)
+            while following := file.read(PIECE):
+                cut = _cut(text)
+                yield text[:cut]
+                text = text[cut:] + following
+            yield text
+    except UnicodeDecodeError as error:
+        raise BadData(str(path), f"it is not encoded in UTF-8 ({error}).") from error
+
+
+def _cut(text: str) -> int:
+    """Return where to end a piece: after a line, before a space, or anywhere in a text that has neither."""
+    ends = [found.end() for found in _LINE.finditer(text)]
+    space = text.rfind(" ")
+    return ends[-1] if ends else space if space > 0 else len(text)

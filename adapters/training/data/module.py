@@ -1,0 +1,257 @@
+"""Data for the Lightning Trainer: what is the same whatever the data are."""
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.data import DataLoader, Dataset
+
+from litgpt.adapters.training.data.lessons import Batch, Lessons, Pad
+from litgpt.adapters.training.data.order import Order, ResumableLoader
+from litgpt.adapters.training.data.reading import Record
+from litgpt.application.teaching import WriteLesson, style_to_teach
+from litgpt.domain.chat import Messages
+from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
+from litgpt.domain.ports import Tokenizer
+from litgpt.domain.prompts import style_named
+from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.reporting import Notice, Progress, Report, silent
+from litgpt.domain.training.cutting import Cut
+from litgpt.domain.training.errors import BadData, NotConnected
+from litgpt.domain.training.examples import example_of
+from litgpt.domain.training.splitting import check_fraction, held_back
+
+Example: TypeAlias = "Record | dict[str, Any] | Messages"
+Sets: TypeAlias = "tuple[Dataset[Batch], Dataset[Batch] | None]"
+
+
+class DataModule(LightningDataModule):
+    """Examples in batches, in an order that follows from the seed, and that can be resumed.
+
+    Subclasses say what the examples are: `train_examples`, and `val_examples` or `val_split_fraction`.
+    `datasets` is there for what is not made of examples.
+
+    Args:
+        mask_prompt: Whether only the answers are learnt.
+        val_split_fraction: The share of the examples that is held back for validation.
+        prompt_style: A style or its name; None is the tokenizer's chat template if it has one, else Alpaca's.
+        ignore_index: The label of what is not learnt.
+        seed: Says what is held back, and the order of each epoch.
+        num_workers: How many processes make the batches; 0 is the trainer's own.
+        report: Is told what is done.
+
+    Raises:
+        BadArgument: An argument cannot be right.
+        UnsupportedModel: There is no prompt style of this name.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        mask_prompt: bool = False,
+        val_split_fraction: float | None = None,
+        prompt_style: str | PromptStyle | None = None,
+        ignore_index: int = -100,
+        seed: int = 42,
+        num_workers: int = 0,
+        report: Report = silent,
+    ) -> None:
+        super().__init__()
+        if not isinstance(mask_prompt, bool):
+            raise WrongType("mask_prompt", mask_prompt, "True or False")
+        check_fraction(val_split_fraction)
+        _check_whole("seed", seed, 0)
+        _check_whole("num_workers", num_workers, 0)
+        if isinstance(prompt_style, str):
+            prompt_style = style_named(prompt_style)
+        elif not (prompt_style is None or isinstance(prompt_style, PromptStyle)):
+            raise WrongType("prompt_style", prompt_style, "a PromptStyle, the name of one, or None")
+        self.mask_prompt = mask_prompt
+        self.val_split_fraction = val_split_fraction
+        self.ignore_index = ignore_index
+        self.seed = seed
+        self.num_workers = num_workers
+        self.tokenizer: Tokenizer | None = None
+        self.batch_size = 1
+        self.max_seq_length: int | None = None
+        self.prompt_style: PromptStyle | None = prompt_style
+        self._wish = prompt_style
+        self._report = report
+        self._sets: Sets | None = None
+
+    def connect(
+        self, tokenizer: object = None, batch_size: int = 1, max_seq_length: int | None = None
+    ) -> None:
+        """Say for which model the batches are.
+
+        From then on `prompt_style` is the style in use, None being the tokenizer's chat template.
+
+        Args:
+            tokenizer: The model's, as `llm.tokenizer`.
+            batch_size: How many examples a batch has, on each device.
+            max_seq_length: Examples that are longer are cut at their end; None (or LitGPT's -1) cuts nothing.
+
+        Raises:
+            BadArgument: An argument cannot be right.
+
+        """
+        port: Any = getattr(tokenizer, "port", tokenizer)
+        if not (hasattr(port, "encode") and hasattr(port, "render")):
+            raise WrongType("tokenizer", tokenizer, "a Tokenizer, as llm.tokenizer")
+        length = None if max_seq_length == -1 else max_seq_length
+        _check_whole("batch_size", batch_size, 1)
+        if length is not None:
+            _check_whole("max_seq_length", length, 2)
+        self.tokenizer, self.batch_size, self.max_seq_length = port, batch_size, length
+        self.prompt_style = style_to_teach(port, self._wish)
+        self._sets = None
+
+    def train_examples(self) -> Iterable[Example]:
+        """Return what to learn from: records, or conversations as lists of messages."""
+        raise NotImplementedError(f"{self.name_in_words} has to say what its train_examples() are.")
+
+    def val_examples(self) -> Iterable[Example] | None:
+        """Return what to validate with; None holds back `val_split_fraction` of the others."""
+        return None
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 - Lightning's signature
+        """Encode the examples, once: Lightning calls it again before it validates, and for a second fit.
+
+        Raises:
+            NotConnected: `connect` comes first.
+            BadData: There is nothing to learn from; or a record cannot be used, and it says which.
+
+        """
+        if self._sets is None:
+            self.connected()
+            self._sets = self.datasets()
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the batches to learn from, in the order of the epoch."""
+        self.setup()
+        train, _ = self._prepared()
+        ranks, rank = self._rank()
+        order = Order[Any](train, num_replicas=ranks, rank=rank, seed=self.seed)
+        return ResumableLoader(train, sampler=order, **self._how())
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Return the batches to validate with, always in the same order; an empty list if there are none."""
+        self.setup()
+        _, val = self._prepared()
+        if val is not None:
+            return DataLoader(val, **self._how())
+        # With an empty list Lightning does not validate, and asks whether that was intended.
+        warnings.filterwarnings("ignore", "Total length of .list. across ranks is zero")
+        return []
+
+    def datasets(self) -> Sets:
+        """Return what to learn from and what to validate with, ready to be put into batches."""
+        train = self._numbered(self.train_examples(), "example")
+        given = self.val_examples()
+        val = [] if given is None else self._numbered(given, "validation example")
+        held = (
+            held_back(len(train), self.val_split_fraction, where=self.name_in_words) if given is None else 0
+        )
+        if held:
+            # torch.utils.data.random_split's order, and so LitGPT's split
+            generator = torch.Generator().manual_seed(self.seed)
+            order = torch.randperm(len(train), generator=generator).tolist()
+            val = [train[number] for number in order[-held:]]
+            train = [train[number] for number in order[:-held]]
+        encoded = self._encode(train, "training")
+        return encoded, self._encode(val, "validation") if val else None
+
+    def connected(self) -> Tokenizer:
+        """Return the tokenizer.
+
+        Raises:
+            NotConnected: There is none yet.
+
+        """
+        if self.tokenizer is None:
+            raise NotConnected(self.name_in_words)
+        return self.tokenizer
+
+    @property
+    def name_in_words(self) -> str:
+        """What to call it in an error."""
+        return type(self).__name__
+
+    def tell(self, event: Notice | Progress) -> None:
+        """Report something, once, however many ranks there are."""
+        if getattr(rank_zero_only, "rank", None) in (None, 0):
+            self._report(event)
+
+    def _numbered(self, examples: Iterable[Example], what: str) -> list[Record]:
+        """Return examples with the words that say which they are, of which a file has better ones."""
+        numbered = [
+            one if isinstance(one, Record) else Record(f"{self.name_in_words}, {what} {number}", one)
+            for number, one in enumerate(examples, 1)
+        ]
+        if not numbered:
+            raise BadData(self.name_in_words, f"it has not a single {what}.")
+        return numbered
+
+    def _encode(self, examples: list[Record], what: str) -> Lessons:
+        style = self.prompt_style
+        write = WriteLesson(self.connected(), style, mask_prompt=self.mask_prompt)
+        lessons, cut = Lessons(self.ignore_index), Cut()
+        for number, example in enumerate(examples, 1):
+            try:
+                whole = write(example_of(example.value, where=example.where, style=style))
+            except BadPrompt as error:
+                raise BadData(example.where, str(error)) from error
+            lesson = whole.cut(self.max_seq_length)
+            cut = cut.and_one(len(whole.ids), len(lesson.ids), kept=lesson.teaches)
+            if lesson.teaches:
+                lessons.append(lesson)
+            if number % 100 == 0 or number == len(examples):
+                self.tell(Progress(f"Encoding for {what}", number, len(examples), unit="examples"))
+        told = cut.told(self.max_seq_length)
+        if not len(lessons):
+            raise BadData(self.name_in_words, f"nothing is left to learn from for {what}. {told}")
+        if told:
+            self.tell(Notice(f"{self.name_in_words}, {what}: {told}"))
+        return lessons
+
+    def _prepared(self) -> Sets:
+        if self._sets is None:
+            raise NotConnected(self.name_in_words)
+        return self._sets
+
+    def _rank(self) -> tuple[int, int]:
+        """Return among how many processes Lightning deals out each epoch, and which of them this is."""
+        dealt = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
+        return (dealt["num_replicas"], dealt["rank"]) if dealt else (1, 0)
+
+    def _how(self) -> dict[str, Any]:
+        if not self.num_workers:
+            # All is in memory, and a process that hands it on would be slower. Lightning documents this way
+            # to tell it so.
+            warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        end = self.connected().eos_id
+        return {
+            "batch_size": self.batch_size,
+            "num_workers": self.num_workers,
+            "collate_fn": Pad(0 if end is None else end, self.ignore_index),
+            "pin_memory": torch.cuda.is_available(),
+        }
+
+
+def as_path(name: str, value: object) -> Path:
+    """Return an argument as a path."""
+    if not isinstance(value, (str, Path)):
+        raise WrongType(name, value, "a path")
+    return Path(value).expanduser()
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise WrongType(name, value, f"a whole number from {least}")
+    if value < least:
+        raise BadArgument(name, value, f"a whole number from {least}")

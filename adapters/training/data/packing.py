@@ -1,0 +1,159 @@
+"""Texts as one long row of ids in a file, of which a model is fed windows."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+import attrs
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from litgpt.adapters.training.data.documents import documents
+from litgpt.adapters.training.data.lessons import Batch
+from litgpt.application.recognising import fingerprint
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.ports import Tokenizer
+from litgpt.domain.reporting import Progress
+
+_LAYOUT = 1
+"""Counted up whenever what is written into such a file changes."""
+
+
+@attrs.frozen
+class Packed:
+    """A file of ids, in as few bytes each as the vocabulary needs.
+
+    Attributes:
+        path: The file; its suffix says how wide an id is.
+
+    """
+
+    path: Path
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """The type of an id."""
+        return np.dtype(self.path.suffix.removeprefix("."))
+
+    def __len__(self) -> int:
+        return self.path.stat().st_size // self.dtype.itemsize
+
+
+@attrs.frozen
+class Pack:
+    """Writes texts down as ids, once: what is there already is taken.
+
+    Each document begins as the tokenizer begins texts, and ends with its end token.
+
+    Attributes:
+        tokenizer: The model's tokenizer.
+        folder: Where the files of ids are.
+        tell: Is told how far it is.
+
+    """
+
+    tokenizer: Tokenizer
+    folder: Path
+    tell: Callable[[Progress], None]
+
+    def __call__(self, files: Sequence[Path]) -> Packed:
+        """Return these files as one row of ids.
+
+        Raises:
+            BadData: A file is no text, or a record has none.
+            OutOfReach: The ids cannot be written.
+
+        """
+        packed = Packed(self.folder / self._name(files))
+        if packed.path.is_file():
+            return packed
+        coming = packed.path.with_suffix(f".{uuid4().hex}.part")
+        with self._writable():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = coming.open("xb")
+        try:
+            with file:
+                self._write(files, packed.dtype, file)
+                with self._writable():
+                    file.flush()
+            with self._writable():
+                coming.replace(packed.path)  # at once, so that nobody ever reads half of it
+        finally:
+            coming.unlink(missing_ok=True)
+        return packed
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutOfReach(
+                f"Writing the ids of the texts to {self.folder}",
+                f"{error.strerror or error}. Pass cache_dir=, a folder that can be written to and has room.",
+            ) from error
+
+    def _write(self, files: Sequence[Path], dtype: np.dtype[np.unsignedinteger], file: BinaryIO) -> None:
+        def write(ids: list[int]) -> None:
+            with self._writable():
+                file.write(np.asarray(ids, dtype).tobytes())
+
+        sizes = [path.stat().st_size for path in files]
+        end = self.tokenizer.eos_id
+        begun = 0
+        for path, size in zip(files, sizes, strict=True):
+            read = 0
+            for document in documents(path):
+                bos: bool | None = None
+                for piece in filter(None, document):
+                    write(self.tokenizer.encode(piece, bos=bos))
+                    bos = False
+                    read = min(read + len(piece.encode()), size - 1)  # the rest when the file is done
+                    self.tell(Progress("Encoding texts", begun + max(read, 0), sum(sizes), unit="B"))
+                if end is not None and bos is not None:  # a document of nothing has no end either
+                    write([end])
+            begun += size
+            self.tell(Progress("Encoding texts", begun, sum(sizes), unit="B"))
+
+    def _name(self, files: Sequence[Path]) -> str:
+        known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        written = json.dumps([_LAYOUT, fingerprint(self.tokenizer), known])
+        width = "uint16" if self.tokenizer.vocab_size <= 1 << 16 else "uint32"
+        return f"{sha256(written.encode()).hexdigest()[:24]}.{width}"
+
+
+class Windows(Dataset[Batch]):
+    """Stretches of a row of ids, one after another; what is left at the end is too short for one.
+
+    The file is mapped, so that processes share its memory and only what is read is loaded.
+
+    Args:
+        packed: The row.
+        length: The tokens of a window.
+
+    """
+
+    def __init__(self, packed: Packed, length: int) -> None:
+        self.packed = packed
+        self.length = length
+        self._many = len(packed) // length
+        self._ids: np.memmap | None = None
+
+    def __len__(self) -> int:
+        return self._many
+
+    def __getitem__(self, number: int) -> Batch:
+        if not 0 <= number < self._many:
+            raise IndexError(number)
+        if self._ids is None:  # mapped where it is read: a pickled map would be a copy of the file
+            self._ids = np.memmap(self.packed.path, dtype=self.packed.dtype, mode="r")
+        start = number * self.length
+        ids = torch.from_numpy(self._ids[start : start + self.length].astype(np.int64))
+        return {"input_ids": ids, "labels": ids}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_ids": None}

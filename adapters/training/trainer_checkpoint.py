@@ -1,0 +1,93 @@
+"""Trainer checkpoints: what is in a `.ckpt` of Lightning's, and which of its tensors are a model's."""
+
+import pickle
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from litgpt.domain.errors import DamagedFile, MissingFile, NotOfThisModel, UnsafeFile
+
+_STATE = "state_dict"
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a Trainer checkpoint by name, mapped from the file.
+
+    Nothing but tensors and plain values is read: a checkpoint that holds more is refused, not run.
+
+    Raises:
+        MissingFile: There is no such file.
+        DamagedFile: It is no checkpoint, or it is cut short.
+        UnsafeFile: It holds objects whose making could run code.
+
+    """
+    if path.is_dir():
+        reason = "it is a folder with a part from each process: `litgpt convert` makes a model of it."
+        raise MissingFile(str(path), reason)
+    if not path.exists():
+        raise MissingFile(str(path), "no Trainer checkpoint is there.")
+    try:
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError as error:
+        remedy = "Save hyperparameters and callbacks' states as plain values."
+        raise UnsafeFile(str(path), remedy) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise DamagedFile(str(path), f"it is no whole Trainer checkpoint ({error}).") from error
+    state = content.get(_STATE) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping):
+        raise DamagedFile(str(path), f"a Trainer checkpoint has a {_STATE!r}, and it has none.")
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name: str) -> None:
+    """Give a model the tensors that a checkpoint has for it, wherever in the trained module it was.
+
+    Every tensor of the model must be there, but for those of parameters that are not trained where some are
+    and some are not. Nothing is changed before all is checked.
+
+    Args:
+        model: The model.
+        state: The tensors of the whole module that was trained; the model may have been an attribute of it,
+            and other attributes may have had tensors too.
+        origin: What to call the checkpoint in an error.
+        name: What to call the model.
+
+    Raises:
+        NotOfThisModel: Tensors are missing, left over or misshapen; the error lists all of them.
+
+    """
+    wanted = model.state_dict()
+    prefix = _prefix(state, wanted)
+    found = {one.removeprefix(prefix): tensor for one, tensor in state.items() if one.startswith(prefix)}
+    trained = {
+        one for one, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad
+    }
+    some_rest = any(not parameter.requires_grad for parameter in model.parameters())
+    needed = trained if some_rest else set(wanted)
+    missing = [one for one in wanted if one in needed and one not in found]
+    unread = [prefix + one for one in found if one not in wanted]
+    misshapen = [
+        f"{one} is {list(tensor.shape)}, expected {list(wanted[one].shape)}"
+        for one, tensor in found.items()
+        if one in wanted and tensor.shape != wanted[one].shape
+    ]
+    if missing or unread or misshapen:
+        raise NotOfThisModel(origin, missing, unread, misshapen, name)
+    with torch.no_grad():
+        for one, tensor in found.items():
+            wanted[one].copy_(tensor)
+
+
+def _prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """Return what stands before most of the model's names in a checkpoint, such as `llm.`."""
+    before: Counter[str] = Counter()
+    for name in state:
+        parts = name.split(".")
+        for at in range(len(parts)):
+            if ".".join(parts[at:]) in wanted:
+                before[".".join([*parts[:at], ""])] += 1
+                break
+    return before.most_common(1)[0][0] if before else ""

@@ -1,0 +1,44 @@
+"""How many records of a data set are held back for validation."""
+
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.training.errors import BadData
+
+
+def check_fraction(fraction: object) -> None:
+    """Refuse what is no share of a data set.
+
+    Raises:
+        BadArgument: It is not from 0 to below 1, or None.
+
+    """
+    if fraction is None:
+        return
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
+        raise BadArgument("val_split_fraction", fraction, "a number from 0 to below 1, or None")
+
+
+def held_back(records: int, fraction: float | None, *, where: str) -> int:
+    """Return how many of these records to validate with: at least one, if any are wanted.
+
+    It is the number that LitGPT holds back, which is `torch.utils.data.random_split`'s: what the fraction
+    leaves over is learnt from.
+
+    Args:
+        records: How many there are.
+        fraction: The share to validate with; None and 0 are none.
+        where: What to call the data set in an error.
+
+    Raises:
+        BadArgument: The fraction is not from 0 to below 1.
+        BadData: Nothing would be left to learn from.
+
+    """
+    check_fraction(fraction)
+    if not fraction:
+        return 0
+    held = max(1, int(records * fraction))
+    if held >= records:
+        raise BadData(
+            where, f"of its {records} record(s), {held} would be for validation and none for training."
+        )
+    return held

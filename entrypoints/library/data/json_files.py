@@ -1,0 +1,79 @@
+"""`litgpt.data.JSON`: records in files of one's own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from litgpt.adapters.training.data.module import as_path
+from litgpt.adapters.training.data.reading import RECORDS, Record, read_records
+from litgpt.data.module import DataModule
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.training.errors import DataNotFound
+
+
+class JSON(DataModule):
+    """Instructions or conversations from files: JSON (a list of records), JSON Lines, or Parquet.
+
+    A record is one of these, and may have other fields besides:
+
+        {"instruction": "Name a bird.", "input": "It is grey.", "output": "A crane."}
+        {"prompt": "Name a bird.", "completion": "A crane."}
+        {"messages": [{"role": "user", "content": "A bird?"}, {"role": "assistant", "content": "A crane."}]}
+        {"conversations": [{"from": "human", "value": "A bird?"}, {"from": "gpt", "value": "A crane."}]}
+
+    Args:
+        json_path: A file, or a folder with `train.json` and `val.json` (or `.jsonl`, or `.parquet`).
+        mask_prompt: As `DataModule` has it, as the others below.
+        val_split_fraction: The share of a single file that is held back for validation; None is none.
+        prompt_style: How examples are written.
+        ignore_index: The label of what is not learnt.
+        seed: Says which examples are held back, and the order of each epoch.
+        num_workers: How many processes make batches.
+
+    Raises:
+        DataNotFound: There is no such file, or the folder has no `train` file.
+        BadArgument: A share is to be held back of a folder that has a `val` file.
+
+    """
+
+    def __init__(
+        self,
+        json_path: str | Path,
+        mask_prompt: bool = False,
+        val_split_fraction: float | None = None,
+        prompt_style: str | PromptStyle | None = None,
+        ignore_index: int = -100,
+        seed: int = 42,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(mask_prompt, val_split_fraction, prompt_style, ignore_index, seed, num_workers)
+        self.json_path = as_path("json_path", json_path)
+        self._train, self._val = _files(self.json_path)
+        if self._val is not None and val_split_fraction is not None:
+            expected = f"None: {self._val} is there to validate with"
+            raise BadArgument("val_split_fraction", val_split_fraction, expected)
+
+    def train_examples(self) -> Iterator[Record]:
+        """Return the records of the file, or of the folder's `train` file."""
+        return read_records(self._train)
+
+    def val_examples(self) -> Iterator[Record] | None:
+        """Return the records of the folder's `val` file; None if there is none."""
+        return None if self._val is None else read_records(self._val)
+
+
+def _files(path: Path) -> tuple[Path, Path | None]:
+    if path.is_file():
+        return path, None
+    if not path.is_dir():
+        raise DataNotFound(str(path), hint="Pass a file, or a folder with train.json and val.json.")
+    train, val = _named(path, "train"), _named(path, "val")
+    if train is None:
+        raise DataNotFound(
+            str(path / "train.json"), hint="A folder needs a file train.json, .jsonl or .parquet."
+        )
+    return train, val
+
+
+def _named(folder: Path, name: str) -> Path | None:
+    return next((path for suffix in RECORDS if (path := folder / f"{name}{suffix}").is_file()), None)

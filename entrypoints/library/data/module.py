@@ -1,0 +1,59 @@
+"""`litgpt.data.DataModule`: the base of every data module, and of one's own."""
+
+from litgpt.adapters.training.data.module import DataModule as Reporting
+from litgpt.domain.prompts.style import PromptStyle
+from litgpt.reporting import default_report
+
+
+class DataModule(Reporting):
+    """Data to train on, as the Lightning Trainer takes them.
+
+    One's own says what its examples are:
+
+        class Birds(DataModule):
+            def train_examples(self):
+                return [{"prompt": "Name a bird.", "completion": "A crane."}, ...]
+
+        data = Birds(val_split_fraction=0.1)
+        data.connect(llm.tokenizer, batch_size=8, max_seq_length=512)
+        trainer.fit(lit_model, data)
+
+    An example is a record as `JSON` reads them, or a list of messages. Examples to validate with are those of
+    `val_examples()`, or a part of the others. What has to be downloaded is downloaded in `prepare_data()`.
+
+    Batches are `{"input_ids": (B, T), "labels": (B, T)}`, padded on the right to the longest of them.
+    Labels are not shifted. Each example is written as it will be when the model is asked, and ends as an
+    answer ends. The order of an epoch follows from `seed` and the epoch; a checkpoint that Lightning saves in
+    the middle of one goes on with the next batch.
+
+    Args:
+        mask_prompt: Whether only the answers are learnt, and not what they answer.
+        val_split_fraction: The share of the examples that is held back for validation; None is none.
+        prompt_style: How examples are written: a style or its name. None is the tokenizer's chat template if
+            it has one, and otherwise `alpaca`. After `connect`, the attribute says which it is (None: the
+            template).
+        ignore_index: The label of what is not learnt.
+        seed: Says which examples are held back, and the order of each epoch.
+        num_workers: How many processes make batches; 0 is the trainer's own, which is fastest, as all is in
+            memory.
+
+    """
+
+    def __init__(
+        self,
+        mask_prompt: bool = False,
+        val_split_fraction: float | None = None,
+        prompt_style: str | PromptStyle | None = None,
+        ignore_index: int = -100,
+        seed: int = 42,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(
+            mask_prompt=mask_prompt,
+            val_split_fraction=val_split_fraction,
+            prompt_style=prompt_style,
+            ignore_index=ignore_index,
+            seed=seed,
+            num_workers=num_workers,
+            report=default_report(None),
+        )

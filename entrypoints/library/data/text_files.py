@@ -1,0 +1,111 @@
+"""`litgpt.data.TextFiles`: texts to pretrain on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch.utils.data import Dataset
+
+from litgpt.adapters.training.data.documents import files_of
+from litgpt.adapters.training.data.lessons import Batch
+from litgpt.adapters.training.data.module import Sets, as_path
+from litgpt.adapters.training.data.packing import Pack, Windows
+from litgpt.data.module import DataModule
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.reporting import Notice
+from litgpt.domain.training.errors import BadData
+
+
+class TextFiles(DataModule):
+    """Texts as windows of `max_seq_length` tokens, for pretraining: all of it is learnt.
+
+    A folder of `.txt` files, each a document, or of `.jsonl` or `.parquet` files, whose records have a
+    document each in `text`; or one such file. Documents are encoded once, each with the tokenizer's end token
+    after it, and kept as a file of ids, which is mapped into memory and found again until texts or tokenizer
+    change. What is left at the end and fills no window is dropped. Texts of any length are read a megabyte at
+    a time.
+
+    Args:
+        train_data_path: A folder, or a file.
+        val_data_path: The same for validation. None takes the first file of the training folder for it, if
+            there are others and it fills a window.
+        seed: Says the order of each epoch.
+        num_workers: How many processes make batches.
+        cache_dir: Where the ids are kept; None is a folder `.litgpt` beside the texts.
+
+    """
+
+    def __init__(
+        self,
+        train_data_path: str | Path,
+        val_data_path: str | Path | None = None,
+        seed: int = 42,
+        num_workers: int = 0,
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        super().__init__(seed=seed, num_workers=num_workers)
+        self.train_data_path = as_path("train_data_path", train_data_path)
+        self.val_data_path = None if val_data_path is None else as_path("val_data_path", val_data_path)
+        self.cache_dir = None if cache_dir is None else as_path("cache_dir", cache_dir)
+
+    def connect(
+        self, tokenizer: object = None, batch_size: int = 1, max_seq_length: int | None = None
+    ) -> None:
+        """Say for which model the windows are.
+
+        Args:
+            tokenizer: The model's, as `llm.tokenizer`.
+            batch_size: How many windows a batch has, on each device.
+            max_seq_length: How many tokens a window has.
+
+        Raises:
+            BadArgument: An argument cannot be right.
+
+        """
+        super().connect(tokenizer, batch_size, max_seq_length)
+        self.prompt_style = None  # nobody is asked anything
+
+    def prepare_data(self) -> None:
+        """Encode what has not been encoded yet."""
+        self.setup()
+
+    def datasets(self) -> Sets:
+        """Return windows of the texts.
+
+        Raises:
+            DataNotFound: There are no such files.
+            BadData: There is not enough text for a single window, or a file holds none.
+            OutOfReach: The ids cannot be written.
+
+        """
+        files = files_of(self.train_data_path)
+        if self.val_data_path is not None:
+            val = self._windows(files_of(self.val_data_path), self.val_data_path)
+            return self._filled(files), _enough(val, self.val_data_path)
+        if len(files) == 1:
+            return self._filled(files), None
+        first = self._windows(files[:1], files[0])
+        if not len(first):
+            self.tell(Notice(f"{files[0]} is too short to validate with, so there is no validation."))
+            return self._filled(files), None
+        return self._filled(files[1:]), first
+
+    def _filled(self, files: Sequence[Path]) -> Dataset[Batch]:
+        return _enough(self._windows(files, self.train_data_path), self.train_data_path)
+
+    def _windows(self, files: Sequence[Path], path: Path) -> Windows:
+        tokenizer = self.connected()
+        if self.max_seq_length is None:
+            raise BadArgument("max_seq_length", None, "a number of tokens, of which each window has as many")
+        beside = path if path.is_dir() else path.parent
+        pack = Pack(tokenizer, self.cache_dir or beside / ".litgpt", self.tell)
+        return Windows(pack(files), self.max_seq_length)
+
+
+def _enough(windows: Windows, path: Path) -> Windows:
+    if not len(windows):
+        raise BadData(
+            str(path),
+            f"its texts have {len(windows.packed)} tokens, and a single window has {windows.length} "
+            "(max_seq_length). Add texts, or make the windows shorter.",
+        )
+    return windows

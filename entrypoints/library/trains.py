@@ -1,0 +1,185 @@
+"""`LLM.trainer_setup`, calling an LLM, and its loss: what the Lightning Trainer, or another loop, trains."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from litgpt.adapters.pytorch.dtypes import TORCH
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.loss import cross_entropy, next_tokens
+from litgpt.application.loading import LoadedModel
+from litgpt.container import container
+from litgpt.domain.errors import BadArgument, NotDistributed
+from litgpt.domain.placement import Placement
+from litgpt.domain.reporting import Report
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+_LEVEL = "model."
+
+
+class Trains(nn.Module):
+    """How an LLM learns. It is a torch Module, so optimisers, strategies and loops take it as it is."""
+
+    model: GPT | None
+    _loaded: LoadedModel[Tensor]
+    _report: Report
+    _placement: Placement | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trainer_ckpt: Path | None = None
+        self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
+
+    def trainer_setup(self, trainer_ckpt: str | Path | None = None, *, quantize: str | None = None) -> None:
+        """Make the model ready to be trained: in a LightningModule's `setup`, or before a loop of one's own.
+
+        The first call reads the weights, in torch's default dtype. A later one, as Lightning makes before
+        each `fit`, `validate` and `test`, keeps what was trained, unless it passes another checkpoint than
+        the one last read.
+
+        Args:
+            trainer_ckpt: A Trainer checkpoint (`.ckpt`) whose weights replace the model's own.
+            quantize: Puts the weights of projections in fewer bits, as `distribute` does. They cannot be
+                trained then, but adapters on them can.
+
+        Raises:
+            NotOfThisModel: The checkpoint has other tensors than the model; the error lists them.
+            BadCheckpoint: It cannot be read.
+
+        """
+        path = None if trainer_ckpt is None else Path(trainer_ckpt).expanduser().resolve()
+        ready = self._placement is not None and self._placement.trains
+        if ready and path in (None, self._trainer_ckpt):
+            return
+        from litgpt.adapters.training.trainer_checkpoint import read_weights, restore
+
+        state = None if path is None else read_weights(path)
+        if ready:
+            assert self.model is not None  # noqa: S101 - it has a placement
+            model, placement = self.model, self._placement
+        else:
+            self._let_go()  # two models at once might not fit
+            prepare = container.prepare_training()
+            model, placement = prepare(self._loaded, _default_dtype(), self._report, quantize=quantize)
+        if state is not None:
+            restore(model, state, origin=str(path), name=self._loaded.checkpoint.name)
+        self.model, self._placement, self._trainer_ckpt = model, placement, path
+
+    def shard(self, mesh: "DeviceMesh") -> None:
+        """Let each process of a mesh keep a part of the weights: FSDP2, for `configure_model`.
+
+            def configure_model(self):
+                self.llm.trainer_setup()
+                self.llm.shard(self.device_mesh["data_parallel"])
+
+        Args:
+            mesh: The processes, in one dimension.
+
+        Raises:
+            NotDistributed: `trainer_setup` has not been called.
+
+        """
+        if self.model is None:
+            raise NotDistributed
+        from litgpt.adapters.pytorch.fully_sharded import shard
+
+        if not self.is_sharded:
+            shard(self.model, mesh)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether this process has only a part of each weight."""
+        # Asked so because importing what is asked after takes half a second.
+        return self.model is not None and hasattr(self.model.lm_head.weight, "full_tensor")
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        target_ids: Tensor | None = None,
+        loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Return logits, and the loss if there are targets; for that alone, `loss` takes less memory.
+
+        Args:
+            input_ids: (B, T).
+            target_ids: (B, T), unshifted: the loss compares each token's logits with the next target. -100 is
+                ignored.
+            loss_fn: Takes logits (B, T - 1, V) and targets (B, T - 1); None is the cross-entropy.
+
+        Returns:
+            (B, T, V), or that and the loss.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            BadArgument: The shapes differ, or all targets are ignored.
+
+        """
+        if self.model is None:
+            raise NotDistributed
+        if target_ids is not None:
+            _check(input_ids, target_ids)
+        model: nn.Module = self.model
+        logits: Tensor = model(input_ids)
+        if target_ids is None:
+            return logits
+        if loss_fn is not None:
+            return logits, loss_fn(logits[:, :-1], target_ids[:, 1:])
+        return logits, cross_entropy(logits.flatten(0, 1), next_tokens(target_ids).flatten())
+
+    def loss(self, input_ids: Tensor, target_ids: Tensor) -> Tensor:
+        """Return the mean cross-entropy of the next tokens, without ever holding all logits.
+
+        Args:
+            input_ids: (B, T).
+            target_ids: (B, T), unshifted; -100 is ignored.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            BadArgument: The shapes differ, or all targets are ignored.
+
+        """
+        if self.model is None:
+            raise NotDistributed
+        _check(input_ids, target_ids)
+        return self.model.loss(input_ids, target_ids)
+
+    def _fqn_modifiers(self) -> dict[str, str]:
+        """Tell torch.distributed.checkpoint of the level that state dicts do not have: its name for this."""
+        return {} if self.model is None else {name: "model" for name, _ in self.model.named_children()}
+
+    def _let_go(self) -> None:
+        if self.model is not None:
+            container.strategy().release(self.model)
+        self.model = self._placement = self._trainer_ckpt = None
+
+
+def _check(input_ids: Tensor, target_ids: Tensor) -> None:
+    if input_ids.shape != target_ids.shape:
+        expected = f"of the shape of input_ids, {tuple(input_ids.shape)}: targets are not shifted"
+        raise BadArgument("target_ids", tuple(target_ids.shape), expected)
+
+
+def _default_dtype() -> Any:
+    dtype = torch.get_default_dtype()
+    return next((ours for ours, torchs in TORCH.items() if torchs == dtype), "float32")
+
+
+def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
+    """Write `llm.lm_head.weight` for `llm.model.lm_head.weight`, as LitGPT does."""
+    for name in [one for one in state if one.startswith(f"{prefix}{_LEVEL}")]:
+        state[prefix + name.removeprefix(f"{prefix}{_LEVEL}")] = state.pop(name)
+
+
+def _restore_model_level(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Read `llm.lm_head.weight` as `llm.model.lm_head.weight`."""
+    if getattr(module, "model", None) is None:
+        return
+    for name in [one for one in state if one.startswith(prefix)]:
+        if not name.startswith(f"{prefix}{_LEVEL}"):
+            state[f"{prefix}{_LEVEL}{name.removeprefix(prefix)}"] = state.pop(name)

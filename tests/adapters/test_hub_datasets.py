@@ -1,0 +1,104 @@
+"""Files of data sets from a Hub: what crosses the network, and what is found when it has gone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from litgpt.adapters.hub.datasets import HubDatasets
+from litgpt.domain.errors import AccessDenied, HubUnreachable, OutOfReach
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import Notice, Progress, silent
+from litgpt.domain.training.errors import DataNotFound
+from tests.adapters.loopback_hub import LoopbackHub, refused_port
+
+BIRDS = ModelReference("org/birds")
+PATTERNS = ("*.jsonl", "*.json")
+CONTENT = b'{"prompt": "a", "completion": "b"}\n' * 200
+KEY = "datasets/org/birds"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
+    folder = tmp_path / "hub" / KEY
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("Birds.")
+    (folder / "birds.json").write_text("[]")
+    (folder / "data").mkdir()
+    (folder / "data" / "birds.jsonl").write_bytes(CONTENT)
+    with LoopbackHub(tmp_path / "hub") as running:
+        yield running
+
+
+@pytest.fixture
+def datasets(hub: LoopbackHub, tmp_path: Path) -> HubDatasets:
+    return HubDatasets(endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+
+
+def test_the_file_that_fits_best_is_brought_and_nothing_else(datasets: HubDatasets, hub: LoopbackHub) -> None:
+    path = datasets(BIRDS, PATTERNS, silent)
+    assert path.read_bytes() == CONTENT
+    assert path.name == "birds.jsonl"
+    assert {name for name, count in hub.sent.items() if count > 1} == {f"{KEY}/data/birds.jsonl"}
+
+
+def test_it_lies_where_every_program_finds_it(datasets: HubDatasets, tmp_path: Path) -> None:
+    path = datasets(BIRDS, PATTERNS, silent)
+    assert path.relative_to(tmp_path / "cache").parts[0] == "datasets--org--birds"
+
+
+def test_the_download_is_told_to_its_end(datasets: HubDatasets) -> None:
+    told: list[Notice | Progress] = []
+    datasets(BIRDS, PATTERNS, told.append)
+    assert told[-1] == Progress("Downloading org/birds", len(CONTENT), len(CONTENT), unit="B")
+
+
+def test_what_is_in_the_cache_is_taken_without_asking(datasets: HubDatasets, hub: LoopbackHub) -> None:
+    path = datasets(BIRDS, PATTERNS, silent)
+    hub.requests.clear()
+    assert datasets(BIRDS, PATTERNS, silent) == path
+    assert datasets(attrs.evolve(BIRDS, offline=True), PATTERNS, silent) == path
+    assert hub.requests == []
+
+
+def test_a_folder_of_ones_own_is_a_cache_of_its_own(datasets: HubDatasets, tmp_path: Path) -> None:
+    path = datasets(BIRDS, PATTERNS, silent, download_dir=tmp_path / "mine")
+    assert path.is_relative_to(tmp_path / "mine")
+
+
+def test_offline_nothing_is_asked(datasets: HubDatasets, hub: LoopbackHub) -> None:
+    with pytest.raises(HubUnreachable, match="not to be asked"):
+        datasets(attrs.evolve(BIRDS, offline=True), PATTERNS, silent)
+    assert hub.requests == []
+
+
+def test_a_hub_that_is_not_there_is_found_out(tmp_path: Path) -> None:
+    datasets = HubDatasets(endpoint=refused_port(), cache_dir=tmp_path, patience=1.0)
+    with pytest.raises(HubUnreachable, match="org/birds"):
+        datasets(BIRDS, PATTERNS, silent)
+
+
+def test_what_the_hub_has_not_is_no_data_set_there(datasets: HubDatasets) -> None:
+    for name in ("org/fish", "birds"):
+        with pytest.raises(DataNotFound, match="no data set"):
+            datasets(ModelReference(name), PATTERNS, silent)
+    with pytest.raises(DataNotFound, match="nowhere"):
+        datasets(attrs.evolve(BIRDS, revision="nowhere"), PATTERNS, silent)
+
+
+def test_a_data_set_without_such_a_file_says_what_it_has(datasets: HubDatasets) -> None:
+    with pytest.raises(DataNotFound, match=r"no file \*\.parquet, but README\.md, birds\.json"):
+        datasets(BIRDS, ("*.parquet",), silent)
+
+
+def test_a_gated_data_set_says_where_to_accept(datasets: HubDatasets, hub: LoopbackHub) -> None:
+    hub.gated.add(KEY)
+    with pytest.raises(AccessDenied, match="/datasets/org/birds"):
+        datasets(BIRDS, PATTERNS, silent)
+
+
+def test_a_disk_that_is_too_full_is_found_out_first(datasets: HubDatasets, hub: LoopbackHub) -> None:
+    with pytest.raises(OutOfReach, match="GB are free"):
+        attrs.evolve(datasets, free_bytes=lambda _: 10)(BIRDS, PATTERNS, silent)
+    assert hub.sent[f"{KEY}/data/birds.jsonl"] <= 1

@@ -1,0 +1,143 @@
+"""The loss in blocks of rows: torch's numbers, without what torch would hold for them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from litgpt.adapters.pytorch import loss
+from litgpt.adapters.pytorch.linear import Linear
+from litgpt.domain.errors import BadArgument
+
+ROWS, WIDTH, VOCABULARY = 50, 12, 64
+SCALE, CAP = 0.5, 3.0
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "_AT_ONCE", 7 * VOCABULARY)
+
+
+@pytest.fixture
+def targets() -> Tensor:
+    return torch.arange(ROWS).mul(5).remainder(VOCABULARY).masked_fill(torch.arange(ROWS) % 4 == 1, -100)
+
+
+def head(bias: bool, dtype: torch.dtype = torch.float32) -> Linear:  # noqa: FBT001
+    made = Linear(WIDTH, VOCABULARY, bias=bias, dtype=dtype)
+    for parameter in made.parameters():
+        nn.init.normal_(parameter)
+    return made
+
+
+def hidden(dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(ROWS, WIDTH, dtype=dtype).requires_grad_()
+
+
+def with_gradients(value: Tensor, *of: Tensor) -> tuple[Tensor, ...]:
+    return value, *torch.autograd.grad(value * 3, of)  # whatever comes from above is multiplied in
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("scale", "cap"), [(None, None), (SCALE, CAP)])
+def test_head_and_loss_together_are_torchs_one_after_the_other(
+    targets: Tensor,
+    bias: bool,  # noqa: FBT001
+    scale: float | None,
+    cap: float | None,
+) -> None:
+    x, made = hidden(), head(bias)
+    learnt = (x, *made.parameters())
+    logits = made(x) * (scale or 1.0)
+    logits = logits if cap is None else (logits / cap).tanh() * cap
+    expected = with_gradients(functional.cross_entropy(logits, targets), *learnt)
+    found = with_gradients(loss.head_cross_entropy(x, made, targets, scale=scale, cap=cap), *learnt)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_head_that_is_more_than_a_linear_layer_is_asked_itself(targets: Tensor) -> None:
+    x, made = hidden(), head(bias=False)
+    expected = with_gradients(functional.cross_entropy(2 * made(x), targets), x, made.weight)
+    made.register_forward_hook(lambda _, __, out: 2 * out)
+    found = with_gradients(loss.head_cross_entropy(x, made, targets), x, made.weight)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_logits_of_any_dtype_are_compared_in_float32(targets: Tensor, dtype: torch.dtype) -> None:
+    logits = torch.randn(ROWS, VOCABULARY, dtype=dtype).requires_grad_()
+    expected = with_gradients(functional.cross_entropy(logits.float(), targets), logits)
+    before = logits.detach().clone()
+    torch.testing.assert_close(with_gradients(loss.cross_entropy(logits, targets), logits), expected)
+    assert torch.equal(logits, before)  # the caller's are not worked in
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision_has_gradients_in_the_weights_dtype(targets: Tensor, dtype: torch.dtype) -> None:
+    x, made = hidden(), head(bias=True)
+    expected = with_gradients(functional.cross_entropy(made(x), targets), x, *made.parameters())
+    with torch.autocast("cpu", dtype):
+        value = loss.head_cross_entropy(x, made, targets)
+    found = with_gradients(value, x, *made.parameters())
+    assert [one.dtype for one in found] == [torch.float32] * 4
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_of_half_the_bits_learn_too(targets: Tensor, dtype: torch.dtype) -> None:
+    x, made = hidden(dtype), head(bias=False, dtype=dtype)
+    expected = with_gradients(functional.cross_entropy(made(x).float(), targets), x, made.weight)
+    found = with_gradients(loss.head_cross_entropy(x, made, targets), x, made.weight)
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the largest tensor that anything returned."""
+
+    numbers = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        del types
+        out = func(*args, **(kwargs or {}))
+        for one in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(one, Tensor):
+                self.numbers = max(self.numbers, one.numel())
+        return out
+
+
+def test_no_more_than_a_block_of_logits_exists_at_a_time(targets: Tensor) -> None:
+    x, made = hidden(), head(bias=False)
+    with Largest() as largest:  # type: ignore[no-untyped-call]
+        loss.head_cross_entropy(x, made, targets).backward()
+    assert largest.numbers <= max(7 * VOCABULARY, made.weight.numel())
+    assert largest.numbers < ROWS * VOCABULARY
+
+
+def test_weights_that_do_not_learn_cost_nothing(targets: Tensor) -> None:
+    x, made = hidden(), head(bias=True)
+    made.requires_grad_(False)
+    loss.head_cross_entropy(x, made, targets).backward()
+    assert made.weight.grad is None
+    assert x.grad is not None
+
+
+def test_where_nothing_is_to_be_learnt_is_an_error_and_no_nan() -> None:
+    nothing = torch.full((ROWS,), -100)
+    with pytest.raises(BadArgument, match="something is to be learnt"):
+        loss.head_cross_entropy(hidden(), head(bias=False), nothing)
+    with pytest.raises(BadArgument, match="something is to be learnt"):
+        loss.cross_entropy(torch.randn(ROWS, VOCABULARY), nothing)
+
+
+def test_gradients_that_are_gone_are_not_given_twice(targets: Tensor) -> None:
+    x, made = hidden(), head(bias=False)
+    value = loss.head_cross_entropy(x, made, targets)
+    value.backward()
+    with pytest.raises(RuntimeError, match="a second time"):
+        value.backward()

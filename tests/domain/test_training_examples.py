@@ -1,0 +1,147 @@
+"""What a record of a data set is, and what is said about one that is none."""
+
+from typing import Any
+
+import pytest
+
+from litgpt.domain.chat import Message
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.prompts import style_named
+from litgpt.domain.training.errors import BadData
+from litgpt.domain.training.examples import example_of, text_of
+from litgpt.domain.training.lesson import Lesson
+from litgpt.domain.training.splitting import held_back
+
+WHERE = "data.jsonl, line 3"
+ASKED = Message("user", "Add.")
+ANSWERED = Message("assistant", "Done.")
+
+
+def example(record: object, style: str | None = None) -> tuple[Message, ...]:
+    return example_of(record, where=WHERE, style=None if style is None else style_named(style))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"instruction": "Add.", "output": "Done."},
+        {"instruction": "Add.", "input": "", "output": "Done.", "text": "All of it."},
+        {"instruction": "Add.", "input": None, "output": "Done."},
+        {"prompt": "Add.", "completion": "Done."},
+        {"messages": [{"role": "user", "content": "Add."}, {"role": "assistant", "content": "Done."}]},
+        {"conversations": [{"from": "human", "value": "Add."}, {"from": "gpt", "value": "Done."}]},
+        [{"role": "user", "content": "Add."}, {"role": "assistant", "content": "Done."}],
+        [ASKED, ANSWERED],
+    ],
+)
+def test_each_kind_of_record_is_the_same_conversation(record: object) -> None:
+    assert example(record) == (ASKED, ANSWERED)
+
+
+def test_all_turns_of_a_conversation_are_kept() -> None:
+    turns = [
+        ("system", "Be brief."),
+        ("human", "Add."),
+        ("gpt", "Done."),
+        ("human", "Again."),
+        ("gpt", "No."),
+    ]
+    said = example({"conversations": [{"from": who, "value": what} for who, what in turns]})
+    assert [one.role for one in said] == ["system", "user", "assistant", "user", "assistant"]
+    assert [one.content for one in said] == [what for _, what in turns]
+
+
+def test_an_input_is_put_below_its_instruction() -> None:
+    record = {"instruction": "Add.", "input": "1 and 2", "output": "3"}
+    assert example(record)[0] == Message("user", "Add.\n\n1 and 2")
+    assert example(record, "llama3")[0] == Message("user", "Add.\n\n1 and 2")
+
+
+def test_alpacas_style_has_a_place_for_an_input() -> None:
+    """The text that Taori et al. give, and that LitGPT writes."""
+    record = {"instruction": "Add {input}.", "input": "1 and {instruction}", "output": "3"}
+    alpaca = style_named("alpaca")
+    assert alpaca.render(example(record, "alpaca")[:-1]) == (
+        "Below is an instruction that describes a task, paired with an input that provides further context. "
+        "Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\nAdd {input}.\n\n### Input:\n1 and {instruction}\n\n### Response:\n"
+    )
+    without = example({"instruction": "Add.", "output": "3"}, "alpaca")
+    assert "### Input" not in alpaca.render(without[:-1])
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"instruction": "Add."}, "it has no 'output'"),
+        ({"instruction": "Add.", "output": None}, "its 'output' is null"),
+        ({"instruction": "Add.", "input": 3, "output": "x"}, "its 'input' is of type int"),
+        ({"prompt": "Add.", "answer": "x"}, "it has no 'completion'"),
+        (
+            {"question": "Add.", "answer": "x"},
+            "its fields are 'question', 'answer'. A record has 'instruction'",
+        ),
+        ({}, "its fields are nothing"),
+        ("Add.", "it is of type str, not an object"),
+        (None, "it is null"),
+        ({"messages": "Add."}, "its messages are of type str, not a list"),
+        ({"messages": []}, "it is empty"),
+        ({"messages": ["Add."]}, "message 1 cannot be learnt from: it is of type str"),
+        ({"messages": [{"role": "user", "content": "Add."}]}, "it ends with what the user says"),
+        (
+            {"messages": [{"role": "assistant", "content": [{"type": "text"}]}]},
+            "its 'content' is of type list",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]},
+            "message 1 cannot be learnt from: it has 'tool_calls', which would be lost",
+        ),
+        ({"conversations": [{"from": "bing", "value": "x"}]}, "it is from 'bing'; known are 'human'"),
+    ],
+)
+def test_what_is_missing_is_said_with_the_line(record: Any, said: str) -> None:
+    with pytest.raises(BadData) as caught:
+        example(record)
+    assert str(caught.value).startswith(WHERE)
+    assert said in str(caught.value)
+
+
+def test_a_text_to_pretrain_on_is_a_field_of_its_record() -> None:
+    assert text_of({"text": "Once.", "source": "a book"}, where=WHERE) == "Once."
+    for record in ({"content": "Once."}, {"text": 3}, "Once."):
+        with pytest.raises(BadData, match=r"line 3 .*text"):
+            text_of(record, where=WHERE)
+
+
+@pytest.mark.parametrize(
+    ("records", "fraction", "held"),
+    [(2000, 0.05, 100), (51760, 0.03865, 2000), (10, 0.03, 1), (7, 0.5, 3), (10, None, 0), (1, 0, 0)],
+)
+def test_as_many_are_held_back_as_litgpt_holds_back(records: int, fraction: float | None, held: int) -> None:
+    assert held_back(records, fraction, where=WHERE) == held
+
+
+def test_a_fraction_leaves_something_to_learn_from() -> None:
+    with pytest.raises(
+        BadData, match=r"of its 1 record\(s\), 1 would be for validation and none for training"
+    ):
+        held_back(1, 0.5, where=WHERE)
+    wrong: tuple[Any, ...] = (1, -0.1, "0.1", True)
+    for fraction in wrong:
+        with pytest.raises(BadArgument, match="val_split_fraction"):
+            held_back(10, fraction, where=WHERE)
+
+
+def test_a_lesson_is_cut_at_its_end() -> None:
+    lesson = Lesson((10, 11, 12, 13, 14, 15), ((1, 3), (4, 6)))
+    assert lesson.labels(-100) == [-100, 11, 12, -100, 14, 15]
+    assert lesson.cut(None) is lesson.cut(6) is lesson
+    assert lesson.cut(5).labels(-1) == [-1, 11, 12, -1, 14]
+    assert lesson.cut(2).learnt == ((1, 2),)
+
+
+def test_what_is_not_learnt_or_follows_nothing_teaches_nothing() -> None:
+    assert Lesson((1, 2), ((1, 2),)).teaches
+    assert not Lesson((1, 2), ()).teaches
+    assert not Lesson((1, 2), ((0, 1),)).teaches
+    assert not Lesson((1, 2, 3, 4), ((3, 4),)).cut(3).teaches

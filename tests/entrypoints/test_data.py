@@ -1,0 +1,346 @@
+"""`litgpt.data` as it is used: connected, fed to the Trainer, and refused where nothing can be learnt."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from dependency_injector import providers
+from pyarrow import parquet
+
+from litgpt import Tokenizer, data
+from litgpt.adapters.hub.datasets import HubDatasets
+from litgpt.container import container
+from litgpt.data import JSON, Alpaca, Alpaca2k, DataModule
+from litgpt.domain.errors import BadArgument, HubUnreachable, NotInstalled, UnsupportedModel, WrongType
+from litgpt.domain.prompts import style_named
+from litgpt.domain.training.errors import BadData, DataNotFound, NotConnected
+from litgpt.testing import ByteTokenizer
+from tests.adapters.loopback_hub import LoopbackHub
+from tests.adapters.recording import LIGHTNINGS_OWN, Recorder, trainer
+
+pytestmark = LIGHTNINGS_OWN
+
+END = ByteTokenizer().eos_id
+RECORDS = [{"instruction": f"Say {number}.", "input": "", "output": f"{number}!"} for number in range(10)]
+PLAIN = ByteTokenizer(has_chat_template=False)
+
+
+def write(path: Path, records: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(records), path)
+    elif path.suffix == ".jsonl":
+        assert isinstance(records, list)
+        path.write_text("".join(f"{json.dumps(one)}\n" for one in records), encoding="utf-8")
+    else:
+        path.write_text(json.dumps(records), encoding="utf-8")
+    return path
+
+
+def batches(module: DataModule) -> list[dict[str, torch.Tensor]]:
+    return list(module.train_dataloader())
+
+
+def texts(fed: list[dict[str, torch.Tensor]]) -> list[str]:
+    """Return what is in batches, example by example, without what they are padded with."""
+    rows = [row for batch in fed for row in batch["input_ids"].tolist()]
+    return [ByteTokenizer().decode(row, special=True).partition("!")[0] for row in rows]
+
+
+def learnt(batch: dict[str, torch.Tensor]) -> list[str]:
+    """Return what is learnt of each example."""
+    return [
+        ByteTokenizer().decode([one for one in row if one >= 0], special=True)
+        for row in batch["labels"].tolist()
+    ]
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
+    records = [
+        {"instruction": f"Say {number}.", "input": "", "output": f"{number}!", "text": "…"}
+        for number in range(2000)
+    ]
+    root = tmp_path / "hub" / "datasets"
+    write(root / "mhenrichsen" / "alpaca_2k_test" / "alpaca_2000.parquet", records)
+    write(root / "yahma" / "alpaca-cleaned" / "alpaca_data_cleaned.json", records[:100])
+    with LoopbackHub(tmp_path / "hub") as running:
+        fetch = HubDatasets(endpoint=running.endpoint, cache_dir=tmp_path / "cache")
+        with container.fetch_dataset.override(providers.Object(fetch)):
+            yield running
+
+
+def test_alpaca2k_is_fetched_split_and_trained_on(hub: LoopbackHub, tmp_path: Path) -> None:
+    module = Alpaca2k()
+    module.connect(Tokenizer(ByteTokenizer()), batch_size=8, max_seq_length=512)
+    recorder = Recorder()
+    trainer(tmp_path).fit(recorder, module)
+    assert sum(map(len, recorder.fed)) == 1900
+    assert sum(map(len, recorder.validated)) == 100
+    assert len(recorder.fed[0]) == 8
+    seen = {str(row) for batch in recorder.fed for row in batch}
+    assert not seen & {str(row) for batch in recorder.validated for row in batch}
+    asked = [one for one in hub.requests if "alpaca_2000.parquet" in one]
+    assert asked
+    hub.requests.clear()
+    again = Alpaca2k()
+    again.connect(Tokenizer(ByteTokenizer()), batch_size=8, max_seq_length=512)
+    again.prepare_data()
+    assert hub.requests == []
+
+
+def test_the_progress_of_a_download_is_shown(hub: LoopbackHub, capsys: pytest.CaptureFixture[str]) -> None:
+    Alpaca2k().prepare_data()
+    assert hub.requests
+    assert "Downloading mhenrichsen/alpaca_2k_test: 100%" in capsys.readouterr().err
+
+
+def test_alpaca_takes_the_cleaned_file(hub: LoopbackHub, tmp_path: Path) -> None:
+    module = Alpaca(download_dir=tmp_path / "mine")
+    module.connect(ByteTokenizer(), batch_size=1)
+    module.prepare_data()
+    assert (tmp_path / "mine" / "datasets--yahma--alpaca-cleaned").is_dir()
+    assert len(batches(module)) == 97
+    assert hub.requests
+
+
+def test_offline_what_is_not_in_the_cache_is_an_error(hub: LoopbackHub) -> None:
+    hub.broken_with = 503
+    module = Alpaca2k()
+    module.connect(ByteTokenizer())
+    with pytest.raises(HubUnreachable, match="mhenrichsen/alpaca_2k_test"):
+        module.setup()
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
+def test_a_file_of_records_is_learnt_from(suffix: str, tmp_path: Path) -> None:
+    module = JSON(write(tmp_path / f"data{suffix}", RECORDS), val_split_fraction=0.2, mask_prompt=True)
+    module.connect(ByteTokenizer(), batch_size=4, max_seq_length=100)
+    fed = batches(module)
+    assert [len(batch["input_ids"]) for batch in fed] == [4, 4]
+    said = {one for batch in fed for one in learnt(batch)}
+    val = module.val_dataloader()
+    assert not isinstance(val, list)
+    held_back = {one for batch in val for one in learnt(batch)}
+    assert said | held_back == {f"{number}!<|end|>" for number in range(10)}
+    assert len(held_back) == 2
+
+
+def test_json_lines_may_be_called_json_and_may_have_empty_lines(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text("\ufeff" + "\n\n".join(map(json.dumps, RECORDS)), encoding="utf-8")
+    module = JSON(path)
+    module.connect(ByteTokenizer())
+    assert len(batches(module)) == 10
+    assert module.val_dataloader() == []
+
+
+def test_a_folder_has_its_own_validation(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", RECORDS)
+    module = JSON(tmp_path)
+    module.connect(ByteTokenizer())
+    assert module.val_dataloader() == []
+    write(tmp_path / "val.json", RECORDS[:3])
+    module = JSON(tmp_path)
+    module.connect(ByteTokenizer())
+    assert len(list(module.val_dataloader())) == 3
+    assert len(batches(module)) == 10
+    with pytest.raises(BadArgument, match=r"val_split_fraction must be None: .*val\.json"):
+        JSON(tmp_path, val_split_fraction=0.1)
+
+
+def test_the_split_is_that_of_random_split(tmp_path: Path) -> None:
+    """It is how LitGPT splits, so that a validation loss can be compared."""
+    module = JSON(write(tmp_path / "data.json", RECORDS), val_split_fraction=0.3, seed=7)
+    module.connect(ByteTokenizer())
+    generator = torch.Generator().manual_seed(7)
+    numbers: Any = range(10)
+    theirs: Any = torch.utils.data.random_split(numbers, [0.7, 0.3], generator=generator)[1]
+    val = module.val_dataloader()
+    assert not isinstance(val, list)
+    assert texts(list(val)) == [f"<|user|>Say {number}.<|end|><|assistant|>{number}" for number in theirs]
+
+
+def test_a_batch_is_padded_on_the_right_and_only_answers_are_learnt_if_so_wished(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "data.json", [{"prompt": "a", "completion": "b"}, {"prompt": "aaa", "completion": "bb"}]
+    )
+    for masked in (True, False):
+        module = JSON(path, mask_prompt=masked)
+        module.connect(ByteTokenizer(), batch_size=2)
+        (batch,) = batches(module)
+        ids, labels = batch["input_ids"], batch["labels"]
+        assert ids.shape == labels.shape
+        assert ids.dtype == labels.dtype == torch.int64
+        short = 0 if len(learnt(batch)[0]) < len(learnt(batch)[1]) else 1
+        assert ids[short, -3:].tolist() == [END] * 3
+        assert labels[short, -3:].tolist() == [-100] * 3
+        assert min(learnt(batch), key=len) == (
+            "b<|end|>" if masked else "<|user|>a<|end|><|assistant|>b<|end|>"
+        )
+
+
+def test_the_style_is_the_template_or_alpacas_or_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "data.json", [{"instruction": "Add.", "input": "1, 2", "output": "3!"}])
+    for tokenizer, wish, style, begins in (
+        (ByteTokenizer(), None, None, "<|user|>Add.\n\n1, 2<|end|>"),
+        (
+            PLAIN,
+            None,
+            style_named("alpaca"),
+            "Below is an instruction that describes a task, paired with an input",
+        ),
+        (ByteTokenizer(), "alpaca", style_named("alpaca"), "Below is an instruction"),
+        (ByteTokenizer(), style_named("default"), style_named("default"), "Add.\n\n1, 23"),
+    ):
+        module = JSON(path, prompt_style=wish)
+        module.connect(tokenizer)
+        assert module.prompt_style == style
+        assert texts(batches(module))[0].startswith(begins)
+
+
+def test_what_is_too_long_is_cut_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = [{"prompt": "a" * length, "completion": "b" * 5} for length in (1, 20, 40)]
+    module = JSON(write(tmp_path / "data.json", records), mask_prompt=True)
+    module.connect(ByteTokenizer(), batch_size=3, max_seq_length=26)
+    (batch,) = batches(module)
+    assert batch["input_ids"].shape[1] <= 26
+    assert sorted(learnt(batch)) == ["bbb", "bbbbb<|end|>"]
+    assert (
+        "JSON, training: 2 of 3 examples have more than 26 tokens (the longest has 49) and are cut at their "
+        "end. 1 of 3 have nothing to learn in them and are left out." in capsys.readouterr().err
+    )
+    module.connect(ByteTokenizer(), batch_size=3, max_seq_length=None)
+    assert batches(module)[0]["input_ids"].shape == (3, 49)
+
+
+def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
+    module = JSON(write(tmp_path / "data.json", RECORDS), mask_prompt=True)
+    module.connect(ByteTokenizer(), max_seq_length=4)
+    with pytest.raises(
+        BadData, match=r"nothing is left to learn from for training. 10 of 10 examples have more than 4"
+    ):
+        module.setup()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("data.json", "[]", r"data\.json cannot be learnt from: it has no records"),
+        ("data.json", "", "it has no records"),
+        ("data.jsonl", "\n", "it has no records"),
+        ("data.json", "[1", r"data\.json cannot be learnt from: it is not JSON"),
+        ("data.json", '"a"', "no list of records"),
+        ("data.jsonl", '{"prompt": "a", "completion": "b"}\n{"prompt": ', r"data\.jsonl, line 2 .* not JSON"),
+        ("data.jsonl", '\n{"prompt": "a"}', r"data\.jsonl, line 2 .* no 'completion'"),
+        ("data.json", '[{"prompt": "a"}]', r"data\.json, record 1 .* no 'completion'"),
+        ("data.csv", "a,b", "ends in none of"),
+        ("data.parquet", "PAR", "not Parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_learnt_from_says_where_and_why(
+    name: str, content: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    module = JSON(tmp_path / name)
+    module.connect(ByteTokenizer())
+    with pytest.raises(BadData, match=said):
+        module.setup()
+
+
+def test_parquet_needs_a_package_and_the_error_has_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = JSON(write(tmp_path / "data.parquet", RECORDS))
+    module.connect(ByteTokenizer())
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(NotInstalled, match=r"pip install 'litgpt\[train\]'"):
+        module.setup()
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    for name in ("data.json", "data.jsonl"):
+        (tmp_path / name).write_bytes(json.dumps(RECORDS[:1]).encode("utf-16"))
+        module = JSON(tmp_path / name)
+        module.connect(ByteTokenizer())
+        with pytest.raises(BadData, match="not encoded in UTF-8"):
+            module.setup()
+
+
+def test_a_style_that_cannot_say_it_names_the_line(tmp_path: Path) -> None:
+    turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    record = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    module = JSON(write(tmp_path / "data.jsonl", [record]), prompt_style="flan")
+    module.connect(ByteTokenizer())
+    with pytest.raises(BadData, match=r"line 1 .* Ask one thing at a time"):
+        module.setup()
+
+
+def test_what_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    for path in (tmp_path / "data.json", tmp_path):
+        with pytest.raises(DataNotFound, match="no data set"):
+            JSON(path)
+    with pytest.raises(WrongType, match="json_path"):
+        JSON(3)  # type: ignore[arg-type]
+
+
+def test_a_module_is_not_made_with_what_cannot_be_right() -> None:
+    wrong: tuple[dict[str, Any], ...] = (
+        {"mask_prompt": "yes"},
+        {"val_split_fraction": 1.5},
+        {"seed": "42"},
+        {"num_workers": -1},
+        {"prompt_style": 3},
+    )
+    for arguments in wrong:
+        with pytest.raises(BadArgument, match=next(iter(arguments))):
+            Alpaca2k(**arguments)
+    with pytest.raises(UnsupportedModel, match="no prompt style"):
+        Alpaca2k(prompt_style="alpacca")
+
+
+def test_arguments_that_cannot_be_right(tmp_path: Path) -> None:
+    module = JSON(write(tmp_path / "data.json", RECORDS))
+    with pytest.raises(NotConnected, match="JSON is not connected"):
+        module.train_dataloader()
+    wrong: tuple[dict[str, Any], ...] = ({"batch_size": 0}, {"batch_size": 2.0}, {"max_seq_length": 1})
+    for arguments in wrong:
+        with pytest.raises(BadArgument, match=next(iter(arguments))):
+            module.connect(ByteTokenizer(), **arguments)
+    with pytest.raises(WrongType, match=r"llm\.tokenizer"):
+        module.connect("pythia")
+    module.connect(ByteTokenizer(), max_seq_length=-1)
+    assert module.max_seq_length is None
+
+
+def test_ones_own_module_says_what_its_examples_are(tmp_path: Path) -> None:
+    class Birds(DataModule):
+        def train_examples(self) -> list[Any]:
+            return [{"prompt": "a", "completion": "b"}, [{"role": "assistant", "content": "c"}]]
+
+        def val_examples(self) -> list[Any]:
+            return [{"prompt": "a"}]
+
+    birds = Birds()
+    birds.connect(ByteTokenizer())
+    with pytest.raises(BadData, match=r"Birds, validation example 1 .* no 'completion'"):
+        birds.setup()
+    unsaid = DataModule()
+    unsaid.connect(ByteTokenizer())
+    with pytest.raises(NotImplementedError, match="DataModule has to say"):
+        trainer(tmp_path).fit(Recorder(), unsaid)
+
+
+def test_the_names_load_nothing_until_they_are_touched() -> None:
+    code = "import sys, litgpt.data; dir(litgpt.data); print({'torch', 'lightning'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    assert dir(data) == sorted(data.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Alpacka'"):
+        data.Alpacka  # noqa: B018

@@ -1,0 +1,166 @@
+"""Texts to pretrain on: packed once, mapped, and every token in its place."""
+
+import json
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from litgpt.adapters.training.data import documents
+from litgpt.data import TextFiles
+from litgpt.domain.errors import BadArgument, OutOfReach
+from litgpt.domain.training.errors import BadData, DataNotFound
+from litgpt.testing import ByteTokenizer
+from tests.adapters.recording import LIGHTNINGS_OWN, Recorder, trainer
+
+pytestmark = LIGHTNINGS_OWN
+
+BYTES = ByteTokenizer()
+END = BYTES.eos_id
+
+
+def folder(path: Path, **files: str) -> Path:
+    path.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (path / f"{name}.txt").write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def connected(module: TextFiles, length: int = 4, tokenizer: ByteTokenizer = BYTES) -> TextFiles:
+    module.connect(tokenizer, batch_size=1, max_seq_length=length)
+    return module
+
+
+def windows(module: TextFiles) -> list[list[int]]:
+    """Return the windows of the training set in the order of the text."""
+    train, _ = module.datasets()
+    return [train[number]["input_ids"].tolist() for number in range(len(train))]  # type: ignore[arg-type]
+
+
+def test_documents_stand_end_to_end_each_with_an_end(tmp_path: Path) -> None:
+    module = connected(TextFiles(folder(tmp_path, a="val!", b="one", bb="", c="two2")))
+    assert windows(module) == [[*b"one", END], [*b"two2"]]  # the end of the last is less than a window
+    (val,) = list(module.val_dataloader())
+    assert isinstance(val, dict)
+    assert val["input_ids"].tolist() == val["labels"].tolist() == [[*b"val!"]]
+
+
+def test_each_document_begins_as_the_tokenizer_begins_texts(tmp_path: Path) -> None:
+    module = connected(TextFiles(folder(tmp_path, b="ab")), tokenizer=ByteTokenizer(adds_bos=True))
+    assert windows(module) == [[BYTES.bos_id, *b"ab", END]]
+
+
+def test_records_have_a_document_each(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps({"text": text, "source": 1}) + "\n" for text in ("abc", "def")))
+    assert windows(connected(TextFiles(path))) == [[*b"abc", END], [*b"def", END]]
+
+
+def test_a_document_that_is_read_in_pieces_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "Übung macht den Meister.\n\n  Né à Paris,\n" * 40 + "x" * 300 + " and a long last line " * 20
+    whole = windows(connected(TextFiles(folder(tmp_path, a=text), cache_dir=tmp_path / "whole")))
+    monkeypatch.setattr(documents, "PIECE", 64)
+    pieces = list(next(documents.documents(tmp_path / "a.txt")))
+    assert len(pieces) > 20
+    assert max(map(len, pieces)) < 3 * 64
+    assert "".join(pieces) == text
+    assert windows(connected(TextFiles(tmp_path, cache_dir=tmp_path / "pieces"))) == whole
+
+
+def test_what_was_encoded_is_found_again_until_texts_or_tokenizer_change(tmp_path: Path) -> None:
+    texts = folder(tmp_path, a="abcdefgh")
+    cache = tmp_path / ".litgpt"
+    connected(TextFiles(texts)).prepare_data()
+    (first,) = cache.iterdir()
+    written = first.stat().st_mtime_ns
+    again = connected(TextFiles(texts), length=2)
+    again.prepare_data()
+    assert len(windows(again)) == 4
+    assert [one.stat().st_mtime_ns for one in cache.iterdir()] == [written]
+    connected(TextFiles(texts), tokenizer=ByteTokenizer(adds_bos=True)).prepare_data()
+    assert len(list(cache.iterdir())) == 2
+    folder(tmp_path, a="abcdefghi")
+    connected(TextFiles(texts)).prepare_data()
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_a_failure_leaves_nothing_half_written(tmp_path: Path) -> None:
+    texts = folder(tmp_path, a="abcdefgh")
+    (texts / "b.txt").write_bytes(b"\xff\xfe\x00")
+    (texts / "c.txt").write_text("abcdefgh")
+    with pytest.raises(BadData, match=r"b\.txt .* not encoded in UTF-8"):
+        connected(TextFiles(texts)).setup()
+    assert [one.suffix for one in (tmp_path / ".litgpt").iterdir()] == [".uint16"]  # that of a.txt
+
+
+def test_an_id_takes_as_many_bytes_as_the_vocabulary_needs(tmp_path: Path) -> None:
+    class Large(ByteTokenizer):
+        vocab_size = 100_000
+
+        def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
+            return super().decode([one % 256 for one in ids], special=special)
+
+    texts = folder(tmp_path, a="abc")
+    assert windows(connected(TextFiles(texts), tokenizer=Large())) == [[*b"abc", END]]
+    assert [one.suffix for one in (tmp_path / ".litgpt").iterdir()] == [".uint32"]
+
+
+def test_it_is_trained_on_in_another_order_each_epoch_by_other_processes_too(tmp_path: Path) -> None:
+    texts = folder(tmp_path, a="v" * 64, b="".join(map(chr, range(33, 127))) * 2)
+    fed = []
+    for workers in (0, 1):
+        module = TextFiles(texts, num_workers=workers)
+        module.connect(BYTES, batch_size=4, max_seq_length=8)
+        recorder = Recorder()
+        trainer(tmp_path, max_epochs=2).fit(recorder, module)
+        assert len(recorder.validated) == 4
+        fed.append(recorder.fed)
+    assert fed[0] == fed[1]
+    first, second = fed[0][: len(fed[0]) // 2], fed[0][len(fed[0]) // 2 :]
+    assert first != second
+    assert sorted(row for batch in first for row in batch) == sorted(row for batch in second for row in batch)
+
+
+def test_windows_are_handed_to_processes_without_their_texts(tmp_path: Path) -> None:
+    module = connected(TextFiles(folder(tmp_path, a="abcd" * 10_000)))
+    train, _ = module.datasets()
+    assert train[0]["input_ids"].tolist() == [*b"abcd"]
+    packed = pickle.dumps(train)
+    assert len(packed) < 1000
+    assert torch.equal(pickle.loads(packed)[1]["labels"], torch.tensor([*b"abcd"]))  # noqa: S301 - our own
+
+
+def test_without_enough_text_numbers_say_what_is_missing(tmp_path: Path) -> None:
+    texts = folder(tmp_path, a="abc", b="de")
+    with pytest.raises(BadData, match=r"have 7 tokens, and a single window has 100 \(max_seq_length\)"):
+        connected(TextFiles(texts), length=100).setup()
+    with pytest.raises(BadData, match="have 4 tokens"):
+        connected(TextFiles(texts, val_data_path=texts / "a.txt"), length=5).setup()
+
+
+def test_a_first_file_that_is_too_short_to_validate_with_is_learnt_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = connected(TextFiles(folder(tmp_path, a="ab", b="cdefg")))
+    assert windows(module) == [[*b"ab", END, *b"c"], [*b"defg"]]
+    assert module.val_dataloader() == []
+    assert "too short to validate with" in capsys.readouterr().err
+
+
+def test_what_cannot_be_found_or_packed_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFound, match="nowhere"):
+        connected(TextFiles(tmp_path / "nowhere")).setup()
+    (tmp_path / "notes.md").write_text("Notes.")
+    with pytest.raises(BadData, match=r"no files that end in \.txt"):
+        connected(TextFiles(tmp_path)).setup()
+    module = TextFiles(folder(tmp_path, a="abcd"))
+    module.connect(BYTES)
+    with pytest.raises(BadArgument, match="max_seq_length must be a number of tokens"):
+        module.setup()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutOfReach, match="cache_dir="):
+        connected(TextFiles(tmp_path, cache_dir=tmp_path / "file" / "ids")).setup()

@@ -1,0 +1,316 @@
+"""An LLM in a LightningModule: what was trained stays, whatever Lightning calls, and is resumed exactly."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L  # noqa: N812 - as everybody calls it
+import pytest
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from litgpt import LLM
+from litgpt.domain.errors import (
+    BadArgument,
+    DamagedFile,
+    LitGPTError,
+    MissingFile,
+    NotDistributed,
+    NotOfThisModel,
+    OutOfReach,
+    UnsafeFile,
+)
+from tests.adapters.tiny_models import tiny_folder
+
+IDS = torch.arange(24).view(2, 12) * 7 % 200
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers.*",
+    "ignore:.*number of training batches.*",
+    "ignore:.*no `val_dataloader`.*",
+)
+
+
+class Lit(L.LightningModule):
+    """The module of the documentation, with a parameter of its own."""
+
+    def __init__(self, folder: Path, trainer_ckpt_path: str | Path | None = None) -> None:
+        super().__init__()
+        self.llm = LLM.load(folder, distribute=None, quiet=True)
+        self.trainer_ckpt_path = trainer_ckpt_path
+        self.own = nn.Parameter(torch.tensor(1.0))
+        self.said: list[str] = []
+
+    def setup(self, stage: str) -> None:
+        del stage
+        self.llm.trainer_setup(trainer_ckpt=self.trainer_ckpt_path)
+
+    def training_step(self, batch: Tensor) -> Tensor:
+        _, loss = self.llm(input_ids=batch, target_ids=batch)
+        scaled: Tensor = self.own * loss
+        self.log("train_loss", scaled)
+        return scaled
+
+    def validation_step(self, batch: Tensor) -> None:
+        _, loss = self.llm(input_ids=batch, target_ids=batch)
+        self.log("validation_loss", loss)
+        self.said.append(self.llm.generate("hello", max_new_tokens=3, top_k=1))
+
+    test_step = validation_step
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=0.01)
+
+
+def batches() -> DataLoader[Any]:
+    return DataLoader(torch.stack([IDS[0], IDS[1]] * 2), batch_size=2)  # type: ignore[arg-type]
+
+
+def trainer(folder: Path, **settings: Any) -> L.Trainer:
+    quiet = dict.fromkeys(
+        ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False
+    )
+    return L.Trainer(
+        **{"accelerator": "cpu", "default_root_dir": folder, "max_epochs": 1, **quiet, **settings}
+    )
+
+
+def logits_of(llm: LLM) -> Tensor:
+    with torch.inference_mode():
+        out = llm(IDS)
+    assert isinstance(out, Tensor)
+    return out
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return tiny_folder("llama")
+
+
+@pytest.fixture
+def llm(folder: Path) -> LLM:
+    return LLM.load(folder, distribute=None, quiet=True)
+
+
+def test_the_first_setup_reads_the_weights_and_shows_the_parameters(llm: LLM, folder: Path) -> None:
+    assert not list(llm.parameters())
+    llm.trainer_setup()
+    assert all(parameter.requires_grad for parameter in llm.parameters())
+    assert {parameter.dtype for parameter in llm.parameters()} == {torch.float32}
+    placed = LLM.load(folder, distribute=None, quiet=True)
+    placed.distribute(accelerator="cpu", precision="32-true")
+    assert torch.equal(logits_of(llm), logits_of(placed))
+
+
+def test_calling_gives_logits_or_them_and_the_loss_of_unshifted_targets(llm: LLM) -> None:
+    llm.trainer_setup()
+    targets = IDS.masked_fill(torch.arange(12) < 4, -100)
+    logits, loss = llm(IDS, targets)
+    assert torch.equal(logits, llm(IDS))
+    expected = functional.cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten())
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(llm.loss(IDS, targets), expected)
+    _, own = llm(IDS, targets, loss_fn=lambda ahead, then: ahead.sum() * 0 + then.shape[1])
+    assert own == 11
+
+
+def test_trained_weights_survive_every_stage_of_the_trainer(folder: Path, tmp_path: Path) -> None:
+    module, fits = Lit(folder), trainer(tmp_path, max_epochs=2)
+    fits.fit(module, batches(), batches())
+    trained = logits_of(module.llm)
+    assert not torch.allclose(trained, logits_of(_untrained(folder)), atol=1e-3)
+    for stage in (fits.validate, fits.test):
+        stage(module, batches(), verbose=False)
+        assert torch.equal(logits_of(module.llm), trained)
+    again = trainer(tmp_path, max_epochs=1)
+    again.fit(module, batches())
+    assert not torch.equal(logits_of(module.llm), trained)  # it went on …
+    first = Lit(folder)
+    trainer(tmp_path, max_epochs=1).fit(first, batches())
+    assert not torch.allclose(
+        logits_of(module.llm), logits_of(first.llm), atol=1e-3
+    )  # … and not from the start
+    assert len(set(module.said)) > 1  # what it said while it was validated was the model of that moment
+
+
+def test_early_stopping_leaves_the_weights_as_they_were(folder: Path, tmp_path: Path) -> None:
+    module = Lit(folder)
+    stopping = EarlyStopping("validation_loss", min_delta=1e6, patience=1)
+    fits = trainer(tmp_path, max_epochs=9, callbacks=[stopping])
+    fits.fit(module, batches(), batches())
+    assert fits.current_epoch < 9
+    trained = logits_of(module.llm)
+    fits.validate(module, batches(), verbose=False)
+    assert torch.equal(logits_of(module.llm), trained)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+def test_generating_between_steps_works_in_every_precision(
+    folder: Path, tmp_path: Path, precision: str
+) -> None:
+    module = Lit(folder)
+    trainer(tmp_path, precision=precision, max_epochs=2).fit(module, batches(), batches())
+    wanted = torch.bfloat16 if precision == "bf16-true" else torch.float32
+    assert {parameter.dtype for parameter in module.llm.parameters()} == {wanted}
+    assert module.llm.generate("hello", max_new_tokens=3) is not None
+
+
+def test_after_fit_the_documented_lines_run_and_need_not(folder: Path, tmp_path: Path) -> None:
+    module = Lit(folder)
+    trainer(tmp_path).fit(module, batches())
+    without = module.llm.generate("hello world", top_k=1, max_new_tokens=5)
+    assert module.llm.model is not None
+    module.llm.model.to(module.llm.preprocessor.device)
+    assert module.llm.generate("hello world", top_k=1, max_new_tokens=5) == without
+
+
+def test_resuming_goes_where_the_first_run_would_have_gone(folder: Path, tmp_path: Path) -> None:
+    whole, half, rest = Lit(folder), Lit(folder), Lit(folder)
+    trainer(tmp_path, max_epochs=4).fit(whole, batches())
+    first = trainer(tmp_path, max_epochs=2)
+    first.fit(half, batches())
+    first.save_checkpoint(tmp_path / "half.ckpt")
+    trainer(tmp_path, max_epochs=4).fit(rest, batches(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    torch.testing.assert_close(logits_of(rest.llm), logits_of(whole.llm))
+    torch.testing.assert_close(rest.own, whole.own)
+
+
+def _untrained(folder: Path) -> LLM:
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    llm.trainer_setup()
+    return llm
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tensor]:
+    where = tmp_path_factory.mktemp("trained")
+    module, fits = Lit(folder), trainer(where)
+    fits.fit(module, batches())
+    fits.save_checkpoint(where / "it.ckpt")
+    return where / "it.ckpt", logits_of(module.llm)
+
+
+def test_a_trainer_checkpoint_replaces_the_weights_once(
+    folder: Path, tmp_path: Path, trained: tuple[Path, Tensor]
+) -> None:
+    path, logits = trained
+    module = Lit(folder, path)
+    module.setup("fit")
+    assert torch.equal(logits_of(module.llm), logits)
+    trainer(tmp_path).fit(module, batches())  # its setup passes the same checkpoint
+    assert not torch.equal(logits_of(module.llm), logits)
+    module.llm.trainer_setup()
+    assert not torch.equal(logits_of(module.llm), logits)
+
+
+def test_another_checkpoint_than_the_one_last_read_replaces_what_was_trained(
+    llm: LLM, trained: tuple[Path, Tensor]
+) -> None:
+    path, logits = trained
+    llm.trainer_setup()
+    assert not torch.equal(logits_of(llm), logits)
+    llm.trainer_setup(str(path))
+    assert torch.equal(logits_of(llm), logits)
+
+
+def test_a_state_dict_of_the_model_alone_is_a_trainer_checkpoint_too(llm: LLM, tmp_path: Path) -> None:
+    llm.trainer_setup()
+    state = {name: tensor * 0.5 for name, tensor in llm.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "it.ckpt")
+    llm.trainer_setup(tmp_path / "it.ckpt")
+    assert torch.equal(llm.state_dict()["lm_head.weight"], state["lm_head.weight"])
+
+
+def test_a_checkpoint_of_another_model_changes_nothing_and_all_that_differs_is_named(
+    llm: LLM, tmp_path: Path
+) -> None:
+    llm.trainer_setup()
+    before = logits_of(llm)
+    state = {f"llm.{name}": tensor for name, tensor in llm.state_dict().items()}
+    del state["llm.transformer.h.1.norm_1.weight"]
+    state["llm.transformer.h.9.norm_1.weight"] = torch.zeros(3)
+    state["llm.transformer.ln_f.weight"] = torch.zeros(3)
+    torch.save({"state_dict": state}, tmp_path / "it.ckpt")
+    with pytest.raises(NotOfThisModel, match="no checkpoint of") as caught:
+        llm.trainer_setup(tmp_path / "it.ckpt")
+    assert caught.value.missing == ["transformer.h.1.norm_1.weight"]
+    assert caught.value.unread == ["llm.transformer.h.9.norm_1.weight"]
+    assert list(caught.value.misshapen) == ["transformer.ln_f.weight is [3], expected [48]"]
+    assert torch.equal(logits_of(llm), before)
+
+
+class Attack:
+    """What a pickle can do that is read without care."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (print, ("attacked",))
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (None, MissingFile),
+        (b"no checkpoint", DamagedFile),
+        ({"weights": {}}, DamagedFile),
+        ({"state_dict": {}, "hyper_parameters": Attack()}, UnsafeFile),
+    ],
+    ids=str,
+)
+def test_what_is_no_checkpoint_is_said_to_be_none(
+    llm: LLM, tmp_path: Path, content: object, error: type[LitGPTError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "it.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(error, match=r"it\.ckpt"):
+        llm.trainer_setup(path)
+    assert llm.model is None
+    assert "attacked" not in capsys.readouterr().out
+
+
+def test_what_was_trained_is_not_lost_to_distribute_and_is_saved(
+    llm: LLM, folder: Path, tmp_path: Path
+) -> None:
+    llm.trainer_setup()
+    with torch.no_grad():
+        for parameter in llm.parameters():
+            parameter.mul_(1.25)
+    with pytest.raises(OutOfReach, match="what was trained would be lost"):
+        llm.distribute()
+    llm.save(tmp_path)
+    again = LLM.load(tmp_path, distribute=None, quiet=True)
+    again.distribute(accelerator="cpu", precision="32-true")
+    torch.testing.assert_close(logits_of(again), logits_of(llm))
+    llm.close()
+    llm.distribute(accelerator="cpu", precision="32-true")  # that was meant
+    assert torch.equal(logits_of(llm), logits_of(_untrained(folder)))
+
+
+def test_a_model_that_was_placed_to_generate_can_be_trained(folder: Path) -> None:
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="bf16-true")
+    llm.trainer_setup()
+    assert all(one.requires_grad and one.dtype == torch.float32 for one in llm.parameters())
+
+
+def test_before_setup_there_is_nothing_to_train_and_targets_have_to_fit(llm: LLM) -> None:
+    with pytest.raises(NotDistributed, match="trainer_setup"):
+        llm.loss(IDS, IDS)
+    llm.trainer_setup()
+    for call in (llm, llm.loss):
+        with pytest.raises(BadArgument, match="not shifted"):
+            call(IDS, IDS[:, 1:])
+        with pytest.raises(BadArgument, match="to be learnt"):
+            call(IDS, torch.full_like(IDS, -100))
