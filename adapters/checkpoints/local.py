@@ -114,6 +114,18 @@ class LocalStore:
             raise ModelNotFound(reference.name, searched=(f"a config.json in {self.place}",))
         return read_json(path / "config.json")
 
+    def adapter(self, reference: ModelReference) -> Path:
+        """Return the folder of an adapter.
+
+        Raises:
+            ModelNotFound: Nothing lies there.
+
+        """
+        path = self._find(reference.name)
+        if path is None:
+            raise ModelNotFound(reference.name, searched=(self.place,))
+        return path
+
     def _find(self, name: str) -> Path | None:
         for path in (Path(name), self.root / name):
             try:

@@ -32,6 +32,9 @@ PIECES = ("vocab.json", "merges.txt")
 TOKENIZER_FILES = (*(one for one in SMALL if one != "prompt_style.yaml"), *PIECES)
 """The files that a tokenizer may be read from, the two configs for the tokens that end a text."""
 
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+"""The files of an adapter, as PEFT writes it."""
+
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 

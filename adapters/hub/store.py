@@ -14,7 +14,7 @@ from litgpt.adapters.hub.checkpoint import HubCheckpoint
 from litgpt.adapters.hub.download import Download, free_bytes
 from litgpt.adapters.hub.environment import NOT_ASKED, cache_of, endpoint_of, hub_at, stays_offline
 from litgpt.adapters.hub.repository import Repository
-from litgpt.adapters.hub.selection import check_files, small_files, tokenizer_files, weight_files
+from litgpt.adapters.hub.selection import ADAPTER, check_files, small_files, tokenizer_files, weight_files
 from litgpt.domain import catalogue
 from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound
 from litgpt.domain.ports import Checkpoint
@@ -163,6 +163,32 @@ class HubStore(Generic[TensorT]):
             raise MissingFile(f"{repository.path}/{CONFIG}", "the repository holds no model that has one.")
         repository.download(found.commit, CONFIG)
         return repository.cache.at_commit(repository.path, found.commit).folder / CONFIG
+
+    def adapter(self, reference: ModelReference) -> Path:
+        """Return a folder with the two files of an adapter, of whose repository nothing else is downloaded.
+
+        Raises:
+            ModelNotFound: The Hub has no such repository or revision, or the name cannot be that of one.
+            MissingFile: The repository has no adapter, or none in safetensors.
+            AccessDenied: The Hub does not give it to us.
+            HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
+
+        """
+        repository = self._repository(reference)
+        cached = repository.cache.at_revision(repository.path, repository.revision)
+        kept = cached is not None and all((cached.folder / file).is_file() for file in ADAPTER)
+        if cached is not None and kept and reference.offline is not False:
+            return cached.folder
+        if stays_offline(reference):
+            raise HubUnreachable(reference.name, NOT_ASKED)
+        found = repository.look()
+        for file in ADAPTER:
+            if file not in found.files:
+                raise MissingFile(f"{repository.path}/{file}", "the repository has no such adapter.")
+            repository.download(found.commit, file)
+        if cached is None or not cached.has_weights:  # a whole model is the better answer, if an older one
+            repository.cache.remember(repository.path, repository.revision, found.commit)
+        return repository.cache.at_commit(repository.path, found.commit).folder
 
     def _open_cached(self, repository: Repository, snapshot: Snapshot) -> HubCheckpoint[TensorT]:
         opened = self.open_folder(snapshot.folder, repository.reference.name)

@@ -70,7 +70,7 @@ class TorchGenerator:
         longest = rows[0].request.prompt
         if prefix is not None:
             length = len(longest) + rows[0].left
-            kept, done = prefix.take(longest, self.context, self._rotaries, length)
+            kept, done = prefix.take(longest, self.context, self._rotaries, length, self.model.adapter)
             prefix.cache = kept or self._cache(rows, self.context)
             prefix.busy = True
             return Batch(self.model, rows, prefix.cache, done, prefix)

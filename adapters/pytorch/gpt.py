@@ -67,6 +67,8 @@ class GPT(nn.Module):
         # Where layers, and the head with the last norm, are, if they are on several devices.
         self.layer_devices: list[torch.device] | None = None
         self.head_device: torch.device | None = None
+        # What changes the weights now, if anything: what was computed with another is of no use.
+        self.adapter: object = None
         self._frequencies: dict[tuple[Rotary, torch.device], Tensor] = {}
 
     def empty_cache(

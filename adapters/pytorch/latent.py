@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from litgpt.adapters.pytorch.attending import attend, attend_written_out
 from litgpt.adapters.pytorch.cache import LayerCache
 from litgpt.adapters.pytorch.linear import Linear
+from litgpt.adapters.pytorch.lora.pairs import weight_of
 from litgpt.adapters.pytorch.norms import Normalise
 from litgpt.adapters.pytorch.rotary import Turn, rotate
 from litgpt.adapters.pytorch.visibility import View
@@ -55,7 +56,7 @@ class MultiheadLatentAttention(nn.Module):
         kept = torch.cat((self.kv_a_norm(latent), shared), -1)[:, None]  # (B, 1, T, L + R)
         if cache is not None:
             kept, _ = cache.write(kept, kept[..., :0], slot, view.since)
-        how = self._in_latent_space if tokens <= _FEW else self._made_anew
+        how = self._in_latent_space if tokens <= _FEW and not self.training else self._made_anew
         out: Tensor = self.proj(how(plain, rotated, kept, view))
         return out
 
@@ -71,7 +72,7 @@ class MultiheadLatentAttention(nn.Module):
     def _in_latent_space(self, plain: Tensor, rotated: Tensor, kept: Tensor, view: View) -> Tensor:
         """Return the same, having taken the queries to the latent space and the answer back."""
         mixer = self.mixer
-        weight = self.kv_b_proj.weight.view(mixer.heads, -1, mixer.latent_size)
+        weight = weight_of(self.kv_b_proj).view(mixer.heads, -1, mixer.latent_size)
         to_keys, to_values = weight.split((mixer.plain_size, mixer.value_size), 1)
         queries = torch.cat((torch.einsum("bthp,hpl->bthl", plain, to_keys), rotated), -1)
         latent = kept[..., : mixer.latent_size]

@@ -1,6 +1,6 @@
 """The weights of a network, to be written: by Hugging Face's names and by our own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
 
@@ -8,6 +8,7 @@ import attrs
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.dtypes import STORED_AS, TORCH
+from litgpt.adapters.pytorch.lora.merging import changed_weights
 from litgpt.adapters.pytorch.pieces import theirs
 from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
 from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
@@ -25,17 +26,21 @@ class ModelWeights:
     _state: Mapping[str, Tensor] = attrs.field(repr=False)
     _uses: Mapping[str, tuple[Use, ...]] = attrs.field(repr=False)
     _layers: Mapping[str, QuantisedLinear] = attrs.field(repr=False, factory=dict)
+    _changed: Mapping[str, Callable[[], Tensor]] = attrs.field(repr=False, factory=dict)
 
     @classmethod
     def of(cls, model: nn.Module, joins: Sequence[Join]) -> "ModelWeights":
-        """Return those of a network.
+        """Return those of a network, with what its active adapter adds to them.
 
         Args:
             model: The network.
             joins: How their tensors are made of ours.
 
+        Raises:
+            OutOfReach: An adapter is active and the weights are quantised.
+
         """
-        return cls(model.state_dict(), uses(joins), quantised_layers(model))
+        return cls(model.state_dict(), uses(joins), quantised_layers(model), changed_weights(model))
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -68,7 +73,7 @@ class ModelWeights:
             if name in self._layers:
                 yield name, self._layers[name].dequantised().to("cpu", self._state["lm_head.weight"].dtype)
             else:
-                yield name, self._state[name].detach().cpu()
+                yield name, self._now(name)
 
     @cached_property
     def _parts(self) -> dict[str, Part]:
@@ -83,4 +88,8 @@ class ModelWeights:
     def _plain(self, those: Sequence[Use]) -> Part:
         ours, shape = self._state[those[0].parameter.name], those[0].piece.shape
         info = TensorInfo(shape, _STORED_AS[ours.dtype], prod(shape) * ours.element_size())
-        return Part(info, lambda: theirs(those, lambda name: self._state[name].detach().cpu()).contiguous())
+        return Part(info, lambda: theirs(those, self._now).contiguous())
+
+    def _now(self, name: str) -> Tensor:
+        tensor = self._changed[name]() if name in self._changed else self._state[name].detach()
+        return tensor.cpu()

@@ -12,8 +12,9 @@ A package adds a store of its own for everyone through the entry point group `li
 is called without arguments and returns a ModelStore, which is asked after the local ones and before the Hub.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
@@ -23,6 +24,7 @@ from litgpt.application.finding import Find
 from litgpt.application.loading import LoadModel, PlaceModel, PrepareTraining
 from litgpt.application.saving import SaveModel
 from litgpt.domain import catalogue
+from litgpt.domain.lora import Adapter
 from litgpt.domain.ports import (
     DistributionStrategy,
     ModelStore,
@@ -56,12 +58,13 @@ def _fetch_dataset() -> "HubDatasets":
 
 
 def _store(hub: "HubStore[Any]") -> ModelStore[Any]:
+    from litgpt.adapters.checkpoints.adapted import AdaptedStore
     from litgpt.adapters.checkpoints.chain import ChainStore
     from litgpt.adapters.checkpoints.installed import InstalledStore
     from litgpt.adapters.checkpoints.local import LocalStore
 
     others = [entry.load()() for entry in entry_points(group="litgpt.model_stores")]
-    return ChainStore((LocalStore(), InstalledStore(), *others, hub))
+    return AdaptedStore(ChainStore((LocalStore(), InstalledStore(), *others, hub)))
 
 
 def _random_store(hub: "HubStore[Any]") -> ModelStore[Any]:
@@ -108,6 +111,20 @@ def _write_litgpt() -> WriteModel[Any]:
     return LitGptWriter()
 
 
+def _read_adapter(hub: "HubStore[Any]") -> "Callable[[ModelReference], Adapter[Any]]":
+    from litgpt.adapters.checkpoints.local import LocalStore
+    from litgpt.adapters.checkpoints.peft_folder import read_adapter
+
+    find = Find((LocalStore().adapter, hub.adapter))
+    return lambda reference: read_adapter(find(reference))
+
+
+def _write_adapter() -> "Callable[[Path, Adapter[Any]], None]":
+    from litgpt.adapters.checkpoints.peft_writing import write_adapter
+
+    return write_adapter
+
+
 def _strategy() -> DistributionStrategy[Any, Any]:
     from litgpt.adapters.pytorch.strategies import TorchStrategy
 
@@ -134,6 +151,8 @@ class Container(containers.DeclarativeContainer):
     tokenizer_files = providers.Singleton(_tokenizer_files)
     write_folder = providers.Singleton(_write_folder)
     write_litgpt = providers.Singleton(_write_litgpt)
+    read_adapter = providers.Singleton(_read_adapter, hub)
+    write_adapter = providers.Singleton(_write_adapter)
 
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapting import Adapts
 from litgpt.application.asking import Settings
 from litgpt.application.benchmarking import Benchmark
 from litgpt.application.loading import LoadedModel
@@ -34,7 +35,7 @@ _WHOLE_AGAIN = (
 )
 
 
-class LLM(Generates, Trains):
+class LLM(Generates, Adapts, Trains):
     """A language model.
 
         with LLM.load("smollm2") as llm:
@@ -238,6 +239,10 @@ class LLM(Generates, Trains):
         self._loaded.checkpoint.close()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _let_go(self) -> None:
+        self._adapters = None  # they hold the model
+        super()._let_go()
 
     def __enter__(self) -> Self:
         return self

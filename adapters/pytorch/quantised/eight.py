@@ -56,7 +56,7 @@ class Int8Linear(QuantisedLinear):
         """Return codes or scales; as `QuantisedLinear.part`."""
         return self.codes if role == "codes" else self.scales[:, None]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def product(self, x: Tensor) -> Tensor:
         """Return (…, out) for `x` (…, in)."""
         if x.dtype != torch.bfloat16:  # in float16, sums of codes would overflow
             return functional.linear(x, self.dequantised().to(x.dtype), self.bias)

@@ -89,7 +89,7 @@ class Int4Linear(QuantisedLinear):
             return self.plain_codes()
         return self.scales_and_zeros[..., 0 if role == "scales" else 1].t()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def product(self, x: Tensor) -> Tensor:
         """Return (…, out) for `x` (…, in)."""
         if not self.fast or x.dtype != torch.bfloat16:
             return functional.linear(x, self.dequantised().to(x.dtype), self.bias)

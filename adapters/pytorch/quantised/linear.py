@@ -1,9 +1,10 @@
 """What every quantised linear layer is."""
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from litgpt.domain.quantization import Quantization
 
@@ -12,7 +13,10 @@ FEW_ROWS = 8
 
 
 class QuantisedLinear(nn.Module):
-    """A linear layer whose weights, quantised, are buffers. Nothing of it can be trained.
+    """A linear layer whose weights, quantised, are buffers.
+
+    They are not trained, but what comes before the layer can be, and what is added to it (QLoRA: Dettmers et
+    al. 2023, arXiv:2305.14314): gradients go through it to its input.
 
     Args:
         how: How they are quantised.
@@ -44,6 +48,17 @@ class QuantisedLinear(nn.Module):
         """Return the weight (out, in) that the layer multiplies by, in float32."""
         raise NotImplementedError
 
+    def product(self, x: Tensor) -> Tensor:
+        """Return (…, out) for `x` (…, in), with the fastest product there is; gradients end here."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (…, out) for `x` (…, in)."""
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return self.product(x)
+        out: Tensor = _Dequantised.apply(x, self)  # type: ignore[no-untyped-call]
+        return out if self.bias is None else out + self.bias
+
     @property
     def kept(self) -> dict[str, tuple[int, torch.dtype]]:
         """The columns and the dtype of what is stored of it: `codes`, `scales` and perhaps `zeros`."""
@@ -52,6 +67,25 @@ class QuantisedLinear(nn.Module):
     def part(self, role: str) -> Tensor:
         """Return what `kept` tells: (out, columns)."""
         raise NotImplementedError
+
+
+class _Dequantised(torch.autograd.Function):
+    """The product with what a layer's weight stands for, which is unpacked again for the way back.
+
+    So nothing is kept for that but the layer itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: QuantisedLinear) -> Tensor:
+        """Return (…, out) for `x` (…, in), the bias left out."""
+        ctx.layer = layer
+        return functional.linear(x, layer.dequantised().to(x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of the input."""
+        (gradient,) = gradients
+        return gradient @ ctx.layer.dequantised().to(gradient.dtype), None
 
 
 def is_fast(weight: Tensor, dtype: torch.dtype) -> bool:

@@ -83,7 +83,7 @@ class Bnb4Linear(QuantisedLinear):
         weight: Tensor = (numbers * scales).view(self.state.shape)
         return weight
 
-    def forward(self, x: Tensor) -> Tensor:
+    def product(self, x: Tensor) -> Tensor:
         """Return (…, out) for `x` (…, in)."""
         if self.state.shape[1] % BLOCK:
             # Its kernels for CPUs (of 0.50.2) take wrong scales where blocks go on in the next row.
@@ -122,7 +122,7 @@ class Bnb8Linear(QuantisedLinear):
         """Return codes or scales; as `QuantisedLinear.part`."""
         return self.codes if role == "codes" else (self.absmax / _MOST)[:, None]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def product(self, x: Tensor) -> Tensor:
         """Return (…, out) for `x` (…, in)."""
         package = bitsandbytes()
         state = package.MatmulLtState()

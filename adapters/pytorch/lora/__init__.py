@@ -1,0 +1,1 @@
+"""LoRA in torch: pairs beside the linear layers of a network, as children of these."""

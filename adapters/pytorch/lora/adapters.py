@@ -1,0 +1,254 @@
+"""The adapters of a network: added, made active, merged and taken away."""
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.lora.layers import Layers
+from litgpt.adapters.pytorch.lora.merging import Kept, merge, restore
+from litgpt.adapters.pytorch.lora.pairs import drawn, whole, zeros
+from litgpt.adapters.pytorch.lora.rows import ours, theirs
+from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.adapters.pytorch.parallel.given import GivenGPT
+from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
+from litgpt.domain.errors import BadArgument, OutOfReach
+from litgpt.domain.lora import Adapter, Lora, Pair, adapter_name, known_adapter
+from litgpt.domain.lora_places import Place, chosen, fitting, places, targets_of
+from litgpt.domain.weights import Join
+
+
+@attrs.frozen(eq=False)
+class Attached:
+    """An adapter that is in a network.
+
+    Attributes:
+        lora: Its settings.
+        where: What it is for, with each place's own rank and alpha.
+
+    """
+
+    lora: Lora
+    where: tuple[tuple[Place, int, float], ...]
+
+
+@attrs.define(eq=False)
+class Adapters:
+    """The adapters of one network.
+
+    Attributes:
+        model: The network.
+        places: Where an adapter can be.
+
+    """
+
+    model: GPT
+    places: tuple[Place, ...] = attrs.field(repr=False)
+    _network: Layers = attrs.field(repr=False)
+    _attached: dict[str, Attached] = attrs.field(factory=dict)
+    _merged: tuple[str, Kept] | None = None
+    _base: Attached | None = None  # what was merged last for good
+
+    @classmethod
+    def of(cls, model: GPT, joins: Sequence[Join]) -> "Adapters":
+        """Return those of a network, which has none yet.
+
+        Args:
+            model: The network.
+            joins: How transformers writes its tensors.
+
+        Raises:
+            OutOfReach: It is computed by several processes.
+
+        """
+        if isinstance(model, (DrivenGPT, GivenGPT)):
+            raise OutOfReach("LoRA on a tensor-parallel model", "place it on one device, or 'sequential'ly.")
+        kinds = (nn.Linear, QuantisedLinear)
+        linear = {name for name, module in model.named_modules() if isinstance(module, kinds)}
+        return cls(model, places(joins, linear), Layers(model))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What they are called."""
+        return tuple(self._attached)
+
+    @property
+    def active(self) -> str | None:
+        """The active one, merged or not."""
+        return self._merged[0] if self._merged is not None else self._network.switch.active
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether that is a part of the weights now."""
+        return self._merged is not None
+
+    @torch.inference_mode(False)
+    def add(self, name: str, lora: Lora) -> None:
+        """Add an adapter that changes nothing yet, to be trained. It is active then, and nothing else learns.
+
+        Raises:
+            BadArgument: The name, or a target, cannot be right.
+            OutOfReach: Another adapter is merged.
+
+        """
+        self._check_new(name)
+        where = chosen(self.places, lora.targets)
+        self._freeze()
+        for place in where:
+            device = self._network.device(place.rows[0].layer)
+            bs = {rows.layer: zeros(rows.stop - rows.start, lora.rank, device) for rows in place.rows}
+            a = drawn(lora.rank, place.inputs, device)
+            self._network.put(
+                name, place, a, bs, scaling=lora.scaling(), dropout=lora.dropout, trainable=True
+            )
+        self._attached[name] = Attached(lora, tuple((place, lora.rank, lora.alpha) for place in where))
+        self.activate(name)
+
+    @torch.inference_mode(False)
+    def load(self, name: str, adapter: Adapter[Tensor], *, trainable: bool) -> None:
+        """Add an adapter that was saved, and make it active.
+
+        Args:
+            name: What to call it.
+            adapter: What was saved.
+            trainable: Whether it is to learn on; nothing else learns then.
+
+        Raises:
+            BadArgument: The name cannot be right.
+            BadCheckpoint: It is for another model; the error lists all that does not fit.
+            OutOfReach: Another adapter is merged.
+
+        """
+        self._check_new(name)
+        where = fitting(name, self.places, adapter, lambda tensor: tuple(tensor.shape))
+        if trainable:
+            self._freeze()
+        for place, pair in where:
+            bs = ours(place, pair.b.float())
+            scaling = adapter.lora.scaling(pair.rank, pair.alpha)
+            self._network.put(
+                name,
+                place,
+                pair.a.float(),
+                bs,
+                scaling=scaling,
+                dropout=adapter.lora.dropout,
+                trainable=trainable,
+            )
+        kept = tuple((place, pair.rank, pair.alpha) for place, pair in where)
+        self._attached[name] = Attached(adapter.lora, kept)
+        self.activate(name)
+
+    def captured(self, name: str) -> Adapter[Tensor]:
+        """Return an adapter as it is now, to be saved; in float32, on the CPU.
+
+        Where each process has a part of the weights, all of them have to call it.
+
+        Raises:
+            BadArgument: There is none of this name.
+
+        """
+        known_adapter(name, self.names)
+        attached = self._attached[name]
+        pairs = {}
+        for place, rank, alpha in attached.where:
+            own = {one.layer: self._network.pair(name, place, one.layer) for one in place.rows}
+            b = theirs(place, {layer: whole(pair.B) for layer, pair in own.items()})
+            a = whole(own[place.rows[0].layer].down)
+            pairs[place.name] = Pair(a, b, rank, alpha)
+        where = [place for place, *_ in attached.where]
+        return Adapter(
+            lora=attached.lora,
+            pairs=pairs,
+            targets=targets_of(where, self.places),
+            transposed=any(place.transposed for place in where),
+        )
+
+    def activate(self, name: str | None) -> None:
+        """Make an adapter the active one, or none. Nothing is copied.
+
+        Raises:
+            BadArgument: There is none of this name.
+            OutOfReach: One is merged.
+
+        """
+        self._check_unmerged("Setting an adapter")
+        if name is not None:
+            known_adapter(name, self.names)
+        self._network.switch.active = name
+        self.model.adapter = self._base if name is None else self._attached[name]
+
+    def merge(self, *, for_good: bool) -> None:
+        """Add the active adapter to the weights, so that it takes no time of its own.
+
+        Args:
+            for_good: Whether it is not to be undone: nothing is kept, and the adapter goes. Otherwise the
+                rows that are changed are kept on the CPU, so that they can be brought back to the bit.
+
+        Raises:
+            OutOfReach: None is active, one is merged already, or the weights are quantised.
+
+        """
+        self._check_unmerged("Merging an adapter")
+        name = self._network.switch.active
+        if name is None:
+            raise OutOfReach("Merging", "no adapter is active; set_adapter() says which one is to be.")
+        kept = merge(self.model, self._network.layers(name), name, keep=not for_good)
+        self._network.switch.active = None
+        self._merged = (name, kept)
+        if for_good:
+            self._merged, self._base = None, self._attached[name]
+            self._remove(name)
+
+    def unmerge(self) -> None:
+        """Bring the weights back that were before, to the bit; the adapter is active as it was.
+
+        Raises:
+            OutOfReach: None is merged.
+
+        """
+        if self._merged is None:
+            raise OutOfReach("Unmerging", "no adapter is merged, or one is for good.")
+        name, kept = self._merged
+        restore(self.model, kept)
+        self._merged = None
+        self._network.switch.active = name
+
+    def delete(self, name: str) -> None:
+        """Take an adapter away. If it is the active one, none is then.
+
+        Raises:
+            BadArgument: There is none of this name.
+            OutOfReach: It is merged.
+
+        """
+        known_adapter(name, self.names)
+        if self._merged is not None and self._merged[0] == name:
+            self._check_unmerged(f"Deleting the adapter {name!r}")
+        if self._network.switch.active == name:
+            self.activate(None)
+        self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        self._network.remove(name)
+        del self._attached[name]
+
+    def _freeze(self) -> None:
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+
+    def _check_new(self, name: str) -> None:
+        self._check_unmerged("Adding an adapter")
+        if hasattr(self.model.lm_head.weight, "full_tensor"):
+            reason = "each process has a part of the weights by now. Add it first, then shard()."
+            raise OutOfReach("Adding an adapter", reason)
+        if adapter_name(name) in self._attached:
+            raise BadArgument("name", name, "one that no adapter has yet; delete_adapter() makes it free")
+        if hasattr(nn.ModuleDict(), name):
+            raise BadArgument("name", name, "another: torch's modules have an attribute of this one")
+
+    def _check_unmerged(self, what: str) -> None:
+        if self._merged is not None:
+            raise OutOfReach(what, f"{self._merged[0]!r} is merged. Call unmerge_adapter() first.")

@@ -1,0 +1,195 @@
+"""`LLM.add_lora` and what can be done with adapters: saved, loaded, swapped, merged."""
+
+from pathlib import Path
+
+import attrs
+from torch import Tensor
+
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.lora.adapters import Adapters
+from litgpt.application.loading import LoadedModel
+from litgpt.container import container
+from litgpt.domain.errors import BadArgument, NotDistributed
+from litgpt.domain.families import family_of
+from litgpt.domain.lora import Lora, Targets
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.weights import joins
+
+
+class Adapts:
+    """What an LLM learns with LoRA.
+
+    Attributes:
+        adapters: The names of its adapters.
+        active_adapter: The one that is in use; None: the model is as it was loaded.
+
+    """
+
+    model: GPT | None
+    _loaded: LoadedModel[Tensor]
+    _adapters: Adapters | None = None
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the model's adapters."""
+        return self._there.names if self._there is not None else ()
+
+    @property
+    def active_adapter(self) -> str | None:
+        """The adapter that is in use, merged or not; None: the model is as it was loaded."""
+        return self._there.active if self._there is not None else None
+
+    def add_lora(
+        self,
+        rank: int = 8,
+        alpha: float = 16.0,
+        dropout: float = 0.0,
+        targets: Targets | list[str] | str = None,
+        *,
+        name: str = "default",
+        rslora: bool = False,
+    ) -> None:
+        """Add an adapter to be trained: from now on it alone has gradients, and it is active.
+
+        It changes nothing yet. The model's own weights are neither copied nor touched; they may be quantised.
+
+        Args:
+            rank: How much it can learn.
+            alpha: What it adds counts alpha / rank.
+            dropout: How many of its inputs are left out while it is trained, from 0 to 1.
+            targets: The linear layers that it is for, by their names in transformers or ends of these, such
+                as `q_proj`; or `all-linear`. None: those that make queries and values.
+            name: What to call it.
+            rslora: Whether what it adds counts alpha / root of rank.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            BadArgument: An argument cannot be right; of targets, the error lists those that there are.
+            OutOfReach: Another adapter is merged, or the model is computed by several processes.
+
+        """
+        lora = Lora(rank=rank, alpha=alpha, dropout=dropout, targets=targets, rslora=rslora)
+        self._of_model().add(name, lora)
+
+    def load_adapter(
+        self,
+        path: str | Path,
+        name: str = "default",
+        *,
+        trainable: bool = False,
+        revision: str | None = None,
+        offline: bool | None = None,
+        access_token: str | None = None,
+    ) -> None:
+        """Load an adapter that this library or PEFT saved, and make it active.
+
+        Args:
+            path: The folder, with `adapter_config.json` and `adapter_model.safetensors`; or a repository on
+                the Hub.
+            name: What to call it.
+            trainable: Whether it is to learn on; it alone has gradients then.
+            revision: A branch, tag or commit of the repository.
+            offline: True never asks the Hub; None does as HF_HUB_OFFLINE says.
+            access_token: What the Hub knows you by; None is what huggingface_hub finds.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            ModelNotFound: There is neither such a folder nor such a repository.
+            MissingFile: A file is not there.
+            BadCheckpoint: It is for another model.
+            UnsupportedModel: It is no LoRA of linear layers, or one of a kind that is not implemented.
+            OutOfReach: Another adapter is merged, or the model is computed by several processes.
+
+        """
+        adapters = self._of_model()
+        where = str(path) if isinstance(path, Path) else path
+        found = container.read_adapter()(ModelReference(where, revision, offline, access_token))
+        adapters.load(name, found, trainable=trainable)
+
+    def set_adapter(self, name: str | None) -> None:
+        """Make another adapter the active one, at once and without a copy; None: use none.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            BadArgument: There is no adapter of this name.
+            OutOfReach: One is merged.
+
+        """
+        self._of_model().activate(name)
+
+    def save_adapter(self, out_dir: str | Path, name: str | None = None) -> None:
+        """Save an adapter as PEFT does: a small folder, which PEFT opens, and `load_adapter`.
+
+        Args:
+            out_dir: The folder.
+            name: Which; None is the active one.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            BadArgument: There is no adapter of this name.
+            OutOfReach: The folder cannot be written to.
+
+        """
+        adapters = self._of_model()
+        which = adapters.active if name is None else name
+        if which is None:
+            there = ", ".join(map(repr, adapters.names)) or "none: add_lora() makes one"
+            raise BadArgument("name", name, f"that of an adapter, since none is active. There are {there}")
+        saved = attrs.evolve(adapters.captured(which), base=_base(self._loaded.checkpoint.name))
+        container.write_adapter()(Path(out_dir).expanduser(), saved)
+
+    def merge_adapter(self, *, for_good: bool = False) -> None:
+        """Add the active adapter to the model's weights: it costs no time then.
+
+        Args:
+            for_good: Whether it is not to be undone. Otherwise the rows of the weights that change are kept
+                on the CPU, in memory, for `unmerge_adapter`.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            OutOfReach: No adapter is active, one is merged already, or the weights are quantised.
+
+        """
+        self._of_model().merge(for_good=for_good)
+
+    def unmerge_adapter(self) -> None:
+        """Bring back the weights that were before the merge, to the bit. The adapter is active as it was.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            OutOfReach: No adapter is merged.
+
+        """
+        self._of_model().unmerge()
+
+    def delete_adapter(self, name: str) -> None:
+        """Take an adapter away and free its memory. If it is the active one, none is then.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            BadArgument: There is no adapter of this name.
+            OutOfReach: It is merged.
+
+        """
+        self._of_model().delete(name)
+
+    @property
+    def _there(self) -> Adapters | None:
+        found = self._adapters  # a model that was placed anew has none
+        return found if found is not None and found.model is self.model else None
+
+    def _of_model(self) -> Adapters:
+        if self.model is None:
+            raise NotDistributed
+        found = self._there
+        if found is None:
+            checkpoint, architecture = self._loaded.checkpoint, self._loaded.architecture
+            family = family_of(checkpoint.name, checkpoint.config)
+            found = self._adapters = Adapters.of(self.model, tuple(joins(architecture, family.weights)))
+        return found
+
+
+def _base(name: str) -> str:
+    """Return what a model is to be found by later, from another folder too."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name

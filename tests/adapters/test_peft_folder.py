@@ -1,0 +1,155 @@
+"""PEFT's folders: read and written, and refused by name where they ask for what there is not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from litgpt.adapters.checkpoints.peft_folder import CONFIG, WEIGHTS, read_adapter
+from litgpt.adapters.checkpoints.peft_writing import write_adapter
+from litgpt.domain.errors import DamagedFile, MissingFile, OutOfReach, UnsafeFile, UnsupportedModel
+from litgpt.domain.lora import Adapter, Lora, Pair
+
+Q, V = "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj"
+
+
+def tensors() -> dict[str, Tensor]:
+    return {
+        f"base_model.model.{name}.lora_{which}.weight": torch.randn(shape)
+        for name in (Q, V)
+        for which, shape in (("A", (4, 6)), ("B", (8, 4)))
+    }
+
+
+def folder_of(folder: Path, those: dict[str, Tensor] | None = None, **settings: Any) -> Path:
+    said = {"peft_type": "LORA", "r": 4, "lora_alpha": 6, "target_modules": "all-linear", "bias": "none"}
+    (folder / CONFIG).write_text(json.dumps(said | settings))
+    save_file(tensors() if those is None else those, folder / WEIGHTS)
+    return folder
+
+
+def test_what_is_adapted_is_what_the_tensors_say(tmp_path: Path) -> None:
+    those = tensors()
+    found = read_adapter(folder_of(tmp_path, those, base_model_name_or_path="org/name", revision="main"))
+    assert (found.base, found.revision, set(found.pairs)) == ("org/name", "main", {Q, V})
+    pair = found.pairs[V]
+    assert (pair.rank, pair.alpha) == (4, 6)
+    assert torch.equal(pair.b, those[f"base_model.model.{V}.lora_B.weight"])
+
+
+def test_a_layer_may_have_a_rank_and_an_alpha_of_its_own(tmp_path: Path) -> None:
+    read = read_adapter(
+        folder_of(tmp_path, r=8, rank_pattern={"q_proj": 4, V: 4}, alpha_pattern={r".*\.v_proj": 3})
+    )
+    assert {name: pair.alpha for name, pair in read.pairs.items()} == {Q: 6, V: 3}
+    with pytest.raises(DamagedFile, match="rank 4"):
+        read_adapter(folder_of(tmp_path, r=8))
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+", "(", ".*" * 5, "x" * 400])
+def test_a_pattern_whose_search_could_take_for_ever_is_refused(pattern: str, tmp_path: Path) -> None:
+    with pytest.raises(DamagedFile, match="pattern"):
+        read_adapter(folder_of(tmp_path, rank_pattern={pattern: 4}))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"peft_type": "LOHA"},
+        {"use_dora": True},
+        {"bias": "lora_only"},
+        {"modules_to_save": ["lm_head"]},
+        {"layer_replication": [[0, 2]]},
+        {"target_parameters": ["experts.down_proj"]},
+        {"lora_bias": True},
+        {"init_lora_weights": "pissa"},
+        {"trainable_token_indices": [3]},
+        {"a_setting_of_tomorrow": 1},
+    ],
+)
+def test_what_is_not_implemented_is_refused_by_name(setting: dict[str, Any], tmp_path: Path) -> None:
+    ((name, _),) = setting.items()
+    with pytest.raises(UnsupportedModel, match=name):
+        read_adapter(folder_of(tmp_path, **setting))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("model.embed_tokens.lora_embedding_A", "embedding"),
+        (f"{Q}.lora_magnitude_vector", "DoRA"),
+        ("lm_head.weight", "no LoRA"),
+        (f"{Q}.bias", "biases"),
+    ],
+)
+def test_a_tensor_of_another_kind_is_refused_by_name(name: str, what: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModel, match=what):
+        read_adapter(folder_of(tmp_path, {**tensors(), f"base_model.model.{name}": torch.ones(2)}))
+
+
+def test_a_pickle_is_not_read(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    (folder / WEIGHTS).rename(folder / "adapter_model.bin")
+    with pytest.raises(UnsafeFile, match=r"adapter_model\.bin"):
+        read_adapter(folder)
+    (folder / "adapter_model.bin").unlink()
+    with pytest.raises(MissingFile, match=WEIGHTS):
+        read_adapter(folder)
+
+
+def test_half_a_pair_and_no_pair_are_damage(tmp_path: Path) -> None:
+    those = tensors()
+    del those[f"base_model.model.{V}.lora_A.weight"]
+    with pytest.raises(DamagedFile, match="v_proj"):
+        read_adapter(folder_of(tmp_path, those))
+    with pytest.raises(DamagedFile, match="no tensor"):
+        read_adapter(folder_of(tmp_path, {}))
+    flat = {**tensors(), f"base_model.model.{Q}.lora_A.weight": torch.ones(3)}
+    with pytest.raises(DamagedFile, match="no matrix"):
+        read_adapter(folder_of(tmp_path, flat))
+    with pytest.raises(DamagedFile, match="rank"):
+        read_adapter(folder_of(tmp_path, r=-1))
+
+
+def adapter() -> Adapter[Tensor]:
+    return Adapter(
+        lora=Lora(rank=4, alpha=6, dropout=0.1, rslora=True),
+        pairs={
+            Q: Pair(torch.randn(4, 6), torch.randn(8, 4), 4, 6),
+            V: Pair(torch.randn(2, 6), torch.randn(8, 2), 2, 3.5),
+        },
+        base="org/name",
+        targets=("q_proj", "v_proj"),
+    )
+
+
+def test_what_was_written_is_read_as_it_was(tmp_path: Path) -> None:
+    one = adapter()
+    write_adapter(tmp_path / "new", one)
+    again = read_adapter(tmp_path / "new")
+    assert (again.lora, again.base) == (one.lora, one.base)
+    for name, pair in one.pairs.items():
+        found = again.pairs[name]
+        assert (found.rank, found.alpha) == (pair.rank, pair.alpha)
+        assert torch.equal(found.a, pair.a)
+        assert torch.equal(found.b, pair.b)
+
+
+def test_the_files_are_those_that_peft_and_safetensors_know(tmp_path: Path) -> None:
+    from peft import PeftConfig
+
+    write_adapter(tmp_path, adapter())
+    assert sorted(one.name for one in tmp_path.iterdir()) == [CONFIG, WEIGHTS]
+    assert load_file(tmp_path / WEIGHTS).keys() == tensors().keys()
+    config = PeftConfig.from_pretrained(str(tmp_path))
+    assert (config.r, config.lora_alpha, config.rank_pattern) == (4, 6, {V: 2})
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutOfReach, match="Saving to"):
+        write_adapter(tmp_path / "file", adapter())

@@ -1,0 +1,137 @@
+"""What PEFT saves, we load, and what we save, PEFT loads: the logits and the gradients are the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt import LLM
+from litgpt.domain.families import FAMILIES
+from tests.adapters.tiny_models import tiny_folder
+from tests.agreement.models import random_ids
+
+# PEFT asks transformers in a way that it is to give up, and says what it thinks of some settings.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::FutureWarning", "ignore::UserWarning", "ignore::RuntimeWarning"
+)
+
+IDS = random_ids(2, 20)
+
+# In these PEFT 0.21 takes the names of a dense feed-forward for those of the experts, which are parameters.
+TAKEN_FOR_EXPERTS = ("deepseek_v2", "deepseek_v3", "glm4_moe", "qwen3_next")
+DENSE = {"gate_proj", "up_proj", "down_proj"}
+
+SOME = ("llama", "gpt_neox", "gpt2", "qwen2", "phi3", "gemma", "falcon", "deepseek_v3", "qwen3_next")
+
+
+def ours(folder: Path) -> LLM:
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    return llm
+
+
+def theirs(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+
+
+def with_peft(folder: Path, **settings: Any) -> Any:
+    """Return a model with a random adapter of PEFT's, A and B."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    model = get_peft_model(theirs(folder), LoraConfig(task_type="CAUSAL_LM", **settings))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.1)
+    return model.eval()
+
+
+def randomise(llm: LLM) -> None:
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in llm.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(0, 0.1)
+
+
+def close(found: Any, expected: Tensor) -> bool:
+    assert isinstance(found, Tensor)
+    return torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()))
+
+
+def targets(family: str) -> list[str]:
+    """Return what we may adapt in a family, in words that PEFT knows."""
+    llm = ours(tiny_folder(family))
+    llm.add_lora(targets="all-linear")
+    adapters = llm._adapters
+    assert adapters is not None
+    found = adapters.captured("default").targets
+    return [one for one in found if family not in TAKEN_FOR_EXPERTS or one not in DENSE]
+
+
+def transposed(family: str) -> bool:
+    return family == "gpt2"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_peft_saved_computes_the_same_here(family: str, tmp_path: Path) -> None:
+    folder = tiny_folder(family)
+    names = targets(family)
+    peft = with_peft(folder, r=4, lora_alpha=6, target_modules=names, fan_in_fan_out=transposed(family))
+    peft.save_pretrained(tmp_path)
+    llm = ours(folder)
+    plain = llm(IDS)
+    llm.load_adapter(tmp_path)
+    with torch.no_grad():
+        expected = peft(IDS).logits
+        assert close(llm(IDS), expected)
+        assert close(llm(IDS[:, :4]), peft(IDS[:, :4]).logits)  # few tokens: another way through some layers
+    assert not close(plain, expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_we_save_peft_opens_and_computes_the_same(family: str, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    folder = tiny_folder(family)
+    llm = ours(folder)
+    llm.add_lora(rank=4, alpha=6, targets=targets(family))
+    randomise(llm)
+    llm.save_adapter(tmp_path)
+    peft = PeftModel.from_pretrained(theirs(folder), str(tmp_path))
+    with torch.no_grad():
+        expected = peft(IDS).logits
+        assert close(llm(IDS), expected)
+        llm.merge_adapter()
+        assert close(llm(IDS), expected)
+
+
+@pytest.mark.parametrize("family", SOME)
+def test_the_gradients_are_those_of_peft(family: str, tmp_path: Path) -> None:
+    folder = tiny_folder(family)
+    names = targets(family)
+    peft = with_peft(folder, r=4, target_modules=names, use_rslora=True, fan_in_fan_out=transposed(family))
+    peft.save_pretrained(tmp_path / "theirs")
+    llm = ours(folder)
+    llm.load_adapter(tmp_path / "theirs", trainable=True)
+    mine = _step(llm, llm(IDS), tmp_path / "a")
+    other = _step(peft, peft(IDS).logits, tmp_path / "b")
+    assert mine.keys() == other.keys()
+    assert all(torch.allclose(mine[name], other[name], atol=1e-5) for name in mine)
+
+
+def _step(model: Any, logits: Any, out: Path) -> dict[str, Tensor]:
+    """Return what an adapter is after a step of SGD, which adds the gradients to it."""
+    from safetensors.torch import load_file
+
+    torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), IDS[:, 1:].flatten()).backward()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert all(parameter.grad is not None for parameter in trained)
+    torch.optim.SGD(trained, lr=0.1).step()
+    (model.save_adapter if isinstance(model, LLM) else model.save_pretrained)(out)
+    return load_file(out / "adapter_model.safetensors")

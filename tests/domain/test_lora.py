@@ -1,0 +1,132 @@
+"""What LoRA may be asked for, and where it can be."""
+
+from typing import Any
+
+import attrs
+import pytest
+
+from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.lora import Lora, adapter_name
+from litgpt.domain.lora_places import Place, chosen, named, places, targets_of
+from litgpt.domain.parameters import Parameter
+from litgpt.domain.weights import Join, Rule, _pieces
+
+
+def test_what_is_added_counts_alpha_over_rank() -> None:
+    assert Lora(rank=8, alpha=16).scaling() == 2
+    assert Lora(rank=16, alpha=16, rslora=True).scaling() == 4
+    assert Lora(rank=8, alpha=16).scaling(rank=4, alpha=1) == 0.25
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rank": 0},
+        {"rank": True},
+        {"rank": 2.5},
+        {"alpha": -1},
+        {"alpha": float("nan")},
+        {"alpha": "16"},
+        {"dropout": 1},
+        {"dropout": -0.1},
+        {"targets": ()},
+        {"targets": ("q_proj", "")},
+        {"targets": (1,)},
+        {"targets": 3},
+    ],
+)
+def test_what_cannot_be_right_is_named(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(BadArgument, match=name):
+        Lora(**wrong)
+
+
+def test_one_target_needs_no_list() -> None:
+    assert Lora(targets="q_proj").targets == ("q_proj",)
+    assert Lora(targets=["q_proj", "v_proj"]).targets == ("q_proj", "v_proj")
+    assert Lora(targets="all-linear").targets == "all-linear"
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "a/b", "ä"])
+def test_an_adapter_is_called_by_what_can_be_a_part_of_a_name(name: str) -> None:
+    with pytest.raises(BadArgument, match="name"):
+        adapter_name(name)
+    with pytest.raises(WrongType):
+        adapter_name(3)
+
+
+def _join(rule: Rule, parameter: Parameter) -> Join:
+    numbers = tuple(part for part in parameter.name.split(".") if part.isdigit())
+    return Join(parameter, tuple(_pieces(rule, parameter, numbers)))
+
+
+QKV = Parameter("transformer.h.0.attn.qkv.weight", (8, 6), (4, 2, 2), groups=2)
+APART = ("layers.{}.self_attn.q_proj.weight", "layers.{}.k.weight", "layers.{}.v.weight")
+SPLIT = _join(Rule(QKV.name, APART), QKV)
+DEALT = _join(Rule(QKV.name, ("layers.{}.query_key_value.weight",), by_group=True), QKV)
+SIDEWAYS = _join(Rule(QKV.name, ("h.{}.c_attn.weight",), transposed=True), QKV)
+HEAD = _join(Rule("lm_head.weight", ("lm_head.weight",)), Parameter("lm_head.weight", (9, 6), (9,)))
+LINEAR = {"transformer.h.0.attn.qkv", "lm_head"}
+
+
+def _spans(place: Place) -> list[tuple[int, int]]:
+    return [(rows.start, rows.stop) for rows in place.rows]
+
+
+def test_each_tensor_of_theirs_has_its_rows_of_ours() -> None:
+    found = places([SPLIT], LINEAR)
+    assert [(place.leaf, _spans(place)) for place in found] == [
+        ("q_proj", [(0, 4)]),
+        ("k", [(4, 6)]),
+        ("v", [(6, 8)]),
+    ]
+    assert {(place.inputs, place.transposed) for place in found} == {(6, False)}
+
+
+def test_a_tensor_that_is_dealt_out_by_group_is_one_place() -> None:
+    (place,) = places([DEALT], LINEAR)
+    assert (place.outputs, place.inputs, _spans(place)) == (8, 6, [(0, 8)])
+    (rows,) = place.rows
+    assert [piece.shape for piece in rows.of_rank(3)] == [(8, 3)] * 3
+
+
+def test_a_tensor_on_its_side_has_the_outputs_of_its_columns() -> None:
+    (place,) = places([SIDEWAYS], LINEAR)
+    assert (place.outputs, place.inputs, place.transposed) == (8, 6, True)
+    assert all(piece.shape == (8, 6) and not piece.transposed for rows in place.rows for piece in rows.pieces)
+
+
+def test_neither_the_head_nor_what_is_not_linear_is_a_place() -> None:
+    assert places([HEAD], LINEAR) == ()
+    assert places([SPLIT], {"lm_head"}) == ()
+
+
+def test_without_targets_queries_and_values_are_meant() -> None:
+    assert [place.leaf for place in chosen(places([SPLIT], LINEAR), None)] == ["q_proj", "v"]
+    assert [place.leaf for place in chosen(places([DEALT], LINEAR), None)] == ["query_key_value"]
+
+
+def test_a_target_is_a_name_or_the_end_of_one_from_a_dot_on() -> None:
+    those = places([SPLIT], LINEAR)
+    assert [place.leaf for place in chosen(those, ("self_attn.q_proj", "layers.0.v"))] == ["q_proj", "v"]
+    assert chosen(those, "all-linear") == those
+    with pytest.raises(BadArgument, match=r"attn\.q_proj"):
+        chosen(those, ("attn.q_proj",))
+
+
+def test_an_unknown_target_is_answered_with_those_that_there_are_the_close_ones_first() -> None:
+    with pytest.raises(BadArgument, match="There are q_proj, k, v, not 'qproj'"):
+        chosen(places([SPLIT], LINEAR), ("qproj",))
+
+
+def test_saved_targets_are_short_where_they_mean_nothing_else() -> None:
+    first = places([SPLIT], LINEAR)
+    second = tuple(attrs.evolve(place, name=place.name.replace("0", "1")) for place in first)
+    every = (*first, *second)
+    assert targets_of([first[0], second[0], first[2]], every) == ("q_proj", "layers.0.v")
+
+
+def test_the_level_of_models_of_text_and_more_is_overlooked() -> None:
+    those = places([SPLIT], LINEAR)
+    assert named(those, "language_model.layers.0.v") == those[2]
+    assert named(those, "vision.layers.0.v") is None

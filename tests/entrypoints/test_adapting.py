@@ -1,0 +1,390 @@
+"""LoRA on an LLM: trained, saved small, resumed, swapped, merged, unmerged."""
+
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from litgpt import LLM
+from litgpt.adapters.pytorch.lora.pairs import LowRank
+from litgpt.container import container
+from litgpt.domain.errors import (
+    BadArgument,
+    BadCheckpoint,
+    MissingFile,
+    ModelNotFound,
+    NotDistributed,
+    OutOfReach,
+)
+from litgpt.domain.generation import Request
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import silent
+from litgpt.domain.sampling import Sampling
+from tests.adapters.tiny_models import tiny_folder
+from tests.agreement.models import random_ids
+
+IDS = random_ids(2, 12)
+BASE = "transformer.h.0.attn.qkv.weight"
+
+
+def loaded(family: str = "llama", **how: Any) -> LLM:
+    llm = LLM.load(tiny_folder(family), distribute=None, quiet=True)
+    llm.distribute(**{"accelerator": "cpu", "precision": "32-true", **how})
+    return llm
+
+
+def trained(llm: LLM) -> dict[str, nn.Parameter]:
+    return {name: one for name, one in llm.named_parameters() if one.requires_grad}
+
+
+def randomise(llm: LLM, seed: int = 1) -> None:
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in trained(llm).values():
+            parameter.normal_(0, 0.2)
+
+
+def learning(llm: LLM) -> Tensor:
+    found = llm(IDS)
+    assert isinstance(found, Tensor)
+    return found
+
+
+def logits(llm: LLM) -> Tensor:
+    with torch.no_grad():
+        return learning(llm)
+
+
+def step(llm: LLM, optimizer: torch.optim.Optimizer) -> float:
+    found = llm(IDS, IDS)
+    assert isinstance(found, tuple)
+    optimizer.zero_grad()
+    found[1].backward()
+    optimizer.step()
+    return float(found[1].detach())
+
+
+@pytest.fixture
+def adapted(tmp_path: Path) -> tuple[LLM, Path]:
+    llm = loaded()
+    llm.add_lora(rank=4, targets="all-linear")
+    randomise(llm)
+    llm.save_adapter(tmp_path / "adapter")
+    return llm, tmp_path / "adapter"
+
+
+def test_a_new_adapter_changes_nothing_and_alone_has_gradients() -> None:
+    llm = loaded()
+    before, weights = logits(llm), llm.state_dict()
+    llm.add_lora(rank=4)
+    assert torch.equal(logits(llm), before)
+    assert list(trained(llm))[:4] == [
+        f"model.transformer.h.0.attn.qkv.lora.default.{name}.{which}"
+        for name in ("q_proj", "v_proj")
+        for which in "AB"
+    ]
+    after = llm.state_dict()
+    assert weights.keys() < after.keys()
+    assert "transformer.h.0.attn.qkv.lora.default.q_proj.A" in after
+    assert all(weights[name].data_ptr() == after[name].data_ptr() for name in weights)
+    assert (llm.adapters, llm.active_adapter) == (("default",), "default")
+
+
+def test_training_lowers_the_loss_and_leaves_the_model_alone() -> None:
+    llm = loaded()
+    before = logits(llm)
+    llm.add_lora(rank=4, dropout=0.1, targets="all-linear")
+    weight = llm.state_dict()[BASE].clone()
+    llm.train()
+    optimizer = torch.optim.AdamW(trained(llm).values(), lr=0.02)
+    losses = [step(llm, optimizer) for _ in range(12)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert torch.equal(llm.state_dict()[BASE], weight)
+    llm.set_adapter(None)
+    assert torch.equal(logits(llm), before)
+
+
+def test_inputs_are_left_out_in_training_alone() -> None:
+    llm = loaded()
+    llm.add_lora(rank=4, dropout=0.5)
+    randomise(llm)
+    llm.train()
+    assert not torch.equal(learning(llm), learning(llm))
+    assert torch.equal(logits(llm), logits(llm))  # a sample between two steps
+    llm.eval()
+    assert torch.equal(learning(llm), learning(llm))
+
+
+def test_what_was_saved_learns_on_where_it_was(adapted: tuple[LLM, Path]) -> None:
+    llm, folder = adapted
+    again = loaded()
+    again.load_adapter(folder, trainable=True)
+    assert torch.equal(logits(again), logits(llm))
+    losses = [step(one, torch.optim.SGD(trained(one).values(), lr=0.1)) for one in (llm, again)]
+    assert losses[0] == losses[1]
+    assert torch.equal(logits(again), logits(llm))
+
+
+def test_it_is_saved_small(adapted: tuple[LLM, Path]) -> None:
+    llm, folder = adapted
+    numbers = sum(one.numel() for one in trained(llm).values())
+    assert (folder / "adapter_model.safetensors").stat().st_size < 4 * numbers + 8000
+
+
+def test_adapters_are_swapped_by_name_and_none_is_the_model_itself(adapted: tuple[LLM, Path]) -> None:
+    first, folder = adapted
+    llm = loaded()
+    plain = logits(llm)
+    llm.load_adapter(folder, "one")
+    llm.add_lora(rank=2, name="two")
+    randomise(llm, seed=2)
+    two = logits(llm)
+    llm.set_adapter("one")
+    assert torch.equal(logits(llm), logits(first))
+    llm.set_adapter("two")
+    assert torch.equal(logits(llm), two)
+    llm.set_adapter(None)
+    assert torch.equal(logits(llm), plain)
+    llm.delete_adapter("one")
+    assert llm.adapters == ("two",)
+    with pytest.raises(BadArgument, match="'two'"):
+        llm.set_adapter("one")
+    with pytest.raises(BadArgument, match="none is active"):
+        llm.save_adapter("anywhere")
+
+
+def test_a_merged_adapter_computes_the_same_and_comes_out_to_the_bit(adapted: tuple[LLM, Path]) -> None:
+    llm, _ = adapted
+    before, weights = logits(llm), {name: one.clone() for name, one in llm.state_dict().items()}
+    llm.merge_adapter()
+    assert not torch.equal(llm.state_dict()[BASE], weights[BASE])
+    assert torch.allclose(logits(llm), before, atol=1e-4)
+    assert llm.active_adapter == "default"
+    acts: list[Callable[[], None]] = [
+        llm.merge_adapter,
+        lambda: llm.set_adapter(None),
+        lambda: llm.delete_adapter("default"),
+    ]
+    for act in acts:
+        with pytest.raises(OutOfReach, match="unmerge_adapter"):
+            act()
+    llm.unmerge_adapter()
+    assert all(torch.equal(one, weights[name]) for name, one in llm.state_dict().items())
+    assert torch.equal(logits(llm), before)
+    with pytest.raises(OutOfReach, match="no adapter is merged"):
+        llm.unmerge_adapter()
+
+
+def test_a_merge_for_good_leaves_a_plain_model(adapted: tuple[LLM, Path]) -> None:
+    llm, _ = adapted
+    before = logits(llm)
+    llm.merge_adapter(for_good=True)
+    assert llm.adapters == ()
+    assert torch.allclose(logits(llm), before, atol=1e-4)
+    assert not [name for name in llm.state_dict() if "lora" in name]
+    with pytest.raises(OutOfReach, match="no adapter is active"):
+        llm.merge_adapter()
+
+
+def test_weights_in_bfloat16_are_rounded_once(adapted: tuple[LLM, Path]) -> None:
+    _, folder = adapted
+    exact, llm = loaded(precision="bf16-true"), loaded(precision="bf16-true")
+    llm.load_adapter(folder)
+    pairs = [
+        one for name, one in llm.named_modules() if isinstance(one, LowRank) and ".h.0.attn.qkv." in name
+    ]
+    assert {parameter.dtype for pair in pairs for parameter in pair.parameters()} == {torch.float32}
+    llm.merge_adapter()
+    expected = exact.state_dict()[BASE].float()
+    for pair in pairs:
+        expected[pair.start : pair.stop] += pair.delta().detach()
+    assert torch.equal(llm.state_dict()[BASE], expected.bfloat16())
+
+
+def test_a_model_is_saved_as_it_computes(adapted: tuple[LLM, Path], tmp_path: Path) -> None:
+    llm, _ = adapted
+    before = llm.state_dict()[BASE].clone()
+    llm.save(tmp_path / "model")
+    again = LLM.load(tmp_path / "model", distribute=None, quiet=True)
+    again.distribute(accelerator="cpu", precision="32-true")
+    assert torch.allclose(logits(again), logits(llm), atol=1e-4)
+    assert torch.equal(llm.state_dict()[BASE], before)
+    llm.set_adapter(None)
+    llm.save(tmp_path / "plain")
+    plain = LLM.load(tmp_path / "plain", distribute=None, quiet=True)
+    plain.distribute(accelerator="cpu", precision="32-true")
+    assert torch.equal(logits(plain), logits(loaded()))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "phi3"])
+def test_the_folder_of_an_adapter_loads_as_the_model_that_it_makes(family: str, tmp_path: Path) -> None:
+    llm = loaded(family)
+    llm.add_lora(rank=4, targets="all-linear")
+    randomise(llm)
+    llm.save_adapter(tmp_path)
+    made = LLM.load(tmp_path, distribute=None, quiet=True)
+    made.distribute(accelerator="cpu", precision="32-true")
+    assert torch.allclose(logits(made), logits(llm), atol=1e-4)
+    assert not made.adapters
+    how: dict[str, Any] = {"max_new_tokens": 4, "top_k": 1}
+    assert made.generate("hello", **how) == llm.generate("hello", **how)
+
+
+def test_several_processes_compute_an_adapted_model_and_take_no_adapter(adapted: tuple[LLM, Path]) -> None:
+    llm, folder = adapted
+    how: dict[str, Any] = {"max_new_tokens": 4, "top_k": 1}
+    with LLM.load(folder, distribute=None, quiet=True) as made:
+        made.distribute("cpu", 2, "32-true", generate_strategy="tensor_parallel")
+        assert made.generate("hello", **how) == llm.generate("hello", **how)
+        with pytest.raises(OutOfReach, match="tensor-parallel"):
+            made.add_lora()
+
+
+def test_an_adapted_model_is_converted_to_a_plain_one(adapted: tuple[LLM, Path], tmp_path: Path) -> None:
+    llm, folder = adapted
+    out = tmp_path / "merged"
+    container.convert_to_folder()(ModelReference(str(folder)), out, silent)
+    assert (out / "config.json").is_file()
+    made = LLM.load(out, distribute=None, quiet=True)
+    made.distribute(accelerator="cpu", precision="32-true")
+    assert torch.allclose(logits(made), logits(llm), atol=1e-4)
+
+
+def test_a_base_that_is_not_found_is_named(adapted: tuple[LLM, Path]) -> None:
+    _, folder = adapted
+    config = folder / "adapter_config.json"
+    config.write_text(config.read_text().replace(str(tiny_folder("llama")), "/no/such/model"))
+    with pytest.raises(ModelNotFound, match=r"'/no/such/model'.*adapter"):
+        LLM.load(folder, distribute=None, quiet=True, offline=True)
+
+
+def test_what_was_computed_with_another_adapter_is_computed_again(adapted: tuple[LLM, Path]) -> None:
+    llm, _ = adapted
+    generator = llm._generator()
+    kept = generator.prefix_cache()
+    sampling = Sampling(temperature=0)
+    ask = Request(prompt=range(2, 40), max_new_tokens=6, sampling=sampling, logprobs=True)
+    with_it = list(generator.generate([ask], prefix=kept))
+    llm.set_adapter(None)
+    without = list(generator.generate([ask], prefix=kept))
+    assert without == list(generator.generate([ask]))
+    assert without != with_it
+    llm.set_adapter("default")
+    assert list(generator.generate([ask], prefix=kept)) == with_it
+    llm.set_adapter(None)
+    assert list(generator.generate([ask], prefix=kept.fork())) == without
+
+
+@pytest.mark.parametrize("how", ["int8", "int4", "bnb.nf4", "bnb.int8"])
+def test_what_is_beside_quantised_weights_is_trained(how: str, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    llm = loaded(quantize=how)
+    before = logits(llm)
+    llm.add_lora(rank=4, targets="all-linear")
+    assert torch.equal(logits(llm), before)
+    optimizer = torch.optim.AdamW(trained(llm).values(), lr=0.02)
+    losses = [step(llm, optimizer) for _ in range(12)]
+    # B begins at zero, so A of the first layer learns from the second step on.
+    assert all(one.grad is not None and one.grad.abs().sum() > 0 for one in trained(llm).values())
+    assert losses[-1] < 0.7 * losses[0]
+    acts: list[Callable[[], None]] = [llm.merge_adapter, lambda: llm.save(tmp_path / "model")]
+    for act in acts:
+        with pytest.raises(OutOfReach, match="quantised"):
+            act()
+    llm.save_adapter(tmp_path / "adapter")
+    again = loaded(quantize=how)
+    again.load_adapter(tmp_path / "adapter")
+    assert torch.allclose(logits(again), logits(llm), atol=1e-5)
+
+
+def test_a_gradient_through_quantised_weights_is_that_of_what_they_stand_for() -> None:
+    from litgpt.adapters.pytorch.quantised.eight import Int8Linear
+
+    layer = Int8Linear.of(torch.randn(32, 64), "int8", torch.float32, None)
+    x = torch.randn(3, 64, requires_grad=True)
+    (layer(x) ** 2).sum().backward()
+    expected = 2 * (x.detach() @ layer.dequantised().t()) @ layer.dequantised()
+    assert x.grad is not None
+    assert torch.allclose(x.grad, expected, atol=1e-3)
+
+
+def test_an_adapter_of_another_model_does_not_fit_and_all_of_it_is_said(adapted: tuple[LLM, Path]) -> None:
+    _, folder = adapted
+    other = loaded("gpt2")
+    with pytest.raises(BadCheckpoint, match=r"model\.layers\.0\.self_attn\.q_proj"):
+        other.load_adapter(folder)
+    assert other.adapters == ()
+    with pytest.raises(BadCheckpoint, match="expected"):
+        loaded("gemma").load_adapter(folder)
+
+
+def test_what_cannot_be_is_refused_before_anything_changes() -> None:
+    llm = loaded()
+    with pytest.raises(BadArgument, match=r"There are q_proj, .*, down_proj, not 'qproj'"):
+        llm.add_lora(targets=["qproj"])
+    with pytest.raises(BadArgument, match="rank"):
+        llm.add_lora(rank=0)
+    assert llm.adapters == ()
+    assert not trained(llm)
+    llm.add_lora()
+    with pytest.raises(BadArgument, match="delete_adapter"):
+        llm.add_lora()
+    for name in ("values", "a.b"):
+        with pytest.raises(BadArgument, match="name"):
+            llm.add_lora(name=name)
+    with pytest.raises(MissingFile):
+        llm.load_adapter(tiny_folder("gpt2"), "other")
+
+
+def test_without_a_model_there_is_nothing_to_adapt() -> None:
+    llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    assert (llm.adapters, llm.active_adapter) == ((), None)
+    acts: list[Callable[[], None]] = [
+        llm.add_lora,
+        llm.merge_adapter,
+        lambda: llm.load_adapter("x"),
+        lambda: llm.set_adapter(None),
+    ]
+    for act in acts:
+        with pytest.raises(NotDistributed):
+            act()
+
+
+def test_a_model_that_is_placed_anew_has_no_adapters_and_the_old_one_is_gone() -> None:
+    llm = loaded()
+    llm.add_lora()
+    old = weakref.ref(llm.model)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    assert old() is None
+    assert not llm.adapters
+    llm.add_lora()
+    assert llm.adapters == ("default",)
+
+
+def test_a_trainer_trains_an_adapter_and_a_checkpoint_of_it_goes_on(tmp_path: Path) -> None:
+    llm, again = loaded(), loaded()
+    for one in (llm, again):
+        one.trainer_setup(quantize="int4")
+        assert one.model is not None
+        one.model.gradient_checkpointing = True
+        one.add_lora(rank=4, dropout=0.1, targets="all-linear")
+    optimizer = torch.optim.AdamW(trained(llm).values(), lr=0.02)
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        loss = llm.loss(IDS, IDS)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.7 * losses[0]
+    learnt = {name.removeprefix("model."): one for name, one in trained(llm).items()}
+    torch.save(learnt, tmp_path / "learnt.pt")
+    found = again.load_state_dict(torch.load(tmp_path / "learnt.pt", weights_only=True), strict=False)
+    assert not found.unexpected_keys
+    llm.eval()
+    again.eval()
+    assert torch.equal(logits(again), logits(llm))
