@@ -15,7 +15,7 @@ class Notice:
 
 @attrs.frozen
 class Progress:
-    """How far a piece of work is; the last one has `done == total`. `note` is what there is to say meanwhile."""
+    """How far a piece of work is, and what there is to say of it; the last one has `done == total`."""
 
     what: str
     done: int

@@ -1,6 +1,7 @@
 """Checkpoints of a run: one is written while the one before it is still there."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,12 @@ class WholeFiles(CheckpointIO):
             self.failure = (getattr(cause, "strerror", None) or str(error)).splitlines()[0].lower()
             coming.unlink(missing_ok=True)
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+    def load_checkpoint(
+        self,
+        path: Any,
+        map_location: Any = None,
+        weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
+    ) -> Any:
         """Read one: tensors and plain values, and nothing that could run."""
         del weights_only
         return torch.load(path, map_location=map_location or "cpu", weights_only=True, mmap=True)
@@ -83,11 +89,13 @@ class Checkpoints(Callback):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         needed = sum(_ADAM * one.nbytes for one in pl_module.parameters() if one.requires_grad)
-        needed *= 2 - bool(self.newest)
+        needed *= 1 if self.newest else 2
         free = shutil.disk_usage(self.folder).free
         if needed > free:
-            has = f"checkpoints take {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB"
-            raise OutOfReach(f"Training to {self.folder.parent}", f"{has}. Free some, or choose another out_dir.")
+            has = f"checkpoints take {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB"
+            raise OutOfReach(
+                f"Training to {self.folder.parent}", f"{has}. Free some, or choose another out_dir."
+            )
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         """Save, if it is time."""
@@ -106,11 +114,14 @@ class Checkpoints(Callback):
         del pl_module
         self.save(trainer)
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
         """Save what was learnt before something went wrong, where no other process has to join in."""
         del pl_module, exception
         if trainer.world_size == 1 and trainer.global_step > max(0, self._began):
-            self.save(trainer)
+            with suppress(Exception):  # what went wrong first is what is to be told
+                self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:
         """Save a run as it is, and let go of the checkpoint before. A failure is told, and training goes on."""
@@ -129,7 +140,9 @@ class Checkpoints(Callback):
                 WholeFiles().remove_checkpoint(before)
             return
         kept = f"{before} is the last one" if before is not None else "there is none yet"
-        self._report(Notice(f"The checkpoint of step {trainer.global_step} was not saved: {failure}. {kept}."))
+        self._report(
+            Notice(f"The checkpoint of step {trainer.global_step} was not saved: {failure}. {kept}.")
+        )
 
     @property
     def newest(self) -> Path | None:
@@ -160,5 +173,7 @@ def to_resume(folder: Path, wish: str) -> Path:
     """
     found = newest(folder) if wish == "last" else Path(wish).expanduser()
     if found is None or not found.exists():
-        raise BadArgument("resume", wish, f"'last' when there is a checkpoint in {folder}, or the path of one")
+        raise BadArgument(
+            "resume", wish, f"'last' when there is a checkpoint in {folder}, or the path of one"
+        )
     return found

@@ -45,4 +45,8 @@ def _points(rows: Sequence[dict[str, str]], column: str) -> tuple[list[int], lis
 def _smooth(losses: Sequence[float]) -> list[float]:
     """Return a moving average over a twentieth of the run."""
     width = max(1, len(losses) // 20)
-    return [sum(part) / len(part) for at in range(len(losses)) if (part := losses[max(0, at - width + 1) : at + 1])]
+    return [
+        sum(part) / len(part)
+        for at in range(len(losses))
+        if (part := losses[max(0, at - width + 1) : at + 1])
+    ]

@@ -1,14 +1,15 @@
 """What the Lightning Trainer trains: a model, its optimiser, and what is counted."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
+import attrs
 import lightning as L  # noqa: N812 - as everybody calls it
 import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.training.trainer_checkpoint import check_weights
-from litgpt.domain.training.schedule import Schedule
+from litgpt.domain.training.recipe import Recipe
 
 MODEL = "llm"
 """What the model is called in a checkpoint's tensors, as in the documentation's own module."""
@@ -17,56 +18,31 @@ _IGNORED = -100
 _BETAS = (0.9, 0.95)
 
 
-class Learns(Protocol):
-    """A model that says what it lost."""
-
-    def loss(self, input_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """Return the mean cross-entropy of the next tokens."""
-        ...
-
-
 class Learning(L.LightningModule):
     """A model in training.
 
     Args:
         model: It.
+        recipe: How it is trained.
         prepare: Gives it its weights, and divides them among a mesh of processes if it gets one.
-        schedule: How the learning rate changes; it is asked once the number of steps is known.
-        rate: The highest learning rate.
-        weight_decay: How weights shrink; what has one dimension does not.
-        max_norm: How long gradients may be; None is as they are.
-        partly: Whether only a part of the model learns, and only that is in checkpoints.
-        name: What to call the model in an error.
-        notes: What a checkpoint is to say of where it comes from, as plain values.
+
+    Attributes:
+        lost: What was lost since the last optimiser step, all tokens added up.
+        tokens: How many these are.
+        norm: How long the gradients of the last step were.
 
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        prepare: Callable[[Any], None],
-        schedule: Callable[[int], Schedule],
-        rate: float,
-        weight_decay: float = 0.0,
-        max_norm: float | None = None,
-        partly: bool = False,
-        name: str = "the model",
-        notes: dict[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe, *, prepare: Callable[[Any], None]) -> None:
         super().__init__()
         self.llm = model
-        self._prepare, self._schedule = prepare, schedule
-        self._rate, self._weight_decay, self._max_norm = rate, weight_decay, max_norm
-        self._partly, self._name, self._notes = partly, name, notes or {}
-        self._ready = False
-        # Since the last optimiser step: what was lost, and over how many tokens.
-        self.lost, self.tokens = 0.0, 0
+        self._recipe, self._prepare, self._ready = recipe, prepare, False
+        self.lost, self.tokens, self.norm = 0.0, 0, 0.0
 
     @property
     def strict_loading(self) -> bool:
         """Whether checkpoints hold the whole model."""
-        return not self._partly
+        return not self._recipe.adapts
 
     @strict_loading.setter
     def strict_loading(self, value: bool) -> None:
@@ -103,18 +79,19 @@ class Learning(L.LightningModule):
                 (shrinking if parameter.dim() > 1 else others).append(parameter)
         groups = [
             {"params": params, "weight_decay": decay}
-            for params, decay in ((shrinking, self._weight_decay), (others, 0.0))
+            for params, decay in ((shrinking, self._recipe.weight_decay), (others, 0.0))
             if params
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self._rate, betas=_BETAS, fused=True)
-        schedule = self._schedule(int(self.trainer.estimated_stepping_batches))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+        optimizer = torch.optim.AdamW(groups, lr=self._recipe.rate, betas=_BETAS, fused=True)
+        share = self._recipe.schedule(int(self.trainer.estimated_stepping_batches))
+        # A function, of which a checkpoint keeps nothing: the recipe says how the rate changes.
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step))  # noqa: PLW0108 - as said
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
         """Shorten gradients that are too long, and take note of how long they were."""
         parameters = [one for group in optimizer.param_groups for one in group["params"]]
-        longest = float("inf") if self._max_norm is None else self._max_norm
+        longest = float("inf") if self._recipe.max_norm is None else self._recipe.max_norm
         norm: Any = nn.utils.clip_grad_norm_(parameters, longest)
         self.norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
@@ -126,8 +103,8 @@ class Learning(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out what did not learn, and say where the rest comes from."""
-        checkpoint["litgpt"] = self._notes
-        if self._partly:
+        checkpoint["litgpt"] = {"recipe": attrs.asdict(self._recipe)}
+        if self._recipe.adapts:
             kept = set(self.learnt_names())
             state = checkpoint["state_dict"]
             checkpoint["state_dict"] = {name: value for name, value in state.items() if name in kept}
@@ -140,10 +117,10 @@ class Learning(L.LightningModule):
 
         """
         wanted = self.state_dict()
-        if self._partly:
+        if self._recipe.adapts:
             wanted = {name: wanted[name] for name in self.learnt_names()}
         if state := checkpoint.get("state_dict"):  # of sharded ones, torch checks the tensors
-            check_weights(state, wanted, origin="The checkpoint", name=self._name)
+            check_weights(state, wanted, origin="The checkpoint", name=self._recipe.model)
 
     def learnt_names(self) -> Iterator[str]:
         """Yield the names of what learns, as a state dict has them."""

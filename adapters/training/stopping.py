@@ -14,7 +14,7 @@ from litgpt.domain.reporting import Notice, Report
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Stopped(Exception):  # noqa: N818 - it is no error
+class Stopped(Exception):
     """Training has been asked to end, and what was learnt is saved."""
 
 
@@ -60,7 +60,9 @@ class StopsWell(Callback):
         del trainer, pl_module
         self._leave()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
         """Leave signals to whom they belonged."""
         del trainer, pl_module, exception
         self._leave()

@@ -10,9 +10,13 @@ import attrs
 from litgpt.domain.errors import BadArgument, WrongType
 from litgpt.domain.lora import Lora, Targets
 from litgpt.domain.quantization import QUANTIZATIONS
+from litgpt.domain.training.schedule import Schedule
 
 Method: TypeAlias = Literal["full", "lora", "qlora"]
+Task: TypeAlias = Literal["finetune", "pretrain"]
 Spread: TypeAlias = Literal["auto", "ddp", "fsdp"]
+
+_WARMUP = 0.03
 
 PRECISIONS = ("32-true", "bf16-true", "bf16-mixed", "16-mixed")
 """Lightning's names for those that a model can be trained in."""
@@ -80,20 +84,31 @@ def _as_text(value: object) -> object:
 class Recipe:
     """A training run. Each attribute's meaning is its `help`, which is that of the command's option too."""
 
-    model: str = _setting("The model: a folder, a GGUF file, an installed name, or org/name.", _text(), converter=_as_text)
+    model: str = _setting(
+        "The model: a folder, a GGUF file, an installed name, or org/name.", _text(), converter=_as_text
+    )
     data: str = _setting(
-        "What to learn from: a file or folder of records or of texts, alpaca or alpaca_2k.", _text(), converter=_as_text
+        "What to learn from: a file or folder of records or of texts, alpaca or alpaca_2k.",
+        _text(),
+        converter=_as_text,
     )
     out_dir: str = _setting("Where everything that comes of it goes.", _text(), converter=_as_text)
+    task: Task = _setting(
+        "finetune learns from examples, pretrain from texts.", _one_of(*get_args(Task)), default="finetune"
+    )
     method: Method = _setting(
         "full trains all weights, lora an adapter, qlora an adapter on quantised weights.",
         _one_of(*get_args(Method)),
         default="full",
     )
     init: Literal["pretrained", "random"] = _setting(
-        "Begin with the model's weights, or with random ones.", _one_of("pretrained", "random"), default="pretrained"
+        "Begin with the model's weights, or with random ones.",
+        _one_of("pretrained", "random"),
+        default="pretrained",
     )
-    tokenizer_dir: str | None = _setting("Another tokenizer than the model's.", _text(none=True), default=None, converter=_as_text)
+    tokenizer_dir: str | None = _setting(
+        "Another tokenizer than the model's.", _text(none=True), default=None, converter=_as_text
+    )
     quantize: str | None = _setting(
         "How qlora quantises the weights.", _one_of(None, *QUANTIZATIONS), default=None
     )
@@ -102,8 +117,14 @@ class Recipe:
         _one_of(None, *PRECISIONS),
         default=None,
     )
-    epochs: int = _setting("How often to go through the data.", _whole(1), default=1)
-    max_steps: int | None = _setting("End after this many optimiser steps.", _whole(1, none=True), default=None)
+    epochs: int | None = _setting(
+        "How often to go through the data.  [default: 1, or what max-steps needs]",
+        _whole(1, none=True),
+        default=None,
+    )
+    max_steps: int | None = _setting(
+        "End after this many optimiser steps.", _whole(1, none=True), default=None
+    )
     batch_size: int = _setting("Examples at once on each device.", _whole(1), default=4)
     accumulate: int = _setting("Batches that make one optimiser step.", _whole(1), default=1)
     learning_rate: float | None = _setting(
@@ -116,29 +137,45 @@ class Recipe:
         "Steps in which the rate rises.  [default: 3 % of all]", _whole(0, none=True), default=None
     )
     weight_decay: float = _setting("How weights shrink; norms and biases do not.", _number(0), default=0.0)
-    max_norm: float | None = _setting("Gradients are no longer than this.", _number(0, none=True), default=1.0)
+    max_norm: float | None = _setting(
+        "Gradients are no longer than this.", _number(0, none=True), default=1.0
+    )
     gradient_checkpointing: bool = _setting(
-        "Compute activations again in place of keeping them: less memory, a third more time.", _flag, default=False
+        "Compute activations again in place of keeping them: less memory, a third more time.",
+        _flag,
+        default=False,
     )
     max_seq_length: int | None = _setting(
-        "Tokens of an example.  [default: the model's context, 2048 at most]", _whole(2, none=True), default=None
+        "Tokens of an example.  [default: the model's context, 2048 at most]",
+        _whole(2, none=True),
+        default=None,
     )
     mask_prompt: bool = _setting("Learn answers only, and not what they answer.", _flag, default=False)
     prompt_style: str | None = _setting(
-        "How examples are written.  [default: the model's chat template, else alpaca]", _text(none=True), default=None
+        "How examples are written.  [default: the model's chat template, else alpaca]",
+        _text(none=True),
+        default=None,
     )
     val_split: float | None = _setting(
-        "The share of the data to validate with, where it has no file for that.", _number(0, 0.99, none=True), default=0.05
+        "The share of the data to validate with, where it has no file for that.",
+        _number(0, 0.99, none=True),
+        default=0.05,
     )
-    eval_every: int | None = _setting("Validate every so many steps.  [default: each epoch]", _whole(1, none=True), default=None)
-    save_every: int | None = _setting("Save every so many steps.  [default: each epoch]", _whole(1, none=True), default=None)
+    eval_every: int | None = _setting(
+        "Validate every so many steps.  [default: each epoch]", _whole(1, none=True), default=None
+    )
+    save_every: int | None = _setting(
+        "Save every so many steps.  [default: each epoch]", _whole(1, none=True), default=None
+    )
     lora_rank: int = _setting("How much an adapter can learn.", _whole(1), default=8)
     lora_alpha: float = _setting("What an adapter adds counts this over its rank.", _number(0), default=16.0)
     lora_dropout: float = _setting("How many inputs an adapter leaves out.", _number(0, 0.99), default=0.0)
     lora_targets: Targets = attrs.field(
         default=None,
         converter=lambda value: Lora(targets=value).targets,
-        metadata={"help": "Layers, as transformers calls them, or all-linear.  [default: queries and values]"},
+        metadata={
+            "help": "Layers, as transformers calls them, or all-linear.  [default: queries and values]"
+        },
     )
     seed: int = _setting("Makes a run repeatable.", _whole(0), default=42)
     accelerator: str = _setting("cpu, gpu, cuda, mps or auto.", _text(), default="auto")
@@ -151,13 +188,25 @@ class Recipe:
 
     def __attrs_post_init__(self) -> None:
         if self.adapts and self.init == "random":
-            raise BadArgument("method", self.method, "'full' for random weights: an adapter would change nothing that counts")
+            raise BadArgument(
+                "method",
+                self.method,
+                "'full' for random weights: an adapter would change nothing that counts",
+            )
         if self.quantize is not None and self.method != "qlora":
-            raise BadArgument("quantize", self.quantize, f"None with method={self.method!r}: quantised weights cannot be trained")
+            raise BadArgument(
+                "quantize",
+                self.quantize,
+                f"None with method={self.method!r}: quantised weights cannot be trained",
+            )
         if self.strategy == "fsdp" and self.method == "qlora":
-            raise BadArgument("strategy", self.strategy, "'ddp' with method='qlora': quantised weights are not divided")
+            raise BadArgument(
+                "strategy", self.strategy, "'ddp' with method='qlora': quantised weights are not divided"
+            )
         if self.strategy == "auto" and self.devices * self.nodes > 1:
-            raise BadArgument("strategy", self.strategy, f"'ddp' or 'fsdp' with {self.devices * self.nodes} devices")
+            raise BadArgument(
+                "strategy", self.strategy, f"'ddp' or 'fsdp' with {self.devices * self.nodes} devices"
+            )
 
     @property
     def adapts(self) -> bool:
@@ -183,9 +232,11 @@ class Recipe:
             rank=self.lora_rank, alpha=self.lora_alpha, dropout=self.lora_dropout, targets=self.lora_targets
         )
 
-    def warmup(self, steps: int) -> int:
-        """Return in how many of so many steps the rate rises."""
-        return min(steps, self.warmup_steps if self.warmup_steps is not None else max(1, round(0.03 * steps)))
+    def schedule(self, steps: int) -> Schedule:
+        """Return how the learning rate changes over so many steps."""
+        warmup = self.warmup_steps if self.warmup_steps is not None else max(1, round(_WARMUP * steps))
+        floor = min(1.0, self.min_learning_rate / self.rate) if self.rate else 0.0
+        return Schedule(steps=steps, warmup=min(steps, warmup), floor=floor)
 
 
 SETTINGS: Mapping[str, "attrs.Attribute[Any]"] = {field.name: field for field in attrs.fields(Recipe)}
