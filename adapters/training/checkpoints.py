@@ -124,7 +124,7 @@ class Checkpoints(Callback):
                 self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:
-        """Save a run as it is, and let go of the checkpoint before. A failure is told, and training goes on."""
+        """Save a run as it is, and let go of the one before. A failure is told, and training goes on."""
         if self._saved == trainer.global_step:
             return
         before = self.newest

@@ -48,6 +48,15 @@ class Learning(L.LightningModule):
     def strict_loading(self, value: bool) -> None:
         raise AttributeError(value)
 
+    @property
+    def steps(self) -> int:
+        """How many optimiser steps there will be.
+
+        Lightning's own estimate sets up the data, and a checkpoint's place in them is lost by that.
+        """
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined] # a Trainer has one
+        return self._recipe.steps(data.batches_in_epoch())
+
     def configure_model(self) -> None:
         """Prepare the model, once: Lightning asks again before it validates."""
         if not self._ready:
@@ -83,7 +92,7 @@ class Learning(L.LightningModule):
             if params
         ]
         optimizer = torch.optim.AdamW(groups, lr=self._recipe.rate, betas=_BETAS, fused=True)
-        share = self._recipe.schedule(int(self.trainer.estimated_stepping_batches))
+        share = self._recipe.schedule(self.steps)
         # A function, of which a checkpoint keeps nothing: the recipe says how the rate changes.
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step))  # noqa: PLW0108 - as said
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -39,7 +39,7 @@ class Metrics(Callback):
                 writer = csv.DictWriter(file, COLUMNS)
                 writer.writeheader()
                 writer.writerows(rows)
-            self._tell(trainer)
+            self._tell(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Take note of a step, if this batch completed one."""
@@ -60,7 +60,7 @@ class Metrics(Callback):
         }
         self._write(trainer, found)
         self._shown = f"loss {lost:.3f}, {speed:,.0f} tokens/s"
-        self._tell(trainer)
+        self._tell(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take note of what was lost on other data."""
@@ -80,9 +80,10 @@ class Metrics(Callback):
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS).writerow(row)
 
-    def _tell(self, trainer: L.Trainer) -> None:
+    def _tell(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        assert isinstance(module, Learning)  # noqa: S101 - who made the trainer
         if trainer.is_global_zero:
-            total = int(trainer.estimated_stepping_batches)
+            total = module.steps
             done = min(trainer.global_step, total)
             self._report(Progress("Training", done, total, unit="steps", note=self._shown))
 

@@ -1,5 +1,6 @@
 """A recipe: all that a training run is asked for, in a file of settings or in options."""
 
+import math
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -231,6 +232,13 @@ class Recipe:
         return Lora(
             rank=self.lora_rank, alpha=self.lora_alpha, dropout=self.lora_dropout, targets=self.lora_targets
         )
+
+    def steps(self, batches: int) -> int:
+        """Return how many optimiser steps there will be, if an epoch has so many batches on each device."""
+        whole = math.ceil(batches / self.accumulate) * (self.epochs or 1)
+        if self.max_steps is None:
+            return whole
+        return self.max_steps if self.epochs is None else min(whole, self.max_steps)
 
     def schedule(self, steps: int) -> Schedule:
         """Return how the learning rate changes over so many steps."""

@@ -143,6 +143,14 @@ class DataModule(LightningDataModule):
         order = Order[Any](train, num_replicas=ranks, rank=rank, seed=self.seed)
         return ResumableLoader(train, sampler=order, **self._how())
 
+    def batches_in_epoch(self) -> int:
+        """Return how many batches to learn from an epoch has, on each device."""
+        self.setup()
+        train, _ = self._prepared()
+        ranks, _ = self._rank()
+        samples = -(-len(train) // ranks)  # type: ignore[arg-type] # ours have a length
+        return -(-samples // self.batch_size)
+
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """Return the batches to validate with, always in the same order; an empty list if there are none."""
         self.setup()
