@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L  # noqa: N812 - as everybody calls it
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from litgpt.adapters.training.learning import Learning
@@ -47,7 +48,7 @@ class Metrics(Callback):
             return
         assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
         self._step, now = trainer.global_step, time.perf_counter()
-        tokens, lost = pl_module.tokens * trainer.world_size, pl_module.lost / max(1, pl_module.tokens)
+        lost, tokens = _of_all(trainer, pl_module)
         pl_module.lost, pl_module.tokens = 0.0, 0
         speed, self._since = tokens / (now - self._since), now
         self.train_loss = lost
@@ -86,6 +87,15 @@ class Metrics(Callback):
             total = module.steps
             done = min(trainer.global_step, total)
             self._report(Progress("Training", done, total, unit="steps", note=self._shown))
+
+
+def _of_all(trainer: L.Trainer, module: Learning) -> tuple[float, float]:
+    """Return what a token cost, and how many tokens there were, in all processes together."""
+    sums = torch.tensor([module.lost, float(module.tokens)], device=trainer.strategy.root_device)
+    if trainer.world_size > 1:
+        sums = trainer.strategy.reduce(sums, reduce_op="sum")
+    lost, tokens = sums.tolist()
+    return lost / max(1.0, tokens), tokens
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ import pickle
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,20 +15,24 @@ from litgpt.domain.training.errors import NotOfThisModel
 _STATE = "state_dict"
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a Trainer checkpoint by name, mapped from the file.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what is in a Trainer checkpoint, in one file or in one from each process.
 
-    Nothing but tensors and plain values is read: a checkpoint that holds more is refused, not run.
+    Nothing but tensors and plain values is read: a checkpoint that holds more is refused, not run. Those of a
+    single file are mapped from it.
 
     Raises:
-        MissingFile: There is no such file.
+        MissingFile: There is none.
         DamagedFile: It is no checkpoint, or it is cut short.
         UnsafeFile: It holds objects whose making could run code.
 
     """
     if path.is_dir():
-        reason = "it is a folder with a part from each process: `litgpt convert` makes a model of it."
-        raise MissingFile(str(path), reason)
+        from litgpt.adapters.training.sharded_checkpoint import is_sharded_checkpoint, read_sharded
+
+        if not is_sharded_checkpoint(path):
+            raise MissingFile(str(path / ".metadata"), "the folder is no Trainer checkpoint.")
+        return read_sharded(path)
     if not path.exists():
         raise MissingFile(str(path), "no Trainer checkpoint is there.")
     try:
@@ -37,10 +42,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise UnsafeFile(str(path), remedy) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise DamagedFile(str(path), f"it is no whole Trainer checkpoint ({error}).") from error
-    state = content.get(_STATE) if isinstance(content, Mapping) else None
+    state = content.get(_STATE) if isinstance(content, dict) else None
     if not isinstance(state, Mapping):
         raise DamagedFile(str(path), f"a Trainer checkpoint has a {_STATE!r}, and it has none.")
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return {**content, _STATE: {name: value for name, value in state.items() if isinstance(value, Tensor)}}
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name: str) -> None:

@@ -144,8 +144,9 @@ class Waiting:
 
 def _speaks_for_all() -> bool:
     """Whether this process is the only one of its kind, or the first that torchrun or Lightning started."""
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
-    return all(rank == "0" for rank in ranks) or os.environ.get("WORLD_SIZE", "1") == "1"
+    if os.environ.get("WORLD_SIZE") == "1":
+        return True
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
 def _to_stdout(text: str) -> None:

@@ -28,12 +28,21 @@ def convert(
     access_token: options.AccessToken = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a model in another format. To load one, nothing has to be converted."""
+    """Write a model in another format: also an adapter's with it in its weights, and a training checkpoint's.
+
+    To load a model, nothing has to be converted.
+    """
     from litgpt.container import container
     from litgpt.domain.reference import ModelReference
 
     reference = ModelReference(model, revision, offline or None, access_token)
     with Work(f"Converting {reference.name} …", quiet=quiet) as work:
+        if model.endswith(".ckpt"):
+            from litgpt.trained import save_checkpoint_as_model
+
+            save_checkpoint_as_model(Path(model).expanduser(), out_dir.expanduser(), work.report)
+            console.show(str(out_dir))
+            return
         convert_model = container.convert_to_litgpt() if to == "litgpt" else container.convert_to_folder()
         convert_model(reference, out_dir.expanduser(), work.report, precision=precision)
     console.show(str(out_dir))

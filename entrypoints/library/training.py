@@ -7,8 +7,6 @@ llm = LLM.load(done.saved)
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,16 @@ from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import Metrics
 from litgpt.adapters.training.random_state import begin
 from litgpt.adapters.training.recipe_file import write_recipe
-from litgpt.adapters.training.running import run
+from litgpt.adapters.training.running import run, trainer_of
 from litgpt.container import container
 from litgpt.data.module import DataModule
+from litgpt.domain.architecture import mixture_of
 from litgpt.domain.errors import BadArgument, NotInstalled
 from litgpt.domain.reporting import Notice, Report
 from litgpt.domain.training.recipe import Recipe, recipe_of
 from litgpt.llm import LLM
 from litgpt.reporting import default_report
+from litgpt.trained import prepare, save_trained
 
 _USUAL_LENGTH = 2048
 
@@ -84,22 +84,15 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     data.setup("fit")
     write_recipe(out / "recipe.yaml", recipe)
     precision, dtype = _precision(recipe)
-    module = Learning(llm, recipe, prepare=lambda mesh: _prepare(llm, recipe, dtype, mesh))
-    metrics, checkpoints = (
-        Metrics(out / "metrics.csv", report),
-        Checkpoints(out / "checkpoints", recipe.save_every, report),
+    module = Learning(llm, recipe, prepare=lambda mesh: prepare(llm, recipe, dtype, mesh))
+    metrics = Metrics(out / "metrics.csv", report)
+    checkpoints = Checkpoints(out / "checkpoints", recipe.save_every, report)
+    sparse = any(mixture_of(layer.feed_forward) for layer in llm.config.architecture.layers)
+    trainer = trainer_of(
+        recipe, precision, sparse=sparse, metrics=metrics, checkpoints=checkpoints, report=report
     )
-    trainer, ended = run(
-        recipe,
-        module,
-        data,
-        metrics=metrics,
-        checkpoints=checkpoints,
-        precision=precision,
-        resume=path,
-        report=report,
-    )
-    saved = _save(llm, recipe, data, out, trainer, report) if ended else None
+    ended = run(trainer, module, data, path, report)
+    saved = save_trained(llm, recipe, out, report, first=trainer.is_global_zero) if ended else None
     if trainer.is_global_zero:
         _draw(out, report)
     return Trained(
@@ -154,55 +147,6 @@ def _precision(recipe: Recipe) -> tuple[str, torch.dtype]:
     if wish == "bf16-true" and recipe.adapts:
         return "32-true", torch.bfloat16  # weights that stay are read so, and adapters learn in float32
     return wish, torch.bfloat16 if wish == "bf16-true" else torch.float32
-
-
-def _prepare(llm: LLM, recipe: Recipe, dtype: torch.dtype, mesh: Any) -> None:
-    with _reading_in(dtype):
-        llm.trainer_setup(quantize=recipe.quantised_as)
-    assert llm.model is not None  # noqa: S101 - it has been set up
-    llm.model.gradient_checkpointing = recipe.gradient_checkpointing
-    if recipe.adapts:
-        lora = recipe.lora
-        llm.add_lora(lora.rank, lora.alpha, lora.dropout, lora.targets)
-    if mesh is not None:
-        llm.shard(mesh)
-
-
-@contextmanager
-def _reading_in(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-def _save(llm: LLM, recipe: Recipe, data: DataModule, out: Path, trainer: Any, report: Report) -> Path:
-    """Save what was learnt, once, however many processes there are."""
-    folder = out / ("adapter" if recipe.adapts else "model")
-    whole = llm
-    if llm.is_sharded:
-        from litgpt.adapters.training.gathering import gathered
-
-        state = gathered(llm)  # all processes take part
-        if trainer.is_global_zero:
-            from litgpt.adapters.training.trainer_checkpoint import restore
-
-            whole = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
-            _prepare(whole, recipe, torch.float32, None)
-            assert whole.model is not None  # noqa: S101 - it has been prepared
-            restore(whole.model, state, origin="What was trained", name=recipe.model)
-    if trainer.is_global_zero:
-        if recipe.adapts:
-            whole.save_adapter(folder)
-            if data.prompt_style is not None:
-                style = f"class_path: litgpt.prompts.{data.prompt_style.saved_as}\n"
-                (folder / "prompt_style.yaml").write_text(style, encoding="utf-8")
-        else:
-            whole.save(folder, prompt_style=data.prompt_style)
-        report(Notice(f"Saved to {folder}"))
-    return folder
 
 
 def _draw(out: Path, report: Report) -> None:

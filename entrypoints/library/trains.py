@@ -44,7 +44,8 @@ class Trains(nn.Module):
         the one last read.
 
         Args:
-            trainer_ckpt: A Trainer checkpoint (`.ckpt`) whose weights replace the model's own.
+            trainer_ckpt: A Trainer checkpoint (`.ckpt`), in one file or in one from each process, whose
+                weights replace the model's own.
             quantize: Puts the weights of projections in fewer bits, as `distribute` does. They cannot be
                 trained then, but adapters on them can.
 
@@ -57,9 +58,9 @@ class Trains(nn.Module):
         ready = self._placement is not None and self._placement.trains
         if ready and path in (None, self._trainer_ckpt):
             return
-        from litgpt.adapters.training.trainer_checkpoint import read_weights, restore
+        from litgpt.adapters.training.trainer_checkpoint import read_checkpoint, restore
 
-        state = None if path is None else read_weights(path)
+        state = None if path is None else read_checkpoint(path)["state_dict"]
         if ready:
             assert self.model is not None  # noqa: S101 - it has a placement
             model, placement = self.model, self._placement
@@ -96,7 +97,8 @@ class Trains(nn.Module):
     def is_sharded(self) -> bool:
         """Whether this process has only a part of each weight."""
         # Asked so because importing what is asked after takes half a second.
-        return self.model is not None and hasattr(self.model.lm_head.weight, "full_tensor")
+        head = getattr(self.model, "lm_head", None)
+        return hasattr(getattr(head, "weight", None), "full_tensor")
 
     def forward(
         self,

@@ -1,0 +1,87 @@
+"""Trainer checkpoints in several files, one from each process, read in one process.
+
+torch.distributed.checkpoint writes which tensor lies where as a pickle, and reads it without care. Here
+nothing is made of it but the plain values that such a list consists of.
+"""
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+
+from litgpt.domain.errors import DamagedFile, UnsafeFile
+
+_STATE = "state_dict."
+_PLAIN = "meta.pt"
+_ALLOWED = {
+    "torch.distributed.checkpoint.metadata": (
+        *("Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata"),
+        *("TensorProperties", "MetadataIndex", "StorageMeta", "_MEM_FORMAT_ENCODING"),
+    ),
+    "torch.distributed.checkpoint.filesystem": ("_StorageInfo",),
+    "torch.serialization": ("_get_layout",),
+    "torch": ("Size", "float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"),
+    "pathlib": ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"),
+}
+
+
+class _Careful(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if name not in _ALLOWED.get(module, ()):
+            message = f"{module}.{name} has no place in a list of tensors"
+            raise pickle.UnpicklingError(message)
+        return super().find_class(module, name)
+
+
+class _Reader(dcp.FileSystemReader):
+    """Reads the list of tensors with care; the tensors themselves torch reads with weights_only."""
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        del args, kwargs
+        path = Path(self.path) / ".metadata"
+        try:
+            with path.open("rb") as file:
+                found: Metadata = _Careful(file).load()
+        except pickle.UnpicklingError as error:
+            raise UnsafeFile(str(path), f"({error}.)") from error
+        except (OSError, EOFError, AttributeError, TypeError) as error:
+            raise DamagedFile(str(path), f"it is no list of tensors ({error}).") from error
+        return found
+
+
+def is_sharded_checkpoint(path: Path) -> bool:
+    """Return whether a folder is such a checkpoint."""
+    return (path / ".metadata").is_file() and (path / _PLAIN).is_file()
+
+
+def read_sharded(path: Path) -> dict[str, Any]:
+    """Return a checkpoint as it would be in one file: its plain values, and the tensors as `state_dict`.
+
+    Raises:
+        DamagedFile: A file of it is missing or cut short.
+        UnsafeFile: It holds objects whose making could run code.
+
+    """
+    reader = _Reader(path)
+    tensors: Mapping[str, Any] = reader.read_metadata().state_dict_metadata
+    state: dict[str, Tensor] = {
+        name: torch.empty(tuple(info.size), dtype=info.properties.dtype)
+        for name, info in tensors.items()
+        if name.startswith(_STATE) and isinstance(info, TensorStorageMetadata)
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
+            dcp.load(dict(state), storage_reader=reader, no_dist=True)
+        plain: dict[str, Any] = torch.load(path / _PLAIN, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsafeFile(str(path / _PLAIN)) from error
+    except (OSError, EOFError, RuntimeError, dcp.CheckpointException) as error:
+        raise DamagedFile(str(path), f"a part of it cannot be read ({error}).") from error
+    return {**plain, "state_dict": {name.removeprefix(_STATE): tensor for name, tensor in state.items()}}

@@ -1,0 +1,130 @@
+"""What a recipe makes of a model: before it is trained, and when it has been."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from litgpt.application.teaching import style_to_teach
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.prompts import style_named
+from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.training.recipe import Recipe
+from litgpt.llm import LLM
+
+
+def prepare(llm: LLM, recipe: Recipe, dtype: torch.dtype, mesh: Any = None) -> None:
+    """Give a model its weights, and what is to learn of it gradients.
+
+    Args:
+        llm: The model.
+        recipe: How it is to be trained.
+        dtype: What its own weights are to be in.
+        mesh: The processes that each keep a part of it; None: there is one, or each has all.
+
+    """
+    with _reading_in(dtype):
+        llm.trainer_setup(quantize=recipe.quantised_as)
+    assert llm.model is not None  # noqa: S101 - it has been set up
+    llm.model.gradient_checkpointing = recipe.gradient_checkpointing
+    if recipe.adapts:
+        lora = recipe.lora
+        llm.add_lora(lora.rank, lora.alpha, lora.dropout, lora.targets)
+    if mesh is not None:
+        llm.shard(mesh)
+
+
+def save_trained(llm: LLM, recipe: Recipe, out: Path, report: Report, *, first: bool = True) -> Path:
+    """Save what was learnt as `model` or `adapter` in a folder, which is returned.
+
+    Args:
+        llm: The model; if it is divided among processes, all of them call this.
+        recipe: How it was trained.
+        out: The folder of the run.
+        report: Is told where to.
+        first: Whether this process is the one that writes.
+
+    """
+    whole = _put_together(llm, recipe) if llm.is_sharded else llm
+    folder = out / ("adapter" if recipe.adapts else "model")
+    if first and whole is not None:
+        _save(whole, recipe, folder)
+        report(Notice(f"Saved to {folder}"))
+    return folder
+
+
+def save_checkpoint_as_model(checkpoint: Path, folder: Path, report: Report) -> None:
+    """Save what a checkpoint of `train` holds: a model's folder, or an adapter's.
+
+    Args:
+        checkpoint: A file, or a folder with a part from each process.
+        folder: Where to.
+        report: Is told what is done.
+
+    Raises:
+        BadArgument: The checkpoint does not say of which model it is.
+        BadCheckpoint: It cannot be read.
+
+    """
+    from litgpt.adapters.training.trainer_checkpoint import read_checkpoint, restore
+
+    content = read_checkpoint(checkpoint)
+    settings = content.get("litgpt")
+    if not isinstance(settings, dict) or "recipe" not in settings:
+        expected = "a checkpoint of `litgpt finetune` or `litgpt pretrain`, which says of which model it is"
+        remedy = "of a module of your own: trainer_setup(trainer_ckpt=…), then save()"
+        raise BadArgument("model", str(checkpoint), f"{expected} ({remedy})")
+    recipe = Recipe(**settings["recipe"])
+    llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
+    prepare(llm, recipe, torch.float32)
+    assert llm.model is not None  # noqa: S101 - it has been prepared
+    restore(llm.model, content["state_dict"], origin=str(checkpoint), name=recipe.model)
+    _save(llm, recipe, folder)
+    report(Notice(f"Saved to {folder}"))
+
+
+def _save(llm: LLM, recipe: Recipe, folder: Path) -> None:
+    style = _style(llm, recipe)
+    if not recipe.adapts:
+        llm.save(folder, prompt_style=style)
+        return
+    llm.save_adapter(folder)
+    if style is not None:
+        line = f"class_path: litgpt.prompts.{style.saved_as}\n"
+        (folder / "prompt_style.yaml").write_text(line, encoding="utf-8")
+
+
+def _style(llm: LLM, recipe: Recipe) -> PromptStyle | None:
+    """Return the style in which the model learnt to be asked; None is its template, or what it has."""
+    if recipe.task == "pretrain":
+        return None
+    wish = None if recipe.prompt_style is None else style_named(recipe.prompt_style)
+    return style_to_teach(llm.tokenizer.port, wish)
+
+
+def _put_together(llm: LLM, recipe: Recipe) -> LLM | None:
+    """Return a model with all the weights, at the first process; None at the others. All take part."""
+    from litgpt.adapters.training.gathering import gathered
+    from litgpt.adapters.training.trainer_checkpoint import restore
+
+    state = gathered(llm)
+    if not state:
+        return None
+    whole = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
+    prepare(whole, recipe, next(iter(state.values())).dtype)
+    assert whole.model is not None  # noqa: S101 - it has been prepared
+    restore(whole.model, state, origin="What was trained", name=recipe.model)
+    return whole
+
+
+@contextmanager
+def _reading_in(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
