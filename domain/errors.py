@@ -13,7 +13,7 @@ LitGPTError
 │   ├── DamagedFile                        … one is cut short or contradicts itself
 │   ├── UnsafeFile                         … only a pickle that could run code
 │   ├── CheckpointMismatch                 … tensors are missing, left over or misshapen
-│   │   └── NotOfThisModel                 … those of a Trainer checkpoint
+│   │   └── NotOfThisModel                 … those of a Trainer checkpoint: domain/training/errors.py
 │   └── TokenizerMismatch                  … the tokenizer belongs to another model
 ├── UnsupportedModel (NotImplementedError) a family, or a setting of it, that is not implemented
 ├── BadPrompt (ValueError)                 messages or a system prompt that the style cannot express
@@ -207,22 +207,6 @@ class CheckpointMismatch(BadCheckpoint):
         """Every tensor that does not fit, and why."""
         lists = (("missing", self.missing), ("left over", self.unread), ("of a wrong shape", self.misshapen))
         return "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in lists if names)
-
-
-@attrs.define(eq=False)
-class NotOfThisModel(CheckpointMismatch):
-    """A Trainer checkpoint holds other tensors than the model that it is to be read into.
-
-    Attributes:
-        model: That model.
-
-    """
-
-    model: str = "this model"
-
-    def __str__(self) -> str:
-        remedy = "Pass a checkpoint that was written while this model was trained."
-        return f"{self.name} is no checkpoint of {self.model}: {self.differences}. {remedy}"
 
 
 @attrs.define(eq=False)

@@ -15,12 +15,13 @@ class Notice:
 
 @attrs.frozen
 class Progress:
-    """How far a piece of work is; the last one has `done == total`."""
+    """How far a piece of work is, and what there is to say of it; the last one has `done == total`."""
 
     what: str
     done: int
     total: int
-    unit: Literal["B", "tensors", "examples"] = "tensors"
+    unit: Literal["B", "tensors", "examples", "steps"] = "tensors"
+    note: str = ""
 
 
 Report: TypeAlias = Callable[[Notice | Progress], None]

@@ -2,13 +2,14 @@
 
 import pickle
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from litgpt.domain.errors import DamagedFile, MissingFile, NotOfThisModel, UnsafeFile
+from litgpt.domain.errors import DamagedFile, MissingFile, UnsafeFile
+from litgpt.domain.training.errors import NotOfThisModel
 
 _STATE = "state_dict"
 
@@ -67,7 +68,36 @@ def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name:
     }
     some_rest = any(not parameter.requires_grad for parameter in model.parameters())
     needed = trained if some_rest else set(wanted)
-    missing = [one for one in wanted if one in needed and one not in found]
+    check_weights(found, wanted, origin=origin, name=name, needed=needed, prefix=prefix)
+    with torch.no_grad():
+        for one, tensor in found.items():
+            wanted[one].copy_(tensor)
+
+
+def check_weights(
+    found: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    *,
+    origin: str,
+    name: str,
+    needed: Collection[str] | None = None,
+    prefix: str = "",
+) -> None:
+    """Check that tensors are those that are wanted.
+
+    Args:
+        found: What there is.
+        wanted: What there should be.
+        origin: What to call the checkpoint in an error.
+        name: What to call the model.
+        needed: Which of those must be there; None is all.
+        prefix: What stood before the names that were found.
+
+    Raises:
+        NotOfThisModel: They are not; the error lists all that differ.
+
+    """
+    missing = [one for one in wanted if one not in found and (needed is None or one in needed)]
     unread = [prefix + one for one in found if one not in wanted]
     misshapen = [
         f"{one} is {list(tensor.shape)}, expected {list(wanted[one].shape)}"
@@ -76,9 +106,6 @@ def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name:
     ]
     if missing or unread or misshapen:
         raise NotOfThisModel(origin, missing, unread, misshapen, name)
-    with torch.no_grad():
-        for one, tensor in found.items():
-            wanted[one].copy_(tensor)
 
 
 def _prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:

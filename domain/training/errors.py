@@ -1,10 +1,10 @@
-"""What is raised about data to train on; the tree that these belong to is drawn in `litgpt.domain.errors`."""
+"""What is raised about training and its data; `litgpt.domain.errors` draws the tree that it belongs to."""
 
 from collections.abc import Sequence
 
 import attrs
 
-from litgpt.domain.errors import LitGPTError
+from litgpt.domain.errors import CheckpointMismatch, LitGPTError
 
 
 @attrs.define(eq=False)
@@ -60,3 +60,19 @@ class NotConnected(LitGPTError, RuntimeError):
             f"{self.name} is not connected to a tokenizer yet. Before training, call "
             "data.connect(llm.tokenizer, batch_size=8, max_seq_length=512)."
         )
+
+
+@attrs.define(eq=False)
+class NotOfThisModel(CheckpointMismatch):
+    """A Trainer checkpoint holds other tensors than the model that it is to be read into.
+
+    Attributes:
+        model: That model.
+
+    """
+
+    model: str = "this model"
+
+    def __str__(self) -> str:
+        remedy = "Pass a checkpoint that was written while this model was trained."
+        return f"{self.name} is no checkpoint of {self.model}: {self.differences}. {remedy}"

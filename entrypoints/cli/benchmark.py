@@ -25,6 +25,8 @@ def benchmark(  # noqa: PLR0913 - each is an option
     precision: options.Precision = None,
     quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
+    devices: options.Devices = None,
+    generate_strategy: options.GenerateStrategy = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -43,7 +45,7 @@ def benchmark(  # noqa: PLR0913 - each is an option
     Settings(**how)
     reference = ModelReference(model, revision, offline or None, access_token)
     figures: dict[str, list[float]] = {}
-    how_placed = Placing(accelerator=accelerator, precision=precision, quantize=quantize)
+    how_placed = Placing(accelerator, precision, quantize, devices or "auto", generate_strategy)
     with load(reference, how_placed, quiet=quiet) as llm:
         for number in range(1, num_iterations + 1):
             with console.Waiting(f"Iteration {number} of {num_iterations} …", quiet=quiet):

@@ -22,6 +22,8 @@ def chat(  # noqa: PLR0913 - each is an option
     precision: options.Precision = None,
     quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
+    devices: options.Devices = None,
+    generate_strategy: options.GenerateStrategy = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -44,7 +46,7 @@ def chat(  # noqa: PLR0913 - each is an option
     Settings(**how)
     said = read_messages(resume) if resume else None
     reference = ModelReference(model, revision, offline or None, access_token)
-    how_placed = Placing(accelerator=accelerator, precision=precision, quantize=quantize)
+    how_placed = Placing(accelerator, precision, quantize, devices or "auto", generate_strategy)
     with load(reference, how_placed, quiet=quiet) as llm:
         session = Session(lambda system: llm.chat(system, **how), llm.chat(sys_prompt, resume=said, **how))
         if console.at_a_keyboard() and not quiet:

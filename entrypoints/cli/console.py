@@ -143,8 +143,9 @@ class Waiting:
 
 
 def _speaks_for_all() -> bool:
-    """Whether this process is the only one of its kind, or the first of those that torchrun has started."""
-    return os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"
+    """Whether this process is the only one of its kind, or the first that torchrun or Lightning started."""
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+    return all(rank == "0" for rank in ranks) or os.environ.get("WORLD_SIZE", "1") == "1"
 
 
 def _to_stdout(text: str) -> None:

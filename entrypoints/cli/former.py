@@ -1,40 +1,55 @@
-"""The commands that LitGPT has and this version has not, and what to do in their place."""
+"""LitGPT's commands that are called otherwise here, and those that are not here, with what to do instead."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-_TRAINING = "this version does not train yet."
-_DEVICES = "this version runs on one device. `litgpt generate MODEL --prompt …` generates on that one."
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "finetune_full": ("finetune", "--method", "full"),
+    "finetune_lora": ("finetune", "--method", "lora"),
+    "generate_full": ("generate",),
+    "generate_sequentially": ("generate", "--generate-strategy", "sequential"),
+    "generate_tp": ("generate", "--generate-strategy", "tensor_parallel"),
+}
+"""Commands of LitGPT 0.5 that are another one here, with an option."""
+
 _ANY_FORMAT = (
     "nothing has to be converted: Hugging Face, GGUF and LitGPT files load as they are. "
     "`litgpt convert MODEL OUT_DIR --to litgpt` writes LitGPT's format all the same."
 )
-_TRAINED = "this version does not read adapters yet. Merged into the weights, they load."
+_LORA = "this version trains LoRA instead: `litgpt finetune MODEL --data DATA --method lora`."
+_ADAPTER = "`litgpt generate ADAPTER_FOLDER --prompt …` does it, for LoRA."
 
 FORMER = {
     "convert_from_litgpt": "`litgpt convert MODEL OUT_DIR` does it.",
-    "convert_pretrained_checkpoint": _TRAINING,
+    "convert_pretrained_checkpoint": "`litgpt convert X.ckpt OUT_DIR` makes a model of a checkpoint.",
     "convert_to_litgpt": _ANY_FORMAT,
     "evaluate": "this version does not evaluate yet. `litgpt benchmark MODEL` measures speed and memory.",
-    "finetune": _TRAINING,
-    "finetune_adapter": _TRAINING,
-    "finetune_adapter_v2": _TRAINING,
-    "finetune_full": _TRAINING,
-    "finetune_lora": _TRAINING,
-    "finetune_lora_legacy": _TRAINING,
-    "generate_adapter": _TRAINED,
-    "generate_adapter_v2": _TRAINED,
-    "generate_full": "`litgpt generate FOLDER --prompt …` does it.",
-    "generate_sequentially": _DEVICES,
+    "finetune_adapter": _LORA,
+    "finetune_adapter_v2": _LORA,
+    "finetune_lora_legacy": _LORA,
+    "generate_adapter": _ADAPTER,
+    "generate_adapter_v2": _ADAPTER,
     "generate_speculatively": "this version does not speculate yet.",
-    "generate_tp": _DEVICES,
-    "merge_lora": "this version does not read LoRA weights yet.",
-    "pretrain": _TRAINING,
+    "merge_lora": "`litgpt convert ADAPTER_FOLDER OUT_DIR` writes the model with the adapter in its weights.",
     "serve": "this version has no server yet. `litgpt chat MODEL` talks in the terminal.",
 }
-"""LitGPT 0.5's commands, but for `chat`, `download` and `generate`, which are here."""
+"""Commands of LitGPT 0.5 that are not here."""
 
 
 def replacement(arguments: Sequence[str]) -> str | None:
     """Return what to say of a command that was LitGPT's and is not ours; None if it is no such command."""
-    name = next((one for one in arguments if not one.startswith("-")), "").replace("-", "_")
+    name = _command(arguments).replace("-", "_")
     return f"`litgpt {name}`: {FORMER[name]}" if name in FORMER else None
+
+
+def translated(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments as they are called here."""
+    name = _command(arguments)
+    found = ALIASES.get(name.replace("-", "_"))
+    if found is None:
+        return list(arguments)
+    at = list(arguments).index(name)
+    return [*arguments[:at], *found, *arguments[at + 1 :]]
+
+
+def _command(arguments: Sequence[str]) -> str:
+    return next((one for one in arguments if not one.startswith("-")), "")

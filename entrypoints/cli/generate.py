@@ -32,6 +32,8 @@ def generate(  # noqa: PLR0913 - each is an option
     precision: options.Precision = None,
     quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
+    devices: options.Devices = None,
+    generate_strategy: options.GenerateStrategy = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -48,7 +50,7 @@ def generate(  # noqa: PLR0913 - each is an option
     Settings(**how, seed=seed)
     reference = ModelReference(model, revision, offline or None, access_token)
     as_it_comes = console.is_watched() if stream is None else stream
-    how_placed = Placing(accelerator=accelerator, precision=precision, quantize=quantize)
+    how_placed = Placing(accelerator, precision, quantize, devices or "auto", generate_strategy)
     with load(reference, how_placed, quiet=quiet) as llm:
         for number in range(num_samples):
             if number:

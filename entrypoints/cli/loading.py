@@ -1,6 +1,6 @@
 """Loading a model for a command, with something to look at meanwhile."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from litgpt.cli import console
 
@@ -16,6 +16,8 @@ class Placing(NamedTuple):
     accelerator: str
     precision: str | None
     quantize: str | None
+    devices: int | Literal["auto"]
+    generate_strategy: str | None
 
 
 def load(reference: "ModelReference", placing: Placing, *, quiet: bool) -> "LLM":
@@ -32,7 +34,8 @@ def load(reference: "ModelReference", placing: Placing, *, quiet: bool) -> "LLM"
 
         llm = LLM(found, work.report)
         try:
-            llm.distribute(**placing._asdict())
+            how: dict[str, Any] = placing._asdict()
+            llm.distribute(**how)
         except BaseException:
             llm.close()
             raise

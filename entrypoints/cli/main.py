@@ -16,9 +16,10 @@ from litgpt.cli.benchmark import benchmark
 from litgpt.cli.chat import chat
 from litgpt.cli.convert import convert
 from litgpt.cli.download import download
-from litgpt.cli.former import replacement
+from litgpt.cli.former import replacement, translated
 from litgpt.cli.generate import generate
 from litgpt.cli.info import info
+from litgpt.cli.training import training
 
 app = typer.Typer(
     add_completion=False,
@@ -33,6 +34,10 @@ app = typer.Typer(
 )
 for command in (generate, chat, benchmark, info, download, convert):
     app.command()(command)
+app.command("finetune")(
+    training("finetune", "Teach a model from examples: an adapter, or all of its weights.")
+)
+app.command("pretrain")(training("pretrain", "Train a model on texts, from random weights or from its own."))
 
 
 def _version(*, wanted: bool) -> None:
@@ -56,7 +61,7 @@ def litgpt(
         ),
     ] = False,
 ) -> None:
-    """Load a language model, generate with it, talk to it and measure it.
+    """Load a language model, generate with it, talk to it, measure it and train it.
 
     `litgpt generate --prompt "What do llamas eat?"` answers with the small model that comes in a package.
     """
@@ -73,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         console.error(said)
         return 2
     try:
-        app(args=arguments, prog_name="litgpt")
+        app(args=translated(arguments), prog_name="litgpt")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except Exception as error:

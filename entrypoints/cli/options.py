@@ -47,6 +47,14 @@ Quantize: TypeAlias = Annotated[
 Accelerator: TypeAlias = Annotated[
     str, typer.Option(help="cpu, cuda, mps, gpu, or auto for the best there is.")
 ]
+Devices: TypeAlias = Annotated[
+    int | None,
+    typer.Option(help="How many devices.  [default: one, or all there are with --generate-strategy]"),
+]
+GenerateStrategy: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="How to spread the model over devices: sequential or tensor_parallel."),
+]
 Revision: TypeAlias = Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")]
 Offline: TypeAlias = Annotated[bool, typer.Option("--offline", help="Never ask the Hub.")]
 AccessToken: TypeAlias = Annotated[

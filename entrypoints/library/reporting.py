@@ -27,6 +27,8 @@ class StderrReport:
         if self._bar is None or self._what != event.what:
             self._close()
             self._what, self._bar = event.what, _bar(event)
+        if event.note:
+            self._bar.set_postfix_str(event.note, refresh=False)
         self._bar.update(event.done - self._bar.n)
         if event.done >= event.total:
             self._close()
@@ -47,7 +49,7 @@ def _bar(event: Progress) -> "tqdm[Any]":
         unit=event.unit if in_bytes else f" {event.unit}",
         unit_scale=in_bytes,
         delay=0 if in_bytes else 1,  # what is over within a second needs no bar
-        leave=in_bytes,
+        leave=in_bytes or event.unit == "steps",
         file=sys.stderr,
     )
 

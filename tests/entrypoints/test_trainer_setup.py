@@ -19,10 +19,10 @@ from litgpt.domain.errors import (
     LitGPTError,
     MissingFile,
     NotDistributed,
-    NotOfThisModel,
     OutOfReach,
     UnsafeFile,
 )
+from litgpt.domain.training.errors import NotOfThisModel
 from tests.adapters.tiny_models import tiny_folder
 
 IDS = torch.arange(24).view(2, 12) * 7 % 200

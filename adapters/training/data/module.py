@@ -111,6 +111,10 @@ class DataModule(LightningDataModule):
         self.prompt_style = style_to_teach(port, self._wish)
         self._sets = None
 
+    def report_to(self, report: Report) -> None:
+        """Say who is told what is done."""
+        self._report = report
+
     def train_examples(self) -> Iterable[Example]:
         """Return what to learn from: records, or conversations as lists of messages."""
         raise NotImplementedError(f"{self.name_in_words} has to say what its train_examples() are.")
@@ -238,6 +242,8 @@ class DataModule(LightningDataModule):
         return {
             "batch_size": self.batch_size,
             "num_workers": self.num_workers,
+            # Of its own, or each epoch would take a number out of the run's random state.
+            "generator": torch.Generator().manual_seed(self.seed),
             "collate_fn": Pad(0 if end is None else end, self.ignore_index),
             "pin_memory": torch.cuda.is_available(),
         }

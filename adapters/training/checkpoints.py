@@ -1,0 +1,179 @@
+"""Checkpoints of a run: one is written while the one before it is still there."""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import lightning as L  # noqa: N812 - as everybody calls it
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.callbacks import Callback
+
+from litgpt.domain.errors import BadArgument, OutOfReach
+from litgpt.domain.reporting import Notice, Report
+
+_COMING = ".coming"
+_ADAM = 3
+"""A parameter in training has two moments besides itself."""
+
+
+class WholeFiles(CheckpointIO):
+    """Writes a checkpoint under another name first; a failure is kept, so that all processes go on together.
+
+    Attributes:
+        failure: What went wrong the last time; None: nothing.
+
+    """
+
+    failure: str | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write one."""
+        del storage_options
+        path = Path(path)
+        coming = path.with_name(path.name + _COMING)
+        self.failure = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(checkpoint, coming)
+            coming.replace(path)
+        except (OSError, RuntimeError) as error:
+            # torch's writer raises a RuntimeError of its own when the disk is full.
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            self.failure = (getattr(cause, "strerror", None) or str(error)).splitlines()[0].lower()
+            coming.unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self,
+        path: Any,
+        map_location: Any = None,
+        weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
+    ) -> Any:
+        """Read one: tensors and plain values, and nothing that could run."""
+        del weights_only
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True, mmap=True)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove one, in one file or in several."""
+        path = Path(path)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+class Checkpoints(Callback):
+    """Saves a run every so many steps, after each epoch, and at its end; the newest one is kept.
+
+    Args:
+        folder: Where.
+        every: After how many optimiser steps; None is after each epoch.
+        report: Is told what could not be saved.
+
+    """
+
+    def __init__(self, folder: Path, every: int | None, report: Report) -> None:
+        self.folder, self._every, self._report = folder, every, report
+        self._step = self._saved = self._began = -1
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Check that the disk has room for two checkpoints.
+
+        Raises:
+            OutOfReach: It has not.
+
+        """
+        self._step = self._began = trainer.global_step
+        if not trainer.is_global_zero:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        needed = sum(_ADAM * one.nbytes for one in pl_module.parameters() if one.requires_grad)
+        needed *= 1 if self.newest else 2
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            has = f"checkpoints take {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB"
+            raise OutOfReach(
+                f"Training to {self.folder.parent}", f"{has}. Free some, or choose another out_dir."
+            )
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Save, if it is time."""
+        stepped, self._step = trainer.global_step != self._step, trainer.global_step
+        if stepped and self._every is not None and trainer.global_step % self._every == 0:
+            self.save(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save after an epoch, if that is when."""
+        del pl_module
+        if self._every is None:
+            self.save(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what the last steps learnt."""
+        del pl_module
+        self.save(trainer)
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Save what was learnt before something went wrong, where no other process has to join in."""
+        del pl_module, exception
+        if trainer.world_size == 1 and trainer.global_step > max(0, self._began):
+            with suppress(Exception):  # what went wrong first is what is to be told
+                self.save(trainer)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Save a run as it is, and let go of the checkpoint before. A failure is told, and training goes on."""
+        if self._saved == trainer.global_step:
+            return
+        before = self.newest
+        path = path_of(self.folder, trainer.global_step)
+        trainer.save_checkpoint(path)
+        if not trainer.is_global_zero:
+            self._saved = trainer.global_step
+            return
+        failure = getattr(trainer.strategy.checkpoint_io, "failure", None)
+        if failure is None:
+            self._saved = trainer.global_step
+            if before is not None and before != path:
+                WholeFiles().remove_checkpoint(before)
+            return
+        kept = f"{before} is the last one" if before is not None else "there is none yet"
+        self._report(
+            Notice(f"The checkpoint of step {trainer.global_step} was not saved: {failure}. {kept}.")
+        )
+
+    @property
+    def newest(self) -> Path | None:
+        """The newest checkpoint; None: there is none."""
+        return newest(self.folder)
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Return where the checkpoint of a step is."""
+    return folder / f"step-{step:08d}.ckpt"
+
+
+def newest(folder: Path) -> Path | None:
+    """Return the newest checkpoint in a folder; None: there is none."""
+    return max(folder.glob("step-*.ckpt"), default=None)
+
+
+def to_resume(folder: Path, wish: str) -> Path:
+    """Return the checkpoint from which to go on.
+
+    Args:
+        folder: Where the run's own are.
+        wish: `last`, or a path.
+
+    Raises:
+        BadArgument: There is none.
+
+    """
+    found = newest(folder) if wish == "last" else Path(wish).expanduser()
+    if found is None or not found.exists():
+        raise BadArgument(
+            "resume", wish, f"'last' when there is a checkpoint in {folder}, or the path of one"
+        )
+    return found

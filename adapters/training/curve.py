@@ -1,0 +1,52 @@
+"""The loss curve, as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from litgpt.adapters.training.metrics import read_metrics
+from litgpt.domain.errors import NotInstalled
+
+
+def draw_losses(metrics: Path, picture: Path) -> None:
+    """Draw the losses of a metrics file.
+
+    Args:
+        metrics: The file.
+        picture: The PNG to write.
+
+    Raises:
+        NotInstalled: matplotlib is not.
+
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise NotInstalled("The picture of the losses", "matplotlib", "pip install matplotlib") from error
+    rows = read_metrics(metrics)
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    steps, losses = _points(rows, "train_loss")
+    axes.plot(steps, losses, color="tab:blue", alpha=0.35, linewidth=1, label="training")
+    axes.plot(steps, _smooth(losses), color="tab:blue", label="training, smoothed")
+    steps, losses = _points(rows, "val_loss")
+    if steps:
+        axes.plot(steps, losses, color="tab:orange", marker="o", markersize=4, label="validation")
+    axes.set(xlabel="step", ylabel="loss, nats per token")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(picture, dpi=120)
+
+
+def _points(rows: Sequence[dict[str, str]], column: str) -> tuple[list[int], list[float]]:
+    found = [(int(row["step"]), float(row[column])) for row in rows if row[column]]
+    return [step for step, _ in found], [loss for _, loss in found]
+
+
+def _smooth(losses: Sequence[float]) -> list[float]:
+    """Return a moving average over a twentieth of the run."""
+    width = max(1, len(losses) // 20)
+    return [
+        sum(part) / len(part)
+        for at in range(len(losses))
+        if (part := losses[max(0, at - width + 1) : at + 1])
+    ]

@@ -1,0 +1,51 @@
+"""A recipe as a YAML file."""
+
+from pathlib import Path
+
+import attrs
+import yaml
+
+from litgpt.domain.errors import DamagedFile, MissingFile, OutOfReach
+from litgpt.domain.training.recipe import Recipe
+
+_AT_MOST = 1_000_000
+
+
+def read_settings(path: Path) -> dict[str, object]:
+    """Return the settings of a file, unchecked.
+
+    Raises:
+        MissingFile: There is no such file.
+        DamagedFile: It holds no settings.
+
+    """
+    if not path.is_file():
+        raise MissingFile(str(path), "no recipe is there.")
+    if path.stat().st_size > _AT_MOST:
+        raise DamagedFile(str(path), "it is far too long for a recipe.")
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DamagedFile(str(path), f"it is no YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(found, dict):
+        raise DamagedFile(str(path), "a recipe is a list of settings such as `batch_size: 4`.")
+    return {str(name).replace("-", "_"): value for name, value in found.items()}
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a recipe, every setting of it.
+
+    Raises:
+        OutOfReach: It cannot be written there.
+
+    """
+    settings = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in attrs.asdict(recipe).items()
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    except OSError as error:
+        reason = f"{(error.strerror or str(error)).lower()}. Choose another out_dir."
+        raise OutOfReach(f"Training to {path.parent}", reason) from error

@@ -1,0 +1,78 @@
+"""Ctrl-C, or the system's wish that a process end: the step in hand is finished and saved first."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import lightning as L  # noqa: N812 - as everybody calls it
+from lightning.pytorch.callbacks import Callback
+
+from litgpt.adapters.training.checkpoints import Checkpoints
+from litgpt.domain.reporting import Notice, Report
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(Exception):
+    """Training has been asked to end, and what was learnt is saved."""
+
+
+class StopsWell(Callback):
+    """Ends training after the step in hand, in all processes at once. A second signal ends it at once.
+
+    Args:
+        checkpoints: Saves the run.
+        report: Is told that it ends.
+
+    """
+
+    def __init__(self, checkpoints: Checkpoints, report: Report) -> None:
+        self._checkpoints, self._report = checkpoints, report
+        self._asked = False
+        self._before: dict[int, Any] = {}
+        self._step = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen for signals."""
+        del pl_module
+        self._step = trainer.global_step
+        if threading.current_thread() is threading.main_thread():
+            self._before = {one: signal.signal(one, self._hear) for one in _SIGNALS}
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """End, if that was asked for and a step is complete.
+
+        Raises:
+            Stopped: It was.
+
+        """
+        stepped, self._step = trainer.global_step != self._step, trainer.global_step
+        asked = self._asked
+        if trainer.world_size > 1:
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked and stepped:
+            self._checkpoints.save(trainer)
+            raise Stopped
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave signals to whom they belonged."""
+        del trainer, pl_module
+        self._leave()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave signals to whom they belonged."""
+        del trainer, pl_module, exception
+        self._leave()
+
+    def _hear(self, number: int, _: FrameType | None) -> None:
+        self._asked = True
+        signal.signal(number, self._before[number] or signal.SIG_DFL)
+        self._report(Notice("Ending after this step; what was learnt is saved."))
+
+    def _leave(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        self._before = {}

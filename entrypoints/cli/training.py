@@ -1,0 +1,109 @@
+"""`litgpt finetune` and `litgpt pretrain`: one command each, whose options are a recipe's settings."""
+
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from litgpt.cli import console, options
+
+Task = Literal["finetune", "pretrain"]
+
+# What a command takes where neither an option nor the file of settings says otherwise.
+_DEFAULTS: Mapping[Task, Mapping[str, object]] = {
+    "finetune": {"model": options.DEFAULT_MODEL, "method": "lora"},
+    "pretrain": {"init": "random"},
+}
+_FIRST = ("model",)
+_NOT_FOR: Mapping[Task, tuple[str, ...]] = {
+    "finetune": ("task", "init"),
+    "pretrain": (
+        *("task", "method", "quantize", "mask_prompt", "prompt_style", "val_split"),
+        *("lora_rank", "lora_alpha", "lora_dropout", "lora_targets"),
+    ),
+}
+_INTERRUPTED = 130
+
+_Config = Annotated[
+    Path | None,
+    typer.Option(help="A YAML file of settings, such as the recipe.yaml of a run; options come before it."),
+]
+_Resume = Annotated[
+    str | None, typer.Option(help="Go on exactly where a run ended: last, or the path of a checkpoint.")
+]
+
+
+def training(task: Task, summary: str) -> Callable[..., None]:
+    """Return the function of a command, with an option for each setting."""
+    from litgpt.domain.training.recipe import SETTINGS
+
+    def run(**given: Any) -> None:
+        _train(task, **given)
+
+    wanted = [name for name in SETTINGS if name not in _NOT_FOR[task]]
+    parameters = [
+        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=_option(task, name))
+        for name in wanted
+    ]
+    for name, annotation, default in (("config", _Config, None), ("resume", _Resume, None)):
+        parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
+    parameters.append(Parameter("quiet", Parameter.KEYWORD_ONLY, default=False, annotation=options.Quiet))
+    run.__name__, run.__doc__ = task, summary
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # typer reads it
+    return run
+
+
+def _option(task: Task, name: str) -> Any:
+    """Return a setting as an option: its help, its default, and what it is read as."""
+    from litgpt.domain.training.recipe import SETTINGS
+
+    field = SETTINGS[name]
+    default = {"out_dir": f"out/{task}", **_DEFAULTS[task]}.get(name, field.default)
+    told = field.metadata["help"]
+    if default is not None and type(default) in (str, int, float) and "[default" not in told:
+        told += f"  [default: {default}]"
+    kind = next((one for one in (bool, int, float) if _mentions(field.type, one)), str)
+    if name in _FIRST:
+        return Annotated[str | None, typer.Argument(help=told, metavar=name.upper())]
+    return Annotated[kind | None, typer.Option(help=told, show_default=False)]
+
+
+def _mentions(annotation: Any, kind: type) -> bool:
+    return annotation is kind or kind in getattr(annotation, "__args__", ())
+
+
+def _train(task: Task, *, config: Path | None, resume: str | None, quiet: bool, **given: Any) -> None:
+    from litgpt.cli.loading import Work
+    from litgpt.domain.training.recipe import recipe_of
+
+    said = {name: value for name, value in given.items() if value is not None}
+    if isinstance(targets := said.get("lora_targets"), str) and "," in targets:
+        said["lora_targets"] = [one.strip() for one in targets.split(",")]
+    settings = {"out_dir": f"out/{task}", **_DEFAULTS[task]}
+    if config is not None:
+        from litgpt.adapters.training.recipe_file import read_settings
+
+        settings |= read_settings(config)
+    recipe = recipe_of({**settings, **said, "task": task})
+    with Work(f"Preparing to train {recipe.model} …", quiet=quiet) as work:
+        from litgpt.training import train
+
+        done = train(recipe, resume=resume, report=work.report)
+    if done.saved is None:
+        raise typer.Exit(_INTERRUPTED)
+    if not quiet:
+        console.note(_summary(done.steps, done.seconds, done.train_loss, done.val_loss))
+    console.show(str(done.saved))
+
+
+def _summary(steps: int, seconds: float, train_loss: float | None, val_loss: float | None) -> str:
+    took = f"{seconds / 60:.1f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
+    losses = [
+        f"{what} {loss:.3f}"
+        for what, loss in (("loss", train_loss), ("validation", val_loss))
+        if loss is not None
+    ]
+    return f"{steps} steps, {took}{''.join(f'; {one}' for one in losses)}."

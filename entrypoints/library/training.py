@@ -1,0 +1,215 @@
+"""`litgpt.training`: train a model by a recipe, as `litgpt finetune` and `litgpt pretrain` do.
+
+from litgpt.training import Recipe, train
+
+done = train(Recipe(model="smollm2", data="my.jsonl", out_dir="out", method="lora"))
+llm = LLM.load(done.saved)
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from litgpt.adapters.training.checkpoints import Checkpoints, to_resume
+from litgpt.adapters.training.curve import draw_losses
+from litgpt.adapters.training.learning import Learning
+from litgpt.adapters.training.metrics import Metrics
+from litgpt.adapters.training.random_state import begin
+from litgpt.adapters.training.recipe_file import write_recipe
+from litgpt.adapters.training.running import run
+from litgpt.container import container
+from litgpt.data.module import DataModule
+from litgpt.domain.errors import BadArgument, NotInstalled
+from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.training.recipe import Recipe, recipe_of
+from litgpt.llm import LLM
+from litgpt.reporting import default_report
+
+_USUAL_LENGTH = 2048
+
+
+@attrs.frozen(kw_only=True)
+class Trained:
+    """What came of a run.
+
+    Attributes:
+        saved: The folder of the model, or of the adapter; None if the run was ended before its end.
+        checkpoint: The newest checkpoint, from which it can go on.
+        steps: How many optimiser steps there were, earlier runs' included.
+        train_loss: What the last of them lost.
+        val_loss: What was lost on the data for validation, the last time.
+        seconds: How long it took.
+
+    """
+
+    saved: Path | None
+    checkpoint: Path | None
+    steps: int
+    train_loss: float | None
+    val_loss: float | None
+    seconds: float
+
+
+def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = None) -> Trained:
+    """Train a model.
+
+    In `out_dir` there will be `recipe.yaml`, `metrics.csv`, `loss.png`, the newest of the `checkpoints/`, and
+    `model/` (a folder that transformers opens too) or `adapter/` (PEFT's format).
+
+    Args:
+        recipe: All that is wanted.
+        resume: `last`, or the path of a checkpoint, from which to go on exactly.
+        report: Is told what happens; None is as `LLM.load` does.
+
+    Raises:
+        BadArgument: A setting cannot be right.
+        BadData: There is nothing to learn from.
+        NotOfThisModel: The checkpoint is of another model, or of another method.
+        OutOfReach: The hardware, or the room on the disk, is not there.
+
+    """
+    report = report or default_report(None)
+    began, out = time.perf_counter(), Path(recipe.out_dir).expanduser()
+    path = None if resume is None else to_resume(out / "checkpoints", resume)
+    begin(recipe.seed)
+    llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
+    length = _length(recipe, llm.config.block_size)
+    data = _data(recipe, report)
+    data.connect(llm.tokenizer, batch_size=recipe.batch_size, max_seq_length=length)
+    data.setup("fit")
+    write_recipe(out / "recipe.yaml", recipe)
+    precision, dtype = _precision(recipe)
+    module = Learning(llm, recipe, prepare=lambda mesh: _prepare(llm, recipe, dtype, mesh))
+    metrics, checkpoints = (
+        Metrics(out / "metrics.csv", report),
+        Checkpoints(out / "checkpoints", recipe.save_every, report),
+    )
+    trainer, ended = run(
+        recipe,
+        module,
+        data,
+        metrics=metrics,
+        checkpoints=checkpoints,
+        precision=precision,
+        resume=path,
+        report=report,
+    )
+    saved = _save(llm, recipe, data, out, trainer, report) if ended else None
+    if trainer.is_global_zero:
+        _draw(out, report)
+    return Trained(
+        saved=saved,
+        checkpoint=checkpoints.newest,
+        steps=trainer.global_step,
+        train_loss=metrics.train_loss,
+        val_loss=metrics.val_loss,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _length(recipe: Recipe, context: int) -> int:
+    if recipe.max_seq_length is None:
+        return min(context, _USUAL_LENGTH)
+    if recipe.max_seq_length > context:
+        raise BadArgument("max_seq_length", recipe.max_seq_length, f"at most {context}, the model's context")
+    return recipe.max_seq_length
+
+
+def _data(recipe: Recipe, report: Report) -> DataModule:
+    from litgpt.data import JSON, Alpaca, Alpaca2k, TextFiles
+
+    how: dict[str, Any] = {
+        "mask_prompt": recipe.mask_prompt,
+        "prompt_style": recipe.prompt_style,
+        "seed": recipe.seed,
+    }
+    path = Path(recipe.data).expanduser()
+    data: DataModule
+    if recipe.task == "pretrain":
+        parts = path / "train", path / "val"
+        apart = all(part.is_dir() for part in parts)
+        data = TextFiles(*parts if apart else (path,), seed=recipe.seed)
+    elif recipe.data == "alpaca":
+        data = Alpaca(**how)
+    elif recipe.data in ("alpaca2k", "alpaca_2k"):
+        data = Alpaca2k(**how)
+    else:
+        split = None if path.is_dir() else recipe.val_split
+        data = JSON(path, val_split_fraction=split, **how)
+    data.report_to(report)
+    return data
+
+
+def _precision(recipe: Recipe) -> tuple[str, torch.dtype]:
+    """Return the Trainer's precision, and what the model's own weights are in."""
+    hardware = container.strategy().hardware()
+    kind = hardware.accelerator if recipe.accelerator in ("auto", "gpu") else recipe.accelerator
+    fast = kind in hardware.bfloat16
+    wish = recipe.precision or ("32-true" if not fast else "bf16-true" if recipe.adapts else "bf16-mixed")
+    if wish == "bf16-true" and recipe.adapts:
+        return "32-true", torch.bfloat16  # weights that stay are read so, and adapters learn in float32
+    return wish, torch.bfloat16 if wish == "bf16-true" else torch.float32
+
+
+def _prepare(llm: LLM, recipe: Recipe, dtype: torch.dtype, mesh: Any) -> None:
+    with _reading_in(dtype):
+        llm.trainer_setup(quantize=recipe.quantised_as)
+    assert llm.model is not None  # noqa: S101 - it has been set up
+    llm.model.gradient_checkpointing = recipe.gradient_checkpointing
+    if recipe.adapts:
+        lora = recipe.lora
+        llm.add_lora(lora.rank, lora.alpha, lora.dropout, lora.targets)
+    if mesh is not None:
+        llm.shard(mesh)
+
+
+@contextmanager
+def _reading_in(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _save(llm: LLM, recipe: Recipe, data: DataModule, out: Path, trainer: Any, report: Report) -> Path:
+    """Save what was learnt, once, however many processes there are."""
+    folder = out / ("adapter" if recipe.adapts else "model")
+    whole = llm
+    if llm.is_sharded:
+        from litgpt.adapters.training.gathering import gathered
+
+        state = gathered(llm)  # all processes take part
+        if trainer.is_global_zero:
+            from litgpt.adapters.training.trainer_checkpoint import restore
+
+            whole = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
+            _prepare(whole, recipe, torch.float32, None)
+            assert whole.model is not None  # noqa: S101 - it has been prepared
+            restore(whole.model, state, origin="What was trained", name=recipe.model)
+    if trainer.is_global_zero:
+        if recipe.adapts:
+            whole.save_adapter(folder)
+            if data.prompt_style is not None:
+                style = f"class_path: litgpt.prompts.{data.prompt_style.saved_as}\n"
+                (folder / "prompt_style.yaml").write_text(style, encoding="utf-8")
+        else:
+            whole.save(folder, prompt_style=data.prompt_style)
+        report(Notice(f"Saved to {folder}"))
+    return folder
+
+
+def _draw(out: Path, report: Report) -> None:
+    try:
+        draw_losses(out / "metrics.csv", out / "loss.png")
+    except NotInstalled as error:
+        report(Notice(str(error)))
+
+
+__all__ = ["Recipe", "Trained", "recipe_of", "train"]
