@@ -8,7 +8,7 @@ import attrs
 
 from litgpt.adapters.checkpoints.peft_folder import CONFIG, is_adapter, read_adapter
 from litgpt.adapters.checkpoints.small_files import saved_prompt_style, tokenizer_files
-from litgpt.domain.errors import BadCheckpoint, ModelNotFound
+from litgpt.domain.errors import BadArgument, BadCheckpoint, ModelNotFound
 from litgpt.domain.lora import Adapter, Pair, misfit
 from litgpt.domain.ports import Checkpoint, ModelStore
 from litgpt.domain.reference import ModelReference
@@ -125,6 +125,7 @@ class AdaptedStore:
 
         Raises:
             ModelNotFound: Nobody has it, or the base of it.
+            BadArgument: It is an adapter, and a revision was asked for.
             BadCheckpoint: The adapter is for another model than the one that it names.
             LitGPTError: What the stores say, and what is wrong with an adapter.
 
@@ -132,6 +133,9 @@ class AdaptedStore:
         folder = self._find(reference.name)
         if folder is None:
             return self.stores.open(reference)
+        if reference.revision is not None:
+            expected = f"left out for an adapter on disk ({folder}), which says itself of its base's"
+            raise BadArgument("revision", reference.revision, expected)
         adapter = read_adapter(folder)
         if adapter.base is None:
             raise BadCheckpoint(

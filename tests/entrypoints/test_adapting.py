@@ -185,7 +185,8 @@ def test_a_merge_for_good_leaves_a_plain_model(adapted: tuple[LLM, Path]) -> Non
     llm.merge_adapter(for_good=True)
     assert llm.adapters == ()
     assert torch.allclose(logits(llm), before, atol=1e-4)
-    assert not [name for name in llm.state_dict() if "lora" in name]
+    assert not [name for name, _ in llm.named_modules() if "lora" in name]
+    assert not any(module._forward_hooks for module in llm.modules())
     with pytest.raises(OutOfReach, match="no adapter is active"):
         llm.merge_adapter()
 

@@ -126,12 +126,13 @@ class Adapters:
         if trainable:
             self._freeze()
         for place, pair in where:
-            bs = ours(place, pair.b.float())
+            # Copies: what is read may be a file, which must not change under an adapter that learns.
+            a, bs = pair.a.to(torch.float32, copy=True), ours(place, pair.b.float())
             scaling = adapter.lora.scaling(pair.rank, pair.alpha)
             self._network.put(
                 name,
                 place,
-                pair.a.float(),
+                a,
                 bs,
                 scaling=scaling,
                 dropout=adapter.lora.dropout,

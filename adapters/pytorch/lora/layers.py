@@ -6,7 +6,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.pytorch.lora.pairs import LoraLayer, LowRank, Switch, attach, lora_of
+from litgpt.adapters.pytorch.lora.pairs import LoraLayer, LowRank, Switch, attach, detach, lora_of
 from litgpt.domain.lora_places import Place
 
 
@@ -82,8 +82,10 @@ class Layers:
 
     def remove(self, name: str) -> None:
         """Take an adapter away from all layers."""
-        for lora in self.layers(name).values():
+        for layer, lora in self.layers(name).items():
             del lora[name]
+            if not lora:
+                detach(self.model.get_submodule(layer))
 
     def _beside(self, layer: str) -> LoraLayer:
         lora = lora_of(self.model.get_submodule(layer))

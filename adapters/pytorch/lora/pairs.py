@@ -9,6 +9,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
 
 
 @attrs.define(eq=False)
@@ -26,8 +27,7 @@ class Switch:
 class LowRank(nn.Module):
     """scaling x B A, for some rows of a layer.
 
-    A and B are in float32, whatever the layer is in, since small steps would be lost in bfloat16; they are
-    multiplied in what the activations are in.
+    A and B are in float32, whatever the layer is in, since small steps would be lost in bfloat16.
 
     Args:
         a: (R, in); None if it is `lender`'s.
@@ -67,11 +67,14 @@ class LowRank(nn.Module):
         return self._lender[0].A if self._lender else self.A
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (…, rows) for `x` (…, in)."""
+        """Return B A x (…, rows) for `x` (…, in); whoever adds it has to scale it."""
         if self.dropout and self.training and torch.is_grad_enabled():  # and not in a sample between steps
             x = functional.dropout(x, self.dropout)
-        small = functional.linear(x, self.down.to(x.dtype)) * self.scaling
-        return functional.linear(small, self.B.to(small.dtype))
+        a, b = self.down, self.B
+        if x.numel() < a.numel() + b.numel():  # of the two, the smaller is converted: A and B for many tokens
+            x = x.to(a.dtype)
+        small = functional.linear(x, a.to(x.dtype))
+        return functional.linear(small, b.to(small.dtype))
 
     def delta(self) -> Tensor:
         """Return what the layer's rows are changed by: (rows, in), in float32."""
@@ -89,6 +92,7 @@ class LoraLayer(nn.ModuleDict):
     def __init__(self, switch: Switch) -> None:
         super().__init__()
         self.switch = switch
+        self.hook: RemovableHandle | None = None
 
     @property
     def active(self) -> tuple[LowRank, ...]:
@@ -108,8 +112,17 @@ def attach(linear: nn.Module, switch: Switch) -> LoraLayer:
     if there is None:
         there = LoraLayer(switch).train(linear.training)
         linear.add_module("lora", there)
-        linear.register_forward_hook(_add)
+        there.hook = linear.register_forward_hook(_add)
     return there
+
+
+def detach(linear: nn.Module) -> None:
+    """Make a linear layer what it was before anything was put beside it."""
+    there = lora_of(linear)
+    assert there is not None  # noqa: S101 - who detaches has attached
+    assert there.hook is not None  # noqa: S101 - as above
+    there.hook.remove()
+    del linear.lora
 
 
 def lora_of(linear: nn.Module) -> LoraLayer | None:
@@ -155,5 +168,5 @@ def _add(linear: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
     assert lora is not None  # noqa: S101 - this is its hook
     for pair in lora.active:
         # In place: nobody else has seen the product yet, and its own gradient does not need it.
-        out[..., pair.start : pair.stop].add_(pair(inputs[0]).to(out.dtype))
+        out[..., pair.start : pair.stop].add_(pair(inputs[0]), alpha=pair.scaling)
     return out

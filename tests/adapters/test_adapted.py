@@ -1,0 +1,104 @@
+"""The folder of an adapter, opened as the model that it makes of its base."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt.adapters.checkpoints.adapted import AdaptedStore
+from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.adapters.checkpoints.peft_writing import write_adapter
+from litgpt.domain.errors import BadArgument, BadCheckpoint, ModelNotFound
+from litgpt.domain.lora import Adapter, Lora, Pair
+from litgpt.domain.ports import ModelStore
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.vocabulary import TokenizerFiles
+from tests.adapters.tiny_models import tiny_folder
+from tests.contracts.model_store import ModelStoreContract
+
+Q = "model.layers.0.self_attn.q_proj"
+
+
+def adapter(base: str | None, module: str = Q, outputs: int = 48) -> Adapter[Tensor]:
+    pair = Pair(torch.randn(4, 48), torch.randn(outputs, 4), 4, 8.0)
+    return Adapter(lora=Lora(rank=4), pairs={module: pair}, base=base)
+
+
+def store_of(root: Path) -> AdaptedStore:
+    return AdaptedStore(LocalStore(root), root)
+
+
+class TestAdaptedStore(ModelStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> ModelStore[Any]:
+        shutil.copytree(tiny_folder("llama"), tmp_path / "base")
+        write_adapter(tmp_path / "tiny", adapter(str(tmp_path / "base")))
+        return store_of(tmp_path)
+
+    def test_its_names_have_the_model(self, store: ModelStore[Any]) -> None:
+        assert "base" in store.names()  # an adapter is none of its own
+
+
+def test_what_the_adapter_is_for_is_changed_and_nothing_else_is(tmp_path: Path) -> None:
+    one, base = (
+        adapter(str(tiny_folder("llama"))),
+        LocalStore().open(ModelReference(str(tiny_folder("llama")))),
+    )
+    write_adapter(tmp_path / "it", one)
+    made = store_of(tmp_path).open(ModelReference("it"))
+    changed = {name for name in made.tensors if not torch.equal(made.read(name), base.read(name))}
+    assert changed == {f"{Q}.weight"}
+    pair = one.pairs[Q]
+    expected = base.read(f"{Q}.weight") + 2 * pair.b @ pair.a
+    assert torch.allclose(made.read(f"{Q}.weight"), expected, atol=1e-5)
+    assert torch.equal(made.read(f"{Q}.weight", "bfloat16"), made.read(f"{Q}.weight").bfloat16())
+
+
+def test_a_tokenizer_that_was_saved_with_the_adapter_is_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "it"
+    write_adapter(folder, adapter(str(tiny_folder("llama"))))
+    without = store_of(tmp_path).open(ModelReference("it")).tokenizer
+    shutil.copy(tiny_folder("llama") / "tokenizer.json", folder)
+    own = store_of(tmp_path).open(ModelReference("it")).tokenizer
+    assert isinstance(without, TokenizerFiles)
+    assert isinstance(own, TokenizerFiles)
+    assert without.paths["tokenizer.json"] == tiny_folder("llama") / "tokenizer.json"
+    assert own.paths["tokenizer.json"] == folder / "tokenizer.json"
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        ({"base": None}, "base_model_name_or_path"),
+        ({"module": "model.vision.q_proj"}, r"model\.vision\.q_proj"),
+        ({"outputs": 40}, r"\[40, 48\].*\[48, 48\]"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_an_error_when_it_is_opened(
+    one: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    write_adapter(tmp_path / "it", adapter(**{"base": str(tiny_folder("llama")), **one}))
+    with pytest.raises(BadCheckpoint, match=said):
+        store_of(tmp_path).open(ModelReference("it"))
+
+
+def test_a_folder_has_no_revisions(tmp_path: Path) -> None:
+    write_adapter(tmp_path / "it", adapter(str(tiny_folder("llama"))))
+    with pytest.raises(BadArgument, match="revision"):
+        store_of(tmp_path).open(ModelReference("it", revision="main"))
+
+
+def test_a_base_that_nobody_has_is_named_and_so_is_the_adapter(tmp_path: Path) -> None:
+    write_adapter(tmp_path / "it", adapter("org/base"))
+    with pytest.raises(ModelNotFound, match=r"'org/base'.*adapter .*it is for it"):
+        store_of(tmp_path).open(ModelReference("it"))
+
+
+def test_a_model_with_an_adapter_beside_it_is_the_model(tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder("llama"), tmp_path / "both")
+    (tmp_path / "both" / "adapter_config.json").write_text(json.dumps({}))
+    assert store_of(tmp_path).open(ModelReference("both")).config["model_type"] == "llama"
