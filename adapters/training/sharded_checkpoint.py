@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
 
 from litgpt.domain.errors import DamagedFile, UnsafeFile
 
@@ -39,7 +41,7 @@ class _Careful(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-class _Reader(dcp.FileSystemReader):
+class _Reader(FileSystemReader):
     """Reads the list of tensors with care; the tensors themselves torch reads with weights_only."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
@@ -78,10 +80,10 @@ def read_sharded(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
-            dcp.load(dict(state), storage_reader=reader, no_dist=True)
+            load(dict(state), storage_reader=reader, no_dist=True)
         plain: dict[str, Any] = torch.load(path / _PLAIN, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UnsafeFile(str(path / _PLAIN)) from error
-    except (OSError, EOFError, RuntimeError, dcp.CheckpointException) as error:
+    except (OSError, EOFError, RuntimeError, CheckpointException) as error:
         raise DamagedFile(str(path), f"a part of it cannot be read ({error}).") from error
     return {**plain, "state_dict": {name.removeprefix(_STATE): tensor for name, tensor in state.items()}}
