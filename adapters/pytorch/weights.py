@@ -1,6 +1,6 @@
 """The weights of a network, to be written: by Hugging Face's names and by our own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
 
@@ -25,17 +25,21 @@ class ModelWeights:
     _state: Mapping[str, Tensor] = attrs.field(repr=False)
     _uses: Mapping[str, tuple[Use, ...]] = attrs.field(repr=False)
     _layers: Mapping[str, QuantisedLinear] = attrs.field(repr=False, factory=dict)
+    _gathered: Callable[[str], Tensor] | None = attrs.field(repr=False, default=None)
 
     @classmethod
-    def of(cls, model: nn.Module, joins: Sequence[Join]) -> "ModelWeights":
+    def of(
+        cls, model: nn.Module, joins: Sequence[Join], *, gathered: Callable[[str], Tensor] | None = None
+    ) -> "ModelWeights":
         """Return those of a network.
 
         Args:
             model: The network.
             joins: How their tensors are made of ours.
+            gathered: Returns a tensor of ours, on the CPU, if the network has only parts of them.
 
         """
-        return cls(model.state_dict(), uses(joins), quantised_layers(model))
+        return cls(model.state_dict(), uses(joins), quantised_layers(model), gathered)
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -68,7 +72,7 @@ class ModelWeights:
             if name in self._layers:
                 yield name, self._layers[name].dequantised().to("cpu", self._state["lm_head.weight"].dtype)
             else:
-                yield name, self._state[name].detach().cpu()
+                yield name, self._ours(name)
 
     @cached_property
     def _parts(self) -> dict[str, Part]:
@@ -83,4 +87,7 @@ class ModelWeights:
     def _plain(self, those: Sequence[Use]) -> Part:
         ours, shape = self._state[those[0].parameter.name], those[0].piece.shape
         info = TensorInfo(shape, _STORED_AS[ours.dtype], prod(shape) * ours.element_size())
-        return Part(info, lambda: theirs(those, lambda name: self._state[name].detach().cpu()).contiguous())
+        return Part(info, lambda: theirs(those, self._ours).contiguous())
+
+    def _ours(self, name: str) -> Tensor:
+        return self._state[name].detach().cpu() if self._gathered is None else self._gathered(name)
