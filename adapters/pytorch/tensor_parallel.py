@@ -20,7 +20,8 @@ from litgpt.adapters.pytorch.parallel.crew import Crew, threads_each
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.gathering import gathered_from_given, one_at_a_time
 from litgpt.adapters.pytorch.parallel.given import GivenGPT, meet
-from litgpt.adapters.pytorch.parallel.group import Group, gloo
+from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup
+from litgpt.adapters.pytorch.parallel.meeting import come_together
 from litgpt.adapters.pytorch.parallel.sharded import sharded
 from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
 from litgpt.adapters.pytorch.weights import ModelWeights
@@ -64,7 +65,7 @@ class TensorParallel:
         ranks = len(placement.devices)
         mine = share(architecture, joins, ranks=ranks, rank=placement.given or 0)  # refuses what cannot be
         if placement.given is not None:
-            group = meet(_DEADLINE)
+            group = meet(_DEADLINE, torch.device(placement.device))
             given = _filled(sharded(mine, group, GivenGPT), mine, checkpoint, placement, report)
             given.group, given.whole = group, architecture
             return given
@@ -85,7 +86,8 @@ class TensorParallel:
             ranks=ranks,
         )
         try:
-            group = crew.wait_for(lambda: gloo(store, rank=0, ranks=ranks, patience=_PATIENCE))
+            group = crew.wait_for(lambda: _met(store, placement, rank=0))
+            crew.when_lost = group.abandon
             model = _filled(sharded(mine, group, DrivenGPT), mine, checkpoint, placement, report)
             model.crew, model.group, model.whole = crew, group, architecture
             crew.wait_for(lambda: _all_ready(group))
@@ -158,11 +160,17 @@ def build_rank(
     said = {**call["placement"], "devices": tuple(call["placement"]["devices"]), "given": rank}
     placement = Placement(**said)
     store = TCPStore("127.0.0.1", call["store"], is_master=False)
-    group = gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE)
+    group = _met(store, placement, rank=rank)
     mine = share(architecture, joins, ranks=ranks, rank=rank)
     model = _filled(sharded(mine, group, GPT), mine, checkpoint, placement, silent)
     _all_ready(group)
     return Commands(model, group)
+
+
+def _met(store: TCPStore, placement: Placement, *, rank: int) -> ProcessGroup:
+    """Return the ranks that the first one has started."""
+    device, ranks = torch.device(placement.device), len(placement.devices)
+    return come_together(store, rank=rank, ranks=ranks, patience=_PATIENCE, device=device)
 
 
 def _all_ready(group: Group) -> None:

@@ -12,7 +12,8 @@ from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defin
 
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup, gloo
+from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup
+from litgpt.adapters.pytorch.parallel.meeting import come_together
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import LitGPTError, WorkerLost
 from litgpt.domain.sampling import Sampling
@@ -65,13 +66,14 @@ def in_our_words() -> Iterator[None]:
         raise WorkerLost(None, str(error).splitlines()[0]) from error
 
 
-def meet(patience: float) -> ProcessGroup:
+def meet(patience: float, device: torch.device) -> ProcessGroup:
     """Return the ranks that were started together with this one.
 
     Args:
         patience: Seconds that a rank waits for the others before it gives up.
+        device: What this rank computes on.
 
     """
     store, rank, ranks = next(iter(rendezvous("env://", timeout=timedelta(seconds=patience))))
     own = PrefixStore(f"litgpt/{next(_numbers)}", store)
-    return gloo(own, rank=rank, ranks=ranks, patience=patience)
+    return come_together(own, rank=rank, ranks=ranks, patience=patience, device=device)

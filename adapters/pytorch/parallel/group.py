@@ -87,6 +87,9 @@ class ProcessGroup:
         self.backend.recv([x], of, 0).wait()
         return x
 
+    def abandon(self) -> None:
+        """Do nothing: a rank that waits notices that another is gone, because its connection breaks."""
+
 
 def gloo(store: Store, *, rank: int, ranks: int, patience: float) -> ProcessGroup:
     """Return a group of processes that reach each other over the network, made without torch's global one.
