@@ -5,6 +5,7 @@ from functools import cached_property
 from math import prod
 
 import attrs
+import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.dtypes import STORED_AS, TORCH
@@ -59,6 +60,21 @@ class ModelWeights:
         ]
         return quantization_config(how, plain)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to tell of quantised weights that are stored unquantised, if there are any."""
+        quantised = {name for name, those in self._uses.items() if those[0].parameter.name in self._layers}
+        wide = [part.info for name, part in self._parts.items() if name in quantised and _is_wide(part)]
+        if not wide:
+            return ()
+        nbytes = sum(one.nbytes for one in wide)
+        note = (
+            f"{len(wide)} of {len(quantised)} quantised weights take {nbytes / 1e9:.1f} GB: bitsandbytes has no "
+            "blocks for how they lie in a file, so they are stored in float32, for nothing to be lost. "
+            "quantize='int8' and 'int4' have no such limit."
+        )
+        return (note,)
+
     def read(self, name: str) -> Tensor:
         """Return a tensor of theirs, on the CPU."""
         return self._parts[name].read()
@@ -91,3 +107,8 @@ class ModelWeights:
 
     def _ours(self, name: str) -> Tensor:
         return self._state[name].detach().cpu() if self._gathered is None else self._gathered(name)
+
+
+def _is_wide(part: Part) -> bool:
+    """Return whether a part is a weight itself, and not its codes or scales."""
+    return part.info.stored_as == _STORED_AS[torch.float32]
