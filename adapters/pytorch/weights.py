@@ -69,8 +69,8 @@ class ModelWeights:
             return ()
         nbytes = sum(one.nbytes for one in wide)
         note = (
-            f"{len(wide)} of {len(quantised)} quantised weights take {nbytes / 1e9:.1f} GB: bitsandbytes has no "
-            "blocks for how they lie in a file, so they are stored in float32, for nothing to be lost. "
+            f"{len(wide)} of {len(quantised)} quantised weights take {nbytes / 1e9:.1f} GB: bitsandbytes has "
+            "no blocks for how they lie in a file, so they are stored in float32, for nothing to be lost. "
             "quantize='int8' and 'int4' have no such limit."
         )
         return (note,)
