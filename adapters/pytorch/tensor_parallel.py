@@ -16,12 +16,13 @@ from litgpt.adapters.pytorch.generator import TorchGenerator
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.hardware import hardware
 from litgpt.adapters.pytorch.parallel.commands import Commands
-from litgpt.adapters.pytorch.parallel.crew import Crew, threads_each
+from litgpt.adapters.pytorch.parallel.crew import Crew
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.gathering import gathered_from_given, one_at_a_time
 from litgpt.adapters.pytorch.parallel.given import GivenGPT, meet
 from litgpt.adapters.pytorch.parallel.group import Group, gloo
 from litgpt.adapters.pytorch.parallel.sharded import sharded
+from litgpt.adapters.pytorch.parallel.workers import threads_each
 from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
 from litgpt.adapters.pytorch.weights import ModelWeights
 from litgpt.domain.architecture import Architecture

@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined] # public, if not in its list
 
 from litgpt.adapters.pytorch.cache import KVCache
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup, gloo
-from litgpt.domain.architecture import Architecture
+from litgpt.adapters.pytorch.parallel.group import ProcessGroup, gloo
+from litgpt.adapters.pytorch.parallel.split import SplitGPT
 from litgpt.domain.errors import LitGPTError, WorkerLost
 from litgpt.domain.sampling import Sampling
 
@@ -21,12 +20,8 @@ from litgpt.domain.sampling import Sampling
 _numbers = itertools.count()
 
 
-class GivenGPT(GPT):
+class GivenGPT(SplitGPT):
     """A rank's part of a network, at a rank that runs the whole program by itself."""
-
-    group: Group
-    whole: Architecture
-    """Of what it is a part."""
 
     def agreed(self, sampling: Sampling) -> Sampling:
         """Return how to draw: where no seed is given, by the first rank's."""
@@ -52,6 +47,33 @@ class GivenGPT(GPT):
         """
         with in_our_words():
             return super().forward(input_ids, cache, positions=positions, last=last)
+
+    def hidden(
+        self,
+        input_ids: Tensor,
+        cache: KVCache | None = None,
+        *,
+        positions: Tensor | None = None,
+        last: bool = False,
+    ) -> Tensor:
+        """Return what the head reads, as all ranks together compute it.
+
+        Raises:
+            WorkerLost: The others did not take part in time.
+
+        """
+        with in_our_words():
+            return super().hidden(input_ids, cache, positions=positions, last=last)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of what the head reads, as all ranks together compute them.
+
+        Raises:
+            WorkerLost: The others did not take part in time.
+
+        """
+        with in_our_words():
+            return super().logits(hidden)
 
 
 @contextmanager
