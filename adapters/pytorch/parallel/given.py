@@ -29,7 +29,8 @@ class GivenGPT(SplitGPT):
             return sampling
         seed = torch.randint(2**62, (1,))
         mine = seed if self.group.rank == 0 else torch.zeros_like(seed)
-        return attrs.evolve(sampling, seed=int(self.group.sum(mine).item()))
+        with in_our_words():
+            return attrs.evolve(sampling, seed=int(self.group.sum(mine).item()))
 
     def forward(
         self,
