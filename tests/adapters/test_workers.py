@@ -104,6 +104,18 @@ def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None
     assert talk(pool) == talk(one_device())
 
 
+def test_four_ranks_that_share_two_key_value_heads_say_and_save_what_one_device_does(tmp_path: Path) -> None:
+    alone, ids = one_device(), torch.arange(2, 60).view(2, 29)
+    how = {"max_new_tokens": 12, "top_k": 1}
+    with over(4) as llm:
+        assert torch.allclose(llm(ids), alone(ids), atol=1e-5)
+        assert llm.generate(PROMPTS, **how) == alone.generate(PROMPTS, **how)
+        llm.save(tmp_path)
+    again = LLM.load(tmp_path, distribute=None, quiet=True)
+    again.distribute(accelerator="cpu", precision="32-true")
+    assert torch.equal(again(ids), alone(ids))
+
+
 def test_leaving_ends_the_ranks_and_another_strategy_may_follow() -> None:
     threads = torch.get_num_threads()
     with over(4) as llm:
