@@ -10,10 +10,13 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
+from litgpt.adapters.training.divided import COMING, Divided, reason
+from litgpt.adapters.training.random_state import RandomState
+from litgpt.adapters.training.sharded_checkpoint import CarefulReader, read_plain
+from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
 from litgpt.domain.errors import BadArgument, OutOfReach
 from litgpt.domain.reporting import Notice, Report
 
-_COMING = ".coming"
 _ADAM = 3
 """A parameter in training has two moments besides itself."""
 
@@ -32,16 +35,14 @@ class WholeFiles(CheckpointIO):
         """Write one."""
         del storage_options
         path = Path(path)
-        coming = path.with_name(path.name + _COMING)
+        coming = path.with_name(path.name + COMING)
         self.failure = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(checkpoint, coming)
             coming.replace(path)
         except (OSError, RuntimeError) as error:
-            # torch's writer raises a RuntimeError of its own when the disk is full.
-            cause = error.__context__ if isinstance(error.__context__, OSError) else error
-            self.failure = (getattr(cause, "strerror", None) or str(error)).splitlines()[0].lower()
+            self.failure = reason(error)
             coming.unlink(missing_ok=True)
 
     def load_checkpoint(
@@ -51,8 +52,8 @@ class WholeFiles(CheckpointIO):
         weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
     ) -> Any:
         """Read one: tensors and plain values, and nothing that could run."""
-        del weights_only
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True, mmap=True)
+        del map_location, weights_only
+        return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove one, in one file or in several."""
@@ -71,11 +72,15 @@ class Checkpoints(Callback):
         every: After how many optimiser steps; None is after each epoch.
         report: Is told what could not be saved.
 
+    Attributes:
+        random: A callback of the same trainer, which keeps where the run is.
+
     """
 
     def __init__(self, folder: Path, every: int | None, report: Report) -> None:
         self.folder, self._every, self._report = folder, every, report
         self._step = self._saved = self._began = -1
+        self.random = RandomState()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Check that the disk has room for two checkpoints.
@@ -120,6 +125,7 @@ class Checkpoints(Callback):
         """Save what was learnt before something went wrong, where no other process has to join in."""
         del pl_module, exception
         if trainer.world_size == 1 and trainer.global_step > max(0, self._began):
+            self.random.is_rescue = True
             with suppress(Exception):  # what went wrong first is what is to be told
                 self.save(trainer)
 
@@ -130,12 +136,12 @@ class Checkpoints(Callback):
         before = self.newest
         path = path_of(self.folder, trainer.global_step)
         trainer.save_checkpoint(path)
-        if not trainer.is_global_zero:
-            self._saved = trainer.global_step
-            return
-        failure = getattr(trainer.strategy.checkpoint_io, "failure", None)
+        failure = _failure(trainer)
         if failure is None:
             self._saved = trainer.global_step
+        if not trainer.is_global_zero:
+            return
+        if failure is None:
             if before is not None and before != path:
                 WholeFiles().remove_checkpoint(before)
             return
@@ -150,6 +156,15 @@ class Checkpoints(Callback):
         return newest(self.folder)
 
 
+def _failure(trainer: L.Trainer) -> str | None:
+    """Return why the last checkpoint was not written, if it was not: the same in all processes."""
+    strategy: Any = trainer.strategy
+    if isinstance(strategy, Divided):
+        return strategy.failure
+    found: str | None = strategy.broadcast(strategy.checkpoint_io.failure)
+    return found
+
+
 def path_of(folder: Path, step: int) -> Path:
     """Return where the checkpoint of a step is."""
     return folder / f"step-{step:08d}.ckpt"
@@ -160,15 +175,18 @@ def newest(folder: Path) -> Path | None:
     return max(folder.glob("step-*.ckpt"), default=None)
 
 
-def to_resume(folder: Path, wish: str) -> Path:
+def to_resume(folder: Path, wish: str, *, divided: bool) -> Path:
     """Return the checkpoint from which to go on.
 
     Args:
         folder: Where the run's own are.
         wish: `last`, or a path.
+        divided: Whether it has to be one in several files, with a part from each process.
 
     Raises:
-        BadArgument: There is none.
+        BadArgument: There is none, or it is not of this kind.
+        DamagedFile: It cannot be read.
+        UnsafeFile: It holds objects whose making could run code.
 
     """
     found = newest(folder) if wish == "last" else Path(wish).expanduser()
@@ -176,4 +194,12 @@ def to_resume(folder: Path, wish: str) -> Path:
         raise BadArgument(
             "resume", wish, f"'last' when there is a checkpoint in {folder}, or the path of one"
         )
+    if found.is_dir() != divided:
+        kinds = ("a file, as all strategies but 'fsdp' write it", "a folder, as strategy='fsdp' writes it")
+        raise BadArgument("resume", str(found), kinds[divided])
+    if divided:
+        read_plain(found)
+        CarefulReader(found).read_metadata()
+    else:
+        read_checkpoint(found)
     return found

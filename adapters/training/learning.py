@@ -41,6 +41,11 @@ class Learning(L.LightningModule):
         self.lost, self.tokens, self.norm, self.rate = 0.0, 0, 0.0, 0.0
 
     @property
+    def model_name(self) -> str:
+        """What the recipe calls the model."""
+        return self._recipe.model
+
+    @property
     def strict_loading(self) -> bool:
         """Whether checkpoints hold the whole model."""
         return not self._recipe.adapts

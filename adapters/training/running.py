@@ -12,13 +12,13 @@ from typing import Any
 import lightning as L  # noqa: N812 - as everybody calls it
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from litgpt.adapters.training.checkpoints import Checkpoints, WholeFiles
+from litgpt.adapters.training.divided import Divided
 from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import Metrics
-from litgpt.adapters.training.random_state import RandomState
 from litgpt.adapters.training.stopping import Stopped, StopsWell
 from litgpt.domain.errors import LitGPTError, NotInstalled, OutOfReach
 from litgpt.domain.reporting import Notice, Report
@@ -78,7 +78,7 @@ def trainer_of(
                 check_val_every_n_epoch=None if every else 1,
                 num_sanity_val_steps=0,
                 logger=_tensorboard(recipe) if recipe.tensorboard else False,
-                callbacks=[RandomState(), metrics, checkpoints, StopsWell(checkpoints, report)],
+                callbacks=[checkpoints.random, metrics, checkpoints, StopsWell(checkpoints, report)],
                 default_root_dir=recipe.out_dir,
                 **how,
             )
@@ -122,10 +122,7 @@ def _strategy(recipe: Recipe, *, sparse: bool) -> Any:
             how: dict[str, Any] = {_SYNC: False}
             return DDPStrategy(process_group_backend=gloo, find_unused_parameters=sparse, **how)
         case "fsdp":
-            devices = recipe.devices * recipe.nodes
-            return ModelParallelStrategy(
-                devices, 1, save_distributed_checkpoint=True, process_group_backend=gloo
-            )
+            return Divided(recipe.devices * recipe.nodes, gloo)
         case _:
             return "auto"
 

@@ -41,7 +41,7 @@ class _Careful(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-class _Reader(FileSystemReader):
+class CarefulReader(FileSystemReader):
     """Reads the list of tensors with care; the tensors themselves torch reads with weights_only."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
@@ -55,6 +55,23 @@ class _Reader(FileSystemReader):
         except (OSError, EOFError, AttributeError, TypeError) as error:
             raise DamagedFile(str(path), f"it is no list of tensors ({error}).") from error
         return found
+
+    def shapes(self) -> dict[str, Tensor]:
+        """Return what the model's tensors are like, without what they hold.
+
+        Raises:
+            DamagedFile: The list of them cannot be read.
+            UnsafeFile: It holds objects whose making could run code.
+
+        """
+        tensors: Mapping[str, Any] = self.read_metadata().state_dict_metadata
+        return {
+            name.removeprefix(_STATE): torch.empty(
+                tuple(info.size), dtype=info.properties.dtype, device="meta"
+            )
+            for name, info in tensors.items()
+            if name.startswith(_STATE) and isinstance(info, TensorStorageMetadata)
+        }
 
 
 def is_sharded_checkpoint(path: Path) -> bool:
@@ -70,20 +87,32 @@ def read_sharded(path: Path) -> dict[str, Any]:
         UnsafeFile: It holds objects whose making could run code.
 
     """
-    reader = _Reader(path)
-    tensors: Mapping[str, Any] = reader.read_metadata().state_dict_metadata
-    state: dict[str, Tensor] = {
-        name: torch.empty(tuple(info.size), dtype=info.properties.dtype)
-        for name, info in tensors.items()
-        if name.startswith(_STATE) and isinstance(info, TensorStorageMetadata)
-    }
+    reader, plain = CarefulReader(path), read_plain(path)
+    state = {name: torch.empty_like(tensor, device="cpu") for name, tensor in reader.shapes().items()}
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
-            load(dict(state), storage_reader=reader, no_dist=True)
-        plain: dict[str, Any] = torch.load(path / _PLAIN, map_location="cpu", weights_only=True)
+            named = {_STATE + name: tensor for name, tensor in state.items()}
+            load(dict(named), storage_reader=reader, no_dist=True)
     except pickle.UnpicklingError as error:
-        raise UnsafeFile(str(path / _PLAIN)) from error
+        raise UnsafeFile(str(path)) from error
     except (OSError, EOFError, RuntimeError, CheckpointException) as error:
         raise DamagedFile(str(path), f"a part of it cannot be read ({error}).") from error
-    return {**plain, "state_dict": {name.removeprefix(_STATE): tensor for name, tensor in state.items()}}
+    return {**plain, "state_dict": state}
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """Return what of a checkpoint is no tensor of the model or of an optimiser.
+
+    Raises:
+        DamagedFile: It is missing or cut short.
+        UnsafeFile: It holds objects whose making could run code.
+
+    """
+    try:
+        found: dict[str, Any] = torch.load(path / _PLAIN, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsafeFile(str(path / _PLAIN)) from error
+    except (OSError, EOFError, RuntimeError) as error:
+        raise DamagedFile(str(path / _PLAIN), f"it cannot be read ({error}).") from error
+    return found

@@ -75,7 +75,9 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     """
     report = report or default_report(None)
     began, out = time.perf_counter(), Path(recipe.out_dir).expanduser()
-    path = None if resume is None else to_resume(out / "checkpoints", resume)
+    path = (
+        None if resume is None else to_resume(out / "checkpoints", resume, divided=recipe.strategy == "fsdp")
+    )
     begin(recipe.seed)
     llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
     length = _length(recipe, llm.config.block_size)
