@@ -1,5 +1,6 @@
 """Checkpoints of a run: one is written while the one before it is still there."""
 
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -39,7 +40,11 @@ class WholeFiles(CheckpointIO):
         self.failure = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, coming)
+            # By a path, torch writes in its own way, and does not say what went wrong.
+            with coming.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())  # the one before is removed next
             coming.replace(path)
         except (OSError, RuntimeError) as error:
             self.failure = reason(error)

@@ -92,11 +92,13 @@ class Divided(ModelParallelStrategy):
 
 
 def reason(error: BaseException) -> str:
-    """Return in a few words why something could not be written or read."""
+    """Say in a few words why something could not be written or read."""
     if isinstance(error, CheckpointException):
         error = next(iter(error.failures.values()))[0]
-    # torch's writer raises a RuntimeError of its own when the disk is full.
-    cause = error.__context__ if isinstance(error.__context__, OSError) else error
+    # torch's writer raises a RuntimeError of its own while it handles that of a disk which is full.
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
     return ((getattr(cause, "strerror", None) or str(error)).splitlines() or ["it failed"])[0].lower()
 
 

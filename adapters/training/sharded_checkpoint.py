@@ -45,6 +45,13 @@ class CarefulReader(FileSystemReader):
     """Reads the list of tensors with care; the tensors themselves torch reads with weights_only."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """Return which tensor lies where.
+
+        Raises:
+            DamagedFile: The list cannot be read.
+            UnsafeFile: It holds objects whose making could run code.
+
+        """
         del args, kwargs
         path = Path(self.path) / ".metadata"
         try:

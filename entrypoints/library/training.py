@@ -23,7 +23,7 @@ from litgpt.adapters.training.running import run, trainer_of
 from litgpt.container import container
 from litgpt.data.module import DataModule
 from litgpt.domain.architecture import mixture_of
-from litgpt.domain.errors import BadArgument, NotInstalled
+from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled
 from litgpt.domain.reporting import Notice, Report
 from litgpt.domain.training.recipe import Recipe, recipe_of
 from litgpt.llm import LLM
@@ -94,7 +94,14 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         recipe, precision, sparse=sparse, metrics=metrics, checkpoints=checkpoints, report=report
     )
     ended = run(trainer, module, data, path, report)
-    saved = save_trained(llm, recipe, out, report, first=trainer.is_global_zero) if ended else None
+    try:
+        saved = save_trained(llm, recipe, out, report, first=trainer.is_global_zero) if ended else None
+    except (LitGPTError, OSError):
+        if (kept := checkpoints.newest) is not None:
+            report(
+                Notice(f"What was learnt is in {kept}; `litgpt convert {kept} FOLDER` makes a model of it.")
+            )
+        raise
     if trainer.is_global_zero:
         _draw(out, report)
     return Trained(
@@ -153,6 +160,8 @@ def _draw(out: Path, report: Report) -> None:
         draw_losses(out / "metrics.csv", out / "loss.png")
     except NotInstalled as error:
         report(Notice(str(error)))
+    except OSError as error:
+        report(Notice(f"The losses were not drawn: {(error.strerror or str(error)).lower()}."))
 
 
 __all__ = ["Recipe", "Trained", "recipe_of", "train"]
