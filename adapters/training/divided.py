@@ -10,13 +10,12 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
-    get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
 )
 from torch.distributed.checkpoint.state_dict_loader import load
 
-from litgpt.adapters.training.learning import Learning
+from litgpt.adapters.training.learning import Learning, saved_name
 from litgpt.adapters.training.sharded_checkpoint import CarefulReader, read_plain
 from litgpt.adapters.training.trainer_checkpoint import check_weights
 from litgpt.domain.errors import DamagedFile
@@ -56,6 +55,19 @@ class Divided(ModelParallelStrategy):
         if self.failure is not None and self.is_global_zero:
             shutil.rmtree(coming, ignore_errors=True)
 
+    def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
+        """Return what an optimiser knows, by the names that the model's state dict has.
+
+        torch returns it by those of the parameters, but takes it by these only.
+        """
+        found = super().optimizer_state(optimizer)
+        state = {saved_name(name): value for name, value in found["state"].items()}
+        groups = [
+            {**group, "params": [saved_name(name) for name in group["params"]]}
+            for group in found["param_groups"]
+        ]
+        return {**found, "state": state, "param_groups": groups}
+
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:  # noqa: FBT001 - Lightning's signature
         """Read the parts of one into the model and its optimiser, and return the plain values of it.
 
@@ -79,13 +91,10 @@ class Divided(ModelParallelStrategy):
             load({"state_dict": state}, storage_reader=reader)
             set_model_state_dict(module, state, options=options)
             for number, optimizer in enumerate(self.optimizers):
-                moments = {
-                    f"optimizer_{number}": get_optimizer_state_dict(module, optimizer, options=options)
-                }
-                load(moments, storage_reader=reader)
-                set_optimizer_state_dict(
-                    module, optimizer, optim_state_dict=moments[f"optimizer_{number}"], options=options
-                )
+                name = f"optimizer_{number}"
+                read = {name: self.optimizer_state(optimizer)}
+                load(read, storage_reader=reader)  # what is no tensor is put into `read` anew
+                set_optimizer_state_dict(module, optimizer, optim_state_dict=read[name], options=options)
         except CheckpointException as error:
             raise DamagedFile(str(path), f"a part of it cannot be read ({reason(error)}).") from error
         return plain

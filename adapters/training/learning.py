@@ -141,7 +141,12 @@ class Learning(L.LightningModule):
         """Yield the names of what learns, as a state dict has them."""
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                yield name.replace(f"{MODEL}.model.", f"{MODEL}.", 1)
+                yield saved_name(name)
+
+
+def saved_name(name: str) -> str:
+    """Return a parameter's name as a state dict has it."""
+    return name.replace(f"{MODEL}.model.", f"{MODEL}.", 1)
 
 
 def learnt(labels: Tensor) -> int:

@@ -9,6 +9,7 @@ import attrs
 import lightning as L  # noqa: N812 - as everybody calls it
 import pytest
 import torch
+from torch import distributed
 
 from litgpt.adapters.training.checkpoints import Checkpoints
 from litgpt.adapters.training.metrics import Metrics
@@ -27,6 +28,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a run have its process group, and no test after it; Lightning leaves the threads as they are."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 class PowerCut(Exception):
@@ -104,6 +114,27 @@ def test_all_weights_go_on_exactly_too(tmp_path: Path, monkeypatch: pytest.Monke
     assert losses(tmp_path / "half") == losses(tmp_path / "whole")
     saved = "model/model.safetensors"
     assert (tmp_path / "half" / saved).read_bytes() == (tmp_path / "whole" / saved).read_bytes()
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_is_divided_goes_on_exactly_too(
+    tmp_path: Path, method: str, one_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del one_process
+    settings = SETTINGS | {"method": method, "strategy": "fsdp", "epochs": 1}
+    whole = recipe(tmp_path, out_dir=tmp_path / "whole", **settings)
+    train(whole, report=silent)
+    half = attrs.evolve(whole, out_dir=tmp_path / "half")
+    interrupted(half, batches=9, monkeypatch=monkeypatch)
+    assert (tmp_path / "half/checkpoints/step-00000004.ckpt").is_dir()
+    train(half, resume="last", report=silent)
+    assert losses(tmp_path / "half") == losses(tmp_path / "whole")
+    assert validated(tmp_path / "half") == validated(tmp_path / "whole")
+    other = {"lora_rank": 3} if method == "lora" else {"method": "lora"}
+    with pytest.raises(NotOfThisModel, match="llama"):
+        train(attrs.evolve(half, **other), resume="last", report=silent)
+    with pytest.raises(BadArgument, match=r"resume must be a file, as all strategies but 'fsdp' write it"):
+        train(attrs.evolve(half, strategy="auto"), resume="last", report=silent)
 
 
 def test_an_exception_leaves_what_was_learnt_before_it(
