@@ -314,3 +314,16 @@ def test_before_setup_there_is_nothing_to_train_and_targets_have_to_fit(llm: LLM
             call(IDS, IDS[:, 1:])
         with pytest.raises(BadArgument, match="to be learnt"):
             call(IDS, torch.full_like(IDS, -100))
+
+
+def test_more_tokens_than_the_context_holds_are_refused() -> None:
+    llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    llm.trainer_setup()
+    whole, longer = torch.ones(1, 256, dtype=torch.int64), torch.ones(1, 257, dtype=torch.int64)
+    assert llm(whole).shape == (1, 256, 288)
+    assert llm.loss(whole, whole).isfinite()
+    for call in (lambda: llm(longer), lambda: llm(longer, longer), lambda: llm.loss(longer, longer)):
+        with pytest.raises(
+            BadArgument, match=r"of at most 256 tokens in a row, the model's context, not 257"
+        ):
+            call()
