@@ -134,7 +134,7 @@ class Learning(L.LightningModule):
         wanted = self.state_dict()
         if self._recipe.adapts:
             wanted = {name: wanted[name] for name in self.learnt_names()}
-        if state := checkpoint.get("state_dict"):  # of sharded ones, torch checks the tensors
+        if state := checkpoint.get("state_dict"):  # of divided ones, `Divided` has checked it
             check_weights(state, wanted, origin="The checkpoint", name=self._recipe.model)
 
     def learnt_names(self) -> Iterator[str]:

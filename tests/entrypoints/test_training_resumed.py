@@ -1,5 +1,6 @@
 """A run that was interrupted goes on exactly, and what it cannot go on from is refused."""
 
+import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,10 +32,13 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let a run have its process group, and no test after it; Lightning leaves the threads as they are."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def one_process() -> Iterator[None]:
+    """Let a run have its process group and the environment that Lightning makes, and no test after it."""
+    before = dict(os.environ)
+    os.environ["OMP_NUM_THREADS"] = "1"
     yield
+    os.environ.clear()
+    os.environ.update(before)
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
@@ -94,7 +98,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 def test_what_was_interrupted_goes_on_exactly(
     tmp_path: Path, whole: Recipe, batches: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half = attrs.evolve(whole, out_dir=tmp_path / "half")
+    half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
     interrupted(half, batches=batches, monkeypatch=monkeypatch)
     assert checkpoints(tmp_path / "half") == [f"step-{kept:08d}.ckpt"]
     done = train(half, resume="last", report=silent)
@@ -108,7 +112,7 @@ def test_what_was_interrupted_goes_on_exactly(
 def test_all_weights_go_on_exactly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = recipe(tmp_path, out_dir=tmp_path / "whole", save_every=3, max_steps=8)
     train(whole, report=silent)
-    half = attrs.evolve(whole, out_dir=tmp_path / "half")
+    half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
     interrupted(half, batches=5, monkeypatch=monkeypatch)
     train(half, resume=str(tmp_path / "half/checkpoints/step-00000003.ckpt"), report=silent)
     assert losses(tmp_path / "half") == losses(tmp_path / "whole")
@@ -124,7 +128,7 @@ def test_what_is_divided_goes_on_exactly_too(
     settings = SETTINGS | {"method": method, "strategy": "fsdp", "epochs": 1}
     whole = recipe(tmp_path, out_dir=tmp_path / "whole", **settings)
     train(whole, report=silent)
-    half = attrs.evolve(whole, out_dir=tmp_path / "half")
+    half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
     interrupted(half, batches=9, monkeypatch=monkeypatch)
     assert (tmp_path / "half/checkpoints/step-00000004.ckpt").is_dir()
     train(half, resume="last", report=silent)
@@ -140,7 +144,7 @@ def test_what_is_divided_goes_on_exactly_too(
 def test_an_exception_leaves_what_was_learnt_before_it(
     tmp_path: Path, whole: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half = attrs.evolve(whole, out_dir=tmp_path / "half", save_every=None)
+    half = attrs.evolve(whole, out_dir=str(tmp_path / "half"), save_every=None)
     interrupted(half, batches=6, monkeypatch=monkeypatch, saves=True)
     assert checkpoints(tmp_path / "half") == ["step-00000003.ckpt"]
     train(half, resume="last", report=silent)
@@ -151,7 +155,7 @@ def test_an_exception_leaves_what_was_learnt_before_it(
 def test_an_exception_between_steps_leaves_what_was_there_after_the_last(
     tmp_path: Path, whole: Recipe, batches: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half = attrs.evolve(whole, out_dir=tmp_path / "half", save_every=None)
+    half = attrs.evolve(whole, out_dir=str(tmp_path / "half"), save_every=None)
     interrupted(half, batches=batches, monkeypatch=monkeypatch, saves=True)
     assert len(checkpoints(tmp_path / "half")) == 1
     train(half, resume="last", report=silent)
@@ -187,7 +191,7 @@ def test_a_checkpoint_of_something_else_is_refused_before_training(
 ) -> None:
     if "model" in other:
         other = other | {"model": str(tiny_folder(other["model"]))}
-    begun = attrs.evolve(whole, out_dir=tmp_path / "other", **other)
+    begun = attrs.evolve(whole, out_dir=str(tmp_path / "other"), **other)
     newest = Path(whole.out_dir) / "checkpoints" / checkpoints(Path(whole.out_dir))[-1]
     with pytest.raises(NotOfThisModel, match=named):
         train(begun, resume=str(newest), report=silent)
@@ -214,7 +218,7 @@ def test_a_checkpoint_that_would_run_something_is_refused(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("where", [".metadata", "meta.pt"])
 def test_a_divided_checkpoint_that_would_run_something_is_refused(tmp_path: Path, where: str) -> None:
-    from torch.distributed.checkpoint import FileSystemWriter
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter
     from torch.distributed.checkpoint.state_dict_saver import save
 
     mark, evil = tmp_path / "ran", tmp_path / "evil.ckpt"
@@ -235,4 +239,4 @@ def test_a_checkpoint_that_is_cut_short_is_refused(tmp_path: Path, whole: Recipe
     cut = tmp_path / "cut.ckpt"
     cut.write_bytes(newest.read_bytes()[:-5000])
     with pytest.raises(DamagedFile, match="cut"):
-        train(attrs.evolve(whole, out_dir=tmp_path / "out"), resume=str(cut), report=silent)
+        train(attrs.evolve(whole, out_dir=str(tmp_path / "out")), resume=str(cut), report=silent)
