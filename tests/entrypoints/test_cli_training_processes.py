@@ -17,7 +17,7 @@ from litgpt.domain.reporting import silent
 from litgpt.trained import save_checkpoint_as_model
 from litgpt.training import train
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.training_runs import checkpoints, examples, losses, recipe
+from tests.entrypoints.small_recipes import checkpoints, examples, losses, recipe
 
 PATIENCE = 90
 MANY = 150

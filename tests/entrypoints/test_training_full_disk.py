@@ -15,7 +15,7 @@ from litgpt.domain.errors import LitGPTError, OutOfReach
 from litgpt.domain.reporting import Notice, Progress, silent
 from litgpt.trained import save_checkpoint_as_model
 from litgpt.training import train
-from tests.entrypoints.training_runs import checkpoints, losses, recipe
+from tests.entrypoints.small_recipes import checkpoints, losses, recipe
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -20,7 +20,7 @@ from litgpt.domain.training.errors import NotOfThisModel
 from litgpt.domain.training.recipe import Recipe
 from litgpt.training import train
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.training_runs import checkpoints, losses, recipe, validated
+from tests.entrypoints.small_recipes import checkpoints, losses, recipe, validated
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -16,7 +16,7 @@ from litgpt.domain.reporting import Notice, Progress, silent
 from litgpt.domain.training.recipe import PRECISIONS
 from litgpt.training import Recipe, Trained, recipe_of, train
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.training_runs import checkpoints, losses, recipe, rows, validated
+from tests.entrypoints.small_recipes import checkpoints, losses, recipe, rows, validated
 
 IDS = torch.arange(24).view(2, 12) * 7 % 200
 

@@ -16,7 +16,7 @@ from litgpt.cli.main import run
 from litgpt.cli.training import _NOT_FOR
 from litgpt.domain.training.recipe import SETTINGS
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.training_runs import examples, losses
+from tests.entrypoints.small_recipes import examples, losses
 
 QUICK = ("--accelerator", "cpu", "--precision", "32-true", "--max_seq_length", "100", "--batch-size", "2")
 
