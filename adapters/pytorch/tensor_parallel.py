@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined] # it is public, and not in its list
+from torch.distributed import Store, TCPStore, is_nccl_available  # type: ignore[attr-defined] # public
 
 from litgpt.adapters.pytorch.assemble import GPTT, fill
 from litgpt.adapters.pytorch.generator import TorchGenerator
@@ -20,7 +20,7 @@ from litgpt.adapters.pytorch.parallel.crew import Crew
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.gathering import gathered_from_given, one_at_a_time
 from litgpt.adapters.pytorch.parallel.given import GivenGPT, in_our_words, meet
-from litgpt.adapters.pytorch.parallel.group import Group, gloo
+from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup, gloo
 from litgpt.adapters.pytorch.parallel.sharded import sharded
 from litgpt.adapters.pytorch.parallel.workers import threads_each
 from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
@@ -74,7 +74,7 @@ class TensorParallel:
         mine = share(architecture, joins, ranks=ranks, rank=placement.given or 0)  # refuses what cannot be
         if placement.given is not None:
             with in_our_words():
-                meeting = meet(_PATIENCE)
+                meeting = _group(meet(_PATIENCE), placement, rank=placement.given)
             given = _filled(sharded(mine, meeting, GivenGPT), mine, checkpoint, placement, report)
             given.group, given.whole = meeting, architecture
             with in_our_words():
@@ -98,7 +98,8 @@ class TensorParallel:
             ranks=ranks,
         )
         try:
-            group = crew.wait_for(lambda: gloo(store, rank=0, ranks=ranks, patience=_PATIENCE))
+            group = crew.wait_for(lambda: _group(store, placement, rank=0))
+            crew.when_lost = group.abort
             model = _filled(sharded(mine, group, DrivenGPT), mine, checkpoint, placement, report)
             model.crew, model.group, model.whole = crew, group, architecture
             crew.wait_for(lambda: _all_ready(group))
@@ -171,11 +172,21 @@ def build_rank(
     said = {**call["placement"], "devices": tuple(call["placement"]["devices"]), "given": rank}
     placement = Placement(**said)
     store = TCPStore("127.0.0.1", call["store"], is_master=False)
-    group = gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE)
+    group = _group(store, placement, rank=rank)
     mine = share(architecture, joins, ranks=ranks, rank=rank)
     model = _filled(sharded(mine, group, GPT), mine, checkpoint, placement, silent)
     _all_ready(group)
     return Commands(model, group)
+
+
+def _group(store: Store, placement: Placement, *, rank: int) -> ProcessGroup:
+    """Return the ranks of a placement, to talk as their devices can."""
+    ranks = len(placement.devices)
+    if placement.link == "nccl" and is_nccl_available():
+        from litgpt.adapters.pytorch.parallel.nccl import nccl
+
+        return nccl(store, rank=rank, ranks=ranks, patience=_PATIENCE, device=torch.device(placement.device))
+    return gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE)
 
 
 def _all_ready(group: Group) -> None:

@@ -110,6 +110,22 @@ def test_without_a_strategy_one_device_of_several_may_be_named() -> None:
     assert decide(Wish(devices=[1]), TWO_GPUS).devices == ("cuda:1",)
 
 
+@pytest.mark.parametrize(
+    ("devices", "machines", "link"),
+    [
+        (("cuda:0", "cuda:1"), 1, "nccl"),
+        (("cuda:0", "cuda:0"), 1, "gloo"),
+        (("cuda:0", "cuda:1", "cuda:0", "cuda:1"), 2, "nccl"),  # another machine's
+        (("cuda:0", "cuda:1", "cuda:0", "cuda:1"), 1, "gloo"),
+        (("cpu:0", "cpu:1"), 1, "gloo"),
+    ],
+)
+def test_ranks_talk_by_nccl_if_each_has_a_card_of_its_own(
+    devices: tuple[str, ...], machines: int, link: str
+) -> None:
+    assert Placement(devices=devices, dtype="float16", machines=machines).link == link
+
+
 @pytest.mark.parametrize(("wish", "size"), [(None, None), (100, 100), ("max_model_supported", "max")])
 def test_a_cache_may_be_fixed(wish: Any, size: Any) -> None:
     assert decide(Wish(fixed_kv_cache_size=wish), CPU).cache_size == size
@@ -123,5 +139,10 @@ def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
     assert decide(Wish(generate_strategy="tensor_parallel"), one_card).devices == ("cuda:0",) * 4
     with pytest.raises(BadArgument, match="'auto' or 2: torchrun has started so many"):
         decide(Wish(generate_strategy="tensor_parallel", devices=3), second)
+    three_on_each = attrs.evolve(TWO_GPUS, rank=4, ranks=6, ranks_here=3)
+    numbers = (0, 1, 0, 0, 1, 0)
+    placement = decide(Wish(generate_strategy="tensor_parallel"), three_on_each)
+    assert (placement.device, placement.machines) == ("cuda:1", 2)
+    assert placement.devices == tuple(f"cuda:{number}" for number in numbers)
     # Without the strategy each of them has a model of its own.
     assert decide(Wish(), second).given is None
