@@ -199,13 +199,21 @@ def _filled(
 ) -> GPTT:
     """Give a rank's network its weights."""
     device = torch.device(placement.device)
-    return fill(
-        model,
-        mine.joins,
-        checkpoint,
-        device=lambda _: device,
-        dtype=placement.dtype,
-        report=report,
-        zero=mine.zero,
-        quantize=placement.quantize,
-    )
+    try:
+        return fill(
+            model,
+            mine.joins,
+            checkpoint,
+            device=lambda _: device,
+            dtype=placement.dtype,
+            report=report,
+            zero=mine.zero,
+            quantize=placement.quantize,
+        )
+    except torch.cuda.OutOfMemoryError as error:
+        needed = mine.weight_bytes(dtype=placement.dtype, quantize=placement.quantize)
+        raise OutOfReach(
+            f"{checkpoint.name} on {placement.device}",
+            f"its memory does not hold rank {mine.rank}'s {needed / 1e9:.1f} GB of weights. More devices, a "
+            "smaller precision or quantize= make it less.",
+        ) from error
