@@ -11,6 +11,7 @@ from litgpt.adapters.pytorch.dtypes import STORED_AS, TORCH
 from litgpt.adapters.pytorch.pieces import theirs
 from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
 from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
+from litgpt.adapters.pytorch.quantised.of_bitsandbytes import Bnb4Linear
 from litgpt.adapters.pytorch.quantised.saving import Part, parts_of, quantization_config
 from litgpt.domain.tensors import TensorInfo
 from litgpt.domain.weights import Join, Use, uses
@@ -58,6 +59,21 @@ class ModelWeights:
             if name in self._uses and len(part.info.shape) > 1 and part.info.stored_as in STORED_AS.values()
         ]
         return quantization_config(how, plain)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How many quantised weights are stored in float32, because bitsandbytes's blocks do not fit them."""
+        ours = {name: self._layers.get(those[0].parameter.name) for name, those in self._uses.items()}
+        fours = {name: layer.how for name, layer in ours.items() if isinstance(layer, Bnb4Linear)}
+        plain = [name for name in fours if self._parts[name].info.stored_as == "F32"]
+        if not plain:
+            return ()
+        how = fours[plain[0]].removesuffix("-dq")
+        note = (
+            f"{len(plain)} of {len(fours)} quantised weights are written in float32: blocks of bitsandbytes "
+            f"do not begin and end where these weights do. quantize={how!r} makes the same numbers of them."
+        )
+        return (note,)
 
     def read(self, name: str) -> Tensor:
         """Return a tensor of theirs, on the CPU."""

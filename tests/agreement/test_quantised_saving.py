@@ -95,6 +95,32 @@ def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
     assert (logits(llm) - expected).norm() < 0.03 * expected.norm()
 
 
+@pytest.mark.parametrize(
+    ("family", "how", "told"),
+    [
+        ("gpt2", "bnb.nf4-dq", True),  # whose matrices lie on their sides
+        ("gpt2", "bnb.fp4", True),
+        ("gpt2", "int4", False),
+        ("gpt2", None, False),
+        ("llama", "bnb.nf4", False),
+    ],
+)
+def test_it_is_told_where_four_bits_of_bitsandbytes_cannot_be_stored(
+    family: str,
+    how: Quantization | None,
+    told: bool,  # noqa: FBT001 - pytest passes by name
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    llm = LLM.load(tiny_folder(family), distribute=None, quiet=False)
+    llm.distribute(accelerator="cpu", quantize=how)
+    capsys.readouterr()
+    llm.save(tmp_path)
+    said = capsys.readouterr().err
+    assert ("12 of 12 quantised weights are written in float32" in said) == told
+    assert (f"quantize={str(how).removesuffix('-dq')!r} makes the same numbers" in said) == told
+
+
 def dequantised(linear: Any) -> Tensor:
     """Return the weight of a layer of transformers', which has four bits."""
     from bitsandbytes.functional import dequantize_4bit

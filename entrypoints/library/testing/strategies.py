@@ -52,6 +52,11 @@ class MemoryWeights:
         """None: they are plain."""
         return None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
     def read(self, name: str) -> Any:
         """Return a tensor as it was read."""
         for join in self.joins:
