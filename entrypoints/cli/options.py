@@ -47,6 +47,7 @@ Quantize: TypeAlias = Annotated[
 Accelerator: TypeAlias = Annotated[
     str, typer.Option(help="cpu, cuda, mps, gpu, or auto for the best there is.")
 ]
+Devices: TypeAlias = Annotated[int, typer.Option(help="Tell what each of so many devices would hold, too.")]
 Revision: TypeAlias = Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")]
 Offline: TypeAlias = Annotated[bool, typer.Option("--offline", help="Never ask the Hub.")]
 AccessToken: TypeAlias = Annotated[
