@@ -144,6 +144,27 @@ def to_train(dtype: DType, quantize: str | None, hardware: Hardware) -> Placemen
     return Placement(devices=("cpu",), dtype=dtype, quantize=how, trains=True)
 
 
+def missing(wish: Wish, placement: Placement) -> str | None:
+    """Return what to tell who wants a model on several devices, where there are none; None if there are.
+
+    Args:
+        wish: What was asked for.
+        placement: What was decided.
+
+    """
+    on_cpu = placement.device.startswith("cpu") and placement.given is None
+    if wish.accelerator != "auto" or placement.strategy is None or not on_cpu:
+        return None
+    count = len(placement.devices)
+    if count == 1:
+        instead = "the model is on the CPU, whole"
+    elif placement.strategy == "tensor_parallel":
+        instead = f"the {count} devices are processes that share the cores of its CPU"
+    else:
+        instead = f"the {count} devices are all its CPU, which has one memory, so that nothing is gained"
+    return f"This machine has no GPU, or torch was built without it: {instead}."
+
+
 def _accelerator(wish: object, hardware: Hardware) -> Accelerator:
     match wish:
         case "auto":

@@ -1,10 +1,11 @@
+import re
 from typing import Any
 
 import attrs
 import pytest
 
 from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled, OutOfReach, WrongType
-from litgpt.domain.placement import Hardware, Placement, Wish, decide
+from litgpt.domain.placement import Hardware, Placement, Wish, decide, missing
 
 CPU = Hardware()
 TWO_GPUS = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 2}, bfloat16=frozenset({"cpu", "cuda"}))
@@ -146,3 +147,23 @@ def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
     assert placement.devices == tuple(f"cuda:{number}" for number in numbers)
     # Without the strategy each of them has a model of its own.
     assert decide(Wish(), second).given is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "hardware", "said"),
+    [
+        ({"generate_strategy": "sequential", "devices": 4}, CPU, "no GPU.* 4 devices are all its CPU"),
+        ({"generate_strategy": "tensor_parallel", "devices": 4}, CPU, "no GPU.* 4 devices are processes"),
+        ({"generate_strategy": "sequential"}, CPU, "no GPU.* on the CPU, whole"),
+        ({"generate_strategy": "tensor_parallel", "devices": 2, "accelerator": "cpu"}, CPU, None),
+        ({"generate_strategy": "sequential", "devices": 2}, TWO_GPUS, None),
+        ({}, CPU, None),
+        ({"generate_strategy": "tensor_parallel"}, attrs.evolve(CPU, ranks=2), None),
+    ],
+)
+def test_who_wants_several_devices_is_told_if_there_is_no_gpu(
+    wish: dict[str, Any], hardware: Hardware, said: str | None
+) -> None:
+    asked = Wish(**wish)
+    told = missing(asked, decide(asked, hardware))
+    assert told is None if said is None else re.search(said, told or "")

@@ -4,6 +4,7 @@ The models are tiny ones of the same families, found under the same names.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,14 +49,21 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(
-    ("script", "name", "family"),
+    ("script", "name", "family", "instead"),
     [
-        (SEQUENTIAL, "microsoft/phi-2", "phi"),
-        (TENSOR_PARALLEL, "meta-llama/Meta-Llama-3.1-8B-Instruct", "llama"),
+        (SEQUENTIAL, "microsoft/phi-2", "phi", "the 4 devices are all its CPU, .*"),
+        (
+            TENSOR_PARALLEL,
+            "meta-llama/Meta-Llama-3.1-8B-Instruct",
+            "llama",
+            "the 4 devices are processes that share the cores of its CPU",
+        ),
     ],
     ids=["sequential", "tensor_parallel"],
 )
-def test_the_script_runs_as_it_is_written(script: str, name: str, family: str, tmp_path: Path) -> None:
+def test_the_script_runs_as_it_is_written_and_says_that_there_is_no_gpu(
+    script: str, name: str, family: str, instead: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "checkpoints" / name
     model = tiny_model(family, num_hidden_layers=6, eos_token_id=None)  # none that ends at once
     model.generation_config.eos_token_id = None
@@ -74,4 +82,6 @@ def test_the_script_runs_as_it_is_written(script: str, name: str, family: str, t
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-    assert done.stderr.splitlines() == ["Using 4 device(s)"]
+    first, second = done.stderr.splitlines()
+    assert first == "Using 4 device(s)"
+    assert re.fullmatch(f"This machine has no GPU, or torch was built without it: {instead}\\.", second)
