@@ -91,7 +91,9 @@ class Learning(L.LightningModule):
             for params, decay in ((shrinking, self._recipe.weight_decay), (others, 0.0))
             if params
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self._recipe.rate, betas=_BETAS, fused=True)
+        # A fused one would be handed gradients that are still scaled, and they would be measured so.
+        fused = self._recipe.precision != "16-mixed"
+        optimizer = torch.optim.AdamW(groups, lr=self._recipe.rate, betas=_BETAS, fused=fused)
         share = self._recipe.schedule(self.steps)
         # A function, of which a checkpoint keeps nothing: the recipe says how the rate changes.
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step))  # noqa: PLW0108 - as said
