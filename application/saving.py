@@ -51,22 +51,26 @@ class SaveModel(Generic[TensorT, ModelT]):
 
         Raises:
             OutOfReach: The disk has not the room, or the folder cannot be written to.
+            WorkerLost: A process that computed a part of the model is gone.
 
         """
         checkpoint = loaded.checkpoint
         style = prompt_style or loaded.style
         config = checkpoint.config
         written = joins(loaded.architecture, family_of(checkpoint.name, config).weights)
-        self.write(
-            folder,
-            ModelToWrite(
-                name=checkpoint.name,
-                architecture=loaded.architecture,
-                config={**saved_config(config), "tie_word_embeddings": loaded.architecture.tied},
-                generation_config=checkpoint.generation_config,
-                prompt_style=None if style is None else style.saved_as,
-                tokenizer=self.tokenizer_files(loaded.tokenizer_source, name=checkpoint.name),
-                weights=self.strategy.weights(model, tuple(written)),
-            ),
-            report,
-        )
+        with self.strategy.weights(model, tuple(written)) as weights:
+            if weights is None:
+                return  # another process has written it
+            self.write(
+                folder,
+                ModelToWrite(
+                    name=checkpoint.name,
+                    architecture=loaded.architecture,
+                    config={**saved_config(config), "tie_word_embeddings": loaded.architecture.tied},
+                    generation_config=checkpoint.generation_config,
+                    prompt_style=None if style is None else style.saved_as,
+                    tokenizer=self.tokenizer_files(loaded.tokenizer_source, name=checkpoint.name),
+                    weights=weights,
+                ),
+                report,
+            )

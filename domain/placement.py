@@ -11,6 +11,7 @@ from litgpt.domain.tensors import DType
 
 Accelerator: TypeAlias = Literal["cpu", "cuda", "mps"]
 Strategy: TypeAlias = Literal["sequential", "tensor_parallel"]
+Transport: TypeAlias = Literal["nccl", "gloo"]
 
 # Lightning's names for a precision, as far as a model that only generates can be in it.
 PRECISIONS: dict[str, DType] = {
@@ -129,6 +130,20 @@ def to_train(dtype: DType, quantize: str | None, hardware: Hardware) -> Placemen
     """
     how = _quantization(Wish(quantize=quantize), "cpu", hardware)
     return Placement(devices=("cpu",), dtype=dtype, quantize=how, trains=True)
+
+
+def transport(cards: Sequence[str | None]) -> Transport:
+    """Return by what ranks that compute one model talk to each other.
+
+    NCCL moves numbers from card to card, and needs one for every rank. Gloo moves them over the CPU.
+
+    Args:
+        cards: For each rank what tells the card that it computes on from all others; None if NCCL does not
+            reach it, as on a CPU.
+
+    """
+    apart = len(set(cards)) == len(cards)
+    return "nccl" if apart and None not in cards else "gloo"
 
 
 def _accelerator(wish: object, hardware: Hardware) -> Accelerator:

@@ -4,8 +4,8 @@ Each rank has some heads of every layer and a part of the middle of every feed-f
 two is a sum over the ranks. The embedding and the head are split over the vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import attrs
 
@@ -19,40 +19,15 @@ from litgpt.domain.architecture import (
     LatentAttention,
     Mixer,
 )
+from litgpt.domain.cutting import ONCE, WHOLE, Span, Split, restricted
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.parameters import Parameter
-from litgpt.domain.pieces import Piece
 from litgpt.domain.weights import Join
-
-Span: TypeAlias = tuple[int, int]
-"""The first, and the one after the last."""
-
-Cut: TypeAlias = Literal["rows", "columns"]
 
 
 def span(count: int, ranks: int, rank: int) -> Span:
     """Return which of `count` things are a rank's, as evenly as can be."""
     return count * rank // ranks, count * (rank + 1) // ranks
-
-
-@attrs.frozen
-class Split:
-    """How one tensor of ours is split.
-
-    Attributes:
-        cut: Along which dimension; None: each rank has all of it.
-        spans: What of it is the rank's, end to end.
-        once: Whether only the first rank has it, because it is added to a sum over the ranks.
-
-    """
-
-    cut: Cut | None = None
-    spans: tuple[Span, ...] = ()
-    once: bool = False
-
-
-WHOLE = Split()
-ONCE = Split(once=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -103,15 +78,14 @@ def share(architecture: Architecture, joins: Sequence[Join], *, ranks: int, rank
         )
         for layer in architecture.layers
     )
-    vocabulary = span(architecture.vocab_size, ranks, rank)
-    splits = [_split(architecture, join.parameter, ranks, rank, vocabulary) for join in joins]
-    parts = tuple(_restricted(join, split) for join, split in zip(joins, splits, strict=True))
+    splits = [split_of(architecture, join.parameter, ranks, rank) for join in joins]
+    parts = tuple(restricted(join, split) for join, split in zip(joins, splits, strict=True))
     once = (join.parameter.name for join, split in zip(joins, splits, strict=True) if split.once)
     return Share(
         ranks=ranks,
         rank=rank,
         architecture=attrs.evolve(architecture, layers=layers),
-        vocabulary=vocabulary,
+        vocabulary=span(architecture.vocab_size, ranks, rank),
         joins=parts,
         heads_of_all=tuple(_heads_of_all(layer.mixer, ranks) for layer in architecture.layers),
         zero=frozenset(once) if rank > 0 else frozenset(),
@@ -196,13 +170,19 @@ def _refused(ranks: int, reason: str) -> OutOfReach:
     return OutOfReach(f"generate_strategy='tensor_parallel' with {ranks} devices", f"{reason}.")
 
 
-def _split(
-    architecture: Architecture, parameter: Parameter, ranks: int, rank: int, vocabulary: Span
-) -> Split:
-    """Return how a tensor of ours is split."""
+def split_of(architecture: Architecture, parameter: Parameter, ranks: int, rank: int) -> Split:
+    """Return what of a tensor of ours is a rank's.
+
+    Args:
+        architecture: The whole that the tensor is of.
+        parameter: The whole tensor.
+        ranks: How many ranks there are.
+        rank: Which one.
+
+    """
     name = parameter.name
     if name.startswith(("transformer.wte.", "lm_head.")):
-        return Split("rows", (vocabulary,))
+        return Split("rows", (span(architecture.vocab_size, ranks, rank),))
     parts = name.split(".")
     if parts[:2] != ["transformer", "h"]:
         return WHOLE
@@ -270,30 +250,3 @@ def _split_feed_forward(parameter: Parameter, within: str, ranks: int, rank: int
 
 def _moved(one: Span, by: int) -> Span:
     return one[0] + by, one[1] + by
-
-
-def _restricted(join: Join, split: Split) -> Join:
-    """Return a join of a rank's part alone."""
-    parameter = join.parameter
-    match split.cut:
-        case None:
-            return join
-        case "rows":
-            rows = tuple(stop - start for start, stop in split.spans)
-            pieces = tuple(piece for one in split.spans for piece in _rows(join, one))
-            shape = (sum(rows), *parameter.shape[1:])
-            return Join(attrs.evolve(parameter, shape=shape, rows=rows), pieces)
-        case "columns":
-            ((start, stop),) = split.spans
-            pieces = tuple(attrs.evolve(piece, columns=(start, stop)) for piece in join.pieces)
-            shape = (parameter.shape[0], stop - start)
-            return Join(attrs.evolve(parameter, shape=shape), pieces)
-
-
-def _rows(join: Join, wanted: Span) -> Iterator[Piece]:
-    reached = 0
-    for piece in join.pieces:
-        start, stop = max(wanted[0], reached), min(wanted[1], reached + piece.rows)
-        if start < stop:
-            yield from piece.cut(start - reached, stop - reached)
-        reached += piece.rows

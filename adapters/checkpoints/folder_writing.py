@@ -13,7 +13,7 @@ from litgpt.adapters.checkpoints.folder import INDEX, SINGLE
 from litgpt.adapters.checkpoints.safetensors_writing import SHARD_BYTES, shard_names, shards, write_file
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.ports import ModelToWrite
-from litgpt.domain.reporting import Progress, Report
+from litgpt.domain.reporting import Notice, Progress, Report
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +44,8 @@ class FolderWriter:
         """
         with _in_our_words(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            for note in model.weights.notes:
+                report(Notice(f"{model.name}: {note}"))
             _check_room(folder, sum(info.nbytes for info in model.weights.tensors.values()))
             written = self._write_weights(folder, model, report)
             for name, content in _small_files(model).items():

@@ -1,6 +1,7 @@
 """The DistributionStrategy that puts layers on several devices, one after another."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import attrs
 import torch
@@ -105,9 +106,9 @@ class Sequential:
     def release(self, model: GPT) -> None:
         """Do nothing: the model holds nothing but its memory."""
 
-    def weights(self, model: GPT, joins: Sequence[Join]) -> ModelWeights:
-        """Return what a model's weights are now, to be written."""
-        return ModelWeights.of(model, joins)
+    def weights(self, model: GPT, joins: Sequence[Join]) -> AbstractContextManager[ModelWeights]:
+        """Give what a model's weights are now, to be written."""
+        return nullcontext(ModelWeights.of(model, joins))
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
         """Return what generates with `model`."""

@@ -1,6 +1,7 @@
 """The DistributionStrategy that puts the whole model on one device."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import attrs
 import torch
@@ -68,9 +69,9 @@ class SingleDevice:
             ) from error
         return model.requires_grad_().train() if placement.trains else model
 
-    def weights(self, model: GPT, joins: Sequence[Join]) -> ModelWeights:
-        """Return what a model's weights are now, to be written."""
-        return ModelWeights.of(model, joins)
+    def weights(self, model: GPT, joins: Sequence[Join]) -> AbstractContextManager[ModelWeights]:
+        """Give what a model's weights are now, to be written."""
+        return nullcontext(ModelWeights.of(model, joins))
 
     def release(self, model: GPT) -> None:
         """Do nothing: a model on one device holds nothing but its memory."""

@@ -1,6 +1,7 @@
 """The DistributionStrategy that does what a placement says, through the one that knows how."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 import attrs
@@ -47,8 +48,8 @@ class TorchStrategy:
         """End the processes that compute parts of a model, if there are any."""
         _that_built(model).release(model)
 
-    def weights(self, model: GPT, joins: Sequence[Join]) -> ModelWeights:
-        """Return what a model's weights are now, to be written."""
+    def weights(self, model: GPT, joins: Sequence[Join]) -> AbstractContextManager[ModelWeights | None]:
+        """Give what a model's weights are now, to be written; None where another process writes them."""
         return _that_built(model).weights(model, joins)
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:

@@ -2,7 +2,8 @@
 
 import os
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -17,9 +18,12 @@ from litgpt.adapters.pytorch.hardware import hardware
 from litgpt.adapters.pytorch.parallel.commands import Commands
 from litgpt.adapters.pytorch.parallel.crew import Crew, threads_each
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.adapters.pytorch.parallel.gathering import gathered_from_given, one_at_a_time
 from litgpt.adapters.pytorch.parallel.given import GivenGPT, meet
-from litgpt.adapters.pytorch.parallel.group import Group, gloo
+from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup
+from litgpt.adapters.pytorch.parallel.meeting import come_together
 from litgpt.adapters.pytorch.parallel.sharded import sharded
+from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
 from litgpt.adapters.pytorch.weights import ModelWeights
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import OutOfReach
@@ -61,9 +65,9 @@ class TensorParallel:
         ranks = len(placement.devices)
         mine = share(architecture, joins, ranks=ranks, rank=placement.given or 0)  # refuses what cannot be
         if placement.given is not None:
-            group = meet(_DEADLINE)
+            group = meet(_DEADLINE, torch.device(placement.device))
             given = _filled(sharded(mine, group, GivenGPT), mine, checkpoint, placement, report)
-            given.group = group
+            given.group, given.whole = group, architecture
             return given
         where = checkpoint.path
         if where is None:
@@ -82,9 +86,10 @@ class TensorParallel:
             ranks=ranks,
         )
         try:
-            group = crew.wait_for(lambda: gloo(store, rank=0, ranks=ranks, patience=_PATIENCE))
+            group = crew.wait_for(lambda: _met(store, placement, rank=0))
+            crew.when_lost = group.abandon
             model = _filled(sharded(mine, group, DrivenGPT), mine, checkpoint, placement, report)
-            model.crew = crew
+            model.crew, model.group, model.whole = crew, group, architecture
             crew.wait_for(lambda: _all_ready(group))
             threads = torch.get_num_threads()
             if model.input_device.type == "cpu":
@@ -100,12 +105,28 @@ class TensorParallel:
         if isinstance(model, DrivenGPT):
             model.end()
 
-    def weights(self, model: GPT, joins: Sequence[Join]) -> ModelWeights:
-        """Refuse: each rank has a part."""
-        del model, joins
-        raise OutOfReach(
-            "Saving a model that is split over ranks", "place it on one device first: distribute(devices=1)."
-        )
+    @contextmanager
+    def weights(self, model: GPT, joins: Sequence[Join]) -> Iterator[ModelWeights | None]:
+        """Give what a model's weights are now, gathered as they are read; None where another rank writes.
+
+        Raises:
+            OutOfReach: They are quantised, or the rank that writes cannot.
+            WorkerLost: A rank is gone.
+
+        """
+        if quantised_layers(model):
+            reason = (
+                "each rank has quantised its own part, by scales of its own. Place it on one device with the "
+                "same quantize=, and save that."
+            )
+            raise OutOfReach("Saving a quantised model that is split over ranks", reason)
+        ours = tuple(join.parameter for join in joins)
+        if isinstance(model, DrivenGPT):
+            yield ModelWeights.of(model, joins, gathered=one_at_a_time(ours, model.gathered))
+            return
+        assert isinstance(model, GivenGPT)  # noqa: S101 - there is no other that this builds
+        with gathered_from_given(model, ours) as gathered:
+            yield None if gathered is None else ModelWeights.of(model, joins, gathered=gathered)
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
         """Return what generates with `model`."""
@@ -139,11 +160,17 @@ def build_rank(
     said = {**call["placement"], "devices": tuple(call["placement"]["devices"]), "given": rank}
     placement = Placement(**said)
     store = TCPStore("127.0.0.1", call["store"], is_master=False)
-    group = gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE)
+    group = _met(store, placement, rank=rank)
     mine = share(architecture, joins, ranks=ranks, rank=rank)
     model = _filled(sharded(mine, group, GPT), mine, checkpoint, placement, silent)
     _all_ready(group)
-    return Commands(model)
+    return Commands(model, group)
+
+
+def _met(store: TCPStore, placement: Placement, *, rank: int) -> ProcessGroup:
+    """Return the ranks that the first one has started."""
+    device, ranks = torch.device(placement.device), len(placement.devices)
+    return come_together(store, rank=rank, ranks=ranks, patience=_PATIENCE, device=device)
 
 
 def _all_ready(group: Group) -> None:

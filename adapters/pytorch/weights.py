@@ -5,6 +5,7 @@ from functools import cached_property
 from math import prod
 
 import attrs
+import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.dtypes import STORED_AS, TORCH
@@ -27,20 +28,24 @@ class ModelWeights:
     _uses: Mapping[str, tuple[Use, ...]] = attrs.field(repr=False)
     _layers: Mapping[str, QuantisedLinear] = attrs.field(repr=False, factory=dict)
     _changed: Mapping[str, Callable[[], Tensor]] = attrs.field(repr=False, factory=dict)
+    _gathered: Callable[[str], Tensor] | None = attrs.field(repr=False, default=None)
 
     @classmethod
-    def of(cls, model: nn.Module, joins: Sequence[Join]) -> "ModelWeights":
+    def of(
+        cls, model: nn.Module, joins: Sequence[Join], *, gathered: Callable[[str], Tensor] | None = None
+    ) -> "ModelWeights":
         """Return those of a network, with what its active adapter adds to them.
 
         Args:
             model: The network.
             joins: How their tensors are made of ours.
+            gathered: Returns a tensor of ours, on the CPU, if the network has only parts of them.
 
         Raises:
             OutOfReach: An adapter is active and the weights are quantised.
 
         """
-        return cls(model.state_dict(), uses(joins), quantised_layers(model), changed_weights(model))
+        return cls(model.state_dict(), uses(joins), quantised_layers(model), changed_weights(model), gathered)
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -60,6 +65,21 @@ class ModelWeights:
         ]
         return quantization_config(how, plain)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to tell of quantised weights that are stored unquantised, if there are any."""
+        quantised = {name for name, those in self._uses.items() if those[0].parameter.name in self._layers}
+        wide = [part.info for name, part in self._parts.items() if name in quantised and _is_wide(part)]
+        if not wide:
+            return ()
+        nbytes = sum(one.nbytes for one in wide)
+        note = (
+            f"{len(wide)} of {len(quantised)} quantised weights take {nbytes / 1e9:.1f} GB: bitsandbytes has "
+            "no blocks for how they lie in a file, so they are stored in float32, for nothing to be lost. "
+            "quantize='int8' and 'int4' have no such limit."
+        )
+        return (note,)
+
     def read(self, name: str) -> Tensor:
         """Return a tensor of theirs, on the CPU."""
         return self._parts[name].read()
@@ -73,7 +93,7 @@ class ModelWeights:
             if name in self._layers:
                 yield name, self._layers[name].dequantised().to("cpu", self._state["lm_head.weight"].dtype)
             else:
-                yield name, self._now(name)
+                yield name, self._ours(name)
 
     @cached_property
     def _parts(self) -> dict[str, Part]:
@@ -88,8 +108,15 @@ class ModelWeights:
     def _plain(self, those: Sequence[Use]) -> Part:
         ours, shape = self._state[those[0].parameter.name], those[0].piece.shape
         info = TensorInfo(shape, _STORED_AS[ours.dtype], prod(shape) * ours.element_size())
-        return Part(info, lambda: theirs(those, self._now).contiguous())
+        return Part(info, lambda: theirs(those, self._ours).contiguous())
 
-    def _now(self, name: str) -> Tensor:
+    def _ours(self, name: str) -> Tensor:
+        if self._gathered is not None:
+            return self._gathered(name)
         tensor = self._changed[name]() if name in self._changed else self._state[name].detach()
         return tensor.cpu()
+
+
+def _is_wide(part: Part) -> bool:
+    """Return whether a part is a weight itself, and not its codes or scales."""
+    return part.info.stored_as == _STORED_AS[torch.float32]

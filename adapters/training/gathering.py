@@ -7,5 +7,5 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 def gathered(model: nn.Module) -> dict[str, Tensor]:
     """Return all weights of a model, on the first process's CPU; nothing at the others. All take part."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    found: dict[str, Tensor] = get_model_state_dict(model, options=options)
-    return found
+    found = get_model_state_dict(model, options=options)
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}

@@ -82,13 +82,12 @@ class Learning(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule, by step."""
-        shrinking, others = [], []
-        for parameter in self.parameters():
-            if parameter.requires_grad:
-                (shrinking if parameter.dim() > 1 else others).append(parameter)
+        learns = [one for one in self.parameters() if one.requires_grad]
+        shrinks = [one for one in learns if one.dim() > 1]
+        others = [one for one in learns if one.dim() <= 1]
         groups = [
             {"params": params, "weight_decay": decay}
-            for params, decay in ((shrinking, self._recipe.weight_decay), (others, 0.0))
+            for params, decay in ((shrinks, self._recipe.weight_decay), (others, 0.0))
             if params
         ]
         # A fused one would be handed gradients that are still scaled, and they would be measured so.

@@ -32,6 +32,7 @@ class Metrics(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go on with the file behind the step from which the run goes on."""
+        assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
         self._step, self._since = trainer.global_step, time.perf_counter()
         pl_module.lost, pl_module.tokens = 0.0, 0
         if trainer.is_global_zero:
@@ -81,8 +82,7 @@ class Metrics(Callback):
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS).writerow(row)
 
-    def _tell(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        assert isinstance(module, Learning)  # noqa: S101 - who made the trainer
+    def _tell(self, trainer: L.Trainer, module: Learning) -> None:
         if trainer.is_global_zero:
             total = module.steps
             done = min(trainer.global_step, total)

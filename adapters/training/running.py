@@ -4,14 +4,15 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import lightning as L  # noqa: N812 - as everybody calls it
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.nn.parallel import DistributedDataParallel
 
 from litgpt.adapters.training.checkpoints import Checkpoints, WholeFiles
@@ -129,10 +130,8 @@ def _strategy(recipe: Recipe, *, sparse: bool) -> Any:
 
 
 def _tensorboard(recipe: Recipe) -> Any:
-    try:
-        from tensorboard import version  # noqa: F401 - only to know whether it is there
-    except ImportError as error:
-        raise NotInstalled("tensorboard=True", "tensorboard", "pip install tensorboard") from error
+    if find_spec("tensorboard") is None:
+        raise NotInstalled("tensorboard=True", "tensorboard", "pip install tensorboard")
     from lightning.pytorch.loggers import TensorBoardLogger
 
     return TensorBoardLogger(recipe.out_dir, name="tensorboard", version="")

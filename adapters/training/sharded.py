@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
     get_optimizer_state_dict,
@@ -37,7 +37,7 @@ class Sharded(ModelParallelStrategy):
         failure = None
         try:
             super().save_checkpoint(checkpoint, coming, storage_options)
-        except (dcp.CheckpointException, OSError, RuntimeError) as error:
+        except (CheckpointException, OSError, RuntimeError) as error:
             failure = _cause(error)
         failures: list[str | None] = [None] * self.world_size
         torch.distributed.all_gather_object(failures, failure)

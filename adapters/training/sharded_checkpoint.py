@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
 
 from litgpt.domain.errors import DamagedFile, UnsafeFile
 
@@ -38,7 +40,7 @@ class _Careful(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-class CarefulReader(dcp.FileSystemReader):
+class CarefulReader(FileSystemReader):
     """Reads the list of tensors with care; the tensors themselves torch reads with weights_only."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
@@ -95,8 +97,8 @@ def read_into(state: dict[str, Any], reader: CarefulReader) -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
-            dcp.load(state, storage_reader=reader, no_dist=alone)
-    except (OSError, EOFError, RuntimeError, dcp.CheckpointException) as error:
+            load(state, storage_reader=reader, no_dist=alone)
+    except (OSError, EOFError, RuntimeError, CheckpointException) as error:
         raise DamagedFile(str(reader.path), f"a part of it cannot be read ({error}).") from error
 
 

@@ -1,6 +1,7 @@
 """The port DistributionStrategy: what hardware is here, and build the model on it."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 from litgpt.domain.architecture import Architecture
@@ -38,8 +39,13 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
         """
         ...
 
-    def weights(self, model: ModelT, joins: Sequence[Join]) -> Weights[TensorT]:
-        """Return what a model's weights are now, to be written.
+    def weights(
+        self, model: ModelT, joins: Sequence[Join]
+    ) -> AbstractContextManager[Weights[TensorT] | None]:
+        """Give what a model's weights are now, to be written within the context.
+
+        Where several processes save a model together, one of them writes it; the others are given None, once
+        it has.
 
         Args:
             model: One that this strategy built.

@@ -113,6 +113,11 @@ class Weights(Protocol[TensorT_co]):
         """The `quantization_config` of `config.json`, by which they are read; None if they are plain."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever has `tensors` written should be told, in sentences: that some take more room, say."""
+        ...
+
     def read(self, name: str) -> TensorT_co:
         """Return one of `tensors`."""
         ...

@@ -77,6 +77,10 @@ def _setting(help_text: str, check: Any, **how: Any) -> Any:
     return attrs.field(validator=check, metadata={"help": help_text}, **how)
 
 
+def _as_targets(value: Any) -> Targets:
+    return Lora(targets=value).targets
+
+
 def _as_text(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
@@ -173,7 +177,7 @@ class Recipe:
     lora_dropout: float = _setting("How many inputs an adapter leaves out.", _number(0, 0.99), default=0.0)
     lora_targets: Targets = attrs.field(
         default=None,
-        converter=lambda value: Lora(targets=value).targets,
+        converter=_as_targets,
         metadata={
             "help": "Layers, as transformers calls them, or all-linear.  [default: queries and values]"
         },

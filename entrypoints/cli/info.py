@@ -30,6 +30,7 @@ SHORT = 1000
 def info(
     model: options.Model = options.DEFAULT_MODEL,
     *,
+    devices: options.DevicesToTell = 1,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -38,6 +39,7 @@ def info(
 ) -> None:
     """Show what a model is, and what it needs."""
     from litgpt.application.describing import DescribeModel
+    from litgpt.cli import several
     from litgpt.cli.machine import memories
     from litgpt.container import container
     from litgpt.domain.footprint import footprint, judge
@@ -60,8 +62,9 @@ def info(
         for memory in here
         for dtype, quantize in SHOWN.values()
     ]
+    over = several.spreads(architecture, devices)
     if as_json:
-        console.show_json(_as_dict(found, needs, verdicts))
+        console.show_json({**_as_dict(found, needs, verdicts), "devices": several.as_dict(over)})
         return
     console.heading(found.name)
     console.show(f"  {found.origin}")
@@ -70,6 +73,8 @@ def info(
     _section("Structure", _structure(architecture, found.parameters))
     _section("Stored as", _stored(found))
     _section("Needs", _needs(needs), numbers=True)
+    if over:
+        several.show(over, devices)
     for memory in here:
         has = f"{size(memory.total)}, of which {size(memory.free)} are free"
         those = [one for one in verdicts if one.memory is memory]

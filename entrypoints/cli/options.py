@@ -55,6 +55,9 @@ GenerateStrategy: TypeAlias = Annotated[
     str | None,
     typer.Option(help="How to spread the model over devices: sequential or tensor_parallel."),
 ]
+DevicesToTell: TypeAlias = Annotated[
+    int, typer.Option(help="Tell what each of so many devices would hold, too.")
+]
 Revision: TypeAlias = Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")]
 Offline: TypeAlias = Annotated[bool, typer.Option("--offline", help="Never ask the Hub.")]
 AccessToken: TypeAlias = Annotated[

@@ -185,7 +185,8 @@ class LLM(Generates, Adapts, Trains):
         """Save the model as it is now: a folder that this library and transformers open.
 
         It holds safetensors, `config.json`, the tokenizer's files and the prompt style. What is in the folder
-        already stays whole until all of it is written.
+        already stays whole until all of it is written. A model that is split over ranks is gathered tensor by
+        tensor; under torchrun all ranks call this, one writes, and all return when it has.
 
         Args:
             out_dir: The folder.
@@ -193,7 +194,9 @@ class LLM(Generates, Adapts, Trains):
 
         Raises:
             NotDistributed: There is no model yet.
-            OutOfReach: The disk has not the room, or the folder cannot be written to.
+            OutOfReach: The disk has not the room, or the folder cannot be written to; or ranks have quantised
+                their parts.
+            WorkerLost: A process that computes a part of the model is gone.
             UnsupportedModel: There is no prompt style of this name.
 
         """

@@ -10,6 +10,7 @@ import torch
 from litgpt.application.teaching import style_to_teach
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.prompts import style_named
+from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reporting import Notice, Report
 from litgpt.domain.training.recipe import Recipe
@@ -35,6 +36,18 @@ def prepare(llm: LLM, recipe: Recipe, dtype: torch.dtype, mesh: Any = None) -> N
         llm.add_lora(lora.rank, lora.alpha, lora.dropout, lora.targets)
     if mesh is not None:
         llm.shard(mesh)
+
+
+def style_to_learn(llm: LLM, recipe: Recipe) -> PromptStyle | None:
+    """Return the style in which a model learns to be asked; None is its chat template.
+
+    It is the recipe's, or the one in which the model is asked already; one that only continues text gets
+    Alpaca's, as instructions need some form.
+    """
+    if recipe.prompt_style is not None:
+        return style_named(recipe.prompt_style)
+    own = llm.prompt_style
+    return style_to_teach(llm.tokenizer.port, None if own is PLAIN else own)
 
 
 def save_trained(llm: LLM, recipe: Recipe, out: Path, report: Report, *, first: bool = True) -> Path:
@@ -87,7 +100,7 @@ def save_checkpoint_as_model(checkpoint: Path, folder: Path, report: Report) -> 
 
 
 def _save(llm: LLM, recipe: Recipe, folder: Path) -> None:
-    style = _style(llm, recipe)
+    style = style_to_learn(llm, recipe) if recipe.task == "finetune" else None
     if not recipe.adapts:
         llm.save(folder, prompt_style=style)
         return
@@ -95,14 +108,6 @@ def _save(llm: LLM, recipe: Recipe, folder: Path) -> None:
     if style is not None:
         line = f"class_path: litgpt.prompts.{style.saved_as}\n"
         (folder / "prompt_style.yaml").write_text(line, encoding="utf-8")
-
-
-def _style(llm: LLM, recipe: Recipe) -> PromptStyle | None:
-    """Return the style in which the model learnt to be asked; None is its template, or what it has."""
-    if recipe.task == "pretrain":
-        return None
-    wish = None if recipe.prompt_style is None else style_named(recipe.prompt_style)
-    return style_to_teach(llm.tokenizer.port, wish)
 
 
 def _put_together(llm: LLM, recipe: Recipe) -> LLM | None:

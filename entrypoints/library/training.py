@@ -28,7 +28,7 @@ from litgpt.domain.reporting import Notice, Report
 from litgpt.domain.training.recipe import Recipe, recipe_of
 from litgpt.llm import LLM
 from litgpt.reporting import default_report
-from litgpt.trained import prepare, save_trained
+from litgpt.trained import prepare, save_trained, style_to_learn
 
 _USUAL_LENGTH = 2048
 
@@ -79,7 +79,7 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     begin(recipe.seed)
     llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
     length = _length(recipe, llm.config.block_size)
-    data = _data(recipe, report)
+    data = _data(llm, recipe, report)
     data.connect(llm.tokenizer, batch_size=recipe.batch_size, max_seq_length=length)
     data.setup("fit")
     write_recipe(out / "recipe.yaml", recipe)
@@ -113,20 +113,17 @@ def _length(recipe: Recipe, context: int) -> int:
     return recipe.max_seq_length
 
 
-def _data(recipe: Recipe, report: Report) -> DataModule:
+def _data(llm: LLM, recipe: Recipe, report: Report) -> DataModule:
     from litgpt.data import JSON, Alpaca, Alpaca2k, TextFiles
 
-    how: dict[str, Any] = {
-        "mask_prompt": recipe.mask_prompt,
-        "prompt_style": recipe.prompt_style,
-        "seed": recipe.seed,
-    }
+    style = style_to_learn(llm, recipe)
+    how: dict[str, Any] = {"mask_prompt": recipe.mask_prompt, "prompt_style": style, "seed": recipe.seed}
     path = Path(recipe.data).expanduser()
     data: DataModule
     if recipe.task == "pretrain":
-        parts = path / "train", path / "val"
-        apart = all(part.is_dir() for part in parts)
-        data = TextFiles(*parts if apart else (path,), seed=recipe.seed)
+        apart = all((path / part).is_dir() for part in ("train", "val"))
+        texts, val = (path / "train", path / "val") if apart else (path, None)
+        data = TextFiles(texts, val, seed=recipe.seed)
     elif recipe.data == "alpaca":
         data = Alpaca(**how)
     elif recipe.data in ("alpaca2k", "alpaca_2k"):

@@ -34,6 +34,7 @@ class Tensors:
     values: dict[str, Tensor]
     fails_at: str | None = None
     quantization: None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def tensors(self) -> dict[str, TensorInfo]:

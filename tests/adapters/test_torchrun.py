@@ -20,6 +20,14 @@ said = [
     llm.generate(["hello", "a longer prompt"], max_new_tokens=8, top_k=1),
     llm.generate("drawn", max_new_tokens=12, temperature=1.5),
 ]
+llm.save({folder!r} + "/saved")
+assert os.path.exists({folder!r} + "/saved/config.json")  # at every rank, when it returns
+try:
+    llm.save({folder!r} + "/script.py/saved")  # where there is no room for a folder
+except RuntimeError as error:
+    print(error, file=sys.stderr)
+else:
+    raise AssertionError("saved in a file")
 open({folder!r} + "/" + os.environ["RANK"], "w").write(repr(said))
 llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel", devices=2)
 try:
@@ -53,11 +61,19 @@ def check(folder: Path) -> None:
     first, second = ((folder / str(rank)).read_text() for rank in (0, 1))
     assert first == second  # also what was drawn without a seed
     assert first.startswith(repr([expected()])[:-1])
+    one = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    one.distribute(accelerator="cpu", precision="32-true")
+    one.save(folder / "one")
+    saved = [(folder / name / "model.safetensors").read_bytes() for name in ("saved", "one")]
+    assert saved[0] == saved[1]
 
 
 def test_the_ranks_of_one_machine_are_taken_as_they_are(script: Path) -> None:
-    subprocess.run([*TORCHRUN, "--standalone", "--nproc-per-node=2", script], check=True, timeout=90)
+    command = [*TORCHRUN, "--standalone", "--nproc-per-node=2", str(script)]
+    done = subprocess.run(command, check=True, timeout=90, stderr=subprocess.PIPE, text=True)
     check(script.parent)
+    assert done.stderr.count("Choose a folder that can be written to") == 1
+    assert done.stderr.count("the first rank could not") == 1
 
 
 def test_two_machines_work_together(script: Path) -> None:

@@ -178,6 +178,34 @@ def test_a_cache_that_is_let_go_while_the_ranks_are_told_something_does_not_stop
     )
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
+def test_what_ranks_save_is_what_one_device_saves(family: str, tmp_path: Path) -> None:
+    with LLM.load(tiny_folder(family), distribute=None, quiet=True) as llm:
+        for devices, folder, strategy in ((1, "one", None), (2, "two", "tensor_parallel")):
+            llm.distribute("cpu", devices, "32-true", generate_strategy=strategy)  # type: ignore[arg-type]
+            llm.save(tmp_path / folder)
+        one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
+        assert one == two
+        assert isinstance(llm.generate("on", max_new_tokens=2, top_k=1), str)
+
+
+def test_a_rank_that_is_gone_while_a_model_is_saved_is_an_error_and_leaves_no_half_a_file(
+    tmp_path: Path,
+) -> None:
+    with over(2) as llm:
+        os.kill(workers(llm)[0], signal.SIGKILL)
+        with pytest.raises(WorkerLost, match="rank 1"):
+            llm.save(tmp_path / "saved")
+    assert not list((tmp_path / "saved").iterdir())
+
+
+def test_quantised_ranks_are_not_saved_and_the_error_says_what_to_do(tmp_path: Path) -> None:
+    with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
+        llm.distribute(accelerator="cpu", devices=2, quantize="int8", generate_strategy="tensor_parallel")
+        with pytest.raises(OutOfReach, match="Place it on one device"):
+            llm.save(tmp_path)
+
+
 SCRIPT = """
 import sys, time
 from pathlib import Path

@@ -1,6 +1,7 @@
 """Quantised models that are saved: what is read of the folder are the numbers that were computed with."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,26 @@ def test_a_quantised_model_that_was_saved_is_the_same_again(
     torch.testing.assert_close(logits(opened(tmp_path, how)), expected, rtol=1e-5, atol=1e-5)
     if how != "bnb.int8":  # which rounds activations as well
         torch.testing.assert_close(logits(opened(tmp_path, None)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "how", "said"),
+    [
+        ("falcon", "bnb.nf4", r"\d+ of \d+ quantised weights take .* in float32"),
+        ("falcon", "int4", ""),
+        ("llama", "bnb.nf4", ""),
+    ],
+)
+def test_who_saves_is_told_of_what_bitsandbytes_has_no_blocks_for(
+    family: str, how: Quantization, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    llm = LLM.load(tiny_folder(family), distribute=None, quiet=False)
+    llm.distribute(accelerator="cpu", precision="32-true", quantize=how)
+    capsys.readouterr()
+    llm.save(tmp_path)
+    told = capsys.readouterr().err
+    assert re.search(said, told)
+    assert ("float32" in told) == bool(said)
 
 
 @pytest.mark.parametrize("how", QUANTIZATIONS)

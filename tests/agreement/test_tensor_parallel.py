@@ -5,8 +5,10 @@ The ranks are threads here, so that all families take seconds; tests/adapters/te
 processes.
 """
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from queue import Queue
 from threading import Barrier, Thread
 from typing import Any
 
@@ -18,9 +20,11 @@ from torch import Tensor
 from litgpt.adapters.pytorch.assemble import fill
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.parallel.gathering import gather, hand_over, part_of
 from litgpt.adapters.pytorch.parallel.sharded import sharded
 from litgpt.domain.architecture import Attention, LatentAttention
 from litgpt.domain.errors import OutOfReach
+from litgpt.domain.gathering import patchwork
 from litgpt.domain.reporting import silent
 from litgpt.domain.sharding import share
 from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
@@ -34,6 +38,7 @@ class Meeting:
 
     ranks: int
     tensors: dict[int, Tensor] = attrs.field(factory=dict)
+    sent: dict[tuple[int, int], Queue[Tensor]] = attrs.field(factory=lambda: defaultdict(Queue))
     barrier: Barrier = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -65,6 +70,15 @@ class ThreadGroup:
         parts = self.meeting.exchange(self.rank, x)
         assert [part.shape[-1] for part in parts] == sizes
         return torch.cat(parts, -1)
+
+    def send(self, x: Tensor, to: int) -> None:
+        self.meeting.sent[self.rank, to].put(x.clone())
+
+    def receive(self, shape: Sequence[int], dtype: torch.dtype, of: int) -> Tensor:
+        x = self.meeting.sent[of, self.rank].get(timeout=20)
+        assert x.shape == shape
+        assert x.dtype == dtype
+        return x
 
 
 def rank_of(both: Pair, meeting: Meeting, rank: int) -> GPT:
@@ -110,13 +124,15 @@ NOT_SPLIT = {"GatedDelta", "SideBySide", "AlternatingUpdates"}
 
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
-def test_ranks_give_the_logits_of_one_device(variant: Variant, ranks: int, tmp_path: Path) -> None:
+def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathered(
+    variant: Variant, ranks: int, tmp_path: Path
+) -> None:
     both, meeting = pair(variant, tmp_path), Meeting(ranks)
     layers = both.ours.architecture.layers
-    parts = [
+    kinds = [
         type(part).__name__ for layer in layers for part in (layer.mixer, layer.feed_forward, layer.updates)
     ]
-    if not NOT_SPLIT.isdisjoint(parts):
+    if not NOT_SPLIT.isdisjoint(kinds):
         with pytest.raises(OutOfReach, match=f"of the kind ({'|'.join(NOT_SPLIT)}) cannot be split"):
             rank_of(both, meeting, 0)
         return
@@ -137,3 +153,11 @@ def test_ranks_give_the_logits_of_one_device(variant: Variant, ranks: int, tmp_p
 
     for logits in on_all(ranks, work):
         assert (logits - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
+    for join in both.joins:
+        name, shape = join.parameter.name, join.parameter.shape
+        parts = patchwork(both.ours.architecture, join.parameter, ranks)
+        for rank in range(1, ranks):  # what is sent waits, so one after another will do
+            hand_over(parts, part_of(models[rank], name), ThreadGroup(meeting, rank))
+        whole = gather(shape, parts, part_of(models[0], name), ThreadGroup(meeting, 0))
+        torch.testing.assert_close(whole, part_of(both.ours, name), rtol=0, atol=0)
+    assert all(queue.empty() for queue in meeting.sent.values())

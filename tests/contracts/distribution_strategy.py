@@ -69,10 +69,11 @@ class DistributionStrategyContract:
         assert sorted(checkpoint.was_read) == sorted(checkpoint.tensors)  # type: ignore[attr-defined]
         progress = [one for one in reported if isinstance(one, Progress)]
         assert progress[-1].done == progress[-1].total == len(planned)
-        weights = strategy.weights(model, planned)
-        assert {name: info.shape for name, info in weights.tensors.items()} == shapes()
-        assert all(tuple(weights.read(name).shape) == shape for name, shape in shapes().items())
-        assert {name for name, _ in weights.parameters()} == {join.parameter.name for join in planned}
+        with strategy.weights(model, planned) as weights:
+            assert weights is not None
+            assert {name: info.shape for name, info in weights.tensors.items()} == shapes()
+            assert all(tuple(weights.read(name).shape) == shape for name, shape in shapes().items())
+            assert {name for name, _ in weights.parameters()} == {join.parameter.name for join in planned}
         events = list(
             strategy.generator(model, placement).generate([Request(prompt=[1, 2], max_new_tokens=3)])
         )

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled, OutOfReach, WrongType
-from litgpt.domain.placement import Hardware, Placement, Wish, decide
+from litgpt.domain.placement import Hardware, Placement, Wish, decide, transport
 
 CPU = Hardware()
 TWO_GPUS = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 2}, bfloat16=frozenset({"cpu", "cuda"}))
@@ -125,3 +125,18 @@ def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
         decide(Wish(generate_strategy="tensor_parallel", devices=3), second)
     # Without the strategy each of them has a model of its own.
     assert decide(Wish(), second).given is None
+
+
+@pytest.mark.parametrize(
+    ("cards", "expected"),
+    [
+        (["a", "b"], "nccl"),
+        (["a", "b", "c", "d"], "nccl"),
+        (["a", "a"], "gloo"),  # two ranks on one card: NCCL refuses that
+        (["a", "b", "a", "b"], "gloo"),
+        ([None, None], "gloo"),
+        (["a", None], "gloo"),  # one of them computes on its CPU
+    ],
+)
+def test_ranks_talk_by_nccl_where_each_has_a_card_of_its_own(cards: list[str | None], expected: str) -> None:
+    assert transport(cards) == expected

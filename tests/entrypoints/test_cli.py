@@ -217,6 +217,26 @@ def test_info_as_json_is_for_programs(capsys: pytest.CaptureFixture[str], folder
     assert {one["quantize"] for one in told["fits"]} == {None, "int8", "int4", "bnb.nf4"}
 
 
+def test_info_tells_what_each_of_several_devices_will_hold(
+    capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    status, told, _ = ends(capsys, "info", folder, "--devices", "2")
+    assert status == 0
+    assert "On the fullest of 2 devices, with the whole context" in told
+    over = json.loads(ends(capsys, "info", folder, "--devices", "2", "--json")[1])["devices"]
+    whole = json.loads(ends(capsys, "info", folder, "--json")[1])
+    assert whole["devices"] == {}
+    for one in over.values():
+        needs = one["needs"]["float32"]
+        cache = whole["needs"]["float32"][-1]["cache"]
+        assert len(needs) == 2
+        assert sum(part["cache"] for part in needs) == cache
+        assert whole["nbytes"] / 3 < needs[0]["weights"] < whole["nbytes"]
+    told = ends(capsys, "info", folder, "--devices", "3")[1]
+    assert "with 3 devices is not possible: 4 heads in 2 groups cannot be dealt out" in told
+    assert ends(capsys, "info", folder, "--devices", "0")[0] == 1
+
+
 def test_a_command_quantises_as_it_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     asked = ("generate", folder, "--prompt", "hello", "--max-new-tokens", "3", "--quantize")
     assert ends(capsys, *asked, "int8", "--quiet")[0] == 0

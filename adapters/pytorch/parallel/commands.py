@@ -9,6 +9,9 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.parallel.gathering import hand_over, part_of
+from litgpt.adapters.pytorch.parallel.group import Group
+from litgpt.domain.gathering import Patch, Patchwork
 
 
 def written(do: str, **arguments: Any) -> bytes:
@@ -21,11 +24,13 @@ class Commands:
 
     Args:
         model: The network.
+        group: The ranks that it is a part of.
 
     """
 
-    def __init__(self, model: GPT) -> None:
+    def __init__(self, model: GPT, group: Group) -> None:
         self._model = model
+        self._group = group
         self._caches: dict[int, KVCache] = {}
 
     @torch.inference_mode()
@@ -39,6 +44,8 @@ class Commands:
                 cache = None if said["cache"] is None else self._caches[said["cache"]]
                 positions = None if said["positions"] is None else _tensor(said["positions"], self._model)
                 self._model(_tensor(said["ids"], self._model), cache, positions=positions, last=said["last"])
+            case "hand_over":
+                hand_over(_patchwork(said["work"]), part_of(self._model, said["name"]), self._group)
             case "cache":
                 self._caches[said["cache"]] = self._model.empty_cache(**said["arguments"])
             case "keep_rows":
@@ -52,6 +59,11 @@ class Commands:
             case "drop":
                 self._caches.pop(said["cache"], None)
         return True
+
+
+def _patchwork(said: Mapping[str, Any]) -> Patchwork:
+    patches = [Patch(one["rank"], one["start"], tuple(one["span"])) for one in said["patches"]]
+    return Patchwork(said["dimension"], tuple(patches))
 
 
 def _tensor(numbers: list[list[int]], model: GPT) -> Tensor:

@@ -84,6 +84,7 @@ class Crew:
         self._later: deque[bytes] = deque()
         self._lost: WorkerLost | None = None
         self._closed = False
+        self.when_lost: Callable[[], object] = _nothing
         self.workers: list[Worker] = []
         key = secrets.token_bytes(32)
         listener = Listener(("127.0.0.1", 0), authkey=key)
@@ -241,6 +242,7 @@ class Crew:
                     self._lost = WorkerLost(worker.rank, cause)
                     for other in self.workers:
                         other.process.kill()
+                    self.when_lost()
                     break
 
     def _closing(self) -> bool:
@@ -260,6 +262,10 @@ class Crew:
         if self._lost is None:
             self._lost = WorkerLost(self.workers[0].rank, "its connection broke")
         return self._lost
+
+
+def _nothing() -> None:
+    pass
 
 
 def _accept(listener: Listener, accepted: list[Connection], count: int) -> None:

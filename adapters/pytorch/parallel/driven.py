@@ -12,6 +12,11 @@ from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.crew import Crew
+from litgpt.adapters.pytorch.parallel.gathering import gather, part_of
+from litgpt.adapters.pytorch.parallel.group import Group
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.gathering import patchwork
+from litgpt.domain.parameters import Parameter
 
 _numbers = itertools.count(1)
 
@@ -20,6 +25,9 @@ class DrivenGPT(GPT):
     """The first rank's part of a network, which takes the others along."""
 
     crew: Crew
+    group: Group
+    whole: Architecture
+    """Of what it is a part."""
     end: Callable[[], object]
     """Ends the other ranks, the first time that it is called."""
 
@@ -43,6 +51,20 @@ class DrivenGPT(GPT):
         command = written("forward", cache=number, ids=input_ids.tolist(), positions=where, last=last)
         with self.crew.together(command):
             return super().forward(input_ids, cache, positions=positions, last=last)
+
+    def gathered(self, parameter: Parameter) -> Tensor:
+        """Return a tensor of the whole, on the CPU, of the parts that the ranks have now.
+
+        Args:
+            parameter: Which, as it is in the whole.
+
+        """
+        work, part = patchwork(self.whole, parameter, self.group.ranks), part_of(self, parameter.name)
+        if work.alone:
+            return part.cpu()
+        command = written("hand_over", name=parameter.name, work=attrs.asdict(work))
+        with self.crew.together(command):
+            return gather(parameter.shape, work, part, self.group)
 
 
 @attrs.define(eq=False)

@@ -1,6 +1,8 @@
 """Ranks that were started from outside, as torchrun does: each runs the whole program by itself."""
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import attrs
@@ -10,8 +12,10 @@ from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defin
 
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup, gloo
-from litgpt.domain.errors import WorkerLost
+from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup
+from litgpt.adapters.pytorch.parallel.meeting import come_together
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.errors import LitGPTError, WorkerLost
 from litgpt.domain.sampling import Sampling
 
 # Every rank places its models in the same order, so that these numbers are the same everywhere.
@@ -22,6 +26,8 @@ class GivenGPT(GPT):
     """A rank's part of a network, at a rank that runs the whole program by itself."""
 
     group: Group
+    whole: Architecture
+    """Of what it is a part."""
 
     def agreed(self, sampling: Sampling) -> Sampling:
         """Return how to draw: where no seed is given, by the first rank's."""
@@ -45,19 +51,29 @@ class GivenGPT(GPT):
             WorkerLost: The others did not take part in time.
 
         """
-        try:
+        with in_our_words():
             return super().forward(input_ids, cache, positions=positions, last=last)
-        except RuntimeError as error:
-            raise WorkerLost(None, str(error).splitlines()[0]) from error
 
 
-def meet(patience: float) -> ProcessGroup:
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """Turn what a group says of ranks that are gone, or do not come in time, into our error."""
+    try:
+        yield
+    except LitGPTError:
+        raise
+    except RuntimeError as error:
+        raise WorkerLost(None, str(error).splitlines()[0]) from error
+
+
+def meet(patience: float, device: torch.device) -> ProcessGroup:
     """Return the ranks that were started together with this one.
 
     Args:
         patience: Seconds that a rank waits for the others before it gives up.
+        device: What this rank computes on.
 
     """
     store, rank, ranks = next(iter(rendezvous("env://", timeout=timedelta(seconds=patience))))
     own = PrefixStore(f"litgpt/{next(_numbers)}", store)
-    return gloo(own, rank=rank, ranks=ranks, patience=patience)
+    return come_together(own, rank=rank, ranks=ranks, patience=patience, device=device)

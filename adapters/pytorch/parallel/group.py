@@ -1,7 +1,8 @@
 """What ranks do together: add up, and put end to end."""
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 import torch
@@ -36,12 +37,21 @@ class Group(Protocol):
         """
         ...
 
+    def send(self, x: Tensor, to: int) -> None:
+        """Send a tensor to a rank that receives it now."""
+        ...
+
+    def receive(self, shape: Sequence[int], dtype: torch.dtype, of: int) -> Tensor:
+        """Return the tensor that a rank sends to this one, on the CPU."""
+        ...
+
 
 @attrs.frozen
 class ProcessGroup:
     """Ranks that are processes, by Gloo: what is on GPUs it adds up on the CPU."""
 
-    backend: ProcessGroupGloo = attrs.field(repr=False)
+    # torch types what makes such a group, and not what it does.
+    backend: Any = attrs.field(repr=False)
 
     @property
     def ranks(self) -> int:
@@ -56,7 +66,7 @@ class ProcessGroup:
     def sum(self, x: Tensor) -> Tensor:
         """Return the sum of all ranks' `x`, in its place."""
         x = x.contiguous()
-        self.backend.allreduce([x]).wait()  # type: ignore[attr-defined] # torch types the wrapper alone
+        self.backend.allreduce([x]).wait()
         return x
 
     def gather(self, x: Tensor, sizes: list[int]) -> Tensor:
@@ -64,8 +74,21 @@ class ProcessGroup:
         longest = max(sizes)
         padded = x if x.shape[-1] == longest else torch.nn.functional.pad(x, (0, longest - x.shape[-1]))
         parts = [torch.empty_like(padded) for _ in sizes]
-        self.backend.allgather([parts], [padded.contiguous()]).wait()  # type: ignore[attr-defined] # as above
+        self.backend.allgather([parts], [padded.contiguous()]).wait()
         return torch.cat([part[..., :size] for part, size in zip(parts, sizes, strict=True)], -1)
+
+    def send(self, x: Tensor, to: int) -> None:
+        """Send a tensor to a rank that receives it now."""
+        self.backend.send([x.cpu().contiguous()], to, 0).wait()
+
+    def receive(self, shape: Sequence[int], dtype: torch.dtype, of: int) -> Tensor:
+        """Return the tensor that a rank sends to this one, on the CPU."""
+        x = torch.empty(tuple(shape), dtype=dtype)
+        self.backend.recv([x], of, 0).wait()
+        return x
+
+    def abandon(self) -> None:
+        """Do nothing: a rank that waits notices that another is gone, because its connection breaks."""
 
 
 def gloo(store: Store, *, rank: int, ranks: int, patience: float) -> ProcessGroup:

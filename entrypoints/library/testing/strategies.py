@@ -1,6 +1,7 @@
 """A DistributionStrategy whose models are lists of what was read, without torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from typing import Any
 
@@ -51,6 +52,11 @@ class MemoryWeights:
         """None: they are plain."""
         return None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
     def read(self, name: str) -> Any:
         """Return a tensor as it was read."""
         for join in self.joins:
@@ -96,9 +102,9 @@ class MemoryStrategy:
             report(Progress(f"Loading {checkpoint.name}", done, len(joins)))
         return MemoryModel(placement, architecture, weights)
 
-    def weights(self, model: MemoryModel, joins: Sequence[Join]) -> "MemoryWeights":
-        """Return what was read, to be written."""
-        return MemoryWeights(model, tuple(joins))
+    def weights(self, model: MemoryModel, joins: Sequence[Join]) -> "AbstractContextManager[MemoryWeights]":
+        """Give what was read, to be written."""
+        return nullcontext(MemoryWeights(model, tuple(joins)))
 
     def release(self, model: MemoryModel) -> None:
         """Remember that it was called."""

@@ -1,0 +1,98 @@
+"""What each device is foretold to hold of a model is what it then holds."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from litgpt.adapters.pytorch.assemble import fill
+from litgpt.adapters.pytorch.cache import KVCache
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.parallel.sharded import sharded
+from litgpt.adapters.pytorch.sequential import Sequential
+from litgpt.domain.per_device import on_each
+from litgpt.domain.placement import Placement
+from litgpt.domain.quantization import Quantization
+from litgpt.domain.reporting import silent
+from litgpt.domain.sharding import share
+from litgpt.domain.spreading import spread
+from tests.agreement.models import Pair, Variant, pair
+from tests.agreement.test_quantised import held
+
+CPU = torch.device("cpu")
+TOKENS = 24
+ALONE: Any = None  # a rank asks its group only when it computes
+WIDE: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 5}
+VARIANTS = [
+    Variant("llama", "llama", WIDE),
+    Variant("tied", "llama", {**WIDE, "tie_word_embeddings": True}),
+    Variant("experts", "mixtral", {"hidden_size": 128, "intermediate_size": 192}),
+    Variant("biases", "gpt2"),
+    Variant("latent", "deepseek_v3"),
+]
+
+
+@pytest.mark.parametrize("how", [None, "int8", "int4"])
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_each_rank_holds_the_weights_and_the_cache_that_it_was_foretold(
+    variant: Variant, ranks: int, how: Quantization | None, tmp_path: Path
+) -> None:
+    both = pair(variant, tmp_path)
+    foretold = on_each(
+        both.ours.architecture,
+        strategy="tensor_parallel",
+        devices=ranks,
+        dtype="float32",
+        tokens=TOKENS,
+        quantize=how,
+    )
+    for rank, expected in enumerate(foretold):
+        model = rank_of(both, ranks, rank, how)
+        assert held(model) == pytest.approx(expected.weights, rel=0.02)
+        cache = KVCache.empty(model.architecture, limit=TOKENS, device=CPU, dtype=torch.float32, fixed=True)
+        assert cache.nbytes == expected.cache
+
+
+def rank_of(both: Pair, ranks: int, rank: int, how: Quantization | None) -> GPT:
+    part = share(both.ours.architecture, both.joins, ranks=ranks, rank=rank)
+    return fill(
+        sharded(part, ALONE, GPT),
+        part.joins,
+        both.checkpoint,
+        device=lambda _: CPU,
+        dtype="float32",
+        report=silent,
+        zero=part.zero,
+        quantize=how,
+    )
+
+
+@pytest.mark.parametrize("how", [None, "int8"])
+@pytest.mark.parametrize("variant", VARIANTS[:2], ids=lambda variant: variant.name)
+def test_each_device_of_a_sequence_holds_what_it_was_foretold(
+    variant: Variant, how: Quantization | None, tmp_path: Path
+) -> None:
+    both = pair(variant, tmp_path)
+    architecture = both.ours.architecture
+    foretold = on_each(
+        architecture, strategy="sequential", devices=3, dtype="float32", tokens=TOKENS, quantize=how
+    )
+    model = Sequential().build(
+        Placement(devices=("cpu:0", "cpu:1", "cpu:2"), dtype="float32", strategy="sequential", quantize=how),
+        architecture,
+        both.joins,
+        both.checkpoint,
+        silent,
+    )
+    blocks = [*model.transformer["h"].children()]
+    of_layer = spread(architecture, 3)
+    first, last = model.transformer["wte"], model.transformer["ln_f"]
+    if architecture.tied:  # then the head is with the embedding, and the norm before it as well
+        outside = [held(first) + held(last), 0, 0]
+    else:
+        outside = [held(first), 0, held(last) + held(model.lm_head)]
+    for device, expected in enumerate(foretold):
+        its = sum(held(block) for block, at in zip(blocks, of_layer, strict=True) if at == device)
+        assert its + outside[device] == pytest.approx(expected.weights, rel=0.02)
