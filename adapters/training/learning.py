@@ -30,6 +30,7 @@ class Learning(L.LightningModule):
         lost: What was lost since the last optimiser step, all tokens added up.
         tokens: How many these are.
         norm: How long the gradients of the last step were.
+        rate: The learning rate that it had.
 
     """
 
@@ -37,7 +38,7 @@ class Learning(L.LightningModule):
         super().__init__()
         self.llm = model
         self._recipe, self._prepare, self._ready = recipe, prepare, False
-        self.lost, self.tokens, self.norm = 0.0, 0, 0.0
+        self.lost, self.tokens, self.norm, self.rate = 0.0, 0, 0.0, 0.0
 
     @property
     def strict_loading(self) -> bool:
@@ -107,8 +108,9 @@ class Learning(L.LightningModule):
 
     def optimizer_step(self, *args: Any, **how: Any) -> None:
         """Step, and let go of the gradients at once: Lightning would keep them through the next forward."""
-        super().optimizer_step(*args, **how)
         optimizer = args[2] if len(args) > 2 else how["optimizer"]
+        self.rate = optimizer.param_groups[0]["lr"]
+        super().optimizer_step(*args, **how)
         optimizer.zero_grad()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -44,9 +44,7 @@ def settings(folder: Path, **how: Any) -> dict[str, Any]:
     return {**where, **small, "precision": "32-true", "out_dir": str(folder / "out"), **how}
 
 
-def trained(
-    folder: Path, *, resume: str | None = None, told: Told | None = None, **how: Any
-) -> Trained:
+def trained(folder: Path, *, resume: str | None = None, told: Told | None = None, **how: Any) -> Trained:
     return train(Recipe(**settings(folder, **how)), resume=resume, report=told or Told())
 
 
