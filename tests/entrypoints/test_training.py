@@ -116,7 +116,7 @@ def test_a_run_is_repeated_by_its_own_recipe(tmp_path: Path) -> None:
 
 def test_an_earlier_run_in_the_folder_is_not_written_over(tmp_path: Path) -> None:
     done = trained(tmp_path, max_steps=5)
-    with pytest.raises(BadArgument, match="out_dir.*resume"):
+    with pytest.raises(BadArgument, match=r"out_dir.*resume"):
         trained(tmp_path, max_steps=2)
     assert done.checkpoint is not None
     assert done.checkpoint.exists()
@@ -126,7 +126,7 @@ def test_an_earlier_run_in_the_folder_is_not_written_over(tmp_path: Path) -> Non
 def test_a_checkpoint_of_another_method_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
     done = trained(tmp_path, max_steps=2, method="lora")
     assert done.checkpoint is not None
-    with pytest.raises(NotOfThisModel, match="missing: .*lm_head.*left over: .*lora"):
+    with pytest.raises(NotOfThisModel, match=r"missing: .*lm_head.*left over: .*lora"):
         trained(tmp_path, max_steps=4, resume=str(done.checkpoint), out_dir=str(tmp_path / "other"))
 
 
@@ -134,7 +134,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     done = trained(tmp_path, max_steps=2)
     assert done.checkpoint is not None
     other = str(tiny_folder("qwen2"))
-    with pytest.raises(NotOfThisModel, match="missing: .*bias"):
+    with pytest.raises(NotOfThisModel, match=r"missing: .*bias"):
         trained(tmp_path, model=other, max_steps=4, resume=str(done.checkpoint), out_dir=str(tmp_path / "b"))
 
 
