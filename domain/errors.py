@@ -268,7 +268,7 @@ class WorkerLost(LitGPTError, RuntimeError):
     """A process that computed a part of the model is gone, and with it the model.
 
     Attributes:
-        rank: Which one; None if that cannot be known.
+        rank: Which one; None: one of those that were started from outside.
         cause: What became of it.
 
     """
@@ -277,7 +277,7 @@ class WorkerLost(LitGPTError, RuntimeError):
     cause: str
 
     def __str__(self) -> str:
-        again = "Place the model again with distribute()."
+        again = "Start all ranks again." if self.rank is None else "Place the model again with distribute()."
         which = "a part" if self.rank is None else f"rank {self.rank}"
         return f"The process that computed {which} of the model is gone: {self.cause}. {again}"
 

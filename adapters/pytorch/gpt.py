@@ -94,6 +94,9 @@ class GPT(nn.Module):
         """Return how to draw, as all processes that draw from this network do."""
         return sampling
 
+    def check_learning(self) -> None:
+        """Raise if a loss is to be taken from which this network could not learn."""
+
     @property
     def input_device(self) -> torch.device:
         """Where ids go."""

@@ -10,8 +10,7 @@ from torch import Tensor
 from litgpt.adapters.pytorch.generator import TorchGenerator
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.hardware import hardware
-from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
-from litgpt.adapters.pytorch.parallel.given import GivenGPT
+from litgpt.adapters.pytorch.parallel.split import SplitGPT
 from litgpt.adapters.pytorch.sequential import Sequential
 from litgpt.adapters.pytorch.single_device import SingleDevice
 from litgpt.adapters.pytorch.tensor_parallel import TensorParallel
@@ -68,4 +67,4 @@ def _of(placement: Placement) -> AnyStrategy:
 
 
 def _that_built(model: GPT) -> AnyStrategy:
-    return TensorParallel() if isinstance(model, (DrivenGPT, GivenGPT)) else SingleDevice()
+    return TensorParallel() if isinstance(model, SplitGPT) else SingleDevice()

@@ -16,13 +16,14 @@ from litgpt.adapters.pytorch.generator import TorchGenerator
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.hardware import hardware
 from litgpt.adapters.pytorch.parallel.commands import Commands
-from litgpt.adapters.pytorch.parallel.crew import Crew, threads_each
+from litgpt.adapters.pytorch.parallel.crew import Crew
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.gathering import gathered_from_given, one_at_a_time
-from litgpt.adapters.pytorch.parallel.given import GivenGPT, meet
+from litgpt.adapters.pytorch.parallel.given import GivenGPT, in_our_words, meet
 from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup
 from litgpt.adapters.pytorch.parallel.meeting import come_together
 from litgpt.adapters.pytorch.parallel.sharded import sharded
+from litgpt.adapters.pytorch.parallel.workers import threads_each
 from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
 from litgpt.adapters.pytorch.weights import ModelWeights
 from litgpt.domain.architecture import Architecture
@@ -33,15 +34,23 @@ from litgpt.domain.reporting import Report, silent
 from litgpt.domain.sharding import Share, share
 from litgpt.domain.weights import Join
 
-# How long a rank waits for the others within one step, and while they read their weights. Workers are watched
-# besides; ranks that were started from outside are not, so there it is the deadline of each step.
+# How long a rank waits for the others while they read their weights. Workers are watched besides.
 _PATIENCE = 600.0
-_DEADLINE = 300.0
 
 
 @attrs.frozen
 class TensorParallel:
-    """Several ranks, each with a part of every layer; the caller's process is the first."""
+    """Several ranks, each with a part of every layer.
+
+    The caller's process is the first, and starts the others; or it is one of those that torchrun has started.
+
+    Attributes:
+        deadline: Seconds that ranks which were started from outside wait for each other within a step. Nobody
+            watches them.
+
+    """
+
+    deadline: float = 300.0
 
     def hardware(self) -> Hardware:
         """Return what this machine has."""
@@ -65,9 +74,13 @@ class TensorParallel:
         ranks = len(placement.devices)
         mine = share(architecture, joins, ranks=ranks, rank=placement.given or 0)  # refuses what cannot be
         if placement.given is not None:
-            group = meet(_DEADLINE, torch.device(placement.device))
-            given = _filled(sharded(mine, group, GivenGPT), mine, checkpoint, placement, report)
-            given.group, given.whole = group, architecture
+            with in_our_words():
+                meeting = meet(_PATIENCE, torch.device(placement.device))
+            given = _filled(sharded(mine, meeting, GivenGPT), mine, checkpoint, placement, report)
+            given.group, given.whole = meeting, architecture
+            with in_our_words():
+                _all_ready(meeting)
+            meeting.wait_at_most(self.deadline)
             return given
         where = checkpoint.path
         if where is None:

@@ -120,12 +120,14 @@ class Trains(nn.Module):
         Raises:
             NotDistributed: There is no model yet.
             BadArgument: The shapes differ, or all targets are ignored.
+            OutOfReach: There are targets to learn from, and the model is split over ranks.
 
         """
         if self.model is None:
             raise NotDistributed
         if target_ids is not None:
             _check(input_ids, target_ids)
+            self.model.check_learning()
         model: nn.Module = self.model
         logits: Tensor = model(input_ids)
         if target_ids is None:
@@ -144,6 +146,7 @@ class Trains(nn.Module):
         Raises:
             NotDistributed: There is no model yet.
             BadArgument: The shapes differ, or all targets are ignored.
+            OutOfReach: It is to be learnt from, and the model is split over ranks.
 
         """
         if self.model is None:

@@ -1,5 +1,7 @@
 """Ranks that torchrun starts, on one machine or on two: they compute one model, and one of them speaks."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -86,6 +88,57 @@ def test_two_machines_work_together(script: Path) -> None:
     ]
     assert [node.wait(90) for node in nodes] == [0, 0]
     check(script.parent)
+
+
+LOSING = """
+import os, signal, sys, time
+from dependency_injector import providers
+from litgpt import LLM
+from litgpt.adapters.pytorch.tensor_parallel import TensorParallel
+from litgpt.container import container
+from litgpt.domain.errors import WorkerLost
+
+container.strategy.override(providers.Object(TensorParallel(deadline=3.0)))
+llm = LLM.load({model!r}, distribute=None, quiet=True)
+llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel")
+begun = time.monotonic()
+try:
+    for at, _ in enumerate(llm.generate("x", stream=True, max_new_tokens=200, top_k=1)):
+        begun = time.monotonic()
+        if at == 3 and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.{how})
+except WorkerLost as error:
+    print(time.monotonic() - begun, error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot stop a process")
+@pytest.mark.parametrize(("how", "least", "most"), [("SIGKILL", 0, 3), ("SIGSTOP", 2, 10)])
+def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_deadline(
+    how: str, least: float, most: float
+) -> None:
+    code = LOSING.format(model=str(tiny_folder("llama")), how=how)
+    where = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    first, second = (
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**where, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    )
+    try:
+        said, _ = first.communicate(timeout=60)
+    finally:
+        for one in (first, second):
+            one.kill()
+            one.communicate()
+    assert first.returncode == 0
+    seconds, _, error = said.partition(" ")
+    assert error.startswith("The process that computed a part of the model is gone"), said
+    assert "Start all ranks again." in error
+    assert least <= float(seconds) < most
 
 
 def test_one_answer_is_printed_and_not_one_by_each_rank() -> None:

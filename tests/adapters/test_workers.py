@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -16,7 +17,7 @@ import torch
 from litgpt import LLM
 from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
-from litgpt.domain.errors import OutOfReach, WorkerLost
+from litgpt.domain.errors import BadArgument, OutOfReach, WorkerLost
 from litgpt.domain.generation import Request
 from litgpt.domain.ports import PrefixCache
 from litgpt.domain.sampling import Sampling
@@ -103,6 +104,18 @@ def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None
     assert talk(pool) == talk(one_device())
 
 
+def test_four_ranks_that_share_two_key_value_heads_say_and_save_what_one_device_does(tmp_path: Path) -> None:
+    alone, ids = one_device(), torch.arange(2, 60).view(2, 29)
+    how = {"max_new_tokens": 12, "top_k": 1}
+    with over(4) as llm:
+        assert torch.allclose(llm(ids), alone(ids), atol=1e-5)
+        assert llm.generate(PROMPTS, **how) == alone.generate(PROMPTS, **how)
+        llm.save(tmp_path)
+    again = LLM.load(tmp_path, distribute=None, quiet=True)
+    again.distribute(accelerator="cpu", precision="32-true")
+    assert torch.equal(again(ids), alone(ids))
+
+
 def test_leaving_ends_the_ranks_and_another_strategy_may_follow() -> None:
     threads = torch.get_num_threads()
     with over(4) as llm:
@@ -187,6 +200,37 @@ def test_what_ranks_save_is_what_one_device_saves(family: str, tmp_path: Path) -
         one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
         assert one == two
         assert isinstance(llm.generate("on", max_new_tokens=2, top_k=1), str)
+
+
+def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM) -> None:
+    ids = torch.arange(2, 30).view(2, 14)
+    for learn in (lambda: pool(ids, ids), lambda: pool.loss(ids, ids)):
+        with pytest.raises(OutOfReach, match=r"Training.*split over ranks.*trainer_setup\(\)"):
+            learn()
+    alone = one_device()
+    with torch.no_grad():
+        _, expected = alone(ids, ids)
+        logits, found = pool(ids, ids)
+        for loss in (found, pool.loss(ids, ids), alone.loss(ids, ids)):
+            torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(logits, alone(ids))
+        with pytest.raises(BadArgument, match="at least one target"):
+            pool.loss(ids, torch.full_like(ids, -100))
+    assert pool.model is not None
+    assert alone.model is not None
+    hidden = pool.model.hidden(ids, last=True)
+    torch.testing.assert_close(hidden, alone.model.hidden(ids, last=True))
+    with pytest.raises(OutOfReach, match="head by itself"):
+        pool.model.logits(hidden)
+    torch.testing.assert_close(pool(ids), logits)
+
+
+def test_threads_take_turns(pool: LLM) -> None:
+    ids = [torch.arange(2, 30)[None] + 7 * one for one in range(4)]
+    expected = [one_device()(one) for one in ids]
+    with futures.ThreadPoolExecutor(4) as threads:
+        for one, found in zip(expected * 5, threads.map(pool, ids * 5), strict=True):
+            torch.testing.assert_close(found, one)
 
 
 def test_a_rank_that_is_gone_while_a_model_is_saved_is_an_error_and_leaves_no_half_a_file(

@@ -8,6 +8,7 @@ import torch
 import yaml
 from dependency_injector import providers
 
+from litgpt.adapters.checkpoints.adapted import AdaptedStore
 from litgpt.adapters.checkpoints.chain import ChainStore
 from litgpt.adapters.checkpoints.installed import InstalledStore
 from litgpt.adapters.checkpoints.local import LocalStore
@@ -23,7 +24,8 @@ SMALL = ("--accelerator", "cpu", "--max-seq-length", "32", "--batch-size", "2", 
 def local_models_only() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with container.store.override(providers.Object(ChainStore((LocalStore(), InstalledStore())))):
+    local = AdaptedStore(ChainStore((LocalStore(), InstalledStore())))
+    with container.store.override(providers.Object(local)):
         yield
     torch.set_num_threads(threads)
 
@@ -61,7 +63,7 @@ def test_options_come_before_a_file_of_settings(
 ) -> None:
     config, out = tmp_path / "settings.yaml", tmp_path / "out"
     config.write_text(
-        f"model: {folder}\ndata: {write_records(tmp_path)}\nmax_steps: 9\nlearning_rate: 1e-3\nmethod: full\n"
+        f"model: {folder}\ndata: {write_records(tmp_path)}\nmax-steps: 9\nlearning_rate: 1e-3\nmethod: full\n"
     )
     status, _, notes = ends(
         capsys, "finetune", "--config", config, "--out_dir", out, "--max_steps", "2", "--quiet", *SMALL
@@ -124,4 +126,3 @@ def test_texts_are_learnt_from_random_weights(
     found = losses(out)
     assert found[0] > found[-1]
     assert found[0] == pytest.approx(5.66, abs=0.6)  # the logarithm of the vocabulary: nothing is known yet
-    assert not (out / "model" / "prompt_style.yaml").exists()

@@ -40,10 +40,11 @@ class Commands:
         match said["do"]:
             case "end":
                 return False
-            case "forward":
+            case "forward" | "hidden":
                 cache = None if said["cache"] is None else self._caches[said["cache"]]
                 positions = None if said["positions"] is None else _tensor(said["positions"], self._model)
-                self._model(_tensor(said["ids"], self._model), cache, positions=positions, last=said["last"])
+                does = self._model if said["do"] == "forward" else self._model.hidden
+                does(_tensor(said["ids"], self._model), cache, positions=positions, last=said["last"])
             case "hand_over":
                 hand_over(_patchwork(said["work"]), part_of(self._model, said["name"]), self._group)
             case "cache":

@@ -6,10 +6,8 @@ its stdin is closed.
 """
 
 import json
-import os
 import secrets
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
@@ -19,9 +17,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Listener, wait
 from typing import Any, TypeVar
 
-import attrs
-
 from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted
+from litgpt.adapters.pytorch.parallel.workers import Worker, last_words, start
 from litgpt.domain.errors import LitGPTError, WorkerLost
 
 ResultT = TypeVar("ResultT")
@@ -34,37 +31,6 @@ _TO_END = 5.0
 _TO_KNOW = 5.0
 
 
-@attrs.define(eq=False)
-class Worker:
-    """One of the other ranks.
-
-    Attributes:
-        rank: Which.
-        process: Its process.
-        line: What is said to it and by it.
-        heard: When it was last heard of.
-        said: What it said went wrong.
-
-    """
-
-    rank: int
-    process: subprocess.Popen[bytes]
-    line: Connection | None = None
-    heard: float = attrs.field(factory=time.monotonic)
-    said: str | None = None
-
-    def cause(self, patience: float) -> str | None:
-        """Return what became of it; None if it is well."""
-        code = self.process.poll()
-        if self.said is not None:
-            return self.said
-        if code is not None:
-            return f"it was ended by signal {-code}" if code < 0 else f"it ended with status {code}"
-        if time.monotonic() - self.heard > patience:
-            return f"nothing was heard of it for {patience:.0f} seconds"
-        return None
-
-
 class Crew:
     """The other ranks of one model.
 
@@ -72,6 +38,9 @@ class Crew:
         job: What each worker is told, besides its rank.
         ranks: How many ranks there are, the caller's own among them.
         patience: Seconds of silence after which a worker is taken to hang, and is ended.
+
+    Attributes:
+        is_together: Whether all ranks are doing something now.
 
     Raises:
         WorkerLost: One of them does not start.
@@ -81,6 +50,8 @@ class Crew:
     def __init__(self, job: Mapping[str, Any], *, ranks: int, patience: float = 10.0) -> None:
         self.patience = patience
         self._lock = threading.Lock()
+        self._turn = threading.RLock()
+        self.is_together = False
         self._later: deque[bytes] = deque()
         self._lost: WorkerLost | None = None
         self._closed = False
@@ -91,7 +62,7 @@ class Crew:
         try:
             for rank in range(1, ranks):
                 call = {"port": listener.address[1], "key": key.hex(), "rank": rank, "ranks": ranks, **job}
-                self.workers.append(Worker(rank, _start(call, ranks)))
+                self.workers.append(Worker(rank, start(call, ranks)))
             self._answer(listener)
         except BaseException:
             self.close()
@@ -154,18 +125,27 @@ class Crew:
     def together(self, command: bytes) -> Iterator[None]:
         """Tell all workers to do something that this rank does too, and not without them.
 
+        One thread does so at a time. What is done within is a part of it, and nobody is told of that.
+
         Raises:
             WorkerLost: One of them is gone, now or while it is done.
 
         """
-        with uninterrupted():  # a rank that stopped half-way would leave the others waiting
-            self.tell(command)
-            try:
+        with self._turn:
+            if self.is_together:
                 yield
-            except LitGPTError:
-                raise
-            except RuntimeError as error:
-                raise self._found_lost() from error
+                return
+            with uninterrupted():  # a rank that stopped half-way would leave the others waiting
+                self.tell(command)
+                self.is_together = True
+                try:
+                    yield
+                except LitGPTError:
+                    raise
+                except RuntimeError as error:
+                    raise self._found_lost() from error
+                finally:
+                    self.is_together = False
 
     def close(self) -> None:
         """End all workers: they are told to, and are ended if they do not."""
@@ -214,7 +194,7 @@ class Crew:
             waiting.join(0.05)
             for worker in self.workers:
                 if worker.process.poll() is not None:
-                    raise WorkerLost(worker.rank, f"it did not start: {_last_words(worker.process)}")
+                    raise WorkerLost(worker.rank, f"it did not start: {last_words(worker.process)}")
             if time.monotonic() > deadline:
                 raise WorkerLost(self.workers[-1].rank, f"it did not start within {_TO_START:.0f} seconds")
         for line in accepted:
@@ -273,28 +253,3 @@ def _accept(listener: Listener, accepted: list[Connection], count: int) -> None:
         accepted.extend(listener.accept() for _ in range(count))
     except OSError:
         return  # the listener was closed: a worker did not start
-
-
-def threads_each(ranks: int) -> int:
-    """Return how many of this machine's cores each of several ranks has."""
-    return max(1, (os.cpu_count() or 1) // ranks)
-
-
-def _start(call: Mapping[str, Any], ranks: int) -> subprocess.Popen[bytes]:
-    environment = {"OMP_NUM_THREADS": str(threads_each(ranks)), **os.environ, "LITGPT_QUIET": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "litgpt.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=environment,
-    )
-    assert process.stdin is not None  # noqa: S101 - it is a pipe
-    process.stdin.write(json.dumps(call).encode() + b"\n")
-    process.stdin.flush()
-    return process
-
-
-def _last_words(process: subprocess.Popen[bytes]) -> str:
-    words = process.stderr.read().decode(errors="replace").strip() if process.stderr is not None else ""
-    return words.splitlines()[-1] if words else f"it ended with status {process.returncode}"

@@ -9,25 +9,21 @@ import attrs
 from torch import Tensor
 
 from litgpt.adapters.pytorch.cache import KVCache
-from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.crew import Crew
 from litgpt.adapters.pytorch.parallel.gathering import gather, part_of
-from litgpt.adapters.pytorch.parallel.group import Group
-from litgpt.domain.architecture import Architecture
+from litgpt.adapters.pytorch.parallel.split import SplitGPT
+from litgpt.domain.errors import OutOfReach
 from litgpt.domain.gathering import patchwork
 from litgpt.domain.parameters import Parameter
 
 _numbers = itertools.count(1)
 
 
-class DrivenGPT(GPT):
+class DrivenGPT(SplitGPT):
     """The first rank's part of a network, which takes the others along."""
 
     crew: Crew
-    group: Group
-    whole: Architecture
-    """Of what it is a part."""
     end: Callable[[], object]
     """Ends the other ranks, the first time that it is called."""
 
@@ -46,11 +42,32 @@ class DrivenGPT(GPT):
         last: bool = False,
     ) -> Tensor:
         """Return logits, as all ranks together compute them."""
-        number = cache.number if isinstance(cache, DrivenCache) else None
-        where = None if positions is None else positions.tolist()
-        command = written("forward", cache=number, ids=input_ids.tolist(), positions=where, last=last)
-        with self.crew.together(command):
+        with self.crew.together(_told("forward", input_ids, cache, positions, last=last)):
             return super().forward(input_ids, cache, positions=positions, last=last)
+
+    def hidden(
+        self,
+        input_ids: Tensor,
+        cache: KVCache | None = None,
+        *,
+        positions: Tensor | None = None,
+        last: bool = False,
+    ) -> Tensor:
+        """Return what the head reads, as all ranks together compute it."""
+        with self.crew.together(_told("hidden", input_ids, cache, positions, last=last)):
+            return super().hidden(input_ids, cache, positions=positions, last=last)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of what the head reads, within `forward`.
+
+        Raises:
+            OutOfReach: It is called by itself.
+
+        """
+        if not self.crew.is_together:
+            reason = "the other ranks are not told what this one has. Call the model, which gives its logits."
+            raise OutOfReach("The head by itself of a model that is split over ranks", reason)
+        return super().logits(hidden)
 
     def gathered(self, parameter: Parameter) -> Tensor:
         """Return a tensor of the whole, on the CPU, of the parts that the ranks have now.
@@ -65,6 +82,14 @@ class DrivenGPT(GPT):
         command = written("hand_over", name=parameter.name, work=attrs.asdict(work))
         with self.crew.together(command):
             return gather(parameter.shape, work, part, self.group)
+
+
+def _told(
+    do: str, input_ids: Tensor, cache: KVCache | None, positions: Tensor | None, *, last: bool
+) -> bytes:
+    number = cache.number if isinstance(cache, DrivenCache) else None
+    where = None if positions is None else positions.tolist()
+    return written(do, cache=number, ids=input_ids.tolist(), positions=where, last=last)
 
 
 @attrs.define(eq=False)

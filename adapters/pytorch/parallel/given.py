@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined] # public, if not in its list
 
 from litgpt.adapters.pytorch.cache import KVCache
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup
+from litgpt.adapters.pytorch.parallel.group import ProcessGroup
 from litgpt.adapters.pytorch.parallel.meeting import come_together
-from litgpt.domain.architecture import Architecture
+from litgpt.adapters.pytorch.parallel.split import SplitGPT
 from litgpt.domain.errors import LitGPTError, WorkerLost
 from litgpt.domain.sampling import Sampling
 
@@ -22,12 +21,8 @@ from litgpt.domain.sampling import Sampling
 _numbers = itertools.count()
 
 
-class GivenGPT(GPT):
+class GivenGPT(SplitGPT):
     """A rank's part of a network, at a rank that runs the whole program by itself."""
-
-    group: Group
-    whole: Architecture
-    """Of what it is a part."""
 
     def agreed(self, sampling: Sampling) -> Sampling:
         """Return how to draw: where no seed is given, by the first rank's."""
@@ -35,7 +30,8 @@ class GivenGPT(GPT):
             return sampling
         seed = torch.randint(2**62, (1,))
         mine = seed if self.group.rank == 0 else torch.zeros_like(seed)
-        return attrs.evolve(sampling, seed=int(self.group.sum(mine).item()))
+        with in_our_words():
+            return attrs.evolve(sampling, seed=int(self.group.sum(mine).item()))
 
     def forward(
         self,
@@ -53,6 +49,33 @@ class GivenGPT(GPT):
         """
         with in_our_words():
             return super().forward(input_ids, cache, positions=positions, last=last)
+
+    def hidden(
+        self,
+        input_ids: Tensor,
+        cache: KVCache | None = None,
+        *,
+        positions: Tensor | None = None,
+        last: bool = False,
+    ) -> Tensor:
+        """Return what the head reads, as all ranks together compute it.
+
+        Raises:
+            WorkerLost: The others did not take part in time.
+
+        """
+        with in_our_words():
+            return super().hidden(input_ids, cache, positions=positions, last=last)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of what the head reads, as all ranks together compute them.
+
+        Raises:
+            WorkerLost: The others did not take part in time.
+
+        """
+        with in_our_words():
+            return super().logits(hidden)
 
 
 @contextmanager

@@ -63,6 +63,10 @@ class ProcessGroup:
         """Which one this is."""
         return int(self.backend.rank())
 
+    def wait_at_most(self, seconds: float) -> None:
+        """Give up on the others after so many seconds, from now on."""
+        self.backend._set_default_timeout(timedelta(seconds=seconds))  # noqa: SLF001 - there is no other way
+
     def sum(self, x: Tensor) -> Tensor:
         """Return the sum of all ranks' `x`, in its place."""
         x = x.contiguous()
