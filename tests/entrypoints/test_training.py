@@ -2,12 +2,14 @@
 
 import resource
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from litgpt import LLM
 from litgpt.domain.errors import BadArgument, LitGPTError
@@ -185,3 +187,34 @@ def test_data_that_is_not_there_is_no_reason_to_make_a_folder(tmp_path: Path) ->
         trained(tmp_path, data=str(tmp_path / "no.json"))
     assert not (tmp_path / "out").exists()
     assert settings(tmp_path)["out_dir"] == str(tmp_path / "out")
+
+
+@pytest.mark.parametrize("call", [7, 8, 30, 38, 41])
+def test_what_breaks_in_the_middle_of_a_step_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    how = {"epochs": 2, "batch_size": 1, "accumulate": 3, **LORA}
+    trained(tmp_path, out_dir=str(tmp_path / "whole"), **how)
+    calls = count()
+    loss = LLM.loss
+
+    def failing(llm: LLM, *ids: torch.Tensor) -> torch.Tensor:
+        if next(calls) == call:
+            raise InterruptedError
+        return loss(llm, *ids)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LLM, "loss", failing)
+        with pytest.raises(InterruptedError):
+            trained(tmp_path, **how)
+    trained(tmp_path, resume="last", **how)
+    assert losses(tmp_path / "out") == losses(tmp_path / "whole")
+
+
+def test_tensorboard_is_told_what_the_table_is(tmp_path: Path) -> None:
+    trained(tmp_path, max_steps=3, tensorboard=True)
+    read = EventAccumulator(str(tmp_path / "out" / "tensorboard"))
+    read.Reload()
+    told = [event.value for event in read.Scalars("train_loss")]
+    assert told == pytest.approx(losses(tmp_path / "out"))
+    assert [event.step for event in read.Scalars("train_loss")] == [1, 2, 3]
