@@ -92,7 +92,13 @@ def train_litgpt(folder: Path, said: argparse.Namespace, clock: Clock) -> None:
             clock.step(float(outputs["loss"]))
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
+            return torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
+
+        def optimizer_step(self, *args: Any, **how: Any) -> None:
+            super().optimizer_step(*args, **how)
+            args[
+                2
+            ].zero_grad()  # as `litgpt finetune` does: Lightning keeps gradients through the next forward
 
     quiet = dict.fromkeys(
         ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False
@@ -132,7 +138,7 @@ def train_transformers(folder: Path, said: argparse.Namespace, clock: Clock) -> 
         lr_scheduler_type="constant",
         max_grad_norm=0.0,
         logging_steps=1,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         **settings,
     )
     InOrder(model=model, args=how, train_dataset=[0], callbacks=[Told()]).train()
@@ -145,7 +151,7 @@ def train_torch(folder: Path, said: argparse.Namespace, clock: Clock) -> None:
 
     dtype = torch.bfloat16 if said.precision == "bf16-true" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
     for batch in batches(folder, said):
         with torch.autocast("cpu", torch.bfloat16, enabled=said.precision == "bf16-mixed"):
             loss = model(input_ids=batch, labels=batch).loss
