@@ -13,7 +13,9 @@ from lightning.pytorch.callbacks import Callback
 from litgpt.domain.errors import BadArgument, OutOfReach
 from litgpt.domain.reporting import Notice, Report
 
-_COMING = ".coming"
+COMING = ".coming"
+"""What follows the name of a checkpoint that is not all there yet."""
+
 _ADAM = 3
 """A parameter in training has two moments besides itself."""
 
@@ -32,7 +34,7 @@ class WholeFiles(CheckpointIO):
         """Write one."""
         del storage_options
         path = Path(path)
-        coming = path.with_name(path.name + _COMING)
+        coming = path.with_name(path.name + COMING)
         self.failure = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,12 +57,8 @@ class WholeFiles(CheckpointIO):
         return torch.load(path, map_location=map_location or "cpu", weights_only=True, mmap=True)
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove one, in one file or in several."""
-        path = Path(path)
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        """Remove one."""
+        remove(Path(path))
 
 
 class Checkpoints(Callback):
@@ -127,17 +125,18 @@ class Checkpoints(Callback):
         """Save a run as it is, and let go of the one before. A failure is told, and training goes on."""
         if self._saved == trainer.global_step:
             return
-        before = self.newest
-        path = path_of(self.folder, trainer.global_step)
+        before, path = self.newest, path_of(self.folder, trainer.global_step)
         trainer.save_checkpoint(path)
-        if not trainer.is_global_zero:
-            self._saved = trainer.global_step
-            return
-        failure = getattr(trainer.strategy.checkpoint_io, "failure", None)
+        writer = trainer.strategy if hasattr(trainer.strategy, "failure") else trainer.strategy.checkpoint_io
+        # Of the first process, which writes: all are to try again together, or none.
+        failure = trainer.strategy.broadcast(getattr(writer, "failure", None))
         if failure is None:
             self._saved = trainer.global_step
+        if not trainer.is_global_zero:
+            return
+        if failure is None:
             if before is not None and before != path:
-                WholeFiles().remove_checkpoint(before)
+                remove(before)
             return
         kept = f"{before} is the last one" if before is not None else "there is none yet"
         self._report(
@@ -153,6 +152,14 @@ class Checkpoints(Callback):
 def path_of(folder: Path, step: int) -> Path:
     """Return where the checkpoint of a step is."""
     return folder / f"step-{step:08d}.ckpt"
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint, in one file or in several, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def newest(folder: Path) -> Path | None:

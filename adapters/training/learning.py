@@ -30,6 +30,7 @@ class Learning(L.LightningModule):
         lost: What was lost since the last optimiser step, all tokens added up.
         tokens: How many these are.
         norm: How long the gradients of the last step were.
+        rate: The learning rate that it had.
 
     """
 
@@ -37,7 +38,7 @@ class Learning(L.LightningModule):
         super().__init__()
         self.llm = model
         self._recipe, self._prepare, self._ready = recipe, prepare, False
-        self.lost, self.tokens, self.norm = 0.0, 0, 0.0
+        self.lost, self.tokens, self.norm, self.rate = 0.0, 0, 0.0, 0.0
 
     @property
     def strict_loading(self) -> bool:
@@ -90,7 +91,9 @@ class Learning(L.LightningModule):
             for params, decay in ((shrinks, self._recipe.weight_decay), (others, 0.0))
             if params
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self._recipe.rate, betas=_BETAS, fused=True)
+        # A fused one would be handed gradients that are still scaled, and they would be measured so.
+        fused = self._recipe.precision != "16-mixed"
+        optimizer = torch.optim.AdamW(groups, lr=self._recipe.rate, betas=_BETAS, fused=fused)
         share = self._recipe.schedule(self.steps)
         # A function, of which a checkpoint keeps nothing: the recipe says how the rate changes.
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step))  # noqa: PLW0108 - as said
@@ -105,8 +108,9 @@ class Learning(L.LightningModule):
 
     def optimizer_step(self, *args: Any, **how: Any) -> None:
         """Step, and let go of the gradients at once: Lightning would keep them through the next forward."""
-        super().optimizer_step(*args, **how)
         optimizer = args[2] if len(args) > 2 else how["optimizer"]
+        self.rate = optimizer.param_groups[0]["lr"]
+        super().optimizer_step(*args, **how)
         optimizer.zero_grad()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

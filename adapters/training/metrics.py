@@ -53,10 +53,9 @@ class Metrics(Callback):
         pl_module.lost, pl_module.tokens = 0.0, 0
         speed, self._since = tokens / (now - self._since), now
         self.train_loss = lost
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
         found = {
             "train_loss": lost,
-            "learning_rate": rate,
+            "learning_rate": pl_module.rate,
             "gradient_norm": pl_module.norm,
             "tokens_per_second": speed,
         }

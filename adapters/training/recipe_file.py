@@ -1,5 +1,6 @@
 """A recipe as a YAML file."""
 
+import re
 from pathlib import Path
 
 import attrs
@@ -9,6 +10,15 @@ from litgpt.domain.errors import DamagedFile, MissingFile, OutOfReach
 from litgpt.domain.training.recipe import Recipe
 
 _AT_MOST = 1_000_000
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 2e-4 as the number that it is; YAML 1.1 wants it written 2.0e-4."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def read_settings(path: Path) -> dict[str, object]:
@@ -24,8 +34,8 @@ def read_settings(path: Path) -> dict[str, object]:
     if path.stat().st_size > _AT_MOST:
         raise DamagedFile(str(path), "it is far too long for a recipe.")
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedFile(str(path), f"it is no YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(found, dict):
         raise DamagedFile(str(path), "a recipe is a list of settings such as `batch_size: 4`.")

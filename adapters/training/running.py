@@ -12,13 +12,14 @@ from typing import Any
 import lightning as L  # noqa: N812 - as everybody calls it
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from litgpt.adapters.training.checkpoints import Checkpoints, WholeFiles
 from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import Metrics
 from litgpt.adapters.training.random_state import RandomState
+from litgpt.adapters.training.sharded import Sharded
 from litgpt.adapters.training.stopping import Stopped, StopsWell
 from litgpt.domain.errors import LitGPTError, NotInstalled, OutOfReach
 from litgpt.domain.reporting import Notice, Report
@@ -123,9 +124,7 @@ def _strategy(recipe: Recipe, *, sparse: bool) -> Any:
             return DDPStrategy(process_group_backend=gloo, find_unused_parameters=sparse, **how)
         case "fsdp":
             devices = recipe.devices * recipe.nodes
-            return ModelParallelStrategy(
-                devices, 1, save_distributed_checkpoint=True, process_group_backend=gloo
-            )
+            return Sharded(devices, 1, save_distributed_checkpoint=True, process_group_backend=gloo)
         case _:
             return "auto"
 

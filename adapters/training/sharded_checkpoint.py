@@ -6,7 +6,6 @@ nothing is made of it but the plain values that such a list consists of.
 
 import pickle
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +40,17 @@ class _Careful(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-class _Reader(FileSystemReader):
+class CarefulReader(FileSystemReader):
     """Reads the list of tensors with care; the tensors themselves torch reads with weights_only."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """Return which tensor lies where.
+
+        Raises:
+            DamagedFile: The list is missing or cut short.
+            UnsafeFile: It holds objects whose making could run code.
+
+        """
         del args, kwargs
         path = Path(self.path) / ".metadata"
         try:
@@ -62,6 +68,57 @@ def is_sharded_checkpoint(path: Path) -> bool:
     return (path / ".metadata").is_file() and (path / _PLAIN).is_file()
 
 
+def shapes(reader: CarefulReader) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint by name, without their numbers.
+
+    Raises:
+        DamagedFile: The list of them is missing or cut short.
+        UnsafeFile: It holds objects whose making could run code.
+
+    """
+    listed = reader.read_metadata().state_dict_metadata
+    return {
+        name.removeprefix(_STATE): torch.empty(info.size, dtype=info.properties.dtype, device="meta")
+        for name, info in listed.items()
+        if name.startswith(_STATE) and isinstance(info, TensorStorageMetadata)
+    }
+
+
+def read_into(state: dict[str, Any], reader: CarefulReader) -> None:
+    """Fill tensors with what a checkpoint has under their names; all processes, if there are several.
+
+    Only tensors are asked for: torch reads anything else without care.
+
+    Raises:
+        DamagedFile: A file of it is missing or cut short.
+
+    """
+    alone = not torch.distributed.is_initialized()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
+            load(state, storage_reader=reader, no_dist=alone)
+    except (OSError, EOFError, RuntimeError, CheckpointException) as error:
+        raise DamagedFile(str(reader.path), f"a part of it cannot be read ({error}).") from error
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds besides weights and moments.
+
+    Raises:
+        DamagedFile: The file of it is missing or cut short.
+        UnsafeFile: It holds objects whose making could run code.
+
+    """
+    try:
+        plain: dict[str, Any] = torch.load(path / _PLAIN, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsafeFile(str(path / _PLAIN)) from error
+    except (OSError, EOFError, RuntimeError) as error:
+        raise DamagedFile(str(path / _PLAIN), f"it cannot be read ({error}).") from error
+    return plain
+
+
 def read_sharded(path: Path) -> dict[str, Any]:
     """Return a checkpoint as it would be in one file: its plain values, and the tensors as `state_dict`.
 
@@ -70,20 +127,7 @@ def read_sharded(path: Path) -> dict[str, Any]:
         UnsafeFile: It holds objects whose making could run code.
 
     """
-    reader = _Reader(path)
-    tensors: Mapping[str, Any] = reader.read_metadata().state_dict_metadata
-    state: dict[str, Tensor] = {
-        name: torch.empty(tuple(info.size), dtype=info.properties.dtype)
-        for name, info in tensors.items()
-        if name.startswith(_STATE) and isinstance(info, TensorStorageMetadata)
-    }
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
-            load(dict(state), storage_reader=reader, no_dist=True)
-        plain: dict[str, Any] = torch.load(path / _PLAIN, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnsafeFile(str(path / _PLAIN)) from error
-    except (OSError, EOFError, RuntimeError, CheckpointException) as error:
-        raise DamagedFile(str(path), f"a part of it cannot be read ({error}).") from error
-    return {**plain, "state_dict": {name.removeprefix(_STATE): tensor for name, tensor in state.items()}}
+    reader = CarefulReader(path)
+    state = {name: torch.empty_like(one, device="cpu") for name, one in shapes(reader).items()}
+    read_into({"state_dict": dict(state)}, reader)
+    return {**read_plain(path), "state_dict": state}

@@ -183,7 +183,9 @@ class Recipe:
         },
     )
     seed: int = _setting("Makes a run repeatable.", _whole(0), default=42)
-    accelerator: str = _setting("cpu, gpu, cuda, mps or auto.", _text(), default="auto")
+    accelerator: str = _setting(
+        "cpu, gpu, cuda, mps or auto.", _one_of("cpu", "gpu", "cuda", "mps", "auto"), default="auto"
+    )
     devices: int = _setting("How many devices, on each machine.", _whole(1), default=1)
     nodes: int = _setting("How many machines.", _whole(1), default=1)
     strategy: Spread = _setting(
