@@ -54,7 +54,7 @@ def _number(least: float, most: float = float("inf"), *, none: bool = False) -> 
             return
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise WrongType(field.name, value, expected)
-        if not least <= value <= most:
+        if not (least <= value <= most and math.isfinite(value)):
             raise BadArgument(field.name, value, expected)
 
     return check
@@ -78,7 +78,11 @@ def _setting(help_text: str, check: Any, **how: Any) -> Any:
 
 
 def _as_targets(value: Any) -> Targets:
-    return Lora(targets=value).targets
+    try:
+        return Lora(targets=value).targets
+    except BadArgument as error:
+        error.name = "lora_targets"
+        raise
 
 
 def _as_text(value: object) -> object:

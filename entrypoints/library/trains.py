@@ -119,12 +119,14 @@ class Trains(nn.Module):
 
         Raises:
             NotDistributed: There is no model yet.
-            BadArgument: The shapes differ, or all targets are ignored.
+            BadArgument: The shapes differ, all targets are ignored, or there are more tokens than the model's
+                context holds.
             OutOfReach: There are targets to learn from, and the model is split over ranks.
 
         """
         if self.model is None:
             raise NotDistributed
+        _check_length(input_ids, self.model.architecture.context)
         if target_ids is not None:
             _check(input_ids, target_ids)
             self.model.check_learning()
@@ -145,12 +147,14 @@ class Trains(nn.Module):
 
         Raises:
             NotDistributed: There is no model yet.
-            BadArgument: The shapes differ, or all targets are ignored.
+            BadArgument: The shapes differ, all targets are ignored, or there are more tokens than the model's
+                context holds.
             OutOfReach: It is to be learnt from, and the model is split over ranks.
 
         """
         if self.model is None:
             raise NotDistributed
+        _check_length(input_ids, self.model.architecture.context)
         _check(input_ids, target_ids)
         return self.model.loss(input_ids, target_ids)
 
@@ -168,6 +172,12 @@ def _check(input_ids: Tensor, target_ids: Tensor) -> None:
     if input_ids.shape != target_ids.shape:
         expected = f"of the shape of input_ids, {tuple(input_ids.shape)}: targets are not shifted"
         raise BadArgument("target_ids", tuple(target_ids.shape), expected)
+
+
+def _check_length(input_ids: Tensor, context: int) -> None:
+    if input_ids.shape[-1] > context:
+        expected = f"of at most {context} tokens in a row, the model's context"
+        raise BadArgument("input_ids", input_ids.shape[-1], expected)
 
 
 def _default_dtype() -> Any:
