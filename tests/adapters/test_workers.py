@@ -17,9 +17,11 @@ import torch
 from litgpt import LLM
 from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.container import container
 from litgpt.domain.errors import BadArgument, OutOfReach, WorkerLost
 from litgpt.domain.generation import Request
 from litgpt.domain.ports import PrefixCache
+from litgpt.domain.reporting import Notice, Progress
 from litgpt.domain.sampling import Sampling
 from tests.adapters.tiny_models import tiny_folder
 
@@ -241,6 +243,21 @@ def test_a_rank_that_is_gone_while_a_model_is_saved_is_an_error_and_leaves_no_ha
         with pytest.raises(WorkerLost, match="rank 1"):
             llm.save(tmp_path / "saved")
     assert not list((tmp_path / "saved").iterdir())
+
+
+def test_ctrl_c_between_two_tensors_ends_the_saving_and_not_the_ranks(pool: LLM, tmp_path: Path) -> None:
+    def interrupted(event: Notice | Progress) -> None:
+        if isinstance(event, Progress) and event.done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    save = container.save_model()
+    with pytest.raises(KeyboardInterrupt):
+        save(pool._loaded, pool.model, tmp_path / "saved", interrupted)
+    assert not list((tmp_path / "saved").iterdir())
+    pool.save(tmp_path / "again")
+    assert pool.generate("on", max_new_tokens=3, top_k=1) == one_device().generate(
+        "on", max_new_tokens=3, top_k=1
+    )
 
 
 def test_quantised_ranks_are_not_saved_and_the_error_says_what_to_do(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class Crew:
 
     Attributes:
         is_together: Whether all ranks are doing something now.
+        when_lost: Called when a worker is gone, by the one who watches.
 
     Raises:
         WorkerLost: One of them does not start.
@@ -52,10 +53,10 @@ class Crew:
         self._lock = threading.Lock()
         self._turn = threading.RLock()
         self.is_together = False
+        self.when_lost: Callable[[], object] | None = None
         self._later: deque[bytes] = deque()
         self._lost: WorkerLost | None = None
         self._closed = False
-        self.when_lost: Callable[[], object] = _nothing
         self.workers: list[Worker] = []
         key = secrets.token_bytes(32)
         listener = Listener(("127.0.0.1", 0), authkey=key)
@@ -140,6 +141,8 @@ class Crew:
                 self.is_together = True
                 try:
                     yield
+                    if self._lost is not None:
+                        raise self._lost
                 except LitGPTError:
                     raise
                 except RuntimeError as error:
@@ -222,7 +225,8 @@ class Crew:
                     self._lost = WorkerLost(worker.rank, cause)
                     for other in self.workers:
                         other.process.kill()
-                    self.when_lost()
+                    if self.when_lost is not None:
+                        self.when_lost()
                     break
 
     def _closing(self) -> bool:
@@ -242,10 +246,6 @@ class Crew:
         if self._lost is None:
             self._lost = WorkerLost(self.workers[0].rank, "its connection broke")
         return self._lost
-
-
-def _nothing() -> None:
-    pass
 
 
 def _accept(listener: Listener, accepted: list[Connection], count: int) -> None:
