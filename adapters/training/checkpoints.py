@@ -1,5 +1,6 @@
 """Checkpoints of a run: one is written while the one before it is still there."""
 
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -38,7 +39,10 @@ class WholeFiles(CheckpointIO):
         self.failure = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, coming)
+            with coming.open("wb") as file:  # torch, given a path, does not say what went wrong
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
             coming.replace(path)
         except (OSError, RuntimeError) as error:
             # torch's writer raises a RuntimeError of its own when the disk is full.
@@ -138,7 +142,7 @@ class Checkpoints(Callback):
             if before is not None and before != path:
                 remove(before)
             return
-        kept = f"{before} is the last one" if before is not None else "there is none yet"
+        kept = f"{before} is the last one" if before is not None else "There is none yet"
         self._report(
             Notice(f"The checkpoint of step {trainer.global_step} was not saved: {failure}. {kept}.")
         )

@@ -19,8 +19,8 @@ class _Place:
 class RandomState(Callback):
     """Keeps the state of Python's and torch's random numbers in each checkpoint.
 
-    Gradients are in none. So if something goes wrong when some of a step's batches have been through, what
-    is kept is the place where that step began: then nothing of it is left out.
+    Gradients are in none. So if something goes wrong when some of the batches of a step have been through,
+    what is kept is the place where that step began: then nothing of it is left out.
     """
 
     def __init__(self) -> None:

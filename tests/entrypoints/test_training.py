@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+    EventAccumulator,
+)
 
 from litgpt import LLM
 from litgpt.domain.errors import BadArgument, LitGPTError
@@ -151,7 +153,7 @@ def test_a_disk_that_fills_up_costs_a_checkpoint_and_not_the_run(tmp_path: Path)
             resource.setrlimit(resource.RLIMIT_FSIZE, (bound, before[1]))
 
     try:
-        done = trained(tmp_path, max_steps=8, save_every=2, told=full_for_a_while)  # type: ignore[arg-type]
+        done = trained(tmp_path, max_steps=8, save_every=2, told=full_for_a_while)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     lost = [one for one in told.notices if "was not saved" in one]
@@ -193,7 +195,7 @@ def test_data_that_is_not_there_is_no_reason_to_make_a_folder(tmp_path: Path) ->
 def test_what_breaks_in_the_middle_of_a_step_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
-    how = {"epochs": 2, "batch_size": 1, "accumulate": 3, **LORA}
+    how: dict[str, Any] = {"epochs": 2, "batch_size": 1, "accumulate": 3, **LORA}
     trained(tmp_path, out_dir=str(tmp_path / "whole"), **how)
     calls = count()
     loss = LLM.loss

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.reporting import Notice, Progress
+from litgpt.domain.reporting import Notice, Progress, Report
 from litgpt.training import Recipe, Trained, train
 from tests.adapters.tiny_models import tiny_folder
 
@@ -44,7 +44,7 @@ def settings(folder: Path, **how: Any) -> dict[str, Any]:
     return {**where, **small, "precision": "32-true", "out_dir": str(folder / "out"), **how}
 
 
-def trained(folder: Path, *, resume: str | None = None, told: Told | None = None, **how: Any) -> Trained:
+def trained(folder: Path, *, resume: str | None = None, told: Report | None = None, **how: Any) -> Trained:
     return train(Recipe(**settings(folder, **how)), resume=resume, report=told or Told())
 
 
