@@ -36,7 +36,7 @@ class LitLLM(L.LightningModule):
 
 batch_size = 8
 accumulate_grad_batches = 1
-"""  # noqa: E501, W291, W293 - it is quoted
+"""  # noqa: E501, W293 - it is quoted
 
 _FIT = """
 data.connect(lit_model.llm.tokenizer, batch_size=batch_size, max_seq_length=512)
