@@ -1,8 +1,8 @@
 """The use cases of python-api.md, run as they are written there, by a Python that knows nothing of the tests.
 
 There is a Hub on loopback in place of the real one, a small repository under a Pythia's name, and a CPU in
-place of CUDA. Nothing else is changed, but for the smallest Pythia in place of the third smallest: its random
-weights are of its true size.
+place of CUDA. Nothing else is changed, but for Pythia 14M in place of 160M: its random weights are of its true
+size.
 """
 
 import json
