@@ -1,7 +1,7 @@
 """The use cases of python-api.md, run as they are written there, by a Python that knows nothing of the tests.
 
 There is a Hub on loopback in place of the real one, a small repository under a Pythia's name, and a CPU in
-place of CUDA. Nothing else is changed, but for Pythia 14M in place of 160M: its random weights are of its true
+place of CUDA. Nothing else is changed, but for Pythia 14M in place of 160M: random weights are of the true
 size.
 """
 
