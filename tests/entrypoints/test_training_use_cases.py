@@ -1,8 +1,8 @@
 """The use cases of python-api.md, run as they are written there, by a Python that knows nothing of the tests.
 
 There is a Hub on loopback in place of the real one, a small repository under a Pythia's name, and a CPU in
-place of CUDA. Nothing else is changed, but for the smallest Pythia in place of the third smallest: its random
-weights are of its true size.
+place of CUDA. Nothing else is changed, but for Pythia 14M in place of 160M: random weights are of the true
+size.
 """
 
 import json
@@ -35,12 +35,6 @@ from tests.entrypoints.documented_training import (
     FROM_RANDOM_WEIGHTS,
     MODULE,
 )
-
-COUNT = 50
-RECORDS = [
-    {"instruction": f"Say {number}.", "input": "", "output": f"{number}!", "text": "…"}
-    for number in range(COUNT)
-]
 
 EACH_STEP = ("[optimizer], [scheduler]", '[optimizer], [{"scheduler": scheduler, "interval": "step"}]')
 """As written, the scheduler steps once an epoch and begins at 0: a single epoch learns nothing."""
@@ -80,22 +74,27 @@ class Run:
     asked: list[str]
 
 
-def serve(root: Path) -> Path:
+def serve(root: Path, *, records: int) -> Path:
     """Write what the Hub has, and return its folder."""
     repository = root / "EleutherAI" / "pythia-14m"
     tiny_model("gpt_neox", max_position_embeddings=512).save_pretrained(repository)
     save_byte_tokenizer(repository)
-    serve_alpaca(root)
+    serve_alpaca(root, records=records)
     return root
 
 
-def serve_alpaca(root: Path) -> None:
+def serve_alpaca(root: Path, *, records: int) -> None:
+    """Write a smaller Alpaca2k."""
+    rows = [
+        {"instruction": f"Say {number}.", "input": "", "output": f"{number}!", "text": "…"}
+        for number in range(records)
+    ]
     data = root / "datasets" / "mhenrichsen" / "alpaca_2k_test"
     data.mkdir(parents=True)
-    parquet.write_table(pa.Table.from_pylist(RECORDS), data / "alpaca_2000.parquet")
+    parquet.write_table(pa.Table.from_pylist(rows), data / "alpaca_2000.parquet")
 
 
-def run(folder: Path, *cases: str, replaced: tuple[str, str] | None = None) -> Run:
+def run(folder: Path, *cases: str, records: int, replaced: tuple[str, str] | None = None) -> Run:
     """Run use cases one after the other, in an empty folder, with an empty cache."""
     code = MODULE + NOTES + "".join(f"{case}\nnote()\n" for case in cases)
     code = code.replace('accelerator="cuda"', 'accelerator="cpu"').replace("pythia-160m", "pythia-14m")
@@ -104,7 +103,7 @@ def run(folder: Path, *cases: str, replaced: tuple[str, str] | None = None) -> R
         code = code.replace(*replaced)
     (folder / "work").mkdir()
     (folder / "work" / "script.py").write_text(code)
-    with LoopbackHub(serve(folder / "hub")) as hub:
+    with LoopbackHub(serve(folder / "hub", records=records)) as hub:
         settings = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [sys.executable, "-W", "default", "script.py"],
@@ -125,14 +124,14 @@ def run(folder: Path, *cases: str, replaced: tuple[str, str] | None = None) -> R
 def as_written(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run all four, which follow from one another."""
     cases = (FROM_RANDOM_WEIGHTS, FROM_A_DOWNLOADED_MODEL, FROM_A_TRAINER_CHECKPOINT, FROM_A_SAVED_FOLDER)
-    return run(tmp_path_factory.mktemp("as-written"), *cases)
+    return run(tmp_path_factory.mktemp("as-written"), *cases, records=40)
 
 
 @pytest.fixture(scope="module")
 def learning(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Run the last three with a learning rate that rises from step to step."""
     cases = (FROM_A_DOWNLOADED_MODEL, FROM_A_TRAINER_CHECKPOINT, FROM_A_SAVED_FOLDER)
-    return run(tmp_path_factory.mktemp("learning"), *cases, replaced=EACH_STEP)
+    return run(tmp_path_factory.mktemp("learning"), *cases, records=200, replaced=EACH_STEP)
 
 
 def test_all_four_run_as_they_are_written_and_warn_of_nothing(as_written: Run, learning: Run) -> None:
@@ -154,7 +153,7 @@ def test_a_model_saved_with_random_weights_has_its_tokenizer(as_written: Run) ->
 
 
 def test_each_use_case_goes_on_from_the_weights_of_the_one_before(learning: Run, as_written: Run) -> None:
-    untrained = as_written.notes[1]["validation_loss"]  # its learning rate was 0
+    untrained = as_written.notes[1]["validation_loss"]  # of other numbers; its learning rate was 0
     losses = [one["validation_loss"] for one in learning.notes]
     assert untrained > losses[0] > losses[1] > losses[2]
     assert untrained - losses[0] > 0.1
@@ -193,7 +192,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def alpaca(tmp_path: Path) -> Iterator[None]:
     """Serve Alpaca2k's file."""
-    serve_alpaca(tmp_path / "hub")
+    serve_alpaca(tmp_path / "hub", records=50)
     with LoopbackHub(tmp_path / "hub") as hub:
         fetch = HubDatasets(endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
         with container.fetch_dataset.override(providers.Object(fetch)):
