@@ -120,7 +120,7 @@ class Crew:
         try:
             return found.result()
         except RuntimeError as error:
-            raise self._found_lost() from error
+            raise self._found_lost(error) from error
 
     @contextmanager
     def together(self, command: bytes) -> Iterator[None]:
@@ -146,7 +146,7 @@ class Crew:
                 except LitGPTError:
                     raise
                 except RuntimeError as error:
-                    raise self._found_lost() from error
+                    raise self._found_lost(error) from error
                 finally:
                     self.is_together = False
 
@@ -181,7 +181,7 @@ class Crew:
                 assert worker.line is not None  # noqa: S101 - it answered when it was started
                 worker.line.send_bytes(command)
             except OSError as error:
-                raise self._found_lost() from error
+                raise self._found_lost(error) from error
 
     def _send_later(self) -> None:
         while self._later:
@@ -238,13 +238,14 @@ class Crew:
         if self._closed:
             raise WorkerLost(1, "it was told to end")
 
-    def _found_lost(self) -> WorkerLost:
-        """Return which worker is gone, as soon as the one who watches knows."""
+    def _found_lost(self, error: Exception) -> WorkerLost:
+        """Return which worker is gone, as soon as the one who watches knows; if all are well, what broke."""
         deadline = time.monotonic() + _TO_KNOW
         while self._lost is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if self._lost is None:
-            self._lost = WorkerLost(self.workers[0].rank, "its connection broke")
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            self._lost = WorkerLost(self.workers[0].rank, f"the step was not finished: {first}")
         return self._lost
 
 

@@ -83,7 +83,7 @@ def in_our_words() -> Iterator[None]:
     """Turn what a group says of ranks that are gone, or do not come in time, into our error."""
     try:
         yield
-    except LitGPTError:
+    except (LitGPTError, torch.cuda.OutOfMemoryError):
         raise
     except RuntimeError as error:
         raise WorkerLost(None, str(error).splitlines()[0]) from error
