@@ -18,6 +18,22 @@ _IGNORED = -100
 _BETAS = (0.9, 0.95)
 
 
+@attrs.define
+class Counted:
+    """What goes through a model.
+
+    Attributes:
+        lost: What it cost, added up over the tokens that are learnt.
+        learnt: How many these are.
+        seen: How many tokens there are, those that are not learnt and padding among them.
+
+    """
+
+    lost: float = 0.0
+    learnt: int = 0
+    seen: int = 0
+
+
 class Learning(L.LightningModule):
     """A model in training.
 
@@ -27,8 +43,7 @@ class Learning(L.LightningModule):
         prepare: Gives it its weights, and divides them among a mesh of processes if it gets one.
 
     Attributes:
-        lost: What was lost since the last optimiser step, all tokens added up.
-        tokens: How many these are.
+        counted: What has gone through since the last optimiser step.
         norm: How long the gradients of the last step were.
         rate: The learning rate that it had.
 
@@ -38,7 +53,7 @@ class Learning(L.LightningModule):
         super().__init__()
         self.llm = model
         self._recipe, self._prepare, self._ready = recipe, prepare, False
-        self.lost, self.tokens, self.norm, self.rate = 0.0, 0, 0.0, 0.0
+        self.counted, self.norm, self.rate = Counted(), 0.0, 0.0
 
     @property
     def strict_loading(self) -> bool:
@@ -68,8 +83,9 @@ class Learning(L.LightningModule):
         """Return what was lost on a batch."""
         loss = self._loss(batch)
         count = learnt(batch["labels"])
-        self.lost += float(loss.detach()) * count
-        self.tokens += count
+        self.counted.lost += float(loss.detach()) * count
+        self.counted.learnt += count
+        self.counted.seen += batch["input_ids"].numel()
         return loss
 
     def validation_step(self, batch: dict[str, Tensor]) -> None:
