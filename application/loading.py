@@ -8,7 +8,7 @@ from litgpt.domain.architecture import Architecture
 from litgpt.domain.ending import end_ids_of
 from litgpt.domain.families import understand
 from litgpt.domain.offloading import fitted, told
-from litgpt.domain.placement import Placement, Wish, decide, to_train
+from litgpt.domain.placement import Placement, Wish, decide, missing, to_train
 from litgpt.domain.ports import Checkpoint, DistributionStrategy, ModelStore, OpenTokenizer, Tokenizer
 from litgpt.domain.prompts import choose_style
 from litgpt.domain.prompts.style import PromptStyle
@@ -136,6 +136,8 @@ class PlaceModel(Generic[TensorT, ModelT]):
             report(Notice(away))
         loaded.checkpoint.fetch(report)
         report(Notice(f"Using {len(placement.devices)} device(s)"))
+        if lack := missing(wish, placement):
+            report(Notice(lack))
         model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)
         return model, placement
 

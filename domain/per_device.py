@@ -1,24 +1,19 @@
 """What each of several devices holds of a model, counted before a weight is read."""
 
+from collections.abc import Iterator
+from typing import TypeAlias
+
 import attrs
 
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.footprint import Footprint, activation_bytes, cache_bytes
-from litgpt.domain.parameters import Parameter, parameters
+from litgpt.domain.parameters import parameters
 from litgpt.domain.placement import Strategy
 from litgpt.domain.quantization import Quantization, parameter_bytes
 from litgpt.domain.sharding import share
 from litgpt.domain.spreading import is_last, spread
 from litgpt.domain.tensors import DType
 from litgpt.domain.weights import Join
-
-
-@attrs.frozen
-class _Part:
-    """What a device has: its tensors, and what it computes."""
-
-    tensors: tuple[Parameter, ...]
-    computes: Architecture
 
 
 def on_each(
@@ -44,38 +39,38 @@ def on_each(
         OutOfReach: It cannot be spread so.
 
     """
-    parts = _ranks(architecture, devices) if strategy == "tensor_parallel" else _stages(architecture, devices)
+    over = _ranks if strategy == "tensor_parallel" else _stages
     return tuple(
         Footprint(
-            weights=sum(parameter_bytes(one, dtype, quantize) for one in part.tensors),
-            cache=cache_bytes(part.computes, dtype=dtype, tokens=tokens),
-            activations=activation_bytes(part.computes, dtype=dtype, tokens=tokens),
+            weights=weights,
+            cache=cache_bytes(part, dtype=dtype, tokens=tokens),
+            activations=activation_bytes(part, dtype=dtype, tokens=tokens),
         )
-        for part in parts
+        for weights, part in over(architecture, devices, dtype, quantize)
     )
 
 
-def _ranks(architecture: Architecture, ranks: int) -> list[_Part]:
+_Parts: TypeAlias = Iterator[tuple[int, Architecture]]
+"""For each device, the bytes of its weights, and what it computes."""
+
+
+def _ranks(architecture: Architecture, ranks: int, dtype: DType, quantize: Quantization | None) -> _Parts:
     whole = [Join(parameter, ()) for parameter in parameters(architecture)]  # from where makes no difference
-    shares = [share(architecture, whole, ranks=ranks, rank=rank) for rank in range(ranks)]
-    return [_Part(tuple(join.parameter for join in one.joins), one.architecture) for one in shares]
+    for rank in range(ranks):
+        part = share(architecture, whole, ranks=ranks, rank=rank)
+        yield part.weight_bytes(dtype=dtype, quantize=quantize), part.architecture
 
 
-def _stages(architecture: Architecture, devices: int) -> list[_Part]:
+def _stages(architecture: Architecture, devices: int, dtype: DType, quantize: Quantization | None) -> _Parts:
     of_layer = spread(architecture, devices)
-    dealt: list[list[Parameter]] = [[] for _ in range(devices)]
+    weights = [0] * devices
     for parameter in parameters(architecture):
         parts = parameter.name.split(".")
         if parts[:2] == ["transformer", "h"]:
             device = of_layer[int(parts[2])]
         else:
             device = devices - 1 if is_last(parameter.name) and not architecture.tied else 0
-        dealt[device].append(parameter)
-    layers = [
-        tuple(layer for layer, its in zip(architecture.layers, of_layer, strict=True) if its == device)
-        for device in range(devices)
-    ]
-    return [
-        _Part(tuple(tensors), attrs.evolve(architecture, layers=its))
-        for tensors, its in zip(dealt, layers, strict=True)
-    ]
+        weights[device] += parameter_bytes(parameter, dtype, quantize)
+    for device in range(devices):
+        layers = [one for one, its in zip(architecture.layers, of_layer, strict=True) if its == device]
+        yield weights[device], attrs.evolve(architecture, layers=tuple(layers))

@@ -11,7 +11,7 @@ from litgpt.domain.tensors import DType
 
 Accelerator: TypeAlias = Literal["cpu", "cuda", "mps"]
 Strategy: TypeAlias = Literal["sequential", "tensor_parallel"]
-Transport: TypeAlias = Literal["nccl", "gloo"]
+Link: TypeAlias = Literal["nccl", "gloo"]
 
 # Lightning's names for a precision, as far as a model that only generates can be in it.
 PRECISIONS: dict[str, DType] = {
@@ -32,6 +32,7 @@ class Hardware:
         bfloat16: The kinds that compute in bfloat16.
         rank: Which of the ranks this process is, that torchrun or a program like it has started.
         ranks: How many it has started; 1 if none has.
+        ranks_here: How many of them are on this machine, and so on each; None: all.
         free: The bytes that are free on devices that have a memory of their own, by device.
         bitsandbytes: Whether that package is installed.
 
@@ -42,6 +43,7 @@ class Hardware:
     bfloat16: frozenset[Accelerator] = frozenset({"cpu"})
     rank: int = 0
     ranks: int = 1
+    ranks_here: int | None = None
     free: dict[str, int] = attrs.field(factory=dict)
     bitsandbytes: bool = True
 
@@ -73,6 +75,7 @@ class Placement:
         quantize: How projections are quantised; None: they are not.
         given: Which of the devices is this process's, where each has a process that was started from outside;
             None: all are.
+        machines: Over how many machines the devices are; each has as many.
         trains: Whether the weights are there to be trained, and so have gradients.
 
     """
@@ -84,12 +87,20 @@ class Placement:
     resident: int | None = None
     quantize: Quantization | None = None
     given: int | None = None
+    machines: int = 1
     trains: bool = False
 
     @property
     def device(self) -> str:
         """Where prompts go, and answers come from: the first of them, or this process's."""
         return self.devices[self.given or 0]
+
+    @property
+    def link(self) -> Link:
+        """By what ranks talk: NCCL needs a CUDA device for each, which is no other's."""
+        here = self.devices[: len(self.devices) // self.machines]
+        apart = len(set(here)) == len(here) and all(one.startswith("cuda") for one in here)
+        return "nccl" if apart else "gloo"
 
 
 def decide(wish: Wish, hardware: Hardware) -> Placement:
@@ -108,6 +119,7 @@ def decide(wish: Wish, hardware: Hardware) -> Placement:
     return Placement(
         devices=(_given if given else _devices)(wish, accelerator, hardware),
         given=hardware.rank if given else None,
+        machines=hardware.ranks // (hardware.ranks_here or hardware.ranks) if given else 1,
         dtype=_dtype(wish.precision, accelerator, hardware),
         strategy=strategy,
         cache_size=_cache_size(wish.fixed_kv_cache_size),
@@ -132,18 +144,25 @@ def to_train(dtype: DType, quantize: str | None, hardware: Hardware) -> Placemen
     return Placement(devices=("cpu",), dtype=dtype, quantize=how, trains=True)
 
 
-def transport(cards: Sequence[str | None]) -> Transport:
-    """Return by what ranks that compute one model talk to each other.
-
-    NCCL moves numbers from card to card, and needs one for every rank. Gloo moves them over the CPU.
+def missing(wish: Wish, placement: Placement) -> str | None:
+    """Return what to tell who wants a model on several devices, where there are none; None if there are.
 
     Args:
-        cards: For each rank what tells the card that it computes on from all others; None if NCCL does not
-            reach it, as on a CPU.
+        wish: What was asked for.
+        placement: What was decided.
 
     """
-    apart = len(set(cards)) == len(cards)
-    return "nccl" if apart and None not in cards else "gloo"
+    on_cpu = placement.device.startswith("cpu") and placement.given is None
+    if wish.accelerator != "auto" or placement.strategy is None or not on_cpu:
+        return None
+    count = len(placement.devices)
+    if count == 1:
+        instead = "the model is on the CPU, whole"
+    elif placement.strategy == "tensor_parallel":
+        instead = f"the {count} devices are processes that share the cores of its CPU"
+    else:
+        instead = f"the {count} devices are all its CPU, which has one memory, so that nothing is gained"
+    return f"This machine has no GPU, or torch was built without it: {instead}."
 
 
 def _accelerator(wish: object, hardware: Hardware) -> Accelerator:
@@ -181,7 +200,9 @@ def _given(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> tuple[st
         expected = f"'auto' or {hardware.ranks}: torchrun has started so many processes"
         raise BadArgument("devices", wish.devices, expected)
     there = hardware.counts.get(accelerator, 0)
-    numbers = [rank if accelerator == "cpu" else rank % there for rank in range(hardware.ranks)]
+    # Each machine has as many, and they are numbered machine by machine.
+    on_each = [rank % (hardware.ranks_here or hardware.ranks) for rank in range(hardware.ranks)]
+    numbers = range(hardware.ranks) if accelerator == "cpu" else [number % there for number in on_each]
     return tuple(f"{accelerator}:{number}" for number in numbers)
 
 

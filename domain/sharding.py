@@ -22,6 +22,8 @@ from litgpt.domain.architecture import (
 from litgpt.domain.cutting import ONCE, WHOLE, Span, Split, restricted
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.parameters import Parameter
+from litgpt.domain.quantization import Quantization, parameter_bytes
+from litgpt.domain.tensors import DType
 from litgpt.domain.weights import Join
 
 
@@ -53,6 +55,10 @@ class Share:
     joins: tuple[Join, ...] = attrs.field(repr=False)
     heads_of_all: tuple[tuple[int, int], ...] = attrs.field(repr=False)
     zero: frozenset[str] = attrs.field(default=frozenset(), repr=False)
+
+    def weight_bytes(self, *, dtype: DType, quantize: Quantization | None = None) -> int:
+        """Return the memory that the rank's weights take."""
+        return sum(parameter_bytes(join.parameter, dtype, quantize) for join in self.joins)
 
 
 def share(architecture: Architecture, joins: Sequence[Join], *, ranks: int, rank: int) -> Share:

@@ -78,9 +78,9 @@ def main() -> None:
             lora_rank=16,
             lora_alpha=32,
             learning_rate=1e-3,
-            epochs=2,
-            batch_size=16,
-            max_seq_length=256,
+            epochs=1,
+            batch_size=8,
+            max_seq_length=128,
             mask_prompt=True,
         )
     )

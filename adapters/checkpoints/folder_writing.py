@@ -44,9 +44,9 @@ class FolderWriter:
         """
         with _in_our_words(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            _check_room(folder, sum(info.nbytes for info in model.weights.tensors.values()))
             for note in model.weights.notes:
                 report(Notice(f"{model.name}: {note}"))
-            _check_room(folder, sum(info.nbytes for info in model.weights.tensors.values()))
             written = self._write_weights(folder, model, report)
             for name, content in _small_files(model).items():
                 coming = folder / f"{name}{_COMING}"

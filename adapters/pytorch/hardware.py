@@ -31,6 +31,7 @@ def hardware() -> Hardware:
         bfloat16=frozenset(bfloat16),
         rank=int(os.environ.get("RANK", "0")),
         ranks=int(os.environ.get("WORLD_SIZE", "1")),
+        ranks_here=int(os.environ.get("LOCAL_WORLD_SIZE", "0")) or None,
         free=free,
         bitsandbytes=find_spec("bitsandbytes") is not None,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor
-from torch.distributed import TCPStore  # type: ignore[attr-defined] # it is public, and not in its list
+from torch.distributed import Store, TCPStore, is_nccl_available  # type: ignore[attr-defined] # public
 
 from litgpt.adapters.pytorch.assemble import GPTT, fill
 from litgpt.adapters.pytorch.generator import TorchGenerator
@@ -20,8 +20,7 @@ from litgpt.adapters.pytorch.parallel.crew import Crew
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.gathering import gathered_from_given, one_at_a_time
 from litgpt.adapters.pytorch.parallel.given import GivenGPT, in_our_words, meet
-from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup
-from litgpt.adapters.pytorch.parallel.meeting import come_together
+from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup, gloo
 from litgpt.adapters.pytorch.parallel.sharded import sharded
 from litgpt.adapters.pytorch.parallel.workers import threads_each
 from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
@@ -75,7 +74,7 @@ class TensorParallel:
         mine = share(architecture, joins, ranks=ranks, rank=placement.given or 0)  # refuses what cannot be
         if placement.given is not None:
             with in_our_words():
-                meeting = meet(_PATIENCE, torch.device(placement.device))
+                meeting = _group(meet(_PATIENCE), placement, rank=placement.given)
             given = _filled(sharded(mine, meeting, GivenGPT), mine, checkpoint, placement, report)
             given.group, given.whole = meeting, architecture
             with in_our_words():
@@ -99,8 +98,8 @@ class TensorParallel:
             ranks=ranks,
         )
         try:
-            group = crew.wait_for(lambda: _met(store, placement, rank=0))
-            crew.when_lost = group.abandon
+            group = crew.wait_for(lambda: _group(store, placement, rank=0))
+            crew.when_lost = group.abort
             model = _filled(sharded(mine, group, DrivenGPT), mine, checkpoint, placement, report)
             model.crew, model.group, model.whole = crew, group, architecture
             crew.wait_for(lambda: _all_ready(group))
@@ -173,17 +172,21 @@ def build_rank(
     said = {**call["placement"], "devices": tuple(call["placement"]["devices"]), "given": rank}
     placement = Placement(**said)
     store = TCPStore("127.0.0.1", call["store"], is_master=False)
-    group = _met(store, placement, rank=rank)
+    group = _group(store, placement, rank=rank)
     mine = share(architecture, joins, ranks=ranks, rank=rank)
     model = _filled(sharded(mine, group, GPT), mine, checkpoint, placement, silent)
     _all_ready(group)
     return Commands(model, group)
 
 
-def _met(store: TCPStore, placement: Placement, *, rank: int) -> ProcessGroup:
-    """Return the ranks that the first one has started."""
-    device, ranks = torch.device(placement.device), len(placement.devices)
-    return come_together(store, rank=rank, ranks=ranks, patience=_PATIENCE, device=device)
+def _group(store: Store, placement: Placement, *, rank: int) -> ProcessGroup:
+    """Return the ranks of a placement, to talk as their devices can."""
+    ranks = len(placement.devices)
+    if placement.link == "nccl" and is_nccl_available():
+        from litgpt.adapters.pytorch.parallel.nccl import nccl
+
+        return nccl(store, rank=rank, ranks=ranks, patience=_PATIENCE, device=torch.device(placement.device))
+    return gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE)
 
 
 def _all_ready(group: Group) -> None:
@@ -196,13 +199,21 @@ def _filled(
 ) -> GPTT:
     """Give a rank's network its weights."""
     device = torch.device(placement.device)
-    return fill(
-        model,
-        mine.joins,
-        checkpoint,
-        device=lambda _: device,
-        dtype=placement.dtype,
-        report=report,
-        zero=mine.zero,
-        quantize=placement.quantize,
-    )
+    try:
+        return fill(
+            model,
+            mine.joins,
+            checkpoint,
+            device=lambda _: device,
+            dtype=placement.dtype,
+            report=report,
+            zero=mine.zero,
+            quantize=placement.quantize,
+        )
+    except torch.cuda.OutOfMemoryError as error:
+        needed = mine.weight_bytes(dtype=placement.dtype, quantize=placement.quantize)
+        raise OutOfReach(
+            f"{checkpoint.name} on {placement.device}",
+            f"its memory does not hold rank {mine.rank}'s {needed / 1e9:.1f} GB of weights. More devices, a "
+            "smaller precision or quantize= make it less.",
+        ) from error

@@ -5,7 +5,6 @@ from functools import cached_property
 from math import prod
 
 import attrs
-import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.dtypes import STORED_AS, TORCH
@@ -13,6 +12,7 @@ from litgpt.adapters.pytorch.lora.merging import changed_weights
 from litgpt.adapters.pytorch.pieces import theirs
 from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
 from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
+from litgpt.adapters.pytorch.quantised.of_bitsandbytes import Bnb4Linear
 from litgpt.adapters.pytorch.quantised.saving import Part, parts_of, quantization_config
 from litgpt.domain.tensors import TensorInfo
 from litgpt.domain.weights import Join, Use, uses
@@ -67,16 +67,16 @@ class ModelWeights:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to tell of quantised weights that are stored unquantised, if there are any."""
-        quantised = {name for name, those in self._uses.items() if those[0].parameter.name in self._layers}
-        wide = [part.info for name, part in self._parts.items() if name in quantised and _is_wide(part)]
-        if not wide:
+        """How many quantised weights are stored in float32, because bitsandbytes's blocks do not fit them."""
+        ours = {name: self._layers.get(those[0].parameter.name) for name, those in self._uses.items()}
+        fours = {name: layer.how for name, layer in ours.items() if isinstance(layer, Bnb4Linear)}
+        plain = [name for name in fours if self._parts[name].info.stored_as == "F32"]
+        if not plain:
             return ()
-        nbytes = sum(one.nbytes for one in wide)
+        how = fours[plain[0]].removesuffix("-dq")
         note = (
-            f"{len(wide)} of {len(quantised)} quantised weights take {nbytes / 1e9:.1f} GB: bitsandbytes has "
-            "no blocks for how they lie in a file, so they are stored in float32, for nothing to be lost. "
-            "quantize='int8' and 'int4' have no such limit."
+            f"{len(plain)} of {len(fours)} quantised weights are written in float32: blocks of bitsandbytes "
+            f"do not begin and end where these weights do. quantize={how!r} makes the same numbers of them."
         )
         return (note,)
 
@@ -115,8 +115,3 @@ class ModelWeights:
             return self._gathered(name)
         tensor = self._changed[name]() if name in self._changed else self._state[name].detach()
         return tensor.cpu()
-
-
-def _is_wide(part: Part) -> bool:
-    """Return whether a part is a weight itself, and not its codes or scales."""
-    return part.info.stored_as == _STORED_AS[torch.float32]

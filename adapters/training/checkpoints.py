@@ -11,12 +11,12 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
-from litgpt.adapters.training.divided import COMING, Divided, reason
-from litgpt.adapters.training.random_state import RandomState
-from litgpt.adapters.training.sharded_checkpoint import CarefulReader, read_plain
 from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
 from litgpt.domain.errors import BadArgument, OutOfReach
 from litgpt.domain.reporting import Notice, Report
+
+COMING = ".coming"
+"""What follows the name of a checkpoint that is not all there yet."""
 
 _ADAM = 3
 """A parameter in training has two moments besides itself."""
@@ -40,14 +40,15 @@ class WholeFiles(CheckpointIO):
         self.failure = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # By a path, torch writes in its own way, and does not say what went wrong.
-            with coming.open("wb") as file:
+            with coming.open("wb") as file:  # torch, given a path, does not say what went wrong
                 torch.save(checkpoint, file)
                 file.flush()
-                os.fsync(file.fileno())  # the one before is removed next
+                os.fsync(file.fileno())
             coming.replace(path)
         except (OSError, RuntimeError) as error:
-            self.failure = reason(error)
+            # torch's writer raises a RuntimeError of its own when the disk is full.
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            self.failure = (getattr(cause, "strerror", None) or str(error)).splitlines()[0].lower()
             coming.unlink(missing_ok=True)
 
     def load_checkpoint(
@@ -61,12 +62,8 @@ class WholeFiles(CheckpointIO):
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove one, in one file or in several."""
-        path = Path(path)
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        """Remove one."""
+        remove(Path(path))
 
 
 class Checkpoints(Callback):
@@ -77,15 +74,11 @@ class Checkpoints(Callback):
         every: After how many optimiser steps; None is after each epoch.
         report: Is told what could not be saved.
 
-    Attributes:
-        random: A callback of the same trainer, which keeps where the run is.
-
     """
 
     def __init__(self, folder: Path, every: int | None, report: Report) -> None:
         self.folder, self._every, self._report = folder, every, report
         self._step = self._saved = self._began = -1
-        self.random = RandomState()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Check that the disk has room for two checkpoints.
@@ -130,7 +123,6 @@ class Checkpoints(Callback):
         """Save what was learnt before something went wrong, where no other process has to join in."""
         del pl_module, exception
         if trainer.world_size == 1 and trainer.global_step > max(0, self._began):
-            self.random.is_rescue = True
             with suppress(Exception):  # what went wrong first is what is to be told
                 self.save(trainer)
 
@@ -138,19 +130,20 @@ class Checkpoints(Callback):
         """Save a run as it is, and let go of the one before. A failure is told, and training goes on."""
         if self._saved == trainer.global_step:
             return
-        before = self.newest
-        path = path_of(self.folder, trainer.global_step)
+        before, path = self.newest, path_of(self.folder, trainer.global_step)
         trainer.save_checkpoint(path)
-        failure = _failure(trainer)
+        writer = trainer.strategy if hasattr(trainer.strategy, "failure") else trainer.strategy.checkpoint_io
+        # Of the first process, which writes: all are to try again together, or none.
+        failure = trainer.strategy.broadcast(getattr(writer, "failure", None))
         if failure is None:
             self._saved = trainer.global_step
         if not trainer.is_global_zero:
             return
         if failure is None:
             if before is not None and before != path:
-                WholeFiles().remove_checkpoint(before)
+                remove(before)
             return
-        kept = f"{before} is the last one" if before is not None else "there is none yet"
+        kept = f"{before} is the last one" if before is not None else "There is none yet"
         self._report(
             Notice(f"The checkpoint of step {trainer.global_step} was not saved: {failure}. {kept}.")
         )
@@ -161,18 +154,17 @@ class Checkpoints(Callback):
         return newest(self.folder)
 
 
-def _failure(trainer: L.Trainer) -> str | None:
-    """Return why the last checkpoint was not written, if it was not: the same in all processes."""
-    strategy: Any = trainer.strategy
-    if isinstance(strategy, Divided):
-        return strategy.failure
-    found: str | None = strategy.broadcast(strategy.checkpoint_io.failure)
-    return found
-
-
 def path_of(folder: Path, step: int) -> Path:
     """Return where the checkpoint of a step is."""
     return folder / f"step-{step:08d}.ckpt"
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint, in one file or in several, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def newest(folder: Path) -> Path | None:
@@ -186,12 +178,10 @@ def to_resume(folder: Path, wish: str, *, divided: bool) -> Path:
     Args:
         folder: Where the run's own are.
         wish: `last`, or a path.
-        divided: Whether it has to be one in several files, with a part from each process.
+        divided: Whether processes will each read their part of it: one in several files is read only so.
 
     Raises:
-        BadArgument: There is none, or it is not of this kind.
-        DamagedFile: It cannot be read.
-        UnsafeFile: It holds objects whose making could run code.
+        BadArgument: There is none, or it is in several files and each process needs all of it.
 
     """
     found = newest(folder) if wish == "last" else Path(wish).expanduser()
@@ -199,12 +189,7 @@ def to_resume(folder: Path, wish: str, *, divided: bool) -> Path:
         raise BadArgument(
             "resume", wish, f"'last' when there is a checkpoint in {folder}, or the path of one"
         )
-    if found.is_dir() != divided:
-        kinds = ("a file, as all strategies but 'fsdp' write it", "a folder, as strategy='fsdp' writes it")
-        raise BadArgument("resume", str(found), kinds[divided])
-    if divided:
-        read_plain(found)
-        CarefulReader(found).read_metadata()
-    else:
-        read_checkpoint(found)
+    if found.is_dir() and not divided:
+        expected = "a file, or resumed with strategy='fsdp', which wrote this folder"
+        raise BadArgument("resume", str(found), expected)
     return found

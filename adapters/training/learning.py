@@ -18,6 +18,22 @@ _IGNORED = -100
 _BETAS = (0.9, 0.95)
 
 
+@attrs.define
+class Counted:
+    """What goes through a model.
+
+    Attributes:
+        lost: What it cost, added up over the tokens that are learnt.
+        learnt: How many these are.
+        seen: How many tokens there are, those that are not learnt and padding among them.
+
+    """
+
+    lost: float = 0.0
+    learnt: int = 0
+    seen: int = 0
+
+
 class Learning(L.LightningModule):
     """A model in training.
 
@@ -27,10 +43,9 @@ class Learning(L.LightningModule):
         prepare: Gives it its weights, and divides them among a mesh of processes if it gets one.
 
     Attributes:
-        lost: What was lost since the last optimiser step, all tokens added up.
-        tokens: How many these are.
+        counted: What has gone through since the last optimiser step.
         norm: How long the gradients of the last step were.
-        rate: How fast it learnt from them; the optimiser has the next step's already.
+        rate: The learning rate that it had.
 
     """
 
@@ -38,12 +53,7 @@ class Learning(L.LightningModule):
         super().__init__()
         self.llm = model
         self._recipe, self._prepare, self._ready = recipe, prepare, False
-        self.lost, self.tokens, self.norm, self.rate = 0.0, 0, 0.0, 0.0
-
-    @property
-    def model_name(self) -> str:
-        """What the recipe calls the model."""
-        return self._recipe.model
+        self.counted, self.norm, self.rate = Counted(), 0.0, 0.0
 
     @property
     def strict_loading(self) -> bool:
@@ -73,8 +83,9 @@ class Learning(L.LightningModule):
         """Return what was lost on a batch."""
         loss = self._loss(batch)
         count = learnt(batch["labels"])
-        self.lost += float(loss.detach()) * count
-        self.tokens += count
+        self.counted.lost += float(loss.detach()) * count
+        self.counted.learnt += count
+        self.counted.seen += batch["input_ids"].numel()
         return loss
 
     def validation_step(self, batch: dict[str, Tensor]) -> None:
@@ -96,7 +107,9 @@ class Learning(L.LightningModule):
             for params, decay in ((shrinks, self._recipe.weight_decay), (others, 0.0))
             if params
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self._recipe.rate, betas=_BETAS, fused=True)
+        # A fused one would be handed gradients that are still scaled, and they would be measured so.
+        fused = self._recipe.precision != "16-mixed"
+        optimizer = torch.optim.AdamW(groups, lr=self._recipe.rate, betas=_BETAS, fused=fused)
         share = self._recipe.schedule(self.steps)
         # A function, of which a checkpoint keeps nothing: the recipe says how the rate changes.
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step))  # noqa: PLW0108 - as said
@@ -134,19 +147,14 @@ class Learning(L.LightningModule):
         wanted = self.state_dict()
         if self._recipe.adapts:
             wanted = {name: wanted[name] for name in self.learnt_names()}
-        if state := checkpoint.get("state_dict"):  # of divided ones, `Divided` has checked it
+        if state := checkpoint.get("state_dict"):  # of sharded ones, torch checks the tensors
             check_weights(state, wanted, origin="The checkpoint", name=self._recipe.model)
 
     def learnt_names(self) -> Iterator[str]:
         """Yield the names of what learns, as a state dict has them."""
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                yield saved_name(name)
-
-
-def saved_name(name: str) -> str:
-    """Return a parameter's name as a state dict has it."""
-    return name.replace(f"{MODEL}.model.", f"{MODEL}.", 1)
+                yield name.replace(f"{MODEL}.model.", f"{MODEL}.", 1)
 
 
 def learnt(labels: Tensor) -> int:

@@ -9,7 +9,7 @@ import lightning as L  # noqa: N812 - as everybody calls it
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from litgpt.adapters.training.learning import Learning
+from litgpt.adapters.training.learning import Counted, Learning
 from litgpt.domain.reporting import Notice, Progress, Report
 
 COLUMNS = ("step", "epoch", "train_loss", "val_loss", "learning_rate", "gradient_norm", "tokens_per_second")
@@ -35,7 +35,7 @@ class Metrics(Callback):
         """Go on with the file behind the step from which the run goes on."""
         assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
         self._step, self._since = trainer.global_step, time.perf_counter()
-        pl_module.lost, pl_module.tokens = 0.0, 0
+        pl_module.counted = Counted()
         if trainer.is_global_zero:
             rows = [row for row in read_metrics(self.path) if int(row["step"]) <= trainer.global_step]
             with self.path.open("w", newline="", encoding="utf-8") as file:
@@ -50,9 +50,9 @@ class Metrics(Callback):
             return
         assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
         self._step, now = trainer.global_step, time.perf_counter()
-        lost, tokens = _of_all(trainer, pl_module)
-        pl_module.lost, pl_module.tokens = 0.0, 0
-        speed, self._since = tokens / (now - self._since), now
+        lost, seen = _of_all(trainer, pl_module.counted)
+        pl_module.counted = Counted()
+        speed, self._since = seen / (now - self._since), now
         self.train_loss = lost
         found = {
             "train_loss": lost,
@@ -95,13 +95,14 @@ class Metrics(Callback):
             self._report(Progress("Training", done, total, unit="steps", note=self._shown))
 
 
-def _of_all(trainer: L.Trainer, module: Learning) -> tuple[float, float]:
-    """Return what a token cost, and how many tokens there were, in all processes together."""
-    sums = torch.tensor([module.lost, float(module.tokens)], device=trainer.strategy.root_device)
+def _of_all(trainer: L.Trainer, counted: Counted) -> tuple[float, float]:
+    """Return what a token cost, and how many went through, in all processes together."""
+    mine = [counted.lost, float(counted.learnt), float(counted.seen)]
+    sums = torch.tensor(mine, device=trainer.strategy.root_device)
     if trainer.world_size > 1:
         sums = trainer.strategy.reduce(sums, reduce_op="sum")
-    lost, tokens = sums.tolist()
-    return lost / max(1.0, tokens), tokens
+    lost, learnt, seen = sums.tolist()
+    return lost / max(1.0, learnt), seen
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

@@ -10,16 +10,15 @@ from litgpt.domain.errors import DamagedFile, MissingFile, OutOfReach
 from litgpt.domain.training.recipe import Recipe
 
 _AT_MOST = 1_000_000
-_FLOAT = "tag:yaml.org,2002:float"
-# PyYAML reads 2e-4 as a text: it knows the floats of YAML 1.1, which have a point. Those of 1.2 need none.
-_WITHOUT_POINT = re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$")
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain values, and numbers as people write them."""
+    """Reads 2e-4 as the number that it is; YAML 1.1 wants it written 2.0e-4."""
 
 
-_Loader.add_implicit_resolver(_FLOAT, _WITHOUT_POINT, list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def read_settings(path: Path) -> dict[str, object]:
@@ -35,8 +34,8 @@ def read_settings(path: Path) -> dict[str, object]:
     if path.stat().st_size > _AT_MOST:
         raise DamagedFile(str(path), "it is far too long for a recipe.")
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedFile(str(path), f"it is no YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(found, dict):
         raise DamagedFile(str(path), "a recipe is a list of settings such as `batch_size: 4`.")

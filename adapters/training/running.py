@@ -16,9 +16,10 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from litgpt.adapters.training.checkpoints import Checkpoints, WholeFiles
-from litgpt.adapters.training.divided import Divided
 from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import Metrics
+from litgpt.adapters.training.random_state import RandomState
+from litgpt.adapters.training.sharded import Sharded
 from litgpt.adapters.training.stopping import Stopped, StopsWell
 from litgpt.domain.errors import LitGPTError, NotInstalled, OutOfReach
 from litgpt.domain.reporting import Notice, Report
@@ -78,7 +79,7 @@ def trainer_of(
                 check_val_every_n_epoch=None if every else 1,
                 num_sanity_val_steps=0,
                 logger=_tensorboard(recipe) if recipe.tensorboard else False,
-                callbacks=[checkpoints.random, metrics, checkpoints, StopsWell(checkpoints, report)],
+                callbacks=[RandomState(), metrics, checkpoints, StopsWell(checkpoints, report)],
                 default_root_dir=recipe.out_dir,
                 **how,
             )
@@ -122,7 +123,8 @@ def _strategy(recipe: Recipe, *, sparse: bool) -> Any:
             how: dict[str, Any] = {_SYNC: False}
             return DDPStrategy(process_group_backend=gloo, find_unused_parameters=sparse, **how)
         case "fsdp":
-            return Divided(recipe.devices * recipe.nodes, gloo)
+            devices = recipe.devices * recipe.nodes
+            return Sharded(devices, 1, save_distributed_checkpoint=True, process_group_backend=gloo)
         case _:
             return "auto"
 

@@ -6,7 +6,6 @@ nothing is made of it but the plain values that such a list consists of.
 
 import pickle
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ class CarefulReader(FileSystemReader):
         """Return which tensor lies where.
 
         Raises:
-            DamagedFile: The list cannot be read.
+            DamagedFile: The list is missing or cut short.
             UnsafeFile: It holds objects whose making could run code.
 
         """
@@ -63,27 +62,61 @@ class CarefulReader(FileSystemReader):
             raise DamagedFile(str(path), f"it is no list of tensors ({error}).") from error
         return found
 
-    def shapes(self) -> dict[str, Tensor]:
-        """Return what the model's tensors are like, without what they hold.
-
-        Raises:
-            DamagedFile: The list of them cannot be read.
-            UnsafeFile: It holds objects whose making could run code.
-
-        """
-        tensors: Mapping[str, Any] = self.read_metadata().state_dict_metadata
-        return {
-            name.removeprefix(_STATE): torch.empty(
-                tuple(info.size), dtype=info.properties.dtype, device="meta"
-            )
-            for name, info in tensors.items()
-            if name.startswith(_STATE) and isinstance(info, TensorStorageMetadata)
-        }
-
 
 def is_sharded_checkpoint(path: Path) -> bool:
     """Return whether a folder is such a checkpoint."""
     return (path / ".metadata").is_file() and (path / _PLAIN).is_file()
+
+
+def shapes(reader: CarefulReader) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint by name, without their numbers.
+
+    Raises:
+        DamagedFile: The list of them is missing or cut short.
+        UnsafeFile: It holds objects whose making could run code.
+
+    """
+    listed = reader.read_metadata().state_dict_metadata
+    return {
+        name.removeprefix(_STATE): torch.empty(info.size, dtype=info.properties.dtype, device="meta")
+        for name, info in listed.items()
+        if name.startswith(_STATE) and isinstance(info, TensorStorageMetadata)
+    }
+
+
+def read_into(state: dict[str, Any], reader: CarefulReader) -> None:
+    """Fill tensors with what a checkpoint has under their names; all processes, if there are several.
+
+    Only tensors are asked for: torch reads anything else without care.
+
+    Raises:
+        DamagedFile: A file of it is missing or cut short.
+
+    """
+    alone = not torch.distributed.is_initialized()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
+            load(state, storage_reader=reader, no_dist=alone)
+    except (OSError, EOFError, RuntimeError, CheckpointException) as error:
+        raise DamagedFile(str(reader.path), f"a part of it cannot be read ({error}).") from error
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds besides weights and moments.
+
+    Raises:
+        DamagedFile: The file of it is missing or cut short.
+        UnsafeFile: It holds objects whose making could run code.
+
+    """
+    try:
+        plain: dict[str, Any] = torch.load(path / _PLAIN, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnsafeFile(str(path / _PLAIN)) from error
+    except (OSError, EOFError, RuntimeError) as error:
+        raise DamagedFile(str(path / _PLAIN), f"it cannot be read ({error}).") from error
+    return plain
 
 
 def read_sharded(path: Path) -> dict[str, Any]:
@@ -94,32 +127,7 @@ def read_sharded(path: Path) -> dict[str, Any]:
         UnsafeFile: It holds objects whose making could run code.
 
     """
-    reader, plain = CarefulReader(path), read_plain(path)
-    state = {name: torch.empty_like(tensor, device="cpu") for name, tensor in reader.shapes().items()}
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
-            named = {_STATE + name: tensor for name, tensor in state.items()}
-            load(dict(named), storage_reader=reader, no_dist=True)
-    except pickle.UnpicklingError as error:
-        raise UnsafeFile(str(path)) from error
-    except (OSError, EOFError, RuntimeError, CheckpointException) as error:
-        raise DamagedFile(str(path), f"a part of it cannot be read ({error}).") from error
-    return {**plain, "state_dict": state}
-
-
-def read_plain(path: Path) -> dict[str, Any]:
-    """Return what of a checkpoint is no tensor of the model or of an optimiser.
-
-    Raises:
-        DamagedFile: It is missing or cut short.
-        UnsafeFile: It holds objects whose making could run code.
-
-    """
-    try:
-        found: dict[str, Any] = torch.load(path / _PLAIN, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnsafeFile(str(path / _PLAIN)) from error
-    except (OSError, EOFError, RuntimeError) as error:
-        raise DamagedFile(str(path / _PLAIN), f"it cannot be read ({error}).") from error
-    return found
+    reader = CarefulReader(path)
+    state = {name: torch.empty_like(one, device="cpu") for name, one in shapes(reader).items()}
+    read_into({"state_dict": dict(state)}, reader)
+    return {**read_plain(path), "state_dict": state}

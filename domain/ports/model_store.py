@@ -115,7 +115,7 @@ class Weights(Protocol[TensorT_co]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever has `tensors` written should be told, in sentences: that some take more room, say."""
+        """What whoever writes `tensors` should tell."""
         ...
 
     def read(self, name: str) -> TensorT_co:

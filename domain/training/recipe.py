@@ -22,9 +22,6 @@ _WARMUP = 0.03
 PRECISIONS = ("32-true", "bf16-true", "bf16-mixed", "16-mixed")
 """Lightning's names for those that a model can be trained in."""
 
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
-"""What a model can be trained on."""
-
 
 def _one_of(*allowed: object) -> Any:
     def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
@@ -190,7 +187,9 @@ class Recipe:
         },
     )
     seed: int = _setting("Makes a run repeatable.", _whole(0), default=42)
-    accelerator: str = _setting("cpu, gpu, cuda, mps or auto.", _one_of(*ACCELERATORS), default="auto")
+    accelerator: str = _setting(
+        "cpu, gpu, cuda, mps or auto.", _one_of("cpu", "gpu", "cuda", "mps", "auto"), default="auto"
+    )
     devices: int = _setting("How many devices, on each machine.", _whole(1), default=1)
     nodes: int = _setting("How many machines.", _whole(1), default=1)
     strategy: Spread = _setting(

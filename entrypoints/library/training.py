@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import torch
 
-from litgpt.adapters.training.checkpoints import Checkpoints, to_resume
+from litgpt.adapters.training.checkpoints import Checkpoints, newest, to_resume
 from litgpt.adapters.training.curve import draw_losses
 from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import Metrics
@@ -75,9 +75,7 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     """
     report = report or default_report(None)
     began, out = time.perf_counter(), Path(recipe.out_dir).expanduser()
-    path = (
-        None if resume is None else to_resume(out / "checkpoints", resume, divided=recipe.strategy == "fsdp")
-    )
+    path = _from(out, resume, divided=recipe.strategy == "fsdp")
     begin(recipe.seed)
     llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
     length = _length(recipe, llm.config.block_size)
@@ -98,9 +96,7 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         saved = save_trained(llm, recipe, out, report, first=trainer.is_global_zero) if ended else None
     except (LitGPTError, OSError):
         if (kept := checkpoints.newest) is not None:
-            report(
-                Notice(f"What was learnt is in {kept}; `litgpt convert {kept} FOLDER` makes a model of it.")
-            )
+            report(Notice(f"What was learnt is kept: `litgpt convert {kept} FOLDER` makes a model of it."))
         raise
     if trainer.is_global_zero:
         _draw(out, report)
@@ -112,6 +108,18 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         val_loss=metrics.val_loss,
         seconds=time.perf_counter() - began,
     )
+
+
+def _from(out: Path, resume: str | None, *, divided: bool) -> Path | None:
+    """Return the checkpoint from which to go on; None: a new run begins, in a folder that has none."""
+    folder = out / "checkpoints"
+    if resume is not None:
+        return to_resume(folder, resume, divided=divided)
+    if there := newest(folder):
+        raise BadArgument(
+            "out_dir", str(out), f"another folder, or resume 'last': {there.name} is of an earlier run"
+        )
+    return None
 
 
 def _length(recipe: Recipe, context: int) -> int:
@@ -150,6 +158,8 @@ def _precision(recipe: Recipe) -> tuple[str, torch.dtype]:
     kind = hardware.accelerator if recipe.accelerator in ("auto", "gpu") else recipe.accelerator
     fast = kind in hardware.bfloat16
     wish = recipe.precision or ("32-true" if not fast else "bf16-true" if recipe.adapts else "bf16-mixed")
+    if wish == "16-mixed" and kind == "cpu":
+        raise BadArgument("precision", wish, "'bf16-mixed', 'bf16-true' or '32-true' on a CPU")
     if wish == "bf16-true" and recipe.adapts:
         return "32-true", torch.bfloat16  # weights that stay are read so, and adapters learn in float32
     return wish, torch.bfloat16 if wish == "bf16-true" else torch.float32

@@ -268,6 +268,7 @@ class Vast:
 
     tensors = {"lm_head.weight": TensorInfo((10**9, 10**9), "F32", 4 * 10**18)}  # noqa: RUF012 - of no instance
     quantization = None
+    notes = ()
 
     def read(self, name: str) -> Tensor:
         raise NotImplementedError(name)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -17,9 +18,14 @@ import torch
 from litgpt import LLM
 from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.adapters.pytorch.parallel.gathering import one_at_a_time
+from litgpt.adapters.pytorch.weights import ModelWeights
+from litgpt.container import container
 from litgpt.domain.errors import BadArgument, OutOfReach, WorkerLost
 from litgpt.domain.generation import Request
+from litgpt.domain.parameters import Parameter
 from litgpt.domain.ports import PrefixCache
+from litgpt.domain.reporting import Notice, Progress
 from litgpt.domain.sampling import Sampling
 from tests.adapters.tiny_models import tiny_folder
 
@@ -241,6 +247,39 @@ def test_a_rank_that_is_gone_while_a_model_is_saved_is_an_error_and_leaves_no_ha
         with pytest.raises(WorkerLost, match="rank 1"):
             llm.save(tmp_path / "saved")
     assert not list((tmp_path / "saved").iterdir())
+
+
+def test_one_whole_tensor_is_held_at_a_time_and_each_is_gathered_once(pool: LLM) -> None:
+    made: list[weakref.ref[torch.Tensor]] = []
+    model, joins = pool.model, pool._loaded.joins
+    assert isinstance(model, DrivenGPT)
+
+    def whole(parameter: Parameter) -> torch.Tensor:
+        assert not [tensor for tensor in made if tensor() is not None]
+        tensor = model.gathered(parameter).clone()
+        made.append(weakref.ref(tensor))
+        return tensor
+
+    gathered = one_at_a_time([join.parameter for join in joins], whole)
+    weights = ModelWeights.of(model, joins, gathered=gathered)
+    for name, info in weights.tensors.items():
+        assert tuple(weights.read(name).shape) == info.shape
+    assert len(made) == len(joins)
+
+
+def test_ctrl_c_between_two_tensors_ends_the_saving_and_not_the_ranks(pool: LLM, tmp_path: Path) -> None:
+    def interrupted(event: Notice | Progress) -> None:
+        if isinstance(event, Progress) and event.done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    save = container.save_model()
+    with pytest.raises(KeyboardInterrupt):
+        save(pool._loaded, pool.model, tmp_path / "saved", interrupted)
+    assert not list((tmp_path / "saved").iterdir())
+    pool.save(tmp_path / "again")
+    assert pool.generate("on", max_new_tokens=3, top_k=1) == one_device().generate(
+        "on", max_new_tokens=3, top_k=1
+    )
 
 
 def test_quantised_ranks_are_not_saved_and_the_error_says_what_to_do(tmp_path: Path) -> None:

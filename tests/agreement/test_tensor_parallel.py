@@ -24,7 +24,9 @@ from litgpt.adapters.pytorch.parallel.gathering import gather, hand_over, part_o
 from litgpt.adapters.pytorch.parallel.sharded import sharded
 from litgpt.domain.architecture import Attention, LatentAttention
 from litgpt.domain.errors import OutOfReach
+from litgpt.domain.footprint import cache_bytes, weight_bytes
 from litgpt.domain.gathering import patchwork
+from litgpt.domain.quantization import Quantization
 from litgpt.domain.reporting import silent
 from litgpt.domain.sharding import share
 from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
@@ -81,7 +83,7 @@ class ThreadGroup:
         return x
 
 
-def rank_of(both: Pair, meeting: Meeting, rank: int) -> GPT:
+def rank_of(both: Pair, meeting: Meeting, rank: int, quantize: Quantization | None = None) -> GPT:
     part = share(both.ours.architecture, both.joins, ranks=meeting.ranks, rank=rank)
     model = sharded(part, ThreadGroup(meeting, rank), GPT)
     cpu = torch.device("cpu")
@@ -93,6 +95,7 @@ def rank_of(both: Pair, meeting: Meeting, rank: int) -> GPT:
         dtype="float32",
         report=silent,
         zero=part.zero,
+        quantize=quantize,
     )
 
 
@@ -161,3 +164,22 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
         whole = gather(shape, parts, part_of(models[0], name), ThreadGroup(meeting, 0))
         torch.testing.assert_close(whole, part_of(both.ours, name), rtol=0, atol=0)
     assert all(queue.empty() for queue in meeting.sent.values())
+
+
+@pytest.mark.parametrize("how", [None, "int8", "int4", "bnb.nf4"])
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_the_memory_that_each_rank_was_foretold_is_what_it_takes(
+    how: Quantization | None, ranks: int, tmp_path: Path
+) -> None:
+    wide = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4}
+    both, meeting = pair(Variant("wide", "llama", wide), tmp_path), Meeting(ranks)
+    whole = weight_bytes(both.ours.architecture, dtype="float32", quantize=how)
+    for rank in range(ranks):
+        part = share(both.ours.architecture, both.joins, ranks=ranks, rank=rank)
+        model = rank_of(both, meeting, rank, how)
+        foretold = part.weight_bytes(dtype="float32", quantize=how)
+        held = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+        assert held == pytest.approx(foretold, rel=0.02)
+        assert foretold < 1.2 * whole / ranks
+        cache = model.empty_cache(limit=LENGTH, fixed=True)
+        assert cache.nbytes == cache_bytes(part.architecture, dtype="float32", tokens=LENGTH)

@@ -1,10 +1,11 @@
+import re
 from typing import Any
 
 import attrs
 import pytest
 
 from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled, OutOfReach, WrongType
-from litgpt.domain.placement import Hardware, Placement, Wish, decide, transport
+from litgpt.domain.placement import Hardware, Placement, Wish, decide, missing
 
 CPU = Hardware()
 TWO_GPUS = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 2}, bfloat16=frozenset({"cpu", "cuda"}))
@@ -110,6 +111,22 @@ def test_without_a_strategy_one_device_of_several_may_be_named() -> None:
     assert decide(Wish(devices=[1]), TWO_GPUS).devices == ("cuda:1",)
 
 
+@pytest.mark.parametrize(
+    ("devices", "machines", "link"),
+    [
+        (("cuda:0", "cuda:1"), 1, "nccl"),
+        (("cuda:0", "cuda:0"), 1, "gloo"),
+        (("cuda:0", "cuda:1", "cuda:0", "cuda:1"), 2, "nccl"),  # another machine's
+        (("cuda:0", "cuda:1", "cuda:0", "cuda:1"), 1, "gloo"),
+        (("cpu:0", "cpu:1"), 1, "gloo"),
+    ],
+)
+def test_ranks_talk_by_nccl_if_each_has_a_card_of_its_own(
+    devices: tuple[str, ...], machines: int, link: str
+) -> None:
+    assert Placement(devices=devices, dtype="float16", machines=machines).link == link
+
+
 @pytest.mark.parametrize(("wish", "size"), [(None, None), (100, 100), ("max_model_supported", "max")])
 def test_a_cache_may_be_fixed(wish: Any, size: Any) -> None:
     assert decide(Wish(fixed_kv_cache_size=wish), CPU).cache_size == size
@@ -123,20 +140,30 @@ def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
     assert decide(Wish(generate_strategy="tensor_parallel"), one_card).devices == ("cuda:0",) * 4
     with pytest.raises(BadArgument, match="'auto' or 2: torchrun has started so many"):
         decide(Wish(generate_strategy="tensor_parallel", devices=3), second)
+    three_on_each = attrs.evolve(TWO_GPUS, rank=4, ranks=6, ranks_here=3)
+    numbers = (0, 1, 0, 0, 1, 0)
+    placement = decide(Wish(generate_strategy="tensor_parallel"), three_on_each)
+    assert (placement.device, placement.machines) == ("cuda:1", 2)
+    assert placement.devices == tuple(f"cuda:{number}" for number in numbers)
     # Without the strategy each of them has a model of its own.
     assert decide(Wish(), second).given is None
 
 
 @pytest.mark.parametrize(
-    ("cards", "expected"),
+    ("wish", "hardware", "said"),
     [
-        (["a", "b"], "nccl"),
-        (["a", "b", "c", "d"], "nccl"),
-        (["a", "a"], "gloo"),  # two ranks on one card: NCCL refuses that
-        (["a", "b", "a", "b"], "gloo"),
-        ([None, None], "gloo"),
-        (["a", None], "gloo"),  # one of them computes on its CPU
+        ({"generate_strategy": "sequential", "devices": 4}, CPU, "no GPU.* 4 devices are all its CPU"),
+        ({"generate_strategy": "tensor_parallel", "devices": 4}, CPU, "no GPU.* 4 devices are processes"),
+        ({"generate_strategy": "sequential"}, CPU, "no GPU.* on the CPU, whole"),
+        ({"generate_strategy": "tensor_parallel", "devices": 2, "accelerator": "cpu"}, CPU, None),
+        ({"generate_strategy": "sequential", "devices": 2}, TWO_GPUS, None),
+        ({}, CPU, None),
+        ({"generate_strategy": "tensor_parallel"}, attrs.evolve(CPU, ranks=2), None),
     ],
 )
-def test_ranks_talk_by_nccl_where_each_has_a_card_of_its_own(cards: list[str | None], expected: str) -> None:
-    assert transport(cards) == expected
+def test_who_wants_several_devices_is_told_if_there_is_no_gpu(
+    wish: dict[str, Any], hardware: Hardware, said: str | None
+) -> None:
+    asked = Wish(**wish)
+    told = missing(asked, decide(asked, hardware))
+    assert told is None if said is None else re.search(said, told or "")

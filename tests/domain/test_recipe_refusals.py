@@ -26,7 +26,7 @@ def recipe(**settings: Any) -> Recipe:
         ({"method": "qlora", "quantize": "int3"}, "'bnb.nf4'"),
         ({"precision": "8-true"}, "'bf16-mixed'"),
         ({"strategy": "deepspeed"}, "one of 'auto', 'ddp', 'fsdp'"),
-        ({"accelerator": "tpu"}, "one of 'auto', 'cpu', 'gpu', 'cuda', 'mps'"),
+        ({"accelerator": "tpu"}, "one of 'cpu', 'gpu', 'cuda', 'mps', 'auto'"),
         ({"epochs": 0}, "a whole number from 1 or None"),
         ({"max_steps": -1}, "a whole number from 1 or None"),
         ({"batch_size": 0}, "a whole number from 1"),

@@ -130,7 +130,7 @@ def test_a_record_that_is_no_example_is_named_with_its_line(
         (("--resume", "last"), "resume must be 'last' when there is a checkpoint in"),
         (
             ("--accelerator", "tpu"),
-            "accelerator must be one of 'auto', 'cpu', 'gpu', 'cuda', 'mps'",
+            "accelerator must be one of 'cpu', 'gpu', 'cuda', 'mps', 'auto'",
         ),
         (("--accelerator", "mps"), "accelerator='mps', devices=1 is not possible"),
         (("--method", "full", "--quantize", "int8"), "quantize must be None with method='full'"),

@@ -137,7 +137,7 @@ def test_what_is_divided_goes_on_exactly_too(
     other = {"lora_rank": 3} if method == "lora" else {"method": "lora"}
     with pytest.raises(NotOfThisModel, match="llama"):
         train(attrs.evolve(half, **other), resume="last", report=silent)
-    with pytest.raises(BadArgument, match=r"resume must be a file, as all strategies but 'fsdp' write it"):
+    with pytest.raises(BadArgument, match=r"resume must be a file, or resumed with strategy='fsdp'"):
         train(attrs.evolve(half, strategy="auto"), resume="last", report=silent)
 
 

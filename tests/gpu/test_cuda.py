@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import TCPStore, is_nccl_available  # type: ignore[attr-defined] # public
 
 from litgpt import LLM
+from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.adapters.pytorch.parallel.nccl import NcclGroup, nccl
 from litgpt.adapters.pytorch.profiler import CudaProfiler
+from litgpt.domain.errors import WorkerLost
 from tests.adapters.tiny_models import tiny_folder
 from tests.contracts.profiler import ProfilerContract
 
@@ -47,6 +51,34 @@ def test_closing_gives_the_memory_back() -> None:
         llm.generate("x")
         assert torch.cuda.memory_allocated() > before
     assert torch.cuda.memory_allocated() == before
+
+
+@pytest.mark.skipif(not is_nccl_available(), reason="torch was built without NCCL")
+def test_a_rank_alone_adds_up_by_nccl_without_torchs_global_group() -> None:
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    group = nccl(store, rank=0, ranks=1, patience=60, device=torch.device("cuda:0"))
+    on_the_card, here = torch.ones(3, device="cuda:0"), torch.ones(3)
+    assert torch.equal(group.sum(on_the_card), on_the_card)
+    assert torch.equal(group.sum(here), here)
+    assert torch.equal(group.gather(on_the_card, [3]), on_the_card)
+    group.settle()
+    group.abort()
+    with pytest.raises(RuntimeError, match="another rank is gone"):
+        group.settle()
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are not two CUDA devices here")
+def test_ranks_on_cards_of_their_own_say_what_one_card_does_and_one_that_is_killed_is_an_error() -> None:
+    with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
+        llm.distribute(accelerator="cuda", precision="32-true")
+        expected = llm.generate(PROMPTS, top_k=1, max_new_tokens=20)
+        llm.distribute("cuda", 2, "32-true", generate_strategy="tensor_parallel")
+        assert llm.generate(PROMPTS, top_k=1, max_new_tokens=20) == expected
+        assert isinstance(llm.model, DrivenGPT)
+        assert isinstance(llm.model.group, NcclGroup)
+        llm.model.crew.workers[0].process.kill()
+        with pytest.raises(WorkerLost, match="rank 1"):
+            [llm.generate("x", max_new_tokens=1) for _ in range(200)]
 
 
 class TestCudaProfiler(ProfilerContract):

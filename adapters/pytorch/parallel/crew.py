@@ -41,6 +41,7 @@ class Crew:
 
     Attributes:
         is_together: Whether all ranks are doing something now.
+        when_lost: Called when a worker is gone, by the one who watches.
 
     Raises:
         WorkerLost: One of them does not start.
@@ -52,10 +53,10 @@ class Crew:
         self._lock = threading.Lock()
         self._turn = threading.RLock()
         self.is_together = False
+        self.when_lost: Callable[[], object] | None = None
         self._later: deque[bytes] = deque()
         self._lost: WorkerLost | None = None
         self._closed = False
-        self.when_lost: Callable[[], object] = _nothing
         self.workers: list[Worker] = []
         key = secrets.token_bytes(32)
         listener = Listener(("127.0.0.1", 0), authkey=key)
@@ -119,7 +120,7 @@ class Crew:
         try:
             return found.result()
         except RuntimeError as error:
-            raise self._found_lost() from error
+            raise self._found_lost(error) from error
 
     @contextmanager
     def together(self, command: bytes) -> Iterator[None]:
@@ -140,10 +141,12 @@ class Crew:
                 self.is_together = True
                 try:
                     yield
+                    if self._lost is not None:
+                        raise self._lost
                 except LitGPTError:
                     raise
                 except RuntimeError as error:
-                    raise self._found_lost() from error
+                    raise self._found_lost(error) from error
                 finally:
                     self.is_together = False
 
@@ -178,7 +181,7 @@ class Crew:
                 assert worker.line is not None  # noqa: S101 - it answered when it was started
                 worker.line.send_bytes(command)
             except OSError as error:
-                raise self._found_lost() from error
+                raise self._found_lost(error) from error
 
     def _send_later(self) -> None:
         while self._later:
@@ -222,7 +225,8 @@ class Crew:
                     self._lost = WorkerLost(worker.rank, cause)
                     for other in self.workers:
                         other.process.kill()
-                    self.when_lost()
+                    if self.when_lost is not None:
+                        self.when_lost()
                     break
 
     def _closing(self) -> bool:
@@ -234,18 +238,15 @@ class Crew:
         if self._closed:
             raise WorkerLost(1, "it was told to end")
 
-    def _found_lost(self) -> WorkerLost:
-        """Return which worker is gone, as soon as the one who watches knows."""
+    def _found_lost(self, error: Exception) -> WorkerLost:
+        """Return which worker is gone, as soon as the one who watches knows; if all are well, what broke."""
         deadline = time.monotonic() + _TO_KNOW
         while self._lost is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if self._lost is None:
-            self._lost = WorkerLost(self.workers[0].rank, "its connection broke")
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            self._lost = WorkerLost(self.workers[0].rank, f"the step was not finished: {first}")
         return self._lost
-
-
-def _nothing() -> None:
-    pass
 
 
 def _accept(listener: Listener, accepted: list[Connection], count: int) -> None:

@@ -43,7 +43,9 @@ class DrivenGPT(SplitGPT):
     ) -> Tensor:
         """Return logits, as all ranks together compute them."""
         with self.crew.together(_told("forward", input_ids, cache, positions, last=last)):
-            return super().forward(input_ids, cache, positions=positions, last=last)
+            logits = super().forward(input_ids, cache, positions=positions, last=last)
+            self.group.settle()
+            return logits
 
     def hidden(
         self,

@@ -5,7 +5,6 @@ No rank ever holds more than its part and one whole tensor.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +74,15 @@ def one_at_a_time(
 
     """
     by_name = {parameter.name: parameter for parameter in parameters}
-    return lru_cache(maxsize=1)(lambda name: whole(by_name[name]))
+    last: dict[str, Tensor] = {}
+
+    def read(name: str) -> Tensor:
+        if name not in last:
+            last.clear()  # before the next is there
+            last[name] = whole(by_name[name])
+        return last[name]
+
+    return read
 
 
 @contextmanager

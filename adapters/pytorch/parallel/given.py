@@ -11,8 +11,6 @@ from torch import Tensor
 from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined] # public, if not in its list
 
 from litgpt.adapters.pytorch.cache import KVCache
-from litgpt.adapters.pytorch.parallel.group import ProcessGroup
-from litgpt.adapters.pytorch.parallel.meeting import come_together
 from litgpt.adapters.pytorch.parallel.split import SplitGPT
 from litgpt.domain.errors import LitGPTError, WorkerLost
 from litgpt.domain.sampling import Sampling
@@ -48,7 +46,9 @@ class GivenGPT(SplitGPT):
 
         """
         with in_our_words():
-            return super().forward(input_ids, cache, positions=positions, last=last)
+            logits = super().forward(input_ids, cache, positions=positions, last=last)
+            self.group.settle()
+            return logits
 
     def hidden(
         self,
@@ -83,20 +83,18 @@ def in_our_words() -> Iterator[None]:
     """Turn what a group says of ranks that are gone, or do not come in time, into our error."""
     try:
         yield
-    except LitGPTError:
+    except (LitGPTError, torch.cuda.OutOfMemoryError):
         raise
     except RuntimeError as error:
         raise WorkerLost(None, str(error).splitlines()[0]) from error
 
 
-def meet(patience: float, device: torch.device) -> ProcessGroup:
-    """Return the ranks that were started together with this one.
+def meet(patience: float) -> PrefixStore:
+    """Return where this rank finds those that were started together with it.
 
     Args:
-        patience: Seconds that a rank waits for the others before it gives up.
-        device: What this rank computes on.
+        patience: Seconds that it waits for the first of them before it gives up.
 
     """
-    store, rank, ranks = next(iter(rendezvous("env://", timeout=timedelta(seconds=patience))))
-    own = PrefixStore(f"litgpt/{next(_numbers)}", store)
-    return come_together(own, rank=rank, ranks=ranks, patience=patience, device=device)
+    store, _, _ = next(iter(rendezvous("env://", timeout=timedelta(seconds=patience))))
+    return PrefixStore(f"litgpt/{next(_numbers)}", store)

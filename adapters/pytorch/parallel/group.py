@@ -46,7 +46,7 @@ class Group(Protocol):
         ...
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class ProcessGroup:
     """Ranks that are processes, by Gloo: what is on GPUs it adds up on the CPU."""
 
@@ -91,8 +91,11 @@ class ProcessGroup:
         self.backend.recv([x], of, 0).wait()
         return x
 
-    def abandon(self) -> None:
-        """Do nothing: a rank that waits notices that another is gone, because its connection breaks."""
+    def settle(self) -> None:
+        """Return when this rank's part of a step is done: with Gloo, that is so already."""
+
+    def abort(self) -> None:
+        """End what waits for the others; with Gloo, that ends when they are gone."""
 
 
 def gloo(store: Store, *, rank: int, ranks: int, patience: float) -> ProcessGroup:

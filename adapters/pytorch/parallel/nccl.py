@@ -1,43 +1,49 @@
-"""Ranks that have a card each, by NCCL.
+"""Ranks that each have a CUDA device of their own, by NCCL: what they add up stays on the devices.
 
-This has not run on cards yet, for want of several. The rule that chooses it (`domain.placement.transport`)
-and what is done around NCCL are tested without.
+This has not run on GPUs yet: what is here follows torch's documentation, and the rule that chooses it is
+tested without them. NCCL differs from Gloo in that its work is queued on the device, where a peer that is
+gone is not an error but work that never ends. So a step ends with `settle`, which waits for it, gives up at a
+deadline, and is woken by `abort`, which whoever watches the peers calls.
 """
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import attrs
 import torch
-from torch import Tensor, distributed
-from torch.distributed import Store  # type: ignore[attr-defined] # it is public, and not in its list
+from torch import Tensor
+from torch.distributed.distributed_c10d import Store
 
 from litgpt.adapters.pytorch.parallel.group import ProcessGroup
 
-_BLOCKING = "TORCH_NCCL_BLOCKING_WAIT"
+_NOBODY_ENDS_THIS_PROCESS = "TORCH_NCCL_ASYNC_ERROR_HANDLING"
 
 
-@attrs.frozen
-class CardGroup(ProcessGroup):
-    """Ranks that are processes with a card each. What is elsewhere goes to the card for it, and back.
+@attrs.define(eq=False)
+class NcclGroup(ProcessGroup):
+    """Ranks that are processes, by NCCL.
 
     Attributes:
-        device: This rank's card.
+        device: This rank's.
+        patience: Seconds that it waits for the others within a step.
 
     """
 
-    device: torch.device
+    device: torch.device = attrs.field(kw_only=True)
+    patience: float = attrs.field(kw_only=True)
+    aborted: bool = attrs.field(default=False, init=False)
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Give up on the others after so many seconds, from now on."""
+        super().wait_at_most(seconds)
+        self.patience = seconds
 
     def sum(self, x: Tensor) -> Tensor:
         """Return the sum of all ranks' `x`, where `x` is."""
         return super().sum(x.to(self.device)).to(x.device)
-
-    def gather(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """Return all ranks' `x` end to end along the last dimension, where `x` is."""
-        return super().gather(x.to(self.device), sizes).to(x.device)
 
     def send(self, x: Tensor, to: int) -> None:
         """Send a tensor to a rank that receives it now."""
@@ -47,52 +53,61 @@ class CardGroup(ProcessGroup):
         """Return the tensor that a rank sends to this one, on the CPU."""
         x = torch.empty(tuple(shape), dtype=dtype, device=self.device)
         self.backend.recv([x], of, 0).wait()
+        self.settle()
         return x.cpu()
 
-    def abandon(self) -> None:
-        """Make a rank that waits for the others here stop waiting: one of them is gone."""
+    def settle(self) -> None:
+        """Return when what was queued on the device is done.
+
+        Raises:
+            RuntimeError: The others are gone, or do not come in time.
+
+        """
+        done = torch.cuda.Event()
+        done.record(torch.cuda.current_stream(self.device))
+        deadline = time.monotonic() + self.patience
+        while not done.query():
+            if time.monotonic() > deadline:
+                self.abort()
+                raise RuntimeError(f"the other ranks did not come within {self.patience:.0f} seconds")
+            time.sleep(0)
+        if self.aborted:
+            raise RuntimeError("another rank is gone")
+
+    def abort(self) -> None:
+        """End what waits for the others, at any moment and in any thread."""
+        self.aborted = True
         self.backend.abort()
 
 
-def card(device: torch.device) -> str | None:
-    """Return what tells a card from all others, on any machine; None if NCCL does not reach the device."""
-    if device.type != "cuda" or not distributed.is_nccl_available():
-        return None
-    # By this and not by its number: each process may have been shown another card as its first.
-    return str(torch.cuda.get_device_properties(device).uuid)
-
-
-def nccl(store: Store, *, rank: int, ranks: int, patience: float, device: torch.device) -> CardGroup:
-    """Return a group of processes with a card each, made without torch's global one.
+def nccl(store: Store, *, rank: int, ranks: int, patience: float, device: torch.device) -> NcclGroup:
+    """Return a group of processes with a CUDA device each, made without torch's global one.
 
     Args:
         store: Where they find each other.
         rank: Which one this is.
         ranks: How many there are.
         patience: Seconds that a rank waits for the others before it gives up.
-        device: This rank's card.
+        device: This rank's.
 
     """
-    made: Any = distributed.distributed_c10d
-    options = made.ProcessGroupNCCL.Options()
-    options._timeout = timedelta(seconds=patience)  # noqa: SLF001 - torch has no public name for it
-    with _waits_that_end():
-        return CardGroup(made.ProcessGroupNCCL(store, rank, ranks, options), device)
+    from torch.distributed.distributed_c10d import ProcessGroupNCCL  # which some builds of torch have not
+
+    options = ProcessGroupNCCL.Options()
+    options._timeout = timedelta(seconds=patience)  # noqa: SLF001 - torch sets it so itself
+    with _errors_left_to_us():
+        backend = ProcessGroupNCCL(store, rank, ranks, options)
+    return NcclGroup(backend, device=device, patience=patience)
 
 
 @contextmanager
-def _waits_that_end() -> Iterator[None]:
-    """Have groups that are made meanwhile raise when their time is over.
-
-    Otherwise a thread of theirs would end the whole process then, which is the caller's own. The setting is
-    read when a group is made; others' groups keep theirs.
-    """
-    before = os.environ.get(_BLOCKING)
-    os.environ[_BLOCKING] = "1"
+def _errors_left_to_us() -> Iterator[None]:
+    """Keep NCCL's watchdog from ending the process that a caller's script or notebook runs in."""
+    before = os.environ.get(_NOBODY_ENDS_THIS_PROCESS)
+    os.environ[_NOBODY_ENDS_THIS_PROCESS] = "0"
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_BLOCKING]
-        else:
-            os.environ[_BLOCKING] = before
+        del os.environ[_NOBODY_ENDS_THIS_PROCESS]
+        if before is not None:
+            os.environ[_NOBODY_ENDS_THIS_PROCESS] = before

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.loss import cross_entropy, next_tokens
-from litgpt.adapters.pytorch.parallel.group import Group
+from litgpt.adapters.pytorch.parallel.group import ProcessGroup
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import OutOfReach
 
@@ -19,7 +19,7 @@ class SplitGPT(GPT):
 
     """
 
-    group: Group
+    group: ProcessGroup
     whole: Architecture
 
     def check_learning(self) -> None:

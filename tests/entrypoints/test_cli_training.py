@@ -1,0 +1,128 @@
+"""`litgpt finetune` and `litgpt pretrain` in this process: options, a file of settings, and how they end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from dependency_injector import providers
+
+from litgpt.adapters.checkpoints.adapted import AdaptedStore
+from litgpt.adapters.checkpoints.chain import ChainStore
+from litgpt.adapters.checkpoints.installed import InstalledStore
+from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.cli.main import run
+from litgpt.container import container
+from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.training_runs import losses, write_records
+
+SMALL = ("--accelerator", "cpu", "--max-seq-length", "32", "--batch-size", "2", "--precision", "32-true")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def local_models_only() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    local = AdaptedStore(ChainStore((LocalStore(), InstalledStore())))
+    with container.store.override(providers.Object(local)):
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def folder() -> str:
+    return str(tiny_folder("llama"))
+
+
+def ends(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    capsys.readouterr()
+    status = run([str(one) for one in arguments])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_the_folder_of_what_was_learnt_is_all_there_is_on_stdout(
+    capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
+) -> None:
+    data, out = write_records(tmp_path), tmp_path / "out"
+    status, answer, notes = ends(
+        capsys, "finetune", folder, "--data", data, "--out-dir", out, "--max-steps", "3", *SMALL
+    )
+    assert status == 0, notes
+    assert answer == f"{out / 'adapter'}\n"
+    assert "3 steps" in notes
+    assert len(losses(out)) == 3
+    status, answer, _ = ends(capsys, "generate", out / "adapter", "--prompt", "say 3", "--top-k", "1")
+    assert status == 0
+    assert answer
+
+
+def test_options_come_before_a_file_of_settings(
+    capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
+) -> None:
+    config, out = tmp_path / "settings.yaml", tmp_path / "out"
+    config.write_text(
+        f"model: {folder}\ndata: {write_records(tmp_path)}\nmax-steps: 9\nlearning_rate: 1e-3\nmethod: full\n"
+    )
+    status, _, notes = ends(
+        capsys, "finetune", "--config", config, "--out_dir", out, "--max_steps", "2", "--quiet", *SMALL
+    )
+    assert (status, notes) == (0, "")
+    written = yaml.safe_load((out / "recipe.yaml").read_text())
+    assert written["max_steps"] == 2
+    assert written["learning_rate"] == 1e-3
+    assert (out / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("batchsize: 2", "did you mean batch_size"),
+        ("batch_size: many", "batch_size must be a whole number"),
+        ("- batch_size", "damaged"),
+        ("a: [", "damaged"),
+    ],
+)
+def test_a_file_of_settings_that_cannot_be_right_is_one_line(
+    capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path, line: str, said: str
+) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text(f"{line}\n")
+    status, answer, notes = ends(capsys, "finetune", folder, "--data", "x", "--config", config)
+    assert (status, answer) == (1, "")
+    assert said in notes
+    assert notes.count("\n") == 1
+
+
+def test_the_former_names_are_the_methods(
+    capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
+) -> None:
+    data = write_records(tmp_path)
+    for name, left in (("finetune_lora", "adapter"), ("finetune_full", "model")):
+        out = tmp_path / name
+        status, answer, notes = ends(
+            capsys, name, folder, "--data", data, "--out_dir", out, "--max_steps", "1", *SMALL
+        )
+        assert status == 0, notes
+        assert answer == f"{out / left}\n"
+    status, _, notes = ends(capsys, "finetune_adapter", folder)
+    assert status == 2
+    assert "LoRA instead" in notes
+
+
+def test_texts_are_learnt_from_random_weights(
+    capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
+) -> None:
+    texts, out = tmp_path / "texts", tmp_path / "out"
+    texts.mkdir()
+    for number in range(4):
+        (texts / f"{number}.txt").write_text(f"what is said {number} times is true. " * 40)
+    status, answer, notes = ends(
+        capsys, "pretrain", folder, "--data", texts, "--out-dir", out, "--max-steps", "6", *SMALL
+    )
+    assert status == 0, notes
+    assert answer == f"{out / 'model'}\n"
+    found = losses(out)
+    assert found[0] > found[-1]
+    assert found[0] == pytest.approx(5.66, abs=0.6)  # the logarithm of the vocabulary: nothing is known yet

@@ -1,0 +1,222 @@
+"""One loop for all weights, LoRA and QLoRA: what it leaves, and that nothing of it is lost."""
+
+import resource
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+    EventAccumulator,
+)
+
+from litgpt import LLM
+from litgpt.domain.errors import BadArgument, LitGPTError
+from litgpt.domain.training.errors import DataNotFound, NotOfThisModel
+from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.training_runs import Told, losses, rows, settings, trained
+
+LORA = {"method": "lora", "lora_dropout": 0.3, "lora_targets": "all-linear"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def logits(llm: LLM) -> torch.Tensor:
+    with torch.inference_mode():
+        found = llm(torch.arange(12).view(1, 12))
+    assert isinstance(found, torch.Tensor)
+    return found
+
+
+def test_all_weights_learn_and_a_folder_is_left_that_loads(tmp_path: Path) -> None:
+    told = Told()
+    done = trained(tmp_path, epochs=2, told=told)
+    out = tmp_path / "out"
+    assert done.saved == out / "model"
+    assert done.steps == 20
+    assert done.train_loss is not None
+    assert done.train_loss < losses(out)[0] / 2
+    assert done.val_loss == pytest.approx(losses(out, "val_loss")[-1])
+    assert {path.name for path in out.iterdir()} == {
+        *("recipe.yaml", "metrics.csv", "loss.png", "checkpoints", "model")
+    }
+    assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert told.steps[-1] == 20
+    with LLM.load(done.saved, quiet=True) as llm:
+        assert llm.generate("say 3", max_new_tokens=3, top_k=1)
+
+
+@pytest.mark.parametrize("method", [{}, LORA], ids=["all weights", "LoRA"])
+@pytest.mark.parametrize("at", [4, 13])
+def test_a_run_goes_on_exactly_where_it_broke_off(tmp_path: Path, method: dict[str, Any], at: int) -> None:
+    whole = trained(tmp_path, epochs=2, out_dir=str(tmp_path / "whole"), **method)
+    with pytest.raises(InterruptedError):
+        trained(tmp_path, epochs=2, told=Told(fail_at=at), **method)
+    assert len(losses(tmp_path / "out")) == at
+    done = trained(tmp_path, epochs=2, resume="last", **method)
+    assert losses(tmp_path / "out") == losses(tmp_path / "whole")
+    assert losses(tmp_path / "out", "val_loss") == losses(tmp_path / "whole", "val_loss")
+    assert whole.saved is not None
+    assert done.saved is not None
+    with LLM.load(whole.saved, quiet=True) as one, LLM.load(done.saved, quiet=True) as other:
+        assert torch.equal(logits(one), logits(other))
+
+
+def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
+    # All examples are as long, so that a mean of means is the mean.
+    trained(tmp_path, batch_size=4, accumulate=1, max_seq_length=24, out_dir=str(tmp_path / "one"))
+    trained(tmp_path, batch_size=1, accumulate=4, max_seq_length=24, out_dir=str(tmp_path / "four"))
+    assert losses(tmp_path / "four") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+
+
+def test_activations_that_are_computed_again_change_nothing(tmp_path: Path) -> None:
+    trained(tmp_path, max_steps=4, out_dir=str(tmp_path / "kept"))
+    trained(tmp_path, max_steps=4, gradient_checkpointing=True, out_dir=str(tmp_path / "again"))
+    assert losses(tmp_path / "again") == losses(tmp_path / "kept")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_the_precision_learns_nearly_the_same(tmp_path: Path, precision: str) -> None:
+    trained(tmp_path, max_steps=6, out_dir=str(tmp_path / "full"))
+    trained(tmp_path, max_steps=6, precision=precision, out_dir=str(tmp_path / "half"))
+    assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "full"), rel=0.05)
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_qlora_learns_an_adapter_on_quantised_weights(tmp_path: Path, quantize: str) -> None:
+    done = trained(tmp_path, method="qlora", quantize=quantize, max_steps=8)
+    found = losses(tmp_path / "out")
+    assert found[-1] < found[0]
+    assert done.saved == tmp_path / "out" / "adapter"
+    assert done.checkpoint is not None
+    state = torch.load(done.checkpoint, weights_only=True)["state_dict"]
+    assert state
+    assert all("lora" in name for name in state)
+
+
+def test_the_rate_of_each_step_is_written_down(tmp_path: Path) -> None:
+    trained(tmp_path, max_steps=6, warmup_steps=3, learning_rate=0.008, min_learning_rate=0.002)
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path / "out") if row["learning_rate"]]
+    assert rates[:4] == pytest.approx([0.002, 0.004, 0.006, 0.008])
+    assert 0.002 < rates[-1] < rates[-2] < 0.008
+
+
+def test_a_run_is_repeated_by_its_own_recipe(tmp_path: Path) -> None:
+    trained(tmp_path, max_steps=3)
+    written = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())
+    before = losses(tmp_path / "out")
+    trained(tmp_path, **{**written, "out_dir": str(tmp_path / "again")})
+    assert losses(tmp_path / "again") == before
+
+
+def test_an_earlier_run_in_the_folder_is_not_written_over(tmp_path: Path) -> None:
+    done = trained(tmp_path, max_steps=5)
+    with pytest.raises(BadArgument, match=r"out_dir.*resume"):
+        trained(tmp_path, max_steps=2)
+    assert done.checkpoint is not None
+    assert done.checkpoint.exists()
+    assert len(losses(tmp_path / "out")) == 5
+
+
+def test_a_checkpoint_of_another_method_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
+    done = trained(tmp_path, max_steps=2, method="lora")
+    assert done.checkpoint is not None
+    with pytest.raises(NotOfThisModel, match=r"missing: .*lm_head.*left over: .*lora"):
+        trained(tmp_path, max_steps=4, resume=str(done.checkpoint), out_dir=str(tmp_path / "other"))
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    done = trained(tmp_path, max_steps=2)
+    assert done.checkpoint is not None
+    other = str(tiny_folder("qwen2"))
+    with pytest.raises(NotOfThisModel, match=r"missing: .*bias"):
+        trained(tmp_path, model=other, max_steps=4, resume=str(done.checkpoint), out_dir=str(tmp_path / "b"))
+
+
+def test_a_disk_that_fills_up_costs_a_checkpoint_and_not_the_run(tmp_path: Path) -> None:
+    told = Told()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def full_for_a_while(event: Any) -> None:
+        told(event)
+        if told.steps and told.steps[-1] in (3, 6):
+            bound = 100_000 if told.steps[-1] == 3 else before[0]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (bound, before[1]))
+
+    try:
+        done = trained(tmp_path, max_steps=8, save_every=2, told=full_for_a_while)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    lost = [one for one in told.notices if "was not saved" in one]
+    assert [one.split()[4] for one in lost] == ["4"]
+    assert "step-00000002.ckpt is the last one" in lost[0]
+    assert done.steps == 8
+    assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000008.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"max_seq_length": 10_000}, "the model's context"),
+        ({"data": "nowhere.json"}, "no data set"),
+        ({"prompt_style": "lama3"}, "prompt style"),
+        ({"accelerator": "tpu"}, "accelerator"),
+        ({"precision": "16-mixed"}, "16-mixed"),
+    ],
+)
+def test_what_cannot_be_is_said_before_work_is_done(tmp_path: Path, how: dict[str, Any], said: str) -> None:
+    with pytest.raises(LitGPTError, match=said):
+        trained(tmp_path, **how)
+    assert not (tmp_path / "out" / "metrics.csv").exists()
+
+
+def test_there_is_nothing_to_resume_in_a_new_folder(tmp_path: Path) -> None:
+    with pytest.raises(BadArgument, match="resume"):
+        trained(tmp_path, resume="last")
+
+
+def test_data_that_is_not_there_is_no_reason_to_make_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFound):
+        trained(tmp_path, data=str(tmp_path / "no.json"))
+    assert not (tmp_path / "out").exists()
+    assert settings(tmp_path)["out_dir"] == str(tmp_path / "out")
+
+
+@pytest.mark.parametrize("call", [7, 8, 30, 38, 41])
+def test_what_breaks_in_the_middle_of_a_step_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    how: dict[str, Any] = {"epochs": 2, "batch_size": 1, "accumulate": 3, **LORA}
+    trained(tmp_path, out_dir=str(tmp_path / "whole"), **how)
+    calls = count()
+    loss = LLM.loss
+
+    def failing(llm: LLM, *ids: torch.Tensor) -> torch.Tensor:
+        if next(calls) == call:
+            raise InterruptedError
+        return loss(llm, *ids)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LLM, "loss", failing)
+        with pytest.raises(InterruptedError):
+            trained(tmp_path, **how)
+    trained(tmp_path, resume="last", **how)
+    assert losses(tmp_path / "out") == losses(tmp_path / "whole")
+
+
+def test_tensorboard_is_told_what_the_table_is(tmp_path: Path) -> None:
+    trained(tmp_path, max_steps=3, tensorboard=True)
+    read = EventAccumulator(str(tmp_path / "out" / "tensorboard"))
+    read.Reload()
+    told = [event.value for event in read.Scalars("train_loss")]
+    assert told == pytest.approx(losses(tmp_path / "out"))
+    assert [event.step for event in read.Scalars("train_loss")] == [1, 2, 3]

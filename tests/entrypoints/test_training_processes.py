@@ -1,0 +1,89 @@
+"""`litgpt finetune` in processes of its own: two learn what one does, stop when asked, and go on exactly."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from litgpt import LLM
+from litgpt.cli import main
+from litgpt.training import Recipe, train
+from tests.entrypoints.training_runs import Told, losses, settings
+
+_LITGPT = Path(sys.executable).with_name("litgpt")
+_QUICK = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(folder: Path, **how: Any) -> list[str]:
+    given = settings(folder, **how)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name != "model"]
+    return [str(_LITGPT), "finetune", given["model"], *options]
+
+
+def run(folder: Path, **how: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(folder, **how), capture_output=True, text=True, check=False, timeout=120, env=_QUICK
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    train(Recipe(**settings(folder, method="full", batch_size=4, epochs=2)), report=Told())
+    return folder / "out"
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    with LLM.load(folder, distribute=None, quiet=True) as llm:
+        llm.trainer_setup()
+        return {name: one.clone() for name, one in llm.state_dict().items()}
+
+
+def test_two_processes_that_share_gradients_learn_what_one_does(tmp_path: Path, alone: Path) -> None:
+    done = run(tmp_path, method="full", epochs=2, devices=2, strategy="ddp")
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "out") == pytest.approx(losses(alone), rel=1e-4)
+    assert losses(tmp_path / "out", "val_loss") == pytest.approx(losses(alone, "val_loss"), rel=1e-4)
+    torch.testing.assert_close(
+        weights(tmp_path / "out" / "model"), weights(alone / "model"), rtol=1e-3, atol=1e-4
+    )
+    # Both processes had something to say, and one said it.
+    assert done.stdout.split() == [str(tmp_path / "out" / "model")]
+    assert "warn" not in done.stderr.lower()
+    assert done.stderr.count("Saved to") == 1
+
+
+def test_two_processes_with_a_part_each_stop_go_on_and_make_one_model(tmp_path: Path, alone: Path) -> None:
+    how = {"method": "full", "epochs": 2, "devices": 2, "strategy": "fsdp", "save_every": 3}
+    _stop_within(tmp_path, command(tmp_path, **how))
+    broken_off = sorted((tmp_path / "out" / "checkpoints").iterdir())
+    assert [path.is_dir() for path in broken_off] == [True]
+    done = run(tmp_path, **how, resume="last")
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "out") == pytest.approx(losses(alone), rel=1e-4)
+    (checkpoint,) = (tmp_path / "out" / "checkpoints").iterdir()
+    plain = tmp_path / "plain"
+    assert main.run(["convert", str(checkpoint), str(plain), "--quiet"]) == 0
+    torch.testing.assert_close(weights(plain), weights(tmp_path / "out" / "model"), rtol=0, atol=0)
+    torch.testing.assert_close(weights(plain), weights(alone / "model"), rtol=1e-3, atol=1e-4)
+
+
+def _stop_within(folder: Path, command: list[str]) -> None:
+    """Begin a run, ask it to end once it has done some steps, and see it end well."""
+    metrics = folder / "out" / "metrics.csv"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_QUICK) as running:
+        until = time.monotonic() + 90
+        while not (metrics.exists() and len(losses(folder / "out")) >= 2):
+            assert running.poll() is None, running.stderr and running.stderr.read()
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        running.send_signal(signal.SIGTERM)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert "--resume last" in said

@@ -1,0 +1,57 @@
+"""Small runs: a tiny model, forty records, and a recipe that learns them in a second."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from litgpt.domain.reporting import Notice, Progress, Report
+from litgpt.training import Recipe, Trained, train
+from tests.adapters.tiny_models import tiny_folder
+
+RECORDS = 40
+
+
+@attrs.define
+class Told:
+    """What a run told; at one step it fails, if that is wanted."""
+
+    fail_at: int | None = None
+    notices: list[str] = attrs.field(factory=list)
+    steps: list[int] = attrs.field(factory=list)
+
+    def __call__(self, event: Notice | Progress) -> None:
+        if isinstance(event, Notice):
+            self.notices.append(event.text)
+        elif event.what == "Training":
+            self.steps.append(event.done)
+            if event.done == self.fail_at:
+                raise InterruptedError
+
+
+def write_records(folder: Path) -> Path:
+    path = folder / "data.json"
+    records = [{"instruction": f"say {one}", "output": f"it is {one * 7}"} for one in range(RECORDS)]
+    path.write_text(json.dumps(records))
+    return path
+
+
+def settings(folder: Path, **how: Any) -> dict[str, Any]:
+    small = {"batch_size": 2, "accumulate": 2, "max_seq_length": 48, "learning_rate": 1e-2}
+    where = {"model": str(tiny_folder("llama")), "data": str(write_records(folder)), "accelerator": "cpu"}
+    return {**where, **small, "precision": "32-true", "out_dir": str(folder / "out"), **how}
+
+
+def trained(folder: Path, *, resume: str | None = None, told: Report | None = None, **how: Any) -> Trained:
+    return train(Recipe(**settings(folder, **how)), resume=resume, report=told or Told())
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def losses(out: Path, column: str = "train_loss") -> list[float]:
+    return [float(row[column]) for row in rows(out) if row[column]]
