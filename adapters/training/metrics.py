@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from litgpt.adapters.training.learning import Counted, Learning
-from litgpt.domain.reporting import Progress, Report
+from litgpt.domain.reporting import Notice, Progress, Report
 
 COLUMNS = ("step", "epoch", "train_loss", "val_loss", "learning_rate", "gradient_norm", "tokens_per_second")
 
@@ -27,6 +27,7 @@ class Metrics(Callback):
     def __init__(self, path: Path, report: Report) -> None:
         self.path, self._report = path, report
         self._step, self._since, self._shown = 0, 0.0, ""
+        self._is_written = True
         self.train_loss: float | None = None
         self.val_loss: float | None = None
 
@@ -78,8 +79,14 @@ class Metrics(Callback):
         if not trainer.is_global_zero:
             return
         row = {"step": trainer.global_step, "epoch": trainer.current_epoch, **found}
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, COLUMNS).writerow(row)
+        try:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, COLUMNS).writerow(row)
+        except OSError as error:
+            if self._is_written:  # once: it would be told of every step
+                lacks = f"{self.path} lacks step {trainer.global_step}, and maybe others"
+                self._report(Notice(f"{lacks}: {(error.strerror or str(error)).lower()}."))
+            self._is_written = False
 
     def _tell(self, trainer: L.Trainer, module: Learning) -> None:
         if trainer.is_global_zero:

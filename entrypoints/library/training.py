@@ -23,7 +23,7 @@ from litgpt.adapters.training.running import run, trainer_of
 from litgpt.container import container
 from litgpt.data.module import DataModule
 from litgpt.domain.architecture import mixture_of
-from litgpt.domain.errors import BadArgument, NotInstalled
+from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled
 from litgpt.domain.reporting import Notice, Report
 from litgpt.domain.training.recipe import Recipe, recipe_of
 from litgpt.llm import LLM
@@ -75,7 +75,7 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     """
     report = report or default_report(None)
     began, out = time.perf_counter(), Path(recipe.out_dir).expanduser()
-    path = _from(out, resume)
+    path = _from(recipe, out, resume)
     begin(recipe.seed)
     llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
     length = _length(recipe, llm.config.block_size)
@@ -92,7 +92,13 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         recipe, precision, sparse=sparse, metrics=metrics, checkpoints=checkpoints, report=report
     )
     ended = run(trainer, module, data, path, report)
-    saved = save_trained(llm, recipe, out, report, first=trainer.is_global_zero) if ended else None
+    try:
+        saved = save_trained(llm, recipe, out, report, first=trainer.is_global_zero) if ended else None
+    except (LitGPTError, OSError):
+        if (kept := checkpoints.newest) is not None:
+            made = f"`litgpt convert {kept} FOLDER` makes a model of it"
+            report(Notice(f"What was learnt is in {kept}; {made}."))
+        raise
     if trainer.is_global_zero:
         _draw(out, report)
     return Trained(
@@ -105,11 +111,11 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     )
 
 
-def _from(out: Path, resume: str | None) -> Path | None:
+def _from(recipe: Recipe, out: Path, resume: str | None) -> Path | None:
     """Return the checkpoint from which to go on; None: a new run begins, in a folder that has none."""
     folder = out / "checkpoints"
     if resume is not None:
-        return to_resume(folder, resume)
+        return to_resume(folder, resume, sharded=recipe.strategy == "fsdp")
     if there := newest(folder):
         raise BadArgument(
             "out_dir", str(out), f"another folder, or resume 'last': {there.name} is of an earlier run"
@@ -165,6 +171,8 @@ def _draw(out: Path, report: Report) -> None:
         draw_losses(out / "metrics.csv", out / "loss.png")
     except NotInstalled as error:
         report(Notice(str(error)))
+    except OSError as error:
+        report(Notice(f"The losses were not drawn: {(error.strerror or str(error)).lower()}."))
 
 
 __all__ = ["Recipe", "Trained", "recipe_of", "train"]

@@ -44,7 +44,8 @@ def test_help_and_the_list_load_no_torch() -> None:
     program = """
 import sys
 from litgpt.cli.main import run
-run(["--help"]); run(["generate", "--help"]); run(["download", "list"])
+for command in ("--help", "generate --help", "finetune --help", "pretrain --help", "download list"):
+    run(command.split())
 heavy = {"torch", "huggingface_hub", "tokenizers", "dependency_injector", "rich", "lightning"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 run(["info", "smollm2"])

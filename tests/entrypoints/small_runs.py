@@ -1,0 +1,54 @@
+"""Small runs of training: examples, recipes, and what a run left."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from litgpt.domain.training.recipe import Recipe
+from tests.adapters.tiny_models import tiny_folder
+
+
+def examples(path: Path, count: int = 40) -> Path:
+    """Write examples of Alpaca's shape, one a line, and return the path."""
+    lines = [json.dumps({"instruction": f"say {i}", "output": f"number {i}"}) for i in range(count)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def recipe(folder: Path, **settings: Any) -> Recipe:
+    """Return a recipe of a short run on a tiny model. Its data are written; what comes of it is in `out`."""
+    data = folder / "examples.jsonl"
+    usual: dict[str, Any] = {
+        "model": tiny_folder("llama"),
+        "data": data if data.exists() else examples(data),
+        "out_dir": folder / "out",
+        "accelerator": "cpu",
+        "precision": "32-true",
+        "learning_rate": 1e-2,
+        "batch_size": 4,
+        "max_seq_length": 200,
+    }
+    return Recipe(**(usual | settings))
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    """Return what a run's metrics.csv says."""
+    with (out / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def losses(out: Path) -> list[tuple[str, str]]:
+    """Return each step with its loss, as metrics.csv has them."""
+    return [(row["step"], row["train_loss"]) for row in rows(out) if row["train_loss"]]
+
+
+def validated(out: Path) -> list[tuple[str, str]]:
+    """Return each step at which there was validation with what was lost, as metrics.csv has them."""
+    return [(row["step"], row["val_loss"]) for row in rows(out) if row["val_loss"]]
+
+
+def checkpoints(out: Path) -> list[str]:
+    """Return the names of all that lies among a run's checkpoints."""
+    folder = out / "checkpoints"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []

@@ -1,0 +1,226 @@
+"""`litgpt finetune` and `litgpt pretrain`, in this process: what they take and say, and how they end."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+import yaml
+
+from litgpt import LLM
+from litgpt.adapters.training.recipe_file import read_settings
+from litgpt.cli.former import translated
+from litgpt.cli.main import run
+from litgpt.cli.training import _NOT_FOR
+from litgpt.domain.training.recipe import SETTINGS
+from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.small_runs import examples, losses
+
+QUICK = ("--accelerator", "cpu", "--precision", "32-true", "--max_seq_length", "100", "--batch-size", "2")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def folder() -> str:
+    return str(tiny_folder("llama"))
+
+
+def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    status = run(arguments)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def taught(tmp_path: Path, *, out: str = "out") -> Sequence[str]:
+    return ("--data", str(examples(tmp_path / "x.jsonl", 12)), "--out-dir", str(tmp_path / out), *QUICK)
+
+
+def test_an_adapter_is_made_and_its_folder_is_all_there_is_on_stdout(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
+) -> None:
+    status, told, notes = ends(capsys, "finetune", folder, *taught(tmp_path), "--max-steps", "2")
+    assert (status, told) == (0, f"{tmp_path / 'out' / 'adapter'}\n")
+    assert notes.splitlines()[-2] == f"Saved to {tmp_path / 'out' / 'adapter'}"
+    assert notes.splitlines()[-1].startswith("2 steps, ")
+    assert "loss" in notes.splitlines()[-1]
+    assert LLM.load(told.strip(), quiet=True).generate("hi", max_new_tokens=2)
+    settings = read_settings(tmp_path / "out" / "recipe.yaml")
+    assert (settings["method"], settings["max_steps"], settings["batch_size"]) == ("lora", 2, 2)
+    quiet = (*taught(tmp_path, out="quiet"), "--max-steps", "1", "--quiet")
+    assert ends(capsys, "finetune", folder, *quiet) == (0, f"{tmp_path / 'quiet' / 'adapter'}\n", "")
+
+
+def test_a_file_of_settings_is_read_and_options_come_before_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
+) -> None:
+    config = tmp_path / "recipe.yaml"
+    settings: dict[str, Any] = {
+        "model": folder,
+        "data": str(examples(tmp_path / "x.jsonl", 12)),
+        "out_dir": str(tmp_path / "out"),
+        "accelerator": "cpu",
+        "max_steps": 1,
+        "batch-size": 2,
+        "lora_rank": 2,
+    }
+    config.write_text(yaml.safe_dump(settings) + "learning_rate: 2e-3\n", encoding="utf-8")
+    chosen = ("--config", str(config), "--max-steps", "3", "--lora-targets", "q_proj, o_proj", "--quiet")
+    assert ends(capsys, "finetune", *chosen)[0] == 0
+    assert len(losses(tmp_path / "out")) == 3
+    left = read_settings(tmp_path / "out" / "recipe.yaml")
+    assert (left["learning_rate"], left["lora_rank"], left["lora_targets"]) == (2e-3, 2, ["q_proj", "o_proj"])
+    again = ("--config", str(tmp_path / "out" / "recipe.yaml"), "--out-dir", str(tmp_path / "again"))
+    assert ends(capsys, "finetune", *again, "--quiet")[0] == 0
+    assert losses(tmp_path / "again") == losses(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("batch_sise: 4", "not 'batch_sise'"),
+        ("epochs: four", "epochs must be a whole number from 1 or None, not str 'four'"),
+        ("- batch_size", "a recipe is a list of settings"),
+        ("a: [", "it is no YAML"),
+        (None, "no recipe is there"),
+    ],
+)
+def test_a_file_of_settings_that_is_wrong_is_one_line_on_stderr(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, written: str | None, said: str
+) -> None:
+    config = tmp_path / "recipe.yaml"
+    if written is not None:
+        config.write_text(written, encoding="utf-8")
+    status, told, error = ends(capsys, "finetune", folder, *taught(tmp_path), "--config", str(config))
+    assert (status, told) == (1, "")
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_record_that_is_no_example_is_named_with_its_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
+) -> None:
+    data = examples(tmp_path / "bad.jsonl", 3)
+    data.write_text(data.read_text(encoding="utf-8") + "\n" + json.dumps({"question": "?"}), encoding="utf-8")
+    arguments = ("--data", str(data), "--out-dir", str(tmp_path / "out"), *QUICK)
+    status, _, error = ends(capsys, "finetune", folder, *arguments)
+    assert status == 1
+    assert "bad.jsonl" in error
+    assert "line 4" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--data", "none.jsonl"), "There is no data set 'none.jsonl'"),
+        (("--max-seq-length", "300"), "max_seq_length must be at most 256, the model's context, not 300"),
+        (("--devices", "2"), "strategy must be 'ddp' or 'fsdp' with 2 devices"),
+        (("--lora-targets", "nonsense"), "nonsense"),
+        (("--prompt-style", "nonsense"), "nonsense"),
+        (("--resume", "last"), "resume must be 'last' when there is a checkpoint in"),
+        (
+            ("--accelerator", "tpu"),
+            "accelerator must be one of 'cpu', 'gpu', 'cuda', 'mps', 'auto'",
+        ),
+        (("--accelerator", "mps"), "accelerator='mps', devices=1 is not possible"),
+        (("--method", "full", "--quantize", "int8"), "quantize must be None with method='full'"),
+    ],
+)
+def test_what_cannot_be_is_one_line_on_stderr_before_training(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, arguments: Sequence[str], said: str
+) -> None:
+    status, told, error = ends(capsys, "finetune", folder, *taught(tmp_path), *arguments)
+    assert (status, told) == (1, "")
+    assert said in error
+    assert error.splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "out" / "metrics.csv").exists()
+
+
+def test_what_no_data_is_given_for_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    status, _, error = ends(capsys, "finetune", folder)
+    assert status == 1
+    assert error.startswith("error: data must be given: What to learn from")
+
+
+@pytest.mark.parametrize("task", ["finetune", "pretrain"])
+def test_help_lists_every_setting(
+    capsys: pytest.CaptureFixture[str], task: Literal["finetune", "pretrain"]
+) -> None:
+    status, told, _ = ends(capsys, task, "--help")
+    assert status == 0
+    wanted = set(SETTINGS) - {"model", *_NOT_FOR[task]} | {"config", "resume", "quiet"}
+    lacking = [name for name in wanted if f"--{name.replace('_', '-')} " not in told]
+    assert not lacking
+    assert "MODEL" in told
+
+
+def test_options_of_the_other_task_are_not_taken(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    assert ends(capsys, "pretrain", folder, "--method", "lora")[0] == 2
+    assert ends(capsys, "finetune", folder, "--init", "random")[0] == 2
+
+
+def test_pretraining_begins_with_random_weights_unless_told_otherwise(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("the llama eats grass. " * 60, encoding="utf-8")
+    common = ("--data", str(tmp_path / "texts"), *QUICK, "--max-steps", "1", "--quiet")
+    status, told, _ = ends(capsys, "pretrain", folder, *common, "--out-dir", str(tmp_path / "new"))
+    assert (status, told) == (0, f"{tmp_path / 'new' / 'model'}\n")
+    further = (*common, "--init", "pretrained", "--out-dir", str(tmp_path / "further"))
+    assert ends(capsys, "pretrain", folder, *further)[0] == 0
+    (_, new), *_ = losses(tmp_path / "new")
+    (_, old), *_ = losses(tmp_path / "further")
+    assert new != old
+
+
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        ("finetune_lora m --data d", "finetune --method lora m --data d"),
+        ("finetune_full m", "finetune --method full m"),
+        ("finetune-full m", "finetune --method full m"),
+        ("generate_full m --prompt x", "generate m --prompt x"),
+        ("generate_tp m", "generate --generate-strategy tensor_parallel m"),
+        ("generate_sequentially m", "generate --generate-strategy sequential m"),
+        ("generate finetune_lora", "generate finetune_lora"),
+        ("--version", "--version"),
+        ("", ""),
+    ],
+)
+def test_litgpts_names_of_commands_are_understood(former: str, now: str) -> None:
+    assert translated(former.split()) == now.split()
+
+
+def test_a_former_name_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str) -> None:
+    arguments = (folder, *taught(tmp_path), "--max_steps", "1", "--quiet")
+    assert ends(capsys, "finetune_full", *arguments) == (0, f"{tmp_path / 'out' / 'model'}\n", "")
+
+
+def test_a_models_answer_over_two_devices_is_the_same(
+    capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    usual = (folder, "--prompt", "hi", "--top-k", "1", "--max-new-tokens", "4", "--quiet")
+    spread = ("--accelerator", "cpu", "--devices", "2")
+    _, answer, _ = ends(capsys, "generate", *usual)
+    assert ends(capsys, "generate_sequentially", *usual, *spread) == (0, answer, "")
+
+
+def test_a_checkpoint_becomes_the_model_that_was_saved(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
+) -> None:
+    ends(capsys, "finetune_full", folder, *taught(tmp_path), "--max-steps", "1", "--quiet")
+    (checkpoint,) = (tmp_path / "out" / "checkpoints").iterdir()
+    made = tmp_path / "made"
+    assert ends(capsys, "convert", str(checkpoint), str(made), "--quiet") == (0, f"{made}\n", "")
+    weights = "model.safetensors"
+    assert (made / weights).read_bytes() == (tmp_path / "out" / "model" / weights).read_bytes()
+    strange = tmp_path / "strange.ckpt"
+    torch.save({"state_dict": {}}, strange)
+    status, _, error = ends(capsys, "convert", str(strange), str(tmp_path / "none"))
+    assert status == 1
+    assert "which says of which model it is" in error

@@ -1,0 +1,109 @@
+"""Training on a disk that fills up: it goes on, and what was learnt is not lost."""
+
+import resource
+import shutil
+from collections import namedtuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from litgpt import LLM
+from litgpt.domain.errors import LitGPTError, OutOfReach
+from litgpt.domain.reporting import Notice, Progress, silent
+from litgpt.trained import save_checkpoint_as_model
+from litgpt.training import train
+from tests.entrypoints.small_runs import checkpoints, losses, recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Heard:
+    """Takes note of notices, and lets the disk be full after a step, or a file of it.
+
+    Args:
+        step: After which one.
+        limit: How long a file can be from then on.
+
+    """
+
+    def __init__(self, step: int, limit: int) -> None:
+        self.step, self.limit, self.notices = step, limit, list[str]()
+
+    def __call__(self, event: Notice | Progress) -> None:
+        if isinstance(event, Notice):
+            self.notices.append(event.text)
+        elif event.what == "Training" and event.done == self.step:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
+
+
+@contextmanager
+def room_again() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_does_not_end_training_and_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
+    asked = recipe(tmp_path, save_every=2, max_steps=6)
+    heard = Heard(3, 700_000)  # enough for the model, and not for its moments
+    with room_again():
+        done = train(asked, report=heard)
+    good = tmp_path / "out/checkpoints/step-00000002.ckpt"
+    assert heard.notices == [
+        f"The checkpoint of step {step} was not saved: file too large. {good} is the last one."
+        for step in (4, 6, 6)
+    ] + [f"Saved to {tmp_path / 'out/model'}"]
+    assert checkpoints(tmp_path / "out") == [good.name]
+    assert done.checkpoint == good
+    assert len(losses(tmp_path / "out")) == 6
+    assert done.saved is not None
+    assert LLM.load(done.saved, quiet=True).generate("hello", max_new_tokens=2)
+
+
+def test_when_the_model_cannot_be_saved_the_checkpoint_is_there_and_what_makes_a_model_of_it(
+    tmp_path: Path,
+) -> None:
+    heard = Heard(3, 50_000)
+    with room_again(), pytest.raises((LitGPTError, OSError)):
+        train(recipe(tmp_path, save_every=2, max_steps=4), report=heard)
+    good = tmp_path / "out/checkpoints/step-00000002.ckpt"
+    assert checkpoints(tmp_path / "out") == [good.name]
+    assert f"`litgpt convert {good} FOLDER`" in heard.notices[-1]
+    save_checkpoint_as_model(good, tmp_path / "made", silent)
+    assert LLM.load(tmp_path / "made", quiet=True).generate("hello", max_new_tokens=2)
+
+
+def test_too_little_room_is_told_with_numbers_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", ("total", "used", "free"))  # noqa: PYI024 - as shutil has it
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 1000, 1000))
+        with pytest.raises(OutOfReach, match=r"checkpoints take 0\.\d+ GB, the disk has 0\.0 GB"):
+            train(recipe(tmp_path), report=silent)
+    assert losses(tmp_path / "out") == []
+
+
+def test_a_table_and_a_picture_that_cannot_be_written_are_told_and_end_nothing(tmp_path: Path) -> None:
+    out, notices = tmp_path / "out", list[str]()
+    (out / "loss.png").mkdir(parents=True)
+
+    def fill(event: Notice | Progress) -> None:
+        if isinstance(event, Notice):
+            notices.append(event.text)
+        elif event.what == "Training" and event.done == 2:
+            (out / "metrics.csv").rename(out / "kept.csv")
+            (out / "metrics.csv").symlink_to("/dev/full")
+        elif event.what == "Training" and event.done == 5:
+            (out / "metrics.csv").unlink()
+            (out / "kept.csv").rename(out / "metrics.csv")
+
+    train(recipe(tmp_path, max_steps=6), report=fill)
+    assert [step for step, _ in losses(out)] == ["1", "2", "6"]
+    assert notices[0] == f"{out / 'metrics.csv'} lacks step 3, and maybe others: no space left on device."
+    assert notices[-1] == "The losses were not drawn: is a directory."
+    assert len(notices) == 3

@@ -1,0 +1,246 @@
+"""`litgpt.training.train`, in this process and on tiny models: what learns, and what is there afterwards."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt import LLM
+from litgpt.adapters.training.metrics import COLUMNS
+from litgpt.adapters.training.recipe_file import read_settings
+from litgpt.domain.reporting import Notice, Progress, silent
+from litgpt.domain.training.recipe import PRECISIONS
+from litgpt.training import Recipe, Trained, recipe_of, train
+from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.small_runs import checkpoints, losses, recipe, rows, validated
+
+IDS = torch.arange(24).view(2, 12) * 7 % 200
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@attrs.frozen
+class Done:
+    """A run, and what it said."""
+
+    recipe: Recipe
+    trained: Trained
+    said: list[Notice | Progress]
+
+    @property
+    def out(self) -> Path:
+        return Path(self.recipe.out_dir)
+
+    @property
+    def saved(self) -> Path:
+        assert self.trained.saved is not None
+        return self.trained.saved
+
+
+def done(folder: Path, **settings: Any) -> Done:
+    said: list[Notice | Progress] = []
+    asked = recipe(folder, **settings)
+    return Done(asked, train(asked, report=said.append), said)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    return done(tmp_path_factory.mktemp("full"), epochs=2)
+
+
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    return done(tmp_path_factory.mktemp("lora"), method="lora", epochs=2, lora_targets="all-linear")
+
+
+@pytest.fixture(scope="module")
+def qlora(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    return done(tmp_path_factory.mktemp("qlora"), method="qlora", quantize="int8", epochs=2)
+
+
+def logits(folder: Path) -> Tensor:
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    with torch.no_grad():
+        return cast("Tensor", llm(IDS))
+
+
+def trained_logits(run: Done) -> Tensor:
+    """Return the logits by the newest checkpoint, over the weights that the run began with."""
+    from litgpt.adapters.training.trainer_checkpoint import read_checkpoint, restore
+    from litgpt.trained import prepare
+
+    assert run.trained.checkpoint is not None
+    llm = LLM.load(run.recipe.model, distribute=None, quiet=True)
+    prepare(
+        llm,
+        attrs.evolve(run.recipe, method="lora", quantize=None) if run.recipe.adapts else run.recipe,
+        torch.float32,
+    )
+    assert llm.model is not None
+    restore(llm.model, read_checkpoint(run.trained.checkpoint)["state_dict"], origin="it", name="it")
+    with torch.no_grad():
+        return cast("Tensor", llm(IDS))
+
+
+def style(run: Done) -> str:
+    found = LLM.load(run.saved, distribute=None, quiet=True).prompt_style
+    assert found is not None
+    return found.name
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_the_loss_falls_and_every_step_has_a_row(method: str, request: pytest.FixtureRequest) -> None:
+    run: Done = request.getfixturevalue(method)
+    of_steps = [float(loss) for _, loss in losses(run.out)]
+    assert sum(of_steps[-3:]) / 3 < sum(of_steps[:3]) / 3 - 0.1
+    assert [step for step, _ in losses(run.out)] == [str(step) for step in range(1, 21)]
+    assert run.trained.steps == 20
+    assert run.trained.train_loss == pytest.approx(of_steps[-1])
+
+
+def test_metrics_are_a_table_with_all_that_is_counted(full: Done) -> None:
+    table = rows(full.out)
+    assert tuple(table[0]) == COLUMNS
+    steps = [row for row in table if row["train_loss"]]
+    assert all(float(row["gradient_norm"]) > 0 and float(row["tokens_per_second"]) > 0 for row in steps)
+    rates = [float(row["learning_rate"]) for row in steps]
+    schedule = full.recipe.schedule(20)
+    assert rates == pytest.approx([1e-2 * schedule(step) for step in range(20)])
+    assert [row["epoch"] for row in steps] == ["0"] * 10 + ["1"] * 10
+    assert [step for step, _ in validated(full.out)] == ["10", "20"]
+    assert full.trained.val_loss == pytest.approx(float(validated(full.out)[-1][1]))
+
+
+def test_the_losses_are_drawn(full: Done) -> None:
+    assert (full.out / "loss.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_the_recipe_that_is_left_is_the_one_that_was_asked_for(full: Done, qlora: Done) -> None:
+    for run in (full, qlora):
+        assert recipe_of(read_settings(run.out / "recipe.yaml")) == run.recipe
+
+
+def test_progress_goes_from_nothing_to_all_the_steps_and_says_where_all_is_saved(full: Done) -> None:
+    told = [event for event in full.said if isinstance(event, Progress) and event.what == "Training"]
+    assert [(event.done, event.total) for event in told] == [(step, 20) for step in range(21)]
+    assert "loss" in told[-1].note
+    assert Notice(f"Saved to {full.out / 'model'}") in full.said
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_what_is_saved_gives_the_trained_models_logits(method: str, request: pytest.FixtureRequest) -> None:
+    run: Done = request.getfixturevalue(method)
+    found = logits(run.saved)
+    torch.testing.assert_close(found, trained_logits(run), rtol=1e-5, atol=1e-5)
+    assert (found - logits(tiny_folder("llama"))).abs().max() > 0.1
+
+
+def test_transformers_opens_a_trained_model(full: Done) -> None:
+    from transformers import AutoModelForCausalLM
+
+    theirs = AutoModelForCausalLM.from_pretrained(full.saved, dtype=torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(logits(full.saved), theirs(IDS).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # PEFT's, of transformers
+def test_peft_opens_a_trained_adapter(lora: Done) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"), dtype=torch.float32)
+    theirs = PeftModel.from_pretrained(base, str(lora.saved))
+    with torch.no_grad():
+        torch.testing.assert_close(logits(lora.saved), theirs(IDS).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_checkpoint_of_lora_holds_what_learns_and_its_moments_alone(lora: Done, full: Done) -> None:
+    assert lora.trained.checkpoint is not None
+    assert full.trained.checkpoint is not None
+    content = torch.load(lora.trained.checkpoint, weights_only=True)
+    assert content["state_dict"]
+    assert all(".lora." in name for name in content["state_dict"])
+    numbers = sum(tensor.numel() for tensor in content["state_dict"].values())
+    overhead = 100_000  # names, states of random numbers and the zip's padding
+    assert lora.trained.checkpoint.stat().st_size < 3 * 4 * numbers + overhead
+    assert (
+        full.trained.checkpoint.stat().st_size
+        > (tiny_folder("llama") / "model.safetensors").stat().st_size * 3
+    )
+
+
+def test_one_checkpoint_is_left_and_nothing_half_written(full: Done, lora: Done) -> None:
+    assert checkpoints(full.out) == checkpoints(lora.out) == ["step-00000020.ckpt"]
+
+
+def test_a_model_without_a_template_is_asked_later_as_it_was_taught(full: Done, lora: Done) -> None:
+    for run in (full, lora):
+        assert "litgpt.prompts.Alpaca" in (run.saved / "prompt_style.yaml").read_text(encoding="utf-8")
+        assert style(run) == "alpaca"
+
+
+def test_a_style_that_is_asked_for_is_learnt_and_kept(tmp_path: Path) -> None:
+    run = done(tmp_path, max_steps=1, prompt_style="chatml")
+    assert style(run) == "chatml"
+
+
+@pytest.mark.parametrize("precision", [one for one in PRECISIONS if one != "16-mixed"])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_every_precision_learns(tmp_path: Path, precision: str, method: str) -> None:
+    run = done(tmp_path, max_steps=6, precision=precision, method=method, warmup_steps=0)
+    of_steps = [float(loss) for _, loss in losses(run.out)]
+    assert min(of_steps[3:]) < of_steps[0]
+
+
+def test_activations_that_are_computed_again_change_nothing(tmp_path: Path, full: Done) -> None:
+    run = done(tmp_path, max_steps=3, epochs=2, gradient_checkpointing=True)
+    assert [float(loss) for _, loss in losses(run.out)[:1]] == pytest.approx(
+        [float(loss) for _, loss in losses(full.out)[:1]], rel=1e-5
+    )
+
+
+def test_accumulated_batches_make_a_step(tmp_path: Path) -> None:
+    run = done(tmp_path, accumulate=3, epochs=2)
+    assert [step for step, _ in losses(run.out)] == [str(step) for step in range(1, 9)]
+    assert run.trained.steps == 8
+
+
+def test_validation_and_checkpoints_come_when_they_are_asked_for(tmp_path: Path) -> None:
+    run = done(tmp_path, eval_every=2, save_every=3, max_steps=5, accumulate=2)
+    assert [step for step, _ in validated(run.out)] == ["2", "4"]
+    assert checkpoints(run.out) == ["step-00000005.ckpt"]
+
+
+def test_a_model_is_pretrained_from_random_weights_on_texts(tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number in range(4):
+        (texts / f"{number}.txt").write_text("the llama eats grass. " * 100, encoding="utf-8")
+    run = done(tmp_path, task="pretrain", init="random", data=texts, max_seq_length=64, max_steps=12)
+    of_steps = [float(loss) for _, loss in losses(run.out)]
+    assert of_steps[0] == pytest.approx(5.66, abs=0.4)  # the logarithm of the vocabulary's size
+    assert of_steps[-1] < of_steps[0] - 0.5
+    assert style(run) != "alpaca"
+    assert LLM.load(run.saved, quiet=True).generate("the", max_new_tokens=3)
+
+
+def test_random_weights_may_have_another_models_tokenizer(tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "config.json").write_bytes((tiny_folder("llama") / "config.json").read_bytes())
+    run = done(tmp_path, init="random", model=bare, tokenizer_dir=tiny_folder("llama"), max_steps=1)
+    assert (run.saved / "tokenizer.json").exists()
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"method": "lora", "lora_dropout": 0.3, "max_steps": 2}
+    found = []
+    for number, seed in enumerate((1, 1, 2)):
+        asked = recipe(tmp_path, out_dir=tmp_path / str(number), seed=seed, **settings)
+        train(asked, report=silent)
+        found.append(losses(tmp_path / str(number)))
+    assert found[0] == found[1] != found[2]

@@ -1,0 +1,232 @@
+"""A run that was interrupted goes on exactly, and what it cannot go on from is refused."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import lightning as L  # noqa: N812 - as everybody calls it
+import pytest
+import torch
+from torch import distributed
+
+from litgpt.adapters.training.checkpoints import Checkpoints
+from litgpt.adapters.training.metrics import Metrics
+from litgpt.domain.errors import BadArgument, DamagedFile, UnsafeFile
+from litgpt.domain.reporting import silent
+from litgpt.domain.training.errors import NotOfThisModel
+from litgpt.domain.training.recipe import Recipe
+from litgpt.training import train
+from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.small_runs import checkpoints, losses, recipe, validated
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a run have its process group, and no test after it; Lightning leaves the threads as they are."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+class PowerCut(Exception):
+    """The process ends here."""
+
+
+def interrupted(asked: Recipe, *, batches: int, monkeypatch: pytest.MonkeyPatch, saves: bool = False) -> None:
+    """Train until so many batches are done, and end as without power: unless it `saves`, nothing is saved."""
+    seen = 0
+    usual = Metrics.on_train_batch_end
+
+    def cut(self: Metrics, trainer: L.Trainer, module: L.LightningModule, *rest: Any) -> None:
+        nonlocal seen
+        usual(self, trainer, module, *rest)
+        seen += 1
+        if seen == batches:
+            raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Metrics, "on_train_batch_end", cut)
+        if not saves:
+            patch.setattr(Checkpoints, "on_exception", lambda *_: None)
+        with pytest.raises(PowerCut):
+            train(asked, report=silent)
+
+
+SETTINGS: dict[str, Any] = {
+    "method": "lora",
+    "lora_dropout": 0.3,
+    "epochs": 2,
+    "batch_size": 3,
+    "accumulate": 2,
+    "save_every": 2,
+    "eval_every": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """Return the recipe of a run that nothing interrupted."""
+    asked = recipe(tmp_path_factory.mktemp("whole"), **SETTINGS)
+    train(asked, report=silent)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("batches", "kept"),
+    [
+        (7, 2),  # in the first epoch, and in the middle of what accumulates
+        (9, 4),  # right after a checkpoint in the middle of an epoch, with the validation before it
+        (14, 6),  # behind the first step of the second epoch
+        (20, 10),
+    ],
+)
+def test_what_was_interrupted_goes_on_exactly(
+    tmp_path: Path, whole: Recipe, batches: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
+    interrupted(half, batches=batches, monkeypatch=monkeypatch)
+    assert checkpoints(tmp_path / "half") == [f"step-{kept:08d}.ckpt"]
+    done = train(half, resume="last", report=silent)
+    assert losses(tmp_path / "half") == losses(Path(whole.out_dir))
+    assert validated(tmp_path / "half") == validated(Path(whole.out_dir))
+    assert done.steps == len(losses(tmp_path / "half"))
+    saved = "adapter/adapter_model.safetensors"
+    assert (tmp_path / "half" / saved).read_bytes() == (Path(whole.out_dir) / saved).read_bytes()
+
+
+def test_all_weights_go_on_exactly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = recipe(tmp_path, out_dir=tmp_path / "whole", save_every=3, max_steps=8)
+    train(whole, report=silent)
+    half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
+    interrupted(half, batches=5, monkeypatch=monkeypatch)
+    train(half, resume=str(tmp_path / "half/checkpoints/step-00000003.ckpt"), report=silent)
+    assert losses(tmp_path / "half") == losses(tmp_path / "whole")
+    saved = "model/model.safetensors"
+    assert (tmp_path / "half" / saved).read_bytes() == (tmp_path / "whole" / saved).read_bytes()
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_is_divided_goes_on_exactly_too(
+    tmp_path: Path, method: str, one_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del one_process
+    settings = SETTINGS | {"method": method, "strategy": "fsdp", "epochs": 1}
+    whole = recipe(tmp_path, out_dir=tmp_path / "whole", **settings)
+    train(whole, report=silent)
+    half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
+    interrupted(half, batches=9, monkeypatch=monkeypatch)
+    assert (tmp_path / "half/checkpoints/step-00000004.ckpt").is_dir()
+    train(half, resume="last", report=silent)
+    assert losses(tmp_path / "half") == losses(tmp_path / "whole")
+    assert validated(tmp_path / "half") == validated(tmp_path / "whole")
+    other = {"lora_rank": 3} if method == "lora" else {"method": "lora"}
+    with pytest.raises(NotOfThisModel, match="llama"):
+        train(attrs.evolve(half, **other), resume="last", report=silent)
+    with pytest.raises(BadArgument, match=r"resume must be a file, as all strategies but 'fsdp' write it"):
+        train(attrs.evolve(half, strategy="auto"), resume="last", report=silent)
+
+
+def test_an_exception_leaves_what_was_learnt_before_it(
+    tmp_path: Path, whole: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = attrs.evolve(whole, out_dir=str(tmp_path / "half"), save_every=None)
+    interrupted(half, batches=6, monkeypatch=monkeypatch, saves=True)
+    assert checkpoints(tmp_path / "half") == ["step-00000003.ckpt"]
+    train(half, resume="last", report=silent)
+    assert losses(tmp_path / "half") == losses(Path(whole.out_dir))
+
+
+@pytest.mark.parametrize("batches", [5, 7, 14, 15])
+def test_an_exception_between_steps_leaves_what_was_there_after_the_last(
+    tmp_path: Path, whole: Recipe, batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = attrs.evolve(whole, out_dir=str(tmp_path / "half"), save_every=None)
+    interrupted(half, batches=batches, monkeypatch=monkeypatch, saves=True)
+    assert len(checkpoints(tmp_path / "half")) == 1
+    train(half, resume="last", report=silent)
+    assert losses(tmp_path / "half") == losses(Path(whole.out_dir))
+
+
+def test_a_run_that_is_over_has_nothing_to_go_on_with(whole: Recipe) -> None:
+    before = losses(Path(whole.out_dir))
+    done = train(whole, resume="last", report=silent)
+    assert done.saved is not None
+    assert losses(Path(whole.out_dir)) == before
+
+
+def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
+    asked = recipe(tmp_path)
+    for wish in ("last", str(tmp_path / "none.ckpt")):
+        with pytest.raises(BadArgument, match=r"resume must be 'last' when there is a checkpoint in .*out"):
+            train(asked, resume=wish, report=silent)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"method": "full"}, "llm.lm_head.weight"),
+        ({"method": "lora", "lora_targets": "all-linear"}, "k_proj"),
+        ({"method": "lora", "lora_rank": 4}, "expected"),
+        ({"method": "lora", "model": "gpt_neox"}, "misshapen|wrong shape|left over"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused_before_training(
+    tmp_path: Path, whole: Recipe, other: dict[str, Any], named: str
+) -> None:
+    if "model" in other:
+        other = other | {"model": str(tiny_folder(other["model"]))}
+    begun = attrs.evolve(whole, out_dir=str(tmp_path / "other"), **other)
+    newest = Path(whole.out_dir) / "checkpoints" / checkpoints(Path(whole.out_dir))[-1]
+    with pytest.raises(NotOfThisModel, match=named):
+        train(begun, resume=str(newest), report=silent)
+    assert not (tmp_path / "other" / "metrics.csv").exists()
+
+
+class Attack:
+    """What a pickle runs when it is read."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+def test_a_checkpoint_that_would_run_something_is_refused(tmp_path: Path) -> None:
+    mark, evil = tmp_path / "ran", tmp_path / "evil.ckpt"
+    torch.save({"state_dict": {}, "callbacks": Attack(mark)}, evil)
+    with pytest.raises(UnsafeFile, match="evil"):
+        train(recipe(tmp_path), resume=str(evil), report=silent)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("where", [".metadata", "meta.pt"])
+def test_a_divided_checkpoint_that_would_run_something_is_refused(tmp_path: Path, where: str) -> None:
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
+
+    mark, evil = tmp_path / "ran", tmp_path / "evil.ckpt"
+    with pytest.warns(UserWarning, match="distributed"):
+        save({"state_dict": {"llm.x": torch.ones(2)}}, storage_writer=FileSystemWriter(evil), no_dist=True)
+    torch.save({}, evil / "meta.pt")
+    if where == "meta.pt":
+        torch.save({"callbacks": Attack(mark)}, evil / where)
+    else:
+        (evil / where).write_bytes(pickle.dumps(Attack(mark)))
+    with pytest.raises(UnsafeFile, match=where):
+        train(recipe(tmp_path, strategy="fsdp"), resume=str(evil), report=silent)
+    assert not mark.exists()
+
+
+def test_a_checkpoint_that_is_cut_short_is_refused(tmp_path: Path, whole: Recipe) -> None:
+    newest = Path(whole.out_dir) / "checkpoints" / checkpoints(Path(whole.out_dir))[-1]
+    cut = tmp_path / "cut.ckpt"
+    cut.write_bytes(newest.read_bytes()[:-5000])
+    with pytest.raises(DamagedFile, match="cut"):
+        train(attrs.evolve(whole, out_dir=str(tmp_path / "out")), resume=str(cut), report=silent)
