@@ -11,7 +11,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
-from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
+from litgpt.adapters.training.trainer_checkpoint import check_readable, read_checkpoint
 from litgpt.domain.errors import BadArgument, OutOfReach
 from litgpt.domain.reporting import Notice, Report
 
@@ -57,7 +57,12 @@ class WholeFiles(CheckpointIO):
         map_location: Any = None,
         weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
     ) -> Any:
-        """Read one: tensors and plain values, and nothing that could run."""
+        """Read one: tensors and plain values, and nothing that could run.
+
+        Raises:
+            BadCheckpoint: It cannot be read.
+
+        """
         del map_location, weights_only
         return read_checkpoint(Path(path))
 
@@ -172,16 +177,17 @@ def newest(folder: Path) -> Path | None:
     return max(folder.glob("step-*.ckpt"), default=None)
 
 
-def to_resume(folder: Path, wish: str, *, divided: bool) -> Path:
+def to_resume(folder: Path, wish: str, *, sharded: bool) -> Path:
     """Return the checkpoint from which to go on.
 
     Args:
         folder: Where the run's own are.
         wish: `last`, or a path.
-        divided: Whether processes will each read their part of it: one in several files is read only so.
+        sharded: Whether the run divides its weights, and so its checkpoints, among processes.
 
     Raises:
-        BadArgument: There is none, or it is in several files and each process needs all of it.
+        BadArgument: There is none, or it is in one file where the run wants it in several, or the other way.
+        BadCheckpoint: It cannot be read.
 
     """
     found = newest(folder) if wish == "last" else Path(wish).expanduser()
@@ -189,7 +195,8 @@ def to_resume(folder: Path, wish: str, *, divided: bool) -> Path:
         raise BadArgument(
             "resume", wish, f"'last' when there is a checkpoint in {folder}, or the path of one"
         )
-    if found.is_dir() and not divided:
-        expected = "a file, or resumed with strategy='fsdp', which wrote this folder"
-        raise BadArgument("resume", str(found), expected)
+    if found.is_dir() != sharded:
+        what = "a folder, as 'fsdp' writes it" if sharded else "a file, as all strategies but 'fsdp' write it"
+        raise BadArgument("resume", str(found), what)
+    check_readable(found)
     return found

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import distributed
 
-_PROCESSES = "random_of_processes"
+_PROCESSES = "random_of_processes"  # each draws its own: what it drops depends on how long its batches are
 
 
 @attrs.frozen

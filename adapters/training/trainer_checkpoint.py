@@ -48,6 +48,24 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return {**content, _STATE: {name: value for name, value in state.items() if isinstance(value, Tensor)}}
 
 
+def check_readable(path: Path) -> None:
+    """Check that there is a checkpoint, without reading what of it is large.
+
+    Raises:
+        MissingFile: There is none.
+        DamagedFile: It is no checkpoint, or it is cut short.
+        UnsafeFile: It holds objects whose making could run code.
+
+    """
+    if not path.is_dir():
+        read_checkpoint(path)  # its tensors are mapped
+        return
+    from litgpt.adapters.training.sharded_checkpoint import CarefulReader, read_plain
+
+    read_plain(path)
+    CarefulReader(path).read_metadata()
+
+
 def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name: str) -> None:
     """Give a model the tensors that a checkpoint has for it, wherever in the trained module it was.
 

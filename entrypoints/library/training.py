@@ -75,7 +75,7 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     """
     report = report or default_report(None)
     began, out = time.perf_counter(), Path(recipe.out_dir).expanduser()
-    path = _from(out, resume, divided=recipe.strategy == "fsdp")
+    path = _from(recipe, out, resume)
     begin(recipe.seed)
     llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
     length = _length(recipe, llm.config.block_size)
@@ -96,7 +96,8 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         saved = save_trained(llm, recipe, out, report, first=trainer.is_global_zero) if ended else None
     except (LitGPTError, OSError):
         if (kept := checkpoints.newest) is not None:
-            report(Notice(f"What was learnt is kept: `litgpt convert {kept} FOLDER` makes a model of it."))
+            made = f"`litgpt convert {kept} FOLDER` makes a model of it"
+            report(Notice(f"What was learnt is in {kept}; {made}."))
         raise
     if trainer.is_global_zero:
         _draw(out, report)
@@ -110,11 +111,11 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     )
 
 
-def _from(out: Path, resume: str | None, *, divided: bool) -> Path | None:
+def _from(recipe: Recipe, out: Path, resume: str | None) -> Path | None:
     """Return the checkpoint from which to go on; None: a new run begins, in a folder that has none."""
     folder = out / "checkpoints"
     if resume is not None:
-        return to_resume(folder, resume, divided=divided)
+        return to_resume(folder, resume, sharded=recipe.strategy == "fsdp")
     if there := newest(folder):
         raise BadArgument(
             "out_dir", str(out), f"another folder, or resume 'last': {there.name} is of an earlier run"

@@ -6,7 +6,6 @@ has them, and its tensors are compared with the file in `test_gguf_real.py`: tra
 finds the same of both, takes half a minute.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,7 @@ WINDOW = 512
 # "The capital of France is", with the token that begins a text.
 CAPITAL = torch.tensor([[2, 818, 5279, 529, 7001, 563]])
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: on a busy machine, several wait for each other longer than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -1,103 +1,183 @@
-"""A recipe is right from birth, and what is wrong with it is said with what would have been right."""
+"""What a recipe may ask for, what it fills in, and how it says that something cannot be."""
+
+from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 from litgpt.domain.errors import BadArgument, WrongType
-from litgpt.domain.training.recipe import SETTINGS, Recipe, recipe_of
+from litgpt.domain.lora import Lora
+from litgpt.domain.training.recipe import PRECISIONS, SETTINGS, Recipe, recipe_of
 
-NEEDED = {"model": "m", "data": "d.json", "out_dir": "out"}
-
-
-def recipe(**settings: object) -> Recipe:
-    return recipe_of({**NEEDED, **settings})
+NEEDED: dict[str, Any] = {"model": "some/model", "data": "some.jsonl", "out_dir": "out"}
 
 
-def test_what_is_needed_is_asked_for_with_its_meaning() -> None:
-    for name in NEEDED:
-        with pytest.raises(BadArgument, match=f"{name} must be given"):
-            recipe_of({one: value for one, value in NEEDED.items() if one != name})
-
-
-def test_a_misspelt_setting_is_answered_with_those_that_are_close() -> None:
-    with pytest.raises(BadArgument, match="did you mean batch_size"):
-        recipe(batchsize=4)
+def recipe(**settings: Any) -> Recipe:
+    return Recipe(**(NEEDED | settings))
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"),
+    ("wrong", "right"),
     [
-        ("method", "lorra"),
-        ("precision", "fp8"),
-        ("epochs", 0),
-        ("batch_size", 0),
-        ("accumulate", -1),
-        ("learning_rate", -1e-3),
-        ("learning_rate", float("nan")),
-        ("max_norm", -1.0),
-        ("val_split", 1.0),
-        ("lora_rank", 0),
-        ("lora_dropout", 1.0),
-        ("quantize", "nf4"),
-        ("devices", 0),
-        ("strategy", "deepspeed"),
+        ({"task": "evaluate"}, "one of 'finetune', 'pretrain'"),
+        ({"method": "adapter"}, "one of 'full', 'lora', 'qlora'"),
+        ({"init": "zero"}, "one of 'pretrained', 'random'"),
+        ({"method": "qlora", "quantize": "int3"}, "'bnb.nf4'"),
+        ({"precision": "8-true"}, "'bf16-mixed'"),
+        ({"strategy": "deepspeed"}, "one of 'auto', 'ddp', 'fsdp'"),
+        ({"accelerator": "tpu"}, "one of 'cpu', 'gpu', 'cuda', 'mps', 'auto'"),
+        ({"epochs": 0}, "a whole number from 1 or None"),
+        ({"max_steps": -1}, "a whole number from 1 or None"),
+        ({"batch_size": 0}, "a whole number from 1"),
+        ({"accumulate": 0}, "a whole number from 1"),
+        ({"learning_rate": -1e-5}, "a number from 0 or None"),
+        ({"learning_rate": float("nan")}, "a number from 0 or None"),
+        ({"learning_rate": float("inf")}, "a number from 0 or None"),
+        ({"min_learning_rate": -1.0}, "a number from 0"),
+        ({"warmup_steps": -1}, "a whole number from 0 or None"),
+        ({"weight_decay": -0.1}, "a number from 0"),
+        ({"max_norm": -1}, "a number from 0 or None"),
+        ({"max_seq_length": 1}, "a whole number from 2 or None"),
+        ({"val_split": 1.0}, "a number from 0 to 0.99 or None"),
+        ({"eval_every": 0}, "a whole number from 1 or None"),
+        ({"save_every": 0}, "a whole number from 1 or None"),
+        ({"lora_rank": 0}, "a whole number from 1"),
+        ({"lora_alpha": -1.0}, "a number from 0"),
+        ({"lora_dropout": 1.0}, "a number from 0 to 0.99"),
+        ({"lora_targets": ()}, "None"),
+        ({"seed": -1}, "a whole number from 0"),
+        ({"devices": 0}, "a whole number from 1"),
+        ({"nodes": 0}, "a whole number from 1"),
     ],
 )
-def test_a_value_that_cannot_be_right_is_refused_by_name(setting: str, value: object) -> None:
-    with pytest.raises(BadArgument, match=setting):
-        recipe(**{setting: value})
+def test_a_value_that_cannot_be_right_is_named_with_what_is(wrong: dict[str, Any], right: str) -> None:
+    *_, name = wrong
+    with pytest.raises(BadArgument) as raised:
+        recipe(**wrong)
+    assert str(raised.value).startswith(f"{name} must be ")
+    assert right in str(raised.value)
+    assert not isinstance(raised.value, WrongType)
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"),
-    [("epochs", "3"), ("epochs", True), ("mask_prompt", 1), ("learning_rate", "2e-4"), ("model", None)],
-)
-def test_a_value_of_a_wrong_type_is_refused_by_name(setting: str, value: object) -> None:
-    with pytest.raises(BadArgument, match=setting):
-        recipe(**{setting: value})
-
-
-def test_a_number_that_yaml_reads_as_text_is_said_to_be_a_text() -> None:
-    with pytest.raises(WrongType, match="learning_rate must be a number"):
-        recipe(learning_rate="1e-4")
-
-
-@pytest.mark.parametrize(
-    "settings",
+    "wrong",
     [
-        {"method": "lora", "init": "random"},
-        {"method": "lora", "quantize": "bnb.nf4"},
-        {"method": "qlora", "strategy": "fsdp", "devices": 2},
-        {"devices": 2},
+        {"model": 3},
+        {"data": ""},
+        {"out_dir": None},
+        {"tokenizer_dir": 1},
+        {"prompt_style": 2},
+        {"epochs": 1.5},
+        {"batch_size": True},
+        {"batch_size": "4"},
+        {"seed": None},
+        {"learning_rate": "2e-4"},
+        {"val_split": True},
+        {"lora_dropout": None},
+        {"gradient_checkpointing": 1},
+        {"mask_prompt": "yes"},
+        {"tensorboard": None},
+        {"lora_targets": 3},
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(BadArgument):
-        recipe(**settings)
+def test_a_value_of_another_kind_is_named_with_the_kind_that_is_right(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(WrongType, match=f"^{name} must be "):
+        recipe(**wrong)
 
 
-def test_the_usual_rate_is_that_of_the_method() -> None:
-    rates = [recipe(method="lora").rate, recipe().rate, recipe(init="random").rate]
-    assert rates == [2e-4, 2e-5, 4e-4]
-    assert recipe(learning_rate=0.5).rate == 0.5
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"method": "lora", "init": "random"}, "method must be 'full' for random weights"),
+        ({"method": "qlora", "init": "random"}, "method must be 'full' for random weights"),
+        ({"method": "lora", "quantize": "int8"}, "quantize must be None with method='lora'"),
+        ({"quantize": "bnb.nf4"}, "quantize must be None with method='full'"),
+        ({"method": "qlora", "strategy": "fsdp"}, "strategy must be 'ddp' with method='qlora'"),
+        ({"devices": 2}, "strategy must be 'ddp' or 'fsdp' with 2 devices"),
+        ({"devices": 2, "nodes": 3}, "strategy must be 'ddp' or 'fsdp' with 6 devices"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_told(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadArgument, match=words):
+        recipe(**wrong)
 
 
-def test_qlora_quantises_and_other_methods_do_not() -> None:
-    assert recipe(method="qlora").quantised_as == "bnb.nf4"
-    assert recipe(method="qlora", quantize="int4").quantised_as == "int4"
-    assert recipe(method="lora").quantised_as is None
+@pytest.mark.parametrize(
+    ("misspelt", "meant"), [("batch_sise", "batch_size"), ("lr_rank", "lora_rank"), ("epoch", "epochs")]
+)
+def test_a_setting_that_is_not_known_is_an_error_that_names_the_nearest(misspelt: str, meant: str) -> None:
+    with pytest.raises(BadArgument, match=f"not '{misspelt}'") as raised:
+        recipe_of(NEEDED | {misspelt: 3})
+    assert f"did you mean {meant}" in str(raised.value)
+    with pytest.raises(BadArgument) as raised:
+        recipe_of(NEEDED | {"zzz": 3})
+    assert "did you mean" not in str(raised.value)
+    assert "batch_size" in str(raised.value)
 
 
-def test_the_schedule_ends_at_the_last_rate() -> None:
-    share = recipe(learning_rate=0.1, min_learning_rate=0.01).schedule(100)
-    assert share(100) == pytest.approx(0.1)
-    assert share.warmup == 3
+@pytest.mark.parametrize("name", NEEDED)
+def test_what_has_no_default_has_to_be_given(name: str) -> None:
+    without = {one: value for one, value in NEEDED.items() if one != name}
+    for settings in (without, without | {name: None}):
+        with pytest.raises(BadArgument, match=f"^{name} must be given: "):
+            recipe_of(settings)
 
 
-def test_a_recipe_is_made_again_from_its_own_settings() -> None:
-    one = recipe(method="lora", lora_targets=("q_proj", "v_proj"), epochs=3, learning_rate=1e-3)
-    assert recipe_of(attrs.asdict(one)) == one
+def test_a_recipe_read_from_its_own_settings_is_the_same() -> None:
+    first = recipe(method="qlora", quantize="int8", lora_targets=["q_proj"], learning_rate=1, val_split=None)
+    assert recipe_of(attrs.asdict(first)) == first
+    assert recipe(data=Path("a") / "b", out_dir=Path("c")) == recipe(data=str(Path("a") / "b"), out_dir="c")
 
 
-def test_every_setting_says_what_it_means() -> None:
+def test_every_setting_says_what_it_is() -> None:
     assert all(field.metadata["help"] for field in SETTINGS.values())
+    assert {recipe(precision=one).precision for one in PRECISIONS} == set(PRECISIONS)
+
+
+def test_adapters_learn_faster_than_all_weights_and_random_ones_faster_still() -> None:
+    assert recipe().rate == 2e-5
+    assert recipe(method="lora").rate == recipe(method="qlora").rate == 2e-4
+    assert recipe(init="random").rate == 4e-4
+    assert recipe(method="lora", learning_rate=0).rate == 0
+
+
+def test_qlora_quantises_and_nothing_else_does() -> None:
+    assert recipe().quantised_as is recipe(method="lora").quantised_as is None
+    assert recipe(method="qlora").quantised_as == "bnb.nf4"
+    assert recipe(method="qlora", quantize="int8").quantised_as == "int8"
+    assert [recipe(method=one).adapts for one in ("full", "lora", "qlora")] == [False, True, True]
+    assert recipe(lora_rank=2, lora_alpha=3, lora_dropout=0.5, lora_targets="all-linear").lora == Lora(
+        rank=2, alpha=3, dropout=0.5, targets="all-linear"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, 10),
+        ({"epochs": 3}, 30),
+        ({"accumulate": 4}, 3),  # the last step of an epoch is of what is left
+        ({"accumulate": 4, "epochs": 2}, 6),
+        ({"max_steps": 4}, 4),
+        ({"max_steps": 40}, 40),
+        ({"max_steps": 40, "epochs": 2}, 20),
+        ({"max_steps": 4, "epochs": 2}, 4),
+    ],
+)
+def test_steps_are_counted_over_epochs_up_to_the_most(settings: dict[str, Any], steps: int) -> None:
+    assert recipe(**settings).steps(10) == steps
+
+
+def test_the_rate_rises_over_three_per_cent_unless_told_otherwise() -> None:
+    assert recipe().schedule(1000).warmup == 30
+    assert recipe().schedule(5).warmup == 1
+    assert recipe(warmup_steps=0).schedule(1000).warmup == 0
+    assert recipe(warmup_steps=70).schedule(50).warmup == 50
+
+
+def test_the_last_rate_is_a_share_of_the_highest_and_no_more() -> None:
+    assert recipe(learning_rate=1e-3, min_learning_rate=1e-4).schedule(10).floor == pytest.approx(0.1)
+    assert recipe(learning_rate=1e-3, min_learning_rate=1e-2).schedule(10).floor == 1
+    assert recipe(learning_rate=0).schedule(10).floor == 0

@@ -5,27 +5,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from litgpt.cli.main import run
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.small_recipes import checkpoints, examples, losses
+from tests.entrypoints.small_runs import checkpoints, examples, losses
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PATIENCE = 90
 MANY = 150
 """Steps that take longer than a signal does."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def finetune(tmp_path: Path, out: str, *arguments: str) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """One loop for all weights, LoRA and QLoRA: what it leaves, and that nothing of it is lost."""
 
 import resource
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,7 @@ from tests.entrypoints.training_runs import Told, losses, rows, settings, traine
 
 LORA = {"method": "lora", "lora_dropout": 0.3, "lora_targets": "all-linear"}
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def logits(llm: LLM) -> torch.Tensor:

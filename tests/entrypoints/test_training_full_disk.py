@@ -8,22 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import torch
 
 from litgpt import LLM
 from litgpt.domain.errors import LitGPTError, OutOfReach
 from litgpt.domain.reporting import Notice, Progress, silent
 from litgpt.trained import save_checkpoint_as_model
 from litgpt.training import train
-from tests.entrypoints.small_recipes import checkpoints, losses, recipe
+from tests.entrypoints.small_runs import checkpoints, losses, recipe
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Heard:

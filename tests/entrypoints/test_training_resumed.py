@@ -20,15 +20,9 @@ from litgpt.domain.training.errors import NotOfThisModel
 from litgpt.domain.training.recipe import Recipe
 from litgpt.training import train
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.small_recipes import checkpoints, losses, recipe, validated
+from tests.entrypoints.small_runs import checkpoints, losses, recipe, validated
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -137,7 +131,7 @@ def test_what_is_divided_goes_on_exactly_too(
     other = {"lora_rank": 3} if method == "lora" else {"method": "lora"}
     with pytest.raises(NotOfThisModel, match="llama"):
         train(attrs.evolve(half, **other), resume="last", report=silent)
-    with pytest.raises(BadArgument, match=r"resume must be a file, or resumed with strategy='fsdp'"):
+    with pytest.raises(BadArgument, match=r"resume must be a file, as all strategies but 'fsdp' write it"):
         train(attrs.evolve(half, strategy="auto"), resume="last", report=silent)
 
 

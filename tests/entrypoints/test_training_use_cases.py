@@ -182,14 +182,6 @@ def test_the_model_and_the_data_are_downloaded_once(as_written: Run) -> None:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
 def alpaca(tmp_path: Path) -> Iterator[None]:
     """Serve Alpaca2k's file."""
     serve_alpaca(tmp_path / "hub", records=50)

@@ -1,7 +1,7 @@
 """`litgpt finetune` and `litgpt pretrain`, in this process: what they take and say, and how they end."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,17 +16,11 @@ from litgpt.cli.main import run
 from litgpt.cli.training import _NOT_FOR
 from litgpt.domain.training.recipe import SETTINGS
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.small_recipes import examples, losses
+from tests.entrypoints.small_runs import examples, losses
 
 QUICK = ("--accelerator", "cpu", "--precision", "32-true", "--max_seq_length", "100", "--batch-size", "2")
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """`litgpt.training.train`, in this process and on tiny models: what learns, and what is there afterwards."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,17 +15,11 @@ from litgpt.domain.reporting import Notice, Progress, silent
 from litgpt.domain.training.recipe import PRECISIONS
 from litgpt.training import Recipe, Trained, recipe_of, train
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.small_recipes import checkpoints, losses, recipe, rows, validated
+from tests.entrypoints.small_runs import checkpoints, losses, recipe, rows, validated
 
 IDS = torch.arange(24).view(2, 12) * 7 % 200
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @attrs.frozen
