@@ -1,5 +1,6 @@
 """Signals end `litgpt finetune` well, in one process and in two, and it goes on exactly."""
 
+import json
 import os
 import signal
 import subprocess
@@ -87,7 +88,10 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_its_end(
 
 def test_two_processes_that_are_told_to_end_do_so_together_and_go_on_exactly(tmp_path: Path) -> None:
     spread = ("--strategy", "ddp", "--devices", "2", "--batch-size", "2", "--max-steps", "60")
-    dropping = ("--lora-dropout", "0.3", *spread)  # each process draws numbers of its own
+    # Batches are of many lengths, so each process has drawn as many numbers as no other.
+    lines = [json.dumps({"instruction": "count", "output": "one " * (one * 7 % 13)}) for one in range(1, 41)]
+    (tmp_path / "examples.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    dropping = ("--lora-dropout", "0.3", *spread)
     out = tmp_path / "half"
     notes = end_in_the_middle(process(*finetune(tmp_path, "half", *dropping)), out, signal.SIGTERM)
     done = len(losses(out))
