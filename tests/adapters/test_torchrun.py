@@ -108,7 +108,7 @@ try:
         if at == 3 and os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.{how})
 except WorkerLost as error:
-    print(time.monotonic() - begun, error)
+    print(time.monotonic() - begun, error, flush=True)
 """
 
 
@@ -134,7 +134,8 @@ def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_dea
         for one in (first, second):
             one.kill()
             one.communicate()
-    assert first.returncode == 0
+    # Once in many runs a thread of Gloo's ends a process that has said so and is about to end itself.
+    assert first.returncode in (0, -signal.SIGABRT)
     seconds, _, error = said.partition(" ")
     assert error.startswith("The process that computed a part of the model is gone"), said
     assert "Start all ranks again." in error
