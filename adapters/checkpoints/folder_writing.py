@@ -11,6 +11,7 @@ import attrs
 
 from litgpt.adapters.checkpoints.folder import INDEX, SINGLE
 from litgpt.adapters.checkpoints.safetensors_writing import SHARD_BYTES, shard_names, shards, write_file
+from litgpt.adapters.checkpoints.small_files import PROMPT_STYLE, prompt_style_file
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.ports import ModelToWrite
 from litgpt.domain.reporting import Notice, Progress, Report
@@ -55,7 +56,7 @@ class FolderWriter:
             # Nothing needs room from here on: files change their names, and the old ones go last.
             for name, coming in written.items():
                 coming.replace(folder / name)
-            for pattern in (*_WEIGHTS, "prompt_style.yaml"):
+            for pattern in (*_WEIGHTS, PROMPT_STYLE):
                 for old in folder.glob(pattern):
                     if old.name not in written:
                         old.unlink()
@@ -97,7 +98,7 @@ def _small_files(model: "ModelToWrite[torch.Tensor]") -> dict[str, bytes]:
         config["quantization_config"] = model.weights.quantization
     files = {name: content for name, content in model.tokenizer.items() if name not in _OURS}
     if model.prompt_style is not None:
-        files["prompt_style.yaml"] = f"class_path: litgpt.prompts.{model.prompt_style}\n".encode()
+        files[PROMPT_STYLE] = prompt_style_file(model.prompt_style)
     if model.generation_config:
         files["generation_config.json"] = _json(model.generation_config)
     return files | {"config.json": _json(config)}

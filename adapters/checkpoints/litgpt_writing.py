@@ -12,6 +12,7 @@ import attrs
 from litgpt.adapters.checkpoints.folder import INDEX, SINGLE
 from litgpt.adapters.checkpoints.litgpt_described import litgpt_settings_of
 from litgpt.adapters.checkpoints.litgpt_folder import SETTINGS, WEIGHTS
+from litgpt.adapters.checkpoints.small_files import PROMPT_STYLE, prompt_style_file
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import CheckpointMismatch, OutOfReach
 from litgpt.domain.parameters import parameters
@@ -46,7 +47,7 @@ class LitGptWriter:
         _write(folder, state, settings, _small_files(model))
         if model.prompt_style is None:
             with _in_our_words(folder):
-                (folder / "prompt_style.yaml").unlink(missing_ok=True)
+                (folder / PROMPT_STYLE).unlink(missing_ok=True)
         report(Progress(f"Saving {model.name}", 1, 1))
 
 
@@ -135,10 +136,10 @@ def _alone(tensor: "torch.Tensor") -> "torch.Tensor":
 
 
 def _small_files(model: "ModelToWrite[torch.Tensor]") -> dict[str, bytes]:
-    ours = ("config.json", "generation_config.json", "prompt_style.yaml")
+    ours = ("config.json", "generation_config.json", PROMPT_STYLE)
     files = {name: content for name, content in model.tokenizer.items() if name not in ours}
     if model.prompt_style is not None:
-        files["prompt_style.yaml"] = f"class_path: litgpt.prompts.{model.prompt_style}\n".encode()
+        files[PROMPT_STYLE] = prompt_style_file(model.prompt_style)
     if model.generation_config:
         files["generation_config.json"] = _json(model.generation_config)
     return {**files, "config.json": _json(model.config)}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litgpt.adapters.checkpoints.mapped_file import MappedFile
-from litgpt.adapters.checkpoints.peft_settings import PeftSettings, read_settings
+from litgpt.adapters.checkpoints.peft_settings import read_settings
 from litgpt.adapters.checkpoints.safetensors_header import LENGTH_BYTES, Entry, header_size, parse_header
 from litgpt.adapters.checkpoints.small_files import read_json
 from litgpt.domain.errors import BadCheckpoint, DamagedFile, MissingFile, UnsafeFile, UnsupportedModel
@@ -73,11 +73,6 @@ def read_adapter(folder: Path) -> "Adapter[torch.Tensor]":
         revision=settings.revision,
         transposed=settings.transposed,
     )
-
-
-def read_adapter_settings(folder: Path) -> PeftSettings:
-    """Return the settings alone, which say what model it is for; as `read_adapter`."""
-    return read_settings(read_json(folder / CONFIG), where=str(folder / CONFIG))
 
 
 def _by_module(entries: Mapping[str, Entry], where: str) -> dict[str, tuple[Entry, Entry]]:

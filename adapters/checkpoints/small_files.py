@@ -93,6 +93,14 @@ def tokenizer_files(folder: Path) -> TokenizerFiles:
     return TokenizerFiles({name: folder / name for name in TOKENIZER_FILES if (folder / name).is_file()})
 
 
+PROMPT_STYLE = "prompt_style.yaml"
+
+
+def prompt_style_file(name: str) -> bytes:
+    """Return what LitGPT's `prompt_style.yaml` says of a style."""
+    return f"class_path: litgpt.prompts.{name}\n".encode()
+
+
 def saved_prompt_style(folder: Path) -> str | None:
     """Return the name of the prompt style that LitGPT saved in `prompt_style.yaml`; None if it saved none.
 
@@ -103,7 +111,7 @@ def saved_prompt_style(folder: Path) -> str | None:
         DamagedFile: It says anything else.
 
     """
-    path = folder / "prompt_style.yaml"
+    path = folder / PROMPT_STYLE
     if not path.is_file():
         return None
     said = read_yaml(path)

@@ -28,9 +28,10 @@ def convert(
     access_token: options.AccessToken = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a model in another format: also an adapter's with it in its weights, and a training checkpoint's.
+    """Write a model, an adapter or a checkpoint in another format.
 
-    To load a model, nothing has to be converted.
+    An adapter is written with its base, in the weights; a training checkpoint as what was trained. To load a
+    model, nothing has to be converted.
     """
     from litgpt.container import container
     from litgpt.domain.reference import ModelReference

@@ -37,13 +37,13 @@ FORMER = {
 
 def replacement(arguments: Sequence[str]) -> str | None:
     """Return what to say of a command that was LitGPT's and is not ours; None if it is no such command."""
-    name = _command(arguments).replace("-", "_")
+    name = asked_for(arguments).replace("-", "_")
     return f"`litgpt {name}`: {FORMER[name]}" if name in FORMER else None
 
 
 def translated(arguments: Sequence[str]) -> list[str]:
     """Return the arguments as they are called here."""
-    name = _command(arguments)
+    name = asked_for(arguments)
     found = ALIASES.get(name.replace("-", "_"))
     if found is None:
         return list(arguments)
@@ -51,5 +51,6 @@ def translated(arguments: Sequence[str]) -> list[str]:
     return [*arguments[:at], *found, *arguments[at + 1 :]]
 
 
-def _command(arguments: Sequence[str]) -> str:
+def asked_for(arguments: Sequence[str]) -> str:
+    """Return the name of the command; nothing if there is none."""
     return next((one for one in arguments if not one.startswith("-")), "")

@@ -16,10 +16,10 @@ from litgpt.cli.benchmark import benchmark
 from litgpt.cli.chat import chat
 from litgpt.cli.convert import convert
 from litgpt.cli.download import download
-from litgpt.cli.former import replacement, translated
+from litgpt.cli.former import asked_for, replacement, translated
 from litgpt.cli.generate import generate
 from litgpt.cli.info import info
-from litgpt.cli.training import training
+from litgpt.cli.training import COMMANDS, give_options
 
 app = typer.Typer(
     add_completion=False,
@@ -34,10 +34,8 @@ app = typer.Typer(
 )
 for command in (generate, chat, benchmark, info, download, convert):
     app.command()(command)
-app.command("finetune")(
-    training("finetune", "Teach a model from examples: an adapter, or all of its weights.")
-)
-app.command("pretrain")(training("pretrain", "Train a model on texts, from random weights or from its own."))
+for trains in COMMANDS.values():
+    app.command()(trains)
 
 
 def _version(*, wanted: bool) -> None:
@@ -77,8 +75,10 @@ def run(arguments: Sequence[str]) -> int:
     if said := replacement(arguments):
         console.error(said)
         return 2
+    arguments = translated(arguments)
+    give_options(asked_for(arguments))
     try:
-        app(args=translated(arguments), prog_name="litgpt")
+        app(args=arguments, prog_name="litgpt")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except Exception as error:

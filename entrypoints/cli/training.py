@@ -35,25 +35,42 @@ _Resume = Annotated[
 ]
 
 
-def training(task: Task, summary: str) -> Callable[..., None]:
-    """Return the function of a command, with an option for each setting."""
-    from litgpt.domain.training.recipe import SETTINGS
+def _command(task: Task, summary: str) -> Callable[..., None]:
+    """Return the function of a command, without its options."""
 
     def run(**given: Any) -> None:
         _train(task, **given)
 
-    wanted = [name for name in SETTINGS if name not in _NOT_FOR[task]]
-    parameters = [
-        Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=_option(task, name))
-        for name in wanted
-    ]
-    for name, annotation, default in (("config", _Config, None), ("resume", _Resume, None)):
-        parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
-    parameters.append(Parameter("quiet", Parameter.KEYWORD_ONLY, default=False, annotation=options.Quiet))
     run.__name__, run.__doc__ = task, summary
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
-    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # typer reads it
+    run.__signature__ = Signature()  # type: ignore[attr-defined] # typer reads it
     return run
+
+
+COMMANDS: Mapping[Task, Callable[..., None]] = {
+    "finetune": _command("finetune", "Teach a model from examples: an adapter, or all of its weights."),
+    "pretrain": _command("pretrain", "Train a model on texts, from random weights or from its own."),
+}
+"""The commands that train, by name."""
+
+
+def give_options(name: str) -> None:
+    """Give the command that is asked for an option for each setting, if it trains: others need not wait."""
+    task = next((one for one in COMMANDS if one == name), None)
+    if task is None:
+        return
+    from litgpt.domain.training.recipe import SETTINGS
+
+    wanted = [setting for setting in SETTINGS if setting not in _NOT_FOR[task]]
+    parameters = [
+        Parameter(setting, Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=_option(task, setting))
+        for setting in wanted
+    ]
+    for other, annotation in (("config", _Config), ("resume", _Resume)):
+        parameters.append(Parameter(other, Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    parameters.append(Parameter("quiet", Parameter.KEYWORD_ONLY, default=False, annotation=options.Quiet))
+    run: Any = COMMANDS[task]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__signature__ = Signature(parameters)
 
 
 def _option(task: Task, name: str) -> Any:

@@ -1,12 +1,14 @@
 """What a recipe makes of a model: before it is trained, and when it has been."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from litgpt.adapters.checkpoints.small_files import PROMPT_STYLE, prompt_style_file
 from litgpt.application.teaching import style_to_teach
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.prompts import style_named
@@ -82,7 +84,7 @@ def save_checkpoint_as_model(checkpoint: Path, folder: Path, report: Report) -> 
         BadCheckpoint: It cannot be read.
 
     """
-    from litgpt.adapters.training.trainer_checkpoint import read_checkpoint, restore
+    from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
 
     content = read_checkpoint(checkpoint)
     settings = content.get("litgpt")
@@ -91,11 +93,7 @@ def save_checkpoint_as_model(checkpoint: Path, folder: Path, report: Report) -> 
         remedy = "of a module of your own: trainer_setup(trainer_ckpt=…), then save()"
         raise BadArgument("model", str(checkpoint), f"{expected} ({remedy})")
     recipe = Recipe(**settings["recipe"])
-    llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
-    prepare(llm, recipe, torch.float32)
-    assert llm.model is not None  # noqa: S101 - it has been prepared
-    restore(llm.model, content["state_dict"], origin=str(checkpoint), name=recipe.model)
-    _save(llm, recipe, folder)
+    _save(_restored(recipe, content["state_dict"], torch.float32, str(checkpoint)), recipe, folder)
     report(Notice(f"Saved to {folder}"))
 
 
@@ -106,23 +104,28 @@ def _save(llm: LLM, recipe: Recipe, folder: Path) -> None:
         return
     llm.save_adapter(folder)
     if style is not None:
-        line = f"class_path: litgpt.prompts.{style.saved_as}\n"
-        (folder / "prompt_style.yaml").write_text(line, encoding="utf-8")
+        (folder / PROMPT_STYLE).write_bytes(prompt_style_file(style.saved_as))
 
 
 def _put_together(llm: LLM, recipe: Recipe) -> LLM | None:
     """Return a model with all the weights, at the first process; None at the others. All take part."""
     from litgpt.adapters.training.gathering import gathered
-    from litgpt.adapters.training.trainer_checkpoint import restore
 
     state = gathered(llm)
     if not state:
         return None
-    whole = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
-    prepare(whole, recipe, next(iter(state.values())).dtype)
-    assert whole.model is not None  # noqa: S101 - it has been prepared
-    restore(whole.model, state, origin="What was trained", name=recipe.model)
-    return whole
+    return _restored(recipe, state, next(iter(state.values())).dtype, "What was trained")
+
+
+def _restored(recipe: Recipe, state: Mapping[str, Tensor], dtype: torch.dtype, origin: str) -> LLM:
+    """Return a recipe's model with the weights of a state dict, which is called `origin` in an error."""
+    from litgpt.adapters.training.trainer_checkpoint import restore
+
+    llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
+    prepare(llm, recipe, dtype)
+    assert llm.model is not None  # noqa: S101 - it has been prepared
+    restore(llm.model, state, origin=origin, name=recipe.model)
+    return llm
 
 
 @contextmanager
