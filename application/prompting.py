@@ -8,6 +8,7 @@ from litgpt.domain.chat import Message, Messages, messages
 from litgpt.domain.errors import BadArgument, WrongType
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.template_options import NO_OPTIONS, TemplateOptions
 
 
 @attrs.frozen
@@ -17,22 +18,24 @@ class WritePrompt:
     Attributes:
         tokenizer: The model's tokenizer.
         style: The model's prompt style; None is its chat template.
+        options: Tools and variables for the chat template.
 
     """
 
     tokenizer: Tokenizer
     style: PromptStyle | None
+    options: TemplateOptions = NO_OPTIONS
 
-    def render(self, conversation: Messages) -> str:
-        """Return the text that ends where the model's answer begins.
+    def render(self, conversation: Messages, *, answer: bool = True) -> str:
+        """Return the text that ends where the model's answer begins, or before that if not `answer`.
 
         Raises:
             BadPrompt: The style cannot express these messages.
 
         """
         if self.style is None:
-            return self.tokenizer.render(conversation)
-        return self.style.render(conversation)
+            return self.tokenizer.render(conversation, answer=answer, **self.options.given)
+        return self.style.render(conversation, answer=answer, options=self.options)
 
     def encode(self, rendered: str) -> list[int]:
         """Return the ids of a rendered prompt.

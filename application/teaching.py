@@ -11,6 +11,7 @@ from litgpt.domain.errors import BadPrompt
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.prompts import style_named
 from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.template_options import NO_OPTIONS, TemplateOptions
 from litgpt.domain.training.lesson import Lesson
 
 
@@ -25,18 +26,20 @@ class WriteLesson:
         tokenizer: The model's tokenizer.
         style: The prompt style; None is the chat template of the tokenizer.
         mask_prompt: Whether only the answers are learnt, each with what ends it, and not what they answer.
+        options: Tools and variables for the chat template.
 
     """
 
     tokenizer: Tokenizer
     style: PromptStyle | None
     mask_prompt: bool = False
+    options: TemplateOptions = NO_OPTIONS
     _write: WritePrompt = attrs.field(init=False, repr=False)
     _ends: frozenset[int] = attrs.field(init=False, repr=False)
 
     @_write.default
     def _write_default(self) -> WritePrompt:
-        return WritePrompt(self.tokenizer, self.style)
+        return WritePrompt(self.tokenizer, self.style, self.options)
 
     @_ends.default
     def _ends_default(self) -> frozenset[int]:
@@ -72,19 +75,19 @@ class WriteLesson:
 
     def _render(self, conversation: Messages) -> str:
         style = self.style
-        if style is None:
-            return self.tokenizer.render(conversation, answer=False)
-        if style.end is not None:
-            return style.render(conversation, answer=False)
+        if style is None or style.end is not None:
+            return self._write.render(conversation, answer=False)
         # It knows no answers, only where one begins.
-        answer = conversation[-1].content.removeprefix(style.lead)
-        return f"{style.render(conversation[:-1])}{style.lead}{answer}"
+        return style.render(conversation, options=attrs.evolve(self.options, continue_final_message=True))
 
     def _ended(self, text: str, conversation: Messages) -> list[int]:
         """Return the ids of a text, up to what ends the last answer in generation."""
         ids = self._write.encode(text)
         # An answer of nothing must not take its end from what stands before it.
-        begin = 0 if conversation[-1].content.strip() else self._begin(conversation[:-1], text, ids) or 0
+        last = conversation[-1].content
+        begin = (
+            0 if isinstance(last, str) and last.strip() else self._begin(conversation[:-1], text, ids) or 0
+        )
         for number in reversed(range(begin, len(ids))):
             if ids[number] in self._ends:
                 return ids[: number + 1]
@@ -102,7 +105,7 @@ class WriteLesson:
         token. None: the text does not begin as the prompt does.
         """
         asked = self._write.render(before)
-        said = self.tokenizer.render(before, answer=False) if self.style is None else asked
+        said = self._write.render(before, answer=False) if self.style is None else asked
         if not text.startswith(said):
             return None
         return _in_common(self._write.encode(asked), ids)

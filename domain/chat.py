@@ -1,55 +1,124 @@
-"""Messages: who said what."""
+"""Chat messages, as chat templates and OpenAI-style APIs represent them."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
+from litgpt.domain.json_values import json_value
+
+Content: TypeAlias = str | Sequence[Mapping[str, Any]] | None
+"""The text of a message, or its content parts (`{"type": "text", "text": …}`); None beside tool calls."""
+
+_EXPECTED = "a list of messages such as {'role': 'user', 'content': 'Hello'}"
+_MEDIA = ("image", "audio", "video", "file")
+_NEEDS_CONTENT = ("system", "developer", "user")
+_IN_PLACE_OF_CONTENT = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 
 
 @attrs.frozen
 class Message:
-    """One turn of a conversation.
+    """One message of a conversation.
 
     Attributes:
-        role: `system`, `user`, `assistant`, or what else the model's chat template knows.
-        content: What was said.
+        role: `system`, `user`, `assistant`, `tool`, or any other role that the chat template supports.
+        content: A string, a list of content parts, or None, as beside `tool_calls`.
+        fields: Everything else that the message has: `tool_calls`, `tool_call_id`, `name`,
+            `reasoning_content`, … They reach the chat template as they are.
 
     """
 
     role: str
-    content: str
+    content: Content = None
+    fields: Mapping[str, Any] = attrs.field(factory=dict)
 
-    def as_dict(self) -> dict[str, str]:
-        """Return the message as chat templates and JSON files write it."""
-        return {"role": self.role, "content": self.content}
+    @property
+    def text(self) -> str:
+        """The content as one string: text parts are concatenated, and None is empty.
+
+        Raises:
+            BadPrompt: A part of the content has no text.
+
+        """
+        if self.content is None or isinstance(self.content, str):
+            return self.content or ""
+        parts = [part.get("text") for part in self.content]
+        if any(not isinstance(part, str) for part in parts):
+            raise BadPrompt("of plain strings", "a content part is not text. Pass the content as a string.")
+        return "".join(map(str, parts))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the message as chat templates and JSON files have it, without fields that are None."""
+        every = {"role": self.role, "content": self.content, **self.fields}
+        return {name: value for name, value in every.items() if value is not None}
 
 
 Messages: TypeAlias = Sequence[Message]
 
 
 def messages(value: object) -> tuple[Message, ...]:
-    """Return a list of Messages, or of `{"role": …, "content": …}`, as Messages.
+    """Return a list of Messages, or of dicts, dataclasses or pydantic objects with their fields, as Messages.
 
     Raises:
-        WrongType: It is no such list.
-        BadArgument: It is empty.
+        WrongType: It is not such a list.
+        BadArgument: It is empty, or a message holds an image, audio or video.
 
     """
-    expected = "a list of messages such as {'role': 'user', 'content': 'Hello'}"
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise WrongType("messages", value, expected)
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise WrongType("messages", value, _EXPECTED)
     if not value:
-        raise BadArgument("messages", value, expected)
-    return tuple(_message(one, expected) for one in value)
+        raise BadArgument("messages", value, _EXPECTED)
+    return tuple(message(one, f"messages[{number}]") for number, one in enumerate(value))
 
 
-def _message(value: object, expected: str) -> Message:
+def message(value: object, where: str) -> Message:
+    """Return one message.
+
+    Args:
+        value: A Message, or an object with `role` and `content`, and possibly more fields.
+        where: What to call it in an error: `messages[0]`.
+
+    Raises:
+        WrongType: It is not a message.
+        BadArgument: It holds an image, audio or video.
+
+    """
     if isinstance(value, Message):
         return value
-    if isinstance(value, Mapping) and set(value) == {"role", "content"}:
-        role, content = value["role"], value["content"]
-        if isinstance(role, str) and isinstance(content, str):
-            return Message(role, content)
-    raise WrongType("messages", value, expected)
+    fields = json_value(where, value)
+    if not isinstance(fields, dict) or not isinstance(fields.get("role"), str) or not fields["role"]:
+        raise WrongType(where, value, "a message such as {'role': 'user', 'content': 'Hello'}")
+    role, content = fields.pop("role"), fields.pop("content", None)
+    if content is None:
+        _check_without_content(role, fields, where, value)
+    elif isinstance(content, list):
+        _check_parts(content, f"{where}.content")
+    elif not isinstance(content, str):
+        raise WrongType(f"{where}.content", content, "a string, a list of text parts, or None")
+    return Message(role, content, {name: one for name, one in fields.items() if one is not None})
+
+
+def _check_without_content(role: str, fields: Mapping[str, Any], where: str, value: object) -> None:
+    """Refuse a message that says nothing: its content may have been lost, or its key misspelled."""
+    explicit = isinstance(value, Mapping) and "content" in value
+    enough = fields if explicit else [name for name in _IN_PLACE_OF_CONTENT if name in fields]
+    if role in _NEEDS_CONTENT or not any(fields[name] is not None for name in enough):
+        raise WrongType(where, value, f"a message with 'content', which only {_OPTIONAL} may leave out")
+
+
+_OPTIONAL = "an assistant message with 'tool_calls' or 'reasoning_content'"
+
+
+def _check_parts(parts: Sequence[object], where: str) -> None:
+    for number, part in enumerate(parts):
+        if not isinstance(part, dict):
+            raise WrongType(
+                f"{where}[{number}]", part, "a content part such as {'type': 'text', 'text': 'Hi'}"
+            )
+        kind = str(part.get("type", ""))
+        if media := next((one for one in _MEDIA if one in kind or one in part or f"{one}_url" in part), None):
+            expected = f"a text part: only the text part of models is run, which cannot read {media} content"
+            raise BadArgument(f"{where}[{number}]", kind or media, expected)
+        if kind == "text" and not isinstance(part.get("text"), str):
+            raise WrongType(f"{where}[{number}].text", part.get("text"), "a string")

@@ -1,6 +1,7 @@
 """The port Tokenizer over any codec: where a text begins and ends, and how a conversation is written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -90,8 +91,16 @@ class CheckpointTokenizer:
         found = self.codec.id_of(token)
         return None if found is None or found >= self.vocab_size else found
 
-    def render(self, messages: Messages, *, answer: bool = True) -> str:
-        """Return messages as text, by the checkpoint's chat template in a sandbox.
+    def render(
+        self,
+        messages: Messages,
+        *,
+        answer: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        variables: Mapping[str, Any] | None = None,
+        continue_final_message: bool | str = False,
+    ) -> str:
+        """Return messages as text, by the checkpoint's chat template in a sandbox. See the port.
 
         Raises:
             BadPrompt: There is no template, or it refuses these messages, or it is not to be trusted.
@@ -99,7 +108,13 @@ class CheckpointTokenizer:
         """
         if self.template is None:
             raise BadPrompt(f"of {self.name}", "it came without a chat template. Pass a prompt as text.")
-        return self.template.render(messages, answer=answer)
+        return self.template.render(
+            messages,
+            answer=answer,
+            tools=tools,
+            variables=variables,
+            continue_final_message=continue_final_message,
+        )
 
     def _encode(self, text: str) -> list[int]:
         if not isinstance(text, str):

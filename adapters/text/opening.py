@@ -108,7 +108,11 @@ def _check_fit(tokenizer: CheckpointTokenizer, rows: int) -> None:
     """
     codec = tokenizer.codec
     beyond = {place: token for token, place in codec.marked.items() if place >= rows}
-    needed = [token for token in beyond.values() if tokenizer.template and token in tokenizer.template.source]
+    needed = [
+        token
+        for token in beyond.values()
+        if tokenizer.template and token in (tokenizer.template.source or "")
+    ]
     roles = {tokenizer.bos_id, *tokenizer.eos_ids}
     if codec.learnt > rows or needed or roles & beyond.keys():
         raise TokenizerMismatch(

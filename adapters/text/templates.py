@@ -1,6 +1,7 @@
 """Chat templates: how a checkpoint says that messages become text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -8,30 +9,42 @@ from litgpt.adapters.text.budget import BUDGET, budget
 from litgpt.domain.chat import Messages
 from litgpt.domain.errors import BadPrompt
 
+_TOOL_USE = "tool_use"
+_REASONING = ("reasoning_content", "thinking", "reasoning")  # names of one field, in different templates
+_HERE = (
+    "CONTINUE_FINAL_MESSAGE_TAG "  # marks where a message is to be continued; ends with a space on purpose
+)
+
 
 @attrs.frozen
 class ChatTemplate:
-    """A template in jinja, to be rendered in a sandbox.
+    """A template in jinja, rendered in a sandbox as transformers' apply_chat_template renders it.
 
     Attributes:
         name: What to call the model in an error.
-        source: The template.
+        source: The template; None if there are only named ones.
         tokens: The special tokens that it may name: `bos_token`, `eos_token`, …
         budget: What one rendering may cost, in characters.
+        named: Further templates by name, of which `tool_use` is rendered where there are tools.
 
     """
 
     name: str
-    source: str = attrs.field(repr=False)
+    source: str | None = attrs.field(repr=False)
     tokens: Mapping[str, str] = attrs.field(factory=dict)
     budget: int = BUDGET
+    named: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
-    def render(self, messages: Messages, *, answer: bool = True) -> str:
-        """Return messages as text.
-
-        Args:
-            messages: The conversation so far.
-            answer: Whether the text should end where the model's answer begins.
+    def render(
+        self,
+        messages: Messages,
+        *,
+        answer: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        variables: Mapping[str, Any] | None = None,
+        continue_final_message: bool | str = False,
+    ) -> str:
+        """Return messages as text. The arguments are those of the port's `Tokenizer.render`.
 
         Raises:
             BadPrompt: It is no template, it refuses these messages, or it does what no template should.
@@ -39,15 +52,73 @@ class ChatTemplate:
         """
         from litgpt.adapters.text.sandbox import compiled
 
+        source = self._chosen(tools)
+        dicts = [_with_reasoning(message.as_dict()) for message in messages]
+        field = "content" if continue_final_message is True else continue_final_message
+        unfinished = self._mark(dicts, field, source) if field else None
+        given = {
+            **self.tokens,
+            "documents": None,
+            **(variables or {}),
+            "messages": dicts,
+            "add_generation_prompt": answer and not field,
+            "tools": None if tools is None else list(tools),
+        }
         try:
-            template = compiled(self.source)
+            template = compiled(source)
             with budget(self.budget):
-                return template.render(
-                    messages=[message.as_dict() for message in messages],
-                    add_generation_prompt=answer,
-                    tools=None,
-                    documents=None,
-                    **self.tokens,
-                )
+                text = template.render(given)
         except Exception as error:  # what a stranger wrote can fail in any way
-            raise BadPrompt(f"in the chat template of {self.name}", str(error) or repr(error)) from error
+            raise self._refusal(str(error) or repr(error)) from error
+        return text if unfinished is None else self._up_to_mark(text, unfinished)
+
+    def _chosen(self, tools: object) -> str:
+        """Return the template to render, by transformers' rule."""
+        if tools is not None and _TOOL_USE in self.named:
+            return self.named[_TOOL_USE]
+        if self.source is None:
+            raise self._refusal(
+                f"there are several ({', '.join(sorted(self.named))}) and none is the default."
+            )
+        return self.source
+
+    def _mark(self, messages: list[dict[str, Any]], field: str, source: str) -> str:
+        """Put a mark at the end of the last message, and return the text that it ends with."""
+        last = messages[-1]
+        unfinished = last.get(field)
+        if unfinished is None:
+            raise self._refusal(f"the last message has no {field!r} to continue.")
+        fields = [field]
+        if field in _REASONING:
+            fields = [name for name in _REASONING if last.get(name) == unfinished]
+        if not any(name in source for name in fields):
+            raise self._refusal(f"it does not read {field!r} of a message, which cannot be continued then.")
+        if isinstance(unfinished, str):
+            last |= dict.fromkeys(fields, unfinished + _HERE)
+            return unfinished
+        for number, part in reversed([*enumerate(unfinished)]):
+            if "text" in part:
+                last[field] = [*unfinished]
+                last[field][number] = {**part, "text": part["text"] + _HERE}
+                return str(part["text"])
+        raise self._refusal("the last message has no text to continue.")
+
+    def _up_to_mark(self, text: str, unfinished: str) -> str:
+        mark = _HERE.strip()
+        if unfinished.strip() not in text or mark not in text:
+            raise self._refusal(
+                "it does not write the last message as it is, which cannot be continued then."
+            )
+        at = text.rindex(mark)
+        return text[:at] if text[at : at + len(_HERE)] == _HERE else text[:at].rstrip()
+
+    def _refusal(self, reason: str) -> BadPrompt:
+        return BadPrompt(f"in the chat template of {self.name}", reason)
+
+
+def _with_reasoning(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message whose reasoning has every name that templates read."""
+    reasoning = next((message[name] for name in _REASONING if message.get(name) is not None), None)
+    return (
+        message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
+    )

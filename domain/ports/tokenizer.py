@@ -1,7 +1,7 @@
 """The port Tokenizer: text to ids and back, and messages to text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from litgpt.domain.chat import Messages
 from litgpt.domain.vocabulary import TokenizerSource
@@ -80,12 +80,24 @@ class Tokenizer(Protocol):
         """Return the id of a token written out, such as `<|im_end|>`, or None."""
         ...
 
-    def render(self, messages: Messages, *, answer: bool = True) -> str:
+    def render(
+        self,
+        messages: Messages,
+        *,
+        answer: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        variables: Mapping[str, Any] | None = None,
+        continue_final_message: bool | str = False,
+    ) -> str:
         """Return messages as text, by the checkpoint's chat template in a sandbox.
 
         Args:
             messages: The conversation so far.
-            answer: Whether the text should end where the model's answer begins.
+            answer: Whether the text should end where the model's answer begins (`add_generation_prompt`).
+            tools: JSON schemas of the tools that the model may call.
+            variables: Further variables of the template, of plain JSON values.
+            continue_final_message: Whether the text ends within the last message instead, whatever `answer`
+                is; a string names the field to continue in place of `content`.
 
         Raises:
             BadPrompt: There is no template, or it refuses these messages, or it is not to be trusted.

@@ -7,6 +7,7 @@ import attrs
 from litgpt.domain.chat import Message, Messages
 from litgpt.domain.errors import BadPrompt
 from litgpt.domain.ports import Tokenizer
+from litgpt.domain.template_options import NO_OPTIONS, TemplateOptions
 
 
 @attrs.frozen(kw_only=True)
@@ -45,17 +46,27 @@ class PromptStyle:
     task: str = "{instruction}\n\n{input}"
     task_system: str | None = None
 
-    def render(self, messages: Messages, *, answer: bool = True) -> str:
+    def render(
+        self, messages: Messages, *, answer: bool = True, options: TemplateOptions = NO_OPTIONS
+    ) -> str:
         """Return the conversation as text.
 
         Args:
             messages: What was said: a system prompt or none, then users and assistants.
             answer: Whether the text should end where the model's answer begins.
+            options: May ask to continue the last message; a style has no place for tools and variables.
 
         Raises:
             BadPrompt: This style cannot express it; nothing is ever left out in silence.
 
         """
+        if options.tools or options.variables:
+            raise BadPrompt(self.name, f"{_listed(options)} need a chat template, and this style is not one.")
+        if options.continue_final_message:
+            last = messages[-1]
+            if last.role != "assistant" or options.continue_final_message not in (True, "content"):
+                raise BadPrompt(self.name, "it can only continue the content of an assistant message.")
+            return f"{self.render(messages[:-1])}{self.lead}{_text(self, last).removeprefix(self.lead)}"
         return self.begin + "".join(self._turns(messages)) + (self.answer if answer else "")
 
     def stops_in(self, tokenizer: Tokenizer) -> tuple[frozenset[int], tuple[str, ...]]:
@@ -70,10 +81,10 @@ class PromptStyle:
             yield system
         for number, message in enumerate(said):
             if message.role == "user":
-                yield _fill(self.user, content=message.content, system=system)
+                yield _fill(self.user, content=_text(self, message), system=system)
                 system = ""
             elif message.role == "assistant" and self.end is not None:
-                yield f"{self.answer}{self.lead}{message.content.removeprefix(self.lead)}{self.end}"
+                yield f"{self.answer}{self.lead}{_text(self, message).removeprefix(self.lead)}{self.end}"
             else:
                 raise self._refuse(message, first=number == 0)
         if self.end is None and len(said) != 1:
@@ -81,7 +92,7 @@ class PromptStyle:
 
     def _system(self, messages: Messages) -> tuple[str, Messages]:
         """Return the system prompt as it is written, and the messages after it."""
-        given = messages[0].content if messages and messages[0].role == "system" else None
+        given = _text(self, messages[0]) if messages and messages[0].role == "system" else None
         content = self.default_system if given is None else given
         if content is None:
             return "", messages
@@ -112,6 +123,18 @@ def task(style: PromptStyle | None, instruction: str, given: str) -> tuple[Messa
         return (Message("user", f"{instruction}\n\n{given}"),)
     asked = Message("user", _fill(style.task, instruction=instruction, input=given))
     return (asked,) if style.task_system is None else (Message("system", style.task_system), asked)
+
+
+def _text(style: PromptStyle, message: Message) -> str:
+    """Return what a message says, which must be all that it holds."""
+    if message.fields:
+        listed = ", ".join(message.fields)
+        raise BadPrompt(style.name, f"it has no place for {listed} of a message, which a chat template has.")
+    return message.text
+
+
+def _listed(options: TemplateOptions) -> str:
+    return " and ".join([*(["tools"] if options.tools else []), *map(repr, options.variables)])
 
 
 def _fill(template: str, **parts: str) -> str:

@@ -92,7 +92,7 @@ class Session:
 
     def _system_prompt(self) -> str | None:
         first = self.chat.messages[:1]
-        return first[0].content if first and first[0].role == "system" else None
+        return first[0].text if first and first[0].role == "system" else None
 
     def _begin_again(self, sys_prompt: str | None) -> None:
         self.chat.close()

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from transformers.utils.chat_template_utils import render_jinja_template
+from transformers.utils.chat_template_utils import _normalize_chat_messages, render_jinja_template
 
+from litgpt.adapters.text.budget import BUDGET
 from litgpt.adapters.text.templates import ChatTemplate
-from litgpt.domain.chat import Message
+from litgpt.domain.chat import Message, messages
 from litgpt.domain.errors import BadPrompt
 from tests.adapters import tiny_tokenizers as tiny
 
@@ -81,15 +82,78 @@ def test_templates_are_rendered_as_transformers_renders_them(
     said: tuple[tuple[str, str], ...],
     answer: bool,  # noqa: FBT001
 ) -> None:
-    messages = [Message(*one) for one in said]
+    talk = [Message(*one) for one in said]
     expected = render_jinja_template(
-        [[one.as_dict() for one in messages]], chat_template=template, add_generation_prompt=answer, **TOKENS
+        [[one.as_dict() for one in talk]], chat_template=template, add_generation_prompt=answer, **TOKENS
     )
-    assert ChatTemplate("m", template, TOKENS).render(messages, answer=answer) == expected[0][0]
+    assert ChatTemplate("m", template, TOKENS).render(talk, answer=answer) == expected[0][0]
 
 
-def render(template: str, **options: int) -> str:
-    return ChatTemplate("m", template, TOKENS, **options).render([Message("user", "Hi")])
+def render(template: str, budget: int = BUDGET) -> str:
+    return ChatTemplate("m", template, TOKENS, budget).render([Message("user", "Hi")])
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"x": [1, None]}}}
+TOOLS = """{% if tools %}{{ tools | tojson }}{% endif %}{{ documents }}{{ enable_thinking is defined }}
+{%- for m in messages %}<{{ m.role }} {{ m.name }}>
+{%- if m.reasoning_content %}[{{ m.reasoning_content }}]{% endif %}
+{%- if m.content is string %}{{ m.content }}{% elif m.content is defined -%}
+{% for part in m.content %}{{ part.text }};{% endfor %}{% else %}nothing{% endif %}
+{%- for call in m.tool_calls or [] %}{{ call.function.name }}({{ call.function.arguments | tojson }})
+{%- endfor %}
+{%- if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"""
+STRIPPING = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</s>{% endfor %}"
+TALK: list[dict[str, Any]] = [
+    {
+        "role": "user",
+        "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+        "name": "Ada",
+    },
+    {"role": "assistant", "content": None, "tool_calls": [CALL], "thinking": "Hm."},
+    {"role": "tool", "content": "22", "tool_call_id": "1", "name": "f"},
+    {"role": "assistant", "content": "It is ", "reasoning": "So."},
+]
+
+
+@pytest.mark.parametrize("template", [TOOLS, STRIPPING, LLAMA2, QWEN3])
+@pytest.mark.parametrize("said", [TALK[2:], TALK, TALK[:1]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"tools": [CALL]},
+        {"tools": []},
+        {"variables": {"enable_thinking": False, "documents": [{"text": "é"}], "eos_token": "<e>"}},
+        {"continue_final_message": True},
+        {"continue_final_message": "reasoning_content"},
+        {"continue_final_message": "nothing"},
+    ],
+)
+def test_tools_variables_and_unfinished_messages_are_rendered_as_transformers_renders_them(
+    template: str, said: list[dict[str, Any]], options: dict[str, Any]
+) -> None:
+    def rendered() -> str:
+        return ChatTemplate("m", template, TOKENS).render(messages(said), answer=False, **options)
+
+    given = {**TOKENS, **options.get("variables", {}), **options}
+    given.pop("variables", None)
+    try:
+        expected = render_jinja_template([_normalize_chat_messages(said)], chat_template=template, **given)
+    except Exception:  # noqa: BLE001 - whatever transformers refuses
+        with pytest.raises(BadPrompt):
+            rendered()
+    else:
+        assert rendered() == expected[0][0]
+
+
+def test_a_template_for_tools_is_rendered_where_there_are_tools() -> None:
+    template = ChatTemplate("m", "chat", named={"tool_use": "tools", "rag": "documents"})
+    said = [Message("user", "Hi")]
+    assert [template.render(said), template.render(said, tools=[])] == ["chat", "tools"]
+    without = ChatTemplate("m", None, named={"rag": "documents", "tool_use": "tools"})
+    assert without.render(said, tools=[{}]) == "tools"
+    with pytest.raises(BadPrompt, match="rag, tool_use"):
+        without.render(said)
 
 
 def test_what_a_template_refuses_is_said_in_its_words() -> None:

@@ -1,5 +1,7 @@
 """What a model learns from is what it will be asked and answer with, id by id."""
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -90,7 +92,7 @@ def test_an_answer_of_nothing_is_to_end_at_once() -> None:
 class Forgetful(ByteTokenizer):
     """Its template leaves out what was said before the last question, once there is an answer to that."""
 
-    def render(self, messages: Messages, *, answer: bool = True) -> str:
+    def render(self, messages: Messages, *, answer: bool = True, **options: Any) -> str:  # noqa: ARG002
         known = len(messages) - 2 if messages[-1].role == "assistant" else 0
         return ByteTokenizer.render(self, messages[known:], answer=answer)
 
@@ -105,7 +107,7 @@ def test_a_template_that_writes_earlier_turns_anew_is_refused_rather_than_masked
 class Loose(ByteTokenizer):
     """Its template marks no end of a turn."""
 
-    def render(self, messages: Messages, *, answer: bool = True) -> str:
+    def render(self, messages: Messages, *, answer: bool = True, **options: Any) -> str:  # noqa: ARG002
         said = "".join(f"{one.role}: {one.content}\n\n" for one in messages)
         return said + ("assistant: " if answer else "")
 

@@ -135,6 +135,6 @@ class TokenizerContract:
                 tokenizer.render(QUESTION)
             return
         asked, told = tokenizer.render(QUESTION), tokenizer.render(QUESTION, answer=False)
-        assert QUESTION[0].content in told
+        assert QUESTION[0].text in told
         assert asked.startswith(told)
         assert len(asked) > len(told)

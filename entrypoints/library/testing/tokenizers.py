@@ -1,8 +1,10 @@
 """A Tokenizer whose tokens are bytes: it loads nothing, and one can tell by heart what it does."""
 
 import codecs
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -80,14 +82,33 @@ class ByteTokenizer:
             return _id(token)
         return ord(token) if len(token) == 1 and token.isascii() else None
 
-    def render(self, messages: Messages, *, answer: bool = True) -> str:
-        """Return messages as `<|role|>content<|end|>`, then `<|assistant|>` if an answer is to follow."""
+    def render(
+        self,
+        messages: Messages,
+        *,
+        answer: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        variables: Mapping[str, Any] | None = None,
+        continue_final_message: bool | str = False,
+    ) -> str:
+        """Return messages as `<|role|>content<|end|>`, then `<|assistant|>` if an answer is to follow.
+
+        Tools and variables come first, as JSON in a turn of the system; a message's other fields follow its
+        content as JSON.
+        """
         if not self.has_chat_template:
             raise BadPrompt("of bytes", "it has no chat template.")
         if unknown := [one.role for one in messages if f"<|{one.role}|>" not in SPECIAL[2:]]:
             raise BadPrompt("of bytes", f"it knows no role {unknown[0]!r}.")
-        said = "".join(f"<|{one.role}|>{one.content}<|end|>" for one in messages)
-        return said + ("<|assistant|>" if answer else "")
+        given = {**({"tools": tools} if tools else {}), **(variables or {})}
+        turns = [f"<|system|>{json.dumps(given)}"] if given else []
+        turns += [
+            f"<|{one.role}|>{one.text}{json.dumps(one.fields) if one.fields else ''}" for one in messages
+        ]
+        said = "<|end|>".join(turns)
+        if continue_final_message:
+            return said
+        return said + "<|end|>" + ("<|assistant|>" if answer else "")
 
     def _spell(self, token: int, *, special: bool = False) -> bytes:
         if not 0 <= token < self.rows:

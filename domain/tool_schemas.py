@@ -1,0 +1,220 @@
+"""JSON schemas of tools: written by hand, or derived from a Python function as transformers derives them."""
+
+import inspect
+import json
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.json_values import json_value
+
+_SCALARS: Mapping[object, str] = {
+    int: "integer",
+    float: "number",
+    str: "string",
+    bool: "boolean",
+    type(None): "null",
+}
+_TYPES: Mapping[object, str] = {**_SCALARS, list: "array", tuple: "array", dict: "object"}
+
+# The sections of a docstring in Google's style, found as transformers.utils.chat_template_utils finds them.
+_DESCRIPTION = re.compile(r"^(.*?)[\n\s]*(Args:|Returns:|Raises:|\Z)", re.DOTALL)
+_ARGS = re.compile(r"\n\s*Args:\n(.*?)[\n\s]*(Returns:|Raises:|\Z)", re.DOTALL)
+_RETURNS = re.compile(r"\n\s*Returns:\n\s*(.*?)[\n\s]*(Raises:|\Z)", re.DOTALL)
+_ARGUMENT = re.compile(
+    r"""
+    (?:^|\n)([ \t]*)(\w+)(?:[ \t]*\([^()\n]*\))?:\s*  # indentation, name, and a type in brackets
+    (.*?)\s*                                          # a description of one or more lines
+    (?=\n(?!\1[ \t])[ \t]*\w+(?:[ \t]*\([^()\n]*\))?:|\Z)  # up to the next name that is indented no deeper
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_CHOICES = re.compile(r"\(choices:\s*(.*?)\)\s*$", re.IGNORECASE)
+
+
+def tool_schemas(tools: object) -> tuple[dict[str, Any], ...] | None:
+    """Return tools as JSON schemas; None stays None.
+
+    Args:
+        tools: A list of JSON schemas (dicts, passed on as they are) and of Python functions.
+
+    Raises:
+        WrongType: It is not a list of these.
+        BadArgument: A function lacks a docstring, a type hint or the description of an argument.
+
+    """
+    if tools is None:
+        return None
+    if isinstance(tools, (str, bytes)) or not isinstance(tools, Sequence):
+        raise WrongType("tools", tools, "a list of JSON schemas or Python functions")
+    return tuple(_schema(f"tools[{number}]", tool) for number, tool in enumerate(tools))
+
+
+def function_schema(function: Callable[..., Any], name: str = "tools[0]") -> dict[str, Any]:
+    """Return the JSON schema of a function, from its type hints and its docstring in Google's style.
+
+    Equal to `transformers.utils.get_json_schema`.
+
+    Args:
+        function: A function or a method.
+        name: What to call it in an error.
+
+    Raises:
+        BadArgument: It lacks a docstring, a type hint or the description of an argument, or JSON has no
+            counterpart of a type hint.
+
+    """
+    if not (doc := inspect.getdoc(function)):
+        raise BadArgument(name, function, "a function with a docstring, which describes it to the model")
+    found = _DESCRIPTION.search(doc.strip())
+    returns = _RETURNS.search(doc.strip())
+    described = _described(doc.strip())
+    try:
+        hints = get_type_hints(function)
+    except NameError as error:
+        raise BadArgument(name, function, f"a function whose type hints can be resolved ({error})") from error
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for number, parameter in enumerate(inspect.signature(function).parameters.values()):
+        if parameter.annotation is parameter.empty:
+            if number == 0 and parameter.name in ("self", "cls"):
+                continue
+            raise BadArgument(
+                name, function, f"a function with a type hint for the argument {parameter.name!r}"
+            )
+        if parameter.name not in described:
+            raise BadArgument(
+                name, function, f"a function whose docstring describes {parameter.name!r} below 'Args:'"
+            )
+        properties[parameter.name] = {
+            **_type_schema(hints[parameter.name], f"{name}, argument {parameter.name!r}"),
+            **_description(described[parameter.name], name),
+        }
+        if parameter.default is parameter.empty:
+            required.append(parameter.name)
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required
+    described_function: dict[str, Any] = {
+        "name": getattr(function, "__name__", "operation"),
+        "description": found.group(1).strip() if found else None,
+        "parameters": schema,
+    }
+    if (result := _result(hints)) is not None:
+        described_function["return"] = {
+            **result,
+            **({"description": returns.group(1).strip()} if returns else {}),
+        }
+    return {"type": "function", "function": described_function}
+
+
+def _schema(name: str, tool: object) -> dict[str, Any]:
+    if inspect.isfunction(tool) or inspect.ismethod(tool):
+        return function_schema(tool, name)
+    if isinstance(tool, type) or callable(tool):
+        raise WrongType(name, tool, "a JSON schema (a dict), a Python function or a method")
+    schema = json_value(name, tool)
+    if not isinstance(schema, dict) or not schema:
+        raise WrongType(name, tool, "a JSON schema such as {'type': 'function', 'function': {'name': …}}")
+    return schema
+
+
+def _described(doc: str) -> dict[str, str]:
+    """Return the descriptions below `Args:`, by argument."""
+    section = _ARGS.search(doc)
+    if section is None:
+        return {}
+    lines = "\n".join(line for line in section.group(1).split("\n") if line.strip())
+    return {
+        name: re.sub(r"\s*\n+\s*", " ", description.strip())
+        for _, name, description in _ARGUMENT.findall(lines)
+    }
+
+
+def _description(text: str, name: str) -> dict[str, Any]:
+    """Return a description, and the choices that it ends with as an enum."""
+    choices = _CHOICES.search(text)
+    if choices is None:
+        return {"description": text}
+    try:
+        listed = json.loads(choices.group(1))
+    except ValueError as error:
+        raise BadArgument(
+            name, choices.group(0), '(choices: …) with a JSON list such as ["a", "b"]'
+        ) from error
+    enum = [one.strip() if isinstance(one, str) else one for one in listed]
+    return {"enum": enum, "description": text[: choices.start()].strip()}
+
+
+def _result(hints: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the schema of the return value; None if it has no hint, or none that JSON can express."""
+    if "return" not in hints:
+        return None
+    try:
+        return _type_schema(hints["return"], "return")
+    except BadArgument:  # the model never writes it, so the tool can be used all the same
+        return None
+
+
+def _type_schema(hint: Any, name: str) -> dict[str, Any]:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is None:
+        return _plain_type(hint, name)
+    if origin is Union or origin is types.UnionType:
+        return _union(args, name)
+    if origin is Literal and all(type(one) in _SCALARS for one in args):
+        return _enum(list(args))
+    return _container(hint, name)
+
+
+def _container(hint: Any, name: str) -> dict[str, Any]:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (list, tuple, dict) and not args:  # typing.List and its like
+        return {"type": _TYPES[origin]}
+    if origin is list:
+        return {"type": "array", "items": _type_schema(args[0], name)}
+    if origin is tuple and len(args) > 1 and ... not in args:
+        return {"type": "array", "prefixItems": [_type_schema(one, name) for one in args]}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _type_schema(args[1], name)}
+    raise _no_json(hint, name)
+
+
+def _plain_type(hint: Any, name: str) -> dict[str, Any]:
+    if hint is Any:
+        return {}
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        values = [member.value for member in hint]
+        if values and all(type(one) in _SCALARS for one in values):
+            return _enum(values)
+    try:
+        return {"type": _TYPES[hint]}
+    except (KeyError, TypeError):
+        raise _no_json(hint, name) from None
+
+
+def _union(args: Sequence[Any], name: str) -> dict[str, Any]:
+    members = [_type_schema(one, name) for one in args if one is not type(None)]
+    if len(members) == 1:
+        schema = members[0]
+    elif all(one.keys() == {"type"} and isinstance(one["type"], str) for one in members):
+        names = sorted({one["type"] for one in members})
+        schema = {"type": names[0] if len(names) == 1 else names}
+    else:
+        schema = {"anyOf": members}
+    return {**schema, "nullable": True} if type(None) in args else schema
+
+
+def _enum(values: list[Any]) -> dict[str, Any]:
+    names = list(dict.fromkeys(_SCALARS[type(one)] for one in values))
+    return {"type": names[0] if len(names) == 1 else names, "enum": values}
+
+
+def _no_json(hint: Any, name: str) -> BadArgument:
+    expected = (
+        "of a type that JSON has: str, int, float, bool, list, dict, tuple, Literal, Enum or a union of these"
+    )
+    return BadArgument(name, hint, f"{expected} (or pass the tool as a JSON schema)")

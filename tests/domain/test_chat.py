@@ -1,0 +1,171 @@
+"""Messages: what callers and data sets pass, as what a chat template reads."""
+
+import enum
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import pytest
+
+from litgpt.domain.chat import Message, messages
+from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
+from litgpt.domain.prompts import style_named
+from litgpt.domain.template_options import TemplateOptions
+
+CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
+
+
+class Role(enum.StrEnum):
+    USER = "user"
+
+
+class Model:
+    """Like a pydantic model, such as those of OpenAI's client."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.fields = fields
+
+    def model_dump(self) -> dict[str, Any]:
+        return self.fields
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": ""},
+        {"role": "user", "content": "Hi", "name": "Ada"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "assistant", "reasoning_content": "Hm.", "content": "Hi"},
+        {"role": "tool", "content": "22", "tool_call_id": "1", "name": "f"},
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+        {"role": "tool", "content": None, "tool_call_id": "1"},
+    ],
+)
+def test_a_message_keeps_all_that_it_has(message: dict[str, Any]) -> None:
+    found = messages([message])[0]
+    assert found.as_dict() == {name: value for name, value in message.items() if value is not None}
+    assert messages([found.as_dict() | {"content": found.content}]) == (found,)
+
+
+def test_objects_become_plain_data() -> None:
+    found = messages([Model(role=Role.USER, content=[Model(type="text", text="Hi")], name=None)])
+    assert found == (Message("user", [{"type": "text", "text": "Hi"}]),)
+    assert type(found[0].role) is str
+
+
+def test_what_the_caller_changes_afterwards_is_not_changed_here() -> None:
+    call: dict[str, Any] = {"function": {"arguments": {"x": 1}}}
+    found = messages([{"role": "assistant", "tool_calls": [call]}])[0]
+    call["function"]["arguments"]["x"] = 2
+    assert found.fields["tool_calls"][0]["function"]["arguments"] == {"x": 1}
+
+
+RING: list[Any] = []
+RING.append(RING)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Hi",
+        {"content": "Hi"},
+        {"role": "user"},
+        {"role": "user", "content": None},
+        {"role": "user", "content": None, "name": "Ada"},
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "contnet": "Hi"},
+        {"role": "tool", "tool_call_id": "1"},
+        {"role": 3, "content": "Hi"},
+        {"role": "", "content": "Hi"},
+        {"role": "user", "content": 3},
+        {"role": "user", "content": {"text": "Hi"}},
+        {"role": "user", "content": ["Hi"]},
+        {"role": "user", "content": [{"type": "text", "text": None}]},
+        {"role": "user", "content": "Hi", "extra": object()},
+        {"role": "user", "content": "Hi", "extra": {3: 4}},
+        {"role": "user", "content": b"Hi"},
+        SimpleNamespace(role="user", content="Hi"),
+    ],
+)
+def test_what_is_not_a_message_is_refused_by_its_number(message: Any) -> None:
+    with pytest.raises(WrongType, match=r"messages\[1\]"):
+        messages([Message("user", "Hi"), message])
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ({"type": "image"}, "image"),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 9999}}, "image"),
+        ({"type": "input_audio", "input_audio": {}}, "audio"),
+        ({"type": "video", "video": "x.mp4"}, "video"),
+        ({"image_url": "x.png"}, "image"),
+    ],
+)
+def test_images_audio_and_video_are_refused_by_name(part: dict[str, Any], what: str) -> None:
+    with pytest.raises(
+        BadArgument, match=rf"messages\[0\]\.content\[1\] must be a text part.*{what}"
+    ) as caught:
+        messages([{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}])
+    assert len(str(caught.value)) < 300
+
+
+def test_a_value_that_contains_itself_is_refused() -> None:
+    with pytest.raises(BadArgument, match="nested"):
+        messages([{"role": "user", "content": "Hi", "extra": RING}])
+
+
+def test_a_style_writes_text_parts_and_continues_an_answer() -> None:
+    chatml, said = style_named("smollm2"), [Message("user", [{"type": "text", "text": "Hi"}])]
+    assert chatml.render(said) == chatml.render([Message("user", "Hi")])
+    begun = [*said, Message("assistant", "Well, ")]
+    options = TemplateOptions(continue_final_message=True)
+    assert chatml.render(begun, options=options) == chatml.render(said) + "Well, "
+    alpaca = style_named("alpaca")
+    assert alpaca.render(begun, options=options) == alpaca.render(said) + "Well, "
+    with pytest.raises(BadPrompt, match="continue"):
+        chatml.render(said, options=options)
+
+
+@pytest.mark.parametrize(
+    ("message", "options", "reason"),
+    [
+        (Message("user", "Hi"), {"tools": [CALL]}, "tools need a chat template"),
+        (Message("user", "Hi"), {"variables": {"enable_thinking": False}}, "'enable_thinking' need"),
+        (Message("user", "Hi", {"name": "Ada"}), {}, "no place for name of a message"),
+        (Message("tool", "22", {"tool_call_id": "1"}), {}, "no role 'tool'"),
+        (Message("user", [{"type": "thinking", "thinking": "Hm."}]), {}, "not text"),
+    ],
+)
+def test_what_a_style_cannot_express_is_refused_and_not_left_out(
+    message: Message, options: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(BadPrompt, match=reason):
+        style_named("smollm2").render([message], options=TemplateOptions(**options))
+
+
+def test_variables_are_plain_data_and_cannot_replace_what_has_an_argument() -> None:
+    given: dict[str, Any] = {"enable_thinking": False, "documents": ({"title": "A", "text": "B"},)}
+    assert TemplateOptions(variables=given).variables == {
+        "enable_thinking": False,
+        "documents": [{"title": "A", "text": "B"}],
+    }
+    for name in ("messages", "tools", "add_generation_prompt", "continue_final_message", "chat_template"):
+        with pytest.raises(BadArgument, match=f"chat_template_kwargs.*{name}"):
+            TemplateOptions(variables={name: None})
+    bad: list[Any] = ["x", [("a", 1)], {3: 4}, {"a": object()}, {"documents": "B"}, {"documents": ["B"]}]
+    for value in bad:
+        with pytest.raises(WrongType, match="chat_template_kwargs"):
+            TemplateOptions(variables=value)
+    for flag in (None, 1, ""):
+        with pytest.raises(WrongType, match="continue_final_message"):
+            TemplateOptions(continue_final_message=flag)  # type: ignore[arg-type]
+
+
+def test_only_what_is_set_is_handed_on() -> None:
+    assert TemplateOptions().given == {}
+    assert TemplateOptions(tools=[]).given == {"tools": ()}
+    assert attrs.evolve(TemplateOptions(), continue_final_message=True).given == {
+        "continue_final_message": True
+    }
