@@ -116,6 +116,7 @@ class Family:
         for name in self.refused:
             if value := settings.get(Key(name, None)):
                 raise settings.refuse(name, value)
+        settings = settings.with_checked_layers(settings.integer(Key("num_hidden_layers")))
         if self.derived is not None:
             settings = attrs.evolve(settings, values={**settings.values, **self.derived(settings)})
         width = settings.integer(Key("hidden_size"))

@@ -17,7 +17,7 @@ from litgpt.domain.families.llama import BIAS, KEYS_AND_VALUES, LLAMA
 from litgpt.domain.families.names import layer_rule
 from litgpt.domain.families.norms import QkNorms, RmsNorm
 from litgpt.domain.families.rotary import Rope
-from litgpt.domain.families.settings import Key, Settings
+from litgpt.domain.families.settings import LAYER_TABLE, Key, Settings
 from litgpt.domain.weights import Rule
 
 _SPARSE_LAYERS = 10
@@ -34,11 +34,12 @@ def _derived(settings: Settings) -> Mapping[str, object]:
         sizes = _of_layers(settings, Key("intermediate_size"), layers)
     else:
         sizes = [sizes] * layers
+    table = settings.mapping(Key(LAYER_TABLE))
     return {
         "num_attention_heads": settings.get(Key("num_attention_heads", 8)),
         "vocab_size": settings.get(Key("vocab_size", 262_400)),
-        "per_layer_config": {
-            str(at): {"intermediate_size": size, "activation_sparsity": share}
+        LAYER_TABLE: {
+            str(at): {"intermediate_size": size, "activation_sparsity": share, **table.get(str(at), {})}
             for at, (size, share) in enumerate(zip(sizes, sparsity, strict=True))
         },
     }

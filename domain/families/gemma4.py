@@ -15,7 +15,7 @@ from litgpt.domain.families.llama import BIAS, KEYS_AND_VALUES, LLAMA
 from litgpt.domain.families.names import layer_rule, linear
 from litgpt.domain.families.norms import QkNorms, RmsNorm
 from litgpt.domain.families.rotary import Rope
-from litgpt.domain.families.settings import Key, Settings
+from litgpt.domain.families.settings import LAYER_TABLE, Key, Settings
 from litgpt.domain.weights import Part
 
 _ROPE = {
@@ -35,7 +35,7 @@ def _derived(settings: Settings) -> Mapping[str, object]:
     return {
         "rope_parameters": settings.get(Key("rope_parameters", _ROPE)),
         "layer_types": kinds,
-        "per_layer_config": _of_layers(settings, kinds),
+        LAYER_TABLE: _of_layers(settings, kinds),
     }
 
 
@@ -44,18 +44,21 @@ def _of_layers(settings: Settings, kinds: list[str]) -> Mapping[str, object]:
     groups = settings.get(Key("num_global_key_value_heads", None))
     if groups is not None and settings.get(Key("attention_k_eq_v", default=False)):
         full["num_key_value_heads"] = groups
-    given = settings.mapping(Key("per_layer_config"))
+    # transformers 5 writes the table even where it is empty: then no layer has another head size.
+    table = settings.mapping(Key(LAYER_TABLE)) if LAYER_TABLE in settings.values else None
+    if table is None:
+        table = {str(at): full for at, kind in enumerate(kinds) if kind == "full_attention"}
+    if not settings.get(Key("use_double_wide_mlp", default=False)):
+        return table
     first_borrower = len(kinds) - int(settings.get(Key("num_kv_shared_layers", 0)))
-    wide: dict[str, object] = {}
-    if settings.get(Key("use_double_wide_mlp", default=False)):
-        wide["intermediate_size"] = 2 * settings.integer(Key("intermediate_size", 9216))
-    return {
-        str(at): {
-            **(given.get(str(at), {}) if given else full if kind == "full_attention" else {}),
-            **(wide if at >= first_borrower else {}),
-        }
-        for at, kind in enumerate(kinds)
-    }
+    return {**table, **{str(at): _wide(settings, table, at) for at in range(first_borrower, len(kinds))}}
+
+
+def _wide(settings: Settings, table: Mapping[str, Mapping[str, object]], layer: int) -> dict[str, object]:
+    """Return the settings of a layer whose feed-forward has twice the usual size."""
+    own = table.get(str(layer), {})
+    size = attrs.evolve(settings, values={**settings.values, **own}).integer(Key("intermediate_size", 9216))
+    return {**own, "intermediate_size": 2 * size}
 
 
 _NORM = RmsNorm()

@@ -9,6 +9,32 @@ from litgpt.domain.errors import DamagedFile, UnsupportedModel
 
 REQUIRED = object()
 
+LAYER_TABLE = "per_layer_config"
+"""The setting in which transformers 5 writes what differs by layer."""
+
+BY_LAYER = frozenset(
+    {
+        "attention_bias",
+        "attention_k_eq_v",
+        "head_dim",
+        "hidden_act",
+        "hidden_activation",
+        "intermediate_size",
+        "mlp_bias",
+        "moe_intermediate_size",
+        "n_routed_experts",
+        "num_attention_heads",
+        "num_experts",
+        "num_experts_per_tok",
+        "num_key_value_heads",
+        "num_local_experts",
+        "rms_norm_eps",
+        "sliding_window",
+        "top_k_experts",
+    }
+)
+"""The settings that a layer of the network may have a value of its own for."""
+
 
 @attrs.frozen
 class Key:
@@ -68,14 +94,35 @@ class Settings:
         return value
 
     def of_layer(self, layer: int) -> "Settings":
-        """Return the settings of one layer: a config may tell those of single layers apart."""
-        each = self.mapping(Key("per_layer_config"))
-        own = each.get(str(layer))
-        if own is None:
+        """Return the settings of one layer: the table `per_layer_config` may override some of them."""
+        own = self.mapping(Key(LAYER_TABLE)).get(str(layer))
+        return attrs.evolve(self, values={**self.values, **own}) if own else self
+
+    def with_checked_layers(self, layers: int) -> "Settings":
+        """Return the same settings, their `per_layer_config` validated and its keys without leading zeros.
+
+        transformers writes the table with the layers' numbers as keys, padded so that they sort. An entry
+        holds what differs from the rest of the config.
+
+        Raises:
+            DamagedFile: It is not a table, or has an entry for a layer that the model does not have.
+            UnsupportedModel: It overrides a setting that cannot differ by layer here.
+
+        """
+        key = Key(LAYER_TABLE)
+        if not (table := self.mapping(key)):
             return self
-        if not isinstance(own, Mapping):
-            self.refuse_value(Key("per_layer_config"), "a set of settings for each layer")
-        return attrs.evolve(self, values={**self.values, **own})
+        checked: dict[str, object] = {}
+        for number, own in table.items():
+            if not (str(number).isdecimal() and str(number).isascii()) or int(number) >= layers:
+                self.refuse_value(key, f"a table with layers from 0 to {layers - 1} as keys")
+            if not isinstance(own, Mapping):
+                self.refuse_value(key, "a table of settings for each layer")
+            for name, value in own.items():
+                if name not in BY_LAYER and value not in ([], self.values.get(name)):
+                    raise self.refuse(f"{LAYER_TABLE}[{int(number)}].{name}", value)
+            checked[str(int(number))] = {name: own[name] for name in own if name in BY_LAYER}
+        return attrs.evolve(self, values={**self.values, LAYER_TABLE: checked})
 
     def has(self, name: str) -> bool:
         """Whether a setting is there and says something."""

@@ -1,0 +1,115 @@
+"""What differs by layer, as transformers 5 writes it: a table of settings by the layers' numbers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from litgpt import LLM
+from litgpt.domain.errors import UnsupportedModel
+from tests.adapters.tiny_models import VOCAB_SIZE, save_byte_tokenizer, tiny_folder
+from tests.agreement.models import random_ids
+
+_TWO_KINDS = ["sliding_attention", "full_attention"]
+TABLES: dict[str, dict[str, Any]] = {
+    "empty: all layers alike": {"num_hidden_layers": 2, "layer_types": _TWO_KINDS, "per_layer_config": {}},
+    "key-value heads": {
+        "num_hidden_layers": 2,
+        "layer_types": _TWO_KINDS,
+        "per_layer_config": {1: {"num_key_value_heads": 1, "head_dim": 16}},
+    },
+    "ten layers and more, with zeros before their numbers": {"num_hidden_layers": 12, "global_head_dim": 16},
+    "one of the windowed layers too": {
+        "num_hidden_layers": 2,
+        "layer_types": _TWO_KINDS,
+        "per_layer_config": {0: {"head_dim": 16, "num_key_value_heads": 4}},
+    },
+    "layers that borrow, twice as wide": {
+        "num_hidden_layers": 4,
+        "layer_types": _TWO_KINDS * 2,
+        "num_kv_shared_layers": 2,
+        "use_double_wide_mlp": True,
+        "per_layer_config": {1: {"head_dim": 12}, 3: {"head_dim": 12}},
+    },
+}
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+@torch.inference_mode()
+def test_a_gemma_4_is_computed_as_the_table_says(table: dict[str, Any], tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    written, saved = tmp_path / "written", tmp_path / "saved"
+    theirs = _gemma4(table)
+    theirs.save_pretrained(written)
+    save_byte_tokenizer(written)
+    ids = random_ids(1, 20)
+    expected = theirs(ids).logits
+    llm = LLM.load(written, distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    assert torch.allclose(llm(ids), expected, atol=1e-4 * float(expected.abs().max()))
+    llm.save(saved)
+    again = AutoModelForCausalLM.from_pretrained(saved, dtype=torch.float32)
+    assert torch.allclose(again(ids).logits, expected, atol=1e-4 * float(expected.abs().max()))
+
+
+def _gemma4(table: dict[str, Any]) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "gemma4_text",
+        vocab_size=VOCAB_SIZE,
+        hidden_size=48,
+        intermediate_size=80,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=8,
+        max_position_embeddings=256,
+        hidden_size_per_layer_input=8,
+        vocab_size_per_layer_input=VOCAB_SIZE,
+        **table,
+    )
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@torch.inference_mode()
+def test_a_table_is_read_for_a_family_that_transformers_does_not_build_with_one(tmp_path: Path) -> None:
+    """The same weights, told by a table whose layers are all alike, are the same model."""
+    whole = tiny_folder("qwen3")
+    config = json.loads((whole / "config.json").read_text())
+    table = {str(at): {"head_dim": config["head_dim"], "intermediate_size": 80} for at in range(3)}
+    _beside(whole, tmp_path, config | {"per_layer_config": table, "head_dim": 4, "intermediate_size": 8})
+    ids = random_ids(1, 12)
+    one, other = (LLM.load(folder, distribute=None, quiet=True) for folder in (whole, tmp_path))
+    for llm in (one, other):
+        llm.distribute(accelerator="cpu", precision="32-true")
+    assert torch.equal(one(ids), other(ids))
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ({"skip": ["mlp"]}, r"per_layer_config\[1\]\.skip = \['mlp'\]"),
+        ({"hidden_size": 96}, r"per_layer_config\[1\]\.hidden_size = 96"),
+        ({"rope_theta": 5.0}, r"per_layer_config\[1\]\.rope_theta = 5\.0"),
+    ],
+)
+def test_an_entry_that_is_not_implemented_is_refused_by_name(
+    entry: dict[str, Any], named: str, tmp_path: Path
+) -> None:
+    whole = tiny_folder("llama")
+    config = json.loads((whole / "config.json").read_text())
+    _beside(whole, tmp_path, config | {"per_layer_config": {"1": entry}})
+    with pytest.raises(UnsupportedModel, match=named):
+        LLM.load(tmp_path, distribute=None, quiet=True)
+
+
+def _beside(whole: Path, folder: Path, config: dict[str, Any]) -> None:
+    """Write a folder with the weights of another and a config of its own."""
+    (folder / "config.json").write_text(json.dumps(config))
+    for name in ("model.safetensors", "tokenizer.json"):
+        (folder / name).symlink_to(whole / name)
