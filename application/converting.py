@@ -58,7 +58,7 @@ class ConvertModel(Generic[TensorT, ModelT]):
         loaded = self.load(reference)
         try:
             chosen = precision or _stored_in(loaded.checkpoint)
-            model, _ = self.place(loaded, Wish(accelerator="cpu", precision=chosen), report)
+            loaded, model, _ = self.place(loaded, Wish(accelerator="cpu", precision=chosen), report)
             self.save(loaded, model, folder, report)
         finally:
             loaded.checkpoint.close()

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from litgpt.domain.architecture import Architecture
-from litgpt.domain.families import understand
+from litgpt.domain.families import Understood, understand
 from litgpt.domain.footprint import parameter_count
 from litgpt.domain.ports import ModelStore
 from litgpt.domain.reference import ModelReference
@@ -90,10 +90,21 @@ class DescribeModel(Generic[TensorT]):
                 architecture=architecture,
                 parameters=parameter_count(architecture),
                 stored=_stored(checkpoint.tensors),
-                notes=(*checkpoint.notes, *understood.notes),
+                notes=(*checkpoint.notes, *understood.notes, *_of_the_head(understood)),
             )
         finally:
             checkpoint.close()
+
+
+def _of_the_head(understood: Understood) -> tuple[str, ...]:
+    if understood.own_head is None:
+        return ()
+    count = parameter_count(understood.untied().architecture) - parameter_count(understood.architecture)
+    note = (
+        "its config.json ties the head to the embedding, and the checkpoint holds a head as well. If that "
+        f"differs, which only the weights tell, it is used, and {count / 1e6:,.1f} million parameters more."
+    )
+    return (note,)
 
 
 def _stored(tensors: Mapping[str, TensorInfo]) -> tuple[Stored, ...]:

@@ -1,5 +1,6 @@
 """Load a model: find it, understand it, and check that everything fits, before a weight is read."""
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import attrs
@@ -36,6 +37,8 @@ class LoadedModel(Generic[TensorT]):
         end_ids: The tokens that end an answer.
         stop: Strings that end one, where the style's are no tokens.
         notes: What whoever loads it should be told.
+        own_head: The head that the checkpoint holds although its config ties it to the embedding, until the
+            weights are read: it takes the embedding's place if it differs.
 
     """
 
@@ -48,6 +51,26 @@ class LoadedModel(Generic[TensorT]):
     end_ids: frozenset[int]
     stop: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    own_head: Join | None = attrs.field(default=None, repr=False)
+
+    def with_settled_head(self, equal: Callable[[TensorT, TensorT], bool]) -> "LoadedModel[TensorT]":
+        """Return the model with its head decided: the checkpoint's own if that differs from the embedding.
+
+        transformers 5 does the same. Both are read, once, and only as far as the first difference where the
+        files are mapped into memory.
+        """
+        if self.own_head is None:
+            return self
+        read = self.checkpoint.read
+        embedding = next(one for one in self.joins if one.parameter.name == "transformer.wte.weight")
+        if equal(read(embedding.theirs[0]), read(self.own_head.theirs[0])):
+            return attrs.evolve(self, own_head=None)
+        return attrs.evolve(
+            self,
+            architecture=attrs.evolve(self.architecture, tied=False),
+            joins=(*self.joins, self.own_head),
+            own_head=None,
+        )
 
 
 @attrs.frozen
@@ -95,6 +118,7 @@ class LoadModel(Generic[TensorT]):
                 checkpoint=checkpoint,
                 architecture=architecture,
                 joins=found.joins,
+                own_head=found.own_head,
                 notes=(*checkpoint.notes, *found.notes),
                 tokenizer=opened,
                 tokenizer_source=source,
@@ -115,13 +139,17 @@ class PlaceModel(Generic[TensorT, ModelT]):
 
     Attributes:
         strategy: What knows the hardware and builds models on it.
+        equal: Whether two tensors hold the same numbers.
 
     """
 
     strategy: DistributionStrategy[TensorT, ModelT]
+    equal: Callable[[TensorT, TensorT], bool]
 
-    def __call__(self, loaded: LoadedModel[TensorT], wish: Wish, report: Report) -> tuple[ModelT, Placement]:
-        """Return the model with its weights, and where it is.
+    def __call__(
+        self, loaded: LoadedModel[TensorT], wish: Wish, report: Report
+    ) -> tuple[LoadedModel[TensorT], ModelT, Placement]:
+        """Return the loaded model with its head settled, the network with its weights, and where that is.
 
         Raises:
             BadArgument: The wish cannot be right.
@@ -130,16 +158,18 @@ class PlaceModel(Generic[TensorT, ModelT]):
 
         """
         hardware = self.strategy.hardware()
-        placement = fitted(decide(wish, hardware), loaded.architecture, hardware)
+        wished = decide(wish, hardware)
+        placement = fitted(wished, loaded.architecture, hardware)
         _tell(loaded, report)
         if away := told(placement, loaded.architecture):
             report(Notice(away))
-        loaded.checkpoint.fetch(report)
+        loaded = _fetched(loaded, self.equal, report)
+        placement = fitted(wished, loaded.architecture, hardware)  # a head of its own needs more memory
         report(Notice(f"Using {len(placement.devices)} device(s)"))
         if lack := missing(wish, placement):
             report(Notice(lack))
         model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)
-        return model, placement
+        return loaded, model, placement
 
 
 @attrs.frozen
@@ -148,15 +178,17 @@ class PrepareTraining(Generic[TensorT, ModelT]):
 
     Attributes:
         strategy: What builds models.
+        equal: Whether two tensors hold the same numbers.
 
     """
 
     strategy: DistributionStrategy[TensorT, ModelT]
+    equal: Callable[[TensorT, TensorT], bool]
 
     def __call__(
         self, loaded: LoadedModel[TensorT], dtype: DType, report: Report, *, quantize: str | None = None
-    ) -> tuple[ModelT, Placement]:
-        """Return the model with its weights, and where it is: in this machine's memory.
+    ) -> tuple[LoadedModel[TensorT], ModelT, Placement]:
+        """Return the loaded model with its head settled, and the network: in this machine's memory.
 
         Raises:
             BadArgument: There is no such way to quantise.
@@ -165,9 +197,26 @@ class PrepareTraining(Generic[TensorT, ModelT]):
         """
         placement = to_train(dtype, quantize, self.strategy.hardware())
         _tell(loaded, report)
-        loaded.checkpoint.fetch(report)
+        loaded = _fetched(loaded, self.equal, report)
         model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)
-        return model, placement
+        return loaded, model, placement
+
+
+def _fetched(
+    loaded: LoadedModel[TensorT], equal: Callable[[TensorT, TensorT], bool], report: Report
+) -> LoadedModel[TensorT]:
+    """Return the model once its weights are on this machine, its head settled."""
+    loaded.checkpoint.fetch(report)
+    settled = loaded.with_settled_head(equal)
+    if settled.architecture.tied != loaded.architecture.tied:
+        report(Notice(f"{loaded.checkpoint.name}: {_OWN_HEAD}"))
+    return settled
+
+
+_OWN_HEAD = (
+    "its config.json ties the head to the embedding (tie_word_embeddings), and the checkpoint holds a head "
+    "with other values, which is used. Set tie_word_embeddings to false to silence this."
+)
 
 
 def _tell(loaded: LoadedModel[TensorT], report: Report) -> None:

@@ -121,11 +121,10 @@ def plan(
         for one, shape in expected.items()
         if one in tensors and tensors[one].shape != shape
     )
-    ignored = (*unused, "lm_head.weight") if architecture.tied else unused
     unread = tuple(
         one
         for one in tensors
-        if one not in expected and not any(fnmatchcase(one, pattern) for pattern in ignored)
+        if one not in expected and not any(fnmatchcase(one, pattern) for pattern in unused)
     )
     if missing or unread or misshapen:
         raise CheckpointMismatch(name, missing, unread, misshapen)

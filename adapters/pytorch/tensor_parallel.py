@@ -93,6 +93,7 @@ class TensorParallel:
                 "store": store.port,
                 "model": str(where),
                 "name": checkpoint.name,
+                "tied": architecture.tied,
                 "placement": attrs.asdict(placement),
             },
             ranks=ranks,

@@ -1,6 +1,6 @@
 """From a config and the names of tensors to an architecture and a plan for reading it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -11,7 +11,7 @@ from litgpt.domain.families.multimodal import TEXT_PARTS, is_multimodal, text_na
 from litgpt.domain.families.registry import FAMILIES
 from litgpt.domain.families.settings import Settings
 from litgpt.domain.tensors import TensorInfo
-from litgpt.domain.weights import Join, joins, plan
+from litgpt.domain.weights import Join, Part, Rule, joins, plan
 
 
 @attrs.frozen(kw_only=True)
@@ -22,12 +22,24 @@ class Understood:
         architecture: Its structure.
         joins: Which tensors each parameter is read from, by the checkpoint's own names.
         notes: What whoever loads it should be told.
+        own_head: What a head would be read from that the checkpoint holds although its config ties the head
+            to the embedding; None if it holds none. Only the weights tell whether both are the same.
 
     """
 
     architecture: Architecture
     joins: tuple[Join, ...] = attrs.field(repr=False)
     notes: tuple[str, ...] = ()
+    own_head: Join | None = attrs.field(default=None, repr=False)
+
+    def untied(self) -> "Understood":
+        """Return the same model with the head that the checkpoint holds, if it holds one."""
+        if self.own_head is None:
+            return self
+        architecture = attrs.evolve(self.architecture, tied=False)
+        return attrs.evolve(
+            self, architecture=architecture, joins=(*self.joins, self.own_head), own_head=None
+        )
 
 
 def family_of(model: str, config: Mapping[str, object]) -> Family:
@@ -81,19 +93,37 @@ def understand(model: str, config: Mapping[str, object], tensors: Mapping[str, T
     """
     architecture, family = describe(model, config), family_of(model, config)
     multimodal, names = is_multimodal(config), _named(family, config, tensors)
-    if multimodal:  # whether the head is the embedding is told inside, outside, in both places or in neither
-        architecture = attrs.evolve(architecture, tied=_HEAD not in names)
+    rules, tied = family.rules(names), architecture.tied
+    head, embedding = _source(architecture, rules, _HEAD), _source(architecture, rules, _EMBEDDING)
+    if tied and head in names and embedding not in names:  # tied is tied, whichever of the two was written
+        names[embedding] = names.pop(head)
+    if multimodal:  # whether the head is the embedding may be told inside, outside, in both or in neither
+        tied = tied or head not in names
+    architecture = attrs.evolve(architecture, tied=tied and head not in names)
     usual = {name: tensors[own] for name, own in names.items()}
     try:
-        joins = plan(model, architecture, family.rules(usual), usual, unused=family.unused)
+        planned = plan(model, architecture, rules, usual, unused=family.unused)
     except CheckpointMismatch as error:
         unread = tuple(names[one] for one in error.unread)
         raise CheckpointMismatch(model, error.missing, unread, error.misshapen) from None
+    found = tuple(_in_own_names(join, names) for join in planned)
+    own_head = next((join for join in found if join.parameter.name == _HEAD), None) if tied else None
     return Understood(
-        architecture=architecture,
-        joins=tuple(_in_own_names(join, names) for join in joins),
+        architecture=attrs.evolve(architecture, tied=tied),
+        joins=tuple(join for join in found if join is not own_head),
         notes=(_TEXT_ALONE.format(config["model_type"], family.model_type),) if multimodal else (),
+        own_head=own_head,
     )
+
+
+def _source(architecture: Architecture, rules: Sequence[Rule], parameter: str) -> str:
+    """Return the tensor that the embedding, or a head, is read from: always one."""
+    (source,) = next(
+        rule.theirs
+        for rule in rules
+        if rule.ours == parameter and (rule.where is None or rule.where(architecture))
+    )
+    return source.name if isinstance(source, Part) else source
 
 
 def expected_shapes(
@@ -126,7 +156,7 @@ def _named(family: Family, config: Mapping[str, object], names: Iterable[str]) -
     return {_usual(name, family.prefixes): own for name, own in found.items()}
 
 
-_HEAD = "lm_head.weight"
+_HEAD, _EMBEDDING = "lm_head.weight", "transformer.wte.weight"
 _TEXT_ALONE = "it is a model of text and more ({}): its text part alone is loaded ({})."
 
 # What says how weights were stored, or names code to run, is no part of a model that is written anew.

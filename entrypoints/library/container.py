@@ -131,6 +131,12 @@ def _strategy() -> DistributionStrategy[Any, Any]:
     return TorchStrategy()
 
 
+def _equal() -> "Callable[[Any, Any], bool]":
+    from litgpt.adapters.pytorch.equality import equal
+
+    return equal
+
+
 def _profiler(device: str) -> Profiler:
     from litgpt.adapters.pytorch.profiler import CpuProfiler, CudaProfiler
 
@@ -147,6 +153,7 @@ class Container(containers.DeclarativeContainer):
     open_tokenizer = providers.Singleton(_open_tokenizer)
     find_tokenizer = providers.Factory(_find_tokenizer, hub)
     strategy = providers.Singleton(_strategy)
+    equal = providers.Singleton(_equal)
     profiler = providers.Callable(_profiler)
     tokenizer_files = providers.Singleton(_tokenizer_files)
     write_folder = providers.Singleton(_write_folder)
@@ -156,8 +163,8 @@ class Container(containers.DeclarativeContainer):
 
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
-    place_model = providers.Factory(PlaceModel, strategy=strategy)
-    prepare_training = providers.Factory(PrepareTraining, strategy=strategy)
+    place_model = providers.Factory(PlaceModel, strategy=strategy, equal=equal)
+    prepare_training = providers.Factory(PrepareTraining, strategy=strategy, equal=equal)
     save_model = providers.Factory(
         SaveModel, strategy=strategy, tokenizer_files=tokenizer_files, write=write_folder
     )

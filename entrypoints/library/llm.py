@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -171,7 +172,8 @@ class LLM(Generates, Adapts, Trains):
         )
         place = container.place_model()
         self._let_go()  # two models at once might not fit
-        self.model, self._placement = place(self._loaded, wish, self._report)
+        self._loaded, self.model, self._placement = place(self._loaded, wish, self._report)
+        self.config = attrs.evolve(self.config, architecture=self._loaded.architecture)
         self.preprocessor.device = self._placement.device
         self.devices = len(self._placement.devices)
         self.generate_strategy = self._placement.strategy

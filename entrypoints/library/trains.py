@@ -67,7 +67,8 @@ class Trains(nn.Module):
         else:
             self._let_go()  # two models at once might not fit
             prepare = container.prepare_training()
-            model, placement = prepare(self._loaded, _default_dtype(), self._report, quantize=quantize)
+            prepared = prepare(self._loaded, _default_dtype(), self._report, quantize=quantize)
+            self._loaded, model, placement = prepared
         if state is not None:
             restore(model, state, origin=str(path), name=self._loaded.checkpoint.name)
         self.model, self._placement, self._trainer_ckpt = model, placement, path

@@ -22,6 +22,8 @@ def main() -> None:
 
         checkpoint = container.store().open(ModelReference(call["model"], offline=True))
         found = understand(call["name"], checkpoint.config, checkpoint.tensors)
+        if not call["tied"]:
+            found = found.untied()
         return build_rank(call, found.architecture, found.joins, checkpoint)
 
     serve(call, build)

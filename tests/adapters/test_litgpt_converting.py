@@ -11,6 +11,7 @@ from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.checkpoints.folder_writing import FolderWriter
 from litgpt.adapters.checkpoints.litgpt_folder import open_litgpt_folder
 from litgpt.adapters.checkpoints.litgpt_writing import LitGptWriter
+from litgpt.adapters.pytorch.equality import equal
 from litgpt.adapters.pytorch.single_device import SingleDevice
 from litgpt.adapters.text.saving import tokenizer_files_of
 from litgpt.application.converting import ConvertModel
@@ -43,7 +44,7 @@ def theirs(family: str, folder: Path, **settings: Any) -> Path:
 def convert(source: Path, to: Path, write: WriteModel[Any]) -> Path:
     convert_model = ConvertModel(
         container.load_model(),
-        PlaceModel(SingleDevice()),
+        PlaceModel(SingleDevice(), equal),
         SaveModel(SingleDevice(), tokenizer_files_of, write),
     )
     convert_model(ModelReference(str(source)), to, silent)

@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def converter(model: MemoryCheckpoint, write: Written) -> ConvertModel[Any, Any]
     strategy = MemoryStrategy()
     return ConvertModel(
         LoadModel(MemoryStore({"tiny": model}), open_byte_tokenizer),
-        PlaceModel(strategy),
+        PlaceModel(strategy, eq),
         SaveModel(strategy, _tokenizer_files, write),
     )
 

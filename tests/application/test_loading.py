@@ -1,3 +1,4 @@
+from operator import eq
 from typing import Any
 
 import attrs
@@ -122,7 +123,9 @@ def test_a_tokenizer_that_does_not_fit_is_found_before_a_weight_is_read() -> Non
 def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
     model = checkpoint()
     told: list[Any] = []
-    built, placement = PlaceModel(MemoryStrategy())(load(model), Wish(precision="32-true"), told.append)
+    _, built, placement = PlaceModel(MemoryStrategy(), eq)(
+        load(model), Wish(precision="32-true"), told.append
+    )
     assert sorted(model.was_read) == sorted(shapes())
     assert model.fetched == 1
     assert placement.dtype == built.weights["lm_head.weight"][0].dtype == "float32"
@@ -137,7 +140,7 @@ def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> Non
     model = Slow(CONFIG, checkpoint().weights, notes=("it is a fake.",))
     told: list[Any] = []
     loaded = load(model)
-    PlaceModel(MemoryStrategy())(loaded, Wish(), told.append)
+    PlaceModel(MemoryStrategy(), eq)(loaded, Wish(), told.append)
     assert loaded.notes == ("it is a fake.",)
     assert [one.text for one in told[:2]] == ["tiny: it is a fake.", "fetching"]
 
@@ -145,5 +148,5 @@ def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> Non
 def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:
     model = checkpoint()
     with pytest.raises(BadArgument):
-        PlaceModel(MemoryStrategy())(load(model), Wish(precision="64"), lambda _: None)
+        PlaceModel(MemoryStrategy(), eq)(load(model), Wish(precision="64"), lambda _: None)
     assert model.fetched == 0

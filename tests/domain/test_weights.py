@@ -1,7 +1,8 @@
 import pytest
 
 from litgpt.domain.errors import CheckpointMismatch
-from litgpt.domain.families import LLAMA, describe
+from litgpt.domain.families import LLAMA, describe, understand
+from litgpt.domain.parameters import parameters
 from litgpt.domain.tensors import TensorInfo
 from litgpt.domain.weights import plan
 from tests.contracts.distribution_strategy import CONFIG, shapes
@@ -44,10 +45,18 @@ def test_queries_and_keys_of_exchanged_shapes_are_noticed_although_their_sum_is_
         plan("tiny", ARCHITECTURE, LLAMA.weights, tensors)
 
 
-def test_a_tied_head_is_not_read_although_the_file_may_have_it() -> None:
-    tied = describe("tiny", CONFIG | {"tie_word_embeddings": True})
-    names = [join.parameter.name for join in plan("tiny", tied, LLAMA.weights, TENSORS)]
-    assert "lm_head.weight" not in names
+def test_a_tied_head_that_the_file_has_is_known_and_no_parameter_until_it_is_read() -> None:
+    found = understand("tiny", CONFIG | {"tie_word_embeddings": True}, TENSORS)
+    assert found.architecture.tied
+    assert found.own_head is not None
+    assert found.own_head.theirs == ("lm_head.weight",)
+    assert found.own_head not in found.joins
+    untied = found.untied()
+    assert not untied.architecture.tied
+    assert {join.parameter.name for join in untied.joins} == {
+        parameter.name for parameter in parameters(untied.architecture)
+    }
+    assert untied.untied() == untied
 
 
 def test_a_bias_is_read_where_the_config_asks_for_it_and_is_left_over_where_it_does_not() -> None:
