@@ -52,7 +52,7 @@ class BadArgument(LitGPTError, ValueError):
     expected: str
 
     def __str__(self) -> str:
-        return f"{self.name} must be {self.expected}, not {self.value!r}."
+        return f"{self.name} must be {self.expected}, not {_short(self.value, at_most=200)}."
 
 
 class WrongType(BadArgument, TypeError):

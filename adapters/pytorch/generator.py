@@ -47,8 +47,9 @@ class TorchGenerator:
         for request in requests:
             if len(request.prompt) >= self.context:
                 raise PromptTooLong(len(request.prompt), self.context)
-            if not (min(request.prompt) >= 0 and max(request.prompt) < vocabulary):
-                raise BadArgument("prompt", list(request.prompt), f"made of ids from 0 to {vocabulary - 1}")
+            for bad in (min(request.prompt), max(request.prompt)):
+                if not 0 <= bad < vocabulary:
+                    raise BadArgument("prompt", bad, f"made of token ids from 0 to {vocabulary - 1}")
         if prefix is not None and not isinstance(prefix, TorchPrefixCache):
             raise BadArgument("prefix", prefix, "a cache that this generator made")
         if prefix is not None and len(requests) != 1:

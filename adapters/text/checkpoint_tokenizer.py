@@ -69,7 +69,10 @@ class CheckpointTokenizer:
         ids = self._encode(text)
         wanted = self.adds_bos if bos is None else bos
         if wanted and self.bos_id is not None and ids[:1] != [self.bos_id]:
-            return [self.bos_id, *ids]
+            ids = [self.bos_id, *ids]
+        if self.codec.size > self.vocab_size and (beyond := [one for one in ids if one >= self.vocab_size]):
+            written = self.codec.spell(beyond[0]).decode()
+            raise BadArgument("text", written, f"free of tokens that {self.name} has no embedding for")
         return ids
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
@@ -122,12 +125,8 @@ class CheckpointTokenizer:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise BadArgument("text", text[error.start : error.end], "free of lone surrogates") from error
-        ids = self.codec.encode(text)
-        if self.codec.size > self.vocab_size and (beyond := [one for one in ids if one >= self.vocab_size]):
-            written = self.codec.spell(beyond[0]).decode()
-            raise BadArgument("text", written, f"free of tokens that {self.name} has no embedding for")
-        return ids
+            raise BadArgument("text", text[error.start], "free of lone surrogates") from error
+        return self.codec.encode(text)
 
     def _spell_all(self, token: int) -> bytes:
         if not 0 <= token < self.rows:

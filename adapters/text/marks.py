@@ -5,6 +5,11 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from litgpt.adapters.text.added_tokens import AddedToken
+
+_NO_FLAGS = AddedToken("", special=True)
+_WORD = re.compile(r"\w")
+
 
 @attrs.frozen
 class Marks:
@@ -12,10 +17,12 @@ class Marks:
 
     Attributes:
         ids: Special tokens as a text has them, with their ids.
+        flags: Those of them that take the white space beside them or have to be a single word.
 
     """
 
     ids: Mapping[str, int] = attrs.field(repr=False)
+    flags: Mapping[str, AddedToken] = attrs.field(factory=dict, repr=False)
     _first: re.Pattern[str] = attrs.field(init=False, repr=False)
     _lengths: tuple[int, ...] = attrs.field(init=False, repr=False)
 
@@ -39,9 +46,15 @@ class Marks:
             if token is None:
                 at += 1
                 continue
-            if start < at:
-                yield text[start:at]
+            end = at + len(token)
+            flags = self.flags.get(token, _NO_FLAGS)
+            if flags.single_word and (_WORD.match(text, end) or (at and _WORD.match(text, at - 1))):
+                at = end
+                continue
+            before = text[start:at].rstrip() if flags.lstrip else text[start:at]
+            if before:
+                yield before
             yield self.ids[token]
-            start = at = at + len(token)
+            start = at = end + (len(text[end:]) - len(text[end:].lstrip()) if flags.rstrip else 0)
         if start < len(text):
             yield text[start:]

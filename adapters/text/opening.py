@@ -77,7 +77,7 @@ def _from_files(name: str, paths: Mapping[str, Path]) -> _Found:
     if path := paths.get("tokenizer.json"):
         from litgpt.adapters.text.tokenizers_json import first_token, open_tokenizer_json
 
-        codec = of_library = open_tokenizer_json(name, path)
+        codec = of_library = open_tokenizer_json(name, path, facts.added)
         first, last = first_token(of_library), None
     elif path := paths.get("tokenizer.model"):
         from litgpt.adapters.text.sentencepiece_model import first_and_last, open_sentencepiece
@@ -113,7 +113,7 @@ def _check_fit(tokenizer: CheckpointTokenizer, rows: int) -> None:
         for token in beyond.values()
         if tokenizer.template and token in (tokenizer.template.source or "")
     ]
-    roles = {tokenizer.bos_id, *tokenizer.eos_ids}
+    roles = {tokenizer.bos_id if tokenizer.adds_bos else None, *tokenizer.eos_ids}
     if codec.learnt > rows or needed or roles & beyond.keys():
         raise TokenizerMismatch(
             tokenizer.name,

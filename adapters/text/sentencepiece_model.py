@@ -1,12 +1,13 @@
 """The library `sentencepiece`, behind our Codec: `tokenizer.model`, or a vocabulary built in memory."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
 from sentencepiece import SentencePieceProcessor
 
-from litgpt.adapters.text.facts import AddedToken, Facts
+from litgpt.adapters.text.added_tokens import AddedToken
+from litgpt.adapters.text.facts import Facts
 from litgpt.adapters.text.marks import Marks
 from litgpt.adapters.text.spelling import META_SPACE
 from litgpt.domain.errors import DamagedFile
@@ -23,7 +24,7 @@ class SentencePieceCodec:
 
     Attributes:
         library: The library's own object.
-        added: Tokens that were added to the vocabulary, by id.
+        texts: The tokens that were added to the vocabulary or renamed, by id.
         legacy: Whether the space that the library puts before a text also comes after each special token.
         size: One more than the largest id.
         learnt: One more than the largest id that was not added.
@@ -33,7 +34,7 @@ class SentencePieceCodec:
     """
 
     library: SentencePieceProcessor = attrs.field(repr=False)
-    added: Mapping[int, AddedToken] = attrs.field(repr=False)
+    texts: Mapping[int, str] = attrs.field(repr=False)
     legacy: bool
     size: int
     learnt: int
@@ -61,8 +62,8 @@ class SentencePieceCodec:
 
     def spell(self, token: int) -> bytes:
         """Return the bytes that a token stands for; none if the vocabulary has no token of this id."""
-        if token in self.added:
-            return self.added[token].text.encode()
+        if token in self.texts:
+            return self.texts[token].encode()
         if token >= self.library.get_piece_size():
             return b""
         piece: str = self.library.id_to_piece(token)
@@ -74,8 +75,7 @@ class SentencePieceCodec:
         """Return the id of a token as its vocabulary writes it."""
         if token in self._marked:
             return self._marked[token]
-        found: int = self.library.piece_to_id(token)  # the unknown token's, if it has no such piece
-        return found if self.library.id_to_piece(found) == token else None
+        return _piece_id(self.library, token)
 
     def _without_space(self, text: str) -> list[int]:
         """Encode a text without the space that the library puts before it: put it before something else."""
@@ -86,7 +86,7 @@ class SentencePieceCodec:
 def codec_of(
     library: SentencePieceProcessor,
     *,
-    control: Iterable[int],
+    control: Collection[int],
     user_defined: Iterable[int] = (),
     facts: Facts,
 ) -> SentencePieceCodec:
@@ -100,22 +100,40 @@ def codec_of(
 
     """
     size: int = library.get_piece_size()
-    added = {place: token for place, token in facts.added.items() if place >= size}
-    renamed = {place: token for place, token in facts.added.items() if place < size and token.special}
-    found = {library.id_to_piece(place): place for place in control}
-    found |= {token.text: place for place, token in (*added.items(), *renamed.items())}
-    special = (place for place, token in (*added.items(), *renamed.items()) if token.special)
+    texts = dict(_renamed(library, facts.added.by_id))
+    ids = {text: token_id for token_id, text in texts.items()}
+    tokens = facts.added.missing_from({})
+    for token in tokens:
+        if token.text not in ids:
+            known = _piece_id(library, token.text)
+            ids[token.text] = size + sum(one >= size for one in texts) if known is None else known
+            if known is None:
+                texts[ids[token.text]] = token.text
+    hidden = {*control, *(ids[token.text] for token in tokens if token.special)}
+    found = {library.id_to_piece(one): one for one in control if one not in texts} | ids
     return SentencePieceCodec(
         library=library,
-        added=added,
+        texts=texts,
         legacy=facts.legacy,
-        size=max((*added, size - 1)) + 1,
+        size=max((*texts, size - 1)) + 1,
         learnt=size,
         leading_spaces=int(library.normalize("a").startswith(META_SPACE)),
-        hidden=frozenset((*control, *special)),
-        marks=Marks(found),
-        marked=found | {library.id_to_piece(place): place for place in user_defined},
+        hidden=frozenset(hidden),
+        marks=Marks(found, {token.text: token for token in tokens}),
+        marked=found | {library.id_to_piece(one): one for one in user_defined},
     )
+
+
+def _renamed(library: SentencePieceProcessor, by_id: Mapping[int, AddedToken]) -> Iterator[tuple[int, str]]:
+    """Yield the pieces that the files beside the model rename, such as `<unused7>`, with the new name."""
+    for token_id, token in by_id.items():
+        if token_id < library.get_piece_size() and _piece_id(library, token.text) is None:
+            yield token_id, token.text
+
+
+def _piece_id(library: SentencePieceProcessor, text: str) -> int | None:
+    found: int = library.piece_to_id(text)  # the unknown token's, if there is no such piece
+    return found if library.id_to_piece(found) == text else None
 
 
 def open_sentencepiece(path: Path, facts: Facts) -> SentencePieceCodec:

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import attrs
+import tokenizers
 from tokenizers import Tokenizer
 
+from litgpt.adapters.text.added_tokens import AddedToken, AddedTokens
 from litgpt.adapters.text.spelling import Spelling, spelling_of
 from litgpt.domain.errors import DamagedFile
 
@@ -80,12 +82,13 @@ def codec_of(library: Tokenizer, spelling: Spelling, ids: Iterable[int]) -> Toke
     )
 
 
-def open_tokenizer_json(name: str, path: Path) -> TokenizersCodec:
+def open_tokenizer_json(name: str, path: Path, added: AddedTokens) -> TokenizersCodec:
     """Open a `tokenizer.json`.
 
     Args:
         name: What to call the model in an error.
         path: The file.
+        added: The tokens that the files beside it add.
 
     Raises:
         DamagedFile: The library cannot read it.
@@ -96,9 +99,38 @@ def open_tokenizer_json(name: str, path: Path) -> TokenizersCodec:
         library = Tokenizer.from_buffer(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DamagedFile(str(path), f"the library tokenizers cannot read it ({error}).") from error
+    add_tokens(library, added)
     decoder = json.loads(library.decoder.__getstate__()) if library.decoder is not None else None
     vocabulary: dict[str, int] = library.get_vocab(with_added_tokens=False)
     return codec_of(library, spelling_of(name, decoder), vocabulary.values())
+
+
+def add_tokens(library: Tokenizer, added: AddedTokens) -> None:
+    """Add tokens to a vocabulary; each that it does not have gets the next free id."""
+    present = {
+        token_id: AddedToken(
+            token.content,
+            special=token.special,
+            lstrip=token.lstrip,
+            rstrip=token.rstrip,
+            single_word=token.single_word,
+            normalized=token.normalized,
+        )
+        for token_id, token in library.get_added_tokens_decoder().items()
+    }
+    library.add_tokens(
+        [
+            tokenizers.AddedToken(
+                token.text,
+                special=token.special,
+                lstrip=token.lstrip,
+                rstrip=token.rstrip,
+                single_word=token.single_word,
+                normalized=token.normalized,
+            )
+            for token in added.missing_from(present)
+        ]
+    )
 
 
 def first_token(codec: TokenizersCodec) -> int | None:

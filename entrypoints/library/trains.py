@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.dtypes import TORCH
 from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.loss import cross_entropy, next_tokens
+from litgpt.adapters.pytorch.loss import IGNORED, cross_entropy, next_tokens
 from litgpt.application.loading import LoadedModel
 from litgpt.container import container
-from litgpt.domain.errors import BadArgument, NotDistributed
+from litgpt.domain.errors import BadArgument, NotDistributed, WrongType
 from litgpt.domain.placement import Placement
 from litgpt.domain.reporting import Report
 
@@ -120,16 +120,19 @@ class Trains(nn.Module):
 
         Raises:
             NotDistributed: There is no model yet.
-            BadArgument: The shapes differ, all targets are ignored, or there are more tokens than the model's
-                context holds.
+            BadArgument: The shapes differ, all targets are ignored, an id is outside the vocabulary, or there
+                are more tokens than the model's context holds.
             OutOfReach: There are targets to learn from, and the model is split over ranks.
 
         """
         if self.model is None:
             raise NotDistributed
         _check_length(input_ids, self.model.architecture.context)
+        _check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
         if target_ids is not None:
             _check(input_ids, target_ids)
+            if loss_fn is None:
+                _check_ids("target_ids", target_ids, self.model.architecture.vocab_size)
             self.model.check_learning()
         model: nn.Module = self.model
         logits: Tensor = model(input_ids)
@@ -148,15 +151,17 @@ class Trains(nn.Module):
 
         Raises:
             NotDistributed: There is no model yet.
-            BadArgument: The shapes differ, all targets are ignored, or there are more tokens than the model's
-                context holds.
+            BadArgument: The shapes differ, all targets are ignored, an id is outside the vocabulary, or there
+                are more tokens than the model's context holds.
             OutOfReach: It is to be learnt from, and the model is split over ranks.
 
         """
         if self.model is None:
             raise NotDistributed
         _check_length(input_ids, self.model.architecture.context)
+        _check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
         _check(input_ids, target_ids)
+        _check_ids("target_ids", target_ids, self.model.architecture.vocab_size)
         return self.model.loss(input_ids, target_ids)
 
     def _fqn_modifiers(self) -> dict[str, str]:
@@ -179,6 +184,21 @@ def _check_length(input_ids: Tensor, context: int) -> None:
     if input_ids.shape[-1] > context:
         expected = f"of at most {context} tokens in a row, the model's context"
         raise BadArgument("input_ids", input_ids.shape[-1], expected)
+
+
+def _check_ids(name: str, ids: Tensor, vocab_size: int) -> None:
+    """Refuse ids that the embedding has no row for.
+
+    Those on a GPU are left to torch, because reading them would wait for everything before.
+    """
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise WrongType(name, ids.dtype, "a tensor of token ids, which are whole numbers (torch.long)")
+    if ids.device.type != "cpu" or not ids.numel() or torch.compiler.is_compiling():
+        return
+    learned = ids if name == "input_ids" else ids.masked_fill(ids == IGNORED, 0)
+    for bad in map(int, learned.aminmax()):
+        if not 0 <= bad < vocab_size:
+            raise BadArgument(name, bad, f"made of token ids from 0 to {vocab_size - 1}")
 
 
 def _default_dtype() -> Any:

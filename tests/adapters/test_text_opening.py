@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer as Library
 
-from litgpt.adapters.text.facts import AddedToken, read_facts
+from litgpt.adapters.text.added_tokens import AddedToken
+from litgpt.adapters.text.facts import read_facts
 from litgpt.adapters.text.opening import open_tokenizer
 from litgpt.domain.errors import BadArgument, DamagedFile, TokenizerMismatch
 from litgpt.domain.vocabulary import TokenizerFiles
@@ -54,21 +55,21 @@ def test_an_added_token_without_embedding_that_the_model_needs_is_a_mismatch(
 
 def test_special_tokens_are_written_as_texts_or_as_objects_in_either_file(tmp_path: Path) -> None:
     config = {"bos_token": {"content": "<s>", "special": True}, "unk_token": None, "mask_token": 3}
-    others = {"bos_token": "<other>", "eos_token": "</s>", "unk_token": "<unk>"}
+    others = {"eos_token": {"content": "</s>"}, "unk_token": "<unk>"}
     paths = tiny.write(tmp_path, {"tokenizer_config.json": config, "special_tokens_map.json": others}).paths
     assert read_facts(paths).named == {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
 
 def test_what_is_odd_about_a_flag_or_a_token_is_not_taken_for_a_fact(tmp_path: Path) -> None:
-    tokens = {"7": "b", "8": {"content": ""}, "9": {"content": "c", "special": False}, "9" * 5000: "far"}
+    tokens = {"7": "b", "8": {"content": ""}, "9": {"content": "c", "special": 1}, "9" * 5000: "far"}
     config = {"add_bos_token": "yes", "added_tokens_decoder": {"x": "a", **tokens}, "legacy": None}
-    added = {"d": 10, "e": -1, "f": "11", "g": True, "": 12, "h": 10**30}
-    files = {"tokenizer_config.json": config, "added_tokens.json": added}
-    found = read_facts(tiny.write(tmp_path, files).paths)
+    found = read_facts(tiny.write(tmp_path, {"tokenizer_config.json": config}).paths)
     assert found.add_bos is None
     assert found.legacy
-    expected = {7: AddedToken("b", special=True), 9: AddedToken("c", special=False)}
-    assert found.added == {**expected, 10: AddedToken("d", special=True)}
+    assert found.added.by_id == {7: AddedToken("b", special=True), 9: AddedToken("c", special=False)}
+    older = {"d": 10, "e": -1, "f": "11", "g": True, "": 12, "h": 10**30}
+    found = read_facts(tiny.write(tmp_path, {"added_tokens.json": older}).paths)
+    assert found.added.by_id == {10: AddedToken("d", special=False)}
 
 
 NAMED = [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]

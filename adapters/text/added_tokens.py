@@ -1,0 +1,158 @@
+"""Tokens added to a vocabulary by the small files beside it, in the order in which transformers adds them.
+
+Source of the rules: `TokenizersBackend` and `PreTrainedTokenizerBase._from_pretrained` of transformers 5.24.
+The id in the files only orders the tokens: a token that the vocabulary has keeps its id there, every other
+one gets the next free id.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import attrs
+
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""The special tokens that every tokenizer may name, in the order in which they are added."""
+
+_MAX_ID = 10**9  # more than any vocabulary has
+_ID = re.compile(r"[0-9]{1,9}")
+
+
+@attrs.frozen
+class AddedToken:
+    """A token added to a vocabulary. The fields are those of `AddedToken` in the library tokenizers.
+
+    Attributes:
+        text: How it is written in a text.
+        special: Whether it is left out when ids become text.
+        lstrip: Whether it also takes the white space before it.
+        rstrip: Whether it also takes the white space after it.
+        single_word: Whether it is only recognized where no word character stands beside it.
+        normalized: Whether it is looked for in the normalized text.
+
+    """
+
+    text: str
+    special: bool
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    normalized: bool = attrs.field()
+
+    @normalized.default
+    def _only_if_it_is_not_special(self) -> bool:
+        return not self.special
+
+
+@attrs.frozen(kw_only=True)
+class AddedTokens:
+    """The tokens that the small files beside a vocabulary add to it.
+
+    Attributes:
+        by_id: Tokens of `added_tokens_decoder`, or of `added_tokens.json`, by the id that the file gives.
+        named: The special tokens by name: `bos_token`, `eos_token`, …, `image_token`.
+        extra: Further special tokens, without a name.
+        legacy: Whether the ids are those of `added_tokens.json`, where the vocabulary's own added tokens win.
+
+    """
+
+    by_id: Mapping[int, AddedToken] = attrs.field(factory=dict, repr=False)
+    named: Mapping[str, AddedToken] = attrs.field(factory=dict)
+    extra: Sequence[AddedToken] = ()
+    legacy: bool = True
+
+    def missing_from(self, present: Mapping[int, AddedToken]) -> list[AddedToken]:
+        """Return the tokens to add, in order. One that is already there is among them if its flags change.
+
+        Args:
+            present: The added tokens that the vocabulary has, by id.
+
+        """
+        special = {token.text for token in (*self.named.values(), *present.values()) if token.special}
+        by_id = {**self.by_id, **present} if self.legacy else self.by_id
+        tokens = [
+            attrs.evolve(token, special=True) if token.text in special else token
+            for _, token in sorted(by_id.items())
+        ]
+        known = {token.text for token in (*present.values(), *tokens)}
+        for token in (*self.named.values(), *self.extra):
+            if token.text not in known:
+                known.add(token.text)
+                tokens.append(token)
+        unchanged = frozenset(present.values())
+        return [token for token in tokens if token not in unchanged]
+
+
+def read_added_tokens(
+    config: Mapping[str, object], special_tokens_map: Mapping[str, object], added_tokens: Mapping[str, object]
+) -> AddedTokens:
+    """Return the tokens that these files add.
+
+    Args:
+        config: `tokenizer_config.json`. If it has an `added_tokens_decoder`, the other two are not read.
+        special_tokens_map: `special_tokens_map.json`; what it says comes before the config.
+        added_tokens: `added_tokens.json`.
+
+    """
+    decoder = config.get("added_tokens_decoder")
+    legacy = not isinstance(decoder, dict)
+    settings = {**config, **special_tokens_map} if legacy else dict(config)
+    named = {role: token for role, token in _named(settings) if token is not None}
+    extra = _extra(config, special_tokens_map if legacy else {})
+    if isinstance(decoder, dict):
+        by_id = dict(_of_decoder(decoder))
+    else:
+        by_id = dict(_of_json(added_tokens, {token.text for token in (*named.values(), *extra)}))
+    flags = {token.text: token for token in by_id.values()}
+    named = {role: attrs.evolve(flags.get(token.text, token), special=True) for role, token in named.items()}
+    return AddedTokens(by_id=by_id, named=named, extra=extra, legacy=legacy)
+
+
+def _named(settings: Mapping[str, object]) -> Iterator[tuple[str, AddedToken | None]]:
+    for role in ROLES:
+        yield role, _token(settings.get(role))
+    for name, value in settings.items():
+        if name.endswith("_token") and name not in ROLES:
+            yield name, _token(value)
+    extra = settings.get("extra_special_tokens") or settings.get("additional_special_tokens")
+    for name, value in extra.items() if isinstance(extra, dict) else ():
+        yield str(name), _token(value)
+
+
+def _extra(config: Mapping[str, object], special_tokens_map: Mapping[str, object]) -> tuple[AddedToken, ...]:
+    """Return the special tokens without a name, under either of the two keys that such lists have had."""
+    found: list[object] = []
+    for settings in (config, special_tokens_map):
+        extra, older = settings.get("extra_special_tokens"), settings.get("additional_special_tokens")
+        if isinstance(extra, list):
+            found += extra
+        if isinstance(older, list) and not found:
+            found += older
+    tokens = {token.text: token for value in found if (token := _token(value)) is not None}
+    return tuple(tokens.values())
+
+
+def _of_decoder(entries: Mapping[str, object]) -> Iterator[tuple[int, AddedToken]]:
+    for key, value in entries.items():
+        token = _token(value, special=not isinstance(value, dict))
+        if token is not None and _ID.fullmatch(key):
+            yield int(key), token
+
+
+def _of_json(entries: Mapping[str, object], special: Collection[str]) -> Iterator[tuple[int, AddedToken]]:
+    for text, token_id in entries.items():
+        if isinstance(token_id, int) and not isinstance(token_id, bool) and 0 <= token_id < _MAX_ID and text:
+            yield token_id, AddedToken(text, special=text in special)
+
+
+def _token(value: object, *, special: bool = True) -> AddedToken | None:
+    """Return a token that is written as a string, or as an object with flags; None if it is neither."""
+    if isinstance(value, str):
+        return AddedToken(value, special=special) if value else None
+    if not isinstance(value, dict) or not isinstance(text := value.get("content"), str) or not text:
+        return None
+    flags = {
+        name: found
+        for name in ("special", "lstrip", "rstrip", "single_word", "normalized")
+        if isinstance(found := value.get(name), bool)
+    }
+    return AddedToken(text, **{"special": special, **flags})

@@ -1,0 +1,72 @@
+"""Token ids that are not ids of the model: an error that names the id, and not the whole prompt."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from litgpt import LLM
+from litgpt.adapters.pytorch.generator import TorchGenerator
+from litgpt.domain.errors import BadArgument, LitGPTError, WrongType
+from litgpt.domain.generation import Request
+from tests.adapters.tiny_models import tiny_folder
+
+LONG = [1] * 30
+
+
+@pytest.fixture(scope="module")
+def llm() -> Iterator[LLM]:
+    with LLM.load(tiny_folder("llama"), quiet=True) as llm:
+        yield llm
+
+
+@pytest.mark.parametrize("bad", [99_999, -1])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda llm, ids: llm(ids),
+        lambda llm, ids: llm(torch.ones_like(ids), ids),
+        lambda llm, ids: llm.loss(ids, torch.ones_like(ids)),
+        lambda llm, ids: llm.loss(torch.ones_like(ids), ids),
+        lambda llm, ids: llm.tokenizer.decode(ids),
+        lambda llm, ids: llm.preprocessor.decode(ids),
+        lambda llm, ids: TorchGenerator(llm.model).generate(
+            [Request(prompt=ids[0].tolist(), max_new_tokens=1)]
+        ),
+    ],
+    ids=["forward", "targets", "loss", "loss of targets", "decode", "preprocessor", "generate"],
+)
+def test_an_id_outside_the_vocabulary_is_named_and_not_what_stands_before_it(
+    llm: LLM, use: Callable[[LLM, torch.Tensor], object], bad: int
+) -> None:
+    with pytest.raises(BadArgument, match=f"from 0 to .* not {bad}") as error:
+        use(llm, torch.tensor([[*LONG, bad]]))
+    assert len(str(error.value)) < 200
+
+
+def test_ignored_targets_are_not_ids(llm: LLM) -> None:
+    ids = torch.tensor([LONG])
+    assert llm.loss(ids, torch.where(torch.arange(30) < 20, -100, ids)) > 0
+    _, loss = llm(ids, torch.full_like(ids, -1), lambda _logits, targets: targets.sum())
+    assert loss == -29
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_ids_are_whole_numbers(llm: LLM, dtype: torch.dtype) -> None:
+    with pytest.raises(WrongType, match=r"input_ids must be a tensor of token ids.*torch\.long"):
+        llm(torch.ones(1, 4, dtype=dtype))
+
+
+def test_no_value_makes_a_message_long(llm: LLM) -> None:
+    text: Any = "a" * 5000
+    for use in (
+        lambda: llm.tokenizer.encode(text + "\ud800" * 5000),
+        lambda: llm.generate("a", stop=[text, [text]]),
+        lambda: llm.generate([[text]]),
+        lambda: llm.distribute(accelerator=text),
+        lambda: llm.distribute(precision=text),
+    ):
+        with pytest.raises(LitGPTError) as error:
+            use()
+        assert len(str(error.value)) < 500
