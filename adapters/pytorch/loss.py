@@ -60,7 +60,7 @@ def head_cross_entropy(
     Args:
         hidden: (N, D), what the head reads.
         head: (…, D) to (…, V).
-        targets: (N,); -100 is not counted.
+        targets: (N,), on any device; -100 is not counted.
         scale: Multiplies the logits.
         cap: Squashes them into plus and minus this, afterwards.
 
@@ -68,6 +68,7 @@ def head_cross_entropy(
         BadArgument: No target counts.
 
     """
+    targets = targets.to(hidden.device)  # layers on several devices end on another than the first
     if type(head) is Linear and not head._forward_hooks:  # noqa: SLF001 - torch has no public question for it
         loss: Tensor = _HeadCrossEntropy.apply(  # type: ignore[no-untyped-call]
             hidden, head.weight, head.bias, targets, _count(targets), scale, cap

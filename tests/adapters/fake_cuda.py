@@ -1,0 +1,154 @@
+"""CUDA devices without a GPU: fake tensors, which have a device, a dtype and a shape, and no contents.
+
+torch's `FakeTensorMode` follows each operator's rules, so an operator whose arguments are on different
+devices raises, and here also one that only CPUs have. Numbers are not computed. A value that Python asks a
+tensor for (`.item()`, `.tolist()`) raises too: on a GPU it would wait for all work to finish.
+
+    with fake_cuda():
+        backward(on_cuda(model).loss(ids, ids))
+"""
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+# Places in c10's table of what to do when the current device changes (c10/core/DeviceType.h).
+_CUDA, _META = 1, 14
+
+
+@contextmanager
+def fake_cuda() -> Iterator[FakeTensorMode]:
+    """Let tensors be created on, and moved to, `cuda:0`, `cuda:1` and so on.
+
+    A real tensor of the CPU that meets fake ones is one of the CPU for them.
+    """
+    overwrite = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    one_device = _OneDevice()  # type: ignore[no-untyped-call]
+    try:
+        with _guard(), FakeTensorMode(allow_non_fake_inputs=True) as mode, one_device, _Truth():
+            yield mode
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(overwrite)
+
+
+def on_cuda(module: ModuleT, device: str = "cuda:0", dtype: torch.dtype | None = None) -> ModuleT:
+    """Return a module, moved by its own `to`; what is one parameter in two places stays one.
+
+    Tensors that a module keeps elsewhere than in parameters and buffers stay where they are, as on a GPU.
+    """
+    places: dict[Tensor, list[tuple[nn.Module, str]]] = {}
+    for part in module.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            places.setdefault(parameter, []).append((part, name))
+    module.to(device=device, dtype=dtype)
+    for (first, name), *others in places.values():
+        for other, alias in others:
+            setattr(other, alias, getattr(first, name))
+    return module
+
+
+def backward(loss: Tensor) -> None:
+    """Do as `loss.backward()`, whose engine wants a real device's streams: call each node of the graph.
+
+    Every leaf that requires gradients gets one in `grad`.
+    """
+    assert loss.grad_fn is not None
+    arrived: dict[Any, dict[int, Tensor]] = {loss.grad_fn: {0: torch.ones_like(loss)}}
+    for node in _in_order(loss.grad_fn):
+        inputs = arrived.pop(node, {})
+        if not inputs:
+            continue
+        if hasattr(node, "variable"):
+            leaf, gradient = node.variable, inputs[0]
+            leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+            continue
+        given = [inputs.get(at) for at in range(len(node._input_metadata))]
+        in_python = isinstance(node, torch.autograd.function.BackwardCFunction)
+        if in_python:
+            given = [
+                torch.zeros(one.shape, dtype=one.dtype, device=one.device) if there is None else there
+                for one, there in zip(node._input_metadata, given, strict=True)
+            ]
+            found = node.apply(*given)
+        else:
+            found = node(*given)
+        found = found if isinstance(found, tuple) else (found,)
+        for gradient, (after, at) in zip(found, node.next_functions, strict=False):
+            if after is not None and gradient is not None:
+                there, more = arrived.setdefault(after, {}), _like(gradient, after._input_metadata[at])
+                there[at] = more if at not in there else there[at] + more
+
+
+def _like(gradient: Tensor, expected: Any) -> Tensor:
+    """Return a gradient with the shape and dtype of what it is for, as torch's engine does."""
+    assert gradient.device == expected.device, f"a gradient on {gradient.device} for {expected.device}"
+    return gradient.sum_to_size(*expected.shape).to(expected.dtype)
+
+
+def _in_order(root: Any) -> list[Any]:
+    """Return the nodes of a graph, each before those that its gradients go to."""
+    done: list[Any] = []
+    seen: set[Any] = set()
+    stack: list[tuple[Any, bool]] = [(root, False)]
+    while stack:
+        node, left = stack.pop()
+        if left:
+            done.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack += [(after, False) for after, _ in node.next_functions if after is not None]
+    return done[::-1]
+
+
+class _Truth(TorchFunctionMode):
+    """Answers `if tensor:` with yes, as for the count of what is learned from, which is never 0 here."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func is Tensor.__bool__:
+            return True
+        return func(*args, **(kwargs or {}))
+
+
+class _OneDevice(TorchDispatchMode):
+    """Refuses what fake tensors let pass: operators of CPUs alone, and mixed arguments of a package's own."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        devices = {one.device for one in tensors}
+        name = func._schema.name
+        if any(one.type == "cuda" for one in devices):
+            assert not name.endswith(("_for_cpu", "_weight_int8pack_mm", "_dynamic")), f"{name} is of CPUs"
+            assert name.startswith("aten::") or len(devices) == 1, f"{name} was given {devices}"
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def _guard() -> Iterator[None]:
+    """Give a torch that was built without CUDA the meta device's rules for changing to a CUDA device."""
+    library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
+    table = (ctypes.c_void_p * (_META + 1)).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")
+    there = table[_CUDA]
+    if there is None:
+        table[_CUDA] = table[_META]
+    try:
+        yield
+    finally:
+        table[_CUDA] = there
