@@ -1,6 +1,7 @@
 """Ask: a caller's arguments, checked, as requests to the generator."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
@@ -11,6 +12,7 @@ from litgpt.domain.errors import WrongType
 from litgpt.domain.generation import Request
 from litgpt.domain.sampling import Sampling
 from litgpt.domain.stopping import stop_strings
+from litgpt.domain.template_options import TemplateOptions
 
 
 @attrs.frozen(kw_only=True)
@@ -81,8 +83,43 @@ class Asked:
     several: bool
 
 
+def prompt_writer(
+    loaded: LoadedModel[TensorT],
+    *,
+    tools: Any = None,
+    chat_template_kwargs: Any = None,
+    continue_final_message: bool | str = False,
+    apply_chat_template: bool = True,
+) -> WritePrompt:
+    """Return what writes the prompts of a model.
+
+    Args:
+        loaded: The model.
+        tools: JSON schemas, or Python functions, of the tools that it may call.
+        chat_template_kwargs: Further variables of the chat template.
+        continue_final_message: Whether the last message is to be continued, or which field of it.
+        apply_chat_template: False writes prompts as they are.
+
+    Raises:
+        BadArgument: One of these cannot be right, or is of no use without a chat template.
+
+    """
+    if not isinstance(apply_chat_template, bool):
+        raise WrongType("apply_chat_template", apply_chat_template, "True or False")
+    options = TemplateOptions(
+        tools=tools, variables=chat_template_kwargs, continue_final_message=continue_final_message
+    )
+    return WritePrompt(loaded.tokenizer, loaded.style, options, raw=not apply_chat_template)
+
+
 def ask(
-    loaded: LoadedModel[TensorT], prompt: object, sys_prompt: str | None, settings: Settings, *, context: int
+    loaded: LoadedModel[TensorT],
+    prompt: object,
+    sys_prompt: str | None,
+    settings: Settings,
+    *,
+    context: int,
+    write: WritePrompt | None = None,
 ) -> Asked:
     """Return the requests for one prompt or a list of them.
 
@@ -92,6 +129,7 @@ def ask(
         sys_prompt: What the system says first, to each of them.
         settings: How answers are to be generated.
         context: The longest text that the model holds.
+        write: Writes the prompts; None is as `prompt_writer` makes it.
 
     Raises:
         BadArgument: A prompt is empty.
@@ -99,8 +137,11 @@ def ask(
         BadPrompt: The model's prompt style cannot express it.
 
     """
-    write = WritePrompt(loaded.tokenizer, loaded.style)
+    write = write or prompt_writer(loaded)
     listed, several = prompts(prompt)
+    for one in listed:
+        if isinstance(one, str):
+            write.warn_if_rendered(one)
     said: list[Messages] = [conversation(one, sys_prompt) for one in listed]
     requests = [
         settings.request(write.encode(write.render(one)), loaded.end_ids, context=context) for one in said

@@ -1,15 +1,16 @@
 """Talk: a conversation that remembers what was said and does not compute it again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import attrs
 
 from litgpt.application.generating import GenerateText
 from litgpt.application.prompting import WritePrompt
-from litgpt.domain.chat import Message
+from litgpt.domain.chat import Message, Messages, message, messages
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.generation import Request, TextEvent
 from litgpt.domain.ports import PrefixCache
+from litgpt.domain.template_options import TemplateOptions
 
 
 @attrs.define
@@ -39,7 +40,12 @@ class Conversation:
     _seen: Transcript = attrs.field(factory=Transcript)
 
     def say(
-        self, text: str, request: Callable[[list[int]], Request], *, stop: tuple[str, ...] = ()
+        self,
+        said: object,
+        request: Callable[[list[int]], Request],
+        *,
+        stop: tuple[str, ...] = (),
+        options: TemplateOptions | None = None,
     ) -> Iterator[TextEvent]:
         """Say something and return the answer's pieces as they come.
 
@@ -47,22 +53,26 @@ class Conversation:
         An answer of which nothing came is forgotten, with what was said.
 
         Args:
-            text: What the user says.
+            said: What the user says, as a text; or a message, such as a tool's result; or several of them.
             request: Makes a request of the prompt's ids.
             stop: Strings that end the answer.
+            options: Tools and variables for this answer; None is those of the conversation.
 
         Raises:
-            BadArgument: `text` is empty.
+            BadArgument: `said` is empty.
+            WrongType: It is neither a text nor messages.
+            BadPrompt: The prompt style cannot express it.
             PromptTooLong: The conversation has outgrown the context.
 
         """
-        if not text:
-            raise BadArgument("prompt", text, "a text of at least one character")
-        asked = [*self.messages, Message("user", text)]
-        rendered = self.write.render(asked)
-        ids = self._encode(rendered)
-        pieces = self.generate.stream([request(ids)], stop=stop, prefix=self.prefix)
-        return self._remember(pieces, asked, Transcript(rendered, ids))
+        write = self.write if options is None else attrs.evolve(self.write, options=options)
+        asked = [*self.messages, *_messages(said)]
+        if isinstance(said, str):
+            write.warn_if_rendered(said)
+        rendered = write.render(asked)
+        prompt = request(self._encode(rendered))
+        pieces = self.generate.stream([prompt], stop=stop, prefix=self.prefix)
+        return self._remember(pieces, asked, prompt, rendered, continued=write.options.continue_final_message)
 
     def branch(self) -> "Conversation":
         """Return a conversation that begins as this one and goes its own way."""
@@ -84,7 +94,13 @@ class Conversation:
         return self.write.encode(rendered)
 
     def _remember(
-        self, pieces: Iterator[TextEvent], asked: list[Message], seen: Transcript
+        self,
+        pieces: Iterator[TextEvent],
+        asked: list[Message],
+        prompt: Request,
+        rendered: str,
+        *,
+        continued: bool | str,
     ) -> Iterator[TextEvent]:
         answer = ""
         try:
@@ -92,12 +108,26 @@ class Conversation:
                 answer += event.text
                 if event.completion is not None:
                     ids = list(event.completion.token_ids)
+                    if self.write.raw and ids and ids[-1] in prompt.end_ids:
+                        ids.pop()  # in a text that goes on as it is, the user writes what ends a turn
                     said = self.write.tokenizer.decode(ids, special=True)
-                    self._seen = Transcript(seen.text + said, seen.ids + ids)
+                    self._seen = Transcript(rendered + said, [*prompt.prompt, *ids])
                 yield event
         finally:
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
-            if answer:
+            if answer and continued:
+                self.messages = [*asked[:-1], asked[-1].continued(answer, continued)]
+            elif answer:
                 self.messages = [*asked, Message("assistant", answer)]
+
+
+def _messages(said: object) -> Messages:
+    if isinstance(said, str):
+        if not said:
+            raise BadArgument("prompt", said, "a text of at least one character")
+        return (Message("user", said),)
+    if isinstance(said, Mapping | Message):
+        return (message(said, "message"),)
+    return messages(said)

@@ -7,6 +7,7 @@ import attrs
 
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.ending import end_ids_of
+from litgpt.domain.errors import BadArgument
 from litgpt.domain.families import understand
 from litgpt.domain.offloading import fitted, told
 from litgpt.domain.placement import Placement, Wish, decide, missing, to_train
@@ -72,6 +73,20 @@ class LoadedModel(Generic[TensorT]):
             own_head=None,
         )
 
+    def with_style(self, style: PromptStyle | None) -> "LoadedModel[TensorT]":
+        """Return the model with another prompt style, and with what ends an answer in that.
+
+        Raises:
+            BadArgument: It is None, the tokenizer's chat template, and the tokenizer has none.
+
+        """
+        if style is None and not self.tokenizer.has_chat_template:
+            raise BadArgument(
+                "prompt_style", None, f"a style, as {self.checkpoint.name} has no chat template"
+            )
+        end_ids, stop = _ends(self.checkpoint, self.tokenizer, style)
+        return attrs.evolve(self, style=style, end_ids=end_ids, stop=stop)
+
 
 @attrs.frozen
 class LoadModel(Generic[TensorT]):
@@ -113,7 +128,7 @@ class LoadModel(Generic[TensorT]):
                 family=architecture.family,
                 name=checkpoint.name,
             )
-            stop_ids, stop = style.stops_in(opened) if style is not None else (frozenset(), ())
+            end_ids, stop = _ends(checkpoint, opened, style)
             return LoadedModel(
                 checkpoint=checkpoint,
                 architecture=architecture,
@@ -123,9 +138,7 @@ class LoadModel(Generic[TensorT]):
                 tokenizer=opened,
                 tokenizer_source=source,
                 style=style,
-                end_ids=opened.end_ids
-                | stop_ids
-                | end_ids_of(checkpoint.config, checkpoint.generation_config),
+                end_ids=end_ids,
                 stop=stop,
             )
         except BaseException:
@@ -217,6 +230,14 @@ _OWN_HEAD = (
     "its config.json ties the head to the embedding (tie_word_embeddings), and the checkpoint holds a head "
     "with other values, which is used. Set tie_word_embeddings to false to silence this."
 )
+
+
+def _ends(
+    checkpoint: Checkpoint[TensorT], tokenizer: Tokenizer, style: PromptStyle | None
+) -> tuple[frozenset[int], tuple[str, ...]]:
+    """Return the tokens, and the strings, that end an answer."""
+    ids, strings = style.stops_in(tokenizer) if style is not None else (frozenset(), ())
+    return tokenizer.end_ids | ids | end_ids_of(checkpoint.config, checkpoint.generation_config), strings
 
 
 def _tell(loaded: LoadedModel[TensorT], report: Report) -> None:

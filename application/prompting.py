@@ -1,14 +1,20 @@
 """Write prompts: what the caller passed, as the ids that the model expects."""
 
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
 
 import attrs
 
 from litgpt.domain.chat import Message, Messages, messages
-from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.template_options import NO_OPTIONS, TemplateOptions
+
+
+class PromptWarning(UserWarning):
+    """A prompt is probably not what the model was trained to read."""
 
 
 @attrs.frozen
@@ -19,12 +25,20 @@ class WritePrompt:
         tokenizer: The model's tokenizer.
         style: The model's prompt style; None is its chat template.
         options: Tools and variables for the chat template.
+        raw: Whether prompts are texts that are sent as they are, whatever the style is.
 
     """
 
     tokenizer: Tokenizer
     style: PromptStyle | None
     options: TemplateOptions = NO_OPTIONS
+    raw: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.raw and self.options != NO_OPTIONS:
+            name = next(iter(self.options.given))
+            name = {"variables": "chat_template_kwargs"}.get(name, name)
+            raise BadArgument(name, "a value", "left out with apply_chat_template=False, as nothing reads it")
 
     def render(self, conversation: Messages, *, answer: bool = True) -> str:
         """Return the text that ends where the model's answer begins, or before that if not `answer`.
@@ -33,6 +47,8 @@ class WritePrompt:
             BadPrompt: The style cannot express these messages.
 
         """
+        if self.raw:
+            return "".join(self._raw(message) for message in conversation)
         if self.style is None:
             return self.tokenizer.render(conversation, answer=answer, **self.options.given)
         return self.style.render(conversation, answer=answer, options=self.options)
@@ -43,7 +59,61 @@ class WritePrompt:
         A chat template writes the beginning token itself, if the model wants one; a style leaves that to the
         tokenizer.
         """
-        return self.tokenizer.encode(rendered, bos=False if self.style is None else None)
+        by_template = self.style is None and not self.raw
+        return self.tokenizer.encode(rendered, bos=False if by_template else None)
+
+    def warn_if_rendered(self, prompt: str) -> None:
+        """Warn of a text that looks as if it had been through the chat template already."""
+        if self.raw:
+            return
+        begun = prompt.lstrip()
+        mark = next((mark for mark in self._first_marks() if begun.startswith(mark)), None)
+        if mark is None:
+            return
+        what = "its chat template" if self.style is None else f"the prompt style {self.style.name}"
+        warnings.warn(
+            f"The prompt begins with {mark!r}, as prompts for this model do after {what} has been applied, "
+            "and it is applied again. Pass apply_chat_template=False to send the prompt as it is.",
+            PromptWarning,
+            stacklevel=_level_of_caller(),
+        )
+
+    def _first_marks(self) -> Iterator[str]:
+        """Yield what rendered prompts begin with: a special token, or the text before the first message.
+
+        After a beginning token, which callers may leave to the tokenizer, comes the next mark as well.
+        """
+        try:
+            rest, found, _ = attrs.evolve(self, options=NO_OPTIONS).render(_PROBE).partition(_PROBE[0].text)
+        except BadPrompt:
+            return
+        while found and rest.strip():
+            first = self.tokenizer.encode(rest, bos=False)[:1]
+            token = self.tokenizer.decode(first, special=True)
+            if self.tokenizer.decode(first) or not token or not rest.startswith(token):
+                yield rest.lstrip()
+                return
+            yield token
+            if first != [self.tokenizer.bos_id]:
+                return
+            rest = rest.removeprefix(token)
+
+    def _raw(self, message: Message) -> str:
+        if message.role not in ("user", "assistant") or message.fields:
+            expected = "a string with apply_chat_template=False, which sends it as it is"
+            raise WrongType("prompt", message.as_dict(), expected)
+        return message.text
+
+
+_PROBE = (Message("user", "Zyzzyva"),)  # a word that no template has
+
+
+def _level_of_caller() -> int:
+    """Return the `stacklevel` by which a warning of the calling function names the user's line."""
+    frame, level = sys._getframe(1), 1  # noqa: SLF001 - there is no other way before Python 3.12
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("litgpt."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def conversation(prompt: object, sys_prompt: str | None = None) -> tuple[Message, ...]:

@@ -53,6 +53,14 @@ class Message:
         every = {"role": self.role, "content": self.content, **self.fields}
         return {name: value for name, value in every.items() if value is not None}
 
+    def continued(self, text: str, field: bool | str = True) -> "Message":  # noqa: FBT001, FBT002 - as the argument
+        """Return the message with more text at the end of its content, or of the named field."""
+        if isinstance(field, str) and field != "content":
+            return attrs.evolve(self, fields={**self.fields, field: f"{self.fields.get(field, '')}{text}"})
+        if self.content is None or isinstance(self.content, str):
+            return attrs.evolve(self, content=f"{self.content or ''}{text}")
+        return attrs.evolve(self, content=[*self.content, {"type": "text", "text": text}])
+
 
 Messages: TypeAlias = Sequence[Message]
 

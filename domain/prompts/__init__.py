@@ -1,8 +1,9 @@
 """Prompt styles, as data, and which of them a model gets."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
-from litgpt.domain.errors import UnsupportedModel
+from litgpt.domain.errors import UnsupportedModel, WrongType
 from litgpt.domain.prompts.names import style_of
 from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
@@ -26,8 +27,25 @@ def style_named(name: str) -> PromptStyle:
     for style in STYLES:
         if wanted in (style.name, style.saved_as):
             return style
+    close = get_close_matches(wanted.casefold(), [style.name for style in STYLES], n=2)
+    hint = f" Did you mean {' or '.join(close)}?" if close else ""
     known = ", ".join(style.saved_as for style in STYLES)
-    raise UnsupportedModel(name, f"there is no prompt style of this name. Those that there are: {known}.")
+    raise UnsupportedModel(name, f"there is no prompt style of this name.{hint} The styles are: {known}.")
+
+
+def style_of_caller(value: object) -> PromptStyle | None:
+    """Return what a caller passed as `prompt_style`: a style, the style of a name, or None.
+
+    Raises:
+        UnsupportedModel: There is none of this name.
+        WrongType: It is none of these.
+
+    """
+    if isinstance(value, str):
+        return style_named(value)
+    if value is None or isinstance(value, PromptStyle):
+        return value
+    raise WrongType("prompt_style", value, "a PromptStyle, the name of one, or None")
 
 
 def choose_style(
@@ -55,4 +73,4 @@ def choose_style(
     return style_of(name) or FAMILY_STYLES.get(family, PLAIN)
 
 
-__all__ = ["FAMILY_STYLES", "STYLES", "PromptStyle", "choose_style", "style_named"]
+__all__ = ["FAMILY_STYLES", "STYLES", "PromptStyle", "choose_style", "style_named", "style_of_caller"]

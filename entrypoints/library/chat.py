@@ -3,17 +3,45 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeAlias, TypedDict, Unpack
 
 import attrs
 
 from litgpt.application.chatting import Conversation
 from litgpt.domain.chat import Message, messages
-from litgpt.domain.errors import DamagedFile, MissingFile
+from litgpt.domain.errors import DamagedFile, LitGPTError, MissingFile
 from litgpt.domain.generation import Completion, Request, TextEvent
+from litgpt.domain.template_options import TemplateOptions
+
+Said: TypeAlias = str | Message | Mapping[str, Any] | Sequence[Message] | Sequence[Mapping[str, Any]]
+"""What is sent: a user's text, a message such as `{"role": "tool", "content": "22"}`, or several messages."""
+
+
+class TurnOptions(TypedDict, total=False):
+    """What the chat template is given for one answer, in place of what the chat was begun with."""
+
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    continue_final_message: bool | str
+
+
+@attrs.frozen
+class SavedChat:
+    """A conversation in a file.
+
+    Attributes:
+        messages: What was said, by whom.
+        tools: JSON schemas of the tools that the model may call.
+        chat_template_kwargs: Further variables of the chat template.
+
+    """
+
+    messages: list[Message]
+    tools: list[dict[str, Any]] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
 
 @attrs.define(eq=False)
@@ -25,6 +53,8 @@ class Chat:
             print(chat.send("What is my name?"))
 
     What was said is not computed again. An answer that is abandoned is remembered as far as it came.
+    Messages of other roles are sent as dicts: `chat.send({"role": "tool", "content": "22"})`. `tools`,
+    `chat_template_kwargs` and `continue_final_message` are those of `LLM.generate`, for one answer.
     """
 
     _conversation: Conversation
@@ -36,17 +66,17 @@ class Chat:
         """What was said so far, by whom."""
         return list(self._conversation.messages)
 
-    def send(self, text: str) -> str:
+    def send(self, message: Said, **options: Unpack[TurnOptions]) -> str:
         """Say something and return the answer."""
-        return self.complete(text).text
+        return self.complete(message, **options).text
 
-    def stream(self, text: str) -> Iterator[str]:
+    def stream(self, message: Said, **options: Unpack[TurnOptions]) -> Iterator[str]:
         """Say something and return the answer in pieces, as they come."""
-        return (event.text for event in self._say(text) if event.text)
+        return (event.text for event in self._say(message, options) if event.text)
 
-    def complete(self, text: str) -> Completion:
+    def complete(self, message: Said, **options: Unpack[TurnOptions]) -> Completion:
         """Say something and return the answer with its ids, counts and why it ended."""
-        *_, last = self._say(text)
+        *_, last = self._say(message, options)
         assert last.completion is not None  # noqa: S101 - the last event always has it
         return last.completion
 
@@ -55,13 +85,18 @@ class Chat:
         return attrs.evolve(self, conversation=self._conversation.branch())
 
     def save(self, path: str | Path) -> None:
-        """Write what was said to a JSON file, whole or not at all."""
-        said = {"messages": [message.as_dict() for message in self._conversation.messages]}
+        """Write what was said, and the chat's tools, to a JSON file, whole or not at all."""
+        options = self._conversation.write.options
+        saved: dict[str, Any] = {"messages": [one.as_dict() for one in self._conversation.messages]}
+        if options.tools is not None:
+            saved["tools"] = list(options.tools)
+        if options.variables:
+            saved["chat_template_kwargs"] = dict(options.variables)
         target = Path(path)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(said, file, ensure_ascii=False, indent=1)
+                json.dump(saved, file, ensure_ascii=False, indent=1)
             Path(temporary).replace(target)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -79,22 +114,34 @@ class Chat:
     ) -> None:
         self.close()
 
-    def _say(self, text: str) -> Iterator[TextEvent]:
-        return self._conversation.say(text, self._request, stop=self._stop)
+    def _say(self, message: Said, given: TurnOptions) -> Iterator[TextEvent]:
+        options = None
+        if given:
+            names = {"chat_template_kwargs": "variables"}
+            changes: dict[str, Any] = {names.get(name, name): value for name, value in given.items()}
+            options = attrs.evolve(self._conversation.write.options, **changes)
+        return self._conversation.say(message, self._request, stop=self._stop, options=options)
 
 
 def read_messages(path: str | Path) -> list[Message]:
+    """Return the messages that `Chat.save` wrote. See `read_chat`."""
+    return read_chat(path).messages
+
+
+def read_chat(path: str | Path) -> SavedChat:
     """Return what `Chat.save` wrote.
 
     Raises:
         MissingFile: There is no such file.
-        DamagedFile: It is no saved chat.
+        DamagedFile: It is not a saved chat.
 
     """
     try:
-        said = json.loads(Path(path).read_text(encoding="utf-8"))
-        return list(messages(said["messages"])) if said["messages"] else []
+        saved = json.loads(Path(path).read_text(encoding="utf-8"))
+        said = list(messages(saved["messages"])) if saved["messages"] else []
+        options = TemplateOptions(tools=saved.get("tools"), variables=saved.get("chat_template_kwargs"))
+        return SavedChat(said, saved.get("tools"), dict(options.variables) or None)
     except FileNotFoundError as error:
         raise MissingFile(str(path), "pass a file that Chat.save wrote.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, LitGPTError) as error:
         raise DamagedFile(str(path), "it is no saved chat.") from error

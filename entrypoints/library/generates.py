@@ -1,44 +1,22 @@
 """`LLM.generate`, `complete` and `chat`: what the caller wrote, handed to the services."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, Literal, Unpack, overload
 
 import torch
 from torch import Tensor
 
-from litgpt.application.asking import Asked, Settings, ask
+from litgpt.application.asking import Asked, Settings, ask, prompt_writer
 from litgpt.application.chatting import Conversation
 from litgpt.application.generating import GenerateText
 from litgpt.application.loading import LoadedModel
-from litgpt.application.prompting import WritePrompt
-from litgpt.chat import Chat, read_messages
+from litgpt.chat import Chat, read_chat
 from litgpt.domain.chat import Message, messages
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.generation import Completion, TextEvent
 from litgpt.domain.ports import Generator
-
-Turns: TypeAlias = list[Message] | list[dict[str, str]]
-"""A conversation: `[{"role": "user", "content": "Hello"}, …]`."""
-Prompt: TypeAlias = str | Turns
-Prompts: TypeAlias = list[str] | tuple[str, ...] | list[list[Message]] | list[list[dict[str, str]]]
-
-
-class Drawing(TypedDict, total=False):
-    """How answers are drawn; `Generates.generate` documents each."""
-
-    max_new_tokens: int | None
-    temperature: float
-    top_k: int | None
-    top_p: float
-    seed: int | None
-    stop: str | Sequence[str] | None
-
-
-class Options(Drawing, total=False):
-    """The same, and what the system says first."""
-
-    sys_prompt: str | None
+from litgpt.generate_options import Drawing, Options, Prompt, Prompts, Templating, Tools, Turns, split
 
 
 class Generates:
@@ -139,6 +117,10 @@ class Generates:
         seed: int | None = None,
         stop: str | Sequence[str] | None = None,
         logprobs: bool = False,
+        tools: Tools | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        continue_final_message: bool | str = False,
+        apply_chat_template: bool = True,
     ) -> Any:
         """Return the model's answer, without the prompt.
 
@@ -157,6 +139,13 @@ class Generates:
             seed: Makes the draws repeatable, whatever is generated beside them.
             stop: Strings that end the answer and are not part of it.
             logprobs: Return what `complete` returns, which has room for the log-probabilities.
+            tools: Tools that the model may call: JSON schemas, or Python functions with type hints and a
+                docstring in Google's style.
+            chat_template_kwargs: Variables of the chat template, such as `enable_thinking` or `documents`.
+            continue_final_message: Continue the last message instead of answering it; a string names the
+                field to continue in place of `content`.
+            apply_chat_template: False sends the prompt as it is, for one that already went through a chat
+                template; the tokenizer's beginning token is added unless the prompt begins with it.
 
         Raises:
             NotDistributed: The model has no device yet.
@@ -174,7 +163,15 @@ class Generates:
             stop=stop,
             logprobs=logprobs,
         )
-        asked = self._ask(prompt, sys_prompt, settings)
+        asked = self._ask(
+            prompt,
+            sys_prompt,
+            settings,
+            tools=tools,
+            chat_template_kwargs=chat_template_kwargs,
+            continue_final_message=continue_final_message,
+            apply_chat_template=apply_chat_template,
+        )
         if logprobs:
             return self._complete(asked, stream=stream)
         events = self._events(asked)
@@ -223,7 +220,8 @@ class Generates:
         The arguments are those of `generate`. A list of prompts gives a list; `stream=True` gives an iterator
         of `TextEvent`, the last of which, for each prompt, carries its completion.
         """
-        return self._complete(self._ask(prompt, sys_prompt, Settings(**how)), stream=stream)
+        settings, templating = split(how)
+        return self._complete(self._ask(prompt, sys_prompt, settings, **templating), stream=stream)
 
     def chat(
         self,
@@ -239,26 +237,29 @@ class Generates:
             sys_prompt: What the system says first.
             resume: A file that `Chat.save` wrote, or messages, to go on from.
             max_new_tokens: A bound on each answer; None is the context's end.
-            how: `temperature`, `top_k`, `top_p`, `seed` and `stop`, as for `generate`.
+            how: `temperature`, `top_k`, `top_p`, `seed`, `stop`, `tools`, `chat_template_kwargs` and
+                `apply_chat_template`, as for `generate`.
 
         Raises:
             NotDistributed: The model has no device yet.
             BadArgument: An argument cannot be right.
 
         """
-        settings = Settings(max_new_tokens=max_new_tokens, **how)
         said: list[Message] = []
         if isinstance(resume, (str, Path)):
-            said = read_messages(resume)
+            saved = read_chat(resume)
+            said = saved.messages
+            how = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs, **how}
         elif resume:
             said = list(messages(resume))
+        settings, templating = split({"max_new_tokens": max_new_tokens, **how})
         if sys_prompt and said:
             raise BadArgument("sys_prompt", sys_prompt, "None when a conversation is resumed: it has its own")
         if sys_prompt:
             said = [Message("system", sys_prompt)]
         generator, loaded = self._generator(), self._loaded
         talk = Conversation(
-            WritePrompt(loaded.tokenizer, loaded.style),
+            prompt_writer(loaded, **templating),
             GenerateText(loaded.tokenizer, generator),
             generator.prefix_cache(),
             said,
@@ -269,8 +270,11 @@ class Generates:
             (*settings.stop_strings, *loaded.stop),
         )
 
-    def _ask(self, prompt: object, sys_prompt: str | None, settings: Settings) -> Asked:
-        return ask(self._loaded, prompt, sys_prompt, settings, context=self._generator().context)
+    def _ask(
+        self, prompt: object, sys_prompt: str | None, settings: Settings, **templating: Unpack[Templating]
+    ) -> Asked:
+        write = prompt_writer(self._loaded, **templating)
+        return ask(self._loaded, prompt, sys_prompt, settings, context=self._generator().context, write=write)
 
     def _events(self, asked: Asked) -> Iterator[TextEvent]:
         return GenerateText(self._loaded.tokenizer, self._generator()).stream(asked.requests, stop=asked.stop)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapting import Adapts
-from litgpt.application.asking import Settings
 from litgpt.application.benchmarking import Benchmark
 from litgpt.application.loading import LoadedModel
 from litgpt.config import Config
@@ -19,10 +18,12 @@ from litgpt.container import container
 from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
 from litgpt.domain.placement import Placement, Wish
 from litgpt.domain.ports import Generator
-from litgpt.domain.prompts import style_named
+from litgpt.domain.prompts import style_of_caller
+from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
+from litgpt.generate_options import split
 from litgpt.generates import Generates
 from litgpt.preprocessor import Preprocessor
 from litgpt.reporting import default_report
@@ -66,6 +67,7 @@ class LLM(Generates, Adapts, Trains):
         self._placement: Placement | None = None
         self.config = Config(Path(loaded.checkpoint.name).name, loaded.architecture)
         self.tokenizer = Tokenizer(loaded.tokenizer)
+        self.tokenizer.prompt_style = None if loaded.style is PLAIN else loaded.style
         self.preprocessor = Preprocessor(self.tokenizer, "cuda" if torch.cuda.is_available() else "cpu")
         self.checkpoint_dir = loaded.checkpoint.folder
         self.devices = 1
@@ -180,8 +182,18 @@ class LLM(Generates, Adapts, Trains):
 
     @property
     def prompt_style(self) -> PromptStyle | None:
-        """How prompts are written; None is the tokenizer's own chat template."""
+        """How prompts are written; None is the tokenizer's own chat template.
+
+        It can be set to a style, the name of one (`"default"` sends prompts as they are), or None.
+        Generation, chats, data modules that are connected to `tokenizer`, and saved folders use it from then
+        on.
+        """
         return self._loaded.style
+
+    @prompt_style.setter
+    def prompt_style(self, style: str | PromptStyle | None) -> None:
+        self._loaded = self._loaded.with_style(style_of_caller(style))
+        self.tokenizer.prompt_style = self._loaded.style
 
     def save(self, out_dir: str | Path, prompt_style: str | PromptStyle | None = None) -> None:
         """Save the model as it is now: a folder that this library and transformers open.
@@ -206,7 +218,7 @@ class LLM(Generates, Adapts, Trains):
             raise NotDistributed
         if self.is_sharded:
             raise OutOfReach("Saving weights that are sharded over processes", _WHOLE_AGAIN)
-        style = style_named(prompt_style) if isinstance(prompt_style, str) else prompt_style
+        style = style_of_caller(prompt_style)
         folder = Path(out_dir).expanduser()
         container.save_model()(self._loaded, self.model, folder, self._report, prompt_style=style)
 
@@ -226,7 +238,9 @@ class LLM(Generates, Adapts, Trains):
         if num_iterations < 1:
             raise BadArgument("num_iterations", num_iterations, "a whole number from 1")
         how = {name: value for name, value in generate_arguments.items() if name not in _NO_DIFFERENCE}
-        asked = self._ask(how.pop("prompt", None), how.pop("sys_prompt", None), Settings(**how))
+        prompt, sys_prompt = how.pop("prompt", None), how.pop("sys_prompt", None)
+        settings, templating = split(how)
+        asked = self._ask(prompt, sys_prompt, settings, **templating)
         profiler = container.profiler(self.preprocessor.device)
         run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
         figures: dict[str, list[float]] = {}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from litgpt.domain import ports
+from litgpt.domain.prompts.style import PromptStyle
 
 
 class Tokenizer:
@@ -15,10 +16,16 @@ class Tokenizer:
     Args:
         checkpoint: A folder with tokenizer files, a Hub repository, or a tokenizer that is open already.
 
+    Attributes:
+        port: The tokenizer itself.
+        prompt_style: The prompt style of the model that it belongs to, which data modules write examples in;
+            None is its chat template, or nothing in particular.
+
     """
 
     def __init__(self, checkpoint: "str | Path | ports.Tokenizer") -> None:
         self.port = _open(checkpoint) if isinstance(checkpoint, (str, Path)) else checkpoint
+        self.prompt_style: PromptStyle | None = None
 
     @property
     def vocab_size(self) -> int:

@@ -17,7 +17,7 @@ from litgpt.application.teaching import WriteLesson, style_to_teach
 from litgpt.domain.chat import Messages
 from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
 from litgpt.domain.ports import Tokenizer
-from litgpt.domain.prompts import style_named
+from litgpt.domain.prompts import style_of_caller
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reporting import Notice, Progress, Report, silent
 from litgpt.domain.training.cutting import Cut
@@ -67,10 +67,7 @@ class DataModule(LightningDataModule):
         check_fraction(val_split_fraction)
         _check_whole("seed", seed, 0)
         _check_whole("num_workers", num_workers, 0)
-        if isinstance(prompt_style, str):
-            prompt_style = style_named(prompt_style)
-        elif not (prompt_style is None or isinstance(prompt_style, PromptStyle)):
-            raise WrongType("prompt_style", prompt_style, "a PromptStyle, the name of one, or None")
+        prompt_style = style_of_caller(prompt_style)
         self.mask_prompt = mask_prompt
         self.val_split_fraction = val_split_fraction
         self.ignore_index = ignore_index
@@ -108,7 +105,8 @@ class DataModule(LightningDataModule):
         if length is not None:
             _check_whole("max_seq_length", length, 2)
         self.tokenizer, self.batch_size, self.max_seq_length = port, batch_size, length
-        self.prompt_style = style_to_teach(port, self._wish)
+        own = getattr(tokenizer, "prompt_style", None)  # of the model, as llm.prompt_style was set
+        self.prompt_style = style_to_teach(port, self._wish or own)
         self._sets = None
 
     def report_to(self, report: Report) -> None:
