@@ -16,7 +16,7 @@ from litgpt.adapters.pytorch.block import Block
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.lending import Lending
 from litgpt.adapters.pytorch.linear import Embedding, Linear
-from litgpt.adapters.pytorch.loss import head_cross_entropy, next_tokens
+from litgpt.adapters.pytorch.loss import Reduction, head_cross_entropy, next_tokens
 from litgpt.adapters.pytorch.norms import normalise
 from litgpt.adapters.pytorch.per_layer import PerLayerEmbedding
 from litgpt.adapters.pytorch.rotary import Rotation, Turn, frequencies, growth, rotation
@@ -134,15 +134,16 @@ class GPT(nn.Module):
         """
         return self.logits(self.hidden(input_ids, cache, positions=positions, last=last))
 
-    def loss(self, input_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """Return the mean cross-entropy of the next tokens, without ever holding all logits.
+    def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """Return the cross-entropy of the next tokens, without ever holding all logits.
 
         Args:
             input_ids: (B, T).
             target_ids: (B, T), unshifted; -100 is not counted.
+            reduction: `mean` or `sum` over the targets.
 
         Raises:
-            BadArgument: No target counts.
+            BadArgument: The mean is wanted and no target counts.
 
         """
         hidden, targets = self.hidden(input_ids).flatten(0, 1), next_tokens(target_ids).flatten()
@@ -152,6 +153,7 @@ class GPT(nn.Module):
             targets,
             scale=self.architecture.logit_scale,
             cap=self.architecture.logit_cap,
+            reduction=reduction,
         )
 
     def hidden(

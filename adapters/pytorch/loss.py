@@ -7,7 +7,7 @@ N tokens, V vocabulary, D width.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from litgpt.domain.errors import BadArgument
 IGNORED = -100
 """A target that is not counted, as in torch."""
 
+Reduction: TypeAlias = Literal["mean", "sum"]
+"""As in torch: the mean over the targets that are counted, or their sum."""
+
 # Numbers of logits that are worked on at once: 64 MB in float32, whatever the vocabulary.
 _AT_ONCE = 2**24
 
@@ -29,18 +32,20 @@ def next_tokens(target_ids: Tensor) -> Tensor:
     return functional.pad(target_ids[:, 1:], (0, 1), value=IGNORED)
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy, in float32, without a float32 copy of the logits.
+def cross_entropy(logits: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Return the cross-entropy, in float32, without a float32 copy of the logits.
 
     Args:
         logits: (N, V), in any dtype.
         targets: (N,); -100 is not counted.
+        reduction: `mean` or `sum`; a sum over no targets is 0.
 
     Raises:
-        BadArgument: No target counts.
+        BadArgument: The mean is wanted and no target counts.
 
     """
-    loss: Tensor = _CrossEntropy.apply(logits, targets, _count(targets))  # type: ignore[no-untyped-call]
+    divisor = _divisor(targets, reduction)
+    loss: Tensor = _CrossEntropy.apply(logits, targets, divisor)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -51,8 +56,9 @@ def head_cross_entropy(
     *,
     scale: float | None = None,
     cap: float | None = None,
+    reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return the mean cross-entropy, in float32, of what a head makes of `hidden`.
+    """Return the cross-entropy, in float32, of what a head makes of `hidden`.
 
     The logits of a few rows exist at a time, and their gradients are taken at once, so memory does not grow
     with the vocabulary. A head that is more than a linear layer is computed whole.
@@ -63,15 +69,16 @@ def head_cross_entropy(
         targets: (N,), on any device; -100 is not counted.
         scale: Multiplies the logits.
         cap: Squashes them into plus and minus this, afterwards.
+        reduction: `mean` or `sum`; a sum over no targets is 0.
 
     Raises:
-        BadArgument: No target counts.
+        BadArgument: The mean is wanted and no target counts.
 
     """
     targets = targets.to(hidden.device)  # layers on several devices end on another than the first
     if type(head) is Linear and not head._forward_hooks:  # noqa: SLF001 - torch has no public question for it
         loss: Tensor = _HeadCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            hidden, head.weight, head.bias, targets, _count(targets), scale, cap
+            hidden, head.weight, head.bias, targets, _divisor(targets, reduction), scale, cap
         )
         return loss
     logits = head(hidden)
@@ -79,11 +86,15 @@ def head_cross_entropy(
         logits = logits * scale
     if cap is not None:
         logits = (logits / cap).tanh() * cap
-    return cross_entropy(logits, targets)
+    return cross_entropy(logits, targets, reduction)
 
 
-def _count(targets: Tensor) -> Tensor:
-    """Return how many targets count."""
+def _divisor(targets: Tensor, reduction: Reduction) -> Tensor:
+    """Return what the sum of all targets' losses is divided by: 1, or the number of targets that count."""
+    if reduction == "sum":
+        return torch.ones((), device=targets.device)
+    if reduction != "mean":
+        raise BadArgument("reduction", reduction, "'mean' or 'sum'")
     count = (targets != IGNORED).sum()
     if not count:
         raise BadArgument(
@@ -117,21 +128,21 @@ def _gradient_(logits: Tensor, sums: Tensor, targets: Tensor) -> Tensor:
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, count: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, divisor: Tensor) -> Tensor:
         sums = torch.empty(len(targets), device=logits.device)
         total = torch.zeros((), device=logits.device)
         for rows in _blocks(*logits.shape):
             sums[rows], cost = _surprise(logits[rows].float(), targets[rows])
             total += cost
-        ctx.save_for_backward(logits, targets, sums, count)
-        return total / count
+        ctx.save_for_backward(logits, targets, sums, divisor)
+        return total / divisor
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        logits, targets, sums, count = ctx.saved_tensors
+        logits, targets, sums, divisor = ctx.saved_tensors
         gradient = torch.empty_like(logits)
-        factor = upstream / count
+        factor = upstream / divisor
         for rows in _blocks(*logits.shape):
             block = logits[rows].to(torch.float32, copy=True)
             gradient[rows] = _gradient_(block, sums[rows], targets[rows]).mul_(factor)
@@ -146,7 +157,7 @@ class _HeadCrossEntropy(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         targets: Tensor,
-        count: Tensor,
+        divisor: Tensor,
         scale: float | None,
         cap: float | None,
     ) -> Tensor:
@@ -184,14 +195,14 @@ class _HeadCrossEntropy(torch.autograd.Function):
                 elif of_weight is not None:
                     of_weight += gradient.t() @ read
         ctx.found, ctx.dtypes = (of_hidden, of_weight, of_bias), (hidden.dtype, weight.dtype, weight.dtype)
-        ctx.save_for_backward(count)
-        return total / count
+        ctx.save_for_backward(divisor)
+        return total / divisor
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        (count,) = ctx.saved_tensors  # complains if it is asked a second time: the gradients are gone then
-        factor = upstream / count
+        (divisor,) = ctx.saved_tensors  # complains if it is asked a second time: the gradients are gone then
+        factor = upstream / divisor
         found, ctx.found = ctx.found, None
         gradients = (
             None if one is None else one.mul_(factor).to(dtype)

@@ -1,5 +1,6 @@
 """What the Lightning Trainer trains: a model, its optimiser, and what is counted."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,26 +17,57 @@ MODEL = "llm"
 
 _IGNORED = -100
 _BETAS = (0.9, 0.95)
+_EPSILON = 1e-6
+"""As in torch.nn.utils.clip_grad_norm_."""
 
 
 @attrs.define
-class Counted:
-    """What goes through a model.
+class TokenSums:
+    """Sums over the tokens of some batches.
 
     Attributes:
-        lost: What it cost, added up over the tokens that are learnt.
-        learnt: How many these are.
-        seen: How many tokens there are, those that are not learnt and padding among them.
+        loss: The summed cross-entropy of all targets, in nats.
+        targets: The number of targets.
+        tokens: The number of tokens in the batches, with those that are not targets and padding.
 
     """
 
-    lost: float = 0.0
-    learnt: int = 0
-    seen: int = 0
+    loss: float = 0.0
+    targets: int = 0
+    tokens: int = 0
+
+    def add(self, loss: Tensor, batch: dict[str, Tensor]) -> None:
+        """Add a batch.
+
+        Args:
+            loss: The summed cross-entropy of its targets.
+            batch: `input_ids` and `labels`, each (B, T).
+
+        """
+        self.loss += float(loss.detach())
+        self.targets += targets_of(batch["labels"])
+        self.tokens += batch["input_ids"].numel()
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean loss of a target; 0 if there are none."""
+        return self.loss / max(1, self.targets)
+
+    def over_processes(self, trainer: L.Trainer) -> "TokenSums":
+        """Return the sums over all processes, each of which calls this."""
+        if trainer.world_size == 1:
+            return self
+        own = torch.tensor(attrs.astuple(self), dtype=torch.float64, device=trainer.strategy.root_device)
+        loss, targets, tokens = trainer.strategy.reduce(own, reduce_op="sum").tolist()
+        return TokenSums(loss, int(targets), int(tokens))
 
 
 class Learning(L.LightningModule):
     """A model in training.
+
+    Each target token of an optimizer step has the same weight in its gradient, however the tokens are divided
+    into micro-batches and over processes: micro-batches add up the gradients of summed losses, and the step
+    divides by the number of targets in all of them, as transformers' Trainer does (`num_items_in_batch`).
 
     Args:
         model: It.
@@ -43,7 +75,8 @@ class Learning(L.LightningModule):
         prepare: Gives it its weights, and divides them among a mesh of processes if it gets one.
 
     Attributes:
-        counted: What has gone through since the last optimiser step.
+        step_sums: The sums over the last optimizer step, of all its micro-batches and processes.
+        val_loss: The mean loss of a target in the last validation; None before the first.
         norm: How long the gradients of the last step were.
         rate: The learning rate that it had.
 
@@ -53,7 +86,10 @@ class Learning(L.LightningModule):
         super().__init__()
         self.llm = model
         self._recipe, self._prepare, self._ready = recipe, prepare, False
-        self.counted, self.norm, self.rate = Counted(), 0.0, 0.0
+        self.step_sums, self.norm, self.rate = TokenSums(), 0.0, 0.0
+        self.val_loss: float | None = None
+        self._micro_sums, self._val_sums = TokenSums(), TokenSums()
+        self._divisor: float | None = None
 
     @property
     def strict_loading(self) -> bool:
@@ -80,21 +116,45 @@ class Learning(L.LightningModule):
             self._ready = True
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return what was lost on a batch."""
+        """Return the summed loss of a micro-batch, divided by what all micro-batches of the step share."""
         loss = self._loss(batch)
-        count = learnt(batch["labels"])
-        self.counted.lost += float(loss.detach()) * count
-        self.counted.learnt += count
-        self.counted.seen += batch["input_ids"].numel()
-        return loss
+        self._micro_sums.add(loss, batch)
+        if self._divisor is None:
+            # Any number would do, as the step replaces it by the number of all targets. This one keeps
+            # gradients in the range of those of a mean, which float16 needs.
+            first = self._micro_sums.over_processes(self.trainer)
+            self._divisor = max(1.0, first.targets / self.trainer.world_size)
+        # Lightning divides by the number of micro-batches.
+        return loss * (self.trainer.accumulate_grad_batches / self._divisor)
 
-    def validation_step(self, batch: dict[str, Tensor]) -> None:
-        """Count what is lost on a batch, each token as much as any other."""
-        self.log("val_loss", self._loss(batch), batch_size=learnt(batch["labels"]), sync_dist=True)
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add up the loss on a batch."""
+        if repeated := self._repeated(batch_idx, len(batch["labels"])):
+            labels = batch["labels"].clone()
+            labels[-repeated:] = _IGNORED
+            batch = {**batch, "labels": labels}
+        self._val_sums.add(self._loss(batch), batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Take the mean over all targets of the validation data."""
+        sums, self._val_sums = self._val_sums.over_processes(self.trainer), TokenSums()
+        self.val_loss = sums.mean_loss
+
+    def _repeated(self, batch_idx: int, rows: int) -> int:
+        """Return how many of a validation batch's last rows are repeats of other examples.
+
+        Where examples cannot be dealt out evenly among processes, Lightning's sampler repeats the first ones.
+        """
+        if self.trainer.world_size == 1:
+            return 0
+        loader: Any = self.trainer.val_dataloaders
+        own: int = math.ceil((len(loader.dataset) - self.trainer.global_rank) / self.trainer.world_size)
+        first: int = batch_idx * loader.batch_size
+        return min(rows, max(0, first + rows - own))
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         model: Any = self.llm
-        loss: Tensor = model.loss(batch["input_ids"], batch["labels"])
+        loss: Tensor = model.loss(batch["input_ids"], batch["labels"], reduction="sum")
         return loss
 
     def configure_optimizers(self) -> Any:
@@ -116,11 +176,20 @@ class Learning(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Shorten gradients that are too long, and take note of how long they were."""
+        """Divide gradients by the number of targets of the step, and shorten them if they are too long."""
+        self.step_sums, self._micro_sums = self._micro_sums.over_processes(self.trainer), TokenSums()
+        assert self._divisor is not None  # noqa: S101 - there has been a micro-batch
+        # Strategies take the mean over processes; the sum is wanted.
+        weight = self._divisor * self.trainer.world_size / max(1, self.step_sums.targets)
+        self._divisor = None
         parameters = [one for group in optimizer.param_groups for one in group["params"]]
-        longest = float("inf") if self._recipe.max_norm is None else self._recipe.max_norm
-        norm: Any = nn.utils.clip_grad_norm_(parameters, longest)
-        self.norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+        gradients = [one.grad for one in parameters if one.grad is not None]
+        norm: Any = nn.utils.get_total_norm(gradients)
+        self.norm = weight * float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+        if self._recipe.max_norm is not None:
+            weight *= min(1.0, self._recipe.max_norm / (self.norm + _EPSILON))
+        for gradient in gradients:
+            gradient.mul_(weight)
 
     def optimizer_step(self, *args: Any, **how: Any) -> None:
         """Step, and let go of the gradients at once: Lightning would keep them through the next forward."""
@@ -157,6 +226,6 @@ class Learning(L.LightningModule):
                 yield name.replace(f"{MODEL}.model.", f"{MODEL}.", 1)
 
 
-def learnt(labels: Tensor) -> int:
-    """Return how many tokens of (B, T) are learnt: the first of each row follows nothing."""
+def targets_of(labels: Tensor) -> int:
+    """Return the number of targets in labels (B, T): the first token of each row follows nothing."""
     return int((labels[:, 1:] != _IGNORED).sum())

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L  # noqa: N812 - as everybody calls it
-import torch
 from lightning.pytorch.callbacks import Callback
 
-from litgpt.adapters.training.learning import Counted, Learning
+from litgpt.adapters.training.learning import Learning
 from litgpt.domain.reporting import Notice, Progress, Report
 
 COLUMNS = ("step", "epoch", "train_loss", "val_loss", "learning_rate", "gradient_norm", "tokens_per_second")
@@ -35,7 +34,6 @@ class Metrics(Callback):
         """Go on with the file behind the step from which the run goes on."""
         assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
         self._step, self._since = trainer.global_step, time.perf_counter()
-        pl_module.counted = Counted()
         if trainer.is_global_zero:
             rows = [row for row in read_metrics(self.path) if int(row["step"]) <= trainer.global_step]
             with self.path.open("w", newline="", encoding="utf-8") as file:
@@ -50,10 +48,9 @@ class Metrics(Callback):
             return
         assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
         self._step, now = trainer.global_step, time.perf_counter()
-        lost, seen = _of_all(trainer, pl_module.counted)
-        pl_module.counted = Counted()
-        speed, self._since = seen / (now - self._since), now
-        self.train_loss = lost
+        sums = pl_module.step_sums
+        speed, self._since = sums.tokens / (now - self._since), now
+        self.train_loss = lost = sums.mean_loss
         found = {
             "train_loss": lost,
             "learning_rate": pl_module.rate,
@@ -66,10 +63,10 @@ class Metrics(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take note of what was lost on other data."""
-        del pl_module
-        if trainer.sanity_checking or "val_loss" not in trainer.callback_metrics:
+        assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
+        self.val_loss = pl_module.val_loss
+        if trainer.sanity_checking or self.val_loss is None:
             return
-        self.val_loss = float(trainer.callback_metrics["val_loss"])
         self._write(trainer, {"val_loss": self.val_loss})
         self._since = time.perf_counter()  # the next step is not to pay for this
 
@@ -93,16 +90,6 @@ class Metrics(Callback):
             total = module.steps
             done = min(trainer.global_step, total)
             self._report(Progress("Training", done, total, unit="steps", note=self._shown))
-
-
-def _of_all(trainer: L.Trainer, counted: Counted) -> tuple[float, float]:
-    """Return what a token cost, and how many went through, in all processes together."""
-    mine = [counted.lost, float(counted.learnt), float(counted.seen)]
-    sums = torch.tensor(mine, device=trainer.strategy.root_device)
-    if trainer.world_size > 1:
-        sums = trainer.strategy.reduce(sums, reduce_op="sum")
-    lost, learnt, seen = sums.tolist()
-    return lost / max(1.0, learnt), seen
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.dtypes import TORCH
 from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.loss import IGNORED, cross_entropy, next_tokens
+from litgpt.adapters.pytorch.loss import IGNORED, Reduction, cross_entropy, next_tokens
 from litgpt.application.loading import LoadedModel
 from litgpt.container import container
 from litgpt.domain.errors import BadArgument, NotDistributed, WrongType
@@ -142,17 +142,19 @@ class Trains(nn.Module):
             return logits, loss_fn(logits[:, :-1], target_ids[:, 1:])
         return logits, cross_entropy(logits.flatten(0, 1), next_tokens(target_ids).flatten())
 
-    def loss(self, input_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """Return the mean cross-entropy of the next tokens, without ever holding all logits.
+    def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """Return the cross-entropy of the next tokens, without ever holding all logits.
 
         Args:
             input_ids: (B, T).
             target_ids: (B, T), unshifted; -100 is ignored.
+            reduction: `mean` over the targets that are not ignored, or their `sum`, which is 0 where there
+                are none.
 
         Raises:
             NotDistributed: There is no model yet.
-            BadArgument: The shapes differ, all targets are ignored, an id is outside the vocabulary, or there
-                are more tokens than the model's context holds.
+            BadArgument: The shapes differ, all targets are ignored for a mean, an id is outside the
+                vocabulary, or there are more tokens than the model's context holds.
             OutOfReach: It is to be learnt from, and the model is split over ranks.
 
         """
@@ -162,7 +164,7 @@ class Trains(nn.Module):
         _check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
         _check(input_ids, target_ids)
         _check_ids("target_ids", target_ids, self.model.architecture.vocab_size)
-        return self.model.loss(input_ids, target_ids)
+        return self.model.loss(input_ids, target_ids, reduction)
 
     def _fqn_modifiers(self) -> dict[str, str]:
         """Tell torch.distributed.checkpoint of the level that state dicts do not have: its name for this."""

@@ -135,6 +135,21 @@ def test_where_nothing_is_to_be_learnt_is_an_error_and_no_nan() -> None:
         loss.cross_entropy(torch.randn(ROWS, VOCABULARY), nothing)
 
 
+def test_a_sum_is_torchs_sum_and_over_nothing_it_is_zero(targets: Tensor) -> None:
+    x, made = hidden(), head(bias=True)
+    learnt = (x, *made.parameters())
+    logits = made(x)
+    expected = with_gradients(functional.cross_entropy(logits, targets, reduction="sum"), *learnt)
+    for value in (
+        loss.head_cross_entropy(x, made, targets, reduction="sum"),
+        loss.cross_entropy(made(x), targets, "sum"),
+    ):
+        torch.testing.assert_close(with_gradients(value, *learnt), expected)
+    nothing = torch.full((ROWS,), -100)
+    for gradient in with_gradients(loss.head_cross_entropy(x, made, nothing, reduction="sum"), *learnt):
+        assert not gradient.any()
+
+
 def test_gradients_that_are_gone_are_not_given_twice(targets: Tensor) -> None:
     x, made = hidden(), head(bias=False)
     value = loss.head_cross_entropy(x, made, targets)

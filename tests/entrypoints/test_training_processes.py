@@ -14,16 +14,25 @@ import torch
 from litgpt import LLM
 from litgpt.cli import main
 from litgpt.training import Recipe, train
-from tests.entrypoints.training_runs import Told, losses, settings
+from tests.entrypoints.training_runs import UNLIKE, Told, losses, settings, write_unlike
 
 _LITGPT = Path(sys.executable).with_name("litgpt")
 _QUICK = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def unlike(folder: Path, **how: Any) -> dict[str, Any]:
+    """Return the settings of a run on answers of unlike length, three of which are for validation."""
+    data = str(write_unlike(folder, 43))
+    return settings(folder, **(UNLIKE | {"data": data, "val_split": 0.07, "learning_rate": 1e-2} | how))
+
+
 def command(folder: Path, **how: Any) -> list[str]:
-    given = settings(folder, **how)
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name != "model"]
-    return [str(_LITGPT), "finetune", given["model"], *options]
+    given = unlike(folder, **how)
+    model = given.pop("model")
+    options = [
+        f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}" for name, value in given.items()
+    ]
+    return [str(_LITGPT), "finetune", model, *options]
 
 
 def run(folder: Path, **how: Any) -> subprocess.CompletedProcess[str]:
@@ -35,7 +44,7 @@ def run(folder: Path, **how: Any) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    train(Recipe(**settings(folder, method="full", batch_size=4, epochs=2)), report=Told())
+    train(Recipe(**unlike(folder, method="full", batch_size=4, epochs=2)), report=Told())
     return folder / "out"
 
 
@@ -49,6 +58,8 @@ def test_two_processes_that_share_gradients_learn_what_one_does(tmp_path: Path, 
     done = run(tmp_path, method="full", epochs=2, devices=2, strategy="ddp")
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "out") == pytest.approx(losses(alone), rel=1e-4)
+    norms = losses(alone, "gradient_norm")
+    assert losses(tmp_path / "out", "gradient_norm") == pytest.approx(norms, rel=1e-3)
     assert losses(tmp_path / "out", "val_loss") == pytest.approx(losses(alone, "val_loss"), rel=1e-4)
     torch.testing.assert_close(
         weights(tmp_path / "out" / "model"), weights(alone / "model"), rtol=1e-3, atol=1e-4
@@ -67,6 +78,7 @@ def test_two_processes_with_a_part_each_stop_go_on_and_make_one_model(tmp_path: 
     done = run(tmp_path, **how, resume="last")
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "out") == pytest.approx(losses(alone), rel=1e-4)
+    assert losses(tmp_path / "out", "val_loss") == pytest.approx(losses(alone, "val_loss"), rel=1e-4)
     (checkpoint,) = (tmp_path / "out" / "checkpoints").iterdir()
     plain = tmp_path / "plain"
     assert main.run(["convert", str(checkpoint), str(plain), "--quiet"]) == 0

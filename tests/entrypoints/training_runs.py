@@ -13,6 +13,14 @@ from tests.adapters.tiny_models import tiny_folder
 
 RECORDS = 40
 
+UNLIKE: dict[str, Any] = {
+    "mask_prompt": True,
+    "prompt_style": "phi-2",
+    "max_seq_length": 120,
+    "learning_rate": 1e-3,
+}
+"""Settings for `write_unlike`."""
+
 
 @attrs.define
 class Told:
@@ -35,6 +43,14 @@ def write_records(folder: Path) -> Path:
     path = folder / "data.json"
     records = [{"instruction": f"say {one}", "output": f"it is {one * 7}"} for one in range(RECORDS)]
     path.write_text(json.dumps(records))
+    return path
+
+
+def write_unlike(folder: Path, count: int = 11) -> Path:
+    """Write examples whose answers are of very different lengths."""
+    path = folder / "unlike.jsonl"
+    records = [{"instruction": f"q{one}", "output": "yes " * (1 + one * 7 % 20)} for one in range(count)]
+    path.write_text("\n".join(map(json.dumps, records)))
     return path
 
 

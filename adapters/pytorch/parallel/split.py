@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.loss import cross_entropy, next_tokens
+from litgpt.adapters.pytorch.loss import Reduction, cross_entropy, next_tokens
 from litgpt.adapters.pytorch.parallel.group import ProcessGroup
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import OutOfReach
@@ -37,19 +37,20 @@ class SplitGPT(GPT):
             )
             raise OutOfReach("Training a model that is split over ranks", reason)
 
-    def loss(self, input_ids: Tensor, target_ids: Tensor) -> Tensor:
-        """Return the mean cross-entropy of the next tokens, to measure and not to learn.
+    def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """Return the cross-entropy of the next tokens, to evaluate a model and not to train it.
 
         Args:
             input_ids: (B, T).
             target_ids: (B, T), unshifted; -100 is not counted.
+            reduction: `mean` or `sum` over the targets.
 
         Raises:
             OutOfReach: Gradients are enabled.
-            BadArgument: No target counts.
+            BadArgument: The mean is wanted and no target counts.
 
         """
         self.check_learning()
         # Each rank's head gives all logits, so nothing is saved by taking them a few rows at a time.
         logits: Tensor = self(input_ids)
-        return cross_entropy(logits.flatten(0, 1), next_tokens(target_ids).flatten())
+        return cross_entropy(logits.flatten(0, 1), next_tokens(target_ids).flatten(), reduction)
