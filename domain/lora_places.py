@@ -1,26 +1,35 @@
-"""Where LoRA can be: tensors of theirs, and the rows of ours that they are."""
+"""Where LoRA can be: modules and parameters of transformers, and the rows of our layers that they are."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import groupby
-from typing import TypeVar
+from typing import Literal, TypeAlias
 
 import attrs
 
 from litgpt.domain.errors import BadArgument
-from litgpt.domain.lora import ALL, Adapter, Pair, Targets, misfit
+from litgpt.domain.lora import ALL, Lora, Targets
 from litgpt.domain.pieces import Piece
 from litgpt.domain.weights import Join, Use, uses
 
-TensorT = TypeVar("TensorT")
+Kind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "expert"]
+"""What a place is.
+
+`linear` is a linear layer that `all-linear` means; a `head` and an `embedding` are targeted by name alone. A
+`parameter` belongs to a router or to all experts of a layer, and is targeted by `target_parameters`. An
+`expert` is a linear layer of one expert, as transformers 4 had them: adapters that were saved with it are
+read.
+"""
 
 _WEIGHT = ".weight"
+_HEAD = "lm_head"
 _MOST_SUGGESTIONS = 3
 # Ours that make queries and values, or what those are made of.
 _QUERIES = ("attn.qkv", "attn.qkvz", "attn.q_proj", "attn.q_b_proj")
 _VALUES = ("attn.qkv", "attn.kv_b_proj")
-_NOT_YET = (
-    "a linear layer: what experts, routers, embeddings and the head learn cannot be added to them. There are"
+_EXPECTED = (
+    "a linear layer, an embedding or the head; what experts and routers learn is in target_parameters. "
+    "There are"
 )
 
 
@@ -48,14 +57,21 @@ class Rows:
 
 @attrs.frozen
 class Place:
-    """A tensor of theirs that a pair can be for.
+    """A module or a parameter of transformers that a pair can be for; of stacked experts, that of one expert.
 
     Attributes:
-        name: Its layer in transformers: `model.layers.0.self_attn.q_proj`.
+        name: Its name in transformers: `model.layers.0.self_attn.q_proj`,
+            `model.layers.0.mlp.experts.down_proj`.
         outputs: What that returns.
         inputs: What that takes.
         transposed: Whether its weight is written as (in, out).
         rows: Where it is in ours.
+        kind: What it is.
+        swapped: Whether PEFT's A is the transpose of our B and its B that of our A, as for embeddings.
+        expert: Which expert's.
+        experts: How many experts one pair of PEFT's is for.
+        parameter: The name of the parameter, if it is targeted as one.
+        former: The name that its module had in transformers 4, if that was another.
 
     """
 
@@ -64,6 +80,12 @@ class Place:
     inputs: int
     transposed: bool
     rows: tuple[Rows, ...]
+    kind: Kind = "linear"
+    swapped: bool = False
+    expert: int = 0
+    experts: int = 1
+    parameter: str | None = None
+    former: str | None = None
 
     @property
     def leaf(self) -> str:
@@ -72,15 +94,33 @@ class Place:
 
     def is_called(self, target: str) -> bool:
         """Whether a target means it: its name, or an end of that from a dot on."""
-        return self.name == target or self.name.endswith(f".{target}")
+        return is_called(self.parameter or self.name, target)
+
+    def shapes(self, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shapes of PEFT's A and B."""
+        inputs, outputs = (self.outputs, self.inputs) if self.swapped else (self.inputs, self.outputs)
+        return (rank * self.experts, inputs), (outputs, rank * self.experts)
+
+    @property
+    def magnitudes(self) -> int:
+        """How many norms DoRA learns: one for each row, or for each column of an embedding."""
+        return self.inputs if self.kind == "embedding" else self.outputs
 
 
-def places(joins: Sequence[Join], linear: Collection[str]) -> tuple[Place, ...]:
-    """Return where pairs can be.
+def is_called(name: str, target: str) -> bool:
+    """Whether a target means a name: the name, or an end of it from a dot on."""
+    return name == target or name.endswith(f".{target}")
+
+
+def places(
+    joins: Sequence[Join], linear: Collection[str], embeddings: Collection[str] = ()
+) -> tuple[Place, ...]:
+    """Return where pairs can be, but for parameters of experts and routers.
 
     Args:
         joins: How a family writes its tensors.
         linear: The linear layers of the network.
+        embeddings: Its embeddings.
 
     """
     found = []
@@ -88,76 +128,104 @@ def places(joins: Sequence[Join], linear: Collection[str]) -> tuple[Place, ...]:
         piece = those[0].piece
         layers = {use.parameter.name.removesuffix(_WEIGHT) for use in those}
         fits = name.endswith(_WEIGHT) and len(piece.shape) == 2 and piece.expert is None
-        if fits and layers <= set(linear) and not any(_is_refused(one) for one in layers):
+        if fits and layers <= {*linear, *embeddings}:
             outputs, inputs = piece.shape[::-1] if piece.transposed else piece.shape
-            rows = tuple(_rows(layer, list(own)) for layer, own in groupby(those, _layer))
-            found.append(Place(name.removesuffix(_WEIGHT), outputs, inputs, piece.transposed, rows))
+            kind = _kind(layers, embeddings)
+            found.append(
+                Place(
+                    name.removesuffix(_WEIGHT),
+                    outputs,
+                    inputs,
+                    piece.transposed,
+                    rows_of(those),
+                    kind,
+                    swapped=kind == "embedding",
+                )
+            )
     return tuple(found)
 
 
 def chosen(those: Sequence[Place], targets: Targets) -> tuple[Place, ...]:
-    """Return the places that are meant.
+    """Return the modules that are meant.
 
     Raises:
         BadArgument: A target is none; the error lists those that there are.
 
     """
+    linear = [place for place in those if place.kind == "linear"]
     if targets == ALL:
-        return tuple(those)
+        return tuple(linear)
     if targets is None:
-        return tuple(_for_queries_and_values(those))
+        return tuple(_for_queries_and_values(linear))
+    modules = [place for place in those if place.kind in ("linear", "head", "embedding")]
     for target in targets:
-        if not any(place.is_called(target) for place in those):
-            raise BadArgument("targets", target, f"{_NOT_YET} {', '.join(_like(target, those))}")
-    return tuple(place for place in those if any(place.is_called(target) for target in targets))
+        if not any(place.is_called(target) for place in modules):
+            raise BadArgument("targets", target, f"{_EXPECTED} {', '.join(_like(target, modules))}")
+    return tuple(place for place in modules if any(place.is_called(target) for target in targets))
 
 
-def named(those: Sequence[Place], name: str) -> Place | None:
-    """Return the place that another's adapter calls so; models of text and more have a level more."""
-    plain = ".".join(part for part in name.split(".") if part != "language_model")
-    return next((place for place in those if place.name in (name, plain)), None)
-
-
-def fitting(
-    name: str, those: Sequence[Place], adapter: Adapter[TensorT], shape: Callable[[TensorT], tuple[int, ...]]
-) -> list[tuple[Place, Pair[TensorT]]]:
-    """Return each pair of an adapter that was saved, and its place.
-
-    Args:
-        name: What to call the adapter in an error.
-        those: Where a pair can be.
-        adapter: The adapter.
-        shape: Returns a tensor's.
+def chosen_parameters(those: Sequence[Place], targets: Sequence[str]) -> tuple[Place, ...]:
+    """Return the parameters of experts and routers that are meant.
 
     Raises:
-        BadCheckpoint: It is for another model; the error lists all that does not fit.
+        BadArgument: A target is none; the error lists those that there are.
 
     """
-    found, unknown, misshapen = [], [], []
-    for module, pair in adapter.pairs.items():
-        place = named(those, module)
-        if place is None:
-            unknown.append(module)
-            continue
-        shapes, expected = (
-            (shape(pair.a), shape(pair.b)),
-            ((pair.rank, place.inputs), (place.outputs, pair.rank)),
-        )
-        if shapes != expected:
-            was, wanted = (" and ".join(str(list(one)) for one in both) for both in (shapes, expected))
-            misshapen.append(f"{module} is {was}, expected {wanted}")
-        found.append((place, pair))
-    if unknown or misshapen:
-        raise misfit(name, unknown, misshapen)
-    return found
+    parameters = [place for place in those if place.parameter is not None]
+    for target in targets:
+        if not any(place.is_called(target) for place in parameters):
+            there = ", ".join(dict.fromkeys(map(_parameter_leaf, parameters))) or "none in this model"
+            raise BadArgument(
+                "target_parameters", target, f"a parameter of experts or a router. There are {there}"
+            )
+    return tuple(place for place in parameters if any(place.is_called(target) for target in targets))
+
+
+def all_chosen(those: Sequence[Place], lora: Lora) -> tuple[Place, ...]:
+    """Return the modules and the parameters that an adapter is for, without what is trained whole.
+
+    Raises:
+        BadArgument: A target is none.
+
+    """
+    parameters = chosen_parameters(those, lora.target_parameters)
+    if lora.targets is None and parameters:
+        return parameters
+    modules = chosen(those, lora.targets)
+    return (*(one for one in modules if not is_within(one.name, lora.modules_to_save)), *parameters)
+
+
+def is_within(module: str, names: Iterable[str]) -> bool:
+    """Whether a module is one of these or within one; PEFT compares ends of names, not from a dot on."""
+    parts = module.split(".")
+    paths = [".".join(parts[: at + 1]) for at in range(len(parts))]
+    return any(path.endswith(name) for name in names for path in paths)
 
 
 def targets_of(those: Iterable[Place], every: Iterable[Place]) -> tuple[str, ...]:
     """Return targets that mean these places of all and no others: the last parts of names where that does."""
-    meant = dict.fromkeys(those)
-    apart = {place.leaf for place in every if place not in meant}
-    apart |= {place.leaf for place in meant if place.leaf.isdigit()}  # these would mean whole layers too
-    return tuple(dict.fromkeys(place.name if place.leaf in apart else place.leaf for place in meant))
+    meant = dict.fromkeys(place.name for place in those)
+    apart = {place.leaf for place in every if place.name not in meant and place.kind != "expert"}
+    leaves = {name: name.rpartition(".")[2] for name in meant}
+    apart |= {leaf for leaf in leaves.values() if leaf.isdigit()}  # these would mean whole layers too
+    return tuple(dict.fromkeys(name if leaf in apart else leaf for name, leaf in leaves.items()))
+
+
+def rows_of(those: Sequence[Use]) -> tuple[Rows, ...]:
+    """Return where the rows of a tensor of theirs are in ours."""
+    return tuple(_rows(layer, list(own)) for layer, own in groupby(those, _layer))
+
+
+def _kind(layers: set[str], embeddings: Collection[str]) -> Kind:
+    if layers == {_HEAD}:
+        return "head"
+    if any(".experts." in layer for layer in layers):
+        return "expert"
+    return "embedding" if {*layers} <= {*embeddings} else "linear"
+
+
+def _parameter_leaf(place: Place) -> str:
+    return ".".join((place.parameter or place.name).split(".")[-2:])
 
 
 def _layer(use: Use) -> str:
@@ -172,13 +240,10 @@ def _rows(layer: str, those: list[Use]) -> Rows:
 
 
 def _upright(piece: Piece) -> Piece:
-    """Return the rows of an (out, in) tensor that are a piece of one that may lie on its side."""
-    shape = piece.shape[::-1] if piece.transposed else piece.shape
-    return attrs.evolve(piece, shape=shape, transposed=False)
-
-
-def _is_refused(layer: str) -> bool:
-    return layer == "lm_head" or ".experts." in layer
+    """Return the rows of an (out, in) tensor that are a piece of one on its side, or of one expert."""
+    shape = piece.shape if piece.expert is None else piece.shape[1:]
+    shape = shape[::-1] if piece.transposed else shape
+    return attrs.evolve(piece, shape=shape, transposed=False, expert=None)
 
 
 def _for_queries_and_values(those: Sequence[Place]) -> Iterator[Place]:

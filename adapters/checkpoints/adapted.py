@@ -1,15 +1,15 @@
 """The folder of an adapter, opened as the model that it makes of its base."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
 from litgpt.adapters.checkpoints.peft_folder import CONFIG, is_adapter, read_adapter
+from litgpt.adapters.checkpoints.peft_merging import Merge, merge
 from litgpt.adapters.checkpoints.small_files import saved_prompt_style, tokenizer_files
 from litgpt.domain.errors import BadArgument, BadCheckpoint, ModelNotFound
-from litgpt.domain.lora import Adapter, Pair, misfit
 from litgpt.domain.ports import Checkpoint, ModelStore
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
@@ -33,8 +33,7 @@ class AdaptedCheckpoint:
     name: str
     folder: Path
     _base: "Checkpoint[torch.Tensor]"
-    _adapter: "Adapter[torch.Tensor]" = attrs.field(repr=False)
-    _pairs: "Mapping[str, Pair[torch.Tensor]]" = attrs.field(repr=False)
+    _merge: Merge = attrs.field(repr=False)
 
     @property
     def origin(self) -> str:
@@ -48,8 +47,8 @@ class AdaptedCheckpoint:
 
     @property
     def config(self) -> Mapping[str, object]:
-        """The base's."""
-        return self._base.config
+        """The base's; the vocabulary may have another size, and the head may no longer be the embedding."""
+        return self._merge.config(self._base.config, self._base.tensors)
 
     @property
     def generation_config(self) -> Mapping[str, object]:
@@ -74,8 +73,8 @@ class AdaptedCheckpoint:
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor that the base has, by name."""
-        return self._base.tensors
+        """Every tensor that the base has, by name, and a head that is no longer the embedding."""
+        return self._merge.infos(self._base.tensors)
 
     def fetch(self, report: Report) -> None:
         """Bring the weights of the base to this machine."""
@@ -85,13 +84,15 @@ class AdaptedCheckpoint:
         """Return a tensor of the base, with what the adapter adds to it: added in float32, rounded once."""
         import torch
 
-        pair = self._pairs.get(name)
-        if pair is None:
+        merge = self._merge
+        whole, changes = merge.whole.get(name), merge.changes.get(name, [])
+        if whole is None and not changes and name in self._base.tensors:
             return self._base.read(name, dtype)
-        stored = self._base.read(name)
-        added = pair.b.float() @ pair.a.float() * self._adapter.lora.scaling(pair.rank, pair.alpha)
-        whole = stored.float() + (added.T if self._adapter.transposed else added)
-        return whole.to(stored.dtype if dtype is None else getattr(torch, dtype))
+        embedding = merge.head[1] if merge.head is not None and name == merge.head[0] else name
+        made = stored = self._base.read(embedding) if whole is None else whole
+        for change in changes:
+            made = change(made.float())
+        return made.to(stored.dtype if dtype is None else getattr(torch, dtype))
 
     def close(self) -> None:
         """Let go of the base's files."""
@@ -144,11 +145,11 @@ class AdaptedStore:
             )
         base = self._base(folder, adapter.base, adapter.revision, reference)
         try:
-            pairs = _by_tensor(reference.name, adapter, base.tensors)
+            made = merge(reference.name, adapter, base.config, base.tensors)
         except BaseException:
             base.close()
             raise
-        return AdaptedCheckpoint(reference.name, folder, base, adapter, pairs)
+        return AdaptedCheckpoint(reference.name, folder, base, made)
 
     def _base(
         self, folder: Path, name: str, revision: str | None, reference: ModelReference
@@ -170,30 +171,3 @@ class AdaptedStore:
             except (OSError, RuntimeError):
                 continue  # no such name is possible here
         return None
-
-
-def _by_tensor(
-    name: str, adapter: "Adapter[torch.Tensor]", tensors: Mapping[str, TensorInfo]
-) -> "dict[str, Pair[torch.Tensor]]":
-    """Return the pairs by the names of the tensors that they change."""
-    found, unknown, misshapen = {}, [], []
-    for module, pair in adapter.pairs.items():
-        tensor = _tensor_of(f"{module}.weight", tensors)
-        if tensor is None:
-            unknown.append(module)
-            continue
-        shape, expected = (pair.b.shape[0], pair.a.shape[1]), tensors[tensor].shape
-        if (shape[::-1] if adapter.transposed else shape) != expected:
-            misshapen.append(f"{module} is for {list(shape)}, and {tensor} is {list(expected)}")
-        found[tensor] = pair
-    if unknown or misshapen:
-        raise misfit(name, unknown, misshapen)
-    return found
-
-
-def _tensor_of(name: str, tensors: Collection[str]) -> str | None:
-    """Return what a file calls a weight; some leave the first level out, some have one more."""
-    if name in tensors:
-        return name
-    plain = ".".join(part for part in name.split(".") if part != "language_model")
-    return next((one for one in (plain, plain.partition(".")[2]) if one in tensors), None)

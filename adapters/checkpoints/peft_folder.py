@@ -8,12 +8,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from litgpt.adapters.checkpoints.mapped_file import MappedFile
-from litgpt.adapters.checkpoints.peft_settings import read_settings
+from litgpt.adapters.checkpoints.peft_settings import PeftSettings, read_settings
 from litgpt.adapters.checkpoints.safetensors_header import LENGTH_BYTES, Entry, header_size, parse_header
 from litgpt.adapters.checkpoints.small_files import read_json
-from litgpt.domain.errors import BadCheckpoint, DamagedFile, MissingFile, UnsafeFile, UnsupportedModel
-from litgpt.domain.lora import Adapter, Pair
+from litgpt.domain.errors import DamagedFile, MissingFile, UnsafeFile, UnsupportedModel
+from litgpt.domain.lora import Adapter, Lora, Pair, TrainedTokens
+from litgpt.domain.lora_experts import DOWN, GATE_UP
+from litgpt.domain.lora_places import is_called
 
 if TYPE_CHECKING:
     import torch
@@ -22,22 +26,23 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _PICKLE = "adapter_model.bin"
 PREFIX = "base_model.model."
+# Files with a model's own weights.
+_MODELS = ("model*.safetensors", "pytorch_model*.bin", "lit_model.pth", "*.gguf")
 
-_KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<which>[AB])\.weight")
+_PAIR = re.compile(
+    r"(?P<module>.+)\.(?:lora_(?P<which>[AB])\.(?P<kind>weight|bias)"
+    r"|lora_embedding_(?P<embedding>[AB])|lora_magnitude_vector(?P<magnitude>(?:\.weight)?))"
+)
+_TOKENS = ".token_adapter.trainable_tokens_delta"
+_BASE = re.compile(r"\.base_layer(?=\.)|\.modules_to_save(?:\.default)?(?=\.)")
 _MOST_NAMES = 5
-# What names of tensors say, that LoRA of linear layers alone does not.
-_REFUSED = {
-    "lora_magnitude_vector": "DoRA",
-    "lora_embedding_": "LoRA on an embedding",
-    "modules_to_save": "layers that were trained whole (modules_to_save)",
-    ".bias": "trained biases",
-    "trainable_tokens": "trained tokens",
-}
 
 
 def is_adapter(folder: Path) -> bool:
-    """Return whether there is an adapter in a folder, and no model."""
-    return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
+    """Return whether there is an adapter in a folder and no model's weights; a config may be there."""
+    if not (folder / CONFIG).is_file():
+        return False
+    return not any(next(folder.glob(pattern), None) for pattern in _MODELS)
 
 
 def read_adapter(folder: Path) -> "Adapter[torch.Tensor]":
@@ -49,54 +54,124 @@ def read_adapter(folder: Path) -> "Adapter[torch.Tensor]":
         MissingFile: A file is not there.
         DamagedFile: It is cut short, or what it says of itself cannot be true.
         UnsafeFile: The tensors are a pickle.
-        UnsupportedModel: It is no LoRA of linear layers, or one of a kind that is not implemented.
+        UnsupportedModel: It is no LoRA, or one of a kind that is not implemented.
 
     """
     settings = read_settings(read_json(folder / CONFIG), where=str(folder / CONFIG))
     file, entries = _headed(folder)
+    parts, embeddings, others = _sorted(entries, str(file.path))
     pairs: dict[str, Pair[torch.Tensor]] = {}
-    for module, (a, b) in _by_module(entries, str(file.path)).items():
-        rank = a.info.shape[0]
-        if rank != settings.rank_of(module):
-            said = f"{module} has the rank {rank}, and {CONFIG} says {settings.rank_of(module)}."
-            raise DamagedFile(str(file.path), said)
-        pairs[module] = Pair(
-            file.tensor(f"{module}.lora_A", a, None),
-            file.tensor(f"{module}.lora_B", b, None),
-            rank,
-            settings.alpha_of(module),
-        )
+    for module, found in _named(parts, settings, str(file.path)).items():
+        pair = _pair(module, found, settings, file)
+        pairs[module] = attrs.evolve(pair, embedding=module in embeddings)
+    tokens = {name.removesuffix(_TOKENS): entry for name, entry in others.items() if name.endswith(_TOKENS)}
+    ids = _token_ids(settings.lora, list(tokens), str(file.path))
     return Adapter(
         lora=settings.lora,
         pairs=pairs,
+        whole={
+            _BASE.sub("", name): file.tensor(name, entry, None)
+            for name, entry in others.items()
+            if not name.endswith(_TOKENS)
+        },
+        tokens={
+            module: TrainedTokens(ids[module], file.tensor(f"{module}{_TOKENS}", entry, None))
+            for module, entry in tokens.items()
+        },
         base=settings.base,
         revision=settings.revision,
         transposed=settings.transposed,
     )
 
 
-def _by_module(entries: Mapping[str, Entry], where: str) -> dict[str, tuple[Entry, Entry]]:
-    found: dict[str, dict[str, Entry]] = {}
-    for name, entry in entries.items():
-        matched = _KEY.fullmatch(name)
+def _sorted(
+    entries: Mapping[str, Entry], where: str
+) -> tuple[dict[str, dict[str, Entry]], set[str], dict[str, Entry]]:
+    """Return the tensors of pairs, by module and role; which of these are embeddings; all others, by name."""
+    pairs: dict[str, dict[str, Entry]] = {}
+    embeddings: set[str] = set()
+    others: dict[str, Entry] = {}
+    for key, entry in entries.items():
+        name = key.removeprefix(PREFIX)
+        if name == key:
+            raise DamagedFile(where, f"{key} does not begin with {PREFIX}, as PEFT's tensors do.")
+        matched = _PAIR.fullmatch(name)
         if matched is None:
-            raise _refused(name, where)
-        if len(entry.info.shape) != 2 or not entry.info.numel:
-            raise DamagedFile(where, f"{name} is {list(entry.info.shape)}, which is no matrix.")
-        found.setdefault(matched["module"], {})[matched["which"]] = entry
-    if alone := [module for module, pair in found.items() if len(pair) != 2]:
+            if ".lora_" in name:
+                raise UnsupportedModel(
+                    where, f"it has the tensor {name}, of a kind of LoRA that is not implemented."
+                )
+            others[name] = entry
+            continue
+        which = (
+            "bias" if matched["kind"] == "bias" else matched["which"] or matched["embedding"] or "magnitude"
+        )
+        size = 1 if which in ("bias", "magnitude") else 2
+        if len(entry.info.shape) != size or not entry.info.numel:
+            what = "matrix" if size == 2 else "vector"
+            raise DamagedFile(where, f"{name} is {list(entry.info.shape)}, which is no {what}.")
+        pairs.setdefault(matched["module"], {})[which] = entry
+        if matched["embedding"]:
+            embeddings.add(matched["module"])
+    if alone := [module for module, found in pairs.items() if not found.keys() >= {"A", "B"}]:
         raise DamagedFile(where, f"of {', '.join(alone[:_MOST_NAMES])} an A or a B is alone.")
-    if not found:
+    if not entries:
         raise DamagedFile(where, "there is no tensor in it.")
-    return {module: (pair["A"], pair["B"]) for module, pair in found.items()}
+    return pairs, embeddings, others
 
 
-def _refused(name: str, where: str) -> BadCheckpoint | UnsupportedModel:
-    for part, what in _REFUSED.items():
-        if part in name:
-            return UnsupportedModel(where, f"it has {what} ({name}), which is not implemented.")
-    reason = f"it has the tensor {name}, which is no LoRA of a linear layer; no other kind is implemented."
-    return UnsupportedModel(where, reason)
+def _named(
+    pairs: Mapping[str, dict[str, Entry]], settings: PeftSettings, where: str
+) -> dict[str, dict[str, Entry]]:
+    """Return pairs by what they are for: PEFT wraps the parameters of a module one around the other.
+
+    The tensors of the outermost have the module's name, those within it `base_layer` after that.
+    """
+    wrapped: dict[str, dict[int, str]] = {}
+    for name in pairs:
+        module, depth = name, 0
+        while module.endswith(".base_layer"):
+            module, depth = module.removesuffix(".base_layer"), depth + 1
+        wrapped.setdefault(module, {})[depth] = name
+    found: dict[str, dict[str, Entry]] = {}
+    for module, by_depth in wrapped.items():
+        parameters = [
+            f"{module}.{leaf}"
+            for leaf in (GATE_UP, DOWN)
+            if any(is_called(f"{module}.{leaf}", target) for target in settings.lora.target_parameters)
+        ]
+        names = list(reversed(parameters)) or [module]
+        if sorted(by_depth) != list(range(len(names))):
+            raise DamagedFile(where, f"{module} has {len(by_depth)} pairs, and {CONFIG} says {len(names)}.")
+        found |= {name: pairs[by_depth[depth]] for depth, name in enumerate(names)}
+    return found
+
+
+def _pair(
+    module: str, found: Mapping[str, Entry], settings: PeftSettings, file: MappedFile
+) -> "Pair[torch.Tensor]":
+    rank, rows = settings.rank_of(module), found["A"].info.shape[0]
+    is_expert = module.rpartition(".")[2] in (GATE_UP, DOWN) and settings.lora.target_parameters
+    if rows % rank if is_expert else rows != rank:
+        said = f"{module} has the rank {rows}, and {CONFIG} says {rank}."
+        raise DamagedFile(str(file.path), said)
+    tensors = {which: file.tensor(f"{module}.{which}", entry, None) for which, entry in found.items()}
+    bias, magnitude = tensors.get("bias"), tensors.get("magnitude")
+    return Pair(tensors["A"], tensors["B"], rank, settings.alpha_of(module), bias, magnitude)
+
+
+def _token_ids(lora: Lora, modules: list[str], where: str) -> dict[str, tuple[int, ...]]:
+    """Return the token ids of the modules that have trained tokens."""
+    found = {}
+    for module in modules:
+        said = next(
+            (ids for name, ids in lora.trainable_token_indices if name is None or is_called(module, name)),
+            None,
+        )
+        if said is None:
+            raise DamagedFile(where, f"{module} has trained tokens, and {CONFIG} does not say which.")
+        found[module] = said
+    return found
 
 
 def _headed(folder: Path) -> tuple[MappedFile, Mapping[str, Entry]]:
@@ -117,9 +192,27 @@ def _headed(folder: Path) -> tuple[MappedFile, Mapping[str, Entry]]:
 
 def tensors_of(adapter: "Adapter[torch.Tensor]") -> "Iterator[tuple[str, torch.Tensor]]":
     """Yield the tensors of a file, by PEFT's names."""
+    wrapped = {module.rpartition(".")[0] for module in adapter.pairs if module.endswith(f".experts.{DOWN}")}
     for module, pair in adapter.pairs.items():
-        yield f"{PREFIX}{module}.lora_A.weight", pair.a
-        yield f"{PREFIX}{module}.lora_B.weight", pair.b
+        owner, _, parameter = module.rpartition(".")
+        name = module
+        if owner.endswith(".experts") and parameter in (GATE_UP, DOWN):
+            name = f"{owner}.base_layer" if parameter == GATE_UP and owner in wrapped else owner
+        if pair.embedding:
+            yield f"{PREFIX}{name}.lora_embedding_A", pair.a
+            yield f"{PREFIX}{name}.lora_embedding_B", pair.b
+        else:
+            yield f"{PREFIX}{name}.lora_A.weight", pair.a
+            yield f"{PREFIX}{name}.lora_B.weight", pair.b
+        if pair.bias is not None:
+            yield f"{PREFIX}{name}.lora_B.bias", pair.bias
+        if pair.magnitude is not None:
+            yield f"{PREFIX}{name}.lora_magnitude_vector", pair.magnitude
+    for tensor, value in adapter.whole.items():
+        module, _, kind = tensor.rpartition(".")
+        yield f"{PREFIX}{module}.base_layer.{kind}" if module in adapter.pairs else f"{PREFIX}{tensor}", value
+    for module, trained in adapter.tokens.items():
+        yield f"{PREFIX}{module}{_TOKENS}", trained.rows
 
 
 def settings_of(adapter: Adapter[Any]) -> dict[str, object]:
@@ -127,6 +220,7 @@ def settings_of(adapter: Adapter[Any]) -> dict[str, object]:
     lora = adapter.lora
     ranks = {module: pair.rank for module, pair in adapter.pairs.items() if pair.rank != lora.rank}
     alphas = {module: pair.alpha for module, pair in adapter.pairs.items() if pair.alpha != lora.alpha}
+    tokens = {name: list(ids) for name, ids in lora.trainable_token_indices}
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -137,9 +231,15 @@ def settings_of(adapter: Adapter[Any]) -> dict[str, object]:
         "lora_alpha": int(lora.alpha) if lora.alpha == int(lora.alpha) else lora.alpha,
         "lora_dropout": lora.dropout,
         "use_rslora": lora.rslora,
-        "target_modules": list(adapter.targets),
+        "use_dora": lora.use_dora,
+        "lora_bias": lora.lora_bias,
+        "target_modules": list(adapter.targets) or None,
+        "target_parameters": list(lora.target_parameters) or None,
+        "modules_to_save": list(lora.modules_to_save) or None,
+        "trainable_token_indices": tokens.get(None, tokens) or None,
+        "ensure_weight_tying": lora.ensure_weight_tying,
         "rank_pattern": ranks,
         "alpha_pattern": alphas,
         "fan_in_fan_out": adapter.transposed,
-        "bias": "none",
+        "bias": lora.bias,
     }

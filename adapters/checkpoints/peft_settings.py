@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 import attrs
 
 from litgpt.domain.errors import BadArgument, DamagedFile, UnsupportedModel
-from litgpt.domain.lora import Lora
+from litgpt.domain.lora import Biases, Lora, TokenIndices
 
 ValueT = TypeVar("ValueT")
 
@@ -17,7 +17,6 @@ _WITHOUT_EFFECT = frozenset(
     {
         "auto_mapping",
         "corda_config",
-        "ensure_weight_tying",
         "eva_config",
         "exclude_modules",
         "inference_mode",
@@ -39,13 +38,19 @@ _READ = frozenset(
         "base_model_name_or_path",
         "bias",
         "fan_in_fan_out",
+        "ensure_weight_tying",
         "init_lora_weights",
         "lora_alpha",
+        "lora_bias",
         "lora_dropout",
+        "modules_to_save",
         "peft_type",
         "r",
         "rank_pattern",
         "revision",
+        "target_parameters",
+        "trainable_token_indices",
+        "use_dora",
         "use_rslora",
     }
 )
@@ -102,7 +107,19 @@ def read_settings(said: Mapping[str, object], *, where: str) -> PeftSettings:
     try:
         # Lora checks what they are.
         rank, alpha, dropout = (cast("int", said.get(one, usual)) for one, usual in _NUMBERS.items())
-        lora = Lora(rank=rank, alpha=alpha, dropout=dropout, rslora=bool(said.get("use_rslora")))
+        lora = Lora(
+            rank=rank,
+            alpha=alpha,
+            dropout=dropout,
+            rslora=bool(said.get("use_rslora")),
+            use_dora=bool(said.get("use_dora")),
+            lora_bias=bool(said.get("lora_bias")),
+            bias=cast("Biases", said.get("bias", "none")),
+            modules_to_save=cast("tuple[str, ...]", said.get("modules_to_save") or ()),
+            target_parameters=cast("tuple[str, ...]", said.get("target_parameters") or ()),
+            trainable_token_indices=cast("TokenIndices", said.get("trainable_token_indices") or ()),
+            ensure_weight_tying=bool(said.get("ensure_weight_tying")),
+        )
         ranks = {name: Lora(rank=one).rank for name, one in _pattern(said, "rank_pattern", where).items()}
         alphas = {name: Lora(alpha=one).alpha for name, one in _pattern(said, "alpha_pattern", where).items()}
     except BadArgument as error:
@@ -119,11 +136,9 @@ def read_settings(said: Mapping[str, object], *, where: str) -> PeftSettings:
 
 
 def _refuse(said: Mapping[str, object], where: str) -> None:
-    kind, bias = said.get("peft_type"), said.get("bias", "none")
+    kind = said.get("peft_type")
     if kind != "LORA":
         raise UnsupportedModel(where, f"its peft_type is {kind!r}; only 'LORA' is implemented.")
-    if bias != "none":
-        raise UnsupportedModel(where, f"its biases were trained too (bias={bias!r}): not implemented.")
     beginning = said.get("init_lora_weights", True)
     if beginning not in _BEGINNINGS:
         reason = (

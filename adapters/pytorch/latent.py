@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from litgpt.adapters.pytorch.attending import attend, attend_written_out
 from litgpt.adapters.pytorch.cache import LayerCache
 from litgpt.adapters.pytorch.linear import Linear
-from litgpt.adapters.pytorch.lora.pairs import weight_of
+from litgpt.adapters.pytorch.lora.layer import weight_of
 from litgpt.adapters.pytorch.norms import Normalise
 from litgpt.adapters.pytorch.rotary import Turn, rotate
 from litgpt.adapters.pytorch.visibility import View

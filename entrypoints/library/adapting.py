@@ -1,5 +1,6 @@
 """`LLM.add_lora` and what can be done with adapters: saved, loaded, swapped, merged."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -11,7 +12,7 @@ from litgpt.application.loading import LoadedModel
 from litgpt.container import container
 from litgpt.domain.errors import BadArgument, NotDistributed
 from litgpt.domain.families import family_of
-from litgpt.domain.lora import Lora, Targets
+from litgpt.domain.lora import Biases, Lora, Targets
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.weights import joins
 
@@ -39,7 +40,7 @@ class Adapts:
         """The adapter that is in use, merged or not; None: the model is as it was loaded."""
         return self._there.active if self._there is not None else None
 
-    def add_lora(
+    def add_lora(  # noqa: PLR0913 - PEFT's options
         self,
         rank: int = 8,
         alpha: float = 16.0,
@@ -48,19 +49,41 @@ class Adapts:
         *,
         name: str = "default",
         rslora: bool = False,
+        use_dora: bool = False,
+        lora_bias: bool = False,
+        bias: Biases = "none",
+        modules_to_save: Sequence[str] = (),
+        target_parameters: Sequence[str] = (),
+        trainable_token_indices: Sequence[int] | Mapping[str, Sequence[int]] = (),
+        ensure_weight_tying: bool = False,
     ) -> None:
         """Add an adapter to be trained: from now on it alone has gradients, and it is active.
 
-        It changes nothing yet. The model's own weights are neither copied nor touched; they may be quantised.
+        It changes nothing yet. The model's own weights are not touched, and not copied unless they are
+        trained whole; they may be quantized. The options mean what they mean in PEFT's LoraConfig.
 
         Args:
             rank: How much it can learn.
             alpha: What it adds counts alpha / rank.
             dropout: How many of its inputs are left out while it is trained, from 0 to 1.
-            targets: The linear layers that it is for, by their names in transformers or ends of these, such
-                as `q_proj`; or `all-linear`. None: those that make queries and values.
+            targets: The modules that it is for, by their names in transformers or ends of these, such
+                as `q_proj`, `embed_tokens` or `lm_head`; or `all-linear`, which is all linear layers but the
+                head.
+                None: those that make queries and values.
             name: What to call it.
             rslora: Whether what it adds counts alpha / root of rank.
+            use_dora: Whether the norms of the weights' rows are learned apart from their direction (DoRA).
+            lora_bias: Whether B has a bias.
+            bias: Which of the model's own biases are trained: "none", "all" or "lora_only", those of the
+                targets.
+            modules_to_save: Modules that are trained whole and saved with the adapter, such as
+                `embed_tokens`, `lm_head` or `norm`. PEFT compares ends of names: `norm` means every module
+                whose name ends so.
+            target_parameters: Parameters of experts and routers that it is for, such as
+                `mlp.experts.gate_up_proj`, `mlp.experts.down_proj` or `mlp.gate.weight`.
+            trainable_token_indices: Tokens whose rows of the embedding are trained, and of a head that is the
+                embedding; or a mapping of `embed_tokens` and `lm_head` to tokens of each.
+            ensure_weight_tying: Whether a head that is the embedding stays so where one of them is trained.
 
         Raises:
             NotDistributed: There is no model yet.
@@ -68,7 +91,20 @@ class Adapts:
             OutOfReach: Another adapter is merged, or the model is computed by several processes.
 
         """
-        lora = Lora(rank=rank, alpha=alpha, dropout=dropout, targets=targets, rslora=rslora)
+        lora = Lora(
+            rank=rank,
+            alpha=alpha,
+            dropout=dropout,
+            targets=targets,
+            rslora=rslora,
+            use_dora=use_dora,
+            lora_bias=lora_bias,
+            bias=bias,
+            modules_to_save=modules_to_save,
+            target_parameters=target_parameters,
+            trainable_token_indices=trainable_token_indices,
+            ensure_weight_tying=ensure_weight_tying,
+        )
         self._of_model().add(name, lora)
 
     def load_adapter(
@@ -174,6 +210,11 @@ class Adapts:
         self._of_model().delete(name)
 
     @property
+    def _has_untied(self) -> bool:
+        """Whether an adapter makes a head that was the embedding differ from it."""
+        return self._there is not None and self._there.unties
+
+    @property
     def _there(self) -> Adapters | None:
         found = self._adapters  # a model that was placed anew has none
         return found if found is not None and found.model is self.model else None
@@ -185,7 +226,8 @@ class Adapts:
         if found is None:
             checkpoint, architecture = self._loaded.checkpoint, self._loaded.architecture
             family = family_of(checkpoint.name, checkpoint.config)
-            found = self._adapters = Adapters.of(self.model, tuple(joins(architecture, family.weights)))
+            written = tuple(joins(attrs.evolve(architecture, tied=False), family.weights))
+            found = self._adapters = Adapters.of(self.model, written, family.model_type)
         return found
 
 

@@ -220,7 +220,10 @@ class LLM(Generates, Adapts, Trains):
             raise OutOfReach("Saving weights that are sharded over processes", _WHOLE_AGAIN)
         style = style_of_caller(prompt_style)
         folder = Path(out_dir).expanduser()
-        container.save_model()(self._loaded, self.model, folder, self._report, prompt_style=style)
+        loaded = self._loaded
+        if self._has_untied:
+            loaded = attrs.evolve(loaded, architecture=attrs.evolve(loaded.architecture, tied=False))
+        container.save_model()(loaded, self.model, folder, self._report, prompt_style=style)
 
     def benchmark(
         self, num_iterations: int = 1, **generate_arguments: Any

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.peft_folder import CONFIG, WEIGHTS, read_adapter
+from litgpt.adapters.checkpoints.peft_folder import CONFIG, WEIGHTS, is_adapter, read_adapter
 from litgpt.adapters.checkpoints.peft_writing import write_adapter
 from litgpt.domain.errors import DamagedFile, MissingFile, OutOfReach, UnsafeFile, UnsupportedModel
 from litgpt.domain.lora import Adapter, Lora, Pair
@@ -60,14 +60,12 @@ def test_a_pattern_whose_search_could_take_for_ever_is_refused(pattern: str, tmp
     "setting",
     [
         {"peft_type": "LOHA"},
-        {"use_dora": True},
-        {"bias": "lora_only"},
-        {"modules_to_save": ["lm_head"]},
         {"layer_replication": [[0, 2]]},
-        {"target_parameters": ["experts.down_proj"]},
-        {"lora_bias": True},
+        {"megatron_config": {"a": 1}},
+        {"use_qalora": True},
+        {"alora_invocation_tokens": [1, 2]},
+        {"velora_config": {"rank": 1}},
         {"init_lora_weights": "pissa"},
-        {"trainable_token_indices": [3]},
         {"a_setting_of_tomorrow": 1},
     ],
 )
@@ -77,18 +75,45 @@ def test_what_is_not_implemented_is_refused_by_name(setting: dict[str, Any], tmp
         read_adapter(folder_of(tmp_path, **setting))
 
 
+def test_a_tensor_of_an_unknown_kind_of_lora_is_refused_by_name(tmp_path: Path) -> None:
+    name = f"base_model.model.{Q}.lora_diag"
+    with pytest.raises(UnsupportedModel, match="lora_diag"):
+        read_adapter(folder_of(tmp_path, {**tensors(), name: torch.ones(2)}))
+    with pytest.raises(DamagedFile, match="does not begin with"):
+        read_adapter(folder_of(tmp_path, {**tensors(), "lm_head.weight": torch.ones(2)}))
+
+
 @pytest.mark.parametrize(
-    ("name", "what"),
+    ("settings", "said"),
     [
-        ("model.embed_tokens.lora_embedding_A", "embedding"),
-        (f"{Q}.lora_magnitude_vector", "DoRA"),
-        ("lm_head.weight", "no LoRA"),
-        (f"{Q}.bias", "biases"),
+        ({"bias": "some"}, "bias"),
+        ({"modules_to_save": [3]}, "modules_to_save"),
+        ({"trainable_token_indices": ["a"]}, "trainable_token_indices"),
+        ({"trainable_token_indices": {"lm_head": [-1]}}, "trainable_token_indices"),
+        ({"use_dora": True, "lora_bias": True}, "lora_bias"),
     ],
 )
-def test_a_tensor_of_another_kind_is_refused_by_name(name: str, what: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModel, match=what):
-        read_adapter(folder_of(tmp_path, {**tensors(), f"base_model.model.{name}": torch.ones(2)}))
+def test_settings_that_cannot_be_right_are_named(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(DamagedFile, match=said):
+        read_adapter(folder_of(tmp_path, **settings))
+
+
+def test_tokens_need_their_ids_and_experts_their_parameters(tmp_path: Path) -> None:
+    name = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"
+    with pytest.raises(DamagedFile, match="does not say which"):
+        read_adapter(folder_of(tmp_path, {**tensors(), name: torch.ones(2, 6)}))
+    inner = {f"base_model.model.m.experts.base_layer.lora_{one}.weight": torch.ones(4, 4) for one in "AB"}
+    with pytest.raises(DamagedFile, match="experts has 1 pairs"):
+        read_adapter(folder_of(tmp_path, {**tensors(), **inner}, target_parameters=["experts.down_proj"]))
+
+
+def test_a_folder_with_a_config_and_what_a_trainer_leaves_is_an_adapter(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    for name in ("config.json", "training_args.bin", "optimizer.pt", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    assert is_adapter(folder)
+    (folder / "model.safetensors").write_text("")
+    assert not is_adapter(folder)
 
 
 def test_a_pickle_is_not_read(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from litgpt.domain.errors import BadArgument, WrongType
 from litgpt.domain.lora import Lora, adapter_name
-from litgpt.domain.lora_places import Place, chosen, named, places, targets_of
+from litgpt.domain.lora_fitting import by_name, named
+from litgpt.domain.lora_places import Place, chosen, places, targets_of
 from litgpt.domain.parameters import Parameter
 from litgpt.domain.weights import Join, Rule, _pieces
 
@@ -96,9 +97,18 @@ def test_a_tensor_on_its_side_has_the_outputs_of_its_columns() -> None:
     assert all(piece.shape == (8, 6) and not piece.transposed for rows in place.rows for piece in rows.pieces)
 
 
-def test_neither_the_head_nor_what_is_not_linear_is_a_place() -> None:
-    assert places([HEAD], LINEAR) == ()
+def test_a_head_is_a_place_that_is_meant_by_name_alone() -> None:
+    (head,) = places([HEAD], LINEAR)
+    assert (head.kind, head.swapped) == ("head", False)
+    assert chosen([head], "all-linear") == ()
+    assert chosen([head], ("lm_head",)) == (head,)
     assert places([SPLIT], {"lm_head"}) == ()
+
+
+def test_an_embedding_is_a_place_whose_a_and_b_peft_exchanges() -> None:
+    wte = _join(Rule("wte.weight", ("embed_tokens.weight",)), Parameter("wte.weight", (9, 6), (9,)))
+    (embedding,) = places([wte], (), {"wte"})
+    assert (embedding.kind, embedding.shapes(3)) == ("embedding", ((3, 9), (6, 3)))
 
 
 def test_without_targets_queries_and_values_are_meant() -> None:
@@ -128,5 +138,5 @@ def test_saved_targets_are_short_where_they_mean_nothing_else() -> None:
 
 def test_the_level_of_models_of_text_and_more_is_overlooked() -> None:
     those = places([SPLIT], LINEAR)
-    assert named(those, "language_model.layers.0.v") == those[2]
-    assert named(those, "vision.layers.0.v") is None
+    assert named(by_name(those), "language_model.layers.0.v") == [those[2]]
+    assert named(by_name(those), "vision.layers.0.v") == []

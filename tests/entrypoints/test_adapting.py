@@ -325,7 +325,7 @@ def test_an_adapter_of_another_model_does_not_fit_and_all_of_it_is_said(adapted:
 
 def test_what_cannot_be_is_refused_before_anything_changes() -> None:
     llm = loaded()
-    with pytest.raises(BadArgument, match=r"There are q_proj, .*, down_proj, not 'qproj'"):
+    with pytest.raises(BadArgument, match=r"There are q_proj, .*, lm_head, not 'qproj'"):
         llm.add_lora(targets=["qproj"])
     with pytest.raises(BadArgument, match="rank"):
         llm.add_lora(rank=0)

@@ -7,31 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.lora.attached import Attached, captured, fitted, put
+from litgpt.adapters.pytorch.lora.creating import initial
 from litgpt.adapters.pytorch.lora.layers import Layers
-from litgpt.adapters.pytorch.lora.merging import Kept, merge, restore
-from litgpt.adapters.pytorch.lora.pairs import drawn, whole, zeros
-from litgpt.adapters.pytorch.lora.rows import ours, theirs
+from litgpt.adapters.pytorch.lora.merging import Kept, merge, restore, unties
+from litgpt.adapters.pytorch.lora.sites import Sites
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.given import GivenGPT
-from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
 from litgpt.domain.errors import BadArgument, OutOfReach
-from litgpt.domain.lora import Adapter, Lora, Pair, adapter_name, known_adapter
-from litgpt.domain.lora_places import Place, chosen, fitting, places, targets_of
+from litgpt.domain.lora import Adapter, Lora, adapter_name, known_adapter
 from litgpt.domain.weights import Join
-
-
-@attrs.frozen(eq=False)
-class Attached:
-    """An adapter that is in a network.
-
-    Attributes:
-        lora: Its settings.
-        where: What it is for, with each place's own rank and alpha.
-
-    """
-
-    lora: Lora
-    where: tuple[tuple[Place, int, float], ...]
 
 
 @attrs.define(eq=False)
@@ -40,24 +25,24 @@ class Adapters:
 
     Attributes:
         model: The network.
-        places: Where an adapter can be.
 
     """
 
     model: GPT
-    places: tuple[Place, ...] = attrs.field(repr=False)
+    _sites: Sites = attrs.field(repr=False)
     _network: Layers = attrs.field(repr=False)
     _attached: dict[str, Attached] = attrs.field(factory=dict)
     _merged: tuple[str, Kept] | None = None
     _base: Attached | None = None  # what was merged last for good
 
     @classmethod
-    def of(cls, model: GPT, joins: Sequence[Join]) -> "Adapters":
+    def of(cls, model: GPT, joins: Sequence[Join], model_type: str) -> "Adapters":
         """Return those of a network, which has none yet.
 
         Args:
             model: The network.
-            joins: How transformers writes its tensors.
+            joins: How transformers writes its tensors, the head among them also where it is the embedding.
+            model_type: The family.
 
         Raises:
             OutOfReach: It is computed by several processes.
@@ -65,9 +50,17 @@ class Adapters:
         """
         if isinstance(model, (DrivenGPT, GivenGPT)):
             raise OutOfReach("LoRA on a tensor-parallel model", "place it on one device, or 'sequential'ly.")
-        kinds = (nn.Linear, QuantisedLinear)
-        linear = {name for name, module in model.named_modules() if isinstance(module, kinds)}
-        return cls(model, places(joins, linear), Layers(model))
+        return cls(model, Sites.of(model, joins, model_type), Layers(model))
+
+    @property
+    def unties(self) -> bool:
+        """Whether the head, which was the embedding, differs from that now."""
+        if not self.model.architecture.tied:
+            return False
+        active = self._network.switch.active
+        return not self._sites.tied or (
+            active is not None and unties(self.model, self._network.layers(active), active)
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,17 +87,7 @@ class Adapters:
 
         """
         self._check_new(name)
-        where = chosen(self.places, lora.targets)
-        self._freeze()
-        for place in where:
-            device = self._network.device(place.rows[0].layer)
-            bs = {rows.layer: zeros(rows.stop - rows.start, lora.rank, device) for rows in place.rows}
-            a = drawn(lora.rank, place.inputs, device)
-            self._network.put(
-                name, place, a, bs, scaling=lora.scaling(), dropout=lora.dropout, trainable=True
-            )
-        self._attached[name] = Attached(lora, tuple((place, lora.rank, lora.alpha) for place in where))
-        self.activate(name)
+        self._put(name, initial(self._sites, lora), trainable=True)
 
     @torch.inference_mode(False)
     def load(self, name: str, adapter: Adapter[Tensor], *, trainable: bool) -> None:
@@ -122,25 +105,7 @@ class Adapters:
 
         """
         self._check_new(name)
-        where = fitting(name, self.places, adapter, lambda tensor: tuple(tensor.shape))
-        if trainable:
-            self._freeze()
-        for place, pair in where:
-            # Copies: what is read may be a file, which must not change under an adapter that learns.
-            a, bs = pair.a.to(torch.float32, copy=True), ours(place, pair.b.float())
-            scaling = adapter.lora.scaling(pair.rank, pair.alpha)
-            self._network.put(
-                name,
-                place,
-                a,
-                bs,
-                scaling=scaling,
-                dropout=adapter.lora.dropout,
-                trainable=trainable,
-            )
-        kept = tuple((place, pair.rank, pair.alpha) for place, pair in where)
-        self._attached[name] = Attached(adapter.lora, kept)
-        self.activate(name)
+        self._put(name, adapter, trainable=trainable)
 
     def captured(self, name: str) -> Adapter[Tensor]:
         """Return an adapter as it is now, to be saved; in float32, on the CPU.
@@ -152,20 +117,7 @@ class Adapters:
 
         """
         known_adapter(name, self.names)
-        attached = self._attached[name]
-        pairs = {}
-        for place, rank, alpha in attached.where:
-            own = {one.layer: self._network.pair(name, place, one.layer) for one in place.rows}
-            b = theirs(place, {layer: whole(pair.B) for layer, pair in own.items()})
-            a = whole(own[place.rows[0].layer].down)
-            pairs[place.name] = Pair(a, b, rank, alpha)
-        where = [place for place, *_ in attached.where]
-        return Adapter(
-            lora=attached.lora,
-            pairs=pairs,
-            targets=targets_of(where, self.places),
-            transposed=any(place.transposed for place in where),
-        )
+        return captured(self._network, self._sites, name, self._attached[name])
 
     def activate(self, name: str | None) -> None:
         """Make an adapter the active one, or none. Nothing is copied.
@@ -231,6 +183,13 @@ class Adapters:
         if self._network.switch.active == name:
             self.activate(None)
         self._remove(name)
+
+    def _put(self, name: str, adapter: Adapter[Tensor], *, trainable: bool) -> None:
+        found = fitted(self._sites, name, adapter)
+        if trainable:
+            self._freeze()
+        self._attached[name] = put(self._network, self._sites, name, adapter, found, trainable=trainable)
+        self.activate(name)
 
     def _remove(self, name: str) -> None:
         self._network.remove(name)

@@ -1,172 +1,168 @@
-"""What is added to a linear layer, and what the layer adds."""
+"""Low-rank pairs: what is added to a linear layer, an embedding or a router."""
 
 # R rank
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.hooks import RemovableHandle
+
+from litgpt.adapters.pytorch.lora.layer import Change, Part, current, dense_weight
 
 
-@attrs.define(eq=False)
-class Switch:
-    """Which adapter of a network is active; all of its layers look here, so to change it costs nothing.
+@attrs.frozen
+class Use:
+    """How a pair is used.
 
     Attributes:
-        active: Its name; None: the layers are what they were.
+        scaling: What B A is multiplied by.
+        dropout: How many of its inputs are left out in training.
+        trainable: Whether it learns.
 
     """
 
-    active: str | None = None
+    scaling: float
+    dropout: float
+    trainable: bool
 
 
-class LowRank(nn.Module):
+class LowRank(Part):
     """scaling x B A, for some rows of a layer.
 
     A and B are in float32, whatever the layer is in, since small steps would be lost in bfloat16.
 
     Args:
         a: (R, in); None if it is `lender`'s.
-        b: (rows, R).
+        b: (rows, R); None if it is `lender`'s, too.
         start: The first of the layer's rows.
-        scaling: What B A is multiplied by.
-        dropout: How many inputs are left out in training.
-        lender: One whose A this has too: both are rows of one tensor in transformers.
+        use: How it is used.
+        bias: (rows,), added to B's product; None: there is none.
+        magnitude: The norms that DoRA learns: (rows,), or (in,) of an embedding; None: no DoRA.
+        by_column: Whether these are norms of columns, as those of an embedding are.
+        lender: One whose A this has too, because both are rows of one tensor in transformers; or whose A and
+            B, because an embedding and a head are tied.
 
     """
 
-    A: Tensor
-    B: Tensor
+    bias: Tensor | None
+    magnitude: Tensor | None
 
     def __init__(
         self,
         a: Tensor | None,
-        b: Tensor,
+        b: Tensor | None,
         *,
         start: int,
-        scaling: float,
-        dropout: float,
-        trainable: bool,
+        use: Use,
+        bias: Tensor | None = None,
+        magnitude: Tensor | None = None,
+        by_column: bool = False,
         lender: "LowRank | None" = None,
     ) -> None:
         super().__init__()
-        if a is not None:
-            self.A = nn.Parameter(a, requires_grad=trainable)
-        self.B = nn.Parameter(b, requires_grad=trainable)
-        self.start, self.stop = start, start + b.shape[0]
-        self.scaling, self.dropout = scaling, dropout
-        self._lender = () if lender is None else (lender,)  # in a tuple, it is no child: A has one name
+        for name, value in (("A", a), ("B", b)):
+            if value is not None:
+                self.register_parameter(name, nn.Parameter(value, requires_grad=use.trainable))
+        for name, value in (("bias", bias), ("magnitude", magnitude)):
+            own = None if value is None else nn.Parameter(value, requires_grad=use.trainable)
+            self.register_parameter(name, own)
+        self._lender: tuple[LowRank, ...] = () if lender is None else (lender,)  # in a tuple, it is no child
+        self.start, self.stop = start, start + self.up.shape[0]
+        self.scaling, self.dropout, self._axis = use.scaling, use.dropout, 0 if by_column else 1
+        self._norm: tuple[tuple[int, ...], Tensor] | None = None
 
     @property
     def down(self) -> Tensor:
         """A."""
-        return self._lender[0].A if self._lender else self.A
+        return self.get_parameter("A") if "A" in self._parameters else self._lender[0].down
+
+    @property
+    def up(self) -> Tensor:
+        """B."""
+        return self.get_parameter("B") if "B" in self._parameters else self._lender[0].up
 
     def forward(self, x: Tensor) -> Tensor:
         """Return B A x (…, rows) for `x` (…, in); whoever adds it has to scale it."""
-        if self.dropout and self.training and torch.is_grad_enabled():  # and not in a sample between steps
-            x = functional.dropout(x, self.dropout)
-        a, b = self.down, self.B
+        a, b = self.down.to(x.device), self.up.to(x.device)
         if x.numel() < a.numel() + b.numel():  # of the two, the smaller is converted: A and B for many tokens
             x = x.to(a.dtype)
         small = functional.linear(x, a.to(x.dtype))
-        return functional.linear(small, b.to(small.dtype))
+        return functional.linear(
+            small, b.to(small.dtype), None if self.bias is None else self.bias.to(small.dtype)
+        )
+
+    def add_to(self, out: Tensor, x: Tensor, module: nn.Module) -> Tensor:
+        """Return what a module makes of `x` with this pair, given what it made of it without."""
+        if isinstance(module, nn.Embedding):
+            return self._embedded(out, x, module)
+        # Not in a sample between steps.
+        drops = self.dropout and self.training and torch.is_grad_enabled()
+        seen = functional.dropout(x, self.dropout) if drops else x
+        rows = out[..., self.start : self.stop]
+        if self.magnitude is None:
+            # In place: nobody else has seen the product yet, and its own gradient does not need it.
+            rows.add_(self(seen), alpha=self.scaling)
+            return out
+        bias = current(module, "bias")
+        bias = 0 if bias is None else bias[self.start : self.stop]
+        product = (_forward(module, seen)[..., self.start : self.stop] if drops else rows.clone()) - bias
+        factor = self._factor(module)
+        more = (factor - 1) * product + factor * self.scaling * self(seen)
+        rows.add_(more)
+        return out
+
+    def _embedded(self, out: Tensor, ids: Tensor, module: nn.Embedding) -> Tensor:
+        a, b = self.down.to(ids.device), self.up.to(ids.device)
+        made = out + (functional.embedding(ids, b) @ a) * self.scaling
+        if self.magnitude is not None:
+            made = made * self._factor(module)
+        return made.to(out.dtype)
 
     def delta(self) -> Tensor:
-        """Return what the layer's rows are changed by: (rows, in), in float32."""
-        return (self.B @ self.down) * self.scaling
+        """Return what the layer's rows are changed by before DoRA: (rows, in), in float32."""
+        return (self.up.to(self.down.device) @ self.down) * self.scaling
+
+    def changes(self) -> Iterator[Change]:
+        """Yield what a merge changes of the weight and, if B has a bias, of the module's."""
+        rows = slice(self.start, self.stop)
+        yield Change("weight", rows, self._changed)
+        if (bias := self.bias) is not None:
+            yield Change("bias", rows, lambda old: old + bias.to(old.device) * self.scaling)
+
+    def _changed(self, rows: Tensor) -> Tensor:
+        changed = rows + self.delta().to(rows.device)
+        if self.magnitude is None:
+            return changed
+        factor = self.magnitude.to(rows.device) / changed.detach().norm(dim=self._axis)
+        made: Tensor = changed * factor.unsqueeze(self._axis)
+        return made
+
+    def _factor(self, module: nn.Module) -> Tensor:
+        """Return what DoRA multiplies by; the norm is a constant (section 4.3 of arXiv:2402.09353)."""
+        assert self.magnitude is not None  # noqa: S101 - who asks has looked
+        with torch.no_grad():
+            weight = dense_weight(module)
+            versions = tuple(map(_version, (self.down, self.up, weight)))
+            if self._norm is None or self._norm[0] != versions or self.training:
+                changed = weight[self.start : self.stop].float() + self.delta().to(weight.device)
+                self._norm = (versions, changed.norm(dim=self._axis))
+        return self.magnitude.to(weight.device) / self._norm[1]
 
 
-class LoraLayer(nn.ModuleDict):
-    """The pairs beside a layer: by adapter, and then by the tensors of transformers that they are for.
-
-    Args:
-        switch: Says which adapter is active.
-
-    """
-
-    def __init__(self, switch: Switch) -> None:
-        super().__init__()
-        self.switch = switch
-        self.hook: RemovableHandle | None = None
-
-    @property
-    def active(self) -> tuple[LowRank, ...]:
-        """Those that are added now."""
-        return self.of(self.switch.active)
-
-    def of(self, adapter: str | None) -> tuple[LowRank, ...]:
-        """Return those of an adapter; none if it has none here."""
-        if adapter is None or adapter not in self:
-            return ()
-        return tuple(pair for pair in self[adapter].children() if isinstance(pair, LowRank))
-
-
-def attach(linear: nn.Module, switch: Switch) -> LoraLayer:
-    """Return a linear layer's pairs, which are made a child of it, `lora`, if it has none yet."""
-    there = lora_of(linear)
-    if there is None:
-        there = LoraLayer(switch).train(linear.training)
-        linear.add_module("lora", there)
-        there.hook = linear.register_forward_hook(_add)
-    return there
-
-
-def detach(linear: nn.Module) -> None:
-    """Make a linear layer what it was before anything was put beside it."""
-    there = lora_of(linear)
-    assert there is not None  # noqa: S101 - who detaches has attached
-    assert there.hook is not None  # noqa: S101 - as above
-    there.hook.remove()
-    del linear.lora
-
-
-def lora_of(linear: nn.Module) -> LoraLayer | None:
-    """Return the pairs beside a layer; None if there never were any."""
-    there = getattr(linear, "lora", None)
-    return there if isinstance(there, LoraLayer) else None
-
-
-def changed(weight: Tensor, pairs: tuple[LowRank, ...]) -> Tensor:
-    """Return a weight (out, in) with what pairs add to it, added in float32 and rounded once."""
-    found = weight.clone()
-    for pair in pairs:
-        rows = slice(pair.start, pair.stop)
-        found[rows] = (weight[rows].float() + pair.delta().to(weight.device)).to(weight.dtype)
-    return found
-
-
-def weight_of(linear: nn.Linear) -> Tensor:
-    """Return what a layer multiplies by now, for those who do it themselves. No inputs are left out."""
-    lora = lora_of(linear)
-    return linear.weight if lora is None or not lora.active else changed(linear.weight, lora.active)
-
-
-def whole(parameter: Tensor) -> Tensor:
-    """Return a parameter in float32 on the CPU, with what other processes have where each has a part."""
-    gather: Callable[[], Tensor] = getattr(parameter, "full_tensor", parameter.detach)
-    return gather().detach().to("cpu", torch.float32)
-
-
-def drawn(rank: int, inputs: int, device: torch.device) -> Tensor:
+def kaiming(rank: int, inputs: int, device: torch.device) -> Tensor:
     """Return an A (R, in) to begin with, as PEFT draws it: uniform, as a linear layer's weight is."""
     a = torch.empty(rank, inputs, device=device, dtype=torch.float32)
     return nn.init.kaiming_uniform_(a, a=math.sqrt(5))
 
 
-def zeros(outputs: int, rank: int, device: torch.device) -> Tensor:
-    """Return a B (rows, R) to begin with: nothing is added."""
-    return torch.zeros(outputs, rank, device=device, dtype=torch.float32)
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was changed; torch has no public name for it."""
+    return -1 if tensor.is_inference() else tensor._version  # noqa: SLF001 - as said
 
 
-def _add(linear: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
-    lora = lora_of(linear)
-    assert lora is not None  # noqa: S101 - this is its hook
-    for pair in lora.active:
-        # In place: nobody else has seen the product yet, and its own gradient does not need it.
-        out[..., pair.start : pair.stop].add_(pair(inputs[0]), alpha=pair.scaling)
+def _forward(module: nn.Module, x: Tensor) -> Tensor:
+    out: Tensor = module.forward(x)  # without the hook that adds this pair
     return out

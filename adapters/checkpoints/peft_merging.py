@@ -1,0 +1,262 @@
+"""What an adapter makes of the tensors of a checkpoint, in the layout that files have them in."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from litgpt.adapters.checkpoints.peft_changes import AddBias, AddExperts, AddPair, Change, SetRows
+from litgpt.domain.families import describe, family_of
+from litgpt.domain.families.multimodal import text_part
+from litgpt.domain.lora import Adapter, Pair, TrainedTokens, misfit
+from litgpt.domain.lora_experts import INPUTS_FIRST, apart_in_files, in_files
+from litgpt.domain.lora_fitting import plain_name
+from litgpt.domain.tensors import TensorInfo
+
+if TYPE_CHECKING:
+    import torch
+
+
+_WEIGHT = ".weight"
+_EMBEDDING, _HEAD = "transformer.wte.weight", "lm_head.weight"
+# What transformers calls heads, and modules with a row for each token.
+_HEADS = ("lm_head", "embed_out")
+_OF_VOCABULARY = (*_HEADS, "embed_tokens", "wte", "embed_in", "word_embeddings")
+# Families whose linear layers are written as (in, out), whatever `fan_in_fan_out` says.
+_TRANSPOSED = ("gpt2",)
+_STORED_AS = {"torch.float32": "F32", "torch.bfloat16": "BF16", "torch.float16": "F16"}
+
+
+@attrs.define
+class Merge:
+    """How an adapter changes a checkpoint.
+
+    Attributes:
+        changes: What is done with each tensor that changes, by its name in the checkpoint.
+        whole: Tensors that take the place of the checkpoint's before that.
+        head: The names of a head that was the embedding and of that, if they differ now.
+
+    """
+
+    changes: "dict[str, list[Change]]" = attrs.field(factory=dict, repr=False)
+    whole: "dict[str, torch.Tensor]" = attrs.field(factory=dict, repr=False)
+    head: tuple[str, str] | None = None
+
+    def infos(self, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
+        """Return what the tensors are then."""
+        found = {**tensors, **{name: _info(value) for name, value in self.whole.items()}}
+        if self.head is not None and self.head[0] not in found:
+            found[self.head[0]] = tensors[self.head[1]]
+        return found
+
+    def config(self, config: Mapping[str, object], tensors: Mapping[str, TensorInfo]) -> dict[str, object]:
+        """Return the checkpoint's `config.json`, with the vocabulary's size and whether the head is tied."""
+        said: dict[str, object] = {}
+        for name, value in self.whole.items():
+            if name in tensors and tuple(value.shape) != tensors[name].shape:
+                said["vocab_size"] = value.shape[0]
+        if self.head is not None:
+            said["tie_word_embeddings"] = False
+        if not said:
+            return dict(config)
+        part = config.get("text_config")
+        inside = {"text_config": {**part, **said}} if isinstance(part, Mapping) else {}
+        outside = (
+            said if text_part(config) is config else {k: v for k, v in said.items() if k != "vocab_size"}
+        )
+        return {**config, **inside, **outside}
+
+
+def merge(
+    name: str,
+    adapter: "Adapter[torch.Tensor]",
+    config: Mapping[str, object],
+    tensors: Mapping[str, TensorInfo],
+) -> Merge:
+    """Return how an adapter changes a checkpoint.
+
+    Args:
+        name: What to call the adapter in an error.
+        adapter: The adapter.
+        config: The checkpoint's `config.json`.
+        tensors: Its tensors, by name.
+
+    Raises:
+        BadCheckpoint: It is for another model; the error lists all that does not fit.
+        UnsupportedModel: The checkpoint is of a family that is not implemented.
+
+    """
+    found = _Found(adapter, family_of(name, config).model_type, tensors)
+    for tensor, value in adapter.whole.items():
+        found.replace(tensor, value)
+    for module, pair in adapter.pairs.items():
+        found.add(module, pair)
+    for module, tokens in adapter.tokens.items():
+        found.set_rows(module, tokens)
+    if found.unknown or found.misshapen:
+        raise misfit(name, found.unknown, found.misshapen)
+    family = family_of(name, config)
+    embedding, head = (
+        next((one.theirs[0] for one in family.weights if one.ours == ours), "")
+        for ours in (_EMBEDDING, _HEAD)
+    )
+    there = tensor_of(str(embedding), tensors)
+    if there is not None and describe(name, config).tied and tensor_of(str(head), tensors) is None:
+        found.untie(str(head), there)
+    return found.merge
+
+
+@attrs.define
+class _Found:
+    """What has been found out so far of how an adapter changes a checkpoint."""
+
+    adapter: "Adapter[torch.Tensor]"
+    model_type: str
+    tensors: Mapping[str, TensorInfo]
+    merge: Merge = attrs.field(factory=Merge)
+    unknown: list[str] = attrs.field(factory=list)
+    misshapen: list[str] = attrs.field(factory=list)
+    apart: dict[str, "list[Change]"] = attrs.field(factory=dict)  # of a head that the checkpoint may not have
+    whole_apart: "dict[str, torch.Tensor]" = attrs.field(factory=dict)
+
+    def replace(self, saved: str, value: "torch.Tensor") -> None:
+        """Take note of a tensor that takes the place of one."""
+        tensor = tensor_of(saved, self.tensors)
+        if tensor is None and saved.removesuffix(_WEIGHT) in _HEADS:
+            self.whole_apart[saved] = value
+        elif tensor is None:
+            self.unknown.append(saved)
+        elif (shape := tuple(value.shape)) == self.tensors[tensor].shape or self._is_resized(
+            saved, shape, tensor
+        ):
+            self.merge.whole[tensor] = value
+        else:
+            expected = list(self.tensors[tensor].shape)
+            self.misshapen.append(f"{saved} is {list(value.shape)}, expected {expected}")
+
+    def add(self, module: str, pair: "Pair[torch.Tensor]") -> None:
+        """Take note of a pair."""
+        scaling = self.adapter.lora.scaling(pair.rank, pair.alpha)
+        for name in in_files(f"{module}{_WEIGHT}", self.model_type):
+            if (tensor := tensor_of(name, self.tensors)) is not None:
+                self._add_matrix(module, tensor, pair, scaling)
+                return
+        for name in in_files(module, self.model_type):
+            if (tensor := tensor_of(name, self.tensors)) is not None:
+                self._add_stacked(module, tensor, pair, scaling)
+                return
+        if self._add_apart(module, pair, scaling):
+            return
+        if module in _HEADS:
+            self.apart[module] = [AddPair(pair, scaling, transposed=False)]
+        else:
+            self.unknown.append(module)
+
+    def set_rows(self, module: str, tokens: "TrainedTokens[torch.Tensor]") -> None:
+        """Take note of trained tokens."""
+        tensor = tensor_of(f"{module}{_WEIGHT}", self.tensors)
+        if tensor is None and module in _HEADS:
+            self.apart[module] = [SetRows(tokens)]
+        elif tensor is None:
+            self.unknown.append(module)
+        elif tokens.rows.shape[1:] != self.shape(tensor)[1:] or max(tokens.ids) >= self.shape(tensor)[0]:
+            expected = [len(tokens.ids), *self.shape(tensor)[1:]]
+            self.misshapen.append(f"{module} has tokens {list(tokens.rows.shape)}, expected {expected}")
+        else:
+            self._change(tensor, SetRows(tokens))
+
+    def untie(self, head: str, embedding: str) -> None:
+        """Give a head, which is the embedding, what is its own, if the two differ then."""
+        module = head.removesuffix(_WEIGHT)
+        own, whole = self.apart.get(module, []), self.whole_apart.get(head)
+        changes = self.merge.changes.get(embedding, [])
+        replaced = embedding in self.merge.whole
+        is_same = (
+            not own and whole is None and not replaced and all(isinstance(one, SetRows) for one in changes)
+        )
+        if is_same or (self.adapter.lora.ensure_weight_tying and (own or whole is not None)):
+            return
+        self.merge.head = (head, embedding)
+        if whole is not None:
+            self.merge.whole[head] = whole
+        self.merge.changes[head] = own
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Return the shape of a tensor, which may have been replaced."""
+        replaced = self.merge.whole.get(tensor)
+        return self.tensors[tensor].shape if replaced is None else tuple(replaced.shape)
+
+    def _add_matrix(self, module: str, tensor: str, pair: "Pair[torch.Tensor]", scaling: float) -> None:
+        shape, expected = (pair.b.shape[0], pair.a.shape[1]), self.shape(tensor)
+        shape = shape[::-1] if pair.embedding else shape
+        says = self.adapter.transposed or self.model_type in _TRANSPOSED
+        transposed = says and not pair.embedding and shape[::-1] == expected
+        if (shape[::-1] if transposed else shape) != expected:
+            self.misshapen.append(f"{module} is for {list(shape)}, and {tensor} is {list(expected)}")
+        self._change(tensor, AddPair(pair, scaling, transposed))
+        if pair.bias is None:
+            return
+        bias = f"{tensor.removesuffix(_WEIGHT)}.bias"
+        if bias in self.tensors:
+            self._change(bias, AddBias(pair.bias, scaling))
+        else:
+            self.misshapen.append(
+                f"{module} was trained with lora_bias, and has no bias to add it to (load_adapter() can)"
+            )
+
+    def _add_stacked(self, module: str, tensor: str, pair: "Pair[torch.Tensor]", scaling: float) -> None:
+        experts = pair.a.shape[0] // pair.rank
+        transposed = self.model_type in INPUTS_FIRST
+        shape = (pair.b.shape[0], pair.a.shape[1])
+        if (experts, *(shape[::-1] if transposed else shape)) != self.shape(tensor):
+            self.misshapen.append(
+                f"{module} is for {[experts, *shape]}, and {tensor} is {list(self.shape(tensor))}"
+            )
+        self._change(tensor, AddExperts(pair, scaling, experts, transposed))
+
+    def _add_apart(self, module: str, pair: "Pair[torch.Tensor]", scaling: float) -> bool:
+        experts = pair.a.shape[0] // pair.rank
+        for expert in range(experts):
+            for names in apart_in_files(module, self.model_type, expert):
+                found = [tensor_of(name, self.tensors) for name in names]
+                there = [tensor for tensor in found if tensor is not None]
+                if there == found:
+                    start = 0
+                    for tensor in there:
+                        rows = slice(start, start := start + self.shape(tensor)[0])
+                        self._change(
+                            tensor,
+                            AddExperts(pair, scaling, experts, transposed=False, expert=expert, rows=rows),
+                        )
+                    if start != pair.b.shape[0] or self.shape(there[0])[1] != pair.a.shape[1]:
+                        self.misshapen.append(f"{module} is for {[pair.b.shape[0], pair.a.shape[1]]}")
+                    break
+            else:
+                return False
+        return True
+
+    def _change(self, tensor: str, change: "Change") -> None:
+        self.merge.changes.setdefault(tensor, []).append(change)
+
+    def _is_resized(self, saved: str, shape: tuple[int, ...], tensor: str) -> bool:
+        """Whether a tensor is an embedding or a head of another vocabulary."""
+        is_vocabulary = saved.removesuffix(_WEIGHT).rpartition(".")[2] in _OF_VOCABULARY
+        return is_vocabulary and shape[1:] == self.tensors[tensor].shape[1:]
+
+
+def tensor_of(name: str, tensors: Collection[str]) -> str | None:
+    """Return what a file calls a weight; some leave the first level out, some have one more."""
+    if name in tensors:
+        return name
+    plain = plain_name(name)
+    more = (
+        plain,
+        plain.partition(".")[2],
+        f"language_model.{plain}",
+        f"model.language_model.{plain.removeprefix('model.')}",
+    )
+    return next((one for one in more if one in tensors), None)
+
+
+def _info(value: "torch.Tensor") -> TensorInfo:
+    return TensorInfo(tuple(value.shape), _STORED_AS.get(str(value.dtype), "F32"), value.nbytes)

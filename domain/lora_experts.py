@@ -1,0 +1,152 @@
+"""Parameters of experts and routers that LoRA can be for, as transformers 5 names them.
+
+There, the experts of a layer are two parameters, `gate_up_proj` and `down_proj`, whatever the files of the
+family hold; PEFT adapts them and the routers through `target_parameters`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from litgpt.domain.lora_places import Place, Rows, rows_of
+from litgpt.domain.pieces import Piece
+from litgpt.domain.weights import Join, Use, uses
+
+GATE_UP, DOWN = "gate_up_proj", "down_proj"
+"""The parameters of the experts of a layer, in the order in which PEFT wraps them."""
+
+_WEIGHT = ".weight"
+# What modules are called in transformers 5, where it is not what files call them.
+_RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "mixtral": (("block_sparse_moe.", "mlp."),),
+    "minimax_m2": (("block_sparse_moe.", "mlp."),),
+    "phimoe": (("block_sparse_moe.gate", "mlp.router"), ("block_sparse_moe.", "mlp.")),
+    "granitemoe": (
+        ("input_linear.weight", f"experts.{GATE_UP}"),
+        ("output_linear.weight", f"experts.{DOWN}"),
+        ("router.layer.", "router."),
+    ),
+}
+INPUTS_FIRST = ("gpt_oss",)
+"""Families whose experts are (in, out) and say so (`is_transposed`); PEFT takes all others for (out, in)."""
+
+# What files call the projections of an expert that they have one by one.
+_APART = {GATE_UP: (("gate_proj", "up_proj"), ("w1", "w3")), DOWN: (("down_proj",), ("w2",))}
+
+
+def parameter_places(joins: Sequence[Join], routers: Collection[str], model_type: str) -> tuple[Place, ...]:
+    """Return the places of a network's experts and routers.
+
+    Args:
+        joins: How a family writes its tensors.
+        routers: The routers of the network.
+        model_type: The family.
+
+    """
+    renamed = _RENAMED.get(model_type, ())
+    found: list[Place] = []
+    fused: dict[str, list[tuple[str, tuple[Use, ...]]]] = {}
+    for name, those in uses(joins).items():
+        layer = those[0].parameter.name
+        if layer.removesuffix(_WEIGHT) in routers and layer.endswith(_WEIGHT):
+            found.append(_router(name, _renamed(name, renamed), those))
+        elif ".experts." in layer and layer.endswith(_WEIGHT):
+            if those[0].piece.expert is not None:
+                found += _stacked(_renamed(name, renamed), those, inputs_first=model_type in INPUTS_FIRST)
+            else:
+                owner = _renamed(name, renamed).rpartition(".experts.")[0]
+                fused.setdefault(owner, []).append((layer, those))
+    for owner, own in fused.items():
+        found += _fused(f"{owner}.experts", own)
+    return tuple(found)
+
+
+def in_files(name: str, model_type: str) -> tuple[str, ...]:
+    """Return what files may call a tensor of a router or of stacked experts that transformers 5 calls so."""
+    former = name
+    for old, new in reversed(_RENAMED.get(model_type, ())):
+        former = former.replace(new, old)
+    return tuple(dict.fromkeys((name, former)))
+
+
+def apart_in_files(parameter: str, model_type: str, expert: int) -> list[tuple[str, ...]]:
+    """Return what files may call the weights of one expert that transformers 5 has stacked in a parameter."""
+    found = []
+    for name in in_files(parameter, model_type):
+        owner, _, leaf = name.rpartition(".")
+        found += [
+            tuple(f"{owner}.{expert}.{one}{_WEIGHT}" for one in leaves) for leaves in _APART.get(leaf, ())
+        ]
+    return found
+
+
+def _renamed(name: str, renamed: Sequence[tuple[str, str]]) -> str:
+    for old, new in renamed:
+        name = name.replace(old, new)
+    return name
+
+
+def _router(former: str, name: str, those: tuple[Use, ...]) -> Place:
+    outputs, inputs = those[0].piece.shape
+    return Place(
+        name.removesuffix(_WEIGHT),
+        outputs,
+        inputs,
+        transposed=False,
+        rows=rows_of(those),
+        kind="parameter",
+        parameter=name,
+        former=former.removesuffix(_WEIGHT),
+    )
+
+
+def _stacked(name: str, those: tuple[Use, ...], *, inputs_first: bool) -> Iterator[Place]:
+    count, first, second = those[0].piece.shape
+    transposed = those[0].piece.transposed
+    outputs, inputs = (second, first) if transposed else (first, second)
+    for expert, own in groupby(sorted(those, key=_expert), _expert):
+        yield Place(
+            name,
+            outputs,
+            inputs,
+            transposed,
+            rows_of(list(own)),
+            "parameter",
+            swapped=transposed and not inputs_first,
+            expert=expert,
+            experts=count,
+            parameter=name,
+        )
+
+
+def _fused(module: str, own: list[tuple[str, tuple[Use, ...]]]) -> Iterator[Place]:
+    """Yield the places of experts that files have one by one; `gate_up_proj` has the gates first."""
+    by_expert: dict[int, dict[str, Use]] = {}
+    for layer, (use,) in own:
+        *_, number, part_of_it, _ = layer.split(".")
+        by_expert.setdefault(int(number), {})[part_of_it] = use
+    for leaf, parts in ((GATE_UP, ("fc_1", "fc_2")), (DOWN, ("proj",))):
+        for expert, found in by_expert.items():
+            outputs = sum(found[part].piece.rows for part in parts)
+            inputs = found[parts[0]].piece.shape[1]
+            rows, start = [], 0
+            for part in parts:
+                stop = start + found[part].piece.rows
+                piece = Piece(leaf, (outputs, inputs), start, stop)
+                rows.append(Rows(found[part].parameter.name.removesuffix(_WEIGHT), 0, stop - start, (piece,)))
+                start = stop
+            name = f"{module}.{leaf}"
+            yield Place(
+                name,
+                outputs,
+                inputs,
+                transposed=False,
+                rows=tuple(rows),
+                kind="parameter",
+                expert=expert,
+                experts=len(by_expert),
+                parameter=name,
+            )
+
+
+def _expert(use: Use) -> int:
+    return use.piece.expert or 0

@@ -1,0 +1,212 @@
+"""Each kind of adapter that PEFT makes besides LoRA of linear layers: equal logits and gradients."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from litgpt import LLM
+from tests.adapters.tiny_models import tiny_folder
+from tests.agreement.models import random_ids
+from tests.agreement.test_lora_peft import close, ours, theirs
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::FutureWarning", "ignore::UserWarning", "ignore::RuntimeWarning"
+)
+
+IDS = random_ids(2, 20)
+LLAMA = ["q_proj", "v_proj"]
+EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "whole": ("llama", {"target_modules": LLAMA, "modules_to_save": ["embed_tokens", "lm_head", "norm"]}),
+    "whole, rows of a fused layer": (
+        "llama",
+        {"target_modules": ["q_proj"], "modules_to_save": ["k_proj", "mlp"]},
+    ),
+    "whole, dealt out by group": (
+        "gpt_neox",
+        {
+            "target_modules": ["dense_h_to_4h"],
+            "modules_to_save": ["query_key_value", "embed_in", "layer_norm"],
+        },
+    ),
+    "whole, on its side": ("gpt2", {"target_modules": ["mlp.c_fc"], "modules_to_save": ["c_attn", "ln_f"]}),
+    "whole, with an offset": ("gemma", {"target_modules": LLAMA, "modules_to_save": ["input_layernorm"]}),
+    "whole, the embedding of a tied model": (
+        "gemma",
+        {"target_modules": LLAMA, "modules_to_save": ["embed_tokens"]},
+    ),
+    "whole, tied": (
+        "gemma",
+        {"target_modules": LLAMA, "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
+    ),
+    "embedding and head": ("llama", {"target_modules": [*LLAMA, "embed_tokens", "lm_head"]}),
+    "embedding that is scaled": ("gemma", {"target_modules": [*LLAMA, "embed_tokens"]}),
+    "embedding and head, tied": (
+        "gemma",
+        {"target_modules": [*LLAMA, "embed_tokens"], "ensure_weight_tying": True},
+    ),
+    "embedding and head, apart though tied": (
+        "qwen2",
+        {"target_modules": [*LLAMA, "embed_tokens", "lm_head"]},
+    ),
+    "positions": ("gpt2", {"target_modules": ["c_attn", "wte", "wpe"], "fan_in_fan_out": True}),
+    "dora": ("llama", {"target_modules": [*LLAMA, "down_proj"], "use_dora": True}),
+    "dora with biases": ("qwen2", {"target_modules": LLAMA, "use_dora": True}),
+    "dora, embedding and head": (
+        "llama",
+        {"target_modules": [*LLAMA, "embed_tokens", "lm_head"], "use_dora": True, "use_rslora": True},
+    ),
+    "dora, an embedding that is scaled": ("gemma", {"target_modules": ["embed_tokens"], "use_dora": True}),
+    "dora, fused": ("phi3", {"target_modules": ["qkv_proj", "gate_up_proj"], "use_dora": True}),
+    "dora, dealt out by group": ("gpt_neox", {"target_modules": ["query_key_value"], "use_dora": True}),
+    "dora, on its side": (
+        "gpt2",
+        {"target_modules": ["c_attn", "c_fc"], "use_dora": True, "fan_in_fan_out": True},
+    ),
+    "lora_bias": ("qwen2", {"target_modules": ["q_proj", "v_proj"], "lora_bias": True}),
+    "lora_bias, on its side": (
+        "gpt2",
+        {"target_modules": ["c_attn"], "lora_bias": True, "fan_in_fan_out": True},
+    ),
+    "all biases": ("gpt_neox", {"target_modules": ["query_key_value"], "bias": "all"}),
+    "biases of the targets": ("qwen2", {"target_modules": LLAMA, "bias": "lora_only"}),
+    "tokens": ("llama", {"target_modules": LLAMA, "trainable_token_indices": [3, 250, 7]}),
+    "tokens of each": (
+        "llama",
+        {"target_modules": LLAMA, "trainable_token_indices": {"embed_tokens": [3, 7], "lm_head": [3, 9]}},
+    ),
+    "tokens of a tied model": ("gemma", {"target_modules": LLAMA, "trainable_token_indices": [3, 7]}),
+    "tokens of a tied model's head": (
+        "gpt2",
+        {"target_modules": ["c_attn"], "trainable_token_indices": {"wte": [3]}},
+    ),
+    "experts": ("mixtral", {"target_modules": LLAMA, "target_parameters": EXPERTS}),
+    "one parameter of experts": ("qwen3_moe", {"target_parameters": EXPERTS[1:]}),
+    "experts, inputs first": ("gpt_oss", {"target_modules": LLAMA, "target_parameters": EXPERTS}),
+    "experts of all, the router": (
+        "qwen3_moe",
+        {"target_modules": LLAMA, "target_parameters": ["mlp.gate.weight"]},
+    ),
+    "a rank of its own": (
+        "llama",
+        {
+            "target_modules": [*LLAMA, "embed_tokens"],
+            "rank_pattern": {"embed_tokens": 2, r"layers\.[01]\.self_attn\.q_proj": 3},
+            "alpha_pattern": {"^model.layers.2.self_attn.v_proj": 1},
+        },
+    ),
+    "some layers": (
+        "llama",
+        {"target_modules": r".*\.[02]\.self_attn\.[qk]_proj", "exclude_modules": ["k_proj"]},
+    ),
+}
+
+
+def with_peft(folder: Path, **settings: Any) -> Any:
+    """Return a model with an adapter of PEFT's, of which everything that is trained is random."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    how = {"r": 4, "lora_alpha": 6, "task_type": "CAUSAL_LM", **settings}
+    model = get_peft_model(theirs(folder), LoraConfig(**how))
+    randomize(model)
+    return model.eval()
+
+
+def randomize(model: Any) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+
+
+def logits(model: Any) -> Tensor:
+    with torch.no_grad():
+        found = model(IDS)
+    return found if isinstance(found, Tensor) else found.logits
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Make a kind of adapter with PEFT, once: the folders of its base and of it, its logits, the model."""
+    made: dict[str, tuple[Path, Path, Tensor, Any]] = {}
+
+    def make(kind: str) -> tuple[Path, Path, Tensor, Any]:
+        if kind not in made:
+            family, settings = KINDS[kind]
+            folder, out = tiny_folder(family), tmp_path_factory.mktemp("adapter")
+            peft = with_peft(folder, **settings)
+            peft.save_pretrained(out)
+            made[kind] = folder, out, logits(peft), peft
+        return made[kind]
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_peft_saved_computes_the_same_and_what_we_save_peft_opens(
+    kind: str, saved: Any, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+
+    base, folder, expected, _ = saved(kind)
+    llm = ours(base)
+    plain = logits(llm)
+    llm.load_adapter(folder)
+    assert close(logits(llm), expected)
+    assert not close(plain, expected)
+    llm.save_adapter(tmp_path)
+    again = PeftModel.from_pretrained(theirs(base), str(tmp_path))
+    assert close(logits(again), expected)
+    llm.set_adapter(None)
+    assert torch.equal(logits(llm), plain)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_merged_model_and_a_saved_one_compute_the_same(kind: str, saved: Any, tmp_path: Path) -> None:
+    base, folder, expected, _ = saved(kind)
+    llm = ours(base)
+    plain = logits(llm)
+    llm.load_adapter(folder)
+    llm.save(tmp_path)
+    assert close(logits(ours(tmp_path)), expected)
+    assert close(logits(theirs(tmp_path)), expected)
+    llm.merge_adapter()
+    assert close(logits(llm), expected)
+    llm.unmerge_adapter()
+    assert close(logits(llm), expected)
+    llm.set_adapter(None)
+    assert torch.equal(logits(llm), plain)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_folder_of_an_adapter_is_the_model_that_it_makes(kind: str, saved: Any) -> None:
+    _, folder, expected, _ = saved(kind)
+    assert close(logits(ours(folder)), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradients_are_those_of_peft(kind: str, saved: Any, tmp_path: Path) -> None:
+    base, folder, _, peft = saved(kind)
+    llm = ours(base)
+    llm.load_adapter(folder, trainable=True)
+    mine, other = step(llm, tmp_path / "a"), step(peft, tmp_path / "b")
+    assert mine.keys() == {name for name in other if not name.endswith("base_layer.weight")}
+    assert all(torch.allclose(mine[name], other[name].float(), atol=1e-4) for name in mine)
+
+
+def step(model: Any, out: Path) -> dict[str, Tensor]:
+    """Return what an adapter is after a step of SGD, which adds the gradients to it."""
+    found = model(IDS)
+    found = found if isinstance(found, Tensor) else found.logits
+    torch.nn.functional.cross_entropy(found[:, :-1].flatten(0, 1), IDS[:, 1:].flatten()).backward()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert all(parameter.grad is not None for parameter in trained)
+    torch.optim.SGD(trained, lr=0.1).step()
+    (model.save_adapter if isinstance(model, LLM) else model.save_pretrained)(out)
+    return load_file(out / "adapter_model.safetensors")
