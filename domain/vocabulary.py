@@ -1,10 +1,22 @@
 """Where a checkpoint keeps its tokenizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import attrs
+
+_VOCABULARIES = {"tokenizer.json", "tokenizer.model", "tekken.json", "tiktoken.model", "vocab.txt"}
+
+
+def holds_tokenizer(files: Collection[str]) -> bool:
+    """Return whether files of these names include the vocabulary of a tokenizer."""
+    names = set(files)
+    return (
+        not names.isdisjoint(_VOCABULARIES)
+        or {"vocab.json", "merges.txt"} <= names
+        or any(name.endswith(".tiktoken") for name in names)
+    )
 
 
 @attrs.frozen

@@ -14,12 +14,10 @@ from litgpt.domain.ports import Checkpoint, ModelStore
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
-from litgpt.domain.vocabulary import TokenizerSource
+from litgpt.domain.vocabulary import TokenizerSource, holds_tokenizer
 
 if TYPE_CHECKING:
     import torch
-
-_WHOLE_TOKENIZERS = {"tokenizer.json", "tokenizer.model"}
 
 
 @attrs.define
@@ -69,7 +67,7 @@ class AdaptedCheckpoint:
     def tokenizer(self) -> TokenizerSource:
         """The one that was saved with the adapter; otherwise the base's."""
         own = tokenizer_files(self.folder)
-        return own if own.paths.keys() & _WHOLE_TOKENIZERS else self._base.tokenizer
+        return own if holds_tokenizer(own.paths) else self._base.tokenizer
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:

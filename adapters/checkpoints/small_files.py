@@ -18,6 +18,9 @@ TOKENIZER_FILES = (
     "chat_template.json",
     "vocab.json",
     "merges.txt",
+    "vocab.txt",
+    "tekken.json",
+    "tiktoken.model",
     "generation_config.json",
     "config.json",
 )
@@ -89,8 +92,9 @@ def read_if_there(path: Path) -> Mapping[str, object]:
 
 
 def tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Return those of `TOKENIZER_FILES` that the folder has."""
-    return TokenizerFiles({name: folder / name for name in TOKENIZER_FILES if (folder / name).is_file()})
+    """Return those of `TOKENIZER_FILES` that the folder has, and tiktoken files of any name."""
+    names = [*TOKENIZER_FILES, *sorted(path.name for path in folder.glob("*.tiktoken"))]
+    return TokenizerFiles({name: folder / name for name in names if (folder / name).is_file()})
 
 
 PROMPT_STYLE = "prompt_style.yaml"

@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.adapters.hub.selection import INDEX, SINGLE, TOKENIZER_FILES, TOKENIZERS
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.adapters.hub.selection import INDEX, SINGLE, TOKENIZER_FILES
+from litgpt.domain.vocabulary import TokenizerFiles, holds_tokenizer
 
 Kind: TypeAlias = Literal["model", "dataset"]
 
@@ -47,12 +47,13 @@ class Snapshot:
     @property
     def has_tokenizer(self) -> bool:
         """Whether a tokenizer is here; another program may have left it out."""
-        return any((self.folder / name).is_file() for name in TOKENIZERS)
+        return holds_tokenizer(self.tokenizer.paths)
 
     @property
     def tokenizer(self) -> TokenizerFiles:
         """What is here of its tokenizer."""
-        paths = {name: self.folder / name for name in TOKENIZER_FILES}
+        names = [*TOKENIZER_FILES, *sorted(path.name for path in self.folder.glob("*.tiktoken"))]
+        paths = {name: self.folder / name for name in names}
         return TokenizerFiles({name: path for name, path in paths.items() if path.is_file()})
 
     def _index(self) -> dict[str, dict[str, object]]:

@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from litgpt.domain.errors import MissingFile, UnsafeFile
+from litgpt.domain.vocabulary import holds_tokenizer
 
 CONFIG = "config.json"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
-TOKENIZERS = ("tokenizer.json", "tokenizer.model")
-"""The files of which either is a whole tokenizer."""
-
 SMALL = (
     CONFIG,
     "generation_config.json",
-    *TOKENIZERS,
+    "tokenizer.json",
+    "tokenizer.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -26,7 +25,7 @@ SMALL = (
 )
 """What is needed beside the weights, where a repository has it."""
 
-PIECES = ("vocab.json", "merges.txt")
+PIECES = ("vocab.json", "merges.txt", "vocab.txt", "tekken.json", "tiktoken.model")
 """What a tokenizer without `tokenizer.json` may need besides."""
 
 TOKENIZER_FILES = (*(one for one in SMALL if one != "prompt_style.yaml"), *PIECES)
@@ -78,7 +77,7 @@ def small_files(files: Sequence[str]) -> tuple[str, ...]:
     """Return what is to be downloaded before anything is known of the model: everything but the weights."""
     wanted = list(SMALL)
     if "tokenizer.json" not in files:
-        wanted += PIECES
+        wanted += [*PIECES, *(file for file in files if is_tiktoken(file))]
     if SINGLE not in files:
         wanted += [INDEX]
     return tuple(file for file in wanted if file in files)
@@ -91,12 +90,17 @@ def tokenizer_files(repository: str, files: Sequence[str]) -> tuple[str, ...]:
         MissingFile: It has none that can be read.
 
     """
-    if not set(TOKENIZERS) & set(files):
+    if not holds_tokenizer(files):
         found = ", ".join(files[:10]) or "nothing"
         raise MissingFile(
-            f"{repository}/{TOKENIZERS[0]}", f"the repository has no tokenizer that can be read, but {found}."
+            f"{repository}/tokenizer.json", f"the repository has no tokenizer that can be read, but {found}."
         )
-    return tuple(file for file in small_files(files) if file in TOKENIZER_FILES)
+    return tuple(file for file in small_files(files) if file in TOKENIZER_FILES or is_tiktoken(file))
+
+
+def is_tiktoken(file: str) -> bool:
+    """Return whether a file, by its name, holds the ranks of a tokenizer of tiktoken's."""
+    return file.endswith(".tiktoken") and "/" not in file
 
 
 def weight_files(snapshot: Path, files: Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,11 @@ from pathlib import Path
 import attrs
 
 from litgpt.adapters.text.added_tokens import AddedTokens, read_added_tokens
+from litgpt.adapters.text.tokenizer_class import ASSUMED, TEKKEN, tokenizer_class
 from litgpt.domain.errors import DamagedFile
+
+_COMPLETE = {"tokenizer.json", "tokenizer.model"}
+"""Vocabularies that say which of their tokens are special, so that none is to be assumed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -19,6 +23,8 @@ class Facts:
         add_bos: Whether a text is encoded with `bos_token` before it; None if these files do not say.
         added: The tokens that these files add to the vocabulary, the named ones among them.
         legacy: Whether sentencepiece puts a space before the text that follows a special token.
+        tokenizer_class: The class in transformers, without its suffix `Fast`; None if it is the general one.
+        settings: All of `tokenizer_config.json`.
         chat_template: How messages become text, in jinja.
 
     """
@@ -27,6 +33,8 @@ class Facts:
     add_bos: bool | None = None
     added: AddedTokens = attrs.field(factory=AddedTokens, repr=False)
     legacy: bool = True
+    tokenizer_class: str | None = None
+    settings: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     chat_template: str | None = attrs.field(default=None, repr=False)
 
 
@@ -35,15 +43,20 @@ def read_facts(paths: Mapping[str, Path]) -> Facts:
 
     Args:
         paths: Where they are, by name: `tokenizer_config.json`, `special_tokens_map.json`,
-            `added_tokens.json`, `chat_template.jinja`, `chat_template.json`. None of them has to be there.
+            `added_tokens.json`, `chat_template.jinja`, `chat_template.json`, `config.json`. None of them has
+            to be there.
 
     Raises:
         DamagedFile: One of them cannot be read.
 
     """
     config = _read_object(paths, "tokenizer_config.json")
+    class_name = tokenizer_class(config, _read_object(paths, "config.json"))
+    assumed = {} if paths.keys() & _COMPLETE else ASSUMED.get(class_name or "", {})
+    if "tekken.json" in paths.keys() - _COMPLETE:
+        assumed = TEKKEN
     added = read_added_tokens(
-        config,
+        {**assumed, **config},
         _read_object(paths, "special_tokens_map.json"),
         _read_object(paths, "added_tokens.json"),
     )
@@ -52,7 +65,9 @@ def read_facts(paths: Mapping[str, Path]) -> Facts:
         named={name: token.text for name, token in added.named.items() if name.endswith("_token")},
         add_bos=add_bos if isinstance(add_bos, bool) else None,
         added=added,
-        legacy=config.get("legacy") is not False,
+        legacy=config.get("legacy", class_name != "LlamaTokenizer") is not False,
+        tokenizer_class=class_name,
+        settings=config,
         chat_template=_chat_template(paths, config),
     )
 

@@ -9,6 +9,7 @@ from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
 from litgpt.adapters.text.codec import Codec
 from litgpt.adapters.text.facts import Facts, read_facts
 from litgpt.adapters.text.templates import ChatTemplate
+from litgpt.adapters.text.tokenizer_class import ASSUMED
 from litgpt.domain.errors import TokenizerMismatch
 from litgpt.domain.vocabulary import TokenizerSource, Vocabulary
 
@@ -16,7 +17,7 @@ from litgpt.domain.vocabulary import TokenizerSource, Vocabulary
 def open_tokenizer(
     source: TokenizerSource, *, name: str, vocab_size: int | None = None
 ) -> CheckpointTokenizer:
-    """Open a tokenizer: `tokenizer.json`, else `tokenizer.model`, or the vocabulary of a GGUF file.
+    """Open a tokenizer: `tokenizer.json`, else a vocabulary of another form, or that of a GGUF file.
 
     Args:
         source: Where it is.
@@ -72,12 +73,19 @@ def _from_vocabulary(name: str, vocabulary: Vocabulary) -> _Found:
 
 
 def _from_files(name: str, paths: Mapping[str, Path]) -> _Found:
+    from litgpt.adapters.text.vocabulary_files import build_library
+
     facts = read_facts(paths)
     codec: Codec
     if path := paths.get("tokenizer.json"):
         from litgpt.adapters.text.tokenizers_json import first_token, open_tokenizer_json
 
         codec = of_library = open_tokenizer_json(name, path, facts.added)
+        first, last = first_token(of_library), None
+    elif (library := build_library(name, paths, facts)) is not None:
+        from litgpt.adapters.text.tokenizers_json import first_token, open_library
+
+        codec = of_library = open_library(name, library, facts.added)
         first, last = first_token(of_library), None
     elif path := paths.get("tokenizer.model"):
         from litgpt.adapters.text.sentencepiece_model import first_and_last, open_sentencepiece
@@ -87,9 +95,11 @@ def _from_files(name: str, paths: Mapping[str, Path]) -> _Found:
     else:
         raise TokenizerMismatch(
             name,
-            "there is none. A tokenizer.json or a tokenizer.model is looked for; pass a folder that has one.",
+            "there is none. A tokenizer.json or a tokenizer.model is looked for, else a vocab.json with "
+            "merges.txt, a vocab.txt or a tekken.json; pass a folder that has one.",
         )
-    named = {role: codec.id_of(token) for role, token in facts.named.items()}
+    by_role = {**ASSUMED.get(facts.tokenizer_class or "", {}), **facts.named}
+    named = {role: codec.id_of(token) for role, token in by_role.items()}
     bos_id, eos_id = named.get("bos_token"), named.get("eos_token")
     eos_id = last if eos_id is None else eos_id
     return _Found(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litgpt.domain.errors import DamagedFile
@@ -18,19 +19,57 @@ def tokenizer_files_of(source: TokenizerSource, *, name: str) -> Mapping[str, by
     """Return the files, by name, by which anybody can open the same tokenizer again.
 
     Args:
-        source: Where it is. Files are taken as they are; the vocabulary of a GGUF file is written anew.
+        source: Where it is. Files are taken as they are if they include a `tokenizer.json` or a sentencepiece
+            model; of another vocabulary, and of that in a GGUF file, a `tokenizer.json` is written.
         name: What to call the model in an error.
 
     Raises:
         DamagedFile: Its files cannot be read.
+        UnsupportedModel: It works in a way that is not implemented.
 
     """
     if isinstance(source, Vocabulary):
         return _of_vocabulary(name, source)
     try:
-        return {file: path.read_bytes() for file, path in source.paths.items()}
+        return _of_older_files(name, source.paths) or {
+            file: path.read_bytes() for file, path in source.paths.items()
+        }
     except OSError as error:
         raise DamagedFile(f"the tokenizer of {name}", f"it cannot be read ({error.strerror}).") from error
+
+
+_BESIDE = {"config.json", "generation_config.json", "chat_template.jinja", "chat_template.json"}
+_WRITTEN = {"added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "auto_map"}
+"""Settings that `tokenizer.json` takes the place of."""
+
+
+def _of_older_files(name: str, paths: Mapping[str, Path]) -> dict[str, bytes]:
+    """Return a `tokenizer.json` for files that do not say how text is split; nothing for others."""
+    from tokenizers import processors
+
+    from litgpt.adapters.text.facts import read_facts
+    from litgpt.adapters.text.tokenizers_json import open_library
+    from litgpt.adapters.text.vocabulary_files import build_library
+
+    facts = read_facts(paths)
+    files = {file: path.read_bytes() for file, path in paths.items() if file in _BESIDE}
+    library = build_library(name, paths, facts)
+    if library is None:
+        return {}
+    codec, begin = open_library(name, library, facts.added), facts.named.get("bos_token")
+    if facts.add_bos is False:
+        library.post_processor = processors.ByteLevel(trim_offsets=False)
+    elif facts.add_bos and begin is not None:
+        _put_before(library, begin, codec.marked[begin])
+    settings = {key: value for key, value in facts.settings.items() if key not in _WRITTEN}
+    config = {**settings, **facts.named, "tokenizer_class": "PreTrainedTokenizerFast"}
+    files["tokenizer.json"] = library.to_str().encode()
+    files["tokenizer_config.json"] = _json(config)
+    return files
+
+
+def _json(config: Mapping[str, object]) -> bytes:
+    return json.dumps(config, indent=2, ensure_ascii=False).encode()
 
 
 def _of_vocabulary(name: str, vocabulary: Vocabulary) -> dict[str, bytes]:
@@ -55,7 +94,7 @@ def _of_vocabulary(name: str, vocabulary: Vocabulary) -> dict[str, bytes]:
         # alone.
         files["tokenizer.model"] = codec.library.serialized_model_proto()
         files["tokenizer.json"] = _pieces_json(codec, vocabulary)
-    return files | {"tokenizer_config.json": json.dumps(config, indent=2, ensure_ascii=False).encode()}
+    return files | {"tokenizer_config.json": _json(config)}
 
 
 def _merged_json(codec: "TokenizersCodec", vocabulary: Vocabulary) -> bytes:
@@ -120,11 +159,15 @@ def _halves(piece: str) -> Iterator[tuple[str, str]]:
 
 def _finished(library: "Tokenizer", vocabulary: Vocabulary) -> bytes:
     """Return the library's file, with what goes before a text if something does."""
+    if vocabulary.add_bos and vocabulary.bos_id is not None:
+        _put_before(library, vocabulary.tokens[vocabulary.bos_id], vocabulary.bos_id)
+    return library.to_str().encode()
+
+
+def _put_before(library: "Tokenizer", begin: str, token_id: int) -> None:
+    """Have the library put a token before every text."""
     from tokenizers import processors
 
-    if vocabulary.add_bos and vocabulary.bos_id is not None:
-        begin = vocabulary.tokens[vocabulary.bos_id]
-        library.post_processor = processors.TemplateProcessing(
-            single=f"{begin} $A", pair=f"{begin} $A {begin} $B", special_tokens=[(begin, vocabulary.bos_id)]
-        )
-    return library.to_str().encode()
+    library.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", pair=f"{begin} $A {begin} $B", special_tokens=[(begin, token_id)]
+    )

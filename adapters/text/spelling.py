@@ -49,6 +49,12 @@ def _bytes_by_letter() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
 
 
+def letters_of_bytes() -> Sequence[str]:
+    """Return the letter that byte-level vocabularies write for each of the 256 bytes."""
+    letters = {byte: letter for letter, byte in _bytes_by_letter().items()}
+    return [letters[byte] for byte in range(0x100)]
+
+
 def spell_byte_level(token: str) -> bytes:
     """Return the bytes of a token in a byte-level vocabulary; one with other letters is as written."""
     letters = _bytes_by_letter()
@@ -72,6 +78,33 @@ def spell_pieces(token: str, *, replaced: Sequence[tuple[str, str]], byte_tokens
     for written, meant in replaced:
         token = token.replace(written, meant)
     return token.encode()
+
+
+def spell_word_piece(token: str, *, prefix: str, cleanup: bool) -> bytes:
+    """Return the bytes of a token in a vocabulary of words and pieces of words.
+
+    Args:
+        token: A word, which is written after a space, or a piece that goes on with one.
+        prefix: What a piece begins with, such as `##`.
+        cleanup: Whether there is no space before a full stop and its like.
+
+    """
+    if token.startswith(prefix):
+        return token.removeprefix(prefix).encode()
+    text = f" {token}"
+    for written, meant in _CLEANUP if cleanup else ():
+        text = text.replace(written, meant)
+    return text.encode()
+
+
+_CLEANUP = (  # of the library tokenizers, token by token
+    *((f" {mark}", mark) for mark in (".", "?", "!", ",")),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" do not", " don't"),
+    *((f" '{end}", f"'{end}") for end in ("s", "ve", "re")),
+)
 
 
 BYTE_LEVEL = Spelling(spell_byte_level, str.encode)
@@ -101,6 +134,9 @@ def spelling_of(name: str, decoder: Mapping[str, object] | None) -> Spelling:
         match step:
             case {"type": "ByteLevel"}:
                 return BYTE_LEVEL
+            case {"type": "WordPiece", "prefix": str(prefix)}:
+                word = partial(spell_word_piece, prefix=prefix, cleanup=step.get("cleanup") is not False)
+                return Spelling(word, word, leading_spaces=1)
             case {"type": "Replace", "pattern": {"String": str(written)}, "content": str(meant)}:
                 replaced.append((written, meant))
             case {"type": "Metaspace", "replacement": str(written)}:

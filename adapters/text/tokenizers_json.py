@@ -99,6 +99,16 @@ def open_tokenizer_json(name: str, path: Path, added: AddedTokens) -> Tokenizers
         library = Tokenizer.from_buffer(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DamagedFile(str(path), f"the library tokenizers cannot read it ({error}).") from error
+    return open_library(name, library, added)
+
+
+def open_library(name: str, library: Tokenizer, added: AddedTokens) -> TokenizersCodec:
+    """Return the codec for the library's own object, with tokens that are to be added to it.
+
+    Raises:
+        UnsupportedModel: It joins tokens to text in a way that is not implemented.
+
+    """
     add_tokens(library, added)
     decoder = json.loads(library.decoder.__getstate__()) if library.decoder is not None else None
     vocabulary: dict[str, int] = library.get_vocab(with_added_tokens=False)

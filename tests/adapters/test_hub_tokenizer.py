@@ -52,6 +52,25 @@ def test_a_repository_without_weights_may_have_a_tokenizer(hub: LoopbackHub, sto
     assert set(store.tokenizer(ModelReference("org/words")).paths) == {"tokenizer.model", "vocab.json"}
 
 
+@pytest.mark.parametrize(
+    "files",
+    [{"vocab.json", "merges.txt"}, {"vocab.txt"}, {"tekken.json"}, {"tiktoken.model"}, {"x.tiktoken"}],
+)
+def test_older_forms_of_a_vocabulary_are_a_tokenizer(
+    hub: LoopbackHub, store: HubStore[Any], files: set[str]
+) -> None:
+    folder = hub.root / "org" / "words"
+    folder.mkdir()
+    beside = {"added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"}
+    for file in (*files, *beside, "vocab.bin", "original.json"):
+        (folder / file).write_text("{}")
+    words = ModelReference("org/words")
+    assert set(store.tokenizer(words).paths) == {*files, *beside}
+    hub.requests.clear()
+    assert set(store.tokenizer(words).paths) == {*files, *beside}
+    assert hub.requests == []
+
+
 def test_a_repository_without_a_tokenizer_says_so_and_nothing_is_downloaded(
     hub: LoopbackHub, store: HubStore[Any]
 ) -> None:

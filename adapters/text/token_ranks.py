@@ -1,0 +1,144 @@
+"""Vocabularies of byte strings by rank: tiktoken's files, and Mistral's `tekken.json`.
+
+Of two neighbours those are merged first that make the token of the lowest rank, so a merge of the library
+tokenizers is every pair whose union is a token. Source: TikTokenConverter and MistralConverter of
+transformers 5.24, and https://github.com/openai/tiktoken.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers import Regex, Tokenizer, decoders, processors
+from tokenizers import pre_tokenizers as pre
+from tokenizers.models import BPE
+
+from litgpt.adapters.text.facts import Facts
+from litgpt.adapters.text.spelling import letters_of_bytes
+from litgpt.adapters.text.splitting import CL100K
+from litgpt.adapters.text.tokenizer_class import TEKKEN
+from litgpt.domain.errors import DamagedFile
+
+_FIRST_LINE = re.compile(rb"[A-Za-z0-9+/]+=* [0-9]+\r?\n")
+_MOST_SPECIAL = 100_000  # known models have up to 1,008
+
+
+def tiktoken_library(path: Path, facts: Facts) -> Tokenizer:
+    """Return the tokenizer of a tiktoken file, which has a token in base64 and its rank in every line.
+
+    Special tokens are in the files beside it; ids that none of them names before the last are reserved.
+
+    Args:
+        path: The file.
+        facts: What the files beside it say.
+
+    Raises:
+        DamagedFile: It is not such a file.
+
+    """
+    ranks: dict[bytes, int] = {}
+    try:
+        for line in path.read_bytes().splitlines():
+            if line:
+                token, rank = line.split()
+                ranks[base64.b64decode(token, validate=True)] = int(rank)
+        library = _merging(ranks, 0, (), CL100K.patterns)
+    except Exception as error:  # the library tokenizers has no type of its own
+        raise DamagedFile(str(path), f"it is not a file of tiktoken ({error}).") from error
+    last = max(facts.added.by_id, default=0)
+    if last - len(ranks) > _MOST_SPECIAL:
+        raise DamagedFile(str(path), f"it has {len(ranks)} tokens, and an added token has the id {last}.")
+    reserved = {one: f"<|reserved_token_{one}|>" for one in range(len(ranks), last + 1)}
+    named = {one: token.text for one, token in facts.added.by_id.items() if one in reserved}
+    _add_special(library, [*(reserved | named).values(), *(token.text for token in facts.added.extra)])
+    return library
+
+
+def is_tiktoken(path: Path) -> bool:
+    """Return whether a `tokenizer.model` is a file of tiktoken: lines of text, and not sentencepiece's.
+
+    Raises:
+        OSError: It cannot be read.
+
+    """
+    with path.open("rb") as file:
+        return _FIRST_LINE.match(file.read(4096)) is not None
+
+
+def tekken_library(path: Path) -> Tokenizer:
+    """Return the tokenizer of a `tekken.json`, in which the special tokens have the first ids.
+
+    Raises:
+        DamagedFile: It is not such a file, or of the first version, which does not list its special tokens.
+
+    """
+    try:
+        file = json.loads(path.read_bytes())
+        config, listed = file["config"], file["special_tokens"]
+        special = [str(one["token_str"]) for one in sorted(listed, key=lambda one: int(one["rank"]))]
+        if [int(one["rank"]) for one in listed] != list(range(len(listed))):
+            raise ValueError("the ranks of its special tokens are not 0, 1, 2, …")  # noqa: TRY301
+        first = int(config.get("default_num_special_tokens") or len(special))
+        if not len(special) <= first <= _MOST_SPECIAL:
+            raise ValueError(f"it has {first} special tokens")  # noqa: TRY301
+        special += [f"<SPECIAL_{one}>" for one in range(len(special), first)]
+        size = config.get("default_vocab_size")
+        tokens = file["vocab"] if size is None else file["vocab"][: int(size) - first]
+        ranks = {base64.b64decode(one["token_bytes"]): rank for rank, one in enumerate(tokens)}
+        library = _merging(ranks, first, special, (str(config["pattern"]),))
+    except Exception as error:
+        reason = f"it is not a tekken.json with its special tokens ({error!r})."
+        raise DamagedFile(str(path), reason) from error
+    _add_special(library, special)
+    if special[:2] == [TEKKEN["unk_token"], TEKKEN["bos_token"]]:
+        begin = TEKKEN["bos_token"]
+        library.post_processor = processors.TemplateProcessing(
+            single=f"{begin} $A", special_tokens=[(begin, 1)]
+        )
+    return library
+
+
+def _merging(
+    ranks: Mapping[bytes, int], first: int, special: Sequence[str], patterns: Sequence[str]
+) -> Tokenizer:
+    """Return the tokenizer of some ranks.
+
+    Args:
+        ranks: Byte strings and their ranks.
+        first: The id of rank 0.
+        special: The tokens of the ids before it.
+        patterns: How text is split before it is merged.
+
+    """
+    if not ranks:
+        raise ValueError("it has no tokens")
+    letters = letters_of_bytes()
+    written = {token: "".join(map(letters.__getitem__, token)) for token in ranks}
+    merges = [
+        (written[left], written[right])
+        for token, _ in sorted(ranks.items(), key=lambda item: item[1])
+        for left, right in sorted(
+            (
+                (token[:at], token[at:])
+                for at in range(1, len(token))
+                if token[:at] in ranks and token[at:] in ranks
+            ),
+            key=lambda pair: (ranks[pair[0]], ranks[pair[1]]),
+        )
+    ]
+    ids = {written[token]: first + rank for token, rank in ranks.items()}
+    ids |= {token: place for place, token in enumerate(special)}
+    library = Tokenizer(BPE(ids, merges, ignore_merges=True))
+    words = [pre.Split(Regex(pattern), behavior="isolated") for pattern in patterns]
+    library.pre_tokenizer = pre.Sequence([*words, pre.ByteLevel(add_prefix_space=False, use_regex=False)])
+    library.decoder = decoders.ByteLevel()
+    return library
+
+
+def _add_special(library: Tokenizer, texts: Iterable[str]) -> None:
+    library.add_special_tokens(
+        [tokenizers.AddedToken(text, normalized=False, special=True) for text in texts]
+    )

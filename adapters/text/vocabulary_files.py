@@ -1,0 +1,149 @@
+"""Vocabularies of an older form than `tokenizer.json`: `vocab.json` with `merges.txt`, and `vocab.txt`.
+
+They do not say how text is split; the tokenizer class does. Source: GPT2Tokenizer, CodeGenTokenizer,
+GPTNeoXTokenizer, Qwen2Tokenizer, Qwen3_5Tokenizer and BertTokenizer of transformers 5.24.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, normalizers, processors
+from tokenizers import pre_tokenizers as pre
+from tokenizers.models import BPE, WordPiece
+
+from litgpt.adapters.text.facts import Facts
+from litgpt.adapters.text.splitting import QWEN2, QWEN35, Split
+from litgpt.domain.errors import DamagedFile, UnsupportedModel
+
+_SPLITS: Mapping[str, Split | None] = {  # None: GPT-2's own rule, which the library has
+    "GPT2Tokenizer": None,
+    "CodeGenTokenizer": None,
+    "GPTNeoXTokenizer": None,
+    "Qwen2Tokenizer": QWEN2,
+    "Qwen3_5Tokenizer": QWEN35,
+}
+_REMEDY = (
+    "Pass a tokenizer_dir with a tokenizer.json: AutoTokenizer.from_pretrained(…).save_pretrained(…) of "
+    "transformers writes one."
+)
+_COMPOSED = frozenset({"GPTNeoXTokenizer", "Qwen2Tokenizer", "Qwen3_5Tokenizer"})
+
+
+def build_library(name: str, paths: Mapping[str, Path], facts: Facts) -> Tokenizer | None:
+    """Return the tokenizer of the files of a folder; None if it has a form of its own, or there is none.
+
+    Args:
+        name: What to call the model in an error.
+        paths: The files by name.
+        facts: What the small ones among them say.
+
+    Raises:
+        DamagedFile: A file cannot be read.
+        UnsupportedModel: The files do not say how text is split, or by a rule that is not implemented.
+
+    """
+    from litgpt.adapters.text.token_ranks import is_tiktoken, tekken_library, tiktoken_library
+
+    try:
+        if "tokenizer.json" in paths or (
+            "tokenizer.model" in paths and not is_tiktoken(paths["tokenizer.model"])
+        ):
+            return None
+        if ranks := paths.get("tokenizer.model", paths.get("tiktoken.model")):
+            return tiktoken_library(ranks, facts)
+        if "tekken.json" in paths:
+            return tekken_library(paths["tekken.json"])
+        if {"vocab.json", "merges.txt"} <= paths.keys():
+            return byte_pair_library(name, paths["vocab.json"], paths["merges.txt"], facts)
+        if "vocab.txt" in paths:
+            return word_piece_library(name, paths["vocab.txt"], facts)
+    except OSError as error:
+        raise DamagedFile(f"the tokenizer of {name}", f"it cannot be read ({error}).") from error
+    if file := next((file for file in paths if file.endswith(".tiktoken")), None):
+        raise UnsupportedModel(
+            name,
+            f"how {file} splits text, and its special tokens, are in Python code of the repository, which is "
+            f"not run. {_REMEDY}",
+        )
+    return None
+
+
+def byte_pair_library(name: str, vocab: Path, merges: Path, facts: Facts) -> Tokenizer:
+    """Return the tokenizer of a `vocab.json` and a `merges.txt`.
+
+    Args:
+        name: What to call the model in an error.
+        vocab: The tokens and their ids.
+        merges: Pairs of tokens, in the order in which they are merged.
+        facts: What the files beside them say.
+
+    Raises:
+        DamagedFile: The library cannot read them.
+        UnsupportedModel: The tokenizer class is another than those that are implemented.
+
+    """
+    if facts.tokenizer_class is None or facts.tokenizer_class not in _SPLITS:
+        raise _unknown_class(name, facts, "vocab.json and merges.txt", _SPLITS)
+    try:
+        ids, pairs = BPE.read_file(str(vocab), str(merges))
+        library = Tokenizer(BPE(ids, pairs, continuing_subword_prefix="", end_of_word_suffix=""))
+    except Exception as error:  # the library has no type of its own for these
+        raise DamagedFile(str(vocab), f"it does not fit merges.txt ({error}).") from error
+    split, space = _SPLITS[facts.tokenizer_class], facts.settings.get("add_prefix_space") is True
+    if split is None:
+        library.pre_tokenizer = pre.ByteLevel(add_prefix_space=space)
+    else:
+        words = [pre.Split(Regex(pattern), behavior="isolated") for pattern in split.patterns]
+        library.pre_tokenizer = pre.Sequence([*words, pre.ByteLevel(add_prefix_space=space, use_regex=False)])
+    if facts.tokenizer_class in _COMPOSED:
+        library.normalizer = normalizers.NFC()
+    library.decoder = decoders.ByteLevel()
+    return library
+
+
+def word_piece_library(name: str, vocab: Path, facts: Facts) -> Tokenizer:
+    """Return the tokenizer of a `vocab.txt`: BERT's words and pieces (`##ing`) of words.
+
+    Args:
+        name: What to call the model in an error.
+        vocab: A token a line, in the order of their ids.
+        facts: What the files beside it say.
+
+    Raises:
+        DamagedFile: The library cannot read it, or it lacks the tokens that begin and end a text.
+        UnsupportedModel: The tokenizer class is not BertTokenizer.
+
+    """
+    if facts.tokenizer_class != "BertTokenizer":
+        raise _unknown_class(name, facts, "vocab.txt", ("BertTokenizer",))
+    named = facts.named
+    try:
+        library = Tokenizer(WordPiece(WordPiece.read_file(str(vocab)), unk_token=named["unk_token"]))
+        ids = {token: library.token_to_id(token) for token in (named["cls_token"], named["sep_token"])}
+    except Exception as error:
+        raise DamagedFile(str(vocab), f"it is not BERT's vocabulary ({error!r}).") from error
+    if None in ids.values():
+        raise DamagedFile(str(vocab), f"it lacks one of {' and '.join(ids)}.")
+    accents = facts.settings.get("strip_accents")
+    library.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=facts.settings.get("tokenize_chinese_chars") is not False,
+        strip_accents=accents if isinstance(accents, bool) else None,
+        lowercase=facts.settings.get("do_lower_case") is not False,
+    )
+    library.pre_tokenizer = pre.BertPreTokenizer()
+    library.decoder = decoders.WordPiece(prefix="##")
+    library.post_processor = processors.TemplateProcessing(
+        single=f"{named['cls_token']} $A {named['sep_token']}", special_tokens=list(ids.items())
+    )
+    return library
+
+
+def _unknown_class(name: str, facts: Facts, files: str, known: Iterable[str]) -> UnsupportedModel:
+    names = " or ".join(known)
+    found = facts.tokenizer_class or "none"
+    return UnsupportedModel(
+        name,
+        f"its tokenizer is in {files}, which can be read for the tokenizer class {names}, and the class that "
+        f"tokenizer_config.json or config.json names is {found}. {_REMEDY}",
+    )
