@@ -6,6 +6,7 @@ import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import Placing, load
+from litgpt.cli.templating import templating, warnings_as_notes
 
 
 def chat(  # noqa: PLR0913 - each is an option
@@ -19,6 +20,9 @@ def chat(  # noqa: PLR0913 - each is an option
     top_p: options.TopP = 1.0,
     seed: options.Seed = None,
     stop: options.Stop = None,
+    tools: options.Tools = None,
+    chat_template_kwargs: options.ChatTemplateKwargs = None,
+    apply_chat_template: options.ApplyChatTemplate = True,
     precision: options.Precision = None,
     quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
@@ -31,7 +35,7 @@ def chat(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Talk with a model, which remembers what was said."""
     from litgpt.application.asking import Settings
-    from litgpt.chat import read_messages
+    from litgpt.chat import read_chat
     from litgpt.cli.session import Session
     from litgpt.domain.reference import ModelReference
 
@@ -44,10 +48,14 @@ def chat(  # noqa: PLR0913 - each is an option
         "stop": stop,
     }
     Settings(**how)
-    said = read_messages(resume) if resume else None
+    saved = read_chat(resume) if resume else None
+    if saved is not None:
+        how |= {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
+    how |= templating(tools, chat_template_kwargs, apply_chat_template=apply_chat_template)
     reference = ModelReference(model, revision, offline or None, access_token)
     how_placed = Placing(accelerator, precision, quantize, devices or "auto", generate_strategy)
-    with load(reference, how_placed, quiet=quiet) as llm:
+    with load(reference, how_placed, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
+        said = None if saved is None else saved.messages
         session = Session(lambda system: llm.chat(system, **how), llm.chat(sys_prompt, resume=said, **how))
         if console.at_a_keyboard() and not quiet:
             console.note(

@@ -6,7 +6,8 @@ import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import Placing, load
-from litgpt.cli.typed import at_least_one, prompt_text
+from litgpt.cli.templating import conversation_of, templating, warnings_as_notes
+from litgpt.cli.typed import at_least_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 def generate(  # noqa: PLR0913 - each is an option
     model: options.Model = options.DEFAULT_MODEL,
     *,
-    prompt: options.Prompt,
+    prompt: options.PromptOrMessages = None,
+    messages: options.MessagesFile = None,
     sys_prompt: options.SysPrompt = None,
     max_new_tokens: options.MaxNewTokens = 50,
     temperature: options.Temperature = 0.8,  # LitGPT's commands draw more soberly than its library
@@ -25,6 +27,10 @@ def generate(  # noqa: PLR0913 - each is an option
     top_p: options.TopP = 1.0,
     seed: options.Seed = None,
     stop: options.Stop = None,
+    tools: options.Tools = None,
+    chat_template_kwargs: options.ChatTemplateKwargs = None,
+    continue_final_message: options.ContinueFinalMessage = False,
+    apply_chat_template: options.ApplyChatTemplate = True,
     num_samples: Annotated[int, typer.Option(help="How many answers to give.")] = 1,
     stream: Annotated[
         bool | None, typer.Option(help="Write the answer as it comes.  [default: on a terminal]")
@@ -43,7 +49,13 @@ def generate(  # noqa: PLR0913 - each is an option
     from litgpt.application.asking import Settings
     from litgpt.domain.reference import ModelReference
 
-    text = prompt_text(prompt, sys_prompt)
+    asked, from_file = conversation_of(prompt, messages, sys_prompt)
+    written = from_file | templating(
+        tools,
+        chat_template_kwargs,
+        apply_chat_template=apply_chat_template,
+        continue_final_message=continue_final_message,
+    )
     at_least_one("num_samples", num_samples)
     sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     how = sampling | {"max_new_tokens": max_new_tokens, "stop": stop}
@@ -51,12 +63,12 @@ def generate(  # noqa: PLR0913 - each is an option
     reference = ModelReference(model, revision, offline or None, access_token)
     as_it_comes = console.is_watched() if stream is None else stream
     how_placed = Placing(accelerator, precision, quantize, devices or "auto", generate_strategy)
-    with load(reference, how_placed, quiet=quiet) as llm:
+    with load(reference, how_placed, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         for number in range(num_samples):
             if number:
                 console.show("")
             nth_seed = None if seed is None else seed + number
-            events = llm.complete(text, sys_prompt, **how, seed=nth_seed, stream=True)
+            events = llm.complete(asked, sys_prompt, **how, **written, seed=nth_seed, stream=True)
             completion = write(events, as_it_comes=as_it_comes)
             if not quiet and completion.finish_reason == "length":
                 console.note(_cut_short(completion, max_new_tokens))

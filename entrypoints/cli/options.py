@@ -17,6 +17,28 @@ Model: TypeAlias = Annotated[
 Prompt: TypeAlias = Annotated[
     str, typer.Option(help="What to say; - reads it from stdin.", show_default=False)
 ]
+PromptOrMessages: TypeAlias = Annotated[
+    str | None, typer.Option(help="What to say; - reads it from stdin.", show_default=False)
+]
+MessagesFile: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--messages", help="A JSON file of messages, as /save writes them, in place of --prompt."),
+]
+Tools: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Tools that the model may call: a JSON file with a list of schemas, or the JSON."),
+]
+ChatTemplateKwargs: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="Variables of the chat template, as JSON: '{\"enable_thinking\": false}'."),
+]
+ContinueFinalMessage: TypeAlias = Annotated[
+    bool, typer.Option("--continue-final-message", help="Continue the last message instead of answering it.")
+]
+ApplyChatTemplate: TypeAlias = Annotated[
+    bool,
+    typer.Option(help="Whether the prompt goes through the chat template, or is sent as it is."),
+]
 SysPrompt: TypeAlias = Annotated[str | None, typer.Option(help="What the system says first.")]
 MaxNewTokens: TypeAlias = Annotated[int, typer.Option(help="A bound on the answer, in tokens.")]
 MaxNewTokensOrAll: TypeAlias = Annotated[

@@ -13,12 +13,13 @@ from litgpt.cli.typed import readable
 if TYPE_CHECKING:
     from types import FrameType
 
-    from litgpt.chat import Chat
+    from litgpt.chat import Chat, Said
 
 HELP = """\
 /system TEXT  begin again, with TEXT as what the system says
 /reset        begin again
 /save FILE    write what was said to a file, which --resume reads
+/tool TEXT    send TEXT as the result of a tool that was called
 /help         show this
 /exit         leave; so do Ctrl-D, and Ctrl-C when no answer is coming
 Ctrl-C stops an answer. A \\ at the end of a line goes on with the next one."""
@@ -67,24 +68,28 @@ class Session:
                 self._begin_again(self._system_prompt())
             case "/system":
                 self._begin_again(text or None)
+            case "/tool" if text:
+                self._answer({"role": "tool", "content": text})
+            case "/tool":
+                console.note("Which result? /tool TEXT")
             case "/save":
                 self._save(text)
             case _:
                 console.note(f"There is no {command}; see /help. With a space before it, the model is told.")
 
-    def _answer(self, text: str) -> None:
+    def _answer(self, message: "Said") -> None:
         if not console.at_a_keyboard():  # where a Ctrl-C is to end more than this answer
-            self._show(text, stopped=lambda: False)
+            self._show(message, stopped=lambda: False)
             return
         try:
             with _interruptions() as stopped:
-                self._show(text, stopped)
+                self._show(message, stopped)
         except KeyboardInterrupt:
             self.chat.close()  # in the middle of a computation, of which then nothing is kept
             console.show("")
 
-    def _show(self, text: str, stopped: Callable[[], bool]) -> None:
-        for piece in self.chat.stream(text):
+    def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
+        for piece in self.chat.stream(message):
             console.show(piece, end="")
             if stopped():
                 break

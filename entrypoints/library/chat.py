@@ -123,13 +123,8 @@ class Chat:
         return self._conversation.say(message, self._request, stop=self._stop, options=options)
 
 
-def read_messages(path: str | Path) -> list[Message]:
-    """Return the messages that `Chat.save` wrote. See `read_chat`."""
-    return read_chat(path).messages
-
-
 def read_chat(path: str | Path) -> SavedChat:
-    """Return what `Chat.save` wrote.
+    """Return what `Chat.save` wrote, or what a JSON list of messages holds.
 
     Raises:
         MissingFile: There is no such file.
@@ -138,10 +133,14 @@ def read_chat(path: str | Path) -> SavedChat:
     """
     try:
         saved = json.loads(Path(path).read_text(encoding="utf-8"))
+        if isinstance(saved, list):
+            saved = {"messages": saved}
         said = list(messages(saved["messages"])) if saved["messages"] else []
         options = TemplateOptions(tools=saved.get("tools"), variables=saved.get("chat_template_kwargs"))
         return SavedChat(said, saved.get("tools"), dict(options.variables) or None)
     except FileNotFoundError as error:
         raise MissingFile(str(path), "pass a file that Chat.save wrote.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, LitGPTError) as error:
+    except LitGPTError as error:
+        raise DamagedFile(str(path), f"it is no saved chat: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFile(str(path), "it is no saved chat.") from error

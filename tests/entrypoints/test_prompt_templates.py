@@ -1,7 +1,6 @@
 """Prompts as callers have them: already rendered, with tools and variables, and unfinished."""
 
 import json
-import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,25 +14,10 @@ from litgpt.application.prompting import PromptWarning
 from litgpt.domain.errors import BadArgument, BadPrompt, UnsupportedModel, WrongType
 from litgpt.domain.prompts import style_named
 from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.templated_model import CALL, templated_folder, weather
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TEMPLATE = """
-{%- if tools %}<|begin|>tools
-{{ tools | tojson }}<|end|>
-{% endif %}
-{%- if documents %}<|begin|>{{ documents | tojson }}{% endif %}
-{%- for m in messages %}<|begin|>{{ m.role }}{{ ' ' + m.name if m.name }}
-{% if m.content is string %}{{ m.content }}
-{%- else %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endif %}
-{%- for call in m.tool_calls or [] -%}
-[{{ call.function.name }} {{ call.function.arguments | tojson }}]{% endfor -%}
-<|end|>
-{% endfor %}
-{%- if add_generation_prompt %}<|begin|>assistant
-{{ '' if enable_thinking | default(true) else 'now: ' }}{% endif %}"""
-
-CALL = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Rome"}}}
 TALK: list[dict[str, Any]] = [
     {"role": "user", "content": [{"type": "text", "text": "Warm?"}], "name": "Ada"},
     {"role": "assistant", "content": None, "tool_calls": [CALL]},
@@ -42,30 +26,9 @@ TALK: list[dict[str, Any]] = [
 GREEDY: dict[str, Any] = {"top_k": 1, "max_new_tokens": 4}
 
 
-def weather(city: str) -> str:
-    """Say what the weather is.
-
-    Args:
-        city: Where.
-    """
-    return city
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("templated") / "model"
-    shutil.copytree(tiny_folder("llama"), made)
-    sizes = json.loads((made / "config.json").read_text(encoding="utf-8")) | {"max_position_embeddings": 4096}
-    (made / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": "<|begin|>",
-        "eos_token": "<|end|>",
-        "add_bos_token": True,
-        "chat_template": TEMPLATE,
-    }
-    (made / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    return made
+def folder() -> Path:
+    return templated_folder()
 
 
 @pytest.fixture(scope="module")
