@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.google_docstring import parse_docstring
 from litgpt.domain.json_values import json_value
 
 _SCALARS: Mapping[object, str] = {
@@ -20,19 +21,7 @@ _SCALARS: Mapping[object, str] = {
 }
 _TYPES: Mapping[object, str] = {**_SCALARS, list: "array", tuple: "array", dict: "object"}
 
-# The sections of a docstring in Google's style, found as transformers.utils.chat_template_utils finds them.
-_DESCRIPTION = re.compile(r"^(.*?)[\n\s]*(Args:|Returns:|Raises:|\Z)", re.DOTALL)
-_ARGS = re.compile(r"\n\s*Args:\n(.*?)[\n\s]*(Returns:|Raises:|\Z)", re.DOTALL)
-_RETURNS = re.compile(r"\n\s*Returns:\n\s*(.*?)[\n\s]*(Raises:|\Z)", re.DOTALL)
-_ARGUMENT = re.compile(
-    r"""
-    (?:^|\n)([ \t]*)(\w+)(?:[ \t]*\([^()\n]*\))?:\s*  # indentation, name, and a type in brackets
-    (.*?)\s*                                          # a description of one or more lines
-    (?=\n(?!\1[ \t])[ \t]*\w+(?:[ \t]*\([^()\n]*\))?:|\Z)  # up to the next name that is indented no deeper
-    """,
-    re.DOTALL | re.VERBOSE,
-)
-_CHOICES = re.compile(r"\(choices:\s*(.*?)\)\s*$", re.IGNORECASE)
+_CHOICES = re.compile(r"(?P<text>.*?)\(choices:(?P<list>.*)\)", re.IGNORECASE)
 
 
 def tool_schemas(tools: object) -> tuple[dict[str, Any], ...] | None:
@@ -69,9 +58,7 @@ def function_schema(function: Callable[..., Any], name: str = "tools[0]") -> dic
     """
     if not (doc := inspect.getdoc(function)):
         raise BadArgument(name, function, "a function with a docstring, which describes it to the model")
-    found = _DESCRIPTION.search(doc.strip())
-    returns = _RETURNS.search(doc.strip())
-    described = _described(doc.strip())
+    docstring = parse_docstring(doc)
     try:
         hints = get_type_hints(function)
     except NameError as error:
@@ -85,13 +72,13 @@ def function_schema(function: Callable[..., Any], name: str = "tools[0]") -> dic
             raise BadArgument(
                 name, function, f"a function with a type hint for the argument {parameter.name!r}"
             )
-        if parameter.name not in described:
+        if parameter.name not in docstring.arguments:
             raise BadArgument(
                 name, function, f"a function whose docstring describes {parameter.name!r} below 'Args:'"
             )
         properties[parameter.name] = {
             **_type_schema(hints[parameter.name], f"{name}, argument {parameter.name!r}"),
-            **_description(described[parameter.name], name),
+            **_description(docstring.arguments[parameter.name], name),
         }
         if parameter.default is parameter.empty:
             required.append(parameter.name)
@@ -100,13 +87,13 @@ def function_schema(function: Callable[..., Any], name: str = "tools[0]") -> dic
         schema["required"] = required
     described_function: dict[str, Any] = {
         "name": getattr(function, "__name__", "operation"),
-        "description": found.group(1).strip() if found else None,
+        "description": docstring.summary,
         "parameters": schema,
     }
     if (result := _result(hints)) is not None:
         described_function["return"] = {
             **result,
-            **({"description": returns.group(1).strip()} if returns else {}),
+            **({} if docstring.returns is None else {"description": docstring.returns}),
         }
     return {"type": "function", "function": described_function}
 
@@ -122,31 +109,17 @@ def _schema(name: str, tool: object) -> dict[str, Any]:
     return schema
 
 
-def _described(doc: str) -> dict[str, str]:
-    """Return the descriptions below `Args:`, by argument."""
-    section = _ARGS.search(doc)
-    if section is None:
-        return {}
-    lines = "\n".join(line for line in section.group(1).split("\n") if line.strip())
-    return {
-        name: re.sub(r"\s*\n+\s*", " ", description.strip())
-        for _, name, description in _ARGUMENT.findall(lines)
-    }
-
-
 def _description(text: str, name: str) -> dict[str, Any]:
     """Return a description, and the choices that it ends with as an enum."""
-    choices = _CHOICES.search(text)
+    choices = _CHOICES.fullmatch(text)
     if choices is None:
         return {"description": text}
     try:
-        listed = json.loads(choices.group(1))
+        listed = json.loads(choices["list"])
     except ValueError as error:
-        raise BadArgument(
-            name, choices.group(0), '(choices: …) with a JSON list such as ["a", "b"]'
-        ) from error
+        raise BadArgument(name, text, 'described with (choices: …) and a JSON list: ["a", "b"]') from error
     enum = [one.strip() if isinstance(one, str) else one for one in listed]
-    return {"enum": enum, "description": text[: choices.start()].strip()}
+    return {"enum": enum, "description": choices["text"].strip()}
 
 
 def _result(hints: Mapping[str, Any]) -> dict[str, Any] | None:
