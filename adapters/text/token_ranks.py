@@ -23,6 +23,14 @@ from litgpt.adapters.text.tokenizer_class import TEKKEN
 from litgpt.domain.errors import DamagedFile
 
 _FIRST_LINE = re.compile(rb"[A-Za-z0-9+/]+=* [0-9]+\r?\n")
+_FIRST_VERSION = (
+    *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),
+    *("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]"),
+    *("[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"),
+)
+"""The special tokens of a `tekken.json` that lists none, as mistral-common has them."""
+
+_LONGEST = 1_000  # bytes; known tokens have up to 256, and the time is quadratic in it
 _MOST_SPECIAL = 100_000  # known models have up to 1,008
 
 
@@ -72,15 +80,16 @@ def tekken_library(path: Path) -> Tokenizer:
     """Return the tokenizer of a `tekken.json`, in which the special tokens have the first ids.
 
     Raises:
-        DamagedFile: It is not such a file, or of the first version, which does not list its special tokens.
+        DamagedFile: It is not such a file.
 
     """
     try:
         file = json.loads(path.read_bytes())
-        config, listed = file["config"], file["special_tokens"]
-        special = [str(one["token_str"]) for one in sorted(listed, key=lambda one: int(one["rank"]))]
-        if [int(one["rank"]) for one in listed] != list(range(len(listed))):
+        config, listed = file["config"], file.get("special_tokens")
+        by_rank = {int(one["rank"]): str(one["token_str"]) for one in listed or ()}
+        if sorted(by_rank) != list(range(len(listed or ()))):
             raise ValueError("the ranks of its special tokens are not 0, 1, 2, …")  # noqa: TRY301
+        special = [by_rank[rank] for rank in sorted(by_rank)] or list(_FIRST_VERSION)
         first = int(config.get("default_num_special_tokens") or len(special))
         if not len(special) <= first <= _MOST_SPECIAL:
             raise ValueError(f"it has {first} special tokens")  # noqa: TRY301
@@ -90,7 +99,7 @@ def tekken_library(path: Path) -> Tokenizer:
         ranks = {base64.b64decode(one["token_bytes"]): rank for rank, one in enumerate(tokens)}
         library = _merging(ranks, first, special, (str(config["pattern"]),))
     except Exception as error:
-        reason = f"it is not a tekken.json with its special tokens ({error!r})."
+        reason = f"it is not a tekken.json ({error!r})."
         raise DamagedFile(str(path), reason) from error
     _add_special(library, special)
     if special[:2] == [TEKKEN["unk_token"], TEKKEN["bos_token"]]:
@@ -113,8 +122,8 @@ def _merging(
         patterns: How text is split before it is merged.
 
     """
-    if not ranks:
-        raise ValueError("it has no tokens")
+    if not 0 < max(map(len, ranks), default=0) <= _LONGEST:
+        raise ValueError(f"it has no tokens, or one of more than {_LONGEST} bytes")
     letters = letters_of_bytes()
     written = {token: "".join(map(letters.__getitem__, token)) for token in ranks}
     merges = [

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from litgpt.adapters.text.added_tokens import AddedToken
 from litgpt.adapters.text.marks import Marks
 
+BESIDE = Marks(
+    {"<s>": 1, "<t>": 2, "word": 3},
+    {
+        "<s>": AddedToken("<s>", special=True, lstrip=True),
+        "<t>": AddedToken("<t>", special=True, rstrip=True),
+        "word": AddedToken("word", special=False, single_word=True),
+    },
+)
 MARKS = Marks({"<s>": 1, "<s>>": 2, "[INST]": 3, "^": 4, "<": 5})
 
 
@@ -35,3 +44,18 @@ def test_it_finds_what_a_pattern_of_them_all_finds(text: str) -> None:
     longest_first = sorted(MARKS.ids, key=len, reverse=True)
     found = re.split("(" + "|".join(map(re.escape, longest_first)) + ")", text)
     assert list(MARKS.split(text)) == [MARKS.ids.get(part, part) for part in found if part]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a \n<s> b", ["a", 1, " b"]),
+        ("a <t> \n b", ["a ", 2, "b"]),
+        ("<t>  <s>  <s>", [2, 1, 1]),
+        (" <s>", [1]),
+        ("word", [3]),
+        ("a word.word words sword wordword", ["a ", 3, ".", 3, " words sword wordword"]),
+    ],
+)
+def test_white_space_beside_a_token_and_words_around_it(text: str, expected: list[str | int]) -> None:
+    assert list(BESIDE.split(text)) == expected

@@ -18,6 +18,7 @@ from litgpt.adapters.text.saving import tokenizer_files_of
 from litgpt.adapters.text.spelling import spell_byte_level
 from litgpt.domain.errors import DamagedFile, TokenizerMismatch, UnsupportedModel
 from tests.adapters import tiny_tokenizers as tiny
+from tests.contracts.tokenizer import TokenizerContract
 
 TEXTS = [
     "",
@@ -227,6 +228,27 @@ def test_tekken_is_converted(ranks: dict[bytes, int], tmp_path: Path) -> None:
     assert (alone.bos_id, alone.adds_bos, alone.eos_ids) == (1, True, (2,))
 
 
+def test_the_first_tekken_files_do_not_list_their_special_tokens(
+    ranks: dict[bytes, int], tmp_path: Path
+) -> None:
+    file = tekken(ranks, default_num_special_tokens=30)
+    del file["special_tokens"]
+    tokenizer = open_tokenizer(tiny.write(tmp_path, {"tekken.json": file}), name="m")
+    ids = tokenizer.encode("[INST]The[/INST]<pad>[TOOL_CONTENT]<SPECIAL_20><SPECIAL_29>")
+    assert (ids[:2], ids[-5:]) == ([1, 3], [4, 11, 19, 20, 29])
+    assert tokenizer.codec.size == 30 + len(ranks)
+
+
+class TestBytePairs(TokenizerContract):
+    special = "<|im_end|>"
+
+    @pytest.fixture
+    def tokenizer(self, byte_pairs: dict[str, Any], tmp_path: Path) -> CheckpointTokenizer:
+        config = {"eos_token": "<|im_end|>", "bos_token": "<|begin|>", "chat_template": tiny.CHATML}
+        files = {"tokenizer_config.json": config, "config.json": {"model_type": "gpt2"}}
+        return open_tokenizer(tiny.write(tmp_path, {**byte_pairs, **files}), name="tiny", vocab_size=400)
+
+
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [
@@ -244,6 +266,7 @@ def test_tekken_is_converted(ranks: dict[bytes, int], tmp_path: Path) -> None:
         ({"qwen.tiktoken": "IQ== 0\n"}, UnsupportedModel, "qwen.tiktoken .* Python code.*tokenizer_dir"),
         ({"tokenizer.model": "IQ== 0\nIg== x\n"}, DamagedFile, "not a file of tiktoken"),
         ({"tiktoken.model": ""}, DamagedFile, "not a file of tiktoken"),
+        ({"tiktoken.model": f"{'IQ' * 50_000} 0\n"}, DamagedFile, "one of more than 1000 bytes"),
         (
             {
                 "tiktoken.model": "IQ== 0\n",
@@ -253,6 +276,7 @@ def test_tekken_is_converted(ranks: dict[bytes, int], tmp_path: Path) -> None:
             "added token has the id 999999999",
         ),
         ({"tekken.json": {"config": {"pattern": "a"}, "vocab": []}}, DamagedFile, "not a tekken.json"),
+        ({"tekken.json": "[" * 100_000}, DamagedFile, "not a tekken.json"),
         ({"vocab.json": {"a": 0}}, TokenizerMismatch, "there is none"),
         (
             {"vocab.json": {"a": 0}, "merges.txt": "a b\n", "config.json": {"model_type": "gpt2"}},
