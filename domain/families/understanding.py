@@ -1,6 +1,7 @@
 """From a config and the names of tensors to an architecture and a plan for reading it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import attrs
 
@@ -10,6 +11,7 @@ from litgpt.domain.families.family import Family
 from litgpt.domain.families.multimodal import TEXT_PARTS, is_multimodal, text_names, text_part
 from litgpt.domain.families.registry import FAMILIES
 from litgpt.domain.families.settings import Settings
+from litgpt.domain.families.spelling import Spelling
 from litgpt.domain.tensors import TensorInfo
 from litgpt.domain.weights import Join, Part, Rule, joins, plan
 
@@ -153,7 +155,10 @@ def expected_shapes(
 def _named(family: Family, config: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
     """Return the names of the tensors that may be a family's, as a rule has them and as they are."""
     found = text_names(names) if is_multimodal(config) else {name: name for name in names}
-    return {_usual(name, family.prefixes): own for name, own in found.items()}
+    renamed = {_usual(name, family.prefixes): own for name, own in found.items()}
+    spelling = Spelling.of((*family.weights, *family.otherwise))
+    aligned = spelling.align(renamed, lambda name: any(fnmatchcase(name, one) for one in family.unused))
+    return {usual: renamed[name] for usual, name in aligned.items()}
 
 
 _HEAD, _EMBEDDING = "lm_head.weight", "transformer.wte.weight"
