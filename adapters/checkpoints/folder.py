@@ -1,21 +1,33 @@
 """A Hugging Face folder: `config.json`, and safetensors in one file or in an index of shards."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from litgpt.adapters.checkpoints.mapped_file import MappedFile
+from litgpt.adapters.checkpoints.on_disk import holds, missing, stands_in
 from litgpt.adapters.checkpoints.quantised.checkpoint import QuantisedCheckpoint, dequantised
-from litgpt.adapters.checkpoints.safetensors_header import LENGTH_BYTES, Entry, header_size, parse_header
+from litgpt.adapters.checkpoints.quantised.methods import plain
+from litgpt.adapters.checkpoints.safetensors_header import Entry
+from litgpt.adapters.checkpoints.safetensors_index import (
+    INDEX,
+    SINGLE,
+    Beginnings,
+    StoredTensors,
+    sharded_files,
+    single_file,
+)
 from litgpt.adapters.checkpoints.small_files import (
     read_if_there,
     read_json,
     saved_prompt_style,
     tokenizer_files,
 )
-from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile
+from litgpt.domain.errors import BadArgument, BadCheckpoint, LitGPTError, MissingFile, UnsafeFile
+from litgpt.domain.families import expected_shapes
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
 from litgpt.domain.vocabulary import TokenizerFiles
@@ -23,17 +35,20 @@ from litgpt.domain.vocabulary import TokenizerFiles
 if TYPE_CHECKING:
     import torch
 
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-
-Beginnings: TypeAlias = Mapping[str, tuple[bytes, int]]
-"""Files by name: the first bytes of each, its whole header among them, and how many bytes it has in all."""
+WEIGHTS = (*PICKLES, "*.safetensors", "*.gguf")
+MOST_NAMES = 5
+"""Files that a note or an error lists."""
 
 
 @attrs.define
 class FolderCheckpoint:
-    """A model in a Hugging Face folder. Its tensors are views of its files, which are mapped into memory."""
+    """A model in a Hugging Face folder. Its tensors are views of its files, which are mapped into memory.
+
+    Attributes:
+        notes: Which files and tensors in the folder are ignored.
+
+    """
 
     name: str
     folder: Path
@@ -42,6 +57,7 @@ class FolderCheckpoint:
     prompt_style: str | None
     tokenizer: TokenizerFiles = attrs.field(repr=False)
     _stored: Mapping[str, tuple[MappedFile, Entry]] = attrs.field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -52,11 +68,6 @@ class FolderCheckpoint:
     def path(self) -> Path:
         """The folder."""
         return self.folder
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What whoever loads it should be told: nothing."""
-        return ()
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
@@ -110,35 +121,72 @@ def open_folder(path: Path, name: str, *, coming: Beginnings | None = None) -> O
 
     """
     if not (path / "config.json").is_file():
-        raise MissingFile(
-            str(path / "config.json"), "it says how the model is built, and the weights do not."
-        )
+        raise missing(path / "config.json", "it says how the model is built, and the weights do not.")
+    config = read_json(path / "config.json")
+    found = _stored(name, config, path, coming or {})
     stored = FolderCheckpoint(
         name=name,
         folder=path,
-        config=read_json(path / "config.json"),
+        config=config,
         generation_config=read_if_there(path / "generation_config.json"),
         prompt_style=saved_prompt_style(path),
         tokenizer=tokenizer_files(path),
-        stored=_stored(path, coming or {}),
+        stored=found.tensors,
+        notes=(*found.notes, *ignored_files(path, found.files)),
     )
     return dequantised(stored)
 
 
-def _stored(folder: Path, coming: Beginnings) -> dict[str, tuple[MappedFile, Entry]]:
-    if SINGLE in coming or (folder / SINGLE).is_file():
-        file, entries = _headed(folder / SINGLE, coming)
-        return {name: (file, entry) for name, entry in entries.items()}
-    if (folder / INDEX).is_file():
-        return _sharded(folder, coming)
+def _stored(name: str, config: Mapping[str, object], folder: Path, coming: Beginnings) -> StoredTensors:
+    needed_of = partial(_needed, name, plain(config))
+    if SINGLE in coming or holds(folder / SINGLE):
+        try:
+            return single_file(folder / SINGLE, coming)
+        except BadCheckpoint:
+            if not holds(folder / INDEX):
+                raise
+        found = sharded_files(folder, coming, needed_of)
+        return attrs.evolve(
+            found, notes=(*found.notes, f"{SINGLE} cannot be read; {INDEX} is, in its place.")
+        )
+    if holds(folder / INDEX):
+        return sharded_files(folder, coming, needed_of)
+    raise _without_weights(folder)
+
+
+def _needed(name: str, config: Mapping[str, object], names: Collection[str]) -> Collection[str]:
+    """Return those of some names that a model is read from, or that are parts of packed weights which are."""
+    stands_for = {one: {one, *_weights_of(one)} for one in names}
+    try:
+        needed = expected_shapes(name, config, {one for those in stands_for.values() for one in those})
+    except LitGPTError:
+        return names  # what is wrong with the config is said where the model is understood
+    return {one for one, those in stands_for.items() if those & needed.keys()}
+
+
+def _weights_of(part: str) -> Iterator[str]:
+    """Yield the names of weights that a tensor may be a part of: `x.qweight` is one of `x.weight`."""
+    levels = part.split(".")
+    for end in range(1, len(levels)):
+        yield ".".join((*levels[:end], "weight"))
+    yield part.removesuffix("_blocks").removesuffix("_scales")  # of MXFP4's experts
+
+
+def _without_weights(folder: Path) -> LitGPTError:
+    """Return the error for a folder without weights that can be read."""
+    for one in (SINGLE, INDEX):
+        if error := stands_in(folder / one):
+            return error
     for pattern in PICKLES:
         for pickle in sorted(folder.glob(pattern)):
-            raise UnsafeFile(str(pickle), REMEDY)
-    others = ", ".join(sorted(one.name for one in folder.glob("*.safetensors"))[:5])
-    found = (
-        f"the folder has {others}, but neither one file of this name nor an index ({INDEX})" if others else ""
-    )
-    raise MissingFile(str(folder / SINGLE), f"{found or 'the folder has no weights'}.")
+            return UnsafeFile(str(pickle), REMEDY)
+    if others := sorted(one.name for one in folder.glob("*.safetensors"))[:MOST_NAMES]:
+        reason = (
+            f"the folder has {', '.join(others)}, but neither one file of this name nor an index ({INDEX})."
+        )
+    else:
+        reason = "the folder has no weights."
+    return MissingFile(str(folder / SINGLE), reason)
 
 
 REMEDY = (
@@ -147,47 +195,10 @@ REMEDY = (
 )
 
 
-def _sharded(folder: Path, coming: Beginnings) -> dict[str, tuple[MappedFile, Entry]]:
-    index = folder / INDEX
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise DamagedFile(str(index), "it has no 'weight_map' of tensors to files.")
-    shards: dict[str, tuple[MappedFile, dict[str, Entry]]] = {}
-    for shard in weight_map.values():
-        if isinstance(shard, str) and shard in shards:
-            continue
-        if not isinstance(shard, str) or not _is_plain(shard):
-            raise DamagedFile(str(index), f"it names {shard!r}, which is no safetensors file in this folder.")
-        if shard not in coming and not (folder / shard).is_file():
-            raise MissingFile(
-                str(folder / shard), f"{INDEX} lists it as a part of the model. Copy it here too."
-            )
-        shards[shard] = _headed(folder / shard, coming)
-    stored = {}
-    for name, shard in weight_map.items():
-        file, entries = shards[shard]
-        if name not in entries:
-            raise DamagedFile(str(file.path), f"it lacks the tensor {name!r}, which {INDEX} promises.")
-        stored[name] = (file, entries[name])
-    return stored
-
-
-def _is_plain(shard: str) -> bool:
-    """Whether a name can only be that of a file in the folder itself, on any operating system."""
-    return shard.endswith(".safetensors") and not set(shard) & set("/\\:\0")
-
-
-def _headed(path: Path, coming: Beginnings) -> tuple[MappedFile, dict[str, Entry]]:
-    """Return a file and the tensors that its header lists."""
-    if path.name in coming:
-        beginning, size = coming[path.name]
-        return MappedFile(path, size), parse_header(beginning, file_size=size, where=str(path))
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            beginning = file.read(LENGTH_BYTES)
-            rest = header_size(beginning, file_size=size, where=str(path)) - LENGTH_BYTES
-            beginning += file.read(rest)
-    except OSError as error:
-        raise DamagedFile(str(path), f"it cannot be read ({error.strerror}).") from error
-    return MappedFile(path, size), parse_header(beginning, file_size=size, where=str(path))
+def ignored_files(folder: Path, read: Collection[str]) -> tuple[str, ...]:
+    """Return a note on the files of weights in a folder that are not read, if there are any."""
+    found = sorted({one.name for pattern in WEIGHTS for one in folder.glob(pattern) if one.name not in read})
+    if not found:
+        return ()
+    more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
+    return (f"{', '.join(found[:MOST_NAMES])}{more} in its folder are ignored.",)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from litgpt.adapters.checkpoints.on_disk import holds, stands_in
 from litgpt.domain.errors import DamagedFile, MissingFile
 from litgpt.domain.vocabulary import TokenizerFiles
 
@@ -25,6 +26,17 @@ TOKENIZER_FILES = (
     "config.json",
 )
 """The files that a tokenizer may be read from, the two configs for the tokens that end a text."""
+
+_BESIDE_TOKENIZERS = {
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "config.json",
+}
+"""Those that add to a tokenizer and are none."""
 
 LARGEST_SETTINGS = 16_000_000
 """Bytes. A larger file of settings is none; the largest known config has a few hundred thousand."""
@@ -69,6 +81,8 @@ def read_yaml(path: Path) -> dict[str, object]:
 
 
 def _text(path: Path) -> str:
+    if error := stands_in(path):
+        raise error
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST_SETTINGS + 1)
@@ -92,9 +106,19 @@ def read_if_there(path: Path) -> Mapping[str, object]:
 
 
 def tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Return those of `TOKENIZER_FILES` that the folder has, and tiktoken files of any name."""
+    """Return those of `TOKENIZER_FILES` that the folder has, and tiktoken files of any name.
+
+    Raises:
+        MissingFile: In the place of its only tokenizer there is a Git LFS pointer, or a dangling link.
+
+    """
     names = [*TOKENIZER_FILES, *sorted(path.name for path in folder.glob("*.tiktoken"))]
-    return TokenizerFiles({name: folder / name for name in names if (folder / name).is_file()})
+    found = {name: folder / name for name in names if holds(folder / name)}
+    if found.keys() <= _BESIDE_TOKENIZERS:
+        for name in names:
+            if name not in _BESIDE_TOKENIZERS and (error := stands_in(folder / name)):
+                raise error
+    return TokenizerFiles(found)
 
 
 PROMPT_STYLE = "prompt_style.yaml"

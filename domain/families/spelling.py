@@ -16,7 +16,7 @@ _ANYWHERE = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped
 """Levels that torch.compile, FSDP and activation checkpointing insert wherever they wrap a module."""
 
 _FIRST = frozenset({"module", "_forward_module", "base_model", "language_model", "model", "transformer"})
-"""Levels that may stand in front of a whole model: those of wrappers, of PEFT, and of models around a model."""
+"""Levels that may stand before a whole model: those of wrappers, of PEFT, and of models around a model."""
 
 
 @attrs.frozen

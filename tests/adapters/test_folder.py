@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, OutOfReach, UnsafeFile
@@ -204,6 +205,9 @@ def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 100)
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 123456\n"
+
+
 def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     parsed = json.loads(path.read_text())
     change(parsed)
@@ -259,13 +263,96 @@ def test_a_shard_that_is_missing_is_named(sharded: Path) -> None:
         open_folder(sharded, "tiny")
 
 
-def test_a_tensor_that_the_index_promises_and_the_shard_lacks_is_named(sharded: Path) -> None:
+def test_a_tensor_that_the_index_promises_is_missed_if_it_is_needed(sharded: Path) -> None:
+    first, second = sorted(one.name for one in sharded.glob("*.safetensors"))[:2]
     index = sharded / "model.safetensors.index.json"
-    edit(
-        index, lambda parsed: parsed["weight_map"].update({"model.extra": min(parsed["weight_map"].values())})
+    names = list(open_folder(sharded, "tiny").tensors)
+    edit(index, lambda parsed: parsed["weight_map"].update({"mtp.fc.weight": first}))
+    promised = open_folder(sharded, "tiny")
+    assert list(promised.tensors) == names
+    assert promised.notes == (
+        "model.safetensors.index.json lists 1 tensors that are not there and not needed (mtp.fc.weight).",
     )
-    with pytest.raises(DamagedFile, match=r"lacks the tensor 'model\.extra'"):
+    shard = load_file(sharded / second)
+    lost = next(iter(shard))
+    save_file({name: tensor for name, tensor in shard.items() if name != lost}, sharded / second)
+    with pytest.raises(DamagedFile, match=rf"lacks the tensor '{re.escape(lost)}'"):
         open_folder(sharded, "tiny")
+
+
+def test_a_shard_of_which_nothing_is_needed_may_be_missing_or_damaged(sharded: Path) -> None:
+    names = open_folder(sharded, "tiny").tensors
+    index = sharded / "model.safetensors.index.json"
+    more = {"mtp.fc.weight": "mtp.safetensors", "mtp.norm.weight": "mtp-2.safetensors"}
+    edit(index, lambda parsed: parsed["weight_map"].update(more))
+    (sharded / "mtp-2.safetensors").write_bytes(b"cut")
+    opened = open_folder(sharded, "tiny")
+    assert opened.tensors == names
+    assert "mtp-2.safetensors, mtp.safetensors cannot be read" in opened.notes[1]
+
+
+def test_a_tensor_that_the_index_forgot_or_misplaced_is_found_in_its_shard(sharded: Path) -> None:
+    names = set(open_folder(sharded, "tiny").tensors)
+    held = {one.name: [*load_file(one)] for one in sharded.glob("*.safetensors")}
+    *_, largest = sorted(held, key=lambda one: len(held[one]))
+    forgotten, misplaced, *_ = held[largest]
+    other = min({*held} - {largest})
+    index = sharded / "model.safetensors.index.json"
+    edit(index, lambda parsed: parsed["weight_map"].pop(forgotten))
+    edit(index, lambda parsed: parsed["weight_map"].update({misplaced: other}))
+    assert set(open_folder(sharded, "tiny").tensors) == names
+
+
+def test_a_damaged_file_is_not_read_where_an_index_has_the_weights(sharded: Path) -> None:
+    names = open_folder(sharded, "tiny").tensors
+    (sharded / "model.safetensors").write_bytes(b"half a download")
+    opened = open_folder(sharded, "tiny")
+    assert opened.tensors == names
+    assert opened.notes[0].startswith("model.safetensors cannot be read")
+
+
+def test_files_of_weights_that_are_not_read_are_said_to_be_ignored(folder: Path) -> None:
+    for name in ("pytorch_model.bin", "consolidated.safetensors", "training_args.bin", "optimizer.pt"):
+        (folder / name).write_bytes(b"whatever")
+    for name in ("original", ".git", "checkpoint-123", ".cache"):
+        (folder / name).mkdir()
+        (folder / name / "model.safetensors").write_bytes(b"whatever")
+    (said,) = open_folder(folder, "tiny").notes
+    names = "consolidated.safetensors, optimizer.pt, pytorch_model.bin, training_args.bin"
+    assert said == f"{names} in its folder are ignored."
+
+
+def test_a_dangling_link_is_called_one(folder: Path) -> None:
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).unlink()
+        (folder / name).symlink_to("../../blobs/0123abcd")
+        with pytest.raises(
+            MissingFile, match=rf"{name} is missing: it is a link to \.\./\.\./blobs/0123abcd, where"
+        ):
+            open_folder(folder, "tiny")
+        (folder / name).unlink()
+        whole = tiny_folder("llama")
+        (folder / name).write_bytes((whole / name).read_bytes())
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_git_lfs_pointer_is_called_one(folder: Path, name: str) -> None:
+    (folder / name).write_text(POINTER)
+    with pytest.raises(MissingFile, match=rf"{name} is missing: .*Git LFS pointer.*git lfs pull"):
+        open_folder(folder, "tiny")
+
+
+def test_a_shard_or_an_index_that_is_a_git_lfs_pointer_is_called_one(sharded: Path) -> None:
+    for path in (min(sharded.glob("*.safetensors")), sharded / "model.safetensors.index.json"):
+        path.write_text(POINTER)
+        with pytest.raises(MissingFile, match=rf"{path.name} is missing: .*Git LFS pointer"):
+            open_folder(sharded, "tiny")
+
+
+def test_a_pointer_or_a_link_beside_a_whole_tokenizer_is_in_nobody_s_way(folder: Path) -> None:
+    (folder / "tokenizer.model").write_text(POINTER)
+    (folder / "vocab.json").symlink_to("nowhere")
+    assert {"tokenizer.model", "vocab.json"}.isdisjoint(open_folder(folder, "tiny").tokenizer.paths)
 
 
 @pytest.mark.parametrize(

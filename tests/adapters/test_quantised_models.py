@@ -14,6 +14,7 @@ from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.checkpoints.local import LocalStore
 from litgpt.adapters.hub.store import HubStore
 from litgpt.application.describing import DescribeModel
+from litgpt.domain.errors import DamagedFile
 from litgpt.domain.families import understand
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reference import ModelReference
@@ -227,3 +228,21 @@ def test_closing_it_closes_what_is_behind_it(folder: Path) -> None:
     tensor = opened.read(name)
     opened.close()
     assert torch.equal(opened.read(name), tensor)
+
+
+def test_a_tensor_that_an_index_of_packed_weights_promises_is_missed_only_if_it_is_needed(
+    case: Case, tmp_path: Path
+) -> None:
+    meant = quantised_folder(tmp_path, case)
+    shard, index = tmp_path / "model-1.safetensors", tmp_path / "model.safetensors.index.json"
+    (tmp_path / "model.safetensors").rename(shard)
+    names = [*load_file(shard)]
+
+    def promise(*more: str) -> None:
+        index.write_text(json.dumps({"weight_map": dict.fromkeys([*names, *more], shard.name)}))
+
+    promise("mtp.layers.0.mlp.down_proj.weight", "mtp.layers.0.mlp.down_proj.weight_scale")
+    assert open_folder(tmp_path, "tiny").tensors.keys() == meant.keys()
+    promise("model.layers.0.self_attn.q_proj.another")
+    with pytest.raises(DamagedFile, match=r"lacks the tensor 'model\.layers\.0\.self_attn\.q_proj\.another'"):
+        open_folder(tmp_path, "tiny")

@@ -123,9 +123,14 @@ def dequantised(stored: "FolderCheckpoint") -> "FolderCheckpoint | QuantisedChec
     return QuantisedCheckpoint(
         config=config,
         tensors=_presented(tensors, packed, packing),
-        notes=(f"it is {packing.words}; its weights are dequantised while they are loaded.",)
-        if packed
-        else (),
+        notes=(
+            *stored.notes,
+            *(
+                [f"it is {packing.words}; its weights are dequantised while they are loaded."]
+                if packed
+                else []
+            ),
+        ),
         stored=stored,
         packed=packed,
     )
