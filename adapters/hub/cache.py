@@ -8,6 +8,7 @@ them, under `datasets--org--name`.
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal, TypeAlias
@@ -100,6 +101,12 @@ class Cache:
         with NamedTemporaryFile("w", dir=reference.parent, delete=False, encoding="ascii") as file:
             file.write(commit)
         os.replace(file.name, reference)  # noqa: PTH105 - at once, so that nobody reads half of it
+
+    def growing(self, repository: str) -> Iterator[float]:
+        """Yield when each file that is being downloaded last grew, in seconds since the epoch."""
+        for path in (self._of(repository) / "blobs").glob("*.incomplete"):
+            with suppress(OSError):  # it is complete by now
+                yield path.stat().st_mtime
 
     def repositories(self) -> Iterator[str]:
         """Yield the repositories of which anything is here."""

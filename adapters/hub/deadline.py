@@ -1,8 +1,7 @@
 """An end to waiting, whatever is waited for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TypeVar
 
@@ -31,30 +30,36 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
     return answer.result(timeout=seconds)
 
 
-@contextmanager
-def watched(seconds: float, sign_of_life: Event, when_dead: Callable[[], None]) -> Iterator[None]:
-    """Do something about a piece of work that shows no sign of life for so long.
+def attended(
+    seconds: float, sign_of_life: Event, work: Callable[[], T], is_moving: Callable[[], bool] = lambda: False
+) -> T:
+    """Return what a piece of work returns, unless it shows no sign of life for so long.
+
+    It is left alone then, in a thread of its own: what else this process is doing is not touched.
 
     Args:
         seconds: How long without a sign is too long.
         sign_of_life: Is set whenever the work moves on, and cleared here.
-        when_dead: Is called from another thread, once.
+        work: The work.
+        is_moving: Asked when there was no sign: whether it may be waiting for something that does move on.
+
+    Raises:
+        TimeoutError: There was no sign of life.
 
     """
-    over = False
+    answer: Future[T] = Future()
 
-    def watch() -> None:
-        while sign_of_life.wait(seconds):
-            sign_of_life.clear()
-            if over:  # asked after clearing, so that the last sign is never cleared unseen
-                return
-        when_dead()
-
-    watcher = Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over = True
+    def run() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            answer.set_exception(error)
         sign_of_life.set()
-        watcher.join()
+
+    Thread(target=run, daemon=True).start()
+    while not answer.done():
+        if sign_of_life.wait(seconds):
+            sign_of_life.clear()
+        elif not is_moving():
+            raise TimeoutError
+    return answer.result()

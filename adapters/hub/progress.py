@@ -44,6 +44,10 @@ class Meter:
             self.report(Progress(self.what, done, self.total, unit="B"))
 
 
+class GivenUp(Exception):  # noqa: N818 - it is no error: somebody wanted it
+    """Ends a download that nobody waits for any more, at its next byte."""
+
+
 class Bar:
     """All that huggingface_hub asks of a progress bar, and nothing on the screen.
 
@@ -52,6 +56,7 @@ class Bar:
 
     meter: Meter | None
     moved: Event
+    given_up: Event
 
     def __init__(self, *_: object, total: float | None = None, initial: float = 0, **__: object) -> None:
         self.total = total
@@ -69,6 +74,8 @@ class Bar:
 
     def update(self, count: float | None = 1) -> None:
         """Count bytes that were written."""
+        if self.given_up.is_set():
+            raise GivenUp
         self.n += count or 0
         self.moved.set()
         if self.meter is not None:
@@ -91,12 +98,13 @@ class Bar:
         """Leave nothing behind."""
 
 
-def bars(meter: Meter | None, moved: Event) -> type[Bar]:
+def bars(meter: Meter | None, moved: Event, given_up: Event) -> type[Bar]:
     """Return a class that huggingface_hub takes for a progress bar.
 
     Args:
         meter: Counts the bytes; None tells nobody of them.
         moved: Is set whenever some come.
+        given_up: Once it is set, the download ends at its next byte.
 
     """
-    return type("MeteredBar", (Bar,), {"meter": meter, "moved": moved})
+    return type("MeteredBar", (Bar,), {"meter": meter, "moved": moved, "given_up": given_up})

@@ -1,8 +1,10 @@
 """A repository on a Hub: what is in it, and its files in whole or in part."""
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from threading import Event
@@ -11,7 +13,7 @@ from typing import NamedTuple
 import attrs
 
 from litgpt.adapters.hub.cache import Cache
-from litgpt.adapters.hub.deadline import watched, within
+from litgpt.adapters.hub.deadline import attended, within
 from litgpt.adapters.hub.environment import hub_at
 from litgpt.adapters.hub.errors import in_our_words, not_found
 from litgpt.adapters.hub.progress import Meter, bars
@@ -119,8 +121,9 @@ class Repository:
         """
         from huggingface_hub import hf_hub_download
 
-        moved = Event()
-        with self._in_our_words(), watched(self.patience_with_storage, moved, _give_up_on_storage):
+        moved, given_up = Event(), Event()
+
+        def bring() -> str:
             path: str = hf_hub_download(
                 self.path,
                 file,
@@ -131,9 +134,30 @@ class Repository:
                 token=self.token,
                 etag_timeout=self.patience,
                 library_name="litgpt",
-                tqdm_class=bars(meter, moved),  # type: ignore[arg-type] # it is asked for a bar's methods only
+                tqdm_class=bars(meter, moved, given_up),  # type: ignore[arg-type] # a bar's methods are enough
             )
-        return Path(path)
+            return path
+
+        patience = self.patience_with_storage
+        with self._in_our_words():
+            try:
+                return Path(attended(patience, moved, bring, partial(self._is_arriving, patience)))
+            except TimeoutError as error:
+                reason = f"its storage has sent nothing for {patience:g} seconds. {_WITHOUT_STORAGE}"
+                raise HubUnreachable(self.reference.name, reason) from error
+            except KeyboardInterrupt:
+                _end_transfers()
+                raise
+            finally:
+                given_up.set()
+
+    def _is_arriving(self, seconds: float) -> bool:
+        """Return whether a file of this repository has grown lately: this, or the one that this waits for.
+
+        huggingface_hub locks each file, for threads and processes alike, while one of them downloads it.
+        """
+        now = time.time()
+        return any(now - grown < seconds for grown in self.cache.growing(self.path))
 
     def size(self, commit: str, file: str) -> int:
         """Return how many bytes a file has."""
@@ -196,11 +220,11 @@ class Repository:
             yield
 
 
-def _give_up_on_storage() -> None:
-    """Break off a download from Xet, the Hub's storage, whose own client retries for five minutes and more.
+_WITHOUT_STORAGE = "HF_HUB_DISABLE_XET=1 downloads without that storage."
 
-    Plain HTTP needs no help: huggingface_hub's time-outs (HF_HUB_DOWNLOAD_TIMEOUT) cover each read.
-    """
+
+def _end_transfers() -> None:
+    """End what Xet, the Hub's storage, is sending, as huggingface_hub does itself when it is interrupted."""
     try:
         from huggingface_hub.utils._xet import abort_xet_session
     except ImportError:  # huggingface_hub before 2.0 has no way

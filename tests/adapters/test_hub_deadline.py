@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from litgpt.adapters.hub.deadline import watched, within
+from litgpt.adapters.hub.deadline import attended, within
 
 
 def test_an_answer_in_time_is_returned() -> None:
@@ -26,33 +26,43 @@ def test_an_answer_that_never_comes_is_not_waited_for() -> None:
     never.set()
 
 
-def test_work_without_a_sign_of_life_is_ended() -> None:
-    ended = Event()
-    with watched(0.05, Event(), ended.set):
-        assert ended.wait(5)
+def test_work_without_a_sign_of_life_is_left_alone() -> None:
+    never = Event()
+    with pytest.raises(TimeoutError):
+        attended(0.05, Event(), never.wait)
+    never.set()
 
 
-def test_work_that_shows_signs_of_life_is_left_alone() -> None:
-    moved, ended, pause = Event(), Event(), Event()
-    with watched(0.5, moved, ended.set):
+def test_work_that_shows_signs_of_life_is_waited_for() -> None:
+    moved, pause = Event(), Event()
+
+    def work() -> int:
         for _ in range(8):
             moved.set()
             pause.wait(0.1)
-    assert not ended.is_set()
+        return 42
+
+    assert attended(0.5, moved, work) == 42
 
 
-def test_work_that_is_over_is_not_ended_later() -> None:
-    ended = Event()
-    with watched(0.05, Event(), ended.set):
-        pass
-    assert not ended.wait(0.15)
+def test_work_that_waits_for_something_that_moves_is_waited_for() -> None:
+    asked: list[bool] = []
+    pause = Event()
+
+    def is_moving() -> bool:
+        asked.append(True)
+        return True
+
+    assert attended(0.05, Event(), lambda: pause.wait(0.3), is_moving) is False
+    assert asked
 
 
-def test_work_that_fails_is_no_longer_watched() -> None:
-    ended = Event()
-    with pytest.raises(KeyError), watched(0.05, Event(), ended.set):
-        raise KeyError
-    assert not ended.wait(0.15)
+def test_work_that_fails_fails_where_it_is_waited_for() -> None:
+    def work() -> None:
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost"):
+        attended(5, Event(), work)
 
 
 class Unlucky(Event):
@@ -75,8 +85,11 @@ class Unlucky(Event):
 
 
 def test_the_end_of_work_is_not_missed_when_it_comes_with_a_sign_of_life() -> None:
-    moved, ended = Unlucky(), Event()
-    with watched(0.1, moved, ended.set):
+    moved = Unlucky()
+
+    def work() -> int:
         moved.set()
         assert moved.clearing.wait(5)
-    assert not ended.is_set()
+        return 42
+
+    assert attended(0.1, moved, work) == 42

@@ -222,6 +222,19 @@ def test_a_storage_that_never_answers_is_given_up(hub: LoopbackHub, tmp_path: Pa
     assert "HF_HUB_DISABLE_XET=1" in said
 
 
+def test_giving_one_download_up_leaves_the_others_of_the_process_alone(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    """All downloads from Xet share one session, which was aborted as a whole."""
+    settings = f"endpoint={hub.endpoint!r}, patience_with_storage=0.5"
+    before = "from huggingface_hub.utils._xet import get_xet_session\nsession = get_xet_session()"
+    with silent_port() as hub.storage:
+        code = f"{OPEN}\n{before}\nattempt({settings})\nprint('the same', get_xet_session() is session)"
+        said = run(code, HF_HOME=str(tmp_path / "home"))
+    assert said.startswith("HubUnreachable 'org/tiny'")
+    assert said.strip().endswith("the same True")
+
+
 def test_every_error_of_the_hub_is_one_of_ours(hub: LoopbackHub, store: HubStore[Any]) -> None:
     for status in (400, 401, 403, 404, 408, 410, 418, 451, 500, 502, 504, 599):
         hub.broken_with = status

@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from litgpt.adapters.hub.progress import Meter, bars
+from litgpt.adapters.hub.progress import GivenUp, Meter, bars
 from litgpt.domain.reporting import Notice, Progress
 
 
@@ -24,7 +24,7 @@ def done(told: list[Notice | Progress]) -> list[int]:
 
 def test_files_one_after_another_add_up(meter: Meter, told: list[Notice | Progress]) -> None:
     for size in (60, 40):
-        with bars(meter, Event())(total=size, unit="B", unit_scale=True, desc="a file") as bar:
+        with bars(meter, Event(), Event())(total=size, unit="B", unit_scale=True, desc="a file") as bar:
             bar.update(size // 2)
             bar.update(size // 2)
         meter.settle(size)
@@ -34,13 +34,13 @@ def test_files_one_after_another_add_up(meter: Meter, told: list[Notice | Progre
 def test_a_file_counts_as_a_whole_once_it_is_there_however_its_bytes_were_counted(
     meter: Meter, told: list[Notice | Progress]
 ) -> None:
-    bars(meter, Event())(total=60).update(7)
+    bars(meter, Event(), Event())(total=60).update(7)
     meter.settle(60)
     assert done(told) == [7, 60]
 
 
 def test_a_file_that_begins_anew_takes_its_bytes_back(meter: Meter, told: list[Notice | Progress]) -> None:
-    bar = bars(meter, Event())(total=60, initial=20)
+    bar = bars(meter, Event(), Event())(total=60, initial=20)
     bar.update(30)
     bar.update(-50)
     bar.update(10)
@@ -51,7 +51,7 @@ def test_a_file_that_begins_anew_takes_its_bytes_back(meter: Meter, told: list[N
 def test_no_more_is_told_than_there_is_and_the_end_is_told_once(
     meter: Meter, told: list[Notice | Progress]
 ) -> None:
-    bars(meter, Event())(total=100).update(1000)
+    bars(meter, Event(), Event())(total=100).update(1000)
     meter.settle(100)
     assert done(told) == [100]
 
@@ -60,12 +60,21 @@ def test_bytes_on_the_wire_are_a_sign_of_life_and_no_progress(
     meter: Meter, told: list[Notice | Progress]
 ) -> None:
     moved = Event()
-    bars(meter, moved)(total=60).update_transfer(10)
+    bars(meter, moved, Event())(total=60).update_transfer(10)
     assert moved.is_set()
     assert told == []
 
 
 def test_bytes_that_nobody_counts_are_a_sign_of_life_too() -> None:
     moved = Event()
-    bars(None, moved)(total=60).update(10)
+    bars(None, moved, Event())(total=60).update(10)
     assert moved.is_set()
+
+
+def test_a_download_that_was_given_up_ends_at_its_next_byte() -> None:
+    given_up = Event()
+    bar = bars(None, Event(), given_up)(total=60)
+    bar.update(10)
+    given_up.set()
+    with pytest.raises(GivenUp):
+        bar.update(10)
