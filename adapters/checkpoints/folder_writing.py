@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from litgpt.adapters.checkpoints.folder import INDEX, SINGLE
+from litgpt.adapters.checkpoints.safetensors_index import INDEX, SINGLE
 from litgpt.adapters.checkpoints.safetensors_writing import SHARD_BYTES, shard_names, shards, write_file
 from litgpt.adapters.checkpoints.small_files import PROMPT_STYLE, prompt_style_file
+from litgpt.adapters.checkpoints.staging import put_in_place, staging
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.ports import ModelToWrite
 from litgpt.domain.reporting import Notice, Progress, Report
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 # A folder is read by its files of weights, so those of an earlier model must not stay beside the new ones.
 _WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", INDEX)
-_COMING = ".coming"
 
 
 @attrs.frozen
@@ -43,32 +43,23 @@ class FolderWriter:
             OutOfReach: The disk has not the room, or the folder cannot be written to.
 
         """
-        with _in_our_words(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        with _in_our_words(folder), staging(folder) as staged:
             _check_room(folder, sum(info.nbytes for info in model.weights.tensors.values()))
             for note in model.weights.notes:
                 report(Notice(f"{model.name}: {note}"))
-            written = self._write_weights(folder, model, report)
+            written = self._write_weights(staged, model, report)
             for name, content in _small_files(model).items():
-                coming = folder / f"{name}{_COMING}"
-                coming.write_bytes(content)
-                written[name] = coming
+                (staged / name).write_bytes(content)
+                written.append(name)
             # Nothing needs room from here on: files change their names, and the old ones go last.
-            for name, coming in written.items():
-                coming.replace(folder / name)
-            for pattern in (*_WEIGHTS, PROMPT_STYLE):
-                for old in folder.glob(pattern):
-                    if old.name not in written:
-                        old.unlink()
+            put_in_place(staged, written, stale=(*_WEIGHTS, PROMPT_STYLE))
 
-    def _write_weights(
-        self, folder: Path, model: "ModelToWrite[torch.Tensor]", report: Report
-    ) -> dict[str, Path]:
-        """Return the files of weights that were written, by the names that they will have."""
+    def _write_weights(self, folder: Path, model: "ModelToWrite[torch.Tensor]", report: Report) -> list[str]:
+        """Return the names of the files of weights that were written."""
         tensors = model.weights.tensors
         dealt = shards(tensors, self.shard_bytes)
         names = shard_names(len(dealt))
-        written, done = {}, 0
+        done = 0
 
         def values(those: list[str]) -> "Iterator[torch.Tensor]":
             nonlocal done
@@ -78,15 +69,14 @@ class FolderWriter:
                 done += 1
 
         for name, those in zip(names, dealt, strict=True):
-            written[name] = folder / f"{name}{_COMING}"
-            write_file(written[name], those, tensors, values(those))
+            write_file(folder / name, those, tensors, values(those))
         report(Progress(f"Saving {model.name}", len(tensors), len(tensors)))
         if names != [SINGLE]:
             where = {tensor: name for name, those in zip(names, dealt, strict=True) for tensor in those}
             total = sum(info.nbytes for info in tensors.values())
-            written[INDEX] = folder / f"{INDEX}{_COMING}"
-            written[INDEX].write_bytes(_json({"metadata": {"total_size": total}, "weight_map": where}))
-        return written
+            (folder / INDEX).write_bytes(_json({"metadata": {"total_size": total}, "weight_map": where}))
+            return [*names, INDEX]
+        return names
 
 
 def _small_files(model: "ModelToWrite[torch.Tensor]") -> dict[str, bytes]:
@@ -123,13 +113,9 @@ def _check_room(folder: Path, needed: int) -> None:
 
 @contextmanager
 def _in_our_words(folder: Path) -> Iterator[None]:
-    """Turn what the system says into ours, and leave no half-written file behind."""
+    """Turn what the system says into ours."""
     try:
         yield
     except OSError as error:
         reason = f"{(error.strerror or str(error)).lower()}. Choose a folder that can be written to."
         raise OutOfReach(f"Saving to {folder}", reason) from error
-    finally:
-        if folder.is_dir():
-            for left in folder.glob(f"*{_COMING}"):
-                left.unlink()

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from litgpt.adapters.checkpoints.folder import INDEX, SINGLE
 from litgpt.adapters.checkpoints.litgpt_described import litgpt_settings_of
 from litgpt.adapters.checkpoints.litgpt_folder import SETTINGS, WEIGHTS
+from litgpt.adapters.checkpoints.safetensors_index import INDEX, SINGLE
 from litgpt.adapters.checkpoints.small_files import PROMPT_STYLE, prompt_style_file
+from litgpt.adapters.checkpoints.staging import put_in_place, staging
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import CheckpointMismatch, OutOfReach
 from litgpt.domain.parameters import parameters
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LitGptWriter", "litgpt_settings_of", "write_litgpt"]
 
-_COMING = ".coming"
 _EMBEDDING, _HEAD = "transformer.wte.weight", "lm_head.weight"
 
 
@@ -44,10 +44,7 @@ class LitGptWriter:
         _check_room(folder, sum(info.nbytes for info in model.weights.tensors.values()))
         report(Progress(f"Saving {model.name}", 0, 1))
         state = _state(model.name, model.architecture, model.weights.parameters())
-        _write(folder, state, settings, _small_files(model))
-        if model.prompt_style is None:
-            with _in_our_words(folder):
-                (folder / PROMPT_STYLE).unlink(missing_ok=True)
+        _write(folder, state, settings, _small_files(model), stale=(PROMPT_STYLE,))
         report(Progress(f"Saving {model.name}", 1, 1))
 
 
@@ -84,22 +81,21 @@ def _write(
     state: "Mapping[str, torch.Tensor]",
     settings: Mapping[str, object],
     small_files: Mapping[str, bytes],
+    stale: tuple[str, ...] = (),
 ) -> None:
     import torch
     import yaml
 
-    with _in_our_words(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with _in_our_words(folder), staging(folder) as staged:
         for other in (SINGLE, INDEX):
             if (folder / other).exists():
                 reason = f"it holds {other}, which would be read instead. Choose another folder."
                 raise OutOfReach(f"Saving to {folder}", reason)
         files = {**small_files, SETTINGS: yaml.safe_dump(dict(settings)).encode()}
         for name, content in files.items():
-            (folder / f"{name}{_COMING}").write_bytes(content)
-        torch.save(dict(state), folder / f"{WEIGHTS}{_COMING}")
-        for name in (WEIGHTS, *files):
-            (folder / f"{name}{_COMING}").replace(folder / name)
+            (staged / name).write_bytes(content)
+        torch.save(dict(state), staged / WEIGHTS)
+        put_in_place(staged, (WEIGHTS, *files), stale=stale)
 
 
 def _state(
@@ -160,7 +156,7 @@ def _check_room(folder: Path, needed: int) -> None:
 
 @contextmanager
 def _in_our_words(folder: Path) -> Iterator[None]:
-    """Turn what the system says into ours, and leave no half-written file behind."""
+    """Turn what the system says into ours."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # the latter is what torch makes of a disk that is full
@@ -169,7 +165,3 @@ def _in_our_words(folder: Path) -> Iterator[None]:
         said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         reason = f"{said.lower()}. Choose a folder that can be written to."
         raise OutOfReach(f"Saving to {folder}", reason) from error
-    finally:
-        if folder.is_dir():
-            for left in folder.glob(f"*{_COMING}"):
-                left.unlink()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from litgpt.adapters.checkpoints import folder, litgpt_folder
+from litgpt.adapters.checkpoints.safetensors_index import INDEX, SINGLE
 from litgpt.adapters.checkpoints.small_files import read_json, tokenizer_files
 from litgpt.domain.errors import (
     BadArgument,
@@ -139,7 +140,7 @@ class LocalStore:
 
 def _holds_a_model(path: Path) -> bool:
     if path.is_dir():
-        markers = (folder.SINGLE, folder.INDEX, litgpt_folder.WEIGHTS)
+        markers = (SINGLE, INDEX, litgpt_folder.WEIGHTS)
         return any((path / one).is_file() for one in markers) or any(path.glob("*.gguf"))
     return path.suffix == ".gguf"
 
@@ -147,7 +148,7 @@ def _holds_a_model(path: Path) -> bool:
 def _open(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
     if not path.is_dir():
         return _open_file(path, name)
-    has_safetensors = (path / folder.SINGLE).is_file() or (path / folder.INDEX).is_file()
+    has_safetensors = (path / SINGLE).is_file() or (path / INDEX).is_file()
     if has_safetensors and (path / "config.json").is_file():
         return folder.open_folder(path, name)
     if (path / litgpt_folder.WEIGHTS).is_file():

@@ -99,9 +99,9 @@ def sharded_files(folder: Path, coming: Beginnings, needed_of: NeededOf) -> Stor
         return StoredTensors(stored, frozenset(shards))
     needed = needed_of({**weight_map, **unlisted})
     stored |= {name: unlisted[name] for name in unlisted if name in needed}
-    for name, error in broken.items():
+    for name, reason in broken.items():
         if name in needed and name not in stored:
-            raise error
+            raise reason
     return StoredTensors(stored, frozenset(shards), _notes(broken, lost, stored))
 
 

@@ -44,7 +44,7 @@ class Meter:
             self.report(Progress(self.what, done, self.total, unit="B"))
 
 
-class GivenUp(Exception):  # noqa: N818 - it is no error: somebody wanted it
+class GivenUp(Exception):
     """Ends a download that nobody waits for any more, at its next byte."""
 
 

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Barrier, Thread
 from typing import Any
 
 import attrs
@@ -154,3 +155,69 @@ def test_progress_is_told_tensor_by_tensor(tmp_path: Path) -> None:
     said: list[Any] = []
     FolderWriter(50)(tmp_path, model(), said.append)
     assert [one.done for one in said if isinstance(one, Progress)] == [0, 1, 2, 3]
+
+
+def filled(number: int) -> ModelToWrite[Tensor]:
+    """Return a model all of whose numbers, and whose config, are one number."""
+    values = {name: torch.full((4, 10), number, dtype=torch.bfloat16) for name in "abcd"}
+    return model(weights=Tensors(values), config=CONFIG | {"of": number})
+
+
+def numbers_in(folder: Path) -> set[object]:
+    opened = open_folder(folder, "tiny")
+    return {float(number) for name in "abcd" for number in opened.read(name).flatten()} | {
+        opened.config["of"]
+    }
+
+
+def test_of_two_that_save_at_once_to_one_folder_the_last_wins_whole(tmp_path: Path) -> None:
+    """One writes a file, the other shards; neither removes what the other has not finished."""
+    together, errors = Barrier(2, timeout=20), list[BaseException]()
+
+    def save(number: int, shard_bytes: int) -> None:
+        try:
+            for _ in range(10):
+                together.wait()
+                FolderWriter(shard_bytes)(tmp_path, filled(number), silent)
+                together.wait()
+                assert numbers_in(tmp_path) in ({1.0}, {2.0})
+        except BaseException as error:  # noqa: BLE001 - it is told in the thread that asks
+            errors.append(error)
+            together.abort()
+
+    threads = [Thread(target=save, args=one) for one in ((1, 1_000_000), (2, 100))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert not [one.name for one in tmp_path.iterdir() if one.name.startswith(".")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")
+def test_one_that_saves_leaves_alone_what_another_process_is_still_writing(tmp_path: Path) -> None:
+    there, wanted = os.pipe()
+    go, said = os.pipe()
+    child = os.fork()
+    if not child:
+
+        class Waiting(Tensors):
+            def read(self, name: str) -> Tensor:
+                if name == "d":
+                    os.write(wanted, b".")
+                    os.read(go, 1)
+                return self.values[name]
+
+        slow = attrs.evolve(filled(1), weights=Waiting(filled(1).weights.values))  # type: ignore[attr-defined]
+        try:
+            FolderWriter()(tmp_path, slow, silent)
+        except BaseException:  # noqa: BLE001 - a child must not go on with the tests
+            os._exit(1)
+        os._exit(0)
+    os.close(wanted)
+    assert os.read(there, 1) == b"."
+    FolderWriter()(tmp_path, filled(2), silent)
+    assert numbers_in(tmp_path) == {2.0}
+    os.write(said, b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert numbers_in(tmp_path) == {1.0}

@@ -257,7 +257,7 @@ def test_the_small_files_lie_beside_the_weights(tmp_path: Path) -> None:
     assert again.generation_config == {"eos_token_id": [7, 8]}
     assert again.config["eos_token_id"] == 7
     assert (tmp_path / "to" / "tokenizer.json").read_bytes() == b"{}"
-    assert not list((tmp_path / "to").glob("*.coming"))
+    assert not list((tmp_path / "to").glob(".saving-*"))
     LitGptWriter()(tmp_path / "to", attrs.evolve(to_write, prompt_style=None), silent)
     assert open_litgpt_folder(tmp_path / "to", "tiny").prompt_style is None
 
