@@ -73,6 +73,12 @@ class WriteLesson:
         ]
         return Lesson(tuple(ids), tuple(zip(known, (*stops, len(ids)), strict=True)))
 
+    def warn_if_rendered(self, conversation: Messages) -> None:
+        """Warn of a conversation whose first question has been through the chat template already."""
+        asked = next((one.content for one in conversation if one.role == "user"), None)
+        if isinstance(asked, str):
+            self._write.warn_if_rendered(asked)
+
     def _render(self, conversation: Messages) -> str:
         style = self.style
         if style is None or style.end is not None:

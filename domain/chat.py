@@ -98,6 +98,9 @@ def message(value: object, where: str) -> Message:
     if not isinstance(fields, dict) or not isinstance(fields.get("role"), str) or not fields["role"]:
         raise WrongType(where, value, "a message such as {'role': 'user', 'content': 'Hello'}")
     role, content = fields.pop("role"), fields.pop("content", None)
+    calls = fields.get("tool_calls")
+    if calls is not None and not (isinstance(calls, list) and all(isinstance(one, dict) for one in calls)):
+        raise WrongType(f"{where}.tool_calls", calls, "a list of calls such as {'function': {'name': 'f'}}")
     if content is None:
         _check_without_content(role, fields, where, value)
     elif isinstance(content, list):

@@ -4,15 +4,23 @@ The kinds of records are those that data sets on the Hub have: Alpaca's (Taori e
 prompt and its completion, OpenAI's messages, and ShareGPT's conversations.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from litgpt.domain.chat import Message
+import attrs
+
+from litgpt.domain.chat import Message, message
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle, task
+from litgpt.domain.template_options import TemplateOptions
 from litgpt.domain.training.errors import BadData
 
 UNDERSTOOD = (
     "A record has 'instruction' and 'output' (and maybe 'input'), or 'prompt' and 'completion', or "
-    "'messages' (each with 'role' and 'content'), or 'conversations' (each with 'from' and 'value')."
+    "'messages' (each with 'role' and 'content'), or 'conversations' (each with 'from' and 'value'). Beside "
+    "these it may have 'tools' and 'chat_template_kwargs'."
 )
 
 _SPEAKERS = {
@@ -21,6 +29,10 @@ _SPEAKERS = {
     "gpt": "assistant",
     "assistant": "assistant",
     "system": "system",
+    "function_call": "assistant",
+    "observation": "tool",
+    "function_response": "tool",
+    "tool": "tool",
 }
 """Who speaks in ShareGPT's conversations, and what the role is called elsewhere."""
 
@@ -50,6 +62,31 @@ def example_of(record: object, *, where: str, style: PromptStyle | None = None) 
     return said
 
 
+def options_of(record: object, default: TemplateOptions, *, where: str) -> TemplateOptions:
+    """Return what the chat template is given beside the messages of a record.
+
+    Args:
+        record: A record. Its `tools` and `chat_template_kwargs` may be JSON texts, as data sets have them
+            whose columns are of one type.
+        default: What is taken in place of a field that it does not have.
+        where: What to call the record in an error.
+
+    Raises:
+        BadData: One of the fields cannot be right.
+
+    """
+    if not isinstance(record, Mapping):
+        return default
+    names = {"tools": "tools", "chat_template_kwargs": "variables"}
+    given: dict[str, Any] = {
+        names[name]: _of_json(record[name], name, where) for name in names if record.get(name) is not None
+    }
+    try:
+        return attrs.evolve(default, **given) if given else default
+    except BadArgument as error:
+        raise BadData(where, str(error)) from error
+
+
 def text_of(record: object, *, where: str) -> str:
     """Return the text of a record to pretrain on.
 
@@ -71,11 +108,19 @@ def _from_record(record: Mapping[str, object], where: str, style: PromptStyle | 
         given = "" if record.get("input") is None else _text(record, "input", where)
         asked = task(style, _text(record, "instruction", where), given)
         return (*asked, Message("assistant", _text(record, "output", where)))
+    if isinstance(record.get("prompt"), list) and isinstance(record.get("completion"), list):
+        return tuple(
+            turn
+            for name in ("prompt", "completion")
+            for turn in _turns(record[name], where, "role", "content")
+        )
     if "prompt" in record:
         return (
             Message("user", _text(record, "prompt", where)),
             Message("assistant", _text(record, "completion", where)),
         )
+    if "text" in record and style is PLAIN:  # rendered already, or without a form
+        return Message("user", ""), Message("assistant", _text(record, "text", where))
     found = ", ".join(repr(name) for name in record) or "nothing"
     raise BadData(where, f"its fields are {found}. {UNDERSTOOD}")
 
@@ -91,17 +136,49 @@ def _turn(turn: object, where: str, who: str, what: str) -> Message:
         return turn
     if not isinstance(turn, Mapping):
         raise BadData(where, f"it is {_kind(turn)}, not an object with {who!r} and {what!r}.")
+    if who == "role":
+        return _message(turn, where)
     role, content = _text(turn, who, where), _text(turn, what, where)
     if more := [name for name, value in turn.items() if name not in (who, what) and value is not None]:
         listed = ", ".join(map(repr, more))
-        raise BadData(
-            where, f"it has {listed}, which would be lost: only {who!r} and {what!r} can be learnt."
-        )
-    if who == "role":
-        return Message(role, content)
+        raise BadData(where, f"it has {listed}, which would be lost: only {who!r} and {what!r} are read.")
     if role not in _SPEAKERS:
         raise BadData(where, f"it is from {role!r}; known are {', '.join(map(repr, _SPEAKERS))}.")
-    return Message(_SPEAKERS[role], content)
+    calls = _calls(content) if role == "function_call" else []
+    return Message("assistant", None, {"tool_calls": calls}) if calls else Message(_SPEAKERS[role], content)
+
+
+def _message(turn: Mapping[str, object], where: str) -> Message:
+    _text(turn, "role", where)
+    try:
+        return message(turn, "it")
+    except BadArgument as error:
+        if "content" not in turn or not isinstance(turn["content"], (str, list)):
+            _text(turn, "content", where)  # says what is wrong with a single field in fewer words
+        if isinstance(turn.get("content"), list):
+            raise BadData(where, f"its 'content' is of type list, and {error}") from error
+        raise BadData(where, str(error)) from error
+
+
+def _calls(written: str) -> list[dict[str, Any]]:
+    """Return the calls that ShareGPT's conversations write as JSON; none if it is text of another kind."""
+    try:
+        found = json.loads(written)
+    except (ValueError, RecursionError):
+        return []
+    calls = found if isinstance(found, list) else [found]
+    if not all(isinstance(one, dict) and "name" in one for one in calls):
+        return []
+    return [{"type": "function", "function": one} for one in calls]
+
+
+def _of_json(value: object, name: str, where: str) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise BadData(where, f"its {name!r} is a text that is not JSON: {error}.") from error
 
 
 def _text(record: Mapping[str, object], field: str, where: str, understood: str = UNDERSTOOD) -> str:

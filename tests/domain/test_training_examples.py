@@ -1,5 +1,6 @@
 """What a record of a data set is, and what is said about one that is none."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from litgpt.domain.chat import Message
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.prompts import style_named
+from litgpt.domain.template_options import TemplateOptions
 from litgpt.domain.training.errors import BadData
-from litgpt.domain.training.examples import example_of, text_of
+from litgpt.domain.training.examples import example_of, options_of, text_of
 from litgpt.domain.training.lesson import Lesson
 from litgpt.domain.training.splitting import held_back
 
@@ -94,7 +96,14 @@ def test_alpacas_style_has_a_place_for_an_input() -> None:
         ),
         (
             {"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]},
-            "message 1 cannot be learnt from: it has 'tool_calls', which would be lost",
+            "message 1 cannot be learnt from: it.tool_calls must be a list of calls",
+        ),
+        ({"messages": [{"role": "assistant", "content": None}]}, "its 'content' is null"),
+        ({"messages": [{"role": "user", "contnet": "x"}]}, "it has no 'content'"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "cannot read image content"),
+        (
+            {"conversations": [{"from": "gpt", "value": "x", "weight": 0}]},
+            "it has 'weight', which would be lost",
         ),
         ({"conversations": [{"from": "bing", "value": "x"}]}, "it is from 'bing'; known are 'human'"),
     ],
@@ -104,6 +113,72 @@ def test_what_is_missing_is_said_with_the_line(record: Any, said: str) -> None:
         example(record)
     assert str(caught.value).startswith(WHERE)
     assert said in str(caught.value)
+
+
+CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
+
+
+def test_tool_calls_and_their_results_are_messages_like_any_other() -> None:
+    said = example(
+        {
+            "messages": [
+                {"role": "user", "content": "Add.", "name": None},
+                {"role": "assistant", "content": None, "tool_calls": [CALL]},
+                {"role": "tool", "content": "3", "tool_call_id": "1", "tool_calls": None},
+                {"role": "assistant", "content": "Done.", "reasoning_content": "Hm."},
+            ],
+            "tools": [],
+        }
+    )
+    assert said == (
+        ASKED,
+        Message("assistant", None, {"tool_calls": [CALL]}),
+        Message("tool", "3", {"tool_call_id": "1"}),
+        Message("assistant", "Done.", {"reasoning_content": "Hm."}),
+    )
+
+
+def test_sharegpt_has_tool_calls_under_names_of_its_own() -> None:
+    turns = [
+        ("human", "Add."),
+        ("function_call", '{"name": "f", "arguments": {"x": 1}}'),
+        ("observation", "3"),
+        ("function_call", "<call>f</call>"),
+        ("tool", "4"),
+        ("gpt", "Done."),
+    ]
+    assert example({"conversations": [{"from": who, "value": what} for who, what in turns]}) == (
+        ASKED,
+        Message("assistant", None, {"tool_calls": [CALL]}),
+        Message("tool", "3"),
+        Message("assistant", "<call>f</call>"),
+        Message("tool", "4"),
+        ANSWERED,
+    )
+
+
+def test_a_prompt_and_its_completion_may_be_messages() -> None:
+    record = {"prompt": [ASKED.as_dict()], "completion": [ANSWERED.as_dict()]}
+    assert example(record) == (ASKED, ANSWERED)
+
+
+def test_a_text_that_is_rendered_already_is_learnt_as_it_is() -> None:
+    assert example({"text": "Once."}, "default") == (Message("user", ""), Message("assistant", "Once."))
+    with pytest.raises(BadData, match="its fields are 'text'"):
+        example({"text": "Once."})
+
+
+def test_a_record_has_tools_and_variables_of_its_own() -> None:
+    default = TemplateOptions(tools=[{"name": "g"}], variables={"a": 1})
+    assert options_of([ASKED], default, where=WHERE) is default
+    assert options_of({"tools": None}, default, where=WHERE) is default
+    for tools in ([CALL], json.dumps([CALL])):
+        found = options_of({"tools": tools, "chat_template_kwargs": {"b": 2}}, default, where=WHERE)
+        assert found == TemplateOptions(tools=[CALL], variables={"b": 2})
+    assert options_of({"tools": []}, default, where=WHERE).tools == ()
+    for record in ({"tools": "f"}, {"tools": {"name": "f"}}, {"chat_template_kwargs": {"messages": 1}}):
+        with pytest.raises(BadData, match="line 3"):
+            options_of(record, default, where=WHERE)
 
 
 def test_a_text_to_pretrain_on_is_a_field_of_its_record() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import attrs
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
@@ -18,12 +19,16 @@ from litgpt.domain.chat import Messages
 from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.prompts import style_of_caller
+from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reporting import Notice, Progress, Report, silent
+from litgpt.domain.template_options import TemplateOptions
 from litgpt.domain.training.cutting import Cut
 from litgpt.domain.training.errors import BadData, NotConnected
-from litgpt.domain.training.examples import example_of
+from litgpt.domain.training.examples import example_of, options_of
 from litgpt.domain.training.splitting import check_fraction, held_back
+
+_LOOKED_AT = 20  # examples, of which none may look as if it had been rendered already
 
 Example: TypeAlias = "Record | dict[str, Any] | Messages"
 Sets: TypeAlias = "tuple[Dataset[Batch], Dataset[Batch] | None]"
@@ -42,6 +47,9 @@ class DataModule(LightningDataModule):
         ignore_index: The label of what is not learnt.
         seed: Says what is held back, and the order of each epoch.
         num_workers: How many processes make the batches; 0 is the trainer's own.
+        tools: Tools, for the chat template, of records that have no `tools` of their own.
+        chat_template_kwargs: Variables of the chat template, in the same way.
+        apply_chat_template: False takes the texts of records as they are, as `prompt_style="default"` does.
         report: Is told what is done.
 
     Raises:
@@ -50,7 +58,7 @@ class DataModule(LightningDataModule):
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all of them by name
         self,
         *,
         mask_prompt: bool = False,
@@ -59,6 +67,9 @@ class DataModule(LightningDataModule):
         ignore_index: int = -100,
         seed: int = 42,
         num_workers: int = 0,
+        tools: Any = None,
+        chat_template_kwargs: Any = None,
+        apply_chat_template: bool = True,
         report: Report = silent,
     ) -> None:
         super().__init__()
@@ -68,6 +79,13 @@ class DataModule(LightningDataModule):
         _check_whole("seed", seed, 0)
         _check_whole("num_workers", num_workers, 0)
         prompt_style = style_of_caller(prompt_style)
+        if not isinstance(apply_chat_template, bool):
+            raise WrongType("apply_chat_template", apply_chat_template, "True or False")
+        if not apply_chat_template:
+            if prompt_style not in (None, PLAIN):
+                raise BadArgument("prompt_style", prompt_style.name, "None with apply_chat_template=False")
+            prompt_style = PLAIN
+        self._options = TemplateOptions(tools=tools, variables=chat_template_kwargs)
         self.mask_prompt = mask_prompt
         self.val_split_fraction = val_split_fraction
         self.ignore_index = ignore_index
@@ -209,11 +227,15 @@ class DataModule(LightningDataModule):
 
     def _encode(self, examples: list[Record], what: str) -> Lessons:
         style = self.prompt_style
-        write = WriteLesson(self.connected(), style, mask_prompt=self.mask_prompt)
+        write = WriteLesson(self.connected(), style, mask_prompt=self.mask_prompt, options=self._options)
         lessons, cut = Lessons(self.ignore_index), Cut()
         for number, example in enumerate(examples, 1):
             try:
-                whole = write(example_of(example.value, where=example.where, style=style))
+                said = example_of(example.value, where=example.where, style=style)
+                options = options_of(example.value, self._options, where=example.where)
+                if number <= _LOOKED_AT:
+                    write.warn_if_rendered(said)
+                whole = (write if options is self._options else attrs.evolve(write, options=options))(said)
             except BadPrompt as error:
                 raise BadData(example.where, str(error)) from error
             lesson = whole.cut(self.max_seq_length)

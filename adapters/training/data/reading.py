@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -102,6 +103,16 @@ def _parquet(path: Path) -> Iterator[Record]:
             for batch in file.iter_batches(batch_size=1024):
                 for value in batch.to_pylist():
                     number += 1
-                    yield Record(f"{path}, record {number}", value)
+                    # All structs of a column have the same fields: those that one lacks are null in it.
+                    yield Record(
+                        f"{path}, record {number}", {name: _filled(one) for name, one in value.items()}
+                    )
     except pa.ArrowException as error:
         raise BadData(str(path), f"it is not Parquet, or damaged: {error}.") from error
+
+
+def _filled(value: Any) -> Any:
+    """Return a value without fields that are null, at any depth."""
+    if isinstance(value, dict):
+        return {name: _filled(one) for name, one in value.items() if one is not None}
+    return [_filled(one) for one in value] if isinstance(value, list) else value

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from litgpt.adapters.training.data.module import as_path
 from litgpt.adapters.training.data.reading import Record, read_records
 from litgpt.container import container
-from litgpt.data.module import DataModule
+from litgpt.data.module import DataModule, Templating
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 
@@ -26,6 +26,7 @@ class Alpaca(DataModule):
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches.
         download_dir: Where to put what is downloaded, in place of huggingface_hub's cache.
+        templating: `tools`, `chat_template_kwargs` and `apply_chat_template`, as `DataModule` has them.
 
     """
 
@@ -41,8 +42,11 @@ class Alpaca(DataModule):
         seed: int = 42,
         num_workers: int = 0,
         download_dir: str | Path | None = None,
+        **templating: Unpack[Templating],
     ) -> None:
-        super().__init__(mask_prompt, val_split_fraction, prompt_style, ignore_index, seed, num_workers)
+        super().__init__(
+            mask_prompt, val_split_fraction, prompt_style, ignore_index, seed, num_workers, **templating
+        )
         self.download_dir = None if download_dir is None else as_path("download_dir", download_dir)
 
     def prepare_data(self) -> None:
@@ -79,6 +83,7 @@ class Alpaca2k(Alpaca):
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches.
         download_dir: Where to put what is downloaded, in place of huggingface_hub's cache.
+        templating: `tools`, `chat_template_kwargs` and `apply_chat_template`, as `DataModule` has them.
 
     """
 
@@ -94,7 +99,15 @@ class Alpaca2k(Alpaca):
         seed: int = 42,
         num_workers: int = 0,
         download_dir: str | Path | None = None,
+        **templating: Unpack[Templating],
     ) -> None:
         super().__init__(
-            mask_prompt, val_split_fraction, prompt_style, ignore_index, seed, num_workers, download_dir
+            mask_prompt,
+            val_split_fraction,
+            prompt_style,
+            ignore_index,
+            seed,
+            num_workers,
+            download_dir,
+            **templating,
         )

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Unpack
 
 from litgpt.adapters.training.data.module import as_path
 from litgpt.adapters.training.data.reading import RECORDS, Record, read_records
-from litgpt.data.module import DataModule
+from litgpt.data.module import DataModule, Templating
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.training.errors import DataNotFound
@@ -21,6 +22,9 @@ class JSON(DataModule):
         {"messages": [{"role": "user", "content": "A bird?"}, {"role": "assistant", "content": "A crane."}]}
         {"conversations": [{"from": "human", "value": "A bird?"}, {"from": "gpt", "value": "A crane."}]}
 
+    Messages have all that the chat template reads (`tool_calls`, `reasoning_content`, …), and a record may
+    have `tools` and `chat_template_kwargs` of its own. Tool calls are learnt like any other answer.
+
     Args:
         json_path: A file, or a folder with `train.json` and `val.json` (or `.jsonl`, or `.parquet`).
         mask_prompt: As `DataModule` has it, as the others below.
@@ -29,6 +33,7 @@ class JSON(DataModule):
         ignore_index: The label of what is not learnt.
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches.
+        templating: `tools`, `chat_template_kwargs` and `apply_chat_template`, as `DataModule` has them.
 
     Raises:
         DataNotFound: There is no such file, or the folder has no `train` file.
@@ -45,8 +50,11 @@ class JSON(DataModule):
         ignore_index: int = -100,
         seed: int = 42,
         num_workers: int = 0,
+        **templating: Unpack[Templating],
     ) -> None:
-        super().__init__(mask_prompt, val_split_fraction, prompt_style, ignore_index, seed, num_workers)
+        super().__init__(
+            mask_prompt, val_split_fraction, prompt_style, ignore_index, seed, num_workers, **templating
+        )
         self.json_path = as_path("json_path", json_path)
         self._train, self._val = _files(self.json_path)
         if self._val is not None and val_split_fraction is not None:

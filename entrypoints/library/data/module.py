@@ -1,8 +1,19 @@
 """`litgpt.data.DataModule`: the base of every data module, and of one's own."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
 from litgpt.adapters.training.data.module import DataModule as Reporting
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.reporting import default_report
+
+
+class Templating(TypedDict, total=False):
+    """What the chat template is given; `DataModule` documents each."""
+
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None
+    chat_template_kwargs: Mapping[str, Any] | None
+    apply_chat_template: bool
 
 
 class DataModule(Reporting):
@@ -36,6 +47,11 @@ class DataModule(Reporting):
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches; 0 is the trainer's own, which is fastest, as all is in
             memory.
+        tools: Tools that the model may call, for records without `tools` of their own: JSON schemas or Python
+            functions.
+        chat_template_kwargs: Variables of the chat template, for records without `chat_template_kwargs`.
+        apply_chat_template: False takes the texts of records as they are, for data that already went through
+            a chat template: `{"prompt": …, "completion": …}`, or `{"text": …}`, all of which is learnt.
 
     """
 
@@ -47,6 +63,7 @@ class DataModule(Reporting):
         ignore_index: int = -100,
         seed: int = 42,
         num_workers: int = 0,
+        **templating: Unpack[Templating],
     ) -> None:
         super().__init__(
             mask_prompt=mask_prompt,
@@ -55,5 +72,6 @@ class DataModule(Reporting):
             ignore_index=ignore_index,
             seed=seed,
             num_workers=num_workers,
+            **templating,
             report=default_report(None),
         )

@@ -1,0 +1,154 @@
+"""Data for chat templates: tool calls, tools and variables in records, and texts that are rendered."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from transformers import AutoTokenizer
+
+from litgpt import LLM
+from litgpt.application.prompting import PromptWarning
+from litgpt.data import JSON, DataModule
+from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.prompts import style_named
+from litgpt.domain.training.errors import BadData
+from tests.adapters.recording import LIGHTNINGS_OWN
+from tests.entrypoints.templated_model import CALL, templated_folder, weather
+
+pytestmark = LIGHTNINGS_OWN
+
+TALK: list[dict[str, Any]] = [
+    {"role": "user", "content": "Warm?"},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "content": "22", "tool_call_id": "1"},
+    {"role": "assistant", "content": "It is 22."},
+]
+
+
+class Records(DataModule):
+    def __init__(self, records: list[Any], **how: Any) -> None:
+        super().__init__(**how)
+        self.records = records
+
+    def train_examples(self) -> list[Any]:
+        return self.records
+
+
+@pytest.fixture(scope="module")
+def llm() -> LLM:
+    return LLM.load(templated_folder(), distribute=None, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Any:
+    tokenizer = AutoTokenizer.from_pretrained(templated_folder())
+    return lambda messages, **how: str(tokenizer.apply_chat_template(messages, tokenize=False, **how))
+
+
+def fed(llm: LLM, module: DataModule) -> list[tuple[str, list[str]]]:
+    """Return the text of each example, and the stretches of it that are learnt."""
+    module.connect(llm.tokenizer)
+    module.setup()
+    train, _ = module._prepared()
+    found = []
+    for number in range(len(train)):  # type: ignore[arg-type]
+        ids, labels = (train[number][name].tolist() for name in ("input_ids", "labels"))
+        stretches: list[list[int]] = [[]]
+        for token, label in zip(ids, labels, strict=True):
+            if label >= 0:
+                stretches[-1].append(token)
+            elif stretches[-1]:
+                stretches.append([])
+        decode = llm.tokenizer.port.decode
+        found.append((decode(ids, special=True), [decode(one, special=True) for one in stretches if one]))
+    return found
+
+
+def test_tool_calls_are_learnt_as_the_template_writes_them(llm: LLM, rendered: Any) -> None:
+    ((text, learnt),) = fed(llm, Records([{"messages": TALK, "tools": [CALL]}], mask_prompt=True))
+    assert text == rendered(TALK, tools=[CALL]).rstrip()
+    assert learnt == ['[weather {"city": "Rome"}]<|end|>', "It is 22.<|end|>"]
+
+
+def test_an_answer_of_nothing_but_a_call_is_learnt(llm: LLM) -> None:
+    ((_, learnt),) = fed(llm, Records([{"messages": TALK[:2]}], mask_prompt=True))
+    assert learnt == ['[weather {"city": "Rome"}]<|end|>']
+
+
+def test_each_record_has_its_own_tools_and_variables_or_those_of_the_module(llm: LLM, rendered: Any) -> None:
+    records = [
+        {"messages": TALK},
+        {"messages": TALK, "tools": json.dumps([CALL])},
+        {"messages": TALK, "tools": [], "chat_template_kwargs": {"documents": [{"text": "B"}]}},
+    ]
+    module = Records(records, tools=[weather], chat_template_kwargs={"documents": [{"text": "A"}]})
+    a, b = ({"documents": [{"text": one}]} for one in "AB")
+    expected = [
+        rendered(TALK, tools=[weather], **a),
+        rendered(TALK, tools=[CALL], **a),
+        rendered(TALK, tools=[], **b),
+    ]
+    assert [text for text, _ in fed(llm, module)] == [one.rstrip() for one in expected]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
+def test_the_same_records_are_read_from_every_kind_of_file(
+    llm: LLM, rendered: Any, tmp_path: Path, suffix: str
+) -> None:
+    records = [{"messages": TALK, "tools": [CALL]}, {"messages": TALK[:1] + TALK[3:], "tools": [CALL]}]
+    path = tmp_path / f"data{suffix}"
+    if suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(records), path)
+    else:
+        lines = [json.dumps(one) for one in records]
+        path.write_text("\n".join(lines) if suffix == ".jsonl" else f"[{','.join(lines)}]", encoding="utf-8")
+    expected = [rendered(one["messages"], tools=[CALL]).rstrip() for one in records]
+    assert [text for text, _ in fed(llm, JSON(path))] == expected
+
+
+def test_what_is_rendered_already_is_taken_as_it_is(llm: LLM, rendered: Any) -> None:
+    prompt, whole = rendered(TALK[:1], add_generation_prompt=True), rendered(TALK[:1] + TALK[3:]).rstrip()
+    pair = {"prompt": prompt, "completion": "It is 22."}
+    how = {"apply_chat_template": False, "mask_prompt": True}
+    assert fed(llm, Records([pair, {"text": whole}], **how)) == [
+        (whole, ["It is 22.<|end|>"]),
+        (whole, [whole.removeprefix("<|begin|>")]),  # the first token is not predicted from anything
+    ]
+
+
+def test_what_is_rendered_once_more_is_noticed(llm: LLM, rendered: Any) -> None:
+    pair = {"prompt": rendered(TALK[:1], add_generation_prompt=True), "completion": "It is 22."}
+    with pytest.warns(PromptWarning, match="apply_chat_template=False"):
+        fed(llm, Records([pair]))
+
+
+def test_the_style_that_was_set_is_the_one_that_is_learnt(llm: LLM) -> None:
+    llm.prompt_style = "alpaca"
+    try:
+        module = Records([{"prompt": "Name a bird.", "completion": "A crane."}])
+        assert "Below is an instruction" in fed(llm, module)[0][0]
+        assert module.prompt_style == style_named("alpaca")
+        with pytest.raises(BadData, match=r"example 1 .*tools need a chat template"):
+            fed(llm, Records([{"messages": TALK, "tools": [CALL]}]))
+        llm.prompt_style = "default"
+        assert fed(llm, module)[0][0] == "<|begin|>Name a bird.A crane.<|end|>"
+    finally:
+        llm.prompt_style = None
+    assert fed(llm, module)[0][0].startswith("<|begin|>user\nName")
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ({"apply_chat_template": None}, WrongType),
+        ({"apply_chat_template": False, "prompt_style": "alpaca"}, BadArgument),
+        ({"tools": [3]}, WrongType),
+        ({"chat_template_kwargs": {"messages": []}}, BadArgument),
+    ],
+)
+def test_what_cannot_be_right_is_refused_at_once(how: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Records([], **how)
