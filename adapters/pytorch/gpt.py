@@ -97,6 +97,9 @@ class GPT(nn.Module):
     def check_learning(self) -> None:
         """Raise if a loss is to be taken from which this network could not learn."""
 
+    # LitGPT's `llm.model` is a wrapper, and programs written for it ask for the network inside.
+    _forward_module = property(lambda self: self)
+
     @property
     def input_device(self) -> torch.device:
         """Where ids go."""

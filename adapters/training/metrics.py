@@ -2,6 +2,7 @@
 
 import csv
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,23 @@ class Metrics(Callback):
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a metrics file; none if there is no such file."""
+    """Return the rows of a metrics file; none if there is no such file.
+
+    Rows that are damaged are left out: what was being written when the power failed is cut short, or zeros.
+    """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [row for row in csv.DictReader(lines, COLUMNS) if _is_whole(row)]
+
+
+def _is_whole(row: Mapping[str | None, Any]) -> bool:
+    if None in row or None in row.values() or not row["step"].isdecimal():
+        return False
+    try:
+        for value in filter(None, row.values()):
+            float(value)
+    except ValueError:
+        return False
+    return True

@@ -16,6 +16,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 
+from litgpt.adapters.training.unsafe_values import unsafe_checkpoint
 from litgpt.domain.errors import DamagedFile, UnsafeFile
 
 _STATE = "state_dict."
@@ -113,7 +114,7 @@ def read_plain(path: Path) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = torch.load(path / _PLAIN, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UnsafeFile(str(path / _PLAIN)) from error
+        raise unsafe_checkpoint(path / _PLAIN) from error
     except (OSError, EOFError, RuntimeError) as error:
         raise DamagedFile(str(path / _PLAIN), f"it cannot be read ({error}).") from error
     return plain

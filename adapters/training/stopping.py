@@ -29,7 +29,7 @@ class StopsWell(Callback):
 
     def __init__(self, checkpoints: Checkpoints, report: Report) -> None:
         self._checkpoints, self._report = checkpoints, report
-        self._asked = False
+        self._asked = self._is_reported = False
         self._before: dict[int, Any] = {}
         self._step = 0
 
@@ -49,6 +49,9 @@ class StopsWell(Callback):
         """
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         asked = self._asked
+        if asked and not self._is_reported:
+            self._is_reported = True
+            self._report(Notice("Ending after this step; what was learnt is saved."))
         if trainer.world_size > 1:
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
         if asked and stepped:
@@ -68,9 +71,9 @@ class StopsWell(Callback):
         self._leave()
 
     def _hear(self, number: int, _: FrameType | None) -> None:
+        # Only a flag: what was interrupted may hold the locks of the terminal or of a logger.
         self._asked = True
         signal.signal(number, self._before[number] or signal.SIG_DFL)
-        self._report(Notice("Ending after this step; what was learnt is saved."))
 
     def _leave(self) -> None:
         for number, handler in self._before.items():

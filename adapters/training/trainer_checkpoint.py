@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from litgpt.domain.errors import DamagedFile, MissingFile, UnsafeFile
+from litgpt.adapters.training.unsafe_values import unsafe_checkpoint
+from litgpt.domain.errors import DamagedFile, MissingFile
 from litgpt.domain.training.errors import NotOfThisModel
 
 _STATE = "state_dict"
@@ -38,8 +39,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
-        remedy = "Save hyperparameters and callbacks' states as plain values."
-        raise UnsafeFile(str(path), remedy) from error
+        raise unsafe_checkpoint(path) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise DamagedFile(str(path), f"it is no whole Trainer checkpoint ({error}).") from error
     state = content.get(_STATE) if isinstance(content, dict) else None

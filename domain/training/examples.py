@@ -187,6 +187,11 @@ def _text(record: Mapping[str, object], field: str, where: str, understood: str 
     value = record[field]
     if not isinstance(value, str):
         raise BadData(where, f"its {field!r} is {_kind(value)}, not a text.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        half = f"{value[error.start]!r}, half of a character (a lone surrogate), at {error.start}"
+        raise BadData(where, f"its {field!r} has {half}.") from error
     return value
 
 

@@ -27,6 +27,7 @@ from tests.adapters.recording import LIGHTNINGS_OWN, Recorder, trainer
 pytestmark = LIGHTNINGS_OWN
 
 END = ByteTokenizer().eos_id
+GOOD = '{"prompt": "a", "completion": "b"}'
 RECORDS = [{"instruction": f"Say {number}.", "input": "", "output": f"{number}!"} for number in range(10)]
 PLAIN = ByteTokenizer(has_chat_template=False)
 
@@ -235,11 +236,45 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
         ("data.json", "[]", r"data\.json cannot be learnt from: it has no records"),
         ("data.json", "", "it has no records"),
         ("data.jsonl", "\n", "it has no records"),
-        ("data.json", "[1", r"data\.json cannot be learnt from: it is not JSON"),
-        ("data.json", '"a"', "no list of records"),
+        ("data.json", '"a"', r"data\.json cannot be learnt from: it is not a list of records"),
+        (
+            "data.json",
+            "[1",
+            r"data\.json, line 1 \(record 1\) cannot be learnt from: it is not JSON: neither",
+        ),
+        ("data.json", "[\n\n{}\n]", r"line 3 \(record 1\) .* its fields are nothing"),
+        ("data.json", f"[\r\n{GOOD},\r\n]", r"data\.json, line 3 \(record 2\) .* not JSON"),
+        ("data.json", f"[\n{GOOD},\n{GOOD}\n{GOOD}]", r"line 3 \(record 2\) .* not JSON: neither a comma"),
+        ("data.json", f"[\n{GOOD}\n]\n\n[]", r"line 3 cannot .* not JSON: something follows"),
+        ("data.json", f"[\n{GOOD},\n" + "[" * 100_000, r"line 3 \(record 2\) .* not JSON: maximum recursion"),
+        ("data.jsonl", f"{GOOD}\n" + '{"a":' * 100_000, r"line 2 .* not JSON: maximum recursion"),
+        ("data.jsonl", f"{GOOD}\n" + '{"prompt": 1' + "0" * 5000 + "}", r"line 2 .* not JSON: .*digits"),
+        (
+            "data.jsonl",
+            f'{GOOD}\n{{"prompt": NaN, "completion": "b"}}',
+            r"line 2 .* 'prompt' is of type float",
+        ),
+        ("data.jsonl", f"{GOOD}\n\ufeff{GOOD}", r"line 2 .* not JSON: .*BOM"),
+        ("data.jsonl", f"\ufeff{GOOD}\r\n\r\n\r\n[1]", r"line 4, message 1 .* of type int"),
+        (
+            "data.jsonl",
+            f'{GOOD}\n{{"prompt": "a\x00", "completion": "b"}}',
+            r"line 2 .* not JSON: Invalid control",
+        ),
+        (
+            "data.jsonl",
+            f'{GOOD}\n{{"prompt": "a", "completion": "\\ud83d"}}',
+            r"line 2 .* 'completion' has .*ud83d'",
+        ),
+        ("data.jsonl", f'{GOOD}\n{{"messages": "a"}}', r"line 2 .* messages are of type str"),
+        (
+            "data.jsonl",
+            f'{GOOD}\n{{"messages": [{{"role": "\\ude00", "content": "b"}}]}}',
+            r"line 2, message 1 .*'role'",
+        ),
         ("data.jsonl", '{"prompt": "a", "completion": "b"}\n{"prompt": ', r"data\.jsonl, line 2 .* not JSON"),
         ("data.jsonl", '\n{"prompt": "a"}', r"data\.jsonl, line 2 .* no 'completion'"),
-        ("data.json", '[{"prompt": "a"}]', r"data\.json, record 1 .* no 'completion'"),
+        ("data.json", '[{"prompt": "a"}]', r"data\.json, line 1 \(record 1\) .* no 'completion'"),
         ("data.csv", "a,b", "ends in none of"),
         ("data.parquet", "PAR", "not Parquet"),
     ],
@@ -247,7 +282,7 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_learnt_from_says_where_and_why(
     name: str, content: str, said: str, tmp_path: Path
 ) -> None:
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, encoding="utf-8", newline="")
     module = JSON(tmp_path / name)
     module.connect(ByteTokenizer())
     with pytest.raises(BadData, match=said):
@@ -269,7 +304,71 @@ def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(json.dumps(RECORDS[:1]).encode("utf-16"))
         module = JSON(tmp_path / name)
         module.connect(ByteTokenizer())
-        with pytest.raises(BadData, match="not encoded in UTF-8"):
+        with pytest.raises(BadData, match=rf"{name}, line 1 .*not encoded in UTF-8"):
+            module.setup()
+
+
+@pytest.mark.parametrize(("name", "line"), [("data.json", 4), ("data.jsonl", 3)])
+def test_a_byte_that_is_not_utf8_is_named_with_its_line(tmp_path: Path, name: str, line: int) -> None:
+    records = "\n,".join([GOOD] * 4) if name == "data.json" else "\n".join([GOOD] * 4)
+    content = (f"[\n{records}]" if name == "data.json" else records).encode().splitlines(keepends=True)
+    content[line - 1] = content[line - 1].replace(b"b", b"\xff")
+    (tmp_path / name).write_bytes(b"".join(content))
+    module = JSON(tmp_path / name)
+    module.connect(ByteTokenizer())
+    with pytest.raises(BadData, match=rf"{name}, line {line} .*not encoded in UTF-8.*0xff"):
+        module.setup()
+
+
+def test_a_row_of_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    bad = pa.array([b"b", b"b", b"\xff", b"b"], pa.binary()).view(pa.string())
+    texts = pa.table({"prompt": ["a"] * 4, "completion": bad})
+    dates = pa.table({"prompt": ["a"] * 3, "seen": pa.array([1, 2, 2**62], pa.timestamp("s"))})
+    values = pa.table({"prompt": ["a", "a"], "completion": pa.array([b"b", b"c"])})
+    for name, table, said in (
+        ("texts", texts, r"texts\.parquet, record 3 .* cannot be read: 'utf-8' codec"),
+        ("dates", dates.set_column(1, "completion", pa.array(["a"] * 3)), None),
+        ("values", values, r"values\.parquet, record 1 .* 'completion' is of type bytes"),
+    ):
+        path = tmp_path / f"{name}.parquet"
+        parquet.write_table(table, path)
+        module = JSON(path)
+        module.connect(ByteTokenizer())
+        if said is None:
+            module.setup()
+            continue
+        with pytest.raises(BadData, match=said):
+            module.setup()
+    path.write_bytes((tmp_path / "texts.parquet").read_bytes()[:-200])
+    with pytest.raises(BadData, match=r"values\.parquet .* not Parquet, or it is damaged"):
+        module.setup()
+
+
+class Refusing(ByteTokenizer):
+    """Refuses a letter, as a tokenizer does whose token the model has no embedding for."""
+
+    def encode(self, text: str, *, bos: bool | None = None) -> list[int]:
+        if "ß" in text:
+            raise BadArgument("text", "ß", "free of tokens that the model has no embedding for")
+        if "Ω" in text:
+            raise KeyError(text)
+        return super().encode(text, bos=bos)
+
+
+@pytest.mark.parametrize("letter", ["ß", "Ω"])
+def test_what_a_tokenizer_refuses_is_named_with_its_line(tmp_path: Path, letter: str) -> None:
+    answers = ("b", "b", letter)
+    records = [{"prompt": "a", "completion": answer} for answer in answers]
+    for name, said in (
+        ("data.jsonl", "line 3"),
+        ("data.parquet", "record 3"),
+        ("data.json", "line 1 .record 3."),
+    ):
+        module = JSON(write(tmp_path / name, records))
+        module.connect(Refusing())
+        with pytest.raises(
+            BadData, match=rf"{name}, {said} .*{'embedding' if letter == 'ß' else 'KeyError'}"
+        ):
             module.setup()
 
 

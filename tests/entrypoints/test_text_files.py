@@ -64,7 +64,7 @@ def test_a_document_that_is_read_in_pieces_is_the_same(
     text = "Übung macht den Meister.\n\n  Né à Paris,\n" * 40 + "x" * 300 + " and a long last line " * 20
     whole = windows(connected(TextFiles(folder(tmp_path, a=text), cache_dir=tmp_path / "whole")))
     monkeypatch.setattr(documents, "PIECE", 64)
-    pieces = list(next(documents.documents(tmp_path / "a.txt")))
+    pieces = list(next(documents.documents(tmp_path / "a.txt")).pieces)
     assert len(pieces) > 20
     assert max(map(len, pieces)) < 3 * 64
     assert "".join(pieces) == text
@@ -92,9 +92,34 @@ def test_a_failure_leaves_nothing_half_written(tmp_path: Path) -> None:
     texts = folder(tmp_path, a="abcdefgh")
     (texts / "b.txt").write_bytes(b"\xff\xfe\x00")
     (texts / "c.txt").write_text("abcdefgh")
-    with pytest.raises(BadData, match=r"b\.txt .* not encoded in UTF-8"):
+    with pytest.raises(BadData, match=r"b\.txt, line 1 .* not encoded in UTF-8"):
         connected(TextFiles(texts)).setup()
     assert [one.suffix for one in (tmp_path / ".litgpt").iterdir()] == [".uint16"]  # that of a.txt
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"good\n" * 400_000 + b"bad \xff\n", r"a\.txt, line 400001 .* not encoded in UTF-8 .*0xff"),
+        ("a.txt", b"good\n" * 300_000 + "bad ß\n".encode() + b"good\n" * 9, r"a\.txt, line 300001 .* no ß"),
+        ("a.jsonl", b'{"text": "good"}\n{"text": "\\ud83d"}\n', r"a\.jsonl, line 2 .*ud83d"),
+        ("a.jsonl", '{"text": "good"}\n{"text": "bad ß"}\n'.encode(), r"a\.jsonl, line 2 .* no ß"),
+        ("a.jsonl", b'{"text": "good"}\n{"text": ["good"]}\n', r"a\.jsonl, line 2 .* of type list"),
+        ("a.jsonl", b'{"text": "good"}\n{"txt": "good"}\n', r"a\.jsonl, line 2 .* no 'text'"),
+    ],
+)
+def test_what_cannot_be_encoded_is_named_with_file_and_line(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    class Refusing(ByteTokenizer):
+        def encode(self, text: str, *, bos: bool | None = None) -> list[int]:
+            if "ß" in text:
+                raise BadArgument("text", "ß", "a text with no ß")
+            return [1] if len(text) > 100 else super().encode(text, bos=bos)
+
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadData, match=said):
+        connected(TextFiles(tmp_path / name), tokenizer=Refusing()).setup()
 
 
 def test_an_id_takes_as_many_bytes_as_the_vocabulary_needs(tmp_path: Path) -> None:

@@ -318,3 +318,11 @@ def test_more_tokens_than_the_context_holds_are_refused(llm: LLM) -> None:
     for call in (lambda: llm(longer), lambda: llm(longer, longer), lambda: llm.loss(longer, longer)):
         with pytest.raises(BadArgument, match=r"at most 256 tokens in a row, the model's context, not 257"):
             call()
+
+
+def test_programs_written_for_litgpt_find_the_network_inside() -> None:
+    llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    llm.trainer_setup()
+    assert llm.model is not None
+    assert llm.model._forward_module is llm.model
+    assert not [name for name in llm.state_dict() if "_forward_module" in name]

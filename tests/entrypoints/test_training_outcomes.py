@@ -1,5 +1,7 @@
 """`litgpt.training.train`, in this process and on tiny models: what learns, and what is there afterwards."""
 
+import signal
+import traceback
 from pathlib import Path
 from typing import Any, cast
 
@@ -244,3 +246,23 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path: Path) -
         train(asked, report=silent)
         found.append(losses(tmp_path / str(number)))
     assert found[0] == found[1] != found[2]
+
+
+def test_a_signal_handler_sets_a_flag_and_the_loop_reports(tmp_path: Path) -> None:
+    handled: list[bool] = []
+    said: list[str] = []
+
+    def report(event: Notice | Progress) -> None:
+        if isinstance(event, Notice):
+            frames = {frame.name for frame in traceback.extract_stack()}
+            handled.append("_hear" in frames)
+            said.append(event.text)
+        elif event.what == "Training" and event.done == 2:
+            signal.raise_signal(signal.SIGTERM)
+            assert not any("Ending" in one for one in said)
+
+    result = train(recipe(tmp_path, accumulate=2), report=report)
+    assert result.saved is None
+    assert said[0] == "Ending after this step; what was learnt is saved."
+    assert not any(handled)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

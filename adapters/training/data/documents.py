@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from litgpt.adapters.training.data.reading import RECORDS, read_records
+import attrs
+
+from litgpt.adapters.training.data.reading import RECORDS, not_utf8, read_records
 from litgpt.domain.training.errors import BadData, DataNotFound
 from litgpt.domain.training.examples import text_of
 
@@ -35,8 +37,24 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def documents(path: Path) -> Iterator[Iterator[str]]:
-    """Yield the documents of a file, each in pieces: a text file is one, and each record's `text` is one.
+@attrs.frozen
+class Document:
+    """A document of a file.
+
+    Attributes:
+        where: The file, and the line or the number of the record.
+        pieces: Its text, a piece at a time.
+        line: The line of the file on which it begins; None for a record.
+
+    """
+
+    where: str
+    pieces: Iterator[str]
+    line: int | None = None
+
+
+def documents(path: Path) -> Iterator[Document]:
+    """Yield the documents of a file: a text file is one, and each record's `text` is one.
 
     Raises:
         BadData: A record has no text, or the file is not encoded in UTF-8.
@@ -44,9 +62,9 @@ def documents(path: Path) -> Iterator[Iterator[str]]:
     """
     if path.suffix in RECORDS:
         for record in read_records(path):
-            yield iter((text_of(record.value, where=record.where),))
+            yield Document(record.where, iter((text_of(record.value, where=record.where),)))
     else:
-        yield _pieces(path)
+        yield Document(str(path), _pieces(path), 1)
 
 
 def _pieces(path: Path) -> Iterator[str]:
@@ -60,7 +78,7 @@ def _pieces(path: Path) -> Iterator[str]:
                 text = text[cut:] + following
             yield text
     except UnicodeDecodeError as error:
-        raise BadData(str(path), f"it is not encoded in UTF-8 ({error}).") from error
+        raise not_utf8(path) from error
 
 
 def _cut(text: str) -> int:

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from litgpt.adapters.training.data.lessons import Batch, Lessons, Pad
 from litgpt.adapters.training.data.order import Order, ResumableLoader
-from litgpt.adapters.training.data.reading import Record
+from litgpt.adapters.training.data.reading import Record, naming_record
 from litgpt.application.teaching import WriteLesson, style_to_teach
 from litgpt.domain.chat import Messages
-from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
+from litgpt.domain.errors import BadArgument, WrongType
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.prompts import style_of_caller
 from litgpt.domain.prompts.questions import PLAIN
@@ -230,14 +230,12 @@ class DataModule(LightningDataModule):
         write = WriteLesson(self.connected(), style, mask_prompt=self.mask_prompt, options=self._options)
         lessons, cut = Lessons(self.ignore_index), Cut()
         for number, example in enumerate(examples, 1):
-            try:
+            with naming_record(example.where):
                 said = example_of(example.value, where=example.where, style=style)
                 options = options_of(example.value, self._options, where=example.where)
                 if number <= _LOOKED_AT:
                     write.warn_if_rendered(said)
                 whole = (write if options is self._options else attrs.evolve(write, options=options))(said)
-            except BadPrompt as error:
-                raise BadData(example.where, str(error)) from error
             lesson = whole.cut(self.max_seq_length)
             cut = cut.and_one(len(whole.ids), len(lesson.ids), kept=lesson.teaches)
             if lesson.teaches:

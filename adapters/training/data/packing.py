@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from litgpt.adapters.training.data.documents import documents
 from litgpt.adapters.training.data.lessons import Batch
+from litgpt.adapters.training.data.reading import naming_record
 from litgpt.application.recognising import fingerprint
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.ports import Tokenizer
@@ -109,15 +110,28 @@ class Pack:
             read = 0
             for document in documents(path):
                 bos: bool | None = None
-                for piece in filter(None, document):
-                    write(self.tokenizer.encode(piece, bos=bos))
+                line = document.line
+                for piece in filter(None, document.pieces):
+                    write(self._encode(piece, document.where, line, bos=bos))
                     bos = False
+                    line = None if line is None else line + piece.count("\n")
                     read = min(read + len(piece.encode()), size - 1)  # the rest when the file is done
                     self.tell(Progress("Encoding texts", begun + max(read, 0), sum(sizes), unit="B"))
                 if end is not None and bos is not None:  # a document of nothing has no end either
                     write([end])
             begun += size
             self.tell(Progress("Encoding texts", begun, sum(sizes), unit="B"))
+
+    def _encode(self, piece: str, where: str, line: int | None, *, bos: bool | None) -> list[int]:
+        """Return the ids of a piece of a document, which begins at a line of it, if it has lines."""
+        with naming_record(where):
+            try:
+                return self.tokenizer.encode(piece, bos=bos)
+            except Exception:
+                for number, text in enumerate(() if line is None else piece.split("\n"), line or 1):
+                    with naming_record(f"{where}, line {number}"):
+                        self.tokenizer.encode(text, bos=False)
+                raise
 
     def _name(self, files: Sequence[Path]) -> str:
         known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]

@@ -1,17 +1,24 @@
-"""Records from files: JSON, JSON Lines and Parquet, each with the words that say where it stands."""
+"""Records from files: JSON, JSON Lines and Parquet, each with its file and its line or number."""
 
 import json
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from litgpt.domain.errors import NotInstalled
+from litgpt.domain.errors import LitGPTError, NotInstalled
 from litgpt.domain.training.errors import BadData, DataNotFound
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 RECORDS = (".json", ".jsonl", ".parquet")
 """What records are read from."""
+
+_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 @attrs.frozen
@@ -49,32 +56,76 @@ def read_records(path: Path) -> Iterator[Record]:
         raise BadData(str(path), "it has no records.")
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a file.
+@contextmanager
+def naming_record(where: str) -> Iterator[None]:
+    """Name the record, whatever a template or a tokenizer raises about it.
 
     Raises:
-        BadData: It is not encoded in UTF-8.
+        BadData: Something was raised.
 
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadData(str(path), f"it is not encoded in UTF-8 ({error}).") from error
+        yield
+    except (BadData, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, LitGPTError) else f"{type(error).__name__}: {error}"
+        raise BadData(where, reason) from error
+
+
+def not_utf8(path: Path) -> BadData:
+    """Return the error for a file that is not encoded in UTF-8, with the first line that is not."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return BadData(f"{path}, line {number}", f"it is not encoded in UTF-8 ({error}).")
+    return BadData(str(path), "it is not encoded in UTF-8.")
 
 
 def _json(path: Path) -> Iterator[Record]:
-    text = read_text(path)
-    if text.lstrip()[:1] == "{":  # JSON Lines by another name, as some data sets on the Hub are
-        yield from _lines(path)
-        return
     try:
-        listed = json.loads(text) if text.strip() else []
-    except (ValueError, RecursionError) as error:
-        raise BadData(str(path), f"it is not JSON: {error}.") from error
-    if not isinstance(listed, list):
-        raise BadData(str(path), "it is JSON and no list of records.")
-    for number, value in enumerate(listed, 1):
-        yield Record(f"{path}, record {number}", value)
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path) from error
+    begin = _after_space(text, 0)
+    if text.startswith("{", begin):  # JSON Lines by another name, as some data sets on the Hub are
+        yield from _lines(path)
+    elif begin < len(text):
+        yield from _elements(path, text, begin)
+
+
+def _elements(path: Path, text: str, begin: int) -> Iterator[Record]:
+    """Yield the elements of a JSON list, each with the line on which it begins."""
+    decoder, line, counted = json.JSONDecoder(), 1, 0
+    if text[begin] != "[":
+        raise BadData(str(path), "it is not a list of records.")
+    at = _after_space(text, begin + 1)
+    number, is_open = 0, not text.startswith("]", at)
+    while is_open:
+        number += 1
+        line, counted = line + text.count("\n", counted, at), at
+        where = f"{path}, line {line} (record {number})"
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise BadData(where, f"it is not JSON: {error}.") from error
+        yield Record(where, value)
+        at = _after_space(text, at)
+        if not text.startswith((",", "]"), at):
+            raise BadData(where, "it is not JSON: neither a comma nor the end of the list follows it.")
+        is_open = text[at] == ","
+        at = _after_space(text, at + 1) if is_open else at
+    if _after_space(text, at + 1) < len(text):
+        line += text.count("\n", counted, at)
+        raise BadData(f"{path}, line {line}", "it is not JSON: something follows the list of records.")
+
+
+def _after_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    assert found is not None  # noqa: S101 - it matches nothing, too
+    return found.end()
 
 
 def _lines(path: Path) -> Iterator[Record]:
@@ -101,14 +152,30 @@ def _parquet(path: Path) -> Iterator[Record]:
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
-                for value in batch.to_pylist():
+                for value in _values(batch, path, number):
                     number += 1
                     # All structs of a column have the same fields: those that one lacks are null in it.
                     yield Record(
                         f"{path}, record {number}", {name: _filled(one) for name, one in value.items()}
                     )
-    except pa.ArrowException as error:
-        raise BadData(str(path), f"it is not Parquet, or damaged: {error}.") from error
+    except (pa.ArrowException, OSError) as error:
+        after = f" after record {number}" if number else ""
+        raise BadData(str(path), f"it is not Parquet, or it is damaged{after}: {error}.") from error
+
+
+def _values(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a piece of a Parquet file as dictionaries; `before` rows precede them."""
+    try:
+        yield from batch.to_pylist()
+    except (ValueError, ArithmeticError):
+        for number in range(batch.num_rows):
+            try:
+                (value,) = batch.slice(number, 1).to_pylist()
+            except (ValueError, ArithmeticError) as error:
+                raise BadData(
+                    f"{path}, record {before + number + 1}", f"it cannot be read: {error}."
+                ) from error
+            yield value
 
 
 def _filled(value: Any) -> Any:
