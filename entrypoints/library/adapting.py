@@ -106,6 +106,7 @@ class Adapts:
             ensure_weight_tying=ensure_weight_tying,
         )
         self._of_model().add(name, lora)
+        self._load_adapter_weights(name)
 
     def load_adapter(
         self,

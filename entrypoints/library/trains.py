@@ -1,5 +1,6 @@
 """`LLM.trainer_setup`, calling an LLM, and its loss: what the Lightning Trainer, or another loop, trains."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,13 @@ from litgpt.application.loading import LoadedModel
 from litgpt.container import container
 from litgpt.domain.errors import BadArgument, NotDistributed, WrongType
 from litgpt.domain.placement import Placement
-from litgpt.domain.reporting import Report
+from litgpt.domain.reporting import Notice, Report
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 _LEVEL = "model."
+_ADAPTER = re.compile(r"\.lora\.([^.]+)\.")
 
 
 class Trains(nn.Module):
@@ -33,6 +35,8 @@ class Trains(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._trainer_ckpt: Path | None = None
+        self._is_loaded = False  # by load_state_dict, before the first trainer_setup
+        self._adapter_weights: dict[str, Tensor] = {}  # that add_lora is to take
         self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
 
@@ -41,7 +45,8 @@ class Trains(nn.Module):
 
         The first call reads the weights, in torch's default dtype. A later one, as Lightning makes before
         each `fit`, `validate` and `test`, keeps what was trained, unless it passes another checkpoint than
-        the one last read.
+        the one last read. Weights that `load_state_dict` has loaded before, as `load_from_checkpoint` does,
+        are kept by the first call too, whatever checkpoint it passes.
 
         Args:
             trainer_ckpt: A Trainer checkpoint (`.ckpt`), in one file or in one from each process, whose
@@ -56,6 +61,8 @@ class Trains(nn.Module):
         """
         path = None if trainer_ckpt is None else Path(trainer_ckpt).expanduser().resolve()
         ready = self._placement is not None and self._placement.trains
+        if ready and self._is_loaded:
+            self._is_loaded, self._trainer_ckpt = False, path
         if ready and path in (None, self._trainer_ckpt):
             return
         from litgpt.adapters.training.trainer_checkpoint import read_checkpoint, restore
@@ -174,6 +181,53 @@ class Trains(nn.Module):
         if self.model is not None:
             container.strategy().release(self.model)
         self.model = self._placement = self._trainer_ckpt = None
+        self._is_loaded = False
+
+    def _build_to_load(self, state: dict[str, Any], prefix: str) -> None:
+        """Build the model before `setup` does, since `load_from_checkpoint` has weights for it already.
+
+        Those of an adapter are taken out of the state dict: `add_lora` makes it, and then takes them.
+        """
+        names = [name for name in state if name.startswith(prefix)]
+        if not names:
+            return
+        self.trainer_setup()
+        self._is_loaded = True
+        there = self.state_dict()
+        for name in names:
+            own = name.removeprefix(prefix)
+            if own not in there and _ADAPTER.search(own):
+                self._adapter_weights[own] = state.pop(name)
+        if self._adapter_weights:
+            needed = "call add_lora() with the settings that it was trained with; it takes them over"
+            self._report(Notice(f"The checkpoint has the weights of a LoRA adapter: {needed}."))
+
+    def _load_adapter_weights(self, adapter: str) -> None:
+        """Give an adapter the weights that a checkpoint had for it.
+
+        Raises:
+            NotOfThisModel: The adapter has other tensors.
+
+        """
+        found = {
+            name: self._adapter_weights[name]
+            for name in self._adapter_weights
+            if (match := _ADAPTER.search(name)) and match[1] == adapter
+        }
+        if not found:
+            return
+        from litgpt.adapters.training.trainer_checkpoint import check_weights
+
+        wanted = {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if (match := _ADAPTER.search(name)) and match[1] == adapter
+        }
+        check_weights(found, wanted, origin="The checkpoint", name=f"the adapter {adapter!r}")
+        with torch.no_grad():
+            for name, tensor in found.items():
+                wanted[name].copy_(tensor)
+                del self._adapter_weights[name]
 
 
 def _check(input_ids: Tensor, target_ids: Tensor) -> None:
@@ -216,6 +270,8 @@ def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: obje
 
 def _restore_model_level(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
     """Read `llm.lm_head.weight` as `llm.model.lm_head.weight`."""
+    if isinstance(module, Trains) and module.model is None:
+        module._build_to_load(state, prefix)  # noqa: SLF001 - its own hook
     if getattr(module, "model", None) is None:
         return
     for name in [one for one in state if one.startswith(prefix)]:

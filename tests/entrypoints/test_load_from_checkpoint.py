@@ -1,0 +1,91 @@
+"""`LightningModule.load_from_checkpoint`, which loads weights before Lightning calls `setup`."""
+
+from pathlib import Path
+
+import lightning as L  # noqa: N812 - as everybody calls it
+import pytest
+import torch
+
+from litgpt.domain.training.errors import NotOfThisModel
+from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.test_trainer_setup import Lit, batches, trainer
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+
+class Documented(Lit):
+    """The documented module, with its hyperparameters in the checkpoint, and perhaps an adapter."""
+
+    def __init__(self, folder: str, trainer_ckpt_path: str | None = None, rank: int = 0) -> None:
+        super().__init__(Path(folder), trainer_ckpt_path)
+        self.save_hyperparameters()
+        self.rank = rank
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.rank and not any(".lora." in name for name in self.state_dict()):
+            self.llm.add_lora(self.rank)
+
+
+def trained_checkpoint(folder: Path, module: L.LightningModule) -> Path:
+    fits = trainer(folder, max_steps=2)
+    fits.fit(module, batches())
+    fits.save_checkpoint(folder / "trained.ckpt")
+    return folder / "trained.ckpt"
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+@pytest.mark.parametrize("older", [False, True])
+def test_load_from_checkpoint_has_the_trained_weights_and_fit_keeps_them(
+    tmp_path: Path,
+    is_saved: bool,  # noqa: FBT001
+    older: bool,  # noqa: FBT001
+) -> None:
+    folder = str(tiny_folder("llama"))
+    before = str(trained_checkpoint(tmp_path, Documented(folder))) if older else None
+    (tmp_path / "new").mkdir()
+    module = Documented(folder, before) if is_saved else Lit(Path(folder), before)
+    path = trained_checkpoint(tmp_path / "new", module)
+    given = {} if is_saved else {"folder": folder, "trainer_ckpt_path": before}
+    found = type(module).load_from_checkpoint(path, map_location="cpu", weights_only=True, **given)
+    expected = module.state_dict()
+    assert found.state_dict().keys() == expected.keys()
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    assert found.llm.generate("on", max_new_tokens=3, top_k=1) == module.llm.generate(
+        "on", max_new_tokens=3, top_k=1
+    )
+    trainer(tmp_path).validate(found, batches(), verbose=False)
+    trainer(tmp_path, max_steps=0).fit(found, batches())
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_load_from_checkpoint_is_strict(tmp_path: Path) -> None:
+    folder = str(tiny_folder("llama"))
+    path = trained_checkpoint(tmp_path, Documented(folder))
+    content = torch.load(path, weights_only=True)
+    del content["state_dict"]["llm.lm_head.weight"]
+    torch.save(content, path)
+    with pytest.raises(RuntimeError, match=r"Missing key.*lm_head\.weight"):
+        Documented.load_from_checkpoint(path, weights_only=True)
+    with pytest.raises(RuntimeError, match=r"Missing key.*norm_q"):
+        Documented.load_from_checkpoint(path, weights_only=True, folder=str(tiny_folder("qwen3")))
+
+
+def test_load_from_checkpoint_has_the_adapter_once_it_is_added(tmp_path: Path) -> None:
+    module = Documented(str(tiny_folder("llama")), rank=4)
+    path = trained_checkpoint(tmp_path, module)
+    expected = {name: one.clone() for name, one in module.state_dict().items()}
+    assert any(tensor.any() for name, tensor in expected.items() if name.endswith(".B"))
+    found = Documented.load_from_checkpoint(path, weights_only=True)
+    trainer(tmp_path, max_steps=0).fit(found, batches())
+    assert found.state_dict().keys() == expected.keys()
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    other = Documented.load_from_checkpoint(path, weights_only=True, rank=3)
+    with pytest.raises(NotOfThisModel, match="expected"):
+        other.setup("fit")
