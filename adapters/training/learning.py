@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import lightning as L  # noqa: N812 - as everybody calls it
@@ -62,6 +62,19 @@ class TokenSums:
         return TokenSums(loss, int(targets), int(tokens))
 
 
+class Routers(Protocol):
+    """Collects the logits of a model's routers while tokens go through it."""
+
+    def watch(self, model: nn.Module) -> None:
+        """Collect those of this model."""
+
+    def start(self) -> None:
+        """Begin to collect."""
+
+    def loss(self, mask: Tensor) -> Tensor:
+        """Return the load-balancing loss over the tokens of a mask (N,)."""
+
+
 class Learning(L.LightningModule):
     """A model in training.
 
@@ -73,6 +86,8 @@ class Learning(L.LightningModule):
         model: It.
         recipe: How it is trained.
         prepare: Gives it its weights, and divides them among a mesh of processes if it gets one.
+        routers: Collects the logits of its routers, for the load-balancing loss; None adds no such loss.
+        router_weight: What that loss is multiplied by (`router_aux_loss_coef`).
 
     Attributes:
         step_sums: The sums over the last optimizer step, of all its micro-batches and processes.
@@ -82,8 +97,17 @@ class Learning(L.LightningModule):
 
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, *, prepare: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        *,
+        prepare: Callable[[Any], None],
+        routers: Routers | None = None,
+        router_weight: float = 0.0,
+    ) -> None:
         super().__init__()
+        self._routers, self._router_weight = routers, router_weight
         self.llm = model
         self._recipe, self._prepare, self._ready = recipe, prepare, False
         self.step_sums, self.norm, self.rate = TokenSums(), 0.0, 0.0
@@ -114,11 +138,19 @@ class Learning(L.LightningModule):
         if not self._ready:
             self._prepare(self.device_mesh["data_parallel"] if self.device_mesh is not None else None)
             self._ready = True
+            if self._routers is not None:
+                self._routers.watch(self.llm)
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the summed loss of a micro-batch, divided by what all micro-batches of the step share."""
+        if self._routers is not None:
+            self._routers.start()
         loss = self._loss(batch)
         self._micro_sums.add(loss, batch)
+        if self._routers is not None:
+            # A mean over tokens, so it weighs as many targets as the micro-batch has.
+            balancing = self._routers.loss(_not_padding(batch["labels"]).flatten())
+            loss = loss + balancing * (self._router_weight * targets_of(batch["labels"]))
         if self._divisor is None:
             # Any number would do, as the step replaces it by the number of all targets. This one keeps
             # gradients in the range of those of a mean, which float16 needs.
@@ -224,6 +256,11 @@ class Learning(L.LightningModule):
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 yield name.replace(f"{MODEL}.model.", f"{MODEL}.", 1)
+
+
+def _not_padding(labels: Tensor) -> Tensor:
+    """Return which tokens (B, T) are not padding: examples end with a target, and are padded on the right."""
+    return (labels != _IGNORED).long().flip(-1).cummax(-1).values.flip(-1)
 
 
 def targets_of(labels: Tensor) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 from torch import Tensor
@@ -29,6 +30,11 @@ class Adapts:
     model: GPT | None
     _loaded: LoadedModel[Tensor]
     _adapters: Adapters | None = None
+
+    if TYPE_CHECKING:
+
+        def _load_adapter_weights(self, adapter: str) -> None:
+            """Give an adapter the weights that a checkpoint had for it."""
 
     @property
     def adapters(self) -> tuple[str, ...]:

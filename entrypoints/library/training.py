@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import torch
 
+from litgpt.adapters.pytorch.load_balancing import RouterLogits
 from litgpt.adapters.training.checkpoints import Checkpoints, newest, to_resume
 from litgpt.adapters.training.curve import draw_losses
 from litgpt.adapters.training.learning import Learning
@@ -25,6 +26,7 @@ from litgpt.data.module import DataModule
 from litgpt.domain.architecture import mixture_of
 from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled
 from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.training.load_balancing import router_loss_coefficient
 from litgpt.domain.training.recipe import Recipe, recipe_of
 from litgpt.llm import LLM
 from litgpt.reporting import default_report
@@ -84,10 +86,17 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     data.setup("fit")
     write_recipe(out / "recipe.yaml", recipe)
     precision, dtype = _precision(recipe)
-    module = Learning(llm, recipe, prepare=lambda mesh: prepare(llm, recipe, dtype, mesh))
+    sparse = any(mixture_of(layer.feed_forward) for layer in llm.config.architecture.layers)
+    weight = _router_weight(llm, recipe, report) if sparse else 0.0
+    module = Learning(
+        llm,
+        recipe,
+        prepare=lambda mesh: prepare(llm, recipe, dtype, mesh),
+        routers=RouterLogits() if weight else None,
+        router_weight=weight,
+    )
     metrics = Metrics(out / "metrics.csv", report)
     checkpoints = Checkpoints(out / "checkpoints", recipe.save_every, report)
-    sparse = any(mixture_of(layer.feed_forward) for layer in llm.config.architecture.layers)
     trainer = trainer_of(
         recipe, precision, sparse=sparse, metrics=metrics, checkpoints=checkpoints, report=report
     )
@@ -109,6 +118,23 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         val_loss=metrics.val_loss,
         seconds=time.perf_counter() - began,
     )
+
+
+def _router_weight(llm: LLM, recipe: Recipe, report: Report) -> float:
+    """Return what the load-balancing loss of a mixture of experts counts; 0 adds none, which is reported."""
+    if recipe.adapts:
+        return 0.0  # routers are not trained
+    weight = router_loss_coefficient(llm._loaded.checkpoint.config)  # noqa: SLF001 - its own package
+    if weight and recipe.strategy != "fsdp":
+        return weight
+    if weight:
+        reason = "strategy='fsdp' does not support it; 'ddp' does"
+    else:
+        reason = "its family, or router_aux_loss_coef in its config.json, has none"
+    report(
+        Notice(f"{recipe.model} is trained without a loss that balances the load of its experts: {reason}.")
+    )
+    return 0.0
 
 
 def _from(recipe: Recipe, out: Path, resume: str | None) -> Path | None:

@@ -1,6 +1,7 @@
 """`LightningModule.load_from_checkpoint`, which loads weights before Lightning calls `setup`."""
 
 from pathlib import Path
+from typing import Any
 
 import lightning as L  # noqa: N812 - as everybody calls it
 import pytest
@@ -49,7 +50,7 @@ def test_load_from_checkpoint_has_the_trained_weights_and_fit_keeps_them(
     (tmp_path / "new").mkdir()
     module = Documented(folder, before) if is_saved else Lit(Path(folder), before)
     path = trained_checkpoint(tmp_path / "new", module)
-    given = {} if is_saved else {"folder": folder, "trainer_ckpt_path": before}
+    given: dict[str, Any] = {} if is_saved else {"folder": folder, "trainer_ckpt_path": before}
     found = type(module).load_from_checkpoint(path, map_location="cpu", weights_only=True, **given)
     expected = module.state_dict()
     assert found.state_dict().keys() == expected.keys()
