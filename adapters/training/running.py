@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from litgpt.adapters.training.checkpoints import Checkpoints, WholeFiles
 from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import Metrics
-from litgpt.adapters.training.random_state import RandomState
+from litgpt.adapters.training.random_state import ExactResume
 from litgpt.adapters.training.sharded import Sharded
 from litgpt.adapters.training.stopping import Stopped, StopsWell
 from litgpt.domain.errors import LitGPTError, NotInstalled, OutOfReach
@@ -79,7 +79,7 @@ def trainer_of(
                 check_val_every_n_epoch=None if every else 1,
                 num_sanity_val_steps=0,
                 logger=_tensorboard(recipe) if recipe.tensorboard else False,
-                callbacks=[RandomState(), metrics, checkpoints, StopsWell(checkpoints, report)],
+                callbacks=[ExactResume(recipe.seed), metrics, checkpoints, StopsWell(checkpoints, report)],
                 default_root_dir=recipe.out_dir,
                 **how,
             )
