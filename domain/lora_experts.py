@@ -63,7 +63,7 @@ def parameter_places(joins: Sequence[Join], routers: Collection[str], model_type
 def in_files(name: str, model_type: str) -> tuple[str, ...]:
     """Return what files may call a tensor of a router or of stacked experts that transformers 5 calls so."""
     former = name
-    for old, new in reversed(_RENAMED.get(model_type, ())):
+    for old, new in _RENAMED.get(model_type, ()):
         former = former.replace(new, old)
     return tuple(dict.fromkeys((name, former)))
 

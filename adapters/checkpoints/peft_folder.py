@@ -34,7 +34,10 @@ _PAIR = re.compile(
     r"|lora_embedding_(?P<embedding>[AB])|lora_magnitude_vector(?P<magnitude>(?:\.weight)?))"
 )
 _TOKENS = ".token_adapter.trainable_tokens_delta"
-_BASE = re.compile(r"\.base_layer(?=\.)|\.modules_to_save(?:\.default)?(?=\.)")
+# What PEFT's wrappers add to the names of a module's own tensors.
+_BASE = re.compile(r"\.(?:token_adapter\.)?base_layer(?=\.)|\.modules_to_save(?:\.default)?(?=\.)")
+# The tensors of a module that was trained whole, as they were before; saved where a vocabulary was resized.
+_BEFORE = ".original_module."
 _MOST_NAMES = 5
 
 
@@ -101,7 +104,8 @@ def _sorted(
                 raise UnsupportedModel(
                     where, f"it has the tensor {name}, of a kind of LoRA that is not implemented."
                 )
-            others[name] = entry
+            if _BEFORE not in name:
+                others[name] = entry
             continue
         which = (
             "bias" if matched["kind"] == "bias" else matched["which"] or matched["embedding"] or "magnitude"

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.linear import Linear
+from litgpt.adapters.pytorch.lora.layer import current
 from litgpt.domain.errors import BadArgument
 
 IGNORED = -100
@@ -78,7 +79,13 @@ def head_cross_entropy(
     targets = targets.to(hidden.device)  # layers on several devices end on another than the first
     if type(head) is Linear and not head._forward_hooks:  # noqa: SLF001 - torch has no public question for it
         loss: Tensor = _HeadCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            hidden, head.weight, head.bias, targets, _divisor(targets, reduction), scale, cap
+            hidden,
+            current(head, "weight"),
+            current(head, "bias"),
+            targets,
+            _divisor(targets, reduction),
+            scale,
+            cap,
         )
         return loss
     logits = head(hidden)

@@ -1,11 +1,12 @@
 """Each kind of adapter that PEFT makes besides LoRA of linear layers: equal logits and gradients."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from litgpt import LLM
@@ -165,6 +166,49 @@ def test_what_peft_saved_computes_the_same_and_what_we_save_peft_opens(
     assert close(logits(again), expected)
     llm.set_adapter(None)
     assert torch.equal(logits(llm), plain)
+
+
+@pytest.mark.parametrize(
+    "family", ["deepseek_v3", "granitemoe", "llama4_text", "minimax_m2", "phimoe", "qwen3_next"]
+)
+def test_experts_and_routers_have_the_names_that_transformers_5_gives_them(
+    family: str, tmp_path: Path
+) -> None:
+    names = ["experts.gate_up_proj", "experts.down_proj", "mlp.gate.weight", "router.weight"]
+    peft = with_peft(tiny_folder(family), target_parameters=names)
+    peft.save_pretrained(tmp_path)
+    llm = ours(tiny_folder(family))
+    llm.load_adapter(tmp_path)
+    expected = logits(peft)
+    assert close(logits(llm), expected)
+    assert close(logits(ours(tmp_path)), expected)
+
+
+def test_an_adapter_of_transformers_4_has_a_pair_for_each_projection_of_each_expert(tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    folder, tensors = tiny_folder("mixtral"), {}
+    for name, value in load_file(folder / "model.safetensors").items():
+        if "block_sparse_moe" in name:
+            key = f"base_model.model.{name.removesuffix('.weight')}"
+            tensors[f"{key}.lora_A.weight"] = torch.randn(2, value.shape[1]) * 0.3
+            tensors[f"{key}.lora_B.weight"] = torch.randn(value.shape[0], 2) * 0.3
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    said = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": 2,
+        "target_modules": ["gate", "w1", "w2", "w3"],
+    }
+    said["base_model_name_or_path"] = str(folder)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(said))
+    expected = logits(PeftModel.from_pretrained(theirs(folder), str(tmp_path)))
+    llm = ours(folder)
+    llm.load_adapter(tmp_path)
+    assert close(logits(llm), expected)
+    assert close(logits(ours(tmp_path)), expected)
+    llm.save_adapter(tmp_path / "again")
+    assert close(logits(PeftModel.from_pretrained(theirs(folder), str(tmp_path / "again"))), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,16 +45,32 @@ dist.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_two_processes_learn_what_one_does_and_save_all_of_it(dtype: str, tmp_path: Path) -> None:
+OPTIONS: dict[str, dict[str, Any]] = {
+    "all-linear": {"targets": "all-linear"},
+    "other kinds": {
+        "targets": ["q_proj"],
+        "use_dora": True,
+        "modules_to_save": ["embed_tokens", "input_layernorm", "k_proj"],
+        "trainable_token_indices": {"lm_head": [3, 7, 250]},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [("float32", "all-linear"), ("bfloat16", "all-linear"), ("float32", "other kinds")],
+)
+def test_two_processes_learn_what_one_does_and_save_all_of_it(
+    dtype: str, options: str, tmp_path: Path
+) -> None:
     llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
     llm.trainer_setup()
-    llm.add_lora(rank=4, targets="all-linear")
+    llm.add_lora(rank=4, **OPTIONS[options])
     torch.manual_seed(0)
     trained = [one for one in llm.parameters() if one.requires_grad]
     with torch.no_grad():
         for one in trained:
-            one.normal_(0, 0.1)
+            one.add_(torch.randn_like(one) * 0.1)
     llm.save_adapter(tmp_path / "adapter")
     (tmp_path / "script.py").write_text(SCRIPT)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

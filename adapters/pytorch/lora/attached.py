@@ -18,7 +18,7 @@ from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.lora import Adapter, Lora, Pair, TrainedTokens, misfit
 from litgpt.domain.lora_fitting import fitting, plain_name
-from litgpt.domain.lora_places import Place, targets_of
+from litgpt.domain.lora_places import Place, is_called, targets_of
 from litgpt.domain.weights import Use
 
 _WEIGHT = ".weight"
@@ -166,8 +166,14 @@ def captured(network: Layers, sites: Sites, name: str, attached: Attached) -> Ad
         group = list(entries)
         where = [place for place, *_ in group]
         pairs[module] = _pair(network, name, where, *group[0][1:])
+    lora = attached.lora
+    parameters = dict.fromkeys(place.parameter for place, *_ in attached.pairs if place.parameter is not None)
+    others = [
+        one for one in parameters if not any(is_called(one, target) for target in lora.target_parameters)
+    ]
     return Adapter(
-        lora=attached.lora,
+        # Routers that an adapter of transformers 4 has as modules are parameters now.
+        lora=attrs.evolve(lora, target_parameters=(*lora.target_parameters, *others)) if others else lora,
         pairs=pairs,
         whole={tensor: _whole(network, sites, name, tensor) for tensor in attached.whole},
         tokens={
