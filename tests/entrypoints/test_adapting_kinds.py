@@ -208,7 +208,7 @@ def test_an_adapter_with_a_larger_vocabulary_is_a_model(
             if one.requires_grad:
                 one.add_(torch.randn_like(one) * 0.1)
         expected = peft(ids).logits
-    peft.save_pretrained(tmp_path)
+    peft.save_pretrained(str(tmp_path))
     with pytest.raises(BadCheckpoint, match=r"resized.*LLM\.load"):
         loaded(family).load_adapter(tmp_path)
     llm = LLM.load(tmp_path, distribute=None, quiet=True)

@@ -75,11 +75,13 @@ def fitted(sites: Sites, name: str, adapter: Adapter[Tensor]) -> Fitted:
     tokens = _fitted_tokens(sites, adapter, unknown, misshapen)
     if unknown or misshapen:
         raise misfit(name, unknown, misshapen)
+    quantized = {
+        f"{one}{_WEIGHT}"
+        for one, module in sites.model.named_modules()
+        if isinstance(module, QuantisedLinear)
+    }
     for tensor_name in replaced:
-        layer = sites.uses[tensor_name][0].parameter.name.removesuffix(_WEIGHT)
-        if any(
-            layer == one for one, module in sites.model.named_modules() if isinstance(module, QuantisedLinear)
-        ):
+        if _parameter(sites, tensor_name) in quantized:
             reason = f"{tensor_name} is quantized. Load the model without `quantize`."
             raise OutOfReach("An adapter that has a weight whole", reason)
     return Fitted(pairs, replaced, tokens)
@@ -120,10 +122,10 @@ def put(
     """
     lora = adapter.lora
     ties = lora.ensure_weight_tying and sites.tied
-    for place, pair in sorted(found.pairs, key=lambda one: one[0] == sites.head):  # a head may borrow
-        if ties and place == sites.head and sites.embedding in [one for one, _ in found.pairs]:
-            assert sites.embedding is not None  # noqa: S101 - as it is among them
-            network.lend(name, sites.embedding, place)
+    embedding = next((place for place, _ in found.pairs if place.rows[0].layer == EMBEDDING), None)
+    for place, pair in sorted(found.pairs, key=lambda one: one[0].kind == "head"):  # a head may borrow
+        if ties and place.kind == "head" and embedding is not None:
+            network.lend(name, embedding, place)
             continue
         use = UseOfPair(lora.scaling(pair.rank, pair.alpha), lora.dropout, trainable)
         network.put(name, place, _by_layer(place, pair), use)
@@ -133,6 +135,7 @@ def put(
     for tensor, value in sorted(
         found.whole.items(), key=lambda one: _parameter(sites, one[0]) == f"{HEAD}{_WEIGHT}"
     ):
+        sizes = {use.parameter.name: use.parameter.shape[0] for use in sites.uses[tensor]}
         for parameter, start, rows in by_parameter(sites.uses[tensor], value):
             if ties and parameter == f"{HEAD}{_WEIGHT}" and tensor_of_embedding:
                 network.lend_replacement(
@@ -140,8 +143,7 @@ def put(
                 )
                 continue
             learns = trainable and not _is_buffer(sites, parameter)
-            size = dict(sites.model.state_dict())[parameter].shape[0]
-            whole_start = None if start == 0 and len(rows) == size else start
+            whole_start = None if start == 0 and len(rows) == sizes[parameter] else start
             network.replace(name, parameter, leaf(tensor), rows, start=whole_start, trainable=learns)
     for place, trained in found.tokens:
         network.put_tokens(name, place.rows[0].layer, trained.ids, trained.rows, trainable=trainable)
@@ -202,7 +204,7 @@ def leaf(tensor: str) -> str:
 
 
 def _by_layer(place: Place, pair: Pair[Tensor]) -> PairTensors:
-    a, b = of_expert(place, pair.a.float(), pair.b.float())
+    a, b = (one.float() for one in of_expert(place, pair.a, pair.b))
     vectors = [
         {}
         if vector is None
