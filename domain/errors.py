@@ -22,6 +22,7 @@ LitGPTError
 ├── NotConnected (RuntimeError)            … and a data module without a tokenizer: domain/training/errors.py
 ├── NotDistributed (AttributeError)        the model has no device yet
 ├── OutOfReach (RuntimeError)              hardware that is not there
+├── NotANumber (FloatingPointError)        logits from which no token can be drawn
 └── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
 
 Each message says what was asked, what is wrong and what to do.
@@ -261,6 +262,17 @@ class OutOfReach(LitGPTError, RuntimeError):
 
     def __str__(self) -> str:
         return f"{self.asked} is not possible: {self.reason}"
+
+
+class NotANumber(LitGPTError, FloatingPointError):
+    """The model's logits are NaN or exclude every token, so that no token can be drawn."""
+
+    def __str__(self) -> str:
+        return (
+            "The model's logits are not numbers (NaN, or -inf for every token). Its activations overflow, "
+            "or its weights are damaged. Place it with another precision, such as precision='bf16-true' or "
+            "'32-true'."
+        )
 
 
 @attrs.define(eq=False)

@@ -5,19 +5,12 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.numeric import as_integer
 from litgpt.domain.sampling import Sampling
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 """Why a text ended: an end token or stop string, a bound on its length, or the caller's wish."""
-
-
-def _count(_: object, field: "attrs.Attribute[int]", value: object) -> None:
-    expected = "a whole number, 0 or greater"
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise WrongType(field.name, value, expected)
-    if value < 0:
-        raise BadArgument(field.name, value, expected)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +27,7 @@ class Request:
     """
 
     prompt: Sequence[int] = attrs.field(repr=False)
-    max_new_tokens: int = attrs.field(default=50, validator=_count)
+    max_new_tokens: int = attrs.field(default=50, converter=as_integer(0, "a whole number, 0 or greater"))
     sampling: Sampling = attrs.field(factory=Sampling)
     end_ids: frozenset[int] = frozenset()
     logprobs: bool = False

@@ -7,15 +7,16 @@ rank: Kalajdzievski 2023, arXiv:2312.03732.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
 from litgpt.domain.errors import BadArgument, BadCheckpoint, WrongType
-from litgpt.domain.sampling import Validator
 
 TensorT = TypeVar("TensorT")
+
+Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 Targets: TypeAlias = tuple[str, ...] | Literal["all-linear"] | None
 Biases: TypeAlias = Literal["none", "all", "lora_only"]

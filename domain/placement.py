@@ -5,7 +5,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, NotInstalled, OutOfReach, WrongType
+from litgpt.domain.errors import BadArgument, NotInstalled, OutOfReach
+from litgpt.domain.numeric import integer
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 from litgpt.domain.tensors import DType
 
@@ -211,12 +212,9 @@ def _devices(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> tuple[
     there = hardware.counts.get(accelerator, 0)
     if wish.devices == "auto":
         numbers = list(range(there if wish.generate_strategy is not None else 1))
-    elif isinstance(wish.devices, bool) or not isinstance(wish.devices, (int, list, tuple)):
-        raise WrongType("devices", wish.devices, "a number of devices, a list of their numbers, or 'auto'")
-    elif isinstance(wish.devices, int):
-        if wish.devices < 1:
-            raise BadArgument("devices", wish.devices, "1 or more, or 'auto'")
-        numbers = list(range(wish.devices))
+    elif not isinstance(wish.devices, (list, tuple)):
+        expected = "1 or more, a list of the numbers of devices, or 'auto'"
+        numbers = list(range(integer("devices", wish.devices, least=1, expected=expected)))
     else:
         numbers = list(wish.devices)
         distinct = {one for one in numbers if type(one) is int and one >= 0}
@@ -281,8 +279,5 @@ def _cache_size(wish: object) -> int | Literal["max"] | None:
         return None
     if wish == "max_model_supported":
         return "max"
-    if isinstance(wish, bool) or not isinstance(wish, int):
-        raise WrongType("fixed_kv_cache_size", wish, "a number of tokens or 'max_model_supported'")
-    if wish < 1:
-        raise BadArgument("fixed_kv_cache_size", wish, "1 or more")
-    return wish
+    expected = "1 or more tokens, or 'max_model_supported'"
+    return integer("fixed_kv_cache_size", wish, least=1, expected=expected)

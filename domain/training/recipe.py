@@ -10,6 +10,7 @@ import attrs
 
 from litgpt.domain.errors import BadArgument, WrongType
 from litgpt.domain.lora import Lora, Targets
+from litgpt.domain.numeric import as_integer, as_real
 from litgpt.domain.quantization import QUANTIZATIONS
 from litgpt.domain.training.schedule import Schedule
 
@@ -32,32 +33,12 @@ def _one_of(*allowed: object) -> Any:
 
 
 def _whole(least: int, *, none: bool = False) -> Any:
-    expected = f"a whole number from {least}{' or None' if none else ''}"
-
-    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-        if none and value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise WrongType(field.name, value, expected)
-        if value < least:
-            raise BadArgument(field.name, value, expected)
-
-    return check
+    return as_integer(least, f"a whole number from {least}{' or None' if none else ''}", none=none)
 
 
-def _number(least: float, most: float = float("inf"), *, none: bool = False) -> Any:
-    expected = f"a number from {least:g}{'' if most == float('inf') else f' to {most:g}'}"
-    expected += " or None" if none else ""
-
-    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-        if none and value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise WrongType(field.name, value, expected)
-        if not (least <= value <= most and math.isfinite(value)):
-            raise BadArgument(field.name, value, expected)
-
-    return check
+def _number(least: float, most: float = math.inf, *, none: bool = False) -> Any:
+    bounds = f"from {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+    return as_real(least, f"a number {bounds}{' or None' if none else ''}", most=most, none=none)
 
 
 def _text(*, none: bool = False) -> Any:
@@ -73,7 +54,7 @@ def _flag(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         raise WrongType(field.name, value, "True or False")
 
 
-def _setting(help_text: str, check: Any, **how: Any) -> Any:
+def _setting(help_text: str, check: Any = None, **how: Any) -> Any:
     return attrs.field(validator=check, metadata={"help": help_text}, **how)
 
 
@@ -128,26 +109,28 @@ class Recipe:
     )
     epochs: int | None = _setting(
         "How often to go through the data.  [default: 1, or what max-steps needs]",
-        _whole(1, none=True),
+        converter=_whole(1, none=True),
         default=None,
     )
     max_steps: int | None = _setting(
-        "End after this many optimiser steps.", _whole(1, none=True), default=None
+        "End after this many optimiser steps.", converter=_whole(1, none=True), default=None
     )
-    batch_size: int = _setting("Examples at once on each device.", _whole(1), default=4)
-    accumulate: int = _setting("Batches that make one optimiser step.", _whole(1), default=1)
+    batch_size: int = _setting("Examples at once on each device.", converter=_whole(1), default=4)
+    accumulate: int = _setting("Batches that make one optimiser step.", converter=_whole(1), default=1)
     learning_rate: float | None = _setting(
         "The highest.  [default: 2e-4 for adapters, 2e-5 for all weights, 4e-4 from random ones]",
-        _number(0, none=True),
+        converter=_number(0, none=True),
         default=None,
     )
-    min_learning_rate: float = _setting("The last.", _number(0), default=0.0)
+    min_learning_rate: float = _setting("The last.", converter=_number(0), default=0.0)
     warmup_steps: int | None = _setting(
-        "Steps in which the rate rises.  [default: 3 % of all]", _whole(0, none=True), default=None
+        "Steps in which the rate rises.  [default: 3 % of all]", converter=_whole(0, none=True), default=None
     )
-    weight_decay: float = _setting("How weights shrink; norms and biases do not.", _number(0), default=0.0)
+    weight_decay: float = _setting(
+        "How weights shrink; norms and biases do not.", converter=_number(0), default=0.0
+    )
     max_norm: float | None = _setting(
-        "Gradients are no longer than this.", _number(0, none=True), default=1.0
+        "Gradients are no longer than this.", converter=_number(0, none=True), default=1.0
     )
     gradient_checkpointing: bool = _setting(
         "Compute activations again in place of keeping them: less memory, a third more time.",
@@ -156,7 +139,7 @@ class Recipe:
     )
     max_seq_length: int | None = _setting(
         "Tokens of an example.  [default: the model's context, 2048 at most]",
-        _whole(2, none=True),
+        converter=_whole(2, none=True),
         default=None,
     )
     mask_prompt: bool = _setting("Learn answers only, and not what they answer.", _flag, default=False)
@@ -167,18 +150,22 @@ class Recipe:
     )
     val_split: float | None = _setting(
         "The share of the data to validate with, where it has no file for that.",
-        _number(0, 0.99, none=True),
+        converter=_number(0, 0.99, none=True),
         default=0.05,
     )
     eval_every: int | None = _setting(
-        "Validate every so many steps.  [default: each epoch]", _whole(1, none=True), default=None
+        "Validate every so many steps.  [default: each epoch]", converter=_whole(1, none=True), default=None
     )
     save_every: int | None = _setting(
-        "Save every so many steps.  [default: each epoch]", _whole(1, none=True), default=None
+        "Save every so many steps.  [default: each epoch]", converter=_whole(1, none=True), default=None
     )
-    lora_rank: int = _setting("How much an adapter can learn.", _whole(1), default=8)
-    lora_alpha: float = _setting("What an adapter adds counts this over its rank.", _number(0), default=16.0)
-    lora_dropout: float = _setting("How many inputs an adapter leaves out.", _number(0, 0.99), default=0.0)
+    lora_rank: int = _setting("How much an adapter can learn.", converter=_whole(1), default=8)
+    lora_alpha: float = _setting(
+        "What an adapter adds counts this over its rank.", converter=_number(0), default=16.0
+    )
+    lora_dropout: float = _setting(
+        "How many inputs an adapter leaves out.", converter=_number(0, 0.99), default=0.0
+    )
     lora_targets: Targets = attrs.field(
         default=None,
         converter=_as_targets,
@@ -186,12 +173,12 @@ class Recipe:
             "help": "Layers, as transformers calls them, or all-linear.  [default: queries and values]"
         },
     )
-    seed: int = _setting("Makes a run repeatable.", _whole(0), default=42)
+    seed: int = _setting("Makes a run repeatable.", converter=_whole(0), default=42)
     accelerator: str = _setting(
         "cpu, gpu, cuda, mps or auto.", _one_of("cpu", "gpu", "cuda", "mps", "auto"), default="auto"
     )
-    devices: int = _setting("How many devices, on each machine.", _whole(1), default=1)
-    nodes: int = _setting("How many machines.", _whole(1), default=1)
+    devices: int = _setting("How many devices, on each machine.", converter=_whole(1), default=1)
+    nodes: int = _setting("How many machines.", converter=_whole(1), default=1)
     strategy: Spread = _setting(
         "ddp: each device has all weights. fsdp: each has a part.", _one_of(*get_args(Spread)), default="auto"
     )

@@ -1,13 +1,17 @@
 """Draws follow the distribution that the settings leave."""
 
+import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.sampling import Draws, log_probabilities, pick
+from litgpt.domain.errors import NotANumber, WrongType
+from litgpt.domain.generation import Request
 from litgpt.domain.sampling import Sampling
 
 PROBABILITIES = (0.5, 0.25, 0.15, 0.1)
@@ -75,3 +79,137 @@ def test_a_row_draws_the_same_whatever_is_beside_it() -> None:
 
 def test_log_probabilities_are_of_the_whole_distribution() -> None:
     assert log_probabilities(logits(), [2]) == pytest.approx([torch.tensor(0.15).log().item()])
+
+
+def drawn(row: Tensor, times: int = 40, **settings: Any) -> set[int]:
+    state = Draws(Sampling(seed=0, **settings))
+    return {pick(row[None], [state])[0] for _ in range(times)}
+
+
+SIZES = (1e-30, 1.0, 1e4, 3e38)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-45, 1e-38, 1e-8, 9e-6])
+@pytest.mark.parametrize("more", [{}, {"top_k": 3}, {"top_p": 0.9}], ids=str)
+def test_a_temperature_next_to_zero_is_greedy(temperature: float, size: float, more: dict[str, Any]) -> None:
+    row = torch.tensor([0.2, -0.3, 0.9, 0.5, -1.0]) * size
+    assert drawn(row, temperature=temperature, **more) == {2}
+
+
+@pytest.mark.parametrize("temperature", [1e-5, 1e-4, 1e-3])
+def test_a_low_temperature_draws_among_those_that_are_next_to_equal_alone(temperature: float) -> None:
+    assert drawn(torch.tensor([0.2, 5.0, 5.0, -2.0, 1.0]), temperature=temperature) == {1, 2}
+
+
+@pytest.mark.parametrize("temperature", [1e30, 1e38, 1e39, 1e308, 1.7976931348623157e308])
+def test_a_huge_temperature_draws_evenly_among_what_is_not_excluded(temperature: float) -> None:
+    row = torch.tensor([1e4, -math.inf, 0.0, -1e4, -math.inf])
+    assert drawn(row, temperature=temperature) == {0, 2, 3}
+    assert drawn(row, temperature=temperature, top_k=2) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("top_p", "kept"),
+    [(5e-324, {1}), (1e-46, {1}), (1e-12, {1}), (math.nextafter(1, 0), {0, 1, 2}), (1, {0, 1, 2})],
+)
+@pytest.mark.parametrize("vocabulary", [4, 5000])
+def test_top_p_at_its_edges(top_p: float, kept: set[int], vocabulary: int) -> None:
+    row = torch.full((vocabulary,), -math.inf)
+    row[:3] = torch.tensor([1.0, 1.5, 0.7])
+    assert drawn(row, top_p=top_p) == kept
+
+
+@pytest.mark.parametrize("top_k", [4, 5, 2**31, 2**63, 10**30])
+def test_a_top_k_beyond_the_vocabulary_keeps_all_of_it(top_k: int) -> None:
+    assert drawn(torch.zeros(4), top_k=top_k) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("seed", [2**63, 2**64, 10**40])
+def test_a_seed_may_be_any_size(seed: int) -> None:
+    one, other = (pick(torch.zeros(1, 100), [Draws(Sampling(seed=seed))]) for _ in range(2))
+    assert one == other
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0}, {"top_k": 3}, {"top_p": 0.5}], ids=str)
+def test_infinite_logits_exclude_and_impose_tokens(settings: dict[str, Any]) -> None:
+    inf = math.inf
+    assert drawn(torch.tensor([-inf, -inf, 1.0, -inf]), **settings) == {2}
+    assert drawn(torch.tensor([9.0, inf, 1.0, -inf]), **settings) == {1}
+    assert drawn(torch.tensor([9.0, inf, 1.0, inf]), **settings) <= {1, 3}
+    half = torch.tensor([6e4, -6e4, -65504.0, 0.0], dtype=torch.float16)
+    assert drawn(half, **settings) == {0}
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0}, {"top_k": 3}, {"top_p": 0.5}], ids=str)
+@pytest.mark.parametrize(
+    "row", [[1.0, math.nan, 2.0, 0.0], [math.nan] * 4, [-math.inf] * 4, [math.inf, math.nan, 0.0, 0.0]]
+)
+def test_logits_that_are_not_numbers_are_an_error_and_not_a_token(
+    row: list[float], settings: dict[str, Any]
+) -> None:
+    with pytest.raises(NotANumber, match="precision="):
+        pick(
+            torch.tensor([[1.0, 2.0, 3.0, 4.0], row]), [Draws(Sampling(seed=0, **settings)) for _ in range(2)]
+        )
+
+
+def test_log_probabilities_are_numbers_whatever_the_logits() -> None:
+    assert log_probabilities(torch.tensor([[math.inf, 1.0, math.inf, -math.inf]]), [0]) == pytest.approx(
+        [-math.log(2)]
+    )
+    assert log_probabilities(torch.tensor([[3e38, -3e38]]), [1]) == [-math.inf]
+    assert log_probabilities(torch.full((1, 4), 6e4, dtype=torch.float16), [3]) == pytest.approx(
+        [-math.log(4)]
+    )
+
+
+def test_rows_of_all_kinds_draw_together_what_they_draw_alone() -> None:
+    random = torch.Generator().manual_seed(0)
+    hows = [
+        Sampling(seed=number, temperature=temperature, top_k=top_k, top_p=top_p)
+        for number, (temperature, top_k, top_p) in enumerate(
+            (temperature, top_k, top_p)
+            for temperature in (0, 0.7, 1.0, 30.0)
+            for top_k in (None, 3, 50, 2048)
+            for top_p in (0.2, 0.99, 1.0)
+        )
+    ]
+    together, alone = ([Draws(how) for how in hows] for _ in range(2))
+    for dtype in (torch.float32, torch.bfloat16):  # in which many logits are equal
+        rows = (torch.randn(len(hows), 3000, generator=random) * 2).to(dtype)
+        expected = [pick(row[None], [one])[0] for row, one in zip(rows, alone, strict=True)]
+        assert pick(rows, together) == expected
+
+
+def test_the_host_waits_once_for_all_rows_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+    for name in ("tolist", "item", "__int__", "__bool__", "__float__", "__index__"):
+        was = getattr(Tensor, name)
+        monkeypatch.setattr(Tensor, name, lambda self, was=was, name=name: (waits.append(name), was(self))[1])
+    hows = [Sampling(seed=1, **how) for how in ({}, {"top_k": 5}, {"top_p": 0.9}, {"temperature": 0})]
+    pick(torch.randn(4, 3000) * 5, [Draws(how) for how in hows])
+    assert waits == ["tolist"]
+
+
+@pytest.mark.parametrize(
+    "one", [np.float32(0.5), np.float16(0.5), np.array(0.5), torch.tensor(0.5)], ids=repr
+)
+def test_scalars_of_numpy_and_torch_are_numbers(one: Any) -> None:
+    assert Sampling(temperature=one, top_p=one) == Sampling(temperature=0.5, top_p=0.5)
+
+
+@pytest.mark.parametrize("one", [np.int32(3), np.uint64(3), np.array(3), torch.tensor(3)], ids=repr)
+def test_scalars_of_numpy_and_torch_are_counts(one: Any) -> None:
+    request = Request(prompt=[1], max_new_tokens=one, sampling=Sampling(top_k=one, seed=one))
+    assert request == Request(prompt=[1], max_new_tokens=3, sampling=Sampling(top_k=3, seed=3))
+    assert type(request.max_new_tokens) is type(request.sampling.seed) is int
+
+
+@pytest.mark.parametrize("one", [np.True_, torch.tensor(True), np.array([1, 2]), torch.ones(2)], ids=repr)
+def test_flags_and_arrays_are_not_numbers(one: Any) -> None:
+    for setting in ("temperature", "top_k", "top_p", "seed"):
+        with pytest.raises(WrongType, match=setting):
+            Sampling(**{setting: one})
+    with pytest.raises(WrongType, match="max_new_tokens"):
+        Request(prompt=[1], max_new_tokens=one)

@@ -29,6 +29,7 @@ EXAMPLES = (
     training.NotOfThisModel("it.ckpt", ("a",), model="tiny"),
     errors.NotDistributed(),
     errors.OutOfReach("accelerator='cuda'", "there is none."),
+    errors.NotANumber(),
     errors.WorkerLost(1, "it was ended by signal 9"),
 )
 

@@ -1,3 +1,6 @@
+import decimal
+import fractions
+import math
 from typing import Any
 
 import pytest
@@ -16,6 +19,11 @@ from litgpt.domain.sampling import Sampling
         ("top_k", -1),
         ("top_p", -0.1),
         ("top_p", 1.1),
+        ("top_p", math.nextafter(1, 2)),
+        ("top_p", float("nan")),
+        ("temperature", 10**400),
+        ("temperature", decimal.Decimal("NaN")),
+        ("temperature", float("-inf")),
         ("seed", -1),
     ],
 )
@@ -27,7 +35,21 @@ def test_what_cannot_be_right_is_refused_by_name(setting: str, value: Any) -> No
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("temperature", "hot"), ("top_k", 2.5), ("top_k", True), ("top_p", None), ("seed", "x")],
+    [
+        ("temperature", "hot"),
+        ("temperature", "0.5"),
+        ("temperature", True),
+        ("temperature", 1j),
+        ("temperature", [0.5]),
+        ("top_k", 2.5),
+        ("top_k", True),
+        ("top_k", "3"),
+        ("top_p", None),
+        ("top_p", False),
+        ("seed", "x"),
+        ("seed", True),
+        ("seed", 1.0),
+    ],
 )
 def test_a_wrong_type_is_a_type_error_and_a_value_error(setting: str, value: Any) -> None:
     with pytest.raises(WrongType, match=setting) as caught:
@@ -40,3 +62,20 @@ def test_a_wrong_type_is_a_type_error_and_a_value_error(setting: str, value: Any
 def test_settings_that_leave_one_token_are_greedy(settings: dict[str, Any]) -> None:
     assert Sampling(**settings).greedy
     assert not Sampling().greedy
+
+
+def test_numbers_of_other_types_become_pythons_own() -> None:
+    sampling = Sampling(temperature=decimal.Decimal("0.5"), top_p=fractions.Fraction(1, 4))
+    assert (sampling.temperature, sampling.top_p) == (0.5, 0.25)
+    assert {type(sampling.temperature), type(sampling.top_p), type(Sampling(temperature=1).temperature)} == {
+        float
+    }
+
+
+def test_a_temperature_next_to_zero_is_greedy() -> None:
+    assert [Sampling(temperature=one).greedy for one in (5e-324, 1e-8, 1e-5, 1e308)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
