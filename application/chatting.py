@@ -102,10 +102,10 @@ class Conversation:
         *,
         continued: bool | str,
     ) -> Iterator[TextEvent]:
-        answer = ""
+        answer: list[str] = []
         try:
             for event in pieces:
-                answer += event.text
+                answer.append(event.text)
                 if event.completion is not None:
                     ids = list(event.completion.token_ids)
                     if self.write.raw and ids and ids[-1] in prompt.end_ids:
@@ -117,10 +117,11 @@ class Conversation:
             close = getattr(pieces, "close", None)
             if close is not None:
                 close()
-            if answer and continued:
-                self.messages = [*asked[:-1], asked[-1].continued(answer, continued)]
-            elif answer:
-                self.messages = [*asked, Message("assistant", answer)]
+            text = "".join(answer)
+            if text and continued:
+                self.messages = [*asked[:-1], asked[-1].continued(text, continued)]
+            elif text:
+                self.messages = [*asked, Message("assistant", text)]
 
 
 def _messages(said: object) -> Messages:

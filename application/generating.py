@@ -16,7 +16,7 @@ class _Answer:
     request: Request
     decoder: TextDecoder
     stops: StopStrings
-    text: str = ""
+    pieces: list[str] = attrs.field(factory=list)
     ids: list[int] = attrs.field(factory=list)
     logprobs: list[float] = attrs.field(factory=list)
 
@@ -32,12 +32,12 @@ class _Answer:
         return self._show(self.stops.push(self.decoder.finish()) + self.stops.finish())
 
     def _show(self, piece: str) -> str:
-        self.text += piece
+        self.pieces.append(piece)
         return piece
 
     def completion(self, reason: FinishReason) -> Completion:
         return Completion(
-            text=self.text,
+            text="".join(self.pieces),
             token_ids=tuple(self.ids),
             logprobs=tuple(self.logprobs) if self.request.logprobs else None,
             finish_reason=reason,

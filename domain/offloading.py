@@ -1,5 +1,6 @@
 """What of a model is on a device whose memory does not hold all of it."""
 
+from bisect import bisect_right
 from typing import Any
 
 import attrs
@@ -37,10 +38,11 @@ def fitted(placement: Placement, architecture: Architecture, hardware: Hardware)
         working = activation_bytes(architecture, dtype=placement.dtype, tokens=tokens)
         return weights + working + cache_bytes(part, dtype=placement.dtype, tokens=tokens) + PROGRAM
 
-    resident = len(architecture.layers)
-    while resident and needed(resident) > free:
-        resident -= 1
-    return placement if resident == len(architecture.layers) else attrs.evolve(placement, resident=resident)
+    every = len(architecture.layers)
+    if needed(every) <= free:
+        return placement
+    # What is needed grows with each layer, so halving finds the last count that fits.
+    return attrs.evolve(placement, resident=max(0, bisect_right(range(every), free, key=needed) - 1))
 
 
 def told(placement: Placement, architecture: Architecture) -> str | None:

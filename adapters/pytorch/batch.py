@@ -96,8 +96,13 @@ class Batch:
         weight = self.model.lm_head.weight
         # Autocast, where a Trainer has it on, would make keys in another dtype than the cache's.
         as_it_is = torch.autocast(weight.device.type, enabled=False)
-        with as_it_is, fastest_matmul(rows=block.numel(), dtype=weight.dtype, device=weight.device):
-            logits: Tensor = self.model(block.to(self.model.input_device), self.cache, last=True)
+        try:
+            with as_it_is, fastest_matmul(rows=block.numel(), dtype=weight.dtype, device=weight.device):
+                logits: Tensor = self.model(block.to(self.model.input_device), self.cache, last=True)
+        except BaseException:
+            if self.prefix is not None:
+                self.prefix.close()  # some layers may have written what others have not
+            raise
         if self.prefix is not None:
             self.prefix.tokens += block[0].tolist()
         return logits[:, -1]

@@ -96,18 +96,35 @@ class MixtureOfExperts(nn.Module):
         """Return (B, T, width) for `x` of that shape, whose experts `routed_by` chooses, or `x` itself."""
         flat = x.flatten(0, -2)
         weights, chosen = self.gate(flat if routed_by is None else routed_by.flatten(0, -2))
-        out = torch.zeros_like(flat)
-        # Only experts that some token goes to are touched: of a mapped file, no other is read.
-        for number in chosen.unique().tolist():
-            tokens, place = (chosen == number).nonzero(as_tuple=True)
-            counts, these = weights[tokens, place, None].to(flat.dtype), flat[tokens]
-            answer = (
-                self.experts[number](these * counts) if self.before else self.experts[number](these) * counts
-            )
-            out.index_add_(0, tokens, answer)
+        out = self._mixed(flat, weights.to(flat.dtype), chosen)
         if self.shared_experts is not None:
             shared = self.shared_experts(flat)
             if self.shared_gate is not None:
                 shared = shared * functional.sigmoid(self.shared_gate(flat))
             out = out + shared
         return out.view_as(x)
+
+    def _mixed(self, flat: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+        """Return the weighted sum (N, width) of what the chosen experts make of tokens (N, width)."""
+        # Sorted by expert, each expert's tokens are a slice. Only experts that some token goes to are
+        # touched: of a mapped file, no other is read.
+        experts, order = chosen.flatten().sort(stable=True)
+        tokens, counts = order // chosen.shape[-1], weights.flatten()[order, None]
+        inputs = flat[tokens] * counts if self.before else flat[tokens]
+        sizes = tokens_of_each(experts, len(self.experts))
+        answers = [
+            self.experts[number](part) for number, part in enumerate(inputs.split(sizes)) if sizes[number]
+        ]
+        answer = torch.cat(answers or [inputs])
+        answer = answer if self.before else answer * counts
+        # Back in the order of the choices, a token's answers are added up in the same order each time, which
+        # the atomic additions of a scattered sum on a GPU are not.
+        by_choice = torch.empty_like(answer).index_copy(0, order, answer)
+        return by_choice.view(*chosen.shape, -1).sum(1)
+
+
+def tokens_of_each(experts: Tensor, count: int) -> list[int]:
+    """Return how many tokens go to each of `count` experts, of the sorted experts of all tokens (N * K,)."""
+    edges = torch.searchsorted(experts, torch.arange(count + 1, device=experts.device))
+    sizes: list[int] = edges.diff().tolist()
+    return sizes

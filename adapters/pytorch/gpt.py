@@ -24,6 +24,9 @@ from litgpt.adapters.pytorch.visibility import View, view
 from litgpt.domain.architecture import Alibi, Architecture, Layer, QueryScaling, Rotary
 from litgpt.domain.sampling import Sampling
 
+# Tables of rotary frequencies that are kept: where they depend on a text's length, there would be no end.
+_ROTARIES = 64
+
 Sight: TypeAlias = tuple[int | None, bool, Alibi | None, torch.device]
 """What decides what tokens see in a layer: its window, if that is a chunk, how scores fall, its place."""
 
@@ -257,9 +260,13 @@ class GPT(nn.Module):
     def _frequencies_of(self, rotary: Rotary, device: torch.device) -> Tensor:
         # Not a buffer: `.to(bfloat16)` would round it, and far positions would turn by the wrong angle.
         key = (rotary, device)
-        if key not in self._frequencies:
-            self._frequencies[key] = frequencies(rotary, device)
-        return self._frequencies[key]
+        found = self._frequencies.pop(key, None)
+        if found is None:
+            found = frequencies(rotary, device)
+            if len(self._frequencies) >= _ROTARIES:
+                del self._frequencies[next(iter(self._frequencies))]
+        self._frequencies[key] = found  # the last used is last
+        return found
 
 
 def _once(block: nn.Module, *arguments: object) -> Tensor:

@@ -29,7 +29,8 @@ class Normalise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` normalised, in its own shape and dtype."""
         norm, weight, bias = self.norm, self.weight, self.bias
-        if not norm.unit_offset and self.heads == 1:
+        fused = norm.kind == "layer" or bias is None  # torch's RMSNorm takes no bias
+        if fused and not norm.unit_offset and self.heads == 1:
             return self._normalised(x, weight, bias)
         # 1 + weight must be added up in float32: a small weight would vanish beside 1 in bfloat16.
         result = self._normalised(x.float(), None, None)

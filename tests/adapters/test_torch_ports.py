@@ -6,14 +6,19 @@ from typing import Any
 import pytest
 import torch
 
+from litgpt import LLM
 from litgpt.adapters.pytorch.generator import TorchGenerator
 from litgpt.adapters.pytorch.profiler import CpuProfiler
 from litgpt.adapters.pytorch.single_device import SingleDevice
 from litgpt.domain.families import LLAMA, describe
+from litgpt.domain.generation import Request
 from litgpt.domain.placement import Placement
+from litgpt.domain.ports import PrefixCache
 from litgpt.domain.reporting import silent
+from litgpt.domain.sampling import Sampling
 from litgpt.domain.weights import plan
 from litgpt.testing import MemoryCheckpoint
+from tests.adapters.tiny_models import tiny_folder
 from tests.contracts.distribution_strategy import CONFIG, DistributionStrategyContract, shapes
 from tests.contracts.generator import GeneratorContract
 from tests.contracts.profiler import ProfilerContract
@@ -58,3 +63,30 @@ class TestCpuProfiler(ProfilerContract):
             for page in range(0, len(fresh), mmap.PAGESIZE):
                 fresh[page] = 1
         assert profiler.peak_bytes()["cpu"] >= before + (60 << 20)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3_next"])
+def test_an_answer_that_failed_within_a_step_leaves_no_half_written_prefix(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    llm = LLM.load(tiny_folder(family), distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    generator = llm._generator()
+    prefix = generator.prefix_cache()
+
+    def ask(prompt: list[int], kept: PrefixCache | None) -> list[int]:
+        request = Request(prompt=prompt, max_new_tokens=4, sampling=Sampling(temperature=0))
+        return [event.token for event in generator.generate([request], prefix=kept)]
+
+    said = list(range(5, 30))
+    ask(said, prefix)
+    assert llm.model is not None
+    with monkeypatch.context() as patch:
+
+        def fails(*_: object) -> None:
+            raise RuntimeError("out of memory")
+
+        patch.setattr(list(llm.model.transformer["h"].children())[-1], "forward", fails)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            ask([*said, 40, 41], prefix)
+    assert ask([*said, 42, 43], prefix) == ask([*said, 42, 43], None)

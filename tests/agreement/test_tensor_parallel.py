@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Queue
 from threading import Barrier, Thread
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -22,13 +22,14 @@ from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.parallel.gathering import gather, hand_over, part_of
 from litgpt.adapters.pytorch.parallel.sharded import sharded
-from litgpt.domain.architecture import Attention, LatentAttention
+from litgpt.domain.architecture import Attention, LatentAttention, Norm, QkNorm
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.footprint import cache_bytes, weight_bytes
 from litgpt.domain.gathering import patchwork
+from litgpt.domain.parameters import parameters
 from litgpt.domain.quantization import Quantization
 from litgpt.domain.reporting import silent
-from litgpt.domain.sharding import share
+from litgpt.domain.sharding import share, split_of
 from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
 
 LENGTH = 24
@@ -164,6 +165,46 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
         whole = gather(shape, parts, part_of(models[0], name), ThreadGroup(meeting, 0))
         torch.testing.assert_close(whole, part_of(both.ours, name), rtol=0, atol=0)
     assert all(queue.empty() for queue in meeting.sent.values())
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+@pytest.mark.parametrize("unit_offset", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_norms_over_all_heads_of_every_kind_are_those_of_one_device(
+    kind: Literal["rms", "layer"], ranks: int, *, unit_offset: bool, bias: bool, tmp_path: Path
+) -> None:
+    both, meeting = pair(Variant("olmo2", "olmo2"), tmp_path), Meeting(ranks)
+    norm = Norm(kind=kind, eps=1e-5, unit_offset=unit_offset, bias=bias)
+    architecture = attrs.evolve(
+        both.ours.architecture,
+        layers=tuple(
+            attrs.evolve(layer, mixer=attrs.evolve(layer.mixer, qk_norm=QkNorm(norm=norm, over="all")))
+            for layer in both.ours.architecture.layers
+        ),
+    )
+    whole = GPT(architecture)
+    with torch.no_grad():
+        for parameter in whole.parameters():
+            parameter.normal_(0.1, 0.2)
+    models = []
+    for rank in range(ranks):
+        part = share(architecture, (), ranks=ranks, rank=rank)
+        model = sharded(part, ThreadGroup(meeting, rank), GPT).to_empty(device="cpu")
+        for parameter in parameters(architecture):
+            split = split_of(architecture, parameter, ranks, rank)
+            mine, of_whole = part_of(model, parameter.name), part_of(whole, parameter.name)
+            if split.cut is None:
+                mine.copy_(torch.zeros_like(of_whole) if split.once and rank else of_whole)
+            else:
+                dimension = {"rows": 0, "columns": 1}[split.cut]
+                pieces = [of_whole.narrow(dimension, start, stop - start) for start, stop in split.spans]
+                mine.copy_(torch.cat(pieces, dimension))
+        models.append(model)
+    ids = random_ids(2, LENGTH)
+    expected = whole(ids)
+    for logits in on_all(ranks, lambda rank: models[rank](ids)):
+        torch.testing.assert_close(logits, expected)
 
 
 @pytest.mark.parametrize("how", [None, "int8", "int4", "bnb.nf4"])

@@ -1,7 +1,12 @@
-import attrs
+from typing import Any
 
+import attrs
+import pytest
+
+from litgpt.domain import offloading
+from litgpt.domain.architecture import Architecture
 from litgpt.domain.families import describe
-from litgpt.domain.footprint import footprint
+from litgpt.domain.footprint import footprint, weight_bytes
 from litgpt.domain.offloading import fitted, told
 from litgpt.domain.placement import Hardware, Placement
 from tests.contracts.distribution_strategy import CONFIG
@@ -43,3 +48,18 @@ def test_a_cpu_and_several_devices_are_left_alone() -> None:
     assert fitted(cpu, DEEP, gpu(1)) == cpu
     spread = attrs.evolve(GPU, strategy="sequential")
     assert fitted(spread, DEEP, gpu(1)) == spread
+
+
+def test_what_is_needed_is_counted_a_few_times_and_not_for_every_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deep = attrs.evolve(DEEP, layers=DEEP.layers * 32)
+    counted = []
+
+    def count(part: Architecture, **how: Any) -> int:
+        counted.append(len(part.layers))
+        return weight_bytes(part, **how)
+
+    monkeypatch.setattr(offloading, "weight_bytes", count)
+    assert fitted(GPU, deep, gpu(1)).resident == 0
+    assert len(counted) <= 10

@@ -78,11 +78,21 @@ class SharedNorm(Normalise):
         self.total, self.group = total, group
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` (B, T, size) over the root of the mean square of all ranks' numbers."""
-        squares = self.group.sum(x.float().square().sum(-1, keepdim=True))
-        scaled = x.float() * torch.rsqrt(squares / self.total + self.norm.eps)
-        weight = self.weight
-        return (scaled if weight is None else scaled * weight.float()).to(x.dtype)
+        """Return this rank's part of the norm (B, T, size), as `Normalise` gives all of it on one device."""
+        norm, result = self.norm, x.float()
+        if norm.kind == "layer":
+            result = result - self._mean(result)
+        result = result * torch.rsqrt(self._mean(result.square()) + norm.eps)
+        if self.weight is not None:
+            weight = self.weight.float()
+            result = result * (weight + 1.0 if norm.unit_offset else weight)
+        if self.bias is not None:
+            result = result + self.bias.float()
+        return result.to(x.dtype)
+
+    def _mean(self, x: Tensor) -> Tensor:
+        """Return the mean (B, T, 1) of all ranks' numbers (B, T, size)."""
+        return self.group.sum(x.sum(-1, keepdim=True)) / self.total
 
 
 def sharded(share: Share, group: Group, kind: type[GPTT]) -> GPTT:
