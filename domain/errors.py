@@ -23,7 +23,8 @@ LitGPTError
 ├── NotDistributed (AttributeError)        the model has no device yet
 ├── OutOfReach (RuntimeError)              hardware that is not there
 ├── NotANumber (FloatingPointError)        logits from which no token can be drawn
-└── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
+├── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
+└── WorkerFailed (RuntimeError)            … could not do a step, and is there for the next one
 
 Each message says what was asked, what is wrong and what to do.
 """
@@ -292,6 +293,27 @@ class WorkerLost(LitGPTError, RuntimeError):
         again = "Start all ranks again." if self.rank is None else "Place the model again with distribute()."
         which = "a part" if self.rank is None else f"rank {self.rank}"
         return f"The process that computed {which} of the model is gone: {self.cause}. {again}"
+
+
+@attrs.define(eq=False)
+class WorkerFailed(LitGPTError, RuntimeError):
+    """A process that computes a part of the model could not do a step. The model is still there.
+
+    Attributes:
+        rank: Which one; None: which is not known.
+        cause: What it said.
+
+    """
+
+    rank: int | None
+    cause: str
+
+    def __str__(self) -> str:
+        which = "A rank" if self.rank is None else f"Rank {self.rank}"
+        return (
+            f"{which} of the model could not finish the step: {self.cause}. All ranks are ready for the next "
+            "one; if memory is short, ask for shorter texts or fewer at once."
+        )
 
 
 def _short(value: object, at_most: int = 60) -> str:

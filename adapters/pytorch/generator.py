@@ -128,6 +128,11 @@ class TorchGeneration(Iterator[TokenEvent]):
 
 
 def _events(batch: Batch, cancelled: set[int]) -> Iterator[TokenEvent]:
+    with batch.model.generating():
+        yield from _steps(batch, cancelled)
+
+
+def _steps(batch: Batch, cancelled: set[int]) -> Iterator[TokenEvent]:
     logits = batch.prefill()
     going = list(range(len(batch.rows)))
     while True:

@@ -4,6 +4,7 @@ B batch, T tokens in this call, V vocabulary.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 
 import torch
@@ -96,6 +97,10 @@ class GPT(nn.Module):
     def agreed(self, sampling: Sampling) -> Sampling:
         """Return how to draw, as all processes that draw from this network do."""
         return sampling
+
+    def generating(self) -> AbstractContextManager[object]:
+        """Return what the steps of one generation happen within."""
+        return nullcontext()
 
     def check_learning(self) -> None:
         """Raise if a loss is to be taken from which this network could not learn."""

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor
-from torch.distributed import Store, TCPStore, is_nccl_available  # type: ignore[attr-defined] # public
+from torch.distributed import PrefixStore, Store, TCPStore, is_nccl_available  # type: ignore[attr-defined] # public
 
 from litgpt.adapters.pytorch.assemble import GPTT, fill
 from litgpt.adapters.pytorch.generator import TorchGenerator
@@ -101,6 +101,8 @@ class TensorParallel:
         try:
             group = crew.wait_for(lambda: _group(store, placement, rank=0))
             crew.when_lost = group.abort
+            if group.can_rejoin:
+                crew.rejoin = lambda number: _rejoin(group, store, number)
             model = _filled(sharded(mine, group, DrivenGPT), mine, checkpoint, placement, report)
             model.crew, model.group, model.whole = crew, group, architecture
             crew.wait_for(lambda: _all_ready(group))
@@ -177,7 +179,7 @@ def build_rank(
     mine = share(architecture, joins, ranks=ranks, rank=rank)
     model = _filled(sharded(mine, group, GPT), mine, checkpoint, placement, silent)
     _all_ready(group)
-    return Commands(model, group)
+    return Commands(model, group, lambda number: _rejoin(group, store, number))
 
 
 def _group(store: Store, placement: Placement, *, rank: int) -> ProcessGroup:
@@ -188,6 +190,11 @@ def _group(store: Store, placement: Placement, *, rank: int) -> ProcessGroup:
 
         return nccl(store, rank=rank, ranks=ranks, patience=_PATIENCE, device=torch.device(placement.device))
     return gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE)
+
+
+def _rejoin(group: ProcessGroup, store: Store, number: int) -> None:
+    """Make a group's connections anew, for the given time."""
+    group.rejoin(PrefixStore(f"again/{number}", store), patience=_PATIENCE)
 
 
 def _all_ready(group: Group) -> None:

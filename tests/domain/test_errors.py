@@ -31,6 +31,7 @@ EXAMPLES = (
     errors.OutOfReach("accelerator='cuda'", "there is none."),
     errors.NotANumber(),
     errors.WorkerLost(1, "it was ended by signal 9"),
+    errors.WorkerFailed(1, "OutOfMemoryError: CUDA out of memory"),
 )
 
 

@@ -1,7 +1,7 @@
 """What the first rank tells the others to do, as JSON: nothing but names and numbers crosses."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.parallel.gathering import hand_over, part_of
-from litgpt.adapters.pytorch.parallel.group import Group
+from litgpt.adapters.pytorch.parallel.group import ProcessGroup
 from litgpt.domain.gathering import Patch, Patchwork
 
 
@@ -25,21 +25,38 @@ class Commands:
     Args:
         model: The network.
         group: The ranks that it is a part of.
+        rejoin: Makes the group's connections anew, given how often that was done.
+
+    Attributes:
+        group_number: How often the group's connections were made anew.
 
     """
 
-    def __init__(self, model: GPT, group: Group) -> None:
+    def __init__(self, model: GPT, group: ProcessGroup, rejoin: Callable[[int], object]) -> None:
         self._model = model
         self._group = group
+        self._rejoin = rejoin
         self._caches: dict[int, KVCache] = {}
+        self._left = False
+        self.group_number = 0
+
+    def leave(self) -> bool:
+        """Leave the group after a step that was not finished; return False if it cannot be joined anew."""
+        if self._group.can_rejoin:
+            self._group.leave()
+            self._left = True
+        return self._left
 
     @torch.inference_mode()
-    def obey(self, command: bytes) -> bool:
-        """Do what a command says; return False if it is to end."""
+    def obey(self, command: bytes) -> None:
+        """Do what a command says. What needs the group is left undone after it was left."""
         said: Mapping[str, Any] = json.loads(command)
+        if self._left and said["do"] not in ("rejoin", "drop"):
+            return
         match said["do"]:
-            case "end":
-                return False
+            case "rejoin":
+                self._rejoin(said["group"])
+                self._left, self.group_number = False, said["group"]
             case "forward" | "hidden":
                 cache = None if said["cache"] is None else self._caches[said["cache"]]
                 positions = None if said["positions"] is None else _tensor(said["positions"], self._model)
@@ -47,6 +64,11 @@ class Commands:
                 does(_tensor(said["ids"], self._model), cache, positions=positions, last=said["last"])
             case "hand_over":
                 hand_over(_patchwork(said["work"]), part_of(self._model, said["name"]), self._group)
+            case _:
+                self._change_caches(said)
+
+    def _change_caches(self, said: Mapping[str, Any]) -> None:
+        match said["do"]:
             case "cache":
                 self._caches[said["cache"]] = self._model.empty_cache(**said["arguments"])
             case "keep_rows":
@@ -59,7 +81,6 @@ class Commands:
                 self._caches[said["to"]] = self._caches[said["cache"]].copy()
             case "drop":
                 self._caches.pop(said["cache"], None)
-        return True
 
 
 def _patchwork(said: Mapping[str, Any]) -> Patchwork:

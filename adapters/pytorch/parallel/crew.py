@@ -1,34 +1,34 @@
 """The other ranks of a model: processes that the caller's own process starts, watches and ends.
 
 Each is a module of its own (`python -m litgpt.worker`), so the caller's script is not run again and a
-notebook or a REPL will do. A worker ends when it is told to, and when its caller is gone: it notices that
-its stdin is closed.
+notebook or a REPL will do. A worker ends when its stdin is closed: by its caller, or because that is gone.
 """
 
 import json
-import secrets
-import subprocess
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection, Listener, wait
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
+from litgpt.adapters.pytorch.parallel.group import CollectiveError
 from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted
-from litgpt.adapters.pytorch.parallel.workers import Worker, last_words, start
-from litgpt.domain.errors import LitGPTError, WorkerLost
+from litgpt.adapters.pytorch.parallel.workers import end_all, start_all
+from litgpt.domain.errors import WorkerFailed, WorkerLost
 
 ResultT = TypeVar("ResultT")
 
 BEAT = b"."
 """What a worker sends twice a second as long as it is alive."""
 
-_TO_START = 120.0
 _TO_END = 5.0
 _TO_KNOW = 5.0
+# A longer pause between two looks at the workers means that this process was stopped or the machine asleep,
+# and the workers with it: it does not count as their silence.
+_PAUSE = 1.0
 
 
 class Crew:
@@ -37,11 +37,14 @@ class Crew:
     Args:
         job: What each worker is told, besides its rank.
         ranks: How many ranks there are, the caller's own among them.
-        patience: Seconds of silence after which a worker is taken to hang, and is ended.
+        patience: Seconds of silence after which a worker is taken to hang, and is ended. Those in which this
+            process itself was stopped do not count.
 
     Attributes:
         is_together: Whether all ranks are doing something now.
         when_lost: Called when a worker is gone, by the one who watches.
+        rejoin: Makes the connections between the ranks anew, given how often that was done, after a step that
+            a rank did not finish: the others may still wait for it. None: they cannot be made anew.
 
     Raises:
         WorkerLost: One of them does not start.
@@ -54,22 +57,12 @@ class Crew:
         self._turn = threading.RLock()
         self.is_together = False
         self.when_lost: Callable[[], object] | None = None
+        self.rejoin: Callable[[int], object] | None = None
+        self._group = 0
         self._later: deque[bytes] = deque()
         self._lost: WorkerLost | None = None
         self._closed = False
-        self.workers: list[Worker] = []
-        key = secrets.token_bytes(32)
-        listener = Listener(("127.0.0.1", 0), authkey=key)
-        try:
-            for rank in range(1, ranks):
-                call = {"port": listener.address[1], "key": key.hex(), "rank": rank, "ranks": ranks, **job}
-                self.workers.append(Worker(rank, start(call, ranks)))
-            self._answer(listener)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            listener.close()
+        self.workers = start_all(job, ranks)
         threading.Thread(target=self._watch, name="litgpt-watch", daemon=True).start()
 
     def tell(self, command: bytes) -> None:
@@ -126,10 +119,12 @@ class Crew:
     def together(self, command: bytes) -> Iterator[None]:
         """Tell all workers to do something that this rank does too, and not without them.
 
-        One thread does so at a time. What is done within is a part of it, and nobody is told of that.
+        One thread does so at a time. What is done within is a part of it, and nobody is told of that. An
+        error of this rank's own is raised as it is, once the ranks are ready for the next thing.
 
         Raises:
             WorkerLost: One of them is gone, now or while it is done.
+            WorkerFailed: One of them could not do it. All are ready for the next thing.
 
         """
         with self._turn:
@@ -141,39 +136,71 @@ class Crew:
                 self.is_together = True
                 try:
                     yield
-                    if self._lost is not None:
-                        raise self._lost
-                except LitGPTError:
+                    self._check()
+                except BaseException as error:
+                    self._go_on_after(error)
                     raise
-                except RuntimeError as error:
-                    raise self._found_lost(error) from error
                 finally:
                     self.is_together = False
 
     def close(self) -> None:
-        """End all workers: they are told to, and are ended if they do not."""
+        """End all workers."""
         if self._closed:
             return
+        # What another thread is doing with the workers is finished, unless it takes too long.
+        mine = self._turn.acquire(timeout=_TO_END)
         self._closed = True
-        for worker in self.workers:
-            try:
-                if worker.line is not None:
-                    worker.line.send_bytes(b'{"do": "end"}')
-            except OSError:
-                pass
-            if worker.process.stdin is not None:
-                worker.process.stdin.close()
-        deadline = time.monotonic() + _TO_END
-        for worker in self.workers:
-            try:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
-            if worker.line is not None:
-                worker.line.close()
-            if worker.process.stderr is not None:
-                worker.process.stderr.close()
+        try:
+            end_all(self.workers)
+        finally:
+            if mine:
+                self._turn.release()
+
+    def _go_on_after(self, error: BaseException) -> None:
+        """Make the ranks ready for the next step, after one that `error` has ended here.
+
+        Raises:
+            WorkerLost: The error comes of a worker that is gone.
+            WorkerFailed: The error comes of a worker that could not do its part.
+
+        """
+        of_others = isinstance(error, CollectiveError)
+        deadline = time.monotonic() + _TO_KNOW
+        while of_others and not (self._lost or self._failed) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        failed = self._failed or WorkerFailed(None, str(error))
+        if self._lost is None:
+            self._regroup(str(error) or type(error).__name__)
+        if of_others:
+            raise (self._lost or failed) from error
+
+    @property
+    def _failed(self) -> WorkerFailed | None:
+        """What a worker said of a step that it could not finish."""
+        said = ((worker.rank, worker.failed) for worker in self.workers)
+        return next((WorkerFailed(rank, one[1]) for rank, one in said if one and one[0] == self._group), None)
+
+    def _regroup(self, why: str) -> None:
+        """Let all ranks leave the step that was not finished; if that cannot be, end the workers."""
+        self._group += 1
+        try:
+            if self.rejoin is None:
+                raise CollectiveError(f"a step was not finished: {why}")
+            rejoin, group = self.rejoin, self._group
+            self.tell(json.dumps({"do": "rejoin", "group": group}).encode())
+            self.wait_for(lambda: rejoin(group))
+        except (WorkerLost, RuntimeError) as error:
+            if self._lost is None:
+                self._lose(WorkerLost(self.workers[0].rank, str(error).splitlines()[0]))
+
+    def _lose(self, lost: WorkerLost) -> WorkerLost:
+        """End all workers because of one: the others would wait for it."""
+        self._lost = lost
+        for other in self.workers:
+            other.process.kill()
+        if self.when_lost is not None:
+            self.when_lost()
+        return lost
 
     def _send(self, command: bytes) -> None:
         for worker in self.workers:
@@ -187,46 +214,30 @@ class Crew:
         while self._later:
             self._send(self._later.popleft())
 
-    def _answer(self, listener: Listener) -> None:
-        """Wait until every worker has called."""
-        accepted: list[Connection] = []
-        waiting = threading.Thread(target=_accept, args=(listener, accepted, len(self.workers)), daemon=True)
-        waiting.start()
-        deadline = time.monotonic() + _TO_START
-        while waiting.is_alive():
-            waiting.join(0.05)
-            for worker in self.workers:
-                if worker.process.poll() is not None:
-                    raise WorkerLost(worker.rank, f"it did not start: {last_words(worker.process)}")
-            if time.monotonic() > deadline:
-                raise WorkerLost(self.workers[-1].rank, f"it did not start within {_TO_START:.0f} seconds")
-        for line in accepted:
-            rank = json.loads(line.recv_bytes())["rank"]
-            self.workers[rank - 1].line = line
-            self.workers[rank - 1].heard = time.monotonic()
-
     def _watch(self) -> None:
         """Hear the workers, and end all of them when one is gone: the others would wait for it."""
         lines = {worker.line: worker for worker in self.workers if worker.line is not None}
+        looked = time.monotonic()
         while not self._closed and self._lost is None:
-            for line in wait(list(lines), timeout=0.2):
+            heard = wait(list(lines), timeout=0.2)
+            now = time.monotonic()
+            for worker in self.workers:
+                worker.silent += min(now - looked, _PAUSE)
+            looked = now
+            for line in heard:
                 worker = lines[line]  # type: ignore[index] # these are the lines that were waited for
                 try:
                     said = worker.line.recv_bytes() if worker.line is not None else BEAT
                 except (EOFError, OSError):
                     del lines[line]  # type: ignore[arg-type] # as above
                     continue
-                worker.heard = time.monotonic()
+                worker.silent = 0.0
                 if said != BEAT:
-                    worker.said = json.loads(said)["error"]
+                    worker.hear(json.loads(said))
             for worker in self.workers:
                 cause = worker.cause(self.patience)
                 if cause is not None and not self._closing():
-                    self._lost = WorkerLost(worker.rank, cause)
-                    for other in self.workers:
-                        other.process.kill()
-                    if self.when_lost is not None:
-                        self.when_lost()
+                    self._lose(WorkerLost(worker.rank, cause))
                     break
 
     def _closing(self) -> bool:
@@ -243,14 +254,7 @@ class Crew:
         deadline = time.monotonic() + _TO_KNOW
         while self._lost is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        if self._lost is None:
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            self._lost = WorkerLost(self.workers[0].rank, f"the step was not finished: {first}")
-        return self._lost
-
-
-def _accept(listener: Listener, accepted: list[Connection], count: int) -> None:
-    try:
-        accepted.extend(listener.accept() for _ in range(count))
-    except OSError:
-        return  # the listener was closed: a worker did not start
+        if self._lost is not None:
+            return self._lost
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        return self._lose(WorkerLost(self.workers[0].rank, f"the step was not finished: {first}"))

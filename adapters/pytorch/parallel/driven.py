@@ -3,6 +3,7 @@
 import itertools
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import attrs
@@ -12,6 +13,7 @@ from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.crew import Crew
 from litgpt.adapters.pytorch.parallel.gathering import gather, part_of
+from litgpt.adapters.pytorch.parallel.interruptions import deferring
 from litgpt.adapters.pytorch.parallel.split import SplitGPT
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.gathering import patchwork
@@ -26,6 +28,10 @@ class DrivenGPT(SplitGPT):
     crew: Crew
     end: Callable[[], object]
     """Ends the other ranks, the first time that it is called."""
+
+    def generating(self) -> AbstractContextManager[object]:
+        """Exchange the handler of Ctrl-C once for all steps."""
+        return deferring()
 
     def empty_cache(self, **arguments: Any) -> KVCache:
         """Return an empty cache here, and have one made at every rank."""

@@ -8,11 +8,12 @@ from datetime import timedelta
 import attrs
 import torch
 from torch import Tensor
-from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined] # public, if not in its list
+from torch.distributed import DistError, PrefixStore, rendezvous  # type: ignore[attr-defined] # public, if not in its list
 
 from litgpt.adapters.pytorch.cache import KVCache
+from litgpt.adapters.pytorch.parallel.group import CollectiveError
 from litgpt.adapters.pytorch.parallel.split import SplitGPT
-from litgpt.domain.errors import LitGPTError, WorkerLost
+from litgpt.domain.errors import WorkerLost
 from litgpt.domain.sampling import Sampling
 
 # Every rank places its models in the same order, so that these numbers are the same everywhere.
@@ -80,12 +81,13 @@ class GivenGPT(SplitGPT):
 
 @contextmanager
 def in_our_words() -> Iterator[None]:
-    """Turn what a group says of ranks that are gone, or do not come in time, into our error."""
+    """Turn what a group says of ranks that are gone, or do not come in time, into our error.
+
+    An error of this rank's own stays as it is.
+    """
     try:
         yield
-    except (LitGPTError, torch.cuda.OutOfMemoryError):
-        raise
-    except RuntimeError as error:
+    except (CollectiveError, DistError) as error:
         raise WorkerLost(None, str(error).splitlines()[0]) from error
 
 

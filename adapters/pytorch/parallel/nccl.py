@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import ClassVar
 
 import attrs
 import torch
 from torch import Tensor
 from torch.distributed.distributed_c10d import Store
 
-from litgpt.adapters.pytorch.parallel.group import ProcessGroup
+from litgpt.adapters.pytorch.parallel.group import CollectiveError, ProcessGroup, exchanging
 
 _NOBODY_ENDS_THIS_PROCESS = "TORCH_NCCL_ASYNC_ERROR_HANDLING"
 
@@ -34,6 +35,7 @@ class NcclGroup(ProcessGroup):
 
     device: torch.device = attrs.field(kw_only=True)
     patience: float = attrs.field(kw_only=True)
+    can_rejoin: ClassVar[bool] = False  # a rank that waits for its device cannot be told to stop waiting
     aborted: bool = attrs.field(default=False, init=False)
 
     def wait_at_most(self, seconds: float) -> None:
@@ -47,12 +49,14 @@ class NcclGroup(ProcessGroup):
 
     def send(self, x: Tensor, to: int) -> None:
         """Send a tensor to a rank that receives it now."""
-        self.backend.send([x.to(self.device).contiguous()], to, 0).wait()
+        with exchanging():
+            self.backend.send([x.to(self.device).contiguous()], to, 0).wait()
 
     def receive(self, shape: Sequence[int], dtype: torch.dtype, of: int) -> Tensor:
         """Return the tensor that a rank sends to this one, on the CPU."""
         x = torch.empty(tuple(shape), dtype=dtype, device=self.device)
-        self.backend.recv([x], of, 0).wait()
+        with exchanging():
+            self.backend.recv([x], of, 0).wait()
         self.settle()
         return x.cpu()
 
@@ -60,7 +64,7 @@ class NcclGroup(ProcessGroup):
         """Return when what was queued on the device is done.
 
         Raises:
-            RuntimeError: The others are gone, or do not come in time.
+            CollectiveError: The others are gone, or do not come in time.
 
         """
         done = torch.cuda.Event()
@@ -69,10 +73,10 @@ class NcclGroup(ProcessGroup):
         while not done.query():
             if time.monotonic() > deadline:
                 self.abort()
-                raise RuntimeError(f"the other ranks did not come within {self.patience:.0f} seconds")
+                raise CollectiveError(f"the other ranks did not come within {self.patience:.0f} seconds")
             time.sleep(0)
         if self.aborted:
-            raise RuntimeError("another rank is gone")
+            raise CollectiveError("another rank is gone")
 
     def abort(self) -> None:
         """End what waits for the others, at any moment and in any thread."""
@@ -95,7 +99,7 @@ def nccl(store: Store, *, rank: int, ranks: int, patience: float, device: torch.
 
     options = ProcessGroupNCCL.Options()
     options._timeout = timedelta(seconds=patience)  # noqa: SLF001 - torch sets it so itself
-    with _errors_left_to_us():
+    with _errors_left_to_us(), exchanging():
         backend = ProcessGroupNCCL(store, rank, ranks, options)
     return NcclGroup(backend, device=device, patience=patience)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 from litgpt.adapters.pytorch.parallel.commands import Commands
 from litgpt.adapters.pytorch.parallel.crew import BEAT
+from litgpt.adapters.pytorch.parallel.group import CollectiveError
 
 _EVERY = 0.5
 
 
 def serve(call: Mapping[str, Any], build: Callable[[], Commands]) -> None:
-    """Serve until told to end, or until the caller is gone.
+    """Serve until the caller closes this process's stdin, or is gone.
 
     Args:
         call: What the caller said on stdin.
@@ -33,16 +34,30 @@ def serve(call: Mapping[str, Any], build: Callable[[], Commands]) -> None:
     threading.Thread(target=_end_with_caller, daemon=True).start()
     try:
         commands = build()
-        while commands.obey(line.recv_bytes()):
-            pass
+        while True:
+            command = line.recv_bytes()
+            try:
+                commands.obey(command)
+            except Exception as error:
+                if not commands.leave():
+                    raise
+                if not isinstance(error, CollectiveError):  # which is another's fault
+                    _say(line, lock, error=_first_line(error), group=commands.group_number)
     except (EOFError, ConnectionError):
         return
     except Exception as error:  # noqa: BLE001 - whatever it is, the caller should know
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        with lock:
-            line.send_bytes(json.dumps({"error": f"{type(error).__name__}: {first}"}).encode())
+        _say(line, lock, error=_first_line(error))
         time.sleep(_EVERY)  # so that it is read before the end of this process is noticed
         sys.exit(1)
+
+
+def _say(line: Connection, lock: threading.Lock, **message: Any) -> None:
+    with lock:
+        line.send_bytes(json.dumps(message).encode())
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error) or type(error).__name__).splitlines()[0]}"
 
 
 def _beat(line: Connection, lock: threading.Lock) -> None:

@@ -1,0 +1,291 @@
+"""What goes wrong in one step over ranks is said as it is, whichever rank it was, and spoils no other step."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from litgpt import LLM
+from litgpt.adapters.pytorch.parallel.commands import written
+from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.adapters.pytorch.parallel.interruptions import deferring, uninterrupted
+from litgpt.domain.errors import BadArgument, LitGPTError, WorkerFailed, WorkerLost
+from litgpt.domain.generation import Request
+from litgpt.domain.ports import PrefixCache
+from litgpt.domain.sampling import Sampling
+from tests.adapters.test_workers import gone, one_device, over, workers
+from tests.adapters.tiny_models import tiny_folder
+
+HOW: dict[str, Any] = {"max_new_tokens": 5, "top_k": 1}
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[LLM]:
+    with over(2) as llm:
+        yield llm
+
+
+@pytest.fixture(scope="module")
+def expected() -> str:
+    return one_device().generate("again", **HOW)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError("no memory"),
+        ValueError("a hook of the caller's"),
+        BadArgument("x", 1, "something else"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_first_ranks_own_error_within_a_step_is_raised_as_it_is_and_the_ranks_go_on(
+    pool: LLM, expected: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pool.model is not None
+    before = workers(pool)
+    layers = list(pool.model.transformer["h"].children())
+    for layer in (layers[0], layers[-1]):
+        with monkeypatch.context() as patch:
+
+            def fails(*_: object) -> None:
+                raise error
+
+            patch.setattr(layer, "forward", fails)
+            begun = time.monotonic()
+            with pytest.raises(type(error)) as raised:
+                pool.generate("a text of some length", **HOW)
+            assert raised.value is error
+            assert time.monotonic() - begun < 10
+        assert pool.generate("again", **HOW) == expected
+    assert workers(pool) == before
+
+
+def test_a_workers_own_error_within_a_step_is_said_with_its_rank_and_the_ranks_go_on(
+    pool: LLM, expected: str
+) -> None:
+    assert isinstance(pool.model, DrivenGPT)
+    before = workers(pool)
+    with pool.model.crew.together(written("keep_rows", cache=10**9, rows=[0])):
+        pass  # the worker has no such cache, which it notices after this rank is done
+    with pytest.raises(WorkerFailed, match=r"Rank 1.*KeyError: 1000000000.*ready for the next"):
+        pool.generate("again", **HOW)
+    assert pool.generate("again", **HOW) == expected
+    assert workers(pool) == before
+
+
+def test_a_prefix_is_of_use_after_a_step_that_failed(pool: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(llm: LLM, prompt: list[int], prefix: PrefixCache | None) -> list[int]:
+        request = Request(prompt=prompt, max_new_tokens=4, sampling=Sampling(temperature=0))
+        return [event.token for event in llm._generator().generate([request], prefix=prefix)]
+
+    assert pool.model is not None
+    first, prefix = list(range(5, 30)), pool._generator().prefix_cache()
+    ask(pool, first, prefix)
+    with monkeypatch.context() as patch:
+
+        def fails(*_: object) -> None:
+            raise MemoryError
+
+        patch.setattr(list(pool.model.transformer["h"].children())[1], "forward", fails)
+        with pytest.raises(MemoryError):
+            ask(pool, [*first, 40], prefix)
+    assert ask(pool, [*first, 41], prefix) == ask(one_device(), [*first, 41], None)
+
+
+def test_a_worker_that_writes_megabytes_to_its_standard_error_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.stderr.write(('x' * 99 + '\\n') * 40_000)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with over(2) as llm:
+        assert llm.generate("again", **HOW) == expected
+
+
+def test_what_a_worker_said_last_is_in_the_error_when_it_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "sys.stderr.write('y' * 1_000_000 + '\\nno such library\\n')\n"
+        "sys.stderr.flush()\n"
+        "os._exit(9)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(WorkerLost, match=r"rank 1.*did not start: no such library"):
+        over(2)
+
+
+SCRIPT = """
+import sys
+from litgpt import LLM
+llm = LLM.load({model!r}, distribute=None, quiet=True)
+llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel", precision="32-true")
+llm.model.crew.patience = 1.5
+print("ready", flush=True)
+for line in sys.stdin:
+    print(llm.generate("again", max_new_tokens=5, top_k=1).encode().hex(), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot stop a process")
+def test_ranks_that_are_stopped_together_for_longer_than_they_may_be_silent_go_on(
+    tmp_path: Path, expected: str
+) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT.format(model=str(tiny_folder("llama"))))
+    with subprocess.Popen(
+        [sys.executable, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as caller:
+        assert caller.stdout is not None
+        assert caller.stdin is not None
+        assert caller.stdout.readline() == "ready\n"
+        os.killpg(caller.pid, signal.SIGSTOP)
+        time.sleep(4)
+        os.killpg(caller.pid, signal.SIGCONT)
+        time.sleep(1)
+        caller.stdin.write("go on\n")
+        caller.stdin.flush()
+        assert bytes.fromhex(caller.stdout.readline()).decode() == expected
+        caller.stdin.close()
+        assert caller.wait(20) == 0
+
+
+def test_the_handler_of_ctrl_c_is_exchanged_once_for_an_answer_and_not_for_each_token(
+    pool: LLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchanged: list[object] = []
+    exchange = signal.signal
+
+    def counted(number: int, handler: Any) -> Any:
+        exchanged.append(handler)
+        return exchange(number, handler)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(signal, "signal", counted)
+    counts = []
+    for tokens in (2, 20):
+        exchanged.clear()
+        pool.generate("some text", max_new_tokens=tokens, top_k=1)
+        counts.append(len(exchanged))
+    assert counts[0] == counts[1] <= 4  # there and back for the cache, and for the answer
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_between_two_tokens_is_at_once_and_the_ranks_go_on(pool: LLM, expected: str) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    stream = iter(pool.generate("some text", stream=True, max_new_tokens=50, top_k=1))
+    next(stream)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    del stream
+    assert signal.getsignal(signal.SIGINT) is before
+    assert pool.generate("again", **HOW) == expected
+
+
+def test_closing_in_another_thread_while_an_answer_is_made_ends_both() -> None:
+    llm = over(2)
+    pids = workers(llm)
+    ended: list[object] = []
+
+    def generate() -> None:
+        try:
+            for _ in range(1000):
+                llm.generate("some text", max_new_tokens=20, top_k=1)
+        except (LitGPTError, AttributeError) as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=generate)
+    thread.start()
+    time.sleep(0.5)
+    llm.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert ended
+    assert gone(pids)
+
+
+class TestHandlers:
+    """Of Ctrl-C, whatever they were before."""
+
+    @pytest.fixture(autouse=True)
+    def _back(self) -> Iterator[None]:
+        before = signal.getsignal(signal.SIGINT)
+        yield
+        signal.signal(signal.SIGINT, before)
+
+    def test_one_that_is_not_pythons_is_left_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(*_: object) -> None:
+            raise TypeError("signal handler must be signal.SIG_IGN, signal.SIG_DFL, or a callable object")
+
+        monkeypatch.setattr(signal, "getsignal", lambda _: None)
+        monkeypatch.setattr(signal, "signal", refused)
+        with deferring(), uninterrupted():
+            pass
+
+    def test_a_callers_own_is_called_once_when_the_step_is_over(self) -> None:
+        came: list[object] = []
+        signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+        with deferring():
+            with uninterrupted(), uninterrupted():
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
+                assert not came
+            assert len(came) == 1
+            assert came[0][1] is not None  # type: ignore[index] # it is a pair
+            signal.raise_signal(signal.SIGINT)
+            assert len(came) == 2
+
+    def test_one_that_is_installed_meanwhile_stays(self) -> None:
+        def mine(*_: object) -> None:
+            return
+
+        with deferring():
+            signal.signal(signal.SIGINT, mine)
+            with uninterrupted():
+                pass
+        assert signal.getsignal(signal.SIGINT) is mine
+
+    def test_ignored_stays_ignored(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with deferring(), uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+    def test_the_systems_own_ends_the_process_when_the_step_is_over(self) -> None:
+        code = (
+            "import signal\n"
+            "from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted\n"
+            "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+            "with uninterrupted():\n"
+            "    signal.raise_signal(signal.SIGINT)\n"
+            "    print('finished', flush=True)\n"
+            "print('not reached')\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (-signal.SIGINT, "finished\n")
+
+    def test_generations_one_within_the_other_put_it_back_at_the_last_end(self) -> None:
+        before = signal.getsignal(signal.SIGINT)
+        one, other = deferring(), deferring()
+        one.__enter__()
+        other.__enter__()
+        one.__exit__(None, None, None)
+        with pytest.raises(KeyboardInterrupt), uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+        other.__exit__(None, None, None)
+        assert signal.getsignal(signal.SIGINT) is before
