@@ -317,5 +317,8 @@ class WorkerFailed(LitGPTError, RuntimeError):
 
 
 def _short(value: object, at_most: int = 60) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python writes
+        text = "of thousands of digits"
     return text if len(text) <= at_most else text[: at_most - 1] + "…"

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from litgpt.domain.errors import BadArgument
-from litgpt.domain.numeric import as_integer
+from litgpt.domain.numeric import integer_field
 from litgpt.domain.sampling import Sampling
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
@@ -27,7 +27,7 @@ class Request:
     """
 
     prompt: Sequence[int] = attrs.field(repr=False)
-    max_new_tokens: int = attrs.field(default=50, converter=as_integer(0, "a whole number, 0 or greater"))
+    max_new_tokens: int = integer_field(50, 0, "a whole number, 0 or greater")
     sampling: Sampling = attrs.field(factory=Sampling)
     end_ids: frozenset[int] = frozenset()
     logprobs: bool = False

@@ -78,11 +78,22 @@ def as_real(least: float, expected: str, *, most: float = math.inf, none: bool =
     )
 
 
+def integer_field(default: int | None, least: int, expected: str, *, none: bool = False) -> Any:
+    """Return an attrs field that holds an integer, or None where that is allowed."""
+    # A function of its own, for mypy's plugin refuses converters that are made by a call.
+    return attrs.field(default=default, converter=as_integer(least, expected, none=none))
+
+
+def real_field(default: float, least: float, expected: str, *, most: float = math.inf) -> Any:
+    """Return an attrs field that holds a real number."""
+    return attrs.field(default=default, converter=as_real(least, expected, most=most))
+
+
 def _converter(convert: Callable[[str, Any], Any], *, none: bool) -> Any:
     def named(value: Any, field: "attrs.Attribute[Any]") -> Any:
         return None if none and value is None else convert(field.name, value)
 
-    return attrs.Converter(named, takes_field=True)  # type: ignore[call-overload] # its stubs lack this
+    return attrs.Converter(named, takes_field=True)
 
 
 def _is_flag(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 import attrs
 
-from litgpt.domain.numeric import as_integer, as_real
+from litgpt.domain.numeric import integer_field, real_field
 
 _GREEDY_BELOW = 1e-5
 """The temperature under which only the likeliest token is left: neighboring float32 logits of usual size lie
@@ -21,14 +21,10 @@ class Sampling:
 
     """
 
-    temperature: float = attrs.field(default=1.0, converter=as_real(0, "a finite number, 0 or greater"))
-    top_k: int | None = attrs.field(
-        default=None, converter=as_integer(1, "a whole number from 1, or None", none=True)
-    )
-    top_p: float = attrs.field(default=1.0, converter=as_real(0, "a number from 0 to 1", most=1))
-    seed: int | None = attrs.field(
-        default=None, converter=as_integer(0, "a whole number from 0, or None", none=True)
-    )
+    temperature: float = real_field(1.0, 0, "a finite number, 0 or greater")
+    top_k: int | None = integer_field(None, 1, "a whole number from 1, or None", none=True)
+    top_p: float = real_field(1.0, 0, "a number from 0 to 1", most=1)
+    seed: int | None = integer_field(None, 0, "a whole number from 0, or None", none=True)
 
     @property
     def greedy(self) -> bool:

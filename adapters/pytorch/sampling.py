@@ -34,12 +34,12 @@ class _Cut(NamedTuple):
 
     Attributes:
         by: What leaves tokens out.
-        count: How many of the likeliest are candidates.
+        most: How many of the likeliest are candidates.
 
     """
 
     by: Literal["top_k", "top_p", "nothing"]
-    count: int
+    most: int
 
 
 @attrs.define
@@ -105,11 +105,11 @@ def choose(
         if not how.greedy:
             together.setdefault(_cut(how, logits.shape[-1], most), []).append(row)
     for cut, rows in together.items():
-        everything = len(rows) == len(hows)
-        at = slice(None) if everything else torch.tensor(rows, device=logits.device)
-        relative = _relative(logits[at], best[at]).masked_fill(~sound[at, None], 0.0)
+        at = torch.tensor(rows, device=logits.device)
+        chosen, top = (logits, best) if len(rows) == len(hows) else (logits[at], best[at])
+        relative = _relative(chosen, top)
         drawn = _draw(relative, [hows[row] for row in rows], [uniforms[row] for row in rows], cut)
-        tokens = drawn if everything else tokens.index_copy(0, at, drawn)
+        tokens = tokens.index_copy(0, at, drawn)
     return tokens.where(sound, _NO_NUMBER)
 
 
@@ -139,7 +139,8 @@ def _cut(how: Sampling, vocabulary: int, most: int | None) -> _Cut:
 def _relative(logits: Tensor, best: Tensor) -> Tensor:
     """Return logits (R, V) less the best of their row (R,), in float32: 0 at most, and no overflow."""
     logits, best = logits.float(), best.float()[:, None]
-    return torch.where(logits == best, 0.0, logits - best)  # inf - inf would be NaN
+    relative = torch.where(logits == best, 0.0, logits - best)  # inf - inf would be NaN
+    return relative.masked_fill(~(best > -torch.inf), 0.0)  # a row that nothing is drawn from
 
 
 def _draw(relative: Tensor, hows: Sequence[Sampling], uniforms: Sequence[float], cut: _Cut) -> Tensor:
@@ -153,11 +154,11 @@ def _draw(relative: Tensor, hows: Sequence[Sampling], uniforms: Sequence[float],
     temperature, top_p, uniform = torch.tensor(settings, dtype=precise, device=device).T[:, :, None]
     ids: Tensor | None = None
     if cut.by == "top_k":
-        relative, ids = relative.topk(cut.count)
+        relative, ids = relative.topk(cut.most)
     probabilities = (relative / temperature.float()).softmax(-1)
     enough: Tensor | None = None
-    if cut.by == "top_p" and cut.count < vocabulary:
-        probabilities, ids = probabilities.topk(cut.count)
+    if cut.by == "top_p" and cut.most < vocabulary:
+        probabilities, ids = probabilities.topk(cut.most)
         enough = probabilities.sum(-1) >= top_p[:, 0]
     elif cut.by == "top_p":
         probabilities, ids = probabilities.sort(descending=True)

@@ -183,10 +183,19 @@ def test_rows_of_all_kinds_draw_together_what_they_draw_alone() -> None:
 
 
 def test_the_host_waits_once_for_all_rows_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits = []
-    for name in ("tolist", "item", "__int__", "__bool__", "__float__", "__index__"):
+    waits: list[str] = []
+
+    def counted(name: str) -> Any:
         was = getattr(Tensor, name)
-        monkeypatch.setattr(Tensor, name, lambda self, was=was, name=name: (waits.append(name), was(self))[1])
+
+        def wait(self: Tensor) -> Any:
+            waits.append(name)
+            return was(self)
+
+        return wait
+
+    for name in ("tolist", "item", "__int__", "__bool__", "__float__", "__index__"):
+        monkeypatch.setattr(Tensor, name, counted(name))
     hows = [Sampling(seed=1, **how) for how in ({}, {"top_k": 5}, {"top_p": 0.9}, {"temperature": 0})]
     pick(torch.randn(4, 3000) * 5, [Draws(how) for how in hows])
     assert waits == ["tolist"]

@@ -1,4 +1,4 @@
-"""What goes wrong in one step over ranks is said as it is, whichever rank it was, and spoils no other step."""
+"""What goes wrong in one step over ranks is said as it is, whichever rank it was; other steps go on."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def pool() -> Iterator[LLM]:
 
 @pytest.fixture(scope="module")
 def expected() -> str:
-    return one_device().generate("again", **HOW)
+    return str(one_device().generate("again", **HOW))
 
 
 @pytest.mark.parametrize(

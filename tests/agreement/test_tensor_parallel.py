@@ -176,17 +176,16 @@ def test_norms_over_all_heads_of_every_kind_are_those_of_one_device(
 ) -> None:
     both, meeting = pair(Variant("olmo2", "olmo2"), tmp_path), Meeting(ranks)
     norm = Norm(kind=kind, eps=1e-5, unit_offset=unit_offset, bias=bias)
-    architecture = attrs.evolve(
-        both.ours.architecture,
-        layers=tuple(
-            attrs.evolve(layer, mixer=attrs.evolve(layer.mixer, qk_norm=QkNorm(norm=norm, over="all")))
-            for layer in both.ours.architecture.layers
-        ),
-    )
+    layers = []
+    for layer in both.ours.architecture.layers:
+        assert isinstance(layer.mixer, Attention)
+        mixer = attrs.evolve(layer.mixer, qk_norm=QkNorm(norm=norm, over="all"))
+        layers.append(attrs.evolve(layer, mixer=mixer))
+    architecture = attrs.evolve(both.ours.architecture, layers=tuple(layers))
     whole = GPT(architecture)
     with torch.no_grad():
-        for parameter in whole.parameters():
-            parameter.normal_(0.1, 0.2)
+        for tensor in whole.parameters():
+            tensor.normal_(0.1, 0.2)
     models = []
     for rank in range(ranks):
         part = share(architecture, (), ranks=ranks, rank=rank)

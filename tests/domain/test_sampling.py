@@ -21,7 +21,6 @@ from litgpt.domain.sampling import Sampling
         ("top_p", 1.1),
         ("top_p", math.nextafter(1, 2)),
         ("top_p", float("nan")),
-        ("temperature", 10**400),
         ("temperature", decimal.Decimal("NaN")),
         ("temperature", float("-inf")),
         ("seed", -1),
@@ -65,7 +64,8 @@ def test_settings_that_leave_one_token_are_greedy(settings: dict[str, Any]) -> N
 
 
 def test_numbers_of_other_types_become_pythons_own() -> None:
-    sampling = Sampling(temperature=decimal.Decimal("0.5"), top_p=fractions.Fraction(1, 4))
+    numbers: dict[str, Any] = {"temperature": decimal.Decimal("0.5"), "top_p": fractions.Fraction(1, 4)}
+    sampling = Sampling(**numbers)
     assert (sampling.temperature, sampling.top_p) == (0.5, 0.25)
     assert {type(sampling.temperature), type(sampling.top_p), type(Sampling(temperature=1).temperature)} == {
         float
@@ -79,3 +79,10 @@ def test_a_temperature_next_to_zero_is_greedy() -> None:
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_that_no_float_holds_is_refused_with_a_message(digits: int) -> None:
+    with pytest.raises(BadArgument) as caught:
+        Sampling(temperature=10**digits)
+    assert "temperature must be a finite number" in str(caught.value)

@@ -54,20 +54,23 @@ def deferring() -> Iterator[Deferring | None]:
     SIGINT is ignored or its handler is not Python's, which nothing could put back.
     """
     before = signal.getsignal(signal.SIGINT)
-    if not _is_main() or before in (None, signal.SIG_IGN):
+    if not _is_main() or before is None or before == signal.SIG_IGN:
         yield None
         return
-    handler = before if isinstance(before, Deferring) else Deferring(before)  # type: ignore[arg-type] # not None
-    handler.users += 1
-    if handler is not before:
+    if isinstance(before, Deferring):
+        handler = before
+    else:
+        handler = Deferring(before)
         signal.signal(signal.SIGINT, handler)
+    handler.users += 1
     try:
         yield handler
     finally:
         handler.users -= 1
         # A generation may be closed by the garbage collector in another thread: then the next one that ends
         # puts the handler back. One that was installed meanwhile is left.
-        if not handler.users and _is_main() and signal.getsignal(signal.SIGINT) is handler:
+        ours = _is_main() and signal.getsignal(signal.SIGINT) == handler
+        if ours and not handler.users:
             signal.signal(signal.SIGINT, handler.before)
 
 
