@@ -22,9 +22,9 @@ LitGPTError
 ├── NotConnected (RuntimeError)            … and a data module without a tokenizer: domain/training/errors.py
 ├── NotDistributed (AttributeError)        the model has no device yet
 ├── OutOfReach (RuntimeError)              hardware that is not there
-├── NotANumber (FloatingPointError)        logits from which no token can be drawn
+├── NotANumber (FloatingPointError)        no token can be drawn: domain/computing_errors.py
 ├── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
-└── WorkerFailed (RuntimeError)            … could not do a step, and is there for the next one
+└── WorkerFailed (RuntimeError)            … could not do a step: domain/computing_errors.py
 
 Each message says what was asked, what is wrong and what to do.
 """
@@ -265,17 +265,6 @@ class OutOfReach(LitGPTError, RuntimeError):
         return f"{self.asked} is not possible: {self.reason}"
 
 
-class NotANumber(LitGPTError, FloatingPointError):
-    """The model's logits are NaN or exclude every token, so that no token can be drawn."""
-
-    def __str__(self) -> str:
-        return (
-            "The model's logits are not numbers (NaN, or -inf for every token). Its activations overflow, "
-            "or its weights are damaged. Place it with another precision, such as precision='bf16-true' or "
-            "'32-true'."
-        )
-
-
 @attrs.define(eq=False)
 class WorkerLost(LitGPTError, RuntimeError):
     """A process that computed a part of the model is gone, and with it the model.
@@ -293,27 +282,6 @@ class WorkerLost(LitGPTError, RuntimeError):
         again = "Start all ranks again." if self.rank is None else "Place the model again with distribute()."
         which = "a part" if self.rank is None else f"rank {self.rank}"
         return f"The process that computed {which} of the model is gone: {self.cause}. {again}"
-
-
-@attrs.define(eq=False)
-class WorkerFailed(LitGPTError, RuntimeError):
-    """A process that computes a part of the model could not do a step. The model is still there.
-
-    Attributes:
-        rank: Which one; None: which is not known.
-        cause: What it said.
-
-    """
-
-    rank: int | None
-    cause: str
-
-    def __str__(self) -> str:
-        which = "A rank" if self.rank is None else f"Rank {self.rank}"
-        return (
-            f"{which} of the model could not finish the step: {self.cause}. All ranks are ready for the next "
-            "one; if memory is short, ask for shorter texts or fewer at once."
-        )
 
 
 def _short(value: object, at_most: int = 60) -> str:

@@ -20,13 +20,10 @@ from litgpt.adapters.pytorch.linear import Embedding, Linear
 from litgpt.adapters.pytorch.loss import Reduction, head_cross_entropy, next_tokens
 from litgpt.adapters.pytorch.norms import normalise
 from litgpt.adapters.pytorch.per_layer import PerLayerEmbedding
-from litgpt.adapters.pytorch.rotary import Rotation, Turn, frequencies, growth, rotation
+from litgpt.adapters.pytorch.rotary import Frequencies, Rotation, Turn, growth, rotation
 from litgpt.adapters.pytorch.visibility import View, view
 from litgpt.domain.architecture import Alibi, Architecture, Layer, QueryScaling, Rotary
 from litgpt.domain.sampling import Sampling
-
-# Tables of rotary frequencies that are kept: where they depend on a text's length, there would be no end.
-_ROTARIES = 64
 
 Sight: TypeAlias = tuple[int | None, bool, Alibi | None, torch.device]
 """What decides what tokens see in a layer: its window, if that is a chunk, how scores fall, its place."""
@@ -73,7 +70,7 @@ class GPT(nn.Module):
         self.head_device: torch.device | None = None
         # What changes the weights now, if anything: what was computed with another is of no use.
         self.adapter: object = None
-        self._frequencies: dict[tuple[Rotary, torch.device], Tensor] = {}
+        self._frequencies = Frequencies()
 
     def empty_cache(
         self,
@@ -254,24 +251,13 @@ class GPT(nn.Module):
             return None
         rows = [rotary.for_text(length) for length in lengths]
         if all(row == rows[0] for row in rows):
-            return rotation(rows[0], self._frequencies_of(rows[0], device), positions, dtype)
+            return rotation(rows[0], self._frequencies(rows[0], device), positions, dtype)
         apart = [
-            rotation(row, self._frequencies_of(row, device), own[None], dtype)
+            rotation(row, self._frequencies(row, device), own[None], dtype)
             for row, own in zip(rows, positions.expand(len(rows), -1), strict=True)
         ]
         cos, sin = torch.cat([one.cos for one in apart]), torch.cat([one.sin for one in apart])
         return Rotation(cos, sin, rotary.interleaved)
-
-    def _frequencies_of(self, rotary: Rotary, device: torch.device) -> Tensor:
-        # Not a buffer: `.to(bfloat16)` would round it, and far positions would turn by the wrong angle.
-        key = (rotary, device)
-        found = self._frequencies.pop(key, None)
-        if found is None:
-            found = frequencies(rotary, device)
-            if len(self._frequencies) >= _ROTARIES:
-                del self._frequencies[next(iter(self._frequencies))]
-        self._frequencies[key] = found  # the last used is last
-        return found
 
 
 def _once(block: nn.Module, *arguments: object) -> Tensor:

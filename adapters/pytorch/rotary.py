@@ -15,6 +15,8 @@ from litgpt.domain.architecture import (
     YarnScaling,
 )
 
+_KEPT = 64
+
 
 class Rotation(NamedTuple):
     """What `rotate` multiplies by.
@@ -77,6 +79,29 @@ def frequencies(rotary: Rotary, device: torch.device) -> Tensor:
             return _yarn(plain, scaling, rotary)
         case unresolved:
             raise AssertionError(unresolved)
+
+
+class Frequencies:
+    """The frequencies of the last texts: those that depend on a text's length would be without end."""
+
+    def __init__(self) -> None:
+        # Not a buffer: `.to(bfloat16)` would round it, and far positions would turn by the wrong angle.
+        self._kept: dict[tuple[Rotary, torch.device], Tensor] = {}
+
+    def __len__(self) -> int:
+        """Return how many are kept."""
+        return len(self._kept)
+
+    def __call__(self, rotary: Rotary, device: torch.device) -> Tensor:
+        """Return what `frequencies` does."""
+        key = (rotary, device)
+        found = self._kept.pop(key, None)
+        if found is None:
+            found = frequencies(rotary, device)
+            if len(self._kept) >= _KEPT:
+                del self._kept[next(iter(self._kept))]
+        self._kept[key] = found  # what was used last is last
+        return found
 
 
 def _llama3(plain: Tensor, scaling: Llama3Scaling) -> Tensor:

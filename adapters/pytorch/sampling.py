@@ -15,7 +15,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from litgpt.domain.errors import NotANumber
+from litgpt.domain.computing_errors import NotANumber
 from litgpt.domain.sampling import Sampling
 
 # Sorting a whole vocabulary costs more than the step's network on a small model; the likeliest few thousand

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.sampling import Draws, log_probabilities, pick
-from litgpt.domain.errors import NotANumber, WrongType
+from litgpt.domain.computing_errors import NotANumber
+from litgpt.domain.errors import WrongType
 from litgpt.domain.generation import Request
 from litgpt.domain.sampling import Sampling
 

@@ -17,7 +17,8 @@ from litgpt import LLM
 from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.interruptions import deferring, uninterrupted
-from litgpt.domain.errors import BadArgument, LitGPTError, WorkerFailed, WorkerLost
+from litgpt.domain.computing_errors import WorkerFailed
+from litgpt.domain.errors import BadArgument, LitGPTError, WorkerLost
 from litgpt.domain.generation import Request
 from litgpt.domain.ports import PrefixCache
 from litgpt.domain.sampling import Sampling

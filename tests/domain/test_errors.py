@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from litgpt.domain import computing_errors as computing
 from litgpt.domain import errors
 from litgpt.domain.errors import LitGPTError
 from litgpt.domain.training import errors as training
@@ -29,9 +30,9 @@ EXAMPLES = (
     training.NotOfThisModel("it.ckpt", ("a",), model="tiny"),
     errors.NotDistributed(),
     errors.OutOfReach("accelerator='cuda'", "there is none."),
-    errors.NotANumber(),
+    computing.NotANumber(),
     errors.WorkerLost(1, "it was ended by signal 9"),
-    errors.WorkerFailed(1, "OutOfMemoryError: CUDA out of memory"),
+    computing.WorkerFailed(1, "OutOfMemoryError: CUDA out of memory"),
 )
 
 
@@ -48,7 +49,7 @@ def test_an_error_is_one_of_ours_says_a_sentence_and_survives_a_pickle(error: Li
 def test_every_error_is_in_the_tree_of_the_docstring_and_has_an_example() -> None:
     classes = {
         name
-        for module in (errors, training)
+        for module in (errors, training, computing)
         for name, one in inspect.getmembers(module, inspect.isclass)
         if one.__module__ == module.__name__
     }

@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 from litgpt.adapters.pytorch.parallel.group import CollectiveError
 from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted
 from litgpt.adapters.pytorch.parallel.workers import end_all, start_all
-from litgpt.domain.errors import WorkerFailed, WorkerLost
+from litgpt.domain.computing_errors import WorkerFailed
+from litgpt.domain.errors import WorkerLost
 
 ResultT = TypeVar("ResultT")
 

@@ -1,0 +1,37 @@
+"""What goes wrong while a model computes, and leaves it in its place; the tree is in domain/errors.py."""
+
+import attrs
+
+from litgpt.domain.errors import LitGPTError
+
+
+class NotANumber(LitGPTError, FloatingPointError):
+    """The model's logits are NaN or exclude every token, so that no token can be drawn."""
+
+    def __str__(self) -> str:
+        return (
+            "The model's logits are not numbers (NaN, or -inf for every token). Its activations overflow, "
+            "or its weights are damaged. Place it with another precision, such as precision='bf16-true' or "
+            "'32-true'."
+        )
+
+
+@attrs.define(eq=False)
+class WorkerFailed(LitGPTError, RuntimeError):
+    """A process that computes a part of the model could not do a step. The model is still there.
+
+    Attributes:
+        rank: Which one; None: which is not known.
+        cause: What it said.
+
+    """
+
+    rank: int | None
+    cause: str
+
+    def __str__(self) -> str:
+        which = "A rank" if self.rank is None else f"Rank {self.rank}"
+        return (
+            f"{which} of the model could not finish the step: {self.cause}. All ranks are ready for the next "
+            "one; if memory is short, ask for shorter texts or fewer at once."
+        )
