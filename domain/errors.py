@@ -133,14 +133,22 @@ class AccessDenied(LitGPTError, PermissionError):
 
 @attrs.define(eq=False)
 class HubUnreachable(LitGPTError, ConnectionError):
-    """The Hub did not answer, or we were told not to ask it."""
+    """The Hub did not answer, or we were told not to ask it.
+
+    Attributes:
+        name: What was asked for.
+        reason: Why there is no answer.
+        cached: What is in the local cache of it.
+
+    """
 
     name: str
     reason: str
+    cached: str = "is not in the local cache"
 
     def __str__(self) -> str:
         return (
-            f"{self.name!r} is not in the local cache and the Hub cannot be reached: {self.reason} "
+            f"{self.name!r} {self.cached} and the Hub cannot be reached: {self.reason} "
             "Check the network, or pass a folder that is already on disk."
         )
 

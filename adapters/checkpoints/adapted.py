@@ -1,6 +1,6 @@
 """The folder of an adapter, opened as the model that it makes of its base."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,15 @@ import attrs
 from litgpt.adapters.checkpoints.peft_folder import CONFIG, is_adapter, read_adapter
 from litgpt.adapters.checkpoints.peft_merging import Merge, merge
 from litgpt.adapters.checkpoints.small_files import saved_prompt_style, tokenizer_files
-from litgpt.domain.errors import BadArgument, BadCheckpoint, ModelNotFound
+from litgpt.domain.errors import (
+    BadArgument,
+    BadCheckpoint,
+    HubUnreachable,
+    LitGPTError,
+    MissingFile,
+    ModelNotFound,
+    UnsafeFile,
+)
 from litgpt.domain.ports import Checkpoint, ModelStore
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
@@ -104,11 +112,13 @@ class AdaptedStore:
     Attributes:
         stores: Where models are.
         root: Where names are looked for that are no paths.
+        fetch_adapter: Returns a folder with the adapter that a Hub has by a name; None asks no Hub.
 
     """
 
     stores: "ModelStore[torch.Tensor]"
     root: Path = Path("checkpoints")
+    fetch_adapter: Callable[[ModelReference], Path] | None = None
 
     @property
     def place(self) -> str:
@@ -131,8 +141,11 @@ class AdaptedStore:
         """
         folder = self._find(reference.name)
         if folder is None:
-            return self.stores.open(reference)
-        if reference.revision is not None:
+            try:
+                return self.stores.open(reference)
+            except (MissingFile, UnsafeFile, HubUnreachable) as error:
+                folder = self._fetched(reference, error)
+        elif reference.revision is not None:
             expected = f"left out for an adapter on disk ({folder}), which says itself of its base's"
             raise BadArgument("revision", reference.revision, expected)
         adapter = read_adapter(folder)
@@ -159,6 +172,23 @@ class AdaptedStore:
         except ModelNotFound as error:
             hint = f"The adapter {folder} is for it. {error.hint}".strip()
             raise ModelNotFound(name, error.searched, error.similar, hint) from error
+
+    def _fetched(self, reference: ModelReference, error: LitGPTError) -> Path:
+        """Return the folder of an adapter on the Hub, of which there is no model; else raise the error."""
+        if self.fetch_adapter is None or self._is_on_disk(reference.name):
+            raise error
+        if isinstance(error, HubUnreachable):
+            reference = attrs.evolve(reference, offline=True)  # it is not asked again
+        try:
+            return self.fetch_adapter(reference)
+        except LitGPTError:
+            raise error from None
+
+    def _is_on_disk(self, name: str) -> bool:
+        try:
+            return any(path.expanduser().exists() for path in (Path(name), self.root / name))
+        except (OSError, RuntimeError):
+            return False
 
     def _find(self, name: str) -> Path | None:
         for path in (Path(name), self.root / name):

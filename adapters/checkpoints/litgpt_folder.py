@@ -11,6 +11,7 @@ import attrs
 from litgpt.adapters.checkpoints.litgpt_beside import agreed_config
 from litgpt.adapters.checkpoints.litgpt_dialect import to_config
 from litgpt.adapters.checkpoints.litgpt_tensors import LitGptTensors
+from litgpt.adapters.checkpoints.on_disk import stands_in
 from litgpt.adapters.checkpoints.small_files import (
     read_if_there,
     read_yaml,
@@ -140,6 +141,8 @@ def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
         (WEIGHTS, "it holds the weights."),
         (SETTINGS, f"it says how {WEIGHTS} is to be read."),
     ):
+        if error := stands_in(path / needed):
+            raise error
         if not (path / needed).is_file():
             raise MissingFile(str(path / needed), why)
     settings = read_yaml(path / SETTINGS)

@@ -1,5 +1,6 @@
 """What is on disk, by path or under `checkpoints/`, whatever its format."""
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from litgpt.adapters.checkpoints import folder, litgpt_folder
+from litgpt.adapters.checkpoints.on_disk import is_pointer, missing, pointer
 from litgpt.adapters.checkpoints.safetensors_index import INDEX, SINGLE
 from litgpt.adapters.checkpoints.small_files import read_json, tokenizer_files
 from litgpt.domain.errors import (
@@ -131,11 +133,14 @@ class LocalStore:
         for path in (Path(name), self.root / name):
             try:
                 found = path.expanduser()
-                if found.exists():
+                if found.exists() or found.is_symlink():
                     return found
             except (OSError, RuntimeError):
                 continue  # no such name is possible here: too long, or the home of nobody
         return None
+
+
+_PART = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
 
 
 def _holds_a_model(path: Path) -> bool:
@@ -146,6 +151,8 @@ def _holds_a_model(path: Path) -> bool:
 
 
 def _open(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
+    if path.is_symlink() and not path.exists():
+        raise missing(path, "")
     if not path.is_dir():
         return _open_file(path, name)
     has_safetensors = (path / SINGLE).is_file() or (path / INDEX).is_file()
@@ -154,7 +161,7 @@ def _open(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
     if (path / litgpt_folder.WEIGHTS).is_file():
         return litgpt_folder.open_litgpt_folder(path, name)
     ggufs = sorted(path.glob("*.gguf"))
-    if len(ggufs) == 1:
+    if len(ggufs) == 1 or (ggufs and len({_PART.sub("", one.name) for one in ggufs}) == 1):
         return _open_gguf(ggufs[0], name)
     if ggufs:
         several = ", ".join(one.name for one in ggufs)
@@ -176,7 +183,10 @@ def _pickles(path: Path) -> Iterator[Path]:
 
 def _open_file(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
     with path.open("rb") as file:
-        magic = file.read(4)
+        beginning = file.read(64)
+    if is_pointer(beginning):
+        raise pointer(path)
+    magic = beginning[:4]
     if path.suffix == ".gguf" or magic == b"GGUF":
         return _open_gguf(path, name)
     raise BadCheckpoint(

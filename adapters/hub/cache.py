@@ -7,7 +7,8 @@ them, under `datasets--org--name`.
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -15,8 +16,12 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.adapters.hub.selection import INDEX, SINGLE, TOKENIZER_FILES
+from litgpt.adapters.hub.selection import ADAPTER, INDEX, SINGLE, TOKENIZER_FILES
+from litgpt.domain.errors import LitGPTError
+from litgpt.domain.families import expected_shapes
 from litgpt.domain.vocabulary import TokenizerFiles, holds_tokenizer
+
+_ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 
 Kind: TypeAlias = Literal["model", "dataset"]
 
@@ -40,10 +45,21 @@ class Snapshot:
         if (self.folder / SINGLE).is_file():
             return True
         try:
-            shards = {str(file) for file in self._index()["weight_map"].values()}
-        except (OSError, ValueError, KeyError, AttributeError, RecursionError):
+            weight_map = self._index()["weight_map"]
+            missing = {name for name, shard in weight_map.items() if not (self.folder / str(shard)).is_file()}
+            return bool(weight_map) and not (missing and missing & self._needed(weight_map))
+        except (OSError, ValueError, KeyError, AttributeError, RecursionError, LitGPTError):
             return False
-        return bool(shards) and all((self.folder / shard).is_file() for shard in shards)
+
+    def _needed(self, names: Iterable[str]) -> set[str]:
+        """Return those of some names that the model is read from: a shard may hold none of them."""
+        config = json.loads((self.folder / "config.json").read_bytes())
+        return set(expected_shapes(self.commit, config, names))
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether an adapter is here."""
+        return all((self.folder / name).is_file() for name in ADAPTER)
 
     @property
     def has_tokenizer(self) -> bool:
@@ -86,8 +102,18 @@ class Cache:
             commit = reference.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             commit = revision
+        if "/" in commit:
+            return None
         snapshot = self.at_commit(repository, commit)
-        return snapshot if "/" not in commit and snapshot.folder.is_dir() else None
+        if snapshot.folder.is_dir():
+            return snapshot
+        begun = [one for one in self.snapshots(repository) if one.commit.startswith(commit)]
+        return begun[0] if len(begun) == 1 and _ABBREVIATED.fullmatch(commit) else None
+
+    def snapshots(self, repository: str) -> list[Snapshot]:
+        """Return what is here of each commit, whether or not a branch is known to stand for it."""
+        folders = (self._of(repository) / "snapshots").glob("*")
+        return [Snapshot(folder) for folder in sorted(folders) if folder.is_dir()]
 
     def remember(self, repository: str, revision: str, commit: str) -> None:
         """Note which commit a revision stands for, so that it is found without asking.

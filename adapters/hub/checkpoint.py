@@ -22,12 +22,14 @@ class HubCheckpoint(Generic[TensorT]):
 
     Attributes:
         origin: Where it is, in words.
+        about: What is to be told of the snapshot itself.
 
     """
 
     origin: str
     _snapshot: Checkpoint[TensorT]
     _download: Download | None = None
+    about: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -62,7 +64,7 @@ class HubCheckpoint(Generic[TensorT]):
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever loads it should be told."""
-        return self._snapshot.notes
+        return (*self.about, *self._snapshot.notes)
 
     @property
     def tokenizer(self) -> TokenizerSource:

@@ -14,7 +14,14 @@ from litgpt.adapters.hub.checkpoint import HubCheckpoint
 from litgpt.adapters.hub.download import Download, free_bytes
 from litgpt.adapters.hub.environment import NOT_ASKED, cache_of, endpoint_of, hub_at, stays_offline
 from litgpt.adapters.hub.repository import Repository
-from litgpt.adapters.hub.selection import ADAPTER, check_files, small_files, tokenizer_files, weight_files
+from litgpt.adapters.hub.selection import (
+    ADAPTER,
+    INDEX,
+    check_files,
+    small_files,
+    tokenizer_files,
+    weight_files,
+)
 from litgpt.domain import catalogue
 from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound
 from litgpt.domain.ports import Checkpoint
@@ -99,12 +106,12 @@ class HubStore(Generic[TensorT]):
             logger.info("%s is opened from the cache, without asking %s.", reference, self.place)
             return self._open_cached(repository, complete)
         if offline:
-            raise HubUnreachable(reference.name, NOT_ASKED)
+            return self._open_unnamed(repository, HubUnreachable(reference.name, NOT_ASKED))
         try:
             return self._open_from_hub(repository)
         except HubUnreachable as error:
             if complete is None:
-                raise
+                return self._open_unnamed(repository, error)
             logger.warning("%s is opened from the cache, as it was downloaded: %s", reference, error.reason)
             return self._open_cached(repository, complete)
 
@@ -164,8 +171,12 @@ class HubStore(Generic[TensorT]):
         repository.download(found.commit, CONFIG)
         return repository.cache.at_commit(repository.path, found.commit).folder / CONFIG
 
-    def adapter(self, reference: ModelReference) -> Path:
+    def adapter(self, reference: ModelReference, *, with_tokenizer: bool = False) -> Path:
         """Return a folder with the two files of an adapter, of whose repository nothing else is downloaded.
+
+        Args:
+            reference: Which repository.
+            with_tokenizer: Whether to download the tokenizer and the prompt style too, where it has them.
 
         Raises:
             ModelNotFound: The Hub has no such repository or revision, or the name cannot be that of one.
@@ -176,16 +187,25 @@ class HubStore(Generic[TensorT]):
         """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
-        kept = cached is not None and all((cached.folder / file).is_file() for file in ADAPTER)
-        if cached is not None and kept and reference.offline is not False:
-            return cached.folder
-        if stays_offline(reference):
+        kept = cached if cached is not None and cached.has_adapter else None
+        offline = stays_offline(reference)
+        if kept and (offline or (reference.offline is None and (kept.has_tokenizer or not with_tokenizer))):
+            return kept.folder
+        if offline:
             raise HubUnreachable(reference.name, NOT_ASKED)
-        found = repository.look()
-        for file in ADAPTER:
-            if file not in found.files:
-                raise MissingFile(f"{repository.path}/{file}", "the repository has no such adapter.")
-            repository.download(found.commit, file)
+        try:
+            found = repository.look()
+            for file in ADAPTER:
+                if file not in found.files:
+                    raise MissingFile(f"{repository.path}/{file}", "the repository has no such adapter.")
+                repository.download(found.commit, file)
+            for file in small_files(found.files) if with_tokenizer else ():
+                if file not in (CONFIG, INDEX):
+                    repository.download(found.commit, file)
+        except HubUnreachable:
+            if kept is None:
+                raise
+            return kept.folder
         if cached is None or not cached.has_weights:  # a whole model is the better answer, if an older one
             repository.cache.remember(repository.path, repository.revision, found.commit)
         return repository.cache.at_commit(repository.path, found.commit).folder
@@ -193,6 +213,30 @@ class HubStore(Generic[TensorT]):
     def _open_cached(self, repository: Repository, snapshot: Snapshot) -> HubCheckpoint[TensorT]:
         opened = self.open_folder(snapshot.folder, repository.reference.name)
         return HubCheckpoint(_origin(repository, snapshot.commit), opened)
+
+    def _open_unnamed(self, repository: Repository, error: HubUnreachable) -> HubCheckpoint[TensorT]:
+        """Open the one commit that is complete in the cache, where no branch is known to stand for it.
+
+        Raises:
+            HubUnreachable: There is none, or there are several; it says what is in the cache.
+
+        """
+        there = repository.cache.snapshots(repository.path)
+        complete = [one for one in there if one.has_weights]
+        if repository.reference.revision is None and len(complete) == 1:
+            commit = complete[0].commit[:12]
+            note = f"the cache does not say which branch commit {commit} is of, the only one in it."
+            opened = self._open_cached(repository, complete[0])
+            opened.about = (note,)
+            return opened
+        commits = ", ".join(one.commit for one in complete)
+        if commits:
+            raise attrs.evolve(
+                error, cached=f"is in the local cache at other commits only ({commits})"
+            ) from error
+        if there and any(one.folder.joinpath(CONFIG).is_file() for one in there):
+            raise attrs.evolve(error, cached="is in the local cache without all of its weights") from error
+        raise error
 
     def _open_from_hub(self, repository: Repository) -> HubCheckpoint[TensorT]:
         found = repository.look()

@@ -13,6 +13,7 @@ is called without arguments and returns a ModelStore, which is asked after the l
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,8 @@ def _store(hub: "HubStore[Any]") -> ModelStore[Any]:
     from litgpt.adapters.checkpoints.local import LocalStore
 
     others = [entry.load()() for entry in entry_points(group="litgpt.model_stores")]
-    return AdaptedStore(ChainStore((LocalStore(), InstalledStore(), *others, hub)))
+    stores = ChainStore((LocalStore(), InstalledStore(), *others, hub))
+    return AdaptedStore(stores, fetch_adapter=partial(hub.adapter, with_tokenizer=True))
 
 
 def _random_store(hub: "HubStore[Any]") -> ModelStore[Any]:

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from litgpt.adapters.checkpoints.gguf.store import open_gguf
+from litgpt.adapters.checkpoints.local import LocalStore
 from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile
+from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import silent
 from litgpt.domain.tensors import TensorInfo
 from tests.adapters.gguf_files import llama_tensors, write_gguf
@@ -120,10 +122,50 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
         open_gguf(files[0], "m")
 
 
-def test_a_part_under_a_name_that_hides_the_others_says_what_to_call_it(tmp_path: Path) -> None:
-    renamed = parts(tmp_path)[1].rename(tmp_path / "model.gguf")
-    with pytest.raises(MissingFile, match=r"one of 3 parts; .* called \*-00002-of-00003\.gguf"):
-        open_gguf(renamed, "m")
+@pytest.mark.parametrize("renamed", [{1}, {0, 1, 2}], ids=["one", "all"])
+def test_parts_that_were_renamed_are_known_by_their_headers(renamed: set[int], tmp_path: Path) -> None:
+    files = parts(tmp_path)
+    whole = open_gguf(files[0], "m").tensors
+    write_gguf(tmp_path / "another.gguf")
+    for number in renamed:
+        files[number] = files[number].rename(tmp_path / f"{3 - number}.gguf")
+    assert open_gguf(files[1], "m").tensors == whole
+
+
+def test_of_renamed_parts_one_that_is_missing_or_there_twice_is_named(tmp_path: Path) -> None:
+    first, second, third = parts(tmp_path)
+    moved = third.rename(tmp_path / "m.gguf")
+    shutil.copy(second, tmp_path / "copy.gguf")
+    with pytest.raises(
+        MissingFile, match=r"part 3 of 3, and copy\.gguf, m-00002-of-00003\.gguf say that it is part 2"
+    ):
+        open_gguf(moved, "m")
+    first.unlink()
+    with pytest.raises(MissingFile, match=r"\*-00001-of-00003\.gguf is missing: m\.gguf is part 3 of 3"):
+        open_gguf(moved, "m")
+
+
+def test_parts_that_were_joined_by_cat_are_said_to_be(tmp_path: Path) -> None:
+    joined = tmp_path / "joined" / "m.gguf"
+    joined.parent.mkdir()
+    joined.write_bytes(b"".join(one.read_bytes() for one in parts(tmp_path)))
+    with pytest.raises(DamagedFile, match=r"several of the 3 parts .*llama-gguf-split --merge"):
+        open_gguf(joined, "m")
+
+
+def test_a_folder_with_the_parts_of_one_model_is_that_model(tmp_path: Path) -> None:
+    files = parts(tmp_path)
+    opened = LocalStore().open(ModelReference(str(tmp_path)))
+    assert opened.tensors == open_gguf(files[0], "m").tensors
+
+
+def test_what_lies_in_the_place_of_a_file_is_called_by_name(tmp_path: Path) -> None:
+    (tmp_path / "link.gguf").symlink_to("../../blobs/0123abcd")
+    (tmp_path / "m.gguf").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(MissingFile, match=r"link\.gguf is missing: it is a link to \.\./\.\./blobs/0123abcd"):
+        LocalStore().open(ModelReference(str(tmp_path / "link.gguf")))
+    with pytest.raises(MissingFile, match=r"m\.gguf is missing: .*Git LFS pointer"):
+        LocalStore().open(ModelReference(str(tmp_path / "m.gguf")))
 
 
 def test_parts_in_the_wrong_order_are_damage(tmp_path: Path) -> None:

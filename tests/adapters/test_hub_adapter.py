@@ -1,20 +1,28 @@
 """An adapter from a Hub: its two files, and nothing else of the repository."""
 
+import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 
+from litgpt.adapters.checkpoints.adapted import AdaptedStore
+from litgpt.adapters.checkpoints.chain import ChainStore
 from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.local import LocalStore
 from litgpt.adapters.checkpoints.peft_folder import read_adapter
 from litgpt.adapters.checkpoints.peft_writing import write_adapter
 from litgpt.adapters.hub.store import HubStore
 from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound
 from litgpt.domain.lora import Adapter, Lora, Pair
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.vocabulary import TokenizerFiles
 from tests.adapters.loopback_hub import LoopbackHub
+from tests.adapters.tiny_models import tiny_folder
 
 NAME = ModelReference("org/adapter")
 FILES = {"adapter_config.json", "adapter_model.safetensors"}
@@ -52,3 +60,31 @@ def test_what_is_not_there_is_named(store: HubStore[Any]) -> None:
         store.adapter(ModelReference("org/none"))
     with pytest.raises(HubUnreachable):
         store.adapter(ModelReference("org/adapter", offline=True))
+
+
+def test_a_repository_with_an_adapter_opens_as_the_model_that_it_makes_of_its_base(
+    hub: LoopbackHub, store: HubStore[Any], tmp_path: Path
+) -> None:
+    base = tiny_folder("llama")
+    folder = hub.root / "org" / "adapter"
+    pair = Pair(torch.randn(4, 48), torch.randn(48, 4), 4, 16.0)
+    module = "model.layers.0.self_attn.q_proj"
+    write_adapter(folder, Adapter(lora=Lora(rank=4), pairs={module: pair}, base=str(base)))
+    for name in ("config.json", "tokenizer.json"):  # as the Trainer leaves them beside an adapter
+        shutil.copy(base / name, folder / name)
+    (folder / "training_args.bin").write_bytes(b"a pickle")
+    stores = AdaptedStore(
+        ChainStore((LocalStore(tmp_path / "none"), store)),
+        tmp_path / "none",
+        fetch_adapter=partial(store.adapter, with_tokenizer=True),
+    )
+    for offline in (None, True):
+        opened = stores.open(attrs.evolve(NAME, offline=offline))
+        added = opened.read(f"{module}.weight") - LocalStore().open(ModelReference(str(base))).read(
+            f"{module}.weight"
+        )
+        assert torch.allclose(added, 4 * pair.b @ pair.a, atol=1e-4)
+        assert isinstance(opened.tokenizer, TokenizerFiles)
+        assert opened.tokenizer.paths["tokenizer.json"].is_relative_to(tmp_path / "cache")
+    with pytest.raises(MissingFile, match=r"org/none/model\.safetensors"):
+        stores.open(ModelReference("org/none"))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Notice, Progress, silent
 from tests.adapters import hub_repositories as repositories
 from tests.adapters.loopback_hub import LoopbackHub
+from tests.adapters.tiny_models import tiny_folder
 from tests.contracts.model_store import ModelStoreContract
 
 TINY = ModelReference("org/tiny")
@@ -216,7 +218,7 @@ def test_a_commit_is_found_offline_by_its_name(hub: LoopbackHub, store: HubStore
     hub.requests.clear()
     assert commit[:12] in store.open(ModelReference("org/tiny", revision=commit, offline=True)).origin
     with pytest.raises(HubUnreachable):  # nobody asked for main yet
-        store.open(attrs.evolve(TINY, offline=True))
+        store.open(attrs.evolve(TINY, revision="main", offline=True))
 
 
 def test_a_hub_that_is_down_does_not_stop_what_is_in_the_cache(
@@ -343,3 +345,42 @@ def test_a_shard_that_the_repository_lacks_is_named(hub: LoopbackHub, store: Hub
     (hub.root / "org" / "split" / repositories.SHARDS[1]).unlink()
     with pytest.raises(MissingFile, match=repositories.SHARDS[1]):
         store.open(ModelReference("org/split"))
+
+
+# What is in the cache without a branch
+
+
+def test_a_commit_without_a_branch_is_found_offline_and_said_to_be_one(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    commit = hub.commit("org/tiny")
+    fetched(store, attrs.evolve(TINY, revision=commit))
+    offline = attrs.evolve(TINY, offline=True)
+    opened = store.open(offline)
+    assert commit[:12] in opened.origin
+    assert f"which branch commit {commit[:12]} is of" in opened.notes[0]
+    assert store.open(attrs.evolve(offline, revision=commit[:8])).origin == opened.origin
+    (hub.root / "org" / "tiny" / "README.md").write_text("Another version.")
+    fetched(store, attrs.evolve(TINY, revision=hub.commit("org/tiny")))
+    with pytest.raises(HubUnreachable, match=rf"is in the local cache at other commits only.*{commit}"):
+        store.open(offline)
+
+
+def test_what_is_in_the_cache_in_part_is_said_to_be(store: HubStore[Any]) -> None:
+    store.open(TINY)
+    with pytest.raises(HubUnreachable, match="is in the local cache without all of its weights"):
+        store.open(attrs.evolve(TINY, offline=True))
+
+
+def test_a_shard_that_the_repository_lacks_and_nobody_needs_is_not_missed_offline_either(
+    hub: LoopbackHub, store: HubStore[Any]
+) -> None:
+    folder = hub.root / "org" / "sharded"
+    shutil.copytree(tiny_folder("llama", sharded=True), folder)
+    index = folder / repositories.INDEX
+    said = json.loads(index.read_text())
+    said["weight_map"]["mtp.fc.weight"] = "mtp.safetensors"
+    index.write_text(json.dumps(said))
+    reference = ModelReference("org/sharded")
+    fetched(store, reference)
+    assert "mtp.fc.weight" not in store.open(attrs.evolve(reference, offline=True)).tensors

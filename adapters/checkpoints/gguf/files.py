@@ -8,7 +8,8 @@ from pathlib import Path
 
 import attrs
 
-from litgpt.domain.errors import BadCheckpoint, DamagedFile, MissingFile
+from litgpt.adapters.checkpoints.on_disk import missing
+from litgpt.domain.errors import BadCheckpoint, DamagedFile
 
 
 @attrs.frozen
@@ -64,6 +65,6 @@ def opened(path: Path) -> Iterator[FileIO]:
     except BadCheckpoint:
         raise
     except FileNotFoundError as error:
-        raise MissingFile(str(path), "there is no such file.") from error
+        raise missing(path, "there is no such file.") from error
     except OSError as error:
         raise DamagedFile(str(path), f"it cannot be read ({error.strerror or error}).") from error

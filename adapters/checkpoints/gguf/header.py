@@ -16,6 +16,7 @@ import attrs
 from litgpt.adapters.checkpoints.gguf.cursor import Cursor, Value
 from litgpt.adapters.checkpoints.gguf.files import GgufFile, opened
 from litgpt.adapters.checkpoints.gguf.formats import FORMATS, KNOWN, Format
+from litgpt.adapters.checkpoints.on_disk import is_pointer, pointer
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
 
 MAGIC = b"GGUF"
@@ -107,7 +108,10 @@ def read_header(path: Path) -> Header:
     """
     with opened(path) as raw:
         file = GgufFile(path, os.fstat(raw.fileno()).st_size)
-        if raw.read(len(MAGIC)) != MAGIC:
+        beginning = raw.read(64)
+        if is_pointer(beginning):
+            raise pointer(path)
+        if not beginning.startswith(MAGIC):
             raise DamagedFile(str(path), "it does not begin with 'GGUF', so it is no GGUF file.")
         with mmap(raw.fileno(), 0, access=ACCESS_READ) as data:
             return _parse(Cursor(data, file, len(MAGIC)))

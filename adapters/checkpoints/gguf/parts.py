@@ -1,11 +1,16 @@
 """Models that were cut into several GGUF files: `name-00001-of-00003.gguf` and so on, side by side."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
-from litgpt.adapters.checkpoints.gguf.header import Header, StoredTensor, read_header
+from litgpt.adapters.checkpoints.gguf.header import MAGIC, Header, StoredTensor, read_header
 from litgpt.adapters.checkpoints.gguf.metadata import Metadata
-from litgpt.domain.errors import DamagedFile, MissingFile
+from litgpt.adapters.checkpoints.on_disk import missing
+from litgpt.domain.errors import BadCheckpoint, DamagedFile, MissingFile, UnsupportedModel
+
+MOST_PADDING = 1024
+"""Bytes, about, between the last tensor of a file and its end."""
 
 _PART = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.gguf", re.IGNORECASE)
 
@@ -36,20 +41,64 @@ def read_parts(path: Path) -> tuple[Metadata, dict[str, StoredTensor]]:
 
 
 def _beside(path: Path) -> list[Path]:
-    """Return all parts of a model in order, of which `path` is one, by their names."""
+    """Return all parts of a model in order, of which `path` is one: by their names, or by their headers."""
     part = _PART.fullmatch(path.name)
-    if part is None:
-        return [path]
-    stem, number, count = part[1], int(part[2]), int(part[3])
-    if not 1 <= number <= count:
-        return [path]
+    if part is None or not 1 <= int(part[2]) <= int(part[3]):
+        return _renamed(path)
+    stem, count = part[1], int(part[3])
     paths = [path.with_name(f"{stem}-{one:05}-of-{count:05}{path.suffix}") for one in range(1, count + 1)]
     for one in paths:
         if not one.exists():
-            raise MissingFile(
-                str(one), f"it is one of the {count} parts of {stem}; put them all in one folder."
-            )
+            raise missing(one, f"it is one of the {count} parts of {stem}; put them all in one folder.")
     return paths
+
+
+def _renamed(path: Path) -> list[Path]:
+    """Return all parts of a model, of which one was renamed: headers say which part a file is."""
+    header = read_header(path)
+    number, count = _split(header)
+    if count == 1:
+        return [path]
+    if _is_joined(header):
+        raise DamagedFile(
+            str(path),
+            f"it is several of the {count} parts of a model, one after another, which is not a GGUF file. "
+            "Join the parts with `llama-gguf-split --merge`, or put them all, as they are, in one folder.",
+        )
+    found = {number: [path]}
+    for other in sorted(path.parent.glob("*.gguf")):
+        with suppress(BadCheckpoint, UnsupportedModel):
+            if other != path and _is_of(its := read_header(other), header):
+                found.setdefault(_split(its)[0], []).append(other)
+    for at in range(count):
+        if len(found.get(at, ())) != 1:
+            several = ", ".join(one.name for one in found.get(at, ()))
+            which = f"{several} say" if several else "no file beside it says"
+            reason = f"{path.name} is part {number + 1} of {count}, and {which} that it is part {at + 1}."
+            where = str(path.with_name(f"*-{at + 1:05}-of-{count:05}.gguf"))
+            raise MissingFile(where, f"{reason} Put all parts in one folder.")
+    return [found[at][0] for at in range(count)]
+
+
+def _split(header: Header) -> tuple[int, int]:
+    """Return which part a file says it is, from 0, and of how many."""
+    metadata = Metadata(str(header.file.path), header.metadata)
+    return metadata.integer("split.no") or 0, metadata.integer("split.count") or 1
+
+
+def _is_of(header: Header, other: Header) -> bool:
+    """Whether two files may be parts of one model."""
+    counts = "split.count", "split.tensors.count"
+    return all(header.metadata.get(key) == other.metadata.get(key) for key in counts)
+
+
+def _is_joined(header: Header) -> bool:
+    """Whether another GGUF file begins where the tensors of this one end."""
+    if not header.tensors:
+        return False
+    end, size = max(tensor.stop for tensor in header.tensors), header.file.size
+    behind = header.file.read(end, min(size, end + 4 * MOST_PADDING))
+    return MAGIC in behind
 
 
 def _check_part(header: Header, number: int, count: int) -> None:
@@ -57,10 +106,4 @@ def _check_part(header: Header, number: int, count: int) -> None:
     said_count, said_number = metadata.integer("split.count") or 1, metadata.integer("split.no") or 0
     if said_count == count and said_number == number:
         return
-    if count == 1:
-        name = f"*-{said_number + 1:05}-of-{said_count:05}.gguf"
-        reason = (
-            f"it is one of {said_count} parts; only one that is called {name} can be found by the others."
-        )
-        raise MissingFile(metadata.path, reason)
     raise DamagedFile(metadata.path, f"it says that it is part {said_number + 1} of {said_count}.")
