@@ -80,7 +80,6 @@ def fill(
                 name,
                 sources.parameter(join, device(name), _exactly(checkpoint, join, dtype)),
                 quantize,
-                dtype,
             )
             continue
         parent, _, leaf = name.rpartition(".")

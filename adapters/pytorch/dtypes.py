@@ -10,5 +10,7 @@ TORCH: dict[DType, torch.dtype] = {
     "float16": torch.float16,
 }
 
+NAMES: dict[torch.dtype, DType] = {dtype: name for name, dtype in TORCH.items()}
+
 STORED_AS: dict[DType, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 """What safetensors calls them."""

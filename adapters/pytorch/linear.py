@@ -4,14 +4,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
+
+from litgpt.adapters.pytorch import processor
+from litgpt.adapters.pytorch.dtypes import NAMES, TORCH
+from litgpt.adapters.pytorch.products import Converted
+from litgpt.domain.arithmetic import Arithmetic, Format, arithmetic
 
 
 class Linear(nn.Linear):
-    """torch's, without drawing random weights that the checkpoint replaces."""
+    """torch's, without drawing random weights that the checkpoint replaces, in the fastest arithmetic."""
 
     def reset_parameters(self) -> None:
         """Leave the weights uninitialised."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (…, out) for `x` (…, in)."""
+        return linear(x, self.weight, self.bias)
 
 
 class Embedding(nn.Embedding):
@@ -19,6 +29,26 @@ class Embedding(nn.Embedding):
 
     def reset_parameters(self) -> None:
         """Leave the weights uninitialised."""
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Do as `torch.nn.functional.linear`, in float32 where a CPU has no instructions for the dtype."""
+    if x.device.type != "cpu":
+        return functional.linear(x, weight, bias)
+    result = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
+    if result not in (torch.bfloat16, torch.float16):
+        return functional.linear(x, weight, bias)
+    how = arithmetic_of(NAMES[result], result)
+    if how.few_rows is None or x.numel() <= how.few_rows * x.shape[-1]:
+        return functional.linear(x, weight, bias)
+    with torch.autocast("cpu", enabled=False):
+        out: Tensor = Converted.apply(x, weight, bias, result, TORCH[how.many])  # type: ignore[no-untyped-call]
+    return out
+
+
+def arithmetic_of(weights: Format, activations: torch.dtype) -> Arithmetic:
+    """Return how this CPU multiplies by weights of a format."""
+    return arithmetic(weights, NAMES[activations], processor.cpu_features())
 
 
 # With so few rows, bfloat16 products are bound by reading the weights, and torch's own matrix-vector kernel

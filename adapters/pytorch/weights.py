@@ -100,7 +100,7 @@ class ModelWeights:
         parts: dict[str, Part] = {}
         for name, those in self._uses.items():
             if those[0].parameter.name in self._layers:
-                parts |= parts_of(name, those, self._layers)
+                parts |= parts_of(name, those, self._layers, self._state["lm_head.weight"].dtype)
             else:
                 parts[name] = self._plain(those)
         return parts

@@ -3,13 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.pytorch.dtypes import TORCH
 from litgpt.adapters.pytorch.quantised.eight import Int8Linear
 from litgpt.adapters.pytorch.quantised.four import Int4Linear
 from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
 from litgpt.adapters.pytorch.quantised.of_bitsandbytes import Bnb4Linear, Bnb8Linear
 from litgpt.domain.quantization import Quantization
-from litgpt.domain.tensors import DType
 
 LAYERS: dict[Quantization, type[QuantisedLinear]] = {
     "int8": Int8Linear,
@@ -24,7 +22,7 @@ LAYERS: dict[Quantization, type[QuantisedLinear]] = {
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def put_quantised(model: nn.Module, name: str, weight: Tensor, how: Quantization, dtype: DType) -> None:
+def put_quantised(model: nn.Module, name: str, weight: Tensor, how: Quantization) -> None:
     """Put a quantised layer in the place of a linear one.
 
     Args:
@@ -32,14 +30,13 @@ def put_quantised(model: nn.Module, name: str, weight: Tensor, how: Quantization
         name: The name of the layer's weight.
         weight: That, (out, in), where the layer is to live.
         how: How to quantise it.
-        dtype: What the activations will be in.
 
     """
     layer = name.removesuffix(".weight")
     parent, _, leaf = layer.rpartition(".")
     linear = model.get_submodule(layer)
     assert isinstance(linear, nn.Linear)  # noqa: S101 - what is quantised are the projections
-    made = LAYERS[how].of(weight.float(), how, TORCH[dtype], linear.bias)
+    made = LAYERS[how].of(weight.float(), how, linear.bias)
     setattr(model.get_submodule(parent), leaf, made)
 
 

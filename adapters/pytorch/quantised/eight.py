@@ -1,12 +1,13 @@
 """`int8`: whole numbers from -127 to 127, and a scale for each row."""
 
+from collections.abc import Callable
 from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from litgpt.adapters.pytorch.quantised.linear import FEW_ROWS, QuantisedLinear, is_fast
+from litgpt.adapters.pytorch.products import Rows
+from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear, is_few
 from litgpt.domain.quantization import Quantization
 
 _MOST = 127
@@ -30,40 +31,39 @@ class Int8Linear(QuantisedLinear):
     codes: Tensor
     scales: Tensor
 
-    def __init__(
-        self, how: Quantization, bias: nn.Parameter | None, codes: Tensor, scales: Tensor, dtype: torch.dtype
-    ) -> None:
-        super().__init__(how, bias)
+    @classmethod
+    def of(cls, weight: Tensor, how: Quantization, bias: nn.Parameter | None) -> Self:
+        """Return the layer of a weight; as `QuantisedLinear.of`."""
+        self = cls(how, bias)
+        codes, scales = eight_bits(weight)
         self.register_buffer("codes", codes)
         self.register_buffer("scales", scales)
-        self.fast = is_fast(codes, dtype) and hasattr(torch, "_weight_int8pack_mm")
+        self.shape = (codes.shape[0], codes.shape[1])
+        return self
 
-    @classmethod
-    def of(cls, weight: Tensor, how: Quantization, dtype: torch.dtype, bias: nn.Parameter | None) -> Self:
-        """Return the layer of a weight; as `QuantisedLinear.of`."""
-        return cls(how, bias, *eight_bits(weight), dtype)
+    def rows(self, block: slice) -> Tensor:
+        """Return rows of the weight in float32; as `QuantisedLinear.rows`."""
+        return self.codes[block].float() * self.scales[block].float()[:, None]
 
-    def dequantised(self) -> Tensor:
-        """Return the weight (out, in) that the layer multiplies by, in float32."""
-        return self.codes.float() * self.scales.float()[:, None]
+    def factors(self, dtype: torch.dtype) -> tuple[Rows, Tensor | None]:
+        """Return the codes, which every dtype holds exactly, and the scales; as `QuantisedLinear.factors`."""
+        if dtype == torch.float16:  # sums of codes would overflow
+            return self.rows, None
+        return self.codes.__getitem__, self.scales
+
+    def packed(self, x: Tensor) -> Callable[[], Tensor] | None:
+        """Return torch's product of 8 bits; as `QuantisedLinear.packed`."""
+        # It reads past the end of rows whose length is not a multiple of its step.
+        fits = not self.shape[0] % 16 and not self.shape[1] % 32
+        if x.dtype != torch.bfloat16 or not fits or not is_few(self.how, x):
+            return None
+        return lambda: torch._weight_int8pack_mm(x, self.codes, self.scales)  # noqa: SLF001 - torch's
 
     @property
     def kept(self) -> dict[str, tuple[int, torch.dtype]]:
         """What is stored of it; as `QuantisedLinear.kept`."""
-        return {"codes": (self.codes.shape[1], torch.int8), "scales": (1, torch.bfloat16)}
+        return {"codes": (self.shape[1], torch.int8), "scales": (1, torch.bfloat16)}
 
     def part(self, role: str) -> Tensor:
         """Return codes or scales; as `QuantisedLinear.part`."""
         return self.codes if role == "codes" else self.scales[:, None]
-
-    def product(self, x: Tensor) -> Tensor:
-        """Return (…, out) for `x` (…, in)."""
-        if x.dtype != torch.bfloat16:  # in float16, sums of codes would overflow
-            return functional.linear(x, self.dequantised().to(x.dtype), self.bias)
-        if self.fast and x.numel() <= FEW_ROWS * x.shape[-1]:
-            flat = x.reshape(-1, x.shape[-1])
-            out: Tensor = torch._weight_int8pack_mm(flat, self.codes, self.scales)  # noqa: SLF001 - torch's
-            out = out.view(*x.shape[:-1], -1)
-        else:
-            out = functional.linear(x, self.codes.to(x.dtype)) * self.scales
-        return out if self.bias is None else out + self.bias

@@ -1,12 +1,14 @@
 """`int4`: whole numbers from 0 to 15, and for every 32 of a row a scale and a zero point."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear, is_fast
+from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear, is_few
 from litgpt.domain.quantization import GROUP, Quantization
 
 _MOST, _MIDDLE = 15, 8
@@ -32,71 +34,89 @@ def four_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
     return codes.to(torch.uint8).flatten(1), torch.stack((scales, zeros), -1).transpose(0, 1).contiguous()
 
 
-class Int4Linear(QuantisedLinear):
-    """A linear layer in four bits; activations stay as they are.
+def pack(codes: Tensor, block: int) -> Tensor:
+    """Return codes (out, in), two in a byte: (out, in / 2), in blocks of rows.
 
-    `codes` has two in a byte: in torch's order for CPUs where that has a fast product, otherwise the first of
-    each two in the low bits.
+    A block is a matrix (in, block / 2) of bytes, whose low bits are its first rows and whose high bits are its
+    last. That is torch's own order on CPUs, for its product of 4 bits, with the right size of block.
+
+    Args:
+        codes: In uint8, of a number of rows that `block` divides.
+        block: How many rows are a block.
+
     """
+    low, high = codes.unflatten(0, (-1, block)).transpose(1, 2).chunk(2, -1)
+    return (low | (high << 4)).reshape(codes.shape[0], -1)
+
+
+def unpack(packed: Tensor, block: int) -> Tensor:
+    """Return the codes (blocks, in, block) of whole blocks of what `pack` returned."""
+    matrices = packed.view(-1, 2 * packed.shape[1], block // 2)
+    return torch.cat((matrices & _MOST, matrices >> 4), -1)
+
+
+@cache
+def cpu_block() -> int | None:
+    """Return the block in which torch's product of 4 bits reads rows on this CPU; None if it has no fast one."""
+    if not hasattr(torch, "_convert_weight_to_int4pack_for_cpu"):
+        return None
+    block = {"AVX2": 32, "AVX512": 64}.get(torch.backends.cpu.get_cpu_capability())
+    codes = torch.arange(64 * 32, dtype=torch.int32).mul_(7).remainder_(_MOST + 1).view(64, 32)
+    packed = torch._convert_weight_to_int4pack_for_cpu(codes, 1)  # noqa: SLF001 - torch's
+    return block if block and torch.equal(pack(codes.to(torch.uint8), block), packed) else None
+
+
+class Int4Linear(QuantisedLinear):
+    """A linear layer in four bits; activations stay as they are."""
 
     codes: Tensor
     scales_and_zeros: Tensor
-
-    def __init__(self, how: Quantization, bias: nn.Parameter | None, inputs: int) -> None:
-        super().__init__(how, bias)
-        self.inputs, self.fast = inputs, False
+    block: int
 
     @classmethod
-    def of(cls, weight: Tensor, how: Quantization, dtype: torch.dtype, bias: nn.Parameter | None) -> Self:
+    def of(cls, weight: Tensor, how: Quantization, bias: nn.Parameter | None) -> Self:
         """Return the layer of a weight; as `QuantisedLinear.of`."""
-        self = cls(how, bias, weight.shape[1])
+        self = cls(how, bias)
         codes, scales_and_zeros = four_bits(weight)
-        self.fast = is_fast(codes, dtype) and hasattr(torch, "_weight_int4pack_mm_for_cpu")
-        if self.fast:
-            packed = torch._convert_weight_to_int4pack_for_cpu(codes.int(), 1)  # noqa: SLF001 - torch's
-        else:
-            packed = codes[:, ::2] | (codes[:, 1::2] << 4)
-        self.register_buffer("codes", packed)
+        outputs, inputs = weight.shape
+        block = cpu_block() if weight.device.type == "cpu" else None
+        self.shape, self.block = (outputs, inputs), block if block and not outputs % block else 2
+        self.register_buffer("codes", pack(functional.pad(codes, (0, 0, 0, outputs % 2)), self.block))
         self.register_buffer("scales_and_zeros", scales_and_zeros)
         return self
 
-    def plain_codes(self) -> Tensor:
-        """Return the codes (out, in) in uint8, one to a byte."""
-        if not self.fast:
-            return torch.stack((self.codes & _MOST, self.codes >> 4), -1).flatten(1)[:, : self.inputs]
-        # torch undoes its order nowhere but in its product: with ones for scales, of the unit matrix.
-        groups, outputs, _ = self.scales_and_zeros.shape
-        unit = torch.eye(groups * GROUP, dtype=torch.bfloat16)
-        plain = torch.tensor((1, _MIDDLE), dtype=torch.bfloat16).expand(groups, outputs, 2).contiguous()
-        return self._product(unit, plain).t()[:, : self.inputs].to(torch.uint8)
+    def rows(self, block: slice) -> Tensor:
+        """Return rows of the weight in float32; as `QuantisedLinear.rows`."""
+        start, stop, _ = block.indices(self.shape[0])
+        numbers = self._numbers(start, stop).unflatten(1, (-1, GROUP)).float().sub_(_MIDDLE)
+        scales = functional.pad(self.scales_and_zeros[:, start:stop], (0, 0, 0, (stop - start) % 2)).float()
+        scale, zero = scales.unflatten(1, (-1, self.block)).permute(1, 0, 3, 2).chunk(2, 2)
+        return _in_rows(numbers.mul_(scale).add_(zero).flatten(1, 2))[: stop - start, : self.shape[1]]
 
-    def dequantised(self) -> Tensor:
-        """Return the weight (out, in) that the layer multiplies by, in float32."""
-        scales, zeros = self.scales_and_zeros.float().unbind(-1)
-        of_input = torch.arange(self.inputs, device=scales.device) // GROUP
-        codes = self.plain_codes().float().sub_(_MIDDLE)
-        return codes.mul_(scales[of_input].t()).add_(zeros[of_input].t())
+    def packed(self, x: Tensor) -> Callable[[], Tensor] | None:
+        """Return torch's product of 4 bits; as `QuantisedLinear.packed`."""
+        if x.dtype != torch.bfloat16 or not is_few(self.how, x) or self.block != cpu_block():
+            return None
+        return lambda: torch._weight_int4pack_mm_for_cpu(  # noqa: SLF001 - torch's
+            functional.pad(x, (0, -x.shape[1] % GROUP)), self.codes, GROUP, self.scales_and_zeros
+        )
 
     @property
     def kept(self) -> dict[str, tuple[int, torch.dtype]]:
         """What is stored of it; as `QuantisedLinear.kept`."""
         groups = (self.scales_and_zeros.shape[0], torch.bfloat16)
-        return {"codes": (self.inputs, torch.uint8), "scales": groups, "zeros": groups}
+        return {"codes": (self.shape[1], torch.uint8), "scales": groups, "zeros": groups}
 
     def part(self, role: str) -> Tensor:
         """Return codes, scales or zeros; as `QuantisedLinear.part`."""
         if role == "codes":
-            return self.plain_codes()
+            return _in_rows(self._numbers(0, self.shape[0]))[: self.shape[0], : self.shape[1]]
         return self.scales_and_zeros[..., 0 if role == "scales" else 1].t()
 
-    def product(self, x: Tensor) -> Tensor:
-        """Return (…, out) for `x` (…, in)."""
-        if not self.fast or x.dtype != torch.bfloat16:
-            return functional.linear(x, self.dequantised().to(x.dtype), self.bias)
-        flat = functional.pad(x.reshape(-1, self.inputs), (0, -self.inputs % GROUP))
-        out = self._product(flat, self.scales_and_zeros).view(*x.shape[:-1], -1)
-        return out if self.bias is None else out + self.bias
+    def _numbers(self, start: int, stop: int) -> Tensor:
+        return unpack(self.codes[start : stop + stop % 2], self.block)
 
-    def _product(self, x: Tensor, scales_and_zeros: Tensor) -> Tensor:
-        out: Tensor = torch._weight_int4pack_mm_for_cpu(x, self.codes, GROUP, scales_and_zeros)  # noqa: SLF001 - torch's
-        return out
+
+def _in_rows(blocks: Tensor) -> Tensor:
+    """Return (blocks, in, rows of a block) as (rows, in)."""
+    return blocks.transpose(1, 2).flatten(0, 1)

@@ -1,22 +1,25 @@
 """What every quantised linear layer is."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.autograd.function import once_differentiable
 
+from litgpt.adapters.pytorch.dtypes import TORCH
+from litgpt.adapters.pytorch.linear import arithmetic_of
+from litgpt.adapters.pytorch.products import Rows, multiply, multiply_back
 from litgpt.domain.quantization import Quantization
-
-FEW_ROWS = 8
-"""With no more rows than this, torch's products of packed weights are faster than unpacking them first."""
 
 
 class QuantisedLinear(nn.Module):
     """A linear layer whose weights, quantised, are buffers.
 
     They are not trained, but what comes before the layer can be, and what is added to it (QLoRA: Dettmers et
-    al. 2023, arXiv:2305.14314): gradients go through it to its input.
+    al. 2023, arXiv:2305.14314): gradients go through it to its input. Buffers move with the module and keep
+    their dtypes: `.to(torch.float32)` changes what the layer computes in and not what it stores. How it
+    multiplies is decided at each call, by the input's device, dtype and number of rows.
 
     Args:
         how: How they are quantised.
@@ -25,6 +28,8 @@ class QuantisedLinear(nn.Module):
     """
 
     bias: Tensor | None
+    shape: tuple[int, int]
+    """(out, in)"""
 
     def __init__(self, how: Quantization, bias: nn.Parameter | None) -> None:
         super().__init__()
@@ -32,32 +37,73 @@ class QuantisedLinear(nn.Module):
         self.register_parameter("bias", bias)
 
     @classmethod
-    def of(cls, weight: Tensor, how: Quantization, dtype: torch.dtype, bias: nn.Parameter | None) -> Self:
+    def of(cls, weight: Tensor, how: Quantization, bias: nn.Parameter | None) -> Self:
         """Return the layer of a weight.
 
         Args:
             weight: (out, in) in float32, where the layer is to live.
             how: How it is to be quantised.
-            dtype: What the activations will be in.
             bias: The layer's, if it has one.
+
+        """
+        raise NotImplementedError
+
+    def rows(self, block: slice) -> Tensor:
+        """Return rows of the weight (some of out, in) that the layer multiplies by, in float32.
+
+        Args:
+            block: Which; it begins at a multiple of 64.
 
         """
         raise NotImplementedError
 
     def dequantised(self) -> Tensor:
         """Return the weight (out, in) that the layer multiplies by, in float32."""
-        raise NotImplementedError
+        return self.rows(slice(0, self.shape[0]))
+
+    def factors(self, dtype: torch.dtype) -> tuple[Rows, Tensor | None]:
+        """Return what to multiply by in a dtype: rows of a matrix, and scales (out) of the result if any."""
+        del dtype
+        return self.rows, None
+
+    def packed(self, x: Tensor) -> Callable[[], Tensor] | None:
+        """Return what multiplies `x` (N, in), of few rows, by the weight as it is stored; None if nothing does."""
+        del x
+        return None
 
     def product(self, x: Tensor) -> Tensor:
-        """Return (…, out) for `x` (…, in), with the fastest product there is; gradients end here."""
-        raise NotImplementedError
+        """Return (…, out) for `x` (…, in), without the bias; gradients end here."""
+        flat = x.reshape(-1, x.shape[-1])
+        few = self.packed(flat)
+        out = self.converted(flat) if few is None else few()
+        return out.view(*x.shape[:-1], -1)
+
+    def converted(self, x: Tensor) -> Tensor:
+        """Return (N, out) for `x` (N, in), the weight dequantized block by block."""
+        rows, scales = self.factors(dtype := converts_to(self.how, x))
+        out = multiply(x, rows, self.shape[0], dtype)
+        return (out if scales is None else out.mul_(scales)).to(x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, out) for `x` (…, in)."""
-        if not (torch.is_grad_enabled() and x.requires_grad):
-            return self.product(x)
-        out: Tensor = _Dequantised.apply(x, self)  # type: ignore[no-untyped-call]
+        if torch.is_grad_enabled() and x.requires_grad:
+            out: Tensor = _Dequantised.apply(x, self)  # type: ignore[no-untyped-call]
+        else:
+            out = self.product(x)
         return out if self.bias is None else out + self.bias
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's
+        stored, self._buffers = self._buffers, {}
+        try:
+            super()._apply(fn, recurse)
+        finally:
+            self._buffers = stored
+        for name, one in stored.items():
+            moved = None if one is None else fn(one)
+            if moved is not None and one is not None and moved.dtype != one.dtype:
+                moved = one.to(moved.device)
+            stored[name] = moved
+        return self
 
     @property
     def kept(self) -> dict[str, tuple[int, torch.dtype]]:
@@ -79,20 +125,28 @@ class _Dequantised(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, layer: QuantisedLinear) -> Tensor:
         """Return (…, out) for `x` (…, in), the bias left out."""
         ctx.layer = layer
-        return functional.linear(x, layer.dequantised().to(x.dtype))
+        return layer.converted(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         """Return the gradient of the input."""
-        (gradient,) = gradients
-        return gradient @ ctx.layer.dequantised().to(gradient.dtype), None
+        gradient = upstream.reshape(-1, upstream.shape[-1])
+        rows, scales = ctx.layer.factors(dtype := converts_to(ctx.layer.how, gradient))
+        if scales is not None:
+            gradient = gradient.to(dtype) * scales
+        found = multiply_back(gradient, rows, ctx.layer.shape[1], dtype)
+        return found.to(upstream.dtype).view(*upstream.shape[:-1], -1), None
 
 
-def is_fast(weight: Tensor, dtype: torch.dtype) -> bool:
-    """Return whether torch has a fast product for a weight (out, in) of this shape, in 8 or in 4 bits.
+def converts_to(how: Quantization, x: Tensor) -> torch.dtype:
+    """Return what a weight is dequantized to, for a product with `x` that is not of few rows."""
+    return TORCH[arithmetic_of(how, x.dtype).many] if x.device.type == "cpu" else x.dtype
 
-    Its products in 8 bits read past the end of rows whose length is no multiple of their step, so this is
-    also what keeps them from being used there.
-    """
-    outputs, inputs = weight.shape
-    return weight.device.type == "cpu" and dtype == torch.bfloat16 and not outputs % 16 and not inputs % 32
+
+def is_few(how: Quantization, x: Tensor) -> bool:
+    """Return whether `x` (N, in) has so few rows, on a CPU, that the weight is multiplied as it is stored."""
+    if x.device.type != "cpu":
+        return False
+    rows = arithmetic_of(how, x.dtype).few_rows
+    return rows is None or len(x) <= rows

@@ -43,20 +43,23 @@ class Part:
 Layers = Mapping[str, QuantisedLinear]
 
 
-def parts_of(name: str, those: Sequence[Use], layers: Layers) -> dict[str, Part]:
+def parts_of(
+    name: str, those: Sequence[Use], layers: Layers, computing: torch.dtype
+) -> dict[str, Part]:
     """Return what is stored of a weight.
 
     Args:
         name: Theirs.
         those: What of ours is written into it.
         layers: The quantised layers, by our names of their weights.
+        computing: The dtype of the model's other weights, in which bitsandbytes is to multiply.
 
     """
     first = layers[those[0].parameter.name]
     if not isinstance(first, Bnb4Linear):
         return _of_ours(name, those, layers)
     if len(those) == 1 and _is_whole_blocks(those[0]):
-        return _of_bitsandbytes(name, those[0], first)
+        return _of_bitsandbytes(name, those[0], first, computing)
     # Its blocks go over rows, and this weight's rows lie in another way. In float32, it is quantised to the
     # same numbers when it is loaded.
     info = TensorInfo(those[0].piece.shape, "F32", 4 * prod(those[0].piece.shape))
@@ -134,12 +137,13 @@ def _is_whole_blocks(use: Use) -> bool:
     )
 
 
-def _of_bitsandbytes(name: str, use: Use, layer: Bnb4Linear) -> dict[str, Part]:
+def _of_bitsandbytes(
+    name: str, use: Use, layer: Bnb4Linear, computing: torch.dtype
+) -> dict[str, Part]:
     columns = use.parameter.shape[1]
     first, count = use.start * columns, use.piece.rows * columns
     blocks = -(-count // BLOCK)
-    kind = layer.how.removeprefix("bnb.").removesuffix("-dq")
-    dtype = str(layer.state.dtype).removeprefix("torch.")
+    kind, dtype = layer.kind, str(computing).removeprefix("torch.")
     said = {"quant_type": kind, "blocksize": BLOCK, "dtype": dtype, "shape": list(use.piece.shape)}
     state = torch.tensor(list(json.dumps(said).encode()), dtype=torch.uint8)
     return {

@@ -1,0 +1,107 @@
+"""Products with a weight that is stored in fewer bits than it is multiplied in, converted block by block."""
+
+# N rows of the input, O outputs, I inputs
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+Rows: TypeAlias = Callable[[slice], Tensor]
+"""Returns rows (some of O, I) of a weight, in any dtype."""
+
+# Weights that are converted at once: 4 MB in float32, which a processor's cache holds.
+_AT_ONCE = 2**20
+
+
+def multiply(x: Tensor, rows: Rows, outputs: int, dtype: torch.dtype) -> Tensor:
+    """Return x times the transposed weight (N, O), in `dtype`.
+
+    Args:
+        x: (N, I).
+        rows: The weight.
+        outputs: Its number of rows, O.
+        dtype: What to multiply in.
+
+    """
+    x = x.to(dtype)
+    blocks = list(_blocks(x, outputs))
+    if len(blocks) == 1:
+        return functional.linear(x, rows(blocks[0]).to(dtype))
+    out = x.new_empty(len(x), outputs)
+    for block in blocks:
+        out[:, block] = functional.linear(x, rows(block).to(dtype))
+    return out
+
+
+def multiply_back(gradient: Tensor, rows: Rows, inputs: int, dtype: torch.dtype) -> Tensor:
+    """Return the gradient of a product's input (N, I), in `dtype`, for that of its result (N, O)."""
+    found = gradient.new_zeros(len(gradient), inputs, dtype=dtype)
+    for block in _blocks(found, gradient.shape[1]):
+        found.addmm_(gradient[:, block].to(dtype), rows(block).to(dtype))
+    return found
+
+
+def add_outer_(total: Tensor, gradient: Tensor, x: Tensor, dtype: torch.dtype) -> None:
+    """Add the gradient of a product's weight to `total` (O, I), in place.
+
+    Args:
+        total: In any dtype.
+        gradient: That of the result (N, O).
+        x: The input (N, I).
+        dtype: What to multiply in.
+
+    """
+    x = x.to(dtype)
+    for block in _blocks(x, len(total)):
+        total[block] += gradient[:, block].t().to(dtype) @ x
+
+
+def _blocks(x: Tensor, outputs: int) -> Iterator[slice]:
+    """Yield slices of a weight's rows; all of them at once where there is no cache to keep them in."""
+    step = max(64, _AT_ONCE // x.shape[1] // 64 * 64) if x.device.type == "cpu" else outputs
+    for start in range(0, outputs, max(1, step)):
+        yield slice(start, min(outputs, start + step))
+
+
+class Converted(torch.autograd.Function):
+    """A linear layer in another arithmetic than its weight's; nothing is kept of the converted weight."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, result: torch.dtype, dtype: torch.dtype
+    ) -> Tensor:
+        """Return (…, O) in the dtype `result` for `x` (…, I), multiplied in `dtype`."""
+        x = x.to(result)  # as autocast rounds; else it is that already
+        ctx.save_for_backward(x, weight)
+        ctx.dtype, ctx.result = dtype, result
+        rows = converter(weight, result)
+        out = multiply(x.reshape(-1, x.shape[-1]), rows, len(weight), dtype)
+        if bias is not None:
+            out += bias
+        return out.to(result).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of input, weight and bias."""
+        x, weight = ctx.saved_tensors
+        gradient = upstream.reshape(-1, upstream.shape[-1])
+        of_x = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            rows = converter(weight, ctx.result)
+            of_x = multiply_back(gradient, rows, x.shape[-1], ctx.dtype).to(ctx.result).view_as(x)
+        if ctx.needs_input_grad[1]:
+            of_weight = torch.zeros_like(weight)
+            add_outer_(of_weight, gradient, x.reshape(-1, x.shape[-1]), ctx.dtype)
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum(0, dtype=ctx.dtype)
+        return of_x, of_weight, of_bias, None, None
+
+
+def converter(weight: Tensor, rounded: torch.dtype) -> Rows:
+    """Return what gives rows of a weight (O, I), rounded to a dtype as autocast does."""
+    return lambda block: weight[block].to(rounded)
