@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from litgpt.domain.architecture import Architecture
+from litgpt.domain.arithmetic import slowness
 from litgpt.domain.ending import end_ids_of
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.families import understand
@@ -16,7 +17,7 @@ from litgpt.domain.prompts import choose_style
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Notice, Report
-from litgpt.domain.tensors import DType
+from litgpt.domain.tensors import DType, rounded_by_bfloat16
 from litgpt.domain.vocabulary import TokenizerSource
 from litgpt.domain.weights import Join
 
@@ -171,11 +172,14 @@ class PlaceModel(Generic[TensorT, ModelT]):
 
         """
         hardware = self.strategy.hardware()
-        wished = decide(wish, hardware)
+        rounds = rounded_by_bfloat16(loaded.checkpoint.tensors.values())
+        wished = decide(wish, hardware, rounds=rounds)
         placement = fitted(wished, loaded.architecture, hardware)
         _tell(loaded, report)
         if away := told(placement, loaded.architecture):
             report(Notice(away))
+        if slow := slowness(wished, hardware):
+            report(Notice(slow))
         loaded = _fetched(loaded, self.equal, report)
         placement = fitted(wished, loaded.architecture, hardware)  # a head of its own needs more memory
         report(Notice(f"Using {len(placement.devices)} device(s)"))

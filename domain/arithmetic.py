@@ -6,11 +6,12 @@ of it are several times slower than in float32, so these convert the stored weig
 The figures behind the thresholds are in docs/decisions/arithmetic.md.
 """
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 import attrs
 
+from litgpt.domain.placement import Hardware, Placement
 from litgpt.domain.quantization import Quantization
 from litgpt.domain.tensors import DType
 
@@ -31,8 +32,8 @@ class Arithmetic:
     """How products with weights of a format are computed.
 
     Attributes:
-        few_rows: With at most so many rows the stored weight is multiplied as it is; with more it is converted
-            to `many` first, block by block. None: it is never converted.
+        few_rows: With at most so many rows the stored weight is multiplied as it is; with more it is
+            converted to `many` first, block by block. None: it is never converted.
         few: The arithmetic with few rows.
         many: The arithmetic with many rows, and of training.
         slowdown: About how many times as long one token takes as with bfloat16 weights, where that is far
@@ -46,12 +47,12 @@ class Arithmetic:
     slowdown: int = 1
 
 
-def computes(dtype: DType, features: Set[str]) -> bool:
+def computes(dtype: DType, features: AbstractSet[str]) -> bool:
     """Return whether a CPU has instructions for products in a dtype."""
     return dtype == "float32" or not _INSTRUCTIONS[dtype].isdisjoint(features)
 
 
-def arithmetic(weights: Format, activations: DType, features: Set[str]) -> Arithmetic:
+def arithmetic(weights: Format, activations: DType, features: AbstractSet[str]) -> Arithmetic:
     """Return how a CPU multiplies.
 
     Args:
@@ -69,12 +70,12 @@ def arithmetic(weights: Format, activations: DType, features: Set[str]) -> Arith
             if activations == "bfloat16" and not _PACKED.isdisjoint(features):
                 rows = 64 if weights == "int4" else 8 if native else 16
                 return Arithmetic(few_rows=rows, few="bfloat16", many=many)
-            return Arithmetic(few_rows=0, few=many, many=many, slowdown=20 if weights == "int4" else 2)
+            return Arithmetic(few_rows=0, few=many, many=many, slowdown=4 if weights == "int4" else 2)
         case _:
-            return Arithmetic(few_rows=0, few=many, many=many, slowdown=5)
+            return Arithmetic(few_rows=None if native else 2, few=activations, many=many, slowdown=5)
 
 
-def told(weights: Format, activations: DType, features: Set[str]) -> str:
+def told(weights: Format, activations: DType, features: AbstractSet[str]) -> str:
     """Return how a CPU multiplies, in words."""
     how = arithmetic(weights, activations, features)
     said = f"{weights} weights; "
@@ -84,7 +85,7 @@ def told(weights: Format, activations: DType, features: Set[str]) -> str:
     return said + f"one token: {how.few}, prompts and training: {how.many} arithmetic ({lacks})"
 
 
-def cost(weights: Format, activations: DType, features: Set[str]) -> str | None:
+def cost(weights: Format, activations: DType, features: AbstractSet[str]) -> str | None:
     """Return a warning where every way to multiply is slow on a CPU; None where one is not."""
     slowdown = arithmetic(weights, activations, features).slowdown
     if slowdown == 1:
@@ -92,7 +93,22 @@ def cost(weights: Format, activations: DType, features: Set[str]) -> str | None:
     packed = arithmetic(weights, "bfloat16", features).slowdown == 1
     remedy = "Use precision='bf16-true'" if packed else "Use it for its memory alone"
     return (
-        f"quantize={weights!r} with {activations} activations has no fast product on this CPU: each weight is "
-        f"dequantized for each token, which takes about {slowdown} times as long as reading bfloat16 weights. "
+        f"quantize={weights!r} with {activations} activations has no fast product on this CPU: weights are "
+        f"dequantized for each token, which takes about {slowdown} times as long as with bfloat16 weights. "
         f"{remedy}."
     )
+
+
+def arithmetic_of(placement: Placement, hardware: Hardware) -> str:
+    """Return what a placed model's weights are in and how they are multiplied, in words."""
+    weights = placement.quantize or placement.dtype
+    if placement.device.startswith("cpu"):
+        return told(weights, placement.dtype, hardware.cpu_features)
+    return f"{weights} weights; {placement.dtype} arithmetic"
+
+
+def slowness(placement: Placement, hardware: Hardware) -> str | None:
+    """Return what to tell of weights that nothing multiplies fast where they are; None if something does."""
+    if not placement.device.startswith("cpu"):
+        return None
+    return cost(placement.quantize or placement.dtype, placement.dtype, hardware.cpu_features)

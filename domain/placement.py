@@ -30,7 +30,8 @@ class Hardware:
     Attributes:
         accelerator: The best kind of device here.
         counts: How many devices of each kind there are.
-        bfloat16: The kinds that compute in bfloat16.
+        bfloat16: The kinds that have instructions for bfloat16.
+        cpu_features: The CPU's instruction sets, as `litgpt.domain.arithmetic` names them.
         rank: Which of the ranks this process is, that torchrun or a program like it has started.
         ranks: How many it has started; 1 if none has.
         ranks_here: How many of them are on this machine, and so on each; None: all.
@@ -42,6 +43,7 @@ class Hardware:
     accelerator: Accelerator = "cpu"
     counts: dict[Accelerator, int] = attrs.field(factory=lambda: {"cpu": 1})
     bfloat16: frozenset[Accelerator] = frozenset({"cpu"})
+    cpu_features: frozenset[str] = frozenset({"avx2", "avx512f", "avx512_bf16"})
     rank: int = 0
     ranks: int = 1
     ranks_here: int | None = None
@@ -104,8 +106,14 @@ class Placement:
         return "nccl" if apart else "gloo"
 
 
-def decide(wish: Wish, hardware: Hardware) -> Placement:
+def decide(wish: Wish, hardware: Hardware, *, rounds: bool = False) -> Placement:
     """Return where a model is to live, by rules that need no device to be tested.
+
+    Args:
+        wish: What was asked for.
+        hardware: What this machine has.
+        rounds: Whether bfloat16 would round what the checkpoint stores. By default a CPU does not round it
+            (docs/decisions/arithmetic.md).
 
     Raises:
         BadArgument: A name or number cannot be right.
@@ -121,7 +129,7 @@ def decide(wish: Wish, hardware: Hardware) -> Placement:
         devices=(_given if given else _devices)(wish, accelerator, hardware),
         given=hardware.rank if given else None,
         machines=hardware.ranks // (hardware.ranks_here or hardware.ranks) if given else 1,
-        dtype=_dtype(wish.precision, accelerator, hardware),
+        dtype=_dtype(wish.precision, accelerator, hardware, rounds=rounds and quantize is None),
         strategy=strategy,
         cache_size=_cache_size(wish.fixed_kv_cache_size),
         quantize=quantize,
@@ -258,11 +266,11 @@ def _quantization(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> Q
     return found
 
 
-def _dtype(wish: object, accelerator: Accelerator, hardware: Hardware) -> DType:
+def _dtype(wish: object, accelerator: Accelerator, hardware: Hardware, *, rounds: bool) -> DType:
     if wish is None:
-        if accelerator in hardware.bfloat16:
-            return "bfloat16"
-        return "float32" if accelerator == "cpu" else "float16"
+        if accelerator == "cpu":  # no slower anywhere, and half the memory: see litgpt.domain.arithmetic
+            return "float32" if rounds else "bfloat16"
+        return "bfloat16" if accelerator in hardware.bfloat16 else "float16"
     if isinstance(wish, str) and wish.endswith("-mixed"):
         raise BadArgument(
             "precision",

@@ -1,5 +1,6 @@
 """What is known of a tensor from a file's header, before any of it is read."""
 
+from collections.abc import Iterable
 from math import prod
 from typing import Literal, TypeAlias
 
@@ -30,3 +31,13 @@ class TensorInfo:
     def numel(self) -> int:
         """How many weights it holds."""
         return prod(self.shape)
+
+
+def rounded_by_bfloat16(tensors: Iterable[TensorInfo]) -> bool:
+    """Return whether most weights of matrices are stored with more digits than bfloat16 has.
+
+    Weights that are stored in fewer bits count as not: their own error is several times that of the rounding.
+    """
+    matrices = [one for one in tensors if len(one.shape) > 1]
+    exact = sum(one.numel for one in matrices if one.stored_as in ("F64", "F32", "F16"))
+    return 2 * exact > sum(one.numel for one in matrices)

@@ -38,12 +38,19 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     result = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     if result not in (torch.bfloat16, torch.float16):
         return functional.linear(x, weight, bias)
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled("cpu"):
+        return functional.linear(x, weight, bias)  # which says so
     how = arithmetic_of(NAMES[result], result)
     if how.few_rows is None or x.numel() <= how.few_rows * x.shape[-1]:
         return functional.linear(x, weight, bias)
     with torch.autocast("cpu", enabled=False):
         out: Tensor = Converted.apply(x, weight, bias, result, TORCH[how.many])  # type: ignore[no-untyped-call]
     return out
+
+
+def multiplies_in(dtype: torch.dtype) -> torch.dtype:
+    """Return what this CPU multiplies many rows of a dtype in."""
+    return TORCH[arithmetic_of(NAMES[dtype], dtype).many]
 
 
 def arithmetic_of(weights: Format, activations: torch.dtype) -> Arithmetic:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from litgpt.adapters.pytorch.linear import Linear
+from litgpt.adapters.pytorch.linear import Linear, multiplies_in
 from litgpt.adapters.pytorch.lora.layer import current
+from litgpt.adapters.pytorch.products import add_outer_, converter, multiply, multiply_back
 from litgpt.domain.errors import BadArgument
 
 IGNORED = -100
@@ -178,10 +179,14 @@ class _HeadCrossEntropy(torch.autograd.Function):
         of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and wanted[2] else None
         total = torch.zeros((), device=hidden.device)
         with torch.autocast(kind, enabled=False):
-            matrix, shift = weight.to(dtype), None if bias is None else bias.to(dtype)
+            # Where a CPU has no instructions for the dtype, the head is converted to float32, block by block.
+            work = multiplies_in(dtype) if kind == "cpu" else dtype
+            head = converter(weight if work != dtype else weight.to(dtype), dtype)
+            shift = None if bias is None else bias.to(dtype)
             for rows in _blocks(len(hidden), len(weight)):
                 read = hidden[rows].to(dtype)
-                logits = functional.linear(read, matrix, shift).float()
+                logits = multiply(read, head, len(weight), work).float()
+                logits = logits if shift is None else logits.add_(shift)
                 logits = logits if scale is None else logits.mul_(scale)
                 logits = logits if cap is None else logits.div_(cap).tanh_().mul_(cap)
                 sums, cost = _surprise(logits, targets[rows])
@@ -194,13 +199,13 @@ class _HeadCrossEntropy(torch.autograd.Function):
                 gradient = gradient if scale is None else gradient.mul_(scale)
                 if of_bias is not None:
                     of_bias += gradient.sum(0)
-                gradient = gradient.to(dtype)
+                gradient = gradient.to(work)
                 if of_hidden is not None:
-                    of_hidden[rows] = gradient @ matrix
-                if of_weight is not None and exact == dtype:
-                    of_weight.addmm_(gradient.t(), read)
+                    of_hidden[rows] = multiply_back(gradient, head, weight.shape[1], work)
+                if of_weight is not None and exact == work:
+                    of_weight.addmm_(gradient.t(), read.to(work))
                 elif of_weight is not None:
-                    of_weight += gradient.t() @ read
+                    add_outer_(of_weight, gradient, read, work)
         ctx.found, ctx.dtypes = (of_hidden, of_weight, of_bias), (hidden.dtype, weight.dtype, weight.dtype)
         ctx.save_for_backward(divisor)
         return total / divisor

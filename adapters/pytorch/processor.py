@@ -30,8 +30,9 @@ def cpu_features() -> frozenset[str]:
     if sys.platform == "linux":
         return linux_features(Path("/proc/cpuinfo").read_text(errors="replace"))
     if sys.platform == "darwin" and platform.machine() == "arm64":
-        asked = ["sysctl", "hw.optional.arm"]
-        return apple_features(subprocess.run(asked, capture_output=True, text=True, check=False).stdout)
+        asked = ["/usr/sbin/sysctl", "hw.optional.arm"]
+        run = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - as written above
+        return apple_features(run.stdout)
     return _of_torch()
 
 

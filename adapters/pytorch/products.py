@@ -18,7 +18,7 @@ _AT_ONCE = 2**20
 
 
 def multiply(x: Tensor, rows: Rows, outputs: int, dtype: torch.dtype) -> Tensor:
-    """Return x times the transposed weight (N, O), in `dtype`.
+    """Return x times the transposed weight (N, O), in `dtype`. Autocast is to be off.
 
     Args:
         x: (N, I).

@@ -53,12 +53,16 @@ def benchmark(  # noqa: PLR0913 - each is an option
             for name, values in measured.items():
                 figures.setdefault(name, []).extend(values)
         where = {"model": str(reference), "device": llm.preprocessor.device, "iterations": num_iterations}
+        arithmetic = llm.arithmetic
     if as_json:
         console.show_json(
-            where | {"figures": {name: _without_nan(values) for name, values in figures.items()}}
+            where
+            | {"figures": {name: _without_nan(values) for name, values in figures.items()}}
+            | {"arithmetic": arithmetic}
         )
         return
     console.show(benchmark_dict_to_markdown_table(figures), end="")
+    console.note(f"Computed with {arithmetic}.")
     if num_iterations > 1 and not quiet:
         console.note(
             f"The first of the {num_iterations} iterations warms up, and is counted like the others."

@@ -42,6 +42,7 @@ def info(
     from litgpt.cli import several
     from litgpt.cli.machine import memories
     from litgpt.container import container
+    from litgpt.domain.arithmetic import told
     from litgpt.domain.footprint import footprint, judge
     from litgpt.domain.reference import ModelReference
 
@@ -63,8 +64,13 @@ def info(
         for dtype, quantize in SHOWN.values()
     ]
     over = several.spreads(architecture, devices)
+    products = {
+        name: told(quantize or dtype, dtype, container.cpu_features())
+        for name, (dtype, quantize) in SHOWN.items()
+    }
     if as_json:
-        console.show_json({**_as_dict(found, needs, verdicts), "devices": several.as_dict(over)})
+        more = {"devices": several.as_dict(over), "arithmetic": products}
+        console.show_json(_as_dict(found, needs, verdicts) | more)
         return
     console.heading(found.name)
     console.show(f"  {found.origin}")
@@ -73,6 +79,7 @@ def info(
     _section("Structure", _structure(architecture, found.parameters))
     _section("Stored as", _stored(found))
     _section("Needs", _needs(needs), numbers=True)
+    _section("Arithmetic on this machine's CPU", list(products.items()))
     if over:
         several.show(over, devices)
     for memory in here:

@@ -139,6 +139,12 @@ def _equal() -> "Callable[[Any, Any], bool]":
     return equal
 
 
+def _cpu_features() -> frozenset[str]:
+    from litgpt.adapters.pytorch.processor import cpu_features
+
+    return cpu_features()
+
+
 def _profiler(device: str) -> Profiler:
     from litgpt.adapters.pytorch.profiler import CpuProfiler, CudaProfiler
 
@@ -156,6 +162,7 @@ class Container(containers.DeclarativeContainer):
     find_tokenizer = providers.Factory(_find_tokenizer, hub)
     strategy = providers.Singleton(_strategy)
     equal = providers.Singleton(_equal)
+    cpu_features = providers.Callable(_cpu_features)
     profiler = providers.Callable(_profiler)
     tokenizer_files = providers.Singleton(_tokenizer_files)
     write_folder = providers.Singleton(_write_folder)

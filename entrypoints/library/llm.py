@@ -15,6 +15,7 @@ from litgpt.application.benchmarking import Benchmark
 from litgpt.application.loading import LoadedModel
 from litgpt.config import Config
 from litgpt.container import container
+from litgpt.domain.arithmetic import arithmetic_of
 from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
 from litgpt.domain.placement import Placement, Wish
 from litgpt.domain.ports import Generator
@@ -141,8 +142,8 @@ class LLM(Generates, Adapts, Trains):
             accelerator: What to compute on; `auto` is the best there is.
             devices: How many of them, or the numbers of those that are meant; `auto` is one, and all there
                 are with a strategy.
-            precision: As Lightning writes it: `bf16-true`, `16-true` or `32-true`; None is the best
-            supported.
+            precision: As Lightning writes it: `bf16-true`, `16-true` or `32-true`. None is the best that a
+                GPU supports; on a CPU `bf16-true`, but `32-true` for weights that this would round.
             quantize: Puts the weights of projections in fewer bits while they are read: `int8` or `int4`;
                 `bnb.nf4`, `bnb.nf4-dq`, `bnb.fp4`, `bnb.fp4-dq` or `bnb.int8` with bitsandbytes.
             generate_strategy: How to spread the model over several devices: `sequential` puts layers on one
@@ -179,6 +180,13 @@ class LLM(Generates, Adapts, Trains):
         self.preprocessor.device = self._placement.device
         self.devices = len(self._placement.devices)
         self.generate_strategy = self._placement.strategy
+
+    @property
+    def arithmetic(self) -> str:
+        """What the weights are in and how they are multiplied here, in words; empty until it is placed."""
+        if self._placement is None:
+            return ""
+        return arithmetic_of(self._placement, container.strategy().hardware())
 
     @property
     def prompt_style(self) -> PromptStyle | None:

@@ -18,7 +18,7 @@ OLD_CPU = Hardware(bfloat16=frozenset())
     ("hardware", "wish", "device", "dtype"),
     [
         (CPU, {}, "cpu", "bfloat16"),
-        (OLD_CPU, {}, "cpu", "float32"),
+        (OLD_CPU, {}, "cpu", "bfloat16"),
         (TWO_GPUS, {}, "cuda:0", "bfloat16"),
         (OLD_GPU, {}, "cuda:0", "float16"),
         (MAC, {}, "mps", "bfloat16"),

@@ -37,7 +37,7 @@ def four_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
 def pack(codes: Tensor, block: int) -> Tensor:
     """Return codes (out, in), two in a byte: (out, in / 2), in blocks of rows.
 
-    A block is a matrix (in, block / 2) of bytes, whose low bits are its first rows and whose high bits are its
+    A block is a matrix (in, block / 2) of bytes, whose low bits are its first rows and whose high bits its
     last. That is torch's own order on CPUs, for its product of 4 bits, with the right size of block.
 
     Args:
@@ -57,7 +57,7 @@ def unpack(packed: Tensor, block: int) -> Tensor:
 
 @cache
 def cpu_block() -> int | None:
-    """Return the block in which torch's product of 4 bits reads rows on this CPU; None if it has no fast one."""
+    """Return the block of rows that torch's product of 4 bits reads on this CPU; None if none is fast."""
     if not hasattr(torch, "_convert_weight_to_int4pack_for_cpu"):
         return None
     block = {"AVX2": 32, "AVX512": 64}.get(torch.backends.cpu.get_cpu_capability())

@@ -67,7 +67,7 @@ class QuantisedLinear(nn.Module):
         return self.rows, None
 
     def packed(self, x: Tensor) -> Callable[[], Tensor] | None:
-        """Return what multiplies `x` (N, in), of few rows, by the weight as it is stored; None if nothing does."""
+        """Return what multiplies `x` (N, in), of few rows, by the weight as it is stored; None: nothing."""
         del x
         return None
 

@@ -43,9 +43,7 @@ class Part:
 Layers = Mapping[str, QuantisedLinear]
 
 
-def parts_of(
-    name: str, those: Sequence[Use], layers: Layers, computing: torch.dtype
-) -> dict[str, Part]:
+def parts_of(name: str, those: Sequence[Use], layers: Layers, computing: torch.dtype) -> dict[str, Part]:
     """Return what is stored of a weight.
 
     Args:
@@ -137,9 +135,7 @@ def _is_whole_blocks(use: Use) -> bool:
     )
 
 
-def _of_bitsandbytes(
-    name: str, use: Use, layer: Bnb4Linear, computing: torch.dtype
-) -> dict[str, Part]:
+def _of_bitsandbytes(name: str, use: Use, layer: Bnb4Linear, computing: torch.dtype) -> dict[str, Part]:
     columns = use.parameter.shape[1]
     first, count = use.start * columns, use.piece.rows * columns
     blocks = -(-count // BLOCK)

@@ -1,0 +1,187 @@
+"""Products in another arithmetic than the weights', as a CPU without instructions for bfloat16 needs them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from litgpt.adapters.pytorch import linear as module
+from litgpt.adapters.pytorch import processor, products
+from litgpt.adapters.pytorch.linear import Linear
+from litgpt.adapters.pytorch.loss import head_cross_entropy
+from litgpt.adapters.pytorch.quantised.choosing import LAYERS
+from litgpt.domain.quantization import QUANTIZATIONS, Quantization
+from tests.adapters.test_quantised_layers import weight
+
+OLD, NEW = frozenset({"avx2"}), frozenset({"avx2", "avx512f", "avx512_bf16", "avx512_fp16"})
+HALVES = [torch.bfloat16, torch.float16]
+
+
+@pytest.fixture
+def processor_has(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[str]], None]:
+    """Return what lets a processor have features."""
+    return lambda features: monkeypatch.setattr(processor, "cpu_features", lambda: features)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(products, "_AT_ONCE", 64 * 24)
+    return
+
+
+def linear(dtype: torch.dtype, *, bias: bool = True) -> Linear:
+    made = Linear(24, 200, bias=bias, dtype=dtype)
+    drawn = torch.Generator().manual_seed(1)
+    for parameter in made.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=drawn).to(dtype)
+    return made
+
+
+def rows(count: int, dtype: torch.dtype) -> Tensor:
+    return torch.randn(2, count, 24, generator=torch.Generator().manual_seed(count)).to(dtype)
+
+
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
+    """Return a list to which the dtype of every matrix product from now on is added."""
+    seen: list[torch.dtype] = []
+    real = functional.linear
+
+    def noted(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+        seen.append(w.dtype)
+        return real(x, w, b)
+
+    monkeypatch.setattr(functional, "linear", noted)
+    return seen
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize(
+    ("features", "count", "expected"),
+    [(OLD, 1, None), (OLD, 2, torch.float32), (OLD, 30, torch.float32), (NEW, 30, None)],
+)
+def test_many_rows_are_multiplied_in_float32_without_instructions(
+    features: frozenset[str],
+    count: int,
+    expected: torch.dtype | None,
+    dtype: torch.dtype,
+    processor_has: Callable[[frozenset[str]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, x = linear(dtype), rows(count, dtype)
+    processor_has(features)
+    seen = calls(monkeypatch)
+    with torch.inference_mode():
+        out = made(x)
+    assert set(seen) == {expected or dtype}
+    exact = functional.linear(x.float(), made.weight.float(), made.bias.float())
+    torch.testing.assert_close(out, exact.to(dtype), rtol=2**-7, atol=1e-2)
+    if expected is not None:  # rounded once, at the end
+        assert torch.equal(out, exact.to(dtype))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_gradients_are_those_of_float32_rounded_once(
+    *, bias: bool, autocast: bool, processor_has: Callable[[frozenset[str]], None]
+) -> None:
+    stored = torch.float32 if autocast else torch.bfloat16
+    made = linear(torch.bfloat16, bias=bias).to(stored)
+    x = rows(9, torch.bfloat16).to(stored).requires_grad_()
+    pull = torch.randn(2, 9, 200, generator=torch.Generator().manual_seed(5)).bfloat16()
+    processor_has(OLD)
+    with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
+        out = made(x)
+    assert out.dtype == torch.bfloat16
+    out.backward(pull)
+    exact = [x.detach().double().requires_grad_()]
+    exact += [one.detach().double().requires_grad_() for one in made.parameters()]
+    functional.linear(*exact).backward(pull.double())
+    for found, meant in zip([x, *made.parameters()], exact, strict=True):
+        assert found.grad is not None
+        assert found.grad.dtype == stored
+        assert meant.grad is not None
+        torch.testing.assert_close(found.grad.double(), meant.grad, rtol=2**-8, atol=1e-4)
+
+
+def test_no_more_than_a_block_of_the_weight_is_converted_at_once(
+    processor_has: Callable[[frozenset[str]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, largest = linear(torch.bfloat16), 0
+    real = products.converter
+
+    def noted(w: Tensor, dtype: torch.dtype) -> products.Rows:
+        def read(block: slice) -> Tensor:
+            nonlocal largest
+            found = real(w, dtype)(block)
+            largest = max(largest, found.numel())
+            return found
+
+        return read
+
+    monkeypatch.setattr(products, "converter", noted)
+    processor_has(OLD)
+    made(rows(30, torch.bfloat16).requires_grad_()).sum().backward()
+    assert largest == 64 * 24
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_the_loss_of_a_head_is_multiplied_so_too(
+    dtype: torch.dtype, processor_has: Callable[[frozenset[str]], None]
+) -> None:
+    made, hidden = linear(dtype), rows(20, dtype)[0].requires_grad_()
+    targets = torch.arange(20)
+    processor_has(OLD)
+    loss = head_cross_entropy(hidden, made, targets, scale=0.5, cap=20.0)
+    loss.backward()
+    exact = [one.detach().double().requires_grad_() for one in (hidden, made.weight, made.bias)]
+    logits = (functional.linear(*exact) * 0.5 / 20).tanh() * 20
+    meant = functional.cross_entropy(logits, targets)
+    meant.backward()
+    torch.testing.assert_close(loss.double(), meant, rtol=1e-5, atol=0)
+    for found, one in zip((hidden, made.weight, made.bias), exact, strict=True):
+        assert found.grad is not None
+        torch.testing.assert_close(found.grad.double(), one.grad, rtol=2**-7, atol=1e-4)
+
+
+@pytest.mark.parametrize("features", [OLD, NEW, frozenset()], ids=["avx2", "bf16", "neither"])
+@pytest.mark.parametrize("how", QUANTIZATIONS)
+def test_quantized_layers_agree_in_every_arithmetic(
+    how: Quantization, features: frozenset[str], processor_has: Callable[[frozenset[str]], None]
+) -> None:
+    made = LAYERS[how].of(weight(128, 96), how, None)
+    processor_has(features)
+    for dtype in (torch.float32, torch.bfloat16):
+        for count in (1, 9, 70):
+            x = torch.randn(count, 96, generator=torch.Generator().manual_seed(count)).to(dtype)
+            exact = functional.linear(x.float(), made.dequantised())
+            with torch.no_grad():
+                out = made(x)
+            tolerance = 2e-2 if how == "bnb.int8" or dtype == torch.bfloat16 else 1e-5
+            assert (out.float() - exact).norm() < tolerance * exact.norm()
+            x.requires_grad_()
+            made(x).sum().backward()
+            assert x.grad is not None
+            meant = made.dequantised().sum(0).expand(count, -1)
+            assert (x.grad.float() - meant).norm() < 1e-2 * meant.norm()
+
+
+X86 = "processor\t: 0\nflags\t\t: avx2 bmi1 avx512f avx512_bf16 amx_bf16\nbugs\t: none\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd fphp asimdhp i8mm bf16\nCPU part\t: 0xd0c\n"
+APPLE = "hw.optional.arm.FEAT_BF16: 1\nhw.optional.arm.FEAT_FP16: 1\nhw.optional.arm.FEAT_SME: 0\n"
+
+
+def test_features_are_read_from_what_systems_say() -> None:
+    assert processor.linux_features(X86) == {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
+    assert processor.linux_features(ARM) == {"neon_fp16", "neon_bf16", "neon_i8mm"}
+    assert processor.linux_features("nothing: known\n") == frozenset()
+    assert processor.apple_features(APPLE) == {"neon_bf16", "neon_fp16"}
+    assert processor.apple_features(APPLE.replace("FEAT_BF16: 1", "FEAT_BF16: 0")) == {"neon_fp16"}
+
+
+def test_torch_and_the_system_agree_about_this_processor() -> None:
+    here = processor.cpu_features()
+    assert ("avx2" in here) == torch.cpu._is_avx2_supported()
+    assert module.arithmetic_of("float32", torch.float32).few_rows is None

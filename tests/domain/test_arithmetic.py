@@ -1,0 +1,108 @@
+import pytest
+
+from litgpt.domain.arithmetic import Arithmetic, arithmetic, arithmetic_of, computes, cost, slowness, told
+from litgpt.domain.placement import Hardware, Placement, Wish, decide
+from litgpt.domain.quantization import QUANTIZATIONS
+from litgpt.domain.tensors import DType, TensorInfo, rounded_by_bfloat16
+
+AVX2 = frozenset({"avx2"})
+AVX512 = frozenset({"avx2", "avx512f", "avx512_vnni"})
+BF16 = AVX512 | {"avx512_bf16"}
+ARM = frozenset({"neon_bf16", "neon_fp16", "neon_i8mm"})
+OLD_CPU = Hardware(bfloat16=frozenset(), cpu_features=AVX2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "features", "expected"),
+    [
+        ("bfloat16", AVX2, False),
+        ("bfloat16", AVX512, False),
+        ("bfloat16", BF16, True),
+        ("bfloat16", frozenset({"amx_bf16"}), True),
+        ("bfloat16", ARM, True),
+        ("float16", BF16, False),
+        ("float16", ARM, True),
+        ("float32", frozenset(), True),
+    ],
+)
+def test_instructions_decide_what_a_cpu_computes_in(
+    dtype: DType,
+    features: frozenset[str],
+    expected: bool,  # noqa: FBT001 - a parameter of a test
+) -> None:
+    assert computes(dtype, features) == expected
+    how = arithmetic(dtype, dtype, features)
+    assert how.many == (dtype if expected else "float32")
+    assert (how.few_rows is None) == expected
+    assert how.few == dtype
+
+
+def test_quantized_weights_are_read_as_they_are_for_few_rows_where_torch_is_fast() -> None:
+    assert arithmetic("int8", "bfloat16", AVX2) == Arithmetic(few_rows=16, few="bfloat16", many="float32")
+    assert arithmetic("int8", "bfloat16", BF16) == Arithmetic(few_rows=8, few="bfloat16", many="bfloat16")
+    assert arithmetic("int4", "float32", AVX2).few_rows == 0
+    assert arithmetic("int4", "bfloat16", ARM).few_rows == 0
+
+
+def test_the_arithmetic_is_told() -> None:
+    assert told("float32", "float32", AVX2) == "float32 weights; float32 arithmetic"
+    assert told("bfloat16", "bfloat16", BF16) == "bfloat16 weights; bfloat16 arithmetic"
+    assert told("bfloat16", "bfloat16", AVX2) == (
+        "bfloat16 weights; one token: bfloat16, prompts and training: float32 arithmetic "
+        "(this CPU has no bfloat16 instructions)"
+    )
+    assert told("int4", "bfloat16", AVX2).startswith("int4 weights; one token: bfloat16, prompts")
+    on_cpu = Placement(devices=("cpu",), dtype="bfloat16", quantize="int8")
+    assert arithmetic_of(on_cpu, OLD_CPU) == told("int8", "bfloat16", AVX2)
+    on_gpu = Placement(devices=("cuda:0",), dtype="bfloat16", quantize="int8")
+    assert arithmetic_of(on_gpu, OLD_CPU) == "int8 weights; bfloat16 arithmetic"
+
+
+@pytest.mark.parametrize("quantize", QUANTIZATIONS)
+@pytest.mark.parametrize("features", [frozenset(), AVX2, BF16, ARM])
+def test_what_nothing_multiplies_fast_is_told_before(quantize: str, features: frozenset[str]) -> None:
+    hardware = Hardware(cpu_features=features, bfloat16=frozenset())
+    slow = slowness(decide(Wish(quantize=quantize), hardware), hardware)
+    fast = quantize in ("int8", "int4") and "avx2" in features
+    assert (slow is None) == fast
+    assert slow is None or (f"quantize='{quantize}'" in slow and "times as long" in slow)
+    precise = slowness(decide(Wish(quantize=quantize, precision="32-true"), hardware), hardware)
+    assert precise is not None
+    assert ("Use precision='bf16-true'" in precise) == fast
+    gpu = Placement(devices=("cuda:0",), dtype="float32", quantize="int4")
+    assert slowness(gpu, hardware) is None
+
+
+def test_plain_weights_cost_nothing_extra() -> None:
+    for features in (frozenset[str](), AVX2, BF16):
+        for dtype in ("float32", "bfloat16", "float16"):
+            assert cost(dtype, dtype, features) is None
+
+
+@pytest.mark.parametrize("hardware", [OLD_CPU, Hardware()])
+def test_on_a_cpu_bfloat16_is_the_default_where_it_rounds_nothing(hardware: Hardware) -> None:
+    assert decide(Wish(), hardware).dtype == "bfloat16"
+    assert decide(Wish(), hardware, rounds=True).dtype == "float32"
+    assert decide(Wish(quantize="int8"), hardware, rounds=True).dtype == "bfloat16"
+    assert decide(Wish(precision="bf16-true"), hardware, rounds=True).dtype == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({"BF16": 10, "F32": 2}, False),
+        ({"F32": 10}, True),
+        ({"F16": 10, "BF16": 2}, True),
+        ({"Q4_K": 10, "F16": 2}, False),
+        ({"Q8_0": 10}, False),
+        ({"NF4": 10, "F16": 9}, False),
+        ({}, False),
+    ],
+)
+def test_most_matrices_decide_what_bfloat16_would_round(
+    stored: dict[str, int],
+    expected: bool,  # noqa: FBT001 - a parameter of a test
+) -> None:
+    tensors = [TensorInfo((rows, 8), name, rows * 8) for name, rows in stored.items()]
+    norms = [TensorInfo((1000,), "F32", 4000)]
+    assert rounded_by_bfloat16([*tensors, *norms]) == expected
