@@ -44,8 +44,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if how.few_rows is None or x.numel() <= how.few_rows * x.shape[-1]:
         return functional.linear(x, weight, bias)
     with torch.autocast("cpu", enabled=False):
-        out: Tensor = Converted.apply(x, weight, bias, result, TORCH[how.many])  # type: ignore[no-untyped-call]
-    return out
+        flat = x.reshape(-1, x.shape[-1])
+        out: Tensor = Converted.apply(flat, weight, bias, result, TORCH[how.many])  # type: ignore[no-untyped-call]
+    return out.view(*x.shape[:-1], -1)
 
 
 def multiplies_in(dtype: torch.dtype) -> torch.dtype:

@@ -68,35 +68,36 @@ def _blocks(x: Tensor, outputs: int) -> Iterator[slice]:
 
 
 class Converted(torch.autograd.Function):
-    """A linear layer in another arithmetic than its weight's; nothing is kept of the converted weight."""
+    """A linear layer in another arithmetic than its weight's; nothing is kept of the converted weight.
+
+    Its result is not a view, so that what it returns can be added to in place.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, result: torch.dtype, dtype: torch.dtype
     ) -> Tensor:
-        """Return (…, O) in the dtype `result` for `x` (…, I), multiplied in `dtype`."""
+        """Return (N, O) in the dtype `result` for `x` (N, I), multiplied in `dtype`."""
         x = x.to(result)  # as autocast rounds; else it is that already
         ctx.save_for_backward(x, weight)
         ctx.dtype, ctx.result = dtype, result
-        rows = converter(weight, result)
-        out = multiply(x.reshape(-1, x.shape[-1]), rows, len(weight), dtype)
+        out = multiply(x, converter(weight, result), len(weight), dtype)
         if bias is not None:
             out += bias
-        return out.to(result).view(*x.shape[:-1], -1)
+        return out.to(result)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of input, weight and bias."""
         x, weight = ctx.saved_tensors
-        gradient = upstream.reshape(-1, upstream.shape[-1])
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             rows = converter(weight, ctx.result)
-            of_x = multiply_back(gradient, rows, x.shape[-1], ctx.dtype).to(ctx.result).view_as(x)
+            of_x = multiply_back(gradient, rows, x.shape[-1], ctx.dtype).to(ctx.result)
         if ctx.needs_input_grad[1]:
             of_weight = torch.zeros_like(weight)
-            add_outer_(of_weight, gradient, x.reshape(-1, x.shape[-1]), ctx.dtype)
+            add_outer_(of_weight, gradient, x, ctx.dtype)
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(0, dtype=ctx.dtype)
         return of_x, of_weight, of_bias, None, None

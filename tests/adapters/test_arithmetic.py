@@ -1,6 +1,6 @@
 """Products in another arithmetic than the weights', as a CPU without instructions for bfloat16 needs them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import pytest
@@ -27,9 +27,8 @@ def processor_has(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[str]],
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "_AT_ONCE", 64 * 24)
-    return
 
 
 def linear(dtype: torch.dtype, *, bias: bool = True) -> Linear:
@@ -104,6 +103,18 @@ def test_gradients_are_those_of_float32_rounded_once(
         assert found.grad.dtype == stored
         assert meant.grad is not None
         torch.testing.assert_close(found.grad.double(), meant.grad, rtol=2**-8, atol=1e-4)
+
+
+def test_what_a_layer_returns_can_be_added_to_in_place_as_an_adapter_does(
+    processor_has: Callable[[frozenset[str]], None],
+) -> None:
+    processor_has(OLD)
+    for made in (linear(torch.bfloat16), LAYERS["int8"].of(weight(200, 24), "int8", None)):
+        x = rows(9, torch.bfloat16).requires_grad_()
+        out = made(x)
+        out[..., 3:50].add_(x.sum(-1, keepdim=True))
+        out.sum().backward()
+        assert x.grad is not None
 
 
 def test_no_more_than_a_block_of_the_weight_is_converted_at_once(

@@ -305,7 +305,7 @@ def test_what_is_beside_quantised_weights_is_trained(how: str, tmp_path: Path) -
 def test_a_gradient_through_quantised_weights_is_that_of_what_they_stand_for() -> None:
     from litgpt.adapters.pytorch.quantised.eight import Int8Linear
 
-    layer = Int8Linear.of(torch.randn(32, 64), "int8", torch.float32, None)
+    layer = Int8Linear.of(torch.randn(32, 64), "int8", None)
     x = torch.randn(3, 64, requires_grad=True)
     (layer(x) ** 2).sum().backward()
     expected = 2 * (x.detach() @ layer.dequantised().t()) @ layer.dequantised()

@@ -46,7 +46,8 @@ def pack(codes: Tensor, block: int) -> Tensor:
 
     """
     low, high = codes.unflatten(0, (-1, block)).transpose(1, 2).chunk(2, -1)
-    return (low | (high << 4)).reshape(codes.shape[0], -1)
+    packed: Tensor = low | (high << 4)
+    return packed.reshape(codes.shape[0], -1)
 
 
 def unpack(packed: Tensor, block: int) -> Tensor:

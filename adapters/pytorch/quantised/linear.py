@@ -87,7 +87,8 @@ class QuantisedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (…, out) for `x` (…, in)."""
         if torch.is_grad_enabled() and x.requires_grad:
-            out: Tensor = _Dequantised.apply(x, self)  # type: ignore[no-untyped-call]
+            flat = _Dequantised.apply(x.reshape(-1, x.shape[-1]), self)  # type: ignore[no-untyped-call]
+            out: Tensor = flat.view(*x.shape[:-1], -1)
         else:
             out = self.product(x)
         return out if self.bias is None else out + self.bias
@@ -95,7 +96,7 @@ class QuantisedLinear(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's
         stored, self._buffers = self._buffers, {}
         try:
-            super()._apply(fn, recurse)
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         finally:
             self._buffers = stored
         for name, one in stored.items():
@@ -123,20 +124,17 @@ class _Dequantised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: QuantisedLinear) -> Tensor:
-        """Return (…, out) for `x` (…, in), the bias left out."""
+        """Return (N, out) for `x` (N, in), the bias left out."""
         ctx.layer = layer
-        return layer.converted(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], -1)
+        return layer.converted(x)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Return the gradient of the input."""
-        gradient = upstream.reshape(-1, upstream.shape[-1])
         rows, scales = ctx.layer.factors(dtype := converts_to(ctx.layer.how, gradient))
-        if scales is not None:
-            gradient = gradient.to(dtype) * scales
-        found = multiply_back(gradient, rows, ctx.layer.shape[1], dtype)
-        return found.to(upstream.dtype).view(*upstream.shape[:-1], -1), None
+        scaled = gradient if scales is None else gradient.to(dtype) * scales
+        return multiply_back(scaled, rows, ctx.layer.shape[1], dtype).to(gradient.dtype), None
 
 
 def converts_to(how: Quantization, x: Tensor) -> torch.dtype:
