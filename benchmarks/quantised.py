@@ -3,7 +3,8 @@
     python benchmarks/quantised.py [MODEL] [--text README.md] [--rounds 3]
 
 Perplexity is over a text, in windows of 512 tokens; speed is of greedy decoding at batch 1, and the time of a
-prompt of 512 tokens. The ways take turns, and the best of the rounds counts: a machine is often busy.
+prompt of 512 tokens; at the end the time of a step of fine-tuning in each precision. The ways take turns, and
+the best of the rounds counts: a machine is often busy.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import datetime as dt
 import math
 import time
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import torch
 from machine import describe
@@ -20,6 +21,7 @@ from torch import Tensor
 from litgpt import LLM
 from litgpt.domain.footprint import weight_bytes
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
+from litgpt.domain.tensors import DType
 
 WINDOW = 512
 TOKENS = 64
@@ -45,6 +47,34 @@ def speeds(llm: LLM, prompt: str) -> tuple[float, float]:
     return done.completion_tokens / (time.perf_counter() - start), first
 
 
+def step(model: str, precision: DType, ids: Tensor) -> float:
+    """Return the seconds of a step of full fine-tuning without the optimizer: two rows of 256 tokens."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, precision))
+    try:
+        llm = LLM.load(model, distribute=None, quiet=True)
+        llm.trainer_setup()
+    finally:
+        torch.set_default_dtype(before)
+    batch, seconds = ids[:512].view(2, 256), math.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        llm.loss(batch, batch).backward()
+        seconds = min(seconds, time.perf_counter() - start)
+    return seconds
+
+
+Way: TypeAlias = tuple[DType, Quantization | None]
+WAYS: tuple[Way, ...] = (
+    ("float32", None),
+    ("bfloat16", None),
+    ("float32", "int8"),
+    ("float32", "int4"),
+    *(("bfloat16", one) for one in QUANTIZATIONS),
+)
+PRECISIONS: dict[DType, str] = {"float32": "32-true", "bfloat16": "bf16-true"}
+
+
 def main() -> None:
     """Measure each way, and print a row for it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -55,11 +85,13 @@ def main() -> None:
     llm = LLM.load(said.model, distribute=None, quiet=True)
     ids = llm.tokenizer.encode(said.text.read_text(encoding="utf-8")).long()
     prompt = llm.tokenizer.decode(ids[: WINDOW - 40])
-    ways: tuple[Quantization | None, ...] = (None, *QUANTIZATIONS)
-    found: dict[Quantization | None, tuple[float, float, float]] = {}
+    found: dict[Way, tuple[float, float, float]] = {}
+    arithmetic: dict[Way, str] = {}
     for _ in range(said.rounds):
-        for way in ways:
-            llm.distribute(accelerator="cpu", precision="bf16-true", quantize=way)
+        for way in WAYS:
+            dtype, quantize = way
+            llm.distribute(accelerator="cpu", precision=PRECISIONS[dtype], quantize=quantize)
+            arithmetic[way] = llm.arithmetic.partition("; ")[2]
             score = found[way][0] if way in found else perplexity(llm, ids)
             speeds(llm, prompt)  # warms up
             fast, first = speeds(llm, prompt)
@@ -69,14 +101,19 @@ def main() -> None:
     print(
         f"{said.model}, {torch.get_num_threads()} thread(s), {len(ids) // WINDOW} windows of {said.text}.\n"
     )
-    print("| quantize | weights, MB | perplexity | decode, tokens/s | 512 tokens, ms |")
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for way, (score, fast, first) in found.items():
-        weights = weight_bytes(llm._loaded.architecture, dtype="bfloat16", quantize=way) / 1e6  # noqa: SLF001 - as it was foretold
+    print(
+        "| precision | quantize | weights, MB | perplexity | decode, tokens/s | 512 tokens, ms | arithmetic |"
+    )
+    print("| --- | --- | ---: | ---: | ---: | ---: | --- |")
+    for (dtype, quantize), (score, fast, first) in found.items():
+        weights = weight_bytes(llm._loaded.architecture, dtype=dtype, quantize=quantize) / 1e6  # noqa: SLF001 - as it was foretold
         print(
-            f"| {way or 'none (bf16)'} | {weights:.1f} | {score:.2f} | {fast:.1f} | {first * 1000:.0f} |",
+            f"| {dtype} | {quantize or 'none'} | {weights:.1f} | {score:.2f} | {fast:.1f} "
+            f"| {first * 1000:.0f} | {arithmetic[dtype, quantize]} |",
             flush=True,
         )
+    for dtype in PRECISIONS:
+        print(f"\nA step of fine-tuning in {dtype}: {step(said.model, dtype, ids):.2f} s.", flush=True)
 
 
 if __name__ == "__main__":
