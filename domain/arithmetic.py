@@ -36,8 +36,8 @@ class Arithmetic:
             converted to `many` first, block by block. None: it is never converted.
         few: The arithmetic with few rows.
         many: The arithmetic with many rows, and of training.
-        slowdown: About how many times as long one token takes as with bfloat16 weights, where that is far
-            from 1.
+        slowdown: About how many times as long a product with one row takes as with bfloat16 weights, where
+            that is far from 1. The larger the model, the nearer all of a step comes to this.
 
     """
 
@@ -70,9 +70,10 @@ def arithmetic(weights: Format, activations: DType, features: AbstractSet[str]) 
             if activations == "bfloat16" and not _PACKED.isdisjoint(features):
                 rows = 64 if weights == "int4" else 8 if native else 16
                 return Arithmetic(few_rows=rows, few="bfloat16", many=many)
-            return Arithmetic(few_rows=0, few=many, many=many, slowdown=4 if weights == "int4" else 2)
+            return Arithmetic(few_rows=0, few=many, many=many, slowdown=20 if weights == "int4" else 2)
         case _:
-            return Arithmetic(few_rows=None if native else 2, few=activations, many=many, slowdown=5)
+            slowdown = 5 if weights == "bnb.int8" else 10
+            return Arithmetic(few_rows=None if native else 2, few=activations, many=many, slowdown=slowdown)
 
 
 def told(weights: Format, activations: DType, features: AbstractSet[str]) -> str:
@@ -94,7 +95,7 @@ def cost(weights: Format, activations: DType, features: AbstractSet[str]) -> str
     remedy = "Use precision='bf16-true'" if packed else "Use it for its memory alone"
     return (
         f"quantize={weights!r} with {activations} activations has no fast product on this CPU: weights are "
-        f"dequantized for each token, which takes about {slowdown} times as long as with bfloat16 weights. "
+        f"dequantized for each token, and a product takes about {slowdown} times as long as in bfloat16. "
         f"{remedy}."
     )
 
