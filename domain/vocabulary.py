@@ -19,6 +19,10 @@ def holds_tokenizer(files: Collection[str]) -> bool:
     )
 
 
+NAMED_TEMPLATES = "additional_chat_templates"
+"""The folder of further chat templates, each in a file `NAME.jinja`, beside a tokenizer's files."""
+
+
 @attrs.frozen
 class TokenizerFiles:
     """A tokenizer in files of its own: `tokenizer.json`, `tokenizer.model` and those beside them.
@@ -48,6 +52,7 @@ class Vocabulary:
         add_bos: Whether a text is encoded with `bos_id` before it.
         add_space_prefix: Whether a space is put before the text (`spm`).
         chat_template: How messages become text, in jinja.
+        named_templates: Further chat templates by name, such as `tool_use`.
 
     """
 
@@ -63,6 +68,7 @@ class Vocabulary:
     add_bos: bool = False
     add_space_prefix: bool = True
     chat_template: str | None = attrs.field(default=None, repr=False)
+    named_templates: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
 TokenizerSource: TypeAlias = TokenizerFiles | Vocabulary

@@ -16,6 +16,7 @@ from litgpt.adapters.checkpoints.staging import put_in_place, staging
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.ports import ModelToWrite
 from litgpt.domain.reporting import Notice, Progress, Report
+from litgpt.domain.vocabulary import NAMED_TEMPLATES
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +50,11 @@ class FolderWriter:
                 report(Notice(f"{model.name}: {note}"))
             written = self._write_weights(staged, model, report)
             for name, content in _small_files(model).items():
+                (staged / name).parent.mkdir(exist_ok=True)
                 (staged / name).write_bytes(content)
                 written.append(name)
             # Nothing needs room from here on: files change their names, and the old ones go last.
-            put_in_place(staged, written, stale=(*_WEIGHTS, PROMPT_STYLE))
+            put_in_place(staged, written, stale=(*_WEIGHTS, PROMPT_STYLE, f"{NAMED_TEMPLATES}/*.jinja"))
 
     def _write_weights(self, folder: Path, model: "ModelToWrite[torch.Tensor]", report: Report) -> list[str]:
         """Return the names of the files of weights that were written."""

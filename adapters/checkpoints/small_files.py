@@ -7,7 +7,7 @@ from pathlib import Path
 
 from litgpt.adapters.checkpoints.on_disk import holds, stands_in
 from litgpt.domain.errors import DamagedFile, MissingFile
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.domain.vocabulary import NAMED_TEMPLATES, TokenizerFiles
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -106,7 +106,7 @@ def read_if_there(path: Path) -> Mapping[str, object]:
 
 
 def tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Return those of `TOKENIZER_FILES` that the folder has, and tiktoken files of any name.
+    """Return those of `TOKENIZER_FILES` that the folder has, tiktoken files, and named chat templates.
 
     Raises:
         MissingFile: In the place of its only tokenizer there is a Git LFS pointer, or a dangling link.
@@ -118,7 +118,8 @@ def tokenizer_files(folder: Path) -> TokenizerFiles:
         for name in names:
             if name not in _BESIDE_TOKENIZERS and (error := stands_in(folder / name)):
                 raise error
-    return TokenizerFiles(found)
+    named = sorted((folder / NAMED_TEMPLATES).glob("*.jinja"))
+    return TokenizerFiles(found | {f"{NAMED_TEMPLATES}/{path.name}": path for path in named if holds(path)})
 
 
 PROMPT_STYLE = "prompt_style.yaml"

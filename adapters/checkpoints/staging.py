@@ -55,10 +55,11 @@ def put_in_place(staged: Path, names: Iterable[str], *, stale: Iterable[str] = (
     folder, put = staged.parent, list(names)
     with _locked(folder):
         for name in put:
+            (folder / name).parent.mkdir(exist_ok=True)
             (staged / name).replace(folder / name)
         for pattern in stale:
             for old in folder.glob(pattern):
-                if old.name not in put:
+                if old.relative_to(folder).as_posix() not in put:
                     old.unlink()
 
 

@@ -19,7 +19,7 @@ import attrs
 from litgpt.adapters.hub.selection import ADAPTER, INDEX, SINGLE, TOKENIZER_FILES
 from litgpt.domain.errors import LitGPTError
 from litgpt.domain.families import expected_shapes
-from litgpt.domain.vocabulary import TokenizerFiles, holds_tokenizer
+from litgpt.domain.vocabulary import NAMED_TEMPLATES, TokenizerFiles, holds_tokenizer
 
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 
@@ -70,6 +70,8 @@ class Snapshot:
     def tokenizer(self) -> TokenizerFiles:
         """What is here of its tokenizer."""
         names = [*TOKENIZER_FILES, *sorted(path.name for path in self.folder.glob("*.tiktoken"))]
+        templates = sorted((self.folder / NAMED_TEMPLATES).glob("*.jinja"))
+        names += [f"{NAMED_TEMPLATES}/{path.name}" for path in templates]
         paths = {name: self.folder / name for name in names}
         return TokenizerFiles({name: path for name, path in paths.items() if path.is_file()})
 

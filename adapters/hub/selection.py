@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from litgpt.domain.errors import MissingFile, UnsafeFile
-from litgpt.domain.vocabulary import holds_tokenizer
+from litgpt.domain.vocabulary import NAMED_TEMPLATES, holds_tokenizer
 
 CONFIG = "config.json"
 SINGLE = "model.safetensors"
@@ -80,7 +80,11 @@ def small_files(files: Sequence[str]) -> tuple[str, ...]:
         wanted += [*PIECES, *(file for file in files if is_tiktoken(file))]
     if SINGLE not in files:
         wanted += [INDEX]
-    return tuple(file for file in wanted if file in files)
+    return tuple(file for file in (*wanted, *_named_templates(files)) if file in files)
+
+
+def _named_templates(files: Sequence[str]) -> list[str]:
+    return [one for one in files if one.startswith(f"{NAMED_TEMPLATES}/") and one.endswith(".jinja")]
 
 
 def tokenizer_files(repository: str, files: Sequence[str]) -> tuple[str, ...]:
@@ -95,7 +99,9 @@ def tokenizer_files(repository: str, files: Sequence[str]) -> tuple[str, ...]:
         raise MissingFile(
             f"{repository}/tokenizer.json", f"the repository has no tokenizer that can be read, but {found}."
         )
-    return tuple(file for file in small_files(files) if file in TOKENIZER_FILES or is_tiktoken(file))
+    named = _named_templates(files)
+    wanted = small_files(files)
+    return tuple(file for file in wanted if file in TOKENIZER_FILES or is_tiktoken(file) or file in named)
 
 
 def is_tiktoken(file: str) -> bool:

@@ -9,6 +9,10 @@ import attrs
 from litgpt.adapters.text.added_tokens import AddedTokens, read_added_tokens
 from litgpt.adapters.text.tokenizer_class import ASSUMED, TEKKEN, tokenizer_class
 from litgpt.domain.errors import DamagedFile
+from litgpt.domain.vocabulary import NAMED_TEMPLATES
+
+DEFAULT_TEMPLATE = "default"
+"""What files call the template that is rendered unless another one is chosen."""
 
 _COMPLETE = {"tokenizer.json", "tokenizer.model"}
 """Vocabularies that say which of their tokens are special, so that none is to be assumed."""
@@ -26,6 +30,7 @@ class Facts:
         tokenizer_class: The class in transformers, without its suffix `Fast`; None if it is the general one.
         settings: All of `tokenizer_config.json`.
         chat_template: How messages become text, in jinja.
+        named_templates: Further chat templates by name, such as `tool_use`.
 
     """
 
@@ -36,6 +41,7 @@ class Facts:
     tokenizer_class: str | None = None
     settings: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     chat_template: str | None = attrs.field(default=None, repr=False)
+    named_templates: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
 def read_facts(paths: Mapping[str, Path]) -> Facts:
@@ -61,6 +67,7 @@ def read_facts(paths: Mapping[str, Path]) -> Facts:
         _read_object(paths, "added_tokens.json"),
     )
     add_bos = config.get("add_bos_token")
+    templates = _chat_templates(paths, config)
     return Facts(
         named={name: token.text for name, token in added.named.items() if name.endswith("_token")},
         add_bos=add_bos if isinstance(add_bos, bool) else None,
@@ -68,20 +75,26 @@ def read_facts(paths: Mapping[str, Path]) -> Facts:
         legacy=config.get("legacy", class_name != "LlamaTokenizer") is not False,
         tokenizer_class=class_name,
         settings=config,
-        chat_template=_chat_template(paths, config),
+        chat_template=templates.pop(DEFAULT_TEMPLATE, None),
+        named_templates=templates,
     )
 
 
-def _chat_template(paths: Mapping[str, Path], config: Mapping[str, object]) -> str | None:
-    """Return the template; a file of its own comes before the one in tokenizer_config.json."""
+def _chat_templates(paths: Mapping[str, Path], config: Mapping[str, object]) -> dict[str, str]:
+    """Return the templates by name; files of their own come before those in tokenizer_config.json."""
+    folder = f"{NAMED_TEMPLATES}/"
+    files = {name.removeprefix(folder): path for name, path in paths.items() if name.startswith(folder)}
     if "chat_template.jinja" in paths:
-        return _read(paths["chat_template.jinja"])
-    found = config.get("chat_template") or _read_object(paths, "chat_template.json").get("chat_template")
+        files[DEFAULT_TEMPLATE] = paths["chat_template.jinja"]
+    found: object = {name.removesuffix(".jinja"): _read(path) for name, path in files.items()}
+    if not found:
+        found = config.get("chat_template") or _read_object(paths, "chat_template.json").get("chat_template")
     if isinstance(found, list):
-        entries = [one for one in found if isinstance(one, dict)]
-        by_name = {one.get("name"): one.get("template") for one in entries}
-        found = by_name.get("default", next(iter(by_name.values())) if len(by_name) == 1 else None)
-    return found if isinstance(found, str) else None
+        found = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
+    if not isinstance(found, dict):
+        found = {DEFAULT_TEMPLATE: found}
+    templates = {name: one for name, one in found.items() if isinstance(name, str) and isinstance(one, str)}
+    return dict.fromkeys((DEFAULT_TEMPLATE,), *templates.values()) if len(templates) == 1 else templates
 
 
 def _read_object(paths: Mapping[str, Path], name: str) -> dict[str, object]:

@@ -47,6 +47,7 @@ def facts_of(vocabulary: Vocabulary) -> Facts:
         named={role: vocabulary.tokens[place] for role, place in ids.items() if place is not None},
         add_bos=vocabulary.add_bos,
         chat_template=vocabulary.chat_template,
+        named_templates=vocabulary.named_templates,
     )
 
 

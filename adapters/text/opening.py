@@ -34,7 +34,10 @@ def open_tokenizer(
         found = _from_vocabulary(name, source)
     else:
         found = _from_files(name, source.paths)
-    size, template = found.codec.size, found.facts.chat_template
+    size, facts = found.codec.size, found.facts
+    template = None
+    if facts.chat_template is not None or facts.named_templates:
+        template = ChatTemplate(name, facts.chat_template, facts.named, named=facts.named_templates)
     opened = CheckpointTokenizer(
         name=name,
         codec=found.codec,
@@ -43,7 +46,7 @@ def open_tokenizer(
         bos_id=found.bos_id,
         adds_bos=found.adds_bos and found.bos_id is not None,
         eos_ids=found.eos_ids,
-        template=None if template is None else ChatTemplate(name, template, found.facts.named),
+        template=template,
     )
     if vocab_size is not None and size > vocab_size:
         _check_fit(opened, vocab_size)

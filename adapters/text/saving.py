@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from litgpt.adapters.text.facts import DEFAULT_TEMPLATE
 from litgpt.domain.errors import DamagedFile
 from litgpt.domain.vocabulary import TokenizerSource, Vocabulary
 
@@ -86,6 +87,11 @@ def _of_vocabulary(name: str, vocabulary: Vocabulary) -> dict[str, bytes]:
     }
     if vocabulary.chat_template is not None:
         config["chat_template"] = vocabulary.chat_template
+    if templates := vocabulary.named_templates:
+        default = {} if vocabulary.chat_template is None else {DEFAULT_TEMPLATE: vocabulary.chat_template}
+        config["chat_template"] = [
+            {"name": key, "template": one} for key, one in (default | {**templates}).items()
+        ]
     files: dict[str, bytes] = {}
     if isinstance(codec, TokenizersCodec):
         files["tokenizer.json"] = _merged_json(codec, vocabulary)

@@ -90,7 +90,16 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
         add_bos=add_bos if add_bos is not None else spm or pre in BEGIN,
         add_space_prefix=add_space if add_space is not None else spm,
         chat_template=metadata.text("tokenizer.chat_template"),
+        named_templates=_named_templates(metadata),
     )
+
+
+def _named_templates(metadata: Metadata) -> dict[str, str]:
+    """Return the chat templates that a list names, each of which has a key of its own."""
+    listed = metadata.array("tokenizer.chat_templates", of_text=True)
+    names = () if listed is None else listed.strings()
+    found = {name: metadata.text(f"tokenizer.chat_template.{name}") for name in names}
+    return {name: template for name, template in found.items() if template is not None}
 
 
 def _texts(metadata: Metadata, key: str) -> tuple[str, ...]:
