@@ -5,9 +5,11 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from litgpt.application.exporting import ends_to_write, exported_template, with_end_ids
 from litgpt.application.loading import LoadedModel
 from litgpt.domain.families import family_of, saved_config
 from litgpt.domain.ports import DistributionStrategy, ModelToWrite, TokenizerFilesOf, WriteModel
+from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reporting import Report
 from litgpt.domain.weights import joins
@@ -56,7 +58,9 @@ class SaveModel(Generic[TensorT, ModelT]):
         """
         checkpoint = loaded.checkpoint
         style = prompt_style or loaded.style
-        config = checkpoint.config
+        # A model that only continues text has no prompt format for others to use, unless one is asked for.
+        export = prompt_style or (None if style is PLAIN else style)
+        tokenizer, config = loaded.tokenizer, checkpoint.config
         written = joins(loaded.architecture, family_of(checkpoint.name, config).weights)
         with self.strategy.weights(model, tuple(written)) as weights:
             if weights is None:
@@ -67,9 +71,14 @@ class SaveModel(Generic[TensorT, ModelT]):
                     name=checkpoint.name,
                     architecture=loaded.architecture,
                     config={**saved_config(config), "tie_word_embeddings": loaded.architecture.tied},
-                    generation_config=checkpoint.generation_config,
+                    generation_config=with_end_ids(
+                        ends_to_write(tokenizer, style, trained=prompt_style is not None),
+                        config,
+                        checkpoint.generation_config,
+                    ),
                     prompt_style=None if style is None else style.saved_as,
                     tokenizer=self.tokenizer_files(loaded.tokenizer_source, name=checkpoint.name),
+                    chat_template=None if export is None else exported_template(tokenizer, export),
                     weights=weights,
                 ),
                 report,

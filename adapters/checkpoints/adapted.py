@@ -8,7 +8,7 @@ import attrs
 
 from litgpt.adapters.checkpoints.peft_folder import CONFIG, is_adapter, read_adapter
 from litgpt.adapters.checkpoints.peft_merging import Merge, merge
-from litgpt.adapters.checkpoints.small_files import saved_prompt_style, tokenizer_files
+from litgpt.adapters.checkpoints.small_files import read_if_there, saved_prompt_style, tokenizer_files
 from litgpt.domain.errors import (
     BadArgument,
     BadCheckpoint,
@@ -58,8 +58,8 @@ class AdaptedCheckpoint:
 
     @property
     def generation_config(self) -> Mapping[str, object]:
-        """The base's."""
-        return self._base.generation_config
+        """That which was saved with the adapter; otherwise the base's."""
+        return read_if_there(self.folder / "generation_config.json") or self._base.generation_config
 
     @property
     def prompt_style(self) -> str | None:

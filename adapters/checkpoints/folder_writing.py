@@ -11,7 +11,12 @@ import attrs
 
 from litgpt.adapters.checkpoints.safetensors_index import INDEX, SINGLE
 from litgpt.adapters.checkpoints.safetensors_writing import SHARD_BYTES, shard_names, shards, write_file
-from litgpt.adapters.checkpoints.small_files import PROMPT_STYLE, prompt_style_file
+from litgpt.adapters.checkpoints.small_files import (
+    CONFIGS,
+    PROMPT_STYLE,
+    prompt_style_file,
+    with_chat_template,
+)
 from litgpt.adapters.checkpoints.staging import put_in_place, staging
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.ports import ModelToWrite
@@ -88,17 +93,13 @@ def _small_files(model: "ModelToWrite[torch.Tensor]") -> dict[str, bytes]:
     config = {**model.config, "torch_dtype": dtype}
     if model.weights.quantization is not None:
         config["quantization_config"] = model.weights.quantization
-    files = {name: content for name, content in model.tokenizer.items() if name not in _OURS}
+    tokenizer = with_chat_template(model.tokenizer, model.chat_template)
+    files = {name: content for name, content in tokenizer.items() if name not in CONFIGS}
     if model.prompt_style is not None:
         files[PROMPT_STYLE] = prompt_style_file(model.prompt_style)
     if model.generation_config:
         files["generation_config.json"] = _json(model.generation_config)
     return files | {"config.json": _json(config)}
-
-
-# A tokenizer's files may list these two, which say which tokens end a text; they are written from what we
-# know.
-_OURS = ("config.json", "generation_config.json")
 
 
 def _json(values: Mapping[str, object]) -> bytes:

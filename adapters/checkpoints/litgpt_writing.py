@@ -12,7 +12,7 @@ import attrs
 from litgpt.adapters.checkpoints.litgpt_described import litgpt_settings_of
 from litgpt.adapters.checkpoints.litgpt_folder import SETTINGS, WEIGHTS
 from litgpt.adapters.checkpoints.safetensors_index import INDEX, SINGLE
-from litgpt.adapters.checkpoints.small_files import PROMPT_STYLE, prompt_style_file
+from litgpt.adapters.checkpoints.small_files import PROMPT_STYLE, prompt_style_file, with_chat_template
 from litgpt.adapters.checkpoints.staging import put_in_place, staging
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import CheckpointMismatch, OutOfReach
@@ -133,7 +133,8 @@ def _alone(tensor: "torch.Tensor") -> "torch.Tensor":
 
 def _small_files(model: "ModelToWrite[torch.Tensor]") -> dict[str, bytes]:
     ours = ("config.json", "generation_config.json", PROMPT_STYLE)
-    files = {name: content for name, content in model.tokenizer.items() if name not in ours}
+    tokenizer = with_chat_template(model.tokenizer, model.chat_template)
+    files = {name: content for name, content in tokenizer.items() if name not in ours}
     if model.prompt_style is not None:
         files[PROMPT_STYLE] = prompt_style_file(model.prompt_style)
     if model.generation_config:

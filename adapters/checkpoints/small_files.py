@@ -37,6 +37,8 @@ _BESIDE_TOKENIZERS = {
     "config.json",
 }
 """Those that add to a tokenizer and are none."""
+CONFIGS = ("config.json", "generation_config.json")
+"""Of these, the two that are the model's and not the tokenizer's."""
 
 LARGEST_SETTINGS = 16_000_000
 """Bytes. A larger file of settings is none; the largest known config has a few hundred thousand."""
@@ -121,6 +123,36 @@ def tokenizer_files(folder: Path) -> TokenizerFiles:
     named = sorted((folder / NAMED_TEMPLATES).glob("*.jinja"))
     return TokenizerFiles(found | {f"{NAMED_TEMPLATES}/{path.name}": path for path in named if holds(path)})
 
+
+CHAT_TEMPLATE = "chat_template.jinja"
+"""Where transformers keeps a chat template since version 4.52; before, in tokenizer_config.json alone."""
+
+
+def with_chat_template(files: Mapping[str, bytes], template: str | None) -> dict[str, bytes]:
+    """Return a tokenizer's files with another chat template: in a file of its own, and in their config.
+
+    Args:
+        files: The contents of the files, by name.
+        template: The template, in jinja; None leaves the files as they are.
+
+    Raises:
+        DamagedFile: `tokenizer_config.json` is not a JSON object.
+
+    """
+    if template is None:
+        return dict(files)
+    written = {name: content for name, content in files.items() if name != "chat_template.json"}
+    written[CHAT_TEMPLATE] = template.encode()
+    if (content := files.get(_TOKENIZER_CONFIG)) is not None:
+        try:
+            config = {**json.loads(content), "chat_template": template}
+        except (ValueError, TypeError) as error:
+            raise DamagedFile(_TOKENIZER_CONFIG, f"it is not a JSON object ({error}).") from error
+        written[_TOKENIZER_CONFIG] = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+    return written
+
+
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 
 PROMPT_STYLE = "prompt_style.yaml"
 

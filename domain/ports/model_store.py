@@ -138,6 +138,7 @@ class ModelToWrite(Generic[TensorT_co]):
         generation_config: The contents of `generation_config.json`; empty writes none.
         prompt_style: The name of a prompt style to save; None saves none.
         tokenizer: The tokenizer's files, by name.
+        chat_template: A chat template, in jinja, in place of that in the tokenizer's files; None keeps those.
         weights: Its weights.
 
     """
@@ -149,6 +150,7 @@ class ModelToWrite(Generic[TensorT_co]):
     prompt_style: str | None
     tokenizer: Mapping[str, bytes] = attrs.field(repr=False)
     weights: Weights[TensorT_co] = attrs.field(repr=False)
+    chat_template: str | None = attrs.field(default=None, repr=False)
 
 
 class WriteModel(Protocol[TensorT_contra]):

@@ -1,5 +1,6 @@
 """What a recipe makes of a model: before it is trained, and when it has been."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.small_files import PROMPT_STYLE, prompt_style_file
+from litgpt.adapters.checkpoints.small_files import (
+    CONFIGS,
+    PROMPT_STYLE,
+    prompt_style_file,
+    with_chat_template,
+)
+from litgpt.application.exporting import ends_to_write, exported_template, with_end_ids
 from litgpt.application.teaching import style_to_teach
+from litgpt.container import container
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.prompts import style_named
 from litgpt.domain.prompts.questions import PLAIN
@@ -103,8 +111,22 @@ def _save(llm: LLM, recipe: Recipe, folder: Path) -> None:
         llm.save(folder, prompt_style=style)
         return
     llm.save_adapter(folder)
-    if style is not None:
-        (folder / PROMPT_STYLE).write_bytes(prompt_style_file(style.saved_as))
+    for name, content in ({} if style is None else _style_files(llm, style)).items():
+        (folder / name).write_bytes(content)
+
+
+def _style_files(llm: LLM, style: PromptStyle) -> dict[str, bytes]:
+    """Return the files that tell of an adapter's prompt style: its name, and a tokenizer with a template."""
+    loaded = llm._loaded  # noqa: SLF001 - an LLM's own half
+    name, config = loaded.checkpoint.name, loaded.checkpoint.config
+    found = container.tokenizer_files()(loaded.tokenizer_source, name=name)
+    tokenizer = {file: content for file, content in found.items() if file not in CONFIGS}
+    files = with_chat_template(tokenizer, exported_template(loaded.tokenizer, style))
+    files[PROMPT_STYLE] = prompt_style_file(style.saved_as)
+    ends = ends_to_write(loaded.tokenizer, style, trained=True)
+    if generation := with_end_ids(ends, config, loaded.checkpoint.generation_config):
+        files["generation_config.json"] = (json.dumps(generation, indent=2) + "\n").encode()
+    return files
 
 
 def _put_together(llm: LLM, recipe: Recipe) -> LLM | None:
