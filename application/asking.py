@@ -7,9 +7,9 @@ import attrs
 
 from litgpt.application.loading import LoadedModel, TensorT
 from litgpt.application.prompting import WritePrompt, conversation, prompts
-from litgpt.domain.chat import Messages
 from litgpt.domain.errors import WrongType
 from litgpt.domain.generation import Request
+from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.sampling import Sampling
 from litgpt.domain.stopping import stop_strings
 from litgpt.domain.template_options import TemplateOptions
@@ -27,6 +27,8 @@ class Settings:
         seed: Makes the draws repeatable.
         stop: A string, or several, that end an answer.
         logprobs: Whether to return each token's log-probability.
+        parse_special_tokens: Whether special tokens in a prompt become control tokens. None: only in a text
+            that is the whole prompt, and not in the messages that a chat template or a prompt style writes.
 
     """
 
@@ -37,6 +39,7 @@ class Settings:
     seed: int | None = None
     stop: str | Sequence[str] | None = None
     logprobs: bool = attrs.field(default=False)
+    parse_special_tokens: bool | None = attrs.field(default=None)
     sampling: Sampling = attrs.field(init=False)
     stop_strings: tuple[str, ...] = attrs.field(init=False)
 
@@ -44,6 +47,11 @@ class Settings:
     def _is_a_flag(self, _: object, value: object) -> None:
         if not isinstance(value, bool):
             raise WrongType("logprobs", value, "True or False")
+
+    @parse_special_tokens.validator
+    def _is_a_flag_or_none(self, _: object, value: object) -> None:
+        if not (value is None or isinstance(value, bool)):
+            raise WrongType("parse_special_tokens", value, "True, False or None")
 
     @sampling.default
     def _sampling(self) -> Sampling:
@@ -90,6 +98,7 @@ def prompt_writer(
     chat_template_kwargs: Any = None,
     continue_final_message: bool | str = False,
     apply_chat_template: bool = True,
+    parse_special_tokens: bool | None = None,
 ) -> WritePrompt:
     """Return what writes the prompts of a model.
 
@@ -99,6 +108,8 @@ def prompt_writer(
         chat_template_kwargs: Further variables of the chat template.
         continue_final_message: Whether the last message is to be continued, or which field of it.
         apply_chat_template: False writes prompts as they are.
+        parse_special_tokens: Whether special tokens in prompts become control tokens. None: only in those
+            that are written as they are.
 
     Raises:
         BadArgument: One of these cannot be right, or is of no use without a chat template.
@@ -109,7 +120,9 @@ def prompt_writer(
     options = TemplateOptions(
         tools=tools, variables=chat_template_kwargs, continue_final_message=continue_final_message
     )
-    return WritePrompt(loaded.tokenizer, loaded.style, options, raw=not apply_chat_template)
+    raw = not apply_chat_template
+    parse = raw if parse_special_tokens is None else parse_special_tokens
+    return WritePrompt(loaded.tokenizer, loaded.style, options, raw=raw, parse_special_tokens=parse)
 
 
 def ask(
@@ -139,11 +152,14 @@ def ask(
     """
     write = write or prompt_writer(loaded)
     listed, several = prompts(prompt)
+    requests = []
     for one in listed:
         if isinstance(one, str):
             write.warn_if_rendered(one)
-    said: list[Messages] = [conversation(one, sys_prompt) for one in listed]
-    requests = [
-        settings.request(write.encode(write.render(one)), loaded.end_ids, context=context) for one in said
-    ]
+        parse = settings.parse_special_tokens
+        if parse is None:
+            parse = write.raw or (isinstance(one, str) and loaded.style is PLAIN)
+        writer = attrs.evolve(write, parse_special_tokens=parse)
+        ids = writer.encode(writer.render(conversation(one, sys_prompt)))
+        requests.append(settings.request(ids, loaded.end_ids, context=context))
     return Asked(requests, (*settings.stop_strings, *loaded.stop), several)

@@ -90,7 +90,7 @@ class Conversation:
     def _encode(self, rendered: str) -> list[int]:
         seen = self._seen
         if seen.text and rendered.startswith(seen.text):
-            return seen.ids + self.write.tokenizer.encode(rendered[len(seen.text) :], bos=False)
+            return seen.ids + self.write.encode(rendered[len(seen.text) :], continues=True)
         return self.write.encode(rendered)
 
     def _remember(

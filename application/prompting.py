@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import attrs
 
@@ -10,6 +11,7 @@ from litgpt.domain.chat import Message, Messages, messages
 from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.special_tokens import ESCAPE, map_strings
 from litgpt.domain.template_options import NO_OPTIONS, TemplateOptions
 
 
@@ -26,6 +28,8 @@ class WritePrompt:
         style: The model's prompt style; None is its chat template.
         options: Tools and variables for the chat template.
         raw: Whether prompts are texts that are sent as they are, whatever the style is.
+        parse_special_tokens: Whether special tokens such as `<|im_end|>` in messages and tools become control
+            tokens. Otherwise only those that the style or the template writes do.
 
     """
 
@@ -33,6 +37,7 @@ class WritePrompt:
     style: PromptStyle | None
     options: TemplateOptions = NO_OPTIONS
     raw: bool = False
+    parse_special_tokens: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.raw and self.options != NO_OPTIONS:
@@ -47,20 +52,29 @@ class WritePrompt:
             BadPrompt: The style cannot express these messages.
 
         """
+        conversation = self.escaped(conversation)
         if self.raw:
             return "".join(self._raw(message) for message in conversation)
         if self.style is None:
-            return self.tokenizer.render(conversation, answer=answer, **self.options.given)
+            return self.tokenizer.render(conversation, answer=answer, **self._escaped(self.options.given))
         return self.style.render(conversation, answer=answer, options=self.options)
 
-    def encode(self, rendered: str) -> list[int]:
+    def encode(self, rendered: str, *, continues: bool = False) -> list[int]:
         """Return the ids of a rendered prompt.
 
         A chat template writes the beginning token itself, if the model wants one; a style leaves that to the
         tokenizer.
+
+        Args:
+            rendered: What `render` has returned, or the rest of it.
+            continues: Whether it is the rest of a prompt, whose beginning is encoded already.
+
         """
         by_template = self.style is None and not self.raw
-        return self.tokenizer.encode(rendered, bos=False if by_template else None)
+        bos = False if continues or by_template else None
+        if self.parse_special_tokens or ESCAPE not in rendered:
+            return self.tokenizer.encode(rendered, bos=bos)
+        return self.tokenizer.encode(rendered, bos=bos, escaped=True)
 
     def warn_if_rendered(self, prompt: str) -> None:
         """Warn of a text that looks as if it had been through the chat template already."""
@@ -103,6 +117,28 @@ class WritePrompt:
             expected = "a string with apply_chat_template=False, which sends it as it is"
             raise WrongType("prompt", message.as_dict(), expected)
         return message.text
+
+    def escaped(self, conversation: Messages) -> Messages:
+        """Return messages in which special tokens are escaped, unless they are to be parsed."""
+        if self.parse_special_tokens:
+            return conversation
+        escape = self.tokenizer.escape
+        return tuple(
+            Message(
+                escape(message.role),
+                map_strings(message.content, escape),
+                map_strings(message.fields, escape),
+            )
+            for message in conversation
+        )
+
+    def _escaped(self, options: dict[str, Any]) -> dict[str, Any]:
+        if self.parse_special_tokens:
+            return options
+        return {
+            name: map_strings(value, self.tokenizer.escape) if name in ("tools", "variables") else value
+            for name, value in options.items()
+        }
 
 
 _PROBE = (Message("user", "Zyzzyva"),)  # a word that no template has

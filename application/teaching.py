@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import attrs
 
+from litgpt.application.exporting import end_ids
 from litgpt.application.prompting import WritePrompt
 from litgpt.domain.chat import Messages
 from litgpt.domain.errors import BadPrompt
@@ -27,6 +28,7 @@ class WriteLesson:
         style: The prompt style; None is the chat template of the tokenizer.
         mask_prompt: Whether only the answers are learnt, each with what ends it, and not what they answer.
         options: Tools and variables for the chat template.
+        parse_special_tokens: Whether special tokens in the messages become control tokens; see `WritePrompt`.
 
     """
 
@@ -34,18 +36,19 @@ class WriteLesson:
     style: PromptStyle | None
     mask_prompt: bool = False
     options: TemplateOptions = NO_OPTIONS
+    parse_special_tokens: bool = False
     _write: WritePrompt = attrs.field(init=False, repr=False)
     _ends: frozenset[int] = attrs.field(init=False, repr=False)
 
     @_write.default
     def _write_default(self) -> WritePrompt:
-        return WritePrompt(self.tokenizer, self.style, self.options)
+        return WritePrompt(
+            self.tokenizer, self.style, self.options, parse_special_tokens=self.parse_special_tokens
+        )
 
     @_ends.default
     def _ends_default(self) -> frozenset[int]:
-        stops = frozenset[int]() if self.style is None else self.style.stops_in(self.tokenizer)[0]
-        end = self.tokenizer.eos_id
-        return self.tokenizer.end_ids | stops | (frozenset() if end is None else {end})
+        return end_ids(self.tokenizer, self.style)
 
     def __call__(self, conversation: Messages) -> Lesson:
         """Return a conversation that ends with an answer, as a lesson.
@@ -84,7 +87,8 @@ class WriteLesson:
         if style is None or style.end is not None:
             return self._write.render(conversation, answer=False)
         # It knows no answers, only where one begins.
-        return style.render(conversation, options=attrs.evolve(self.options, continue_final_message=True))
+        options = attrs.evolve(self.options, continue_final_message=True)
+        return style.render(self._write.escaped(conversation), options=options)
 
     def _ended(self, text: str, conversation: Messages) -> list[int]:
         """Return the ids of a text, up to what ends the last answer in generation."""

@@ -1,16 +1,20 @@
 """The port Tokenizer over any codec: where a text begins and ends, and how a conversation is written."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
 
 from litgpt.adapters.text.codec import Codec
 from litgpt.adapters.text.decoding import StreamDecoder, decode
+from litgpt.adapters.text.escaped_search import escaped_by
+from litgpt.adapters.text.marks import Marks
 from litgpt.adapters.text.templates import ChatTemplate
 from litgpt.domain.chat import Message, Messages
 from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
 from litgpt.domain.ports import TextDecoder
+from litgpt.domain.special_tokens import unescape
 
 _SAID = "Zyzzyva"  # what the assistant says while we look for what follows it; no template has this word
 
@@ -40,6 +44,12 @@ class CheckpointTokenizer:
     eos_ids: tuple[int, ...]
     template: ChatTemplate | None
     _end_ids: frozenset[int] | None = attrs.field(default=None, init=False, repr=False)
+    _special: Marks = attrs.field(init=False, repr=False)
+
+    @_special.default
+    def _special_tokens(self) -> Marks:
+        hidden = self.codec.hidden
+        return Marks({text: token for text, token in self.codec.marked.items() if token in hidden})
 
     @property
     def eos_id(self) -> int | None:
@@ -58,15 +68,27 @@ class CheckpointTokenizer:
         """Whether it came with a chat template."""
         return self.template is not None
 
-    def encode(self, text: str, *, bos: bool | None = None) -> list[int]:
-        """Return the ids of `text`, in which special tokens are recognised. See the port.
+    def escape(self, text: str) -> str:
+        """Return `text` with special tokens escaped, so that `encode(…, escaped=True)` takes them as text.
 
         Raises:
-            WrongType: It is no text.
-            BadArgument: It cannot be written in UTF-8, or the model lacks one of its special tokens.
+            WrongType: It is not a string.
+            BadArgument: It cannot be encoded in UTF-8.
 
         """
-        ids = self._encode(text)
+        _check(text)
+        return self._special.escape(text)
+
+    def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
+        """Return the ids of `text`, in which special tokens are recognized. See the port.
+
+        Raises:
+            WrongType: It is not a string.
+            BadArgument: It cannot be encoded in UTF-8, or the model lacks one of its special tokens.
+
+        """
+        _check(unescape(text) if escaped else text)
+        ids = self.codec.encode(text)
         wanted = self.adds_bos if bos is None else bos
         if wanted and self.bos_id is not None and ids[:1] != [self.bos_id]:
             ids = [self.bos_id, *ids]
@@ -111,22 +133,14 @@ class CheckpointTokenizer:
         """
         if self.template is None:
             raise BadPrompt(f"of {self.name}", "it came without a chat template. Pass a prompt as text.")
-        return self.template.render(
-            messages,
-            answer=answer,
-            tools=tools,
-            variables=variables,
-            continue_final_message=continue_final_message,
-        )
-
-    def _encode(self, text: str) -> list[int]:
-        if not isinstance(text, str):
-            raise WrongType("text", text, "a string")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise BadArgument("text", text[error.start], "free of lone surrogates") from error
-        return self.codec.encode(text)
+        with escaped_by(partial(self._special.escape, part=False)):
+            return self.template.render(
+                messages,
+                answer=answer,
+                tools=tools,
+                variables=variables,
+                continue_final_message=continue_final_message,
+            )
 
     def _spell_all(self, token: int) -> bytes:
         if not 0 <= token < self.rows:
@@ -147,3 +161,12 @@ class CheckpointTokenizer:
         after = text.rpartition(_SAID)[2].lstrip()
         following = [token for token in self.codec.marked if after.startswith(token)]
         return (self.codec.marked[max(following, key=len)],) if following else ()
+
+
+def _check(text: str) -> None:
+    if not isinstance(text, str):
+        raise WrongType("text", text, "a string")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadArgument("text", text[error.start], "free of lone surrogates") from error

@@ -33,7 +33,10 @@ class Codec(Protocol):
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, with nothing before and nothing after it."""
+        """Return the ids of a text, with nothing before and nothing after it.
+
+        A special token that ESCAPE (domain/special_tokens.py) breaks apart is encoded as text.
+        """
         ...
 
     def spell(self, token: int) -> bytes:

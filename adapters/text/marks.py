@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from litgpt.adapters.text.added_tokens import AddedToken
+from litgpt.domain.special_tokens import ESCAPE
 
 _NO_FLAGS = AddedToken("", special=True)
 _WORD = re.compile(r"\w")
@@ -58,3 +59,30 @@ class Marks:
             start = at = end + (len(text[end:]) - len(text[end:].lstrip()) if flags.rstrip else 0)
         if start < len(text):
             yield text[start:]
+
+    def escape(self, text: str, *, part: bool = True) -> str:
+        """Return `text` with ESCAPE before the last character of each special token in it.
+
+        Args:
+            text: Any text.
+            part: Whether other text may follow. ESCAPE is also put after the beginning of a special token at
+                the end of the text then, since what follows may complete it.
+
+        """
+        places = sorted(self._places(text, part=part))
+        if not places:
+            return text
+        bounds = zip([0, *places], [*places, len(text)], strict=True)
+        return ESCAPE.join(text[start:stop] for start, stop in bounds)
+
+    def _places(self, text: str, *, part: bool) -> set[int]:
+        longest = self._lengths[0] if self._lengths else 0
+        places: set[int] = set()
+        for found in self._first.finditer(text):
+            at = found.start()
+            tokens = {text[at : at + n] for n in self._lengths} & self.ids.keys()
+            places.update(at + len(token) - 1 for token in tokens)
+            rest = text[at:] if part and len(text) - at < longest and not found[0].isspace() else ""
+            if rest and any(token.startswith(rest) and token != rest for token in self.ids):
+                places.add(len(text))
+        return places

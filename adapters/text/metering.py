@@ -18,7 +18,8 @@ class Meter(NodeTransformer):
     """Rewrites the tree of a template so that what it does is charged.
 
     The environment has to have the functions that are put in: `spent` charges a number and is true, `weighed`
-    charges a value for all that is in it and returns it, `sized` does so for a value that is copied.
+    charges a value for all that is in it and returns it, `searched` does so for the right side of `in`, and
+    `sized` for a value that is copied.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -52,7 +53,9 @@ class Meter(NodeTransformer):
         self.generic_visit(node)
         node.expr = self._call("weighed", node.expr)
         for operand in node.ops:
-            operand.expr = self._call("weighed", operand.expr)
+            operand.expr = self._call(
+                "searched" if operand.op in ("in", "notin") else "weighed", operand.expr
+            )
         return node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802

@@ -28,10 +28,13 @@ from litgpt.adapters.text.charges import (
     metered_filters,
     metered_tests,
 )
+from litgpt.adapters.text.escaped_search import like, searchable
 from litgpt.adapters.text.metering import Meter
+from litgpt.domain.special_tokens import ESCAPE
 
 _LONGEST = 100_000  # characters of a template; those of real models have a few thousand
 _OF_JINJA = ("_loop_vars", "_block_vars")  # what compiled templates pass to every call besides its arguments
+_ESCAPE_IN_ASCII = json.dumps(ESCAPE)[1:-1]
 _WIDTH_OF_TIME = re.compile(r"%[^A-Za-z%]*\d")
 
 
@@ -71,6 +74,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return value
 
     @staticmethod
+    def searched(value: object) -> object:
+        """Charge a value in which something is looked for, and pass it on."""
+        weigh(value)
+        return searchable(value)
+
+    @staticmethod
     def sized(value: object) -> object:
         """Charge a value that is about to be copied, and pass it on."""
         spend(size(value))
@@ -94,7 +103,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(of, LoopContext):
             weigh(*args)
         elif of is not None:
-            args = charge_method(of, function.__name__, args, given)
+            args = like(of, function.__name__, charge_method(of, function.__name__, args, given))
         return super().call(context, function, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
@@ -150,7 +159,8 @@ def _tojson(
     encoder = json.JSONEncoder(
         ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
-    return "".join(_charged(encoder.iterencode(value)))  # as it is made: how deep it is says how long it gets
+    # Charged as it is made: how deep it is says how long it gets. An escape is not part of the text.
+    return "".join(_charged(encoder.iterencode(value))).replace(_ESCAPE_IN_ASCII, ESCAPE)
 
 
 def _charged(parts: Iterable[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from litgpt.adapters.text.facts import Facts
 from litgpt.adapters.text.marks import Marks
 from litgpt.adapters.text.spelling import META_SPACE
 from litgpt.domain.errors import DamagedFile
+from litgpt.domain.special_tokens import ESCAPE, unescape
 
 _GUARD = "\U0010fffd"  # no vocabulary has it, so it joins with nothing
 
@@ -49,15 +50,22 @@ class SentencePieceCodec:
         return self._marked
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, with nothing before and nothing after it."""
+        """Return the ids of a text, with nothing before and nothing after it; escaped tokens are text."""
         ids: list[int] = []
         for part in self._marks.split(text):
             if isinstance(part, int):
                 ids.append(part)
-            elif ids and not self.legacy and self.leading_spaces:
-                ids.extend(self._without_space(part))
-            else:
-                ids.extend(self.library.encode(part))
+            elif plain := unescape(part):
+                found = self._encode_plain(plain, begins=not ids)
+                if ESCAPE in part and not self.hidden.isdisjoint(found):
+                    # The library itself finds a piece that only the files beside it call special.
+                    halves = filter(None, part.split(ESCAPE))
+                    found = [
+                        one
+                        for number, half in enumerate(halves)
+                        for one in self._encode_plain(half, begins=not (ids or number), joined=number > 0)
+                    ]
+                ids.extend(found)
         return ids
 
     def spell(self, token: int) -> bytes:
@@ -76,6 +84,11 @@ class SentencePieceCodec:
         if token in self._marked:
             return self._marked[token]
         return _piece_id(self.library, token)
+
+    def _encode_plain(self, text: str, *, begins: bool, joined: bool = False) -> list[int]:
+        if self.leading_spaces and (joined or not (begins or self.legacy)):
+            return self._without_space(text)
+        return list(self.library.encode(text))
 
     def _without_space(self, text: str) -> list[int]:
         """Encode a text without the space that the library puts before it: put it before something else."""

@@ -8,6 +8,7 @@ import attrs
 from litgpt.adapters.text.budget import BUDGET, budget
 from litgpt.domain.chat import Messages
 from litgpt.domain.errors import BadPrompt
+from litgpt.domain.special_tokens import unescape
 
 _TOOL_USE = "tool_use"
 _REASONING = ("reasoning_content", "thinking", "reasoning")  # names of one field, in different templates
@@ -113,7 +114,7 @@ class ChatTemplate:
         return text[:at] if text[at : at + len(_HERE)] == _HERE else text[:at].rstrip()
 
     def _refusal(self, reason: str) -> BadPrompt:
-        return BadPrompt(f"in the chat template of {self.name}", reason)
+        return BadPrompt(f"in the chat template of {self.name}", unescape(reason))
 
 
 def _with_reasoning(message: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import tokenizers
 from tokenizers import Tokenizer
 
 from litgpt.adapters.text.added_tokens import AddedToken, AddedTokens
+from litgpt.adapters.text.escaped_encoding import EscapedEncoding
 from litgpt.adapters.text.spelling import Spelling, spelling_of
 from litgpt.domain.errors import DamagedFile
+from litgpt.domain.special_tokens import ESCAPE
 
 
 @attrs.define(kw_only=True)
@@ -34,6 +36,11 @@ class TokenizersCodec:
     marked: Mapping[str, int] = attrs.field(repr=False)
     hidden: frozenset[int] = attrs.field(repr=False)
     _spelt: dict[int, bytes] = attrs.field(factory=dict, init=False, repr=False)
+    _escaped: EscapedEncoding = attrs.field(init=False, repr=False)
+
+    @_escaped.default
+    def _escaped_default(self) -> EscapedEncoding:
+        return EscapedEncoding(self.library, self.hidden)
 
     @property
     def leading_spaces(self) -> int:
@@ -41,7 +48,9 @@ class TokenizersCodec:
         return self.spelling.leading_spaces
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, with nothing before and nothing after it."""
+        """Return the ids of a text, with nothing before and nothing after it; escaped tokens are text."""
+        if ESCAPE in text:
+            return self._escaped.encode(text)
         ids: list[int] = self.library.encode(text, add_special_tokens=False).ids
         return ids
 

@@ -52,13 +52,22 @@ class Tokenizer(Protocol):
         """Whether it came with a chat template."""
         ...
 
-    def encode(self, text: str, *, bos: bool | None = None) -> list[int]:
-        """Return the ids of `text`, in which special tokens such as `<|im_end|>` are recognised.
+    def escape(self, text: str) -> str:
+        """Return `text` with special tokens escaped, so that `encode(…, escaped=True)` takes them as text.
+
+        Escaped texts may be joined, and put into a chat template or a prompt style. Added tokens that are not
+        special, such as `</think>` in most vocabularies, stay tokens.
+        """
+        ...
+
+    def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
+        """Return the ids of `text`, in which special tokens such as `<|im_end|>` are recognized.
 
         Args:
             text: Any text, also none at all.
             bos: Whether to put the beginning token first; None does as the tokenizer's files say. It is never
                 put there twice: a text that begins with it, as rendered chat templates do, is left as it is.
+            escaped: Whether `escape` has escaped special tokens in it, which are encoded as text then.
 
         """
         ...

@@ -54,6 +54,11 @@ def _flag(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         raise WrongType(field.name, value, "True or False")
 
 
+def _flag_or_none(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    if not (value is None or isinstance(value, bool)):
+        raise WrongType(field.name, value, "True, False or None")
+
+
 def _setting(help_text: str, check: Any = None, **how: Any) -> Any:
     return attrs.field(validator=check, metadata={"help": help_text}, **how)
 
@@ -146,6 +151,12 @@ class Recipe:
     prompt_style: str | None = _setting(
         "How examples are written.  [default: the model's chat template, else alpaca]",
         _text(none=True),
+        default=None,
+    )
+    parse_special_tokens: bool | None = _setting(
+        "Make control tokens of special tokens that are written in the data, such as <|im_end|>.  "
+        "[default: only with prompt_style default]",
+        _flag_or_none,
         default=None,
     )
     val_split: float | None = _setting(

@@ -23,6 +23,7 @@ def chat(  # noqa: PLR0913 - each is an option
     tools: options.Tools = None,
     chat_template_kwargs: options.ChatTemplateKwargs = None,
     apply_chat_template: options.ApplyChatTemplate = True,
+    parse_special_tokens: options.ParseSpecialTokens = None,
     precision: options.Precision = None,
     quantize: options.Quantize = None,
     accelerator: options.Accelerator = "auto",
@@ -46,6 +47,7 @@ def chat(  # noqa: PLR0913 - each is an option
         "top_p": top_p,
         "seed": seed,
         "stop": stop,
+        "parse_special_tokens": parse_special_tokens,
     }
     Settings(**how)
     saved = read_chat(resume) if resume else None

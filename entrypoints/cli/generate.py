@@ -31,6 +31,7 @@ def generate(  # noqa: PLR0913 - each is an option
     chat_template_kwargs: options.ChatTemplateKwargs = None,
     continue_final_message: options.ContinueFinalMessage = False,
     apply_chat_template: options.ApplyChatTemplate = True,
+    parse_special_tokens: options.ParseSpecialTokens = None,
     num_samples: Annotated[int, typer.Option(help="How many answers to give.")] = 1,
     stream: Annotated[
         bool | None, typer.Option(help="Write the answer as it comes.  [default: on a terminal]")
@@ -58,7 +59,11 @@ def generate(  # noqa: PLR0913 - each is an option
     )
     at_least_one("num_samples", num_samples)
     sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    how = sampling | {"max_new_tokens": max_new_tokens, "stop": stop}
+    how = sampling | {
+        "max_new_tokens": max_new_tokens,
+        "stop": stop,
+        "parse_special_tokens": parse_special_tokens,
+    }
     Settings(**how, seed=seed)
     reference = ModelReference(model, revision, offline or None, access_token)
     as_it_comes = console.is_watched() if stream is None else stream

@@ -55,6 +55,14 @@ Seed: TypeAlias = Annotated[int | None, typer.Option(help="Makes the answer repe
 Stop: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="A text that ends the answer; may be given several times.")
 ]
+ParseSpecialTokens: TypeAlias = Annotated[
+    bool | None,
+    typer.Option(
+        help="Make control tokens of special tokens that are written in the prompt, such as <|im_end|>.  "
+        "[default: only for a model without a chat template]",
+        show_default=False,
+    ),
+]
 Precision: TypeAlias = Annotated[
     str | None,
     typer.Option(help="bf16-true, 16-true or 32-true.  [default: the best that the device supports]"),

@@ -31,6 +31,7 @@ class Drawing(Templating, total=False):
     top_p: float
     seed: int | None
     stop: str | Sequence[str] | None
+    parse_special_tokens: bool | None
 
 
 class Options(Drawing, total=False):

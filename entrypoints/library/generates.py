@@ -121,6 +121,7 @@ class Generates:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         continue_final_message: bool | str = False,
         apply_chat_template: bool = True,
+        parse_special_tokens: bool | None = None,
     ) -> Any:
         """Return the model's answer, without the prompt.
 
@@ -146,6 +147,8 @@ class Generates:
                 field to continue in place of `content`.
             apply_chat_template: False sends the prompt as it is, for one that already went through a chat
                 template; the tokenizer's beginning token is added unless the prompt begins with it.
+            parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control
+                tokens, as in transformers. None: only in a text that no template is applied to.
 
         Raises:
             NotDistributed: The model has no device yet.
@@ -162,6 +165,7 @@ class Generates:
             seed=seed,
             stop=stop,
             logprobs=logprobs,
+            parse_special_tokens=parse_special_tokens,
         )
         asked = self._ask(
             prompt,
@@ -174,10 +178,9 @@ class Generates:
         )
         if logprobs:
             return self._complete(asked, stream=stream)
-        events = self._events(asked)
         if stream:
-            return _stream(events, several=asked.several, ids=return_as_token_ids)
-        answers = _whole(events, len(asked.requests))
+            return _stream(self._events(asked), several=asked.several, ids=return_as_token_ids)
+        answers = self._answers(asked)
         found = [torch.tensor(one.token_ids) if return_as_token_ids else one.text for one in answers]
         return found if asked.several else found[0]
 
@@ -237,8 +240,8 @@ class Generates:
             sys_prompt: What the system says first.
             resume: A file that `Chat.save` wrote, or messages, to go on from.
             max_new_tokens: A bound on each answer; None is the context's end.
-            how: `temperature`, `top_k`, `top_p`, `seed`, `stop`, `tools`, `chat_template_kwargs` and
-                `apply_chat_template`, as for `generate`.
+            how: `temperature`, `top_k`, `top_p`, `seed`, `stop`, `parse_special_tokens`, `tools`,
+                `chat_template_kwargs` and `apply_chat_template`, as for `generate`.
 
         Raises:
             NotDistributed: The model has no device yet.
@@ -259,7 +262,7 @@ class Generates:
             said = [Message("system", sys_prompt)]
         generator, loaded = self._generator(), self._loaded
         talk = Conversation(
-            prompt_writer(loaded, **templating),
+            prompt_writer(loaded, parse_special_tokens=settings.parse_special_tokens, **templating),
             GenerateText(loaded.tokenizer, generator),
             generator.prefix_cache(),
             said,
@@ -279,17 +282,15 @@ class Generates:
     def _events(self, asked: Asked) -> Iterator[TextEvent]:
         return GenerateText(self._loaded.tokenizer, self._generator()).stream(asked.requests, stop=asked.stop)
 
+    def _answers(self, asked: Asked) -> list[Completion]:
+        generate = GenerateText(self._loaded.tokenizer, self._generator())
+        return generate.complete(asked.requests, stop=asked.stop)
+
     def _complete(self, asked: Asked, *, stream: bool) -> Any:
-        events = self._events(asked)
         if stream:
-            return events
-        answers = _whole(events, len(asked.requests))
+            return self._events(asked)
+        answers = self._answers(asked)
         return answers if asked.several else answers[0]
-
-
-def _whole(events: Iterator[TextEvent], count: int) -> list[Completion]:
-    done = {event.index: event.completion for event in events if event.completion is not None}
-    return [done[index] for index in range(count)]
 
 
 def _stream(events: Iterator[TextEvent], *, several: bool, ids: bool) -> Iterator[Any]:

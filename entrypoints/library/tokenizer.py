@@ -66,9 +66,18 @@ class Tokenizer:
         bos: bool | None = None,  # noqa: FBT001 - LitGPT's signature
         eos: bool = False,  # noqa: FBT001, FBT002
         max_length: int = -1,
+        *,
+        parse_special_tokens: bool = True,
     ) -> Tensor:
-        """Return the ids of a text, (T,), cut to `max_length` unless that is -1."""
-        ids = self.port.encode(string, bos=bos)
+        """Return the ids of a text, (T,), cut to `max_length` unless that is -1.
+
+        Special tokens such as `<|im_end|>` become control tokens, as in transformers; pass
+        `parse_special_tokens=False` for a text that is data.
+        """
+        if parse_special_tokens:
+            ids = self.port.encode(string, bos=bos)
+        else:
+            ids = self.port.encode(self.port.escape(string), bos=bos, escaped=True)
         if eos:
             if self.eos_id is None:
                 raise ValueError("This tokenizer has no end-of-text token; call encode with eos=False.")

@@ -161,13 +161,14 @@ def _data(llm: LLM, recipe: Recipe, report: Report) -> DataModule:
     from litgpt.data import JSON, Alpaca, Alpaca2k, TextFiles
 
     style = style_to_learn(llm, recipe)
-    how: dict[str, Any] = {"mask_prompt": recipe.mask_prompt, "prompt_style": style, "seed": recipe.seed}
+    common: dict[str, Any] = {"seed": recipe.seed, "parse_special_tokens": recipe.parse_special_tokens}
+    how = {"mask_prompt": recipe.mask_prompt, "prompt_style": style, **common}
     path = Path(recipe.data).expanduser()
     data: DataModule
     if recipe.task == "pretrain":
         apart = all((path / part).is_dir() for part in ("train", "val"))
         texts, val = (path / "train", path / "val") if apart else (path, None)
-        data = TextFiles(texts, val, seed=recipe.seed)
+        data = TextFiles(texts, val, **common)
     elif recipe.data == "alpaca":
         data = Alpaca(**how)
     elif recipe.data in ("alpaca2k", "alpaca_2k"):

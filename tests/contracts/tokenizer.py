@@ -95,6 +95,39 @@ class TokenizerContract:
         assert ids.count(token) == 3
         assert ids[-2:] == [token, token]
 
+    def test_an_escaped_special_token_is_encoded_as_text(self, tokenizer: Tokenizer) -> None:
+        token = tokenizer.token_to_id(self.special)
+        assert token is not None
+        for typed in (
+            self.special,
+            f"a{self.special}b",
+            f"{self.special}{self.special} a",
+            f"a {self.special}",
+        ):
+            ids = tokenizer.encode(tokenizer.escape(typed), bos=False, escaped=True)
+            assert token not in ids
+            assert tokenizer.decode(ids) == typed
+            framed = f"{self.special}{tokenizer.escape(typed)}{self.special}"
+            between = tokenizer.encode(framed, bos=False, escaped=True)
+            assert between.count(token) == 2
+            assert between[0] == between[-1] == token
+            assert tokenizer.decode(between).strip() == typed.strip()
+
+    def test_text_without_special_tokens_is_escaped_as_it_is(self, tokenizer: Tokenizer) -> None:
+        for text in self.texts:
+            assert tokenizer.escape(text) == text
+            assert tokenizer.encode(text, escaped=True) == tokenizer.encode(text)
+
+    def test_what_cannot_be_encoded_cannot_be_escaped(self, tokenizer: Tokenizer) -> None:
+        with pytest.raises(BadArgument, match="surrogates"):
+            tokenizer.escape("a\udfff")
+        with pytest.raises(BadArgument, match="surrogates"):
+            tokenizer.encode("a\udc80", escaped=True)
+        with pytest.raises(BadArgument, match="surrogates"):
+            tokenizer.encode("a\udfff")
+        with pytest.raises(WrongType, match="text must be a string"):
+            tokenizer.escape(b"bytes")  # type: ignore[arg-type]
+
     def test_special_tokens_are_hidden_unless_asked_for(self, tokenizer: Tokenizer) -> None:
         ids = tokenizer.encode(f"a{self.special}b", bos=False)
         assert tokenizer.decode(ids).replace(" ", "") == "ab"

@@ -347,12 +347,12 @@ def test_a_row_of_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 class Refusing(ByteTokenizer):
     """Refuses a letter, as a tokenizer does whose token the model has no embedding for."""
 
-    def encode(self, text: str, *, bos: bool | None = None) -> list[int]:
+    def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
         if "ß" in text:
             raise BadArgument("text", "ß", "free of tokens that the model has no embedding for")
         if "Ω" in text:
             raise KeyError(text)
-        return super().encode(text, bos=bos)
+        return super().encode(text, bos=bos, escaped=escaped)
 
 
 @pytest.mark.parametrize("letter", ["ß", "Ω"])

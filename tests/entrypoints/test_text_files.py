@@ -112,10 +112,10 @@ def test_what_cannot_be_encoded_is_named_with_file_and_line(
     tmp_path: Path, name: str, content: bytes, said: str
 ) -> None:
     class Refusing(ByteTokenizer):
-        def encode(self, text: str, *, bos: bool | None = None) -> list[int]:
+        def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
             if "ß" in text:
                 raise BadArgument("text", "ß", "a text with no ß")
-            return [1] if len(text) > 100 else super().encode(text, bos=bos)
+            return [1] if len(text) > 100 else super().encode(text, bos=bos, escaped=escaped)
 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BadData, match=said):

@@ -50,6 +50,8 @@ class DataModule(LightningDataModule):
         tools: Tools, for the chat template, of records that have no `tools` of their own.
         chat_template_kwargs: Variables of the chat template, in the same way.
         apply_chat_template: False takes the texts of records as they are, as `prompt_style="default"` does.
+        parse_special_tokens: Whether special tokens written in the data become control tokens. None: only
+            in texts that are taken as they are, as with `apply_chat_template=False`.
         report: Is told what is done.
 
     Raises:
@@ -70,11 +72,14 @@ class DataModule(LightningDataModule):
         tools: Any = None,
         chat_template_kwargs: Any = None,
         apply_chat_template: bool = True,
+        parse_special_tokens: bool | None = None,
         report: Report = silent,
     ) -> None:
         super().__init__()
         if not isinstance(mask_prompt, bool):
             raise WrongType("mask_prompt", mask_prompt, "True or False")
+        if not (parse_special_tokens is None or isinstance(parse_special_tokens, bool)):
+            raise WrongType("parse_special_tokens", parse_special_tokens, "True, False or None")
         check_fraction(val_split_fraction)
         _check_whole("seed", seed, 0)
         _check_whole("num_workers", num_workers, 0)
@@ -91,6 +96,9 @@ class DataModule(LightningDataModule):
         self.ignore_index = ignore_index
         self.seed = seed
         self.num_workers = num_workers
+        self.parse_special_tokens = (
+            prompt_style is PLAIN if parse_special_tokens is None else parse_special_tokens
+        )
         self.tokenizer: Tokenizer | None = None
         self.batch_size = 1
         self.max_seq_length: int | None = None
@@ -227,7 +235,8 @@ class DataModule(LightningDataModule):
 
     def _encode(self, examples: list[Record], what: str) -> Lessons:
         style = self.prompt_style
-        write = WriteLesson(self.connected(), style, mask_prompt=self.mask_prompt, options=self._options)
+        how = (self.mask_prompt, self._options, self.parse_special_tokens)
+        write = WriteLesson(self.connected(), style, *how)
         lessons, cut = Lessons(self.ignore_index), Cut()
         for number, example in enumerate(examples, 1):
             with naming_record(example.where):

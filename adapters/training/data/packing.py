@@ -21,7 +21,7 @@ from litgpt.domain.errors import OutOfReach
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.reporting import Progress
 
-_LAYOUT = 1
+_LAYOUT = 2
 """Counted up whenever what is written into such a file changes."""
 
 
@@ -55,12 +55,14 @@ class Pack:
         tokenizer: The model's tokenizer.
         folder: Where the files of ids are.
         tell: Is told how far it is.
+        parse_special_tokens: Whether special tokens in the texts become control tokens.
 
     """
 
     tokenizer: Tokenizer
     folder: Path
     tell: Callable[[Progress], None]
+    parse_special_tokens: bool = False
 
     def __call__(self, files: Sequence[Path]) -> Packed:
         """Return these files as one row of ids.
@@ -126,16 +128,22 @@ class Pack:
         """Return the ids of a piece of a document, which begins at a line of it, if it has lines."""
         with naming_record(where):
             try:
-                return self.tokenizer.encode(piece, bos=bos)
+                return self._ids(piece, bos=bos)
             except Exception:
                 for number, text in enumerate(() if line is None else piece.split("\n"), line or 1):
                     with naming_record(f"{where}, line {number}"):
-                        self.tokenizer.encode(text, bos=False)
+                        self._ids(text, bos=False)
                 raise
+
+    def _ids(self, text: str, *, bos: bool | None) -> list[int]:
+        escaped = text if self.parse_special_tokens else self.tokenizer.escape(text)
+        if escaped == text:
+            return self.tokenizer.encode(text, bos=bos)
+        return self.tokenizer.encode(escaped, bos=bos, escaped=True)
 
     def _name(self, files: Sequence[Path]) -> str:
         known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        written = json.dumps([_LAYOUT, fingerprint(self.tokenizer), known])
+        written = json.dumps([_LAYOUT, fingerprint(self.tokenizer), self.parse_special_tokens, known])
         width = "uint16" if self.tokenizer.vocab_size <= 1 << 16 else "uint32"
         return f"{sha256(written.encode()).hexdigest()[:24]}.{width}"
 

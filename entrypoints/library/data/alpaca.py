@@ -26,7 +26,8 @@ class Alpaca(DataModule):
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches.
         download_dir: Where to put what is downloaded, in place of huggingface_hub's cache.
-        templating: `tools`, `chat_template_kwargs` and `apply_chat_template`, as `DataModule` has them.
+        templating: `tools`, `chat_template_kwargs`, `apply_chat_template` and `parse_special_tokens`, as
+            `DataModule` has them.
 
     """
 
@@ -83,7 +84,8 @@ class Alpaca2k(Alpaca):
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches.
         download_dir: Where to put what is downloaded, in place of huggingface_hub's cache.
-        templating: `tools`, `chat_template_kwargs` and `apply_chat_template`, as `DataModule` has them.
+        templating: `tools`, `chat_template_kwargs`, `apply_chat_template` and `parse_special_tokens`, as
+            `DataModule` has them.
 
     """
 

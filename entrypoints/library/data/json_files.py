@@ -33,7 +33,8 @@ class JSON(DataModule):
         ignore_index: The label of what is not learnt.
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches.
-        templating: `tools`, `chat_template_kwargs` and `apply_chat_template`, as `DataModule` has them.
+        templating: `tools`, `chat_template_kwargs`, `apply_chat_template` and `parse_special_tokens`, as
+            `DataModule` has them.
 
     Raises:
         DataNotFound: There is no such file, or the folder has no `train` file.

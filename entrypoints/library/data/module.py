@@ -14,6 +14,7 @@ class Templating(TypedDict, total=False):
     tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None
     chat_template_kwargs: Mapping[str, Any] | None
     apply_chat_template: bool
+    parse_special_tokens: bool | None
 
 
 class DataModule(Reporting):
@@ -52,6 +53,10 @@ class DataModule(Reporting):
         chat_template_kwargs: Variables of the chat template, for records without `chat_template_kwargs`.
         apply_chat_template: False takes the texts of records as they are, for data that already went through
             a chat template: `{"prompt": …, "completion": …}`, or `{"text": …}`, all of which is learnt.
+        parse_special_tokens: Whether special tokens that are written in the examples, such as `<|im_end|>`,
+            become control tokens. They are encoded as text otherwise, and control tokens come from the chat
+            template or the prompt style alone. None: only in texts that are taken as they are, with
+            `apply_chat_template=False` or `prompt_style="default"`.
 
     """
 

@@ -31,6 +31,8 @@ class TextFiles(DataModule):
         seed: Says the order of each epoch.
         num_workers: How many processes make batches.
         cache_dir: Where the ids are kept; None is a folder `.litgpt` beside the texts.
+        parse_special_tokens: Whether special tokens that are written in the texts, such as `<|endoftext|>`,
+            become control tokens. They are encoded as text otherwise, and documents end with the end token.
 
     """
 
@@ -41,8 +43,9 @@ class TextFiles(DataModule):
         seed: int = 42,
         num_workers: int = 0,
         cache_dir: str | Path | None = None,
+        parse_special_tokens: bool = False,
     ) -> None:
-        super().__init__(seed=seed, num_workers=num_workers)
+        super().__init__(seed=seed, num_workers=num_workers, parse_special_tokens=parse_special_tokens)
         self.train_data_path = as_path("train_data_path", train_data_path)
         self.val_data_path = None if val_data_path is None else as_path("val_data_path", val_data_path)
         self.cache_dir = None if cache_dir is None else as_path("cache_dir", cache_dir)
@@ -97,7 +100,8 @@ class TextFiles(DataModule):
         if self.max_seq_length is None:
             raise BadArgument("max_seq_length", None, "a number of tokens, of which each window has as many")
         beside = path if path.is_dir() else path.parent
-        pack = Pack(tokenizer, self.cache_dir or beside / ".litgpt", self.tell)
+        folder = self.cache_dir or beside / ".litgpt"
+        pack = Pack(tokenizer, folder, self.tell, parse_special_tokens=self.parse_special_tokens)
         return Windows(pack(files), self.max_seq_length)
 
 

@@ -10,6 +10,7 @@ import attrs
 
 from litgpt.domain.chat import Messages
 from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
+from litgpt.domain.special_tokens import ESCAPE, unescape
 from litgpt.domain.vocabulary import TokenizerSource
 
 SPECIAL = ("<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
@@ -56,14 +57,15 @@ class ByteTokenizer:
         """Only `<|end|>`."""
         return frozenset((END,))
 
-    def encode(self, text: str, *, bos: bool | None = None) -> list[int]:
-        """Return the bytes of `text`, and the ids of the special tokens in it."""
-        if not isinstance(text, str):
-            raise WrongType("text", text, "a string")
-        try:
-            parts = [(part, part.encode()) for part in _SPECIAL.split(text)]
-        except UnicodeEncodeError as error:
-            raise BadArgument("text", text, "free of lone surrogates") from error
+    def escape(self, text: str) -> str:
+        """Return `text` with its special tokens escaped."""
+        _utf8(text)
+        return _SPECIAL.sub(lambda found: f"{found[0][:-1]}{ESCAPE}{found[0][-1]}", text)
+
+    def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
+        """Return the bytes of `text`, and the ids of the special tokens in it that are not escaped."""
+        _utf8(unescape(text) if escaped else text)
+        parts = [(part, _utf8(unescape(part))) for part in _SPECIAL.split(text)]
         ids = [one for part, spelt in parts for one in ((_id(part),) if part in SPECIAL else spelt)]
         begins = self.adds_bos if bos is None else bos
         return [BEGIN, *ids] if begins and ids[:1] != [BEGIN] else ids
@@ -101,10 +103,8 @@ class ByteTokenizer:
         if unknown := [one.role for one in messages if f"<|{one.role}|>" not in SPECIAL[2:]]:
             raise BadPrompt("of bytes", f"it knows no role {unknown[0]!r}.")
         given = {**({"tools": tools} if tools else {}), **(variables or {})}
-        turns = [f"<|system|>{json.dumps(given)}"] if given else []
-        turns += [
-            f"<|{one.role}|>{one.text}{json.dumps(one.fields) if one.fields else ''}" for one in messages
-        ]
+        turns = [f"<|system|>{_json(given)}"] if given else []
+        turns += [f"<|{one.role}|>{one.text}{_json(one.fields) if one.fields else ''}" for one in messages]
         said = "<|end|>".join(turns)
         if continue_final_message:
             return said
@@ -144,6 +144,19 @@ def open_byte_tokenizer(
 ) -> ByteTokenizer:
     """Open a ByteTokenizer, as LoadModel opens tokenizers; its ids fill the model's vocabulary."""
     return ByteTokenizer(rows=max(vocab_size or 0, SIZE))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _utf8(text: str) -> bytes:
+    if not isinstance(text, str):
+        raise WrongType("text", text, "a string")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise BadArgument("text", text, "free of lone surrogates") from error
 
 
 def _id(special: str) -> int:

@@ -1,0 +1,23 @@
+"""Special tokens in text that is data: escaped, so that they are encoded as text, not as control tokens."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+ESCAPE = "\udfff"
+"""Breaks a special token apart. It is a lone surrogate, so text that can be encoded in UTF-8 has none."""
+
+
+def unescape(text: str) -> str:
+    """Return an escaped text as it was."""
+    return text.replace(ESCAPE, "")
+
+
+def map_strings(value: Any, function: Callable[[str], str]) -> Any:
+    """Return a copy of a JSON value in which each string, keys included, is what a function makes of it."""
+    if isinstance(value, str):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {function(key): map_strings(one, function) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [map_strings(one, function) for one in value]
+    return value

@@ -1,0 +1,70 @@
+"""Special tokens in conversations and examples: those in messages are text."""
+
+import pytest
+
+from litgpt.application.chatting import Conversation
+from litgpt.application.generating import GenerateText
+from litgpt.application.prompting import WritePrompt
+from litgpt.application.teaching import WriteLesson
+from litgpt.domain.chat import Message
+from litgpt.domain.generation import Request
+from litgpt.domain.prompts import style_named
+from litgpt.domain.special_tokens import ESCAPE, map_strings
+from litgpt.testing import ByteTokenizer, ScriptedGenerator
+
+BYTES = ByteTokenizer()
+END, USER = 257, 259
+TALK = (
+    Message("user", "How do I end<|end|>\n<|user|> a turn?"),
+    Message("assistant", "Write <|end|> there."),
+    Message("user", "<|end|>?"),
+    Message("assistant", "<|end|>"),
+)
+
+
+@pytest.mark.parametrize("mask_prompt", [True, False])
+@pytest.mark.parametrize("style", [None, style_named("chatml"), style_named("alpaca")])
+def test_only_the_end_of_an_answer_is_learned_as_a_control_token(style: object, *, mask_prompt: bool) -> None:
+    lesson = WriteLesson(BYTES, style, mask_prompt)(TALK)  # type: ignore[arg-type]
+    assert lesson.ids.count(USER) == (2 if style is None else 0)
+    assert lesson.ids.count(END) == (4 if style is None else 1)
+    assert lesson.ids[-1] == END
+    if mask_prompt:
+        learned = [BYTES.decode(lesson.ids[start:stop], special=True) for start, stop in lesson.learnt]
+        assert [one.rstrip("\n").removesuffix("<|im_end|>") for one in learned] == (
+            ["Write <|end|> there.<|end|>", "<|end|><|end|>"]
+            if style is None
+            else ["Write <|end|> there.", learned[1].removesuffix("<|im_end|>\n")]
+        )
+
+
+def test_a_style_of_one_question_takes_the_answer_as_text() -> None:
+    lesson = WriteLesson(BYTES, style_named("flan"), mask_prompt=True)(TALK[:2])
+    ((start, stop),) = lesson.learnt
+    assert lesson.ids[start:stop] == (*b"Write <|end|> there.", END)
+
+
+def test_examples_may_be_parsed() -> None:
+    lesson = WriteLesson(BYTES, None, parse_special_tokens=True)(TALK)
+    assert lesson.ids.count(END) == 4 + 4
+
+
+def test_the_conversation_treats_both_sides_as_text() -> None:
+    generator = ScriptedGenerator((*b"yes <|end|>", END), 1000)
+    conversation = Conversation(
+        WritePrompt(BYTES, None), GenerateText(BYTES, generator), generator.prefix_cache()
+    )
+    for text in ("one<|end|>", "two<|assistant|>"):
+        for _ in conversation.say(text, lambda ids: Request(prompt=ids, max_new_tokens=20, end_ids={END})):  # type: ignore[arg-type]
+            pass
+    prompt = generator.asked[1].prompt
+    assert prompt.count(END) == 3
+    assert [one for one in prompt if one > 255] == [USER, END, 260, END, USER, END, 260]
+    assert conversation.messages[1] == Message("assistant", "yes <|end|>")
+    assert BYTES.decode(prompt).count("<|end|>") == 2
+
+
+def test_every_string_of_a_value_is_mapped() -> None:
+    value = {"a": ["b", 1, None, {"c": True}], "d": ("e",)}
+    assert map_strings(value, str.upper) == {"A": ["B", 1, None, {"C": True}], "D": ["E"]}
+    assert not ESCAPE.isprintable()
