@@ -52,6 +52,7 @@ class ChatTemplate:
 
         """
         from litgpt.adapters.text.sandbox import compiled
+        from litgpt.adapters.text.template_errors import is_of_template, words_of
 
         source = self._chosen(tools)
         dicts = [_with_reasoning(message.as_dict()) for message in messages]
@@ -70,7 +71,9 @@ class ChatTemplate:
             with budget(self.budget):
                 text = template.render(given)
         except Exception as error:  # what a stranger wrote can fail in any way
-            raise self._refusal(str(error) or repr(error)) from error
+            if not is_of_template(error):
+                raise
+            raise self._refusal(words_of(error)) from error
         return text if unfinished is None else self._up_to_mark(text, unfinished)
 
     def _chosen(self, tools: object) -> str:

@@ -1,0 +1,107 @@
+"""Whose error it is: the template's is told in its words, and this library's is not blamed on it."""
+
+from typing import Any
+
+import pytest
+
+from litgpt.adapters.text import sandbox
+from litgpt.adapters.text.templates import ChatTemplate
+from litgpt.domain.chat import Message
+from litgpt.domain.errors import BadArgument, BadPrompt
+
+SAID = [Message("user", "Hi")]
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ raise_exception('Only A & B: ' ~ messages[0].role ~ '!') }}", "Only A & B: user!"),
+        ("{{ raise_exception('  two\\nlines ') }}", "  two\nlines "),
+        ("{{ raise_exception(42) }}", "42"),
+        ("{{ raise_exception(messages[0].content) }}", "Hi"),
+    ],
+)
+def test_a_template_refuses_in_its_own_words(template: str, words: str) -> None:
+    with pytest.raises(BadPrompt) as caught:
+        ChatTemplate("m", template).render(SAID)
+    assert caught.value.reason == words
+    assert str(caught.value).endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("template", "line"),
+    [
+        ("{% for %}", 1),
+        ("a\n{{ messages\n", 2),
+        ("a\n\n{% if x %}{% endfor %}", 3),
+        ("{{ 1 }}\n{{ 'a' | nothing }}", 2),
+    ],
+)
+def test_a_template_that_cannot_be_compiled_says_in_which_line(template: str, line: int) -> None:
+    with pytest.raises(BadPrompt, match=rf"chat template of m cannot express this: line {line}: "):
+        ChatTemplate("m", template).render(SAID)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages + 1 }}",
+        "{{ messages[0].nothing.more }}",
+        "{{ '{' .format(1) }}",
+        "{{ '{a}'.format(1) }}",
+        "{{ '%d' % 'a' }}",
+        "{{ '%(a)s' % 1 }}",
+        "{{ 1 / 0 }}",
+        "{{ 'a'.join(1) }}",
+        "{{ 'a'.replace(1) }}",
+        "{{ 'a'.split(1, 2, 3) }}",
+        "{{ nothing | tojson }}",
+        "{{ 1 | tojson(indent=[]) }}",
+        "{{ range('a') }}",
+        "{{ dict(1) }}",
+        "{{ strftime_now(1) }}",
+        "{{ strftime_now() }}",
+        "{{ namespace(1) }}",
+        "{{ raise_exception() }}",
+        "{{ messages[0](1) }}",
+        "{{ messages | join(1, 2, 3, 4) }}",
+        "{{ -messages }}",
+        "{{ 'a' | indent('b', 'c', 'd', 'e') }}",
+        "{{ messages < 1 }}",
+        "{{ 1 in 1 }}",
+        "{% for a in 1 %}{% endfor %}",
+        "{% for a, b in messages %}{{ a }}{% endfor %}{% set c, d = 1 %}",
+        "{{ 'a' * 'b' }}",
+        "{{ 'a' | round }}",
+        "{% macro f(a) %}{{ a() }}{% endmacro %}{{ f(1) }}",
+        "{% include 'x' %}",
+    ],
+)
+def test_what_a_template_does_wrong_is_its_own_error(template: str) -> None:
+    with pytest.raises(BadPrompt, match="chat template of m"):
+        ChatTemplate("m", template).render(SAID)
+
+
+TEMPLATE = "{{ 'a' + messages[0].content }}{{ messages[0].content.strip() }}{{ 'H' in messages[0].content }}"
+
+
+@pytest.mark.parametrize("inside", ["charge_operator", "charge_method", "weigh", "searchable", "like"])
+@pytest.mark.parametrize(
+    "error", [AttributeError("a bug"), RuntimeError("a bug"), BadArgument("tools", 1, "2")]
+)
+def test_an_error_of_this_library_is_not_blamed_on_the_template(
+    monkeypatch: pytest.MonkeyPatch, inside: str, error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(sandbox, inside, fail)
+    with pytest.raises(type(error)) as caught:
+        ChatTemplate("m", TEMPLATE).render(SAID)
+    assert caught.value is error
+
+
+def test_a_bug_in_what_compiles_templates_is_not_blamed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "Meter", None)
+    with pytest.raises(TypeError, match="NoneType"):
+        ChatTemplate("m", "{{ 'not compiled before' }}").render(SAID)
