@@ -7,6 +7,8 @@ family hold; PEFT adapts them and the routers through `target_parameters`.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 
+import attrs
+
 from litgpt.domain.lora_places import Place, Rows, rows_of
 from litgpt.domain.pieces import Piece
 from litgpt.domain.weights import Join, Use, uses
@@ -28,6 +30,9 @@ _RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 INPUTS_FIRST = ("gpt_oss",)
 """Families whose experts are (in, out) and say so (`is_transposed`); PEFT takes all others for (out, in)."""
+
+# The projections that a parameter stacks, by their names in the network.
+_PARTS = ((GATE_UP, ("fc_1", "fc_2")), (DOWN, ("proj",)))
 
 # What files call the projections of an expert that they have one by one.
 _APART = {GATE_UP: (("gate_proj", "up_proj"), ("w1", "w3")), DOWN: (("down_proj",), ("w2",))}
@@ -58,6 +63,44 @@ def parameter_places(joins: Sequence[Join], routers: Collection[str], model_type
     for owner, own in fused.items():
         found += _fused(f"{owner}.experts", own)
     return tuple(found)
+
+
+def stacked_uses(joins: Sequence[Join], model_type: str) -> dict[str, tuple[Use, ...]]:
+    """Return every tensor under its name in transformers 5, and what of a network is written into it.
+
+    Experts that files have one by one are stacked: (experts, out, in).
+
+    Args:
+        joins: How a family writes its tensors.
+        model_type: The family.
+
+    """
+    renamed = _RENAMED.get(model_type, ())
+    found: dict[str, tuple[Use, ...]] = {}
+    apart: dict[str, list[tuple[str, tuple[Use, ...]]]] = {}
+    for name, those in uses(joins).items():
+        layer = those[0].parameter.name
+        if ".experts." in layer and layer.endswith(_WEIGHT) and those[0].piece.expert is None:
+            owner = _renamed(name, renamed).rpartition(".experts.")[0]
+            apart.setdefault(owner, []).append((layer, those))
+        else:
+            found[_renamed(name, renamed)] = those
+    for owner, own in apart.items():
+        experts = _by_expert(own)
+        for leaf, parts in _PARTS:
+            name = f"{owner}.experts.{leaf}"
+            rows = sum(experts[0][part].piece.rows for part in parts)
+            shape = (len(experts), rows, experts[0][parts[0]].piece.shape[1])
+            stacked: list[Use] = []
+            for expert, by_part in experts.items():
+                start = 0
+                for part in parts:
+                    stop = start + by_part[part].piece.rows
+                    piece = Piece(name, shape, start, stop, expert=expert)
+                    stacked.append(attrs.evolve(by_part[part], piece=piece))
+                    start = stop
+            found[name] = tuple(stacked)
+    return found
 
 
 def in_files(name: str, model_type: str) -> tuple[str, ...]:
@@ -120,11 +163,8 @@ def _stacked(name: str, those: tuple[Use, ...], *, inputs_first: bool) -> Iterat
 
 def _fused(module: str, own: list[tuple[str, tuple[Use, ...]]]) -> Iterator[Place]:
     """Yield the places of experts that files have one by one; `gate_up_proj` has the gates first."""
-    by_expert: dict[int, dict[str, Use]] = {}
-    for layer, (use,) in own:
-        *_, number, part_of_it, _ = layer.split(".")
-        by_expert.setdefault(int(number), {})[part_of_it] = use
-    for leaf, parts in ((GATE_UP, ("fc_1", "fc_2")), (DOWN, ("proj",))):
+    by_expert = _by_expert(own)
+    for leaf, parts in _PARTS:
         for expert, found in by_expert.items():
             outputs = sum(found[part].piece.rows for part in parts)
             inputs = found[parts[0]].piece.shape[1]
@@ -146,6 +186,15 @@ def _fused(module: str, own: list[tuple[str, tuple[Use, ...]]]) -> Iterator[Plac
                 experts=len(by_expert),
                 parameter=name,
             )
+
+
+def _by_expert(own: list[tuple[str, tuple[Use, ...]]]) -> dict[int, dict[str, Use]]:
+    """Return the projections of each expert of a layer, by their names in the network."""
+    by_expert: dict[int, dict[str, Use]] = {}
+    for layer, (use,) in own:
+        *_, number, part, _ = layer.split(".")
+        by_expert.setdefault(int(number), {})[part] = use
+    return by_expert
 
 
 def _expert(use: Use) -> int:

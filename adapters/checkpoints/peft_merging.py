@@ -121,11 +121,12 @@ class _Found:
 
     def replace(self, saved: str, value: "torch.Tensor") -> None:
         """Take note of a tensor that takes the place of one."""
-        tensor = tensor_of(saved, self.tensors)
+        names = (tensor_of(name, self.tensors) for name in in_files(saved, self.model_type))
+        tensor = next((one for one in names if one is not None), None)
         if tensor is None and saved.removesuffix(_WEIGHT) in _HEADS:
             self.whole_apart[saved] = value
         elif tensor is None:
-            self.unknown.append(saved)
+            self._replace_experts(saved, value)
         elif (shape := tuple(value.shape)) == self.tensors[tensor].shape or self._is_resized(
             saved, shape, tensor
         ):
@@ -133,6 +134,30 @@ class _Found:
         else:
             expected = list(self.tensors[tensor].shape)
             self.misshapen.append(f"{saved} is {list(value.shape)}, expected {expected}")
+
+    def _replace_experts(self, saved: str, value: "torch.Tensor") -> None:
+        """Take note of stacked experts that take the place of the ones that the checkpoint has one by one."""
+        experts = value if value.ndim == 3 else ()
+        parts: dict[str, torch.Tensor] = {}
+        for number, expert in enumerate(experts):
+            there = self._expert_tensors(saved, number)
+            rows = [self.tensors[one].shape[0] for one in there]
+            if not there or sum(rows) != expert.shape[0]:
+                parts = {}
+                break
+            parts |= dict(zip(there, expert.split(rows), strict=True))
+        if not parts or self._expert_tensors(saved, len(experts)):
+            self.unknown.append(saved)
+        for tensor, part in parts.items():
+            self.replace(tensor, part.contiguous())
+
+    def _expert_tensors(self, parameter: str, expert: int) -> tuple[str, ...]:
+        """Return the tensors that a parameter stacks for an expert; empty if there are none."""
+        for names in apart_in_files(parameter, self.model_type, expert):
+            found = [tensor_of(name, self.tensors) for name in names]
+            if all(found):
+                return tuple(one for one in found if one is not None)
+        return ()
 
     def add(self, module: str, pair: "Pair[torch.Tensor]") -> None:
         """Take note of a pair."""
@@ -217,22 +242,16 @@ class _Found:
     def _add_apart(self, module: str, pair: "Pair[torch.Tensor]", scaling: float) -> bool:
         experts = pair.a.shape[0] // pair.rank
         for expert in range(experts):
-            for names in apart_in_files(module, self.model_type, expert):
-                found = [tensor_of(name, self.tensors) for name in names]
-                there = [tensor for tensor in found if tensor is not None]
-                if there == found:
-                    start = 0
-                    for tensor in there:
-                        rows = slice(start, start := start + self.shape(tensor)[0])
-                        self._change(
-                            tensor,
-                            AddExperts(pair, scaling, experts, transposed=False, expert=expert, rows=rows),
-                        )
-                    if start != pair.b.shape[0] or self.shape(there[0])[1] != pair.a.shape[1]:
-                        self.misshapen.append(f"{module} is for {[pair.b.shape[0], pair.a.shape[1]]}")
-                    break
-            else:
+            there = self._expert_tensors(module, expert)
+            if not there:
                 return False
+            start = 0
+            for tensor in there:
+                rows = slice(start, start := start + self.shape(tensor)[0])
+                change = AddExperts(pair, scaling, experts, transposed=False, expert=expert, rows=rows)
+                self._change(tensor, change)
+            if start != pair.b.shape[0] or self.shape(there[0])[1] != pair.a.shape[1]:
+                self.misshapen.append(f"{module} is for {[pair.b.shape[0], pair.a.shape[1]]}")
         return True
 
     def _change(self, tensor: str, change: "Change") -> None:

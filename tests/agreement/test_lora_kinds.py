@@ -45,6 +45,16 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         "gemma",
         {"target_modules": LLAMA, "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
     ),
+    "whole, the router by its name in transformers 5": (
+        "mixtral",
+        {"target_modules": LLAMA, "modules_to_save": ["gate"]},
+    ),
+    "whole, experts that files have one by one": (
+        "mixtral",
+        {"target_modules": LLAMA, "modules_to_save": ["experts"]},
+    ),
+    "whole, router and experts": ("qwen3_moe", {"target_modules": LLAMA, "modules_to_save": ["mlp"]}),
+    "whole, stacked experts": ("gpt_oss", {"target_modules": LLAMA, "modules_to_save": ["experts"]}),
     "embedding and head": ("llama", {"target_modules": [*LLAMA, "embed_tokens", "lm_head"]}),
     "embedding that is scaled": ("gemma", {"target_modules": [*LLAMA, "embed_tokens"]}),
     "embedding and head, tied": (

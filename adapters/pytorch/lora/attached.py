@@ -63,10 +63,10 @@ def fitted(sites: Sites, name: str, adapter: Adapter[Tensor]) -> Fitted:
     pairs, unknown, misshapen = fitting(sites.places, adapter, lambda tensor: tuple(tensor.shape))
     replaced: dict[str, Tensor] = {}
     for saved, tensor in adapter.whole.items():
-        there = saved if saved in sites.uses else plain_name(saved)
-        if there not in sites.uses:
+        there = sites.named(saved)
+        if there is None:
             unknown.append(saved)
-        elif tuple(tensor.shape) != (expected := sites.uses[there][0].piece.shape):
+        elif tuple(tensor.shape) != (expected := sites.uses_of(there)[0].piece.shape):
             misshapen.append(
                 f"{saved} is {list(tensor.shape)}, expected {list(expected)}{_resized(sites, there)}"
             )
@@ -130,13 +130,13 @@ def put(
         use = UseOfPair(lora.scaling(pair.rank, pair.alpha), lora.dropout, trainable)
         network.put(name, place, _by_layer(place, pair), use)
     tensor_of_embedding = next(
-        (one for one in found.whole if sites.uses[one][0].parameter.name == f"{EMBEDDING}{_WEIGHT}"), None
+        (one for one in found.whole if sites.uses_of(one)[0].parameter.name == f"{EMBEDDING}{_WEIGHT}"), None
     )
     for tensor, value in sorted(
         found.whole.items(), key=lambda one: _parameter(sites, one[0]) == f"{HEAD}{_WEIGHT}"
     ):
-        sizes = {use.parameter.name: use.parameter.shape[0] for use in sites.uses[tensor]}
-        for parameter, start, rows in by_parameter(sites.uses[tensor], value):
+        sizes = {use.parameter.name: use.parameter.shape[0] for use in sites.uses_of(tensor)}
+        for parameter, start, rows in by_parameter(sites.uses_of(tensor), value):
             if ties and parameter == f"{HEAD}{_WEIGHT}" and tensor_of_embedding:
                 network.lend_replacement(
                     name, (EMBEDDING, leaf(tensor_of_embedding)), parameter, leaf(tensor)
@@ -244,7 +244,7 @@ def _vector(place: Place, vectors: dict[str, Tensor | None]) -> Tensor | None:
 
 def _whole(network: Layers, sites: Sites, name: str, tensor: str) -> Tensor:
     made: Tensor | None = None
-    for parameter, own in groupby(sites.uses[tensor], key=lambda use: use.parameter.name):
+    for parameter, own in groupby(sites.uses_of(tensor), key=lambda use: use.parameter.name):
         rows = whole(network.part(name, parameter.rpartition(".")[0], leaf(tensor), Replacement).current)
         uses = list(own)
         made = rows.new_empty(uses[0].piece.shape) if made is None else made
@@ -260,7 +260,7 @@ def _tokens(part: TokenRows) -> TrainedTokens[Tensor]:
 
 
 def _parameter(sites: Sites, tensor: str) -> str:
-    return sites.uses[tensor][0].parameter.name
+    return sites.uses_of(tensor)[0].parameter.name
 
 
 def _is_buffer(sites: Sites, parameter: str) -> bool:
@@ -270,7 +270,7 @@ def _is_buffer(sites: Sites, parameter: str) -> bool:
 def _is_unchanged(sites: Sites, tensor: str, value: Tensor) -> bool:
     """Whether a tensor is that of the model: PEFT saves a targeted embedding's own weight, too."""
     lookup: Callable[[str], Tensor] = dict(sites.model.state_dict()).__getitem__
-    for parameter, start, rows in by_parameter(sites.uses[tensor], value):
+    for parameter, start, rows in by_parameter(sites.uses_of(tensor), value):
         there = lookup(parameter)[start:][: len(rows)]
         if not torch.equal(there, rows.to(there.device, there.dtype)):
             return False

@@ -10,7 +10,8 @@ from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.lora import Lora
-from litgpt.domain.lora_experts import parameter_places
+from litgpt.domain.lora_experts import parameter_places, stacked_uses
+from litgpt.domain.lora_fitting import plain_name
 from litgpt.domain.lora_places import Place, is_called, is_within, places
 from litgpt.domain.weights import Join, Use, uses
 
@@ -24,13 +25,15 @@ class Sites:
     Attributes:
         model: The network.
         places: Where pairs can be.
-        uses: Every tensor of transformers, and what of ours it is.
+        uses: Every tensor of transformers 5, and what of the network it is.
+        former: The same by the names in files, which transformers 4 has too, where they differ.
 
     """
 
     model: GPT
     places: tuple[Place, ...] = attrs.field(repr=False)
     uses: Mapping[str, tuple[Use, ...]] = attrs.field(repr=False)
+    former: Mapping[str, tuple[Use, ...]] = attrs.field(repr=False)
 
     @classmethod
     def of(cls, model: GPT, joins: Sequence[Join], model_type: str) -> "Sites":
@@ -47,7 +50,23 @@ class Sites:
             for kinds in ((nn.Linear, QuantisedLinear), nn.Embedding, Gate)
         )
         found = (*places(joins, linear, embeddings), *parameter_places(joins, routers, model_type))
-        return cls(model, found, uses(joins))
+        stacked = stacked_uses(joins, model_type)
+        former = {name: those for name, those in uses(joins).items() if name not in stacked}
+        return cls(model, found, stacked, former)
+
+    def named(self, saved: str) -> str | None:
+        """Return the name here of a tensor that an adapter has whole; None if there is no such tensor."""
+        for name in (saved, plain_name(saved)):
+            if name in self.uses:
+                return name
+            if (those := self.former.get(name)) is not None:
+                now = (one for one, its in self.uses.items() if its == those)
+                return next(now, name)
+        return None
+
+    def uses_of(self, tensor: str) -> tuple[Use, ...]:
+        """Return what of the network a tensor of transformers 5, or 4, is."""
+        return self.uses[tensor] if tensor in self.uses else self.former[tensor]
 
     @property
     def embedding(self) -> Place | None:
