@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,8 @@ from litgpt.domain.errors import UnsafeFile
 
 _AT_MOST = 5
 """How many values an error names."""
+
+_GETATTR = "builtins.getattr"
 
 
 _REMEDY = (
@@ -96,6 +99,8 @@ class _InertUnpickler(pickle.Unpickler):
     """Reads a pickle and calls nothing that it names."""
 
     def find_class(self, module: str, name: str) -> Any:
+        # torch.save writes the names of Python 2, as pickle's protocol 2 does: `__builtin__.xrange`.
+        module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         return type("Named", (_Inert,), {"kind": f"{module}.{name}"})
 
     def persistent_load(self, _: object) -> Any:
@@ -104,11 +109,14 @@ class _InertUnpickler(pickle.Unpickler):
 
 def _found(value: object, where: str, refused: set[str]) -> Iterator[tuple[str, str]]:
     """Yield where each refused object within a value is, which is at `where` itself, and its type."""
-    if (kind := getattr(value, "kind", None)) in refused:
+    kind = getattr(value, "kind", None)
+    if kind in refused and kind != _GETATTR:
         yield where, str(kind)
     if isinstance(value, _Inert):
         for one in value.arguments:
             yield from _found(one, where, refused)
+        if kind == _GETATTR:  # of a method, its class says more
+            yield where, _GETATTR
         value = value.held
     if isinstance(value, Mapping):
         for key, one in value.items():

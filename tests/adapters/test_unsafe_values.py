@@ -44,6 +44,8 @@ def checkpoint(folder: Path, **content: Any) -> Path:
         ({"a": [1, Settings()]}, r"hyper_parameters\['value'\]\['a'\]\[1\] \(.*Settings\)"),
         (argparse.Namespace(a=1), r"hyper_parameters\['value'\] \(argparse\.Namespace\)"),
         (Path("x"), r"hyper_parameters\['value'\] \(pathlib\.PosixPath\)"),
+        (print, r"hyper_parameters\['value'\] \(builtins\.print\)"),
+        (range(3), r"hyper_parameters\['value'\] \(builtins\.range\)"),
         (OrderedDict(a=(1, Settings())), r"hyper_parameters\['value'\]\['a'\]\[1\] \(.*Settings\)"),
     ],
 )
