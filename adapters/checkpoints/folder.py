@@ -1,5 +1,6 @@
 """A Hugging Face folder: `config.json`, and safetensors in one file or in an index of shards."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     import torch
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+STATES = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state|random_states)([_.-].*)?", re.ASCII)
+"""Files that trainers and Accelerate write beside a model, which hold no weights."""
+
 WEIGHTS = (*PICKLES, "*.safetensors", "*.gguf")
 MOST_NAMES = 5
 """Files that a note or an error lists."""
@@ -177,15 +181,16 @@ def _without_weights(folder: Path) -> LitGPTError:
     for one in (SINGLE, INDEX):
         if error := stands_in(folder / one):
             return error
-    for pattern in PICKLES:
-        for pickle in sorted(folder.glob(pattern)):
-            return UnsafeFile(str(pickle), REMEDY)
+    pickles = sorted(one for pattern in PICKLES for one in folder.glob(pattern))
+    for pickle in (one for one in pickles if not STATES.fullmatch(one.name)):
+        return stands_in(pickle) or UnsafeFile(str(pickle), REMEDY)
     if others := sorted(one.name for one in folder.glob("*.safetensors"))[:MOST_NAMES]:
         reason = (
             f"the folder has {', '.join(others)}, but neither one file of this name nor an index ({INDEX})."
         )
     else:
-        reason = "the folder has no weights."
+        states = f" beside {', '.join(one.name for one in pickles[:MOST_NAMES])}" if pickles else ""
+        reason = f"the folder has no weights{states}. Save the model to it, or copy its safetensors there."
     return MissingFile(str(folder / SINGLE), reason)
 
 
@@ -201,4 +206,5 @@ def ignored_files(folder: Path, read: Collection[str]) -> tuple[str, ...]:
     if not found:
         return ()
     more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
-    return (f"{', '.join(found[:MOST_NAMES])}{more} in its folder are ignored.",)
+    verb = "is" if len(found) == 1 else "are"
+    return (f"{', '.join(found[:MOST_NAMES])}{more} in its folder {verb} ignored.",)

@@ -110,7 +110,8 @@ def _notes(broken: Collection[str], lost: Collection[str], stored: Stored) -> tu
     notes = []
     if promised:
         few = ", ".join(promised[:3]) + (", …" if len(promised) > 3 else "")
-        notes.append(f"{INDEX} lists {len(promised)} tensors that are not there and not needed ({few}).")
+        said = "a tensor that is" if len(promised) == 1 else f"{len(promised)} tensors that are"
+        notes.append(f"{INDEX} lists {said} not there and not needed ({few}).")
     if lost:
         notes.append(f"{', '.join(sorted(lost))} cannot be read, and nothing of it is needed.")
     return tuple(notes)

@@ -271,7 +271,7 @@ def test_a_tensor_that_the_index_promises_is_missed_if_it_is_needed(sharded: Pat
     promised = open_folder(sharded, "tiny")
     assert list(promised.tensors) == names
     assert promised.notes == (
-        "model.safetensors.index.json lists 1 tensors that are not there and not needed (mtp.fc.weight).",
+        "model.safetensors.index.json lists a tensor that is not there and not needed (mtp.fc.weight).",
     )
     shard = load_file(sharded / second)
     lost = next(iter(shard))
@@ -393,6 +393,27 @@ def test_nothing_but_a_foreign_pickle_is_not_read(folder: Path, pickle: str) -> 
     (folder / "model.safetensors").unlink()
     torch.save({"w": torch.ones(1)}, folder / pickle)
     with pytest.raises(UnsafeFile, match=rf"{pickle}.*save_pretrained"):
+        open_folder(folder, "tiny")
+
+
+def test_states_of_a_trainer_are_not_taken_for_the_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    for name in ("optimizer.bin", "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "training_args.bin"):
+        torch.save({"lr": 0.1}, folder / name)
+    with pytest.raises(
+        MissingFile, match=r"no weights beside optimizer\.bin.*training_args\.bin\. Save the model"
+    ):
+        open_folder(folder, "tiny")
+    torch.save({"w": torch.ones(1)}, folder / "pytorch_model.bin")
+    with pytest.raises(UnsafeFile, match=r"pytorch_model\.bin is a pickle"):
+        open_folder(folder, "tiny")
+
+
+def test_a_pointer_to_a_pickle_is_called_one(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (folder / "pytorch_model.bin").write_text(pointer)
+    with pytest.raises(MissingFile, match=r"pytorch_model\.bin is missing.*git lfs pull"):
         open_folder(folder, "tiny")
 
 
