@@ -74,12 +74,12 @@ class AddedTokens:
             for _, token in sorted(by_id.items())
         ]
         known = {token.text for token in (*present.values(), *tokens)}
+        further: dict[str, AddedToken] = {}  # of two with the same text the last counts, in the first's place
         for token in (*self.named.values(), *self.extra):
             if token.text not in known:
-                known.add(token.text)
-                tokens.append(token)
+                further[token.text] = attrs.evolve(token, special=token.special or token.text in special)
         unchanged = frozenset(present.values())
-        return [token for token in tokens if token not in unchanged]
+        return [token for token in (*tokens, *further.values()) if token not in unchanged]
 
 
 def read_added_tokens(
@@ -145,7 +145,14 @@ def _of_json(entries: Mapping[str, object], special: Collection[str]) -> Iterato
 
 
 def _token(value: object, *, special: bool = True) -> AddedToken | None:
-    """Return a token that is written as a string, or as an object with flags; None if it is neither."""
+    """Return a token that is written as a string, or as an object with flags; None if it is neither.
+
+    Args:
+        value: The string or the object. An object that says to be an `AddedToken` is only special if it has
+            that flag; a named one becomes special afterwards.
+        special: Whether any other is special without that flag.
+
+    """
     if isinstance(value, str):
         return AddedToken(value, special=special) if value else None
     if not isinstance(value, dict) or not isinstance(text := value.get("content"), str) or not text:
@@ -155,4 +162,5 @@ def _token(value: object, *, special: bool = True) -> AddedToken | None:
         for name in ("special", "lstrip", "rstrip", "single_word", "normalized")
         if isinstance(found := value.get(name), bool)
     }
+    special = special and value.get("__type") != "AddedToken"
     return AddedToken(text, **{"special": special, **flags})

@@ -96,6 +96,25 @@ FILES: dict[str, dict[str, Any]] = {
             "eos_token": {"__type": "AddedToken", **flags(DONE, lstrip=True, special=True)},
         },
     },
+    "AddedToken without flags": {
+        "tokenizer_config.json": {
+            **FAST,
+            "eos_token": {"__type": "AddedToken", "content": DONE},
+            "additional_special_tokens": [
+                {"__type": "AddedToken", "content": TURN, "normalized": False},
+                "<a>",
+            ],
+        },
+    },
+    "one text for two special tokens": {
+        "tokenizer_config.json": {
+            **FAST,
+            "bos_token": TURN,
+            "eos_token": {"__type": "AddedToken", **flags(TURN, rstrip=True, special=True)},
+            "pad_token": {"__type": "AddedToken", **flags(DONE, special=True)},
+            "additional_special_tokens": [{"__type": "AddedToken", **flags(DONE, lstrip=True)}],
+        },
+    },
     "special_tokens_map.json": {
         "tokenizer_config.json": {**FAST, "eos_token": "<|im_start|>"},
         "special_tokens_map.json": {
