@@ -3,7 +3,7 @@
 import attrs
 from torch import Tensor
 
-from litgpt.tokenizer import Tokenizer
+from litgpt.tokenizer import TokenIds, Tokenizer
 
 
 @attrs.define
@@ -23,6 +23,6 @@ class Preprocessor:
         """Return the ids of a text, (T,)."""
         return self.tokenizer.encode(text, device=self.device)
 
-    def decode(self, token_ids: Tensor) -> str:
-        """Return the text of ids, (T,)."""
+    def decode(self, token_ids: TokenIds) -> str:
+        """Return the text of ids."""
         return self.tokenizer.decode(token_ids)

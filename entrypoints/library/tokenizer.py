@@ -1,13 +1,18 @@
 """`litgpt.Tokenizer`: the tokenizer port with torch tensors, as LitGPT's users know it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from litgpt.domain import ports
+from litgpt.domain.errors import WrongType
 from litgpt.domain.prompts.style import PromptStyle
+
+TokenIds: TypeAlias = Tensor | Sequence[int] | int
+"""Token ids: a tensor of any shape, a list, or a single id."""
 
 
 class Tokenizer:
@@ -52,8 +57,11 @@ class Tokenizer:
 
         Raises:
             ValueError: There is no such token.
+            WrongType: It is not a string.
 
         """
+        if not isinstance(token, str):
+            raise WrongType("token", token, "a string such as '<|im_end|>'")
         found = self.port.token_to_id(token)
         if found is None:
             raise ValueError(f"token {token!r} not found in the vocabulary.")
@@ -84,23 +92,40 @@ class Tokenizer:
             ids.append(self.eos_id)
         return torch.tensor(ids if max_length < 0 else ids[:max_length], dtype=torch.long, device=device)
 
-    def decode(self, tensor: Tensor) -> str:
-        """Return the text of ids (T,) or of a single one (), without special tokens."""
-        return self.port.decode(tensor.reshape(-1).tolist())
+    def decode(self, tensor: TokenIds) -> str:
+        """Return the text of ids, without special tokens.
+
+        Raises:
+            WrongType: They are not token ids.
+            BadArgument: An id is outside the vocabulary.
+
+        """
+        return self.port.decode(_integers("tensor", tensor))
 
     def decode_stream(
         self,
-        token_stream: Iterable[Tensor],
+        token_stream: Iterable[TokenIds],
         device: torch.device | str | None = None,  # noqa: ARG002
     ) -> Iterator[str]:
-        """Yield the text of ids as they come, in whole characters."""
+        """Yield the text of ids as they come, in whole characters. It raises what `decode` raises."""
         decoder = self.port.decoder()
-        for tensor in token_stream:
-            for token in tensor.reshape(-1).tolist():
+        for ids in token_stream:
+            for token in _integers("token_stream", ids):
                 if piece := decoder.push(token):
                     yield piece
         if rest := decoder.finish():
             yield rest
+
+
+def _integers(name: str, ids: Any) -> list[int]:
+    expected = "token ids, as a tensor or a list of whole numbers"
+    try:
+        tensor = torch.as_tensor(ids)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WrongType(name, ids, expected) from error
+    if tensor.numel() and (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool):
+        raise WrongType(name, ids, expected)
+    return list(map(int, tensor.reshape(-1).tolist()))
 
 
 def _open(checkpoint: str | Path) -> ports.Tokenizer:

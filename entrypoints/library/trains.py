@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 _LEVEL = "model."
+_BATCH = ("B", "T")
 _ADAPTER = re.compile(r"\.lora\.([^.]+)\.")
 
 
@@ -134,6 +135,7 @@ class Trains(nn.Module):
         """
         if self.model is None:
             raise NotDistributed
+        _check_shape("input_ids", input_ids)
         _check_length(input_ids, self.model.architecture.context)
         _check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
         if target_ids is not None:
@@ -167,6 +169,7 @@ class Trains(nn.Module):
         """
         if self.model is None:
             raise NotDistributed
+        _check_shape("input_ids", input_ids)
         _check_length(input_ids, self.model.architecture.context)
         _check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
         _check(input_ids, target_ids)
@@ -230,7 +233,15 @@ class Trains(nn.Module):
                 del self._adapter_weights[name]
 
 
+def _check_shape(name: str, ids: object) -> None:
+    if not isinstance(ids, Tensor):
+        raise WrongType(name, ids, "a tensor of shape (B, T), such as torch.tensor([[1, 2, 3]])")
+    if ids.ndim != len(_BATCH) or not ids.numel():
+        raise BadArgument(name, tuple(ids.shape), "a tensor of shape (B, T) that is not empty")
+
+
 def _check(input_ids: Tensor, target_ids: Tensor) -> None:
+    _check_shape("target_ids", target_ids)
     if input_ids.shape != target_ids.shape:
         expected = f"of the shape of input_ids, {tuple(input_ids.shape)}: targets are not shifted"
         raise BadArgument("target_ids", tuple(target_ids.shape), expected)

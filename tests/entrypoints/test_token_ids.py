@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,6 +57,54 @@ def test_ignored_targets_are_not_ids(llm: LLM) -> None:
 def test_ids_are_whole_numbers(llm: LLM, dtype: torch.dtype) -> None:
     with pytest.raises(WrongType, match=r"input_ids must be a tensor of token ids.*torch\.long"):
         llm(torch.ones(1, 4, dtype=dtype))
+
+
+@pytest.mark.parametrize("ids", [[[1, 2]], "Hello", np.array([[1]]), None])
+def test_ids_that_are_not_a_tensor_are_refused(llm: LLM, ids: Any) -> None:
+    good = torch.tensor([[1, 2]])
+    with pytest.raises(
+        WrongType, match=r"input_ids must be a tensor of shape \(B, T\), such as torch\.tensor"
+    ):
+        llm(ids)
+    with pytest.raises(WrongType, match="input_ids must be a tensor"):
+        llm.loss(ids, good)
+    with pytest.raises(WrongType, match="target_ids must be a tensor"):
+        llm.loss(good, ids)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 0), (0, 3), (1, 1, 1), ()])
+def test_ids_of_another_shape_are_refused(llm: LLM, shape: tuple[int, ...]) -> None:
+    with pytest.raises(BadArgument, match=r"input_ids must be a tensor of shape \(B, T\)"):
+        llm(torch.ones(shape, dtype=torch.long))
+
+
+def test_ids_are_decoded_from_a_tensor_a_list_or_one_number(llm: LLM) -> None:
+    text, many = "crane", llm.tokenizer.encode("crane")
+    ids = many.tolist()
+    for given in (many, many[None], many.int(), ids, tuple(ids), many.numpy(), list(many)):
+        assert llm.tokenizer.decode(given) == text
+        assert llm.preprocessor.decode(given) == text
+    for stream in (many, ids, iter(ids), iter([many]), [ids]):
+        assert "".join(llm.tokenizer.decode_stream(stream)) == text
+    assert llm.tokenizer.decode(ids[0]) == llm.tokenizer.decode(many[0])
+    assert llm.tokenizer.decode([]) == ""
+
+
+@pytest.mark.parametrize(
+    "ids", ["crane", None, [1.5], torch.tensor([1.0]), [True], ["a"], [[1], [2, 3]], [10**30]]
+)
+def test_what_is_not_token_ids_is_not_decoded(llm: LLM, ids: Any) -> None:
+    with pytest.raises(WrongType, match="tensor must be token ids"):
+        llm.tokenizer.decode(ids)
+    with pytest.raises(WrongType, match="token_stream must be token ids"):
+        list(llm.tokenizer.decode_stream([ids]))
+
+
+def test_only_text_is_looked_up_in_the_vocabulary(llm: LLM) -> None:
+    name: Any
+    for name in (3, None, b"a"):
+        with pytest.raises(WrongType, match="token must be a string"):
+            llm.tokenizer.token_to_id(name)
 
 
 def test_no_value_makes_a_message_long(llm: LLM) -> None:
