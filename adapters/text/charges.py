@@ -13,6 +13,7 @@ from jinja2.exceptions import SecurityError
 
 from litgpt.adapters.text import allowed
 from litgpt.adapters.text.budget import PART, TooCostly, size, spend, weigh
+from litgpt.adapters.text.escaped_search import like
 
 _PLACE = 100  # characters that a place in a format may be filled up with
 # A width of 100 or more, or one that comes from a value. After `%`, a name too: it could hide a width.
@@ -103,7 +104,8 @@ def _metered_filter(name: str, of_jinja: Callable[..., Any]) -> Callable[..., An
             weigh(value, *others)
             if name in allowed.GROWING:
                 _charge_growth(name, value, signature(of_jinja).bind(*args, **kwargs).arguments)
-        made = of_jinja(*args[:at], value, *args[at + 1 :], **kwargs)
+        positional = like(value, name, args[at + 1 :]) if name == "replace" else args[at + 1 :]
+        made = of_jinja(*args[:at], value, *positional, **kwargs)
         _refuse_large(made)
         return _one_by_one(made) if isinstance(made, Iterator) else made
 

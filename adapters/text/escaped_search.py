@@ -25,12 +25,18 @@ def escaped_by(escape: Callable[[str], str]) -> Iterator[None]:
 
 
 def like(text: object, method: str, arguments: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the arguments of a string method: what it looks for is escaped if the string is."""
+    """Return the arguments of a string method: what it looks for is escaped if the string is.
+
+    What `replace` puts in place of a match stands between two ESCAPEs, so that the text before and after it
+    does not become a special token.
+    """
     if not isinstance(text, str) or ESCAPE not in text:
         return tuple(arguments)
-    escape, searched = _escape.get(), 1 if method == "replace" else len(arguments)
-    found = (escape(one) if isinstance(one, str) else one for one in arguments[:searched])
-    return (*found, *arguments[searched:])
+    escape = _escape.get()
+    if method != "replace":
+        return tuple(escape(one) if isinstance(one, str) else one for one in arguments)
+    old, new = (str(one) for one in arguments[:2])
+    return (escape(old), f"{ESCAPE}{new}{ESCAPE}", *arguments[2:])
 
 
 class _Escaped(str):

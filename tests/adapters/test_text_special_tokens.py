@@ -307,8 +307,23 @@ def test_a_template_finds_its_own_marks_in_a_content(tmp_path: Path) -> None:
     assert WritePrompt(tokenizer, None).render(said) == tokenizer.render(said) == "True True True 3 True b"
 
 
-def test_a_replacement_that_a_template_writes_is_its_own(tmp_path: Path) -> None:
-    template = "{{ messages[0].content.replace('[end]', '<|im_end|>') }}"
+REPLACING = ("messages[0].content.replace('{}', '{}')", "messages[0].content | replace('{}', '{}')")
+
+
+@pytest.mark.parametrize("replacing", REPLACING)
+def test_a_special_token_that_a_template_deletes_leaves_none_behind(tmp_path: Path, replacing: str) -> None:
+    template = "{{ " + replacing.format(TYPED, "") + " }}"
+    tokenizer = opened(tmp_path, byte_level(), chat_template=template)
+    writer = WritePrompt(tokenizer, None)
+    for content in (f"a{TYPED}b", f"{TYPED[:5]}{TYPED}{TYPED[5:]}"):
+        ids = writer.encode(writer.render(messages([{"role": "user", "content": content}])))
+        assert tokenizer.decode(ids, special=True) == content.replace(TYPED, "")
+        assert not control(tokenizer, ids)
+
+
+@pytest.mark.parametrize("replacing", REPLACING)
+def test_a_replacement_that_a_template_writes_is_its_own(tmp_path: Path, replacing: str) -> None:
+    template = "{{ " + replacing.format("[end]", TYPED) + " }}"
     tokenizer = opened(tmp_path, byte_level(), chat_template=template)
     writer = WritePrompt(tokenizer, None)
     ids = writer.encode(writer.render(messages([{"role": "user", "content": f"{TYPED}[end]"}])))
