@@ -40,10 +40,8 @@ class WritePrompt:
     parse_special_tokens: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if self.raw and self.options != NO_OPTIONS:
-            name = next(iter(self.options.given))
-            name = {"variables": "chat_template_kwargs"}.get(name, name)
-            raise BadArgument(name, "a value", "left out with apply_chat_template=False, as nothing reads it")
+        if self.raw:
+            refuse_options(self.options)
 
     def render(self, conversation: Messages, *, answer: bool = True) -> str:
         """Return the text that ends where the model's answer begins, or before that if not `answer`.
@@ -139,6 +137,18 @@ class WritePrompt:
             name: map_strings(value, self.tokenizer.escape) if name in ("tools", "variables") else value
             for name, value in options.items()
         }
+
+
+def refuse_options(options: TemplateOptions) -> None:
+    """Refuse options where no chat template is applied that could read them.
+
+    Raises:
+        BadArgument: One is given.
+
+    """
+    for name, value in options.given.items():
+        argument = "chat_template_kwargs" if name == "variables" else name
+        raise BadArgument(argument, value, "left out with apply_chat_template=False: no template reads it")
 
 
 _PROBE = (Message("user", "Zyzzyva"),)  # a word that no template has

@@ -174,9 +174,10 @@ class DamagedFile(BadCheckpoint):
 
     path: str
     reason: str
+    remedy: str = "Download or copy it again."
 
     def __str__(self) -> str:
-        return f"{self.path} is damaged: {self.reason} Download or copy it again."
+        return f"{self.path} is damaged: {self.reason} {self.remedy}"
 
 
 @attrs.define(eq=False)

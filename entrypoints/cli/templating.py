@@ -31,6 +31,7 @@ def templating(
         BadArgument: One of them cannot be right.
 
     """
+    from litgpt.application.prompting import refuse_options
     from litgpt.domain.template_options import TemplateOptions
 
     how: dict[str, Any] = {}
@@ -39,7 +40,9 @@ def templating(
     if chat_template_kwargs is not None:
         how["chat_template_kwargs"] = _parsed("--chat-template-kwargs", chat_template_kwargs)
     how |= {name: value for name, value in others.items() if value}
-    TemplateOptions(tools=how.get("tools"), variables=how.get("chat_template_kwargs"))
+    options = TemplateOptions(tools=how.get("tools"), variables=how.get("chat_template_kwargs"))
+    if not apply_chat_template:
+        refuse_options(options)
     return how if apply_chat_template else {**how, "apply_chat_template": False}
 
 

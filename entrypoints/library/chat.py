@@ -16,6 +16,8 @@ from litgpt.domain.errors import DamagedFile, LitGPTError, MissingFile
 from litgpt.domain.generation import Completion, Request, TextEvent
 from litgpt.domain.template_options import TemplateOptions
 
+_REMEDY = """Pass a file that Chat.save wrote, or a JSON list such as [{"role": "user", "content": "Hi"}]."""
+
 Said: TypeAlias = str | Message | Mapping[str, Any] | Sequence[Message] | Sequence[Mapping[str, Any]]
 """What is sent: a user's text, a message such as `{"role": "tool", "content": "22"}`, or several messages."""
 
@@ -139,8 +141,10 @@ def read_chat(path: str | Path) -> SavedChat:
         options = TemplateOptions(tools=saved.get("tools"), variables=saved.get("chat_template_kwargs"))
         return SavedChat(said, saved.get("tools"), dict(options.variables) or None)
     except FileNotFoundError as error:
-        raise MissingFile(str(path), "pass a file that Chat.save wrote.") from error
+        raise MissingFile(str(path), _REMEDY) from error
     except LitGPTError as error:
-        raise DamagedFile(str(path), f"it is no saved chat: {error}") from error
+        raise DamagedFile(str(path), f"it is not a saved chat: {error}", _REMEDY) from error
+    except json.JSONDecodeError as error:
+        raise DamagedFile(str(path), f"it is not JSON ({error}).", _REMEDY) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedFile(str(path), "it is no saved chat.") from error
+        raise DamagedFile(str(path), "it is not a saved chat or a list of messages.", _REMEDY) from error

@@ -157,8 +157,8 @@ def test_an_exception_that_nobody_foresaw_keeps_its_traceback_and_ctrl_c_ends_wi
         (("benchmark", "smolm", "--prompt", "x", "--num-iterations", "0"), "error: num_iterations must be"),
         (("info", "smolm"), "Did you mean smollm2?"),
         (("chat", "smollm2", "--resume", "no.json"), "error: no.json is missing"),
-        (("chat", "smollm2", "--resume", "."), "is no saved chat"),
-        (("chat", "smollm2", "--resume", __file__), "is no saved chat"),
+        (("chat", "smollm2", "--resume", "."), "is not a saved chat"),
+        (("chat", "smollm2", "--resume", __file__), "it is not JSON (Expecting value: line 1 column 1"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_on_stderr(

@@ -289,9 +289,12 @@ def test_loading_what_cannot_be_is_refused(arguments: Any, error: type[LitGPTErr
 
 def test_what_is_no_saved_chat_is_not_resumed(llm: LLM, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"messages": 3}')
-    with pytest.raises(DamagedFile, match="no saved chat"):
+    with pytest.raises(DamagedFile, match=r"is not a saved chat.* Pass a file that Chat.save wrote"):
         llm.chat(resume=tmp_path / "other.json")
-    with pytest.raises(DamagedFile, match="no saved chat"):
+    (tmp_path / "other.json").write_text('[{"role": "user"')
+    with pytest.raises(DamagedFile, match=r"is not JSON .*line 1 column"):
+        llm.chat(resume=tmp_path / "other.json")
+    with pytest.raises(DamagedFile, match="is not a saved chat"):
         llm.chat(resume=tmp_path)
     with pytest.raises(MissingFile, match="missing"):
         llm.chat(resume=tmp_path / "nothing.json")
