@@ -188,9 +188,7 @@ class UnsafeFile(BadCheckpoint):
     remedy: str = "Ask for, or convert to, safetensors."
 
     def __str__(self) -> str:
-        return (
-            f"{self.path} is a pickle that could run code while it is read, so it is not read. {self.remedy}"
-        )
+        return f"{self.path} is a pickle, which could run code, and is therefore not read. {self.remedy}"
 
 
 @attrs.define(eq=False)
