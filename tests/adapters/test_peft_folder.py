@@ -1,6 +1,7 @@
 """PEFT's folders: read and written, and refused by name where they ask for what there is not."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,19 @@ def test_a_folder_that_cannot_be_written_to_is_an_error_of_ours(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(OutOfReach, match="Saving to"):
         write_adapter(tmp_path / "file", adapter())
+
+
+def test_of_two_savers_to_one_folder_the_last_wins_whole(tmp_path: Path) -> None:
+    def save(alpha: int) -> None:
+        pairs = {name: Pair(torch.full((2, 6), float(alpha)), torch.zeros(8, 2), 2, alpha) for name in (Q, V)}
+        for _ in range(25):
+            write_adapter(
+                tmp_path, Adapter(lora=Lora(rank=2, alpha=alpha, targets=("q_proj", "v_proj")), pairs=pairs)
+            )
+
+    with ThreadPoolExecutor(4) as pool:
+        for saving in [pool.submit(save, alpha) for alpha in (1, 2, 3, 4)]:
+            saving.result()
+    assert sorted(one.name for one in tmp_path.iterdir()) == [CONFIG, WEIGHTS]
+    for pair in read_adapter(tmp_path).pairs.values():
+        assert torch.equal(pair.a, torch.full((2, 6), pair.alpha))
