@@ -134,8 +134,8 @@ def test_a_file_that_the_library_cannot_read_is_damaged(content: bytes, tmp_path
 
 def test_a_way_to_join_tokens_that_is_not_implemented_is_named(pieces: Library, tmp_path: Path) -> None:
     library = Library.from_str(pieces.to_str())
-    library.decoder = decoders.WordPiece()
-    with pytest.raises(UnsupportedModel, match="WordPiece"):
+    library.decoder = decoders.CTC()
+    with pytest.raises(UnsupportedModel, match="CTC"):
         open_json(tmp_path, library)
 
 
