@@ -160,6 +160,17 @@ class PlaceModel(Generic[TensorT, ModelT]):
     strategy: DistributionStrategy[TensorT, ModelT]
     equal: Callable[[TensorT, TensorT], bool]
 
+    def decide(self, loaded: LoadedModel[TensorT], wish: Wish) -> Placement:
+        """Return where a model is to be placed, without placing it.
+
+        Raises:
+            BadArgument: An argument cannot be right.
+            OutOfReach: The hardware does not have it.
+
+        """
+        rounds = rounded_by_bfloat16(loaded.checkpoint.tensors.values())
+        return decide(wish, self.strategy.hardware(), rounds=rounds)
+
     def __call__(
         self, loaded: LoadedModel[TensorT], wish: Wish, report: Report
     ) -> tuple[LoadedModel[TensorT], ModelT, Placement]:
@@ -172,8 +183,7 @@ class PlaceModel(Generic[TensorT, ModelT]):
 
         """
         hardware = self.strategy.hardware()
-        rounds = rounded_by_bfloat16(loaded.checkpoint.tensors.values())
-        wished = decide(wish, hardware, rounds=rounds)
+        wished = self.decide(loaded, wish)
         placement = fitted(wished, loaded.architecture, hardware)
         _tell(loaded, report)
         if away := told(placement, loaded.architecture):

@@ -174,6 +174,7 @@ class LLM(Generates, Adapts, Trains):
             fixed_kv_cache_size=fixed_kv_cache_size,
         )
         place = container.place_model()
+        place.decide(self._loaded, wish)  # arguments that are refused leave the model where it is
         self._let_go()  # two models at once might not fit
         self._loaded, self.model, self._placement = place(self._loaded, wish, self._report)
         self.config = attrs.evolve(self.config, architecture=self._loaded.architecture)

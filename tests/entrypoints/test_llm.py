@@ -161,6 +161,18 @@ def test_before_it_has_a_device_there_is_no_model_and_an_error_that_says_so(fold
         assert llm.tokenizer.decode(llm.tokenizer.encode("héllo 🦙")) == "héllo 🦙"
 
 
+@pytest.mark.parametrize("argument", [{"precision": "bf16"}, {"quantize": "nf4"}, {"devices": 0}])
+def test_arguments_that_are_refused_leave_the_model_where_it_is(
+    folder: str, argument: dict[str, Any]
+) -> None:
+    with LLM.load(folder, quiet=True) as llm:
+        model = llm.model
+        with pytest.raises(BadArgument):
+            llm.distribute(**argument)
+        assert llm.model is model
+        assert llm.generate("x", max_new_tokens=1, seed=1) is not None
+
+
 def test_leaving_the_block_frees_the_memory(folder: str) -> None:
     with LLM.load(folder, quiet=True) as llm:
         weights = weakref.ref(head_of(llm))
