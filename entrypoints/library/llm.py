@@ -165,6 +165,12 @@ class LLM(Generates, Adapts, Trains):
                 "save() and load that; to generate with it as it is, nothing has to be done."
             )
             raise OutOfReach("distribute() after trainer_setup()", reason)
+        if self._is_loaded:
+            reason = (
+                "it reads the weights from the model's files again, and the loaded ones would be lost. Call "
+                "distribute() first, or save the model with save() and load that."
+            )
+            raise OutOfReach("distribute() after load_state_dict()", reason)
         wish = Wish(
             accelerator=accelerator,
             devices=devices,

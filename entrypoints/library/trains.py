@@ -36,7 +36,7 @@ class Trains(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._trainer_ckpt: Path | None = None
-        self._is_loaded = False  # by load_state_dict, before the first trainer_setup
+        self._is_loaded = False  # by load_state_dict, since it was placed and before the first trainer_setup
         self._adapter_weights: dict[str, Tensor] = {}  # that add_lora is to take
         self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
@@ -68,7 +68,9 @@ class Trains(nn.Module):
             return
         from litgpt.adapters.training.trainer_checkpoint import read_checkpoint, restore
 
-        state = None if path is None else read_checkpoint(path)["state_dict"]
+        state: dict[str, Any] | None = None if path is None else read_checkpoint(path)["state_dict"]
+        if self._is_loaded and self.model is not None:
+            state = self.model.state_dict()
         if ready:
             assert self.model is not None  # noqa: S101 - it has a placement
             model, placement = self.model, self._placement
@@ -78,7 +80,7 @@ class Trains(nn.Module):
             prepared = prepare(self._loaded, _default_dtype(), self._report, quantize=quantize)
             self._loaded, model, placement = prepared
         if state is not None:
-            restore(model, state, origin=str(path), name=self._loaded.checkpoint.name)
+            restore(model, state, origin=str(path or "load_state_dict()"), name=self._loaded.checkpoint.name)
         self.model, self._placement, self._trainer_ckpt = model, placement, path
 
     def shard(self, mesh: "DeviceMesh") -> None:
@@ -285,6 +287,8 @@ def _restore_model_level(module: nn.Module, state: dict[str, Any], prefix: str, 
         module._build_to_load(state, prefix)  # noqa: SLF001 - its own hook
     if getattr(module, "model", None) is None:
         return
+    if isinstance(module, Trains) and (place := module._placement) is not None and not place.trains:  # noqa: SLF001
+        module._is_loaded = any(one.startswith(prefix) for one in state)  # noqa: SLF001 - distribute() placed it
     for name in [one for one in state if one.startswith(prefix)]:
         if not name.startswith(f"{prefix}{_LEVEL}"):
             state[f"{prefix}{_LEVEL}{name.removeprefix(prefix)}"] = state.pop(name)
