@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from litgpt.adapters.checkpoints.mapped_file import MappedFile
+from litgpt.adapters.checkpoints.on_disk import stands_in
 from litgpt.adapters.checkpoints.peft_settings import PeftSettings, read_settings
-from litgpt.adapters.checkpoints.safetensors_header import LENGTH_BYTES, Entry, header_size, parse_header
+from litgpt.adapters.checkpoints.safetensors_header import Entry
+from litgpt.adapters.checkpoints.safetensors_index import headed
 from litgpt.adapters.checkpoints.small_files import read_json
 from litgpt.domain.errors import DamagedFile, MissingFile, UnsafeFile, UnsupportedModel
 from litgpt.domain.lora import Adapter, Lora, Pair, TrainedTokens
@@ -26,6 +28,9 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _PICKLE = "adapter_model.bin"
 PREFIX = "base_model.model."
+# PEFT's own, missing or twice in files of state dicts, and other wrappers'; and the name of an adapter.
+_WRAPPERS = re.compile(r"(?:(?:base_model\.model|_orig_mod|module)\.)+")
+_ADAPTER = re.compile(r"(?<=\.lora_[AB])\.default\.")
 # Files with a model's own weights.
 _MODELS = ("model*.safetensors", "pytorch_model*.bin", "lit_model.pth", "*.gguf")
 
@@ -94,10 +99,11 @@ def _sorted(
     pairs: dict[str, dict[str, Entry]] = {}
     embeddings: set[str] = set()
     others: dict[str, Entry] = {}
+    is_prefixed = any(PREFIX in key for key in entries)
     for key, entry in entries.items():
-        name = key.removeprefix(PREFIX)
-        if name == key:
-            raise DamagedFile(where, f"{key} does not begin with {PREFIX}, as PEFT's tensors do.")
+        if is_prefixed and PREFIX not in key:
+            raise DamagedFile(where, f"{key} does not begin with {PREFIX}, as its other tensors do.")
+        name = _ADAPTER.sub(".", _unwrapped(key))
         matched = _PAIR.fullmatch(name)
         if matched is None:
             if ".lora_" in name:
@@ -178,20 +184,20 @@ def _token_ids(lora: Lora, modules: list[str], where: str) -> dict[str, tuple[in
     return found
 
 
+def _unwrapped(key: str) -> str:
+    wrappers = _WRAPPERS.match(key)
+    return key[wrappers.end() :] if wrappers else key
+
+
 def _headed(folder: Path) -> tuple[MappedFile, Mapping[str, Entry]]:
     path = folder / WEIGHTS
+    if error := stands_in(path):
+        raise error
     if not path.is_file():
         if (folder / _PICKLE).is_file():
             raise UnsafeFile(str(folder / _PICKLE), "Open it with peft and save it again as safetensors.")
-        raise MissingFile(str(path), f"{CONFIG} is there, and what was learnt is not.")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            beginning = file.read(LENGTH_BYTES)
-            beginning += file.read(header_size(beginning, file_size=size, where=str(path)) - LENGTH_BYTES)
-    except OSError as error:
-        raise DamagedFile(str(path), f"it cannot be read ({error.strerror}).") from error
-    return MappedFile(path, size), parse_header(beginning, file_size=size, where=str(path))
+        raise MissingFile(str(path), f"{CONFIG} is there without the weights. Copy them there too.")
+    return headed(path, {})
 
 
 def tensors_of(adapter: "Adapter[torch.Tensor]") -> "Iterator[tuple[str, torch.Tensor]]":

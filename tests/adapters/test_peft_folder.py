@@ -85,6 +85,31 @@ def test_a_tensor_of_an_unknown_kind_of_lora_is_refused_by_name(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("base_model.model.", ""),
+        ("base_model.model.", "base_model.model.base_model.model."),
+        ("base_model.model.", "module.base_model.model._orig_mod."),
+        (".lora_A.", ".lora_A.default."),
+    ],
+)
+def test_names_that_wrappers_and_state_dicts_leave_are_read(old: str, new: str, tmp_path: Path) -> None:
+    those = {name.replace(old, new, 1): tensor for name, tensor in tensors().items()}
+    assert set(read_adapter(folder_of(tmp_path, those)).pairs) == {Q, V}
+
+
+def test_what_lies_in_the_place_of_the_weights_is_named(tmp_path: Path) -> None:
+    weights = folder_of(tmp_path) / WEIGHTS
+    weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(MissingFile, match="git lfs pull"):
+        read_adapter(tmp_path)
+    weights.unlink()
+    weights.symlink_to("../../blobs/0123")
+    with pytest.raises(MissingFile, match=r"a link to \.\./\.\./blobs/0123"):
+        read_adapter(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"bias": "some"}, "bias"),
