@@ -93,7 +93,7 @@ class Int4Linear(QuantisedLinear):
         codes = _in_rows(self._numbers(start, stop))[: stop - start].view(torch.int8).sub_(_MIDDLE)
         scales_and_zeros = self.scales_and_zeros[:, start:stop].transpose(0, 1).float()
         scale, zero = scales_and_zeros.unsqueeze(2).unbind(-1)
-        weight = codes.unflatten(1, (-1, GROUP)).float().mul_(scale).add_(zero)
+        weight: Tensor = codes.unflatten(1, (-1, GROUP)).float().mul_(scale).add_(zero)
         return weight.flatten(1)[:, : self.shape[1]]
 
     def packed(self, x: Tensor) -> Callable[[], Tensor] | None:
