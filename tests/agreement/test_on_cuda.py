@@ -1,0 +1,96 @@
+"""Every family on two CUDA devices, as far as devices, dtypes and shapes show it without a GPU."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.pytorch import experts
+from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.lora.adapters import Adapters
+from litgpt.adapters.pytorch.sampling import choose
+from litgpt.adapters.pytorch.sequential import Sequential
+from litgpt.domain.families import understand
+from litgpt.domain.lora import Lora
+from litgpt.domain.placement import Placement
+from litgpt.domain.reporting import silent
+from litgpt.domain.sampling import Sampling
+from tests.adapters.fake_cuda import backward, fake_cuda
+from tests.adapters.tiny_models import VOCAB_SIZE, tiny_model
+from tests.agreement.models import VARIANTS, Variant
+
+# One of each family: fake tensors take seconds for each.
+FIRST = tuple({variant.family: variant for variant in reversed(VARIANTS)}.values())[::-1]
+LENGTH = 24
+ROWS = 3
+DEVICES = {torch.device("cuda:0"), torch.device("cuda:1")}
+
+
+@pytest.fixture(autouse=True)
+def _experts_that_share_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Say how many tokens each expert gets: fake tensors have no contents from which to count them."""
+
+    def evenly(chosen: Tensor, count: int) -> list[int]:
+        return [len(chosen) * (one + 1) // count - len(chosen) * one // count for one in range(count)]
+
+    monkeypatch.setattr(experts, "tokens_of_each", evenly)
+
+
+def steps(model: GPT) -> Iterator[Tensor]:
+    """Go through a prompt of rows of different lengths, of which one begins later, and a step of fewer."""
+    ids = torch.zeros((ROWS, LENGTH), dtype=torch.long, device=model.input_device)
+    cache = model.empty_cache(limit=LENGTH, starts=(0, 5, 9))
+    with torch.no_grad():
+        yield model(ids[:2, :7], cache, last=True)
+        yield model(ids[:, 7:20], cache)
+        cache.keep_rows([0, 2])
+        yield model(ids[:2, 20:21], cache, last=True)
+
+
+@pytest.mark.parametrize("variant", FIRST, ids=lambda variant: variant.name)
+def test_every_tensor_is_where_those_are_that_it_meets(variant: Variant, tmp_path: Path) -> None:
+    tiny_model(variant.family, **variant.settings).save_pretrained(tmp_path)
+    checkpoint = open_folder(tmp_path, variant.name)
+    found = understand(variant.name, checkpoint.config, checkpoint.tensors)
+    placement = Placement(devices=("cuda:0", "cuda:1"), dtype="bfloat16")
+    with fake_cuda():
+        model = Sequential().build(placement, found.architecture, found.joins, checkpoint, silent)
+        assert {one.device for one in (*model.parameters(), *model.buffers())} == DEVICES
+        head = model.lm_head.weight.device
+        for logits in steps(model):
+            assert (logits.device, logits.dtype, logits.shape[-1]) == (head, torch.bfloat16, VOCAB_SIZE)
+        learn(model.requires_grad_())
+        adapters = Adapters.of(model, found.joins, variant.family)
+        adapters.add("one", Lora(targets="all-linear"))
+        assert all(logits.device == head for logits in steps(model))
+
+
+def learn(model: GPT) -> None:
+    """Go through loss and backward, where what is learned has its gradients."""
+    ids = torch.zeros((2, LENGTH), dtype=torch.long, device=model.input_device)
+    for parameter in model.parameters():
+        parameter.grad = None
+    model.train()
+    backward(model.loss(ids, ids))
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert parameter.grad.device == parameter.device, name
+    model.eval()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_tokens_are_drawn_where_the_logits_are(dtype: torch.dtype) -> None:
+    hows = [
+        Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+        for temperature in (0, 0.7)
+        for top_k in (None, 5)
+        for top_p in (0.5, 1.0)
+    ]
+    with fake_cuda():
+        logits = torch.zeros((len(hows), 3000), dtype=dtype, device="cuda:0")
+        tokens = choose(logits, hows, [0.5] * len(hows))
+        assert (tokens.device, tokens.dtype, tokens.shape) == (logits.device, torch.long, (len(hows),))
