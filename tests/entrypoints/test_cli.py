@@ -158,7 +158,7 @@ def test_an_exception_that_nobody_foresaw_keeps_its_traceback_and_ctrl_c_ends_wi
         (("info", "smolm"), "Did you mean smollm2?"),
         (("chat", "smollm2", "--resume", "no.json"), "error: no.json is missing"),
         (("chat", "smollm2", "--resume", "."), "is not a saved chat"),
-        (("chat", "smollm2", "--resume", __file__), "it is not JSON (Expecting value: line 1 column 1"),
+        (("chat", "smollm2", "--resume", __file__), "it is not JSON (Extra data: line 1 column 3"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_on_stderr(
