@@ -2,6 +2,7 @@
 #
 #   make demo     a real model answers a question
 #   make test     the tests, on the files as they are in this folder; ARGS="-k cache" picks some
+#   make test-all the same, and the tests that take minutes and rarely break
 #   make check    formatting, lint, types and architecture, on a wheel built from this folder
 #   make bench    our speed and memory beside other libraries; writes BENCHMARKS.md
 #   make clean    removes all that these made
@@ -23,7 +24,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install $(if $(V),,-qq) -c constraints.txt
 
-.PHONY: help demo test check check-style wheel check-types check-imports bench clean
+.PHONY: help demo test test-all check check-style wheel check-types check-imports bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -36,6 +37,9 @@ demo: .venv/.demo
 # On an editable install: an edit is seen by the next run, with nothing to install again.
 test: .venv/.dev .venv/.models
 	$(PY) -m pytest $(ARGS)
+
+test-all: .venv/.dev .venv/.models
+	$(PY) -m pytest -m "" $(ARGS)
 
 # ---------------------------------------------------------------------------------------------------------
 # make check

@@ -50,6 +50,7 @@ def steps(model: GPT) -> Iterator[Tensor]:
         yield model(ids[:2, 20:21], cache, last=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", FIRST, ids=lambda variant: variant.name)
 def test_every_tensor_is_where_those_are_that_it_meets(variant: Variant, tmp_path: Path) -> None:
     tiny_model(variant.family, **variant.settings).save_pretrained(tmp_path)
