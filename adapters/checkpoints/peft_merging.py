@@ -1,6 +1,6 @@
 """What an adapter makes of the tensors of a checkpoint, in the layout that files have them in."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -121,7 +121,7 @@ class _Found:
 
     def replace(self, saved: str, value: "torch.Tensor") -> None:
         """Take note of a tensor that takes the place of one."""
-        names = (tensor_of(name, self.tensors) for name in in_files(saved, self.model_type))
+        names = (tensor_of(name, self.tensors) for name in self._in_files(saved))
         tensor = next((one for one in names if one is not None), None)
         if tensor is None and saved.removesuffix(_WEIGHT) in _HEADS:
             self.whole_apart[saved] = value
@@ -134,6 +134,12 @@ class _Found:
         else:
             expected = list(self.tensors[tensor].shape)
             self.misshapen.append(f"{saved} is {list(value.shape)}, expected {expected}")
+
+    def _in_files(self, name: str) -> Iterator[str]:
+        """Yield the names that files may have for a tensor of transformers: of a head, those of any head."""
+        yield from in_files(name, self.model_type)
+        if (module := name.removesuffix(_WEIGHT)) in _HEADS:
+            yield from (f"{head}{name[len(module) :]}" for head in _HEADS)
 
     def _replace_experts(self, saved: str, value: "torch.Tensor") -> None:
         """Take note of stacked experts that take the place of the ones that the checkpoint has one by one."""
@@ -162,7 +168,7 @@ class _Found:
     def add(self, module: str, pair: "Pair[torch.Tensor]") -> None:
         """Take note of a pair."""
         scaling = self.adapter.lora.scaling(pair.rank, pair.alpha)
-        for name in in_files(f"{module}{_WEIGHT}", self.model_type):
+        for name in self._in_files(f"{module}{_WEIGHT}"):
             if (tensor := tensor_of(name, self.tensors)) is not None:
                 self._add_matrix(module, tensor, pair, scaling)
                 return
@@ -179,7 +185,8 @@ class _Found:
 
     def set_rows(self, module: str, tokens: "TrainedTokens[torch.Tensor]") -> None:
         """Take note of trained tokens."""
-        tensor = tensor_of(f"{module}{_WEIGHT}", self.tensors)
+        names = (tensor_of(name, self.tensors) for name in self._in_files(f"{module}{_WEIGHT}"))
+        tensor = next((one for one in names if one is not None), None)
         if tensor is None and module in _HEADS:
             self.apart[module] = [SetRows(tokens)]
         elif tensor is None:
