@@ -7,7 +7,7 @@ LitGPTError
 ├── ModelNotFound (FileNotFoundError)      nobody who was asked has this model
 ├── NotInstalled (ImportError)             a package is missing; the message has the command
 ├── AccessDenied (PermissionError)         the Hub wants a token or an accepted licence
-├── HubUnreachable (ConnectionError)       the Hub did not answer, or we were told to stay offline
+├── HubUnreachable (ConnectionError)       the Hub did not answer, or offline mode is on
 ├── BadCheckpoint                          the files are there and cannot be used
 │   ├── MissingFile (FileNotFoundError)    … one is not there after all
 │   ├── DamagedFile                        … one is cut short or contradicts itself
@@ -133,7 +133,7 @@ class AccessDenied(LitGPTError, PermissionError):
 
 @attrs.define(eq=False)
 class HubUnreachable(LitGPTError, ConnectionError):
-    """The Hub did not answer, or we were told not to ask it.
+    """The Hub did not answer, or offline mode is on.
 
     Attributes:
         name: What was asked for.

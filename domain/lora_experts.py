@@ -66,7 +66,7 @@ def parameter_places(joins: Sequence[Join], routers: Collection[str], model_type
 
 
 def stacked_uses(joins: Sequence[Join], model_type: str) -> dict[str, tuple[Use, ...]]:
-    """Return every tensor under its name in transformers 5, and what of a network is written into it.
+    """Return every tensor under its name in transformers 5, and the parameters written into it.
 
     Experts that files have one by one are stacked: (experts, out, in).
 

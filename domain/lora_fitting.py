@@ -1,4 +1,4 @@
-"""Where the pairs of an adapter that was saved belong in a model, and what of them does not fit."""
+"""Where the pairs of a saved adapter belong in a model, and which of them do not fit."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar

@@ -268,7 +268,7 @@ def _quantization(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> Q
 
 def _dtype(wish: object, accelerator: Accelerator, hardware: Hardware, *, rounds: bool) -> DType:
     if wish is None:
-        if accelerator == "cpu":  # no slower anywhere, and half the memory: see litgpt.domain.arithmetic
+        if accelerator == "cpu":  # faster tokens and half the memory: see docs/decisions/arithmetic.md
             return "float32" if rounds else "bfloat16"
         return "bfloat16" if accelerator in hardware.bfloat16 else "float16"
     if isinstance(wish, str) and wish.endswith("-mixed"):

@@ -119,7 +119,7 @@ def _sorted(
         size = 1 if which in ("bias", "magnitude") else 2
         if len(entry.info.shape) != size or not entry.info.numel:
             what = "matrix" if size == 2 else "vector"
-            raise DamagedFile(where, f"{name} is {list(entry.info.shape)}, which is no {what}.")
+            raise DamagedFile(where, f"{name} is {list(entry.info.shape)}, which is not a {what}.")
         pairs.setdefault(matched["module"], {})[which] = entry
         if matched["embedding"]:
             embeddings.add(matched["module"])

@@ -123,7 +123,7 @@ def _weight_map(index: Path) -> dict[str, str]:
         raise DamagedFile(str(index), "it has no 'weight_map' of tensors to files.")
     for shard in weight_map.values():
         if not isinstance(shard, str) or not _is_plain(shard):
-            raise DamagedFile(str(index), f"it names {shard!r}, which is no safetensors file in this folder.")
+            raise DamagedFile(str(index), f"it names {shard!r}, not a safetensors file in this folder.")
     return weight_map
 
 

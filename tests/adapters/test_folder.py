@@ -371,7 +371,7 @@ def test_the_index_may_not_name_a_file_outside_the_folder(sharded: Path, elsewhe
     shutil.copy(next(sharded.glob("*.safetensors")), sharded.parent / "other" / "model.safetensors")
     index = sharded / "model.safetensors.index.json"
     edit(index, lambda parsed: parsed["weight_map"].update({"model.norm.weight": elsewhere}))
-    with pytest.raises(DamagedFile, match="no safetensors file in this folder"):
+    with pytest.raises(DamagedFile, match="not a safetensors file in this folder"):
         open_folder(sharded, "tiny")
 
 

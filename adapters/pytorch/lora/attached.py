@@ -190,7 +190,7 @@ def captured(network: Layers, sites: Sites, name: str, attached: Attached) -> Ad
 
 
 def by_parameter(those: Iterable[Use], tensor: Tensor) -> Iterator[tuple[str, int, Tensor]]:
-    """Yield what of ours a tensor of transformers is: the parameter, the first of its rows, and the rows."""
+    """Yield the parameters that a tensor of transformers holds, each with its first row and its rows."""
     tensor = tensor.contiguous()
     for parameter, own in groupby(those, key=lambda use: use.parameter.name):
         uses = list(own)

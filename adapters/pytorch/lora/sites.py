@@ -25,7 +25,7 @@ class Sites:
     Attributes:
         model: The network.
         places: Where pairs can be.
-        uses: Every tensor of transformers 5, and what of the network it is.
+        uses: Every tensor of transformers 5, and the parameters that it holds.
         former: The same by the names in files, which transformers 4 has too, where they differ.
 
     """
@@ -65,7 +65,7 @@ class Sites:
         return None
 
     def uses_of(self, tensor: str) -> tuple[Use, ...]:
-        """Return what of the network a tensor of transformers 5, or 4, is."""
+        """Return the parameters that a tensor of transformers 5, or 4, holds."""
         return self.uses[tensor] if tensor in self.uses else self.former[tensor]
 
     @property
