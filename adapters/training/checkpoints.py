@@ -5,6 +5,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import lightning as L  # noqa: N812 - as everybody calls it
 import torch
@@ -36,11 +37,11 @@ class WholeFiles(CheckpointIO):
         """Write one."""
         del storage_options
         path = Path(path)
-        coming = path.with_name(path.name + COMING)
+        coming = path.with_name(f"{path.name}.{uuid4().hex}{COMING}")  # a name that nobody else uses
         self.failure = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with coming.open("wb") as file:  # torch, given a path, does not say what went wrong
+            with coming.open("xb") as file:  # torch, given a path, does not say what went wrong
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
