@@ -10,7 +10,7 @@ from litgpt.application.prompting import WritePrompt, conversation, prompts
 from litgpt.domain.errors import WrongType
 from litgpt.domain.generation import Request
 from litgpt.domain.prompts.questions import PLAIN
-from litgpt.domain.sampling import Sampling
+from litgpt.domain.sampling import MODEL_DEFAULT, ModelDefault, Sampling
 from litgpt.domain.stopping import stop_strings
 from litgpt.domain.template_options import TemplateOptions
 
@@ -21,7 +21,7 @@ class Settings:
 
     Attributes:
         max_new_tokens: A bound on each answer; None is the context's end.
-        temperature: See `Sampling`, as for the next three.
+        temperature: See `Sampling`, as for the next three. MODEL_DEFAULT is the model's own setting.
         top_k: How many of the likeliest tokens to keep.
         top_p: How much of the probability to keep.
         seed: Makes the draws repeatable.
@@ -33,14 +33,13 @@ class Settings:
     """
 
     max_new_tokens: int | None = 50
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float = 1.0
+    temperature: float | ModelDefault = MODEL_DEFAULT
+    top_k: int | ModelDefault | None = MODEL_DEFAULT
+    top_p: float | ModelDefault = MODEL_DEFAULT
     seed: int | None = None
     stop: str | Sequence[str] | None = None
     logprobs: bool = attrs.field(default=False)
     parse_special_tokens: bool | None = attrs.field(default=None)
-    sampling: Sampling = attrs.field(init=False)
     stop_strings: tuple[str, ...] = attrs.field(init=False)
 
     @logprobs.validator
@@ -53,23 +52,27 @@ class Settings:
         if not (value is None or isinstance(value, bool)):
             raise WrongType("parse_special_tokens", value, "True, False or None")
 
-    @sampling.default
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, seed=self.seed)
-
     @stop_strings.default
     def _stop_strings(self) -> tuple[str, ...]:
         return stop_strings(self.stop)
 
     def __attrs_post_init__(self) -> None:
-        self.request([0], frozenset(), context=1)
+        self.request([0], frozenset(), Sampling(), context=1)
 
-    def request(self, ids: list[int], end_ids: frozenset[int], *, context: int) -> Request:
-        """Return a request for the answer to a prompt in ids."""
+    def sampling(self, defaults: Sampling) -> Sampling:
+        """Return how to draw, where `defaults` are the model's."""
+        given = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not MODEL_DEFAULT}
+        return attrs.evolve(defaults, **changes, seed=self.seed)
+
+    def request(
+        self, ids: list[int], end_ids: frozenset[int], defaults: Sampling, *, context: int
+    ) -> Request:
+        """Return a request for the answer to a prompt in ids, with a model's end tokens and defaults."""
         return Request(
             prompt=ids,
             max_new_tokens=context if self.max_new_tokens is None else self.max_new_tokens,
-            sampling=self.sampling,
+            sampling=self.sampling(defaults),
             end_ids=end_ids,
             logprobs=self.logprobs,
         )
@@ -161,5 +164,5 @@ def ask(
             parse = write.raw or (isinstance(one, str) and loaded.style is PLAIN)
         writer = attrs.evolve(write, parse_special_tokens=parse)
         ids = writer.encode(writer.render(conversation(one, sys_prompt)))
-        requests.append(settings.request(ids, loaded.end_ids, context=context))
+        requests.append(settings.request(ids, loaded.end_ids, loaded.sampling, context=context))
     return Asked(requests, (*settings.stop_strings, *loaded.stop), several)

@@ -17,6 +17,7 @@ from litgpt.domain.prompts import choose_style
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.sampling import DEFAULT_SAMPLING, Sampling, sampling_of
 from litgpt.domain.tensors import DType, rounded_by_bfloat16
 from litgpt.domain.vocabulary import TokenizerSource
 from litgpt.domain.weights import Join
@@ -38,6 +39,7 @@ class LoadedModel(Generic[TensorT]):
         style: How its prompts are written; None is the chat template of its tokenizer.
         end_ids: The tokens that end an answer.
         stop: Strings that end one, where the style's are no tokens.
+        sampling: How answers are drawn where the caller does not say.
         notes: What whoever loads it should be told.
         own_head: The head that the checkpoint holds although its config ties it to the embedding, until the
             weights are read: it takes the embedding's place if it differs.
@@ -52,6 +54,7 @@ class LoadedModel(Generic[TensorT]):
     style: PromptStyle | None
     end_ids: frozenset[int]
     stop: tuple[str, ...] = ()
+    sampling: Sampling = DEFAULT_SAMPLING
     notes: tuple[str, ...] = ()
     own_head: Join | None = attrs.field(default=None, repr=False)
 
@@ -141,6 +144,7 @@ class LoadModel(Generic[TensorT]):
                 style=style,
                 end_ids=end_ids,
                 stop=stop,
+                sampling=sampling_of(checkpoint.generation_config),
             )
         except BaseException:
             checkpoint.close()

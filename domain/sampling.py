@@ -1,12 +1,29 @@
-"""How the next token is drawn."""
+"""How the next token is drawn, and what a model asks for where its user does not."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from litgpt.domain.errors import BadArgument, DamagedFile
 from litgpt.domain.numeric import integer_field, real_field
 
 _GREEDY_BELOW = 1e-5
 """The temperature under which only the likeliest token is left: neighboring float32 logits of usual size lie
 further apart than this. vLLM draws the line at the same place."""
+
+
+class _Default(Enum):
+    MODEL_DEFAULT = "model default"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ModelDefault: TypeAlias = Literal[_Default.MODEL_DEFAULT]
+MODEL_DEFAULT: Final = _Default.MODEL_DEFAULT
+"""The value of a sampling parameter that is left to the model; neither a number nor None."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,3 +47,39 @@ class Sampling:
     def greedy(self) -> bool:
         """Whether these settings leave only the likeliest token."""
         return self.temperature < _GREEDY_BELOW or self.top_p == 0 or self.top_k == 1
+
+
+DEFAULT_SAMPLING = Sampling(temperature=0.8, top_k=50)
+"""For a model whose generation_config.json has no sampling settings: the defaults of LitGPT's commands."""
+
+_PARAMETERS = ("temperature", "top_k", "top_p")
+
+
+def sampling_of(generation_config: Mapping[str, object]) -> Sampling:
+    """Return the sampling defaults of a model.
+
+    They are the values of `generation_config.json` if it has any of `do_sample`, `temperature`, `top_k` and
+    `top_p`; what it then leaves out has transformers' defaults (1.0, 50 and 1.0), which its author relied on.
+    `do_sample: false` is greedy, and a `top_k` of 0 or -1 keeps every token.
+
+    Args:
+        generation_config: The contents of `generation_config.json`.
+
+    Raises:
+        DamagedFile: A value cannot be a sampling parameter.
+
+    """
+    given: dict[str, Any] = {
+        name: value for name in _PARAMETERS if (value := generation_config.get(name)) is not None
+    }
+    samples = generation_config.get("do_sample")
+    if samples is False:
+        return Sampling(temperature=0)
+    if not given and samples is None:
+        return DEFAULT_SAMPLING
+    if given.get("top_k") in (0, -1):
+        given["top_k"] = None
+    try:
+        return Sampling(**{"top_k": 50, **given})
+    except BadArgument as error:
+        raise DamagedFile("generation_config.json", f"it is not usable for sampling: {error}") from error

@@ -1,7 +1,7 @@
 """`litgpt benchmark`: how fast a model is here, and how much memory it takes."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,9 +17,9 @@ def benchmark(  # noqa: PLR0913 - each is an option
     num_iterations: Annotated[int, typer.Option(help="How often to generate.")] = 5,
     sys_prompt: options.SysPrompt = None,
     max_new_tokens: options.MaxNewTokens = 50,
-    temperature: options.Temperature = 1.0,
+    temperature: options.Temperature = None,
     top_k: options.TopK = None,
-    top_p: options.TopP = 1.0,
+    top_p: options.TopP = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
     precision: options.Precision = None,
@@ -40,8 +40,11 @@ def benchmark(  # noqa: PLR0913 - each is an option
 
     text = prompt_text(prompt, sys_prompt)
     at_least_one("num_iterations", num_iterations)
-    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-    how = sampling | {"max_new_tokens": max_new_tokens, "stop": stop}
+    how = options.sampling(temperature, top_k, top_p) | {
+        "seed": seed,
+        "max_new_tokens": max_new_tokens,
+        "stop": stop,
+    }
     Settings(**how)
     reference = ModelReference(model, revision, offline or None, access_token)
     figures: dict[str, list[float]] = {}

@@ -1,6 +1,6 @@
 """`litgpt chat`: a conversation in the terminal."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,9 @@ def chat(  # noqa: PLR0913 - each is an option
     sys_prompt: options.SysPrompt = None,
     resume: Annotated[str | None, typer.Option(help="A file that /save wrote, to go on from.")] = None,
     max_new_tokens: options.MaxNewTokensOrAll = None,
-    temperature: options.Temperature = 0.8,  # LitGPT's commands draw more soberly than its library
-    top_k: options.TopK = 50,
-    top_p: options.TopP = 1.0,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
     tools: options.Tools = None,
@@ -40,11 +40,8 @@ def chat(  # noqa: PLR0913 - each is an option
     from litgpt.cli.session import Session
     from litgpt.domain.reference import ModelReference
 
-    how: dict[str, Any] = {
+    how = options.sampling(temperature, top_k, top_p) | {
         "max_new_tokens": max_new_tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
         "seed": seed,
         "stop": stop,
         "parse_special_tokens": parse_special_tokens,

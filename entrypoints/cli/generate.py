@@ -1,6 +1,6 @@
 """`litgpt generate`: one prompt, one answer or several."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,9 +22,9 @@ def generate(  # noqa: PLR0913 - each is an option
     messages: options.MessagesFile = None,
     sys_prompt: options.SysPrompt = None,
     max_new_tokens: options.MaxNewTokens = 50,
-    temperature: options.Temperature = 0.8,  # LitGPT's commands draw more soberly than its library
-    top_k: options.TopK = 50,
-    top_p: options.TopP = 1.0,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
     seed: options.Seed = None,
     stop: options.Stop = None,
     tools: options.Tools = None,
@@ -58,8 +58,7 @@ def generate(  # noqa: PLR0913 - each is an option
         continue_final_message=continue_final_message,
     )
     at_least_one("num_samples", num_samples)
-    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    how = sampling | {
+    how = options.sampling(temperature, top_k, top_p) | {
         "max_new_tokens": max_new_tokens,
         "stop": stop,
         "parse_special_tokens": parse_special_tokens,

@@ -1,11 +1,32 @@
 """The options that several commands have, each with its help."""
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 DEFAULT_MODEL = "smollm2"
 """A small model in a package of its own, so that the first answer needs no network."""
+
+
+def _top_k(text: str | int) -> int:
+    """Return the value of --top-k; 0 stands for every token."""
+    if text == "all":
+        return 0
+    try:
+        return int(text)
+    except ValueError as error:
+        message = f"{text!r} is neither a whole number nor 'all'."
+        raise typer.BadParameter(message) from error
+
+
+def sampling(temperature: float | None, top_k: int | None, top_p: float | None) -> dict[str, Any]:
+    """Return the sampling options that were given, as keyword arguments of `LLM.generate`."""
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    arguments: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if top_k == 0:
+        arguments["top_k"] = None
+    return arguments
+
 
 Model: TypeAlias = Annotated[
     str,
@@ -45,11 +66,30 @@ MaxNewTokensOrAll: TypeAlias = Annotated[
     int | None, typer.Option(help="A bound on each answer, in tokens.  [default: the model's context]")
 ]
 Temperature: TypeAlias = Annotated[
-    float, typer.Option(help="Divides the logits; 0 takes the likeliest token.")
+    float | None,
+    typer.Option(
+        help="Divides the logits; 0 takes the likeliest token.  "
+        "[default: the model's generation_config.json, else 0.8]",
+        show_default=False,
+    ),
 ]
-TopK: TypeAlias = Annotated[int | None, typer.Option(help="Draw from this many of the likeliest tokens.")]
+TopK: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        help="Draw from this many of the likeliest tokens; 0 or all for no bound.  "
+        "[default: the model's generation_config.json, else 50]",
+        show_default=False,
+        metavar="INTEGER|all",
+        parser=_top_k,
+    ),
+]
 TopP: TypeAlias = Annotated[
-    float, typer.Option(help="Draw from the likeliest tokens that have this much of the probability.")
+    float | None,
+    typer.Option(
+        help="Draw from the likeliest tokens that have this much of the probability.  "
+        "[default: the model's generation_config.json, else 1]",
+        show_default=False,
+    ),
 ]
 Seed: TypeAlias = Annotated[int | None, typer.Option(help="Makes the answer repeatable.")]
 Stop: TypeAlias = Annotated[

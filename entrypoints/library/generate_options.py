@@ -5,6 +5,7 @@ from typing import Any, TypeAlias, TypedDict
 
 from litgpt.application.asking import Settings
 from litgpt.domain.chat import Message
+from litgpt.domain.sampling import ModelDefault
 
 Turns: TypeAlias = Sequence[Message] | Sequence[Mapping[str, Any]]
 """A conversation: `[{"role": "user", "content": "Hello"}, …]`."""
@@ -26,9 +27,9 @@ class Drawing(Templating, total=False):
     """The same, and how answers are drawn."""
 
     max_new_tokens: int | None
-    temperature: float
-    top_k: int | None
-    top_p: float
+    temperature: float | ModelDefault
+    top_k: int | ModelDefault | None
+    top_p: float | ModelDefault
     seed: int | None
     stop: str | Sequence[str] | None
     parse_special_tokens: bool | None

@@ -16,6 +16,7 @@ from litgpt.domain.chat import Message, messages
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.generation import Completion, TextEvent
 from litgpt.domain.ports import Generator
+from litgpt.domain.sampling import MODEL_DEFAULT, ModelDefault
 from litgpt.generate_options import Drawing, Options, Prompt, Prompts, Templating, Tools, Turns, split
 
 
@@ -108,9 +109,9 @@ class Generates:
         prompt: Prompt | Prompts,
         sys_prompt: str | None = None,
         max_new_tokens: int | None = 50,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float = 1.0,
+        temperature: float | ModelDefault = MODEL_DEFAULT,
+        top_k: int | ModelDefault | None = MODEL_DEFAULT,
+        top_p: float | ModelDefault = MODEL_DEFAULT,
         return_as_token_ids: bool = False,
         stream: bool = False,
         *,
@@ -129,11 +130,11 @@ class Generates:
             prompt: A text; or a conversation, as messages; or a list of texts or conversations of any
                 lengths, each of which gets the answer that it would get alone.
             sys_prompt: What the system says first.
-            max_new_tokens: A bound on the answer; the context's end is another. None is that one alone.
-            temperature: Divides the logits; 0 takes the likeliest token.
+            max_new_tokens: A bound on the answer; None is the end of the context alone.
+            temperature: Divides the logits; 0 takes the likeliest token. The default of this and the next two
+                is the model's: `generation_config.json`, or 0.8, 50 and 1.0 if that has no sampling settings.
             top_k: How many of the likeliest tokens to draw from; None is all.
-            top_p: Draw from the likeliest tokens that have this much of the probability; 0 takes the
-            likeliest.
+            top_p: Draw from the likeliest tokens with this much of the probability; 0 takes the likeliest.
             return_as_token_ids: Return ids, (T,), the end token included, and not text.
             stream: Return an iterator over pieces as they come: whole characters; for a list of prompts
                 (index, piece). Closing or dropping it ends the generation.
@@ -214,7 +215,6 @@ class Generates:
         logprobs: bool = ...,
         **how: Unpack[Drawing],
     ) -> Iterator[TextEvent]: ...
-
     def complete(
         self, prompt: Any, sys_prompt: str | None = None, *, stream: bool = False, **how: Any
     ) -> Any:
@@ -269,7 +269,7 @@ class Generates:
         )
         return Chat(
             talk,
-            lambda ids: settings.request(ids, loaded.end_ids, context=generator.context),
+            lambda ids: settings.request(ids, loaded.end_ids, loaded.sampling, context=generator.context),
             (*settings.stop_strings, *loaded.stop),
         )
 

@@ -1,3 +1,6 @@
+from typing import Any
+
+import attrs
 import pytest
 
 from litgpt.application.asking import Settings, ask
@@ -7,6 +10,7 @@ from litgpt.domain.chat import Message
 from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
 from litgpt.domain.families import describe
 from litgpt.domain.prompts import PromptStyle, style_named
+from litgpt.domain.sampling import MODEL_DEFAULT, Sampling
 from litgpt.domain.vocabulary import TokenizerFiles
 from litgpt.testing import ByteTokenizer, MemoryCheckpoint
 from tests.contracts.distribution_strategy import CONFIG
@@ -85,3 +89,15 @@ def test_no_bound_is_the_contexts() -> None:
     asked = ask(loaded(), "a", None, Settings(max_new_tokens=None), context=100)
     assert asked.requests[0].max_new_tokens == 100
     assert not asked.several
+
+
+def test_what_is_left_unsaid_is_the_models_and_none_is_a_value() -> None:
+    model = attrs.evolve(loaded(), sampling=Sampling(temperature=0.6, top_k=20, top_p=0.9))
+
+    def drawn(**given: Any) -> Sampling:
+        return ask(model, "a", None, Settings(**given), context=100).requests[0].sampling
+
+    assert drawn() == Sampling(temperature=0.6, top_k=20, top_p=0.9)
+    assert drawn(seed=1, top_k=None) == Sampling(temperature=0.6, top_k=None, top_p=0.9, seed=1)
+    assert drawn(temperature=1.0, top_p=1.0) == Sampling(temperature=1.0, top_k=20, top_p=1.0)
+    assert drawn(temperature=MODEL_DEFAULT) == drawn()

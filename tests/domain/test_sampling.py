@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from litgpt.domain.errors import BadArgument, WrongType
-from litgpt.domain.sampling import Sampling
+from litgpt.domain.errors import BadArgument, DamagedFile, WrongType
+from litgpt.domain.sampling import Sampling, sampling_of
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,30 @@ def test_a_number_that_no_float_holds_is_refused_with_a_message(digits: int) -> 
     with pytest.raises(BadArgument) as caught:
         Sampling(temperature=10**digits)
     assert "temperature must be a finite number" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, Sampling(temperature=0.8, top_k=50)),
+        ({"eos_token_id": 2, "repetition_penalty": 1.1}, Sampling(temperature=0.8, top_k=50)),
+        ({"temperature": 0.6, "top_p": 0.9}, Sampling(temperature=0.6, top_k=50, top_p=0.9)),
+        ({"do_sample": True}, Sampling(temperature=1.0, top_k=50)),
+        ({"do_sample": True, "temperature": None, "top_k": 64}, Sampling(top_k=64)),
+        ({"top_k": 0, "temperature": 1}, Sampling(temperature=1.0)),
+        ({"top_k": -1}, Sampling()),
+        ({"do_sample": False, "temperature": 0.7}, Sampling(temperature=0)),
+        ({"do_sample": None, "temperature": 0}, Sampling(temperature=0, top_k=50)),
+    ],
+)
+def test_a_model_says_how_its_answers_are_drawn(config: dict[str, object], expected: Sampling) -> None:
+    assert sampling_of(config) == expected
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"temperature": "hot"}, {"temperature": -1}, {"top_p": 1.5}, {"top_k": 2.5}, {"top_k": [50]}],
+)
+def test_sampling_settings_that_cannot_be_used_are_named_with_their_file(config: dict[str, object]) -> None:
+    with pytest.raises(DamagedFile, match=r"generation_config\.json.*" + next(iter(config))):
+        sampling_of(config)
