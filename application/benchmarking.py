@@ -8,6 +8,7 @@ from litgpt.application.generating import GenerateText
 from litgpt.domain.generation import Completion, Request, TokenEvent
 from litgpt.domain.measurement import Measurement
 from litgpt.domain.ports import Generation, Generator, PrefixCache, Profiler, Tokenizer
+from litgpt.domain.reporting import Progress, Report
 
 
 @attrs.frozen
@@ -48,6 +49,27 @@ class Benchmark:
             tokens_after_first=tokens - sum(1 for answer in answers if answer.token_ids),
             peak_bytes=self.profiler.peak_bytes(),
         )
+
+    def repeated(
+        self, times: int, requests: Sequence[Request], report: Report, *, stop: tuple[str, ...] = ()
+    ) -> tuple[str, dict[str, list[float]]]:
+        """Generate several times; return the last answer, and what was measured each time by name.
+
+        The prompt and two tokens are computed before, without being measured: buffers and kernels are then
+        in place.
+        """
+        short = [attrs.evolve(one, max_new_tokens=min(2, one.max_new_tokens)) for one in requests]
+        GenerateText(self.tokenizer, self.generator).complete(short)
+        figures: dict[str, list[float]] = {}
+        text = ""
+        for done in range(times):
+            report(Progress("Measuring", done, times, unit="iterations"))
+            answers, measured = self(requests, stop=stop)
+            text = answers[-1].text
+            for name, value in measured.as_dict().items():
+                figures.setdefault(name, []).append(value)
+        report(Progress("Measuring", times, times, unit="iterations"))
+        return text, figures
 
 
 @attrs.define

@@ -10,6 +10,7 @@ from litgpt.domain.families import Understood, understand
 from litgpt.domain.footprint import parameter_count
 from litgpt.domain.ports import ModelStore
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.sampling import Sampling, sampling_of
 from litgpt.domain.tensors import TensorInfo
 
 TensorT = TypeVar("TensorT")
@@ -42,6 +43,7 @@ class Description:
         origin: Where it is, in words.
         architecture: Its structure.
         parameters: How many weights the network has.
+        sampling: How answers are drawn where the caller does not say.
         stored: How the checkpoint keeps them, from the format that takes the most bytes to the least.
         notes: What whoever loads it should be told.
 
@@ -51,6 +53,7 @@ class Description:
     origin: str
     architecture: Architecture
     parameters: int
+    sampling: Sampling
     stored: tuple[Stored, ...]
     notes: tuple[str, ...] = ()
 
@@ -89,6 +92,7 @@ class DescribeModel(Generic[TensorT]):
                 origin=checkpoint.origin,
                 architecture=architecture,
                 parameters=parameter_count(architecture),
+                sampling=sampling_of(checkpoint.generation_config),
                 stored=_stored(checkpoint.tensors),
                 notes=(*checkpoint.notes, *understood.notes, *_of_the_head(understood)),
             )

@@ -196,7 +196,7 @@ class PlaceModel(Generic[TensorT, ModelT]):
             report(Notice(slow))
         loaded = _fetched(loaded, self.equal, report)
         placement = fitted(wished, loaded.architecture, hardware)  # a head of its own needs more memory
-        report(Notice(f"Using {len(placement.devices)} device(s)"))
+        report(Notice(f"Using {len(placement.devices)} device(s): {_described(placement)}"))
         if lack := missing(wish, placement):
             report(Notice(lack))
         model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)
@@ -256,6 +256,13 @@ def _ends(
     """Return the tokens, and the strings, that end an answer."""
     ids, strings = style.stops_in(tokenizer) if style is not None else (frozenset(), ())
     return tokenizer.end_ids | ids | end_ids_of(checkpoint.config, checkpoint.generation_config), strings
+
+
+def _described(placement: Placement) -> str:
+    """Return the kind of device, and the precision, of a placement in a few words."""
+    kinds = ", ".join(dict.fromkeys(one.partition(":")[0] for one in placement.devices))
+    quantized = "" if placement.quantize is None else f", weights in {placement.quantize}"
+    return f"{kinds}, {placement.dtype}{quantized}"
 
 
 def _tell(loaded: LoadedModel[TensorT], report: Report) -> None:

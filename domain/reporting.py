@@ -8,7 +8,7 @@ import attrs
 
 @attrs.frozen
 class Notice:
-    """A sentence that the user should read, such as "Using 1 device(s)"."""
+    """A sentence that the user should read, such as "Using 1 device(s): cpu, bfloat16"."""
 
     text: str
 
@@ -20,7 +20,7 @@ class Progress:
     what: str
     done: int
     total: int
-    unit: Literal["B", "tensors", "examples", "steps"] = "tensors"
+    unit: Literal["B", "tensors", "examples", "steps", "iterations"] = "tensors"
     note: str = ""
 
 

@@ -47,14 +47,9 @@ def benchmark(  # noqa: PLR0913 - each is an option
     }
     Settings(**how)
     reference = ModelReference(model, revision, offline or None, access_token)
-    figures: dict[str, list[float]] = {}
     how_placed = Placing(accelerator, precision, quantize, devices or "auto", generate_strategy)
     with load(reference, how_placed, quiet=quiet) as llm:
-        for number in range(1, num_iterations + 1):
-            with console.Waiting(f"Iteration {number} of {num_iterations} …", quiet=quiet):
-                _, measured = llm.benchmark(prompt=text, sys_prompt=sys_prompt, **how)
-            for name, values in measured.items():
-                figures.setdefault(name, []).extend(values)
+        _, figures = llm.benchmark(num_iterations, prompt=text, sys_prompt=sys_prompt, **how)
         where = {"model": str(reference), "device": llm.preprocessor.device, "iterations": num_iterations}
         arithmetic = llm.arithmetic
     if as_json:
@@ -66,10 +61,6 @@ def benchmark(  # noqa: PLR0913 - each is an option
         return
     console.show(benchmark_dict_to_markdown_table(figures), end="")
     console.note(f"Computed with {arithmetic}.")
-    if num_iterations > 1 and not quiet:
-        console.note(
-            f"The first of the {num_iterations} iterations warms up, and is counted like the others."
-        )
 
 
 def _without_nan(values: list[float]) -> list[float | None]:

@@ -6,6 +6,7 @@ import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import Placing, load
+from litgpt.cli.pace import Pace
 from litgpt.cli.templating import conversation_of, templating, warnings_as_notes
 from litgpt.cli.typed import at_least_one
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def generate(  # noqa: PLR0913 - each is an option
     model: options.Model = options.DEFAULT_MODEL,
+    words: options.PromptArgument = None,
     *,
     prompt: options.PromptOrMessages = None,
     messages: options.MessagesFile = None,
@@ -50,6 +52,10 @@ def generate(  # noqa: PLR0913 - each is an option
     from litgpt.application.asking import Settings
     from litgpt.domain.reference import ModelReference
 
+    if words is not None:
+        if prompt is not None:
+            raise typer.BadParameter("pass the prompt once: after MODEL, or with --prompt.")
+        prompt = words
     asked, from_file = conversation_of(prompt, messages, sys_prompt)
     written = from_file | templating(
         tools,
@@ -72,10 +78,13 @@ def generate(  # noqa: PLR0913 - each is an option
             if number:
                 console.show("")
             nth_seed = None if seed is None else seed + number
+            pace = Pace()
             events = llm.complete(asked, sys_prompt, **how, **written, seed=nth_seed, stream=True)
-            completion = write(events, as_it_comes=as_it_comes)
+            completion = write(pace.timed(events), as_it_comes=as_it_comes)
             if not quiet and completion.finish_reason == "length":
                 console.note(_cut_short(completion, max_new_tokens))
+            if not quiet and console.notes_are_watched():
+                console.note(pace.described(completion))
 
 
 def write(events: "Iterator[TextEvent]", *, as_it_comes: bool) -> "Completion":

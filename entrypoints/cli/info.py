@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from litgpt.domain.architecture import Architecture
     from litgpt.domain.footprint import Footprint, Verdict
     from litgpt.domain.quantization import Quantization
+    from litgpt.domain.sampling import Sampling
     from litgpt.domain.tensors import DType
 
 SHOWN: "dict[str, tuple[DType, Quantization | None]]" = {
@@ -77,6 +78,7 @@ def info(
     for note in found.notes:
         console.show(f"  {note}")
     _section("Structure", _structure(architecture, found.parameters))
+    _section("Sampling, where it is not given", _sampling(found.sampling))
     _section("Stored as", _stored(found))
     _section("Needs", _needs(needs), numbers=True)
     _section("Arithmetic on this machine's CPU", list(products.items()))
@@ -152,6 +154,13 @@ def _structure(architecture: "Architecture", parameters: int) -> list[tuple[str,
     ]
 
 
+def _sampling(sampling: "Sampling") -> list[tuple[str, ...]]:
+    if sampling.greedy:
+        return [("greedy", "the likeliest token")]
+    top_k = "no bound" if sampling.top_k is None else f"{sampling.top_k}"
+    return [("temperature", f"{sampling.temperature}"), ("top_k", top_k), ("top_p", f"{sampling.top_p}")]
+
+
 def _mixers(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
     from litgpt.domain.architecture import Attention, LatentAttention
 
@@ -225,6 +234,11 @@ def _as_dict(
         "origin": found.origin,
         "notes": list(found.notes),
         "parameters": found.parameters,
+        "sampling": {
+            "temperature": found.sampling.temperature,
+            "top_k": found.sampling.top_k,
+            "top_p": found.sampling.top_p,
+        },
         "nbytes": found.nbytes,
         "stored": [attrs.asdict(one) for one in found.stored],
         "architecture": attrs.asdict(found.architecture),

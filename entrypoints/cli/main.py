@@ -5,9 +5,10 @@ Exit status 0: done. 1: it cannot be done, and one line on stderr says why. 2: t
 it, so that help comes at once.
 """
 
+import shutil
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +17,7 @@ from litgpt.cli.benchmark import benchmark
 from litgpt.cli.chat import chat
 from litgpt.cli.convert import convert
 from litgpt.cli.download import download
+from litgpt.cli.failing import UsageError, show_failure, show_usage_error
 from litgpt.cli.former import asked_for, replacement, translated
 from litgpt.cli.generate import generate
 from litgpt.cli.info import info
@@ -28,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich would take as long to import as all the rest
     context_settings={
         "help_option_names": ["-h", "--help"],
+        "max_content_width": shutil.get_terminal_size().columns,
         # Names of commands and options, and never their values: LitGPT's users write --max_new_tokens.
         "token_normalize_func": lambda name: name.replace("_", "-"),
     },
@@ -77,18 +80,31 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     arguments = translated(arguments)
     give_options(asked_for(arguments))
+    command = typer.main.get_command(app)
     try:
-        app(args=arguments, prog_name="litgpt")
+        status = command.main(list(arguments), prog_name="litgpt", standalone_mode=False)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
+    except typer.Abort:
+        return 1
+    except UsageError as error:
+        show_usage_error(error)
+        return 2
     except Exception as error:
         from litgpt.domain.errors import LitGPTError
 
         if not isinstance(error, LitGPTError):
             raise
-        console.error(str(error))
+        show_failure(error, _options(command, asked_for(arguments)))
         return 1
-    return 0
+    return status if isinstance(status, int) else 0
+
+
+def _options(group: Any, name: str) -> dict[str, str]:
+    """Return a command's options as they are written, by the names of the arguments that they set."""
+    found = group.commands.get(name)
+    options = [] if found is None else [one for one in found.params if one.opts[0].startswith("-")]
+    return {one.name: max(one.opts, key=len) for one in options}
 
 
 def main() -> None:

@@ -38,6 +38,10 @@ Model: TypeAlias = Annotated[
 Prompt: TypeAlias = Annotated[
     str, typer.Option(help="What to say; - reads it from stdin.", show_default=False)
 ]
+PromptArgument: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(help="What to say, in place of --prompt.", metavar="[PROMPT]", show_default=False),
+]
 PromptOrMessages: TypeAlias = Annotated[
     str | None, typer.Option(help="What to say; - reads it from stdin.", show_default=False)
 ]

@@ -245,8 +245,8 @@ class LLM(Generates, Adapts, Trains):
     ) -> tuple[str, dict[str, list[float]]]:
         """Return the last answer's text and, by name, a list of what was measured at each iteration.
 
-        The first iterations are slower, because the machine warms up. Tokens are counted as they leave the
-        model.
+        A prompt and two tokens are computed before the first iteration and not counted, because the machine
+        warms up. Tokens are counted as they leave the model.
 
         Args:
             num_iterations: How often to generate.
@@ -261,14 +261,7 @@ class LLM(Generates, Adapts, Trains):
         asked = self._ask(prompt, sys_prompt, settings, **templating)
         profiler = container.profiler(self.preprocessor.device)
         run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
-        figures: dict[str, list[float]] = {}
-        text = ""
-        for _ in range(num_iterations):
-            answers, measured = run(asked.requests, stop=asked.stop)
-            text = answers[-1].text
-            for name, value in measured.as_dict().items():
-                figures.setdefault(name, []).append(value)
-        return text, figures
+        return run.repeated(num_iterations, asked.requests, self._report, stop=asked.stop)
 
     def close(self) -> None:
         """Free the memory. The model can be placed again with `distribute()`."""

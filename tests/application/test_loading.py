@@ -129,7 +129,7 @@ def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
     assert sorted(model.was_read) == sorted(shapes())
     assert model.fetched == 1
     assert placement.dtype == built.weights["lm_head.weight"][0].dtype == "float32"
-    assert Notice("Using 1 device(s)") in told
+    assert Notice("Using 1 device(s): cpu, float32") in told
 
 
 def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> None:

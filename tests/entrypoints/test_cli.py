@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,9 +51,40 @@ def test_an_answer_is_all_there_is_on_stdout(capsys: pytest.CaptureFixture[str],
     status, answer, notes = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
     assert status == 0
     assert answer.endswith("\n")
-    assert notes.startswith("Using 1 device(s)\n")
+    assert notes.startswith("Using 1 device(s): cpu, ")
     assert ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet") == (0, answer, "")
     assert ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY, "--quiet", "--stream")[1] == answer
+
+
+def test_the_prompt_may_follow_the_model(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    by_option = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
+    assert ends(capsys, "generate", folder, "hello", *GREEDY) == by_option
+    status, _, error = ends(capsys, "generate", folder, "hello", "--prompt", "again", *GREEDY)
+    assert (status, "\nerror: " in error, "once" in error) == (2, True, True)
+
+
+def test_no_bound_on_top_k_is_0_or_all(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    drawn = ("generate", folder, "hello", "--max-new-tokens", "12", "--temperature", "9", "--seed", "3")
+    bounds = (("--top-k", "0"), ("--top_k", "all"), ())
+    one, other, default = (ends(capsys, *drawn, *bound) for bound in bounds)
+    assert one == other != default
+    assert "neither a whole number nor 'all'" in ends(capsys, *drawn, "--top-k", "some")[2]
+
+
+def test_the_models_own_sampling_settings_are_the_default(
+    capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
+) -> None:
+    model = tmp_path / "greedy"
+    shutil.copytree(folder, model)
+    (model / "generation_config.json").write_text('{"do_sample": false}')
+    settings = ("--max-new-tokens", "12", "--seed", "3")
+    greedy = ends(capsys, "generate", folder, "hello", *settings, "--temperature", "0")[1]
+    assert ends(capsys, "generate", str(model), "hello", *settings)[1] == greedy
+    assert ends(capsys, "generate", folder, "hello", *settings)[1] != greedy
+    assert "greedy" in ends(capsys, "info", str(model))[1]
+    (model / "generation_config.json").write_text('{"temperature": "hot"}')
+    status, _, error = ends(capsys, "generate", str(model), "hello")
+    assert (status, "generation_config.json" in error, "temperature" in error) == (1, True, True)
 
 
 def test_litgpts_spelling_of_options_is_understood(capsys: pytest.CaptureFixture[str], folder: str) -> None:
@@ -114,8 +146,8 @@ def test_a_prompt_can_come_from_stdin(
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--precision", "int3", "error: precision must be"),
-        ("--accelerator", "tpu", "error: accelerator must"),
+        ("--precision", "int3", "error: --precision must be"),
+        ("--accelerator", "tpu", "error: --accelerator must"),
     ],
 )
 def test_a_place_that_there_is_not_is_refused_before_a_weight_is_read(
@@ -150,11 +182,11 @@ def test_an_exception_that_nobody_foresaw_keeps_its_traceback_and_ctrl_c_ends_wi
     ("arguments", "said"),
     [
         (("generate", "smolm", "--prompt", "x"), "error: There is no model 'smolm'"),
-        (("generate", "smolm", "--prompt", ""), "error: prompt must be"),
-        (("generate", "smolm", "--prompt", "x", "--top-k", "0"), "error: top_k must be"),
-        (("generate", "smolm", "--prompt", "x", "--max-new-tokens", "-1"), "error: max_new_tokens must be"),
-        (("generate", "smolm", "--prompt", "x", "--num-samples", "0"), "error: num_samples must be"),
-        (("benchmark", "smolm", "--prompt", "x", "--num-iterations", "0"), "error: num_iterations must be"),
+        (("generate", "smolm", "--prompt", ""), "error: --prompt must be"),
+        (("generate", "smolm", "--prompt", "x", "--top-k", "-1"), "error: --top-k must be"),
+        (("generate", "smolm", "--prompt", "x", "--max-new-tokens", "-1"), "error: --max-new-tokens must be"),
+        (("generate", "smolm", "--prompt", "x", "--num-samples", "0"), "error: --num-samples must be"),
+        (("benchmark", "smolm", "--prompt", "x", "--num-iterations", "0"), "error: --num-iterations must be"),
         (("info", "smolm"), "Did you mean smollm2?"),
         (("chat", "smollm2", "--resume", "no.json"), "error: no.json is missing"),
         (("chat", "smollm2", "--resume", "."), "is not a saved chat"),
@@ -178,7 +210,7 @@ def test_what_is_not_understood_ends_with_2(
 ) -> None:
     status, answer, error = ends(capsys, *arguments)
     assert (status, answer) == (2, "")
-    assert "Error: " in error
+    assert "\nerror: " in error
 
 
 @pytest.mark.parametrize("command", FORMER)
@@ -297,7 +329,7 @@ def test_a_benchmark_is_a_table_or_json(capsys: pytest.CaptureFixture[str], fold
     status, table, note = ends(capsys, *arguments)
     assert status == 0
     assert table.startswith("| Metric")
-    assert "warms up" in note
+    assert note.splitlines()[-1].startswith("Computed with ")
     figures = json.loads(ends(capsys, *arguments, "--json")[1])["figures"]
     assert figures["Tokens generated"] == [5, 5]
 

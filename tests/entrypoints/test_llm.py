@@ -316,6 +316,6 @@ def test_notices_go_to_stderr_unless_it_is_quiet(folder: str, capsys: pytest.Cap
     LLM.load(folder).close()
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith("Using 1 device(s)\n")
+    assert printed.err.startswith("Using 1 device(s): ")
     LLM.load(folder, quiet=True).close()
     assert capsys.readouterr().err == ""

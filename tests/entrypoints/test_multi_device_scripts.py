@@ -83,5 +83,5 @@ def test_the_script_runs_as_it_is_written_and_says_that_there_is_no_gpu(
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     first, second = done.stderr.splitlines()
-    assert first == "Using 4 device(s)"
+    assert first == "Using 4 device(s): cpu, float32"
     assert re.fullmatch(f"This machine has no GPU, or torch was built without it: {instead}\\.", second)
