@@ -91,10 +91,17 @@ class InstalledStore:
             raise BadArgument("revision", reference.revision, expected)
         from litgpt.adapters.checkpoints.gguf.store import open_gguf
 
-        return open_gguf(_file_of(model), reference.name)
+        return open_gguf(file_of(model), reference.name)
 
 
-def _file_of(model: InstalledModel) -> Path:
+def file_of(model: InstalledModel) -> Path:
+    """Return the model's file.
+
+    Raises:
+        NotInstalled: Its package is not installed.
+        MissingFile: It is, and the file is not in it.
+
+    """
     spec = find_spec(model.module)
     if spec is None or not spec.submodule_search_locations:
         raise NotInstalled(f"The model {model.name}", model.distribution, model.command)

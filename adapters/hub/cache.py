@@ -95,11 +95,11 @@ class Cache:
 
     def at_commit(self, repository: str, commit: str) -> Snapshot:
         """Return where the files of a commit are, or would be."""
-        return Snapshot(self._of(repository) / "snapshots" / commit)
+        return Snapshot(self.folder_of(repository) / "snapshots" / commit)
 
     def at_revision(self, repository: str, revision: str) -> Snapshot | None:
         """Return what is here of a branch, a tag or a commit, as it was when it was last asked for."""
-        reference = self._of(repository) / "refs" / revision
+        reference = self.folder_of(repository) / "refs" / revision
         try:
             commit = reference.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
@@ -114,7 +114,7 @@ class Cache:
 
     def snapshots(self, repository: str) -> list[Snapshot]:
         """Return what is here of each commit, whether or not a branch is known to stand for it."""
-        folders = (self._of(repository) / "snapshots").glob("*")
+        folders = (self.folder_of(repository) / "snapshots").glob("*")
         return [Snapshot(folder) for folder in sorted(folders) if folder.is_dir()]
 
     def remember(self, repository: str, revision: str, commit: str) -> None:
@@ -122,7 +122,7 @@ class Cache:
 
         Called when the commit is complete: until then an older one that is complete is the better answer.
         """
-        reference = self._of(repository) / "refs" / revision
+        reference = self.folder_of(repository) / "refs" / revision
         if revision == commit or (reference.is_file() and reference.read_text(encoding="ascii") == commit):
             return
         reference.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ class Cache:
 
     def growing(self, repository: str) -> Iterator[float]:
         """Yield when each file that is being downloaded last grew, in seconds since the epoch."""
-        for path in (self._of(repository) / "blobs").glob("*.incomplete"):
+        for path in (self.folder_of(repository) / "blobs").glob("*.incomplete"):
             with suppress(OSError):  # it is complete by now
                 yield path.stat().st_mtime
 
@@ -142,5 +142,6 @@ class Cache:
             for path in self.folder.glob(f"{self.kind}s--*--*"):
                 yield path.name.removeprefix(f"{self.kind}s--").replace("--", "/", 1)
 
-    def _of(self, repository: str) -> Path:
+    def folder_of(self, repository: str) -> Path:
+        """Return where everything of a repository is, or would be."""
         return self.folder / f"{self.kind}s--{repository.replace('/', '--')}"

@@ -21,6 +21,7 @@ from litgpt.cli.failing import UsageError, show_failure, show_usage_error
 from litgpt.cli.former import asked_for, replacement, translated
 from litgpt.cli.generate import generate
 from litgpt.cli.info import info
+from litgpt.cli.models import list_models, remove
 from litgpt.cli.training import COMMANDS, give_options
 
 app = typer.Typer(
@@ -37,6 +38,8 @@ app = typer.Typer(
 )
 for command in (generate, chat, benchmark, info, download, convert):
     app.command()(command)
+app.command("list")(list_models)
+app.command("rm")(remove)
 for trains in COMMANDS.values():
     app.command()(trains)
 
