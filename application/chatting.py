@@ -83,6 +83,19 @@ class Conversation:
             seen=Transcript(self._seen.text, list(self._seen.ids)),
         )
 
+    def undo(self) -> Message | None:
+        """Forget the last user message and everything after it, and return it; None if there is none."""
+        for index in range(len(self.messages) - 1, -1, -1):
+            if self.messages[index].role == "user":
+                forgotten = self.messages[index]
+                self.messages = self.messages[:index]
+                return forgotten
+        return None
+
+    def count_tokens(self) -> int:
+        """Return the number of tokens of the conversation so far, as a prompt."""
+        return len(self._encode(self.write.render(self.messages))) if self.messages else 0
+
     def close(self) -> None:
         """Free the memory of what was computed; the messages stay."""
         self.prefix.close()

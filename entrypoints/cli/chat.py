@@ -55,11 +55,14 @@ def chat(  # noqa: PLR0913 - each is an option
     how_placed = Placing(accelerator, precision, quantize, devices or "auto", generate_strategy)
     with load(reference, how_placed, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         said = None if saved is None else saved.messages
-        session = Session(lambda system: llm.chat(system, **how), llm.chat(sys_prompt, resume=said, **how))
+        session = Session(
+            lambda messages, settings: llm.chat(resume=messages, **settings),
+            llm.chat(sys_prompt, resume=said, **how),
+            how,
+            shows_speed=not quiet,
+        )
         if console.at_a_keyboard() and not quiet:
-            console.note(
-                f"You are talking with {reference}. /help shows what there is besides; Ctrl-D leaves."
-            )
+            console.note(f"You are talking with {reference}. /help lists the commands; Ctrl-D quits.")
         session.run()
     if session.failed and not console.at_a_keyboard():
         raise typer.Exit(1)  # a program cannot see it otherwise

@@ -84,6 +84,11 @@ def ask(prompt: str) -> str:
     raise EOFError
 
 
+def keep_pastes_together() -> None:
+    """Ask the terminal to mark what is pasted (bracketed paste), as a line editor does at its prompt."""
+    print("\x1b[?2004h", end="", flush=True)
+
+
 def read_all() -> str:
     """Return all of stdin, without the newline that it ends with."""
     return sys.stdin.read().removesuffix("\n")

@@ -1,108 +1,253 @@
-"""A conversation at the keyboard, or along a pipe: a line is a message, and what begins with / is for us."""
+"""A conversation at the keyboard, or along a pipe: messages, and commands that begin with /."""
 
+import difflib
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from litgpt.cli import console
+from litgpt.cli.keyboard import Keyboard
 from litgpt.cli.typed import readable
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from litgpt.chat import Chat, Said
+    from litgpt.domain.chat import Message
 
-HELP = """\
-/system TEXT  begin again, with TEXT as what the system says
-/reset        begin again
-/save FILE    write what was said to a file, which --resume reads
-/tool TEXT    send TEXT as the result of a tool that was called
-/help         show this
-/exit         leave; so do Ctrl-D, and Ctrl-C when no answer is coming
-Ctrl-C stops an answer. A \\ at the end of a line goes on with the next one."""
+HELP = '''\
+/set NAME VALUE  change temperature, top_k, top_p, max_new_tokens or seed; VALUE may be none
+/show            show the settings and the conversation
+/system TEXT     begin again with TEXT as the system prompt
+/clear, /reset   begin again with the same system prompt
+/undo            forget the last message and its answer
+/regenerate      answer the last message again
+/edit [TEXT]     change the last message, in the prompt or to TEXT, and send it again
+/tokens          show the tokens used and the context left
+/save FILE       write the conversation to a file
+/load FILE       go on from a file that /save wrote
+/tool TEXT       send TEXT as the result of a tool call
+/help            show this
+/exit, /bye      quit; so do Ctrl-D, and Ctrl-C twice on an empty line
+Ctrl-C stops an answer or clears the line. """ begins and ends a message of several lines, as does \\ at the
+end of a line and, where prompt_toolkit is installed (pip install litgpt[chat]), Alt-Enter; Ctrl-R searches
+the history. A space before / or """ makes it part of the message.'''
+
+COMMANDS = (
+    "/set",
+    "/show",
+    "/system",
+    "/clear",
+    "/reset",
+    "/undo",
+    "/regenerate",
+    "/edit",
+    "/tokens",
+    "/save",
+    "/load",
+    "/tool",
+    "/help",
+    "/exit",
+    "/quit",
+    "/bye",
+)
+ROOM = "(The conversation is kept. /undo makes room, /save FILE writes it, /reset begins again.)"
+FAREWELLS = (["/exit"], ["/quit"], ["/bye"])
+PARAMETERS: dict[str, type[int] | type[float]] = {
+    "temperature": float,
+    "top_k": int,
+    "top_p": float,
+    "max_new_tokens": int,
+    "seed": int,
+}
 
 
 @attrs.define
 class Session:
-    """A conversation that goes on until the user has had enough.
+    """A conversation that goes on until the user quits.
 
     Attributes:
-        begin: Begins another conversation, with what the system says first.
+        begin: Begins another conversation from messages and settings.
         chat: The present one.
+        settings: The keyword arguments of `LLM.chat`.
+        shows_speed: Whether tokens and speed follow each answer on a terminal.
         failed: Whether a message got no answer.
 
     """
 
-    begin: "Callable[[str | None], Chat]"
+    begin: "Callable[[list[Message], dict[str, Any]], Chat]"
     chat: "Chat"
+    settings: dict[str, Any]
+    shows_speed: bool = attrs.field(default=True, kw_only=True)
     failed: bool = attrs.field(default=False, init=False)
+    _keyboard: Keyboard = attrs.field(factory=lambda: Keyboard(COMMANDS), init=False)
 
     def run(self) -> None:
         """Answer message by message, until there are no more."""
         from litgpt.domain.errors import LitGPTError
 
-        while (line := _next_line()) is not None and line.split() not in (["/exit"], ["/quit"]):
+        while (line := self._next_message()) is not None and line.split() not in FAREWELLS:
             try:
                 self.take(line)
             except LitGPTError as error:  # such as a text that is too long: the conversation goes on
                 self.failed = True
                 console.error(str(error))
                 if self.chat.messages:
-                    console.note("(/reset begins again.)")
+                    console.note(ROOM)
 
-    def take(self, line: str) -> None:
-        """Answer a message, or do what a command says; a space before it makes a message of a command."""
+    def take(self, line: str) -> None:  # noqa: C901, PLR0912 - one case for each command
+        """Answer a message, or run a command; a space before it makes a message of a command."""
         command, _, rest = line.partition(" ") if line.startswith("/") else ("", "", line)
+        if command not in COMMANDS and "\n" in line:  # a pasted text that begins with a path
+            command, rest = "", line
         text = rest.strip()
         match command:
             case "" if text:
-                self._answer(text)
+                self._answer(_unquoted(rest))
             case "":
                 pass
             case "/help":
                 console.note(HELP)
-            case "/reset":
-                self._begin_again(self._system_prompt())
+            case "/set":
+                self._set(text)
+            case "/show":
+                self._show_state()
+            case "/reset" | "/clear":
+                self._begin_again(self._system_messages())
             case "/system":
-                self._begin_again(text or None)
+                from litgpt.domain.chat import Message
+
+                self._begin_again([Message("system", text)] if text else [])
+            case "/undo":
+                forgotten = self.chat.undo()
+                console.note(
+                    "(Forgotten: the last message and its answer.)" if forgotten else "Nothing to undo."
+                )
+            case "/regenerate":
+                self._again(None)
+            case "/edit":
+                self._edit(text)
+            case "/tokens":
+                used = self.chat.count_tokens()
+                console.note(f"{used} tokens used, {self.chat.context - used} of {self.chat.context} left")
             case "/tool" if text:
                 self._answer({"role": "tool", "content": text})
             case "/tool":
                 console.note("Which result? /tool TEXT")
             case "/save":
                 self._save(text)
+            case "/load":
+                self._load(text)
             case _:
-                console.note(f"There is no {command}; see /help. With a space before it, the model is told.")
+                near = difflib.get_close_matches(command, COMMANDS, n=1)
+                meant = f" Did you mean {near[0]}?" if near else ""
+                console.note(
+                    f"There is no {command}; see /help.{meant} A space before it makes it a message."
+                )
 
     def _answer(self, message: "Said") -> None:
         if not console.at_a_keyboard():  # where a Ctrl-C is to end more than this answer
             self._show(message, stopped=lambda: False)
             return
         try:
-            with _interruptions() as stopped:
+            with self._keyboard.answering(), _interruptions() as stopped:
                 self._show(message, stopped)
         except KeyboardInterrupt:
             self.chat.close()  # in the middle of a computation, of which then nothing is kept
             console.show("")
 
     def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
-        for piece in self.chat.stream(message):
-            console.show(piece, end="")
+        start = time.perf_counter()
+        times: list[float] = []
+        for event in self.chat.events(message):
+            times.append(time.perf_counter())
+            if event.text:
+                console.show(event.text, end="")
             if stopped():
                 break
         console.show("")
+        if self.shows_speed and times and console.at_a_keyboard() and console.is_watched():
+            console.note(_speed(start, times))
 
-    def _system_prompt(self) -> str | None:
-        first = self.chat.messages[:1]
-        return first[0].text if first and first[0].role == "system" else None
+    def _again(self, text: "str | None") -> None:
+        """Answer the last message, or `text` in its place; without an answer nothing changes."""
+        before = self.chat.branch()
+        last = self.chat.undo()
+        if last is None:
+            console.note("There is no message yet.")
+            return
+        kept = len(self.chat.messages)
+        try:
+            self._answer(last if text is None else text)
+        finally:
+            if len(self.chat.messages) == kept:
+                self.chat = before
 
-    def _begin_again(self, sys_prompt: str | None) -> None:
+    def _edit(self, text: str) -> None:
+        last = next((one for one in reversed(self.chat.messages) if one.role == "user"), None)
+        if last is None:
+            console.note("There is no message yet.")
+            return
+        if not text:
+            try:
+                text = self._keyboard.read("edit> ", last.text).strip()
+            except EOFError:
+                return
+        if text:
+            self._again(readable(text))
+
+    def _set(self, text: str) -> None:
+        name, _, value = text.partition(" ")
+        name, value = name.lstrip("-").replace("-", "_"), value.strip()
+        if name == "system" and value:
+            self.take(f"/system {value}")
+            return
+        if name not in PARAMETERS or not value:
+            console.note(f"/set NAME VALUE, where NAME is one of {', '.join(PARAMETERS)}, system")
+            return
+        try:
+            parsed = None if value.lower() in ("none", "all") else PARAMETERS[name](value)
+        except ValueError:
+            console.error(f"{name} must be a number or none, and not {value!r}.")
+            return
+        settings = {**self.settings, name: parsed}
+        fresh = self.begin(self.chat.messages, settings)  # which checks them
         self.chat.close()
-        self.chat = self.begin(sys_prompt)
+        self.chat, self.settings = fresh, settings
+        console.note(f"({name} is {parsed}.)")
+
+    def _show_state(self) -> None:
+        for name in PARAMETERS:
+            console.note(f"{name}: {self.settings.get(name)}")
+        for message in self.chat.messages:
+            console.note(f"{message.role}: {message.text}")
+
+    def _system_messages(self) -> "list[Message]":
+        first = self.chat.messages[:1]
+        return first if first and first[0].role == "system" else []
+
+    def _begin_again(self, messages: "list[Message]") -> None:
+        self.chat.close()
+        self.chat = self.begin(messages, self.settings)
         console.note("(A new conversation.)")
+
+    def _load(self, path: str) -> None:
+        from litgpt.chat import read_chat
+
+        if not path:
+            console.note("From where? /load FILE")
+            return
+        saved = read_chat(path)
+        changes = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
+        settings = self.settings | {name: value for name, value in changes.items() if value}
+        fresh = self.begin(saved.messages, settings)
+        self.chat.close()
+        self.chat, self.settings = fresh, settings
+        console.note(f"(Loaded {len(saved.messages)} messages from {path}.)")
 
     def _save(self, path: str) -> None:
         if not path:
@@ -115,22 +260,31 @@ class Session:
         else:
             console.note(f"(Saved to {path}.)")
 
+    def _next_message(self) -> str | None:
+        """Return what is typed next; None if that is all."""
+        try:
+            text = self._keyboard.read()
+            while console.at_a_keyboard() and text.endswith("\\"):
+                text = f"{text[:-1]}\n{self._keyboard.read('… ')}"
+            while text.startswith('"""') and not (len(text) >= 6 and text.rstrip().endswith('"""')):
+                text = f"{text}\n{self._keyboard.read('… ')}"
+            return readable(text)
+        except EOFError:
+            if console.at_a_keyboard():
+                console.note("")  # the shell's prompt begins on a line of its own
+            return None
 
-def _next_line() -> str | None:
-    """Return what is typed next; None if that is all."""
-    try:
-        line = console.ask("> ")
-        while console.at_a_keyboard() and line.endswith("\\"):
-            line = f"{line[:-1]}\n{console.ask('… ')}"
-        return readable(line)
-    except EOFError:
-        pass
-    except KeyboardInterrupt:
-        if not console.at_a_keyboard():
-            raise
-    if console.at_a_keyboard():
-        console.note("")  # the shell's prompt begins on a line of its own
-    return None
+
+def _unquoted(text: str) -> str:
+    if text.startswith('"""') and text.rstrip().endswith('"""') and len(text.strip()) >= 6:
+        return text.strip()[3:-3].strip("\n") or text.strip()
+    return text.strip()
+
+
+def _speed(start: float, times: list[float]) -> str:
+    decoding = times[-1] - times[0]
+    rate = f", {(len(times) - 1) / decoding:.1f} tokens/s" if decoding > 0 else ""
+    return f"({len(times)} tokens{rate}, first token after {times[0] - start:.2f} s)"
 
 
 @contextmanager

@@ -74,7 +74,24 @@ class Chat:
 
     def stream(self, message: Said, **options: Unpack[TurnOptions]) -> Iterator[str]:
         """Say something and return the answer in pieces, as they come."""
-        return (event.text for event in self._say(message, options) if event.text)
+        return (event.text for event in self.events(message, **options) if event.text)
+
+    def events(self, message: Said, **options: Unpack[TurnOptions]) -> Iterator[TextEvent]:
+        """Say something and return an event for each token, the last with the completion."""
+        return self._say(message, options)
+
+    def undo(self) -> Message | None:
+        """Forget the last user message and everything after it, and return it; None if there is none."""
+        return self._conversation.undo()
+
+    def count_tokens(self) -> int:
+        """Return the number of tokens of the conversation so far, as a prompt."""
+        return self._conversation.count_tokens()
+
+    @property
+    def context(self) -> int:
+        """How many tokens a conversation can have."""
+        return self._conversation.generate.generator.context
 
     def complete(self, message: Said, **options: Unpack[TurnOptions]) -> Completion:
         """Say something and return the answer with its ids, counts and why it ended."""

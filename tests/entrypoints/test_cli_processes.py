@@ -105,6 +105,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
             self.descriptor, end = pty.openpty()
             self.before = termios.tcgetattr(self.descriptor)
             environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+            environment["TERM"] = "dumb"  # a chat then reads plain lines
             self.process = subprocess.Popen(
                 [sys.executable, "-c", IN_ITS_TERMINAL, *LITGPT[1:], *arguments],
                 stdin=end,
@@ -187,6 +188,8 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
             terminal.type("/help\n")
             terminal.wait_for(r"Ctrl-C stops an answer")
             terminal.wait_for(r"> $")
+            terminal.type("\x03")
+            terminal.wait_for(r"Press Ctrl-C again[^\n]*\n> $")
             assert terminal.status(press="\x03") == 0
             assert terminal.is_as_it_was()
             assert "Traceback" not in terminal.seen

@@ -13,7 +13,7 @@ from litgpt.application.chatting import Conversation
 from litgpt.application.generating import GenerateText
 from litgpt.application.prompting import WritePrompt
 from litgpt.chat import Chat
-from litgpt.cli.session import Session
+from litgpt.cli.session import ROOM, Session
 from litgpt.domain.chat import Message
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.generation import Request
@@ -23,9 +23,15 @@ from litgpt.testing.tokenizers import END
 YES = (*b"yes", END)
 
 
-def begin(sys_prompt: str | None = None, *, script: Sequence[int] = YES, context: int = 1000) -> Chat:
+def begin(
+    sys_prompt: str | None = None,
+    *,
+    said: Sequence[Message] = (),
+    script: Sequence[int] = YES,
+    context: int = 1000,
+) -> Chat:
     tokenizer, generator = ByteTokenizer(), ScriptedGenerator(script, context)
-    said = [Message("system", sys_prompt)] if sys_prompt else []
+    said = [Message("system", sys_prompt)] if sys_prompt else list(said)
     talk = Conversation(
         WritePrompt(tokenizer, None), GenerateText(tokenizer, generator), generator.prefix_cache(), said
     )
@@ -35,7 +41,7 @@ def begin(sys_prompt: str | None = None, *, script: Sequence[int] = YES, context
 def talk(monkeypatch: pytest.MonkeyPatch, *lines: str, chat: Chat | None = None) -> Session:
     """Have a conversation along a pipe."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
-    session = Session(begin, chat or begin())
+    session = Session(lambda said, _: begin(said=said), chat or begin(), {})
     session.run()
     return session
 
@@ -96,7 +102,7 @@ def test_a_message_that_is_too_long_is_an_error_and_the_conversation_goes_on(
     errors = notes.splitlines()
     assert errors[0].startswith("error: The prompt has 103 tokens")
     assert errors[1].startswith("error: The prompt has 112 tokens")
-    assert (errors[2:], answers) == (["(/reset begins again.)"], "yes\n")
+    assert (errors[2:], answers) == ([ROOM], "yes\n")
     assert len(session.chat.messages) == 2
     assert session.failed
 
@@ -104,3 +110,46 @@ def test_a_message_that_is_too_long_is_an_error_and_the_conversation_goes_on(
 def test_bytes_that_are_no_text_are_not_told_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadArgument, match="encoding of this terminal"):
         talk(monkeypatch, os.fsdecode(b"caf\xe9"))
+
+
+def test_a_block_is_one_message_and_a_space_before_it_keeps_its_quotes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = talk(monkeypatch, '"""one', "", 'two"""', ' """x', '"""a"""')
+    said = [one.content for one in session.chat.messages if one.role == "user"]
+    assert said == ["one\n\ntwo", '"""x', "a"]
+
+
+def test_messages_are_undone_answered_again_and_edited(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = talk(monkeypatch, "/undo", "one", "two", "/undo", "/regenerate", "/edit three", "/undo", "four")
+    assert [one.content for one in session.chat.messages] == ["four", "yes"]
+    assert not session.failed
+    session = talk(monkeypatch, "one", "/edit three")
+    assert [one.content for one in session.chat.messages] == ["three", "yes"]
+
+
+def test_an_edit_that_fails_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = talk(monkeypatch, "one", f"/edit {'x' * 100}", chat=begin(context=50))
+    assert [one.content for one in session.chat.messages] == ["one", "yes"]
+    assert session.failed
+
+
+def test_a_conversation_is_loaded_and_a_file_that_is_not_one_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    saved = tmp_path / "talk.json"
+    session = talk(monkeypatch, "one", f"/save {saved}", "/clear", "two", "/load no.json", f"/load {saved}")
+    assert [one.content for one in session.chat.messages] == ["one", "yes"]
+
+
+def test_parameters_are_set_and_tokens_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = talk(
+        monkeypatch, "/set top-k none", "/set top_p 0.5", "/set top_p x", "/sav", "/tokens", "/show"
+    )
+    assert session.settings == {"top_k": None, "top_p": 0.5}
+    notes = capsys.readouterr().err
+    assert "error: top_p must be a number or none" in notes
+    assert "Did you mean /save?" in notes
+    assert "0 tokens used, 1000 of 1000 left" in notes
