@@ -14,7 +14,7 @@ if sys.platform == "win32":
 
 import pexpect
 
-PROMPT = r"(?s)2004h\x1b\[\?25l.*?\x1b\[\?25h"
+PROMPT = r"(?s)2004h(\x1b\[\?1l)?\x1b\[\?25l.*?\x1b\[\?25h"  # the editor has drawn its line
 
 
 @pytest.fixture(scope="module")
