@@ -1,8 +1,9 @@
 """Input of a chat: an editable line with a history, or plain lines where that is not possible."""
 
 import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 from litgpt.cli import console
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import History
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -99,6 +102,24 @@ class Keyboard:
             yield
         finally:
             termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+@contextmanager
+def interruptions() -> Iterator[Callable[[], bool]]:
+    """Report the first Ctrl-C, so that an answer can end with a whole token; a second one interrupts."""
+    asked = False
+
+    def on_interrupt(_: int, __: "FrameType | None") -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _can_edit() -> bool:

@@ -1,21 +1,18 @@
 """A conversation at the keyboard, or along a pipe: messages, and commands that begin with /."""
 
 import difflib
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from litgpt.cli import console
-from litgpt.cli.keyboard import Keyboard
+from litgpt.cli.chat_settings import changed_settings, show_settings
+from litgpt.cli.keyboard import Keyboard, interruptions
 from litgpt.cli.typed import readable
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from litgpt.chat import Chat, Said
     from litgpt.domain.chat import Message
 
@@ -57,13 +54,6 @@ COMMANDS = (
 )
 ROOM = "(The conversation is kept. /undo makes room, /save FILE writes it, /reset begins again.)"
 FAREWELLS = (["/exit"], ["/quit"], ["/bye"])
-PARAMETERS: dict[str, type[int] | type[float]] = {
-    "temperature": float,
-    "top_k": int,
-    "top_p": float,
-    "max_new_tokens": int,
-    "seed": int,
-}
 
 
 @attrs.define
@@ -154,7 +144,7 @@ class Session:
             self._show(message, stopped=lambda: False)
             return
         try:
-            with self._keyboard.answering(), _interruptions() as stopped:
+            with self._keyboard.answering(), interruptions() as stopped:
                 self._show(message, stopped)
         except KeyboardInterrupt:
             self.chat.close()  # in the middle of a computation, of which then nothing is kept
@@ -201,28 +191,18 @@ class Session:
             self._again(readable(text))
 
     def _set(self, text: str) -> None:
-        name, _, value = text.partition(" ")
-        name, value = name.lstrip("-").replace("-", "_"), value.strip()
-        if name == "system" and value:
-            self.take(f"/system {value}")
+        if text.startswith("system "):
+            self.take(f"/{text}")
             return
-        if name not in PARAMETERS or not value:
-            console.note(f"/set NAME VALUE, where NAME is one of {', '.join(PARAMETERS)}, system")
+        if (changed := changed_settings(self.settings, text)) is None:
             return
-        try:
-            parsed = None if value.lower() in ("none", "all") else PARAMETERS[name](value)
-        except ValueError:
-            console.error(f"{name} must be a number or none, and not {value!r}.")
-            return
-        settings = {**self.settings, name: parsed}
-        fresh = self.begin(self.chat.messages, settings)  # which checks them
+        fresh = self.begin(self.chat.messages, changed)  # which checks them
         self.chat.close()
-        self.chat, self.settings = fresh, settings
-        console.note(f"({name} is {parsed}.)")
+        self.chat, self.settings = fresh, changed
+        console.note(f"(Set: {text}.)")
 
     def _show_state(self) -> None:
-        for name in PARAMETERS:
-            console.note(f"{name}: {self.settings.get(name)}")
+        show_settings(self.settings)
         for message in self.chat.messages:
             console.note(f"{message.role}: {message.text}")
 
@@ -285,21 +265,3 @@ def _speed(start: float, times: list[float]) -> str:
     decoding = times[-1] - times[0]
     rate = f", {(len(times) - 1) / decoding:.1f} tokens/s" if decoding > 0 else ""
     return f"({len(times)} tokens{rate}, first token after {times[0] - start:.2f} s)"
-
-
-@contextmanager
-def _interruptions() -> Iterator[Callable[[], bool]]:
-    """Let a first Ctrl-C be asked for, so that an answer ends with a whole token; a second one interrupts."""
-    asked = False
-
-    def on_interrupt(_: int, __: "FrameType | None") -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
