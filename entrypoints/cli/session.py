@@ -1,7 +1,6 @@
 """A conversation at the keyboard, or along a pipe: messages, and commands that begin with /."""
 
 import difflib
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import attrs
 from litgpt.cli import console
 from litgpt.cli.chat_settings import changed_settings, show_settings
 from litgpt.cli.keyboard import Keyboard, interruptions
+from litgpt.cli.pace import Pace
 from litgpt.cli.typed import readable
 
 if TYPE_CHECKING:
@@ -151,17 +151,17 @@ class Session:
             console.show("")
 
     def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
-        start = time.perf_counter()
-        times: list[float] = []
-        for event in self.chat.events(message):
-            times.append(time.perf_counter())
+        pace = Pace()
+        completion = None
+        for event in pace.timed(self.chat.events(message)):
             if event.text:
                 console.show(event.text, end="")
+            completion = event.completion
             if stopped():
                 break
         console.show("")
-        if self.shows_speed and times and console.at_a_keyboard() and console.is_watched():
-            console.note(_speed(start, times))
+        if completion and self.shows_speed and console.at_a_keyboard() and console.is_watched():
+            console.note(f"({pace.described(completion)})")
 
     def _again(self, text: "str | None") -> None:
         """Answer the last message, or `text` in its place; without an answer nothing changes."""
@@ -259,9 +259,3 @@ def _unquoted(text: str) -> str:
     if text.startswith('"""') and text.rstrip().endswith('"""') and len(text.strip()) >= 6:
         return text.strip()[3:-3].strip("\n") or text.strip()
     return text.strip()
-
-
-def _speed(start: float, times: list[float]) -> str:
-    decoding = times[-1] - times[0]
-    rate = f", {(len(times) - 1) / decoding:.1f} tokens/s" if decoding > 0 else ""
-    return f"({len(times)} tokens{rate}, first token after {times[0] - start:.2f} s)"

@@ -188,6 +188,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
             terminal.type("/help\n")
             terminal.wait_for(r"Ctrl-C stops an answer")
             terminal.wait_for(r"> $")
+            time.sleep(0.2)  # see status()
             terminal.type("\x03")
             terminal.wait_for(r"Press Ctrl-C again[^\n]*\n> $")
             assert terminal.status(press="\x03") == 0
