@@ -5,6 +5,7 @@ from typing import Any
 import attrs
 
 from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.secrets import token_of
 
 
 def _a_name(_: object, __: object, value: Any) -> None:
@@ -29,7 +30,7 @@ class ModelReference:
     name: str = attrs.field(validator=_a_name)
     revision: str | None = None
     offline: bool | None = None
-    token: str | None = attrs.field(default=None, repr=False)
+    token: str | None = attrs.field(default=None, repr=False, converter=token_of)
 
     def __str__(self) -> str:
         return self.name if self.revision is None else f"{self.name} at {self.revision}"

@@ -15,6 +15,7 @@ from litgpt.adapters.hub.store import REPOSITORY
 from litgpt.domain.errors import HubUnreachable
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
+from litgpt.domain.secrets import without_secrets
 from litgpt.domain.training.errors import DataNotFound
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class HubDatasets:
 
     """
 
-    endpoint: str | None = None
+    endpoint: str | None = attrs.field(default=None, repr=lambda url: without_secrets(repr(url)))
     cache_dir: Path | None = None
     patience: float = 5.0
     patience_with_storage: float = 60.0

@@ -5,7 +5,9 @@ What is not said, huggingface_hub's environment says.
 
 from pathlib import Path
 
+from litgpt.domain.errors import AccessDenied
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.secrets import is_token, without_secrets
 
 HUB = "https://huggingface.co"
 
@@ -22,8 +24,28 @@ def endpoint_of(endpoint: str | None) -> str:
 
 
 def hub_at(endpoint: str) -> str:
-    """Return what to call the Hub at an address."""
-    return f"the Hugging Face Hub{'' if endpoint == HUB else f' at {endpoint}'}"
+    """Return what to call the Hub at an address, without a password that the address may have."""
+    return f"the Hugging Face Hub{'' if endpoint == HUB else f' at {without_secrets(endpoint)}'}"
+
+
+def token_to_show(reference: ModelReference) -> str | None:
+    """Return the token to show the Hub; None lets huggingface_hub show the one it finds, if any.
+
+    Raises:
+        AccessDenied: That one, of HF_TOKEN or of a login, cannot be sent.
+
+    """
+    if reference.token:
+        return reference.token
+    from huggingface_hub import get_token
+
+    if not is_token(get_token() or ""):
+        reason = (
+            "the access token of HF_TOKEN, or of `hf auth login`, has characters that a token never has. Set "
+            "HF_TOKEN to the token alone, or log in again."
+        )
+        raise AccessDenied(reference.name, reason)
+    return None
 
 
 def cache_of(folder: Path | None) -> Path:

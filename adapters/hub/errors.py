@@ -14,6 +14,7 @@ from litgpt.domain.errors import (
     ModelNotFound,
 )
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.secrets import without_secrets
 from litgpt.domain.training.errors import DataNotFound
 
 
@@ -43,7 +44,8 @@ def in_our_words(reference: ModelReference, *, hub: str, page: str, kind: Kind =
         ours = _answered(error, reference, hub, page, kind) or _unanswered(error, reference, hub)
         if ours is None:
             raise
-        raise ours from error
+        # Its message may hold an address with a password or a signature, and a traceback would show it.
+        raise ours from None
 
 
 def _answered(
@@ -62,14 +64,15 @@ def _answered(
             hint = f"The repository is there, its revision {reference.revision!r} is not."
             return not_found(kind, str(reference), hub=hub, hint=hint)
         case theirs.RemoteEntryNotFoundError():
-            return MissingFile(str(error.response.url), "the Hub listed it and does not have it.")
+            where = without_secrets(str(error.response.url))
+            return MissingFile(where, "the Hub listed it and does not have it.")
         case theirs.HfHubHTTPError():
             return _refused(error.response.status_code, error.server_message, name, hub)
     return None
 
 
 def _refused(status: int, said: str | None, name: str, hub: str) -> LitGPTError:
-    because = f" ({said})" if said else ""
+    because = f" ({without_secrets(said)})" if said else ""
     if status == HTTPStatus.UNAUTHORIZED:
         return AccessDenied(
             name, f"it does not accept the token{because}. Correct HF_TOKEN, or log in again."
@@ -107,7 +110,8 @@ def _reason(error: Exception, hub: str) -> str | None:
     if isinstance(error, theirs.FileMetadataError):
         return f"what answers as {hub} is no Hub."
     if isinstance(error, transport_error) or type(error).__name__ == "InvalidURL":
-        return f"no connection to {hub} ({error})."
+        return f"no connection to {hub} ({without_secrets(str(error))})."
     if type(error) is RuntimeError:  # of hf_xet, which brings large files and has no class for it
-        return f"its storage sends nothing ({error}). HF_HUB_DISABLE_XET=1 downloads without that storage."
+        said = without_secrets(str(error))
+        return f"its storage sends nothing ({said}). HF_HUB_DISABLE_XET=1 downloads without that storage."
     return None

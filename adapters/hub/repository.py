@@ -14,11 +14,12 @@ import attrs
 
 from litgpt.adapters.hub.cache import Cache
 from litgpt.adapters.hub.deadline import attended, within
-from litgpt.adapters.hub.environment import hub_at
+from litgpt.adapters.hub.environment import hub_at, token_to_show
 from litgpt.adapters.hub.errors import in_our_words, not_found
 from litgpt.adapters.hub.progress import Meter, bars
 from litgpt.domain.errors import HubUnreachable
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.secrets import without_secrets
 
 FIRST_BYTES = 1 << 18
 """What is read of a file at first: the header of nearly every shard is shorter, and one request is enough."""
@@ -61,7 +62,7 @@ class Repository:
 
     reference: ModelReference
     path: str
-    endpoint: str
+    endpoint: str = attrs.field(repr=without_secrets)
     cache: Cache
     patience: float
     patience_with_storage: float
@@ -79,7 +80,7 @@ class Repository:
     @property
     def token(self) -> str | None:
         """What to show the Hub; None lets huggingface_hub look for one."""
-        return self.reference.token or None
+        return token_to_show(self.reference)
 
     def look(self) -> Listing:
         """Ask what there is: one request, never repeated, so that a Hub that is down is found out in seconds.
@@ -215,7 +216,7 @@ class Repository:
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
         kind = self.cache.kind
-        page = f"{self.endpoint}/{'' if kind == 'model' else f'{kind}s/'}{self.path}"
+        page = f"{without_secrets(self.endpoint)}/{'' if kind == 'model' else f'{kind}s/'}{self.path}"
         with in_our_words(self.reference, hub=self.hub, page=page, kind=kind):
             yield
 

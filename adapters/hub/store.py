@@ -26,6 +26,7 @@ from litgpt.domain import catalogue
 from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.secrets import without_secrets
 from litgpt.domain.vocabulary import TokenizerFiles
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class HubStore(Generic[TensorT]):
     """
 
     open_folder: OpenFolder[TensorT]
-    endpoint: str | None = None
+    endpoint: str | None = attrs.field(default=None, repr=lambda url: without_secrets(repr(url)))
     cache_dir: Path | None = None
     patience: float = 5.0
     patience_with_storage: float = 60.0

@@ -1,0 +1,119 @@
+"""Passwords in addresses and access tokens: they are used, and never printed."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.hub.store import HubStore
+from litgpt.domain.errors import AccessDenied, BadArgument, LitGPTError, WrongType
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.secrets import without_secrets
+from tests.adapters import hub_repositories as repositories
+from tests.adapters.loopback_hub import LoopbackHub, refused_port
+
+PASSWORD = "geheim-7f3a"  # noqa: S105 - planted, to be looked for
+TOKEN = "hf_PlantedTokenPlantedToken1234"  # noqa: S105 - likewise
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
+    repositories.one_file(tmp_path / "hub" / "org" / "tiny")
+    with LoopbackHub(tmp_path / "hub") as running:
+        yield running
+
+
+def behind_a_password(endpoint: str, tmp_path: Path) -> HubStore[Any]:
+    parts = urlsplit(endpoint)
+    address = f"http://ada:{PASSWORD}@{parts.netloc}"
+    return HubStore(open_folder, endpoint=address, cache_dir=tmp_path / "cache", patience=5.0)
+
+
+def fails(store: HubStore[Any], reference: ModelReference) -> str:
+    """Return everything that a program would show of the error: message, repr, and traceback with causes."""
+    with pytest.raises(LitGPTError) as caught:
+        store.open(reference).close()
+    return "".join(traceback.format_exception(caught.value)) + str(caught.value) + repr(caught.value)
+
+
+def test_no_message_of_a_hub_that_refuses_or_fails_shows_a_secret(
+    hub: LoopbackHub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    store = behind_a_password(hub.endpoint, tmp_path)
+    tiny = ModelReference("org/tiny", token=TOKEN)
+    shown = [
+        store.place,
+        repr(store),
+        repr(tiny),
+        str(tiny),
+        fails(store, ModelReference("org/none", token=TOKEN)),
+    ]
+    hub.gated.add("org/tiny")
+    shown.append(fails(store, tiny))
+    hub.gated.clear()
+    hub.broken_with = 503
+    shown.append(fails(store, tiny))
+    gone = behind_a_password(f"http://127.0.0.1:{refused_port()}", tmp_path)
+    shown.append(fails(gone, tiny))
+    hub.broken_with = None
+    checkpoint = store.open(tiny)
+    shown += [checkpoint.origin, repr(checkpoint)]
+    checkpoint.close()
+    shown += [record.getMessage() for record in caplog.records if record.name.startswith("litgpt")]
+    for text in shown:
+        assert PASSWORD not in text
+        assert TOKEN not in text
+
+
+def test_a_traceback_of_an_unreachable_hub_is_short(tmp_path: Path) -> None:
+    gone = behind_a_password(f"http://127.0.0.1:{refused_port()}", tmp_path)
+    assert len(fails(gone, ModelReference("org/tiny")).splitlines()) < 30
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "two words", "t\x00ken", "tök€n", "a\rb", "a\x7fb"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(BadArgument, match="access_token") as caught:
+        ModelReference("org/tiny", token=token)
+    assert token not in str(caught.value) + repr(caught.value)
+
+
+def test_a_token_of_another_type_is_refused_and_not_shown() -> None:
+    with pytest.raises(WrongType, match="access_token") as caught:
+        ModelReference("org/tiny", token=b"planted-bytes")
+    assert "planted" not in str(caught.value)
+
+
+def test_the_end_of_the_line_that_a_token_was_read_from_is_no_part_of_it() -> None:
+    assert ModelReference("org/tiny", token=f" {TOKEN}\n").token == TOKEN
+
+
+def test_a_token_of_the_environment_that_no_header_can_carry_is_an_error_of_ours(
+    hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_planted PlantedPlanted")
+    store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=5.0)
+    with pytest.raises(AccessDenied, match="HF_TOKEN") as caught:
+        store.open(ModelReference("org/tiny"))
+    assert "lanted" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("at http://a:b@host:80/x?y=1 now", "at http://host:80/x now"),
+        ("https://user@host", "https://host"),
+        ("https://a:p@ss@host/x", "https://host/x"),
+        ("for url 'https://cdn/x?X-Amz-Signature=abc&b=c'", "for url 'https://cdn/x'"),
+        ("who? ada@example.org", "who? ada@example.org"),
+        ("https://host/org/model", "https://host/org/model"),
+        (f"Bearer {TOKEN}.", "Bearer hf_…."),
+    ],
+)
+def test_addresses_are_printed_without_passwords_and_queries(text: str, expected: str) -> None:
+    assert without_secrets(text) == expected
