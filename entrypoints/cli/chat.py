@@ -1,12 +1,15 @@
 """`litgpt chat`: a conversation in the terminal."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import Placing, load
 from litgpt.cli.templating import templating, warnings_as_notes
+
+if TYPE_CHECKING:
+    from litgpt.llm import LLM
 
 
 def chat(  # noqa: PLR0913 - each is an option
@@ -34,9 +37,10 @@ def chat(  # noqa: PLR0913 - each is an option
     access_token: options.AccessToken = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Talk with a model, which remembers what was said."""
+    """Talk with a model, which remembers what was said; /help lists the commands of the conversation."""
     from litgpt.application.asking import Settings
     from litgpt.chat import read_chat
+    from litgpt.cli.adapter_choice import AdapterChoice
     from litgpt.cli.session import Session
     from litgpt.domain.reference import ModelReference
 
@@ -59,6 +63,8 @@ def chat(  # noqa: PLR0913 - each is an option
             lambda messages, settings: llm.chat(resume=messages, **settings),
             llm.chat(sys_prompt, resume=said, **how),
             how,
+            AdapterChoice(llm),
+            about={"model": str(reference), "prompts": _style(llm)},
             shows_speed=not quiet,
         )
         if console.at_a_keyboard() and not quiet:
@@ -66,3 +72,8 @@ def chat(  # noqa: PLR0913 - each is an option
         session.run()
     if session.failed and not console.at_a_keyboard():
         raise typer.Exit(1)  # a program cannot see it otherwise
+
+
+def _style(llm: "LLM") -> str:
+    style = llm.prompt_style
+    return "the tokenizer's chat template" if style is None else f"prompt style {style.name}"

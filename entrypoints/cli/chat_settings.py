@@ -1,9 +1,12 @@
 """`/set` and `/show`: the settings of a chat."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from litgpt.cli import console
+
+if TYPE_CHECKING:
+    from litgpt.domain.sampling import Sampling
 
 PARAMETERS: dict[str, type[int] | type[float]] = {
     "temperature": float,
@@ -27,15 +30,24 @@ def changed_settings(settings: Mapping[str, Any], text: str) -> dict[str, Any] |
     if name not in PARAMETERS or not value:
         console.note(f"/set NAME VALUE, where NAME is one of {', '.join(PARAMETERS)}, system")
         return None
+    others = {key: setting for key, setting in settings.items() if key != name}
+    if value == "default":
+        return others
     try:
-        parsed = None if value.lower() in ("none", "all") else PARAMETERS[name](value)
+        return others | {name: None if value.lower() in ("none", "all") else PARAMETERS[name](value)}
     except ValueError:
-        console.error(f"{name} must be a number or none, and not {value!r}.")
+        console.error(f"{name} must be a number, none or default, and not {value!r}.")
         return None
-    return {**settings, name: parsed}
 
 
-def show_settings(settings: Mapping[str, Any]) -> None:
-    """Write the settings as remarks, one a line."""
+def show_settings(settings: Mapping[str, Any], sampling: "Sampling") -> None:
+    """Write the settings in effect as remarks, one a line.
+
+    Args:
+        settings: The keyword arguments of `LLM.chat`.
+        sampling: Those for sampling, with the model's defaults where none were given.
+
+    """
     for name in PARAMETERS:
-        console.note(f"{name}: {settings.get(name)}")
+        value = settings.get(name) if name == "max_new_tokens" else getattr(sampling, name)
+        console.note(f"{name}: {'none' if value is None else value}")

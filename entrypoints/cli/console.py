@@ -66,8 +66,12 @@ def error(text: str) -> None:
     print(_styled("error:", sys.stderr, _RED), line, file=sys.stderr, flush=True)
 
 
-def ask(prompt: str) -> str:
+def ask(prompt: str, prefilled: str = "") -> str:
     """Return a line that the user types, or the next line of stdin.
+
+    Args:
+        prompt: What stands before it.
+        prefilled: A text to change, where lines can be edited.
 
     Raises:
         EOFError: There is none.
@@ -75,7 +79,13 @@ def ask(prompt: str) -> str:
     """
     if at_a_keyboard() and is_watched():
         with suppress(ImportError):  # not on Windows
-            import readline  # noqa: F401 - input() then edits lines and remembers them
+            import readline  # input() then edits lines and remembers them
+
+            def prefill() -> None:
+                readline.insert_text(prefilled)
+                readline.redisplay()
+
+            readline.set_pre_input_hook(prefill if prefilled else None)
         return input(prompt)
     if at_a_keyboard():
         print(prompt, end="", file=sys.stderr, flush=True)
@@ -84,9 +94,16 @@ def ask(prompt: str) -> str:
     raise EOFError
 
 
-def keep_pastes_together() -> None:
-    """Ask the terminal to mark what is pasted (bracketed paste), as a line editor does at its prompt."""
-    print("\x1b[?2004h", end="", flush=True)
+def half_typed() -> str:
+    """Return what was typed of a line when Ctrl-C interrupted `ask`, where readline edits lines."""
+    if is_watched() and (readline := sys.modules.get("readline")) is not None:
+        return str(readline.get_line_buffer())
+    return ""
+
+
+def mark_pastes(wanted: bool) -> None:  # noqa: FBT001 - on or off
+    """Have the terminal mark what is pasted (bracketed paste), as a line editor does at its prompt."""
+    print("\x1b[?2004h" if wanted else "\x1b[?2004l", end="", flush=True)
 
 
 def read_all() -> str:

@@ -33,8 +33,8 @@ class Keyboard:
         self._editor = _editor(commands) if _can_edit() else None
         self._interrupted = False
 
-    def read(self, prompt: str = "> ", prefilled: str = "") -> str:
-        """Return the next message or line.
+    def read(self) -> str:
+        """Return the next message, or its first line.
 
         Raises:
             EOFError: There is none: the end of the input, Ctrl-D, or Ctrl-C twice on an empty line.
@@ -43,19 +43,35 @@ class Keyboard:
         """
         while True:
             try:
-                text = self._edited(prompt, prefilled) if self._editor else console.ask(prompt)
+                text = self.read_more("> ")
             except KeyboardInterrupt:
                 if not console.at_a_keyboard():
                     raise
-                if not self._editor:
-                    console.note("")
+                if not self._editor and console.half_typed():
+                    self._interrupted = False
+                    continue
                 if self._interrupted:
                     raise EOFError from None
-                self._interrupted, prefilled = True, ""
+                self._interrupted = True
                 console.note(HINT)
             else:
                 self._interrupted = False
                 return text
+
+    def read_more(self, prompt: str, prefilled: str = "") -> str:
+        """Return a further line, or a text that is there to be changed.
+
+        Raises:
+            EOFError: The end of the input, or Ctrl-D.
+            KeyboardInterrupt: Ctrl-C; in a line editor, on an empty line.
+
+        """
+        try:
+            return self._edited(prompt, prefilled) if self._editor else console.ask(prompt, prefilled)
+        except KeyboardInterrupt:
+            if console.at_a_keyboard() and not self._editor:
+                console.note("")  # after the ^C
+            raise
 
     def _edited(self, prompt: str, prefilled: str) -> str:
         assert self._editor is not None  # noqa: S101 - the caller asked
@@ -96,11 +112,13 @@ class Keyboard:
         if self._editor:  # unfinished lines too, and Enter and pastes as the editor expects them
             silent[3] &= ~termios.ICANON
             silent[0] &= ~termios.ICRNL
-            console.keep_pastes_together()
+            console.mark_pastes(True)
         termios.tcsetattr(descriptor, termios.TCSANOW, silent)
         try:
             yield
         finally:
+            if self._editor:
+                console.mark_pastes(False)
             termios.tcsetattr(descriptor, termios.TCSANOW, before)
 
 

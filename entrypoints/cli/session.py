@@ -1,12 +1,14 @@
 """A conversation at the keyboard, or along a pipe: messages, and commands that begin with /."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from litgpt.cli import console
+from litgpt.cli.adapter_choice import AdapterChoice
 from litgpt.cli.chat_settings import changed_settings, show_settings
 from litgpt.cli.keyboard import Keyboard, interruptions
 from litgpt.cli.pace import Pace
@@ -17,13 +19,14 @@ if TYPE_CHECKING:
     from litgpt.domain.chat import Message
 
 HELP = '''\
-/set NAME VALUE  change temperature, top_k, top_p, max_new_tokens or seed; VALUE may be none
-/show            show the settings and the conversation
+/set NAME VALUE  change temperature, top_k, top_p, max_new_tokens or seed; VALUE may be none or default
+/show            show the model, the settings and the conversation
 /system TEXT     begin again with TEXT as the system prompt
 /clear, /reset   begin again with the same system prompt
 /undo            forget the last message and its answer
-/regenerate      answer the last message again
+/regenerate      answer the last message again; a seed that is set is raised by 1
 /edit [TEXT]     change the last message, in the prompt or to TEXT, and send it again
+/adapter [NAME]  switch to a LoRA adapter: a name, a folder or repository to load, or none
 /tokens          show the tokens used and the context left
 /save FILE       write the conversation to a file
 /load FILE       go on from a file that /save wrote
@@ -43,6 +46,7 @@ COMMANDS = (
     "/undo",
     "/regenerate",
     "/edit",
+    "/adapter",
     "/tokens",
     "/save",
     "/load",
@@ -64,6 +68,8 @@ class Session:
         begin: Begins another conversation from messages and settings.
         chat: The present one.
         settings: The keyword arguments of `LLM.chat`.
+        adapters: The adapters that it can switch between.
+        about: What `/show` says of the model, by name.
         shows_speed: Whether tokens and speed follow each answer on a terminal.
         failed: Whether a message got no answer.
 
@@ -72,13 +78,15 @@ class Session:
     begin: "Callable[[list[Message], dict[str, Any]], Chat]"
     chat: "Chat"
     settings: dict[str, Any]
+    adapters: AdapterChoice
+    about: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
     shows_speed: bool = attrs.field(default=True, kw_only=True)
     failed: bool = attrs.field(default=False, init=False)
     _keyboard: Keyboard = attrs.field(factory=lambda: Keyboard(COMMANDS), init=False)
 
     def run(self) -> None:
         """Answer message by message, until there are no more."""
-        from litgpt.domain.errors import LitGPTError
+        from litgpt.domain.errors import LitGPTError, PromptTooLong
 
         while (line := self._next_message()) is not None and line.split() not in FAREWELLS:
             try:
@@ -86,7 +94,7 @@ class Session:
             except LitGPTError as error:  # such as a text that is too long: the conversation goes on
                 self.failed = True
                 console.error(str(error))
-                if self.chat.messages:
+                if self.chat.messages and isinstance(error, PromptTooLong):
                     console.note(ROOM)
 
     def take(self, line: str) -> None:  # noqa: C901, PLR0912 - one case for each command
@@ -121,6 +129,8 @@ class Session:
                 self._again(None)
             case "/edit":
                 self._edit(text)
+            case "/adapter":
+                self.adapters.choose(text)
             case "/tokens":
                 used = self.chat.count_tokens()
                 console.note(f"{used} tokens used, {self.chat.context - used} of {self.chat.context} left")
@@ -165,17 +175,19 @@ class Session:
 
     def _again(self, text: "str | None") -> None:
         """Answer the last message, or `text` in its place; without an answer nothing changes."""
-        before = self.chat.branch()
+        messages, settings = self.chat.messages, self.settings
         last = self.chat.undo()
         if last is None:
             console.note("There is no message yet.")
             return
-        kept = len(self.chat.messages)
+        kept = self.chat.messages
+        if text is None and settings.get("seed") is not None:  # the same seed would give the same answer
+            self._continue_from(kept, settings | {"seed": settings["seed"] + 1})
         try:
             self._answer(last if text is None else text)
         finally:
-            if len(self.chat.messages) == kept:
-                self.chat = before
+            if len(self.chat.messages) == len(kept):
+                self._continue_from(messages, settings)
 
     def _edit(self, text: str) -> None:
         last = next((one for one in reversed(self.chat.messages) if one.role == "user"), None)
@@ -184,9 +196,13 @@ class Session:
             return
         if not text:
             try:
-                text = self._keyboard.read("edit> ", last.text).strip()
+                text = self._keyboard.read_more("edit> ", last.text).strip()
             except EOFError:
                 return
+            except KeyboardInterrupt:
+                if console.at_a_keyboard():
+                    return
+                raise
         if text:
             self._again(readable(text))
 
@@ -196,13 +212,13 @@ class Session:
             return
         if (changed := changed_settings(self.settings, text)) is None:
             return
-        fresh = self.begin(self.chat.messages, changed)  # which checks them
-        self.chat.close()
-        self.chat, self.settings = fresh, changed
+        self._continue_from(self.chat.messages, changed)
         console.note(f"(Set: {text}.)")
 
     def _show_state(self) -> None:
-        show_settings(self.settings)
+        for name, value in {**self.about, "adapter": self.adapters.active}.items():
+            console.note(f"{name}: {value}")
+        show_settings(self.settings, self.chat.sampling)
         for message in self.chat.messages:
             console.note(f"{message.role}: {message.text}")
 
@@ -211,9 +227,13 @@ class Session:
         return first if first and first[0].role == "system" else []
 
     def _begin_again(self, messages: "list[Message]") -> None:
-        self.chat.close()
-        self.chat = self.begin(messages, self.settings)
+        self._continue_from(messages, self.settings)
         console.note("(A new conversation.)")
+
+    def _continue_from(self, messages: "list[Message]", settings: dict[str, Any]) -> None:
+        fresh = self.begin(messages, settings)  # which checks the settings
+        self.chat.close()
+        self.chat, self.settings = fresh, settings
 
     def _load(self, path: str) -> None:
         from litgpt.chat import read_chat
@@ -221,12 +241,10 @@ class Session:
         if not path:
             console.note("From where? /load FILE")
             return
-        saved = read_chat(path)
+        saved = read_chat(Path(path).expanduser())
         changes = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
         settings = self.settings | {name: value for name, value in changes.items() if value}
-        fresh = self.begin(saved.messages, settings)
-        self.chat.close()
-        self.chat, self.settings = fresh, settings
+        self._continue_from(saved.messages, settings)
         console.note(f"(Loaded {len(saved.messages)} messages from {path}.)")
 
     def _save(self, path: str) -> None:
@@ -234,7 +252,7 @@ class Session:
             console.note("Where to? /save FILE")
             return
         try:
-            self.chat.save(path)
+            self.chat.save(Path(path).expanduser())
         except OSError as error:
             console.error(f"{path} cannot be written: {error.strerror}.")
         else:
@@ -242,16 +260,24 @@ class Session:
 
     def _next_message(self) -> str | None:
         """Return what is typed next; None if that is all."""
+        text = ""
         try:
             text = self._keyboard.read()
             while console.at_a_keyboard() and text.endswith("\\"):
-                text = f"{text[:-1]}\n{self._keyboard.read('… ')}"
+                text = f"{text[:-1]}\n{self._keyboard.read_more('… ')}"
             while text.startswith('"""') and not (len(text) >= 6 and text.rstrip().endswith('"""')):
-                text = f"{text}\n{self._keyboard.read('… ')}"
+                text = f"{text}\n{self._keyboard.read_more('… ')}"
             return readable(text)
+        except KeyboardInterrupt:
+            if console.at_a_keyboard():
+                return ""  # a message of several lines, given up
+            raise
         except EOFError:
             if console.at_a_keyboard():
                 console.note("")  # the shell's prompt begins on a line of its own
+            elif text:
+                self.failed = True
+                console.error('The message that """ began does not end: there is no closing """.')
             return None
 
 

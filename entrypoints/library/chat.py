@@ -14,6 +14,7 @@ from litgpt.application.chatting import Conversation
 from litgpt.domain.chat import Message, messages
 from litgpt.domain.errors import DamagedFile, LitGPTError, MissingFile
 from litgpt.domain.generation import Completion, Request, TextEvent
+from litgpt.domain.sampling import Sampling
 from litgpt.domain.template_options import TemplateOptions
 
 _REMEDY = """Pass a file that Chat.save wrote, or a JSON list such as [{"role": "user", "content": "Hi"}]."""
@@ -92,6 +93,11 @@ class Chat:
     def context(self) -> int:
         """How many tokens a conversation can have."""
         return self._conversation.generate.generator.context
+
+    @property
+    def sampling(self) -> Sampling:
+        """How answers are drawn, with the model's defaults where no setting was given."""
+        return self._request([0]).sampling
 
     def complete(self, message: Said, **options: Unpack[TurnOptions]) -> Completion:
         """Say something and return the answer with its ids, counts and why it ended."""

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from litgpt.application.chatting import Conversation
 from litgpt.application.generating import GenerateText
 from litgpt.application.prompting import WritePrompt
 from litgpt.chat import Chat
+from litgpt.cli.adapter_choice import AdapterChoice
 from litgpt.cli.session import ROOM, Session
 from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadArgument
+from litgpt.domain.errors import BadArgument, ModelNotFound
 from litgpt.domain.generation import Request
 from litgpt.testing import ByteTokenizer, ScriptedGenerator
 from litgpt.testing.tokenizers import END
@@ -38,10 +40,35 @@ def begin(
     return Chat(talk, lambda ids: Request(prompt=ids, end_ids=frozenset({END})), ())
 
 
-def talk(monkeypatch: pytest.MonkeyPatch, *lines: str, chat: Chat | None = None) -> Session:
+class TwoAdapters:
+    """A model with an adapter called `base`; others can be loaded."""
+
+    def __init__(self) -> None:
+        self.adapters: tuple[str, ...] = ("base",)
+        self.active_adapter: str | None = "base"
+
+    def load_adapter(self, path: str, name: str) -> None:
+        if path == "missing":
+            raise ModelNotFound(path, "there is no such folder.")
+        assert name not in self.adapters
+        self.adapters = (*self.adapters, name)
+        self.active_adapter = name
+
+    def set_adapter(self, name: str | None) -> None:
+        assert name is None or name in self.adapters
+        self.active_adapter = name
+
+
+def talk(
+    monkeypatch: pytest.MonkeyPatch,
+    *lines: str,
+    chat: Chat | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Session:
     """Have a conversation along a pipe."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
-    session = Session(lambda said, _: begin(said=said), chat or begin(), {})
+    adapters = AdapterChoice(TwoAdapters())
+    session = Session(lambda said, _: begin(said=said), chat or begin(), settings or {}, adapters)
     session.run()
     return session
 
@@ -150,6 +177,52 @@ def test_parameters_are_set_and_tokens_counted(
     )
     assert session.settings == {"top_k": None, "top_p": 0.5}
     notes = capsys.readouterr().err
-    assert "error: top_p must be a number or none" in notes
+    assert "error: top_p must be a number, none or default" in notes
     assert "Did you mean /save?" in notes
     assert "0 tokens used, 1000 of 1000 left" in notes
+
+
+def test_a_setting_goes_back_to_the_default_and_the_system_prompt_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ("/set top_k 3", "/set seed 4", "/set top_k default", "/set system Be brief.", "/show")
+    session = talk(monkeypatch, *lines)
+    assert session.settings == {"seed": 4}
+    assert session.chat.messages == [Message("system", "Be brief.")]
+    assert "adapter: base\ntemperature: 1.0\ntop_k: none\n" in capsys.readouterr().err
+
+
+def test_an_answer_that_is_drawn_again_has_another_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = talk(monkeypatch, "one", "/regenerate", "/regenerate", settings={"seed": 4})
+    assert session.settings == {"seed": 6}
+    assert [one.content for one in session.chat.messages] == ["one", "yes"]
+    assert talk(monkeypatch, "/regenerate", settings={"seed": 4}).settings == {"seed": 4}
+
+
+def test_adapters_are_loaded_once_and_switched(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (
+        "/adapter a/my.final",
+        "/adapter b/base",
+        "/adapter none",
+        "/adapter none",
+        "/adapter a/my.final",
+    )
+    session = talk(monkeypatch, "one", *lines, "/adapter base", "/adapter", "/adapter missing")
+    notes = capsys.readouterr().err.splitlines()
+    assert [note[16:-2] for note in notes[:6]] == ["my-final", "base-2", "none", "none", "my-final", "base"]
+    assert notes[6].startswith("Adapters: base, my-final, base-2. Active: base.")
+    assert notes[7].startswith("error: ")
+    assert notes[8:] == []  # nothing about room for the conversation
+    assert len(session.chat.messages) == 2
+    assert session.failed
+
+
+def test_a_block_without_an_end_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = talk(monkeypatch, '"""one', "two")
+    assert session.failed
+    assert "does not end" in capsys.readouterr().err
+    assert session.chat.messages == []
