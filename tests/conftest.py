@@ -1,6 +1,7 @@
 """The real models that the tests run on, each found once."""
 
 import os
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 
 # Before anything imports huggingface_hub, which reads it then: it would ask the Hub who we are.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# A shell starts jobs in the background with SIGINT ignored, which every child process would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

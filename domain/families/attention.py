@@ -120,6 +120,9 @@ class SoftmaxAttention:
         lender, alike = self._lender(settings, layer), self.values_are_keys
         scale = self._scale(settings, head_size)
         alibi = self.alibi.read(settings, heads, scale) if self.alibi else None
+        clip = settings.optional(self.clip)
+        if clip is not None and self.clip and self.qk_norm:  # the network clips before the norms, OLMoE after
+            raise settings.refuse(f"norms of queries and keys, which {self.clip.name} bounds,", clip)
         return Attention(
             heads=heads,
             groups=groups,
@@ -133,7 +136,7 @@ class SoftmaxAttention:
             qkv_bias=settings.flag(self.qkv_bias),
             output_bias=settings.flag(self.output_bias),
             qk_norm=self.qk_norm.read(settings) if self.qk_norm else None,
-            clip=settings.optional(self.clip),
+            clip=clip,
             cap=settings.optional(self.cap),
             sinks=self.sinks,
             gated=self.gated,

@@ -1,5 +1,6 @@
 from typing import Any
 
+import attrs
 import pytest
 
 from litgpt.domain.architecture import (
@@ -11,8 +12,11 @@ from litgpt.domain.architecture import (
     QueryScaling,
     Rotary,
 )
+from litgpt.domain.catalogue import config_of
 from litgpt.domain.errors import DamagedFile, LitGPTError, UnsupportedModel
 from litgpt.domain.families import describe
+from litgpt.domain.families.olmo import OLMO2
+from litgpt.domain.families.settings import Key, Settings
 from tests.contracts.distribution_strategy import CONFIG
 
 LLAMA_3_1 = {
@@ -225,3 +229,12 @@ def test_a_config_that_cannot_be_run_right_is_refused_with_the_setting(
 ) -> None:
     with pytest.raises(error, match=said):
         describe("some/model", CONFIG | settings)
+
+
+def test_queries_that_are_normalized_and_clipped_are_refused_because_families_differ_in_the_order() -> None:
+    attention: Any = OLMO2.attention
+    olmoe = attrs.evolve(OLMO2, attention=attrs.evolve(attention, clip=Key("clip_qkv", None)))
+    config = config_of("OLMo-2-1124-7B")
+    assert olmoe.describe(Settings("olmoe", config)).layers
+    with pytest.raises(UnsupportedModel, match="clip_qkv"):
+        olmoe.describe(Settings("olmoe", {**config, "clip_qkv": 8.0}))
