@@ -35,3 +35,30 @@ class WorkerFailed(LitGPTError, RuntimeError):
             f"{which} of the model could not finish the step: {self.cause}. All ranks are ready for the next "
             "one; if memory is short, ask for shorter texts or fewer at once."
         )
+
+
+@attrs.define(eq=False)
+class Busy(LitGPTError, RuntimeError):
+    """The model cannot be changed now, because an answer is under way that cannot end while the change waits.
+
+    Attributes:
+        what: The change.
+        reason: Why it cannot be made now, and what to do.
+
+    """
+
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.what} would change a model that is generating: {self.reason}"
+
+
+class AnswerEnded(LitGPTError, RuntimeError):
+    """A stream cannot go on because its model was closed."""
+
+    def __str__(self) -> str:
+        return (
+            "The model was closed before this answer was finished. Read streams to their end before close(), "
+            "or before the `with` block of the model ends."
+        )

@@ -23,6 +23,8 @@ LitGPTError
 ├── NotDistributed (AttributeError)        the model has no device yet
 ├── OutOfReach (RuntimeError)              hardware that is not there
 ├── NotANumber (FloatingPointError)        no token can be drawn: domain/computing_errors.py
+├── Busy (RuntimeError)                    a change of a model that is generating: computing_errors.py
+├── AnswerEnded (RuntimeError)             … and a stream whose model was closed: computing_errors.py
 ├── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
 └── WorkerFailed (RuntimeError)            … could not do a step: domain/computing_errors.py
 
@@ -255,10 +257,8 @@ class NotDistributed(LitGPTError, AttributeError):
     """The model has no device yet."""
 
     def __str__(self) -> str:
-        return (
-            "The model is not initialized yet; use the .distribute() or .trainer_setup() method to "
-            "initialize the model."
-        )
+        how = "use the .distribute() or .trainer_setup() method to initialize the model"
+        return f"The model is not initialized yet; {how}."
 
 
 @attrs.define(eq=False)

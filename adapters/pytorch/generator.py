@@ -1,5 +1,6 @@
 """The Generator that runs the network in torch, eagerly."""
 
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -71,7 +72,8 @@ class TorchGenerator:
         longest = rows[0].request.prompt
         if prefix is not None:
             length = len(longest) + rows[0].left
-            kept, done = prefix.take(longest, self.context, self._rotaries, length, self.model.adapter)
+            weights = weakref.ref(self.model), self.model.adapter
+            kept, done = prefix.take(longest, self.context, self._rotaries, length, weights)
             prefix.cache = kept or self._cache(rows, self.context)
             prefix.busy = True
             return Batch(self.model, rows, prefix.cache, done, prefix)

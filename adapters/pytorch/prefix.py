@@ -15,19 +15,19 @@ class TorchPrefixCache:
     Attributes:
         cache: One row; None before anything was computed.
         tokens: The ids, as many as the cache has slots.
-        adapter: What changed the network's weights when it was computed.
+        weights: What stands for the network's weights when it was computed.
 
     """
 
     cache: KVCache | None = None
     tokens: list[int] = attrs.field(factory=list)
-    adapter: object = None
+    weights: object = None
     busy: bool = attrs.field(default=False, init=False)
 
     def fork(self) -> "TorchPrefixCache":
         """Return a copy that goes its own way."""
         return TorchPrefixCache(
-            self.cache.copy() if self.cache is not None else None, list(self.tokens), self.adapter
+            self.cache.copy() if self.cache is not None else None, list(self.tokens), self.weights
         )
 
     def close(self) -> None:
@@ -40,7 +40,7 @@ class TorchPrefixCache:
         limit: int,
         rotaries: Callable[[int], object],
         length: int,
-        adapter: object = None,
+        weights: object = None,
     ) -> tuple[KVCache | None, int]:
         """Return what there is for the beginning of `prompt`, and how many of its tokens that is.
 
@@ -52,7 +52,7 @@ class TorchPrefixCache:
             rotaries: How a text of some length is rotated. One that may become longer than before may be
                 rotated in another way, and then nothing of before is of use.
             length: How long this text may become.
-            adapter: What changes the network's weights now.
+            weights: What stands for the network's weights now.
 
         Raises:
             BadArgument: Another generation is using this cache.
@@ -68,8 +68,8 @@ class TorchPrefixCache:
                 break
             common += 1
         same = self.cache is not None and rotaries(self.cache.lengths[0]) == rotaries(length)
-        same = same and self.adapter is adapter
-        self.adapter = adapter
+        same = same and self.weights == weights
+        self.weights = weights
         if self.cache is None or not same or not self.cache.truncate(common):
             self.close()
             return None, 0

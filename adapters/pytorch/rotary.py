@@ -98,8 +98,8 @@ class Frequencies:
         found = self._kept.pop(key, None)
         if found is None:
             found = frequencies(rotary, device)
-            if len(self._kept) >= _KEPT:
-                del self._kept[next(iter(self._kept))]
+            if len(self._kept) >= _KEPT:  # each step is one of dict's own, since threads share this
+                self._kept.pop(list(self._kept)[0], None)  # noqa: RUF015 - next(iter()) is two steps
         self._kept[key] = found  # what was used last is last
         return found
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.lora.adapters import Adapters
 from litgpt.application.loading import LoadedModel
+from litgpt.application.model_lock import ModelLock
 from litgpt.container import container
 from litgpt.domain.errors import BadArgument, NotDistributed
 from litgpt.domain.families import family_of
@@ -21,6 +22,9 @@ from litgpt.domain.weights import joins
 class Adapts:
     """What an LLM learns with LoRA.
 
+    What changes the active adapter or the weights waits until the answers of other threads have ended, and
+    raises Busy while this thread has a stream that is not finished.
+
     Attributes:
         adapters: The names of its adapters.
         active_adapter: The one that is in use; None: the model is as it was loaded.
@@ -29,6 +33,7 @@ class Adapts:
 
     model: GPT | None
     _loaded: LoadedModel[Tensor]
+    _lock: ModelLock
     _adapters: Adapters | None = None
 
     if TYPE_CHECKING:
@@ -111,8 +116,9 @@ class Adapts:
             trainable_token_indices=trainable_token_indices,
             ensure_weight_tying=ensure_weight_tying,
         )
-        self._of_model().add(name, lora)
-        self._load_adapter_weights(name)
+        with self._lock.changing("add_lora()"):
+            self._of_model().add(name, lora)
+            self._load_adapter_weights(name)
 
     def load_adapter(
         self,
@@ -144,10 +150,12 @@ class Adapts:
             OutOfReach: Another adapter is merged, or the model is computed by several processes.
 
         """
-        adapters = self._of_model()
+        with self._lock.using():
+            self._of_model()
         where = str(path) if isinstance(path, Path) else path
         found = container.read_adapter()(ModelReference(where, revision, offline, access_token))
-        adapters.load(name, found, trainable=trainable)
+        with self._lock.changing("load_adapter()"):
+            self._of_model().load(name, found, trainable=trainable)
 
     def set_adapter(self, name: str | None) -> None:
         """Make another adapter the active one, at once and without a copy; None: use none.
@@ -158,7 +166,8 @@ class Adapts:
             OutOfReach: One is merged.
 
         """
-        self._of_model().activate(name)
+        with self._lock.changing("set_adapter()"):
+            self._of_model().activate(name)
 
     def save_adapter(self, out_dir: str | Path, name: str | None = None) -> None:
         """Save an adapter as PEFT does: a small folder, which PEFT opens, and `load_adapter`.
@@ -173,12 +182,15 @@ class Adapts:
             OutOfReach: The folder cannot be written to.
 
         """
-        adapters = self._of_model()
-        which = adapters.active if name is None else name
-        if which is None:
-            there = ", ".join(map(repr, adapters.names)) or "none: add_lora() makes one"
-            raise BadArgument("name", name, f"that of an adapter, since none is active. There are {there}")
-        saved = attrs.evolve(adapters.captured(which), base=_base(self._loaded.checkpoint.name))
+        with self._lock.using():
+            adapters = self._of_model()
+            which = adapters.active if name is None else name
+            if which is None:
+                there = ", ".join(map(repr, adapters.names)) or "none: add_lora() makes one"
+                raise BadArgument(
+                    "name", name, f"that of an adapter, since none is active. There are {there}"
+                )
+            saved = attrs.evolve(adapters.captured(which), base=_base(self._loaded.checkpoint.name))
         container.write_adapter()(Path(out_dir).expanduser(), saved)
 
     def merge_adapter(self, *, for_good: bool = False) -> None:
@@ -193,7 +205,8 @@ class Adapts:
             OutOfReach: No adapter is active, one is merged already, or the weights are quantised.
 
         """
-        self._of_model().merge(for_good=for_good)
+        with self._lock.changing("merge_adapter()"):
+            self._of_model().merge(for_good=for_good)
 
     def unmerge_adapter(self) -> None:
         """Bring back the weights that were before the merge, to the bit. The adapter is active as it was.
@@ -203,7 +216,8 @@ class Adapts:
             OutOfReach: No adapter is merged.
 
         """
-        self._of_model().unmerge()
+        with self._lock.changing("unmerge_adapter()"):
+            self._of_model().unmerge()
 
     def delete_adapter(self, name: str) -> None:
         """Take an adapter away and free its memory. If it is the active one, none is then.
@@ -214,7 +228,8 @@ class Adapts:
             OutOfReach: It is merged.
 
         """
-        self._of_model().delete(name)
+        with self._lock.changing("delete_adapter()"):
+            self._of_model().delete(name)
 
     @property
     def _has_untied(self) -> bool:

@@ -13,6 +13,8 @@ from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapting import Adapts
 from litgpt.application.benchmarking import Benchmark
 from litgpt.application.loading import LoadedModel
+from litgpt.application.model_lock import ModelLock
+from litgpt.application.shared_generator import SharedGenerator
 from litgpt.config import Config
 from litgpt.container import container
 from litgpt.domain.arithmetic import arithmetic_of
@@ -33,9 +35,6 @@ from litgpt.trains import Trains
 
 # What `generate` takes and a benchmark need not know: tokens are counted as they leave the model.
 _NO_DIFFERENCE = ("stream", "return_as_token_ids")
-_WHOLE_AGAIN = (
-    "each has a part. Make a model of the Trainer's checkpoint, with `litgpt convert`, and load that."
-)
 
 
 class LLM(Generates, Adapts, Trains):
@@ -62,6 +61,7 @@ class LLM(Generates, Adapts, Trains):
 
     def __init__(self, loaded: LoadedModel[Tensor], report: Report) -> None:
         super().__init__()
+        self._lock = ModelLock()
         self.model = None
         self._loaded = loaded
         self._report = report
@@ -157,20 +157,9 @@ class LLM(Generates, Adapts, Trains):
             OutOfReach: The hardware does not have it, or the model cannot be spread so.
             NotInstalled: It needs bitsandbytes.
             WorkerLost: A process that is to compute a part of the model does not start.
+            Busy: This thread has an unfinished answer of the model. Answers of other threads are waited for.
 
         """
-        if self._placement is not None and self._placement.trains:
-            reason = (
-                "it would read the weights anew, and what was trained would be lost. Save the model with "
-                "save() and load that; to generate with it as it is, nothing has to be done."
-            )
-            raise OutOfReach("distribute() after trainer_setup()", reason)
-        if self._is_loaded:
-            reason = (
-                "it reads the weights from the model's files again, and the loaded ones would be lost. Call "
-                "distribute() first, or save the model with save() and load that."
-            )
-            raise OutOfReach("distribute() after load_state_dict()", reason)
         wish = Wish(
             accelerator=accelerator,
             devices=devices,
@@ -179,14 +168,15 @@ class LLM(Generates, Adapts, Trains):
             generate_strategy=generate_strategy,
             fixed_kv_cache_size=fixed_kv_cache_size,
         )
-        place = container.place_model()
-        place.decide(self._loaded, wish)  # arguments that are refused leave the model where it is
-        self._let_go()  # two models at once might not fit
-        self._loaded, self.model, self._placement = place(self._loaded, wish, self._report)
-        self.config = attrs.evolve(self.config, architecture=self._loaded.architecture)
-        self.preprocessor.device = self._placement.device
-        self.devices = len(self._placement.devices)
-        self.generate_strategy = self._placement.strategy
+        with self._lock.changing("distribute()"):
+            self._check_unchanged()
+            place = container.place_model()
+            place.decide(self._loaded, wish)  # arguments that are refused leave the model where it is
+            self._let_go()  # two models at once might not fit
+            self._loaded, self.model, self._placement = place(self._loaded, wish, self._report)
+            self.config = attrs.evolve(self.config, architecture=self._loaded.architecture)
+            self.preprocessor.device = self._placement.device
+            self.devices, self.generate_strategy = len(self._placement.devices), self._placement.strategy
 
     @property
     def arithmetic(self) -> str:
@@ -229,16 +219,14 @@ class LLM(Generates, Adapts, Trains):
             UnsupportedModel: There is no prompt style of this name.
 
         """
-        if self.model is None:
-            raise NotDistributed
-        if self.is_sharded:
-            raise OutOfReach("Saving weights that are sharded over processes", _WHOLE_AGAIN)
         style = style_of_caller(prompt_style)
-        folder = Path(out_dir).expanduser()
-        loaded = self._loaded
-        if self._has_untied:
-            loaded = attrs.evolve(loaded, architecture=attrs.evolve(loaded.architecture, tied=False))
-        container.save_model()(loaded, self.model, folder, self._report, prompt_style=style)
+        with self._lock.using():
+            (model, _), loaded = self._whole("Saving"), self._loaded
+            if self._has_untied:
+                loaded = attrs.evolve(loaded, architecture=attrs.evolve(loaded.architecture, tied=False))
+            container.save_model()(
+                loaded, model, Path(out_dir).expanduser(), self._report, prompt_style=style
+            )
 
     def benchmark(
         self, num_iterations: int = 1, **generate_arguments: Any
@@ -261,18 +249,20 @@ class LLM(Generates, Adapts, Trains):
         asked = self._ask(prompt, sys_prompt, settings, **templating)
         profiler = container.profiler(self.preprocessor.device)
         run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
-        return run.repeated(num_iterations, asked.requests, self._report, stop=asked.stop)
+        with self._lock.using():  # waiting for a change is not measured
+            return run.repeated(num_iterations, asked.requests, self._report, stop=asked.stop)
 
     def close(self) -> None:
-        """Free the memory. The model can be placed again with `distribute()`."""
-        self._let_go()
-        self._loaded.checkpoint.close()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        """Free the memory. The model can be placed again with `distribute()`.
 
-    def _let_go(self) -> None:
-        self._adapters = None  # they hold the model
-        super()._let_go()
+        Answers of other threads are waited for. A stream that this thread has not read to its end, or that
+        no other has read for 30 seconds, ends with AnswerEnded.
+
+        """
+        with self._lock.changing("close()", ends_answers=True):
+            self._let_go()
+            self._loaded.checkpoint.close()
+            torch.cuda.empty_cache()  # which does nothing without one
 
     def __enter__(self) -> Self:
         return self
@@ -283,10 +273,21 @@ class LLM(Generates, Adapts, Trains):
         self.close()
 
     def _generator(self) -> Generator:
-        # Made for each call and never stored: the model is ours, and wrappers may replace it.
+        with self._lock.using():
+            self._generator_now()
+        return SharedGenerator(self._lock, self._generator_now)
+
+    def _generator_now(self) -> Generator:
+        # Made for each answer and never stored: the model is ours, and wrappers may replace it.
+        generator: Generator = container.strategy().generator(*self._whole("Generating with"))
+        return generator
+
+    def _whole(self, what: str) -> tuple[GPT, Placement]:
         if self.model is None or self._placement is None:
             raise NotDistributed
         if self.is_sharded:
-            raise OutOfReach("Generating with weights that are sharded over processes", _WHOLE_AGAIN)
-        generator: Generator = container.strategy().generator(self.model, self._placement)
-        return generator
+            reason = (
+                "each has a part. Load the model that `litgpt convert` makes of the Trainer's checkpoint."
+            )
+            raise OutOfReach(f"{what} weights that are sharded over processes", reason)
+        return self.model, self._placement

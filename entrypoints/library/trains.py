@@ -2,18 +2,21 @@
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.dtypes import TORCH
 from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.loss import IGNORED, Reduction, cross_entropy, next_tokens
+from litgpt.adapters.pytorch.ids import check_ids, check_length, check_shape, check_targets
+from litgpt.adapters.pytorch.loss import Reduction, cross_entropy, next_tokens
 from litgpt.application.loading import LoadedModel
+from litgpt.application.model_lock import ModelLock
 from litgpt.container import container
-from litgpt.domain.errors import BadArgument, NotDistributed, WrongType
+from litgpt.domain.errors import NotDistributed, OutOfReach
 from litgpt.domain.placement import Placement
 from litgpt.domain.reporting import Notice, Report
 
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 _LEVEL = "model."
-_BATCH = ("B", "T")
 _ADAPTER = re.compile(r"\.lora\.([^.]+)\.")
 
 
@@ -30,6 +32,8 @@ class Trains(nn.Module):
 
     model: GPT | None
     _loaded: LoadedModel[Tensor]
+    _lock: ModelLock
+    _adapters: Any  # they hold the model
     _report: Report
     _placement: Placement | None
 
@@ -61,6 +65,10 @@ class Trains(nn.Module):
 
         """
         path = None if trainer_ckpt is None else Path(trainer_ckpt).expanduser().resolve()
+        with self._lock.changing("trainer_setup()"):
+            self._set_up(path, quantize)
+
+    def _set_up(self, path: Path | None, quantize: str | None) -> None:
         ready = self._placement is not None and self._placement.trains
         if ready and self._is_loaded:
             self._is_loaded, self._trainer_ckpt = False, path
@@ -97,12 +105,13 @@ class Trains(nn.Module):
             NotDistributed: `trainer_setup` has not been called.
 
         """
-        if self.model is None:
-            raise NotDistributed
         from litgpt.adapters.pytorch.fully_sharded import shard
 
-        if not self.is_sharded:
-            shard(self.model, mesh)
+        with self._lock.changing("shard()"):
+            if self.model is None:
+                raise NotDistributed
+            if not self.is_sharded:
+                shard(self.model, mesh)
 
     @property
     def is_sharded(self) -> bool:
@@ -135,23 +144,24 @@ class Trains(nn.Module):
             OutOfReach: There are targets to learn from, and the model is split over ranks.
 
         """
-        if self.model is None:
-            raise NotDistributed
-        _check_shape("input_ids", input_ids)
-        _check_length(input_ids, self.model.architecture.context)
-        _check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
-        if target_ids is not None:
-            _check(input_ids, target_ids)
-            if loss_fn is None:
-                _check_ids("target_ids", target_ids, self.model.architecture.vocab_size)
-            self.model.check_learning()
-        model: nn.Module = self.model
-        logits: Tensor = model(input_ids)
-        if target_ids is None:
-            return logits
-        if loss_fn is not None:
-            return logits, loss_fn(logits[:, :-1], target_ids[:, 1:])
-        return logits, cross_entropy(logits.flatten(0, 1), next_tokens(target_ids).flatten())
+        with self._using():
+            if self.model is None:
+                raise NotDistributed
+            check_shape("input_ids", input_ids)
+            check_length(input_ids, self.model.architecture.context)
+            check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
+            if target_ids is not None:
+                check_targets(input_ids, target_ids)
+                if loss_fn is None:
+                    check_ids("target_ids", target_ids, self.model.architecture.vocab_size)
+                self.model.check_learning()
+            model: nn.Module = self.model
+            logits: Tensor = model(input_ids)
+            if target_ids is None:
+                return logits
+            if loss_fn is not None:
+                return logits, loss_fn(logits[:, :-1], target_ids[:, 1:])
+            return logits, cross_entropy(logits.flatten(0, 1), next_tokens(target_ids).flatten())
 
     def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
         """Return the cross-entropy of the next tokens, without ever holding all logits.
@@ -169,14 +179,45 @@ class Trains(nn.Module):
             OutOfReach: It is to be learnt from, and the model is split over ranks.
 
         """
-        if self.model is None:
-            raise NotDistributed
-        _check_shape("input_ids", input_ids)
-        _check_length(input_ids, self.model.architecture.context)
-        _check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
-        _check(input_ids, target_ids)
-        _check_ids("target_ids", target_ids, self.model.architecture.vocab_size)
-        return self.model.loss(input_ids, target_ids, reduction)
+        with self._using():
+            if self.model is None:
+                raise NotDistributed
+            check_shape("input_ids", input_ids)
+            check_length(input_ids, self.model.architecture.context)
+            check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
+            check_targets(input_ids, target_ids)
+            check_ids("target_ids", target_ids, self.model.architecture.vocab_size)
+            return self.model.loss(input_ids, target_ids, reduction)
+
+    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
+        """Load weights, as torch's modules do; answers under way are waited for."""
+        with self._lock.changing("load_state_dict()"):
+            return super().load_state_dict(*arguments, **options)
+
+    def _apply(self, *arguments: Any, **options: Any) -> Self:
+        """Change all weights, as `to`, `half` and others do."""
+        with self._lock.changing("Moving or converting it"):
+            super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+            return self
+
+    def _using(self) -> AbstractContextManager[None]:
+        # A lock cannot be compiled; what is compiled is for one thread.
+        return nullcontext() if torch.compiler.is_compiling() else self._lock.using()
+
+    def _check_unchanged(self) -> None:
+        """Refuse to read the weights from the files again where the model's own were trained or loaded."""
+        if self._placement is not None and self._placement.trains:
+            reason = "what was trained would be lost. It generates as it is; or save() it, and load that."
+            raise OutOfReach(
+                "distribute() after trainer_setup()", f"it would read the weights anew, and {reason}"
+            )
+        if self._is_loaded:
+            reason = (
+                "the loaded ones would be lost. Call distribute() first, or save() the model and load that."
+            )
+            raise OutOfReach(
+                "distribute() after load_state_dict()", f"it reads the weights again, and {reason}"
+            )
 
     def _fqn_modifiers(self) -> dict[str, str]:
         """Tell torch.distributed.checkpoint of the level that state dicts do not have: its name for this."""
@@ -185,7 +226,7 @@ class Trains(nn.Module):
     def _let_go(self) -> None:
         if self.model is not None:
             container.strategy().release(self.model)
-        self.model = self._placement = self._trainer_ckpt = None
+        self.model = self._placement = self._trainer_ckpt = self._adapters = None
         self._is_loaded = False
 
     def _build_to_load(self, state: dict[str, Any], prefix: str) -> None:
@@ -233,41 +274,6 @@ class Trains(nn.Module):
             for name, tensor in found.items():
                 wanted[name].copy_(tensor)
                 del self._adapter_weights[name]
-
-
-def _check_shape(name: str, ids: object) -> None:
-    if not isinstance(ids, Tensor):
-        raise WrongType(name, ids, "a tensor of shape (B, T), such as torch.tensor([[1, 2, 3]])")
-    if ids.ndim != len(_BATCH) or not ids.numel():
-        raise BadArgument(name, tuple(ids.shape), "a tensor of shape (B, T) that is not empty")
-
-
-def _check(input_ids: Tensor, target_ids: Tensor) -> None:
-    _check_shape("target_ids", target_ids)
-    if input_ids.shape != target_ids.shape:
-        expected = f"of the shape of input_ids, {tuple(input_ids.shape)}: targets are not shifted"
-        raise BadArgument("target_ids", tuple(target_ids.shape), expected)
-
-
-def _check_length(input_ids: Tensor, context: int) -> None:
-    if input_ids.shape[-1] > context:
-        expected = f"of at most {context} tokens in a row, the model's context"
-        raise BadArgument("input_ids", input_ids.shape[-1], expected)
-
-
-def _check_ids(name: str, ids: Tensor, vocab_size: int) -> None:
-    """Refuse ids that the embedding has no row for.
-
-    Those on a GPU are left to torch, because reading them would wait for everything before.
-    """
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise WrongType(name, ids.dtype, "a tensor of token ids, which are whole numbers (torch.long)")
-    if ids.device.type != "cpu" or not ids.numel() or torch.compiler.is_compiling():
-        return
-    learned = ids if name == "input_ids" else ids.masked_fill(ids == IGNORED, 0)
-    for bad in map(int, learned.aminmax()):
-        if not 0 <= bad < vocab_size:
-            raise BadArgument(name, bad, f"made of token ids from 0 to {vocab_size - 1}")
 
 
 def _default_dtype() -> Any:

@@ -31,6 +31,8 @@ EXAMPLES = (
     errors.NotDistributed(),
     errors.OutOfReach("accelerator='cuda'", "there is none."),
     computing.NotANumber(),
+    computing.Busy("set_adapter()", "this thread has a stream of it. Read it to its end or .close() it."),
+    computing.AnswerEnded(),
     errors.WorkerLost(1, "it was ended by signal 9"),
     computing.WorkerFailed(1, "OutOfMemoryError: CUDA out of memory"),
 )

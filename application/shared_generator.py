@@ -1,0 +1,122 @@
+"""A generator for several threads: each answer is computed with the weights with which it began."""
+
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+
+import attrs
+
+from litgpt.application.model_lock import Hold, ModelLock, this_thread
+from litgpt.domain.computing_errors import AnswerEnded
+from litgpt.domain.generation import Request, TokenEvent
+from litgpt.domain.ports import Generation, Generator, PrefixCache
+
+
+@attrs.frozen
+class SharedGenerator:
+    """Generates with a model that other threads may use and change.
+
+    Attributes:
+        lock: The model's lock.
+        current: Returns what generates with the model as it is now.
+
+    """
+
+    lock: ModelLock
+    current: Callable[[], Generator]
+
+    @property
+    def context(self) -> int:
+        """How many tokens a prompt and its answer may have together."""
+        with self.lock.using():
+            return self.current().context
+
+    def prefix_cache(self) -> PrefixCache:
+        """Return an empty cache."""
+        with self.lock.using():
+            return self.current().prefix_cache()
+
+    def generate(self, requests: Sequence[Request], *, prefix: PrefixCache | None = None) -> Generation:
+        """Continue prompts; see the port.
+
+        The answer begins with its first event: until then the model may be changed.
+        """
+        with self.lock.using():
+            generation = self.current().generate(requests, prefix=prefix)
+            return _SharedGeneration(self, generation, self.lock.version, requests, prefix)
+
+
+class _SharedGeneration(Iterator[TokenEvent]):
+    """The tokens of one or several answers, which hold the model from the first to the last."""
+
+    def __init__(
+        self,
+        shared: SharedGenerator,
+        generation: Generation,
+        version: int,
+        requests: Sequence[Request],
+        prefix: PrefixCache | None,
+    ) -> None:
+        self._shared, self._version = shared, version
+        self._generation: Generation | None = generation
+        self._asked = requests, prefix
+        self._cancelled: list[int] = []
+        self._hold: Hold | None = None
+
+    def __next__(self) -> TokenEvent:
+        if self._hold is None:
+            self._hold = self._begin()
+        self._hold.thread = this_thread()
+        try:
+            with self._hold.step:
+                return self._event(self._hold)
+        except BaseException:  # it is over, or it failed: either way nothing more comes
+            self.close()
+            raise
+
+    def _event(self, hold: Hold) -> TokenEvent:
+        if hold.ended:
+            raise AnswerEnded
+        if self._generation is None:
+            raise StopIteration
+        try:
+            return next(self._generation)
+        finally:
+            hold.since = time.monotonic()
+
+    def cancel(self, index: int) -> None:
+        """End one answer."""
+        self._cancelled.append(index)
+        if self._generation is not None:
+            self._generation.cancel(index)
+
+    def close(self) -> None:
+        """End all answers and free their memory."""
+        self._free()
+        if self._hold is not None:
+            self._shared.lock.release(self._hold)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _begin(self) -> Hold:
+        """Hold the model, and ask anew if it was changed since it was asked."""
+        hold = self._shared.lock.hold()
+        try:
+            if self._generation is not None and self._shared.lock.version != self._version:
+                self._free()
+                requests, prefix = self._asked
+                self._generation = self._shared.current().generate(requests, prefix=prefix)
+                for index in self._cancelled:
+                    self._generation.cancel(index)
+            abandon = weakref.WeakMethod(self._free)
+            hold.abandon = lambda: (free := abandon()) and free()
+        except BaseException:
+            self._shared.lock.release(hold)
+            raise
+        return hold
+
+    def _free(self) -> None:
+        if self._generation is not None:
+            self._generation.close()
+            self._generation = None

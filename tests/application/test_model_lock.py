@@ -1,0 +1,340 @@
+"""Who may use a model while others use or change it, with threads and without a model."""
+
+import copy
+import gc
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from litgpt.application.model_lock import ModelLock, this_thread
+from litgpt.application.shared_generator import SharedGenerator
+from litgpt.domain.computing_errors import AnswerEnded, Busy
+from litgpt.domain.errors import NotDistributed
+from litgpt.domain.generation import Request
+from litgpt.domain.ports import Generation, Generator
+from litgpt.testing import ScriptedGenerator
+
+SOON = 20.0  # what ends at all ends long before
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+@pytest.fixture
+def lock() -> ModelLock:
+    return ModelLock()
+
+
+def shared(lock: ModelLock, script: list[int] | None = None) -> SharedGenerator:
+    says = script if script is not None else [1]
+    return SharedGenerator(lock, lambda: ScriptedGenerator(list(says)))
+
+
+def stream(lock: ModelLock, at_most: int = 8) -> Generation:
+    return shared(lock).generate([Request(prompt=[1], max_new_tokens=at_most)])
+
+
+def waits(found: Future[object]) -> bool:
+    """Return whether something has not come to its end after a moment in which it could have."""
+    time.sleep(0.1)
+    return not found.done()
+
+
+def change(lock: ModelLock, act: Callable[[], object] = lambda: None, **how: bool) -> None:
+    with lock.changing("set_adapter()", **how):
+        act()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def queued(lock: ModelLock, count: int) -> None:
+    until(lambda: len(lock._queue) == count)
+
+
+def test_uses_run_side_by_side_and_a_change_alone(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
+    together, inside, most = threading.Barrier(4), [0], [0]
+
+    def use() -> None:
+        with lock.using():
+            together.wait(SOON)
+
+    def alter() -> None:
+        with lock.changing("a change"):
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            time.sleep(0.002)
+            inside[0] -= 1
+
+    for found in [threads.submit(use) for _ in range(4)]:
+        found.result(SOON)
+    for found in [threads.submit(alter) for _ in range(8)]:
+        found.result(SOON)
+    assert most == [1]
+    assert lock.version == 8
+
+
+def test_a_change_waits_for_an_answer_and_later_answers_wait_for_the_change(
+    lock: ModelLock, threads: ThreadPoolExecutor
+) -> None:
+    script = [1]
+    under_way = shared(lock, script).generate([Request(prompt=[1], max_new_tokens=4)])
+    tokens = [next(under_way).token]
+    altered = threads.submit(change, lock, lambda: script.__setitem__(0, 2))
+    queued(lock, 1)
+    later = threads.submit(
+        lambda: [one.token for one in shared(lock, script).generate([Request(prompt=[1], max_new_tokens=3)])]
+    )
+    queued(lock, 2)
+    assert waits(altered)
+    assert waits(later)
+    tokens += [event.token for event in under_way]
+    assert tokens == [1, 1, 1, 1]
+    altered.result(SOON)
+    assert later.result(SOON) == [2, 2, 2]
+
+
+def test_answers_that_wait_go_before_the_next_change(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
+    order: list[str] = []
+    inside, go_on = threading.Event(), threading.Event()
+
+    def first() -> None:
+        inside.set()
+        go_on.wait(SOON)
+
+    def answer() -> None:
+        with lock.using():
+            order.append("answer")
+
+    found = [threads.submit(change, lock, first)]
+    assert inside.wait(SOON)
+    for at, act in enumerate([answer, lambda: change(lock, lambda: order.append("change")), answer], 1):
+        found.append(threads.submit(act))
+        queued(lock, at)
+    go_on.set()
+    for one in found:
+        one.result(SOON)
+    assert order == ["answer", "change", "answer"]
+
+
+def test_a_thread_that_has_a_stream_begins_another_answer_though_a_change_waits(
+    lock: ModelLock, threads: ThreadPoolExecutor
+) -> None:
+    mine = stream(lock)
+    next(mine)
+    altered = threads.submit(change, lock)
+    queued(lock, 1)
+    assert len(list(stream(lock, 3))) == 3
+    mine.close()
+    altered.result(SOON)
+
+
+def test_a_change_within_the_own_stream_is_an_error_that_names_the_remedy(lock: ModelLock) -> None:
+    mine = stream(lock)
+    next(mine)
+    with pytest.raises(Busy, match=r"set_adapter\(\).*\.close\(\)"):
+        change(lock)
+    assert len(list(mine)) == 7  # which the refused change has not touched
+    change(lock)
+
+
+def test_a_change_within_a_step_is_an_error(lock: ModelLock) -> None:
+    with lock.using(), pytest.raises(Busy, match="within a step"):
+        change(lock, ends_answers=True)
+    change(lock)
+
+
+def test_a_stream_that_was_not_begun_holds_nothing_and_begins_with_what_there_is_then(
+    lock: ModelLock,
+) -> None:
+    script = [1]
+    later = shared(lock, script).generate([Request(prompt=[1], max_new_tokens=3)])
+    change(lock, lambda: script.__setitem__(0, 2))
+    later.cancel(7)  # no answer of this call
+    assert [event.token for event in later] == [2, 2, 2]
+    change(lock)
+
+
+def test_a_stream_that_was_not_begun_and_has_no_model_any_more_says_so(lock: ModelLock) -> None:
+    there = [True]
+
+    def current() -> Generator:
+        if not there[0]:
+            raise NotDistributed
+        return ScriptedGenerator([1])
+
+    later = SharedGenerator(lock, current).generate([Request(prompt=[1])])
+    change(lock, lambda: there.__setitem__(0, False))
+    with pytest.raises(NotDistributed):
+        next(later)
+    change(lock)
+
+
+@pytest.mark.parametrize("how", ["dropped", "in a cycle", "closed", "failed"])
+def test_an_abandoned_stream_holds_nothing(lock: ModelLock, how: str) -> None:
+    mine: Generation | None = stream(lock)
+    assert mine is not None
+    next(mine)
+    gc.disable()
+    try:
+        if how == "closed":
+            mine.close()
+            mine.close()
+        elif how == "in a cycle":
+            cycle: list[object] = [mine]
+            cycle.append(cycle)
+            del cycle
+        elif how == "failed":
+            mine._generation._events = (1 // 0 for _ in "x")  # type: ignore[attr-defined]
+            with pytest.raises(ZeroDivisionError):
+                next(mine)
+        mine = None
+        change(lock)
+    finally:
+        gc.enable()
+
+
+def test_a_stream_is_read_to_its_end_in_another_thread(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
+    handed_over = stream(lock)
+    next(handed_over)
+    go_on = threading.Event()
+
+    def read() -> int:
+        count = len([next(handed_over)])
+        go_on.wait(SOON)
+        return count + sum(1 for _ in handed_over)
+
+    found = threads.submit(read)
+    until(lambda: not lock._is_used_by(this_thread()))
+    threads.submit(lambda: (time.sleep(0.1), go_on.set()))
+    change(lock)  # is not refused: the other thread reads on
+    assert found.result(SOON) == 7
+
+
+def test_a_stream_that_a_pool_reads_in_turns_is_waited_for_in_each_of_its_threads(lock: ModelLock) -> None:
+    read_by_pool = stream(lock)
+    with ThreadPoolExecutor(1) as one_thread:
+        one_thread.submit(lambda: next(read_by_pool)).result(SOON)
+        altered = one_thread.submit(change, lock)
+        queued(lock, 1)
+        assert len(list(read_by_pool)) == 7
+        altered.result(SOON)
+        kept = stream(lock)
+        one_thread.submit(lambda: next(kept)).result(SOON)
+        with pytest.raises(Busy, match="this thread"):
+            one_thread.submit(change, lock).result(SOON)
+
+
+def test_streams_that_nobody_reads_are_waited_for_only_so_long(threads: ThreadPoolExecutor) -> None:
+    lock = ModelLock(patience=0.2)
+    kept = stream(lock)
+    threads.submit(lambda: next(kept)).result(SOON)
+    with pytest.raises(Busy, match=r"nobody has read from them for 0\.2 seconds.*close\(\)"):
+        change(lock)
+    assert len(list(kept)) == 7
+    change(lock)
+
+
+def test_closing_ends_streams_of_its_own_thread_and_says_so_to_who_reads_on(lock: ModelLock) -> None:
+    mine = stream(lock)
+    next(mine)
+    change(lock, ends_answers=True)
+    with pytest.raises(AnswerEnded, match="was closed"):
+        next(mine)
+    change(lock, ends_answers=True)
+
+
+def test_closing_waits_for_streams_of_others_that_are_read(
+    lock: ModelLock, threads: ThreadPoolExecutor
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def read() -> int:
+        theirs = stream(lock)
+        next(theirs)
+        begun.set()
+        go_on.wait(SOON)
+        return len(list(theirs))
+
+    found = threads.submit(read)
+    assert begun.wait(SOON)
+    closed = threads.submit(change, lock, ends_answers=True)
+    assert waits(closed)
+    go_on.set()
+    assert found.result(SOON) == 7
+    closed.result(SOON)
+
+
+def test_a_change_may_use_the_model_and_change_it_further(lock: ModelLock) -> None:
+    with lock.changing("a change"), lock.using(), lock.changing("another"):
+        assert len(list(stream(lock, 2))) == 2
+    assert lock.version == 1
+
+
+def test_a_change_that_fails_lets_others_go_on(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
+    with pytest.raises(ZeroDivisionError):
+        change(lock, lambda: 1 / 0)
+    threads.submit(change, lock).result(SOON)
+
+
+def test_a_copy_has_users_of_its_own(lock: ModelLock) -> None:
+    lock.patience = 7.0
+    with lock.using():
+        for made in (copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))):  # noqa: S301 - our own
+            change(made)
+            assert made.patience == 7.0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_does_not_wait_for_threads_that_it_has_not(
+    lock: ModelLock, threads: ThreadPoolExecutor
+) -> None:
+    theirs = stream(lock)
+    threads.submit(lambda: next(theirs)).result(SOON)
+    child = os.fork()
+    if not child:
+        try:
+            change(lock)
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_eight_threads_never_see_a_model_of_two_minds(lock: ModelLock, threads: ThreadPoolExecutor) -> None:
+    script, stop = [0], time.monotonic() + 1.0
+
+    def answers() -> int:
+        count = 0
+        while time.monotonic() < stop:
+            found = [
+                event.token
+                for event in shared(lock, script).generate([Request(prompt=[1], max_new_tokens=20)])
+            ]
+            assert len(found) == 20
+            assert len(set(found)) == 1
+            count += 1
+        return count
+
+    def alters(to: int) -> int:
+        count = 0
+        while time.monotonic() < stop:
+            with lock.changing("a change"):
+                script[0] = to + count
+            count += 1
+        return count
+
+    found = [threads.submit(answers) for _ in range(6)] + [threads.submit(alters, 100 * at) for at in (1, 2)]
+    assert all(one.result(SOON) > 3 for one in found)

@@ -1,0 +1,323 @@
+"""One LLM in several threads: answers while adapters, placements and weights change."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from litgpt import LLM
+from litgpt.domain.computing_errors import AnswerEnded, Busy
+from litgpt.domain.errors import LitGPTError, NotDistributed
+from tests.adapters.tiny_models import tiny_folder
+
+PROMPTS = ["a", "a longer prompt than the first", "what do llamas eat?", "x" * 40]
+HOW: dict[str, Any] = {"top_k": 1, "max_new_tokens": 12}
+SOON = 120.0
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def placed(**how: Any) -> LLM:
+    llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    llm.distribute(**{"accelerator": "cpu", "precision": "32-true", **how})
+    return llm
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return two adapters, with which the model says other things than by itself."""
+    llm, found = placed(), {}
+    for seed, name in enumerate("ab"):
+        llm.add_lora(rank=4, targets="all-linear", name=name)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for parameter in llm.parameters():
+                if parameter.requires_grad:
+                    parameter.normal_(0, 0.3)
+        found[name] = tmp_path_factory.mktemp(name)
+        llm.save_adapter(found[name], name)
+        llm.set_adapter(None)
+    return found
+
+
+@pytest.fixture
+def llm(adapters: dict[str, Path], request: pytest.FixtureRequest) -> Iterator[LLM]:
+    """Return a model with both adapters; indirect parameters are how it is placed."""
+    with placed(**getattr(request, "param", {})) as made:
+        for name, folder in adapters.items():
+            made.load_adapter(folder, name)
+        made.set_adapter(None)
+        yield made
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+def alone(llm: LLM, prompt: str) -> dict[str | None, str]:
+    """Return what is answered with each adapter when nothing else happens."""
+    said = {}
+    for name in (None, "a", "b"):
+        llm.set_adapter(name)
+        said[name] = llm.generate(prompt, **HOW)
+    assert len(set(said.values())) == 3
+    return said
+
+
+def streamed(llm: LLM, prompt: str) -> str:
+    return "".join(llm.generate(prompt, stream=True, **HOW))
+
+
+def of_a_list(llm: LLM, prompt: str) -> str:
+    return llm.generate([prompt, *PROMPTS], **HOW)[0]
+
+
+def of_a_chat(llm: LLM, prompt: str) -> str:
+    with llm.chat(apply_chat_template=False, **HOW) as chat:
+        return "".join(chat.stream(prompt))
+
+
+def benchmarked(llm: LLM, prompt: str) -> str:
+    return llm.benchmark(prompt=prompt, **HOW)[0]
+
+
+WAYS = [lambda llm, prompt: llm.generate(prompt, **HOW), streamed, of_a_list, of_a_chat, benchmarked]
+
+
+def during(
+    change: Callable[[int], object], threads: ThreadPoolExecutor, llm: LLM, times: int = 5
+) -> list[tuple[str, str]]:
+    """Return the answers of seven threads, with their prompts, while an eighth makes so many changes."""
+    found, done = list[tuple[str, str]](), threading.Event()
+
+    def changes() -> None:
+        try:
+            for at in range(times):
+                change(at)
+                many = len(found) + 3
+                while len(found) < many and not done.wait(0.001):
+                    pass
+        finally:
+            done.set()
+
+    def answers(number: int) -> None:
+        at = number
+        try:
+            while not done.is_set():
+                prompt, way = PROMPTS[at % len(PROMPTS)], WAYS[at % len(WAYS)]
+                found.append((prompt, way(llm, prompt)))
+                at += 1
+        finally:
+            done.set()
+
+    for one in [threads.submit(changes), *(threads.submit(answers, number) for number in range(7))]:
+        one.result(SOON)
+    return found
+
+
+@pytest.mark.parametrize("llm", [{}, {"generate_strategy": "sequential", "devices": 1}], indirect=True)
+def test_answers_are_of_one_adapter_whatever_is_set_meanwhile(llm: LLM, threads: ThreadPoolExecutor) -> None:
+    pure = {prompt: alone(llm, prompt) for prompt in PROMPTS}
+    found = during(lambda at: llm.set_adapter((None, "a", "b")[at % 3]), threads, llm)
+    assert all(said in pure[prompt].values() for prompt, said in found)
+    assert len({name for p, said in found for name in pure[p] if pure[p][name] == said}) == 3
+    llm.set_adapter("b")
+    assert llm.generate(PROMPTS[0], **HOW) == pure[PROMPTS[0]]["b"]
+
+
+def test_answers_are_right_while_adapters_are_loaded_merged_and_deleted(
+    llm: LLM, threads: ThreadPoolExecutor, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    pure = {prompt: alone(llm, prompt) for prompt in PROMPTS}
+    llm.set_adapter("b")
+
+    def change(at: int) -> None:
+        llm.merge_adapter()
+        llm.save_adapter(tmp_path, "b")
+        llm.unmerge_adapter()
+        llm.load_adapter(adapters["a"], f"a{at}")
+        llm.delete_adapter(f"a{at}")
+        llm.set_adapter("b")
+
+    found = during(change, threads, llm, times=3)
+    assert all(said in pure[prompt].values() for prompt, said in found)
+
+
+def test_answers_are_right_while_the_model_is_placed_anew_and_saved(
+    threads: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    with placed() as llm:
+        pure = {prompt: llm.generate(prompt, **HOW) for prompt in PROMPTS}
+
+        def change(at: int) -> None:
+            llm.distribute(accelerator="cpu", precision="32-true", fixed_kv_cache_size=(None, 200)[at % 2])
+            llm.save(tmp_path / "saved")
+            llm.load_state_dict(llm.state_dict())
+            llm._is_loaded = False  # the weights are the same, so it may be placed again
+            llm.to(torch.float32)
+
+        found = during(change, threads, llm, times=3)
+    assert all(said == pure[prompt] for prompt, said in found)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
+def test_eight_threads_get_the_answers_that_one_gets(threads: ThreadPoolExecutor, precision: str) -> None:
+    with placed(precision=precision) as llm:
+        pure = {prompt: llm.generate(prompt, **HOW) for prompt in PROMPTS}
+        drawn = llm.generate(PROMPTS, seed=3, max_new_tokens=12)
+
+        def ask(number: int) -> None:
+            for at in range(3):
+                prompt = PROMPTS[(at + number) % len(PROMPTS)]
+                assert WAYS[(at * number) % len(WAYS)](llm, prompt) == pure[prompt]
+            assert llm.generate(PROMPTS, seed=3, max_new_tokens=12) == drawn
+
+        for one in [threads.submit(ask, number) for number in range(8)]:
+            one.result(SOON)
+
+
+def test_closing_waits_for_answers_and_what_comes_later_is_an_error(threads: ThreadPoolExecutor) -> None:
+    llm = placed()
+    pure, begun, go_on = llm.generate("a", **HOW), threading.Event(), threading.Event()
+
+    def read() -> str:
+        pieces = llm.generate("a", stream=True, **HOW)
+        said = next(pieces)
+        begun.set()
+        go_on.wait(SOON)
+        return said + "".join(pieces)
+
+    reading = threads.submit(read)
+    assert begun.wait(SOON)
+    closing = threads.submit(llm.close)
+    time.sleep(0.1)
+    assert not closing.done()
+    go_on.set()
+    assert reading.result(SOON) == pure
+    closing.result(SOON)
+    llm.close()
+    for ask in (llm.generate, llm.complete, streamed, benchmarked):
+        with pytest.raises(NotDistributed):
+            ask("a") if ask in (llm.generate, llm.complete) else ask(llm, "a")  # type: ignore[operator]
+    with pytest.raises(NotDistributed):
+        llm(torch.tensor([[1, 2]]))
+    llm.distribute(accelerator="cpu", precision="32-true")
+    assert llm.generate("a", **HOW) == pure
+    llm.close()
+
+
+def test_a_with_block_ends_with_streams_that_were_kept() -> None:
+    with placed() as made:
+        kept = made.generate("a", stream=True, **HOW)
+        chat = made.chat(apply_chat_template=False, **HOW)
+        next(kept)
+        saying = chat.stream("hello")
+        next(saying)
+    for stream in (kept, saying):
+        with pytest.raises(AnswerEnded, match="closed"):
+            next(stream)
+    with pytest.raises(NotDistributed):
+        chat.send("again")
+    assert len(chat.messages) == 2
+
+
+def test_every_change_within_the_own_stream_is_refused_and_changes_nothing(
+    llm: LLM, adapters: dict[str, Path]
+) -> None:
+    llm.set_adapter("a")
+    pure = llm.generate("a", **HOW)
+    pieces = llm.generate("a", stream=True, **HOW)
+    said = next(pieces)
+    state = {name: tensor.clone() for name, tensor in llm.state_dict().items()}
+    changes: list[Callable[[], object]] = [
+        lambda: llm.set_adapter("b"),
+        lambda: llm.load_adapter(adapters["a"], "c"),
+        lambda: llm.add_lora(name="d"),
+        lambda: llm.delete_adapter("a"),
+        llm.merge_adapter,
+        llm.unmerge_adapter,
+        lambda: llm.distribute(accelerator="cpu"),
+        llm.trainer_setup,
+        lambda: llm.load_state_dict(state),
+        llm.half,
+    ]
+    for change in changes:
+        with pytest.raises(Busy, match=r"\.close\(\)"):
+            change()
+    assert llm.generate("a", **HOW) == pure  # further answers are no change
+    llm(torch.tensor([[1, 2]]))
+    assert said + "".join(pieces) == pure
+    llm.set_adapter("b")
+    assert llm.generate("a", **HOW) != pure
+
+
+def test_an_error_within_an_answer_lets_the_change_go_on(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = llm.generate("a", stream=True, **HOW)
+    next(pieces)
+    assert llm.model is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(llm.model.lm_head, "forward", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            next(pieces)
+    llm.set_adapter("b")
+
+
+def test_a_chat_goes_on_with_a_model_that_was_placed_anew(llm: LLM) -> None:
+    asked = {"apply_chat_template": False, **HOW}
+    chat, other = llm.chat(**asked), llm.chat(**asked)
+    first = chat.send("hello")
+    other.send("hello")
+    assert [one.content for one in chat.messages] == ["hello", first]
+    llm.distribute(accelerator="cpu", precision="32-true")
+    with placed() as another:
+        alone = another.chat(**asked)
+        assert alone.send("hello") == first
+        assert chat.send(" again") == other.send(" again") == alone.send(" again")
+
+
+def test_a_loss_and_logits_are_of_one_adapter(llm: LLM, threads: ThreadPoolExecutor) -> None:
+    ids = torch.arange(2, 40)[None]
+    pure = []
+    for name in ("a", "b"):
+        llm.set_adapter(name)
+        pure.append((float(llm.loss(ids, ids)), float(llm(ids)[0].sum())))
+
+    def measure() -> None:
+        for _ in range(15):
+            loss, logits = float(llm.loss(ids, ids)), float(llm(ids)[0].sum())
+            assert loss in (pure[0][0], pure[1][0])
+            assert logits in (pure[0][1], pure[1][1])
+
+    measured = [threads.submit(measure) for _ in range(4)]
+    at = 0
+    while not all(one.done() for one in measured):
+        llm.set_adapter("ab"[at % 2])
+        at += 1
+    assert [one.result(SOON) for one in measured] == [None] * 4
+
+
+def test_a_signal_ends_the_waiting_of_a_change(llm: LLM, threads: ThreadPoolExecutor) -> None:
+    import signal
+
+    def kept() -> Any:
+        pieces = llm.generate("a", stream=True, **HOW)
+        next(pieces)
+        return pieces
+
+    # The thread that holds the stream is another than the one that changes the model, and waits.
+    pieces = threads.submit(kept).result(SOON)
+    timer = threading.Timer(0.3, lambda: signal.raise_signal(signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        llm.set_adapter("a")
+    timer.join()
+    pieces.close()
+    llm.set_adapter("a")
+    assert issubclass(Busy, LitGPTError)
