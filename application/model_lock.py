@@ -19,6 +19,7 @@ from contextlib import contextmanager
 import attrs
 
 from litgpt.domain.computing_errors import Busy
+from litgpt.domain.errors import WorkerLost
 
 # Seconds after which a thread that waits looks again: a use that is garbage tells nobody that it ended.
 _LOOK = 0.2
@@ -109,6 +110,11 @@ class ModelLock:
             self._holds.discard(hold)
             self._state.notify_all()
 
+    def release_all(self) -> None:
+        """End all uses of a model that is lost: streams of it would only raise the same error."""
+        for hold in list(self._holds):
+            self.release(hold)
+
     @contextmanager
     def using(self) -> Iterator[None]:
         """Use the weights within the block."""
@@ -116,6 +122,9 @@ class ModelLock:
         try:
             with hold.step:
                 yield
+        except WorkerLost:
+            self.release_all()
+            raise
         finally:
             self.release(hold)
 

@@ -8,6 +8,7 @@ import attrs
 
 from litgpt.application.model_lock import Hold, ModelLock, this_thread
 from litgpt.domain.computing_errors import AnswerEnded
+from litgpt.domain.errors import WorkerLost
 from litgpt.domain.generation import Request, TokenEvent
 from litgpt.domain.ports import Generation, Generator, PrefixCache
 
@@ -70,8 +71,10 @@ class _SharedGeneration(Iterator[TokenEvent]):
         try:
             with self._hold.step:
                 return self._event(self._hold)
-        except BaseException:  # it is over, or it failed: either way nothing more comes
+        except BaseException as error:  # it is over, or it failed: either way nothing more comes
             self.close()
+            if isinstance(error, WorkerLost):
+                self._shared.lock.release_all()
             raise
 
     def _event(self, hold: Hold) -> TokenEvent:

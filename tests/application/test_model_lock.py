@@ -14,7 +14,7 @@ import pytest
 from litgpt.application.model_lock import ModelLock, this_thread
 from litgpt.application.shared_generator import SharedGenerator
 from litgpt.domain.computing_errors import AnswerEnded, Busy
-from litgpt.domain.errors import NotDistributed
+from litgpt.domain.errors import NotDistributed, WorkerLost
 from litgpt.domain.generation import Request
 from litgpt.domain.ports import Generation, Generator
 from litgpt.testing import ScriptedGenerator
@@ -275,6 +275,25 @@ def test_closing_waits_for_streams_of_others_that_are_read(
     go_on.set()
     assert found.result(SOON) == 7
     closed.result(SOON)
+
+
+def test_a_model_that_is_lost_may_be_placed_anew_whatever_streams_there_are(lock: ModelLock) -> None:
+    kept, failing = stream(lock), stream(lock)
+    next(kept)
+
+    def lost() -> Iterator[None]:
+        raise WorkerLost(1, "it was ended by signal 9")
+        yield
+
+    failing._generation._events = lost()  # type: ignore[attr-defined] # as that of a rank that is gone
+    with pytest.raises(WorkerLost):
+        next(failing)
+    change(lock)
+    again = stream(lock)
+    next(again)
+    with pytest.raises(WorkerLost), lock.using():
+        list(lost())
+    change(lock)
 
 
 def test_a_change_may_use_the_model_and_change_it_further(lock: ModelLock) -> None:
