@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def stream(lock: ModelLock, at_most: int = 8) -> Generation:
     return shared(lock).generate([Request(prompt=[1], max_new_tokens=at_most)])
 
 
-def waits(found: Future[object]) -> bool:
+def waits(found: Future[Any]) -> bool:
     """Return whether something has not come to its end after a moment in which it could have."""
     time.sleep(0.1)
     return not found.done()
@@ -218,7 +219,7 @@ def test_a_stream_is_read_to_its_end_in_another_thread(lock: ModelLock, threads:
 
     found = threads.submit(read)
     until(lambda: not lock._is_used_by(this_thread()))
-    threads.submit(lambda: (time.sleep(0.1), go_on.set()))
+    threading.Timer(0.1, go_on.set).start()
     change(lock)  # is not refused: the other thread reads on
     assert found.result(SOON) == 7
 

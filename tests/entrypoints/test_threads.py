@@ -76,7 +76,7 @@ def streamed(llm: LLM, prompt: str) -> str:
 
 
 def of_a_list(llm: LLM, prompt: str) -> str:
-    return llm.generate([prompt, *PROMPTS], **HOW)[0]
+    return str(llm.generate([prompt, *PROMPTS], **HOW)[0])
 
 
 def of_a_chat(llm: LLM, prompt: str) -> str:
@@ -88,7 +88,11 @@ def benchmarked(llm: LLM, prompt: str) -> str:
     return llm.benchmark(prompt=prompt, **HOW)[0]
 
 
-WAYS = [lambda llm, prompt: llm.generate(prompt, **HOW), streamed, of_a_list, of_a_chat, benchmarked]
+def whole(llm: LLM, prompt: str) -> str:
+    return str(llm.complete(prompt, **HOW).text)
+
+
+WAYS: list[Callable[[LLM, str], str]] = [whole, streamed, of_a_list, of_a_chat, benchmarked]
 
 
 def during(
@@ -192,7 +196,7 @@ def test_closing_waits_for_answers_and_what_comes_later_is_an_error(threads: Thr
         said = next(pieces)
         begun.set()
         go_on.wait(SOON)
-        return said + "".join(pieces)
+        return str(said + "".join(pieces))
 
     reading = threads.submit(read)
     assert begun.wait(SOON)
@@ -203,9 +207,9 @@ def test_closing_waits_for_answers_and_what_comes_later_is_an_error(threads: Thr
     assert reading.result(SOON) == pure
     closing.result(SOON)
     llm.close()
-    for ask in (llm.generate, llm.complete, streamed, benchmarked):
+    for ask in WAYS:
         with pytest.raises(NotDistributed):
-            ask("a") if ask in (llm.generate, llm.complete) else ask(llm, "a")  # type: ignore[operator]
+            ask(llm, "a")
     with pytest.raises(NotDistributed):
         llm(torch.tensor([[1, 2]]))
     llm.distribute(accelerator="cpu", precision="32-true")
