@@ -18,6 +18,9 @@ BLOCK = 1024
 PROGRAM = 300_000_000
 """The bytes that Python and torch, or a GPU's driver, take before there is a model. A rough figure."""
 
+LOGITS = 2**24
+"""How many logits the loss works on at once."""
+
 
 @attrs.frozen(kw_only=True)
 class Footprint:
@@ -40,6 +43,29 @@ class Footprint:
     def total(self) -> int:
         """All of it."""
         return self.weights + self.cache + self.activations + self.program
+
+
+@attrs.frozen(kw_only=True)
+class TrainingFootprint:
+    """The bytes that training takes on each device.
+
+    Attributes:
+        weights: The model's parameters.
+        learning: The gradients and AdamW's two moments of the trained parameters, and an adapter itself.
+        activations: The activations kept for the backward pass. A rough figure.
+        program: What is there without a model.
+
+    """
+
+    weights: int
+    learning: int
+    activations: int
+    program: int = PROGRAM
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.learning + self.activations + self.program
 
 
 @attrs.frozen(kw_only=True)
@@ -126,6 +152,48 @@ def footprint(
         weights=weight_bytes(architecture, dtype=dtype, quantize=quantize),
         cache=cache_bytes(architecture, dtype=dtype, tokens=tokens),
         activations=activation_bytes(architecture, dtype=dtype, tokens=tokens),
+    )
+
+
+def training_footprint(  # noqa: PLR0913 - all of them by name
+    architecture: Architecture,
+    *,
+    trained: int,
+    adapts: bool,
+    dtype: DType,
+    compute_dtype: DType,
+    tokens: int,
+    checkpointing: bool = False,
+    quantize: Quantization | None = None,
+    parts: int = 1,
+) -> TrainingFootprint:
+    """Return what training with AdamW needs on each device.
+
+    Args:
+        architecture: The model.
+        trained: How many parameters are trained.
+        adapts: Whether these are an adapter's, in float32 beside the model's own.
+        dtype: What the model's own weights are in.
+        compute_dtype: What activations are in.
+        tokens: The tokens of a batch on each device: its rows times the length of the longest.
+        checkpointing: Whether only the states between layers are kept.
+        quantize: How the weights are quantized, if they are.
+        parts: Among how many devices weights, gradients and moments are divided.
+
+    """
+    trained_bytes = 4 if adapts else BYTES[dtype]
+    stream = architecture.streams * architecture.width
+    # Two norms and two sums in the stream, besides what goes through the mixer and the feed-forward.
+    inside = [
+        4 * stream + layer.mixer.numbers_per_token + layer.feed_forward.numbers_per_token
+        for layer in architecture.layers
+    ]
+    kept = len(inside) * stream + max(inside) if checkpointing else sum(inside)
+    logits = min(tokens * architecture.vocab_size, LOGITS)
+    return TrainingFootprint(
+        weights=weight_bytes(architecture, dtype=dtype, quantize=quantize) // parts,
+        learning=trained * trained_bytes * (4 if adapts else 3) // parts,
+        activations=tokens * kept * BYTES[compute_dtype] + 2 * logits * BYTES["float32"],
     )
 
 

@@ -15,12 +15,21 @@ class Notice:
 
 @attrs.frozen
 class Progress:
-    """How far a piece of work is, and what there is to say of it; the last one has `done == total`."""
+    """How far a piece of work is; the last one has `done == total`.
+
+    Attributes:
+        what: The piece of work.
+        done: How much of it is done: a fraction, where a training step has several batches.
+        total: All of it.
+        unit: What is counted.
+        note: Figures to show beside it.
+
+    """
 
     what: str
-    done: int
+    done: float
     total: int
-    unit: Literal["B", "tensors", "examples", "steps", "iterations"] = "tensors"
+    unit: Literal["B", "tensors", "examples", "batches", "steps", "iterations"] = "tensors"
     note: str = ""
 
 

@@ -7,12 +7,13 @@ from litgpt.adapters.training.metrics import read_metrics
 from litgpt.domain.errors import NotInstalled
 
 
-def draw_losses(metrics: Path, picture: Path) -> None:
+def draw_losses(metrics: Path, picture: Path, title: str) -> None:
     """Draw the losses of a metrics file.
 
     Args:
         metrics: The file.
         picture: The PNG to write.
+        title: What is above the curve: the model and the method.
 
     Raises:
         NotInstalled: matplotlib is not.
@@ -20,6 +21,7 @@ def draw_losses(metrics: Path, picture: Path) -> None:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise NotInstalled("The picture of the losses", "matplotlib", "pip install matplotlib") from error
     rows = read_metrics(metrics)
@@ -27,11 +29,20 @@ def draw_losses(metrics: Path, picture: Path) -> None:
     axes = figure.subplots()
     steps, losses = _points(rows, "train_loss")
     axes.plot(steps, losses, color="tab:blue", alpha=0.35, linewidth=1, label="training")
-    axes.plot(steps, _smooth(losses), color="tab:blue", label="training, smoothed")
+    # A line through one point is invisible.
+    axes.plot(
+        steps,
+        _smooth(losses),
+        color="tab:blue",
+        marker="o" if len(steps) == 1 else None,
+        label="training, smoothed",
+    )
     steps, losses = _points(rows, "val_loss")
     if steps:
         axes.plot(steps, losses, color="tab:orange", marker="o", markersize=4, label="validation")
     axes.set(xlabel="step", ylabel="loss, nats per token")
+    axes.set_title(title, parse_math=False)  # a folder's name may have dollar signs
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(picture, dpi=120)

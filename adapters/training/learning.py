@@ -159,6 +159,11 @@ class Learning(L.LightningModule):
         # Lightning divides by the number of micro-batches.
         return loss * (self.trainer.accumulate_grad_batches / self._divisor)
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Let the last step be followed by a validation, wherever in an epoch it is."""
+        if self.trainer.global_step >= self.steps:
+            self.trainer.should_stop = True  # upon which Lightning validates, unless it just has
+
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add up the loss on a batch."""
         if repeated := self._repeated(batch_idx, len(batch["labels"])):

@@ -1,4 +1,4 @@
-"""What is told of a run while it goes on: a line of metrics.csv for each step, and a bar."""
+"""The figures of a run in progress: a row of metrics.csv for each step, and events for whoever watches."""
 
 import csv
 import time
@@ -12,6 +12,9 @@ from lightning.pytorch.callbacks import Callback
 from litgpt.adapters.training.learning import Learning
 from litgpt.domain.reporting import Notice, Progress, Report
 
+_DIGITS = {"tokens_per_second": ".1f"}
+_FLOAT32_DIGITS = ".7g"
+
 COLUMNS = ("step", "epoch", "train_loss", "val_loss", "learning_rate", "gradient_norm", "tokens_per_second")
 
 
@@ -20,13 +23,21 @@ class Metrics(Callback):
 
     Args:
         path: The CSV file. What it holds from an earlier run stays, up to the step where this one goes on.
-        report: Is told of each step.
+        report: Gets each batch, step and validation.
+
+    Attributes:
+        train_loss: The mean loss of a target in the last step; None before the first.
+        val_loss: The same in the last validation.
+        tokens: The tokens of all steps of this run, padding included.
+        tokens_per_second: The speed of this run's steps without validation and saving; None before the first.
 
     """
 
     def __init__(self, path: Path, report: Report) -> None:
         self.path, self._report = path, report
-        self._step, self._since, self._shown = 0, 0.0, ""
+        self._step, self._since, self._seconds, self._shown = 0, 0.0, 0.0, ""
+        self.tokens = 0
+        self._batches = 0
         self._is_written = True
         self.train_loss: float | None = None
         self.val_loss: float | None = None
@@ -41,16 +52,22 @@ class Metrics(Callback):
                 writer = csv.DictWriter(file, COLUMNS)
                 writer.writeheader()
                 writer.writerows(rows)
-            self._tell(trainer, pl_module)
+        self._batches = 0
+        self._tell(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Take note of a step, if this batch completed one."""
-        if trainer.global_step == self._step:
-            return
+        """Take note of a batch, and of a step if it completed one."""
         assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
+        if trainer.global_step == self._step:
+            self._batches += 1
+            self._tell(trainer, pl_module)
+            return
+        self._batches = 0
         self._step, now = trainer.global_step, time.perf_counter()
         sums = pl_module.step_sums
-        speed, self._since = sums.tokens / (now - self._since), now
+        seconds, self._since = now - self._since, now
+        self.tokens, self._seconds = self.tokens + sums.tokens, self._seconds + seconds
+        speed = sums.tokens / seconds
         self.train_loss = lost = sums.mean_loss
         found = {
             "train_loss": lost,
@@ -59,16 +76,37 @@ class Metrics(Callback):
             "tokens_per_second": speed,
         }
         self._write(trainer, found)
-        self._shown = f"loss {lost:.3f}, {speed:,.0f} tokens/s"
+        self._shown = self._figures(lost, pl_module.rate, speed)
         self._tell(trainer, pl_module)
 
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The speed of this run's steps."""
+        return self.tokens / self._seconds if self._seconds else None
+
+    def _figures(self, loss: float, rate: float, speed: float) -> str:
+        validation = "" if self.val_loss is None else f"validation loss {self.val_loss:.4f}, "
+        return f"loss {loss:.4f}, {validation}learning rate {rate:.2e}, {speed:,.0f} tokens/s"
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **_: Any
+    ) -> None:
+        """Report how far the validation is."""
+        del pl_module
+        done, total = args[2] + 1, sum(trainer.num_val_batches)
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            self._report(Progress("Validating", done, int(total), unit="batches"))
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take note of what was lost on other data."""
+        """Take note of the loss on the data for validation."""
         assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
         self.val_loss = pl_module.val_loss
         if trainer.sanity_checking or self.val_loss is None:
             return
         self._write(trainer, {"val_loss": self.val_loss})
+        if trainer.is_global_zero:
+            step = f"step {trainer.global_step} of {pl_module.steps}"
+            self._report(Notice(f"Validation: {step}, validation loss {self.val_loss:.4f}"))
         self._since = time.perf_counter()  # the next step is not to pay for this
 
     def _write(self, trainer: L.Trainer, found: dict[str, float]) -> None:
@@ -76,7 +114,8 @@ class Metrics(Callback):
             logger.log_metrics(found, trainer.global_step)
         if not trainer.is_global_zero:
             return
-        row = {"step": trainer.global_step, "epoch": trainer.current_epoch, **found}
+        written = {name: format(value, _DIGITS.get(name, _FLOAT32_DIGITS)) for name, value in found.items()}
+        row = {"step": trainer.global_step, "epoch": trainer.current_epoch, **written}
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, COLUMNS).writerow(row)
@@ -89,7 +128,7 @@ class Metrics(Callback):
     def _tell(self, trainer: L.Trainer, module: Learning) -> None:
         if trainer.is_global_zero:
             total = module.steps
-            done = min(trainer.global_step, total)
+            done = min(trainer.global_step + self._batches / trainer.accumulate_grad_batches, total)
             self._report(Progress("Training", done, total, unit="steps", note=self._shown))
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from inspect import signature
@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L  # noqa: N812 - as everybody calls it
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -41,6 +42,7 @@ def trainer_of(
     sparse: bool,
     metrics: Metrics,
     checkpoints: Checkpoints,
+    start: Callable[[L.Trainer, Learning], str],
     report: Report,
 ) -> L.Trainer:
     """Return a Trainer.
@@ -51,7 +53,8 @@ def trainer_of(
         sparse: Whether some weights may get no gradient in a step, as experts that no token goes to.
         metrics: Writes down what it comes to.
         checkpoints: Saves it.
-        report: Is told if it ends before its time.
+        start: Describes the run in one line, before its first step.
+        report: Gets that line, and a notice if the run ends early.
 
     Raises:
         OutOfReach: The hardware is not there.
@@ -79,7 +82,13 @@ def trainer_of(
                 check_val_every_n_epoch=None if every else 1,
                 num_sanity_val_steps=0,
                 logger=_tensorboard(recipe) if recipe.tensorboard else False,
-                callbacks=[ExactResume(recipe.seed), metrics, checkpoints, StopsWell(checkpoints, report)],
+                callbacks=[
+                    ExactResume(recipe.seed),
+                    _Announces(start, report),
+                    metrics,
+                    checkpoints,
+                    StopsWell(checkpoints, report),
+                ],
                 default_root_dir=recipe.out_dir,
                 **how,
             )
@@ -112,6 +121,25 @@ def run(
             report(Notice(f"Ended at step {trainer.global_step}, from which --resume last goes on."))
         return False
     return True
+
+
+class _Announces(Callback):
+    """Reports what is about to be trained.
+
+    Args:
+        start: Describes it.
+        report: Gets the description.
+
+    """
+
+    def __init__(self, start: Callable[[L.Trainer, Learning], str], report: Report) -> None:
+        self._start, self._report = start, report
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report it once, from the first process."""
+        assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
+        if trainer.is_global_zero:
+            self._report(Notice(self._start(trainer, pl_module)))
 
 
 def _strategy(recipe: Recipe, *, sparse: bool) -> Any:

@@ -15,6 +15,8 @@ from typing import Self, TextIO
 
 import typer
 
+from litgpt.processes import is_first_process
+
 BROKEN_PIPE = 141
 """The exit status of a program whose reader went away, as shells know it: 128 + SIGPIPE."""
 
@@ -56,7 +58,7 @@ def show_json(value: object) -> None:
 
 def note(text: str) -> None:
     """Write a remark to stderr."""
-    if _speaks_for_all():
+    if is_first_process():
         print(_styled(text, sys.stderr, _DIM), file=sys.stderr, flush=True)
 
 
@@ -143,7 +145,7 @@ class Waiting:
     def show(self) -> None:
         """Show the line, in place of what was shown."""
         self.hide()
-        if not self.is_quiet and notes_are_watched():
+        if self.text and not self.is_quiet and notes_are_watched():
             line = self.text[: shutil.get_terminal_size().columns - 1]
             self._shown = len(line)
             print(_styled(line, sys.stderr, _DIM), end="\r", file=sys.stderr, flush=True)
@@ -164,15 +166,8 @@ class Waiting:
         self.hide()
 
 
-def _speaks_for_all() -> bool:
-    """Whether this process is the only one of its kind, or the first that torchrun or Lightning started."""
-    if os.environ.get("WORLD_SIZE") == "1":
-        return True
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
-
-
 def _to_stdout(text: str) -> None:
-    if not _speaks_for_all():
+    if not is_first_process():
         return
     try:
         print(text, end="", flush=True)

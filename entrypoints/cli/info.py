@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import Work
+from litgpt.domain.units import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,14 +90,6 @@ def info(
         those = [one for one in verdicts if one.memory is memory]
         rows = [(named(one), advice(one, needs[named(one)])) for one in those]
         _section(f"In this machine's {memory.device} ({has})", rows)
-
-
-def size(nbytes: int) -> str:
-    """Return a number of bytes for people: `93.1 MB`, `1.2 GB`; decimal, as disks and downloads are sold."""
-    for unit, worth in (("GB", 10**9), ("MB", 10**6)):
-        if nbytes >= worth:
-            return f"{nbytes / worth:,.1f} {unit}"
-    return f"{nbytes / 1000:,.1f} kB"
 
 
 def named(verdict: "Verdict") -> str:

@@ -55,8 +55,8 @@ class Work(console.Waiting):
         from litgpt.domain.reporting import silent
         from litgpt.reporting import default_report
 
-        self._bars = default_report(quiet or None)
-        super().__init__(text, quiet=self._bars is silent)
+        self._shows = default_report(quiet or None, console.note)
+        super().__init__(text, quiet=self._shows is silent)
 
     @property
     def report(self) -> "Report":
@@ -68,10 +68,11 @@ class Work(console.Waiting):
 
         if self.is_quiet:
             return
-        if not isinstance(event, Notice):
-            if console.notes_are_watched():  # in a log, a bar is a heap of them
-                self._bars(event)
-            return
         self.hide()
-        console.note(event.text)
-        self.show()
+        self._shows(event)
+        if isinstance(event, Notice):
+            self.show()
+        elif event.unit == "steps":
+            self.text = ""  # the bar of the training takes its place
+        elif event.done >= event.total:
+            self.show()

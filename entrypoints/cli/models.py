@@ -12,7 +12,7 @@ import attrs
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.info import size
+from litgpt.domain.units import size
 
 
 @attrs.frozen

@@ -6,12 +6,13 @@ from typing import Any
 import attrs
 
 from litgpt.cli import console
-from litgpt.cli.info import SHOWN, size
+from litgpt.cli.info import SHOWN
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import BadArgument, OutOfReach
 from litgpt.domain.footprint import Footprint
 from litgpt.domain.per_device import on_each
 from litgpt.domain.placement import Strategy
+from litgpt.domain.units import size
 
 STRATEGIES: tuple[Strategy, ...] = ("sequential", "tensor_parallel")
 

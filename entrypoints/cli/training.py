@@ -106,21 +106,11 @@ def _train(task: Task, *, config: Path | None, resume: str | None, quiet: bool, 
         settings |= read_settings(config)
     recipe = recipe_of({**settings, **said, "task": task})
     with Work(f"Preparing to train {recipe.model} …", quiet=quiet) as work:
+        if not (work.is_quiet or console.notes_are_watched()):
+            console.note(work.text)  # importing torch takes seconds, and a log is to show that something runs
         from litgpt.training import train
 
         done = train(recipe, resume=resume, report=work.report)
     if done.saved is None:
         raise typer.Exit(_INTERRUPTED)
-    if not quiet:
-        console.note(_summary(done.steps, done.seconds, done.train_loss, done.val_loss))
     console.show(str(done.saved))
-
-
-def _summary(steps: int, seconds: float, train_loss: float | None, val_loss: float | None) -> str:
-    took = f"{seconds / 60:.1f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
-    losses = [
-        f"{what} {loss:.3f}"
-        for what, loss in (("loss", train_loss), ("validation", val_loss))
-        if loss is not None
-    ]
-    return f"{steps} steps, {took}{''.join(f'; {one}' for one in losses)}."

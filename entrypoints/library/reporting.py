@@ -1,61 +1,202 @@
-"""What a user of the library sees while something takes its time: lines and bars on stderr."""
+"""What is written to stderr during long operations: bars on a terminal or in a notebook, lines in a log."""
 
+import math
 import os
 import sys
+import time
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from litgpt.domain.reporting import Notice, Progress, Report, silent
+from litgpt.domain.units import duration, size
+from litgpt.processes import is_first_process
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+Write = Callable[[str], None]
+
+_FIRST_LINE, _NEXT_LINE = 1.0, 10.0
+"""Seconds after which a phase gets its first line in a log, and between that and each further one."""
+
+_STEP_LINE = 30.0
+"""Seconds after which a log gets a line on the training, however few steps there were."""
+
+_STEP_LINES = 20
+"""Lines that a log gets on the training, in equal numbers of steps, where these take less time than that."""
+
+
+def write_line(text: str) -> None:
+    """Write a line to stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
 
 @attrs.define(eq=False)
-class StderrReport:
-    """Writes notices as lines and progress as a bar."""
+class BarReport:
+    """Writes notices as lines above tqdm's bars, which are widgets in a notebook.
 
-    _bar: "tqdm[Any] | None" = attrs.field(default=None, init=False)
-    _what: str = attrs.field(default="", init=False)
+    Attributes:
+        write: Writes a line.
+
+    """
+
+    write: Write = write_line
+    _bars: "dict[str, tqdm[Any]]" = attrs.field(factory=dict, init=False)
+    _training: str = attrs.field(default="", init=False)
 
     def __call__(self, event: Notice | Progress) -> None:
         """Show one event."""
         if isinstance(event, Notice):
-            sys.stderr.write(f"{event.text}\n")
+            self._write_above(event.text)
             return
-        if self._bar is None or self._what != event.what:
-            self._close()
-            self._what, self._bar = event.what, _bar(event)
+        bar = self._bars.get(event.what)
+        if bar is None:
+            for other in [one for one in self._bars if one != self._training]:
+                self._close(other)
+            bar = self._bars[event.what] = _bar(event)
+            if event.unit == "steps":
+                self._training = event.what
+        if event.unit == "steps":
+            bar.set_description_str(_step(event), refresh=False)
         if event.note:
-            self._bar.set_postfix_str(event.note, refresh=False)
-        self._bar.update(event.done - self._bar.n)
+            bar.set_postfix_str(event.note, refresh=False)
+        bar.update(event.done - bar.n)
         if event.done >= event.total:
-            self._close()
+            self._close(event.what)
 
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._bar, self._what = None, ""
+    def _write_above(self, text: str) -> None:
+        if not self._bars:
+            self.write(text)
+            return
+        with next(iter(self._bars.values())).external_write_mode(file=sys.stderr):
+            self.write(text)
+
+    def _close(self, what: str) -> None:
+        self._bars.pop(what).close()
 
 
 def _bar(event: Progress) -> "tqdm[Any]":
-    from tqdm import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a notebook without ipywidgets, where the bar is text
+        from tqdm.auto import tqdm
 
-    in_bytes = event.unit == "B"
+    in_bytes, in_steps = event.unit == "B", event.unit == "steps"
     return tqdm(
         total=event.total,
-        desc=event.what,
+        initial=event.done,
+        desc=_step(event) if in_steps else event.what,
         unit=event.unit if in_bytes else f" {event.unit}",
         unit_scale=in_bytes,
-        delay=0 if in_bytes else 1,  # what is over within a second needs no bar
-        leave=in_bytes or event.unit == "steps",
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]" if in_steps else None,
+        delay=0 if in_bytes or in_steps else 1,  # what is over within a second needs no bar
+        leave=in_bytes or in_steps,
         file=sys.stderr,
     )
 
 
-def default_report(quiet: bool | None) -> Report:  # noqa: FBT001 - LLM.load passes on what it got
-    """Return a report to stderr, or none at all if `quiet` or, where that is None, LITGPT_QUIET says so."""
+def _step(event: Progress) -> str:
+    return f"{event.what}, step {int(event.done)}/{event.total}"
+
+
+@attrs.define
+class _Phase:
+    """A piece of work as a log knows it."""
+
+    began: float
+    begun_at: float
+    done: float
+    lines: int = 0
+    last_line: float = 0.0
+
+    def seconds_left(self, event: Progress, now: float) -> float | None:
+        """Return the time left at the speed measured so far; None before a few units are done."""
+        measured = event.done - self.begun_at
+        few = 2 if event.unit == "steps" else 0
+        if measured <= 0 or measured < few or event.done >= event.total:
+            return None
+        return (now - self.began) / measured * (event.total - event.done)
+
+
+@attrs.define(eq=False)
+class LogReport:
+    """Writes notices and, every so often, one line on the progress: no carriage returns, no colors.
+
+    Attributes:
+        write: Writes a line.
+        clock: Returns the time in seconds.
+
+    """
+
+    write: Write = write_line
+    clock: Callable[[], float] = time.monotonic
+    _phases: dict[str, _Phase] = attrs.field(factory=dict, init=False)
+
+    def __call__(self, event: Notice | Progress) -> None:
+        """Write one event, if it is time for a line."""
+        if isinstance(event, Notice):
+            self.write(event.text)
+            return
+        now = self.clock()
+        phase = self._phases.get(event.what)
+        if phase is None or event.done < phase.done:
+            phase = self._phases[event.what] = _Phase(now, event.done, event.done, last_line=now)
+        elif event.unit == "steps" and event.done >= 1 + phase.begun_at and phase.lines == 0:
+            # The first step takes longer than others, so the speed is measured from its end.
+            self._line(phase, event, now)
+            phase.began, phase.begun_at = now, event.done
+        elif (_is_step_due if event.unit == "steps" else _is_due)(phase, event, now):
+            self._line(phase, event, now)
+        phase.done = event.done
+        if event.done >= event.total:
+            del self._phases[event.what]
+
+    def _line(self, phase: _Phase, event: Progress, now: float) -> None:
+        left = phase.seconds_left(event, now)
+        parts = [_how_far(event), event.note, "" if left is None else f"{duration(left)} left"]
+        self.write(f"{event.what}: {', '.join(filter(None, parts))}")
+        phase.lines, phase.last_line = phase.lines + 1, now
+
+
+def _is_due(phase: _Phase, event: Progress, now: float) -> bool:
+    if event.done >= event.total:
+        return phase.lines > 0 or now - phase.began >= _FIRST_LINE
+    return now - phase.last_line >= (_NEXT_LINE if phase.lines else _FIRST_LINE)
+
+
+def _is_step_due(phase: _Phase, event: Progress, now: float) -> bool:
+    if now - phase.last_line >= _STEP_LINE:
+        return True
+    every = math.ceil(event.total / _STEP_LINES)
+    return int(event.done) > int(phase.done) and (event.done >= event.total or int(event.done) % every == 0)
+
+
+def _how_far(event: Progress) -> str:
+    if event.unit == "B":
+        return f"{size(int(event.done))} of {size(event.total)}"
+    if event.unit == "steps":
+        return f"step {event.done:.1f} of {event.total}".replace(".0 ", " ")
+    return f"{event.done:.0f} of {event.total} {event.unit}"
+
+
+def default_report(quiet: bool | None, write: Write = write_line) -> Report:  # noqa: FBT001 - LLM.load passes on what it got
+    """Return what writes to stderr; nothing is written if `quiet`, or where several processes do the same.
+
+    Args:
+        quiet: Whether to write nothing; None does as LITGPT_QUIET says.
+        write: Writes a line to stderr.
+
+    """
     if quiet is None:
         quiet = os.environ.get("LITGPT_QUIET", "") not in ("", "0")
-    return silent if quiet else StderrReport()
+    if quiet or not is_first_process():
+        return silent
+    return BarReport(write) if sys.stderr.isatty() or _in_notebook() else LogReport(write)
+
+
+def _in_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and "IPKernelApp" in shell.config

@@ -25,11 +25,13 @@ from litgpt.container import container
 from litgpt.data.module import DataModule
 from litgpt.domain.architecture import mixture_of
 from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled
-from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.reporting import Notice, Report, silent
 from litgpt.domain.training.load_balancing import router_loss_coefficient
 from litgpt.domain.training.recipe import Recipe, recipe_of
 from litgpt.llm import LLM
+from litgpt.processes import is_first_process
 from litgpt.reporting import default_report
+from litgpt.run_summary import Start, end_table, method_of
 from litgpt.trained import prepare, save_trained, style_to_learn
 
 _USUAL_LENGTH = 2048
@@ -75,11 +77,12 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         OutOfReach: The hardware, or the room on the disk, is not there.
 
     """
-    report = report or default_report(None)
+    report = (report or default_report(None)) if is_first_process() else silent
     began, out = time.perf_counter(), Path(recipe.out_dir).expanduser()
     path = _from(recipe, out, resume)
     begin(recipe.seed)
     llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
+    llm._report = report  # noqa: SLF001 - its own package: reading the weights takes long, too
     length = _length(recipe, llm.config.block_size)
     data = _data(llm, recipe, report)
     data.connect(llm.tokenizer, batch_size=recipe.batch_size, max_seq_length=length)
@@ -98,7 +101,19 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     metrics = Metrics(out / "metrics.csv", report)
     checkpoints = Checkpoints(out / "checkpoints", recipe.save_every, report)
     trainer = trainer_of(
-        recipe, precision, sparse=sparse, metrics=metrics, checkpoints=checkpoints, report=report
+        recipe,
+        precision,
+        sparse=sparse,
+        metrics=metrics,
+        checkpoints=checkpoints,
+        start=Start(
+            llm=llm,
+            recipe=recipe,
+            data=data,
+            precision=precision,
+            dtype="bfloat16" if dtype is torch.bfloat16 else "float32",
+        ),
+        report=report,
     )
     ended = run(trainer, module, data, path, report)
     try:
@@ -109,14 +124,17 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
             report(Notice(f"What was learnt is in {kept}; {made}."))
         raise
     if trainer.is_global_zero:
-        _draw(out, report)
+        _draw(out, f"{llm._loaded.checkpoint.name}, {method_of(recipe)}", report)  # noqa: SLF001 - as above
+    seconds = time.perf_counter() - began
+    if saved is not None and trainer.is_global_zero:
+        report(Notice(end_table(recipe, saved, checkpoints.newest, trainer.global_step, metrics, seconds)))
     return Trained(
         saved=saved,
         checkpoint=checkpoints.newest,
         steps=trainer.global_step,
         train_loss=metrics.train_loss,
         val_loss=metrics.val_loss,
-        seconds=time.perf_counter() - began,
+        seconds=seconds,
     )
 
 
@@ -193,9 +211,9 @@ def _precision(recipe: Recipe) -> tuple[str, torch.dtype]:
     return wish, torch.bfloat16 if wish == "bf16-true" else torch.float32
 
 
-def _draw(out: Path, report: Report) -> None:
+def _draw(out: Path, title: str, report: Report) -> None:
     try:
-        draw_losses(out / "metrics.csv", out / "loss.png")
+        draw_losses(out / "metrics.csv", out / "loss.png", title)
     except NotInstalled as error:
         report(Notice(str(error)))
     except OSError as error:

@@ -18,7 +18,7 @@ def meter(told: list[Notice | Progress]) -> Meter:
     return Meter("Downloading", 100, told.append)
 
 
-def done(told: list[Notice | Progress]) -> list[int]:
+def done(told: list[Notice | Progress]) -> list[float]:
     return [event.done for event in told if isinstance(event, Progress)]
 
 

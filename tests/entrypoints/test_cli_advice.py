@@ -2,9 +2,10 @@
 
 import pytest
 
-from litgpt.cli.info import advice, size
+from litgpt.cli.info import advice
 from litgpt.domain.families import describe
 from litgpt.domain.footprint import Memory, footprint, judge
+from litgpt.domain.units import size
 from tests.contracts.distribution_strategy import CONFIG
 
 TINY = describe("tiny", CONFIG)

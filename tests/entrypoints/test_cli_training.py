@@ -51,7 +51,7 @@ def test_the_folder_of_what_was_learnt_is_all_there_is_on_stdout(
     )
     assert status == 0, notes
     assert answer == f"{out / 'adapter'}\n"
-    assert "3 steps" in notes
+    assert ", 3 steps, " in notes
     assert len(losses(out)) == 3
     status, answer, _ = ends(capsys, "generate", out / "adapter", "--prompt", "say 3", "--top-k", "1")
     assert status == 0

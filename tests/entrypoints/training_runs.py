@@ -28,7 +28,7 @@ class Told:
 
     fail_at: int | None = None
     notices: list[str] = attrs.field(factory=list)
-    steps: list[int] = attrs.field(factory=list)
+    steps: list[float] = attrs.field(factory=list)
 
     def __call__(self, event: Notice | Progress) -> None:
         if isinstance(event, Notice):

@@ -32,6 +32,16 @@ class Lessons(Dataset[Batch]):
         self._labels.extend(lesson.labels(self.ignore_index))
         self._ends.append(len(self._ids))
 
+    @property
+    def tokens(self) -> int:
+        """The number of all tokens."""
+        return len(self._ids)
+
+    @property
+    def longest(self) -> int:
+        """The number of tokens in the longest lesson."""
+        return int(np.diff(self._ends).max(initial=0))
+
     def __len__(self) -> int:
         return len(self._ends) - 1
 

@@ -165,6 +165,16 @@ class Windows(Dataset[Batch]):
         self._many = len(packed) // length
         self._ids: np.memmap | None = None
 
+    @property
+    def tokens(self) -> int:
+        """The number of all tokens in windows."""
+        return self._many * self.length
+
+    @property
+    def longest(self) -> int:
+        """The number of tokens in a window."""
+        return self.length
+
     def __len__(self) -> int:
         return self._many
 

@@ -1,0 +1,127 @@
+"""What a training run says about itself: one line at its start and a table at its end."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import attrs
+import lightning as L  # noqa: N812 - as everybody calls it
+
+from litgpt.adapters.training.learning import Learning
+from litgpt.adapters.training.metrics import Metrics
+from litgpt.data.module import DataModule
+from litgpt.domain.footprint import parameter_count, training_footprint
+from litgpt.domain.tensors import DType
+from litgpt.domain.training.recipe import Recipe
+from litgpt.domain.units import duration, size
+from litgpt.llm import LLM
+
+
+@attrs.frozen(kw_only=True)
+class Start:
+    """Describes a run whose weights are loaded, before its first step.
+
+    Attributes:
+        llm: The model.
+        recipe: How it is trained.
+        data: What it is trained on.
+        precision: The Trainer's.
+        dtype: The data type of the model's own weights.
+
+    """
+
+    llm: LLM
+    recipe: Recipe
+    data: DataModule
+    precision: str
+    dtype: DType
+
+    def __call__(self, trainer: L.Trainer, module: Learning) -> str:
+        """Return one line."""
+        recipe, architecture = self.recipe, self.llm.config.architecture
+        trained = sum(one.numel() for one in module.parameters() if one.requires_grad)
+        total = parameter_count(architecture) + (trained if recipe.adapts else 0)
+        train: Any = self.data._prepared()[0]  # noqa: SLF001 - its own package
+        what = "windows of" if recipe.task == "pretrain" else "examples with"
+        steps = f"{module.steps:,} steps"
+        if trainer.global_step:
+            steps += f" from step {trainer.global_step + 1:,} on"
+        name = self.llm._loaded.checkpoint.name  # noqa: SLF001 - its own package
+        devices = f"{trainer.world_size} x " if trainer.world_size > 1 else ""
+        precision = "bf16-true" if self.dtype == "bfloat16" else self.precision
+        memory = size(self._memory(trained, train.longest))
+        return (
+            f"Training {name} ({method_of(recipe)}): {trained:,} of {total:,} parameters trained "
+            f"({trained / total:.2%}), {len(train):,} {what} {train.tokens:,} tokens, {steps}, "
+            f"on {devices}{trainer.strategy.root_device.type} in {precision}, "
+            f"about {memory} of memory{' each' if devices else ''}"
+        )
+
+    def _memory(self, trained: int, longest: int) -> int:
+        recipe = self.recipe
+        half: dict[str, Any] = {"bf16-true": "bfloat16", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
+        quantize: Any = recipe.quantised_as  # the recipe has checked it
+        needs = training_footprint(
+            self.llm.config.architecture,
+            trained=trained,
+            adapts=recipe.adapts,
+            dtype=self.dtype,
+            compute_dtype=half.get(self.precision, self.dtype),
+            tokens=recipe.batch_size * longest,
+            checkpointing=recipe.gradient_checkpointing,
+            quantize=quantize,
+            parts=recipe.devices * recipe.nodes if recipe.strategy == "fsdp" else 1,
+        )
+        return needs.total
+
+
+def method_of(recipe: Recipe) -> str:
+    """Return what is done to a model, in words."""
+    if recipe.task == "pretrain":
+        return "pretraining" if recipe.init == "random" else "continued pretraining"
+    if not recipe.adapts:
+        return "full fine-tuning"
+    return f"{'QLoRA' if recipe.method == 'qlora' else 'LoRA'}, rank {recipe.lora_rank}"
+
+
+def end_table(
+    recipe: Recipe, saved: Path, checkpoint: Path | None, steps: int, metrics: Metrics, seconds: float
+) -> str:
+    """Return a table of what a run came to, where everything is, and a command to try the model.
+
+    Args:
+        recipe: How it was trained.
+        saved: The folder of the model or the adapter.
+        checkpoint: The newest checkpoint.
+        steps: How many steps there were, earlier runs' included.
+        metrics: The figures of the run.
+        seconds: How long it took, loading and saving included.
+
+    """
+    out = saved.parent
+    speed = "" if metrics.tokens_per_second is None else f" at {metrics.tokens_per_second:,.0f} tokens/s"
+    rows = {
+        "steps": f"{steps:,}",
+        "loss": None if metrics.train_loss is None else f"{metrics.train_loss:.4f}",
+        "validation loss": None if metrics.val_loss is None else f"{metrics.val_loss:.4f}",
+        "tokens": f"{metrics.tokens:,}{speed}",
+        "time": duration(seconds),
+        saved.name: str(saved),
+        "loss curve": _if_there(out / "loss.png"),
+        "metrics": _if_there(out / "metrics.csv"),
+        "checkpoint": None if checkpoint is None else str(checkpoint),
+        "try it": _command(recipe, saved),
+    }
+    width = max(map(len, rows))
+    return "\n".join(f"{name:{width}}   {value}" for name, value in rows.items() if value is not None)
+
+
+def _command(recipe: Recipe, saved: Path) -> str:
+    folder = shlex.quote(str(saved))
+    if recipe.task == "pretrain":
+        return f'litgpt generate {folder} --prompt "Once upon a time"'
+    return f"litgpt chat {folder}"
+
+
+def _if_there(path: Path) -> str | None:
+    return str(path) if path.exists() else None

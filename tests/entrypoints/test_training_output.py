@@ -1,0 +1,229 @@
+"""What `litgpt finetune` shows: lines in a log, bars on a terminal, nothing with --quiet. Real processes."""
+
+import io
+import math
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+
+from litgpt import LLM
+from litgpt.cli.main import run
+from litgpt.domain.footprint import PROGRAM, training_footprint
+from litgpt.domain.units import duration
+from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.small_runs import examples, losses, rows, validated
+
+pty = pytest.importorskip("pty")  # not on Windows
+termios = pytest.importorskip("termios")
+
+STEPS, ACCUMULATE = 5, 2
+NUMBER = r"([\d,.]+)"
+START = re.compile(
+    rf"Training (\S+) \(LoRA, rank 4\): {NUMBER} of {NUMBER} parameters trained \({NUMBER}%\), "
+    rf"{NUMBER} examples with {NUMBER} tokens, {NUMBER} steps, on cpu in 32-true, about {NUMBER} MB of memory"
+)
+STEP = re.compile(
+    rf"Training: step (\d+) of (\d+), loss {NUMBER}(?:, validation loss {NUMBER})?, "
+    rf"learning rate (\S+), {NUMBER} tokens/s(?:, (\S.* left))?"
+)
+
+
+@attrs.frozen
+class Ran:
+    """A run of the command.
+
+    Attributes:
+        out: The folder of its results.
+        answer: What it wrote to stdout.
+        stderr: What it wrote to stderr.
+
+    """
+
+    out: Path
+    answer: str
+    stderr: str
+
+    @property
+    def table(self) -> dict[str, str]:
+        lines = self.stderr.splitlines()
+        last = lines[next(at for at, line in enumerate(lines) if line.startswith("steps  ")) :]
+        return dict(re.split(r" {3,}", line.strip(), maxsplit=1) for line in last if line.strip())
+
+
+def command(folder: Path) -> tuple[Sequence[str], dict[str, str]]:
+    """Return the command of a small run, and its environment."""
+    data = examples(folder / "x.jsonl")
+    how = f"--max-steps {STEPS} --accumulate {ACCUMULATE} --eval-every 3 --lora-rank 4 --accelerator cpu"
+    how += " --precision 32-true --batch-size 4 --learning-rate 0.01"
+    where = [str(tiny_folder("llama")), "--data", str(data), "--out-dir", str(folder / "my out")]
+    quiet = ("LITGPT_QUIET", "RANK", "LOCAL_RANK", "NODE_RANK")
+    environment = {name: value for name, value in os.environ.items() if name not in quiet}
+    environment |= {"OMP_NUM_THREADS": "1", "TERM": "xterm", "TQDM_MININTERVAL": "0", "COLUMNS": "200"}
+    return [sys.executable, "-m", "litgpt.cli", "finetune", *where, *how.split()], environment
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("log")
+    arguments, environment = command(folder)
+    path = folder / "stderr.txt"
+    with path.open("wb") as file:
+        done = subprocess.run(
+            arguments,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            check=False,
+        )
+    assert done.returncode == 0, path.read_text()
+    return Ran(folder / "my out", done.stdout.decode(), path.read_bytes().decode())
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("terminal")
+    arguments, environment = command(folder)
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, 200))
+    with subprocess.Popen(
+        arguments, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        read = b""
+        try:
+            while piece := os.read(ours, 4096):
+                read += piece
+        except OSError:  # Linux's end of a terminal
+            pass
+        os.close(ours)
+        answer = process.communicate()[0]
+    assert process.returncode == 0, read.decode()
+    return Ran(folder / "my out", answer.decode(), read.decode())
+
+
+def test_a_log_has_whole_lines_without_escapes(log: Ran) -> None:
+    assert "\r" not in log.stderr
+    assert "\x1b" not in log.stderr
+    assert "%|" not in log.stderr
+    assert log.answer == f"{log.out / 'adapter'}\n"
+
+
+def test_nothing_but_our_own_lines_is_in_a_log(log: Ran) -> None:
+    known = ("Preparing to train ", "Training ", "Training: ", "Validation: ", "Saved to ", *log.table)
+    assert [line for line in log.stderr.splitlines() if not line.startswith(known)] == []
+
+
+def test_a_log_begins_with_what_is_trained(log: Ran) -> None:
+    first, second = log.stderr.splitlines()[:2]
+    assert first == f"Preparing to train {tiny_folder('llama')} …"
+    found = START.fullmatch(second)
+    assert found, second
+    model, trained, total, share, count, tokens, steps, _ = found.groups()
+    assert model == str(tiny_folder("llama"))
+    with LLM.load(log.out / "adapter", distribute=None, quiet=True) as llm:
+        llm.trainer_setup()
+        llm.add_lora(rank=4)
+        learns = sum(one.numel() for one in llm.parameters() if one.requires_grad)
+        own = sum(one.numel() for one in llm.parameters())
+    assert trained == f"{learns:,}"
+    assert total == f"{own:,}"
+    assert float(share) == pytest.approx(100 * learns / own, abs=0.01)
+    assert (count, steps) == ("38", str(STEPS))  # two of forty are for validation
+    assert int(tokens.replace(",", "")) > 38
+
+
+def test_each_step_of_a_short_run_has_a_line_with_the_figures_of_its_row(log: Ran) -> None:
+    lines = [found for line in log.stderr.splitlines() if (found := STEP.fullmatch(line))]
+    of_steps = [row for row in rows(log.out) if row["train_loss"]]
+    assert len(lines) == len(of_steps) == STEPS
+    for found, row in zip(lines, of_steps, strict=True):
+        step, steps, loss, _, rate, speed, _ = found.groups()
+        assert (step, steps) == (row["step"], str(STEPS))
+        assert float(loss) == pytest.approx(float(row["train_loss"]), abs=1e-4)
+        assert float(rate) == pytest.approx(float(row["learning_rate"]), rel=0.01)
+        assert float(speed.replace(",", "")) == pytest.approx(float(row["tokens_per_second"]), abs=0.6)
+    assert [bool(found[7]) for found in lines] == [False, False, True, True, False]  # from speed measured
+
+
+def test_validations_are_in_a_log_and_the_last_step_is_followed_by_one(log: Ran) -> None:
+    found = re.findall(r"^Validation: step (\d+) of 5, validation loss ([\d.]+)$", log.stderr, re.MULTILINE)
+    assert found == [(step, f"{float(loss):.4f}") for step, loss in validated(log.out)]
+    assert [step for step, _ in found] == ["3", "5"]
+
+
+def test_a_run_ends_with_a_table_whose_command_works(
+    log: Ran, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = log.table
+    assert table["steps"] == str(STEPS)
+    assert table["loss"] == f"{float(losses(log.out)[-1][1]):.4f}"
+    assert table["validation loss"] == f"{float(validated(log.out)[-1][1]):.4f}"
+    assert re.fullmatch(rf"{NUMBER} at {NUMBER} tokens/s", table["tokens"])
+    assert re.fullmatch(r"[\d.]+ s|\d+ min \d+ s", table["time"])
+    for name in ("adapter", "loss curve", "metrics", "checkpoint"):
+        assert Path(table[name]).exists()
+    program, *arguments = shlex.split(table["try it"])
+    assert (program, *arguments) == ("litgpt", "chat", str(log.out / "adapter"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("say 3\n"))
+    assert run([*arguments, "--max-new-tokens", "3"]) == 0, capsys.readouterr().err
+
+
+def test_a_terminal_has_a_bar_that_moves_with_each_batch(terminal: Ran) -> None:
+    assert terminal.stderr.index("Preparing to train") < terminal.stderr.index("(LoRA, rank 4)")
+    shares = re.findall(r"Training, step (\d)/5: +(\d+)%\|", terminal.stderr)
+    expected = [(str(part // ACCUMULATE), str(10 * part)) for part in range(STEPS * ACCUMULATE + 1)]
+    assert sorted(set(shares), key=lambda one: int(one[1])) == expected
+    assert "tokens/s" in terminal.stderr
+    assert f"litgpt chat {shlex.quote(str(terminal.out / 'adapter'))}" in terminal.stderr
+
+
+def test_a_table_of_metrics_has_no_more_digits_than_float32(log: Ran) -> None:
+    for row in rows(log.out):
+        for name, value in row.items():
+            digits = re.sub(r"e.*|[.-]", "", value).lstrip("0")
+            assert len(digits) <= (7 if name != "tokens_per_second" else 9), (name, value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.44, "0.4 s"), (45, "45 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations_are_in_their_two_largest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_memory_of_training_counts_gradients_and_moments() -> None:
+    with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
+        llm.trainer_setup()
+        architecture = llm.config.architecture
+        weights = sum(one.nbytes for one in llm.parameters())
+        count = sum(one.numel() for one in llm.parameters())
+    whole = training_footprint(
+        architecture, trained=count, adapts=False, dtype="float32", compute_dtype="float32", tokens=100
+    )
+    assert whole.weights == weights
+    assert whole.learning == 3 * weights  # a gradient and two moments
+    adapter = training_footprint(
+        architecture, trained=10, adapts=True, dtype="bfloat16", compute_dtype="bfloat16", tokens=200
+    )
+    assert (adapter.weights, adapter.learning) == (weights // 2, 160)
+    again = training_footprint(
+        architecture,
+        trained=count,
+        adapts=False,
+        dtype="float32",
+        compute_dtype="float32",
+        tokens=100,
+        checkpointing=True,
+    )
+    assert again.activations < whole.activations
+    assert whole.total == whole.weights + whole.learning + whole.activations + PROGRAM
+    assert math.isclose(adapter.activations, whole.activations, rel_tol=0.5)
