@@ -28,16 +28,25 @@ LitGPTError
 ├── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
 └── WorkerFailed (RuntimeError)            … could not do a step: domain/computing_errors.py
 
-Each message says what was asked, what is wrong and what to do.
+Each message says what was asked, what is wrong and what to do, in bounded length (domain/messages.py).
+The attributes hold everything.
 """
 
 from collections.abc import Sequence
 
 import attrs
 
+from litgpt.domain.messages import bounded, listed, short_repr
+
 
 class LitGPTError(Exception):
     """The root of everything that this library raises on purpose."""
+
+    def __init_subclass__(cls) -> None:
+        """Bound the message and the repr of each kind of error, whatever it has for values."""
+        super().__init_subclass__()
+        for name in {"__str__", "__repr__"} & cls.__dict__.keys():
+            setattr(cls, name, bounded(cls.__dict__[name]))
 
 
 @attrs.define(eq=False)
@@ -56,7 +65,7 @@ class BadArgument(LitGPTError, ValueError):
     expected: str
 
     def __str__(self) -> str:
-        return f"{self.name} must be {self.expected}, not {_short(self.value, at_most=200)}."
+        return f"{self.name} must be {self.expected}, not {short_repr(self.value, limit=200)}."
 
 
 class WrongType(BadArgument, TypeError):
@@ -64,7 +73,7 @@ class WrongType(BadArgument, TypeError):
 
     def __str__(self) -> str:
         kind = type(self.value).__name__
-        return f"{self.name} must be {self.expected}, not {kind} {_short(self.value)}."
+        return f"{self.name} must be {self.expected}, not {kind} {short_repr(self.value)}."
 
 
 @attrs.define(eq=False)
@@ -215,9 +224,9 @@ class CheckpointMismatch(BadCheckpoint):
 
     @property
     def differences(self) -> str:
-        """Every tensor that does not fit, and why."""
+        """The tensors that do not fit, and why: the first of each kind, and how many there are."""
         lists = (("missing", self.missing), ("left over", self.unread), ("of a wrong shape", self.misshapen))
-        return "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in lists if names)
+        return "; ".join(f"{len(names)} {what}: {listed(names)}" for what, names in lists if names)
 
 
 @attrs.define(eq=False)
@@ -289,11 +298,3 @@ class WorkerLost(LitGPTError, RuntimeError):
         again = "Start all ranks again." if self.rank is None else "Place the model again with distribute()."
         which = "a part" if self.rank is None else f"rank {self.rank}"
         return f"The process that computed {which} of the model is gone: {self.cause}. {again}"
-
-
-def _short(value: object, at_most: int = 60) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # an int of more digits than Python writes
-        text = "of thousands of digits"
-    return text if len(text) <= at_most else text[: at_most - 1] + "…"

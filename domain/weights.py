@@ -92,6 +92,10 @@ def joins(architecture: Architecture, rules: Sequence[Rule]) -> Iterator[Join]:
         yield Join(parameter, tuple(_pieces(by_ours[generic], parameter, numbers)))
 
 
+_MOST_MISSING = 5000
+"""The missing tensors after which no more are looked for."""
+
+
 def plan(
     name: str,
     architecture: Architecture,
@@ -110,12 +114,20 @@ def plan(
         unused: Patterns of names that a checkpoint may hold besides, such as `*.rotary_emb.inv_freq`.
 
     Raises:
-        CheckpointMismatch: Tensors are missing, left over or of a wrong shape; it lists all of them.
+        CheckpointMismatch: Tensors are missing, left over or of a wrong shape; it lists all of them, or the
+            first 5,000 that are missing.
 
     """
-    planned = tuple(joins(architecture, rules))
-    expected = {piece.name: piece.shape for join in planned for piece in join.pieces}
-    missing = tuple(one for one in expected if one not in tensors)
+    planned: list[Join] = []
+    expected: dict[str, tuple[int, ...]] = {}
+    absent: dict[str, None] = {}
+    for join in joins(architecture, rules):
+        planned.append(join)
+        expected |= {piece.name: piece.shape for piece in join.pieces}
+        absent |= {piece.name: None for piece in join.pieces if piece.name not in tensors}
+        if len(absent) > _MOST_MISSING:  # a config for another model, perhaps one with millions of tensors
+            raise CheckpointMismatch(name, tuple(absent))
+    missing = tuple(absent)
     misshapen = tuple(
         f"{one} is {list(tensors[one].shape)}, expected {list(shape)}"
         for one, shape in expected.items()
@@ -128,7 +140,7 @@ def plan(
     )
     if missing or unread or misshapen:
         raise CheckpointMismatch(name, missing, unread, misshapen)
-    return planned
+    return tuple(planned)
 
 
 @attrs.frozen

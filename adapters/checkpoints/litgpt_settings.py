@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import attrs
 
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.domain.families.settings import MOST_LAYERS
+from litgpt.domain.messages import short_repr
 
 DEFAULTS: dict[str, object] = {
     "name": "",
@@ -91,14 +93,16 @@ class LitGptSettings:
         """
         value = self[name]
         if type(value) is not int or value < 1:
-            raise DamagedFile(self.where, f"{name} must be a whole number from 1, not {str(value)[:60]}.")
+            raise DamagedFile(self.where, f"{name} must be a whole number from 1, not {short_repr(value)}.")
+        if name == "n_layer" and value > MOST_LAYERS:
+            raise DamagedFile(self.where, f"{name} must be at most {MOST_LAYERS}, not {short_repr(value)}.")
         return value
 
     def refused(self, name: str) -> UnsupportedModel:
         """Return the error for a setting that is not implemented, to be raised."""
         value = self.values.get(name, DEFAULTS.get(name))
         return UnsupportedModel(
-            self.where, f"it asks for {name} = {str(value)[:60]}, which is not implemented."
+            self.where, f"it asks for {name} = {short_repr(value)}, which is not implemented."
         )
 
     @property

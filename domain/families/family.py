@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import attrs
 
-from litgpt.domain.architecture import AlternatingUpdates, Architecture, Layer, Norm, SideBySide
+from litgpt.domain.architecture import AlternatingUpdates, Architecture, Layer, Norm, SideBySide, mixture_of
 from litgpt.domain.families.attention import SoftmaxAttention
 from litgpt.domain.families.feedforward import AnyFeed, Gated
 from litgpt.domain.families.hybrid import AnyAttention
@@ -14,6 +14,9 @@ from litgpt.domain.families.norms import AnyNorm, RmsNorm
 from litgpt.domain.families.rotary import longest
 from litgpt.domain.families.settings import Key, Settings
 from litgpt.domain.weights import Rule
+
+MOST_EXPERTS = 2**15
+"""The experts that a model may have in all of its layers; Kimi K2 has 23,040."""
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +126,10 @@ class Family:
         layers = tuple(
             self._layer(settings, number) for number in range(settings.integer(Key("num_hidden_layers")))
         )
+        if (
+            experts := sum(one.count for one in (mixture_of(layer.feed_forward) for layer in layers) if one)
+        ) > MOST_EXPERTS:
+            raise settings.refuse("experts in all layers", experts)
         divisor = settings.optional(self.logit_divisor)
         context = settings.integer(self.context)
         return Architecture(

@@ -6,8 +6,15 @@ from typing import Any, NoReturn
 import attrs
 
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.domain.messages import short_repr
 
 REQUIRED = object()
+
+MOST_LAYERS = 1024
+"""The layers that a model may have: DeepNet has 1,000, Llama 3.1 405B has 126."""
+
+_MOST_OF_A_KIND = 2**16
+_MOST = 2**40
 
 LAYER_TABLE = "per_layer_config"
 """The setting in which transformers 5 writes what differs by layer."""
@@ -137,6 +144,8 @@ class Settings:
         value = self.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             self.refuse_value(key, "a whole number from 1")
+        if value > (most := _most(key.name)):
+            self.refuse_value(key, f"at most {most:,}")
         return value
 
     def number(self, key: Key | float) -> float:
@@ -188,11 +197,18 @@ class Settings:
     def refuse_value(self, key: Key, expected: str) -> NoReturn:
         """Say that a setting cannot be right."""
         raise DamagedFile(
-            f"config.json of {self.model}", f"{key.name} must be {expected}, not {self.get(key)!r}."
+            f"config.json of {self.model}", f"{key.name} must be {expected}, not {short_repr(self.get(key))}."
         )
 
     def refuse(self, setting: str, value: object) -> UnsupportedModel:
         """Return the error for a setting that is not implemented, to be raised."""
         return UnsupportedModel(
-            self.model, f"its config.json asks for {setting} = {value!r}, which is not implemented."
+            self.model, f"its config.json asks for {setting} = {short_repr(value)}, which is not implemented."
         )
+
+
+def _most(name: str) -> int:
+    """Return the largest value of a setting that counts: low for what is built one by one."""
+    if name == "num_hidden_layers":
+        return MOST_LAYERS
+    return _MOST_OF_A_KIND if name.startswith(("num_", "n_")) or "_num_" in name else _MOST

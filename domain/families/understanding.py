@@ -10,8 +10,9 @@ from litgpt.domain.errors import CheckpointMismatch, DamagedFile, UnsupportedMod
 from litgpt.domain.families.family import Family
 from litgpt.domain.families.multimodal import TEXT_PARTS, is_multimodal, text_names, text_part
 from litgpt.domain.families.registry import FAMILIES
-from litgpt.domain.families.settings import Settings
+from litgpt.domain.families.settings import Key, Settings
 from litgpt.domain.families.spelling import Spelling
+from litgpt.domain.messages import short_repr
 from litgpt.domain.tensors import TensorInfo
 from litgpt.domain.weights import Join, Part, Rule, joins, plan
 
@@ -57,7 +58,9 @@ def family_of(model: str, config: Mapping[str, object]) -> Family:
         raise DamagedFile(f"config.json of {model}", "it has no 'model_type', so it is no language model's.")
     if model_type not in FAMILIES:
         known = ", ".join(sorted({*FAMILIES, *TEXT_PARTS}))
-        raise UnsupportedModel(model, f"its family {model_type!r} is not one of those implemented: {known}.")
+        raise UnsupportedModel(
+            model, f"its family {short_repr(model_type)} is not one of those implemented: {known}."
+        )
     return FAMILIES[model_type]
 
 
@@ -93,6 +96,7 @@ def understand(model: str, config: Mapping[str, object], tensors: Mapping[str, T
         CheckpointMismatch: Tensors are missing, left over or of a wrong shape; it lists all of them.
 
     """
+    _check_layers(model, config, len(tensors))
     architecture, family = describe(model, config), family_of(model, config)
     multimodal, names = is_multimodal(config), _named(family, config, tensors)
     rules, tied = family.rules(names), architecture.tied
@@ -143,6 +147,8 @@ def expected_shapes(
         UnsupportedModel: The family, or a setting of it, is not implemented.
 
     """
+    names = tuple(names)
+    _check_layers(model, config, len(names))
     architecture, family = describe(model, config), family_of(model, config)
     architecture = attrs.evolve(architecture, tied=False)  # so that a head is known, if there is one
     own = _named(family, config, names)
@@ -150,6 +156,14 @@ def expected_shapes(
         piece.name: piece.shape for join in joins(architecture, family.rules(own)) for piece in join.pieces
     }
     return {own[usual]: wanted[usual] for usual in own if usual in wanted}
+
+
+def _check_layers(model: str, config: Mapping[str, object], tensors: int) -> None:
+    """Refuse a config with more layers than the checkpoint has tensors, before a layer is built."""
+    settings = Settings(model, text_part(config), family_of(model, config).called)
+    key = Key("num_hidden_layers")
+    if settings.integer(key) > max(1, tensors):
+        settings.refuse_value(key, f"at most {tensors}, the number of tensors in the checkpoint")
 
 
 def _named(family: Family, config: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
