@@ -116,7 +116,7 @@ def test_a_record_that_is_no_example_is_named_with_its_line(
     ("arguments", "said"),
     [
         (("--data", "none.jsonl"), "There is no data set 'none.jsonl'"),
-        (("--max-seq-length", "300"), "max_seq_length must be at most 256, the model's context, not 300"),
+        (("--max-seq-length", "300"), "--max-seq-length must be at most 256, the model's context, not 300"),
         (("--devices", "2"), "strategy must be 'ddp' or 'fsdp' with 2 devices"),
         (("--lora-targets", "nonsense"), "nonsense"),
         (("--prompt-style", "nonsense"), "nonsense"),
@@ -142,7 +142,7 @@ def test_what_cannot_be_is_one_line_on_stderr_before_training(
 def test_what_no_data_is_given_for_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     status, _, error = ends(capsys, "finetune", folder)
     assert status == 1
-    assert error.startswith("error: data must be given: What to learn from")
+    assert error.startswith("error: --data must be given: What to learn from")
 
 
 @pytest.mark.parametrize("task", ["finetune", "pretrain"])
