@@ -17,7 +17,7 @@ from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.hardware import hardware
 from litgpt.adapters.pytorch.parallel.commands import Commands
 from litgpt.adapters.pytorch.parallel.crew import Crew
-from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
+from litgpt.adapters.pytorch.parallel.driven import DrivenGPT, GroupInStep
 from litgpt.adapters.pytorch.parallel.gathering import gathered_from_given, one_at_a_time
 from litgpt.adapters.pytorch.parallel.given import GivenGPT, in_our_words, meet
 from litgpt.adapters.pytorch.parallel.group import Group, ProcessGroup, gloo
@@ -103,7 +103,9 @@ class TensorParallel:
             crew.when_lost = group.abort
             if group.can_rejoin:
                 crew.rejoin = lambda number: _rejoin(group, store, number)
-            model = _filled(sharded(mine, group, DrivenGPT), mine, checkpoint, placement, report)
+            model = _filled(
+                sharded(mine, GroupInStep(group, crew), DrivenGPT), mine, checkpoint, placement, report
+            )
             model.crew, model.group, model.whole = crew, group, architecture
             crew.wait_for(lambda: _all_ready(group))
             threads = torch.get_num_threads()

@@ -226,7 +226,7 @@ def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM
     assert alone.model is not None
     hidden = pool.model.hidden(ids, last=True)
     torch.testing.assert_close(hidden, alone.model.hidden(ids, last=True))
-    with pytest.raises(OutOfReach, match="head by itself"):
+    with pytest.raises(OutOfReach, match="layer by itself"):
         pool.model.logits(hidden)
     torch.testing.assert_close(pool(ids), logits)
 

@@ -12,7 +12,7 @@ import torch
 
 from litgpt import LLM
 from litgpt.domain.computing_errors import AnswerEnded, Busy
-from litgpt.domain.errors import LitGPTError, NotDistributed
+from litgpt.domain.errors import LitGPTError, NotDistributed, OutOfReach
 from tests.adapters.tiny_models import tiny_folder
 
 PROMPTS = ["a", "a longer prompt than the first", "what do llamas eat?", "x" * 40]
@@ -185,6 +185,59 @@ def test_eight_threads_get_the_answers_that_one_gets(threads: ThreadPoolExecutor
 
         for one in [threads.submit(ask, number) for number in range(8)]:
             one.result(SOON)
+
+
+def test_a_model_that_is_split_over_processes_is_used_in_every_way_at_once(
+    threads: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    ids, hidden = torch.arange(2, 30)[None], torch.ones(1, 2, 48)
+    with torch.no_grad(), placed(devices=2, generate_strategy="tensor_parallel") as llm:
+        pure = {prompt: llm.generate(prompt, **HOW) for prompt in PROMPTS}
+        logits, loss = llm(ids), llm.loss(ids, ids)
+        model: Any = llm.model
+        layers: list[Callable[[], object]] = [
+            lambda: model.logits(hidden),
+            lambda: model.lm_head(hidden),
+            lambda: model.transformer["h"][0].mlp(hidden),
+            lambda: model.transformer["wte"](ids),
+        ]
+
+        def measure() -> None:
+            with torch.no_grad():
+                for _ in range(4):
+                    assert torch.equal(model(ids), logits)
+                    assert torch.equal(llm.loss(ids, ids), loss)
+
+        def misuse() -> None:
+            with torch.no_grad():
+                for layer in 4 * layers:
+                    with pytest.raises(OutOfReach, match="by itself"):
+                        layer()
+
+        def ask(number: int) -> None:
+            for at in range(3):
+                prompt = PROMPTS[(at + number) % len(PROMPTS)]
+                assert WAYS[(at + number) % len(WAYS)](llm, prompt) == pure[prompt]
+
+        asked = [threads.submit(ask, number) for number in range(4)]
+        asked += [threads.submit(act) for act in (measure, misuse, lambda: llm.save(tmp_path / "saved"))]
+        for one in asked:
+            one.result(SOON)
+    with placed() as alone:
+        assert pure == {prompt: alone.generate(prompt, **HOW) for prompt in PROMPTS}
+
+
+def test_answers_are_right_while_the_model_goes_to_other_processes(threads: ThreadPoolExecutor) -> None:
+    with placed() as llm:
+        pure = {prompt: llm.generate(prompt, **HOW) for prompt in PROMPTS}
+
+        def change(at: int) -> None:
+            how = {"devices": 2, "generate_strategy": ("tensor_parallel", "sequential")[at % 2]}
+            llm.distribute(accelerator="cpu", precision="32-true", **how)  # type: ignore[arg-type]
+
+        found = during(change, threads, llm, times=3)
+    assert len(found) > 3
+    assert all(said == pure[prompt] for prompt, said in found)
 
 
 def test_closing_waits_for_answers_and_what_comes_later_is_an_error(threads: ThreadPoolExecutor) -> None:

@@ -5,6 +5,7 @@ notebook or a REPL will do. A worker ends when its stdin is closed: by its calle
 """
 
 import json
+import os
 import threading
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from litgpt.adapters.pytorch.parallel.group import CollectiveError
 from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted
 from litgpt.adapters.pytorch.parallel.workers import end_all, start_all
 from litgpt.domain.computing_errors import WorkerFailed
-from litgpt.domain.errors import WorkerLost
+from litgpt.domain.errors import OutOfReach, WorkerLost
 
 ResultT = TypeVar("ResultT")
 
@@ -42,7 +43,7 @@ class Crew:
             process itself was stopped do not count.
 
     Attributes:
-        is_together: Whether all ranks are doing something now.
+        caller: The process that these are the workers of; a fork of it has none.
         when_lost: Called when a worker is gone, by the one who watches.
         rejoin: Makes the connections between the ranks anew, given how often that was done, after a step that
             a rank did not finish: the others may still wait for it. None: they cannot be made anew.
@@ -53,10 +54,11 @@ class Crew:
     """
 
     def __init__(self, job: Mapping[str, Any], *, ranks: int, patience: float = 10.0) -> None:
+        self.caller = os.getpid()
         self.patience = patience
         self._lock = threading.Lock()
         self._turn = threading.RLock()
-        self.is_together = False
+        self._stepping: int | None = None  # the thread whose step it is
         self.when_lost: Callable[[], object] | None = None
         self.rejoin: Callable[[int], object] | None = None
         self._group = 0
@@ -116,6 +118,11 @@ class Crew:
         except RuntimeError as error:
             raise self._found_lost(error) from error
 
+    @property
+    def is_together(self) -> bool:
+        """Whether all ranks are in a step of this thread's."""
+        return self._stepping == threading.get_ident()
+
     @contextmanager
     def together(self, command: bytes) -> Iterator[None]:
         """Tell all workers to do something that this rank does too, and not without them.
@@ -124,17 +131,21 @@ class Crew:
         error of this rank's own is raised as it is, once the ranks are ready for the next thing.
 
         Raises:
+            OutOfReach: This is a fork of the process that has the workers.
             WorkerLost: One of them is gone, now or while it is done.
             WorkerFailed: One of them could not do it. All are ready for the next thing.
 
         """
+        if os.getpid() != self.caller:
+            reason = "its ranks answer the process that started them. Load the model in this process."
+            raise OutOfReach("Using a model that is split over ranks in a forked process", reason)
         with self._turn:
             if self.is_together:
                 yield
                 return
             with uninterrupted():  # a rank that stopped half-way would leave the others waiting
                 self.tell(command)
-                self.is_together = True
+                self._stepping = threading.get_ident()
                 try:
                     yield
                     self._check()
@@ -142,11 +153,11 @@ class Crew:
                     self._go_on_after(error)
                     raise
                 finally:
-                    self.is_together = False
+                    self._stepping = None
 
     def close(self) -> None:
         """End all workers."""
-        if self._closed:
+        if self._closed or os.getpid() != self.caller:
             return
         # What another thread is doing with the workers is finished, unless it takes too long.
         mine = self._turn.acquire(timeout=_TO_END)

@@ -7,12 +7,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import attrs
+import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.parallel.commands import written
 from litgpt.adapters.pytorch.parallel.crew import Crew
 from litgpt.adapters.pytorch.parallel.gathering import gather, part_of
+from litgpt.adapters.pytorch.parallel.group import Group
 from litgpt.adapters.pytorch.parallel.interruptions import deferring
 from litgpt.adapters.pytorch.parallel.split import SplitGPT
 from litgpt.domain.errors import OutOfReach
@@ -65,18 +67,6 @@ class DrivenGPT(SplitGPT):
         with self.crew.together(_told("hidden", input_ids, cache, positions, last=last)):
             return super().hidden(input_ids, cache, positions=positions, last=last)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Return the logits of what the head reads, within `forward`.
-
-        Raises:
-            OutOfReach: It is called by itself.
-
-        """
-        if not self.crew.is_together:
-            reason = "the other ranks are not told what this one has. Call the model, which gives its logits."
-            raise OutOfReach("The head by itself of a model that is split over ranks", reason)
-        return super().logits(hidden)
-
     def gathered(self, parameter: Parameter) -> Tensor:
         """Return a tensor of the whole, on the CPU, of the parts that the ranks have now.
 
@@ -90,6 +80,56 @@ class DrivenGPT(SplitGPT):
         command = written("hand_over", name=parameter.name, work=attrs.asdict(work))
         with self.crew.together(command):
             return gather(parameter.shape, work, part, self.group)
+
+
+@attrs.frozen(eq=False)
+class GroupInStep:
+    """The ranks as the first rank's layers reach them: within a step, in which the others take part.
+
+    A layer that is called by itself would wait for the other ranks; and beside another thread's step, it
+    would be given the numbers of that.
+
+    Attributes:
+        group: The ranks.
+        crew: Those who are told of each step.
+
+    """
+
+    group: Group
+    crew: Crew
+
+    @property
+    def ranks(self) -> int:
+        """How many there are."""
+        return self.group.ranks
+
+    @property
+    def rank(self) -> int:
+        """Which one this is."""
+        return self.group.rank
+
+    def sum(self, x: Tensor) -> Tensor:
+        """Return the sum of all ranks' `x`."""
+        return self._here.sum(x)
+
+    def gather(self, x: Tensor, sizes: list[int]) -> Tensor:
+        """Return all ranks' `x` end to end along the last dimension."""
+        return self._here.gather(x, sizes)
+
+    def send(self, x: Tensor, to: int) -> None:
+        """Send a tensor to a rank that receives it now."""
+        self._here.send(x, to)
+
+    def receive(self, shape: Sequence[int], dtype: torch.dtype, of: int) -> Tensor:
+        """Return the tensor that a rank sends to this one, on the CPU."""
+        return self._here.receive(shape, dtype, of)
+
+    @property
+    def _here(self) -> Group:
+        if not self.crew.is_together:
+            reason = "the other ranks are not told what this one has. Call the model, which gives its logits."
+            raise OutOfReach("A layer by itself of a model that is split over ranks", reason)
+        return self.group
 
 
 def _told(
