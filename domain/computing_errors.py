@@ -1,18 +1,35 @@
 """What goes wrong while a model computes, and leaves it in its place; the tree is in domain/errors.py."""
 
+from collections.abc import Sequence
+
 import attrs
 
 from litgpt.domain.errors import LitGPTError
+from litgpt.domain.messages import listed
 
 
+@attrs.define(eq=False)
 class NotANumber(LitGPTError, FloatingPointError):
-    """The model's logits are NaN or exclude every token, so that no token can be drawn."""
+    """The model's logits are NaN or infinite, or exclude every token, so that no token can be drawn.
+
+    Attributes:
+        rows: The prompts for which they are, counted from 0.
+        prompts: How many prompts there were.
+        where: The first module whose output is not finite, and why; None if it is not known.
+
+    """
+
+    rows: Sequence[int] = ()
+    prompts: int = 1
+    where: str | None = None
 
     def __str__(self) -> str:
+        of = f" for prompt {listed([str(one) for one in self.rows])}" if self.prompts > 1 else ""
+        first = "" if self.where is None else f" They arise first where {self.where}."
         return (
-            "The model's logits are not numbers (NaN, or -inf for every token). Its activations overflow, "
-            "or its weights are damaged. Place it with another precision, such as precision='bf16-true' or "
-            "'32-true'."
+            f"The model's logits are not finite numbers{of} (NaN, +inf, or -inf for every token).{first} "
+            "If weights are damaged, download or convert them again; if activations overflow, use another "
+            "precision, such as precision='bf16-true' or '32-true'."
         )
 
 

@@ -29,6 +29,7 @@ class Row:
         request: What was asked.
         left: How many tokens it may still get.
         draws: Its random state.
+        answer: The tokens so far.
 
     """
 
@@ -36,6 +37,7 @@ class Row:
     request: Request
     left: int
     draws: Draws
+    answer: list[int] = attrs.field(factory=list)
 
 
 @attrs.define(eq=False)
@@ -48,6 +50,7 @@ class Batch:
         cache: As many rows.
         done: How many slots of the cache were computed before.
         prefix: Where the cache came from and stays, if the caller keeps one.
+        prompts: How many rows there were at first.
 
     """
 
@@ -56,6 +59,10 @@ class Batch:
     cache: KVCache
     done: int = 0
     prefix: TorchPrefixCache | None = None
+    prompts: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.prompts = len(self.rows)
 
     @torch.inference_mode()
     def prefill(self) -> Tensor:

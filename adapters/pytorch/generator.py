@@ -9,9 +9,11 @@ import attrs
 from litgpt.adapters.pytorch.batch import Batch, Row
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.non_finite import first_non_finite
 from litgpt.adapters.pytorch.prefix import TorchPrefixCache
 from litgpt.adapters.pytorch.sampling import Draws, log_probabilities, pick
 from litgpt.domain.architecture import Rotary
+from litgpt.domain.computing_errors import NotANumber
 from litgpt.domain.errors import BadArgument, PromptTooLong
 from litgpt.domain.generation import FinishReason, Request, TokenEvent
 from litgpt.domain.ports.generator import PrefixCache
@@ -140,7 +142,10 @@ def _steps(batch: Batch, cancelled: set[int]) -> Iterator[TokenEvent]:
     while True:
         rows = [batch.rows[at] for at in going]
         wanted = logits if len(going) == len(batch.rows) else logits[going]
-        tokens = pick(wanted, [row.draws for row in rows])
+        try:
+            tokens = pick(wanted, [row.draws for row in rows])
+        except NotANumber as error:
+            raise _located(error, batch, rows) from None
         logprobs: Sequence[float | None] = [None] * len(rows)
         if any(row.request.logprobs for row in rows):
             logprobs = log_probabilities(wanted, tokens)
@@ -159,8 +164,18 @@ def _steps(batch: Batch, cancelled: set[int]) -> Iterator[TokenEvent]:
         logits = batch.decode([last.get(at, 0) for at in range(len(batch.rows))])
 
 
+def _located(error: NotANumber, batch: Batch, rows: Sequence[Row]) -> NotANumber:
+    """Return the error with the prompts that it concerns, and where in the network their numbers stop."""
+    if batch.prefix is not None:
+        batch.prefix.close()  # it holds keys and values that are not finite
+    bad = [rows[at] for at in error.rows]
+    where = first_non_finite(batch.model, [*bad[0].request.prompt, *bad[0].answer])
+    return NotANumber(sorted(row.index for row in bad), batch.prompts, where)
+
+
 def _event(row: Row, token: int, logprob: float | None) -> TokenEvent:
     row.left -= 1
+    row.answer.append(token)
     reason: FinishReason | None = "length" if row.left == 0 else None
     if token in row.request.end_ids:
         row.left, reason = 0, "stop"

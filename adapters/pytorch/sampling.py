@@ -23,7 +23,7 @@ from litgpt.domain.sampling import Sampling
 _LIKELIEST = 2048
 # Logits are divided in float32, which holds no higher temperature.
 _HOTTEST = 1e38
-# What stands in place of a token where there is none: no logit is a number, or top_p needs more candidates.
+# What stands in place of a token where there is none: logits are not finite, or top_p needs more candidates.
 _NO_NUMBER, _MORE = -1, -2
 # More than all of the probability, however it is rounded.
 _ALL = 2.0
@@ -64,11 +64,11 @@ def pick(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
     """Return the next token of each row.
 
     Args:
-        logits: (B, V). -inf excludes a token; if there are +inf, only those can be drawn.
+        logits: (B, V). -inf excludes a token.
         draws: One for each row.
 
     Raises:
-        NotANumber: A row has NaN among its logits, or excludes every token.
+        NotANumber: A row has NaN or +inf among its logits, or excludes every token.
 
     """
     hows = [one.sampling for one in draws]
@@ -81,7 +81,7 @@ def pick(logits: Tensor, draws: Sequence[Draws]) -> list[int]:
         for row, token in zip(again, found.tolist(), strict=True):
             tokens[row] = token
     if _NO_NUMBER in tokens:
-        raise NotANumber
+        raise NotANumber([row for row, token in enumerate(tokens) if token == _NO_NUMBER], len(tokens))
     return tokens
 
 
@@ -98,7 +98,7 @@ def choose(
 
     """
     best, tokens = logits.max(-1)
-    sound = best > -torch.inf  # the largest is NaN if any is, and -inf if all are
+    sound = best.isfinite()  # the largest is NaN if any is, and -inf if all are
     # Rows that are cut alike go together: the order of equal logits depends on how many are asked for.
     together: dict[_Cut, list[int]] = {}
     for row, how in enumerate(hows):

@@ -133,18 +133,23 @@ def test_a_seed_may_be_any_size(seed: int) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 0}, {"top_k": 3}, {"top_p": 0.5}], ids=str)
-def test_infinite_logits_exclude_and_impose_tokens(settings: dict[str, Any]) -> None:
+def test_infinitely_low_logits_exclude_tokens(settings: dict[str, Any]) -> None:
     inf = math.inf
     assert drawn(torch.tensor([-inf, -inf, 1.0, -inf]), **settings) == {2}
-    assert drawn(torch.tensor([9.0, inf, 1.0, -inf]), **settings) == {1}
-    assert drawn(torch.tensor([9.0, inf, 1.0, inf]), **settings) <= {1, 3}
     half = torch.tensor([6e4, -6e4, -65504.0, 0.0], dtype=torch.float16)
     assert drawn(half, **settings) == {0}
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 0}, {"top_k": 3}, {"top_p": 0.5}], ids=str)
 @pytest.mark.parametrize(
-    "row", [[1.0, math.nan, 2.0, 0.0], [math.nan] * 4, [-math.inf] * 4, [math.inf, math.nan, 0.0, 0.0]]
+    "row",
+    [
+        [1.0, math.nan, 2.0, 0.0],
+        [math.nan] * 4,
+        [-math.inf] * 4,
+        [math.inf, math.nan, 0.0, 0.0],
+        [9.0, math.inf, 1.0, -math.inf],
+    ],
 )
 def test_logits_that_are_not_numbers_are_an_error_and_not_a_token(
     row: list[float], settings: dict[str, Any]
