@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.cache import KVCache
+from litgpt.adapters.pytorch.forking import check_fork
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.linear import fastest_matmul
 from litgpt.adapters.pytorch.prefix import TorchPrefixCache
@@ -100,6 +101,7 @@ class Batch:
         return block
 
     def _forward(self, block: Tensor) -> Tensor:
+        check_fork()
         weight = self.model.lm_head.weight
         # Autocast, where a Trainer has it on, would make keys in another dtype than the cache's.
         as_it_is = torch.autocast(weight.device.type, enabled=False)

@@ -8,6 +8,7 @@ import attrs
 
 from litgpt.adapters.pytorch.batch import Batch, Row
 from litgpt.adapters.pytorch.cache import KVCache
+from litgpt.adapters.pytorch.forking import check_fork
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.non_finite import first_non_finite
 from litgpt.adapters.pytorch.prefix import TorchPrefixCache
@@ -46,6 +47,7 @@ class TorchGenerator:
         self, requests: Sequence[Request], *, prefix: PrefixCache | None = None
     ) -> "TorchGeneration":
         """Continue prompts; see the port."""
+        check_fork()
         vocabulary = self.model.architecture.vocab_size
         for request in requests:
             if len(request.prompt) >= self.context:

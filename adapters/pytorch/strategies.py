@@ -7,6 +7,7 @@ from typing import TypeAlias
 import attrs
 from torch import Tensor
 
+from litgpt.adapters.pytorch.forking import check_fork
 from litgpt.adapters.pytorch.generator import TorchGenerator
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.hardware import hardware
@@ -41,6 +42,7 @@ class TorchStrategy:
         report: Report,
     ) -> GPT:
         """Build the model where the placement says, in the way it says."""
+        check_fork()
         return _of(placement).build(placement, architecture, joins, checkpoint, report)
 
     def release(self, model: GPT) -> None:
@@ -49,6 +51,7 @@ class TorchStrategy:
 
     def weights(self, model: GPT, joins: Sequence[Join]) -> AbstractContextManager[ModelWeights | None]:
         """Give what a model's weights are now, to be written; None where another process writes them."""
+        check_fork()
         return _that_built(model).weights(model, joins)
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:

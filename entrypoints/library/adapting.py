@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 from torch import Tensor
 
+from litgpt.adapters.pytorch.forking import check_fork
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.lora.adapters import Adapters
 from litgpt.application.loading import LoadedModel
@@ -242,6 +243,7 @@ class Adapts:
         return found if found is not None and found.model is self.model else None
 
     def _of_model(self) -> Adapters:
+        check_fork()
         if self.model is None:
             raise NotDistributed
         found = self._there

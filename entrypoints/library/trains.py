@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.pytorch.dtypes import TORCH
+from litgpt.adapters.pytorch.dtypes import default_dtype
+from litgpt.adapters.pytorch.forking import check_fork
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.ids import check_ids, check_length, check_shape, check_targets
 from litgpt.adapters.pytorch.loss import Reduction, cross_entropy, next_tokens
@@ -85,7 +86,7 @@ class Trains(nn.Module):
         else:
             self._let_go()  # two models at once might not fit
             prepare = container.prepare_training()
-            prepared = prepare(self._loaded, _default_dtype(), self._report, quantize=quantize)
+            prepared = prepare(self._loaded, default_dtype(), self._report, quantize=quantize)
             self._loaded, model, placement = prepared
         if state is not None:
             restore(model, state, origin=str(path or "load_state_dict()"), name=self._loaded.checkpoint.name)
@@ -201,8 +202,10 @@ class Trains(nn.Module):
             return self
 
     def _using(self) -> AbstractContextManager[None]:
-        # A lock cannot be compiled; what is compiled is for one thread.
-        return nullcontext() if torch.compiler.is_compiling() else self._lock.using()
+        if torch.compiler.is_compiling():  # a lock cannot be compiled
+            return nullcontext()
+        check_fork()
+        return self._lock.using()
 
     def _check_unchanged(self) -> None:
         """Refuse to read the weights from the files again where the model's own were trained or loaded."""
@@ -274,11 +277,6 @@ class Trains(nn.Module):
             for name, tensor in found.items():
                 wanted[name].copy_(tensor)
                 del self._adapter_weights[name]
-
-
-def _default_dtype() -> Any:
-    dtype = torch.get_default_dtype()
-    return next((ours for ours, torchs in TORCH.items() if torchs == dtype), "float32")
 
 
 def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:

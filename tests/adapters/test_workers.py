@@ -231,6 +231,23 @@ def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM
     torch.testing.assert_close(pool(ids), logits)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_of_the_caller_has_no_ranks_and_does_not_end_them(pool: LLM) -> None:
+    said = pool.generate("x", max_new_tokens=4, top_k=1)
+    child = os.fork()
+    if not child:
+        try:
+            torch.set_num_threads(1)
+            with pytest.raises(OutOfReach, match="forked process"):
+                pool.generate("x", max_new_tokens=4)
+            pool.close()
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert pool.generate("x", max_new_tokens=4, top_k=1) == said
+
+
 def test_threads_take_turns(pool: LLM) -> None:
     ids = [torch.arange(2, 30)[None] + 7 * one for one in range(4)]
     expected = [one_device()(one) for one in ids]

@@ -1,0 +1,52 @@
+"""What a forked process may do with a model that its parent has loaded."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.adapters.tiny_models import tiny_folder
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+
+REFUSED = ("fork", "stream", "loss", "another model", "Process, fork", "fork of a fork")
+RIGHT = ("one thread", "a thread", "Process, spawn", "parent again")
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, str]:
+    script = Path(__file__).with_name("forks.py")
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    run = subprocess.run(
+        [sys.executable, str(script), str(tiny_folder("llama"))],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env=environment,
+    )
+    assert run.returncode == 0, run.stderr
+    found: dict[str, str] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("how", REFUSED)
+def test_a_fork_of_a_process_that_has_computed_with_threads_is_refused(
+    outcomes: dict[str, str], how: str
+) -> None:
+    assert outcomes[how].startswith("OutOfReach: Computing in a forked process")
+    assert all(remedy in outcomes[how] for remedy in ("'spawn'", "torch.set_num_threads(1)"))
+
+
+@pytest.mark.parametrize("how", RIGHT)
+def test_where_it_would_not_hang_the_answer_is_the_parents(outcomes: dict[str, str], how: str) -> None:
+    assert outcomes[how] == outcomes["parent"]
+
+
+def test_the_workers_of_a_data_loader_are_forked_as_always(outcomes: dict[str, str]) -> None:
+    *lengths, rows = json.loads(outcomes["DataLoader"])
+    assert len(lengths) == rows == 4
+    assert lengths == sorted(lengths)
