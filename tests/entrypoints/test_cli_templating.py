@@ -85,8 +85,8 @@ def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: s
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        ((), 2, "--prompt TEXT or --messages FILE"),
-        (("--prompt", "hi", "--messages", "x.json"), 2, "--prompt TEXT or --messages FILE"),
+        ((), 2, "with --prompt) or --messages FILE"),
+        (("--prompt", "hi", "--messages", "x.json"), 2, "with --prompt) or --messages FILE"),
         (("--messages", "nothing.json"), 1, "nothing.json is missing"),
         (("--prompt", "hi", "--tools", "nothing.json"), 1, "--tools must be a JSON file that can be read"),
         (("--prompt", "hi", "--tools", "[{"), 1, "--tools must be JSON"),
