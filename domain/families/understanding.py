@@ -10,7 +10,7 @@ from litgpt.domain.errors import CheckpointMismatch, DamagedFile, UnsupportedMod
 from litgpt.domain.families.family import Family
 from litgpt.domain.families.multimodal import TEXT_PARTS, is_multimodal, text_names, text_part
 from litgpt.domain.families.registry import FAMILIES
-from litgpt.domain.families.settings import Key, Settings
+from litgpt.domain.families.settings import Settings
 from litgpt.domain.families.spelling import Spelling
 from litgpt.domain.messages import short_repr
 from litgpt.domain.tensors import TensorInfo
@@ -96,7 +96,6 @@ def understand(model: str, config: Mapping[str, object], tensors: Mapping[str, T
         CheckpointMismatch: Tensors are missing, left over or of a wrong shape; it lists all of them.
 
     """
-    _check_layers(model, config, len(tensors))
     architecture, family = describe(model, config), family_of(model, config)
     multimodal, names = is_multimodal(config), _named(family, config, tensors)
     rules, tied = family.rules(names), architecture.tied
@@ -148,7 +147,6 @@ def expected_shapes(
 
     """
     names = tuple(names)
-    _check_layers(model, config, len(names))
     architecture, family = describe(model, config), family_of(model, config)
     architecture = attrs.evolve(architecture, tied=False)  # so that a head is known, if there is one
     own = _named(family, config, names)
@@ -156,14 +154,6 @@ def expected_shapes(
         piece.name: piece.shape for join in joins(architecture, family.rules(own)) for piece in join.pieces
     }
     return {own[usual]: wanted[usual] for usual in own if usual in wanted}
-
-
-def _check_layers(model: str, config: Mapping[str, object], tensors: int) -> None:
-    """Refuse a config with more layers than the checkpoint has tensors, before a layer is built."""
-    settings = Settings(model, text_part(config), family_of(model, config).called)
-    key = Key("num_hidden_layers")
-    if settings.integer(key) > max(1, tensors):
-        settings.refuse_value(key, f"at most {tensors}, the number of tensors in the checkpoint")
 
 
 def _named(family: Family, config: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
