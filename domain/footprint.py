@@ -19,7 +19,7 @@ PROGRAM = 300_000_000
 """The bytes that Python and torch, or a GPU's driver, take before there is a model. A rough figure."""
 
 LOGITS = 2**24
-"""How many logits the loss works on at once."""
+"""How many logits the loss works on at once: 64 MB in float32, whatever the vocabulary."""
 
 
 @attrs.frozen(kw_only=True)

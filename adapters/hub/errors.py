@@ -41,11 +41,11 @@ def in_our_words(reference: ModelReference, *, hub: str, page: str, kind: Kind =
     except LitGPTError:
         raise
     except Exception as error:
-        ours = _answered(error, reference, hub, page, kind) or _unanswered(error, reference, hub)
-        if ours is None:
+        converted = _answered(error, reference, hub, page, kind) or _unanswered(error, reference, hub)
+        if converted is None:
             raise
         # Its message may hold an address with a password or a signature, and a traceback would show it.
-        raise ours from None
+        raise converted from None
 
 
 def _answered(

@@ -18,15 +18,13 @@ from litgpt.adapters.pytorch.linear import Linear, multiplies_in
 from litgpt.adapters.pytorch.lora.layer import current
 from litgpt.adapters.pytorch.products import add_outer_, converter, multiply, multiply_back
 from litgpt.domain.errors import BadArgument
+from litgpt.domain.footprint import LOGITS
 
 IGNORED = -100
 """A target that is not counted, as in torch."""
 
 Reduction: TypeAlias = Literal["mean", "sum"]
 """As in torch: the mean over the targets that are counted, or their sum."""
-
-# Numbers of logits that are worked on at once: 64 MB in float32, whatever the vocabulary.
-_AT_ONCE = 2**24
 
 
 def next_tokens(target_ids: Tensor) -> Tensor:
@@ -114,7 +112,7 @@ def _divisor(targets: Tensor, reduction: Reduction) -> Tensor:
 
 
 def _blocks(rows: int, vocabulary: int) -> Iterator[slice]:
-    step = max(1, _AT_ONCE // vocabulary)
+    step = max(1, LOGITS // vocabulary)
     for start in range(0, rows, step):
         yield slice(start, min(rows, start + step))
 

@@ -146,7 +146,6 @@ def expected_shapes(
         UnsupportedModel: The family, or a setting of it, is not implemented.
 
     """
-    names = tuple(names)
     architecture, family = describe(model, config), family_of(model, config)
     architecture = attrs.evolve(architecture, tied=False)  # so that a head is known, if there is one
     own = _named(family, config, names)

@@ -51,7 +51,7 @@ class AdapterChoice:
             text: The name of an adapter, a folder or a repository of one, `none`, or nothing, which lists.
 
         Raises:
-            LitGPTError: There is no such adapter, or it does not fit the model.
+            LitGPTError: The adapter does not exist, or does not fit the model.
 
         """
         if not text:

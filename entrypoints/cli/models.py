@@ -44,7 +44,7 @@ def list_models(*, as_json: options.AsJson = False) -> None:
         console.show_json([_as_dict(one) for one in found])
         return
     if not found:
-        console.note("There is no model on this machine yet. `litgpt download list` shows names.")
+        console.note("No model is stored on this machine yet. `litgpt download list` shows names.")
         return
     rows = [(one.name, size(one.nbytes), one.where) for one in found]
     console.table([("NAME", "SIZE", "WHERE"), *rows])
@@ -59,10 +59,10 @@ def remove(
     from litgpt.domain.catalogue import repository_of
     from litgpt.domain.errors import BadArgument, ModelNotFound, OutOfReach
 
-    names = [one.name for one in _stored()]
-    wanted = [one for one in _stored() if one.name in (model, repository_of(model))]
+    stored = list(_stored())
+    wanted = [one for one in stored if one.name in (model, repository_of(model))]
     if not wanted:
-        similar = tuple(get_close_matches(model, names))
+        similar = tuple(get_close_matches(model, [one.name for one in stored]))
         raise ModelNotFound(model, searched=("the models that `litgpt list` shows",), similar=similar)
     found = wanted[0]
     if found.package:

@@ -146,7 +146,7 @@ class Session:
                 near = difflib.get_close_matches(command, COMMANDS, n=1)
                 meant = f" Did you mean {near[0]}?" if near else ""
                 console.note(
-                    f"There is no {command}; see /help.{meant} A space before it makes it a message."
+                    f"Unknown command {command}; see /help.{meant} A space before it makes it a message."
                 )
 
     def _answer(self, message: "Said") -> None:
@@ -178,7 +178,7 @@ class Session:
         messages, settings = self.chat.messages, self.settings
         last = self.chat.undo()
         if last is None:
-            console.note("There is no message yet.")
+            console.note("The conversation is empty.")
             return
         kept = self.chat.messages
         if text is None and settings.get("seed") is not None:  # the same seed would give the same answer
@@ -192,7 +192,7 @@ class Session:
     def _edit(self, text: str) -> None:
         last = next((one for one in reversed(self.chat.messages) if one.role == "user"), None)
         if last is None:
-            console.note("There is no message yet.")
+            console.note("The conversation is empty.")
             return
         if not text:
             try:
@@ -277,7 +277,7 @@ class Session:
                 console.note("")  # the shell's prompt begins on a line of its own
             elif text:
                 self.failed = True
-                console.error('The message that """ began does not end: there is no closing """.')
+                console.error('The message that """ began does not end: a closing """ is missing.')
             return None
 
 

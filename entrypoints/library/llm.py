@@ -278,7 +278,7 @@ class LLM(Generates, Adapts, Trains):
         return SharedGenerator(self._lock, self._generator_now)
 
     def _generator_now(self) -> Generator:
-        # Made for each answer and never stored: the model is ours, and wrappers may replace it.
+        # Made for each answer and never stored, because wrappers may replace the model.
         generator: Generator = container.strategy().generator(*self._whole("Generating with"))
         return generator
 

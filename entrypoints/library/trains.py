@@ -146,17 +146,12 @@ class Trains(nn.Module):
 
         """
         with self._using():
-            if self.model is None:
-                raise NotDistributed
-            check_shape("input_ids", input_ids)
-            check_length(input_ids, self.model.architecture.context)
-            check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
+            model = self._ready_for(input_ids)
             if target_ids is not None:
                 check_targets(input_ids, target_ids)
                 if loss_fn is None:
-                    check_ids("target_ids", target_ids, self.model.architecture.vocab_size)
-                self.model.check_learning()
-            model: nn.Module = self.model
+                    check_ids("target_ids", target_ids, model.architecture.vocab_size)
+                model.check_learning()
             logits: Tensor = model(input_ids)
             if target_ids is None:
                 return logits
@@ -181,14 +176,10 @@ class Trains(nn.Module):
 
         """
         with self._using():
-            if self.model is None:
-                raise NotDistributed
-            check_shape("input_ids", input_ids)
-            check_length(input_ids, self.model.architecture.context)
-            check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
+            model = self._ready_for(input_ids)
             check_targets(input_ids, target_ids)
-            check_ids("target_ids", target_ids, self.model.architecture.vocab_size)
-            return self.model.loss(input_ids, target_ids, reduction)
+            check_ids("target_ids", target_ids, model.architecture.vocab_size)
+            return model.loss(input_ids, target_ids, reduction)
 
     def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
         """Load weights, as torch's modules do; answers under way are waited for."""
@@ -200,6 +191,15 @@ class Trains(nn.Module):
         with self._lock.changing("Moving or converting it"):
             super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
             return self
+
+    def _ready_for(self, input_ids: Tensor) -> GPT:
+        """Return the network, once the ids are known to be a batch that it can compute."""
+        if self.model is None:
+            raise NotDistributed
+        check_shape("input_ids", input_ids)
+        check_length(input_ids, self.model.architecture.context)
+        check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
+        return self.model
 
     def _using(self) -> AbstractContextManager[None]:
         if torch.compiler.is_compiling():  # a lock cannot be compiled

@@ -33,7 +33,7 @@ def outcome(act: Callable[[], object]) -> str:
     signal.alarm(30)
     try:
         return str(act())
-    except Exception as error:  # noqa: BLE001 - it is told to the test
+    except Exception as error:  # noqa: BLE001 - the test gets it as an outcome
         return f"{type(error).__name__}: {error}"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.adapters.tiny_models import tiny_folder
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 
 REFUSED = ("fork", "stream", "loss", "another model", "Process, fork", "fork of a fork")
 RIGHT = ("one thread", "a thread", "Process, spawn", "parent again")

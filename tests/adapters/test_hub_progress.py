@@ -18,8 +18,8 @@ def meter(told: list[Notice | Progress]) -> Meter:
     return Meter("Downloading", 100, told.append)
 
 
-def done(told: list[Notice | Progress]) -> list[float]:
-    return [event.done for event in told if isinstance(event, Progress)]
+def done(events: list[Notice | Progress]) -> list[float]:
+    return [event.done for event in events if isinstance(event, Progress)]
 
 
 def test_files_one_after_another_add_up(meter: Meter, told: list[Notice | Progress]) -> None:

@@ -19,7 +19,7 @@ SCALE, CAP = 0.5, 3.0
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss, "_AT_ONCE", 7 * VOCABULARY)
+    monkeypatch.setattr(loss, "LOGITS", 7 * VOCABULARY)
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM
     torch.testing.assert_close(pool(ids), logits)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 def test_a_fork_of_the_caller_has_no_ranks_and_does_not_end_them(pool: LLM) -> None:
     said = pool.generate("x", max_new_tokens=4, top_k=1)
     child = os.fork()

@@ -263,11 +263,11 @@ def test_closing_waits_for_streams_of_others_that_are_read(
     begun, go_on = threading.Event(), threading.Event()
 
     def read() -> int:
-        theirs = stream(lock)
-        next(theirs)
+        foreign = stream(lock)
+        next(foreign)
         begun.set()
         go_on.wait(SOON)
-        return len(list(theirs))
+        return len(list(foreign))
 
     found = threads.submit(read)
     assert begun.wait(SOON)
@@ -317,12 +317,12 @@ def test_a_copy_has_users_of_its_own(lock: ModelLock) -> None:
             assert made.patience == 7.0
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 def test_a_forked_process_does_not_wait_for_threads_that_it_has_not(
     lock: ModelLock, threads: ThreadPoolExecutor
 ) -> None:
-    theirs = stream(lock)
-    threads.submit(lambda: next(theirs)).result(SOON)
+    foreign = stream(lock)
+    threads.submit(lambda: next(foreign)).result(SOON)
     child = os.fork()
     if not child:
         try:

@@ -49,7 +49,7 @@ class TwoAdapters:
 
     def load_adapter(self, path: str, name: str) -> None:
         if path == "missing":
-            raise ModelNotFound(path, "there is no such folder.")
+            raise ModelNotFound(path, "the folder does not exist.")
         assert name not in self.adapters
         self.adapters = (*self.adapters, name)
         self.active_adapter = name
@@ -102,7 +102,7 @@ def test_a_command_that_there_is_not_is_not_told_to_the_model_but_for_a_space_be
     session = talk(monkeypatch, "/bin/ls is what?", " /help me", "/help")
     assert [one.content for one in session.chat.messages] == ["/help me", "yes"]
     notes = capsys.readouterr().err
-    assert notes.startswith("There is no /bin/ls; see /help.")
+    assert notes.startswith("Unknown command /bin/ls; see /help.")
     assert "/save FILE" in notes
 
 

@@ -308,7 +308,7 @@ def test_every_change_within_the_own_stream_is_refused_and_changes_nothing(
     for change in changes:
         with pytest.raises(Busy, match=r"\.close\(\)"):
             change()
-    assert llm.generate("a", **HOW) == pure  # further answers are no change
+    assert llm.generate("a", **HOW) == pure  # further answers change nothing
     llm(torch.tensor([[1, 2]]))
     assert said + "".join(pieces) == pure
     llm.set_adapter("b")

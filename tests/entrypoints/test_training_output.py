@@ -91,19 +91,19 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("terminal")
     arguments, environment = command(folder)
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (50, 200))
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (50, 200))
     with subprocess.Popen(
-        arguments, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs
+        arguments, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal
     ) as process:
-        os.close(theirs)
+        os.close(terminal)
         read = b""
         try:
-            while piece := os.read(ours, 4096):
+            while piece := os.read(controller, 4096):
                 read += piece
         except OSError:  # Linux's end of a terminal
             pass
-        os.close(ours)
+        os.close(controller)
         answer = process.communicate()[0]
     assert process.returncode == 0, read.decode()
     return Ran(folder / "my out", answer.decode(), read.decode())

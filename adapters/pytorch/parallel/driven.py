@@ -91,7 +91,7 @@ class GroupInStep:
 
     Attributes:
         group: The ranks.
-        crew: Those who are told of each step.
+        crew: The workers that compute the other ranks.
 
     """
 
@@ -127,7 +127,10 @@ class GroupInStep:
     @property
     def _here(self) -> Group:
         if not self.crew.is_together:
-            reason = "the other ranks are not told what this one has. Call the model, which gives its logits."
+            reason = (
+                "it needs the other ranks, which take part in whole steps. Call the model, which returns its "
+                "logits."
+            )
             raise OutOfReach("A layer by itself of a model that is split over ranks", reason)
         return self.group
 
