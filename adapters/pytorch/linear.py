@@ -1,7 +1,6 @@
 """Linear layers and embeddings that wait for their weights, and the way a CPU multiplies fastest."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +8,7 @@ from torch.nn import functional
 
 from litgpt.adapters.pytorch import processor
 from litgpt.adapters.pytorch.dtypes import NAMES, TORCH
+from litgpt.adapters.pytorch.onednn import switch
 from litgpt.adapters.pytorch.products import Converted
 from litgpt.domain.arithmetic import Arithmetic, Format, arithmetic
 
@@ -64,26 +64,8 @@ def arithmetic_of(weights: Format, activations: torch.dtype) -> Arithmetic:
 _FEW_ROWS = 3
 
 
-@contextmanager
-def fastest_matmul(*, rows: int, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """Choose the matrix product for `rows` rows at a time.
-
-    torch's switch is global to the process: another thread that multiplies meanwhile is right all the same,
-    only perhaps slower.
-    """
-    if rows > _FEW_ROWS or dtype != torch.bfloat16 or device.type != "cpu" or not _onednn():
-        yield
-        return
-    _set_onednn(enabled=False)
-    try:
-        yield
-    finally:
-        _set_onednn(enabled=True)
-
-
-def _onednn() -> bool:
-    return bool(getattr(torch.backends.mkldnn, "enabled"))  # noqa: B009 - torch types it as its descriptor
-
-
-def _set_onednn(*, enabled: bool) -> None:
-    setattr(torch.backends.mkldnn, "enabled", enabled)  # noqa: B010 - as above
+def fastest_matmul(*, rows: int, dtype: torch.dtype, device: torch.device) -> AbstractContextManager[None]:
+    """Choose the matrix product for `rows` rows at a time."""
+    if dtype != torch.bfloat16 or device.type != "cpu":
+        return nullcontext()
+    return switch.set_to(on=rows > _FEW_ROWS)

@@ -1,0 +1,111 @@
+"""torch's switch for oneDNN, when threads want different settings."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from litgpt.adapters.pytorch.linear import fastest_matmul
+from litgpt.adapters.pytorch.onednn import Switch, switch
+
+CPU = torch.device("cpu")
+SOON = 20.0
+
+
+def is_on() -> bool:
+    return bool(getattr(torch.backends.mkldnn, "enabled"))  # noqa: B009 - torch types it as its descriptor
+
+
+@pytest.fixture(autouse=True)
+def _unchanged() -> Iterator[None]:
+    assert is_on()
+    yield
+    assert is_on()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+def test_few_rows_of_bfloat16_are_multiplied_without_it() -> None:
+    with fastest_matmul(rows=1, dtype=torch.bfloat16, device=CPU):
+        assert not is_on()
+    with fastest_matmul(rows=4, dtype=torch.bfloat16, device=CPU):
+        assert is_on()
+    with fastest_matmul(rows=1, dtype=torch.float32, device=CPU):
+        assert is_on()
+
+
+def test_it_stays_as_each_block_wants_it_until_the_block_ends(threads: ThreadPoolExecutor) -> None:
+    stop, shared = time.monotonic() + 0.5, Switch()
+
+    def step(number: int) -> int:
+        count, on = 0, number % 2 == 0
+        while time.monotonic() < stop:
+            with shared.set_to(on=on):
+                for _ in range(3):
+                    assert is_on() == on
+                    time.sleep(0.0005)
+            count += 1
+        return count
+
+    assert all(count > 3 for count in threads.map(step, range(8)))
+
+
+def test_those_that_agree_do_not_wait_for_each_other(threads: ThreadPoolExecutor) -> None:
+    together = threading.Barrier(4)
+
+    def step(_: int) -> None:
+        with switch.set_to(on=False):
+            together.wait(SOON)
+
+    list(threads.map(step, range(4)))
+
+
+def test_who_has_switched_it_off_keeps_it_off(threads: ThreadPoolExecutor) -> None:
+    together = threading.Barrier(2)
+
+    def step(number: int) -> None:
+        with switch.set_to(on=number == 0):
+            together.wait(SOON)  # it is off for both: none waits
+            assert not is_on()
+
+    setattr(torch.backends.mkldnn, "enabled", False)  # noqa: B010 - torch types it as its descriptor
+    try:
+        list(threads.map(step, range(2)))
+        assert not is_on()
+    finally:
+        setattr(torch.backends.mkldnn, "enabled", True)  # noqa: B010 - as above
+
+
+def test_a_block_within_another_does_not_wait_for_itself() -> None:
+    with switch.set_to(on=False), switch.set_to(on=True):
+        assert not is_on()
+    with switch.set_to(on=True):
+        assert is_on()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_fork_does_not_wait_for_threads_that_it_has_not(threads: ThreadPoolExecutor) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def step() -> None:
+        with switch.set_to(on=False):
+            begun.set()
+            go_on.wait(SOON)
+
+    found = threads.submit(step)
+    assert begun.wait(SOON)
+    child = os.fork()
+    if not child:
+        with switch.set_to(on=True):
+            os._exit(7 if is_on() else 8)
+    go_on.set()
+    found.result(SOON)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
