@@ -13,11 +13,14 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
 from litgpt.adapters.training.trainer_checkpoint import check_readable, read_checkpoint
-from litgpt.domain.errors import BadArgument, OutOfReach
-from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.errors import BadArgument, BadCheckpoint, DamagedFile, MissingFile, OutOfReach
+from litgpt.domain.reporting import Notice, Report, silent
 
 COMING = ".coming"
 """What follows the name of a checkpoint that is not all there yet."""
+
+DAMAGED = ".damaged"
+"""What follows the name of a checkpoint that could not be read."""
 
 _ADAM = 3
 """A parameter in training has two moments besides itself."""
@@ -178,26 +181,56 @@ def newest(folder: Path) -> Path | None:
     return max(folder.glob("step-*.ckpt"), default=None)
 
 
-def to_resume(folder: Path, wish: str, *, sharded: bool) -> Path:
-    """Return the checkpoint from which to go on.
+def to_resume(folder: Path, wish: str, *, sharded: bool, report: Report = silent) -> Path:
+    """Return the checkpoint to resume from.
+
+    A damaged checkpoint is set aside under another name and reported if `last` finds an older one that is
+    whole; a file that could run code is refused.
 
     Args:
-        folder: Where the run's own are.
+        folder: Where the run's own checkpoints are.
         wish: `last`, or a path.
         sharded: Whether the run divides its weights, and so its checkpoints, among processes.
+        report: Receives which checkpoints are damaged.
 
     Raises:
         BadArgument: There is none, or it is in one file where the run wants it in several, or the other way.
         BadCheckpoint: It cannot be read.
 
     """
-    found = newest(folder) if wish == "last" else Path(wish).expanduser()
-    if found is None or not found.exists():
-        raise BadArgument(
-            "resume", wish, f"'last' when there is a checkpoint in {folder}, or the path of one"
-        )
+    if wish == "last":
+        candidates = sorted(folder.glob("step-*.ckpt"), reverse=True)
+    else:
+        candidates = [Path(wish).expanduser()]
+    damaged: list[tuple[Path, BadCheckpoint]] = []
+    for found in candidates:
+        if not found.exists():
+            continue
+        try:
+            _check_kind(found, sharded=sharded)
+            check_readable(found)
+        except (DamagedFile, MissingFile) as error:
+            damaged.append((found, error))
+            continue
+        for path, reason in damaged:
+            _set_aside(path)
+            kept = f"the damaged one is kept as {path.name}{DAMAGED}"
+            report(Notice(f"{reason} Resuming from {found.name}; {kept}."))
+        return found
+    if damaged:
+        raise damaged[0][1]
+    raise BadArgument("resume", wish, f"'last' when there is a checkpoint in {folder}, or the path of one")
+
+
+def _check_kind(found: Path, *, sharded: bool) -> None:
     if found.is_dir() != sharded:
         what = "a folder, as 'fsdp' writes it" if sharded else "a file, as all strategies but 'fsdp' write it"
         raise BadArgument("resume", str(found), what)
-    check_readable(found)
-    return found
+
+
+def _set_aside(path: Path) -> None:
+    """Rename a damaged checkpoint, so that it is not taken for the newest one again."""
+    aside = path.with_name(path.name + DAMAGED)
+    with suppress(OSError):  # another process of the run may have done it, or the folder is read-only
+        remove(aside)
+        path.rename(aside)

@@ -1,8 +1,8 @@
 """The figures of a run in progress: a row of metrics.csv for each step, and events for whoever watches."""
 
 import csv
+import re
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ _DIGITS = {"tokens_per_second": ".1f"}
 _FLOAT32_DIGITS = ".7g"
 
 COLUMNS = ("step", "epoch", "train_loss", "val_loss", "learning_rate", "gradient_norm", "tokens_per_second")
+_STEP = re.compile(r"[0-9]{1,15}")
+_AT_MOST = 1 << 30
 
 
 class Metrics(Callback):
@@ -46,14 +48,43 @@ class Metrics(Callback):
         """Go on with the file behind the step from which the run goes on."""
         assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
         self._step, self._since = trainer.global_step, time.perf_counter()
+        is_due = self.is_validation_due(trainer)
         if trainer.is_global_zero:
-            rows = [row for row in read_metrics(self.path) if int(row["step"]) <= trainer.global_step]
-            with self.path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, COLUMNS)
-                writer.writeheader()
-                writer.writerows(rows)
+            rows = [row for row in self._read() if int(row["step"]) <= trainer.global_step]
+            try:
+                with self.path.open("w", newline="", encoding="utf-8") as file:
+                    writer = csv.DictWriter(file, COLUMNS)
+                    writer.writeheader()
+                    writer.writerows(rows)
+            except OSError as error:
+                self._is_written = False
+                self._report(
+                    Notice(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}.")
+                )
         self._batches = 0
         self._tell(trainer, pl_module)
+        if is_due:
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.restarting = False
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
+            self._since = time.perf_counter()
+
+    def is_validation_due(self, trainer: L.Trainer) -> bool:
+        """Return whether the checkpoint was saved just before a validation that metrics.csv does not have.
+
+        A checkpoint is saved before the validation of its step, and a process can be killed between them.
+        """
+        loop, step = trainer.fit_loop.epoch_loop, trainer.global_step
+        if step == 0 or not trainer.enable_validation:
+            return False
+        progress, interval = loop.batch_progress, trainer.val_check_batch
+        seen = progress.total if trainer.check_val_every_n_epoch is None else progress.current
+        at_interval = interval not in (None, 0) and seen.ready > 0 and seen.ready % interval == 0
+        is_due = at_interval and not any(
+            row["val_loss"] for row in read_metrics(self.path) if int(row["step"]) == step
+        )
+        return bool(trainer.strategy.broadcast(is_due))
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Take note of a batch, and of a step if it completed one."""
@@ -109,6 +140,13 @@ class Metrics(Callback):
             self._report(Notice(f"Validation: {step}, validation loss {self.val_loss:.4f}"))
         self._since = time.perf_counter()  # the next step is not to pay for this
 
+    def _read(self) -> list[dict[str, str]]:
+        """Return the rows of an earlier run, and report what of them cannot be read."""
+        rows, problem = _rows(self.path)
+        if problem:
+            self._report(Notice(f"{self.path} is continued without some steps: {problem}."))
+        return rows
+
     def _write(self, trainer: L.Trainer, found: dict[str, float]) -> None:
         for logger in trainer.loggers:
             logger.log_metrics(found, trainer.global_step)
@@ -133,23 +171,39 @@ class Metrics(Callback):
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a metrics file; none if there is no such file.
+    """Return the rows of a metrics file; none if there is no such file, or it cannot be read.
 
-    Rows that are damaged are left out: what was being written when the power failed is cut short, or zeros.
+    Damaged rows are left out: the row that was being written when the power failed is cut short, or zeros.
     """
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
-    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    return [row for row in csv.DictReader(lines, COLUMNS) if _is_whole(row)]
+    return _rows(path)[0]
 
 
-def _is_whole(row: Mapping[str | None, Any]) -> bool:
-    if None in row or None in row.values() or not row["step"].isdecimal():
-        return False
+def _rows(path: Path) -> tuple[list[dict[str, str]], str]:
+    """Return the whole rows of a metrics file, and what of it cannot be read ("" if all of it can)."""
     try:
-        for value in filter(None, row.values()):
+        with path.open("rb") as file:
+            raw = file.read(_AT_MOST)
+    except FileNotFoundError:
+        return [], ""
+    except OSError as error:
+        return [], f"it cannot be read ({(error.strerror or str(error)).lower()})"
+    lines = raw.decode("utf-8", errors="replace").split("\n")
+    rows = [row for line in lines[:-1] if (row := _row(line)) is not None]  # each line ends with "\n"
+    damaged = len([line for line in lines if line.strip()]) - len(rows)
+    damaged -= lines[0].strip() == ",".join(COLUMNS)
+    if damaged:
+        return rows, f"{damaged} damaged line{'s' if damaged > 1 else ''} of it cannot be read"
+    return rows, "" if raw else "it is empty"
+
+
+def _row(line: str) -> dict[str, str] | None:
+    """Return a line by column; None if it is not a whole row."""
+    values = line.removesuffix("\r").split(",")
+    if len(values) != len(COLUMNS) or not _STEP.fullmatch(values[0]):
+        return None
+    try:
+        for value in filter(None, values):
             float(value)
     except ValueError:
-        return False
-    return True
+        return None
+    return dict(zip(COLUMNS, values, strict=True))

@@ -40,7 +40,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
         raise unsafe_checkpoint(path) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedFile(str(path), f"it is no whole Trainer checkpoint ({error}).") from error
     state = content.get(_STATE) if isinstance(content, dict) else None
     if not isinstance(state, Mapping):
@@ -63,7 +63,11 @@ def check_readable(path: Path) -> None:
     from litgpt.adapters.training.sharded_checkpoint import CarefulReader, read_plain
 
     read_plain(path)
-    CarefulReader(path).read_metadata()
+    metadata = CarefulReader(path).read_metadata()
+    for part in (metadata.storage_data or {}).values():
+        file = path / part.relative_path
+        if not file.is_file() or file.stat().st_size < part.offset + part.length:
+            raise DamagedFile(str(file), "a part of a sharded checkpoint is missing or cut short.")
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name: str) -> None:

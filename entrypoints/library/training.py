@@ -20,7 +20,7 @@ from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import Metrics
 from litgpt.adapters.training.random_state import begin
 from litgpt.adapters.training.recipe_file import write_recipe
-from litgpt.adapters.training.running import run, trainer_of
+from litgpt.adapters.training.running import quietly, run, trainer_of
 from litgpt.container import container
 from litgpt.data.module import DataModule
 from litgpt.domain.architecture import mixture_of
@@ -79,7 +79,7 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     """
     report = (report or default_report(None)) if is_first_process() else silent
     began, out = time.perf_counter(), Path(recipe.out_dir).expanduser()
-    path = _from(recipe, out, resume)
+    path = _from(recipe, out, resume, report)
     begin(recipe.seed)
     llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
     llm._report = report  # noqa: SLF001 - its own package: reading the weights takes long, too
@@ -116,6 +116,9 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         report=report,
     )
     ended = run(trainer, module, data, path, report)
+    if ended and metrics.is_validation_due(trainer):  # the run was killed after its last step
+        with quietly():
+            trainer.validate(module, data, verbose=False)
     try:
         saved = save_trained(llm, recipe, out, report, first=trainer.is_global_zero) if ended else None
     except (LitGPTError, OSError):
@@ -155,11 +158,11 @@ def _router_weight(llm: LLM, recipe: Recipe, report: Report) -> float:
     return 0.0
 
 
-def _from(recipe: Recipe, out: Path, resume: str | None) -> Path | None:
+def _from(recipe: Recipe, out: Path, resume: str | None, report: Report) -> Path | None:
     """Return the checkpoint from which to go on; None: a new run begins, in a folder that has none."""
     folder = out / "checkpoints"
     if resume is not None:
-        return to_resume(folder, resume, sharded=recipe.strategy == "fsdp")
+        return to_resume(folder, resume, sharded=recipe.strategy == "fsdp", report=report)
     if there := newest(folder):
         raise BadArgument(
             "out_dir", str(out), f"another folder, or resume 'last': {there.name} is of an earlier run"
