@@ -129,7 +129,7 @@ def test_a_metrics_file_that_cannot_be_read_is_reported_and_prevents_nothing(
     more = attrs.evolve(whole, out_dir=str(out), max_steps=10)
     done = train(more, resume="last", report=told)
     assert done.steps == 10
-    assert any(str(metrics) in one for one in told.notices), told.notices
+    assert any(one.startswith(f"{metrics} is continued without some steps: ") for one in told.notices)
     if kind in ("quote", "huge step"):
         assert [step for step, _ in losses(out)] == [str(step) for step in range(1, 11)]
 
