@@ -232,5 +232,6 @@ def _set_aside(path: Path) -> None:
     """Rename a damaged checkpoint, so that it is not taken for the newest one again."""
     aside = path.with_name(path.name + DAMAGED)
     with suppress(OSError):  # another process of the run may have done it, or the folder is read-only
-        remove(aside)
-        path.rename(aside)
+        if path.is_dir():  # which cannot take the name of an earlier one
+            remove(aside)
+        path.replace(aside)

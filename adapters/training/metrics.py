@@ -41,6 +41,7 @@ class Metrics(Callback):
         self.tokens = 0
         self._batches = 0
         self._is_written = True
+        self._is_continued = False
         self.train_loss: float | None = None
         self.val_loss: float | None = None
 
@@ -48,19 +49,8 @@ class Metrics(Callback):
         """Go on with the file behind the step from which the run goes on."""
         assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
         self._step, self._since = trainer.global_step, time.perf_counter()
-        is_due = self.is_validation_due(trainer)
-        if trainer.is_global_zero:
-            rows = [row for row in self._read() if int(row["step"]) <= trainer.global_step]
-            try:
-                with self.path.open("w", newline="", encoding="utf-8") as file:
-                    writer = csv.DictWriter(file, COLUMNS)
-                    writer.writeheader()
-                    writer.writerows(rows)
-            except OSError as error:
-                self._is_written = False
-                self._report(
-                    Notice(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}.")
-                )
+        is_due = self.is_validation_due(trainer, pl_module)
+        self._continue_file(trainer)
         self._batches = 0
         self._tell(trainer, pl_module)
         if is_due:
@@ -70,7 +60,12 @@ class Metrics(Callback):
             trainer.training = True
             self._since = time.perf_counter()
 
-    def is_validation_due(self, trainer: L.Trainer) -> bool:
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Go on with the file, if a run that has no steps left validates."""
+        del pl_module
+        self._continue_file(trainer)
+
+    def is_validation_due(self, trainer: L.Trainer, module: Learning) -> bool:
         """Return whether the checkpoint was saved just before a validation that metrics.csv does not have.
 
         A checkpoint is saved before the validation of its step, and a process can be killed between them.
@@ -81,7 +76,7 @@ class Metrics(Callback):
         progress, interval = loop.batch_progress, trainer.val_check_batch
         seen = progress.total if trainer.check_val_every_n_epoch is None else progress.current
         at_interval = interval not in (None, 0) and seen.ready > 0 and seen.ready % interval == 0
-        is_due = at_interval and not any(
+        is_due = (at_interval or step >= module.steps) and not any(
             row["val_loss"] for row in read_metrics(self.path) if int(row["step"]) == step
         )
         return bool(trainer.strategy.broadcast(is_due))
@@ -139,6 +134,21 @@ class Metrics(Callback):
             step = f"step {trainer.global_step} of {pl_module.steps}"
             self._report(Notice(f"Validation: {step}, validation loss {self.val_loss:.4f}"))
         self._since = time.perf_counter()  # the next step is not to pay for this
+
+    def _continue_file(self, trainer: L.Trainer) -> None:
+        """Keep the rows of an earlier run up to the step from which this one continues, once."""
+        if self._is_continued or not trainer.is_global_zero:
+            return
+        self._is_continued = True
+        rows = [row for row in self._read() if int(row["step"]) <= trainer.global_step]
+        try:
+            with self.path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS)
+                writer.writeheader()
+                writer.writerows(rows)
+        except OSError as error:
+            self._is_written = False
+            self._report(Notice(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}."))
 
     def _read(self) -> list[dict[str, str]]:
         """Return the rows of an earlier run, and report what of them cannot be read."""

@@ -116,7 +116,7 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         report=report,
     )
     ended = run(trainer, module, data, path, report)
-    if ended and metrics.is_validation_due(trainer):  # the run was killed after its last step
+    if ended and metrics.is_validation_due(trainer, module):  # the run was killed after its last step
         with quietly():
             trainer.validate(module, data, verbose=False)
     try:

@@ -5,13 +5,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import attrs
 import pytest
+import torch
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from litgpt.adapters.training.checkpoints import to_resume
+from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import read_metrics
+from litgpt.adapters.training.recipe_file import write_recipe
 from litgpt.domain.errors import BadCheckpoint
 from litgpt.domain.reporting import silent
 from litgpt.domain.training.recipe import Recipe
@@ -22,83 +27,108 @@ from tests.entrypoints.training_runs import Told
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 KILLED_BEFORE_VALIDATION = """
-import os, signal, sys, yaml
+import os, signal, sys
+from pathlib import Path
 from litgpt.adapters.training.learning import Learning
+from litgpt.adapters.training.recipe_file import read_settings
 from litgpt.domain.reporting import silent
-from litgpt.domain.training.recipe import Recipe
-from litgpt.training import train
-
-step = int(sys.argv[2])
+from litgpt.training import recipe_of, train
 
 def kill(self):
-    if self.trainer.global_step == step:
+    if self.trainer.global_step == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Learning.on_validation_start = kill
-train(Recipe(**yaml.safe_load(open(sys.argv[1]))), report=silent)
+train(recipe_of(read_settings(Path(sys.argv[1]))), report=silent)
 """
+
+
+def with_snapshots(asked: Recipe) -> Recipe:
+    """Train, and copy what is on the disk before each validation, which is what a kill then would leave."""
+    out = Path(asked.out_dir)
+
+    def copy(module: Learning) -> None:
+        shutil.copytree(out, out.parent / f"before-{module.trainer.global_step}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learning, "on_validation_start", copy)
+        train(asked, report=silent)
+    return asked
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    """Return the recipe of a run of 8 steps that validates after every second one."""
-    asked = recipe(tmp_path_factory.mktemp("whole"), method="lora", max_steps=8, save_every=2, eval_every=2)
-    train(asked, report=silent)
-    return asked
+    """Return the recipe of a run of 7 steps that validates after every second one, and after the last."""
+    settings = {"method": "lora", "max_steps": 7, "save_every": 1, "eval_every": 2}
+    return with_snapshots(recipe(tmp_path_factory.mktemp("whole"), **settings))
 
 
 @pytest.fixture(scope="module")
 def by_epoch(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """Return the recipe of a run of two epochs, each of which ends with a validation."""
-    asked = recipe(tmp_path_factory.mktemp("epochs"), method="lora", epochs=2, save_every=1, val_split=0.1)
-    train(asked, report=silent)
-    return asked
+    settings = {"method": "lora", "epochs": 2, "save_every": 1, "val_split": 0.1}
+    return with_snapshots(recipe(tmp_path_factory.mktemp("epochs"), **settings))
 
 
-def killed(asked: Recipe, folder: Path, step: int) -> Recipe:
-    """Train in a process that is killed between the checkpoint of a step and its validation."""
-    half = attrs.evolve(asked, out_dir=str(folder / "half"))
-    train(attrs.evolve(half, max_steps=1, out_dir=str(folder / "first")), report=silent)  # writes a recipe
-    text = (folder / "first/recipe.yaml").read_text(encoding="utf-8")
-    text = text.replace(str(folder / "first"), half.out_dir)
-    steps = "null" if asked.max_steps is None else str(asked.max_steps)
-    (folder / "recipe.yaml").write_text(
-        text.replace("max_steps: 1\n", f"max_steps: {steps}\n"), encoding="utf-8"
-    )
-    command = [sys.executable, "-c", KILLED_BEFORE_VALIDATION, str(folder / "recipe.yaml"), str(step)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert checkpoints(folder / "half") == [f"step-{step:08d}.ckpt"]
-    return half
+def resumed(whole: Recipe, half: Path) -> None:
+    """Resume a run that was killed before a validation, and compare it with one that was not."""
+    step = checkpoints(half)[-1].removeprefix("step-").removesuffix(".ckpt").lstrip("0")
+    assert step in dict(validated(Path(whole.out_dir)))
+    assert step not in dict(validated(half))
+    done = train(attrs.evolve(whole, out_dir=str(half)), resume="last", report=silent)
+    assert validated(half) == validated(Path(whole.out_dir))
+    assert losses(half) == losses(Path(whole.out_dir))
+    assert done.val_loss == pytest.approx(float(validated(half)[-1][1]))
+    saved = "adapter/adapter_model.safetensors"
+    assert (half / saved).read_bytes() == (Path(whole.out_dir) / saved).read_bytes()
 
 
-@pytest.mark.parametrize("step", [2, 4, 8])
+@pytest.mark.parametrize("step", [2, 4, 6, 7])
 def test_a_validation_that_a_kill_prevented_is_done_on_resuming(
     tmp_path: Path, whole: Recipe, step: int
 ) -> None:
-    half = killed(whole, tmp_path, step)
-    assert str(step) not in dict(validated(tmp_path / "half"))
-    done = train(half, resume="last", report=silent)
-    assert validated(tmp_path / "half") == validated(Path(whole.out_dir))
-    assert losses(tmp_path / "half") == losses(Path(whole.out_dir))
-    assert done.val_loss == pytest.approx(float(validated(tmp_path / "half")[-1][1]))
+    half = tmp_path / "half"
+    shutil.copytree(Path(whole.out_dir).parent / f"before-{step}", half)
+    resumed(whole, half)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_the_validation_of_an_epoch_is_done_on_resuming_too(
     tmp_path: Path, by_epoch: Recipe, epoch: int
 ) -> None:
-    half = killed(by_epoch, tmp_path, int(validated(Path(by_epoch.out_dir))[epoch - 1][0]))
-    train(half, resume="last", report=silent)
-    assert validated(tmp_path / "half") == validated(Path(by_epoch.out_dir))
-    assert losses(tmp_path / "half") == losses(Path(by_epoch.out_dir))
+    half, step = tmp_path / "half", validated(Path(by_epoch.out_dir))[epoch - 1][0]
+    shutil.copytree(Path(by_epoch.out_dir).parent / f"before-{step}", half)
+    resumed(by_epoch, half)
+
+
+def test_a_validation_in_which_a_process_was_killed_is_done_on_resuming(
+    tmp_path: Path, whole: Recipe
+) -> None:
+    half, file = tmp_path / "half", tmp_path / "recipe.yaml"
+    write_recipe(file, attrs.evolve(whole, out_dir=str(half)))
+    command = [sys.executable, "-c", KILLED_BEFORE_VALIDATION, str(file), "4"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert checkpoints(half) == ["step-00000004.ckpt"]
+    resumed(whole, half)
+
+
+def test_the_metrics_of_a_run_that_has_only_its_last_validation_left_are_cleaned_too(
+    tmp_path: Path, whole: Recipe
+) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(Path(whole.out_dir).parent / "before-7", half)
+    torn = (half / "metrics.csv").read_bytes()[:-9]
+    (half / "metrics.csv").write_bytes(torn)
+    train(attrs.evolve(whole, out_dir=str(half)), resume="last", report=silent)
+    assert validated(half) == validated(Path(whole.out_dir))
+    assert losses(half) == losses(Path(whole.out_dir))[:-1]
 
 
 def test_a_validation_that_was_done_is_not_done_again(tmp_path: Path, whole: Recipe) -> None:
     out = tmp_path / "out"
-    first = attrs.evolve(whole, out_dir=str(out), max_steps=4)
+    first = attrs.evolve(whole, out_dir=str(out), max_steps=4, save_every=4)
     train(first, report=silent)
     train(attrs.evolve(first, max_steps=6), resume="last", report=silent)
     assert [step for step, _ in validated(out)] == ["2", "4", "6"]
@@ -145,7 +175,7 @@ def test_every_prefix_of_a_metrics_file_gives_the_rows_that_are_whole(tmp_path: 
 def test_a_checkpoint_that_is_cut_anywhere_is_set_aside_for_an_older_one(
     tmp_path: Path, whole: Recipe
 ) -> None:
-    good = next((Path(whole.out_dir) / "checkpoints").iterdir())
+    good = next((Path(whole.out_dir) / "checkpoints").glob("*.ckpt"))
     raw = good.read_bytes()
     for share in range(20):
         folder = tmp_path / str(share)
@@ -167,3 +197,38 @@ def test_a_damaged_checkpoint_with_no_other_beside_it_is_an_error_and_stays(tmp_
     with pytest.raises(BadCheckpoint, match="step-00000004"):
         to_resume(tmp_path, "last", sharded=False)
     assert (tmp_path / "step-00000004.ckpt").exists()
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a sharded checkpoint, as torch writes it."""
+    path = tmp_path_factory.mktemp("sharded") / "good.ckpt"
+    state = {f"state_dict.{name}": torch.rand(64, 16) for name in "abc"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one process is what is meant
+        save(state, checkpoint_id=path, no_dist=True)
+    torch.save({"global_step": 2}, path / "meta.pt")
+    return path
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("kind", ["*.distcp", "meta.pt"])
+def test_a_sharded_checkpoint_with_a_damaged_part_is_set_aside_for_an_older_one(
+    tmp_path: Path, sharded: Path, kind: str, share: float | None
+) -> None:
+    shutil.copytree(sharded, tmp_path / "step-00000002.ckpt")
+    shutil.copytree(sharded, tmp_path / "step-00000004.ckpt")
+    assert to_resume(tmp_path, "last", sharded=True) == tmp_path / "step-00000004.ckpt"
+    part = next((tmp_path / "step-00000004.ckpt").glob(kind))
+    if share is None:
+        part.unlink()
+    else:
+        part.write_bytes(part.read_bytes()[: int(part.stat().st_size * share)])
+    told = Told()
+    assert to_resume(tmp_path, "last", sharded=True, report=told) == tmp_path / "step-00000002.ckpt"
+    (notice,) = told.notices
+    assert part.name in notice
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-00000002.ckpt",
+        "step-00000004.ckpt.damaged",
+    ]
