@@ -1,15 +1,18 @@
 """The DistributionStrategy that splits every layer over several ranks."""
 
 import os
+import shutil
+import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
 import torch
 from torch import Tensor
-from torch.distributed import PrefixStore, Store, TCPStore, is_nccl_available  # type: ignore[attr-defined] # public
+from torch.distributed import FileStore, PrefixStore, Store, is_nccl_available  # type: ignore[attr-defined] # public
 
 from litgpt.adapters.pytorch.assemble import GPTT, fill
 from litgpt.adapters.pytorch.generator import TorchGenerator
@@ -33,7 +36,7 @@ from litgpt.domain.reporting import Report, silent
 from litgpt.domain.sharding import Share, share
 from litgpt.domain.weights import Join
 
-# How long a rank waits for the others while they read their weights. Workers are watched besides.
+# How long a rank waits for the others while they start and, under torchrun, read their weights.
 _PATIENCE = 600.0
 
 
@@ -74,7 +77,7 @@ class TensorParallel:
         mine = share(architecture, joins, ranks=ranks, rank=placement.given or 0)  # refuses what cannot be
         if placement.given is not None:
             with in_our_words():
-                meeting = _group(meet(_PATIENCE), placement, rank=placement.given)
+                meeting = _group(meet(_PATIENCE), placement, rank=placement.given, local=False)
             given = _filled(sharded(mine, meeting, GivenGPT), mine, checkpoint, placement, report)
             given.group, given.whole = meeting, architecture
             with in_our_words():
@@ -87,20 +90,25 @@ class TensorParallel:
                 "generate_strategy='tensor_parallel'",
                 f"{checkpoint.origin} is in this process alone, and no other can open it. Save it first.",
             )
-        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-        crew = Crew(
-            {
-                "store": store.port,
-                "model": str(where),
-                "name": checkpoint.name,
-                "tied": architecture.tied,
-                "placement": attrs.asdict(placement),
-            },
-            ranks=ranks,
-        )
+        folder = _private_folder()
         try:
-            group = crew.wait_for(lambda: _group(store, placement, rank=0))
-            crew.when_lost = group.abort
+            store = FileStore(str(folder / "store"), -1)
+            crew = Crew(
+                {
+                    "folder": str(folder),
+                    "model": str(where),
+                    "name": checkpoint.name,
+                    "tied": architecture.tied,
+                    "placement": attrs.asdict(placement),
+                },
+                ranks=ranks,
+            )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        try:
+            group = crew.wait_for(lambda: _group(store, placement, rank=0, local=True))
+            crew.group = group
             if group.can_rejoin:
                 crew.rejoin = lambda number: _rejoin(group, store, number)
             model = _filled(
@@ -112,9 +120,9 @@ class TensorParallel:
             if model.input_device.type == "cpu":
                 torch.set_num_threads(threads_each(ranks))  # the cores are for all ranks
         except BaseException:
-            crew.close()
+            _end(crew, folder)
             raise
-        model.end = weakref.finalize(model, _end, crew, threads)
+        model.end = weakref.finalize(model, _end, crew, folder, threads)
         return model
 
     def release(self, model: GPT) -> None:
@@ -150,10 +158,28 @@ class TensorParallel:
         return TorchGenerator(model, placement.cache_size)
 
 
-def _end(crew: Crew, threads: int) -> None:
+def _private_folder() -> Path:
+    """Return a new folder that no other user of this machine can open, for the ranks to find each other in.
+
+    Raises:
+        OutOfReach: There is nowhere to make one.
+
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix="litgpt-"))
+    except OSError as error:
+        reason = f"its processes need a temporary folder: {error}. Set TMPDIR to one that can be written to."
+        raise OutOfReach("generate_strategy='tensor_parallel'", reason) from error
+
+
+def _end(crew: Crew, folder: Path, threads: int | None = None) -> None:
     """End the other ranks, and give this one its cores back."""
+    if os.getpid() != crew.caller:  # a fork of the caller, whose ranks they are not
+        return
     crew.close()
-    torch.set_num_threads(threads)
+    shutil.rmtree(folder, ignore_errors=True)
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def build_rank(
@@ -176,26 +202,26 @@ def build_rank(
     rank, ranks = call["rank"], call["ranks"]
     said = {**call["placement"], "devices": tuple(call["placement"]["devices"]), "given": rank}
     placement = Placement(**said)
-    store = TCPStore("127.0.0.1", call["store"], is_master=False)
-    group = _group(store, placement, rank=rank)
+    store = FileStore(str(Path(call["folder"]) / "store"), -1)
+    group = _group(store, placement, rank=rank, local=True)
     mine = share(architecture, joins, ranks=ranks, rank=rank)
     model = _filled(sharded(mine, group, GPT), mine, checkpoint, placement, silent)
     _all_ready(group)
     return Commands(model, group, lambda number: _rejoin(group, store, number))
 
 
-def _group(store: Store, placement: Placement, *, rank: int) -> ProcessGroup:
+def _group(store: Store, placement: Placement, *, rank: int, local: bool) -> ProcessGroup:
     """Return the ranks of a placement, to talk as their devices can."""
     ranks = len(placement.devices)
     if placement.link == "nccl" and is_nccl_available():
         from litgpt.adapters.pytorch.parallel.nccl import nccl
 
         return nccl(store, rank=rank, ranks=ranks, patience=_PATIENCE, device=torch.device(placement.device))
-    return gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE)
+    return gloo(store, rank=rank, ranks=ranks, patience=_PATIENCE, local=local)
 
 
 def _rejoin(group: ProcessGroup, store: Store, number: int) -> None:
-    """Make a group's connections anew, for the given time."""
+    """Make a group's connections anew, for the time with this number."""
     group.rejoin(PrefixStore(f"again/{number}", store), patience=_PATIENCE)
 
 

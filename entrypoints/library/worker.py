@@ -1,20 +1,29 @@
-"""`python -m litgpt.worker`: a process that computes one rank of a model, started by the library."""
+"""`python -m litgpt.worker N`: a process that computes one rank of a model, started by the library."""
 
 import json
+import os
+import signal
 import sys
-from typing import Any
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from litgpt.adapters.pytorch.parallel.serving import serve
+
+if TYPE_CHECKING:  # an import that fails is an error to be said to who started this
+    from litgpt.adapters.pytorch.parallel.commands import Commands
 
 
 def main() -> None:
-    """Do what the process that started this one says on stdin, until it is gone."""
-    line = sys.stdin.buffer.readline()
-    if not line:
+    """Do what the process that started this one says by socket N, which was inherited, until it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    line = Connection(int(sys.argv[1]))
+    os.set_inheritable(line.fileno(), False)
+    try:
+        call: dict[str, Any] = json.loads(line.recv_bytes())
+    except EOFError:
         return
-    call: dict[str, Any] = json.loads(line)
-    from litgpt.adapters.pytorch.parallel.commands import Commands
-    from litgpt.adapters.pytorch.parallel.serving import serve
 
-    def build() -> Commands:
+    def build() -> "Commands":
         from litgpt.adapters.pytorch.tensor_parallel import build_rank
         from litgpt.container import container
         from litgpt.domain.families import understand
@@ -26,7 +35,7 @@ def main() -> None:
             found = found.untied()
         return build_rank(call, found.architecture, found.joins, checkpoint)
 
-    serve(call, build)
+    serve(line, call, build)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def on_both(of: Callable[[ProcessGroup], ProcessGroup], work: Callable[[ProcessG
 
     def run(rank: int) -> Any:
         where = TCPStore("127.0.0.1", store.port, is_master=False)
-        return work(of(gloo(where, rank=rank, ranks=2, patience=20)))
+        return work(of(gloo(where, rank=rank, ranks=2, patience=20, local=True)))
 
     with futures.ThreadPoolExecutor(2) as threads:
         return list(threads.map(run, range(2)))

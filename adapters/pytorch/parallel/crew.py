@@ -1,7 +1,8 @@
 """The other ranks of a model: processes that the caller's own process starts, watches and ends.
 
 Each is a module of its own (`python -m litgpt.worker`), so the caller's script is not run again and a
-notebook or a REPL will do. A worker ends when its stdin is closed: by its caller, or because that is gone.
+notebook or a REPL will do. The system says when a process has ended, to both sides: it closes the socket
+between them. So a worker need not say that it is alive, and may be stopped, or busy, for as long as it likes.
 """
 
 import json
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-from litgpt.adapters.pytorch.parallel.group import CollectiveError
+from litgpt.adapters.pytorch.parallel.group import CollectiveError, ProcessGroup
 from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted
 from litgpt.adapters.pytorch.parallel.workers import end_all, start_all
 from litgpt.domain.computing_errors import WorkerFailed
@@ -23,13 +24,10 @@ from litgpt.domain.errors import OutOfReach, WorkerLost
 
 ResultT = TypeVar("ResultT")
 
-BEAT = b"."
-"""What a worker sends twice a second as long as it is alive."""
-
 _TO_END = 5.0
 _TO_KNOW = 5.0
 # A longer pause between two looks at the workers means that this process was stopped or the machine asleep,
-# and the workers with it: it does not count as their silence.
+# which does not count as waiting for them.
 _PAUSE = 1.0
 
 
@@ -39,29 +37,30 @@ class Crew:
     Args:
         job: What each worker is told, besides its rank.
         ranks: How many ranks there are, the caller's own among them.
-        patience: Seconds of silence after which a worker is taken to hang, and is ended. Those in which this
-            process itself was stopped do not count.
+        patience: Seconds that this rank waits for the others within one exchange before they are taken to
+            hang, and are ended. Those in which this process or a worker is stopped do not count.
 
     Attributes:
         caller: The process that these are the workers of; a fork of it has none.
-        when_lost: Called when a worker is gone, by the one who watches.
+        group: What the ranks exchange by, once they have met.
         rejoin: Makes the connections between the ranks anew, given how often that was done, after a step that
             a rank did not finish: the others may still wait for it. None: they cannot be made anew.
 
     Raises:
+        OutOfReach: This system cannot start them so.
         WorkerLost: One of them does not start.
 
     """
 
-    def __init__(self, job: Mapping[str, Any], *, ranks: int, patience: float = 10.0) -> None:
+    def __init__(self, job: Mapping[str, Any], *, ranks: int, patience: float = 600.0) -> None:
         self.caller = os.getpid()
         self.patience = patience
         self._lock = threading.Lock()
         self._turn = threading.RLock()
         self._stepping: int | None = None  # the thread whose step it is
-        self.when_lost: Callable[[], object] | None = None
+        self.group: ProcessGroup | None = None
         self.rejoin: Callable[[int], object] | None = None
-        self._group = 0
+        self._times_rejoined = 0
         self._later: deque[bytes] = deque()
         self._lost: WorkerLost | None = None
         self._closed = False
@@ -115,7 +114,7 @@ class Crew:
             self._check()
         try:
             return found.result()
-        except RuntimeError as error:
+        except CollectiveError as error:
             raise self._found_lost(error) from error
 
     @property
@@ -190,17 +189,19 @@ class Crew:
     def _failed(self) -> WorkerFailed | None:
         """What a worker said of a step that it could not finish."""
         said = ((worker.rank, worker.failed) for worker in self.workers)
-        return next((WorkerFailed(rank, one[1]) for rank, one in said if one and one[0] == self._group), None)
+        return next(
+            (WorkerFailed(rank, one[1]) for rank, one in said if one and one[0] == self._times_rejoined), None
+        )
 
     def _regroup(self, why: str) -> None:
         """Let all ranks leave the step that was not finished; if that cannot be, end the workers."""
-        self._group += 1
+        self._times_rejoined += 1
         try:
             if self.rejoin is None:
                 raise CollectiveError(f"a step was not finished: {why}")
-            rejoin, group = self.rejoin, self._group
-            self.tell(json.dumps({"do": "rejoin", "group": group}).encode())
-            self.wait_for(lambda: rejoin(group))
+            rejoin, number = self.rejoin, self._times_rejoined
+            self.tell(json.dumps({"do": "rejoin", "group": number}).encode())
+            self.wait_for(lambda: rejoin(number))
         except (WorkerLost, RuntimeError) as error:
             if self._lost is None:
                 self._lose(WorkerLost(self.workers[0].rank, str(error).splitlines()[0]))
@@ -210,14 +211,13 @@ class Crew:
         self._lost = lost
         for other in self.workers:
             other.process.kill()
-        if self.when_lost is not None:
-            self.when_lost()
+        if self.group is not None:
+            self.group.abort()
         return lost
 
     def _send(self, command: bytes) -> None:
         for worker in self.workers:
             try:
-                assert worker.line is not None  # noqa: S101 - it answered when it was started
                 worker.line.send_bytes(command)
             except OSError as error:
                 raise self._found_lost(error) from error
@@ -228,32 +228,28 @@ class Crew:
 
     def _watch(self) -> None:
         """Hear the workers, and end all of them when one is gone: the others would wait for it."""
-        lines = {worker.line: worker for worker in self.workers if worker.line is not None}
-        looked = time.monotonic()
-        while not self._closed and self._lost is None:
-            heard = wait(list(lines), timeout=0.2)
-            now = time.monotonic()
-            for worker in self.workers:
-                worker.silent += min(now - looked, _PAUSE)
+        waited, at, looked = 0.0, 0, time.monotonic()
+        while self._lost is None:
+            wait([worker.line for worker in self.workers], timeout=0.2)
+            lost = next((lost for worker in self.workers if (lost := worker.lost()) is not None), None)
+            if self._closed:
+                return
+            before, at, now = at, self._exchanges(), time.monotonic()
+            same = before == at and at % 2 == 1  # within the exchange that it was in the last time
+            counts = same and not any(worker.is_stopped for worker in self.workers)
+            waited = waited + min(now - looked, _PAUSE) if counts else 0.0
             looked = now
-            for line in heard:
-                worker = lines[line]  # type: ignore[index] # these are the lines that were waited for
-                try:
-                    said = worker.line.recv_bytes() if worker.line is not None else BEAT
-                except (EOFError, OSError):
-                    del lines[line]  # type: ignore[arg-type] # as above
-                    continue
-                worker.silent = 0.0
-                if said != BEAT:
-                    worker.hear(json.loads(said))
-            for worker in self.workers:
-                cause = worker.cause(self.patience)
-                if cause is not None and not self._closing():
-                    self._lose(WorkerLost(worker.rank, cause))
-                    break
+            if waited > self.patience and lost is None:
+                lost = WorkerLost(self.workers[0].rank, self._hangs())
+            if lost is not None:
+                self._lose(lost)
 
-    def _closing(self) -> bool:
-        return self._closed
+    def _exchanges(self) -> int:
+        return 0 if self.group is None else self.group.exchanges
+
+    def _hangs(self) -> str:
+        which = "it" if len(self.workers) == 1 else "it or another rank"
+        return f"{which} did not take part in a step for {self.patience:g} seconds"
 
     def _check(self) -> None:
         if self._lost is not None:

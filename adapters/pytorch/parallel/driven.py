@@ -2,8 +2,8 @@
 
 import itertools
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import attrs
@@ -38,7 +38,8 @@ class DrivenGPT(SplitGPT):
     def empty_cache(self, **arguments: Any) -> KVCache:
         """Return an empty cache here, and have one made at every rank."""
         number = next(_numbers)
-        with self.crew.together(written("cache", cache=number, arguments=arguments)):
+        command = written("cache", cache=number, arguments=arguments)
+        with _dropped_if_not_made(self.crew, number), self.crew.together(command):
             return DrivenCache.around(super().empty_cache(**arguments), self.crew, number)
 
     def forward(
@@ -183,5 +184,16 @@ class DrivenCache(KVCache):
     def copy(self) -> "DrivenCache":
         """Return a cache with the same contents and memory of its own."""
         number = next(_numbers)
-        with self.crew.together(written("copy", cache=self.number, to=number)):
+        command = written("copy", cache=self.number, to=number)
+        with _dropped_if_not_made(self.crew, number), self.crew.together(command):
             return DrivenCache.around(super().copy(), self.crew, number)
+
+
+@contextmanager
+def _dropped_if_not_made(crew: Crew, number: int) -> Iterator[None]:
+    """Give the other ranks' memory back if this rank has none for its part of the cache."""
+    try:
+        yield
+    except BaseException:
+        crew.tell_later(written("drop", cache=number))
+        raise

@@ -1,5 +1,6 @@
 """What ranks do together: add up, and put end to end."""
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,6 +10,10 @@ import attrs
 import torch
 from torch import Tensor
 from torch.distributed.distributed_c10d import ProcessGroupGloo, Store
+
+# Ranks that a crew watches wait for each other without a limit of Gloo's, which would count a process that is
+# stopped (SIGSTOP, a debugger) as one that hangs.
+_UNLIMITED = 365 * 24 * 3600.0
 
 
 class CollectiveError(RuntimeError):
@@ -70,11 +75,15 @@ class ProcessGroup:
         ranks: How many there are.
         rank: Which one this is.
         can_rejoin: Whether its connections can be made anew.
+        local: Whether all ranks are on this machine and reach each other by loopback alone.
+        exchanges: How many exchanges with the other ranks were begun and ended: odd within one.
 
     """
 
     # torch types what makes such a group, and not what it does.
     backend: Any = attrs.field(repr=False)
+    local: bool = attrs.field(default=False, kw_only=True)
+    exchanges: int = attrs.field(default=0, init=False)
     ranks: int = attrs.field(init=False)
     rank: int = attrs.field(init=False)
     can_rejoin: ClassVar[bool] = True
@@ -91,23 +100,34 @@ class ProcessGroup:
 
         Args:
             store: Where they find each other; a new one, or with a prefix that was not used before.
-            patience: Seconds that this rank waits for the others before it gives up, now and later.
+            patience: Seconds that this rank waits for the others before it gives up, as in `gloo`.
 
         Raises:
             CollectiveError: The others did not come.
 
         """
         self.leave()
-        self.backend = gloo(store, rank=self.rank, ranks=self.ranks, patience=patience).backend
+        local = self.local
+        self.backend = gloo(store, rank=self.rank, ranks=self.ranks, patience=patience, local=local).backend
 
     def wait_at_most(self, seconds: float) -> None:
         """Give up on the others after so many seconds, from now on."""
         self.backend._set_default_timeout(timedelta(seconds=seconds))  # noqa: SLF001 - there is no other way
 
+    @contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """Count an exchange, and tell what goes wrong between the ranks from what goes wrong at this one."""
+        self.exchanges += 1
+        try:
+            with exchanging():
+                yield
+        finally:
+            self.exchanges += 1
+
     def sum(self, x: Tensor) -> Tensor:
         """Return the sum of all ranks' `x`, in its place."""
         x = x.contiguous()
-        with exchanging():
+        with self.exchanging():
             self.backend.allreduce([x]).wait()
         return x
 
@@ -116,19 +136,19 @@ class ProcessGroup:
         longest = max(sizes)
         padded = x if x.shape[-1] == longest else torch.nn.functional.pad(x, (0, longest - x.shape[-1]))
         parts = [torch.empty_like(padded) for _ in sizes]
-        with exchanging():
+        with self.exchanging():
             self.backend.allgather([parts], [padded.contiguous()]).wait()
         return torch.cat([part[..., :size] for part, size in zip(parts, sizes, strict=True)], -1)
 
     def send(self, x: Tensor, to: int) -> None:
         """Send a tensor to a rank that receives it now."""
-        with exchanging():
+        with self.exchanging():
             self.backend.send([x.cpu().contiguous()], to, 0).wait()
 
     def receive(self, shape: Sequence[int], dtype: torch.dtype, of: int) -> Tensor:
         """Return the tensor that a rank sends to this one, on the CPU."""
         x = torch.empty(tuple(shape), dtype=dtype)
-        with exchanging():
+        with self.exchanging():
             self.backend.recv([x], of, 0).wait()
         return x
 
@@ -139,18 +159,40 @@ class ProcessGroup:
         """End what waits for the others; with Gloo, that ends when they are gone."""
 
 
-def gloo(store: Store, *, rank: int, ranks: int, patience: float) -> ProcessGroup:
-    """Return a group of processes that reach each other over the network, made without torch's global one.
+def gloo(store: Store, *, rank: int, ranks: int, patience: float, local: bool) -> ProcessGroup:
+    """Return a group of processes that reach each other over sockets, made without torch's global one.
 
     Args:
         store: Where they find each other.
         rank: Which one this is.
         ranks: How many there are.
-        patience: Seconds that a rank waits for the others before it gives up.
+        patience: Seconds that a rank waits for the others before it gives up: at first and, unless they are
+            local, later. Whoever starts local ranks watches them.
+        local: Whether all ranks are on this machine. Gloo then listens on the loopback interface only,
+            whatever GLOO_SOCKET_IFNAME and the host's name say.
 
     Raises:
         CollectiveError: The others did not come.
 
     """
+    timeout = timedelta(seconds=patience)
+    if not local:
+        with exchanging():
+            return ProcessGroup(ProcessGroupGloo(store, rank, ranks, timeout))
+    options = ProcessGroupGloo._Options()  # type: ignore[attr-defined] # noqa: SLF001 - as torch does itself
+    options._timeout = timeout  # noqa: SLF001 - as above
+    options._devices = [ProcessGroupGloo.create_device(hostname=_loopback(), lazy_init=False)]  # noqa: SLF001
     with exchanging():
-        return ProcessGroup(ProcessGroupGloo(store, rank, ranks, timedelta(seconds=patience)))
+        group = ProcessGroup(ProcessGroupGloo(store, rank, ranks, options), local=True)
+    group.wait_at_most(_UNLIMITED)
+    return group
+
+
+def _loopback() -> str:
+    """Return the address of the loopback interface, which on a machine without IPv4 is that of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET) as found:
+            found.bind(("127.0.0.1", 0))
+    except OSError:
+        return "::1"
+    return "127.0.0.1"

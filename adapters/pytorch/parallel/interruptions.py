@@ -1,5 +1,6 @@
 """Ctrl-C that waits for the end of a step."""
 
+import ctypes
 import inspect
 import signal
 import threading
@@ -51,20 +52,19 @@ def deferring() -> Iterator[Deferring | None]:
     """Exchange the handler of SIGINT once for all steps of the block, between which Ctrl-C acts as always.
 
     Nothing is exchanged, and None given, outside the main thread, where nothing is interrupted, and where
-    SIGINT is ignored or its handler is not Python's, which nothing could put back.
+    SIGINT is ignored or its handler is not Python's (installed by C code, or by faulthandler).
     """
     before = signal.getsignal(signal.SIGINT)
     if not _is_main() or before is None or before == signal.SIG_IGN:
         yield None
         return
-    if isinstance(before, Deferring):
-        handler = before
-    else:
-        handler = Deferring(before)
-        signal.signal(signal.SIGINT, handler)
+    handler = before if isinstance(before, Deferring) else Deferring(before)
     handler.users += 1
+    handler.steps += 1  # Ctrl-C while the handler is exchanged waits until what is below would put it back
     try:
-        yield handler
+        is_in_place = handler is before or _exchanged(handler)
+        handler.finish()
+        yield handler if is_in_place else None
     finally:
         handler.users -= 1
         # A generation may be closed by the garbage collector in another thread: then the next one that ends
@@ -86,6 +86,30 @@ def uninterrupted() -> Iterator[None]:
             yield
         finally:
             handler.finish()
+
+
+def _exchanged(handler: Deferring) -> bool:
+    """Install a handler, unless C code has installed one that Python does not know, which stays."""
+    before = _action()
+    signal.signal(signal.SIGINT, handler)
+    known = None if handler.before == signal.SIG_DFL else _handler_in(_action())
+    if _handler_in(before) == known:
+        return True
+    signal.signal(signal.SIGINT, handler.before)
+    ctypes.CDLL(None).sigaction(signal.SIGINT, before, None)
+    return False
+
+
+def _action() -> "ctypes.Array[ctypes.c_char]":
+    """Return the system's `struct sigaction` for SIGINT, in more room than any system's takes."""
+    action = ctypes.create_string_buffer(1024)
+    ctypes.CDLL(None).sigaction(signal.SIGINT, None, action)
+    return action
+
+
+def _handler_in(action: "ctypes.Array[ctypes.c_char]") -> int | None:
+    """Return the address of the function in a `struct sigaction`, which begins with it; None for SIG_DFL."""
+    return ctypes.c_void_p.from_buffer(action).value
 
 
 def _is_main() -> bool:

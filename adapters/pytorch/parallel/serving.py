@@ -2,57 +2,57 @@
 
 import json
 import os
-import signal
+import select
+import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Client, Connection
-from typing import Any
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
 
-from litgpt.adapters.pytorch.parallel.commands import Commands
-from litgpt.adapters.pytorch.parallel.crew import BEAT
-from litgpt.adapters.pytorch.parallel.group import CollectiveError
-
-_EVERY = 0.5
+if TYPE_CHECKING:  # an import that fails is an error to be said, as any other
+    from litgpt.adapters.pytorch.parallel.commands import Commands
 
 
-def serve(call: Mapping[str, Any], build: Callable[[], Commands]) -> None:
-    """Serve until the caller closes this process's stdin, or is gone.
+def serve(line: Connection, call: Mapping[str, Any], build: Callable[[], "Commands"]) -> None:
+    """Serve until the caller ends this process, or is gone.
 
     Args:
-        call: What the caller said on stdin.
+        line: To the caller.
+        call: What the caller said first.
         build: Returns what obeys, once the model is there.
 
     """
-    # Ctrl-C reaches all processes of a terminal; what it means is for the caller to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    line = Client(("127.0.0.1", call["port"]), authkey=bytes.fromhex(call["key"]))
-    line.send_bytes(json.dumps({"rank": call["rank"]}).encode())
-    lock = threading.Lock()
-    threading.Thread(target=_beat, args=(line, lock), daemon=True).start()
-    threading.Thread(target=_end_with_caller, daemon=True).start()
+    threading.Thread(target=_end_with_caller, args=(line, call), daemon=True).start()
     try:
         commands = build()
+        _say(line, ready=True)
         while True:
-            command = line.recv_bytes()
             try:
-                commands.obey(command)
-            except Exception as error:
-                if not commands.leave():
-                    raise
-                if not isinstance(error, CollectiveError):  # which is another's fault
-                    _say(line, lock, error=_first_line(error), group=commands.group_number)
-    except (EOFError, ConnectionError):
-        return
+                command = line.recv_bytes()
+            except (EOFError, OSError):
+                return
+            _obey(commands, command, line)
     except Exception as error:  # noqa: BLE001 - whatever it is, the caller should know
-        _say(line, lock, error=_first_line(error))
-        time.sleep(_EVERY)  # so that it is read before the end of this process is noticed
+        _say(line, error=_first_line(error))
         sys.exit(1)
 
 
-def _say(line: Connection, lock: threading.Lock, **message: Any) -> None:
-    with lock:
+def _obey(commands: "Commands", command: bytes, line: Connection) -> None:
+    from litgpt.adapters.pytorch.parallel.group import CollectiveError
+
+    try:
+        commands.obey(command)
+    except Exception as error:
+        if not commands.leave():
+            raise
+        if not isinstance(error, CollectiveError):  # which is another's fault
+            _say(line, error=_first_line(error), group=commands.group_number)
+
+
+def _say(line: Connection, **message: Any) -> None:
+    with suppress(OSError):  # the caller is gone, and this process about to be
         line.send_bytes(json.dumps(message).encode())
 
 
@@ -60,16 +60,14 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error) or type(error).__name__).splitlines()[0]}"
 
 
-def _beat(line: Connection, lock: threading.Lock) -> None:
-    while True:
-        try:
-            with lock:
-                line.send_bytes(BEAT)
-        except OSError:
-            os._exit(0)
-        time.sleep(_EVERY)
+def _end_with_caller(line: Connection, call: Mapping[str, Any]) -> None:
+    """End this process when the caller is gone, and remove what it can no longer remove itself.
 
-
-def _end_with_caller() -> None:
-    sys.stdin.buffer.read()  # which returns when the caller has closed it, or is gone
+    A fork of the caller may keep the connection open, so its process is looked for too.
+    """
+    hang_up = select.poll()
+    hang_up.register(line.fileno(), 0)  # no event but that the other end is closed
+    while not hang_up.poll(1000) and os.getppid() == call["caller"]:
+        pass
+    shutil.rmtree(call["folder"], ignore_errors=True)
     os._exit(0)

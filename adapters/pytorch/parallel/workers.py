@@ -2,25 +2,25 @@
 
 import json
 import os
-import secrets
+import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Listener
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import IO, Any
 
 import attrs
 
-from litgpt.domain.errors import WorkerLost
+from litgpt.domain.errors import OutOfReach, WorkerLost
 
-_TO_START = 120.0
 _TO_END = 5.0
-# How much is kept of what a worker writes to its standard error.
+# How much is kept of what a worker writes to its standard error, and how much of it an error shows.
 _TAIL = 8192
+_LINES = 10
 
 
 @attrs.define(eq=False)
@@ -31,8 +31,8 @@ class Worker:
         rank: Which.
         process: Its process.
         stderr: What it wrote last to its standard error.
-        line: What is said to it and by it.
-        silent: For how many seconds nothing was heard of it while this process was awake.
+        line: What is said to it and by it. The system closes its other end when the process is gone.
+        ready: Whether it has its weights.
         said: What it said went wrong, before it ended.
         failed: In which group it could not finish a step, and why; it is alive.
 
@@ -41,30 +41,58 @@ class Worker:
     rank: int
     process: subprocess.Popen[bytes]
     stderr: "Tail"
-    line: Connection | None = None
-    silent: float = 0.0
+    line: Connection
+    ready: bool = False
     said: str | None = None
     failed: tuple[int, str] | None = None
 
-    def cause(self, patience: float) -> str | None:
-        """Return what became of it; None if it is well."""
+    def lost(self) -> WorkerLost | None:
+        """Return what became of it; None if it is alive."""
         code = self.process.poll()
+        listens = self._listen()  # after that: what it said before its end is heard
         if self.said is not None:
-            return self.said
-        if code is not None and code < 0:
-            return f"it was ended by signal {-code}"
-        if code is not None:
-            return f"it ended with status {code}{self.stderr.last_line(': ')}"
-        if self.silent > patience:
-            return f"nothing was heard of it for {patience:.0f} seconds"
-        return None
+            return WorkerLost(self.rank, self.said)
+        if listens and code is None:
+            return None
+        try:
+            cause = _end_of(self.process.wait(_TO_END))
+        except subprocess.TimeoutExpired:
+            cause = "it closed its connection"
+        said = self.stderr.last_lines()
+        if not self.ready:
+            cause = f"it did not start: {said[-1] if said else cause}"
+        elif said and self.process.returncode != -signal.SIGKILL:
+            cause = f"{cause}: {said[-1]}"
+        lost = WorkerLost(self.rank, cause)
+        if len(said) > 1:
+            lost.add_note("\n".join((f"The process of rank {self.rank} wrote last:", *said)))
+        return lost
 
-    def hear(self, message: Mapping[str, Any]) -> None:
-        """Take note of an error: one that ends it, or one within a step."""
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody has stopped the process, by SIGSTOP for example, and it will go on."""
+        try:
+            state = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        return state is not None
+
+    def _listen(self) -> bool:
+        """Hear all that it has said; return False if it cannot say more."""
+        try:
+            while self.line.poll():
+                self._hear(json.loads(self.line.recv_bytes()))
+        except (EOFError, OSError):
+            return False
+        return True
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
         if "group" in message:
             self.failed = message["group"], message["error"]
-        else:
+        elif "error" in message:
             self.said = message["error"]
+        else:
+            self.ready = True
 
 
 class Tail:
@@ -80,11 +108,11 @@ class Tail:
         self._thread = threading.Thread(target=self._read, args=(stream,), name="litgpt-stderr", daemon=True)
         self._thread.start()
 
-    def last_line(self, before: str = "") -> str:
-        """Return the last line, after `before`; nothing if there is none."""
+    def last_lines(self) -> list[str]:
+        """Return the last lines that are not empty, at most ten."""
         self._thread.join(1.0)  # of a process that has ended, the rest comes at once
-        lines = self._kept.decode(errors="replace").split("\n")
-        return next((before + line.strip() for line in reversed(lines) if line.strip()), "")
+        lines = (line.rstrip() for line in self._kept.decode(errors="replace").split("\n"))
+        return [line for line in lines if line][-_LINES:]
 
     def _read(self, stream: IO[bytes]) -> None:
         with stream, suppress(OSError):
@@ -98,85 +126,78 @@ def threads_each(ranks: int) -> int:
 
 
 def start_all(job: Mapping[str, Any], ranks: int) -> list[Worker]:
-    """Return the other ranks, each of which has called back.
+    """Return the other ranks, which begin with their job.
 
     Args:
         job: What each is told, besides its rank.
         ranks: How many ranks there are, the caller's own among them.
 
     Raises:
-        WorkerLost: One of them does not start.
+        OutOfReach: This system cannot hand a socket to a process that it starts.
+        WorkerLost: The system does not start one of them.
 
     """
-    key, workers = secrets.token_bytes(32), list[Worker]()
-    with Listener(("127.0.0.1", 0), authkey=key) as listener:
-        try:
-            for rank in range(1, ranks):
-                call = {"port": listener.address[1], "key": key.hex(), "rank": rank, "ranks": ranks, **job}
+    if os.name != "posix":
+        raise OutOfReach(
+            "generate_strategy='tensor_parallel'", "it needs a POSIX system, such as Linux or macOS."
+        )
+    workers = list[Worker]()
+    try:
+        for rank in range(1, ranks):
+            call = {"rank": rank, "ranks": ranks, "caller": os.getpid(), **job}
+            try:
                 workers.append(_start(call, ranks))
-            _wait_for_calls(listener, workers)
-        except BaseException:
-            end_all(workers)
-            raise
+            except OSError as error:
+                raise WorkerLost(rank, f"it did not start: {error}") from error
+    except BaseException:
+        end_all(workers)
+        raise
     return workers
 
 
 def end_all(workers: Sequence[Worker]) -> None:
-    """End workers: their stdin is closed, and those that do not notice are killed."""
+    """End workers, which have nothing to finish."""
     for worker in workers:
-        if worker.process.stdin is not None:
-            with suppress(OSError):
-                worker.process.stdin.close()
-    deadline = time.monotonic() + _TO_END
+        worker.process.kill()
     for worker in workers:
-        try:
-            worker.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            worker.process.kill()
-            worker.process.wait()
-        if worker.line is not None:
-            worker.line.close()
+        worker.process.wait()
 
 
 def _start(call: Mapping[str, Any], ranks: int) -> Worker:
-    environment = {"OMP_NUM_THREADS": str(threads_each(ranks)), **os.environ, "LITGPT_QUIET": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "litgpt.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=environment,
-    )
-    assert process.stdin is not None  # noqa: S101 - it is a pipe
-    assert process.stderr is not None  # noqa: S101 - as above
-    with suppress(BrokenPipeError):  # it has ended already, which is noticed by whoever waits for it
-        process.stdin.write(json.dumps(call).encode() + b"\n")
-        process.stdin.flush()
-    return Worker(call["rank"], process, Tail(process.stderr))
+    # A socket that has no address: nobody can connect to it, and the worker is the only one who is handed it.
+    ours, theirs = Pipe()
+    with theirs:
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, and our own module
+            # Nobody reads a worker's warnings, so none may become an error. -P: as the caller's own imports
+            # do, they come from its path and not from whatever folder it is in.
+            [sys.executable, "-W", "ignore", "-P", "-m", "litgpt.worker", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            process_group=0,  # Ctrl-C reaches the caller alone, which says what it means
+            env=_environment(ranks),
+        )
+    assert process.stderr is not None  # noqa: S101 - it is a pipe
+    with suppress(OSError):  # it has ended already, which is noticed by whoever waits for it
+        ours.send_bytes(json.dumps(call).encode())
+    return Worker(call["rank"], process, Tail(process.stderr), ours)
 
 
-def _wait_for_calls(listener: Listener, workers: Sequence[Worker]) -> None:
-    accepted: list[Connection] = []
-    waiting = threading.Thread(target=_accept, args=(listener, accepted, len(workers)), daemon=True)
-    waiting.start()
-    deadline = time.monotonic() + _TO_START
-    while waiting.is_alive():
-        waiting.join(0.05)
-        for worker in workers:
-            if worker.process.poll() is not None:
-                why = worker.stderr.last_line() or f"it ended with status {worker.process.returncode}"
-                raise WorkerLost(worker.rank, f"it did not start: {why}")
-        if time.monotonic() > deadline:
-            raise WorkerLost(workers[-1].rank, f"it did not start within {_TO_START:.0f} seconds")
-    for line in accepted:
-        workers[json.loads(line.recv_bytes())["rank"] - 1].line = line
+def _environment(ranks: int) -> dict[str, str]:
+    """Return the environment of a worker, which finds the same modules as this process."""
+    given = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([*([given] if given else []), *(part or str(Path.cwd()) for part in sys.path)])
+    threads = str(threads_each(ranks))
+    return {"OMP_NUM_THREADS": threads, **os.environ, "PYTHONPATH": path, "LITGPT_QUIET": "1"}
 
 
-def _accept(listener: Listener, accepted: list[Connection], count: int) -> None:
-    while len(accepted) < count:
-        try:
-            accepted.append(listener.accept())
-        except AuthenticationError:
-            continue  # somebody else's connection
-        except (EOFError, OSError):
-            return  # the listener was closed: a worker did not start
+def _end_of(code: int) -> str:
+    if code >= 0:
+        return f"it ended with status {code}"
+    if code == -signal.SIGKILL:
+        return f"it was ended by signal {-code} (SIGKILL), as the system does when memory runs out"
+    try:
+        return f"it was ended by signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:  # a real-time signal, which has no name
+        return f"it was ended by signal {-code}"
