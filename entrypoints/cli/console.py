@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, TextIO
@@ -33,6 +33,16 @@ def show(text: str, end: str = "\n") -> None:
 
     """
     _to_stdout(_harmless(text, sys.stdout) + end)
+
+
+def show_rendered(text: str, render: Callable[[str], str]) -> None:
+    """Write a piece of an answer to stdout as `render` makes it, which may add terminal codes of its own.
+
+    Raises:
+        typer.Exit: Nobody reads any more.
+
+    """
+    _to_stdout(render(_harmless(text, sys.stdout)))
 
 
 def heading(text: str) -> None:
@@ -123,6 +133,11 @@ def is_watched() -> bool:
     return sys.stdout.isatty()
 
 
+def shows_styles() -> bool:
+    """Return whether stdout can show bold text and colors, and the user wants them."""
+    return _has_styles(sys.stdout)
+
+
 def notes_are_watched() -> bool:
     """Return whether a person sees stderr as it is written."""
     return sys.stderr.isatty()
@@ -183,7 +198,10 @@ def _harmless(text: str, stream: TextIO) -> str:
 
 def _styled(text: str, stream: TextIO, style: str) -> str:
     text = _harmless(text, stream)
-    colourless = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    if os.name == "nt" and "WT_SESSION" not in os.environ:
-        colourless = True  # an older Windows console would show the codes
-    return text if colourless or not stream.isatty() else f"\x1b[{style}m{text}\x1b[0m"
+    return f"\x1b[{style}m{text}\x1b[0m" if _has_styles(stream) else text
+
+
+def _has_styles(stream: TextIO) -> bool:
+    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return os.name != "nt" or "WT_SESSION" in os.environ  # an older Windows console would show the codes

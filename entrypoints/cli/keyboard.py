@@ -159,6 +159,8 @@ def _editor(commands: Sequence[str]) -> "PromptSession[str]":
         completer=WordCompleter(list(commands), sentence=True),
         complete_while_typing=False,
         prompt_continuation="… ",
+        enable_open_in_editor=True,  # Ctrl-X Ctrl-E
+        tempfile_suffix=".md",
     )
 
 

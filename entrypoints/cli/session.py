@@ -10,7 +10,9 @@ import attrs
 from litgpt.cli import console
 from litgpt.cli.adapter_choice import AdapterChoice
 from litgpt.cli.chat_settings import changed_settings, show_settings
+from litgpt.cli.editor import SET_ONE, edited, editor
 from litgpt.cli.keyboard import Keyboard, interruptions
+from litgpt.cli.markdown import MarkdownStream
 from litgpt.cli.pace import Pace
 from litgpt.cli.typed import readable
 
@@ -25,7 +27,7 @@ HELP = '''\
 /clear, /reset   begin again with the same system prompt
 /undo            forget the last message and its answer
 /regenerate      answer the last message again; a seed that is set is raised by 1
-/edit [TEXT]     change the last message, in the prompt or to TEXT, and send it again
+/edit [TEXT]     change the last message, in $VISUAL or $EDITOR or to TEXT, and send it again
 /adapter [NAME]  switch to a LoRA adapter: a name, a folder or repository to load, or none
 /tokens          show the tokens used and the context left
 /save FILE       write the conversation to a file
@@ -34,8 +36,9 @@ HELP = '''\
 /help            show this
 /exit, /bye      quit; so do Ctrl-D, and Ctrl-C twice on an empty line
 Ctrl-C stops an answer or clears the line. """ begins and ends a message of several lines, as does \\ at the
-end of a line and, where prompt_toolkit is installed (pip install litgpt[chat]), Alt-Enter; Ctrl-R searches
-the history. A space before / or """ makes it part of the message.'''
+end of a line. A space before / or """ makes it part of the message. Where prompt_toolkit is installed
+(pip install 'litgpt[chat]'), a paste is one message, Alt-Enter begins a new line, Ctrl-R searches the history
+and Ctrl-X Ctrl-E opens the message in the editor.'''
 
 COMMANDS = (
     "/set",
@@ -163,12 +166,16 @@ class Session:
     def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
         pace = Pace()
         completion = None
-        for event in pace.timed(self.chat.events(message)):
-            if event.text:
-                console.show(event.text, end="")
-            completion = event.completion
-            if stopped():
-                break
+        markdown = MarkdownStream(styled=console.shows_styles())
+        try:
+            for event in pace.timed(self.chat.events(message)):
+                if event.text:
+                    console.show_rendered(event.text, markdown.feed)
+                completion = event.completion
+                if stopped():
+                    break
+        finally:
+            console.show_rendered("", lambda _: markdown.finish())
         console.show("")
         if completion and self.shows_speed and console.at_a_keyboard() and console.is_watched():
             console.note(f"({pace.described(completion)})")
@@ -191,20 +198,25 @@ class Session:
 
     def _edit(self, text: str) -> None:
         last = next((one for one in reversed(self.chat.messages) if one.role == "user"), None)
-        if last is None:
-            console.note("The conversation is empty.")
-            return
-        if not text:
-            try:
-                text = self._keyboard.read_more("edit> ", last.text).strip()
-            except EOFError:
-                return
-            except KeyboardInterrupt:
-                if console.at_a_keyboard():
-                    return
-                raise
-        if text:
-            self._again(readable(text))
+        if text := text or self._edited(last.text if last else ""):
+            self._again(readable(text)) if last else self._answer(readable(text))
+
+    def _edited(self, text: str) -> str:
+        """Return a message that the user changes, or writes anew; empty if there is nothing to send."""
+        if console.at_a_keyboard() and console.is_watched():
+            if not (command := editor()):
+                console.note(SET_ONE)
+            elif (changed := edited(text, command)) is not None:
+                console.note("".join(f"> {line}\n" for line in changed.splitlines()).rstrip("\n"))
+                return changed
+        try:
+            return self._keyboard.read_more("edit> ", text).strip()
+        except EOFError:
+            return ""
+        except KeyboardInterrupt:
+            if console.at_a_keyboard():
+                return ""
+            raise
 
     def _set(self, text: str) -> None:
         if text.startswith("system "):

@@ -1,15 +1,14 @@
 """A chat in a real terminal, with prompt_toolkit and without: pastes, Ctrl-C, typed-ahead text, history."""
 
+import json
 import os
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from litgpt import LLM
-from tests.entrypoints.templated_model import templated_folder
+from tests.entrypoints import chat_program
 
 if sys.platform == "win32":
     pytest.skip("needs a POSIX terminal", allow_module_level=True)
@@ -17,11 +16,15 @@ if sys.platform == "win32":
 import pexpect
 
 PROMPT = r"(?s)2004h(\x1b\[\?1l)?\x1b\[\?25l.*?\x1b\[\?25h"  # the editor has drawn its line
-WITHOUT_EDITOR = """
+ANSWERED = r"s to the first token\)"
+CONTINUED = r"(?s)….*?\x1b\[\?25h"
+EDITOR = """
 import sys
-sys.modules["prompt_toolkit"] = None
-from litgpt.cli.main import main
-main()
+from pathlib import Path
+text = Path(sys.argv[-1])
+text.with_name("x").touch()
+assert sys.argv[1] == "two words"
+text.write_text(text.read_text() + " changed\\n")
 """
 
 
@@ -31,22 +34,21 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("adapters") / "poet"
-    with LLM.load(templated_folder(), quiet=True) as llm:
-        llm.add_lora(rank=2)
-        llm.save_adapter(folder)
-    return folder
+def editor(tmp_path_factory: pytest.TempPathFactory) -> str:
+    script = tmp_path_factory.mktemp("editor") / "editor.py"
+    script.write_text(EDITOR, encoding="utf-8")
+    return f"'{sys.executable}' '{script}' 'two words'"
 
 
-def spawned(state: Path, *start: str) -> "pexpect.spawn[str]":
-    command = [*start, "chat", str(templated_folder()), "--max-new-tokens", "8", "--seed", "1"]
-    environment = os.environ | {
+def spawned(state: Path, *arguments: str, **variables: str) -> "pexpect.spawn[str]":
+    environment: Mapping[str, str] = {
+        **{name: value for name, value in os.environ.items() if name not in {"VISUAL", "EDITOR", "NO_COLOR"}},
         "XDG_STATE_HOME": str(state),
         "TERM": "xterm",
-        "NO_COLOR": "1",
         "PROMPT_TOOLKIT_NO_CPR": "1",
+        **variables,
     }
+    command = ["-W", "ignore", str(chat_program.__file__), *arguments]
     child = pexpect.spawn(
         sys.executable, command, env=environment, encoding="utf-8", timeout=60, dimensions=(40, 160)
     )
@@ -55,8 +57,8 @@ def spawned(state: Path, *start: str) -> "pexpect.spawn[str]":
 
 
 @pytest.fixture(scope="module")
-def terminal(state: Path) -> Iterator["pexpect.spawn[str]"]:
-    child = spawned(state, "-m", "litgpt.cli")
+def terminal(state: Path, editor: str) -> Iterator["pexpect.spawn[str]"]:
+    child = spawned(state, NO_COLOR="1", EDITOR=editor)
     child.expect(PROMPT)
     yield child
     child.close(force=True)
@@ -71,60 +73,101 @@ def run(terminal: "pexpect.spawn[str]", keys: str, expected: str) -> str:
     return shown + str(terminal.before) + str(terminal.after)
 
 
-def saved(terminal: "pexpect.spawn[str]", path: Path) -> str:
+def users(terminal: "pexpect.spawn[str]", path: Path) -> list[str]:
+    """Return what the user said, as the chat saves it, and begin a new conversation."""
     run(terminal, f"/save {path}\r", r"\(Saved to")
-    return path.read_text(encoding="utf-8")
+    run(terminal, "/clear\r", r"\(A new conversation")
+    messages = json.loads(path.read_text(encoding="utf-8"))["messages"]
+    return [one["content"] for one in messages if one["role"] == "user"]
 
 
 def test_a_paste_is_one_message_and_ctrl_c_clears_a_half_typed_line(
     terminal: "pexpect.spawn[str]", state: Path, tmp_path: Path
 ) -> None:
-    run(terminal, "\x1b[200~first line\nsecond line\n/exit\x1b[201~\r", r"s to the first token\)")
+    run(terminal, "\x1b[200~first line\nsecond line\n/exit\x1b[201~\r", ANSWERED)
     terminal.send("half typed\x03")
-    conversation = saved(terminal, tmp_path / "talk.json")
-    assert conversation.count('"role": "user"') == 1
-    assert r"first line\nsecond line\n/exit" in conversation
+    assert users(terminal, tmp_path / "talk.json") == ["first line\nsecond line\n/exit"]
     history = state / "litgpt" / "chat_history"
     assert history.stat().st_mode & 0o777 == 0o600
     assert "+second line" in history.read_text(encoding="utf-8")
 
 
-def test_what_is_typed_during_an_answer_waits_for_the_next_prompt(terminal: "pexpect.spawn[str]") -> None:
-    run(terminal, "/set max_new_tokens 200\r", r"\(Set")
-    terminal.send("hello\r")
-    terminal.expect(r"(?s)hello.*\n.{20}")
+def test_what_is_typed_during_an_answer_waits_for_the_next_prompt(
+    terminal: "pexpect.spawn[str]", tmp_path: Path
+) -> None:
+    run(terminal, "/set max_new_tokens 100\r", r"\(Set")
+    terminal.send("a long answer\r")
+    terminal.expect("on and on on and on")
     terminal.send("typed ahead")
-    terminal.expect(r"s to the first token\)")
+    terminal.expect(ANSWERED)
     assert "typed ahead" not in str(terminal.before)
     terminal.expect("typed ahead")
+    run(terminal, "\r", ANSWERED)
+    run(terminal, "/set max_new_tokens default\r", r"\(Set")
+    assert users(terminal, tmp_path / "talk.json") == ["a long answer", "typed ahead"]
+
+
+def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(
+    terminal: "pexpect.spawn[str]", tmp_path: Path
+) -> None:
+    terminal.send("a long answer\r")
+    terminal.expect("on and on on and on")
     terminal.send("\x03")
-    run(terminal, "/set max_new_tokens 8\r", r"\(Set")
+    terminal.expect(PROMPT)
+    assert "Press Ctrl-C" not in str(terminal.before)
+    run(terminal, "next\r", ANSWERED)
+    assert users(terminal, tmp_path / "talk.json") == ["a long answer", "next"]
 
 
-def test_tab_completes_commands_and_edit_is_prefilled(terminal: "pexpect.spawn[str]", tmp_path: Path) -> None:
-    run(terminal, "the llama\r", r"s to the first token\)")
+def test_a_block_of_several_lines_is_one_message(terminal: "pexpect.spawn[str]", tmp_path: Path) -> None:
+    terminal.send('"""one\r')
+    terminal.expect(CONTINUED)
+    run(terminal, 'two"""\r', ANSWERED)
+    terminal.send('"""given up\r')
+    terminal.expect(CONTINUED)
+    terminal.send("\x03")
+    terminal.expect(PROMPT)
+    assert users(terminal, tmp_path / "talk.json") == ["one\ntwo"]
+
+
+def test_tab_completes_commands_and_edit_opens_the_editor(
+    terminal: "pexpect.spawn[str]", tmp_path: Path
+) -> None:
+    run(terminal, "the llama\r", ANSWERED)
     terminal.send("/ed")
     terminal.expect("/ed")
     terminal.send("\t")
     terminal.expect("it")
-    terminal.send("\r")
-    terminal.expect("edit> (\x1b\\S+)*the llama")
-    run(terminal, " eats\r", r"s to the first token\)")
-    conversation = saved(terminal, tmp_path / "talk.json")
-    assert '"the llama eats"' in conversation
-    assert '"the llama"' not in conversation
+    assert "> the llama changed" in run(terminal, "\r", ANSWERED)
+    assert users(terminal, tmp_path / "talk.json") == ["the llama changed"]
+    run(terminal, "/edit\r", ANSWERED)  # a new message
+    terminal.send("typed\x18\x05")
+    terminal.expect("typed changed")
+    run(terminal, "\r", ANSWERED)
+    assert users(terminal, tmp_path / "talk.json") == ["changed", "typed changed"]
 
 
-def test_an_adapter_is_loaded_and_switched_off(terminal: "pexpect.spawn[str]", adapter: Path) -> None:
-    run(terminal, f"/adapter {adapter}\r", r"\(The adapter is poet\.\)")
-    run(terminal, "hello\r", r"s to the first token\)")
-    shown = run(terminal, "/show\r", "seed: 1")
-    assert "adapter: poet" in shown
-    assert "prompts: the tokenizer's chat template" in shown
-    run(terminal, "/adapter none\r", r"\(The adapter is none\.\)")
+def test_the_history_of_earlier_sessions_is_searched_and_without_an_editor_the_line_is_edited(
+    terminal: "pexpect.spawn[str]", state: Path, tmp_path: Path
+) -> None:
+    assert terminal.isalive()
+    child = spawned(state, NO_COLOR="1")
+    child.expect(PROMPT)
+    child.send("\x12second")  # Ctrl-R
+    child.expect("second\\S* line")
+    child.send("\r")
+    run(child, "\r", ANSWERED)
+    child.send("/edit\r")
+    child.expect(r"Set \$VISUAL or \$EDITOR")
+    child.expect("edit> ")
+    run(child, " and more\r", ANSWERED)
+    assert users(child, tmp_path / "talk.json") == ["first line\nsecond line\n/exit and more"]
+    child.close(force=True)
 
 
 def test_ctrl_c_on_an_empty_line_quits_the_second_time(terminal: "pexpect.spawn[str]") -> None:
+    run(terminal, "\x03", "Press Ctrl-C again")
+    run(terminal, "something else\r", ANSWERED)
     run(terminal, "\x03", "Press Ctrl-C again")
     terminal.send("\x03")
     terminal.expect(pexpect.EOF)
@@ -132,33 +175,52 @@ def test_ctrl_c_on_an_empty_line_quits_the_second_time(terminal: "pexpect.spawn[
     assert terminal.exitstatus == 0
 
 
-def test_without_the_editor_lines_are_plain_and_the_same_keys_work(state: Path, tmp_path: Path) -> None:
-    child = spawned(state, "-c", WITHOUT_EDITOR)
+def test_markdown_is_shown_in_styles(state: Path) -> None:
+    child = spawned(state)
+    child.expect(PROMPT)
+    shown = run(child, "hello\r", ANSWERED)
+    child.close(force=True)
+    assert "\x1b[1;4mL\x1b[0m" in shown
+    assert "\r\nThey eat \x1b[1mgrass\x1b[0m and \x1b[36mhay\x1b[0m." in shown
+    assert "• not \x1b[3mmeat\x1b[0m" in shown
+
+
+@pytest.fixture
+def plain(state: Path, editor: str) -> Iterator["pexpect.spawn[str]"]:
+    child = spawned(state, "--plain", TERM="dumb", VISUAL="no-such-editor", EDITOR=editor)
     child.expect("> ")
     child.delaybeforesend = 0.3  # Python's input() misses a Ctrl-C in the moment before it waits for keys
-    child.send("half typed")
-    child.expect("half typed")
-    child.send("\x03")
-    child.expect("> ")
-    assert "Press Ctrl-C again" not in str(child.before)
-    child.send('"""one\n')
-    child.expect("… ")
-    child.send('two"""\n')
-    child.expect(r"s to the first token\)")
-    child.expect("> ")
-    child.send("/edit\n")
-    child.expect("edit> .*one.*two")
-    child.send("\x03")
-    child.expect("> ")
-    child.send(f"/save {tmp_path / 'talk.json'}\n")
-    child.expect(r"\(Saved to")
-    conversation = (tmp_path / "talk.json").read_text(encoding="utf-8")
-    assert re.search(r'"one\\ntwo"', conversation)
-    child.expect("> ")
-    child.send("\x03")
-    child.expect("Press Ctrl-C again")
-    child.expect("> ")
-    child.send("\x03")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
+    yield child
+    child.close(force=True)
+
+
+def test_without_the_editor_lines_are_plain_and_the_same_keys_work(
+    plain: "pexpect.spawn[str]", tmp_path: Path
+) -> None:
+    plain.send("half typed")
+    plain.expect("half typed")
+    plain.send("\x03")
+    plain.expect("> ")
+    assert "Press Ctrl-C again" not in str(plain.before)
+    plain.send('"""one\n')
+    plain.expect("… ")
+    plain.send('two"""\n')
+    plain.expect(r"# Llamas\r\nThey eat \*\*grass\*\*")
+    plain.expect(ANSWERED)
+    plain.expect("> ")
+    plain.send("/edit\n")
+    plain.expect("error: The editor 'no-such-editor' of .* cannot be started: No such file or directory")
+    plain.expect("edit> .*one.*two")
+    plain.send("\x03")
+    plain.expect("> ")
+    plain.send(f"/save {tmp_path / 'talk.json'}\n")
+    plain.expect(r"\(Saved to")
+    assert r'"one\ntwo"' in (tmp_path / "talk.json").read_text(encoding="utf-8")
+    plain.expect("> ")
+    plain.send("\x03")
+    plain.expect("Press Ctrl-C again")
+    plain.expect("> ")
+    plain.send("\x03")
+    plain.expect(pexpect.EOF)
+    plain.close()
+    assert plain.exitstatus == 0

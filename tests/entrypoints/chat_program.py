@@ -1,0 +1,94 @@
+"""A chat with a model of fakes, as a process that starts in no time: `python chat_program.py [--plain]`.
+
+A message with "long" in it gets an answer that takes seconds, any other a few words of Markdown.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from litgpt.application.chatting import Conversation
+from litgpt.application.generating import GenerateText
+from litgpt.application.prompting import WritePrompt
+from litgpt.chat import Chat
+from litgpt.cli import console
+from litgpt.cli.adapter_choice import AdapterChoice
+from litgpt.cli.session import Session
+from litgpt.domain.chat import Message
+from litgpt.domain.generation import Request
+from litgpt.domain.ports import PrefixCache
+from litgpt.domain.sampling import Sampling
+from litgpt.testing import ByteTokenizer, ScriptedGeneration, ScriptedGenerator
+from litgpt.testing.tokenizers import END, USER
+
+SHORT = (*b"# Llamas\nThey eat **grass** and `hay`.\n- not *meat*", END)
+LONG = b"on and on "
+
+
+class NoAdapters:
+    """A model without adapters."""
+
+    adapters: tuple[str, ...] = ()
+    active_adapter: str | None = None
+
+    def load_adapter(self, path: str, name: str) -> None:
+        """Not used."""
+
+    def set_adapter(self, name: str | None) -> None:
+        """Not used."""
+
+
+class TwoAnswers(ScriptedGenerator):
+    """Answers a message with "long" in it slowly and without an end."""
+
+    def generate(
+        self, requests: Sequence[Request], *, prefix: PrefixCache | None = None
+    ) -> ScriptedGeneration:
+        """Answer one prompt."""
+        prompt = list(requests[0].prompt)
+        last = prompt[len(prompt) - prompt[::-1].index(USER) :]
+        is_long = b"long" in bytes(one for one in last if one < 256)
+        self.script = Slowly() if is_long else SHORT
+        return super().generate(requests, prefix=prefix)
+
+
+class Slowly(Sequence[int]):
+    """The bytes of a text over and over, some of them a second."""
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, at: Any) -> Any:
+        time.sleep(0.01)
+        return LONG[at % len(LONG)]
+
+
+def begin(messages: Sequence[Message], settings: dict[str, Any]) -> Chat:
+    """Begin a conversation."""
+    tokenizer, generator = ByteTokenizer(), TwoAnswers(SHORT, 10_000)
+    talk = Conversation(
+        WritePrompt(tokenizer, None),
+        GenerateText(tokenizer, generator),
+        generator.prefix_cache(),
+        list(messages),
+    )
+    how: dict[str, Any] = {
+        "max_new_tokens": settings.get("max_new_tokens", 1000),
+        "sampling": Sampling(seed=settings.get("seed")),
+        "end_ids": frozenset({END}),
+    }
+    return Chat(talk, lambda ids: Request(prompt=ids, **how), ())
+
+
+def main() -> None:
+    """Hold a conversation, without prompt_toolkit if `--plain` is given."""
+    if "--plain" in sys.argv:
+        sys.modules["prompt_toolkit"] = None  # type: ignore[assignment] # so that it cannot be imported
+    session = Session(begin, begin((), {}), {}, AdapterChoice(NoAdapters()), about={"model": "fake"})
+    console.note("Ctrl-D quits.")
+    session.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""A message in the user's own editor; the editors are commands that every POSIX system has."""
+
+import sys
+
+import pytest
+
+from litgpt.cli.editor import UNCHANGED, edited, editor
+
+if sys.platform == "win32":
+    pytest.skip("needs POSIX commands", allow_module_level=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "result", "explained"),
+    [
+        ("one", "sh -c 'printf two >> \"$0\"'", "onetwo", ""),
+        ("", "sh -c 'printf %s café > \"$0\"'", "café", ""),
+        ("one\n", "true", "", UNCHANGED),
+        ("one", "sh -c ': > \"$0\"'", "", "(The message is empty; nothing is sent.)"),
+        ("one", "false", None, "error: The editor 'false' ended with status 1."),
+        (
+            "one",
+            "open 'quote",
+            None,
+            'error: The editor "open \'quote" of $VISUAL or $EDITOR cannot be started',
+        ),
+    ],
+)
+def test_a_text_is_edited(
+    capsys: pytest.CaptureFixture[str], text: str, command: str, result: str | None, explained: str
+) -> None:
+    assert edited(text, command) == result
+    assert capsys.readouterr().err.strip().startswith(explained)
+
+
+def test_visual_comes_before_editor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISUAL", "code --wait")
+    monkeypatch.setenv("EDITOR", "nano")
+    assert editor() == "code --wait"
+    monkeypatch.setenv("VISUAL", " ")
+    assert editor() == "nano"
+    monkeypatch.delenv("EDITOR")
+    assert editor() == ""
