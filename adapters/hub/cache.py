@@ -6,17 +6,16 @@ them, under `datasets--org--name`.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Literal, TypeAlias
 
 import attrs
 
 from litgpt.adapters.hub.selection import ADAPTER, INDEX, SINGLE, TOKENIZER_FILES
+from litgpt.application.atomic_files import atomic_write
 from litgpt.domain.errors import LitGPTError
 from litgpt.domain.families import expected_shapes
 from litgpt.domain.vocabulary import NAMED_TEMPLATES, TokenizerFiles, holds_tokenizer
@@ -126,9 +125,7 @@ class Cache:
         if revision == commit or (reference.is_file() and reference.read_text(encoding="ascii") == commit):
             return
         reference.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=reference.parent, delete=False, encoding="ascii") as file:
-            file.write(commit)
-        os.replace(file.name, reference)  # noqa: PTH105 - at once, so that nobody reads half of it
+        atomic_write(reference, commit.encode("ascii"))
 
     def growing(self, repository: str) -> Iterator[float]:
         """Yield when each file that is being downloaded last grew, in seconds since the epoch."""

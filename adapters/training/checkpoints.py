@@ -1,11 +1,9 @@
 """Checkpoints of a run: one is written while the one before it is still there."""
 
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import lightning as L  # noqa: N812 - as everybody calls it
 import torch
@@ -13,11 +11,9 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
 from litgpt.adapters.training.trainer_checkpoint import check_readable, read_checkpoint
+from litgpt.application.atomic_files import atomic_write, remove_abandoned
 from litgpt.domain.errors import BadArgument, BadCheckpoint, DamagedFile, MissingFile, OutOfReach
 from litgpt.domain.reporting import Notice, Report, silent
-
-COMING = ".coming"
-"""What follows the name of a checkpoint that is not all there yet."""
 
 DAMAGED = ".damaged"
 """What follows the name of a checkpoint that could not be read."""
@@ -40,20 +36,15 @@ class WholeFiles(CheckpointIO):
         """Write one."""
         del storage_options
         path = Path(path)
-        coming = path.with_name(f"{path.name}.{uuid4().hex}{COMING}")  # a name that nobody else uses
         self.failure = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with coming.open("xb") as file:  # torch, given a path, does not say what went wrong
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            coming.replace(path)
+            # torch, given a path, does not say what went wrong
+            atomic_write(path, lambda file: torch.save(checkpoint, file))
         except (OSError, RuntimeError) as error:
             # torch's writer raises a RuntimeError of its own when the disk is full.
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
             self.failure = (getattr(cause, "strerror", None) or str(error)).splitlines()[0].lower()
-            coming.unlink(missing_ok=True)
 
     def load_checkpoint(
         self,
@@ -100,6 +91,7 @@ class Checkpoints(Callback):
         if not trainer.is_global_zero:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(self.folder)
         needed = sum(_ADAM * one.nbytes for one in pl_module.parameters() if one.requires_grad)
         needed *= 1 if self.newest else 2
         free = shutil.disk_usage(self.folder).free

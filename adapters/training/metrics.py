@@ -1,6 +1,7 @@
 """The figures of a run in progress: a row of metrics.csv for each step, and events for whoever watches."""
 
 import csv
+import io
 import re
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import lightning as L  # noqa: N812 - as everybody calls it
 from lightning.pytorch.callbacks import Callback
 
 from litgpt.adapters.training.learning import Learning
+from litgpt.application.atomic_files import atomic_write
 from litgpt.domain.reporting import Notice, Progress, Report
 
 _DIGITS = {"tokens_per_second": ".1f"}
@@ -141,11 +143,12 @@ class Metrics(Callback):
             return
         self._is_continued = True
         rows = [row for row in self._read() if int(row["step"]) <= trainer.global_step]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
         try:
-            with self.path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, COLUMNS)
-                writer.writeheader()
-                writer.writerows(rows)
+            atomic_write(self.path, text.getvalue().encode())
         except OSError as error:
             self._is_written = False
             self._report(Notice(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}."))

@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import yaml
 
+from litgpt.application.atomic_files import atomic_write
 from litgpt.domain.errors import DamagedFile, MissingFile, OutOfReach
 from litgpt.domain.training.recipe import Recipe
 
@@ -55,7 +56,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        atomic_write(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
     except OSError as error:
         reason = f"{(error.strerror or str(error)).lower()}. Choose another out_dir."
         raise OutOfReach(f"Training to {path.parent}", reason) from error

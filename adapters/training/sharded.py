@@ -1,6 +1,7 @@
 """Training with weights and moments divided among processes, from checkpoints that are divided as well."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,22 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from litgpt.adapters.training.checkpoints import COMING, remove
+from litgpt.adapters.training.checkpoints import remove
 from litgpt.adapters.training.sharded_checkpoint import CarefulReader, read_into, read_plain, shapes
+from litgpt.application.atomic_files import (
+    exchange,
+    partial_name,
+    staging_folder,
+    sync_folder,
+    sync_tree,
+)
 
 
 class Sharded(ModelParallelStrategy):
     """FSDP2, with checkpoints that are whole or not there, and from which everything comes back.
 
     Attributes:
-        failure: What went wrong when the last checkpoint was written, the same at every process; None:
+        failure: What went wrong when the last checkpoint was written, as the first process knows it; None:
             nothing.
 
     """
@@ -33,22 +41,31 @@ class Sharded(ModelParallelStrategy):
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         """Write this process's part of a checkpoint. The folder gets its name once all parts are there."""
         path = Path(self.broadcast(filepath))
-        coming = path.with_name(path.name + COMING)
+        staged = path.with_name(self.broadcast(partial_name()))
         failure = None
-        try:
-            super().save_checkpoint(checkpoint, coming, storage_options)
-        except (CheckpointException, OSError, RuntimeError) as error:
-            failure = _cause(error)
-        failures: list[str | None] = [None] * self.world_size
-        torch.distributed.all_gather_object(failures, failure)
-        self.failure = next((one for one in failures if one), None)
-        if not self.is_global_zero:
-            return
-        if self.failure is not None:
-            remove(coming)
-        else:
-            remove(path)
-            coming.rename(path)
+        with ExitStack() as stack:
+            try:
+                if self.is_global_zero:
+                    stack.enter_context(staging_folder(staged))
+                super().save_checkpoint(checkpoint, staged, storage_options)
+            except (CheckpointException, OSError, RuntimeError) as error:
+                failure = _cause(error)
+            failures: list[str | None] = [None] * self.world_size
+            torch.distributed.all_gather_object(failures, failure)
+            self.failure = next((one for one in failures if one), None)
+            if self.is_global_zero and self.failure is None:
+                try:
+                    self._put_in_place(staged, path)
+                except OSError as error:
+                    self.failure = _cause(error)
+
+    def _put_in_place(self, staged: Path, path: Path) -> None:
+        """Give a complete checkpoint its name."""
+        sync_tree(staged)
+        if not exchange(staged, path):
+            remove(path)  # it is there already, and this system cannot exchange two names
+            staged.rename(path)
+        sync_folder(path.parent)
 
     def load_checkpoint(
         self,

@@ -1,8 +1,6 @@
 """`llm.chat()`: a conversation that remembers."""
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +8,7 @@ from typing import Any, Self, TypeAlias, TypedDict, Unpack
 
 import attrs
 
+from litgpt.application.atomic_files import atomic_write
 from litgpt.application.chatting import Conversation
 from litgpt.domain.chat import Message, messages
 from litgpt.domain.errors import DamagedFile, LitGPTError, MissingFile
@@ -117,15 +116,7 @@ class Chat:
             saved["tools"] = list(options.tools)
         if options.variables:
             saved["chat_template_kwargs"] = dict(options.variables)
-        target = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(saved, file, ensure_ascii=False, indent=1)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        atomic_write(Path(path), json.dumps(saved, ensure_ascii=False, indent=1).encode())
 
     def close(self) -> None:
         """Free the memory of what was computed; what was said is kept."""

@@ -1,23 +1,77 @@
-"""A checkpoint in one file is written under a name of its own."""
+"""A checkpoint in one file is complete and on the disk before it takes its name."""
 
+import os
 from pathlib import Path
 
+import pytest
 import torch
 
-from litgpt.adapters.training.checkpoints import COMING, WholeFiles
+from litgpt.adapters.training.checkpoints import WholeFiles, newest
+from litgpt.application.atomic_files import remove_abandoned
+from tests.interrupting import failing_at, killed_at, steps_of
+
+OLD, NEW = {"state_dict": {"weight": torch.zeros(2)}}, {"state_dict": {"weight": torch.ones(2)}}
+
+
+def save(path: Path, content: dict[str, dict[str, torch.Tensor]]) -> None:
+    writer = WholeFiles()
+    writer.save_checkpoint(content, path)
+    assert writer.failure is None
+
+
+def weight_in(path: Path) -> torch.Tensor:
+    weight: torch.Tensor = WholeFiles().load_checkpoint(path)["state_dict"]["weight"]
+    return weight
 
 
 def test_a_planted_link_is_not_written_through_and_stays(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("kept", encoding="utf-8")
     path = tmp_path / "step-00000001.ckpt"
-    planted = path.with_name(path.name + COMING)
-    planted.symlink_to(precious)
-    writer = WholeFiles()
-    writer.save_checkpoint({"weight": torch.ones(2)}, path)
-    assert writer.failure is None
+    path.symlink_to(precious)
+    save(path, NEW)
     assert precious.read_text(encoding="utf-8") == "kept"
-    assert planted.is_symlink()
     assert path.is_file()
     assert not path.is_symlink()
-    assert sorted(tmp_path.iterdir()) == sorted([planted, path, precious])
+    assert sorted(tmp_path.iterdir()) == sorted([path, precious])
+
+
+def test_killed_between_any_two_steps_the_newest_checkpoint_is_the_old_or_the_new_one(
+    tmp_path: Path,
+) -> None:
+    first, second = tmp_path / "step-00000001.ckpt", tmp_path / "step-00000002.ckpt"
+    save(first, OLD)
+    (tmp_path / "x.coming").write_text("mine", encoding="utf-8")
+    steps = steps_of(lambda: save(second, NEW))
+    assert steps > 3
+    for step in range(1, steps + 1):
+        second.unlink(missing_ok=True)
+        killed_at(step, lambda: save(second, NEW))
+        found = newest(tmp_path)
+        assert found is not None
+        assert torch.equal(weight_in(found), (OLD, NEW)[found == second]["state_dict"]["weight"])
+        remove_abandoned(tmp_path)
+        assert {one.name for one in tmp_path.iterdir()} - {second.name} == {first.name, "x.coming"}
+
+
+def test_a_failure_at_any_step_leaves_no_partial_file(tmp_path: Path) -> None:
+    path = tmp_path / "step-00000001.ckpt"
+    save(path, OLD)
+
+    def attempt() -> None:
+        WholeFiles().save_checkpoint(NEW, path)
+
+    for step in range(1, steps_of(attempt) + 1):
+        failing_at(step, attempt)
+        assert [one.name for one in tmp_path.iterdir()] in ([path.name], [])
+        assert weight_in(path).shape == (2,)
+
+
+def test_an_interruption_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        WholeFiles().save_checkpoint(NEW, tmp_path / "step-00000001.ckpt")
+    assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
 import attrs
 import numpy as np
@@ -16,8 +15,9 @@ from torch.utils.data import Dataset
 from litgpt.adapters.training.data.documents import documents
 from litgpt.adapters.training.data.lessons import Batch
 from litgpt.adapters.training.data.reading import naming_record
+from litgpt.application.atomic_files import atomic_write, remove_abandoned
 from litgpt.application.recognising import fingerprint
-from litgpt.domain.errors import OutOfReach
+from litgpt.domain.errors import LitGPTError, OutOfReach
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.reporting import Progress
 
@@ -75,19 +75,10 @@ class Pack:
         packed = Packed(self.folder / self._name(files))
         if packed.path.is_file():
             return packed
-        coming = packed.path.with_suffix(f".{uuid4().hex}.part")
         with self._writable():
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = coming.open("xb")
-        try:
-            with file:
-                self._write(files, packed.dtype, file)
-                with self._writable():
-                    file.flush()
-            with self._writable():
-                coming.replace(packed.path)  # at once, so that nobody ever reads half of it
-        finally:
-            coming.unlink(missing_ok=True)
+            remove_abandoned(self.folder)
+            atomic_write(packed.path, lambda file: self._write(files, packed.dtype, file))
         return packed
 
     @contextmanager
@@ -95,6 +86,8 @@ class Pack:
         try:
             yield
         except OSError as error:
+            if isinstance(error, LitGPTError):  # of a text that cannot be read
+                raise
             raise OutOfReach(
                 f"Writing the ids of the texts to {self.folder}",
                 f"{error.strerror or error}. Pass cache_dir=, a folder that can be written to and has room.",
@@ -102,8 +95,7 @@ class Pack:
 
     def _write(self, files: Sequence[Path], dtype: np.dtype[np.unsignedinteger], file: BinaryIO) -> None:
         def write(ids: list[int]) -> None:
-            with self._writable():
-                file.write(np.asarray(ids, dtype).tobytes())
+            file.write(np.asarray(ids, dtype).tobytes())
 
         sizes = [path.stat().st_size for path in files]
         end = self.tokenizer.eos_id

@@ -1,0 +1,90 @@
+"""Stopping a call before any of its steps that touch the file system: by a kill, or by a full disk.
+
+Python announces each of these to its audit hooks before it is made. (`os.fsync` changes no state, and has no
+event.) The call runs in a child process, as hooks cannot be removed.
+"""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+STEPS = {
+    "open",
+    *(
+        f"os.{name}"
+        for name in ("rename", "mkdir", "remove", "rmdir", "link", "symlink", "chmod", "truncate")
+    ),
+}
+KILLED, FAILED = 77, 78
+
+
+def steps_of(call: Callable[[], object]) -> int:
+    """Return how many steps a call takes."""
+    there, told = os.pipe()
+
+    def counted() -> None:
+        taken = _hooked(lambda _: None)
+        call()
+        os.write(told, str(taken[0]).encode())
+
+    assert _in_child(counted) == 0
+    os.close(told)
+    with os.fdopen(there, "rb") as file:
+        return int(file.read())
+
+
+def killed_at(step: int, call: Callable[[], object]) -> bool:
+    """Run a call in a process that ends before its n-th step; return whether it came that far."""
+
+    def killed() -> None:
+        _hooked(lambda taken: os._exit(KILLED) if taken == step else None)
+        call()
+
+    code = _in_child(killed)
+    assert code in (KILLED, 0)
+    return code == KILLED
+
+
+def failing_at(step: int, call: Callable[[], object], error: int = errno.ENOSPC) -> bool:
+    """Run a call whose n-th step fails, and return whether that made the call raise an exception."""
+
+    def fail(taken: int) -> None:
+        if taken == step:
+            raise OSError(error, os.strerror(error))
+
+    def failing() -> None:
+        _hooked(fail)
+        try:
+            call()
+        except Exception:  # noqa: BLE001 - which one is not the question here
+            os._exit(FAILED)
+
+    code = _in_child(failing)
+    assert code in (FAILED, 0)
+    return code == FAILED
+
+
+def _hooked(at_step: Callable[[int], None]) -> list[int]:
+    taken = [0]
+
+    def hook(event: str, _: object) -> None:
+        if event in STEPS:
+            taken[0] += 1
+            at_step(taken[0])
+
+    sys.addaudithook(hook)
+    return taken
+
+
+def _in_child(call: Callable[[], None]) -> int:
+    child = os.fork()
+    if not child:
+        try:
+            call()
+        except BaseException:  # noqa: BLE001 - a child must not go on with the tests
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
