@@ -18,6 +18,9 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
 V ?=
+# A test process for each core, at most four, as each may hold a real model. The tests of a file share one process
+# and its fixtures.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 PY := .venv/bin/python
 # Always with constraints: without them pip takes the newest torch, gigabytes that nobody tested.
@@ -36,10 +39,10 @@ demo: .venv/.demo
 
 # On an editable install: an edit is seen by the next run, with nothing to install again.
 test: .venv/.dev .venv/.models
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-all: .venv/.dev .venv/.models
-	$(PY) -m pytest -m "" $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) -m "" $(ARGS)
 
 # ---------------------------------------------------------------------------------------------------------
 # make check

@@ -10,6 +10,10 @@ import pytest
 
 # Before anything imports huggingface_hub, which reads it then: it would ask the Hub who we are.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Tests that run side by side share the cores among them.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    threads = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(threads, 1)))
 # A shell starts jobs in the background with SIGINT ignored, which every child process would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -258,7 +258,7 @@ class Attack:
         ({"weights": {}}, DamagedFile),
         ({"state_dict": {}, "hyper_parameters": Attack()}, UnsafeFile),
     ],
-    ids=str,
+    ids=["missing", "no archive", "no state_dict", "unsafe pickle"],
 )
 def test_what_is_no_checkpoint_is_said_to_be_none(
     llm: LLM, tmp_path: Path, content: object, error: type[LitGPTError], capsys: pytest.CaptureFixture[str]
