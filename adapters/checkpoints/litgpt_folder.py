@@ -1,6 +1,5 @@
 """A folder that LitGPT wrote: `lit_model.pth`, `model_config.yaml` and the tokenizer's files."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,6 +18,7 @@ from litgpt.adapters.checkpoints.small_files import (
     tokenizer_files,
 )
 from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile
+from litgpt.domain.reading import check_archive, reading
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
 from litgpt.domain.vocabulary import TokenizerFiles
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = "lit_model.pth"
 SETTINGS = "model_config.yaml"
-LARGEST_PICKLE = 100_000_000
-"""Bytes. It lists tensors and holds none, so even thousands of layers need far less."""
 
 
 @attrs.frozen
@@ -147,7 +145,8 @@ def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
             raise MissingFile(str(path / needed), why)
     settings = read_yaml(path / SETTINGS)
     to_config(str(path / SETTINGS), settings)  # which refuses what cannot be run
-    _check_archive(path / WEIGHTS)
+    with reading(path / WEIGHTS), (path / WEIGHTS).open("rb") as file:
+        check_archive(path / WEIGHTS, file)
     return LitGptCheckpoint(
         name=name,
         folder=path,
@@ -159,39 +158,14 @@ def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
     )
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse what torch would read without a bound: a bare pickle, a compressed entry, a huge pickle."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        with path.open("rb") as file:
-            bare_pickle = file.read(1) == b"\x80"
-        if bare_pickle:
-            raise UnsafeFile(
-                str(path), "Save it again with torch 1.6 or later, or convert it to safetensors."
-            ) from error
-        raise DamagedFile(str(path), f"it is not the archive that torch writes ({error}).") from error
-    for entry in entries:
-        if entry.compress_type != zipfile.ZIP_STORED:
-            raise DamagedFile(
-                str(path), f"its entry {entry.filename!r} is compressed, which torch never does."
-            )
-        if entry.filename.endswith("data.pkl") and entry.file_size > LARGEST_PICKLE:
-            raise DamagedFile(str(path), f"its list of tensors takes {entry.file_size} bytes.")
-
-
 def _load(path: Path) -> dict[str, "torch.Tensor"]:
     import torch
 
-    try:
-        loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except UnpicklingError as error:
-        raise UnsafeFile(str(path), _REMEDY) from error
-    except FileNotFoundError as error:
-        raise MissingFile(str(path), "it was there when the model was opened.") from error
-    except (RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
-        raise DamagedFile(str(path), f"torch cannot read it ({str(error).splitlines()[0]}).") from error
+    with reading(path, missing="it was there when the model was opened."):
+        try:
+            loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        except UnpicklingError as error:
+            raise UnsafeFile(str(path), _REMEDY) from error
     if isinstance(loaded, dict) and isinstance(loaded.get("model"), dict):
         loaded = loaded["model"]
     if not isinstance(loaded, dict):

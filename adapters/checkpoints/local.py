@@ -15,11 +15,10 @@ from litgpt.adapters.checkpoints.small_files import read_json, tokenizer_files
 from litgpt.domain.errors import (
     BadArgument,
     BadCheckpoint,
-    DamagedFile,
-    LitGPTError,
     MissingFile,
     ModelNotFound,
 )
+from litgpt.domain.reading import reading
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.vocabulary import TokenizerFiles
 
@@ -80,12 +79,8 @@ class LocalStore:
                 reference.revision,
                 f"left out for a model on disk ({path}), which has no revisions",
             )
-        try:
+        with reading(str(path)):
             return _open(path, reference.name)
-        except LitGPTError:
-            raise
-        except OSError as error:
-            raise DamagedFile(str(path), f"it cannot be read ({error.strerror}).") from error
 
     def tokenizer(self, reference: ModelReference) -> TokenizerFiles:
         """Return the tokenizer files of a folder.
@@ -135,8 +130,8 @@ class LocalStore:
                 found = path.expanduser()
                 if found.exists() or found.is_symlink():
                     return found
-            except (OSError, RuntimeError):
-                continue  # no such name is possible here: too long, or the home of nobody
+            except (OSError, RuntimeError, ValueError):
+                continue  # no such name is possible here: too long, a NUL in it, or the home of nobody
         return None
 
 
@@ -182,7 +177,7 @@ def _pickles(path: Path) -> Iterator[Path]:
 
 
 def _open_file(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         beginning = file.read(64)
     if is_pointer(beginning):
         raise pointer(path)

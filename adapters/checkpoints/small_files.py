@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from litgpt.adapters.checkpoints.on_disk import holds, stands_in
-from litgpt.domain.errors import DamagedFile, MissingFile
+from litgpt.domain.errors import DamagedFile
+from litgpt.domain.reading import parse_json, printable, reading
 from litgpt.domain.vocabulary import NAMED_TEMPLATES, TokenizerFiles
 
 TOKENIZER_FILES = (
@@ -43,6 +44,9 @@ CONFIGS = ("config.json", "generation_config.json")
 LARGEST_SETTINGS = 16_000_000
 """Bytes. A larger file of settings is none; the largest known config has a few hundred thousand."""
 
+LARGEST_YAML = 100_000
+"""Bytes. PyYAML reads about as many in a second, and a `model_config.yaml` has about 2,000."""
+
 _CLASS_PATH = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)", re.ASCII)
 
 
@@ -51,50 +55,44 @@ def read_json(path: Path) -> dict[str, object]:
 
     Raises:
         MissingFile: It is not there.
-        DamagedFile: It cannot be read, is too large, or is no JSON object.
+        DamagedFile: It cannot be read, is too large, or is not a JSON object.
 
     """
-    try:
-        parsed = json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
-        raise DamagedFile(str(path), f"it is no JSON ({error}).") from error
+    raw = _content(path)
+    with reading(str(path)):
+        parsed = parse_json(raw)
     if not isinstance(parsed, dict):
-        raise DamagedFile(str(path), "it is no JSON object.")
+        raise DamagedFile(str(path), "it is not a JSON object.")
     return parsed
 
 
 def read_yaml(path: Path) -> dict[str, object]:
-    """Return the mapping in a YAML file, made of plain values only: tags that name Python things are refused.
+    """Return the mapping in a YAML file, made of plain values only (see `load_plain_yaml`).
 
     Raises:
         MissingFile: It is not there.
-        DamagedFile: It cannot be read, is too large, or is no YAML of names and values.
+        DamagedFile: It cannot be read, is too large, or is not YAML of names and values.
 
     """
-    import yaml
+    from litgpt.adapters.checkpoints.plain_yaml import load_plain_yaml
 
-    try:
-        parsed = yaml.safe_load(_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DamagedFile(str(path), f"it is no plain YAML ({' '.join(str(error).split())}).") from error
+    raw = _content(path, LARGEST_YAML)
+    with reading(str(path)):
+        parsed = load_plain_yaml(raw.decode("utf-8-sig"))  # with or without a byte order mark
     if not isinstance(parsed, dict) or not all(isinstance(name, str) for name in parsed):
-        raise DamagedFile(str(path), "it is no YAML of names and values.")
+        raise DamagedFile(str(path), "it is not YAML of names and values.")
     return parsed
 
 
-def _text(path: Path) -> str:
-    if error := stands_in(path):
-        raise error
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST_SETTINGS + 1)
-    except FileNotFoundError as error:
-        raise MissingFile(str(path), "it belongs to the model.") from error
-    except OSError as error:
-        raise DamagedFile(str(path), f"it cannot be read ({error.strerror}).") from error
-    if len(raw) > LARGEST_SETTINGS:
-        raise DamagedFile(str(path), f"it has more than {LARGEST_SETTINGS} bytes, which settings never have.")
-    return raw.decode("utf-8-sig")  # with or without the mark that Windows editors put first
+def _content(path: Path, largest: int = LARGEST_SETTINGS) -> bytes:
+    with reading(printable(path)):
+        if error := stands_in(path):
+            raise error
+    with reading(path, missing="it belongs to the model."), path.open("rb") as file:
+        raw = file.read(largest + 1)
+    if len(raw) > largest:
+        raise DamagedFile(str(path), f"it has more than {largest} bytes, which settings never have.")
+    return raw
 
 
 def read_if_there(path: Path) -> Mapping[str, object]:
@@ -144,10 +142,8 @@ def with_chat_template(files: Mapping[str, bytes], template: str | None) -> dict
     written = {name: content for name, content in files.items() if name != "chat_template.json"}
     written[CHAT_TEMPLATE] = template.encode()
     if (content := files.get(_TOKENIZER_CONFIG)) is not None:
-        try:
-            config = {**json.loads(content), "chat_template": template}
-        except (ValueError, TypeError) as error:
-            raise DamagedFile(_TOKENIZER_CONFIG, f"it is not a JSON object ({error}).") from error
+        with reading(_TOKENIZER_CONFIG):
+            config = {**parse_json(content), "chat_template": template}
         written[_TOKENIZER_CONFIG] = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
     return written
 

@@ -1,6 +1,5 @@
 """What a tokenizer's own small files say: its special tokens, whether it begins texts, its chat template."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import attrs
 from litgpt.adapters.text.added_tokens import AddedTokens, read_added_tokens
 from litgpt.adapters.text.tokenizer_class import ASSUMED, TEKKEN, tokenizer_class
 from litgpt.domain.errors import DamagedFile
+from litgpt.domain.reading import parse_json, reading
 from litgpt.domain.vocabulary import NAMED_TEMPLATES
 
 DEFAULT_TEMPLATE = "default"
@@ -101,17 +101,13 @@ def _read_object(paths: Mapping[str, Path], name: str) -> dict[str, object]:
     if name not in paths:
         return {}
     path = paths[name]
-    try:
-        found = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise DamagedFile(str(path), f"it is no JSON ({error}).") from error
+    with reading(path):
+        found = parse_json(_read(path))
     if not isinstance(found, dict):
-        raise DamagedFile(str(path), "it holds no JSON object.")
+        raise DamagedFile(str(path), "it is not a JSON object.")
     return found
 
 
 def _read(path: Path) -> str:
-    try:
+    with reading(path):
         return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DamagedFile(str(path), f"it cannot be read ({error}).") from error

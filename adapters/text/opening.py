@@ -11,6 +11,7 @@ from litgpt.adapters.text.facts import Facts, read_facts
 from litgpt.adapters.text.templates import ChatTemplate
 from litgpt.adapters.text.tokenizer_class import ASSUMED
 from litgpt.domain.errors import TokenizerMismatch
+from litgpt.domain.reading import reading
 from litgpt.domain.vocabulary import TokenizerSource, Vocabulary
 
 
@@ -30,10 +31,11 @@ def open_tokenizer(
         UnsupportedModel: It works in a way that is not implemented.
 
     """
-    if isinstance(source, Vocabulary):
-        found = _from_vocabulary(name, source)
-    else:
-        found = _from_files(name, source.paths)
+    with reading(f"the tokenizer of {name}"):
+        if isinstance(source, Vocabulary):
+            found = _from_vocabulary(name, source)
+        else:
+            found = _from_files(name, source.paths)
     size, facts = found.codec.size, found.facts
     template = None
     if facts.chat_template is not None or facts.named_templates:

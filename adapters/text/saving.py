@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from litgpt.adapters.text.facts import DEFAULT_TEMPLATE
-from litgpt.domain.errors import DamagedFile
+from litgpt.domain.reading import reading
 from litgpt.domain.vocabulary import TokenizerSource, Vocabulary
 
 if TYPE_CHECKING:
@@ -30,13 +30,12 @@ def tokenizer_files_of(source: TokenizerSource, *, name: str) -> Mapping[str, by
 
     """
     if isinstance(source, Vocabulary):
-        return _of_vocabulary(name, source)
-    try:
+        with reading(f"the tokenizer of {name}"):
+            return _of_vocabulary(name, source)
+    with reading(f"the tokenizer of {name}"):
         return _of_older_files(name, source.paths) or {
             file: path.read_bytes() for file, path in source.paths.items()
         }
-    except OSError as error:
-        raise DamagedFile(f"the tokenizer of {name}", f"it cannot be read ({error.strerror}).") from error
 
 
 _BESIDE = {"config.json", "generation_config.json", "chat_template.jinja", "chat_template.json"}

@@ -10,7 +10,7 @@ from litgpt.adapters.text.added_tokens import AddedToken
 from litgpt.adapters.text.facts import Facts
 from litgpt.adapters.text.marks import Marks
 from litgpt.adapters.text.spelling import META_SPACE
-from litgpt.domain.errors import DamagedFile
+from litgpt.domain.reading import reading
 from litgpt.domain.special_tokens import ESCAPE, unescape
 
 _GUARD = "\U0010fffd"  # no vocabulary has it, so it joins with nothing
@@ -160,13 +160,11 @@ def open_sentencepiece(path: Path, facts: Facts) -> SentencePieceCodec:
         DamagedFile: The library cannot read it.
 
     """
-    try:
+    with reading(path):
         library = load(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DamagedFile(str(path), f"the library sentencepiece cannot read it ({error}).") from error
-    ids = range(library.get_piece_size())
-    control = [one for one in ids if library.is_control(one) or library.is_unknown(one)]
-    return codec_of(library, control=control, facts=facts)
+        ids = range(library.get_piece_size())
+        control = [one for one in ids if library.is_control(one) or library.is_unknown(one)]
+        return codec_of(library, control=control, facts=facts)
 
 
 def load(model: bytes) -> SentencePieceProcessor:

@@ -6,7 +6,6 @@ transformers 5.24, and https://github.com/openai/tiktoken.
 """
 
 import base64
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from litgpt.adapters.text.spelling import letters_of_bytes
 from litgpt.adapters.text.splitting import CL100K
 from litgpt.adapters.text.tokenizer_class import TEKKEN
 from litgpt.domain.errors import DamagedFile
+from litgpt.domain.reading import parse_json, reading
 
 _FIRST_LINE = re.compile(rb"[A-Za-z0-9+/]+=* [0-9]+\r?\n")
 _FIRST_VERSION = (
@@ -48,14 +48,12 @@ def tiktoken_library(path: Path, facts: Facts) -> Tokenizer:
 
     """
     ranks: dict[bytes, int] = {}
-    try:
+    with reading(path):
         for line in path.read_bytes().splitlines():
             if line:
                 token, rank = line.split()
                 ranks[base64.b64decode(token, validate=True)] = int(rank)
         library = _merging(ranks, 0, (), CL100K.patterns)
-    except Exception as error:  # the library tokenizers has no type of its own
-        raise DamagedFile(str(path), f"it is not a file of tiktoken ({error}).") from error
     last = max(facts.added.by_id, default=0)
     if last - len(ranks) > _MOST_SPECIAL:
         raise DamagedFile(str(path), f"it has {len(ranks)} tokens, and an added token has the id {last}.")
@@ -83,24 +81,21 @@ def tekken_library(path: Path) -> Tokenizer:
         DamagedFile: It is not such a file.
 
     """
-    try:
-        file = json.loads(path.read_bytes())
+    with reading(path):
+        file = parse_json(path.read_bytes())
         config, listed = file["config"], file.get("special_tokens")
         by_rank = {int(one["rank"]): str(one["token_str"]) for one in listed or ()}
         if sorted(by_rank) != list(range(len(listed or ()))):
-            raise ValueError("the ranks of its special tokens are not 0, 1, 2, …")  # noqa: TRY301
+            raise ValueError("the ranks of its special tokens are not 0, 1, 2, …")
         special = [by_rank[rank] for rank in sorted(by_rank)] or list(_FIRST_VERSION)
         first = int(config.get("default_num_special_tokens") or len(special))
         if not len(special) <= first <= _MOST_SPECIAL:
-            raise ValueError(f"it has {first} special tokens")  # noqa: TRY301
+            raise ValueError(f"it has {first} special tokens")
         special += [f"<SPECIAL_{one}>" for one in range(len(special), first)]
         size = config.get("default_vocab_size")
         tokens = file["vocab"] if size is None else file["vocab"][: int(size) - first]
         ranks = {base64.b64decode(one["token_bytes"]): rank for rank, one in enumerate(tokens)}
         library = _merging(ranks, first, special, (str(config["pattern"]),))
-    except Exception as error:
-        reason = f"it is not a tekken.json ({error!r})."
-        raise DamagedFile(str(path), reason) from error
     _add_special(library, special)
     if special[:2] == [TEKKEN["unk_token"], TEKKEN["bos_token"]]:
         begin = TEKKEN["bos_token"]

@@ -12,7 +12,11 @@ from litgpt.adapters.text.added_tokens import AddedToken, AddedTokens
 from litgpt.adapters.text.escaped_encoding import EscapedEncoding
 from litgpt.adapters.text.spelling import Spelling, spelling_of
 from litgpt.domain.errors import DamagedFile
+from litgpt.domain.reading import reading
 from litgpt.domain.special_tokens import ESCAPE
+
+_LARGEST_ID = 2_000_000
+"""Known vocabularies have up to 262,144 tokens."""
 
 
 @attrs.define(kw_only=True)
@@ -104,20 +108,24 @@ def open_tokenizer_json(name: str, path: Path, added: AddedTokens) -> Tokenizers
         UnsupportedModel: It joins tokens to text in a way that is not implemented.
 
     """
-    try:
-        library = Tokenizer.from_buffer(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DamagedFile(str(path), f"the library tokenizers cannot read it ({error}).") from error
-    return open_library(name, library, added)
+    with reading(path):
+        return open_library(name, Tokenizer.from_buffer(path.read_bytes()), added)
 
 
 def open_library(name: str, library: Tokenizer, added: AddedTokens) -> TokenizersCodec:
     """Return the codec for the library's own object, with tokens that are to be added to it.
 
     Raises:
+        DamagedFile: Its vocabulary lacks the token for unknown text, or has an id that is far too large.
         UnsupportedModel: It joins tokens to text in a way that is not implemented.
 
     """
+    unknown = getattr(library.model, "unk_token", None)
+    if unknown is not None and library.token_to_id(unknown) is None:
+        raise DamagedFile(f"the tokenizer of {name}", f"its vocabulary lacks its unknown token {unknown!r}.")
+    last = max((*library.get_vocab(with_added_tokens=True).values(), *added.by_id), default=0)
+    if last > _LARGEST_ID:  # the library counts up to it whenever it writes the vocabulary
+        raise DamagedFile(f"the tokenizer of {name}", f"it has a token with the id {last}.")
     add_tokens(library, added)
     decoder = json.loads(library.decoder.__getstate__()) if library.decoder is not None else None
     vocabulary: dict[str, int] = library.get_vocab(with_added_tokens=False)

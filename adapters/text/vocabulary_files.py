@@ -14,6 +14,7 @@ from tokenizers.models import BPE, WordPiece
 from litgpt.adapters.text.facts import Facts
 from litgpt.adapters.text.splitting import QWEN2, QWEN35, Split
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.domain.reading import reading
 
 _SPLITS: Mapping[str, Split | None] = {  # None: GPT-2's own rule, which the library has
     "GPT2Tokenizer": None,
@@ -84,11 +85,9 @@ def byte_pair_library(name: str, vocab: Path, merges: Path, facts: Facts) -> Tok
     """
     if facts.tokenizer_class is None or facts.tokenizer_class not in _SPLITS:
         raise _unknown_class(name, facts, "vocab.json and merges.txt", _SPLITS)
-    try:
+    with reading(merges), reading(vocab):
         ids, pairs = BPE.read_file(str(vocab), str(merges))
         library = Tokenizer(BPE(ids, pairs, continuing_subword_prefix="", end_of_word_suffix=""))
-    except Exception as error:  # the library has no type of its own for these
-        raise DamagedFile(str(vocab), f"it does not fit merges.txt ({error}).") from error
     split, space = _SPLITS[facts.tokenizer_class], facts.settings.get("add_prefix_space") is True
     if split is None:
         library.pre_tokenizer = pre.ByteLevel(add_prefix_space=space)
@@ -117,11 +116,9 @@ def word_piece_library(name: str, vocab: Path, facts: Facts) -> Tokenizer:
     if facts.tokenizer_class != "BertTokenizer":
         raise _unknown_class(name, facts, "vocab.txt", ("BertTokenizer",))
     named = facts.named
-    try:
+    with reading(vocab):
         library = Tokenizer(WordPiece(WordPiece.read_file(str(vocab)), unk_token=named["unk_token"]))
         ids = {token: library.token_to_id(token) for token in (named["cls_token"], named["sep_token"])}
-    except Exception as error:
-        raise DamagedFile(str(vocab), f"it is not BERT's vocabulary ({error!r}).") from error
     if None in ids.values():
         raise DamagedFile(str(vocab), f"it lacks one of {' and '.join(ids)}.")
     accents = facts.settings.get("strip_accents")

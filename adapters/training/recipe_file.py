@@ -7,10 +7,11 @@ import attrs
 import yaml
 
 from litgpt.application.atomic_files import atomic_write
-from litgpt.domain.errors import DamagedFile, MissingFile, OutOfReach
+from litgpt.domain.errors import DamagedFile, OutOfReach
+from litgpt.domain.reading import DEEPEST, reading
 from litgpt.domain.training.recipe import Recipe
 
-_AT_MOST = 1_000_000
+_AT_MOST = 100_000  # bytes; PyYAML reads about as many in a second
 
 
 class _Loader(yaml.SafeLoader):
@@ -30,17 +31,26 @@ def read_settings(path: Path) -> dict[str, object]:
         DamagedFile: It holds no settings.
 
     """
-    if not path.is_file():
-        raise MissingFile(str(path), "no recipe is there.")
-    if path.stat().st_size > _AT_MOST:
-        raise DamagedFile(str(path), "it is far too long for a recipe.")
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise DamagedFile(str(path), f"it is no YAML ({' '.join(str(error).split())}).") from error
+    with reading(path, missing="there is no such recipe."):
+        if path.stat().st_size > _AT_MOST:
+            raise DamagedFile(str(path), f"it has more than {_AT_MOST} bytes, which recipes never have.")
+        text = path.read_text(encoding="utf-8-sig")
+        _check_plain(text)
+        found = yaml.load(text, _Loader)  # noqa: S506 - a safe one
     if not isinstance(found, dict):
         raise DamagedFile(str(path), "a recipe is a list of settings such as `batch_size: 4`.")
     return {str(name).replace("-", "_"): value for name, value in found.items()}
+
+
+def _check_plain(text: str) -> None:
+    """Refuse aliases, with which a thousand bytes can take all memory, and deep nesting."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias; write the value out where it is needed")
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:

@@ -4,6 +4,7 @@ torch.distributed.checkpoint writes which tensor lies where as a pickle, and rea
 nothing is made of it but the plain values that such a list consists of.
 """
 
+import io
 import pickle
 import warnings
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 
-from litgpt.adapters.training.unsafe_values import unsafe_checkpoint
+from litgpt.adapters.training.unsafe_values import load_archive
 from litgpt.domain.errors import DamagedFile, UnsafeFile
+from litgpt.domain.reading import LARGEST_PICKLE, cause, check_pickle, reading
 
 _STATE = "state_dict."
 _PLAIN = "meta.pt"
@@ -54,13 +55,18 @@ class CarefulReader(FileSystemReader):
         """
         del args, kwargs
         path = Path(self.path) / ".metadata"
-        try:
-            with path.open("rb") as file:
-                found: Metadata = _Careful(file).load()
-        except pickle.UnpicklingError as error:
-            raise UnsafeFile(str(path), f"({error}.)") from error
-        except (OSError, EOFError, AttributeError, TypeError) as error:
-            raise DamagedFile(str(path), f"it is no list of tensors ({error}).") from error
+        with reading(path, missing="it lists the tensors of the checkpoint."):
+            if path.stat().st_size > LARGEST_PICKLE:
+                raise DamagedFile(str(path), f"it has more than {LARGEST_PICKLE} bytes.")
+            raw = path.read_bytes()
+            check_pickle(raw)
+            try:
+                found = _Careful(io.BytesIO(raw)).load()
+            except pickle.UnpicklingError as error:
+                raise UnsafeFile(str(path), f"({cause(error)}.)") from error
+        listed = getattr(found, "state_dict_metadata", None)
+        if not isinstance(found, Metadata) or not isinstance(listed, dict):
+            raise DamagedFile(str(path), "it is not a list of tensors.")
         return found
 
 
@@ -78,11 +84,12 @@ def shapes(reader: CarefulReader) -> dict[str, Tensor]:
 
     """
     listed = reader.read_metadata().state_dict_metadata
-    return {
-        name.removeprefix(_STATE): torch.empty(info.size, dtype=info.properties.dtype, device="meta")
-        for name, info in listed.items()
-        if name.startswith(_STATE) and isinstance(info, TensorStorageMetadata)
-    }
+    with reading(str(Path(reader.path) / ".metadata")):
+        return {
+            name.removeprefix(_STATE): torch.empty(info.size, dtype=info.properties.dtype, device="meta")
+            for name, info in listed.items()
+            if name.startswith(_STATE) and isinstance(info, TensorStorageMetadata)
+        }
 
 
 def read_into(state: dict[str, Any], reader: CarefulReader) -> None:
@@ -95,12 +102,9 @@ def read_into(state: dict[str, Any], reader: CarefulReader) -> None:
 
     """
     alone = not torch.distributed.is_initialized()
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
-            load(state, storage_reader=reader, no_dist=alone)
-    except (OSError, EOFError, RuntimeError, CheckpointException) as error:
-        raise DamagedFile(str(reader.path), f"a part of it cannot be read ({error}).") from error
+    with reading(str(reader.path)), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
+        load(state, storage_reader=reader, no_dist=alone)
 
 
 def read_plain(path: Path) -> dict[str, Any]:
@@ -111,12 +115,9 @@ def read_plain(path: Path) -> dict[str, Any]:
         UnsafeFile: It holds objects whose making could run code.
 
     """
-    try:
-        plain: dict[str, Any] = torch.load(path / _PLAIN, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise unsafe_checkpoint(path / _PLAIN) from error
-    except (OSError, EOFError, RuntimeError) as error:
-        raise DamagedFile(str(path / _PLAIN), f"it cannot be read ({error}).") from error
+    plain = load_archive(path / _PLAIN)
+    if not isinstance(plain, dict):
+        raise DamagedFile(str(path / _PLAIN), "it is not a set of names and values.")
     return plain
 
 
@@ -129,6 +130,11 @@ def read_sharded(path: Path) -> dict[str, Any]:
 
     """
     reader = CarefulReader(path)
-    state = {name: torch.empty_like(one, device="cpu") for name, one in shapes(reader).items()}
+    listed = shapes(reader)
+    with reading(str(path)):
+        there = sum(one.stat().st_size for one in path.iterdir())
+    if (needed := sum(one.numel() * one.itemsize for one in listed.values())) > there:
+        raise DamagedFile(str(path), f"its tensors take {needed} bytes, and its files have {there}.")
+    state = {name: torch.empty_like(one, device="cpu") for name, one in listed.items()}
     read_into({"state_dict": dict(state)}, reader)
     return {**read_plain(path), "state_dict": state}

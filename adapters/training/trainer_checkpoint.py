@@ -1,6 +1,5 @@
 """Trainer checkpoints: what is in a `.ckpt` of Lightning's, and which of its tensors are a model's."""
 
-import pickle
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.training.unsafe_values import unsafe_checkpoint
+from litgpt.adapters.training.unsafe_values import load_archive
 from litgpt.domain.errors import DamagedFile, MissingFile
+from litgpt.domain.reading import printable, reading
 from litgpt.domain.training.errors import NotOfThisModel
 
 _STATE = "state_dict"
@@ -28,20 +28,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UnsafeFile: It holds objects whose making could run code.
 
     """
-    if path.is_dir():
+    with reading(printable(path)):
+        is_folder, is_there = path.is_dir(), path.exists()
+    if is_folder:
         from litgpt.adapters.training.sharded_checkpoint import is_sharded_checkpoint, read_sharded
 
         if not is_sharded_checkpoint(path):
             raise MissingFile(str(path / ".metadata"), "the folder is no Trainer checkpoint.")
         return read_sharded(path)
-    if not path.exists():
-        raise MissingFile(str(path), "no Trainer checkpoint is there.")
-    try:
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise unsafe_checkpoint(path) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DamagedFile(str(path), f"it is no whole Trainer checkpoint ({error}).") from error
+    if not is_there:
+        raise MissingFile(printable(path), "no Trainer checkpoint is there.")
+    content = load_archive(path, mmap=True)
     state = content.get(_STATE) if isinstance(content, dict) else None
     if not isinstance(state, Mapping):
         raise DamagedFile(str(path), f"a Trainer checkpoint has a {_STATE!r}, and it has none.")

@@ -1,5 +1,6 @@
 """Which values of a checkpoint make its pickle unsafe, found without running any of it."""
 
+import io
 import pickle
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
@@ -11,9 +12,12 @@ from typing import Any, Self
 import torch
 
 from litgpt.domain.errors import UnsafeFile
+from litgpt.domain.reading import check_archive, check_pickle, reading
 
 _AT_MOST = 5
 """How many values an error names."""
+
+_MOST_VALUES = 100_000
 
 _GETATTR = "builtins.getattr"
 
@@ -22,6 +26,24 @@ _REMEDY = (
     "Save hyperparameters and the states of callbacks as plain values (numbers, strings, lists, "
     "dictionaries), or leave them out: self.save_hyperparameters(ignore=[…])."
 )
+
+
+def load_archive(path: Path, *, mmap: bool = False) -> Any:
+    """Return what `torch.save` wrote to a file: tensors and plain values, and nothing that could run code.
+
+    Raises:
+        MissingFile: The file does not exist.
+        DamagedFile: It is cut short, or would take more memory than it has bytes.
+        UnsafeFile: It holds objects whose making could run code.
+
+    """
+    with reading(path):
+        with path.open("rb") as file:
+            check_archive(path, file)
+        try:
+            return torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise unsafe_checkpoint(path) from error
 
 
 def unsafe_checkpoint(path: Path) -> UnsafeFile:
@@ -44,10 +66,11 @@ def unsafe_values(path: Path) -> list[str]:
         refused = set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
         with zipfile.ZipFile(path) as archive:
             name = next(one for one in archive.namelist() if one.endswith("/data.pkl"))
-            with archive.open(name) as file:
-                content = _InertUnpickler(file).load()
+            raw = archive.read(name)
+        check_pickle(raw)
+        content = _InertUnpickler(io.BytesIO(raw)).load()
         found: dict[str, str] = {}
-        for where, kind in _found(content, "", refused):
+        for where, kind in islice(_found(content, "", refused, iter(range(_MOST_VALUES))), 1000):
             found.setdefault(where, kind)
         return [f"{where} ({kind})" for where, kind in islice(found.items(), _AT_MOST)]
     except Exception:  # noqa: BLE001 - the file is refused in any case; this only explains it
@@ -107,21 +130,27 @@ class _InertUnpickler(pickle.Unpickler):
         return None  # the numbers of a tensor
 
 
-def _found(value: object, where: str, refused: set[str]) -> Iterator[tuple[str, str]]:
-    """Yield where each refused object within a value is, which is at `where` itself, and its type."""
+def _found(value: object, where: str, refused: set[str], budget: Iterator[int]) -> Iterator[tuple[str, str]]:
+    """Yield where each refused object within a value is, which is at `where` itself, and its type.
+
+    Lists that hold another list twice, level by level, double with each: no more values are looked at than
+    the budget has.
+    """
+    if next(budget, None) is None:
+        return
     kind = getattr(value, "kind", None)
     if kind in refused and kind != _GETATTR:
         yield where, str(kind)
     if isinstance(value, _Inert):
         for one in value.arguments:
-            yield from _found(one, where, refused)
+            yield from _found(one, where, refused, budget)
         if kind == _GETATTR:  # of a method, its class says more
             yield where, _GETATTR
         value = value.held
     if isinstance(value, Mapping):
         for key, one in value.items():
-            yield from _found(key, where, refused)
-            yield from _found(one, f"{where}[{key!r}]" if where else str(key), refused)
+            yield from _found(key, where, refused, budget)
+            yield from _found(one, f"{where}[{key!r}]" if where else str(key), refused, budget)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for number, one in enumerate(value):
-            yield from _found(one, f"{where}[{number}]", refused)
+            yield from _found(one, f"{where}[{number}]", refused, budget)

@@ -1,5 +1,6 @@
 """Reading a Hugging Face `config.json`: typed, and with errors that name the setting."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ MOST_LAYERS = 1024
 
 _MOST_OF_A_KIND = 2**16
 _MOST = 2**40
+_LARGEST = sys.float_info.max
 
 LAYER_TABLE = "per_layer_config"
 """The setting in which transformers 5 writes what differs by layer."""
@@ -153,8 +155,8 @@ class Settings:
         if not isinstance(key, Key):
             return float(key)
         value = self.get(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            self.refuse_value(key, "a number above 0")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LARGEST:
+            self.refuse_value(key, "a finite number above 0")
         return float(value)
 
     def number_or_zero(self, key: Key) -> float:
@@ -165,9 +167,10 @@ class Settings:
         """Return a setting that is a list of positive numbers."""
         value = self.get(key)
         if not isinstance(value, list) or not all(
-            isinstance(one, (int, float)) and not isinstance(one, bool) and one > 0 for one in value
+            isinstance(one, (int, float)) and not isinstance(one, bool) and 0 < one <= _LARGEST
+            for one in value
         ):
-            self.refuse_value(key, "a list of numbers above 0")
+            self.refuse_value(key, "a list of finite numbers above 0")
         return tuple(float(one) for one in value)
 
     def optional(self, key: Key | float | None) -> float | None:

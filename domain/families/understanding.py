@@ -13,6 +13,7 @@ from litgpt.domain.families.registry import FAMILIES
 from litgpt.domain.families.settings import Settings
 from litgpt.domain.families.spelling import Spelling
 from litgpt.domain.messages import short_repr
+from litgpt.domain.reading import reading
 from litgpt.domain.tensors import TensorInfo
 from litgpt.domain.weights import Join, Part, Rule, joins, plan
 
@@ -79,7 +80,8 @@ def describe(model: str, config: Mapping[str, object]) -> Architecture:
     family, text = family_of(model, config), text_part(config)
     # How the whole is stored is told outside of its text part.
     said = {"quantization_config": config.get("quantization_config"), **text}
-    return family.describe(Settings(model, said))
+    with reading(f"config.json of {model}"):
+        return family.describe(Settings(model, said))
 
 
 def understand(model: str, config: Mapping[str, object], tensors: Mapping[str, TensorInfo]) -> Understood:

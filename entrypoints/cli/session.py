@@ -263,10 +263,12 @@ class Session:
         if not path:
             console.note("Where to? /save FILE")
             return
+        from litgpt.domain.errors import LitGPTError
+
         try:
             self.chat.save(Path(path).expanduser())
-        except OSError as error:
-            console.error(f"{path} cannot be written: {error.strerror}.")
+        except LitGPTError as error:
+            console.error(str(error))
         else:
             console.note(f"(Saved to {path}.)")
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypedDict, Unpack
@@ -11,8 +12,9 @@ import attrs
 from litgpt.application.atomic_files import atomic_write
 from litgpt.application.chatting import Conversation
 from litgpt.domain.chat import Message, messages
-from litgpt.domain.errors import DamagedFile, LitGPTError, MissingFile
+from litgpt.domain.errors import DamagedFile, LitGPTError, OutOfReach
 from litgpt.domain.generation import Completion, Request, TextEvent
+from litgpt.domain.reading import cause, parse_json, printable, reading
 from litgpt.domain.sampling import Sampling
 from litgpt.domain.template_options import TemplateOptions
 
@@ -109,14 +111,22 @@ class Chat:
         return attrs.evolve(self, conversation=self._conversation.branch())
 
     def save(self, path: str | Path) -> None:
-        """Write what was said, and the chat's tools, to a JSON file, whole or not at all."""
+        """Write what was said, and the chat's tools, to a JSON file, whole or not at all.
+
+        Raises:
+            OutOfReach: It cannot be written there: no such folder, a full disk, an impossible name.
+
+        """
         options = self._conversation.write.options
         saved: dict[str, Any] = {"messages": [one.as_dict() for one in self._conversation.messages]}
         if options.tools is not None:
             saved["tools"] = list(options.tools)
         if options.variables:
             saved["chat_template_kwargs"] = dict(options.variables)
-        atomic_write(Path(path), json.dumps(saved, ensure_ascii=False, indent=1).encode())
+        try:
+            atomic_write(Path(path), json.dumps(saved, ensure_ascii=False, indent=1).encode())
+        except (OSError, ValueError) as error:  # the latter for a NUL in the name
+            raise _unwritable(Path(path), error) from error
 
     def close(self) -> None:
         """Free the memory of what was computed; what was said is kept."""
@@ -139,6 +149,10 @@ class Chat:
         return self._conversation.say(message, self._request, stop=self._stop, options=options)
 
 
+def _unwritable(path: Path, error: Exception) -> OutOfReach:
+    return OutOfReach(f"Saving the chat to {printable(path)}", f"{cause(error)}. Choose another path.")
+
+
 def read_chat(path: str | Path) -> SavedChat:
     """Return what `Chat.save` wrote, or what a JSON list of messages holds.
 
@@ -147,18 +161,16 @@ def read_chat(path: str | Path) -> SavedChat:
         DamagedFile: It is not a saved chat.
 
     """
+    damaged = partial(DamagedFile, remedy=_REMEDY)
+    with reading(Path(path), missing=_REMEDY, damaged=damaged):
+        saved = parse_json(Path(path).read_bytes())
     try:
-        saved = json.loads(Path(path).read_text(encoding="utf-8"))
         if isinstance(saved, list):
             saved = {"messages": saved}
         said = list(messages(saved["messages"])) if saved["messages"] else []
         options = TemplateOptions(tools=saved.get("tools"), variables=saved.get("chat_template_kwargs"))
         return SavedChat(said, saved.get("tools"), dict(options.variables) or None)
-    except FileNotFoundError as error:
-        raise MissingFile(str(path), _REMEDY) from error
     except LitGPTError as error:
         raise DamagedFile(str(path), f"it is not a saved chat: {error}", _REMEDY) from error
-    except json.JSONDecodeError as error:
-        raise DamagedFile(str(path), f"it is not JSON ({error}).", _REMEDY) from error
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except Exception as error:
         raise DamagedFile(str(path), "it is not a saved chat or a list of messages.", _REMEDY) from error

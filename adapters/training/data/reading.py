@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from litgpt.domain.errors import LitGPTError, NotInstalled
+from litgpt.domain.reading import cause, printable, reading
 from litgpt.domain.training.errors import BadData, DataNotFound
 
 if TYPE_CHECKING:
@@ -44,14 +45,17 @@ def read_records(path: Path) -> Iterator[Record]:
         NotInstalled: It is Parquet, and pyarrow is not installed.
 
     """
-    if not path.is_file():
+    with reading(printable(path), damaged=BadData):
+        is_there = path.is_file()
+    if not is_there:
         raise DataNotFound(str(path), hint="Pass a file that is on disk.")
     kinds = {".json": _json, ".jsonl": _lines, ".parquet": _parquet}
     if path.suffix not in kinds:
         raise BadData(str(path), f"its name says it is no data set: it ends in none of {', '.join(RECORDS)}.")
     read = None
-    for read in kinds[path.suffix](path):
-        yield read
+    with reading(path, damaged=BadData):
+        for read in kinds[path.suffix](path):
+            yield read
     if read is None:
         raise BadData(str(path), "it has no records.")
 
@@ -144,7 +148,6 @@ def _lines(path: Path) -> Iterator[Record]:
 
 def _parquet(path: Path) -> Iterator[Record]:
     try:
-        import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise NotInstalled("Reading Parquet", "pyarrow", "pip install 'litgpt[train]'") from error
@@ -158,20 +161,20 @@ def _parquet(path: Path) -> Iterator[Record]:
                     yield Record(
                         f"{path}, record {number}", {name: _filled(one) for name, one in value.items()}
                     )
-    except (pa.ArrowException, OSError) as error:
+    except Exception as error:
         after = f" after record {number}" if number else ""
-        raise BadData(str(path), f"it is not Parquet, or it is damaged{after}: {error}.") from error
+        raise BadData(str(path), f"it is not Parquet, or it is damaged{after} ({cause(error)}).") from error
 
 
 def _values(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of a piece of a Parquet file as dictionaries; `before` rows precede them."""
     try:
         yield from batch.to_pylist()
-    except (ValueError, ArithmeticError):
+    except Exception:  # noqa: BLE001 - which record it is, is found out one by one
         for number in range(batch.num_rows):
             try:
                 (value,) = batch.slice(number, 1).to_pylist()
-            except (ValueError, ArithmeticError) as error:
+            except Exception as error:
                 raise BadData(
                     f"{path}, record {before + number + 1}", f"it cannot be read: {error}."
                 ) from error
