@@ -228,7 +228,7 @@ def _saved(content: Any) -> bytes:
 def _sharded(folder: Path) -> dict[str, bytes]:
     """Return the files of a checkpoint as Lightning's FSDP writes it."""
     import torch
-    from torch.distributed.checkpoint import FileSystemWriter
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter
     from torch.distributed.checkpoint.state_dict_saver import save
 
     with warnings.catch_warnings():
@@ -387,7 +387,7 @@ def readers(home: Path) -> dict[str, Reader]:
         "chat_template": Reader(
             "chat_template.jinja",
             use_tokenizer,
-            TOKENIZER_CONFIG["chat_template"].encode(),
+            str(TOKENIZER_CONFIG["chat_template"]).encode(),
             beside=with_tokenizer | {"tokenizer_config.json": config},
         ),
         "special_tokens_map": Reader(
