@@ -83,8 +83,8 @@ def test_a_file_of_settings_is_read_and_options_come_before_it(
         ("batch_sise: 4", "not 'batch_sise'"),
         ("epochs: four", "epochs must be a whole number from 1 or None, not str 'four'"),
         ("- batch_size", "a recipe is a list of settings"),
-        ("a: [", "it is no YAML"),
-        (None, "no recipe is there"),
+        ("a: [", "ParserError"),
+        (None, "there is no such recipe"),
     ],
 )
 def test_a_file_of_settings_that_is_wrong_is_one_line_on_stderr(
