@@ -28,17 +28,19 @@ def reading(
     path: str | Path,
     *,
     missing: str = "the file does not exist.",
+    reason: str = "it cannot be read",
     damaged: Callable[[str, str], LitGPTError] = DamagedFile,
 ) -> Iterator[None]:
     """Turn every exception raised while a file is read into an error of this library.
 
     Parsers raise whatever their code happens to do with damaged input (struct.error, KeyError, IndexError,
-    OverflowError, RecursionError, panics of libraries in Rust). A `Path` is
-    checked first, so that a FIFO or a device is refused and never waited for.
+    OverflowError, RecursionError, panics of libraries in Rust). A `Path` is checked first, so that a FIFO or
+    a device is refused and never waited for.
 
     Args:
         path: The file; a string is only a name for the error.
         missing: Why it is needed, for the error of a file that does not exist.
+        reason: What is wrong with a damaged file; the message of the exception follows in parentheses.
         damaged: Makes the error from the file's name and a reason.
 
     Raises:
@@ -53,16 +55,19 @@ def reading(
     except LitGPTError:
         raise
     except FileNotFoundError as error:
-        raise MissingFile(printable(path), missing) from error
+        absent = error.filename if isinstance(path, str) and error.filename else path
+        raise MissingFile(printable(absent), missing) from error
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ not in _BASE_EXCEPTIONS:
             raise
-        raise damaged(printable(path), f"it cannot be read ({cause(error)}).") from error
+        raise damaged(printable(path), f"{reason} ({cause(error)}).") from error
 
 
 def _check_regular(path: Path, damaged: Callable[[str, str], LitGPTError]) -> None:
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise damaged(printable(path), "it is not a regular file.")
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise damaged(printable(path), f"it is {kind}.")
 
 
 def printable(path: str | Path) -> str:
@@ -73,7 +78,7 @@ def printable(path: str | Path) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """Return the type and the message of an exception on one line of bounded length."""
+    """Return what an exception says, on one line of bounded length, with its type where that is needed."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, MemoryError):
@@ -81,6 +86,8 @@ def cause(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     said = printable(" ".join(str(error)[: 4 * _LONGEST_CAUSE].split()))
+    if said and isinstance(error, ValueError):  # its messages are sentences
+        return said
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 

@@ -59,7 +59,7 @@ def read_json(path: Path) -> dict[str, object]:
 
     """
     raw = _content(path)
-    with reading(str(path)):
+    with reading(str(path), reason="it is not JSON"):
         parsed = parse_json(raw)
     if not isinstance(parsed, dict):
         raise DamagedFile(str(path), "it is not a JSON object.")
@@ -77,7 +77,7 @@ def read_yaml(path: Path) -> dict[str, object]:
     from litgpt.adapters.checkpoints.plain_yaml import load_plain_yaml
 
     raw = _content(path, LARGEST_YAML)
-    with reading(str(path)):
+    with reading(str(path), reason="it is not plain YAML"):
         parsed = load_plain_yaml(raw.decode("utf-8-sig"))  # with or without a byte order mark
     if not isinstance(parsed, dict) or not all(isinstance(name, str) for name in parsed):
         raise DamagedFile(str(path), "it is not YAML of names and values.")
@@ -142,7 +142,7 @@ def with_chat_template(files: Mapping[str, bytes], template: str | None) -> dict
     written = {name: content for name, content in files.items() if name != "chat_template.json"}
     written[CHAT_TEMPLATE] = template.encode()
     if (content := files.get(_TOKENIZER_CONFIG)) is not None:
-        with reading(_TOKENIZER_CONFIG):
+        with reading(_TOKENIZER_CONFIG, reason="it is not a JSON object"):
             config = {**parse_json(content), "chat_template": template}
         written[_TOKENIZER_CONFIG] = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
     return written

@@ -101,8 +101,9 @@ def _read_object(paths: Mapping[str, Path], name: str) -> dict[str, object]:
     if name not in paths:
         return {}
     path = paths[name]
-    with reading(path):
-        found = parse_json(_read(path))
+    text = _read(path)
+    with reading(str(path), reason="it is not JSON"):
+        found = parse_json(text)
     if not isinstance(found, dict):
         raise DamagedFile(str(path), "it is not a JSON object.")
     return found

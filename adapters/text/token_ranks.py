@@ -48,7 +48,7 @@ def tiktoken_library(path: Path, facts: Facts) -> Tokenizer:
 
     """
     ranks: dict[bytes, int] = {}
-    with reading(path):
+    with reading(path, reason="it is not a file of tiktoken"):
         for line in path.read_bytes().splitlines():
             if line:
                 token, rank = line.split()
@@ -67,10 +67,11 @@ def is_tiktoken(path: Path) -> bool:
     """Return whether a `tokenizer.model` is a file of tiktoken: lines of text, and not sentencepiece's.
 
     Raises:
-        OSError: It cannot be read.
+        MissingFile: It does not exist.
+        DamagedFile: It cannot be read.
 
     """
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return _FIRST_LINE.match(file.read(4096)) is not None
 
 
@@ -81,7 +82,7 @@ def tekken_library(path: Path) -> Tokenizer:
         DamagedFile: It is not such a file.
 
     """
-    with reading(path):
+    with reading(path, reason="it is not a tekken.json"):
         file = parse_json(path.read_bytes())
         config, listed = file["config"], file.get("special_tokens")
         by_rank = {int(one["rank"]): str(one["token_str"]) for one in listed or ()}

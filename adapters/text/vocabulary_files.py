@@ -45,21 +45,18 @@ def build_library(name: str, paths: Mapping[str, Path], facts: Facts) -> Tokeniz
     """
     from litgpt.adapters.text.token_ranks import is_tiktoken, tekken_library, tiktoken_library
 
-    try:
-        if "tokenizer.json" in paths or (
-            "tokenizer.model" in paths and not is_tiktoken(paths["tokenizer.model"])
-        ):
-            return None
-        if ranks := paths.get("tokenizer.model", paths.get("tiktoken.model")):
-            return tiktoken_library(ranks, facts)
-        if "tekken.json" in paths:
-            return tekken_library(paths["tekken.json"])
-        if {"vocab.json", "merges.txt"} <= paths.keys():
-            return byte_pair_library(name, paths["vocab.json"], paths["merges.txt"], facts)
-        if "vocab.txt" in paths:
-            return word_piece_library(name, paths["vocab.txt"], facts)
-    except OSError as error:
-        raise DamagedFile(f"the tokenizer of {name}", f"it cannot be read ({error}).") from error
+    if "tokenizer.json" in paths or (
+        "tokenizer.model" in paths and not is_tiktoken(paths["tokenizer.model"])
+    ):
+        return None
+    if ranks := paths.get("tokenizer.model", paths.get("tiktoken.model")):
+        return tiktoken_library(ranks, facts)
+    if "tekken.json" in paths:
+        return tekken_library(paths["tekken.json"])
+    if {"vocab.json", "merges.txt"} <= paths.keys():
+        return byte_pair_library(name, paths["vocab.json"], paths["merges.txt"], facts)
+    if "vocab.txt" in paths:
+        return word_piece_library(name, paths["vocab.txt"], facts)
     if file := next((file for file in paths if file.endswith(".tiktoken")), None):
         raise UnsupportedModel(
             name,
@@ -85,7 +82,7 @@ def byte_pair_library(name: str, vocab: Path, merges: Path, facts: Facts) -> Tok
     """
     if facts.tokenizer_class is None or facts.tokenizer_class not in _SPLITS:
         raise _unknown_class(name, facts, "vocab.json and merges.txt", _SPLITS)
-    with reading(merges), reading(vocab):
+    with reading(merges), reading(vocab, reason="it does not fit merges.txt"):
         ids, pairs = BPE.read_file(str(vocab), str(merges))
         library = Tokenizer(BPE(ids, pairs, continuing_subword_prefix="", end_of_word_suffix=""))
     split, space = _SPLITS[facts.tokenizer_class], facts.settings.get("add_prefix_space") is True
@@ -116,7 +113,7 @@ def word_piece_library(name: str, vocab: Path, facts: Facts) -> Tokenizer:
     if facts.tokenizer_class != "BertTokenizer":
         raise _unknown_class(name, facts, "vocab.txt", ("BertTokenizer",))
     named = facts.named
-    with reading(vocab):
+    with reading(vocab, reason="it is not BERT's vocabulary"):
         library = Tokenizer(WordPiece(WordPiece.read_file(str(vocab)), unk_token=named["unk_token"]))
         ids = {token: library.token_to_id(token) for token in (named["cls_token"], named["sep_token"])}
     if None in ids.values():

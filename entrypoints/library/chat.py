@@ -163,7 +163,9 @@ def read_chat(path: str | Path) -> SavedChat:
     """
     damaged = partial(DamagedFile, remedy=_REMEDY)
     with reading(Path(path), missing=_REMEDY, damaged=damaged):
-        saved = parse_json(Path(path).read_bytes())
+        raw = Path(path).read_bytes()
+    with reading(str(path), reason="it is not JSON", damaged=damaged):
+        saved = parse_json(raw)
     try:
         if isinstance(saved, list):
             saved = {"messages": saved}

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer as Library
 from litgpt.adapters.text.added_tokens import AddedToken
 from litgpt.adapters.text.facts import read_facts
 from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.domain.errors import BadArgument, DamagedFile, TokenizerMismatch
+from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, TokenizerMismatch
 from litgpt.domain.vocabulary import TokenizerFiles
 from tests.adapters import tiny_tokenizers as tiny
 
@@ -106,6 +106,6 @@ def test_a_small_file_that_cannot_be_read_is_damaged(name: str, content: bytes, 
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.model", "chat_template.jinja"])
-def test_a_file_that_went_away_is_damaged(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DamagedFile, match=name):
+def test_a_file_that_went_away_is_missing(name: str, tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match=name):
         open_tokenizer(TokenizerFiles({name: tmp_path / name}), name="m")

@@ -306,7 +306,7 @@ def test_what_is_no_saved_chat_is_not_resumed(llm: LLM, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('[{"role": "user"')
     with pytest.raises(DamagedFile, match=r"is not JSON .*line 1 column"):
         llm.chat(resume=tmp_path / "other.json")
-    with pytest.raises(DamagedFile, match="is not a saved chat"):
+    with pytest.raises(DamagedFile, match="is a directory"):
         llm.chat(resume=tmp_path)
     with pytest.raises(MissingFile, match="missing"):
         llm.chat(resume=tmp_path / "nothing.json")
