@@ -263,14 +263,8 @@ class Session:
         if not path:
             console.note("Where to? /save FILE")
             return
-        from litgpt.domain.errors import LitGPTError
-
-        try:
-            self.chat.save(Path(path).expanduser())
-        except LitGPTError as error:
-            console.error(str(error))
-        else:
-            console.note(f"(Saved to {path}.)")
+        self.chat.save(Path(path).expanduser())
+        console.note(f"(Saved to {path}.)")
 
     def _next_message(self) -> str | None:
         """Return what is typed next; None if that is all."""
