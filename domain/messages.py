@@ -1,16 +1,18 @@
-"""The parts of a message that a file or a caller decides, cut to a length that can be read."""
+"""The parts of a message that a file or a caller decides, without secrets and cut to a readable length."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+
+from litgpt.domain.secrets import without_secrets
 
 MESSAGE_LIMIT = 1500
 """The characters of an error's message; the middle of a longer one is omitted."""
 
 
 def short_repr(value: object, limit: int = 60) -> str:
-    """Return the repr of a value for a message, cut off after `limit` characters."""
+    """Return the repr of a value for a message, without secrets and cut off after `limit` characters."""
     try:
-        text = repr(value)
+        text = without_secrets(repr(value))
     except (
         ValueError,
         RecursionError,
@@ -21,6 +23,7 @@ def short_repr(value: object, limit: int = 60) -> str:
 
 def listed(names: Sequence[str], limit: int = 400) -> str:
     """Return as many names as `limit` characters hold, and how many more there are."""
+    names = [without_secrets(name) for name in names]
     shown, length = 0, 0
     while shown < len(names) and length + len(names[shown]) <= limit:
         length += len(names[shown]) + 2
@@ -31,11 +34,11 @@ def listed(names: Sequence[str], limit: int = 400) -> str:
 
 
 def bounded(write: Callable[[BaseException], str]) -> Callable[[BaseException], str]:
-    """Return a `__str__` or `__repr__` whose text has at most `MESSAGE_LIMIT` characters."""
+    """Return a `__str__` or `__repr__` whose text has no secrets and at most `MESSAGE_LIMIT` characters."""
 
     @wraps(write)
     def cut(error: BaseException) -> str:
-        text = write(error)
+        text = without_secrets(write(error))
         half = MESSAGE_LIMIT // 2
         # What is wrong comes first, and the remedy last.
         return text if len(text) <= MESSAGE_LIMIT else f"{text[: half - 2]} … {text[1 - half :]}"

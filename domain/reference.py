@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 
 from litgpt.domain.errors import BadArgument, WrongType
-from litgpt.domain.secrets import token_of
+from litgpt.domain.secrets import Hidden, is_token, without_secrets
 
 
 def _a_name(_: object, __: object, value: Any) -> None:
@@ -13,6 +13,24 @@ def _a_name(_: object, __: object, value: Any) -> None:
         raise WrongType("model", value, "a name or a path, as a string")
     if not value.strip() or "\0" in value:
         raise BadArgument("model", value, "a name such as 'smollm2', a path or a Hub repository")
+
+
+def _token(value: Any) -> str | None:
+    """Return an access token without surrounding white space; None stays None.
+
+    Raises:
+        WrongType: It is not a string.
+        BadArgument: An HTTP header cannot carry it. The message does not show it.
+
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise WrongType("access_token", Hidden(), "a string or None")
+    token = value.strip()
+    if not is_token(token):
+        raise BadArgument("access_token", Hidden(), "one word of printable ASCII characters")
+    return token
 
 
 @attrs.frozen
@@ -27,10 +45,11 @@ class ModelReference:
 
     """
 
-    name: str = attrs.field(validator=_a_name)
+    name: str = attrs.field(validator=_a_name, repr=lambda name: without_secrets(repr(name)))
     revision: str | None = None
     offline: bool | None = None
-    token: str | None = attrs.field(default=None, repr=False, converter=token_of)
+    token: str | None = attrs.field(default=None, repr=False, converter=_token)
 
     def __str__(self) -> str:
-        return self.name if self.revision is None else f"{self.name} at {self.revision}"
+        name = without_secrets(self.name)
+        return name if self.revision is None else f"{name} at {self.revision}"

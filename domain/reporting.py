@@ -5,12 +5,14 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.domain.secrets import without_secrets
+
 
 @attrs.frozen
 class Notice:
     """A sentence that the user should read, such as "Using 1 device(s): cpu, bfloat16"."""
 
-    text: str
+    text: str = attrs.field(converter=without_secrets)
 
 
 @attrs.frozen

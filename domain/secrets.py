@@ -1,14 +1,15 @@
 """What must not be printed: passwords and signatures in addresses, and access tokens."""
 
 import re
-from typing import Any
 
-from litgpt.domain.errors import BadArgument, WrongType
-
-# `user:password@` of an address, up to the last @ before the path, and everything after its question mark.
+# `user:password@` of an address, up to the last @ before the path.
 _USER = re.compile(r"(?<=://)[^\s/?#]*@")
-_QUERY = re.compile(r"(://[^\s?'\"<>]*)\?[^\s'\"<>)]*")
-_TOKEN = re.compile(r"\bhf_\w{8,}")
+# Everything after the question mark of an address, or of the path of one.
+_QUERY = re.compile(r"(://[^\s?#'\"<>]*)[?#][^\s'\"<>)]*|(?<=[\w/.-])\?[\w.-]+=[^\s'\"<>)]*")
+# The same without a scheme, as proxies are written: user:password@host.
+_LOGIN = re.compile(r"(?<![\w.%+/-])[\w.%+-]+:[^\s/@'\"]+@(?=[\w\[])")
+# A token of the Hub, in which there is a digit or a capital; names such as hf_checkpoint have none.
+_TOKEN = re.compile(r"\bhf_(?:[a-z]+_)?(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{8,}[\w.-]*(?<![.-])")
 
 
 class Hidden:
@@ -20,25 +21,9 @@ class Hidden:
 
 def without_secrets(text: str) -> str:
     """Return a text without the user information and the queries of its addresses, and without Hub tokens."""
-    return _TOKEN.sub("hf_…", _QUERY.sub(r"\1", _USER.sub("", text)))
-
-
-def token_of(value: Any) -> str | None:
-    """Return an access token without surrounding white space; None stays None.
-
-    Raises:
-        WrongType: It is not a string.
-        BadArgument: An HTTP header cannot carry it. The message does not show it.
-
-    """
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise WrongType("access_token", Hidden(), "a string or None")
-    token = value.strip()
-    if not is_token(token):
-        raise BadArgument("access_token", Hidden(), "one word of printable ASCII characters")
-    return token
+    if "@" in text:
+        text = _LOGIN.sub("", _USER.sub("", text))
+    return _TOKEN.sub("hf_…", _QUERY.sub(r"\1", text))
 
 
 def is_token(token: str) -> bool:

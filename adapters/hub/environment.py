@@ -4,6 +4,7 @@ What is not said, huggingface_hub's environment says.
 """
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from litgpt.domain.errors import AccessDenied
 from litgpt.domain.reference import ModelReference
@@ -23,8 +24,24 @@ def endpoint_of(endpoint: str | None) -> str:
     return constants.ENDPOINT
 
 
+def is_address(endpoint: str) -> bool:
+    """Return whether an endpoint is an address to which a path can be added, such as https://huggingface.co.
+
+    A password with a slash, a question mark or a number sign that is not percent-encoded makes it another.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        has_host = bool(parts.hostname) and parts.port != 0  # a port that is not a number is a ValueError
+    except ValueError:
+        return False
+    is_plain = endpoint.isprintable() and not {"@", "?", "#"} & {*endpoint.rpartition("@")[2], *parts.path}
+    return parts.scheme in ("http", "https") and has_host and is_plain
+
+
 def hub_at(endpoint: str) -> str:
     """Return what to call the Hub at an address, without a password that the address may have."""
+    if not is_address(endpoint):
+        return "the Hugging Face Hub at the address that HF_ENDPOINT has"
     return f"the Hugging Face Hub{'' if endpoint == HUB else f' at {without_secrets(endpoint)}'}"
 
 

@@ -109,8 +109,10 @@ def _reason(error: Exception, hub: str) -> str | None:
         return f"{hub} did not answer in time."
     if isinstance(error, theirs.FileMetadataError):
         return f"what answers as {hub} is no Hub."
-    if isinstance(error, transport_error) or type(error).__name__ == "InvalidURL":
-        return f"no connection to {hub} ({without_secrets(str(error))})."
+    is_invalid = type(error).__name__ == "InvalidURL"  # whose message quotes a part of the address
+    if isinstance(error, transport_error) or is_invalid:
+        said = "an address is not valid" if is_invalid else without_secrets(str(error))
+        return f"no connection to {hub} ({said})."
     if type(error) is RuntimeError:  # of hf_xet, which brings large files and has no class for it
         said = without_secrets(str(error))
         return f"its storage sends nothing ({said}). HF_HUB_DISABLE_XET=1 downloads without that storage."

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import attrs
 
 from litgpt.adapters.hub.cache import Cache
+from litgpt.adapters.hub.connection import prepare
 from litgpt.adapters.hub.deadline import attended, within
 from litgpt.adapters.hub.environment import hub_at, token_to_show
 from litgpt.adapters.hub.errors import in_our_words, not_found
@@ -92,25 +93,27 @@ class Repository:
             AccessDenied: It does not accept the token.
 
         """
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HFValidationError
 
         def ask() -> Listing:
+            from huggingface_hub import HfApi
+
             api = HfApi(endpoint=self.endpoint, token=self.token, library_name="litgpt")
             info = api.dataset_info if self.cache.kind == "dataset" else api.model_info
             found = info(self.path, revision=self.revision, timeout=self.patience)
             return Listing(str(found.sha), tuple(file.rfilename for file in found.siblings or ()))
 
         with self._in_our_words():
+            from huggingface_hub.errors import HFValidationError
+
             try:
                 return within(2 * self.patience, ask)
             except HFValidationError as error:
                 raise not_found(
                     self.cache.kind, self.reference.name, hub=self.hub, hint=str(error)
                 ) from error
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError):
                 # what comes from elsewhere, such as the log-in page of a hotel's network
-                raise HubUnreachable(self.reference.name, f"what answers as {self.hub} is no Hub.") from error
+                raise HubUnreachable(self.reference.name, f"what answers as {self.hub} is no Hub.") from None
 
     def download(self, commit: str, file: str, meter: Meter | None = None) -> Path:
         """Bring a file into the cache, if it is not there, and return where it is.
@@ -120,11 +123,11 @@ class Repository:
             HubUnreachable: The Hub does not answer any more.
 
         """
-        from huggingface_hub import hf_hub_download
-
         moved, given_up = Event(), Event()
 
         def bring() -> str:
+            from huggingface_hub import hf_hub_download
+
             path: str = hf_hub_download(
                 self.path,
                 file,
@@ -217,6 +220,7 @@ class Repository:
     def _in_our_words(self) -> Iterator[None]:
         kind = self.cache.kind
         page = f"{without_secrets(self.endpoint)}/{'' if kind == 'model' else f'{kind}s/'}{self.path}"
+        prepare(self.reference.name, self.endpoint)
         with in_our_words(self.reference, hub=self.hub, page=page, kind=kind):
             yield
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from litgpt.cli import console
+from litgpt.domain.secrets import without_secrets
 
 if TYPE_CHECKING:
     from litgpt.domain.errors import LitGPTError
@@ -22,7 +23,7 @@ def show_usage_error(error: Any) -> None:
     """Write how a command is called, and what is wrong with the way it was."""
     written = io.StringIO()
     error.show(file=written)
-    sys.stderr.write(written.getvalue().replace("\nError: ", "\nerror: "))
+    sys.stderr.write(without_secrets(written.getvalue()).replace("\nError: ", "\nerror: "))
 
 
 def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:

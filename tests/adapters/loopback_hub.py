@@ -41,9 +41,12 @@ class LoopbackHub:
         broken_with: A status to answer everything with, such as 503.
         cut_once: Files whose next whole download is cut after so many bytes.
         without_ranges: Whether requests for a part of a file are answered with all of it.
+        signature: What a large file's address ends with, to which requests for the file are redirected.
+        expired: Whether such addresses are refused.
         storage: The address of a Xet storage, which large files are then said to be in.
         requests: What was asked, in order: the method, a space and the path.
         sent: How many bytes of each file were sent, by `org/name/file`.
+        logins: What was sent to log in, at the Hub or at a proxy, for which this can be used too.
 
     """
 
@@ -54,9 +57,12 @@ class LoopbackHub:
     broken_with: int | None = None
     cut_once: dict[str, int] = attrs.field(factory=dict)
     without_ranges: bool = False
+    signature: str | None = None
+    expired: bool = False
     storage: str | None = None
     requests: list[str] = attrs.field(factory=list)
     sent: Counter[str] = attrs.field(factory=Counter)
+    logins: set[str] = attrs.field(factory=set)
     _server: ThreadingHTTPServer = attrs.field(init=False)
     _thread: Thread = attrs.field(init=False)
 
@@ -111,11 +117,16 @@ class _Answer(BaseHTTPRequestHandler):
         if self.hub.broken_with is not None:
             self._refuse(self.hub.broken_with)
             return
-        token = (self.headers.get("authorization") or "").removeprefix("Bearer ")
+        login = self.headers.get("authorization") or ""
+        self.hub.logins |= {login, self.headers.get("proxy-authorization") or ""}
+        token = login.removeprefix("Bearer ")
         if token in self.hub.bad_tokens:
             self._refuse(401, message="Invalid credentials in Authorization header")
             return
         parts = path.strip("/").split("/")
+        if parts[0] == "signed":
+            self._signed("/".join(parts[1:]))
+            return
         about = parts[:2] in (["api", "models"], ["api", "datasets"])
         if about:
             parts = parts[2:] if parts[1] == "models" else parts[1:]
@@ -167,7 +178,23 @@ class _Answer(BaseHTTPRequestHandler):
         elif not path.is_file():
             self._refuse(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": commit})
         else:
-            self._send_file(f"{repository}/{name}", path.read_bytes(), {"X-Repo-Commit": commit})
+            self._found(f"{repository}/{name}", path.read_bytes(), commit)
+
+    def _found(self, key: str, content: bytes, commit: str) -> None:
+        if self.hub.signature is None or len(content) < LARGE:
+            self._send_file(key, content, {"X-Repo-Commit": commit})
+            return
+        about = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{_sha256(content)}"'}
+        about |= {"X-Linked-Size": str(len(content)), "Content-Length": "0"}
+        elsewhere = self.hub.endpoint.replace("127.0.0.1", "localhost")  # redirects to the same host differ
+        self._start(302, {**about, "Location": f"{elsewhere}/signed/{key}?{self.hub.signature}"})
+
+    def _signed(self, key: str) -> None:
+        """Answer the address that a request for a large file was redirected to."""
+        if self.hub.expired or urlsplit(self.path).query != self.hub.signature:
+            self._refuse(403, message=f"{self.path} has expired")
+            return
+        self._send_file(key, (self.hub.root / key).read_bytes(), {})
 
     def _send_file(self, key: str, content: bytes, headers: dict[str, str]) -> None:
         start, end = 0, len(content)

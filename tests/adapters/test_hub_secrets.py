@@ -11,8 +11,16 @@ import pytest
 
 from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.hub.store import HubStore
-from litgpt.domain.errors import AccessDenied, BadArgument, LitGPTError, WrongType
+from litgpt.domain.errors import (
+    AccessDenied,
+    BadArgument,
+    HubUnreachable,
+    LitGPTError,
+    NotInstalled,
+    WrongType,
+)
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import silent
 from litgpt.domain.secrets import without_secrets
 from tests.adapters import hub_repositories as repositories
 from tests.adapters.loopback_hub import LoopbackHub, refused_port
@@ -65,7 +73,7 @@ def test_no_message_of_a_hub_that_refuses_or_fails_shows_a_secret(
     checkpoint = store.open(tiny)
     shown += [checkpoint.origin, repr(checkpoint)]
     checkpoint.close()
-    shown += [record.getMessage() for record in caplog.records if record.name.startswith("litgpt")]
+    shown += [record.getMessage() for record in caplog.records]
     for text in shown:
         assert PASSWORD not in text
         assert TOKEN not in text
@@ -112,8 +120,79 @@ def test_a_token_of_the_environment_that_no_header_can_carry_is_an_error_of_ours
         ("for url 'https://cdn/x?X-Amz-Signature=abc&b=c'", "for url 'https://cdn/x'"),
         ("who? ada@example.org", "who? ada@example.org"),
         ("https://host/org/model", "https://host/org/model"),
+        ("https://host/x#access_token=abc now", "https://host/x now"),
+        ("GET /x/y.bin?X-Amz-Signature=abc&b=c failed", "GET /x/y.bin failed"),
+        ("What? a=b", "What? a=b"),
+        ("ada:b.c@host:80/org", "host:80/org"),
+        ("at 12:30 ada@example.org", "at 12:30 ada@example.org"),
+        ("'hf_quant_config.json' in hf_checkpoint/", "'hf_quant_config.json' in hf_checkpoint/"),
+        ("hf_oauth_eyJhbGciOi.eyJzdWIi.c2ln.", "hf_…."),
         (f"Bearer {TOKEN}.", "Bearer hf_…."),
     ],
 )
 def test_addresses_are_printed_without_passwords_and_queries(text: str, expected: str) -> None:
     assert without_secrets(text) == expected
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"ftp://ada:{PASSWORD}@127.0.0.1:9",
+        f"ada:{PASSWORD}@127.0.0.1:9",
+        f"http://ada:x/{PASSWORD}@127.0.0.1:9",
+        f"http://ada:{PASSWORD}#x@127.0.0.1:9",
+        f"http://ada/{PASSWORD}@127.0.0.1:9",
+        f"http://ada:{PASSWORD}@[127.0.0.1:9",
+        f"http://127.0.0.1:9/?token={PASSWORD}",
+    ],
+)
+def test_an_endpoint_that_is_not_an_address_is_refused_and_not_shown(tmp_path: Path, address: str) -> None:
+    store = HubStore(open_folder, endpoint=address, cache_dir=tmp_path / "cache")
+    for secret in (PASSWORD, PASSWORD[:4]):
+        assert secret not in fails(store, ModelReference("org/tiny", token=TOKEN))
+        assert secret not in store.place
+    with pytest.raises(HubUnreachable, match="HF_ENDPOINT is not an address"):
+        store.open(ModelReference("org/tiny"))
+
+
+@pytest.mark.parametrize(
+    ("proxy", "kind"),
+    [
+        (f"ftp://ada:{PASSWORD}@127.0.0.1:9", HubUnreachable),
+        (f"http://ada:{PASSWORD}#x@127.0.0.1:9", HubUnreachable),
+        (f"http://ada:{PASSWORD}@127.0.0.1:port", HubUnreachable),
+        (f"ada:{PASSWORD}@127.0.0.1:{{free}}", HubUnreachable),
+        (f"socks5://ada:{PASSWORD}@127.0.0.1:9", NotInstalled),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_it(
+    hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str, kind: type[LitGPTError]
+) -> None:
+    from huggingface_hub import close_session
+
+    for name in ("NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy", "http_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", proxy.format(free=urlsplit(refused_port()).port))
+    close_session()  # the next request opens one, which reads the environment
+    try:
+        store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=5.0)
+        shown = fails(store, ModelReference("org/tiny", token=TOKEN))
+        assert PASSWORD[:4] not in shown
+        with pytest.raises(kind):
+            store.open(ModelReference("org/tiny"))
+    finally:
+        close_session()
+
+
+def test_the_logs_of_other_libraries_show_no_secret(
+    hub: LoopbackHub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    hub.signature = f"X-Amz-Signature={PASSWORD}"
+    store = behind_a_password(hub.endpoint, tmp_path)
+    checkpoint = store.open(ModelReference("org/tiny", token=TOKEN))
+    checkpoint.fetch(silent)
+    checkpoint.close()
+    shown = [record.getMessage() for record in caplog.records]
+    assert any("HTTP Request" in text and "/signed/" in text for text in shown)
+    assert [text for text in shown if PASSWORD in text or TOKEN in text] == []
