@@ -15,6 +15,7 @@ from typing import Self, TextIO
 
 import typer
 
+from litgpt.domain.secrets import without_secrets
 from litgpt.processes import is_first_process
 
 BROKEN_PIPE = 141
@@ -69,12 +70,12 @@ def show_json(value: object) -> None:
 def note(text: str) -> None:
     """Write a remark to stderr."""
     if is_first_process():
-        print(_styled(text, sys.stderr, _DIM), file=sys.stderr, flush=True)
+        print(_styled(without_secrets(text), sys.stderr, _DIM), file=sys.stderr, flush=True)
 
 
 def error(text: str) -> None:
     """Write what went wrong to stderr, as one line."""
-    line = _harmless(" ".join(text.split()), sys.stderr)
+    line = _harmless(" ".join(without_secrets(text).split()), sys.stderr)
     print(_styled("error:", sys.stderr, _RED), line, file=sys.stderr, flush=True)
 
 
@@ -161,7 +162,7 @@ class Waiting:
         """Show the line, in place of what was shown."""
         self.hide()
         if self.text and not self.is_quiet and notes_are_watched():
-            line = self.text[: shutil.get_terminal_size().columns - 1]
+            line = without_secrets(self.text)[: shutil.get_terminal_size().columns - 1]
             self._shown = len(line)
             print(_styled(line, sys.stderr, _DIM), end="\r", file=sys.stderr, flush=True)
 

@@ -22,7 +22,9 @@ def folder(tmp_path: Path) -> Path:
     copytree(tiny_folder("llama"), path)
     for name in MODULES:
         (path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n")
-    change(path / "config.json", auto_map={"AutoModelForCausalLM": "modeling_own.Own"}, trust_remote_code=True)
+    change(
+        path / "config.json", auto_map={"AutoModelForCausalLM": "modeling_own.Own"}, trust_remote_code=True
+    )
     change(path / "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization_own.Own", None]})
     return path
 
