@@ -2,8 +2,8 @@
 
 import re
 
-# `user:password@` of an address, up to the last @ before the path.
-_USER = re.compile(r"(?<=://)[^\s/?#]*@")
+# `user:password@` of an address, up to the last @ before the path; pathlib makes one slash of two.
+_USER = re.compile(r"(:/+)[^\s/?#]*@")
 # Everything after the question mark of an address, or of the path of one.
 _QUERY = re.compile(r"(://[^\s?#'\"<>]*)[?#][^\s'\"<>)]*|(?<=[\w/.-])\?[\w.-]+=[^\s'\"<>)]*")
 # The same without a scheme, as proxies are written: user:password@host.
@@ -22,7 +22,7 @@ class Hidden:
 def without_secrets(text: str) -> str:
     """Return a text without the user information and the queries of its addresses, and without Hub tokens."""
     if "@" in text:
-        text = _LOGIN.sub("", _USER.sub("", text))
+        text = _LOGIN.sub("", _USER.sub(r"\1", text))
     return _TOKEN.sub("hf_…", _QUERY.sub(r"\1", text))
 
 
