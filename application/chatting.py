@@ -9,6 +9,7 @@ from litgpt.application.prompting import WritePrompt
 from litgpt.domain.chat import Message, Messages, message, messages
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.generation import Request, TextEvent
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.ports import PrefixCache
 from litgpt.domain.template_options import TemplateOptions
 
@@ -19,6 +20,8 @@ class Transcript:
 
     text: str = ""
     ids: list[int] = attrs.field(factory=list)
+
+    __repr__ = brief_repr
 
 
 @attrs.define(eq=False)
@@ -38,6 +41,8 @@ class Conversation:
     prefix: PrefixCache
     messages: list[Message] = attrs.field(factory=list)
     _seen: Transcript = attrs.field(factory=Transcript)
+
+    __repr__ = brief_repr
 
     def say(
         self,

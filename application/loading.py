@@ -10,6 +10,7 @@ from litgpt.domain.arithmetic import slowness
 from litgpt.domain.ending import end_ids_of
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.families import understand
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.offloading import fitted, told
 from litgpt.domain.placement import Placement, Wish, decide, missing, to_train
 from litgpt.domain.ports import Checkpoint, DistributionStrategy, ModelStore, OpenTokenizer, Tokenizer
@@ -57,6 +58,8 @@ class LoadedModel(Generic[TensorT]):
     sampling: Sampling = DEFAULT_SAMPLING
     notes: tuple[str, ...] = ()
     own_head: Join | None = attrs.field(default=None, repr=False)
+
+    __repr__ = brief_repr
 
     def with_settled_head(self, equal: Callable[[TensorT, TensorT], bool]) -> "LoadedModel[TensorT]":
         """Return the model with its head decided: the checkpoint's own if that differs from the embedding.

@@ -7,6 +7,7 @@ import attrs
 
 from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
 from litgpt.domain.json_values import json_value
+from litgpt.domain.messages import brief_repr
 
 Content: TypeAlias = str | Sequence[Mapping[str, Any]] | None
 """The text of a message, or its content parts (`{"type": "text", "text": …}`); None beside tool calls."""
@@ -32,6 +33,8 @@ class Message:
     role: str
     content: Content = None
     fields: Mapping[str, Any] = attrs.field(factory=dict)
+
+    __repr__ = brief_repr
 
     @property
     def text(self) -> str:

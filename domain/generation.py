@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from litgpt.domain.errors import BadArgument
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.numeric import integer_field
 from litgpt.domain.sampling import Sampling
 
@@ -31,6 +32,8 @@ class Request:
     sampling: Sampling = attrs.field(factory=Sampling)
     end_ids: frozenset[int] = frozenset()
     logprobs: bool = False
+
+    __repr__ = brief_repr
 
     def __attrs_post_init__(self) -> None:
         if not self.prompt:
@@ -75,6 +78,8 @@ class Completion:
     finish_reason: FinishReason
     prompt_tokens: int
 
+    __repr__ = brief_repr
+
     @property
     def completion_tokens(self) -> int:
         """How many tokens the answer has."""
@@ -99,3 +104,5 @@ class TextEvent:
     token: int | None = None
     logprob: float | None = None
     completion: Completion | None = None
+
+    __repr__ = brief_repr

@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 import attrs
 
 from litgpt.domain.errors import BadArgument, BadCheckpoint, WrongType
+from litgpt.domain.messages import brief_repr
 
 TensorT = TypeVar("TensorT")
 
@@ -138,6 +139,8 @@ class Lora:
     )
     ensure_weight_tying: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
+    __repr__ = brief_repr
+
     def __attrs_post_init__(self) -> None:
         """Check what cannot be together; PEFT refuses the same.
 
@@ -185,6 +188,8 @@ class Pair(Generic[TensorT]):
     magnitude: TensorT | None = attrs.field(default=None, repr=False)
     embedding: bool = False
 
+    __repr__ = brief_repr
+
 
 @attrs.frozen
 class TrainedTokens(Generic[TensorT]):
@@ -198,6 +203,8 @@ class TrainedTokens(Generic[TensorT]):
 
     ids: tuple[int, ...]
     rows: TensorT = attrs.field(repr=False)
+
+    __repr__ = brief_repr
 
 
 @attrs.frozen(kw_only=True)
@@ -225,6 +232,8 @@ class Adapter(Generic[TensorT]):
     revision: str | None = None
     targets: tuple[str, ...] = ()
     transposed: bool = False
+
+    __repr__ = brief_repr
 
 
 def adapter_name(name: object) -> str:

@@ -9,6 +9,7 @@ import attrs
 
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.lora import ALL, Lora, Targets
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.pieces import Piece
 from litgpt.domain.weights import Join, Use, uses
 
@@ -86,6 +87,8 @@ class Place:
     experts: int = 1
     parameter: str | None = None
     former: str | None = None
+
+    __repr__ = brief_repr
 
     @property
     def leaf(self) -> str:

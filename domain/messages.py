@@ -1,23 +1,113 @@
-"""The parts of a message that a file or a caller decides, without secrets and cut to a readable length."""
+"""Values as text without secrets, of bounded length and on one line, for messages and reprs."""
 
-from collections.abc import Callable, Sequence
+import re
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from itertools import islice
+from typing import Any
+
+import attrs
 
 from litgpt.domain.secrets import without_secrets
 
 MESSAGE_LIMIT = 1500
 """The characters of an error's message; the middle of a longer one is omitted."""
 
+REPR_LIMIT = 300
+"""The characters of the repr of a public object."""
+
+_FIELD_LIMIT = 100
+_MARGIN = 1000
+
+
+class _Short(reprlib.Repr):
+    """The repr of the first elements of a container, so that a long one is not written out to be cut off."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxother = limit
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = self.maxarray = 20
+        self.maxdict = 20
+        self.fillvalue = "…"
+
+    def repr_str(self, value: str, level: int) -> str:  # noqa: ARG002 - as reprlib calls it
+        # Secrets are removed first: one that is cut off would not be recognized.
+        return repr(without_secrets(value[: self.maxother + _MARGIN])[: self.maxother + 1])
+
+    def repr_bytes(self, value: bytes, level: int) -> str:  # noqa: ARG002 - as above
+        return without_secrets(repr(value[: self.maxother + _MARGIN]))[: self.maxother + 1]
+
+    def repr_int(self, value: int, level: int) -> str:  # noqa: ARG002 - as above
+        # Decimal digits of a large number take quadratic time, and Python refuses them from 4,300 on.
+        return (
+            repr(value)
+            if value.bit_length() < 4 * self.maxother
+            else f"an integer of {value.bit_length()} bits"
+        )
+
+    def repr_dict(self, value: Mapping[Any, Any], level: int) -> str:
+        if level <= 0 and value:
+            return "{…}"
+        pairs = (
+            f"{self.repr1(key, level - 1)}: {self.repr1(one, level - 1)}"
+            for key, one in islice(value.items(), self.maxdict)
+        )
+        return f"{{{', '.join(pairs)}{', …' if len(value) > self.maxdict else ''}}}"
+
+    def repr_set(self, value: Any, level: int) -> str:
+        first = ", ".join(self.repr1(one, level - 1) for one in islice(value, self.maxset))
+        inside = f"{{{first}{', …' if len(value) > self.maxset else ''}}}" if value else ""
+        return inside if inside and isinstance(value, set) else f"{type(value).__name__}({inside})"
+
+    repr_frozenset = repr_set  # type: ignore[assignment] # its argument has another name
+
+    def repr_instance(self, value: object, level: int) -> str:  # noqa: ARG002 - as above
+        return repr(value)
+
 
 def short_repr(value: object, limit: int = 60) -> str:
-    """Return the repr of a value for a message, without secrets and cut off after `limit` characters."""
+    """Return the repr of a value without secrets, on one line, cut off after `limit` characters.
+
+    Of a long container only the first elements are written. A repr that raises is replaced.
+    """
     try:
-        text = without_secrets(repr(value))
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # an int with thousands of digits, or deep lists
-        text = f"a value that is too {'long' if isinstance(error, ValueError) else 'deep'} to print"
+        text = _one_line(without_secrets(_Short(limit).repr(value)))
+    except RecursionError:
+        text = "a value that is too deep to print"
+    except Exception as error:  # noqa: BLE001 - a class of the caller's, whose __repr__ may raise anything
+        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    return _cut(text, limit)
+
+
+def brief_repr(value: Any) -> str:
+    """Return the repr of an attrs object without the fields that have their default: `__repr__ = brief_repr`.
+
+    It has one line of at most `REPR_LIMIT` characters, and no field more than 100.
+    """
+    shown = {
+        field.name.lstrip("_"): getattr(value, field.name)
+        for field in attrs.fields(type(value))
+        if field.repr and not _is_default(field, getattr(value, field.name))
+    }
+    return summary(type(value).__name__, **shown)
+
+
+def summary(name: str, /, **facts: object) -> str:
+    """Return a repr made of a class's name and a few facts, with the same bounds as `brief_repr`."""
+    inside = ", ".join(f"{fact}={short_repr(one, _FIELD_LIMIT)}" for fact, one in facts.items())
+    return f"{_cut(f'{name}({inside}', REPR_LIMIT - 1)})"
+
+
+def _is_default(field: "attrs.Attribute[Any]", value: object) -> bool:
+    default: Any = field.default
+    if hasattr(default, "factory"):
+        default = default.factory()
+    return type(value) is type(default) and bool(value == default)
+
+
+def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -34,13 +124,23 @@ def listed(names: Sequence[str], limit: int = 400) -> str:
 
 
 def bounded(write: Callable[[BaseException], str]) -> Callable[[BaseException], str]:
-    """Return a `__str__` or `__repr__` whose text has no secrets and at most `MESSAGE_LIMIT` characters."""
+    """Return a `__str__` or `__repr__` of one line, without secrets, at most `MESSAGE_LIMIT` characters."""
+    if write.__name__ == "__repr__":  # that of attrs would write out every value in full
+        return brief_repr
 
     @wraps(write)
     def cut(error: BaseException) -> str:
         text = without_secrets(write(error))
         half = MESSAGE_LIMIT // 2
-        # What is wrong comes first, and the remedy last.
-        return text if len(text) <= MESSAGE_LIMIT else f"{text[: half - 2]} … {text[1 - half :]}"
+        if len(text) > MESSAGE_LIMIT:  # what is wrong comes first, and the remedy last
+            text = f"{text[: half - 2]} … {text[1 - half :]}"
+        return _one_line(text)
 
     return cut
+
+
+def _one_line(text: str) -> str:
+    return _BREAKS.sub(" ", text)
+
+
+_BREAKS = re.compile(r"\s*[\r\n]\s*")

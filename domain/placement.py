@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from litgpt.domain.errors import BadArgument, NotInstalled, OutOfReach
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.numeric import integer
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 from litgpt.domain.tensors import DType
@@ -50,6 +51,8 @@ class Hardware:
     free: dict[str, int] = attrs.field(factory=dict)
     bitsandbytes: bool = True
 
+    __repr__ = brief_repr
+
 
 @attrs.frozen(kw_only=True)
 class Wish:
@@ -61,6 +64,8 @@ class Wish:
     quantize: str | None = None
     generate_strategy: str | None = None
     fixed_kv_cache_size: int | str | None = None
+
+    __repr__ = brief_repr
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +97,8 @@ class Placement:
     given: int | None = None
     machines: int = 1
     trains: bool = False
+
+    __repr__ = brief_repr
 
     @property
     def device(self) -> str:

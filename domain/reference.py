@@ -5,6 +5,7 @@ from typing import Any
 import attrs
 
 from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.secrets import Hidden, is_token, without_secrets
 
 
@@ -45,10 +46,12 @@ class ModelReference:
 
     """
 
-    name: str = attrs.field(validator=_a_name, repr=lambda name: without_secrets(repr(name)))
+    name: str = attrs.field(validator=_a_name)
     revision: str | None = None
     offline: bool | None = None
     token: str | None = attrs.field(default=None, repr=False, converter=_token)
+
+    __repr__ = brief_repr
 
     def __str__(self) -> str:
         name = without_secrets(self.name)

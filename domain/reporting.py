@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.secrets import without_secrets
 
 
@@ -13,6 +14,8 @@ class Notice:
     """A sentence that the user should read, such as "Using 1 device(s): cpu, bfloat16"."""
 
     text: str = attrs.field(converter=without_secrets)
+
+    __repr__ = brief_repr
 
 
 @attrs.frozen
@@ -33,6 +36,8 @@ class Progress:
     total: int
     unit: Literal["B", "tensors", "examples", "batches", "steps", "iterations"] = "tensors"
     note: str = ""
+
+    __repr__ = brief_repr
 
 
 Report: TypeAlias = Callable[[Notice | Progress], None]

@@ -7,6 +7,7 @@ import attrs
 
 from litgpt.domain.errors import BadArgument, WrongType
 from litgpt.domain.json_values import json_value
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.tool_schemas import tool_schemas
 
 _RESERVED: Mapping[str, str] = {
@@ -57,6 +58,8 @@ class TemplateOptions:
     tools: tuple[dict[str, Any], ...] | None = attrs.field(default=None, converter=tool_schemas)
     variables: Mapping[str, Any] = attrs.field(default=None, converter=_variables)
     continue_final_message: bool | str = attrs.field(default=False)
+
+    __repr__ = brief_repr
 
     @continue_final_message.validator
     def _is_flag_or_field(self, _: object, value: object) -> None:

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.domain.messages import brief_repr
+
 _VOCABULARIES = {"tokenizer.json", "tokenizer.model", "tekken.json", "tiktoken.model", "vocab.txt"}
 
 
@@ -33,6 +35,8 @@ class TokenizerFiles:
     """
 
     paths: Mapping[str, Path]
+
+    __repr__ = brief_repr
 
 
 @attrs.frozen(kw_only=True)
@@ -69,6 +73,8 @@ class Vocabulary:
     add_space_prefix: bool = True
     chat_template: str | None = attrs.field(default=None, repr=False)
     named_templates: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+    __repr__ = brief_repr
 
 
 TokenizerSource: TypeAlias = TokenizerFiles | Vocabulary

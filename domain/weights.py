@@ -10,6 +10,7 @@ import attrs
 
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import CheckpointMismatch
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.parameters import Parameter, parameters
 from litgpt.domain.pieces import Piece
 from litgpt.domain.tensors import TensorInfo
@@ -67,6 +68,8 @@ class Rule:
     number: bool = False
     where: Callable[[Architecture], bool] | None = None
 
+    __repr__ = brief_repr
+
 
 @attrs.frozen
 class Join:
@@ -74,6 +77,8 @@ class Join:
 
     parameter: Parameter
     pieces: tuple[Piece, ...]
+
+    __repr__ = brief_repr
 
     @property
     def theirs(self) -> tuple[str, ...]:

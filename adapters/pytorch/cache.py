@@ -13,6 +13,7 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.state import StateCache, empty_state
 from litgpt.domain.architecture import Architecture, GatedDelta
+from litgpt.domain.messages import summary
 
 # How much a cache grows by when it is full: often enough to hold little that is not needed, and seldom enough
 # that copying it costs next to nothing per token.
@@ -36,6 +37,9 @@ class LayerCache:
     first: int
     keys: Tensor
     values: Tensor
+
+    def __repr__(self) -> str:
+        return summary("LayerCache", window=self.window, slots=self.capacity, nbytes=self.nbytes)
 
     @property
     def capacity(self) -> int:
@@ -127,6 +131,16 @@ class KVCache:
     lengths: list[int]
     devices: list[torch.device]
     length: int = 0
+
+    def __repr__(self) -> str:
+        return summary(
+            "KVCache",
+            layers=len(self.layers),
+            rows=len(self.starts),
+            length=self.length,
+            limit=self.limit,
+            nbytes=self.nbytes,
+        )
 
     @classmethod
     def empty(

@@ -23,6 +23,7 @@ from litgpt.adapters.pytorch.per_layer import PerLayerEmbedding
 from litgpt.adapters.pytorch.rotary import Frequencies, Rotation, Turn, growth, rotation
 from litgpt.adapters.pytorch.visibility import View, view
 from litgpt.domain.architecture import Alibi, Architecture, Layer, QueryScaling, Rotary
+from litgpt.domain.messages import summary
 from litgpt.domain.sampling import Sampling
 
 Sight: TypeAlias = tuple[int | None, bool, Alibi | None, torch.device]
@@ -71,6 +72,11 @@ class GPT(nn.Module):
         # What changes the weights now, if anything: what was computed with another is of no use.
         self.adapter: object = None
         self._frequencies = Frequencies()
+
+    def __repr__(self) -> str:
+        return summary(type(self).__name__, architecture=self.architecture)
+
+    __str__ = nn.Module.__repr__  # `print(llm.model)` writes the modules, as with every network
 
     def empty_cache(
         self,
@@ -155,14 +161,8 @@ class GPT(nn.Module):
 
         """
         hidden, targets = self.hidden(input_ids).flatten(0, 1), next_tokens(target_ids).flatten()
-        return head_cross_entropy(
-            hidden,
-            self.lm_head,
-            targets,
-            scale=self.architecture.logit_scale,
-            cap=self.architecture.logit_cap,
-            reduction=reduction,
-        )
+        scale, cap = self.architecture.logit_scale, self.architecture.logit_cap
+        return head_cross_entropy(hidden, self.lm_head, targets, scale=scale, cap=cap, reduction=reduction)
 
     def hidden(
         self,

@@ -6,6 +6,7 @@ import attrs
 
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.domain.errors import BadArgument
+from litgpt.domain.messages import brief_repr
 
 
 @attrs.define(eq=False)
@@ -23,6 +24,8 @@ class TorchPrefixCache:
     tokens: list[int] = attrs.field(factory=list)
     weights: object = None
     busy: bool = attrs.field(default=False, init=False)
+
+    __repr__ = brief_repr
 
     def fork(self) -> "TorchPrefixCache":
         """Return a copy that goes its own way."""

@@ -6,6 +6,8 @@ import attrs
 import torch
 from torch import Tensor
 
+from litgpt.domain.messages import summary
+
 
 @attrs.define(eq=False)
 class StateCache:
@@ -19,6 +21,9 @@ class StateCache:
 
     state: Tensor
     recent: Tensor
+
+    def __repr__(self) -> str:
+        return summary("StateCache", rows=len(self.state), nbytes=self.nbytes)
 
     @property
     def first(self) -> int:

@@ -6,6 +6,7 @@ from litgpt.domain.architecture.absent import NothingBesides
 from litgpt.domain.architecture.feedforward import Activation
 from litgpt.domain.architecture.kept import Kept
 from litgpt.domain.architecture.norms import Norm
+from litgpt.domain.messages import brief_repr
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +34,8 @@ class GatedDelta(NothingBesides):
     kernel: int
     activation: Activation
     norm: Norm
+
+    __repr__ = brief_repr
 
     @property
     def rotary(self) -> None:

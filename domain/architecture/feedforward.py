@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from litgpt.domain.architecture.norms import Norm
+from litgpt.domain.messages import brief_repr
 
 Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2", "xielu"]
 
@@ -23,6 +24,8 @@ class FeedForward:
     size: int
     activation: Activation
     bias: bool = False
+
+    __repr__ = brief_repr
 
     @property
     def numbers_per_token(self) -> int:
@@ -65,6 +68,8 @@ class GatedFeedForward:
     bias: bool = False
     bounds: Bounds | None = None
     sparsity: float = 0.0
+
+    __repr__ = brief_repr
 
     @property
     def numbers_per_token(self) -> int:
@@ -111,6 +116,8 @@ class Router:
     before: bool = False
     tolerance: float = 0.0
 
+    __repr__ = brief_repr
+
 
 @attrs.frozen(kw_only=True)
 class Experts:
@@ -132,6 +139,8 @@ class Experts:
     router: Router = Router()
     shared: GatedFeedForward | None = None
     shared_gate: bool = False
+
+    __repr__ = brief_repr
 
     @property
     def size(self) -> int:
@@ -161,6 +170,8 @@ class SideBySide:
     dense: GatedFeedForward
     sparse: Experts
     norm: Norm
+
+    __repr__ = brief_repr
 
     @property
     def size(self) -> int:

@@ -9,6 +9,7 @@ from litgpt.domain.architecture.delta import GatedDelta
 from litgpt.domain.architecture.kept import Kept
 from litgpt.domain.architecture.norms import Norm
 from litgpt.domain.architecture.positions import Alibi, QueryScaling, Rotary
+from litgpt.domain.messages import brief_repr
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +80,8 @@ class Attention:
     lender: int | None = None
     gated: bool = False
 
+    __repr__ = brief_repr
+
     @property
     def qkv_rows(self) -> tuple[int, int, int]:
         """The rows of queries, keys and values in the joined projection, in that order."""
@@ -126,6 +129,8 @@ class LatentAttention(NothingBesides):
     scale: float
     norm: Norm
     bias: bool = False
+
+    __repr__ = brief_repr
 
     @property
     def groups(self) -> int:

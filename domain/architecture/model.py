@@ -7,6 +7,7 @@ from litgpt.domain.architecture.inputs import LayerEmbeddings, LayerInput
 from litgpt.domain.architecture.mixers import Mixer
 from litgpt.domain.architecture.norms import Norm
 from litgpt.domain.architecture.streams import AlternatingUpdates
+from litgpt.domain.messages import brief_repr
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +41,8 @@ class Layer:
     input: LayerInput | None = None
     scaled: bool = False
     updates: AlternatingUpdates | None = None
+
+    __repr__ = brief_repr
 
 
 @attrs.frozen(kw_only=True)
@@ -80,6 +83,8 @@ class Architecture:
     learned_positions: int | None = None
     first_position: int = 0
     layer_embeddings: LayerEmbeddings | None = None
+
+    __repr__ = brief_repr
 
     @property
     def streams(self) -> int:

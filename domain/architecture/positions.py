@@ -5,6 +5,8 @@ from typing import TypeAlias
 
 import attrs
 
+from litgpt.domain.messages import brief_repr
+
 
 @attrs.frozen(kw_only=True)
 class LinearScaling:
@@ -52,6 +54,8 @@ class YarnScaling:
     truncate: bool = True
     magnitude: float = 1.0
 
+    __repr__ = brief_repr
+
 
 @attrs.frozen(kw_only=True)
 class FixedFactors:
@@ -65,6 +69,8 @@ class FixedFactors:
 
     factors: tuple[float, ...] = attrs.field(repr=False)
     magnitude: float = 1.0
+
+    __repr__ = brief_repr
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +93,8 @@ class LongRopeScaling:
     original_context: int
     magnitude: float = 1.0
     long_magnitude: float | None = None
+
+    __repr__ = brief_repr
 
 
 @attrs.frozen(kw_only=True)
@@ -129,6 +137,8 @@ class Rotary:
     scaling: Scaling | None = None
     interleaved: bool = False
     turning: int | None = None
+
+    __repr__ = brief_repr
 
     def for_text(self, tokens: int) -> "Rotary":
         """Return the rotary embedding of a text that may become `tokens` long; most are the same for all.

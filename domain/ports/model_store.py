@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 import attrs
 
 from litgpt.domain.architecture import Architecture
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
 from litgpt.domain.tensors import DType, TensorInfo
@@ -151,6 +152,8 @@ class ModelToWrite(Generic[TensorT_co]):
     tokenizer: Mapping[str, bytes] = attrs.field(repr=False)
     weights: Weights[TensorT_co] = attrs.field(repr=False)
     chat_template: str | None = attrs.field(default=None, repr=False)
+
+    __repr__ = brief_repr
 
 
 class WriteModel(Protocol[TensorT_contra]):

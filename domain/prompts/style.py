@@ -6,6 +6,7 @@ import attrs
 
 from litgpt.domain.chat import Message, Messages
 from litgpt.domain.errors import BadPrompt
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.template_options import NO_OPTIONS, TemplateOptions
 
@@ -45,6 +46,8 @@ class PromptStyle:
     stops: tuple[str, ...] = ()
     task: str = "{instruction}\n\n{input}"
     task_system: str | None = None
+
+    __repr__ = brief_repr
 
     def render(
         self, messages: Messages, *, answer: bool = True, options: TemplateOptions = NO_OPTIONS

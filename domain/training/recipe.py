@@ -10,6 +10,7 @@ import attrs
 
 from litgpt.domain.errors import BadArgument, WrongType
 from litgpt.domain.lora import Lora, Targets
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.numeric import as_integer, as_real
 from litgpt.domain.quantization import QUANTIZATIONS
 from litgpt.domain.training.schedule import Schedule
@@ -194,6 +195,8 @@ class Recipe:
         "ddp: each device has all weights. fsdp: each has a part.", _one_of(*get_args(Spread)), default="auto"
     )
     tensorboard: bool = _setting("Write TensorBoard's files too.", _flag, default=False)
+
+    __repr__ = brief_repr
 
     def __attrs_post_init__(self) -> None:
         if self.adapts and self.init == "random":

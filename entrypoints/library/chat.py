@@ -14,6 +14,7 @@ from litgpt.application.chatting import Conversation
 from litgpt.domain.chat import Message, messages
 from litgpt.domain.errors import DamagedFile, LitGPTError, OutOfReach
 from litgpt.domain.generation import Completion, Request, TextEvent
+from litgpt.domain.messages import brief_repr, summary
 from litgpt.domain.reading import cause, parse_json, printable, reading
 from litgpt.domain.sampling import Sampling
 from litgpt.domain.template_options import TemplateOptions
@@ -47,6 +48,8 @@ class SavedChat:
     tools: list[dict[str, Any]] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
+    __repr__ = brief_repr
+
 
 @attrs.define(eq=False)
 class Chat:
@@ -64,6 +67,10 @@ class Chat:
     _conversation: Conversation
     _request: Callable[[list[int]], Request]
     _stop: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        said = self.messages
+        return summary("Chat", messages=len(said), **({"last": said[-1]} if said else {}))
 
     @property
     def messages(self) -> list[Message]:

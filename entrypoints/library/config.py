@@ -3,6 +3,7 @@
 import attrs
 
 from litgpt.domain.architecture import Architecture, Attention, LatentAttention
+from litgpt.domain.messages import summary
 
 
 @attrs.frozen
@@ -17,6 +18,17 @@ class Config:
 
     name: str
     architecture: Architecture
+
+    def __repr__(self) -> str:
+        return summary(
+            "Config",
+            name=self.name,
+            family=self.architecture.family,
+            n_layer=self.n_layer,
+            n_embd=self.n_embd,
+            vocab_size=self.vocab_size,
+            block_size=self.block_size,
+        )
 
     @property
     def n_layer(self) -> int:

@@ -19,6 +19,7 @@ from litgpt.config import Config
 from litgpt.container import container
 from litgpt.domain.arithmetic import arithmetic_of
 from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
+from litgpt.domain.messages import summary
 from litgpt.domain.placement import Placement, Wish
 from litgpt.domain.ports import Generator
 from litgpt.domain.prompts import style_of_caller
@@ -263,6 +264,10 @@ class LLM(Generates, Adapts, Trains):
             self._let_go()
             self._loaded.checkpoint.close()
             torch.cuda.empty_cache()  # which does nothing without one
+
+    def __repr__(self) -> str:
+        facts = {"placement": self._placement, "adapters": self.adapters}
+        return summary("LLM", config=self.config, **{name: one for name, one in facts.items() if one})
 
     def __enter__(self) -> Self:
         return self

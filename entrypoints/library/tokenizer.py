@@ -9,6 +9,7 @@ from torch import Tensor
 
 from litgpt.domain import ports
 from litgpt.domain.errors import WrongType
+from litgpt.domain.messages import summary
 from litgpt.domain.prompts.style import PromptStyle
 
 TokenIds: TypeAlias = Tensor | Sequence[int] | int
@@ -31,6 +32,12 @@ class Tokenizer:
     def __init__(self, checkpoint: "str | Path | ports.Tokenizer") -> None:
         self.port = _open(checkpoint) if isinstance(checkpoint, (str, Path)) else checkpoint
         self.prompt_style: PromptStyle | None = None
+
+    def __repr__(self) -> str:
+        style = {} if self.prompt_style is None else {"prompt_style": self.prompt_style.name}
+        return summary(
+            "Tokenizer", vocab_size=self.vocab_size, bos_id=self.bos_id, eos_id=self.eos_id, **style
+        )
 
     @property
     def vocab_size(self) -> int:

@@ -25,6 +25,7 @@ from litgpt.container import container
 from litgpt.data.module import DataModule
 from litgpt.domain.architecture import mixture_of
 from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.reporting import Notice, Report, silent
 from litgpt.domain.training.load_balancing import router_loss_coefficient
 from litgpt.domain.training.recipe import Recipe, recipe_of
@@ -57,6 +58,8 @@ class Trained:
     train_loss: float | None
     val_loss: float | None
     seconds: float
+
+    __repr__ = brief_repr
 
 
 def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = None) -> Trained:

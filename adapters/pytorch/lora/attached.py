@@ -19,6 +19,7 @@ from litgpt.domain.errors import OutOfReach
 from litgpt.domain.lora import Adapter, Lora, Pair, TrainedTokens, misfit
 from litgpt.domain.lora_fitting import fitting, plain_name
 from litgpt.domain.lora_places import Place, is_called, targets_of
+from litgpt.domain.messages import brief_repr
 from litgpt.domain.weights import Use
 
 _WEIGHT = ".weight"
@@ -42,6 +43,8 @@ class Attached:
     whole: tuple[str, ...] = ()
     tokens: tuple[tuple[str, str], ...] = ()
 
+    __repr__ = brief_repr
+
 
 @attrs.frozen
 class Fitted:
@@ -50,6 +53,8 @@ class Fitted:
     pairs: list[tuple[Place, Pair[Tensor]]]
     whole: dict[str, Tensor]
     tokens: list[tuple[Place, TrainedTokens[Tensor]]]
+
+    __repr__ = brief_repr
 
 
 def fitted(sites: Sites, name: str, adapter: Adapter[Tensor]) -> Fitted:
