@@ -172,7 +172,7 @@ def numbers_in(folder: Path) -> set[object]:
 
 def test_of_two_that_save_at_once_to_one_folder_the_last_wins_whole(tmp_path: Path) -> None:
     """One writes a file, the other shards; neither removes what the other has not finished."""
-    together, errors = Barrier(2, timeout=20), list[BaseException]()
+    together, errors = Barrier(2, timeout=120), list[BaseException]()
 
     def save(number: int, shard_bytes: int) -> None:
         try:

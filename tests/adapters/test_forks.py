@@ -24,7 +24,7 @@ def outcomes() -> dict[str, str]:
         [sys.executable, str(script), str(tiny_folder("llama"))],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=300,
         check=False,
         env=environment,
     )

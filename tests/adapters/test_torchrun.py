@@ -37,6 +37,7 @@ try:
 except ValueError as error:
     assert "torchrun has started" in str(error), error
 """
+LONG = 300.0
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 
 
@@ -72,7 +73,7 @@ def check(folder: Path) -> None:
 
 def test_the_ranks_of_one_machine_are_taken_as_they_are(script: Path) -> None:
     command = [*TORCHRUN, "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run(command, check=True, timeout=90, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=True, timeout=LONG, stderr=subprocess.PIPE, text=True)
     check(script.parent)
     assert done.stderr.count("Choose a folder that can be written to") == 1
     assert done.stderr.count("the first rank could not") == 1
@@ -86,7 +87,7 @@ def test_two_machines_work_together(script: Path) -> None:
         )
         for node in range(2)
     ]
-    assert [node.wait(90) for node in nodes] == [0, 0]
+    assert [node.wait(LONG) for node in nodes] == [0, 0]
     check(script.parent)
 
 
@@ -98,7 +99,7 @@ from litgpt.adapters.pytorch.tensor_parallel import TensorParallel
 from litgpt.container import container
 from litgpt.domain.errors import WorkerLost
 
-container.strategy.override(providers.Object(TensorParallel(deadline=3.0)))
+container.strategy.override(providers.Object(TensorParallel(deadline={deadline})))
 llm = LLM.load({model!r}, distribute=None, quiet=True)
 llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel")
 begun = time.monotonic()
@@ -113,11 +114,11 @@ except WorkerLost as error:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot stop a process")
-@pytest.mark.parametrize(("how", "least", "most"), [("SIGKILL", 0, 3), ("SIGSTOP", 2, 10)])
+@pytest.mark.parametrize(("how", "deadline", "least"), [("SIGKILL", LONG, 0.0), ("SIGSTOP", 4.0, 3.0)])
 def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_deadline(
-    how: str, least: float, most: float
+    how: str, deadline: float, least: float
 ) -> None:
-    code = LOSING.format(model=str(tiny_folder("llama")), how=how)
+    code = LOSING.format(model=str(tiny_folder("llama")), how=how, deadline=deadline)
     where = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     first, second = (
         subprocess.Popen(
@@ -129,7 +130,7 @@ def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_dea
         for rank in range(2)
     )
     try:
-        said, _ = first.communicate(timeout=60)
+        said, _ = first.communicate(timeout=LONG)
     finally:
         for one in (first, second):
             one.kill()
@@ -139,7 +140,7 @@ def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_dea
     seconds, _, error = said.partition(" ")
     assert error.startswith("The process that computed a part of the model is gone"), said
     assert "Start all ranks again." in error
-    assert least <= float(seconds) < most
+    assert least <= float(seconds) < LONG
 
 
 def test_one_answer_is_printed_and_not_one_by_each_rank() -> None:
@@ -154,7 +155,7 @@ def test_one_answer_is_printed_and_not_one_by_each_rank() -> None:
         "5",
     )
     one, two = (
-        subprocess.run([*start, *command], capture_output=True, check=True, timeout=90)
+        subprocess.run([*start, *command], capture_output=True, check=True, timeout=LONG)
         for start in (
             (sys.executable, "-m", "litgpt.cli"),
             (*TORCHRUN, "--standalone", "--nproc-per-node=2", "-m", "litgpt.cli"),

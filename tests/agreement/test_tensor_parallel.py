@@ -33,6 +33,7 @@ from litgpt.domain.sharding import share, split_of
 from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
 
 LENGTH = 24
+PATIENCE = 120.0
 
 
 @attrs.define(eq=False)
@@ -45,7 +46,7 @@ class Meeting:
     barrier: Barrier = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.barrier = Barrier(self.ranks, timeout=20)
+        self.barrier = Barrier(self.ranks, timeout=PATIENCE)
 
     def exchange(self, rank: int, x: Tensor) -> list[Tensor]:
         self.tensors[rank] = x
@@ -78,7 +79,7 @@ class ThreadGroup:
         self.meeting.sent[self.rank, to].put(x.clone())
 
     def receive(self, shape: Sequence[int], dtype: torch.dtype, of: int) -> Tensor:
-        x = self.meeting.sent[of, self.rank].get(timeout=20)
+        x = self.meeting.sent[of, self.rank].get(timeout=PATIENCE)
         assert x.shape == shape
         assert x.dtype == dtype
         return x

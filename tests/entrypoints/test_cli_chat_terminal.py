@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.entrypoints import chat_program
+from tests.entrypoints.keyboard import wait_until_it_reads
 
 if sys.platform == "win32":
     pytest.skip("needs a POSIX terminal", allow_module_level=True)
@@ -50,7 +51,7 @@ def spawned(state: Path, *arguments: str, **variables: str) -> "pexpect.spawn[st
     }
     command = ["-W", "ignore", str(chat_program.__file__), *arguments]
     child = pexpect.spawn(
-        sys.executable, command, env=environment, encoding="utf-8", timeout=60, dimensions=(40, 160)
+        sys.executable, command, env=environment, encoding="utf-8", timeout=300, dimensions=(40, 160)
     )
     child.expect("Ctrl-D quits")
     return child
@@ -189,9 +190,13 @@ def test_markdown_is_shown_in_styles(state: Path) -> None:
 def plain(state: Path, editor: str) -> Iterator["pexpect.spawn[str]"]:
     child = spawned(state, "--plain", TERM="dumb", VISUAL="no-such-editor", EDITOR=editor)
     child.expect("> ")
-    child.delaybeforesend = 0.3  # Python's input() misses a Ctrl-C in the moment before it waits for keys
     yield child
     child.close(force=True)
+
+
+def interrupt(child: "pexpect.spawn[str]") -> None:
+    wait_until_it_reads(child.pid)
+    child.send("\x03")
 
 
 def test_without_the_editor_lines_are_plain_and_the_same_keys_work(
@@ -199,7 +204,7 @@ def test_without_the_editor_lines_are_plain_and_the_same_keys_work(
 ) -> None:
     plain.send("half typed")
     plain.expect("half typed")
-    plain.send("\x03")
+    interrupt(plain)
     plain.expect("> ")
     assert "Press Ctrl-C again" not in str(plain.before)
     plain.send('"""one\n')
@@ -211,16 +216,16 @@ def test_without_the_editor_lines_are_plain_and_the_same_keys_work(
     plain.send("/edit\n")
     plain.expect("error: The editor 'no-such-editor' of .* cannot be started: No such file or directory")
     plain.expect("edit> .*one.*two")
-    plain.send("\x03")
+    interrupt(plain)
     plain.expect("> ")
     plain.send(f"/save {tmp_path / 'talk.json'}\n")
     plain.expect(r"\(Saved to")
     assert r'"one\ntwo"' in (tmp_path / "talk.json").read_text(encoding="utf-8")
     plain.expect("> ")
-    plain.send("\x03")
+    interrupt(plain)
     plain.expect("Press Ctrl-C again")
     plain.expect("> ")
-    plain.send("\x03")
+    interrupt(plain)
     plain.expect(pexpect.EOF)
     plain.close()
     assert plain.exitstatus == 0

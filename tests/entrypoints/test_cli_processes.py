@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.adapters.tiny_models import tiny_folder, tiny_model
+from tests.entrypoints.keyboard import wait_until_it_reads
 
 LITGPT = (sys.executable, "-m", "litgpt.cli")
-PATIENCE = 60
+PATIENCE = 300
 NEVER_ENDING = ("--max-new-tokens", "100000")
 
 
@@ -139,22 +140,15 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
             self.seen = ""
             os.write(self.descriptor, text.encode())
 
-        def status(self, press: str = "") -> int:
-            """Wait for the program to end and return how it did.
+        def press_ctrl_c_at_the_prompt(self) -> None:
+            wait_until_it_reads(self.process.pid)
+            self.type("\x03")
 
-            Args:
-                press: What to press, and again if nothing happens. Python's input() misses a Ctrl-C that
-                    comes before it waits for keys, within microseconds of its prompt, as only programs type.
-
-            """
+        def status(self) -> int:
+            """Wait for the program to end and return how it did."""
             until = time.monotonic() + PATIENCE
-            if press:
-                time.sleep(0.2)  # nearly always enough
-            os.write(self.descriptor, press.encode())
-            while (more := self.read(5)) != b"":
+            while self.read(until - time.monotonic()) != b"":
                 assert time.monotonic() < until, self.seen
-                if more is None:
-                    os.write(self.descriptor, press.encode())
             return self.process.wait()
 
         def is_as_it_was(self) -> bool:
@@ -188,9 +182,9 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
             terminal.type("/help\n")
             terminal.wait_for(r"Ctrl-C stops an answer")
             terminal.wait_for(r"> $")
-            time.sleep(0.2)  # see status()
-            terminal.type("\x03")
+            terminal.press_ctrl_c_at_the_prompt()
             terminal.wait_for(r"Press Ctrl-C again[^\n]*\n> $")
-            assert terminal.status(press="\x03") == 0
+            terminal.press_ctrl_c_at_the_prompt()
+            assert terminal.status() == 0
             assert terminal.is_as_it_was()
             assert "Traceback" not in terminal.seen

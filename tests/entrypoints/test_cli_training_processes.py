@@ -16,7 +16,7 @@ from tests.entrypoints.small_runs import checkpoints, examples, losses
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PATIENCE = 90
+PATIENCE = 300
 MANY = 150
 """Steps that take longer than a signal does."""
 

@@ -93,7 +93,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def losses(script: Path, folder: Path, way: str, precision: str = "32-true") -> list[float]:
     folder.mkdir()
     command = [sys.executable, *map(str, (script, tiny_folder("llama"), folder, way, precision))]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=300)
     found: list[float] = json.loads((folder / "losses.json").read_text())
     return found
 

@@ -18,6 +18,7 @@ from tests.entrypoints.training_runs import UNLIKE, Told, losses, settings, writ
 
 _LITGPT = Path(sys.executable).with_name("litgpt")
 _QUICK = {**os.environ, "OMP_NUM_THREADS": "1"}
+_LONG = 300.0
 
 
 def unlike(folder: Path, **how: Any) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def command(folder: Path, **how: Any) -> list[str]:
 
 def run(folder: Path, **how: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(folder, **how), capture_output=True, text=True, check=False, timeout=120, env=_QUICK
+        command(folder, **how), capture_output=True, text=True, check=False, timeout=_LONG, env=_QUICK
     )
 
 
@@ -90,12 +91,12 @@ def _stop_within(folder: Path, command: list[str]) -> None:
     """Begin a run, ask it to end once it has done some steps, and see it end well."""
     metrics = folder / "out" / "metrics.csv"
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_QUICK) as running:
-        until = time.monotonic() + 90
+        until = time.monotonic() + _LONG
         while not (metrics.exists() and len(losses(folder / "out")) >= 2):
             assert running.poll() is None, running.stderr and running.stderr.read()
             assert time.monotonic() < until
-            time.sleep(0.05)
+            time.sleep(0.01)
         running.send_signal(signal.SIGTERM)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=_LONG)
     assert running.returncode == 130, said
     assert "--resume last" in said

@@ -1,0 +1,21 @@
+"""When a program in a terminal can be interrupted by Ctrl-C."""
+
+import sys
+import time
+
+import psutil  # type: ignore[import-untyped]
+
+
+def wait_until_it_reads(pid: int, within: float = 300.0) -> None:
+    """Return when a process that has printed its prompt waits for keys.
+
+    Python's `input()` misses a Ctrl-C that comes between the two. Nothing is computed then, so the main
+    thread sleeps as soon as it waits.
+    """
+    if sys.platform != "linux":  # where the state of one thread cannot be read
+        time.sleep(0.5)
+        return
+    deadline = time.monotonic() + within
+    while psutil.Process(pid).status() != psutil.STATUS_SLEEPING:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
