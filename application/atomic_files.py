@@ -8,7 +8,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -79,16 +79,14 @@ def staging_folder(path: Path) -> Iterator[None]:
 
     """
     path.mkdir(parents=True)
-    descriptor = None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
-    try:
-        if descriptor is not None:
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, path, ignore_errors=True)
+        if sys.platform != "win32":
+            descriptor = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
             with suppress(OSError):  # some network file systems have no locks
                 lock(descriptor)
         yield
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 def partial_name() -> str:

@@ -66,6 +66,32 @@ def failing_at(step: int, call: Callable[[], object], error: int = errno.ENOSPC)
     return code == FAILED
 
 
+def paused_at(step: int, call: Callable[[], object], meanwhile: Callable[[], object]) -> int:
+    """Run a call in another process, and another here before its n-th step; return the other's exit code."""
+    (paused, pauses), (goes_on, go) = os.pipe(), os.pipe()
+
+    def pause(taken: int) -> None:
+        if taken == step:
+            os.write(pauses, b".")
+            os.read(goes_on, 1)
+
+    def pausing() -> None:
+        _hooked(pause)
+        call()
+        os.write(pauses, b".")  # a call with fewer steps is over
+
+    child = _forked(pausing)
+    os.close(pauses)
+    os.read(paused, 1)
+    try:
+        meanwhile()
+    finally:
+        os.write(go, b".")
+        for one in (paused, goes_on, go):
+            os.close(one)
+    return _ended(child)
+
+
 def _hooked(at_step: Callable[[int], None]) -> list[int]:
     taken = [0]
 
@@ -79,6 +105,10 @@ def _hooked(at_step: Callable[[int], None]) -> list[int]:
 
 
 def _in_child(call: Callable[[], None]) -> int:
+    return _ended(_forked(call))
+
+
+def _forked(call: Callable[[], None]) -> int:
     child = os.fork()
     if not child:
         try:
@@ -87,4 +117,8 @@ def _in_child(call: Callable[[], None]) -> int:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
+    return child
+
+
+def _ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

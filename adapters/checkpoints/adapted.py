@@ -8,6 +8,7 @@ import attrs
 
 from litgpt.adapters.checkpoints.peft_folder import CONFIG, is_adapter, read_adapter
 from litgpt.adapters.checkpoints.peft_merging import Merge, merge
+from litgpt.adapters.checkpoints.replacing import check_finished
 from litgpt.adapters.checkpoints.small_files import read_if_there, saved_prompt_style, tokenizer_files
 from litgpt.domain.errors import (
     BadArgument,
@@ -195,7 +196,10 @@ class AdaptedStore:
             try:
                 found = path.expanduser()
                 if is_adapter(found):
-                    return found
+                    break
             except (OSError, RuntimeError):
                 continue  # no such name is possible here
-        return None
+        else:
+            return None
+        check_finished(found)
+        return found

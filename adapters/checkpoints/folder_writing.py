@@ -1,34 +1,29 @@
 """Writing a Hugging Face folder: safetensors, configs, the tokenizer's files and the prompt style."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from litgpt.adapters.checkpoints.safetensors_index import INDEX, SINGLE
+from litgpt.adapters.checkpoints.replacing import check_room, replacing
+from litgpt.adapters.checkpoints.safetensors_index import INDEX, SINGLE, listed_files
 from litgpt.adapters.checkpoints.safetensors_writing import SHARD_BYTES, shard_names, shards, write_file
 from litgpt.adapters.checkpoints.small_files import (
     CONFIGS,
     PROMPT_STYLE,
+    files_of_tokenizer,
     prompt_style_file,
     with_chat_template,
 )
-from litgpt.adapters.checkpoints.staging import put_in_place, staging
-from litgpt.domain.errors import OutOfReach
 from litgpt.domain.ports import ModelToWrite
 from litgpt.domain.reporting import Notice, Progress, Report
-from litgpt.domain.vocabulary import NAMED_TEMPLATES
 
 if TYPE_CHECKING:
     import torch
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-# A folder is read by its files of weights, so those of an earlier model must not stay beside the new ones.
-_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", INDEX)
 
 
 @attrs.frozen
@@ -43,26 +38,22 @@ class FolderWriter:
     shard_bytes: int = SHARD_BYTES
 
     def __call__(self, folder: Path, model: "ModelToWrite[torch.Tensor]", report: Report) -> None:
-        """Write a model. Every file is complete before it takes its name, the weights before the config.
+        """Write a model, which replaces the one in the folder in one step.
 
         Raises:
             OutOfReach: The disk has not the room, or the folder cannot be written to.
 
         """
-        with _in_our_words(folder), staging(folder) as staged:
-            _check_room(folder, sum(info.nbytes for info in model.weights.tensors.values()))
+        check_room(folder, sum(info.nbytes for info in model.weights.tensors.values()))
+        with replacing(folder, "config.json", lambda place: _old_files(place, model)) as staged:
             for note in model.weights.notes:
                 report(Notice(f"{model.name}: {note}"))
-            written = self._write_weights(staged, model, report)
+            self._write_weights(staged, model, report)
             for name, content in _small_files(model).items():
                 (staged / name).parent.mkdir(exist_ok=True)
                 (staged / name).write_bytes(content)
-                written.append(name)
-            # Nothing needs room from here on: files change their names, and the old ones go last.
-            put_in_place(staged, written, stale=(*_WEIGHTS, PROMPT_STYLE, f"{NAMED_TEMPLATES}/*.jinja"))
 
-    def _write_weights(self, folder: Path, model: "ModelToWrite[torch.Tensor]", report: Report) -> list[str]:
-        """Return the names of the files of weights that were written."""
+    def _write_weights(self, folder: Path, model: "ModelToWrite[torch.Tensor]", report: Report) -> None:
         tensors = model.weights.tensors
         dealt = shards(tensors, self.shard_bytes)
         names = shard_names(len(dealt))
@@ -82,8 +73,12 @@ class FolderWriter:
             where = {tensor: name for name, those in zip(names, dealt, strict=True) for tensor in those}
             total = sum(info.nbytes for info in tensors.values())
             (folder / INDEX).write_bytes(_json({"metadata": {"total_size": total}, "weight_map": where}))
-            return [*names, INDEX]
-        return names
+
+
+def _old_files(folder: Path, model: "ModelToWrite[torch.Tensor]") -> set[str]:
+    settings = {*CONFIGS, PROMPT_STYLE}
+    tokenizer = files_of_tokenizer(folder) if model.tokenizer else set()
+    return {SINGLE, INDEX, *listed_files(folder), *settings, *tokenizer}
 
 
 def _small_files(model: "ModelToWrite[torch.Tensor]") -> dict[str, bytes]:
@@ -104,21 +99,3 @@ def _small_files(model: "ModelToWrite[torch.Tensor]") -> dict[str, bytes]:
 
 def _json(values: Mapping[str, object]) -> bytes:
     return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        has = f"the disk has {free / 1e9:.1f} GB"
-        reason = f"it takes {needed / 1e9:.1f} GB, and {has}. Free some, or save elsewhere."
-        raise OutOfReach(f"Saving to {folder}", reason)
-
-
-@contextmanager
-def _in_our_words(folder: Path) -> Iterator[None]:
-    """Turn what the system says into ours."""
-    try:
-        yield
-    except OSError as error:
-        reason = f"{(error.strerror or str(error)).lower()}. Choose a folder that can be written to."
-        raise OutOfReach(f"Saving to {folder}", reason) from error

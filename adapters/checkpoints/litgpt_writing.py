@@ -1,9 +1,7 @@
 """Writing a folder that LitGPT 0.5.13 opens: `lit_model.pth`, `model_config.yaml` and small files."""
 
 import json
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +9,15 @@ import attrs
 
 from litgpt.adapters.checkpoints.litgpt_described import litgpt_settings_of
 from litgpt.adapters.checkpoints.litgpt_folder import SETTINGS, WEIGHTS
+from litgpt.adapters.checkpoints.replacing import check_room, replacing
 from litgpt.adapters.checkpoints.safetensors_index import INDEX, SINGLE
-from litgpt.adapters.checkpoints.small_files import PROMPT_STYLE, prompt_style_file, with_chat_template
-from litgpt.adapters.checkpoints.staging import put_in_place, staging
+from litgpt.adapters.checkpoints.small_files import (
+    CONFIGS,
+    PROMPT_STYLE,
+    files_of_tokenizer,
+    prompt_style_file,
+    with_chat_template,
+)
 from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import CheckpointMismatch, OutOfReach
 from litgpt.domain.parameters import parameters
@@ -41,10 +45,10 @@ class LitGptWriter:
 
         """
         settings = litgpt_settings_of(model.architecture, model.name)
-        _check_room(folder, sum(info.nbytes for info in model.weights.tensors.values()))
+        check_room(folder, sum(info.nbytes for info in model.weights.tensors.values()))
         report(Progress(f"Saving {model.name}", 0, 1))
         state = _state(model.name, model.architecture, model.weights.parameters())
-        _write(folder, state, settings, _small_files(model), stale=(PROMPT_STYLE,))
+        _write(folder, state, settings, _small_files(model), with_tokenizer=bool(model.tokenizer))
         report(Progress(f"Saving {model.name}", 1, 1))
 
 
@@ -56,7 +60,7 @@ def write_litgpt(
     tensors: "Iterable[tuple[str, torch.Tensor]]",
     config: Mapping[str, object] | None = None,
 ) -> None:
-    """Write a model's weights and settings. Each file is complete before it takes its name.
+    """Write a model's weights and settings. They replace the model in the folder in one step.
 
     Args:
         folder: Where to; it is made if it is not there.
@@ -81,21 +85,34 @@ def _write(
     state: "Mapping[str, torch.Tensor]",
     settings: Mapping[str, object],
     small_files: Mapping[str, bytes],
-    stale: tuple[str, ...] = (),
+    *,
+    with_tokenizer: bool = False,
 ) -> None:
-    import torch
     import yaml
 
-    with _in_our_words(folder), staging(folder) as staged:
-        for other in (SINGLE, INDEX):
-            if (folder / other).exists():
-                reason = f"it holds {other}, which would be read instead. Choose another folder."
-                raise OutOfReach(f"Saving to {folder}", reason)
-        files = {**small_files, SETTINGS: yaml.safe_dump(dict(settings)).encode()}
-        for name, content in files.items():
+    def old_files(place: Path) -> set[str]:
+        tokenizer = files_of_tokenizer(place) if with_tokenizer else set()
+        return {WEIGHTS, SETTINGS, PROMPT_STYLE, *CONFIGS, *tokenizer}
+
+    for other in (SINGLE, INDEX):
+        if (folder / other).exists():
+            reason = f"it holds {other}, which would be read instead. Choose another folder."
+            raise OutOfReach(f"Saving to {folder}", reason)
+    with replacing(folder, SETTINGS, old_files) as staged:
+        for name, content in {**small_files, SETTINGS: yaml.safe_dump(dict(settings)).encode()}.items():
+            (staged / name).parent.mkdir(exist_ok=True)
             (staged / name).write_bytes(content)
-        torch.save(dict(state), staged / WEIGHTS)
-        put_in_place(staged, (WEIGHTS, *files), stale=stale)
+        _save_tensors(state, staged / WEIGHTS)
+
+
+def _save_tensors(state: "Mapping[str, torch.Tensor]", path: Path) -> None:
+    import torch
+
+    try:
+        with path.open("wb") as file:  # torch, given a path, does not say what went wrong
+            torch.save(dict(state), file)
+    except RuntimeError as error:
+        raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def _state(
@@ -144,25 +161,3 @@ def _small_files(model: "ModelToWrite[torch.Tensor]") -> dict[str, bytes]:
 
 def _json(values: Mapping[str, object]) -> bytes:
     return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
-    free = shutil.disk_usage(there).free
-    if needed > free:
-        has = f"the disk has {free / 1e9:.1f} GB"
-        reason = f"it takes {needed / 1e9:.1f} GB, and {has}. Free some, or save elsewhere."
-        raise OutOfReach(f"Saving to {folder}", reason)
-
-
-@contextmanager
-def _in_our_words(folder: Path) -> Iterator[None]:
-    """Turn what the system says into ours."""
-    try:
-        yield
-    except (OSError, RuntimeError) as error:  # the latter is what torch makes of a disk that is full
-        if isinstance(error, OutOfReach):
-            raise
-        said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        reason = f"{said.lower()}. Choose a folder that can be written to."
-        raise OutOfReach(f"Saving to {folder}", reason) from error

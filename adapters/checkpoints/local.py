@@ -10,8 +10,10 @@ import attrs
 
 from litgpt.adapters.checkpoints import folder, litgpt_folder
 from litgpt.adapters.checkpoints.on_disk import is_pointer, missing, pointer
+from litgpt.adapters.checkpoints.replacing import check_finished
 from litgpt.adapters.checkpoints.safetensors_index import INDEX, SINGLE
 from litgpt.adapters.checkpoints.small_files import read_json, tokenizer_files
+from litgpt.application.atomic_files import PARTIAL
 from litgpt.domain.errors import (
     BadArgument,
     BadCheckpoint,
@@ -129,16 +131,21 @@ class LocalStore:
             try:
                 found = path.expanduser()
                 if found.exists() or found.is_symlink():
-                    return found
+                    break
             except (OSError, RuntimeError, ValueError):
                 continue  # no such name is possible here: too long, a NUL in it, or the home of nobody
-        return None
+        else:
+            return None
+        check_finished(found)
+        return found
 
 
 _PART = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
 
 
 def _holds_a_model(path: Path) -> bool:
+    if PARTIAL.fullmatch(path.name):
+        return False
     if path.is_dir():
         markers = (SINGLE, INDEX, litgpt_folder.WEIGHTS)
         return any((path / one).is_file() for one in markers) or any(path.glob("*.gguf"))

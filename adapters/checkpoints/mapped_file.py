@@ -2,6 +2,7 @@
 
 import errno
 import mmap
+import os
 import platform
 import sys
 from pathlib import Path
@@ -56,11 +57,13 @@ class MappedFile:
     Attributes:
         path: The file.
         size: Its size when its header was read.
+        file_id: Its device and inode then, if it existed.
 
     """
 
     path: Path
     size: int
+    file_id: tuple[int, int] | None = None
     _map: mmap.mmap | None = attrs.field(default=None, init=False, repr=False)
 
     def tensor(self, name: str, entry: Entry, dtype: DType | None) -> "torch.Tensor":
@@ -68,7 +71,7 @@ class MappedFile:
 
         Raises:
             MissingFile: The file has gone since its header was read.
-            DamagedFile: It has another size than then.
+            DamagedFile: It has another size than then, or is another file.
             UnsupportedModel: torch has no dtype for what is stored.
             OutOfReach: The system does not allow a mapping of this size.
 
@@ -98,6 +101,10 @@ class MappedFile:
         if self._map is None:
             try:
                 with self.path.open("rb") as file:
+                    status = os.fstat(file.fileno())
+                    if self.file_id not in (None, (status.st_dev, status.st_ino)):
+                        reason = "it was replaced after the model was opened. Load the model again."
+                        raise DamagedFile(str(self.path), reason)
                     self._map = _map_privately(file.fileno())
             except FileNotFoundError as error:
                 raise MissingFile(str(self.path), "it was there when the model was opened.") from error

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-_PICKLE = "adapter_model.bin"
+PICKLE = "adapter_model.bin"
 PREFIX = "base_model.model."
 # PEFT's own, missing or twice in files of state dicts, and other wrappers'; and the name of an adapter.
 _WRAPPERS = re.compile(r"(?:(?:base_model\.model|_orig_mod|module)\.)+")
@@ -194,8 +194,8 @@ def _headed(folder: Path) -> tuple[MappedFile, Mapping[str, Entry]]:
     if error := stands_in(path):
         raise error
     if not path.is_file():
-        if (folder / _PICKLE).is_file():
-            raise UnsafeFile(str(folder / _PICKLE), "Open it with peft and save it again as safetensors.")
+        if (folder / PICKLE).is_file():
+            raise UnsafeFile(str(folder / PICKLE), "Open it with peft and save it again as safetensors.")
         raise MissingFile(str(path), f"{CONFIG} is there without the weights. Copy them there too.")
     return headed(path, {})
 

@@ -5,6 +5,7 @@ was left out, or not list a tensor that a shard holds. What the model has no use
 it, and is said to be ignored.
 """
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -127,6 +128,14 @@ def _weight_map(index: Path) -> dict[str, str]:
     return weight_map
 
 
+def listed_files(folder: Path) -> set[str]:
+    """Return the names of the files that the index of a folder lists; none if no index can be read."""
+    try:
+        return {*_weight_map(folder / INDEX).values()} if (folder / INDEX).is_file() else set()
+    except BadCheckpoint:
+        return set()
+
+
 def _is_plain(shard: str) -> bool:
     """Whether a name can only be that of a file in the folder itself, on any operating system."""
     return shard.endswith(".safetensors") and not set(shard) & set("/\\:\0")
@@ -146,8 +155,9 @@ def headed(path: Path, coming: Beginnings) -> tuple[MappedFile, dict[str, Entry]
     if not path.is_file():
         raise missing(path, "it is listed as a part of the model. Copy it here too.")
     try:
-        size = path.stat().st_size
         with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            size = status.st_size
             beginning = file.read(LENGTH_BYTES)
             if is_pointer(beginning + file.read(64)):
                 raise pointer(path)
@@ -157,4 +167,5 @@ def headed(path: Path, coming: Beginnings) -> tuple[MappedFile, dict[str, Entry]
         if isinstance(error, BadCheckpoint):
             raise
         raise DamagedFile(str(path), f"it cannot be read ({error.strerror}).") from error
-    return MappedFile(path, size), parse_header(beginning, file_size=size, where=str(path))
+    file_id = (status.st_dev, status.st_ino)
+    return MappedFile(path, size, file_id), parse_header(beginning, file_size=size, where=str(path))

@@ -122,6 +122,12 @@ def tokenizer_files(folder: Path) -> TokenizerFiles:
     return TokenizerFiles(found | {f"{NAMED_TEMPLATES}/{path.name}": path for path in named if holds(path)})
 
 
+def files_of_tokenizer(folder: Path) -> set[str]:
+    """Return the names that a tokenizer's files have in a folder; some may not exist."""
+    found = [*folder.glob("*.tiktoken"), *(folder / NAMED_TEMPLATES).glob("*.jinja")]
+    return {*TOKENIZER_FILES, *(one.relative_to(folder).as_posix() for one in found)} - {*CONFIGS}
+
+
 CHAT_TEMPLATE = "chat_template.jinja"
 """Where transformers keeps a chat template since version 4.52; before, in tokenizer_config.json alone."""
 

@@ -183,16 +183,7 @@ class Adapts:
             OutOfReach: The folder cannot be written to.
 
         """
-        with self._lock.using():
-            adapters = self._of_model()
-            which = adapters.active if name is None else name
-            if which is None:
-                there = ", ".join(map(repr, adapters.names)) or "none: add_lora() makes one"
-                raise BadArgument(
-                    "name", name, f"that of an adapter, since none is active. There are {there}"
-                )
-            saved = attrs.evolve(adapters.captured(which), base=_base(self._loaded.checkpoint.name))
-        container.write_adapter()(Path(out_dir).expanduser(), saved)
+        self._save_adapter(Path(out_dir).expanduser(), name)
 
     def merge_adapter(self, *, for_good: bool = False) -> None:
         """Add the active adapter to the model's weights: it costs no time then.
@@ -241,6 +232,21 @@ class Adapts:
     def _there(self) -> Adapters | None:
         found = self._adapters  # a model that was placed anew has none
         return found if found is not None and found.model is self.model else None
+
+    def _save_adapter(
+        self, out_dir: Path, name: str | None = None, files: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Save an adapter, and other files with it, by name."""
+        with self._lock.using():
+            adapters = self._of_model()
+            which = adapters.active if name is None else name
+            if which is None:
+                there = ", ".join(map(repr, adapters.names)) or "none: add_lora() makes one"
+                raise BadArgument(
+                    "name", name, f"that of an adapter, since none is active. There are {there}"
+                )
+            saved = attrs.evolve(adapters.captured(which), base=_base(self._loaded.checkpoint.name))
+        container.write_adapter()(out_dir, saved, files or {})
 
     def _of_model(self) -> Adapters:
         check_fork()

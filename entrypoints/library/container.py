@@ -121,7 +121,7 @@ def _read_adapter(hub: "HubStore[Any]") -> "Callable[[ModelReference], Adapter[A
     return lambda reference: read_adapter(find(reference))
 
 
-def _write_adapter() -> "Callable[[Path, Adapter[Any]], None]":
+def _write_adapter() -> "Callable[[Path, Adapter[Any], Mapping[str, bytes]], None]":
     from litgpt.adapters.checkpoints.peft_writing import write_adapter
 
     return write_adapter

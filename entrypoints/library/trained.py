@@ -110,9 +110,8 @@ def _save(llm: LLM, recipe: Recipe, folder: Path) -> None:
     if not recipe.adapts:
         llm.save(folder, prompt_style=style)
         return
-    llm.save_adapter(folder)
-    for name, content in ({} if style is None else _style_files(llm, style)).items():
-        (folder / name).write_bytes(content)
+    files = {} if style is None else _style_files(llm, style)
+    llm._save_adapter(folder, files=files)  # noqa: SLF001 - an LLM's own half
 
 
 def _style_files(llm: LLM, style: PromptStyle) -> dict[str, bytes]:

@@ -1,0 +1,323 @@
+"""Wherever a save is stopped, a folder holds the old model or the new one, or is refused."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+import torch
+from torch import Tensor
+
+from litgpt.adapters.checkpoints import replacing
+from litgpt.adapters.checkpoints.folder import FolderCheckpoint, open_folder
+from litgpt.adapters.checkpoints.folder_writing import FolderWriter
+from litgpt.adapters.checkpoints.litgpt_writing import LitGptWriter
+from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.adapters.checkpoints.peft_folder import read_adapter
+from litgpt.adapters.checkpoints.peft_writing import write_adapter
+from litgpt.domain.errors import DamagedFile, OutOfReach
+from litgpt.domain.families import describe
+from litgpt.domain.lora import Adapter, Lora, Pair
+from litgpt.domain.parameters import parameters
+from litgpt.domain.ports import ModelToWrite
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import silent
+from litgpt.domain.tensors import TensorInfo
+from tests.contracts.distribution_strategy import CONFIG, shapes
+from tests.interrupting import failing_at, killed_at, paused_at, steps_of
+
+ARCHITECTURE = describe("tiny", CONFIG)
+MODULE = "model.layers.0.self_attn.q_proj"
+REFUSED = 0
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")
+
+
+@attrs.frozen
+class Filled:
+    """Weights that are all one number."""
+
+    number: int
+    quantization: None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tensors(self) -> dict[str, TensorInfo]:
+        return {
+            name: TensorInfo(shape, "F32", 4 * torch.Size(shape).numel()) for name, shape in shapes().items()
+        }
+
+    def read(self, name: str) -> Tensor:
+        return torch.full(shapes()[name], float(self.number))
+
+    def parameters(self) -> list[tuple[str, Tensor]]:
+        return [(one.name, torch.full(one.shape, float(self.number))) for one in parameters(ARCHITECTURE)]
+
+
+def model(number: int) -> ModelToWrite[Tensor]:
+    """Return a model all of whose files hold a number."""
+    return ModelToWrite(
+        name="tiny",
+        architecture=ARCHITECTURE,
+        config={**CONFIG, "of": number, "tie_word_embeddings": False},
+        generation_config={"of": number},
+        prompt_style=None,
+        tokenizer={
+            name: json.dumps({"of": number}).encode()
+            for name in ("tokenizer.json", f"additional_chat_templates/{number}.jinja")
+        },
+        weights=Filled(number),
+    )
+
+
+def save_folder(folder: Path, number: int) -> None:
+    """Save in one file, or in two or three shards."""
+    FolderWriter({1: 12_000, 2: 8000, 3: 10**9}[number])(folder, model(number), silent)
+
+
+def save_litgpt(folder: Path, number: int) -> None:
+    LitGptWriter()(folder, model(number), silent)
+
+
+def save_adapter(folder: Path, number: int) -> None:
+    pair = Pair(torch.full((2, 6), float(number)), torch.full((8, 2), float(number)), 2, number)
+    write_adapter(folder, Adapter(lora=Lora(rank=2, alpha=number, targets=("q_proj",)), pairs={MODULE: pair}))
+
+
+SAVERS = {"hugging face": save_folder, "litgpt": save_litgpt, "peft": save_adapter}
+
+
+def numbers_in(folder: Path) -> set[float]:
+    """Return all numbers of the model, or the adapter, in a folder, which should be one; or REFUSED."""
+    reference = ModelReference(str(folder))
+    try:
+        if (folder / "adapter_config.json").exists():
+            adapter = read_adapter(LocalStore().adapter(reference))
+            pair = adapter.pairs[MODULE]
+            return {pair.alpha, *pair.a.flatten().tolist(), *pair.b.flatten().tolist()}
+        opened = LocalStore().open(reference)
+    except DamagedFile as error:
+        assert "Save the model to it again" in str(error)  # noqa: PT017 - that it is raised is not asserted
+        return {REFUSED}
+    tensors = [opened.read(name) for name in shapes()]
+    opened.close()
+    small = [folder / name for name in ("config.json", "generation_config.json", *opened.tokenizer.paths)]  # type: ignore[union-attr]
+    templates = [int(one.stem) for one in (folder / "additional_chat_templates").glob("*.jinja")]
+    return {
+        *(number for tensor in tensors for number in tensor.unique().tolist()),
+        *(json.loads(one.read_text())["of"] for one in small),
+        *templates,
+    }
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {
+        one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*") if one.is_file()
+    }
+
+
+USERS = {
+    "notes.coming": b"mine",
+    "model-00007-of-00009.safetensors": b"mine",
+    "figures/loss.txt": b"mine",
+    "additional_chat_templates/notes.txt": b"mine",
+}
+
+
+@attrs.frozen
+class Place:
+    """A folder with a model, and files of a user or none: fresh for each try."""
+
+    folder: Path
+    template: Path
+    save: Callable[[Path, int], None]
+    users: dict[str, bytes]
+    after: dict[str, bytes]
+
+    def fresh(self) -> Path:
+        shutil.rmtree(self.folder.parent, ignore_errors=True)
+        self.folder.parent.mkdir()
+        shutil.copytree(self.template, self.folder)
+        return self.folder
+
+    def save_once_more(self) -> None:
+        """Check that another save leaves its model, the user's files and nothing else, here and beside."""
+        self.save(self.folder, 3)
+        assert files_in(self.folder) == self.after
+        assert [one.name for one in self.folder.parent.iterdir()] == [self.folder.name]
+
+
+def prepared(folder: Path, kind: str, users: dict[str, bytes]) -> Place:
+    save = SAVERS[kind]
+    save(folder / "template", 1)
+    for name, content in users.items():
+        path = folder / "template" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    save(folder / "after", 3)
+    assert numbers_in(folder / "after") == {3}
+    after = files_in(folder / "after") | users
+    return Place(folder / "here" / "model", folder / "template", save, users, after)
+
+
+PLACES = [pytest.param({}, id="alone"), pytest.param(USERS, id="beside files of the user")]
+
+
+@pytest.mark.parametrize(("kind", "users"), [("hugging face", {}), *((kind, USERS) for kind in SAVERS)])
+def test_killed_before_any_step_a_save_leaves_the_old_model_or_the_new_or_is_refused(
+    kind: str, users: dict[str, bytes], tmp_path: Path
+) -> None:
+    place = prepared(tmp_path, kind, users)
+    found: list[float] = []
+    place.fresh()
+    for step in range(1, steps_of(lambda: place.save(place.folder, 2)) + 1):
+        place.fresh()
+        assert killed_at(step, lambda: place.save(place.folder, 2))
+        (number,) = numbers_in(place.folder)
+        found.append(number)
+        assert files_in(place.folder).items() >= users.items()
+        place.save_once_more()
+    order = {1: 0, REFUSED: 1, 2: 2}
+    assert found == sorted(found, key=lambda number: order[int(number)])
+    assert {1, 2} <= {*found}
+    if sys.platform == "linux" and not users:
+        assert REFUSED not in found  # one rename
+
+
+@pytest.mark.parametrize(("kind", "users"), [("peft", {}), ("hugging face", USERS)])
+def test_a_failure_at_any_step_leaves_the_old_model_and_nothing_else(
+    kind: str, users: dict[str, bytes], tmp_path: Path
+) -> None:
+    place = prepared(tmp_path, kind, users)
+    place.fresh()
+    for step in range(1, steps_of(lambda: place.save(place.folder, 2)) + 1):
+        before = files_in(place.fresh())
+        failed = failing_at(step, lambda: place.save(place.folder, 2))
+        (number,) = numbers_in(place.folder)
+        assert number in ((1, 2) if failed else (2,))
+        if number == 1:
+            assert files_in(place.folder) == before
+            assert not list(place.folder.parent.glob("**/.saving-*"))
+
+
+@pytest.mark.parametrize("users", PLACES)
+def test_a_second_saver_at_any_step_of_the_first_waits_or_says_so_and_both_are_whole(
+    users: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replacing, "_LONGEST_WAIT", 0.0)
+    place = prepared(tmp_path, "peft", users)
+    place.fresh()
+    refused = []
+
+    def second() -> None:
+        try:
+            place.save(place.folder, 3)
+        except OutOfReach as error:
+            refused.append(str(error))
+
+    for step in range(1, steps_of(lambda: place.save(place.folder, 2)) + 1):
+        place.fresh()
+        assert paused_at(step, lambda: place.save(place.folder, 2), second) == 0
+        assert numbers_in(place.folder) in ({2}, {3})
+        assert files_in(place.folder).keys() == place.after.keys()
+        place.save_once_more()
+    assert any("another process is saving to it" in one for one in refused)
+
+
+@pytest.mark.parametrize("users", PLACES)
+def test_every_file_is_on_the_disk_before_it_takes_its_name_and_then_the_names_are(
+    users: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, flush = prepared(tmp_path, "hugging face", users).fresh(), os.fsync
+    flushed: list[tuple[int, bool]] = []
+
+    def model_there() -> bool:
+        return (folder / "model.safetensors").exists() and (folder / "config.json").exists()
+
+    def recorded(descriptor: int) -> None:
+        flushed.append((os.fstat(descriptor).st_ino, model_there()))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    save_folder(folder, 3)
+    before = {inode for inode, there in flushed if not there}
+    assert {(folder / name).stat().st_ino for name in files_in(folder).keys() - users.keys()} <= before
+    assert (folder if users else folder.parent).stat().st_ino in {inode for inode, there in flushed if there}
+
+
+def test_links_under_the_names_of_a_model_are_replaced_and_not_followed(tmp_path: Path) -> None:
+    precious, folder = tmp_path / "precious", tmp_path / "model"
+    (precious / "templates").mkdir(parents=True)
+    (precious / "templates" / "2.jinja").write_text("kept")
+    (precious / "file").write_text("kept")
+    folder.mkdir()
+    (folder / "additional_chat_templates").symlink_to(precious / "templates")
+    (folder / f".saving-{'a' * 32}").symlink_to(precious)
+    (folder / f".saving-{'a' * 32}.old").symlink_to(precious)
+    for name in ("config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json"):
+        (folder / name).symlink_to(precious / "file")
+    before = files_in(precious)
+    save_folder(folder, 2)
+    assert files_in(precious) == before
+    assert numbers_in(folder) == {2}
+    links = {one.name for one in folder.iterdir() if one.is_symlink()}
+    assert links == {f".saving-{'a' * 32}", f".saving-{'a' * 32}.old"}  # which no saver made
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_folder_in_the_place_of_a_file_is_an_error_before_anything_is_written(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").write_bytes(b"mine")
+    with pytest.raises(OutOfReach, match=f"{name} is a folder"):
+        save_folder(tmp_path, 1)
+    assert files_in(tmp_path) == {f"{name}/mine": b"mine"}
+
+
+def test_folders_that_were_made_for_a_save_that_fails_are_gone(tmp_path: Path) -> None:
+    def interrupted(_: object) -> None:
+        assert (tmp_path / "a" / "b").is_dir()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        FolderWriter()(tmp_path / "a" / "b", model(1), interrupted)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_a_process_is_in_is_not_exchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inode = tmp_path.stat().st_ino
+    save_folder(Path(), 1)
+    save_folder(Path(), 2)
+    assert Path.cwd().stat().st_ino == inode
+    assert numbers_in(Path()) == {2}
+
+
+def test_permissions_of_the_folder_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir(mode=0o700)
+    inode = folder.stat().st_ino
+    save_folder(folder, 1)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert sys.platform != "linux" or folder.stat().st_ino != inode
+
+
+def test_what_is_loaded_from_a_folder_stays_right_when_another_model_is_saved_there(tmp_path: Path) -> None:
+    save_folder(tmp_path, 2)
+    opened = open_folder(tmp_path, "tiny")
+    assert isinstance(opened, FolderCheckpoint)
+    name = "model.embed_tokens.weight"
+    mapped = opened.read(name)
+    FolderWriter(8000)(tmp_path, model(1), silent)  # files of the same names and sizes
+    assert torch.equal(mapped, torch.full_like(mapped, 2))
+    assert torch.equal(opened.read(name), mapped)
+    opened.close()
+    with pytest.raises(DamagedFile, match=r"was replaced .* Load the model again"):
+        opened.read(name)
