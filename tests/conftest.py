@@ -10,6 +10,7 @@ import pytest
 
 # Before anything imports huggingface_hub, which reads it then: it would ask the Hub who we are.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("LITGPT_FULL_TRACEBACKS", "1")  # a test that fails shows where
 # Tests that run side by side share the cores among them.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     threads = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])

@@ -18,6 +18,7 @@ from litgpt.domain.families import family_of
 from litgpt.domain.lora import Biases, Lora, Targets
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.weights import joins
+from litgpt.tracebacks import short_traceback
 
 
 class Adapts:
@@ -52,6 +53,7 @@ class Adapts:
         """The adapter that is in use, merged or not; None: the model is as it was loaded."""
         return self._there.active if self._there is not None else None
 
+    @short_traceback
     def add_lora(  # noqa: PLR0913 - PEFT's options
         self,
         rank: int = 8,
@@ -121,6 +123,7 @@ class Adapts:
             self._of_model().add(name, lora)
             self._load_adapter_weights(name)
 
+    @short_traceback
     def load_adapter(
         self,
         path: str | Path,
@@ -158,6 +161,7 @@ class Adapts:
         with self._lock.changing("load_adapter()"):
             self._of_model().load(name, found, trainable=trainable)
 
+    @short_traceback
     def set_adapter(self, name: str | None) -> None:
         """Make another adapter the active one, at once and without a copy; None: use none.
 
@@ -170,6 +174,7 @@ class Adapts:
         with self._lock.changing("set_adapter()"):
             self._of_model().activate(name)
 
+    @short_traceback
     def save_adapter(self, out_dir: str | Path, name: str | None = None) -> None:
         """Save an adapter as PEFT does: a small folder, which PEFT opens, and `load_adapter`.
 
@@ -185,6 +190,7 @@ class Adapts:
         """
         self._save_adapter(Path(out_dir).expanduser(), name)
 
+    @short_traceback
     def merge_adapter(self, *, for_good: bool = False) -> None:
         """Add the active adapter to the model's weights: it costs no time then.
 
@@ -211,6 +217,7 @@ class Adapts:
         with self._lock.changing("unmerge_adapter()"):
             self._of_model().unmerge()
 
+    @short_traceback
     def delete_adapter(self, name: str) -> None:
         """Take an adapter away and free its memory. If it is the active one, none is then.
 

@@ -18,6 +18,7 @@ from litgpt.domain.messages import brief_repr, summary
 from litgpt.domain.reading import cause, parse_json, printable, reading
 from litgpt.domain.sampling import Sampling
 from litgpt.domain.template_options import TemplateOptions
+from litgpt.tracebacks import short_traceback
 
 _REMEDY = """Pass a file that Chat.save wrote, or a JSON list such as [{"role": "user", "content": "Hi"}]."""
 
@@ -77,14 +78,17 @@ class Chat:
         """What was said so far, by whom."""
         return list(self._conversation.messages)
 
+    @short_traceback
     def send(self, message: Said, **options: Unpack[TurnOptions]) -> str:
         """Say something and return the answer."""
         return self.complete(message, **options).text
 
+    @short_traceback
     def stream(self, message: Said, **options: Unpack[TurnOptions]) -> Iterator[str]:
         """Say something and return the answer in pieces, as they come."""
         return (event.text for event in self.events(message, **options) if event.text)
 
+    @short_traceback
     def events(self, message: Said, **options: Unpack[TurnOptions]) -> Iterator[TextEvent]:
         """Say something and return an event for each token, the last with the completion."""
         return self._say(message, options)
@@ -107,6 +111,7 @@ class Chat:
         """How answers are drawn, with the model's defaults where no setting was given."""
         return self._request([0]).sampling
 
+    @short_traceback
     def complete(self, message: Said, **options: Unpack[TurnOptions]) -> Completion:
         """Say something and return the answer with its ids, counts and why it ended."""
         *_, last = self._say(message, options)

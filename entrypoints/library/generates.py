@@ -18,6 +18,7 @@ from litgpt.domain.generation import Completion, TextEvent
 from litgpt.domain.ports import Generator
 from litgpt.domain.sampling import MODEL_DEFAULT, ModelDefault
 from litgpt.generate_options import Drawing, Options, Prompt, Prompts, Templating, Tools, Turns, split
+from litgpt.tracebacks import short_traceback
 
 
 class Generates:
@@ -104,6 +105,7 @@ class Generates:
     ) -> Iterator[tuple[int, Tensor]]: ...
     @overload
     def generate(self, prompt: Prompt | Prompts, *args: Any, **how: Any) -> Any: ...
+    @short_traceback
     def generate(
         self,
         prompt: Prompt | Prompts,
@@ -177,11 +179,12 @@ class Generates:
             continue_final_message=continue_final_message,
             apply_chat_template=apply_chat_template,
         )
+        answer = self._complete(asked, stream=stream)
         if logprobs:
-            return self._complete(asked, stream=stream)
+            return answer
         if stream:
-            return _stream(self._events(asked), several=asked.several, ids=return_as_token_ids)
-        answers = self._answers(asked)
+            return _stream(answer, several=asked.several, ids=return_as_token_ids)
+        answers = answer if asked.several else [answer]
         found = [torch.tensor(one.token_ids) if return_as_token_ids else one.text for one in answers]
         return found if asked.several else found[0]
 
@@ -215,6 +218,7 @@ class Generates:
         logprobs: bool = ...,
         **how: Unpack[Drawing],
     ) -> Iterator[TextEvent]: ...
+    @short_traceback
     def complete(
         self, prompt: Any, sys_prompt: str | None = None, *, stream: bool = False, **how: Any
     ) -> Any:
@@ -226,6 +230,7 @@ class Generates:
         settings, templating = split(how)
         return self._complete(self._ask(prompt, sys_prompt, settings, **templating), stream=stream)
 
+    @short_traceback
     def chat(
         self,
         sys_prompt: str | None = None,
@@ -279,17 +284,11 @@ class Generates:
         write = prompt_writer(self._loaded, **templating)
         return ask(self._loaded, prompt, sys_prompt, settings, context=self._generator().context, write=write)
 
-    def _events(self, asked: Asked) -> Iterator[TextEvent]:
-        return GenerateText(self._loaded.tokenizer, self._generator()).stream(asked.requests, stop=asked.stop)
-
-    def _answers(self, asked: Asked) -> list[Completion]:
-        generate = GenerateText(self._loaded.tokenizer, self._generator())
-        return generate.complete(asked.requests, stop=asked.stop)
-
     def _complete(self, asked: Asked, *, stream: bool) -> Any:
+        generate = GenerateText(self._loaded.tokenizer, self._generator())
         if stream:
-            return self._events(asked)
-        answers = self._answers(asked)
+            return generate.stream(asked.requests, stop=asked.stop)
+        answers = generate.complete(asked.requests, stop=asked.stop)
         return answers if asked.several else answers[0]
 
 

@@ -32,6 +32,7 @@ from litgpt.generates import Generates
 from litgpt.preprocessor import Preprocessor
 from litgpt.reporting import default_report
 from litgpt.tokenizer import Tokenizer
+from litgpt.tracebacks import short_traceback
 from litgpt.trains import Trains
 
 # What `generate` takes and a benchmark need not know: tokens are counted as they leave the model.
@@ -77,6 +78,7 @@ class LLM(Generates, Adapts, Trains):
         self.fabric = None
 
     @classmethod
+    @short_traceback
     def load(
         cls,
         model: str | Path,
@@ -128,6 +130,7 @@ class LLM(Generates, Adapts, Trains):
             llm.distribute()
         return llm
 
+    @short_traceback
     def distribute(
         self,
         accelerator: Literal["cpu", "cuda", "gpu", "mps", "auto"] = "auto",
@@ -201,6 +204,7 @@ class LLM(Generates, Adapts, Trains):
         self._loaded = self._loaded.with_style(style_of_caller(style))
         self.tokenizer.prompt_style = self._loaded.style
 
+    @short_traceback
     def save(self, out_dir: str | Path, prompt_style: str | PromptStyle | None = None) -> None:
         """Save the model as it is now: a folder that this library and transformers open.
 
@@ -229,6 +233,7 @@ class LLM(Generates, Adapts, Trains):
                 loaded, model, Path(out_dir).expanduser(), self._report, prompt_style=style
             )
 
+    @short_traceback
     def benchmark(
         self, num_iterations: int = 1, **generate_arguments: Any
     ) -> tuple[str, dict[str, list[float]]]:

@@ -33,6 +33,7 @@ from litgpt.llm import LLM
 from litgpt.processes import is_first_process
 from litgpt.reporting import default_report
 from litgpt.run_summary import Start, end_table, method_of
+from litgpt.tracebacks import short_traceback
 from litgpt.trained import prepare, save_trained, style_to_learn
 
 _USUAL_LENGTH = 2048
@@ -62,6 +63,7 @@ class Trained:
     __repr__ = brief_repr
 
 
+@short_traceback
 def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = None) -> Trained:
     """Train a model.
 

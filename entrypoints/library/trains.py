@@ -20,6 +20,7 @@ from litgpt.container import container
 from litgpt.domain.errors import NotDistributed, OutOfReach
 from litgpt.domain.placement import Placement
 from litgpt.domain.reporting import Notice, Report
+from litgpt.tracebacks import short_traceback
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -46,6 +47,7 @@ class Trains(nn.Module):
         self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
 
+    @short_traceback
     def trainer_setup(self, trainer_ckpt: str | Path | None = None, *, quantize: str | None = None) -> None:
         """Make the model ready to be trained: in a LightningModule's `setup`, or before a loop of one's own.
 
