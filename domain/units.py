@@ -1,4 +1,9 @@
-"""Sizes and durations as people read them."""
+"""Counts, sizes and durations as people read them."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: `1 step`, `2,000 steps`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def size(nbytes: int) -> str:

@@ -115,7 +115,7 @@ class _Phase:
     def seconds_left(self, event: Progress, now: float) -> float | None:
         """Return the time left at the speed measured so far; None before a few units are done."""
         measured = event.done - self.begun_at
-        few = 2 if event.unit == "steps" else 0
+        few = {"steps": 2, "B": 0}.get(event.unit, event.total / 50)  # the first take the longest
         if measured <= 0 or measured < few or event.done >= event.total:
             return None
         return (now - self.began) / measured * (event.total - event.done)

@@ -13,7 +13,7 @@ from litgpt.data.module import DataModule
 from litgpt.domain.footprint import parameter_count, training_footprint
 from litgpt.domain.tensors import DType
 from litgpt.domain.training.recipe import Recipe
-from litgpt.domain.units import duration, size
+from litgpt.domain.units import counted, duration, size
 from litgpt.llm import LLM
 
 
@@ -42,8 +42,8 @@ class Start:
         trained = sum(one.numel() for one in module.parameters() if one.requires_grad)
         total = parameter_count(architecture) + (trained if recipe.adapts else 0)
         train: Any = self.data._prepared()[0]  # noqa: SLF001 - its own package
-        what = "windows of" if recipe.task == "pretrain" else "examples with"
-        steps = f"{module.steps:,} steps"
+        examples = counted(len(train), "window" if recipe.task == "pretrain" else "example")
+        steps = counted(module.steps, "step")
         if trainer.global_step:
             steps += f" from step {trainer.global_step + 1:,} on"
         name = self.llm._loaded.checkpoint.name  # noqa: SLF001 - its own package
@@ -52,7 +52,7 @@ class Start:
         memory = size(self._memory(trained, train.longest))
         return (
             f"Training {name} ({method_of(recipe)}): {trained:,} of {total:,} parameters trained "
-            f"({trained / total:.2%}), {len(train):,} {what} {train.tokens:,} tokens, {steps}, "
+            f"({trained / total:.2%}), {examples} with {train.tokens:,} tokens, {steps}, "
             f"on {devices}{trainer.strategy.root_device.type} in {precision}, "
             f"about {memory} of memory{' each' if devices else ''}"
         )

@@ -1,0 +1,64 @@
+"""A shell in a terminal, in which a user types commands."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pexpect
+
+READY = "ready> "
+_HIDDEN = ("NO_COLOR", "RANK", "LOCAL_RANK", "NODE_RANK", "VISUAL", "EDITOR")
+
+
+class Shell:
+    """A shell whose `litgpt` is this one; without a Hub, without GPUs, and with a home of its own.
+
+    Attributes:
+        folder: Where it works.
+        child: The terminal.
+
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        kept = {name for name in os.environ if not name.startswith("LITGPT_") and name not in _HIDDEN}
+        environment = {name: os.environ[name] for name in kept} | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "XDG_STATE_HOME": str(folder / "state"),
+            "HF_HOME": str(folder / "hub"),
+            "HF_HUB_OFFLINE": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+            "TERM": "xterm",
+            "PS1": READY,
+            "PROMPT_TOOLKIT_NO_CPR": "1",
+        }
+        self.child = pexpect.spawn(
+            "sh", [], env=environment, cwd=str(folder), encoding="utf-8", timeout=300, dimensions=(40, 200)
+        )
+        self.child.expect_exact(READY)
+
+    def begin(self, command: str) -> None:
+        """Type a command."""
+        self.child.sendline(command)
+        self.child.expect_exact(f"{command}\r\n")
+
+    def end(self, status: int = 0) -> str:
+        """Wait until the command has ended with a status, and return what it sent to the terminal."""
+        self.child.expect_exact(READY)
+        sent = str(self.child.before)
+        self.begin("echo $?")
+        self.child.expect_exact(READY)
+        assert self.child.before == f"{status}\r\n", sent
+        return sent
+
+    def run(self, command: str, status: int = 0) -> str:
+        """Run a command and return what the terminal shows when it is over."""
+        self.begin(command)
+        return screen(self.end(status))
+
+
+def screen(sent: str) -> str:
+    """Return the lines of a terminal without styles, each as it was overwritten last."""
+    text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", sent).replace("\r\n", "\n")
+    return "\n".join(line.rsplit("\r", 1)[-1].rstrip() for line in text.split("\n"))

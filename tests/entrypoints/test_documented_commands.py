@@ -1,0 +1,91 @@
+"""The documents' commands: all of them are understood, and what is shown of a checked one is what it prints.
+
+A console block below `<!-- checked -->` is typed into a terminal, line by line, with the files that blocks
+below `<!-- file: NAME -->` hold. Losses and precisions are the machine's and may differ; `…` stands for any
+text, and a line of it for any number of lines.
+"""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import typer
+
+from litgpt.cli.former import asked_for, translated
+from litgpt.cli.main import app
+from litgpt.cli.training import give_options
+from tests.architecture.repository import ROOT
+
+DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>[^>]*) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+MEASURED = re.compile(r"(?<=loss )[\d.]+|(?<=on cpu in )\S+(?=,)|(?<=about )[\d.]+ [GM]B(?= of memory)")
+
+
+def blocks(document: Path) -> Iterator[tuple[str, str]]:
+    """Yield the mark and the text of each code block."""
+    for found in BLOCK.finditer(document.read_text(encoding="utf-8")):
+        yield found["mark"] or "", found["text"]
+
+
+def commands() -> list[str]:
+    """Return every `litgpt` command of the documents that is written out."""
+    lines = [line for document in DOCUMENTS for _, text in blocks(document) for line in text.splitlines()]
+    written_out = [
+        line.removeprefix("$ ") for line in lines if line.startswith("$ litgpt ") and "…" not in line
+    ]
+    return sorted({re.split("  #| > | 2> ", one)[0].strip() for one in written_out})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_documented_command_is_understood(command: str) -> None:
+    arguments: Sequence[str] = translated(shlex.split(command)[1:])
+    give_options(asked_for(arguments))
+    group = typer.main.get_command(app)
+    name, *rest = arguments
+    group.commands[name].make_context(name, list(rest))  # type: ignore[attr-defined] # a group
+
+
+def expected(shown: str) -> re.Pattern[str]:
+    """Return what the lines of a document match."""
+    parts = []
+    for line in re.sub(" +", " ", shown).splitlines():
+        known = [re.escape(one).replace("…", ".+") for one in MEASURED.split(line.rstrip())]
+        parts.append(r"(?:.*\n)*" if line.strip() == "…" else r"[\w.-]+(?: [GM]B)?".join(known) + r"\n")
+    return re.compile("".join(parts))
+
+
+def checked() -> list[Path]:
+    return [one for one in DOCUMENTS if any(mark == "checked" for mark, _ in blocks(one))]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")
+@pytest.mark.parametrize("document", checked(), ids=lambda one: one.name)
+def test_what_is_shown_of_a_command_is_what_it_prints(document: Path, tmp_path: Path) -> None:
+    from tests.entrypoints.shell import Shell
+
+    shell = Shell(tmp_path)
+    for mark, text in blocks(document):
+        if name := re.fullmatch(r"file: (\S+)", mark):
+            (tmp_path / name[1]).write_text(text, encoding="utf-8")
+        elif mark == "checked":
+            for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                command, _, shown = part.partition("\n")
+                printed = re.sub(" +", " ", shell.run(command.split("  #")[0].rstrip()))
+                assert expected(shown).fullmatch(printed), f"{command}\n{printed}\nis not\n{shown}"
+    shell.child.close(force=True)
+
+
+def test_a_document_that_shows_something_else_is_found() -> None:
+    shown = "Using cpu\n…\nloss     1.5, … tokens/s\nPreparing …\n"
+    assert expected(shown).fullmatch("Using cpu\nmore\nloss 2.75, 14.5 tokens/s\nPreparing …\n")
+    for other in (
+        "Using gpu\nloss 1.5, 3 tokens/s\nPreparing …\n",
+        "Using cpu\nloss 1.5, tokens/s\nPreparing …\n",
+        "Using cpu\nloss 1.5, 3 tokens/s\n",
+    ):
+        assert not expected(shown).fullmatch(other)
