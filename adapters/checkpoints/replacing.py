@@ -52,6 +52,8 @@ def replacing(folder: Path, key: str, old_files: Callable[[Path], Iterable[str]]
 
     """
     with _as_out_of_reach(folder), ExitStack() as stack:
+        if folder.is_symlink() and not folder.exists():
+            raise FileExistsError(errno.EEXIST, "It is a link that leads nowhere")
         place = Path(os.path.realpath(folder))
         stack.enter_context(_made(place))
         staged = place / partial_name()

@@ -268,6 +268,17 @@ def test_links_under_the_names_of_a_model_are_replaced_and_not_followed(tmp_path
     assert links == {f".saving-{'a' * 32}", f".saving-{'a' * 32}.old"}  # which no saver made
 
 
+def test_a_link_to_a_folder_is_followed_and_one_that_leads_nowhere_is_not(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    with pytest.raises(OutOfReach, match="a link that leads nowhere"):
+        save_folder(tmp_path / "link", 1)
+    assert not (tmp_path / "model").exists()
+    save_folder(tmp_path / "model", 1)
+    save_folder(tmp_path / "link", 2)
+    assert (tmp_path / "link").is_symlink()
+    assert numbers_in(tmp_path / "model") == {2}
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_folder_in_the_place_of_a_file_is_an_error_before_anything_is_written(
     name: str, tmp_path: Path
