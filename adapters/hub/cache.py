@@ -14,9 +14,9 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from litgpt.adapters.hub.disk import using_cache
 from litgpt.adapters.hub.selection import ADAPTER, INDEX, SINGLE, TOKENIZER_FILES
 from litgpt.application.atomic_files import atomic_write
-from litgpt.domain.errors import LitGPTError
 from litgpt.domain.families import expected_shapes
 from litgpt.domain.vocabulary import NAMED_TEMPLATES, TokenizerFiles, holds_tokenizer
 
@@ -39,15 +39,15 @@ class Snapshot:
     @property
     def has_weights(self) -> bool:
         """Whether the config and every file of weights are here, where only whole files are ever put."""
-        if not (self.folder / "config.json").is_file():
-            return False
-        if (self.folder / SINGLE).is_file():
-            return True
         try:
+            if not (self.folder / "config.json").is_file():
+                return False
+            if (self.folder / SINGLE).is_file():
+                return True
             weight_map = self._index()["weight_map"]
             missing = {name for name, shard in weight_map.items() if not (self.folder / str(shard)).is_file()}
             return bool(weight_map) and not (missing and missing & self._needed(weight_map))
-        except (OSError, ValueError, KeyError, AttributeError, RecursionError, LitGPTError):
+        except Exception:  # noqa: BLE001 - files of anyone; what is wrong with them is said where they are opened
             return False
 
     def _needed(self, names: Iterable[str]) -> set[str]:
@@ -98,18 +98,19 @@ class Cache:
 
     def at_revision(self, repository: str, revision: str) -> Snapshot | None:
         """Return what is here of a branch, a tag or a commit, as it was when it was last asked for."""
-        reference = self.folder_of(repository) / "refs" / revision
-        try:
-            commit = reference.read_text(encoding="ascii").strip()
-        except (OSError, ValueError):
-            commit = revision
-        if "/" in commit:
-            return None
-        snapshot = self.at_commit(repository, commit)
-        if snapshot.folder.is_dir():
-            return snapshot
-        begun = [one for one in self.snapshots(repository) if one.commit.startswith(commit)]
-        return begun[0] if len(begun) == 1 and _ABBREVIATED.fullmatch(commit) else None
+        with using_cache("Reading the cache of the Hub", self.folder):
+            reference = self.folder_of(repository) / "refs" / revision
+            try:
+                commit = reference.read_text(encoding="ascii").strip()
+            except (OSError, ValueError):
+                commit = revision
+            if "/" in commit:
+                return None
+            snapshot = self.at_commit(repository, commit)
+            if snapshot.folder.is_dir():
+                return snapshot
+            begun = [one for one in self.snapshots(repository) if one.commit.startswith(commit)]
+            return begun[0] if len(begun) == 1 and _ABBREVIATED.fullmatch(commit) else None
 
     def snapshots(self, repository: str) -> list[Snapshot]:
         """Return what is here of each commit, whether or not a branch is known to stand for it."""
@@ -121,11 +122,13 @@ class Cache:
 
         Called when the commit is complete: until then an older one that is complete is the better answer.
         """
-        reference = self.folder_of(repository) / "refs" / revision
-        if revision == commit or (reference.is_file() and reference.read_text(encoding="ascii") == commit):
-            return
-        reference.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(reference, commit.encode("ascii"))
+        with using_cache("Writing to the cache of the Hub", self.folder):
+            reference = self.folder_of(repository) / "refs" / revision
+            known = reference.read_text(encoding="ascii") if reference.is_file() else None
+            if commit in (revision, known):
+                return
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(reference, commit.encode("ascii"))
 
     def growing(self, repository: str) -> Iterator[float]:
         """Yield when each file that is being downloaded last grew, in seconds since the epoch."""

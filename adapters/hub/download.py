@@ -1,21 +1,15 @@
 """Bringing the weights of a model from the Hub into the cache."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
 
+from litgpt.adapters.hub.disk import using_cache
 from litgpt.adapters.hub.progress import Meter
 from litgpt.adapters.hub.repository import Repository
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.reporting import Report
-
-
-def free_bytes(folder: Path) -> int:
-    """Return how much fits on the disk that this folder is on, or will be."""
-    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(there).free
 
 
 @attrs.frozen
@@ -39,7 +33,7 @@ class Download:
         """Bring them, one file after another. Those that are complete stay, whatever happens to the others.
 
         Raises:
-            OutOfReach: The disk is too full for all of them.
+            OutOfReach: The disk is too full for all of them, or the cache cannot be written to.
             HubUnreachable: The Hub does not answer any more.
 
         """
@@ -47,13 +41,14 @@ class Download:
         self._check_disk()
         meter = Meter(f"Downloading {repository.path}", sum(self.sizes.values()), report)
         for file, size in self.sizes.items():
-            repository.download(self.commit, file, meter)
+            repository.download(self.commit, file, meter, size=size)
             meter.settle(size)
         repository.cache.remember(repository.path, repository.revision, self.commit)
 
     def _check_disk(self) -> None:
         folder, needed = self.repository.cache.folder, sum(self.sizes.values())
-        free = self.free_bytes(folder)
+        with using_cache(f"Downloading {self.repository.path}", folder):
+            free = self.free_bytes(folder)
         if needed > free:
             raise OutOfReach(
                 f"Downloading {self.repository.path}",

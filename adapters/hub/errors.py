@@ -1,5 +1,8 @@
 """The Hub's exceptions in our words, so that nobody further in has to know the Hub."""
 
+import errno
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -13,9 +16,13 @@ from litgpt.domain.errors import (
     MissingFile,
     ModelNotFound,
 )
+from litgpt.domain.reading import cause
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.secrets import without_secrets
 from litgpt.domain.training.errors import DataNotFound
+
+# What hf_xet says of a disk that is full, and pathlib before Python 3.13 of links that go round in a circle.
+_OF_THE_SYSTEM = re.compile(r"\(os error (13|27|28|30|122)\)|^Symlink loop")
 
 
 def not_found(kind: Kind, name: str, *, hub: str, hint: str) -> LitGPTError:
@@ -41,11 +48,19 @@ def in_our_words(reference: ModelReference, *, hub: str, page: str, kind: Kind =
     except LitGPTError:
         raise
     except Exception as error:
+        if type(error) is RuntimeError and (found := _OF_THE_SYSTEM.search(str(error))):
+            number = errno.ELOOP if found[1] is None else int(found[1])
+            raise OSError(number, os.strerror(number)) from None
         converted = _answered(error, reference, hub, page, kind) or _unanswered(error, reference, hub)
-        if converted is None:
-            raise
+        if converted is None and isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk, and not of the Hub
         # Its message may hold an address with a password or a signature, and a traceback would show it.
-        raise converted from None
+        raise converted or _failed(error, reference) from None
+
+
+def _failed(error: Exception, reference: ModelReference) -> LitGPTError:
+    """Return the error for an exception that nobody foresaw."""
+    return HubUnreachable(reference.name, f"huggingface_hub failed ({without_secrets(cause(error))}).")
 
 
 def _answered(
@@ -110,7 +125,7 @@ def _reason(error: Exception, hub: str) -> str | None:
     if isinstance(error, theirs.FileMetadataError):
         return f"what answers as {hub} is no Hub."
     is_invalid = type(error).__name__ == "InvalidURL"  # whose message quotes a part of the address
-    if isinstance(error, transport_error) or is_invalid:
+    if isinstance(error, (transport_error, ConnectionError)) or is_invalid:
         said = "an address is not valid" if is_invalid else without_secrets(str(error))
         return f"no connection to {hub} ({said})."
     if type(error) is RuntimeError:  # of hf_xet, which brings large files and has no class for it

@@ -15,6 +15,7 @@ import attrs
 from litgpt.adapters.hub.cache import Cache
 from litgpt.adapters.hub.connection import prepare
 from litgpt.adapters.hub.deadline import attended, within
+from litgpt.adapters.hub.disk import using_cache
 from litgpt.adapters.hub.environment import hub_at, token_to_show
 from litgpt.adapters.hub.errors import in_our_words, not_found
 from litgpt.adapters.hub.progress import Meter, bars
@@ -115,11 +116,20 @@ class Repository:
                 # what comes from elsewhere, such as the log-in page of a hotel's network
                 raise HubUnreachable(self.reference.name, f"what answers as {self.hub} is no Hub.") from None
 
-    def download(self, commit: str, file: str, meter: Meter | None = None) -> Path:
+    def download(
+        self, commit: str, file: str, meter: Meter | None = None, *, size: int | None = None
+    ) -> Path:
         """Bring a file into the cache, if it is not there, and return where it is.
 
+        Args:
+            commit: Of which commit.
+            file: Which file.
+            meter: Counts the bytes.
+            size: How many it has, for an error.
+
         Raises:
-            AccessDenied: The Hub does not give it to us.
+            AccessDenied: The Hub refuses it.
+            OutOfReach: The disk is full, or the cache cannot be written to.
             HubUnreachable: The Hub does not answer any more.
 
         """
@@ -143,7 +153,8 @@ class Repository:
             return path
 
         patience = self.patience_with_storage
-        with self._in_our_words():
+        what = f"Downloading {self.path}/{file}" + ("" if size is None else f" ({size / 1e9:.2f} GB)")
+        with using_cache(what, self.cache.folder), self._in_our_words():
             try:
                 return Path(attended(patience, moved, bring, partial(self._is_arriving, patience)))
             except TimeoutError as error:

@@ -1,0 +1,49 @@
+"""The disk that the cache is on: how much fits, and what the system says against using it."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from litgpt.domain.errors import LitGPTError, OutOfReach
+from litgpt.domain.reading import cause, printable
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much fits on the disk that this folder is on, or will be."""
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
+
+
+@contextmanager
+def using_cache(what: str, folder: Path | None = None) -> Iterator[None]:
+    """Turn an error of the file system into one that names the file and the remedy.
+
+    Args:
+        what: What the cache is used for, for the error.
+        folder: The cache, for errors that name no file.
+
+    Raises:
+        OutOfReach: The disk is full, or the cache cannot be read or written to.
+
+    """
+    try:
+        yield
+    except LitGPTError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        named = error.filename if isinstance(error.filename, (str, bytes)) else None
+        where = folder if named is None else Path(os.fsdecode(named))
+        at = "" if where is None else f"{printable(where)}: "
+        remedy = "Set HF_HOME to a folder that can be written to"
+        if error.errno in _FULL:
+            there = folder or where
+            free = "" if there is None else f"{free_bytes(there) / 1e9:.2f} GB are free. "
+            remedy = f"{free}Make room, or set HF_HOME to a folder on another disk"
+        raise OutOfReach(what, f"{at}{cause(error)}. {remedy}.") from error

@@ -1,0 +1,94 @@
+"""A disk that is full, and a cache that cannot be one, while something is fetched from the Hub."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.hub.datasets import HubDatasets
+from litgpt.adapters.hub.errors import in_our_words
+from litgpt.adapters.hub.store import HubStore
+from litgpt.domain.errors import LitGPTError, OutOfReach
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.reporting import silent
+from tests.adapters import hub_repositories as repositories
+from tests.adapters.loopback_hub import LoopbackHub
+
+TINY = ModelReference("org/tiny")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
+    repositories.one_file(tmp_path / "hub" / "org" / "tiny")
+    with LoopbackHub(tmp_path / "hub") as running:
+        yield running
+
+
+@pytest.fixture
+def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
+    return HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size, as a full disk would not."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_while_weights_come_is_named_and_nothing_half_written_stays(
+    hub: LoopbackHub, store: HubStore[Any], tmp_path: Path
+) -> None:
+    repositories.one_file(hub.root / "org" / "large", rows=5_000)
+    checkpoint = store.open(ModelReference("org/large"))
+    said = r"Downloading org/large/model\.safetensors \(0\.02 GB\).*GB are free.*HF_HOME"
+    with largest_file(100_000), pytest.raises(OutOfReach, match=said) as caught:
+        checkpoint.fetch(silent)
+    assert str(tmp_path / "cache") in str(caught.value)
+    assert not list((tmp_path / "cache").rglob("*.incomplete"))
+    checkpoint.fetch(silent)
+    assert checkpoint.read("model.norm.weight").shape == (8,)
+
+
+@pytest.mark.parametrize("place", ["a file", "below a file", "a loop", "a long name", "a device"])
+def test_a_cache_that_cannot_be_one_is_named_with_the_remedy(
+    hub: LoopbackHub, store: HubStore[Any], tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "a file").write_text("x")
+    (tmp_path / "a loop").symlink_to(tmp_path / "a loop")
+    places = {"below a file": "a file/hub", "a long name": "a" * 300, "a device": "/dev/null/hub"}
+    cache = tmp_path / places.get(place, place)
+    store = attrs.evolve(store, cache_dir=cache)
+    for look in (store.open, store.tokenizer, store.config_file):
+        with pytest.raises(OutOfReach, match="Set HF_HOME") as caught:
+            look(TINY)
+        assert str(cache)[:60] in str(caught.value)
+    birds = hub.root / "datasets" / "org" / "birds"
+    birds.mkdir(parents=True)
+    (birds / "train.json").write_text("[]")
+    datasets = HubDatasets(hub.endpoint, cache)
+    with pytest.raises(OutOfReach, match="Set HF_HOME"):
+        datasets(ModelReference("org/birds"), ["*.json"], silent)
+
+
+def test_a_disk_that_fills_under_xet_is_said_as_such() -> None:
+    error = RuntimeError("Task error: File I/O error, No space left on device (os error 28)")
+    with pytest.raises(OSError, match="No space left"), in_our_words(TINY, hub="the Hub", page=""):
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), TypeError("y"), AssertionError(), OSError("z"), ConnectionResetError(104, "")]
+)
+def test_an_exception_that_nobody_foresaw_is_one_of_ours(error: Exception) -> None:
+    with pytest.raises(LitGPTError, match="org/tiny"), in_our_words(TINY, hub="the Hub", page=""):
+        raise error
