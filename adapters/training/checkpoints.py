@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from litgpt.adapters.training.trainer_checkpoint import check_readable, read_checkpoint
 from litgpt.application.atomic_files import atomic_write, remove_abandoned
 from litgpt.domain.errors import BadArgument, BadCheckpoint, DamagedFile, MissingFile, OutOfReach
+from litgpt.domain.paths import local_path
 from litgpt.domain.reporting import Notice, Report, silent
 
 DAMAGED = ".damaged"
@@ -193,7 +194,7 @@ def to_resume(folder: Path, wish: str, *, sharded: bool, report: Report = silent
     if wish == "last":
         candidates = sorted(folder.glob("step-*.ckpt"), reverse=True)
     else:
-        candidates = [Path(wish).expanduser()]
+        candidates = [local_path("resume", wish)]
     damaged: list[tuple[Path, BadCheckpoint]] = []
     for found in candidates:
         if not found.exists():

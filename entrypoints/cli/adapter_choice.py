@@ -64,7 +64,9 @@ class AdapterChoice:
         elif text in self.model.adapters:
             self.model.set_adapter(text)
         else:
-            self._load(str(Path(text).expanduser()) if text.startswith("~") else text)
+            from litgpt.domain.paths import local_path
+
+            self._load(str(local_path("ADAPTER", text)) if text.startswith("~") else text)
         console.note(f"(The adapter is {self.active}.)")
 
     def _load(self, path: str) -> None:

@@ -34,16 +34,18 @@ def convert(
     model, nothing has to be converted.
     """
     from litgpt.container import container
+    from litgpt.domain.paths import local_path
     from litgpt.domain.reference import ModelReference
 
     reference = ModelReference(model, revision, offline or None, access_token)
+    folder = local_path("--out-dir", out_dir)
     with Work(f"Converting {reference.name} …", quiet=quiet) as work:
         if model.endswith(".ckpt"):
             from litgpt.trained import save_checkpoint_as_model
 
-            save_checkpoint_as_model(Path(model).expanduser(), out_dir.expanduser(), work.report)
+            save_checkpoint_as_model(local_path("MODEL", model), folder, work.report)
             console.show(str(out_dir))
             return
         convert_model = container.convert_to_litgpt() if to == "litgpt" else container.convert_to_folder()
-        convert_model(reference, out_dir.expanduser(), work.report, precision=precision)
+        convert_model(reference, folder, work.report, precision=precision)
     console.show(str(out_dir))

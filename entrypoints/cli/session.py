@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -253,7 +252,7 @@ class Session:
         if not path:
             console.note("From where? /load FILE")
             return
-        saved = read_chat(Path(path).expanduser())
+        saved = read_chat(path)
         changes = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
         settings = self.settings | {name: value for name, value in changes.items() if value}
         self._continue_from(saved.messages, settings)
@@ -263,7 +262,7 @@ class Session:
         if not path:
             console.note("Where to? /save FILE")
             return
-        self.chat.save(Path(path).expanduser())
+        self.chat.save(path)
         console.note(f"(Saved to {path}.)")
 
     def _next_message(self) -> str | None:

@@ -1,10 +1,9 @@
 """What the commands read for chat templates: tools, variables and messages, from files or as JSON."""
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -93,18 +92,24 @@ def warnings_as_notes(*, quiet: bool) -> Iterator[None]:
 def _tools(written: str) -> Any:
     if written.lstrip()[:1] in ("[", "{"):
         return _parsed("--tools", written)
-    try:
-        return _parsed("--tools", Path(written).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        from litgpt.domain.errors import BadArgument
+    from litgpt.domain.errors import DamagedFile
+    from litgpt.domain.paths import local_path
+    from litgpt.domain.reading import parse_json, reading
 
-        raise BadArgument("--tools", written, f"a JSON file that can be read ({error})") from error
+    path = local_path("--tools", written)
+    damaged = partial(DamagedFile, remedy="Pass a JSON file with a list of tools, or that list itself.")
+    with reading(path, missing=damaged.keywords["remedy"], damaged=damaged):
+        raw = path.read_bytes()
+    with reading(str(path), reason="it is not JSON", damaged=damaged):
+        return parse_json(raw)
 
 
 def _parsed(option: str, written: str) -> Any:
+    from litgpt.domain.reading import parse_json
+
     try:
-        return json.loads(written)
-    except (ValueError, RecursionError) as error:
+        return parse_json(written)
+    except ValueError as error:
         from litgpt.domain.errors import BadArgument
 
         raise BadArgument(option, written[:80], f"JSON ({error})") from error

@@ -16,6 +16,7 @@ from litgpt.container import container
 from litgpt.domain.errors import BadArgument, NotDistributed
 from litgpt.domain.families import family_of
 from litgpt.domain.lora import Biases, Lora, Targets
+from litgpt.domain.paths import local_path
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.weights import joins
 from litgpt.tracebacks import short_traceback
@@ -188,7 +189,7 @@ class Adapts:
             OutOfReach: The folder cannot be written to.
 
         """
-        self._save_adapter(Path(out_dir).expanduser(), name)
+        self._save_adapter(local_path("out_dir", out_dir), name)
 
     @short_traceback
     def merge_adapter(self, *, for_good: bool = False) -> None:

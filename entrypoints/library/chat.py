@@ -15,6 +15,7 @@ from litgpt.domain.chat import Message, messages
 from litgpt.domain.errors import DamagedFile, LitGPTError, OutOfReach
 from litgpt.domain.generation import Completion, Request, TextEvent
 from litgpt.domain.messages import brief_repr, summary
+from litgpt.domain.paths import local_path
 from litgpt.domain.reading import cause, parse_json, printable, reading
 from litgpt.domain.sampling import Sampling
 from litgpt.domain.template_options import TemplateOptions
@@ -126,7 +127,8 @@ class Chat:
         """Write what was said, and the chat's tools, to a JSON file, whole or not at all.
 
         Raises:
-            OutOfReach: It cannot be written there: no such folder, a full disk, an impossible name.
+            BadArgument: No file can have this name.
+            OutOfReach: It cannot be written there: no such folder, a full disk, a device or a FIFO.
 
         """
         options = self._conversation.write.options
@@ -135,10 +137,11 @@ class Chat:
             saved["tools"] = list(options.tools)
         if options.variables:
             saved["chat_template_kwargs"] = dict(options.variables)
+        target = local_path("path", path)
         try:
-            atomic_write(Path(path), json.dumps(saved, ensure_ascii=False, indent=1).encode())
-        except (OSError, ValueError) as error:  # the latter for a NUL in the name
-            raise _unwritable(Path(path), error) from error
+            atomic_write(target, json.dumps(saved, ensure_ascii=False, indent=1).encode())
+        except (OSError, ValueError) as error:  # the latter for text that UTF-8 cannot encode
+            raise _unwritable(target, error) from error
 
     def close(self) -> None:
         """Free the memory of what was computed; what was said is kept."""
@@ -169,13 +172,15 @@ def read_chat(path: str | Path) -> SavedChat:
     """Return what `Chat.save` wrote, or what a JSON list of messages holds.
 
     Raises:
+        BadArgument: No file can have this name.
         MissingFile: There is no such file.
         DamagedFile: It is not a saved chat.
 
     """
     damaged = partial(DamagedFile, remedy=_REMEDY)
-    with reading(Path(path), missing=_REMEDY, damaged=damaged):
-        raw = Path(path).read_bytes()
+    path = local_path("path", path)
+    with reading(path, missing=_REMEDY, damaged=damaged):
+        raw = path.read_bytes()
     with reading(str(path), reason="it is not JSON", damaged=damaged):
         saved = parse_json(raw)
     try:

@@ -20,6 +20,7 @@ from litgpt.container import container
 from litgpt.domain.arithmetic import arithmetic_of
 from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
 from litgpt.domain.messages import summary
+from litgpt.domain.paths import local_path
 from litgpt.domain.placement import Placement, Wish
 from litgpt.domain.ports import Generator
 from litgpt.domain.prompts import style_of_caller
@@ -217,6 +218,7 @@ class LLM(Generates, Adapts, Trains):
             prompt_style: A style, or its name, in place of the one that the model has.
 
         Raises:
+            BadArgument: No folder can have this name.
             NotDistributed: There is no model yet.
             OutOfReach: The disk has not the room, or the folder cannot be written to; or ranks have quantised
                 their parts.
@@ -224,14 +226,12 @@ class LLM(Generates, Adapts, Trains):
             UnsupportedModel: There is no prompt style of this name.
 
         """
-        style = style_of_caller(prompt_style)
+        style, folder = style_of_caller(prompt_style), local_path("out_dir", out_dir)
         with self._lock.using():
             (model, _), loaded = self._whole("Saving"), self._loaded
             if self._has_untied:
                 loaded = attrs.evolve(loaded, architecture=attrs.evolve(loaded.architecture, tied=False))
-            container.save_model()(
-                loaded, model, Path(out_dir).expanduser(), self._report, prompt_style=style
-            )
+            container.save_model()(loaded, model, folder, self._report, prompt_style=style)
 
     @short_traceback
     def benchmark(

@@ -26,6 +26,7 @@ from litgpt.data.module import DataModule
 from litgpt.domain.architecture import mixture_of
 from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled
 from litgpt.domain.messages import brief_repr
+from litgpt.domain.paths import local_path
 from litgpt.domain.reporting import Notice, Report, silent
 from litgpt.domain.training.load_balancing import router_loss_coefficient
 from litgpt.domain.training.recipe import Recipe, recipe_of
@@ -83,7 +84,7 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
 
     """
     report = (report or default_report(None)) if is_first_process() else silent
-    began, out = time.perf_counter(), Path(recipe.out_dir).expanduser()
+    began, out = time.perf_counter(), local_path("out_dir", recipe.out_dir)
     path = _from(recipe, out, resume, report)
     begin(recipe.seed)
     llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
@@ -189,7 +190,7 @@ def _data(llm: LLM, recipe: Recipe, report: Report) -> DataModule:
     style = style_to_learn(llm, recipe)
     common: dict[str, Any] = {"seed": recipe.seed, "parse_special_tokens": recipe.parse_special_tokens}
     how = {"mask_prompt": recipe.mask_prompt, "prompt_style": style, **common}
-    path = Path(recipe.data).expanduser()
+    path = local_path("data", recipe.data)
     data: DataModule
     if recipe.task == "pretrain":
         apart = all((path / part).is_dir() for part in ("train", "val"))

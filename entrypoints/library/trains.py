@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +19,7 @@ from litgpt.application.loading import LoadedModel
 from litgpt.application.model_lock import ModelLock
 from litgpt.container import container
 from litgpt.domain.errors import NotDistributed, OutOfReach
+from litgpt.domain.paths import local_path
 from litgpt.domain.placement import Placement
 from litgpt.domain.reporting import Notice, Report
 from litgpt.tracebacks import short_traceback
@@ -67,7 +69,7 @@ class Trains(nn.Module):
             BadCheckpoint: It cannot be read.
 
         """
-        path = None if trainer_ckpt is None else Path(trainer_ckpt).expanduser().resolve()
+        path = None if trainer_ckpt is None else Path(realpath(local_path("trainer_ckpt", trainer_ckpt)))
         with self._lock.changing("trainer_setup()"):
             self._set_up(path, quantize)
 

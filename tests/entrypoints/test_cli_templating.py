@@ -88,7 +88,11 @@ def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: s
         ((), 2, "with --prompt) or --messages FILE"),
         (("--prompt", "hi", "--messages", "x.json"), 2, "with --prompt) or --messages FILE"),
         (("--messages", "nothing.json"), 1, "nothing.json is missing"),
-        (("--prompt", "hi", "--tools", "nothing.json"), 1, "--tools must be a JSON file that can be read"),
+        (
+            ("--prompt", "hi", "--tools", "nothing.json"),
+            1,
+            "nothing.json is missing: Pass a JSON file",
+        ),
         (("--prompt", "hi", "--tools", "[{"), 1, "--tools must be JSON"),
         (("--prompt", "hi", "--tools", "{}"), 1, "tools must be a list"),
         (("--prompt", "hi", "--chat-template-kwargs", "x=1"), 1, "--chat-template-kwargs must be JSON"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import attrs
 
 from litgpt.adapters.training.data.reading import RECORDS, not_utf8, read_records
+from litgpt.domain.reading import reading
 from litgpt.domain.training.errors import BadData, DataNotFound
 from litgpt.domain.training.examples import text_of
 
@@ -27,11 +28,12 @@ def files_of(path: Path) -> tuple[Path, ...]:
         BadData: The folder has nothing to read.
 
     """
-    if path.is_file():
-        return (path,)
-    if not path.is_dir():
-        raise DataNotFound(str(path), hint="Pass a text file, or a folder of them.")
-    found = sorted(one for one in path.iterdir() if one.suffix in IN_FOLDERS and one.is_file())
+    with reading(str(path), damaged=BadData):
+        if path.is_file():
+            return (path,)
+        if not path.is_dir():
+            raise DataNotFound(str(path), hint="Pass a text file, or a folder of them.")
+        found = sorted(one for one in path.iterdir() if one.suffix in IN_FOLDERS and one.is_file())
     if not found:
         raise BadData(str(path), f"it has no files that end in {', '.join(IN_FOLDERS)}.")
     return tuple(found)
@@ -69,16 +71,17 @@ def documents(path: Path) -> Iterator[Document]:
 
 def _pieces(path: Path) -> Iterator[str]:
     """Yield a text in pieces that end where a line does, so that words are not taken apart."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            text = file.read(PIECE)
-            while following := file.read(PIECE):
-                cut = _cut(text)
-                yield text[:cut]
-                text = text[cut:] + following
-            yield text
-    except UnicodeDecodeError as error:
-        raise not_utf8(path) from error
+    with reading(path, damaged=BadData):
+        try:
+            with path.open(encoding="utf-8-sig") as file:
+                text = file.read(PIECE)
+                while following := file.read(PIECE):
+                    cut = _cut(text)
+                    yield text[:cut]
+                    text = text[cut:] + following
+                yield text
+        except UnicodeDecodeError as error:
+            raise not_utf8(path) from error
 
 
 def _cut(text: str) -> int:

@@ -17,6 +17,7 @@ from litgpt.adapters.training.data.reading import Record, naming_record
 from litgpt.application.teaching import WriteLesson, style_to_teach
 from litgpt.domain.chat import Messages
 from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.paths import local_path
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.prompts import style_of_caller
 from litgpt.domain.prompts.questions import PLAIN
@@ -286,9 +287,7 @@ class DataModule(LightningDataModule):
 
 def as_path(name: str, value: object) -> Path:
     """Return an argument as a path."""
-    if not isinstance(value, (str, Path)):
-        raise WrongType(name, value, "a path")
-    return Path(value).expanduser()
+    return local_path(name, value)
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

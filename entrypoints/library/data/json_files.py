@@ -9,7 +9,8 @@ from litgpt.adapters.training.data.reading import RECORDS, Record, read_records
 from litgpt.data.module import DataModule, Templating
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.prompts.style import PromptStyle
-from litgpt.domain.training.errors import DataNotFound
+from litgpt.domain.reading import reading
+from litgpt.domain.training.errors import BadData, DataNotFound
 
 
 class JSON(DataModule):
@@ -57,7 +58,8 @@ class JSON(DataModule):
             mask_prompt, val_split_fraction, prompt_style, ignore_index, seed, num_workers, **templating
         )
         self.json_path = as_path("json_path", json_path)
-        self._train, self._val = _files(self.json_path)
+        with reading(str(self.json_path), damaged=BadData):
+            self._train, self._val = _files(self.json_path)
         if self._val is not None and val_split_fraction is not None:
             expected = f"None: {self._val} is there to validate with"
             raise BadArgument("val_split_fraction", val_split_fraction, expected)
