@@ -1,7 +1,7 @@
 """What is on disk, by path or under `checkpoints/`, whatever its format."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from litgpt.domain.errors import (
 )
 from litgpt.domain.reading import reading
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.domain.vocabulary import TokenizerSource, holds_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -84,35 +84,42 @@ class LocalStore:
         with reading(str(path)):
             return _open(path, reference.name)
 
-    def tokenizer(self, reference: ModelReference) -> TokenizerFiles:
-        """Return the tokenizer files of a folder.
+    def tokenizer(self, reference: ModelReference) -> TokenizerSource:
+        """Return the tokenizer of a folder, whether or not it holds a model, or of a GGUF file.
 
         Raises:
             ModelNotFound: Nothing lies there.
-            MissingFile: What lies there is no folder.
+            BadCheckpoint: It has no tokenizer, or is a file of another kind.
 
         """
         path = self._find(reference.name)
         if path is None:
             raise ModelNotFound(reference.name, searched=(self.place,))
-        if not path.is_dir():
-            raise MissingFile(
-                str(path / "tokenizer.json"), f"{path} is a file. Pass the folder that the tokenizer is in."
-            )
-        return tokenizer_files(path)
+        if path.is_dir():
+            files = tokenizer_files(path)
+            if holds_tokenizer(files.paths):
+                return files
+            if not _is_gguf(path):
+                raise MissingFile(
+                    str(path / "tokenizer.json"),
+                    "the folder has no tokenizer. Pass a folder or repository that has one, or a GGUF file.",
+                )
+        return self.open(reference).tokenizer
 
-    def config(self, reference: ModelReference) -> dict[str, object]:
-        """Return the config in a folder, whether or not there are weights beside it.
+    def config(self, reference: ModelReference) -> Mapping[str, object]:
+        """Return the config of a folder, whether or not there are weights beside it, or of a GGUF file.
 
         Raises:
-            ModelNotFound: No folder with a `config.json` lies there.
-            DamagedFile: It cannot be read.
+            ModelNotFound: Neither a folder with a `config.json` nor a GGUF file lies there.
+            BadCheckpoint: It cannot be read.
 
         """
         path = self._find(reference.name)
-        if path is None or not (path / "config.json").is_file():
-            raise ModelNotFound(reference.name, searched=(f"a config.json in {self.place}",))
-        return read_json(path / "config.json")
+        if path is not None and (path / "config.json").is_file():
+            return read_json(path / "config.json")
+        if path is not None and _is_gguf(path):
+            return self.open(reference).config
+        raise ModelNotFound(reference.name, searched=(f"a config.json in {self.place}",))
 
     def adapter(self, reference: ModelReference) -> Path:
         """Return the folder of an adapter.
@@ -141,6 +148,10 @@ class LocalStore:
 
 
 _PART = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
+
+
+def _is_gguf(path: Path) -> bool:
+    return any(path.glob("*.gguf")) if path.is_dir() else path.suffix == ".gguf"
 
 
 def _holds_a_model(path: Path) -> bool:

@@ -38,6 +38,7 @@ from litgpt.domain.reference import ModelReference
 from litgpt.domain.vocabulary import TokenizerSource
 
 if TYPE_CHECKING:
+    from litgpt.adapters.checkpoints.chain import ChainStore
     from litgpt.adapters.hub.datasets import HubDatasets
     from litgpt.adapters.hub.store import HubStore
 
@@ -58,18 +59,24 @@ def _fetch_dataset() -> "HubDatasets":
     return HubDatasets()
 
 
-def _store(hub: "HubStore[Any]") -> ModelStore[Any]:
-    from litgpt.adapters.checkpoints.adapted import AdaptedStore
+def _packages() -> "ChainStore[Any]":
     from litgpt.adapters.checkpoints.chain import ChainStore
     from litgpt.adapters.checkpoints.installed import InstalledStore
-    from litgpt.adapters.checkpoints.local import LocalStore
 
     others = [entry.load()() for entry in entry_points(group="litgpt.model_stores")]
-    stores = ChainStore((LocalStore(), InstalledStore(), *others, hub))
+    return ChainStore((InstalledStore(), *others))
+
+
+def _store(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> ModelStore[Any]:
+    from litgpt.adapters.checkpoints.adapted import AdaptedStore
+    from litgpt.adapters.checkpoints.chain import ChainStore
+    from litgpt.adapters.checkpoints.local import LocalStore
+
+    stores = ChainStore((LocalStore(), *packages.stores, hub))
     return AdaptedStore(stores, fetch_adapter=partial(hub.adapter, with_tokenizer=True))
 
 
-def _random_store(hub: "HubStore[Any]") -> ModelStore[Any]:
+def _random_store(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> ModelStore[Any]:
     from litgpt.adapters.checkpoints.local import LocalStore
     from litgpt.adapters.checkpoints.small_files import read_json
     from litgpt.adapters.pytorch.random_weights import RandomStore
@@ -80,13 +87,19 @@ def _random_store(hub: "HubStore[Any]") -> ModelStore[Any]:
     def on_the_hub(reference: ModelReference) -> Mapping[str, object]:
         return read_json(hub.config_file(reference))
 
-    return RandomStore(Find((LocalStore().config, listed, on_the_hub)))
+    def packaged(reference: ModelReference) -> Mapping[str, object]:
+        return packages.open(reference).config
+
+    return RandomStore(Find((LocalStore().config, packaged, listed, on_the_hub)))
 
 
-def _find_tokenizer(hub: "HubStore[Any]") -> Find[TokenizerSource]:
+def _find_tokenizer(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> Find[TokenizerSource]:
     from litgpt.adapters.checkpoints.local import LocalStore
 
-    return Find((LocalStore().tokenizer, hub.tokenizer))
+    def packaged(reference: ModelReference) -> TokenizerSource:
+        return packages.open(reference).tokenizer
+
+    return Find((LocalStore().tokenizer, packaged, hub.tokenizer))
 
 
 def _open_tokenizer() -> OpenTokenizer:
@@ -156,10 +169,11 @@ class Container(containers.DeclarativeContainer):
 
     hub = providers.Singleton(_hub)
     fetch_dataset = providers.Singleton(_fetch_dataset)
-    store = providers.Singleton(_store, hub)
-    random_store = providers.Singleton(_random_store, hub)
+    packages = providers.Singleton(_packages)
+    store = providers.Singleton(_store, packages, hub)
+    random_store = providers.Singleton(_random_store, packages, hub)
     open_tokenizer = providers.Singleton(_open_tokenizer)
-    find_tokenizer = providers.Factory(_find_tokenizer, hub)
+    find_tokenizer = providers.Factory(_find_tokenizer, packages, hub)
     strategy = providers.Singleton(_strategy)
     equal = providers.Singleton(_equal)
     cpu_features = providers.Callable(_cpu_features)

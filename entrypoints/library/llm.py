@@ -18,7 +18,7 @@ from litgpt.application.shared_generator import SharedGenerator
 from litgpt.config import Config
 from litgpt.container import container
 from litgpt.domain.arithmetic import arithmetic_of
-from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
+from litgpt.domain.errors import BadArgument, ModelNotFound, NotDistributed, OutOfReach
 from litgpt.domain.messages import summary
 from litgpt.domain.paths import local_path
 from litgpt.domain.placement import Placement, Wish
@@ -28,6 +28,7 @@ from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
+from litgpt.domain.vocabulary import TokenizerSource
 from litgpt.generate_options import split
 from litgpt.generates import Generates
 from litgpt.preprocessor import Preprocessor
@@ -98,8 +99,8 @@ class LLM(Generates, Adapts, Trains):
             model: `smollm2`, `path/to/folder`, `path/to/model.gguf`, `meta-llama/Llama-3.2-1B-Instruct`, …
             init: `pretrained` reads the weights; `random` draws them, for any model whose config is found:
                 in a folder, in the list of well-known models, or on the Hub.
-            tokenizer_dir: Another tokenizer than the model's own: a folder, or a Hub repository, of which
-                only the tokenizer files are fetched.
+            tokenizer_dir: Another tokenizer than the model's own: whatever `model` can be, or a folder of
+                tokenizer files. Of a Hub repository only these are fetched. None is the model's own.
             access_token: What the Hub knows you by; None is what huggingface_hub finds.
             distribute: `auto` places it on one device, ready to generate; None leaves that to you.
             revision: A branch, tag or commit of the repository.
@@ -121,8 +122,7 @@ class LLM(Generates, Adapts, Trains):
         reference = ModelReference(name, revision, offline, access_token)
         tokenizer = None
         if tokenizer_dir is not None:
-            where = tokenizer_dir.as_posix() if isinstance(tokenizer_dir, Path) else tokenizer_dir
-            tokenizer = container.find_tokenizer()(ModelReference(where, None, offline, access_token))
+            tokenizer = _tokenizer_at(tokenizer_dir, offline=offline, token=access_token)
         elif init == "random":
             tokenizer = container.find_tokenizer()(reference)
         load = container.load_random() if init == "random" else container.load_model()
@@ -301,3 +301,15 @@ class LLM(Generates, Adapts, Trains):
             )
             raise OutOfReach(f"{what} weights that are sharded over processes", reason)
         return self.model, self._placement
+
+
+def _tokenizer_at(name: str | Path, *, offline: bool | None, token: str | None) -> TokenizerSource:
+    try:
+        where = name.as_posix() if isinstance(name, Path) else name
+        return container.find_tokenizer()(ModelReference(where, None, offline, token))
+    except BadArgument as error:
+        error.name = "tokenizer_dir"
+        raise
+    except ModelNotFound as error:
+        error.hint = f"{error.hint} It was asked for as tokenizer_dir.".strip()
+        raise

@@ -239,5 +239,5 @@ def test_no_tokenizer_is_found_where_there_is_no_folder(root: Path) -> None:
     with pytest.raises(ModelNotFound, match="Looked in: the path itself"):
         LocalStore(root).tokenizer(ModelReference("org/words"))
     (root / "words").write_text("a file")
-    with pytest.raises(MissingFile, match=r"is a file\. Pass the folder"):
+    with pytest.raises(BadCheckpoint, match=r"is named by their folder: .*checkpoints\."):
         LocalStore(root).tokenizer(ModelReference("words"))

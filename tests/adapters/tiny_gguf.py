@@ -22,7 +22,7 @@ def write_tiny_gguf(path: Path) -> Path:
     import numpy as np
     from tokenizers.pre_tokenizers import ByteLevel
 
-    tokens = ["<|begin|>", "<|end|>", *sorted(ByteLevel.alphabet())]
+    tokens = ["<|begin|>", "<|end|>", *sorted(ByteLevel.alphabet()), "ab"]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")
     writer.add_context_length(128)
@@ -36,7 +36,7 @@ def write_tiny_gguf(path: Path) -> Path:
     writer.add_rope_freq_base(10000.0)
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("default")
+    writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
     writer.add_token_types([3, 3, *[1] * (len(tokens) - 2)])
     writer.add_token_merges(["a b"])

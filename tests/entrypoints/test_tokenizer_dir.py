@@ -1,18 +1,30 @@
 """A tokenizer from elsewhere: a folder, or a repository of which only the tokenizer is fetched."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dependency_injector import providers
 
 from litgpt import LLM, Tokenizer
+from litgpt.adapters.checkpoints.chain import ChainStore
 from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.installed import InstalledModel, InstalledStore
 from litgpt.adapters.hub.store import HubStore
 from litgpt.container import container
-from litgpt.domain.errors import HubUnreachable, ModelNotFound
+from litgpt.domain.errors import (
+    BadArgument,
+    BadCheckpoint,
+    HubUnreachable,
+    MissingFile,
+    ModelNotFound,
+    WrongType,
+)
 from tests.adapters.loopback_hub import LoopbackHub
+from tests.adapters.tiny_gguf import write_tiny_gguf
 from tests.adapters.tiny_models import tiny_folder
 
 
@@ -66,3 +78,63 @@ def test_a_name_that_is_neither_is_not_found_and_it_is_said_where_it_was_looked_
 def test_a_tokenizer_alone_comes_from_a_repository_as_well(hub: LoopbackHub) -> None:
     assert Tokenizer("org/words").vocab_size == Tokenizer(tiny_folder("llama")).vocab_size
     assert [one for one in hub.requests if "safetensors" in one] == []
+
+
+@pytest.fixture
+def gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield a GGUF file, which is also the installed model `words`."""
+    folder = tmp_path / "site" / "llm_words"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(folder.parent)
+    words = InstalledModel(
+        name="words", module="llm_words", distribution="llm-words", command="pip install it"
+    )
+    path = folder / "words.gguf"
+    write_tiny_gguf(path)
+    with container.packages.override(providers.Object(ChainStore((InstalledStore((words,)),)))):
+        container.random_store.reset()
+        yield path
+    container.random_store.reset()
+
+
+@pytest.mark.parametrize("kind", ["package", "file", "folder", "Path"])
+def test_every_name_of_a_model_is_one_of_its_tokenizer(hub: LoopbackHub, gguf: Path, kind: str) -> None:
+    name = {"package": "words", "file": str(gguf), "folder": str(gguf.parent), "Path": gguf}[kind]
+    with load(name) as llm, LLM.load(gguf, distribute=None, quiet=True) as whole:
+        assert llm.tokenizer.encode("Hello").tolist() == whole.tokenizer.encode("Hello").tolist()
+        assert Tokenizer(name).encode("Hello").tolist() == whole.tokenizer.encode("Hello").tolist()
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("kind", ["package", "file", "folder"])
+def test_every_name_of_a_model_is_one_of_its_config_and_tokenizer(
+    hub: LoopbackHub, gguf: Path, kind: str
+) -> None:
+    name = {"package": "words", "file": str(gguf), "folder": str(gguf.parent)}[kind]
+    with LLM.load(name, init="random", distribute=None, quiet=True) as llm:
+        assert llm.config.n_layer == 2
+        assert llm.tokenizer.vocab_size == 259
+    assert hub.requests == []
+
+
+@pytest.mark.usefixtures("hub", "gguf")
+@pytest.mark.parametrize(
+    ("name", "kind", "says"),
+    [
+        ("", BadArgument, "tokenizer_dir must be a name"),
+        (5, WrongType, "tokenizer_dir must be a name or a path, as a string, not int 5"),
+        ("wrods", ModelNotFound, "Did you mean words.*asked for as tokenizer_dir"),
+        ("{}/nothing", MissingFile, "the folder has no tokenizer. Pass a folder"),
+        ("{}/nothing/file.txt", BadCheckpoint, "file.txt is no GGUF file"),
+    ],
+)
+def test_what_has_no_tokenizer_is_an_error_that_names_the_argument_or_the_file(
+    tmp_path: Path, name: object, kind: type[Exception], says: str
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "nothing" / "file.txt").write_text("no tokenizer")
+    (tmp_path / "nothing" / "config.json").write_text(json.dumps({}))
+    asked: Any = name.format(tmp_path) if isinstance(name, str) else name
+    with pytest.raises(kind, match=says):
+        load(asked)
