@@ -5,13 +5,28 @@ from collections.abc import Callable, Iterator, Mapping
 import attrs
 
 from litgpt.application.generating import GenerateText
-from litgpt.application.prompting import WritePrompt
+from litgpt.application.prompting import WritePrompt, conversation
 from litgpt.domain.chat import Message, Messages, message, messages
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.generation import Request, TextEvent
 from litgpt.domain.messages import brief_repr
 from litgpt.domain.ports import PrefixCache
-from litgpt.domain.template_options import TemplateOptions
+
+
+@attrs.frozen
+class Turn:
+    """How one message is written, and its answer generated.
+
+    Attributes:
+        write: Renders and encodes the conversation.
+        request: Makes a request of the prompt's ids.
+        stop: Strings that end the answer.
+
+    """
+
+    write: WritePrompt
+    request: Callable[[list[int]], Request]
+    stop: tuple[str, ...] = ()
 
 
 @attrs.define
@@ -44,14 +59,7 @@ class Conversation:
 
     __repr__ = brief_repr
 
-    def say(
-        self,
-        said: object,
-        request: Callable[[list[int]], Request],
-        *,
-        stop: tuple[str, ...] = (),
-        options: TemplateOptions | None = None,
-    ) -> Iterator[TextEvent]:
+    def say(self, said: object, turn: Turn, *, sys_prompt: str | None = None) -> Iterator[TextEvent]:
         """Say something and return the answer's pieces as they come.
 
         Both sides are remembered once the answer is over, or as far as it came when the iterator is closed.
@@ -59,25 +67,24 @@ class Conversation:
 
         Args:
             said: What the user says, as a text; or a message, such as a tool's result; or several of them.
-            request: Makes a request of the prompt's ids.
-            stop: Strings that end the answer.
-            options: Tools and variables for this answer; None is those of the conversation.
+            turn: How it is written, and the answer generated.
+            sys_prompt: The system message of a conversation that has none yet.
 
         Raises:
-            BadArgument: `said` is empty.
+            BadArgument: `said` is empty, or there is a system message already.
             WrongType: It is neither a text nor messages.
             BadPrompt: The prompt style cannot express it.
             PromptTooLong: The conversation has outgrown the context.
 
         """
-        write = self.write if options is None else attrs.evolve(self.write, options=options)
-        asked = [*self.messages, *_messages(said)]
+        write = turn.write
+        asked = [*conversation([*self.messages, *_messages(said)], sys_prompt)]
         if isinstance(said, str):
             write.warn_if_rendered(said)
         rendered = write.render(asked)
-        prompt = request(self._encode(rendered))
-        pieces = self.generate.stream([prompt], stop=stop, prefix=self.prefix)
-        return self._remember(pieces, asked, prompt, rendered, continued=write.options.continue_final_message)
+        prompt = turn.request(self._encode(rendered, write))
+        pieces = self.generate.stream([prompt], stop=turn.stop, prefix=self.prefix)
+        return self._remember(pieces, asked, prompt, rendered, write)
 
     def branch(self) -> "Conversation":
         """Return a conversation that begins as this one and goes its own way."""
@@ -99,17 +106,17 @@ class Conversation:
 
     def count_tokens(self) -> int:
         """Return the number of tokens of the conversation so far, as a prompt."""
-        return len(self._encode(self.write.render(self.messages))) if self.messages else 0
+        return len(self._encode(self.write.render(self.messages), self.write)) if self.messages else 0
 
     def close(self) -> None:
         """Free the memory of what was computed; the messages stay."""
         self.prefix.close()
 
-    def _encode(self, rendered: str) -> list[int]:
+    def _encode(self, rendered: str, write: WritePrompt) -> list[int]:
         seen = self._seen
         if seen.text and rendered.startswith(seen.text):
-            return seen.ids + self.write.encode(rendered[len(seen.text) :], continues=True)
-        return self.write.encode(rendered)
+            return seen.ids + write.encode(rendered[len(seen.text) :], continues=True)
+        return write.encode(rendered)
 
     def _remember(
         self,
@@ -117,18 +124,18 @@ class Conversation:
         asked: list[Message],
         prompt: Request,
         rendered: str,
-        *,
-        continued: bool | str,
+        write: WritePrompt,
     ) -> Iterator[TextEvent]:
         answer: list[str] = []
+        continued = write.options.continue_final_message
         try:
             for event in pieces:
                 answer.append(event.text)
                 if event.completion is not None:
                     ids = list(event.completion.token_ids)
-                    if self.write.raw and ids and ids[-1] in prompt.end_ids:
+                    if write.raw and ids and ids[-1] in prompt.end_ids:
                         ids.pop()  # in a text that goes on as it is, the user writes what ends a turn
-                    said = self.write.tokenizer.decode(ids, special=True)
+                    said = write.tokenizer.decode(ids, special=True)
                     self._seen = Transcript(rendered + said, [*prompt.prompt, *ids])
                 yield event
         finally:

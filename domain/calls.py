@@ -1,12 +1,12 @@
-"""Public functions as their callers see them: whole signatures, documented, and errors that say what is expected.
+"""Public functions as callers see them: whole signatures, documented, and errors that name what is expected.
 
-`**options: Unpack[Options]` types the options of several functions in one place (PEP 692), but help(), notebooks
-and inspect.signature show no more of it than its name. `public` shows each option.
+`**options: Unpack[Options]` types the options of several functions in one place (PEP 692), but help() and
+inspect.signature show only its name. `public` shows each option.
 """
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter, Signature
 from typing import Any, TypeVar, get_args
@@ -17,6 +17,7 @@ from litgpt.domain.errors import LitGPTError
 from litgpt.domain.messages import listed
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _ENTRY_INDENT = 4
 
@@ -27,34 +28,49 @@ class WrongCall(LitGPTError, TypeError):
 
     Attributes:
         function: The function, as it is called.
-        problem: What is wrong.
-        takes: The names of its arguments.
+        problem: What is wrong, and what would be right.
 
     """
 
     function: str
     problem: str
-    takes: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.function}() {self.problem} It takes {listed(self.takes) if self.takes else 'none'}."
+        return f"{self.function}() {self.problem}"
 
 
-def public(*, defaults: Mapping[str, object] | None = None) -> Callable[[F], F]:
+@attrs.frozen
+class SharedOptions:
+    """Options that several functions have.
+
+    Attributes:
+        defaults: What each is when it is left out, by name. One that is not there has to be passed.
+        descriptions: The lines of a docstring's `Args:` that describe each.
+
+    """
+
+    defaults: Mapping[str, object] = attrs.field(factory=dict)
+    descriptions: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+
+
+NONE = SharedOptions()
+
+
+def public(shared: SharedOptions = NONE, *, instead: str = "") -> Callable[[F], F]:
     """Return a decorator that gives a function the signature and the documentation of all its arguments.
 
-    The keys of a TypedDict in `**options: Unpack[…]` become keyword parameters, with their types, and the
-    descriptions in the `Attributes:` of the TypedDict and its bases are added to the function's `Args:`.
-    A call whose arguments do not fit raises WrongCall.
+    The keys of a TypedDict in `**options: Unpack[…]` become keyword parameters with their types, and their
+    descriptions are added to the function's `Args:`. A call whose arguments do not fit raises WrongCall.
 
     Args:
-        defaults: The defaults of these parameters, by name; one that is not there is required.
+        shared: The defaults and descriptions of the options.
+        instead: What to do, for a function that is not called by users; the error says it.
 
     """
 
     def decorate(function: F) -> F:
         options = _options(function)
-        signature = _signature(function, options, defaults or {})
+        signature = _signature(function, options, shared.defaults)
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -62,26 +78,38 @@ def public(*, defaults: Mapping[str, object] | None = None) -> Callable[[F], F]:
                 signature.bind(*args, **kwargs)
             except TypeError:
                 error = _wrong(function, signature, args, kwargs)
+                error.problem = f"{error.problem} {instead}".strip()
             else:
                 return function(*args, **kwargs)
             raise error
 
         call.__signature__ = signature  # type: ignore[attr-defined] # inspect.signature returns it
         if function.__doc__ is not None and options is not None:
-            call.__doc__ = _with_entries(function.__doc__, entries_of(options), signature)
+            call.__doc__ = _with_entries(function.__doc__, shared.descriptions, signature)
         return call  # type: ignore[return-value]
 
     return decorate
 
 
-def entries_of(options: type) -> dict[str, list[str]]:
-    """Return the lines that describe each key, in the docstrings of a TypedDict and of those it extends."""
+def shows_settings(settings: T) -> T:
+    """Give an attrs class whose fields have `help` in their metadata documented arguments with their types.
+
+    attrs takes the types of arguments from converters, which take anything.
+    """
+    kind: Any = settings
+    fields = attrs.fields(kind)
+    entries = [f"    {one.name}: {one.metadata['help']}" for one in fields]
+    kind.__doc__ = "\n".join([kind.__doc__, "", "Args:", *entries, ""])
+    kind.__init__.__annotations__ |= {one.name: one.type for one in fields}
+    kind.__init__ = public()(kind.__init__)
+    return settings
+
+
+def described(*options: type) -> dict[str, list[str]]:
+    """Return the lines that describe each key in the `Attributes:` of TypedDicts' docstrings."""
     found: dict[str, list[str]] = {}
-    for base in getattr(options, "__orig_bases__", ()):
-        if isinstance(base, type):
-            found |= entries_of(base)
     current: list[str] = []
-    for line in _section(options.__doc__ or "", "Attributes:"):
+    for line in (line for one in options for line in _section(one.__doc__ or "", "Attributes:")):
         if not line.startswith(" " * (_ENTRY_INDENT + 1)):
             current = found[line.strip().partition(":")[0]] = []
         current.append(line)
@@ -123,13 +151,15 @@ def _signature(
     return signature.replace(parameters=[*own, *more])
 
 
-def _with_entries(doc: str, entries: Mapping[str, list[str]], signature: Signature) -> str:
+def _with_entries(doc: str, entries: Mapping[str, Sequence[str]], signature: Signature) -> str:
     """Return a docstring whose `Args:` have an entry for each parameter that is described elsewhere."""
     added = [line for name in signature.parameters for line in entries.get(name, ())]
     lines = inspect.cleandoc(doc).splitlines()
     if "Args:" not in lines:
         at = next((at for at, line in enumerate(lines) if line in ("Returns:", "Raises:")), len(lines))
-        return "\n".join([*lines[:at], *([] if not lines[at - 1] else [""]), "Args:", *added, "", *lines[at:]])
+        return "\n".join(
+            [*lines[:at], *([] if not lines[at - 1] else [""]), "Args:", *added, "", *lines[at:]]
+        )
     begin = lines.index("Args:") + 1
     end = next((at for at in range(begin, len(lines)) if not lines[at].strip()), len(lines))
     return "\n".join([*lines[:end], *added, *lines[end:]])
@@ -140,26 +170,30 @@ def _wrong(
 ) -> WrongCall:
     """Return the error of a call whose arguments do not bind."""
     name, parameters = function.__qualname__, list(signature.parameters.values())
-    if parameters and parameters[0].name in ("self", "cls"):
+    if args and parameters[0].name in ("self", "cls"):
         owner = args[0] if isinstance(args[0], type) else type(args[0])
         made = function.__name__ == "__init__"
         name = owner.__name__ if made else f"{owner.__name__}.{function.__name__}"
         parameters, args = parameters[1:], args[1:]
-    takes = tuple(one.name for one in parameters)
-    return WrongCall(name, _problem(parameters, args, kwargs), takes)
+    return WrongCall(name, _problem(parameters, args, kwargs))
 
 
 def _problem(parameters: list[Parameter], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     names = [one.name for one in parameters]
     for unknown in (one for one in kwargs if one not in names):
         close = get_close_matches(unknown, names, n=1)
-        return f"has no argument {unknown!r}.{f' Did you mean {close[0]!r}?' if close else ''}"
+        right = f"Did you mean {close[0]!r}?" if close else f"It takes {listed(names) if names else 'none'}."
+        return f"has no argument {unknown!r}. {right}"
     positional = [one.name for one in parameters if one.kind is not Parameter.KEYWORD_ONLY]
     if len(args) > len(positional):
-        most = f"{len(positional)} argument{'' if len(positional) == 1 else 's'}"
-        return f"takes at most {most} by position, and {len(args)} were passed. Pass the others by name."
+        most = f"at most {len(positional)} ({', '.join(positional)})" if positional else "none"
+        others = [one for one in names if one not in positional]
+        right = f" Pass others by name: {others[0]}=…" if others else ""
+        return f"takes {most} of its arguments by position, not {len(args)}.{right}"
     for twice in (one for one in positional[: len(args)] if one in kwargs):
         return f"has the argument {twice!r} twice: by position and by name."
     needed = {one.name for one in parameters if one.default is Parameter.empty}
     missing = [one for one in names if one in needed and one not in (*kwargs, *positional[: len(args)])]
+    if missing[0] not in positional:
+        return f"needs {', '.join(f'{one}=…' for one in missing)}, by name."
     return f"needs the argument{'' if len(missing) == 1 else 's'} {', '.join(map(repr, missing))}."

@@ -4,6 +4,7 @@ LitGPTError
 ├── BadArgument (ValueError)               an argument that cannot be right
 │   ├── WrongType (TypeError)              … because of its type
 │   └── PromptTooLong                      … because the model's context is shorter
+├── WrongCall (TypeError)                  arguments that a function does not take: domain/calls.py
 ├── ModelNotFound (FileNotFoundError)      nobody who was asked has this model
 ├── NotInstalled (ImportError)             a package is missing; the message has the command
 ├── AccessDenied (PermissionError)         the Hub wants a token or an accepted licence
@@ -28,8 +29,7 @@ LitGPTError
 ├── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
 └── WorkerFailed (RuntimeError)            … could not do a step: domain/computing_errors.py
 
-Each message says what was asked, what is wrong and what to do, in bounded length (domain/messages.py).
-The attributes hold everything.
+Each message says what was asked, what is wrong and what to do, in bounded length; attributes hold everything.
 """
 
 from collections.abc import Sequence

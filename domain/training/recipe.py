@@ -8,60 +8,23 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.calls import shows_settings
+from litgpt.domain.errors import BadArgument
 from litgpt.domain.lora import Lora, Targets
 from litgpt.domain.messages import brief_repr
-from litgpt.domain.numeric import as_integer, as_real
 from litgpt.domain.quantization import QUANTIZATIONS
 from litgpt.domain.training.schedule import Schedule
+from litgpt.domain.training.settings import flag, flag_or_none, number, one_of, setting, text, whole
 
 Method: TypeAlias = Literal["full", "lora", "qlora"]
 Task: TypeAlias = Literal["finetune", "pretrain"]
+Init: TypeAlias = Literal["pretrained", "random"]
 Spread: TypeAlias = Literal["auto", "ddp", "fsdp"]
 
 _WARMUP = 0.03
 
 PRECISIONS = ("32-true", "bf16-true", "bf16-mixed", "16-mixed")
 """Lightning's names for those that a model can be trained in."""
-
-
-def _one_of(*allowed: object) -> Any:
-    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-        if value not in allowed:
-            raise BadArgument(field.name, value, f"one of {', '.join(map(repr, allowed))}")
-
-    return check
-
-
-def _whole(least: int, *, none: bool = False) -> Any:
-    return as_integer(least, f"a whole number from {least}{' or None' if none else ''}", none=none)
-
-
-def _number(least: float, most: float = math.inf, *, none: bool = False) -> Any:
-    bounds = f"from {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-    return as_real(least, f"a number {bounds}{' or None' if none else ''}", most=most, none=none)
-
-
-def _text(*, none: bool = False) -> Any:
-    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-        if not (isinstance(value, str) and value) and not (none and value is None):
-            raise WrongType(field.name, value, f"a text{' or None' if none else ''}")
-
-    return check
-
-
-def _flag(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    if not isinstance(value, bool):
-        raise WrongType(field.name, value, "True or False")
-
-
-def _flag_or_none(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    if not (value is None or isinstance(value, bool)):
-        raise WrongType(field.name, value, "True, False or None")
-
-
-def _setting(help_text: str, check: Any = None, **how: Any) -> Any:
-    return attrs.field(validator=check, metadata={"help": help_text}, **how)
 
 
 def _as_targets(value: Any) -> Targets:
@@ -76,125 +39,159 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
+def _init(value: Init | None, recipe: Any) -> Init:
+    if value is not None:
+        return value
+    return "random" if recipe.task == "pretrain" else "pretrained"
+
+
+def _method(value: Method | None, recipe: Any) -> Method:
+    if value is not None:
+        return value
+    return "full" if recipe.task == "pretrain" or recipe.init == "random" else "lora"
+
+
+@shows_settings
 @attrs.frozen(kw_only=True)
 class Recipe:
-    """A training run. Each attribute's meaning is its `help`, which is that of the command's option too."""
+    """A training run, as `litgpt finetune` and `litgpt pretrain` take it: the same settings and defaults."""
 
-    model: str = _setting(
-        "The model: a folder, a GGUF file, an installed name, or org/name.", _text(), converter=_as_text
+    model: str = setting(
+        "The model: a folder, a GGUF file, an installed name, or org/name.", text(), converter=_as_text
     )
-    data: str = _setting(
+    data: str = setting(
         "What to learn from: a file or folder of records or of texts, alpaca or alpaca_2k.",
-        _text(),
+        text(),
         converter=_as_text,
     )
-    out_dir: str = _setting("Where everything that comes of it goes.", _text(), converter=_as_text)
-    task: Task = _setting(
-        "finetune learns from examples, pretrain from texts.", _one_of(*get_args(Task)), default="finetune"
+    out_dir: str = setting(
+        "The folder for checkpoints, metrics and the model or adapter.", text(), converter=_as_text
     )
-    method: Method = _setting(
-        "full trains all weights, lora an adapter, qlora an adapter on quantised weights.",
-        _one_of(*get_args(Method)),
-        default="full",
+    task: Task = setting(
+        "finetune learns from examples, pretrain from texts.", one_of(*get_args(Task)), default="finetune"
     )
-    init: Literal["pretrained", "random"] = _setting(
-        "Begin with the model's weights, or with random ones.",
-        _one_of("pretrained", "random"),
-        default="pretrained",
+    init: Init = setting(
+        "Begin with the model's weights (pretrained), or with random ones.  "
+        "[default: pretrained to finetune, random to pretrain]",
+        one_of(*get_args(Init)),
+        converter=attrs.Converter(_init, takes_self=True),
+        default=None,
     )
-    tokenizer_dir: str | None = _setting(
-        "Another tokenizer than the model's.", _text(none=True), default=None, converter=_as_text
+    method: Method = setting(
+        "full trains all weights, lora an adapter, qlora an adapter on quantized weights.  "
+        "[default: lora to finetune; full to pretrain, or from random weights]",
+        one_of(*get_args(Method)),
+        converter=attrs.Converter(_method, takes_self=True),
+        default=None,
     )
-    quantize: str | None = _setting(
-        "How qlora quantises the weights.", _one_of(None, *QUANTIZATIONS), default=None
+    tokenizer_dir: str | None = setting(
+        "Another tokenizer than the model's own: a folder, a GGUF file, an installed name, or org/name.",
+        text(none=True),
+        default=None,
+        converter=_as_text,
     )
-    precision: str | None = _setting(
+    quantize: str | None = setting(
+        "How qlora quantizes the weights, such as bnb.nf4, int8 or int4.  [default: bnb.nf4]",
+        one_of(None, *QUANTIZATIONS),
+        default=None,
+    )
+    precision: str | None = setting(
         "32-true, bf16-true, bf16-mixed or 16-mixed.  [default: what suits method and machine]",
-        _one_of(None, *PRECISIONS),
+        one_of(None, *PRECISIONS),
         default=None,
     )
-    epochs: int | None = _setting(
-        "How often to go through the data.  [default: 1, or what max-steps needs]",
-        converter=_whole(1, none=True),
+    epochs: int | None = setting(
+        "Passes through the data.  [default: 1, or what max-steps needs]",
+        converter=whole(1, none=True),
         default=None,
     )
-    max_steps: int | None = _setting(
-        "End after this many optimiser steps.", converter=_whole(1, none=True), default=None
+    max_steps: int | None = setting(
+        "Optimizer steps after which to end.", converter=whole(1, none=True), default=None
     )
-    batch_size: int = _setting("Examples at once on each device.", converter=_whole(1), default=4)
-    accumulate: int = _setting("Batches that make one optimiser step.", converter=_whole(1), default=1)
-    learning_rate: float | None = _setting(
-        "The highest.  [default: 2e-4 for adapters, 2e-5 for all weights, 4e-4 from random ones]",
-        converter=_number(0, none=True),
+    batch_size: int = setting("Examples per batch, on each device.", converter=whole(1), default=4)
+    accumulate: int = setting(
+        "Batches per optimizer step (gradient accumulation).", converter=whole(1), default=1
+    )
+    learning_rate: float | None = setting(
+        "The highest learning rate.  "
+        "[default: 2e-4 for adapters, 2e-5 for all weights, 4e-4 from random ones]",
+        converter=number(0, none=True),
         default=None,
     )
-    min_learning_rate: float = _setting("The last.", converter=_number(0), default=0.0)
-    warmup_steps: int | None = _setting(
-        "Steps in which the rate rises.  [default: 3 % of all]", converter=_whole(0, none=True), default=None
+    min_learning_rate: float = setting(
+        "The learning rate of the last step.", converter=number(0), default=0.0
     )
-    weight_decay: float = _setting(
-        "How weights shrink; norms and biases do not.", converter=_number(0), default=0.0
+    warmup_steps: int | None = setting(
+        "Optimizer steps over which the learning rate rises.  [default: 3 % of all]",
+        converter=whole(0, none=True),
+        default=None,
     )
-    max_norm: float | None = _setting(
-        "Gradients are no longer than this.", converter=_number(0, none=True), default=1.0
+    weight_decay: float = setting(
+        "AdamW's weight decay, which norms and biases are exempt from.", converter=number(0), default=0.0
     )
-    gradient_checkpointing: bool = _setting(
+    max_norm: float | None = setting(
+        "The largest norm of the gradients, to which they are clipped.",
+        converter=number(0, none=True),
+        default=1.0,
+    )
+    gradient_checkpointing: bool = setting(
         "Compute activations again in place of keeping them: less memory, a third more time.",
-        _flag,
+        flag,
         default=False,
     )
-    max_seq_length: int | None = _setting(
-        "Tokens of an example.  [default: the model's context, 2048 at most]",
-        converter=_whole(2, none=True),
+    max_seq_length: int | None = setting(
+        "Tokens per example, at most.  [default: the model's context, 2048 at most]",
+        converter=whole(2, none=True),
         default=None,
     )
-    mask_prompt: bool = _setting("Learn answers only, and not what they answer.", _flag, default=False)
-    prompt_style: str | None = _setting(
+    mask_prompt: bool = setting("Learn answers only, and not what they answer.", flag, default=False)
+    prompt_style: str | None = setting(
         "How examples are written.  [default: the model's chat template, else alpaca]",
-        _text(none=True),
+        text(none=True),
         default=None,
     )
-    parse_special_tokens: bool | None = _setting(
+    parse_special_tokens: bool | None = setting(
         "Make control tokens of special tokens that are written in the data, such as <|im_end|>.  "
         "[default: only with prompt_style default]",
-        _flag_or_none,
+        flag_or_none,
         default=None,
     )
-    val_split: float | None = _setting(
-        "The share of the data to validate with, where it has no file for that.",
-        converter=_number(0, 0.99, none=True),
+    val_split: float | None = setting(
+        "The share of the data to validate with, from 0 to 1, where there is no file for that.",
+        converter=number(0, 0.99, none=True),
         default=0.05,
     )
-    eval_every: int | None = _setting(
-        "Validate every so many steps.  [default: each epoch]", converter=_whole(1, none=True), default=None
+    eval_every: int | None = setting(
+        "Validate every so many steps.  [default: each epoch]", converter=whole(1, none=True), default=None
     )
-    save_every: int | None = _setting(
-        "Save every so many steps.  [default: each epoch]", converter=_whole(1, none=True), default=None
+    save_every: int | None = setting(
+        "Save every so many steps.  [default: each epoch]", converter=whole(1, none=True), default=None
     )
-    lora_rank: int = _setting("How much an adapter can learn.", converter=_whole(1), default=8)
-    lora_alpha: float = _setting(
-        "What an adapter adds counts this over its rank.", converter=_number(0), default=16.0
-    )
-    lora_dropout: float = _setting(
-        "How many inputs an adapter leaves out.", converter=_number(0, 0.99), default=0.0
+    lora_rank: int = setting("The rank of the adapter's matrices.", converter=whole(1), default=8)
+    lora_alpha: float = setting("The adapter is scaled by alpha / rank.", converter=number(0), default=16.0)
+    lora_dropout: float = setting(
+        "The share of the adapter's inputs that are dropped in training, from 0 to 1.",
+        converter=number(0, 0.99),
+        default=0.0,
     )
     lora_targets: Targets = attrs.field(
         default=None,
         converter=_as_targets,
         metadata={
-            "help": "Layers, as transformers calls them, or all-linear.  [default: queries and values]"
+            "help": "Layers that get an adapter, as transformers calls them, or all-linear.  "
+            "[default: queries and values]"
         },
     )
-    seed: int = _setting("Makes a run repeatable.", converter=_whole(0), default=42)
-    accelerator: str = _setting(
-        "cpu, gpu, cuda, mps or auto.", _one_of("cpu", "gpu", "cuda", "mps", "auto"), default="auto"
+    seed: int = setting("A number that makes the run repeatable.", converter=whole(0), default=42)
+    accelerator: str = setting(
+        "cpu, gpu, cuda, mps or auto.", one_of("cpu", "gpu", "cuda", "mps", "auto"), default="auto"
     )
-    devices: int = _setting("How many devices, on each machine.", converter=_whole(1), default=1)
-    nodes: int = _setting("How many machines.", converter=_whole(1), default=1)
-    strategy: Spread = _setting(
-        "ddp: each device has all weights. fsdp: each has a part.", _one_of(*get_args(Spread)), default="auto"
+    devices: int = setting("The number of devices, on each machine.", converter=whole(1), default=1)
+    nodes: int = setting("The number of machines.", converter=whole(1), default=1)
+    strategy: Spread = setting(
+        "ddp: each device has all weights. fsdp: each has a part.", one_of(*get_args(Spread)), default="auto"
     )
-    tensorboard: bool = _setting("Write TensorBoard's files too.", _flag, default=False)
+    tensorboard: bool = setting("Write TensorBoard's files too.", flag, default=False)
 
     __repr__ = brief_repr
 
@@ -209,11 +206,11 @@ class Recipe:
             raise BadArgument(
                 "quantize",
                 self.quantize,
-                f"None with method={self.method!r}: quantised weights cannot be trained",
+                f"None with method={self.method!r}: quantized weights cannot be trained",
             )
         if self.strategy == "fsdp" and self.method == "qlora":
             raise BadArgument(
-                "strategy", self.strategy, "'ddp' with method='qlora': quantised weights are not divided"
+                "strategy", self.strategy, "'ddp' with method='qlora': quantized weights are not divided"
             )
         if self.strategy == "auto" and self.devices * self.nodes > 1:
             raise BadArgument(

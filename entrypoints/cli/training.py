@@ -11,11 +11,6 @@ from litgpt.cli import console, options
 
 Task = Literal["finetune", "pretrain"]
 
-# What a command takes where neither an option nor the file of settings says otherwise.
-_DEFAULTS: Mapping[Task, Mapping[str, object]] = {
-    "finetune": {"model": options.DEFAULT_MODEL, "method": "lora"},
-    "pretrain": {"init": "random"},
-}
 _FIRST = ("model",)
 _NOT_FOR: Mapping[Task, tuple[str, ...]] = {
     "finetune": ("task", "init"),
@@ -78,7 +73,7 @@ def _option(task: Task, name: str) -> Any:
     from litgpt.domain.training.recipe import SETTINGS
 
     field = SETTINGS[name]
-    default = {"out_dir": f"out/{task}", **_DEFAULTS[task]}.get(name, field.default)
+    default = _defaults(task).get(name, field.default)
     told = field.metadata["help"]
     if default is not None and type(default) in (str, int, float) and "[default" not in told:
         told += f"  [default: {default}]"
@@ -86,6 +81,12 @@ def _option(task: Task, name: str) -> Any:
     if name in _FIRST:
         return Annotated[str | None, typer.Argument(help=told, metavar=name.upper())]
     return Annotated[kind | None, typer.Option(help=told, show_default=False)]
+
+
+def _defaults(task: Task) -> dict[str, object]:
+    """Return what a command has for settings that a recipe has to be given."""
+    model = {"model": options.DEFAULT_MODEL} if task == "finetune" else {}
+    return {"out_dir": f"out/{task}", **model}
 
 
 def _mentions(annotation: Any, kind: type) -> bool:
@@ -99,7 +100,7 @@ def _train(task: Task, *, config: Path | None, resume: str | None, quiet: bool, 
     said = {name: value for name, value in given.items() if value is not None}
     if isinstance(targets := said.get("lora_targets"), str) and "," in targets:
         said["lora_targets"] = [one.strip() for one in targets.split(",")]
-    settings = {"out_dir": f"out/{task}", **_DEFAULTS[task]}
+    settings = _defaults(task)
     if config is not None:
         from litgpt.adapters.training.recipe_file import read_settings
 

@@ -13,6 +13,7 @@ from litgpt.adapters.pytorch.lora.adapters import Adapters
 from litgpt.application.loading import LoadedModel
 from litgpt.application.model_lock import ModelLock
 from litgpt.container import container
+from litgpt.domain.calls import public
 from litgpt.domain.errors import BadArgument, NotDistributed
 from litgpt.domain.families import family_of
 from litgpt.domain.lora import Biases, Lora, Targets
@@ -54,7 +55,7 @@ class Adapts:
         """The adapter that is in use, merged or not; None: the model is as it was loaded."""
         return self._there.active if self._there is not None else None
 
-    @short_traceback
+    @public()
     def add_lora(  # noqa: PLR0913 - PEFT's options
         self,
         rank: int = 8,
@@ -124,7 +125,7 @@ class Adapts:
             self._of_model().add(name, lora)
             self._load_adapter_weights(name)
 
-    @short_traceback
+    @public()
     def load_adapter(
         self,
         path: str | Path,
@@ -162,9 +163,12 @@ class Adapts:
         with self._lock.changing("load_adapter()"):
             self._of_model().load(name, found, trainable=trainable)
 
-    @short_traceback
+    @public()
     def set_adapter(self, name: str | None) -> None:
-        """Make another adapter the active one, at once and without a copy; None: use none.
+        """Make another adapter the active one, at once and without a copy.
+
+        Args:
+            name: What it was called when it was added or loaded; None: use none.
 
         Raises:
             NotDistributed: There is no model yet.
@@ -175,7 +179,7 @@ class Adapts:
         with self._lock.changing("set_adapter()"):
             self._of_model().activate(name)
 
-    @short_traceback
+    @public()
     def save_adapter(self, out_dir: str | Path, name: str | None = None) -> None:
         """Save an adapter as PEFT does: a small folder, which PEFT opens, and `load_adapter`.
 
@@ -191,7 +195,7 @@ class Adapts:
         """
         self._save_adapter(local_path("out_dir", out_dir), name)
 
-    @short_traceback
+    @public()
     def merge_adapter(self, *, for_good: bool = False) -> None:
         """Add the active adapter to the model's weights: it costs no time then.
 
@@ -218,9 +222,12 @@ class Adapts:
         with self._lock.changing("unmerge_adapter()"):
             self._of_model().unmerge()
 
-    @short_traceback
+    @public()
     def delete_adapter(self, name: str) -> None:
         """Take an adapter away and free its memory. If it is the active one, none is then.
+
+        Args:
+            name: What it was called when it was added or loaded.
 
         Raises:
             NotDistributed: There is no model yet.

@@ -2,24 +2,27 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypedDict, Unpack
+from typing import Any, Final, Literal, Self, TypeAlias, Unpack, overload
 
 import attrs
 
+from litgpt.answers import Part, pieces, whole
 from litgpt.application.atomic_files import atomic_write
-from litgpt.application.chatting import Conversation
+from litgpt.application.chatting import Conversation, Turn
+from litgpt.domain.calls import public
 from litgpt.domain.chat import Message, messages
 from litgpt.domain.errors import DamagedFile, LitGPTError, OutOfReach
-from litgpt.domain.generation import Completion, Request, TextEvent
+from litgpt.domain.generation import Completion, TextEvent
 from litgpt.domain.messages import brief_repr, summary
 from litgpt.domain.paths import local_path
 from litgpt.domain.reading import cause, parse_json, printable, reading
 from litgpt.domain.sampling import Sampling
 from litgpt.domain.template_options import TemplateOptions
-from litgpt.tracebacks import short_traceback
+from litgpt.generate_options import SHARED, Answering, Drawing, Options
 
 _REMEDY = """Pass a file that Chat.save wrote, or a JSON list such as [{"role": "user", "content": "Hi"}]."""
 
@@ -27,12 +30,16 @@ Said: TypeAlias = str | Message | Mapping[str, Any] | Sequence[Message] | Sequen
 """What is sent: a user's text, a message such as `{"role": "tool", "content": "22"}`, or several messages."""
 
 
-class TurnOptions(TypedDict, total=False):
-    """What the chat template is given for one answer, in place of what the chat was begun with."""
+class _Default(Enum):
+    CHAT_DEFAULT = "chat default"
 
-    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None
-    chat_template_kwargs: Mapping[str, Any] | None
-    continue_final_message: bool | str
+    def __repr__(self) -> str:
+        return self.name
+
+
+CHAT_DEFAULT: Final = _Default.CHAT_DEFAULT
+"""The value of an option that is left out for one answer: what `LLM.chat` was given, or its default."""
+_SHARED = attrs.evolve(SHARED, defaults=dict.fromkeys(SHARED.defaults, CHAT_DEFAULT))
 
 
 @attrs.frozen
@@ -62,13 +69,12 @@ class Chat:
             print(chat.send("What is my name?"))
 
     What was said is not computed again. An answer that is abandoned is remembered as far as it came.
-    Messages of other roles are sent as dicts: `chat.send({"role": "tool", "content": "22"})`. `tools`,
-    `chat_template_kwargs` and `continue_final_message` are those of `LLM.generate`, for one answer.
+    Messages of other roles are sent as dicts: `chat.send({"role": "tool", "content": "22"})`. The options of
+    `send` are those of `LLM.generate`, for one answer; those that are left out are the chat's.
     """
 
     _conversation: Conversation
-    _request: Callable[[list[int]], Request]
-    _stop: tuple[str, ...]
+    _turn: Callable[[Mapping[str, Any]], Turn]
 
     def __repr__(self) -> str:
         said = self.messages
@@ -79,20 +85,111 @@ class Chat:
         """What was said so far, by whom."""
         return list(self._conversation.messages)
 
-    @short_traceback
-    def send(self, message: Said, **options: Unpack[TurnOptions]) -> str:
-        """Say something and return the answer."""
-        return self.complete(message, **options).text
+    @overload
+    def send(
+        self,
+        message: Said,
+        *,
+        return_as_token_ids: Literal[False] = ...,
+        stream: Literal[False] = ...,
+        **options: Unpack[Options],
+    ) -> str: ...
+    @overload
+    def send(
+        self,
+        message: Said,
+        *,
+        return_as_token_ids: Literal[False] = ...,
+        stream: Literal[True],
+        **options: Unpack[Options],
+    ) -> Iterator[str]: ...
+    @overload
+    def send(
+        self,
+        message: Said,
+        *,
+        return_as_token_ids: bool = ...,
+        stream: bool = ...,
+        logprobs: bool = ...,
+        **options: Unpack[Options],
+    ) -> Any: ...
+    @public(_SHARED)
+    def send(
+        self,
+        message: Said,
+        *,
+        sys_prompt: str | None = None,
+        return_as_token_ids: bool = False,
+        stream: bool = False,
+        logprobs: bool = False,
+        **options: Unpack[Drawing],
+    ) -> "Part | Completion | Iterator[Part | TextEvent]":
+        """Say something and return the answer.
 
-    @short_traceback
-    def stream(self, message: Said, **options: Unpack[TurnOptions]) -> Iterator[str]:
-        """Say something and return the answer in pieces, as they come."""
-        return (event.text for event in self.events(message, **options) if event.text)
+        Args:
+            message: A text of the user's, a message of any role, or several messages.
+            sys_prompt: The system message of a conversation that has none yet.
+            return_as_token_ids: Return ids, (T,), the end token included, and not text.
+            stream: Return an iterator over pieces as they come: whole characters.
+            logprobs: Return what `complete` returns, which has room for the log-probabilities.
 
-    @short_traceback
-    def events(self, message: Said, **options: Unpack[TurnOptions]) -> Iterator[TextEvent]:
-        """Say something and return an event for each token, the last with the completion."""
-        return self._say(message, options)
+        Returns:
+            The text; ids, a completion or an iterator if asked for.
+
+        Raises:
+            BadArgument: An argument cannot be right, or the message is empty.
+            BadPrompt: The prompt style cannot express the conversation.
+            PromptTooLong: The conversation leaves no room for an answer.
+
+        """
+        events = self._say(message, sys_prompt, {**options, "logprobs": logprobs})
+        if stream:
+            return events if logprobs else pieces(events, several=False, ids=return_as_token_ids)
+        completion = _last(events)
+        return completion if logprobs else whole(completion, ids=return_as_token_ids)
+
+    @public(_SHARED)
+    def stream(
+        self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[Drawing]
+    ) -> Iterator[str]:
+        """Say something and return the answer in pieces, as they come; it raises what `send` raises.
+
+        Args:
+            message: A text of the user's, a message of any role, or several messages.
+            sys_prompt: The system message of a conversation that has none yet.
+
+        """
+        return pieces(self._say(message, sys_prompt, options), several=False, ids=False)
+
+    @public(_SHARED)
+    def events(
+        self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[Answering]
+    ) -> Iterator[TextEvent]:
+        """Say something and return an event for each token, the last with the completion.
+
+        Args:
+            message: A text of the user's, a message of any role, or several messages.
+            sys_prompt: The system message of a conversation that has none yet.
+
+        It raises what `send` raises.
+
+        """
+        return self._say(message, sys_prompt, options)
+
+    @public(_SHARED)
+    def complete(
+        self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[Answering]
+    ) -> Completion:
+        """Say something and return the answer with its ids, counts and why it ended.
+
+        Args:
+            message: A text of the user's, a message of any role, or several messages.
+            sys_prompt: The system message of a conversation that has none yet.
+
+        It raises what `send` raises.
+
+        """
+        return _last(self._say(message, sys_prompt, options))
 
     def undo(self) -> Message | None:
         """Forget the last user message and everything after it, and return it; None if there is none."""
@@ -110,21 +207,18 @@ class Chat:
     @property
     def sampling(self) -> Sampling:
         """How answers are drawn, with the model's defaults where no setting was given."""
-        return self._request([0]).sampling
-
-    @short_traceback
-    def complete(self, message: Said, **options: Unpack[TurnOptions]) -> Completion:
-        """Say something and return the answer with its ids, counts and why it ended."""
-        *_, last = self._say(message, options)
-        assert last.completion is not None  # noqa: S101 - the last event always has it
-        return last.completion
+        return self._turn({}).request([0]).sampling
 
     def branch(self) -> "Chat":
         """Return a chat that begins as this one and goes its own way."""
         return attrs.evolve(self, conversation=self._conversation.branch())
 
+    @public()
     def save(self, path: str | Path) -> None:
         """Write what was said, and the chat's tools, to a JSON file, whole or not at all.
+
+        Args:
+            path: The file.
 
         Raises:
             BadArgument: No file can have this name.
@@ -155,13 +249,15 @@ class Chat:
     ) -> None:
         self.close()
 
-    def _say(self, message: Said, given: TurnOptions) -> Iterator[TextEvent]:
-        options = None
-        if given:
-            names = {"chat_template_kwargs": "variables"}
-            changes: dict[str, Any] = {names.get(name, name): value for name, value in given.items()}
-            options = attrs.evolve(self._conversation.write.options, **changes)
-        return self._conversation.say(message, self._request, stop=self._stop, options=options)
+    def _say(self, message: Said, sys_prompt: str | None, options: Mapping[str, Any]) -> Iterator[TextEvent]:
+        given = {name: value for name, value in options.items() if value is not CHAT_DEFAULT}
+        return self._conversation.say(message, self._turn(given), sys_prompt=sys_prompt)
+
+
+def _last(events: Iterator[TextEvent]) -> Completion:
+    *_, last = events
+    assert last.completion is not None  # noqa: S101 - the last event always has it
+    return last.completion
 
 
 def _unwritable(path: Path, error: Exception) -> OutOfReach:

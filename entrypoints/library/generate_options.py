@@ -1,9 +1,13 @@
-"""The keyword arguments that `LLM.generate`, `complete` and `chat` have in common, as types."""
+"""The keyword arguments that `LLM.generate`, `complete`, `chat` and `benchmark` and a chat have in common."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
 
-from litgpt.application.asking import Settings
+import attrs
+
+from litgpt.application.asking import Settings, prompt_writer
+from litgpt.domain.calls import SharedOptions, described
 from litgpt.domain.chat import Message
 from litgpt.domain.sampling import ModelDefault
 
@@ -15,7 +19,18 @@ Tools: TypeAlias = Sequence[Mapping[str, Any] | Callable[..., Any]]
 
 
 class Templating(TypedDict, total=False):
-    """How a prompt is written; `Generates.generate` documents each."""
+    """How a prompt is written.
+
+    Attributes:
+        tools: Tools that the model may call: JSON schemas, or Python functions with type hints and a
+            docstring in Google's style.
+        chat_template_kwargs: Variables of the chat template, such as `enable_thinking` or `documents`.
+        continue_final_message: Continue the last message instead of answering it; a string names the
+            field to continue in place of `content`.
+        apply_chat_template: False sends the prompt as it is, for one that already went through a chat
+            template; the tokenizer's beginning token is added unless the prompt begins with it.
+
+    """
 
     tools: Tools | None
     chat_template_kwargs: Mapping[str, Any] | None
@@ -24,7 +39,21 @@ class Templating(TypedDict, total=False):
 
 
 class Drawing(Templating, total=False):
-    """The same, and how answers are drawn."""
+    """The same, and how answers are drawn.
+
+    Attributes:
+        max_new_tokens: A bound on the answer, in tokens; None is the end of the context alone.
+        temperature: Divides the logits; 0 takes the likeliest token. The default of this and the next two
+            is the model's: `generation_config.json`, or 0.8, 50 and 1.0 if that has no sampling settings.
+        top_k: How many of the likeliest tokens to draw from; None is all.
+        top_p: Draw from the likeliest tokens with this much of the probability, from 0 to 1; 0 takes the
+            likeliest.
+        seed: A number that makes the draws repeatable, whatever is generated beside them; None draws one.
+        stop: A string, or several, that end the answer and are not part of it.
+        parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control
+            tokens, as in transformers. None: only in a text that no template is applied to.
+
+    """
 
     max_new_tokens: int | None
     temperature: float | ModelDefault
@@ -36,9 +65,37 @@ class Drawing(Templating, total=False):
 
 
 class Options(Drawing, total=False):
-    """The same, and what the system says first."""
+    """The same, and what the system says first.
+
+    Attributes:
+        sys_prompt: The system message that the conversation begins with; None is none.
+
+    """
 
     sys_prompt: str | None
+
+
+class Answering(Drawing, total=False):
+    """How answers are drawn, and what is returned of them.
+
+    Attributes:
+        logprobs: Whether completions have the log-probability of each token.
+
+    """
+
+    logprobs: bool
+
+
+SHARED = SharedOptions(
+    defaults={field.name: field.default for field in attrs.fields(Settings) if field.init}
+    | {
+        one.name: one.default
+        for one in inspect.signature(prompt_writer).parameters.values()
+        if one.kind is one.KEYWORD_ONLY
+    },
+    descriptions=described(Templating, Drawing, Options, Answering),
+)
+"""What an option is that is left out, and what each means."""
 
 
 def split(how: Mapping[str, Any]) -> tuple[Settings, Templating]:

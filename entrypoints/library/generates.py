@@ -1,24 +1,32 @@
 """`LLM.generate`, `complete` and `chat`: what the caller wrote, handed to the services."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, TypeAlias, Unpack, overload
 
-import torch
 from torch import Tensor
 
+from litgpt.answers import pieces, whole
 from litgpt.application.asking import Asked, Settings, ask, prompt_writer
-from litgpt.application.chatting import Conversation
 from litgpt.application.generating import GenerateText
 from litgpt.application.loading import LoadedModel
-from litgpt.chat import Chat, read_chat
-from litgpt.domain.chat import Message, messages
-from litgpt.domain.errors import BadArgument
+from litgpt.domain.calls import public
 from litgpt.domain.generation import Completion, TextEvent
 from litgpt.domain.ports import Generator
 from litgpt.domain.sampling import MODEL_DEFAULT, ModelDefault
-from litgpt.generate_options import Drawing, Options, Prompt, Prompts, Templating, Tools, Turns, split
-from litgpt.tracebacks import short_traceback
+from litgpt.generate_options import (
+    SHARED,
+    Answering,
+    Drawing,
+    Options,
+    Prompt,
+    Prompts,
+    Templating,
+    Tools,
+    split,
+)
+
+Answer: TypeAlias = str | Tensor | Completion
+"""What `generate` returns for one prompt: text, ids (T,), or a completion with log-probabilities."""
 
 
 class Generates:
@@ -105,7 +113,7 @@ class Generates:
     ) -> Iterator[tuple[int, Tensor]]: ...
     @overload
     def generate(self, prompt: Prompt | Prompts, *args: Any, **how: Any) -> Any: ...
-    @short_traceback
+    @public()
     def generate(
         self,
         prompt: Prompt | Prompts,
@@ -125,23 +133,24 @@ class Generates:
         continue_final_message: bool | str = False,
         apply_chat_template: bool = True,
         parse_special_tokens: bool | None = None,
-    ) -> Any:
+    ) -> Answer | Sequence[Answer] | Iterator[str | Tensor | TextEvent | tuple[int, str | Tensor]]:
         """Return the model's answer, without the prompt.
 
         Args:
             prompt: A text; or a conversation, as messages; or a list of texts or conversations of any
                 lengths, each of which gets the answer that it would get alone.
-            sys_prompt: What the system says first.
-            max_new_tokens: A bound on the answer; None is the end of the context alone.
+            sys_prompt: The system message that the conversation begins with; None is none.
+            max_new_tokens: A bound on the answer, in tokens; None is the end of the context alone.
             temperature: Divides the logits; 0 takes the likeliest token. The default of this and the next two
                 is the model's: `generation_config.json`, or 0.8, 50 and 1.0 if that has no sampling settings.
             top_k: How many of the likeliest tokens to draw from; None is all.
-            top_p: Draw from the likeliest tokens with this much of the probability; 0 takes the likeliest.
+            top_p: Draw from the likeliest tokens with this much of the probability, from 0 to 1; 0 takes the
+                likeliest.
             return_as_token_ids: Return ids, (T,), the end token included, and not text.
             stream: Return an iterator over pieces as they come: whole characters; for a list of prompts
                 (index, piece). Closing or dropping it ends the generation.
-            seed: Makes the draws repeatable, whatever is generated beside them.
-            stop: Strings that end the answer and are not part of it.
+            seed: A number that makes the draws repeatable, whatever is generated beside them; None draws one.
+            stop: A string, or several, that end the answer and are not part of it.
             logprobs: Return what `complete` returns, which has room for the log-probabilities.
             tools: Tools that the model may call: JSON schemas, or Python functions with type hints and a
                 docstring in Google's style.
@@ -152,6 +161,9 @@ class Generates:
                 template; the tokenizer's beginning token is added unless the prompt begins with it.
             parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control
                 tokens, as in transformers. None: only in a text that no template is applied to.
+
+        Returns:
+            A text for one prompt and a list for a list; ids, completions or an iterator if asked for.
 
         Raises:
             NotDistributed: The model has no device yet.
@@ -183,9 +195,8 @@ class Generates:
         if logprobs:
             return answer
         if stream:
-            return _stream(answer, several=asked.several, ids=return_as_token_ids)
-        answers = answer if asked.several else [answer]
-        found = [torch.tensor(one.token_ids) if return_as_token_ids else one.text for one in answers]
+            return pieces(self._events(asked), several=asked.several, ids=return_as_token_ids)
+        found = [whole(one, ids=return_as_token_ids) for one in self._answers(asked)]
         return found if asked.several else found[0]
 
     @overload
@@ -218,65 +229,27 @@ class Generates:
         logprobs: bool = ...,
         **how: Unpack[Drawing],
     ) -> Iterator[TextEvent]: ...
-    @short_traceback
+    @public(SHARED)
     def complete(
-        self, prompt: Any, sys_prompt: str | None = None, *, stream: bool = False, **how: Any
-    ) -> Any:
+        self,
+        prompt: Prompt | Prompts,
+        sys_prompt: str | None = None,
+        *,
+        stream: bool = False,
+        **how: Unpack[Answering],
+    ) -> Completion | list[Completion] | Iterator[TextEvent]:
         """Return the answer as a `Completion`: text, ids, log-probabilities if asked, why it ended, counts.
 
-        The arguments are those of `generate`. A list of prompts gives a list; `stream=True` gives an iterator
-        of `TextEvent`, the last of which, for each prompt, carries its completion.
+        Args:
+            prompt: A text; or a conversation, as messages; or a list of these, which gives a list.
+            sys_prompt: The system message that the conversation begins with; None is none.
+            stream: Return an iterator of `TextEvent`, the last of which, for each prompt, has its completion.
+
+        It raises what `generate` raises.
+
         """
         settings, templating = split(how)
         return self._complete(self._ask(prompt, sys_prompt, settings, **templating), stream=stream)
-
-    @short_traceback
-    def chat(
-        self,
-        sys_prompt: str | None = None,
-        *,
-        resume: str | Path | Turns | None = None,
-        max_new_tokens: int | None = None,
-        **how: Any,
-    ) -> Chat:
-        """Return a conversation that remembers what was said and does not compute it again.
-
-        Args:
-            sys_prompt: What the system says first.
-            resume: A file that `Chat.save` wrote, or messages, to go on from.
-            max_new_tokens: A bound on each answer; None is the context's end.
-            how: `temperature`, `top_k`, `top_p`, `seed`, `stop`, `parse_special_tokens`, `tools`,
-                `chat_template_kwargs` and `apply_chat_template`, as for `generate`.
-
-        Raises:
-            NotDistributed: The model has no device yet.
-            BadArgument: An argument cannot be right.
-
-        """
-        said: list[Message] = []
-        if isinstance(resume, (str, Path)):
-            saved = read_chat(resume)
-            said = saved.messages
-            how = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs, **how}
-        elif resume:
-            said = list(messages(resume))
-        settings, templating = split({"max_new_tokens": max_new_tokens, **how})
-        if sys_prompt and said:
-            raise BadArgument("sys_prompt", sys_prompt, "None when a conversation is resumed: it has its own")
-        if sys_prompt:
-            said = [Message("system", sys_prompt)]
-        generator, loaded = self._generator(), self._loaded
-        talk = Conversation(
-            prompt_writer(loaded, parse_special_tokens=settings.parse_special_tokens, **templating),
-            GenerateText(loaded.tokenizer, generator),
-            generator.prefix_cache(),
-            said,
-        )
-        return Chat(
-            talk,
-            lambda ids: settings.request(ids, loaded.end_ids, loaded.sampling, context=generator.context),
-            (*settings.stop_strings, *loaded.stop),
-        )
 
     def _ask(
         self, prompt: object, sys_prompt: str | None, settings: Settings, **templating: Unpack[Templating]
@@ -284,16 +257,15 @@ class Generates:
         write = prompt_writer(self._loaded, **templating)
         return ask(self._loaded, prompt, sys_prompt, settings, context=self._generator().context, write=write)
 
-    def _complete(self, asked: Asked, *, stream: bool) -> Any:
+    def _events(self, asked: Asked) -> Iterator[TextEvent]:
+        return GenerateText(self._loaded.tokenizer, self._generator()).stream(asked.requests, stop=asked.stop)
+
+    def _answers(self, asked: Asked) -> list[Completion]:
         generate = GenerateText(self._loaded.tokenizer, self._generator())
+        return generate.complete(asked.requests, stop=asked.stop)
+
+    def _complete(self, asked: Asked, *, stream: bool) -> Completion | list[Completion] | Iterator[TextEvent]:
         if stream:
             return generate.stream(asked.requests, stop=asked.stop)
         answers = generate.complete(asked.requests, stop=asked.stop)
         return answers if asked.several else answers[0]
-
-
-def _stream(events: Iterator[TextEvent], *, several: bool, ids: bool) -> Iterator[Any]:
-    for event in events:
-        piece = torch.tensor([event.token]) if ids else event.text
-        if (event.token is not None) if ids else event.text:
-            yield (event.index, piece) if several else piece

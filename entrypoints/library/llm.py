@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import attrs
 import torch
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapting import Adapts
-from litgpt.application.benchmarking import Benchmark
 from litgpt.application.loading import LoadedModel
 from litgpt.application.model_lock import ModelLock
 from litgpt.application.shared_generator import SharedGenerator
 from litgpt.config import Config
 from litgpt.container import container
+from litgpt.converses import Converses
 from litgpt.domain.arithmetic import arithmetic_of
+from litgpt.domain.calls import public
 from litgpt.domain.errors import BadArgument, ModelNotFound, NotDistributed, OutOfReach
 from litgpt.domain.messages import summary
 from litgpt.domain.paths import local_path
@@ -29,19 +30,17 @@ from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
 from litgpt.domain.vocabulary import TokenizerSource
-from litgpt.generate_options import split
-from litgpt.generates import Generates
+from litgpt.measures import Measures
 from litgpt.preprocessor import Preprocessor
 from litgpt.reporting import default_report
 from litgpt.tokenizer import Tokenizer
 from litgpt.tracebacks import short_traceback
 from litgpt.trains import Trains
 
-# What `generate` takes and a benchmark need not know: tokens are counted as they leave the model.
-_NO_DIFFERENCE = ("stream", "return_as_token_ids")
+_TIMES = "a whole number from 1 (the prompt is passed by name: benchmark(prompt='Hi'))"
 
 
-class LLM(Generates, Adapts, Trains):
+class LLM(Converses, Measures, Adapts, Trains):
     """A language model.
 
         with LLM.load("smollm2") as llm:
@@ -63,6 +62,7 @@ class LLM(Generates, Adapts, Trains):
 
     model: GPT | None
 
+    @public(instead="Models are loaded with LLM.load('smollm2').")
     def __init__(self, loaded: LoadedModel[Tensor], report: Report) -> None:
         super().__init__()
         self._lock = ModelLock()
@@ -80,7 +80,7 @@ class LLM(Generates, Adapts, Trains):
         self.fabric = None
 
     @classmethod
-    @short_traceback
+    @public()
     def load(
         cls,
         model: str | Path,
@@ -131,7 +131,7 @@ class LLM(Generates, Adapts, Trains):
             llm.distribute()
         return llm
 
-    @short_traceback
+    @public()
     def distribute(
         self,
         accelerator: Literal["cpu", "cuda", "gpu", "mps", "auto"] = "auto",
@@ -205,7 +205,7 @@ class LLM(Generates, Adapts, Trains):
         self._loaded = self._loaded.with_style(style_of_caller(style))
         self.tokenizer.prompt_style = self._loaded.style
 
-    @short_traceback
+    @public()
     def save(self, out_dir: str | Path, prompt_style: str | PromptStyle | None = None) -> None:
         """Save the model as it is now: a folder that this library and transformers open.
 
@@ -232,31 +232,6 @@ class LLM(Generates, Adapts, Trains):
             if self._has_untied:
                 loaded = attrs.evolve(loaded, architecture=attrs.evolve(loaded.architecture, tied=False))
             container.save_model()(loaded, model, folder, self._report, prompt_style=style)
-
-    @short_traceback
-    def benchmark(
-        self, num_iterations: int = 1, **generate_arguments: Any
-    ) -> tuple[str, dict[str, list[float]]]:
-        """Return the last answer's text and, by name, a list of what was measured at each iteration.
-
-        A prompt and two tokens are computed before the first iteration and not counted, because the machine
-        warms up. Tokens are counted as they leave the model.
-
-        Args:
-            num_iterations: How often to generate.
-            generate_arguments: What `generate` takes. Whether the caller would stream makes no difference.
-
-        """
-        if num_iterations < 1:
-            raise BadArgument("num_iterations", num_iterations, "a whole number from 1")
-        how = {name: value for name, value in generate_arguments.items() if name not in _NO_DIFFERENCE}
-        prompt, sys_prompt = how.pop("prompt", None), how.pop("sys_prompt", None)
-        settings, templating = split(how)
-        asked = self._ask(prompt, sys_prompt, settings, **templating)
-        profiler = container.profiler(self.preprocessor.device)
-        run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
-        with self._lock.using():  # waiting for a change is not measured
-            return run.repeated(num_iterations, asked.requests, self._report, stop=asked.stop)
 
     def close(self) -> None:
         """Free the memory. The model can be placed again with `distribute()`.

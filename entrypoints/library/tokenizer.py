@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from litgpt.domain import ports
+from litgpt.domain.calls import public
 from litgpt.domain.errors import WrongType
 from litgpt.domain.messages import summary
 from litgpt.domain.prompts.style import PromptStyle
@@ -20,7 +21,8 @@ class Tokenizer:
     """Text to a tensor of ids and back.
 
     Args:
-        checkpoint: A folder with tokenizer files, a Hub repository, or a tokenizer that is open already.
+        checkpoint: Whatever `LLM.load` takes as a model, a folder of tokenizer files, or a tokenizer that is
+            open already.
 
     Attributes:
         port: The tokenizer itself.
@@ -29,6 +31,7 @@ class Tokenizer:
 
     """
 
+    @public()
     def __init__(self, checkpoint: "str | Path | ports.Tokenizer") -> None:
         self.port = _open(checkpoint) if isinstance(checkpoint, (str, Path)) else checkpoint
         self.prompt_style: PromptStyle | None = None

@@ -2,7 +2,7 @@
 
 from litgpt.training import Recipe, train
 
-done = train(Recipe(model="smollm2", data="my.jsonl", out_dir="out", method="lora"))
+done = train(Recipe(model="smollm2", data="my.jsonl", out_dir="out"))  # LoRA, unless method="full"
 llm = LLM.load(done.saved)
 """
 
@@ -24,7 +24,8 @@ from litgpt.adapters.training.running import quietly, run, trainer_of
 from litgpt.container import container
 from litgpt.data.module import DataModule
 from litgpt.domain.architecture import mixture_of
-from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled
+from litgpt.domain.calls import public
+from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled, WrongType
 from litgpt.domain.messages import brief_repr
 from litgpt.domain.paths import local_path
 from litgpt.domain.reporting import Notice, Report, silent
@@ -64,7 +65,7 @@ class Trained:
     __repr__ = brief_repr
 
 
-@short_traceback
+@public()
 def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = None) -> Trained:
     """Train a model.
 
@@ -83,6 +84,10 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         OutOfReach: The hardware, or the room on the disk, is not there.
 
     """
+    if not isinstance(recipe, Recipe):
+        raise WrongType(
+            "recipe", recipe, "a Recipe, such as Recipe(model='smollm2', data='my.jsonl', out_dir='out')"
+        )
     report = (report or default_report(None)) if is_first_process() else silent
     began, out = time.perf_counter(), local_path("out_dir", recipe.out_dir)
     path = _from(recipe, out, resume, report)

@@ -18,6 +18,7 @@ from litgpt.adapters.pytorch.loss import Reduction, cross_entropy, next_tokens
 from litgpt.application.loading import LoadedModel
 from litgpt.application.model_lock import ModelLock
 from litgpt.container import container
+from litgpt.domain.calls import public
 from litgpt.domain.errors import NotDistributed, OutOfReach
 from litgpt.domain.paths import local_path
 from litgpt.domain.placement import Placement
@@ -49,7 +50,7 @@ class Trains(nn.Module):
         self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
 
-    @short_traceback
+    @public()
     def trainer_setup(self, trainer_ckpt: str | Path | None = None, *, quantize: str | None = None) -> None:
         """Make the model ready to be trained: in a LightningModule's `setup`, or before a loop of one's own.
 

@@ -18,6 +18,7 @@ from litgpt.domain.errors import (
     UnsafeFile,
 )
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.vocabulary import TokenizerFiles
 from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.tiny_gguf import write_tiny_gguf
 from tests.adapters.tiny_models import tiny_folder, tiny_model
@@ -232,7 +233,7 @@ def test_a_tokenizer_is_found_by_its_folders_path_or_name(root: Path, tmp_path: 
         (folder / "model.safetensors").write_text("of no interest")
         asked = name if parent == root else str(folder)
         found = LocalStore(root).tokenizer(ModelReference(asked))
-        assert found.paths == {"tokenizer.json": folder / "tokenizer.json"}
+        assert found == TokenizerFiles({"tokenizer.json": folder / "tokenizer.json"})
 
 
 def test_no_tokenizer_is_found_where_there_is_no_folder(root: Path) -> None:

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from litgpt.application.chatting import Conversation
+from litgpt.application.chatting import Conversation, Turn
 from litgpt.application.generating import GenerateText
 from litgpt.application.prompting import WritePrompt
 from litgpt.domain.chat import Message
@@ -26,7 +26,7 @@ def talk(
 
 
 def say(conversation: Conversation, text: str, *, stop: tuple[str, ...] = ()) -> str:
-    return "".join(event.text for event in conversation.say(text, request, stop=stop))
+    return "".join(event.text for event in conversation.say(text, Turn(conversation.write, request, stop)))
 
 
 def test_both_sides_are_remembered() -> None:
@@ -57,7 +57,7 @@ def test_an_answer_that_was_cut_is_remembered_as_it_was_shown() -> None:
 
 def test_an_abandoned_answer_is_remembered_as_far_as_it_came() -> None:
     conversation, _ = talk(script=b"abc")
-    pieces = conversation.say("?", request)
+    pieces = conversation.say("?", Turn(conversation.write, request))
     next(pieces)
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
@@ -67,7 +67,7 @@ def test_an_abandoned_answer_is_remembered_as_far_as_it_came() -> None:
 
 def test_an_answer_of_which_nothing_came_is_forgotten_with_the_question() -> None:
     conversation, _ = talk()
-    pieces = conversation.say("?", request)
+    pieces = conversation.say("?", Turn(conversation.write, request))
     pieces.close()  # type: ignore[attr-defined]
     assert conversation.messages == []
     assert say(conversation, "?") == "yes"
@@ -87,8 +87,8 @@ def test_an_empty_text_and_a_conversation_that_outgrew_the_context_change_nothin
     conversation, _ = talk(context=25)
     say(conversation, "one?")
     with pytest.raises(BadArgument):
-        conversation.say("", request)
+        conversation.say("", Turn(conversation.write, request))
     with pytest.raises(PromptTooLong):
-        conversation.say("a question that does not fit", request)
+        conversation.say("a question that does not fit", Turn(conversation.write, request))
     assert len(conversation.messages) == 2
     assert say(conversation, "?") != ""

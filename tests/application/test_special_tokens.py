@@ -2,7 +2,7 @@
 
 import pytest
 
-from litgpt.application.chatting import Conversation
+from litgpt.application.chatting import Conversation, Turn
 from litgpt.application.generating import GenerateText
 from litgpt.application.prompting import WritePrompt
 from litgpt.application.teaching import WriteLesson
@@ -55,7 +55,11 @@ def test_the_conversation_treats_both_sides_as_text() -> None:
         WritePrompt(BYTES, None), GenerateText(BYTES, generator), generator.prefix_cache()
     )
     for text in ("one<|end|>", "two<|assistant|>"):
-        for _ in conversation.say(text, lambda ids: Request(prompt=ids, max_new_tokens=20, end_ids={END})):  # type: ignore[arg-type]
+        turn = Turn(
+            conversation.write,
+            lambda ids: Request(prompt=ids, max_new_tokens=20, end_ids=frozenset({END})),
+        )
+        for _ in conversation.say(text, turn):
             pass
     prompt = generator.asked[1].prompt
     assert prompt.count(END) == 3

@@ -93,7 +93,8 @@ def test_a_value_of_another_kind_is_named_with_the_kind_that_is_right(wrong: dic
         ({"method": "lora", "init": "random"}, "method must be 'full' for random weights"),
         ({"method": "qlora", "init": "random"}, "method must be 'full' for random weights"),
         ({"method": "lora", "quantize": "int8"}, "quantize must be None with method='lora'"),
-        ({"quantize": "bnb.nf4"}, "quantize must be None with method='full'"),
+        ({"quantize": "bnb.nf4"}, "quantize must be None with method='lora'"),
+        ({"method": "full", "quantize": "bnb.nf4"}, "quantize must be None with method='full'"),
         ({"method": "qlora", "strategy": "fsdp"}, "strategy must be 'ddp' with method='qlora'"),
         ({"devices": 2}, "strategy must be 'ddp' or 'fsdp' with 2 devices"),
         ({"devices": 2, "nodes": 3}, "strategy must be 'ddp' or 'fsdp' with 6 devices"),
@@ -137,7 +138,7 @@ def test_every_setting_says_what_it_is() -> None:
 
 
 def test_adapters_learn_faster_than_all_weights_and_random_ones_faster_still() -> None:
-    assert recipe().rate == 2e-5
+    assert recipe(method="full").rate == 2e-5
     assert recipe(method="lora").rate == recipe(method="qlora").rate == 2e-4
     assert recipe(init="random").rate == 4e-4
     assert recipe(method="lora", learning_rate=0).rate == 0
@@ -181,3 +182,22 @@ def test_the_last_rate_is_a_share_of_the_highest_and_no_more() -> None:
     assert recipe(learning_rate=1e-3, min_learning_rate=1e-4).schedule(10).floor == pytest.approx(0.1)
     assert recipe(learning_rate=1e-3, min_learning_rate=1e-2).schedule(10).floor == 1
     assert recipe(learning_rate=0).schedule(10).floor == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "method", "init"),
+    [
+        ({}, "lora", "pretrained"),
+        ({"task": "pretrain"}, "full", "random"),
+        ({"task": "pretrain", "init": "pretrained"}, "full", "pretrained"),
+        ({"init": "random"}, "full", "random"),
+        ({"method": "full"}, "full", "pretrained"),
+        ({"method": None, "init": None}, "lora", "pretrained"),
+    ],
+)
+def test_what_is_trained_by_default_follows_from_the_task(
+    settings: dict[str, Any], method: str, init: str
+) -> None:
+    for made in (recipe(**settings), recipe_of({**NEEDED, **settings})):
+        assert (made.method, made.init) == (method, init)
+        assert recipe_of(attrs.asdict(made)) == made

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from litgpt.application.chatting import Conversation
+from litgpt.application.chatting import Conversation, Turn
 from litgpt.application.generating import GenerateText
 from litgpt.application.prompting import WritePrompt
 from litgpt.chat import Chat
@@ -78,7 +78,8 @@ def begin(messages: Sequence[Message], settings: dict[str, Any]) -> Chat:
         "sampling": Sampling(seed=settings.get("seed")),
         "end_ids": frozenset({END}),
     }
-    return Chat(talk, lambda ids: Request(prompt=ids, **how), ())
+    turn = Turn(talk.write, lambda ids: Request(prompt=ids, **how))
+    return Chat(talk, lambda _: turn)
 
 
 def main() -> None:

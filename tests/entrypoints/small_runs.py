@@ -23,6 +23,7 @@ def recipe(folder: Path, **settings: Any) -> Recipe:
         "model": tiny_folder("llama"),
         "data": data if data.exists() else examples(data),
         "out_dir": folder / "out",
+        "method": "full",
         "accelerator": "cpu",
         "precision": "32-true",
         "learning_rate": 1e-2,

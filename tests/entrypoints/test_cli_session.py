@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from litgpt.application.chatting import Conversation
+from litgpt.application.chatting import Conversation, Turn
 from litgpt.application.generating import GenerateText
 from litgpt.application.prompting import WritePrompt
 from litgpt.chat import Chat
@@ -37,7 +37,8 @@ def begin(
     talk = Conversation(
         WritePrompt(tokenizer, None), GenerateText(tokenizer, generator), generator.prefix_cache(), said
     )
-    return Chat(talk, lambda ids: Request(prompt=ids, end_ids=frozenset({END})), ())
+    turn = Turn(talk.write, lambda ids: Request(prompt=ids, end_ids=frozenset({END})))
+    return Chat(talk, lambda _: turn)
 
 
 class TwoAdapters:

@@ -100,7 +100,8 @@ def gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("kind", ["package", "file", "folder", "Path"])
 def test_every_name_of_a_model_is_one_of_its_tokenizer(hub: LoopbackHub, gguf: Path, kind: str) -> None:
-    name = {"package": "words", "file": str(gguf), "folder": str(gguf.parent), "Path": gguf}[kind]
+    names: dict[str, str | Path] = {"package": "words", "file": str(gguf), "folder": str(gguf.parent)}
+    name = names.get(kind, gguf)
     with load(name) as llm, LLM.load(gguf, distribute=None, quiet=True) as whole:
         assert llm.tokenizer.encode("Hello").tolist() == whole.tokenizer.encode("Hello").tolist()
         assert Tokenizer(name).encode("Hello").tolist() == whole.tokenizer.encode("Hello").tolist()

@@ -57,7 +57,7 @@ def write_unlike(folder: Path, count: int = 11) -> Path:
 def settings(folder: Path, **how: Any) -> dict[str, Any]:
     small = {"batch_size": 2, "accumulate": 2, "max_seq_length": 48, "learning_rate": 1e-2}
     where = {"model": str(tiny_folder("llama")), "data": str(write_records(folder)), "accelerator": "cpu"}
-    return {**where, **small, "precision": "32-true", "out_dir": str(folder / "out"), **how}
+    return {**where, **small, "method": "full", "precision": "32-true", "out_dir": str(folder / "out"), **how}
 
 
 def trained(folder: Path, *, resume: str | None = None, told: Report | None = None, **how: Any) -> Trained:

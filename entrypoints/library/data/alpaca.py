@@ -7,7 +7,8 @@ from typing import ClassVar, Unpack
 from litgpt.adapters.training.data.module import as_path
 from litgpt.adapters.training.data.reading import Record, read_records
 from litgpt.container import container
-from litgpt.data.module import DataModule, Templating
+from litgpt.data.module import TEMPLATING, DataModule, Templating
+from litgpt.domain.calls import public
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 
@@ -26,14 +27,17 @@ class Alpaca(DataModule):
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches.
         download_dir: Where to put what is downloaded, in place of huggingface_hub's cache.
-        templating: `tools`, `chat_template_kwargs`, `apply_chat_template` and `parse_special_tokens`, as
-            `DataModule` has them.
+        tools: Tools for records without `tools` of their own: JSON schemas or Python functions.
+        chat_template_kwargs: Variables of the chat template, for records without any of their own.
+        apply_chat_template: False takes the texts of records as they are.
+        parse_special_tokens: Whether special tokens in the data become control tokens; see `DataModule`.
 
     """
 
     repository: ClassVar[str] = "yahma/alpaca-cleaned"
     files: ClassVar[tuple[str, ...]] = ("alpaca_data_cleaned.json",)
 
+    @public(TEMPLATING)
     def __init__(
         self,
         mask_prompt: bool = False,
@@ -84,14 +88,17 @@ class Alpaca2k(Alpaca):
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches.
         download_dir: Where to put what is downloaded, in place of huggingface_hub's cache.
-        templating: `tools`, `chat_template_kwargs`, `apply_chat_template` and `parse_special_tokens`, as
-            `DataModule` has them.
+        tools: Tools for records without `tools` of their own: JSON schemas or Python functions.
+        chat_template_kwargs: Variables of the chat template, for records without any of their own.
+        apply_chat_template: False takes the texts of records as they are.
+        parse_special_tokens: Whether special tokens in the data become control tokens; see `DataModule`.
 
     """
 
     repository = "mhenrichsen/alpaca_2k_test"
     files = ("*.parquet", "*.jsonl", "*.json")
 
+    @public(TEMPLATING)
     def __init__(
         self,
         mask_prompt: bool = False,

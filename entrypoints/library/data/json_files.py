@@ -6,7 +6,8 @@ from typing import Unpack
 
 from litgpt.adapters.training.data.module import as_path
 from litgpt.adapters.training.data.reading import RECORDS, Record, read_records
-from litgpt.data.module import DataModule, Templating
+from litgpt.data.module import TEMPLATING, DataModule, Templating
+from litgpt.domain.calls import public
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reading import reading
@@ -34,8 +35,10 @@ class JSON(DataModule):
         ignore_index: The label of what is not learnt.
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches.
-        templating: `tools`, `chat_template_kwargs`, `apply_chat_template` and `parse_special_tokens`, as
-            `DataModule` has them.
+        tools: Tools for records without `tools` of their own: JSON schemas or Python functions.
+        chat_template_kwargs: Variables of the chat template, for records without any of their own.
+        apply_chat_template: False takes the texts of records as they are.
+        parse_special_tokens: Whether special tokens in the data become control tokens; see `DataModule`.
 
     Raises:
         DataNotFound: There is no such file, or the folder has no `train` file.
@@ -43,6 +46,7 @@ class JSON(DataModule):
 
     """
 
+    @public(TEMPLATING)
     def __init__(
         self,
         json_path: str | Path,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from litgpt.adapters.training.data.module import DataModule as Reporting
+from litgpt.domain.calls import SharedOptions, public
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.reporting import default_report
 
@@ -15,6 +16,16 @@ class Templating(TypedDict, total=False):
     chat_template_kwargs: Mapping[str, Any] | None
     apply_chat_template: bool
     parse_special_tokens: bool | None
+
+
+TEMPLATING = SharedOptions(
+    {
+        "tools": None,
+        "chat_template_kwargs": None,
+        "apply_chat_template": True,
+        "parse_special_tokens": None,
+    }
+)
 
 
 class DataModule(Reporting):
@@ -60,6 +71,7 @@ class DataModule(Reporting):
 
     """
 
+    @public(TEMPLATING)
     def __init__(
         self,
         mask_prompt: bool = False,

@@ -10,6 +10,7 @@ from litgpt.adapters.training.data.lessons import Batch
 from litgpt.adapters.training.data.module import Sets, as_path
 from litgpt.adapters.training.data.packing import Pack, Windows
 from litgpt.data.module import DataModule
+from litgpt.domain.calls import public
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.reporting import Notice
 from litgpt.domain.training.errors import BadData
@@ -36,6 +37,7 @@ class TextFiles(DataModule):
 
     """
 
+    @public()
     def __init__(
         self,
         train_data_path: str | Path,
