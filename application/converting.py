@@ -37,7 +37,13 @@ class ConvertModel(Generic[TensorT, ModelT]):
     save: SaveModel[TensorT, ModelT]
 
     def __call__(
-        self, reference: ModelReference, folder: Path, report: Report, *, precision: str | None = None
+        self,
+        reference: ModelReference,
+        folder: Path,
+        report: Report,
+        *,
+        precision: str | None = None,
+        overwrite: bool = False,
     ) -> str:
         """Convert a model, on the CPU, and return the precision that it was written in.
 
@@ -46,9 +52,11 @@ class ConvertModel(Generic[TensorT, ModelT]):
             folder: Where to.
             report: Told of the progress.
             precision: As Lightning writes it; None is what most of its weights are stored in, or `bf16-true`
-                where they are quantised.
+                where they are quantized.
+            overwrite: Whether another model in the folder is replaced.
 
         Raises:
+            WouldOverwrite: The folder holds another model, and `overwrite` is not set.
             ModelNotFound: Nobody has it.
             BadCheckpoint: Its files cannot be used.
             UnsupportedModel: It is of no family that is implemented, or the format cannot express it.
@@ -57,9 +65,10 @@ class ConvertModel(Generic[TensorT, ModelT]):
         """
         loaded = self.load(reference)
         try:
+            self.save.check(loaded, folder, overwrite=overwrite)  # before anything is downloaded
             chosen = precision or _stored_in(loaded.checkpoint)
             loaded, model, _ = self.place(loaded, Wish(accelerator="cpu", precision=chosen), report)
-            self.save(loaded, model, folder, report)
+            self.save(loaded, model, folder, report, overwrite=overwrite)
         finally:
             loaded.checkpoint.close()
         return chosen

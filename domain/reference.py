@@ -1,5 +1,6 @@
 """How a caller names a model."""
 
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -56,3 +57,9 @@ class ModelReference:
     def __str__(self) -> str:
         name = without_secrets(self.name)
         return name if self.revision is None else f"{name} at {self.revision}"
+
+
+def lasting_name(name: str) -> str:
+    """Return what a model is to be found by later, from another folder too."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name

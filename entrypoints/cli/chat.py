@@ -1,5 +1,6 @@
 """`litgpt chat`: a conversation in the terminal."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +42,7 @@ def chat(  # noqa: PLR0913 - each is an option
     from litgpt.application.asking import Settings
     from litgpt.chat import read_chat
     from litgpt.cli.adapter_choice import AdapterChoice
+    from litgpt.cli.chat_files import ChatFiles
     from litgpt.cli.session import Session
     from litgpt.domain.reference import ModelReference
 
@@ -65,6 +67,7 @@ def chat(  # noqa: PLR0913 - each is an option
             how,
             AdapterChoice(llm),
             about={"model": str(reference), "prompts": _style(llm)},
+            files=ChatFiles(set() if resume is None else {Path(resume)}),
             shows_speed=not quiet,
         )
         if console.at_a_keyboard() and not quiet:

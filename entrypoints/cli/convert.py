@@ -11,7 +11,7 @@ from litgpt.cli.loading import Work
 Format = Literal["hf", "litgpt"]
 
 
-def convert(
+def convert(  # noqa: PLR0913 - each is an option
     model: options.Model,
     out_dir: Annotated[Path, typer.Argument(help="The folder to write.", metavar="OUT_DIR")],
     *,
@@ -21,8 +21,9 @@ def convert(
     ] = "hf",
     precision: Annotated[
         str | None,
-        typer.Option(help="32-true, bf16-true or 16-true.  [default: as it is stored; quantised: bf16-true]"),
+        typer.Option(help="32-true, bf16-true or 16-true.  [default: as it is stored; quantized: bf16-true]"),
     ] = None,
+    force: options.Force = False,
     revision: options.Revision = None,
     offline: options.Offline = False,
     access_token: options.AccessToken = None,
@@ -43,9 +44,10 @@ def convert(
         if model.endswith(".ckpt"):
             from litgpt.trained import save_checkpoint_as_model
 
-            save_checkpoint_as_model(local_path("MODEL", model), folder, work.report)
+            checkpoint = local_path("MODEL", model)
+            save_checkpoint_as_model(checkpoint, folder, work.report, overwrite=force)
             console.show(str(out_dir))
             return
         convert_model = container.convert_to_litgpt() if to == "litgpt" else container.convert_to_folder()
-        convert_model(reference, folder, work.report, precision=precision)
+        convert_model(reference, folder, work.report, precision=precision, overwrite=force)
     console.show(str(out_dir))

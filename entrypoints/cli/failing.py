@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 UsageError: Any = typer.BadParameter.__base__
 """The class of errors in how a command is called. Typer does not export it."""
 
-_WORDS = ((", or None", ", or left out"), ("True, False or None", "given, negated or left out"))
+_WORDS = (
+    (", or None", ", or left out"),
+    ("True, False or None", "given, negated or left out"),
+    ("overwrite=True", "--force"),
+    ("resume 'last'", "--resume last"),
+)
 
 
 def show_usage_error(error: Any) -> None:
@@ -35,7 +40,10 @@ def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:
 
     """
     from litgpt.domain.errors import BadArgument
+    from litgpt.domain.overwriting import WouldOverwrite
 
+    if isinstance(error, WouldOverwrite):
+        error.remedy = error.remedy.replace("overwrite=True", "--force")
     if isinstance(error, BadArgument) and error.name in options:
         error.name = options[error.name]
         for python, words in _WORDS:

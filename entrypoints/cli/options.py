@@ -137,5 +137,8 @@ Offline: TypeAlias = Annotated[bool, typer.Option("--offline", help="Never ask t
 AccessToken: TypeAlias = Annotated[
     str | None, typer.Option(help="What the Hub knows you by.  [default: HF_TOKEN, or your login]")
 ]
+Force: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Replace another model, or an earlier run, in the folder.")
+]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Write nothing but the answer, and errors.")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]

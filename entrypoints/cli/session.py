@@ -8,6 +8,7 @@ import attrs
 
 from litgpt.cli import console
 from litgpt.cli.adapter_choice import AdapterChoice
+from litgpt.cli.chat_files import ChatFiles
 from litgpt.cli.chat_settings import changed_settings, show_settings
 from litgpt.cli.editor import SET_ONE, edited, editor
 from litgpt.cli.keyboard import Keyboard, interruptions
@@ -29,7 +30,7 @@ HELP = '''\
 /edit [TEXT]     change the last message, in $VISUAL or $EDITOR or to TEXT, and send it again
 /adapter [NAME]  switch to a LoRA adapter: a name, a folder or repository to load, or none
 /tokens          show the tokens used and the context left
-/save FILE       write the conversation to a file
+/save FILE       write the conversation to a file; /save --force FILE replaces another one
 /load FILE       go on from a file that /save wrote
 /tool TEXT       send TEXT as the result of a tool call
 /help            show this
@@ -72,6 +73,7 @@ class Session:
         settings: The keyword arguments of `LLM.chat`.
         adapters: The adapters that it can switch between.
         about: What `/show` says of the model, by name.
+        files: The files that it is saved to and loaded from.
         shows_speed: Whether tokens and speed follow each answer on a terminal.
         failed: Whether a message got no answer.
 
@@ -82,6 +84,7 @@ class Session:
     settings: dict[str, Any]
     adapters: AdapterChoice
     about: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+    files: ChatFiles = attrs.field(factory=ChatFiles, kw_only=True)
     shows_speed: bool = attrs.field(default=True, kw_only=True)
     failed: bool = attrs.field(default=False, init=False)
     _keyboard: Keyboard = attrs.field(factory=lambda: Keyboard(COMMANDS), init=False)
@@ -141,7 +144,7 @@ class Session:
             case "/tool":
                 console.note("Which result? /tool TEXT")
             case "/save":
-                self._save(text)
+                self.files.save(self.chat, text)
             case "/load":
                 self._load(text)
             case _:
@@ -247,23 +250,12 @@ class Session:
         self.chat, self.settings = fresh, settings
 
     def _load(self, path: str) -> None:
-        from litgpt.chat import read_chat
-
-        if not path:
-            console.note("From where? /load FILE")
+        if (saved := self.files.load(path)) is None:
             return
-        saved = read_chat(path)
         changes = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
         settings = self.settings | {name: value for name, value in changes.items() if value}
         self._continue_from(saved.messages, settings)
         console.note(f"(Loaded {len(saved.messages)} messages from {path}.)")
-
-    def _save(self, path: str) -> None:
-        if not path:
-            console.note("Where to? /save FILE")
-            return
-        self.chat.save(path)
-        console.note(f"(Saved to {path}.)")
 
     def _next_message(self) -> str | None:
         """Return what is typed next; None if that is all."""

@@ -62,6 +62,7 @@ def give_options(name: str) -> None:
     ]
     for other, annotation in (("config", _Config), ("resume", _Resume)):
         parameters.append(Parameter(other, Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    parameters.append(Parameter("force", Parameter.KEYWORD_ONLY, default=False, annotation=options.Force))
     parameters.append(Parameter("quiet", Parameter.KEYWORD_ONLY, default=False, annotation=options.Quiet))
     run: Any = COMMANDS[task]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -93,7 +94,9 @@ def _mentions(annotation: Any, kind: type) -> bool:
     return annotation is kind or kind in getattr(annotation, "__args__", ())
 
 
-def _train(task: Task, *, config: Path | None, resume: str | None, quiet: bool, **given: Any) -> None:
+def _train(
+    task: Task, *, config: Path | None, resume: str | None, force: bool, quiet: bool, **given: Any
+) -> None:
     from litgpt.cli.loading import Work
     from litgpt.domain.training.recipe import recipe_of
 
@@ -111,7 +114,7 @@ def _train(task: Task, *, config: Path | None, resume: str | None, quiet: bool, 
             console.note(work.text)  # importing torch takes seconds, and a log is to show that something runs
         from litgpt.training import train
 
-        done = train(recipe, resume=resume, report=work.report)
+        done = train(recipe, resume=resume, overwrite=force, report=work.report)
     if done.saved is None:
         raise typer.Exit(_INTERRUPTED)
     console.show(str(done.saved))

@@ -17,8 +17,10 @@ from litgpt.domain.calls import public
 from litgpt.domain.errors import BadArgument, NotDistributed
 from litgpt.domain.families import family_of
 from litgpt.domain.lora import Biases, Lora, Targets
+from litgpt.domain.overwriting import held_adapter
 from litgpt.domain.paths import local_path
-from litgpt.domain.reference import ModelReference
+from litgpt.domain.reference import ModelReference, lasting_name
+from litgpt.domain.reporting import Report
 from litgpt.domain.weights import joins
 from litgpt.tracebacks import short_traceback
 
@@ -38,6 +40,7 @@ class Adapts:
     model: GPT | None
     _loaded: LoadedModel[Tensor]
     _lock: ModelLock
+    _report: Report
     _adapters: Adapters | None = None
 
     if TYPE_CHECKING:
@@ -180,20 +183,23 @@ class Adapts:
             self._of_model().activate(name)
 
     @public()
-    def save_adapter(self, out_dir: str | Path, name: str | None = None) -> None:
-        """Save an adapter as PEFT does: a small folder, which PEFT opens, and `load_adapter`.
+    def save_adapter(self, out_dir: str | Path, name: str | None = None, *, overwrite: bool = False) -> Path:
+        """Save an adapter as PEFT does, in a small folder that PEFT and `load_adapter` open; return that.
 
         Args:
             out_dir: The folder.
             name: Which; None is the active one.
+            overwrite: Whether to replace another adapter in the folder: one for another model, or of another
+                rank.
 
         Raises:
+            WouldOverwrite: The folder holds another adapter and `overwrite` is not set, or it holds a model.
             NotDistributed: There is no model yet.
             BadArgument: There is no adapter of this name.
             OutOfReach: The folder cannot be written to.
 
         """
-        self._save_adapter(local_path("out_dir", out_dir), name)
+        return self._save_adapter(local_path("out_dir", out_dir), name, overwrite=overwrite)
 
     @public()
     def merge_adapter(self, *, for_good: bool = False) -> None:
@@ -249,19 +255,22 @@ class Adapts:
         return found if found is not None and found.model is self.model else None
 
     def _save_adapter(
-        self, out_dir: Path, name: str | None = None, files: Mapping[str, bytes] | None = None
-    ) -> None:
+        self, folder: Path, name: str | None = None, *, files: Mapping[str, bytes] = {}, overwrite: bool
+    ) -> Path:
         """Save an adapter, and other files with it, by name."""
         with self._lock.using():
             adapters = self._of_model()
             which = adapters.active if name is None else name
             if which is None:
                 there = ", ".join(map(repr, adapters.names)) or "none: add_lora() makes one"
-                raise BadArgument(
-                    "name", name, f"that of an adapter, since none is active. There are {there}"
-                )
-            saved = attrs.evolve(adapters.captured(which), base=_base(self._loaded.checkpoint.name))
-        container.write_adapter()(out_dir, saved, files or {})
+                expected = f"that of an adapter, since none is active. There are {there}"
+                raise BadArgument("name", name, expected)
+            base = lasting_name(self._loaded.checkpoint.name)
+            saved = attrs.evolve(adapters.captured(which), base=base)
+        new = held_adapter(saved.base, saved.lora)
+        with container.overwriting().writing(folder, new, self._report, overwrite=overwrite):
+            container.write_adapter()(folder, saved, files)
+        return folder
 
     def _of_model(self) -> Adapters:
         check_fork()
@@ -274,9 +283,3 @@ class Adapts:
             written = tuple(joins(attrs.evolve(architecture, tied=False), family.weights))
             found = self._adapters = Adapters.of(self.model, written, family.model_type)
         return found
-
-
-def _base(name: str) -> str:
-    """Return what a model is to be found by later, from another folder too."""
-    path = Path(name).expanduser()
-    return str(path.resolve()) if path.exists() else name

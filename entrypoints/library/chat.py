@@ -1,9 +1,7 @@
 """`llm.chat()`: a conversation that remembers."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias, Unpack, overload
@@ -11,20 +9,17 @@ from typing import Any, Final, Literal, Self, TypeAlias, Unpack, overload
 import attrs
 
 from litgpt.answers import Part, pieces, whole
-from litgpt.application.atomic_files import atomic_write
 from litgpt.application.chatting import Conversation, Turn
 from litgpt.domain.calls import public
-from litgpt.domain.chat import Message, messages
-from litgpt.domain.errors import DamagedFile, LitGPTError, OutOfReach
+from litgpt.domain.chat import Message
 from litgpt.domain.generation import Completion, TextEvent
-from litgpt.domain.messages import brief_repr, summary
+from litgpt.domain.messages import summary
 from litgpt.domain.paths import local_path
-from litgpt.domain.reading import cause, parse_json, printable, reading
 from litgpt.domain.sampling import Sampling
-from litgpt.domain.template_options import TemplateOptions
 from litgpt.generate_options import SHARED, Answering, Drawing, Options
+from litgpt.saved_chat import SavedChat, read_chat, write_chat
 
-_REMEDY = """Pass a file that Chat.save wrote, or a JSON list such as [{"role": "user", "content": "Hi"}]."""
+__all__ = ["CHAT_DEFAULT", "Chat", "Said", "SavedChat", "read_chat"]
 
 Said: TypeAlias = str | Message | Mapping[str, Any] | Sequence[Message] | Sequence[Mapping[str, Any]]
 """What is sent: a user's text, a message such as `{"role": "tool", "content": "22"}`, or several messages."""
@@ -42,24 +37,6 @@ CHAT_DEFAULT: Final = _Default.CHAT_DEFAULT
 _SHARED = attrs.evolve(SHARED, defaults=dict.fromkeys(SHARED.defaults, CHAT_DEFAULT))
 
 
-@attrs.frozen
-class SavedChat:
-    """A conversation in a file.
-
-    Attributes:
-        messages: What was said, by whom.
-        tools: JSON schemas of the tools that the model may call.
-        chat_template_kwargs: Further variables of the chat template.
-
-    """
-
-    messages: list[Message]
-    tools: list[dict[str, Any]] | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
-
-    __repr__ = brief_repr
-
-
 @attrs.define(eq=False)
 class Chat:
     """A conversation with a model.
@@ -75,6 +52,7 @@ class Chat:
 
     _conversation: Conversation
     _turn: Callable[[Mapping[str, Any]], Turn]
+    _saved_to: set[Path] = attrs.field(factory=set, init=False)
 
     def __repr__(self) -> str:
         said = self.messages
@@ -214,28 +192,26 @@ class Chat:
         return attrs.evolve(self, conversation=self._conversation.branch())
 
     @public()
-    def save(self, path: str | Path) -> None:
-        """Write what was said, and the chat's tools, to a JSON file, whole or not at all.
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write what was said, and the chat's tools, to a JSON file, whole or not at all, and return that.
 
         Args:
             path: The file.
+            overwrite: Whether to replace another conversation, or a file of another kind. A beginning of this
+                conversation, and what this chat saved itself, is replaced in any case.
 
         Raises:
             BadArgument: No file can have this name.
+            WouldOverwrite: The file holds something else, and `overwrite` is not set.
             OutOfReach: It cannot be written there: no such folder, a full disk, a device or a FIFO.
 
         """
-        options = self._conversation.write.options
-        saved: dict[str, Any] = {"messages": [one.as_dict() for one in self._conversation.messages]}
-        if options.tools is not None:
-            saved["tools"] = list(options.tools)
-        if options.variables:
-            saved["chat_template_kwargs"] = dict(options.variables)
-        target = local_path("path", path)
-        try:
-            atomic_write(target, json.dumps(saved, ensure_ascii=False, indent=1).encode())
-        except (OSError, ValueError) as error:  # the latter for text that UTF-8 cannot encode
-            raise _unwritable(target, error) from error
+        target, options = local_path("path", path), self._conversation.write.options
+        tools = None if options.tools is None else list(options.tools)
+        saved = SavedChat(self.messages, tools, dict(options.variables) or None)
+        write_chat(target, saved, overwrite=overwrite or target in self._saved_to)
+        self._saved_to.add(target)
+        return target
 
     def close(self) -> None:
         """Free the memory of what was computed; what was said is kept."""
@@ -258,34 +234,3 @@ def _last(events: Iterator[TextEvent]) -> Completion:
     *_, last = events
     assert last.completion is not None  # noqa: S101 - the last event always has it
     return last.completion
-
-
-def _unwritable(path: Path, error: Exception) -> OutOfReach:
-    return OutOfReach(f"Saving the chat to {printable(path)}", f"{cause(error)}. Choose another path.")
-
-
-def read_chat(path: str | Path) -> SavedChat:
-    """Return what `Chat.save` wrote, or what a JSON list of messages holds.
-
-    Raises:
-        BadArgument: No file can have this name.
-        MissingFile: There is no such file.
-        DamagedFile: It is not a saved chat.
-
-    """
-    damaged = partial(DamagedFile, remedy=_REMEDY)
-    path = local_path("path", path)
-    with reading(path, missing=_REMEDY, damaged=damaged):
-        raw = path.read_bytes()
-    with reading(str(path), reason="it is not JSON", damaged=damaged):
-        saved = parse_json(raw)
-    try:
-        if isinstance(saved, list):
-            saved = {"messages": saved}
-        said = list(messages(saved["messages"])) if saved["messages"] else []
-        options = TemplateOptions(tools=saved.get("tools"), variables=saved.get("chat_template_kwargs"))
-        return SavedChat(said, saved.get("tools"), dict(options.variables) or None)
-    except LitGPTError as error:
-        raise DamagedFile(str(path), f"it is not a saved chat: {error}", _REMEDY) from error
-    except Exception as error:
-        raise DamagedFile(str(path), "it is not a saved chat or a list of messages.", _REMEDY) from error

@@ -23,9 +23,11 @@ from dependency_injector import containers, providers
 from litgpt.application.converting import ConvertModel
 from litgpt.application.finding import Find
 from litgpt.application.loading import LoadModel, PlaceModel, PrepareTraining
+from litgpt.application.overwriting import Overwriting
 from litgpt.application.saving import SaveModel
 from litgpt.domain import catalogue
 from litgpt.domain.lora import Adapter
+from litgpt.domain.overwriting import Look
 from litgpt.domain.ports import (
     DistributionStrategy,
     ModelStore,
@@ -126,6 +128,12 @@ def _write_litgpt() -> WriteModel[Any]:
     return LitGptWriter()
 
 
+def _look() -> Look:
+    from litgpt.adapters.checkpoints.held import held_in
+
+    return held_in
+
+
 def _read_adapter(hub: "HubStore[Any]") -> "Callable[[ModelReference], Adapter[Any]]":
     from litgpt.adapters.checkpoints.local import LocalStore
     from litgpt.adapters.checkpoints.peft_folder import read_adapter
@@ -188,18 +196,23 @@ class Container(containers.DeclarativeContainer):
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
     place_model = providers.Factory(PlaceModel, strategy=strategy, equal=equal)
     prepare_training = providers.Factory(PrepareTraining, strategy=strategy, equal=equal)
+    overwriting = providers.Factory(Overwriting, look=providers.Singleton(_look))
     save_model = providers.Factory(
-        SaveModel, strategy=strategy, tokenizer_files=tokenizer_files, write=write_folder
+        SaveModel,
+        strategy=strategy,
+        tokenizer_files=tokenizer_files,
+        write=write_folder,
+        overwriting=overwriting,
+    )
+    save_litgpt = providers.Factory(
+        SaveModel,
+        strategy=strategy,
+        tokenizer_files=tokenizer_files,
+        write=write_litgpt,
+        overwriting=overwriting,
     )
     convert_to_folder = providers.Factory(ConvertModel, load=load_model, place=place_model, save=save_model)
-    convert_to_litgpt = providers.Factory(
-        ConvertModel,
-        load=load_model,
-        place=place_model,
-        save=providers.Factory(
-            SaveModel, strategy=strategy, tokenizer_files=tokenizer_files, write=write_litgpt
-        ),
-    )
+    convert_to_litgpt = providers.Factory(ConvertModel, load=load_model, place=place_model, save=save_litgpt)
 
 
 container = Container()

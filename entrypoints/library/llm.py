@@ -206,8 +206,14 @@ class LLM(Converses, Measures, Adapts, Trains):
         self.tokenizer.prompt_style = self._loaded.style
 
     @public()
-    def save(self, out_dir: str | Path, prompt_style: str | PromptStyle | None = None) -> None:
-        """Save the model as it is now: a folder that this library and transformers open.
+    def save(
+        self,
+        out_dir: str | Path,
+        prompt_style: str | PromptStyle | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> Path:
+        """Save the model as it is now, in a folder that this library and transformers open, and return that.
 
         It holds safetensors, `config.json`, the tokenizer's files and the prompt style. What is in the folder
         already stays whole until all of it is written. A model that is split over ranks is gathered tensor by
@@ -216,9 +222,12 @@ class LLM(Converses, Measures, Adapts, Trains):
         Args:
             out_dir: The folder.
             prompt_style: A style, or its name, in place of the one that the model has.
+            overwrite: Whether to replace another model in the folder. The same model, which is one with the
+                same structure, is replaced in any case, unless it is in full precision and this one is not.
 
         Raises:
             BadArgument: No folder can have this name.
+            WouldOverwrite: The folder holds another model, or an adapter, and `overwrite` is not set.
             NotDistributed: There is no model yet.
             OutOfReach: The disk has not the room, or the folder cannot be written to; or ranks have quantised
                 their parts.
@@ -231,7 +240,9 @@ class LLM(Converses, Measures, Adapts, Trains):
             (model, _), loaded = self._whole("Saving"), self._loaded
             if self._has_untied:
                 loaded = attrs.evolve(loaded, architecture=attrs.evolve(loaded.architecture, tied=False))
-            container.save_model()(loaded, model, folder, self._report, prompt_style=style)
+            save = container.save_model()
+            save(loaded, model, folder, self._report, prompt_style=style, overwrite=overwrite)
+        return folder
 
     def close(self) -> None:
         """Free the memory. The model can be placed again with `distribute()`.

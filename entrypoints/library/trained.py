@@ -19,10 +19,12 @@ from litgpt.application.exporting import ends_to_write, exported_template, with_
 from litgpt.application.teaching import style_to_teach
 from litgpt.container import container
 from litgpt.domain.errors import BadArgument
+from litgpt.domain.overwriting import held_adapter
 from litgpt.domain.prompts import style_named
 from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
-from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.reference import lasting_name
+from litgpt.domain.reporting import Report
 from litgpt.domain.training.recipe import Recipe
 from litgpt.llm import LLM
 
@@ -72,22 +74,26 @@ def save_trained(llm: LLM, recipe: Recipe, out: Path, report: Report, *, first: 
 
     """
     whole = _put_together(llm, recipe) if llm.is_sharded else llm
-    folder = out / ("adapter" if recipe.adapts else "model")
+    folder = output_of(recipe, out)
     if first and whole is not None:
-        _save(whole, recipe, folder)
-        report(Notice(f"Saved to {folder}"))
+        whole._report = report  # noqa: SLF001 - its own package: it says what it wrote
+        _save(whole, recipe, folder, overwrite=True)  # which was checked before the run began
     return folder
 
 
-def save_checkpoint_as_model(checkpoint: Path, folder: Path, report: Report) -> None:
+def save_checkpoint_as_model(
+    checkpoint: Path, folder: Path, report: Report, *, overwrite: bool = False
+) -> None:
     """Save what a checkpoint of `train` holds: a model's folder, or an adapter's.
 
     Args:
         checkpoint: A file, or a folder with a part from each process.
         folder: Where to.
         report: Is told what is done.
+        overwrite: Whether another model in the folder is replaced.
 
     Raises:
+        WouldOverwrite: The folder holds another model, and `overwrite` is not set.
         BadArgument: The checkpoint does not say of which model it is.
         BadCheckpoint: It cannot be read.
 
@@ -101,17 +107,41 @@ def save_checkpoint_as_model(checkpoint: Path, folder: Path, report: Report) -> 
         remedy = "of a module of your own: trainer_setup(trainer_ckpt=…), then save()"
         raise BadArgument("model", str(checkpoint), f"{expected} ({remedy})")
     recipe = Recipe(**settings["recipe"])
-    _save(_restored(recipe, content["state_dict"], torch.float32, str(checkpoint)), recipe, folder)
-    report(Notice(f"Saved to {folder}"))
+    llm = _loaded(recipe)
+    check_output(llm, recipe, folder, overwrite=overwrite)
+    llm = _restored(llm, recipe, content["state_dict"], torch.float32, str(checkpoint))
+    llm._report = report  # noqa: SLF001 - its own package: it says what it wrote
+    _save(llm, recipe, folder, overwrite=overwrite)
 
 
-def _save(llm: LLM, recipe: Recipe, folder: Path) -> None:
+def output_of(recipe: Recipe, out: Path) -> Path:
+    """Return the folder of what is learnt, in the folder of the run."""
+    return out / ("adapter" if recipe.adapts else "model")
+
+
+def check_output(llm: LLM, recipe: Recipe, folder: Path, *, overwrite: bool) -> None:
+    """Check that what is learnt may be saved in a folder.
+
+    Raises:
+        BadArgument: It is not a folder.
+        WouldOverwrite: It holds another model or adapter, and `overwrite` is not set.
+
+    """
+    loaded = llm._loaded  # noqa: SLF001 - an LLM's own half
+    if recipe.adapts:
+        new = held_adapter(lasting_name(loaded.checkpoint.name), recipe.lora)
+        container.overwriting().check(folder, new, overwrite=overwrite)
+    else:
+        container.save_model().check(loaded, folder, overwrite=overwrite)
+
+
+def _save(llm: LLM, recipe: Recipe, folder: Path, *, overwrite: bool) -> None:
     style = style_to_learn(llm, recipe) if recipe.task == "finetune" else None
     if not recipe.adapts:
-        llm.save(folder, prompt_style=style)
+        llm.save(folder, prompt_style=style, overwrite=overwrite)
         return
     files = {} if style is None else _style_files(llm, style)
-    llm._save_adapter(folder, files=files)  # noqa: SLF001 - an LLM's own half
+    llm._save_adapter(folder, files=files, overwrite=overwrite)  # noqa: SLF001 - an LLM's own half
 
 
 def _style_files(llm: LLM, style: PromptStyle) -> dict[str, bytes]:
@@ -135,14 +165,18 @@ def _put_together(llm: LLM, recipe: Recipe) -> LLM | None:
     state = gathered(llm)
     if not state:
         return None
-    return _restored(recipe, state, next(iter(state.values())).dtype, "What was trained")
+    dtype = next(iter(state.values())).dtype
+    return _restored(_loaded(recipe), recipe, state, dtype, "What was trained")
 
 
-def _restored(recipe: Recipe, state: Mapping[str, Tensor], dtype: torch.dtype, origin: str) -> LLM:
+def _loaded(recipe: Recipe) -> LLM:
+    return LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
+
+
+def _restored(llm: LLM, recipe: Recipe, state: Mapping[str, Tensor], dtype: torch.dtype, origin: str) -> LLM:
     """Return a recipe's model with the weights of a state dict, which is called `origin` in an error."""
     from litgpt.adapters.training.trainer_checkpoint import restore
 
-    llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
     prepare(llm, recipe, dtype)
     assert llm.model is not None  # noqa: S101 - it has been prepared
     restore(llm.model, state, origin=origin, name=recipe.model)

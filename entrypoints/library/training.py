@@ -14,7 +14,7 @@ import attrs
 import torch
 
 from litgpt.adapters.pytorch.load_balancing import RouterLogits
-from litgpt.adapters.training.checkpoints import Checkpoints, newest, to_resume
+from litgpt.adapters.training.checkpoints import Checkpoints
 from litgpt.adapters.training.curve import draw_losses
 from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import Metrics
@@ -34,9 +34,9 @@ from litgpt.domain.training.recipe import Recipe, recipe_of
 from litgpt.llm import LLM
 from litgpt.processes import is_first_process
 from litgpt.reporting import default_report
+from litgpt.run_folder import CHECKPOINTS, RECIPE, checkpoint_to_begin_from, remove_checkpoints
 from litgpt.run_summary import Start, end_table, method_of
-from litgpt.tracebacks import short_traceback
-from litgpt.trained import prepare, save_trained, style_to_learn
+from litgpt.trained import check_output, output_of, prepare, save_trained, style_to_learn
 
 _USUAL_LENGTH = 2048
 
@@ -66,7 +66,13 @@ class Trained:
 
 
 @public()
-def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = None) -> Trained:
+def train(
+    recipe: Recipe,
+    *,
+    resume: str | None = None,
+    overwrite: bool = False,
+    report: Report | None = None,
+) -> Trained:
     """Train a model.
 
     In `out_dir` there will be `recipe.yaml`, `metrics.csv`, `loss.png`, the newest of the `checkpoints/`, and
@@ -75,9 +81,11 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
     Args:
         recipe: All that is wanted.
         resume: `last`, or the path of a checkpoint, from which to go on exactly.
+        overwrite: Whether a new run may replace an earlier one, or another model, in `out_dir`.
         report: Is told what happens; None is as `LLM.load` does.
 
     Raises:
+        WouldOverwrite: `out_dir` holds another model, and `overwrite` is not set.
         BadArgument: A setting cannot be right.
         BadData: There is nothing to learn from.
         NotOfThisModel: The checkpoint is of another model, or of another method.
@@ -90,15 +98,18 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         )
     report = (report or default_report(None)) if is_first_process() else silent
     began, out = time.perf_counter(), local_path("out_dir", recipe.out_dir)
-    path = _from(recipe, out, resume, report)
+    path = checkpoint_to_begin_from(recipe, out, resume, report, overwrite=overwrite)
     begin(recipe.seed)
     llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
     llm._report = report  # noqa: SLF001 - its own package: reading the weights takes long, too
+    check_output(llm, recipe, output_of(recipe, out), overwrite=overwrite or resume is not None)
     length = _length(recipe, llm.config.block_size)
     data = _data(llm, recipe, report)
     data.connect(llm.tokenizer, batch_size=recipe.batch_size, max_seq_length=length)
     data.setup("fit")
-    write_recipe(out / "recipe.yaml", recipe)
+    if overwrite and is_first_process():
+        remove_checkpoints(out)
+    write_recipe(out / RECIPE, recipe)
     precision, dtype = _precision(recipe)
     sparse = any(mixture_of(layer.feed_forward) for layer in llm.config.architecture.layers)
     weight = _router_weight(llm, recipe, report) if sparse else 0.0
@@ -110,7 +121,7 @@ def train(recipe: Recipe, *, resume: str | None = None, report: Report | None = 
         router_weight=weight,
     )
     metrics = Metrics(out / "metrics.csv", report)
-    checkpoints = Checkpoints(out / "checkpoints", recipe.save_every, report)
+    checkpoints = Checkpoints(out / CHECKPOINTS, recipe.save_every, report)
     trainer = trainer_of(
         recipe,
         precision,
@@ -167,18 +178,6 @@ def _router_weight(llm: LLM, recipe: Recipe, report: Report) -> float:
         Notice(f"{recipe.model} is trained without a loss that balances the load of its experts: {reason}.")
     )
     return 0.0
-
-
-def _from(recipe: Recipe, out: Path, resume: str | None, report: Report) -> Path | None:
-    """Return the checkpoint from which to go on; None: a new run begins, in a folder that has none."""
-    folder = out / "checkpoints"
-    if resume is not None:
-        return to_resume(folder, resume, sharded=recipe.strategy == "fsdp", report=report)
-    if there := newest(folder):
-        raise BadArgument(
-            "out_dir", str(out), f"another folder, or resume 'last': {there.name} is of an earlier run"
-        )
-    return None
 
 
 def _length(recipe: Recipe, context: int) -> int:

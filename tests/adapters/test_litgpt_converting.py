@@ -9,6 +9,7 @@ import torch
 
 from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.checkpoints.folder_writing import FolderWriter
+from litgpt.adapters.checkpoints.held import held_in
 from litgpt.adapters.checkpoints.litgpt_folder import open_litgpt_folder
 from litgpt.adapters.checkpoints.litgpt_writing import LitGptWriter
 from litgpt.adapters.pytorch.equality import equal
@@ -16,6 +17,7 @@ from litgpt.adapters.pytorch.single_device import SingleDevice
 from litgpt.adapters.text.saving import tokenizer_files_of
 from litgpt.application.converting import ConvertModel
 from litgpt.application.loading import PlaceModel
+from litgpt.application.overwriting import Overwriting
 from litgpt.application.saving import SaveModel
 from litgpt.container import container
 from litgpt.domain.ports import WriteModel
@@ -45,7 +47,7 @@ def convert(source: Path, to: Path, write: WriteModel[Any]) -> Path:
     convert_model = ConvertModel(
         container.load_model(),
         PlaceModel(SingleDevice(), equal),
-        SaveModel(SingleDevice(), tokenizer_files_of, write),
+        SaveModel(SingleDevice(), tokenizer_files_of, write, Overwriting(held_in)),
     )
     convert_model(ModelReference(str(source)), to, silent)
     return to

@@ -8,6 +8,7 @@ import pytest
 
 from litgpt.application.converting import ConvertModel
 from litgpt.application.loading import LoadModel, PlaceModel
+from litgpt.application.overwriting import Overwriting
 from litgpt.application.saving import SaveModel
 from litgpt.domain.errors import OutOfReach
 from litgpt.domain.ports import ModelToWrite
@@ -62,7 +63,7 @@ def converter(model: MemoryCheckpoint, write: Written) -> ConvertModel[Any, Any]
     return ConvertModel(
         LoadModel(MemoryStore({"tiny": model}), open_byte_tokenizer),
         PlaceModel(strategy, eq),
-        SaveModel(strategy, _tokenizer_files, write),
+        SaveModel(strategy, _tokenizer_files, write, Overwriting(lambda _: None)),
     )
 
 

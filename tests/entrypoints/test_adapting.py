@@ -164,7 +164,7 @@ def test_a_merged_adapter_computes_the_same_and_comes_out_to_the_bit(adapted: tu
     assert not torch.equal(llm.state_dict()[BASE], weights[BASE])
     assert torch.allclose(logits(llm), before, atol=1e-4)
     assert llm.active_adapter == "default"
-    acts: list[Callable[[], None]] = [
+    acts: list[Callable[[], object]] = [
         llm.merge_adapter,
         lambda: llm.set_adapter(None),
         lambda: llm.delete_adapter("default"),
@@ -292,7 +292,7 @@ def test_what_is_beside_quantised_weights_is_trained(how: str, tmp_path: Path) -
     # B begins at zero, so A of the first layer learns from the second step on.
     assert all(one.grad is not None and one.grad.abs().sum() > 0 for one in trained(llm).values())
     assert losses[-1] < 0.7 * losses[0]
-    acts: list[Callable[[], None]] = [llm.merge_adapter, lambda: llm.save(tmp_path / "model")]
+    acts: list[Callable[[], object]] = [llm.merge_adapter, lambda: llm.save(tmp_path / "model")]
     for act in acts:
         with pytest.raises(OutOfReach, match="quantised"):
             act()
@@ -344,7 +344,7 @@ def test_what_cannot_be_is_refused_before_anything_changes() -> None:
 def test_without_a_model_there_is_nothing_to_adapt() -> None:
     llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
     assert (llm.adapters, llm.active_adapter) == ((), None)
-    acts: list[Callable[[], None]] = [
+    acts: list[Callable[[], object]] = [
         llm.add_lora,
         llm.merge_adapter,
         lambda: llm.load_adapter("x"),

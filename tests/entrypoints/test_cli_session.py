@@ -170,6 +170,23 @@ def test_a_conversation_is_loaded_and_a_file_that_is_not_one_ends_nothing(
     assert [one.content for one in session.chat.messages] == ["one", "yes"]
 
 
+def test_a_file_with_another_conversation_is_replaced_with_force_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    saved, other = tmp_path / "talk.json", tmp_path / "other.json"
+    talk(monkeypatch, "one", f"/save {saved}", "/clear", "two", f"/save {saved}", "/save --force")
+    assert capsys.readouterr().err.splitlines()[-1] == "Where to? /save FILE"
+    other.write_text(saved.read_text())
+    session = talk(monkeypatch, "three", f"/save {other}")
+    notes = capsys.readouterr().err
+    assert f"error: {other} holds another conversation. /save --force {other} replaces it, or" in notes
+    assert session.failed
+    talk(monkeypatch, "three", f"/save --force {other}")
+    assert "three" in other.read_text()
+    talk(monkeypatch, f"/load {saved}", "/undo", "four", f"/save {saved}")  # it is this chat's own file
+    assert "four" in saved.read_text()
+
+
 def test_parameters_are_set_and_tokens_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

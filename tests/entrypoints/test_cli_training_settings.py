@@ -44,7 +44,7 @@ def test_an_adapter_is_made_and_its_folder_is_all_there_is_on_stdout(
 ) -> None:
     status, told, notes = ends(capsys, "finetune", folder, *taught(tmp_path), "--max-steps", "2")
     assert (status, told) == (0, f"{tmp_path / 'out' / 'adapter'}\n")
-    assert f"Saved to {tmp_path / 'out' / 'adapter'}" in notes.splitlines()
+    assert f"Saved to {tmp_path / 'out' / 'adapter'}: " in notes
     assert notes.splitlines()[-1].endswith(f"litgpt chat {tmp_path / 'out' / 'adapter'}")
     assert LLM.load(told.strip(), quiet=True).generate("hi", max_new_tokens=2)
     settings = read_settings(tmp_path / "out" / "recipe.yaml")

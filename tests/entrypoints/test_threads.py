@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -249,8 +249,9 @@ def test_answers_are_right_while_the_model_goes_to_other_processes_and_there_in_
                 prompt = PROMPTS[(at + number) % len(PROMPTS)]
                 assert WAYS[(2 * number + at) % len(WAYS)](llm, prompt) == pure[prompt]
 
-        asked = [threads.submit(ask, number) for number in range(4)]
-        asked += [threads.submit(act) for act in (measure, misuse, lambda: llm.save(tmp_path / "saved"))]
+        acts: list[Callable[[], object]] = [measure, misuse, lambda: llm.save(tmp_path / "saved")]
+        asked: list[Future[object]] = [threads.submit(act) for act in acts]
+        asked += [threads.submit(ask, number) for number in range(4)]
         for one in asked:
             one.result(SOON)
         found += during(to("sequential"), threads, llm, times=1)

@@ -1,0 +1,79 @@
+"""Save without replacing anything unasked, and say what was written."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import attrs
+
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.overwriting import Held, Look, WouldOverwrite
+from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.units import size
+
+
+@attrs.frozen
+class Overwriting:
+    """Decides whether a folder may be written to.
+
+    Attributes:
+        look: Returns what a folder holds.
+
+    """
+
+    look: Look
+
+    def check(self, folder: Path, new: Held, *, overwrite: bool) -> None:
+        """Check that something may be saved in a folder.
+
+        Raises:
+            BadArgument: It is not a folder, or `new` is an adapter and it holds a model.
+            WouldOverwrite: It holds another model or adapter, and `overwrite` is not set.
+
+        """
+        if folder.exists() and not folder.is_dir():
+            raise BadArgument("out_dir", str(folder), "a folder, and this is a file")
+        there = self.look(folder)
+        if there is not None and new.is_adapter and not there.is_adapter:
+            expected = f"another folder: this one holds {there.what}, beside which an adapter is not read"
+            raise BadArgument("out_dir", str(folder), expected)
+        lost = None if there is None else there.replaced_by(new)
+        if lost is not None and not overwrite:
+            raise WouldOverwrite(str(folder), lost)
+
+    @contextmanager
+    def writing(self, folder: Path, new: Held, report: Report, *, overwrite: bool) -> Iterator[None]:
+        """Let something be written into a folder, and report what was written.
+
+        Raises:
+            BadArgument: It is not a folder.
+            WouldOverwrite: It holds another model or adapter, and `overwrite` is not set.
+
+        """
+        self.check(folder, new, overwrite=overwrite)
+        before = _files(folder)
+        yield
+        written = [stamp for path, stamp in _files(folder).items() if before.get(path) != stamp]
+        if written:
+            files = f"{len(written)} file{'' if len(written) == 1 else 's'}"
+            report(Notice(f"Saved to {folder}: {files}, {size(sum(one.nbytes for one in written))}"))
+
+
+@attrs.frozen
+class _Stamp:
+    """What changes when a file is written anew."""
+
+    node: int
+    changed: int
+    nbytes: int
+
+
+def _files(folder: Path) -> dict[Path, _Stamp]:
+    """Return the files in a folder and in its direct subfolders."""
+    found = {}
+    for path in [*folder.glob("*"), *folder.glob("*/*")] if folder.is_dir() else ():
+        with suppress(OSError):  # gone in the meantime
+            if path.is_file():
+                status = path.stat()
+                found[path] = _Stamp(status.st_ino, status.st_mtime_ns, status.st_size)
+    return found

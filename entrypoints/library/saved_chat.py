@@ -1,0 +1,105 @@
+"""Conversations in files, as `Chat.save` writes them."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from litgpt.application.atomic_files import atomic_write
+from litgpt.domain.chat import Message, messages
+from litgpt.domain.errors import DamagedFile, LitGPTError, OutOfReach
+from litgpt.domain.messages import brief_repr
+from litgpt.domain.overwriting import WouldOverwrite
+from litgpt.domain.paths import local_path
+from litgpt.domain.reading import cause, parse_json, printable, reading
+from litgpt.domain.template_options import TemplateOptions
+
+_REMEDY = """Pass a file that Chat.save wrote, or a JSON list such as [{"role": "user", "content": "Hi"}]."""
+
+
+@attrs.frozen
+class SavedChat:
+    """A conversation in a file.
+
+    Attributes:
+        messages: What was said, by whom.
+        tools: JSON schemas of the tools that the model may call.
+        chat_template_kwargs: Further variables of the chat template.
+
+    """
+
+    messages: list[Message]
+    tools: list[dict[str, Any]] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    __repr__ = brief_repr
+
+
+def write_chat(path: Path, chat: SavedChat, *, overwrite: bool) -> None:
+    """Write a conversation to a file, whole or not at all.
+
+    Args:
+        path: The file.
+        chat: The conversation.
+        overwrite: Whether to replace something other than a beginning of it.
+
+    Raises:
+        WouldOverwrite: The file holds something else, and `overwrite` is not set.
+        OutOfReach: It cannot be written there.
+
+    """
+    saved: dict[str, Any] = {"messages": [one.as_dict() for one in chat.messages]}
+    saved |= {
+        name: value
+        for name in ("tools", "chat_template_kwargs")
+        if (value := getattr(chat, name)) is not None
+    }
+    try:
+        if not overwrite and path.is_file():
+            _check_replaceable(path, chat.messages)
+        atomic_write(path, json.dumps(saved, ensure_ascii=False, indent=1).encode())
+    except WouldOverwrite:
+        raise
+    except (OSError, ValueError) as error:  # the latter for text that UTF-8 cannot encode
+        raise OutOfReach(
+            f"Saving the chat to {printable(path)}", f"{cause(error)}. Choose another path."
+        ) from error
+
+
+def _check_replaceable(path: Path, said: list[Message]) -> None:
+    """Refuse to replace a file that holds more than the beginning of a conversation, or something else."""
+    try:
+        there = read_chat(path).messages
+    except LitGPTError as error:
+        raise WouldOverwrite(str(path), "something that is not a saved chat") from error
+    if there != said[: len(there)]:
+        raise WouldOverwrite(str(path), "another conversation")
+
+
+def read_chat(path: str | Path) -> SavedChat:
+    """Return what `Chat.save` wrote, or what a JSON list of messages holds.
+
+    Raises:
+        BadArgument: No file can have this name.
+        MissingFile: There is no such file.
+        DamagedFile: It is not a saved chat.
+
+    """
+    damaged = partial(DamagedFile, remedy=_REMEDY)
+    path = local_path("path", path)
+    with reading(path, missing=_REMEDY, damaged=damaged):
+        raw = path.read_bytes()
+    with reading(str(path), reason="it is not JSON", damaged=damaged):
+        saved = parse_json(raw)
+    try:
+        if isinstance(saved, list):
+            saved = {"messages": saved}
+        said = list(messages(saved["messages"])) if saved["messages"] else []
+        options = TemplateOptions(tools=saved.get("tools"), variables=saved.get("chat_template_kwargs"))
+        return SavedChat(said, saved.get("tools"), dict(options.variables) or None)
+    except LitGPTError as error:
+        raise DamagedFile(str(path), f"it is not a saved chat: {error}", _REMEDY) from error
+    except Exception as error:
+        raise DamagedFile(str(path), "it is not a saved chat or a list of messages.", _REMEDY) from error

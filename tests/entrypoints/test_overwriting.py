@@ -1,0 +1,265 @@
+"""Nothing is replaced unasked: saving, converting and training onto folders that hold something else."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from litgpt import LLM
+from litgpt.cli.main import run
+from litgpt.domain.errors import BadArgument
+from litgpt.domain.overwriting import WouldOverwrite
+from litgpt.domain.training.recipe import SETTINGS
+from litgpt.training import train
+from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.small_runs import checkpoints, recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def placed(folder: Path | str, **how: Any) -> LLM:
+    llm = LLM.load(folder, distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true", **how)
+    return llm
+
+
+@pytest.fixture(scope="module")
+def llama() -> Iterator[LLM]:
+    with placed(tiny_folder("llama")) as llm:
+        yield llm
+
+
+@pytest.fixture(scope="module")
+def neox() -> Iterator[LLM]:
+    with placed(tiny_folder("gpt_neox")) as llm:
+        yield llm
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def litgpt_folder(folder: Path) -> None:
+    assert run(["convert", str(tiny_folder("gpt_neox")), str(folder), "--to", "litgpt", "--quiet"]) == 0
+
+
+def adapter_folder(folder: Path) -> None:
+    with placed(tiny_folder("gpt_neox")) as llm:
+        llm.add_lora(targets=["query_key_value"])
+        llm.save_adapter(folder)
+
+
+def config_alone(folder: Path) -> None:
+    folder.mkdir()
+    shutil.copy(tiny_folder("gpt_neox") / "config.json", folder)
+
+
+def somebodys_config(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"port": 8080}))
+
+
+def a_gguf(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "model.gguf").write_bytes(b"GGUF and more")
+
+
+OTHERS: list[tuple[Callable[[Path], object], str]] = [
+    (lambda folder: shutil.copytree(tiny_folder("gpt_neox"), folder), "a gpt_neox model"),
+    (litgpt_folder, "a gpt_neox model"),
+    (adapter_folder, "a LoRA adapter of rank 8 for "),
+    (config_alone, "a gpt_neox model"),
+    (somebodys_config, "another model"),
+    (a_gguf, "another model"),
+]
+
+
+@pytest.mark.parametrize(("make", "holds"), OTHERS)
+def test_another_model_is_replaced_only_where_that_is_asked_for(
+    llama: LLM, tmp_path: Path, make: Callable[[Path], object], holds: str
+) -> None:
+    folder = tmp_path / "there"
+    make(folder)
+    before = contents(folder)
+    with pytest.raises(WouldOverwrite) as refused:
+        llama.save(folder)
+    said = (
+        rf"^{re.escape(str(folder))} holds {holds}.*, and not the one to be saved\. Pass overwrite=True to "
+    )
+    assert re.match(said, str(refused.value))
+    assert isinstance(refused.value, FileExistsError)
+    assert contents(folder) == before
+    assert llama.save(folder, overwrite=True) == folder
+    with placed(folder) as again:
+        assert again.generate("hello", top_k=1) == llama.generate("hello", top_k=1)
+
+
+def test_what_belonged_to_the_replaced_model_is_not_read_with_the_new_one(llama: LLM, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder("gpt_neox"), tmp_path / "there")
+    (tmp_path / "there" / "chat_template.jinja").write_text("of the other model")
+    (tmp_path / "there" / "notes.txt").write_text("of nobody's concern")
+    llama.save(tmp_path / "there", overwrite=True)
+    assert "chat_template.jinja" not in contents(tmp_path / "there")
+    assert "notes.txt" in contents(tmp_path / "there")
+
+
+def test_the_same_model_is_saved_onto_itself(llama: LLM, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    llama.save(folder)
+    llama.save(folder)
+    with placed(folder) as again:
+        again.save(folder)
+        again.add_lora()
+        again.merge_adapter(for_good=True)
+        again.save(folder)
+    assert run(["convert", str(folder), str(folder), "--quiet"]) == 0
+    assert run(["convert", str(folder), str(tmp_path / "lit"), "--to", "litgpt", "--quiet"]) == 0
+    assert run(["convert", str(folder), str(tmp_path / "lit"), "--to", "litgpt", "--quiet"]) == 0
+
+
+def test_a_folder_without_a_model_is_nobodys_and_a_file_is_no_folder(llama: LLM, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("of nobody's concern")
+    llama.save(tmp_path)
+    with pytest.raises(BadArgument, match="out_dir must be a folder, and this is a file"):
+        llama.save(tmp_path / "notes.txt", overwrite=True)
+
+
+def test_quantized_weights_replace_quantized_ones_and_no_others(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    with placed(tiny_folder("llama")) as whole:
+        whole.save(folder)
+    with placed(folder, quantize="int8") as llm:
+        with pytest.raises(
+            WouldOverwrite, match=r"a llama model whose weights are not quantized in this way \(litgpt-int8\)"
+        ):
+            llm.save(folder)
+        llm.save(folder, overwrite=True)
+        llm.save(folder)
+    with placed(folder) as dequantized:
+        dequantized.save(folder)
+
+
+def test_an_adapter_replaces_itself_and_neither_another_one_nor_a_model(tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    with placed(tiny_folder("llama")) as llm:
+        llm.add_lora(rank=4)
+        assert llm.save_adapter(folder) == folder
+        llm.save_adapter(folder)
+        llm.add_lora(rank=8, name="larger")
+        with pytest.raises(WouldOverwrite, match=r"a LoRA adapter of rank 4 for .*, and not the one to be"):
+            llm.save_adapter(folder)
+        llm.save_adapter(folder, overwrite=True)
+        shutil.copytree(tiny_folder("llama"), tmp_path / "model")
+        before = contents(tmp_path / "model")
+        for overwrite in (False, True):
+            with pytest.raises(BadArgument, match="holds a llama model, beside which an adapter is not read"):
+                llm.save_adapter(tmp_path / "model", overwrite=overwrite)
+        assert contents(tmp_path / "model") == before
+
+
+def test_convert_asks_for_force_before_it_reads_a_weight_and_says_what_it_wrote(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "there"
+    shutil.copytree(tiny_folder("gpt_neox"), there)
+    before = contents(there)
+    assert run(["convert", str(tiny_folder("llama")), str(there)]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Using 1 device" not in said.err  # it had not been placed, nor its weights fetched
+    assert said.err.splitlines()[-1] == (
+        f"error: {there} holds a gpt_neox model, and not the one to be saved. Pass --force to replace it, or "
+        "choose another path."
+    )
+    assert contents(there) == before
+    assert run(["convert", str(tiny_folder("llama")), str(there), "--force"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{there}\n"
+    written = re.search(rf"Saved to {re.escape(str(there))}: (\d+) files, ([\d.]+ [kM]B)", said.err)
+    assert written
+    assert int(written[1]) == len(contents(there))
+
+
+def test_a_training_checkpoint_is_converted_onto_its_own_output_and_onto_no_other(tmp_path: Path) -> None:
+    done = train(recipe(tmp_path, max_steps=1), report=lambda _: None)
+    checkpoint, there = str(done.checkpoint), tmp_path / "there"
+    shutil.copytree(tiny_folder("gpt_neox"), there)
+    assert run(["convert", checkpoint, str(there), "--quiet"]) == 1
+    assert run(["convert", checkpoint, str(there), "--quiet", "--force"]) == 0
+    assert run(["convert", checkpoint, str(there), "--quiet"]) == 0
+
+
+def test_a_new_run_replaces_neither_an_earlier_one_nor_another_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    train(recipe(tmp_path, max_steps=3), report=lambda _: None)
+    with pytest.raises(BadArgument, match=r"3\.ckpt is of an earlier run, which overwrite=True replaces"):
+        train(recipe(tmp_path, max_steps=2), report=lambda _: None)
+    with pytest.raises(BadArgument, match="overwrite must be False when a run is resumed"):
+        train(recipe(tmp_path, max_steps=2), resume="last", overwrite=True, report=lambda _: None)
+    given = recipe(tmp_path)
+    options = ("--data", given.data, "--out-dir", str(out), "--quiet", "--max-steps", "1", "--method", "full")
+    assert run(["finetune", given.model, *options]) == 1
+    assert "or --resume last: step-00000003.ckpt is of an earlier run, which --force replaces" in (
+        capsys.readouterr().err
+    )
+    train(recipe(tmp_path, max_steps=2), overwrite=True, report=lambda _: None)
+    assert checkpoints(out) == ["step-00000002.ckpt"]
+    assert run(["finetune", given.model, *options, "--force"]) == 0
+    assert checkpoints(out) == ["step-00000001.ckpt"]
+    shutil.rmtree(out)
+    shutil.copytree(tiny_folder("gpt_neox"), out / "model")
+    with pytest.raises(WouldOverwrite, match="model holds a gpt_neox model"):
+        train(recipe(tmp_path, max_steps=1), report=lambda _: None)
+    assert [path.name for path in out.iterdir()] == ["model"]
+    assert train(recipe(tmp_path, max_steps=1), overwrite=True, report=lambda _: None).saved == out / "model"
+
+
+def test_settings_that_somebody_wrote_are_not_replaced_by_others(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "recipe.yaml").write_text("batch_size: 3\n")
+    with pytest.raises(WouldOverwrite, match=r"recipe\.yaml holds settings that were written by hand"):
+        train(recipe(tmp_path, max_steps=1), report=lambda _: None)
+    asked = recipe(tmp_path, max_steps=1)
+    short = {"model": asked.model, "data": asked.data, "out_dir": str(out), "max_steps": 1, "method": "full"}
+    short |= {"accelerator": "cpu", "precision": "32-true", "learning_rate": 1e-2, "max_seq_length": 200}
+    (out / "recipe.yaml").write_text(yaml.safe_dump(short))
+    assert run(["finetune", "--config", str(out / "recipe.yaml"), "--quiet"]) == 0
+    assert yaml.safe_load((out / "recipe.yaml").read_text()).keys() == SETTINGS.keys()
+    shutil.rmtree(out / "checkpoints")
+    train(recipe(tmp_path, max_steps=1, batch_size=2), report=lambda _: None)  # a run's own may change
+
+
+def test_a_chat_replaces_its_own_beginnings_and_nothing_else(tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder("llama"), tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m.content }}{% endfor %}"
+    )
+    path, llama = tmp_path / "talk.json", placed(tmp_path / "model")
+    chat = llama.chat(max_new_tokens=2, temperature=0.0)
+    chat.send("Hi")
+    assert chat.save(path) == path
+    chat.send("More")
+    chat.save(path)
+    chat.undo()
+    chat.save(path)
+    again = llama.chat(resume=path, max_new_tokens=2, temperature=0.0)
+    again.send("Even more")
+    again.save(path)
+    other = llama.chat(max_new_tokens=2, temperature=0.0)
+    other.send("Hi there")
+    before = path.read_bytes()
+    with pytest.raises(WouldOverwrite, match=r"talk\.json holds another conversation\. Pass overwrite=True"):
+        other.save(path)
+    assert path.read_bytes() == before
+    other.save(path, overwrite=True)
+    (tmp_path / "notes.txt").write_text("not a chat")
+    with pytest.raises(WouldOverwrite, match=r"notes\.txt holds something that is not a saved chat"):
+        other.save(tmp_path / "notes.txt")
