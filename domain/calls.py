@@ -2,10 +2,15 @@
 
 `**options: Unpack[Options]` types the options of several functions in one place (PEP 692), but help() and
 inspect.signature show only its name. `public` shows each option.
+
+Errors of the library's own tree end at the caller's line: their messages say what is wrong and what to do,
+and the library's frames help only its developers. JAX filters its tracebacks in the same way
+(`jax_traceback_filtering`). LITGPT_FULL_TRACEBACKS=1 keeps all lines; the cause is in `__context__`.
 """
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter, Signature
@@ -60,7 +65,8 @@ def public(shared: SharedOptions = NONE, *, instead: str = "") -> Callable[[F], 
     """Return a decorator that gives a function the signature and the documentation of all its arguments.
 
     The keys of a TypedDict in `**options: Unpack[…]` become keyword parameters with their types, and their
-    descriptions are added to the function's `Args:`. A call whose arguments do not fit raises WrongCall.
+    descriptions are added to the function's `Args:`. A call whose arguments do not fit raises WrongCall. The
+    traceback of a LitGPTError has no line of the library but this function's.
 
     Args:
         shared: The defaults and descriptions of the options.
@@ -73,20 +79,26 @@ def public(shared: SharedOptions = NONE, *, instead: str = "") -> Callable[[F], 
         signature = _signature(function, options, shared.defaults)
 
         @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True  # IPython and pytest leave this frame out
             try:
                 signature.bind(*args, **kwargs)
             except TypeError:
-                error = _wrong(function, signature, args, kwargs)
-                error.problem = f"{error.problem} {instead}".strip()
+                wrong = _wrong(function, signature, args, kwargs)
+                wrong.problem = f"{wrong.problem} {instead}".strip()
             else:
-                return function(*args, **kwargs)
-            raise error
+                try:
+                    return function(*args, **kwargs)
+                except LitGPTError as error:
+                    if os.environ.get("LITGPT_FULL_TRACEBACKS", "") not in ("", "0"):
+                        raise
+                    raise error.with_traceback(None) from None
+            raise wrong
 
-        call.__signature__ = signature  # type: ignore[attr-defined] # inspect.signature returns it
+        called.__signature__ = signature  # type: ignore[attr-defined] # inspect.signature returns it
         if function.__doc__ is not None and options is not None:
-            call.__doc__ = _with_entries(function.__doc__, shared.descriptions, signature)
-        return call  # type: ignore[return-value]
+            called.__doc__ = _with_entries(function.__doc__, shared.descriptions, signature)
+        return called  # type: ignore[return-value]
 
     return decorate
 

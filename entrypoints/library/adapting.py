@@ -22,7 +22,6 @@ from litgpt.domain.paths import local_path
 from litgpt.domain.reference import ModelReference, lasting_name
 from litgpt.domain.reporting import Report
 from litgpt.domain.weights import joins
-from litgpt.tracebacks import short_traceback
 
 
 class Adapts:

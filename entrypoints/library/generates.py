@@ -266,6 +266,6 @@ class Generates:
 
     def _complete(self, asked: Asked, *, stream: bool) -> Completion | list[Completion] | Iterator[TextEvent]:
         if stream:
-            return generate.stream(asked.requests, stop=asked.stop)
-        answers = generate.complete(asked.requests, stop=asked.stop)
+            return self._events(asked)
+        answers = self._answers(asked)
         return answers if asked.several else answers[0]

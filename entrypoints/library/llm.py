@@ -34,7 +34,6 @@ from litgpt.measures import Measures
 from litgpt.preprocessor import Preprocessor
 from litgpt.reporting import default_report
 from litgpt.tokenizer import Tokenizer
-from litgpt.tracebacks import short_traceback
 from litgpt.trains import Trains
 
 _TIMES = "a whole number from 1 (the prompt is passed by name: benchmark(prompt='Hi'))"

@@ -23,7 +23,6 @@ from litgpt.domain.errors import NotDistributed, OutOfReach
 from litgpt.domain.paths import local_path
 from litgpt.domain.placement import Placement
 from litgpt.domain.reporting import Notice, Report
-from litgpt.tracebacks import short_traceback
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
