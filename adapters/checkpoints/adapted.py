@@ -166,7 +166,7 @@ class AdaptedStore:
     def _base(
         self, folder: Path, name: str, revision: str | None, reference: ModelReference
     ) -> "Checkpoint[torch.Tensor]":
-        if Path(name).expanduser().exists():
+        if self._is_on_disk(name):
             revision = None  # nothing on disk has one
         try:
             return self.stores.open(attrs.evolve(reference, name=name, revision=revision))

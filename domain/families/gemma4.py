@@ -50,7 +50,7 @@ def _of_layers(settings: Settings, kinds: list[str]) -> Mapping[str, object]:
         table = {str(at): full for at, kind in enumerate(kinds) if kind == "full_attention"}
     if not settings.get(Key("use_double_wide_mlp", default=False)):
         return table
-    first_borrower = len(kinds) - int(settings.get(Key("num_kv_shared_layers", 0)))
+    first_borrower = max(0, len(kinds) - int(settings.get(Key("num_kv_shared_layers", 0))))
     return {**table, **{str(at): _wide(settings, table, at) for at in range(first_borrower, len(kinds))}}
 
 

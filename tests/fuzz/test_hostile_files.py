@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 
+from litgpt.adapters.checkpoints.adapted import AdaptedStore
 from litgpt.adapters.checkpoints.litgpt_folder import open_litgpt_folder
 from litgpt.adapters.checkpoints.local import LocalStore
 from litgpt.adapters.checkpoints.small_files import read_json, read_yaml, saved_prompt_style
@@ -192,3 +194,14 @@ def test_a_model_that_is_a_fifo_is_refused(tmp_path: Path) -> None:
 def test_a_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(CONFIG).encode())
     assert read_json(tmp_path / "a.json") == CONFIG
+
+
+@pytest.mark.parametrize("base", ["a" * 300, "~no-such-user/a", "a\0b", "/dev/zero", "x/" * 3000])
+def test_an_adapter_for_a_base_that_no_model_can_be_called_is_refused(tmp_path: Path, base: str) -> None:
+    settings = {"peft_type": "LORA", "r": 2, "base_model_name_or_path": base}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    layer = "base_model.model.model.layers.0.self_attn.q_proj"
+    pair = {f"{layer}.lora_A.weight": torch.ones(2, 4), f"{layer}.lora_B.weight": torch.ones(4, 2)}
+    save_file(pair, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(LitGPTError):
+        AdaptedStore(LocalStore(tmp_path)).open(ModelReference(str(tmp_path)))
