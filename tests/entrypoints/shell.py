@@ -8,6 +8,9 @@ from pathlib import Path
 import pexpect
 
 READY = "ready> "
+PROMPT = r"(?s)2004h(\x1b\[\?1l)?\x1b\[\?25l.*?\x1b\[\?25h"
+"""What prompt_toolkit sends when a chat waits for a message."""
+
 _HIDDEN = ("NO_COLOR", "RANK", "LOCAL_RANK", "NODE_RANK", "VISUAL", "EDITOR")
 
 

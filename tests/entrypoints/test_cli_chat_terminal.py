@@ -16,7 +16,8 @@ if sys.platform == "win32":
 
 import pexpect
 
-PROMPT = r"(?s)2004h(\x1b\[\?1l)?\x1b\[\?25l.*?\x1b\[\?25h"  # the editor has drawn its line
+from tests.entrypoints.shell import PROMPT
+
 ANSWERED = r"s to the first token\)"
 CONTINUED = r"(?s)….*?\x1b\[\?25h"
 EDITOR = """

