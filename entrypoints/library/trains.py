@@ -1,7 +1,7 @@
 """`LLM.trainer_setup`, calling an LLM, and its loss: what the Lightning Trainer, or another loop, trains."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from os.path import realpath
 from pathlib import Path
@@ -262,25 +262,25 @@ class Trains(nn.Module):
             NotOfThisModel: The adapter has other tensors.
 
         """
-        found = {
-            name: self._adapter_weights[name]
-            for name in self._adapter_weights
-            if (match := _ADAPTER.search(name)) and match[1] == adapter
-        }
+        found = _of_adapter(adapter, self._adapter_weights)
         if not found:
             return
         from litgpt.adapters.training.trainer_checkpoint import check_weights
 
-        wanted = {
-            name: tensor
-            for name, tensor in self.state_dict().items()
-            if (match := _ADAPTER.search(name)) and match[1] == adapter
-        }
+        wanted = _of_adapter(adapter, self.state_dict())
         check_weights(found, wanted, origin="The checkpoint", name=f"the adapter {adapter!r}")
         with torch.no_grad():
             for name, tensor in found.items():
                 wanted[name].copy_(tensor)
                 del self._adapter_weights[name]
+
+
+def _of_adapter(adapter: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if (match := _ADAPTER.search(name)) and match[1] == adapter
+    }
 
 
 def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:

@@ -71,6 +71,8 @@ class Worker:
     @property
     def is_stopped(self) -> bool:
         """Whether somebody has stopped the process, by SIGSTOP for example, and it will go on."""
+        if not hasattr(os, "waitid"):  # macOS, with a Python before 3.13
+            return False
         try:
             state = os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
@@ -165,23 +167,23 @@ def end_all(workers: Sequence[Worker]) -> None:
 
 def _start(call: Mapping[str, Any], ranks: int) -> Worker:
     # A socket that has no address: nobody can connect to it, and the worker is the only one who is handed it.
-    ours, theirs = Pipe()
-    with theirs:
+    parent_end, child_end = Pipe()
+    with child_end:
         process = subprocess.Popen(  # noqa: S603 - this interpreter, and our own module
             # Nobody reads a worker's warnings, so none may become an error. -P: as the caller's own imports
             # do, they come from its path and not from whatever folder it is in.
-            [sys.executable, "-W", "ignore", "-P", "-m", "litgpt.worker", str(theirs.fileno())],
+            [sys.executable, "-W", "ignore", "-P", "-m", "litgpt.worker", str(child_end.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[child_end.fileno()],
             process_group=0,  # Ctrl-C reaches the caller alone, which says what it means
             env=_environment(ranks),
         )
     assert process.stderr is not None  # noqa: S101 - it is a pipe
     with suppress(OSError):  # it has ended already, which is noticed by whoever waits for it
-        ours.send_bytes(json.dumps(call).encode())
-    return Worker(call["rank"], process, Tail(process.stderr), ours)
+        parent_end.send_bytes(json.dumps(call).encode())
+    return Worker(call["rank"], process, Tail(process.stderr), parent_end)
 
 
 def _environment(ranks: int) -> dict[str, str]:
