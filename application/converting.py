@@ -67,7 +67,9 @@ class ConvertModel(Generic[TensorT, ModelT]):
         try:
             self.save.check(loaded, folder, overwrite=overwrite)  # before anything is downloaded
             chosen = precision or _stored_in(loaded.checkpoint)
-            loaded, model, _ = self.place(loaded, Wish(accelerator="cpu", precision=chosen), report)
+            wish = Wish(accelerator="cpu", precision=chosen)
+            self.place.check(loaded, wish)
+            loaded, model, _ = self.place(loaded, wish, report)
             self.save(loaded, model, folder, report, overwrite=overwrite)
         finally:
             loaded.checkpoint.close()

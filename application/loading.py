@@ -10,9 +10,10 @@ from litgpt.domain.arithmetic import slowness
 from litgpt.domain.ending import end_ids_of
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.families import understand
+from litgpt.domain.memory import check_memory
 from litgpt.domain.messages import brief_repr
 from litgpt.domain.offloading import fitted, told
-from litgpt.domain.placement import Placement, Wish, decide, missing, to_train
+from litgpt.domain.placement import Hardware, Placement, Wish, decide, missing, to_train
 from litgpt.domain.ports import Checkpoint, DistributionStrategy, ModelStore, OpenTokenizer, Tokenizer
 from litgpt.domain.prompts import choose_style
 from litgpt.domain.prompts.style import PromptStyle
@@ -167,16 +168,22 @@ class PlaceModel(Generic[TensorT, ModelT]):
     strategy: DistributionStrategy[TensorT, ModelT]
     equal: Callable[[TensorT, TensorT], bool]
 
-    def decide(self, loaded: LoadedModel[TensorT], wish: Wish) -> Placement:
-        """Return where a model is to be placed, without placing it.
+    def check(self, loaded: LoadedModel[TensorT], wish: Wish, *, replaced: ModelT | None = None) -> None:
+        """Raise if a model cannot be placed so, before anything is allocated.
+
+        Args:
+            loaded: The model.
+            wish: How it is to be placed.
+            replaced: The network that is released first, if there is one.
 
         Raises:
             BadArgument: An argument cannot be right.
-            OutOfReach: The hardware does not have it.
+            OutOfReach: The hardware does not have it, or too little memory.
 
         """
-        rounds = rounded_by_bfloat16(loaded.checkpoint.tensors.values())
-        return decide(wish, self.strategy.hardware(), rounds=rounds)
+        hardware = self.strategy.hardware(replaced)
+        placement = fitted(_decided(loaded, wish, hardware), loaded.architecture, hardware)
+        _check_memory(loaded, placement, hardware)
 
     def __call__(
         self, loaded: LoadedModel[TensorT], wish: Wish, report: Report
@@ -190,7 +197,7 @@ class PlaceModel(Generic[TensorT, ModelT]):
 
         """
         hardware = self.strategy.hardware()
-        wished = self.decide(loaded, wish)
+        wished = _decided(loaded, wish, hardware)
         placement = fitted(wished, loaded.architecture, hardware)
         _tell(loaded, report)
         if away := told(placement, loaded.architecture):
@@ -226,14 +233,26 @@ class PrepareTraining(Generic[TensorT, ModelT]):
 
         Raises:
             BadArgument: There is no such way to quantise.
+            OutOfReach: There is too little memory.
             HubUnreachable: The weights have to come from a Hub that does not answer.
 
         """
-        placement = to_train(dtype, quantize, self.strategy.hardware())
+        hardware = self.strategy.hardware()
+        placement = to_train(dtype, quantize, hardware)
+        _check_memory(loaded, placement, hardware)
         _tell(loaded, report)
         loaded = _fetched(loaded, self.equal, report)
         model = self.strategy.build(placement, loaded.architecture, loaded.joins, loaded.checkpoint, report)
         return loaded, model, placement
+
+
+def _decided(loaded: LoadedModel[TensorT], wish: Wish, hardware: Hardware) -> Placement:
+    return decide(wish, hardware, rounds=rounded_by_bfloat16(loaded.checkpoint.tensors.values()))
+
+
+def _check_memory(loaded: LoadedModel[TensorT], placement: Placement, hardware: Hardware) -> None:
+    checkpoint = loaded.checkpoint
+    check_memory(checkpoint.name, placement, loaded.architecture, loaded.joins, checkpoint.tensors, hardware)
 
 
 def _fetched(

@@ -37,6 +37,7 @@ class Hardware:
         ranks: How many it has started; 1 if none has.
         ranks_here: How many of them are on this machine, and so on each; None: all.
         free: The bytes that are free on devices that have a memory of their own, by device.
+        memory: The bytes that this process can still allocate in the machine's memory; None: not known.
         bitsandbytes: Whether that package is installed.
 
     """
@@ -49,6 +50,7 @@ class Hardware:
     ranks: int = 1
     ranks_here: int | None = None
     free: dict[str, int] = attrs.field(factory=dict)
+    memory: int | None = None
     bitsandbytes: bool = True
 
     __repr__ = brief_repr

@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from litgpt.adapters.pytorch.allocating import allocating
 from litgpt.adapters.pytorch.batch import Batch, Row
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.forking import check_fork
@@ -18,6 +19,8 @@ from litgpt.domain.computing_errors import NotANumber
 from litgpt.domain.errors import BadArgument, PromptTooLong
 from litgpt.domain.generation import FinishReason, Request, TokenEvent
 from litgpt.domain.ports.generator import PrefixCache
+
+GENERATING = "Generating"
 
 
 @attrs.frozen
@@ -70,7 +73,8 @@ class TorchGenerator:
             if one.max_new_tokens > 0
         ]
         rows.sort(key=lambda row: -len(row.request.prompt))
-        return TorchGeneration(self._batch(rows, prefix) if rows else None)
+        with allocating(GENERATING):
+            return TorchGeneration(self._batch(rows, prefix) if rows else None)
 
     def _batch(self, rows: list[Row], prefix: TorchPrefixCache | None) -> Batch:
         longest = rows[0].request.prompt
@@ -113,7 +117,8 @@ class TorchGeneration(Iterator[TokenEvent]):
 
     def __next__(self) -> TokenEvent:
         try:
-            return next(self._events)
+            with allocating(GENERATING):
+                return next(self._events)
         except BaseException:  # it is over, or it failed: either way nothing more comes
             self.close()
             raise

@@ -13,7 +13,6 @@ from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.hardware import hardware
 from litgpt.adapters.pytorch.weights import ModelWeights
 from litgpt.domain.architecture import Architecture
-from litgpt.domain.errors import OutOfReach
 from litgpt.domain.placement import Hardware, Placement
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.quantization import Quantization
@@ -66,9 +65,9 @@ def over_devices(
 class Sequential:
     """Layers over devices: each token passes from the first to the last."""
 
-    def hardware(self) -> Hardware:
-        """Return what this machine has."""
-        return hardware()
+    def hardware(self, replaced: GPT | None = None) -> Hardware:
+        """Return what this machine has, the memory of a model that is about to be released included."""
+        return hardware(replaced)
 
     def build(
         self,
@@ -81,27 +80,21 @@ class Sequential:
         """Build the model and read each tensor once, to the device that has its layer.
 
         Raises:
-            OutOfReach: There are more devices than layers, or a device has not the memory.
+            OutOfReach: There are more devices than layers.
 
         """
         devices = [torch.device(one) for one in placement.devices]
         of_layer = [devices[at] for at in spread(architecture, len(devices))]
-        try:
-            return over_devices(
-                of_layer,
-                devices[-1],
-                architecture,
-                joins,
-                checkpoint,
-                dtype=placement.dtype,
-                report=report,
-                quantize=placement.quantize,
-            )
-        except torch.cuda.OutOfMemoryError as error:
-            raise OutOfReach(
-                f"{checkpoint.name} on {', '.join(placement.devices)}",
-                "their memory does not hold the weights; see `litgpt info`.",
-            ) from error
+        return over_devices(
+            of_layer,
+            devices[-1],
+            architecture,
+            joins,
+            checkpoint,
+            dtype=placement.dtype,
+            report=report,
+            quantize=placement.quantize,
+        )
 
     def release(self, model: GPT) -> None:
         """Do nothing: the model holds nothing but its memory."""

@@ -14,7 +14,6 @@ from litgpt.adapters.pytorch.hardware import hardware
 from litgpt.adapters.pytorch.sequential import over_devices
 from litgpt.adapters.pytorch.weights import ModelWeights
 from litgpt.domain.architecture import Architecture
-from litgpt.domain.errors import OutOfReach
 from litgpt.domain.placement import Hardware, Placement
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.reporting import Report
@@ -25,9 +24,9 @@ from litgpt.domain.weights import Join
 class SingleDevice:
     """One device, the whole model on it."""
 
-    def hardware(self) -> Hardware:
-        """Return what this machine has."""
-        return hardware()
+    def hardware(self, replaced: GPT | None = None) -> Hardware:
+        """Return what this machine has, the memory of a model that is about to be released included."""
+        return hardware(replaced)
 
     def build(
         self,
@@ -39,34 +38,28 @@ class SingleDevice:
     ) -> GPT:
         """Build the model and read each tensor once, to where it lives."""
         device, dtype, quantize = torch.device(placement.device), placement.dtype, placement.quantize
-        try:
-            if placement.resident is not None:
-                away = len(architecture.layers) - placement.resident
-                of_layer = [device] * placement.resident + [torch.device("cpu")] * away
-                return over_devices(
-                    of_layer,
-                    device,
-                    architecture,
-                    joins,
-                    checkpoint,
-                    dtype=dtype,
-                    report=report,
-                    quantize=quantize,
-                )
-            model = assemble(
+        if placement.resident is not None:
+            away = len(architecture.layers) - placement.resident
+            of_layer = [device] * placement.resident + [torch.device("cpu")] * away
+            return over_devices(
+                of_layer,
+                device,
                 architecture,
                 joins,
                 checkpoint,
-                device=device,
                 dtype=dtype,
                 report=report,
                 quantize=quantize,
             )
-        except torch.cuda.OutOfMemoryError as error:
-            raise OutOfReach(
-                f"{checkpoint.name} on {placement.device}",
-                "its memory does not hold the weights; see `litgpt info`.",
-            ) from error
+        model = assemble(
+            architecture,
+            joins,
+            checkpoint,
+            device=device,
+            dtype=dtype,
+            report=report,
+            quantize=quantize,
+        )
         return model.requires_grad_().train() if placement.trains else model
 
     def weights(self, model: GPT, joins: Sequence[Join]) -> AbstractContextManager[ModelWeights]:

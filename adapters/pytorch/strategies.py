@@ -7,6 +7,7 @@ from typing import TypeAlias
 import attrs
 from torch import Tensor
 
+from litgpt.adapters.pytorch.allocating import allocating
 from litgpt.adapters.pytorch.forking import check_fork
 from litgpt.adapters.pytorch.generator import TorchGenerator
 from litgpt.adapters.pytorch.gpt import GPT
@@ -29,9 +30,9 @@ AnyStrategy: TypeAlias = SingleDevice | Sequential | TensorParallel
 class TorchStrategy:
     """One device, or several in one way or the other."""
 
-    def hardware(self) -> Hardware:
-        """Return what this machine has."""
-        return hardware()
+    def hardware(self, replaced: GPT | None = None) -> Hardware:
+        """Return what this machine has, the memory of a model that is about to be released included."""
+        return hardware(replaced)
 
     def build(
         self,
@@ -43,7 +44,8 @@ class TorchStrategy:
     ) -> GPT:
         """Build the model where the placement says, in the way it says."""
         check_fork()
-        return _of(placement).build(placement, architecture, joins, checkpoint, report)
+        with allocating(f"{checkpoint.name} on {', '.join(placement.devices)}"):
+            return _of(placement).build(placement, architecture, joins, checkpoint, report)
 
     def release(self, model: GPT) -> None:
         """End the processes that compute parts of a model, if there are any."""

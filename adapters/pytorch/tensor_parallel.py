@@ -54,9 +54,9 @@ class TensorParallel:
 
     deadline: float = 300.0
 
-    def hardware(self) -> Hardware:
-        """Return what this machine has."""
-        return hardware()
+    def hardware(self, replaced: GPT | None = None) -> Hardware:
+        """Return what this machine has, the memory of a model that is about to be released included."""
+        return hardware(replaced)
 
     def build(
         self,

@@ -18,8 +18,13 @@ ModelT = TypeVar("ModelT")
 class DistributionStrategy(Protocol[TensorT, ModelT]):
     """Knows the hardware, puts a model on it and says how to generate with it there."""
 
-    def hardware(self) -> Hardware:
-        """Return what this machine has."""
+    def hardware(self, replaced: ModelT | None = None) -> Hardware:
+        """Return what this machine has.
+
+        Args:
+            replaced: A model that is about to be released: its memory counts as free.
+
+        """
         ...
 
     def build(

@@ -40,9 +40,9 @@ def info(
     as_json: options.AsJson = False,
 ) -> None:
     """Show what a model is, and what it needs."""
+    from litgpt.adapters.pytorch.memory import memories
     from litgpt.application.describing import DescribeModel
     from litgpt.cli import several
-    from litgpt.cli.machine import memories
     from litgpt.container import container
     from litgpt.domain.arithmetic import told
     from litgpt.domain.footprint import footprint, judge

@@ -175,7 +175,7 @@ class LLM(Converses, Measures, Adapts, Trains):
         with self._lock.changing("distribute()"):
             self._check_unchanged()
             place = container.place_model()
-            place.decide(self._loaded, wish)  # arguments that are refused leave the model where it is
+            place.check(self._loaded, wish, replaced=self.model)  # what is refused leaves the model in place
             self._let_go()  # two models at once might not fit
             self._loaded, self.model, self._placement = place(self._loaded, wish, self._report)
             self.config = attrs.evolve(self.config, architecture=self._loaded.architecture)

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import torch
 
+from litgpt.adapters.pytorch.allocating import allocating
 from litgpt.adapters.pytorch.load_balancing import RouterLogits
 from litgpt.adapters.training.checkpoints import Checkpoints
 from litgpt.adapters.training.curve import draw_losses
@@ -137,7 +138,8 @@ def train(
         ),
         report=report,
     )
-    ended = run(trainer, module, data, path, report)
+    with allocating("Training"):
+        ended = run(trainer, module, data, path, report)
     if ended and metrics.is_validation_due(trainer, module):  # the run was killed after its last step
         with quietly():
             trainer.validate(module, data, verbose=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
+from litgpt.adapters.pytorch.allocating import allocating
 from litgpt.adapters.pytorch.dtypes import default_dtype
 from litgpt.adapters.pytorch.forking import check_fork
 from litgpt.adapters.pytorch.gpt import GPT
@@ -209,7 +210,7 @@ class Trains(nn.Module):
         if torch.compiler.is_compiling():  # a lock cannot be compiled
             return nullcontext()
         check_fork()
-        return self._lock.using()
+        return allocating("A forward pass", self._lock.using())
 
     def _check_unchanged(self) -> None:
         """Refuse to read the weights from the files again where the model's own were trained or loaded."""
@@ -219,12 +220,8 @@ class Trains(nn.Module):
                 "distribute() after trainer_setup()", f"it would read the weights anew, and {reason}"
             )
         if self._is_loaded:
-            reason = (
-                "the loaded ones would be lost. Call distribute() first, or save() the model and load that."
-            )
-            raise OutOfReach(
-                "distribute() after load_state_dict()", f"it reads the weights again, and {reason}"
-            )
+            reason = "the loaded weights would be lost. Call distribute() first, or save() and load that."
+            raise OutOfReach("distribute() after load_state_dict()", reason)
 
     def _fqn_modifiers(self) -> dict[str, str]:
         """Tell torch.distributed.checkpoint of the level that state dicts do not have: its name for this."""

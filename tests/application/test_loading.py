@@ -4,17 +4,19 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.application.loading import LoadedModel, LoadModel, PlaceModel
+from litgpt.application.loading import LoadedModel, LoadModel, PlaceModel, PrepareTraining
 from litgpt.domain.errors import (
     BadArgument,
     CheckpointMismatch,
     LitGPTError,
+    OutOfReach,
     TokenizerMismatch,
     UnsupportedModel,
 )
-from litgpt.domain.placement import Wish
+from litgpt.domain.placement import Hardware, Wish
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.tensors import DType
 from litgpt.domain.vocabulary import TokenizerFiles, TokenizerSource
 from litgpt.testing import ByteTokenizer, MemoryCheckpoint, MemoryStore, MemoryStrategy, MemoryTensor
 from tests.contracts.distribution_strategy import CONFIG, shapes
@@ -150,3 +152,60 @@ def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:
     with pytest.raises(BadArgument):
         PlaceModel(MemoryStrategy(), eq)(load(model), Wish(precision="64"), lambda _: None)
     assert model.fetched == 0
+
+
+def memory_check(
+    *, memory: int | None, dtype: DType = "float32", context: int = 64, **wish: Any
+) -> MemoryCheckpoint:
+    """Check the tiny model (about 12,000 weights) against a machine with so many bytes."""
+    model = checkpoint({"max_position_embeddings": context})
+    model.weights = {name: MemoryTensor(shape, dtype) for name, shape in shapes().items()}
+    place = PlaceModel(MemoryStrategy(there_is=Hardware(memory=memory)), eq)
+    try:
+        place.check(load(model), Wish(**wish))
+    finally:
+        assert (model.was_read, model.fetched) == ([], 0)
+    return model
+
+
+def test_a_model_that_memory_surely_does_not_hold_is_refused_with_both_figures() -> None:
+    with pytest.raises(
+        OutOfReach, match=r"tiny on cpu .* needs 0\.0 GB of memory and 0\.0 GB are available\."
+    ):
+        memory_check(memory=10_000, dtype="bfloat16", precision="32-true")
+
+
+def test_weights_that_are_mapped_from_their_file_take_no_memory() -> None:
+    memory_check(memory=10_000, dtype="float32", precision="32-true")
+    with pytest.raises(OutOfReach):
+        memory_check(memory=1_000, dtype="float32", precision="32-true", quantize="int8")
+
+
+def test_what_may_run_is_never_refused() -> None:
+    memory_check(
+        memory=None, dtype="bfloat16", precision="32-true", fixed_kv_cache_size="max_model_supported"
+    )
+    memory_check(memory=10**6, dtype="bfloat16", precision="32-true", fixed_kv_cache_size=64)
+    memory_check(memory=10**6, context=10**12)  # a cache grows as it is needed
+
+
+@pytest.mark.parametrize("size", ["max_model_supported", 10**12, 10**11])
+def test_a_fixed_cache_that_memory_does_not_hold_is_refused(size: object) -> None:
+    with pytest.raises(OutOfReach, match=r"fixed_kv_cache_size=.* GB of memory and 10\.0 GB are available"):
+        memory_check(memory=10**10, context=10**12, fixed_kv_cache_size=size)
+
+
+def test_the_memory_of_a_gpu_counts_there() -> None:
+    gpu = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 1}, free={"cuda:0": 3_000}, memory=10)
+    place = PlaceModel(MemoryStrategy(there_is=gpu), eq)
+    with pytest.raises(OutOfReach, match=r"tiny on cuda:0"):  # the embedding and the head cannot stay behind
+        place.check(load(checkpoint()), Wish(precision="32-true"))
+
+
+def test_training_is_refused_before_a_weight_is_read() -> None:
+    model = checkpoint()
+    model.weights = {name: MemoryTensor(shape, "bfloat16") for name, shape in shapes().items()}
+    prepare = PrepareTraining(MemoryStrategy(there_is=Hardware(memory=10_000)), eq)
+    with pytest.raises(OutOfReach):
+        prepare(load(model), "float32", lambda _: None)
+    assert model.was_read == []

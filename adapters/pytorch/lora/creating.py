@@ -7,11 +7,13 @@ from litgpt.adapters.pytorch.lora.layer import dense_weight
 from litgpt.adapters.pytorch.lora.pairs import kaiming
 from litgpt.adapters.pytorch.lora.rows import theirs
 from litgpt.adapters.pytorch.lora.sites import Sites
+from litgpt.adapters.pytorch.memory import allocatable
 from litgpt.adapters.pytorch.pieces import theirs as tensor_of
 from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
 from litgpt.domain.errors import BadArgument, OutOfReach
 from litgpt.domain.lora import Adapter, Lora, Pair, TrainedTokens
 from litgpt.domain.lora_places import Place, all_chosen
+from litgpt.domain.memory import check_bytes
 
 _CPU = torch.device("cpu")
 
@@ -47,6 +49,9 @@ def initial(sites: Sites, lora: Lora) -> Adapter[Tensor]:
         raise BadArgument(
             "lora_bias", lora.lora_bias, f"False with an embedding among the targets ({other[0]})"
         )
+    shapes = {place.name: place.shapes(lora.rank) for place in where}
+    needed = 4 * sum(rows * columns for pair in shapes.values() for rows, columns in pair)
+    check_bytes(f"rank={lora.rank}", needed, allocatable(), "Use a smaller rank, or fewer targets.")
     pairs: dict[str, Pair[Tensor]] = {}
     for place in where:
         if place.name not in pairs:  # of stacked experts, one pair is for all

@@ -83,7 +83,7 @@ class MemoryStrategy:
     script: Sequence[int] = (1,)
     there_is: Hardware = attrs.field(factory=Hardware)
 
-    def hardware(self) -> Hardware:
+    def hardware(self, replaced: MemoryModel | None = None) -> Hardware:  # noqa: ARG002 - it frees nothing
         """Return what it claims."""
         return self.there_is
 

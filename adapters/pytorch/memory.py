@@ -47,6 +47,39 @@ def linux_memory(root: Path = Path("/")) -> Memory | None:
     return Memory(device="memory", total=total, free=free)
 
 
+def allocatable(root: Path = Path("/")) -> int | None:
+    """Return the bytes that this process can still allocate in the machine's memory; None if nothing says so.
+
+    It is an upper bound: pages of files are given up when memory is needed, and swap space counts. A limit of
+    the process itself (RLIMIT_AS) counts as well.
+
+    Args:
+        root: Where `/proc` and `/sys` are.
+
+    """
+    bounds = [_address_space(root)]
+    if sys.platform == "linux":
+        if (found := linux_memory(root)) is not None:
+            bounds.append(found.free + _figures(root / "proc/meminfo").get("SwapFree", 0) * 1024)
+    else:  # memory is compressed and swapped as needed, so what is free now says little
+        bounds += [one.total for one in _machine()]
+    known = [one for one in bounds if one is not None]
+    return min(known) if known else None
+
+
+def _address_space(root: Path) -> int | None:
+    """Return how much address space the process may still take; None if there is no limit."""
+    if sys.platform != "linux":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    pages = (root / "proc/self/statm").read_text(encoding="ascii").split()[0]
+    return max(0, limit - int(pages) * resource.getpagesize())
+
+
 def mac_memory(total: int, vm_stat: str) -> Memory:
     """Return what `vm_stat` says of a Mac; its GPU computes in the same memory."""
     page = re.search(r"page size of (\d+) bytes", vm_stat)

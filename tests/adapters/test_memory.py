@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from litgpt.cli.machine import linux_memory, mac_memory, memories, nvidia_memory
+from litgpt.adapters.pytorch.memory import linux_memory, mac_memory, memories, nvidia_memory
 from litgpt.domain.footprint import Memory
 
 GIB = 2**30

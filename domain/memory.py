@@ -1,0 +1,99 @@
+"""Whether a machine's memory can hold what is asked for, known before any of it is allocated.
+
+The bounds are lower than what is really needed: only what surely cannot run is refused.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from litgpt.domain.architecture import Architecture
+from litgpt.domain.errors import OutOfReach
+from litgpt.domain.footprint import cache_bytes, weight_bytes
+from litgpt.domain.placement import Hardware, Placement
+from litgpt.domain.quantization import is_quantised, parameter_bytes
+from litgpt.domain.tensors import DType, TensorInfo
+from litgpt.domain.weights import Join
+
+_STORED_AS: Mapping[DType, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+
+
+def check_memory(
+    name: str,
+    placement: Placement,
+    architecture: Architecture,
+    joins: tuple[Join, ...],
+    tensors: Mapping[str, TensorInfo],
+    hardware: Hardware,
+) -> None:
+    """Raise if a model, with the KV cache that was asked for, cannot be where it is to be placed.
+
+    Args:
+        name: The model.
+        placement: Where it is to be.
+        architecture: Its structure.
+        joins: Which tensors each parameter is read from.
+        tensors: Every tensor of its checkpoint.
+        hardware: Says how much memory there is.
+
+    Raises:
+        OutOfReach: There is less. The message has both figures.
+
+    """
+    cache = 0
+    if placement.cache_size is not None:
+        longest = architecture.context
+        tokens = longest if placement.cache_size == "max" else min(placement.cache_size, longest)
+        cache = cache_bytes(architecture, dtype=placement.dtype, tokens=tokens)
+    if placement.device.startswith("cuda"):
+        if placement.given is not None or any(one not in hardware.free for one in placement.devices):
+            return
+        available: int | None = sum(hardware.free[one] for one in set(placement.devices))
+        here = attrs.evolve(architecture, layers=architecture.layers[: placement.resident])
+        weights = weight_bytes(here, dtype=placement.dtype, quantize=placement.quantize)
+        if placement.resident is not None:  # the cache is where the layers are
+            cache = 0
+    else:
+        available, weights = hardware.memory, _allocated(placement, joins, tensors)
+    asked = f"{name} on {', '.join(placement.devices)}"
+    check_bytes(asked, weights, available, "Use a smaller model or precision, or quantize=.")
+    sized = f"fixed_kv_cache_size={placement.cache_size!r} with {name}"
+    check_bytes(sized, weights + cache, available, "Pass a smaller number of tokens, or None.")
+
+
+def check_bytes(asked: str, needed: int, available: int | None, remedy: str) -> None:
+    """Raise if something needs more memory than there is.
+
+    Args:
+        asked: What needs it.
+        needed: The bytes that it needs, at least.
+        available: Those that there are, at most; None: not known.
+        remedy: What to do instead, as a sentence.
+
+    Raises:
+        OutOfReach: There are fewer.
+
+    """
+    if available is not None and needed > available:
+        figures = f"it needs {gigabytes(needed)} of memory and {gigabytes(available)} are available."
+        raise OutOfReach(asked, f"{figures} {remedy}")
+
+
+def gigabytes(nbytes: int) -> str:
+    """Return a number of bytes for a message."""
+    return f"{min(nbytes, 10**30) / 1e9:,.1f} GB"
+
+
+def _allocated(placement: Placement, joins: tuple[Join, ...], tensors: Mapping[str, TensorInfo]) -> int:
+    """Return the bytes that weights take besides the pages of their files, while the last of them is read."""
+    total = largest = 0
+    for join in joins:
+        parameter, dtype = join.parameter, placement.dtype
+        found = [tensors[name] for name in join.theirs if name in tensors]
+        quantized = placement.quantize is not None and is_quantised(parameter)
+        in_files = all(one.stored_as == _STORED_AS[dtype] and one.nbytes for one in found)
+        if quantized or not in_files:
+            total += parameter_bytes(parameter, dtype, placement.quantize)
+        if any(one.nbytes == 0 for one in found):  # drawn in float32 before it is converted
+            largest = max(largest, sum(4 * one.numel for one in found[:1]))
+    return max(total, largest)
