@@ -187,6 +187,23 @@ def use_records(path: Path) -> None:
             pass
 
 
+def use_quantized(path: Path) -> None:
+    """Open a folder whose weights are quantized, and read all of its tensors."""
+    from litgpt.adapters.checkpoints.local import LocalStore
+    from litgpt.domain.reference import ModelReference
+
+    checkpoint = LocalStore(path.parent).open(ModelReference(str(path.parent)))
+    for name in checkpoint.tensors:
+        checkpoint.read(name)
+
+
+def use_tools(path: Path) -> None:
+    """Read the file of `--tools`."""
+    from litgpt.cli.templating import templating
+
+    templating(str(path), None, apply_chat_template=True)
+
+
 def use_chat(path: Path) -> None:
     """Read a saved chat."""
     from litgpt.chat import read_chat
@@ -245,6 +262,22 @@ def _parquet(folder: Path) -> bytes:
     rows = [{"text": f"text {one}", "messages": [{"role": "user", "content": "a"}]} for one in range(20)]
     parquet.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
     return (folder / "a.parquet").read_bytes()
+
+
+def _quantized(folder: Path, method: str) -> tuple[Any, dict[str, bytes]]:
+    """Return the config of a quantized model, with the settings of its method alone, and its files."""
+    from tests.adapters.packed_weights import pack_awq, pack_gptq, write_packed
+    from tests.adapters.test_quantised_awq_gptq import AWQ, GPTQ
+    from tests.adapters.test_quantised_bitsandbytes import BNB, pack_bnb
+
+    pack, settings = {
+        "awq": (pack_awq(16), AWQ),
+        "gptq": (pack_gptq(16), GPTQ),
+        "bitsandbytes": (pack_bnb(nested=True), BNB),
+    }[method]
+    write_packed(folder, pack, settings)
+    files = {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
+    return json.loads(files["config.json"]), files
 
 
 def readers(home: Path) -> dict[str, Reader]:
@@ -326,6 +359,7 @@ def readers(home: Path) -> dict[str, Reader]:
         "learning_rate": 2e-4,
         "epochs": 1,
     }
+    quantized = {one: _quantized(home / one, one) for one in ("awq", "gptq", "bitsandbytes")}
     with_tokenizer = {"tokenizer.json": folder["tokenizer.json"]}
     return {
         "config": Reader("config.json", use_config, tree=CONFIG),
@@ -402,5 +436,10 @@ def readers(home: Path) -> dict[str, Reader]:
         "parquet": Reader("a.parquet", use_records, _parquet(home / "parquet")),
         "txt": Reader("a.txt", use_records, "né à Paris\n\nb".encode()),
         "chat": Reader("chat.json", use_chat, tree=chat),
+        **{
+            f"{name} config": Reader("config.json", use_quantized, tree=tree, beside=files)
+            for name, (tree, files) in quantized.items()
+        },
+        "tools": Reader("tools.json", use_tools, tree=chat["tools"]),
         "metrics": Reader("metrics.csv", use_metrics, b"step,loss,val_loss\n1,0.5,\n2,0.4,0.6\n"),
     }

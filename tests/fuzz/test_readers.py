@@ -18,7 +18,8 @@ NAMES = [
     *("prompt_style", "recipe", "ckpt", "sharded __0_0.distcp", "sharded meta.pt", "sharded .metadata"),
     *("gguf", "adapter_config", "tokenizer.json", "pieces", "tokenizer.model", "tokenizer_config"),
     *("vocab.json", "merges.txt", "vocab.txt", "tiktoken", "tekken", "chat_template"),
-    *("special_tokens_map", "added_tokens", "json", "jsonl", "parquet", "txt", "chat", "metrics"),
+    *("special_tokens_map", "added_tokens", "json", "jsonl", "parquet", "txt", "chat"),
+    *("awq config", "gptq config", "bitsandbytes config", "tools", "metrics"),
 ]
 
 
