@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 
 from litgpt.application.model_lock import Hold, ModelLock, this_thread
-from litgpt.domain.computing_errors import AnswerEnded
+from litgpt.domain.computing_errors import AnswerEnded, WeightsChanged
 from litgpt.domain.errors import WorkerLost
 from litgpt.domain.generation import Request, TokenEvent
 from litgpt.domain.ports import Generation, Generator, PrefixCache
@@ -20,11 +20,13 @@ class SharedGenerator:
     Attributes:
         lock: The model's lock.
         current: Returns what generates with the model as it is now.
+        weights_version: Returns what changes when weights are changed in place, without the lock.
 
     """
 
     lock: ModelLock
     current: Callable[[], Generator]
+    weights_version: Callable[[], object] = lambda: None
 
     @property
     def context(self) -> int:
@@ -63,6 +65,7 @@ class _SharedGeneration(Iterator[TokenEvent]):
         self._asked = requests, prefix
         self._cancelled: list[int] = []
         self._hold: Hold | None = None
+        self._weights: object = None
 
     def __next__(self) -> TokenEvent:
         if self._hold is None:
@@ -83,9 +86,12 @@ class _SharedGeneration(Iterator[TokenEvent]):
         if self._generation is None:
             raise StopIteration
         try:
-            return next(self._generation)
+            event = next(self._generation)
         finally:
             hold.since = time.monotonic()
+        if self._shared.weights_version() != self._weights:
+            raise WeightsChanged
+        return event
 
     def cancel(self, index: int) -> None:
         """End one answer."""
@@ -106,6 +112,7 @@ class _SharedGeneration(Iterator[TokenEvent]):
         """Hold the model, and ask anew if it was changed since it was asked."""
         hold = self._shared.lock.hold()
         try:
+            self._weights = self._shared.weights_version()
             if self._generation is not None and self._shared.lock.version != self._version:
                 self._free()
                 requests, prefix = self._asked

@@ -71,6 +71,17 @@ class Busy(LitGPTError, RuntimeError):
         return f"{self.what} would change a model that is generating: {self.reason}"
 
 
+class WeightsChanged(LitGPTError, RuntimeError):
+    """An answer cannot be finished because the weights with which it began are no longer there."""
+
+    def __str__(self) -> str:
+        return (
+            "The model's weights were changed while it was generating, as an optimizer in another thread "
+            "does. Generate between steps, as in a callback of the Trainer, or save() the model "
+            "and generate with another LLM that loads it."
+        )
+
+
 class AnswerEnded(LitGPTError, RuntimeError):
     """A stream cannot go on because its model was closed."""
 

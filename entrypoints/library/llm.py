@@ -270,12 +270,18 @@ class LLM(Converses, Measures, Adapts, Trains):
     def _generator(self) -> Generator:
         with self._lock.using():
             self._generator_now()
-        return SharedGenerator(self._lock, self._generator_now)
+        return SharedGenerator(self._lock, self._generator_now, self._weights_version)
 
     def _generator_now(self) -> Generator:
         # Made for each answer and never stored, because wrappers may replace the model.
         generator: Generator = container.strategy().generator(*self._whole("Generating with"))
         return generator
+
+    def _weights_version(self) -> object:
+        """Return how often optimizers have changed the weights, if the model is trained."""
+        if self.model is None or self._placement is None or not self._placement.trains:
+            return None
+        return sum(one._version for one in self.model.parameters() if one.requires_grad)  # noqa: SLF001 - torch's own
 
     def _whole(self, what: str) -> tuple[GPT, Placement]:
         if self.model is None or self._placement is None:

@@ -69,6 +69,7 @@ class Start:
             compute_dtype=half.get(self.precision, self.dtype),
             tokens=recipe.batch_size * longest,
             checkpointing=recipe.gradient_checkpointing,
+            accumulates=recipe.accumulate > 1,
             quantize=quantize,
             parts=recipe.devices * recipe.nodes if recipe.strategy == "fsdp" else 1,
         )

@@ -33,6 +33,7 @@ EXAMPLES = (
     computing.NotANumber(),
     computing.Busy("set_adapter()", "this thread has a stream of it. Read it to its end or .close() it."),
     computing.AnswerEnded(),
+    computing.WeightsChanged(),
     errors.WorkerLost(1, "it was ended by signal 9"),
     computing.WorkerFailed(1, "OutOfMemoryError: CUDA out of memory"),
 )

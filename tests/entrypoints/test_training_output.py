@@ -12,10 +12,11 @@ from pathlib import Path
 
 import attrs
 import pytest
+import torch
 
 from litgpt import LLM
 from litgpt.cli.main import run
-from litgpt.domain.footprint import PROGRAM, training_footprint
+from litgpt.domain.footprint import TRAINING_PROGRAM, training_footprint
 from litgpt.domain.units import duration
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.small_runs import examples, losses, rows, validated
@@ -43,12 +44,14 @@ class Ran:
         out: The folder of its results.
         answer: What it wrote to stdout.
         stderr: What it wrote to stderr.
+        peak: The most memory that it took, in bytes.
 
     """
 
     out: Path
     answer: str
     stderr: str
+    peak: int = 0
 
     @property
     def table(self) -> dict[str, str]:
@@ -73,18 +76,26 @@ def command(folder: Path) -> tuple[Sequence[str], dict[str, str]]:
 def log(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("log")
     arguments, environment = command(folder)
+    return logged(arguments, environment, folder)
+
+
+def logged(arguments: Sequence[str], environment: dict[str, str], folder: Path) -> Ran:
+    """Run a command whose stderr is a file."""
     path = folder / "stderr.txt"
-    with path.open("wb") as file:
-        done = subprocess.run(
-            arguments,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=file,
-            check=False,
-        )
-    assert done.returncode == 0, path.read_text()
-    return Ran(folder / "my out", done.stdout.decode(), path.read_bytes().decode())
+    pipe = subprocess.PIPE
+    with (
+        path.open("wb") as file,
+        subprocess.Popen(
+            arguments, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=file
+        ) as process,
+    ):
+        assert process.stdout is not None
+        answer = process.stdout.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, path.read_text()
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Ran(folder / "my out", answer, path.read_bytes().decode(), peak)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +170,81 @@ def test_validations_are_in_a_log_and_the_last_step_is_followed_by_one(log: Ran)
     assert [step for step, _ in found] == ["3", "5"]
 
 
+def said_memory(ran: Ran) -> float:
+    """Return the bytes that the start line expects."""
+    (number, unit), *_ = re.findall(r"about ([\d.]+) (MB|GB) of memory", ran.stderr)
+    return float(number) * {"MB": 1e6, "GB": 1e9}[unit]
+
+
+cpu_build = pytest.mark.skipif(torch.version.cuda is not None, reason="CUDA's libraries take memory, too")
+
+
+@cpu_build
+def test_the_memory_that_is_said_is_the_memory_that_is_taken(log: Ran) -> None:
+    assert said_memory(log) == pytest.approx(log.peak, rel=0.1)
+
+
+@cpu_build
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_memory_of_a_real_model_is_said_too(tmp_path: Path, method: str) -> None:
+    arguments, environment = command(tmp_path)
+    at = arguments.index(str(tiny_folder("llama")))
+    more = ["--method", method, "--max-steps", "2", "--max-seq-length", "64"]
+    ran = logged([*arguments[:at], "smollm2", *arguments[at + 1 :], *more], environment, tmp_path)
+    assert said_memory(ran) == pytest.approx(ran.peak, rel=0.1)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_neox"])
+@pytest.mark.parametrize("adapts", [True, False])
+def test_the_activations_that_are_expected_are_those_that_autograd_keeps(family: str, adapts: bool) -> None:  # noqa: FBT001 - a parameter
+    rows, length = 4, 48
+    with LLM.load(tiny_folder(family), distribute=None, quiet=True) as llm:
+        llm.trainer_setup()
+        if adapts:
+            llm.add_lora(rank=4)
+        architecture = llm.config.architecture
+        own = {one.untyped_storage().data_ptr() for one in llm.parameters()}
+        kept: dict[int, torch.Tensor] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            if (address := tensor.untyped_storage().data_ptr()) not in own:
+                kept[address] = tensor
+            return tensor
+
+        ids = torch.randint(3, 200, (rows, length))
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = llm.loss(ids, ids)
+        found = sum(one.untyped_storage().nbytes() for one in kept.values())
+        del loss
+    expected = training_footprint(
+        architecture,
+        trained=0,
+        adapts=adapts,
+        dtype="float32",
+        compute_dtype="float32",
+        tokens=rows * length,
+    ).activations
+    logits = 4 * 4 * rows * length * architecture.vocab_size
+    assert expected - logits == pytest.approx(found, rel=0.2)
+
+
+def test_pretraining_ends_with_a_table_whose_command_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, out = tmp_path / "texts", tmp_path / "my out"
+    texts.mkdir()
+    for number in range(4):
+        (texts / f"{number}.txt").write_text(f"what is said {number} times is true. " * 40)
+    how = "--max-steps 2 --batch-size 2 --max-seq-length 32 --accelerator cpu --precision 32-true"
+    where = ["--data", str(texts), "--out-dir", str(out)]
+    assert run(["pretrain", str(tiny_folder("llama")), *where, *how.split()]) == 0
+    (line,) = re.findall(r"^try it +(.*)$", capsys.readouterr().err, re.MULTILINE)
+    program, *arguments = shlex.split(line)
+    assert (program, *arguments[:2]) == ("litgpt", "generate", str(out / "model"))
+    assert run([*arguments, "--max-new-tokens", "3"]) == 0, capsys.readouterr().err
+
+
 def test_a_run_ends_with_a_table_whose_command_works(
     log: Ran, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,14 +293,20 @@ def test_memory_of_training_counts_gradients_and_moments() -> None:
         weights = sum(one.nbytes for one in llm.parameters())
         count = sum(one.numel() for one in llm.parameters())
     whole = training_footprint(
-        architecture, trained=count, adapts=False, dtype="float32", compute_dtype="float32", tokens=100
+        architecture,
+        trained=count,
+        adapts=False,
+        dtype="float32",
+        compute_dtype="float32",
+        tokens=100,
+        accumulates=True,
     )
     assert whole.weights == weights
     assert whole.learning == 3 * weights  # a gradient and two moments
     adapter = training_footprint(
         architecture, trained=10, adapts=True, dtype="bfloat16", compute_dtype="bfloat16", tokens=200
     )
-    assert (adapter.weights, adapter.learning) == (weights // 2, 160)
+    assert (adapter.weights, adapter.learning) == (weights // 2, 120)  # itself and two moments
     again = training_footprint(
         architecture,
         trained=count,
@@ -223,7 +315,8 @@ def test_memory_of_training_counts_gradients_and_moments() -> None:
         compute_dtype="float32",
         tokens=100,
         checkpointing=True,
+        accumulates=True,
     )
     assert again.activations < whole.activations
-    assert whole.total == whole.weights + whole.learning + whole.activations + PROGRAM
+    assert whole.total == whole.weights + whole.learning + whole.activations + TRAINING_PROGRAM
     assert math.isclose(adapter.activations, whole.activations, rel_tol=0.5)

@@ -1,0 +1,120 @@
+"""The Trainer trains a model with which another thread generates: both are right, or one is an error."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L  # noqa: N812 - as everybody calls it
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from litgpt import LLM
+from litgpt.domain.computing_errors import WeightsChanged
+from tests.adapters.tiny_models import tiny_folder
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*isinstance.treespec"),
+]
+
+HOW: dict[str, Any] = {"max_new_tokens": 6, "top_k": 1}
+BATCHES = 12
+
+
+class Lit(L.LightningModule):
+    """What the documentation has a user write, with an adapter that has dropout."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+        self.llm.trainer_setup()
+        torch.manual_seed(0)
+        self.llm.add_lora(rank=4, dropout=0.5, targets="all-linear")
+        self.rate, self.losses = rate, list[float]()
+        self.stepped: Callable[[], object] = lambda: None
+
+    def training_step(self, batch: Tensor) -> Tensor:
+        _, loss = self.llm(input_ids=batch, target_ids=batch)
+        self.losses.append(float(loss.detach()))
+        return loss  # type: ignore[no-any-return]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.stepped()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.AdamW([one for one in self.parameters() if one.requires_grad], lr=self.rate)
+
+
+def fit(module: Lit) -> None:
+    ids: Any = torch.randint(3, 250, (2 * BATCHES, 24), generator=torch.Generator().manual_seed(1))
+    off = ("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger")
+    trainer = L.Trainer(accelerator="cpu", max_epochs=1, **dict.fromkeys(off, False))  # type: ignore[arg-type]
+    torch.manual_seed(2)
+    trainer.fit(module, DataLoader(ids, batch_size=2))
+
+
+def beside(module: Lit) -> list[str | Exception]:
+    """Train, and return the answers in another thread; after each step it begins at least one."""
+    found, over, begun = list[str | Exception](), threading.Event(), threading.Semaphore(0)
+
+    def answers() -> None:
+        while not over.is_set():
+            begun.release()
+            try:
+                found.append(module.llm.generate("hello", **HOW))
+            except WeightsChanged as error:
+                found.append(error)
+
+    module.stepped = lambda: begun.acquire(timeout=60)
+    thread = threading.Thread(target=answers)
+    thread.start()
+    try:
+        fit(module)
+    finally:
+        over.set()
+        thread.join(60)
+    return found
+
+
+def test_answers_beside_training_are_right_and_do_not_disturb_it() -> None:
+    alone, module = Lit(rate=0.0), Lit(rate=0.0)
+    expected = alone.llm.generate("hello", **HOW)
+    fit(alone)
+    found = beside(module)
+    assert module.losses == alone.losses  # with the same dropout
+    assert len(set(module.losses)) == BATCHES
+    answers = {one for one in found if isinstance(one, str)}
+    assert answers <= {expected}
+    assert module.llm.generate("hello", **HOW) == expected
+
+
+def test_training_beside_answers_ends_with_the_weights_of_training_alone() -> None:
+    alone, module = Lit(rate=1e-2), Lit(rate=1e-2)
+    fit(alone)
+    found = beside(module)
+    assert len(found) >= BATCHES
+    assert module.losses == alone.losses
+    for name, tensor in alone.llm.state_dict().items():
+        assert torch.equal(tensor, module.llm.state_dict()[name]), name
+
+
+def test_an_answer_within_which_an_optimizer_steps_ends_with_an_error_and_the_next_is_right() -> None:
+    module = Lit(rate=1e-1)
+    optimizer = module.configure_optimizers()
+    stream = module.llm.generate("hello", stream=True, **HOW)
+    next(stream)
+
+    def step() -> None:
+        ids = torch.arange(3, 27)[None]
+        module.llm.loss(ids, ids).backward()
+        optimizer.step()
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join(60)
+    with pytest.raises(WeightsChanged, match="between steps"):
+        list(stream)
+    once = module.llm.generate("hello", **HOW)
+    assert "".join(module.llm.generate("hello", stream=True, **HOW)) == once
