@@ -14,6 +14,7 @@ from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.non_finite import first_non_finite
 from litgpt.adapters.pytorch.prefix import TorchPrefixCache
 from litgpt.adapters.pytorch.sampling import Draws, log_probabilities, pick
+from litgpt.adapters.pytorch.versions import weights_version
 from litgpt.domain.architecture import Rotary
 from litgpt.domain.computing_errors import NotANumber
 from litgpt.domain.errors import BadArgument, PromptTooLong
@@ -80,7 +81,7 @@ class TorchGenerator:
         longest = rows[0].request.prompt
         if prefix is not None:
             length = len(longest) + rows[0].left
-            weights = weakref.ref(self.model), self.model.adapter
+            weights = weakref.ref(self.model), self.model.adapter, weights_version(self.model)
             kept, done = prefix.take(longest, self.context, self._rotaries, length, weights)
             prefix.cache = kept or self._cache(rows, self.context)
             prefix.busy = True

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.gpt import GPT
+from litgpt.adapters.pytorch.versions import weights_version
 from litgpt.adapting import Adapts
 from litgpt.application.loading import LoadedModel
 from litgpt.application.model_lock import ModelLock
@@ -19,7 +20,7 @@ from litgpt.container import container
 from litgpt.converses import Converses
 from litgpt.domain.arithmetic import arithmetic_of
 from litgpt.domain.calls import public
-from litgpt.domain.errors import BadArgument, ModelNotFound, NotDistributed, OutOfReach
+from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
 from litgpt.domain.messages import summary
 from litgpt.domain.paths import local_path
 from litgpt.domain.placement import Placement, Wish
@@ -29,11 +30,10 @@ from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
-from litgpt.domain.vocabulary import TokenizerSource
 from litgpt.measures import Measures
 from litgpt.preprocessor import Preprocessor
 from litgpt.reporting import default_report
-from litgpt.tokenizer import Tokenizer
+from litgpt.tokenizer import Tokenizer, tokenizer_at
 from litgpt.trains import Trains
 
 _TIMES = "a whole number from 1 (the prompt is passed by name: benchmark(prompt='Hi'))"
@@ -121,7 +121,7 @@ class LLM(Converses, Measures, Adapts, Trains):
         reference = ModelReference(name, revision, offline, access_token)
         tokenizer = None
         if tokenizer_dir is not None:
-            tokenizer = _tokenizer_at(tokenizer_dir, offline=offline, token=access_token)
+            tokenizer = tokenizer_at(tokenizer_dir, offline=offline, token=access_token)
         elif init == "random":
             tokenizer = container.find_tokenizer()(reference)
         load = container.load_random() if init == "random" else container.load_model()
@@ -281,7 +281,7 @@ class LLM(Converses, Measures, Adapts, Trains):
         """Return how often optimizers have changed the weights, if the model is trained."""
         if self.model is None or self._placement is None or not self._placement.trains:
             return None
-        return sum(one._version for one in self.model.parameters() if one.requires_grad)  # noqa: SLF001 - torch's own
+        return weights_version(self.model)
 
     def _whole(self, what: str) -> tuple[GPT, Placement]:
         if self.model is None or self._placement is None:
@@ -292,15 +292,3 @@ class LLM(Converses, Measures, Adapts, Trains):
             )
             raise OutOfReach(f"{what} weights that are sharded over processes", reason)
         return self.model, self._placement
-
-
-def _tokenizer_at(name: str | Path, *, offline: bool | None, token: str | None) -> TokenizerSource:
-    try:
-        where = name.as_posix() if isinstance(name, Path) else name
-        return container.find_tokenizer()(ModelReference(where, None, offline, token))
-    except BadArgument as error:
-        error.name = "tokenizer_dir"
-        raise
-    except ModelNotFound as error:
-        error.hint = f"{error.hint} It was asked for as tokenizer_dir.".strip()
-        raise

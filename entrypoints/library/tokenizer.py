@@ -9,9 +9,10 @@ from torch import Tensor
 
 from litgpt.domain import ports
 from litgpt.domain.calls import public
-from litgpt.domain.errors import WrongType
+from litgpt.domain.errors import BadArgument, ModelNotFound, WrongType
 from litgpt.domain.messages import summary
 from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.vocabulary import TokenizerSource
 
 TokenIds: TypeAlias = Tensor | Sequence[int] | int
 """Token ids: a tensor of any shape, a list, or a single id."""
@@ -145,3 +146,25 @@ def _open(checkpoint: str | Path) -> ports.Tokenizer:
     name = checkpoint.as_posix() if isinstance(checkpoint, Path) else checkpoint
     source = container.find_tokenizer()(ModelReference(name))
     return container.open_tokenizer()(source, name=name, vocab_size=None)
+
+
+def tokenizer_at(name: str | Path, *, offline: bool | None, token: str | None) -> TokenizerSource:
+    """Return the tokenizer of whatever `LLM.load` takes as a model, or of a folder of tokenizer files.
+
+    Raises:
+        BadArgument: Nothing can have this name.
+        ModelNotFound: Nobody has it; the message says where it was looked for.
+
+    """
+    from litgpt.container import container
+    from litgpt.domain.reference import ModelReference
+
+    try:
+        where = name.as_posix() if isinstance(name, Path) else name
+        return container.find_tokenizer()(ModelReference(where, None, offline, token))
+    except BadArgument as error:
+        error.name = "tokenizer_dir"
+        raise
+    except ModelNotFound as error:
+        error.hint = f"{error.hint} It was asked for as tokenizer_dir.".strip()
+        raise

@@ -118,3 +118,17 @@ def test_an_answer_within_which_an_optimizer_steps_ends_with_an_error_and_the_ne
         list(stream)
     once = module.llm.generate("hello", **HOW)
     assert "".join(module.llm.generate("hello", stream=True, **HOW)) == once
+
+
+def test_a_chat_goes_on_with_the_weights_that_a_step_of_an_optimizer_has_made() -> None:
+    module = Lit(rate=1e-1)
+    chat = module.llm.chat(apply_chat_template=False, **HOW)
+    chat.send("hello")
+    chat.send("more")
+    optimizer = module.configure_optimizers()
+    ids = torch.arange(3, 27)[None]
+    module.llm.loss(ids, ids).backward()
+    optimizer.step()
+    fresh = chat.branch()
+    fresh.close()  # without its cache
+    assert chat.send("and more") == fresh.send("and more")

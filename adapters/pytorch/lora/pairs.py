@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.lora.layer import Change, Part, current, dense_weight
+from litgpt.adapters.pytorch.versions import version
 
 
 @attrs.frozen
@@ -145,7 +146,7 @@ class LowRank(Part):
         assert self.magnitude is not None  # noqa: S101 - who asks has looked
         with torch.no_grad():
             weight = dense_weight(module)
-            versions = tuple(map(_version, (self.down, self.up, weight)))
+            versions = tuple(map(version, (self.down, self.up, weight)))
             if self._norm is None or self._norm[0] != versions or self.training:
                 changed = weight[self.start : self.stop].float() + self.delta().to(weight.device)
                 self._norm = (versions, changed.norm(dim=self._axis))
@@ -156,11 +157,6 @@ def kaiming(rank: int, inputs: int, device: torch.device) -> Tensor:
     """Return an A (R, in) to begin with, as PEFT draws it: uniform, as a linear layer's weight is."""
     a = torch.empty(rank, inputs, device=device, dtype=torch.float32)
     return nn.init.kaiming_uniform_(a, a=math.sqrt(5))
-
-
-def _version(tensor: Tensor) -> int:
-    """Return how often a tensor was changed; torch has no public name for it."""
-    return -1 if tensor.is_inference() else tensor._version  # noqa: SLF001 - as said
 
 
 def _forward(module: nn.Module, x: Tensor) -> Tensor:
