@@ -7,13 +7,14 @@ import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import Placing, load
-from litgpt.cli.typed import at_least_one, prompt_text
+from litgpt.cli.typed import at_least_one, one_prompt, prompt_text
 
 
 def benchmark(  # noqa: PLR0913 - each is an option
     model: options.Model = options.DEFAULT_MODEL,
+    words: options.PromptArgument = None,
     *,
-    prompt: options.Prompt,
+    prompt: options.Prompt = None,
     num_iterations: Annotated[int, typer.Option(help="How often to generate.")] = 5,
     sys_prompt: options.SysPrompt = None,
     max_new_tokens: options.MaxNewTokens = 50,
@@ -38,7 +39,10 @@ def benchmark(  # noqa: PLR0913 - each is an option
     from litgpt.domain.measurement import benchmark_dict_to_markdown_table
     from litgpt.domain.reference import ModelReference
 
-    text = prompt_text(prompt, sys_prompt)
+    said = one_prompt(words, prompt)
+    if said is None:
+        raise typer.BadParameter("pass a prompt, after MODEL or with --prompt.")
+    text = prompt_text(said, sys_prompt)
     at_least_one("num_iterations", num_iterations)
     how = options.sampling(temperature, top_k, top_p) | {
         "seed": seed,

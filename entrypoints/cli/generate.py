@@ -8,7 +8,7 @@ from litgpt.cli import console, options
 from litgpt.cli.loading import Placing, load
 from litgpt.cli.pace import Pace
 from litgpt.cli.templating import conversation_of, templating, warnings_as_notes
-from litgpt.cli.typed import at_least_one
+from litgpt.cli.typed import at_least_one, one_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ def generate(  # noqa: PLR0913 - each is an option
     model: options.Model = options.DEFAULT_MODEL,
     words: options.PromptArgument = None,
     *,
-    prompt: options.PromptOrMessages = None,
+    prompt: options.Prompt = None,
     messages: options.MessagesFile = None,
     sys_prompt: options.SysPrompt = None,
     max_new_tokens: options.MaxNewTokens = 50,
@@ -52,11 +52,7 @@ def generate(  # noqa: PLR0913 - each is an option
     from litgpt.application.asking import Settings
     from litgpt.domain.reference import ModelReference
 
-    if words is not None:
-        if prompt is not None:
-            raise typer.BadParameter("pass the prompt once: after MODEL, or with --prompt.")
-        prompt = words
-    asked, from_file = conversation_of(prompt, messages, sys_prompt)
+    asked, from_file = conversation_of(one_prompt(words, prompt), messages, sys_prompt)
     written = from_file | templating(
         tools,
         chat_template_kwargs,

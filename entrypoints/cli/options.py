@@ -35,14 +35,11 @@ Model: TypeAlias = Annotated[
         metavar="MODEL",
     ),
 ]
-Prompt: TypeAlias = Annotated[
-    str, typer.Option(help="What to say; - reads it from stdin.", show_default=False)
-]
 PromptArgument: TypeAlias = Annotated[
     str | None,
     typer.Argument(help="What to say, in place of --prompt.", metavar="[PROMPT]", show_default=False),
 ]
-PromptOrMessages: TypeAlias = Annotated[
+Prompt: TypeAlias = Annotated[
     str | None, typer.Option(help="What to say; - reads it from stdin.", show_default=False)
 ]
 MessagesFile: TypeAlias = Annotated[

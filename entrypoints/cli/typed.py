@@ -1,6 +1,20 @@
 """What a user typed, checked before anything is loaded for it."""
 
+import typer
+
 from litgpt.cli import console
+
+
+def one_prompt(argument: str | None, option: str | None) -> str | None:
+    """Return the prompt of a command that takes it after MODEL or with --prompt.
+
+    Raises:
+        typer.BadParameter: It is passed in both ways.
+
+    """
+    if argument is not None and option is not None:
+        raise typer.BadParameter("pass the prompt once: after MODEL, or with --prompt.")
+    return option if argument is None else argument
 
 
 def prompt_text(prompt: str, sys_prompt: str | None = None) -> str:

@@ -332,6 +332,9 @@ def test_a_benchmark_is_a_table_or_json(capsys: pytest.CaptureFixture[str], fold
     assert note.splitlines()[-1].startswith("Computed with ")
     figures = json.loads(ends(capsys, *arguments, "--json")[1])["figures"]
     assert figures["Tokens generated"] == [5, 5]
+    by_position = ends(capsys, "benchmark", folder, "x", "--num-iterations", "1", *GREEDY)
+    assert by_position[1].splitlines()[0] == table.splitlines()[0]
+    assert "pass a prompt" in ends(capsys, "benchmark", folder)[2]
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
