@@ -191,9 +191,8 @@ class Generates:
             continue_final_message=continue_final_message,
             apply_chat_template=apply_chat_template,
         )
-        answer = self._complete(asked, stream=stream)
         if logprobs:
-            return answer
+            return self._complete(asked, stream=stream)
         if stream:
             return pieces(self._events(asked), several=asked.several, ids=return_as_token_ids)
         found = [whole(one, ids=return_as_token_ids) for one in self._answers(asked)]

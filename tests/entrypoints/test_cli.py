@@ -189,7 +189,7 @@ def test_an_exception_that_nobody_foresaw_keeps_its_traceback_and_ctrl_c_ends_wi
         (("benchmark", "smolm", "--prompt", "x", "--num-iterations", "0"), "error: --num-iterations must be"),
         (("info", "smolm"), "Did you mean smollm2?"),
         (("chat", "smollm2", "--resume", "no.json"), "error: no.json is missing"),
-        (("chat", "smollm2", "--resume", "."), "is not a saved chat"),
+        (("chat", "smollm2", "--resume", "."), "it is a directory. Pass a file that Chat.save wrote"),
         (("chat", "smollm2", "--resume", __file__), "it is not JSON (Extra data: line 1 column 3"),
     ],
 )
