@@ -1,4 +1,4 @@
-"""Everything that this library raises on purpose.
+"""Every error of this library: messages of bounded length say what to do, attributes hold all values.
 
 LitGPTError
 ├── BadArgument (ValueError)               an argument that cannot be right
@@ -25,11 +25,10 @@ LitGPTError
 ├── OutOfReach (RuntimeError)              hardware that is not there
 ├── NotANumber (FloatingPointError)        no token can be drawn: domain/computing_errors.py
 ├── Busy (RuntimeError)                    a change of a model that is generating: computing_errors.py
-├── WeightsChanged, AnswerEnded (RuntimeError) … and what ended an answer: computing_errors.py
+├── WeightsChanged (RuntimeError)          … an optimizer stepped within an answer: computing_errors.py
+├── AnswerEnded (RuntimeError)             … and a stream whose model was closed: computing_errors.py
 ├── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
 └── WorkerFailed (RuntimeError)            … could not do a step: domain/computing_errors.py
-
-Each message says what was asked, what is wrong and what to do, in bounded length; attributes hold everything.
 """
 
 from collections.abc import Sequence
