@@ -9,7 +9,7 @@ import attrs
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.overwriting import Held, Look, WouldOverwrite
 from litgpt.domain.reporting import Notice, Report
-from litgpt.domain.units import size
+from litgpt.domain.units import counted, size
 
 
 @attrs.frozen
@@ -55,8 +55,8 @@ class Overwriting:
         yield
         written = [stamp for path, stamp in _files(folder).items() if before.get(path) != stamp]
         if written:
-            files = f"{len(written)} file{'' if len(written) == 1 else 's'}"
-            report(Notice(f"Saved to {folder}: {files}, {size(sum(one.nbytes for one in written))}"))
+            nbytes = sum(one.nbytes for one in written)
+            report(Notice(f"Saved to {folder}: {counted(len(written), 'file')}, {size(nbytes)}"))
 
 
 @attrs.frozen

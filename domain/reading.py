@@ -5,6 +5,7 @@ import pickletools
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -89,6 +90,25 @@ def cause(error: BaseException) -> str:
     if said and isinstance(error, ValueError):  # its messages are sentences
         return said
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def read_json_file(path: Path, *, remedy: str) -> Any:
+    """Return the value of a JSON file that a caller named.
+
+    Args:
+        path: The file.
+        remedy: What to pass instead, for the errors.
+
+    Raises:
+        MissingFile: The file does not exist.
+        DamagedFile: It cannot be read, or is not JSON.
+
+    """
+    damaged = partial(DamagedFile, remedy=remedy)
+    with reading(path, missing=remedy, damaged=damaged):
+        raw = path.read_bytes()
+    with reading(str(path), reason="it is not JSON", damaged=damaged):
+        return parse_json(raw)
 
 
 def parse_json(raw: str | bytes) -> Any:

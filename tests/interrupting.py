@@ -22,16 +22,16 @@ KILLED, FAILED = 77, 78
 
 def steps_of(call: Callable[[], object]) -> int:
     """Return how many steps a call takes."""
-    there, told = os.pipe()
+    reader, writer = os.pipe()
 
     def counted() -> None:
         taken = _hooked(lambda _: None)
         call()
-        os.write(told, str(taken[0]).encode())
+        os.write(writer, str(taken[0]).encode())
 
     assert _in_child(counted) == 0
-    os.close(told)
-    with os.fdopen(there, "rb") as file:
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
         return int(file.read())
 
 

@@ -26,6 +26,7 @@ from litgpt.application.atomic_files import (
     sync_folder,
     sync_tree,
 )
+from litgpt.application.disk import free_bytes
 from litgpt.domain.errors import DamagedFile, LitGPTError, OutOfReach
 
 _MARKER = re.compile(PARTIAL.pattern + r"\.old")
@@ -88,8 +89,7 @@ def check_room(folder: Path, needed: int) -> None:
         OutOfReach: It has not.
 
     """
-    existing = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
-    free = shutil.disk_usage(existing).free
+    free = free_bytes(folder)
     if needed > free:
         has = f"the disk has {free / 1e9:.1f} GB"
         reason = f"it takes {needed / 1e9:.1f} GB, and {has}. Free some, or save elsewhere."

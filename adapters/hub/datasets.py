@@ -8,11 +8,11 @@ from pathlib import Path
 import attrs
 
 from litgpt.adapters.hub.cache import Cache, Snapshot
-from litgpt.adapters.hub.disk import free_bytes
 from litgpt.adapters.hub.download import Download
 from litgpt.adapters.hub.environment import NOT_ASKED, cache_of, endpoint_of, hub_at, stays_offline
 from litgpt.adapters.hub.repository import Repository
 from litgpt.adapters.hub.store import REPOSITORY
+from litgpt.application.disk import free_bytes
 from litgpt.domain.errors import HubUnreachable
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report

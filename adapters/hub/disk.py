@@ -1,22 +1,16 @@
-"""The disk that the cache is on: how much fits, and what the system says against using it."""
+"""The disk that the cache is on: what the system says against using it, as an error with the remedy."""
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from litgpt.application.disk import free_bytes
 from litgpt.domain.errors import LitGPTError, OutOfReach
 from litgpt.domain.reading import cause, printable
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def free_bytes(folder: Path) -> int:
-    """Return how much fits on the disk that this folder is on, or will be."""
-    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
-    return shutil.disk_usage(there).free
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def _reason(error: Exception, hub: str) -> str | None:
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return f"{hub} did not answer in time."
     if isinstance(error, theirs.FileMetadataError):
-        return f"what answers as {hub} is no Hub."
+        return f"what answers as {hub} is not a Hub."
     is_invalid = type(error).__name__ == "InvalidURL"  # whose message quotes a part of the address
     if isinstance(error, (transport_error, ConnectionError)) or is_invalid:
         said = "an address is not valid" if is_invalid else without_secrets(str(error))

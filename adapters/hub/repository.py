@@ -88,7 +88,7 @@ class Repository:
         """Ask what there is: one request, never repeated, so that a Hub that is down is found out in seconds.
 
         Raises:
-            HubUnreachable: It did not answer in time, or what answered is no Hub.
+            HubUnreachable: It did not answer in time, or what answered is not a Hub.
             ModelNotFound: It does not have the repository, or not this revision of it (of a data set it is
                 DataNotFound).
             AccessDenied: It does not accept the token.
@@ -114,7 +114,9 @@ class Repository:
                 ) from error
             except (ValueError, KeyError, TypeError, AttributeError):
                 # what comes from elsewhere, such as the log-in page of a hotel's network
-                raise HubUnreachable(self.reference.name, f"what answers as {self.hub} is no Hub.") from None
+                raise HubUnreachable(
+                    self.reference.name, f"what answers as {self.hub} is not a Hub."
+                ) from None
 
     def download(
         self, commit: str, file: str, meter: Meter | None = None, *, size: int | None = None

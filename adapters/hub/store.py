@@ -11,7 +11,6 @@ import attrs
 
 from litgpt.adapters.hub.cache import Cache, Snapshot
 from litgpt.adapters.hub.checkpoint import HubCheckpoint
-from litgpt.adapters.hub.disk import free_bytes
 from litgpt.adapters.hub.download import Download
 from litgpt.adapters.hub.environment import NOT_ASKED, cache_of, endpoint_of, hub_at, stays_offline
 from litgpt.adapters.hub.repository import Repository
@@ -23,6 +22,7 @@ from litgpt.adapters.hub.selection import (
     tokenizer_files,
     weight_files,
 )
+from litgpt.application.disk import free_bytes
 from litgpt.domain import catalogue
 from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound
 from litgpt.domain.ports import Checkpoint

@@ -68,7 +68,7 @@ def allocatable(root: Path = Path("/")) -> int | None:
 
 
 def _address_space(root: Path) -> int | None:
-    """Return how much address space the process may still take; None if there is no limit."""
+    """Return how much address space the process may still take; None without a limit."""
     if sys.platform != "linux":
         return None
     import resource

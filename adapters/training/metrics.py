@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from litgpt.adapters.training.learning import Learning
 from litgpt.application.atomic_files import atomic_write
 from litgpt.domain.reporting import Notice, Progress, Report
+from litgpt.domain.units import counted
 
 _DIGITS = {"tokens_per_second": ".1f"}
 _FLOAT32_DIGITS = ".7g"
@@ -184,7 +185,7 @@ class Metrics(Callback):
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a metrics file; none if there is no such file, or it cannot be read.
+    """Return the rows of a metrics file; none of a file that does not exist or cannot be read.
 
     Damaged rows are left out: the row that was being written when the power failed is cut short, or zeros.
     """
@@ -205,7 +206,7 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], str]:
     damaged = len([line for line in lines if line.strip()]) - len(rows)
     damaged -= lines[0].strip() == ",".join(COLUMNS)
     if damaged:
-        return rows, f"{damaged} damaged line{'s' if damaged > 1 else ''} of it cannot be read"
+        return rows, f"{counted(damaged, 'damaged line')} of it cannot be read"
     return rows, "" if raw else "it is empty"
 
 

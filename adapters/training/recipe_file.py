@@ -31,7 +31,7 @@ def read_settings(path: Path) -> dict[str, object]:
         DamagedFile: It holds no settings.
 
     """
-    with reading(path, missing="there is no such recipe.", reason="it is not plain YAML"):
+    with reading(path, missing="the recipe does not exist.", reason="it is not plain YAML"):
         if path.stat().st_size > _AT_MOST:
             raise DamagedFile(str(path), f"it has more than {_AT_MOST} bytes, which recipes never have.")
         text = path.read_text(encoding="utf-8-sig")

@@ -157,7 +157,7 @@ class Recipe:
         default=None,
     )
     val_split: float | None = setting(
-        "The share of the data to validate with, from 0 to 1, where there is no file for that.",
+        "The share of the data to validate with, from 0 to 1, where the data has no file for that.",
         converter=number(0, 0.99, none=True),
         default=0.05,
     )

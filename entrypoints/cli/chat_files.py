@@ -57,7 +57,7 @@ class ChatFiles:
         """Return a saved conversation; None, with an explanation, if no file is named.
 
         Raises:
-            MissingFile: There is no such file.
+            MissingFile: The file does not exist.
             DamagedFile: It is not a saved chat.
 
         """

@@ -43,9 +43,14 @@ def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:
     from litgpt.domain.overwriting import WouldOverwrite
 
     if isinstance(error, WouldOverwrite):
-        error.remedy = error.remedy.replace("overwrite=True", "--force")
+        error.remedy = _as_typed(error.remedy)
     if isinstance(error, BadArgument) and error.name in options:
-        error.name = options[error.name]
-        for python, words in _WORDS:
-            error.expected = error.expected.replace(python, words)
+        error.name, error.expected = options[error.name], _as_typed(error.expected)
     console.error(str(error))
+
+
+def _as_typed(text: str) -> str:
+    """Return a part of an error with options as they are written on the command line."""
+    for python, words in _WORDS:
+        text = text.replace(python, words)
+    return text

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -92,16 +91,11 @@ def warnings_as_notes(*, quiet: bool) -> Iterator[None]:
 def _tools(written: str) -> Any:
     if written.lstrip()[:1] in ("[", "{"):
         return _parsed("--tools", written)
-    from litgpt.domain.errors import DamagedFile
     from litgpt.domain.paths import local_path
-    from litgpt.domain.reading import parse_json, reading
+    from litgpt.domain.reading import read_json_file
 
-    path = local_path("--tools", written)
-    damaged = partial(DamagedFile, remedy="Pass a JSON file with a list of tools, or that list itself.")
-    with reading(path, missing=damaged.keywords["remedy"], damaged=damaged):
-        raw = path.read_bytes()
-    with reading(str(path), reason="it is not JSON", damaged=damaged):
-        return parse_json(raw)
+    remedy = "Pass a JSON file with a list of tools, or that list itself."
+    return read_json_file(local_path("--tools", written), remedy=remedy)
 
 
 def _parsed(option: str, written: str) -> Any:

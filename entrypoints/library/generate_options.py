@@ -48,7 +48,7 @@ class Drawing(Templating, total=False):
         top_k: How many of the likeliest tokens to draw from; None is all.
         top_p: Draw from the likeliest tokens with this much of the probability, from 0 to 1; 0 takes the
             likeliest.
-        seed: A number that makes the draws repeatable, whatever is generated beside them; None draws one.
+        seed: A number that makes the draws repeatable, also within a batch; None draws one.
         stop: A string, or several, that end the answer and are not part of it.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control
             tokens, as in transformers. None: only in a text that no template is applied to.

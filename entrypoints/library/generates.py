@@ -149,7 +149,7 @@ class Generates:
             return_as_token_ids: Return ids, (T,), the end token included, and not text.
             stream: Return an iterator over pieces as they come: whole characters; for a list of prompts
                 (index, piece). Closing or dropping it ends the generation.
-            seed: A number that makes the draws repeatable, whatever is generated beside them; None draws one.
+            seed: A number that makes the draws repeatable, also within a batch; None draws one.
             stop: A string, or several, that end the answer and are not part of it.
             logprobs: Return what `complete` returns, which has room for the log-probabilities.
             tools: Tools that the model may call: JSON schemas, or Python functions with type hints and a

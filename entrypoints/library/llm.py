@@ -36,8 +36,6 @@ from litgpt.reporting import default_report
 from litgpt.tokenizer import Tokenizer, tokenizer_at
 from litgpt.trains import Trains
 
-_TIMES = "a whole number from 1 (the prompt is passed by name: benchmark(prompt='Hi'))"
-
 
 class LLM(Converses, Measures, Adapts, Trains):
     """A language model.

@@ -1,7 +1,6 @@
 """Conversations in files, as `Chat.save` writes them."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from litgpt.domain.errors import DamagedFile, LitGPTError, OutOfReach
 from litgpt.domain.messages import brief_repr
 from litgpt.domain.overwriting import WouldOverwrite
 from litgpt.domain.paths import local_path
-from litgpt.domain.reading import cause, parse_json, printable, reading
+from litgpt.domain.reading import cause, printable, read_json_file
 from litgpt.domain.template_options import TemplateOptions
 
 _REMEDY = """Pass a file that Chat.save wrote, or a JSON list such as [{"role": "user", "content": "Hi"}]."""
@@ -83,16 +82,12 @@ def read_chat(path: str | Path) -> SavedChat:
 
     Raises:
         BadArgument: No file can have this name.
-        MissingFile: There is no such file.
+        MissingFile: The file does not exist.
         DamagedFile: It is not a saved chat.
 
     """
-    damaged = partial(DamagedFile, remedy=_REMEDY)
     path = local_path("path", path)
-    with reading(path, missing=_REMEDY, damaged=damaged):
-        raw = path.read_bytes()
-    with reading(str(path), reason="it is not JSON", damaged=damaged):
-        saved = parse_json(raw)
+    saved = read_json_file(path, remedy=_REMEDY)
     try:
         if isinstance(saved, list):
             saved = {"messages": saved}

@@ -12,7 +12,6 @@ import torch
 
 from litgpt.adapters.checkpoints.adapted import AdaptedStore
 from litgpt.adapters.checkpoints.chain import ChainStore
-from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.checkpoints.local import LocalStore
 from litgpt.adapters.checkpoints.peft_folder import read_adapter
 from litgpt.adapters.checkpoints.peft_writing import write_adapter
@@ -37,11 +36,6 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
     (tmp_path / "hub" / "org" / "none").mkdir()
     with LoopbackHub(tmp_path / "hub") as running:
         yield running
-
-
-@pytest.fixture
-def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
-    return HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
 
 
 def test_its_two_files_are_downloaded_once(hub: LoopbackHub, store: HubStore[Any]) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.hub.datasets import HubDatasets
 from litgpt.adapters.hub.errors import in_our_words
 from litgpt.adapters.hub.store import HubStore
@@ -20,18 +19,6 @@ from tests.adapters import hub_repositories as repositories
 from tests.adapters.loopback_hub import LoopbackHub
 
 TINY = ModelReference("org/tiny")
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
-    repositories.one_file(tmp_path / "hub" / "org" / "tiny")
-    with LoopbackHub(tmp_path / "hub") as running:
-        yield running
-
-
-@pytest.fixture
-def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
-    return HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
 
 
 @contextmanager

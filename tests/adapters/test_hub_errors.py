@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ from tests.adapters.loopback_hub import LoopbackHub, refused_port, silent_port
 
 TINY = ModelReference("org/tiny")
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
-    repositories.one_file(tmp_path / "hub" / "org" / "tiny")
-    with LoopbackHub(tmp_path / "hub") as running:
-        yield running
 
 
 @pytest.fixture
@@ -145,7 +137,7 @@ def test_a_hub_in_trouble_is_unreachable_at_once(
 
 def test_something_that_answers_and_is_no_hub_is_recognised(hub: LoopbackHub, store: HubStore[Any]) -> None:
     hub.broken_with = 200
-    with pytest.raises(HubUnreachable, match=r"is no Hub"):
+    with pytest.raises(HubUnreachable, match=r"is not a Hub"):
         store.open(TINY)
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,18 +21,10 @@ from litgpt.domain.errors import (
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import silent
 from litgpt.domain.secrets import without_secrets
-from tests.adapters import hub_repositories as repositories
 from tests.adapters.loopback_hub import LoopbackHub, refused_port
 
 PASSWORD = "geheim-7f3a"  # noqa: S105 - planted, to be looked for
 TOKEN = "hf_PlantedTokenPlantedToken1234"  # noqa: S105 - likewise
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
-    repositories.one_file(tmp_path / "hub" / "org" / "tiny")
-    with LoopbackHub(tmp_path / "hub") as running:
-        yield running
 
 
 def behind_a_password(endpoint: str, tmp_path: Path) -> HubStore[Any]:

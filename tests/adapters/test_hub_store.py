@@ -25,18 +25,6 @@ TINY = ModelReference("org/tiny")
 NEWEST = attrs.evolve(TINY, offline=False)
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
-    repositories.one_file(tmp_path / "hub" / "org" / "tiny")
-    with LoopbackHub(tmp_path / "hub") as running:
-        yield running
-
-
-@pytest.fixture
-def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
-    return HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
-
-
 def fetched(store: HubStore[Any], reference: ModelReference = TINY) -> Path:
     checkpoint = store.open(reference)
     checkpoint.fetch(silent)

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.hub.store import HubStore
 from litgpt.domain.errors import AccessDenied, HubUnreachable, MissingFile, ModelNotFound
 from litgpt.domain.reference import ModelReference
@@ -26,11 +25,6 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
     repositories.sharded(tmp_path / "hub" / "org" / "tiny")
     with LoopbackHub(tmp_path / "hub") as running:
         yield running
-
-
-@pytest.fixture
-def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
-    return HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
 
 
 def test_only_the_tokenizers_files_are_asked_for(hub: LoopbackHub, store: HubStore[Any]) -> None:

@@ -92,7 +92,7 @@ def test_a_block_within_another_does_not_wait_for_itself() -> None:
         assert is_on()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_does_not_wait_for_threads_that_it_has_not(threads: ThreadPoolExecutor) -> None:
     begun, go_on = threading.Event(), threading.Event()
 

@@ -29,7 +29,7 @@ PATIENCE = 2.0
 """Seconds for which a rank that is not stopped may keep the others waiting, however busy this machine is."""
 LONG = 120.0
 
-# A caller that says what its workers are, and then answers or ends as it is told.
+# A caller that says what its workers are, and then answers or ends on command.
 SCRIPT = """
 import os, sys
 from litgpt import LLM

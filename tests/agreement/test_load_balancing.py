@@ -12,7 +12,7 @@ from litgpt.adapters.pytorch.load_balancing import RouterLogits
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.training.load_balancing import AUXILIARY_LOSS, router_loss_coefficient
 from tests.adapters.tiny_models import FAMILIES, tiny_folder
-from tests.entrypoints.training_runs import UNLIKE, Told, losses, trained, write_unlike
+from tests.entrypoints.training_runs import UNLIKE, Reported, losses, trained, write_unlike
 
 IDS = torch.arange(24).view(2, 12) * 7 % 200
 MASK = torch.ones(2, 12).masked_fill(torch.arange(24).view(2, 12) > 19, 0)
@@ -67,7 +67,7 @@ def test_loss_and_gradients_are_those_of_transformers(
 
 
 def test_a_step_adds_it_once_however_it_is_divided(tmp_path: Path) -> None:
-    told = Told()
+    told = Reported()
     how = UNLIKE | {"data": str(write_unlike(tmp_path)), "max_steps": 2, "model": str(tiny_folder("mixtral"))}
     for batch, accumulate in ((2, 1), (1, 2)):
         out = str(tmp_path / f"{batch}")
@@ -77,10 +77,10 @@ def test_a_step_adds_it_once_however_it_is_divided(tmp_path: Path) -> None:
 
 
 def test_a_family_without_it_is_reported(tmp_path: Path) -> None:
-    told = Told()
+    told = Reported()
     trained(tmp_path, model=str(tiny_folder("deepseek_v3")), max_steps=1, told=told)
     assert [one for one in told.notices if "without a loss that balances the load of its experts" in one]
-    told = Told()
+    told = Reported()
     trained(tmp_path, max_steps=1, told=told, out_dir=str(tmp_path / "dense"))
     assert not [one for one in told.notices if "balances" in one]
 

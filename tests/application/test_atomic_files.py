@@ -95,7 +95,7 @@ def test_what_is_still_being_written_is_not_abandoned(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["it"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
 def test_what_is_not_a_regular_file_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)

@@ -84,7 +84,7 @@ def test_a_file_of_settings_is_read_and_options_come_before_it(
         ("epochs: four", "epochs must be a whole number from 1 or None, not str 'four'"),
         ("- batch_size", "a recipe is a list of settings"),
         ("a: [", "ParserError"),
-        (None, "there is no such recipe"),
+        (None, "the recipe does not exist"),
     ],
 )
 def test_a_file_of_settings_that_is_wrong_is_one_line_on_stderr(

@@ -1,4 +1,4 @@
-"""The repr of everything that a user can hold is one short line, whatever is in it."""
+"""The repr of everything that a user can hold is one short line, for contents of any kind and size."""
 
 import inspect
 from collections.abc import Iterator, Mapping

@@ -16,7 +16,7 @@ from litgpt import LLM
 from litgpt.domain.errors import BadArgument, LitGPTError
 from litgpt.domain.training.errors import DataNotFound, NotOfThisModel
 from tests.adapters.tiny_models import tiny_folder
-from tests.entrypoints.training_runs import Told, losses, rows, settings, trained
+from tests.entrypoints.training_runs import Reported, losses, rows, settings, trained
 
 LORA = {"method": "lora", "lora_dropout": 0.3, "lora_targets": "all-linear"}
 
@@ -31,7 +31,7 @@ def logits(llm: LLM) -> torch.Tensor:
 
 
 def test_all_weights_learn_and_a_folder_is_left_that_loads(tmp_path: Path) -> None:
-    told = Told()
+    told = Reported()
     done = trained(tmp_path, epochs=2, told=told)
     out = tmp_path / "out"
     assert done.saved == out / "model"
@@ -53,7 +53,7 @@ def test_all_weights_learn_and_a_folder_is_left_that_loads(tmp_path: Path) -> No
 def test_a_run_goes_on_exactly_where_it_broke_off(tmp_path: Path, method: dict[str, Any], at: int) -> None:
     whole = trained(tmp_path, epochs=2, out_dir=str(tmp_path / "whole"), **method)
     with pytest.raises(InterruptedError):
-        trained(tmp_path, epochs=2, told=Told(fail_at=at), **method)
+        trained(tmp_path, epochs=2, told=Reported(fail_at=at), **method)
     assert len(losses(tmp_path / "out")) == at
     done = trained(tmp_path, epochs=2, resume="last", **method)
     assert losses(tmp_path / "out") == losses(tmp_path / "whole")
@@ -129,7 +129,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fills_up_costs_a_checkpoint_and_not_the_run(tmp_path: Path) -> None:
-    told = Told()
+    told = Reported()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def full_for_a_while(event: Any) -> None:

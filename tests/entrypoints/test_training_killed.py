@@ -22,7 +22,7 @@ from litgpt.domain.reporting import silent
 from litgpt.domain.training.recipe import Recipe
 from litgpt.training import train
 from tests.entrypoints.small_runs import checkpoints, losses, recipe, validated
-from tests.entrypoints.training_runs import Told
+from tests.entrypoints.training_runs import Reported
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -155,11 +155,11 @@ def test_a_metrics_file_that_cannot_be_read_is_reported_and_prevents_nothing(
         metrics.mkdir()
     else:
         metrics.write_bytes(content[kind])
-    told = Told()
+    reported = Reported()
     more = attrs.evolve(whole, out_dir=str(out), max_steps=10)
-    done = train(more, resume="last", report=told)
+    done = train(more, resume="last", report=reported)
     assert done.steps == 10
-    assert any(one.startswith(f"{metrics} is continued without some steps: ") for one in told.notices)
+    assert any(one.startswith(f"{metrics} is continued without some steps: ") for one in reported.notices)
     if kind in ("quote", "huge step"):
         assert [step for step, _ in losses(out)] == [str(step) for step in range(1, 11)]
 
@@ -182,9 +182,9 @@ def test_a_checkpoint_that_is_cut_anywhere_is_set_aside_for_an_older_one(
         folder.mkdir()
         shutil.copy(good, folder / "step-00000002.ckpt")
         (folder / "step-00000004.ckpt").write_bytes(raw[: len(raw) * share // 20])
-        told = Told()
-        assert to_resume(folder, "last", sharded=False, report=told).name == "step-00000002.ckpt"
-        (notice,) = told.notices
+        reported = Reported()
+        assert to_resume(folder, "last", sharded=False, report=reported).name == "step-00000002.ckpt"
+        (notice,) = reported.notices
         assert "Resuming from step-00000002.ckpt" in notice
         assert sorted(path.name for path in folder.iterdir()) == [
             "step-00000002.ckpt",
@@ -224,9 +224,9 @@ def test_a_sharded_checkpoint_with_a_damaged_part_is_set_aside_for_an_older_one(
         part.unlink()
     else:
         part.write_bytes(part.read_bytes()[: int(part.stat().st_size * share)])
-    told = Told()
-    assert to_resume(tmp_path, "last", sharded=True, report=told) == tmp_path / "step-00000002.ckpt"
-    (notice,) = told.notices
+    reported = Reported()
+    assert to_resume(tmp_path, "last", sharded=True, report=reported) == tmp_path / "step-00000002.ckpt"
+    (notice,) = reported.notices
     assert part.name in notice
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "step-00000002.ckpt",

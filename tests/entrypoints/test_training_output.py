@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -301,7 +302,8 @@ def test_memory_of_training_counts_gradients_and_moments() -> None:
         architecture = llm.config.architecture
         weights = sum(one.nbytes for one in llm.parameters())
         count = sum(one.numel() for one in llm.parameters())
-    whole = training_footprint(
+    estimate = partial(
+        training_footprint,
         architecture,
         trained=count,
         adapts=False,
@@ -310,22 +312,13 @@ def test_memory_of_training_counts_gradients_and_moments() -> None:
         tokens=100,
         accumulates=True,
     )
+    whole = estimate()
     assert whole.weights == weights
     assert whole.learning == 3 * weights  # a gradient and two moments
     adapter = training_footprint(
         architecture, trained=10, adapts=True, dtype="bfloat16", compute_dtype="bfloat16", tokens=200
     )
     assert (adapter.weights, adapter.learning) == (weights // 2, 120)  # itself and two moments
-    again = training_footprint(
-        architecture,
-        trained=count,
-        adapts=False,
-        dtype="float32",
-        compute_dtype="float32",
-        tokens=100,
-        checkpointing=True,
-        accumulates=True,
-    )
-    assert again.activations < whole.activations
+    assert estimate(checkpointing=True).activations < whole.activations
     assert whole.total == whole.weights + whole.learning + whole.activations + TRAINING_PROGRAM
     assert math.isclose(adapter.activations, whole.activations, rel_tol=0.5)

@@ -14,7 +14,7 @@ import torch
 from litgpt import LLM
 from litgpt.cli import main
 from litgpt.training import Recipe, train
-from tests.entrypoints.training_runs import UNLIKE, Told, losses, settings, write_unlike
+from tests.entrypoints.training_runs import UNLIKE, Reported, losses, settings, write_unlike
 
 _LITGPT = Path(sys.executable).with_name("litgpt")
 _QUICK = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -45,7 +45,7 @@ def run(folder: Path, **how: Any) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    train(Recipe(**unlike(folder, method="full", batch_size=4, epochs=2)), report=Told())
+    train(Recipe(**unlike(folder, method="full", batch_size=4, epochs=2)), report=Reported())
     return folder / "out"
 
 

@@ -23,7 +23,7 @@ UNLIKE: dict[str, Any] = {
 
 
 @attrs.define
-class Told:
+class Reported:
     """What a run told; at one step it fails, if that is wanted."""
 
     fail_at: int | None = None
@@ -61,7 +61,7 @@ def settings(folder: Path, **how: Any) -> dict[str, Any]:
 
 
 def trained(folder: Path, *, resume: str | None = None, told: Report | None = None, **how: Any) -> Trained:
-    return train(Recipe(**settings(folder, **how)), resume=resume, report=told or Told())
+    return train(Recipe(**settings(folder, **how)), resume=resume, report=told or Reported())
 
 
 def rows(out: Path) -> list[dict[str, str]]:

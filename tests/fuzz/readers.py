@@ -300,13 +300,13 @@ def readers(home: Path) -> dict[str, Reader]:
     shard = min(one for one in folder if one.endswith(".safetensors"))
     from safetensors.torch import load
 
-    theirs = {
+    tensors = {
         name: tensor
         for one, raw in folder.items()
         if one.endswith(".safetensors")
         for name, tensor in load(raw).items()
     }
-    state = litgpt_state("llama", theirs)
+    state = litgpt_state("llama", tensors)
     settings = settings_of("llama")
     write_gguf(home / "a.gguf", tensors=llama_tensors(size=32, layers=1), settings={"block_count": 1})
     sharded = _sharded(home / "sharded")
