@@ -1,6 +1,6 @@
-"""The structure of a model: a tuple of layers, each composed of values.
+"""The structure of a model as immutable values, independent of its weights and of PyTorch.
 
-The network is a fold over this value; footprint, sharding, export and other decoders walk the same one.
+The network, memory estimates, sharding and export are all derived from it.
 """
 
 from litgpt.domain.architecture.delta import GatedDelta

@@ -1,28 +1,27 @@
-"""What only softmax attention over plain heads has."""
+"""Attributes that only softmax attention sets."""
 
 
 class NothingBesides:
-    """A mixer without windows, borrowed keys, and scores that are changed by distance."""
+    """Defaults for mixers without sliding windows, KV sharing, ALiBi or attention temperature."""
 
     __slots__ = ()
 
     @property
     def window(self) -> None:
-        """All layers see everything."""
+        return None
 
     @property
     def chunked(self) -> bool:
-        """There are no windows."""
         return False
 
     @property
     def query_scaling(self) -> None:
-        """Queries do not grow."""
+        return None
 
     @property
     def alibi(self) -> None:
-        """Scores do not fall."""
+        return None
 
     @property
     def lender(self) -> None:
-        """Nothing is borrowed."""
+        return None

@@ -1,4 +1,4 @@
-"""Linear attention, whose memory of a text does not grow with it."""
+"""Linear attention with a fixed-size recurrent state."""
 
 import attrs
 
@@ -11,19 +11,19 @@ from litgpt.domain.messages import brief_repr
 
 @attrs.frozen(kw_only=True)
 class GatedDelta(NothingBesides):
-    """The gated delta rule: a table of values by keys for each head, which each token fades and corrects.
+    """Gated DeltaNet: each head keeps a key-by-value state that every token decays and updates.
 
-    A token's query, key and value first pass a short causal convolution over their channels.
+    Queries, keys and values first pass through a short causal depthwise convolution.
     Source: Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464.
 
     Attributes:
-        heads: Heads of values; each has a table.
-        groups: Heads of queries and keys; divides `heads`.
-        key_size: Numbers in a query or a key.
-        value_size: Numbers in a value.
-        kernel: How many tokens the convolution sees, the token itself included.
-        activation: What bends after it.
-        norm: Of what a head reads, before it is gated.
+        heads: Number of value heads; each has its own state.
+        groups: Number of query and key heads; divides `heads`.
+        key_size: Dimension of a query or key.
+        value_size: Dimension of a value.
+        kernel: Kernel size of the convolution, in tokens.
+        activation: Activation after the convolution.
+        norm: Normalizes each head's output before the output gate.
 
     """
 
@@ -39,22 +39,20 @@ class GatedDelta(NothingBesides):
 
     @property
     def rotary(self) -> None:
-        """Positions do not enter by rotation."""
+        return None
 
     @property
     def rows(self) -> tuple[int, int, int, int]:
-        """The rows of queries, keys, values and gates in the joined projection, in that order."""
+        """Rows of queries, keys, values and gates in the joint projection, in that order."""
         keys, values = self.groups * self.key_size, self.heads * self.value_size
         return (keys, keys, values, values)
 
     @property
     def channels(self) -> int:
-        """How many numbers of a token pass the convolution."""
         return sum(self.rows[:3])
 
     @property
     def kept(self) -> Kept:
-        """What a cache keeps: the tables, and what the convolution will still see."""
         return Kept(
             heads=0,
             key=0,
@@ -65,5 +63,4 @@ class GatedDelta(NothingBesides):
 
     @property
     def numbers_per_token(self) -> int:
-        """How many numbers are alive at once for each token, about."""
         return 4 * sum(self.rows)

@@ -1,4 +1,4 @@
-"""What works on each token alone."""
+"""Feed-forward layers (MLP) and mixtures of experts (MoE)."""
 
 from typing import Literal, TypeAlias
 
@@ -15,9 +15,10 @@ class FeedForward:
     """`proj(activation(fc(x)))`.
 
     Attributes:
-        size: The width in the middle.
-        activation: What bends; `xielu` has learnt numbers of its own (Huang & Schlag 2024, arXiv:2411.13010).
-        bias: Whether the two projections have one.
+        size: Intermediate size.
+        activation: Activation function; `xielu` has trained parameters (Huang & Schlag 2024,
+            arXiv:2411.13010).
+        bias: Whether both projections have a bias.
 
     """
 
@@ -29,18 +30,18 @@ class FeedForward:
 
     @property
     def numbers_per_token(self) -> int:
-        """How many numbers are alive at once for each token, about."""
+        """Approximate number of activation values alive at the same time, per token."""
         return 2 * self.size
 
 
 @attrs.frozen(kw_only=True)
 class Bounds:
-    """How a gate is kept within bounds: `x * sigmoid(sharpness * x) * (y + lift)`, of bounded x and y.
+    """Clamped SwiGLU (gpt-oss): `x * sigmoid(sharpness * x) * (y + lift)` with clamped `x` and `y`.
 
     Attributes:
-        limit: The gate's x is at most this, and y within plus and minus this.
-        sharpness: How fast the gate opens.
-        lift: Added to what it lets through.
+        limit: Upper bound of the gate `x`; `y` is clamped to `[-limit, limit]`.
+        sharpness: Factor inside the sigmoid.
+        lift: Offset added to `y`.
 
     """
 
@@ -54,12 +55,12 @@ class GatedFeedForward:
     """`proj(activation(fc_1(x)) * fc_2(x))` (Shazeer 2020, arXiv:2002.05202).
 
     Attributes:
-        size: The width in the middle.
-        activation: What gates.
-        bias: Whether the three projections have one.
-        bounds: How the gate is kept within bounds, in place of the activation (gpt-oss); None does not.
-        sparsity: The share of gates that are shut before the activation, if they were normally distributed
-            (Gemma 3n): what is less than the threshold for that is 0, and counts from there.
+        size: Intermediate size.
+        activation: Activation of the gate.
+        bias: Whether the three projections have a bias.
+        bounds: Clamped SwiGLU, used in place of `activation` (gpt-oss).
+        sparsity: Activation sparsity (Gemma 3n): the fraction of gate values set to 0, assuming that they are
+            normally distributed. The threshold is subtracted from the values above it.
 
     """
 
@@ -73,32 +74,31 @@ class GatedFeedForward:
 
     @property
     def numbers_per_token(self) -> int:
-        """How many numbers are alive at once for each token, about."""
         return 3 * self.size
 
 
 @attrs.frozen(kw_only=True)
 class Router:
-    """Which experts a token goes to, and how much each counts.
+    """Top-k routing of tokens to experts.
 
     Attributes:
-        score: What makes an expert's score from its logit: `softmax` over all experts, `softmax_of_chosen`
-            over those that were chosen by their logits, `sigmoid`, or `sparsemixer`: one is chosen after the
-            other, each scored by a softmax over those left whose logits come near its own
-            (Liu et al. 2024, arXiv:2409.12136).
-        normalise: Whether the scores of the chosen are divided by their sum.
-        scale: Multiplies the scores of the chosen.
-        correction: Whether a learnt number is added to each score for the choice alone
-            (DeepSeek-AI 2024, arXiv:2412.19437).
-        groups: Into how many equal groups experts are divided; 1 is no division.
-        groups_chosen: From how many of them the experts are chosen.
-        group_score: How many of its best experts' scores a group's score is the sum of.
-        bias: Whether the logits have one.
-        norm: Of what the router reads; None reads it as it is.
-        factor: Multiplies the logits.
-        expert_scale: Whether each expert has a learnt number that multiplies what it counts (Gemma 4).
-        before: Whether the scores multiply what goes into the experts and not what comes out (Llama 4).
-        tolerance: What is near, for `sparsemixer`: how far apart, over the larger of both sizes.
+        score: Scoring function of the router logits: `softmax` over all experts, `softmax_of_chosen` over the
+            top-k experts, `sigmoid`, or `sparsemixer`, which selects experts one after another and scores
+            each by a softmax over the remaining experts with similar logits (Liu et al. 2024,
+            arXiv:2409.12136).
+        normalise: Whether the top-k scores are normalized to sum to 1.
+        scale: Factor of the top-k scores.
+        correction: Whether a trained bias is added to the scores for selection only (DeepSeek-AI 2024,
+            arXiv:2412.19437).
+        groups: Number of equally large expert groups; 1 disables grouping.
+        groups_chosen: Number of groups from which experts are selected.
+        group_score: A group's score is the sum of this many of its best scores.
+        bias: Whether the router projection has a bias.
+        norm: Normalizes the router's input.
+        factor: Factor of the router logits.
+        expert_scale: Whether a trained scale per expert multiplies its weight (Gemma 4).
+        before: Whether the weights multiply the experts' input instead of their output (Llama 4).
+        tolerance: `sparsemixer`: largest distance of similar logits, relative to the larger magnitude.
 
     """
 
@@ -121,15 +121,15 @@ class Router:
 
 @attrs.frozen(kw_only=True)
 class Experts:
-    """A mixture of experts, of which each token uses a few (Shazeer et al. 2017, arXiv:1701.06538).
+    """A mixture of experts (Shazeer et al. 2017, arXiv:1701.06538).
 
     Attributes:
-        count: How many experts there are.
-        chosen: How many each token goes to.
-        expert: One of them.
-        router: How they are chosen.
-        shared: A feed-forward that every token goes through besides; None has none.
-        shared_gate: Whether a learnt gate weighs the shared one (Qwen 2 MoE).
+        count: Number of experts.
+        chosen: Number of experts per token.
+        expert: The structure of each expert.
+        router: Expert selection and weighting.
+        shared: The shared expert, which processes every token.
+        shared_gate: Whether a trained gate multiplies the shared expert's output (Qwen 2 MoE).
 
     """
 
@@ -144,27 +144,19 @@ class Experts:
 
     @property
     def size(self) -> int:
-        """The width in the middle of an expert."""
         return self.expert.size
 
     @property
     def numbers_per_token(self) -> int:
-        """How many numbers are alive at once for each token, about."""
         shared = self.shared.numbers_per_token if self.shared else 0
         return self.chosen * self.expert.numbers_per_token + shared + self.count
 
 
 @attrs.frozen(kw_only=True)
 class SideBySide:
-    """A feed-forward and a mixture of experts, each between norms of its own, added up (Gemma 4).
+    """The sum of a dense feed-forward layer and an MoE, each with its own input and output norm (Gemma 4).
 
-    The router reads what neither norm has changed.
-
-    Attributes:
-        dense: The feed-forward.
-        sparse: The experts.
-        norm: Each of the four.
-
+    The router's input is not normalized by them. `norm` describes all four norms.
     """
 
     dense: GatedFeedForward
@@ -175,12 +167,10 @@ class SideBySide:
 
     @property
     def size(self) -> int:
-        """The width in the middle of the feed-forward."""
         return self.dense.size
 
     @property
     def numbers_per_token(self) -> int:
-        """How many numbers are alive at once for each token, about."""
         return self.dense.numbers_per_token + self.sparse.numbers_per_token
 
 
@@ -188,7 +178,7 @@ AnyFeedForward: TypeAlias = FeedForward | GatedFeedForward | Experts | SideBySid
 
 
 def mixture_of(feed_forward: AnyFeedForward) -> Experts | None:
-    """Return the experts in a feed-forward; None if it has none."""
+    """Return the MoE of a feed-forward layer, or None if it is dense."""
     match feed_forward:
         case Experts():
             return feed_forward

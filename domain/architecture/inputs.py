@@ -1,4 +1,4 @@
-"""Embeddings that every layer adds to the stream, beside the one that it begins with."""
+"""Per-layer embeddings (Gemma 3n and 4)."""
 
 import attrs
 
@@ -8,12 +8,12 @@ from litgpt.domain.architecture.norms import Norm
 
 @attrs.frozen(kw_only=True)
 class LayerEmbeddings:
-    """A second embedding of each token, with a part for each layer, joined with a projection of the first.
+    """A second token embedding with a slice for each layer, combined with a projection of the first.
 
     Attributes:
-        size: Numbers for each layer.
-        vocab_size: Rows.
-        norm: Of each layer's part of the projection.
+        size: Embedding dimension per layer.
+        vocab_size: Number of rows.
+        norm: Normalizes each layer's slice of the projection.
 
     """
 
@@ -24,12 +24,12 @@ class LayerEmbeddings:
 
 @attrs.frozen(kw_only=True)
 class LayerInput:
-    """How a layer adds its part: `norm(proj(activation(gate(x)) * part))`.
+    """A layer's per-layer input: `x + norm(proj(activation(gate(x)) * embedding))`.
 
     Attributes:
-        size: Numbers in the part.
-        activation: What gates.
-        norm: Of what is added.
+        size: Embedding dimension per layer.
+        activation: Activation of the gate.
+        norm: Normalizes the projected result.
 
     """
 

@@ -1,18 +1,18 @@
-"""What a layer remembers of a text."""
+"""Size of a layer's cache."""
 
 import attrs
 
 
 @attrs.frozen(kw_only=True)
 class Kept:
-    """What a cache keeps in one layer: of each token, and of the text as a whole.
+    """Cache size of one layer, in elements: KV cache entries per token, and the state of linear attention.
 
     Attributes:
-        heads: How many heads' keys and values.
-        key: Numbers in a key.
-        value: Numbers in a value.
-        state: Numbers, in float32, that stand for the whole text however long it is.
-        recent: Numbers of the last few tokens besides.
+        heads: Number of key-value heads.
+        key: Key dimension.
+        value: Value dimension.
+        state: Elements of the recurrent state, in float32, per sequence.
+        recent: Elements of the convolution state, per sequence.
 
     """
 
@@ -24,5 +24,5 @@ class Kept:
 
     @property
     def numbers(self) -> int:
-        """How many numbers each token adds."""
+        """Elements added by each token."""
         return self.heads * (self.key + self.value)

@@ -1,4 +1,4 @@
-"""A layer, and the whole of a model: a tuple of layers between an embedding and a head."""
+"""A decoder layer, and a whole model."""
 
 import attrs
 
@@ -12,21 +12,23 @@ from litgpt.domain.messages import brief_repr
 
 @attrs.frozen(kw_only=True)
 class Layer:
-    """A mixer and a feed-forward, each added to the stream that passes by.
+    """A decoder layer: a mixer and a feed-forward layer, each with a residual connection.
+
+    Optional parts are absent if None.
 
     Attributes:
-        mixer: What mixes tokens.
-        feed_forward: What works on each token.
-        norm_1: Before the mixer; None has none.
-        norm_2: Before the feed-forward; None has none, and where both are side by side, it reads what the
-            mixer reads.
-        post_mixer_norm: After the mixer, before it is added; None has none.
-        post_mlp_norm: After the feed-forward, before it is added; None has none.
-        parallel: Whether the feed-forward reads the stream beside the mixer and not after it.
-        residual_scale: Multiplies what is added; None leaves it.
-        input: What is added of the token's second embedding, at the end; None adds nothing.
-        scaled: Whether a learnt number multiplies the stream at the very end.
-        updates: How it works on one of several streams (Gemma 3n); None: there is one.
+        mixer: Attention or linear attention.
+        feed_forward: MLP or MoE.
+        norm_1: Norm before the mixer.
+        norm_2: Norm before the feed-forward layer. In a parallel layer without it, the feed-forward layer
+            reads the mixer's input.
+        post_mixer_norm: Norm of the mixer's output, before the residual addition.
+        post_mlp_norm: Norm of the feed-forward layer's output, before the residual addition.
+        parallel: Whether the feed-forward layer and the mixer read the same residual stream.
+        residual_scale: Factor of both outputs before the residual addition.
+        input: Per-layer input, added at the end of the layer.
+        scaled: Whether a trained scalar multiplies the layer's output.
+        updates: AltUp over several residual streams (Gemma 3n).
 
     """
 
@@ -47,24 +49,26 @@ class Layer:
 
 @attrs.frozen(kw_only=True)
 class Architecture:
-    """Everything that is needed to build a network, apart from its weights.
+    """The structure of a decoder-only language model, without its weights.
+
+    Optional parts are absent if None.
 
     Attributes:
-        family: The `model_type` of its config.
-        width: Numbers per token between the layers.
-        vocab_size: Rows of the embedding and of the head.
-        context: The longest text the model was made for, in tokens.
-        layers: From the first to the last.
-        final_norm: Before the head; None has none.
-        tied: Whether the head is the embedding.
-        head_bias: Whether the head has a bias.
-        embedding_scale: Multiplies the embedding; None leaves it.
-        embedding_norm: Of the embedding (BLOOM); None has none.
-        logit_scale: Multiplies the logits; None leaves them.
-        logit_cap: Logits are squashed into plus and minus this by tanh (Gemma 2); None leaves them.
-        learned_positions: Rows of a second embedding, of positions; None has none.
-        first_position: The row of the first token.
-        layer_embeddings: Another embedding, with a part for each layer (Gemma 3n and 4); None has none.
+        family: `model_type` of the config.
+        width: Hidden size.
+        vocab_size: Rows of the embedding and of the LM head.
+        context: Context length in tokens.
+        layers: The decoder layers.
+        final_norm: Norm before the LM head.
+        tied: Whether the LM head shares the embedding's weight.
+        head_bias: Whether the LM head has a bias.
+        embedding_scale: Factor of the embeddings.
+        embedding_norm: Norm of the embeddings (BLOOM).
+        logit_scale: Factor of the logits.
+        logit_cap: Logits are soft-capped to `logit_cap * tanh(logits / logit_cap)` (Gemma 2).
+        learned_positions: Number of rows of the learned position embedding.
+        first_position: Row of the first token in it.
+        layer_embeddings: Per-layer embeddings (Gemma 3n and 4).
 
     """
 
@@ -88,5 +92,4 @@ class Architecture:
 
     @property
     def streams(self) -> int:
-        """How many streams pass through the layers."""
-        return next((one.updates.streams for one in self.layers if one.updates is not None), 1)
+        return next((layer.updates.streams for layer in self.layers if layer.updates is not None), 1)

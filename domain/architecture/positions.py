@@ -1,4 +1,4 @@
-"""How positions enter attention: rotary embedding, and how it was stretched for longer texts."""
+"""Rotary position embeddings (RoPE), their context extensions, ALiBi and attention temperature."""
 
 import math
 from typing import TypeAlias
@@ -10,20 +10,20 @@ from litgpt.domain.messages import brief_repr
 
 @attrs.frozen(kw_only=True)
 class LinearScaling:
-    """Positions divided by a factor (Chen et al. 2023, arXiv:2306.15595)."""
+    """Position interpolation: positions are divided by `factor` (Chen et al. 2023, arXiv:2306.15595)."""
 
     factor: float
 
 
 @attrs.frozen(kw_only=True)
 class Llama3Scaling:
-    """Llama 3.1's scaling: long wavelengths divided by `factor`, short ones kept, a blend between.
+    """Llama 3.1 scaling: low frequencies are divided by `factor`, high ones kept, interpolated in between.
 
     Attributes:
-        factor: Divides the frequencies of long wavelengths.
-        low_freq_factor: Wavelengths above `original_context / low_freq_factor` are long.
-        high_freq_factor: Wavelengths below `original_context / high_freq_factor` are short.
-        original_context: The context that the model was first trained with.
+        factor: Divides low frequencies.
+        low_freq_factor: Wavelengths above `original_context / low_freq_factor` are low frequencies.
+        high_freq_factor: Wavelengths below `original_context / high_freq_factor` are high frequencies.
+        original_context: Context length before the extension.
 
     """
 
@@ -35,15 +35,15 @@ class Llama3Scaling:
 
 @attrs.frozen(kw_only=True)
 class YarnScaling:
-    """YaRN: slow pairs divided by `factor`, fast ones kept, a ramp between (arXiv:2309.00071).
+    """YaRN: low frequencies are divided by `factor`, with a ramp to unchanged high ones (arXiv:2309.00071).
 
     Attributes:
-        factor: Divides the frequencies of slow pairs.
-        original_context: The context that the model was first trained with.
-        beta_fast: Pairs that turn more often than this within the original context are kept.
-        beta_slow: Pairs that turn less often are divided.
-        truncate: Whether the ramp begins and ends at whole pairs.
-        magnitude: What cosines and sines are multiplied by.
+        factor: Divides low frequencies.
+        original_context: Context length before the extension.
+        beta_fast: Dimensions with more rotations than this in the original context are kept.
+        beta_slow: Dimensions with fewer rotations than this are divided by `factor`.
+        truncate: Whether the bounds of the ramp are rounded to whole dimensions.
+        magnitude: Attention factor: multiplies cosines and sines.
 
     """
 
@@ -59,13 +59,7 @@ class YarnScaling:
 
 @attrs.frozen(kw_only=True)
 class FixedFactors:
-    """Each pair's frequency divided by a factor of its own.
-
-    Attributes:
-        factors: One for each pair.
-        magnitude: What cosines and sines are multiplied by.
-
-    """
+    """Frequencies divided by one factor per dimension pair; `magnitude` multiplies cosines and sines."""
 
     factors: tuple[float, ...] = attrs.field(repr=False)
     magnitude: float = 1.0
@@ -75,16 +69,16 @@ class FixedFactors:
 
 @attrs.frozen(kw_only=True)
 class LongRopeScaling:
-    """LongRoPE: one set of factors for texts within the original context, another for longer ones.
+    """LongRoPE: short factors for sequences within the original context, long factors beyond it.
 
     Source: Ding et al. 2024, arXiv:2402.13753.
 
     Attributes:
-        short: The factors of each pair for a text of up to `original_context` tokens.
-        long: Those for a longer one.
-        original_context: The context that the model was first trained with.
-        magnitude: What cosines and sines are multiplied by.
-        long_magnitude: What they are multiplied by for a longer text; None: the same.
+        short: Factor per dimension pair for sequences of up to `original_context` tokens.
+        long: Factor per dimension pair for longer sequences.
+        original_context: Context length before the extension.
+        magnitude: Attention factor: multiplies cosines and sines.
+        long_magnitude: Attention factor of longer sequences; None uses `magnitude`.
 
     """
 
@@ -99,13 +93,13 @@ class LongRopeScaling:
 
 @attrs.frozen(kw_only=True)
 class DynamicScaling:
-    """A base that grows with the text, once it exceeds the original context ("dynamic NTK").
+    """Dynamic NTK: theta grows with the sequence length beyond the original context.
 
-    Source: bloc97 and emozilla 2023, as told in section 3.3 of arXiv:2309.00071.
+    Source: bloc97 and emozilla 2023, described in section 3.3 of arXiv:2309.00071.
 
     Attributes:
-        factor: How fast the base grows.
-        original_context: The context that the model was first trained with.
+        factor: Scaling factor of the growth.
+        original_context: Context length before the extension.
 
     """
 
@@ -123,12 +117,11 @@ class Rotary:
     """Rotary position embedding (Su et al. 2021, arXiv:2104.09864).
 
     Attributes:
-        size: How many of a head's numbers are rotated, from the first.
-        base: The wavelength's base, theta.
-        scaling: How the frequencies were stretched for a longer context, if they were.
-        interleaved: Whether neighbours are a pair, (0, 1), (2, 3), …; otherwise the two halves are, (0,
-            size/2), ….
-        turning: How many pairs turn at all, from the first; None turns all.
+        size: Number of rotated dimensions of a head, starting at the first.
+        base: Base of the wavelengths (theta).
+        scaling: Context extension, if any.
+        interleaved: Whether pairs are adjacent dimensions, (0, 1), (2, 3), …, instead of (0, size/2), ….
+        turning: Number of rotated pairs, starting at the first; None rotates all.
 
     """
 
@@ -141,10 +134,10 @@ class Rotary:
     __repr__ = brief_repr
 
     def for_text(self, tokens: int) -> "Rotary":
-        """Return the rotary embedding of a text that may become `tokens` long; most are the same for all.
+        """Return the embedding for a sequence of at most `tokens` tokens.
 
-        A text is rotated in one way from its first token to its last, so that what was computed token by
-        token is what one pass over the whole text computes.
+        The embedding is fixed for the whole sequence, so decoding token by token gives the same result as one
+        forward pass over all of it.
         """
         match self.scaling:
             case LongRopeScaling() as it:
@@ -163,15 +156,9 @@ class Rotary:
 
 @attrs.frozen(kw_only=True)
 class QueryScaling:
-    """Queries that grow with their position, so that attention stays as sharp over long texts (Llama 4).
+    """Position-dependent attention temperature, for sharp attention over long contexts (Llama 4).
 
-    A query at position `p` is multiplied by `1 + beta * log(1 + floor((p + ahead) / every))`.
-
-    Attributes:
-        beta: How fast they grow.
-        every: After how many tokens they grow.
-        ahead: From where positions count.
-
+    The query at position `p` is multiplied by `1 + beta * log(1 + floor((p + ahead) / every))`.
     """
 
     beta: float
@@ -181,14 +168,15 @@ class QueryScaling:
 
 @attrs.frozen(kw_only=True)
 class Alibi:
-    """Scores that fall with the distance between tokens ("ALiBi", Press et al. 2021, arXiv:2108.12409).
+    """Attention with linear biases (ALiBi; Press et al. 2021, arXiv:2108.12409).
 
-    To the score of a token is added its position times a slope, which to a softmax is the same.
+    The bias is the slope times the key's position; it differs from the slope times the distance by a constant
+    per query, which the softmax cancels.
 
     Attributes:
-        slopes: One for each query head.
-        scale: Multiplies what they come to.
-        in_bfloat16: Whether slopes, and what they come to, are rounded to bfloat16, as in training (Falcon).
+        slopes: Slope of each query head.
+        scale: Factor of the biases.
+        in_bfloat16: Whether slopes and biases are rounded to bfloat16, as in training (Falcon).
 
     """
 
@@ -198,5 +186,5 @@ class Alibi:
 
 
 def yarn_magnitude(factor: float, strength: float = 1.0) -> float:
-    """Return what YaRN multiplies by so that attention stays as sharp as it was (the paper, section 3.4)."""
+    """Return YaRN's attention factor (arXiv:2309.00071, section 3.4)."""
     return 1.0 if factor <= 1 else 0.1 * strength * math.log(factor) + 1.0

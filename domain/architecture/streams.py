@@ -1,4 +1,4 @@
-"""Several streams side by side, of which each layer works on one."""
+"""Alternating updates (AltUp) over several residual streams."""
 
 import attrs
 
@@ -7,17 +7,17 @@ from litgpt.domain.architecture.norms import Norm
 
 @attrs.frozen(kw_only=True)
 class AlternatingUpdates:
-    """Guesses all streams, works on one of them, and corrects all by how that one came out.
+    """AltUp: predict all streams, compute the layer on the active one, and correct all with its result.
 
-    Beside attention the stream is also projected through a narrow middle. Source: Baykal et al. 2023,
-    arXiv:2301.13310; for the narrow middle Menghani et al. 2024, arXiv:2411.07501.
+    Attention runs in parallel with a low-rank residual branch (LAuReL).
+    Source: Baykal et al. 2023, arXiv:2301.13310; Menghani et al. 2024, arXiv:2411.07501 (LAuReL).
 
     Attributes:
-        streams: How many there are.
-        active: The one that the layer works on, from 0.
-        scaled: Whether learnt numbers multiply it before the second embedding is told by it.
-        rank: The width of the narrow middle.
-        norm: Of what decides how streams mix, and of what comes out of the narrow middle.
+        streams: Number of residual streams.
+        active: Index of the active stream.
+        scaled: Whether a trained vector scales the active stream before the per-layer input's gate.
+        rank: Rank of LAuReL.
+        norm: The norm of the router's input and of LAuReL's output.
 
     """
 
