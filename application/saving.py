@@ -92,7 +92,6 @@ class SaveModel(Generic[TensorT, ModelT]):
                     folder,
                     ModelToWrite(
                         name=checkpoint.name,
-                        architecture=loaded.architecture,
                         config=_config(loaded),
                         generation_config=with_end_ids(
                             ends_to_write(tokenizer, style, trained=prompt_style is not None),

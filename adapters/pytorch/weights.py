@@ -1,6 +1,6 @@
-"""The weights of a network, to be written: by Hugging Face's names and by our own."""
+"""The weights of a network under their Hugging Face names, to be saved."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from math import prod
 
@@ -83,17 +83,6 @@ class ModelWeights:
     def read(self, name: str) -> Tensor:
         """Return a tensor of theirs, on the CPU."""
         return self._parts[name].read()
-
-    def parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield the tensors by our own names, on the CPU; a head that is the embedding is not told twice.
-
-        Quantised ones are dequantised, to the dtype of the head.
-        """
-        for name in dict.fromkeys(use.parameter.name for those in self._uses.values() for use in those):
-            if name in self._layers:
-                yield name, self._layers[name].dequantised().to("cpu", self._state["lm_head.weight"].dtype)
-            else:
-                yield name, self._ours(name)
 
     @cached_property
     def _parts(self) -> dict[str, Part]:

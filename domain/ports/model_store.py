@@ -6,7 +6,6 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 
-from litgpt.domain.architecture import Architecture
 from litgpt.domain.messages import brief_repr
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
@@ -123,10 +122,6 @@ class Weights(Protocol[TensorT_co]):
         """Return one of `tensors`."""
         ...
 
-    def parameters(self) -> Iterable[tuple[str, TensorT_co]]:
-        """Return the same weights, dequantised, by our own names, which are LitGPT's."""
-        ...
-
 
 @attrs.frozen(kw_only=True)
 class ModelToWrite(Generic[TensorT_co]):
@@ -134,7 +129,6 @@ class ModelToWrite(Generic[TensorT_co]):
 
     Attributes:
         name: What to call it.
-        architecture: Its structure.
         config: The contents of `config.json`.
         generation_config: The contents of `generation_config.json`; empty writes none.
         prompt_style: The name of a prompt style to save; None saves none.
@@ -145,7 +139,6 @@ class ModelToWrite(Generic[TensorT_co]):
     """
 
     name: str
-    architecture: Architecture
     config: Mapping[str, object] = attrs.field(repr=False)
     generation_config: Mapping[str, object] = attrs.field(repr=False)
     prompt_style: str | None

@@ -1,24 +1,18 @@
-"""`litgpt convert`: a model in another format."""
+"""`litgpt convert`: write a model as a Hugging Face folder."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import Work
 
-Format = Literal["hf", "litgpt"]
 
-
-def convert(  # noqa: PLR0913 - each is an option
+def convert(
     model: options.Model,
     out_dir: Annotated[Path, typer.Argument(help="The folder to write.", metavar="OUT_DIR")],
     *,
-    to: Annotated[
-        Format,
-        typer.Option(help="hf: safetensors, which transformers opens too. litgpt: LitGPT's lit_model.pth."),
-    ] = "hf",
     precision: Annotated[
         str | None,
         typer.Option(help="32-true, bf16-true or 16-true.  [default: as it is stored; quantized: bf16-true]"),
@@ -29,10 +23,10 @@ def convert(  # noqa: PLR0913 - each is an option
     access_token: options.AccessToken = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a model, an adapter or a checkpoint in another format.
+    """Write a model, an adapter or a checkpoint as a Hugging Face folder.
 
-    An adapter is written with its base, in the weights; a training checkpoint as what was trained. To load a
-    model, nothing has to be converted.
+    An adapter is merged into its base model; of a training checkpoint, the trained model is written. No model
+    has to be converted to be loaded.
     """
     from litgpt.container import container
     from litgpt.domain.paths import local_path
@@ -48,6 +42,5 @@ def convert(  # noqa: PLR0913 - each is an option
             save_checkpoint_as_model(checkpoint, folder, work.report, overwrite=force)
             console.show(str(out_dir))
             return
-        convert_model = container.convert_to_litgpt() if to == "litgpt" else container.convert_to_folder()
-        convert_model(reference, folder, work.report, precision=precision, overwrite=force)
+        container.convert_model()(reference, folder, work.report, precision=precision, overwrite=force)
     console.show(str(out_dir))

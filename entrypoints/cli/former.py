@@ -11,9 +11,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 """Commands of LitGPT 0.5 that are another one here, with an option."""
 
-_ANY_FORMAT = (
-    "nothing has to be converted: Hugging Face, GGUF and LitGPT files load as they are. "
-    "`litgpt convert MODEL OUT_DIR --to litgpt` writes LitGPT's format all the same."
+_TO_LITGPT = (
+    "Hugging Face, GGUF and LitGPT files are loaded without conversion. To open a model in LitGPT 0.5, run "
+    "`litgpt convert MODEL OUT_DIR`, and then LitGPT's own `litgpt convert_to_litgpt OUT_DIR`."
 )
 _LORA = "this version trains LoRA instead: `litgpt finetune MODEL --data DATA --method lora`."
 _ADAPTER = "`litgpt generate ADAPTER_FOLDER --prompt …` does it, for LoRA."
@@ -21,7 +21,7 @@ _ADAPTER = "`litgpt generate ADAPTER_FOLDER --prompt …` does it, for LoRA."
 FORMER = {
     "convert_from_litgpt": "`litgpt convert MODEL OUT_DIR` does it.",
     "convert_pretrained_checkpoint": "`litgpt convert X.ckpt OUT_DIR` makes a model of a checkpoint.",
-    "convert_to_litgpt": _ANY_FORMAT,
+    "convert_to_litgpt": _TO_LITGPT,
     "evaluate": "this version does not evaluate yet. `litgpt benchmark MODEL` measures speed and memory.",
     "finetune_adapter": _LORA,
     "finetune_adapter_v2": _LORA,

@@ -122,12 +122,6 @@ def _write_folder() -> WriteModel[Any]:
     return FolderWriter()
 
 
-def _write_litgpt() -> WriteModel[Any]:
-    from litgpt.adapters.checkpoints.litgpt_writing import LitGptWriter
-
-    return LitGptWriter()
-
-
 def _look() -> Look:
     from litgpt.adapters.checkpoints.held import held_in
 
@@ -188,7 +182,6 @@ class Container(containers.DeclarativeContainer):
     profiler = providers.Callable(_profiler)
     tokenizer_files = providers.Singleton(_tokenizer_files)
     write_folder = providers.Singleton(_write_folder)
-    write_litgpt = providers.Singleton(_write_litgpt)
     read_adapter = providers.Singleton(_read_adapter, hub)
     write_adapter = providers.Singleton(_write_adapter)
 
@@ -204,15 +197,7 @@ class Container(containers.DeclarativeContainer):
         write=write_folder,
         overwriting=overwriting,
     )
-    save_litgpt = providers.Factory(
-        SaveModel,
-        strategy=strategy,
-        tokenizer_files=tokenizer_files,
-        write=write_litgpt,
-        overwriting=overwriting,
-    )
-    convert_to_folder = providers.Factory(ConvertModel, load=load_model, place=place_model, save=save_model)
-    convert_to_litgpt = providers.Factory(ConvertModel, load=load_model, place=place_model, save=save_litgpt)
+    convert_model = providers.Factory(ConvertModel, load=load_model, place=place_model, save=save_model)
 
 
 container = Container()

@@ -92,7 +92,7 @@ def _rope(rope_type: str, base: float = 10000.0, **more: Any) -> dict[str, Any]:
     return {"rope_parameters": {"rope_type": rope_type, "rope_theta": base, **more}}
 
 
-WRITABLE = (
+VARIANTS = (
     LitGptVariant("llama", "llama"),
     LitGptVariant("llama, tied", "llama", {"tie_word_embeddings": True}),
     LitGptVariant("llama, biases", "llama", {"attention_bias": True, "mlp_bias": True}, {"bias": True}),
@@ -189,11 +189,7 @@ WRITABLE = (
         {"rope_interleave": False, "norm_topk_prob": False},
         {"rope_interleave": False, "norm_topk_prob": False},
     ),
-)
-"""Those that LitGPT computes as they are meant."""
-
-READABLE = (
-    *WRITABLE,
+    # LitGPT 0.5.13 swaps the fast and the slow pairs of YaRN. They are read as the models were trained.
     LitGptVariant(
         "llama, YaRN",
         "llama",
@@ -210,4 +206,3 @@ READABLE = (
         },
     ),
 )
-"""Those and the ones with YaRN, which LitGPT 0.5.13 computes otherwise than they are meant."""

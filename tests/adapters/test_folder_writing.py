@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -19,7 +18,6 @@ from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.checkpoints.folder_writing import FolderWriter
 from litgpt.adapters.checkpoints.safetensors_writing import shards
 from litgpt.domain.errors import OutOfReach
-from litgpt.domain.families import describe
 from litgpt.domain.ports import ModelToWrite
 from litgpt.domain.reporting import Progress, silent
 from litgpt.domain.tensors import TensorInfo
@@ -46,9 +44,6 @@ class Tensors:
             raise OSError(28, "No space left on device")
         return self.values[name]
 
-    def parameters(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self.values.items()
-
 
 class Killing(Tensors):
     """Tensors on which the process dies, as when the system ends it."""
@@ -64,7 +59,6 @@ def model(**changed: Any) -> ModelToWrite[Tensor]:
     return ModelToWrite(
         **{
             "name": "tiny",
-            "architecture": describe("tiny", CONFIG),
             "config": CONFIG,
             "generation_config": {"eos_token_id": 7},
             "prompt_style": "Alpaca",

@@ -13,15 +13,15 @@ from litgpt.adapters.checkpoints.litgpt_families import STRUCTURES
 from litgpt.adapters.checkpoints.litgpt_folder import open_litgpt_folder
 from litgpt.adapters.checkpoints.litgpt_tensors import LitGptTensors
 from litgpt.domain.families import describe
-from tests.adapters.litgpt_variants import READABLE, LitGptVariant, built
+from tests.adapters.litgpt_variants import VARIANTS, LitGptVariant, built
 from tests.adapters.litgpt_writer import OF_FAMILY, by_group, settings_of, write_litgpt_folder
 
-VARIANTS = {variant.name: variant for variant in READABLE}
+BY_NAME = {variant.name: variant for variant in VARIANTS}
 
 IDS = torch.arange(3, 27)[None]  # longer than the window
 
 
-@pytest.mark.parametrize("variant", READABLE, ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 @torch.inference_mode()
 def test_a_litgpt_folder_is_the_model_that_transformers_has(variant: LitGptVariant) -> None:
     written = variant.written()
@@ -41,7 +41,7 @@ def test_a_litgpt_folder_is_the_model_that_transformers_has(variant: LitGptVaria
             assert torch.equal(checkpoint.read(name), tensor), name
 
 
-@pytest.mark.parametrize("variant", READABLE, ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 @torch.inference_mode()
 def test_transformers_computes_the_same_from_what_we_say_a_litgpt_folder_holds(
     variant: LitGptVariant, tmp_path: Path
@@ -58,13 +58,13 @@ def test_transformers_computes_the_same_from_what_we_say_a_litgpt_folder_holds(
 
 @pytest.mark.parametrize("name", ["phi3, a part of each head rotated", "falcon, 7b"])
 def test_a_tensor_that_is_laid_as_ours_is_the_file_and_no_copy(name: str) -> None:
-    checkpoint = open_litgpt_folder(VARIANTS[name].written().folder, "tiny")
+    checkpoint = open_litgpt_folder(BY_NAME[name].written().folder, "tiny")
     joined = next(one for one in checkpoint.tensors if "qkv_proj" in one or "query_key_value" in one)
     assert checkpoint.read(joined).data_ptr() == checkpoint.read(joined).data_ptr()
 
 
 def test_half_of_a_joined_tensor_is_no_tensor() -> None:
-    written = VARIANTS["phi3, a part of each head rotated"].written()
+    written = BY_NAME["phi3, a part of each head rotated"].written()
     checkpoint = open_litgpt_folder(written.folder, "tiny")
     state = torch.load(written.folder / "lit_model.pth")
     del state["transformer.h.1.mlp.fc_2.weight"]
@@ -74,7 +74,7 @@ def test_half_of_a_joined_tensor_is_no_tensor() -> None:
 
 @pytest.mark.parametrize("name", ["qwen2", "gpt_neox", "falcon, 7b", "falcon, 40b"])
 def test_rows_that_an_older_litgpt_laid_group_by_group_are_sorted(name: str, tmp_path: Path) -> None:
-    variant = VARIANTS[name]
+    variant = BY_NAME[name]
     written = variant.written()
     settings = settings_of(variant.family, **variant.changed)
     state = torch.load(written.folder / "lit_model.pth")
@@ -88,4 +88,4 @@ def test_rows_that_an_older_litgpt_laid_group_by_group_are_sorted(name: str, tmp
 
 
 def test_no_family_is_forgotten() -> None:
-    assert set(STRUCTURES) == set(OF_FAMILY) == {variant.family for variant in READABLE}
+    assert set(STRUCTURES) == set(OF_FAMILY) == {variant.family for variant in VARIANTS}

@@ -15,14 +15,11 @@ from torch import Tensor
 from litgpt.adapters.checkpoints import replacing
 from litgpt.adapters.checkpoints.folder import FolderCheckpoint, open_folder
 from litgpt.adapters.checkpoints.folder_writing import FolderWriter
-from litgpt.adapters.checkpoints.litgpt_writing import LitGptWriter
 from litgpt.adapters.checkpoints.local import LocalStore
 from litgpt.adapters.checkpoints.peft_folder import read_adapter
 from litgpt.adapters.checkpoints.peft_writing import write_adapter
 from litgpt.domain.errors import DamagedFile, OutOfReach
-from litgpt.domain.families import describe
 from litgpt.domain.lora import Adapter, Lora, Pair
-from litgpt.domain.parameters import parameters
 from litgpt.domain.ports import ModelToWrite
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import silent
@@ -30,7 +27,6 @@ from litgpt.domain.tensors import TensorInfo
 from tests.contracts.distribution_strategy import CONFIG, shapes
 from tests.interrupting import failing_at, killed_at, paused_at, steps_of
 
-ARCHITECTURE = describe("tiny", CONFIG)
 MODULE = "model.layers.0.self_attn.q_proj"
 REFUSED = 0
 
@@ -54,15 +50,11 @@ class Filled:
     def read(self, name: str) -> Tensor:
         return torch.full(shapes()[name], float(self.number))
 
-    def parameters(self) -> list[tuple[str, Tensor]]:
-        return [(one.name, torch.full(one.shape, float(self.number))) for one in parameters(ARCHITECTURE)]
-
 
 def model(number: int) -> ModelToWrite[Tensor]:
     """Return a model all of whose files hold a number."""
     return ModelToWrite(
         name="tiny",
-        architecture=ARCHITECTURE,
         config={**CONFIG, "of": number, "tie_word_embeddings": False},
         generation_config={"of": number},
         prompt_style=None,
@@ -79,16 +71,12 @@ def save_folder(folder: Path, number: int) -> None:
     FolderWriter({1: 12_000, 2: 8000, 3: 10**9}[number])(folder, model(number), silent)
 
 
-def save_litgpt(folder: Path, number: int) -> None:
-    LitGptWriter()(folder, model(number), silent)
-
-
 def save_adapter(folder: Path, number: int) -> None:
     pair = Pair(torch.full((2, 6), float(number)), torch.full((8, 2), float(number)), 2, number)
     write_adapter(folder, Adapter(lora=Lora(rank=2, alpha=number, targets=("q_proj",)), pairs={MODULE: pair}))
 
 
-SAVERS = {"hugging face": save_folder, "litgpt": save_litgpt, "peft": save_adapter}
+SAVERS = {"hugging face": save_folder, "peft": save_adapter}
 
 
 def numbers_in(folder: Path) -> set[float]:

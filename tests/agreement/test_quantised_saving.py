@@ -129,18 +129,6 @@ def dequantised(linear: Any) -> Tensor:
     return found
 
 
-def test_what_is_saved_for_others_as_litgpt_has_it_is_dequantised() -> None:
-    from litgpt.adapters.pytorch.weights import ModelWeights
-    from litgpt.domain.parameters import parameters
-
-    llm = opened(tiny_folder("llama"), "int4")
-    assert llm.model is not None
-    names = {one.name for one in parameters(llm.model.architecture)}
-    found = dict(ModelWeights.of(llm.model, llm._loaded.joins).parameters())
-    assert set(found) == names
-    assert {one.dtype for one in found.values()} == {torch.float32}
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [

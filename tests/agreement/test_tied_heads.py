@@ -4,6 +4,7 @@ As in transformers 5: one that differs is the model's own; an equal one stays ti
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from litgpt.application.describing import DescribeModel
 from litgpt.container import container
 from litgpt.domain.errors import CheckpointMismatch
 from litgpt.domain.reference import ModelReference
+from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.loopback_hub import LoopbackHub
-from tests.adapters.tiny_models import tiny_folder
+from tests.adapters.tiny_models import save_byte_tokenizer, tiny_folder
 from tests.agreement.models import random_ids
 
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
@@ -155,15 +157,18 @@ def test_untied_and_without_a_head_is_an_error(tmp_path: Path) -> None:
         LLM.load(folder, distribute=None, quiet=True)
 
 
-def test_what_is_converted_to_litgpt_and_back_keeps_it(
+def test_a_litgpt_folder_keeps_it_and_is_converted_with_it(
     differing: Path, expected: Tensor, tmp_path: Path
 ) -> None:
     from litgpt.domain.reporting import silent
 
-    container.convert_to_litgpt()(ModelReference(str(differing)), tmp_path / "litgpt", silent)
-    assert agrees(load(tmp_path / "litgpt"), expected)
-    container.convert_to_folder()(ModelReference(str(tmp_path / "litgpt")), tmp_path / "back", silent)
-    assert torch.equal(logits_of_transformers(tmp_path / "back"), expected)
+    state = litgpt_state("llama", load_file(differing / "model.safetensors"))
+    folder = write_litgpt_folder(tmp_path / "litgpt", settings_of("llama"), state)
+    shutil.copy(differing / "config.json", folder)  # which ties the head
+    save_byte_tokenizer(folder)
+    assert agrees(load(folder), expected)
+    container.convert_model()(ModelReference(str(folder)), tmp_path / "converted", silent)
+    assert torch.equal(logits_of_transformers(tmp_path / "converted"), expected)
 
 
 @pytest.fixture

@@ -73,7 +73,6 @@ class DistributionStrategyContract:
             assert weights is not None
             assert {name: info.shape for name, info in weights.tensors.items()} == shapes()
             assert all(tuple(weights.read(name).shape) == shape for name, shape in shapes().items())
-            assert {name for name, _ in weights.parameters()} == {join.parameter.name for join in planned}
         events = list(
             strategy.generator(model, placement).generate([Request(prompt=[1, 2], max_new_tokens=3)])
         )

@@ -248,7 +248,7 @@ def test_several_processes_compute_an_adapted_model_and_take_no_adapter(adapted:
 def test_an_adapted_model_is_converted_to_a_plain_one(adapted: tuple[LLM, Path], tmp_path: Path) -> None:
     llm, folder = adapted
     out = tmp_path / "merged"
-    container.convert_to_folder()(ModelReference(str(folder)), out, silent)
+    container.convert_model()(ModelReference(str(folder)), out, silent)
     assert (out / "config.json").is_file()
     made = LLM.load(out, distribute=None, quiet=True)
     made.distribute(accelerator="cpu", precision="32-true")

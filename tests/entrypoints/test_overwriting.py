@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 from litgpt import LLM
 from litgpt.cli.main import run
@@ -16,6 +17,7 @@ from litgpt.domain.errors import BadArgument
 from litgpt.domain.overwriting import WouldOverwrite
 from litgpt.domain.training.recipe import SETTINGS
 from litgpt.training import train
+from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.small_runs import checkpoints, recipe
 
@@ -45,7 +47,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def litgpt_folder(folder: Path) -> None:
-    assert run(["convert", str(tiny_folder("gpt_neox")), str(folder), "--to", "litgpt", "--quiet"]) == 0
+    state = litgpt_state("gpt_neox", load_file(tiny_folder("gpt_neox") / "model.safetensors"))
+    write_litgpt_folder(folder, settings_of("gpt_neox"), state)
 
 
 def adapter_folder(folder: Path) -> None:
@@ -118,8 +121,6 @@ def test_the_same_model_is_saved_onto_itself(llama: LLM, tmp_path: Path) -> None
         again.merge_adapter(for_good=True)
         again.save(folder)
     assert run(["convert", str(folder), str(folder), "--quiet"]) == 0
-    assert run(["convert", str(folder), str(tmp_path / "lit"), "--to", "litgpt", "--quiet"]) == 0
-    assert run(["convert", str(folder), str(tmp_path / "lit"), "--to", "litgpt", "--quiet"]) == 0
 
 
 def test_a_folder_without_a_model_is_nobodys_and_a_file_is_no_folder(llama: LLM, tmp_path: Path) -> None:

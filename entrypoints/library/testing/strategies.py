@@ -1,6 +1,6 @@
 """A DistributionStrategy whose models are lists of what was read, without torch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from typing import Any
@@ -64,10 +64,6 @@ class MemoryWeights:
                 if piece.name == name:
                     return self.model.weights[join.parameter.name][at]
         raise KeyError(name)
-
-    def parameters(self) -> Iterator[tuple[str, Any]]:
-        """Yield the same by our own names."""
-        yield from self.model.weights.items()
 
 
 @attrs.define
