@@ -7,12 +7,12 @@ import attrs
 
 from litgpt.application.loading import LoadedModel, TensorT
 from litgpt.application.prompting import WritePrompt, conversation, prompts
-from litgpt.domain.errors import WrongType
 from litgpt.domain.generation import Request
 from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.sampling import MODEL_DEFAULT, ModelDefault, Sampling
 from litgpt.domain.stopping import stop_strings
 from litgpt.domain.template_options import TemplateOptions
+from litgpt.domain.validators import flag, is_flag, is_flag_or_none
 
 
 @attrs.frozen(kw_only=True)
@@ -38,19 +38,9 @@ class Settings:
     top_p: float | ModelDefault = MODEL_DEFAULT
     seed: int | None = None
     stop: str | Sequence[str] | None = None
-    logprobs: bool = attrs.field(default=False)
-    parse_special_tokens: bool | None = attrs.field(default=None)
+    logprobs: bool = attrs.field(default=False, validator=is_flag)
+    parse_special_tokens: bool | None = attrs.field(default=None, validator=is_flag_or_none)
     stop_strings: tuple[str, ...] = attrs.field(init=False)
-
-    @logprobs.validator
-    def _is_a_flag(self, _: object, value: object) -> None:
-        if not isinstance(value, bool):
-            raise WrongType("logprobs", value, "True or False")
-
-    @parse_special_tokens.validator
-    def _is_a_flag_or_none(self, _: object, value: object) -> None:
-        if not (value is None or isinstance(value, bool)):
-            raise WrongType("parse_special_tokens", value, "True, False or None")
 
     @stop_strings.default
     def _stop_strings(self) -> tuple[str, ...]:
@@ -118,8 +108,7 @@ def prompt_writer(
         BadArgument: One of these cannot be right, or is of no use without a chat template.
 
     """
-    if not isinstance(apply_chat_template, bool):
-        raise WrongType("apply_chat_template", apply_chat_template, "True or False")
+    flag("apply_chat_template", apply_chat_template)
     options = TemplateOptions(
         tools=tools, variables=chat_template_kwargs, continue_final_message=continue_final_message
     )

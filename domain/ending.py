@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from litgpt.domain.errors import DamagedFile
 from litgpt.domain.families.multimodal import text_part
+from litgpt.domain.validators import is_integer
 
 
 def end_ids_of(config: Mapping[str, object], generation_config: Mapping[str, object]) -> frozenset[int]:
@@ -29,7 +30,7 @@ def _ids(file: str, config: Mapping[str, object]) -> frozenset[int]:
     if value is None:
         return frozenset()
     ids = list(value) if isinstance(value, (list, tuple)) else [value]
-    tokens = [one for one in ids if isinstance(one, int) and not isinstance(one, bool) and one >= 0]
+    tokens = [one for one in ids if is_integer(one, 0)]
     if len(tokens) != len(ids):
         raise DamagedFile(file, f"its 'eos_token_id' is {value!r}, which is no token and no list of tokens.")
     return frozenset(tokens)

@@ -7,8 +7,8 @@ import attrs
 
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.messages import brief_repr
-from litgpt.domain.numeric import integer_field
 from litgpt.domain.sampling import Sampling
+from litgpt.domain.validators import integer_field
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
 """Why a text ended: an end token or stop string, a bound on its length, or the caller's wish."""
@@ -28,7 +28,7 @@ class Request:
     """
 
     prompt: Sequence[int] = attrs.field(repr=False)
-    max_new_tokens: int = integer_field(50, 0, "a whole number, 0 or greater")
+    max_new_tokens: int = integer_field(50, 0)
     sampling: Sampling = attrs.field(factory=Sampling)
     end_ids: frozenset[int] = frozenset()
     logprobs: bool = False

@@ -14,6 +14,7 @@ import attrs
 
 from litgpt.domain.errors import BadArgument, BadCheckpoint, WrongType
 from litgpt.domain.messages import brief_repr
+from litgpt.domain.validators import integer_field, is_flag, is_integer, one_of, real_field
 
 TensorT = TypeVar("TensorT")
 
@@ -27,28 +28,9 @@ TokenIndices: TypeAlias = tuple[tuple[str | None, tuple[int, ...]], ...]
 ALL: Literal["all-linear"] = "all-linear"
 """Every linear layer but the head, as PEFT has it."""
 
-_RANK = "a whole number from 1"
-_BIASES = "'none', 'all' or 'lora_only'"
 _TOKENS = "token ids, such as [5, 7], or a mapping of modules to token ids, such as {'lm_head': [5]}"
 _NAMES = "names of linear layers such as ('q_proj', 'v_proj'), 'all-linear' or None"
 _NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-
-
-def _a_rank(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise WrongType(field.name, value, _RANK)
-    if value < 1:
-        raise BadArgument(field.name, value, _RANK)
-
-
-def _number(expected: str, *, below: float = math.inf) -> Validator:
-    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise WrongType(field.name, value, expected)
-        if not 0 <= value < below:
-            raise BadArgument(field.name, value, expected)
-
-    return check
 
 
 def _as_targets(value: object) -> object:
@@ -91,7 +73,7 @@ def _are_token_indices(_: object, field: "attrs.Attribute[Any]", value: object) 
     for entry in value:
         if not (isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], tuple)):
             raise WrongType(field.name, value, _TOKENS)
-        if not all(isinstance(one, int) and not isinstance(one, bool) for one in entry[1]):
+        if not all(map(is_integer, entry[1])):
             raise WrongType(field.name, value, _TOKENS)
         if not entry[1] or min(entry[1]) < 0 or len(set(entry[1])) != len(entry[1]):
             raise BadArgument(field.name, value, f"{_TOKENS}; each id once, none of them negative")
@@ -122,22 +104,20 @@ class Lora:
 
     """
 
-    rank: int = attrs.field(default=8, validator=_a_rank)
-    alpha: float = attrs.field(default=16.0, validator=_number("a number, 0 or greater"))
-    dropout: float = attrs.field(
-        default=0.0, validator=_number("a number from 0 to 1, and less than that", below=1)
-    )
+    rank: int = integer_field(8, 1)
+    alpha: float = real_field(16.0)
+    dropout: float = real_field(0.0, below=1)
     targets: Targets = attrs.field(default=None, converter=_as_targets, validator=_are_targets)
-    rslora: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
-    use_dora: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
-    lora_bias: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
-    bias: Biases = "none"
+    rslora: bool = attrs.field(default=False, validator=is_flag)
+    use_dora: bool = attrs.field(default=False, validator=is_flag)
+    lora_bias: bool = attrs.field(default=False, validator=is_flag)
+    bias: Biases = attrs.field(default="none", validator=one_of("none", "all", "lora_only"))
     modules_to_save: tuple[str, ...] = attrs.field(default=(), converter=_as_names, validator=_are_names)
     target_parameters: tuple[str, ...] = attrs.field(default=(), converter=_as_names, validator=_are_names)
     trainable_token_indices: TokenIndices = attrs.field(
         default=(), converter=_as_token_indices, validator=_are_token_indices
     )
-    ensure_weight_tying: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    ensure_weight_tying: bool = attrs.field(default=False, validator=is_flag)
 
     __repr__ = brief_repr
 
@@ -148,8 +128,6 @@ class Lora:
             BadArgument: Two options exclude one another.
 
         """
-        if self.bias not in ("none", "all", "lora_only"):
-            raise BadArgument("bias", self.bias, _BIASES)
         if self.use_dora and self.lora_bias:
             raise BadArgument("lora_bias", self.lora_bias, "False with DoRA, which has no such bias")
         if self.target_parameters and (self.use_dora or self.lora_bias or self.dropout):

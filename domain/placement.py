@@ -7,9 +7,9 @@ import attrs
 
 from litgpt.domain.errors import BadArgument, NotInstalled, OutOfReach
 from litgpt.domain.messages import brief_repr
-from litgpt.domain.numeric import integer
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 from litgpt.domain.tensors import DType
+from litgpt.domain.validators import integer, is_integer
 
 Accelerator: TypeAlias = Literal["cpu", "cuda", "mps"]
 Strategy: TypeAlias = Literal["sequential", "tensor_parallel"]
@@ -230,11 +230,11 @@ def _devices(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> tuple[
     if wish.devices == "auto":
         numbers = list(range(there if wish.generate_strategy is not None else 1))
     elif not isinstance(wish.devices, (list, tuple)):
-        expected = "1 or more, a list of the numbers of devices, or 'auto'"
-        numbers = list(range(integer("devices", wish.devices, least=1, expected=expected)))
+        expected = "a positive integer, a list of the numbers of devices, or 'auto'"
+        numbers = list(range(integer("devices", wish.devices, 1, expected)))
     else:
         numbers = list(wish.devices)
-        distinct = {one for one in numbers if type(one) is int and one >= 0}
+        distinct = {one for one in numbers if is_integer(one, 0)}
         if not numbers or len(distinct) != len(numbers):
             raise BadArgument("devices", wish.devices, "numbers of devices from 0, each once")
     if len(numbers) > 1 and wish.generate_strategy is None:
@@ -296,5 +296,5 @@ def _cache_size(wish: object) -> int | Literal["max"] | None:
         return None
     if wish == "max_model_supported":
         return "max"
-    expected = "1 or more tokens, or 'max_model_supported'"
-    return integer("fixed_kv_cache_size", wish, least=1, expected=expected)
+    expected = "a positive integer or 'max_model_supported'"
+    return integer("fixed_kv_cache_size", wish, 1, expected)

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from litgpt.domain.errors import BadArgument, DamagedFile
-from litgpt.domain.numeric import integer_field, real_field
+from litgpt.domain.validators import integer_field, real_field
 
 _GREEDY_BELOW = 1e-5
 """The temperature under which only the likeliest token is left: neighboring float32 logits of usual size lie
@@ -38,10 +38,10 @@ class Sampling:
 
     """
 
-    temperature: float = real_field(1.0, 0, "a finite number, 0 or greater")
-    top_k: int | None = integer_field(None, 1, "a whole number from 1, or None", none=True)
-    top_p: float = real_field(1.0, 0, "a number from 0 to 1", most=1)
-    seed: int | None = integer_field(None, 0, "a whole number from 0, or None", none=True)
+    temperature: float = real_field(1.0)
+    top_k: int | None = integer_field(None, 1)
+    top_p: float = real_field(1.0, 1)
+    seed: int | None = integer_field(None, 0)
 
     @property
     def greedy(self) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from litgpt.adapters.checkpoints.litgpt_settings import LitGptSettings
 from litgpt.domain.errors import DamagedFile
+from litgpt.domain.messages import short_repr
+from litgpt.domain.validators import is_integer
 
 # What DeepSeek V3's config cannot say: both are fixed in its code.
 _LATENT_EPS = 1e-6
@@ -47,8 +49,8 @@ def deepseek(said: LitGptSettings) -> dict[str, object]:
     if not isinstance(latent, Mapping) or set(latent) != set(_LATENT_SIZES):
         raise said.refused("latent_attention")
     for name, value in latent.items():
-        if type(value) is not int or value < 1:
-            raise DamagedFile(said.where, f"{name} must be a whole number from 1, not {str(value)[:60]}.")
+        if not is_integer(value, 1):
+            raise DamagedFile(said.where, f"{name} must be a positive integer, not {short_repr(value)}.")
     if said["norm_eps"] != _LATENT_EPS:
         raise said.refused("norm_eps")
     if said.groups != said.integer("n_head"):

@@ -10,6 +10,7 @@ import attrs
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
 from litgpt.domain.families.settings import MOST_LAYERS
 from litgpt.domain.messages import short_repr
+from litgpt.domain.validators import is_integer
 
 DEFAULTS: dict[str, object] = {
     "name": "",
@@ -88,12 +89,12 @@ class LitGptSettings:
         """Return a setting that counts something.
 
         Raises:
-            DamagedFile: It is no whole number above 0.
+            DamagedFile: It is not a positive integer.
 
         """
         value = self[name]
-        if type(value) is not int or value < 1:
-            raise DamagedFile(self.where, f"{name} must be a whole number from 1, not {short_repr(value)}.")
+        if not is_integer(value, 1):
+            raise DamagedFile(self.where, f"{name} must be a positive integer, not {short_repr(value)}.")
         if name == "n_layer" and value > MOST_LAYERS:
             raise DamagedFile(self.where, f"{name} must be at most {MOST_LAYERS}, not {short_repr(value)}.")
         return value

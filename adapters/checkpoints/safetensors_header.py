@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from litgpt.domain.errors import DamagedFile
 from litgpt.domain.tensors import TensorInfo
+from litgpt.domain.validators import is_integer
 
 LENGTH_BYTES = 8
 LARGEST_HEADER = 100_000_000
@@ -154,8 +155,7 @@ def _entry(name: str, fields: object, header: int, where: str) -> Entry:
 
 
 def _counts(value: object) -> bool:
-    # True is an int to Python, so the type is compared and not asked for
-    return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+    return isinstance(value, list) and all(is_integer(one, 0) for one in value)
 
 
 def _check_filling(entries: list[tuple[str, Entry]], header: int, file_size: int, where: str) -> None:

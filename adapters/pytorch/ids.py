@@ -38,7 +38,7 @@ def check_ids(name: str, ids: Tensor, vocab_size: int) -> None:
     Those on a GPU are left to torch, because reading them would wait for everything before.
     """
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise WrongType(name, ids.dtype, "a tensor of token ids, which are whole numbers (torch.long)")
+        raise WrongType(name, ids.dtype, "a tensor of token ids, which are integers (torch.long)")
     if ids.device.type != "cpu" or not ids.numel() or torch.compiler.is_compiling():
         return
     learned = ids if name == "input_ids" else ids.masked_fill(ids == IGNORED, 0)

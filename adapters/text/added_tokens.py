@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
+from litgpt.domain.validators import is_integer
+
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 """The special tokens that every tokenizer may name, in the order in which they are added."""
 
@@ -140,7 +142,7 @@ def _of_decoder(entries: Mapping[str, object]) -> Iterator[tuple[int, AddedToken
 
 def _of_json(entries: Mapping[str, object], special: Collection[str]) -> Iterator[tuple[int, AddedToken]]:
     for text, token_id in entries.items():
-        if isinstance(token_id, int) and not isinstance(token_id, bool) and 0 <= token_id < _MAX_ID and text:
+        if is_integer(token_id, 0) and token_id < _MAX_ID and text:
             yield token_id, AddedToken(text, special=text in special)
 
 

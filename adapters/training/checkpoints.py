@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import Callback
 from litgpt.adapters.training.trainer_checkpoint import check_readable, read_checkpoint
 from litgpt.application.atomic_files import atomic_write, remove_abandoned
 from litgpt.domain.errors import BadArgument, BadCheckpoint, DamagedFile, MissingFile, OutOfReach
-from litgpt.domain.paths import local_path
 from litgpt.domain.reporting import Notice, Report, silent
+from litgpt.domain.validators import local_path
 
 DAMAGED = ".damaged"
 """What follows the name of a checkpoint that could not be read."""

@@ -8,6 +8,7 @@ import attrs
 
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
 from litgpt.domain.messages import short_repr
+from litgpt.domain.validators import is_integer, is_number
 
 REQUIRED = object()
 
@@ -144,8 +145,8 @@ class Settings:
     def integer(self, key: Key) -> int:
         """Return a setting that counts something."""
         value = self.get(key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            self.refuse_value(key, "a whole number from 1")
+        if not is_integer(value, 1):
+            self.refuse_value(key, "a positive integer")
         if value > (most := _most(key.name)):
             self.refuse_value(key, f"at most {most:,}")
         return value
@@ -155,7 +156,7 @@ class Settings:
         if not isinstance(key, Key):
             return float(key)
         value = self.get(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LARGEST:
+        if not is_number(value) or not 0 < value <= _LARGEST:
             self.refuse_value(key, "a finite number above 0")
         return float(value)
 
@@ -166,10 +167,7 @@ class Settings:
     def numbers(self, key: Key) -> tuple[float, ...]:
         """Return a setting that is a list of positive numbers."""
         value = self.get(key)
-        if not isinstance(value, list) or not all(
-            isinstance(one, (int, float)) and not isinstance(one, bool) and 0 < one <= _LARGEST
-            for one in value
-        ):
+        if not isinstance(value, list) or not all(is_number(one) and 0 < one <= _LARGEST for one in value):
             self.refuse_value(key, "a list of finite numbers above 0")
         return tuple(float(one) for one in value)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from litgpt.domain.errors import BadArgument
+from litgpt.domain.validators import real
 
 AUXILIARY_LOSS = frozenset(
     {
@@ -32,7 +32,7 @@ def router_loss_coefficient(config: Mapping[str, object]) -> float:
         0 for families that are not trained with it.
 
     Raises:
-        BadArgument: The setting is not a number from 0.
+        BadArgument: The setting is not a finite non-negative number.
 
     """
     text = config.get("text_config")
@@ -42,6 +42,4 @@ def router_loss_coefficient(config: Mapping[str, object]) -> float:
     value = settings.get("router_aux_loss_coef")
     if value is None:
         return _DEFAULT
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise BadArgument("router_aux_loss_coef in config.json", value, "a number from 0")
-    return float(value)
+    return real("router_aux_loss_coef in config.json", value)

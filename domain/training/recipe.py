@@ -14,7 +14,7 @@ from litgpt.domain.lora import Lora, Targets
 from litgpt.domain.messages import brief_repr
 from litgpt.domain.quantization import QUANTIZATIONS
 from litgpt.domain.training.schedule import Schedule
-from litgpt.domain.training.settings import flag, flag_or_none, number, one_of, setting, text, whole
+from litgpt.domain.validators import as_integer, as_real, is_flag, is_flag_or_none, one_of, text
 
 Method: TypeAlias = Literal["full", "lora", "qlora"]
 Task: TypeAlias = Literal["finetune", "pretrain"]
@@ -25,6 +25,11 @@ _WARMUP = 0.03
 
 PRECISIONS = ("32-true", "bf16-true", "bf16-mixed", "16-mixed")
 """Lightning's names for those that a model can be trained in."""
+
+
+def setting(help_text: str, check: Any = None, **how: Any) -> Any:
+    """Return a field with a validator, and with the help that commands and help() show."""
+    return attrs.field(validator=check, metadata={"help": help_text}, **how)
 
 
 def _as_targets(value: Any) -> Targets:
@@ -102,49 +107,49 @@ class Recipe:
     )
     epochs: int | None = setting(
         "Passes through the data.  [default: 1, or what max-steps needs]",
-        converter=whole(1, none=True),
+        converter=as_integer(1, none=True),
         default=None,
     )
     max_steps: int | None = setting(
-        "Optimizer steps after which to end.", converter=whole(1, none=True), default=None
+        "Optimizer steps after which to end.", converter=as_integer(1, none=True), default=None
     )
-    batch_size: int = setting("Examples per batch, on each device.", converter=whole(1), default=4)
+    batch_size: int = setting("Examples per batch, on each device.", converter=as_integer(1), default=4)
     accumulate: int = setting(
-        "Batches per optimizer step (gradient accumulation).", converter=whole(1), default=1
+        "Batches per optimizer step (gradient accumulation).", converter=as_integer(1), default=1
     )
     learning_rate: float | None = setting(
         "The highest learning rate.  "
         "[default: 2e-4 for adapters, 2e-5 for all weights, 4e-4 from random ones]",
-        converter=number(0, none=True),
+        converter=as_real(none=True),
         default=None,
     )
     min_learning_rate: float = setting(
-        "The learning rate of the last step.", converter=number(0), default=0.0
+        "The learning rate of the last step.", converter=as_real(), default=0.0
     )
     warmup_steps: int | None = setting(
         "Optimizer steps over which the learning rate rises.  [default: 3 % of all]",
-        converter=whole(0, none=True),
+        converter=as_integer(0, none=True),
         default=None,
     )
     weight_decay: float = setting(
-        "AdamW's weight decay, which norms and biases are exempt from.", converter=number(0), default=0.0
+        "AdamW's weight decay, which norms and biases are exempt from.", converter=as_real(), default=0.0
     )
     max_norm: float | None = setting(
         "The largest norm of the gradients, to which they are clipped.",
-        converter=number(0, none=True),
+        converter=as_real(none=True),
         default=1.0,
     )
     gradient_checkpointing: bool = setting(
         "Compute activations again in place of keeping them: less memory, a third more time.",
-        flag,
+        is_flag,
         default=False,
     )
     max_seq_length: int | None = setting(
         "Tokens per example, at most.  [default: the model's context, 2048 at most]",
-        converter=whole(2, none=True),
+        converter=as_integer(2, none=True),
         default=None,
     )
-    mask_prompt: bool = setting("Learn answers only, and not what they answer.", flag, default=False)
+    mask_prompt: bool = setting("Learn answers only, and not what they answer.", is_flag, default=False)
     prompt_style: str | None = setting(
         "How examples are written.  [default: the model's chat template, else alpaca]",
         text(none=True),
@@ -153,25 +158,27 @@ class Recipe:
     parse_special_tokens: bool | None = setting(
         "Make control tokens of special tokens that are written in the data, such as <|im_end|>.  "
         "[default: only with prompt_style default]",
-        flag_or_none,
+        is_flag_or_none,
         default=None,
     )
     val_split: float | None = setting(
         "The share of the data to validate with, from 0 to 1, where the data has no file for that.",
-        converter=number(0, 0.99, none=True),
+        converter=as_real(below=1, none=True),
         default=0.05,
     )
     eval_every: int | None = setting(
-        "Validate every so many steps.  [default: each epoch]", converter=whole(1, none=True), default=None
+        "Validate every so many steps.  [default: each epoch]",
+        converter=as_integer(1, none=True),
+        default=None,
     )
     save_every: int | None = setting(
-        "Save every so many steps.  [default: each epoch]", converter=whole(1, none=True), default=None
+        "Save every so many steps.  [default: each epoch]", converter=as_integer(1, none=True), default=None
     )
-    lora_rank: int = setting("The rank of the adapter's matrices.", converter=whole(1), default=8)
-    lora_alpha: float = setting("The adapter is scaled by alpha / rank.", converter=number(0), default=16.0)
+    lora_rank: int = setting("The rank of the adapter's matrices.", converter=as_integer(1), default=8)
+    lora_alpha: float = setting("The adapter is scaled by alpha / rank.", converter=as_real(), default=16.0)
     lora_dropout: float = setting(
         "The share of the adapter's inputs that are dropped in training, from 0 to 1.",
-        converter=number(0, 0.99),
+        converter=as_real(below=1),
         default=0.0,
     )
     lora_targets: Targets = attrs.field(
@@ -182,16 +189,16 @@ class Recipe:
             "[default: queries and values]"
         },
     )
-    seed: int = setting("A number that makes the run repeatable.", converter=whole(0), default=42)
+    seed: int = setting("A number that makes the run repeatable.", converter=as_integer(0), default=42)
     accelerator: str = setting(
         "cpu, gpu, cuda, mps or auto.", one_of("cpu", "gpu", "cuda", "mps", "auto"), default="auto"
     )
-    devices: int = setting("The number of devices, on each machine.", converter=whole(1), default=1)
-    nodes: int = setting("The number of machines.", converter=whole(1), default=1)
+    devices: int = setting("The number of devices, on each machine.", converter=as_integer(1), default=1)
+    nodes: int = setting("The number of machines.", converter=as_integer(1), default=1)
     strategy: Spread = setting(
         "ddp: each device has all weights. fsdp: each has a part.", one_of(*get_args(Spread)), default="auto"
     )
-    tensorboard: bool = setting("Write TensorBoard's files too.", flag, default=False)
+    tensorboard: bool = setting("Write TensorBoard's files too.", is_flag, default=False)
 
     __repr__ = brief_repr
 

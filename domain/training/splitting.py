@@ -1,7 +1,7 @@
 """How many records of a data set are held back for validation."""
 
-from litgpt.domain.errors import BadArgument
 from litgpt.domain.training.errors import BadData
+from litgpt.domain.validators import real
 
 
 def check_fraction(fraction: object) -> None:
@@ -13,8 +13,7 @@ def check_fraction(fraction: object) -> None:
     """
     if fraction is None:
         return
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
-        raise BadArgument("val_split_fraction", fraction, "a number from 0 to below 1, or None")
+    real("val_split_fraction", fraction, below=1, more=" or None")
 
 
 def held_back(records: int, fraction: float | None, *, where: str) -> int:

@@ -64,7 +64,7 @@ class AdapterChoice:
         elif text in self.model.adapters:
             self.model.set_adapter(text)
         else:
-            from litgpt.domain.paths import local_path
+            from litgpt.domain.validators import local_path
 
             self._load(str(local_path("ADAPTER", text)) if text.startswith("~") else text)
         console.note(f"(The adapter is {self.active}.)")

@@ -7,7 +7,7 @@ import typer
 
 from litgpt.cli import console, options
 from litgpt.cli.loading import Placing, load
-from litgpt.cli.typed import at_least_one, one_prompt, prompt_text
+from litgpt.cli.typed import one_prompt, prompt_text
 
 
 def benchmark(  # noqa: PLR0913 - each is an option
@@ -38,12 +38,13 @@ def benchmark(  # noqa: PLR0913 - each is an option
     from litgpt.application.asking import Settings
     from litgpt.domain.measurement import benchmark_dict_to_markdown_table
     from litgpt.domain.reference import ModelReference
+    from litgpt.domain.validators import integer
 
     said = one_prompt(words, prompt)
     if said is None:
         raise typer.BadParameter("pass a prompt, after MODEL or with --prompt.")
     text = prompt_text(said, sys_prompt)
-    at_least_one("num_iterations", num_iterations)
+    integer("num_iterations", num_iterations, 1)
     how = options.sampling(temperature, top_k, top_p) | {
         "seed": seed,
         "max_new_tokens": max_new_tokens,

@@ -37,7 +37,7 @@ class ChatFiles:
 
         """
         from litgpt.domain.overwriting import WouldOverwrite
-        from litgpt.domain.paths import local_path
+        from litgpt.domain.validators import local_path
 
         force = text.split()[:1] == [_FORCE]
         name = text.removeprefix(_FORCE).strip() if force else text
@@ -62,7 +62,7 @@ class ChatFiles:
 
         """
         from litgpt.chat import read_chat
-        from litgpt.domain.paths import local_path
+        from litgpt.domain.validators import local_path
 
         if not text:
             console.note("From where? /load FILE")

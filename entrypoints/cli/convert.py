@@ -29,8 +29,8 @@ def convert(
     has to be converted to be loaded.
     """
     from litgpt.container import container
-    from litgpt.domain.paths import local_path
     from litgpt.domain.reference import ModelReference
+    from litgpt.domain.validators import local_path
 
     reference = ModelReference(model, revision, offline or None, access_token)
     folder = local_path("--out-dir", out_dir)

@@ -8,7 +8,7 @@ from litgpt.cli import console, options
 from litgpt.cli.loading import Placing, load
 from litgpt.cli.pace import Pace
 from litgpt.cli.templating import conversation_of, templating, warnings_as_notes
-from litgpt.cli.typed import at_least_one, one_prompt
+from litgpt.cli.typed import one_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,7 @@ def generate(  # noqa: PLR0913 - each is an option
     """Answer a prompt."""
     from litgpt.application.asking import Settings
     from litgpt.domain.reference import ModelReference
+    from litgpt.domain.validators import integer
 
     asked, from_file = conversation_of(one_prompt(words, prompt), messages, sys_prompt)
     written = from_file | templating(
@@ -59,7 +60,7 @@ def generate(  # noqa: PLR0913 - each is an option
         apply_chat_template=apply_chat_template,
         continue_final_message=continue_final_message,
     )
-    at_least_one("num_samples", num_samples)
+    integer("num_samples", num_samples, 1)
     how = options.sampling(temperature, top_k, top_p) | {
         "max_new_tokens": max_new_tokens,
         "stop": stop,

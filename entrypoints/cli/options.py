@@ -15,7 +15,7 @@ def _top_k(text: str | int) -> int:
     try:
         return int(text)
     except ValueError as error:
-        message = f"{text!r} is neither a whole number nor 'all'."
+        message = f"{text!r} is neither an integer nor 'all'."
         raise typer.BadParameter(message) from error
 
 

@@ -91,8 +91,8 @@ def warnings_as_notes(*, quiet: bool) -> Iterator[None]:
 def _tools(written: str) -> Any:
     if written.lstrip()[:1] in ("[", "{"):
         return _parsed("--tools", written)
-    from litgpt.domain.paths import local_path
     from litgpt.domain.reading import read_json_file
+    from litgpt.domain.validators import local_path
 
     remedy = "Pass a JSON file with a list of tools, or that list itself."
     return read_json_file(local_path("--tools", written), remedy=remedy)

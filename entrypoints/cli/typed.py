@@ -45,17 +45,3 @@ def readable(text: str) -> str:
 
         raise BadArgument("prompt", text, "text in the encoding of this terminal") from error
     return text
-
-
-def at_least_one(name: str, value: int) -> int:
-    """Return a number of times.
-
-    Raises:
-        BadArgument: It is less than one.
-
-    """
-    if value < 1:
-        from litgpt.domain.errors import BadArgument
-
-        raise BadArgument(name, value, "1 or more")
-    return value

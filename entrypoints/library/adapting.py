@@ -18,9 +18,9 @@ from litgpt.domain.errors import BadArgument, NotDistributed
 from litgpt.domain.families import family_of
 from litgpt.domain.lora import Biases, Lora, Targets
 from litgpt.domain.overwriting import held_adapter
-from litgpt.domain.paths import local_path
 from litgpt.domain.reference import ModelReference, lasting_name
 from litgpt.domain.reporting import Report
+from litgpt.domain.validators import local_path
 from litgpt.domain.weights import joins
 
 

@@ -14,8 +14,8 @@ from litgpt.domain.calls import public
 from litgpt.domain.chat import Message
 from litgpt.domain.generation import Completion, TextEvent
 from litgpt.domain.messages import summary
-from litgpt.domain.paths import local_path
 from litgpt.domain.sampling import Sampling
+from litgpt.domain.validators import local_path
 from litgpt.generate_options import SHARED, Answering, Drawing, Options
 from litgpt.saved_chat import SavedChat, read_chat, write_chat
 

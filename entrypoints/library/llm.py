@@ -22,7 +22,6 @@ from litgpt.domain.arithmetic import arithmetic_of
 from litgpt.domain.calls import public
 from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
 from litgpt.domain.messages import summary
-from litgpt.domain.paths import local_path
 from litgpt.domain.placement import Placement, Wish
 from litgpt.domain.ports import Generator
 from litgpt.domain.prompts import style_of_caller
@@ -30,6 +29,7 @@ from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
+from litgpt.domain.validators import local_path
 from litgpt.measures import Measures
 from litgpt.preprocessor import Preprocessor
 from litgpt.reporting import default_report

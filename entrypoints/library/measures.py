@@ -6,13 +6,13 @@ from litgpt.application.benchmarking import Benchmark
 from litgpt.application.model_lock import ModelLock
 from litgpt.container import container
 from litgpt.domain.calls import public
-from litgpt.domain.numeric import integer
 from litgpt.domain.reporting import Report
+from litgpt.domain.validators import integer
 from litgpt.generate_options import SHARED, Answering, Prompt, Prompts, split
 from litgpt.generates import Generates
 from litgpt.preprocessor import Preprocessor
 
-_TIMES = "a whole number from 1 (the prompt is passed by name: benchmark(prompt='Hi'))"
+_TIMES = "a positive integer (the prompt is passed by name: benchmark(prompt='Hi'))"
 
 
 class Measures(Generates):
@@ -50,7 +50,7 @@ class Measures(Generates):
             NotDistributed: The model has no device yet.
 
         """
-        times = integer("num_iterations", num_iterations, least=1, expected=_TIMES)
+        times = integer("num_iterations", num_iterations, 1, _TIMES)
         settings, templating = split(generate_arguments)
         asked = self._ask(prompt, sys_prompt, settings, **templating)
         profiler = container.profiler(self.preprocessor.device)

@@ -11,9 +11,9 @@ from litgpt.domain.chat import Message, messages
 from litgpt.domain.errors import DamagedFile, LitGPTError, OutOfReach
 from litgpt.domain.messages import brief_repr
 from litgpt.domain.overwriting import WouldOverwrite
-from litgpt.domain.paths import local_path
 from litgpt.domain.reading import cause, printable, read_json_file
 from litgpt.domain.template_options import TemplateOptions
+from litgpt.domain.validators import local_path
 
 _REMEDY = """Pass a file that Chat.save wrote, or a JSON list such as [{"role": "user", "content": "Hi"}]."""
 

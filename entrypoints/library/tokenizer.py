@@ -129,7 +129,7 @@ class Tokenizer:
 
 
 def _integers(name: str, ids: Any) -> list[int]:
-    expected = "token ids, as a tensor or a list of whole numbers"
+    expected = "token ids, as a tensor or a list of integers"
     try:
         tensor = torch.as_tensor(ids)
     except (TypeError, ValueError, RuntimeError) as error:

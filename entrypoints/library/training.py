@@ -28,10 +28,10 @@ from litgpt.domain.architecture import mixture_of
 from litgpt.domain.calls import public
 from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled, WrongType
 from litgpt.domain.messages import brief_repr
-from litgpt.domain.paths import local_path
 from litgpt.domain.reporting import Notice, Report, silent
 from litgpt.domain.training.load_balancing import router_loss_coefficient
 from litgpt.domain.training.recipe import Recipe, recipe_of
+from litgpt.domain.validators import local_path
 from litgpt.llm import LLM
 from litgpt.processes import is_first_process
 from litgpt.reporting import default_report

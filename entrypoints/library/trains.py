@@ -21,9 +21,9 @@ from litgpt.application.model_lock import ModelLock
 from litgpt.container import container
 from litgpt.domain.calls import public
 from litgpt.domain.errors import NotDistributed, OutOfReach
-from litgpt.domain.paths import local_path
 from litgpt.domain.placement import Placement
 from litgpt.domain.reporting import Notice, Report
+from litgpt.domain.validators import local_path
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh

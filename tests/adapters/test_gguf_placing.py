@@ -251,7 +251,7 @@ HALF_KEPT = np.array([1] * 4 + [1e30] * 4, np.float32)
         ({"rope.dimension_count_swa": 8}, HALF_KEPT, "rotate a part of each head"),
         ({}, np.full(8, 2, np.float32), "stretches positions by an unknown rule"),
         ({}, HALF_KEPT[:-1], "does not say which pairs are rotated"),
-        ({"attention.head_count_kv": [2]}, HALF_KEPT, "must be a list of 2 whole numbers from 0"),
+        ({"attention.head_count_kv": [2]}, HALF_KEPT, "must be a list of 2 non-negative integers"),
         ({"attn_logit_softcapping": 50.0}, HALF_KEPT, r"gemma4\.attn_logit_softcapping"),
     ],
 )

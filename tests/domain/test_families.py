@@ -174,7 +174,7 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
         ({"model_type": "zebra"}, UnsupportedModel, "'zebra'.*gemma3_text,.*llama,.*qwen2"),
         ({"model_type": None}, DamagedFile, "model_type"),
         ({"hidden_size": None}, DamagedFile, "hidden_size"),
-        ({"hidden_size": "16"}, DamagedFile, "whole number"),
+        ({"hidden_size": "16"}, DamagedFile, "positive integer"),
         ({"num_hidden_layers": 0}, DamagedFile, "num_hidden_layers"),
         ({"num_key_value_heads": 3}, DamagedFile, "divisor"),
         ({"rms_norm_eps": -1}, DamagedFile, "rms_norm_eps"),

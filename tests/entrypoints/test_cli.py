@@ -68,7 +68,7 @@ def test_no_bound_on_top_k_is_0_or_all(capsys: pytest.CaptureFixture[str], folde
     bounds = (("--top-k", "0"), ("--top_k", "all"), ())
     one, other, default = (ends(capsys, *drawn, *bound) for bound in bounds)
     assert one == other != default
-    assert "neither a whole number nor 'all'" in ends(capsys, *drawn, "--top-k", "some")[2]
+    assert "neither an integer nor 'all'" in ends(capsys, *drawn, "--top-k", "some")[2]
 
 
 def test_the_models_own_sampling_settings_are_the_default(

@@ -79,7 +79,7 @@ def test_options_come_before_a_file_of_settings(
     ("line", "said"),
     [
         ("batchsize: 2", "did you mean batch_size"),
-        ("batch_size: many", "--batch-size must be a whole number"),
+        ("batch_size: many", "--batch-size must be a positive integer"),
         ("- batch_size", "damaged"),
         ("a: [", "damaged"),
     ],

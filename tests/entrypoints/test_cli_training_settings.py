@@ -81,7 +81,7 @@ def test_a_file_of_settings_is_read_and_options_come_before_it(
     ("written", "said"),
     [
         ("batch_sise: 4", "not 'batch_sise'"),
-        ("epochs: four", "epochs must be a whole number from 1 or None, not str 'four'"),
+        ("epochs: four", "epochs must be a positive integer or None, not str 'four'"),
         ("- batch_size", "a recipe is a list of settings"),
         ("a: [", "ParserError"),
         (None, "the recipe does not exist"),

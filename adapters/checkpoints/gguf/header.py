@@ -18,6 +18,7 @@ from litgpt.adapters.checkpoints.gguf.files import GgufFile, opened
 from litgpt.adapters.checkpoints.gguf.formats import FORMATS, KNOWN, Format
 from litgpt.adapters.checkpoints.on_disk import is_pointer, pointer
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.domain.validators import is_integer
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -185,7 +186,7 @@ def _tensor(cursor: Cursor) -> StoredTensor:
 
 def _alignment(cursor: Cursor, metadata: Mapping[str, Value]) -> int:
     alignment = metadata.get("general.alignment", 32)
-    if isinstance(alignment, bool) or not isinstance(alignment, int) or alignment < 1 or alignment % 8:
+    if not is_integer(alignment, 1) or alignment % 8:
         cursor.damaged(f"'general.alignment' must be a multiple of 8, not {alignment!r}.")
     return alignment
 

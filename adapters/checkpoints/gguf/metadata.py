@@ -1,12 +1,12 @@
 """Reading a header's metadata: typed, and with errors that name the key."""
 
-import math
 from collections.abc import Mapping
 
 import attrs
 
 from litgpt.adapters.checkpoints.gguf.cursor import STRING, Array, Value
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.domain.validators import is_integer, is_number
 
 
 @attrs.frozen
@@ -23,7 +23,7 @@ class Metadata:
     values: Mapping[str, Value] = attrs.field(repr=False)
 
     def integer(self, key: str) -> int | None:
-        """Return a whole number from 0; a list that gives each layer the same counts as that number.
+        """Return a non-negative integer; a list that gives each layer the same counts as that number.
 
         Raises:
             DamagedFile: It is no such number.
@@ -35,8 +35,8 @@ class Metadata:
             value = self._same_in_every_layer(key, value)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self.wrong(key, "a whole number from 0")
+        if not is_integer(value, 0):
+            raise self.wrong(key, "a non-negative integer")
         return value
 
     def number(self, key: str) -> float | None:
@@ -49,7 +49,7 @@ class Metadata:
         value = self.values.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not is_number(value):
             raise self.wrong(key, "a finite number")
         return float(value)
 

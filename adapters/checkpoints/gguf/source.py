@@ -30,11 +30,11 @@ class Source:
         return f"{self.architecture}.{name}"
 
     def integer(self, name: str) -> int | None:
-        """Return a whole number from the keys of the architecture."""
+        """Return an integer from the keys of the architecture."""
         return self.metadata.integer(self.key(name))
 
     def by_layer(self, name: str) -> tuple[int, ...]:
-        """Return a whole number for each layer that is run: it may be said once for all, or in a list.
+        """Return an integer for each layer that is run: it may be said once for all, or in a list.
 
         Raises:
             DamagedFile: It is not said, or not of each layer.
@@ -45,7 +45,7 @@ class Source:
         if isinstance(value, Array) and value.kind not in (STRING, BOOL):
             listed = tuple(int(one) for one in value.numbers())
             if len(listed) < layers or min(listed, default=0) < 0:
-                raise self.metadata.wrong(key, f"a list of {layers} whole numbers from 0")
+                raise self.metadata.wrong(key, f"a list of {layers} non-negative integers")
             return listed[:layers]
         if (number := self.metadata.integer(key)) is None:
             raise self.metadata.missing(key)
@@ -109,5 +109,5 @@ class Source:
         if value is None:
             raise self.metadata.missing(self.key(name))
         if value < 1:
-            raise self.metadata.wrong(self.key(name), "a whole number from 1")
+            raise self.metadata.wrong(self.key(name), "a positive integer")
         return value

@@ -17,6 +17,7 @@ from litgpt.adapters.checkpoints.quantised.exponents import powers_of_two
 from litgpt.adapters.checkpoints.quantised.packing import FLOATS, Packed, Shape, Stored
 from litgpt.adapters.checkpoints.quantised.settings import QuantisationSettings
 from litgpt.domain.errors import DamagedFile
+from litgpt.domain.validators import is_integer
 
 if TYPE_CHECKING:
     import torch
@@ -119,11 +120,7 @@ def block_of(settings: QuantisationSettings, name: str, value: object) -> tuple[
     """
     if value is None:
         return None
-    if (
-        not isinstance(value, list)
-        or len(value) != 2
-        or not all(type(one) is int and one > 0 for one in value)
-    ):
+    if not isinstance(value, list) or len(value) != 2 or not all(is_integer(one, 1) for one in value):
         settings.refuse(name, value, "is no block of rows and columns")
     return value[0], value[1]
 

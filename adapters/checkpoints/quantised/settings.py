@@ -6,6 +6,7 @@ from typing import NoReturn
 import attrs
 
 from litgpt.domain.errors import UnsupportedModel
+from litgpt.domain.validators import is_integer
 
 
 @attrs.frozen
@@ -75,7 +76,7 @@ class QuantisationSettings:
         """
         value = self.values.get(name)
         value = default if value is None else value
-        if type(value) is not int or (value < 1 and value != -1):
+        if not is_integer(value, -1) or value == 0:
             self.refuse(name, value, "is no number of weights")
         return None if value == -1 else value
 

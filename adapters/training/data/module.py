@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
@@ -17,7 +16,6 @@ from litgpt.adapters.training.data.reading import Record, naming_record
 from litgpt.application.teaching import WriteLesson, style_to_teach
 from litgpt.domain.chat import Messages
 from litgpt.domain.errors import BadArgument, WrongType
-from litgpt.domain.paths import local_path
 from litgpt.domain.ports import Tokenizer
 from litgpt.domain.prompts import style_of_caller
 from litgpt.domain.prompts.questions import PLAIN
@@ -28,6 +26,7 @@ from litgpt.domain.training.cutting import Cut
 from litgpt.domain.training.errors import BadData, NotConnected
 from litgpt.domain.training.examples import example_of, options_of
 from litgpt.domain.training.splitting import check_fraction, held_back
+from litgpt.domain.validators import flag, integer
 
 _LOOKED_AT = 20  # examples, of which none may look as if it had been rendered already
 
@@ -77,16 +76,13 @@ class DataModule(LightningDataModule):
         report: Report = silent,
     ) -> None:
         super().__init__()
-        if not isinstance(mask_prompt, bool):
-            raise WrongType("mask_prompt", mask_prompt, "True or False")
-        if not (parse_special_tokens is None or isinstance(parse_special_tokens, bool)):
-            raise WrongType("parse_special_tokens", parse_special_tokens, "True, False or None")
+        flag("mask_prompt", mask_prompt)
+        flag("parse_special_tokens", parse_special_tokens, none=True)
         check_fraction(val_split_fraction)
-        _check_whole("seed", seed, 0)
-        _check_whole("num_workers", num_workers, 0)
+        integer("seed", seed, 0)
+        integer("num_workers", num_workers, 0)
         prompt_style = style_of_caller(prompt_style)
-        if not isinstance(apply_chat_template, bool):
-            raise WrongType("apply_chat_template", apply_chat_template, "True or False")
+        flag("apply_chat_template", apply_chat_template)
         if not apply_chat_template:
             if prompt_style not in (None, PLAIN):
                 raise BadArgument("prompt_style", prompt_style.name, "None with apply_chat_template=False")
@@ -128,9 +124,9 @@ class DataModule(LightningDataModule):
         if not (hasattr(port, "encode") and hasattr(port, "render")):
             raise WrongType("tokenizer", tokenizer, "a Tokenizer, as llm.tokenizer")
         length = None if max_seq_length == -1 else max_seq_length
-        _check_whole("batch_size", batch_size, 1)
+        integer("batch_size", batch_size, 1)
         if length is not None:
-            _check_whole("max_seq_length", length, 2)
+            integer("max_seq_length", length, 2)
         self.tokenizer, self.batch_size, self.max_seq_length = port, batch_size, length
         own = getattr(tokenizer, "prompt_style", None)  # of the model, as llm.prompt_style was set
         self.prompt_style = style_to_teach(port, self._wish or own)
@@ -283,15 +279,3 @@ class DataModule(LightningDataModule):
             "collate_fn": Pad(0 if end is None else end, self.ignore_index),
             "pin_memory": torch.cuda.is_available(),
         }
-
-
-def as_path(name: str, value: object) -> Path:
-    """Return an argument as a path."""
-    return local_path(name, value)
-
-
-def _check_whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise WrongType(name, value, f"a whole number from {least}")
-    if value < least:
-        raise BadArgument(name, value, f"a whole number from {least}")

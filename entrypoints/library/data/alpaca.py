@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Unpack
 
-from litgpt.adapters.training.data.module import as_path
 from litgpt.adapters.training.data.reading import Record, read_records
 from litgpt.container import container
 from litgpt.data.module import TEMPLATING, DataModule, Templating
 from litgpt.domain.calls import public
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.validators import local_path
 
 
 class Alpaca(DataModule):
@@ -52,7 +52,7 @@ class Alpaca(DataModule):
         super().__init__(
             mask_prompt, val_split_fraction, prompt_style, ignore_index, seed, num_workers, **templating
         )
-        self.download_dir = None if download_dir is None else as_path("download_dir", download_dir)
+        self.download_dir = None if download_dir is None else local_path("download_dir", download_dir)
 
     def prepare_data(self) -> None:
         """Download what is not in the cache yet.

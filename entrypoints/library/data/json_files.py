@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Unpack
 
-from litgpt.adapters.training.data.module import as_path
 from litgpt.adapters.training.data.reading import RECORDS, Record, read_records
 from litgpt.data.module import TEMPLATING, DataModule, Templating
 from litgpt.domain.calls import public
@@ -12,6 +11,7 @@ from litgpt.domain.errors import BadArgument
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reading import reading
 from litgpt.domain.training.errors import BadData, DataNotFound
+from litgpt.domain.validators import local_path
 
 
 class JSON(DataModule):
@@ -61,7 +61,7 @@ class JSON(DataModule):
         super().__init__(
             mask_prompt, val_split_fraction, prompt_style, ignore_index, seed, num_workers, **templating
         )
-        self.json_path = as_path("json_path", json_path)
+        self.json_path = local_path("json_path", json_path)
         with reading(str(self.json_path), damaged=BadData):
             self._train, self._val = _files(self.json_path)
         if self._val is not None and val_split_fraction is not None:

@@ -7,13 +7,14 @@ from torch.utils.data import Dataset
 
 from litgpt.adapters.training.data.documents import files_of
 from litgpt.adapters.training.data.lessons import Batch
-from litgpt.adapters.training.data.module import Sets, as_path
+from litgpt.adapters.training.data.module import Sets
 from litgpt.adapters.training.data.packing import Pack, Windows
 from litgpt.data.module import DataModule
 from litgpt.domain.calls import public
 from litgpt.domain.errors import BadArgument
 from litgpt.domain.reporting import Notice
 from litgpt.domain.training.errors import BadData
+from litgpt.domain.validators import local_path
 
 
 class TextFiles(DataModule):
@@ -48,9 +49,9 @@ class TextFiles(DataModule):
         parse_special_tokens: bool = False,
     ) -> None:
         super().__init__(seed=seed, num_workers=num_workers, parse_special_tokens=parse_special_tokens)
-        self.train_data_path = as_path("train_data_path", train_data_path)
-        self.val_data_path = None if val_data_path is None else as_path("val_data_path", val_data_path)
-        self.cache_dir = None if cache_dir is None else as_path("cache_dir", cache_dir)
+        self.train_data_path = local_path("train_data_path", train_data_path)
+        self.val_data_path = None if val_data_path is None else local_path("val_data_path", val_data_path)
+        self.cache_dir = None if cache_dir is None else local_path("cache_dir", cache_dir)
 
     def connect(
         self, tokenizer: object = None, batch_size: int = 1, max_seq_length: int | None = None

@@ -1,0 +1,223 @@
+"""Checks of arguments and settings, one for each kind of value: integers, numbers, flags, choices and paths.
+
+A check returns the value that the library works with, or raises `BadArgument`, whose message says what the
+argument must be. NumPy's and torch's scalars, fractions and decimals become `int` and `float`, so that JSON,
+comparisons and torch see nothing else.
+"""
+
+import math
+import operator
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import attrs
+
+from litgpt.domain.errors import BadArgument, WrongType
+
+_LONGEST_NAME = 255
+"""Bytes of a file name, on every common file system."""
+
+_LONGEST_PATH = 4095
+
+
+def is_integer(value: object, least: int | None = None) -> TypeGuard[int]:
+    """Whether a value of a JSON, YAML or GGUF file is an integer, not a boolean, and at least `least`."""
+    return isinstance(value, int) and not isinstance(value, bool) and (least is None or value >= least)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value of a JSON, YAML or GGUF file is a finite number, not a boolean."""
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max  # false for NaN, and exact for integers that no float can hold
+    )
+
+
+def integer(name: str, value: Any, least: int, expected: str | None = None) -> int:
+    """Return an argument as an int.
+
+    Args:
+        name: The argument, as the caller wrote it.
+        value: What was passed.
+        least: The smallest integer allowed.
+        expected: What follows "must be" in the message; by default, what `least` implies.
+
+    Raises:
+        WrongType: It is not an integer. Booleans are not.
+        BadArgument: It is smaller than `least`.
+
+    """
+    expected = expected or integers_from(least)
+    if _is_flag(value):
+        raise WrongType(name, value, expected)
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise WrongType(name, value, expected) from error
+    if number < least:
+        raise BadArgument(name, value, expected)
+    return number
+
+
+def real(
+    name: str,
+    value: Any,
+    least: float = 0,
+    most: float = math.inf,
+    *,
+    below: float = math.inf,
+    more: str = "",
+) -> float:
+    """Return an argument as a finite float.
+
+    Args:
+        name: The argument, as the caller wrote it.
+        value: What was passed.
+        least: The smallest number allowed.
+        most: The largest number allowed.
+        below: A bound that is not allowed itself.
+        more: What is allowed beside numbers, for the message, such as " or None".
+
+    Raises:
+        WrongType: It is not a number. Booleans and strings are not.
+        BadArgument: It is NaN, infinite or out of bounds.
+
+    """
+    expected = _numbers_from(least, most, below) + more
+    if _is_flag(value) or not hasattr(type(value), "__float__"):
+        raise WrongType(name, value, expected)
+    try:
+        number = float(value)
+    except OverflowError as error:  # an int that no float can hold
+        raise BadArgument(name, value, expected) from error
+    except (TypeError, ValueError, RuntimeError) as error:  # an array of several numbers
+        raise WrongType(name, value, expected) from error
+    if not (least <= number <= most and number < below and math.isfinite(number)):
+        raise BadArgument(name, value, expected)
+    return number
+
+
+def flag(name: str, value: object, *, none: bool = False) -> None:
+    """Check an argument that is True or False, or None where that is allowed.
+
+    Raises:
+        WrongType: It is something else, such as 0 or "yes".
+
+    """
+    if not (isinstance(value, bool) or (none and value is None)):
+        raise WrongType(name, value, "True, False or None" if none else "True or False")
+
+
+def local_path(name: str, value: object) -> Path:
+    """Return an argument as a path, with `~` expanded.
+
+    Raises:
+        WrongType: It is neither a string nor a path.
+        BadArgument: No file can have this name.
+
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise WrongType(name, value, "a path")
+    try:
+        path = Path(value).expanduser()
+        raw = os.fsencode(path)
+    except RuntimeError as error:
+        raise BadArgument(name, str(value), "a path in the home of a user of this machine") from error
+    except (ValueError, TypeError) as error:  # a lone surrogate, or a path of bytes
+        raise BadArgument(name, str(value), "a path in text that the file system can encode") from error
+    if b"\0" in raw:
+        raise BadArgument(name, str(value), "a path without NUL characters")
+    if len(raw) > _LONGEST_PATH or max(map(len, raw.split(os.sep.encode()))) > _LONGEST_NAME:
+        expected = f"a path of at most {_LONGEST_PATH} bytes, with names of at most {_LONGEST_NAME}"
+        raise BadArgument(name, str(value), expected)
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------------
+# For attrs fields. Converters return Any, as mypy's plugin refuses those that are made by a call.
+
+
+def integer_field(default: int | None, least: int) -> Any:
+    """Return a field for an integer, or None if that is its default."""
+    return attrs.field(default=default, converter=as_integer(least, none=default is None))
+
+
+def real_field(default: float, most: float = math.inf, *, below: float = math.inf) -> Any:
+    """Return a field for a number from 0."""
+    return attrs.field(default=default, converter=as_real(most, below=below))
+
+
+def as_integer(least: int, *, none: bool = False) -> Any:
+    """Return a converter for an integer, or None where that is allowed."""
+    expected = integers_from(least) + _or_none(none)
+    return _converter(lambda name, value: integer(name, value, least, expected), none=none)
+
+
+def as_real(most: float = math.inf, *, below: float = math.inf, none: bool = False) -> Any:
+    """Return a converter for a number from 0, or None where that is allowed."""
+    more = _or_none(none)
+    return _converter(lambda name, value: real(name, value, 0, most, below=below, more=more), none=none)
+
+
+def is_flag(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    """Validate a field that is True or False."""
+    flag(field.name, value)
+
+
+def is_flag_or_none(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    """Validate a field that is True, False or None."""
+    flag(field.name, value, none=True)
+
+
+def one_of(*allowed: object) -> Any:
+    """Return a validator of a field that has one of a few values."""
+
+    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        if value not in allowed:
+            raise BadArgument(field.name, value, f"one of {', '.join(map(repr, allowed))}")
+
+    return check
+
+
+def text(*, none: bool = False) -> Any:
+    """Return a validator of a field that is a string with at least one character."""
+
+    def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        if not (isinstance(value, str) and value) and not (none and value is None):
+            raise WrongType(field.name, value, f"a string that is not empty{_or_none(none)}")
+
+    return check
+
+
+def integers_from(least: int) -> str:
+    """Return what to call the integers from `least` on in a message."""
+    usual = {0: "a non-negative integer", 1: "a positive integer"}
+    return usual.get(least, f"an integer of at least {least}")
+
+
+def _numbers_from(least: float, most: float, below: float) -> str:
+    if below < math.inf:
+        return f"a number from {least:g} to below {below:g}"
+    if most < math.inf:
+        return f"a number from {least:g} to {most:g}"
+    return f"a finite number of at least {least:g}"
+
+
+def _or_none(none: bool) -> str:  # noqa: FBT001 - what it is called for
+    return " or None" if none else ""
+
+
+def _converter(convert: Callable[[str, Any], Any], *, none: bool) -> Any:
+    def named(value: Any, field: "attrs.Attribute[Any]") -> Any:
+        return None if none and value is None else convert(field.name, value)
+
+    return attrs.Converter(named, takes_field=True)
+
+
+def _is_flag(value: object) -> bool:
+    # NumPy's and torch's booleans are not subclasses of bool, but convert to 0 and 1.
+    return isinstance(value, bool) or "bool" in str(getattr(value, "dtype", ""))
