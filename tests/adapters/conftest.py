@@ -9,7 +9,7 @@ import pytest
 from litgpt.adapters.checkpoints.folder import open_folder
 from litgpt.adapters.hub.store import HubStore
 from tests.adapters import hub_repositories as repositories
-from tests.adapters.loopback_hub import LoopbackHub
+from tests.adapters.loopback_hub import LONG, LoopbackHub
 
 
 @pytest.fixture
@@ -21,4 +21,4 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 
 @pytest.fixture
 def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
-    return HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+    return HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=LONG)

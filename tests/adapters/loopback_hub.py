@@ -25,6 +25,8 @@ import attrs
 # is told not to tell anybody anything.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+LONG = 120.0
+"""Seconds in which a busy machine answers for certain: the patience of a store that is not to give up."""
 LARGE = 4096
 """From this size on a file is described as the Hub describes large ones, in headers of their own."""
 
@@ -255,9 +257,12 @@ def silent_port() -> Iterator[str]:
 
 
 def refused_port() -> str:
-    """Return the address of a port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"http://127.0.0.1:{server.getsockname()[1]}"
+    """Return the address of a port where nobody listens, and which nobody else is given meanwhile."""
+    return f"http://127.0.0.1:{_BOUND.getsockname()[1]}"
+
+
+_BOUND = socket.socket()
+_BOUND.bind(("127.0.0.1", 0))
 
 
 def _sha256(content: bytes) -> str:

@@ -24,7 +24,7 @@ def outcomes() -> dict[str, str]:
         [sys.executable, str(script), str(tiny_folder("llama"))],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
         env=environment,
     )

@@ -11,10 +11,12 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined] # it is pub
 from litgpt.adapters.pytorch.parallel.group import ProcessGroup, gloo
 from litgpt.adapters.pytorch.parallel.nccl import NcclGroup
 
+LONG = 120.0
+
 
 def nccl_in_name(group: ProcessGroup) -> NcclGroup:
     """Return what would be by NCCL, by Gloo and with the CPU for a device."""
-    return NcclGroup(group.backend, device=torch.device("cpu"), patience=20)
+    return NcclGroup(group.backend, device=torch.device("cpu"), patience=LONG)
 
 
 def on_both(of: Callable[[ProcessGroup], ProcessGroup], work: Callable[[ProcessGroup], Any]) -> list[Any]:
@@ -22,7 +24,7 @@ def on_both(of: Callable[[ProcessGroup], ProcessGroup], work: Callable[[ProcessG
 
     def run(rank: int) -> Any:
         where = TCPStore("127.0.0.1", store.port, is_master=False)
-        return work(of(gloo(where, rank=rank, ranks=2, patience=20, local=True)))
+        return work(of(gloo(where, rank=rank, ranks=2, patience=LONG, local=True)))
 
     with futures.ThreadPoolExecutor(2) as threads:
         return list(threads.map(run, range(2)))

@@ -11,7 +11,7 @@ from litgpt.domain.errors import AccessDenied, HubUnreachable, OutOfReach
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Notice, Progress, silent
 from litgpt.domain.training.errors import DataNotFound
-from tests.adapters.loopback_hub import LoopbackHub, refused_port
+from tests.adapters.loopback_hub import LONG, LoopbackHub, refused_port
 
 BIRDS = ModelReference("org/birds")
 PATTERNS = ("*.jsonl", "*.json")
@@ -33,7 +33,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 
 @pytest.fixture
 def datasets(hub: LoopbackHub, tmp_path: Path) -> HubDatasets:
-    return HubDatasets(endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+    return HubDatasets(endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=LONG)
 
 
 def test_the_file_that_fits_best_is_brought_and_nothing_else(datasets: HubDatasets, hub: LoopbackHub) -> None:
@@ -74,7 +74,7 @@ def test_offline_nothing_is_asked(datasets: HubDatasets, hub: LoopbackHub) -> No
 
 
 def test_a_hub_that_is_not_there_is_found_out(tmp_path: Path) -> None:
-    datasets = HubDatasets(endpoint=refused_port(), cache_dir=tmp_path, patience=1.0)
+    datasets = HubDatasets(endpoint=refused_port(), cache_dir=tmp_path, patience=LONG)
     with pytest.raises(HubUnreachable, match="org/birds"):
         datasets(BIRDS, PATTERNS, silent)
 

@@ -97,4 +97,4 @@ def test_the_end_of_work_is_not_missed_when_it_comes_with_a_sign_of_life() -> No
         assert moved.clearing.wait(LONG)
         return 42
 
-    assert attended(10, moved, work) == 42
+    assert attended(LONG, moved, work) == 42

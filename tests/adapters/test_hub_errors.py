@@ -15,7 +15,7 @@ from litgpt.domain.errors import AccessDenied, HubUnreachable, LitGPTError, Mode
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import silent
 from tests.adapters import hub_repositories as repositories
-from tests.adapters.loopback_hub import LoopbackHub, refused_port, silent_port
+from tests.adapters.loopback_hub import LONG, LoopbackHub, refused_port, silent_port
 
 TINY = ModelReference("org/tiny")
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
     return at(hub.endpoint, tmp_path)
 
 
-def at(endpoint: str, tmp_path: Path, patience: float = 5.0) -> HubStore[Any]:
+def at(endpoint: str, tmp_path: Path, patience: float = LONG) -> HubStore[Any]:
     return HubStore(open_folder, endpoint=endpoint, cache_dir=tmp_path / "cache", patience=patience)
 
 

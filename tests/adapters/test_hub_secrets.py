@@ -21,7 +21,7 @@ from litgpt.domain.errors import (
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import silent
 from litgpt.domain.secrets import without_secrets
-from tests.adapters.loopback_hub import LoopbackHub, refused_port
+from tests.adapters.loopback_hub import LONG, LoopbackHub, refused_port
 
 PASSWORD = "geheim-7f3a"  # noqa: S105 - planted, to be looked for
 TOKEN = "hf_PlantedTokenPlantedToken1234"  # noqa: S105 - likewise
@@ -30,7 +30,7 @@ TOKEN = "hf_PlantedTokenPlantedToken1234"  # noqa: S105 - likewise
 def behind_a_password(endpoint: str, tmp_path: Path) -> HubStore[Any]:
     parts = urlsplit(endpoint)
     address = f"http://ada:{PASSWORD}@{parts.netloc}"
-    return HubStore(open_folder, endpoint=address, cache_dir=tmp_path / "cache", patience=5.0)
+    return HubStore(open_folder, endpoint=address, cache_dir=tmp_path / "cache", patience=LONG)
 
 
 def fails(store: HubStore[Any], reference: ModelReference) -> str:
@@ -58,7 +58,7 @@ def test_no_message_of_a_hub_that_refuses_or_fails_shows_a_secret(
     hub.gated.clear()
     hub.broken_with = 503
     shown.append(fails(store, tiny))
-    gone = behind_a_password(f"http://127.0.0.1:{refused_port()}", tmp_path)
+    gone = behind_a_password(refused_port(), tmp_path)
     shown.append(fails(gone, tiny))
     hub.broken_with = None
     checkpoint = store.open(tiny)
@@ -71,7 +71,7 @@ def test_no_message_of_a_hub_that_refuses_or_fails_shows_a_secret(
 
 
 def test_a_traceback_of_an_unreachable_hub_is_short(tmp_path: Path) -> None:
-    gone = behind_a_password(f"http://127.0.0.1:{refused_port()}", tmp_path)
+    gone = behind_a_password(refused_port(), tmp_path)
     assert len(fails(gone, ModelReference("org/tiny")).splitlines()) < 30
 
 
@@ -96,7 +96,7 @@ def test_a_token_of_the_environment_that_no_header_can_carry_is_an_error_of_ours
     hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_planted PlantedPlanted")
-    store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=5.0)
+    store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=LONG)
     with pytest.raises(AccessDenied, match="HF_TOKEN") as caught:
         store.open(ModelReference("org/tiny"))
     assert "lanted" not in "".join(traceback.format_exception(caught.value))
@@ -167,7 +167,7 @@ def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_it(
     monkeypatch.setenv("HTTP_PROXY", proxy.format(free=urlsplit(refused_port()).port))
     close_session()  # the next request opens one, which reads the environment
     try:
-        store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=5.0)
+        store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=LONG)
         shown = fails(store, ModelReference("org/tiny", token=TOKEN))
         assert PASSWORD[:4] not in shown
         with pytest.raises(kind):

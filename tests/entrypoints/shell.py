@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -59,6 +60,13 @@ class Shell:
         """Run a command and return what the terminal shows when it is over."""
         self.begin(command)
         return screen(self.end(status))
+
+
+def kill(child: "pexpect.spawn[str]") -> None:
+    """End a program in a terminal. pexpect's own `close` is an error where that takes more than 0.1 s."""
+    child.kill(signal.SIGKILL)
+    child.wait()
+    child.close()
 
 
 def screen(sent: str) -> str:

@@ -16,7 +16,7 @@ if sys.platform == "win32":
 
 import pexpect
 
-from tests.entrypoints.shell import PROMPT
+from tests.entrypoints.shell import PROMPT, kill
 
 ANSWERED = r"s to the first token\)"
 CONTINUED = r"(?s)….*?\x1b\[\?25h"
@@ -63,7 +63,7 @@ def terminal(state: Path, editor: str) -> Iterator["pexpect.spawn[str]"]:
     child = spawned(state, NO_COLOR="1", EDITOR=editor)
     child.expect(PROMPT)
     yield child
-    child.close(force=True)
+    kill(child)
 
 
 def run(terminal: "pexpect.spawn[str]", keys: str, expected: str) -> str:
@@ -164,7 +164,7 @@ def test_the_history_of_earlier_sessions_is_searched_and_without_an_editor_the_l
     child.expect("edit> ")
     run(child, " and more\r", ANSWERED)
     assert users(child, tmp_path / "talk.json") == ["first line\nsecond line\n/exit and more"]
-    child.close(force=True)
+    kill(child)
 
 
 def test_ctrl_c_on_an_empty_line_quits_the_second_time(terminal: "pexpect.spawn[str]") -> None:
@@ -173,15 +173,14 @@ def test_ctrl_c_on_an_empty_line_quits_the_second_time(terminal: "pexpect.spawn[
     run(terminal, "\x03", "Press Ctrl-C again")
     terminal.send("\x03")
     terminal.expect(pexpect.EOF)
-    terminal.close()
-    assert terminal.exitstatus == 0
+    assert terminal.wait() == 0
 
 
 def test_markdown_is_shown_in_styles(state: Path) -> None:
     child = spawned(state)
     child.expect(PROMPT)
     shown = run(child, "hello\r", ANSWERED)
-    child.close(force=True)
+    kill(child)
     assert "\x1b[1;4mL\x1b[0m" in shown
     assert "\r\nThey eat \x1b[1mgrass\x1b[0m and \x1b[36mhay\x1b[0m." in shown
     assert "• not \x1b[3mmeat\x1b[0m" in shown
@@ -192,7 +191,7 @@ def plain(state: Path, editor: str) -> Iterator["pexpect.spawn[str]"]:
     child = spawned(state, "--plain", TERM="dumb", VISUAL="no-such-editor", EDITOR=editor)
     child.expect("> ")
     yield child
-    child.close(force=True)
+    kill(child)
 
 
 def interrupt(child: "pexpect.spawn[str]") -> None:
@@ -228,5 +227,4 @@ def test_without_the_editor_lines_are_plain_and_the_same_keys_work(
     plain.expect("> ")
     interrupt(plain)
     plain.expect(pexpect.EOF)
-    plain.close()
-    assert plain.exitstatus == 0
+    assert plain.wait() == 0

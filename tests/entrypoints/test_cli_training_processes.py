@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,9 @@ import pytest
 from litgpt.cli.main import run
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.small_runs import checkpoints, examples, losses
+from tests.entrypoints.stopped_litgpt import PATIENCE, in_session, stopped_within
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-PATIENCE = 300
-MANY = 150
-"""Steps that take longer than a signal does."""
 
 
 def finetune(tmp_path: Path, out: str, *arguments: str) -> tuple[str, ...]:
@@ -39,42 +35,13 @@ def process(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def end_in_the_middle(started: subprocess.Popen[str], out: Path, number: signal.Signals) -> str:
-    """Send a signal as soon as a step is done, and return what the process said before it ended with 130."""
-    until = time.monotonic() + PATIENCE
-    while not ((out / "metrics.csv").exists() and losses(out)):
-        assert started.poll() is None, started.communicate()[1]
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    os.kill(started.pid, number)
-    told, notes = started.communicate(timeout=PATIENCE)
-    assert (started.returncode, told) == (130, ""), notes
-    assert in_session(started.pid) == []
-    return notes
-
-
-def in_session(session: int) -> list[int]:
-    """Return the processes of a session, which are all that were started by its first one."""
-    found = []
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit():
-            try:
-                state, _, _, of = path.joinpath("stat").read_text().rpartition(")")[2].split()[:4]
-            except OSError:
-                continue
-            if int(of) == session and state != "Z":
-                found.append(int(path.name))
-    return found
-
-
 def test_ctrl_c_saves_and_the_run_goes_on_to_its_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = finetune(tmp_path, "out", "--max-steps", str(MANY))
-    out = tmp_path / "out"
-    notes = end_in_the_middle(process(*arguments), out, signal.SIGINT)
-    done = len(losses(out))
-    assert 0 < done < MANY
+    steps, done, out = 6, 3, tmp_path / "out"
+    arguments = finetune(tmp_path, "out", "--max-steps", str(steps))
+    notes = stopped_within(done, signal.SIGINT, *arguments)
+    assert len(losses(out)) == done
     assert "Ending after this step; what was learnt is saved.\n" in notes
     assert f"Ended at step {done}, from which --resume last goes on.\n" in notes
     assert "Traceback" not in notes
@@ -83,18 +50,18 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_its_end(
     capsys.readouterr()
     assert run((*arguments, "--resume", "last", "--quiet")) == 0
     assert capsys.readouterr().out == f"{out / 'adapter'}\n"
-    assert [step for step, _ in losses(out)] == [str(step) for step in range(1, MANY + 1)]
+    assert [step for step, _ in losses(out)] == [str(step) for step in range(1, steps + 1)]
 
 
 def test_two_processes_that_are_told_to_end_do_so_together_and_go_on_exactly(tmp_path: Path) -> None:
-    spread = ("--strategy", "ddp", "--devices", "2", "--batch-size", "2", "--max-steps", "60")
+    spread = ("--strategy", "ddp", "--devices", "2", "--batch-size", "2", "--max-steps", "24")
     # Batches are of many lengths, so each process has drawn as many numbers as no other.
     lines = [json.dumps({"instruction": "count", "output": "one " * (one * 7 % 13)}) for one in range(1, 41)]
     (tmp_path / "examples.jsonl").write_text("\n".join(lines), encoding="utf-8")
     dropping = ("--lora-dropout", "0.3", *spread)
-    out = tmp_path / "half"
-    notes = end_in_the_middle(process(*finetune(tmp_path, "half", *dropping)), out, signal.SIGTERM)
-    done = len(losses(out))
+    out, done = tmp_path / "half", 13  # in the second epoch
+    notes = stopped_within(done, signal.SIGTERM, *finetune(tmp_path, "half", *dropping))
+    assert len(losses(out)) == done
     assert notes.count("Ended at step ") == 1
     assert checkpoints(out) == [f"step-{done:08d}.ckpt"]
     for name, more in (("half", ("--resume", "last")), ("whole", ())):

@@ -66,7 +66,7 @@ def checked() -> list[Path]:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")
 @pytest.mark.parametrize("document", checked(), ids=lambda one: one.name)
 def test_what_is_shown_of_a_command_is_what_it_prints(document: Path, tmp_path: Path) -> None:
-    from tests.entrypoints.shell import Shell
+    from tests.entrypoints.shell import Shell, kill
 
     shell = Shell(tmp_path)
     for mark, text in blocks(document):
@@ -77,7 +77,7 @@ def test_what_is_shown_of_a_command_is_what_it_prints(document: Path, tmp_path: 
                 command, _, shown = part.partition("\n")
                 printed = re.sub(" +", " ", shell.run(command.split("  #")[0].rstrip()))
                 assert expected(shown).fullmatch(printed), f"{command}\n{printed}\nis not\n{shown}"
-    shell.child.close(force=True)
+    kill(shell.child)
 
 
 def test_a_document_that_shows_something_else_is_found() -> None:

@@ -16,7 +16,7 @@ from tests.entrypoints.small_runs import examples
 if sys.platform == "win32":
     pytest.skip("needs a POSIX terminal", allow_module_level=True)
 
-from tests.entrypoints.shell import PROMPT, Shell, screen
+from tests.entrypoints.shell import PROMPT, Shell, kill, screen
 
 PACE = r"\d+ tokens, [\d.]+ tokens/s, [\d.]+ s to the first token"
 RECORDS = [
@@ -33,7 +33,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     (folder / "my.jsonl").write_text("\n".join(lines), encoding="utf-8")
     shell = Shell(folder)
     yield shell
-    shell.child.close(force=True)
+    kill(shell.child)
 
 
 def test_the_first_answer(shell: Shell) -> None:
@@ -143,7 +143,7 @@ def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [nbformat.v4.new_code_cell(one) for one in code]  # type: ignore[no-untyped-call]
     notebook = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
     where = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, allow_errors=True, resources=where).execute()
+    NotebookClient(notebook, timeout=300, startup_timeout=300, allow_errors=True, resources=where).execute()
     loaded, answered, chatted, helped, failed, trained = (cell.outputs for cell in notebook.cells[1:])
     assert result(loaded).startswith("LLM(")
     assert "\n" not in result(loaded)

@@ -24,6 +24,7 @@ def test_several_ranks_work_in_a_notebooks_cell(tmp_path: Path) -> None:
     code = [cell.format(model=str(tiny_folder("llama"))) for cell in CELLS]
     cells = [nbformat.v4.new_code_cell(one) for one in code]  # type: ignore[no-untyped-call]
     notebook = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    where = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, startup_timeout=300, resources=where).execute()
     (output,) = notebook.cells[-1].outputs
     assert output.text == "1 True\n"

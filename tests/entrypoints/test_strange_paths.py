@@ -61,7 +61,7 @@ def path(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
                 (tmp_path / "file").write_text("x")
                 at = tmp_path / "file" / f"a{suffix}"
         before = signal.signal(signal.SIGALRM, _blocked)
-        signal.alarm(60)
+        signal.alarm(300)
         try:
             yield NAMES[kind] + suffix if kind in NAMES else str(at)
         finally:

@@ -21,6 +21,7 @@ pytestmark = [
 
 HOW: dict[str, Any] = {"max_new_tokens": 6, "top_k": 1}
 BATCHES = 12
+LONG = 120.0
 
 
 class Lit(L.LightningModule):
@@ -67,14 +68,14 @@ def beside(module: Lit) -> list[str | Exception]:
             except WeightsChanged as error:
                 found.append(error)
 
-    module.stepped = lambda: begun.acquire(timeout=60)
+    module.stepped = lambda: begun.acquire(timeout=LONG)
     thread = threading.Thread(target=answers)
     thread.start()
     try:
         fit(module)
     finally:
         over.set()
-        thread.join(60)
+        thread.join(LONG)
     return found
 
 
@@ -113,7 +114,7 @@ def test_an_answer_within_which_an_optimizer_steps_ends_with_an_error_and_the_ne
 
     thread = threading.Thread(target=step)
     thread.start()
-    thread.join(60)
+    thread.join(LONG)
     with pytest.raises(WeightsChanged, match="between steps"):
         list(stream)
     once = module.llm.generate("hello", **HOW)

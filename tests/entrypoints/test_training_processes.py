@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import torch
 from litgpt import LLM
 from litgpt.cli import main
 from litgpt.training import Recipe, train
+from tests.entrypoints.stopped_litgpt import PATIENCE, stopped_within
 from tests.entrypoints.training_runs import UNLIKE, Reported, losses, settings, write_unlike
 
 _LITGPT = Path(sys.executable).with_name("litgpt")
 _QUICK = {**os.environ, "OMP_NUM_THREADS": "1"}
-_LONG = 300.0
 
 
 def unlike(folder: Path, **how: Any) -> dict[str, Any]:
@@ -27,19 +26,18 @@ def unlike(folder: Path, **how: Any) -> dict[str, Any]:
     return settings(folder, **(UNLIKE | {"data": data, "val_split": 0.07, "learning_rate": 1e-2} | how))
 
 
-def command(folder: Path, **how: Any) -> list[str]:
+def arguments(folder: Path, **how: Any) -> list[str]:
     given = unlike(folder, **how)
     model = given.pop("model")
     options = [
         f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}" for name, value in given.items()
     ]
-    return [str(_LITGPT), "finetune", model, *options]
+    return ["finetune", model, *options]
 
 
 def run(folder: Path, **how: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(folder, **how), capture_output=True, text=True, check=False, timeout=_LONG, env=_QUICK
-    )
+    command = [str(_LITGPT), *arguments(folder, **how)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, env=_QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,8 @@ def test_two_processes_that_share_gradients_learn_what_one_does(tmp_path: Path, 
 
 def test_two_processes_with_a_part_each_stop_go_on_and_make_one_model(tmp_path: Path, alone: Path) -> None:
     how = {"method": "full", "epochs": 2, "devices": 2, "strategy": "fsdp", "save_every": 3}
-    _stop_within(tmp_path, command(tmp_path, **how))
+    notes = stopped_within(4, signal.SIGTERM, *arguments(tmp_path, **how))
+    assert "--resume last" in notes
     broken_off = sorted((tmp_path / "out" / "checkpoints").iterdir())
     assert [path.is_dir() for path in broken_off] == [True]
     done = run(tmp_path, **how, resume="last")
@@ -85,18 +84,3 @@ def test_two_processes_with_a_part_each_stop_go_on_and_make_one_model(tmp_path: 
     assert main.run(["convert", str(checkpoint), str(plain), "--quiet"]) == 0
     torch.testing.assert_close(weights(plain), weights(tmp_path / "out" / "model"), rtol=0, atol=0)
     torch.testing.assert_close(weights(plain), weights(alone / "model"), rtol=1e-3, atol=1e-4)
-
-
-def _stop_within(folder: Path, command: list[str]) -> None:
-    """Begin a run, ask it to end once it has done some steps, and see it end well."""
-    metrics = folder / "out" / "metrics.csv"
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=_QUICK) as running:
-        until = time.monotonic() + _LONG
-        while not (metrics.exists() and len(losses(folder / "out")) >= 2):
-            assert running.poll() is None, running.stderr and running.stderr.read()
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        running.send_signal(signal.SIGTERM)
-        _, said = running.communicate(timeout=_LONG)
-    assert running.returncode == 130, said
-    assert "--resume last" in said
