@@ -1,4 +1,4 @@
-"""The model families, as data: each says how its `config.json` is read and how its tensors are called."""
+"""Model families as data: how to read each family's `config.json` and the names of its tensors."""
 
 from litgpt.domain.families.family import Family
 from litgpt.domain.families.gemma import GEMMA3_TEXT

@@ -1,4 +1,4 @@
-"""How scores that fall with distance are read from a config ("ALiBi", arXiv:2108.12409)."""
+"""Read ALiBi (arXiv:2108.12409) from a config."""
 
 import attrs
 
@@ -8,13 +8,13 @@ from litgpt.domain.families.settings import Key, Settings
 
 @attrs.frozen(kw_only=True)
 class Alibis:
-    """How a family writes it.
+    """A family's ALiBi settings.
 
     Attributes:
-        enabled: Whether it has it at all.
-        steepest: The setting with the power of a half that the least steep slope is.
-        in_bfloat16: Whether slopes, and what they come to, were rounded to bfloat16 in training.
-        scaled: Whether what they come to is multiplied as scores are.
+        enabled: Whether the model uses ALiBi.
+        steepest: Setting with the exponent of the flattest slope, `2 ** -steepest`.
+        in_bfloat16: Whether slopes and biases were rounded to bfloat16 in training.
+        scaled: Whether the attention scale multiplies the biases too.
 
     """
 
@@ -24,14 +24,7 @@ class Alibis:
     scaled: bool = False
 
     def read(self, settings: Settings, heads: int, scale: float) -> Alibi | None:
-        """Return how scores fall; None: they do not.
-
-        Args:
-            settings: The config.
-            heads: How many query heads there are.
-            scale: What scores are multiplied by.
-
-        """
+        """Return the slopes of `heads` query heads with the attention scale `scale`; None if disabled."""
         if not settings.flag(self.enabled):
             return None
         return Alibi(
@@ -42,10 +35,10 @@ class Alibis:
 
 
 def slopes(heads: int, steepest: int) -> tuple[float, ...]:
-    """Return each head's slope: powers of a half, evenly spaced up to `steepest`.
+    """Return each head's slope: powers of 1/2 whose exponents are evenly spaced up to `steepest`.
 
-    For a number of heads that is no power of two, the next power's slopes are taken: every second one, and
-    then of the others as many as are needed.
+    If the number of heads is not a power of two, the slopes are a subset of the next power's slopes: every
+    second one, then as many of the remaining ones as needed.
     """
     rounded_up = 1 << (heads - 1).bit_length()
     evenly = [2.0 ** (-steepest * (head + 1) / rounded_up) for head in range(rounded_up)]

@@ -1,4 +1,4 @@
-"""Apertus: norms on each head's queries and keys, and plain feed-forwards whose activation is learnt.
+"""Apertus: QK-Norm per head, and non-gated MLPs with the trained activation xIELU.
 
 Source: Project Apertus 2025, arXiv:2509.14233.
 """
@@ -26,9 +26,9 @@ _STRETCHED = {
 
 
 def _derived(settings: Settings) -> Mapping[str, object]:
-    """Return how positions were stretched, where the config does not say so."""
-    said = settings.has("rope_parameters") or settings.mapping(Key("rope_scaling"))
-    return {} if said else {"rope_parameters": _STRETCHED}
+    """Return the default RoPE scaling if the config sets none."""
+    has_scaling = settings.has("rope_parameters") or settings.mapping(Key("rope_scaling"))
+    return {} if has_scaling else {"rope_parameters": _STRETCHED}
 
 
 APERTUS = attrs.evolve(

@@ -1,4 +1,4 @@
-"""How attention is read from a config."""
+"""Read attention layers from a config."""
 
 from collections.abc import Callable
 
@@ -18,16 +18,16 @@ from litgpt.domain.families.settings import Key, Settings
 
 @attrs.frozen(kw_only=True)
 class Windows:
-    """Which layers see only a window.
+    """Which layers use sliding-window attention.
 
-    A `layer_types` list in the config decides. Without one, every `pattern`-th layer sees everything.
+    The config's `layer_types` takes precedence. Without it, every `pattern`-th layer uses full attention.
 
     Attributes:
-        size: The window, in tokens.
-        enabled: Whether there are windows at all.
-        pattern: How many layers make a round, of which the last sees everything.
-        first: The first layer that has a window, where there is no pattern; None gives all layers one.
-        chunked: Whether windows are chunks, and are called so.
+        size: Setting with the window size in tokens.
+        enabled: Whether the model uses sliding windows.
+        pattern: Setting with the period of the pattern; the last layer of each period uses full attention.
+        first: Setting with the first layer that has a window, without a pattern; None gives all layers one.
+        chunked: Whether windowed layers use chunked attention (`chunked_attention` in `layer_types`).
 
     """
 
@@ -38,7 +38,7 @@ class Windows:
     chunked: bool = False
 
     def kind(self, settings: Settings, layer: int) -> str:
-        """Return `full_attention` or `sliding_attention`, Hugging Face's names for the two kinds of layer."""
+        """Return the layer's Hugging Face type: `full_attention` or `sliding_attention`."""
         if not settings.flag(self.enabled) or settings.get(self.size) is None:
             return "full_attention"
         kinds = settings.get(Key("layer_types", None))
@@ -58,29 +58,29 @@ class Windows:
 
 @attrs.frozen(kw_only=True)
 class SoftmaxAttention:
-    """How a family writes its attention.
+    """A family's attention settings; None disables an optional feature.
 
     Attributes:
-        qkv_bias: Whether queries, keys and values have a bias.
-        output_bias: Whether the projection after attention has one.
-        groups: The setting with the key-value heads; None, or null in it: there are as many as query heads.
-        head_size: The setting with the head's size; if it says none, the width over the heads.
-        scale_from: The setting whose inverse root scales the scores; None takes the head's size.
-        scale: The setting that scales them itself.
-        qk_norm: How queries and keys are normalised; None does not.
-        windows: Which layers see only a window; None has no such layers.
-        rope: How positions enter; None: not by rotation.
-        query_scaling: Reads how queries grow with their position; None: they do not.
-        alibi: How scores fall with distance, in place of rotation; None: they do not.
-        clip: The setting that bounds queries, keys and values.
-        cap: The setting that caps the scores.
-        sinks: Whether each head has a learnt score that takes its share and gives nothing.
-        gated: Whether what is gathered passes a gate.
-        value_norm: How values are normalised; None: they are not.
-        values_are_keys: The setting that says whether, in layers without a window, values are keys.
-        borrowing: The setting with the number of layers, the last ones, that look at the keys and values of
-            the last layer before them that sees as much as they do.
-        unrotated: How the attention of layers without rotation is written; None: as that of the others.
+        qkv_bias: Whether the query, key and value projections have a bias.
+        output_bias: Whether the output projection has a bias.
+        groups: Setting with the number of key-value heads; None or null means as many as query heads.
+        head_size: Setting with the head dimension; if unset, the hidden size divided by the number of heads.
+        scale_from: Setting whose inverse square root is the attention scale; None uses the head dimension.
+        scale: Setting with the attention scale itself, or its value.
+        qk_norm: Normalization of queries and keys.
+        windows: Which layers use sliding-window attention.
+        rope: Rotary position embedding.
+        query_scaling: Function that reads the attention temperature.
+        alibi: ALiBi, used instead of RoPE.
+        clip: Setting with the bound to which queries, keys and values are clamped.
+        cap: Setting with the soft cap of the scores.
+        sinks: Whether each head has a trained attention sink.
+        gated: Whether a gate multiplies the attention output.
+        value_norm: Normalization of values.
+        values_are_keys: Setting for whether full-attention layers share the key projection with values.
+        borrowing: Setting with the number of final layers that read the KV cache of the last earlier layer of
+            the same type (cross-layer KV sharing).
+        unrotated: Attention of layers without RoPE, if it differs.
 
     """
 
@@ -105,7 +105,6 @@ class SoftmaxAttention:
     unrotated: "SoftmaxAttention | None" = None
 
     def read(self, settings: Settings, layer: int) -> Attention:
-        """Return the attention of one layer."""
         heads = settings.integer(Key("num_attention_heads"))
         groups = settings.integer(self.groups) if self.groups and settings.says(self.groups) else heads
         if self.groups and heads % groups:
@@ -122,7 +121,7 @@ class SoftmaxAttention:
         alibi = self.alibi.read(settings, heads, scale) if self.alibi else None
         clip = settings.optional(self.clip)
         if clip is not None and self.clip and self.qk_norm:  # the network clips before the norms, OLMoE after
-            raise settings.refuse(f"norms of queries and keys, which {self.clip.name} bounds,", clip)
+            raise settings.refuse(f"QK-Norm together with {self.clip.name}", clip)
         return Attention(
             heads=heads,
             groups=groups,
@@ -146,17 +145,19 @@ class SoftmaxAttention:
         )
 
     def _lender(self, settings: Settings, layer: int) -> int | None:
-        """Return the layer whose keys and values a layer looks at, if it is not its own."""
+        """Return the layer whose KV cache a layer reads, or None if it has a separate one."""
         if self.borrowing is None or self.windows is None or not settings.get(self.borrowing):
             return None
         layers = settings.integer(Key("num_hidden_layers"))
-        kinds = [self.windows.kind(settings, one) for one in range(layers)]
+        kinds = [self.windows.kind(settings, index) for index in range(layers)]
         first = layers - settings.integer(self.borrowing)
         if first < 1 or not {*kinds[first:]} <= {*kinds[:first]}:
-            settings.refuse_value(self.borrowing, "so few that a layer of each kind has keys of its own")
+            settings.refuse_value(
+                self.borrowing, "small enough to leave a layer of each attention type with its own keys"
+            )
         if layer < first:
             return None
-        return max(one for one in range(first) if kinds[one] == kinds[layer])
+        return max(index for index in range(first) if kinds[index] == kinds[layer])
 
     def _scale(self, settings: Settings, head_size: int) -> float:
         if self.scale is not None:
@@ -167,7 +168,7 @@ class SoftmaxAttention:
 
 @attrs.frozen(kw_only=True)
 class Latent:
-    """How a family writes its latent attention."""
+    """A family's settings of multi-head latent attention (MLA)."""
 
     norm: RmsNorm = RmsNorm(eps=1e-6)
     rope: Rope = Rope(interleaved=Key("rope_interleave", default=True))
@@ -175,14 +176,13 @@ class Latent:
     query_size: Key = Key("q_lora_rank", 1536, null=True)
 
     def read(self, settings: Settings, layer: int) -> LatentAttention:  # noqa: ARG002 - all layers are alike
-        """Return the attention of one layer."""
-        plain, rotated = (settings.integer(Key(f"qk_{one}_head_dim")) for one in ("nope", "rope"))
+        plain, rotated = (settings.integer(Key(f"qk_{part}_head_dim")) for part in ("nope", "rope"))
         rotary = self.rope.read(settings, rotated, "full_attention")
-        given = settings.mapping(Key("rope_parameters")) or settings.mapping(Key("rope_scaling"))
-        # What YaRN does to cosines and sines cannot reach what is not rotated, so the scores are scaled;
-        # transformers does so whatever the kind of scaling.
+        rope = settings.mapping(Key("rope_parameters")) or settings.mapping(Key("rope_scaling"))
+        # YaRN's attention factor on cosines and sines does not reach the dimensions without RoPE, so the
+        # scores are scaled instead. transformers does this for every type of RoPE scaling.
         factor = getattr(rotary.scaling, "factor", 1.0)
-        scale = (plain + rotated) ** -0.5 * yarn_magnitude(factor, given.get("mscale_all_dim") or 0) ** 2
+        scale = (plain + rotated) ** -0.5 * yarn_magnitude(factor, rope.get("mscale_all_dim") or 0) ** 2
         return LatentAttention(
             heads=settings.integer(Key("num_attention_heads")),
             plain_size=plain,

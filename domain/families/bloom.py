@@ -1,4 +1,4 @@
-"""BLOOM: no positions but scores that fall with distance, and a norm on the embedding.
+"""BLOOM: ALiBi, and a LayerNorm after the embedding.
 
 Source: BigScience Workshop 2022, arXiv:2211.05100.
 """
@@ -27,10 +27,10 @@ BLOOM = Family(
     norm=LayerNorm(eps=Key("layer_norm_epsilon", 1e-5)),
     embedding_norm=True,
     tied=Key("tie_word_embeddings", default=True),
-    # The published files have no level around all the rest.
+    # The published files lack the `transformer.` prefix.
     prefixes=tuple(
-        (one, f"transformer.{one}")
-        for one in ("word_embeddings.", "word_embeddings_layernorm.", "h.", "ln_f.")
+        (prefix, f"transformer.{prefix}")
+        for prefix in ("word_embeddings.", "word_embeddings_layernorm.", "h.", "ln_f.")
     ),
     unused=("*.self_attention.bias", "*.self_attention.masked_bias"),
     refused=("quantization_config", "apply_residual_connection_post_layernorm", "slow_but_exact"),

@@ -1,6 +1,6 @@
-"""Command R: attention beside the feed-forward after one LayerNorm, neighbours rotated, scaled logits.
+"""Command R: parallel attention and MLP after one LayerNorm, interleaved RoPE, scaled logits.
 
-Command R7B and Command A (`cohere2`): three windowed layers to one that sees everything, without positions.
+Command R7B and Command A (`cohere2`): three sliding-window layers to one full-attention layer without RoPE.
 Source: Cohere 2024, model cards of c4ai-command-r-v01 and c4ai-command-r7b-12-2024; 2025, arXiv:2504.00698.
 """
 

@@ -1,4 +1,4 @@
-"""DeepSeek V2, V3 and R1: latent attention, and experts chosen by group; in V3 by a correction that balances.
+"""DeepSeek V2, V3 and R1: MLA, MoE with group-limited routing, and in V3 a load-balancing score correction.
 
 Source: DeepSeek-AI 2024, arXiv:2405.04434 and arXiv:2412.19437.
 """
@@ -50,14 +50,14 @@ DEEPSEEK_V3 = attrs.evolve(
         first=Key("first_k_dense_replace", 3),
     ),
     context=Key("max_position_embeddings", 4096),
-    # The layer after the last predicts one token more; it is for training and for guessing ahead.
+    # The extra layer is for multi-token prediction (training and speculative decoding).
     unused=(*LLAMA.unused, "model.layers.61.*"),
     weights=(*OUTSIDE, *NORMS, *LATENT, *GATED, *EXPERTS, *SHARED, *CORRECTION),
 )
 
 
 def _chosen_by_group(settings: Settings) -> Mapping[str, object]:
-    """Return how many groups there are: the method of choosing says whether they count."""
+    """Return the number of expert groups, which only `group_limited_greedy` routing uses."""
     for name, usual in (("scoring_func", "softmax"), ("moe_layer_freq", 1)):
         if (value := settings.get(Key(name, usual))) != usual:
             raise settings.refuse(name, value)

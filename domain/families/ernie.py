@@ -1,4 +1,4 @@
-"""ERNIE 4.5, dense: Llama with neighbours rotated.
+"""ERNIE 4.5, dense: Llama with interleaved RoPE.
 
 Source: ERNIE Team, Baidu 2025, "ERNIE 4.5 Technical Report".
 """

@@ -1,4 +1,4 @@
-"""EXAONE 4: norms after, norms on each head's queries and keys, and windows; what sees all has no positions.
+"""EXAONE 4: post-norm, QK-Norm per head, sliding windows, and no RoPE in full-attention layers.
 
 Source: LG AI Research 2025, arXiv:2507.11407.
 """
@@ -21,7 +21,7 @@ EXAONE4 = attrs.evolve(
         groups=Key("num_key_value_heads", 32),
         qk_norm=QkNorms(norm=_NORM),
         windows=Windows(size=_WINDOW, pattern=Key("sliding_window_pattern", 4)),
-        # The small one has no windows, and positions everywhere.
+        # EXAONE 4 1.2B has no sliding windows and uses RoPE in all layers.
         rope=Rope(unrotated=Unrotated(kind="full_attention", only_with=_WINDOW)),
     ),
     norm=_NORM,

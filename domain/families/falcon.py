@@ -1,4 +1,4 @@
-"""Falcon: 7b with one key-value head and one norm, 40b and 180b with groups and two norms.
+"""Falcon: 7B with multi-query attention and one norm, 40B and 180B with grouped queries and two norms.
 
 Source: Almazrouei et al. 2023, arXiv:2311.16867.
 """
@@ -20,7 +20,7 @@ _BIAS = Key("bias", default=False)
 
 
 def _derived(settings: Settings) -> Mapping[str, object]:
-    """Return what the newer layout says in settings of its own and the older one by flags."""
+    """Return key-value heads and norms, which the older configs express by flags."""
     newer = settings.flag(Key("new_decoder_architecture", default=False))
     heads = settings.get(Key("num_attention_heads"))
     if newer:

@@ -1,4 +1,4 @@
-"""A model family: how its `config.json` is read and how its tensors are called."""
+"""A model family: how to read its `config.json`, and the names of its tensors."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -16,19 +16,19 @@ from litgpt.domain.families.settings import Key, Settings
 from litgpt.domain.weights import Rule
 
 MOST_EXPERTS = 2**15
-"""The experts that a model may have in all of its layers; Kimi K2 has 23,040."""
+"""Largest total number of experts in all layers; Kimi K2 has 23,040."""
 
 
 @attrs.frozen(kw_only=True)
 class Residual:
-    """Where the norms stand, and how things are added to the stream.
+    """Placement of the norms and residual connections in a layer.
 
     Attributes:
-        before: Whether there is a norm before attention and before the feed-forward.
-        after: Whether there is one after each, before it is added.
-        parallel: Whether the feed-forward stands beside attention and not after it.
-        shared: Whether, beside each other, they share the norm before.
-        scale: The setting that multiplies what is added.
+        before: Whether there is a norm before attention and before the MLP.
+        after: Whether there is a norm after each, before the residual addition.
+        parallel: Whether attention and the MLP run in parallel on the same residual stream.
+        shared: Whether parallel attention and MLP share one input norm.
+        scale: Setting with the factor of both outputs before the residual addition.
 
     """
 
@@ -41,37 +41,36 @@ class Residual:
 
 @attrs.frozen(kw_only=True)
 class Family:
-    """What the members of a family have in common, as data.
+    """A model family: its structure in terms of config settings, and its tensor names.
 
     Attributes:
-        model_type: What `config.json` calls the family.
-        called: What its configs call settings that most call otherwise, such as `n_embd` for `hidden_size`.
-        derived: Works out settings that its configs tell only together; they count as if they stood there.
-        attention: How attention is read.
-        feed_forward: How the feed-forward is read.
-        norm: How the norms are read.
-        final_norm: Whether there is one before the head.
-        residual: Where the others are.
-        scale_embedding: Whether the embedding is multiplied by the root of the width.
-        embedding_scale: The setting that multiplies the embedding.
-        embedding_norm: Whether the embedding is normalised.
-        tied: Whether the head is the embedding.
-        head_bias: Whether the head has a bias.
-        logit_scale: The setting that multiplies the logits.
-        logit_divisor: The setting that divides them.
-        logit_cap: The setting that caps them.
-        learned_positions: Whether positions have an embedding of their own, with a row for each of the
-            context.
-        first_position: The row of the first token; so many rows come before it.
-        inputs: How a second embedding is read, of which each layer adds its part; None has none.
-        scaled: Whether a learnt number multiplies the stream after each layer.
-        updates: Reads how a layer works on one of several streams; None: there is one.
-        context: The setting with the longest text.
-        weights: Which tensors ours are made of.
-        otherwise: Rules that some checkpoints follow in place of these, as is seen by their tensors' names.
-        prefixes: Beginnings of names that some files write in another way, and how most write them.
-        unused: Patterns of names that a checkpoint may hold besides.
-        refused: Settings that change the result and are not implemented, unless they are false or absent.
+        model_type: `model_type` in `config.json`.
+        called: The family's names of common settings, such as `n_embd` for `hidden_size`.
+        derived: Function that computes further settings from the config; they override the config's values.
+        attention: Attention settings.
+        feed_forward: MLP or MoE settings.
+        norm: Norm settings.
+        final_norm: Whether there is a norm before the LM head.
+        residual: Placement of the other norms and of the residual connections.
+        scale_embedding: Whether embeddings are multiplied by the square root of the hidden size.
+        embedding_scale: Setting with the factor of the embeddings.
+        embedding_norm: Whether there is a norm after the embedding.
+        tied: Whether the LM head shares the embedding's weight.
+        head_bias: Whether the LM head has a bias.
+        logit_scale: Setting with the factor of the logits.
+        logit_divisor: Setting with the divisor of the logits.
+        logit_cap: Setting with the soft cap of the logits.
+        learned_positions: Whether there is a learned position embedding, with a row for each position.
+        first_position: Row of the first token in it; the rows before are padding.
+        inputs: Settings of per-layer embeddings.
+        scaled: Whether a trained scalar multiplies each layer's output.
+        updates: Function that reads the AltUp settings.
+        context: Setting with the context length.
+        weights: Mapping rules from checkpoint tensors to parameters.
+        otherwise: Alternative rules, used if the checkpoint has a tensor that they read.
+        prefixes: Pairs of a tensor-name prefix in some files and the usual prefix.
+        unused: Patterns of tensor names that are ignored.
+        refused: Settings that change the result and are not supported unless false or absent.
 
     """
 
@@ -104,15 +103,15 @@ class Family:
     refused: tuple[str, ...] = ("quantization_config",)
 
     def rules(self, names: Collection[str]) -> tuple[Rule, ...]:
-        """Return the rules by which a checkpoint is read that has tensors of these names."""
-        return (*(one for one in self.otherwise if reads(one, names)), *self.weights)
+        """Return the mapping rules for a checkpoint with tensors of these names."""
+        return (*(rule for rule in self.otherwise if reads(rule, names)), *self.weights)
 
     def describe(self, settings: Settings) -> Architecture:
-        """Return the architecture that a config asks for.
+        """Return the architecture of a config.
 
         Raises:
-            DamagedFile: A setting is absent or cannot be right.
-            UnsupportedModel: A setting is not implemented.
+            DamagedFile: A setting is missing or invalid.
+            UnsupportedModel: A setting is not supported.
 
         """
         settings = attrs.evolve(settings, called=self.called)
@@ -127,7 +126,7 @@ class Family:
             self._layer(settings, number) for number in range(settings.integer(Key("num_hidden_layers")))
         )
         if (
-            experts := sum(one.count for one in (mixture_of(layer.feed_forward) for layer in layers) if one)
+            experts := sum(moe.count for moe in (mixture_of(layer.feed_forward) for layer in layers) if moe)
         ) > MOST_EXPERTS:
             raise settings.refuse("experts in all layers", experts)
         divisor = settings.optional(self.logit_divisor)
@@ -136,7 +135,7 @@ class Family:
             family=self.model_type,
             width=width,
             vocab_size=settings.integer(Key("vocab_size")),
-            context=max(context, *(longest(one.mixer.rotary) for one in layers)),
+            context=max(context, *(longest(layer.mixer.rotary) for layer in layers)),
             layers=layers,
             final_norm=self.norm.read(settings) if self.final_norm else None,
             tied=settings.flag(self.tied),
@@ -154,7 +153,7 @@ class Family:
         settings = settings.of_layer(number)
         norm, how = self.norm.read(settings), self.residual
         feed_forward = self.feed_forward.read(settings, number)
-        before = how.before and not isinstance(feed_forward, SideBySide)  # which has its own
+        before = how.before and not isinstance(feed_forward, SideBySide)  # has its own norms
         parallel = settings.flag(how.parallel)
         shared = parallel and settings.flag(how.shared)
         return Layer(

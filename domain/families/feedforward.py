@@ -1,4 +1,4 @@
-"""How the feed-forward is read from a config."""
+"""Read MLPs and mixtures of experts from a config."""
 
 from typing import Literal, TypeAlias
 
@@ -17,7 +17,7 @@ from litgpt.domain.architecture import (
 from litgpt.domain.families.norms import RmsNorm
 from litgpt.domain.families.settings import Key, Settings
 
-# What Hugging Face calls an activation, and what it is.
+# Hugging Face's names of activations.
 ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
     "swish": "silu",
@@ -32,7 +32,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation(settings: Settings, key: Key, *, learnt: bool = False) -> Activation:
-    """Return what bends; `learnt` where it may have numbers of its own."""
+    """Return the activation; `learnt` permits activations with trained parameters."""
     name = settings.get(key)
     if learnt and name == "xielu":
         return "xielu"
@@ -43,14 +43,14 @@ def activation(settings: Settings, key: Key, *, learnt: bool = False) -> Activat
 
 @attrs.frozen(kw_only=True)
 class Plain:
-    """How a family writes its feed-forward of two projections.
+    """A family's settings of a non-gated MLP with two projections.
 
     Attributes:
-        activation: The setting with what bends.
+        activation: Setting with the activation.
         bias: Whether the projections have a bias.
-        size: The setting with the width in the middle; absent, `times` the width, as with None.
-        times: How many times the width that is.
-        learnt: Whether the activation may be one with learnt numbers.
+        size: Setting with the intermediate size; if None or unset, `times` the hidden size.
+        times: Default ratio of intermediate size to hidden size.
+        learnt: Whether activations with trained parameters are permitted.
 
     """
 
@@ -61,10 +61,9 @@ class Plain:
     learnt: bool = False
 
     def read(self, settings: Settings, layer: int) -> FeedForward:  # noqa: ARG002 - all layers are alike
-        """Return the feed-forward."""
-        usual = self.times * settings.integer(Key("hidden_size"))
+        default = self.times * settings.integer(Key("hidden_size"))
         return FeedForward(
-            size=settings.integer(self.size.or_else(usual)) if self.size else usual,
+            size=settings.integer(self.size.or_else(default)) if self.size else default,
             activation=activation(settings, self.activation, learnt=self.learnt),
             bias=settings.flag(self.bias),
         )
@@ -72,19 +71,18 @@ class Plain:
 
 @attrs.frozen(kw_only=True)
 class Bounding:
-    """How a family writes the bounds of its gates; the attributes are those of `Bounds`."""
+    """A family's settings of `Bounds` (clamped SwiGLU)."""
 
     limit: Key
     sharpness: Key | float = 1.0
 
     def read(self, settings: Settings) -> Bounds:
-        """Return the bounds."""
         return Bounds(limit=settings.number(self.limit), sharpness=settings.number(self.sharpness))
 
 
 @attrs.frozen(kw_only=True)
 class Gated:
-    """How a family writes its gated feed-forward."""
+    """A family's settings of a gated MLP."""
 
     activation: Key = Key("hidden_act", "silu")
     bias: Key | bool = False
@@ -93,7 +91,6 @@ class Gated:
     sparsity: Key | None = None
 
     def read(self, settings: Settings, layer: int) -> GatedFeedForward:  # noqa: ARG002 - all layers are alike
-        """Return the feed-forward."""
         return GatedFeedForward(
             size=settings.integer(self.size),
             activation=activation(settings, self.activation),
@@ -113,9 +110,9 @@ class Gated:
 
 @attrs.frozen(kw_only=True)
 class Routing:
-    """How a family writes its choice of experts; the attributes are those of `Router`.
+    """A family's settings of `Router`.
 
-    `by_width` says whether the inverse root of the width is the factor.
+    `by_width` sets the factor of the logits to the inverse square root of the hidden size.
     """
 
     score: Literal["softmax", "softmax_of_chosen", "sigmoid", "sparsemixer"] = "softmax"
@@ -133,10 +130,9 @@ class Routing:
     expert_scale: bool = False
 
     def read(self, settings: Settings, experts: int) -> Router:
-        """Return how experts are chosen."""
         groups = settings.integer(self.groups) if self.groups else 1
         if experts % groups and self.groups is not None:
-            settings.refuse_value(self.groups, f"a divisor of the {experts} experts")
+            settings.refuse_value(self.groups, f"a divisor of the number of experts ({experts})")
         return Router(
             score=self.score,
             normalise=settings.flag(self.normalise),
@@ -156,21 +152,21 @@ class Routing:
 
 @attrs.frozen(kw_only=True)
 class Sparse:
-    """How a family writes its mixture of experts, and which layers have one.
+    """A family's settings of a mixture of experts, and of the layers that have one.
 
     Attributes:
-        count: The settings with the number of experts; the first that is there counts.
-        chosen: How many each token goes to.
-        expert: How one is written.
-        routing: How they are chosen.
-        shared: How the feed-forward for all tokens is written; None has none.
-        shared_times: The setting with how many times its size counts, where it is told by experts' sizes.
-        shared_gate: Whether a gate weighs it.
-        dense: How the feed-forward of the other layers is written.
-        listed: The setting that lists the layers with experts.
-        first: The setting with the first layer that has experts.
-        every: The setting with the number of layers of which the last has experts.
-        never: The setting that lists layers without experts.
+        count: Settings with the number of experts; the first one that is present is used.
+        chosen: Setting with the number of experts per token.
+        expert: MLP settings of an expert.
+        routing: Router settings.
+        shared: MLP settings of the shared expert, if any.
+        shared_times: Setting that multiplies the size of the shared expert.
+        shared_gate: Whether a gate multiplies the shared expert's output.
+        dense: MLP settings of the layers without experts.
+        listed: Setting with the list of MoE layers.
+        first: Setting with the first MoE layer.
+        every: Setting with the period of MoE layers; the last layer of each period has experts.
+        never: Setting with the list of layers without experts.
 
     """
 
@@ -192,18 +188,19 @@ class Sparse:
     never: Key | None = None
 
     def read(self, settings: Settings, layer: int) -> AnyFeedForward:
-        """Return the feed-forward of one layer."""
         if not self._sparse(settings, layer):
             return self.dense.read(settings, layer)
-        said = [one for one in self.count if settings.has(one.name)]
-        count = settings.integer(said[0] if said else self.count[-1])
+        present = [key for key in self.count if settings.has(key.name)]
+        count = settings.integer(present[0] if present else self.count[-1])
         chosen = settings.integer(self.chosen)
         if chosen > count:
-            settings.refuse_value(self.chosen, f"at most the number of experts, {count}")
+            settings.refuse_value(self.chosen, f"at most {count}, the number of experts")
         router = self.routing.read(settings, count)
-        within = count // router.groups * min(router.groups, router.groups_chosen)
-        if chosen > within:
-            settings.refuse_value(self.chosen, f"at most the {within} experts of the groups chosen")
+        selectable = count // router.groups * min(router.groups, router.groups_chosen)
+        if chosen > selectable:
+            settings.refuse_value(
+                self.chosen, f"at most {selectable}, the number of experts in the selected groups"
+            )
         return Experts(
             count=count,
             chosen=chosen,
@@ -216,9 +213,9 @@ class Sparse:
     def _shared(self, settings: Settings, layer: int) -> GatedFeedForward | None:
         if self.shared is None:
             return None
-        one = self.shared.read(settings, layer)
+        expert = self.shared.read(settings, layer)
         times = settings.integer(self.shared_times) if self.shared_times else 1
-        return attrs.evolve(one, size=one.size * times)
+        return attrs.evolve(expert, size=expert.size * times)
 
     def _sparse(self, settings: Settings, layer: int) -> bool:
         if self.listed is not None and (listed := settings.get(self.listed)) is not None:
@@ -234,14 +231,9 @@ class Sparse:
 
 @attrs.frozen(kw_only=True)
 class Beside:
-    """How a family writes a feed-forward with, perhaps, experts beside it.
+    """A family's settings of a dense MLP with an optional parallel MoE, each between norms (`norm`).
 
-    Attributes:
-        dense: How the feed-forward is written.
-        sparse: How the experts are.
-        enabled: The setting that says whether there are experts.
-        norm: How the norms around either are written.
-
+    `enabled` is the setting for whether there are experts.
     """
 
     dense: Gated
@@ -250,7 +242,6 @@ class Beside:
     norm: RmsNorm = RmsNorm()
 
     def read(self, settings: Settings, layer: int) -> AnyFeedForward:
-        """Return the feed-forward of one layer."""
         dense = self.dense.read(settings, layer)
         sparse = self.sparse.read(settings, layer) if settings.flag(self.enabled) else None
         if not isinstance(sparse, Experts):

@@ -1,7 +1,7 @@
-"""Gemma 1 to 3, text: norms that count from 1, a scaled embedding that is also the head.
+"""Gemma 1 to 3, text: `1 + weight` norms, a scaled and tied embedding.
 
-Gemma 2 has norms after as well, caps, and a window on every other layer; Gemma 3 norms on queries and keys
-in place of the caps, and five windowed layers to one that sees all.
+Gemma 2 adds post-norms, soft caps, and sliding windows in every other layer. Gemma 3 replaces the caps by
+QK-Norm and has five sliding-window layers to one full-attention layer.
 Source: Gemma Team 2024, arXiv:2403.08295 and arXiv:2408.00118; 2025, arXiv:2503.19786.
 """
 
@@ -65,7 +65,7 @@ GEMMA2 = attrs.evolve(
     ),
 )
 
-# Where Gemma 3 is part of a model that sees, its config leaves out what is as usual, sizes as well.
+# The text config of multimodal Gemma 3 omits all settings with default values, sizes included.
 _USUAL = {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 262_208}
 
 

@@ -1,7 +1,6 @@
-"""Gemma 3n, text: several streams of which a layer works on one, gates that are mostly shut.
+"""Gemma 3n, text: AltUp, LAuReL, activation sparsity, cross-layer KV sharing, per-layer embeddings.
 
-The last layers look at the keys and values of earlier ones, and each layer adds its part of a second
-embedding. Source: Google DeepMind 2025, "Gemma 3n"; the papers are those of `AlternatingUpdates`.
+Source: Google DeepMind 2025, "Gemma 3n"; see `AlternatingUpdates` for the papers.
 """
 
 from collections.abc import Mapping
@@ -25,10 +24,10 @@ _SPARSITY = 0.95
 
 
 def _derived(settings: Settings) -> Mapping[str, object]:
-    """Return what is particular to single layers: it is told in lists."""
+    """Return the per-layer settings, which the config holds as lists, and default sizes."""
     layers = settings.integer(Key("num_hidden_layers"))
-    shut = [_SPARSITY if layers > _SPARSE_LAYERS and at < _SPARSE_LAYERS else 0.0 for at in range(layers)]
-    sparsity = _of_layers(settings, Key("activation_sparsity_pattern", shut), layers)
+    default = [_SPARSITY if layers > _SPARSE_LAYERS and at < _SPARSE_LAYERS else 0.0 for at in range(layers)]
+    sparsity = _of_layers(settings, Key("activation_sparsity_pattern", default), layers)
     sizes = settings.get(Key("intermediate_size", 16_384))
     if isinstance(sizes, list):
         sizes = _of_layers(settings, Key("intermediate_size"), layers)
@@ -55,7 +54,7 @@ def _of_layers(settings: Settings, key: Key, layers: int) -> list[object]:
 def _updates(settings: Settings, norm: Norm) -> AlternatingUpdates:
     streams, active = settings.integer(Key("altup_num_inputs", 4)), settings.get(Key("altup_active_idx", 0))
     if active not in range(streams):
-        settings.refuse_value(Key("altup_active_idx", 0), f"one of the {streams} streams, from 0")
+        settings.refuse_value(Key("altup_active_idx", 0), f"a stream index from 0 to {streams - 1}")
     return AlternatingUpdates(
         streams=streams,
         active=active,
@@ -92,7 +91,7 @@ GEMMA3N_TEXT = attrs.evolve(
     logit_cap=Key("final_logit_softcapping", 30.0, null=True),
     context=Key("max_position_embeddings", 32_768),
     refused=LLAMA.refused,
-    # Files have keys of layers that borrow them as well, and a scale where it is not used.
+    # Files also contain the unused key and value projections of KV-sharing layers, and an unused scale.
     unused=(*LLAMA.unused, *KEYS_AND_VALUES, "*.altup.correct_output_scale"),
     weights=(
         *GEMMA3_TEXT.weights,

@@ -1,6 +1,6 @@
-"""Gemma 4, text: wider heads in layers that see everything, a second embedding, and experts beside.
+"""Gemma 4, text: larger heads in full-attention layers, K=V, KV sharing, per-layer embeddings, parallel MoE.
 
-The last layers may look at the keys and values of earlier ones. Source: Google DeepMind 2026, "Gemma 4".
+Source: Google DeepMind 2026, "Gemma 4".
 """
 
 from collections.abc import Mapping
@@ -25,13 +25,13 @@ _ROPE = {
 
 
 def _derived(settings: Settings) -> Mapping[str, object]:
-    """Return what is particular to single layers: it is told of kinds of layers, and by settings together."""
+    """Return the per-layer settings, which the config gives by layer type."""
     if settings.get(Key("use_bidirectional_attention", None)) == "all":
         raise settings.refuse("use_bidirectional_attention", "all")
     layers = settings.integer(Key("num_hidden_layers"))
-    usual = ["sliding_attention" if one % 6 else "full_attention" for one in range(1, layers + 1)]
-    kinds = list(settings.get(Key("layer_types", usual)))
-    kinds[-1:] = ["full_attention"]  # whatever is said
+    default = ["sliding_attention" if number % 6 else "full_attention" for number in range(1, layers + 1)]
+    kinds = list(settings.get(Key("layer_types", default)))
+    kinds[-1:] = ["full_attention"]  # as transformers does, overriding the config
     return {
         "rope_parameters": settings.get(Key("rope_parameters", _ROPE)),
         "layer_types": kinds,
@@ -44,7 +44,7 @@ def _of_layers(settings: Settings, kinds: list[str]) -> Mapping[str, object]:
     groups = settings.get(Key("num_global_key_value_heads", None))
     if groups is not None and settings.get(Key("attention_k_eq_v", default=False)):
         full["num_key_value_heads"] = groups
-    # transformers 5 writes the table even where it is empty: then no layer has another head size.
+    # transformers 5 also writes an empty table; then the head dimension is the same in all layers.
     table = settings.mapping(Key(LAYER_TABLE)) if LAYER_TABLE in settings.values else None
     if table is None:
         table = {str(at): full for at, kind in enumerate(kinds) if kind == "full_attention"}
@@ -55,10 +55,10 @@ def _of_layers(settings: Settings, kinds: list[str]) -> Mapping[str, object]:
 
 
 def _wide(settings: Settings, table: Mapping[str, Mapping[str, object]], layer: int) -> dict[str, object]:
-    """Return the settings of a layer whose feed-forward has twice the usual size."""
-    own = table.get(str(layer), {})
-    size = attrs.evolve(settings, values={**settings.values, **own}).integer(Key("intermediate_size", 9216))
-    return {**own, "intermediate_size": 2 * size}
+    """Return the settings of a layer with a doubled intermediate size."""
+    overrides = table.get(str(layer), {})
+    merged = attrs.evolve(settings, values={**settings.values, **overrides})
+    return {**overrides, "intermediate_size": 2 * merged.integer(Key("intermediate_size", 9216))}
 
 
 _NORM = RmsNorm()
@@ -96,7 +96,7 @@ GEMMA4_TEXT = attrs.evolve(
     inputs=Inputs(),
     scaled=True,
     refused=LLAMA.refused,
-    # Files have these of layers that borrow as well.
+    # Files also contain the unused key and value projections of KV-sharing layers.
     unused=(*LLAMA.unused, *KEYS_AND_VALUES),
     weights=(
         *GEMMA3_TEXT.weights,

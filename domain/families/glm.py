@@ -1,4 +1,4 @@
-"""GLM 4, with norms after as well and neighbours rotated; GLM 4.5 and later, with experts.
+"""GLM 4: pre- and post-norms, interleaved partial RoPE. GLM 4.5 and later: MoE.
 
 Source: GLM Team 2024, arXiv:2406.12793; 2025, arXiv:2508.06471.
 """
@@ -72,7 +72,7 @@ GLM4_MOE = attrs.evolve(
     ),
     norm=RmsNorm(eps=Key("rms_norm_eps", 1e-5)),
     context=Key("max_position_embeddings", 131_072),
-    # The layer after the last predicts one token more; GLM-4.5-Air has 46 before it, GLM-4.5 to 4.7 have 92.
+    # The extra layer is for multi-token prediction: number 46 in GLM-4.5-Air, 92 in GLM-4.5 to 4.7.
     unused=(*LLAMA.unused, "model.layers.46.*", "model.layers.92.*"),
     weights=(*OUTSIDE, *NORMS, *ATTENTION, *QK_NORM, *GATED, *EXPERTS, *SHARED, *CORRECTION),
 )

@@ -1,4 +1,4 @@
-"""GPT-2: LayerNorms, an embedding of positions, plain feed-forwards, and weights written on their sides.
+"""GPT-2: LayerNorm, learned positions, non-gated MLPs, and transposed weights (`Conv1D`) in files.
 
 Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners".
 """
@@ -17,7 +17,7 @@ _LAYER = "transformer.h.{}"
 
 
 def scaled(settings: Settings) -> Mapping[str, object]:
-    """Refuse scores that are not scaled, which no published model has."""
+    """Refuse unscaled attention, which no published model uses."""
     key = Key("scale_attn_weights", default=True)
     if not settings.flag(key):
         raise settings.refuse(key.name, False)
@@ -40,8 +40,8 @@ GPT2 = Family(
     tied=Key("tie_word_embeddings", default=True),
     learned_positions=True,
     context=Key("max_position_embeddings", 1024),
-    # The first files had no level around all the rest.
-    prefixes=tuple((one, f"transformer.{one}") for one in ("wte.", "wpe.", "h.", "ln_f.")),
+    # The first published files lack the `transformer.` prefix.
+    prefixes=tuple((prefix, f"transformer.{prefix}") for prefix in ("wte.", "wpe.", "h.", "ln_f.")),
     unused=("*.attn.bias", "*.attn.masked_bias"),
     refused=("quantization_config", "scale_attn_by_inverse_layer_idx", "add_cross_attention"),
     weights=(

@@ -1,4 +1,4 @@
-"""SantaCoder and StarCoder: GPT-2 with one key-value head for all queries.
+"""SantaCoder and StarCoder: GPT-2 with multi-query attention.
 
 Source: Ben Allal et al. 2023, arXiv:2301.03988; Li et al. 2023, arXiv:2305.06161.
 """
@@ -19,9 +19,9 @@ _GROUPS = Key("num_key_value_heads")
 
 
 def _derived(settings: Settings) -> Mapping[str, object]:
-    """Return how many key-value heads there are: one, or as many as queries have."""
-    one = settings.flag(Key("multi_query", default=True))
-    heads = 1 if one else settings.integer(Key("num_attention_heads"))
+    """Return the number of key-value heads: 1, or as many as query heads."""
+    multi_query = settings.flag(Key("multi_query", default=True))
+    heads = 1 if multi_query else settings.integer(Key("num_attention_heads"))
     return {**scaled(settings), _GROUPS.name: heads}
 
 
@@ -37,7 +37,7 @@ GPT_BIGCODE = attrs.evolve(
         Rule("transformer.wte.weight", ("transformer.wte.weight",)),
         Rule("transformer.wpe.weight", ("transformer.wpe.weight",)),
         *linear("norm_1", "ln_1", within=_LAYER),
-        # Each head's query, key and value lie together; with one key-value head, all queries and then those.
+        # Rows are grouped by key-value head: its queries, then its key and value.
         *linear("attn.qkv", "attn.c_attn", within=_LAYER, by_group=True),
         *linear("attn.proj", "attn.c_proj", within=_LAYER),
         *linear("norm_2", "ln_2", within=_LAYER),

@@ -1,4 +1,4 @@
-"""GPT-NeoX and Pythia: LayerNorms, attention beside a plain feed-forward, a part of each head rotated.
+"""GPT-NeoX and Pythia: LayerNorm, parallel attention and non-gated MLP, partial RoPE.
 
 Source: Black et al. 2022, arXiv:2204.06745; Biderman et al. 2023, arXiv:2304.01373.
 """

@@ -1,6 +1,6 @@
-"""gpt-oss: experts with biases and bounded gates, and attention in which each head may attend to nothing.
+"""gpt-oss: MoE with biases and clamped SwiGLU, attention sinks, sliding windows in every other layer.
 
-Every other layer has a window. Source: OpenAI 2025, arXiv:2508.10925.
+Source: OpenAI 2025, arXiv:2508.10925.
 """
 
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ _STRETCHED = {
 
 
 def _derived(settings: Settings) -> Mapping[str, object]:
-    """Return how positions were stretched, where the config does not say so."""
-    said = settings.has("rope_parameters") or settings.has("rope_scaling")
-    return {} if said else {"rope_scaling": _STRETCHED}
+    """Return the default RoPE scaling if the config sets none."""
+    has_scaling = settings.has("rope_parameters") or settings.has("rope_scaling")
+    return {} if has_scaling else {"rope_scaling": _STRETCHED}
 
 
 def _half(name: str, number: int) -> Part:
-    """Return the gates' (0) or the others' (1) numbers, which take turns."""
+    """Return the gate (0) or up (1) projection, whose rows are interleaved in one tensor."""
     return Part(f"mlp.experts.{name}", number, 2, alternating=True)
 
 

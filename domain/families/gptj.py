@@ -1,4 +1,4 @@
-"""GPT-J: attention beside a feed-forward that reads the same norm, a part of each head's neighbours rotated.
+"""GPT-J: parallel attention and MLP with one shared norm, interleaved partial RoPE.
 
 Source: Wang and Komatsuzaki 2021, "GPT-J-6B: A 6 Billion Parameter Autoregressive Language Model".
 """

@@ -1,6 +1,6 @@
-"""Granite 3: Llama with a factor on the embedding, the scores, what is added to the stream, and the logits.
+"""Granite 3: Llama with multipliers for embeddings, attention scores, residual additions and logits.
 
-Granite 3 MoE: the same with experts, whose weights are stacked.
+Granite 3 MoE: the same with experts, whose weights are stacked in one tensor.
 
 Source: Granite Team, IBM 2024, "Granite 3.0 Language Models".
 """

@@ -1,4 +1,4 @@
-"""Hunyuan, dense: Llama with norms on each head's queries and keys once they are rotated.
+"""Hunyuan, dense: Llama with QK-Norm per head after RoPE.
 
 Source: Tencent Hunyuan Team 2025, "Hunyuan-7B".
 """
@@ -22,7 +22,7 @@ HUNYUAN_V1_DENSE = attrs.evolve(
     ),
     feed_forward=Gated(),
     norm=_NORM,
-    # Keys and values of one layer for several.
+    # Cross-layer attention.
     refused=(*LLAMA.refused, "use_cla"),
     weights=(
         *LLAMA.weights,

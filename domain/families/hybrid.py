@@ -1,4 +1,4 @@
-"""How a family writes layers that mix tokens in ways of their own."""
+"""Read models with both attention and linear attention from a config."""
 
 from typing import TypeAlias
 
@@ -13,12 +13,11 @@ from litgpt.domain.families.settings import Key, Settings
 
 @attrs.frozen(kw_only=True)
 class Delta:
-    """How a family writes its gated delta rule."""
+    """A family's settings of Gated DeltaNet."""
 
     norm: RmsNorm = RmsNorm()
 
     def read(self, settings: Settings, layer: int) -> GatedDelta:  # noqa: ARG002 - all layers are alike
-        """Return that of one layer."""
         heads, groups = Key("linear_num_value_heads", 32), Key("linear_num_key_heads", 16)
         if settings.integer(heads) % settings.integer(groups):
             settings.refuse_value(groups, f"a divisor of {heads.name} ({settings.integer(heads)})")
@@ -35,13 +34,9 @@ class Delta:
 
 @attrs.frozen(kw_only=True)
 class Hybrid:
-    """Layers of two kinds; `layer_types` tells which are which, or every `every`-th is full.
+    """Alternating full-attention (`full`) and linear-attention (`linear`) layers.
 
-    Attributes:
-        full: How the attention of layers that see everything is written.
-        linear: How that of the others is.
-        every: The setting with the number of layers of which the last is full.
-
+    The config's `layer_types` decides; without it, every `every`-th layer uses full attention.
     """
 
     full: SoftmaxAttention
@@ -49,10 +44,9 @@ class Hybrid:
     every: Key
 
     def read(self, settings: Settings, layer: int) -> Attention | GatedDelta:
-        """Return what mixes tokens in one layer."""
         every = settings.integer(self.every)
-        usual = "linear_attention" if (layer + 1) % every else "full_attention"
-        kinds = settings.get(Key("layer_types", [usual] * (layer + 1)))
+        default = "linear_attention" if (layer + 1) % every else "full_attention"
+        kinds = settings.get(Key("layer_types", [default] * (layer + 1)))
         if not isinstance(kinds, list) or len(kinds) <= layer:
             settings.refuse_value(Key("layer_types"), "a list with an entry for each layer")
         match kinds[layer]:

@@ -1,4 +1,4 @@
-"""How a second embedding is read from a config, of which each layer adds its part."""
+"""Read per-layer embeddings (Gemma 3n and 4) from a config."""
 
 import attrs
 
@@ -16,26 +16,19 @@ PER_LAYER = (
     layer_rule("input.proj.weight", "per_layer_projection.weight"),
     layer_rule("input.norm.weight", "post_per_layer_input_norm.weight"),
 )
-"""Where a second embedding is kept, and what each layer makes of its part."""
+"""Mapping rules of the per-layer embedding and of each layer's input from it."""
 
 
 @attrs.frozen(kw_only=True)
 class Inputs:
-    """How a family writes its second embedding.
-
-    Attributes:
-        size: The setting with the numbers of each layer's part; 0 is no such embedding.
-        vocab_size: The setting with its rows.
-        activation: The setting with what gates.
-
-    """
+    """A family's settings of per-layer embeddings; a `size` of 0 disables them."""
 
     size: Key = Key("hidden_size_per_layer_input", 256)
     vocab_size: Key = Key("vocab_size_per_layer_input", 262_144)
     activation: Key = Key("hidden_act", "gelu_pytorch_tanh")
 
     def read(self, settings: Settings, norm: Norm) -> LayerEmbeddings | None:
-        """Return the embedding; None if there is none."""
+        """Return the embedding, or None if disabled."""
         if not settings.get(self.size):
             return None
         return LayerEmbeddings(
@@ -43,7 +36,7 @@ class Inputs:
         )
 
     def of_layer(self, settings: Settings, norm: Norm) -> LayerInput | None:
-        """Return how a layer adds its part; None if there is none."""
+        """Return a layer's per-layer input, or None if disabled."""
         if not settings.get(self.size):
             return None
         return LayerInput(

@@ -1,4 +1,4 @@
-"""Llama 1 to 3.3, and the many models that share its structure (SmolLM2, TinyLlama, …).
+"""Llama 1 to 3.3, and models with the same structure (SmolLM2, TinyLlama, …).
 
 Source: Touvron et al. 2023, arXiv:2302.13971; Grattafiori et al. 2024, arXiv:2407.21783.
 """
@@ -34,7 +34,7 @@ QK_NORM = (
 
 BIAS = Key("attention_bias", default=False)
 BIASED_ATTENTION = SoftmaxAttention(qkv_bias=BIAS, output_bias=BIAS)
-"""Llama's attention, in which one setting says whether all projections have a bias."""
+"""Llama's attention, in which one setting controls the bias of all projections."""
 
 LLAMA = Family(
     model_type="llama",
@@ -43,5 +43,5 @@ LLAMA = Family(
     weights=(*OUTSIDE, *NORMS, *ATTENTION, *GATED),
 )
 
-KEYS_AND_VALUES = tuple(f"*.self_attn.{one}.*" for one in ("k_proj", "v_proj", "k_norm", "v_norm"))
-"""What a layer that borrows keys and values has no use for."""
+KEYS_AND_VALUES = tuple(f"*.self_attn.{module}.*" for module in ("k_proj", "v_proj", "k_norm", "v_norm"))
+"""Tensors that a layer with a shared KV cache does not use."""

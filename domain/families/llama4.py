@@ -1,6 +1,6 @@
-"""Llama 4: chunks of a text between layers that see all of it without positions; experts beside a shared one.
+"""Llama 4: chunked attention, full-attention layers without RoPE (NoPE), and MoE with a shared expert.
 
-Source: Meta 2025, "The Llama 4 herd"; Nakanishi 2025, arXiv:2501.19399, for queries that grow.
+Source: Meta 2025, "The Llama 4 herd"; Nakanishi 2025, arXiv:2501.19399, for the attention temperature.
 """
 
 from collections.abc import Mapping
@@ -21,16 +21,17 @@ _NORM = RmsNorm(eps=Key("rms_norm_eps", 1e-5))
 
 
 def _derived(settings: Settings) -> Mapping[str, object]:
-    """Return which layers are rotated, which see chunks, and which have experts, where it is not said."""
+    """Return which layers use RoPE, chunked attention and experts, with transformers' defaults."""
     layers = range(1, settings.integer(Key("num_hidden_layers")) + 1)
     every = settings.integer(Key("no_rope_layer_interval", 4))
     step = settings.integer(Key("interleave_moe_layer_step", 1))
-    rotated = settings.get(Key("no_rope_layers", None)) or [int(one % every != 0) for one in layers]
-    kinds = ["chunked_attention" if one else "full_attention" for one in rotated]
+    rotated = settings.get(Key("no_rope_layers", None)) or [int(number % every != 0) for number in layers]
+    kinds = ["chunked_attention" if has_rope else "full_attention" for has_rope in rotated]
+    moe_layers = [number - 1 for number in layers if number % step == 0]
     return {
         "no_rope_layers": rotated,
         "layer_types": settings.get(Key("layer_types", kinds)),
-        "moe_layers": settings.get(Key("moe_layers", [one - 1 for one in layers if one % step == 0])),
+        "moe_layers": settings.get(Key("moe_layers", moe_layers)),
     }
 
 

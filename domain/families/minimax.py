@@ -1,4 +1,4 @@
-"""MiniMax M2: experts chosen by sigmoids, norms on all of Q and K, half of each head rotated.
+"""MiniMax M2: MoE with sigmoid routing, QK-Norm over all heads, RoPE on half of each head.
 
 Source: MiniMax 2025, "MiniMax-M2".
 """
@@ -20,7 +20,7 @@ _HEAD_SIZE = Key("head_dim", 128)
 
 
 def _share(settings: Settings) -> Mapping[str, object]:
-    """Return which share of a head is rotated, of which the published files say how many numbers it is."""
+    """Return the rotated fraction of a head; published configs have the dimension, `rotary_dim`."""
     if not settings.has("rotary_dim") or settings.has("partial_rotary_factor"):
         return {}
     return {"partial_rotary_factor": settings.integer(Key("rotary_dim")) / settings.integer(_HEAD_SIZE)}

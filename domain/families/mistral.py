@@ -1,6 +1,6 @@
-"""Mistral: Llama with a window on every layer, if its config says so. Mixtral: the same with experts.
+"""Mistral: Llama with optional sliding windows in every layer. Mixtral: the same with experts.
 
-Ministral 3: the same with queries that grow with their position.
+Ministral 3: Mistral with an attention temperature.
 
 Source: Jiang et al. 2023, arXiv:2310.06825; Jiang et al. 2024, arXiv:2401.04088.
 """
@@ -51,13 +51,15 @@ MIXTRAL = attrs.evolve(
 
 
 def _growth(settings: Settings) -> QueryScaling | None:
-    """Return how Ministral 3's queries grow: its rotary settings say so, beside YaRN's."""
-    given = settings.mapping(Key("rope_parameters")) or settings.mapping(Key("rope_scaling"))
-    said = attrs.evolve(settings, values=given)
-    beta = said.optional(Key("llama_4_scaling_beta", None))
+    """Return Ministral 3's attention temperature, which its RoPE settings include."""
+    rope = attrs.evolve(
+        settings,
+        values=settings.mapping(Key("rope_parameters")) or settings.mapping(Key("rope_scaling")),
+    )
+    beta = rope.optional(Key("llama_4_scaling_beta", None))
     if beta is None:
         return None
-    return QueryScaling(beta=beta, every=said.integer(Key("original_max_position_embeddings")))
+    return QueryScaling(beta=beta, every=rope.integer(Key("original_max_position_embeddings")))
 
 
 MINISTRAL3 = attrs.evolve(

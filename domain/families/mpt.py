@@ -1,4 +1,4 @@
-"""MPT: no positions but scores that fall with distance, LayerNorms without biases, plain feed-forwards.
+"""MPT: ALiBi, LayerNorm without bias, non-gated MLPs.
 
 Source: MosaicML NLP Team 2023, "Introducing MPT-7B".
 """
@@ -21,22 +21,22 @@ _MULTIHEAD = "multihead_attention"
 
 
 def _derived(settings: Settings) -> Mapping[str, object]:
-    """Return what is said of attention alone, as if it stood beside the rest."""
-    said = attrs.evolve(settings, values=settings.mapping(Key("attn_config")))
+    """Return the settings in `attn_config` as top-level settings."""
+    attention = attrs.evolve(settings, values=settings.mapping(Key("attn_config")))
     for name in ("prefix_lm", "qk_ln"):
-        if said.get(Key(name, default=False)):
-            raise said.refuse(name, True)
-    if not said.flag(Key("alibi", default=True)):
-        raise said.refuse("alibi", False)
-    if (kind := said.get(Key("attn_type", _MULTIHEAD))) != _MULTIHEAD:
-        raise said.refuse("attn_type", kind)
+        if attention.get(Key(name, default=False)):
+            raise attention.refuse(name, True)
+    if not attention.flag(Key("alibi", default=True)):
+        raise attention.refuse("alibi", False)
+    if (kind := attention.get(Key("attn_type", _MULTIHEAD))) != _MULTIHEAD:
+        raise attention.refuse("attn_type", kind)
     if not settings.flag(Key("no_bias", default=True)):
         raise settings.refuse("no_bias", False)
     width, heads = settings.integer(Key("hidden_size")), settings.integer(Key("num_attention_heads"))
     return {
-        "clip_qkv": said.get(Key("clip_qkv", None)) or None,
-        "softmax_scale": said.get(Key("softmax_scale", (width / heads) ** -0.5)),
-        "alibi_bias_max": said.get(Key("alibi_bias_max", 8)),
+        "clip_qkv": attention.get(Key("clip_qkv", None)) or None,
+        "softmax_scale": attention.get(Key("softmax_scale", (width / heads) ** -0.5)),
+        "alibi_bias_max": attention.get(Key("alibi_bias_max", 8)),
     }
 
 

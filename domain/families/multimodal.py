@@ -1,4 +1,4 @@
-"""Models of text and more: which part of them is a language model, and how its tensors are called."""
+"""Multimodal models: the config of their language model, and the names of its tensors."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -12,12 +12,12 @@ TEXT_PARTS: dict[str, str] = {
     "qwen3_5": "qwen3_5_text",
     "qwen3_5_moe": "qwen3_5_moe_text",
 }
-"""The `model_type` of a whole, and of its text part where that does not say so itself."""
+"""`model_type` of each multimodal model, and the default `model_type` of its text config."""
 
 _PART = "text_config"
 
-# transformers wrote the text part's tensors below `language_model.model.` until version 4.52, and has the
-# level the other way round inside since; files have either.
+# transformers wrote the text model's tensors with the prefix `language_model.model.` until version 4.52, and
+# with `model.language_model.` since; both occur in published files.
 _PREFIXES = (
     ("language_model.model.", "model."),
     ("language_model.lm_head.", "lm_head."),
@@ -36,31 +36,31 @@ _OTHER_PARTS = (
 
 
 def text_part(config: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the config of a model's text part; that of a model of text alone is the whole."""
+    """Return the text config of a multimodal model; the config of a text-only model is returned unchanged."""
     whole = config.get("model_type")
     part = config.get(_PART)
     if not isinstance(whole, str) or whole not in TEXT_PARTS or not isinstance(part, Mapping):
         return config
-    # What ends a text, and whether the head is the embedding, is often told outside.
-    outside = {name: config[name] for name in ("eos_token_id", "tie_word_embeddings") if name in config}
-    return {"model_type": TEXT_PARTS[whole], **outside, **part}
+    # These are often set in the outer config only.
+    outer = {name: config[name] for name in ("eos_token_id", "tie_word_embeddings") if name in config}
+    return {"model_type": TEXT_PARTS[whole], **outer, **part}
 
 
 def is_multimodal(config: Mapping[str, object]) -> bool:
-    """Whether a config is that of a model of which only a part is a language model."""
+    """Return whether a config is that of a multimodal model."""
     return text_part(config) is not config
 
 
 def text_names(names: Iterable[str]) -> dict[str, str]:
-    """Return the names of the text part's tensors, as a model of text alone has them and as they are."""
-    found = {}
+    """Return the text model's tensors: from the name in a text-only model to the name in the checkpoint."""
+    selected = {}
     for name in names:
         if any(fnmatchcase(name, pattern) for pattern in _OTHER_PARTS):
             continue
         for beginning, usual in _PREFIXES:
             if name.startswith(beginning):
-                found[usual + name.removeprefix(beginning)] = name
+                selected[usual + name.removeprefix(beginning)] = name
                 break
         else:
-            found[name] = name
-    return found
+            selected[name] = name
+    return selected

@@ -1,4 +1,4 @@
-"""Nemotron: LayerNorms that count from 1, half of each head rotated, squared ReLU.
+"""Nemotron: `1 + weight` LayerNorm, RoPE on half of each head, squared ReLU.
 
 Source: Parmar et al. 2024, arXiv:2402.16819.
 """

@@ -1,4 +1,4 @@
-"""How norms are read from a config."""
+"""Read norms from a config."""
 
 from typing import Literal, TypeAlias
 
@@ -10,14 +10,13 @@ from litgpt.domain.families.settings import Key, Settings
 
 @attrs.frozen(kw_only=True)
 class RmsNorm:
-    """How a family writes its RMSNorm; `eps` is a setting, or a number that no config says."""
+    """A family's RMSNorm settings; `eps` is a setting or a constant."""
 
     eps: Key | float = Key("rms_norm_eps", 1e-6)
     unit_offset: bool = False
     weight: bool = True
 
     def read(self, settings: Settings) -> Norm:
-        """Return the norm."""
         return Norm(
             kind="rms", eps=settings.number(self.eps), unit_offset=self.unit_offset, weight=self.weight
         )
@@ -25,7 +24,7 @@ class RmsNorm:
 
 @attrs.frozen(kw_only=True)
 class LayerNorm:
-    """How a family writes its LayerNorm; `eps` is a setting, or a number that no config says."""
+    """A family's LayerNorm settings; `eps` is a setting or a constant."""
 
     eps: Key | float = Key("layer_norm_eps", 1e-5)
     unit_offset: bool = False
@@ -33,7 +32,6 @@ class LayerNorm:
     bias: Key | bool = True
 
     def read(self, settings: Settings) -> Norm:
-        """Return the norm."""
         return Norm(
             kind="layer",
             eps=settings.number(self.eps),
@@ -48,15 +46,7 @@ AnyNorm: TypeAlias = RmsNorm | LayerNorm
 
 @attrs.frozen(kw_only=True)
 class QkNorms:
-    """How a family normalises queries and keys.
-
-    Attributes:
-        norm: By what.
-        over: What it is taken over, as `QkNorm.over` says.
-        after_rotary: Whether they are rotated before.
-        enabled: Whether they are at all.
-
-    """
+    """A family's settings of `QkNorm`."""
 
     norm: AnyNorm = RmsNorm()
     over: Literal["head", "heads", "all"] = "head"
@@ -64,7 +54,7 @@ class QkNorms:
     enabled: Key | bool = True
 
     def read(self, settings: Settings) -> QkNorm | None:
-        """Return how; None does not."""
+        """Return the normalization of queries and keys, or None if disabled."""
         if not settings.flag(self.enabled):
             return None
         return QkNorm(norm=self.norm.read(settings), over=self.over, after_rotary=self.after_rotary)

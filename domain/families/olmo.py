@@ -1,4 +1,4 @@
-"""OLMo: norms without weights. OLMo 2: norms after, and on all of Q and K. OLMo 3: windows as well.
+"""OLMo: norms without weights. OLMo 2: post-norm, QK-Norm over all heads. OLMo 3: also sliding windows.
 
 Source: Groeneveld et al. 2024, arXiv:2402.00838; OLMo Team 2024, arXiv:2501.00656; Team OLMo 2025, "Olmo 3".
 """
@@ -48,7 +48,7 @@ OLMO3 = attrs.evolve(
         BIASED_ATTENTION,
         qk_norm=QkNorms(norm=_NORM, over="all"),
         windows=Windows(size=Key("sliding_window", 4096), pattern=Key("sliding_window_pattern", 4)),
-        # Only the layers that see everything were stretched.
+        # RoPE scaling applies only to the full-attention layers.
         rope=Rope(base=Key("rope_theta", 500_000.0), local_base=Key("rope_theta", 500_000.0)),
     ),
 )

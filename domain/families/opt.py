@@ -1,4 +1,4 @@
-"""OPT and Galactica: LayerNorms, plain feed-forwards, and an embedding of positions whose third row is first.
+"""OPT and Galactica: LayerNorm, non-gated MLPs, learned positions with an offset of 2.
 
 Source: Zhang et al. 2022, arXiv:2205.01068; Taylor et al. 2022, arXiv:2211.09085.
 """
@@ -19,7 +19,7 @@ _AFFINE = Key("layer_norm_elementwise_affine", default=True)
 
 
 def _checked(settings: Settings) -> Mapping[str, object]:
-    """Refuse what OPT 350m alone has: norms on the stream itself, and an embedding of another width."""
+    """Refuse the features of OPT 350m: post-norm, and an embedding dimension other than the hidden size."""
     before = Key("do_layer_norm_before", default=True)
     if not settings.flag(before):
         raise settings.refuse(before.name, False)
@@ -41,7 +41,7 @@ OPT = Family(
     tied=Key("tie_word_embeddings", default=True),
     learned_positions=True,
     first_position=2,
-    # Some files have no level around all the rest.
+    # Some files lack the `model.` prefix.
     prefixes=(("decoder.", "model.decoder."),),
     refused=("quantization_config", "_remove_final_layer_norm"),
     weights=(

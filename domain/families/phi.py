@@ -1,4 +1,4 @@
-"""Phi 1, 1.5 and 2; and Phi 3, 3.5 and 4, which are Llama with joined projections and LongRoPE.
+"""Phi 1, 1.5 and 2; Phi 3, 3.5 and 4: Llama with fused projections and LongRoPE.
 
 Source: Li et al. 2023, arXiv:2309.05463; Abdin et al. 2024, arXiv:2404.14219.
 """
@@ -46,7 +46,7 @@ GATE_AND_UP = (
     layer_rule("mlp.fc_2.weight", Part("mlp.gate_up_proj.weight", 1, 2)),
     layer_rule("mlp.proj.weight", "mlp.down_proj.weight"),
 )
-"""A gated feed-forward whose first two projections are written as one."""
+"""A gated MLP whose gate and up projections are fused in one tensor."""
 
 PHI3 = attrs.evolve(
     LLAMA,

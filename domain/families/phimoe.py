@@ -1,4 +1,4 @@
-"""Phi-3.5-MoE: Mixtral with LayerNorms, LongRoPE, and experts that are chosen one after the other.
+"""Phi-3.5-MoE: Mixtral with LayerNorm, LongRoPE and SparseMixer routing.
 
 Source: Abdin et al. 2024, arXiv:2404.14219.
 """
@@ -18,10 +18,10 @@ _BIAS = Key("attention_bias", default=False)
 
 
 def _two_experts(settings: Settings) -> Mapping[str, object]:
-    """Return nothing more: the way they are chosen is made for two."""
-    chosen = settings.get(Key("num_experts_per_tok", 2))
-    if chosen != 2:
-        raise settings.refuse("num_experts_per_tok", chosen)
+    """Refuse other numbers of experts per token: SparseMixer routing selects two."""
+    experts_per_token = settings.get(Key("num_experts_per_tok", 2))
+    if experts_per_token != 2:
+        raise settings.refuse("num_experts_per_tok", experts_per_token)
     return {}
 
 

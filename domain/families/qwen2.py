@@ -1,4 +1,4 @@
-"""Qwen 2 and 2.5: Llama with a bias on queries, keys and values, and windows if asked for; or with experts.
+"""Qwen 2 and 2.5, dense and MoE: Llama with a QKV bias and optional sliding windows.
 
 Source: Yang et al. 2024, arXiv:2407.10671.
 """
@@ -37,7 +37,7 @@ STACKED_EXPERTS = (
     layer_rule("mlp.experts.{}.fc_2.weight", Part("mlp.experts.gate_up_proj", 1, 2), stacked=True),
     layer_rule("mlp.experts.{}.proj.weight", "mlp.experts.down_proj", stacked=True),
 )
-"""Experts whose weights are written as one tensor for all."""
+"""Experts whose weights are stacked in one tensor."""
 SHARED_EXPERT = (
     layer_rule("mlp.shared_experts.fc_1.weight", "mlp.shared_expert.gate_proj.weight"),
     layer_rule("mlp.shared_experts.fc_2.weight", "mlp.shared_expert.up_proj.weight"),

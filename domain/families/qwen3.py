@@ -1,4 +1,4 @@
-"""Qwen 3: Qwen 2 with norms on each head's queries and keys, dense or with experts.
+"""Qwen 3, dense and MoE: Qwen 2 with QK-Norm per head.
 
 Source: Yang et al. 2025, arXiv:2505.09388.
 """
@@ -26,7 +26,7 @@ QWEN3 = attrs.evolve(
 QWEN3_MOE = attrs.evolve(
     QWEN3,
     model_type="qwen3_moe",
-    # Unlike the dense ones, these take the width over the heads where the config says no size.
+    # Unlike the dense models, the default head dimension is the hidden size over the number of heads.
     attention=attrs.evolve(_ATTENTION, head_size=Key("head_dim", None)),
     feed_forward=Sparse(
         routing=Routing(normalise=Key("norm_topk_prob", default=False)),

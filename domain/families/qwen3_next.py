@@ -1,4 +1,4 @@
-"""Qwen 3 Next and Qwen 3.5: three layers of the gated delta rule to one of attention, whose output is gated.
+"""Qwen 3 Next and Qwen 3.5: three Gated DeltaNet layers to one layer of gated attention.
 
 Source: Qwen Team 2025, "Qwen3-Next: Towards Ultimate Training & Inference Efficiency".
 """
@@ -20,7 +20,7 @@ _NORM = RmsNorm(unit_offset=True)
 
 
 def _share(kind: str, number: int) -> Part:
-    """Return the queries (0) or their gates (1), which take turns by head."""
+    """Return the queries (0) or their gates (1), which are interleaved by head."""
     return Part(f"self_attn.q_proj.{kind}", number, 2, by_head=True)
 
 
@@ -57,7 +57,7 @@ _HYBRID = Hybrid(full=_FULL, linear=Delta(), every=Key("full_attention_interval"
 _EXPERT = Gated(size=Key("moe_intermediate_size", 512))
 _SHARED = Gated(size=Key("shared_expert_intermediate_size", 512))
 
-# The last predict one token more; they are for training and for guessing ahead.
+# Layers for multi-token prediction (training and speculative decoding).
 _UNUSED = (*LLAMA.unused, "mtp.*")
 
 QWEN3_NEXT = attrs.evolve(

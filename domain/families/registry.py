@@ -1,4 +1,4 @@
-"""Every family that is implemented."""
+"""All supported families."""
 
 from litgpt.domain.families.apertus import APERTUS
 from litgpt.domain.families.bloom import BLOOM
@@ -92,4 +92,4 @@ FAMILIES: dict[str, Family] = {
         MPT,
     )
 }
-"""Every family, by the `model_type` of its config."""
+"""Families by the `model_type` of their config."""

@@ -1,4 +1,4 @@
-"""How rotary embedding is read from a config, in the words of transformers 5 and in those before."""
+"""Read RoPE from a config, as written by transformers 5 and by earlier versions."""
 
 import math
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ from litgpt.domain.families.settings import Key, Settings
 
 @attrs.frozen(kw_only=True)
 class Unrotated:
-    """Which layers have no positions at all ("NoPE", Kazemnejad et al. 2023, arXiv:2305.19466).
+    """Which layers have no position embedding ("NoPE", Kazemnejad et al. 2023, arXiv:2305.19466).
 
     Attributes:
-        listed: The setting with a 1 for each layer that is rotated and a 0 for one that is not.
-        every: Without it, the setting with the number of layers of which the last is not rotated.
-        kind: The kind of layer that is not rotated, where that decides.
-        only_with: The setting without which all are rotated.
+        listed: Setting with a list of 1 (RoPE) or 0 (NoPE) for each layer.
+        every: Setting with the period, used without `listed`; the last layer of each period is NoPE.
+        kind: The layer type that is NoPE; takes precedence over both.
+        only_with: If this setting is unset, all layers use RoPE.
 
     """
 
@@ -36,7 +36,7 @@ class Unrotated:
     only_with: Key | None = None
 
     def has(self, settings: Settings, layer: int, kind: str) -> bool:
-        """Whether a layer is one of them."""
+        """Return whether a layer has no position embedding."""
         if self.only_with is not None and settings.get(self.only_with) is None:
             return False
         if self.kind is not None:
@@ -51,17 +51,18 @@ class Unrotated:
 
 @attrs.frozen(kw_only=True)
 class Rope:
-    """How a family writes its rotary embedding.
+    """A family's RoPE settings.
 
     Attributes:
-        base: The setting with the base.
-        local_base: That of windowed layers, in configs older than `rope_parameters`.
-        partial: The setting that says which share of a head is rotated; None rotates all of it.
-        rotated: The setting that says how many numbers of a head that is, where it is not told as a share.
-        interleaved: Whether neighbours are a pair.
-        unrotated: Which layers have none; None: all have it.
-        alpha: Whether `alpha` in a dynamic scaling makes the base grow once and for all (Hunyuan).
-        magnitudes: Whether any scaling is LongRoPE, and says its magnitudes itself (Phi-3.5-MoE).
+        base: Setting with theta.
+        local_base: Setting with theta of sliding-window layers, in configs without `rope_parameters`.
+        partial: Setting with the rotated fraction of a head; None rotates all dimensions.
+        rotated: Setting with the number of rotated dimensions, used instead of `partial`.
+        interleaved: Whether pairs are adjacent dimensions.
+        unrotated: Which layers have no RoPE; None uses it in all.
+        alpha: Whether `alpha` of a dynamic scaling increases theta for all lengths (Hunyuan).
+        magnitudes: Whether the scaling is always LongRoPE with `short_mscale` and `long_mscale`
+            (Phi-3.5-MoE).
 
     """
 
@@ -75,48 +76,48 @@ class Rope:
     magnitudes: bool = False
 
     def of_layer(self, settings: Settings, head_size: int, kind: str, layer: int) -> Rotary | None:
-        """Return the rotary embedding of a layer, or None if it has no positions."""
+        """Return a layer's RoPE, or None if it has no position embedding."""
         if self.unrotated is not None and self.unrotated.has(settings, layer, kind):
             return None
         return self.read(settings, head_size, kind)
 
     def read(self, settings: Settings, head_size: int, kind: str) -> Rotary:
-        """Return the rotary embedding of a layer of a kind, `full_attention` or `sliding_attention`."""
-        # transformers 5 writes rope_parameters, by kind of layer where the kinds differ; older files write
-        # rope_theta and rope_scaling beside each other.
-        given = settings.mapping(Key("rope_parameters"))
+        """Return the RoPE of a layer type, `full_attention` or `sliding_attention`."""
+        # transformers 5 writes rope_parameters, keyed by layer type if they differ; older versions write
+        # rope_theta and rope_scaling.
+        parameters = settings.mapping(Key("rope_parameters"))
         base = self.base
-        if given:
-            given = attrs.evolve(settings, values=given).mapping(Key(kind)) or given
+        if parameters:
+            parameters = attrs.evolve(settings, values=parameters).mapping(Key(kind)) or parameters
         elif kind == "sliding_attention" and self.local_base is not None:
-            base = self.local_base  # windows are short: they were never stretched
+            base = self.local_base  # scaling does not apply to sliding windows
         else:
-            given = settings.mapping(Key("rope_scaling"))
-        said = attrs.evolve(settings, values={**settings.values, **given})
-        if _kind(given) == "proportional":
-            return _proportional(said, head_size, said.number(base))
-        size = self._size(said, head_size)
-        theta = said.number(base)
-        if self.alpha and given.get("alpha") and _kind(given) == "dynamic":
-            theta *= said.number(Key("alpha")) ** (size / (size - 2))
-            given = {}
-        stretched = scaling(settings, given, size)
-        if self.magnitudes and stretched is not None:
-            stretched = self._said(settings, given, stretched)
-        return Rotary(size=size, base=theta, scaling=stretched, interleaved=settings.flag(self.interleaved))
+            parameters = settings.mapping(Key("rope_scaling"))
+        merged = attrs.evolve(settings, values={**settings.values, **parameters})
+        if _kind(parameters) == "proportional":
+            return _proportional(merged, head_size, merged.number(base))
+        size = self._size(merged, head_size)
+        theta = merged.number(base)
+        if self.alpha and parameters.get("alpha") and _kind(parameters) == "dynamic":
+            theta *= merged.number(Key("alpha")) ** (size / (size - 2))
+            parameters = {}
+        extension = scaling(settings, parameters, size)
+        if self.magnitudes and extension is not None:
+            extension = self._said(settings, parameters, extension)
+        return Rotary(size=size, base=theta, scaling=extension, interleaved=settings.flag(self.interleaved))
 
     def _said(self, settings: Settings, given: Mapping[str, object], stretched: Scaling) -> Scaling:
         if not isinstance(stretched, LongRopeScaling):
             raise settings.refuse("rope_type", _kind(given))
-        said = attrs.evolve(settings, values=given)
-        short, long = said.number(Key("short_mscale")), said.number(Key("long_mscale"))
+        config = attrs.evolve(settings, values=given)
+        short, long = config.number(Key("short_mscale")), config.number(Key("long_mscale"))
         return attrs.evolve(stretched, magnitude=short, long_magnitude=long)
 
     def _size(self, said: Settings, head_size: int) -> int:
         if self.rotated is not None:
             size = said.integer(self.rotated)
             if size > head_size or size % 2:
-                said.refuse_value(self.rotated, f"an even number of a head's {head_size}")
+                said.refuse_value(self.rotated, f"an even number up to {head_size}, the head dimension")
             return size
         whole = Key("partial_rotary_factor", 1.0)
         if self.partial is None and said.number(whole) != 1:
@@ -124,16 +125,16 @@ class Rope:
         key = self.partial or whole
         size = int(head_size * said.number(key))
         if not 0 < size <= head_size or size % 2:
-            said.refuse_value(key, f"a share of {head_size} that is an even number")
+            said.refuse_value(key, f"a fraction of {head_size} that is an even number of dimensions")
         return size
 
 
 def _proportional(said: Settings, head_size: int, base: float) -> Rotary:
-    """Return a rotation of whole heads of which only the fastest pairs turn (Gemma 4)."""
+    """Return RoPE over the whole head with only the highest frequencies rotated (Gemma 4)."""
     share, factor = said.number(Key("partial_rotary_factor", 1.0)), said.number(Key("factor", 1.0))
     turning = int(share * head_size // 2)
     if not 0 < turning <= head_size // 2:
-        said.refuse_value(Key("partial_rotary_factor"), "a share of a head of which a pair turns")
+        said.refuse_value(Key("partial_rotary_factor"), "a fraction that rotates at least one pair of a head")
     return Rotary(
         size=head_size,
         base=base,
@@ -143,42 +144,42 @@ def _proportional(said: Settings, head_size: int, base: float) -> Rotary:
 
 
 def scaling(settings: Settings, given: Mapping[str, object], size: int) -> Scaling | None:
-    """Return how positions were stretched.
+    """Return the context extension of RoPE, if any.
 
     Args:
         settings: The whole config.
-        given: What it says of the scaling.
-        size: How many numbers of a head are rotated.
+        given: Its `rope_parameters` or `rope_scaling`.
+        size: Number of rotated dimensions of a head.
 
     """
-    said = attrs.evolve(settings, values=given, called={})
+    config = attrs.evolve(settings, values=given, called={})
     match kind := _kind(given):
-        case "default" | "mrope":  # mrope turns text by plain positions; only pictures have others
+        case "default" | "mrope":  # for text tokens, mrope equals standard RoPE
             return None
         case "linear":
-            return LinearScaling(factor=said.number(Key("factor")))
+            return LinearScaling(factor=config.number(Key("factor")))
         case "llama3":
             return Llama3Scaling(
-                factor=said.number(Key("factor")),
-                low_freq_factor=said.number(Key("low_freq_factor")),
-                high_freq_factor=said.number(Key("high_freq_factor")),
-                original_context=_original(settings, said),
+                factor=config.number(Key("factor")),
+                low_freq_factor=config.number(Key("low_freq_factor")),
+                high_freq_factor=config.number(Key("high_freq_factor")),
+                original_context=_original(settings, config),
             )
         case "dynamic":
             return DynamicScaling(
-                factor=said.number(Key("factor")),
+                factor=config.number(Key("factor")),
                 original_context=settings.integer(Key("max_position_embeddings")),
             )
         case "yarn":
-            return _yarn(settings, said)
-        case "longrope" | "su":  # the latter is what Phi-3's first files called it
-            return _longrope(settings, said, size)
+            return _yarn(settings, config)
+        case "longrope" | "su":  # Phi-3's first configs use the name "su"
+            return _longrope(settings, config, size)
         case _:
             raise settings.refuse("rope_type", kind)
 
 
 def _kind(given: Mapping[str, object]) -> object:
-    """Return what the scaling is called: older files call the setting `type`."""
+    """Return the `rope_type`, which older configs call `type`."""
     return given.get("rope_type") or given.get("type") or "default"
 
 
@@ -194,9 +195,9 @@ def _yarn(settings: Settings, said: Settings) -> YarnScaling:
     factor = said.number(Key("factor", context / original))
     magnitude = said.optional(Key("attention_factor", None))
     if magnitude is None:
-        one, all_dim = said.get(Key("mscale", None)), said.get(Key("mscale_all_dim", None))
-        if one and all_dim:
-            magnitude = yarn_magnitude(factor, one) / yarn_magnitude(factor, all_dim)
+        mscale, all_dim = said.get(Key("mscale", None)), said.get(Key("mscale_all_dim", None))
+        if mscale and all_dim:
+            magnitude = yarn_magnitude(factor, mscale) / yarn_magnitude(factor, all_dim)
         else:
             magnitude = yarn_magnitude(factor)
     return YarnScaling(
@@ -219,12 +220,12 @@ def _longrope(settings: Settings, said: Settings, size: int) -> LongRopeScaling:
     short, long = said.numbers(Key("short_factor")), said.numbers(Key("long_factor"))
     for name, factors in (("short_factor", short), ("long_factor", long)):
         if len(factors) != size // 2:
-            said.refuse_value(Key(name), f"a list of {size // 2} numbers, one for each pair that is rotated")
+            said.refuse_value(Key(name), f"a list of {size // 2} numbers, one for each rotated pair")
     return LongRopeScaling(short=short, long=long, original_context=original, magnitude=magnitude)
 
 
 def longest(rotary: Rotary | None) -> int:
-    """Return how long a text positions were stretched for; 0 if they were not, or it is not said here."""
+    """Return the extended context length of YaRN or dynamic NTK, in tokens; 0 for other types."""
     match rotary and rotary.scaling:
         case YarnScaling(factor=factor, original_context=original):
             return round(factor * original)

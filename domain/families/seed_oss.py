@@ -1,4 +1,4 @@
-"""Seed-OSS: Llama with a bias on queries, keys and values, and another setting for that after attention.
+"""Seed-OSS: Llama with a QKV bias and a separate setting for the bias of the output projection.
 
 Source: ByteDance Seed Team 2025, "Seed-OSS Open-Source Models".
 """

@@ -1,4 +1,4 @@
-"""Reading a Hugging Face `config.json`: typed, and with errors that name the setting."""
+"""Typed access to a Hugging Face `config.json`, with errors that name the setting."""
 
 import sys
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from litgpt.domain.validators import is_integer, is_number
 REQUIRED = object()
 
 MOST_LAYERS = 1024
-"""The layers that a model may have: DeepNet has 1,000, Llama 3.1 405B has 126."""
+"""Largest number of layers: DeepNet has 1,000, Llama 3.1 405B has 126."""
 
 _MOST_OF_A_KIND = 2**16
 _MOST = 2**40
 _LARGEST = sys.float_info.max
 
 LAYER_TABLE = "per_layer_config"
-"""The setting in which transformers 5 writes what differs by layer."""
+"""Setting in which transformers 5 stores per-layer overrides."""
 
 BY_LAYER = frozenset(
     {
@@ -43,17 +43,17 @@ BY_LAYER = frozenset(
         "top_k_experts",
     }
 )
-"""The settings that a layer of the network may have a value of its own for."""
+"""Settings that `per_layer_config` may override."""
 
 
 @attrs.frozen
 class Key:
-    """A setting that `config.json` holds, and what its absence means.
+    """A setting of `config.json`.
 
     Attributes:
-        name: What it is called.
-        default: What its absence means; without one it has to be there.
-        null: Whether null says that there is none; otherwise it says no more than absence.
+        name: Name of the setting.
+        default: Value if absent; without a default the setting is required.
+        null: Whether null is a value (None); otherwise null is the same as absence.
 
     """
 
@@ -63,11 +63,10 @@ class Key:
 
     @property
     def required(self) -> bool:
-        """Whether it has to be there."""
         return self.default is REQUIRED
 
     def or_else(self, default: object) -> "Key":
-        """Return this setting with a default that had to be worked out, unless it has one."""
+        """Return this setting with a computed default, unless it has one."""
         return attrs.evolve(self, default=default) if self.default is None else self
 
 
@@ -76,9 +75,9 @@ class Settings:
     """A `config.json`, and the model it belongs to.
 
     Attributes:
-        model: What to call the model in an error.
+        model: Name of the model in error messages.
         values: The parsed file.
-        called: What the family calls a setting that most families call otherwise: `n_embd` for `hidden_size`.
+        called: The family's names of common settings, such as `n_embd` for `hidden_size`.
 
     """
 
@@ -90,7 +89,7 @@ class Settings:
         """Return the setting or its default.
 
         Raises:
-            DamagedFile: It is required and absent.
+            DamagedFile: The setting is required and absent.
 
         """
         name = self.called.get(key.name, key.name)
@@ -104,46 +103,45 @@ class Settings:
         return value
 
     def of_layer(self, layer: int) -> "Settings":
-        """Return the settings of one layer: the table `per_layer_config` may override some of them."""
-        own = self.mapping(Key(LAYER_TABLE)).get(str(layer))
-        return attrs.evolve(self, values={**self.values, **own}) if own else self
+        """Return the settings of one layer, with its overrides in `per_layer_config` applied."""
+        overrides = self.mapping(Key(LAYER_TABLE)).get(str(layer))
+        return attrs.evolve(self, values={**self.values, **overrides}) if overrides else self
 
     def with_checked_layers(self, layers: int) -> "Settings":
-        """Return the same settings, their `per_layer_config` validated and its keys without leading zeros.
+        """Return the settings with `per_layer_config` validated and its keys without leading zeros.
 
-        transformers writes the table with the layers' numbers as keys, padded so that they sort. An entry
-        holds what differs from the rest of the config.
+        transformers uses zero-padded layer indices as keys; each entry overrides settings of that layer.
 
         Raises:
-            DamagedFile: It is not a table, or has an entry for a layer that the model does not have.
-            UnsupportedModel: It overrides a setting that cannot differ by layer here.
+            DamagedFile: `per_layer_config` is not a table, or has an entry for a layer that does not exist.
+            UnsupportedModel: It overrides a setting that must be the same in all layers.
 
         """
         key = Key(LAYER_TABLE)
         if not (table := self.mapping(key)):
             return self
         checked: dict[str, object] = {}
-        for number, own in table.items():
+        for number, overrides in table.items():
             if not (str(number).isdecimal() and str(number).isascii()) or int(number) >= layers:
-                self.refuse_value(key, f"a table with layers from 0 to {layers - 1} as keys")
-            if not isinstance(own, Mapping):
-                self.refuse_value(key, "a table of settings for each layer")
-            for name, value in own.items():
+                self.refuse_value(key, f"an object with layer indices from 0 to {layers - 1} as keys")
+            if not isinstance(overrides, Mapping):
+                self.refuse_value(key, "an object with an object of settings for each layer")
+            for name, value in overrides.items():
                 if name not in BY_LAYER and value not in ([], self.values.get(name)):
                     raise self.refuse(f"{LAYER_TABLE}[{int(number)}].{name}", value)
-            checked[str(int(number))] = {name: own[name] for name in own if name in BY_LAYER}
+            checked[str(int(number))] = {name: value for name, value in overrides.items() if name in BY_LAYER}
         return attrs.evolve(self, values={**self.values, LAYER_TABLE: checked})
 
     def has(self, name: str) -> bool:
-        """Whether a setting is there and says something."""
+        """Return whether the config has a value other than null for a setting."""
         return self.get(Key(name, None)) is not None
 
     def says(self, key: Key) -> bool:
-        """Whether a setting, or its default, is other than null."""
+        """Return whether a setting, or its default, is not null."""
         return self.get(key) is not None
 
     def integer(self, key: Key) -> int:
-        """Return a setting that counts something."""
+        """Return a positive integer setting within its limit."""
         value = self.get(key)
         if not is_integer(value, 1):
             self.refuse_value(key, "a positive integer")
@@ -152,7 +150,7 @@ class Settings:
         return value
 
     def number(self, key: Key | float) -> float:
-        """Return a setting that is a positive number, or the number that the family fixes."""
+        """Return a positive number setting, or the family's constant."""
         if not isinstance(key, Key):
             return float(key)
         value = self.get(key)
@@ -161,24 +159,26 @@ class Settings:
         return float(value)
 
     def number_or_zero(self, key: Key) -> float:
-        """Return a setting that is a number from 0."""
+        """Return a non-negative number setting."""
         return 0.0 if self.get(key) == 0 else self.number(key)
 
     def numbers(self, key: Key) -> tuple[float, ...]:
-        """Return a setting that is a list of positive numbers."""
+        """Return a setting with a list of positive numbers."""
         value = self.get(key)
-        if not isinstance(value, list) or not all(is_number(one) and 0 < one <= _LARGEST for one in value):
+        if not isinstance(value, list) or not all(
+            is_number(number) and 0 < number <= _LARGEST for number in value
+        ):
             self.refuse_value(key, "a list of finite numbers above 0")
-        return tuple(float(one) for one in value)
+        return tuple(float(number) for number in value)
 
     def optional(self, key: Key | float | None) -> float | None:
-        """Return a setting that is a positive number or not there at all."""
+        """Return a positive number setting, or None if it is unset."""
         if key is None or (isinstance(key, Key) and self.get(key) is None):
             return None
         return self.number(key)
 
     def flag(self, key: Key | bool) -> bool:  # noqa: FBT001 - a family may fix a setting
-        """Return a setting that is on or off, or that the family fixes."""
+        """Return a boolean setting, or the family's constant."""
         if isinstance(key, bool):
             return key
         value = self.get(key)
@@ -187,29 +187,29 @@ class Settings:
         return value
 
     def mapping(self, key: Key) -> Mapping[str, Any]:
-        """Return a setting that holds settings; empty if it is absent."""
+        """Return a setting that is an object; empty if it is absent."""
         value = self.values.get(key.name)
         if value is None:
             return {}
         if not isinstance(value, Mapping):
-            self.refuse_value(key, "a set of names and values")
+            self.refuse_value(key, "an object")
         return dict(value)
 
     def refuse_value(self, key: Key, expected: str) -> NoReturn:
-        """Say that a setting cannot be right."""
+        """Raise DamagedFile for an invalid setting."""
         raise DamagedFile(
             f"config.json of {self.model}", f"{key.name} must be {expected}, not {short_repr(self.get(key))}."
         )
 
     def refuse(self, setting: str, value: object) -> UnsupportedModel:
-        """Return the error for a setting that is not implemented, to be raised."""
+        """Return the error for an unsupported setting, to be raised."""
         return UnsupportedModel(
-            self.model, f"its config.json asks for {setting} = {short_repr(value)}, which is not implemented."
+            self.model, f"its config.json requires {setting} = {short_repr(value)}, which is not implemented."
         )
 
 
 def _most(name: str) -> int:
-    """Return the largest value of a setting that counts: low for what is built one by one."""
+    """Return the limit of an integer setting; counts of layers, heads and experts have lower limits."""
     if name == "num_hidden_layers":
         return MOST_LAYERS
     return _MOST_OF_A_KIND if name.startswith(("num_", "n_")) or "_num_" in name else _MOST

@@ -1,4 +1,4 @@
-"""SmolLM3: Llama in which every fourth layer has no positions.
+"""SmolLM3: Llama without RoPE in every fourth layer (NoPE).
 
 Source: Bakouch et al. 2025, "SmolLM3: smol, multilingual, long-context reasoner".
 """

@@ -1,8 +1,8 @@
-"""Names of tensors as tools leave them: with a level too many, or without the usual first one.
+"""Tensor names with additional or missing prefixes.
 
-A model that was saved from inside a wrapper carries the wrapper's name (`module.` of DistributedDataParallel,
-`_orig_mod.` of torch.compile), and one that was saved without its head lacks the level of the head
-(`layers.0.…` for `model.layers.0.…`). transformers adds and removes that level when it loads; so does this.
+A model saved inside a wrapper has the wrapper's prefix (`module.` of DistributedDataParallel, `_orig_mod.` of
+torch.compile), and a base model saved without its head lacks the base prefix (`layers.0.…` instead of
+`model.layers.0.…`). As in transformers, both are corrected on loading.
 """
 
 from collections import Counter
@@ -13,19 +13,19 @@ import attrs
 from litgpt.domain.weights import Part, Rule
 
 _ANYWHERE = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""Levels that torch.compile, FSDP and activation checkpointing insert wherever they wrap a module."""
+"""Name parts that torch.compile, FSDP and activation checkpointing insert wherever they wrap a module."""
 
 _FIRST = frozenset({"module", "_forward_module", "base_model", "language_model", "model", "transformer"})
-"""Levels that may stand before a whole model: those of wrappers, of PEFT, and of models around a model."""
+"""Leading name parts of wrappers, PEFT and composite models."""
 
 
 @attrs.frozen
 class Spelling:
-    """The names that a family's tensors have.
+    """A family's tensor names.
 
     Attributes:
-        generic: The names, with `{}` for each number.
-        levels: What stands before the names of its layers, such as `model`.
+        generic: The names, with `{}` in place of each number.
+        levels: Prefixes before the layers, such as `model`.
 
     """
 
@@ -34,7 +34,7 @@ class Spelling:
 
     @classmethod
     def of(cls, rules: Iterable[Rule]) -> "Spelling":
-        """Return the names that some rules read."""
+        """Return the tensor names that these rules read."""
         generic = frozenset(_generic(name) for rule in rules for name in _names(rule))
         levels: dict[str, None] = {}
         for name in sorted(generic):
@@ -45,25 +45,20 @@ class Spelling:
         return cls(generic, tuple(levels))
 
     def align(self, names: Iterable[str], is_unused: Callable[[str], bool]) -> dict[str, str]:
-        """Return names as the family has them, and as they are.
+        """Return a mapping from the family's tensor names to the checkpoint's `names`.
 
-        A name that could stand for one that is there itself, or that another could stand for as well, is left
-        as it is.
-
-        Args:
-            names: Those of a checkpoint.
-            is_unused: Whether a tensor of a name is of no use, however it is spelled.
-
+        Ambiguous names are left unchanged: if the corrected name is also in the checkpoint, or if two names
+        would get the same corrected name. Names for which `is_unused` is true are not corrected.
         """
-        own = {name: name if is_unused(name) else self._usual(name) for name in names}
-        counted = Counter(own.values())
+        corrected = {name: name if is_unused(name) else self._usual(name) for name in names}
+        counts = Counter(corrected.values())
         return {
-            usual if usual == name or (counted[usual] == 1 and usual not in own) else name: name
-            for name, usual in own.items()
+            usual if usual == name or (counts[usual] == 1 and usual not in corrected) else name: name
+            for name, usual in corrected.items()
         }
 
     def _usual(self, name: str) -> str:
-        return next((one for one in self._spellings(name) if _generic(one) in self.generic), name)
+        return next((variant for variant in self._spellings(name) if _generic(variant) in self.generic), name)
 
     def _spellings(self, name: str) -> Iterator[str]:
         yield name
@@ -79,8 +74,8 @@ class Spelling:
 
 
 def _names(rule: Rule) -> Iterator[str]:
-    for one in rule.theirs:
-        yield (one.name if isinstance(one, Part) else one).replace("{piece}", "{}")
+    for source in rule.theirs:
+        yield (source.name if isinstance(source, Part) else source).replace("{piece}", "{}")
 
 
 def _generic(name: str) -> str:

@@ -1,4 +1,4 @@
-"""StableLM and StableCode: Llama with LayerNorms and a part of each head rotated, serial or side by side.
+"""StableLM and StableCode: Llama with LayerNorm, partial RoPE and an optional parallel residual.
 
 Source: Bellagente et al. 2024, arXiv:2402.17834.
 """

@@ -1,4 +1,4 @@
-"""StarCoder 2: Llama's attention with LayerNorms and plain feed-forwards, everything with a bias.
+"""StarCoder 2: Llama's attention with LayerNorm, non-gated MLPs and biases everywhere.
 
 Source: Lozhkov et al. 2024, arXiv:2402.19173.
 """

@@ -107,7 +107,7 @@ def test_that_it_is_the_text_part_alone_is_said(
     both: tuple[Any, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     LLM.load(both[1], distribute=None).distribute(accelerator="cpu")
-    assert "its text part alone is loaded" in capsys.readouterr().err
+    assert "only its text model is loaded" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_told_in_the_checkpoints_own_names(both: tuple[Any, Path]) -> None:

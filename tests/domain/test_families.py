@@ -214,7 +214,7 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
                 ({"activation_sparsity_pattern": [1.0, 0.0]}, "activation_sparsity must be less than 1"),
                 (
                     {"altup_active_idx": 4, "num_kv_shared_layers": 0},
-                    "altup_active_idx must be one of the 4 streams",
+                    "altup_active_idx must be a stream index from 0 to 3",
                 ),
             )
         ),

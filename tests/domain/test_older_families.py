@@ -192,5 +192,5 @@ def test_what_would_be_run_wrong_is_refused(
 
 
 def test_no_more_of_a_head_can_be_rotated_than_there_is() -> None:
-    with pytest.raises(DamagedFile, match="rotary_dim must be an even number of a head's 256"):
+    with pytest.raises(DamagedFile, match="rotary_dim must be an even number up to 256"):
         describe("x", GPT_J_6B | {"rotary_dim": 258})

@@ -94,7 +94,7 @@ def test_what_would_be_run_wrong_is_refused(model_type: str, setting: str, value
 def test_more_experts_than_the_groups_chosen_have_cannot_be_chosen() -> None:
     latent = {f"qk_{one}_head_dim": 8 for one in ("nope", "rope")} | {"v_head_dim": 8, "kv_lora_rank": 8}
     experts = {"n_routed_experts": 8, "n_group": 4, "topk_group": 1, "topk_method": "group_limited_greedy"}
-    with pytest.raises(DamagedFile, match="num_experts_per_tok must be at most the 2"):
+    with pytest.raises(DamagedFile, match="num_experts_per_tok must be at most 2"):
         described("deepseek_v2", num_experts_per_tok=3, **experts, **latent)
 
 
