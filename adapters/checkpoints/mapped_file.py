@@ -1,4 +1,7 @@
-"""A file of tensors, mapped into memory: a tensor is a view of the file, and no byte is copied to make it."""
+"""Tensors of safetensors and GGUF files as views of the mapped file, which copy nothing.
+
+docs/decisions/safetensors.md says why this is not left to the `safetensors` package.
+"""
 
 import errno
 import mmap
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from litgpt.adapters.checkpoints.safetensors_header import BITS, Entry
+from litgpt.adapters.checkpoints.safetensors_header import Entry
 from litgpt.domain.errors import DamagedFile, MissingFile, OutOfReach, UnsupportedModel
 from litgpt.domain.tensors import DType
 
@@ -81,21 +84,16 @@ class MappedFile:
         stored = getattr(torch, TORCH_NAMES.get(entry.info.stored_as, ""), None)
         if not isinstance(stored, torch.dtype):
             raise UnsupportedModel(str(self.path), f"tensor {name!r} is stored as {entry.info.stored_as}.")
-        tensor = self._view(entry, stored).view(entry.info.shape)
-        return tensor if dtype is None else tensor.to(getattr(torch, dtype))
-
-    def _view(self, entry: Entry, stored: "torch.dtype") -> "torch.Tensor":
-        import torch
-
-        if entry.start == entry.end:
-            return torch.empty(0, dtype=stored)  # torch makes no view of nothing
-        # Each view has a storage of its own, so that saving one tensor does not save the whole file.
-        if entry.start % (BITS[entry.info.stored_as] // 8):
-            odd = torch.frombuffer(
+        if not entry.info.nbytes:
+            tensor = torch.empty(entry.info.shape, dtype=stored)  # torch makes no view of an empty buffer
+        else:
+            # Each view has a storage of its own, so that saving one tensor does not save the whole file.
+            raw = torch.frombuffer(
                 self._mapped(), dtype=torch.uint8, count=entry.info.nbytes, offset=entry.start
             )
-            return odd.clone().view(stored)  # kernels expect numbers at multiples of their size
-        return torch.frombuffer(self._mapped(), dtype=stored, count=entry.info.numel, offset=entry.start)
+            aligned = raw.clone() if entry.start % stored.itemsize else raw  # as kernels require
+            tensor = aligned.view(stored).view(entry.info.shape)
+        return tensor if dtype is None else tensor.to(getattr(torch, dtype))
 
     def _mapped(self) -> mmap.mmap:
         if self._map is None:

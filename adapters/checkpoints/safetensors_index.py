@@ -5,7 +5,6 @@ was left out, or not list a tensor that a shard holds. What the model has no use
 it, and is said to be ignored.
 """
 
-import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -13,8 +12,8 @@ from typing import TypeAlias
 import attrs
 
 from litgpt.adapters.checkpoints.mapped_file import MappedFile
-from litgpt.adapters.checkpoints.on_disk import is_pointer, missing, pointer
-from litgpt.adapters.checkpoints.safetensors_header import LENGTH_BYTES, Entry, header_size, parse_header
+from litgpt.adapters.checkpoints.on_disk import missing, stands_in
+from litgpt.adapters.checkpoints.safetensors_header import Entry, parse_header, read_header
 from litgpt.adapters.checkpoints.small_files import read_json
 from litgpt.domain.errors import BadCheckpoint, DamagedFile
 
@@ -152,20 +151,9 @@ def headed(path: Path, coming: Beginnings) -> tuple[MappedFile, dict[str, Entry]
     if path.name in coming:
         beginning, size = coming[path.name]
         return MappedFile(path, size), parse_header(beginning, file_size=size, where=str(path))
+    if error := stands_in(path):
+        raise error
     if not path.is_file():
         raise missing(path, "it is listed as a part of the model. Copy it here too.")
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            size = status.st_size
-            beginning = file.read(LENGTH_BYTES)
-            if is_pointer(beginning + file.read(64)):
-                raise pointer(path)
-            file.seek(0)
-            beginning = file.read(header_size(beginning, file_size=size, where=str(path)))
-    except OSError as error:
-        if isinstance(error, BadCheckpoint):
-            raise
-        raise DamagedFile(str(path), f"it cannot be read ({error.strerror}).") from error
-    file_id = (status.st_dev, status.st_ino)
-    return MappedFile(path, size, file_id), parse_header(beginning, file_size=size, where=str(path))
+    status = path.stat()
+    return MappedFile(path, status.st_size, (status.st_dev, status.st_ino)), read_header(path)

@@ -1,8 +1,8 @@
 """Writing safetensors, one tensor at a time.
 
-The library of that name wants all tensors of a file in memory at once, and refuses those that share memory,
-as queries, keys and values do that are views of one projection. The format is a length, a header in JSON and
-the bytes. Source: https://github.com/huggingface/safetensors#format
+The `safetensors` package needs all tensors of a file in memory at once, and only the owner can read the files
+that it creates: see docs/decisions/safetensors.md. The format is a length, a header in JSON and the bytes.
+Source: https://github.com/huggingface/safetensors#format
 """
 
 import json

@@ -107,7 +107,7 @@ class GgufCheckpoint:
             return converted(place, wanted)
         path, size = stored.file.path, stored.file.size
         mapped = self._mapped.setdefault(path, MappedFile(path, size))
-        return mapped.tensor(name, Entry(self.tensors[name], stored.start, stored.stop), dtype)
+        return mapped.tensor(name, Entry(self.tensors[name], stored.start), dtype)
 
     def close(self) -> None:
         """Let go of mapped files. Tensors that were read keep theirs."""
