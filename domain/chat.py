@@ -1,4 +1,4 @@
-"""Chat messages, as chat templates and OpenAI-style APIs represent them."""
+"""Chat messages in the format of chat templates and OpenAI-style APIs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -52,9 +52,9 @@ class Message:
         return "".join(map(str, parts))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the message as chat templates and JSON files have it, without fields that are None."""
-        every = {"role": self.role, "content": self.content, **self.fields}
-        return {name: value for name, value in every.items() if value is not None}
+        """Return the message as a dict, without fields that are None."""
+        fields = {"role": self.role, "content": self.content, **self.fields}
+        return {name: value for name, value in fields.items() if value is not None}
 
     def continued(self, text: str, field: bool | str = True) -> "Message":  # noqa: FBT001, FBT002 - as the argument
         """Return the message with more text at the end of its content, or of the named field."""
@@ -72,15 +72,15 @@ def messages(value: object) -> tuple[Message, ...]:
     """Return a list of Messages, or of dicts, dataclasses or pydantic objects with their fields, as Messages.
 
     Raises:
-        WrongType: It is not such a list.
-        BadArgument: It is empty, or a message holds an image, audio or video.
+        WrongType: `value` is not a list of messages.
+        BadArgument: The list is empty, or a message contains an image, audio or video.
 
     """
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         raise WrongType("messages", value, _EXPECTED)
     if not value:
         raise BadArgument("messages", value, _EXPECTED)
-    return tuple(message(one, f"messages[{number}]") for number, one in enumerate(value))
+    return tuple(message(item, f"messages[{number}]") for number, item in enumerate(value))
 
 
 def message(value: object, where: str) -> Message:
@@ -88,11 +88,11 @@ def message(value: object, where: str) -> Message:
 
     Args:
         value: A Message, or an object with `role` and `content`, and possibly more fields.
-        where: What to call it in an error: `messages[0]`.
+        where: Name of the message in errors, such as `messages[0]`.
 
     Raises:
-        WrongType: It is not a message.
-        BadArgument: It holds an image, audio or video.
+        WrongType: `value` is not a message.
+        BadArgument: The message contains an image, audio or video.
 
     """
     if isinstance(value, Message):
@@ -102,7 +102,7 @@ def message(value: object, where: str) -> Message:
         raise WrongType(where, value, "a message such as {'role': 'user', 'content': 'Hello'}")
     role, content = fields.pop("role"), fields.pop("content", None)
     calls = fields.get("tool_calls")
-    if calls is not None and not (isinstance(calls, list) and all(isinstance(one, dict) for one in calls)):
+    if calls is not None and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
         raise WrongType(f"{where}.tool_calls", calls, "a list of calls such as {'function': {'name': 'f'}}")
     if content is None:
         _check_without_content(role, fields, where, value)
@@ -110,11 +110,11 @@ def message(value: object, where: str) -> Message:
         _check_parts(content, f"{where}.content")
     elif not isinstance(content, str):
         raise WrongType(f"{where}.content", content, "a string, a list of text parts, or None")
-    return Message(role, content, {name: one for name, one in fields.items() if one is not None})
+    return Message(role, content, {name: field for name, field in fields.items() if field is not None})
 
 
 def _check_without_content(role: str, fields: Mapping[str, Any], where: str, value: object) -> None:
-    """Refuse a message that says nothing: its content may have been lost, or its key misspelled."""
+    """Refuse a message without content, which may have been lost or misspelled."""
     explicit = isinstance(value, Mapping) and "content" in value
     enough = fields if explicit else [name for name in _IN_PLACE_OF_CONTENT if name in fields]
     if role in _NEEDS_CONTENT or not any(fields[name] is not None for name in enough):
@@ -132,7 +132,7 @@ def _check_parts(parts: Sequence[object], where: str) -> None:
             )
         kind = str(part.get("type", ""))
         if media := next((one for one in _MEDIA if one in kind or one in part or f"{one}_url" in part), None):
-            expected = f"a text part: only the text part of models is run, which cannot read {media} content"
+            expected = f"a text part: only text models are supported, which cannot read {media} content"
             raise BadArgument(f"{where}[{number}]", kind or media, expected)
         if kind == "text" and not isinstance(part.get("text"), str):
             raise WrongType(f"{where}[{number}].text", part.get("text"), "a string")

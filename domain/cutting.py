@@ -1,4 +1,4 @@
-"""How one tensor is cut: what of it a rank has, and which views of theirs that is read through."""
+"""Which slice of a tensor each tensor-parallel rank holds, and where it is in the checkpoint."""
 
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
@@ -9,19 +9,19 @@ from litgpt.domain.pieces import Piece
 from litgpt.domain.weights import Join
 
 Span: TypeAlias = tuple[int, int]
-"""The first, and the one after the last."""
+"""Start and end (exclusive)."""
 
 Cut: TypeAlias = Literal["rows", "columns"]
 
 
 @attrs.frozen
 class Split:
-    """How one tensor of ours is split.
+    """A rank's slice of a parameter.
 
     Attributes:
-        cut: Along which dimension; None: each rank has all of it.
-        spans: What of it is the rank's, end to end.
-        once: Whether only the first rank has it, because it is added to a sum over the ranks.
+        cut: Dimension of the split; None replicates the parameter.
+        spans: The rank's spans along it, concatenated.
+        once: Whether only the first rank uses the parameter, because it is added before an all-reduce.
 
     """
 
@@ -35,20 +35,14 @@ ONCE = Split(once=True)
 
 
 def restricted(join: Join, split: Split) -> Join:
-    """Return a join of a rank's part alone.
-
-    Args:
-        join: Of the whole.
-        split: What the rank has.
-
-    """
+    """Return the checkpoint pieces of a rank's slice of a parameter."""
     parameter = join.parameter
     match split.cut:
         case None:
             return join
         case "rows":
             rows = tuple(stop - start for start, stop in split.spans)
-            pieces = tuple(piece for one in split.spans for piece in _rows(join, one))
+            pieces = tuple(piece for span in split.spans for piece in _rows(join, span))
             shape = (sum(rows), *parameter.shape[1:])
             return Join(attrs.evolve(parameter, shape=shape, rows=rows), pieces)
         case "columns":

@@ -1,4 +1,4 @@
-"""How a tensor that is split over ranks is put together again: what says how it is split, read backwards."""
+"""How to reassemble a sharded tensor: the inverse of `sharding`."""
 
 import attrs
 
@@ -10,14 +10,7 @@ from litgpt.domain.sharding import split_of
 
 @attrs.frozen
 class Patch:
-    """A stretch of a tensor that a rank has.
-
-    Attributes:
-        rank: Which rank.
-        start: Where it begins in that rank's part.
-        span: Where it belongs in the whole.
-
-    """
+    """A slice of a tensor, at `start` in the shard of `rank` and at `span` in the whole tensor."""
 
     rank: int
     start: int
@@ -25,47 +18,33 @@ class Patch:
 
     @property
     def length(self) -> int:
-        """How long it is."""
         return self.span[1] - self.span[0]
 
 
 @attrs.frozen
 class Patchwork:
-    """The stretches that are all of a tensor, each once.
-
-    Attributes:
-        dimension: Along which they lie.
-        patches: The stretches; those of one rank are in the order in which it has them.
-
-    """
+    """Slices along `dimension` that cover a tensor exactly once, in shard order for each rank."""
 
     dimension: int
     patches: tuple[Patch, ...]
 
     @property
     def alone(self) -> bool:
-        """Whether the first rank has all of it."""
+        """Whether the first rank has the whole tensor."""
         return all(patch.rank == 0 for patch in self.patches)
 
 
 def patchwork(architecture: Architecture, parameter: Parameter, ranks: int) -> Patchwork:
-    """Return who has what of a tensor. Of what several ranks have, the first of them is asked.
-
-    Args:
-        architecture: The whole that the tensor is of.
-        parameter: The whole tensor.
-        ranks: How many ranks there are.
-
-    """
+    """Return the slices of a parameter; a replicated slice is taken from the first rank that has it."""
     if split_of(architecture, parameter, ranks, 0).cut is None:
         return Patchwork(0, (Patch(0, 0, (0, parameter.shape[0])),))
-    found: dict[Span, Patch] = {}
+    patches: dict[Span, Patch] = {}
     dimension = 0
     for rank in range(ranks):
         split, start = split_of(architecture, parameter, ranks, rank), 0
         dimension = 0 if split.cut == "rows" else 1
         for span in split.spans:
             if span[0] < span[1]:
-                found.setdefault(span, Patch(rank, start, span))
+                patches.setdefault(span, Patch(rank, start, span))
             start += span[1] - span[0]
-    return Patchwork(dimension, tuple(found.values()))
+    return Patchwork(dimension, tuple(patches.values()))

@@ -1,8 +1,8 @@
-"""LoRA: a few numbers beside each weight, which learn in its place.
+"""LoRA: low-rank adaptation of frozen weights.
 
-A weight W (out, in) stays as it is; what is learnt are A (rank, in) and B (out, rank), and the layer
-multiplies by W + scaling x B A. Source: Hu et al. 2021, arXiv:2106.09685; the scaling by the root of the
-rank: Kalajdzievski 2023, arXiv:2312.03732.
+A weight W (out, in) is frozen; A (rank, in) and B (out, rank) are trained, and the layer's weight is
+W + scaling x B A. Source: Hu et al. 2021, arXiv:2106.09685; rank-stabilized scaling: Kalajdzievski 2023,
+arXiv:2312.03732.
 """
 
 import math
@@ -23,10 +23,10 @@ Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 Targets: TypeAlias = tuple[str, ...] | Literal["all-linear"] | None
 Biases: TypeAlias = Literal["none", "all", "lora_only"]
 TokenIndices: TypeAlias = tuple[tuple[str | None, tuple[int, ...]], ...]
-"""Token ids by module; the module None is the input embedding."""
+"""Token ids by module name; None is the input embedding."""
 
 ALL: Literal["all-linear"] = "all-linear"
-"""Every linear layer but the head, as PEFT has it."""
+"""Every linear layer except the LM head, as in PEFT."""
 
 _TOKENS = "token ids, such as [5, 7], or a mapping of modules to token ids, such as {'lm_head': [5]}"
 _NAMES = "names of linear layers such as ('q_proj', 'v_proj'), 'all-linear' or None"
@@ -42,7 +42,7 @@ def _as_targets(value: object) -> object:
 def _are_targets(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     if value is None or value == ALL:
         return
-    if not isinstance(value, tuple) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
         raise WrongType(field.name, value, _NAMES)
     if not value or not all(value):
         raise BadArgument(field.name, value, _NAMES)
@@ -55,14 +55,14 @@ def _as_names(value: object) -> object:
 
 
 def _are_names(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    if not isinstance(value, tuple) or not all(isinstance(one, str) and one for one in value):
+    if not isinstance(value, tuple) or not all(isinstance(name, str) and name for name in value):
         raise WrongType(field.name, value, "names of modules such as ('embed_tokens', 'lm_head')")
 
 
 def _as_token_indices(value: object) -> object:
     if isinstance(value, Mapping):
         return tuple((name, _as_names(ids)) for name, ids in value.items())
-    if isinstance(value, (list, tuple)) and all(isinstance(one, int) for one in value):
+    if isinstance(value, (list, tuple)) and all(isinstance(token, int) for token in value):
         return ((None, tuple(value)),) if value else ()
     return () if value is None else value
 
@@ -76,31 +76,29 @@ def _are_token_indices(_: object, field: "attrs.Attribute[Any]", value: object) 
         if not all(map(is_integer, entry[1])):
             raise WrongType(field.name, value, _TOKENS)
         if not entry[1] or min(entry[1]) < 0 or len(set(entry[1])) != len(entry[1]):
-            raise BadArgument(field.name, value, f"{_TOKENS}; each id once, none of them negative")
+            raise BadArgument(field.name, value, f"{_TOKENS}, non-negative and each id once")
 
 
 @attrs.frozen(kw_only=True)
 class Lora:
-    """What is added to which layers.
+    """LoRA configuration; the options correspond to PEFT's `LoraConfig`.
 
     Attributes:
-        rank: The rows of A and the columns of B.
-        alpha: What is added counts alpha / rank.
-        dropout: How many of the inputs of A are left out while it is trained, from 0 to 1.
-        targets: The linear layers, by the names that they have in transformers or by ends of these:
-            `q_proj`, `self_attn.q_proj`, `layers.3.mlp.down_proj`; or `all-linear`: all but the head. None:
-            those that make queries and values.
-        rslora: Whether what is added counts alpha / root of rank, for large ranks.
-        use_dora: Whether the norm of each weight's rows is learned apart from their direction (DoRA: Liu et
+        rank: LoRA rank r.
+        alpha: LoRA scaling: the update is multiplied by alpha / rank.
+        dropout: Dropout probability on LoRA inputs.
+        targets: Linear layers by their names in transformers or suffixes of them: `q_proj`,
+            `self_attn.q_proj`, `layers.3.mlp.down_proj`; or `all-linear`, all except the LM head. None
+            selects the query and value projections.
+        rslora: Whether the update is multiplied by alpha / sqrt(rank) (rsLoRA), for large ranks.
+        use_dora: Whether the norm of each weight row is trained separately from its direction (DoRA: Liu et
             al. 2024, arXiv:2402.09353).
         lora_bias: Whether B has a bias.
-        bias: Which of the model's own biases are trained: all, or those of the targets.
-        modules_to_save: Modules that are trained whole, by their names in transformers or ends of these.
-        target_parameters: Parameters of experts and routers that LoRA is for, such as
-            `mlp.experts.down_proj`.
+        bias: Which of the model's biases are trained: none, all, or only in the targets.
+        modules_to_save: Fully trained modules, by their names in transformers or suffixes of them.
+        target_parameters: Parameters of experts and routers to adapt, such as `mlp.experts.down_proj`.
         trainable_token_indices: Tokens whose embeddings are trained, by module.
-        ensure_weight_tying: Whether what is trained of the embedding is trained of a head that shares its
-            weight, too.
+        ensure_weight_tying: Whether training the embedding also applies to a tied LM head.
 
     """
 
@@ -122,39 +120,38 @@ class Lora:
     __repr__ = brief_repr
 
     def __attrs_post_init__(self) -> None:
-        """Check what cannot be together; PEFT refuses the same.
+        """Check for incompatible options, as PEFT does.
 
         Raises:
-            BadArgument: Two options exclude one another.
+            BadArgument: Two options are incompatible.
 
         """
         if self.use_dora and self.lora_bias:
-            raise BadArgument("lora_bias", self.lora_bias, "False with DoRA, which has no such bias")
+            raise BadArgument("lora_bias", self.lora_bias, "False with DoRA, which does not support it")
         if self.target_parameters and (self.use_dora or self.lora_bias or self.dropout):
             expected = "left out with DoRA, lora_bias or dropout, which parameters of experts do not support"
             raise BadArgument("target_parameters", self.target_parameters, expected)
 
     def scaling(self, rank: int | None = None, alpha: float | None = None) -> float:
-        """Return what B A is multiplied by, for a layer that may have a rank or an alpha of its own."""
+        """Return the factor of B A, for a layer with this rank and alpha."""
         rank, alpha = rank or self.rank, self.alpha if alpha is None else alpha
         return alpha / (math.sqrt(rank) if self.rslora else rank)
 
 
 @attrs.frozen
 class Pair(Generic[TensorT]):
-    """What is added to one tensor, in PEFT's orientation.
+    """The LoRA matrices of one tensor, in PEFT's orientation.
 
-    X is the number of experts where the tensor has those of all of them, and 1 otherwise.
+    X is the number of experts of a stacked tensor, and 1 otherwise.
 
     Attributes:
         a: (X rank, in).
-        b: (out, rank X): PEFT numbers its columns by rank first.
-        rank: Its rank.
-        alpha: Its alpha.
-        bias: (out,), the bias of B; None if B has none.
-        magnitude: The norms of the weight's rows, (out,), or of an embedding's columns, that DoRA learns;
-            None without DoRA.
-        embedding: Whether it is for an embedding, whose weight is changed by the transpose of B A.
+        b: (out, rank X), with the rank as the slower index of the columns.
+        rank: LoRA rank.
+        alpha: LoRA alpha.
+        bias: (out,), the bias of B, if any.
+        magnitude: DoRA's norms of the weight's rows, (out,), or of an embedding's columns; None without DoRA.
+        embedding: Whether it adapts an embedding, whose update is the transpose of B A.
 
     """
 
@@ -171,11 +168,11 @@ class Pair(Generic[TensorT]):
 
 @attrs.frozen
 class TrainedTokens(Generic[TensorT]):
-    """Rows of an embedding or a head that were trained.
+    """Trained rows of an embedding or LM head.
 
     Attributes:
-        ids: The tokens.
-        rows: (tokens, width), what took the place of their rows.
+        ids: Token ids.
+        rows: (tokens, hidden size), the trained rows.
 
     """
 
@@ -187,18 +184,18 @@ class TrainedTokens(Generic[TensorT]):
 
 @attrs.frozen(kw_only=True)
 class Adapter(Generic[TensorT]):
-    """What was learnt, as it is saved.
+    """A trained adapter, as it is saved.
 
     Attributes:
-        lora: How.
-        pairs: The pairs, by the names in transformers of modules, such as `model.layers.0.self_attn.q_proj`,
-            or of parameters of experts, such as `model.layers.0.mlp.experts.down_proj`.
-        whole: Tensors that were trained whole, by their names in transformers.
-        tokens: Trained tokens, by the names of embeddings or heads.
-        base: The model that it was learnt on, if it says so.
-        revision: Which revision of that.
-        targets: Names that mean these layers and no others, as short as can be; empty: as it is read.
-        transposed: Whether the model writes the weights of these layers on their sides, as GPT-2 does.
+        lora: LoRA configuration.
+        pairs: LoRA matrices by transformers' names of modules, such as `model.layers.0.self_attn.q_proj`, or
+            of expert parameters, such as `model.layers.0.mlp.experts.down_proj`.
+        whole: Fully trained tensors by transformers' names.
+        tokens: Trained tokens by the name of the embedding or LM head.
+        base: Base model, if known.
+        revision: Revision of the base model.
+        targets: Shortest names that match exactly the adapted layers; empty if the adapter was loaded.
+        transposed: Whether the model stores these layers' weights transposed, as GPT-2 does.
 
     """
 
@@ -215,10 +212,10 @@ class Adapter(Generic[TensorT]):
 
 
 def adapter_name(name: object) -> str:
-    """Return what an adapter is to be called.
+    """Return a validated adapter name.
 
     Raises:
-        BadArgument: It cannot be called so: its name becomes a part of its tensors'.
+        BadArgument: The name has characters that are not allowed in tensor names.
 
     """
     expected = "a name of letters, digits, '-' and '_'"
@@ -230,10 +227,10 @@ def adapter_name(name: object) -> str:
 
 
 def known_adapter(name: str, names: Sequence[str], argument: str = "name") -> None:
-    """Check that there is an adapter.
+    """Check that an adapter exists.
 
     Raises:
-        BadArgument: There is none of this name; the error has those that there are.
+        BadArgument: It does not exist; the error lists the existing ones.
 
     """
     if name not in names:
@@ -242,17 +239,17 @@ def known_adapter(name: str, names: Sequence[str], argument: str = "name") -> No
 
 
 def misfit(name: str, unknown: Sequence[str], misshapen: Sequence[str]) -> BadCheckpoint:
-    """Return the error that says all in which an adapter does not fit a model.
+    """Return the error for an adapter that does not fit the model.
 
     Args:
-        name: The adapter.
+        name: Name of the adapter.
         unknown: Modules or tensors that the model does not have.
-        misshapen: What has another shape, and which was expected.
+        misshapen: Shape mismatches, as text.
 
     """
     lists = (
         ("for modules or tensors that the model does not have", unknown),
         ("of a wrong shape", misshapen),
     )
-    said = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in lists if names)
-    return BadCheckpoint(f"The adapter {name} does not fit the model. {said}.")
+    mismatches = "; ".join(f"{len(names)} {problem}: {', '.join(names)}" for problem, names in lists if names)
+    return BadCheckpoint(f"The adapter {name} does not fit the model. {mismatches}.")

@@ -1,7 +1,7 @@
-"""Parameters of experts and routers that LoRA can be for, as transformers 5 names them.
+"""Parameters of experts and routers that LoRA can adapt, with the names of transformers 5.
 
-There, the experts of a layer are two parameters, `gate_up_proj` and `down_proj`, whatever the files of the
-family hold; PEFT adapts them and the routers through `target_parameters`.
+transformers 5 stacks the experts of a layer in two parameters, `gate_up_proj` and `down_proj`, in every
+family; PEFT adapts them and the routers through `target_parameters`.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,10 +14,10 @@ from litgpt.domain.pieces import Piece
 from litgpt.domain.weights import Join, Use, uses
 
 GATE_UP, DOWN = "gate_up_proj", "down_proj"
-"""The parameters of the experts of a layer, in the order in which PEFT wraps them."""
+"""The stacked parameters of a layer's experts, in the order in which PEFT wraps them."""
 
 _WEIGHT = ".weight"
-# What modules are called in transformers 5, where it is not what files call them.
+# Modules whose names in transformers 5 differ from the names in checkpoints.
 _RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "mixtral": (("block_sparse_moe.", "mlp."),),
     "minimax_m2": (("block_sparse_moe.", "mlp."),),
@@ -29,24 +29,17 @@ _RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 INPUTS_FIRST = ("gpt_oss",)
-"""Families whose experts are (in, out) and say so (`is_transposed`); PEFT takes all others for (out, in)."""
+"""Families whose experts are (in, out) and marked `is_transposed`; PEFT assumes (out, in) otherwise."""
 
 # The projections that a parameter stacks, by their names in the network.
 _PARTS = ((GATE_UP, ("fc_1", "fc_2")), (DOWN, ("proj",)))
 
-# What files call the projections of an expert that they have one by one.
+# Names in checkpoints that store each expert separately.
 _APART = {GATE_UP: (("gate_proj", "up_proj"), ("w1", "w3")), DOWN: (("down_proj",), ("w2",))}
 
 
 def parameter_places(joins: Sequence[Join], routers: Collection[str], model_type: str) -> tuple[Place, ...]:
-    """Return the places of a network's experts and routers.
-
-    Args:
-        joins: How a family writes its tensors.
-        routers: The routers of the network.
-        model_type: The family.
-
-    """
+    """Return the LoRA places of a model's experts and routers."""
     renamed = _RENAMED.get(model_type, ())
     found: list[Place] = []
     fused: dict[str, list[tuple[str, tuple[Use, ...]]]] = {}
@@ -66,14 +59,9 @@ def parameter_places(joins: Sequence[Join], routers: Collection[str], model_type
 
 
 def stacked_uses(joins: Sequence[Join], model_type: str) -> dict[str, tuple[Use, ...]]:
-    """Return every tensor under its name in transformers 5, and the parameters written into it.
+    """Return the parameters of every tensor, by the tensor's name in transformers 5.
 
-    Experts that files have one by one are stacked: (experts, out, in).
-
-    Args:
-        joins: How a family writes its tensors.
-        model_type: The family.
-
+    Experts stored separately are stacked to (experts, out, in).
     """
     renamed = _RENAMED.get(model_type, ())
     found: dict[str, tuple[Use, ...]] = {}
@@ -104,7 +92,7 @@ def stacked_uses(joins: Sequence[Join], model_type: str) -> dict[str, tuple[Use,
 
 
 def in_files(name: str, model_type: str) -> tuple[str, ...]:
-    """Return what files may call a tensor of a router or of stacked experts that transformers 5 calls so."""
+    """Return the possible checkpoint names of a router or stacked-expert tensor of transformers 5."""
     former = name
     for old, new in _RENAMED.get(model_type, ()):
         former = former.replace(new, old)
@@ -112,14 +100,15 @@ def in_files(name: str, model_type: str) -> tuple[str, ...]:
 
 
 def apart_in_files(parameter: str, model_type: str, expert: int) -> list[tuple[str, ...]]:
-    """Return what files may call the weights of one expert that transformers 5 has stacked in a parameter."""
-    found = []
+    """Return the possible checkpoint names of one expert's weights in a stacked parameter."""
+    candidates = []
     for name in in_files(parameter, model_type):
         owner, _, leaf = name.rpartition(".")
-        found += [
-            tuple(f"{owner}.{expert}.{one}{_WEIGHT}" for one in leaves) for leaves in _APART.get(leaf, ())
+        candidates += [
+            tuple(f"{owner}.{expert}.{projection}{_WEIGHT}" for projection in leaves)
+            for leaves in _APART.get(leaf, ())
         ]
-    return found
+    return candidates
 
 
 def _renamed(name: str, renamed: Sequence[tuple[str, str]]) -> str:
@@ -162,7 +151,7 @@ def _stacked(name: str, those: tuple[Use, ...], *, inputs_first: bool) -> Iterat
 
 
 def _fused(module: str, own: list[tuple[str, tuple[Use, ...]]]) -> Iterator[Place]:
-    """Yield the places of experts that files have one by one; `gate_up_proj` has the gates first."""
+    """Yield the places of separately stored experts; in `gate_up_proj`, the gate comes first."""
     by_expert = _by_expert(own)
     for leaf, parts in _PARTS:
         for expert, found in by_expert.items():
@@ -189,7 +178,7 @@ def _fused(module: str, own: list[tuple[str, tuple[Use, ...]]]) -> Iterator[Plac
 
 
 def _by_expert(own: list[tuple[str, tuple[Use, ...]]]) -> dict[int, dict[str, Use]]:
-    """Return the projections of each expert of a layer, by their names in the network."""
+    """Return the projections of each expert of a layer, by LitGPT's names."""
     by_expert: dict[int, dict[str, Use]] = {}
     for layer, (use,) in own:
         *_, number, part, _ = layer.split(".")

@@ -1,4 +1,4 @@
-"""Where the pairs of a saved adapter belong in a model, and which of them do not fit."""
+"""Match a saved adapter's LoRA matrices to the modules of a model."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -10,38 +10,41 @@ TensorT = TypeVar("TensorT")
 
 
 def by_name(those: Iterable[Place]) -> dict[str, list[Place]]:
-    """Return places by name; those of stacked experts have the same."""
-    found: dict[str, list[Place]] = {}
+    """Return places by name; stacked experts share a name."""
+    index: dict[str, list[Place]] = {}
     for place in those:
         for name in dict.fromkeys((place.name, place.former)):
             if name is not None:
-                found.setdefault(name, []).append(place)
-    return found
+                index.setdefault(name, []).append(place)
+    return index
 
 
 def named(those: Mapping[str, list[Place]], name: str) -> list[Place]:
-    """Return the places that another's adapter calls so; models of text and more have a level more."""
+    """Return the places of a name in an adapter, which may have the prefix of multimodal models."""
     return those.get(name) or those.get(plain_name(name), [])
 
 
 def plain_name(name: str) -> str:
-    """Return a name without the level that models of text and more have."""
+    """Return a name without the `language_model` part of multimodal models."""
     return ".".join(part for part in name.split(".") if part != "language_model")
 
 
 def fitting(
     those: Sequence[Place], adapter: Adapter[TensorT], shape: Callable[[TensorT], tuple[int, ...]]
 ) -> tuple[list[tuple[Place, Pair[TensorT]]], list[str], list[str]]:
-    """Return each pair of an adapter that was saved and its places, what is unknown, and what is misshapen.
+    """Match a saved adapter's LoRA matrices to places.
 
     Args:
-        those: Where a pair can be.
+        those: The places that can be adapted.
         adapter: The adapter.
-        shape: Returns a tensor's.
+        shape: Function that returns a tensor's shape.
+
+    Returns:
+        Matched places and LoRA matrices, unknown modules, and descriptions of shape mismatches.
 
     """
     index = by_name(those)
-    found: list[tuple[Place, Pair[TensorT]]] = []
+    matched: list[tuple[Place, Pair[TensorT]]] = []
     unknown: list[str] = []
     misshapen: list[str] = []
     for module, pair in adapter.pairs.items():
@@ -55,7 +58,7 @@ def fitting(
             if tensor is not None:
                 shapes, expected = (*shapes, shape(tensor)), (*expected, (size,))
         if shapes != expected:
-            was, wanted = (" and ".join(str(list(one)) for one in both) for both in (shapes, expected))
-            misshapen.append(f"{module} is {was}, expected {wanted}")
-        found += ((place, pair) for place in at)
-    return found, unknown, misshapen
+            actual, wanted = (" and ".join(str(list(size)) for size in sizes) for sizes in (shapes, expected))
+            misshapen.append(f"{module} is {actual}, expected {wanted}")
+        matched += ((place, pair) for place in at)
+    return matched, unknown, misshapen

@@ -1,4 +1,4 @@
-"""Where LoRA can be: modules and parameters of transformers, and the rows of our layers that they are."""
+"""Modules and parameters that LoRA can adapt: transformers' names and the corresponding rows in LitGPT."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
@@ -14,35 +14,33 @@ from litgpt.domain.pieces import Piece
 from litgpt.domain.weights import Join, Use, uses
 
 Kind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "expert"]
-"""What a place is.
+"""Kind of a place.
 
-`linear` is a linear layer that `all-linear` means; a `head` and an `embedding` are targeted by name alone. A
-`parameter` belongs to a router or to all experts of a layer, and is targeted by `target_parameters`. An
-`expert` is a linear layer of one expert, as transformers 4 had them: adapters that were saved with it are
-read.
+`linear` is a linear layer included in `all-linear`; a `head` or `embedding` is targeted only by name. A
+`parameter` belongs to a router or to all experts of a layer and is targeted by `target_parameters`. An
+`expert` is a linear layer of one expert, as in transformers 4, whose saved adapters can be loaded.
 """
 
 _WEIGHT = ".weight"
 _HEAD = "lm_head"
 _MOST_SUGGESTIONS = 3
-# Ours that make queries and values, or what those are made of.
+# LitGPT's layers that compute queries and values, or their latents.
 _QUERIES = ("attn.qkv", "attn.qkvz", "attn.q_proj", "attn.q_b_proj")
 _VALUES = ("attn.qkv", "attn.kv_b_proj")
 _EXPECTED = (
-    "a linear layer, an embedding or the head; what experts and routers learn is in target_parameters. "
-    "There are"
+    "a linear layer, an embedding or the LM head; use target_parameters for experts and routers. There are"
 )
 
 
 @attrs.frozen
 class Rows:
-    """What of a layer of ours is what of a tensor of theirs.
+    """The rows of a fused layer that correspond to one Hugging Face tensor.
 
     Attributes:
-        layer: Ours, such as `transformer.h.0.attn.qkv`.
-        start: The first row in it.
-        stop: The row after the last.
-        pieces: Theirs, in the order of our rows, as views of B (out, rank).
+        layer: LitGPT's layer, such as `transformer.h.0.attn.qkv`.
+        start: First row.
+        stop: End of the rows (exclusive).
+        pieces: Views of B (out, rank), in the order of LitGPT's rows.
 
     """
 
@@ -52,27 +50,27 @@ class Rows:
     pieces: tuple[Piece, ...]
 
     def of_rank(self, rank: int) -> tuple[Piece, ...]:
-        """Return the views of a B of this rank."""
+        """Return the views for a B of this rank."""
         return tuple(attrs.evolve(piece, shape=(piece.shape[0], rank)) for piece in self.pieces)
 
 
 @attrs.frozen
 class Place:
-    """A module or a parameter of transformers that a pair can be for; of stacked experts, that of one expert.
+    """A module or parameter of transformers that LoRA can adapt; one expert of a stacked parameter.
 
     Attributes:
-        name: Its name in transformers: `model.layers.0.self_attn.q_proj`,
+        name: Name in transformers: `model.layers.0.self_attn.q_proj`,
             `model.layers.0.mlp.experts.down_proj`.
-        outputs: What that returns.
-        inputs: What that takes.
-        transposed: Whether its weight is written as (in, out).
-        rows: Where it is in ours.
-        kind: What it is.
-        swapped: Whether PEFT's A is the transpose of our B and its B that of our A, as for embeddings.
-        expert: Which expert's.
-        experts: How many experts one pair of PEFT's is for.
-        parameter: The name of the parameter, if it is targeted as one.
-        former: The name that its module had in transformers 4, if that was another.
+        outputs: Output features.
+        inputs: Input features.
+        transposed: Whether the weight is stored as (in, out).
+        rows: The corresponding rows in LitGPT.
+        kind: Kind of the place.
+        swapped: Whether PEFT's A and B are the transposes of LitGPT's B and A, as for embeddings.
+        expert: Index of the expert.
+        experts: Number of experts that share one pair of LoRA matrices in PEFT.
+        parameter: Name of the parameter for `target_parameters`.
+        former: Name of the module in transformers 4, if it differs.
 
     """
 
@@ -92,11 +90,10 @@ class Place:
 
     @property
     def leaf(self) -> str:
-        """The last part of its name."""
         return self.name.rpartition(".")[2]
 
     def is_called(self, target: str) -> bool:
-        """Whether a target means it: its name, or an end of that from a dot on."""
+        """Return whether a target matches the name or a dotted suffix of it."""
         return is_called(self.parameter or self.name, target)
 
     def shapes(self, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -106,27 +103,27 @@ class Place:
 
     @property
     def magnitudes(self) -> int:
-        """How many norms DoRA learns: one for each row, or for each column of an embedding."""
+        """Number of DoRA norms: one per row, or per column of an embedding."""
         return self.inputs if self.kind == "embedding" else self.outputs
 
 
 def is_called(name: str, target: str) -> bool:
-    """Whether a target means a name: the name, or an end of it from a dot on."""
+    """Return whether a target equals a name or a dotted suffix of it."""
     return name == target or name.endswith(f".{target}")
 
 
 def places(
     joins: Sequence[Join], linear: Collection[str], embeddings: Collection[str] = ()
 ) -> tuple[Place, ...]:
-    """Return where pairs can be, but for parameters of experts and routers.
+    """Return the adaptable modules, without parameters of experts and routers.
 
     Args:
-        joins: How a family writes its tensors.
-        linear: The linear layers of the network.
-        embeddings: Its embeddings.
+        joins: The model's parameters and their checkpoint pieces.
+        linear: Names of the linear layers.
+        embeddings: Names of the embeddings.
 
     """
-    found = []
+    modules = []
     for name, those in uses(joins).items():
         piece = those[0].piece
         layers = {use.parameter.name.removesuffix(_WEIGHT) for use in those}
@@ -134,7 +131,7 @@ def places(
         if fits and layers <= {*linear, *embeddings}:
             outputs, inputs = piece.shape[::-1] if piece.transposed else piece.shape
             kind = _kind(layers, embeddings)
-            found.append(
+            modules.append(
                 Place(
                     name.removesuffix(_WEIGHT),
                     outputs,
@@ -145,14 +142,14 @@ def places(
                     swapped=kind == "embedding",
                 )
             )
-    return tuple(found)
+    return tuple(modules)
 
 
 def chosen(those: Sequence[Place], targets: Targets) -> tuple[Place, ...]:
-    """Return the modules that are meant.
+    """Return the modules that match the targets.
 
     Raises:
-        BadArgument: A target is none; the error lists those that there are.
+        BadArgument: A target does not match a module; the error lists the modules.
 
     """
     linear = [place for place in those if place.kind == "linear"]
@@ -168,54 +165,54 @@ def chosen(those: Sequence[Place], targets: Targets) -> tuple[Place, ...]:
 
 
 def chosen_parameters(those: Sequence[Place], targets: Sequence[str]) -> tuple[Place, ...]:
-    """Return the parameters of experts and routers that are meant.
+    """Return the parameters of experts and routers that match the targets.
 
     Raises:
-        BadArgument: A target is none; the error lists those that there are.
+        BadArgument: A target does not match a parameter; the error lists the parameters.
 
     """
     parameters = [place for place in those if place.parameter is not None]
     for target in targets:
         if not any(place.is_called(target) for place in parameters):
-            there = ", ".join(dict.fromkeys(map(_parameter_leaf, parameters))) or "none in this model"
+            available = ", ".join(dict.fromkeys(map(_parameter_leaf, parameters))) or "none in this model"
             raise BadArgument(
-                "target_parameters", target, f"a parameter of experts or a router. There are {there}"
+                "target_parameters", target, f"a parameter of experts or a router. There are {available}"
             )
     return tuple(place for place in parameters if any(place.is_called(target) for target in targets))
 
 
 def all_chosen(those: Sequence[Place], lora: Lora) -> tuple[Place, ...]:
-    """Return the modules and the parameters that an adapter is for, without what is trained whole.
+    """Return the modules and parameters that a configuration adapts, without fully trained modules.
 
     Raises:
-        BadArgument: A target is none.
+        BadArgument: A target does not match.
 
     """
     parameters = chosen_parameters(those, lora.target_parameters)
     if lora.targets is None and parameters:
         return parameters
     modules = chosen(those, lora.targets)
-    return (*(one for one in modules if not is_within(one.name, lora.modules_to_save)), *parameters)
+    return (*(place for place in modules if not is_within(place.name, lora.modules_to_save)), *parameters)
 
 
 def is_within(module: str, names: Iterable[str]) -> bool:
-    """Whether a module is one of these or within one; PEFT compares ends of names, not from a dot on."""
+    """Return whether a module is in one of these; as in PEFT, any suffix of a name matches."""
     parts = module.split(".")
     paths = [".".join(parts[: at + 1]) for at in range(len(parts))]
     return any(path.endswith(name) for name in names for path in paths)
 
 
 def targets_of(those: Iterable[Place], every: Iterable[Place]) -> tuple[str, ...]:
-    """Return targets that mean these places of all and no others: the last parts of names where that does."""
-    meant = dict.fromkeys(place.name for place in those)
-    apart = {place.leaf for place in every if place.name not in meant and place.kind != "expert"}
-    leaves = {name: name.rpartition(".")[2] for name in meant}
-    apart |= {leaf for leaf in leaves.values() if leaf.isdigit()}  # these would mean whole layers too
-    return tuple(dict.fromkeys(name if leaf in apart else leaf for name, leaf in leaves.items()))
+    """Return targets that match exactly these places: last name parts where unambiguous, else full names."""
+    names = dict.fromkeys(place.name for place in those)
+    ambiguous = {place.leaf for place in every if place.name not in names and place.kind != "expert"}
+    leaves = {name: name.rpartition(".")[2] for name in names}
+    ambiguous |= {leaf for leaf in leaves.values() if leaf.isdigit()}  # an index would match whole layers
+    return tuple(dict.fromkeys(name if leaf in ambiguous else leaf for name, leaf in leaves.items()))
 
 
 def rows_of(those: Sequence[Use]) -> tuple[Rows, ...]:
-    """Return where the rows of a tensor of theirs are in ours."""
+    """Return the rows in LitGPT's layers of a checkpoint tensor."""
     return tuple(_rows(layer, list(own)) for layer, own in groupby(those, _layer))
 
 
@@ -243,7 +240,7 @@ def _rows(layer: str, those: list[Use]) -> Rows:
 
 
 def _upright(piece: Piece) -> Piece:
-    """Return the rows of an (out, in) tensor that are a piece of one on its side, or of one expert."""
+    """Return a piece as rows of an untransposed, unstacked (out, in) tensor."""
     shape = piece.shape if piece.expert is None else piece.shape[1:]
     shape = shape[::-1] if piece.transposed else shape
     return attrs.evolve(piece, shape=shape, transposed=False, expert=None)
@@ -263,7 +260,7 @@ def _is_last(rows: Rows, those: Sequence[Place]) -> bool:
 
 
 def _like(target: str, those: Sequence[Place]) -> list[str]:
-    """Return the names that a target may have meant: the close ones first, then all, without repeating."""
+    """Return all module names, similar ones first."""
     leaves = list(dict.fromkeys(place.leaf for place in those))
     close = get_close_matches(target.rpartition(".")[2], leaves, n=_MOST_SUGGESTIONS)
     return list(dict.fromkeys([*close, *leaves]))

@@ -1,4 +1,4 @@
-"""What of a model is on a device whose memory does not hold all of it."""
+"""CPU offloading of layers that do not fit in the device's memory."""
 
 from bisect import bisect_right
 from typing import Any
@@ -10,19 +10,13 @@ from litgpt.domain.footprint import PROGRAM, activation_bytes, cache_bytes, weig
 from litgpt.domain.placement import Hardware, Placement
 
 TEXT = 4096
-"""The tokens of a text whose cache is to fit as well, if the model's context is as long."""
+"""Tokens of KV cache to reserve, limited by the model's context length."""
 
 
 def fitted(placement: Placement, architecture: Architecture, hardware: Hardware) -> Placement:
-    """Return a placement that a device's memory allows: layers that do not fit stay with the CPU.
+    """Return the placement with layers that do not fit in the device's free memory moved to the CPU.
 
-    A layer there is computed there: what moves is a token's vector, and not the layer's weights.
-
-    Args:
-        placement: What was decided.
-        architecture: Of the model.
-        hardware: Says what is free.
-
+    Offloaded layers are computed on the CPU, so hidden states are transferred instead of weights.
     """
     free = hardware.free.get(placement.device)
     if free is None or placement.strategy is not None:
@@ -41,21 +35,21 @@ def fitted(placement: Placement, architecture: Architecture, hardware: Hardware)
     every = len(architecture.layers)
     if needed(every) <= free:
         return placement
-    # What is needed grows with each layer, so halving finds the last count that fits.
+    # The required memory increases with each layer, so bisection applies.
     return attrs.evolve(placement, resident=max(0, bisect_right(range(every), free, key=needed) - 1))
 
 
 def told(placement: Placement, architecture: Architecture) -> str | None:
-    """Return what to tell of layers that stay with the CPU; None if there are none."""
+    """Return a notice about layers on the CPU, or None if there are none."""
     if placement.resident is None:
         return None
-    away = architecture.layers[placement.resident :]
-    how: Any = {"dtype": placement.dtype, "quantize": placement.quantize}
-    outside = weight_bytes(attrs.evolve(architecture, layers=()), **how)
-    nbytes = weight_bytes(attrs.evolve(architecture, layers=away), **how) - outside
-    behind = f"{len(away)} of {len(architecture.layers)} layers"
+    offloaded = architecture.layers[placement.resident :]
+    precision: Any = {"dtype": placement.dtype, "quantize": placement.quantize}
+    outside = weight_bytes(attrs.evolve(architecture, layers=()), **precision)
+    nbytes = weight_bytes(attrs.evolve(architecture, layers=offloaded), **precision) - outside
+    count = f"{len(offloaded)} of {len(architecture.layers)} layers"
     return (
-        f"{behind} do not fit on {placement.device} and stay with the CPU, which reads {nbytes / 1e9:.1f} GB "
-        "for each token, many times slower than the device would. A smaller precision, or several devices "
-        "with generate_strategy='sequential', may hold all of it."
+        f"{count} do not fit on {placement.device} and run on the CPU, which reads {nbytes / 1e9:.1f} GB for "
+        "each token and is many times slower. A lower precision, quantization, or several devices with "
+        "generate_strategy='sequential' may avoid this."
     )

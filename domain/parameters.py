@@ -1,4 +1,4 @@
-"""Which tensors a network of an architecture has: names, shapes, and what each is for."""
+"""The parameters of an architecture: names, shapes and roles."""
 
 import math
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ from litgpt.domain.architecture import (
 )
 
 Role: TypeAlias = Literal["projection", "output", "embedding", "bias", "norm", "norm_from_1", "buffer"]
-"""What a tensor is for: what a random one is drawn by.
+"""Role of a parameter, which determines its initialization.
 
-A `buffer` is kept in float32 and not learnt; an `output` is a projection back into the stream; a
-`norm_from_1` counts from 1, so that 0 leaves things as they are.
+A `buffer` is in float32 and not trained; an `output` projects back into the residual stream; a
+`norm_from_1` multiplies by `1 + weight`.
 """
 
 
@@ -37,24 +37,23 @@ XIELU: tuple[tuple[str, Role, float], ...] = (
     ("beta", "buffer", 0.5),
     ("eps", "buffer", -1e-6),
 )
-"""The numbers of the activation xIELU, what they are for, and what they begin at."""
+"""Parameters of the activation xIELU: name, role and initial value."""
 
 
 @attrs.frozen
 class Parameter:
-    """A tensor of ours.
+    """A parameter of the model.
 
     Attributes:
-        name: LitGPT's name for it, such as `transformer.h.0.attn.qkv.weight`.
+        name: LitGPT's name, such as `transformer.h.0.attn.qkv.weight`.
         shape: Its shape.
-        rows: The rows of the pieces it is joined from, such as those of Q, K and V; they sum to `shape[0]`.
-        role: What it is for.
-        groups: Into how many equal groups its pieces could be dealt out: the key-value heads of a joined
-            projection.
-        experts: How many experts have a tensor like this one, if an expert has it.
-        initial: What all its numbers begin at, where its role does not say so.
-        head_size: How many rows make a head, where theirs deals them out by head.
-        exact: Whether it stays as it is where projections are quantised: few weights that much turns on.
+        rows: Rows of each fused piece, such as Q, K and V; they sum to `shape[0]`.
+        role: Its role.
+        groups: Number of key-value heads of a fused projection, by which checkpoints may interleave pieces.
+        experts: Number of experts, for a parameter of an expert.
+        initial: Initial value of all elements; None uses the default of the role.
+        head_size: Rows per head, by which checkpoints may interleave pieces.
+        exact: Whether the parameter is not quantized, as it is small and sensitive.
 
     """
 
@@ -70,7 +69,7 @@ class Parameter:
 
 
 def parameters(architecture: Architecture) -> Iterator[Parameter]:
-    """Yield every tensor that a network of this architecture holds, once, in its order."""
+    """Yield every parameter of an architecture once, in model order."""
     width, vocab = architecture.width, architecture.vocab_size
     yield _whole("transformer.wte.weight", vocab, width, role="embedding")
     yield from _norm("transformer.wte_norm", architecture.embedding_norm, width)
@@ -176,7 +175,7 @@ def _latent_attention(mixer: LatentAttention, width: int) -> Iterator[Parameter]
     yield from _norm("attn.kv_a_norm", mixer.norm, mixer.latent_size)
     made = mixer.heads * (mixer.plain_size + mixer.value_size)
     for parameter in _linear("attn.kv_b_proj", made, mixer.latent_size):
-        yield attrs.evolve(parameter, exact=True)  # queries are multiplied by parts of it
+        yield attrs.evolve(parameter, exact=True)  # MLA absorbs parts of it into the queries
     yield from _linear("attn.proj", width, mixer.heads * mixer.value_size, bias=mixer.bias, role="output")
 
 
@@ -212,8 +211,8 @@ def _feed_forward(name: str, feed_forward: AnyFeedForward, width: int) -> Iterat
 
 
 def _xielu(name: str) -> Iterator[Parameter]:
-    for one, role, initial in XIELU:
-        yield attrs.evolve(_whole(f"{name}.{one}", 1, role=role), initial=initial)
+    for leaf, role, initial in XIELU:
+        yield attrs.evolve(_whole(f"{name}.{leaf}", 1, role=role), initial=initial)
 
 
 def _experts(name: str, experts: Experts, width: int) -> Iterator[Parameter]:

@@ -8,21 +8,21 @@ import attrs
 
 @attrs.frozen
 class Piece:
-    """A view of a tensor of theirs, through which it is read, and written.
+    """A view of a checkpoint tensor, for reading and writing.
 
-    With the tensor seen as `runs` equal runs of rows, the view has rows `start` to `stop` of each run.
+    The tensor's rows are divided into `runs` runs; the view consists of rows `start` to `stop` of each.
 
     Attributes:
-        name: Theirs.
-        shape: The shape that it must have.
-        start: The first row, in each run.
-        stop: The row after the last.
-        runs: How many runs there are.
-        expert: Which expert's, where it holds all of them.
-        transposed: Whether its rows and columns are exchanged.
-        flat: Whether it is seen as a vector of all its numbers, which are the rows then.
-        every: How many rows there are from one run to the next; None deals out all rows to the runs.
-        columns: The first column and the one after the last; None has all.
+        name: Name of the checkpoint tensor.
+        shape: Its expected shape.
+        start: First row in each run.
+        stop: End of the rows in each run (exclusive).
+        runs: Number of runs.
+        expert: Index of the expert in a tensor that stacks all experts.
+        transposed: Whether the view transposes the tensor.
+        flat: Whether the view flattens the tensor; its elements are the rows then.
+        every: Distance between runs in rows; None divides all rows evenly.
+        columns: Start and end (exclusive) of the columns; None selects all.
 
     """
 
@@ -39,15 +39,12 @@ class Piece:
 
     @property
     def rows(self) -> int:
-        """How many rows of ours it is."""
+        """Number of parameter rows."""
         return self.runs * (self.stop - self.start)
 
     @property
     def view(self) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-        """The sizes, strides and offset of the view in their tensor, in numbers and as it lies in memory.
-
-        The first size is `runs`, the second the rows in each, then come the columns.
-        """
+        """Size, stride and storage offset of the view, in elements; the shape is (runs, rows, *columns)."""
         own = self.shape if self.expert is None else self.shape[1:]
         own = (prod(own),) if self.flat else own
         strides = tuple(prod(own[at + 1 :]) for at in range(len(own)))
@@ -63,13 +60,13 @@ class Piece:
 
     @property
     def whole(self) -> bool:
-        """Whether it is the tensor as it is."""
+        """Whether the view is the unchanged tensor."""
         all_rows = self.runs == 1 and self.shape[:1] == (self.stop - self.start,)
         changed = self.transposed or self.flat or self.columns is not None
         return all_rows and self.expert is None and not changed
 
     def cut(self, start: int, stop: int) -> "Iterator[Piece]":
-        """Yield the pieces that are rows `start` to `stop` of this one, counted as ours."""
+        """Yield the pieces of parameter rows `start` to `stop` of this piece."""
         length = self.stop - self.start
         own = self.shape if self.expert is None else self.shape[1:]
         rows = own[-1] if self.transposed else prod(own) if self.flat else own[0]

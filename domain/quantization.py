@@ -1,4 +1,4 @@
-"""Weights in fewer bits: the ways there are, which parameters they are for, and the bytes that these take."""
+"""Weight quantization: formats, quantized parameters and their memory."""
 
 from math import prod
 from typing import Literal, TypeAlias, get_args
@@ -9,34 +9,27 @@ from litgpt.domain.tensors import BYTES, DType
 Quantization: TypeAlias = Literal[
     "int8", "int4", "bnb.nf4", "bnb.nf4-dq", "bnb.fp4", "bnb.fp4-dq", "bnb.int8"
 ]
-"""`int8` and `int4` are our own and need nothing; those that begin with `bnb.` are of bitsandbytes."""
+"""`int8` and `int4` are built in; formats with the prefix `bnb.` require bitsandbytes."""
 
 QUANTIZATIONS: tuple[Quantization, ...] = get_args(Quantization)
 
 GROUP = 32
-"""How many weights of a row share a scale and a zero point in `int4`."""
+"""Weights of a row that share a scale and zero point in `int4`."""
 
 BLOCK = 64
-"""How many weights share a scale in four bits of bitsandbytes, whose `-dq` packs these scales in turn."""
+"""Weights that share a scale in the 4-bit formats of bitsandbytes; `-dq` also quantizes these scales."""
 
 SCALES_BLOCK = 256
-"""How many of those scales share one of their own."""
+"""Quantized scales that share a scale in `-dq`."""
 
 
 def is_quantised(parameter: Parameter) -> bool:
-    """Return whether a parameter is one that is put in fewer bits: a projection that is not exact."""
+    """Return whether quantization applies to a parameter: a projection that is not marked exact."""
     return len(parameter.shape) == 2 and parameter.role in ("projection", "output") and not parameter.exact
 
 
 def parameter_bytes(parameter: Parameter, dtype: DType, quantize: Quantization | None) -> int:
-    """Return the memory that a parameter takes.
-
-    Args:
-        parameter: Which.
-        dtype: What a model is in.
-        quantize: How its projections are quantised, if they are.
-
-    """
+    """Return the memory of a parameter in bytes, in a model with this dtype and quantization."""
     if quantize is None or not is_quantised(parameter):
         return prod(parameter.shape) * BYTES[dtype]
     rows, columns = parameter.shape

@@ -1,7 +1,7 @@
-"""How a model is split over ranks that compute it together ("tensor parallel", arXiv:1909.08053).
+"""Tensor parallelism (arXiv:1909.08053): split each layer over several ranks.
 
-Each rank has some heads of every layer and a part of the middle of every feed-forward. What comes out of the
-two is a sum over the ranks. The embedding and the head are split over the vocabulary.
+Each rank has some attention heads and a slice of the MLP's intermediate dimension; the outputs of both are
+all-reduced. The embedding and the LM head are split over the vocabulary.
 """
 
 from collections.abc import Sequence
@@ -28,23 +28,23 @@ from litgpt.domain.weights import Join
 
 
 def span(count: int, ranks: int, rank: int) -> Span:
-    """Return which of `count` things are a rank's, as evenly as can be."""
+    """Return a rank's span of `count` items, distributed as evenly as possible."""
     return count * rank // ranks, count * (rank + 1) // ranks
 
 
 @attrs.frozen(kw_only=True)
 class Share:
-    """A rank's part of a model.
+    """A rank's shard of a model.
 
     Attributes:
-        ranks: How many there are.
-        rank: Which one this is, from 0.
-        architecture: What the rank computes: fewer heads, and narrower feed-forwards, than all of it.
-        vocabulary: Which rows of the embedding and of the head it has.
-        joins: What its tensors are read from: only its own slices.
-        heads_of_all: For each layer, how many query heads and key-value heads all ranks have together, keys
-            that several of them have counted as often.
-        zero: Tensors that are added to a sum over the ranks, and that another rank adds already.
+        ranks: World size.
+        rank: Rank, from 0.
+        architecture: The rank's architecture, with fewer heads and smaller intermediate sizes.
+        vocabulary: The rank's rows of the embedding and LM head.
+        joins: Checkpoint pieces of the rank's parameters.
+        heads_of_all: Total number of query heads and key-value heads over all ranks, for each layer;
+            replicated key-value heads are counted once per rank.
+        zero: Parameters set to 0 because another rank adds them before the all-reduce.
 
     """
 
@@ -57,25 +57,19 @@ class Share:
     zero: frozenset[str] = attrs.field(default=frozenset(), repr=False)
 
     def weight_bytes(self, *, dtype: DType, quantize: Quantization | None = None) -> int:
-        """Return the memory that the rank's weights take."""
+        """Return the memory of the rank's weights in bytes."""
         return sum(parameter_bytes(join.parameter, dtype, quantize) for join in self.joins)
 
 
 def share(architecture: Architecture, joins: Sequence[Join], *, ranks: int, rank: int) -> Share:
-    """Return a rank's part of a model.
-
-    Args:
-        architecture: The whole.
-        joins: What its parameters are read from.
-        ranks: How many ranks there are.
-        rank: Which one.
+    """Return a rank's shard of a model with the checkpoint pieces `joins`.
 
     Raises:
-        OutOfReach: It cannot be split so.
+        OutOfReach: The model cannot be split over this number of ranks.
 
     """
     if ranks > 1 and architecture.streams > 1:
-        raise _refused(ranks, "layers of the kind AlternatingUpdates cannot be split")
+        raise _refused(ranks, "layers of type AlternatingUpdates cannot be split")
     layers = tuple(
         attrs.evolve(
             layer,
@@ -99,13 +93,13 @@ def share(architecture: Architecture, joins: Sequence[Join], *, ranks: int, rank
 
 
 def heads_of(mixer: Attention, ranks: int, rank: int) -> tuple[Span, Span]:
-    """Return which query heads and which key-value heads are a rank's.
+    """Return a rank's spans of query heads and of key-value heads.
 
-    Groups stay together where there are enough of them; otherwise each rank has a part of one group's
-    queries, and its key and value are with all of those ranks.
+    With at least as many groups as ranks, groups are not split. Otherwise, each rank has some queries of one
+    group, and the group's key-value head is replicated.
 
     Raises:
-        OutOfReach: They cannot be dealt out so.
+        OutOfReach: The heads cannot be distributed evenly.
 
     """
     if mixer.groups >= ranks:
@@ -113,7 +107,7 @@ def heads_of(mixer: Attention, ranks: int, rank: int) -> tuple[Span, Span]:
         per_group = mixer.heads // mixer.groups
         return (first * per_group, last * per_group), (first, last)
     if ranks % mixer.groups or mixer.heads % ranks:
-        raise _refused(ranks, f"{mixer.heads} heads in {mixer.groups} groups cannot be dealt out to so many")
+        raise _refused(ranks, f"{mixer.heads} heads in {mixer.groups} groups cannot be split evenly")
     group = rank * mixer.groups // ranks
     return span(mixer.heads, ranks, rank), (group, group + 1)
 
@@ -133,7 +127,7 @@ def _mixer(mixer: Mixer, ranks: int, rank: int) -> Mixer:
             return attrs.evolve(mixer, heads=last - first)
         case other:
             if ranks > 1:
-                raise _refused(ranks, f"layers of the kind {type(other).__name__} cannot be split")
+                raise _refused(ranks, f"layers of type {type(other).__name__} cannot be split")
             return other
 
 
@@ -141,7 +135,7 @@ def _heads_of_all(mixer: Mixer, ranks: int) -> tuple[int, int]:
     if not isinstance(mixer, Attention):
         return 0, 0
     spans = [heads_of(mixer, ranks, rank) for rank in range(ranks)]
-    queries, keys = (sum(one[at][1] - one[at][0] for one in spans) for at in (0, 1))
+    queries, keys = (sum(pair[at][1] - pair[at][0] for pair in spans) for at in (0, 1))
     return queries, keys
 
 
@@ -152,7 +146,7 @@ def _feed_forward(feed_forward: AnyFeedForward, ranks: int, rank: int) -> AnyFee
         case GatedFeedForward():
             return _narrow(feed_forward, ranks, rank)
         case Experts():
-            # Each expert is split, so that all ranks work, whichever experts are chosen.
+            # Splitting every expert balances the load for any routing.
             return attrs.evolve(
                 feed_forward,
                 expert=_narrow(feed_forward.expert, ranks, rank),
@@ -160,7 +154,7 @@ def _feed_forward(feed_forward: AnyFeedForward, ranks: int, rank: int) -> AnyFee
             )
         case other:
             if ranks > 1:
-                raise _refused(ranks, f"feed-forwards of the kind {type(other).__name__} cannot be split")
+                raise _refused(ranks, f"feed-forward layers of type {type(other).__name__} cannot be split")
             return other
 
 
@@ -177,15 +171,7 @@ def _refused(ranks: int, reason: str) -> OutOfReach:
 
 
 def split_of(architecture: Architecture, parameter: Parameter, ranks: int, rank: int) -> Split:
-    """Return what of a tensor of ours is a rank's.
-
-    Args:
-        architecture: The whole that the tensor is of.
-        parameter: The whole tensor.
-        ranks: How many ranks there are.
-        rank: Which one.
-
-    """
+    """Return a rank's slice of a parameter of the unsplit model."""
     name = parameter.name
     if name.startswith(("transformer.wte.", "lm_head.")):
         return Split("rows", (span(architecture.vocab_size, ranks, rank),))
@@ -216,7 +202,7 @@ def _attention_splits(mixer: Attention, ranks: int, rank: int) -> dict[str, Spli
     size, (queries, keys, values) = mixer.head_size, mixer.qkv_rows
     (first, last), (low, high) = heads_of(mixer, ranks, rank)
     own, shared = (first * size, last * size), (low * size, high * size)
-    # Keys may be another layer's, and values be the keys: then there are no rows for them.
+    # With a shared KV cache there are no rows for keys and values, and with K=V none for values.
     key = _moved(shared if keys else (0, 0), queries)
     value = _moved(shared if values else (0, 0), queries + keys)
     splits = {

@@ -1,4 +1,4 @@
-"""Which device has which layer, where layers are spread over several, one after another."""
+"""Assign consecutive layers to several devices (pipeline placement)."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from litgpt.domain.parameters import parameters
 
 
 def spread(architecture: Architecture, devices: int) -> tuple[int, ...]:
-    """Return each layer's device, from 0, so that the fullest device has as little as can be.
+    """Return the device index of each layer, minimizing the largest number of parameters on a device.
 
-    Layers stay in order. The embedding is with the first layer and the head with the last, or with the
-    embedding if it is that; they count as the layers do.
+    Layers stay in order. The embedding is on the first device and the LM head on the last, or with the
+    embedding if tied; both count towards the size.
 
     Raises:
         OutOfReach: There are more devices than layers.
@@ -31,7 +31,7 @@ def spread(architecture: Architecture, devices: int) -> tuple[int, ...]:
             sizes[int(parts[2])] += prod(parameter.shape)
         else:
             sizes[-1 if is_last(parameter.name) else 0] += prod(parameter.shape)
-    # The least bound for which so many devices suffice: every sum of neighbours is a candidate.
+    # The smallest bound for which the devices suffice, by bisection.
     most = bisect_left(
         range(sum(sizes)), True, lo=max(sizes), key=lambda bound: _needed(sizes, bound) <= devices
     )
@@ -39,12 +39,12 @@ def spread(architecture: Architecture, devices: int) -> tuple[int, ...]:
 
 
 def is_last(name: str) -> bool:
-    """Whether a tensor outside the layers is used after them."""
+    """Return whether a parameter outside the layers is used after them."""
     return name.startswith(("lm_head.", "transformer.ln_f.", "transformer.merge."))
 
 
 def _needed(sizes: Sequence[int], bound: int) -> int:
-    """Return how many devices of a size hold the layers, in order."""
+    """Return the number of devices of size `bound` that hold the layers in order."""
     count, held = 1, 0
     for size in sizes:
         held += size
@@ -54,14 +54,14 @@ def _needed(sizes: Sequence[int], bound: int) -> int:
 
 
 def _dealt_out(sizes: Sequence[int], bound: int, devices: int) -> tuple[int, ...]:
-    """Return each layer's device, with no more than `bound` on any and none left empty."""
-    found: list[int] = []
+    """Return each layer's device, with at most `bound` on each and none empty."""
+    assigned: list[int] = []
     device, held = 0, 0
     for at, size in enumerate(sizes):
         left = len(sizes) - at
-        must_move = found and left <= devices - 1 - device
-        if found and (held + size > bound or must_move):
+        must_move = assigned and left <= devices - 1 - device
+        if assigned and (held + size > bound or must_move):
             device, held = device + 1, 0
-        found.append(device)
+        assigned.append(device)
         held += size
-    return tuple(found)
+    return tuple(assigned)

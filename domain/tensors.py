@@ -1,4 +1,4 @@
-"""What is known of a tensor from a file's header, before any of it is read."""
+"""Tensor metadata from file headers."""
 
 from collections.abc import Iterable
 from math import prod
@@ -7,19 +7,19 @@ from typing import Literal, TypeAlias
 import attrs
 
 DType: TypeAlias = Literal["float32", "bfloat16", "float16"]
-"""The dtypes that a model computes in, as torch names them."""
+"""Compute dtypes, with torch's names."""
 
 BYTES: dict[DType, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @attrs.frozen
 class TensorInfo:
-    """A tensor's shape and how it is stored.
+    """A tensor's shape and storage format.
 
     Attributes:
-        shape: As torch would print it, slowest dimension first.
-        stored_as: The file's own name for the format: `BF16`, `F32`, `Q4_K`, …
-        nbytes: The bytes it takes in the file.
+        shape: Shape in torch's order.
+        stored_as: The file format's dtype name: `BF16`, `F32`, `Q4_K`, …
+        nbytes: Size in the file.
 
     """
 
@@ -29,15 +29,14 @@ class TensorInfo:
 
     @property
     def numel(self) -> int:
-        """How many weights it holds."""
         return prod(self.shape)
 
 
 def rounded_by_bfloat16(tensors: Iterable[TensorInfo]) -> bool:
-    """Return whether most weights of matrices are stored with more digits than bfloat16 has.
+    """Return whether most matrix weights are stored with a higher precision than bfloat16.
 
-    Weights that are stored in fewer bits count as not: their own error is several times that of the rounding.
+    Quantized weights do not count: their error is several times the rounding error of bfloat16.
     """
-    matrices = [one for one in tensors if len(one.shape) > 1]
-    exact = sum(one.numel for one in matrices if one.stored_as in ("F64", "F32", "F16"))
-    return 2 * exact > sum(one.numel for one in matrices)
+    matrices = [tensor for tensor in tensors if len(tensor.shape) > 1]
+    exact = sum(tensor.numel for tensor in matrices if tensor.stored_as in ("F64", "F32", "F16"))
+    return 2 * exact > sum(tensor.numel for tensor in matrices)

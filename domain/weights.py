@@ -1,4 +1,4 @@
-"""Which tensors of a checkpoint ours are made of, as data that reads and writes."""
+"""Map checkpoint tensors to LitGPT's parameters, for reading and writing."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,14 +18,14 @@ from litgpt.domain.tensors import TensorInfo
 
 @attrs.frozen
 class Part:
-    """Some rows of a tensor of theirs.
+    """One of several equal parts of the rows of a checkpoint tensor.
 
     Attributes:
-        name: Theirs.
-        number: Which of the equal parts, from 0.
-        of: How many equal parts there are.
-        alternating: Whether the parts take turns row by row; otherwise they lie one after another.
-        by_head: Whether they take turns head by head.
+        name: Name of the checkpoint tensor.
+        number: Index of the part.
+        of: Number of parts.
+        alternating: Whether the parts are interleaved row by row instead of concatenated.
+        by_head: Whether the parts are interleaved head by head.
 
     """
 
@@ -38,23 +38,22 @@ class Part:
 
 @attrs.frozen
 class Rule:
-    """How one tensor of ours is made of theirs. Read backwards, it makes theirs of ours.
+    """How a parameter is assembled from checkpoint tensors; applied in reverse, it writes a checkpoint.
 
-    In names, `{}` stands for a number, of a layer or of an expert, on both sides; `{piece}` for the number
-    of a piece.
+    In names, `{}` is the index of a layer or expert on both sides, and `{piece}` the index of a piece.
 
     Attributes:
-        ours: LitGPT's name.
-        theirs: The names in a Hugging Face checkpoint: one for each piece of ours, end to end along the first
-            dimension, or one for all of it.
-        spans: How many pieces of ours each of theirs is; empty: one each, or all.
-        by_group: Whether one tensor of theirs has the pieces dealt out: the first group's share of each,
-            then the second's, … (GPT-NeoX and Falcon write queries, keys and values so).
-        transposed: Whether theirs has rows and columns exchanged.
-        stacked: Whether theirs holds all experts, along a first dimension of its own.
-        matrix: Whether theirs has a row for each piece of a vector of ours.
-        number: Whether theirs is a number without dimensions, of which ours is a vector.
-        where: For which architectures the rule holds; None is all.
+        ours: LitGPT's parameter name.
+        theirs: Names in a Hugging Face checkpoint: one per piece, concatenated along the first dimension, or
+            one for the whole parameter.
+        spans: Number of pieces that each checkpoint tensor holds; empty means one each, or all in one.
+        by_group: Whether the pieces are interleaved by key-value group in one checkpoint tensor, as queries,
+            keys and values are in GPT-NeoX and Falcon.
+        transposed: Whether the checkpoint tensor is transposed.
+        stacked: Whether the checkpoint tensor stacks all experts along an additional first dimension.
+        matrix: Whether the checkpoint tensor is a matrix whose rows are the pieces of a vector.
+        number: Whether the checkpoint tensor is a scalar, which is stored as a vector of one element.
+        where: Predicate of the architectures to which the rule applies; None applies it to all.
 
     """
 
@@ -73,7 +72,7 @@ class Rule:
 
 @attrs.frozen
 class Join:
-    """A parameter of ours and what it is read from: pieces, end to end along the first dimension."""
+    """A parameter and the checkpoint pieces that are concatenated to it along the first dimension."""
 
     parameter: Parameter
     pieces: tuple[Piece, ...]
@@ -82,12 +81,12 @@ class Join:
 
     @property
     def theirs(self) -> tuple[str, ...]:
-        """The names of the tensors that it is read from."""
+        """Names of the checkpoint tensors."""
         return tuple(piece.name for piece in self.pieces)
 
 
 def joins(architecture: Architecture, rules: Sequence[Rule]) -> Iterator[Join]:
-    """Yield what each parameter is made of, by the family's rules alone."""
+    """Yield the checkpoint pieces of each parameter according to the family's rules."""
     by_ours: dict[str, Rule] = {}
     for rule in rules:
         if rule.where is None or rule.where(architecture):
@@ -98,7 +97,7 @@ def joins(architecture: Architecture, rules: Sequence[Rule]) -> Iterator[Join]:
 
 
 _MOST_MISSING = 5000
-"""The missing tensors after which no more are looked for."""
+"""Number of missing tensors at which checking stops."""
 
 
 def plan(
@@ -109,18 +108,18 @@ def plan(
     *,
     unused: Sequence[str] = (),
 ) -> tuple[Join, ...]:
-    """Return which tensors each parameter is read from, having checked all names and shapes.
+    """Return the checkpoint pieces of each parameter after checking all names and shapes.
 
     Args:
-        name: What to call the checkpoint in an error.
-        architecture: What is to be built.
-        rules: How the family writes its tensors.
-        tensors: What the checkpoint holds.
-        unused: Patterns of names that a checkpoint may hold besides, such as `*.rotary_emb.inv_freq`.
+        name: Name of the checkpoint in error messages.
+        architecture: The model's structure.
+        rules: The family's mapping rules.
+        tensors: The checkpoint's tensors by name.
+        unused: Patterns of tensor names to ignore, such as `*.rotary_emb.inv_freq`.
 
     Raises:
-        CheckpointMismatch: Tensors are missing, left over or of a wrong shape; it lists all of them, or the
-            first 5,000 that are missing.
+        CheckpointMismatch: Tensors are missing, unexpected or of the wrong shape. The error lists all of
+            them, or the first 5,000 missing ones.
 
     """
     planned: list[Join] = []
@@ -130,18 +129,18 @@ def plan(
         planned.append(join)
         expected |= {piece.name: piece.shape for piece in join.pieces}
         absent |= {piece.name: None for piece in join.pieces if piece.name not in tensors}
-        if len(absent) > _MOST_MISSING:  # a config for another model, perhaps one with millions of tensors
+        if len(absent) > _MOST_MISSING:  # the config is wrong and may imply millions of tensors
             raise CheckpointMismatch(name, tuple(absent))
     missing = tuple(absent)
     misshapen = tuple(
-        f"{one} is {list(tensors[one].shape)}, expected {list(shape)}"
-        for one, shape in expected.items()
-        if one in tensors and tensors[one].shape != shape
+        f"{tensor} is {list(tensors[tensor].shape)}, expected {list(shape)}"
+        for tensor, shape in expected.items()
+        if tensor in tensors and tensors[tensor].shape != shape
     )
     unread = tuple(
-        one
-        for one in tensors
-        if one not in expected and not any(fnmatchcase(one, pattern) for pattern in unused)
+        tensor
+        for tensor in tensors
+        if tensor not in expected and not any(fnmatchcase(tensor, pattern) for pattern in unused)
     )
     if missing or unread or misshapen:
         raise CheckpointMismatch(name, missing, unread, misshapen)
@@ -150,14 +149,7 @@ def plan(
 
 @attrs.frozen
 class Use:
-    """Rows of a parameter of ours, and the view of theirs that they are.
-
-    Attributes:
-        parameter: Ours.
-        start: The first of its rows.
-        piece: The view; it has as many rows.
-
-    """
+    """The rows of a parameter, from `start`, that correspond to a piece of a checkpoint tensor."""
 
     parameter: Parameter
     start: int
@@ -165,18 +157,18 @@ class Use:
 
 
 def uses(planned: Sequence[Join]) -> dict[str, tuple[Use, ...]]:
-    """Return the rules read backwards: each tensor of theirs, and what of ours is written into it."""
-    found: dict[str, list[Use]] = {}
+    """Return the inverse mapping: the parameter rows that each checkpoint tensor consists of."""
+    by_tensor: dict[str, list[Use]] = {}
     for join in planned:
         row = 0
         for piece in join.pieces:
-            found.setdefault(piece.name, []).append(Use(join.parameter, row, piece))
+            by_tensor.setdefault(piece.name, []).append(Use(join.parameter, row, piece))
             row += piece.rows
-    return {name: tuple(those) for name, those in found.items()}
+    return {name: tuple(rows) for name, rows in by_tensor.items()}
 
 
 def _generic(name: str) -> tuple[str, tuple[str, ...]]:
-    """Split `transformer.h.3.norm_1.weight` into `transformer.h.{}.norm_1.weight` and the numbers in it."""
+    """Split `transformer.h.3.norm_1.weight` into `transformer.h.{}.norm_1.weight` and its indices."""
     parts = name.split(".")
     numbers = tuple(part for part in parts if part.isdigit())
     return ".".join("{}" if part.isdigit() else part for part in parts), numbers
@@ -188,7 +180,7 @@ def _filled(name: str, numbers: Sequence[str]) -> str:
 
 
 def _pieces(rule: Rule, parameter: Parameter, numbers: tuple[str, ...]) -> Iterator[Piece]:
-    """Yield the views of theirs that a parameter is made of."""
+    """Yield the checkpoint pieces of a parameter."""
     theirs = rule.theirs
     shape: tuple[int, ...]
     if len(theirs) == 1 and isinstance(theirs[0], str) and "{piece}" in theirs[0]:
@@ -207,9 +199,9 @@ def _pieces(rule: Rule, parameter: Parameter, numbers: tuple[str, ...]) -> Itera
     if rule.by_group:
         yield from _dealt_out(rule, parameter, _filled(_name(theirs[0]), numbers))
         return
-    for one, count in zip(theirs, rows, strict=True):
-        if count:  # otherwise there is no such tensor: values are keys, or a layer borrows both
-            yield _piece(rule, parameter, one, count, numbers)
+    for source, count in zip(theirs, rows, strict=True):
+        if count:  # layers with K=V or a shared KV cache have no such tensor
+            yield _piece(rule, parameter, source, count, numbers)
 
 
 def _piece(rule: Rule, parameter: Parameter, one: str | Part, count: int, numbers: tuple[str, ...]) -> Piece:

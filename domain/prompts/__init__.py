@@ -1,4 +1,4 @@
-"""Prompt styles, as data, and which of them a model gets."""
+"""Prompt styles, and how a model's style is chosen."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -10,17 +10,17 @@ from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.prompts.styles import STYLES
 
 FAMILY_STYLES: Mapping[str, PromptStyle] = {}
-"""The style of families all of whose members chat; a base model must not get a chat style."""
+"""Styles of families that consist only of chat models; base models must not get a chat style."""
 
 _LITGPT = "litgpt.prompts."
 
 
 def style_named(name: str) -> PromptStyle:
-    """Return the style of a name: `llama3`, `Llama3` or `litgpt.prompts.Llama3`.
+    """Return a style by name: `llama3`, `Llama3` or `litgpt.prompts.Llama3`.
 
     Raises:
-        UnsupportedModel: There is none of this name. A class of somebody's own is never imported: a file that
-            names code to run is not to be trusted.
+        UnsupportedModel: The style does not exist. Custom classes are never imported, because a file that
+            names code to run is not trusted.
 
     """
     wanted = name.removeprefix(_LITGPT)
@@ -30,15 +30,15 @@ def style_named(name: str) -> PromptStyle:
     close = get_close_matches(wanted.casefold(), [style.name for style in STYLES], n=2)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     known = ", ".join(style.saved_as for style in STYLES)
-    raise UnsupportedModel(name, f"there is no prompt style of this name.{hint} The styles are: {known}.")
+    raise UnsupportedModel(name, f"there is no prompt style of this name.{hint} Available styles: {known}.")
 
 
 def style_of_caller(value: object) -> PromptStyle | None:
-    """Return what a caller passed as `prompt_style`: a style, the style of a name, or None.
+    """Return the `prompt_style` argument, a style, a name or None, as a style.
 
     Raises:
-        UnsupportedModel: There is none of this name.
-        WrongType: It is none of these.
+        UnsupportedModel: The style does not exist.
+        WrongType: The argument has another type.
 
     """
     if isinstance(value, str):
@@ -53,17 +53,17 @@ def choose_style(
 ) -> PromptStyle | None:
     """Return a model's prompt style; None is the chat template of its tokenizer.
 
-    First comes a style that was saved with the checkpoint, then its chat template, then what its name says,
-    then its family, then the text as it is.
+    The order of precedence is the style saved with the checkpoint, the chat template, the style of the
+    model's name, the style of its family, and plain text.
 
     Args:
-        saved: The name that was saved with the checkpoint, if one was.
-        has_chat_template: Whether its tokenizer came with a chat template.
-        family: The `model_type` of its config.
-        name: What the model is called: a repository, or a path.
+        saved: Name of the style that was saved with the checkpoint, if any.
+        has_chat_template: Whether the tokenizer has a chat template.
+        family: The `model_type` of the config.
+        name: The model's repository or path.
 
     Raises:
-        UnsupportedModel: The saved style is not known here.
+        UnsupportedModel: The saved style does not exist.
 
     """
     if saved is not None:

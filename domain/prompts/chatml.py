@@ -1,4 +1,4 @@
-"""ChatML, and the models that speak it with a system prompt of their own."""
+"""ChatML, and variants of it with a default system prompt."""
 
 import attrs
 
@@ -55,4 +55,4 @@ SALAMANDRA = attrs.evolve(
         " desenvolupat al Barcelona Supercomputing Centre (BSC) per la Language Technologies Unit."
     ),
 )
-"""The date is part of the prompt that its card prints, and stays what it was."""
+"""The date is a fixed part of the prompt in the model card."""

@@ -1,4 +1,4 @@
-"""Styles of conversations, each with marks of its own."""
+"""Conversation styles with model-specific role markers."""
 
 import attrs
 
@@ -13,7 +13,7 @@ ALPACA = attrs.evolve(
     task="{instruction}\n\n### Input:\n{input}",
     task_system=LONGFORM.default_system,
 )
-"""Taori et al. 2023, Stanford Alpaca. It was made for single questions; turns are put one after another."""
+"""Taori et al. 2023, Stanford Alpaca. Designed for single questions; further turns are appended."""
 
 FREEWILLY2 = PromptStyle(
     name="freewilly2",
@@ -77,7 +77,7 @@ CODELLAMA = PromptStyle(
     lead=" ",
     end=" </s><s>",
 )
-"""Llama 2's, without a default. The model writes the space before its answer itself."""
+"""Llama 2's style without a default system prompt. The model generates the space before its answer."""
 
 LLAMA3 = PromptStyle(
     name="llama3",
@@ -131,4 +131,4 @@ OLMO = PromptStyle(
     end="<|endoftext|>\n",
     stops=("<|endoftext|>",),
 )
-"""That of OLMo and OLMo 2 as they were taught to chat (Tülu's, with OLMo's one special token)."""
+"""The chat format of OLMo and OLMo 2: Tülu's, with OLMo's single special token."""

@@ -1,28 +1,27 @@
-"""A prompt style as a chat template in jinja, for transformers and the servers that read its folders.
+"""Export a prompt style as a Jinja chat template, for transformers and servers that load its folders.
 
-Templates are rendered by `apply_chat_template` of transformers, which passes `messages` and
-`add_generation_prompt` and defines `raise_exception`. They use only what other implementations of jinja, such
-as minja in llama.cpp, have too.
+Templates are rendered by transformers' `apply_chat_template`, which passes `messages` and
+`add_generation_prompt` and defines `raise_exception`. They use only features that other implementations of
+Jinja, such as minja in llama.cpp, support too.
 """
 
 from collections.abc import Iterator
 
 from litgpt.domain.prompts.style import PromptStyle
 
-_ONE_QUESTION = "it knows one question and no conversation. Ask one thing at a time."
+_ONE_QUESTION = "it supports a single question, not a conversation. Ask one question at a time."
 
 
 def chat_template(style: PromptStyle, *, bos: str = "", last_end: str | None = None) -> str:
-    """Return a template that renders conversations as the style does.
+    """Return a template that renders conversations like the style.
 
-    A conversation that ends with an answer, rendered without a generation prompt, ends as training examples
-    do: with `last_end`, which is what the model has learned to write after an answer.
+    Without a generation prompt, a conversation that ends with an answer is rendered like a training example:
+    it ends with `last_end`, which the model was trained to generate after an answer.
 
     Args:
         style: The prompt style.
-        bos: The token that begins every prompt. A tokenizer puts it before a text by itself, but not before a
-            text that a chat template has rendered.
-        last_end: What follows an answer that is the last message. None is what follows any answer.
+        bos: The BOS token. Tokenizers do not add it to text rendered by a chat template.
+        last_end: Text after a final answer. None is the text after every answer.
 
     """
     return "\n".join(_lines(style, bos, last_end))
@@ -36,7 +35,7 @@ def _lines(style: PromptStyle, bos: str, last_end: str | None) -> Iterator[str]:
     yield "{%- if messages and messages[0]['role'] == 'system' -%}"
     yield "{%- set rest = messages[1:] -%}"
     if style.system is None:
-        yield _refuse("it has no place for a system prompt. Put it into the first question.")
+        yield _refuse("it does not support a system prompt. Put it into the first question.")
     else:
         yield _set_system(style.system, "messages[0]['content']")
     yield "{%- else -%}{%- set rest = messages -%}"
@@ -54,7 +53,7 @@ def _lines(style: PromptStyle, bos: str, last_end: str | None) -> Iterator[str]:
 
 
 def _single_turn(style: PromptStyle, last_end: str | None) -> Iterator[str]:
-    """Yield the one question, and the answer that a training example has after it."""
+    """Yield the template of a single question and, in a training example, its answer."""
     answered = "rest | length == 2 and rest[1]['role'] == 'assistant' and not add_generation_prompt"
     yield f"{{%- if rest | length != 1 and not ({answered}) -%}}{_refuse(_ONE_QUESTION)}{{%- endif -%}}"
     yield f"{{%- if rest[0]['role'] != 'user' -%}}{_refuse_role('rest[0]')}{{%- endif -%}}"
@@ -80,7 +79,7 @@ def _conversation(style: PromptStyle, end: str, last_end: str | None) -> Iterato
         yield _answer(style, "message", _quoted(end))
         yield "{%- endif -%}"
     yield "{%- elif message['role'] == 'system' -%}"
-    yield _refuse("a system prompt can only come first.")
+    yield _refuse("a system prompt must be the first message.")
     yield "{%- else -%}"
     yield _refuse_role("message")
     yield "{%- endif -%}{%- endfor -%}"
@@ -93,7 +92,7 @@ def _user(style: PromptStyle, message: str) -> str:
 def _answer(style: PromptStyle, message: str, end: str) -> str:
     content = f"{message}['content']"
     if style.lead:
-        # The model writes the lead itself, so an answer may begin with it already.
+        # Generated answers already begin with the lead.
         begun = f"{content}.startswith({_quoted(style.lead)})"
         content = f"({content} if {begun} else {_quoted(style.lead)} + {content})"
     return _write(" + ".join(part for part in (_quoted(style.answer), content, end) if part != "''"))
@@ -104,7 +103,7 @@ def _set_system(template: str, content: str) -> str:
 
 
 def _filled(template: str, **parts: str) -> str:
-    """Return a template of the style as an expression; each part stands where its name is first."""
+    """Return a template as a Jinja expression with the first occurrence of each name replaced by its part."""
     if not template:
         return "''"
     for name, part in parts.items():
@@ -127,7 +126,7 @@ def _refuse(reason: str) -> str:
 def _refuse_role(message: str) -> str:
     role = f"{message}['role']"
     return _write(
-        f"raise_exception('This template knows no role ' + {role} + ', only system, user and assistant.')"
+        f"raise_exception('Unsupported role ' + {role} + '. Supported: system, user and assistant.')"
     )
 
 

@@ -1,8 +1,7 @@
-"""The style of a model that says nothing about it but its name: the last resort.
+"""Prompt styles by model name, for checkpoints without a chat template or saved style.
 
-The table has models that answer and whose files do not always have a chat template. A model that only
-continues text has no place here, whatever its neighbours do: `falcon-7b-instruct` is one, `falcon-7b` none.
-phi-1.5 and phi-2 continue text too, but their cards ask for a question in this form.
+The table contains only instruction-tuned models: `falcon-7b-instruct`, but not the base model `falcon-7b`.
+Exceptions are phi-1.5 and phi-2, base models whose cards recommend this format for questions.
 """
 
 import re
@@ -39,7 +38,7 @@ NAMED: Mapping[str, PromptStyle] = {
     "codegemma-*-it": GEMMA,
     "codellama-7b-instruct*": CODELLAMA,
     "codellama-13b-instruct*": CODELLAMA,
-    "codellama-34b-instruct*": CODELLAMA,  # the one of 70 billion was taught another form
+    "codellama-34b-instruct*": CODELLAMA,  # the 70B model has another format
     "deepseek-r1*": R1,
     "falcon-*-instruct": FALCON,
     "falcon3-*-instruct": FALCON3,
@@ -59,7 +58,7 @@ NAMED: Mapping[str, PromptStyle] = {
     "olmo-7b-sft*": OLMO,
     "olmo-2-*-instruct*": OLMO,
     "olmo-2-*-sft*": OLMO,
-    "olmo-2-*-dpo*": OLMO,  # OLMo 3 was taught another form
+    "olmo-2-*-dpo*": OLMO,  # OLMo 3 has another format
     "phi-1_5": PHI1,
     "phi-1.5": PHI1,
     "phi-2": PHI2,
@@ -85,20 +84,20 @@ NAMED: Mapping[str, PromptStyle] = {
     "tiny-llama-1.1b-chat*": TINYLLAMA,
     "tinyllama-1.1b-chat-v1.0": TINYLLAMA,
 }
-"""Patterns of names, in small letters. Where several fit, the longest says what it is."""
+"""Lowercase name patterns; of several matching ones, the longest is used."""
 
 _FORMAT = re.compile(r"([.-](i?q\d\w*|b?f16|f32))?\.gguf")
 
 
 def style_of(name: str) -> PromptStyle | None:
-    """Return the style that a model of this name was taught, if one is known.
+    """Return the style of a model by its name, if known.
 
     Args:
-        name: A repository, a folder or a file; only its last part counts, in any case, without what a GGUF
-            file's name says about its format.
+        name: A repository, folder or file. Only the last part is used, in lower case and without the
+            quantization suffix of a GGUF file.
 
     """
     last = (PureWindowsPath if "\\" in name else PurePath)(name).name.casefold()
     last = _FORMAT.sub("", last)
-    fitting = [pattern for pattern in NAMED if fnmatchcase(last, pattern)]
-    return NAMED[max(fitting, key=len)] if fitting else None
+    matching = [pattern for pattern in NAMED if fnmatchcase(last, pattern)]
+    return NAMED[max(matching, key=len)] if matching else None

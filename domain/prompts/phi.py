@@ -1,4 +1,4 @@
-"""The conversations of Phi 3 and Phi 4, whose members differ in their marks and system prompts."""
+"""Conversation styles of Phi 3 and Phi 4."""
 
 import attrs
 
@@ -45,7 +45,7 @@ PHI4_REASONING = attrs.evolve(
         " Now, try to solve the following question through the above guidelines:"
     ),
 )
-"""LitGPT leaves a bar out of the first mark (`<|im_start>`), which the model has no token for."""
+"""LitGPT writes the first marker as `<|im_start>`, without a bar, which is not a token of the model."""
 
 PHI4_MINI = PromptStyle(
     name="phi-4-mini",

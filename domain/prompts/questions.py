@@ -1,6 +1,6 @@
-"""Styles that know one question and no conversation, and plain text.
+"""Styles for a single question, and plain text.
 
-Most were made for instruction data of one question and one answer; a second turn would be a guess.
+Most were designed for instruction data of one question and one answer and do not define further turns.
 """
 
 import attrs
@@ -8,7 +8,7 @@ import attrs
 from litgpt.domain.prompts.style import PromptStyle
 
 PLAIN = PromptStyle(name="default", saved_as="Default")
-"""The text as it is: for models that continue and were never taught to answer."""
+"""Plain text, for base models."""
 
 FLAN = PromptStyle(
     name="flan",
@@ -45,12 +45,12 @@ STABLECODE = PromptStyle(
 FALCON = PromptStyle(
     name="falcon", saved_as="Falcon", user="{content}\n", answer="Answer:", stops=("\nUser:",)
 )
-"""It seldom ends by itself: it goes on with the user's next line, which is where its answer ends."""
+"""The model rarely generates EOS; it continues with the user's next turn, which is used as a stop string."""
 
 PHI1 = PromptStyle(
     name="phi-1", saved_as="Phi1", user="{content}\n\n", answer="Answer:", stops=("\nAnswer:",)
 )
-"""Li et al. 2023, arXiv:2309.05463. It goes on with a second answer, which is where the first one ends."""
+"""Li et al. 2023, arXiv:2309.05463. The model continues with a second answer, which is a stop string."""
 
 PHI2 = PromptStyle(name="phi-2", saved_as="Phi2", user="Instruct: {content}\n", answer="Output:")
 
@@ -69,4 +69,4 @@ LLAMA2_FUNCTION_CALLING = PromptStyle(
     ),
     user="[INST]{system}{content}[/INST]\n\n",
 )
-"""The doubled braces and `aspossible` are LitGPT's, which models were tuned with."""
+"""The doubled braces and `aspossible` are as in LitGPT, with which models were fine-tuned."""

@@ -1,4 +1,4 @@
-"""A prompt style: how a conversation is written for a model that learnt to read it so."""
+"""A prompt style: the text format of a conversation for a model."""
 
 from collections.abc import Iterator
 
@@ -13,24 +13,24 @@ from litgpt.domain.template_options import NO_OPTIONS, TemplateOptions
 
 @attrs.frozen(kw_only=True)
 class PromptStyle:
-    """How the turns of a conversation are written, as data.
+    """Text templates for the turns of a conversation.
 
-    In `system` and `user`, `{content}` stands for what was said. An answer is written between `answer` and
-    `end`, so a text that ends with `answer` is where the model begins to speak.
+    `{content}` in `system` and `user` is the message. An answer is written between `answer` and `end`; a
+    prompt for generation ends with `answer`.
 
     Attributes:
-        name: What people call it: `llama3`.
-        saved_as: What LitGPT's `prompt_style.yaml` calls it, without `litgpt.prompts.`: `Llama3`.
-        begin: Before everything else.
-        system: A system prompt. None: this style cannot express one.
-        default_system: The system prompt where none is given. None: there is none then.
-        user: A user's turn. If `{system}` is in it, the system prompt stands there, in the first such turn.
-        answer: What the model's answer follows.
-        lead: What the model writes first of all, by itself: put before an answer that was given earlier.
-        end: What follows an answer when the conversation goes on. None: this style knows one question only.
-        stops: What ends an answer besides the tokenizer's own end: special tokens, or any text.
-        task: How an instruction and what it is about are put to the model in one turn.
-        task_system: The system prompt then. None: as it is otherwise.
+        name: Name of the style, such as `llama3`.
+        saved_as: Class name in LitGPT's `prompt_style.yaml`, without `litgpt.prompts.`: `Llama3`.
+        begin: Text at the beginning of the conversation.
+        system: Template of the system prompt. None: system prompts are not supported.
+        default_system: System prompt if the conversation has none.
+        user: Template of a user turn. `{system}` in it is replaced by the system prompt in the first turn.
+        answer: Text before an answer.
+        lead: Text that the model itself generates first; inserted before earlier answers.
+        end: Text after an answer. None: the style supports only a single question.
+        stops: Stop strings or special tokens in addition to the tokenizer's EOS.
+        task: Template of a user turn with an instruction and its input.
+        task_system: System prompt for `task`. None uses the usual one.
 
     """
 
@@ -55,12 +55,12 @@ class PromptStyle:
         """Return the conversation as text.
 
         Args:
-            messages: What was said: a system prompt or none, then users and assistants.
-            answer: Whether the text should end where the model's answer begins.
-            options: May ask to continue the last message; a style has no place for tools and variables.
+            messages: An optional system prompt, then user and assistant messages.
+            answer: Whether to add the generation prompt.
+            options: May request to continue the last message; tools and variables are not supported.
 
         Raises:
-            BadPrompt: This style cannot express it; nothing is ever left out in silence.
+            BadPrompt: The style does not support a part of the conversation.
 
         """
         if options.tools or options.variables:
@@ -73,16 +73,16 @@ class PromptStyle:
         return self.begin + "".join(self._turns(messages)) + (self.answer if answer else "")
 
     def stops_in(self, tokenizer: Tokenizer) -> tuple[frozenset[int], tuple[str, ...]]:
-        """Return `stops` as those that are tokens of this tokenizer, and those that are not."""
-        ids = {one: tokenizer.token_to_id(one) for one in self.stops}
-        tokens = frozenset(found for found in ids.values() if found is not None)
-        return tokens, tuple(one for one, found in ids.items() if found is None)
+        """Return the ids of stops that are tokens of this tokenizer, and the other stops as strings."""
+        ids = {stop: tokenizer.token_to_id(stop) for stop in self.stops}
+        tokens = frozenset(token for token in ids.values() if token is not None)
+        return tokens, tuple(stop for stop, token in ids.items() if token is None)
 
     def _turns(self, messages: Messages) -> Iterator[str]:
-        system, said = self._system(messages)
+        system, turns = self._system(messages)
         if "{system}" not in self.user:
             yield system
-        for number, message in enumerate(said):
+        for number, message in enumerate(turns):
             if message.role == "user":
                 yield _fill(self.user, content=_text(self, message), system=system)
                 system = ""
@@ -90,49 +90,55 @@ class PromptStyle:
                 yield f"{self.answer}{self.lead}{_text(self, message).removeprefix(self.lead)}{self.end}"
             else:
                 raise self._refuse(message, first=number == 0)
-        if self.end is None and len(said) != 1:
-            raise BadPrompt(self.name, "it knows one question and no conversation. Ask one thing at a time.")
+        if self.end is None and len(turns) != 1:
+            raise BadPrompt(
+                self.name, "it supports a single question, not a conversation. Ask one question at a time."
+            )
 
     def _system(self, messages: Messages) -> tuple[str, Messages]:
-        """Return the system prompt as it is written, and the messages after it."""
-        given = _text(self, messages[0]) if messages and messages[0].role == "system" else None
-        content = self.default_system if given is None else given
+        """Return the rendered system prompt, and the messages after it."""
+        system = _text(self, messages[0]) if messages and messages[0].role == "system" else None
+        content = self.default_system if system is None else system
         if content is None:
             return "", messages
         if self.system is None:
-            raise BadPrompt(self.name, "it has no place for a system prompt. Put it into the first question.")
-        return _fill(self.system, content=content), messages[1:] if given is not None else messages
+            raise BadPrompt(self.name, "it does not support a system prompt. Put it into the first question.")
+        return _fill(self.system, content=content), messages[1:] if system is not None else messages
 
     def _refuse(self, message: Message, *, first: bool) -> BadPrompt:
         if message.role == "system" and not first:
-            return BadPrompt(self.name, "a system prompt can only come first.")
+            return BadPrompt(self.name, "a system prompt must be the first message.")
         if message.role == "assistant":
-            return BadPrompt(self.name, "it has no place for earlier answers. Ask one thing at a time.")
-        return BadPrompt(self.name, f"it knows no role {message.role!r}, only system, user and assistant.")
+            return BadPrompt(self.name, "it does not support earlier answers. Ask one question at a time.")
+        return BadPrompt(
+            self.name, f"the role {message.role!r} is not supported. Supported: system, user and assistant."
+        )
 
 
 def task(style: PromptStyle | None, instruction: str, given: str) -> tuple[Message, ...]:
-    """Return an instruction and what it is about as messages.
+    """Return an instruction and its input as messages.
 
     Args:
-        style: How they are put; None (a chat template) is one below the other.
-        instruction: What to do.
-        given: What to do it with; empty if there is nothing.
+        style: The prompt style; None (a chat template) concatenates both with a blank line.
+        instruction: The instruction.
+        given: The input of the instruction; may be empty.
 
     """
     if not given:
         return (Message("user", instruction),)
     if style is None:
         return (Message("user", f"{instruction}\n\n{given}"),)
-    asked = Message("user", _fill(style.task, instruction=instruction, input=given))
-    return (asked,) if style.task_system is None else (Message("system", style.task_system), asked)
+    question = Message("user", _fill(style.task, instruction=instruction, input=given))
+    return (question,) if style.task_system is None else (Message("system", style.task_system), question)
 
 
 def _text(style: PromptStyle, message: Message) -> str:
-    """Return what a message says, which must be all that it holds."""
+    """Return the text of a message that has no other fields."""
     if message.fields:
         listed = ", ".join(message.fields)
-        raise BadPrompt(style.name, f"it has no place for {listed} of a message, which a chat template has.")
+        raise BadPrompt(
+            style.name, f"it does not support {listed} of a message, which requires a chat template."
+        )
     return message.text
 
 
@@ -141,7 +147,7 @@ def _listed(options: TemplateOptions) -> str:
 
 
 def _fill(template: str, **parts: str) -> str:
-    """Put each part where its name stands; braces in a part stay what they are."""
+    """Replace each name in braces by its part; braces within a part are kept."""
     for name, part in parts.items():
         before, here, after = template.partition(f"{{{name}}}")
         if here:

@@ -1,7 +1,7 @@
-"""All prompt styles; a new one is one value in a file beside this one, and its name here.
+"""All prompt styles.
 
-They are written as LitGPT 0.5.13 writes them, character by character, because models were tuned with that.
-What LitGPT does not say (how a conversation goes on, what ends an answer) is as the models' cards have it.
+They equal the styles of LitGPT 0.5.13 character by character, because models were fine-tuned with them.
+Later turns and stop strings, which LitGPT does not define, follow the model cards.
 """
 
 from litgpt.domain.prompts.chatml import CHATML, QWEN2_5, QWEN2_5_MATH, QWEN3, QWQ, SALAMANDRA, SMOLLM2

@@ -72,9 +72,9 @@ def test_a_template_renders_and_refuses_what_its_style_does(
 
 def test_what_a_template_refuses_it_refuses_with_the_reason() -> None:
     for style, said, reason in (
-        ("chatml", (QUESTION, SYSTEM), "A system prompt can only come first."),
-        ("gemma", (SYSTEM, QUESTION), "no place for a system prompt"),
-        ("flan", (QUESTION, ANSWER, NEXT), "one question and no conversation"),
+        ("chatml", (QUESTION, SYSTEM), "A system prompt must be the first message."),
+        ("gemma", (SYSTEM, QUESTION), "does not support a system prompt"),
+        ("flan", (QUESTION, ANSWER, NEXT), "a single question, not a conversation"),
         ("chatml", (Message("tool", "42"),), "no role tool"),
     ):
         with pytest.raises(jinja2.TemplateError, match=reason):

@@ -340,5 +340,5 @@ def test_a_script_without_a_guard_that_fails_runs_once_and_leaves_nothing(tmp_pa
 
 def test_a_model_that_cannot_be_dealt_out_is_refused_before_a_process_is_started() -> None:
     llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
-    with pytest.raises(OutOfReach, match="4 heads in 2 groups cannot be dealt out"):
+    with pytest.raises(OutOfReach, match="4 heads in 2 groups cannot be split evenly"):
         llm.distribute(accelerator="cpu", devices=3, generate_strategy="tensor_parallel")

@@ -138,13 +138,13 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
         type(part).__name__ for layer in layers for part in (layer.mixer, layer.feed_forward, layer.updates)
     ]
     if not NOT_SPLIT.isdisjoint(kinds):
-        with pytest.raises(OutOfReach, match=f"of the kind ({'|'.join(NOT_SPLIT)}) cannot be split"):
+        with pytest.raises(OutOfReach, match=f"of type ({'|'.join(NOT_SPLIT)}) cannot be split"):
             rank_of(both, meeting, 0)
         return
     first = layers[0].mixer
     assert isinstance(first, (Attention, LatentAttention))
     if first.groups < ranks and first.heads % ranks:  # six heads with one key and value, over four ranks
-        with pytest.raises(OutOfReach, match="cannot be dealt out"):
+        with pytest.raises(OutOfReach, match="cannot be split evenly"):
             rank_of(both, meeting, 0)
         return
     models = [rank_of(both, meeting, rank) for rank in range(ranks)]

@@ -59,7 +59,7 @@ def test_what_a_model_writes_before_its_answer_is_there_once_whoever_wrote_it() 
 
 
 def test_a_late_system_prompt_and_an_unknown_role_are_refused() -> None:
-    with pytest.raises(BadPrompt, match="only come first"):
+    with pytest.raises(BadPrompt, match="must be the first message"):
         CHATML.render((*QUESTION, Message("system", "S")))
     with pytest.raises(BadPrompt, match="'tool'"):
         CHATML.render((*QUESTION, Message("tool", "42")))

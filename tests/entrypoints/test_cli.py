@@ -265,7 +265,7 @@ def test_info_tells_what_each_of_several_devices_will_hold(
         assert sum(part["cache"] for part in needs) == cache
         assert whole["nbytes"] / 3 < needs[0]["weights"] < whole["nbytes"]
     told = ends(capsys, "info", folder, "--devices", "3")[1]
-    assert "with 3 devices is not possible: 4 heads in 2 groups cannot be dealt out" in told
+    assert "with 3 devices is not possible: 4 heads in 2 groups cannot be split evenly" in told
     assert ends(capsys, "info", folder, "--devices", "0")[0] == 1
 
 

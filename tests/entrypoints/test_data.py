@@ -377,7 +377,7 @@ def test_a_style_that_cannot_say_it_names_the_line(tmp_path: Path) -> None:
     record = {"messages": [{"role": role, "content": content} for role, content in turns]}
     module = JSON(write(tmp_path / "data.jsonl", [record]), prompt_style="flan")
     module.connect(ByteTokenizer())
-    with pytest.raises(BadData, match=r"line 1 .* Ask one thing at a time"):
+    with pytest.raises(BadData, match=r"line 1 .* Ask one question at a time"):
         module.setup()
 
 
