@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from litgpt.cli.main import main
 
 WAITS = "waiting for a signal\n"
 STEP = "TESTED_STEP"
-PATIENCE = 300
+PATIENCE = 900
 
 
 def stopped_within(step: int, number: signal.Signals, *arguments: str) -> str:
@@ -44,8 +45,16 @@ def stopped_within(step: int, number: signal.Signals, *arguments: str) -> str:
                 os.kill(process, signal.SIGKILL)
             raise
     assert (started.returncode, result) == (130, ""), notes
-    assert in_session(started.pid) == []
+    wait_for_all_of(started.pid)
     return notes
+
+
+def wait_for_all_of(session: int) -> None:
+    """Wait until a session has no processes: one that has closed its files may not have ended yet."""
+    deadline = time.monotonic() + PATIENCE
+    while left := in_session(session):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.02)
 
 
 def in_session(session: int) -> list[int]:

@@ -12,7 +12,7 @@ import pytest
 from litgpt.cli.main import run
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.small_runs import checkpoints, examples, losses
-from tests.entrypoints.stopped_litgpt import PATIENCE, in_session, stopped_within
+from tests.entrypoints.stopped_litgpt import PATIENCE, stopped_within, wait_for_all_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,5 +68,5 @@ def test_two_processes_that_are_told_to_end_do_so_together_and_go_on_exactly(tmp
         started = process(*finetune(tmp_path, name, *dropping, *more))
         told, notes = started.communicate(timeout=PATIENCE)
         assert (started.returncode, told) == (0, f"{tmp_path / name / 'adapter'}\n"), notes
-        assert in_session(started.pid) == []
+        wait_for_all_of(started.pid)
     assert losses(out) == losses(tmp_path / "whole")
