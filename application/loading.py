@@ -131,10 +131,7 @@ class LoadModel(Generic[TensorT]):
             source = tokenizer or checkpoint.tokenizer
             opened = self.open_tokenizer(source, name=checkpoint.name, vocab_size=architecture.vocab_size)
             style = choose_style(
-                checkpoint.prompt_style,
-                has_chat_template=opened.has_chat_template,
-                family=architecture.family,
-                name=checkpoint.name,
+                checkpoint.prompt_style, has_chat_template=opened.has_chat_template, name=checkpoint.name
             )
             end_ids, stop = _ends(checkpoint, opened, style)
             return LoadedModel(

@@ -7,7 +7,7 @@ arXiv:2312.03732.
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -17,8 +17,6 @@ from litgpt.domain.messages import brief_repr
 from litgpt.domain.validators import integer_field, is_flag, is_integer, one_of, real_field
 
 TensorT = TypeVar("TensorT")
-
-Validator: TypeAlias = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 Targets: TypeAlias = tuple[str, ...] | Literal["all-linear"] | None
 Biases: TypeAlias = Literal["none", "all", "lora_only"]

@@ -111,10 +111,6 @@ def _qwen(said: LitGptSettings) -> dict[str, object]:
     return {**_rms(said), "use_sliding_window": windowed, **_windows(said)}
 
 
-def _mixtral(said: LitGptSettings) -> dict[str, object]:
-    return mixtral(said, _mistral(said))
-
-
 def _qwen3_moe(said: LitGptSettings) -> dict[str, object]:
     return qwen3_moe(said, _rms(said))
 

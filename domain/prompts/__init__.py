@@ -1,6 +1,5 @@
 """Prompt styles, and how a model's style is chosen."""
 
-from collections.abc import Mapping
 from difflib import get_close_matches
 
 from litgpt.domain.errors import UnsupportedModel, WrongType
@@ -8,9 +7,6 @@ from litgpt.domain.prompts.names import style_of
 from litgpt.domain.prompts.questions import PLAIN
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.prompts.styles import STYLES
-
-FAMILY_STYLES: Mapping[str, PromptStyle] = {}
-"""Styles of families that consist only of chat models; base models must not get a chat style."""
 
 _LITGPT = "litgpt.prompts."
 
@@ -48,18 +44,15 @@ def style_of_caller(value: object) -> PromptStyle | None:
     raise WrongType("prompt_style", value, "a PromptStyle, the name of one, or None")
 
 
-def choose_style(
-    saved: str | None, *, has_chat_template: bool, family: str, name: str = ""
-) -> PromptStyle | None:
+def choose_style(saved: str | None, *, has_chat_template: bool, name: str = "") -> PromptStyle | None:
     """Return a model's prompt style; None is the chat template of its tokenizer.
 
     The order of precedence is the style saved with the checkpoint, the chat template, the style of the
-    model's name, the style of its family, and plain text.
+    model's name, and plain text.
 
     Args:
         saved: Name of the style that was saved with the checkpoint, if any.
         has_chat_template: Whether the tokenizer has a chat template.
-        family: The `model_type` of the config.
         name: The model's repository or path.
 
     Raises:
@@ -70,7 +63,7 @@ def choose_style(
         return style_named(saved)
     if has_chat_template:
         return None
-    return style_of(name) or FAMILY_STYLES.get(family, PLAIN)
+    return style_of(name) or PLAIN
 
 
-__all__ = ["FAMILY_STYLES", "STYLES", "PromptStyle", "choose_style", "style_named", "style_of_caller"]
+__all__ = ["STYLES", "PromptStyle", "choose_style", "style_named", "style_of_caller"]

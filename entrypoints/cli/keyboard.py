@@ -29,7 +29,6 @@ class Keyboard:
     """
 
     def __init__(self, commands: Sequence[str]) -> None:
-        self._commands = commands
         self._editor = _editor(commands) if _can_edit() else None
         self._interrupted = False
 

@@ -18,7 +18,6 @@ from litgpt.domain.weights import plan
 from tests.adapters.gguf_files import Array, llama_tensors, random_array, write_gguf
 
 # What transformers keeps inside `rope_parameters`, and is compared there.
-ROPE = {"rope_theta", "rope_local_base_freq", "rope_scaling"}
 
 
 def llama() -> dict[str, Array]:

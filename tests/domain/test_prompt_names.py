@@ -123,10 +123,10 @@ def fitting(name: str) -> list[str]:
 
 @pytest.mark.parametrize(("name", "style"), TAUGHT.items())
 def test_a_model_that_answers_gets_the_style_it_was_taught(name: str, style: str) -> None:
-    found = choose_style(None, has_chat_template=False, family="any", name=name)
+    found = choose_style(None, has_chat_template=False, name=name)
     assert found is not None
     assert found.name == style
-    assert choose_style(None, has_chat_template=True, family="any", name=name) is None
+    assert choose_style(None, has_chat_template=True, name=name) is None
 
 
 @pytest.mark.parametrize("name", OTHERWISE)
@@ -136,7 +136,7 @@ def test_a_model_that_was_taught_a_form_of_its_own_does_not_get_a_relatives(name
 
 @pytest.mark.parametrize("name", CONTINUE)
 def test_a_model_that_continues_text_gets_none(name: str) -> None:
-    found = choose_style(None, has_chat_template=False, family="any", name=name)
+    found = choose_style(None, has_chat_template=False, name=name)
     assert found is not None
     assert found.name == "default"
 

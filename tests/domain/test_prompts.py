@@ -78,9 +78,9 @@ def test_an_unknown_style_is_named_and_never_imported(name: str) -> None:
 
 
 def test_a_saved_style_comes_before_the_chat_template_and_that_before_plain_text() -> None:
-    assert choose_style("Alpaca", has_chat_template=True, family="llama") is ALPACA
-    assert choose_style(None, has_chat_template=True, family="llama") is None
-    assert choose_style(None, has_chat_template=False, family="llama") is PLAIN
+    assert choose_style("Alpaca", has_chat_template=True) is ALPACA
+    assert choose_style(None, has_chat_template=True) is None
+    assert choose_style(None, has_chat_template=False) is PLAIN
 
 
 def test_end_tokens_come_from_both_configs_and_may_be_lists() -> None:

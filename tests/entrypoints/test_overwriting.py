@@ -36,12 +36,6 @@ def llama() -> Iterator[LLM]:
         yield llm
 
 
-@pytest.fixture(scope="module")
-def neox() -> Iterator[LLM]:
-    with placed(tiny_folder("gpt_neox")) as llm:
-        yield llm
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 

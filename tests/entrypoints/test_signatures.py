@@ -30,7 +30,6 @@ PUBLIC: dict[str, Callable[..., Any]] = {
     "Recipe": Recipe.__init__,
     **{one.__name__: one.__init__ for one in (DataModule, JSON, Alpaca, Alpaca2k, TextFiles)},
 }
-MADE_BY_OTHERS = {"LLM", "Chat.send"}
 TORCHS_OWN = {"LLM.load_state_dict"}
 
 

@@ -72,11 +72,6 @@ class Adapters:
         """The active one, merged or not."""
         return self._merged[0] if self._merged is not None else self._network.switch.active
 
-    @property
-    def is_merged(self) -> bool:
-        """Whether that is a part of the weights now."""
-        return self._merged is not None
-
     @torch.inference_mode(False)
     def add(self, name: str, lora: Lora) -> None:
         """Add an adapter that changes nothing yet, to be trained. It is active then, and nothing else learns.
