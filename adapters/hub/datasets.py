@@ -1,25 +1,22 @@
 """Data sets on the Hugging Face Hub, a file of one at a time."""
 
-import logging
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import attrs
 
 from litgpt.adapters.hub.cache import Cache, Snapshot
 from litgpt.adapters.hub.download import Download
-from litgpt.adapters.hub.environment import NOT_ASKED, cache_of, endpoint_of, hub_at, stays_offline
+from litgpt.adapters.hub.environment import cache_of, endpoint_of, from_cache_or_hub, hub_at
 from litgpt.adapters.hub.repository import Repository
 from litgpt.adapters.hub.store import REPOSITORY
 from litgpt.application.disk import free_bytes
-from litgpt.domain.errors import HubUnreachable
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.reporting import Report
 from litgpt.domain.secrets import without_secrets
 from litgpt.domain.training.errors import DataNotFound
-
-logger = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -67,17 +64,16 @@ class HubDatasets:
         repository = self._repository(reference, download_dir)
         cached = repository.cache.at_revision(repository.path, repository.revision)
         kept = None if cached is None else _chosen(_files(cached), patterns)
-        if cached is not None and kept is not None and reference.offline is not False:
-            logger.info("%s of %s is taken from the cache.", kept, reference)
-            return cached.folder / kept
-        if stays_offline(reference):
-            raise HubUnreachable(reference.name, NOT_ASKED)
+        there = (lambda: cached.folder / kept) if cached is not None and kept is not None else None
+        return from_cache_or_hub(reference, there, partial(self._fetch, repository, patterns, report))
+
+    def _fetch(self, repository: Repository, patterns: Sequence[str], report: Report) -> Path:
         found = repository.look()
         file = _chosen(found.files, patterns)
         if file is None:
             there = ", ".join(found.files[:10]) or "nothing"
             raise DataNotFound(
-                reference.name,
+                repository.reference.name,
                 searched=(repository.hub,),
                 hint=f"The repository has no file {' or '.join(patterns)}, but {there}.",
             )

@@ -1,18 +1,20 @@
-"""Which Hub is asked, whether it may be, and where its files go.
+"""Which Hub is asked, whether it may be, and where its files go: by default, as the environment says."""
 
-What is not said, huggingface_hub's environment says.
-"""
-
+import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from litgpt.domain.errors import AccessDenied
+from litgpt.domain.errors import AccessDenied, HubUnreachable
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.secrets import is_token, without_secrets
 
 HUB = "https://huggingface.co"
 
-NOT_ASKED = "it is not to be asked (offline=True, or HF_HUB_OFFLINE)."
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def endpoint_of(endpoint: str | None) -> str:
@@ -81,3 +83,40 @@ def stays_offline(reference: ModelReference) -> bool:
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
+
+
+def from_cache_or_hub(
+    reference: ModelReference,
+    cached: Callable[[], T] | None,
+    fetch: Callable[[], T],
+    *,
+    is_complete: bool = True,
+) -> T:
+    """Return something from the cache if it is there, else from the Hub.
+
+    A reference with `offline=False` asks the Hub for something newer, and one with `offline=True` never asks
+    it. If the Hub does not answer, what the cache has is used, with a warning in the log.
+
+    Args:
+        reference: What is asked for.
+        cached: Returns it from the cache; None if it is not there.
+        fetch: Returns it from the Hub.
+        is_complete: Whether the cache lacks nothing that the Hub may have beside it.
+
+    Raises:
+        HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
+
+    """
+    offline = stays_offline(reference)
+    if cached is not None and (offline or (reference.offline is None and is_complete)):
+        logger.info("%s is taken from the cache, without asking the Hub.", reference)
+        return cached()
+    if offline:
+        raise HubUnreachable(reference.name, "it is not to be asked (offline=True, or HF_HUB_OFFLINE).")
+    try:
+        return fetch()
+    except HubUnreachable as error:
+        if cached is None:
+            raise
+        logger.warning("%s is taken from the cache, as it was downloaded: %s", reference, error.reason)
+        return cached()

@@ -14,11 +14,11 @@ import attrs
 
 from litgpt.adapters.hub.cache import Cache
 from litgpt.adapters.hub.connection import prepare
-from litgpt.adapters.hub.deadline import attended, within
 from litgpt.adapters.hub.disk import using_cache
 from litgpt.adapters.hub.environment import hub_at, token_to_show
 from litgpt.adapters.hub.errors import in_our_words, not_found
 from litgpt.adapters.hub.progress import Meter, bars
+from litgpt.adapters.hub.timeouts import call_with_timeout
 from litgpt.domain.errors import HubUnreachable
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.secrets import without_secrets
@@ -107,7 +107,7 @@ class Repository:
             from huggingface_hub.errors import HFValidationError
 
             try:
-                return within(2 * self.patience, ask)
+                return call_with_timeout(2 * self.patience, ask)
             except HFValidationError as error:
                 raise not_found(
                     self.cache.kind, self.reference.name, hub=self.hub, hint=str(error)
@@ -158,7 +158,8 @@ class Repository:
         what = f"Downloading {self.path}/{file}" + ("" if size is None else f" ({size / 1e9:.2f} GB)")
         with using_cache(what, self.cache.folder), self._in_our_words():
             try:
-                return Path(attended(patience, moved, bring, partial(self._is_arriving, patience)))
+                is_arriving = partial(self._is_arriving, patience)
+                return Path(call_with_timeout(patience, bring, moved, is_arriving))
             except TimeoutError as error:
                 reason = f"its storage has sent nothing for {patience:g} seconds. {_WITHOUT_STORAGE}"
                 raise HubUnreachable(self.reference.name, reason) from error

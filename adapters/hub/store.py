@@ -1,8 +1,8 @@
 """Models on the Hugging Face Hub, and in the cache that everything built on it shares."""
 
-import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -12,7 +12,7 @@ import attrs
 from litgpt.adapters.hub.cache import Cache, Snapshot
 from litgpt.adapters.hub.checkpoint import HubCheckpoint
 from litgpt.adapters.hub.download import Download
-from litgpt.adapters.hub.environment import NOT_ASKED, cache_of, endpoint_of, hub_at, stays_offline
+from litgpt.adapters.hub.environment import cache_of, endpoint_of, from_cache_or_hub, hub_at
 from litgpt.adapters.hub.repository import Repository
 from litgpt.adapters.hub.selection import (
     ADAPTER,
@@ -29,8 +29,6 @@ from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.secrets import without_secrets
 from litgpt.domain.vocabulary import TokenizerFiles
-
-logger = logging.getLogger(__name__)
 
 TensorT = TypeVar("TensorT")
 TensorT_co = TypeVar("TensorT_co", covariant=True)
@@ -102,20 +100,18 @@ class HubStore(Generic[TensorT]):
         """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
-        complete = cached if cached is not None and cached.has_weights else None
-        offline = stays_offline(reference)
-        if complete and (offline or (reference.offline is None and complete.has_tokenizer)):
-            logger.info("%s is opened from the cache, without asking %s.", reference, self.place)
-            return self._open_cached(repository, complete)
-        if offline:
-            return self._open_unnamed(repository, HubUnreachable(reference.name, NOT_ASKED))
+        complete = cached is not None and cached.has_weights
         try:
-            return self._open_from_hub(repository)
+            return from_cache_or_hub(
+                reference,
+                partial(self._open_cached, repository, cached) if cached is not None and complete else None,
+                partial(self._open_from_hub, repository),
+                is_complete=cached is not None and cached.has_tokenizer,
+            )
         except HubUnreachable as error:
-            if complete is None:
-                return self._open_unnamed(repository, error)
-            logger.warning("%s is opened from the cache, as it was downloaded: %s", reference, error.reason)
-            return self._open_cached(repository, complete)
+            if (unnamed := self._open_unnamed(repository, error)) is None:
+                raise
+            return unnamed
 
     def tokenizer(self, reference: ModelReference) -> TokenizerFiles:
         """Return the tokenizer of a repository, of which nothing else is downloaded.
@@ -131,24 +127,15 @@ class HubStore(Generic[TensorT]):
         """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
-        complete = cached if cached is not None and cached.has_tokenizer else None
-        offline = stays_offline(reference)
-        if complete and (offline or reference.offline is None):
-            return complete.tokenizer
-        if offline:
-            raise HubUnreachable(reference.name, NOT_ASKED)
-        try:
+
+        def fetch() -> TokenizerFiles:
             found = repository.look()
             for file in tokenizer_files(repository.path, found.files):
                 repository.download(found.commit, file)
-        except HubUnreachable as error:
-            if complete is None:
-                raise
-            logger.warning("%s: its tokenizer is as it was downloaded: %s", reference, error.reason)
-            return complete.tokenizer
-        if cached is None or not cached.has_weights:  # a whole model is the better answer, if an older one
-            repository.cache.remember(repository.path, repository.revision, found.commit)
-        return repository.cache.at_commit(repository.path, found.commit).tokenizer
+            return _remembered(repository, cached, found.commit).tokenizer
+
+        kept = None if cached is None or not cached.has_tokenizer else cached.tokenizer
+        return from_cache_or_hub(reference, None if kept is None else lambda: kept, fetch)
 
     def config_file(self, reference: ModelReference) -> Path:
         """Return the `config.json` of a repository, of which nothing else is downloaded.
@@ -163,15 +150,17 @@ class HubStore(Generic[TensorT]):
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
         kept = None if cached is None else cached.folder / CONFIG
-        if kept is not None and kept.is_file() and reference.offline is not False:
-            return kept
-        if stays_offline(reference):
-            raise HubUnreachable(reference.name, NOT_ASKED)
-        found = repository.look()
-        if CONFIG not in found.files:
-            raise MissingFile(f"{repository.path}/{CONFIG}", "the repository holds no model that has one.")
-        repository.download(found.commit, CONFIG)
-        return repository.cache.at_commit(repository.path, found.commit).folder / CONFIG
+
+        def fetch() -> Path:
+            found = repository.look()
+            if CONFIG not in found.files:
+                raise MissingFile(
+                    f"{repository.path}/{CONFIG}", "the repository holds no model that has one."
+                )
+            repository.download(found.commit, CONFIG)
+            return repository.cache.at_commit(repository.path, found.commit).folder / CONFIG
+
+        return from_cache_or_hub(reference, (lambda: kept) if kept and kept.is_file() else None, fetch)
 
     def adapter(self, reference: ModelReference, *, with_tokenizer: bool = False) -> Path:
         """Return a folder with the two files of an adapter, of whose repository nothing else is downloaded.
@@ -190,12 +179,8 @@ class HubStore(Generic[TensorT]):
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
         kept = cached if cached is not None and cached.has_adapter else None
-        offline = stays_offline(reference)
-        if kept and (offline or (reference.offline is None and (kept.has_tokenizer or not with_tokenizer))):
-            return kept.folder
-        if offline:
-            raise HubUnreachable(reference.name, NOT_ASKED)
-        try:
+
+        def fetch() -> Path:
             found = repository.look()
             for file in ADAPTER:
                 if file not in found.files:
@@ -204,23 +189,21 @@ class HubStore(Generic[TensorT]):
             for file in small_files(found.files) if with_tokenizer else ():
                 if file not in (CONFIG, INDEX):
                     repository.download(found.commit, file)
-        except HubUnreachable:
-            if kept is None:
-                raise
-            return kept.folder
-        if cached is None or not cached.has_weights:  # a whole model is the better answer, if an older one
-            repository.cache.remember(repository.path, repository.revision, found.commit)
-        return repository.cache.at_commit(repository.path, found.commit).folder
+            return _remembered(repository, cached, found.commit).folder
+
+        is_complete = kept is not None and (kept.has_tokenizer or not with_tokenizer)
+        there = None if kept is None else (lambda: kept.folder)
+        return from_cache_or_hub(reference, there, fetch, is_complete=is_complete)
 
     def _open_cached(self, repository: Repository, snapshot: Snapshot) -> HubCheckpoint[TensorT]:
         opened = self.open_folder(snapshot.folder, repository.reference.name)
         return HubCheckpoint(_origin(repository, snapshot.commit), opened)
 
-    def _open_unnamed(self, repository: Repository, error: HubUnreachable) -> HubCheckpoint[TensorT]:
-        """Open the one commit that is complete in the cache, where no branch is known to stand for it.
+    def _open_unnamed(self, repository: Repository, error: HubUnreachable) -> HubCheckpoint[TensorT] | None:
+        """Open the only complete commit in the cache, if none is known to be a branch; None without one.
 
         Raises:
-            HubUnreachable: There is none, or there are several; it says what is in the cache.
+            HubUnreachable: There are several, or incomplete ones; it says what is in the cache.
 
         """
         there = repository.cache.snapshots(repository.path)
@@ -238,7 +221,7 @@ class HubStore(Generic[TensorT]):
             ) from error
         if there and any(one.folder.joinpath(CONFIG).is_file() for one in there):
             raise attrs.evolve(error, cached="is in the local cache without all of its weights") from error
-        raise error
+        return None
 
     def _open_from_hub(self, repository: Repository) -> HubCheckpoint[TensorT]:
         found = repository.look()
@@ -265,6 +248,16 @@ class HubStore(Generic[TensorT]):
 
     def _cache(self) -> Cache:
         return Cache(cache_of(self.cache_dir))
+
+
+def _remembered(repository: Repository, cached: Snapshot | None, commit: str) -> Snapshot:
+    """Return the snapshot of a commit, which the cache records as that of the revision.
+
+    It does not where the cache has a whole model of the revision, even an older one.
+    """
+    if cached is None or not cached.has_weights:
+        repository.cache.remember(repository.path, repository.revision, commit)
+    return repository.cache.at_commit(repository.path, commit)
 
 
 def _origin(repository: Repository, commit: str) -> str:

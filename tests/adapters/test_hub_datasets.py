@@ -102,3 +102,15 @@ def test_a_disk_that_is_too_full_is_found_out_first(datasets: HubDatasets, hub: 
     with pytest.raises(OutOfReach, match="GB are free"):
         attrs.evolve(datasets, free_bytes=lambda _: 10)(BIRDS, PATTERNS, silent)
     assert hub.sent[f"{KEY}/data/birds.jsonl"] <= 1
+
+
+def test_the_cached_file_is_used_when_the_hub_that_is_asked_for_a_newer_one_does_not_answer(
+    datasets: HubDatasets, hub: LoopbackHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, newer = datasets(BIRDS, PATTERNS, silent), attrs.evolve(BIRDS, offline=False)
+    hub.requests.clear()
+    assert datasets(newer, PATTERNS, silent) == path
+    assert hub.requests
+    down = attrs.evolve(datasets, endpoint=refused_port())
+    assert down(newer, PATTERNS, silent) == path
+    assert "org/birds is taken from the cache, as it was downloaded" in caplog.text

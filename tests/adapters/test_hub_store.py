@@ -216,7 +216,7 @@ def test_a_hub_that_is_down_does_not_stop_what_is_in_the_cache(
     hub.broken_with = 503
     with caplog.at_level(logging.WARNING, "litgpt"):
         assert store.open(NEWEST).config == repositories.CONFIG
-    assert "opened from the cache" in caplog.text
+    assert "taken from the cache" in caplog.text
     assert "503" in caplog.text
 
 
