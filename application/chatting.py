@@ -152,7 +152,7 @@ class Conversation:
 def _messages(said: object) -> Messages:
     if isinstance(said, str):
         if not said:
-            raise BadArgument("prompt", said, "a text of at least one character")
+            raise BadArgument("prompt", said, "a non-empty string")
         return (Message("user", said),)
     if isinstance(said, Mapping | Message):
         return (message(said, "message"),)

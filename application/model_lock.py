@@ -18,8 +18,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from litgpt.domain.computing_errors import Busy
-from litgpt.domain.errors import WorkerLost
+from litgpt.domain.computing_errors import Busy, WorkerLost
 
 # Seconds after which a thread that waits looks again: a use that is garbage tells nobody that it ended.
 _LOOK = 0.2

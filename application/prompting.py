@@ -190,7 +190,7 @@ def prompts(value: object) -> tuple[Sequence[str | Messages], bool]:
         WrongType: It is none of these.
 
     """
-    expected = "a text, a list of messages, or a list of those"
+    expected = "a string, a list of messages, or a list of strings or of such lists"
     if isinstance(value, str):
         return (value,), False
     if isinstance(value, (bytes, bytearray)) or not isinstance(value, Sequence):
@@ -206,5 +206,5 @@ def prompts(value: object) -> tuple[Sequence[str | Messages], bool]:
 
 def _text(prompt: str) -> str:
     if not prompt:
-        raise BadArgument("prompt", prompt, "a text of at least one character")
+        raise BadArgument("prompt", prompt, "a non-empty string")
     return prompt

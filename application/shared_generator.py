@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 
 from litgpt.application.model_lock import Hold, ModelLock, this_thread
-from litgpt.domain.computing_errors import AnswerEnded, WeightsChanged
-from litgpt.domain.errors import WorkerLost
+from litgpt.domain.computing_errors import AnswerEnded, WeightsChanged, WorkerLost
 from litgpt.domain.generation import Request, TokenEvent
 from litgpt.domain.ports import Generation, Generator, PrefixCache
 

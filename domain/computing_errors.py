@@ -34,6 +34,26 @@ class NotANumber(LitGPTError, FloatingPointError):
 
 
 @attrs.define(eq=False)
+class WorkerLost(LitGPTError, RuntimeError):
+    """A worker process is gone, so the model can no longer be used.
+
+    Attributes:
+        rank: Its rank; None for a process started by torchrun.
+        cause: Why it is gone.
+
+    """
+
+    rank: int | None
+    cause: str
+
+    def __str__(self) -> str:
+        if self.rank is None:
+            return f"A worker process of the model is gone: {self.cause}. Restart all ranks."
+        again = "Place the model again with distribute()."
+        return f"The worker process of rank {self.rank} is gone: {self.cause}. {again}"
+
+
+@attrs.define(eq=False)
 class WorkerFailed(LitGPTError, RuntimeError):
     """A process that computes a part of the model could not do a step. The model is still there.
 

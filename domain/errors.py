@@ -1,34 +1,36 @@
-"""Every error of this library: messages of bounded length say what to do, attributes hold all values.
+"""The errors of this library. Messages have a bounded length and name a remedy; attributes hold all values.
 
 LitGPTError
-├── BadArgument (ValueError)               an argument that cannot be right
-│   ├── WrongType (TypeError)              … because of its type
-│   └── PromptTooLong                      … because the model's context is shorter
-├── WrongCall (TypeError)                  arguments that a function does not take: domain/calls.py
-├── ModelNotFound (FileNotFoundError)      nobody who was asked has this model
+├── BadArgument (ValueError)               an argument is not valid
+│   ├── WrongType (TypeError)              an argument has the wrong type
+│   ├── MissingArgument                    a required argument is missing
+│   └── UnknownSetting                     a recipe has a setting that does not exist: training/errors.py
+├── PromptTooLong (ValueError)             the prompt is longer than the model's context
+├── WrongCall (TypeError)                  a call does not fit the signature: domain/calls.py
+├── ModelNotFound (FileNotFoundError)      the model was not found
 ├── NotInstalled (ImportError)             a package is missing; the message has the command
-├── AccessDenied (PermissionError)         the Hub wants a token or an accepted licence
+├── AccessDenied (PermissionError)         the Hub requires a token or an accepted license
 ├── HubUnreachable (ConnectionError)       the Hub did not answer, or offline mode is on
-├── BadCheckpoint                          the files are there and cannot be used
-│   ├── MissingFile (FileNotFoundError)    … one is not there after all
-│   ├── DamagedFile                        … one is cut short or contradicts itself
-│   ├── UnsafeFile                         … only a pickle that could run code
-│   ├── CheckpointMismatch                 … tensors are missing, left over or misshapen
-│   │   └── NotOfThisModel                 … those of a Trainer checkpoint: domain/training/errors.py
-│   └── TokenizerMismatch                  … the tokenizer belongs to another model
-├── UnsupportedModel (NotImplementedError) a family, or a setting of it, that is not implemented
-├── BadPrompt (ValueError)                 messages or a system prompt that the style cannot express
-├── BadData (ValueError)                   a record, or a data set, that nothing can be learnt from …
-├── DataNotFound (FileNotFoundError)       a data set that is not there …
-├── NotConnected (RuntimeError)            … and a data module without a tokenizer: domain/training/errors.py
-├── NotDistributed (AttributeError)        the model has no device yet
-├── OutOfReach (RuntimeError)              hardware that is not there
-├── NotANumber (FloatingPointError)        no token can be drawn: domain/computing_errors.py
-├── Busy (RuntimeError)                    a change of a model that is generating: computing_errors.py
-├── WeightsChanged (RuntimeError)          … an optimizer stepped within an answer: computing_errors.py
-├── AnswerEnded (RuntimeError)             … and a stream whose model was closed: computing_errors.py
-├── WorkerLost (RuntimeError)              a process that computed a part of the model is gone
-└── WorkerFailed (RuntimeError)            … could not do a step: domain/computing_errors.py
+├── BadCheckpoint                          the files exist, but cannot be used
+│   ├── MissingFile (FileNotFoundError)    a file is missing
+│   ├── DamagedFile                        a file is truncated or inconsistent
+│   ├── UnsafeFile                         the only weights are a pickle, which can execute code
+│   ├── CheckpointMismatch                 tensors are missing, unexpected or of the wrong shape
+│   │   └── NotOfThisModel                 the same for a Trainer checkpoint: training/errors.py
+│   └── TokenizerMismatch                  the tokenizer is missing or belongs to another model
+├── UnsupportedModel (NotImplementedError) the model family, or one of its settings, is not implemented
+├── BadPrompt (ValueError)                 the prompt style does not support the messages
+├── BadData (ValueError)                   a record or a data set cannot be used: training/errors.py
+├── DataNotFound (FileNotFoundError)       the data set was not found: training/errors.py
+├── NotConnected (RuntimeError)            a data module has no tokenizer: training/errors.py
+├── NotDistributed (AttributeError)        the model is not on a device yet
+├── OutOfReach (RuntimeError)              the hardware, memory or disk space is not available
+├── NotANumber (FloatingPointError)        logits are not finite: domain/computing_errors.py
+├── Busy (RuntimeError)                    the model is generating and cannot be changed: computing_errors.py
+├── WeightsChanged (RuntimeError)          weights changed while generating: computing_errors.py
+├── AnswerEnded (RuntimeError)             the model of a stream was closed: computing_errors.py
+├── WorkerLost (RuntimeError)              a worker process is gone: domain/computing_errors.py
+└── WorkerFailed (RuntimeError)            a worker process could not finish a step: computing_errors.py
 """
 
 from collections.abc import Sequence
@@ -39,10 +41,10 @@ from litgpt.domain.messages import bounded, listed, short_repr
 
 
 class LitGPTError(Exception):
-    """The root of everything that this library raises on purpose."""
+    """Base class of all errors that this library raises on purpose."""
 
     def __init_subclass__(cls) -> None:
-        """Bound the message and the repr of each kind of error, whatever it has for values."""
+        """Bound the message and the repr of each class of error, whatever its values are."""
         super().__init_subclass__()
         for name in {"__str__", "__repr__"} & cls.__dict__.keys():
             setattr(cls, name, bounded(cls.__dict__[name]))
@@ -50,12 +52,12 @@ class LitGPTError(Exception):
 
 @attrs.define(eq=False)
 class BadArgument(LitGPTError, ValueError):
-    """An argument cannot be right.
+    """An argument is not valid.
 
     Attributes:
         name: The argument, as the caller wrote it.
-        value: What was passed.
-        expected: What would have been right, to follow "must be".
+        value: The value that was passed.
+        expected: The valid values, to follow "must be".
 
     """
 
@@ -67,21 +69,30 @@ class BadArgument(LitGPTError, ValueError):
         return f"{self.name} must be {self.expected}, not {short_repr(self.value, limit=200)}."
 
 
+class MissingArgument(BadArgument):
+    """A required argument is missing, or None; `expected` says what to pass, as an imperative sentence."""
+
+    def __str__(self) -> str:
+        return f"Missing {self.name}: {self.expected}"
+
+
 class WrongType(BadArgument, TypeError):
-    """An argument is of a type that cannot be right."""
+    """An argument has the wrong type."""
 
     def __str__(self) -> str:
         kind = type(self.value).__name__
+        if self.value is None:
+            return f"{self.name} must be {self.expected}, not None."
         return f"{self.name} must be {self.expected}, not {kind} {short_repr(self.value)}."
 
 
 @attrs.define(eq=False)
 class PromptTooLong(LitGPTError, ValueError):
-    """The prompt leaves no room for an answer.
+    """The prompt is longer than the model's context.
 
     Attributes:
-        tokens: The prompt's length.
-        context: What the model, or its fixed cache, holds.
+        tokens: The length of the prompt.
+        context: The context length of the model, or of its fixed KV cache.
 
     """
 
@@ -90,14 +101,14 @@ class PromptTooLong(LitGPTError, ValueError):
 
     def __str__(self) -> str:
         return (
-            f"The prompt has {self.tokens} tokens and the context holds {self.context}, of which one is "
-            "needed for the answer. Shorten the prompt or load a model with a longer context."
+            f"The prompt has {self.tokens} tokens, but the context length is {self.context}, of which the "
+            "answer needs at least one. Shorten the prompt or load a model with a longer context."
         )
 
 
 @attrs.define(eq=False)
 class ModelNotFound(LitGPTError, FileNotFoundError):
-    """Nobody who was asked has this model."""
+    """The model was not found."""
 
     name: str
     searched: Sequence[str] = ()
@@ -113,12 +124,12 @@ class ModelNotFound(LitGPTError, FileNotFoundError):
 
 @attrs.define(eq=False)
 class NotInstalled(LitGPTError, ImportError):
-    """Something needs a package that is not installed.
+    """A required package is not installed.
 
     Attributes:
-        what: What needs it.
-        package: The package.
-        command: The one command that installs it.
+        what: The feature that needs it.
+        package: The name of the package.
+        command: The command that installs it.
 
     """
 
@@ -132,13 +143,13 @@ class NotInstalled(LitGPTError, ImportError):
 
 @attrs.define(eq=False)
 class AccessDenied(LitGPTError, PermissionError):
-    """The Hub does not give this repository to us."""
+    """The Hub denied access to a repository."""
 
     name: str
     remedy: str
 
     def __str__(self) -> str:
-        return f"The Hub refuses access to {self.name!r}: {self.remedy}"
+        return f"The Hub denied access to {self.name!r}: {self.remedy}"
 
 
 @attrs.define(eq=False)
@@ -146,9 +157,9 @@ class HubUnreachable(LitGPTError, ConnectionError):
     """The Hub did not answer, or offline mode is on.
 
     Attributes:
-        name: What was asked for.
-        reason: Why there is no answer.
-        cached: What is in the local cache of it.
+        name: The repository.
+        reason: The cause, as a sentence.
+        cached: What the local cache has of it.
 
     """
 
@@ -159,17 +170,17 @@ class HubUnreachable(LitGPTError, ConnectionError):
     def __str__(self) -> str:
         return (
             f"{self.name!r} {self.cached} and the Hub cannot be reached: {self.reason} "
-            "Check the network, or pass a folder that is already on disk."
+            "Check the network connection, or pass a local folder."
         )
 
 
 class BadCheckpoint(LitGPTError):
-    """The checkpoint's files are there and cannot be used."""
+    """The files of the checkpoint exist, but cannot be used."""
 
 
 @attrs.define(eq=False)
 class MissingFile(BadCheckpoint, FileNotFoundError):
-    """A file that belongs to the checkpoint is not there."""
+    """A file of the checkpoint is missing."""
 
     path: str
     why: str
@@ -180,7 +191,7 @@ class MissingFile(BadCheckpoint, FileNotFoundError):
 
 @attrs.define(eq=False)
 class DamagedFile(BadCheckpoint):
-    """A file is cut short, or what it says of itself cannot be true."""
+    """A file is truncated or inconsistent."""
 
     path: str
     reason: str
@@ -192,24 +203,24 @@ class DamagedFile(BadCheckpoint):
 
 @attrs.define(eq=False)
 class UnsafeFile(BadCheckpoint):
-    """The only weights are a pickle, which could run any code while it is read."""
+    """The only weights are a pickle, which can execute code when it is loaded."""
 
     path: str
-    remedy: str = "Ask for, or convert to, safetensors."
+    remedy: str = "Convert it to safetensors, or load a revision that has safetensors."
 
     def __str__(self) -> str:
-        return f"{self.path} is a pickle, which could run code, and is therefore not read. {self.remedy}"
+        return f"{self.path} is a pickle, which can execute code, so it is not loaded. {self.remedy}"
 
 
 @attrs.define(eq=False)
 class CheckpointMismatch(BadCheckpoint):
-    """The tensors in the checkpoint are not the tensors that its config asks for.
+    """The tensors of the checkpoint do not match its config.
 
     Attributes:
         name: The checkpoint.
-        missing: Tensors that the model needs and the checkpoint lacks.
-        unread: Tensors that the checkpoint holds and the model has no use for.
-        misshapen: Sentences that say which shape was expected and which was found.
+        missing: Tensors of the model that the checkpoint lacks.
+        unread: Tensors of the checkpoint that the model does not have.
+        misshapen: The expected and the actual shape of each tensor with a wrong shape, as sentences.
 
     """
 
@@ -219,50 +230,51 @@ class CheckpointMismatch(BadCheckpoint):
     misshapen: Sequence[str] = ()
 
     def __str__(self) -> str:
-        return f"The tensors of {self.name} do not fit its config.json. {self.differences}."
+        return f"The tensors of {self.name} do not match its config.json. {self.differences}."
 
     @property
     def differences(self) -> str:
-        """The tensors that do not fit, and why: the first of each kind, and how many there are."""
-        lists = (("missing", self.missing), ("left over", self.unread), ("of a wrong shape", self.misshapen))
-        return "; ".join(f"{len(names)} {what}: {listed(names)}" for what, names in lists if names)
+        """The tensors that do not match: how many of each kind, and the first of them."""
+        named = {"missing": self.missing, "unexpected": self.unread, "with a wrong shape": self.misshapen}
+        return "; ".join(f"{len(names)} {what}: {listed(names)}" for what, names in named.items() if names)
 
 
 @attrs.define(eq=False)
 class TokenizerMismatch(BadCheckpoint):
-    """The tokenizer is missing, or belongs to another model."""
+    """The tokenizer is missing, or belongs to another model; `reason` follows the model's name."""
 
     name: str
     reason: str
+    remedy: str = "Pass tokenizer_dir= with a folder that contains tokenizer.json or tokenizer.model."
 
     def __str__(self) -> str:
-        return f"The tokenizer of {self.name} does not fit: {self.reason}"
+        return f"{self.name} {self.reason} {self.remedy}"
 
 
 @attrs.define(eq=False)
 class UnsupportedModel(LitGPTError, NotImplementedError):
-    """A family, or a setting of one, is not implemented: the model is not run rather than run wrong."""
+    """A model family, or one of its settings, is not implemented; results would be wrong without it."""
 
     name: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.name} cannot be run: {self.reason}"
+        return f"{self.name} is not supported: {self.reason}"
 
 
 @attrs.define(eq=False)
 class BadPrompt(LitGPTError, ValueError):
-    """The prompt style cannot express what it was given."""
+    """The prompt style does not support the messages, the system prompt or the tools."""
 
     style: str
     reason: str
 
     def __str__(self) -> str:
-        return f"The prompt style {self.style} cannot express this: {self.reason}"
+        return f"The prompt style {self.style} does not support this: {self.reason}"
 
 
 class NotDistributed(LitGPTError, AttributeError):
-    """The model has no device yet."""
+    """The model is not on a device yet."""
 
     def __str__(self) -> str:
         how = "use the .distribute() or .trainer_setup() method to initialize the model"
@@ -271,29 +283,10 @@ class NotDistributed(LitGPTError, AttributeError):
 
 @attrs.define(eq=False)
 class OutOfReach(LitGPTError, RuntimeError):
-    """What was asked for needs hardware, or a part of this library, that is not there."""
+    """The requested operation needs hardware, memory, disk space or a feature that is not available."""
 
     asked: str
     reason: str
 
     def __str__(self) -> str:
         return f"{self.asked} is not possible: {self.reason}"
-
-
-@attrs.define(eq=False)
-class WorkerLost(LitGPTError, RuntimeError):
-    """A process that computed a part of the model is gone, and with it the model.
-
-    Attributes:
-        rank: Which one; None: one of those that were started from outside.
-        cause: What became of it.
-
-    """
-
-    rank: int | None
-    cause: str
-
-    def __str__(self) -> str:
-        again = "Start all ranks again." if self.rank is None else "Place the model again with distribute()."
-        which = "a part" if self.rank is None else f"rank {self.rank}"
-        return f"The process that computed {which} of the model is gone: {self.cause}. {again}"

@@ -1,4 +1,4 @@
-"""What a benchmark measures, in LitGPT's words, and how it is shown."""
+"""The figures of a benchmark, under LitGPT's names, and the table that shows them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -55,23 +55,30 @@ class Measurement:
 
 
 def benchmark_dict_to_markdown_table(benchmark: Mapping[str, Sequence[float]]) -> str:
-    """Return the mean and standard deviation (of a sample: ddof=1) of each figure, as a table.
+    """Return the mean and the sample standard deviation (ddof=1) of each figure, as a table.
 
-    A single value has no deviation, which shows as `nan`.
+    After a single iteration there is no deviation, and no column for it.
 
     Args:
-        benchmark: What `LLM.benchmark` returns: lists of figures by name.
+        benchmark: The result of `LLM.benchmark`: lists of figures by name.
 
     """
-    lines = [
-        f"| {'Metric':<35} | {'Mean':<27} | {'Std Dev':<27} |",
-        f"|{'-' * 37}|{'-' * 29}|{'-' * 29}|",
+    columns = [
+        ("Metric", 35, list(benchmark)),
+        ("Mean", 27, [_shown(_mean(one)) for one in benchmark.values()]),
     ]
-    lines += [
-        f"| {name:<35} | {f'{_mean(values):.2f}':<27} | {f'{_deviation(values):.2f}':<27} |"
-        for name, values in benchmark.items()
+    if any(len(values) > 1 for values in benchmark.values()):
+        columns.append(("Std Dev", 27, [_shown(_deviation(values)) for values in benchmark.values()]))
+    rows = [
+        [f" {title:<{width}} " for title, width, _ in columns],
+        ["-" * (width + 2) for _, width, _ in columns],
+        *([f" {cells[row]:<{width}} " for _, width, cells in columns] for row in range(len(benchmark))),
     ]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"|{'|'.join(row)}|\n" for row in rows)
+
+
+def _shown(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
 
 
 def _rate(count: int, seconds: float) -> float:

@@ -18,21 +18,21 @@ from litgpt.domain.lora import Lora
 
 @attrs.define(eq=False)
 class WouldOverwrite(LitGPTError, FileExistsError):
-    """Something else would be replaced, which is done only where it is asked for.
+    """Saving would replace a different model, run or file.
 
     Attributes:
         path: The folder or file.
-        holds: What it holds, to follow "holds".
-        remedy: What replaces it nevertheless.
+        holds: Its present contents, to follow "already contains".
+        remedy: How to replace or to keep them, as a sentence.
 
     """
 
     path: str
     holds: str
-    remedy: str = "Pass overwrite=True to replace it"
+    remedy: str = "Pass overwrite=True to replace it, or choose another path."
 
     def __str__(self) -> str:
-        return f"{self.path} holds {self.holds}. {self.remedy}, or choose another path."
+        return f"{self.path} already contains {self.holds}. {self.remedy}"
 
 
 @attrs.frozen
@@ -53,9 +53,9 @@ class Held:
     is_adapter: bool = False
 
     def replaced_by(self, new: "Held") -> str | None:
-        """Return what would be lost if `new` were saved in its place, to follow "holds"; None: nothing."""
+        """Return what saving `new` here would replace, to follow "already contains"; None for nothing."""
         if self.identity is None or self.identity != new.identity:
-            return f"{self.what}, and not the one to be saved"
+            return f"{self.what}, not the one to be saved"
         if new.quantized not in (None, self.quantized):
             return f"{self.what} whose weights are not quantized in this way ({new.quantized})"
         return None

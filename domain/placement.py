@@ -1,4 +1,4 @@
-"""Where a model is to live: what was wished for, what hardware there is, and what follows."""
+"""Device placement: resolve the options of `distribute` for the available hardware."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -26,19 +26,19 @@ PRECISIONS: dict[str, DType] = {
 
 @attrs.frozen(kw_only=True)
 class Hardware:
-    """What this machine has.
+    """The hardware of this machine.
 
     Attributes:
-        accelerator: The best kind of device here.
-        counts: How many devices of each kind there are.
-        bfloat16: The kinds that have instructions for bfloat16.
+        accelerator: The preferred device type.
+        counts: The number of devices of each type.
+        bfloat16: The device types with bfloat16 instructions.
         cpu_features: The CPU's instruction sets, as `litgpt.domain.arithmetic` names them.
-        rank: Which of the ranks this process is, that torchrun or a program like it has started.
-        ranks: How many it has started; 1 if none has.
-        ranks_here: How many of them are on this machine, and so on each; None: all.
-        free: The bytes that are free on devices that have a memory of their own, by device.
-        memory: The bytes that this process can still allocate in the machine's memory; None: not known.
-        bitsandbytes: Whether that package is installed.
+        rank: The rank of this process, if torchrun or a similar launcher has started it.
+        ranks: The world size; 1 without a launcher.
+        ranks_here: The number of ranks on each machine; None: all of them.
+        free: The free bytes of each device with a memory of its own.
+        memory: The bytes of main memory that this process can still allocate; None: unknown.
+        bitsandbytes: Whether bitsandbytes is installed.
 
     """
 
@@ -58,7 +58,7 @@ class Hardware:
 
 @attrs.frozen(kw_only=True)
 class Wish:
-    """What the caller of `distribute` asked for, unchecked, in the contract's words."""
+    """The arguments of `distribute`, unchecked."""
 
     accelerator: str = "auto"
     devices: int | Sequence[int] | str = "auto"
@@ -72,21 +72,21 @@ class Wish:
 
 @attrs.frozen(kw_only=True)
 class Placement:
-    """Where a model lives and in which dtype.
+    """The devices of a model, its dtype and its quantization.
 
     Attributes:
         devices: As torch writes them: `cpu`, `cuda:0`, `mps`.
-        dtype: What weights and activations are in.
-        strategy: How the model is spread over them; None: it is on one.
-        cache_size: The tokens that every KV cache holds; None lets each be as long as it needs,
-            and "max" is the model's context.
-        resident: How many layers, from the first, are on the device, where not all fit; the others stay with
-            the CPU and are computed there. None: all are.
-        quantize: How projections are quantised; None: they are not.
-        given: Which of the devices is this process's, where each has a process that was started from outside;
-            None: all are.
-        machines: Over how many machines the devices are; each has as many.
-        trains: Whether the weights are there to be trained, and so have gradients.
+        dtype: The dtype of weights and activations.
+        strategy: How the model is distributed over the devices; None: on one device.
+        cache_size: The size of every KV cache in tokens; None: as long as needed; "max": the model's
+            context length.
+        resident: The number of layers on the device, counted from the first, if not all fit; the rest stay
+            on the CPU and are computed there. None: all layers.
+        quantize: The quantization of the projections; None: none.
+        given: The index of this process's device, if a launcher has started one process per device; None:
+            this process uses all devices.
+        machines: The number of machines; each has the same number of devices.
+        trains: Whether the weights are trained, and need gradients.
 
     """
 
@@ -104,30 +104,30 @@ class Placement:
 
     @property
     def device(self) -> str:
-        """Where prompts go, and answers come from: the first of them, or this process's."""
+        """The device of inputs and outputs: the first device, or that of this process."""
         return self.devices[self.given or 0]
 
     @property
     def link(self) -> Link:
-        """By what ranks talk: NCCL needs a CUDA device for each, which is no other's."""
+        """The communication backend of the ranks; NCCL needs a CUDA device of its own for each rank."""
         here = self.devices[: len(self.devices) // self.machines]
         apart = len(set(here)) == len(here) and all(one.startswith("cuda") for one in here)
         return "nccl" if apart else "gloo"
 
 
 def decide(wish: Wish, hardware: Hardware, *, rounds: bool = False) -> Placement:
-    """Return where a model is to live, by rules that need no device to be tested.
+    """Return the placement of a model.
 
     Args:
-        wish: What was asked for.
-        hardware: What this machine has.
-        rounds: Whether bfloat16 would round what the checkpoint stores. By default a CPU does not round it
+        wish: The arguments of `distribute`.
+        hardware: The hardware of this machine.
+        rounds: Whether bfloat16 would round the stored weights; by default, a CPU does not round them
             (docs/decisions/arithmetic.md).
 
     Raises:
-        BadArgument: A name or number cannot be right.
-        WrongType: An argument is of the wrong type.
-        OutOfReach: The hardware, or this version, does not have it.
+        BadArgument: An argument is not valid.
+        WrongType: An argument has the wrong type.
+        OutOfReach: The hardware is not available.
 
     """
     accelerator = _accelerator(wish.accelerator, hardware)
@@ -146,16 +146,16 @@ def decide(wish: Wish, hardware: Hardware, *, rounds: bool = False) -> Placement
 
 
 def to_train(dtype: DType, quantize: str | None, hardware: Hardware) -> Placement:
-    """Return where a model is put for something else, such as the Lightning Trainer, to move and to train.
+    """Return the placement of a model that the Lightning Trainer moves and trains.
 
     Args:
-        dtype: What its weights are in.
-        quantize: How projections are quantised that are not trained themselves; None: they are not.
-        hardware: What this machine has.
+        dtype: The dtype of its weights.
+        quantize: The quantization of the frozen projections; None: none.
+        hardware: The hardware of this machine.
 
     Raises:
-        BadArgument: There is no such way to quantise.
-        NotInstalled: It needs bitsandbytes.
+        BadArgument: The quantization does not exist.
+        NotInstalled: The quantization needs bitsandbytes.
 
     """
     how = _quantization(Wish(quantize=quantize), "cpu", hardware)
@@ -163,11 +163,11 @@ def to_train(dtype: DType, quantize: str | None, hardware: Hardware) -> Placemen
 
 
 def missing(wish: Wish, placement: Placement) -> str | None:
-    """Return what to tell who wants a model on several devices, where there are none; None if there are.
+    """Return a warning if several devices were requested but there is no GPU; None otherwise.
 
     Args:
-        wish: What was asked for.
-        placement: What was decided.
+        wish: The arguments of `distribute`.
+        placement: The placement that follows from them.
 
     """
     on_cpu = placement.device.startswith("cpu") and placement.given is None
@@ -175,12 +175,12 @@ def missing(wish: Wish, placement: Placement) -> str | None:
         return None
     count = len(placement.devices)
     if count == 1:
-        instead = "the model is on the CPU, whole"
+        instead = "the model runs on the CPU"
     elif placement.strategy == "tensor_parallel":
-        instead = f"the {count} devices are processes that share the cores of its CPU"
+        instead = f"the {count} devices are processes that share the CPU"
     else:
-        instead = f"the {count} devices are all its CPU, which has one memory, so that nothing is gained"
-    return f"This machine has no GPU, or torch was built without it: {instead}."
+        instead = f"the {count} devices are all the CPU, which saves neither time nor memory"
+    return f"No GPU was found, or torch was built without GPU support: {instead}."
 
 
 def _accelerator(wish: object, hardware: Hardware) -> Accelerator:
@@ -199,7 +199,7 @@ def _accelerator(wish: object, hardware: Hardware) -> Accelerator:
             )
     if not hardware.counts.get(found):
         raise OutOfReach(
-            f"accelerator={wish!r}", f"there is no {found} device here, or torch was built without it."
+            f"accelerator={wish!r}", f"no {found} device was found, or torch was built without it."
         )
     return found
 
@@ -213,12 +213,12 @@ def _strategy(wish: object) -> Strategy | None:
 
 
 def _given(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> tuple[str, ...]:
-    """Return the devices of ranks that were started from outside, one each."""
+    """Return the devices of the ranks that a launcher has started, one per rank."""
     if wish.devices not in ("auto", hardware.ranks):
-        expected = f"'auto' or {hardware.ranks}: torchrun has started so many processes"
+        expected = f"'auto' or {hardware.ranks}, the number of processes that torchrun started"
         raise BadArgument("devices", wish.devices, expected)
     there = hardware.counts.get(accelerator, 0)
-    # Each machine has as many, and they are numbered machine by machine.
+    # Each machine has the same number of ranks, numbered machine by machine.
     on_each = [rank % (hardware.ranks_here or hardware.ranks) for rank in range(hardware.ranks)]
     numbers = range(hardware.ranks) if accelerator == "cpu" else [number % there for number in on_each]
     return tuple(f"{accelerator}:{number}" for number in numbers)
@@ -230,25 +230,25 @@ def _devices(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> tuple[
     if wish.devices == "auto":
         numbers = list(range(there if wish.generate_strategy is not None else 1))
     elif not isinstance(wish.devices, (list, tuple)):
-        expected = "a positive integer, a list of the numbers of devices, or 'auto'"
+        expected = "a positive integer, a list of device indices, or 'auto'"
         numbers = list(range(integer("devices", wish.devices, 1, expected)))
     else:
         numbers = list(wish.devices)
         distinct = {one for one in numbers if is_integer(one, 0)}
         if not numbers or len(distinct) != len(numbers):
-            raise BadArgument("devices", wish.devices, "numbers of devices from 0, each once")
+            raise BadArgument("devices", wish.devices, "a list of distinct device indices")
     if len(numbers) > 1 and wish.generate_strategy is None:
         raise BadArgument(
             "generate_strategy",
             None,
-            f"'sequential' or 'tensor_parallel' with devices={wish.devices!r}: without a strategy a model "
-            "is on one device",
+            f"'sequential' or 'tensor_parallel' with devices={wish.devices!r}: without a strategy, a model "
+            "uses one device",
         )
-    # A CPU has no devices of its own; several are processes, or stand in for devices in a test.
+    # Several CPU devices are processes (tensor parallelism), or stand in for GPUs in tests.
     if accelerator != "cpu" and (beyond := [one for one in numbers if one >= there]):
         raise OutOfReach(
             f"devices={wish.devices!r}",
-            f"there are {there} {accelerator} device(s) here, and none has the number {beyond[0]}.",
+            f"only {there} {accelerator} device(s) were found, so there is no device {beyond[0]}.",
         )
     if accelerator == "mps" or (accelerator == "cpu" and len(numbers) == 1):
         return (accelerator,)
@@ -264,7 +264,7 @@ def _quantization(wish: Wish, accelerator: Accelerator, hardware: Hardware) -> Q
     if not found.startswith("bnb."):
         return found
     if accelerator == "mps":
-        raise OutOfReach(f"quantize={found!r}", "bitsandbytes does not know mps. Use 'int8' or 'int4'.")
+        raise OutOfReach(f"quantize={found!r}", "bitsandbytes does not support mps. Use 'int8' or 'int4'.")
     # Lightning's rule.
     if wish.precision is not None and not str(wish.precision).endswith("-true"):
         raise BadArgument(

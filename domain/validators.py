@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.errors import BadArgument, MissingArgument, WrongType
 
 _LONGEST_NAME = 255
 """Bytes of a file name, on every common file system."""
@@ -187,10 +187,25 @@ def text(*, none: bool = False) -> Any:
     """Return a validator of a field that is a string with at least one character."""
 
     def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        if value is None and (remedy := field.metadata.get("missing")):
+            raise MissingArgument(field.name, value, remedy)
         if not (isinstance(value, str) and value) and not (none and value is None):
             raise WrongType(field.name, value, f"a string that is not empty{_or_none(none)}")
 
     return check
+
+
+def setting(help_text: str, check: Any = None, *, missing: str = "", **how: Any) -> Any:
+    """Return a field with a validator, and with the help that commands and help() show.
+
+    Args:
+        help_text: The help.
+        check: The validator.
+        missing: For a required setting, what to pass: the remedy in the error if it is missing.
+        how: Further arguments of `attrs.field`.
+
+    """
+    return attrs.field(validator=check, metadata={"help": help_text, "missing": missing}, **how)
 
 
 def integers_from(least: int) -> str:

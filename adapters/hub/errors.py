@@ -1,4 +1,4 @@
-"""The Hub's exceptions in our words, so that nobody further in has to know the Hub."""
+"""Translate huggingface_hub's exceptions into the errors of this library."""
 
 import errno
 import os
@@ -21,12 +21,12 @@ from litgpt.domain.reference import ModelReference
 from litgpt.domain.secrets import without_secrets
 from litgpt.domain.training.errors import DataNotFound
 
-# What hf_xet says of a disk that is full, and pathlib before Python 3.13 of links that go round in a circle.
+# Messages of hf_xet about a full disk, and of pathlib before Python 3.13 about circular links.
 _OF_THE_SYSTEM = re.compile(r"\(os error (13|27|28|30|122)\)|^Symlink loop")
 
 
 def not_found(kind: Kind, name: str, *, hub: str, hint: str) -> LitGPTError:
-    """Return the error for a model, or a data set, that the Hub does not have."""
+    """Return the error for a model or a data set that does not exist on the Hub."""
     if kind == "dataset":
         return DataNotFound(name, searched=(hub,), hint=hint)
     return ModelNotFound(name, searched=(hub,), hint=hint)
@@ -34,13 +34,13 @@ def not_found(kind: Kind, name: str, *, hub: str, hint: str) -> LitGPTError:
 
 @contextmanager
 def in_our_words(reference: ModelReference, *, hub: str, page: str, kind: Kind = "model") -> Iterator[None]:
-    """Turn what huggingface_hub raises into the errors of this library.
+    """Translate huggingface_hub's exceptions into the errors of this library.
 
     Args:
-        reference: What was asked for.
-        hub: What to call the Hub that was asked.
-        page: The address of the repository's page.
-        kind: What the repository holds.
+        reference: The requested repository.
+        hub: The name of the Hub in messages.
+        page: The URL of the repository's page.
+        kind: The type of the repository.
 
     """
     try:
@@ -53,34 +53,34 @@ def in_our_words(reference: ModelReference, *, hub: str, page: str, kind: Kind =
             raise OSError(number, os.strerror(number)) from None
         converted = _answered(error, reference, hub, page, kind) or _unanswered(error, reference, hub)
         if converted is None and isinstance(error, OSError) and error.errno is not None:
-            raise  # of the disk, and not of the Hub
-        # Its message may hold an address with a password or a signature, and a traceback would show it.
+            raise  # an error of the disk, not of the Hub
+        # Its message may contain a URL with a password or a signature, which a traceback would show.
         raise converted or _failed(error, reference) from None
 
 
 def _failed(error: Exception, reference: ModelReference) -> LitGPTError:
-    """Return the error for an exception that nobody foresaw."""
+    """Return the error for an unexpected exception."""
     return HubUnreachable(reference.name, f"huggingface_hub failed ({without_secrets(cause(error))}).")
 
 
 def _answered(
     error: Exception, reference: ModelReference, hub: str, page: str, kind: Kind
 ) -> LitGPTError | None:
-    """Return our error for a refusal; None if the Hub refused nothing."""
+    """Return the error for an HTTP error of the Hub; None for other exceptions."""
     from huggingface_hub import errors as theirs
 
     name, log_in = reference.name, "set HF_TOKEN, run `hf auth login` or pass a token."
     match error:
         case theirs.GatedRepoError():  # a kind of RepositoryNotFoundError, so it comes first
-            return AccessDenied(name, f"its owner asks for an agreement. Accept it on {page}, then {log_in}")
+            return AccessDenied(name, f"the repository is gated. Accept its terms on {page}, then {log_in}")
         case theirs.RepositoryNotFoundError():
             return not_found(kind, name, hub=hub, hint=f"If it is private, {log_in}")
         case theirs.RevisionNotFoundError():
-            hint = f"The repository is there, its revision {reference.revision!r} is not."
+            hint = f"The repository exists, but has no revision {reference.revision!r}."
             return not_found(kind, str(reference), hub=hub, hint=hint)
         case theirs.RemoteEntryNotFoundError():
             where = without_secrets(str(error.response.url))
-            return MissingFile(where, "the Hub listed it and does not have it.")
+            return MissingFile(where, "the Hub lists this file, but does not have it.")
         case theirs.HfHubHTTPError():
             return _refused(error.response.status_code, error.server_message, name, hub)
     return None
@@ -90,16 +90,16 @@ def _refused(status: int, said: str | None, name: str, hub: str) -> LitGPTError:
     because = f" ({without_secrets(said)})" if said else ""
     if status == HTTPStatus.UNAUTHORIZED:
         return AccessDenied(
-            name, f"it does not accept the token{because}. Correct HF_TOKEN, or log in again."
+            name, f"the token is not valid{because}. Correct HF_TOKEN, or run `hf auth login`."
         )
     if status == HTTPStatus.FORBIDDEN:
-        return AccessDenied(name, f"the token does not permit it{because}.")
+        return AccessDenied(name, f"the token lacks read access{because}. Use a token that has it.")
     phrase = HTTPStatus(status).phrase if status in list(HTTPStatus) else ""
-    return HubUnreachable(name, f"{hub} answered {status} {phrase}{because}.")
+    return HubUnreachable(name, f"{hub} returned {status} {phrase}{because}.")
 
 
 def _unanswered(error: Exception, reference: ModelReference, hub: str) -> LitGPTError | None:
-    """Return our error for having had no answer that could be used; None if it is about something else."""
+    """Return the error for a missing or unusable response; None for other exceptions."""
     from huggingface_hub import errors as theirs
 
     if isinstance(error, theirs.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
@@ -107,28 +107,28 @@ def _unanswered(error: Exception, reference: ModelReference, hub: str) -> LitGPT
     if reason := _reason(error, hub):
         return HubUnreachable(reference.name, reason)
     if type(error) is OSError and error.errno is None:  # huggingface_hub checks sizes and has no class for it
-        what = f"What was downloaded of {reference.name}"
-        return DamagedFile(what, "its size is not the one that was announced.")
+        what = f"The download of {reference.name}"
+        return DamagedFile(what, "its size differs from the announced size.")
     return None
 
 
 def _reason(error: Exception, hub: str) -> str | None:
-    """Return why there was no answer, as a sentence."""
+    """Return the reason for a missing response, as a sentence; None for other exceptions."""
     from huggingface_hub import errors as theirs
 
     # huggingface_hub 1 speaks through httpx, 2 through httpx2; its own error is a kind of theirs.
     (transport_error,) = (kind for kind in theirs.HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
     if isinstance(error, theirs.OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set, so it is not asked."
+        return "HF_HUB_OFFLINE is set."
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
-        return f"{hub} did not answer in time."
+        return f"{hub} did not respond in time."
     if isinstance(error, theirs.FileMetadataError):
-        return f"what answers as {hub} is not a Hub."
+        return f"{hub} does not respond like a Hugging Face Hub."
     is_invalid = type(error).__name__ == "InvalidURL"  # whose message quotes a part of the address
     if isinstance(error, (transport_error, ConnectionError)) or is_invalid:
-        said = "an address is not valid" if is_invalid else without_secrets(str(error))
+        said = "the URL is not valid" if is_invalid else without_secrets(str(error))
         return f"no connection to {hub} ({said})."
     if type(error) is RuntimeError:  # of hf_xet, which brings large files and has no class for it
         said = without_secrets(str(error))
-        return f"its storage sends nothing ({said}). HF_HUB_DISABLE_XET=1 downloads without that storage."
+        return f"the Xet storage failed ({said}). Set HF_HUB_DISABLE_XET=1 to download without Xet."
     return None

@@ -88,10 +88,10 @@ class Repository:
         """Ask what there is: one request, never repeated, so that a Hub that is down is found out in seconds.
 
         Raises:
-            HubUnreachable: It did not answer in time, or what answered is not a Hub.
+            HubUnreachable: It did not respond in time, or not like a Hub.
             ModelNotFound: It does not have the repository, or not this revision of it (of a data set it is
                 DataNotFound).
-            AccessDenied: It does not accept the token.
+            AccessDenied: The token is not valid.
 
         """
 
@@ -115,7 +115,7 @@ class Repository:
             except (ValueError, KeyError, TypeError, AttributeError):
                 # what comes from elsewhere, such as the log-in page of a hotel's network
                 raise HubUnreachable(
-                    self.reference.name, f"what answers as {self.hub} is not a Hub."
+                    self.reference.name, f"{self.hub} does not respond like a Hugging Face Hub."
                 ) from None
 
     def download(

@@ -100,8 +100,7 @@ def _from_files(name: str, paths: Mapping[str, Path]) -> _Found:
     else:
         raise TokenizerMismatch(
             name,
-            "there is none. A tokenizer.json or a tokenizer.model is looked for, else a vocab.json with "
-            "merges.txt, a vocab.txt or a tekken.json; pass a folder that has one.",
+            "has no tokenizer.",
         )
     by_role = {**ASSUMED.get(facts.tokenizer_class or "", {}), **facts.named}
     named = {role: codec.id_of(token) for role, token in by_role.items()}
@@ -132,6 +131,6 @@ def _check_fit(tokenizer: CheckpointTokenizer, rows: int) -> None:
     if codec.learnt > rows or needed or roles & beyond.keys():
         raise TokenizerMismatch(
             tokenizer.name,
-            f"it has ids up to {codec.size - 1}, and the model has {rows} embeddings (0 to {rows - 1}). "
-            "It belongs to another model, or tokens were added to it and not to the model.",
+            f"has token ids up to {codec.size - 1}, but the model has {rows} embeddings (0 to {rows - 1}): "
+            "the tokenizer belongs to another model, or tokens were added to it and not to the model.",
         )

@@ -212,7 +212,9 @@ def to_resume(folder: Path, wish: str, *, sharded: bool, report: Report = silent
         return found
     if damaged:
         raise damaged[0][1]
-    raise BadArgument("resume", wish, f"'last' when there is a checkpoint in {folder}, or the path of one")
+    if wish == "last":
+        raise BadArgument("resume", wish, f"the path of a checkpoint, because there is none in {folder}")
+    raise BadArgument("resume", wish, "'last' or the path of an existing checkpoint")
 
 
 def _check_kind(found: Path, *, sharded: bool) -> None:

@@ -1,15 +1,31 @@
-"""What is raised about training and its data; `litgpt.domain.errors` draws the tree that it belongs to."""
+"""Errors about training and its data; the tree is in `litgpt.domain.errors`."""
 
 from collections.abc import Sequence
 
 import attrs
 
-from litgpt.domain.errors import CheckpointMismatch, LitGPTError
+from litgpt.domain.errors import BadArgument, CheckpointMismatch, LitGPTError
+from litgpt.domain.messages import short_repr
+
+
+class UnknownSetting(BadArgument):
+    """A recipe has a setting that does not exist.
+
+    Attributes:
+        name: The file of the recipe; empty if there is none.
+        value: The name of the setting.
+        expected: The closest setting, or all settings, as a sentence.
+
+    """
+
+    def __str__(self) -> str:
+        where = f" in {self.name}" if self.name else ""
+        return f"Unknown setting {short_repr(self.value)}{where}. {self.expected}"
 
 
 @attrs.define(eq=False)
 class BadData(LitGPTError, ValueError):
-    """A record, or a whole data set, is nothing that a model can learn from.
+    """A record, or a whole data set, cannot be used for training.
 
     Attributes:
         where: The data set, and the line or the number of the record.
@@ -21,17 +37,17 @@ class BadData(LitGPTError, ValueError):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.where} cannot be learnt from: {self.reason}"
+        return f"{self.where} cannot be used for training: {self.reason}"
 
 
 @attrs.define(eq=False)
 class DataNotFound(LitGPTError, FileNotFoundError):
-    """There is no such data set.
+    """A data set was not found.
 
     Attributes:
         name: The path or the repository.
         searched: Where it was looked for.
-        hint: What else there is to know or to do.
+        hint: A remedy, as a sentence.
 
     """
 
@@ -46,7 +62,7 @@ class DataNotFound(LitGPTError, FileNotFoundError):
 
 @attrs.define(eq=False)
 class NotConnected(LitGPTError, RuntimeError):
-    """A data module does not know the tokenizer yet that its texts are to be written with.
+    """A data module has no tokenizer yet.
 
     Attributes:
         name: The data module.
@@ -64,15 +80,15 @@ class NotConnected(LitGPTError, RuntimeError):
 
 @attrs.define(eq=False)
 class NotOfThisModel(CheckpointMismatch):
-    """A Trainer checkpoint holds other tensors than the model that it is to be read into.
+    """The tensors of a Trainer checkpoint do not match the model that it is loaded into.
 
     Attributes:
-        model: That model.
+        model: The name of the model.
 
     """
 
     model: str = "this model"
 
     def __str__(self) -> str:
-        remedy = "Pass a checkpoint that was written while this model was trained."
-        return f"{self.name} is no checkpoint of {self.model}: {self.differences}. {remedy}"
+        remedy = "Pass a checkpoint that was saved during the training of this model."
+        return f"{self.name} is not a checkpoint of {self.model}: {self.differences}. {remedy}"

@@ -1,4 +1,4 @@
-"""A recipe: all that a training run is asked for, in a file of settings or in options."""
+"""The configuration of a training run, read from a YAML file or from command-line options."""
 
 import math
 from collections.abc import Mapping
@@ -9,12 +9,13 @@ from typing import Any, Literal, TypeAlias, get_args
 import attrs
 
 from litgpt.domain.calls import shows_settings
-from litgpt.domain.errors import BadArgument
+from litgpt.domain.errors import BadArgument, MissingArgument
 from litgpt.domain.lora import Lora, Targets
 from litgpt.domain.messages import brief_repr
 from litgpt.domain.quantization import QUANTIZATIONS
+from litgpt.domain.training.errors import UnknownSetting
 from litgpt.domain.training.schedule import Schedule
-from litgpt.domain.validators import as_integer, as_real, is_flag, is_flag_or_none, one_of, text
+from litgpt.domain.validators import as_integer, as_real, is_flag, is_flag_or_none, one_of, setting, text
 
 Method: TypeAlias = Literal["full", "lora", "qlora"]
 Task: TypeAlias = Literal["finetune", "pretrain"]
@@ -24,12 +25,7 @@ Spread: TypeAlias = Literal["auto", "ddp", "fsdp"]
 _WARMUP = 0.03
 
 PRECISIONS = ("32-true", "bf16-true", "bf16-mixed", "16-mixed")
-"""Lightning's names for those that a model can be trained in."""
-
-
-def setting(help_text: str, check: Any = None, **how: Any) -> Any:
-    """Return a field with a validator, and with the help that commands and help() show."""
-    return attrs.field(validator=check, metadata={"help": help_text}, **how)
+"""Lightning's names of the precisions that a model can be trained in."""
 
 
 def _as_targets(value: Any) -> Targets:
@@ -59,125 +55,136 @@ def _method(value: Method | None, recipe: Any) -> Method:
 @shows_settings
 @attrs.frozen(kw_only=True)
 class Recipe:
-    """A training run, as `litgpt finetune` and `litgpt pretrain` take it: the same settings and defaults."""
+    """The configuration of a training run: the settings and defaults of `litgpt finetune` and `pretrain`."""
 
     model: str = setting(
-        "The model: a folder, a GGUF file, an installed name, or org/name.", text(), converter=_as_text
+        "Model to train: a folder, a GGUF file, an installed model, or a Hub repository (org/name).",
+        text(),
+        missing="pass a folder, a GGUF file, the name of an installed model, or a Hub repository.",
+        converter=_as_text,
     )
     data: str = setting(
-        "What to learn from: a file or folder of records or of texts, alpaca or alpaca_2k.",
+        "Training data: a file or folder of examples, or of texts for pretrain; `alpaca` or `alpaca_2k`.",
         text(),
+        missing="pass a file or folder of training examples, or `alpaca` / `alpaca_2k`.",
         converter=_as_text,
     )
     out_dir: str = setting(
-        "The folder for checkpoints, metrics and the model or adapter.", text(), converter=_as_text
+        "Output directory for checkpoints, metrics and the trained model or adapter.",
+        text(),
+        missing="pass a directory for checkpoints, metrics and the trained model or adapter.",
+        converter=_as_text,
     )
     task: Task = setting(
-        "finetune learns from examples, pretrain from texts.", one_of(*get_args(Task)), default="finetune"
+        "finetune trains on examples, pretrain on texts.", one_of(*get_args(Task)), default="finetune"
     )
     init: Init = setting(
-        "Begin with the model's weights (pretrained), or with random ones.  "
-        "[default: pretrained to finetune, random to pretrain]",
+        "Initial weights: pretrained (those of the model) or random.  "
+        "[default: pretrained for finetune, random for pretrain]",
         one_of(*get_args(Init)),
         converter=attrs.Converter(_init, takes_self=True),
         default=None,
     )
     method: Method = setting(
-        "full trains all weights, lora an adapter, qlora an adapter on quantized weights.  "
-        "[default: lora to finetune; full to pretrain, or from random weights]",
+        "full trains all weights, lora a LoRA adapter, qlora a LoRA adapter on quantized weights.  "
+        "[default: lora for finetune; full for pretrain and for random weights]",
         one_of(*get_args(Method)),
         converter=attrs.Converter(_method, takes_self=True),
         default=None,
     )
     tokenizer_dir: str | None = setting(
-        "Another tokenizer than the model's own: a folder, a GGUF file, an installed name, or org/name.",
+        "Tokenizer, if not that of the model: a folder, a GGUF file, an installed model, or org/name.",
         text(none=True),
         default=None,
         converter=_as_text,
     )
     quantize: str | None = setting(
-        "How qlora quantizes the weights, such as bnb.nf4, int8 or int4.  [default: bnb.nf4]",
+        "Quantization of the base weights for qlora, such as bnb.nf4, int8 or int4.  [default: bnb.nf4]",
         one_of(None, *QUANTIZATIONS),
         default=None,
     )
     precision: str | None = setting(
-        "32-true, bf16-true, bf16-mixed or 16-mixed.  [default: what suits method and machine]",
+        "32-true, bf16-true, bf16-mixed or 16-mixed.  [default: chosen for the method and the device]",
         one_of(None, *PRECISIONS),
         default=None,
     )
     epochs: int | None = setting(
-        "Passes through the data.  [default: 1, or what max-steps needs]",
+        "Number of passes over the data.  [default: 1, or as many as max_steps needs]",
         converter=as_integer(1, none=True),
         default=None,
     )
     max_steps: int | None = setting(
-        "Optimizer steps after which to end.", converter=as_integer(1, none=True), default=None
+        "Maximum number of optimizer steps.", converter=as_integer(1, none=True), default=None
     )
-    batch_size: int = setting("Examples per batch, on each device.", converter=as_integer(1), default=4)
+    batch_size: int = setting("Examples per batch on each device.", converter=as_integer(1), default=4)
     accumulate: int = setting(
         "Batches per optimizer step (gradient accumulation).", converter=as_integer(1), default=1
     )
     learning_rate: float | None = setting(
-        "The highest learning rate.  "
-        "[default: 2e-4 for adapters, 2e-5 for all weights, 4e-4 from random ones]",
+        "Peak learning rate.  [default: 2e-4 for LoRA, 2e-5 for full training, 4e-4 from random weights]",
         converter=as_real(none=True),
         default=None,
     )
     min_learning_rate: float = setting(
-        "The learning rate of the last step.", converter=as_real(), default=0.0
+        "Final learning rate, at the end of the cosine decay.", converter=as_real(), default=0.0
     )
     warmup_steps: int | None = setting(
-        "Optimizer steps over which the learning rate rises.  [default: 3 % of all]",
+        "Optimizer steps of linear learning-rate warmup.  [default: 3% of all steps]",
         converter=as_integer(0, none=True),
         default=None,
     )
     weight_decay: float = setting(
-        "AdamW's weight decay, which norms and biases are exempt from.", converter=as_real(), default=0.0
+        "Weight decay of AdamW; norms and biases are not decayed.", converter=as_real(), default=0.0
     )
     max_norm: float | None = setting(
-        "The largest norm of the gradients, to which they are clipped.",
+        "Gradients are clipped to this norm.",
         converter=as_real(none=True),
         default=1.0,
     )
     gradient_checkpointing: bool = setting(
-        "Compute activations again in place of keeping them: less memory, a third more time.",
+        "Recompute activations in the backward pass: less memory, about a third more time.",
         is_flag,
         default=False,
     )
     max_seq_length: int | None = setting(
-        "Tokens per example, at most.  [default: the model's context, 2048 at most]",
+        "Maximum number of tokens per example; longer examples are truncated.  "
+        "[default: the model's context length, at most 2048]",
         converter=as_integer(2, none=True),
         default=None,
     )
-    mask_prompt: bool = setting("Learn answers only, and not what they answer.", is_flag, default=False)
+    mask_prompt: bool = setting("Compute the loss on responses only, not on prompts.", is_flag, default=False)
     prompt_style: str | None = setting(
-        "How examples are written.  [default: the model's chat template, else alpaca]",
+        "Prompt style of the examples.  [default: the model's chat template, or else alpaca]",
         text(none=True),
         default=None,
     )
     parse_special_tokens: bool | None = setting(
-        "Make control tokens of special tokens that are written in the data, such as <|im_end|>.  "
-        "[default: only with prompt_style default]",
+        "Encode special tokens written in the data, such as <|im_end|>, as control tokens.  "
+        "[default: only with the prompt style `default`]",
         is_flag_or_none,
         default=None,
     )
     val_split: float | None = setting(
-        "The share of the data to validate with, from 0 to 1, where the data has no file for that.",
+        "Fraction of the data used for validation, from 0 to below 1, if it has no validation file.",
         converter=as_real(below=1, none=True),
         default=0.05,
     )
     eval_every: int | None = setting(
-        "Validate every so many steps.  [default: each epoch]",
+        "Validate every N optimizer steps.  [default: after each epoch]",
         converter=as_integer(1, none=True),
         default=None,
     )
     save_every: int | None = setting(
-        "Save every so many steps.  [default: each epoch]", converter=as_integer(1, none=True), default=None
+        "Save a checkpoint every N optimizer steps.  [default: after each epoch]",
+        converter=as_integer(1, none=True),
+        default=None,
     )
-    lora_rank: int = setting("The rank of the adapter's matrices.", converter=as_integer(1), default=8)
-    lora_alpha: float = setting("The adapter is scaled by alpha / rank.", converter=as_real(), default=16.0)
+    lora_rank: int = setting("LoRA rank r.", converter=as_integer(1), default=8)
+    lora_alpha: float = setting(
+        "LoRA scaling: the update is multiplied by alpha / rank.", converter=as_real(), default=16.0
+    )
     lora_dropout: float = setting(
-        "The share of the adapter's inputs that are dropped in training, from 0 to 1.",
+        "Dropout probability of the LoRA inputs, from 0 to below 1.",
         converter=as_real(below=1),
         default=0.0,
     )
@@ -185,20 +192,24 @@ class Recipe:
         default=None,
         converter=_as_targets,
         metadata={
-            "help": "Layers that get an adapter, as transformers calls them, or all-linear.  "
-            "[default: queries and values]"
+            "help": "Modules to adapt, by their names in transformers, or all-linear.  "
+            "[default: query and value projections]"
         },
     )
-    seed: int = setting("A number that makes the run repeatable.", converter=as_integer(0), default=42)
+    seed: int = setting("Seed of the random number generators.", converter=as_integer(0), default=42)
     accelerator: str = setting(
-        "cpu, gpu, cuda, mps or auto.", one_of("cpu", "gpu", "cuda", "mps", "auto"), default="auto"
+        "Device type: cpu, gpu, cuda, mps or auto.",
+        one_of("cpu", "gpu", "cuda", "mps", "auto"),
+        default="auto",
     )
-    devices: int = setting("The number of devices, on each machine.", converter=as_integer(1), default=1)
-    nodes: int = setting("The number of machines.", converter=as_integer(1), default=1)
+    devices: int = setting("Number of devices on each machine.", converter=as_integer(1), default=1)
+    nodes: int = setting("Number of machines.", converter=as_integer(1), default=1)
     strategy: Spread = setting(
-        "ddp: each device has all weights. fsdp: each has a part.", one_of(*get_args(Spread)), default="auto"
+        "ddp replicates the weights on each device, fsdp shards them; auto is for a single device.",
+        one_of(*get_args(Spread)),
+        default="auto",
     )
-    tensorboard: bool = setting("Write TensorBoard's files too.", is_flag, default=False)
+    tensorboard: bool = setting("Also write TensorBoard logs.", is_flag, default=False)
 
     __repr__ = brief_repr
 
@@ -207,56 +218,55 @@ class Recipe:
             raise BadArgument(
                 "method",
                 self.method,
-                "'full' for random weights: an adapter would change nothing that counts",
+                "'full' with init='random': an adapter needs pretrained weights",
             )
         if self.quantize is not None and self.method != "qlora":
             raise BadArgument(
                 "quantize",
                 self.quantize,
-                f"None with method={self.method!r}: quantized weights cannot be trained",
+                f"None with method={self.method!r}: only 'qlora' trains on quantized weights",
             )
         if self.strategy == "fsdp" and self.method == "qlora":
             raise BadArgument(
-                "strategy", self.strategy, "'ddp' with method='qlora': quantized weights are not divided"
+                "strategy", self.strategy, "'ddp' with method='qlora': quantized weights cannot be sharded"
             )
         if self.strategy == "auto" and self.devices * self.nodes > 1:
-            raise BadArgument(
-                "strategy", self.strategy, f"'ddp' or 'fsdp' with {self.devices * self.nodes} devices"
-            )
+            several = f"devices={self.devices}" + (f" and nodes={self.nodes}" if self.nodes > 1 else "")
+            raise BadArgument("strategy", self.strategy, f"'ddp' or 'fsdp' with {several}")
 
     @property
     def adapts(self) -> bool:
-        """Whether an adapter learns, and the model's own weights stay."""
+        """Whether an adapter is trained and the base weights are frozen."""
         return self.method != "full"
 
     @property
     def quantised_as(self) -> str | None:
-        """How the weights are quantised."""
+        """The quantization of the base weights; None for none."""
         return (self.quantize or "bnb.nf4") if self.method == "qlora" else None
 
     @property
     def rate(self) -> float:
-        """The highest learning rate."""
+        """The peak learning rate."""
         if self.learning_rate is not None:
             return self.learning_rate
         return 2e-4 if self.adapts else 4e-4 if self.init == "random" else 2e-5
 
     @property
     def lora(self) -> Lora:
-        """What is added to which layers."""
+        """The LoRA configuration."""
         return Lora(
             rank=self.lora_rank, alpha=self.lora_alpha, dropout=self.lora_dropout, targets=self.lora_targets
         )
 
     def steps(self, batches: int) -> int:
-        """Return how many optimiser steps there will be, if an epoch has so many batches on each device."""
+        """Return the number of optimizer steps, given the batches per epoch on each device."""
         whole = math.ceil(batches / self.accumulate) * (self.epochs or 1)
         if self.max_steps is None:
             return whole
         return self.max_steps if self.epochs is None else min(whole, self.max_steps)
 
     def schedule(self, steps: int) -> Schedule:
-        """Return how the learning rate changes over so many steps."""
+        """Return the learning-rate schedule of a run with `steps` optimizer steps."""
         warmup = self.warmup_steps if self.warmup_steps is not None else max(1, round(_WARMUP * steps))
         floor = min(1.0, self.min_learning_rate / self.rate) if self.rate else 0.0
         return Schedule(steps=steps, warmup=min(steps, warmup), floor=floor)
@@ -266,19 +276,25 @@ SETTINGS: Mapping[str, "attrs.Attribute[Any]"] = {field.name: field for field in
 """Every setting, by name."""
 
 
-def recipe_of(settings: Mapping[str, object]) -> Recipe:
-    """Return a recipe of settings by name.
+def recipe_of(settings: Mapping[str, object], source: str = "") -> Recipe:
+    """Return a recipe from settings by name.
+
+    Args:
+        settings: The values, by name.
+        source: The file that they come from, for error messages.
 
     Raises:
-        BadArgument: One is not known, one that is needed is missing, or one cannot be right.
+        UnknownSetting: A name is not a setting.
+        MissingArgument: A required setting is missing.
+        BadArgument: A value is not valid.
 
     """
     for name in settings:
         if name not in SETTINGS:
-            close = get_close_matches(str(name), SETTINGS, n=2)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise BadArgument("A setting", name, f"one of {', '.join(SETTINGS)}{hint}")
+            close = get_close_matches(str(name), SETTINGS, n=1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"Settings: {', '.join(SETTINGS)}."
+            raise UnknownSetting(source, name, hint)
     for name, field in SETTINGS.items():
         if field.default is attrs.NOTHING and settings.get(name) is None:
-            raise BadArgument(name, None, f"given: {field.metadata['help']}")
+            raise MissingArgument(name, None, field.metadata["missing"])
     return Recipe(**settings)  # type: ignore[arg-type] # its validators check them

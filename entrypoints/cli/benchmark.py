@@ -1,4 +1,4 @@
-"""`litgpt benchmark`: how fast a model is here, and how much memory it takes."""
+"""`litgpt benchmark`: measure the speed and the memory of a model."""
 
 import math
 from typing import Annotated
@@ -15,7 +15,7 @@ def benchmark(  # noqa: PLR0913 - each is an option
     words: options.PromptArgument = None,
     *,
     prompt: options.Prompt = None,
-    num_iterations: Annotated[int, typer.Option(help="How often to generate.")] = 5,
+    num_iterations: Annotated[int, typer.Option(help="Number of measured runs, after a warm-up.")] = 5,
     sys_prompt: options.SysPrompt = None,
     max_new_tokens: options.MaxNewTokens = 50,
     temperature: options.Temperature = None,
@@ -34,7 +34,7 @@ def benchmark(  # noqa: PLR0913 - each is an option
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure how fast a model answers."""
+    """Measure generation speed and memory."""
     from litgpt.application.asking import Settings
     from litgpt.domain.measurement import benchmark_dict_to_markdown_table
     from litgpt.domain.reference import ModelReference
@@ -42,7 +42,7 @@ def benchmark(  # noqa: PLR0913 - each is an option
 
     said = one_prompt(words, prompt)
     if said is None:
-        raise typer.BadParameter("pass a prompt, after MODEL or with --prompt.")
+        raise typer.BadParameter("Missing prompt: pass it after MODEL or with --prompt.")
     text = prompt_text(said, sys_prompt)
     integer("num_iterations", num_iterations, 1)
     how = options.sampling(temperature, top_k, top_p) | {

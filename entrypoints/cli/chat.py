@@ -17,7 +17,7 @@ def chat(  # noqa: PLR0913 - each is an option
     model: options.Model = options.DEFAULT_MODEL,
     *,
     sys_prompt: options.SysPrompt = None,
-    resume: Annotated[str | None, typer.Option(help="A file that /save wrote, to go on from.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Continue a conversation saved with /save.")] = None,
     max_new_tokens: options.MaxNewTokensOrAll = None,
     temperature: options.Temperature = None,
     top_k: options.TopK = None,
@@ -38,7 +38,7 @@ def chat(  # noqa: PLR0913 - each is an option
     access_token: options.AccessToken = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Talk with a model, which remembers what was said; /help lists the commands of the conversation."""
+    """Chat with a model in the terminal."""
     from litgpt.application.asking import Settings
     from litgpt.chat import read_chat
     from litgpt.cli.adapter_choice import AdapterChoice
@@ -71,7 +71,7 @@ def chat(  # noqa: PLR0913 - each is an option
             shows_speed=not quiet,
         )
         if console.at_a_keyboard() and not quiet:
-            console.note(f"You are talking with {reference}. /help lists the commands; Ctrl-D quits.")
+            console.note(f"Chat with {reference}. /help lists the commands; Ctrl-D quits.")
         session.run()
     if session.failed and not console.at_a_keyboard():
         raise typer.Exit(1)  # a program cannot see it otherwise

@@ -48,7 +48,7 @@ class ChatFiles:
         try:
             chat.save(path, overwrite=force or path in self.own)
         except WouldOverwrite as error:
-            error.remedy = f"/save --force {name} replaces it"
+            error.remedy = f"Use /save --force {name} to replace it, or choose another path."
             raise
         self.own.add(path)
         console.note(f"(Saved to {name}.)")

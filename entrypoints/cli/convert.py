@@ -11,11 +11,13 @@ from litgpt.cli.loading import Work
 
 def convert(
     model: options.Model,
-    out_dir: Annotated[Path, typer.Argument(help="The folder to write.", metavar="OUT_DIR")],
+    out_dir: Annotated[Path, typer.Argument(help="Output directory.", metavar="OUT_DIR")],
     *,
     precision: Annotated[
         str | None,
-        typer.Option(help="32-true, bf16-true or 16-true.  [default: as it is stored; quantized: bf16-true]"),
+        typer.Option(
+            help="32-true, bf16-true or 16-true.  [default: as stored; bf16-true for quantized models]"
+        ),
     ] = None,
     force: options.Force = False,
     revision: options.Revision = None,
@@ -23,10 +25,10 @@ def convert(
     access_token: options.AccessToken = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a model, an adapter or a checkpoint as a Hugging Face folder.
+    """Convert a model, an adapter or a training checkpoint to a Hugging Face folder.
 
-    An adapter is merged into its base model; of a training checkpoint, the trained model is written. No model
-    has to be converted to be loaded.
+    A LoRA adapter is merged into its base model. Loading never needs a conversion: Hugging Face, GGUF and
+    LitGPT files load directly.
     """
     from litgpt.container import container
     from litgpt.domain.reference import ModelReference

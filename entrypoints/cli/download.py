@@ -18,28 +18,31 @@ def download(
     repository: Annotated[
         str,
         typer.Argument(
-            metavar="REPO", help="org/name or a well-known short name, or: list", show_default=False
+            metavar="REPO",
+            help="Hub repository (org/name) or short name; `list` lists known models",
+            show_default=False,
         ),
     ],
     containing: Annotated[
         str,
-        typer.Argument(metavar="FILTER", help="With list: only names that contain this.", show_default=False),
+        typer.Argument(
+            metavar="FILTER", help="With `list`: only names that contain this.", show_default=False
+        ),
     ] = "",
     *,
     revision: options.Revision = None,
     access_token: options.AccessToken = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Download a model, or list well-known ones.
+    """Download a model from the Hugging Face Hub, or list known models.
 
-    The files go where every program that uses the Hugging Face Hub finds them (HF_HOME, HF_HUB_CACHE), and
-    are not copied or converted.
+    Files are stored in the Hugging Face cache (HF_HOME, HF_HUB_CACHE), without a conversion.
     """
     if repository == "list":
         _list(containing)
         return
     if containing:
-        raise typer.BadParameter("only `litgpt download list` takes one.", param_hint="FILTER")
+        raise typer.BadParameter("only `litgpt download list` takes a filter.", param_hint="FILTER")
     from litgpt.application.downloading import DownloadModel
     from litgpt.container import container
     from litgpt.domain.reference import ModelReference
@@ -62,8 +65,10 @@ def _list(containing: str) -> None:
     if rows:
         console.table([("NAME", "REPOSITORY", "PARAMETERS", "FAMILY"), *rows])
     else:
-        console.note(f"No well-known name contains {containing!r}.")
-    console.note(f"Any other repository of these families works too: {', '.join(sorted(FAMILIES))}.")
+        console.note(f"No known model name contains {containing!r}.")
+    console.note(
+        f"Any other Hub repository of these model families works as well: {', '.join(sorted(FAMILIES))}."
+    )
 
 
 def _parameters(entry: "CatalogueEntry") -> str:

@@ -34,9 +34,9 @@ def generate(  # noqa: PLR0913 - each is an option
     continue_final_message: options.ContinueFinalMessage = False,
     apply_chat_template: options.ApplyChatTemplate = True,
     parse_special_tokens: options.ParseSpecialTokens = None,
-    num_samples: Annotated[int, typer.Option(help="How many answers to give.")] = 1,
+    num_samples: Annotated[int, typer.Option(help="Number of completions.")] = 1,
     stream: Annotated[
-        bool | None, typer.Option(help="Write the answer as it comes.  [default: on a terminal]")
+        bool | None, typer.Option(help="Print the text while it is generated.  [default: on a terminal]")
     ] = None,
     precision: options.Precision = None,
     quantize: options.Quantize = None,
@@ -48,7 +48,7 @@ def generate(  # noqa: PLR0913 - each is an option
     access_token: options.AccessToken = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Answer a prompt."""
+    """Generate text from a prompt."""
     from litgpt.application.asking import Settings
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.validators import integer
@@ -81,7 +81,7 @@ def generate(  # noqa: PLR0913 - each is an option
             if not quiet and completion.finish_reason == "length":
                 console.note(_cut_short(completion, max_new_tokens))
             if not quiet and console.notes_are_watched():
-                console.note(pace.described(completion))
+                console.note(pace.described())
 
 
 def write(events: "Iterator[TextEvent]", *, as_it_comes: bool) -> "Completion":
@@ -102,5 +102,5 @@ def write(events: "Iterator[TextEvent]", *, as_it_comes: bool) -> "Completion":
 
 def _cut_short(completion: "Completion", max_new_tokens: int) -> str:
     if completion.completion_tokens < max_new_tokens:
-        return "(The answer ends where the model's context does.)"
-    return f"(The answer is cut after {max_new_tokens} tokens; --max-new-tokens allows more.)"
+        return "(Stopped at the end of the model's context.)"
+    return f"(Stopped after {max_new_tokens} tokens; --max-new-tokens raises the limit.)"

@@ -39,7 +39,7 @@ def info(
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what a model is, and what it needs."""
+    """Show a model's architecture and memory needs."""
     from litgpt.adapters.pytorch.memory import memories
     from litgpt.application.describing import DescribeModel
     from litgpt.cli import several

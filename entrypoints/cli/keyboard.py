@@ -98,7 +98,7 @@ class Keyboard:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Keep what is typed meanwhile out of the answer; it is there at the next prompt."""
+        """Keep text that is typed meanwhile out of the answer and for the next prompt, also after Ctrl-C."""
         if sys.platform == "win32" or not console.at_a_keyboard():
             yield
             return
@@ -108,6 +108,7 @@ class Keyboard:
         before = termios.tcgetattr(descriptor)
         silent = termios.tcgetattr(descriptor)
         silent[3] &= ~termios.ECHO
+        silent[3] |= termios.NOFLSH  # Ctrl-C would discard it
         if self._editor:  # unfinished lines too, and Enter and pastes as the editor expects them
             silent[3] &= ~termios.ICANON
             silent[0] &= ~termios.ICRNL

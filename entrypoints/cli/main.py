@@ -65,9 +65,9 @@ def litgpt(
         ),
     ] = False,
 ) -> None:
-    """Load a language model, generate with it, talk to it, measure it and train it.
+    """Run, chat with, benchmark, fine-tune and pretrain language models.
 
-    `litgpt generate --prompt "What do llamas eat?"` answers with the small model that comes in a package.
+    Try: litgpt generate smollm2 "What do llamas eat?"
     """
 
 
@@ -104,10 +104,13 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _options(group: Any, name: str) -> dict[str, str]:
-    """Return a command's options as they are written, by the names of the arguments that they set."""
+    """Return a command's options and arguments as they are typed, by the names of Python's arguments."""
     found = group.commands.get(name)
-    options = [] if found is None else [one for one in found.params if one.opts[0].startswith("-")]
-    return {one.name: max(one.opts, key=len) for one in options}
+    parameters = [] if found is None else found.params
+    return {
+        one.name: max(one.opts, key=len) if one.opts[0].startswith("-") else (one.metavar or one.name.upper())
+        for one in parameters
+    }
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ class _Stored:
 
 
 def list_models(*, as_json: options.AsJson = False) -> None:
-    """List the models on this machine, with their sizes."""
+    """List the models on this machine and their sizes."""
     found = list(_stored())
     if as_json:
         console.show_json([_as_dict(one) for one in found])
@@ -51,13 +51,15 @@ def list_models(*, as_json: options.AsJson = False) -> None:
 
 
 def remove(
-    model: Annotated[str, typer.Argument(help="A name that `litgpt list` shows.", metavar="MODEL")],
+    model: Annotated[
+        str, typer.Argument(help="Name of a model, as shown by `litgpt list`.", metavar="MODEL")
+    ],
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove a model from this machine, after asking."""
+    """Delete a model from this machine, after confirmation."""
     from litgpt.domain.catalogue import repository_of
-    from litgpt.domain.errors import BadArgument, ModelNotFound, OutOfReach
+    from litgpt.domain.errors import BadArgument, MissingArgument, ModelNotFound, OutOfReach
 
     stored = list(_stored())
     wanted = [one for one in stored if one.name in (model, repository_of(model))]
@@ -66,11 +68,11 @@ def remove(
         raise ModelNotFound(model, searched=("the models that `litgpt list` shows",), similar=similar)
     found = wanted[0]
     if found.package:
-        raise BadArgument("MODEL", model, f"removed with its package: pip uninstall {found.package}")
+        raise BadArgument("MODEL", model, f"removed with `pip uninstall {found.package}`")
     question = f"Remove {found.name} ({size(found.nbytes)}, {found.path})?"
     if not yes:
         if not console.at_a_keyboard():
-            raise BadArgument("--yes", yes, "given where nobody can be asked")
+            raise MissingArgument("--yes", yes, "without a terminal, pass it to confirm the removal.")
         if not typer.confirm(question, err=True):
             raise typer.Exit(1)
     try:

@@ -1,11 +1,11 @@
-"""The options that several commands have, each with its help."""
+"""Options shared by several commands."""
 
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
 DEFAULT_MODEL = "smollm2"
-"""A small model in a package of its own, so that the first answer needs no network."""
+"""A small model that is distributed as a Python package, so the first answer needs no network."""
 
 
 def _top_k(text: str | int) -> int:
@@ -31,45 +31,48 @@ def sampling(temperature: float | None, top_k: int | None, top_p: float | None) 
 Model: TypeAlias = Annotated[
     str,
     typer.Argument(
-        help="A folder, a GGUF file, an installed model's name, or org/name on the Hub.",
+        help="Model: a folder, a GGUF file, an installed model, or a Hub repository (org/name).",
         metavar="MODEL",
     ),
 ]
 PromptArgument: TypeAlias = Annotated[
     str | None,
-    typer.Argument(help="What to say, in place of --prompt.", metavar="[PROMPT]", show_default=False),
+    typer.Argument(help="Prompt; the same as --prompt.", metavar="[PROMPT]", show_default=False),
 ]
 Prompt: TypeAlias = Annotated[
-    str | None, typer.Option(help="What to say; - reads it from stdin.", show_default=False)
+    str | None, typer.Option(help="Prompt; - reads it from stdin.", show_default=False)
 ]
 MessagesFile: TypeAlias = Annotated[
     str | None,
-    typer.Option("--messages", help="A JSON file of messages, as /save writes them, in place of --prompt."),
+    typer.Option("--messages", help="JSON file of messages, as saved by /save in a chat; replaces --prompt."),
 ]
 Tools: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Tools that the model may call: a JSON file with a list of schemas, or the JSON."),
+    typer.Option(
+        help="Tools that the model may call: a JSON file with a list of schemas, or the JSON itself."
+    ),
 ]
 ChatTemplateKwargs: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Variables of the chat template, as JSON: '{\"enable_thinking\": false}'."),
+    typer.Option(help="Variables for the chat template, as JSON: '{\"enable_thinking\": false}'."),
 ]
 ContinueFinalMessage: TypeAlias = Annotated[
-    bool, typer.Option("--continue-final-message", help="Continue the last message instead of answering it.")
+    bool,
+    typer.Option("--continue-final-message", help="Continue the last message instead of starting a new one."),
 ]
 ApplyChatTemplate: TypeAlias = Annotated[
     bool,
-    typer.Option(help="Whether the prompt goes through the chat template, or is sent as it is."),
+    typer.Option(help="Whether to apply the chat template, or to use the prompt as it is."),
 ]
-SysPrompt: TypeAlias = Annotated[str | None, typer.Option(help="What the system says first.")]
-MaxNewTokens: TypeAlias = Annotated[int, typer.Option(help="A bound on the answer, in tokens.")]
+SysPrompt: TypeAlias = Annotated[str | None, typer.Option(help="System prompt.")]
+MaxNewTokens: TypeAlias = Annotated[int, typer.Option(help="Maximum number of tokens to generate.")]
 MaxNewTokensOrAll: TypeAlias = Annotated[
-    int | None, typer.Option(help="A bound on each answer, in tokens.  [default: the model's context]")
+    int | None, typer.Option(help="Maximum number of tokens per answer.  [default: up to the context length]")
 ]
 Temperature: TypeAlias = Annotated[
     float | None,
     typer.Option(
-        help="Divides the logits; 0 takes the likeliest token.  "
+        help="Sampling temperature; 0 is greedy decoding.  "
         "[default: the model's generation_config.json, else 0.8]",
         show_default=False,
     ),
@@ -77,7 +80,7 @@ Temperature: TypeAlias = Annotated[
 TopK: TypeAlias = Annotated[
     int | None,
     typer.Option(
-        help="Draw from this many of the likeliest tokens; 0 or all for no bound.  "
+        help="Sample from the k most likely tokens; 0 or all disables this.  "
         "[default: the model's generation_config.json, else 50]",
         show_default=False,
         metavar="INTEGER|all",
@@ -87,55 +90,55 @@ TopK: TypeAlias = Annotated[
 TopP: TypeAlias = Annotated[
     float | None,
     typer.Option(
-        help="Draw from the likeliest tokens that have this much of the probability.  "
+        help="Nucleus sampling: sample from the most likely tokens with this total probability.  "
         "[default: the model's generation_config.json, else 1]",
         show_default=False,
     ),
 ]
-Seed: TypeAlias = Annotated[int | None, typer.Option(help="Makes the answer repeatable.")]
+Seed: TypeAlias = Annotated[int | None, typer.Option(help="Random seed, for reproducible output.")]
 Stop: TypeAlias = Annotated[
-    list[str] | None, typer.Option(help="A text that ends the answer; may be given several times.")
+    list[str] | None, typer.Option(help="Stop generating at this string; can be repeated.")
 ]
 ParseSpecialTokens: TypeAlias = Annotated[
     bool | None,
     typer.Option(
-        help="Make control tokens of special tokens that are written in the prompt, such as <|im_end|>.  "
-        "[default: only for a model without a chat template]",
+        help="Encode special tokens written in the prompt, such as <|im_end|>, as control tokens.  "
+        "[default: only for models without a chat template]",
         show_default=False,
     ),
 ]
 Precision: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="bf16-true, 16-true or 32-true.  [default: the best that the device supports]"),
+    typer.Option(help="bf16-true, 16-true or 32-true.  [default: chosen for the device and the weights]"),
 ]
 Quantize: TypeAlias = Annotated[
     str | None,
     typer.Option(
         help="int8 or int4; bnb.nf4, bnb.nf4-dq, bnb.fp4, bnb.fp4-dq or bnb.int8 with bitsandbytes.  "
-        "[default: the weights stay as they are]"
+        "[default: no quantization]"
     ),
 ]
-Accelerator: TypeAlias = Annotated[
-    str, typer.Option(help="cpu, cuda, mps, gpu, or auto for the best there is.")
-]
+Accelerator: TypeAlias = Annotated[str, typer.Option(help="Device type: cpu, cuda, mps, gpu or auto.")]
 Devices: TypeAlias = Annotated[
     int | None,
-    typer.Option(help="How many devices.  [default: one, or all there are with --generate-strategy]"),
+    typer.Option(help="Number of devices.  [default: 1; with --generate-strategy, all]"),
 ]
 GenerateStrategy: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="How to spread the model over devices: sequential or tensor_parallel."),
+    typer.Option(help="How to distribute the model over devices: sequential or tensor_parallel."),
 ]
 DevicesToTell: TypeAlias = Annotated[
-    int, typer.Option(help="Tell what each of so many devices would hold, too.")
+    int, typer.Option(help="Also show the memory that each of this many devices needs.")
 ]
-Revision: TypeAlias = Annotated[str | None, typer.Option(help="A branch, tag or commit of the repository.")]
-Offline: TypeAlias = Annotated[bool, typer.Option("--offline", help="Never ask the Hub.")]
+Revision: TypeAlias = Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")]
+Offline: TypeAlias = Annotated[
+    bool, typer.Option("--offline", help="Do not access the network; use local files only.")
+]
 AccessToken: TypeAlias = Annotated[
-    str | None, typer.Option(help="What the Hub knows you by.  [default: HF_TOKEN, or your login]")
+    str | None, typer.Option(help="Hugging Face token.  [default: HF_TOKEN, or the token of `hf auth login`]")
 ]
 Force: TypeAlias = Annotated[
-    bool, typer.Option("--force", help="Replace another model, or an earlier run, in the folder.")
+    bool, typer.Option("--force", help="Overwrite another model or an earlier run in the output directory.")
 ]
-Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Write nothing but the answer, and errors.")]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", help="Print only the result and errors.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,4 +1,4 @@
-"""How fast an answer came: tokens, tokens per second, and the time to the first token."""
+"""The speed of an answer: tokens, tokens per second, and the time to the first token."""
 
 from collections.abc import Iterator
 from time import perf_counter
@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from litgpt.domain.generation import Completion, TextEvent
+    from litgpt.domain.generation import TextEvent
 
 
 @attrs.define
 class Pace:
-    """Measures one answer, from when it is made.
+    """Measures one answer, complete or stopped, from when the object is made.
 
     Attributes:
-        began: When the prompt was handed over, in seconds of `perf_counter`.
-        first: When the first token came; None if none did.
-        last: When the last did.
+        began: The time of the start, in seconds of `perf_counter`.
+        first: The time of the first token; None before it.
+        last: The time of the last token.
+        tokens: The number of tokens so far.
 
     """
 
     began: float = attrs.field(factory=perf_counter)
     first: float | None = None
     last: float = 0.0
+    tokens: int = 0
 
     def timed(self, events: "Iterator[TextEvent]") -> "Iterator[TextEvent]":
         """Yield the events of an answer as they come."""
@@ -31,11 +33,12 @@ class Pace:
             self.last = perf_counter()
             if self.first is None:
                 self.first = self.last
+            self.tokens += event.token is not None
             yield event
 
-    def described(self, completion: "Completion") -> str:
-        """Return the figures as a line. The first token, which waits for the prompt, is not in the speed."""
-        tokens = completion.completion_tokens
+    def described(self) -> str:
+        """Return the figures as a line. The speed leaves out the first token, which waits for the prompt."""
+        tokens = self.tokens
         parts = [f"{tokens} token{'' if tokens == 1 else 's'}"]
         if self.first is not None and tokens > 1 and self.last > self.first:
             parts.append(f"{(tokens - 1) / (self.last - self.first):.1f} tokens/s")

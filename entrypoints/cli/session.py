@@ -151,7 +151,8 @@ class Session:
                 near = difflib.get_close_matches(command, COMMANDS, n=1)
                 meant = f" Did you mean {near[0]}?" if near else ""
                 console.note(
-                    f"Unknown command {command}; see /help.{meant} A space before it makes it a message."
+                    f"Unknown command {command} (see /help).{meant} "
+                    "To send it to the model, start the line with a space."
                 )
 
     def _answer(self, message: "Said") -> None:
@@ -167,20 +168,18 @@ class Session:
 
     def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
         pace = Pace()
-        completion = None
         markdown = MarkdownStream(styled=console.shows_styles())
         try:
             for event in pace.timed(self.chat.events(message)):
                 if event.text:
                     console.show_rendered(event.text, markdown.feed)
-                completion = event.completion
                 if stopped():
                     break
         finally:
             console.show_rendered("", lambda _: markdown.finish())
         console.show("")
-        if completion and self.shows_speed and console.at_a_keyboard() and console.is_watched():
-            console.note(f"({pace.described(completion)})")
+        if pace.tokens and self.shows_speed and console.at_a_keyboard() and console.is_watched():
+            console.note(f"({pace.described()})")
 
     def _again(self, text: "str | None") -> None:
         """Answer the last message, or `text` in its place; without an answer nothing changes."""

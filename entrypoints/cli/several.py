@@ -41,7 +41,7 @@ def spreads(architecture: Architecture, devices: int) -> list[Spread]:
 
     """
     if devices < 1:
-        raise BadArgument("devices", devices, "1 or more")
+        raise BadArgument("devices", devices, "an integer >= 1")
     return [_spread(architecture, devices, one) for one in STRATEGIES if devices > 1]
 
 

@@ -56,7 +56,7 @@ def conversation_of(
 
     """
     if (prompt is None) == (messages is None):
-        raise typer.BadParameter("pass a prompt (after MODEL, or with --prompt) or --messages FILE.")
+        raise typer.BadParameter("Pass either a prompt (after MODEL or with --prompt) or --messages FILE.")
     if prompt is not None:
         return prompt_text(prompt, sys_prompt), {}
     from litgpt.application.prompting import conversation

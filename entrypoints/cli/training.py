@@ -1,5 +1,6 @@
-"""`litgpt finetune` and `litgpt pretrain`: one command each, whose options are a recipe's settings."""
+"""`litgpt finetune` and `litgpt pretrain`: commands whose options are the settings of a recipe."""
 
+import re
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -20,14 +21,13 @@ _NOT_FOR: Mapping[Task, tuple[str, ...]] = {
     ),
 }
 _INTERRUPTED = 130
+_SETTING = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
 _Config = Annotated[
     Path | None,
-    typer.Option(help="A YAML file of settings, such as the recipe.yaml of a run; options come before it."),
+    typer.Option(help="YAML file of settings, such as the recipe.yaml of a run; options take precedence."),
 ]
-_Resume = Annotated[
-    str | None, typer.Option(help="Go on exactly where a run ended: last, or the path of a checkpoint.")
-]
+_Resume = Annotated[str | None, typer.Option(help="Resume a run from a checkpoint: last, or its path.")]
 
 
 def _command(task: Task, summary: str) -> Callable[..., None]:
@@ -42,8 +42,8 @@ def _command(task: Task, summary: str) -> Callable[..., None]:
 
 
 COMMANDS: Mapping[Task, Callable[..., None]] = {
-    "finetune": _command("finetune", "Teach a model from examples: an adapter, or all of its weights."),
-    "pretrain": _command("pretrain", "Train a model on texts, from random weights or from its own."),
+    "finetune": _command("finetune", "Fine-tune a model on examples, with LoRA, QLoRA or full training."),
+    "pretrain": _command("pretrain", "Pretrain a model on texts, from random or from pretrained weights."),
 }
 """The commands that train, by name."""
 
@@ -70,12 +70,12 @@ def give_options(name: str) -> None:
 
 
 def _option(task: Task, name: str) -> Any:
-    """Return a setting as an option: its help, its default, and what it is read as."""
+    """Return a setting as an option: its help, its default and its type."""
     from litgpt.domain.training.recipe import SETTINGS
 
     field = SETTINGS[name]
     default = _defaults(task).get(name, field.default)
-    told = field.metadata["help"]
+    told = _SETTING.sub(lambda found: _typed(found[0]), field.metadata["help"])
     if default is not None and type(default) in (str, int, float) and "[default" not in told:
         told += f"  [default: {default}]"
     kind = next((one for one in (bool, int, float) if _mentions(field.type, one)), str)
@@ -84,8 +84,15 @@ def _option(task: Task, name: str) -> Any:
     return Annotated[kind | None, typer.Option(help=told, show_default=False)]
 
 
+def _typed(name: str) -> str:
+    """Return a setting as the option that it is, and any other word as it is."""
+    from litgpt.domain.training.recipe import SETTINGS
+
+    return f"--{name.replace('_', '-')}" if name in SETTINGS else name
+
+
 def _defaults(task: Task) -> dict[str, object]:
-    """Return what a command has for settings that a recipe has to be given."""
+    """Return a command's defaults for settings that are required in a recipe."""
     model = {"model": options.DEFAULT_MODEL} if task == "finetune" else {}
     return {"out_dir": f"out/{task}", **model}
 
@@ -108,7 +115,7 @@ def _train(
         from litgpt.adapters.training.recipe_file import read_settings
 
         settings |= read_settings(config)
-    recipe = recipe_of({**settings, **said, "task": task})
+    recipe = recipe_of({**settings, **said, "task": task}, str(config or ""))
     with Work(f"Preparing to train {recipe.model} …", quiet=quiet) as work:
         if not (work.is_quiet or console.notes_are_watched()):
             console.note(work.text)  # importing torch takes seconds, and a log is to show that something runs

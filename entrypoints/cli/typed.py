@@ -13,7 +13,7 @@ def one_prompt(argument: str | None, option: str | None) -> str | None:
 
     """
     if argument is not None and option is not None:
-        raise typer.BadParameter("pass the prompt once: after MODEL, or with --prompt.")
+        raise typer.BadParameter("The prompt is given twice: pass it after MODEL or with --prompt.")
     return option if argument is None else argument
 
 

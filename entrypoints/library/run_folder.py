@@ -26,22 +26,23 @@ def checkpoint_to_begin_from(
         overwrite: Whether a new run may replace an earlier one.
 
     Raises:
-        BadArgument: A new run would replace the checkpoints of an earlier one, or there is none to resume.
-        WouldOverwrite: It would replace settings that somebody wrote by hand.
+        BadArgument: There is no checkpoint to resume from.
+        WouldOverwrite: A new run would replace an earlier run, or a recipe written by hand.
 
     """
     folder = out / CHECKPOINTS
     if resume is not None:
         if overwrite:
-            raise BadArgument("overwrite", overwrite, "False when a run is resumed, which replaces nothing")
+            raise BadArgument("overwrite", overwrite, "False with resume=: a resumed run replaces nothing")
         return to_resume(folder, resume, sharded=recipe.strategy == "fsdp", report=report)
     if overwrite:
         return None
     if there := newest(folder):
-        earlier = f"{there.name} is of an earlier run, which overwrite=True replaces"
-        raise BadArgument("out_dir", str(out), f"another folder, or resume 'last': {earlier}")
+        step = int(there.stem.removeprefix("step-"))
+        remedy = "Use another out_dir, continue with resume='last', or replace the run with overwrite=True."
+        raise WouldOverwrite(str(out), f"a run (step {step})", remedy)
     if _is_written_by_hand(out / RECIPE, recipe):
-        raise WouldOverwrite(str(out / RECIPE), "settings that were written by hand, and not these")
+        raise WouldOverwrite(str(out / RECIPE), "a recipe written by hand, with other settings")
     return None
 
 

@@ -72,9 +72,9 @@ def _check_replaceable(path: Path, said: list[Message]) -> None:
     try:
         there = read_chat(path).messages
     except LitGPTError as error:
-        raise WouldOverwrite(str(path), "something that is not a saved chat") from error
+        raise WouldOverwrite(str(path), "a file that is not a saved chat") from error
     if there != said[: len(there)]:
-        raise WouldOverwrite(str(path), "another conversation")
+        raise WouldOverwrite(str(path), "a different conversation")
 
 
 def read_chat(path: str | Path) -> SavedChat:

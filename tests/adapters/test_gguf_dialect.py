@@ -299,7 +299,7 @@ def test_what_a_header_leaves_out_or_adds_is_what_llama_cpp_takes_it_for(
         ({"attention.clamp_kqv": 8.0}, UnsupportedModel, r"'llama\.attention\.clamp_kqv', which is not"),
         ({"attention.causal": False}, UnsupportedModel, "its tokens see those behind them"),
         ({"attention.scale": 0.5}, UnsupportedModel, r"'llama\.attention\.scale', which"),
-        ({"rope.scaling.type": 3}, DamagedFile, "must be a text"),
+        ({"rope.scaling.type": 3}, DamagedFile, "must be a string"),
     ],
 )
 def test_a_header_that_cannot_be_right_or_asks_for_more_is_refused_with_its_key(

@@ -146,7 +146,7 @@ def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
             "not UTF-8",
         ),
         (lambda writer: writer.add_eos_token_id(64), DamagedFile, "the id of one of its 64 tokens, not 64"),
-        (lambda writer: writer.add_uint32("tokenizer.chat_template", 1), DamagedFile, "must be a text"),
+        (lambda writer: writer.add_uint32("tokenizer.chat_template", 1), DamagedFile, "must be a string"),
         (
             lambda writer: [without("model")(writer), writer.add_tokenizer_model("bert")],
             UnsupportedModel,

@@ -159,7 +159,7 @@ REFUSED: dict[str, tuple[str, object]] = {
 def test_a_setting_that_is_not_implemented_is_named(setting: str) -> None:
     family, value = REFUSED[setting]
     settings = settings_of(family, **{setting: value})
-    with pytest.raises(UnsupportedModel, match=rf"model_config\.yaml cannot be run.*{setting} = "):
+    with pytest.raises(UnsupportedModel, match=rf"model_config\.yaml is not supported.*{setting} = "):
         to_config("model_config.yaml", settings, bare_norms=family == "olmo")
 
 

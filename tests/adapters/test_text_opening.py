@@ -19,7 +19,10 @@ def library() -> Library:
 
 
 def test_where_there_is_none_the_files_that_are_looked_for_are_named(tmp_path: Path) -> None:
-    with pytest.raises(TokenizerMismatch, match=r"tokenizer of m .* tokenizer\.json or a tokenizer\.model"):
+    with pytest.raises(
+        TokenizerMismatch,
+        match=r"^m has no tokenizer\. Pass .* tokenizer\.json or tokenizer\.model",
+    ):
         open_tokenizer(tiny.write(tmp_path, {"tokenizer_config.json": {}}), name="m")
 
 
@@ -27,7 +30,7 @@ def test_a_tokenizer_that_is_larger_than_its_model_is_refused_with_both_numbers(
     library: Library, tmp_path: Path
 ) -> None:
     largest = library.get_vocab_size() - 1
-    with pytest.raises(TokenizerMismatch, match=rf"ids up to {largest}, and the model has 200 .*0 to 199"):
+    with pytest.raises(TokenizerMismatch, match=rf"ids up to {largest}, but the model has 200 .*0 to 199"):
         open_tokenizer(tiny.write(tmp_path, {"tokenizer.json": library}), name="m", vocab_size=200)
 
 

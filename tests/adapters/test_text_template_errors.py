@@ -38,7 +38,7 @@ def test_a_template_refuses_in_its_own_words(template: str, words: str) -> None:
     ],
 )
 def test_a_template_that_cannot_be_compiled_says_in_which_line(template: str, line: int) -> None:
-    with pytest.raises(BadPrompt, match=rf"chat template of m cannot express this: line {line}: "):
+    with pytest.raises(BadPrompt, match=rf"chat template of m does not support this: line {line}: "):
         ChatTemplate("m", template).render(SAID)
 
 

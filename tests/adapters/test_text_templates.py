@@ -157,7 +157,7 @@ def test_a_template_for_tools_is_rendered_where_there_are_tools() -> None:
 
 
 def test_what_a_template_refuses_is_said_in_its_words() -> None:
-    with pytest.raises(BadPrompt, match="template of m cannot express this: no system prompts, please"):
+    with pytest.raises(BadPrompt, match="template of m does not support this: no system prompts, please"):
         render("{{ raise_exception('no system prompts, please') }}")
 
 

@@ -102,7 +102,7 @@ from dependency_injector import providers
 from litgpt import LLM
 from litgpt.adapters.pytorch.tensor_parallel import TensorParallel
 from litgpt.container import container
-from litgpt.domain.errors import WorkerLost
+from litgpt.domain.computing_errors import WorkerLost
 
 container.strategy.override(providers.Object(TensorParallel(deadline={deadline})))
 llm = LLM.load({model!r}, distribute=None, quiet=True)
@@ -143,7 +143,7 @@ def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_dea
     # Once in many runs a thread of Gloo's ends a process that has said so and is about to end itself.
     assert first.returncode in (0, -signal.SIGABRT)
     seconds, _, error = said.partition(" ")
-    assert error.startswith("The process that computed a part of the model is gone"), said
+    assert error.startswith("A worker process of the model is gone"), said
     assert "Start all ranks again." in error
     assert least <= float(seconds) < LONG
 

@@ -20,7 +20,8 @@ import pytest
 from litgpt import LLM
 from litgpt.adapters.pytorch.parallel.crew import Crew
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
-from litgpt.domain.errors import OutOfReach, WorkerLost
+from litgpt.domain.computing_errors import WorkerLost
+from litgpt.domain.errors import OutOfReach
 from tests.adapters.test_workers import gone, one_device, over, workers
 from tests.adapters.tiny_models import tiny_folder
 

@@ -21,7 +21,8 @@ from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.gathering import one_at_a_time
 from litgpt.adapters.pytorch.weights import ModelWeights
 from litgpt.container import container
-from litgpt.domain.errors import BadArgument, OutOfReach, WorkerLost
+from litgpt.domain.computing_errors import WorkerLost
+from litgpt.domain.errors import BadArgument, OutOfReach
 from litgpt.domain.generation import Request
 from litgpt.domain.parameters import Parameter
 from litgpt.domain.ports import PrefixCache
@@ -149,7 +150,7 @@ def test_a_rank_that_is_gone_is_an_error_and_not_the_end(tmp_path: Path) -> None
             number = signal.Signals[name]
             os.kill(pid, number)
             begun = time.monotonic()
-            cause = rf"rank 1 of the model is gone.*ended by signal {number} \({name}\)"
+            cause = rf"rank 1 is gone.*ended by signal {number} \({name}\)"
             with pytest.raises(WorkerLost, match=cause):
                 list(iter(lambda: llm.generate("y", max_new_tokens=1), None))
             assert time.monotonic() - begun < LONG
@@ -171,7 +172,7 @@ def test_a_rank_that_cannot_read_the_weights_is_an_error_within_seconds(tmp_path
     half.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     half.replace(weights)
     begun = time.monotonic()
-    with pytest.raises(WorkerLost, match=r"rank 1 of the model is gone.*DamagedFile.*model\.safetensors"):
+    with pytest.raises(WorkerLost, match=r"rank 1 is gone.*DamagedFile.*model\.safetensors"):
         llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
     assert time.monotonic() - begun < LONG
 

@@ -70,10 +70,10 @@ def test_a_name_that_could_stand_for_another_is_left_as_it_is(tmp_path: Path) ->
     folder = respelled(tmp_path, str)
     tensors = load_file(folder / "model.safetensors")
     save_file({**tensors, "module.model.norm.weight": torch.ones(48)}, folder / "model.safetensors")
-    with pytest.raises(CheckpointMismatch, match=r"1 left over: module\.model\.norm\.weight"):
+    with pytest.raises(CheckpointMismatch, match=r"1 unexpected: module\.model\.norm\.weight"):
         load(folder)
     norm = tensors.pop("model.norm.weight")
     both = {"module.model.norm.weight": torch.ones(48), "norm.weight": norm}
     save_file({**tensors, **both}, folder / "model.safetensors")
-    with pytest.raises(CheckpointMismatch, match=r"1 missing: model\.norm\.weight; 2 left over"):
+    with pytest.raises(CheckpointMismatch, match=r"1 missing: model\.norm\.weight; 2 unexpected"):
         load(folder)

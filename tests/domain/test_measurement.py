@@ -43,5 +43,17 @@ def test_the_table_is_litgpts() -> None:
         "| Metric                              | Mean                        | Std Dev                     |\n"
         "|-------------------------------------|-----------------------------|-----------------------------|\n"
         "| Seconds total                       | 1.50                        | 0.71                        |\n"
-        "| Tokens generated                    | 26.00                       | nan                         |\n"
+        "| Tokens generated                    | 26.00                       | -                           |\n"
     )
+
+
+def test_a_single_iteration_has_no_deviation() -> None:
+    figures = measured(tokens=1, tokens_after_first=0).as_dict()
+    table = benchmark_dict_to_markdown_table({name: [value] for name, value in figures.items()})
+    assert "nan" not in table
+    assert table.splitlines()[:3] == [
+        "| Metric                              | Mean                        |",
+        "|-------------------------------------|-----------------------------|",
+        "| Seconds total                       | 3.00                        |",
+    ]
+    assert table.splitlines()[-1] == "| Decode speed in tokens/sec          | -                           |"

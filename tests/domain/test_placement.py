@@ -46,9 +46,9 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
         ({"devices": "two"}, WrongType, "devices"),
         ({"devices": True}, WrongType, "devices"),
         ({"devices": 2}, BadArgument, r"'sequential' or 'tensor_parallel' with devices=2"),
-        ({"devices": []}, BadArgument, "each once"),
-        ({"devices": [0, 0]}, BadArgument, "each once"),
-        ({"devices": [-1]}, BadArgument, "each once"),
+        ({"devices": []}, BadArgument, "a list of distinct device indices"),
+        ({"devices": [0, 0]}, BadArgument, "a list of distinct device indices"),
+        ({"devices": [-1]}, BadArgument, "a list of distinct device indices"),
         ({"generate_strategy": "parallel"}, BadArgument, "'sequential' or 'tensor_parallel'"),
         ({"precision": "bf16"}, BadArgument, "bf16-true"),
         ({"precision": "bf16-mixed"}, BadArgument, "Trainer"),
@@ -82,7 +82,7 @@ def test_bitsandbytes_is_asked_for_before_anything_is_done_and_where_it_can_work
 
 
 def test_more_gpus_than_there_are_are_counted_in_the_error() -> None:
-    with pytest.raises(OutOfReach, match=r"2 cuda device\(s\) here"):
+    with pytest.raises(OutOfReach, match=r"only 2 cuda device\(s\) were found, so there is no device 2"):
         decide(Wish(devices=3, generate_strategy="sequential"), TWO_GPUS)
 
 
@@ -138,7 +138,7 @@ def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
     assert (placement.devices, placement.given, placement.device) == (("cuda:0", "cuda:1"), 1, "cuda:1")
     one_card = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 1}, rank=3, ranks=4)
     assert decide(Wish(generate_strategy="tensor_parallel"), one_card).devices == ("cuda:0",) * 4
-    with pytest.raises(BadArgument, match="'auto' or 2: torchrun has started so many"):
+    with pytest.raises(BadArgument, match="'auto' or 2, the number of processes that torchrun started"):
         decide(Wish(generate_strategy="tensor_parallel", devices=3), second)
     three_on_each = attrs.evolve(TWO_GPUS, rank=4, ranks=6, ranks_here=3)
     numbers = (0, 1, 0, 0, 1, 0)
@@ -152,9 +152,9 @@ def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
 @pytest.mark.parametrize(
     ("wish", "hardware", "said"),
     [
-        ({"generate_strategy": "sequential", "devices": 4}, CPU, "no GPU.* 4 devices are all its CPU"),
-        ({"generate_strategy": "tensor_parallel", "devices": 4}, CPU, "no GPU.* 4 devices are processes"),
-        ({"generate_strategy": "sequential"}, CPU, "no GPU.* on the CPU, whole"),
+        ({"generate_strategy": "sequential", "devices": 4}, CPU, "No GPU.* 4 devices are all the CPU"),
+        ({"generate_strategy": "tensor_parallel", "devices": 4}, CPU, "No GPU.* 4 devices are processes"),
+        ({"generate_strategy": "sequential"}, CPU, "No GPU.* runs on the CPU"),
         ({"generate_strategy": "tensor_parallel", "devices": 2, "accelerator": "cpu"}, CPU, None),
         ({"generate_strategy": "sequential", "devices": 2}, TWO_GPUS, None),
         ({}, CPU, None),

@@ -6,8 +6,9 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.errors import BadArgument, MissingArgument, WrongType
 from litgpt.domain.lora import Lora
+from litgpt.domain.training.errors import UnknownSetting
 from litgpt.domain.training.recipe import PRECISIONS, SETTINGS, Recipe, recipe_of
 
 NEEDED: dict[str, Any] = {"model": "some/model", "data": "some.jsonl", "out_dir": "out"}
@@ -64,8 +65,8 @@ def test_a_value_that_cannot_be_right_is_named_with_what_is(wrong: dict[str, Any
     "wrong",
     [
         {"model": 3},
-        {"data": ""},
-        {"out_dir": None},
+        {"data": b"x"},
+        {"out_dir": 4},
         {"tokenizer_dir": 1},
         {"prompt_style": 2},
         {"epochs": 1.5},
@@ -90,14 +91,14 @@ def test_a_value_of_another_kind_is_named_with_the_kind_that_is_right(wrong: dic
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"method": "lora", "init": "random"}, "method must be 'full' for random weights"),
-        ({"method": "qlora", "init": "random"}, "method must be 'full' for random weights"),
+        ({"method": "lora", "init": "random"}, "method must be 'full' with init='random'"),
+        ({"method": "qlora", "init": "random"}, "method must be 'full' with init='random'"),
         ({"method": "lora", "quantize": "int8"}, "quantize must be None with method='lora'"),
         ({"quantize": "bnb.nf4"}, "quantize must be None with method='lora'"),
         ({"method": "full", "quantize": "bnb.nf4"}, "quantize must be None with method='full'"),
         ({"method": "qlora", "strategy": "fsdp"}, "strategy must be 'ddp' with method='qlora'"),
-        ({"devices": 2}, "strategy must be 'ddp' or 'fsdp' with 2 devices"),
-        ({"devices": 2, "nodes": 3}, "strategy must be 'ddp' or 'fsdp' with 6 devices"),
+        ({"devices": 2}, "strategy must be 'ddp' or 'fsdp' with devices=2"),
+        ({"devices": 2, "nodes": 3}, "strategy must be 'ddp' or 'fsdp' with devices=2 and nodes=3"),
     ],
 )
 def test_settings_that_contradict_each_other_are_told(wrong: dict[str, Any], words: str) -> None:
@@ -109,21 +110,25 @@ def test_settings_that_contradict_each_other_are_told(wrong: dict[str, Any], wor
     ("misspelt", "meant"), [("batch_sise", "batch_size"), ("lr_rank", "lora_rank"), ("epoch", "epochs")]
 )
 def test_a_setting_that_is_not_known_is_an_error_that_names_the_nearest(misspelt: str, meant: str) -> None:
-    with pytest.raises(BadArgument, match=f"not '{misspelt}'") as raised:
-        recipe_of(NEEDED | {misspelt: 3})
-    assert f"did you mean {meant}" in str(raised.value)
-    with pytest.raises(BadArgument) as raised:
+    with pytest.raises(UnknownSetting) as raised:
+        recipe_of(NEEDED | {misspelt: 3}, "bad.yaml")
+    assert str(raised.value) == f"Unknown setting '{misspelt}' in bad.yaml. Did you mean '{meant}'?"
+    with pytest.raises(UnknownSetting) as raised:
         recipe_of(NEEDED | {"zzz": 3})
-    assert "did you mean" not in str(raised.value)
-    assert "batch_size" in str(raised.value)
+    assert str(raised.value).startswith("Unknown setting 'zzz'. Settings: model, data, ")
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_what_has_no_default_has_to_be_given(name: str) -> None:
+def test_a_required_setting_that_is_missing_is_an_error_that_says_what_to_pass(name: str) -> None:
     without = {one: value for one, value in NEEDED.items() if one != name}
     for settings in (without, without | {name: None}):
-        with pytest.raises(BadArgument, match=f"^{name} must be given: "):
+        with pytest.raises(MissingArgument, match=f"^Missing {name}: pass a .*[.]$"):
             recipe_of(settings)
+    with pytest.raises(MissingArgument, match=f"^Missing {name}: pass a .*[.]$"):
+        Recipe(**(without | {name: None}))
+    for wrong in ("", 3):
+        with pytest.raises(WrongType, match=f"^{name} must be a string that is not empty, not "):
+            recipe_of(NEEDED | {name: wrong})
 
 
 def test_a_recipe_read_from_its_own_settings_is_the_same() -> None:

@@ -88,7 +88,7 @@ def test_alpacas_style_has_a_place_for_an_input() -> None:
         (None, "it is null"),
         ({"messages": "Add."}, "its messages are of type str, not a list"),
         ({"messages": []}, "it is empty"),
-        ({"messages": ["Add."]}, "message 1 cannot be learnt from: it is of type str"),
+        ({"messages": ["Add."]}, "message 1 cannot be used for training: it is of type str"),
         ({"messages": [{"role": "user", "content": "Add."}]}, "it ends with what the user says"),
         (
             {"messages": [{"role": "assistant", "content": [{"type": "text"}]}]},
@@ -96,7 +96,7 @@ def test_alpacas_style_has_a_place_for_an_input() -> None:
         ),
         (
             {"messages": [{"role": "assistant", "content": "", "tool_calls": [1]}]},
-            "message 1 cannot be learnt from: it.tool_calls must be a list of calls",
+            "message 1 cannot be used for training: it.tool_calls must be a list of calls",
         ),
         ({"messages": [{"role": "assistant", "content": None}]}, "its 'content' is null"),
         ({"messages": [{"role": "user", "contnet": "x"}]}, "it has no 'content'"),

@@ -117,7 +117,7 @@ def test_samples_are_several_answers_and_a_seed_repeats_them(
 
 def test_an_answer_that_is_cut_says_so_beside_it(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     _, answer, notes = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
-    assert "(The answer is cut after 5 tokens; --max-new-tokens allows more.)" in notes
+    assert "(Stopped after 5 tokens; --max-new-tokens raises the limit.)" in notes
     whole = ("generate", folder, "--prompt", "hello", *GREEDY, "--stop", "no such", "--stop", answer[1:3])
     _, shorter, notes = ends(capsys, *whole)
     assert (shorter, "cut" in notes) == (f"{answer[:1]}\n", False)
@@ -334,7 +334,7 @@ def test_a_benchmark_is_a_table_or_json(capsys: pytest.CaptureFixture[str], fold
     assert figures["Tokens generated"] == [5, 5]
     by_position = ends(capsys, "benchmark", folder, "x", "--num-iterations", "1", *GREEDY)
     assert by_position[1].splitlines()[0] == table.splitlines()[0]
-    assert "pass a prompt" in ends(capsys, "benchmark", folder)[2]
+    assert "Missing prompt: pass it after MODEL" in ends(capsys, "benchmark", folder)[2]
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

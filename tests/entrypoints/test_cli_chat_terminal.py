@@ -109,16 +109,19 @@ def test_what_is_typed_during_an_answer_waits_for_the_next_prompt(
     assert users(terminal, tmp_path / "talk.json") == ["a long answer", "typed ahead"]
 
 
-def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(
+def test_ctrl_c_stops_an_answer_and_keeps_what_was_typed(
     terminal: "pexpect.spawn[str]", tmp_path: Path
 ) -> None:
     terminal.send("a long answer\r")
     terminal.expect("on and on on and on")
+    terminal.send("typed")
     terminal.send("\x03")
+    terminal.expect(rf"\(\d+ tokens, [\d.]+ tokens/s, [\d.]+ {ANSWERED}")
     terminal.expect(PROMPT)
     assert "Press Ctrl-C" not in str(terminal.before)
-    run(terminal, "next\r", ANSWERED)
-    assert users(terminal, tmp_path / "talk.json") == ["a long answer", "next"]
+    terminal.expect("typed")
+    run(terminal, " before\r", ANSWERED)
+    assert users(terminal, tmp_path / "talk.json") == ["a long answer", "typed before"]
 
 
 def test_a_block_of_several_lines_is_one_message(terminal: "pexpect.spawn[str]", tmp_path: Path) -> None:
@@ -207,6 +210,18 @@ def test_without_the_editor_lines_are_plain_and_the_same_keys_work(
     interrupt(plain)
     plain.expect("> ")
     assert "Press Ctrl-C again" not in str(plain.before)
+    plain.send("a long answer\n")
+    plain.expect("on and on on and on")
+    plain.send("typed\x03")
+    plain.expect(rf"\(\d+ tokens, .*{ANSWERED}")
+    plain.expect("> ")
+    plain.send(" before\n")
+    plain.expect(ANSWERED)
+    plain.expect("> ")
+    plain.send(f"/save {tmp_path / 'stopped.json'}\n")
+    plain.expect(r"\(Saved to")
+    assert '"typed before"' in (tmp_path / "stopped.json").read_text(encoding="utf-8")
+    plain.expect("> ")
     plain.send('"""one\n')
     plain.expect("… ")
     plain.send('two"""\n')

@@ -72,7 +72,7 @@ def test_a_chat_through_a_pipe_answers_line_by_line(folder: str, tmp_path: Path)
     messages = json.loads(saved.read_text(encoding="utf-8"))["messages"]
     assert [one["role"] for one in messages] == ["user", "assistant"] * 2
     assert done.stdout == "".join(f"{one['content']}\n" for one in messages if one["role"] == "assistant")
-    assert done.stderr.startswith(f"(Saved to {saved}.)\nUnknown command /nonsense; see /help.")
+    assert done.stderr.startswith(f"(Saved to {saved}.)\nUnknown command /nonsense (see /help).")
 
 
 def test_a_reader_that_goes_away_is_no_error(folder: str) -> None:

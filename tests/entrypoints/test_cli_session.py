@@ -103,7 +103,7 @@ def test_a_command_that_there_is_not_is_not_told_to_the_model_but_for_a_space_be
     session = talk(monkeypatch, "/bin/ls is what?", " /help me", "/help")
     assert [one.content for one in session.chat.messages] == ["/help me", "yes"]
     notes = capsys.readouterr().err
-    assert notes.startswith("Unknown command /bin/ls; see /help.")
+    assert notes.startswith("Unknown command /bin/ls (see /help).")
     assert "/save FILE" in notes
 
 
@@ -179,7 +179,7 @@ def test_a_file_with_another_conversation_is_replaced_with_force_alone(
     other.write_text(saved.read_text())
     session = talk(monkeypatch, "three", f"/save {other}")
     notes = capsys.readouterr().err
-    assert f"error: {other} holds another conversation. /save --force {other} replaces it, or" in notes
+    assert f"error: {other} already contains a different conversation. Use /save --force {other}" in notes
     assert session.failed
     talk(monkeypatch, "three", f"/save --force {other}")
     assert "three" in other.read_text()

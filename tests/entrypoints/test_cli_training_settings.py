@@ -80,8 +80,8 @@ def test_a_file_of_settings_is_read_and_options_come_before_it(
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("batch_sise: 4", "not 'batch_sise'"),
-        ("epochs: four", "epochs must be a positive integer or None, not str 'four'"),
+        ("batch_sise: 4", "recipe.yaml. Did you mean 'batch_size'?"),
+        ("epochs: four", "--epochs must be a positive integer or omitted, not str 'four'"),
         ("- batch_size", "a recipe is a list of settings"),
         ("a: [", "ParserError"),
         (None, "the recipe does not exist"),
@@ -117,16 +117,19 @@ def test_a_record_that_is_no_example_is_named_with_its_line(
     [
         (("--data", "none.jsonl"), "There is no data set 'none.jsonl'"),
         (("--max-seq-length", "300"), "--max-seq-length must be at most 256, the model's context, not 300"),
-        (("--devices", "2"), "strategy must be 'ddp' or 'fsdp' with 2 devices"),
+        (("--devices", "2"), "error: --strategy must be ddp or fsdp with --devices 2, not 'auto'."),
         (("--lora-targets", "nonsense"), "nonsense"),
         (("--prompt-style", "nonsense"), "nonsense"),
-        (("--resume", "last"), "resume must be 'last' when there is a checkpoint in"),
+        (("--resume", "last"), "--resume must be the path of a checkpoint, because there is none in"),
         (
             ("--accelerator", "tpu"),
-            "accelerator must be one of 'cpu', 'gpu', 'cuda', 'mps', 'auto'",
+            "error: --accelerator must be one of cpu, gpu, cuda, mps, auto, not 'tpu'.",
         ),
-        (("--accelerator", "mps"), "accelerator='mps', devices=1 is not possible"),
-        (("--method", "full", "--quantize", "int8"), "quantize must be None with method='full'"),
+        (("--accelerator", "mps"), "error: --accelerator mps, --devices 1 is not possible: "),
+        (
+            ("--method", "full", "--quantize", "int8"),
+            "error: --quantize must be omitted with --method full:",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line_on_stderr_before_training(
@@ -142,7 +145,10 @@ def test_what_cannot_be_is_one_line_on_stderr_before_training(
 def test_what_no_data_is_given_for_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     status, _, error = ends(capsys, "finetune", folder)
     assert status == 1
-    assert error.startswith("error: --data must be given: What to learn from")
+    remedy = "pass a file or folder of training examples, or `alpaca` / `alpaca_2k`."
+    assert error == f"error: Missing --data: {remedy}\n"
+    status, _, error = ends(capsys, "pretrain", "--data", "x.txt")
+    assert (status, error.startswith("error: Missing MODEL: pass a folder, a GGUF file, ")) == (1, True)
 
 
 @pytest.mark.parametrize("task", ["finetune", "pretrain"])

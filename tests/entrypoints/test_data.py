@@ -233,14 +233,14 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("data.json", "[]", r"data\.json cannot be learnt from: it has no records"),
+        ("data.json", "[]", r"data\.json cannot be used for training: it has no records"),
         ("data.json", "", "it has no records"),
         ("data.jsonl", "\n", "it has no records"),
-        ("data.json", '"a"', r"data\.json cannot be learnt from: it is not a list of records"),
+        ("data.json", '"a"', r"data\.json cannot be used for training: it is not a list of records"),
         (
             "data.json",
             "[1",
-            r"data\.json, line 1 \(record 1\) cannot be learnt from: it is not JSON: neither",
+            r"data\.json, line 1 \(record 1\) cannot be used for training: it is not JSON: neither",
         ),
         ("data.json", "[\n\n{}\n]", r"line 3 \(record 1\) .* its fields are nothing"),
         ("data.json", f"[\r\n{GOOD},\r\n]", r"data\.json, line 3 \(record 2\) .* not JSON"),

@@ -51,12 +51,12 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(
     ("script", "name", "family", "instead"),
     [
-        (SEQUENTIAL, "microsoft/phi-2", "phi", "the 4 devices are all its CPU, .*"),
+        (SEQUENTIAL, "microsoft/phi-2", "phi", "the 4 devices are all the CPU, .*"),
         (
             TENSOR_PARALLEL,
             "meta-llama/Meta-Llama-3.1-8B-Instruct",
             "llama",
-            "the 4 devices are processes that share the cores of its CPU",
+            "the 4 devices are processes that share the CPU",
         ),
     ],
     ids=["sequential", "tensor_parallel"],
@@ -84,4 +84,4 @@ def test_the_script_runs_as_it_is_written_and_says_that_there_is_no_gpu(
     assert done.stdout.strip()
     first, second = done.stderr.splitlines()
     assert first == "Using 4 device(s): cpu, float32"
-    assert re.fullmatch(f"This machine has no GPU, or torch was built without it: {instead}\\.", second)
+    assert re.fullmatch(f"No GPU was found, or torch was built without GPU support: {instead}\\.", second)

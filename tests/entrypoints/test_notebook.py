@@ -1,12 +1,15 @@
-"""A notebook, run by Jupyter's own client and kernel: several ranks work in a cell, as in a script."""
+"""Notebooks, run by Jupyter's own client and kernel: several ranks work in a cell, bars are widgets."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
 from tests.adapters.tiny_models import tiny_folder
+from tests.entrypoints.small_runs import examples
 
 CELLS = (
     "from litgpt import LLM",
@@ -19,12 +22,54 @@ CELLS = (
 )
 
 
-@pytest.mark.filterwarnings("default")  # what Jupyter's libraries warn of is not ours
-def test_several_ranks_work_in_a_notebooks_cell(tmp_path: Path) -> None:
-    code = [cell.format(model=str(tiny_folder("llama"))) for cell in CELLS]
-    cells = [nbformat.v4.new_code_cell(one) for one in code]  # type: ignore[no-untyped-call]
-    notebook = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
-    where = {"metadata": {"path": str(tmp_path)}}
+TRAIN = (
+    "from litgpt.training import Recipe, train",
+    "how = dict(accelerator='cpu', precision='32-true', max_steps=3, accumulate=2, val_split=None)",
+    "done = train(Recipe(model={model!r}, data={data!r}, out_dir='out', **how))",
+)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def executed(folder: Path, cells: tuple[str, ...], **values: str) -> Any:
+    """Run cells in a folder and return the notebook with their outputs."""
+    code = [nbformat.v4.new_code_cell(cell.format(**values)) for cell in cells]  # type: ignore[no-untyped-call]
+    notebook = nbformat.v4.new_notebook(cells=code)  # type: ignore[no-untyped-call]
+    where = {"metadata": {"path": str(folder)}}
     NotebookClient(notebook, timeout=300, startup_timeout=300, resources=where).execute()
+    return notebook
+
+
+def text_of(cell: Any) -> str:
+    return "".join(one.text for one in cell.outputs if one.output_type == "stream")
+
+
+@pytest.mark.filterwarnings("default")  # warnings of Jupyter's libraries
+def test_several_ranks_work_in_a_notebooks_cell(tmp_path: Path) -> None:
+    notebook = executed(tmp_path, CELLS, model=str(tiny_folder("llama")))
     (output,) = notebook.cells[-1].outputs
     assert output.text == "1 True\n"
+
+
+@pytest.mark.filterwarnings("default")
+def test_bars_are_widgets_in_a_notebook(tmp_path: Path) -> None:
+    data = str(examples(tmp_path / "x.jsonl", 8))
+    notebook = executed(tmp_path, TRAIN, model=str(tiny_folder("llama")), data=data)
+    last = notebook.cells[-1]
+    assert [one for one in last.outputs if WIDGET in one.get("data", {})]
+    widgets = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
+    bars = [one.state for one in widgets if one.model_name == "FloatProgressModel"]
+    labels = [one.state.value.replace("\N{FIGURE SPACE}", " ") for one in widgets if "HTML" in one.model_name]
+    assert [bar for bar in bars if bar.value == bar.max == 3]
+    assert [one for one in labels if one.startswith("Training, step 3/3: 100%")]
+    assert "%|" not in text_of(last)
+    assert "(LoRA, rank 8)" in text_of(last)
+
+
+@pytest.mark.filterwarnings("default")
+def test_without_ipywidgets_bars_in_a_notebook_are_text(tmp_path: Path) -> None:
+    data = str(examples(tmp_path / "x.jsonl", 8))
+    cells = ("import sys", "sys.modules['ipywidgets'] = None", *TRAIN)
+    last = executed(tmp_path, cells, model=str(tiny_folder("llama")), data=data).cells[-1]
+    assert not [one for one in last.outputs if WIDGET in one.get("data", {})]
+    assert re.search(r"Training, step 3/3: 100%\|", text_of(last))
+    assert "IProgress" not in text_of(last)

@@ -146,7 +146,7 @@ def test_an_adapter_replaces_itself_and_neither_another_one_nor_a_model(tmp_path
         assert llm.save_adapter(folder) == folder
         llm.save_adapter(folder)
         llm.add_lora(rank=8, name="larger")
-        with pytest.raises(WouldOverwrite, match=r"a LoRA adapter of rank 4 for .*, and not the one to be"):
+        with pytest.raises(WouldOverwrite, match=r"a LoRA adapter of rank 4 for .*, not the one to be"):
             llm.save_adapter(folder)
         llm.save_adapter(folder, overwrite=True)
         shutil.copytree(tiny_folder("llama"), tmp_path / "model")
@@ -168,8 +168,8 @@ def test_convert_asks_for_force_before_it_reads_a_weight_and_says_what_it_wrote(
     assert said.out == ""
     assert "Using 1 device" not in said.err  # it had not been placed, nor its weights fetched
     assert said.err.splitlines()[-1] == (
-        f"error: {there} holds a gpt_neox model, and not the one to be saved. Pass --force to replace it, or "
-        "choose another path."
+        f"error: {there} already contains a gpt_neox model, not the one to be saved. Pass --force to "
+        "replace it, or choose another path."
     )
     assert contents(there) == before
     assert run(["convert", str(tiny_folder("llama")), str(there), "--force"]) == 0
@@ -194,23 +194,22 @@ def test_a_new_run_replaces_neither_an_earlier_one_nor_another_model(
 ) -> None:
     out = tmp_path / "out"
     train(recipe(tmp_path, max_steps=3), report=lambda _: None)
-    with pytest.raises(BadArgument, match=r"3\.ckpt is of an earlier run, which overwrite=True replaces"):
+    with pytest.raises(WouldOverwrite, match=r"out already contains a run \(step 3\)\. Use another"):
         train(recipe(tmp_path, max_steps=2), report=lambda _: None)
-    with pytest.raises(BadArgument, match="overwrite must be False when a run is resumed"):
+    with pytest.raises(BadArgument, match="overwrite must be False with resume="):
         train(recipe(tmp_path, max_steps=2), resume="last", overwrite=True, report=lambda _: None)
     given = recipe(tmp_path)
     options = ("--data", given.data, "--out-dir", str(out), "--quiet", "--max-steps", "1", "--method", "full")
     assert run(["finetune", given.model, *options]) == 1
-    assert "or --resume last: step-00000003.ckpt is of an earlier run, which --force replaces" in (
-        capsys.readouterr().err
-    )
+    remedy = "Use another --out-dir, continue with --resume last, or replace the run with --force."
+    assert f"error: {out} already contains a run (step 3). {remedy}" in capsys.readouterr().err
     train(recipe(tmp_path, max_steps=2), overwrite=True, report=lambda _: None)
     assert checkpoints(out) == ["step-00000002.ckpt"]
     assert run(["finetune", given.model, *options, "--force"]) == 0
     assert checkpoints(out) == ["step-00000001.ckpt"]
     shutil.rmtree(out)
     shutil.copytree(tiny_folder("gpt_neox"), out / "model")
-    with pytest.raises(WouldOverwrite, match="model holds a gpt_neox model"):
+    with pytest.raises(WouldOverwrite, match="model already contains a gpt_neox model"):
         train(recipe(tmp_path, max_steps=1), report=lambda _: None)
     assert [path.name for path in out.iterdir()] == ["model"]
     assert train(recipe(tmp_path, max_steps=1), overwrite=True, report=lambda _: None).saved == out / "model"
@@ -220,7 +219,7 @@ def test_settings_that_somebody_wrote_are_not_replaced_by_others(tmp_path: Path)
     out = tmp_path / "out"
     out.mkdir()
     (out / "recipe.yaml").write_text("batch_size: 3\n")
-    with pytest.raises(WouldOverwrite, match=r"recipe\.yaml holds settings that were written by hand"):
+    with pytest.raises(WouldOverwrite, match=r"recipe\.yaml already contains a recipe written by hand"):
         train(recipe(tmp_path, max_steps=1), report=lambda _: None)
     asked = recipe(tmp_path, max_steps=1)
     short = {"model": asked.model, "data": asked.data, "out_dir": str(out), "max_steps": 1, "method": "full"}
@@ -251,10 +250,10 @@ def test_a_chat_replaces_its_own_beginnings_and_nothing_else(tmp_path: Path) -> 
     other = llama.chat(max_new_tokens=2, temperature=0.0)
     other.send("Hi there")
     before = path.read_bytes()
-    with pytest.raises(WouldOverwrite, match=r"talk\.json holds another conversation\. Pass overwrite=True"):
+    with pytest.raises(WouldOverwrite, match=r"talk\.json already contains a different conversation\. Pass"):
         other.save(path)
     assert path.read_bytes() == before
     other.save(path, overwrite=True)
     (tmp_path / "notes.txt").write_text("not a chat")
-    with pytest.raises(WouldOverwrite, match=r"notes\.txt holds something that is not a saved chat"):
+    with pytest.raises(WouldOverwrite, match=r"notes\.txt already contains a file that is not a saved chat"):
         other.save(tmp_path / "notes.txt")

@@ -165,8 +165,13 @@ def test_a_run_that_is_over_has_nothing_to_go_on_with(whole: Recipe) -> None:
 
 def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
     asked = recipe(tmp_path)
-    for wish in ("last", str(tmp_path / "none.ckpt")):
-        with pytest.raises(BadArgument, match=r"resume must be 'last' when there is a checkpoint in .*out"):
+    none = str(tmp_path / "none.ckpt")
+    expected = {
+        "last": r"resume must be the path of a checkpoint, because there is none in .*out.*, not 'last'\.",
+        none: r"resume must be 'last' or the path of an existing checkpoint, not '.*none\.ckpt'\.",
+    }
+    for wish, said in expected.items():
+        with pytest.raises(BadArgument, match=said):
             train(asked, resume=wish, report=silent)
     assert not (tmp_path / "out").exists()
 
@@ -177,7 +182,7 @@ def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
         ({"method": "full"}, "llm.lm_head.weight"),
         ({"method": "lora", "lora_targets": "all-linear"}, "k_proj"),
         ({"method": "lora", "lora_rank": 4}, "expected"),
-        ({"method": "lora", "model": "gpt_neox"}, "misshapen|wrong shape|left over"),
+        ({"method": "lora", "model": "gpt_neox"}, "misshapen|wrong shape|unexpected"),
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_before_training(

@@ -57,7 +57,7 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     "no_json": ("LLM.load('no_json')", "DamagedFile", "config.json is damaged"),
     "not_a_model": ("LLM.load('empty')", "BadCheckpoint", "is no model"),
     "bad_gguf": ("LLM.load('bad.gguf')", "UnsupportedModel", "it is of GGUF version 0"),
-    "unknown_family": ("LLM.load('unknown')", "UnsupportedModel", "cannot be run"),
+    "unknown_family": ("LLM.load('unknown')", "UnsupportedModel", "is not supported"),
     "bad_option": (BEGIN + "llm.generate('Hi', temperature=-1)", "BadArgument", "temperature must be"),
     "unknown_option": (
         BEGIN + "llm.generate('Hi', max_tokens=5)",
@@ -65,7 +65,7 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
         "Did you mean 'max_new_tokens'?",
     ),
     "missing_argument": (BEGIN + "llm.benchmark('Hi')", "WrongCall", "needs prompt=…, by name."),
-    "bad_type": (BEGIN + "llm.generate(5)", "WrongType", "prompt must be a text"),
+    "bad_type": (BEGIN + "llm.generate(5)", "WrongType", "prompt must be a string"),
     "bad_message": (BEGIN + "llm.generate([{'rule': 'user'}])", "WrongType", "must be a message such as"),
     "long_prompt": (BEGIN + "llm.generate('a ' * 5000)", "PromptTooLong", "Shorten the prompt"),
     "long_prompt_streamed": (
@@ -75,7 +75,7 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     ),
     "long_message": (BEGIN + "llm.chat().send('a ' * 5000)", "PromptTooLong", "Shorten the prompt"),
     "bad_device": (BEGIN + "llm.distribute('tpu')", "BadArgument", "accelerator must be"),
-    "no_such_device": (BEGIN + "llm.distribute('cuda')", "OutOfReach", "there is no cuda device here"),
+    "no_such_device": (BEGIN + "llm.distribute('cuda')", "OutOfReach", "no cuda device was found"),
     "bad_quantization": (BEGIN + "llm.distribute('cpu', quantize='nf4')", "BadArgument", "quantize must be"),
     "not_placed": (
         "LLM.load('tiny', distribute=None).generate('Hi')",

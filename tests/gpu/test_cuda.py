@@ -10,7 +10,7 @@ from litgpt import LLM
 from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
 from litgpt.adapters.pytorch.parallel.nccl import NcclGroup, nccl
 from litgpt.adapters.pytorch.profiler import CudaProfiler
-from litgpt.domain.errors import WorkerLost
+from litgpt.domain.computing_errors import WorkerLost
 from tests.adapters.tiny_models import tiny_folder
 from tests.contracts.profiler import ProfilerContract
 

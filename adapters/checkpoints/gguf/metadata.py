@@ -74,7 +74,7 @@ class Metadata:
         """
         value = self.values.get(key)
         if value is not None and not isinstance(value, str):
-            raise self.wrong(key, "a text")
+            raise self.wrong(key, "a string")
         return value
 
     def array(self, key: str, *, of_text: bool) -> Array | None:

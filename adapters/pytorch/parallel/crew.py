@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from litgpt.adapters.pytorch.parallel.group import CollectiveError, ProcessGroup
 from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted
 from litgpt.adapters.pytorch.parallel.workers import end_all, start_all
-from litgpt.domain.computing_errors import WorkerFailed
-from litgpt.domain.errors import OutOfReach, WorkerLost
+from litgpt.domain.computing_errors import WorkerFailed, WorkerLost
+from litgpt.domain.errors import OutOfReach
 
 ResultT = TypeVar("ResultT")
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from litgpt.adapters.pytorch.parallel.given import GivenGPT, in_our_words
 from litgpt.adapters.pytorch.parallel.group import Group
 from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted
-from litgpt.domain.errors import OutOfReach, WorkerLost
+from litgpt.domain.computing_errors import WorkerLost
+from litgpt.domain.errors import OutOfReach
 from litgpt.domain.gathering import Patchwork, patchwork
 from litgpt.domain.parameters import Parameter
 

@@ -13,7 +13,7 @@ from torch.distributed import DistError, PrefixStore, rendezvous  # type: ignore
 from litgpt.adapters.pytorch.cache import KVCache
 from litgpt.adapters.pytorch.parallel.group import CollectiveError
 from litgpt.adapters.pytorch.parallel.split import SplitGPT
-from litgpt.domain.errors import WorkerLost
+from litgpt.domain.computing_errors import WorkerLost
 from litgpt.domain.sampling import Sampling
 
 # Every rank places its models in the same order, so that these numbers are the same everywhere.

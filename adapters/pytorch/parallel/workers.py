@@ -15,7 +15,8 @@ from typing import IO, Any
 
 import attrs
 
-from litgpt.domain.errors import OutOfReach, WorkerLost
+from litgpt.domain.computing_errors import WorkerLost
+from litgpt.domain.errors import OutOfReach
 
 _TO_END = 5.0
 # How much is kept of what a worker writes to its standard error, and how much of it an error shows.
