@@ -4,13 +4,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import attrs
 
 from litgpt.adapters.checkpoints.mapped_file import MappedFile
 from litgpt.adapters.checkpoints.on_disk import holds, missing, stands_in
-from litgpt.adapters.checkpoints.quantised.checkpoint import QuantisedCheckpoint, dequantised
+from litgpt.adapters.checkpoints.quantised.checkpoint import dequantized
 from litgpt.adapters.checkpoints.quantised.methods import plain
 from litgpt.adapters.checkpoints.safetensors_header import Entry
 from litgpt.adapters.checkpoints.safetensors_index import (
@@ -36,6 +36,8 @@ from litgpt.domain.vocabulary import TokenizerFiles
 if TYPE_CHECKING:
     import torch
 
+    from litgpt.domain.ports import TensorSource
+
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 STATES = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state|random_states)([_.-].*)?", re.ASCII)
 """Files that trainers and Accelerate write beside a model, which hold no weights."""
@@ -45,12 +47,42 @@ MOST_NAMES = 5
 """Files that a note or an error lists."""
 
 
+@attrs.frozen
+class MappedTensors:
+    """The tensors of safetensors files, which are mapped into memory."""
+
+    _stored: Mapping[str, tuple[MappedFile, Entry]] = attrs.field(repr=False)
+    tensors: Mapping[str, TensorInfo] = attrs.field(init=False, repr=False)
+
+    @tensors.default
+    def _infos(self) -> Mapping[str, TensorInfo]:
+        return {name: entry.info for name, (_, entry) in self._stored.items()}
+
+    def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
+        """Return a tensor: a view of its file in the dtype it is stored in, otherwise a converted copy.
+
+        Raises:
+            DamagedFile: The file has been cut short since it was opened.
+            MissingFile: The file has gone since it was opened.
+            UnsupportedModel: torch does not have the dtype that is stored.
+
+        """
+        file, entry = self._stored[name]
+        return file.tensor(name, entry, dtype)
+
+    def close(self) -> None:
+        """Let go of the files. Tensors that were read stay valid."""
+        for file, _ in self._stored.values():
+            file.release()
+
+
 @attrs.define
 class FolderCheckpoint:
-    """A model in a Hugging Face folder. Its tensors are views of its files, which are mapped into memory.
+    """A model in a Hugging Face folder. Its tensors are views of mapped files, or dequantized when read.
 
     Attributes:
-        notes: Which files and tensors in the folder are ignored.
+        config: The contents of `config.json`, without the `quantization_config` of dequantized weights.
+        notes: Which files and tensors in the folder are ignored, and how the weights are quantized.
 
     """
 
@@ -60,7 +92,7 @@ class FolderCheckpoint:
     generation_config: Mapping[str, object] = attrs.field(repr=False)
     prompt_style: str | None
     tokenizer: TokenizerFiles = attrs.field(repr=False)
-    _stored: Mapping[str, tuple[MappedFile, Entry]] = attrs.field(repr=False)
+    _source: "TensorSource[torch.Tensor]" = attrs.field(repr=False)
     notes: tuple[str, ...] = ()
 
     @property
@@ -76,37 +108,28 @@ class FolderCheckpoint:
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """Every tensor it holds, by name."""
-        return {name: entry.info for name, (_, entry) in self._stored.items()}
+        return self._source.tensors
 
     def fetch(self, report: Report) -> None:
         """Do nothing: the weights are here."""
 
     def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
-        """Return a tensor: a view of its file in the dtype it is stored in, otherwise a converted copy.
+        """Return a tensor: see `MappedTensors.read` and `DequantizedTensors.read`.
 
         Raises:
             BadArgument: There is no tensor of this name.
-            DamagedFile: The file has been cut short since it was opened.
-            MissingFile: The file has gone since it was opened.
-            UnsupportedModel: torch has no dtype for what is stored.
 
         """
-        if name not in self._stored:
+        if name not in self._source.tensors:
             raise BadArgument("name", name, f"one of the tensors of {self.name}")
-        file, entry = self._stored[name]
-        return file.tensor(name, entry, dtype)
+        return self._source.read(name, dtype)
 
     def close(self) -> None:
         """Let go of the files. Tensors that were read stay valid."""
-        for file, _ in self._stored.values():
-            file.release()
+        self._source.close()
 
 
-OpenedFolder: TypeAlias = FolderCheckpoint | QuantisedCheckpoint
-"""A folder whose weights are plain, or one whose weights are packed and told as plain ones."""
-
-
-def open_folder(path: Path, name: str, *, coming: Beginnings | None = None) -> OpenedFolder:
+def open_folder(path: Path, name: str, *, coming: Beginnings | None = None) -> FolderCheckpoint:
     """Open a Hugging Face folder: its small files and the headers of its weights, but no weights.
 
     Where it has safetensors, its other files of weights are ignored. Quantised weights are told, and read, as
@@ -126,19 +149,20 @@ def open_folder(path: Path, name: str, *, coming: Beginnings | None = None) -> O
     """
     if not (path / "config.json").is_file():
         raise missing(path / "config.json", "it says how the model is built, and the weights do not.")
-    config = read_json(path / "config.json")
-    found = _stored(name, config, path, coming or {})
-    stored = FolderCheckpoint(
+    stored_config = read_json(path / "config.json")
+    found = _stored(name, stored_config, path, coming or {})
+    stored = MappedTensors(found.tensors)
+    source, config, notes = dequantized(stored, name=name, folder=path, config=stored_config)
+    return FolderCheckpoint(
         name=name,
         folder=path,
         config=config,
         generation_config=read_if_there(path / "generation_config.json"),
         prompt_style=saved_prompt_style(path),
         tokenizer=tokenizer_files(path),
-        stored=found.tensors,
-        notes=(*found.notes, *ignored_files(path, found.files)),
+        source=source,
+        notes=(*found.notes, *ignored_files(path, found.files), *notes),
     )
-    return dequantised(stored)
 
 
 def _stored(name: str, config: Mapping[str, object], folder: Path, coming: Beginnings) -> StoredTensors:

@@ -2,7 +2,14 @@
 
 from litgpt.domain.ports.distribution_strategy import DistributionStrategy
 from litgpt.domain.ports.generator import Generation, Generator, PrefixCache
-from litgpt.domain.ports.model_store import Checkpoint, ModelStore, ModelToWrite, Weights, WriteModel
+from litgpt.domain.ports.model_store import (
+    Checkpoint,
+    ModelStore,
+    ModelToWrite,
+    TensorSource,
+    Weights,
+    WriteModel,
+)
 from litgpt.domain.ports.profiler import Profiler
 from litgpt.domain.ports.tokenizer import OpenTokenizer, TextDecoder, Tokenizer, TokenizerFilesOf
 
@@ -16,6 +23,7 @@ __all__ = [
     "OpenTokenizer",
     "PrefixCache",
     "Profiler",
+    "TensorSource",
     "TextDecoder",
     "Tokenizer",
     "TokenizerFilesOf",

@@ -16,7 +16,34 @@ TensorT_co = TypeVar("TensorT_co", covariant=True)
 TensorT_contra = TypeVar("TensorT_contra", contravariant=True)
 
 
-class Checkpoint(Protocol[TensorT_co]):
+class TensorSource(Protocol[TensorT_co]):
+    """The tensors of a checkpoint."""
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Every tensor, by name."""
+        ...
+
+    def read(self, name: str, dtype: DType | None = None) -> TensorT_co:
+        """Return a tensor, memory-mapped where the file has it in this dtype, else converted or dequantised.
+
+        Args:
+            name: One of `tensors`. `fetch` has been called.
+            dtype: What to return it in; None is how it is stored, or float32 if that is no dtype of torch.
+
+        Raises:
+            BadArgument: There is no tensor of this name.
+            DamagedFile: The file does not hold what its header promised.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of open files. Tensors that were read stay valid."""
+        ...
+
+
+class Checkpoint(TensorSource[TensorT_co], Protocol[TensorT_co]):
     """A model at rest. Everything but `fetch` and `read` is known from headers and small files alone.
 
     It speaks Hugging Face's dialect, whatever it is stored as: `config.json` keys and tensor names.
@@ -67,11 +94,6 @@ class Checkpoint(Protocol[TensorT_co]):
         """Where its tokenizer is."""
         ...
 
-    @property
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor it holds, by name."""
-        ...
-
     def fetch(self, report: Report) -> None:
         """Bring the weights to this machine, if they are not here yet.
 
@@ -79,24 +101,6 @@ class Checkpoint(Protocol[TensorT_co]):
             HubUnreachable: They have to come from a Hub that does not answer.
 
         """
-        ...
-
-    def read(self, name: str, dtype: DType | None = None) -> TensorT_co:
-        """Return a tensor, memory-mapped where the file has it in this dtype, else converted or dequantised.
-
-        Args:
-            name: One of `tensors`. `fetch` has been called.
-            dtype: What to return it in; None is how it is stored, or float32 if that is no dtype of torch.
-
-        Raises:
-            BadArgument: There is no tensor of this name.
-            DamagedFile: The file does not hold what its header promised.
-
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of open files. Tensors that were read stay valid."""
         ...
 
 
