@@ -7,7 +7,7 @@ from math import prod
 
 import attrs
 
-from litgpt.domain.architecture import AnyFeedForward, Architecture, FeedForward, Layer, mixture_of
+from litgpt.domain.architecture import Architecture, Layer, mixture_of
 from litgpt.domain.parameters import Parameter, parameters
 from litgpt.domain.quantization import Quantization, parameter_bytes
 from litgpt.domain.tensors import BYTES, DType
@@ -17,9 +17,6 @@ BLOCK = 1024
 
 PROGRAM = 300_000_000
 """The bytes that Python and torch, or a GPU's driver, take before there is a model. A rough figure."""
-
-TRAINING_PROGRAM = 470_000_000
-"""The same with the Trainer, and what its libraries and the allocator keep. Measured on a CPU."""
 
 LOGITS = 2**24
 """How many logits the loss works on at once: 64 MB in float32, whatever the vocabulary."""
@@ -46,31 +43,6 @@ class Footprint:
     def total(self) -> int:
         """All of it."""
         return self.weights + self.cache + self.activations + self.program
-
-
-@attrs.frozen(kw_only=True)
-class TrainingFootprint:
-    """The bytes that training takes on each device.
-
-    Attributes:
-        weights: The model's parameters.
-        learning: AdamW's two moments of the trained parameters, their gradients where these are there in the
-            forward pass too, and an adapter itself.
-        activations: The activations kept for the backward pass, or the gradients that take their place in it,
-            if these are larger. A rough figure.
-        program: What is there without a model.
-
-    """
-
-    weights: int
-    learning: int
-    activations: int
-    program: int = TRAINING_PROGRAM
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return self.weights + self.learning + self.activations + self.program
 
 
 @attrs.frozen(kw_only=True)
@@ -158,76 +130,6 @@ def footprint(
         cache=cache_bytes(architecture, dtype=dtype, tokens=tokens),
         activations=activation_bytes(architecture, dtype=dtype, tokens=tokens),
     )
-
-
-def training_footprint(  # noqa: PLR0913 - all of them by name
-    architecture: Architecture,
-    *,
-    trained: int,
-    adapts: bool,
-    dtype: DType,
-    compute_dtype: DType,
-    tokens: int,
-    checkpointing: bool = False,
-    accumulates: bool = False,
-    quantize: Quantization | None = None,
-    parts: int = 1,
-) -> TrainingFootprint:
-    """Return what training with AdamW needs on each device.
-
-    Args:
-        architecture: The model.
-        trained: How many parameters are trained.
-        adapts: Whether these are an adapter's, in float32 beside the model's own.
-        dtype: What the model's own weights are in.
-        compute_dtype: What activations are in.
-        tokens: The tokens of a batch on each device: its rows times the length of the longest.
-        checkpointing: Whether only the states between layers are kept.
-        accumulates: Whether a step has several batches, so that gradients are kept from one to the next.
-        quantize: How the weights are quantized, if they are.
-        parts: Among how many devices weights, gradients and moments are divided.
-
-    """
-    trained_bytes = 4 if adapts else BYTES[dtype]
-    stream = architecture.streams * architecture.width
-    inside = [
-        _stream_copies(layer, adapts=adapts) * stream
-        + layer.mixer.numbers_per_token
-        + _feed_forward_numbers(layer.feed_forward, adapts=adapts)
-        for layer in architecture.layers
-    ]
-    kept = len(inside) * stream + max(inside) if checkpointing else sum(inside)
-    logits = min(tokens * architecture.vocab_size, LOGITS)
-    # The logits, their softmax and the gradients of both.
-    activations = tokens * kept * BYTES[compute_dtype] + 4 * logits * BYTES["float32"]
-    gradients = trained * trained_bytes // parts
-    return TrainingFootprint(
-        weights=weight_bytes(architecture, dtype=dtype, quantize=quantize) // parts,
-        learning=(2 + accumulates + adapts) * gradients,
-        activations=activations if accumulates else max(activations, gradients),
-    )
-
-
-def _stream_copies(layer: Layer, *, adapts: bool) -> int:
-    """Return how many tensors as wide as the stream a layer keeps for the backward pass.
-
-    Norms keep their inputs. Where all weights are trained, RMSNorm keeps what it has normalized too, and
-    projections what they read; of an adapter on queries and values, only that of the first.
-    """
-    before = [norm for norm in (layer.norm_1, layer.norm_2) if norm is not None]
-    after = [norm for norm in (layer.post_mixer_norm, layer.post_mlp_norm) if norm is not None]
-    inputs = len(after) + (1 if layer.parallel else len(before))
-    if adapts:
-        return inputs + 1
-    return inputs + len(before) + sum(norm.kind == "rms" for norm in (*before, *after))
-
-
-def _feed_forward_numbers(feed_forward: AnyFeedForward, *, adapts: bool) -> int:
-    """Return how many numbers of each token a feed-forward keeps for the backward pass."""
-    numbers = feed_forward.numbers_per_token
-    if isinstance(feed_forward, FeedForward):
-        return numbers // 2 if adapts else numbers  # what goes into the activation, and what comes out
-    return numbers if adapts else round(4 / 3 * numbers)  # the same of a gate, with what it lets through
 
 
 def cache_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -> int:

@@ -10,8 +10,9 @@ import lightning as L  # noqa: N812 - as everybody calls it
 from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import Metrics
 from litgpt.data.module import DataModule
-from litgpt.domain.footprint import parameter_count, training_footprint
+from litgpt.domain.footprint import parameter_count
 from litgpt.domain.tensors import DType
+from litgpt.domain.training.footprint import training_footprint
 from litgpt.domain.training.recipe import Recipe
 from litgpt.domain.units import counted, duration, size
 from litgpt.llm import LLM
@@ -49,7 +50,8 @@ class Start:
         name = self.llm._loaded.checkpoint.name  # noqa: SLF001 - its own package
         devices = f"{trainer.world_size} x " if trainer.world_size > 1 else ""
         precision = "bf16-true" if self.dtype == "bfloat16" else self.precision
-        memory = size(self._memory(trained, train.longest))
+        adapts_all = any(".mlp." in name for name, one in module.named_parameters() if one.requires_grad)
+        memory = size(self._memory(trained, train.longest, adapts_all=adapts_all))
         return (
             f"Training {name} ({method_of(recipe)}): {trained:,} of {total:,} parameters trained "
             f"({trained / total:.2%}), {examples} with {train.tokens:,} tokens, {steps}, "
@@ -57,7 +59,7 @@ class Start:
             f"about {memory} of memory{' each' if devices else ''}"
         )
 
-    def _memory(self, trained: int, longest: int) -> int:
+    def _memory(self, trained: int, longest: int, *, adapts_all: bool) -> int:
         recipe = self.recipe
         half: dict[str, Any] = {"bf16-true": "bfloat16", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
         quantize: Any = recipe.quantised_as  # the recipe has checked it
@@ -68,6 +70,8 @@ class Start:
             dtype=self.dtype,
             compute_dtype=half.get(self.precision, self.dtype),
             tokens=recipe.batch_size * longest,
+            rows=recipe.batch_size,
+            adapts_all=adapts_all,
             checkpointing=recipe.gradient_checkpointing,
             accumulates=recipe.accumulate > 1,
             quantize=quantize,

@@ -17,7 +17,7 @@ import torch
 
 from litgpt import LLM
 from litgpt.cli.main import run
-from litgpt.domain.footprint import TRAINING_PROGRAM, training_footprint
+from litgpt.domain.training.footprint import GAPS, TRAINING_PROGRAM, training_footprint
 from litgpt.domain.units import duration
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.small_runs import examples, losses, rows, validated
@@ -205,14 +205,15 @@ def test_the_memory_of_a_real_model_is_said_too(tmp_path: Path, method: str) -> 
     assert said_memory(ran) == pytest.approx(ran.peak, rel=0.1)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt_neox"])
-@pytest.mark.parametrize("adapts", [True, False])
-def test_the_activations_that_are_expected_are_those_that_autograd_keeps(family: str, adapts: bool) -> None:  # noqa: FBT001 - a parameter
-    rows, length = 4, 48
+@pytest.mark.parametrize("family", ["llama", "gpt_neox", "gemma2", "gpt_oss", "bloom"])
+@pytest.mark.parametrize("trains", ["all", "queries and values", "all-linear", "all in bf16-mixed"])
+def test_the_activations_that_are_expected_are_those_that_autograd_keeps(family: str, trains: str) -> None:
+    rows, length = 2, 150
+    adapts, mixed = trains in ("queries and values", "all-linear"), trains.endswith("mixed")
     with LLM.load(tiny_folder(family), distribute=None, quiet=True) as llm:
         llm.trainer_setup()
         if adapts:
-            llm.add_lora(rank=4)
+            llm.add_lora(rank=4, targets="all-linear" if trains == "all-linear" else None)
         architecture = llm.config.architecture
         own = {one.untyped_storage().data_ptr() for one in llm.parameters()}
         kept: dict[int, torch.Tensor] = {}
@@ -223,7 +224,8 @@ def test_the_activations_that_are_expected_are_those_that_autograd_keeps(family:
             return tensor
 
         ids = torch.randint(3, 200, (rows, length))
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=mixed)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
             loss = llm.loss(ids, ids)
         found = sum(one.untyped_storage().nbytes() for one in kept.values())
         del loss
@@ -232,11 +234,14 @@ def test_the_activations_that_are_expected_are_those_that_autograd_keeps(family:
         trained=0,
         adapts=adapts,
         dtype="float32",
-        compute_dtype="float32",
+        compute_dtype="bfloat16" if mixed else "float32",
         tokens=rows * length,
+        rows=rows,
+        adapts_all=trains == "all-linear",
     ).activations
     logits = 4 * 4 * rows * length * architecture.vocab_size
-    assert expected - logits == pytest.approx(found, rel=0.2)
+    head = 0 if adapts else 4 * architecture.vocab_size * architecture.width
+    assert (expected - logits - head) / GAPS == pytest.approx(found, rel=0.2)
 
 
 def test_pretraining_ends_with_a_table_whose_command_works(
