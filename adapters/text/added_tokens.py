@@ -1,8 +1,7 @@
-"""Tokens added to a vocabulary by the small files beside it, in the order in which transformers adds them.
+"""Tokens that `tokenizer_config.json` and similar files add to a vocabulary, in transformers' order.
 
-Source of the rules: `TokenizersBackend` and `PreTrainedTokenizerBase._from_pretrained` of transformers 5.24.
-The id in the files only orders the tokens: a token that the vocabulary has keeps its id there, every other
-one gets the next free id.
+Source: `TokenizersBackend` and `PreTrainedTokenizerBase._from_pretrained` of transformers 5.24. The ids in
+the files only determine the order: a token of the vocabulary keeps its id, new tokens get the next free ids.
 """
 
 import re
@@ -13,7 +12,7 @@ import attrs
 from litgpt.domain.validators import is_integer
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-"""The special tokens that every tokenizer may name, in the order in which they are added."""
+"""Names of the standard special tokens, in the order in which they are added."""
 
 _MAX_ID = 10**9  # more than any vocabulary has
 _ID = re.compile(r"[0-9]{1,9}")
@@ -21,15 +20,15 @@ _ID = re.compile(r"[0-9]{1,9}")
 
 @attrs.frozen
 class AddedToken:
-    """A token added to a vocabulary. The fields are those of `AddedToken` in the library tokenizers.
+    """A token added to a vocabulary, with the fields of `tokenizers.AddedToken`.
 
     Attributes:
-        text: How it is written in a text.
-        special: Whether it is left out when ids become text.
-        lstrip: Whether it also takes the white space before it.
-        rstrip: Whether it also takes the white space after it.
-        single_word: Whether it is only recognized where no word character stands beside it.
-        normalized: Whether it is looked for in the normalized text.
+        text: The token's text.
+        special: Whether decoding skips it.
+        lstrip: Whether it includes preceding whitespace.
+        rstrip: Whether it includes following whitespace.
+        single_word: Whether it matches only where it is not adjacent to word characters.
+        normalized: Whether it is matched in the normalized text.
 
     """
 
@@ -47,13 +46,14 @@ class AddedToken:
 
 @attrs.frozen(kw_only=True)
 class AddedTokens:
-    """The tokens that the small files beside a vocabulary add to it.
+    """The tokens that the files next to a vocabulary add to it.
 
     Attributes:
-        by_id: Tokens of `added_tokens_decoder`, or of `added_tokens.json`, by the id that the file gives.
-        named: The special tokens by name: `bos_token`, `eos_token`, …, `image_token`.
-        extra: Further special tokens, without a name.
-        legacy: Whether the ids are those of `added_tokens.json`, where the vocabulary's own added tokens win.
+        by_id: Tokens of `added_tokens_decoder` or `added_tokens.json` by id.
+        named: Special tokens by name: `bos_token`, `eos_token`, …, `image_token`.
+        extra: Additional special tokens without a name.
+        legacy: Whether the ids are from `added_tokens.json`, over which the vocabulary's added tokens take
+            precedence.
 
     """
 
@@ -63,10 +63,10 @@ class AddedTokens:
     legacy: bool = True
 
     def missing_from(self, present: Mapping[int, AddedToken]) -> list[AddedToken]:
-        """Return the tokens to add, in order. One that is already there is among them if its flags change.
+        """Return the tokens to add in order, including present ones with changed flags.
 
         Args:
-            present: The added tokens that the vocabulary has, by id.
+            present: The vocabulary's added tokens by id.
 
         """
         special = {token.text for token in (*self.named.values(), *present.values()) if token.special}
@@ -76,7 +76,7 @@ class AddedTokens:
             for _, token in sorted(by_id.items())
         ]
         known = {token.text for token in (*present.values(), *tokens)}
-        further: dict[str, AddedToken] = {}  # of two with the same text the last counts, in the first's place
+        further: dict[str, AddedToken] = {}  # the last token with a text replaces earlier ones in place
         for token in (*self.named.values(), *self.extra):
             if token.text not in known:
                 further[token.text] = attrs.evolve(token, special=token.special or token.text in special)
@@ -90,8 +90,8 @@ def read_added_tokens(
     """Return the tokens that these files add.
 
     Args:
-        config: `tokenizer_config.json`. If it has an `added_tokens_decoder`, the other two are not read.
-        special_tokens_map: `special_tokens_map.json`; what it says comes before the config.
+        config: `tokenizer_config.json`. If it has `added_tokens_decoder`, the other two are ignored.
+        special_tokens_map: `special_tokens_map.json`, which takes precedence over the config.
         added_tokens: `added_tokens.json`.
 
     """
@@ -121,15 +121,15 @@ def _named(settings: Mapping[str, object]) -> Iterator[tuple[str, AddedToken | N
 
 
 def _extra(config: Mapping[str, object], special_tokens_map: Mapping[str, object]) -> tuple[AddedToken, ...]:
-    """Return the special tokens without a name, under either of the two keys that such lists have had."""
-    found: list[object] = []
+    """Return the special tokens without a name, from the current or the older key."""
+    values: list[object] = []
     for settings in (config, special_tokens_map):
         extra, older = settings.get("extra_special_tokens"), settings.get("additional_special_tokens")
         if isinstance(extra, list):
-            found += extra
-        if isinstance(older, list) and not found:
-            found += older
-    tokens = {token.text: token for value in found if (token := _token(value)) is not None}
+            values += extra
+        if isinstance(older, list) and not values:
+            values += older
+    tokens = {token.text: token for value in values if (token := _token(value)) is not None}
     return tuple(tokens.values())
 
 
@@ -147,12 +147,12 @@ def _of_json(entries: Mapping[str, object], special: Collection[str]) -> Iterato
 
 
 def _token(value: object, *, special: bool = True) -> AddedToken | None:
-    """Return a token that is written as a string, or as an object with flags; None if it is neither.
+    """Return a token from a string or an object with flags, or None.
 
     Args:
-        value: The string or the object. An object that says to be an `AddedToken` is only special if it has
-            that flag; a named one becomes special afterwards.
-        special: Whether any other is special without that flag.
+        value: The string or object. An object with the type `AddedToken` is special only if it has that flag;
+            named tokens become special afterwards.
+        special: Default of the flag for other values.
 
     """
     if isinstance(value, str):
@@ -160,9 +160,9 @@ def _token(value: object, *, special: bool = True) -> AddedToken | None:
     if not isinstance(value, dict) or not isinstance(text := value.get("content"), str) or not text:
         return None
     flags = {
-        name: found
+        name: flag
         for name in ("special", "lstrip", "rstrip", "single_word", "normalized")
-        if isinstance(found := value.get(name), bool)
+        if isinstance(flag := value.get(name), bool)
     }
     special = special and value.get("__type") != "AddedToken"
     return AddedToken(text, **{"special": special, **flags})

@@ -1,7 +1,6 @@
-"""What a chat template may use of jinja and of Python.
+"""Allowlist of Jinja filters, Jinja tests and Python methods for chat templates.
 
-What is not listed here is not there, so that whatever jinja or Python add tomorrow is not either. The filters
-and tests are sorted by what they go through, which is what they cost.
+Filters and tests are grouped by the data that they traverse, which determines their cost.
 """
 
 from collections.abc import Mapping
@@ -12,30 +11,30 @@ def _names(written: str) -> frozenset[str]:
 
 
 PASSING = _names("attr count d default first last length")
-"""Filters that go through nothing."""
+"""Filters with constant cost."""
 
 BY_PARTS = _names("batch items list map reject rejectattr reverse select selectattr slice")
-"""Filters that go through the parts of a list, and not through what is in those."""
+"""Filters that traverse the items of a list, but not their contents."""
 
 BY_TEXT = _names(
     "abs capitalize dictsort e escape float format groupby indent int join lower max min replace round "
     "safe sort string title trim unique upper"
 )
-"""Filters that go through all that is in a value."""
+"""Filters that traverse a value recursively."""
 
 GROWING = _names("format indent join replace round title trim")
-"""Those of them that can make more than they are given."""
+"""Filters of `BY_TEXT` whose result can be larger than their input."""
 
 ASKING_FOR_A_TYPE = _names(
     "boolean callable defined escaped false filter float integer iterable mapping none number sameas "
     "sequence string test true undefined"
 )
-"""Tests that go through nothing."""
+"""Tests with constant cost."""
 
 COMPARING = _names(
     "!= < <= == > >= divisibleby eq equalto even ge greaterthan gt in le lessthan lower lt ne odd upper"
 )
-"""Tests that go through all that is in a value."""
+"""Tests that traverse a value recursively."""
 
 METHODS: Mapping[type, frozenset[str]] = {
     str: _names(
@@ -47,7 +46,7 @@ METHODS: Mapping[type, frozenset[str]] = {
     list: _names("copy count index"),
     tuple: _names("count index"),
 }
-"""Methods, by whose they are. `str.format` is jinja's own business, and charged where it wraps that."""
+"""Methods by type. `str.format` is handled by Jinja's sandbox and charged in its wrapper."""
 
 QUADRATIC = _names("lstrip rfind rindex rpartition rsplit rstrip strip")
-"""Methods that Python takes the product of both texts' lengths for."""
+"""Methods whose time is the product of both strings' lengths."""

@@ -1,31 +1,31 @@
-"""What one rendering of a stranger's template may cost: a number of characters, charged as they are made."""
+"""Cost limit for rendering an untrusted template, in characters."""
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sized, ValuesView
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 BUDGET = 100_000_000
-"""In characters. A conversation of a million tokens takes up to a third of it; all of it takes seconds."""
+"""In characters. A conversation of a million tokens uses up to a third; the full budget takes seconds."""
 
 PART = 50
-"""What it costs to look at one part of a list or a mapping, in characters that are copied in that time."""
+"""Cost of accessing one item of a list or mapping, in characters copied in the same time."""
 
 STEP = 100
-"""What one pass of a loop, or one call of a macro, costs besides what is done in it."""
+"""Overhead of a loop iteration or macro call."""
 
 _left: ContextVar[int] = ContextVar("_left", default=BUDGET)
 
 
 class TooCostly(Exception):
-    """A template asked for more than its budget."""
+    """A template exceeded its budget."""
 
     def __str__(self) -> str:
-        return "it loops too often, or makes too long a text or too large a number."
+        return "it exceeds the limits on loops, text length or numbers."
 
 
 @contextmanager
 def budget(characters: int = BUDGET) -> Iterator[None]:
-    """Give what happens inside a budget of its own."""
+    """Use a separate budget within the context."""
     token = _left.set(characters)
     try:
         yield
@@ -34,10 +34,10 @@ def budget(characters: int = BUDGET) -> Iterator[None]:
 
 
 def spend(characters: int) -> None:
-    """Charge something; a number below 0 gives nothing back.
+    """Charge the budget; negative numbers are ignored.
 
     Raises:
-        TooCostly: The budget does not hold that much any more.
+        TooCostly: The budget is exhausted.
 
     """
     left = _left.get() - max(characters, 0)
@@ -47,23 +47,23 @@ def spend(characters: int) -> None:
 
 
 def size(value: object) -> int:
-    """Return what it costs to copy a value, or to go through it without looking into its parts."""
+    """Return the cost of copying a value, or of traversing it non-recursively."""
     if isinstance(value, str):
         return len(value)
     return (1 + len(value)) * PART if isinstance(value, Sized) else PART
 
 
 def weigh(*values: object) -> int:
-    """Charge values for all that is in them, and return how much that was.
+    """Charge the recursive size of values and return it.
 
-    A list may hold the same list many times, and that again: what is charged is what it takes to go through.
-    It is charged on the way, so that this too comes to an end.
+    A shared item is charged each time it is visited, since nested lists of shared lists grow exponentially.
+    Charging during the traversal bounds its time.
     """
     weight = 0
     for value in values:
-        here = size(value)
-        spend(here)
-        weight += here
+        cost = size(value)
+        spend(cost)
+        weight += cost
         if isinstance(value, Mapping):
             weight += weigh(*value, *value.values())
         elif isinstance(value, (list, tuple, set, frozenset, KeysView, ValuesView, ItemsView)):

@@ -1,7 +1,4 @@
-"""What the filters, tests, methods and operators of a template cost.
-
-The rule: what one of them goes through and what it makes are charged before it does so.
-"""
+"""Charge a template's filters, tests, methods and operators for their input and output, before they run."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,15 +12,15 @@ from litgpt.adapters.text import allowed
 from litgpt.adapters.text.budget import PART, TooCostly, size, spend, weigh
 from litgpt.adapters.text.escaped_search import like
 
-_PLACE = 100  # characters that a place in a format may be filled up with
-# A width of 100 or more, or one that comes from a value. After `%`, a name too: it could hide a width.
+_PLACE = 100  # upper bound on the padding of a format field
+# A width of 100 or more, a width from a value, or (after `%`) a name, which could hide a width.
 _WIDE_PERCENT = re.compile(r"%[#0\- +]*\d*\.?(?:\d{3}|\*)|%\(")
 _WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*(?:\d{3}|\{)")
-_LARGEST = 2**63  # no template counts further
+_LARGEST = 2**63  # limit of integers
 
 
 def metered_filters(filters: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
-    """Return the filters that a template may use; they charge for what they do."""
+    """Return the allowed filters, wrapped to charge the budget."""
     return {
         name: _metered_filter(name, filters[name])
         for name in allowed.PASSING | allowed.BY_PARTS | allowed.BY_TEXT
@@ -31,20 +28,20 @@ def metered_filters(filters: Mapping[str, Callable[..., Any]]) -> dict[str, Call
 
 
 def metered_tests(tests: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tests that a template may use; they charge for what they do."""
+    """Return the allowed tests, wrapped to charge the budget."""
     compared = {name: _metered_test(tests[name]) for name in allowed.COMPARING}
     return {**{name: tests[name] for name in allowed.ASKING_FOR_A_TYPE}, **compared}
 
 
 def charge_method(of: object, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Charge for a method of a text, a list or a mapping, and return its arguments.
+    """Charge a method call on a string, list, tuple or dict, and return its arguments.
 
     Raises:
-        SecurityError: No template needs it.
-        TooCostly: It is too much.
+        SecurityError: The method is not allowed.
+        TooCostly: The budget is exhausted.
 
     """
-    kind = next((one for one in allowed.METHODS if isinstance(of, one)), None)
+    kind = next((base for base in allowed.METHODS if isinstance(of, base)), None)
     if kind is None or name not in allowed.METHODS[kind]:
         raise SecurityError(f"it may not call {name} of {type(of).__name__}.")
     if isinstance(of, dict):
@@ -58,7 +55,7 @@ def charge_method(of: object, name: str, args: tuple[Any, ...], kwargs: Mapping[
     weigh(of, *args, *kwargs.values())
     if isinstance(of, str):
         _spend_numbers((*args, *kwargs.values()))
-        texts = [one for one in (*args, *kwargs.values()) if isinstance(one, str)]
+        texts = [argument for argument in (*args, *kwargs.values()) if isinstance(argument, str)]
         if name == "replace" and len(texts) > 1:
             spend(of.count(texts[0]) * len(texts[1]))
         elif name in allowed.QUADRATIC:
@@ -69,9 +66,9 @@ def charge_method(of: object, name: str, args: tuple[Any, ...], kwargs: Mapping[
 
 
 def charge_operator(operator: str, *operands: Any) -> None:
-    """Charge for what an operator is about to make."""
-    for one in operands:
-        _refuse_large(one)
+    """Charge the result of an operator before it is computed."""
+    for operand in operands:
+        _refuse_large(operand)
     left, right = operands[0], operands[-1]
     if operator == "%" and isinstance(left, str):
         _charge_format(left, right, refused=_WIDE_PERCENT)
@@ -85,12 +82,12 @@ def charge_operator(operator: str, *operands: Any) -> None:
 
 
 def charge_braces(written: str, values: object) -> None:
-    """Charge for `"{} and {}".format(…)`."""
+    """Charge `"{} and {}".format(…)`."""
     _charge_format(written.replace("{{", "").replace("}}", ""), values, refused=_WIDE_BRACES)
 
 
 def _metered_filter(name: str, of_jinja: Callable[..., Any]) -> Callable[..., Any]:
-    at = 1 if hasattr(of_jinja, "jinja_pass_arg") else 0  # some are given the environment before the value
+    at = 1 if hasattr(of_jinja, "jinja_pass_arg") else 0  # some filters take the environment first
 
     @wraps(of_jinja)
     def charging(*args: Any, **kwargs: Any) -> Any:
@@ -122,7 +119,7 @@ def _metered_test(of_jinja: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _charge_growth(name: str, value: Any, given: Mapping[str, Any]) -> None:
-    """Charge what a filter makes beyond what it is given."""
+    """Charge the growth of a filter's result over its input."""
     match name:
         case "replace":
             spend(str(value).count(str(given["old"])) * len(str(given["new"])))
@@ -145,16 +142,16 @@ def _charge_format(written: str, values: object, *, refused: re.Pattern[str]) ->
     spend(len(written))
     if refused.search(written.replace("%%", "")):
         raise SecurityError(
-            f"it formats with a width that is large or not fixed, or by key: {written[:40]!r}."
+            f"it formats with a width that is large or variable, or by key: {written[:40]!r}."
         )
     weight = weigh(values)
     spend((written.count("%") + written.count("{")) * (weight + _PLACE))
 
 
 def _one_by_one(made: Iterator[Any]) -> Iterator[Any]:
-    for one in made:
+    for item in made:
         spend(PART)
-        yield one
+        yield item
 
 
 def _refuse_large(value: object, *, than: int = _LARGEST) -> None:
@@ -164,7 +161,7 @@ def _refuse_large(value: object, *, than: int = _LARGEST) -> None:
 
 def _spend_numbers(values: Iterable[object]) -> None:
     """Charge widths and counts."""
-    spend(sum(abs(one) for one in values if isinstance(one, int)))
+    spend(sum(abs(value) for value in values if isinstance(value, int)))
 
 
 def _factor(value: Any, *, repeated: bool) -> int:

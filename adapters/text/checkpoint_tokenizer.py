@@ -1,4 +1,4 @@
-"""The port Tokenizer over any codec: where a text begins and ends, and how a conversation is written."""
+"""The Tokenizer port over any codec: BOS and EOS tokens, and chat templates."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -16,22 +16,22 @@ from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
 from litgpt.domain.ports import TextDecoder
 from litgpt.domain.special_tokens import unescape
 
-_SAID = "Zyzzyva"  # what the assistant says while we look for what follows it; no template has this word
+_SAID = "Zyzzyva"  # probe for the text after an answer; does not occur in templates
 
 
 @attrs.define(kw_only=True)
 class CheckpointTokenizer:
-    """A tokenizer that came with a checkpoint. It implements the port Tokenizer.
+    """A checkpoint's tokenizer; it implements the port Tokenizer.
 
     Attributes:
-        name: What to call the model in an error.
-        codec: Its vocabulary.
-        vocab_size: One more than the largest id that it can produce.
-        rows: How many ids the model has. Those beyond the vocabulary are padding and stand for no text.
-        bos_id: The token that begins a text.
-        adds_bos: Whether `encode` puts it first.
-        eos_id: The token that its files call the end of a text.
-        template: Its chat template.
+        name: Name of the model in error messages.
+        codec: The vocabulary.
+        vocab_size: Largest id that `encode` can return, plus 1.
+        rows: Number of ids of the model; ids beyond the vocabulary are padding and decode to nothing.
+        bos_id: BOS token.
+        adds_bos: Whether `encode` adds the BOS token.
+        eos_ids: EOS tokens of the tokenizer's files.
+        template: Chat template.
 
     """
 
@@ -53,52 +53,53 @@ class CheckpointTokenizer:
 
     @property
     def eos_id(self) -> int | None:
-        """The token that its own files call the end of a text, if there is one."""
+        """The first EOS token, if there is one."""
         return self.eos_ids[0] if self.eos_ids else None
 
     @property
     def end_ids(self) -> frozenset[int]:
-        """Every token that its own files say ends a text or a turn (the chat template's included)."""
-        if self._end_ids is None:  # looked for late, because it takes jinja
+        """EOS tokens, and the token with which the chat template ends an answer."""
+        if self._end_ids is None:  # computed lazily, because it imports Jinja
             self._end_ids = frozenset((*self.eos_ids, *self._turn_ends()))
         return self._end_ids
 
     @property
     def has_chat_template(self) -> bool:
-        """Whether it came with a chat template."""
         return self.template is not None
 
     def escape(self, text: str) -> str:
-        """Return `text` with special tokens escaped, so that `encode(…, escaped=True)` takes them as text.
+        """Return `text` with special tokens escaped; `encode(…, escaped=True)` encodes them as plain text.
 
         Raises:
-            WrongType: It is not a string.
-            BadArgument: It cannot be encoded in UTF-8.
+            WrongType: `text` is not a string.
+            BadArgument: `text` cannot be encoded in UTF-8.
 
         """
         _check(text)
         return self._special.escape(text)
 
     def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
-        """Return the ids of `text`, in which special tokens are recognized. See the port.
+        """Return the ids of `text`, including special tokens in it. See the port.
 
         Raises:
-            WrongType: It is not a string.
-            BadArgument: It cannot be encoded in UTF-8, or the model lacks one of its special tokens.
+            WrongType: `text` is not a string.
+            BadArgument: `text` cannot be encoded in UTF-8, or has a token without an embedding in the model.
 
         """
         _check(unescape(text) if escaped else text)
         ids = self.codec.encode(text)
-        wanted = self.adds_bos if bos is None else bos
-        if wanted and self.bos_id is not None and ids[:1] != [self.bos_id]:
+        add_bos = self.adds_bos if bos is None else bos
+        if add_bos and self.bos_id is not None and ids[:1] != [self.bos_id]:
             ids = [self.bos_id, *ids]
-        if self.codec.size > self.vocab_size and (beyond := [one for one in ids if one >= self.vocab_size]):
+        if self.codec.size > self.vocab_size and (
+            beyond := [token for token in ids if token >= self.vocab_size]
+        ):
             written = self.codec.spell(beyond[0]).decode()
-            raise BadArgument("text", written, f"free of tokens that {self.name} has no embedding for")
+            raise BadArgument("text", written, f"free of tokens for which {self.name} has no embedding")
         return ids
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
-        """Return the text of `ids`; special tokens are left out unless `special`.
+        """Return the text of `ids`, without special tokens unless `special`.
 
         Raises:
             BadArgument: An id is outside the vocabulary.
@@ -108,13 +109,13 @@ class CheckpointTokenizer:
         return decode(spell, ids, leading_spaces=self.codec.leading_spaces)
 
     def decoder(self) -> TextDecoder:
-        """Return a decoder for one stream of ids; its pieces join to `decode` of all of them."""
+        """Return an incremental decoder of one sequence; its chunks concatenate to `decode` of all ids."""
         return StreamDecoder(self._spell, self.codec.leading_spaces)
 
     def token_to_id(self, token: str) -> int | None:
-        """Return the id of a token written out, such as `<|im_end|>`, or None."""
-        found = self.codec.id_of(token)
-        return None if found is None or found >= self.vocab_size else found
+        """Return the id of a token such as `<|im_end|>`, or None."""
+        token_id = self.codec.id_of(token)
+        return None if token_id is None or token_id >= self.vocab_size else token_id
 
     def render(
         self,
@@ -125,14 +126,14 @@ class CheckpointTokenizer:
         variables: Mapping[str, Any] | None = None,
         continue_final_message: bool | str = False,
     ) -> str:
-        """Return messages as text, by the checkpoint's chat template in a sandbox. See the port.
+        """Render messages with the checkpoint's chat template in a sandbox. See the port.
 
         Raises:
-            BadPrompt: There is no template, or it refuses these messages, or it is not to be trusted.
+            BadPrompt: There is no template, it rejects the messages, or it violates the sandbox.
 
         """
         if self.template is None:
-            raise BadPrompt(f"of {self.name}", "it came without a chat template. Pass a prompt as text.")
+            raise BadPrompt(f"of {self.name}", "it has no chat template. Pass the prompt as text.")
         with escaped_by(partial(self._special.escape, part=False)):
             return self.template.render(
                 messages,
@@ -151,7 +152,7 @@ class CheckpointTokenizer:
         return b"" if token in self.codec.hidden else self._spell_all(token)
 
     def _turn_ends(self) -> Iterable[int]:
-        """Return the special token that the chat template puts after an answer, if it puts one there."""
+        """Return the special token that the chat template writes after an answer, if any."""
         if self.template is None:
             return ()
         try:

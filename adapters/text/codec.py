@@ -1,48 +1,48 @@
-"""What the adapter of a tokenizer library answers; `CheckpointTokenizer` makes the port Tokenizer of it."""
+"""The interface of a tokenizer library, on which `CheckpointTokenizer` builds."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 
 class Codec(Protocol):
-    """A vocabulary, and how text is cut into its tokens. It knows no beginning, no end and no chat."""
+    """A vocabulary and its tokenization, without BOS and EOS tokens and chat templates."""
 
     @property
     def size(self) -> int:
-        """One more than the largest id of its vocabulary."""
+        """Largest id of the vocabulary, plus 1."""
         ...
 
     @property
     def learnt(self) -> int:
-        """One more than the largest id that was not added to the vocabulary after it was learnt."""
+        """Largest id without added tokens, plus 1."""
         ...
 
     @property
     def leading_spaces(self) -> int:
-        """How many spaces it puts before a text, to be taken away again."""
+        """Number of spaces that encoding inserts before a text and decoding removes."""
         ...
 
     @property
     def marked(self) -> Mapping[str, int]:
-        """The tokens that are recognised wherever a text has them, such as `<|im_end|>`, with their ids."""
+        """Ids of the tokens that are matched anywhere in a text, such as `<|im_end|>`."""
         ...
 
     @property
     def hidden(self) -> frozenset[int]:
-        """The ids that are left out when ids become text."""
+        """Ids that decoding skips."""
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, with nothing before and nothing after it.
+        """Return the ids of a text, without BOS and EOS tokens.
 
-        A special token that ESCAPE (domain/special_tokens.py) breaks apart is encoded as text.
+        A special token with ESCAPE (domain/special_tokens.py) in it is encoded as plain text.
         """
         ...
 
     def spell(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; none if the vocabulary has no token of this id."""
+        """Return the bytes of a token; empty if the vocabulary does not have this id."""
         ...
 
     def id_of(self, token: str) -> int | None:
-        """Return the id of a token as its vocabulary writes it."""
+        """Return the id of a token of the vocabulary, or None."""
         ...

@@ -1,4 +1,4 @@
-"""From ids back to text, all at once or one by one."""
+"""Decode ids to text, at once or incrementally."""
 
 import codecs
 from collections.abc import Callable, Iterable
@@ -7,18 +7,18 @@ import attrs
 
 
 def decode(spell: Callable[[int], bytes], ids: Iterable[int], *, leading_spaces: int) -> str:
-    """Return the text of some ids; bytes that are no UTF-8 become U+FFFD, one for each broken character."""
+    """Return the text of ids; each invalid UTF-8 sequence becomes U+FFFD."""
     text = b"".join(map(spell, ids)).decode("utf-8", "replace")
     return text[_spaces(text, leading_spaces) :]
 
 
 @attrs.define
 class StreamDecoder:
-    """Yields text as ids come, at a constant cost for each; a character waits for its last byte.
+    """Decode ids incrementally at a constant cost per id; incomplete characters are buffered.
 
     Attributes:
-        spell: The bytes of a token.
-        leading_spaces: How many spaces before the text are not part of it.
+        spell: Function that returns the bytes of a token.
+        leading_spaces: Number of leading spaces to remove.
 
     """
 
@@ -29,11 +29,11 @@ class StreamDecoder:
     )
 
     def push(self, token: int) -> str:
-        """Return the text that is certain now that `token` has come."""
+        """Return the text that `token` completes."""
         return self._after_spaces(self._utf8.decode(self.spell(token)))
 
     def finish(self) -> str:
-        """Return U+FFFD for a character that was begun and not completed, else nothing."""
+        """Return U+FFFD if a character is incomplete, else an empty string."""
         return self._after_spaces(self._utf8.decode(b"", final=True))
 
     def _after_spaces(self, text: str) -> str:
@@ -45,6 +45,6 @@ class StreamDecoder:
 
 
 def _spaces(text: str, at_most: int) -> int:
-    """Return how many spaces `text` begins with, but not more than `at_most`."""
+    """Return the number of leading spaces, at most `at_most`."""
     head = text[:at_most]
     return len(head) - len(head.lstrip(" "))

@@ -1,9 +1,8 @@
-"""Encode a text in which some special tokens are escaped, with the library `tokenizers`.
+"""Encode a text with escaped special tokens with the library `tokenizers`.
 
-The library finds special tokens in the text as it is, and normalizes the text between them afterwards. So a
-character inside a special token hides it, and a normalizer that deletes the character leaves exactly the text
-that the library sees with `encode_special_tokens`: everything else about the text, such as where it begins
-and which tokens stand beside it, is as the library has it.
+The library matches special tokens in the raw text and normalizes the text between them afterwards. A
+character inside a special token prevents the match, and a normalizer removes the character again. The
+result equals `encode_special_tokens` for the escaped tokens only, without splitting the text at them.
 """
 
 import json
@@ -16,16 +15,16 @@ from tokenizers import Tokenizer, normalizers
 from litgpt.domain.special_tokens import ESCAPE
 
 _NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
-"""Unicode reserves them for uses such as this one. (The library takes no lone surrogates.)"""
+"""Reserved by Unicode for internal use. (The library does not accept lone surrogates.)"""
 
 
 @attrs.define
 class EscapedEncoding:
-    """Encodes escaped texts with a copy of a tokenizer, made when it is first needed.
+    """Encode escaped texts with lazily created copies of a tokenizer.
 
     Attributes:
         library: The tokenizer.
-        special: The ids of its special tokens.
+        special: Ids of its special tokens.
 
     """
 
@@ -34,17 +33,17 @@ class EscapedEncoding:
     _copies: dict[str, Tokenizer] = attrs.field(factory=dict, init=False, repr=False)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of an escaped text: special tokens that are escaped are encoded as text."""
-        # What is first in the text cannot complete a special token, and must stay first.
+        """Return the ids of a text, with escaped special tokens encoded as plain text."""
+        # A leading ESCAPE is not inside a special token, and would change the beginning of the text.
         text = text.lstrip(ESCAPE)
-        stand_in = next(one for one in _NONCHARACTERS if one not in text)
+        stand_in = next(character for character in _NONCHARACTERS if character not in text)
         text = text.replace(ESCAPE, stand_in)
         if stand_in not in self._copies:
             self._copies[stand_in] = _ignoring(stand_in, self.library)
-        found = self._copies[stand_in].encode(text, add_special_tokens=False)
+        encoding = self._copies[stand_in].encode(text, add_special_tokens=False)
         ids: list[int] = []
-        for token, (start, stop) in zip(found.ids, found.offsets, strict=True):
-            alone = stop - start == 1  # it has no middle, so what hides it stands before it
+        for token, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True):
+            alone = stop - start == 1  # a single character is escaped by ESCAPE before it
             if token in self.special and stand_in in text[max(start - alone, 0) : stop]:
                 ids.extend(self._pieces(token))
             else:
@@ -52,17 +51,17 @@ class EscapedEncoding:
         return ids
 
     def _pieces(self, token: int) -> Iterator[int]:
-        """Yield a special token, which the vocabulary has as a word like any other, in its parts."""
+        """Yield the pieces of a special token that the model would also produce for plain text."""
         written = self.library.id_to_token(token) or ""
         for part in (written[:-1], written[-1:]):
             yield from (piece.id for piece in self.library.model.tokenize(part)) if part else ()
 
 
 def _ignoring(character: str, library: Tokenizer) -> Tokenizer:
-    """Return a copy of a tokenizer that deletes a character after it has found the special tokens."""
+    """Return a copy of a tokenizer that removes a character after matching special tokens."""
     state: Mapping[str, Any] = json.loads(library.to_str())
     for token in state["added_tokens"]:
-        # One that is looked for in the normalized text would be found there.
+        # A token that is matched in the normalized text would be found there.
         token["normalized"] = token["normalized"] and not token["special"]
     copy = Tokenizer.from_str(json.dumps(state))
     delete = normalizers.Replace(character, "")

@@ -1,7 +1,7 @@
-"""What a chat template looks for in a content, where special tokens in contents are escaped.
+"""Search for special tokens in escaped message contents.
 
-A template may parse contents: `content.split('</think>')`, `'<|channel|>' in content`. It has to find a
-special token there although it is escaped, so the template's own constant is escaped in the same way.
+Templates parse contents: `content.split('</think>')`, `'<|channel|>' in content`. To match an escaped special
+token in the content, the template's constant is escaped in the same way.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ _escape: ContextVar[Callable[[str], str]] = ContextVar("_escape", default=lambda
 
 @contextmanager
 def escaped_by(escape: Callable[[str], str]) -> Iterator[None]:
-    """Say how special tokens are escaped in the contents that are rendered inside."""
+    """Set the function that escapes special tokens in message contents, within the context."""
     token = _escape.set(escape)
     try:
         yield
@@ -25,22 +25,21 @@ def escaped_by(escape: Callable[[str], str]) -> Iterator[None]:
 
 
 def like(text: object, method: str, arguments: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the arguments of a string method: what it looks for is escaped if the string is.
+    """Return the arguments of a string method, escaped if the string is escaped.
 
-    What `replace` puts in place of a match stands between two ESCAPEs, so that the text before and after it
-    does not become a special token.
+    The replacement of `replace` is enclosed in ESCAPE, so it cannot form a special token with its context.
     """
     if not isinstance(text, str) or ESCAPE not in text:
         return tuple(arguments)
     escape = _escape.get()
     if method != "replace":
-        return tuple(escape(one) if isinstance(one, str) else one for one in arguments)
-    old, new = (str(one) for one in arguments[:2])
+        return tuple(escape(argument) if isinstance(argument, str) else argument for argument in arguments)
+    old, new = (str(argument) for argument in arguments[:2])
     return (escape(old), f"{ESCAPE}{new}{ESCAPE}", *arguments[2:])
 
 
 class _Escaped(str):
-    """An escaped content on the right of `in`."""
+    """An escaped content as the right operand of `in`."""
 
     __slots__ = ()
 
@@ -49,5 +48,5 @@ class _Escaped(str):
 
 
 def searchable(value: object) -> object:
-    """Return what stands on the right of `in`, such that special tokens are found in it."""
+    """Return the right operand of `in`, such that special tokens are found in it."""
     return _Escaped(value) if isinstance(value, str) and ESCAPE in value else value

@@ -1,4 +1,4 @@
-"""What a tokenizer's own small files say: its special tokens, whether it begins texts, its chat template."""
+"""Read `tokenizer_config.json` and related files: special tokens, `add_bos_token`, chat template."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,25 +12,25 @@ from litgpt.domain.reading import parse_json, reading
 from litgpt.domain.vocabulary import NAMED_TEMPLATES
 
 DEFAULT_TEMPLATE = "default"
-"""What files call the template that is rendered unless another one is chosen."""
+"""Name of the default chat template."""
 
 _COMPLETE = {"tokenizer.json", "tokenizer.model"}
-"""Vocabularies that say which of their tokens are special, so that none is to be assumed."""
+"""Vocabularies that define their special tokens, for which the class defaults do not apply."""
 
 
 @attrs.frozen(kw_only=True)
 class Facts:
-    """What is known of a tokenizer besides its vocabulary.
+    """A tokenizer's settings, without its vocabulary.
 
     Attributes:
-        named: The special tokens by name: `bos_token`, `eos_token`, …, `image_token`.
-        add_bos: Whether a text is encoded with `bos_token` before it; None if these files do not say.
-        added: The tokens that these files add to the vocabulary, the named ones among them.
-        legacy: Whether sentencepiece puts a space before the text that follows a special token.
-        tokenizer_class: The class in transformers, without its suffix `Fast`; None if it is the general one.
-        settings: All of `tokenizer_config.json`.
-        chat_template: How messages become text, in jinja.
-        named_templates: Further chat templates by name, such as `tool_use`.
+        named: Special tokens by name: `bos_token`, `eos_token`, …, `image_token`.
+        add_bos: Whether encoding adds the BOS token; None if not specified.
+        added: Tokens that these files add to the vocabulary, including named ones.
+        legacy: Whether sentencepiece inserts a space into the text after a special token.
+        tokenizer_class: Class in transformers, without the suffix `Fast`; None for the generic class.
+        settings: The whole `tokenizer_config.json`.
+        chat_template: Default chat template (Jinja).
+        named_templates: Additional chat templates by name, such as `tool_use`.
 
     """
 
@@ -45,15 +45,14 @@ class Facts:
 
 
 def read_facts(paths: Mapping[str, Path]) -> Facts:
-    """Return what the small files beside a vocabulary say.
+    """Read the settings in the files next to a vocabulary.
 
     Args:
-        paths: Where they are, by name: `tokenizer_config.json`, `special_tokens_map.json`,
-            `added_tokens.json`, `chat_template.jinja`, `chat_template.json`, `config.json`. None of them has
-            to be there.
+        paths: Paths by file name: `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`,
+            `chat_template.jinja`, `chat_template.json`, `config.json`. All are optional.
 
     Raises:
-        DamagedFile: One of them cannot be read.
+        DamagedFile: A file cannot be read.
 
     """
     config = _read_object(paths, "tokenizer_config.json")
@@ -81,19 +80,21 @@ def read_facts(paths: Mapping[str, Path]) -> Facts:
 
 
 def _chat_templates(paths: Mapping[str, Path], config: Mapping[str, object]) -> dict[str, str]:
-    """Return the templates by name; files of their own come before those in tokenizer_config.json."""
+    """Return the templates by name; separate files take precedence over tokenizer_config.json."""
     folder = f"{NAMED_TEMPLATES}/"
     files = {name.removeprefix(folder): path for name, path in paths.items() if name.startswith(folder)}
     if "chat_template.jinja" in paths:
         files[DEFAULT_TEMPLATE] = paths["chat_template.jinja"]
-    found: object = {name.removesuffix(".jinja"): _read(path) for name, path in files.items()}
-    if not found:
-        found = config.get("chat_template") or _read_object(paths, "chat_template.json").get("chat_template")
-    if isinstance(found, list):
-        found = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
-    if not isinstance(found, dict):
-        found = {DEFAULT_TEMPLATE: found}
-    templates = {name: one for name, one in found.items() if isinstance(name, str) and isinstance(one, str)}
+    value: object = {name.removesuffix(".jinja"): _read(path) for name, path in files.items()}
+    if not value:
+        value = config.get("chat_template") or _read_object(paths, "chat_template.json").get("chat_template")
+    if isinstance(value, list):
+        value = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)}
+    if not isinstance(value, dict):
+        value = {DEFAULT_TEMPLATE: value}
+    templates = {
+        name: source for name, source in value.items() if isinstance(name, str) and isinstance(source, str)
+    }
     return dict.fromkeys((DEFAULT_TEMPLATE,), *templates.values()) if len(templates) == 1 else templates
 
 
@@ -103,10 +104,10 @@ def _read_object(paths: Mapping[str, Path], name: str) -> dict[str, object]:
     path = paths[name]
     text = _read(path)
     with reading(str(path), reason="it is not JSON"):
-        found = parse_json(text)
-    if not isinstance(found, dict):
+        value = parse_json(text)
+    if not isinstance(value, dict):
         raise DamagedFile(str(path), "it is not a JSON object.")
-    return found
+    return value
 
 
 def _read(path: Path) -> str:

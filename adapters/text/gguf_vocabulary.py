@@ -1,4 +1,4 @@
-"""A tokenizer from the vocabulary in a GGUF file, built in memory so that a library does the encoding."""
+"""Build a tokenizer in memory from the vocabulary in a GGUF file."""
 
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers import pre_tokenizers as pre
@@ -16,19 +16,19 @@ from litgpt.adapters.text.tokenizers_json import codec_of as tokenizers_codec
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
 from litgpt.domain.vocabulary import Vocabulary
 
-_MARKED = (proto.CONTROL, proto.UNKNOWN, proto.USER_DEFINED)  # what is recognised wherever a text has it
+_MARKED = (proto.CONTROL, proto.UNKNOWN, proto.USER_DEFINED)  # types matched anywhere in a text
 
 
 def codec_of(name: str, vocabulary: Vocabulary) -> Codec:
     """Return the codec for a vocabulary.
 
     Args:
-        name: What to call the model in an error.
-        vocabulary: What the GGUF file holds.
+        name: Name of the model in error messages.
+        vocabulary: The vocabulary in the GGUF file.
 
     Raises:
-        DamagedFile: It contradicts itself.
-        UnsupportedModel: It splits text by a rule that is not implemented.
+        DamagedFile: The vocabulary is inconsistent.
+        UnsupportedModel: Its pre-tokenizer is not supported.
 
     """
     types = _types(name, vocabulary)
@@ -36,11 +36,11 @@ def codec_of(name: str, vocabulary: Vocabulary) -> Codec:
     try:
         return make(name, vocabulary, types)
     except (ValueError, IndexError) as error:
-        raise _damaged(name, f"the tokenizer library refuses it ({error}).") from error
+        raise _damaged(name, f"the tokenizer library rejects it ({error}).") from error
 
 
 def facts_of(vocabulary: Vocabulary) -> Facts:
-    """Return what is known of the vocabulary's special tokens."""
+    """Return the vocabulary's special tokens and chat templates."""
     eos_id = next(iter(vocabulary.eos_ids), None)
     ids = {"bos_token": vocabulary.bos_id, "eos_token": eos_id, "unk_token": vocabulary.unk_id}
     return Facts(
@@ -52,13 +52,14 @@ def facts_of(vocabulary: Vocabulary) -> Facts:
 
 
 def _types(name: str, vocabulary: Vocabulary) -> list[int]:
-    """Return the type of each token; one that has a role is special, whatever an old converter wrote."""
+    """Return the type of each token; BOS, EOS and UNK are control tokens even if a converter omitted it."""
     tokens, types = vocabulary.tokens, list(vocabulary.types)
     if len(types) != len(tokens):
         raise _damaged(name, f"it has {len(tokens)} tokens and {len(types)} types of tokens.")
-    roles = [one for one in (vocabulary.bos_id, vocabulary.unk_id, *vocabulary.eos_ids) if one is not None]
-    if outside := [one for one in roles if one not in range(len(tokens))]:
-        raise _damaged(name, f"it has {len(tokens)} tokens and calls {outside[0]} a special one.")
+    special = (vocabulary.bos_id, vocabulary.unk_id, *vocabulary.eos_ids)
+    roles = [token for token in special if token is not None]
+    if outside := [token for token in roles if token not in range(len(tokens))]:
+        raise _damaged(name, f"the special token {outside[0]} is not one of its {len(tokens)} tokens.")
     for place in roles:
         types[place] = proto.CONTROL
     return types
@@ -69,15 +70,15 @@ def _merged(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
         known = ", ".join(SPLITS)
         raise UnsupportedModel(
             name,
-            f"its GGUF file names the rule {vocabulary.pre!r} for splitting text; implemented are {known}. "
-            "If it was converted long ago, convert it again, or use the repository it was converted from.",
+            f"the pre-tokenizer {vocabulary.pre!r} of its GGUF file is not supported. Supported: {known}. "
+            "If the file is old, convert the model again or use the original repository.",
         )
     split = SPLITS[vocabulary.pre]
     ids = {token: place for place, token in enumerate(vocabulary.tokens)}
-    joined = " ".join(vocabulary.merges)  # as one text, because splitting that is many times as fast
+    joined = " ".join(vocabulary.merges)  # splitting one string is many times faster
     halves = joined.split(" ") if joined else []
     if len(halves) != 2 * len(vocabulary.merges):
-        raise _damaged(name, "a merge in it is no pair of tokens.")
+        raise _damaged(name, "a merge is not a pair of tokens.")
     unknown = None if vocabulary.unk_id is None else vocabulary.tokens[vocabulary.unk_id]
     by_bytes = {"unk_token": unknown, "fuse_unk": True, "byte_fallback": True} if split.meta_space else {}
     try:
@@ -89,9 +90,9 @@ def _merged(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
                 **by_bytes,
             )
         )
-    except Exception as error:  # the library has no type of its own for a merge of unknown tokens
+    except Exception as error:  # the library raises a bare Exception for a merge of unknown tokens
         raise ValueError(error) from error
-    steps = [pre.Split(Regex(one), behavior="isolated") for one in split.patterns]
+    steps = [pre.Split(Regex(pattern), behavior="isolated") for pattern in split.patterns]
     if split.meta_space:
         library.normalizer = Replace(" ", META_SPACE)
     else:
@@ -114,10 +115,10 @@ def _pieces(name: str, vocabulary: Vocabulary, types: list[int]) -> Codec:
     if vocabulary.unk_id is not None:
         types[vocabulary.unk_id] = proto.UNKNOWN
     if types.count(proto.UNKNOWN) != 1:
-        raise _damaged(name, f"it has {types.count(proto.UNKNOWN)} tokens for what is unknown, not one.")
+        raise _damaged(name, f"it has {types.count(proto.UNKNOWN)} unknown tokens instead of one.")
     marked = {place: kind for place, kind in enumerate(types) if kind in _MARKED}
     user_defined = [place for place, kind in marked.items() if kind == proto.USER_DEFINED]
-    for place in user_defined:  # these are stored as a text has them, not as the library writes them
+    for place in user_defined:  # stored with spaces instead of the library's meta space
         texts[place] = texts[place].replace(" ", META_SPACE)
     model = proto.sentencepiece_model(
         texts, vocabulary.scores, types, space_before=vocabulary.add_space_prefix

@@ -1,4 +1,4 @@
-"""Special tokens in a text, found without a library: `<|im_end|>` and its like."""
+"""Match special tokens such as `<|im_end|>` in a text, without a tokenizer library."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,11 +14,11 @@ _WORD = re.compile(r"\w")
 
 @attrs.frozen
 class Marks:
-    """Splits a text at special tokens. The leftmost wins, and of those that begin there, the longest.
+    """Split a text at special tokens; the leftmost and then the longest match is used.
 
     Attributes:
-        ids: Special tokens as a text has them, with their ids.
-        flags: Those of them that take the white space beside them or have to be a single word.
+        ids: Ids of the special tokens by text.
+        flags: Flags of special tokens that strip whitespace or match only single words.
 
     """
 
@@ -29,8 +29,8 @@ class Marks:
 
     @_first.default
     def _letters_they_begin_with(self) -> re.Pattern[str]:
-        # All of them in one pattern would be tried one after another, and there can be thousands; but they
-        # begin with a few letters only.
+        # An alternation of thousands of tokens would be tried one after another, but they begin with only a
+        # few different characters.
         letters = "".join(sorted({re.escape(token[0]) for token in self.ids}))
         return re.compile(f"[{letters}]" if letters else r"(?!)")
 
@@ -39,10 +39,10 @@ class Marks:
         return tuple(sorted({len(token) for token in self.ids}, reverse=True))
 
     def split(self, text: str) -> Iterator[str | int]:
-        """Yield the ids of special tokens, and the texts between them, none of which is empty."""
+        """Yield the ids of special tokens and the non-empty texts between them."""
         start = at = 0
-        while found := self._first.search(text, at):
-            at = found.start()
+        while match := self._first.search(text, at):
+            at = match.start()
             token = next((text[at : at + n] for n in self._lengths if text[at : at + n] in self.ids), None)
             if token is None:
                 at += 1
@@ -65,8 +65,8 @@ class Marks:
 
         Args:
             text: Any text.
-            part: Whether other text may follow. ESCAPE is also put after the beginning of a special token at
-                the end of the text then, since what follows may complete it.
+            part: Whether other text may follow. Then ESCAPE is also appended if the text ends with the
+                beginning of a special token, which later text could complete.
 
         """
         places = sorted(self._places(text, part=part))
@@ -78,11 +78,11 @@ class Marks:
     def _places(self, text: str, *, part: bool) -> set[int]:
         longest = self._lengths[0] if self._lengths else 0
         places: set[int] = set()
-        for found in self._first.finditer(text):
-            at = found.start()
+        for match in self._first.finditer(text):
+            at = match.start()
             tokens = {text[at : at + n] for n in self._lengths} & self.ids.keys()
             places.update(at + len(token) - 1 for token in tokens)
-            rest = text[at:] if part and len(text) - at < longest and not found[0].isspace() else ""
+            rest = text[at:] if part and len(text) - at < longest and not match[0].isspace() else ""
             if rest and any(token.startswith(rest) and token != rest for token in self.ids):
                 places.add(len(text))
         return places

@@ -1,4 +1,4 @@
-"""Open a tokenizer, whatever it is written in."""
+"""Open a tokenizer in any supported format."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,36 +18,36 @@ from litgpt.domain.vocabulary import TokenizerSource, Vocabulary
 def open_tokenizer(
     source: TokenizerSource, *, name: str, vocab_size: int | None = None
 ) -> CheckpointTokenizer:
-    """Open a tokenizer: `tokenizer.json`, else a vocabulary of another form, or that of a GGUF file.
+    """Open a tokenizer from `tokenizer.json`, another vocabulary file, or a GGUF vocabulary.
 
     Args:
-        source: Where it is.
-        name: What to call the model in an error.
-        vocab_size: The rows of the model's embedding; None asks nothing of the tokenizer's size.
+        source: Tokenizer files or vocabulary.
+        name: Name of the model in error messages.
+        vocab_size: Rows of the model's embedding; None disables the check of the tokenizer's size.
 
     Raises:
-        TokenizerMismatch: There is none, or it produces ids that the model does not have.
-        DamagedFile: Its files cannot be read.
-        UnsupportedModel: It works in a way that is not implemented.
+        TokenizerMismatch: There is no tokenizer, or it produces ids that the model does not have.
+        DamagedFile: A file cannot be read.
+        UnsupportedModel: The tokenizer's algorithm is not supported.
 
     """
     with reading(f"the tokenizer of {name}"):
         if isinstance(source, Vocabulary):
-            found = _from_vocabulary(name, source)
+            parts = _from_vocabulary(name, source)
         else:
-            found = _from_files(name, source.paths)
-    size, facts = found.codec.size, found.facts
+            parts = _from_files(name, source.paths)
+    size, facts = parts.codec.size, parts.facts
     template = None
     if facts.chat_template is not None or facts.named_templates:
         template = ChatTemplate(name, facts.chat_template, facts.named, named=facts.named_templates)
     opened = CheckpointTokenizer(
         name=name,
-        codec=found.codec,
+        codec=parts.codec,
         vocab_size=size if vocab_size is None else min(size, vocab_size),
         rows=size if vocab_size is None else max(size, vocab_size),
-        bos_id=found.bos_id,
-        adds_bos=found.adds_bos and found.bos_id is not None,
-        eos_ids=found.eos_ids,
+        bos_id=parts.bos_id,
+        adds_bos=parts.adds_bos and parts.bos_id is not None,
+        eos_ids=parts.eos_ids,
         template=template,
     )
     if vocab_size is not None and size > vocab_size:
@@ -116,9 +116,9 @@ def _from_files(name: str, paths: Mapping[str, Path]) -> _Found:
 
 
 def _check_fit(tokenizer: CheckpointTokenizer, rows: int) -> None:
-    """Refuse a tokenizer that is larger than its model, but not one with a few more special tokens.
+    """Refuse a tokenizer that is larger than the model's embedding, except for unused special tokens.
 
-    Gemma 3's has one for images, which the models for text have no embedding for and never meet.
+    For example, Gemma 3's tokenizer has an image token for which text-only models have no embedding.
     """
     codec = tokenizer.codec
     beyond = {place: token for token, place in codec.marked.items() if place >= rows}

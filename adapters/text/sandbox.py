@@ -1,8 +1,8 @@
-"""A jinja environment for templates that strangers wrote: no way out of it, and no way to keep it busy.
+"""A Jinja environment for untrusted templates, with an allowlist and a cost limit.
 
-jinja's own sandbox keeps a template from Python's internals. It does not keep one from looping for a week or
-from making a text of a terabyte. So a template may use what `allowed` lists, and all that it does is charged
-to a budget: calls and operators here and in `charges`, the rest by what `metering` puts into its tree.
+Jinja's sandbox protects Python's internals, but does not limit time and memory. Here, templates can use only
+the features in `allowed`, and all operations are charged to a budget: calls and operators here and in
+`charges`, everything else by the calls that `metering` inserts.
 """
 
 import json
@@ -32,14 +32,14 @@ from litgpt.adapters.text.escaped_search import like, searchable
 from litgpt.adapters.text.metering import Meter
 from litgpt.domain.special_tokens import ESCAPE
 
-_LONGEST = 100_000  # characters of a template; those of real models have a few thousand
-_OF_JINJA = ("_loop_vars", "_block_vars")  # what compiled templates pass to every call besides its arguments
+_LONGEST = 100_000  # characters of a template; published ones have a few thousand
+_OF_JINJA = ("_loop_vars", "_block_vars")  # additional arguments of every call in compiled templates
 _ESCAPE_IN_ASCII = json.dumps(ESCAPE)[1:-1]
 _WIDTH_OF_TIME = re.compile(r"%[^A-Za-z%]*\d")
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """The environment that Hugging Face's chat templates are written for, with a budget."""
+    """The Jinja environment of transformers' chat templates, with a budget."""
 
     intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
     intercepted_unops = frozenset(("+", "-"))
@@ -63,51 +63,49 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     @staticmethod
     def spent(characters: int) -> bool:
-        """Charge a number, and be true, so that it can stand in a condition."""
+        """Charge a number and return True, for use in conditions."""
         spend(characters)
         return True
 
     @staticmethod
     def weighed(value: object) -> object:
-        """Charge a value for all that is in it, and pass it on."""
+        """Charge the recursive size of a value, and return the value."""
         weigh(value)
         return value
 
     @staticmethod
     def searched(value: object) -> object:
-        """Charge a value in which something is looked for, and pass it on."""
+        """Charge the right operand of `in`, and return it in searchable form."""
         weigh(value)
         return searchable(value)
 
     @staticmethod
     def sized(value: object) -> object:
-        """Charge a value that is about to be copied, and pass it on."""
+        """Charge the copy of a value, and return the value."""
         spend(size(value))
         return value
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Charge an operator."""
         charge_operator(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
-        """Charge a sign."""
         charge_operator(operator, arg)
         return super().call_unop(context, operator, arg)
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Charge a call; of Python's own methods, let those pass that templates use."""
-        given = {name: value for name, value in kwargs.items() if name not in _OF_JINJA}
-        spend(PART * (1 + len(args) + len(given)))
+        """Charge a call, and refuse methods of built-in types that are not allowed."""
+        keywords = {name: value for name, value in kwargs.items() if name not in _OF_JINJA}
+        spend(PART * (1 + len(args) + len(keywords)))
         of = getattr(function, "__self__", None)
         if isinstance(of, LoopContext):
             weigh(*args)
         elif of is not None:
-            args = like(of, function.__name__, charge_method(of, function.__name__, args, given))
+            args = like(of, function.__name__, charge_method(of, function.__name__, args, keywords))
         return super().call(context, function, *args, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Charge `"…".format(…)`, which jinja makes safe otherwise."""
+        """Charge `"…".format(…)`, which Jinja's sandbox wraps."""
         safe = super().wrap_str_format(value)
         if safe is None:
             return None
@@ -120,7 +118,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 class _Generation(Extension):
-    """`{% generation %}` marks, for training, what the assistant said; here it is what it encloses."""
+    """`{% generation %}` marks assistant text for training; it renders as its body."""
 
     tags = {"generation"}  # noqa: RUF012, jinja declares it so
 
@@ -132,17 +130,17 @@ class _Generation(Extension):
 
 @lru_cache(maxsize=16)
 def compiled(source: str) -> Template:
-    """Compile a template once.
+    """Compile a template, with a cache.
 
     Raises:
-        jinja2.TemplateSyntaxError: It is no template.
-        jinja2.exceptions.SecurityError: It is too long, or sets what it should not.
+        jinja2.TemplateSyntaxError: The template is invalid.
+        jinja2.exceptions.SecurityError: The template is too long or uses a forbidden feature.
 
     """
     if len(source) > _LONGEST:
         raise SecurityError(f"it is longer than {_LONGEST} characters.")
     sandbox = Sandbox()
-    with budget():  # jinja computes what is constant while it compiles
+    with budget():  # Jinja evaluates constant expressions during compilation
         return sandbox.from_string(Meter(sandbox).visit(sandbox.parse(source)))
 
 
@@ -153,13 +151,13 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
-    """Return JSON as Hugging Face's templates expect it: not escaped for HTML."""
+    """Return JSON without HTML escaping, as in transformers."""
     if isinstance(indent, str) or (indent is not None and indent > 8):
         raise SecurityError("it indents JSON by more than 8.")
     encoder = json.JSONEncoder(
         ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
-    # Charged as it is made: how deep it is says how long it gets. An escape is not part of the text.
+    # Charged incrementally, because indentation grows with depth. ESCAPE must stay a single character.
     return "".join(_charged(encoder.iterencode(value))).replace(_ESCAPE_IN_ASCII, ESCAPE)
 
 
@@ -182,7 +180,7 @@ def _dict(*args: Any, **kwargs: Any) -> dict[Any, Any]:
 
 
 class _Namespace(Namespace):
-    """What `namespace()` makes. Written out it would be as long as all that is in it."""
+    """The result of `namespace()`, with a short repr, since a full one could be arbitrarily long."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -204,6 +202,6 @@ def _raise_exception(message: str) -> NoReturn:
 
 def _strftime_now(written: str) -> str:
     if _WIDTH_OF_TIME.search(written):
-        raise SecurityError(f"it asks for a time with a width: {written[:40]!r}.")
+        raise SecurityError(f"it formats a time with a width: {written[:40]!r}.")
     spend(len(written) * PART)
     return datetime.now().astimezone().strftime(written)

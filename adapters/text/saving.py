@@ -1,4 +1,4 @@
-"""Write a tokenizer down as files, whatever it was read from."""
+"""Save a tokenizer of any source format as files."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def tokenizer_files_of(source: TokenizerSource, *, name: str) -> Mapping[str, bytes]:
-    """Return the files, by name, by which anybody can open the same tokenizer again.
+    """Return the files of a tokenizer by name.
 
     Args:
-        source: Where it is. Files are taken as they are if they include a `tokenizer.json` or a sentencepiece
-            model; of another vocabulary, and of that in a GGUF file, a `tokenizer.json` is written.
-        name: What to call the model in an error.
+        source: Tokenizer files or vocabulary. Files with a `tokenizer.json` or sentencepiece model are
+            copied; other formats and GGUF vocabularies are converted to a `tokenizer.json`.
+        name: Name of the model in error messages.
 
     Raises:
-        DamagedFile: Its files cannot be read.
-        UnsupportedModel: It works in a way that is not implemented.
+        DamagedFile: A file cannot be read.
+        UnsupportedModel: The tokenizer's algorithm is not supported.
 
     """
     if isinstance(source, Vocabulary):
@@ -40,11 +40,11 @@ def tokenizer_files_of(source: TokenizerSource, *, name: str) -> Mapping[str, by
 
 _BESIDE = {"config.json", "generation_config.json", "chat_template.jinja", "chat_template.json"}
 _WRITTEN = {"added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "auto_map"}
-"""Settings that `tokenizer.json` takes the place of."""
+"""Settings that `tokenizer.json` replaces."""
 
 
 def _of_older_files(name: str, paths: Mapping[str, Path]) -> dict[str, bytes]:
-    """Return a `tokenizer.json` for files that do not say how text is split; nothing for others."""
+    """Return a `tokenizer.json` for vocabularies without a pre-tokenizer; empty for other files."""
     from tokenizers import processors
 
     from litgpt.adapters.text.facts import read_facts
@@ -89,14 +89,13 @@ def _of_vocabulary(name: str, vocabulary: Vocabulary) -> dict[str, bytes]:
     if templates := vocabulary.named_templates:
         default = {} if vocabulary.chat_template is None else {DEFAULT_TEMPLATE: vocabulary.chat_template}
         config["chat_template"] = [
-            {"name": key, "template": one} for key, one in (default | {**templates}).items()
+            {"name": key, "template": template} for key, template in (default | {**templates}).items()
         ]
     files: dict[str, bytes] = {}
     if isinstance(codec, TokenizersCodec):
         files["tokenizer.json"] = _merged_json(codec, vocabulary)
     elif isinstance(codec, SentencePieceCodec):
-        # The model itself for those who read that, and the same vocabulary for those who read tokenizer.json
-        # alone.
+        # The sentencepiece model, and the same vocabulary for readers that require tokenizer.json.
         files["tokenizer.model"] = codec.library.serialized_model_proto()
         files["tokenizer.json"] = _pieces_json(codec, vocabulary)
     return files | {"tokenizer_config.json": _json(config)}
@@ -108,8 +107,7 @@ def _merged_json(codec: "TokenizersCodec", vocabulary: Vocabulary) -> bytes:
     from litgpt.adapters.text.spelling import META_SPACE
     from litgpt.adapters.text.splitting import SPLITS
 
-    # A copy, for what a file needs besides (how ids become text, what goes before one) is no part of our
-    # codec.
+    # A copy, because the file's decoder and post-processor must not change the codec.
     library = Tokenizer.from_str(codec.library.to_str())
     if SPLITS[vocabulary.pre].meta_space:
         steps = [decoders.Replace(META_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
@@ -120,7 +118,7 @@ def _merged_json(codec: "TokenizersCodec", vocabulary: Vocabulary) -> bytes:
 
 
 def _pieces_json(codec: "SentencePieceCodec", vocabulary: Vocabulary) -> bytes:
-    """Return pieces and scores as merges: each piece from any two others, the best first."""
+    """Convert pieces and scores to BPE merges: every split of a piece into two pieces, by score."""
     from tokenizers import AddedToken, Tokenizer, decoders, normalizers
     from tokenizers.models import BPE
 
@@ -163,14 +161,14 @@ def _halves(piece: str) -> Iterator[tuple[str, str]]:
 
 
 def _finished(library: "Tokenizer", vocabulary: Vocabulary) -> bytes:
-    """Return the library's file, with what goes before a text if something does."""
+    """Return the library's file, with a BOS post-processor if the vocabulary adds BOS."""
     if vocabulary.add_bos and vocabulary.bos_id is not None:
         _put_before(library, vocabulary.tokens[vocabulary.bos_id], vocabulary.bos_id)
     return library.to_str().encode()
 
 
 def _put_before(library: "Tokenizer", begin: str, token_id: int) -> None:
-    """Have the library put a token before every text."""
+    """Make the library add a token before every text."""
     from tokenizers import processors
 
     library.post_processor = processors.TemplateProcessing(

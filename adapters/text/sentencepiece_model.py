@@ -1,4 +1,4 @@
-"""The library `sentencepiece`, behind our Codec: `tokenizer.model`, or a vocabulary built in memory."""
+"""Codec of the library `sentencepiece`, for `tokenizer.model` or a vocabulary built in memory."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,24 +13,24 @@ from litgpt.adapters.text.spelling import META_SPACE
 from litgpt.domain.reading import reading
 from litgpt.domain.special_tokens import ESCAPE, unescape
 
-_GUARD = "\U0010fffd"  # no vocabulary has it, so it joins with nothing
+_GUARD = "\U0010fffd"  # not in any vocabulary, so it is never merged
 
 
 @attrs.define(kw_only=True)
 class SentencePieceCodec:
-    """A vocabulary of the library `sentencepiece`. It implements Codec.
+    """A vocabulary of the library `sentencepiece`; it implements Codec.
 
-    The library takes `</s>` in a text for four characters. Here control tokens, and those that were added to
-    the vocabulary, are recognised, as chat templates need it.
+    The library treats `</s>` in a text as four characters. Here, control tokens and added tokens are matched,
+    as chat templates require.
 
     Attributes:
-        library: The library's own object.
-        texts: The tokens that were added to the vocabulary or renamed, by id.
-        legacy: Whether the space that the library puts before a text also comes after each special token.
-        size: One more than the largest id.
-        learnt: One more than the largest id that was not added.
-        leading_spaces: How many spaces the library puts before a text.
-        hidden: The ids that are left out when ids become text.
+        library: The library's processor.
+        texts: Added and renamed tokens by id.
+        legacy: Whether the leading space of the library is also inserted after each special token.
+        size: Largest id, plus 1.
+        learnt: Largest id without added tokens, plus 1.
+        leading_spaces: Number of spaces that the library inserts before a text.
+        hidden: Ids that decoding skips.
 
     """
 
@@ -46,30 +46,27 @@ class SentencePieceCodec:
 
     @property
     def marked(self) -> Mapping[str, int]:
-        """The tokens that are recognised wherever a text has them."""
         return self._marked
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, with nothing before and nothing after it; escaped tokens are text."""
         ids: list[int] = []
         for part in self._marks.split(text):
             if isinstance(part, int):
                 ids.append(part)
             elif plain := unescape(part):
-                found = self._encode_plain(plain, begins=not ids)
-                if ESCAPE in part and not self.hidden.isdisjoint(found):
-                    # The library itself finds a piece that only the files beside it call special.
+                pieces = self._encode_plain(plain, begins=not ids)
+                if ESCAPE in part and not self.hidden.isdisjoint(pieces):
+                    # The library also produces pieces that are marked special only by the other files.
                     halves = filter(None, part.split(ESCAPE))
-                    found = [
-                        one
+                    pieces = [
+                        piece
                         for number, half in enumerate(halves)
-                        for one in self._encode_plain(half, begins=not (ids or number), joined=number > 0)
+                        for piece in self._encode_plain(half, begins=not (ids or number), joined=number > 0)
                     ]
-                ids.extend(found)
+                ids.extend(pieces)
         return ids
 
     def spell(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; none if the vocabulary has no token of this id."""
         if token in self.texts:
             return self.texts[token].encode()
         if token >= self.library.get_piece_size():
@@ -80,7 +77,6 @@ class SentencePieceCodec:
         return piece.replace(META_SPACE, " ").encode()
 
     def id_of(self, token: str) -> int | None:
-        """Return the id of a token as its vocabulary writes it."""
         if token in self._marked:
             return self._marked[token]
         return _piece_id(self.library, token)
@@ -91,7 +87,7 @@ class SentencePieceCodec:
         return list(self.library.encode(text))
 
     def _without_space(self, text: str) -> list[int]:
-        """Encode a text without the space that the library puts before it: put it before something else."""
+        """Encode a text without the library's leading space, which goes before a guard character instead."""
         guard: list[int] = self.library.encode(_GUARD)
         return list(self.library.encode(_GUARD + text)[len(guard) :])
 
@@ -106,10 +102,10 @@ def codec_of(
     """Return the codec for a vocabulary of the library.
 
     Args:
-        library: The library's own object.
-        control: The ids of control tokens, and of the unknown token.
-        user_defined: The ids of tokens that the library recognises in a text by itself.
-        facts: What the files beside it say.
+        library: The library's processor.
+        control: Ids of control tokens and of the unknown token.
+        user_defined: Ids of tokens that the library itself matches in a text.
+        facts: Settings in the files next to the vocabulary.
 
     """
     size: int = library.get_piece_size()
@@ -119,11 +115,11 @@ def codec_of(
     for token in tokens:
         if token.text not in ids:
             known = _piece_id(library, token.text)
-            ids[token.text] = size + sum(one >= size for one in texts) if known is None else known
+            ids[token.text] = size + sum(place >= size for place in texts) if known is None else known
             if known is None:
                 texts[ids[token.text]] = token.text
     hidden = {*control, *(ids[token.text] for token in tokens if token.special)}
-    found = {library.id_to_piece(one): one for one in control if one not in texts} | ids
+    matched = {library.id_to_piece(place): place for place in control if place not in texts} | ids
     return SentencePieceCodec(
         library=library,
         texts=texts,
@@ -132,21 +128,21 @@ def codec_of(
         learnt=size,
         leading_spaces=int(library.normalize("a").startswith(META_SPACE)),
         hidden=frozenset(hidden),
-        marks=Marks(found, {token.text: token for token in tokens}),
-        marked=found | {library.id_to_piece(one): one for one in user_defined},
+        marks=Marks(matched, {token.text: token for token in tokens}),
+        marked=matched | {library.id_to_piece(place): place for place in user_defined},
     )
 
 
 def _renamed(library: SentencePieceProcessor, by_id: Mapping[int, AddedToken]) -> Iterator[tuple[int, str]]:
-    """Yield the pieces that the files beside the model rename, such as `<unused7>`, with the new name."""
+    """Yield the ids and new names of pieces, such as `<unused7>`, that the other files rename."""
     for token_id, token in by_id.items():
         if token_id < library.get_piece_size() and _piece_id(library, token.text) is None:
             yield token_id, token.text
 
 
 def _piece_id(library: SentencePieceProcessor, text: str) -> int | None:
-    found: int = library.piece_to_id(text)  # the unknown token's, if there is no such piece
-    return found if library.id_to_piece(found) == text else None
+    piece: int = library.piece_to_id(text)  # the unknown token's id if the piece does not exist
+    return piece if library.id_to_piece(piece) == text else None
 
 
 def open_sentencepiece(path: Path, facts: Facts) -> SentencePieceCodec:
@@ -154,7 +150,7 @@ def open_sentencepiece(path: Path, facts: Facts) -> SentencePieceCodec:
 
     Args:
         path: The file.
-        facts: What the files beside it say.
+        facts: Settings in the files next to it.
 
     Raises:
         DamagedFile: The library cannot read it.
@@ -163,19 +159,19 @@ def open_sentencepiece(path: Path, facts: Facts) -> SentencePieceCodec:
     with reading(path):
         library = load(path.read_bytes())
         ids = range(library.get_piece_size())
-        control = [one for one in ids if library.is_control(one) or library.is_unknown(one)]
+        control = [place for place in ids if library.is_control(place) or library.is_unknown(place)]
         return codec_of(library, control=control, facts=facts)
 
 
 def load(model: bytes) -> SentencePieceProcessor:
-    """Return the library's object for a serialised model.
+    """Load a serialized model.
 
     Raises:
         ValueError: The library cannot read it.
 
     """
     if not model:
-        raise ValueError("it is empty")  # which the library takes for a wish to be filled later
+        raise ValueError("it is empty")  # the library would create an uninitialized processor
     try:
         return SentencePieceProcessor(model_proto=model)
     except (RuntimeError, OSError) as error:
@@ -183,6 +179,6 @@ def load(model: bytes) -> SentencePieceProcessor:
 
 
 def first_and_last(codec: SentencePieceCodec) -> tuple[int | None, int | None]:
-    """Return the tokens that the model itself calls the beginning and the end of a text, if it has them."""
+    """Return the model's BOS and EOS ids, if any."""
     bos, eos = codec.library.bos_id(), codec.library.eos_id()
     return (bos if bos >= 0 else None), (eos if eos >= 0 else None)

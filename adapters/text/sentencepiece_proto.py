@@ -1,29 +1,29 @@
-"""A sentencepiece model, written from its pieces, for the library to load.
+"""Serialize a sentencepiece model from its pieces.
 
 The format is protobuf's wire format with the field numbers of sentencepiece_model.proto (Kudo & Richardson
-2018, https://github.com/google/sentencepiece). Writing these few fields needs no protobuf library.
+2018, https://github.com/google/sentencepiece).
 """
 
 from collections.abc import Iterator, Sequence
 from struct import pack
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-"""The types of a piece; GGUF's `token_type` has the same numbers."""
+"""Piece types; GGUF's `token_type` has the same values."""
 
 _BPE = 2  # of TrainerSpec.ModelType
-_VARINT, _BYTES, _FLOAT32 = 0, 2, 5  # protobuf's wire types: what follows the number of a field
+_VARINT, _BYTES, _FLOAT32 = 0, 2, 5  # protobuf wire types
 
 
 def sentencepiece_model(
     texts: Sequence[str], scores: Sequence[float], types: Sequence[int], *, space_before: bool
 ) -> bytes:
-    """Return a serialised model that merges by score and normalises nothing.
+    """Return a serialized BPE model that does not normalize text.
 
     Args:
-        texts: The text of each piece, by id.
-        scores: The score of each piece.
-        types: The type of each piece. If some are BYTE, a character without a piece is written in those.
-        space_before: Whether a space is put before every text.
+        texts: Text of each piece, by id.
+        scores: Score of each piece.
+        types: Type of each piece. BYTE pieces enable byte fallback.
+        space_before: Whether a space is inserted before every text.
 
     """
     trainer = _number(3, _BPE) + _number(35, int(BYTE in types))
@@ -32,7 +32,7 @@ def sentencepiece_model(
 
 
 def _pieces(texts: Sequence[str], scores: Sequence[float], types: Sequence[int]) -> Iterator[bytes]:
-    """Yield one message for each piece. There are up to hundreds of thousands, so nothing is made twice."""
+    """Yield the message of each piece; constant parts are shared, as there can be hundreds of thousands."""
     packed = pack(f"<{len(scores)}f", *scores)
     score_tag = _tag(2, _FLOAT32)
     tails = {kind: b"" if kind == NORMAL else _number(3, kind) for kind in set(types)}
@@ -44,7 +44,7 @@ def _pieces(texts: Sequence[str], scores: Sequence[float], types: Sequence[int])
 
 
 class _Heads(dict[int, bytes]):
-    """What comes before a piece's text, by the length of the text."""
+    """Encoded bytes before a piece's text, by the length of the text."""
 
     def __init__(self, after: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def _tag(field: int, wire_type: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Write seven bits a byte, the lowest first; the eighth says that more follow."""
+    """Encode seven bits per byte, lowest first; the eighth bit marks continuation."""
     if value < 0x80:
         return bytes((value,))
     return bytes((value & 0x7F | 0x80,)) + _varint(value >> 7)

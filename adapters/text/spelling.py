@@ -1,7 +1,7 @@
-"""What a token is in bytes: the rules by which vocabularies write bytes as text.
+"""Decode tokens to bytes.
 
-Every decoder of a tokenizer for language models comes down to this: each token stands for some bytes, the
-text is those bytes read as UTF-8, and some vocabularies put a space before the text that is not part of it.
+All supported decoders map each token to bytes and decode their concatenation as UTF-8; some vocabularies add
+a leading space, which is removed.
 """
 
 import re
@@ -14,22 +14,22 @@ import attrs
 from litgpt.domain.errors import UnsupportedModel
 
 Spell: TypeAlias = Callable[[str], bytes]
-"""Turns a token, as its vocabulary writes it, into the bytes that it stands for."""
+"""Function from a token's text in the vocabulary to its bytes."""
 
 META_SPACE = "\u2581"
-"""What sentencepiece writes for a space."""
+"""The character that sentencepiece uses for a space."""
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 @attrs.frozen
 class Spelling:
-    """How the tokens of one vocabulary are read.
+    """The decoding of a vocabulary's tokens.
 
     Attributes:
-        spell: The bytes of one token.
-        spell_added: The bytes of a token that was added to the vocabulary later.
-        leading_spaces: How many spaces at the beginning of a text belong to the vocabulary.
+        spell: Function that returns the bytes of a token.
+        spell_added: Function that returns the bytes of an added token.
+        leading_spaces: Number of leading spaces to remove from a text.
 
     """
 
@@ -40,9 +40,9 @@ class Spelling:
 
 @cache
 def _bytes_by_letter() -> dict[str, int]:
-    """Return the letters that byte-level vocabularies write for the 256 bytes (Radford et al. 2019, GPT-2).
+    """Return the byte of each character in byte-level vocabularies (Radford et al. 2019, GPT-2).
 
-    Printable bytes of Latin-1 stand for themselves, the others for the letters from U+0100 on, in order.
+    Printable Latin-1 bytes are mapped to themselves, the others to the characters from U+0100, in order.
     """
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(0x100) if byte not in printable]
@@ -50,13 +50,13 @@ def _bytes_by_letter() -> dict[str, int]:
 
 
 def letters_of_bytes() -> Sequence[str]:
-    """Return the letter that byte-level vocabularies write for each of the 256 bytes."""
+    """Return the character of each of the 256 bytes in byte-level vocabularies."""
     letters = {byte: letter for letter, byte in _bytes_by_letter().items()}
     return [letters[byte] for byte in range(0x100)]
 
 
 def spell_byte_level(token: str) -> bytes:
-    """Return the bytes of a token in a byte-level vocabulary; one with other letters is as written."""
+    """Return the bytes of a token in a byte-level vocabulary; with other characters, its UTF-8 encoding."""
     letters = _bytes_by_letter()
     try:
         return bytes([letters[letter] for letter in token])
@@ -69,8 +69,8 @@ def spell_pieces(token: str, *, replaced: Sequence[tuple[str, str]], byte_tokens
 
     Args:
         token: A piece such as `▁the`, or `<0x0A>`.
-        replaced: What is written in place of what, such as `("▁", " ")`.
-        byte_tokens: Whether `<0x0A>` stands for a byte.
+        replaced: Pairs of a string in the vocabulary and its replacement, such as `("▁", " ")`.
+        byte_tokens: Whether `<0x0A>` is a byte.
 
     """
     if byte_tokens and (byte := _BYTE_TOKEN.fullmatch(token)):
@@ -81,12 +81,12 @@ def spell_pieces(token: str, *, replaced: Sequence[tuple[str, str]], byte_tokens
 
 
 def spell_word_piece(token: str, *, prefix: str, cleanup: bool) -> bytes:
-    """Return the bytes of a token in a vocabulary of words and pieces of words.
+    """Return the bytes of a token in a WordPiece vocabulary.
 
     Args:
-        token: A word, which is written after a space, or a piece that goes on with one.
-        prefix: What a piece begins with, such as `##`.
-        cleanup: Whether there is no space before a full stop and its like.
+        token: A word, which follows a space, or a continuation of a word.
+        prefix: Prefix of continuations, such as `##`.
+        cleanup: Whether to remove spaces before punctuation.
 
     """
     if token.startswith(prefix):
@@ -97,7 +97,7 @@ def spell_word_piece(token: str, *, prefix: str, cleanup: bool) -> bytes:
     return text.encode()
 
 
-_CLEANUP = (  # of the library tokenizers, token by token
+_CLEANUP = (  # as in the library tokenizers
     *((f" {mark}", mark) for mark in (".", "?", "!", ",")),
     (" ' ", "'"),
     (" n't", "n't"),
@@ -108,24 +108,24 @@ _CLEANUP = (  # of the library tokenizers, token by token
 
 
 BYTE_LEVEL = Spelling(spell_byte_level, str.encode)
-"""GPT-2's letters for bytes. What was added later is written as it is."""
+"""GPT-2's byte-level encoding; added tokens are plain UTF-8."""
 
 
 _spell_meta_space = partial(spell_pieces, replaced=((META_SPACE, " "),), byte_tokens=True)
 
 META_SPACED = Spelling(_spell_meta_space, _spell_meta_space)
-"""UTF-8 with `▁` for a space, and tokens for single bytes."""
+"""UTF-8 with `▁` for a space, and byte tokens such as `<0x0A>`."""
 
 
 def spelling_of(name: str, decoder: Mapping[str, object] | None) -> Spelling:
-    """Return the spelling that the `decoder` of a `tokenizer.json` describes.
+    """Return the decoding defined by the `decoder` of a `tokenizer.json`.
 
     Args:
-        name: What to call the model in an error.
-        decoder: That part of the file.
+        name: Name of the model in error messages.
+        decoder: The `decoder` object.
 
     Raises:
-        UnsupportedModel: It is one that no language model that is implemented here uses.
+        UnsupportedModel: The decoder is not supported.
 
     """
     replaced: list[tuple[str, str]] = []
@@ -149,9 +149,9 @@ def spelling_of(name: str, decoder: Mapping[str, object] | None) -> Spelling:
             case {"type": "Fuse"}:
                 pass
             case _:
-                raise UnsupportedModel(name, f"its tokenizer.json decodes by an unknown rule: {step!r}.")
+                raise UnsupportedModel(name, f"its tokenizer.json has an unsupported decoder: {step!r}.")
     if not replaced and not byte_tokens:
-        raise UnsupportedModel(name, "its tokenizer.json does not say how tokens are joined to text.")
+        raise UnsupportedModel(name, "its tokenizer.json has no decoder.")
     spell = partial(spell_pieces, replaced=tuple(replaced), byte_tokens=byte_tokens)
     return Spelling(spell, spell, leading_spaces)
 

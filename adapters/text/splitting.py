@@ -1,7 +1,7 @@
-"""How byte-level vocabularies split a text before they merge, by the names that GGUF files give the rules.
+"""Pre-tokenizers of BPE vocabularies by their names in GGUF files.
 
-Sources: the `pre_tokenizer` in each family's tokenizer.json; the names are those of `tokenizer.ggml.pre`, as
-llama.cpp's converter writes them.
+Source: `pre_tokenizer` in each family's tokenizer.json; the names are the values of `tokenizer.ggml.pre` that
+llama.cpp's converter writes.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,13 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Split:
-    """A rule by which text is split.
+    """A pre-tokenizer.
 
     Attributes:
-        patterns: Regular expressions, applied one after another to what the one before left.
-        whole_words: Whether a word that is a token is taken as it is, even if no merges lead to it.
-        composed: Whether text is brought to Unicode's composed form (NFC) first.
-        meta_space: Whether tokens are written in UTF-8 with `▁` for a space, and what has no token as
-            `<0x0A>`; otherwise a letter stands for each byte.
+        patterns: Regular expressions that split the text, applied in sequence.
+        whole_words: Whether a word in the vocabulary is a single token without merges (`ignore_merges`).
+        composed: Whether text is normalized to NFC first.
+        meta_space: Whether tokens are UTF-8 with `▁` for a space and byte fallback, instead of byte-level.
 
     """
 
@@ -35,7 +34,7 @@ _CL100K_WORDS = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# Of a word, capitals come before small letters; letters of scripts without the two count as both.
+# Words have uppercase before lowercase letters; letters of scripts without case are in both classes.
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _CASED_WORDS = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+%(suffix)s|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*%(suffix)s|"
@@ -102,4 +101,4 @@ SPLITS: Mapping[str, Split] = {
     "bloom": BLOOM,
     "gemma4": GEMMA4,
 }
-"""The rules by name. `default` is missing on purpose: converters write it where they know no better."""
+"""Pre-tokenizers by name. `default` is excluded, because converters write it for unknown tokenizers."""

@@ -1,4 +1,4 @@
-"""Errors while a chat template is rendered: the template's, in its words, and those of this library."""
+"""Distinguish errors of a chat template from errors of this library."""
 
 from pathlib import Path
 from traceback import walk_tb
@@ -11,15 +11,15 @@ from litgpt.domain.errors import LitGPTError
 
 _JINJA = Path(jinja2.__file__).parent
 _HERE = Path(__file__).parent
-_COMPILED = ("<template>", "<unknown>")  # the file names that jinja gives to templates made of strings
+_COMPILED = ("<template>", "<unknown>")  # Jinja's file names of templates from strings
 
-# These two files work on the operands and arguments that a template passes, which may be of any type.
+# These two files process operands and arguments of any type from the template.
 _GIVEN_ANYTHING = ("sandbox.py", "charges.py")
 _OF_OPERANDS = (ArithmeticError, LookupError, TypeError, ValueError)
 
 
 def is_of_template(error: Exception) -> bool:
-    """Return whether the template is to blame for an error, not this library or an argument of the caller."""
+    """Return whether an error is caused by the template, not by this library or the caller's arguments."""
     if isinstance(error, LitGPTError):
         return False
     if isinstance(error, (TemplateError, TooCostly, RecursionError, MemoryError)):
@@ -35,7 +35,7 @@ def is_of_template(error: Exception) -> bool:
 
 
 def words_of(error: Exception) -> str:
-    """Return what the template says; of a template that cannot be compiled, what is wrong in which line."""
+    """Return the error message, with the line number for a syntax error."""
     if isinstance(error, TemplateSyntaxError):
         return f"line {error.lineno}: {error.message}"
     return str(error) or repr(error)

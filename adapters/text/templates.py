@@ -1,4 +1,4 @@
-"""Chat templates: how a checkpoint says that messages become text."""
+"""Render a checkpoint's chat template."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,20 +13,20 @@ from litgpt.domain.special_tokens import unescape
 _TOOL_USE = "tool_use"
 _REASONING = ("reasoning_content", "thinking", "reasoning")  # names of one field, in different templates
 _HERE = (
-    "CONTINUE_FINAL_MESSAGE_TAG "  # marks where a message is to be continued; ends with a space on purpose
+    "CONTINUE_FINAL_MESSAGE_TAG "  # as in transformers; the space shows whether the template strips contents
 )
 
 
 @attrs.frozen
 class ChatTemplate:
-    """A template in jinja, rendered in a sandbox as transformers' apply_chat_template renders it.
+    """A Jinja chat template, rendered in a sandbox like transformers' `apply_chat_template`.
 
     Attributes:
-        name: What to call the model in an error.
-        source: The template; None if there are only named ones.
-        tokens: The special tokens that it may name: `bos_token`, `eos_token`, …
-        budget: What one rendering may cost, in characters.
-        named: Further templates by name, of which `tool_use` is rendered where there are tools.
+        name: Name of the model in error messages.
+        source: The default template; None if there are only named ones.
+        tokens: Special tokens available in the template: `bos_token`, `eos_token`, …
+        budget: Cost limit of a rendering, in characters.
+        named: Additional templates by name; `tool_use` is used if there are tools.
 
     """
 
@@ -45,10 +45,10 @@ class ChatTemplate:
         variables: Mapping[str, Any] | None = None,
         continue_final_message: bool | str = False,
     ) -> str:
-        """Return messages as text. The arguments are those of the port's `Tokenizer.render`.
+        """Return messages as text. For the arguments, see `render` of the port `Tokenizer`.
 
         Raises:
-            BadPrompt: It is no template, it refuses these messages, or it does what no template should.
+            BadPrompt: The template is invalid, rejects the messages, or violates the sandbox.
 
         """
         from litgpt.adapters.text.sandbox import compiled
@@ -58,7 +58,7 @@ class ChatTemplate:
         dicts = [_with_reasoning(message.as_dict()) for message in messages]
         field = "content" if continue_final_message is True else continue_final_message
         unfinished = self._mark(dicts, field, source) if field else None
-        given = {
+        context = {
             **self.tokens,
             "documents": None,
             **(variables or {}),
@@ -69,8 +69,8 @@ class ChatTemplate:
         try:
             template = compiled(source)
             with budget(self.budget):
-                text = template.render(given)
-        except Exception as error:  # what a stranger wrote can fail in any way
+                text = template.render(context)
+        except Exception as error:  # an untrusted template can raise anything
             if not is_of_template(error):
                 raise
             raise self._refusal(words_of(error)) from error
@@ -87,7 +87,7 @@ class ChatTemplate:
         return self.source
 
     def _mark(self, messages: list[dict[str, Any]], field: str, source: str) -> str:
-        """Put a mark at the end of the last message, and return the text that it ends with."""
+        """Append the mark to the last message, and return the text before it."""
         last = messages[-1]
         unfinished = last.get(field)
         if unfinished is None:
@@ -96,7 +96,7 @@ class ChatTemplate:
         if field in _REASONING:
             fields = [name for name in _REASONING if last.get(name) == unfinished]
         if not any(name in source for name in fields):
-            raise self._refusal(f"it does not read {field!r} of a message, which cannot be continued then.")
+            raise self._refusal(f"it does not render {field!r} of a message, so it cannot be continued.")
         if isinstance(unfinished, str):
             last |= dict.fromkeys(fields, unfinished + _HERE)
             return unfinished
@@ -111,7 +111,7 @@ class ChatTemplate:
         mark = _HERE.strip()
         if unfinished.strip() not in text or mark not in text:
             raise self._refusal(
-                "it does not write the last message as it is, which cannot be continued then."
+                "it changes the text of the last message, so the message cannot be continued."
             )
         at = text.rindex(mark)
         return text[:at] if text[at : at + len(_HERE)] == _HERE else text[:at].rstrip()
@@ -121,7 +121,7 @@ class ChatTemplate:
 
 
 def _with_reasoning(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message whose reasoning has every name that templates read."""
+    """Return a message with its reasoning under all names that templates use."""
     reasoning = next((message[name] for name in _REASONING if message.get(name) is not None), None)
     return (
         message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}

@@ -1,7 +1,7 @@
-"""Vocabularies of byte strings by rank: tiktoken's files, and Mistral's `tekken.json`.
+"""Rank-based vocabularies: tiktoken files and Mistral's `tekken.json`.
 
-Of two neighbours those are merged first that make the token of the lowest rank, so a merge of the library
-tokenizers is every pair whose union is a token. Source: TikTokenConverter and MistralConverter of
+The adjacent pair that forms the token of the lowest rank is merged first, so the merges for the library
+tokenizers are all pairs of tokens that form a token. Source: TikTokenConverter and MistralConverter of
 transformers 5.24, and https://github.com/openai/tiktoken.
 """
 
@@ -28,23 +28,23 @@ _FIRST_VERSION = (
     *("[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]"),
     *("[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"),
 )
-"""The special tokens of a `tekken.json` that lists none, as mistral-common has them."""
+"""Special tokens of a `tekken.json` without a list, from mistral-common."""
 
-_LONGEST = 1_000  # bytes; known tokens have up to 256, and the time is quadratic in it
-_MOST_SPECIAL = 100_000  # known models have up to 1,008
+_LONGEST = 1_000  # bytes; published tokens have up to 256, and the time is quadratic in the length
+_MOST_SPECIAL = 100_000  # published models have up to 1,008
 
 
 def tiktoken_library(path: Path, facts: Facts) -> Tokenizer:
-    """Return the tokenizer of a tiktoken file, which has a token in base64 and its rank in every line.
+    """Return the tokenizer of a tiktoken file: lines of a base64 token and its rank.
 
-    Special tokens are in the files beside it; ids that none of them names before the last are reserved.
+    Special tokens are defined in the other files; unnamed ids before the last one are reserved tokens.
 
     Args:
         path: The file.
-        facts: What the files beside it say.
+        facts: Settings in the files next to it.
 
     Raises:
-        DamagedFile: It is not such a file.
+        DamagedFile: The file is invalid.
 
     """
     ranks: dict[bytes, int] = {}
@@ -57,14 +57,14 @@ def tiktoken_library(path: Path, facts: Facts) -> Tokenizer:
     last = max(facts.added.by_id, default=0)
     if last - len(ranks) > _MOST_SPECIAL:
         raise DamagedFile(str(path), f"it has {len(ranks)} tokens, and an added token has the id {last}.")
-    reserved = {one: f"<|reserved_token_{one}|>" for one in range(len(ranks), last + 1)}
-    named = {one: token.text for one, token in facts.added.by_id.items() if one in reserved}
+    reserved = {place: f"<|reserved_token_{place}|>" for place in range(len(ranks), last + 1)}
+    named = {place: token.text for place, token in facts.added.by_id.items() if place in reserved}
     _add_special(library, [*(reserved | named).values(), *(token.text for token in facts.added.extra)])
     return library
 
 
 def is_tiktoken(path: Path) -> bool:
-    """Return whether a `tokenizer.model` is a file of tiktoken: lines of text, and not sentencepiece's.
+    """Return whether a `tokenizer.model` is a tiktoken file instead of a sentencepiece model.
 
     Raises:
         MissingFile: It does not exist.
@@ -76,26 +76,26 @@ def is_tiktoken(path: Path) -> bool:
 
 
 def tekken_library(path: Path) -> Tokenizer:
-    """Return the tokenizer of a `tekken.json`, in which the special tokens have the first ids.
+    """Return the tokenizer of a `tekken.json`, whose first ids are special tokens.
 
     Raises:
-        DamagedFile: It is not such a file.
+        DamagedFile: The file is invalid.
 
     """
     with reading(path, reason="it is not a tekken.json"):
         file = parse_json(path.read_bytes())
         config, listed = file["config"], file.get("special_tokens")
-        by_rank = {int(one["rank"]): str(one["token_str"]) for one in listed or ()}
+        by_rank = {int(token["rank"]): str(token["token_str"]) for token in listed or ()}
         if sorted(by_rank) != list(range(len(listed or ()))):
             raise ValueError("the ranks of its special tokens are not 0, 1, 2, …")
         special = [by_rank[rank] for rank in sorted(by_rank)] or list(_FIRST_VERSION)
         first = int(config.get("default_num_special_tokens") or len(special))
         if not len(special) <= first <= _MOST_SPECIAL:
             raise ValueError(f"it has {first} special tokens")
-        special += [f"<SPECIAL_{one}>" for one in range(len(special), first)]
+        special += [f"<SPECIAL_{number}>" for number in range(len(special), first)]
         size = config.get("default_vocab_size")
         tokens = file["vocab"] if size is None else file["vocab"][: int(size) - first]
-        ranks = {base64.b64decode(one["token_bytes"]): rank for rank, one in enumerate(tokens)}
+        ranks = {base64.b64decode(token["token_bytes"]): rank for rank, token in enumerate(tokens)}
         library = _merging(ranks, first, special, (str(config["pattern"]),))
     _add_special(library, special)
     if special[:2] == [TEKKEN["unk_token"], TEKKEN["bos_token"]]:
@@ -109,13 +109,13 @@ def tekken_library(path: Path) -> Tokenizer:
 def _merging(
     ranks: Mapping[bytes, int], first: int, special: Sequence[str], patterns: Sequence[str]
 ) -> Tokenizer:
-    """Return the tokenizer of some ranks.
+    """Return a BPE tokenizer.
 
     Args:
-        ranks: Byte strings and their ranks.
-        first: The id of rank 0.
-        special: The tokens of the ids before it.
-        patterns: How text is split before it is merged.
+        ranks: Ranks of byte strings.
+        first: Id of rank 0.
+        special: Tokens of the ids before it.
+        patterns: Regular expressions of the pre-tokenizer.
 
     """
     if not 0 < max(map(len, ranks), default=0) <= _LONGEST:

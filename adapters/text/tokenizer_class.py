@@ -1,4 +1,4 @@
-"""Which of transformers' tokenizer classes a folder means, and the special tokens that class assumes.
+"""Determine transformers' tokenizer class of a folder, and the class's default special tokens.
 
 Source: `AutoTokenizer.from_pretrained` and `TOKENIZER_MAPPING_NAMES` of transformers 5.24.
 """
@@ -20,7 +20,7 @@ _BY_MODEL_TYPE: Mapping[str, str] = {
     ),
 }
 _MISTAKEN = frozenset({"qwen2", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text", "phi3"})
-"""Models whose published `tokenizer_class` is not the one that they need."""
+"""Models whose published `tokenizer_class` is wrong."""
 
 _GPT2 = dict.fromkeys(("unk_token", "bos_token", "eos_token"), "<|endoftext|>")
 _QWEN2 = dict.fromkeys(("unk_token", "eos_token", "pad_token"), "<|endoftext|>")
@@ -39,14 +39,14 @@ ASSUMED: Mapping[str, Mapping[str, str]] = {
         "mask_token": "[MASK]",
     },
 }
-"""The special tokens of a class where the files do not name others."""
+"""Default special tokens of each class."""
 
 TEKKEN: Mapping[str, str] = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
-"""What Mistral's library calls the first tokens of a `tekken.json`; it puts `<s>` before a text."""
+"""Names of the first tokens of a `tekken.json` in mistral-common, which adds `<s>` before a text."""
 
 
 def tokenizer_class(config: Mapping[str, object], model: Mapping[str, object]) -> str | None:
-    """Return the class without its suffix `Fast`; None if the files name none but the general one.
+    """Return the class without the suffix `Fast`; None if unspecified or generic.
 
     Args:
         config: `tokenizer_config.json`.

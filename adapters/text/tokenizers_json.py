@@ -1,4 +1,4 @@
-"""The library `tokenizers`, behind our Codec: `tokenizer.json`, or a vocabulary built in memory."""
+"""Codec of the library `tokenizers`, for `tokenizer.json` or a vocabulary built in memory."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,20 +16,20 @@ from litgpt.domain.reading import reading
 from litgpt.domain.special_tokens import ESCAPE
 
 _LARGEST_ID = 2_000_000
-"""Known vocabularies have up to 262,144 tokens."""
+"""Published vocabularies have up to 262,144 tokens."""
 
 
 @attrs.define(kw_only=True)
 class TokenizersCodec:
-    """A vocabulary of the library `tokenizers`. It implements Codec.
+    """A vocabulary of the library `tokenizers`; it implements Codec.
 
     Attributes:
-        library: The library's own object.
-        spelling: How its tokens are read.
-        size: One more than its largest id.
-        learnt: One more than its largest id that was not added.
-        marked: The tokens that are recognised wherever a text has them.
-        hidden: The ids that are left out when ids become text.
+        library: The library's tokenizer.
+        spelling: Decoding of its tokens.
+        size: Largest id, plus 1.
+        learnt: Largest id without added tokens, plus 1.
+        marked: Ids of the tokens that are matched anywhere in a text.
+        hidden: Ids that decoding skips.
 
     """
 
@@ -48,18 +48,15 @@ class TokenizersCodec:
 
     @property
     def leading_spaces(self) -> int:
-        """How many spaces it puts before a text, to be taken away again."""
         return self.spelling.leading_spaces
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, with nothing before and nothing after it; escaped tokens are text."""
         if ESCAPE in text:
             return self._escaped.encode(text)
         ids: list[int] = self.library.encode(text, add_special_tokens=False).ids
         return ids
 
     def spell(self, token: int) -> bytes:
-        """Return the bytes that a token stands for; none if the vocabulary has no token of this id."""
         if token not in self._spelt:
             written = self.library.id_to_token(token) or ""
             spell = self.spelling.spell_added if written in self.marked else self.spelling.spell
@@ -67,24 +64,23 @@ class TokenizersCodec:
         return self._spelt[token]
 
     def id_of(self, token: str) -> int | None:
-        """Return the id of a token as its vocabulary writes it."""
-        found: int | None = self.library.token_to_id(token)
-        return found
+        token_id: int | None = self.library.token_to_id(token)
+        return token_id
 
 
 def codec_of(library: Tokenizer, spelling: Spelling, ids: Iterable[int]) -> TokenizersCodec:
     """Return the codec for a vocabulary of the library.
 
     Args:
-        library: The library's own object.
-        spelling: How its tokens are read.
-        ids: The ids of its vocabulary.
+        library: The library's tokenizer.
+        spelling: Decoding of its tokens.
+        ids: Ids of its vocabulary.
 
     """
     library.no_padding()
-    library.no_truncation()  # some files cut every text at the length that was handy in training
+    library.no_truncation()  # some files truncate texts to the length used in training
     added = library.get_added_tokens_decoder()
-    learnt = max((one for one in ids if one not in added), default=-1) + 1
+    learnt = max((token for token in ids if token not in added), default=-1) + 1
     return TokenizersCodec(
         library=library,
         spelling=spelling,
@@ -99,13 +95,13 @@ def open_tokenizer_json(name: str, path: Path, added: AddedTokens) -> Tokenizers
     """Open a `tokenizer.json`.
 
     Args:
-        name: What to call the model in an error.
+        name: Name of the model in error messages.
         path: The file.
-        added: The tokens that the files beside it add.
+        added: Tokens that the files next to it add.
 
     Raises:
-        DamagedFile: The library cannot read it.
-        UnsupportedModel: It joins tokens to text in a way that is not implemented.
+        DamagedFile: The library cannot read the file.
+        UnsupportedModel: The decoder is not supported.
 
     """
     with reading(path):
@@ -113,18 +109,18 @@ def open_tokenizer_json(name: str, path: Path, added: AddedTokens) -> Tokenizers
 
 
 def open_library(name: str, library: Tokenizer, added: AddedTokens) -> TokenizersCodec:
-    """Return the codec for the library's own object, with tokens that are to be added to it.
+    """Return the codec for the library's tokenizer after adding tokens to it.
 
     Raises:
-        DamagedFile: Its vocabulary lacks the token for unknown text, or has an id that is far too large.
-        UnsupportedModel: It joins tokens to text in a way that is not implemented.
+        DamagedFile: The vocabulary lacks the unknown token, or has an id that is too large.
+        UnsupportedModel: The decoder is not supported.
 
     """
     unknown = getattr(library.model, "unk_token", None)
     if unknown is not None and library.token_to_id(unknown) is None:
         raise DamagedFile(f"the tokenizer of {name}", f"its vocabulary lacks its unknown token {unknown!r}.")
     last = max((*library.get_vocab(with_added_tokens=True).values(), *added.by_id), default=0)
-    if last > _LARGEST_ID:  # the library counts up to it whenever it writes the vocabulary
+    if last > _LARGEST_ID:  # the library iterates up to it when it writes the vocabulary
         raise DamagedFile(f"the tokenizer of {name}", f"it has a token with the id {last}.")
     add_tokens(library, added)
     decoder = json.loads(library.decoder.__getstate__()) if library.decoder is not None else None
@@ -133,7 +129,7 @@ def open_library(name: str, library: Tokenizer, added: AddedTokens) -> Tokenizer
 
 
 def add_tokens(library: Tokenizer, added: AddedTokens) -> None:
-    """Add tokens to a vocabulary; each that it does not have gets the next free id."""
+    """Add tokens to a vocabulary; new ones get the next free ids."""
     present = {
         token_id: AddedToken(
             token.content,
@@ -161,7 +157,7 @@ def add_tokens(library: Tokenizer, added: AddedTokens) -> None:
 
 
 def first_token(codec: TokenizersCodec) -> int | None:
-    """Return the special token that the library itself would put before a text, if it puts one."""
+    """Return the special token that the library's post-processor adds before a text, if any."""
     ids: list[int] = codec.library.encode("a").ids
     begins = len(ids) > len(codec.encode("a")) and ids[0] in codec.hidden
     return ids[0] if begins else None

@@ -1,7 +1,7 @@
-"""Vocabularies of an older form than `tokenizer.json`: `vocab.json` with `merges.txt`, and `vocab.txt`.
+"""Vocabulary files older than `tokenizer.json`: `vocab.json` with `merges.txt`, and `vocab.txt`.
 
-They do not say how text is split; the tokenizer class does. Source: GPT2Tokenizer, CodeGenTokenizer,
-GPTNeoXTokenizer, Qwen2Tokenizer, Qwen3_5Tokenizer and BertTokenizer of transformers 5.24.
+The tokenizer class determines their pre-tokenizer. Source: GPT2Tokenizer, CodeGenTokenizer, GPTNeoXTokenizer,
+Qwen2Tokenizer, Qwen3_5Tokenizer and BertTokenizer of transformers 5.24.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from litgpt.adapters.text.splitting import QWEN2, QWEN35, Split
 from litgpt.domain.errors import DamagedFile, UnsupportedModel
 from litgpt.domain.reading import reading
 
-_SPLITS: Mapping[str, Split | None] = {  # None: GPT-2's own rule, which the library has
+_SPLITS: Mapping[str, Split | None] = {  # None: GPT-2's pre-tokenizer, which is built into the library
     "GPT2Tokenizer": None,
     "CodeGenTokenizer": None,
     "GPTNeoXTokenizer": None,
@@ -24,23 +24,26 @@ _SPLITS: Mapping[str, Split | None] = {  # None: GPT-2's own rule, which the lib
     "Qwen3_5Tokenizer": QWEN35,
 }
 _REMEDY = (
-    "Pass a tokenizer_dir with a tokenizer.json: AutoTokenizer.from_pretrained(…).save_pretrained(…) of "
-    "transformers writes one."
+    "Pass a tokenizer_dir with a tokenizer.json, which transformers writes with "
+    "AutoTokenizer.from_pretrained(…).save_pretrained(…)."
 )
 _COMPOSED = frozenset({"GPTNeoXTokenizer", "Qwen2Tokenizer", "Qwen3_5Tokenizer"})
 
 
 def build_library(name: str, paths: Mapping[str, Path], facts: Facts) -> Tokenizer | None:
-    """Return the tokenizer of the files of a folder; None if it has a form of its own, or there is none.
+    """Return the tokenizer of a folder's vocabulary files.
 
     Args:
-        name: What to call the model in an error.
-        paths: The files by name.
-        facts: What the small ones among them say.
+        name: Name of the model in error messages.
+        paths: Paths by file name.
+        facts: The tokenizer's settings.
+
+    Returns:
+        None if there is a `tokenizer.json` or sentencepiece model, or no vocabulary.
 
     Raises:
         DamagedFile: A file cannot be read.
-        UnsupportedModel: The files do not say how text is split, or by a rule that is not implemented.
+        UnsupportedModel: The pre-tokenizer is not specified or not supported.
 
     """
     from litgpt.adapters.text.token_ranks import is_tiktoken, tekken_library, tiktoken_library
@@ -60,8 +63,8 @@ def build_library(name: str, paths: Mapping[str, Path], facts: Facts) -> Tokeniz
     if file := next((file for file in paths if file.endswith(".tiktoken")), None):
         raise UnsupportedModel(
             name,
-            f"how {file} splits text, and its special tokens, are in Python code of the repository, which is "
-            f"not run. {_REMEDY}",
+            f"the pre-tokenizer and special tokens of {file} are defined by Python code in the repository, "
+            f"which is not run. {_REMEDY}",
         )
     return None
 
@@ -70,14 +73,14 @@ def byte_pair_library(name: str, vocab: Path, merges: Path, facts: Facts) -> Tok
     """Return the tokenizer of a `vocab.json` and a `merges.txt`.
 
     Args:
-        name: What to call the model in an error.
-        vocab: The tokens and their ids.
-        merges: Pairs of tokens, in the order in which they are merged.
-        facts: What the files beside them say.
+        name: Name of the model in error messages.
+        vocab: File of tokens and their ids.
+        merges: File of merges, in order.
+        facts: The tokenizer's settings.
 
     Raises:
-        DamagedFile: The library cannot read them.
-        UnsupportedModel: The tokenizer class is another than those that are implemented.
+        DamagedFile: The library cannot read the files.
+        UnsupportedModel: The tokenizer class is not supported.
 
     """
     if facts.tokenizer_class is None or facts.tokenizer_class not in _SPLITS:
@@ -98,15 +101,15 @@ def byte_pair_library(name: str, vocab: Path, merges: Path, facts: Facts) -> Tok
 
 
 def word_piece_library(name: str, vocab: Path, facts: Facts) -> Tokenizer:
-    """Return the tokenizer of a `vocab.txt`: BERT's words and pieces (`##ing`) of words.
+    """Return the tokenizer of a `vocab.txt` (BERT's WordPiece).
 
     Args:
-        name: What to call the model in an error.
-        vocab: A token a line, in the order of their ids.
-        facts: What the files beside it say.
+        name: Name of the model in error messages.
+        vocab: File with one token per line, in the order of ids.
+        facts: The tokenizer's settings.
 
     Raises:
-        DamagedFile: The library cannot read it, or it lacks the tokens that begin and end a text.
+        DamagedFile: The library cannot read the file, or it lacks the CLS or SEP token.
         UnsupportedModel: The tokenizer class is not BertTokenizer.
 
     """
@@ -135,9 +138,9 @@ def word_piece_library(name: str, vocab: Path, facts: Facts) -> Tokenizer:
 
 def _unknown_class(name: str, facts: Facts, files: str, known: Iterable[str]) -> UnsupportedModel:
     names = " or ".join(known)
-    found = facts.tokenizer_class or "none"
+    actual = facts.tokenizer_class or "not specified"
     return UnsupportedModel(
         name,
-        f"its tokenizer is in {files}, which can be read for the tokenizer class {names}, and the class that "
-        f"tokenizer_config.json or config.json names is {found}. {_REMEDY}",
+        f"{files} can be read only for the tokenizer class {names}, but the class in tokenizer_config.json "
+        f"or config.json is {actual}. {_REMEDY}",
     )

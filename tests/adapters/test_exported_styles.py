@@ -75,7 +75,7 @@ def test_what_a_template_refuses_it_refuses_with_the_reason() -> None:
         ("chatml", (QUESTION, SYSTEM), "A system prompt must be the first message."),
         ("gemma", (SYSTEM, QUESTION), "does not support a system prompt"),
         ("flan", (QUESTION, ANSWER, NEXT), "a single question, not a conversation"),
-        ("chatml", (Message("tool", "42"),), "no role tool"),
+        ("chatml", (Message("tool", "42"),), "Unsupported role tool"),
     ):
         with pytest.raises(jinja2.TemplateError, match=reason):
             render_jinja_template(

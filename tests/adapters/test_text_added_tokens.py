@@ -224,7 +224,7 @@ def test_a_token_without_a_row_in_the_embedding_is_an_error_only_where_it_is_use
     tokenizer = open_tokenizer(source, name="m", vocab_size=259)
     assert tokenizer.encode("a[PAD") == [*b"\x40", *tokenizer.encode("[PAD")]
     for text, bos, token in (("a[PAD]", None, r"\[PAD\]"), ("a<s>", None, "<s>"), ("a", True, "<s>")):
-        with pytest.raises(BadArgument, match=f"m has no embedding for, not '{token}'"):
+        with pytest.raises(BadArgument, match=f"for which m has no embedding, not '{token}'"):
             tokenizer.encode(text, bos=bos)
 
 

@@ -240,13 +240,13 @@ PIECES = Vocabulary(kind="spm", tokens=["<unk>", "a"], types=[2, 1], scores=[0.0
     ("broken", "what"),
     [
         (attrs.evolve(TINY, types=[1]), "3 tokens and 1 types"),
-        (attrs.evolve(TINY, merges=["a b c"]), "no pair"),
+        (attrs.evolve(TINY, merges=["a b c"]), "not a pair"),
         (attrs.evolve(TINY, merges=["a c"]), "out of vocabulary"),
-        (attrs.evolve(TINY, eos_ids=(7,)), "calls 7 a special"),
-        (attrs.evolve(TINY, bos_id=-1), "calls -1 a special"),
+        (attrs.evolve(TINY, eos_ids=(7,)), "the special token 7 is not one"),
+        (attrs.evolve(TINY, bos_id=-1), "the special token -1 is not one"),
         (attrs.evolve(PIECES, scores=[0.0]), "2 tokens and 1 scores"),
-        (attrs.evolve(PIECES, types=[1, 1], unk_id=None), "0 tokens for what is unknown"),
-        (attrs.evolve(PIECES, tokens=["<unk>", "<unk>"]), "refuses it"),
+        (attrs.evolve(PIECES, types=[1, 1], unk_id=None), "0 unknown tokens"),
+        (attrs.evolve(PIECES, tokens=["<unk>", "<unk>"]), "rejects it"),
     ],
 )
 def test_a_vocabulary_that_contradicts_itself_is_damaged(broken: Vocabulary, what: str) -> None:
@@ -256,7 +256,7 @@ def test_a_vocabulary_that_contradicts_itself_is_damaged(broken: Vocabulary, wha
 
 @pytest.mark.parametrize("pre", ["default", "", "falcon"])
 def test_a_rule_for_splitting_that_is_not_known_is_named(pre: str) -> None:
-    with pytest.raises(UnsupportedModel, match=f"rule '{pre}'"):
+    with pytest.raises(UnsupportedModel, match=f"pre-tokenizer '{pre}'"):
         open_tokenizer(attrs.evolve(TINY, pre=pre), name="m")
 
 

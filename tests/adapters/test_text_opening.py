@@ -43,7 +43,7 @@ def test_an_added_token_without_embedding_is_refused_only_where_it_is_used(
     assert tokenizer.vocab_size == think
     assert tokenizer.token_to_id("<think>") is None
     assert tokenizer.decode(tokenizer.encode("a")) == "a"
-    with pytest.raises(BadArgument, match="m has no embedding for, not '<think>'"):
+    with pytest.raises(BadArgument, match="for which m has no embedding, not '<think>'"):
         tokenizer.encode("a<think>")
 
 

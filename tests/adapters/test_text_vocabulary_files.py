@@ -252,11 +252,15 @@ class TestBytePairs(TokenizerContract):
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [
-        ({"vocab.json": {"a": 0}, "merges.txt": ""}, UnsupportedModel, "GPT2Tokenizer or .* is none"),
+        (
+            {"vocab.json": {"a": 0}, "merges.txt": ""},
+            UnsupportedModel,
+            "GPT2Tokenizer or .* is not specified",
+        ),
         (
             {"vocab.txt": "a\n", "tokenizer_config.json": {"tokenizer_class": "XLMTokenizer"}},
             UnsupportedModel,
-            "for the tokenizer class BertTokenizer, and .* is XLMTokenizer.*tokenizer_dir",
+            "for the tokenizer class BertTokenizer, but .* is XLMTokenizer.*tokenizer_dir",
         ),
         (
             {"vocab.txt": "a\n", "tokenizer_config.json": {"tokenizer_class": "BertTokenizer"}},
@@ -277,7 +281,7 @@ class TestBytePairs(TokenizerContract):
         ),
         ({"tekken.json": {"config": {"pattern": "a"}, "vocab": []}}, DamagedFile, "not a tekken.json"),
         ({"tekken.json": "[" * 100_000}, DamagedFile, "not a tekken.json"),
-        ({"vocab.json": {"a": 0}}, TokenizerMismatch, "there is none"),
+        ({"vocab.json": {"a": 0}}, TokenizerMismatch, "has no tokenizer"),
         (
             {"vocab.json": {"a": 0}, "merges.txt": "a b\n", "config.json": {"model_type": "gpt2"}},
             DamagedFile,

@@ -134,7 +134,7 @@ def test_a_style_writes_text_parts_and_continues_an_answer() -> None:
         (Message("user", "Hi"), {"tools": [CALL]}, "tools need a chat template"),
         (Message("user", "Hi"), {"variables": {"enable_thinking": False}}, "'enable_thinking' need"),
         (Message("user", "Hi", {"name": "Ada"}), {}, "does not support name of a message"),
-        (Message("tool", "22", {"tool_call_id": "1"}), {}, "no role 'tool'"),
+        (Message("tool", "22", {"tool_call_id": "1"}), {}, "the role 'tool' is not supported"),
         (Message("user", [{"type": "thinking", "thinking": "Hm."}]), {}, "not text"),
     ],
 )
