@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from litgpt.domain.footprint import Memory
 
@@ -20,7 +20,10 @@ def memories() -> list[Memory]:
 
 
 def linux_memory(root: Path = Path("/")) -> Memory | None:
-    """Return what the kernel says, or less where a container may have no more.
+    """Return what the kernel reports, or less if a control group of this process is limited to less.
+
+    The limits of the process's own group and of each of its parents hold, in either version of control groups
+    (https://docs.kernel.org/admin-guide/cgroup-v2.html).
 
     Args:
         root: Where `/proc` and `/sys` are.
@@ -31,20 +34,45 @@ def linux_memory(root: Path = Path("/")) -> Memory | None:
         return None
     total = found["MemTotal"] * 1024
     free = found.get("MemAvailable", found.get("MemFree", 0)) * 1024
-    for limit, used, cached in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        group = root / "sys/fs/cgroup"
-        bound = _number(group / limit)
+    for limit, used, cached in _control_groups(root):
+        bound = _number(limit)
         if bound is None or bound >= total:
             continue
-        # What files have been read is counted as used, and given up when it is needed.
-        held = (_number(group / used) or 0) - _figures((group / limit).with_name("memory.stat")).get(
-            cached, 0
-        )
-        total, free = bound, min(free, max(0, bound - held))
+        # Pages of files count as used, and are given up when memory is needed.
+        held = (_number(used) or 0) - _figures(limit.with_name("memory.stat")).get(cached, 0)
+        # A group may be allowed more than its parent is.
+        total, free = min(total, bound), min(free, max(0, bound - held))
     return Memory(device="memory", total=total, free=free)
+
+
+def _control_groups(root: Path) -> Iterator[tuple[Path, Path, str]]:
+    """Yield the files of limit and usage of each group of the process, and the name of its file pages.
+
+    `/proc/self/cgroup` has a line `0::/path` for version 2, and `4:memory:/path` for version 1. Both may be
+    mounted. In a container whose own group is mounted at the top, the path need not exist below it.
+    """
+    mounts = root / "sys/fs/cgroup"
+    paths: dict[str, PurePosixPath] = {"": PurePosixPath("/"), "memory": PurePosixPath("/")}
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        number, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if number == "0" and not controllers:
+            paths[""] = PurePosixPath("/", path)
+        elif "memory" in controllers.split(","):
+            paths["memory"] = PurePosixPath("/", path)
+    for mount in (mounts, mounts / "unified"):
+        for group in _with_parents(mount, paths[""]):
+            yield group / "memory.max", group / "memory.current", "inactive_file"
+    for group in _with_parents(mounts / "memory", paths["memory"]):
+        yield group / "memory.limit_in_bytes", group / "memory.usage_in_bytes", "total_inactive_file"
+
+
+def _with_parents(mount: Path, path: PurePosixPath) -> Iterator[Path]:
+    """Yield the folders of a group and of its parents; of a path outside the namespace (`..`), the top."""
+    if ".." not in path.parts:
+        for group in (path, *path.parents):
+            yield mount / group.relative_to("/")
+    else:
+        yield mount
 
 
 def allocatable(root: Path = Path("/")) -> int | None:
@@ -139,19 +167,21 @@ def _said_by(*command: str) -> str:
 
 def _figures(path: Path) -> dict[str, int]:
     """Return the numbers of a file whose lines are `name: number unit`."""
-    try:
-        text = path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return {}
-    return {name: int(number) for name, number in re.findall(r"^(\w+):?\s+(\d+)", text, re.MULTILINE)}
+    lines = re.findall(r"^(\w+):?\s+(\d+)", _text(path), re.MULTILINE)
+    return {name: int(number) for name, number in lines}
 
 
 def _number(path: Path) -> int | None:
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except OSError:
-        return None
+    text = _text(path).strip()
     return int(text) if text.isdecimal() else None
+
+
+def _text(path: Path) -> str:
+    """Return the contents of a file of the kernel; nothing if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):
+        return ""
 
 
 def _windows_memory() -> Memory:

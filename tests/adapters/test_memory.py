@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from litgpt.adapters.pytorch.memory import linux_memory, mac_memory, memories, nvidia_memory
+import pytest
+
+from litgpt.adapters.pytorch.memory import allocatable, linux_memory, mac_memory, memories, nvidia_memory
 from litgpt.domain.footprint import Memory
 
 GIB = 2**30
@@ -45,6 +47,69 @@ def test_a_container_of_the_older_kind_has_no_more_either(tmp_path: Path) -> Non
 def test_a_container_without_a_bound_has_the_machines_memory(tmp_path: Path) -> None:
     files = {"sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2**63}"}
     assert linux_memory(system(tmp_path, **files)) == Memory(device="memory", total=16 * GIB, free=8 * GIB)
+
+
+def groups(version: int, limits: dict[str, str]) -> dict[str, str]:
+    """Return the files of control groups, each with a limit and 1 GiB used."""
+    top, limit, used = {
+        1: ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+        2: ("sys/fs/cgroup", "memory.max", "memory.current"),
+    }[version]
+    files = {}
+    for group, bound in limits.items():
+        files |= {f"{top}{group}/{limit}": f"{bound}\n", f"{top}{group}/{used}": f"{GIB}\n"}
+    return files
+
+
+OWN = {1: "5:cpu:/\n4:cpuset,memory:/a/b\n0::/elsewhere\n", 2: "4:cpu:/\n0::/a/b\n"}
+UNLIMITED = {1: f"{2**63 - 4096}", 2: "max"}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("limited", ["", "/a", "/a/b"])
+def test_the_limit_of_a_nested_control_group_or_of_a_parent_holds(
+    tmp_path: Path, version: int, limited: str
+) -> None:
+    limits = dict.fromkeys(("", "/a", "/a/b", "/other"), UNLIMITED[version])
+    files = groups(version, limits | {limited: f"{4 * GIB}", "/other": "1000"})
+    root = system(tmp_path, **files, **{"proc/self/cgroup": OWN[version]})
+    assert linux_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("child", "parent"), [(6, 4), (4, 6)])
+def test_of_several_control_groups_the_smallest_limit_holds(
+    tmp_path: Path, version: int, child: int, parent: int
+) -> None:
+    files = groups(version, {"/a": f"{parent * GIB}", "/a/b": f"{child * GIB}"})
+    root = system(tmp_path, **files, **{"proc/self/cgroup": OWN[version]})
+    assert linux_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+    assert allocatable(root) == 3 * GIB
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "",
+        "0::/\n",
+        "0::/not/mounted/here\n",
+        "0::/../../x\n",
+        "4:memory:/../x\n",
+        "nonsense\n0:\n",
+        "0::/\0\n",
+    ],
+)
+def test_a_group_that_is_not_mounted_leaves_the_limit_at_the_top(tmp_path: Path, own: str) -> None:
+    root = system(tmp_path, **groups(2, {"": f"{4 * GIB}"}), **{"proc/self/cgroup": own})
+    assert linux_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+
+
+def test_a_group_of_version_2_beside_version_1_is_found(tmp_path: Path) -> None:
+    files = {
+        "proc/self/cgroup": "1:name=systemd:/\n0::/a\n",
+        "sys/fs/cgroup/unified/a/memory.max": f"{4 * GIB}",
+    }
+    assert linux_memory(system(tmp_path, **files)) == Memory(device="memory", total=4 * GIB, free=4 * GIB)
 
 
 def test_a_system_that_says_nothing_has_no_known_memory(tmp_path: Path) -> None:
