@@ -191,3 +191,11 @@ def test_a_setting_that_is_not_implemented_is_named(
         open_folder(tmp_path / "packed", "tiny")
     assert said in str(caught.value)
     assert repr(settings["quant_method"]) in str(caught.value)
+
+
+def test_blocks_larger_than_the_weight_take_no_more_memory_than_it(tmp_path: Path) -> None:
+    weight = torch.randn((70, 56), generator=torch.Generator().manual_seed(0)).to(torch.float8_e4m3fn)
+    more = {"more": weight, "more_scale_inv": torch.full((1, 1), 2.0)}
+    settings = {**FP8, "weight_block_size": [2**24, 2**24]}
+    write_packed(tmp_path / "packed", pack_fp8("one", "_scale_inv"), settings, more=more)
+    assert torch.equal(open_folder(tmp_path / "packed", "tiny").read("more"), weight.float() * 2)

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 ODD: tuple[Any, ...] = (
-    *(None, True, False, 0, 1, -1, 2, 7, 10**6, -(10**6), 2**31, 2**63, 10**400),
+    *(None, True, False, 0, 1, -1, 2, 7, 10**6, -(10**6), 2**31, 10**12, 999, 2**63, 10**400),
     *(0.0, 0.5, -0.5, 1e-308, 1e308, math.nan, math.inf, -math.inf),
     *("", "1", "0.5", "nan", "silu", "\x00", "\ud800", "é", "a" * 300, "full_attention"),
     *([], [1], ["silu"], [None], [[]], [0.5, "1"], {}, {"": ""}, {"a": 1}, {"type": "yarn"}, {"0": {}}),

@@ -197,6 +197,15 @@ def use_quantized(path: Path) -> None:
         checkpoint.read(name)
 
 
+def use_quantization(path: Path) -> None:
+    """Open a folder with these settings as its `quantization_config`, and read all of its tensors."""
+    from litgpt.adapters.checkpoints.small_files import read_json
+
+    settings, config = read_json(path), path.parent / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": settings}))
+    use_quantized(path)
+
+
 def use_tools(path: Path) -> None:
     """Read the file of `--tools`."""
     from litgpt.cli.templating import templating
@@ -228,6 +237,9 @@ TOKENIZER_CONFIG = {
     },
     "chat_template": "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}{% endfor %}",
 }
+
+
+QUANTIZED = ("awq", "gptq", "bitsandbytes", "fp8", "compressed-tensors", "mxfp4")
 
 
 def _saved(content: Any) -> bytes:
@@ -265,17 +277,28 @@ def _parquet(folder: Path) -> bytes:
 
 
 def _quantized(folder: Path, method: str) -> tuple[Any, dict[str, bytes]]:
-    """Return the config of a quantized model, with the settings of its method alone, and its files."""
+    """Return the config of a quantized model, and its files."""
+    import torch
+
+    from tests.adapters import test_quantised_mxfp4 as mxfp4
     from tests.adapters.packed_weights import pack_awq, pack_gptq, write_packed
     from tests.adapters.test_quantised_awq_gptq import AWQ, GPTQ
     from tests.adapters.test_quantised_bitsandbytes import BNB, pack_bnb
+    from tests.adapters.test_quantised_fp8 import BLOCKS, compressed, pack_fp8
 
     pack, settings = {
         "awq": (pack_awq(16), AWQ),
         "gptq": (pack_gptq(16), GPTQ),
         "bitsandbytes": (pack_bnb(nested=True), BNB),
+        "fp8": (pack_fp8("blocks", "_scale_inv"), BLOCKS),
+        "compressed-tensors": (
+            pack_fp8("blocks", "_scale"),
+            compressed(strategy="block", block_structure=[32, 40]),
+        ),
+        "mxfp4": (lambda name, weight: ({name: torch.from_numpy(weight)}, weight), mxfp4.MXFP4),
     }[method]
-    write_packed(folder, pack, settings)
+    more = mxfp4.packed()[0] if method == "mxfp4" else {}
+    write_packed(folder, pack, settings, more=more)
     files = {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
     return json.loads(files["config.json"]), files
 
@@ -359,7 +382,7 @@ def readers(home: Path) -> dict[str, Reader]:
         "learning_rate": 2e-4,
         "epochs": 1,
     }
-    quantized = {one: _quantized(home / one, one) for one in ("awq", "gptq", "bitsandbytes")}
+    quantized = {one: _quantized(home / one, one) for one in QUANTIZED}
     with_tokenizer = {"tokenizer.json": folder["tokenizer.json"]}
     return {
         "config": Reader("config.json", use_config, tree=CONFIG),
@@ -438,6 +461,12 @@ def readers(home: Path) -> dict[str, Reader]:
         "chat": Reader("chat.json", use_chat, tree=chat),
         **{
             f"{name} config": Reader("config.json", use_quantized, tree=tree, beside=files)
+            for name, (tree, files) in quantized.items()
+        },
+        **{
+            f"{name} settings": Reader(
+                "settings.json", use_quantization, tree=tree["quantization_config"], beside=files
+            )
             for name, (tree, files) in quantized.items()
         },
         "tools": Reader("tools.json", use_tools, tree=chat["tools"]),

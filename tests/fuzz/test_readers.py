@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from litgpt.domain.errors import LitGPTError
 from tests.fuzz.damage import damaged_bytes, damaged_tree
-from tests.fuzz.readers import Reader, readers, written
+from tests.fuzz.readers import QUANTIZED, Reader, readers, written
 
 NAMES = [
     *("config", "weights", "index", "config of weights", "generation_config", "model_config", "lit_model"),
@@ -19,7 +19,8 @@ NAMES = [
     *("gguf", "adapter_config", "tokenizer.json", "pieces", "tokenizer.model", "tokenizer_config"),
     *("vocab.json", "merges.txt", "vocab.txt", "tiktoken", "tekken", "chat_template"),
     *("special_tokens_map", "added_tokens", "json", "jsonl", "parquet", "txt", "chat"),
-    *("awq config", "gptq config", "bitsandbytes config", "tools", "metrics"),
+    *(f"{method} {part}" for part in ("config", "settings") for method in QUANTIZED),
+    *("tools", "metrics"),
 ]
 
 

@@ -15,7 +15,7 @@ import attrs
 from litgpt.adapters.checkpoints.quantised.bits import runs
 from litgpt.adapters.checkpoints.quantised.exponents import powers_of_two
 from litgpt.adapters.checkpoints.quantised.packing import FLOATS, Packed, Shape, Stored
-from litgpt.adapters.checkpoints.quantised.settings import QuantisationSettings
+from litgpt.adapters.checkpoints.quantised.settings import LARGEST_GROUP, QuantisationSettings
 from litgpt.domain.errors import DamagedFile
 from litgpt.domain.validators import is_integer
 
@@ -120,8 +120,13 @@ def block_of(settings: QuantisationSettings, name: str, value: object) -> tuple[
     """
     if value is None:
         return None
-    if not isinstance(value, list) or len(value) != 2 or not all(is_integer(one, 1) for one in value):
-        settings.refuse(name, value, "is no block of rows and columns")
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(is_integer(one, 1) and one <= LARGEST_GROUP for one in value)
+    ):
+        reason = f"is not a block of rows and columns, each from 1 to {LARGEST_GROUP}"
+        settings.refuse(name, value, reason)
     return value[0], value[1]
 
 
@@ -151,7 +156,7 @@ def _multiply_blocks(
     matrix: "torch.Tensor", scales: "torch.Tensor", block: tuple[int, int], room: "torch.Tensor"
 ) -> None:
     """Write a matrix into `room`, each block multiplied by its scale; those at the edges may be smaller."""
-    rows, columns = block
+    rows, columns = (min(one, size) for one, size in zip(block, matrix.shape, strict=True))
     for some in runs(*matrix.shape, of=rows):
         those = scales[some.start // rows : -(-some.stop // rows)].repeat_interleave(rows, 0)
         those = those[: some.stop - some.start].repeat_interleave(columns, 1)

@@ -8,6 +8,9 @@ import attrs
 from litgpt.domain.errors import UnsupportedModel
 from litgpt.domain.validators import is_integer
 
+LARGEST_GROUP = 2**24
+"""How many weights, of a row or of a column, can share a scale: more than any row has."""
+
 
 @attrs.frozen
 class QuantisationSettings:
@@ -76,8 +79,8 @@ class QuantisationSettings:
         """
         value = self.values.get(name)
         value = default if value is None else value
-        if not is_integer(value, -1) or value == 0:
-            self.refuse(name, value, "is no number of weights")
+        if not is_integer(value, -1) or value == 0 or value > LARGEST_GROUP:
+            self.refuse(name, value, f"is not -1 or a number of weights from 1 to {LARGEST_GROUP}")
         return None if value == -1 else value
 
     def refuse(self, name: str, value: object, reason: str = "is not implemented") -> NoReturn:
