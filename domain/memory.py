@@ -13,6 +13,7 @@ from litgpt.domain.footprint import cache_bytes, weight_bytes
 from litgpt.domain.placement import Hardware, Placement
 from litgpt.domain.quantization import is_quantised, parameter_bytes
 from litgpt.domain.tensors import DType, TensorInfo
+from litgpt.domain.training.footprint import TrainingFootprint
 from litgpt.domain.weights import Join
 
 _STORED_AS: Mapping[DType, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
@@ -54,7 +55,7 @@ def check_memory(
         if placement.resident is not None:  # the cache is where the layers are
             cache = 0
     else:
-        available, weights = hardware.memory, _allocated(placement, joins, tensors)
+        available, weights = hardware.memory, allocated_bytes(placement, joins, tensors)
     asked = f"{name} on {', '.join(placement.devices)}"
     check_bytes(asked, weights, available, "Use a smaller model or precision, or quantize=.")
     sized = f"fixed_kv_cache_size={placement.cache_size!r} with {name}"
@@ -84,7 +85,47 @@ def gigabytes(nbytes: int) -> str:
     return f"{min(nbytes, 10**30) / 1e9:,.1f} GB"
 
 
-def _allocated(placement: Placement, joins: tuple[Join, ...], tensors: Mapping[str, TensorInfo]) -> int:
+def check_training(
+    asked: str,
+    needs: TrainingFootprint,
+    *,
+    weights: int,
+    device: str,
+    devices: int,
+    hardware: Hardware,
+    remedy: str,
+) -> None:
+    """Raise if training, with its gradients and optimizer states, does not fit into the memory.
+
+    What is there without a model (`TrainingFootprint.program`) does not count: it is allocated already.
+
+    Args:
+        asked: What is to be trained.
+        needs: What it takes on each device.
+        weights: The bytes of that device's weights that are allocated; mapped pages of files are not, unless
+            they are trained.
+        device: The kind of device, such as `cpu`.
+        devices: How many there are on this machine.
+        hardware: Says how much memory there is.
+        remedy: What to do instead, as a sentence.
+
+    Raises:
+        OutOfReach: There is less. The message has both figures.
+
+    """
+    needed = weights + needs.learning + needs.activations
+    if device == "cuda":
+        available = min([hardware.free.get(f"cuda:{one}", needed) for one in range(devices)], default=None)
+    else:  # its processes share the machine's memory
+        needed, available = needed * devices, hardware.memory
+    parts = (
+        f"Weights take {gigabytes(weights)}, gradients and optimizer states {gigabytes(needs.learning)}, "
+        f"activations {gigabytes(needs.activations)}{' on each device' if devices > 1 else ''}."
+    )
+    check_bytes(asked, needed, available, f"{parts} {remedy}")
+
+
+def allocated_bytes(placement: Placement, joins: tuple[Join, ...], tensors: Mapping[str, TensorInfo]) -> int:
     """Return the bytes that weights take besides the pages of their files, while the last of them is read."""
     total = largest = 0
     for join in joins:

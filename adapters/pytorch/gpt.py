@@ -15,6 +15,7 @@ from litgpt.adapters.pytorch.alibi import falling
 from litgpt.adapters.pytorch.alternating import AlternatingBlock, Fork, Merge
 from litgpt.adapters.pytorch.block import Block
 from litgpt.adapters.pytorch.cache import KVCache
+from litgpt.adapters.pytorch.gradients import check_gradients
 from litgpt.adapters.pytorch.lending import Lending
 from litgpt.adapters.pytorch.linear import Embedding, Linear
 from litgpt.adapters.pytorch.loss import Reduction, head_cross_entropy, next_tokens
@@ -107,6 +108,7 @@ class GPT(nn.Module):
 
     def check_learning(self) -> None:
         """Raise if a loss is to be taken from which this network could not learn."""
+        check_gradients(self)
 
     # LitGPT's `llm.model` is a wrapper, and programs written for it ask for the network inside.
     _forward_module = property(lambda self: self)

@@ -21,7 +21,7 @@ from litgpt.domain.overwriting import held_adapter
 from litgpt.domain.reference import ModelReference, lasting_name
 from litgpt.domain.reporting import Report
 from litgpt.domain.validators import local_path
-from litgpt.domain.weights import joins
+from litgpt.domain.weights import Join, joins
 
 
 class Adapts:
@@ -277,8 +277,12 @@ class Adapts:
             raise NotDistributed
         found = self._there
         if found is None:
-            checkpoint, architecture = self._loaded.checkpoint, self._loaded.architecture
-            family = family_of(checkpoint.name, checkpoint.config)
-            written = tuple(joins(attrs.evolve(architecture, tied=False), family.weights))
-            found = self._adapters = Adapters.of(self.model, written, family.model_type)
+            written, model_type = written_as(self._loaded)
+            found = self._adapters = Adapters.of(self.model, written, model_type)
         return found
+
+
+def written_as(loaded: LoadedModel[Tensor]) -> tuple[tuple[Join, ...], str]:
+    """Return how transformers writes a model's tensors, the head among them, and the name of its family."""
+    family = family_of(loaded.checkpoint.name, loaded.checkpoint.config)
+    return tuple(joins(attrs.evolve(loaded.architecture, tied=False), family.weights)), family.model_type

@@ -11,11 +11,10 @@ from litgpt.adapters.training.learning import Learning
 from litgpt.adapters.training.metrics import Metrics
 from litgpt.data.module import DataModule
 from litgpt.domain.footprint import parameter_count
-from litgpt.domain.tensors import DType
-from litgpt.domain.training.footprint import training_footprint
 from litgpt.domain.training.recipe import Recipe
 from litgpt.domain.units import counted, duration, size
 from litgpt.llm import LLM
+from litgpt.training_memory import TrainingMemory
 
 
 @attrs.frozen(kw_only=True)
@@ -26,16 +25,14 @@ class Start:
         llm: The model.
         recipe: How it is trained.
         data: What it is trained on.
-        precision: The Trainer's.
-        dtype: The data type of the model's own weights.
+        memory: What it takes.
 
     """
 
     llm: LLM
     recipe: Recipe
     data: DataModule
-    precision: str
-    dtype: DType
+    memory: TrainingMemory
 
     def __call__(self, trainer: L.Trainer, module: Learning) -> str:
         """Return one line."""
@@ -49,35 +46,14 @@ class Start:
             steps += f" from step {trainer.global_step + 1:,} on"
         name = self.llm._loaded.checkpoint.name  # noqa: SLF001 - its own package
         devices = f"{trainer.world_size} x " if trainer.world_size > 1 else ""
-        precision = "bf16-true" if self.dtype == "bfloat16" else self.precision
-        adapts_all = any(".mlp." in name for name, one in module.named_parameters() if one.requires_grad)
-        memory = size(self._memory(trained, train.longest, adapts_all=adapts_all))
+        precision = "bf16-true" if self.memory.dtype == "bfloat16" else self.memory.precision
+        memory = size(self.memory.needs(train.longest).total)
         return (
             f"Training {name} ({method_of(recipe)}): {trained:,} of {total:,} parameters trained "
             f"({trained / total:.2%}), {examples} with {train.tokens:,} tokens, {steps}, "
             f"on {devices}{trainer.strategy.root_device.type} in {precision}, "
             f"about {memory} of memory{' each' if devices else ''}"
         )
-
-    def _memory(self, trained: int, longest: int, *, adapts_all: bool) -> int:
-        recipe = self.recipe
-        half: dict[str, Any] = {"bf16-true": "bfloat16", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
-        quantize: Any = recipe.quantised_as  # the recipe has checked it
-        needs = training_footprint(
-            self.llm.config.architecture,
-            trained=trained,
-            adapts=recipe.adapts,
-            dtype=self.dtype,
-            compute_dtype=half.get(self.precision, self.dtype),
-            tokens=recipe.batch_size * longest,
-            rows=recipe.batch_size,
-            adapts_all=adapts_all,
-            checkpointing=recipe.gradient_checkpointing,
-            accumulates=recipe.accumulate > 1,
-            quantize=quantize,
-            parts=recipe.devices * recipe.nodes if recipe.strategy == "fsdp" else 1,
-        )
-        return needs.total
 
 
 def method_of(recipe: Recipe) -> str:

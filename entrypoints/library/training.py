@@ -38,6 +38,7 @@ from litgpt.reporting import default_report
 from litgpt.run_folder import CHECKPOINTS, RECIPE, checkpoint_to_begin_from, remove_checkpoints
 from litgpt.run_summary import Start, end_table, method_of
 from litgpt.trained import check_output, output_of, prepare, save_trained, style_to_learn
+from litgpt.training_memory import TrainingMemory, dtype_name
 
 _USUAL_LENGTH = 2048
 
@@ -90,7 +91,8 @@ def train(
         BadArgument: A setting cannot be right.
         BadData: There is nothing to learn from.
         NotOfThisModel: The checkpoint is of another model, or of another method.
-        OutOfReach: The hardware, or the room on the disk, is not there.
+        OutOfReach: The hardware, the memory for weights, gradients, optimizer states and activations, or the
+            room on the disk is not there.
 
     """
     if not isinstance(recipe, Recipe):
@@ -105,13 +107,17 @@ def train(
     llm._report = report  # noqa: SLF001 - its own package: reading the weights takes long, too
     check_output(llm, recipe, output_of(recipe, out), overwrite=overwrite or resume is not None)
     length = _length(recipe, llm.config.block_size)
+    precision, dtype = _precision(recipe)
+    memory = TrainingMemory(llm=llm, recipe=recipe, precision=precision, dtype=dtype_name(dtype))
+    memory.check(1)  # before the data are encoded, which may take long
     data = _data(llm, recipe, report)
     data.connect(llm.tokenizer, batch_size=recipe.batch_size, max_seq_length=length)
     data.setup("fit")
+    learnt: Any = data._prepared()[0]  # noqa: SLF001 - its own package
+    memory.check(learnt.longest)
     if overwrite and is_first_process():
         remove_checkpoints(out)
     write_recipe(out / RECIPE, recipe)
-    precision, dtype = _precision(recipe)
     sparse = any(mixture_of(layer.feed_forward) for layer in llm.config.architecture.layers)
     weight = _router_weight(llm, recipe, report) if sparse else 0.0
     module = Learning(
@@ -129,13 +135,7 @@ def train(
         sparse=sparse,
         metrics=metrics,
         checkpoints=checkpoints,
-        start=Start(
-            llm=llm,
-            recipe=recipe,
-            data=data,
-            precision=precision,
-            dtype="bfloat16" if dtype is torch.bfloat16 else "float32",
-        ),
+        start=Start(llm=llm, recipe=recipe, data=data, memory=memory),
         report=report,
     )
     with allocating("Training"):

@@ -184,6 +184,7 @@ class Trains(nn.Module):
             model = self._ready_for(input_ids)
             check_targets(input_ids, target_ids)
             check_ids("target_ids", target_ids, model.architecture.vocab_size)
+            model.check_learning()
             return model.loss(input_ids, target_ids, reduction)
 
     def load_state_dict(self, *arguments: Any, **options: Any) -> Any:

@@ -1,8 +1,11 @@
 """An adapter that changes nothing yet, to be trained: what PEFT would begin with."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from litgpt.adapters.pytorch.gpt import GPT
 from litgpt.adapters.pytorch.lora.layer import dense_weight
 from litgpt.adapters.pytorch.lora.pairs import kaiming
 from litgpt.adapters.pytorch.lora.rows import theirs
@@ -10,10 +13,12 @@ from litgpt.adapters.pytorch.lora.sites import Sites
 from litgpt.adapters.pytorch.memory import allocatable
 from litgpt.adapters.pytorch.pieces import theirs as tensor_of
 from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
+from litgpt.domain.architecture import Architecture
 from litgpt.domain.errors import BadArgument, OutOfReach
 from litgpt.domain.lora import Adapter, Lora, Pair, TrainedTokens
 from litgpt.domain.lora_places import Place, all_chosen
 from litgpt.domain.memory import check_bytes
+from litgpt.domain.weights import Join
 
 _CPU = torch.device("cpu")
 
@@ -49,8 +54,7 @@ def initial(sites: Sites, lora: Lora) -> Adapter[Tensor]:
         raise BadArgument(
             "lora_bias", lora.lora_bias, f"False with an embedding among the targets ({other[0]})"
         )
-    shapes = {place.name: place.shapes(lora.rank) for place in where}
-    needed = 4 * sum(rows * columns for pair in shapes.values() for rows, columns in pair)
+    needed = 4 * _numbers(where, lora)
     check_bytes(f"rank={lora.rank}", needed, allocatable(), "Use a smaller rank, or fewer targets.")
     pairs: dict[str, Pair[Tensor]] = {}
     for place in where:
@@ -68,6 +72,32 @@ def initial(sites: Sites, lora: Lora) -> Adapter[Tensor]:
             for module, ids in tokens.items()
         },
     )
+
+
+def trained_numbers(
+    architecture: Architecture, joins: Sequence[Join], model_type: str, lora: Lora
+) -> tuple[int, bool]:
+    """Return how many numbers the pairs of an adapter have, and whether feed-forwards have some.
+
+    Args:
+        architecture: The network's structure.
+        joins: How transformers writes its tensors, the head among them also where it is the embedding.
+        model_type: The family.
+        lora: What the adapter is.
+
+    Raises:
+        BadArgument: A target cannot be right.
+
+    """
+    with torch.device("meta"):
+        sites = Sites.of(GPT(architecture), joins, model_type)
+    where = all_chosen(sites.places, lora)
+    return _numbers(where, lora), any(".mlp." in rows.layer for place in where for rows in place.rows)
+
+
+def _numbers(where: Sequence[Place], lora: Lora) -> int:
+    shapes = {place.name: place.shapes(lora.rank) for place in where}  # stacked experts share a pair
+    return sum(rows * columns for pair in shapes.values() for rows, columns in pair)
 
 
 def _pair(sites: Sites, place: Place, lora: Lora) -> Pair[Tensor]:

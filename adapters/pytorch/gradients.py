@@ -1,0 +1,37 @@
+"""Whether there is memory for the gradients of a backward pass, known before it begins."""
+
+import torch
+from torch import nn
+
+from litgpt.adapters.pytorch.memory import allocatable
+from litgpt.domain.memory import check_bytes
+
+_SMALL = 2**28
+"""Bytes that are not worth a look at the system's memory in each step."""
+
+
+def check_gradients(model: nn.Module) -> None:
+    """Raise if the gradients of a network in the machine's memory cannot be allocated.
+
+    Where the system overcommits memory, it would end the process in the backward pass. Optimizer states and
+    activations are not counted: nothing here says which optimizer there is. Gradients that a hook consumes as
+    they arise, and a GPU's, where torch raises an error, are not counted either.
+
+    Raises:
+        OutOfReach: There is too little memory. The message has both figures.
+
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return
+    missing = [one for one in model.parameters() if _needs_gradient(one)]
+    needed = sum(one.nbytes for one in missing)
+    if needed > _SMALL:
+        count = sum(one.numel() for one in missing)
+        remedy = "Train an adapter (add_lora) or fewer of the weights, or use a smaller model or dtype."
+        check_bytes(f"A backward pass with gradients of {count:,} parameters", needed, allocatable(), remedy)
+
+
+def _needs_gradient(parameter: nn.Parameter) -> bool:
+    local = not hasattr(parameter, "full_tensor")  # of a DTensor, this process has only a part
+    allocates = parameter.requires_grad and parameter.grad is None and parameter.device.type == "cpu"
+    return local and allocates and not parameter._post_accumulate_grad_hooks  # type: ignore[attr-defined] # noqa: SLF001 - torch has no other way to ask
