@@ -5,19 +5,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from litgpt.domain.errors import LitGPTError, NotInstalled
-from litgpt.domain.reading import cause, printable, reading
+from litgpt.domain.errors import LitGPTError
+from litgpt.domain.reading import printable, reading
 from litgpt.domain.training.errors import BadData, DataNotFound
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 RECORDS = (".json", ".jsonl", ".parquet")
 """What records are read from."""
+
+LONGEST_LINE = 2**28
+"""Bytes of a line of JSON Lines, which is in memory several times while it is parsed."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -49,7 +48,9 @@ def read_records(path: Path) -> Iterator[Record]:
         is_there = path.is_file()
     if not is_there:
         raise DataNotFound(str(path), hint="Pass a file that is on disk.")
-    kinds = {".json": _json, ".jsonl": _lines, ".parquet": _parquet}
+    from litgpt.adapters.training.data.parquet import read_parquet
+
+    kinds = {".json": _json, ".jsonl": _lines, ".parquet": read_parquet}
     if path.suffix not in kinds:
         raise BadData(str(path), f"its name says it is no data set: it ends in none of {', '.join(RECORDS)}.")
     read = None
@@ -134,8 +135,10 @@ def _after_space(text: str, at: int) -> int:
 
 def _lines(path: Path) -> Iterator[Record]:
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
             where = f"{path}, line {number}"
+            if len(line) > LONGEST_LINE:
+                raise BadData(where, f"the line has more than {LONGEST_LINE:,} bytes. Divide the record.")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 if text.strip():
@@ -144,45 +147,3 @@ def _lines(path: Path) -> Iterator[Record]:
                 raise BadData(where, f"it is not encoded in UTF-8 ({error}).") from error
             except (ValueError, RecursionError) as error:
                 raise BadData(where, f"it is not JSON: {error}.") from error
-
-
-def _parquet(path: Path) -> Iterator[Record]:
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise NotInstalled("Reading Parquet", "pyarrow", "pip install 'litgpt[train]'") from error
-    number = 0
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                for value in _values(batch, path, number):
-                    number += 1
-                    # All structs of a column have the same fields: those that one lacks are null in it.
-                    yield Record(
-                        f"{path}, record {number}", {name: _filled(one) for name, one in value.items()}
-                    )
-    except Exception as error:
-        after = f" after record {number}" if number else ""
-        raise BadData(str(path), f"it is not Parquet, or it is damaged{after} ({cause(error)}).") from error
-
-
-def _values(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a piece of a Parquet file as dictionaries; `before` rows precede them."""
-    try:
-        yield from batch.to_pylist()
-    except Exception:  # noqa: BLE001 - which record it is, is found out one by one
-        for number in range(batch.num_rows):
-            try:
-                (value,) = batch.slice(number, 1).to_pylist()
-            except Exception as error:
-                raise BadData(
-                    f"{path}, record {before + number + 1}", f"it cannot be read: {error}."
-                ) from error
-            yield value
-
-
-def _filled(value: Any) -> Any:
-    """Return a value without fields that are null, at any depth."""
-    if isinstance(value, dict):
-        return {name: _filled(one) for name, one in value.items() if one is not None}
-    return [_filled(one) for one in value] if isinstance(value, list) else value

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Unpack
 
+from litgpt.adapters.pytorch.memory import allocatable
 from litgpt.adapters.training.data.reading import RECORDS, Record, read_records
 from litgpt.data.module import TEMPLATING, DataModule, Templating
 from litgpt.domain.calls import public
 from litgpt.domain.errors import BadArgument
+from litgpt.domain.memory import check_bytes
 from litgpt.domain.prompts.style import PromptStyle
 from litgpt.domain.reading import reading
 from litgpt.domain.training.errors import BadData, DataNotFound
@@ -70,11 +72,19 @@ class JSON(DataModule):
 
     def train_examples(self) -> Iterator[Record]:
         """Return the records of the file, or of the folder's `train` file."""
-        return read_records(self._train)
+        return _records(self._train)
 
     def val_examples(self) -> Iterator[Record] | None:
         """Return the records of the folder's `val` file; None if there is none."""
-        return None if self._val is None else read_records(self._val)
+        return None if self._val is None else _records(self._val)
+
+
+def _records(path: Path) -> Iterator[Record]:
+    """Return the records of a file; of a JSON list all of it is in memory, as bytes and as text."""
+    if path.suffix == ".json" and path.is_file():
+        remedy = "Write it as JSON Lines or Parquet, which are read a piece at a time."
+        check_bytes(f"Reading {path}", 2 * path.stat().st_size, allocatable(), remedy)
+    return read_records(path)
 
 
 def _files(path: Path) -> tuple[Path, Path | None]:
