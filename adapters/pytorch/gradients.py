@@ -34,4 +34,4 @@ def check_gradients(model: nn.Module) -> None:
 def _needs_gradient(parameter: nn.Parameter) -> bool:
     local = not hasattr(parameter, "full_tensor")  # of a DTensor, this process has only a part
     allocates = parameter.requires_grad and parameter.grad is None and parameter.device.type == "cpu"
-    return local and allocates and not parameter._post_accumulate_grad_hooks  # type: ignore[attr-defined] # noqa: SLF001 - torch has no other way to ask
+    return local and allocates and not parameter._post_accumulate_grad_hooks  # noqa: SLF001 - not public

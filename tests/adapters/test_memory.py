@@ -55,7 +55,7 @@ def groups(version: int, limits: dict[str, str]) -> dict[str, str]:
         1: ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
         2: ("sys/fs/cgroup", "memory.max", "memory.current"),
     }[version]
-    files = {}
+    files: dict[str, str] = {}
     for group, bound in limits.items():
         files |= {f"{top}{group}/{limit}": f"{bound}\n", f"{top}{group}/{used}": f"{GIB}\n"}
     return files

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def memory_of(one: Recipe, longest: int) -> int:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return a function that sets how much memory the machine has."""
 
     def has(nbytes: int) -> None:
