@@ -13,8 +13,8 @@ from litgpt import LLM
 from litgpt.cli.main import run
 from litgpt.container import container
 from litgpt.domain.errors import OutOfReach
-from litgpt.domain.footprint import TRAINING_PROGRAM
 from litgpt.domain.reporting import Notice
+from litgpt.domain.training.footprint import TRAINING_PROGRAM
 from litgpt.domain.units import size
 from litgpt.training import Recipe, train
 from litgpt.training_memory import TrainingMemory
