@@ -16,24 +16,27 @@ PATIENCE = 5
 
 def memories() -> list[Memory]:
     """Return the memory of each GPU that torch could use, then that of the machine; those that are known."""
-    return [*_nvidia(), *_machine()]
+    machine = machine_memory()
+    return [*_nvidia(), *([] if machine is None else [machine])]
 
 
-def linux_memory(root: Path = Path("/")) -> Memory | None:
-    """Return what the kernel reports, or less if a control group of this process is limited to less.
+def machine_memory(root: Path = Path("/")) -> Memory | None:
+    """Return what the system reports, or less if a control group of this process is limited to less.
 
     The limits of the process's own group and of each of its parents hold, in either version of control groups
     (https://docs.kernel.org/admin-guide/cgroup-v2.html).
 
     Args:
-        root: Where `/proc` and `/sys` are.
+        root: Where the `/proc` and `/sys` of control groups are.
 
     """
-    found = _figures(root / "proc/meminfo")
-    if "MemTotal" not in found:
+    import psutil
+
+    try:
+        memory = psutil.virtual_memory()
+    except OSError:  # without /proc
         return None
-    total = found["MemTotal"] * 1024
-    free = found.get("MemAvailable", found.get("MemFree", 0)) * 1024
+    total, free = int(memory.total), int(memory.available)
     for limit, used, cached in _control_groups(root):
         bound = _number(limit)
         if bound is None or bound >= total:
@@ -86,11 +89,11 @@ def allocatable(root: Path = Path("/")) -> int | None:
 
     """
     bounds = [_address_space(root)]
-    if sys.platform == "linux":
-        if (found := linux_memory(root)) is not None:
+    if (found := machine_memory(root)) is not None:
+        if sys.platform == "linux":
             bounds.append(found.free + _figures(root / "proc/meminfo").get("SwapFree", 0) * 1024)
-    else:  # memory is compressed and swapped as needed, so what is free now says little
-        bounds += [one.total for one in _machine()]
+        else:  # memory is compressed and swapped as needed, so what is free now says little
+            bounds.append(found.total)
     known = [one for one in bounds if one is not None]
     return min(known) if known else None
 
@@ -108,17 +111,6 @@ def _address_space(root: Path) -> int | None:
     return max(0, limit - int(pages) * resource.getpagesize())
 
 
-def mac_memory(total: int, vm_stat: str) -> Memory:
-    """Return what `vm_stat` says of a Mac; its GPU computes in the same memory."""
-    page = re.search(r"page size of (\d+) bytes", vm_stat)
-    pages = {
-        name: int(count) for name, count in re.findall(r"^Pages ([\w ]+):\s+(\d+)\.$", vm_stat, re.MULTILINE)
-    }
-    available = sum(pages.get(kind, 0) for kind in ("free", "inactive", "speculative", "purgeable"))
-    free = available * int(page[1]) if page else total
-    return Memory(device="memory", total=total, free=min(free, total))
-
-
 def nvidia_memory(listed: str) -> Iterator[Memory]:
     """Yield the GPUs that `nvidia-smi --format=csv,noheader,nounits` lists: name, MiB in all, MiB free."""
     for line in listed.splitlines():
@@ -126,16 +118,6 @@ def nvidia_memory(listed: str) -> Iterator[Memory]:
         if len(figures) == 2 and all(figure.isdecimal() for figure in figures):
             total, free = (int(figure) * 2**20 for figure in figures)
             yield Memory(device=name, total=total, free=free)
-
-
-def _machine() -> Iterator[Memory]:
-    if sys.platform == "win32":
-        yield _windows_memory()
-    elif sys.platform == "darwin":
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        yield mac_memory(total, _said_by("vm_stat"))
-    elif (found := linux_memory()) is not None:
-        yield found
 
 
 def _nvidia() -> Iterator[Memory]:
@@ -182,21 +164,3 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError):
         return ""
-
-
-def _windows_memory() -> Memory:
-    import ctypes
-
-    class Status(ctypes.Structure):
-        """MEMORYSTATUSEX of the Windows API."""
-
-        _fields_ = (
-            ("dwLength", ctypes.c_ulong),
-            ("dwMemoryLoad", ctypes.c_ulong),
-            *((name, ctypes.c_ulonglong) for name in ("ullTotalPhys", "ullAvailPhys")),
-            ("others", ctypes.c_ulonglong * 5),
-        )
-
-    status = Status(dwLength=ctypes.sizeof(Status))
-    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined,unused-ignore]
-    return Memory(device="memory", total=status.ullTotalPhys, free=status.ullAvailPhys)

@@ -2,13 +2,27 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 
-from litgpt.adapters.pytorch.memory import allocatable, linux_memory, mac_memory, memories, nvidia_memory
+from litgpt.adapters.pytorch.memory import allocatable, machine_memory, memories, nvidia_memory
 from litgpt.domain.footprint import Memory
 
 GIB = 2**30
-MEMINFO = "MemTotal: 16777216 kB\nMemFree: 1048576 kB\nMemAvailable: 8388608 kB\nHugePages_Total: 0\n"
+OTHERS = ("Buffers", "Cached", "SReclaimable", "Shmem", "Active", "Inactive", "Slab")
+MEMINFO = (
+    "MemTotal: 16777216 kB\nMemFree: 1048576 kB\nMemAvailable: 8388608 kB\nHugePages_Total: 0\n"
+    + "".join(f"{name}: 0 kB\n" for name in OTHERS)
+)
+
+
+@pytest.fixture(autouse=True)
+def proc_of_the_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let psutil read the `/proc` that a test writes."""
+    if "tmp_path" in request.fixturenames:
+        monkeypatch.setattr(
+            psutil, "PROCFS_PATH", str(request.getfixturevalue("tmp_path") / "proc"), raising=False
+        )
 
 
 def system(root: Path, **files: str) -> Path:
@@ -25,7 +39,7 @@ def test_this_machine_has_memory() -> None:
 
 
 def test_linux_says_what_is_available_and_not_only_what_is_unused(tmp_path: Path) -> None:
-    assert linux_memory(system(tmp_path)) == Memory(device="memory", total=16 * GIB, free=8 * GIB)
+    assert machine_memory(system(tmp_path)) == Memory(device="memory", total=16 * GIB, free=8 * GIB)
 
 
 def test_a_container_has_no_more_than_it_may_have(tmp_path: Path) -> None:
@@ -35,18 +49,18 @@ def test_a_container_has_no_more_than_it_may_have(tmp_path: Path) -> None:
         "memory.stat": f"anon 5\ninactive_file {GIB}\n",
     }
     root = system(tmp_path, **{f"sys/fs/cgroup/{name}": text for name, text in files.items()})
-    assert linux_memory(root) == Memory(device="memory", total=4 * GIB, free=2 * GIB)
+    assert machine_memory(root) == Memory(device="memory", total=4 * GIB, free=2 * GIB)
 
 
 def test_a_container_of_the_older_kind_has_no_more_either(tmp_path: Path) -> None:
     files = {"limit_in_bytes": f"{4 * GIB}", "usage_in_bytes": f"{GIB}", "stat": "total_inactive_file 0\n"}
     root = system(tmp_path, **{f"sys/fs/cgroup/memory/memory.{name}": text for name, text in files.items()})
-    assert linux_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+    assert machine_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
 
 
 def test_a_container_without_a_bound_has_the_machines_memory(tmp_path: Path) -> None:
     files = {"sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2**63}"}
-    assert linux_memory(system(tmp_path, **files)) == Memory(device="memory", total=16 * GIB, free=8 * GIB)
+    assert machine_memory(system(tmp_path, **files)) == Memory(device="memory", total=16 * GIB, free=8 * GIB)
 
 
 def groups(version: int, limits: dict[str, str]) -> dict[str, str]:
@@ -73,7 +87,7 @@ def test_the_limit_of_a_nested_control_group_or_of_a_parent_holds(
     limits = dict.fromkeys(("", "/a", "/a/b", "/other"), UNLIMITED[version])
     files = groups(version, limits | {limited: f"{4 * GIB}", "/other": "1000"})
     root = system(tmp_path, **files, **{"proc/self/cgroup": OWN[version]})
-    assert linux_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+    assert machine_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -83,7 +97,7 @@ def test_of_several_control_groups_the_smallest_limit_holds(
 ) -> None:
     files = groups(version, {"/a": f"{parent * GIB}", "/a/b": f"{child * GIB}"})
     root = system(tmp_path, **files, **{"proc/self/cgroup": OWN[version]})
-    assert linux_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+    assert machine_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
     assert allocatable(root) == 3 * GIB
 
 
@@ -101,7 +115,7 @@ def test_of_several_control_groups_the_smallest_limit_holds(
 )
 def test_a_group_that_is_not_mounted_leaves_the_limit_at_the_top(tmp_path: Path, own: str) -> None:
     root = system(tmp_path, **groups(2, {"": f"{4 * GIB}"}), **{"proc/self/cgroup": own})
-    assert linux_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+    assert machine_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
 
 
 def test_a_group_of_version_2_beside_version_1_is_found(tmp_path: Path) -> None:
@@ -109,23 +123,11 @@ def test_a_group_of_version_2_beside_version_1_is_found(tmp_path: Path) -> None:
         "proc/self/cgroup": "1:name=systemd:/\n0::/a\n",
         "sys/fs/cgroup/unified/a/memory.max": f"{4 * GIB}",
     }
-    assert linux_memory(system(tmp_path, **files)) == Memory(device="memory", total=4 * GIB, free=4 * GIB)
+    assert machine_memory(system(tmp_path, **files)) == Memory(device="memory", total=4 * GIB, free=4 * GIB)
 
 
 def test_a_system_that_says_nothing_has_no_known_memory(tmp_path: Path) -> None:
-    assert linux_memory(tmp_path) is None
-
-
-def test_a_mac_gives_up_what_is_inactive() -> None:
-    said = """Mach Virtual Memory Statistics: (page size of 16384 bytes)
-Pages free:                               65536.
-Pages active:                            400000.
-Pages inactive:                           65536.
-Pages speculative:                            0.
-"Translation faults":                 123456789.
-"""
-    assert mac_memory(16 * GIB, said) == Memory(device="memory", total=16 * GIB, free=2 * GIB)
-    assert mac_memory(16 * GIB, "").free == 16 * GIB
+    assert machine_memory(tmp_path) is None
 
 
 def test_gpus_are_listed_and_what_is_no_gpu_is_not() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from litgpt import LLM

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 import torch
 

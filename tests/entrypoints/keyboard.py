@@ -3,7 +3,7 @@
 import sys
 import time
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 
 def wait_until_it_reads(pid: int, within: float = 300.0) -> None:
