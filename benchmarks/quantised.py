@@ -1,6 +1,6 @@
 """Bytes, perplexity and speed of a model in each way to quantise it, as rows of a table.
 
-    python benchmarks/quantised.py [MODEL] [--text README.md] [--rounds 3]
+    python benchmarks/quantised.py [MODEL] [--text docs/training.md] [--rounds 3]
 
 Perplexity is over a text, in windows of 512 tokens; speed is of greedy decoding at batch 1, and the time of a
 prompt of 512 tokens; at the end the time of a step of fine-tuning in each precision. The ways take turns, and
@@ -19,9 +19,9 @@ from machine import describe
 from torch import Tensor
 
 from litgpt import LLM
-from litgpt.domain.footprint import weight_bytes
+from litgpt.domain.memory.estimate import weight_bytes
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
-from litgpt.domain.tensors import DType
+from litgpt.domain.weights.tensor_info import DType
 
 WINDOW = 512
 TOKENS = 64
@@ -79,7 +79,7 @@ def main() -> None:
     """Measure each way, and print a row for it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default="smollm2")
-    parser.add_argument("--text", type=Path, default=Path("README.md"))
+    parser.add_argument("--text", type=Path, default=Path("docs/training.md"))
     parser.add_argument("--rounds", type=int, default=3)
     said = parser.parse_args()
     llm = LLM.load(said.model, distribute=None, quiet=True)

@@ -10,8 +10,8 @@ import argparse
 import time
 
 from litgpt import LLM
-from litgpt.domain.errors import OutOfReach
-from litgpt.domain.sharding import share
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.parallel.tensor_parallel import shard_model
 
 RANKS = (1, 2, 4)
 TOKENS = 64
@@ -22,7 +22,7 @@ def bytes_per_rank(llm: LLM, ranks: int) -> list[int]:
     loaded, size = llm._loaded, next(llm.parameters()).element_size()  # noqa: SLF001 - what a rank reads is no user's
     found = []
     for rank in range(ranks):
-        part = share(loaded.architecture, loaded.joins, ranks=ranks, rank=rank)
+        part = shard_model(loaded.architecture, loaded.joins, ranks=ranks, rank=rank)
         found.append(sum(size * _numbers(join.parameter.shape) for join in part.joins))
     return found
 
@@ -60,7 +60,7 @@ def main() -> None:
                     generate_strategy="tensor_parallel",
                     precision=said.precision,
                 )
-            except OutOfReach as error:
+            except UnsupportedOperation as error:
                 print(f"| {ranks} | | {error} |")
                 continue
             llm.generate("warm", max_new_tokens=8)

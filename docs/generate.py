@@ -1,46 +1,55 @@
-"""Write the README's tables that come from the code: `python docs/generate.py`; `--check` only compares."""
+"""Write the generated parts of the documents: `python docs/generate.py`; `--check` only compares."""
 
 import sys
 from itertools import groupby
 from pathlib import Path
 
-from litgpt.domain.catalogue import known
+from litgpt.domain.catalogue import search
 from litgpt.domain.families import FAMILIES
 
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- families: begin -->\n", "<!-- families: end -->"
+ROOT = Path(__file__).parent.parent
 EXAMPLES = 6
+BENCHMARKS = ("first token, 512-token prompt, ms", "decode, tokens/s", "peak memory, MB")
 
 
 def families() -> str:
     """Return the table of families, with some well-known repositories of each."""
-    lines = ["| `model_type` | for example |", "| --- | --- |"]
+    lines = ["| `model_type` | examples |", "| --- | --- |"]
     for model_type in FAMILIES:
-        ours = [one for one in known() if one.family == model_type]
-        # One of each organisation first, so that a long series does not hide the rest.
-        by_organisation = [
-            list(group) for _, group in groupby(ours, lambda one: one.repository.partition("/")[0])
+        entries = [entry for entry in search() if entry.family == model_type]
+        # The first of each organization, so that a long series does not hide the others.
+        by_organization = [
+            list(group) for _, group in groupby(entries, lambda entry: entry.repository.partition("/")[0])
         ]
-        examples = [group[0].repository for group in by_organisation][:EXAMPLES]
+        examples = [group[0].repository for group in by_organization][:EXAMPLES]
         lines.append(f"| {model_type} | {', '.join(examples)} |")
     return "".join(f"{line}\n" for line in lines)
 
 
-def up_to_date(readme: str) -> str:
-    """Return the README with its tables as the code has them."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{families()}{END}{after}"
+def benchmarks() -> str:
+    """Return the header and three rows of the first table of BENCHMARKS.md."""
+    lines = (ROOT / "BENCHMARKS.md").read_text(encoding="utf-8").splitlines(keepends=True)
+    header = next(number for number, line in enumerate(lines) if line.startswith("|  |"))
+    rows = [next(line for line in lines if line.startswith(f"| {name} |")) for name in BENCHMARKS]
+    return "".join([*lines[header : header + 2], *rows])
+
+
+GENERATED = (("docs/models.md", "families", families), ("README.md", "benchmarks", benchmarks))
 
 
 def main() -> int:
     """Write, or with `--check` only compare; return 1 if they differ."""
-    readme = README.read_text(encoding="utf-8")
-    wanted = up_to_date(readme)
-    if "--check" in sys.argv[1:]:
-        return int(readme != wanted)
-    README.write_text(wanted, encoding="utf-8")
-    return 0
+    differs = False
+    for name, mark, table in GENERATED:
+        path = ROOT / name
+        text = path.read_text(encoding="utf-8")
+        begin, end = f"<!-- {mark}: begin -->\n", f"<!-- {mark}: end -->"
+        before, _, rest = text.partition(begin)
+        wanted = f"{before}{begin}{table()}{end}{rest.partition(end)[2]}"
+        differs |= text != wanted
+        if "--check" not in sys.argv[1:]:
+            path.write_text(wanted, encoding="utf-8")
+    return int(differs and "--check" in sys.argv[1:])
 
 
 if __name__ == "__main__":

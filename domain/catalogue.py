@@ -30,7 +30,7 @@ class CatalogueEntry:
         repository: Where it is on the Hub, `org/name`.
         family: The `model_type` of its config. Whether it is implemented is another question.
         config: What its `config.json` says of its structure; None if that is not known here.
-        formerly: Where it was on the Hub before, if it has moved.
+        former_repository: Where it was on the Hub before, if it has moved.
 
     """
 
@@ -38,34 +38,34 @@ class CatalogueEntry:
     repository: str
     family: str
     config: Mapping[str, object] | None = attrs.field(default=None, repr=False)
-    formerly: str | None = None
+    former_repository: str | None = None
 
 
-def entry_of(name: str) -> CatalogueEntry | None:
+def find_entry(name: str) -> CatalogueEntry | None:
     """Return the entry of a short name, a repository or the last part of one, in any case."""
     return _by_name().get(name.casefold())
 
 
-def config_of(name: str) -> Mapping[str, object]:
+def config_for(name: str) -> Mapping[str, object]:
     """Return the sizes of a well-known model as a config, without asking anybody.
 
     Raises:
         ModelNotFound: It is not in the catalogue, or without sizes.
 
     """
-    entry = entry_of(name)
+    entry = find_entry(name)
     if entry is None or entry.config is None:
-        raise ModelNotFound(name, searched=("the list of well-known models",), similar=similar(name))
+        raise ModelNotFound(name, searched=("the list of well-known models",), similar=suggest(name))
     return entry.config
 
 
-def repository_of(short_name: str) -> str | None:
+def repository_for(short_name: str) -> str | None:
     """Return the repository that a short name, or the last part of a known repository, stands for."""
-    found = None if "/" in short_name else entry_of(short_name)
+    found = None if "/" in short_name else find_entry(short_name)
     return None if found is None else found.repository
 
 
-def known(containing: str = "") -> tuple[CatalogueEntry, ...]:
+def search(containing: str = "") -> tuple[CatalogueEntry, ...]:
     """Return the entries whose short name or repository contains a text, in any case, as they are listed."""
     wanted = containing.casefold()
     return tuple(
@@ -73,13 +73,13 @@ def known(containing: str = "") -> tuple[CatalogueEntry, ...]:
     )
 
 
-def similar(name: str, *, at_most: int = 3) -> tuple[str, ...]:
+def suggest(name: str, *, limit: int = 3) -> tuple[str, ...]:
     """Return known names that a misspelt one may have meant, the likeliest first.
 
     Repositories are returned for a name with a slash in it, short names for one without.
     """
     spelling = {(one.repository if "/" in name else one.name).casefold(): one for one in _entries()}
-    close = get_close_matches(name.casefold(), spelling, n=at_most, cutoff=0.75)
+    close = get_close_matches(name.casefold(), spelling, n=limit, cutoff=0.75)
     return tuple(spelling[one].repository if "/" in name else spelling[one].name for one in close)
 
 
@@ -93,10 +93,10 @@ def _entry(
     sizes: Mapping[str, Mapping[str, object]],
     *,
     size: str | None = None,
-    but: Mapping[str, object] | None = None,
+    overrides: Mapping[str, object] | None = None,
     **facts: str,
 ) -> CatalogueEntry:
-    config = None if size is None else {**sizes[size], **(but or {})}
+    config = None if size is None else {**sizes[size], **(overrides or {})}
     return CatalogueEntry(**facts, config=config)
 
 
@@ -107,7 +107,7 @@ def _by_name() -> dict[str, CatalogueEntry]:
 
 def _names(entry: CatalogueEntry) -> Iterator[str]:
     yield entry.name
-    for repository in (entry.repository, entry.formerly):
+    for repository in (entry.repository, entry.former_repository):
         if repository is not None:
             yield repository
             yield repository.rpartition("/")[2]

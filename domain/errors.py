@@ -1,35 +1,37 @@
 """The errors of this library. Messages have a bounded length and name a remedy; attributes hold all values.
 
 LitGPTError
-├── BadArgument (ValueError)               an argument is not valid
+├── InvalidArgument (ValueError)               an argument is not valid
 │   ├── WrongType (TypeError)              an argument has the wrong type
 │   ├── MissingArgument                    a required argument is missing
 │   └── UnknownSetting                     a recipe has a setting that does not exist: training/errors.py
 ├── PromptTooLong (ValueError)             the prompt is longer than the model's context
-├── WrongCall (TypeError)                  a call does not fit the signature: domain/calls.py
+├── WrongCall (TypeError)                  a call does not fit the signature:
+domain/validation/call_signatures.py
 ├── ModelNotFound (FileNotFoundError)      the model was not found
 ├── NotInstalled (ImportError)             a package is missing; the message has the command
 ├── AccessDenied (PermissionError)         the Hub requires a token or an accepted license
 ├── HubUnreachable (ConnectionError)       the Hub did not answer, or offline mode is on
-├── BadCheckpoint                          the files exist, but cannot be used
+├── InvalidCheckpoint                          the files exist, but cannot be used
 │   ├── MissingFile (FileNotFoundError)    a file is missing
-│   ├── DamagedFile                        a file is truncated or inconsistent
+│   ├── CorruptFile                        a file is truncated or inconsistent
 │   ├── UnsafeFile                         the only weights are a pickle, which can execute code
 │   ├── CheckpointMismatch                 tensors are missing, unexpected or of the wrong shape
-│   │   └── NotOfThisModel                 the same for a Trainer checkpoint: training/errors.py
+│   │   └── TrainerCheckpointMismatch                 the same for a Trainer checkpoint: training/errors.py
 │   └── TokenizerMismatch                  the tokenizer is missing or belongs to another model
 ├── UnsupportedModel (NotImplementedError) the model family, or one of its settings, is not implemented
-├── BadPrompt (ValueError)                 the prompt style does not support the messages
-├── BadData (ValueError)                   a record or a data set cannot be used: training/errors.py
+├── UnsupportedPrompt (ValueError)                 the prompt style does not support the messages
+├── InvalidData (ValueError)                   a record or a data set cannot be used: training/errors.py
 ├── DataNotFound (FileNotFoundError)       the data set was not found: training/errors.py
-├── NotConnected (RuntimeError)            a data module has no tokenizer: training/errors.py
+├── DataModuleNotConnected (RuntimeError)            a data module has no tokenizer: training/errors.py
 ├── NotDistributed (AttributeError)        the model is not on a device yet
-├── OutOfReach (RuntimeError)              the hardware, memory or disk space is not available
-├── NotANumber (FloatingPointError)        logits are not finite: domain/computing_errors.py
-├── Busy (RuntimeError)                    the model is generating and cannot be changed: computing_errors.py
-├── WeightsChanged (RuntimeError)          weights changed while generating: computing_errors.py
-├── AnswerEnded (RuntimeError)             the model of a stream was closed: computing_errors.py
-├── WorkerLost (RuntimeError)              a worker process is gone: domain/computing_errors.py
+├── UnsupportedOperation (RuntimeError)              the hardware, memory or disk space is not available
+├── NonFiniteLogits (FloatingPointError)        logits are not finite: domain/generation/errors.py
+├── ModelBusy (RuntimeError)                    the model is generating and cannot be changed:
+computing_errors.py
+├── WeightsReplaced (RuntimeError)          weights changed while generating: computing_errors.py
+├── ModelClosed (RuntimeError)             the model of a stream was closed: computing_errors.py
+├── WorkerLost (RuntimeError)              a worker process is gone: domain/generation/errors.py
 └── WorkerFailed (RuntimeError)            a worker process could not finish a step: computing_errors.py
 """
 
@@ -37,7 +39,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from litgpt.domain.messages import bounded, listed, short_repr
+from litgpt.domain.formatting.bounded_text import bounded_message, join_names, short_repr
 
 
 class LitGPTError(Exception):
@@ -47,11 +49,11 @@ class LitGPTError(Exception):
         """Bound the message and the repr of each class of error, whatever its values are."""
         super().__init_subclass__()
         for name in {"__str__", "__repr__"} & cls.__dict__.keys():
-            setattr(cls, name, bounded(cls.__dict__[name]))
+            setattr(cls, name, bounded_message(cls.__dict__[name]))
 
 
 @attrs.define(eq=False)
-class BadArgument(LitGPTError, ValueError):
+class InvalidArgument(LitGPTError, ValueError):
     """An argument is not valid.
 
     Attributes:
@@ -69,14 +71,14 @@ class BadArgument(LitGPTError, ValueError):
         return f"{self.name} must be {self.expected}, not {short_repr(self.value, limit=200)}."
 
 
-class MissingArgument(BadArgument):
+class MissingArgument(InvalidArgument):
     """A required argument is missing, or None; `expected` says what to pass, as an imperative sentence."""
 
     def __str__(self) -> str:
         return f"Missing {self.name}: {self.expected}"
 
 
-class WrongType(BadArgument, TypeError):
+class WrongType(InvalidArgument, TypeError):
     """An argument has the wrong type."""
 
     def __str__(self) -> str:
@@ -127,18 +129,18 @@ class NotInstalled(LitGPTError, ImportError):
     """A required package is not installed.
 
     Attributes:
-        what: The feature that needs it.
+        feature: The feature that needs it.
         package: The name of the package.
         command: The command that installs it.
 
     """
 
-    what: str
+    feature: str
     package: str
     command: str
 
     def __str__(self) -> str:
-        return f"{self.what} needs the package {self.package}, which is not installed. Run: {self.command}"
+        return f"{self.feature} needs the package {self.package}, which is not installed. Run: {self.command}"
 
 
 @attrs.define(eq=False)
@@ -174,12 +176,12 @@ class HubUnreachable(LitGPTError, ConnectionError):
         )
 
 
-class BadCheckpoint(LitGPTError):
+class InvalidCheckpoint(LitGPTError):
     """The files of the checkpoint exist, but cannot be used."""
 
 
 @attrs.define(eq=False)
-class MissingFile(BadCheckpoint, FileNotFoundError):
+class MissingFile(InvalidCheckpoint, FileNotFoundError):
     """A file of the checkpoint is missing."""
 
     path: str
@@ -190,7 +192,7 @@ class MissingFile(BadCheckpoint, FileNotFoundError):
 
 
 @attrs.define(eq=False)
-class DamagedFile(BadCheckpoint):
+class CorruptFile(InvalidCheckpoint):
     """A file is truncated or inconsistent."""
 
     path: str
@@ -202,7 +204,7 @@ class DamagedFile(BadCheckpoint):
 
 
 @attrs.define(eq=False)
-class UnsafeFile(BadCheckpoint):
+class UnsafeFile(InvalidCheckpoint):
     """The only weights are a pickle, which can execute code when it is loaded."""
 
     path: str
@@ -213,21 +215,21 @@ class UnsafeFile(BadCheckpoint):
 
 
 @attrs.define(eq=False)
-class CheckpointMismatch(BadCheckpoint):
+class CheckpointMismatch(InvalidCheckpoint):
     """The tensors of the checkpoint do not match its config.
 
     Attributes:
         name: The checkpoint.
         missing: Tensors of the model that the checkpoint lacks.
-        unread: Tensors of the checkpoint that the model does not have.
-        misshapen: The expected and the actual shape of each tensor with a wrong shape, as sentences.
+        unexpected: Tensors of the checkpoint that the model does not have.
+        shape_mismatches: The expected and the actual shape of each tensor with a wrong shape, as sentences.
 
     """
 
     name: str
     missing: Sequence[str] = ()
-    unread: Sequence[str] = ()
-    misshapen: Sequence[str] = ()
+    unexpected: Sequence[str] = ()
+    shape_mismatches: Sequence[str] = ()
 
     def __str__(self) -> str:
         return f"The tensors of {self.name} do not match its config.json. {self.differences}."
@@ -235,12 +237,18 @@ class CheckpointMismatch(BadCheckpoint):
     @property
     def differences(self) -> str:
         """The tensors that do not match: how many of each kind, and the first of them."""
-        named = {"missing": self.missing, "unexpected": self.unread, "with a wrong shape": self.misshapen}
-        return "; ".join(f"{len(names)} {what}: {listed(names)}" for what, names in named.items() if names)
+        named = {
+            "missing": self.missing,
+            "unexpected": self.unexpected,
+            "with a wrong shape": self.shape_mismatches,
+        }
+        return "; ".join(
+            f"{len(names)} {what}: {join_names(names)}" for what, names in named.items() if names
+        )
 
 
 @attrs.define(eq=False)
-class TokenizerMismatch(BadCheckpoint):
+class TokenizerMismatch(InvalidCheckpoint):
     """The tokenizer is missing, or belongs to another model; `reason` follows the model's name."""
 
     name: str
@@ -263,7 +271,7 @@ class UnsupportedModel(LitGPTError, NotImplementedError):
 
 
 @attrs.define(eq=False)
-class BadPrompt(LitGPTError, ValueError):
+class UnsupportedPrompt(LitGPTError, ValueError):
     """The prompt style does not support the messages, the system prompt or the tools."""
 
     style: str
@@ -282,11 +290,11 @@ class NotDistributed(LitGPTError, AttributeError):
 
 
 @attrs.define(eq=False)
-class OutOfReach(LitGPTError, RuntimeError):
+class UnsupportedOperation(LitGPTError, RuntimeError):
     """The requested operation needs hardware, memory, disk space or a feature that is not available."""
 
-    asked: str
+    requested: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.asked} is not possible: {self.reason}"
+        return f"{self.requested} is not possible: {self.reason}"

@@ -5,19 +5,19 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, WrongType
-from litgpt.domain.messages import brief_repr
-from litgpt.domain.secrets import Hidden, is_token, without_secrets
+from litgpt.domain.errors import InvalidArgument, WrongType
+from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.formatting.redaction import Redacted, is_valid_token, redact
 
 
-def _a_name(_: object, __: object, value: Any) -> None:
+def _validate_name(_: object, __: object, value: Any) -> None:
     if not isinstance(value, str):
         raise WrongType("model", value, "a name or a path, as a string")
     if not value.strip() or "\0" in value:
-        raise BadArgument("model", value, "a name such as 'smollm2', a path or a Hub repository")
+        raise InvalidArgument("model", value, "a name such as 'smollm2', a path or a Hub repository")
 
 
-def _token(value: Any) -> str | None:
+def _clean_token(value: Any) -> str | None:
     """Return an access token without surrounding white space; None stays None.
 
     Raises:
@@ -28,10 +28,10 @@ def _token(value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise WrongType("access_token", Hidden(), "a string or None")
+        raise WrongType("access_token", Redacted(), "a string or None")
     token = value.strip()
-    if not is_token(token):
-        raise BadArgument("access_token", Hidden(), "one word of printable ASCII characters")
+    if not is_valid_token(token):
+        raise InvalidArgument("access_token", Redacted(), "one word of printable ASCII characters")
     return token
 
 
@@ -47,19 +47,19 @@ class ModelReference:
 
     """
 
-    name: str = attrs.field(validator=_a_name)
+    name: str = attrs.field(validator=_validate_name)
     revision: str | None = None
     offline: bool | None = None
-    token: str | None = attrs.field(default=None, repr=False, converter=_token)
+    token: str | None = attrs.field(default=None, repr=False, converter=_clean_token)
 
     __repr__ = brief_repr
 
     def __str__(self) -> str:
-        name = without_secrets(self.name)
+        name = redact(self.name)
         return name if self.revision is None else f"{name} at {self.revision}"
 
 
-def lasting_name(name: str) -> str:
+def absolute_name(name: str) -> str:
     """Return what a model is to be found by later, from another folder too."""
     path = Path(name).expanduser()
     return str(path.resolve()) if path.exists() else name

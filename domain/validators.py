@@ -1,6 +1,7 @@
 """Checks of arguments and settings, one for each kind of value: integers, numbers, flags, choices and paths.
 
-A check returns the value that the library works with, or raises `BadArgument`, whose message says what the
+A check returns the value that the library works with, or raises `InvalidArgument`, whose message says what
+the
 argument must be. NumPy's and torch's scalars, fractions and decimals become `int` and `float`, so that JSON,
 comparisons and torch see nothing else.
 """
@@ -15,7 +16,7 @@ from typing import Any, TypeGuard
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, MissingArgument, WrongType
+from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
 
 _LONGEST_NAME = 255
 """Bytes of a file name, on every common file system."""
@@ -59,7 +60,7 @@ def integer(name: str, value: Any, least: int, expected: str | None = None) -> i
     except TypeError as error:
         raise WrongType(name, value, expected) from error
     if number < least:
-        raise BadArgument(name, value, expected)
+        raise InvalidArgument(name, value, expected)
     return number
 
 
@@ -93,11 +94,11 @@ def real(
     try:
         number = float(value)
     except OverflowError as error:  # an int that no float can hold
-        raise BadArgument(name, value, expected) from error
+        raise InvalidArgument(name, value, expected) from error
     except (TypeError, ValueError, RuntimeError) as error:  # an array of several numbers
         raise WrongType(name, value, expected) from error
     if not (least <= number <= most and number < below and math.isfinite(number)):
-        raise BadArgument(name, value, expected)
+        raise InvalidArgument(name, value, expected)
     return number
 
 
@@ -126,14 +127,14 @@ def local_path(name: str, value: object) -> Path:
         path = Path(value).expanduser()
         raw = os.fsencode(path)
     except RuntimeError as error:
-        raise BadArgument(name, str(value), "a path in the home of a user of this machine") from error
+        raise InvalidArgument(name, str(value), "a path in the home of a user of this machine") from error
     except (ValueError, TypeError) as error:  # a lone surrogate, or a path of bytes
-        raise BadArgument(name, str(value), "a path in text that the file system can encode") from error
+        raise InvalidArgument(name, str(value), "a path in text that the file system can encode") from error
     if b"\0" in raw:
-        raise BadArgument(name, str(value), "a path without NUL characters")
+        raise InvalidArgument(name, str(value), "a path without NUL characters")
     if len(raw) > _LONGEST_PATH or max(map(len, raw.split(os.sep.encode()))) > _LONGEST_NAME:
         expected = f"a path of at most {_LONGEST_PATH} bytes, with names of at most {_LONGEST_NAME}"
-        raise BadArgument(name, str(value), expected)
+        raise InvalidArgument(name, str(value), expected)
     return path
 
 
@@ -178,7 +179,7 @@ def one_of(*allowed: object) -> Any:
 
     def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         if value not in allowed:
-            raise BadArgument(field.name, value, f"one of {', '.join(map(repr, allowed))}")
+            raise InvalidArgument(field.name, value, f"one of {', '.join(map(repr, allowed))}")
 
     return check
 

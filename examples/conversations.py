@@ -18,7 +18,7 @@ import yaml
 
 from litgpt import LLM
 from litgpt.data import JSON
-from litgpt.training import Recipe, train
+from litgpt.training import TrainConfig, train
 
 OUT = Path("out/conversations")
 QUESTIONS = ("Do you get angry?", "What is your favourite food?", "Tell me a joke.")
@@ -69,7 +69,7 @@ def main() -> None:
     data = JSON(records, mask_prompt=True, val_split_fraction=0.05)
     before = look("smollm2", data)
     done = train(
-        Recipe(
+        TrainConfig(
             model="smollm2",
             data=records,
             out_dir=OUT,

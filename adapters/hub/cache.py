@@ -14,15 +14,15 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.adapters.hub.disk import using_cache
-from litgpt.adapters.hub.selection import ADAPTER, INDEX, SINGLE, TOKENIZER_FILES
-from litgpt.application.atomic_files import atomic_write
+from litgpt.adapters.hub.disk_errors import translate_disk_errors
+from litgpt.adapters.hub.file_filter import ADAPTER_FILES, INDEX_FILE, SINGLE_FILE, TOKENIZER_FILES
+from litgpt.application.files.atomic_write import atomic_write
 from litgpt.domain.families import expected_shapes
-from litgpt.domain.vocabulary import NAMED_TEMPLATES, TokenizerFiles, holds_tokenizer
+from litgpt.domain.tokenizer_source import NAMED_TEMPLATES, TokenizerFiles, has_tokenizer_files
 
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 
-Kind: TypeAlias = Literal["model", "dataset"]
+RepoType: TypeAlias = Literal["model", "dataset"]
 
 
 @attrs.frozen
@@ -42,15 +42,15 @@ class Snapshot:
         try:
             if not (self.folder / "config.json").is_file():
                 return False
-            if (self.folder / SINGLE).is_file():
+            if (self.folder / SINGLE_FILE).is_file():
                 return True
             weight_map = self._index()["weight_map"]
             missing = {name for name, shard in weight_map.items() if not (self.folder / str(shard)).is_file()}
-            return bool(weight_map) and not (missing and missing & self._needed(weight_map))
+            return bool(weight_map) and not (missing and missing & self._needed_files(weight_map))
         except Exception:  # noqa: BLE001 - files of anyone; what is wrong with them is said where they are opened
             return False
 
-    def _needed(self, names: Iterable[str]) -> set[str]:
+    def _needed_files(self, names: Iterable[str]) -> set[str]:
         """Return those of some names that the model is read from: a shard may hold none of them."""
         config = json.loads((self.folder / "config.json").read_bytes())
         return set(expected_shapes(self.commit, config, names))
@@ -58,12 +58,12 @@ class Snapshot:
     @property
     def has_adapter(self) -> bool:
         """Whether an adapter is here."""
-        return all((self.folder / name).is_file() for name in ADAPTER)
+        return all((self.folder / name).is_file() for name in ADAPTER_FILES)
 
     @property
     def has_tokenizer(self) -> bool:
         """Whether a tokenizer is here; another program may have left it out."""
-        return holds_tokenizer(self.tokenizer.paths)
+        return has_tokenizer_files(self.tokenizer.paths)
 
     @property
     def tokenizer(self) -> TokenizerFiles:
@@ -75,22 +75,22 @@ class Snapshot:
         return TokenizerFiles({name: path for name, path in paths.items() if path.is_file()})
 
     def _index(self) -> dict[str, dict[str, object]]:
-        parsed: dict[str, dict[str, object]] = json.loads((self.folder / INDEX).read_bytes())
+        parsed: dict[str, dict[str, object]] = json.loads((self.folder / INDEX_FILE).read_bytes())
         return parsed
 
 
 @attrs.frozen
-class Cache:
+class HubCache:
     """The cache in one folder.
 
     Attributes:
         folder: The folder.
-        kind: Of what it is asked.
+        repo_type: Of what it is asked.
 
     """
 
     folder: Path
-    kind: Kind = "model"
+    repo_type: RepoType = "model"
 
     def at_commit(self, repository: str, commit: str) -> Snapshot:
         """Return where the files of a commit are, or would be."""
@@ -98,7 +98,7 @@ class Cache:
 
     def at_revision(self, repository: str, revision: str) -> Snapshot | None:
         """Return what is here of a branch, a tag or a commit, as it was when it was last asked for."""
-        with using_cache("Reading the cache of the Hub", self.folder):
+        with translate_disk_errors("Reading the cache of the Hub", self.folder):
             reference = self.folder_of(repository) / "refs" / revision
             try:
                 commit = reference.read_text(encoding="ascii").strip()
@@ -117,12 +117,12 @@ class Cache:
         folders = (self.folder_of(repository) / "snapshots").glob("*")
         return [Snapshot(folder) for folder in sorted(folders) if folder.is_dir()]
 
-    def remember(self, repository: str, revision: str, commit: str) -> None:
+    def write_ref(self, repository: str, revision: str, commit: str) -> None:
         """Note which commit a revision stands for, so that it is found without asking.
 
         Called when the commit is complete: until then an older one that is complete is the better answer.
         """
-        with using_cache("Writing to the cache of the Hub", self.folder):
+        with translate_disk_errors("Writing to the cache of the Hub", self.folder):
             reference = self.folder_of(repository) / "refs" / revision
             known = reference.read_text(encoding="ascii") if reference.is_file() else None
             if commit in (revision, known):
@@ -130,7 +130,7 @@ class Cache:
             reference.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(reference, commit.encode("ascii"))
 
-    def growing(self, repository: str) -> Iterator[float]:
+    def recent_writes(self, repository: str) -> Iterator[float]:
         """Yield when each file that is being downloaded last grew, in seconds since the epoch."""
         for path in (self.folder_of(repository) / "blobs").glob("*.incomplete"):
             with suppress(OSError):  # it is complete by now
@@ -139,9 +139,9 @@ class Cache:
     def repositories(self) -> Iterator[str]:
         """Yield the repositories of which anything is here."""
         if self.folder.is_dir():
-            for path in self.folder.glob(f"{self.kind}s--*--*"):
-                yield path.name.removeprefix(f"{self.kind}s--").replace("--", "/", 1)
+            for path in self.folder.glob(f"{self.repo_type}s--*--*"):
+                yield path.name.removeprefix(f"{self.repo_type}s--").replace("--", "/", 1)
 
     def folder_of(self, repository: str) -> Path:
         """Return where everything of a repository is, or would be."""
-        return self.folder / f"{self.kind}s--{repository.replace('/', '--')}"
+        return self.folder / f"{self.repo_type}s--{repository.replace('/', '--')}"

@@ -9,9 +9,9 @@ import attrs
 from litgpt.adapters.hub.download import Download
 from litgpt.domain.errors import MissingFile
 from litgpt.domain.ports import Checkpoint
-from litgpt.domain.reporting import Report
-from litgpt.domain.tensors import DType, TensorInfo
-from litgpt.domain.vocabulary import TokenizerSource
+from litgpt.domain.progress import Reporter
+from litgpt.domain.tokenizer_source import TokenizerSource
+from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 TensorT = TypeVar("TensorT")
 
@@ -22,14 +22,14 @@ class HubCheckpoint(Generic[TensorT]):
 
     Attributes:
         origin: Where it is, in words.
-        about: What is to be told of the snapshot itself.
+        extra_notes: What is to be told of the snapshot itself.
 
     """
 
     origin: str
     _snapshot: Checkpoint[TensorT]
     _download: Download | None = None
-    about: tuple[str, ...] = ()
+    extra_notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -64,7 +64,7 @@ class HubCheckpoint(Generic[TensorT]):
     @property
     def notes(self) -> tuple[str, ...]:
         """What whoever loads it should be told."""
-        return (*self.about, *self._snapshot.notes)
+        return (*self.extra_notes, *self._snapshot.notes)
 
     @property
     def tokenizer(self) -> TokenizerSource:
@@ -76,7 +76,7 @@ class HubCheckpoint(Generic[TensorT]):
         """Every tensor it holds, by name."""
         return self._snapshot.tensors
 
-    def fetch(self, report: Report) -> None:
+    def fetch(self, report: Reporter) -> None:
         """Download the files of weights that are not in the cache yet.
 
         Raises:

@@ -2,33 +2,33 @@
 
 import logging
 
-from litgpt.adapters.hub.environment import is_address
+from litgpt.adapters.hub.env import is_valid_endpoint
 from litgpt.domain.errors import HubUnreachable, NotInstalled
-from litgpt.domain.secrets import without_secrets
+from litgpt.domain.formatting.redaction import redact
 
 _TRANSPORTS = ("httpx", "httpx2")
-_LAYERS = ("connection", "http11", "http2", "proxy", "socks")
+_HTTPCORE_LOGGERS = ("connection", "http11", "http2", "proxy", "socks")
 _LOGGERS = (
     "huggingface_hub.utils._http",
     "huggingface_hub.file_download",
     *_TRANSPORTS,
-    *(f"{core}.{layer}" for core in ("httpcore", "httpcore2") for layer in _LAYERS),
+    *(f"{core}.{layer}" for core in ("httpcore", "httpcore2") for layer in _HTTPCORE_LOGGERS),
 )
 """The loggers of other libraries that write the addresses that they request."""
 
 
-class _WithoutSecrets(logging.Filter):
+class _RedactSecrets(logging.Filter):
     """Removes passwords, signatures and tokens from a record, whoever handles it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = without_secrets(record.getMessage()), ()
+        record.msg, record.args = redact(record.getMessage()), ()
         return True
 
 
-_FILTER = _WithoutSecrets()
+_FILTER = _RedactSecrets()
 
 
-def prepare(name: str, endpoint: str) -> None:
+def prepare_connection(name: str, endpoint: str) -> None:
     """Check the addresses of the Hub and of the proxy, and keep secrets out of other libraries' logs.
 
     Args:
@@ -42,7 +42,7 @@ def prepare(name: str, endpoint: str) -> None:
     """
     for logger in _LOGGERS:
         logging.getLogger(logger).addFilter(_FILTER)  # which a logger takes once
-    if not is_address(endpoint):
+    if not is_valid_endpoint(endpoint):
         example = "https://huggingface.co; in a password, percent-encode what has a meaning in addresses"
         raise HubUnreachable(name, f"HF_ENDPOINT is not an address such as {example}.")
     from huggingface_hub import get_session

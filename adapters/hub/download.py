@@ -5,11 +5,11 @@ from pathlib import Path
 
 import attrs
 
-from litgpt.adapters.hub.disk import using_cache
-from litgpt.adapters.hub.progress import Meter
+from litgpt.adapters.hub.disk_errors import translate_disk_errors
+from litgpt.adapters.hub.progress import DownloadProgress
 from litgpt.adapters.hub.repository import Repository
-from litgpt.domain.errors import OutOfReach
-from litgpt.domain.reporting import Report
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.progress import Reporter
 
 
 @attrs.frozen
@@ -29,7 +29,7 @@ class Download:
     sizes: Mapping[str, int]
     free_bytes: Callable[[Path], int]
 
-    def run(self, report: Report) -> None:
+    def run(self, report: Reporter) -> None:
         """Bring them, one file after another. Those that are complete stay, whatever happens to the others.
 
         Raises:
@@ -38,19 +38,19 @@ class Download:
 
         """
         repository = self.repository
-        self._check_disk()
-        meter = Meter(f"Downloading {repository.path}", sum(self.sizes.values()), report)
+        self._check_free_space()
+        meter = DownloadProgress(f"Downloading {repository.path}", sum(self.sizes.values()), report)
         for file, size in self.sizes.items():
             repository.download(self.commit, file, meter, size=size)
-            meter.settle(size)
-        repository.cache.remember(repository.path, repository.revision, self.commit)
+            meter.complete_file(size)
+        repository.cache.write_ref(repository.path, repository.revision, self.commit)
 
-    def _check_disk(self) -> None:
+    def _check_free_space(self) -> None:
         folder, needed = self.repository.cache.folder, sum(self.sizes.values())
-        with using_cache(f"Downloading {self.repository.path}", folder):
+        with translate_disk_errors(f"Downloading {self.repository.path}", folder):
             free = self.free_bytes(folder)
         if needed > free:
-            raise OutOfReach(
+            raise UnsupportedOperation(
                 f"Downloading {self.repository.path}",
                 f"it takes {needed / 1e9:.2f} GB, and where {folder} is only {free / 1e9:.2f} GB are free. "
                 "Make room, or set HF_HOME to a folder on another disk.",

@@ -7,40 +7,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
-from litgpt.adapters.hub.cache import Kind
+from litgpt.adapters.hub.cache import RepoType
 from litgpt.domain.errors import (
     AccessDenied,
-    DamagedFile,
+    CorruptFile,
     HubUnreachable,
     LitGPTError,
     MissingFile,
     ModelNotFound,
 )
-from litgpt.domain.reading import cause
+from litgpt.domain.formatting.redaction import redact
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.secrets import without_secrets
 from litgpt.domain.training.errors import DataNotFound
+from litgpt.domain.validation.untrusted_files import error_message
 
 # Messages of hf_xet about a full disk, and of pathlib before Python 3.13 about circular links.
-_OF_THE_SYSTEM = re.compile(r"\(os error (13|27|28|30|122)\)|^Symlink loop")
+_OS_ERROR = re.compile(r"\(os error (13|27|28|30|122)\)|^Symlink loop")
 
 
-def not_found(kind: Kind, name: str, *, hub: str, hint: str) -> LitGPTError:
+def not_found(repo_type: RepoType, name: str, *, hub: str, hint: str) -> LitGPTError:
     """Return the error for a model or a data set that does not exist on the Hub."""
-    if kind == "dataset":
+    if repo_type == "dataset":
         return DataNotFound(name, searched=(hub,), hint=hint)
     return ModelNotFound(name, searched=(hub,), hint=hint)
 
 
 @contextmanager
-def in_our_words(reference: ModelReference, *, hub: str, page: str, kind: Kind = "model") -> Iterator[None]:
+def translate_errors(
+    reference: ModelReference, *, hub: str, page: str, repo_type: RepoType = "model"
+) -> Iterator[None]:
     """Translate huggingface_hub's exceptions into the errors of this library.
 
     Args:
         reference: The requested repository.
         hub: The name of the Hub in messages.
         page: The URL of the repository's page.
-        kind: The type of the repository.
+        repo_type: The type of the repository.
 
     """
     try:
@@ -48,23 +50,25 @@ def in_our_words(reference: ModelReference, *, hub: str, page: str, kind: Kind =
     except LitGPTError:
         raise
     except Exception as error:
-        if type(error) is RuntimeError and (found := _OF_THE_SYSTEM.search(str(error))):
+        if type(error) is RuntimeError and (found := _OS_ERROR.search(str(error))):
             number = errno.ELOOP if found[1] is None else int(found[1])
             raise OSError(number, os.strerror(number)) from None
-        converted = _answered(error, reference, hub, page, kind) or _unanswered(error, reference, hub)
+        converted = _http_error(error, reference, hub, page, repo_type) or _connection_error(
+            error, reference, hub
+        )
         if converted is None and isinstance(error, OSError) and error.errno is not None:
             raise  # an error of the disk, not of the Hub
         # Its message may contain a URL with a password or a signature, which a traceback would show.
-        raise converted or _failed(error, reference) from None
+        raise converted or _unexpected_error(error, reference) from None
 
 
-def _failed(error: Exception, reference: ModelReference) -> LitGPTError:
+def _unexpected_error(error: Exception, reference: ModelReference) -> LitGPTError:
     """Return the error for an unexpected exception."""
-    return HubUnreachable(reference.name, f"huggingface_hub failed ({without_secrets(cause(error))}).")
+    return HubUnreachable(reference.name, f"huggingface_hub failed ({redact(error_message(error))}).")
 
 
-def _answered(
-    error: Exception, reference: ModelReference, hub: str, page: str, kind: Kind
+def _http_error(
+    error: Exception, reference: ModelReference, hub: str, page: str, repo_type: RepoType
 ) -> LitGPTError | None:
     """Return the error for an HTTP error of the Hub; None for other exceptions."""
     from huggingface_hub import errors as theirs
@@ -74,20 +78,20 @@ def _answered(
         case theirs.GatedRepoError():  # a kind of RepositoryNotFoundError, so it comes first
             return AccessDenied(name, f"the repository is gated. Accept its terms on {page}, then {log_in}")
         case theirs.RepositoryNotFoundError():
-            return not_found(kind, name, hub=hub, hint=f"If it is private, {log_in}")
+            return not_found(repo_type, name, hub=hub, hint=f"If it is private, {log_in}")
         case theirs.RevisionNotFoundError():
             hint = f"The repository exists, but has no revision {reference.revision!r}."
-            return not_found(kind, str(reference), hub=hub, hint=hint)
+            return not_found(repo_type, str(reference), hub=hub, hint=hint)
         case theirs.RemoteEntryNotFoundError():
-            where = without_secrets(str(error.response.url))
+            where = redact(str(error.response.url))
             return MissingFile(where, "the Hub lists this file, but does not have it.")
         case theirs.HfHubHTTPError():
-            return _refused(error.response.status_code, error.server_message, name, hub)
+            return _status_error(error.response.status_code, error.server_message, name, hub)
     return None
 
 
-def _refused(status: int, said: str | None, name: str, hub: str) -> LitGPTError:
-    because = f" ({without_secrets(said)})" if said else ""
+def _status_error(status: int, message: str | None, name: str, hub: str) -> LitGPTError:
+    because = f" ({redact(message)})" if message else ""
     if status == HTTPStatus.UNAUTHORIZED:
         return AccessDenied(
             name, f"the token is not valid{because}. Correct HF_TOKEN, or run `hf auth login`."
@@ -98,7 +102,7 @@ def _refused(status: int, said: str | None, name: str, hub: str) -> LitGPTError:
     return HubUnreachable(name, f"{hub} returned {status} {phrase}{because}.")
 
 
-def _unanswered(error: Exception, reference: ModelReference, hub: str) -> LitGPTError | None:
+def _connection_error(error: Exception, reference: ModelReference, hub: str) -> LitGPTError | None:
     """Return the error for a missing or unusable response; None for other exceptions."""
     from huggingface_hub import errors as theirs
 
@@ -108,7 +112,7 @@ def _unanswered(error: Exception, reference: ModelReference, hub: str) -> LitGPT
         return HubUnreachable(reference.name, reason)
     if type(error) is OSError and error.errno is None:  # huggingface_hub checks sizes and has no class for it
         what = f"The download of {reference.name}"
-        return DamagedFile(what, "its size differs from the announced size.")
+        return CorruptFile(what, "its size differs from the announced size.")
     return None
 
 
@@ -126,9 +130,9 @@ def _reason(error: Exception, hub: str) -> str | None:
         return f"{hub} does not respond like a Hugging Face Hub."
     is_invalid = type(error).__name__ == "InvalidURL"  # whose message quotes a part of the address
     if isinstance(error, (transport_error, ConnectionError)) or is_invalid:
-        said = "the URL is not valid" if is_invalid else without_secrets(str(error))
+        said = "the URL is not valid" if is_invalid else redact(str(error))
         return f"no connection to {hub} ({said})."
     if type(error) is RuntimeError:  # of hf_xet, which brings large files and has no class for it
-        said = without_secrets(str(error))
+        said = redact(str(error))
         return f"the Xet storage failed ({said}). Set HF_HUB_DISABLE_XET=1 to download without Xet."
     return None

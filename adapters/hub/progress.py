@@ -6,57 +6,59 @@ from typing import Self
 
 import attrs
 
-from litgpt.domain.reporting import Progress, Report
+from litgpt.domain.progress import Progress, Reporter
 
 
 @attrs.define
-class Meter:
+class DownloadProgress:
     """Adds up the bytes of several files.
 
     Attributes:
-        what: What is being downloaded.
+        description: What is being downloaded.
         total: The bytes of all files together.
         report: Is told.
 
     """
 
-    what: str
+    description: str
     total: int
-    report: Report
+    report: Reporter
     _complete: int = attrs.field(default=0, init=False)
     _written: int = attrs.field(default=0, init=False)
-    _told: int = attrs.field(default=-1, init=False)
+    _reported: int = attrs.field(default=-1, init=False)
 
     def add(self, count: float) -> None:
         """Count bytes of the present file; a negative number takes them back, when it has to begin anew."""
         self._written += int(count)
-        self._tell()
+        self._report_progress()
 
-    def settle(self, size: int) -> None:
+    def complete_file(self, size: int) -> None:
         """Count the present file as complete, however its bytes were counted while they came."""
         self._complete, self._written = self._complete + size, 0
-        self._tell()
+        self._report_progress()
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         done = min(max(self._complete + self._written, 0), self.total)
-        if done != self._told:  # the end in particular is told once: whoever listens takes its bar away then
-            self._told = done
-            self.report(Progress(self.what, done, self.total, unit="B"))
+        if (
+            done != self._reported
+        ):  # the end in particular is told once: whoever listens takes its bar away then
+            self._reported = done
+            self.report(Progress(self.description, done, self.total, unit="B"))
 
 
-class GivenUp(Exception):
+class DownloadAbandoned(Exception):
     """Ends a download that nobody waits for any more, at its next byte."""
 
 
-class Bar:
+class TqdmShim:
     """All that huggingface_hub asks of a progress bar, and nothing on the screen.
 
     It makes its bars itself, from a class; what they report to comes from a subclass made by `bars`.
     """
 
-    meter: Meter | None
+    progress: DownloadProgress | None
     moved: Event
-    given_up: Event
+    abandoned: Event
 
     def __init__(self, *_: object, total: float | None = None, initial: float = 0, **__: object) -> None:
         self.total = total
@@ -74,12 +76,12 @@ class Bar:
 
     def update(self, count: float | None = 1) -> None:
         """Count bytes that were written."""
-        if self.given_up.is_set():
-            raise GivenUp
+        if self.abandoned.is_set():
+            raise DownloadAbandoned
         self.n += count or 0
         self.moved.set()
-        if self.meter is not None:
-            self.meter.add(count or 0)
+        if self.progress is not None:
+            self.progress.add(count or 0)
 
     def update_transfer(self, count: float | None = 1) -> None:  # noqa: ARG002
         """Take bytes on the wire for a sign of life; they may be compressed, and count when written."""
@@ -98,13 +100,13 @@ class Bar:
         """Leave nothing behind."""
 
 
-def bars(meter: Meter | None, moved: Event, given_up: Event) -> type[Bar]:
+def make_tqdm_class(progress: DownloadProgress | None, moved: Event, abandoned: Event) -> type[TqdmShim]:
     """Return a class that huggingface_hub takes for a progress bar.
 
     Args:
-        meter: Counts the bytes; None tells nobody of them.
+        progress: Counts the bytes; None tells nobody of them.
         moved: Is set whenever some come.
-        given_up: Once it is set, the download ends at its next byte.
+        abandoned: Once it is set, the download ends at its next byte.
 
     """
-    return type("MeteredBar", (Bar,), {"meter": meter, "moved": moved, "given_up": given_up})
+    return type("MeteredBar", (TqdmShim,), {"meter": progress, "moved": moved, "given_up": abandoned})

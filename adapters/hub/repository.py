@@ -12,40 +12,40 @@ from typing import NamedTuple
 
 import attrs
 
-from litgpt.adapters.hub.cache import Cache
-from litgpt.adapters.hub.connection import prepare
-from litgpt.adapters.hub.disk import using_cache
-from litgpt.adapters.hub.environment import hub_at, token_to_show
-from litgpt.adapters.hub.errors import in_our_words, not_found
-from litgpt.adapters.hub.progress import Meter, bars
+from litgpt.adapters.hub.cache import HubCache
+from litgpt.adapters.hub.connection import prepare_connection
+from litgpt.adapters.hub.disk_errors import translate_disk_errors
+from litgpt.adapters.hub.env import endpoint_name, resolve_token
+from litgpt.adapters.hub.errors import not_found, translate_errors
+from litgpt.adapters.hub.progress import DownloadProgress, make_tqdm_class
 from litgpt.adapters.hub.timeouts import call_with_timeout
 from litgpt.domain.errors import HubUnreachable
+from litgpt.domain.formatting.redaction import redact
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.secrets import without_secrets
 
-FIRST_BYTES = 1 << 18
+INITIAL_RANGE = 1 << 18
 """What is read of a file at first: the header of nearly every shard is shorter, and one request is enough."""
 
-LONGEST_HEADER = 100_000_000
+MAX_HEADER_BYTES = 100_000_000
 """The safetensors format's own bound. What claims more is not fetched, and refused where it is read."""
 
-AT_ONCE = 8
+MAX_PARALLEL_REQUESTS = 8
 """How many headers are asked for at a time."""
 
 
 @attrs.frozen
-class Listing:
+class RepoInfo:
     """What a revision of a repository is at the moment."""
 
     commit: str
     files: tuple[str, ...]
 
 
-class Part(NamedTuple):
+class RangeResponse(NamedTuple):
     """Bytes of a file, and how many it has in all."""
 
-    raw: bytes
-    size: int
+    content: bytes
+    file_size: int
 
 
 @attrs.frozen
@@ -57,17 +57,17 @@ class Repository:
         path: `org/name`.
         endpoint: The address of the Hub.
         cache: Where its files go, and what it holds: a model or a data set.
-        patience: Seconds until a Hub that has not answered is taken for one that does not.
-        patience_with_storage: Seconds until a download from which no byte comes is given up.
+        timeout: Seconds until a Hub that has not answered is taken for one that does not.
+        stall_timeout: Seconds until a download from which no byte comes is given up.
 
     """
 
     reference: ModelReference
     path: str
-    endpoint: str = attrs.field(repr=without_secrets)
-    cache: Cache
-    patience: float
-    patience_with_storage: float
+    endpoint: str = attrs.field(repr=redact)
+    cache: HubCache
+    timeout: float
+    stall_timeout: float
 
     @property
     def revision(self) -> str:
@@ -77,14 +77,14 @@ class Repository:
     @property
     def hub(self) -> str:
         """What to call the Hub."""
-        return hub_at(self.endpoint)
+        return endpoint_name(self.endpoint)
 
     @property
     def token(self) -> str | None:
         """What to show the Hub; None lets huggingface_hub look for one."""
-        return token_to_show(self.reference)
+        return resolve_token(self.reference)
 
-    def look(self) -> Listing:
+    def list_files(self) -> RepoInfo:
         """Ask what there is: one request, never repeated, so that a Hub that is down is found out in seconds.
 
         Raises:
@@ -95,22 +95,22 @@ class Repository:
 
         """
 
-        def ask() -> Listing:
+        def ask() -> RepoInfo:
             from huggingface_hub import HfApi
 
             api = HfApi(endpoint=self.endpoint, token=self.token, library_name="litgpt")
-            info = api.dataset_info if self.cache.kind == "dataset" else api.model_info
-            found = info(self.path, revision=self.revision, timeout=self.patience)
-            return Listing(str(found.sha), tuple(file.rfilename for file in found.siblings or ()))
+            info = api.dataset_info if self.cache.repo_type == "dataset" else api.model_info
+            found = info(self.path, revision=self.revision, timeout=self.timeout)
+            return RepoInfo(str(found.sha), tuple(file.rfilename for file in found.siblings or ()))
 
-        with self._in_our_words():
+        with self._translate_errors():
             from huggingface_hub.errors import HFValidationError
 
             try:
-                return call_with_timeout(2 * self.patience, ask)
+                return call_with_timeout(2 * self.timeout, ask)
             except HFValidationError as error:
                 raise not_found(
-                    self.cache.kind, self.reference.name, hub=self.hub, hint=str(error)
+                    self.cache.repo_type, self.reference.name, hub=self.hub, hint=str(error)
                 ) from error
             except (ValueError, KeyError, TypeError, AttributeError):
                 # what comes from elsewhere, such as the log-in page of a hotel's network
@@ -119,14 +119,14 @@ class Repository:
                 ) from None
 
     def download(
-        self, commit: str, file: str, meter: Meter | None = None, *, size: int | None = None
+        self, commit: str, file: str, progress: DownloadProgress | None = None, *, size: int | None = None
     ) -> Path:
         """Bring a file into the cache, if it is not there, and return where it is.
 
         Args:
             commit: Of which commit.
             file: Which file.
-            meter: Counts the bytes.
+            progress: Counts the bytes.
             size: How many it has, for an error.
 
         Raises:
@@ -143,28 +143,28 @@ class Repository:
             path: str = hf_hub_download(
                 self.path,
                 file,
-                repo_type=self.cache.kind,
+                repo_type=self.cache.repo_type,
                 revision=commit,
                 endpoint=self.endpoint,
                 cache_dir=self.cache.folder,
                 token=self.token,
-                etag_timeout=self.patience,
+                etag_timeout=self.timeout,
                 library_name="litgpt",
-                tqdm_class=bars(meter, moved, given_up),  # type: ignore[arg-type] # a bar's methods are enough
+                tqdm_class=make_tqdm_class(progress, moved, given_up),  # type: ignore[arg-type] # a bar's methods are enough
             )
             return path
 
-        patience = self.patience_with_storage
+        patience = self.stall_timeout
         what = f"Downloading {self.path}/{file}" + ("" if size is None else f" ({size / 1e9:.2f} GB)")
-        with using_cache(what, self.cache.folder), self._in_our_words():
+        with translate_disk_errors(what, self.cache.folder), self._translate_errors():
             try:
                 is_arriving = partial(self._is_arriving, patience)
                 return Path(call_with_timeout(patience, bring, moved, is_arriving))
             except TimeoutError as error:
-                reason = f"its storage has sent nothing for {patience:g} seconds. {_WITHOUT_STORAGE}"
+                reason = f"its storage has sent nothing for {patience:g} seconds. {_DISABLE_XET_HINT}"
                 raise HubUnreachable(self.reference.name, reason) from error
             except KeyboardInterrupt:
-                _end_transfers()
+                _abort_xet()
                 raise
             finally:
                 given_up.set()
@@ -175,28 +175,30 @@ class Repository:
         huggingface_hub locks each file, for threads and processes alike, while one of them downloads it.
         """
         now = time.time()
-        return any(now - grown < seconds for grown in self.cache.growing(self.path))
+        return any(now - grown < seconds for grown in self.cache.recent_writes(self.path))
 
-    def size(self, commit: str, file: str) -> int:
+    def file_size(self, commit: str, file: str) -> int:
         """Return how many bytes a file has."""
-        with self._in_our_words():
-            return self._read(commit, file, 0, 1).size
+        with self._translate_errors():
+            return self._fetch_range(commit, file, 0, 1).file_size
 
-    def beginnings(self, commit: str, files: Sequence[str]) -> dict[str, Part]:
+    def fetch_headers(self, commit: str, files: Sequence[str]) -> dict[str, RangeResponse]:
         """Read the headers of safetensors files, and nothing behind them."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return dict(zip(files, pool.map(lambda file: self._beginning(commit, file), files), strict=True))
+        with ThreadPoolExecutor(MAX_PARALLEL_REQUESTS) as pool:
+            return dict(
+                zip(files, pool.map(lambda file: self._fetch_header(commit, file), files), strict=True)
+            )
 
-    def _beginning(self, commit: str, file: str) -> Part:
-        with self._in_our_words():
-            first = self._read(commit, file, 0, FIRST_BYTES)
-            needed = 8 + int.from_bytes(first.raw[:8], "little")
-            if not len(first.raw) < needed <= min(first.size, LONGEST_HEADER):
+    def _fetch_header(self, commit: str, file: str) -> RangeResponse:
+        with self._translate_errors():
+            first = self._fetch_range(commit, file, 0, INITIAL_RANGE)
+            needed = 8 + int.from_bytes(first.content[:8], "little")
+            if not len(first.content) < needed <= min(first.file_size, MAX_HEADER_BYTES):
                 return first
-            rest = self._read(commit, file, len(first.raw), needed)
-            return Part(first.raw + rest.raw, first.size)
+            rest = self._fetch_range(commit, file, len(first.content), needed)
+            return RangeResponse(first.content + rest.content, first.file_size)
 
-    def _read(self, commit: str, file: str, start: int, stop: int) -> Part:
+    def _fetch_range(self, commit: str, file: str, start: int, stop: int) -> RangeResponse:
         """Return bytes of a file, and its size, by a request for that range alone."""
         from huggingface_hub import get_session, hf_hub_url
         from huggingface_hub.utils import (  # type: ignore[attr-defined] # its __init__ says nothing of exports
@@ -206,15 +208,15 @@ class Repository:
 
         headers = build_hf_headers(token=self.token, library_name="litgpt")
         headers |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        kind = self.cache.kind
+        kind = self.cache.repo_type
         url = hf_hub_url(self.path, file, repo_type=kind, revision=commit, endpoint=self.endpoint)
         with get_session().stream(
-            "GET", url, headers=headers, timeout=self.patience, follow_redirects=True
+            "GET", url, headers=headers, timeout=self.timeout, follow_redirects=True
         ) as response:
             if (
                 response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
             ):  # an empty file has no ranges
-                return Part(b"", 0)
+                return RangeResponse(b"", 0)
             hf_raise_for_status(response)
             in_part = response.status_code == HTTPStatus.PARTIAL_CONTENT
             size = response.headers.get("Content-Range" if in_part else "Content-Length", "").rpartition("/")[
@@ -228,21 +230,21 @@ class Repository:
                 raw += chunk
                 if len(raw) >= skipped + stop - start:
                     break
-        return Part(bytes(raw[skipped : skipped + stop - start]), int(size))
+        return RangeResponse(bytes(raw[skipped : skipped + stop - start]), int(size))
 
     @contextmanager
-    def _in_our_words(self) -> Iterator[None]:
-        kind = self.cache.kind
-        page = f"{without_secrets(self.endpoint)}/{'' if kind == 'model' else f'{kind}s/'}{self.path}"
-        prepare(self.reference.name, self.endpoint)
-        with in_our_words(self.reference, hub=self.hub, page=page, kind=kind):
+    def _translate_errors(self) -> Iterator[None]:
+        kind = self.cache.repo_type
+        page = f"{redact(self.endpoint)}/{'' if kind == 'model' else f'{kind}s/'}{self.path}"
+        prepare_connection(self.reference.name, self.endpoint)
+        with translate_errors(self.reference, hub=self.hub, page=page, repo_type=kind):
             yield
 
 
-_WITHOUT_STORAGE = "HF_HUB_DISABLE_XET=1 downloads without that storage."
+_DISABLE_XET_HINT = "HF_HUB_DISABLE_XET=1 downloads without that storage."
 
 
-def _end_transfers() -> None:
+def _abort_xet() -> None:
     """End what Xet, the Hub's storage, is sending, as huggingface_hub does itself when it is interrupted."""
     try:
         from huggingface_hub.utils._xet import abort_xet_session

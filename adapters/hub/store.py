@@ -9,26 +9,26 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 
-from litgpt.adapters.hub.cache import Cache, Snapshot
+from litgpt.adapters.hub.cache import HubCache, Snapshot
 from litgpt.adapters.hub.checkpoint import HubCheckpoint
 from litgpt.adapters.hub.download import Download
-from litgpt.adapters.hub.environment import cache_of, endpoint_of, from_cache_or_hub, hub_at
-from litgpt.adapters.hub.repository import Repository
-from litgpt.adapters.hub.selection import (
-    ADAPTER,
-    INDEX,
+from litgpt.adapters.hub.env import endpoint_name, from_cache_or_hub, resolve_cache_dir, resolve_endpoint
+from litgpt.adapters.hub.file_filter import (
+    ADAPTER_FILES,
+    INDEX_FILE,
     check_files,
-    small_files,
+    non_weight_files,
     tokenizer_files,
     weight_files,
 )
-from litgpt.application.disk import free_bytes
+from litgpt.adapters.hub.repository import Repository
+from litgpt.application.files.free_space import free_bytes
 from litgpt.domain import catalogue
 from litgpt.domain.errors import HubUnreachable, MissingFile, ModelNotFound
+from litgpt.domain.formatting.redaction import redact
 from litgpt.domain.ports import Checkpoint
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.secrets import without_secrets
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.domain.tokenizer_source import TokenizerFiles
 
 TensorT = TypeVar("TensorT")
 TensorT_co = TypeVar("TensorT_co", covariant=True)
@@ -36,16 +36,16 @@ TensorT_co = TypeVar("TensorT_co", covariant=True)
 REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _REVISION = re.compile(r"(?!/)(?!.*\.\.)[^\\:\s]+")
 
-CONFIG = "config.json"
+CONFIG_FILE = "config.json"
 
-MOST_NAMES = 1000
+MAX_NAMES = 1000
 
 
 class OpenFolder(Protocol[TensorT_co]):
     """Opens a Hugging Face folder."""
 
     def __call__(
-        self, path: Path, name: str, *, coming: Mapping[str, tuple[bytes, int]] | None = None
+        self, path: Path, name: str, *, pending: Mapping[str, tuple[bytes, int]] | None = None
     ) -> Checkpoint[TensorT_co]:
         """Open a folder; of the files still to come, take the bytes they begin with and their sizes."""
         ...
@@ -63,28 +63,28 @@ class HubStore(Generic[TensorT]):
         open_folder: Opens a snapshot in the cache.
         endpoint: The address of the Hub; None is where huggingface_hub's environment points (HF_ENDPOINT).
         cache_dir: The cache; None is where that environment has it (HF_HUB_CACHE, HF_HOME).
-        patience: Seconds until a Hub that has not answered is taken for one that does not.
-        patience_with_storage: Seconds until a download from which no byte comes is given up.
+        timeout: Seconds until a Hub that has not answered is taken for one that does not.
+        stall_timeout: Seconds until a download from which no byte comes is given up.
         free_bytes: How much fits on the disk of a folder.
 
     """
 
     open_folder: OpenFolder[TensorT]
-    endpoint: str | None = attrs.field(default=None, repr=lambda url: without_secrets(repr(url)))
+    endpoint: str | None = attrs.field(default=None, repr=lambda url: redact(repr(url)))
     cache_dir: Path | None = None
-    patience: float = 5.0
-    patience_with_storage: float = 60.0
+    timeout: float = 5.0
+    stall_timeout: float = 60.0
     free_bytes: Callable[[Path], int] = free_bytes
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where this store looks, in words."""
-        return hub_at(endpoint_of(self.endpoint))
+        return endpoint_name(resolve_endpoint(self.endpoint))
 
     def names(self) -> Iterator[str]:
         """Yield what the cache has anything of, then the well-known repositories and their short names."""
-        yield from islice(self._cache().repositories(), MOST_NAMES)
-        for entry in catalogue.known():
+        yield from islice(self._cache().repositories(), MAX_NAMES)
+        for entry in catalogue.search():
             yield entry.repository
             yield entry.name
 
@@ -109,7 +109,7 @@ class HubStore(Generic[TensorT]):
                 is_complete=cached is not None and cached.has_tokenizer,
             )
         except HubUnreachable as error:
-            if (unnamed := self._open_unnamed(repository, error)) is None:
+            if (unnamed := self._open_without_ref(repository, error)) is None:
                 raise
             return unnamed
 
@@ -129,7 +129,7 @@ class HubStore(Generic[TensorT]):
         cached = repository.cache.at_revision(repository.path, repository.revision)
 
         def fetch() -> TokenizerFiles:
-            found = repository.look()
+            found = repository.list_files()
             for file in tokenizer_files(repository.path, found.files):
                 repository.download(found.commit, file)
             return _remembered(repository, cached, found.commit).tokenizer
@@ -149,16 +149,16 @@ class HubStore(Generic[TensorT]):
         """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
-        kept = None if cached is None else cached.folder / CONFIG
+        kept = None if cached is None else cached.folder / CONFIG_FILE
 
         def fetch() -> Path:
-            found = repository.look()
-            if CONFIG not in found.files:
+            found = repository.list_files()
+            if CONFIG_FILE not in found.files:
                 raise MissingFile(
-                    f"{repository.path}/{CONFIG}", "the repository holds no model that has one."
+                    f"{repository.path}/{CONFIG_FILE}", "the repository holds no model that has one."
                 )
-            repository.download(found.commit, CONFIG)
-            return repository.cache.at_commit(repository.path, found.commit).folder / CONFIG
+            repository.download(found.commit, CONFIG_FILE)
+            return repository.cache.at_commit(repository.path, found.commit).folder / CONFIG_FILE
 
         return from_cache_or_hub(reference, (lambda: kept) if kept and kept.is_file() else None, fetch)
 
@@ -181,13 +181,13 @@ class HubStore(Generic[TensorT]):
         kept = cached if cached is not None and cached.has_adapter else None
 
         def fetch() -> Path:
-            found = repository.look()
-            for file in ADAPTER:
+            found = repository.list_files()
+            for file in ADAPTER_FILES:
                 if file not in found.files:
                     raise MissingFile(f"{repository.path}/{file}", "the repository has no such adapter.")
                 repository.download(found.commit, file)
-            for file in small_files(found.files) if with_tokenizer else ():
-                if file not in (CONFIG, INDEX):
+            for file in non_weight_files(found.files) if with_tokenizer else ():
+                if file not in (CONFIG_FILE, INDEX_FILE):
                     repository.download(found.commit, file)
             return _remembered(repository, cached, found.commit).folder
 
@@ -199,7 +199,9 @@ class HubStore(Generic[TensorT]):
         opened = self.open_folder(snapshot.folder, repository.reference.name)
         return HubCheckpoint(_origin(repository, snapshot.commit), opened)
 
-    def _open_unnamed(self, repository: Repository, error: HubUnreachable) -> HubCheckpoint[TensorT] | None:
+    def _open_without_ref(
+        self, repository: Repository, error: HubUnreachable
+    ) -> HubCheckpoint[TensorT] | None:
         """Open the only complete commit in the cache, if none is known to be a branch; None without one.
 
         Raises:
@@ -212,42 +214,44 @@ class HubStore(Generic[TensorT]):
             commit = complete[0].commit[:12]
             note = f"the cache does not say which branch commit {commit} is of, the only one in it."
             opened = self._open_cached(repository, complete[0])
-            opened.about = (note,)
+            opened.extra_notes = (note,)
             return opened
         commits = ", ".join(one.commit for one in complete)
         if commits:
             raise attrs.evolve(
                 error, cached=f"is in the local cache at other commits only ({commits})"
             ) from error
-        if there and any(one.folder.joinpath(CONFIG).is_file() for one in there):
+        if there and any(one.folder.joinpath(CONFIG_FILE).is_file() for one in there):
             raise attrs.evolve(error, cached="is in the local cache without all of its weights") from error
         return None
 
     def _open_from_hub(self, repository: Repository) -> HubCheckpoint[TensorT]:
-        found = repository.look()
+        found = repository.list_files()
         check_files(repository.path, found.files)
-        for file in small_files(found.files):
+        for file in non_weight_files(found.files):
             repository.download(found.commit, file)
         folder = repository.cache.at_commit(repository.path, found.commit).folder
         weights = weight_files(folder, found.files)
-        coming = repository.beginnings(found.commit, [one for one in weights if not (folder / one).is_file()])
-        opened = self.open_folder(folder, repository.reference.name, coming=coming)
-        sizes = {file: part.size for file, part in coming.items()}
+        coming = repository.fetch_headers(
+            found.commit, [one for one in weights if not (folder / one).is_file()]
+        )
+        opened = self.open_folder(folder, repository.reference.name, pending=coming)
+        sizes = {file: part.file_size for file, part in coming.items()}
         download = Download(repository, found.commit, sizes, self.free_bytes)
         return HubCheckpoint(_origin(repository, found.commit), opened, download)
 
     def _repository(self, reference: ModelReference) -> Repository:
-        path = catalogue.repository_of(reference.name) or reference.name
+        path = catalogue.repository_for(reference.name) or reference.name
         if not REPOSITORY.fullmatch(path):
-            raise ModelNotFound(reference.name, searched=(self.place,), similar=catalogue.similar(path))
+            raise ModelNotFound(reference.name, searched=(self.location,), similar=catalogue.suggest(path))
         if reference.revision is not None and not _REVISION.fullmatch(reference.revision):
             hint = "A revision is a branch, a tag or a commit."
-            raise ModelNotFound(str(reference), searched=(self.place,), hint=hint)
-        where = endpoint_of(self.endpoint)
-        return Repository(reference, path, where, self._cache(), self.patience, self.patience_with_storage)
+            raise ModelNotFound(str(reference), searched=(self.location,), hint=hint)
+        where = resolve_endpoint(self.endpoint)
+        return Repository(reference, path, where, self._cache(), self.timeout, self.stall_timeout)
 
-    def _cache(self) -> Cache:
-        return Cache(cache_of(self.cache_dir))
+    def _cache(self) -> HubCache:
+        return HubCache(resolve_cache_dir(self.cache_dir))
 
 
 def _remembered(repository: Repository, cached: Snapshot | None, commit: str) -> Snapshot:
@@ -256,7 +260,7 @@ def _remembered(repository: Repository, cached: Snapshot | None, commit: str) ->
     It does not where the cache has a whole model of the revision, even an older one.
     """
     if cached is None or not cached.has_weights:
-        repository.cache.remember(repository.path, repository.revision, commit)
+        repository.cache.write_ref(repository.path, repository.revision, commit)
     return repository.cache.at_commit(repository.path, commit)
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from litgpt.adapters.pytorch.memory import allocatable
-from litgpt.domain.memory import check_bytes
+from litgpt.adapters.pytorch.runtime.system_memory import allocatable_memory
+from litgpt.domain.memory.preflight import check_bytes
 
 _SMALL = 2**28
 """Bytes that are not worth a look at the system's memory in each step."""
@@ -28,7 +28,9 @@ def check_gradients(model: nn.Module) -> None:
     if needed > _SMALL:
         count = sum(one.numel() for one in missing)
         remedy = "Train an adapter (add_lora) or fewer of the weights, or use a smaller model or dtype."
-        check_bytes(f"A backward pass with gradients of {count:,} parameters", needed, allocatable(), remedy)
+        check_bytes(
+            f"A backward pass with gradients of {count:,} parameters", needed, allocatable_memory(), remedy
+        )
 
 
 def _needs_gradient(parameter: nn.Parameter) -> bool:

@@ -10,21 +10,21 @@ from typing import Any
 import lightning as L  # noqa: N812 - as everybody calls it
 from lightning.pytorch.callbacks import Callback
 
-from litgpt.adapters.training.learning import Learning
-from litgpt.application.atomic_files import atomic_write
-from litgpt.domain.reporting import Notice, Progress, Report
-from litgpt.domain.units import counted
+from litgpt.adapters.training.lightning_module import LitModel
+from litgpt.application.files.atomic_write import atomic_write
+from litgpt.domain.formatting.units import format_count
+from litgpt.domain.progress import Notice, Progress, Reporter
 
 _DIGITS = {"tokens_per_second": ".1f"}
 _FLOAT32_DIGITS = ".7g"
 
 COLUMNS = ("step", "epoch", "train_loss", "val_loss", "learning_rate", "gradient_norm", "tokens_per_second")
 _STEP = re.compile(r"[0-9]{1,15}")
-_AT_MOST = 1 << 30
+_MAX_STEP = 1 << 30
 
 
-class Metrics(Callback):
-    """Counts, writes and shows what each optimiser step and each validation come to.
+class MetricsCallback(Callback):
+    """Counts, writes and shows what each optimizer step and each validation come to.
 
     Args:
         path: The CSV file. What it holds from an earlier run stays, up to the step where this one goes on.
@@ -38,7 +38,7 @@ class Metrics(Callback):
 
     """
 
-    def __init__(self, path: Path, report: Report) -> None:
+    def __init__(self, path: Path, report: Reporter) -> None:
         self.path, self._report = path, report
         self._step, self._since, self._seconds, self._shown = 0, 0.0, 0.0, ""
         self.tokens = 0
@@ -50,12 +50,12 @@ class Metrics(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go on with the file behind the step from which the run goes on."""
-        assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
+        assert isinstance(pl_module, LitModel)  # noqa: S101 - who made the trainer
         self._step, self._since = trainer.global_step, time.perf_counter()
         is_due = self.is_validation_due(trainer, pl_module)
         self._continue_file(trainer)
         self._batches = 0
-        self._tell(trainer, pl_module)
+        self._report_progress(trainer, pl_module)
         if is_due:
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.restarting = False
@@ -68,7 +68,7 @@ class Metrics(Callback):
         del pl_module
         self._continue_file(trainer)
 
-    def is_validation_due(self, trainer: L.Trainer, module: Learning) -> bool:
+    def is_validation_due(self, trainer: L.Trainer, module: LitModel) -> bool:
         """Return whether the checkpoint was saved just before a validation that metrics.csv does not have.
 
         A checkpoint is saved before the validation of its step, and a process can be killed between them.
@@ -79,17 +79,17 @@ class Metrics(Callback):
         progress, interval = loop.batch_progress, trainer.val_check_batch
         seen = progress.total if trainer.check_val_every_n_epoch is None else progress.current
         at_interval = interval not in (None, 0) and seen.ready > 0 and seen.ready % interval == 0
-        is_due = (at_interval or step >= module.steps) and not any(
+        is_due = (at_interval or step >= module.num_steps) and not any(
             row["val_loss"] for row in read_metrics(self.path) if int(row["step"]) == step
         )
         return bool(trainer.strategy.broadcast(is_due))
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Take note of a batch, and of a step if it completed one."""
-        assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
+        assert isinstance(pl_module, LitModel)  # noqa: S101 - who made the trainer
         if trainer.global_step == self._step:
             self._batches += 1
-            self._tell(trainer, pl_module)
+            self._report_progress(trainer, pl_module)
             return
         self._batches = 0
         self._step, now = trainer.global_step, time.perf_counter()
@@ -100,13 +100,13 @@ class Metrics(Callback):
         self.train_loss = lost = sums.mean_loss
         found = {
             "train_loss": lost,
-            "learning_rate": pl_module.rate,
-            "gradient_norm": pl_module.norm,
+            "learning_rate": pl_module.learning_rate,
+            "gradient_norm": pl_module.grad_norm,
             "tokens_per_second": speed,
         }
         self._write(trainer, found)
-        self._shown = self._figures(lost, pl_module.rate, speed)
-        self._tell(trainer, pl_module)
+        self._shown = self._figures(lost, pl_module.learning_rate, speed)
+        self._report_progress(trainer, pl_module)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -128,13 +128,13 @@ class Metrics(Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take note of the loss on the data for validation."""
-        assert isinstance(pl_module, Learning)  # noqa: S101 - who made the trainer
+        assert isinstance(pl_module, LitModel)  # noqa: S101 - who made the trainer
         self.val_loss = pl_module.val_loss
         if trainer.sanity_checking or self.val_loss is None:
             return
         self._write(trainer, {"val_loss": self.val_loss})
         if trainer.is_global_zero:
-            step = f"step {trainer.global_step} of {pl_module.steps}"
+            step = f"step {trainer.global_step} of {pl_module.num_steps}"
             self._report(Notice(f"Validation: {step}, validation loss {self.val_loss:.4f}"))
         self._since = time.perf_counter()  # the next step is not to pay for this
 
@@ -177,9 +177,9 @@ class Metrics(Callback):
                 self._report(Notice(f"{lacks}: {(error.strerror or str(error)).lower()}."))
             self._is_written = False
 
-    def _tell(self, trainer: L.Trainer, module: Learning) -> None:
+    def _report_progress(self, trainer: L.Trainer, module: LitModel) -> None:
         if trainer.is_global_zero:
-            total = module.steps
+            total = module.num_steps
             done = min(trainer.global_step + self._batches / trainer.accumulate_grad_batches, total)
             self._report(Progress("Training", done, total, unit="steps", note=self._shown))
 
@@ -196,7 +196,7 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], str]:
     """Return the whole rows of a metrics file, and what of it cannot be read ("" if all of it can)."""
     try:
         with path.open("rb") as file:
-            raw = file.read(_AT_MOST)
+            raw = file.read(_MAX_STEP)
     except FileNotFoundError:
         return [], ""
     except OSError as error:
@@ -206,7 +206,7 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], str]:
     damaged = len([line for line in lines if line.strip()]) - len(rows)
     damaged -= lines[0].strip() == ",".join(COLUMNS)
     if damaged:
-        return rows, f"{counted(damaged, 'damaged line')} of it cannot be read"
+        return rows, f"{format_count(damaged, 'damaged line')} of it cannot be read"
     return rows, "" if raw else "it is empty"
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.training.unsafe_values import load_archive
-from litgpt.domain.errors import DamagedFile, MissingFile
-from litgpt.domain.reading import printable, reading
-from litgpt.domain.training.errors import NotOfThisModel
+from litgpt.adapters.training.unsafe_pickle import load_archive
+from litgpt.domain.errors import CorruptFile, MissingFile
+from litgpt.domain.training.errors import TrainerCheckpointMismatch
+from litgpt.domain.validation.untrusted_files import printable, translate_read_errors
 
 _STATE = "state_dict"
 
@@ -28,10 +28,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UnsafeFile: It holds objects whose making could run code.
 
     """
-    with reading(printable(path)):
+    with translate_read_errors(printable(path)):
         is_folder, is_there = path.is_dir(), path.exists()
     if is_folder:
-        from litgpt.adapters.training.sharded_checkpoint import is_sharded_checkpoint, read_sharded
+        from litgpt.adapters.training.dcp_checkpoint import is_sharded_checkpoint, read_sharded
 
         if not is_sharded_checkpoint(path):
             raise MissingFile(str(path / ".metadata"), "the folder is no Trainer checkpoint.")
@@ -41,7 +41,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     content = load_archive(path, mmap=True)
     state = content.get(_STATE) if isinstance(content, dict) else None
     if not isinstance(state, Mapping):
-        raise DamagedFile(str(path), f"a Trainer checkpoint has a {_STATE!r}, and it has none.")
+        raise CorruptFile(str(path), f"a Trainer checkpoint has a {_STATE!r}, and it has none.")
     return {**content, _STATE: {name: value for name, value in state.items() if isinstance(value, Tensor)}}
 
 
@@ -57,14 +57,14 @@ def check_readable(path: Path) -> None:
     if not path.is_dir():
         read_checkpoint(path)  # its tensors are mapped
         return
-    from litgpt.adapters.training.sharded_checkpoint import CarefulReader, read_plain
+    from litgpt.adapters.training.dcp_checkpoint import SafeReader, read_plain_values
 
-    read_plain(path)
-    metadata = CarefulReader(path).read_metadata()
+    read_plain_values(path)
+    metadata = SafeReader(path).read_metadata()
     for part in (metadata.storage_data or {}).values():
         file = path / part.relative_path
         if not file.is_file() or file.stat().st_size < part.offset + part.length:
-            raise DamagedFile(str(file), "a part of a sharded checkpoint is missing or cut short.")
+            raise CorruptFile(str(file), "a part of a sharded checkpoint is missing or cut short.")
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name: str) -> None:
@@ -129,7 +129,7 @@ def check_weights(
         if one in wanted and tensor.shape != wanted[one].shape
     ]
     if missing or unread or misshapen:
-        raise NotOfThisModel(origin, missing, unread, misshapen, name)
+        raise TrainerCheckpointMismatch(origin, missing, unread, misshapen, name)
 
 
 def _prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:

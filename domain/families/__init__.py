@@ -1,18 +1,18 @@
 """Model families as data: how to read each family's `config.json` and the names of its tensors."""
 
-from litgpt.domain.families.family import Family
 from litgpt.domain.families.gemma import GEMMA3_TEXT
 from litgpt.domain.families.llama import LLAMA
 from litgpt.domain.families.qwen2 import QWEN2
 from litgpt.domain.families.registry import FAMILIES
-from litgpt.domain.families.understanding import (
-    Understood,
-    describe,
+from litgpt.domain.families.resolve import (
+    ResolvedModel,
+    config_to_save,
     expected_shapes,
     family_of,
-    saved_config,
-    understand,
+    parse_config,
+    resolve_model,
 )
+from litgpt.domain.families.schema.family import Family
 
 __all__ = [
     "FAMILIES",
@@ -20,10 +20,10 @@ __all__ = [
     "LLAMA",
     "QWEN2",
     "Family",
-    "Understood",
-    "describe",
+    "ResolvedModel",
+    "config_to_save",
     "expected_shapes",
     "family_of",
-    "saved_config",
-    "understand",
+    "parse_config",
+    "resolve_model",
 ]

@@ -7,15 +7,21 @@ from collections.abc import Mapping
 
 import attrs
 
-from litgpt.domain.families.feedforward import Plain
-from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, LLAMA, OUTSIDE, QK_NORM
-from litgpt.domain.families.names import layer_rule, linear
-from litgpt.domain.families.norms import QkNorms, RmsNorm
-from litgpt.domain.families.rotary import Rope
-from litgpt.domain.families.settings import Key, Settings
+from litgpt.domain.families.llama import (
+    ATTENTION_WEIGHTS,
+    BIASED_ATTENTION,
+    EMBEDDING_WEIGHTS,
+    LLAMA,
+    QK_NORM_WEIGHTS,
+)
+from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.families.schema.mlp import MLPSchema
+from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
+from litgpt.domain.families.schema.rope import RopeSchema
+from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors
 
-_NORM = RmsNorm(eps=Key("rms_norm_eps", 1e-5))
-_STRETCHED = {
+_NORM = RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5))
+_ROPE_PARAMETERS = {
     "rope_type": "llama3",
     "rope_theta": 12_000_000.0,
     "factor": 8.0,
@@ -25,36 +31,41 @@ _STRETCHED = {
 }
 
 
-def _derived(settings: Settings) -> Mapping[str, object]:
+def _normalize_config(config: HFConfig) -> Mapping[str, object]:
     """Return the default RoPE scaling if the config sets none."""
-    has_scaling = settings.has("rope_parameters") or settings.mapping(Key("rope_scaling"))
-    return {} if has_scaling else {"rope_parameters": _STRETCHED}
+    has_scaling = config.has_value("rope_parameters") or config.mapping(ConfigField("rope_scaling"))
+    return {} if has_scaling else {"rope_parameters": _ROPE_PARAMETERS}
 
 
 APERTUS = attrs.evolve(
     LLAMA,
     model_type="apertus",
-    derived=_derived,
+    normalize_config=_normalize_config,
     attention=attrs.evolve(
-        BIASED_ATTENTION, qk_norm=QkNorms(norm=_NORM), rope=Rope(base=Key("rope_theta", 12_000_000.0))
+        BIASED_ATTENTION,
+        qk_norm=QkNormSchema(norm=_NORM),
+        rope=RopeSchema(theta=ConfigField("rope_theta", 12_000_000.0)),
     ),
-    feed_forward=Plain(
-        activation=Key("hidden_act", "xielu"), bias=False, size=Key("intermediate_size", 14336), learnt=True
+    mlp=MLPSchema(
+        activation=ConfigField("hidden_act", "xielu"),
+        bias=False,
+        intermediate_size=ConfigField("intermediate_size", 14336),
+        has_learned_params=True,
     ),
     norm=_NORM,
-    context=Key("max_position_embeddings", 65_536),
-    refused=(*LLAMA.refused, "mlp_bias", "post_norm"),
+    context_length=ConfigField("max_position_embeddings", 65_536),
+    unsupported_settings=(*LLAMA.unsupported_settings, "mlp_bias", "post_norm"),
     weights=(
-        *OUTSIDE,
-        *linear("norm_1", "attention_layernorm"),
-        *linear("norm_2", "feedforward_layernorm"),
-        *ATTENTION,
-        *QK_NORM,
-        *linear("mlp.fc", "mlp.up_proj"),
-        *linear("mlp.proj", "mlp.down_proj"),
-        layer_rule("mlp.activation.alpha_p", "mlp.act_fn.alpha_p"),
-        layer_rule("mlp.activation.alpha_n", "mlp.act_fn.alpha_n"),
-        layer_rule("mlp.activation.beta", "mlp.act_fn.beta", number=True),
-        layer_rule("mlp.activation.eps", "mlp.act_fn.eps", number=True),
+        *EMBEDDING_WEIGHTS,
+        *linear_tensors("norm_1", "attention_layernorm"),
+        *linear_tensors("norm_2", "feedforward_layernorm"),
+        *ATTENTION_WEIGHTS,
+        *QK_NORM_WEIGHTS,
+        *linear_tensors("mlp.fc", "mlp.up_proj"),
+        *linear_tensors("mlp.proj", "mlp.down_proj"),
+        layer_tensor("mlp.activation.alpha_p", "mlp.act_fn.alpha_p"),
+        layer_tensor("mlp.activation.alpha_n", "mlp.act_fn.alpha_n"),
+        layer_tensor("mlp.activation.beta", "mlp.act_fn.beta", scalar=True),
+        layer_tensor("mlp.activation.eps", "mlp.act_fn.eps", scalar=True),
     ),
 )

@@ -6,38 +6,44 @@ Source: Cohere 2024, model cards of c4ai-command-r-v01 and c4ai-command-r7b-12-2
 
 import attrs
 
-from litgpt.domain.families.attention import Windows
-from litgpt.domain.families.family import Residual
-from litgpt.domain.families.feedforward import Gated
-from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, GATED, LLAMA, OUTSIDE
-from litgpt.domain.families.names import layer_rule
-from litgpt.domain.families.norms import LayerNorm, QkNorms
-from litgpt.domain.families.rotary import Rope, Unrotated
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.llama import (
+    ATTENTION_WEIGHTS,
+    BIASED_ATTENTION,
+    EMBEDDING_WEIGHTS,
+    GATED_MLP_WEIGHTS,
+    LLAMA,
+)
+from litgpt.domain.families.schema.attention import SlidingWindowSchema
+from litgpt.domain.families.schema.family import ResidualSchema
+from litgpt.domain.families.schema.hf_config import ConfigField
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.norm import LayerNormSchema, QkNormSchema
+from litgpt.domain.families.schema.rope import NoPE, RopeSchema
+from litgpt.domain.families.schema.weight_rules import layer_tensor
 
-_NORM = LayerNorm(bias=False)
+_NORM = LayerNormSchema(bias=False)
 
 COHERE = attrs.evolve(
     LLAMA,
     model_type="cohere",
     attention=attrs.evolve(
         BIASED_ATTENTION,
-        qk_norm=QkNorms(norm=_NORM, over="heads", enabled=Key("use_qk_norm", default=False)),
-        rope=Rope(base=Key("rope_theta", 500_000.0), interleaved=True),
+        qk_norm=QkNormSchema(norm=_NORM, scope="heads", enabled=ConfigField("use_qk_norm", default=False)),
+        rope=RopeSchema(theta=ConfigField("rope_theta", 500_000.0), interleaved=True),
     ),
-    feed_forward=Gated(),
+    mlp=GatedMLPSchema(),
     norm=_NORM,
-    residual=Residual(parallel=True, shared=True),
-    logit_scale=Key("logit_scale", 0.0625),
-    tied=Key("tie_word_embeddings", default=True),
-    context=Key("max_position_embeddings", 8192),
+    residual=ResidualSchema(parallel=True, shared_norm=True),
+    logit_scale=ConfigField("logit_scale", 0.0625),
+    tie_word_embeddings=ConfigField("tie_word_embeddings", default=True),
+    context_length=ConfigField("max_position_embeddings", 8192),
     weights=(
-        *OUTSIDE,
-        *ATTENTION,
-        *GATED,
-        layer_rule("norm_1.weight", "input_layernorm.weight"),
-        layer_rule("attn.norm_q.weight", "self_attn.q_norm.weight", matrix=True),
-        layer_rule("attn.norm_k.weight", "self_attn.k_norm.weight", matrix=True),
+        *EMBEDDING_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        *GATED_MLP_WEIGHTS,
+        layer_tensor("norm_1.weight", "input_layernorm.weight"),
+        layer_tensor("attn.norm_q.weight", "self_attn.q_norm.weight", vector_as_matrix=True),
+        layer_tensor("attn.norm_k.weight", "self_attn.k_norm.weight", vector_as_matrix=True),
     ),
 )
 
@@ -46,9 +52,10 @@ COHERE2 = attrs.evolve(
     model_type="cohere2",
     attention=attrs.evolve(
         BIASED_ATTENTION,
-        windows=Windows(
-            size=Key("sliding_window", 4096, null=True), pattern=Key("sliding_window_pattern", 4)
+        sliding_window=SlidingWindowSchema(
+            size=ConfigField("sliding_window", 4096, nullable=True),
+            pattern=ConfigField("sliding_window_pattern", 4),
         ),
-        rope=Rope(interleaved=True, unrotated=Unrotated(kind="full_attention")),
+        rope=RopeSchema(interleaved=True, nope_layers=NoPE(layer_type="full_attention")),
     ),
 )

@@ -9,76 +9,90 @@ from collections.abc import Mapping
 
 import attrs
 
-from litgpt.domain.families.attention import Windows
-from litgpt.domain.families.family import Residual
-from litgpt.domain.families.feedforward import Gated
-from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, GATED, LLAMA, OUTSIDE, QK_NORM
-from litgpt.domain.families.names import linear
-from litgpt.domain.families.norms import QkNorms, RmsNorm
-from litgpt.domain.families.rotary import Rope
-from litgpt.domain.families.settings import Key, Settings
+from litgpt.domain.families.llama import (
+    ATTENTION_WEIGHTS,
+    BIASED_ATTENTION,
+    EMBEDDING_WEIGHTS,
+    GATED_MLP_WEIGHTS,
+    LLAMA,
+    QK_NORM_WEIGHTS,
+)
+from litgpt.domain.families.schema.attention import SlidingWindowSchema
+from litgpt.domain.families.schema.family import ResidualSchema
+from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
+from litgpt.domain.families.schema.rope import RopeSchema
+from litgpt.domain.families.schema.weight_rules import linear_tensors
 
-_NORM = RmsNorm(unit_offset=True)
+_NORM = RMSNormSchema(unit_offset=True)
 
-_ATTENTION = attrs.evolve(BIASED_ATTENTION, head_size=Key("head_dim", 256))
+_ATTENTION = attrs.evolve(BIASED_ATTENTION, head_dim=ConfigField("head_dim", 256))
 _ATTENTION_2 = attrs.evolve(
     _ATTENTION,
-    scale_from=Key("query_pre_attn_scalar", 256),
-    windows=Windows(size=Key("sliding_window", 4096), pattern=Key("sliding_window_pattern", 2)),
-    cap=Key("attn_logit_softcapping", 50.0, null=True),
+    scale_from=ConfigField("query_pre_attn_scalar", 256),
+    sliding_window=SlidingWindowSchema(
+        size=ConfigField("sliding_window", 4096), pattern=ConfigField("sliding_window_pattern", 2)
+    ),
+    attn_logit_softcap=ConfigField("attn_logit_softcapping", 50.0, nullable=True),
 )
 _ATTENTION_3 = attrs.evolve(
     _ATTENTION_2,
-    qk_norm=QkNorms(norm=_NORM),
-    windows=Windows(size=Key("sliding_window", 4096), pattern=Key("sliding_window_pattern", 6)),
-    rope=Rope(base=Key("rope_theta", 1_000_000.0), local_base=Key("rope_local_base_freq", 10_000.0)),
-    cap=Key("attn_logit_softcapping", None),
+    qk_norm=QkNormSchema(norm=_NORM),
+    sliding_window=SlidingWindowSchema(
+        size=ConfigField("sliding_window", 4096), pattern=ConfigField("sliding_window_pattern", 6)
+    ),
+    rope=RopeSchema(
+        theta=ConfigField("rope_theta", 1_000_000.0),
+        local_theta=ConfigField("rope_local_base_freq", 10_000.0),
+    ),
+    attn_logit_softcap=ConfigField("attn_logit_softcapping", None),
 )
 
 GEMMA = attrs.evolve(
     LLAMA,
     model_type="gemma",
-    called={"hidden_act": "hidden_activation"},
+    attribute_map={"hidden_act": "hidden_activation"},
     attention=_ATTENTION,
-    feed_forward=Gated(activation=Key("hidden_act", "gelu_pytorch_tanh")),
+    mlp=GatedMLPSchema(activation=ConfigField("hidden_act", "gelu_pytorch_tanh")),
     norm=_NORM,
     scale_embedding=True,
-    tied=Key("tie_word_embeddings", default=True),
-    context=Key("max_position_embeddings", 8192),
-    refused=(*LLAMA.refused, "use_bidirectional_attention"),
+    tie_word_embeddings=ConfigField("tie_word_embeddings", default=True),
+    context_length=ConfigField("max_position_embeddings", 8192),
+    unsupported_settings=(*LLAMA.unsupported_settings, "use_bidirectional_attention"),
 )
 
 GEMMA2 = attrs.evolve(
     GEMMA,
     model_type="gemma2",
     attention=_ATTENTION_2,
-    residual=Residual(after=True),
-    logit_cap=Key("final_logit_softcapping", 30.0, null=True),
+    residual=ResidualSchema(post_norm=True),
+    final_logit_softcap=ConfigField("final_logit_softcapping", 30.0, nullable=True),
     weights=(
-        *OUTSIDE,
-        *ATTENTION,
-        *GATED,
-        *linear("norm_1", "input_layernorm"),
-        *linear("post_attention_norm", "post_attention_layernorm"),
-        *linear("norm_2", "pre_feedforward_layernorm"),
-        *linear("post_mlp_norm", "post_feedforward_layernorm"),
+        *EMBEDDING_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        *GATED_MLP_WEIGHTS,
+        *linear_tensors("norm_1", "input_layernorm"),
+        *linear_tensors("post_attention_norm", "post_attention_layernorm"),
+        *linear_tensors("norm_2", "pre_feedforward_layernorm"),
+        *linear_tensors("post_mlp_norm", "post_feedforward_layernorm"),
     ),
 )
 
 # The text config of multimodal Gemma 3 omits all settings with default values, sizes included.
-_USUAL = {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 262_208}
+_HF_DEFAULTS = {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 262_208}
 
 
-def _derived(settings: Settings) -> Mapping[str, object]:
-    return {name: settings.get(Key(name, usual)) for name, usual in _USUAL.items()}
+def _normalize_config(config: HFConfig) -> Mapping[str, object]:
+    return {name: config.get(ConfigField(name, usual)) for name, usual in _HF_DEFAULTS.items()}
 
 
 GEMMA3_TEXT = attrs.evolve(
     GEMMA2,
     model_type="gemma3_text",
-    derived=_derived,
+    normalize_config=_normalize_config,
     attention=_ATTENTION_3,
-    logit_cap=Key("final_logit_softcapping", None),
-    context=Key("max_position_embeddings", 131_072),
-    weights=(*GEMMA2.weights, *QK_NORM),
+    final_logit_softcap=ConfigField("final_logit_softcapping", None),
+    context_length=ConfigField("max_position_embeddings", 131_072),
+    weights=(*GEMMA2.weights, *QK_NORM_WEIGHTS),
 )

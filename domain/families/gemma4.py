@@ -7,113 +7,130 @@ from collections.abc import Mapping
 
 import attrs
 
-from litgpt.domain.families.attention import SoftmaxAttention, Windows
-from litgpt.domain.families.feedforward import Beside, Gated, Routing, Sparse
 from litgpt.domain.families.gemma import GEMMA3_TEXT
-from litgpt.domain.families.inputs import PER_LAYER, Inputs
-from litgpt.domain.families.llama import BIAS, KEYS_AND_VALUES, LLAMA
-from litgpt.domain.families.names import layer_rule, linear
-from litgpt.domain.families.norms import QkNorms, RmsNorm
-from litgpt.domain.families.rotary import Rope
-from litgpt.domain.families.settings import LAYER_TABLE, Key, Settings
-from litgpt.domain.weights import Part
+from litgpt.domain.families.llama import ATTENTION_BIAS, LLAMA, UNUSED_KV
+from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
+from litgpt.domain.families.schema.hf_config import PER_LAYER_CONFIG, ConfigField, HFConfig
+from litgpt.domain.families.schema.mlp import DenseAndMoESchema, GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
+from litgpt.domain.families.schema.per_layer_embedding import PER_LAYER_WEIGHTS, PerLayerSchema
+from litgpt.domain.families.schema.rope import RopeSchema
+from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors
+from litgpt.domain.weights.mapping import SourceSlice
 
-_ROPE = {
+_DEFAULT_ROPE_PARAMETERS = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
     "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1_000_000.0},
 }
 
 
-def _derived(settings: Settings) -> Mapping[str, object]:
+def _normalize_config(config: HFConfig) -> Mapping[str, object]:
     """Return the per-layer settings, which the config gives by layer type."""
-    if settings.get(Key("use_bidirectional_attention", None)) == "all":
-        raise settings.refuse("use_bidirectional_attention", "all")
-    layers = settings.integer(Key("num_hidden_layers"))
+    if config.get(ConfigField("use_bidirectional_attention", None)) == "all":
+        raise config.unsupported("use_bidirectional_attention", "all")
+    layers = config.integer(ConfigField("num_hidden_layers"))
     default = ["sliding_attention" if number % 6 else "full_attention" for number in range(1, layers + 1)]
-    kinds = list(settings.get(Key("layer_types", default)))
+    kinds = list(config.get(ConfigField("layer_types", default)))
     kinds[-1:] = ["full_attention"]  # as transformers does, overriding the config
     return {
-        "rope_parameters": settings.get(Key("rope_parameters", _ROPE)),
+        "rope_parameters": config.get(ConfigField("rope_parameters", _DEFAULT_ROPE_PARAMETERS)),
         "layer_types": kinds,
-        LAYER_TABLE: _of_layers(settings, kinds),
+        PER_LAYER_CONFIG: _per_layer_settings(config, kinds),
     }
 
 
-def _of_layers(settings: Settings, kinds: list[str]) -> Mapping[str, object]:
-    full: dict[str, object] = {"head_dim": settings.get(Key("global_head_dim", 512))}
-    groups = settings.get(Key("num_global_key_value_heads", None))
-    if groups is not None and settings.get(Key("attention_k_eq_v", default=False)):
+def _per_layer_settings(config: HFConfig, layer_types: list[str]) -> Mapping[str, object]:
+    full: dict[str, object] = {"head_dim": config.get(ConfigField("global_head_dim", 512))}
+    groups = config.get(ConfigField("num_global_key_value_heads", None))
+    if groups is not None and config.get(ConfigField("attention_k_eq_v", default=False)):
         full["num_key_value_heads"] = groups
     # transformers 5 also writes an empty table; then the head dimension is the same in all layers.
-    table = settings.mapping(Key(LAYER_TABLE)) if LAYER_TABLE in settings.values else None
+    table = config.mapping(ConfigField(PER_LAYER_CONFIG)) if PER_LAYER_CONFIG in config.values else None
     if table is None:
-        table = {str(at): full for at, kind in enumerate(kinds) if kind == "full_attention"}
-    if not settings.get(Key("use_double_wide_mlp", default=False)):
+        table = {str(at): full for at, kind in enumerate(layer_types) if kind == "full_attention"}
+    if not config.get(ConfigField("use_double_wide_mlp", default=False)):
         return table
-    first_borrower = max(0, len(kinds) - int(settings.get(Key("num_kv_shared_layers", 0))))
-    return {**table, **{str(at): _wide(settings, table, at) for at in range(first_borrower, len(kinds))}}
+    first_borrower = max(0, len(layer_types) - int(config.get(ConfigField("num_kv_shared_layers", 0))))
+    return {
+        **table,
+        **{
+            str(at): _with_double_wide_mlp(config, table, at)
+            for at in range(first_borrower, len(layer_types))
+        },
+    }
 
 
-def _wide(settings: Settings, table: Mapping[str, Mapping[str, object]], layer: int) -> dict[str, object]:
+def _with_double_wide_mlp(
+    config: HFConfig, table: Mapping[str, Mapping[str, object]], layer: int
+) -> dict[str, object]:
     """Return the settings of a layer with a doubled intermediate size."""
     overrides = table.get(str(layer), {})
-    merged = attrs.evolve(settings, values={**settings.values, **overrides})
-    return {**overrides, "intermediate_size": 2 * merged.integer(Key("intermediate_size", 9216))}
+    merged = attrs.evolve(config, values={**config.values, **overrides})
+    return {**overrides, "intermediate_size": 2 * merged.integer(ConfigField("intermediate_size", 9216))}
 
 
-_NORM = RmsNorm()
+_NORM = RMSNormSchema()
 
 GEMMA4_TEXT = attrs.evolve(
     GEMMA3_TEXT,
     model_type="gemma4_text",
-    derived=_derived,
-    attention=SoftmaxAttention(
-        qkv_bias=BIAS,
-        output_bias=BIAS,
-        groups=Key("num_key_value_heads", 4),
-        head_size=Key("head_dim", 256),
+    normalize_config=_normalize_config,
+    attention=AttentionSchema(
+        qkv_bias=ATTENTION_BIAS,
+        output_bias=ATTENTION_BIAS,
+        num_kv_heads=ConfigField("num_key_value_heads", 4),
+        head_dim=ConfigField("head_dim", 256),
         scale=1.0,
-        qk_norm=QkNorms(norm=_NORM),
+        qk_norm=QkNormSchema(norm=_NORM),
         value_norm=attrs.evolve(_NORM, weight=False),
-        windows=Windows(size=Key("sliding_window", 512)),
-        rope=Rope(),
-        values_are_keys=Key("attention_k_eq_v", default=False),
-        borrowing=Key("num_kv_shared_layers", None),
+        sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", 512)),
+        rope=RopeSchema(),
+        shared_kv_projection=ConfigField("attention_k_eq_v", default=False),
+        num_kv_shared_layers=ConfigField("num_kv_shared_layers", None),
     ),
-    feed_forward=Beside(
-        dense=Gated(activation=Key("hidden_act", "gelu_pytorch_tanh")),
-        sparse=Sparse(
-            count=(Key("num_experts"),),
-            chosen=Key("top_k_experts"),
-            expert=Gated(
-                activation=Key("hidden_act", "gelu_pytorch_tanh"), size=Key("moe_intermediate_size")
+    mlp=DenseAndMoESchema(
+        dense=GatedMLPSchema(activation=ConfigField("hidden_act", "gelu_pytorch_tanh")),
+        moe=MoESchema(
+            num_experts=(ConfigField("num_experts"),),
+            num_experts_per_token=ConfigField("top_k_experts"),
+            expert=GatedMLPSchema(
+                activation=ConfigField("hidden_act", "gelu_pytorch_tanh"),
+                intermediate_size=ConfigField("moe_intermediate_size"),
             ),
-            routing=Routing(norm=_NORM, by_width=True, expert_scale=True),
+            router=RouterSchema(norm=_NORM, scale_logits_by_hidden_size=True, expert_scale=True),
         ),
-        enabled=Key("enable_moe_block", default=False),
+        enabled=ConfigField("enable_moe_block", default=False),
     ),
     norm=_NORM,
-    inputs=Inputs(),
-    scaled=True,
-    refused=LLAMA.refused,
+    per_layer_inputs=PerLayerSchema(),
+    layer_scale=True,
+    unsupported_settings=LLAMA.unsupported_settings,
     # Files also contain the unused key and value projections of KV-sharing layers.
-    unused=(*LLAMA.unused, *KEYS_AND_VALUES),
+    unused_tensors=(*LLAMA.unused_tensors, *UNUSED_KV),
     weights=(
         *GEMMA3_TEXT.weights,
-        layer_rule("scale", "layer_scalar"),
-        *PER_LAYER,
-        *linear("mlp.dense.fc_1", "mlp.gate_proj"),
-        *linear("mlp.dense.fc_2", "mlp.up_proj"),
-        *linear("mlp.dense.proj", "mlp.down_proj"),
-        layer_rule("mlp.norm_dense.weight", "pre_feedforward_layernorm.weight"),
-        layer_rule("mlp.post_norm_dense.weight", "post_feedforward_layernorm_1.weight"),
-        layer_rule("mlp.norm_sparse.weight", "pre_feedforward_layernorm_2.weight"),
-        layer_rule("mlp.post_norm_sparse.weight", "post_feedforward_layernorm_2.weight"),
-        layer_rule("mlp.sparse.gate.weight", "router.proj.weight"),
-        layer_rule("mlp.sparse.gate.norm.weight", "router.scale"),
-        layer_rule("mlp.sparse.gate.expert_scale", "router.per_expert_scale"),
-        layer_rule("mlp.sparse.experts.{}.fc_1.weight", Part("experts.gate_up_proj", 0, 2), stacked=True),
-        layer_rule("mlp.sparse.experts.{}.fc_2.weight", Part("experts.gate_up_proj", 1, 2), stacked=True),
-        layer_rule("mlp.sparse.experts.{}.proj.weight", "experts.down_proj", stacked=True),
+        layer_tensor("scale", "layer_scalar"),
+        *PER_LAYER_WEIGHTS,
+        *linear_tensors("mlp.dense.fc_1", "mlp.gate_proj"),
+        *linear_tensors("mlp.dense.fc_2", "mlp.up_proj"),
+        *linear_tensors("mlp.dense.proj", "mlp.down_proj"),
+        layer_tensor("mlp.norm_dense.weight", "pre_feedforward_layernorm.weight"),
+        layer_tensor("mlp.post_norm_dense.weight", "post_feedforward_layernorm_1.weight"),
+        layer_tensor("mlp.norm_sparse.weight", "pre_feedforward_layernorm_2.weight"),
+        layer_tensor("mlp.post_norm_sparse.weight", "post_feedforward_layernorm_2.weight"),
+        layer_tensor("mlp.sparse.gate.weight", "router.proj.weight"),
+        layer_tensor("mlp.sparse.gate.norm.weight", "router.scale"),
+        layer_tensor("mlp.sparse.gate.expert_scale", "router.per_expert_scale"),
+        layer_tensor(
+            "mlp.sparse.experts.{}.fc_1.weight",
+            SourceSlice("experts.gate_up_proj", 0, 2),
+            stacked_experts=True,
+        ),
+        layer_tensor(
+            "mlp.sparse.experts.{}.fc_2.weight",
+            SourceSlice("experts.gate_up_proj", 1, 2),
+            stacked_experts=True,
+        ),
+        layer_tensor("mlp.sparse.experts.{}.proj.weight", "experts.down_proj", stacked_experts=True),
     ),
 )

@@ -3,37 +3,40 @@
 Source: Black et al. 2022, arXiv:2204.06745; Biderman et al. 2023, arXiv:2304.01373.
 """
 
-from litgpt.domain.families.attention import SoftmaxAttention
-from litgpt.domain.families.family import Family, Residual
-from litgpt.domain.families.feedforward import Plain
-from litgpt.domain.families.names import linear, whole
-from litgpt.domain.families.norms import LayerNorm
-from litgpt.domain.families.rotary import Rope
-from litgpt.domain.families.settings import Key
-from litgpt.domain.weights import Rule
+from litgpt.domain.families.schema.attention import AttentionSchema
+from litgpt.domain.families.schema.family import Family, ResidualSchema
+from litgpt.domain.families.schema.hf_config import ConfigField
+from litgpt.domain.families.schema.mlp import MLPSchema
+from litgpt.domain.families.schema.norm import LayerNormSchema
+from litgpt.domain.families.schema.rope import RopeSchema
+from litgpt.domain.families.schema.weight_rules import linear_tensors, model_tensors
+from litgpt.domain.weights.mapping import WeightMapping
 
 _LAYER = "gpt_neox.layers.{}"
-_BIAS = Key("attention_bias", default=True)
+_BIAS = ConfigField("attention_bias", default=True)
 
 GPT_NEOX = Family(
     model_type="gpt_neox",
-    called={"partial_rotary_factor": "rotary_pct", "rope_theta": "rotary_emb_base"},
-    attention=SoftmaxAttention(
-        qkv_bias=_BIAS, output_bias=_BIAS, groups=None, rope=Rope(partial=Key("partial_rotary_factor", 0.25))
+    attribute_map={"partial_rotary_factor": "rotary_pct", "rope_theta": "rotary_emb_base"},
+    attention=AttentionSchema(
+        qkv_bias=_BIAS,
+        output_bias=_BIAS,
+        num_kv_heads=None,
+        rope=RopeSchema(partial_rotary_factor=ConfigField("partial_rotary_factor", 0.25)),
     ),
-    feed_forward=Plain(),
-    norm=LayerNorm(),
-    residual=Residual(parallel=Key("use_parallel_residual", default=True)),
-    unused=("*.rotary_emb.inv_freq", "*.attention.bias", "*.attention.masked_bias"),
+    mlp=MLPSchema(),
+    norm=LayerNormSchema(),
+    residual=ResidualSchema(parallel=ConfigField("use_parallel_residual", default=True)),
+    unused_tensors=("*.rotary_emb.inv_freq", "*.attention.bias", "*.attention.masked_bias"),
     weights=(
-        Rule("transformer.wte.weight", ("gpt_neox.embed_in.weight",)),
-        *linear("norm_1", "input_layernorm", within=_LAYER),
-        *linear("attn.qkv", "attention.query_key_value", within=_LAYER, by_group=True),
-        *linear("attn.proj", "attention.dense", within=_LAYER),
-        *linear("norm_2", "post_attention_layernorm", within=_LAYER),
-        *linear("mlp.fc", "mlp.dense_h_to_4h", within=_LAYER),
-        *linear("mlp.proj", "mlp.dense_4h_to_h", within=_LAYER),
-        *whole("transformer.ln_f", "gpt_neox.final_layer_norm"),
-        Rule("lm_head.weight", ("embed_out.weight",)),
+        WeightMapping("transformer.wte.weight", ("gpt_neox.embed_in.weight",)),
+        *linear_tensors("norm_1", "input_layernorm", within=_LAYER),
+        *linear_tensors("attn.qkv", "attention.query_key_value", within=_LAYER, grouped_qkv=True),
+        *linear_tensors("attn.proj", "attention.dense", within=_LAYER),
+        *linear_tensors("norm_2", "post_attention_layernorm", within=_LAYER),
+        *linear_tensors("mlp.fc", "mlp.dense_h_to_4h", within=_LAYER),
+        *linear_tensors("mlp.proj", "mlp.dense_4h_to_h", within=_LAYER),
+        *model_tensors("transformer.ln_f", "gpt_neox.final_layer_norm"),
+        WeightMapping("lm_head.weight", ("embed_out.weight",)),
     ),
 )

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 
 import attrs
 
-from litgpt.domain.families.attention import SoftmaxAttention, Windows
-from litgpt.domain.families.feedforward import Bounding, Gated, Routing, Sparse
-from litgpt.domain.families.llama import ATTENTION, LLAMA, NORMS, OUTSIDE
-from litgpt.domain.families.names import layer_rule, linear
-from litgpt.domain.families.norms import RmsNorm
-from litgpt.domain.families.rotary import Rope
-from litgpt.domain.families.settings import Key, Settings
-from litgpt.domain.weights import Part
+from litgpt.domain.families.llama import ATTENTION_WEIGHTS, EMBEDDING_WEIGHTS, LLAMA, NORM_WEIGHTS
+from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
+from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.families.schema.mlp import ClampSchema, GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.norm import RMSNormSchema
+from litgpt.domain.families.schema.rope import RopeSchema
+from litgpt.domain.families.schema.weight_rules import layer_tensor, linear_tensors
+from litgpt.domain.weights.mapping import SourceSlice
 
-_BIAS = Key("attention_bias", default=True)
-_STRETCHED = {
+_BIAS = ConfigField("attention_bias", default=True)
+_ROPE_PARAMETERS = {
     "rope_type": "yarn",
     "factor": 32.0,
     "truncate": False,
@@ -25,52 +25,73 @@ _STRETCHED = {
 }
 
 
-def _derived(settings: Settings) -> Mapping[str, object]:
+def _normalize_config(config: HFConfig) -> Mapping[str, object]:
     """Return the default RoPE scaling if the config sets none."""
-    has_scaling = settings.has("rope_parameters") or settings.has("rope_scaling")
-    return {} if has_scaling else {"rope_scaling": _STRETCHED}
+    has_scaling = config.has_value("rope_parameters") or config.has_value("rope_scaling")
+    return {} if has_scaling else {"rope_scaling": _ROPE_PARAMETERS}
 
 
-def _half(name: str, number: int) -> Part:
+def _interleaved_half(name: str, index: int) -> SourceSlice:
     """Return the gate (0) or up (1) projection, whose rows are interleaved in one tensor."""
-    return Part(f"mlp.experts.{name}", number, 2, alternating=True)
+    return SourceSlice(f"mlp.experts.{name}", index, 2, interleaved=True)
 
 
 GPT_OSS = attrs.evolve(
     LLAMA,
     model_type="gpt_oss",
-    derived=_derived,
-    attention=SoftmaxAttention(
+    normalize_config=_normalize_config,
+    attention=AttentionSchema(
         qkv_bias=_BIAS,
         output_bias=_BIAS,
-        groups=Key("num_key_value_heads", 8),
-        head_size=Key("head_dim", 64),
-        windows=Windows(size=Key("sliding_window", 128, null=True), pattern=Key("sliding_window_pattern", 2)),
-        rope=Rope(base=Key("rope_theta", 150_000.0)),
-        sinks=True,
-    ),
-    feed_forward=Sparse(
-        count=(Key("num_local_experts", 128),),
-        chosen=Key("num_experts_per_tok", 4),
-        expert=Gated(
-            bias=True,
-            bounds=Bounding(limit=Key("swiglu_limit", 7.0), sharpness=Key("swiglu_alpha", 1.702)),
+        num_kv_heads=ConfigField("num_key_value_heads", 8),
+        head_dim=ConfigField("head_dim", 64),
+        sliding_window=SlidingWindowSchema(
+            size=ConfigField("sliding_window", 128, nullable=True),
+            pattern=ConfigField("sliding_window_pattern", 2),
         ),
-        routing=Routing(score="softmax_of_chosen", bias=True),
+        rope=RopeSchema(theta=ConfigField("rope_theta", 150_000.0)),
+        attention_sinks=True,
     ),
-    norm=RmsNorm(eps=Key("rms_norm_eps", 1e-5)),
-    context=Key("max_position_embeddings", 131_072),
+    mlp=MoESchema(
+        num_experts=(ConfigField("num_local_experts", 128),),
+        num_experts_per_token=ConfigField("num_experts_per_tok", 4),
+        expert=GatedMLPSchema(
+            bias=True,
+            clamp=ClampSchema(
+                limit=ConfigField("swiglu_limit", 7.0), alpha=ConfigField("swiglu_alpha", 1.702)
+            ),
+        ),
+        router=RouterSchema(scoring_func="softmax_of_chosen", bias=True),
+    ),
+    norm=RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5)),
+    context_length=ConfigField("max_position_embeddings", 131_072),
     weights=(
-        *OUTSIDE,
-        *NORMS,
-        *ATTENTION,
-        layer_rule("attn.sinks", "self_attn.sinks"),
-        *linear("mlp.gate", "mlp.router"),
-        layer_rule("mlp.experts.{}.fc_1.weight", _half("gate_up_proj", 0), stacked=True, transposed=True),
-        layer_rule("mlp.experts.{}.fc_2.weight", _half("gate_up_proj", 1), stacked=True, transposed=True),
-        layer_rule("mlp.experts.{}.proj.weight", "mlp.experts.down_proj", stacked=True, transposed=True),
-        layer_rule("mlp.experts.{}.fc_1.bias", _half("gate_up_proj_bias", 0), stacked=True),
-        layer_rule("mlp.experts.{}.fc_2.bias", _half("gate_up_proj_bias", 1), stacked=True),
-        layer_rule("mlp.experts.{}.proj.bias", "mlp.experts.down_proj_bias", stacked=True),
+        *EMBEDDING_WEIGHTS,
+        *NORM_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        layer_tensor("attn.sinks", "self_attn.sinks"),
+        *linear_tensors("mlp.gate", "mlp.router"),
+        layer_tensor(
+            "mlp.experts.{}.fc_1.weight",
+            _interleaved_half("gate_up_proj", 0),
+            stacked_experts=True,
+            transposed=True,
+        ),
+        layer_tensor(
+            "mlp.experts.{}.fc_2.weight",
+            _interleaved_half("gate_up_proj", 1),
+            stacked_experts=True,
+            transposed=True,
+        ),
+        layer_tensor(
+            "mlp.experts.{}.proj.weight", "mlp.experts.down_proj", stacked_experts=True, transposed=True
+        ),
+        layer_tensor(
+            "mlp.experts.{}.fc_1.bias", _interleaved_half("gate_up_proj_bias", 0), stacked_experts=True
+        ),
+        layer_tensor(
+            "mlp.experts.{}.fc_2.bias", _interleaved_half("gate_up_proj_bias", 1), stacked_experts=True
+        ),
+        layer_tensor("mlp.experts.{}.proj.bias", "mlp.experts.down_proj_bias", stacked_experts=True),
     ),
 )

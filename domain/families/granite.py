@@ -7,43 +7,45 @@ Source: Granite Team, IBM 2024, "Granite 3.0 Language Models".
 
 import attrs
 
-from litgpt.domain.families.family import Residual
-from litgpt.domain.families.feedforward import Gated, Routing, Sparse
-from litgpt.domain.families.llama import ATTENTION as PROJECTIONS
-from litgpt.domain.families.llama import BIASED_ATTENTION, LLAMA, NORMS, OUTSIDE
-from litgpt.domain.families.names import layer_rule
-from litgpt.domain.families.settings import Key
-from litgpt.domain.weights import Part
+from litgpt.domain.families.llama import ATTENTION_WEIGHTS as PROJECTIONS
+from litgpt.domain.families.llama import BIASED_ATTENTION, EMBEDDING_WEIGHTS, LLAMA, NORM_WEIGHTS
+from litgpt.domain.families.schema.family import ResidualSchema
+from litgpt.domain.families.schema.hf_config import ConfigField
+from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.weight_rules import layer_tensor
+from litgpt.domain.weights.mapping import SourceSlice
 
-ATTENTION = attrs.evolve(BIASED_ATTENTION, scale=Key("attention_multiplier", 1.0))
+ATTENTION = attrs.evolve(BIASED_ATTENTION, scale=ConfigField("attention_multiplier", 1.0))
 
 GRANITE = attrs.evolve(
     LLAMA,
     model_type="granite",
     attention=ATTENTION,
-    residual=Residual(scale=Key("residual_multiplier", 1.0)),
-    embedding_scale=Key("embedding_multiplier", 1.0),
-    logit_divisor=Key("logits_scaling", 1.0),
+    residual=ResidualSchema(scale=ConfigField("residual_multiplier", 1.0)),
+    embedding_scale=ConfigField("embedding_multiplier", 1.0),
+    logit_divisor=ConfigField("logits_scaling", 1.0),
 )
 
-_INPUT = "block_sparse_moe.input_linear.weight"
+_EXPERT_INPUT = "block_sparse_moe.input_linear.weight"
 
 GRANITEMOE = attrs.evolve(
     GRANITE,
     model_type="granitemoe",
-    feed_forward=Sparse(
-        count=(Key("num_local_experts", 8),),
-        chosen=Key("num_experts_per_tok", 2),
-        expert=Gated(),
-        routing=Routing(score="softmax_of_chosen"),
+    mlp=MoESchema(
+        num_experts=(ConfigField("num_local_experts", 8),),
+        num_experts_per_token=ConfigField("num_experts_per_tok", 2),
+        expert=GatedMLPSchema(),
+        router=RouterSchema(scoring_func="softmax_of_chosen"),
     ),
     weights=(
-        *OUTSIDE,
-        *NORMS,
+        *EMBEDDING_WEIGHTS,
+        *NORM_WEIGHTS,
         *PROJECTIONS,
-        layer_rule("mlp.gate.weight", "block_sparse_moe.router.layer.weight"),
-        layer_rule("mlp.experts.{}.fc_1.weight", Part(_INPUT, 0, 2), stacked=True),
-        layer_rule("mlp.experts.{}.fc_2.weight", Part(_INPUT, 1, 2), stacked=True),
-        layer_rule("mlp.experts.{}.proj.weight", "block_sparse_moe.output_linear.weight", stacked=True),
+        layer_tensor("mlp.gate.weight", "block_sparse_moe.router.layer.weight"),
+        layer_tensor("mlp.experts.{}.fc_1.weight", SourceSlice(_EXPERT_INPUT, 0, 2), stacked_experts=True),
+        layer_tensor("mlp.experts.{}.fc_2.weight", SourceSlice(_EXPERT_INPUT, 1, 2), stacked_experts=True),
+        layer_tensor(
+            "mlp.experts.{}.proj.weight", "block_sparse_moe.output_linear.weight", stacked_experts=True
+        ),
     ),
 )

@@ -7,109 +7,122 @@ from collections.abc import Mapping
 
 import attrs
 
-from litgpt.domain.architecture import QueryScaling
-from litgpt.domain.families.attention import SoftmaxAttention, Windows
-from litgpt.domain.families.feedforward import Gated, Routing, Sparse
-from litgpt.domain.families.llama import ATTENTION, BIAS, LLAMA, NORMS, OUTSIDE
-from litgpt.domain.families.names import layer_rule
-from litgpt.domain.families.norms import QkNorms, RmsNorm
-from litgpt.domain.families.rotary import Rope, Unrotated
-from litgpt.domain.families.settings import Key, Settings
-from litgpt.domain.weights import Part
+from litgpt.domain.families.llama import (
+    ATTENTION_BIAS,
+    ATTENTION_WEIGHTS,
+    EMBEDDING_WEIGHTS,
+    LLAMA,
+    NORM_WEIGHTS,
+)
+from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
+from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
+from litgpt.domain.families.schema.rope import NoPE, RopeSchema
+from litgpt.domain.families.schema.weight_rules import layer_tensor
+from litgpt.domain.model import AttentionTemperature
+from litgpt.domain.weights.mapping import SourceSlice
 
-_NORM = RmsNorm(eps=Key("rms_norm_eps", 1e-5))
+_NORM = RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5))
 
 
-def _derived(settings: Settings) -> Mapping[str, object]:
+def _normalize_config(config: HFConfig) -> Mapping[str, object]:
     """Return which layers use RoPE, chunked attention and experts, with transformers' defaults."""
-    layers = range(1, settings.integer(Key("num_hidden_layers")) + 1)
-    every = settings.integer(Key("no_rope_layer_interval", 4))
-    step = settings.integer(Key("interleave_moe_layer_step", 1))
-    rotated = settings.get(Key("no_rope_layers", None)) or [int(number % every != 0) for number in layers]
+    layers = range(1, config.integer(ConfigField("num_hidden_layers")) + 1)
+    every = config.integer(ConfigField("no_rope_layer_interval", 4))
+    step = config.integer(ConfigField("interleave_moe_layer_step", 1))
+    rotated = config.get(ConfigField("no_rope_layers", None)) or [
+        int(number % every != 0) for number in layers
+    ]
     kinds = ["chunked_attention" if has_rope else "full_attention" for has_rope in rotated]
     moe_layers = [number - 1 for number in layers if number % step == 0]
     return {
         "no_rope_layers": rotated,
-        "layer_types": settings.get(Key("layer_types", kinds)),
-        "moe_layers": settings.get(Key("moe_layers", moe_layers)),
+        "layer_types": config.get(ConfigField("layer_types", kinds)),
+        "moe_layers": config.get(ConfigField("moe_layers", moe_layers)),
     }
 
 
-def _growth(settings: Settings) -> QueryScaling | None:
-    if not settings.get(Key("attn_temperature_tuning", default=True)):
+def _attention_temperature(config: HFConfig) -> AttentionTemperature | None:
+    if not config.get(ConfigField("attn_temperature_tuning", default=True)):
         return None
-    return QueryScaling(
-        beta=settings.number(Key("attn_scale", 0.1)),
-        every=settings.integer(Key("floor_scale", 8192)),
-        ahead=1,
+    return AttentionTemperature(
+        scale=config.number(ConfigField("attn_scale", 0.1)),
+        floor_scale=config.integer(ConfigField("floor_scale", 8192)),
+        offset=1,
     )
 
 
-_UNROTATED = SoftmaxAttention(
-    qkv_bias=BIAS,
-    output_bias=BIAS,
-    groups=Key("num_key_value_heads", 8),
-    head_size=Key("head_dim", 128),
-    windows=Windows(size=Key("attention_chunk_size", 8192, null=True), chunked=True),
+_NOPE_ATTENTION = AttentionSchema(
+    qkv_bias=ATTENTION_BIAS,
+    output_bias=ATTENTION_BIAS,
+    num_kv_heads=ConfigField("num_key_value_heads", 8),
+    head_dim=ConfigField("head_dim", 128),
+    sliding_window=SlidingWindowSchema(
+        size=ConfigField("attention_chunk_size", 8192, nullable=True), chunked=True
+    ),
     rope=None,
-    query_scaling=_growth,
+    attention_temperature=_attention_temperature,
 )
 
 LLAMA4_TEXT = attrs.evolve(
     LLAMA,
     model_type="llama4_text",
-    derived=_derived,
+    normalize_config=_normalize_config,
     attention=attrs.evolve(
-        _UNROTATED,
-        qk_norm=QkNorms(
+        _NOPE_ATTENTION,
+        qk_norm=QkNormSchema(
             norm=attrs.evolve(_NORM, weight=False),
-            after_rotary=True,
-            enabled=Key("use_qk_norm", default=True),
+            after_rope=True,
+            enabled=ConfigField("use_qk_norm", default=True),
         ),
-        rope=Rope(
-            base=Key("rope_theta", 500_000.0),
+        rope=RopeSchema(
+            theta=ConfigField("rope_theta", 500_000.0),
             interleaved=True,
-            unrotated=Unrotated(listed=Key("no_rope_layers")),
+            nope_layers=NoPE(rotated_layers=ConfigField("no_rope_layers")),
         ),
-        query_scaling=None,
-        unrotated=_UNROTATED,
+        attention_temperature=None,
+        nope_layers=_NOPE_ATTENTION,
     ),
-    feed_forward=Sparse(
-        count=(Key("num_local_experts", 16),),
-        chosen=Key("num_experts_per_tok", 1),
-        expert=Gated(size=Key("intermediate_size", 8192)),
-        routing=Routing(score="sigmoid", normalise=False, before=True),
-        shared=Gated(size=Key("intermediate_size", 8192)),
-        dense=Gated(size=Key("intermediate_size_mlp", 16_384)),
-        listed=Key("moe_layers"),
+    mlp=MoESchema(
+        num_experts=(ConfigField("num_local_experts", 16),),
+        num_experts_per_token=ConfigField("num_experts_per_tok", 1),
+        expert=GatedMLPSchema(intermediate_size=ConfigField("intermediate_size", 8192)),
+        router=RouterSchema(scoring_func="sigmoid", norm_topk_prob=False, weights_before_experts=True),
+        shared_expert=GatedMLPSchema(intermediate_size=ConfigField("intermediate_size", 8192)),
+        dense=GatedMLPSchema(intermediate_size=ConfigField("intermediate_size_mlp", 16_384)),
+        moe_layers=ConfigField("moe_layers"),
     ),
     norm=_NORM,
-    context=Key("max_position_embeddings", 131_072),
+    context_length=ConfigField("max_position_embeddings", 131_072),
     weights=(
-        *OUTSIDE,
-        *NORMS,
-        *ATTENTION,
-        layer_rule("mlp.fc_1.weight", "feed_forward.gate_proj.weight"),
-        layer_rule("mlp.fc_2.weight", "feed_forward.up_proj.weight"),
-        layer_rule("mlp.proj.weight", "feed_forward.down_proj.weight"),
-        layer_rule("mlp.gate.weight", "feed_forward.router.weight"),
-        layer_rule(
+        *EMBEDDING_WEIGHTS,
+        *NORM_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        layer_tensor("mlp.fc_1.weight", "feed_forward.gate_proj.weight"),
+        layer_tensor("mlp.fc_2.weight", "feed_forward.up_proj.weight"),
+        layer_tensor("mlp.proj.weight", "feed_forward.down_proj.weight"),
+        layer_tensor("mlp.gate.weight", "feed_forward.router.weight"),
+        layer_tensor(
             "mlp.experts.{}.fc_1.weight",
-            Part("feed_forward.experts.gate_up_proj", 0, 2),
-            stacked=True,
+            SourceSlice("feed_forward.experts.gate_up_proj", 0, 2),
+            stacked_experts=True,
             transposed=True,
         ),
-        layer_rule(
+        layer_tensor(
             "mlp.experts.{}.fc_2.weight",
-            Part("feed_forward.experts.gate_up_proj", 1, 2),
-            stacked=True,
+            SourceSlice("feed_forward.experts.gate_up_proj", 1, 2),
+            stacked_experts=True,
             transposed=True,
         ),
-        layer_rule(
-            "mlp.experts.{}.proj.weight", "feed_forward.experts.down_proj", stacked=True, transposed=True
+        layer_tensor(
+            "mlp.experts.{}.proj.weight",
+            "feed_forward.experts.down_proj",
+            stacked_experts=True,
+            transposed=True,
         ),
-        layer_rule("mlp.shared_experts.fc_1.weight", "feed_forward.shared_expert.gate_proj.weight"),
-        layer_rule("mlp.shared_experts.fc_2.weight", "feed_forward.shared_expert.up_proj.weight"),
-        layer_rule("mlp.shared_experts.proj.weight", "feed_forward.shared_expert.down_proj.weight"),
+        layer_tensor("mlp.shared_experts.fc_1.weight", "feed_forward.shared_expert.gate_proj.weight"),
+        layer_tensor("mlp.shared_experts.fc_2.weight", "feed_forward.shared_expert.up_proj.weight"),
+        layer_tensor("mlp.shared_experts.proj.weight", "feed_forward.shared_expert.down_proj.weight"),
     ),
 )

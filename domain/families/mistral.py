@@ -7,70 +7,74 @@ Source: Jiang et al. 2023, arXiv:2310.06825; Jiang et al. 2024, arXiv:2401.04088
 
 import attrs
 
-from litgpt.domain.architecture import QueryScaling
-from litgpt.domain.families.attention import SoftmaxAttention, Windows
-from litgpt.domain.families.feedforward import Gated, Sparse
-from litgpt.domain.families.llama import ATTENTION, LLAMA, NORMS, OUTSIDE
-from litgpt.domain.families.names import layer_rule
-from litgpt.domain.families.norms import RmsNorm
-from litgpt.domain.families.settings import Key, Settings
+from litgpt.domain.families.llama import ATTENTION_WEIGHTS, EMBEDDING_WEIGHTS, LLAMA, NORM_WEIGHTS
+from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
+from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema
+from litgpt.domain.families.schema.norm import RMSNormSchema
+from litgpt.domain.families.schema.weight_rules import layer_tensor
+from litgpt.domain.model import AttentionTemperature
 
-_ATTENTION = SoftmaxAttention(
-    groups=Key("num_key_value_heads", 8, null=True),
-    windows=Windows(size=Key("sliding_window", 4096, null=True)),
+_ATTENTION = AttentionSchema(
+    num_kv_heads=ConfigField("num_key_value_heads", 8, nullable=True),
+    sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", 4096, nullable=True)),
 )
 
 MISTRAL = attrs.evolve(
     LLAMA,
     model_type="mistral",
     attention=_ATTENTION,
-    feed_forward=Gated(),
-    context=Key("max_position_embeddings", 131_072),
+    mlp=GatedMLPSchema(),
+    context_length=ConfigField("max_position_embeddings", 131_072),
 )
 
 MIXTRAL = attrs.evolve(
     MISTRAL,
     model_type="mixtral",
-    attention=attrs.evolve(_ATTENTION, windows=Windows(size=Key("sliding_window", None))),
-    feed_forward=Sparse(
-        count=(Key("num_local_experts", 8),),
-        chosen=Key("num_experts_per_tok", 2),
-        expert=Gated(),
+    attention=attrs.evolve(
+        _ATTENTION, sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", None))
     ),
-    norm=RmsNorm(eps=Key("rms_norm_eps", 1e-5)),
+    mlp=MoESchema(
+        num_experts=(ConfigField("num_local_experts", 8),),
+        num_experts_per_token=ConfigField("num_experts_per_tok", 2),
+        expert=GatedMLPSchema(),
+    ),
+    norm=RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5)),
     weights=(
-        *OUTSIDE,
-        *NORMS,
-        *ATTENTION,
-        layer_rule("mlp.gate.weight", "block_sparse_moe.gate.weight"),
-        layer_rule("mlp.experts.{}.fc_1.weight", "block_sparse_moe.experts.{}.w1.weight"),
-        layer_rule("mlp.experts.{}.fc_2.weight", "block_sparse_moe.experts.{}.w3.weight"),
-        layer_rule("mlp.experts.{}.proj.weight", "block_sparse_moe.experts.{}.w2.weight"),
+        *EMBEDDING_WEIGHTS,
+        *NORM_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        layer_tensor("mlp.gate.weight", "block_sparse_moe.gate.weight"),
+        layer_tensor("mlp.experts.{}.fc_1.weight", "block_sparse_moe.experts.{}.w1.weight"),
+        layer_tensor("mlp.experts.{}.fc_2.weight", "block_sparse_moe.experts.{}.w3.weight"),
+        layer_tensor("mlp.experts.{}.proj.weight", "block_sparse_moe.experts.{}.w2.weight"),
     ),
 )
 
 
-def _growth(settings: Settings) -> QueryScaling | None:
+def _attention_temperature(config: HFConfig) -> AttentionTemperature | None:
     """Return Ministral 3's attention temperature, which its RoPE settings include."""
     rope = attrs.evolve(
-        settings,
-        values=settings.mapping(Key("rope_parameters")) or settings.mapping(Key("rope_scaling")),
+        config,
+        values=config.mapping(ConfigField("rope_parameters")) or config.mapping(ConfigField("rope_scaling")),
     )
-    beta = rope.optional(Key("llama_4_scaling_beta", None))
+    beta = rope.optional(ConfigField("llama_4_scaling_beta", None))
     if beta is None:
         return None
-    return QueryScaling(beta=beta, every=rope.integer(Key("original_max_position_embeddings")))
+    return AttentionTemperature(
+        scale=beta, floor_scale=rope.integer(ConfigField("original_max_position_embeddings"))
+    )
 
 
 MINISTRAL3 = attrs.evolve(
     MISTRAL,
     model_type="ministral3",
-    attention=SoftmaxAttention(
-        groups=Key("num_key_value_heads", 8, null=True),
-        head_size=Key("head_dim", 128, null=True),
-        windows=Windows(size=Key("sliding_window", None)),
-        query_scaling=_growth,
+    attention=AttentionSchema(
+        num_kv_heads=ConfigField("num_key_value_heads", 8, nullable=True),
+        head_dim=ConfigField("head_dim", 128, nullable=True),
+        sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", None)),
+        attention_temperature=_attention_temperature,
     ),
-    norm=RmsNorm(eps=Key("rms_norm_eps", 1e-5)),
-    context=Key("max_position_embeddings", 262_144),
+    norm=RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5)),
+    context_length=ConfigField("max_position_embeddings", 262_144),
 )

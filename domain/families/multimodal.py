@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
-TEXT_PARTS: dict[str, str] = {
+TEXT_MODEL_TYPES: dict[str, str] = {
     "gemma3": "gemma3_text",
     "gemma3n": "gemma3n_text",
     "gemma4": "gemma4_text",
@@ -14,7 +14,7 @@ TEXT_PARTS: dict[str, str] = {
 }
 """`model_type` of each multimodal model, and the default `model_type` of its text config."""
 
-_PART = "text_config"
+_TEXT_CONFIG = "text_config"
 
 # transformers wrote the text model's tensors with the prefix `language_model.model.` until version 4.52, and
 # with `model.language_model.` since; both occur in published files.
@@ -24,7 +24,7 @@ _PREFIXES = (
     ("model.language_model.", "model."),
 )
 
-_OTHER_PARTS = (
+_UNUSED_TENSORS = (
     "*vision_tower.*",
     "*vision_model.*",
     "*multi_modal_projector.*",
@@ -35,27 +35,27 @@ _OTHER_PARTS = (
 )
 
 
-def text_part(config: Mapping[str, object]) -> Mapping[str, object]:
+def text_config(config: Mapping[str, object]) -> Mapping[str, object]:
     """Return the text config of a multimodal model; the config of a text-only model is returned unchanged."""
     whole = config.get("model_type")
-    part = config.get(_PART)
-    if not isinstance(whole, str) or whole not in TEXT_PARTS or not isinstance(part, Mapping):
+    part = config.get(_TEXT_CONFIG)
+    if not isinstance(whole, str) or whole not in TEXT_MODEL_TYPES or not isinstance(part, Mapping):
         return config
     # These are often set in the outer config only.
     outer = {name: config[name] for name in ("eos_token_id", "tie_word_embeddings") if name in config}
-    return {"model_type": TEXT_PARTS[whole], **outer, **part}
+    return {"model_type": TEXT_MODEL_TYPES[whole], **outer, **part}
 
 
 def is_multimodal(config: Mapping[str, object]) -> bool:
     """Return whether a config is that of a multimodal model."""
-    return text_part(config) is not config
+    return text_config(config) is not config
 
 
-def text_names(names: Iterable[str]) -> dict[str, str]:
+def text_tensor_names(names: Iterable[str]) -> dict[str, str]:
     """Return the text model's tensors: from the name in a text-only model to the name in the checkpoint."""
     selected = {}
     for name in names:
-        if any(fnmatchcase(name, pattern) for pattern in _OTHER_PARTS):
+        if any(fnmatchcase(name, pattern) for pattern in _UNUSED_TENSORS):
             continue
         for beginning, usual in _PREFIXES:
             if name.startswith(beginning):

@@ -5,25 +5,33 @@ Source: Parmar et al. 2024, arXiv:2402.16819.
 
 import attrs
 
-from litgpt.domain.families.feedforward import Plain
-from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, LLAMA, NORMS, OUTSIDE
-from litgpt.domain.families.names import linear
-from litgpt.domain.families.norms import LayerNorm
-from litgpt.domain.families.rotary import Rope
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.llama import (
+    ATTENTION_WEIGHTS,
+    BIASED_ATTENTION,
+    EMBEDDING_WEIGHTS,
+    LLAMA,
+    NORM_WEIGHTS,
+)
+from litgpt.domain.families.schema.hf_config import ConfigField
+from litgpt.domain.families.schema.mlp import MLPSchema
+from litgpt.domain.families.schema.norm import LayerNormSchema
+from litgpt.domain.families.schema.rope import RopeSchema
+from litgpt.domain.families.schema.weight_rules import linear_tensors
 
 NEMOTRON = attrs.evolve(
     LLAMA,
     model_type="nemotron",
-    attention=attrs.evolve(BIASED_ATTENTION, rope=Rope(partial=Key("partial_rotary_factor", 0.5))),
-    feed_forward=Plain(activation=Key("hidden_act", "relu2"), bias=Key("mlp_bias", default=False)),
-    norm=LayerNorm(eps=Key("norm_eps", 1e-5), unit_offset=True),
-    context=Key("max_position_embeddings", 4096),
+    attention=attrs.evolve(
+        BIASED_ATTENTION, rope=RopeSchema(partial_rotary_factor=ConfigField("partial_rotary_factor", 0.5))
+    ),
+    mlp=MLPSchema(activation=ConfigField("hidden_act", "relu2"), bias=ConfigField("mlp_bias", default=False)),
+    norm=LayerNormSchema(eps=ConfigField("norm_eps", 1e-5), unit_offset=True),
+    context_length=ConfigField("max_position_embeddings", 4096),
     weights=(
-        *OUTSIDE,
-        *NORMS,
-        *ATTENTION,
-        *linear("mlp.fc", "mlp.up_proj"),
-        *linear("mlp.proj", "mlp.down_proj"),
+        *EMBEDDING_WEIGHTS,
+        *NORM_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        *linear_tensors("mlp.fc", "mlp.up_proj"),
+        *linear_tensors("mlp.proj", "mlp.down_proj"),
     ),
 )

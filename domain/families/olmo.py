@@ -5,39 +5,46 @@ Source: Groeneveld et al. 2024, arXiv:2402.00838; OLMo Team 2024, arXiv:2501.006
 
 import attrs
 
-from litgpt.domain.families.attention import Windows
-from litgpt.domain.families.family import Residual
-from litgpt.domain.families.feedforward import Gated
-from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, GATED, LLAMA, OUTSIDE, QK_NORM
-from litgpt.domain.families.names import linear
-from litgpt.domain.families.norms import LayerNorm, QkNorms, RmsNorm
-from litgpt.domain.families.rotary import Rope
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.llama import (
+    ATTENTION_WEIGHTS,
+    BIASED_ATTENTION,
+    EMBEDDING_WEIGHTS,
+    GATED_MLP_WEIGHTS,
+    LLAMA,
+    QK_NORM_WEIGHTS,
+)
+from litgpt.domain.families.schema.attention import SlidingWindowSchema
+from litgpt.domain.families.schema.family import ResidualSchema
+from litgpt.domain.families.schema.hf_config import ConfigField
+from litgpt.domain.families.schema.mlp import GatedMLPSchema
+from litgpt.domain.families.schema.norm import LayerNormSchema, QkNormSchema, RMSNormSchema
+from litgpt.domain.families.schema.rope import RopeSchema
+from litgpt.domain.families.schema.weight_rules import linear_tensors
 
 OLMO = attrs.evolve(
     LLAMA,
     model_type="olmo",
-    attention=attrs.evolve(BIASED_ATTENTION, clip=Key("clip_qkv", None)),
-    feed_forward=Gated(),
-    norm=LayerNorm(eps=1e-5, weight=False, bias=False),
+    attention=attrs.evolve(BIASED_ATTENTION, clip_qkv=ConfigField("clip_qkv", None)),
+    mlp=GatedMLPSchema(),
+    norm=LayerNormSchema(eps=1e-5, weight=False, bias=False),
 )
 
-_NORM = RmsNorm(eps=Key("rms_norm_eps", 1e-5))
+_NORM = RMSNormSchema(eps=ConfigField("rms_norm_eps", 1e-5))
 
 OLMO2 = attrs.evolve(
     LLAMA,
     model_type="olmo2",
-    attention=attrs.evolve(BIASED_ATTENTION, qk_norm=QkNorms(norm=_NORM, over="all")),
-    feed_forward=Gated(),
+    attention=attrs.evolve(BIASED_ATTENTION, qk_norm=QkNormSchema(norm=_NORM, scope="all")),
+    mlp=GatedMLPSchema(),
     norm=_NORM,
-    residual=Residual(before=False, after=True),
+    residual=ResidualSchema(pre_norm=False, post_norm=True),
     weights=(
-        *OUTSIDE,
-        *ATTENTION,
-        *QK_NORM,
-        *GATED,
-        *linear("post_attention_norm", "post_attention_layernorm"),
-        *linear("post_mlp_norm", "post_feedforward_layernorm"),
+        *EMBEDDING_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        *QK_NORM_WEIGHTS,
+        *GATED_MLP_WEIGHTS,
+        *linear_tensors("post_attention_norm", "post_attention_layernorm"),
+        *linear_tensors("post_mlp_norm", "post_feedforward_layernorm"),
     ),
 )
 
@@ -46,9 +53,13 @@ OLMO3 = attrs.evolve(
     model_type="olmo3",
     attention=attrs.evolve(
         BIASED_ATTENTION,
-        qk_norm=QkNorms(norm=_NORM, over="all"),
-        windows=Windows(size=Key("sliding_window", 4096), pattern=Key("sliding_window_pattern", 4)),
+        qk_norm=QkNormSchema(norm=_NORM, scope="all"),
+        sliding_window=SlidingWindowSchema(
+            size=ConfigField("sliding_window", 4096), pattern=ConfigField("sliding_window_pattern", 4)
+        ),
         # RoPE scaling applies only to the full-attention layers.
-        rope=Rope(base=Key("rope_theta", 500_000.0), local_base=Key("rope_theta", 500_000.0)),
+        rope=RopeSchema(
+            theta=ConfigField("rope_theta", 500_000.0), local_theta=ConfigField("rope_theta", 500_000.0)
+        ),
     ),
 )

@@ -5,33 +5,51 @@ Source: Yang et al. 2025, arXiv:2505.09388.
 
 import attrs
 
-from litgpt.domain.families.feedforward import Gated, Routing, Sparse
-from litgpt.domain.families.llama import ATTENTION, BIASED_ATTENTION, GATED, LLAMA, NORMS, OUTSIDE, QK_NORM
-from litgpt.domain.families.norms import QkNorms
-from litgpt.domain.families.qwen2 import EXPERTS, WINDOWS
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.llama import (
+    ATTENTION_WEIGHTS,
+    BIASED_ATTENTION,
+    EMBEDDING_WEIGHTS,
+    GATED_MLP_WEIGHTS,
+    LLAMA,
+    NORM_WEIGHTS,
+    QK_NORM_WEIGHTS,
+)
+from litgpt.domain.families.qwen2 import EXPERT_WEIGHTS, SLIDING_WINDOW
+from litgpt.domain.families.schema.hf_config import ConfigField
+from litgpt.domain.families.schema.mlp import GatedMLPSchema, MoESchema, RouterSchema
+from litgpt.domain.families.schema.norm import QkNormSchema
 
 _ATTENTION = attrs.evolve(
-    BIASED_ATTENTION, head_size=Key("head_dim", 128), qk_norm=QkNorms(), windows=WINDOWS
+    BIASED_ATTENTION,
+    head_dim=ConfigField("head_dim", 128),
+    qk_norm=QkNormSchema(),
+    sliding_window=SLIDING_WINDOW,
 )
 
 QWEN3 = attrs.evolve(
     LLAMA,
     model_type="qwen3",
     attention=_ATTENTION,
-    feed_forward=Gated(),
-    weights=(*LLAMA.weights, *QK_NORM),
+    mlp=GatedMLPSchema(),
+    weights=(*LLAMA.weights, *QK_NORM_WEIGHTS),
 )
 
 QWEN3_MOE = attrs.evolve(
     QWEN3,
     model_type="qwen3_moe",
     # Unlike the dense models, the default head dimension is the hidden size over the number of heads.
-    attention=attrs.evolve(_ATTENTION, head_size=Key("head_dim", None)),
-    feed_forward=Sparse(
-        routing=Routing(normalise=Key("norm_topk_prob", default=False)),
-        every=Key("decoder_sparse_step", 1),
-        never=Key("mlp_only_layers", ()),
+    attention=attrs.evolve(_ATTENTION, head_dim=ConfigField("head_dim", None)),
+    mlp=MoESchema(
+        router=RouterSchema(norm_topk_prob=ConfigField("norm_topk_prob", default=False)),
+        moe_every=ConfigField("decoder_sparse_step", 1),
+        mlp_only_layers=ConfigField("mlp_only_layers", ()),
     ),
-    weights=(*OUTSIDE, *NORMS, *ATTENTION, *QK_NORM, *GATED, *EXPERTS),
+    weights=(
+        *EMBEDDING_WEIGHTS,
+        *NORM_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        *QK_NORM_WEIGHTS,
+        *GATED_MLP_WEIGHTS,
+        *EXPERT_WEIGHTS,
+    ),
 )

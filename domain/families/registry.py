@@ -7,7 +7,6 @@ from litgpt.domain.families.deepseek import DEEPSEEK_V2, DEEPSEEK_V3
 from litgpt.domain.families.ernie import ERNIE4_5
 from litgpt.domain.families.exaone import EXAONE4
 from litgpt.domain.families.falcon import FALCON
-from litgpt.domain.families.family import Family
 from litgpt.domain.families.gemma import GEMMA, GEMMA2, GEMMA3_TEXT
 from litgpt.domain.families.gemma3n import GEMMA3N_TEXT
 from litgpt.domain.families.gemma4 import GEMMA4_TEXT
@@ -32,6 +31,7 @@ from litgpt.domain.families.phimoe import PHIMOE
 from litgpt.domain.families.qwen2 import QWEN2, QWEN2_MOE
 from litgpt.domain.families.qwen3 import QWEN3, QWEN3_MOE
 from litgpt.domain.families.qwen3_next import QWEN3_5_MOE_TEXT, QWEN3_5_TEXT, QWEN3_NEXT
+from litgpt.domain.families.schema.family import Family
 from litgpt.domain.families.seed_oss import SEED_OSS
 from litgpt.domain.families.smollm3 import SMOLLM3
 from litgpt.domain.families.stablelm import STABLELM

@@ -5,18 +5,18 @@ Source: ByteDance Seed Team 2025, "Seed-OSS Open-Source Models".
 
 import attrs
 
-from litgpt.domain.families.attention import SoftmaxAttention
 from litgpt.domain.families.llama import LLAMA
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.schema.attention import AttentionSchema
+from litgpt.domain.families.schema.hf_config import ConfigField
 
 SEED_OSS = attrs.evolve(
     LLAMA,
     model_type="seed_oss",
-    attention=SoftmaxAttention(
-        qkv_bias=Key("attention_bias", default=True),
-        output_bias=Key("attention_out_bias", default=False),
-        groups=Key("num_key_value_heads", 8, null=True),
-        head_size=Key("head_dim", 128, null=True),
+    attention=AttentionSchema(
+        qkv_bias=ConfigField("attention_bias", default=True),
+        output_bias=ConfigField("attention_out_bias", default=False),
+        num_kv_heads=ConfigField("num_key_value_heads", 8, nullable=True),
+        head_dim=ConfigField("head_dim", 128, nullable=True),
     ),
-    context=Key("max_position_embeddings", 524_288),
+    context_length=ConfigField("max_position_embeddings", 524_288),
 )

@@ -6,21 +6,24 @@ Source: Bakouch et al. 2025, "SmolLM3: smol, multilingual, long-context reasoner
 import attrs
 
 from litgpt.domain.families.llama import BIASED_ATTENTION, LLAMA
-from litgpt.domain.families.rotary import Rope, Unrotated
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.schema.hf_config import ConfigField
+from litgpt.domain.families.schema.rope import NoPE, RopeSchema
 
 SMOLLM3 = attrs.evolve(
     LLAMA,
     model_type="smollm3",
     attention=attrs.evolve(
         BIASED_ATTENTION,
-        groups=Key("num_key_value_heads", 4, null=True),
-        rope=Rope(
-            base=Key("rope_theta", 2_000_000.0),
-            unrotated=Unrotated(listed=Key("no_rope_layers", None), every=Key("no_rope_layer_interval", 4)),
+        num_kv_heads=ConfigField("num_key_value_heads", 4, nullable=True),
+        rope=RopeSchema(
+            theta=ConfigField("rope_theta", 2_000_000.0),
+            nope_layers=NoPE(
+                rotated_layers=ConfigField("no_rope_layers", None),
+                interval=ConfigField("no_rope_layer_interval", 4),
+            ),
         ),
     ),
-    tied=Key("tie_word_embeddings", default=True),
-    context=Key("max_position_embeddings", 32_768),
-    refused=(*LLAMA.refused, "use_sliding_window"),
+    tie_word_embeddings=ConfigField("tie_word_embeddings", default=True),
+    context_length=ConfigField("max_position_embeddings", 32_768),
+    unsupported_settings=(*LLAMA.unsupported_settings, "use_sliding_window"),
 )

@@ -5,33 +5,33 @@ Source: Lozhkov et al. 2024, arXiv:2402.19173.
 
 import attrs
 
-from litgpt.domain.families.attention import SoftmaxAttention, Windows
-from litgpt.domain.families.feedforward import Plain
-from litgpt.domain.families.llama import ATTENTION, LLAMA, NORMS, OUTSIDE
-from litgpt.domain.families.names import linear
-from litgpt.domain.families.norms import LayerNorm
-from litgpt.domain.families.settings import Key
+from litgpt.domain.families.llama import ATTENTION_WEIGHTS, EMBEDDING_WEIGHTS, LLAMA, NORM_WEIGHTS
+from litgpt.domain.families.schema.attention import AttentionSchema, SlidingWindowSchema
+from litgpt.domain.families.schema.hf_config import ConfigField
+from litgpt.domain.families.schema.mlp import MLPSchema
+from litgpt.domain.families.schema.norm import LayerNormSchema
+from litgpt.domain.families.schema.weight_rules import linear_tensors
 
-_BIAS = Key("use_bias", default=True)
+_BIAS = ConfigField("use_bias", default=True)
 
 STARCODER2 = attrs.evolve(
     LLAMA,
     model_type="starcoder2",
-    attention=SoftmaxAttention(
+    attention=AttentionSchema(
         qkv_bias=_BIAS,
         output_bias=_BIAS,
-        groups=Key("num_key_value_heads", 2),
-        windows=Windows(size=Key("sliding_window", None)),
+        num_kv_heads=ConfigField("num_key_value_heads", 2),
+        sliding_window=SlidingWindowSchema(size=ConfigField("sliding_window", None)),
     ),
-    feed_forward=Plain(activation=Key("hidden_act", "gelu_pytorch_tanh"), bias=_BIAS),
-    norm=LayerNorm(eps=Key("norm_epsilon", 1e-5)),
-    tied=Key("tie_word_embeddings", default=True),
-    context=Key("max_position_embeddings", 4096),
+    mlp=MLPSchema(activation=ConfigField("hidden_act", "gelu_pytorch_tanh"), bias=_BIAS),
+    norm=LayerNormSchema(eps=ConfigField("norm_epsilon", 1e-5)),
+    tie_word_embeddings=ConfigField("tie_word_embeddings", default=True),
+    context_length=ConfigField("max_position_embeddings", 4096),
     weights=(
-        *OUTSIDE,
-        *NORMS,
-        *ATTENTION,
-        *linear("mlp.fc", "mlp.c_fc"),
-        *linear("mlp.proj", "mlp.c_proj"),
+        *EMBEDDING_WEIGHTS,
+        *NORM_WEIGHTS,
+        *ATTENTION_WEIGHTS,
+        *linear_tensors("mlp.fc", "mlp.c_fc"),
+        *linear_tensors("mlp.proj", "mlp.c_proj"),
     ),
 )

@@ -5,28 +5,28 @@ from litgpt.domain.ports.generator import Generation, Generator, PrefixCache
 from litgpt.domain.ports.model_store import (
     Checkpoint,
     ModelStore,
-    ModelToWrite,
+    ModelToSave,
     TensorSource,
     Weights,
     WriteModel,
 )
 from litgpt.domain.ports.profiler import Profiler
-from litgpt.domain.ports.tokenizer import OpenTokenizer, TextDecoder, Tokenizer, TokenizerFilesOf
+from litgpt.domain.ports.tokenizer import ExportTokenizer, OpenTokenizer, TextDecoder, Tokenizer
 
 __all__ = [
     "Checkpoint",
     "DistributionStrategy",
+    "ExportTokenizer",
     "Generation",
     "Generator",
     "ModelStore",
-    "ModelToWrite",
+    "ModelToSave",
     "OpenTokenizer",
     "PrefixCache",
     "Profiler",
     "TensorSource",
     "TextDecoder",
     "Tokenizer",
-    "TokenizerFilesOf",
     "Weights",
     "WriteModel",
 ]

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
-from litgpt.domain.architecture import Architecture
-from litgpt.domain.placement import Hardware, Placement
+from litgpt.domain.distribution.placement import Hardware, Placement
+from litgpt.domain.model import Architecture
 from litgpt.domain.ports.generator import Generator
 from litgpt.domain.ports.model_store import Checkpoint, Weights
-from litgpt.domain.reporting import Report
-from litgpt.domain.weights import Join
+from litgpt.domain.progress import Reporter
+from litgpt.domain.weights.mapping import ParameterSource
 
 TensorT = TypeVar("TensorT")
 ModelT = TypeVar("ModelT")
@@ -18,11 +18,11 @@ ModelT = TypeVar("ModelT")
 class DistributionStrategy(Protocol[TensorT, ModelT]):
     """Knows the hardware, puts a model on it and says how to generate with it there."""
 
-    def hardware(self, replaced: ModelT | None = None) -> Hardware:
+    def hardware(self, released_model: ModelT | None = None) -> Hardware:
         """Return what this machine has.
 
         Args:
-            replaced: A model that is about to be released: its memory counts as free.
+            released_model: A model that is about to be released: its memory counts as free.
 
         """
         ...
@@ -31,9 +31,9 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
         self,
         placement: Placement,
         architecture: Architecture,
-        joins: tuple[Join, ...],
+        sources: tuple[ParameterSource, ...],
         checkpoint: Checkpoint[TensorT],
-        report: Report,
+        report: Reporter,
     ) -> ModelT:
         """Build the model and read each tensor once, to where it lives.
 
@@ -45,7 +45,7 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
         ...
 
     def weights(
-        self, model: ModelT, joins: Sequence[Join]
+        self, model: ModelT, sources: Sequence[ParameterSource]
     ) -> AbstractContextManager[Weights[TensorT] | None]:
         """Give what a model's weights are now, to be written within the context.
 
@@ -54,7 +54,7 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
 
         Args:
             model: One that this strategy built.
-            joins: How their tensors are made of ours.
+            sources: How their tensors are made of ours.
 
         """
         ...

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from litgpt.domain.generation import Request, TokenEvent
+from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 
 
 class PrefixCache(Protocol):
@@ -51,7 +51,9 @@ class Generator(Protocol):
         """Return an empty cache, for a caller whose prompts will begin with what was said before."""
         ...
 
-    def generate(self, requests: Sequence[Request], *, prefix: PrefixCache | None = None) -> Generation:
+    def generate(
+        self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
+    ) -> Generation:
         """Continue prompts of any lengths, several at once; each gets the answer that it would get alone.
 
         The first event may take long (prefill). Each request ends with an event that carries a

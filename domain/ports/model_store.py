@@ -6,11 +6,11 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 
-from litgpt.domain.messages import brief_repr
+from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import Report
-from litgpt.domain.tensors import DType, TensorInfo
-from litgpt.domain.vocabulary import TokenizerSource
+from litgpt.domain.tokenizer_source import TokenizerSource
+from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 TensorT_co = TypeVar("TensorT_co", covariant=True)
 TensorT_contra = TypeVar("TensorT_contra", contravariant=True)
@@ -25,7 +25,7 @@ class TensorSource(Protocol[TensorT_co]):
         ...
 
     def read(self, name: str, dtype: DType | None = None) -> TensorT_co:
-        """Return a tensor, memory-mapped where the file has it in this dtype, else converted or dequantised.
+        """Return a tensor, memory-mapped where the file has it in this dtype, else converted or dequantized.
 
         Args:
             name: One of `tensors`. `fetch` has been called.
@@ -86,7 +86,7 @@ class Checkpoint(TensorSource[TensorT_co], Protocol[TensorT_co]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever loads it should be told, in sentences: that its weights are quantised, say."""
+        """What whoever loads it should be told, in sentences: that its weights are quantized, say."""
         ...
 
     @property
@@ -94,7 +94,7 @@ class Checkpoint(TensorSource[TensorT_co], Protocol[TensorT_co]):
         """Where its tokenizer is."""
         ...
 
-    def fetch(self, report: Report) -> None:
+    def fetch(self, report: Reporter) -> None:
         """Bring the weights to this machine, if they are not here yet.
 
         Raises:
@@ -128,7 +128,7 @@ class Weights(Protocol[TensorT_co]):
 
 
 @attrs.frozen(kw_only=True)
-class ModelToWrite(Generic[TensorT_co]):
+class ModelToSave(Generic[TensorT_co]):
     """All that a folder needs to be opened as a model.
 
     Attributes:
@@ -156,7 +156,7 @@ class ModelToWrite(Generic[TensorT_co]):
 class WriteModel(Protocol[TensorT_contra]):
     """Writes a model as a folder: the half of a store that saves."""
 
-    def __call__(self, folder: Path, model: ModelToWrite[TensorT_contra], report: Report) -> None:
+    def __call__(self, folder: Path, model: ModelToSave[TensorT_contra], report: Reporter) -> None:
         """Write it. What was in the folder before stays whole until its place is taken.
 
         Raises:
@@ -171,7 +171,7 @@ class ModelStore(Protocol[TensorT_co]):
     """Opens models by name."""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where this store looks, in words, such as `folders under ./checkpoints`."""
         ...
 

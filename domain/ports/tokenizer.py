@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from litgpt.domain.chat import Messages
-from litgpt.domain.vocabulary import TokenizerSource
+from litgpt.domain.chat.messages import Messages
+from litgpt.domain.tokenizer_source import TokenizerSource
 
 
 class TextDecoder(Protocol):
@@ -43,7 +43,7 @@ class Tokenizer(Protocol):
         ...
 
     @property
-    def end_ids(self) -> frozenset[int]:
+    def stop_token_ids(self) -> frozenset[int]:
         """Every token that its own files say ends a text or a turn (the chat template's included)."""
         ...
 
@@ -72,8 +72,8 @@ class Tokenizer(Protocol):
         """
         ...
 
-    def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
-        """Return the text of `ids`; special tokens are left out unless `special`.
+    def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
+        """Return the text of `ids`; special tokens are left out unless `include_special_tokens`.
 
         Raises:
             BadArgument: An id is outside the vocabulary.
@@ -93,7 +93,7 @@ class Tokenizer(Protocol):
         self,
         messages: Messages,
         *,
-        answer: bool = True,
+        add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] | None = None,
         variables: Mapping[str, Any] | None = None,
         continue_final_message: bool | str = False,
@@ -102,10 +102,12 @@ class Tokenizer(Protocol):
 
         Args:
             messages: The conversation so far.
-            answer: Whether the text should end where the model's answer begins (`add_generation_prompt`).
+            add_generation_prompt: Whether the text should end where the model's answer begins
+                (`add_generation_prompt`).
             tools: JSON schemas of the tools that the model may call.
             variables: Further variables of the template, of plain JSON values.
-            continue_final_message: Whether the text ends within the last message instead, whatever `answer`
+            continue_final_message: Whether the text ends within the last message instead, whatever
+                `add_generation_prompt`
                 is; a string names the field to continue in place of `content`.
 
         Raises:
@@ -134,7 +136,7 @@ class OpenTokenizer(Protocol):
         ...
 
 
-class TokenizerFilesOf(Protocol):
+class ExportTokenizer(Protocol):
     """Writes tokenizers down, whatever they are written in."""
 
     def __call__(self, source: TokenizerSource, *, name: str) -> Mapping[str, bytes]:

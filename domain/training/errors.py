@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, CheckpointMismatch, LitGPTError
-from litgpt.domain.messages import short_repr
+from litgpt.domain.errors import CheckpointMismatch, InvalidArgument, LitGPTError
+from litgpt.domain.formatting.bounded_text import short_repr
 
 
-class UnknownSetting(BadArgument):
+class UnknownSetting(InvalidArgument):
     """A recipe has a setting that does not exist.
 
     Attributes:
@@ -24,7 +24,7 @@ class UnknownSetting(BadArgument):
 
 
 @attrs.define(eq=False)
-class BadData(LitGPTError, ValueError):
+class InvalidData(LitGPTError, ValueError):
     """A record, or a whole data set, cannot be used for training.
 
     Attributes:
@@ -61,7 +61,7 @@ class DataNotFound(LitGPTError, FileNotFoundError):
 
 
 @attrs.define(eq=False)
-class NotConnected(LitGPTError, RuntimeError):
+class DataModuleNotConnected(LitGPTError, RuntimeError):
     """A data module has no tokenizer yet.
 
     Attributes:
@@ -79,7 +79,7 @@ class NotConnected(LitGPTError, RuntimeError):
 
 
 @attrs.define(eq=False)
-class NotOfThisModel(CheckpointMismatch):
+class TrainerCheckpointMismatch(CheckpointMismatch):
     """The tensors of a Trainer checkpoint do not match the model that it is loaded into.
 
     Attributes:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.loading import Placing, load
-from litgpt.cli.typed import one_prompt, prompt_text
+from litgpt.cli.arguments import one_prompt, prompt_text
+from litgpt.cli.model_loading import DistributeArguments, load_model
 
 
 def benchmark(  # noqa: PLR0913 - each is an option
@@ -35,8 +35,8 @@ def benchmark(  # noqa: PLR0913 - each is an option
     as_json: options.AsJson = False,
 ) -> None:
     """Measure generation speed and memory."""
-    from litgpt.application.asking import Settings
-    from litgpt.domain.measurement import benchmark_dict_to_markdown_table
+    from litgpt.application.prepare_requests import GenerationOptions
+    from litgpt.domain.benchmark import benchmark_dict_to_markdown_table
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.validators import integer
 
@@ -45,15 +45,15 @@ def benchmark(  # noqa: PLR0913 - each is an option
         raise typer.BadParameter("Missing prompt: pass it after MODEL or with --prompt.")
     text = prompt_text(said, sys_prompt)
     integer("num_iterations", num_iterations, 1)
-    how = options.sampling(temperature, top_k, top_p) | {
+    how = options.sampling_kwargs(temperature, top_k, top_p) | {
         "seed": seed,
         "max_new_tokens": max_new_tokens,
         "stop": stop,
     }
-    Settings(**how)
+    GenerationOptions(**how)
     reference = ModelReference(model, revision, offline or None, access_token)
-    how_placed = Placing(accelerator, precision, quantize, devices or "auto", generate_strategy)
-    with load(reference, how_placed, quiet=quiet) as llm:
+    how_placed = DistributeArguments(accelerator, precision, quantize, devices or "auto", generate_strategy)
+    with load_model(reference, how_placed, quiet=quiet) as llm:
         _, figures = llm.benchmark(num_iterations, prompt=text, sys_prompt=sys_prompt, **how)
         where = {"model": str(reference), "device": llm.preprocessor.device, "iterations": num_iterations}
         arithmetic = llm.arithmetic

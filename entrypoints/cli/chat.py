@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.loading import Placing, load
-from litgpt.cli.templating import templating, warnings_as_notes
+from litgpt.cli.chat_template_options import template_kwargs, warnings_as_notes
+from litgpt.cli.model_loading import DistributeArguments, load_model
 
 if TYPE_CHECKING:
     from litgpt.llm import LLM
@@ -39,41 +39,41 @@ def chat(  # noqa: PLR0913 - each is an option
     quiet: options.Quiet = False,
 ) -> None:
     """Chat with a model in the terminal."""
-    from litgpt.application.asking import Settings
+    from litgpt.application.prepare_requests import GenerationOptions
     from litgpt.chat import read_chat
-    from litgpt.cli.adapter_choice import AdapterChoice
-    from litgpt.cli.chat_files import ChatFiles
-    from litgpt.cli.session import Session
+    from litgpt.cli.repl.adapter_switch import AdapterSwitch
+    from litgpt.cli.repl.chat_files import ChatFiles
+    from litgpt.cli.repl.session import Session
     from litgpt.domain.reference import ModelReference
 
-    how = options.sampling(temperature, top_k, top_p) | {
+    how = options.sampling_kwargs(temperature, top_k, top_p) | {
         "max_new_tokens": max_new_tokens,
         "seed": seed,
         "stop": stop,
         "parse_special_tokens": parse_special_tokens,
     }
-    Settings(**how)
+    GenerationOptions(**how)
     saved = read_chat(resume) if resume else None
     if saved is not None:
         how |= {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
-    how |= templating(tools, chat_template_kwargs, apply_chat_template=apply_chat_template)
+    how |= template_kwargs(tools, chat_template_kwargs, apply_chat_template=apply_chat_template)
     reference = ModelReference(model, revision, offline or None, access_token)
-    how_placed = Placing(accelerator, precision, quantize, devices or "auto", generate_strategy)
-    with load(reference, how_placed, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
+    how_placed = DistributeArguments(accelerator, precision, quantize, devices or "auto", generate_strategy)
+    with load_model(reference, how_placed, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         said = None if saved is None else saved.messages
         session = Session(
             lambda messages, settings: llm.chat(resume=messages, **settings),
             llm.chat(sys_prompt, resume=said, **how),
             how,
-            AdapterChoice(llm),
-            about={"model": str(reference), "prompts": _style(llm)},
+            AdapterSwitch(llm),
+            details={"model": str(reference), "prompts": _style(llm)},
             files=ChatFiles(set() if resume is None else {Path(resume)}),
             shows_speed=not quiet,
         )
-        if console.at_a_keyboard() and not quiet:
+        if console.stdin_is_terminal() and not quiet:
             console.note(f"Chat with {reference}. /help lists the commands; Ctrl-D quits.")
         session.run()
-    if session.failed and not console.at_a_keyboard():
+    if session.failed and not console.stdin_is_terminal():
         raise typer.Exit(1)  # a program cannot see it otherwise
 
 

@@ -1,6 +1,6 @@
 """Everything that the commands show or ask: the one place that prints.
 
-Answers go to stdout, and all that is said about them to stderr. Colours, and lines that come and go, are for
+Answers go to stdout, and all that is said about them to stderr. Colors, and lines that come and go, are for
 terminals; NO_COLOR is respected. What a model says, or a file calls itself, cannot give a terminal commands.
 """
 
@@ -15,8 +15,8 @@ from typing import Self, TextIO
 
 import typer
 
-from litgpt.domain.secrets import without_secrets
-from litgpt.processes import is_first_process
+from litgpt.domain.formatting.redaction import redact
+from litgpt.process_rank import is_first_process
 
 BROKEN_PIPE = 141
 """The exit status of a program whose reader went away, as shells know it: 128 + SIGPIPE."""
@@ -33,7 +33,7 @@ def show(text: str, end: str = "\n") -> None:
         typer.Exit: Nobody reads any more.
 
     """
-    _to_stdout(_harmless(text, sys.stdout) + end)
+    _to_stdout(_escape_controls(text, sys.stdout) + end)
 
 
 def show_rendered(text: str, render: Callable[[str], str]) -> None:
@@ -43,7 +43,7 @@ def show_rendered(text: str, render: Callable[[str], str]) -> None:
         typer.Exit: Nobody reads any more.
 
     """
-    _to_stdout(render(_harmless(text, sys.stdout)))
+    _to_stdout(render(_escape_controls(text, sys.stdout)))
 
 
 def heading(text: str) -> None:
@@ -70,12 +70,12 @@ def show_json(value: object) -> None:
 def note(text: str) -> None:
     """Write a remark to stderr."""
     if is_first_process():
-        print(_styled(without_secrets(text), sys.stderr, _DIM), file=sys.stderr, flush=True)
+        print(_styled(redact(text), sys.stderr, _DIM), file=sys.stderr, flush=True)
 
 
 def error(text: str) -> None:
     """Write what went wrong to stderr, as one line."""
-    line = _harmless(" ".join(without_secrets(text).split()), sys.stderr)
+    line = _escape_controls(" ".join(redact(text).split()), sys.stderr)
     print(_styled("error:", sys.stderr, _RED), line, file=sys.stderr, flush=True)
 
 
@@ -90,7 +90,7 @@ def ask(prompt: str, prefilled: str = "") -> str:
         EOFError: There is none.
 
     """
-    if at_a_keyboard() and is_watched():
+    if stdin_is_terminal() and stdout_is_terminal():
         with suppress(ImportError):  # not on Windows
             import readline  # input() then edits lines and remembers them
 
@@ -100,16 +100,16 @@ def ask(prompt: str, prefilled: str = "") -> str:
 
             readline.set_pre_input_hook(prefill if prefilled else None)
         return input(prompt)
-    if at_a_keyboard():
+    if stdin_is_terminal():
         print(prompt, end="", file=sys.stderr, flush=True)
     if line := sys.stdin.readline():
         return line.removesuffix("\n")
     raise EOFError
 
 
-def half_typed() -> str:
+def pending_input() -> str:
     """Return what was typed of a line when Ctrl-C interrupted `ask`, where readline edits lines."""
-    if is_watched() and (readline := sys.modules.get("readline")) is not None:
+    if stdout_is_terminal() and (readline := sys.modules.get("readline")) is not None:
         return str(readline.get_line_buffer())
     return ""
 
@@ -124,27 +124,27 @@ def read_all() -> str:
     return sys.stdin.read().removesuffix("\n")
 
 
-def at_a_keyboard() -> bool:
+def stdin_is_terminal() -> bool:
     """Return whether a person types at a terminal."""
     return sys.stdin.isatty()
 
 
-def is_watched() -> bool:
+def stdout_is_terminal() -> bool:
     """Return whether a person sees stdout as it is written."""
     return sys.stdout.isatty()
 
 
-def shows_styles() -> bool:
+def supports_styles() -> bool:
     """Return whether stdout can show bold text and colors, and the user wants them."""
     return _has_styles(sys.stdout)
 
 
-def notes_are_watched() -> bool:
+def stderr_is_terminal() -> bool:
     """Return whether a person sees stderr as it is written."""
     return sys.stderr.isatty()
 
 
-class Waiting:
+class TransientLine:
     """A line on stderr for as long as something takes: only on a terminal, and gone afterwards.
 
     Attributes:
@@ -161,8 +161,8 @@ class Waiting:
     def show(self) -> None:
         """Show the line, in place of what was shown."""
         self.hide()
-        if self.text and not self.is_quiet and notes_are_watched():
-            line = without_secrets(self.text)[: shutil.get_terminal_size().columns - 1]
+        if self.text and not self.is_quiet and stderr_is_terminal():
+            line = redact(self.text)[: shutil.get_terminal_size().columns - 1]
             self._shown = len(line)
             print(_styled(line, sys.stderr, _DIM), end="\r", file=sys.stderr, flush=True)
 
@@ -193,12 +193,12 @@ def _to_stdout(text: str) -> None:
         raise typer.Exit(BROKEN_PIPE) from error
 
 
-def _harmless(text: str, stream: TextIO) -> str:
+def _escape_controls(text: str, stream: TextIO) -> str:
     return text.translate(_CONTROLS) if stream.isatty() else text
 
 
 def _styled(text: str, stream: TextIO, style: str) -> str:
-    text = _harmless(text, stream)
+    text = _escape_controls(text, stream)
     return f"\x1b[{style}m{text}\x1b[0m" if _has_styles(stream) else text
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.loading import Work
+from litgpt.cli.model_loading import StatusLine
 
 
 def convert(
@@ -36,9 +36,9 @@ def convert(
 
     reference = ModelReference(model, revision, offline or None, access_token)
     folder = local_path("--out-dir", out_dir)
-    with Work(f"Converting {reference.name} …", quiet=quiet) as work:
+    with StatusLine(f"Converting {reference.name} …", quiet=quiet) as work:
         if model.endswith(".ckpt"):
-            from litgpt.trained import save_checkpoint_as_model
+            from litgpt.training_run.training_io import save_checkpoint_as_model
 
             checkpoint = local_path("MODEL", model)
             save_checkpoint_as_model(checkpoint, folder, work.report, overwrite=force)

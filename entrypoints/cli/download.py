@@ -7,11 +7,11 @@ import attrs
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.loading import Work
+from litgpt.cli.model_loading import StatusLine
 
 if TYPE_CHECKING:
-    from litgpt.domain.architecture import Architecture
     from litgpt.domain.catalogue import CatalogueEntry
+    from litgpt.domain.model import Architecture
 
 
 def download(
@@ -43,23 +43,23 @@ def download(
         return
     if containing:
         raise typer.BadParameter("only `litgpt download list` takes a filter.", param_hint="FILTER")
-    from litgpt.application.downloading import DownloadModel
+    from litgpt.application.download_model import DownloadModel
     from litgpt.container import container
     from litgpt.domain.reference import ModelReference
 
     reference = ModelReference(repository, revision, token=access_token)
-    with Work(f"Looking for {reference} …", quiet=quiet) as work:
+    with StatusLine(f"Looking for {reference} …", quiet=quiet) as work:
         found = DownloadModel(container.store())(reference, work.report)
     console.show(str(found.folder or found.origin))
 
 
 def _list(containing: str) -> None:
-    from litgpt.adapters.checkpoints.installed import INSTALLED_MODELS
-    from litgpt.domain.catalogue import known
+    from litgpt.adapters.checkpoints.installed_store import INSTALLED_MODELS
+    from litgpt.domain.catalogue import search
     from litgpt.domain.families import FAMILIES
 
     packaged = [one for one in INSTALLED_MODELS if containing.casefold() in one.name.casefold()]
-    listed = [one for one in known(containing) if one.family in FAMILIES]
+    listed = [one for one in search(containing) if one.family in FAMILIES]
     rows = [(one.name, f"in the package {one.distribution}", "", "") for one in packaged]
     rows += [(one.name, one.repository, _parameters(one), one.family) for one in listed]
     if rows:
@@ -73,12 +73,12 @@ def _list(containing: str) -> None:
 
 def _parameters(entry: "CatalogueEntry") -> str:
     """Return how many weights a model has, as people say it: `162M`, `1.2B`; nothing if that is not known."""
-    from litgpt.domain.families import describe
+    from litgpt.domain.families import parse_config
 
     if entry.config is None:
         return ""
     # models that differ in their context alone are counted once
-    count = _count(attrs.evolve(describe(entry.name, entry.config), context=1))
+    count = _count(attrs.evolve(parse_config(entry.name, entry.config), context_length=1))
     for unit, worth in (("B", 10**9), ("M", 10**6)):
         if count >= worth:
             return f"{count / worth:.{1 if count < 100 * worth and unit == 'B' else 0}f}{unit}"
@@ -87,6 +87,6 @@ def _parameters(entry: "CatalogueEntry") -> str:
 
 @cache
 def _count(architecture: "Architecture") -> int:
-    from litgpt.domain.footprint import parameter_count
+    from litgpt.domain.memory.estimate import parameter_count
 
     return parameter_count(architecture)

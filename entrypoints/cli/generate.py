@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from litgpt.cli import console, options
-from litgpt.cli.loading import Placing, load
-from litgpt.cli.pace import Pace
-from litgpt.cli.templating import conversation_of, templating, warnings_as_notes
-from litgpt.cli.typed import one_prompt
+from litgpt.cli.arguments import one_prompt
+from litgpt.cli.chat_template_options import parse_conversation, template_kwargs, warnings_as_notes
+from litgpt.cli.model_loading import DistributeArguments, load_model
+from litgpt.cli.repl.answer_speed import AnswerSpeed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from litgpt.domain.generation import Completion, TextEvent
+    from litgpt.domain.generation.request import Completion, CompletionChunk
 
 
 def generate(  # noqa: PLR0913 - each is an option
@@ -49,42 +49,42 @@ def generate(  # noqa: PLR0913 - each is an option
     quiet: options.Quiet = False,
 ) -> None:
     """Generate text from a prompt."""
-    from litgpt.application.asking import Settings
+    from litgpt.application.prepare_requests import GenerationOptions
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.validators import integer
 
-    asked, from_file = conversation_of(one_prompt(words, prompt), messages, sys_prompt)
-    written = from_file | templating(
+    asked, from_file = parse_conversation(one_prompt(words, prompt), messages, sys_prompt)
+    written = from_file | template_kwargs(
         tools,
         chat_template_kwargs,
         apply_chat_template=apply_chat_template,
         continue_final_message=continue_final_message,
     )
     integer("num_samples", num_samples, 1)
-    how = options.sampling(temperature, top_k, top_p) | {
+    how = options.sampling_kwargs(temperature, top_k, top_p) | {
         "max_new_tokens": max_new_tokens,
         "stop": stop,
         "parse_special_tokens": parse_special_tokens,
     }
-    Settings(**how, seed=seed)
+    GenerationOptions(**how, seed=seed)
     reference = ModelReference(model, revision, offline or None, access_token)
-    as_it_comes = console.is_watched() if stream is None else stream
-    how_placed = Placing(accelerator, precision, quantize, devices or "auto", generate_strategy)
-    with load(reference, how_placed, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
+    as_it_comes = console.stdout_is_terminal() if stream is None else stream
+    how_placed = DistributeArguments(accelerator, precision, quantize, devices or "auto", generate_strategy)
+    with load_model(reference, how_placed, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         for number in range(num_samples):
             if number:
                 console.show("")
             nth_seed = None if seed is None else seed + number
-            pace = Pace()
+            pace = AnswerSpeed()
             events = llm.complete(asked, sys_prompt, **how, **written, seed=nth_seed, stream=True)
-            completion = write(pace.timed(events), as_it_comes=as_it_comes)
+            completion = write_answer(pace.measure(events), as_it_comes=as_it_comes)
             if not quiet and completion.finish_reason == "length":
-                console.note(_cut_short(completion, max_new_tokens))
-            if not quiet and console.notes_are_watched():
-                console.note(pace.described())
+                console.note(_truncation_notice(completion, max_new_tokens))
+            if not quiet and console.stderr_is_terminal():
+                console.note(pace.summary())
 
 
-def write(events: "Iterator[TextEvent]", *, as_it_comes: bool) -> "Completion":
+def write_answer(events: "Iterator[CompletionChunk]", *, as_it_comes: bool) -> "Completion":
     """Write an answer to stdout and return it."""
     completion = None
     try:
@@ -100,7 +100,7 @@ def write(events: "Iterator[TextEvent]", *, as_it_comes: bool) -> "Completion":
     return completion
 
 
-def _cut_short(completion: "Completion", max_new_tokens: int) -> str:
+def _truncation_notice(completion: "Completion", max_new_tokens: int) -> str:
     if completion.completion_tokens < max_new_tokens:
         return "(Stopped at the end of the model's context.)"
     return f"(Stopped after {max_new_tokens} tokens; --max-new-tokens raises the limit.)"

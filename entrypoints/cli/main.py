@@ -16,13 +16,13 @@ from litgpt.cli import console
 from litgpt.cli.benchmark import benchmark
 from litgpt.cli.chat import chat
 from litgpt.cli.convert import convert
+from litgpt.cli.deprecated import command_name, replacement, translate_alias
 from litgpt.cli.download import download
-from litgpt.cli.failing import UsageError, show_failure, show_usage_error
-from litgpt.cli.former import asked_for, replacement, translated
+from litgpt.cli.error_output import UsageError, show_failure, show_usage_error
 from litgpt.cli.generate import generate
 from litgpt.cli.info import info
 from litgpt.cli.models import list_models, remove
-from litgpt.cli.training import COMMANDS, give_options
+from litgpt.cli.training import COMMANDS, add_options
 
 app = typer.Typer(
     add_completion=False,
@@ -81,8 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     if said := replacement(arguments):
         console.error(said)
         return 2
-    arguments = translated(arguments)
-    give_options(asked_for(arguments))
+    arguments = translate_alias(arguments)
+    add_options(command_name(arguments))
     command = typer.main.get_command(app)
     try:
         status = command.main(list(arguments), prog_name="litgpt", standalone_mode=False)
@@ -98,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
 
         if not isinstance(error, LitGPTError):
             raise
-        show_failure(error, _options(command, asked_for(arguments)))
+        show_failure(error, _options(command, command_name(arguments)))
         return 1
     return status if isinstance(status, int) else 0
 

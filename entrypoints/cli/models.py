@@ -12,11 +12,11 @@ import attrs
 import typer
 
 from litgpt.cli import console, options
-from litgpt.domain.units import size
+from litgpt.domain.formatting.units import format_bytes
 
 
 @attrs.frozen
-class _Stored:
+class _LocalModel:
     """A model on this machine: its name, where it is in words, its path, and its package if any."""
 
     name: str
@@ -39,14 +39,14 @@ class _Stored:
 
 def list_models(*, as_json: options.AsJson = False) -> None:
     """List the models on this machine and their sizes."""
-    found = list(_stored())
+    found = list(_local_models())
     if as_json:
         console.show_json([_as_dict(one) for one in found])
         return
     if not found:
         console.note("No model is stored on this machine yet. `litgpt download list` shows names.")
         return
-    rows = [(one.name, size(one.nbytes), one.where) for one in found]
+    rows = [(one.name, format_bytes(one.nbytes), one.where) for one in found]
     console.table([("NAME", "SIZE", "WHERE"), *rows])
 
 
@@ -58,27 +58,27 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Delete a model from this machine, after confirmation."""
-    from litgpt.domain.catalogue import repository_of
-    from litgpt.domain.errors import BadArgument, MissingArgument, ModelNotFound, OutOfReach
+    from litgpt.domain.catalogue import repository_for
+    from litgpt.domain.errors import InvalidArgument, MissingArgument, ModelNotFound, UnsupportedOperation
 
-    stored = list(_stored())
-    wanted = [one for one in stored if one.name in (model, repository_of(model))]
+    stored = list(_local_models())
+    wanted = [one for one in stored if one.name in (model, repository_for(model))]
     if not wanted:
         similar = tuple(get_close_matches(model, [one.name for one in stored]))
         raise ModelNotFound(model, searched=("the models that `litgpt list` shows",), similar=similar)
     found = wanted[0]
     if found.package:
-        raise BadArgument("MODEL", model, f"removed with `pip uninstall {found.package}`")
-    question = f"Remove {found.name} ({size(found.nbytes)}, {found.path})?"
+        raise InvalidArgument("MODEL", model, f"removed with `pip uninstall {found.package}`")
+    question = f"Remove {found.name} ({format_bytes(found.nbytes)}, {found.path})?"
     if not yes:
-        if not console.at_a_keyboard():
+        if not console.stdin_is_terminal():
             raise MissingArgument("--yes", yes, "without a terminal, pass it to confirm the removal.")
         if not typer.confirm(question, err=True):
             raise typer.Exit(1)
     try:
         _remove(found.path)
     except OSError as error:
-        raise OutOfReach(f"Removing {found.path}", f"{error.strerror or error}.") from error
+        raise UnsupportedOperation(f"Removing {found.path}", f"{error.strerror or error}.") from error
     console.note(f"Removed {found.name} from {found.where}.")
 
 
@@ -92,24 +92,26 @@ def _remove(path: Path) -> None:
     shutil.rmtree(aside)
 
 
-def _stored() -> Iterator[_Stored]:
+def _local_models() -> Iterator[_LocalModel]:
     """Yield the models, in the order in which names are looked up."""
-    from litgpt.adapters.checkpoints.installed import INSTALLED_MODELS, file_of
-    from litgpt.adapters.checkpoints.local import LocalStore
-    from litgpt.adapters.hub.cache import Cache
-    from litgpt.adapters.hub.environment import cache_of
+    from litgpt.adapters.checkpoints.installed_store import INSTALLED_MODELS, model_file
+    from litgpt.adapters.checkpoints.local_store import LocalStore
+    from litgpt.adapters.hub.cache import HubCache
+    from litgpt.adapters.hub.env import resolve_cache_dir
     from litgpt.domain.errors import LitGPTError
 
     local = LocalStore()
     for name in local.names():
-        yield _Stored(name, f"{local.root}/", local.root / name)
+        yield _LocalModel(name, f"{local.root}/", local.root / name)
     for model in INSTALLED_MODELS:
         with suppress(LitGPTError):  # not installed
-            yield _Stored(model.name, f"the package {model.distribution}", file_of(model), model.distribution)
-    cache = Cache(cache_of(None))
+            yield _LocalModel(
+                model.name, f"the package {model.distribution}", model_file(model), model.distribution
+            )
+    cache = HubCache(resolve_cache_dir(None))
     for repository in sorted(cache.repositories()):
-        yield _Stored(repository, "the Hub's cache", cache.folder_of(repository))
+        yield _LocalModel(repository, "the Hub's cache", cache.folder_of(repository))
 
 
-def _as_dict(one: _Stored) -> dict[str, object]:
-    return {"name": one.name, "nbytes": one.nbytes, "where": one.where, "path": str(one.path)}
+def _as_dict(model: _LocalModel) -> dict[str, object]:
+    return {"name": model.name, "nbytes": model.nbytes, "where": model.where, "path": str(model.path)}

@@ -19,7 +19,7 @@ def _top_k(text: str | int) -> int:
         raise typer.BadParameter(message) from error
 
 
-def sampling(temperature: float | None, top_k: int | None, top_p: float | None) -> dict[str, Any]:
+def sampling_kwargs(temperature: float | None, top_k: int | None, top_p: float | None) -> dict[str, Any]:
     """Return the sampling options that were given, as keyword arguments of `LLM.generate`."""
     given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     arguments: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -90,7 +90,7 @@ TopK: TypeAlias = Annotated[
 TopP: TypeAlias = Annotated[
     float | None,
     typer.Option(
-        help="Nucleus sampling: sample from the most likely tokens with this total probability.  "
+        help="Nucleus sampling_kwargs: sample from the most likely tokens with this total probability.  "
         "[default: the model's generation_config.json, else 1]",
         show_default=False,
     ),
@@ -127,7 +127,7 @@ GenerateStrategy: TypeAlias = Annotated[
     str | None,
     typer.Option(help="How to distribute the model over devices: sequential or tensor_parallel."),
 ]
-DevicesToTell: TypeAlias = Annotated[
+InfoDevices: TypeAlias = Annotated[
     int, typer.Option(help="Also show the memory that each of this many devices needs.")
 ]
 Revision: TypeAlias = Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")]

@@ -12,8 +12,8 @@ from litgpt.cli import console, options
 
 Task = Literal["finetune", "pretrain"]
 
-_FIRST = ("model",)
-_NOT_FOR: Mapping[Task, tuple[str, ...]] = {
+_POSITIONAL = ("model",)
+_EXCLUDED_OPTIONS: Mapping[Task, tuple[str, ...]] = {
     "finetune": ("task", "init"),
     "pretrain": (
         *("task", "method", "quantize", "mask_prompt", "prompt_style", "val_split"),
@@ -48,14 +48,14 @@ COMMANDS: Mapping[Task, Callable[..., None]] = {
 """The commands that train, by name."""
 
 
-def give_options(name: str) -> None:
+def add_options(name: str) -> None:
     """Give the command that is asked for an option for each setting, if it trains: others need not wait."""
     task = next((one for one in COMMANDS if one == name), None)
     if task is None:
         return
-    from litgpt.domain.training.recipe import SETTINGS
+    from litgpt.domain.training.config import CONFIG_FIELDS
 
-    wanted = [setting for setting in SETTINGS if setting not in _NOT_FOR[task]]
+    wanted = [setting for setting in CONFIG_FIELDS if setting not in _EXCLUDED_OPTIONS[task]]
     parameters = [
         Parameter(setting, Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=_option(task, setting))
         for setting in wanted
@@ -71,24 +71,24 @@ def give_options(name: str) -> None:
 
 def _option(task: Task, name: str) -> Any:
     """Return a setting as an option: its help, its default and its type."""
-    from litgpt.domain.training.recipe import SETTINGS
+    from litgpt.domain.training.config import CONFIG_FIELDS
 
-    field = SETTINGS[name]
+    field = CONFIG_FIELDS[name]
     default = _defaults(task).get(name, field.default)
     told = _SETTING.sub(lambda found: _typed(found[0]), field.metadata["help"])
     if default is not None and type(default) in (str, int, float) and "[default" not in told:
         told += f"  [default: {default}]"
     kind = next((one for one in (bool, int, float) if _mentions(field.type, one)), str)
-    if name in _FIRST:
+    if name in _POSITIONAL:
         return Annotated[str | None, typer.Argument(help=told, metavar=name.upper())]
     return Annotated[kind | None, typer.Option(help=told, show_default=False)]
 
 
 def _typed(name: str) -> str:
     """Return a setting as the option that it is, and any other word as it is."""
-    from litgpt.domain.training.recipe import SETTINGS
+    from litgpt.domain.training.config import CONFIG_FIELDS
 
-    return f"--{name.replace('_', '-')}" if name in SETTINGS else name
+    return f"--{name.replace('_', '-')}" if name in CONFIG_FIELDS else name
 
 
 def _defaults(task: Task) -> dict[str, object]:
@@ -104,20 +104,20 @@ def _mentions(annotation: Any, kind: type) -> bool:
 def _train(
     task: Task, *, config: Path | None, resume: str | None, force: bool, quiet: bool, **given: Any
 ) -> None:
-    from litgpt.cli.loading import Work
-    from litgpt.domain.training.recipe import recipe_of
+    from litgpt.cli.model_loading import StatusLine
+    from litgpt.domain.training.config import config_from_settings
 
     said = {name: value for name, value in given.items() if value is not None}
     if isinstance(targets := said.get("lora_targets"), str) and "," in targets:
         said["lora_targets"] = [one.strip() for one in targets.split(",")]
     settings = _defaults(task)
     if config is not None:
-        from litgpt.adapters.training.recipe_file import read_settings
+        from litgpt.adapters.training.config_file import read_settings
 
         settings |= read_settings(config)
-    recipe = recipe_of({**settings, **said, "task": task}, str(config or ""))
-    with Work(f"Preparing to train {recipe.model} …", quiet=quiet) as work:
-        if not (work.is_quiet or console.notes_are_watched()):
+    recipe = config_from_settings({**settings, **said, "task": task}, str(config or ""))
+    with StatusLine(f"Preparing to train {recipe.model} …", quiet=quiet) as work:
+        if not (work.is_quiet or console.stderr_is_terminal()):
             console.note(work.text)  # importing torch takes seconds, and a log is to show that something runs
         from litgpt.training import train
 

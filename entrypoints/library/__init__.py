@@ -7,19 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from litgpt.adapters.pytorch.gpt import GPT as GPT
+    from litgpt.adapters.pytorch.model.gpt import GPT as GPT
     from litgpt.config import Config as Config
+    from litgpt.domain.chat.styles.prompt_style import PromptStyle as PromptStyle
     from litgpt.domain.errors import LitGPTError as LitGPTError
-    from litgpt.domain.prompts.style import PromptStyle as PromptStyle
     from litgpt.llm import LLM as LLM
     from litgpt.tokenizer import Tokenizer as Tokenizer
 
 _HOMES = {
-    "GPT": "litgpt.adapters.pytorch.gpt",
+    "GPT": "litgpt.adapters.pytorch.model.gpt",
     "LLM": "litgpt.llm",
     "Config": "litgpt.config",
     "LitGPTError": "litgpt.domain.errors",
-    "PromptStyle": "litgpt.domain.prompts.style",
+    "PromptStyle": "litgpt.domain.chat.styles.prompt_style",
     "Tokenizer": "litgpt.tokenizer",
 }
 

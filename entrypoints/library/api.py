@@ -1,6 +1,6 @@
 """`litgpt.api`: the names that LitGPT's programs import from there."""
 
-from litgpt.domain.measurement import benchmark_dict_to_markdown_table
+from litgpt.domain.benchmark import benchmark_dict_to_markdown_table
 from litgpt.llm import LLM
 from litgpt.preprocessor import Preprocessor
 

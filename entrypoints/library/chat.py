@@ -8,16 +8,16 @@ from typing import Any, Final, Literal, Self, TypeAlias, Unpack, overload
 
 import attrs
 
-from litgpt.answers import Part, pieces, whole
-from litgpt.application.chatting import Conversation, Turn
-from litgpt.domain.calls import public
-from litgpt.domain.chat import Message
-from litgpt.domain.generation import Completion, TextEvent
-from litgpt.domain.messages import summary
-from litgpt.domain.sampling import Sampling
+from litgpt.application.chat import Conversation, TurnOptions
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.formatting.bounded_text import summary_repr
+from litgpt.domain.generation.request import Completion, CompletionChunk
+from litgpt.domain.generation.sampling_params import SamplingParams
+from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
-from litgpt.generate_options import SHARED, Answering, Drawing, Options
-from litgpt.saved_chat import SavedChat, read_chat, write_chat
+from litgpt.llm_parts.answer_format import AnswerChunk, format_answer, format_chunks
+from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, ChatKwargs, GenerateKwargs, SamplingKwargs
+from litgpt.llm_parts.saved_chat import SavedChat, read_chat, write_chat
 
 __all__ = ["CHAT_DEFAULT", "Chat", "Said", "SavedChat", "read_chat"]
 
@@ -34,7 +34,7 @@ class _Default(Enum):
 
 CHAT_DEFAULT: Final = _Default.CHAT_DEFAULT
 """The value of an option that is left out for one answer: what `LLM.chat` was given, or its default."""
-_SHARED = attrs.evolve(SHARED, defaults=dict.fromkeys(SHARED.defaults, CHAT_DEFAULT))
+_SHARED = attrs.evolve(SHARED_OPTIONS, defaults=dict.fromkeys(SHARED_OPTIONS.defaults, CHAT_DEFAULT))
 
 
 @attrs.define(eq=False)
@@ -51,12 +51,12 @@ class Chat:
     """
 
     _conversation: Conversation
-    _turn: Callable[[Mapping[str, Any]], Turn]
+    _make_turn: Callable[[Mapping[str, Any]], TurnOptions]
     _saved_to: set[Path] = attrs.field(factory=set, init=False)
 
     def __repr__(self) -> str:
         said = self.messages
-        return summary("Chat", messages=len(said), **({"last": said[-1]} if said else {}))
+        return summary_repr("Chat", messages=len(said), **({"last": said[-1]} if said else {}))
 
     @property
     def messages(self) -> list[Message]:
@@ -70,7 +70,7 @@ class Chat:
         *,
         return_as_token_ids: Literal[False] = ...,
         stream: Literal[False] = ...,
-        **options: Unpack[Options],
+        **options: Unpack[GenerateKwargs],
     ) -> str: ...
     @overload
     def send(
@@ -79,7 +79,7 @@ class Chat:
         *,
         return_as_token_ids: Literal[False] = ...,
         stream: Literal[True],
-        **options: Unpack[Options],
+        **options: Unpack[GenerateKwargs],
     ) -> Iterator[str]: ...
     @overload
     def send(
@@ -89,9 +89,9 @@ class Chat:
         return_as_token_ids: bool = ...,
         stream: bool = ...,
         logprobs: bool = ...,
-        **options: Unpack[Options],
+        **options: Unpack[GenerateKwargs],
     ) -> Any: ...
-    @public(_SHARED)
+    @public_function(_SHARED)
     def send(
         self,
         message: Said,
@@ -100,8 +100,8 @@ class Chat:
         return_as_token_ids: bool = False,
         stream: bool = False,
         logprobs: bool = False,
-        **options: Unpack[Drawing],
-    ) -> "Part | Completion | Iterator[Part | TextEvent]":
+        **options: Unpack[SamplingKwargs],
+    ) -> "AnswerChunk | Completion | Iterator[AnswerChunk | CompletionChunk]":
         """Say something and return the answer.
 
         Args:
@@ -120,15 +120,19 @@ class Chat:
             PromptTooLong: The conversation leaves no room for an answer.
 
         """
-        events = self._say(message, sys_prompt, {**options, "logprobs": logprobs})
+        events = self._send(message, sys_prompt, {**options, "logprobs": logprobs})
         if stream:
-            return events if logprobs else pieces(events, several=False, ids=return_as_token_ids)
-        completion = _last(events)
-        return completion if logprobs else whole(completion, ids=return_as_token_ids)
+            return (
+                events
+                if logprobs
+                else format_chunks(events, is_batch=False, as_token_ids=return_as_token_ids)
+            )
+        completion = _final_completion(events)
+        return completion if logprobs else format_answer(completion, as_token_ids=return_as_token_ids)
 
-    @public(_SHARED)
+    @public_function(_SHARED)
     def stream(
-        self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[Drawing]
+        self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[SamplingKwargs]
     ) -> Iterator[str]:
         """Say something and return the answer in pieces, as they come; it raises what `send` raises.
 
@@ -137,12 +141,12 @@ class Chat:
             sys_prompt: The system message of a conversation that has none yet.
 
         """
-        return pieces(self._say(message, sys_prompt, options), several=False, ids=False)
+        return format_chunks(self._send(message, sys_prompt, options), is_batch=False, as_token_ids=False)
 
-    @public(_SHARED)
+    @public_function(_SHARED)
     def events(
-        self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[Answering]
-    ) -> Iterator[TextEvent]:
+        self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[ChatKwargs]
+    ) -> Iterator[CompletionChunk]:
         """Say something and return an event for each token, the last with the completion.
 
         Args:
@@ -152,11 +156,11 @@ class Chat:
         It raises what `send` raises.
 
         """
-        return self._say(message, sys_prompt, options)
+        return self._send(message, sys_prompt, options)
 
-    @public(_SHARED)
+    @public_function(_SHARED)
     def complete(
-        self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[Answering]
+        self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[ChatKwargs]
     ) -> Completion:
         """Say something and return the answer with its ids, counts and why it ended.
 
@@ -167,7 +171,7 @@ class Chat:
         It raises what `send` raises.
 
         """
-        return _last(self._say(message, sys_prompt, options))
+        return _final_completion(self._send(message, sys_prompt, options))
 
     def undo(self) -> Message | None:
         """Forget the last user message and everything after it, and return it; None if there is none."""
@@ -183,15 +187,15 @@ class Chat:
         return self._conversation.generate.generator.context
 
     @property
-    def sampling(self) -> Sampling:
+    def sampling(self) -> SamplingParams:
         """How answers are drawn, with the model's defaults where no setting was given."""
-        return self._turn({}).request([0]).sampling
+        return self._make_turn({}).request([0]).sampling_params
 
     def branch(self) -> "Chat":
         """Return a chat that begins as this one and goes its own way."""
-        return attrs.evolve(self, conversation=self._conversation.branch())
+        return attrs.evolve(self, conversation=self._conversation.fork())
 
-    @public()
+    @public_function()
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write what was said, and the chat's tools, to a JSON file, whole or not at all, and return that.
 
@@ -206,7 +210,7 @@ class Chat:
             OutOfReach: It cannot be written there: no such folder, a full disk, a device or a FIFO.
 
         """
-        target, options = local_path("path", path), self._conversation.write.options
+        target, options = local_path("path", path), self._conversation.renderer.options
         tools = None if options.tools is None else list(options.tools)
         saved = SavedChat(self.messages, tools, dict(options.variables) or None)
         write_chat(target, saved, overwrite=overwrite or target in self._saved_to)
@@ -225,12 +229,14 @@ class Chat:
     ) -> None:
         self.close()
 
-    def _say(self, message: Said, sys_prompt: str | None, options: Mapping[str, Any]) -> Iterator[TextEvent]:
+    def _send(
+        self, message: Said, sys_prompt: str | None, options: Mapping[str, Any]
+    ) -> Iterator[CompletionChunk]:
         given = {name: value for name, value in options.items() if value is not CHAT_DEFAULT}
-        return self._conversation.say(message, self._turn(given), sys_prompt=sys_prompt)
+        return self._conversation.send(message, self._make_turn(given), sys_prompt=sys_prompt)
 
 
-def _last(events: Iterator[TextEvent]) -> Completion:
+def _final_completion(events: Iterator[CompletionChunk]) -> Completion:
     *_, last = events
     assert last.completion is not None  # noqa: S101 - the last event always has it
     return last.completion

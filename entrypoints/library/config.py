@@ -2,8 +2,8 @@
 
 import attrs
 
-from litgpt.domain.architecture import Architecture, Attention, LatentAttention
-from litgpt.domain.messages import summary
+from litgpt.domain.formatting.bounded_text import summary_repr
+from litgpt.domain.model import Architecture, AttentionSpec, MLASpec
 
 
 @attrs.frozen
@@ -11,7 +11,7 @@ class Config:
     """A view of an architecture under LitGPT's names.
 
     Attributes:
-        name: What the model was loaded as, without an organisation.
+        name: What the model was loaded as, without an organization.
         architecture: What it answers from.
 
     """
@@ -20,7 +20,7 @@ class Config:
     architecture: Architecture
 
     def __repr__(self) -> str:
-        return summary(
+        return summary_repr(
             "Config",
             name=self.name,
             family=self.architecture.family,
@@ -38,32 +38,32 @@ class Config:
     @property
     def n_head(self) -> int:
         """The number of query heads, in the first layer that has attention."""
-        return self._attention.heads
+        return self._attention.num_heads
 
     @property
     def n_query_groups(self) -> int:
         """The number of key-value heads, in the first layer that has attention."""
-        return self._attention.groups
+        return self._attention.num_kv_heads
 
     @property
     def head_size(self) -> int:
         """Numbers in a head, in the first layer that has attention."""
-        return self._attention.head_size
+        return self._attention.head_dim
 
     @property
     def intermediate_size(self) -> int:
         """The width inside the feed-forward, in the first layer."""
-        return self.architecture.layers[0].feed_forward.size
+        return self.architecture.layers[0].mlp.intermediate_size
 
     @property
     def n_embd(self) -> int:
         """Numbers per token between the layers."""
-        return self.architecture.width
+        return self.architecture.hidden_size
 
     @property
     def block_size(self) -> int:
         """The longest text, in tokens."""
-        return self.architecture.context
+        return self.architecture.context_length
 
     @property
     def vocab_size(self) -> int:
@@ -76,6 +76,6 @@ class Config:
         return self.architecture.vocab_size
 
     @property
-    def _attention(self) -> Attention | LatentAttention:
+    def _attention(self) -> AttentionSpec | MLASpec:
         mixers = (layer.mixer for layer in self.architecture.layers)
-        return next(one for one in mixers if isinstance(one, (Attention, LatentAttention)))
+        return next(one for one in mixers if isinstance(one, (AttentionSpec, MLASpec)))

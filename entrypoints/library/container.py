@@ -20,27 +20,27 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
-from litgpt.application.converting import ConvertModel
-from litgpt.application.finding import Find
-from litgpt.application.loading import LoadModel, PlaceModel, PrepareTraining
-from litgpt.application.overwriting import Overwriting
-from litgpt.application.saving import SaveModel
+from litgpt.application.convert_model import ConvertModel
+from litgpt.application.files.overwrite_guard import OverwriteGuard
+from litgpt.application.first_match import FirstMatch
+from litgpt.application.load_model import LoadModel, PlaceModel, PrepareTraining
+from litgpt.application.save_model import SaveModel
 from litgpt.domain import catalogue
-from litgpt.domain.lora import Adapter
-from litgpt.domain.overwriting import Look
+from litgpt.domain.lora.config import LoraAdapter
+from litgpt.domain.overwrite_check import InspectFolder
 from litgpt.domain.ports import (
     DistributionStrategy,
+    ExportTokenizer,
     ModelStore,
     OpenTokenizer,
     Profiler,
-    TokenizerFilesOf,
     WriteModel,
 )
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.vocabulary import TokenizerSource
+from litgpt.domain.tokenizer_source import TokenizerSource
 
 if TYPE_CHECKING:
-    from litgpt.adapters.checkpoints.chain import ChainStore
+    from litgpt.adapters.checkpoints.chain_store import ChainStore
     from litgpt.adapters.hub.datasets import HubDatasets
     from litgpt.adapters.hub.store import HubStore
 
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 
 
 def _hub() -> "HubStore[Any]":
-    from litgpt.adapters.checkpoints.folder import open_folder
+    from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
     from litgpt.adapters.hub.store import HubStore
 
-    return HubStore(open_folder)
+    return HubStore(open_hf_folder)
 
 
 def _fetch_dataset() -> "HubDatasets":
@@ -62,29 +62,29 @@ def _fetch_dataset() -> "HubDatasets":
 
 
 def _packages() -> "ChainStore[Any]":
-    from litgpt.adapters.checkpoints.chain import ChainStore
-    from litgpt.adapters.checkpoints.installed import InstalledStore
+    from litgpt.adapters.checkpoints.chain_store import ChainStore
+    from litgpt.adapters.checkpoints.installed_store import InstalledStore
 
     others = [entry.load()() for entry in entry_points(group="litgpt.model_stores")]
     return ChainStore((InstalledStore(), *others))
 
 
 def _store(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> ModelStore[Any]:
-    from litgpt.adapters.checkpoints.adapted import AdaptedStore
-    from litgpt.adapters.checkpoints.chain import ChainStore
-    from litgpt.adapters.checkpoints.local import LocalStore
+    from litgpt.adapters.checkpoints.chain_store import ChainStore
+    from litgpt.adapters.checkpoints.local_store import LocalStore
+    from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
 
     stores = ChainStore((LocalStore(), *packages.stores, hub))
-    return AdaptedStore(stores, fetch_adapter=partial(hub.adapter, with_tokenizer=True))
+    return LoraStore(stores, fetch_adapter=partial(hub.adapter, with_tokenizer=True))
 
 
 def _random_store(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> ModelStore[Any]:
-    from litgpt.adapters.checkpoints.local import LocalStore
-    from litgpt.adapters.checkpoints.small_files import read_json
-    from litgpt.adapters.pytorch.random_weights import RandomStore
+    from litgpt.adapters.checkpoints.hf.config_files import read_json
+    from litgpt.adapters.checkpoints.local_store import LocalStore
+    from litgpt.adapters.pytorch.weights.random_weights import RandomStore
 
     def listed(reference: ModelReference) -> Mapping[str, object]:
-        return catalogue.config_of(reference.name)
+        return catalogue.config_for(reference.name)
 
     def on_the_hub(reference: ModelReference) -> Mapping[str, object]:
         return read_json(hub.config_file(reference))
@@ -92,76 +92,76 @@ def _random_store(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> ModelSto
     def packaged(reference: ModelReference) -> Mapping[str, object]:
         return packages.open(reference).config
 
-    return RandomStore(Find((LocalStore().config, packaged, listed, on_the_hub)))
+    return RandomStore(FirstMatch((LocalStore().config, packaged, listed, on_the_hub)))
 
 
-def _find_tokenizer(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> Find[TokenizerSource]:
-    from litgpt.adapters.checkpoints.local import LocalStore
+def _find_tokenizer(packages: "ChainStore[Any]", hub: "HubStore[Any]") -> FirstMatch[TokenizerSource]:
+    from litgpt.adapters.checkpoints.local_store import LocalStore
 
     def packaged(reference: ModelReference) -> TokenizerSource:
         return packages.open(reference).tokenizer
 
-    return Find((LocalStore().tokenizer, packaged, hub.tokenizer))
+    return FirstMatch((LocalStore().tokenizer, packaged, hub.tokenizer))
 
 
 def _open_tokenizer() -> OpenTokenizer:
-    from litgpt.adapters.text.opening import open_tokenizer
+    from litgpt.adapters.tokenization.factory import open_tokenizer
 
     return open_tokenizer
 
 
-def _tokenizer_files() -> TokenizerFilesOf:
-    from litgpt.adapters.text.saving import tokenizer_files_of
+def _export_tokenizer() -> ExportTokenizer:
+    from litgpt.adapters.tokenization.export import export_tokenizer
 
-    return tokenizer_files_of
+    return export_tokenizer
 
 
 def _write_folder() -> WriteModel[Any]:
-    from litgpt.adapters.checkpoints.folder_writing import FolderWriter
+    from litgpt.adapters.checkpoints.hf.writer import HFWriter
 
-    return FolderWriter()
-
-
-def _look() -> Look:
-    from litgpt.adapters.checkpoints.held import held_in
-
-    return held_in
+    return HFWriter()
 
 
-def _read_adapter(hub: "HubStore[Any]") -> "Callable[[ModelReference], Adapter[Any]]":
-    from litgpt.adapters.checkpoints.local import LocalStore
-    from litgpt.adapters.checkpoints.peft_folder import read_adapter
+def _inspect_folder() -> InspectFolder:
+    from litgpt.adapters.checkpoints.folder_content import folder_content
 
-    find = Find((LocalStore().adapter, hub.adapter))
+    return folder_content
+
+
+def _read_adapter(hub: "HubStore[Any]") -> "Callable[[ModelReference], LoraAdapter[Any]]":
+    from litgpt.adapters.checkpoints.local_store import LocalStore
+    from litgpt.adapters.checkpoints.peft.adapter_folder import read_adapter
+
+    find = FirstMatch((LocalStore().adapter, hub.adapter))
     return lambda reference: read_adapter(find(reference))
 
 
-def _write_adapter() -> "Callable[[Path, Adapter[Any], Mapping[str, bytes]], None]":
-    from litgpt.adapters.checkpoints.peft_writing import write_adapter
+def _write_adapter() -> "Callable[[Path, LoraAdapter[Any], Mapping[str, bytes]], None]":
+    from litgpt.adapters.checkpoints.peft.writer import write_adapter
 
     return write_adapter
 
 
 def _strategy() -> DistributionStrategy[Any, Any]:
-    from litgpt.adapters.pytorch.strategies import TorchStrategy
+    from litgpt.adapters.pytorch.distribution.strategy import TorchStrategy
 
     return TorchStrategy()
 
 
-def _equal() -> "Callable[[Any, Any], bool]":
-    from litgpt.adapters.pytorch.equality import equal
+def _tensors_equal() -> "Callable[[Any, Any], bool]":
+    from litgpt.adapters.pytorch.ops.tensor_equality import tensors_equal
 
-    return equal
+    return tensors_equal
 
 
 def _cpu_features() -> frozenset[str]:
-    from litgpt.adapters.pytorch.processor import cpu_features
+    from litgpt.adapters.pytorch.runtime.cpu_features import cpu_features
 
     return cpu_features()
 
 
 def _profiler(device: str) -> Profiler:
-    from litgpt.adapters.pytorch.profiler import CpuProfiler, CudaProfiler
+    from litgpt.adapters.pytorch.runtime.profiler import CpuProfiler, CudaProfiler
 
     return CudaProfiler() if device.startswith("cuda") else CpuProfiler()
 
@@ -177,25 +177,25 @@ class Container(containers.DeclarativeContainer):
     open_tokenizer = providers.Singleton(_open_tokenizer)
     find_tokenizer = providers.Factory(_find_tokenizer, packages, hub)
     strategy = providers.Singleton(_strategy)
-    equal = providers.Singleton(_equal)
+    tensors_equal = providers.Singleton(_tensors_equal)
     cpu_features = providers.Callable(_cpu_features)
     profiler = providers.Callable(_profiler)
-    tokenizer_files = providers.Singleton(_tokenizer_files)
+    export_tokenizer = providers.Singleton(_export_tokenizer)
     write_folder = providers.Singleton(_write_folder)
     read_adapter = providers.Singleton(_read_adapter, hub)
     write_adapter = providers.Singleton(_write_adapter)
 
     load_model = providers.Factory(LoadModel, store=store, open_tokenizer=open_tokenizer)
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
-    place_model = providers.Factory(PlaceModel, strategy=strategy, equal=equal)
-    prepare_training = providers.Factory(PrepareTraining, strategy=strategy, equal=equal)
-    overwriting = providers.Factory(Overwriting, look=providers.Singleton(_look))
+    place_model = providers.Factory(PlaceModel, strategy=strategy, equal=tensors_equal)
+    prepare_training = providers.Factory(PrepareTraining, strategy=strategy, equal=tensors_equal)
+    overwrite_guard = providers.Factory(OverwriteGuard, look=providers.Singleton(_inspect_folder))
     save_model = providers.Factory(
         SaveModel,
         strategy=strategy,
-        tokenizer_files=tokenizer_files,
+        tokenizer_files=export_tokenizer,
         write=write_folder,
-        overwriting=overwriting,
+        overwriting=overwrite_guard,
     )
     convert_model = providers.Factory(ConvertModel, load=load_model, place=place_model, save=save_model)
 

@@ -9,35 +9,35 @@ import attrs
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.versions import weights_version
-from litgpt.adapting import Adapts
-from litgpt.application.loading import LoadedModel
-from litgpt.application.model_lock import ModelLock
-from litgpt.application.shared_generator import SharedGenerator
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
+from litgpt.application.concurrency.model_lock import ModelLock
+from litgpt.application.concurrency.shared_generator import SharedGenerator
+from litgpt.application.load_model import LoadedModel
 from litgpt.config import Config
 from litgpt.container import container
-from litgpt.converses import Converses
-from litgpt.domain.arithmetic import arithmetic_of
-from litgpt.domain.calls import public
-from litgpt.domain.errors import BadArgument, NotDistributed, OutOfReach
-from litgpt.domain.messages import summary
-from litgpt.domain.placement import Placement, Wish
+from litgpt.domain.chat.styles import resolve_style
+from litgpt.domain.chat.styles.prompt_style import PromptStyle
+from litgpt.domain.chat.styles.single_turn_styles import PLAIN
+from litgpt.domain.distribution.cpu_matmul import describe_placed_matmul
+from litgpt.domain.distribution.placement import DistributeOptions, Placement
+from litgpt.domain.errors import InvalidArgument, NotDistributed, UnsupportedOperation
+from litgpt.domain.formatting.bounded_text import summary_repr
 from litgpt.domain.ports import Generator
-from litgpt.domain.prompts import style_of_caller
-from litgpt.domain.prompts.questions import PLAIN
-from litgpt.domain.prompts.style import PromptStyle
+from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import Report
+from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
-from litgpt.measures import Measures
+from litgpt.llm_parts.benchmark import BenchmarkMixin
+from litgpt.llm_parts.conversation import ConversationMixin
+from litgpt.llm_parts.lora import LoraMixin
+from litgpt.llm_parts.training_module import TrainingMixin
 from litgpt.preprocessor import Preprocessor
-from litgpt.reporting import default_report
-from litgpt.tokenizer import Tokenizer, tokenizer_at
-from litgpt.trains import Trains
+from litgpt.progress_report import default_reporter
+from litgpt.tokenizer import Tokenizer, find_tokenizer_source
 
 
-class LLM(Converses, Measures, Adapts, Trains):
+class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
     """A language model.
 
         with LLM.load("smollm2") as llm:
@@ -59,8 +59,8 @@ class LLM(Converses, Measures, Adapts, Trains):
 
     model: GPT | None
 
-    @public(instead="Models are loaded with LLM.load('smollm2').")
-    def __init__(self, loaded: LoadedModel[Tensor], report: Report) -> None:
+    @public_function(instead="Models are loaded with LLM.load('smollm2').")
+    def __init__(self, loaded: LoadedModel[Tensor], report: Reporter) -> None:
         super().__init__()
         self._lock = ModelLock()
         self.model = None
@@ -69,7 +69,7 @@ class LLM(Converses, Measures, Adapts, Trains):
         self._placement: Placement | None = None
         self.config = Config(Path(loaded.checkpoint.name).name, loaded.architecture)
         self.tokenizer = Tokenizer(loaded.tokenizer)
-        self.tokenizer.prompt_style = None if loaded.style is PLAIN else loaded.style
+        self.tokenizer.prompt_style = None if loaded.prompt_style is PLAIN else loaded.prompt_style
         self.preprocessor = Preprocessor(self.tokenizer, "cuda" if torch.cuda.is_available() else "cpu")
         self.checkpoint_dir = loaded.checkpoint.folder
         self.devices = 1
@@ -77,7 +77,7 @@ class LLM(Converses, Measures, Adapts, Trains):
         self.fabric = None
 
     @classmethod
-    @public()
+    @public_function()
     def load(
         cls,
         model: str | Path,
@@ -112,23 +112,23 @@ class LLM(Converses, Measures, Adapts, Trains):
 
         """
         if init not in ("pretrained", "random"):
-            raise BadArgument("init", init, "'pretrained' or 'random'")
+            raise InvalidArgument("init", init, "'pretrained' or 'random'")
         if distribute not in ("auto", None):
-            raise BadArgument("distribute", distribute, "'auto' or None")
+            raise InvalidArgument("distribute", distribute, "'auto' or None")
         name = str(model) if isinstance(model, Path) else model
         reference = ModelReference(name, revision, offline, access_token)
         tokenizer = None
         if tokenizer_dir is not None:
-            tokenizer = tokenizer_at(tokenizer_dir, offline=offline, token=access_token)
+            tokenizer = find_tokenizer_source(tokenizer_dir, offline=offline, token=access_token)
         elif init == "random":
             tokenizer = container.find_tokenizer()(reference)
         load = container.load_random() if init == "random" else container.load_model()
-        llm = cls(load(reference, tokenizer=tokenizer), default_report(quiet))
+        llm = cls(load(reference, tokenizer=tokenizer), default_reporter(quiet))
         if distribute == "auto":
             llm.distribute()
         return llm
 
-    @public()
+    @public_function()
     def distribute(
         self,
         accelerator: Literal["cpu", "cuda", "gpu", "mps", "auto"] = "auto",
@@ -162,7 +162,7 @@ class LLM(Converses, Measures, Adapts, Trains):
             Busy: This thread has an unfinished answer of the model. Answers of other threads are waited for.
 
         """
-        wish = Wish(
+        wish = DistributeOptions(
             accelerator=accelerator,
             devices=devices,
             precision=precision,
@@ -174,7 +174,7 @@ class LLM(Converses, Measures, Adapts, Trains):
             self._check_unchanged()
             place = container.place_model()
             place.check(self._loaded, wish, replaced=self.model)  # what is refused leaves the model in place
-            self._let_go()  # two models at once might not fit
+            self._release()  # two models at once might not fit
             self._loaded, self.model, self._placement = place(self._loaded, wish, self._report)
             self.config = attrs.evolve(self.config, architecture=self._loaded.architecture)
             self.preprocessor.device = self._placement.device
@@ -185,7 +185,7 @@ class LLM(Converses, Measures, Adapts, Trains):
         """What the weights are in and how they are multiplied here, in words; empty until it is placed."""
         if self._placement is None:
             return ""
-        return arithmetic_of(self._placement, container.strategy().hardware())
+        return describe_placed_matmul(self._placement, container.strategy().hardware())
 
     @property
     def prompt_style(self) -> PromptStyle | None:
@@ -195,14 +195,14 @@ class LLM(Converses, Measures, Adapts, Trains):
         Generation, chats, data modules that are connected to `tokenizer`, and saved folders use it from then
         on.
         """
-        return self._loaded.style
+        return self._loaded.prompt_style
 
     @prompt_style.setter
     def prompt_style(self, style: str | PromptStyle | None) -> None:
-        self._loaded = self._loaded.with_style(style_of_caller(style))
-        self.tokenizer.prompt_style = self._loaded.style
+        self._loaded = self._loaded.with_prompt_style(resolve_style(style))
+        self.tokenizer.prompt_style = self._loaded.prompt_style
 
-    @public()
+    @public_function()
     def save(
         self,
         out_dir: str | Path,
@@ -226,17 +226,19 @@ class LLM(Converses, Measures, Adapts, Trains):
             BadArgument: No folder can have this name.
             WouldOverwrite: The folder holds another model, or an adapter, and `overwrite` is not set.
             NotDistributed: There is no model yet.
-            OutOfReach: The disk has not the room, or the folder cannot be written to; or ranks have quantised
+            OutOfReach: The disk has not the room, or the folder cannot be written to; or ranks have quantized
                 their parts.
             WorkerLost: A process that computes a part of the model is gone.
             UnsupportedModel: There is no prompt style of this name.
 
         """
-        style, folder = style_of_caller(prompt_style), local_path("out_dir", out_dir)
+        style, folder = resolve_style(prompt_style), local_path("out_dir", out_dir)
         with self._lock.using():
-            (model, _), loaded = self._whole("Saving"), self._loaded
+            (model, _), loaded = self._require_full_model("Saving"), self._loaded
             if self._has_untied:
-                loaded = attrs.evolve(loaded, architecture=attrs.evolve(loaded.architecture, tied=False))
+                loaded = attrs.evolve(
+                    loaded, architecture=attrs.evolve(loaded.architecture, tie_word_embeddings=False)
+                )
             save = container.save_model()
             save(loaded, model, folder, self._report, prompt_style=style, overwrite=overwrite)
         return folder
@@ -249,13 +251,13 @@ class LLM(Converses, Measures, Adapts, Trains):
 
         """
         with self._lock.changing("close()", ends_answers=True):
-            self._let_go()
+            self._release()
             self._loaded.checkpoint.close()
             torch.cuda.empty_cache()  # which does nothing without one
 
     def __repr__(self) -> str:
         facts = {"placement": self._placement, "adapters": self.adapters}
-        return summary("LLM", config=self.config, **{name: one for name, one in facts.items() if one})
+        return summary_repr("LLM", config=self.config, **{name: one for name, one in facts.items() if one})
 
     def __enter__(self) -> Self:
         return self
@@ -267,26 +269,26 @@ class LLM(Converses, Measures, Adapts, Trains):
 
     def _generator(self) -> Generator:
         with self._lock.using():
-            self._generator_now()
-        return SharedGenerator(self._lock, self._generator_now, self._weights_version)
+            self._current_generator()
+        return SharedGenerator(self._lock, self._current_generator, self._weights_version)
 
-    def _generator_now(self) -> Generator:
+    def _current_generator(self) -> Generator:
         # Made for each answer and never stored, because wrappers may replace the model.
-        generator: Generator = container.strategy().generator(*self._whole("Generating with"))
+        generator: Generator = container.strategy().generator(*self._require_full_model("Generating with"))
         return generator
 
     def _weights_version(self) -> object:
         """Return how often optimizers have changed the weights, if the model is trained."""
-        if self.model is None or self._placement is None or not self._placement.trains:
+        if self.model is None or self._placement is None or not self._placement.trainable:
             return None
         return weights_version(self.model)
 
-    def _whole(self, what: str) -> tuple[GPT, Placement]:
+    def _require_full_model(self, operation: str) -> tuple[GPT, Placement]:
         if self.model is None or self._placement is None:
             raise NotDistributed
         if self.is_sharded:
             reason = (
                 "each has a part. Load the model that `litgpt convert` makes of the Trainer's checkpoint."
             )
-            raise OutOfReach(f"{what} weights that are sharded over processes", reason)
+            raise UnsupportedOperation(f"{operation} weights that are sharded over processes", reason)
         return self.model, self._placement

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from litgpt.domain import ports
-from litgpt.domain.calls import public
-from litgpt.domain.errors import BadArgument, ModelNotFound, WrongType
-from litgpt.domain.messages import summary
-from litgpt.domain.prompts.style import PromptStyle
-from litgpt.domain.vocabulary import TokenizerSource
+from litgpt.domain.chat.styles.prompt_style import PromptStyle
+from litgpt.domain.errors import InvalidArgument, ModelNotFound, WrongType
+from litgpt.domain.formatting.bounded_text import summary_repr
+from litgpt.domain.tokenizer_source import TokenizerSource
+from litgpt.domain.validation.call_signatures import public_function
 
 TokenIds: TypeAlias = Tensor | Sequence[int] | int
 """Token ids: a tensor of any shape, a list, or a single id."""
@@ -32,14 +32,14 @@ class Tokenizer:
 
     """
 
-    @public()
+    @public_function()
     def __init__(self, checkpoint: "str | Path | ports.Tokenizer") -> None:
         self.port = _open(checkpoint) if isinstance(checkpoint, (str, Path)) else checkpoint
         self.prompt_style: PromptStyle | None = None
 
     def __repr__(self) -> str:
         style = {} if self.prompt_style is None else {"prompt_style": self.prompt_style.name}
-        return summary(
+        return summary_repr(
             "Tokenizer", vocab_size=self.vocab_size, bos_id=self.bos_id, eos_id=self.eos_id, **style
         )
 
@@ -148,7 +148,7 @@ def _open(checkpoint: str | Path) -> ports.Tokenizer:
     return container.open_tokenizer()(source, name=name, vocab_size=None)
 
 
-def tokenizer_at(name: str | Path, *, offline: bool | None, token: str | None) -> TokenizerSource:
+def find_tokenizer_source(name: str | Path, *, offline: bool | None, token: str | None) -> TokenizerSource:
     """Return the tokenizer of whatever `LLM.load` takes as a model, or of a folder of tokenizer files.
 
     Raises:
@@ -162,7 +162,7 @@ def tokenizer_at(name: str | Path, *, offline: bool | None, token: str | None) -
     try:
         where = name.as_posix() if isinstance(name, Path) else name
         return container.find_tokenizer()(ModelReference(where, None, offline, token))
-    except BadArgument as error:
+    except InvalidArgument as error:
         error.name = "tokenizer_dir"
         raise
     except ModelNotFound as error:

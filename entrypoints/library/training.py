@@ -1,8 +1,8 @@
 """`litgpt.training`: train a model by a recipe, as `litgpt finetune` and `litgpt pretrain` do.
 
-from litgpt.training import Recipe, train
+from litgpt.training import TrainConfig, train
 
-done = train(Recipe(model="smollm2", data="my.jsonl", out_dir="out"))  # LoRA, unless method="full"
+done = train(TrainConfig(model="smollm2", data="my.jsonl", out_dir="out"))  # LoRA, unless method="full"
 llm = LLM.load(done.saved)
 """
 
@@ -13,44 +13,50 @@ from typing import Any
 import attrs
 import torch
 
-from litgpt.adapters.pytorch.allocating import allocating
-from litgpt.adapters.pytorch.load_balancing import RouterLogits
-from litgpt.adapters.training.checkpoints import Checkpoints
-from litgpt.adapters.training.curve import draw_losses
-from litgpt.adapters.training.learning import Learning
-from litgpt.adapters.training.metrics import Metrics
-from litgpt.adapters.training.random_state import begin
-from litgpt.adapters.training.recipe_file import write_recipe
-from litgpt.adapters.training.running import quietly, run, trainer_of
+from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
+from litgpt.adapters.pytorch.training.router_aux_loss import RouterAuxLoss
+from litgpt.adapters.training.checkpointing import CheckpointCallback
+from litgpt.adapters.training.config_file import write_config
+from litgpt.adapters.training.exact_resume import seed_everything
+from litgpt.adapters.training.lightning_module import LitModel
+from litgpt.adapters.training.loss_curve import draw_losses
+from litgpt.adapters.training.metrics import MetricsCallback
+from litgpt.adapters.training.trainer import build_trainer, fit, quiet_lightning
 from litgpt.container import container
 from litgpt.data.module import DataModule
-from litgpt.domain.architecture import mixture_of
-from litgpt.domain.calls import public
-from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled, WrongType
-from litgpt.domain.messages import brief_repr
-from litgpt.domain.reporting import Notice, Report, silent
-from litgpt.domain.training.load_balancing import router_loss_coefficient
-from litgpt.domain.training.recipe import Recipe, recipe_of
+from litgpt.domain.errors import InvalidArgument, LitGPTError, NotInstalled, WrongType
+from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.model import moe_of
+from litgpt.domain.progress import Notice, Reporter, null_reporter
+from litgpt.domain.training.config import TrainConfig, config_from_settings
+from litgpt.domain.training.router_aux_loss import router_loss_coefficient
+from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
 from litgpt.llm import LLM
-from litgpt.processes import is_first_process
-from litgpt.reporting import default_report
-from litgpt.run_folder import CHECKPOINTS, RECIPE, checkpoint_to_begin_from, remove_checkpoints
-from litgpt.run_summary import Start, end_table, method_of
-from litgpt.trained import check_output, output_of, prepare, save_trained, style_to_learn
-from litgpt.training_memory import TrainingMemory, dtype_name
+from litgpt.process_rank import is_first_process
+from litgpt.progress_report import default_reporter
+from litgpt.training_run.memory_check import TrainingMemory, dtype_name
+from litgpt.training_run.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, remove_checkpoints, resume_path
+from litgpt.training_run.run_summary import StartSummary, describe_method, end_table
+from litgpt.training_run.training_io import (
+    check_output,
+    output_folder,
+    save_trained,
+    setup_for_training,
+    training_style_for,
+)
 
-_USUAL_LENGTH = 2048
+_DEFAULT_LENGTH = 2048
 
 
 @attrs.frozen(kw_only=True)
-class Trained:
+class TrainResult:
     """What came of a run.
 
     Attributes:
         saved: The folder of the model, or of the adapter; None if the run was ended before its end.
         checkpoint: The newest checkpoint, from which it can go on.
-        steps: How many optimiser steps there were, earlier runs' included.
+        steps: How many optimizer steps there were, earlier runs' included.
         train_loss: What the last of them lost.
         val_loss: What was lost on the data for validation, the last time.
         seconds: How long it took.
@@ -67,21 +73,21 @@ class Trained:
     __repr__ = brief_repr
 
 
-@public()
+@public_function()
 def train(
-    recipe: Recipe,
+    config: TrainConfig,
     *,
     resume: str | None = None,
     overwrite: bool = False,
-    report: Report | None = None,
-) -> Trained:
+    report: Reporter | None = None,
+) -> TrainResult:
     """Train a model.
 
     In `out_dir` there will be `recipe.yaml`, `metrics.csv`, `loss.png`, the newest of the `checkpoints/`, and
     `model/` (a folder that transformers opens too) or `adapter/` (PEFT's format).
 
     Args:
-        recipe: All that is wanted.
+        config: All that is wanted.
         resume: `last`, or the path of a checkpoint, from which to go on exactly.
         overwrite: Whether a new run may replace an earlier one, or another model, in `out_dir`.
         report: Is told what happens; None is as `LLM.load` does.
@@ -95,67 +101,67 @@ def train(
             room on the disk is not there.
 
     """
-    if not isinstance(recipe, Recipe):
+    if not isinstance(config, TrainConfig):
         raise WrongType(
-            "recipe", recipe, "a Recipe, such as Recipe(model='smollm2', data='my.jsonl', out_dir='out')"
+            "recipe", config, "a Recipe, such as Recipe(model='smollm2', data='my.jsonl', out_dir='out')"
         )
-    report = (report or default_report(None)) if is_first_process() else silent
-    began, out = time.perf_counter(), local_path("out_dir", recipe.out_dir)
-    path = checkpoint_to_begin_from(recipe, out, resume, report, overwrite=overwrite)
-    begin(recipe.seed)
-    llm = LLM.load(recipe.model, recipe.init, recipe.tokenizer_dir, distribute=None, quiet=True)
+    report = (report or default_reporter(None)) if is_first_process() else null_reporter
+    began, out = time.perf_counter(), local_path("out_dir", config.out_dir)
+    path = resume_path(config, out, resume, report, overwrite=overwrite)
+    seed_everything(config.seed)
+    llm = LLM.load(config.model, config.init, config.tokenizer_dir, distribute=None, quiet=True)
     llm._report = report  # noqa: SLF001 - its own package: reading the weights takes long, too
-    check_output(llm, recipe, output_of(recipe, out), overwrite=overwrite or resume is not None)
-    length = _length(recipe, llm.config.block_size)
-    precision, dtype = _precision(recipe)
-    memory = TrainingMemory(llm=llm, recipe=recipe, precision=precision, dtype=dtype_name(dtype))
+    check_output(llm, config, output_folder(config, out), overwrite=overwrite or resume is not None)
+    length = _sequence_length(config, llm.config.block_size)
+    precision, dtype = _precision(config)
+    memory = TrainingMemory(llm=llm, recipe=config, precision=precision, dtype=dtype_name(dtype))
     memory.check(1)  # before the data are encoded, which may take long
-    data = _data(llm, recipe, report)
-    data.connect(llm.tokenizer, batch_size=recipe.batch_size, max_seq_length=length)
+    data = _make_data(llm, config, report)
+    data.connect(llm.tokenizer, batch_size=config.batch_size, max_seq_length=length)
     data.setup("fit")
-    learnt: Any = data._prepared()[0]  # noqa: SLF001 - its own package
+    learnt: Any = data._datasets()[0]  # noqa: SLF001 - its own package
     memory.check(learnt.longest)
     if overwrite and is_first_process():
         remove_checkpoints(out)
-    write_recipe(out / RECIPE, recipe)
-    sparse = any(mixture_of(layer.feed_forward) for layer in llm.config.architecture.layers)
-    weight = _router_weight(llm, recipe, report) if sparse else 0.0
-    module = Learning(
+    write_config(out / CONFIG_FILE, config)
+    sparse = any(moe_of(layer.mlp) for layer in llm.config.architecture.layers)
+    weight = _router_loss_coefficient(llm, config, report) if sparse else 0.0
+    module = LitModel(
         llm,
-        recipe,
-        prepare=lambda mesh: prepare(llm, recipe, dtype, mesh),
-        routers=RouterLogits() if weight else None,
-        router_weight=weight,
+        config,
+        prepare=lambda mesh: setup_for_training(llm, config, dtype, mesh),
+        routers=RouterAuxLoss() if weight else None,
+        router_loss_coefficient=weight,
     )
-    metrics = Metrics(out / "metrics.csv", report)
-    checkpoints = Checkpoints(out / CHECKPOINTS, recipe.save_every, report)
-    trainer = trainer_of(
-        recipe,
+    metrics = MetricsCallback(out / "metrics.csv", report)
+    checkpoints = CheckpointCallback(out / CHECKPOINT_FOLDER, config.save_every, report)
+    trainer = build_trainer(
+        config,
         precision,
-        sparse=sparse,
+        is_moe=sparse,
         metrics=metrics,
         checkpoints=checkpoints,
-        start=Start(llm=llm, recipe=recipe, data=data, memory=memory),
+        start=StartSummary(llm=llm, config=config, data=data, memory=memory),
         report=report,
     )
-    with allocating("Training"):
-        ended = run(trainer, module, data, path, report)
+    with translate_out_of_memory("Training"):
+        ended = fit(trainer, module, data, path, report)
     if ended and metrics.is_validation_due(trainer, module):  # the run was killed after its last step
-        with quietly():
+        with quiet_lightning():
             trainer.validate(module, data, verbose=False)
     try:
-        saved = save_trained(llm, recipe, out, report, first=trainer.is_global_zero) if ended else None
+        saved = save_trained(llm, config, out, report, first=trainer.is_global_zero) if ended else None
     except (LitGPTError, OSError):
         if (kept := checkpoints.newest) is not None:
             made = f"`litgpt convert {kept} FOLDER` makes a model of it"
-            report(Notice(f"What was learnt is in {kept}; {made}."))
+            report(Notice(f"What was learned is in {kept}; {made}."))
         raise
     if trainer.is_global_zero:
-        _draw(out, f"{llm._loaded.checkpoint.name}, {method_of(recipe)}", report)  # noqa: SLF001 - as above
+        _draw_loss_curve(out, f"{llm._loaded.checkpoint.name}, {describe_method(config)}", report)  # noqa: SLF001 - as above
     seconds = time.perf_counter() - began
     if saved is not None and trainer.is_global_zero:
-        report(Notice(end_table(recipe, saved, checkpoints.newest, trainer.global_step, metrics, seconds)))
-    return Trained(
+        report(Notice(end_table(config, saved, checkpoints.newest, trainer.global_step, metrics, seconds)))
+    return TrainResult(
         saved=saved,
         checkpoint=checkpoints.newest,
         steps=trainer.global_step,
@@ -165,68 +171,70 @@ def train(
     )
 
 
-def _router_weight(llm: LLM, recipe: Recipe, report: Report) -> float:
+def _router_loss_coefficient(llm: LLM, config: TrainConfig, report: Reporter) -> float:
     """Return what the load-balancing loss of a mixture of experts counts; 0 adds none, which is reported."""
-    if recipe.adapts:
+    if config.uses_lora:
         return 0.0  # routers are not trained
     weight = router_loss_coefficient(llm._loaded.checkpoint.config)  # noqa: SLF001 - its own package
-    if weight and recipe.strategy != "fsdp":
+    if weight and config.strategy != "fsdp":
         return weight
     if weight:
         reason = "strategy='fsdp' does not support it; 'ddp' does"
     else:
         reason = "its family, or router_aux_loss_coef in its config.json, has none"
     report(
-        Notice(f"{recipe.model} is trained without a loss that balances the load of its experts: {reason}.")
+        Notice(f"{config.model} is trained without a loss that balances the load of its experts: {reason}.")
     )
     return 0.0
 
 
-def _length(recipe: Recipe, context: int) -> int:
-    if recipe.max_seq_length is None:
-        return min(context, _USUAL_LENGTH)
-    if recipe.max_seq_length > context:
-        raise BadArgument("max_seq_length", recipe.max_seq_length, f"at most {context}, the model's context")
-    return recipe.max_seq_length
+def _sequence_length(config: TrainConfig, context_length: int) -> int:
+    if config.max_seq_length is None:
+        return min(context_length, _DEFAULT_LENGTH)
+    if config.max_seq_length > context_length:
+        raise InvalidArgument(
+            "max_seq_length", config.max_seq_length, f"at most {context_length}, the model's context"
+        )
+    return config.max_seq_length
 
 
-def _data(llm: LLM, recipe: Recipe, report: Report) -> DataModule:
+def _make_data(llm: LLM, config: TrainConfig, report: Reporter) -> DataModule:
     from litgpt.data import JSON, Alpaca, Alpaca2k, TextFiles
 
-    style = style_to_learn(llm, recipe)
-    common: dict[str, Any] = {"seed": recipe.seed, "parse_special_tokens": recipe.parse_special_tokens}
-    how = {"mask_prompt": recipe.mask_prompt, "prompt_style": style, **common}
-    path = local_path("data", recipe.data)
+    style = training_style_for(llm, config)
+    common: dict[str, Any] = {"seed": config.seed, "parse_special_tokens": config.parse_special_tokens}
+    how = {"mask_prompt": config.mask_prompt, "prompt_style": style, **common}
+    path = local_path("data", config.data)
     data: DataModule
-    if recipe.task == "pretrain":
+    if config.task == "pretrain":
         apart = all((path / part).is_dir() for part in ("train", "val"))
         texts, val = (path / "train", path / "val") if apart else (path, None)
         data = TextFiles(texts, val, **common)
-    elif recipe.data == "alpaca":
+    elif config.data == "alpaca":
         data = Alpaca(**how)
-    elif recipe.data in ("alpaca2k", "alpaca_2k"):
+    elif config.data in ("alpaca2k", "alpaca_2k"):
         data = Alpaca2k(**how)
     else:
-        split = None if path.is_dir() else recipe.val_split
+        split = None if path.is_dir() else config.val_split
         data = JSON(path, val_split_fraction=split, **how)
     data.report_to(report)
     return data
 
 
-def _precision(recipe: Recipe) -> tuple[str, torch.dtype]:
+def _precision(config: TrainConfig) -> tuple[str, torch.dtype]:
     """Return the Trainer's precision, and what the model's own weights are in."""
     hardware = container.strategy().hardware()
-    kind = hardware.accelerator if recipe.accelerator in ("auto", "gpu") else recipe.accelerator
-    fast = kind in hardware.bfloat16
-    wish = recipe.precision or ("32-true" if not fast else "bf16-true" if recipe.adapts else "bf16-mixed")
+    kind = hardware.accelerator if config.accelerator in ("auto", "gpu") else config.accelerator
+    fast = kind in hardware.bfloat16_accelerators
+    wish = config.precision or ("32-true" if not fast else "bf16-true" if config.uses_lora else "bf16-mixed")
     if wish == "16-mixed" and kind == "cpu":
-        raise BadArgument("precision", wish, "'bf16-mixed', 'bf16-true' or '32-true' on a CPU")
-    if wish == "bf16-true" and recipe.adapts:
+        raise InvalidArgument("precision", wish, "'bf16-mixed', 'bf16-true' or '32-true' on a CPU")
+    if wish == "bf16-true" and config.uses_lora:
         return "32-true", torch.bfloat16  # weights that stay are read so, and adapters learn in float32
     return wish, torch.bfloat16 if wish == "bf16-true" else torch.float32
 
 
-def _draw(out: Path, title: str, report: Report) -> None:
+def _draw_loss_curve(out: Path, title: str, report: Reporter) -> None:
     try:
         draw_losses(out / "metrics.csv", out / "loss.png", title)
     except NotInstalled as error:
@@ -235,4 +243,4 @@ def _draw(out: Path, title: str, report: Report) -> None:
         report(Notice(f"The losses were not drawn: {(error.strerror or str(error)).lower()}."))
 
 
-__all__ = ["Recipe", "Trained", "recipe_of", "train"]
+__all__ = ["TrainConfig", "TrainResult", "config_from_settings", "train"]

@@ -7,10 +7,10 @@ import sys
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from litgpt.adapters.pytorch.parallel.serving import serve
+from litgpt.adapters.pytorch.distribution.tensor_parallel.worker_loop import run_worker_loop
 
 if TYPE_CHECKING:  # an import that fails is an error to be said to who started this
-    from litgpt.adapters.pytorch.parallel.commands import Commands
+    from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import CommandExecutor
 
 
 def main() -> None:
@@ -23,19 +23,19 @@ def main() -> None:
     except EOFError:
         return
 
-    def build() -> "Commands":
-        from litgpt.adapters.pytorch.tensor_parallel import build_rank
+    def build() -> "CommandExecutor":
+        from litgpt.adapters.pytorch.distribution.tensor_parallel.strategy import build_rank
         from litgpt.container import container
-        from litgpt.domain.families import understand
+        from litgpt.domain.families import resolve_model
         from litgpt.domain.reference import ModelReference
 
         checkpoint = container.store().open(ModelReference(call["model"], offline=True))
-        found = understand(call["name"], checkpoint.config, checkpoint.tensors)
+        found = resolve_model(call["name"], checkpoint.config, checkpoint.tensors)
         if not call["tied"]:
             found = found.untied()
-        return build_rank(call, found.architecture, found.joins, checkpoint)
+        return build_rank(call, found.architecture, found.sources, checkpoint)
 
-    serve(line, call, build)
+    run_worker_loop(line, call, build)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.hub.store import HubStore
 from tests.adapters import hub_repositories as repositories
 from tests.adapters.loopback_hub import LONG, LoopbackHub
@@ -21,4 +21,4 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 
 @pytest.fixture
 def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
-    return HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=LONG)
+    return HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", timeout=LONG)

@@ -9,13 +9,13 @@ import attrs
 import torch
 from safetensors.torch import load_file
 
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.single_device import SingleDevice
-from litgpt.domain.families import describe, family_of
-from litgpt.domain.placement import Placement
+from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.families import family_of, parse_config
 from litgpt.domain.ports import Checkpoint
-from litgpt.domain.reporting import silent
-from litgpt.domain.weights import plan
+from litgpt.domain.progress import null_reporter
+from litgpt.domain.weights.mapping import validate_mapping
 from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.tiny_models import tiny_model
 
@@ -77,11 +77,11 @@ atexit.register(_HOME.cleanup)
 
 def built(checkpoint: Checkpoint[torch.Tensor]) -> GPT:
     """Return our network of a checkpoint."""
-    architecture = describe("tiny", checkpoint.config)
+    architecture = parse_config("tiny", checkpoint.config)
     rules = family_of("tiny", checkpoint.config).weights
-    joins = plan("tiny", architecture, rules, checkpoint.tensors)
+    joins = validate_mapping("tiny", architecture, rules, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    return SingleDevice().build(placement, architecture, joins, checkpoint, silent)
+    return SingleDevice().build(placement, architecture, joins, checkpoint, null_reporter)
 
 
 _LLAMA_3 = {"factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from tests.adapters.tiny_models import tiny_folder
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -138,7 +138,7 @@ def change(folder: Path, settings: object, name: str, tensor: Tensor | None) -> 
 
 def check_weights(folder: Path, meant: Mapping[str, Tensor]) -> None:
     """Check that a folder holds what is meant, number by number."""
-    checkpoint = open_folder(folder, "tiny")
+    checkpoint = open_hf_folder(folder, "tiny")
     shapes = {name: tuple(tensor.shape) for name, tensor in meant.items()}
     assert {name: info.shape for name, info in checkpoint.tensors.items()} == shapes
     for name, tensor in meant.items():

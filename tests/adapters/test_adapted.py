@@ -9,27 +9,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.adapted import AdaptedStore
-from litgpt.adapters.checkpoints.local import LocalStore
-from litgpt.adapters.checkpoints.peft_writing import write_adapter
-from litgpt.domain.errors import BadArgument, BadCheckpoint, ModelNotFound
-from litgpt.domain.lora import Adapter, Lora, Pair
+from litgpt.adapters.checkpoints.local_store import LocalStore
+from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
+from litgpt.adapters.checkpoints.peft.writer import write_adapter
+from litgpt.domain.errors import InvalidArgument, InvalidCheckpoint, ModelNotFound
+from litgpt.domain.lora.config import LoraAdapter, LoraConfig, LoraWeights
 from litgpt.domain.ports import ModelStore
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.domain.tokenizer_source import TokenizerFiles
 from tests.adapters.tiny_models import tiny_folder
 from tests.contracts.model_store import ModelStoreContract
 
 Q = "model.layers.0.self_attn.q_proj"
 
 
-def adapter(base: str | None, module: str = Q, outputs: int = 48) -> Adapter[Tensor]:
-    pair = Pair(torch.randn(4, 48), torch.randn(outputs, 4), 4, 8.0)
-    return Adapter(lora=Lora(rank=4), pairs={module: pair}, base=base)
+def adapter(base: str | None, module: str = Q, outputs: int = 48) -> LoraAdapter[Tensor]:
+    pair = LoraWeights(torch.randn(4, 48), torch.randn(outputs, 4), 4, 8.0)
+    return LoraAdapter(config=LoraConfig(rank=4), weights={module: pair}, base_model=base)
 
 
-def store_of(root: Path) -> AdaptedStore:
-    return AdaptedStore(LocalStore(root), root)
+def store_of(root: Path) -> LoraStore:
+    return LoraStore(LocalStore(root), root)
 
 
 class TestAdaptedStore(ModelStoreContract):
@@ -52,8 +52,8 @@ def test_what_the_adapter_is_for_is_changed_and_nothing_else_is(tmp_path: Path) 
     made = store_of(tmp_path).open(ModelReference("it"))
     changed = {name for name in made.tensors if not torch.equal(made.read(name), base.read(name))}
     assert changed == {f"{Q}.weight"}
-    pair = one.pairs[Q]
-    expected = base.read(f"{Q}.weight") + 2 * pair.b @ pair.a
+    pair = one.weights[Q]
+    expected = base.read(f"{Q}.weight") + 2 * pair.lora_B @ pair.lora_A
     assert torch.allclose(made.read(f"{Q}.weight"), expected, atol=1e-5)
     assert torch.equal(made.read(f"{Q}.weight", "bfloat16"), made.read(f"{Q}.weight").bfloat16())
 
@@ -82,13 +82,13 @@ def test_an_adapter_that_does_not_fit_is_an_error_when_it_is_opened(
     one: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     write_adapter(tmp_path / "it", adapter(**{"base": str(tiny_folder("llama")), **one}))
-    with pytest.raises(BadCheckpoint, match=said):
+    with pytest.raises(InvalidCheckpoint, match=said):
         store_of(tmp_path).open(ModelReference("it"))
 
 
 def test_a_folder_has_no_revisions(tmp_path: Path) -> None:
     write_adapter(tmp_path / "it", adapter(str(tiny_folder("llama"))))
-    with pytest.raises(BadArgument, match="revision"):
+    with pytest.raises(InvalidArgument, match="revision"):
         store_of(tmp_path).open(ModelReference("it", revision="main"))
 
 

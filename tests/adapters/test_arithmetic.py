@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from litgpt.adapters.pytorch import linear as module
-from litgpt.adapters.pytorch import processor, products
-from litgpt.adapters.pytorch.linear import Linear
-from litgpt.adapters.pytorch.loss import head_cross_entropy
-from litgpt.adapters.pytorch.quantised.choosing import LAYERS
+from litgpt.adapters.pytorch.model.loss import linear_cross_entropy
+from litgpt.adapters.pytorch.ops import blockwise_matmul
+from litgpt.adapters.pytorch.ops import linear as module
+from litgpt.adapters.pytorch.ops.linear import Linear
+from litgpt.adapters.pytorch.quantization.registry import QUANTIZED_LINEARS
+from litgpt.adapters.pytorch.runtime import cpu_features
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 from tests.adapters.test_quantised_layers import weight
 
@@ -23,12 +24,12 @@ HALVES = [torch.bfloat16, torch.float16]
 @pytest.fixture
 def processor_has(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[str]], None]:
     """Return what lets a processor have features."""
-    return lambda features: monkeypatch.setattr(processor, "cpu_features", lambda: features)
+    return lambda features: monkeypatch.setattr(cpu_features, "cpu_features", lambda: features)
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "_AT_ONCE", 64 * 24)
+    monkeypatch.setattr(blockwise_matmul, "_BLOCK_NUMEL", 64 * 24)
 
 
 def linear(dtype: torch.dtype, *, bias: bool = True) -> Linear:
@@ -109,7 +110,10 @@ def test_what_a_layer_returns_can_be_added_to_in_place_as_an_adapter_does(
     processor_has: Callable[[frozenset[str]], None],
 ) -> None:
     processor_has(OLD)
-    for made in (linear(torch.bfloat16), LAYERS["int8"].of(weight(200, 24), "int8", None)):
+    for made in (
+        linear(torch.bfloat16),
+        QUANTIZED_LINEARS["int8"].from_weight(weight(200, 24), "int8", None),
+    ):
         x = rows(9, torch.bfloat16).requires_grad_()
         out = made(x)
         out[..., 3:50].add_(x.sum(-1, keepdim=True))
@@ -121,9 +125,9 @@ def test_no_more_than_a_block_of_the_weight_is_converted_at_once(
     processor_has: Callable[[frozenset[str]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, largest = linear(torch.bfloat16), 0
-    real = products.converter
+    real = blockwise_matmul.row_converter
 
-    def noted(w: Tensor, dtype: torch.dtype) -> products.Rows:
+    def noted(w: Tensor, dtype: torch.dtype) -> blockwise_matmul.WeightRows:
         def read(block: slice) -> Tensor:
             nonlocal largest
             found = real(w, dtype)(block)
@@ -132,7 +136,7 @@ def test_no_more_than_a_block_of_the_weight_is_converted_at_once(
 
         return read
 
-    monkeypatch.setattr(products, "converter", noted)
+    monkeypatch.setattr(blockwise_matmul, "row_converter", noted)
     processor_has(OLD)
     made(rows(30, torch.bfloat16).requires_grad_()).sum().backward()
     assert largest == 64 * 24
@@ -145,7 +149,7 @@ def test_the_loss_of_a_head_is_multiplied_so_too(
     made, hidden = linear(dtype), rows(20, dtype)[0].requires_grad_()
     targets = torch.arange(20)
     processor_has(OLD)
-    loss = head_cross_entropy(hidden, made, targets, scale=0.5, cap=20.0)
+    loss = linear_cross_entropy(hidden, made, targets, scale=0.5, softcap=20.0)
     loss.backward()
     exact = [one.detach().double().requires_grad_() for one in (hidden, made.weight, made.bias)]
     logits = (functional.linear(*exact) * 0.5 / 20).tanh() * 20
@@ -162,12 +166,12 @@ def test_the_loss_of_a_head_is_multiplied_so_too(
 def test_quantized_layers_agree_in_every_arithmetic(
     how: Quantization, features: frozenset[str], processor_has: Callable[[frozenset[str]], None]
 ) -> None:
-    made = LAYERS[how].of(weight(128, 96), how, None)
+    made = QUANTIZED_LINEARS[how].from_weight(weight(128, 96), how, None)
     processor_has(features)
     for dtype in (torch.float32, torch.bfloat16):
         for count in (1, 9, 70):
             x = torch.randn(count, 96, generator=torch.Generator().manual_seed(count)).to(dtype)
-            exact = functional.linear(x.float(), made.dequantised())
+            exact = functional.linear(x.float(), made.dequantize())
             with torch.no_grad():
                 out = made(x)
             tolerance = 2e-2 if how == "bnb.int8" or dtype == torch.bfloat16 else 1e-5
@@ -175,7 +179,7 @@ def test_quantized_layers_agree_in_every_arithmetic(
             x.requires_grad_()
             made(x).sum().backward()
             assert x.grad is not None
-            meant = made.dequantised().sum(0).expand(count, -1)
+            meant = made.dequantize().sum(0).expand(count, -1)
             assert (x.grad.float() - meant).norm() < 1e-2 * meant.norm()
 
 
@@ -185,14 +189,14 @@ APPLE = "hw.optional.arm.FEAT_BF16: 1\nhw.optional.arm.FEAT_FP16: 1\nhw.optional
 
 
 def test_features_are_read_from_what_systems_say() -> None:
-    assert processor.linux_features(X86) == {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
-    assert processor.linux_features(ARM) == {"neon_fp16", "neon_bf16", "neon_i8mm"}
-    assert processor.linux_features("nothing: known\n") == frozenset()
-    assert processor.apple_features(APPLE) == {"neon_bf16", "neon_fp16"}
-    assert processor.apple_features(APPLE.replace("FEAT_BF16: 1", "FEAT_BF16: 0")) == {"neon_fp16"}
+    assert cpu_features.linux_features(X86) == {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
+    assert cpu_features.linux_features(ARM) == {"neon_fp16", "neon_bf16", "neon_i8mm"}
+    assert cpu_features.linux_features("nothing: known\n") == frozenset()
+    assert cpu_features.apple_features(APPLE) == {"neon_bf16", "neon_fp16"}
+    assert cpu_features.apple_features(APPLE.replace("FEAT_BF16: 1", "FEAT_BF16: 0")) == {"neon_fp16"}
 
 
 def test_torch_and_the_system_agree_about_this_processor() -> None:
-    here = processor.cpu_features()
+    here = cpu_features.cpu_features()
     assert ("avx2" in here) == torch.cpu._is_avx2_supported()
-    assert module.arithmetic_of("float32", torch.float32).few_rows is None
+    assert module.matmul_plan_for("float32", torch.float32).max_small_rows is None

@@ -6,12 +6,12 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.adapters.checkpoints.chain import ChainStore
-from litgpt.adapters.checkpoints.installed import InstalledModel, InstalledStore
-from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.adapters.checkpoints.chain_store import ChainStore
+from litgpt.adapters.checkpoints.installed_store import InstalledModel, InstalledStore
+from litgpt.adapters.checkpoints.local_store import LocalStore
 from litgpt.domain.errors import (
     AccessDenied,
-    DamagedFile,
+    CorruptFile,
     HubUnreachable,
     LitGPTError,
     MissingFile,
@@ -35,7 +35,7 @@ class Elsewhere(MemoryStore):
     hint: str = ""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return self.where
 
     def open(self, reference: ModelReference) -> MemoryCheckpoint:
@@ -50,7 +50,7 @@ class Failing:
     """A store that has trouble with whatever it is asked."""
 
     error: Exception
-    place: str = "a place in trouble"
+    location: str = "a place in trouble"
 
     def names(self) -> Iterator[str]:
         yield "one-name"
@@ -90,7 +90,7 @@ def test_each_store_is_asked_for_exactly_what_the_caller_asked() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        DamagedFile("model.safetensors", "it is cut short."),
+        CorruptFile("model.safetensors", "it is cut short."),
         MissingFile("config.json", "it is not there."),  # a FileNotFoundError, as ModelNotFound is
         AccessDenied("m", "accept its licence"),
         HubUnreachable("m", "no route."),

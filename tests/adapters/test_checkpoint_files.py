@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from litgpt.adapters.training.checkpoints import WholeFiles, newest
-from litgpt.application.atomic_files import remove_abandoned
+from litgpt.adapters.training.checkpointing import AtomicCheckpointIO, newest_checkpoint
+from litgpt.application.files.atomic_write import remove_abandoned
 from tests.interrupting import failing_at, killed_at, steps_of
 
 OLD, NEW = {"state_dict": {"weight": torch.zeros(2)}}, {"state_dict": {"weight": torch.ones(2)}}
 
 
 def save(path: Path, content: dict[str, dict[str, torch.Tensor]]) -> None:
-    writer = WholeFiles()
+    writer = AtomicCheckpointIO()
     writer.save_checkpoint(content, path)
     assert writer.failure is None
 
 
 def weight_in(path: Path) -> torch.Tensor:
-    weight: torch.Tensor = WholeFiles().load_checkpoint(path)["state_dict"]["weight"]
+    weight: torch.Tensor = AtomicCheckpointIO().load_checkpoint(path)["state_dict"]["weight"]
     return weight
 
 
@@ -47,7 +47,7 @@ def test_killed_between_any_two_steps_the_newest_checkpoint_is_the_old_or_the_ne
     for step in range(1, steps + 1):
         second.unlink(missing_ok=True)
         killed_at(step, lambda: save(second, NEW))
-        found = newest(tmp_path)
+        found = newest_checkpoint(tmp_path)
         assert found is not None
         assert torch.equal(weight_in(found), (OLD, NEW)[found == second]["state_dict"]["weight"])
         remove_abandoned(tmp_path)
@@ -59,7 +59,7 @@ def test_a_failure_at_any_step_leaves_no_partial_file(tmp_path: Path) -> None:
     save(path, OLD)
 
     def attempt() -> None:
-        WholeFiles().save_checkpoint(NEW, path)
+        AtomicCheckpointIO().save_checkpoint(NEW, path)
 
     for step in range(1, steps_of(attempt) + 1):
         failing_at(step, attempt)
@@ -73,5 +73,5 @@ def test_an_interruption_leaves_no_partial_file(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        WholeFiles().save_checkpoint(NEW, tmp_path / "step-00000001.ckpt")
+        AtomicCheckpointIO().save_checkpoint(NEW, tmp_path / "step-00000001.ckpt")
     assert list(tmp_path.iterdir()) == []

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from litgpt.adapters.training.data.module import DataModule
-from litgpt.adapters.training.data.order import Order, ResumableLoader
-from litgpt.domain.errors import BadArgument
+from litgpt.adapters.training.data.data_module import BaseDataModule
+from litgpt.adapters.training.data.sampler import EpochSampler, ResumableLoader
+from litgpt.domain.errors import InvalidArgument
 from litgpt.testing import ByteTokenizer
 from tests.adapters.recording import LIGHTNINGS_OWN, Recorder, SaveEach, trainer
 from tests.architecture.repository import ROOT
@@ -22,7 +22,7 @@ EPOCHS = 3
 BATCHES = 4
 
 
-class Numbers(DataModule):
+class Numbers(BaseDataModule):
     """Seven examples, so that the last of four batches is half full."""
 
     def train_examples(self) -> list[dict[str, str]]:
@@ -82,7 +82,7 @@ def test_a_second_fit_begins_anew(tmp_path: Path) -> None:
 def test_other_batches_cannot_go_on_where_these_left_off(tmp_path: Path) -> None:
     saving = SaveEach(tmp_path)
     fed(tmp_path, numbers(), saving)
-    with pytest.raises(BadArgument, match="batch_size must be 2, as it was in the middle of the epoch"):
+    with pytest.raises(InvalidArgument, match="batch_size must be 2, as it was in the middle of the epoch"):
         fed(tmp_path, numbers(batch_size=3), ckpt=saving.saved[0])
 
 
@@ -99,14 +99,14 @@ def test_ranks_share_an_epoch_and_go_on_together() -> None:
     rest: list[int] = []
     for rank in range(2):
         seen: list[int] = []
-        order = Order[int](data, num_replicas=2, rank=rank, seed=3)
+        order = EpochSampler[int](data, num_replicas=2, rank=rank, seed=3)
         loader = ResumableLoader(data, sampler=order, batch_size=2)
         for batch in loader:
             seen += batch[0].tolist()
             if len(seen) == 2:
                 state = loader.state_dict()
         again = ResumableLoader(
-            data, sampler=Order[int](data, num_replicas=2, rank=rank, seed=3), batch_size=2
+            data, sampler=EpochSampler[int](data, num_replicas=2, rank=rank, seed=3), batch_size=2
         )
         again.load_state_dict(state)
         assert again.state_dict() == state
@@ -135,6 +135,6 @@ def test_processes_share_an_epoch_and_go_on_together_in_the_trainer(tmp_path: Pa
 
 def test_a_loader_that_is_broken_off_begins_anew() -> None:
     data = torch.utils.data.TensorDataset(torch.arange(6))
-    loader = ResumableLoader(data, sampler=Order[int](data, num_replicas=1, rank=0), batch_size=2)
+    loader = ResumableLoader(data, sampler=EpochSampler[int](data, num_replicas=1, rank=0), batch_size=2)
     first = next(iter(loader))[0].tolist()
     assert next(iter(loader))[0].tolist() == first

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.cache import KVCache
-from litgpt.adapters.pytorch.delta import delta_rule
-from litgpt.adapters.pytorch.state import StateCache
-from litgpt.domain.architecture import GatedDelta, Norm
-from litgpt.domain.families import describe
-from litgpt.domain.footprint import cache_bytes
+from litgpt.adapters.pytorch.model.attention.gated_delta_net import gated_delta_rule
+from litgpt.adapters.pytorch.model.kv_cache import KVCache
+from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
+from litgpt.domain.families import parse_config
+from litgpt.domain.memory.estimate import kv_cache_bytes
+from litgpt.domain.model import GatedDeltaSpec, NormSpec
 from tests.adapters.tiny_models import FAMILIES, SIZES
 
 CONFIG = {"model_type": "qwen3_next", **SIZES, **FAMILIES["qwen3_next"]}
@@ -32,11 +32,11 @@ def inputs(tokens: int) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize("tokens", [8, 63, 64, 65, 200])
 def test_by_chunks_it_computes_what_it_does_token_by_token(tokens: int) -> None:
     queries, keys, values, fade, strength, state = inputs(tokens)
-    together, after = delta_rule(queries, keys, values, fade, strength, state)
+    together, after = gated_delta_rule(queries, keys, values, fade, strength, state)
     apart = []
     for at in range(tokens):
         now = [one[:, :, at : at + 1] for one in (queries, keys, values, fade, strength)]
-        read, state = delta_rule(now[0], now[1], now[2], now[3], now[4], state)
+        read, state = gated_delta_rule(now[0], now[1], now[2], now[3], now[4], state)
         apart.append(read)
     assert torch.allclose(together, torch.cat(apart, 2), atol=1e-5)
     assert torch.allclose(after, state, atol=1e-5)
@@ -46,24 +46,24 @@ def test_without_fading_a_key_brings_back_the_value_that_was_written_last_for_it
     keys = torch.eye(4)[[0, 1, 0, 2]][None, None]
     values = torch.arange(8.0).view(1, 1, 4, 2)
     nothing, fully = torch.zeros(1, 1, 4), torch.ones(1, 1, 4)
-    _, state = delta_rule(keys, keys, values, nothing, fully, torch.zeros(()))
+    _, state = gated_delta_rule(keys, keys, values, nothing, fully, torch.zeros(()))
     expected = (values[0, 0, 2], values[0, 0, 1], values[0, 0, 3], torch.zeros(2))
     assert torch.equal(state[0, 0], torch.stack(expected))
 
 
 def cache() -> KVCache:
-    architecture = describe("x", CONFIG)
+    architecture = parse_config("x", CONFIG)
     made = KVCache.empty(
-        architecture, limit=32, device=torch.device("cpu"), dtype=torch.bfloat16, starts=(0,) * ROWS
+        architecture, max_length=32, device=torch.device("cpu"), dtype=torch.bfloat16, row_offsets=(0,) * ROWS
     )
-    made.make_room(4)
+    made.reserve(4)
     made.length = 4
     return made
 
 
-def state_of(kept: KVCache) -> StateCache:
+def state_of(kept: KVCache) -> RecurrentState:
     layer = kept.layers[0]
-    assert isinstance(layer, StateCache)
+    assert isinstance(layer, RecurrentState)
     return layer
 
 
@@ -76,27 +76,37 @@ def test_a_state_cannot_be_taken_back_but_to_where_it_is() -> None:
 
 def test_rows_are_kept_in_the_order_asked_for_and_copies_go_their_own_way() -> None:
     kept = cache()
-    state_of(kept).state[:] = torch.arange(float(ROWS))[:, None, None, None]
+    state_of(kept).recurrent_state[:] = torch.arange(float(ROWS))[:, None, None, None]
     kept.keep_rows([2, 0])
     copied = kept.copy()
-    state_of(copied).state.fill_(9)
-    assert state_of(kept).state[:, 0, 0, 0].tolist() == [2, 0]
-    assert len(state_of(kept).recent) == 2
+    state_of(copied).recurrent_state.fill_(9)
+    assert state_of(kept).recurrent_state[:, 0, 0, 0].tolist() == [2, 0]
+    assert len(state_of(kept).conv_state) == 2
 
 
 def test_a_footprint_counts_the_state_once_however_long_the_text() -> None:
-    architecture = describe("x", CONFIG)
-    linear = [layer for layer in architecture.layers if isinstance(layer.mixer, GatedDelta)]
+    architecture = parse_config("x", CONFIG)
+    linear = [layer for layer in architecture.layers if isinstance(layer.mixer, GatedDeltaSpec)]
     alone = attrs.evolve(architecture, layers=tuple(linear))
-    one = cache_bytes(alone, dtype="bfloat16", tokens=1)
-    assert one == cache_bytes(alone, dtype="bfloat16", tokens=1000)
+    one = kv_cache_bytes(alone, dtype="bfloat16", tokens=1)
+    assert one == kv_cache_bytes(alone, dtype="bfloat16", tokens=1000)
     kept = cache()
-    assert one * ROWS == sum(layer.nbytes for layer in kept.layers if isinstance(layer, StateCache))
+    assert one * ROWS == sum(layer.nbytes for layer in kept.layers if isinstance(layer, RecurrentState))
 
 
 def test_its_numbers_are_told_by_its_structure() -> None:
-    mixer = GatedDelta(
-        heads=4, groups=2, key_size=8, value_size=12, kernel=4, activation="silu", norm=Norm(eps=1e-6)
+    mixer = GatedDeltaSpec(
+        num_heads=4,
+        num_kv_heads=2,
+        k_head_dim=8,
+        v_head_dim=12,
+        conv_kernel_size=4,
+        activation="silu",
+        norm=NormSpec(eps=1e-6),
     )
-    assert mixer.rows == (16, 16, 48, 48)
-    assert (mixer.kept.numbers, mixer.kept.state, mixer.kept.recent) == (0, 4 * 8 * 12, 80 * 3)
+    assert mixer.split_sizes == (16, 16, 48, 48)
+    assert (
+        mixer.cache_spec.numel_per_token,
+        mixer.cache_spec.recurrent_state,
+        mixer.cache_spec.conv_state,
+    ) == (0, 4 * 8 * 12, 80 * 3)

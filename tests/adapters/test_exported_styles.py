@@ -11,17 +11,17 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from transformers import AutoTokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from litgpt.adapters.checkpoints.small_files import tokenizer_files, with_chat_template
-from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.application.exporting import exported_template
-from litgpt.application.prompting import WritePrompt
-from litgpt.application.teaching import WriteLesson
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadPrompt
-from litgpt.domain.prompts import STYLES, style_named
-from litgpt.domain.prompts.jinja import chat_template
-from litgpt.domain.prompts.style import PromptStyle
+from litgpt.adapters.checkpoints.hf.config_files import tokenizer_files, with_chat_template
+from litgpt.adapters.tokenization.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.application.export_prompt_style import export_chat_template
+from litgpt.application.render_prompt import RenderPrompt
+from litgpt.application.training.encode_example import EncodeExample
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.chat.styles import STYLES, find_style
+from litgpt.domain.chat.styles.jinja_template import to_jinja
+from litgpt.domain.chat.styles.prompt_style import PromptStyle
+from litgpt.domain.errors import UnsupportedPrompt
 from tests.adapters.tiny_tokenizers import byte_level, pieces, write
 
 QUESTION = Message("user", "Why {content}{system} {{ x }} {% y %} 'q' \\n\n is it? ")
@@ -55,8 +55,8 @@ def by_transformers(template: str, said: tuple[Message, ...], *, answer: bool) -
 
 def by_style(style: PromptStyle, said: tuple[Message, ...], *, answer: bool) -> str | None:
     try:
-        return style.render(said, answer=answer)
-    except BadPrompt:
+        return style.render(said, add_generation_prompt=answer)
+    except UnsupportedPrompt:
         return None
 
 
@@ -65,7 +65,7 @@ def by_style(style: PromptStyle, said: tuple[Message, ...], *, answer: bool) -> 
 def test_a_template_renders_and_refuses_what_its_style_does(
     style: PromptStyle, said: tuple[Message, ...]
 ) -> None:
-    template = chat_template(style)
+    template = to_jinja(style)
     for answer in (True, False):
         assert by_transformers(template, said, answer=answer) == by_style(style, said, answer=answer)
 
@@ -79,7 +79,7 @@ def test_what_a_template_refuses_it_refuses_with_the_reason() -> None:
     ):
         with pytest.raises(jinja2.TemplateError, match=reason):
             render_jinja_template(
-                [[message.as_dict() for message in said]], chat_template=chat_template(style_named(style))
+                [[message.as_dict() for message in said]], chat_template=to_jinja(find_style(style))
             )
 
 
@@ -124,7 +124,7 @@ def exported(tokenizer: CheckpointTokenizer, style: PromptStyle) -> Any:
     """Return transformers' tokenizer of a folder with the template."""
     folder = Path(tokenizer.name)
     files = {name: path.read_bytes() for name, path in tokenizer_files(folder).paths.items()}
-    for name, content in with_chat_template(files, exported_template(tokenizer, style)).items():
+    for name, content in with_chat_template(files, export_chat_template(tokenizer, style)).items():
         (folder / name).write_bytes(content)
     return AutoTokenizer.from_pretrained(folder)
 
@@ -132,7 +132,7 @@ def exported(tokenizer: CheckpointTokenizer, style: PromptStyle) -> Any:
 @pytest.mark.parametrize(
     "style",
     [
-        style_named(name)
+        find_style(name)
         for name in (
             "alpaca",
             "chatml",
@@ -151,13 +151,13 @@ def test_transformers_makes_the_ids_of_prompts_and_of_examples(
     opened: CheckpointTokenizer, style: PromptStyle
 ) -> None:
     theirs = exported(opened, style)
-    writer, teach = WritePrompt(opened, style), WriteLesson(opened, style)
+    writer, teach = RenderPrompt(opened, style), EncodeExample(opened, style)
     for said in ((NEXT,), (SYSTEM, NEXT), (NEXT, LAST, NEXT)):
         for example in (said, (*said, LAST)):
             answer = example[-1].role == "user"
             try:
-                expected = writer.encode(writer.render(example)) if answer else [*teach(example).ids]
-            except BadPrompt:
+                expected = writer.encode(writer.render(example)) if answer else [*teach(example).token_ids]
+            except UnsupportedPrompt:
                 with pytest.raises(jinja2.TemplateError):
                     theirs.apply_chat_template([one.as_dict() for one in example])
                 continue

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.pytorch.sequential import Sequential
-from litgpt.adapters.pytorch.single_device import SingleDevice
-from litgpt.domain.families import understand
-from litgpt.domain.placement import Placement
-from litgpt.domain.reporting import silent
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
+from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.families import resolve_model
+from litgpt.domain.progress import null_reporter
 from tests.adapters.fake_cuda import backward, fake_cuda, on_cuda
 from tests.adapters.tiny_models import tiny_folder
 
@@ -55,16 +55,20 @@ def test_what_is_one_parameter_in_two_places_stays_one() -> None:
 @pytest.mark.parametrize("devices", [("cuda:0",), ("cuda:0", "cuda:1")])
 @pytest.mark.parametrize("family", ["llama", "gemma"])  # an untied head, and a tied one
 def test_a_model_is_read_to_its_devices_and_trains_there(devices: tuple[str, ...], family: str) -> None:
-    checkpoint = open_folder(tiny_folder(family), "tiny")
-    found = understand("tiny", checkpoint.config, checkpoint.tensors)
-    strategy = SingleDevice() if len(devices) == 1 else Sequential()
+    checkpoint = open_hf_folder(tiny_folder(family), "tiny")
+    found = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
+    strategy = SingleDevice() if len(devices) == 1 else LayerSplit()
     with fake_cuda():
         model = strategy.build(
-            Placement(devices=devices, dtype="bfloat16"), found.architecture, found.joins, checkpoint, silent
+            Placement(devices=devices, dtype="bfloat16"),
+            found.architecture,
+            found.sources,
+            checkpoint,
+            null_reporter,
         )
         assert {one.device for one in model.parameters()} == {torch.device(one) for one in devices}
         ids = torch.zeros((2, 7), dtype=torch.long, device=CUDA)
-        head = torch.device(devices[0] if found.architecture.tied else devices[-1])
+        head = torch.device(devices[0] if found.architecture.tie_word_embeddings else devices[-1])
         assert model(ids).device == head
         model.requires_grad_()
         loss = model.loss(ids, ids)

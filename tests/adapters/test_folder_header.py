@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from litgpt.adapters.checkpoints.safetensors_header import Entry, parse_header, read_header
-from litgpt.domain.errors import DamagedFile
-from litgpt.domain.tensors import TensorInfo
+from litgpt.adapters.checkpoints.files.safetensors_header import TensorEntry, parse_header, read_header
+from litgpt.domain.errors import CorruptFile
+from litgpt.domain.weights.tensor_info import TensorInfo
 
-Parse: TypeAlias = Callable[..., dict[str, Entry]]
+Parse: TypeAlias = Callable[..., dict[str, TensorEntry]]
 
 
 def described(dtype: Any = "F32", shape: Any = (2, 2), start: Any = 0, end: Any = 16) -> dict[str, Any]:
@@ -27,10 +27,10 @@ def header(described: Any) -> bytes:
 def parse(request: pytest.FixtureRequest, tmp_path: Path) -> Parse:
     """Return what reads the header of a file that is here, or of one of which the beginning is here."""
 
-    def parse(what: Any, data: int = 16) -> dict[str, Entry]:
+    def parse(what: Any, data: int = 16) -> dict[str, TensorEntry]:
         raw = what if isinstance(what, bytes) else header(what)
         if request.param == "on the Hub":
-            return parse_header(raw, file_size=len(raw) + data, where="w.safetensors")
+            return parse_header(raw, file_size=len(raw) + data, location="w.safetensors")
         (tmp_path / "w.safetensors").write_bytes(raw + bytes(data))
         return read_header(tmp_path / "w.safetensors")
 
@@ -41,8 +41,8 @@ def test_a_tensor_is_where_the_header_says_counted_from_the_beginning_of_the_fil
     raw = header({"b": described("BF16", [3], 16, 22), "a": described(), "__metadata__": {"format": "pt"}})
     entries = parse(raw, 22)
     assert entries == {
-        "a": Entry(TensorInfo((2, 2), "F32", 16), len(raw)),
-        "b": Entry(TensorInfo((3,), "BF16", 6), len(raw) + 16),
+        "a": TensorEntry(TensorInfo((2, 2), "F32", 16), len(raw)),
+        "b": TensorEntry(TensorInfo((3,), "BF16", 6), len(raw) + 16),
     }
     assert list(entries) == ["a", "b"]
 
@@ -74,7 +74,10 @@ def test_it_finds_what_the_format_s_own_library_wrote(tmp_path: Path) -> None:
         assert set(entries) == set(theirs.keys())
         for name, entry in entries.items():
             slice_ = theirs.get_slice(name)
-            assert (entry.info.stored_as, list(entry.info.shape)) == (slice_.get_dtype(), slice_.get_shape())
+            assert (entry.info.storage_format, list(entry.info.shape)) == (
+                slice_.get_dtype(),
+                slice_.get_shape(),
+            )
             there = torch.frombuffer(
                 bytearray(raw[entry.start : entry.start + entry.info.nbytes]), dtype=tensors[name].dtype
             )
@@ -118,14 +121,14 @@ LIES = {
 
 @pytest.mark.parametrize("what", LIES.values(), ids=LIES)
 def test_a_header_that_cannot_be_true_is_refused_in_a_few_words(parse: Parse, what: Any) -> None:
-    with pytest.raises(DamagedFile, match=r"w\.safetensors is damaged: its safetensors header") as caught:
+    with pytest.raises(CorruptFile, match=r"w\.safetensors is damaged: its safetensors header") as caught:
         parse(header(what))
     assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("there", [0, 7, 8, 20])
 def test_a_file_that_ends_within_its_header_is_refused(parse: Parse, there: int) -> None:
-    with pytest.raises(DamagedFile, match="header"):
+    with pytest.raises(CorruptFile, match="header"):
         parse(header({"a": described()})[:there], 0)
 
 
@@ -133,20 +136,20 @@ def test_a_file_that_ends_within_its_header_is_refused(parse: Parse, there: int)
 def test_a_header_that_is_longer_than_its_file_or_than_any_is_refused_unread(
     parse: Parse, length: int
 ) -> None:
-    with pytest.raises(DamagedFile, match=r"header (too large|length)"):
+    with pytest.raises(CorruptFile, match=r"header (too large|length)"):
         parse(length.to_bytes(8, "little") + b"{}", 90)
 
 
 def test_a_header_of_which_too_little_was_downloaded_is_refused() -> None:
     raw = header({"a": described()})
-    with pytest.raises(DamagedFile, match="header"):
-        parse_header(raw[:20], file_size=len(raw) + 16, where="w")
+    with pytest.raises(CorruptFile, match="header"):
+        parse_header(raw[:20], file_size=len(raw) + 16, location="w")
 
 
 @pytest.mark.parametrize("size", [2**62, 10**30])
 def test_a_file_that_is_said_to_be_longer_than_any_is_refused(size: int) -> None:
-    with pytest.raises(DamagedFile, match="w is damaged"):
-        parse_header(header({"a": described()}), file_size=size, where="w")
+    with pytest.raises(CorruptFile, match="w is damaged"):
+        parse_header(header({"a": described()}), file_size=size, location="w")
 
 
 def test_a_file_on_the_hub_takes_the_space_of_its_header(
@@ -154,5 +157,5 @@ def test_a_file_on_the_hub_takes_the_space_of_its_header(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     raw = header({"a": described("U8", [2**40], 0, 2**40)})
-    assert parse_header(raw, file_size=len(raw) + 2**40, where="w")["a"].info.nbytes == 2**40
+    assert parse_header(raw, file_size=len(raw) + 2**40, location="w")["a"].info.nbytes == 2**40
     assert not list(tmp_path.iterdir())

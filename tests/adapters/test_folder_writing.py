@@ -14,13 +14,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.checkpoints.folder_writing import FolderWriter
-from litgpt.adapters.checkpoints.safetensors_writing import shards
-from litgpt.domain.errors import OutOfReach
-from litgpt.domain.ports import ModelToWrite
-from litgpt.domain.reporting import Progress, silent
-from litgpt.domain.tensors import TensorInfo
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.checkpoints.hf.safetensors_writer import plan_shards
+from litgpt.adapters.checkpoints.hf.writer import HFWriter
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.ports import ModelToSave
+from litgpt.domain.progress import Progress, null_reporter
+from litgpt.domain.weights.tensor_info import TensorInfo
 from tests.contracts.distribution_strategy import CONFIG
 
 WHOLE = torch.arange(60, dtype=torch.bfloat16).view(6, 10)
@@ -54,9 +54,9 @@ class Killing(Tensors):
         return self.values[name]
 
 
-def model(**changed: Any) -> ModelToWrite[Tensor]:
+def model(**changed: Any) -> ModelToSave[Tensor]:
     values = {"a": WHOLE[:2], "b": WHOLE[2:], "c": torch.tensor(3.0, dtype=torch.bfloat16)}
-    return ModelToWrite(
+    return ModelToSave(
         **{
             "name": "tiny",
             "config": CONFIG,
@@ -71,8 +71,8 @@ def model(**changed: Any) -> ModelToWrite[Tensor]:
 
 @pytest.mark.parametrize("shard_bytes", [1_000_000, 50, 1])
 def test_what_was_written_is_read_back(tmp_path: Path, shard_bytes: int) -> None:
-    FolderWriter(shard_bytes)(tmp_path, model(), silent)
-    opened = open_folder(tmp_path, "tiny")
+    HFWriter(shard_bytes)(tmp_path, model(), null_reporter)
+    opened = open_hf_folder(tmp_path, "tiny")
     for name, tensor in model().weights.values.items():  # type: ignore[attr-defined]
         assert torch.equal(opened.read(name), tensor)
     assert opened.config == CONFIG | {"torch_dtype": "bfloat16"}
@@ -82,7 +82,7 @@ def test_what_was_written_is_read_back(tmp_path: Path, shard_bytes: int) -> None
 
 
 def test_the_library_safetensors_reads_it_too(tmp_path: Path) -> None:
-    FolderWriter()(tmp_path, model(), silent)
+    HFWriter()(tmp_path, model(), null_reporter)
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}
         assert torch.equal(file.get_tensor("b"), WHOLE[2:])
@@ -91,11 +91,11 @@ def test_the_library_safetensors_reads_it_too(tmp_path: Path) -> None:
 def test_a_shard_holds_as_much_as_fits_and_a_larger_tensor_has_one_for_itself() -> None:
     sizes = {"a": 40, "b": 50, "c": 200, "d": 10, "e": 90}
     tensors = {name: TensorInfo((size // 2,), "BF16", size) for name, size in sizes.items()}
-    assert shards(tensors, 100) == [["a", "b"], ["c"], ["d", "e"]]
+    assert plan_shards(tensors, 100) == [["a", "b"], ["c"], ["d", "e"]]
 
 
 def test_an_index_says_where_each_tensor_is_and_how_much_there_is(tmp_path: Path) -> None:
-    FolderWriter(50)(tmp_path, model(), silent)
+    HFWriter(50)(tmp_path, model(), null_reporter)
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
     assert index["metadata"]["total_size"] == 122
     assert index["weight_map"] == {
@@ -106,59 +106,59 @@ def test_an_index_says_where_each_tensor_is_and_how_much_there_is(tmp_path: Path
 
 
 def test_nothing_of_the_model_before_is_left(tmp_path: Path) -> None:
-    FolderWriter(50)(tmp_path, model(), silent)
-    FolderWriter()(tmp_path, model(prompt_style=None), silent)
+    HFWriter(50)(tmp_path, model(), null_reporter)
+    HFWriter()(tmp_path, model(prompt_style=None), null_reporter)
     names = {one.name for one in tmp_path.iterdir()}
     assert names == {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"}
-    FolderWriter(50)(tmp_path, model(), silent)
+    HFWriter(50)(tmp_path, model(), null_reporter)
     assert not (tmp_path / "model.safetensors").exists()
-    assert open_folder(tmp_path, "tiny").tensors.keys() == {"a", "b", "c"}
+    assert open_hf_folder(tmp_path, "tiny").tensors.keys() == {"a", "b", "c"}
 
 
 def test_a_failure_leaves_what_was_there_and_nothing_half_written(tmp_path: Path) -> None:
-    FolderWriter()(tmp_path, model(), silent)
+    HFWriter()(tmp_path, model(), null_reporter)
     before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
     broken = model(weights=Tensors({"a": WHOLE[2:], "b": WHOLE[:2]}, fails_at="b"))
-    with pytest.raises(OutOfReach, match=r"no space left on device\. Choose"):
-        FolderWriter()(tmp_path, broken, silent)
+    with pytest.raises(UnsupportedOperation, match=r"no space left on device\. Choose"):
+        HFWriter()(tmp_path, broken, null_reporter)
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")
 def test_a_process_that_is_killed_half_way_leaves_what_was_there(tmp_path: Path) -> None:
-    FolderWriter()(tmp_path, model(), silent)
+    HFWriter()(tmp_path, model(), null_reporter)
     before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
     killed = os.fork()
     if not killed:
         broken = model(weights=Killing({"a": WHOLE[2:], "b": WHOLE[:2]}, fails_at="b"))
-        FolderWriter()(tmp_path, broken, silent)
+        HFWriter()(tmp_path, broken, null_reporter)
     assert os.waitstatus_to_exitcode(os.waitpid(killed, 0)[1]) == -signal.SIGKILL
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
-    assert torch.equal(open_folder(tmp_path, "tiny").read("a"), WHOLE[:2])
-    FolderWriter()(tmp_path, model(), silent)
+    assert torch.equal(open_hf_folder(tmp_path, "tiny").read("a"), WHOLE[:2])
+    HFWriter()(tmp_path, model(), null_reporter)
     assert {one.name for one in tmp_path.iterdir()} == set(before)  # what it left behind is gone too
 
 
 def test_a_place_that_is_no_folder_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutOfReach, match="Saving to"):
-        FolderWriter()(tmp_path / "file" / "folder", model(), silent)
+    with pytest.raises(UnsupportedOperation, match="Saving to"):
+        HFWriter()(tmp_path / "file" / "folder", model(), null_reporter)
 
 
 def test_progress_is_told_tensor_by_tensor(tmp_path: Path) -> None:
     said: list[Any] = []
-    FolderWriter(50)(tmp_path, model(), said.append)
-    assert [one.done for one in said if isinstance(one, Progress)] == [0, 1, 2, 3]
+    HFWriter(50)(tmp_path, model(), said.append)
+    assert [one.completed for one in said if isinstance(one, Progress)] == [0, 1, 2, 3]
 
 
-def filled(number: int) -> ModelToWrite[Tensor]:
+def filled(number: int) -> ModelToSave[Tensor]:
     """Return a model all of whose numbers, and whose config, are one number."""
     values = {name: torch.full((4, 10), number, dtype=torch.bfloat16) for name in "abcd"}
     return model(weights=Tensors(values), config=CONFIG | {"of": number})
 
 
 def numbers_in(folder: Path) -> set[object]:
-    opened = open_folder(folder, "tiny")
+    opened = open_hf_folder(folder, "tiny")
     return {float(number) for name in "abcd" for number in opened.read(name).flatten()} | {
         opened.config["of"]
     }
@@ -172,7 +172,7 @@ def test_of_two_that_save_at_once_to_one_folder_the_last_wins_whole(tmp_path: Pa
         try:
             for _ in range(10):
                 together.wait()
-                FolderWriter(shard_bytes)(tmp_path, filled(number), silent)
+                HFWriter(shard_bytes)(tmp_path, filled(number), null_reporter)
                 together.wait()
                 assert numbers_in(tmp_path) in ({1.0}, {2.0})
         except BaseException as error:  # noqa: BLE001 - it is told in the thread that asks
@@ -204,13 +204,13 @@ def test_one_that_saves_leaves_alone_what_another_process_is_still_writing(tmp_p
 
         slow = attrs.evolve(filled(1), weights=Waiting(filled(1).weights.values))  # type: ignore[attr-defined]
         try:
-            FolderWriter()(tmp_path, slow, silent)
+            HFWriter()(tmp_path, slow, null_reporter)
         except BaseException:  # noqa: BLE001 - a child must not go on with the tests
             os._exit(1)
         os._exit(0)
     os.close(wanted)
     assert os.read(there, 1) == b"."
-    FolderWriter()(tmp_path, filled(2), silent)
+    HFWriter()(tmp_path, filled(2), null_reporter)
     assert numbers_in(tmp_path) == {2.0}
     os.write(said, b".")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

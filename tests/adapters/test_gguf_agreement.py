@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.gguf.store import GgufCheckpoint, open_gguf
-from litgpt.adapters.pytorch.assemble import assemble
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.domain.families import describe, family_of
-from litgpt.domain.reporting import silent
-from litgpt.domain.weights import plan
+from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.weights.loader import build_model
+from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.progress import null_reporter
+from litgpt.domain.weights.mapping import validate_mapping
 
 WINDOW = 512
 
@@ -61,10 +61,10 @@ def theirs(checkpoint: GgufCheckpoint) -> Any:
 
 @pytest.fixture(scope="module")
 def ours(checkpoint: GgufCheckpoint) -> GPT:
-    architecture, family = describe("gemma3", checkpoint.config), family_of("gemma3", checkpoint.config)
-    joins = plan("gemma3", architecture, family.weights, checkpoint.tensors)
+    architecture, family = parse_config("gemma3", checkpoint.config), family_of("gemma3", checkpoint.config)
+    joins = validate_mapping("gemma3", architecture, family.weights, checkpoint.tensors)
     device = torch.device("cpu")
-    return assemble(architecture, joins, checkpoint, device=device, dtype="float32", report=silent)
+    return build_model(architecture, joins, checkpoint, device=device, dtype="float32", report=null_reporter)
 
 
 def assert_close(found: Tensor, expected: Tensor) -> None:

@@ -7,22 +7,26 @@ import numpy as np
 import pytest
 import torch
 
-from litgpt.adapters.checkpoints.gguf.files import GgufFile
-from litgpt.adapters.checkpoints.gguf.formats import FORMATS, KNOWN, Format
-from litgpt.adapters.checkpoints.gguf.header import StoredTensor
-from litgpt.adapters.checkpoints.gguf.reading import (
-    DEQUANTISE,
+from litgpt.adapters.checkpoints.gguf.dequantize.dequantize import (
+    DEQUANTIZERS,
     LARGE,
     STEP,
-    Part,
-    Place,
-    converted,
+    TensorChunk,
+    TensorPlan,
+    dequantize,
 )
-from litgpt.adapters.checkpoints.gguf.views import View
-from litgpt.domain.errors import DamagedFile
-from litgpt.domain.tensors import DType
+from litgpt.adapters.checkpoints.gguf.dequantize.strided_view import StridedView
+from litgpt.adapters.checkpoints.gguf.reader.file import GgufFile
+from litgpt.adapters.checkpoints.gguf.reader.header import GgufTensor
+from litgpt.adapters.checkpoints.gguf.reader.quant_types import (
+    QUANT_TYPES,
+    UNSUPPORTED_QUANT_TYPES,
+    QuantType,
+)
+from litgpt.domain.errors import CorruptFile
+from litgpt.domain.weights.tensor_info import DType
 
-BY_NAME = {one.name: one for one in FORMATS.values()}
+BY_NAME = {one.name: one for one in QUANT_TYPES.values()}
 DTYPES: tuple[DType, ...] = ("float32", "bfloat16", "float16")
 
 # Where the float16 numbers of a block are; elsewhere any byte is as good as another.
@@ -40,19 +44,19 @@ HALVES = {
 }
 
 
-def whole(tensor: StoredTensor, *, added: float = 0.0) -> Place:
-    return Place(tensor.shape, (Part(tensor),), added)
+def whole(tensor: GgufTensor, *, added: float = 0.0) -> TensorPlan:
+    return TensorPlan(tensor.shape, (TensorChunk(tensor),), added)
 
 
-def paired(tensor: StoredTensor, heads: int) -> Place:
+def paired(tensor: GgufTensor, heads: int) -> TensorPlan:
     """Return the place of rows that were paired: the first of both halves of a head, then the next."""
-    view = View.of(tensor.shape).split(0, heads, 2, tensor.shape[0] // heads // 2).swap(1, 2)
-    return Place(tensor.shape, (Part(tensor, view),))
+    view = StridedView.full(tensor.shape).split(0, heads, 2, tensor.shape[0] // heads // 2).swap(1, 2)
+    return TensorPlan(tensor.shape, (TensorChunk(tensor, view),))
 
 
-def random_bytes(stored_as: Format, blocks: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def random_bytes(stored_as: QuantType, blocks: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return blocks in which every byte takes any value, but no scale is infinite or not a number."""
-    raw = np.random.default_rng(7).integers(0, 256, (blocks, stored_as.nbytes), dtype=np.uint8)
+    raw = np.random.default_rng(7).integers(0, 256, (blocks, stored_as.block_bytes), dtype=np.uint8)
     raw[0], raw[1] = 0, 255
     for at in HALVES.get(stored_as.name, ()):
         high = raw[:, at + 1]
@@ -80,10 +84,10 @@ def oracle(raw: np.ndarray[Any, Any], name: str) -> torch.Tensor:
 
 
 def stored(
-    path: Path, raw: bytes, shape: tuple[int, ...], stored_as: Format, before: int = 32
-) -> StoredTensor:
+    path: Path, raw: bytes, shape: tuple[int, ...], stored_as: QuantType, before: int = 32
+) -> GgufTensor:
     path.write_bytes(bytes(before) + raw)
-    return StoredTensor(GgufFile(path, before + len(raw)), "w", shape, stored_as, before)
+    return GgufTensor(GgufFile(path, before + len(raw)), "w", shape, stored_as, before)
 
 
 def test_the_numbers_names_and_sizes_of_formats_are_those_of_ggml() -> None:
@@ -91,18 +95,20 @@ def test_the_numbers_names_and_sizes_of_formats_are_those_of_ggml() -> None:
 
     sizes = gguf.constants.GGML_QUANT_SIZES
     theirs = {int(number): (number.name, *size) for number, size in sizes.items()}
-    ours = {number: (one.name, one.weights, one.nbytes) for number, one in FORMATS.items()}
-    assert ours == {number: theirs[number] for number in FORMATS}
-    assert {number: name for number, (name, *_) in theirs.items() if number not in FORMATS} == KNOWN
-    assert set(DEQUANTISE) == set(BY_NAME)
+    ours = {number: (one.name, one.block_size, one.block_bytes) for number, one in QUANT_TYPES.items()}
+    assert ours == {number: theirs[number] for number in QUANT_TYPES}
+    assert {
+        number: name for number, (name, *_) in theirs.items() if number not in QUANT_TYPES
+    } == UNSUPPORTED_QUANT_TYPES
+    assert set(DEQUANTIZERS) == set(BY_NAME)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_all_bits_are_those_of_the_gguf_package(name: str) -> None:
     stored_as = BY_NAME[name]
     raw = random_bytes(stored_as, 515)
-    out = torch.empty(len(raw), stored_as.weights)
-    DEQUANTISE[name](torch.from_numpy(raw), out)()
+    out = torch.empty(len(raw), stored_as.block_size)
+    DEQUANTIZERS[name](torch.from_numpy(raw), out)()
     expected = oracle(raw, name).view(out.shape)
     assert torch.equal(out.view(torch.int32), expected.view(torch.int32))
 
@@ -110,12 +116,12 @@ def test_all_bits_are_those_of_the_gguf_package(name: str) -> None:
 @pytest.mark.parametrize("name", HALVES)
 def test_a_scale_that_is_no_number_or_infinite_stays_so(name: str) -> None:
     stored_as = BY_NAME[name]
-    raw = np.random.default_rng(9).integers(0, 256, (64, stored_as.nbytes), dtype=np.uint8)
+    raw = np.random.default_rng(9).integers(0, 256, (64, stored_as.block_bytes), dtype=np.uint8)
     for at in HALVES[name]:
         raw[::2, at : at + 2] = np.array([0x00, 0x7C])
         raw[::3, at : at + 2] = np.array([0x01, 0xFE])
-    out = torch.empty(len(raw), stored_as.weights)
-    DEQUANTISE[name](torch.from_numpy(raw), out)()
+    out = torch.empty(len(raw), stored_as.block_size)
+    DEQUANTIZERS[name](torch.from_numpy(raw), out)()
     with np.errstate(invalid="ignore"):
         expected = oracle(raw, name).view(out.shape)
     torch.testing.assert_close(out, expected, rtol=0, atol=0, equal_nan=True)
@@ -128,10 +134,10 @@ def test_a_tensor_comes_rounded_once_to_the_dtype_that_is_asked_for(
 ) -> None:
     stored_as = BY_NAME[name]
     shape = (5, 3, 512)
-    raw = random_bytes(stored_as, 5 * 3 * 512 // stored_as.weights)
+    raw = random_bytes(stored_as, 5 * 3 * 512 // stored_as.block_size)
     tensor = stored(tmp_path / "w", raw.tobytes(), shape, stored_as)
     expected = oracle(raw, name).view(shape).to(getattr(torch, dtype))
-    assert torch.equal(converted(whole(tensor), dtype), expected)
+    assert torch.equal(dequantize(whole(tensor), dtype), expected)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +147,7 @@ def test_rows_are_converted_in_steps_that_leave_no_trace(rows: int, columns: int
     columns -= columns % 32
     raw = random_bytes(BY_NAME["Q4_1"], rows * columns // 32)
     tensor = stored(tmp_path / "w", raw.tobytes(), (rows, columns), BY_NAME["Q4_1"])
-    assert torch.equal(converted(whole(tensor), "float32"), oracle(raw, "Q4_1").view(rows, columns))
+    assert torch.equal(dequantize(whole(tensor), "float32"), oracle(raw, "Q4_1").view(rows, columns))
 
 
 def test_a_large_tensor_is_put_in_order_in_larger_steps(tmp_path: Path) -> None:
@@ -150,7 +156,7 @@ def test_a_large_tensor_is_put_in_order_in_larger_steps(tmp_path: Path) -> None:
     interleaved = original.view(heads, 2, size // 2, columns).transpose(1, 2).contiguous()
     tensor = stored(tmp_path / "w", interleaved.numpy().tobytes(), tuple(original.shape), BY_NAME["F16"])
     assert original.numel() > LARGE
-    assert torch.equal(converted(paired(tensor, heads), "float16"), original)
+    assert torch.equal(dequantize(paired(tensor, heads), "float16"), original)
 
 
 @pytest.mark.parametrize("heads", [1, 2, 3, 8])
@@ -160,20 +166,20 @@ def test_rows_that_were_interleaved_come_back_in_halves(heads: int, columns: int
     original = torch.arange(heads * size * columns, dtype=torch.float32).view(heads * size, columns)
     interleaved = original.view(heads, 2, size // 2, columns).transpose(1, 2).contiguous()
     tensor = stored(tmp_path / "w", interleaved.numpy().tobytes(), tuple(original.shape), BY_NAME["F32"])
-    assert torch.equal(converted(paired(tensor, heads), "float32"), original)
+    assert torch.equal(dequantize(paired(tensor, heads), "float32"), original)
 
 
 def test_a_bias_that_was_interleaved_comes_back_in_halves(tmp_path: Path) -> None:
     original = torch.arange(24.0)
     interleaved = original.view(3, 2, 4).transpose(1, 2).contiguous()
     tensor = stored(tmp_path / "w", interleaved.numpy().tobytes(), (24,), BY_NAME["F32"])
-    assert torch.equal(converted(paired(tensor, 3), "float32"), original)
+    assert torch.equal(dequantize(paired(tensor, 3), "float32"), original)
 
 
 def test_what_was_added_is_taken_away_before_rounding(tmp_path: Path) -> None:
     weights = np.array([1 + 2**-10, 1 - 2**-10, 3.0], np.float32)
     tensor = stored(tmp_path / "w", weights.tobytes(), (3,), BY_NAME["F32"])
-    found = converted(whole(tensor, added=1.0), "bfloat16")
+    found = dequantize(whole(tensor, added=1.0), "bfloat16")
     assert found.tolist() == [2**-10, -(2**-10), 2.0]  # rounded first, both small numbers would be 0
 
 
@@ -181,5 +187,5 @@ def test_a_file_that_was_cut_after_its_header_was_read_is_damaged(tmp_path: Path
     tensor = stored(tmp_path / "w", bytes(64), (16,), BY_NAME["F32"])
     with (tmp_path / "w").open("r+b") as file:
         file.truncate(40)
-    with pytest.raises(DamagedFile, match="changed since"):
-        converted(whole(tensor), "float32")
+    with pytest.raises(CorruptFile, match="changed since"):
+        dequantize(whole(tensor), "float32")

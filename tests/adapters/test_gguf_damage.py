@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from litgpt.adapters.checkpoints.gguf.header import read_header
-from litgpt.adapters.checkpoints.gguf.store import open_gguf
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
+from litgpt.adapters.checkpoints.gguf.reader.header import read_header
 from litgpt.domain.errors import LitGPTError
-from litgpt.domain.families import describe
+from litgpt.domain.families import parse_config
 from tests.adapters.gguf_files import llama_tensors, write_gguf
 from tests.adapters.test_gguf_dialect import llama3_factors
 
@@ -33,7 +33,7 @@ def use(raw: bytes) -> bool:
     path.write_bytes(raw)
     try:
         checkpoint = open_gguf(path, "damaged")
-        describe("damaged", checkpoint.config)
+        parse_config("damaged", checkpoint.config)
         assert checkpoint.generation_config is not None
         assert checkpoint.tokenizer.tokens
         for name, tensor in checkpoint.tensors.items():

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from litgpt.adapters.checkpoints.gguf.architectures import DIALECTS
-from litgpt.adapters.checkpoints.gguf.metadata import Metadata
-from litgpt.adapters.checkpoints.gguf.source import Source
-from litgpt.adapters.checkpoints.gguf.store import GgufCheckpoint, open_gguf
-from litgpt.domain.errors import CheckpointMismatch, DamagedFile, LitGPTError, UnsupportedModel
-from litgpt.domain.families import describe, family_of
-from litgpt.domain.weights import plan
+from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.adapters.checkpoints.gguf.maps import ARCHITECTURE_MAPS
+from litgpt.adapters.checkpoints.gguf.model import GgufModel
+from litgpt.adapters.checkpoints.gguf.reader.metadata import GgufMetadata
+from litgpt.domain.errors import CheckpointMismatch, CorruptFile, LitGPTError, UnsupportedModel
+from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.weights.mapping import validate_mapping
 from tests.adapters.gguf_files import Array, llama_tensors, random_array, write_gguf
 
 # What transformers keeps inside `rope_parameters`, and is compared there.
@@ -114,8 +114,8 @@ def test_the_domain_finds_every_tensor_that_its_architecture_asks_for(
 
 def plan_of(checkpoint: GgufCheckpoint) -> Any:
     family = family_of(checkpoint.name, checkpoint.config)
-    architecture = describe(checkpoint.name, checkpoint.config)
-    return plan(checkpoint.name, architecture, family.weights, checkpoint.tensors)
+    architecture = parse_config(checkpoint.name, checkpoint.config)
+    return validate_mapping(checkpoint.name, architecture, family.weights, checkpoint.tensors)
 
 
 @pytest.mark.parametrize("heads", [4, 2])
@@ -135,7 +135,7 @@ def test_a_tensor_of_unknown_name_keeps_it_and_is_listed_as_left_over(tmp_path: 
     checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf", tensors=tensors), "m")
     with pytest.raises(CheckpointMismatch) as caught:
         plan_of(checkpoint)
-    assert set(caught.value.unread) == {"blk.0.mystery.weight", "mystery"}
+    assert set(caught.value.unexpected) == {"blk.0.mystery.weight", "mystery"}
 
 
 def llama3_factors(factor: float, *, base: float = 500_000.0, size: int = 128) -> Array:
@@ -250,7 +250,7 @@ def test_a_scaling_that_is_not_implemented_is_refused_by_the_domain(tmp_path: Pa
     settings = {"rope.scaling.type": "ntk", "rope.scaling.factor": 4.0}
     checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf", settings=settings), "m")
     with pytest.raises(UnsupportedModel, match="ntk"):
-        describe("m", checkpoint.config)
+        parse_config("m", checkpoint.config)
 
 
 @pytest.mark.parametrize(
@@ -274,32 +274,32 @@ def test_what_a_header_leaves_out_or_adds_is_what_llama_cpp_takes_it_for(
 @pytest.mark.parametrize(
     ("settings", "error", "said"),
     [
-        ({"block_count": None}, DamagedFile, r"no 'llama\.block_count'"),
+        ({"block_count": None}, CorruptFile, r"no 'llama\.block_count'"),
         (
             {"block_count": 4_000_000_000},
-            DamagedFile,
+            CorruptFile,
             r"'llama\.block_count' in its header must be at most 20",
         ),
         (
             {"block_count": 2.0},
-            DamagedFile,
+            CorruptFile,
             r"'llama\.block_count' in its header must be a non-negative integer",
         ),
-        ({"block_count": True}, DamagedFile, "must be a non-negative integer, not True"),
-        ({"block_count": "two"}, DamagedFile, r"must be a non-negative integer, not 'two'"),
-        ({"attention.head_count": 0}, DamagedFile, "must be a positive integer"),
-        ({"attention.head_count": None}, DamagedFile, r"no 'llama\.attention\.head_count'"),
-        ({"attention.head_count": 3}, DamagedFile, r"the 64 rows of its tensor 'blk\.0\.attn_q\.weight'"),
+        ({"block_count": True}, CorruptFile, "must be a non-negative integer, not True"),
+        ({"block_count": "two"}, CorruptFile, r"must be a non-negative integer, not 'two'"),
+        ({"attention.head_count": 0}, CorruptFile, "must be a positive integer"),
+        ({"attention.head_count": None}, CorruptFile, r"no 'llama\.attention\.head_count'"),
+        ({"attention.head_count": 3}, CorruptFile, r"the 64 rows of its tensor 'blk\.0\.attn_q\.weight'"),
         ({"attention.head_count": [4, 2]}, UnsupportedModel, "differs by layer"),
-        ({"attention.head_count": ["a"]}, DamagedFile, "must be a number, not an array"),
+        ({"attention.head_count": ["a"]}, CorruptFile, "must be a number, not an array"),
         ({"feed_forward_length": [96, 64]}, UnsupportedModel, "differs by layer"),
-        ({"attention.layer_norm_rms_epsilon": float("nan")}, DamagedFile, "must be a finite number"),
-        ({"attention.layer_norm_rms_epsilon": None}, DamagedFile, "layer_norm_rms_epsilon"),
+        ({"attention.layer_norm_rms_epsilon": float("nan")}, CorruptFile, "must be a finite number"),
+        ({"attention.layer_norm_rms_epsilon": None}, CorruptFile, "layer_norm_rms_epsilon"),
         ({"attention.key_length": 16, "attention.value_length": 8}, UnsupportedModel, "different sizes"),
         ({"attention.clamp_kqv": 8.0}, UnsupportedModel, r"'llama\.attention\.clamp_kqv', which is not"),
         ({"attention.causal": False}, UnsupportedModel, "its tokens see those behind them"),
         ({"attention.scale": 0.5}, UnsupportedModel, r"'llama\.attention\.scale', which"),
-        ({"rope.scaling.type": 3}, DamagedFile, "must be a string"),
+        ({"rope.scaling.type": 3}, CorruptFile, "must be a string"),
     ],
 )
 def test_a_header_that_cannot_be_right_or_asks_for_more_is_refused_with_its_key(
@@ -315,8 +315,8 @@ def test_the_share_of_a_head_that_is_rotated_gives_the_number_back() -> None:
     for size in range(8, 257, 8):
         for number in range(2, size + 1, 2):
             values = {"llama.attention.key_length": size, "llama.rope.dimension_count": number}
-            source = Source("llama", Metadata("m.gguf", values), {})
-            assert int(size * source.rotated_share) == number
+            source = GgufModel("llama", GgufMetadata("m.gguf", values), {})
+            assert int(size * source.partial_rotary_factor) == number
 
 
 def test_keys_that_ask_for_nothing_are_no_reason_to_refuse(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def test_two_tensors_of_one_name_are_damage(tmp_path: Path) -> None:
     tensors = llama_tensors() | {"model.norm.weight": np.ones(4, np.float32)}
-    with pytest.raises(DamagedFile, match=r"two of its tensors are 'model\.norm\.weight'"):
+    with pytest.raises(CorruptFile, match=r"two of its tensors are 'model\.norm\.weight'"):
         open_gguf(write_gguf(tmp_path / "m.gguf", tensors=tensors), "m")
 
 
@@ -375,5 +375,5 @@ def test_gemma_3_27b_is_known_by_its_layers_and_scales_by_its_width(tmp_path: Pa
 
 
 def test_every_dialect_leads_to_a_family_of_the_domain() -> None:
-    for dialect in DIALECTS.values():
+    for dialect in ARCHITECTURE_MAPS.values():
         assert family_of("m", {"model_type": dialect.model_type}).model_type == dialect.model_type

@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.gguf.store import GgufCheckpoint, open_gguf
-from litgpt.adapters.pytorch.assemble import assemble
-from litgpt.domain.families import describe, family_of
-from litgpt.domain.reporting import silent
-from litgpt.domain.weights import plan
+from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.adapters.pytorch.weights.loader import build_model
+from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.progress import null_reporter
+from litgpt.domain.weights.mapping import validate_mapping
 from tests.adapters import gguf_converter as converters
 from tests.adapters.test_gguf_dialect import oracle
 from tests.adapters.tiny_models import tiny_model
@@ -230,10 +230,10 @@ def test_every_tensor_comes_back_as_transformers_saved_it(model: Model) -> None:
 @torch.inference_mode()
 def test_our_network_gives_transformers_logits(model: Model) -> None:
     checkpoint = model.checkpoint
-    architecture, family = describe("m", checkpoint.config), family_of("m", checkpoint.config)
-    joins = plan("m", architecture, family.rules(checkpoint.tensors), checkpoint.tensors)
+    architecture, family = parse_config("m", checkpoint.config), family_of("m", checkpoint.config)
+    joins = validate_mapping("m", architecture, family.select_weights(checkpoint.tensors), checkpoint.tensors)
     device = torch.device("cpu")
-    ours = assemble(architecture, joins, checkpoint, device=device, dtype="float32", report=silent)
+    ours = build_model(architecture, joins, checkpoint, device=device, dtype="float32", report=null_reporter)
     assert_close(ours(IDS), model.logits)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from litgpt.adapters.checkpoints.gguf.cursor import Array
-from litgpt.adapters.checkpoints.gguf.header import read_header
-from litgpt.domain.errors import DamagedFile, LitGPTError, MissingFile, UnsupportedModel
+from litgpt.adapters.checkpoints.gguf.reader.header import read_header
+from litgpt.adapters.checkpoints.gguf.reader.header_reader import HeaderArray
+from litgpt.domain.errors import CorruptFile, LitGPTError, MissingFile, UnsupportedModel
 from tests.adapters.gguf_files import header, key, tensor, text, write_gguf
 
 U32, F32, BOOL, STRING, ARRAY = 4, 6, 7, 8, 9
@@ -28,13 +28,13 @@ def test_what_the_gguf_package_wrote_is_found(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf", stored_as="Q8_0")
     header = read_header(path)
     oracle = gguf.GGUFReader(path)
-    assert [(one.name, one.format.name, one.start, one.nbytes) for one in header.tensors] == [
+    assert [(one.name, one.quant_type.name, one.start, one.nbytes) for one in header.tensors] == [
         (one.name, one.tensor_type.name, one.data_offset, one.n_bytes) for one in oracle.tensors
     ]
     assert [one.shape for one in header.tensors] == [tuple(one.shape[::-1]) for one in oracle.tensors]
     for name, value in header.metadata.items():
         theirs = oracle.fields[name].contents()
-        if isinstance(value, Array):
+        if isinstance(value, HeaderArray):
             ours = value.strings() if value.kind == STRING else value.numbers()
             assert list(ours) == theirs
         else:
@@ -51,7 +51,7 @@ def test_every_type_of_value_is_read(tmp_path: Path) -> None:
     keys.append(key("numbers", ARRAY, struct.pack("<IQ3h", 3, 3, 1, -2, 3)))
     keys.append(key("nothing", ARRAY, struct.pack("<IQ", STRING, 0)))
     found = read_header(write(tmp_path / "m", header(keys=tuple(keys)))).metadata
-    arrays = {name: value for name, value in found.items() if isinstance(value, Array)}
+    arrays = {name: value for name, value in found.items() if isinstance(value, HeaderArray)}
     assert {name: value for name, value in found.items() if name not in arrays} == {
         **{code: values.get(code, 7) for code in kinds},
         "text": "né 🦙",
@@ -76,11 +76,11 @@ def test_weights_begin_where_the_alignment_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "error", "said"),
     [
-        (b"", DamagedFile, "no GGUF file"),
-        (b"GG", DamagedFile, "no GGUF file"),
-        (b"PK\3\4 a zip archive that is long enough", DamagedFile, "no GGUF file"),
-        (b"GGUF", DamagedFile, "middle of its header"),
-        (b"GGUF\3\0\0\0", DamagedFile, "middle of its header"),
+        (b"", CorruptFile, "no GGUF file"),
+        (b"GG", CorruptFile, "no GGUF file"),
+        (b"PK\3\4 a zip archive that is long enough", CorruptFile, "no GGUF file"),
+        (b"GGUF", CorruptFile, "middle of its header"),
+        (b"GGUF\3\0\0\0", CorruptFile, "middle of its header"),
         (header(version=1), UnsupportedModel, "version 1"),
         (header(version=4), UnsupportedModel, "version 4"),
         (header(version=3 << 24), UnsupportedModel, "big-endian"),
@@ -132,7 +132,7 @@ def array(kind: int, count: int, elements: bytes = b"") -> bytes:
 )
 def test_a_value_that_cannot_be_is_damage(entry: bytes, said: str, tmp_path: Path) -> None:
     path = write(tmp_path / "m", header(keys=(entry,)), weights=64)
-    with pytest.raises(DamagedFile, match=said):
+    with pytest.raises(CorruptFile, match=said):
         read_header(path)
 
 
@@ -149,13 +149,13 @@ def test_a_text_or_array_longer_than_any_vocabulary_is_not_believed(
 ) -> None:
     path = write(tmp_path / "m", header(keys=(entry,)))
     os.truncate(path, 1 << 29)  # so the file is long enough, though nothing was written
-    with pytest.raises(DamagedFile, match=said):
+    with pytest.raises(CorruptFile, match=said):
         read_header(path)
 
 
 def test_a_key_that_is_given_twice_is_damage(tmp_path: Path) -> None:
     once = key("k", U32, bytes(4))
-    with pytest.raises(DamagedFile, match="'k' is given twice"):
+    with pytest.raises(CorruptFile, match="'k' is given twice"):
         read_header(write(tmp_path / "m", header(keys=(once, once))))
 
 
@@ -163,7 +163,7 @@ def test_a_key_that_is_given_twice_is_damage(tmp_path: Path) -> None:
 def test_more_keys_or_tensors_than_there_is_room_for_are_damage(
     counts: dict[str, int], tmp_path: Path
 ) -> None:
-    with pytest.raises(DamagedFile, match=r"announces \d+ tensors and \d+ keys"):
+    with pytest.raises(CorruptFile, match=r"announces \d+ tensors and \d+ keys"):
         read_header(
             write(
                 tmp_path / "m",
@@ -176,19 +176,19 @@ def test_more_keys_or_tensors_than_there_is_room_for_are_damage(
 @pytest.mark.parametrize(
     ("entries", "error", "said"),
     [
-        ((tensor("", (4,)),), DamagedFile, "no name"),
-        ((tensor("w", (4,)), tensor("w", (4,), offset=32)), DamagedFile, "'w' is given twice"),
-        ((tensor("w", ()),), DamagedFile, "0 dimensions"),
-        ((tensor("w", (1, 1, 1, 1, 1)),), DamagedFile, "5 dimensions"),
-        ((tensor("w", (4, 0)),), DamagedFile, r"shape \[0, 4\]"),
-        ((tensor("w", (33,), 8),), DamagedFile, r"cannot be stored as Q8_0, in blocks of 32"),
+        ((tensor("", (4,)),), CorruptFile, "no name"),
+        ((tensor("w", (4,)), tensor("w", (4,), offset=32)), CorruptFile, "'w' is given twice"),
+        ((tensor("w", ()),), CorruptFile, "0 dimensions"),
+        ((tensor("w", (1, 1, 1, 1, 1)),), CorruptFile, "5 dimensions"),
+        ((tensor("w", (4, 0)),), CorruptFile, r"shape \[0, 4\]"),
+        ((tensor("w", (33,), 8),), CorruptFile, r"cannot be stored as Q8_0, in blocks of 32"),
         ((tensor("w", (32,), 20),), UnsupportedModel, "'w' is stored as IQ4_NL"),
         ((tensor("w", (32,), 4),), UnsupportedModel, "type number 4"),
         ((tensor("w", (32,), 1 << 31),), UnsupportedModel, "type number 2147483648"),
-        ((tensor("w", (4,), offset=8),), DamagedFile, "multiple of 32"),
-        ((tensor("a", (16,)), tensor("b", (4,), offset=32)), DamagedFile, "'a' and 'b' overlap"),
-        ((tensor("w", (1 << 62, 1 << 62)),), DamagedFile, "its tensors need"),
-        ((tensor("w", (4,), offset=(1 << 64) - 32),), DamagedFile, "its tensors need"),
+        ((tensor("w", (4,), offset=8),), CorruptFile, "multiple of 32"),
+        ((tensor("a", (16,)), tensor("b", (4,), offset=32)), CorruptFile, "'a' and 'b' overlap"),
+        ((tensor("w", (1 << 62, 1 << 62)),), CorruptFile, "its tensors need"),
+        ((tensor("w", (4,), offset=(1 << 64) - 32),), CorruptFile, "its tensors need"),
     ],
 )
 def test_a_tensor_that_cannot_be_is_named(
@@ -201,7 +201,7 @@ def test_a_tensor_that_cannot_be_is_named(
 @pytest.mark.parametrize("alignment", [0, 4, 33])
 def test_an_alignment_that_is_no_multiple_of_8_is_damage(alignment: int, tmp_path: Path) -> None:
     keys = (key("general.alignment", U32, struct.pack("<I", alignment)),)
-    with pytest.raises(DamagedFile, match="multiple of 8"):
+    with pytest.raises(CorruptFile, match="multiple of 8"):
         read_header(write(tmp_path / "m", header(keys=keys)))
 
 
@@ -213,7 +213,7 @@ def test_a_file_cut_short_is_found_by_its_header_with_both_lengths_in_the_error(
     read_header(path)
     with path.open("r+b") as file:
         file.truncate(end - 1)
-    with pytest.raises(DamagedFile, match=f"ends after {end - 1} bytes and its tensors need {end}") as caught:
+    with pytest.raises(CorruptFile, match=f"ends after {end - 1} bytes and its tensors need {end}") as caught:
         read_header(path)
     assert "Download or copy it again" in str(caught.value)
 
@@ -223,21 +223,21 @@ def test_wherever_a_file_is_cut_it_is_damaged(tmp_path: Path) -> None:
     read_header(path)
     for length in range(path.stat().st_size - 1, 0, -7):
         os.truncate(path, length)
-        with pytest.raises(DamagedFile):
+        with pytest.raises(CorruptFile):
             read_header(path)
 
 
 def test_a_file_that_is_not_there_or_is_a_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match=r"none\.gguf"):
         read_header(tmp_path / "none.gguf")
-    with pytest.raises(DamagedFile, match="cannot be read"):
+    with pytest.raises(CorruptFile, match="cannot be read"):
         read_header(tmp_path)
 
 
 def test_a_header_is_read_without_torch_and_numpy_and_without_its_vocabulary(smollm2_gguf: Path) -> None:
     code = (
         "import sys; from pathlib import Path;"
-        "from litgpt.adapters.checkpoints.gguf.store import open_gguf;"
+        "from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf;"
         "checkpoint = open_gguf(Path(sys.argv[1]), 'smollm2'); checkpoint.tensors;"
         "assert 'tokenizer' not in vars(checkpoint);"
         "assert not {'torch', 'numpy'} & set(sys.modules)"

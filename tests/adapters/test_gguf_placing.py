@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.gguf.store import GgufCheckpoint, open_gguf
-from litgpt.domain.errors import CheckpointMismatch, DamagedFile, LitGPTError, UnsupportedModel
-from litgpt.domain.families import describe, family_of
-from litgpt.domain.weights import plan
+from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.domain.errors import CheckpointMismatch, CorruptFile, LitGPTError, UnsupportedModel
+from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.weights.mapping import validate_mapping
 from tests.adapters import gguf_converter as converters
 from tests.adapters.gguf_files import llama_tensors, write_gguf
 from tests.adapters.tiny_models import tiny_model
@@ -50,7 +50,7 @@ def test_quantised_numbers_come_from_the_blocks_that_hold_them(
     family: str, converter: type[converters.Converter], settings: dict[str, Any], tmp_path: Path
 ) -> None:
     checkpoint, expected = convert(tmp_path, family, converter, "Q8_0", **settings)
-    quantised = [name for name, info in checkpoint.tensors.items() if info.stored_as == "Q8_0"]
+    quantised = [name for name, info in checkpoint.tensors.items() if info.storage_format == "Q8_0"]
     assert len(quantised) > len(expected) // 4
     for name, tensor in expected.items():
         found = checkpoint.read(name, "float32")
@@ -118,7 +118,7 @@ def test_tensors_that_do_not_make_what_they_should_are_damage(
     family: str, converter: type[converters.Converter], said: str, tmp_path: Path
 ) -> None:
     settings = {"num_key_value_heads": 4} if family == "phi" else {}
-    with pytest.raises(DamagedFile, match=said):
+    with pytest.raises(CorruptFile, match=said):
         convert(tmp_path, family, converter, "F32", **settings)
 
 
@@ -129,9 +129,9 @@ class WithoutOne(converters.DeepseekV3):
 
 def test_experts_that_are_missing_are_named_one_by_one(tmp_path: Path) -> None:
     checkpoint, _ = convert(tmp_path, "deepseek_v3", WithoutOne, "F32")
-    architecture, family = describe("m", checkpoint.config), family_of("m", checkpoint.config)
+    architecture, family = parse_config("m", checkpoint.config), family_of("m", checkpoint.config)
     with pytest.raises(CheckpointMismatch) as caught:
-        plan("m", architecture, family.weights, checkpoint.tensors)
+        validate_mapping("m", architecture, family.weights, checkpoint.tensors)
     assert set(caught.value.missing) == {f"model.layers.2.mlp.experts.{at}.up_proj.weight" for at in range(8)}
 
 
@@ -211,7 +211,7 @@ def test_groups_of_experts_that_older_headers_do_not_have_are_those_of_the_model
             r"qwen2moe\.expert_group_count",
         ),
         ("qwen2", {"expert_count": 8}, UnsupportedModel, r"qwen2\.expert_count"),
-        ("llama", {"expert_count": 8}, DamagedFile, r"no 'llama\.expert_used_count'"),
+        ("llama", {"expert_count": 8}, CorruptFile, r"no 'llama\.expert_used_count'"),
         ("gpt2", {"attention.layer_norm_epsilon": 1e-5}, UnsupportedModel, "share keys and values"),
         ("gptneox", {"attention.layer_norm_epsilon": 1e-5}, UnsupportedModel, "not those of its family"),
         ("olmo2", {"attention.key_length": 32}, UnsupportedModel, "not those of its family"),
@@ -223,7 +223,7 @@ def test_groups_of_experts_that_older_headers_do_not_have_are_those_of_the_model
         ),
         ("starcoder", {"attention.layer_norm_epsilon": 1e-5}, UnsupportedModel, "do not share"),
         ("granite", {"expert_count": 8, "logit_scale": 2.0}, UnsupportedModel, r"granite\.expert_count"),
-        ("granite", {}, DamagedFile, r"no 'granite\.logit_scale'"),
+        ("granite", {}, CorruptFile, r"no 'granite\.logit_scale'"),
     ],
 )
 def test_what_a_family_cannot_say_is_refused_with_its_key(
@@ -259,7 +259,7 @@ def test_what_gemma_4_cannot_say_is_refused(
     settings: dict[str, Any], factors: Any, said: str, tmp_path: Path
 ) -> None:
     tensors = llama_tensors() | {"rope_freqs.weight": factors}
-    with pytest.raises((UnsupportedModel, DamagedFile), match=said):
+    with pytest.raises((UnsupportedModel, CorruptFile), match=said):
         open_gguf(write_gguf(tmp_path / "m.gguf", "gemma4", tensors, settings=GEMMA4 | settings), "m")
 
 
@@ -296,5 +296,5 @@ def test_longrope_needs_both_of_its_lists(factors: Any, tmp_path: Path) -> None:
     tensors = llama_tensors() | {"rope_factors_long.weight": np.ones(8, np.float32)}
     if factors is not None:
         tensors["rope_factors_short.weight"] = factors
-    with pytest.raises(DamagedFile, match=r"must have a tensor 'rope_factors_short\.weight'"):
+    with pytest.raises(CorruptFile, match=r"must have a tensor 'rope_factors_short\.weight'"):
         open_gguf(write_gguf(tmp_path / "m.gguf", "phi3", tensors), "m")

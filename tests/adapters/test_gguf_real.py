@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from litgpt.adapters.checkpoints.gguf.store import GgufCheckpoint, open_gguf
-from litgpt.domain.families import describe, family_of
-from litgpt.domain.weights import plan
+from litgpt.adapters.checkpoints.gguf.checkpoint import GgufCheckpoint, open_gguf
+from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.weights.mapping import validate_mapping
 
 LAYER = "model.layers.{}"
 NAMES = {
@@ -64,7 +64,7 @@ def compared(path: Path, checkpoint: GgufCheckpoint, norms: dict[str, str]) -> I
     """Yield some tensors: name and format in the file, what the gguf package makes of it, and what we do."""
     for tensor in Oracle(path).tensors:
         name = translated(tensor.name, norms)
-        assert checkpoint.tensors[name].stored_as == tensor.tensor_type.name
+        assert checkpoint.tensors[name].storage_format == tensor.tensor_type.name
         if tensor.name.startswith("blk.") and int(tensor.name.split(".")[1]) not in LAYERS:
             continue
         data, found = tensor.data, checkpoint.read(name, "bfloat16")
@@ -96,13 +96,13 @@ class RealModel:
         for name, stored_as, expected, found in compared(path, checkpoint, self.norms):
             assert torch.equal(found, self.as_huggingface_has_it(name, expected).bfloat16()), name
             formats.add(stored_as)
-        assert formats == {tensor.stored_as for tensor in checkpoint.tensors.values()}
+        assert formats == {tensor.storage_format for tensor in checkpoint.tensors.values()}
 
     def test_its_architecture_asks_for_these_tensors(self, checkpoint: GgufCheckpoint) -> None:
-        architecture = describe("real", checkpoint.config)
+        architecture = parse_config("real", checkpoint.config)
         family = family_of("real", checkpoint.config)
-        joins = plan("real", architecture, family.weights, checkpoint.tensors)
-        assert sum(len(join.theirs) for join in joins) == len(checkpoint.tensors)
+        joins = validate_mapping("real", architecture, family.weights, checkpoint.tensors)
+        assert sum(len(join.hf_names) for join in joins) == len(checkpoint.tensors)
 
 
 class TestSmolLM2(RealModel):

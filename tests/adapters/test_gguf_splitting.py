@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.adapters.text.saving import tokenizer_files_of
-from litgpt.adapters.text.splitting import SPLITS
-from litgpt.domain.vocabulary import Vocabulary
+from litgpt.adapters.tokenization.export import export_tokenizer
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.adapters.tokenization.pre_tokenizers import PRE_TOKENIZERS
+from litgpt.domain.tokenizer_source import GgufVocabulary
 
 TEXT = (
     "I'll say: HelloWorld'S iPhone XIIIth 12345 3.14159 \t\n\n  fn main() {\r\n    x²½٣4 += 1_000; }\n"
@@ -20,7 +20,7 @@ TEXT = (
 
 def words(name: str) -> list[str]:
     steps: list[Any] = [
-        pre_tokenizers.Split(Regex(one), behavior="isolated") for one in SPLITS[name].patterns
+        pre_tokenizers.Split(Regex(one), behavior="isolated") for one in PRE_TOKENIZERS[name].patterns
     ]
     return spelled([*steps, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
@@ -36,7 +36,7 @@ def theirs() -> Mapping[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", sorted(set(SPLITS) & set(theirs())))
+@pytest.mark.parametrize("name", sorted(set(PRE_TOKENIZERS) & set(theirs())))
 def test_text_is_split_as_transformers_splits_it_for_a_vocabulary_of_this_name(name: str) -> None:
     steps: list[Any] = [
         pre_tokenizers.Split(Regex(theirs()[name]), behavior="isolated"),
@@ -82,10 +82,10 @@ def test_text_is_composed_where_transformers_tokenizer_of_the_family_composes_it
 
     module, _, called = kind.rpartition(".")
     own = getattr(import_module(f"transformers.models.{module}"), called)().backend_tokenizer
-    assert SPLITS[name].composed is (own.normalizer is not None)
+    assert PRE_TOKENIZERS[name].normalize_nfc is (own.normalizer is not None)
     composed = TEXT if own.normalizer is None else own.normalizer.normalize_str(TEXT)
     steps: list[Any] = [
-        pre_tokenizers.Split(Regex(one), behavior="isolated") for one in SPLITS[name].patterns
+        pre_tokenizers.Split(Regex(one), behavior="isolated") for one in PRE_TOKENIZERS[name].patterns
     ]
     ours = pre_tokenizers.Sequence([*steps, pre_tokenizers.ByteLevel(False, use_regex=False)])
     assert ours.pre_tokenize_str(composed) == own.pre_tokenizer.pre_tokenize_str(composed)
@@ -95,13 +95,13 @@ PIECES = ("\u2581the", "\u2581t", "he", "\u2581th", "\u2581\u2581", "\n\n", "an"
 MERGES = ("\u2581 t", "h e", "\u2581t he", "\u2581t h", "\u2581 \u2581", "\n \n", "a n", "\u2581 an")
 
 
-def gemma4() -> Vocabulary:
+def gemma4() -> GgufVocabulary:
     """Return a small vocabulary as GGUF has it of Gemma 4: tokens in UTF-8, and one for each byte."""
     special = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<|turn>")
     letters = sorted(set("then a\n.").difference(" ") | {"\u2581"})
     tokens = (*special, *(f"<0x{byte:02X}>" for byte in range(256)), *letters, *PIECES)
     types = (3, 3, 3, 2, 3, 4, *[6] * 256, *[1] * (len(letters) + len(PIECES)))
-    return Vocabulary(
+    return GgufVocabulary(
         kind="bpe",
         tokens=tokens,
         types=types,
@@ -134,7 +134,7 @@ def test_a_vocabulary_of_gemma_4_is_read_as_transformers_tokenizer_of_the_family
 
 def test_a_vocabulary_of_gemma_4_is_saved_as_a_file_that_gives_the_same() -> None:
     vocabulary = gemma4()
-    saved = Tokenizer.from_buffer(tokenizer_files_of(vocabulary, name="gemma4")["tokenizer.json"])
+    saved = Tokenizer.from_buffer(export_tokenizer(vocabulary, name="gemma4")["tokenizer.json"])
     ours = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
     ids = saved.encode(GEMMA4_TEXT).ids
     assert ids == ours.encode(GEMMA4_TEXT)
@@ -155,7 +155,7 @@ def test_what_no_library_at_hand_knows_is_split_by_what_its_rule_says(
     name: str, text: str, expected: list[str]
 ) -> None:
     found = [text]
-    for pattern in SPLITS[name].patterns:
+    for pattern in PRE_TOKENIZERS[name].patterns:
         step = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
         found = [one for word in found for one, _ in step.pre_tokenize_str(word)]
     assert found == expected

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from litgpt.adapters.checkpoints.gguf.store import open_gguf
-from litgpt.adapters.checkpoints.local import LocalStore
-from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
+from litgpt.adapters.checkpoints.local_store import LocalStore
+from litgpt.domain.errors import CorruptFile, InvalidArgument, MissingFile
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import silent
-from litgpt.domain.tensors import TensorInfo
+from litgpt.domain.weights.tensor_info import TensorInfo
 from tests.adapters.gguf_files import llama_tensors, write_gguf
 
 UP, NORM = "model.layers.0.mlp.up_proj.weight", "model.norm.weight"
@@ -28,7 +28,7 @@ def test_a_checkpoint_says_what_it_is_and_where(tmp_path: Path) -> None:
     assert checkpoint.prompt_style is None
     assert checkpoint.tensors[UP] == TensorInfo((96, 64), "Q8_0", 96 * 2 * 34)
     assert checkpoint.tensors[NORM] == TensorInfo((64,), "F32", 256)
-    checkpoint.fetch(silent)  # there is nothing to fetch
+    checkpoint.fetch(null_reporter)  # there is nothing to fetch
 
 
 @pytest.mark.parametrize(("stored_as", "dtype"), [("F16", torch.float16), ("BF16", torch.bfloat16)])
@@ -60,7 +60,7 @@ def test_a_quantised_tensor_comes_in_float32_unless_asked(tmp_path: Path) -> Non
 
 
 def test_a_tensor_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadArgument, match=r"blk\.0\.ffn_up\.weight"):
+    with pytest.raises(InvalidArgument, match=r"blk\.0\.ffn_up\.weight"):
         open_gguf(write_gguf(tmp_path / "m.gguf"), "m").read("blk.0.ffn_up.weight")
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_was_exchanged_after_it_was_opened_is_not_read(tmp_path: Pat
     path = write_gguf(tmp_path / "m.gguf", stored_as="Q8_0")
     checkpoint = open_gguf(path, "m")
     write_gguf(path, stored_as="Q4_0")
-    with pytest.raises(DamagedFile, match="changed since"):
+    with pytest.raises(CorruptFile, match="changed since"):
         checkpoint.read(UP)
     path.unlink()
     with pytest.raises(MissingFile):
@@ -149,7 +149,7 @@ def test_parts_that_were_joined_by_cat_are_said_to_be(tmp_path: Path) -> None:
     joined = tmp_path / "joined" / "m.gguf"
     joined.parent.mkdir()
     joined.write_bytes(b"".join(one.read_bytes() for one in parts(tmp_path)))
-    with pytest.raises(DamagedFile, match=r"several of the 3 parts .*llama-gguf-split --merge"):
+    with pytest.raises(CorruptFile, match=r"several of the 3 parts .*llama-gguf-split --merge"):
         open_gguf(joined, "m")
 
 
@@ -172,7 +172,7 @@ def test_parts_in_the_wrong_order_are_damage(tmp_path: Path) -> None:
     files = parts(tmp_path)
     files[1].unlink()
     shutil.copy(files[2], files[1])
-    with pytest.raises(DamagedFile, match=r"00002-of-00003.* part 3 of 3"):
+    with pytest.raises(CorruptFile, match=r"00002-of-00003.* part 3 of 3"):
         open_gguf(files[0], "m")
 
 
@@ -182,7 +182,7 @@ def test_a_tensor_in_two_parts_is_damage(tmp_path: Path) -> None:
     reversed_tensors = dict(reversed(llama_tensors().items()))
     write_gguf(tmp_path / "other" / "m.gguf", tensors=reversed_tensors, parts=8)
     (tmp_path / "other" / files[2].name).replace(files[2])
-    with pytest.raises(DamagedFile, match="is in another part too"):
+    with pytest.raises(CorruptFile, match="is in another part too"):
         open_gguf(files[0], "m")
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from litgpt.adapters.checkpoints.gguf.store import open_gguf
-from litgpt.domain.errors import DamagedFile, LitGPTError, UnsupportedModel
-from litgpt.domain.vocabulary import Vocabulary
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
+from litgpt.domain.errors import CorruptFile, LitGPTError, UnsupportedModel
+from litgpt.domain.tokenizer_source import GgufVocabulary
 from tests.adapters.gguf_files import TOKENS, write_gguf
 
 BPE_TOKENS = ["<|end|>", "Ġ", "né", "🦙", *(f"t{number}" for number in range(60))]
@@ -24,7 +24,7 @@ def as_bpe(writer: Any) -> Any:
     return writer
 
 
-def vocabulary(path: Path, *more: Callable[[Any], object]) -> Vocabulary:
+def vocabulary(path: Path, *more: Callable[[Any], object]) -> GgufVocabulary:
     def add(writer: Any) -> None:
         for one in more:
             one(writer)
@@ -46,7 +46,7 @@ def test_a_sentencepiece_vocabulary_is_as_it_was_written(tmp_path: Path) -> None
         lambda writer: writer.add_add_space_prefix(False),
         lambda writer: writer.add_chat_template("{{ messages }}"),
     )
-    assert found == Vocabulary(
+    assert found == GgufVocabulary(
         kind="spm",
         tokens=tuple(TOKENS),
         types=(2, 3, 3, *[1] * 61),
@@ -69,7 +69,7 @@ def test_what_a_sentencepiece_vocabulary_leaves_out_is_what_llama_cpp_takes_it_f
 
 def test_a_bpe_vocabulary_is_as_it_was_written(tmp_path: Path) -> None:
     found = vocabulary(tmp_path / "m", as_bpe, lambda writer: writer.add_tokenizer_pre("smollm"))
-    assert found == Vocabulary(
+    assert found == GgufVocabulary(
         kind="bpe",
         tokens=tuple(BPE_TOKENS),
         types=(1,) * 64,
@@ -117,36 +117,36 @@ def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "error", "said"),
     [
-        (without("model"), DamagedFile, r"no 'tokenizer\.ggml\.model'"),
-        (without("tokens"), DamagedFile, r"no 'tokenizer\.ggml\.tokens'"),
-        (without("scores"), DamagedFile, r"no 'tokenizer\.ggml\.scores'"),
+        (without("model"), CorruptFile, r"no 'tokenizer\.ggml\.model'"),
+        (without("tokens"), CorruptFile, r"no 'tokenizer\.ggml\.tokens'"),
+        (without("scores"), CorruptFile, r"no 'tokenizer\.ggml\.scores'"),
         (
             lambda writer: [as_bpe(writer), without("merges")(writer)],
-            DamagedFile,
+            CorruptFile,
             r"no 'tokenizer\.ggml\.merges'",
         ),
         (
             lambda writer: [without("scores")(writer), writer.add_token_scores([1.0])],
-            DamagedFile,
+            CorruptFile,
             r"'tokenizer\.ggml\.scores' has 1 numbers for 64 tokens",
         ),
         (
             lambda writer: [without("token_type")(writer), writer.add_token_types([1])],
-            DamagedFile,
+            CorruptFile,
             r"'tokenizer\.ggml\.token_type' has 1 numbers",
         ),
         (
             lambda writer: [without("tokens")(writer), writer.add_array("tokenizer.ggml.tokens", [1, 2])],
-            DamagedFile,
+            CorruptFile,
             "must be an array of texts",
         ),
         (
             lambda writer: [without("tokens")(writer), writer.add_token_list([b"\xff"])],
-            DamagedFile,
+            CorruptFile,
             "not UTF-8",
         ),
-        (lambda writer: writer.add_eos_token_id(64), DamagedFile, "the id of one of its 64 tokens, not 64"),
-        (lambda writer: writer.add_uint32("tokenizer.chat_template", 1), DamagedFile, "must be a string"),
+        (lambda writer: writer.add_eos_token_id(64), CorruptFile, "the id of one of its 64 tokens, not 64"),
+        (lambda writer: writer.add_uint32("tokenizer.chat_template", 1), CorruptFile, "must be a string"),
         (
             lambda writer: [without("model")(writer), writer.add_tokenizer_model("bert")],
             UnsupportedModel,

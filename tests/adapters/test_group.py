@@ -8,23 +8,28 @@ import pytest
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined] # it is public, and not in its list
 
-from litgpt.adapters.pytorch.parallel.group import ProcessGroup, gloo
-from litgpt.adapters.pytorch.parallel.nccl import NcclGroup
+from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import (
+    GlooCommunicator,
+    gloo_communicator,
+)
+from litgpt.adapters.pytorch.distribution.tensor_parallel.nccl import NcclCommunicator
 
 LONG = 120.0
 
 
-def nccl_in_name(group: ProcessGroup) -> NcclGroup:
+def nccl_in_name(group: GlooCommunicator) -> NcclCommunicator:
     """Return what would be by NCCL, by Gloo and with the CPU for a device."""
-    return NcclGroup(group.backend, device=torch.device("cpu"), patience=LONG)
+    return NcclCommunicator(group.backend, device=torch.device("cpu"), timeout=LONG)
 
 
-def on_both(of: Callable[[ProcessGroup], ProcessGroup], work: Callable[[ProcessGroup], Any]) -> list[Any]:
+def on_both(
+    of: Callable[[GlooCommunicator], GlooCommunicator], work: Callable[[GlooCommunicator], Any]
+) -> list[Any]:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
     def run(rank: int) -> Any:
         where = TCPStore("127.0.0.1", store.port, is_master=False)
-        return work(of(gloo(where, rank=rank, ranks=2, patience=LONG, local=True)))
+        return work(of(gloo_communicator(where, rank=rank, world_size=2, timeout_seconds=LONG, local=True)))
 
     with futures.ThreadPoolExecutor(2) as threads:
         return list(threads.map(run, range(2)))
@@ -33,21 +38,21 @@ def on_both(of: Callable[[ProcessGroup], ProcessGroup], work: Callable[[ProcessG
 @pytest.mark.parametrize("of", [lambda group: group, nccl_in_name], ids=["gloo", "nccl"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_ranks_add_up_put_end_to_end_and_send(
-    of: Callable[[ProcessGroup], ProcessGroup], dtype: torch.dtype
+    of: Callable[[GlooCommunicator], GlooCommunicator], dtype: torch.dtype
 ) -> None:
-    def work(group: ProcessGroup) -> tuple[list[float], list[float]]:
+    def work(group: GlooCommunicator) -> tuple[list[float], list[float]]:
         mine = torch.full((2 + group.rank,), group.rank + 1, dtype=dtype)
-        total = group.sum(torch.tensor([group.rank + 1.0], dtype=dtype))
-        return total.tolist(), group.gather(mine, [2, 3]).tolist()
+        total = group.all_reduce(torch.tensor([group.rank + 1.0], dtype=dtype))
+        return total.tolist(), group.all_gather(mine, [2, 3]).tolist()
 
     assert on_both(of, work) == [([3.0], [1.0, 1.0, 2.0, 2.0, 2.0])] * 2
 
-    def pass_on(group: ProcessGroup) -> torch.Tensor:
+    def pass_on(group: GlooCommunicator) -> torch.Tensor:
         x = torch.arange(12, dtype=dtype).view(3, 4)
         if group.rank == 1:
             group.send(x.T, 0)  # which is not contiguous
             return x.T
-        return ProcessGroup.receive(group, (4, 3), dtype, 1)
+        return GlooCommunicator.receive(group, (4, 3), dtype, 1)
 
     first, second = on_both(of, pass_on)
     assert torch.equal(first, second)

@@ -7,9 +7,9 @@ import attrs
 import pytest
 
 from litgpt.adapters.hub.datasets import HubDatasets
-from litgpt.domain.errors import AccessDenied, HubUnreachable, OutOfReach
+from litgpt.domain.errors import AccessDenied, HubUnreachable, UnsupportedOperation
+from litgpt.domain.progress import Notice, Progress, null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import Notice, Progress, silent
 from litgpt.domain.training.errors import DataNotFound
 from tests.adapters.loopback_hub import LONG, LoopbackHub, refused_port
 
@@ -33,18 +33,18 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 
 @pytest.fixture
 def datasets(hub: LoopbackHub, tmp_path: Path) -> HubDatasets:
-    return HubDatasets(endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=LONG)
+    return HubDatasets(endpoint=hub.endpoint, cache_dir=tmp_path / "cache", timeout=LONG)
 
 
 def test_the_file_that_fits_best_is_brought_and_nothing_else(datasets: HubDatasets, hub: LoopbackHub) -> None:
-    path = datasets(BIRDS, PATTERNS, silent)
+    path = datasets(BIRDS, PATTERNS, null_reporter)
     assert path.read_bytes() == CONTENT
     assert path.name == "birds.jsonl"
     assert {name for name, count in hub.sent.items() if count > 1} == {f"{KEY}/data/birds.jsonl"}
 
 
 def test_it_lies_where_every_program_finds_it(datasets: HubDatasets, tmp_path: Path) -> None:
-    path = datasets(BIRDS, PATTERNS, silent)
+    path = datasets(BIRDS, PATTERNS, null_reporter)
     assert path.relative_to(tmp_path / "cache").parts[0] == "datasets--org--birds"
 
 
@@ -55,62 +55,62 @@ def test_the_download_is_told_to_its_end(datasets: HubDatasets) -> None:
 
 
 def test_what_is_in_the_cache_is_taken_without_asking(datasets: HubDatasets, hub: LoopbackHub) -> None:
-    path = datasets(BIRDS, PATTERNS, silent)
+    path = datasets(BIRDS, PATTERNS, null_reporter)
     hub.requests.clear()
-    assert datasets(BIRDS, PATTERNS, silent) == path
-    assert datasets(attrs.evolve(BIRDS, offline=True), PATTERNS, silent) == path
+    assert datasets(BIRDS, PATTERNS, null_reporter) == path
+    assert datasets(attrs.evolve(BIRDS, offline=True), PATTERNS, null_reporter) == path
     assert hub.requests == []
 
 
 def test_a_folder_of_ones_own_is_a_cache_of_its_own(datasets: HubDatasets, tmp_path: Path) -> None:
-    path = datasets(BIRDS, PATTERNS, silent, download_dir=tmp_path / "mine")
+    path = datasets(BIRDS, PATTERNS, null_reporter, download_dir=tmp_path / "mine")
     assert path.is_relative_to(tmp_path / "mine")
 
 
 def test_offline_nothing_is_asked(datasets: HubDatasets, hub: LoopbackHub) -> None:
     with pytest.raises(HubUnreachable, match="not to be asked"):
-        datasets(attrs.evolve(BIRDS, offline=True), PATTERNS, silent)
+        datasets(attrs.evolve(BIRDS, offline=True), PATTERNS, null_reporter)
     assert hub.requests == []
 
 
 def test_a_hub_that_is_not_there_is_found_out(tmp_path: Path) -> None:
-    datasets = HubDatasets(endpoint=refused_port(), cache_dir=tmp_path, patience=LONG)
+    datasets = HubDatasets(endpoint=refused_port(), cache_dir=tmp_path, timeout=LONG)
     with pytest.raises(HubUnreachable, match="org/birds"):
-        datasets(BIRDS, PATTERNS, silent)
+        datasets(BIRDS, PATTERNS, null_reporter)
 
 
 def test_what_the_hub_has_not_is_no_data_set_there(datasets: HubDatasets) -> None:
     for name in ("org/fish", "birds"):
         with pytest.raises(DataNotFound, match="no data set"):
-            datasets(ModelReference(name), PATTERNS, silent)
+            datasets(ModelReference(name), PATTERNS, null_reporter)
     with pytest.raises(DataNotFound, match="nowhere"):
-        datasets(attrs.evolve(BIRDS, revision="nowhere"), PATTERNS, silent)
+        datasets(attrs.evolve(BIRDS, revision="nowhere"), PATTERNS, null_reporter)
 
 
 def test_a_data_set_without_such_a_file_says_what_it_has(datasets: HubDatasets) -> None:
     with pytest.raises(DataNotFound, match=r"no file \*\.parquet, but README\.md, birds\.json"):
-        datasets(BIRDS, ("*.parquet",), silent)
+        datasets(BIRDS, ("*.parquet",), null_reporter)
 
 
 def test_a_gated_data_set_says_where_to_accept(datasets: HubDatasets, hub: LoopbackHub) -> None:
     hub.gated.add(KEY)
     with pytest.raises(AccessDenied, match="/datasets/org/birds"):
-        datasets(BIRDS, PATTERNS, silent)
+        datasets(BIRDS, PATTERNS, null_reporter)
 
 
 def test_a_disk_that_is_too_full_is_found_out_first(datasets: HubDatasets, hub: LoopbackHub) -> None:
-    with pytest.raises(OutOfReach, match="GB are free"):
-        attrs.evolve(datasets, free_bytes=lambda _: 10)(BIRDS, PATTERNS, silent)
+    with pytest.raises(UnsupportedOperation, match="GB are free"):
+        attrs.evolve(datasets, free_bytes=lambda _: 10)(BIRDS, PATTERNS, null_reporter)
     assert hub.sent[f"{KEY}/data/birds.jsonl"] <= 1
 
 
 def test_the_cached_file_is_used_when_the_hub_that_is_asked_for_a_newer_one_does_not_answer(
     datasets: HubDatasets, hub: LoopbackHub, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, newer = datasets(BIRDS, PATTERNS, silent), attrs.evolve(BIRDS, offline=False)
+    path, newer = datasets(BIRDS, PATTERNS, null_reporter), attrs.evolve(BIRDS, offline=False)
     hub.requests.clear()
-    assert datasets(newer, PATTERNS, silent) == path
+    assert datasets(newer, PATTERNS, null_reporter) == path
     assert hub.requests
     down = attrs.evolve(datasets, endpoint=refused_port())
-    assert down(newer, PATTERNS, silent) == path
+    assert down(newer, PATTERNS, null_reporter) == path
     assert "org/birds is taken from the cache, as it was downloaded" in caplog.text

@@ -10,11 +10,11 @@ import attrs
 import pytest
 
 from litgpt.adapters.hub.datasets import HubDatasets
-from litgpt.adapters.hub.errors import in_our_words
+from litgpt.adapters.hub.errors import translate_errors
 from litgpt.adapters.hub.store import HubStore
-from litgpt.domain.errors import LitGPTError, OutOfReach
+from litgpt.domain.errors import LitGPTError, UnsupportedOperation
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import silent
 from tests.adapters import hub_repositories as repositories
 from tests.adapters.loopback_hub import LoopbackHub
 
@@ -38,11 +38,11 @@ def test_a_disk_that_fills_while_weights_come_is_named_and_nothing_half_written_
     repositories.one_file(hub.root / "org" / "large", rows=5_000)
     checkpoint = store.open(ModelReference("org/large"))
     said = r"Downloading org/large/model\.safetensors \(0\.02 GB\).*GB are free.*HF_HOME"
-    with largest_file(100_000), pytest.raises(OutOfReach, match=said) as caught:
-        checkpoint.fetch(silent)
+    with largest_file(100_000), pytest.raises(UnsupportedOperation, match=said) as caught:
+        checkpoint.fetch(null_reporter)
     assert str(tmp_path / "cache") in str(caught.value)
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
-    checkpoint.fetch(silent)
+    checkpoint.fetch(null_reporter)
     assert checkpoint.read("model.norm.weight").shape == (8,)
 
 
@@ -56,20 +56,20 @@ def test_a_cache_that_cannot_be_one_is_named_with_the_remedy(
     cache = tmp_path / places.get(place, place)
     store = attrs.evolve(store, cache_dir=cache)
     for look in (store.open, store.tokenizer, store.config_file):
-        with pytest.raises(OutOfReach, match="Set HF_HOME") as caught:
+        with pytest.raises(UnsupportedOperation, match="Set HF_HOME") as caught:
             look(TINY)
         assert str(cache)[:60] in str(caught.value)
     birds = hub.root / "datasets" / "org" / "birds"
     birds.mkdir(parents=True)
     (birds / "train.json").write_text("[]")
     datasets = HubDatasets(hub.endpoint, cache)
-    with pytest.raises(OutOfReach, match="Set HF_HOME"):
-        datasets(ModelReference("org/birds"), ["*.json"], silent)
+    with pytest.raises(UnsupportedOperation, match="Set HF_HOME"):
+        datasets(ModelReference("org/birds"), ["*.json"], null_reporter)
 
 
 def test_a_disk_that_fills_under_xet_is_said_as_such() -> None:
     error = RuntimeError("Task error: File I/O error, No space left on device (os error 28)")
-    with pytest.raises(OSError, match="No space left"), in_our_words(TINY, hub="the Hub", page=""):
+    with pytest.raises(OSError, match="No space left"), translate_errors(TINY, hub="the Hub", page=""):
         raise error
 
 
@@ -77,5 +77,5 @@ def test_a_disk_that_fills_under_xet_is_said_as_such() -> None:
     "error", [KeyError("x"), TypeError("y"), AssertionError(), OSError("z"), ConnectionResetError(104, "")]
 )
 def test_an_exception_that_nobody_foresaw_is_one_of_ours(error: Exception) -> None:
-    with pytest.raises(LitGPTError, match="org/tiny"), in_our_words(TINY, hub="the Hub", page=""):
+    with pytest.raises(LitGPTError, match="org/tiny"), translate_errors(TINY, hub="the Hub", page=""):
         raise error

@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.hub.store import HubStore
 from litgpt.domain.errors import AccessDenied, HubUnreachable, LitGPTError, ModelNotFound
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import silent
 from tests.adapters import hub_repositories as repositories
 from tests.adapters.loopback_hub import LONG, LoopbackHub, refused_port, silent_port
 
@@ -27,7 +27,7 @@ def store(hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
 
 
 def at(endpoint: str, tmp_path: Path, patience: float = LONG) -> HubStore[Any]:
-    return HubStore(open_folder, endpoint=endpoint, cache_dir=tmp_path / "cache", patience=patience)
+    return HubStore(open_hf_folder, endpoint=endpoint, cache_dir=tmp_path / "cache", timeout=patience)
 
 
 # Names
@@ -106,7 +106,7 @@ def test_a_private_repository_opens_with_its_token_alone(hub: LoopbackHub, store
     with pytest.raises(ModelNotFound):
         store.open(attrs.evolve(TINY, token="hf_other"))  # noqa: S106
     checkpoint = store.open(attrs.evolve(TINY, token="hf_right"))  # noqa: S106
-    checkpoint.fetch(silent)
+    checkpoint.fetch(null_reporter)
     assert checkpoint.read("model.norm.weight").shape == (8,)
 
 
@@ -163,9 +163,9 @@ def test_a_hub_that_goes_away_between_opening_and_fetching_is_unreachable(
     checkpoint = store.open(TINY)
     hub.gated.add("org/tiny")
     with pytest.raises(AccessDenied):
-        checkpoint.fetch(silent)
+        checkpoint.fetch(null_reporter)
     hub.gated.clear()
-    checkpoint.fetch(silent)  # what failed may be tried again
+    checkpoint.fetch(null_reporter)  # what failed may be tried again
     assert checkpoint.read("model.norm.weight").shape == (8,)
 
 
@@ -179,16 +179,16 @@ def run(code: str, **environment: str) -> str:
 
 
 OPEN = """
-from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.hub.store import HubStore
 from litgpt.domain.errors import LitGPTError
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import silent
+from litgpt.domain.progress import null_reporter
 
 def attempt(**settings):
     try:
-        checkpoint = HubStore(open_folder, **settings).open(ModelReference("org/tiny"))
-        checkpoint.fetch(silent)
+        checkpoint = HubStore(open_hf_folder, **settings).open(ModelReference("org/tiny"))
+        checkpoint.fetch(null_reporter)
         print(checkpoint.origin)
     except LitGPTError as error:
         print(type(error).__name__, error)

@@ -4,8 +4,8 @@ from threading import Event
 
 import pytest
 
-from litgpt.adapters.hub.progress import GivenUp, Meter, bars
-from litgpt.domain.reporting import Notice, Progress
+from litgpt.adapters.hub.progress import DownloadAbandoned, DownloadProgress, make_tqdm_class
+from litgpt.domain.progress import Notice, Progress
 
 
 @pytest.fixture
@@ -14,33 +14,37 @@ def told() -> list[Notice | Progress]:
 
 
 @pytest.fixture
-def meter(told: list[Notice | Progress]) -> Meter:
-    return Meter("Downloading", 100, told.append)
+def meter(told: list[Notice | Progress]) -> DownloadProgress:
+    return DownloadProgress("Downloading", 100, told.append)
 
 
 def done(events: list[Notice | Progress]) -> list[float]:
-    return [event.done for event in events if isinstance(event, Progress)]
+    return [event.completed for event in events if isinstance(event, Progress)]
 
 
-def test_files_one_after_another_add_up(meter: Meter, told: list[Notice | Progress]) -> None:
+def test_files_one_after_another_add_up(meter: DownloadProgress, told: list[Notice | Progress]) -> None:
     for size in (60, 40):
-        with bars(meter, Event(), Event())(total=size, unit="B", unit_scale=True, desc="a file") as bar:
+        with make_tqdm_class(meter, Event(), Event())(
+            total=size, unit="B", unit_scale=True, desc="a file"
+        ) as bar:
             bar.update(size // 2)
             bar.update(size // 2)
-        meter.settle(size)
+        meter.complete_file(size)
     assert done(told) == [30, 60, 80, 100]
 
 
 def test_a_file_counts_as_a_whole_once_it_is_there_however_its_bytes_were_counted(
-    meter: Meter, told: list[Notice | Progress]
+    meter: DownloadProgress, told: list[Notice | Progress]
 ) -> None:
-    bars(meter, Event(), Event())(total=60).update(7)
-    meter.settle(60)
+    make_tqdm_class(meter, Event(), Event())(total=60).update(7)
+    meter.complete_file(60)
     assert done(told) == [7, 60]
 
 
-def test_a_file_that_begins_anew_takes_its_bytes_back(meter: Meter, told: list[Notice | Progress]) -> None:
-    bar = bars(meter, Event(), Event())(total=60, initial=20)
+def test_a_file_that_begins_anew_takes_its_bytes_back(
+    meter: DownloadProgress, told: list[Notice | Progress]
+) -> None:
+    bar = make_tqdm_class(meter, Event(), Event())(total=60, initial=20)
     bar.update(30)
     bar.update(-50)
     bar.update(10)
@@ -49,32 +53,32 @@ def test_a_file_that_begins_anew_takes_its_bytes_back(meter: Meter, told: list[N
 
 
 def test_no_more_is_told_than_there_is_and_the_end_is_told_once(
-    meter: Meter, told: list[Notice | Progress]
+    meter: DownloadProgress, told: list[Notice | Progress]
 ) -> None:
-    bars(meter, Event(), Event())(total=100).update(1000)
-    meter.settle(100)
+    make_tqdm_class(meter, Event(), Event())(total=100).update(1000)
+    meter.complete_file(100)
     assert done(told) == [100]
 
 
 def test_bytes_on_the_wire_are_a_sign_of_life_and_no_progress(
-    meter: Meter, told: list[Notice | Progress]
+    meter: DownloadProgress, told: list[Notice | Progress]
 ) -> None:
     moved = Event()
-    bars(meter, moved, Event())(total=60).update_transfer(10)
+    make_tqdm_class(meter, moved, Event())(total=60).update_transfer(10)
     assert moved.is_set()
     assert told == []
 
 
 def test_bytes_that_nobody_counts_are_a_sign_of_life_too() -> None:
     moved = Event()
-    bars(None, moved, Event())(total=60).update(10)
+    make_tqdm_class(None, moved, Event())(total=60).update(10)
     assert moved.is_set()
 
 
 def test_a_download_that_was_given_up_ends_at_its_next_byte() -> None:
     given_up = Event()
-    bar = bars(None, Event(), given_up)(total=60)
+    bar = make_tqdm_class(None, Event(), given_up)(total=60)
     bar.update(10)
     given_up.set()
-    with pytest.raises(GivenUp):
+    with pytest.raises(DownloadAbandoned):
         bar.update(10)

@@ -8,19 +8,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.hub.store import HubStore
 from litgpt.domain.errors import (
     AccessDenied,
-    BadArgument,
     HubUnreachable,
+    InvalidArgument,
     LitGPTError,
     NotInstalled,
     WrongType,
 )
+from litgpt.domain.formatting.redaction import redact
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import silent
-from litgpt.domain.secrets import without_secrets
 from tests.adapters.loopback_hub import LONG, LoopbackHub, refused_port
 
 PASSWORD = "geheim-7f3a"  # noqa: S105 - planted, to be looked for
@@ -30,7 +30,7 @@ TOKEN = "hf_PlantedTokenPlantedToken1234"  # noqa: S105 - likewise
 def behind_a_password(endpoint: str, tmp_path: Path) -> HubStore[Any]:
     parts = urlsplit(endpoint)
     address = f"http://ada:{PASSWORD}@{parts.netloc}"
-    return HubStore(open_folder, endpoint=address, cache_dir=tmp_path / "cache", patience=LONG)
+    return HubStore(open_hf_folder, endpoint=address, cache_dir=tmp_path / "cache", timeout=LONG)
 
 
 def fails(store: HubStore[Any], reference: ModelReference) -> str:
@@ -47,7 +47,7 @@ def test_no_message_of_a_hub_that_refuses_or_fails_shows_a_secret(
     store = behind_a_password(hub.endpoint, tmp_path)
     tiny = ModelReference("org/tiny", token=TOKEN)
     shown = [
-        store.place,
+        store.location,
         repr(store),
         repr(tiny),
         str(tiny),
@@ -77,7 +77,7 @@ def test_a_traceback_of_an_unreachable_hub_is_short(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("token", ["two\nlines", "two words", "t\x00ken", "tök€n", "a\rb", "a\x7fb"])
 def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -> None:
-    with pytest.raises(BadArgument, match="access_token") as caught:
+    with pytest.raises(InvalidArgument, match="access_token") as caught:
         ModelReference("org/tiny", token=token)
     assert token not in str(caught.value) + repr(caught.value)
 
@@ -96,7 +96,7 @@ def test_a_token_of_the_environment_that_no_header_can_carry_is_an_error_of_ours
     hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_planted PlantedPlanted")
-    store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=LONG)
+    store = HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", timeout=LONG)
     with pytest.raises(AccessDenied, match="HF_TOKEN") as caught:
         store.open(ModelReference("org/tiny"))
     assert "lanted" not in "".join(traceback.format_exception(caught.value))
@@ -123,7 +123,7 @@ def test_a_token_of_the_environment_that_no_header_can_carry_is_an_error_of_ours
     ],
 )
 def test_addresses_are_printed_without_passwords_and_queries(text: str, expected: str) -> None:
-    assert without_secrets(text) == expected
+    assert redact(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def test_addresses_are_printed_without_passwords_and_queries(text: str, expected
     ],
 )
 def test_an_endpoint_that_is_not_an_address_is_refused_and_not_shown(tmp_path: Path, address: str) -> None:
-    store = HubStore(open_folder, endpoint=address, cache_dir=tmp_path / "cache")
+    store = HubStore(open_hf_folder, endpoint=address, cache_dir=tmp_path / "cache")
     for secret in (PASSWORD, PASSWORD[:4]):
         assert secret not in fails(store, ModelReference("org/tiny", token=TOKEN))
-        assert secret not in store.place
+        assert secret not in store.location
     with pytest.raises(HubUnreachable, match="HF_ENDPOINT is not an address"):
         store.open(ModelReference("org/tiny"))
 
@@ -167,7 +167,7 @@ def test_a_proxy_that_cannot_be_used_is_an_error_that_does_not_show_it(
     monkeypatch.setenv("HTTP_PROXY", proxy.format(free=urlsplit(refused_port()).port))
     close_session()  # the next request opens one, which reads the environment
     try:
-        store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", patience=LONG)
+        store = HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache", timeout=LONG)
         shown = fails(store, ModelReference("org/tiny", token=TOKEN))
         assert PASSWORD[:4] not in shown
         with pytest.raises(kind):
@@ -183,7 +183,7 @@ def test_the_logs_of_other_libraries_show_no_secret(
     hub.signature = f"X-Amz-Signature={PASSWORD}"
     store = behind_a_password(hub.endpoint, tmp_path)
     checkpoint = store.open(ModelReference("org/tiny", token=TOKEN))
-    checkpoint.fetch(silent)
+    checkpoint.fetch(null_reporter)
     checkpoint.close()
     shown = [record.getMessage() for record in caplog.records]
     assert any("HTTP Request" in text and "/signed/" in text for text in shown)

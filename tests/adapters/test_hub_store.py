@@ -10,12 +10,12 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.hub.repository import FIRST_BYTES
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.hub.repository import INITIAL_RANGE
 from litgpt.adapters.hub.store import HubStore
-from litgpt.domain.errors import DamagedFile, HubUnreachable, MissingFile, OutOfReach, UnsafeFile
+from litgpt.domain.errors import CorruptFile, HubUnreachable, MissingFile, UnsafeFile, UnsupportedOperation
+from litgpt.domain.progress import Notice, Progress, null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import Notice, Progress, silent
 from tests.adapters import hub_repositories as repositories
 from tests.adapters.loopback_hub import LoopbackHub
 from tests.adapters.tiny_models import tiny_folder
@@ -27,7 +27,7 @@ NEWEST = attrs.evolve(TINY, offline=False)
 
 def fetched(store: HubStore[Any], reference: ModelReference = TINY) -> Path:
     checkpoint = store.open(reference)
-    checkpoint.fetch(silent)
+    checkpoint.fetch(null_reporter)
     assert checkpoint.folder is not None
     return checkpoint.folder
 
@@ -37,7 +37,7 @@ class TestHubStore(ModelStoreContract):
 
     @pytest.fixture
     def store(self, hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
-        store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+        store = HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
         store.open(TINY)  # so that the cache knows its name; the weights are still on the Hub
         return store
 
@@ -53,7 +53,7 @@ class TestHubStoreWithShards(TestHubStore):
 class TestHubStoreWithoutNetwork(TestHubStore):
     @pytest.fixture
     def store(self, hub: LoopbackHub, tmp_path: Path) -> HubStore[Any]:
-        store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+        store = HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
         fetched(store)
         hub.broken_with = 500
         return store
@@ -66,9 +66,9 @@ def test_opening_reads_the_headers_and_none_of_the_weights(hub: LoopbackHub, sto
     folder = hub.root / "org" / "large"
     repositories.one_file(folder, rows=1000)
     checkpoint = store.open(ModelReference("org/large"))
-    assert checkpoint.tensors == open_folder(folder, "org/large").tensors
-    assert hub.sent["org/large/model.safetensors"] == FIRST_BYTES
-    assert (folder / "model.safetensors").stat().st_size > 10 * FIRST_BYTES
+    assert checkpoint.tensors == open_hf_folder(folder, "org/large").tensors
+    assert hub.sent["org/large/model.safetensors"] == INITIAL_RANGE
+    assert (folder / "model.safetensors").stat().st_size > 10 * INITIAL_RANGE
 
 
 def test_opening_downloads_the_small_files_that_are_needed_and_no_others(
@@ -100,20 +100,20 @@ def test_a_tokenizer_without_tokenizer_json_comes_in_its_parts(
 
 def test_a_header_longer_than_the_first_read_is_read_in_two(hub: LoopbackHub, store: HubStore[Any]) -> None:
     folder = hub.root / "org" / "wordy"
-    repositories.one_file(folder, rows=1000, note="x" * 2 * FIRST_BYTES)
+    repositories.one_file(folder, rows=1000, note="x" * 2 * INITIAL_RANGE)
     checkpoint = store.open(ModelReference("org/wordy"))
-    assert checkpoint.tensors == open_folder(folder, "org/wordy").tensors
-    assert 2 * FIRST_BYTES < hub.sent["org/wordy/model.safetensors"] < 2 * FIRST_BYTES + 1000
+    assert checkpoint.tensors == open_hf_folder(folder, "org/wordy").tensors
+    assert 2 * INITIAL_RANGE < hub.sent["org/wordy/model.safetensors"] < 2 * INITIAL_RANGE + 1000
 
 
-@pytest.mark.parametrize("note", ["", "x" * 2 * FIRST_BYTES])
+@pytest.mark.parametrize("note", ["", "x" * 2 * INITIAL_RANGE])
 def test_a_server_that_knows_no_ranges_is_understood_all_the_same(
     hub: LoopbackHub, store: HubStore[Any], note: str
 ) -> None:
     folder = hub.root / "org" / "tiny"
     repositories.one_file(folder, rows=1000, note=note)
     hub.without_ranges = True
-    assert store.open(TINY).tensors == open_folder(folder, "org/tiny").tensors
+    assert store.open(TINY).tensors == open_hf_folder(folder, "org/tiny").tensors
 
 
 def test_fetching_brings_only_the_files_that_the_index_names(hub: LoopbackHub, store: HubStore[Any]) -> None:
@@ -126,7 +126,7 @@ def test_fetching_brings_only_the_files_that_the_index_names(hub: LoopbackHub, s
 
 def test_fetched_weights_are_the_repositorys(store: HubStore[Any]) -> None:
     checkpoint = store.open(TINY)
-    checkpoint.fetch(silent)
+    checkpoint.fetch(null_reporter)
     for name, tensor in repositories.weights().items():
         assert (checkpoint.read(name).numpy() == tensor).all()
 
@@ -154,7 +154,7 @@ def test_a_second_load_asks_nobody(hub: LoopbackHub, store: HubStore[Any]) -> No
     fetched(store)
     hub.requests.clear()
     again = store.open(TINY)
-    again.fetch(silent)
+    again.fetch(null_reporter)
     assert again.read("model.norm.weight").shape == (8,)
     assert hub.requests == []
 
@@ -241,10 +241,10 @@ def test_progress_is_told_as_one_sum_of_all_files(
     checkpoint.fetch(events.append)
     total = sum((hub.root / "org" / "split" / shard).stat().st_size for shard in repositories.SHARDS)
     told = [event for event in events if isinstance(event, Progress)]
-    assert {(event.what, event.total, event.unit) for event in told} == {
+    assert {(event.description, event.total, event.unit) for event in told} == {
         ("Downloading org/split", total, "B")
     }
-    done = [event.done for event in told]
+    done = [event.completed for event in told]
     assert done == sorted(done)
     assert done[-1] == total
     assert len(set(done)) > 1
@@ -273,8 +273,8 @@ def test_a_disk_that_is_too_full_is_said_before_anything_is_downloaded(
     repositories.one_file(hub.root / "org" / "large", rows=20_000)
     checkpoint = full.open(ModelReference("org/large"))
     hub.requests.clear()
-    with pytest.raises(OutOfReach, match=r"0\.08 GB.*0\.05 GB"):
-        checkpoint.fetch(silent)
+    with pytest.raises(UnsupportedOperation, match=r"0\.08 GB.*0\.05 GB"):
+        checkpoint.fetch(null_reporter)
     assert hub.requests == []
 
 
@@ -313,7 +313,7 @@ def test_a_header_that_cannot_be_true_is_found_before_the_weights_are_downloaded
     hub: LoopbackHub, store: HubStore[Any], content: bytes
 ) -> None:
     (hub.root / "org" / "tiny" / "model.safetensors").write_bytes(content)
-    with pytest.raises(DamagedFile, match=r"model\.safetensors"):
+    with pytest.raises(CorruptFile, match=r"model\.safetensors"):
         store.open(TINY)
 
 
@@ -324,7 +324,7 @@ def test_an_index_that_leads_elsewhere_is_refused(
     folder = hub.root / "org" / "split"
     repositories.sharded(folder)
     (folder / repositories.INDEX).write_text(json.dumps({"weight_map": {"a": shard}}))
-    with pytest.raises(DamagedFile, match=r"index\.json"):
+    with pytest.raises(CorruptFile, match=r"index\.json"):
         store.open(ModelReference("org/split"))
 
 

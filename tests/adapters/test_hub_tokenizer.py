@@ -11,8 +11,8 @@ import pytest
 
 from litgpt.adapters.hub.store import HubStore
 from litgpt.domain.errors import AccessDenied, HubUnreachable, MissingFile, ModelNotFound
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import silent
 from tests.adapters import hub_repositories as repositories
 from tests.adapters.loopback_hub import LoopbackHub
 
@@ -87,7 +87,7 @@ def test_what_is_in_the_cache_is_taken_from_there_without_asking(
 
 
 def test_a_models_tokenizer_is_in_the_cache_with_it(hub: LoopbackHub, store: HubStore[Any]) -> None:
-    store.open(TINY).fetch(silent)
+    store.open(TINY).fetch(null_reporter)
     hub.requests.clear()
     assert set(store.tokenizer(TINY).paths) == FILES
     assert hub.requests == []
@@ -96,7 +96,7 @@ def test_a_models_tokenizer_is_in_the_cache_with_it(hub: LoopbackHub, store: Hub
 def test_a_model_whose_tokenizer_another_program_left_out_gets_it(store: HubStore[Any]) -> None:
     folder = store.open(TINY).folder
     assert folder is not None
-    store.open(TINY).fetch(silent)
+    store.open(TINY).fetch(null_reporter)
     (folder / "tokenizer.json").unlink()
     assert "tokenizer.json" in store.tokenizer(TINY).paths
 
@@ -112,7 +112,7 @@ def test_a_tokenizer_in_the_cache_is_not_taken_for_a_model(hub: LoopbackHub, sto
 def test_a_newer_tokenizer_does_not_hide_an_older_model_that_is_complete(
     hub: LoopbackHub, store: HubStore[Any]
 ) -> None:
-    store.open(TINY).fetch(silent)
+    store.open(TINY).fetch(null_reporter)
     (hub.root / "org" / "tiny" / "tokenizer.json").write_text('{"padding": "newer"}')
     newer = store.tokenizer(attrs.evolve(TINY, offline=False))
     assert "newer" in newer.paths["tokenizer.json"].read_text()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from litgpt.adapters.checkpoints.installed import InstalledModel, InstalledStore
-from litgpt.domain.errors import BadArgument, MissingFile, ModelNotFound, NotInstalled
+from litgpt.adapters.checkpoints.installed_store import InstalledModel, InstalledStore
+from litgpt.domain.errors import InvalidArgument, MissingFile, ModelNotFound, NotInstalled
 from litgpt.domain.reference import ModelReference
 from tests.adapters.tiny_gguf import write_tiny_gguf
 from tests.contracts.model_store import ModelStoreContract
@@ -79,5 +79,5 @@ def test_a_module_that_is_a_single_file_carries_no_model(
 
 
 def test_a_revision_is_refused() -> None:
-    with pytest.raises(BadArgument, match="revision must be left out for tiny"):
+    with pytest.raises(InvalidArgument, match="revision must be left out for tiny"):
         InstalledStore((TINY,)).open(ModelReference("tiny", revision="v1"))

@@ -2,7 +2,7 @@
 
 import torch
 
-from litgpt.adapters.pytorch.cache import KVCache, LayerCache
+from litgpt.adapters.pytorch.model.kv_cache import KVCache, LayerCache
 from tests.contracts.distribution_strategy import windowed
 
 CPU = torch.device("cpu")
@@ -10,7 +10,7 @@ WINDOW = 8
 
 
 def cache(limit: int = 1000, *, fixed: bool = False) -> KVCache:
-    return KVCache.empty(windowed(WINDOW), limit=limit, device=CPU, dtype=torch.bfloat16, fixed=fixed)
+    return KVCache.empty(windowed(WINDOW), max_length=limit, device=CPU, dtype=torch.bfloat16, fixed=fixed)
 
 
 def layer(kept: KVCache, number: int) -> LayerCache:
@@ -20,7 +20,7 @@ def layer(kept: KVCache, number: int) -> LayerCache:
 
 
 def fill(kept: KVCache, tokens: int) -> None:
-    kept.make_room(tokens)
+    kept.reserve(tokens)
     kept.length += tokens
 
 

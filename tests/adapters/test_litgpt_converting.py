@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.checkpoints.litgpt_folder import open_litgpt_folder
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.checkpoints.litgpt.checkpoint import open_litgpt_folder
 from litgpt.container import container
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import silent
 from tests.adapters.litgpt_variants import VARIANTS
 from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.tiny_models import save_byte_tokenizer, tiny_folder
@@ -37,8 +37,8 @@ def test_a_litgpt_folder_is_converted_to_the_tensors_that_transformers_saves(
     written = EACH_FAMILY[family].written()
     shutil.copytree(written.folder, tmp_path / "lit", ignore=shutil.ignore_patterns("theirs"))
     save_byte_tokenizer(tmp_path / "lit")
-    container.convert_model()(ModelReference(str(tmp_path / "lit")), tmp_path / "hf", silent)
-    converted = open_folder(tmp_path / "hf", "converted")
+    container.convert_model()(ModelReference(str(tmp_path / "lit")), tmp_path / "hf", null_reporter)
+    converted = open_hf_folder(tmp_path / "hf", "converted")
     assert converted.config["model_type"] == family
     assert set(converted.tensors) == set(written.theirs)
     for name, tensor in written.theirs.items():

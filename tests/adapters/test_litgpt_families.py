@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-from litgpt.adapters.checkpoints.litgpt_families import STRUCTURES
-from litgpt.adapters.checkpoints.litgpt_folder import open_litgpt_folder
-from litgpt.adapters.checkpoints.litgpt_tensors import LitGptTensors
-from litgpt.domain.families import describe
+from litgpt.adapters.checkpoints.litgpt.checkpoint import open_litgpt_folder
+from litgpt.adapters.checkpoints.litgpt.structures import STRUCTURES
+from litgpt.adapters.checkpoints.litgpt.tensors import LitGptTensors
+from litgpt.domain.families import parse_config
 from tests.adapters.litgpt_variants import VARIANTS, LitGptVariant, built
 from tests.adapters.litgpt_writer import OF_FAMILY, by_group, settings_of, write_litgpt_folder
 
@@ -29,8 +29,8 @@ def test_a_litgpt_folder_is_the_model_that_transformers_has(variant: LitGptVaria
     checkpoint = open_litgpt_folder(written.folder, "tiny")
     family = variant.read_as or variant.family
     assert checkpoint.config["model_type"] == family
-    described = describe("tiny", model.config.to_dict())
-    assert describe("tiny", checkpoint.config) == attrs.evolve(described, family=family)
+    described = parse_config("tiny", model.config.to_dict())
+    assert parse_config("tiny", checkpoint.config) == attrs.evolve(described, family=family)
     expected = model(IDS).logits
     assert expected.std() > 0.1
     assert torch.allclose(built(checkpoint)(IDS), expected, atol=1e-5 * float(expected.abs().max()))
@@ -68,8 +68,8 @@ def test_half_of_a_joined_tensor_is_no_tensor() -> None:
     checkpoint = open_litgpt_folder(written.folder, "tiny")
     state = torch.load(written.folder / "lit_model.pth")
     del state["transformer.h.1.mlp.fc_2.weight"]
-    tensors = LitGptTensors.of("lit_model.pth", state, describe("tiny", checkpoint.config))
-    assert set(checkpoint.tensors) - set(tensors.uses) == {"model.layers.1.mlp.gate_up_proj.weight"}
+    tensors = LitGptTensors.from_weights("lit_model.pth", state, parse_config("tiny", checkpoint.config))
+    assert set(checkpoint.tensors) - set(tensors.targets) == {"model.layers.1.mlp.gate_up_proj.weight"}
 
 
 @pytest.mark.parametrize("name", ["qwen2", "gpt_neox", "falcon, 7b", "falcon, 40b"])

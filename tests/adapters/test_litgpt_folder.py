@@ -11,9 +11,9 @@ import pytest
 import torch
 import yaml
 
-from litgpt.adapters.checkpoints.litgpt_dialect import to_config
-from litgpt.adapters.checkpoints.litgpt_folder import LitGptCheckpoint, open_litgpt_folder
-from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, UnsafeFile, UnsupportedModel
+from litgpt.adapters.checkpoints.litgpt.checkpoint import LitGptCheckpoint, open_litgpt_folder
+from litgpt.adapters.checkpoints.litgpt.config_reader import to_hf_config
+from litgpt.domain.errors import CorruptFile, InvalidArgument, MissingFile, UnsafeFile, UnsupportedModel
 from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.tiny_models import tiny_model
 
@@ -45,14 +45,14 @@ def test_names_and_shapes_are_known_before_a_tensor_is_read(tmp_path: Path, fami
     assert set(checkpoint.tensors) == set(theirs)
     for name, tensor in theirs.items():
         info = checkpoint.tensors[name]
-        assert (info.shape, info.stored_as, info.nbytes) == (tuple(tensor.shape), "F32", tensor.nbytes)
+        assert (info.shape, info.storage_format, info.nbytes) == (tuple(tensor.shape), "F32", tensor.nbytes)
         assert torch.equal(checkpoint.read(name), tensor)
 
 
 def test_the_vocabulary_is_the_padded_one(folder: Path) -> None:
     assert open_litgpt_folder(folder, "tiny").config["vocab_size"] == 288
     settings = settings_of("llama", padded_vocab_size=None, padding_multiple=64)
-    assert to_config("model_config.yaml", settings)["vocab_size"] == 320
+    assert to_hf_config("model_config.yaml", settings)["vocab_size"] == 320
 
 
 def test_a_head_that_is_the_embedding_is_found_by_its_place_in_the_file(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_an_older_file_of_settings_means_what_it_leaves_out(folder: Path) -> Non
     path.write_text(yaml.dump(settings))
     assert open_litgpt_folder(folder, "tiny").config["head_dim"] == 12
     del settings["rotary_percentage"]  # LitGPT takes a quarter then
-    assert to_config("model_config.yaml", settings)["partial_rotary_factor"] == 0.25
+    assert to_hf_config("model_config.yaml", settings)["partial_rotary_factor"] == 0.25
 
 
 def test_a_tensor_that_no_rule_knows_keeps_its_name_so_that_it_is_found_left_over(tmp_path: Path) -> None:
@@ -160,13 +160,13 @@ def test_a_setting_that_is_not_implemented_is_named(setting: str) -> None:
     family, value = REFUSED[setting]
     settings = settings_of(family, **{setting: value})
     with pytest.raises(UnsupportedModel, match=rf"model_config\.yaml is not supported.*{setting} = "):
-        to_config("model_config.yaml", settings, bare_norms=family == "olmo")
+        to_hf_config("model_config.yaml", settings, bare_norms=family == "olmo")
 
 
 def test_magnitudes_of_yarn_that_only_deepseek_scales_scores_by_are_refused_elsewhere() -> None:
     yarn = {"factor": 4.0, "beta_fast": 32, "beta_slow": 1, "original_max_seq_len": 64, "mscale_all_dim": 1.0}
     with pytest.raises(UnsupportedModel, match="rope_adjustments = "):
-        to_config("model_config.yaml", settings_of("llama", rope_adjustments=yarn))
+        to_hf_config("model_config.yaml", settings_of("llama", rope_adjustments=yarn))
 
 
 def test_norms_without_weights_are_told_by_the_tensors_and_not_by_the_name(tmp_path: Path) -> None:
@@ -182,16 +182,16 @@ def test_norms_without_weights_are_told_by_the_tensors_and_not_by_the_name(tmp_p
 def test_norms_that_count_from_another_number_than_the_family_s_are_refused(family: str, name: str) -> None:
     settings = settings_of(family, name=name)
     with pytest.raises(UnsupportedModel, match="by which LitGPT says that the weights of norms count from"):
-        to_config("model_config.yaml", settings)
+        to_hf_config("model_config.yaml", settings)
 
 
 def test_the_name_of_the_original_stands_in_for_one_that_is_empty() -> None:
     settings = settings_of("gemma", name="", hf_config={"org": "google", "name": "Gemma-2b"})
-    assert to_config("model_config.yaml", settings)["model_type"] == "gemma"
+    assert to_hf_config("model_config.yaml", settings)["model_type"] == "gemma"
 
 
 def test_a_setting_that_litgpt_does_not_look_at_is_not_looked_at() -> None:
-    config = to_config("model_config.yaml", settings_of("qwen3_moe", norm_topk_prob=False))
+    config = to_hf_config("model_config.yaml", settings_of("qwen3_moe", norm_topk_prob=False))
     assert config["norm_topk_prob"] is True  # without groups, LitGPT lets the chosen weights sum to 1
 
 
@@ -199,8 +199,8 @@ def test_a_setting_that_litgpt_does_not_look_at_is_not_looked_at() -> None:
 def test_latent_sizes_that_cannot_be_right_are_named(latent: object) -> None:
     settings = settings_of("deepseek_v3")
     changed = settings["latent_attention"] | latent if isinstance(latent, dict) else latent
-    with pytest.raises((DamagedFile, UnsupportedModel), match=r"q_lora_rank|latent_attention"):
-        to_config("model_config.yaml", settings | {"latent_attention": changed})
+    with pytest.raises((CorruptFile, UnsupportedModel), match=r"q_lora_rank|latent_attention"):
+        to_hf_config("model_config.yaml", settings | {"latent_attention": changed})
 
 
 def test_stretched_windows_are_refused(tmp_path: Path) -> None:
@@ -223,20 +223,20 @@ def test_stretched_windows_are_refused(tmp_path: Path) -> None:
 )
 def test_a_setting_that_cannot_be_right_is_named(folder: Path, setting: str, value: object) -> None:
     change(folder, **{setting: value})
-    with pytest.raises(DamagedFile, match=rf"model_config\.yaml is damaged: {setting} must be"):
+    with pytest.raises(CorruptFile, match=rf"model_config\.yaml is damaged: {setting} must be"):
         open_litgpt_folder(folder, "tiny")
 
 
 def test_indices_that_do_not_cover_the_layers_are_damaged(tmp_path: Path) -> None:
     write(tmp_path, "gemma3_text", {"sliding_window_indices": [1, 0]})
-    with pytest.raises(DamagedFile, match="sliding_window_indices"):
+    with pytest.raises(CorruptFile, match="sliding_window_indices"):
         open_litgpt_folder(tmp_path, "tiny")
 
 
 @pytest.mark.parametrize("text", ["", "just text", "[1, 2]", "a: [", RUNS_CODE])
 def test_settings_that_are_no_plain_yaml_are_damaged(folder: Path, text: str) -> None:
     (folder / "model_config.yaml").write_text(text)
-    with pytest.raises(DamagedFile, match=r"model_config\.yaml"):
+    with pytest.raises(CorruptFile, match=r"model_config\.yaml"):
         open_litgpt_folder(folder, "tiny")
 
 
@@ -257,7 +257,7 @@ def open_and_look(folder: Path) -> LitGptCheckpoint:
 def test_weights_that_are_cut_short_are_damaged(folder: Path, kept: int) -> None:
     raw = (folder / "lit_model.pth").read_bytes()
     (folder / "lit_model.pth").write_bytes(raw[:kept])
-    with pytest.raises(DamagedFile, match=r"lit_model\.pth"):
+    with pytest.raises(CorruptFile, match=r"lit_model\.pth"):
         open_and_look(folder)
 
 
@@ -289,23 +289,23 @@ def test_an_archive_that_is_compressed_is_not_unpacked(folder: Path) -> None:
         for entry in archive.namelist():
             bomb.writestr(entry, archive.read(entry))
     (folder / "lit_model.pth").write_bytes(packed.getvalue())
-    with pytest.raises(DamagedFile, match="compressed"):
+    with pytest.raises(CorruptFile, match="compressed"):
         open_and_look(folder)
 
 
 @pytest.mark.parametrize("held", [[torch.ones(1)], {"step": 3}, {"model": {"w": 3}}, {1: torch.ones(1)}])
 def test_weights_that_are_no_tensors_by_name_are_damaged(folder: Path, held: object) -> None:
     torch.save(held, folder / "lit_model.pth")
-    with pytest.raises(DamagedFile, match=r"lit_model\.pth"):
+    with pytest.raises(CorruptFile, match=r"lit_model\.pth"):
         open_and_look(folder)
 
 
 def test_joined_rows_that_do_not_fit_the_settings_are_damaged(folder: Path) -> None:
     change(folder, n_query_groups=1)
-    with pytest.raises(DamagedFile, match=r"transformer\.h\.0\.attn\.qkv\.weight is \[96, 48\]"):
+    with pytest.raises(CorruptFile, match=r"transformer\.h\.0\.attn\.qkv\.weight is \[96, 48\]"):
         open_and_look(folder)
 
 
 def test_a_tensor_that_is_not_there_is_named(folder: Path) -> None:
-    with pytest.raises(BadArgument, match=r"model\.none"):
+    with pytest.raises(InvalidArgument, match=r"model\.none"):
         open_litgpt_folder(folder, "tiny").read("model.none")

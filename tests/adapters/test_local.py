@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from litgpt.adapters.checkpoints.litgpt_folder import LitGptCheckpoint
-from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.adapters.checkpoints.litgpt.checkpoint import LitGptCheckpoint
+from litgpt.adapters.checkpoints.local_store import LocalStore
 from litgpt.domain.errors import (
-    BadArgument,
-    BadCheckpoint,
-    DamagedFile,
+    CorruptFile,
+    InvalidArgument,
+    InvalidCheckpoint,
     MissingFile,
     ModelNotFound,
     UnsafeFile,
 )
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.domain.tokenizer_source import TokenizerFiles
 from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.tiny_gguf import write_tiny_gguf
 from tests.adapters.tiny_models import tiny_folder, tiny_model
@@ -148,27 +148,29 @@ def test_a_name_that_no_file_could_have_is_not_found(root: Path, name: str) -> N
 
 def test_a_revision_of_what_is_on_disk_is_refused_before_it_is_opened(root: Path) -> None:
     (root / "mine").mkdir()
-    with pytest.raises(BadArgument, match=r"revision must be left out for a model on disk .*not 'v1'"):
+    with pytest.raises(InvalidArgument, match=r"revision must be left out for a model on disk .*not 'v1'"):
         opened(root, "mine", revision="v1")
 
 
 def test_a_folder_that_is_no_model_says_what_a_model_has(root: Path) -> None:
     (root / "mine").mkdir()
     (root / "mine" / "notes.txt").write_text("nothing here")
-    with pytest.raises(BadCheckpoint, match=r"mine is no model.*config\.json.*lit_model\.pth.*GGUF.*move"):
+    with pytest.raises(
+        InvalidCheckpoint, match=r"mine is no model.*config\.json.*lit_model\.pth.*GGUF.*move"
+    ):
         opened(root, "mine")
 
 
 def test_a_folder_with_several_ggufs_lists_them(root: Path) -> None:
     write_gguf(root / "mine")
     shutil.copy(root / "mine" / "tiny-q8_0.gguf", root / "mine" / "other.gguf")
-    with pytest.raises(BadCheckpoint, match=r"several GGUF files: other\.gguf, tiny-q8_0\.gguf"):
+    with pytest.raises(InvalidCheckpoint, match=r"several GGUF files: other\.gguf, tiny-q8_0\.gguf"):
         opened(root, "mine")
 
 
 def test_a_file_of_another_kind_is_refused_and_its_folder_named(root: Path) -> None:
     shutil.copytree(tiny_folder("llama"), root / "mine")
-    with pytest.raises(BadCheckpoint, match=r"model\.safetensors is no GGUF file.*mine"):
+    with pytest.raises(InvalidCheckpoint, match=r"model\.safetensors is no GGUF file.*mine"):
         opened(root, "mine/model.safetensors")
 
 
@@ -220,7 +222,7 @@ def test_a_config_that_is_a_folder_is_no_crash(root: Path) -> None:
     shutil.copytree(tiny_folder("llama"), root / "mine")
     (root / "mine" / "config.json").unlink()
     (root / "mine" / "config.json").mkdir()
-    with pytest.raises((MissingFile, DamagedFile)):
+    with pytest.raises((MissingFile, CorruptFile)):
         opened(root, "mine")
 
 
@@ -240,5 +242,5 @@ def test_no_tokenizer_is_found_where_there_is_no_folder(root: Path) -> None:
     with pytest.raises(ModelNotFound, match="Looked in: the path itself"):
         LocalStore(root).tokenizer(ModelReference("org/words"))
     (root / "words").write_text("a file")
-    with pytest.raises(BadCheckpoint, match=r"is named by their folder: .*checkpoints\."):
+    with pytest.raises(InvalidCheckpoint, match=r"is named by their folder: .*checkpoints\."):
         LocalStore(root).tokenizer(ModelReference("words"))

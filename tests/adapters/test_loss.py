@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from litgpt.adapters.pytorch import loss
-from litgpt.adapters.pytorch.linear import Linear
-from litgpt.domain.errors import BadArgument
+from litgpt.adapters.pytorch.model import loss
+from litgpt.adapters.pytorch.ops.linear import Linear
+from litgpt.domain.errors import InvalidArgument
 
 ROWS, WIDTH, VOCABULARY = 50, 12, 64
 SCALE, CAP = 0.5, 3.0
@@ -19,7 +19,7 @@ SCALE, CAP = 0.5, 3.0
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss, "LOGITS", 7 * VOCABULARY)
+    monkeypatch.setattr(loss, "LOGITS_CHUNK", 7 * VOCABULARY)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_head_and_loss_together_are_torchs_one_after_the_other(
     logits = made(x) * (scale or 1.0)
     logits = logits if cap is None else (logits / cap).tanh() * cap
     expected = with_gradients(functional.cross_entropy(logits, targets), *learnt)
-    found = with_gradients(loss.head_cross_entropy(x, made, targets, scale=scale, cap=cap), *learnt)
+    found = with_gradients(loss.linear_cross_entropy(x, made, targets, scale=scale, softcap=cap), *learnt)
     torch.testing.assert_close(found, expected)
 
 
@@ -63,7 +63,7 @@ def test_a_head_that_is_more_than_a_linear_layer_is_asked_itself(targets: Tensor
     x, made = hidden(), head(bias=False)
     expected = with_gradients(functional.cross_entropy(2 * made(x), targets), x, made.weight)
     made.register_forward_hook(lambda _, __, out: 2 * out)
-    found = with_gradients(loss.head_cross_entropy(x, made, targets), x, made.weight)
+    found = with_gradients(loss.linear_cross_entropy(x, made, targets), x, made.weight)
     torch.testing.assert_close(found, expected)
 
 
@@ -81,7 +81,7 @@ def test_mixed_precision_has_gradients_in_the_weights_dtype(targets: Tensor, dty
     x, made = hidden(), head(bias=True)
     expected = with_gradients(functional.cross_entropy(made(x), targets), x, *made.parameters())
     with torch.autocast("cpu", dtype):
-        value = loss.head_cross_entropy(x, made, targets)
+        value = loss.linear_cross_entropy(x, made, targets)
     found = with_gradients(value, x, *made.parameters())
     assert [one.dtype for one in found] == [torch.float32] * 4
     torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
@@ -91,7 +91,7 @@ def test_mixed_precision_has_gradients_in_the_weights_dtype(targets: Tensor, dty
 def test_weights_of_half_the_bits_learn_too(targets: Tensor, dtype: torch.dtype) -> None:
     x, made = hidden(dtype), head(bias=False, dtype=dtype)
     expected = with_gradients(functional.cross_entropy(made(x).float(), targets), x, made.weight)
-    found = with_gradients(loss.head_cross_entropy(x, made, targets), x, made.weight)
+    found = with_gradients(loss.linear_cross_entropy(x, made, targets), x, made.weight)
     torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02)
 
 
@@ -114,7 +114,7 @@ class Largest(TorchDispatchMode):
 def test_no_more_than_a_block_of_logits_exists_at_a_time(targets: Tensor) -> None:
     x, made = hidden(), head(bias=False)
     with Largest() as largest:  # type: ignore[no-untyped-call]
-        loss.head_cross_entropy(x, made, targets).backward()
+        loss.linear_cross_entropy(x, made, targets).backward()
     assert largest.numbers <= max(7 * VOCABULARY, made.weight.numel())
     assert largest.numbers < ROWS * VOCABULARY
 
@@ -122,16 +122,16 @@ def test_no_more_than_a_block_of_logits_exists_at_a_time(targets: Tensor) -> Non
 def test_weights_that_do_not_learn_cost_nothing(targets: Tensor) -> None:
     x, made = hidden(), head(bias=True)
     made.requires_grad_(False)
-    loss.head_cross_entropy(x, made, targets).backward()
+    loss.linear_cross_entropy(x, made, targets).backward()
     assert made.weight.grad is None
     assert x.grad is not None
 
 
 def test_where_nothing_is_to_be_learnt_is_an_error_and_no_nan() -> None:
     nothing = torch.full((ROWS,), -100)
-    with pytest.raises(BadArgument, match="something is to be learnt"):
-        loss.head_cross_entropy(hidden(), head(bias=False), nothing)
-    with pytest.raises(BadArgument, match="something is to be learnt"):
+    with pytest.raises(InvalidArgument, match="something is to be learnt"):
+        loss.linear_cross_entropy(hidden(), head(bias=False), nothing)
+    with pytest.raises(InvalidArgument, match="something is to be learnt"):
         loss.cross_entropy(torch.randn(ROWS, VOCABULARY), nothing)
 
 
@@ -141,18 +141,18 @@ def test_a_sum_is_torchs_sum_and_over_nothing_it_is_zero(targets: Tensor) -> Non
     logits = made(x)
     expected = with_gradients(functional.cross_entropy(logits, targets, reduction="sum"), *learnt)
     for value in (
-        loss.head_cross_entropy(x, made, targets, reduction="sum"),
+        loss.linear_cross_entropy(x, made, targets, reduction="sum"),
         loss.cross_entropy(made(x), targets, "sum"),
     ):
         torch.testing.assert_close(with_gradients(value, *learnt), expected)
     nothing = torch.full((ROWS,), -100)
-    for gradient in with_gradients(loss.head_cross_entropy(x, made, nothing, reduction="sum"), *learnt):
+    for gradient in with_gradients(loss.linear_cross_entropy(x, made, nothing, reduction="sum"), *learnt):
         assert not gradient.any()
 
 
 def test_gradients_that_are_gone_are_not_given_twice(targets: Tensor) -> None:
     x, made = hidden(), head(bias=False)
-    value = loss.head_cross_entropy(x, made, targets)
+    value = loss.linear_cross_entropy(x, made, targets)
     value.backward()
     with pytest.raises(RuntimeError, match="a second time"):
         value.backward()

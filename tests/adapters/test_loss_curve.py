@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 
-from litgpt.adapters.training.curve import draw_losses
+from litgpt.adapters.training.loss_curve import draw_losses
 from litgpt.adapters.training.metrics import COLUMNS
 
 TITLE = "tiny$model$, LoRA, rank 8"

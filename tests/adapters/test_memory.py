@@ -5,8 +5,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from litgpt.adapters.pytorch.memory import allocatable, machine_memory, memories, nvidia_memory
-from litgpt.domain.footprint import Memory
+from litgpt.adapters.pytorch.runtime.system_memory import (
+    allocatable_memory,
+    device_memory,
+    machine_memory,
+    nvidia_memory,
+)
+from litgpt.domain.memory.estimate import DeviceMemory
 
 GIB = 2**30
 OTHERS = ("Buffers", "Cached", "SReclaimable", "Shmem", "Active", "Inactive", "Slab")
@@ -33,13 +38,13 @@ def system(root: Path, **files: str) -> Path:
 
 
 def test_this_machine_has_memory() -> None:
-    *_, memory = memories()
+    *_, memory = device_memory()
     assert 0 < memory.free <= memory.total
     assert memory.total > GIB / 2
 
 
 def test_linux_says_what_is_available_and_not_only_what_is_unused(tmp_path: Path) -> None:
-    assert machine_memory(system(tmp_path)) == Memory(device="memory", total=16 * GIB, free=8 * GIB)
+    assert machine_memory(system(tmp_path)) == DeviceMemory(device="memory", total=16 * GIB, free=8 * GIB)
 
 
 def test_a_container_has_no_more_than_it_may_have(tmp_path: Path) -> None:
@@ -49,18 +54,20 @@ def test_a_container_has_no_more_than_it_may_have(tmp_path: Path) -> None:
         "memory.stat": f"anon 5\ninactive_file {GIB}\n",
     }
     root = system(tmp_path, **{f"sys/fs/cgroup/{name}": text for name, text in files.items()})
-    assert machine_memory(root) == Memory(device="memory", total=4 * GIB, free=2 * GIB)
+    assert machine_memory(root) == DeviceMemory(device="memory", total=4 * GIB, free=2 * GIB)
 
 
 def test_a_container_of_the_older_kind_has_no_more_either(tmp_path: Path) -> None:
     files = {"limit_in_bytes": f"{4 * GIB}", "usage_in_bytes": f"{GIB}", "stat": "total_inactive_file 0\n"}
     root = system(tmp_path, **{f"sys/fs/cgroup/memory/memory.{name}": text for name, text in files.items()})
-    assert machine_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+    assert machine_memory(root) == DeviceMemory(device="memory", total=4 * GIB, free=3 * GIB)
 
 
 def test_a_container_without_a_bound_has_the_machines_memory(tmp_path: Path) -> None:
     files = {"sys/fs/cgroup/memory.max": "max\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2**63}"}
-    assert machine_memory(system(tmp_path, **files)) == Memory(device="memory", total=16 * GIB, free=8 * GIB)
+    assert machine_memory(system(tmp_path, **files)) == DeviceMemory(
+        device="memory", total=16 * GIB, free=8 * GIB
+    )
 
 
 def groups(version: int, limits: dict[str, str]) -> dict[str, str]:
@@ -87,7 +94,7 @@ def test_the_limit_of_a_nested_control_group_or_of_a_parent_holds(
     limits = dict.fromkeys(("", "/a", "/a/b", "/other"), UNLIMITED[version])
     files = groups(version, limits | {limited: f"{4 * GIB}", "/other": "1000"})
     root = system(tmp_path, **files, **{"proc/self/cgroup": OWN[version]})
-    assert machine_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+    assert machine_memory(root) == DeviceMemory(device="memory", total=4 * GIB, free=3 * GIB)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -97,8 +104,8 @@ def test_of_several_control_groups_the_smallest_limit_holds(
 ) -> None:
     files = groups(version, {"/a": f"{parent * GIB}", "/a/b": f"{child * GIB}"})
     root = system(tmp_path, **files, **{"proc/self/cgroup": OWN[version]})
-    assert machine_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
-    assert allocatable(root) == 3 * GIB
+    assert machine_memory(root) == DeviceMemory(device="memory", total=4 * GIB, free=3 * GIB)
+    assert allocatable_memory(root) == 3 * GIB
 
 
 @pytest.mark.parametrize(
@@ -115,7 +122,7 @@ def test_of_several_control_groups_the_smallest_limit_holds(
 )
 def test_a_group_that_is_not_mounted_leaves_the_limit_at_the_top(tmp_path: Path, own: str) -> None:
     root = system(tmp_path, **groups(2, {"": f"{4 * GIB}"}), **{"proc/self/cgroup": own})
-    assert machine_memory(root) == Memory(device="memory", total=4 * GIB, free=3 * GIB)
+    assert machine_memory(root) == DeviceMemory(device="memory", total=4 * GIB, free=3 * GIB)
 
 
 def test_a_group_of_version_2_beside_version_1_is_found(tmp_path: Path) -> None:
@@ -123,7 +130,9 @@ def test_a_group_of_version_2_beside_version_1_is_found(tmp_path: Path) -> None:
         "proc/self/cgroup": "1:name=systemd:/\n0::/a\n",
         "sys/fs/cgroup/unified/a/memory.max": f"{4 * GIB}",
     }
-    assert machine_memory(system(tmp_path, **files)) == Memory(device="memory", total=4 * GIB, free=4 * GIB)
+    assert machine_memory(system(tmp_path, **files)) == DeviceMemory(
+        device="memory", total=4 * GIB, free=4 * GIB
+    )
 
 
 def test_a_system_that_says_nothing_has_no_known_memory(tmp_path: Path) -> None:
@@ -135,6 +144,6 @@ def test_gpus_are_listed_and_what_is_no_gpu_is_not() -> None:
         "NVIDIA H100 80GB HBM3, 81559, 81000\nA100, SXM4, 40960, 1024\nNo devices were found\nx, [N/A], 1\n"
     )
     assert list(nvidia_memory(said)) == [
-        Memory(device="NVIDIA H100 80GB HBM3", total=81559 * 2**20, free=81000 * 2**20),
-        Memory(device="A100, SXM4", total=40960 * 2**20, free=2**30),
+        DeviceMemory(device="NVIDIA H100 80GB HBM3", total=81559 * 2**20, free=81000 * 2**20),
+        DeviceMemory(device="A100, SXM4", total=40960 * 2**20, free=2**30),
     ]

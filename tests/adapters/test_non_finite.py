@@ -5,53 +5,56 @@ from functools import partial
 import pytest
 import torch
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.pytorch.generator import TorchGenerator
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.single_device import SingleDevice
-from litgpt.domain.computing_errors import NotANumber
-from litgpt.domain.families import understand
-from litgpt.domain.generation import Request
-from litgpt.domain.placement import Placement
-from litgpt.domain.reporting import silent
-from litgpt.domain.sampling import Sampling
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.generation.generator import TorchGenerator
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.families import resolve_model
+from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampling_params import SamplingParams
+from litgpt.domain.progress import null_reporter
 from tests.adapters.tiny_models import tiny_folder
 
 
 @pytest.fixture
 def model() -> GPT:
     """Return a network of its own for each test, since tests damage it."""
-    checkpoint = open_folder(tiny_folder("llama"), "tiny")
-    found = understand("tiny", checkpoint.config, checkpoint.tensors)
+    checkpoint = open_hf_folder(tiny_folder("llama"), "tiny")
+    found = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    built = SingleDevice().build(placement, found.architecture, found.joins, checkpoint, silent)
+    built = SingleDevice().build(placement, found.architecture, found.sources, checkpoint, null_reporter)
     for parameter in built.parameters():
         parameter.data = parameter.data.clone()  # files are mapped
     return built
 
 
-request = partial(Request, max_new_tokens=4, end_ids=frozenset())
+request = partial(GenerationRequest, max_new_tokens=4, stop_token_ids=frozenset())
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_damaged_weights_are_named(model: GPT, temperature: float) -> None:
     model.get_parameter("transformer.h.1.mlp.fc_1.weight").data[0, 0] = torch.nan
-    asked = request(prompt=(5, 6, 7), sampling=Sampling(temperature=temperature))
+    asked = request(prompt=(5, 6, 7), sampling_params=SamplingParams(temperature=temperature))
     damaged = r"first where transformer\.h\.1\.mlp\.fc_1\.weight has NaN"
-    with pytest.raises(NotANumber, match=damaged):
+    with pytest.raises(NonFiniteLogits, match=damaged):
         next(TorchGenerator(model).generate([asked]))
 
 
 def test_an_overflow_is_named(model: GPT) -> None:
     model.get_parameter("transformer.h.2.mlp.proj.weight").data.fill_(3e38)
-    with pytest.raises(NotANumber, match=r"first where transformer\.h\.2\.mlp\.proj overflows"):
-        next(TorchGenerator(model).generate([request(prompt=(5, 6, 7), sampling=Sampling())]))
+    with pytest.raises(NonFiniteLogits, match=r"first where transformer\.h\.2\.mlp\.proj overflows"):
+        next(TorchGenerator(model).generate([request(prompt=(5, 6, 7), sampling_params=SamplingParams())]))
 
 
 def test_the_prompts_of_a_batch_are_named_and_hooks_are_gone(model: GPT) -> None:
     model.get_parameter("transformer.wte.weight").data[9] = torch.nan
-    asked = [request(prompt=one, sampling=Sampling(seed=0)) for one in ((5,), (6, 9), (7, 8, 6), (9, 5))]
-    with pytest.raises(NotANumber, match=r"for prompt 1, 3 ") as caught:
+    asked = [
+        request(prompt=one, sampling_params=SamplingParams(seed=0))
+        for one in ((5,), (6, 9), (7, 8, 6), (9, 5))
+    ]
+    with pytest.raises(NonFiniteLogits, match=r"for prompt 1, 3 ") as caught:
         list(TorchGenerator(model).generate(asked))
     assert list(caught.value.rows) == [1, 3]
     assert not any(module._forward_hooks for module in model.modules())
@@ -62,8 +65,14 @@ def test_a_kept_cache_forgets_keys_that_are_not_finite(model: GPT) -> None:
     weight.data[9] = torch.nan
     generator = TorchGenerator(model)
     prefix = generator.prefix_cache()
-    with pytest.raises(NotANumber):
-        list(generator.generate([request(prompt=(5, 9), sampling=Sampling(seed=0))], prefix=prefix))
+    with pytest.raises(NonFiniteLogits):
+        list(
+            generator.generate(
+                [request(prompt=(5, 9), sampling_params=SamplingParams(seed=0))], prefix=prefix
+            )
+        )
     weight.data[9] = 0.1
-    events = list(generator.generate([request(prompt=(5, 9, 7), sampling=Sampling(seed=0))], prefix=prefix))
+    events = list(
+        generator.generate([request(prompt=(5, 9, 7), sampling_params=SamplingParams(seed=0))], prefix=prefix)
+    )
     assert len(events) == 4

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from litgpt.adapters.pytorch.linear import fastest_matmul
-from litgpt.adapters.pytorch.onednn import Switch, switch
+from litgpt.adapters.pytorch.ops.linear import without_onednn_for_small_batches
+from litgpt.adapters.pytorch.ops.onednn import OneDnnSwitch, onednn_switch
 
 CPU = torch.device("cpu")
 SOON = 120.0
@@ -34,16 +34,16 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def test_few_rows_of_bfloat16_are_multiplied_without_it() -> None:
-    with fastest_matmul(rows=1, dtype=torch.bfloat16, device=CPU):
+    with without_onednn_for_small_batches(batch_size=1, dtype=torch.bfloat16, device=CPU):
         assert not is_on()
-    with fastest_matmul(rows=4, dtype=torch.bfloat16, device=CPU):
+    with without_onednn_for_small_batches(batch_size=4, dtype=torch.bfloat16, device=CPU):
         assert is_on()
-    with fastest_matmul(rows=1, dtype=torch.float32, device=CPU):
+    with without_onednn_for_small_batches(batch_size=1, dtype=torch.float32, device=CPU):
         assert is_on()
 
 
 def test_it_stays_as_each_block_wants_it_until_the_block_ends(threads: ThreadPoolExecutor) -> None:
-    counts, shared = [0] * 8, Switch()
+    counts, shared = [0] * 8, OneDnnSwitch()
 
     def step(number: int) -> None:
         on = number % 2 == 0
@@ -63,7 +63,7 @@ def test_those_that_agree_do_not_wait_for_each_other(threads: ThreadPoolExecutor
     together = threading.Barrier(4)
 
     def step(_: int) -> None:
-        with switch.set_to(on=False):
+        with onednn_switch.set_to(on=False):
             together.wait(SOON)
 
     list(threads.map(step, range(4)))
@@ -73,7 +73,7 @@ def test_who_has_switched_it_off_keeps_it_off(threads: ThreadPoolExecutor) -> No
     together = threading.Barrier(2)
 
     def step(number: int) -> None:
-        with switch.set_to(on=number == 0):
+        with onednn_switch.set_to(on=number == 0):
             together.wait(SOON)  # it is off for both: none waits
             assert not is_on()
 
@@ -86,9 +86,9 @@ def test_who_has_switched_it_off_keeps_it_off(threads: ThreadPoolExecutor) -> No
 
 
 def test_a_block_within_another_does_not_wait_for_itself() -> None:
-    with switch.set_to(on=False), switch.set_to(on=True):
+    with onednn_switch.set_to(on=False), onednn_switch.set_to(on=True):
         assert not is_on()
-    with switch.set_to(on=True):
+    with onednn_switch.set_to(on=True):
         assert is_on()
 
 
@@ -97,7 +97,7 @@ def test_a_fork_does_not_wait_for_threads_that_it_has_not(threads: ThreadPoolExe
     begun, go_on = threading.Event(), threading.Event()
 
     def step() -> None:
-        with switch.set_to(on=False):
+        with onednn_switch.set_to(on=False):
             begun.set()
             go_on.wait(SOON)
 
@@ -105,7 +105,7 @@ def test_a_fork_does_not_wait_for_threads_that_it_has_not(threads: ThreadPoolExe
     assert begun.wait(SOON)
     child = os.fork()
     if not child:
-        with switch.set_to(on=True):
+        with onednn_switch.set_to(on=True):
             os._exit(7 if is_on() else 8)
     go_on.set()
     found.result(SOON)

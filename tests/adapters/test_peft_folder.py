@@ -10,10 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.peft_folder import CONFIG, WEIGHTS, is_adapter, read_adapter
-from litgpt.adapters.checkpoints.peft_writing import write_adapter
-from litgpt.domain.errors import DamagedFile, MissingFile, OutOfReach, UnsafeFile, UnsupportedModel
-from litgpt.domain.lora import Adapter, Lora, Pair
+from litgpt.adapters.checkpoints.peft.adapter_folder import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    is_adapter,
+    read_adapter,
+)
+from litgpt.adapters.checkpoints.peft.writer import write_adapter
+from litgpt.domain.errors import CorruptFile, MissingFile, UnsafeFile, UnsupportedModel, UnsupportedOperation
+from litgpt.domain.lora.config import LoraAdapter, LoraConfig, LoraWeights
 
 Q, V = "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj"
 
@@ -28,32 +33,32 @@ def tensors() -> dict[str, Tensor]:
 
 def folder_of(folder: Path, those: dict[str, Tensor] | None = None, **settings: Any) -> Path:
     said = {"peft_type": "LORA", "r": 4, "lora_alpha": 6, "target_modules": "all-linear", "bias": "none"}
-    (folder / CONFIG).write_text(json.dumps(said | settings))
-    save_file(tensors() if those is None else those, folder / WEIGHTS)
+    (folder / CONFIG_FILE).write_text(json.dumps(said | settings))
+    save_file(tensors() if those is None else those, folder / WEIGHTS_FILE)
     return folder
 
 
 def test_what_is_adapted_is_what_the_tensors_say(tmp_path: Path) -> None:
     those = tensors()
     found = read_adapter(folder_of(tmp_path, those, base_model_name_or_path="org/name", revision="main"))
-    assert (found.base, found.revision, set(found.pairs)) == ("org/name", "main", {Q, V})
-    pair = found.pairs[V]
+    assert (found.base_model, found.revision, set(found.weights)) == ("org/name", "main", {Q, V})
+    pair = found.weights[V]
     assert (pair.rank, pair.alpha) == (4, 6)
-    assert torch.equal(pair.b, those[f"base_model.model.{V}.lora_B.weight"])
+    assert torch.equal(pair.lora_B, those[f"base_model.model.{V}.lora_B.weight"])
 
 
 def test_a_layer_may_have_a_rank_and_an_alpha_of_its_own(tmp_path: Path) -> None:
     read = read_adapter(
         folder_of(tmp_path, r=8, rank_pattern={"q_proj": 4, V: 4}, alpha_pattern={r".*\.v_proj": 3})
     )
-    assert {name: pair.alpha for name, pair in read.pairs.items()} == {Q: 6, V: 3}
-    with pytest.raises(DamagedFile, match="rank 4"):
+    assert {name: pair.alpha for name, pair in read.weights.items()} == {Q: 6, V: 3}
+    with pytest.raises(CorruptFile, match="rank 4"):
         read_adapter(folder_of(tmp_path, r=8))
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+", "(", ".*" * 5, "x" * 400])
 def test_a_pattern_whose_search_could_take_for_ever_is_refused(pattern: str, tmp_path: Path) -> None:
-    with pytest.raises(DamagedFile, match="pattern"):
+    with pytest.raises(CorruptFile, match="pattern"):
         read_adapter(folder_of(tmp_path, rank_pattern={pattern: 4}))
 
 
@@ -80,7 +85,7 @@ def test_a_tensor_of_an_unknown_kind_of_lora_is_refused_by_name(tmp_path: Path) 
     name = f"base_model.model.{Q}.lora_diag"
     with pytest.raises(UnsupportedModel, match="lora_diag"):
         read_adapter(folder_of(tmp_path, {**tensors(), name: torch.ones(2)}))
-    with pytest.raises(DamagedFile, match="does not begin with"):
+    with pytest.raises(CorruptFile, match="does not begin with"):
         read_adapter(folder_of(tmp_path, {**tensors(), "lm_head.weight": torch.ones(2)}))
 
 
@@ -95,11 +100,11 @@ def test_a_tensor_of_an_unknown_kind_of_lora_is_refused_by_name(tmp_path: Path) 
 )
 def test_names_that_wrappers_and_state_dicts_leave_are_read(old: str, new: str, tmp_path: Path) -> None:
     those = {name.replace(old, new, 1): tensor for name, tensor in tensors().items()}
-    assert set(read_adapter(folder_of(tmp_path, those)).pairs) == {Q, V}
+    assert set(read_adapter(folder_of(tmp_path, those)).weights) == {Q, V}
 
 
 def test_what_lies_in_the_place_of_the_weights_is_named(tmp_path: Path) -> None:
-    weights = folder_of(tmp_path) / WEIGHTS
+    weights = folder_of(tmp_path) / WEIGHTS_FILE
     weights.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(MissingFile, match="git lfs pull"):
         read_adapter(tmp_path)
@@ -120,16 +125,16 @@ def test_what_lies_in_the_place_of_the_weights_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_cannot_be_right_are_named(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
-    with pytest.raises(DamagedFile, match=said):
+    with pytest.raises(CorruptFile, match=said):
         read_adapter(folder_of(tmp_path, **settings))
 
 
 def test_tokens_need_their_ids_and_experts_their_parameters(tmp_path: Path) -> None:
     name = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"
-    with pytest.raises(DamagedFile, match="does not say which"):
+    with pytest.raises(CorruptFile, match="does not say which"):
         read_adapter(folder_of(tmp_path, {**tensors(), name: torch.ones(2, 6)}))
     inner = {f"base_model.model.m.experts.base_layer.lora_{one}.weight": torch.ones(4, 4) for one in "AB"}
-    with pytest.raises(DamagedFile, match="experts has 1 pairs"):
+    with pytest.raises(CorruptFile, match="experts has 1 pairs"):
         read_adapter(folder_of(tmp_path, {**tensors(), **inner}, target_parameters=["experts.down_proj"]))
 
 
@@ -144,36 +149,36 @@ def test_a_folder_with_a_config_and_what_a_trainer_leaves_is_an_adapter(tmp_path
 
 def test_a_pickle_is_not_read(tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
-    (folder / WEIGHTS).rename(folder / "adapter_model.bin")
+    (folder / WEIGHTS_FILE).rename(folder / "adapter_model.bin")
     with pytest.raises(UnsafeFile, match=r"adapter_model\.bin"):
         read_adapter(folder)
     (folder / "adapter_model.bin").unlink()
-    with pytest.raises(MissingFile, match=WEIGHTS):
+    with pytest.raises(MissingFile, match=WEIGHTS_FILE):
         read_adapter(folder)
 
 
 def test_half_a_pair_and_no_pair_are_damage(tmp_path: Path) -> None:
     those = tensors()
     del those[f"base_model.model.{V}.lora_A.weight"]
-    with pytest.raises(DamagedFile, match="v_proj"):
+    with pytest.raises(CorruptFile, match="v_proj"):
         read_adapter(folder_of(tmp_path, those))
-    with pytest.raises(DamagedFile, match="no tensor"):
+    with pytest.raises(CorruptFile, match="no tensor"):
         read_adapter(folder_of(tmp_path, {}))
     flat = {**tensors(), f"base_model.model.{Q}.lora_A.weight": torch.ones(3)}
-    with pytest.raises(DamagedFile, match="not a matrix"):
+    with pytest.raises(CorruptFile, match="not a matrix"):
         read_adapter(folder_of(tmp_path, flat))
-    with pytest.raises(DamagedFile, match="rank"):
+    with pytest.raises(CorruptFile, match="rank"):
         read_adapter(folder_of(tmp_path, r=-1))
 
 
-def adapter() -> Adapter[Tensor]:
-    return Adapter(
-        lora=Lora(rank=4, alpha=6, dropout=0.1, rslora=True),
-        pairs={
-            Q: Pair(torch.randn(4, 6), torch.randn(8, 4), 4, 6),
-            V: Pair(torch.randn(2, 6), torch.randn(8, 2), 2, 3.5),
+def adapter() -> LoraAdapter[Tensor]:
+    return LoraAdapter(
+        config=LoraConfig(rank=4, alpha=6, dropout=0.1, rslora=True),
+        weights={
+            Q: LoraWeights(torch.randn(4, 6), torch.randn(8, 4), 4, 6),
+            V: LoraWeights(torch.randn(2, 6), torch.randn(8, 2), 2, 3.5),
         },
-        base="org/name",
+        base_model="org/name",
         targets=("q_proj", "v_proj"),
     )
 
@@ -182,41 +187,47 @@ def test_what_was_written_is_read_as_it_was(tmp_path: Path) -> None:
     one = adapter()
     write_adapter(tmp_path / "new", one)
     again = read_adapter(tmp_path / "new")
-    assert (again.lora, again.base) == (one.lora, one.base)
-    for name, pair in one.pairs.items():
-        found = again.pairs[name]
+    assert (again.config, again.base_model) == (one.config, one.base_model)
+    for name, pair in one.weights.items():
+        found = again.weights[name]
         assert (found.rank, found.alpha) == (pair.rank, pair.alpha)
-        assert torch.equal(found.a, pair.a)
-        assert torch.equal(found.b, pair.b)
+        assert torch.equal(found.lora_A, pair.lora_A)
+        assert torch.equal(found.lora_B, pair.lora_B)
 
 
 def test_the_files_are_those_that_peft_and_safetensors_know(tmp_path: Path) -> None:
     from peft import PeftConfig
 
     write_adapter(tmp_path, adapter())
-    assert sorted(one.name for one in tmp_path.iterdir()) == [CONFIG, WEIGHTS]
-    assert load_file(tmp_path / WEIGHTS).keys() == tensors().keys()
+    assert sorted(one.name for one in tmp_path.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+    assert load_file(tmp_path / WEIGHTS_FILE).keys() == tensors().keys()
     config = PeftConfig.from_pretrained(str(tmp_path))
     assert (config.r, config.lora_alpha, config.rank_pattern) == (4, 6, {V: 2})
 
 
 def test_a_folder_that_cannot_be_written_to_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutOfReach, match="Saving to"):
+    with pytest.raises(UnsupportedOperation, match="Saving to"):
         write_adapter(tmp_path / "file", adapter())
 
 
 def test_of_two_savers_to_one_folder_the_last_wins_whole(tmp_path: Path) -> None:
     def save(alpha: int) -> None:
-        pairs = {name: Pair(torch.full((2, 6), float(alpha)), torch.zeros(8, 2), 2, alpha) for name in (Q, V)}
+        pairs = {
+            name: LoraWeights(torch.full((2, 6), float(alpha)), torch.zeros(8, 2), 2, alpha)
+            for name in (Q, V)
+        }
         for _ in range(25):
             write_adapter(
-                tmp_path, Adapter(lora=Lora(rank=2, alpha=alpha, targets=("q_proj", "v_proj")), pairs=pairs)
+                tmp_path,
+                LoraAdapter(
+                    config=LoraConfig(rank=2, alpha=alpha, targets=("q_proj", "v_proj")), weights=pairs
+                ),
             )
 
     with ThreadPoolExecutor(4) as pool:
         for saving in [pool.submit(save, alpha) for alpha in (1, 2, 3, 4)]:
             saving.result()
-    assert sorted(one.name for one in tmp_path.iterdir()) == [CONFIG, WEIGHTS]
-    for pair in read_adapter(tmp_path).pairs.values():
-        assert torch.equal(pair.a, torch.full((2, 6), pair.alpha))
+    assert sorted(one.name for one in tmp_path.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+    for pair in read_adapter(tmp_path).weights.values():
+        assert torch.equal(pair.lora_A, torch.full((2, 6), pair.alpha))

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.domain.errors import CheckpointMismatch, DamagedFile, UnsupportedModel
-from litgpt.domain.families import understand
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.domain.errors import CheckpointMismatch, CorruptFile, UnsupportedModel
+from litgpt.domain.families import resolve_model
 from tests.adapters.packed_weights import (
     LAYER,
     Pack,
@@ -46,9 +46,9 @@ def test_weights_are_what_their_codes_stand_for(
 ) -> None:
     meant = write_packed(tmp_path / "packed", pack, settings)
     check_weights(tmp_path / "packed", meant)
-    checkpoint = open_folder(tmp_path / "packed", "tiny")
-    assert checkpoint.tensors[f"{LAYER}.weight"].stored_as == stored_as
-    assert checkpoint.tensors["model.norm.weight"].stored_as == "F32"
+    checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
+    assert checkpoint.tensors[f"{LAYER}.weight"].storage_format == stored_as
+    assert checkpoint.tensors["model.norm.weight"].storage_format == "F32"
     method, bits = stored_as.removesuffix("-bit").split()
     told = f"it is quantised by {method} to {bits} bits; its weights are dequantised while they are loaded."
     assert checkpoint.notes == (told,)
@@ -61,7 +61,7 @@ def test_codes_of_other_sizes_are_read_too(tmp_path: Path, bits: int) -> None:
     weight = np.random.default_rng(bits).standard_normal((64, 96)).astype(np.float32)
     parts, meant = pack_gptq(32, bits=bits, less_one=False, shuffled=True)("odd.weight", weight)
     write_folder(tmp_path / "packed", parts, settings)
-    read = open_folder(tmp_path / "packed", "tiny").read("odd.weight")
+    read = open_hf_folder(tmp_path / "packed", "tiny").read("odd.weight")
     assert torch.equal(read, torch.from_numpy(meant))
 
 
@@ -76,12 +76,12 @@ def test_a_zero_of_0_borrowed_its_one_from_the_next(tmp_path: Path) -> None:
     file[f"{LAYER}.qzeros"].fill_(wrapped)
     file[f"{LAYER}.scales"].fill_(1)
     write_folder(tmp_path / "packed", file, GPTQ)
-    read = open_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
+    read = open_hf_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
     assert read[:8, 0].tolist() == [-float(zero) for zero in zeros]
 
 
 def test_a_large_weight_is_worked_on_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("litgpt.adapters.checkpoints.quantised.bits.AT_ONCE", 500)
+    monkeypatch.setattr("litgpt.adapters.checkpoints.quantized.bit_packing.CHUNK_NUMEL", 500)
     for name in ("awq", "gptq, by activations"):
         pack, settings, _ = PACKED[name]
         check_weights(tmp_path / name, write_packed(tmp_path / name, pack, settings))
@@ -96,8 +96,8 @@ def test_biases_of_zeros_that_the_model_has_no_use_for_are_passed_over(tmp_path:
 def test_a_bias_of_more_than_zeros_is_not_passed_over(tmp_path: Path) -> None:
     more = {f"{LAYER}.bias": torch.ones(48)}
     write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=more)
-    with pytest.raises(DamagedFile, match=rf"{LAYER}.*bias"):
-        open_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
+    with pytest.raises(CorruptFile, match=rf"{LAYER}.*bias"):
+        open_hf_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
 
 
 @pytest.mark.parametrize("method", ["awq", "gptq"])
@@ -106,8 +106,8 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path, method: str, role: str)
     pack, settings, _ = PACKED[method]
     write_packed(tmp_path / "packed", pack, settings)
     change(tmp_path / "packed", settings, f"{LAYER}.{role}", None)
-    with pytest.raises(DamagedFile, match=rf"{LAYER}\.{role}, which belongs to it, is missing"):
-        open_folder(tmp_path / "packed", "tiny")
+    with pytest.raises(CorruptFile, match=rf"{LAYER}\.{role}, which belongs to it, is missing"):
+        open_hf_folder(tmp_path / "packed", "tiny")
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_a_part_of_a_wrong_shape_or_dtype_is_named(tmp_path: Path, method: str, 
     right = load_file(tmp_path / "packed" / "model.safetensors")[name]
     for wrong in (right[1:], right.double(), right.unsqueeze(0)):
         change(tmp_path / "packed", settings, name, wrong)
-        with pytest.raises(DamagedFile, match=rf"{LAYER}\."):
-            open_folder(tmp_path / "packed", "tiny")
+        with pytest.raises(CorruptFile, match=rf"{LAYER}\."):
+            open_hf_folder(tmp_path / "packed", "tiny")
 
 
 @pytest.mark.parametrize("wrong", [-1, 5])
@@ -134,16 +134,16 @@ def test_an_input_that_belongs_to_no_group_is_a_damaged_file(tmp_path: Path, wro
     group = load_file(tmp_path / "packed" / "model.safetensors")[f"{LAYER}.g_idx"]
     group[3] = wrong
     change(tmp_path / "packed", GPTQ, f"{LAYER}.g_idx", group)
-    with pytest.raises(DamagedFile, match="g_idx"):
-        open_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
+    with pytest.raises(CorruptFile, match="g_idx"):
+        open_hf_folder(tmp_path / "packed", "tiny").read(f"{LAYER}.weight")
 
 
 def test_what_no_weight_is_made_of_is_left_over(tmp_path: Path) -> None:
     more = {"model.layers.0.mlp.act.scales": torch.ones(9)}
     write_packed(tmp_path / "packed", pack_awq(16), AWQ, more=more)
-    checkpoint = open_folder(tmp_path / "packed", "tiny")
+    checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
     with pytest.raises(CheckpointMismatch, match=r"act\.scales"):
-        understand("tiny", checkpoint.config, checkpoint.tensors)
+        resolve_model("tiny", checkpoint.config, checkpoint.tensors)
 
 
 REFUSED: dict[str, Any] = {
@@ -173,7 +173,7 @@ def test_a_method_or_setting_that_is_not_implemented_is_named(
 ) -> None:
     write_packed(tmp_path / "packed", pack_gptq(16), settings)
     with pytest.raises(UnsupportedModel) as caught:
-        open_folder(tmp_path / "packed", "tiny")
+        open_hf_folder(tmp_path / "packed", "tiny")
     assert said in str(caught.value)
 
 
@@ -187,4 +187,4 @@ def test_a_config_that_says_quantised_of_plain_weights_changes_nothing(tmp_path:
         tmp_path / "packed", lambda name, weight: ({name: torch.tensor(weight)}, weight), AWQ
     )
     check_weights(tmp_path / "packed", meant)
-    assert not open_folder(tmp_path / "packed", "tiny").notes
+    assert not open_hf_folder(tmp_path / "packed", "tiny").notes

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.domain.errors import CorruptFile, UnsupportedModel
 from tests.adapters.packed_weights import LAYER, Array, Pack, change, check_weights, write_packed
 
 WEIGHT = f"{LAYER}.weight"
@@ -98,12 +98,12 @@ def test_weights_are_what_their_codes_stand_for(
     stored_as: str,
     at_once: int,
 ) -> None:
-    monkeypatch.setattr("litgpt.adapters.checkpoints.quantised.bits.AT_ONCE", at_once)
+    monkeypatch.setattr("litgpt.adapters.checkpoints.quantized.bit_packing.CHUNK_NUMEL", at_once)
     meant = write_packed(tmp_path / "packed", pack, settings)
     check_weights(tmp_path / "packed", meant)
-    checkpoint = open_folder(tmp_path / "packed", "tiny")
-    assert checkpoint.tensors[WEIGHT].stored_as == stored_as
-    assert checkpoint.tensors["model.norm.weight"].stored_as == "F32"
+    checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
+    assert checkpoint.tensors[WEIGHT].storage_format == stored_as
+    assert checkpoint.tensors["model.norm.weight"].storage_format == "F32"
     assert f"bitsandbytes to {stored_as}, 4 bits" in checkpoint.notes[0]
 
 
@@ -123,12 +123,12 @@ def test_a_part_that_is_missing_or_misshapen_is_named(tmp_path: Path, role: str)
     name = f"{WEIGHT}{role}"
     right = load_file(tmp_path / "packed" / "model.safetensors")[name]
     change(tmp_path / "packed", BNB, name, None)
-    with pytest.raises(DamagedFile, match=rf"{WEIGHT}.*, which belongs to it, is missing"):
-        open_folder(tmp_path / "packed", "tiny")
+    with pytest.raises(CorruptFile, match=rf"{WEIGHT}.*, which belongs to it, is missing"):
+        open_hf_folder(tmp_path / "packed", "tiny")
     write_packed(tmp_path / "again", pack_bnb(nested=True), BNB)
     change(tmp_path / "again", BNB, name, right[1:])
-    with pytest.raises(DamagedFile, match=WEIGHT):
-        open_folder(tmp_path / "again", "tiny").read(WEIGHT)
+    with pytest.raises(CorruptFile, match=WEIGHT):
+        open_hf_folder(tmp_path / "again", "tiny").read(WEIGHT)
 
 
 WRONG_STATES: dict[str, object] = {
@@ -147,8 +147,8 @@ WRONG_STATES: dict[str, object] = {
 def test_a_state_that_contradicts_the_file_is_damage(tmp_path: Path, state: object) -> None:
     write_packed(tmp_path / "packed", pack_bnb(), BNB)
     change(tmp_path / "packed", BNB, f"{WEIGHT}.quant_state.bitsandbytes__nf4", state_of(state))
-    with pytest.raises(DamagedFile, match=rf"{WEIGHT} cannot be dequantised"):
-        open_folder(tmp_path / "packed", "tiny").read(WEIGHT)
+    with pytest.raises(CorruptFile, match=rf"{WEIGHT} cannot be dequantised"):
+        open_hf_folder(tmp_path / "packed", "tiny").read(WEIGHT)
 
 
 def test_a_state_that_is_no_json_or_says_nothing_of_nesting_is_damage(tmp_path: Path) -> None:
@@ -159,8 +159,8 @@ def test_a_state_that_is_no_json_or_says_nothing_of_nesting_is_damage(tmp_path: 
         (state_of({"shape": [48, 80], "blocksize": 64}), "scales' scales"),
     ):
         change(tmp_path / "packed", BNB, name, raw)
-        with pytest.raises(DamagedFile, match=said):
-            open_folder(tmp_path / "packed", "tiny").read(WEIGHT)
+        with pytest.raises(CorruptFile, match=said):
+            open_hf_folder(tmp_path / "packed", "tiny").read(WEIGHT)
 
 
 REFUSED: dict[str, dict[str, Any]] = {
@@ -176,5 +176,5 @@ def test_a_setting_that_is_not_implemented_is_named(
 ) -> None:
     write_packed(tmp_path / "packed", pack_bnb(), settings)
     with pytest.raises(UnsupportedModel) as caught:
-        open_folder(tmp_path / "packed", "tiny")
+        open_hf_folder(tmp_path / "packed", "tiny")
     assert f"'bitsandbytes', and {said}" in str(caught.value)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.domain.errors import CorruptFile, UnsupportedModel
 from tests.adapters.packed_weights import LAYER, Array, Pack, change, check_weights, write_packed
 
 FP8: dict[str, Any] = {"quant_method": "fp8", "activation_scheme": "dynamic", "fmt": "e4m3"}
@@ -105,11 +105,11 @@ PACKED: dict[str, tuple[Pack, dict[str, Any]]] = {
 def test_weights_are_their_floats_times_their_scales(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Pack, settings: dict[str, Any], at_once: int
 ) -> None:
-    monkeypatch.setattr("litgpt.adapters.checkpoints.quantised.bits.AT_ONCE", at_once)
+    monkeypatch.setattr("litgpt.adapters.checkpoints.quantized.bit_packing.CHUNK_NUMEL", at_once)
     meant = write_packed(tmp_path / "packed", pack, settings)
     check_weights(tmp_path / "packed", meant)
-    checkpoint = open_folder(tmp_path / "packed", "tiny")
-    assert checkpoint.tensors[f"{LAYER}.weight"].stored_as == "F8_E4M3"
+    checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
+    assert checkpoint.tensors[f"{LAYER}.weight"].storage_format == "F8_E4M3"
     assert checkpoint.notes == ("it is quantised to FP8; its weights are dequantised while they are loaded.",)
 
 
@@ -123,7 +123,7 @@ def test_a_stack_of_experts_has_scales_for_each(tmp_path: Path, shape: tuple[int
     settings = {**FP8, "weight_block_size": [32, 20]}
     more = {"experts": weight, "experts_scale_inv": scale}
     write_packed(tmp_path / "packed", pack_fp8("one", "_scale_inv"), settings, more=more)
-    read = open_folder(tmp_path / "packed", "tiny").read("experts")
+    read = open_hf_folder(tmp_path / "packed", "tiny").read("experts")
     assert torch.equal(read, weight.float() * spread)
 
 
@@ -131,8 +131,8 @@ def test_a_scale_that_is_missing_is_named(tmp_path: Path) -> None:
     pack, settings = PACKED["deepseek"]
     write_packed(tmp_path / "packed", pack, settings)
     change(tmp_path / "packed", settings, f"{LAYER}.weight_scale_inv", None)
-    with pytest.raises(DamagedFile, match=rf"{LAYER}\.weight_scale.*missing"):
-        open_folder(tmp_path / "packed", "tiny")
+    with pytest.raises(CorruptFile, match=rf"{LAYER}\.weight_scale.*missing"):
+        open_hf_folder(tmp_path / "packed", "tiny")
 
 
 def test_a_scale_that_fits_no_blocks_is_named(tmp_path: Path) -> None:
@@ -140,16 +140,16 @@ def test_a_scale_that_fits_no_blocks_is_named(tmp_path: Path) -> None:
     write_packed(tmp_path / "packed", pack, settings)
     for wrong in (torch.ones(3, 2), torch.ones(2), torch.ones(2, 2, dtype=torch.int32)):
         change(tmp_path / "packed", settings, f"{LAYER}.weight_scale_inv", wrong)
-        with pytest.raises(DamagedFile, match=rf"{LAYER}\.weight_scale_inv"):
-            open_folder(tmp_path / "packed", "tiny")
+        with pytest.raises(CorruptFile, match=rf"{LAYER}\.weight_scale_inv"):
+            open_hf_folder(tmp_path / "packed", "tiny")
 
 
 def test_integers_with_a_scale_are_no_floats(tmp_path: Path) -> None:
     pack, settings = PACKED["deepseek"]
     write_packed(tmp_path / "packed", pack, settings)
     change(tmp_path / "packed", settings, f"{LAYER}.weight", torch.zeros(48, 80, dtype=torch.int8))
-    with pytest.raises(DamagedFile, match=rf"{LAYER}\.weight is stored as I8"):
-        open_folder(tmp_path / "packed", "tiny")
+    with pytest.raises(CorruptFile, match=rf"{LAYER}\.weight is stored as I8"):
+        open_hf_folder(tmp_path / "packed", "tiny")
 
 
 REFUSED: dict[str, dict[str, Any]] = {
@@ -188,7 +188,7 @@ def test_a_setting_that_is_not_implemented_is_named(
 ) -> None:
     write_packed(tmp_path / "packed", pack_fp8("one", "_scale"), settings)
     with pytest.raises(UnsupportedModel) as caught:
-        open_folder(tmp_path / "packed", "tiny")
+        open_hf_folder(tmp_path / "packed", "tiny")
     assert said in str(caught.value)
     assert repr(settings["quant_method"]) in str(caught.value)
 
@@ -198,4 +198,4 @@ def test_blocks_larger_than_the_weight_take_no_more_memory_than_it(tmp_path: Pat
     more = {"more": weight, "more_scale_inv": torch.full((1, 1), 2.0)}
     settings = {**FP8, "weight_block_size": [2**24, 2**24]}
     write_packed(tmp_path / "packed", pack_fp8("one", "_scale_inv"), settings, more=more)
-    assert torch.equal(open_folder(tmp_path / "packed", "tiny").read("more"), weight.float() * 2)
+    assert torch.equal(open_hf_folder(tmp_path / "packed", "tiny").read("more"), weight.float() * 2)

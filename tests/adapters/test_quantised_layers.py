@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from litgpt.adapters.pytorch.quantised.choosing import LAYERS
-from litgpt.adapters.pytorch.quantised.eight import Int8Linear
-from litgpt.adapters.pytorch.quantised.four import Int4Linear
-from litgpt.adapters.pytorch.quantised.of_bitsandbytes import Bnb4Linear
+from litgpt.adapters.pytorch.quantization.bnb import Bnb4Linear
+from litgpt.adapters.pytorch.quantization.int4 import Int4Linear
+from litgpt.adapters.pytorch.quantization.int8 import Int8Linear
+from litgpt.adapters.pytorch.quantization.registry import QUANTIZED_LINEARS
 from litgpt.domain.errors import NotInstalled
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 
@@ -36,7 +36,7 @@ def weight(*shape: int, seed: int = 0) -> Tensor:
 
 
 def layer(how: Quantization, *shape: int) -> Any:
-    return LAYERS[how].of(weight(*shape), how, None)
+    return QUANTIZED_LINEARS[how].from_weight(weight(*shape), how, None)
 
 
 def bfloat16(numbers: Any) -> Any:
@@ -47,7 +47,7 @@ def bfloat16(numbers: Any) -> Any:
 
 
 def test_the_layers_are_those_that_there_are_names_for() -> None:
-    assert tuple(LAYERS) == QUANTIZATIONS
+    assert tuple(QUANTIZED_LINEARS) == QUANTIZATIONS
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -92,7 +92,7 @@ def test_four_bits_of_bitsandbytes_are_the_nearest_of_sixteen_numbers_times_a_bl
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_format_has_the_error_of_its_bits(how: Quantization, shape: tuple[int, int]) -> None:
     given = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    error = (LAYERS[how].of(given, how, None).dequantised() - given).norm() / given.norm()
+    error = (QUANTIZED_LINEARS[how].from_weight(given, how, None).dequantize() - given).norm() / given.norm()
     least, most = ERRORS[how]
     assert least < error < most
 
@@ -103,7 +103,7 @@ def test_what_was_quantised_and_dequantised_is_quantised_to_the_same(
     how: Quantization, shape: tuple[int, int]
 ) -> None:
     once = layer(how, *shape).dequantised()
-    again = LAYERS[how].of(once, how, None).dequantised()
+    again = QUANTIZED_LINEARS[how].from_weight(once, how, None).dequantize()
     torch.testing.assert_close(again, once, rtol=1e-6, atol=1e-9)
 
 
@@ -114,12 +114,12 @@ def test_a_layer_multiplies_by_its_dequantised_weight(
     how: Quantization, shape: tuple[int, int], dtype: torch.dtype
 ) -> None:
     bias = torch.nn.Parameter(torch.linspace(-1, 1, shape[0], dtype=dtype), requires_grad=False)
-    made = LAYERS[how].of(weight(*shape), how, bias)
+    made = QUANTIZED_LINEARS[how].from_weight(weight(*shape), how, bias)
     # In eight bits of bitsandbytes, activations are rounded too.
     tolerance = 2e-2 if how == "bnb.int8" or dtype != torch.float32 else 1e-5
     for rows in (1, 2, 8, 9, 17, 65):
         x = torch.randn(1, rows, shape[1], generator=torch.Generator().manual_seed(rows)).to(dtype)
-        expected = functional.linear(x.float(), made.dequantised(), bias.float())
+        expected = functional.linear(x.float(), made.dequantize(), bias.float())
         with torch.inference_mode():
             out = made(x)
         assert (out.dtype, out.shape) == (dtype, expected.shape)
@@ -130,7 +130,7 @@ def test_a_layer_multiplies_by_its_dequantised_weight(
 def test_rows_of_zeros_and_of_one_sign_are_quantised_too(kind: type[Int8Linear | Int4Linear]) -> None:
     given = torch.zeros(3, 64)
     given[1], given[2] = torch.linspace(1, 2, 64), torch.linspace(-2, -1, 64)
-    made = kind.of(given, "int8" if kind is Int8Linear else "int4", None).dequantised()
+    made = kind.from_weight(given, "int8" if kind is Int8Linear else "int4", None).dequantize()
     assert not made[0].any()
     torch.testing.assert_close(made, given, rtol=0, atol=2 / 15 / 2 * 1.02)
 

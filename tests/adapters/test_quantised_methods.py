@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.domain.errors import BadArgument, UnsupportedModel
-from litgpt.domain.families import understand
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.domain.errors import InvalidArgument, UnsupportedModel
+from litgpt.domain.families import resolve_model
 from tests.adapters.packed_weights import Pack, pack_gptq, write_folder
 from tests.adapters.test_quantised_awq_gptq import GPTQ
 from tests.adapters.test_quantised_bitsandbytes import BNB, pack_bnb
@@ -50,8 +50,8 @@ def whole_of(folder: Path, settings: Any, *, inside: bool) -> None:
 
 
 def check(folder: Path, meant: dict[str, Tensor]) -> None:
-    checkpoint = open_folder(folder, "tiny")
-    assert understand("tiny", checkpoint.config, checkpoint.tensors).joins
+    checkpoint = open_hf_folder(folder, "tiny")
+    assert resolve_model("tiny", checkpoint.config, checkpoint.tensors).sources
     for name, tensor in meant.items():
         assert torch.equal(checkpoint.read(name), tensor), name
 
@@ -79,14 +79,14 @@ def test_the_text_part_of_a_model_that_sees_is_dequantised(
     write_folder(folder, {**load_file(folder / "model.safetensors"), **seeing}, BNB)
     whole_of(folder, BNB, inside=inside)
     check(folder, meant)
-    assert "quantization_config" not in json.dumps(open_folder(folder, "tiny").config)
+    assert "quantization_config" not in json.dumps(open_hf_folder(folder, "tiny").config)
 
 
 def test_a_tensor_that_is_not_there_is_named(tmp_path: Path) -> None:
     write(tmp_path / "packed", "llama", pack_gptq(16), GPTQ)
-    checkpoint = open_folder(tmp_path / "packed", "tiny")
+    checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
     for name in ("no.such.tensor", "model.layers.0.mlp.down_proj.qweight"):
-        with pytest.raises(BadArgument, match=name):
+        with pytest.raises(InvalidArgument, match=name):
             checkpoint.read(name)
 
 
@@ -95,4 +95,4 @@ def test_a_family_that_is_not_implemented_is_refused_by_its_name(tmp_path: Path)
     config = json.loads((tmp_path / "packed" / "config.json").read_text())
     (tmp_path / "packed" / "config.json").write_text(json.dumps({**config, "model_type": "unheard_of"}))
     with pytest.raises(UnsupportedModel, match="unheard_of"):
-        open_folder(tmp_path / "packed", "tiny")
+        open_hf_folder(tmp_path / "packed", "tiny")

@@ -10,15 +10,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from litgpt import LLM
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.checkpoints.local_store import LocalStore
 from litgpt.adapters.hub.store import HubStore
-from litgpt.application.describing import DescribeModel
-from litgpt.domain.errors import DamagedFile
-from litgpt.domain.families import understand
+from litgpt.application.describe_model import DescribeModel
+from litgpt.domain.errors import CorruptFile
+from litgpt.domain.families import resolve_model
 from litgpt.domain.ports import Checkpoint
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import silent
 from tests.adapters.loopback_hub import LoopbackHub
 from tests.adapters.quantised_folders import (
     BLOCK,
@@ -57,7 +57,7 @@ def agree(ours: Tensor, theirs: Tensor) -> bool:
 
 def test_every_tensor_is_read_as_what_it_stands_for(case: Case, folder: Path) -> None:
     meant = quantised_folder(folder, case)
-    opened = open_folder(folder, "tiny")
+    opened = open_hf_folder(folder, "tiny")
     assert set(opened.tensors) == set(meant)
     for name, tensor in meant.items():
         assert opened.tensors[name].shape == tuple(tensor.shape), name
@@ -80,12 +80,12 @@ def test_the_logits_are_those_of_the_weights_that_it_stands_for(case: Case, fold
 
 def test_headers_and_config_alone_tell_all_of_it(case: Case, folder: Path) -> None:
     quantised_folder(folder, case)
-    here = open_folder(folder, "tiny")
+    here = open_hf_folder(folder, "tiny")
     everything = sum(here.tensors[name].nbytes for name in here.tensors)
     coming = headers_alone(folder)
-    opened = open_folder(folder, "tiny", coming=coming)
+    opened = open_hf_folder(folder, "tiny", pending=coming)
     assert opened.tensors == here.tensors
-    assert understand("tiny", opened.config, opened.tensors).joins
+    assert resolve_model("tiny", opened.config, opened.tensors).sources
     assert "quantization_config" not in opened.config
     beginning, size = next(iter(coming.values()))
     left_out = 4 * 7 * 3 if "F8" in case.stored_as else 0  # the scales of inputs
@@ -96,13 +96,15 @@ def test_on_the_hub_it_is_described_before_its_weights_are_fetched(tmp_path: Pat
     meant = quantised_folder(tmp_path / "hub" / "org" / "tiny", CASES["nf4, twice"])
     reference = ModelReference("org/tiny")
     with LoopbackHub(tmp_path / "hub") as hub:
-        store: HubStore[Tensor] = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+        store: HubStore[Tensor] = HubStore(
+            open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache"
+        )
         found = DescribeModel(store)(reference)
-        assert {one.format for one in found.stored} == {"F32", "NF4"}
+        assert {one.format for one in found.storage} == {"F32", "NF4"}
         assert "NF4" in found.notes[0]
         checkpoint = store.open(reference)
         assert not list((tmp_path / "cache").rglob("*.safetensors"))
-        checkpoint.fetch(silent)
+        checkpoint.fetch(null_reporter)
     for name, tensor in meant.items():
         assert torch.equal(checkpoint.read(name, "float32"), tensor), name
 
@@ -115,7 +117,7 @@ def test_parts_of_a_weight_may_lie_in_different_files(folder: Path) -> None:
     for place in set(places.values()):
         save_file({name: one for name, one in stored.items() if places[name] == place}, folder / place)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
-    opened = open_folder(folder, "tiny")
+    opened = open_hf_folder(folder, "tiny")
     for name, tensor in meant.items():
         assert torch.equal(opened.read(name, "float32"), tensor), name
 
@@ -126,7 +128,7 @@ def test_saved_it_is_a_model_in_full(folder: Path, tmp_path: Path) -> None:
     llm.distribute(accelerator="cpu", precision="32-true")
     llm.save(tmp_path / "saved")
     assert "quantization_config" not in json.loads((tmp_path / "saved" / "config.json").read_text())
-    saved = open_folder(tmp_path / "saved", "saved")
+    saved = open_hf_folder(tmp_path / "saved", "saved")
     assert saved.notes == ()
     for name, tensor in meant.items():
         assert torch.equal(saved.read(name), tensor), name
@@ -135,7 +137,7 @@ def test_saved_it_is_a_model_in_full(folder: Path, tmp_path: Path) -> None:
 def test_what_it_is_stored_as_is_told(case: Case, folder: Path) -> None:
     quantised_folder(folder, case)
     found = DescribeModel(LocalStore(folder.parent))(ModelReference("tiny"))
-    assert {one.format: one.tensors for one in found.stored} == {case.stored_as: 3 * 7, "F32": 3 * 2 + 3}
+    assert {one.format: one.num_tensors for one in found.storage} == {case.stored_as: 3 * 7, "F32": 3 * 2 + 3}
     assert len(found.notes) == 1
     assert case.said in found.notes[0]
     assert "dequantised" in found.notes[0]
@@ -154,7 +156,7 @@ def test_transformers_reads_the_same_out_of_fp8(name: str, folder: Path) -> None
     from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 
     quantised_folder(folder, CASES[name])
-    opened, stored = open_folder(folder, "tiny"), _stored(folder)
+    opened, stored = open_hf_folder(folder, "tiny"), _stored(folder)
     compared = 0
     for one in opened.tensors:
         if f"{one}_scale_inv" not in stored:
@@ -180,19 +182,21 @@ class TestGptOss:
 
     def test_every_tensor_is_read_as_what_it_stands_for(self, folder: Path) -> None:
         meant = gpt_oss_folder(folder)
-        opened = open_folder(folder, "tiny")
+        opened = open_hf_folder(folder, "tiny")
         assert set(opened.tensors) == set(meant)
         for name, tensor in meant.items():
             assert opened.tensors[name].shape == tuple(tensor.shape), name
             assert torch.equal(opened.read(name, "float32"), tensor), name
-        kinds = {one.stored_as for name, one in opened.tensors.items() if name.endswith("experts.down_proj")}
+        kinds = {
+            one.storage_format for name, one in opened.tensors.items() if name.endswith("experts.down_proj")
+        }
         assert kinds == {"MXFP4"}
 
     def test_transformers_reads_the_same_out_of_the_blocks(self, folder: Path) -> None:
         from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
         gpt_oss_folder(folder)
-        opened, stored = open_folder(folder, "tiny"), _stored(folder)
+        opened, stored = open_hf_folder(folder, "tiny"), _stored(folder)
         packed = [name for name in opened.tensors if f"{name}_blocks" in stored]
         assert len(packed) == 3 * 2
         for name in packed:
@@ -223,7 +227,7 @@ class TestQuantisedFolder(ModelStoreContract):
 
 def test_closing_it_closes_what_is_behind_it(folder: Path) -> None:
     quantised_folder(folder, CASES["gptq"])
-    opened: Checkpoint[Tensor] = open_folder(folder, "tiny")
+    opened: Checkpoint[Tensor] = open_hf_folder(folder, "tiny")
     name = next(one for one in opened.tensors if one.endswith("q_proj.weight"))
     tensor = opened.read(name)
     opened.close()
@@ -242,7 +246,7 @@ def test_a_tensor_that_an_index_of_packed_weights_promises_is_missed_only_if_it_
         index.write_text(json.dumps({"weight_map": dict.fromkeys([*names, *more], shard.name)}))
 
     promise("mtp.layers.0.mlp.down_proj.weight", "mtp.layers.0.mlp.down_proj.weight_scale")
-    assert open_folder(tmp_path, "tiny").tensors.keys() == meant.keys()
+    assert open_hf_folder(tmp_path, "tiny").tensors.keys() == meant.keys()
     promise("model.layers.0.self_attn.q_proj.another")
-    with pytest.raises(DamagedFile, match=r"lacks the tensor 'model\.layers\.0\.self_attn\.q_proj\.another'"):
-        open_folder(tmp_path, "tiny")
+    with pytest.raises(CorruptFile, match=r"lacks the tensor 'model\.layers\.0\.self_attn\.q_proj\.another'"):
+        open_hf_folder(tmp_path, "tiny")

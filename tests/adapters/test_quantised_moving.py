@@ -5,17 +5,17 @@ import copy
 import pytest
 import torch
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.pytorch.lora.pairs import LowRank, Use
-from litgpt.adapters.pytorch.quantised.choosing import LAYERS, quantised_layers
-from litgpt.adapters.pytorch.quantised.four import cpu_block
-from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
-from litgpt.adapters.pytorch.sequential import Sequential
-from litgpt.adapters.pytorch.single_device import SingleDevice
-from litgpt.domain.families import understand
-from litgpt.domain.placement import Placement
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
+from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.lora.layer import LoraOptions, LoraPair
+from litgpt.adapters.pytorch.quantization.int4 import cpu_block_size
+from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
+from litgpt.adapters.pytorch.quantization.registry import QUANTIZED_LINEARS, quantized_layers
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.families import resolve_model
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
-from litgpt.domain.reporting import silent
 from tests.adapters.fake_cuda import backward, fake_cuda, on_cuda
 from tests.adapters.test_quantised_layers import weight
 from tests.adapters.tiny_models import tiny_folder
@@ -25,9 +25,9 @@ CUDA = torch.device("cuda:0")
 FAKEABLE = [one for one in QUANTIZATIONS if one != "bnb.int8"]
 
 
-def layer(how: Quantization, *shape: int) -> QuantisedLinear:
+def layer(how: Quantization, *shape: int) -> QuantizedLinear:
     bias = torch.nn.Parameter(torch.linspace(-1, 1, shape[0]), requires_grad=False)
-    return LAYERS[how].of(weight(*shape), how, bias)
+    return QUANTIZED_LINEARS[how].from_weight(weight(*shape), how, bias)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -45,21 +45,21 @@ def test_a_layer_multiplies_where_it_was_moved_to(
             with torch.no_grad():
                 out = made(x)
             assert (out.shape, out.device, out.dtype) == ((2, rows, shape[0]), x.device, dtype)
-        for role in made.kept if not how.startswith("bnb") else ():
-            assert made.part(role).device == x.device
-        assert made.dequantised().device == x.device
+        for role in made.storage_spec if not how.startswith("bnb") else ():
+            assert made.stored_tensor(role).device == x.device
+        assert made.dequantize().device == x.device
 
 
 @pytest.mark.parametrize("how", QUANTIZATIONS)
 def test_gradients_go_through_a_moved_layer_and_into_what_is_beside_it(how: Quantization) -> None:
     made = layer(how, 64, 96)
-    use = Use(scaling=1.0, dropout=0.0, trainable=True)
-    made.lora = pair = LowRank(torch.ones(4, 96), torch.ones(64, 4), start=0, use=use)
+    use = LoraOptions(scaling=1.0, dropout=0.0, trainable=True)
+    made.lora = pair = LoraPair(torch.ones(4, 96), torch.ones(64, 4), start=0, options=use)
     with fake_cuda():
         on_cuda(made, "cuda:0")
         x = torch.ones(2, 5, 96, device=CUDA, requires_grad=True)
         backward(pair.add_to(made(x), x, made).sum())
-        for leaf in (x, pair.down, pair.up):
+        for leaf in (x, pair.lora_A, pair.lora_B):
             assert leaf.grad is not None
             assert leaf.grad.device == CUDA
 
@@ -67,11 +67,11 @@ def test_gradients_go_through_a_moved_layer_and_into_what_is_beside_it(how: Quan
 @pytest.mark.parametrize("how", QUANTIZATIONS)
 def test_a_change_of_dtype_changes_what_a_layer_computes_in_and_not_its_weight(how: Quantization) -> None:
     made = layer(how, 64, 128)
-    meant, stored = made.dequantised(), {name: one.dtype for name, one in made.named_buffers()}
+    meant, stored = made.dequantize(), {name: one.dtype for name, one in made.named_buffers()}
     for dtype in (torch.bfloat16, torch.float64, torch.float16, torch.float32):
         made.to(dtype)
         assert {name: one.dtype for name, one in made.named_buffers()} == stored
-        assert torch.equal(made.dequantised(), meant)
+        assert torch.equal(made.dequantize(), meant)
         assert made.bias is not None
         assert made.bias.dtype == dtype
     out = made(torch.ones(1, 128))
@@ -82,12 +82,12 @@ def test_a_change_of_dtype_changes_what_a_layer_computes_in_and_not_its_weight(h
 
 @pytest.mark.parametrize("how", QUANTIZATIONS)
 def test_a_copy_and_a_state_dict_are_the_layer(how: Quantization) -> None:
-    made, other = layer(how, 64, 128), LAYERS[how].of(torch.ones(64, 128), how, None)
+    made, other = layer(how, 64, 128), QUANTIZED_LINEARS[how].from_weight(torch.ones(64, 128), how, None)
     again = copy.deepcopy(made)
-    assert torch.equal(again.dequantised(), made.dequantised())
+    assert torch.equal(again.dequantize(), made.dequantize())
     assert again.get_buffer("codes").data_ptr() != made.get_buffer("codes").data_ptr()
     other.load_state_dict(made.state_dict(), strict=False)
-    assert torch.equal(other.dequantised(), made.dequantised())
+    assert torch.equal(other.dequantize(), made.dequantize())
 
 
 @pytest.mark.parametrize("devices", [("cuda:0",), ("cuda:0", "cuda:1")])
@@ -95,22 +95,22 @@ def test_a_copy_and_a_state_dict_are_the_layer(how: Quantization) -> None:
 def test_a_quantised_model_is_read_to_its_devices_and_trained_through(
     how: Quantization, devices: tuple[str, ...]
 ) -> None:
-    cpu_block()
-    checkpoint = open_folder(tiny_folder("llama"), "tiny")
-    found = understand("tiny", checkpoint.config, checkpoint.tensors)
-    strategy = SingleDevice() if len(devices) == 1 else Sequential()
+    cpu_block_size()
+    checkpoint = open_hf_folder(tiny_folder("llama"), "tiny")
+    found = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
+    strategy = SingleDevice() if len(devices) == 1 else LayerSplit()
     with fake_cuda():
         model = strategy.build(
             Placement(devices=devices, dtype="bfloat16", quantize=how),
             found.architecture,
-            found.joins,
+            found.sources,
             checkpoint,
-            silent,
+            null_reporter,
         )
         assert {one.device for one in (*model.parameters(), *model.buffers())} == {
             torch.device(one) for one in devices
         }
-        assert quantised_layers(model)
+        assert quantized_layers(model)
         ids = torch.zeros((2, 7), dtype=torch.long, device=CUDA)
         with torch.no_grad():
             assert model(ids).device == torch.device(devices[-1])

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.domain.errors import DamagedFile
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.domain.errors import CorruptFile
 from tests.adapters.packed_weights import Array, write_folder, write_packed
 
 MXFP4 = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}
@@ -49,10 +49,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_experts_lie_on_their_sides_and_each_number_is_its_code_times_its_blocks_power(folder: Path) -> None:
     _, weight = packed()
-    checkpoint = open_folder(folder, "tiny")
+    checkpoint = open_hf_folder(folder, "tiny")
     info = checkpoint.tensors[NAME]
     assert info.shape == weight.shape
-    assert info.stored_as == "MXFP4"
+    assert info.storage_format == "MXFP4"
     assert info.nbytes == EXPERTS * OUTPUTS * GROUPS * 17
     read = checkpoint.read(NAME)
     assert read.is_contiguous()
@@ -68,7 +68,7 @@ def test_it_is_what_transformers_makes_of_it(folder: Path) -> None:
 
     parts, _ = packed()
     theirs = convert_moe_packed_tensors(parts[f"{NAME}_blocks"], parts[f"{NAME}_scales"])
-    assert torch.equal(open_folder(folder, "tiny").read(NAME, "bfloat16"), theirs)
+    assert torch.equal(open_hf_folder(folder, "tiny").read(NAME, "bfloat16"), theirs)
 
 
 def test_the_smallest_and_the_largest_exponents_are_held(folder: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_smallest_and_the_largest_exponents_are_held(folder: Path) -> None:
     parts[f"{NAME}_scales"][1].fill_(254)
     parts[f"{NAME}_scales"][2].fill_(255)
     write_folder(folder, parts, MXFP4)
-    read = open_folder(folder, "tiny").read(NAME)
+    read = open_hf_folder(folder, "tiny").read(NAME)
     assert read[:2, :2, 0].tolist() == [[2.0**-128, 2.0**-127], [2.0**126, 2.0**127]]
     assert read[2].isnan().all()
 
@@ -88,9 +88,9 @@ def test_a_part_that_is_missing_or_misshapen_is_named(folder: Path, role: str) -
     parts = load_file(folder / "model.safetensors")
     right = parts.pop(f"{NAME}_{role}")
     write_folder(folder, parts, MXFP4)
-    with pytest.raises(DamagedFile, match=rf"{NAME}_{role}, which belongs to it, is missing"):
-        open_folder(folder, "tiny")
+    with pytest.raises(CorruptFile, match=rf"{NAME}_{role}, which belongs to it, is missing"):
+        open_hf_folder(folder, "tiny")
     for wrong in (right[1:], right[..., 1:], right.short()):
         write_folder(folder, {**parts, f"{NAME}_{role}": wrong}, MXFP4)
-        with pytest.raises(DamagedFile, match=rf"{NAME}_"):
-            open_folder(folder, "tiny")
+        with pytest.raises(CorruptFile, match=rf"{NAME}_"):
+            open_hf_folder(folder, "tiny")

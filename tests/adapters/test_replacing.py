@@ -12,18 +12,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints import replacing
-from litgpt.adapters.checkpoints.folder import FolderCheckpoint, open_folder
-from litgpt.adapters.checkpoints.folder_writing import FolderWriter
-from litgpt.adapters.checkpoints.local import LocalStore
-from litgpt.adapters.checkpoints.peft_folder import read_adapter
-from litgpt.adapters.checkpoints.peft_writing import write_adapter
-from litgpt.domain.errors import DamagedFile, OutOfReach
-from litgpt.domain.lora import Adapter, Lora, Pair
-from litgpt.domain.ports import ModelToWrite
+from litgpt.adapters.checkpoints.files import atomic_folder
+from litgpt.adapters.checkpoints.hf.checkpoint import HFCheckpoint, open_hf_folder
+from litgpt.adapters.checkpoints.hf.writer import HFWriter
+from litgpt.adapters.checkpoints.local_store import LocalStore
+from litgpt.adapters.checkpoints.peft.adapter_folder import read_adapter
+from litgpt.adapters.checkpoints.peft.writer import write_adapter
+from litgpt.domain.errors import CorruptFile, UnsupportedOperation
+from litgpt.domain.lora.config import LoraAdapter, LoraConfig, LoraWeights
+from litgpt.domain.ports import ModelToSave
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import silent
-from litgpt.domain.tensors import TensorInfo
+from litgpt.domain.weights.tensor_info import TensorInfo
 from tests.contracts.distribution_strategy import CONFIG, shapes
 from tests.interrupting import failing_at, killed_at, paused_at, steps_of
 
@@ -51,9 +51,9 @@ class Filled:
         return torch.full(shapes()[name], float(self.number))
 
 
-def model(number: int) -> ModelToWrite[Tensor]:
+def model(number: int) -> ModelToSave[Tensor]:
     """Return a model all of whose files hold a number."""
-    return ModelToWrite(
+    return ModelToSave(
         name="tiny",
         config={**CONFIG, "of": number, "tie_word_embeddings": False},
         generation_config={"of": number},
@@ -68,12 +68,15 @@ def model(number: int) -> ModelToWrite[Tensor]:
 
 def save_folder(folder: Path, number: int) -> None:
     """Save in one file, or in two or three shards."""
-    FolderWriter({1: 12_000, 2: 8000, 3: 10**9}[number])(folder, model(number), silent)
+    HFWriter({1: 12_000, 2: 8000, 3: 10**9}[number])(folder, model(number), null_reporter)
 
 
 def save_adapter(folder: Path, number: int) -> None:
-    pair = Pair(torch.full((2, 6), float(number)), torch.full((8, 2), float(number)), 2, number)
-    write_adapter(folder, Adapter(lora=Lora(rank=2, alpha=number, targets=("q_proj",)), pairs={MODULE: pair}))
+    pair = LoraWeights(torch.full((2, 6), float(number)), torch.full((8, 2), float(number)), 2, number)
+    write_adapter(
+        folder,
+        LoraAdapter(config=LoraConfig(rank=2, alpha=number, targets=("q_proj",)), weights={MODULE: pair}),
+    )
 
 
 SAVERS = {"hugging face": save_folder, "peft": save_adapter}
@@ -85,10 +88,10 @@ def numbers_in(folder: Path) -> set[float]:
     try:
         if (folder / "adapter_config.json").exists():
             adapter = read_adapter(LocalStore().adapter(reference))
-            pair = adapter.pairs[MODULE]
-            return {pair.alpha, *pair.a.flatten().tolist(), *pair.b.flatten().tolist()}
+            pair = adapter.weights[MODULE]
+            return {pair.alpha, *pair.lora_A.flatten().tolist(), *pair.lora_B.flatten().tolist()}
         opened = LocalStore().open(reference)
-    except DamagedFile as error:
+    except CorruptFile as error:
         assert "Save the model to it again" in str(error)  # noqa: PT017 - that it is raised is not asserted
         return {REFUSED}
     tensors = [opened.read(name) for name in shapes()]
@@ -196,7 +199,7 @@ def test_a_failure_at_any_step_leaves_the_old_model_and_nothing_else(
 def test_a_second_saver_at_any_step_of_the_first_waits_or_says_so_and_both_are_whole(
     users: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replacing, "_LONGEST_WAIT", 0.0)
+    monkeypatch.setattr(atomic_folder, "_MAX_WAIT_SECONDS", 0.0)
     place = prepared(tmp_path, "peft", users)
     place.fresh()
     refused = []
@@ -204,7 +207,7 @@ def test_a_second_saver_at_any_step_of_the_first_waits_or_says_so_and_both_are_w
     def second() -> None:
         try:
             place.save(place.folder, 3)
-        except OutOfReach as error:
+        except UnsupportedOperation as error:
             refused.append(str(error))
 
     for step in range(1, steps_of(lambda: place.save(place.folder, 2)) + 1):
@@ -258,7 +261,7 @@ def test_links_under_the_names_of_a_model_are_replaced_and_not_followed(tmp_path
 
 def test_a_link_to_a_folder_is_followed_and_one_that_leads_nowhere_is_not(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "model")
-    with pytest.raises(OutOfReach, match="a link that leads nowhere"):
+    with pytest.raises(UnsupportedOperation, match="a link that leads nowhere"):
         save_folder(tmp_path / "link", 1)
     assert not (tmp_path / "model").exists()
     save_folder(tmp_path / "model", 1)
@@ -273,7 +276,7 @@ def test_a_folder_in_the_place_of_a_file_is_an_error_before_anything_is_written(
 ) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / name / "mine").write_bytes(b"mine")
-    with pytest.raises(OutOfReach, match=f"{name} is a folder"):
+    with pytest.raises(UnsupportedOperation, match=f"{name} is a folder"):
         save_folder(tmp_path, 1)
     assert files_in(tmp_path) == {f"{name}/mine": b"mine"}
 
@@ -284,7 +287,7 @@ def test_folders_that_were_made_for_a_save_that_fails_are_gone(tmp_path: Path) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        FolderWriter()(tmp_path / "a" / "b", model(1), interrupted)
+        HFWriter()(tmp_path / "a" / "b", model(1), interrupted)
     assert not list(tmp_path.iterdir())
 
 
@@ -310,13 +313,13 @@ def test_permissions_of_the_folder_stay(tmp_path: Path) -> None:
 
 def test_what_is_loaded_from_a_folder_stays_right_when_another_model_is_saved_there(tmp_path: Path) -> None:
     save_folder(tmp_path, 2)
-    opened = open_folder(tmp_path, "tiny")
-    assert isinstance(opened, FolderCheckpoint)
+    opened = open_hf_folder(tmp_path, "tiny")
+    assert isinstance(opened, HFCheckpoint)
     name = "model.embed_tokens.weight"
     mapped = opened.read(name)
-    FolderWriter(8000)(tmp_path, model(1), silent)  # files of the same names and sizes
+    HFWriter(8000)(tmp_path, model(1), null_reporter)  # files of the same names and sizes
     assert torch.equal(mapped, torch.full_like(mapped, 2))
     assert torch.equal(opened.read(name), mapped)
     opened.close()
-    with pytest.raises(DamagedFile, match=r"was replaced .* Load the model again"):
+    with pytest.raises(CorruptFile, match=r"was replaced .* Load the model again"):
         opened.read(name)

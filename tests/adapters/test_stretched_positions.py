@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 import torch
 
-from litgpt.adapters.pytorch.generator import TorchGenerator
-from litgpt.adapters.pytorch.single_device import SingleDevice
-from litgpt.domain.families import describe, family_of
-from litgpt.domain.generation import Request
-from litgpt.domain.placement import Placement
-from litgpt.domain.reporting import silent
-from litgpt.domain.sampling import Sampling
-from litgpt.domain.weights import plan
+from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.generation.generator import TorchGenerator
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.families import family_of, parse_config
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampling_params import SamplingParams
+from litgpt.domain.progress import null_reporter
+from litgpt.domain.weights.mapping import validate_mapping
 from litgpt.testing import MemoryCheckpoint
 from tests.contracts.distribution_strategy import CONFIG, shapes
 
@@ -34,19 +34,23 @@ def generator(request: Any) -> TorchGenerator:
     random = torch.Generator().manual_seed(0)
     weights = {name: torch.randn(shape, generator=random) for name, shape in shapes().items()}
     checkpoint = MemoryCheckpoint(CONFIG | request.param, weights)
-    architecture = describe("tiny", checkpoint.config)
-    joins = plan("tiny", architecture, family_of("tiny", checkpoint.config).weights, checkpoint.tensors)
+    architecture = parse_config("tiny", checkpoint.config)
+    joins = validate_mapping(
+        "tiny", architecture, family_of("tiny", checkpoint.config).weights, checkpoint.tensors
+    )
     placement = Placement(devices=("cpu",), dtype="float32")
-    return TorchGenerator(SingleDevice().build(placement, architecture, joins, checkpoint, silent))
+    return TorchGenerator(SingleDevice().build(placement, architecture, joins, checkpoint, null_reporter))
 
 
-def asked(tokens: int, more: int) -> Request:
+def asked(tokens: int, more: int) -> GenerationRequest:
     """Return a request for the likeliest tokens, with their log-probabilities."""
     prompt = torch.randint(100, (tokens,), generator=torch.Generator().manual_seed(tokens)).tolist()
-    return Request(prompt=prompt, max_new_tokens=more, sampling=Sampling(temperature=0), logprobs=True)
+    return GenerationRequest(
+        prompt=prompt, max_new_tokens=more, sampling_params=SamplingParams(temperature=0), logprobs=True
+    )
 
 
-def answers(generator: TorchGenerator, *requests: Request, prefix: Any = None) -> list[list[float]]:
+def answers(generator: TorchGenerator, *requests: GenerationRequest, prefix: Any = None) -> list[list[float]]:
     found: list[list[float]] = [[] for _ in requests]
     for event in generator.generate(requests, prefix=prefix):
         found[event.index] += [event.token, event.logprob or 0.0]
@@ -66,7 +70,7 @@ def test_a_text_that_grows_beyond_the_original_context_is_not_built_on_what_was_
     generator: TorchGenerator,
 ) -> None:
     longer, prefix = asked(20, 5), generator.prefix_cache()
-    shorter = Request(prompt=longer.prompt[:8], max_new_tokens=2)
+    shorter = GenerationRequest(prompt=longer.prompt[:8], max_new_tokens=2)
     list(generator.generate([shorter], prefix=prefix))
     assert answers(generator, longer, prefix=prefix)[0] == pytest.approx(
         answers(generator, longer)[0], abs=1e-4

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from litgpt.adapters.checkpoints.gguf.store import open_gguf
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.application.prompting import WritePrompt
-from litgpt.application.teaching import WriteLesson
-from litgpt.domain.chat import Message
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.application.render_prompt import RenderPrompt
+from litgpt.application.training.encode_example import EncodeExample
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.chat.styles import PromptStyle, find_style
 from litgpt.domain.ports import Tokenizer
-from litgpt.domain.prompts import PromptStyle, style_named
 from tests.adapters import tiny_tokenizers as tiny
 
 ANSWERS = ("The quick brown fox.", "né à Paris,\n\nand Rome 🦊", "x")
@@ -43,17 +43,18 @@ def pieces(tmp_path: Path) -> Tokenizer:
 
 def check(tokenizer: Tokenizer, style: PromptStyle | None, ends: tuple[str, str]) -> None:
     """Ask that each answer is learnt as it stands, with what ends it, after the very ids of its prompt."""
-    lesson = WriteLesson(tokenizer, style, mask_prompt=True)(TALK)
-    write = WritePrompt(tokenizer, style)
+    lesson = EncodeExample(tokenizer, style, mask_prompt=True)(TALK)
+    write = RenderPrompt(tokenizer, style)
     said = [
-        tokenizer.decode(lesson.ids[start:stop], special=True).strip(" ") for start, stop in lesson.learnt
+        tokenizer.decode(lesson.token_ids[start:stop], include_special_tokens=True).strip(" ")
+        for start, stop in lesson.loss_spans
     ]
     middle, last = ends
     assert said == [f"{ANSWERS[0]}{middle}", f"{ANSWERS[1]}{middle}", f"{ANSWERS[2]}{last}"]
-    for number, (start, _) in enumerate(lesson.learnt):
-        assert list(lesson.ids[:start]) == write.encode(write.render(TALK[: 2 * number + 1]))
-    assert lesson.learnt[-1][1] == len(lesson.ids)
-    assert WriteLesson(tokenizer, style)(TALK).ids == lesson.ids
+    for number, (start, _) in enumerate(lesson.loss_spans):
+        assert list(lesson.token_ids[:start]) == write.encode(write.render(TALK[: 2 * number + 1]))
+    assert lesson.loss_spans[-1][1] == len(lesson.token_ids)
+    assert EncodeExample(tokenizer, style)(TALK).token_ids == lesson.token_ids
 
 
 def test_smollm2_by_its_own_template(smollm2: Tokenizer) -> None:
@@ -61,23 +62,25 @@ def test_smollm2_by_its_own_template(smollm2: Tokenizer) -> None:
 
 
 def test_smollm2_in_alpacas_style(smollm2: Tokenizer) -> None:
-    check(smollm2, style_named("alpaca"), ("\n\n", "<|im_end|>"))
+    check(smollm2, find_style("alpaca"), ("\n\n", "<|im_end|>"))
 
 
 def test_a_tokenizer_of_bytes_that_begins_texts(chatml: Tokenizer) -> None:
     check(chatml, None, ("<|im_end|>", "<|im_end|>"))
-    check(chatml, style_named("chatml"), ("<|im_end|>", "<|im_end|>"))
+    check(chatml, find_style("chatml"), ("<|im_end|>", "<|im_end|>"))
 
 
 def test_a_tokenizer_of_pieces_that_begins_texts(pieces: Tokenizer) -> None:
-    check(pieces, style_named("llama2"), (" </s>", " </s>"))
-    check(pieces, style_named("alpaca"), ("\n\n", "</s>"))
+    check(pieces, find_style("llama2"), (" </s>", " </s>"))
+    check(pieces, find_style("alpaca"), ("\n\n", "</s>"))
 
 
 def test_a_token_over_the_end_of_the_prompt_is_learnt_as_a_part_of_the_answer(smollm2: Tokenizer) -> None:
     """The line that the prompt ends with, and those that the answer begins with, are one token."""
-    alpaca = style_named("alpaca")
-    lesson = WriteLesson(smollm2, alpaca, mask_prompt=True)((TALK[0], Message("assistant", "\n\n  Yes.")))
-    ((start, stop),) = lesson.learnt
-    assert smollm2.decode(lesson.ids[start:stop], special=True).endswith("\n\n\n  Yes.<|im_end|>")
-    assert smollm2.decode(lesson.ids[:start]).endswith("Response:")
+    alpaca = find_style("alpaca")
+    lesson = EncodeExample(smollm2, alpaca, mask_prompt=True)((TALK[0], Message("assistant", "\n\n  Yes.")))
+    ((start, stop),) = lesson.loss_spans
+    assert smollm2.decode(lesson.token_ids[start:stop], include_special_tokens=True).endswith(
+        "\n\n\n  Yes.<|im_end|>"
+    )
+    assert smollm2.decode(lesson.token_ids[:start]).endswith("Response:")

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer
 
-from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.adapters.text.saving import tokenizer_files_of
-from litgpt.domain.errors import BadArgument
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.adapters.tokenization.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.adapters.tokenization.export import export_tokenizer
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.tokenizer_source import TokenizerFiles
 from tests.adapters import tiny_tokenizers as tiny
 
 ROWS = 400
@@ -173,7 +173,7 @@ def check_agreement(tokenizer: CheckpointTokenizer, oracle: Any, texts: list[str
         ids = tokenizer.encode(text, bos=False)
         assert ids == oracle(text, add_special_tokens=False).input_ids, text
         assert tokenizer.decode(ids) == oracle.decode(ids, skip_special_tokens=True), text
-        assert tokenizer.decode(ids, special=True) == oracle.decode(ids), text
+        assert tokenizer.decode(ids, include_special_tokens=True) == oracle.decode(ids), text
 
 
 @pytest.mark.parametrize("files", FILES.values(), ids=FILES)
@@ -186,10 +186,10 @@ def test_ids_and_texts_are_those_of_transformers_and_stay_so_when_saved(
     check_agreement(tokenizer, oracle, TEXTS)
     for text, token_id in oracle.get_added_vocab().items():
         assert tokenizer.token_to_id(text) == token_id
-    assert tokenizer.codec.size == len(oracle)
+    assert tokenizer.backend.vocab_size == len(oracle)
     saved = tmp_path / "saved"
     saved.mkdir()
-    again = tiny.write(saved, {"config.json": MODEL, **tokenizer_files_of(source, name="m")})
+    again = tiny.write(saved, {"config.json": MODEL, **export_tokenizer(source, name="m")})
     check_agreement(open_tokenizer(again, name="m", vocab_size=ROWS), oracle, TEXTS)
     check_agreement(tokenizer, AutoTokenizer.from_pretrained(saved), TEXTS)
 
@@ -215,7 +215,7 @@ def test_end_ids_know_an_added_token(tmp_path: Path) -> None:
     files = FILES["added_tokens.json"]
     config = {**files["tokenizer_config.json"], "chat_template": tiny.CHATML.replace("<|im_end|>", TURN)}
     source = write(tmp_path, of_bytes(), {**files, "tokenizer_config.json": config})
-    assert open_tokenizer(source, name="m", vocab_size=ROWS).end_ids == {259, 260}
+    assert open_tokenizer(source, name="m", vocab_size=ROWS).stop_token_ids == {259, 260}
 
 
 def test_a_token_without_a_row_in_the_embedding_is_an_error_only_where_it_is_used(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_token_without_a_row_in_the_embedding_is_an_error_only_where_it_is_use
     tokenizer = open_tokenizer(source, name="m", vocab_size=259)
     assert tokenizer.encode("a[PAD") == [*b"\x40", *tokenizer.encode("[PAD")]
     for text, bos, token in (("a[PAD]", None, r"\[PAD\]"), ("a<s>", None, "<s>"), ("a", True, "<s>")):
-        with pytest.raises(BadArgument, match=f"for which m has no embedding, not '{token}'"):
+        with pytest.raises(InvalidArgument, match=f"for which m has no embedding, not '{token}'"):
             tokenizer.encode(text, bos=bos)
 
 

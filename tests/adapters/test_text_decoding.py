@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgpt.adapters.text.decoding import StreamDecoder, decode
-from litgpt.adapters.text.spelling import BYTE_LEVEL, spelling_of
+from litgpt.adapters.tokenization.detokenizer import IncrementalDetokenizer, decode
+from litgpt.adapters.tokenization.token_bytes import BYTE_LEVEL_DECODER, parse_decoder
 from litgpt.domain.errors import UnsupportedModel
 
 TOKENS = (
@@ -19,7 +19,7 @@ IDS = st.lists(st.integers(0, len(TOKENS) - 1) | st.integers(256, len(TOKENS) - 
 
 
 def pieces(ids: Sequence[int], leading_spaces: int = 0) -> list[str]:
-    decoder = StreamDecoder(TOKENS.__getitem__, leading_spaces)
+    decoder = IncrementalDetokenizer(TOKENS.__getitem__, leading_spaces)
     return [*map(decoder.push, ids), decoder.finish()]
 
 
@@ -43,7 +43,7 @@ def test_each_token_is_read_once_however_long_the_text() -> None:
         read.append(token)
         return b"\xf0"
 
-    decoder = StreamDecoder(spell, 0)
+    decoder = IncrementalDetokenizer(spell, 0)
     for token in range(1000):
         decoder.push(token)
     assert read == list(range(1000))
@@ -58,11 +58,11 @@ def test_only_the_spaces_before_the_text_are_taken_away() -> None:
 
 
 def test_a_byte_level_token_is_read_by_gpt_2_s_letters() -> None:
-    assert BYTE_LEVEL.spell("Ġthe") == b" the"
-    assert BYTE_LEVEL.spell("ĊĠ") == b"\n "
-    assert BYTE_LEVEL.spell("Ã©") == "é".encode()
-    assert BYTE_LEVEL.spell("日") == "日".encode()
-    assert BYTE_LEVEL.spell_added("Ġ") == "Ġ".encode()
+    assert BYTE_LEVEL_DECODER.to_bytes("Ġthe") == b" the"
+    assert BYTE_LEVEL_DECODER.to_bytes("ĊĠ") == b"\n "
+    assert BYTE_LEVEL_DECODER.to_bytes("Ã©") == "é".encode()
+    assert BYTE_LEVEL_DECODER.to_bytes("日") == "日".encode()
+    assert BYTE_LEVEL_DECODER.added_to_bytes("Ġ") == "Ġ".encode()
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_a_byte_level_token_is_read_by_gpt_2_s_letters() -> None:
 )
 def test_a_decoder_that_is_not_known_is_refused(decoder: dict[str, object] | None) -> None:
     with pytest.raises(UnsupportedModel, match=r"tokenizer\.json"):
-        spelling_of("m", decoder)
+        parse_decoder("m", decoder)

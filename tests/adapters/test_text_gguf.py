@@ -12,32 +12,32 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import pre_tokenizers
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from litgpt.adapters.checkpoints.gguf.store import open_gguf
-from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.adapters.text.splitting import SPLITS
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import DamagedFile, UnsupportedModel
-from litgpt.domain.vocabulary import Vocabulary
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
+from litgpt.adapters.tokenization.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.adapters.tokenization.pre_tokenizers import PRE_TOKENIZERS
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.errors import CorruptFile, UnsupportedModel
+from litgpt.domain.tokenizer_source import GgufVocabulary
 from tests.adapters import tiny_tokenizers as tiny
 from tests.contracts.tokenizer import TEXTS, TokenizerContract, stream
 
 
-def vocabulary_of(path: Path) -> Vocabulary:
+def vocabulary_of(path: Path) -> GgufVocabulary:
     checkpoint = open_gguf(path, path.name)
     found = checkpoint.tokenizer
     checkpoint.close()
-    assert isinstance(found, Vocabulary)
+    assert isinstance(found, GgufVocabulary)
     return found
 
 
 @pytest.fixture(scope="module")
-def smollm2_vocabulary(smollm2_gguf: Path) -> Vocabulary:
+def smollm2_vocabulary(smollm2_gguf: Path) -> GgufVocabulary:
     return vocabulary_of(smollm2_gguf)
 
 
 @pytest.fixture(scope="module")
-def smollm2(smollm2_vocabulary: Vocabulary) -> CheckpointTokenizer:
+def smollm2(smollm2_vocabulary: GgufVocabulary) -> CheckpointTokenizer:
     return open_tokenizer(smollm2_vocabulary, name="smollm2", vocab_size=49152)
 
 
@@ -105,7 +105,7 @@ LETTERS = st.characters(max_codepoint=0x1FFFF, exclude_categories=["C"], exclude
 TEXT = st.lists(st.sampled_from(WORDS) | st.text(LETTERS, max_size=3), max_size=12).map("".join)
 
 
-def merged(vocabulary: Vocabulary, patterns: tuple[str, ...], text: str) -> list[str]:
+def merged(vocabulary: GgufVocabulary, patterns: tuple[str, ...], text: str) -> list[str]:
     """Encode in the plainest way: split, then merge the pair that was learnt first, again and again."""
     ranks = {merge: rank for rank, merge in enumerate(vocabulary.merges)}
     letters = tiny.letters_for_bytes()
@@ -125,12 +125,12 @@ def merged(vocabulary: Vocabulary, patterns: tuple[str, ...], text: str) -> list
 
 
 def test_smollm2_splits_and_merges_as_the_plainest_code_does(
-    smollm2: CheckpointTokenizer, smollm2_vocabulary: Vocabulary
+    smollm2: CheckpointTokenizer, smollm2_vocabulary: GgufVocabulary
 ) -> None:
     @settings(max_examples=40, deadline=None)
     @given(text=TEXT)
     def agrees(text: str) -> None:
-        plainly = merged(smollm2_vocabulary, SPLITS["smollm"].patterns, text)
+        plainly = merged(smollm2_vocabulary, PRE_TOKENIZERS["smollm"].patterns, text)
         assert [smollm2_vocabulary.tokens[one] for one in smollm2.encode(text)] == plainly
 
     agrees()
@@ -196,11 +196,11 @@ def test_a_sentencepiece_vocabulary_encodes_as_the_model_that_it_was_taken_from(
         assert tokenizer.encode(text, bos=False) == library.encode(text)
 
 
-def test_what_ends_a_turn_is_read_off_the_chat_template(smollm2_vocabulary: Vocabulary) -> None:
+def test_what_ends_a_turn_is_read_off_the_chat_template(smollm2_vocabulary: GgufVocabulary) -> None:
     vocabulary = attrs.evolve(smollm2_vocabulary, eos_ids=(0,))
-    assert open_tokenizer(vocabulary, name="m").end_ids == {0, 2}
+    assert open_tokenizer(vocabulary, name="m").stop_token_ids == {0, 2}
     without = attrs.evolve(vocabulary, chat_template=None, eos_ids=(2, 0))
-    assert open_tokenizer(without, name="m").end_ids == {0, 2}
+    assert open_tokenizer(without, name="m").stop_token_ids == {0, 2}
     assert open_tokenizer(without, name="m").eos_id == 2
 
 
@@ -211,7 +211,7 @@ def test_a_chat_is_written_by_the_template_in_the_file(smollm2: CheckpointTokeni
 
 
 def test_the_template_in_the_file_is_rendered_as_transformers_renders_it(
-    smollm2: CheckpointTokenizer, smollm2_vocabulary: Vocabulary
+    smollm2: CheckpointTokenizer, smollm2_vocabulary: GgufVocabulary
 ) -> None:
     question, answer = Message("user", " 1 < 2? "), Message("assistant", "Yes.\n")
     for said in ([question], [question, answer, question], [Message("system", "S"), question], [answer]):
@@ -223,17 +223,17 @@ def test_the_template_in_the_file_is_rendered_as_transformers_renders_it(
         assert smollm2.render(said) == expected[0][0]
 
 
-def test_a_token_with_a_role_is_special_whatever_type_it_has(smollm2_vocabulary: Vocabulary) -> None:
+def test_a_token_with_a_role_is_special_whatever_type_it_has(smollm2_vocabulary: GgufVocabulary) -> None:
     old = attrs.evolve(smollm2_vocabulary, types=[1] * len(smollm2_vocabulary.tokens))
     tokenizer = open_tokenizer(old, name="old")
     assert tokenizer.encode("<|im_end|>") == [2]
     assert tokenizer.decode([2]) == ""
 
 
-TINY = Vocabulary(
+TINY = GgufVocabulary(
     kind="bpe", tokens=["a", "b", "ab"], types=[1, 1, 1], merges=["a b"], pre="smollm", bos_id=0, eos_ids=(1,)
 )
-PIECES = Vocabulary(kind="spm", tokens=["<unk>", "a"], types=[2, 1], scores=[0.0, 0.0], unk_id=0)
+PIECES = GgufVocabulary(kind="spm", tokens=["<unk>", "a"], types=[2, 1], scores=[0.0, 0.0], unk_id=0)
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ PIECES = Vocabulary(kind="spm", tokens=["<unk>", "a"], types=[2, 1], scores=[0.0
         (attrs.evolve(PIECES, tokens=["<unk>", "<unk>"]), "rejects it"),
     ],
 )
-def test_a_vocabulary_that_contradicts_itself_is_damaged(broken: Vocabulary, what: str) -> None:
-    with pytest.raises(DamagedFile, match=f"vocabulary of m is damaged: .*{what}"):
+def test_a_vocabulary_that_contradicts_itself_is_damaged(broken: GgufVocabulary, what: str) -> None:
+    with pytest.raises(CorruptFile, match=f"vocabulary of m is damaged: .*{what}"):
         open_tokenizer(broken, name="m")
 
 
@@ -270,7 +270,7 @@ def test_a_rule_for_splitting_that_is_not_known_is_named(pre: str) -> None:
     ],
 )
 def test_text_is_split_as_the_family_does(
-    pre: str, text: str, words: list[str], smollm2_vocabulary: Vocabulary
+    pre: str, text: str, words: list[str], smollm2_vocabulary: GgufVocabulary
 ) -> None:
     # Without merges each byte is a token, so the library's own splitting is asked for.
     tokenizer = open_tokenizer(attrs.evolve(smollm2_vocabulary, pre=pre, merges=()), name="m")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgpt.adapters.text.added_tokens import AddedToken
-from litgpt.adapters.text.marks import Marks
+from litgpt.adapters.tokenization.added_tokens import AddedToken
+from litgpt.adapters.tokenization.special_tokens import SpecialTokenSplitter
 
-BESIDE = Marks(
+BESIDE = SpecialTokenSplitter(
     {"<s>": 1, "<t>": 2, "word": 3},
     {
         "<s>": AddedToken("<s>", special=True, lstrip=True),
@@ -17,7 +17,7 @@ BESIDE = Marks(
         "word": AddedToken("word", special=False, single_word=True),
     },
 )
-MARKS = Marks({"<s>": 1, "<s>>": 2, "[INST]": 3, "^": 4, "<": 5})
+MARKS = SpecialTokenSplitter({"<s>": 1, "<s>>": 2, "[INST]": 3, "^": 4, "<": 5})
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_leftmost_and_longest_wins(text: str, parts: list[str | int]) -> Non
 
 
 def test_without_special_tokens_a_text_is_one_part() -> None:
-    assert list(Marks({}).split("<s>")) == ["<s>"]
+    assert list(SpecialTokenSplitter({}).split("<s>")) == ["<s>"]
 
 
 @given(text=st.text("<s>[INT]^"))

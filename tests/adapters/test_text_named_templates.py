@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from litgpt.adapters.checkpoints.small_files import tokenizer_files
-from litgpt.adapters.hub.selection import small_files
-from litgpt.adapters.hub.selection import tokenizer_files as hub_files
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.adapters.text.saving import tokenizer_files_of
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadPrompt
-from litgpt.domain.vocabulary import TokenizerFiles, Vocabulary
+from litgpt.adapters.checkpoints.hf.config_files import tokenizer_files
+from litgpt.adapters.hub.file_filter import non_weight_files
+from litgpt.adapters.hub.file_filter import tokenizer_files as hub_files
+from litgpt.adapters.tokenization.export import export_tokenizer
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.errors import UnsupportedPrompt
+from litgpt.domain.tokenizer_source import GgufVocabulary, TokenizerFiles
 from tests.adapters import tiny_tokenizers as tiny
 
 ASKED = (Message("user", "Hi"),)
@@ -41,7 +41,7 @@ def in_files(folder: Path) -> None:
         (folder / "additional_chat_templates" / f"{name}.jinja").write_text(TEMPLATES[name], encoding="utf-8")
 
 
-def renders(source: TokenizerFiles | Vocabulary) -> list[str]:
+def renders(source: TokenizerFiles | GgufVocabulary) -> list[str]:
     tokenizer = open_tokenizer(source, name="m")
     return [tokenizer.render(ASKED), tokenizer.render(ASKED, tools=TOOLS), tokenizer.render(ASKED, tools=())]
 
@@ -65,7 +65,7 @@ def test_a_copy_has_them_all(write: Any, tmp_path: Path) -> None:
     write(tmp_path)
     copy = tmp_path / "copy"
     (copy / "additional_chat_templates").mkdir(parents=True)
-    for name, content in tokenizer_files_of(tokenizer_files(tmp_path), name="m").items():
+    for name, content in export_tokenizer(tokenizer_files(tmp_path), name="m").items():
         (copy / name).write_bytes(content)
     assert renders(tokenizer_files(copy)) == renders(tokenizer_files(tmp_path))
 
@@ -73,7 +73,7 @@ def test_a_copy_has_them_all(write: Any, tmp_path: Path) -> None:
 def test_those_of_a_gguf_file_are_saved_as_transformers_reads_them(tmp_path: Path) -> None:
     merged = json.loads(tiny.byte_level().to_str())["model"]
     tokens = sorted(merged["vocab"], key=merged["vocab"].get)
-    vocabulary = Vocabulary(
+    vocabulary = GgufVocabulary(
         kind="bpe",
         tokens=tokens,
         types=[1] * len(tokens),
@@ -82,7 +82,7 @@ def test_those_of_a_gguf_file_are_saved_as_transformers_reads_them(tmp_path: Pat
         chat_template=TEMPLATES["default"],
         named_templates={name: TEMPLATES[name] for name in ("tool_use", "rag")},
     )
-    for name, content in tokenizer_files_of(vocabulary, name="m").items():
+    for name, content in export_tokenizer(vocabulary, name="m").items():
         (tmp_path / name).write_bytes(content)
     assert renders(tokenizer_files(tmp_path)) == renders(vocabulary)
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template == TEMPLATES
@@ -96,7 +96,7 @@ def test_without_a_default_there_is_an_error_that_names_them(tmp_path: Path) -> 
     tokenizer = open_tokenizer(tokenizer_files(tmp_path), name="m")
     assert tokenizer.has_chat_template
     assert tokenizer.render(ASKED, tools=TOOLS) == json.dumps(TOOLS)
-    with pytest.raises(BadPrompt, match="several \\(rag, tool_use\\) and none is the default"):
+    with pytest.raises(UnsupportedPrompt, match="several \\(rag, tool_use\\) and none is the default"):
         tokenizer.render(ASKED)
 
 
@@ -109,6 +109,6 @@ def test_they_are_downloaded_with_the_tokenizer() -> None:
         named,
         "additional_chat_templates/README.md",
     )
-    assert named in small_files(files)
+    assert named in non_weight_files(files)
     assert named in hub_files("org/name", files)
-    assert not [one for one in small_files(files) if one.endswith(".md")]
+    assert not [one for one in non_weight_files(files) if one.endswith(".md")]

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer as Library
 
-from litgpt.adapters.text.added_tokens import AddedToken
-from litgpt.adapters.text.facts import read_facts
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.domain.errors import BadArgument, DamagedFile, MissingFile, TokenizerMismatch
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.adapters.tokenization.added_tokens import AddedToken
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.adapters.tokenization.tokenizer_config import read_tokenizer_config
+from litgpt.domain.errors import CorruptFile, InvalidArgument, MissingFile, TokenizerMismatch
+from litgpt.domain.tokenizer_source import TokenizerFiles
 from tests.adapters import tiny_tokenizers as tiny
 
 
@@ -43,7 +43,7 @@ def test_an_added_token_without_embedding_is_refused_only_where_it_is_used(
     assert tokenizer.vocab_size == think
     assert tokenizer.token_to_id("<think>") is None
     assert tokenizer.decode(tokenizer.encode("a")) == "a"
-    with pytest.raises(BadArgument, match="for which m has no embedding, not '<think>'"):
+    with pytest.raises(InvalidArgument, match="for which m has no embedding, not '<think>'"):
         tokenizer.encode("a<think>")
 
 
@@ -60,19 +60,23 @@ def test_special_tokens_are_written_as_texts_or_as_objects_in_either_file(tmp_pa
     config = {"bos_token": {"content": "<s>", "special": True}, "unk_token": None, "mask_token": 3}
     others = {"eos_token": {"content": "</s>"}, "unk_token": "<unk>"}
     paths = tiny.write(tmp_path, {"tokenizer_config.json": config, "special_tokens_map.json": others}).paths
-    assert read_facts(paths).named == {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    assert read_tokenizer_config(paths).special_tokens == {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+    }
 
 
 def test_what_is_odd_about_a_flag_or_a_token_is_not_taken_for_a_fact(tmp_path: Path) -> None:
     tokens = {"7": "b", "8": {"content": ""}, "9": {"content": "c", "special": 1}, "9" * 5000: "far"}
     config = {"add_bos_token": "yes", "added_tokens_decoder": {"x": "a", **tokens}, "legacy": None}
-    found = read_facts(tiny.write(tmp_path, {"tokenizer_config.json": config}).paths)
+    found = read_tokenizer_config(tiny.write(tmp_path, {"tokenizer_config.json": config}).paths)
     assert found.add_bos is None
     assert found.legacy
-    assert found.added.by_id == {7: AddedToken("b", special=True), 9: AddedToken("c", special=False)}
+    assert found.added_tokens.by_id == {7: AddedToken("b", special=True), 9: AddedToken("c", special=False)}
     older = {"d": 10, "e": -1, "f": "11", "g": True, "": 12, "h": 10**30}
-    found = read_facts(tiny.write(tmp_path, {"added_tokens.json": older}).paths)
-    assert found.added.by_id == {10: AddedToken("d", special=False)}
+    found = read_tokenizer_config(tiny.write(tmp_path, {"added_tokens.json": older}).paths)
+    assert found.added_tokens.by_id == {10: AddedToken("d", special=False)}
 
 
 NAMED = [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]
@@ -98,14 +102,14 @@ NAMED = [{"name": "tool_use", "template": "T"}, {"name": "default", "template": 
 def test_the_chat_template_is_found_wherever_it_is(
     files: dict[str, object], expected: str | None, tmp_path: Path
 ) -> None:
-    assert read_facts(tiny.write(tmp_path, files).paths).chat_template == expected
+    assert read_tokenizer_config(tiny.write(tmp_path, files).paths).chat_template == expected
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff", b"[" * 100_000])
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"])
 def test_a_small_file_that_cannot_be_read_is_damaged(name: str, content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(DamagedFile, match=f"{name} is damaged"):
-        read_facts(tiny.write(tmp_path, {name: content}).paths)
+    with pytest.raises(CorruptFile, match=f"{name} is damaged"):
+        read_tokenizer_config(tiny.write(tmp_path, {name: content}).paths)
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.model", "chat_template.jinja"])

@@ -5,9 +5,9 @@ Each template here is small enough to fail its test without taking the machine a
 
 import pytest
 
-from litgpt.adapters.text.templates import ChatTemplate
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadPrompt
+from litgpt.adapters.tokenization.chat_template.chat_template import ChatTemplate
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.errors import UnsupportedPrompt
 
 
 def render(template: str, budget: int = 1_000_000) -> str:
@@ -80,18 +80,18 @@ MAKING = {
 
 @pytest.mark.parametrize("template", GOING_THROUGH.values(), ids=GOING_THROUGH)
 def test_what_is_gone_through_is_charged(template: str) -> None:
-    with pytest.raises(BadPrompt, match="exceeds the limits on loops"):
+    with pytest.raises(UnsupportedPrompt, match="exceeds the limits on loops"):
         render(template)
 
 
 @pytest.mark.parametrize("template", MAKING.values(), ids=MAKING)
 def test_what_is_made_is_charged(template: str) -> None:
-    with pytest.raises(BadPrompt, match="exceeds the limits on loops"):
+    with pytest.raises(UnsupportedPrompt, match="exceeds the limits on loops"):
         render(template)
 
 
 def test_nothing_is_ever_given_back() -> None:
-    with pytest.raises(BadPrompt, match="exceeds the limits"):
+    with pytest.raises(UnsupportedPrompt, match="exceeds the limits"):
         render("{% set x = ('a\n' * 9999) | indent(-9999) %}{{ 'a' * 999999 }}")
 
 
@@ -113,7 +113,7 @@ def test_nothing_is_ever_given_back() -> None:
     ],
 )
 def test_what_is_not_listed_is_not_there(template: str, reason: str) -> None:
-    with pytest.raises(BadPrompt, match=reason):
+    with pytest.raises(UnsupportedPrompt, match=reason):
         render(template)
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from litgpt.adapters.checkpoints.gguf.store import open_gguf
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.adapters.text.saving import tokenizer_files_of
+from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
+from litgpt.adapters.tokenization.export import export_tokenizer
+from litgpt.adapters.tokenization.factory import open_tokenizer
 from litgpt.domain.errors import MissingFile
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.domain.tokenizer_source import TokenizerFiles
 
 TEXTS = (
     "What is the capital of France?",
@@ -23,7 +23,7 @@ TEXTS = (
 
 def written(source: object, folder: Path) -> TokenizerFiles:
     """Return the files of a tokenizer, written to a folder."""
-    files = tokenizer_files_of(source, name="m")  # type: ignore[arg-type]
+    files = export_tokenizer(source, name="m")  # type: ignore[arg-type]
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return TokenizerFiles({name: folder / name for name in files})
@@ -44,7 +44,11 @@ def test_the_vocabulary_of_a_gguf_file_becomes_files(
         assert after.encode(text) == ids
         assert theirs(text).input_ids == ids
         assert after.decode(ids) == before.decode(ids)
-    assert (after.bos_id, after.adds_bos, after.end_ids) == (before.bos_id, before.adds_bos, before.end_ids)
+    assert (after.bos_id, after.adds_bos, after.stop_token_ids) == (
+        before.bos_id,
+        before.adds_bos,
+        before.stop_token_ids,
+    )
     assert after.has_chat_template == before.has_chat_template
 
 
@@ -59,7 +63,7 @@ def test_a_sentencepiece_model_is_written_too_and_says_the_same(gemma3_gguf: Pat
 def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(b"{}")
     source = TokenizerFiles({"tokenizer.json": tmp_path / "tokenizer.json"})
-    assert tokenizer_files_of(source, name="m") == {"tokenizer.json": b"{}"}
+    assert export_tokenizer(source, name="m") == {"tokenizer.json": b"{}"}
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(MissingFile, match=r"tokenizer\.json"):
-        tokenizer_files_of(source, name="m")
+        export_tokenizer(source, name="m")

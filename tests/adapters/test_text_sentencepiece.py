@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.domain.errors import DamagedFile
+from litgpt.adapters.tokenization.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.domain.errors import CorruptFile
 from tests.adapters import tiny_tokenizers as tiny
 from tests.contracts.tokenizer import TEXTS, TokenizerContract, stream
 
@@ -97,7 +97,7 @@ def test_added_tokens_come_from_either_file(model: bytes, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("content", [b"", b"no model at all", b"\x0a\xff"])
 def test_a_file_that_the_library_cannot_read_is_damaged(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(DamagedFile, match=r"tokenizer\.model is damaged"):
+    with pytest.raises(CorruptFile, match=r"tokenizer\.model is damaged"):
         open_model(tmp_path, content)
 
 

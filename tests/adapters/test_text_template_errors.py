@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from litgpt.adapters.text import sandbox
-from litgpt.adapters.text.templates import ChatTemplate
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadArgument, BadPrompt
+from litgpt.adapters.tokenization.chat_template import sandbox
+from litgpt.adapters.tokenization.chat_template.chat_template import ChatTemplate
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt
 
 SAID = [Message("user", "Hi")]
 
@@ -22,7 +22,7 @@ SAID = [Message("user", "Hi")]
     ],
 )
 def test_a_template_refuses_in_its_own_words(template: str, words: str) -> None:
-    with pytest.raises(BadPrompt) as caught:
+    with pytest.raises(UnsupportedPrompt) as caught:
         ChatTemplate("m", template).render(SAID)
     assert caught.value.reason == words
     assert str(caught.value).endswith(words.replace("\n", " "))  # a message is one line
@@ -38,7 +38,7 @@ def test_a_template_refuses_in_its_own_words(template: str, words: str) -> None:
     ],
 )
 def test_a_template_that_cannot_be_compiled_says_in_which_line(template: str, line: int) -> None:
-    with pytest.raises(BadPrompt, match=rf"chat template of m does not support this: line {line}: "):
+    with pytest.raises(UnsupportedPrompt, match=rf"chat template of m does not support this: line {line}: "):
         ChatTemplate("m", template).render(SAID)
 
 
@@ -78,7 +78,7 @@ def test_a_template_that_cannot_be_compiled_says_in_which_line(template: str, li
     ],
 )
 def test_what_a_template_does_wrong_is_its_own_error(template: str) -> None:
-    with pytest.raises(BadPrompt, match="chat template of m"):
+    with pytest.raises(UnsupportedPrompt, match="chat template of m"):
         ChatTemplate("m", template).render(SAID)
 
 
@@ -87,7 +87,7 @@ TEMPLATE = "{{ 'a' + messages[0].content }}{{ messages[0].content.strip() }}{{ '
 
 @pytest.mark.parametrize("inside", ["charge_operator", "charge_method", "weigh", "searchable", "like"])
 @pytest.mark.parametrize(
-    "error", [AttributeError("a bug"), RuntimeError("a bug"), BadArgument("tools", 1, "2")]
+    "error", [AttributeError("a bug"), RuntimeError("a bug"), InvalidArgument("tools", 1, "2")]
 )
 def test_an_error_of_this_library_is_not_blamed_on_the_template(
     monkeypatch: pytest.MonkeyPatch, inside: str, error: Exception
@@ -102,6 +102,6 @@ def test_an_error_of_this_library_is_not_blamed_on_the_template(
 
 
 def test_a_bug_in_what_compiles_templates_is_not_blamed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "Meter", None)
+    monkeypatch.setattr(sandbox, "CostInstrumenter", None)
     with pytest.raises(TypeError, match="NoneType"):
         ChatTemplate("m", "{{ 'not compiled before' }}").render(SAID)

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from transformers.utils.chat_template_utils import _normalize_chat_messages, render_jinja_template
 
-from litgpt.adapters.text.budget import BUDGET
-from litgpt.adapters.text.templates import ChatTemplate
-from litgpt.domain.chat import Message, messages
-from litgpt.domain.errors import BadPrompt
+from litgpt.adapters.tokenization.chat_template.budget import DEFAULT_BUDGET
+from litgpt.adapters.tokenization.chat_template.chat_template import ChatTemplate
+from litgpt.domain.chat.messages import Message, parse_messages
+from litgpt.domain.errors import UnsupportedPrompt
 from tests.adapters import tiny_tokenizers as tiny
 
 TOKENS: dict[str, Any] = {"bos_token": "<s>", "eos_token": "</s>"}
@@ -86,10 +86,10 @@ def test_templates_are_rendered_as_transformers_renders_them(
     expected = render_jinja_template(
         [[one.as_dict() for one in talk]], chat_template=template, add_generation_prompt=answer, **TOKENS
     )
-    assert ChatTemplate("m", template, TOKENS).render(talk, answer=answer) == expected[0][0]
+    assert ChatTemplate("m", template, TOKENS).render(talk, add_generation_prompt=answer) == expected[0][0]
 
 
-def render(template: str, budget: int = BUDGET) -> str:
+def render(template: str, budget: int = DEFAULT_BUDGET) -> str:
     return ChatTemplate("m", template, TOKENS, budget).render([Message("user", "Hi")])
 
 
@@ -133,31 +133,35 @@ def test_tools_variables_and_unfinished_messages_are_rendered_as_transformers_re
     template: str, said: list[dict[str, Any]], options: dict[str, Any]
 ) -> None:
     def rendered() -> str:
-        return ChatTemplate("m", template, TOKENS).render(messages(said), answer=False, **options)
+        return ChatTemplate("m", template, TOKENS).render(
+            parse_messages(said), add_generation_prompt=False, **options
+        )
 
     given = {**TOKENS, **options.get("variables", {}), **options}
     given.pop("variables", None)
     try:
         expected = render_jinja_template([_normalize_chat_messages(said)], chat_template=template, **given)
     except Exception:  # noqa: BLE001 - whatever transformers refuses
-        with pytest.raises(BadPrompt):
+        with pytest.raises(UnsupportedPrompt):
             rendered()
     else:
         assert rendered() == expected[0][0]
 
 
 def test_a_template_for_tools_is_rendered_where_there_are_tools() -> None:
-    template = ChatTemplate("m", "chat", named={"tool_use": "tools", "rag": "documents"})
+    template = ChatTemplate("m", "chat", named_templates={"tool_use": "tools", "rag": "documents"})
     said = [Message("user", "Hi")]
     assert [template.render(said), template.render(said, tools=[])] == ["chat", "tools"]
-    without = ChatTemplate("m", None, named={"rag": "documents", "tool_use": "tools"})
+    without = ChatTemplate("m", None, named_templates={"rag": "documents", "tool_use": "tools"})
     assert without.render(said, tools=[{}]) == "tools"
-    with pytest.raises(BadPrompt, match="rag, tool_use"):
+    with pytest.raises(UnsupportedPrompt, match="rag, tool_use"):
         without.render(said)
 
 
 def test_what_a_template_refuses_is_said_in_its_words() -> None:
-    with pytest.raises(BadPrompt, match="template of m does not support this: no system prompts, please"):
+    with pytest.raises(
+        UnsupportedPrompt, match="template of m does not support this: no system prompts, please"
+    ):
         render("{{ raise_exception('no system prompts, please') }}")
 
 
@@ -166,7 +170,7 @@ def test_what_a_template_refuses_is_said_in_its_words() -> None:
 )
 def test_a_broken_template_is_an_error_when_it_is_used(template: str) -> None:
     unused = ChatTemplate("m", template)
-    with pytest.raises(BadPrompt, match="template of m"):
+    with pytest.raises(UnsupportedPrompt, match="template of m"):
         unused.render([Message("user", "Hi")])
 
 
@@ -188,7 +192,7 @@ def test_a_broken_template_is_an_error_when_it_is_used(template: str) -> None:
     ],
 )
 def test_there_is_no_way_out_of_the_sandbox(template: str) -> None:
-    with pytest.raises(BadPrompt):
+    with pytest.raises(UnsupportedPrompt):
         render(template)
 
 
@@ -217,7 +221,7 @@ BLOCK = "{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}"
 def test_what_doubles_again_and_again_is_stopped(step: str) -> None:
     name = "n" if "ns.n" in step else "x"
     loop = f"{{% for i in range(22) %}}{{% set ns.{name} = {step} %}}{{% endfor %}}"
-    with pytest.raises(BadPrompt, match="exceeds the limits on loops"):
+    with pytest.raises(UnsupportedPrompt, match="exceeds the limits on loops"):
         render(f"{{% set ns = namespace(x='aaaa', n=3) %}}{loop}", budget=1_000_000)
 
 
@@ -243,7 +247,7 @@ def test_what_doubles_again_and_again_is_stopped(step: str) -> None:
     ],
 )
 def test_a_template_that_would_never_end_or_fill_the_memory_is_stopped(template: str) -> None:
-    with pytest.raises(BadPrompt, match="exceeds the limits on loops"):
+    with pytest.raises(UnsupportedPrompt, match="exceeds the limits on loops"):
         render(template, budget=2_000_000)
 
 
@@ -269,7 +273,7 @@ def test_a_template_that_would_never_end_or_fill_the_memory_is_stopped(template:
     ],
 )
 def test_what_no_template_needs_is_refused_by_name(template: str, reason: str) -> None:
-    with pytest.raises(BadPrompt, match=reason):
+    with pytest.raises(UnsupportedPrompt, match=reason):
         render(template)
 
 

@@ -6,9 +6,9 @@ import pytest
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders
 
-from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.domain.errors import DamagedFile, UnsupportedModel
+from litgpt.adapters.tokenization.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.domain.errors import CorruptFile, UnsupportedModel
 from tests.adapters import tiny_tokenizers as tiny
 from tests.contracts.tokenizer import TEXTS, TokenizerContract, stream
 
@@ -85,7 +85,7 @@ def test_a_beginning_token_that_is_not_there_is_never_added(pieces: Library, tmp
 def test_the_end_of_a_turn_is_read_off_the_chat_template(byte_level: Library, tmp_path: Path) -> None:
     tokenizer = open_json(tmp_path, byte_level, **CONFIG)
     assert tokenizer.eos_id == byte_level.token_to_id("<|begin|>")
-    assert tokenizer.end_ids == {tokenizer.eos_id, byte_level.token_to_id("<|im_end|>")}
+    assert tokenizer.stop_token_ids == {tokenizer.eos_id, byte_level.token_to_id("<|im_end|>")}
 
 
 def test_the_longest_token_after_an_answer_ends_the_turn_spaces_aside(
@@ -94,12 +94,14 @@ def test_the_longest_token_after_an_answer_ends_the_turn_spaces_aside(
     library = Library.from_str(byte_level.to_str())
     library.add_special_tokens(["<|im_"])
     template = "{{ messages[-1].content }} \n<|im_end|><|im_start|>"
-    assert open_json(tmp_path, library, chat_template=template).end_ids == {library.token_to_id("<|im_end|>")}
+    assert open_json(tmp_path, library, chat_template=template).stop_token_ids == {
+        library.token_to_id("<|im_end|>")
+    }
 
 
 def test_a_template_that_fails_ends_no_turn(byte_level: Library, tmp_path: Path) -> None:
     template = "{{ raise_exception('no') }}"
-    assert open_json(tmp_path, byte_level, chat_template=template).end_ids == frozenset()
+    assert open_json(tmp_path, byte_level, chat_template=template).stop_token_ids == frozenset()
 
 
 def test_a_text_is_never_cut_or_padded(pieces: Library, tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_padding_of_the_embedding_stands_for_no_text(byte_level: Library, tmp_pa
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"version": "1.0", "model": 1}'])
 def test_a_file_that_the_library_cannot_read_is_damaged(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(DamagedFile, match=r"tokenizer\.json is damaged"):
+    with pytest.raises(CorruptFile, match=r"tokenizer\.json is damaged"):
         open_tokenizer(tiny.write(tmp_path, {"tokenizer.json": content}), name="tiny")
 
 

@@ -12,11 +12,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, Qwen3_5Tokenizer
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.adapters.text.saving import tokenizer_files_of
-from litgpt.adapters.text.spelling import spell_byte_level
-from litgpt.domain.errors import DamagedFile, TokenizerMismatch, UnsupportedModel
+from litgpt.adapters.tokenization.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.adapters.tokenization.export import export_tokenizer
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.adapters.tokenization.token_bytes import byte_level_to_bytes
+from litgpt.domain.errors import CorruptFile, TokenizerMismatch, UnsupportedModel
 from tests.adapters import tiny_tokenizers as tiny
 from tests.contracts.tokenizer import TokenizerContract
 
@@ -39,12 +39,12 @@ def byte_pairs() -> dict[str, Any]:
 
 def check_agreement(tokenizer: CheckpointTokenizer, oracle: Any, texts: list[str]) -> None:
     assert tokenizer.eos_id == oracle.eos_token_id
-    assert tokenizer.codec.size == len(oracle)
+    assert tokenizer.backend.vocab_size == len(oracle)
     for text in texts:
         ids = tokenizer.encode(text, bos=False)
         assert ids == oracle(text, add_special_tokens=False).input_ids, text
         assert tokenizer.decode(ids) == oracle.decode(ids, skip_special_tokens=True), text
-        assert tokenizer.decode(ids, special=True) == oracle.decode(ids), text
+        assert tokenizer.decode(ids, include_special_tokens=True) == oracle.decode(ids), text
 
 
 def check(folder: Path, files: dict[str, Any], *, begins: bool = True) -> CheckpointTokenizer:
@@ -56,7 +56,7 @@ def check(folder: Path, files: dict[str, Any], *, begins: bool = True) -> Checkp
         assert tokenizer.encode("The") == oracle("The").input_ids
     saved = folder / "saved"
     saved.mkdir()
-    again = open_tokenizer(tiny.write(saved, {**tokenizer_files_of(source, name="m")}), name="m")
+    again = open_tokenizer(tiny.write(saved, {**export_tokenizer(source, name="m")}), name="m")
     assert not {"vocab.json", "vocab.txt", "tekken.json"} & {path.name for path in saved.iterdir()}
     assert (again.bos_id, again.adds_bos, again.eos_ids) == (
         tokenizer.bos_id,
@@ -165,7 +165,7 @@ def test_words_are_split_as_in_bert(config: dict[str, Any], words: str, tmp_path
 @pytest.fixture(scope="module")
 def ranks(byte_pairs: dict[str, Any]) -> dict[bytes, int]:
     """Return byte strings by rank, of which longer ones are made of shorter ones."""
-    tokens = [spell_byte_level(token) for token in byte_pairs["vocab.json"] if not token.startswith("<|")]
+    tokens = [byte_level_to_bytes(token) for token in byte_pairs["vocab.json"] if not token.startswith("<|")]
     return {token: rank for rank, token in enumerate(sorted(set(tokens), key=lambda one: (len(one), one)))}
 
 
@@ -236,7 +236,7 @@ def test_the_first_tekken_files_do_not_list_their_special_tokens(
     tokenizer = open_tokenizer(tiny.write(tmp_path, {"tekken.json": file}), name="m")
     ids = tokenizer.encode("[INST]The[/INST]<pad>[TOOL_CONTENT]<SPECIAL_20><SPECIAL_29>")
     assert (ids[:2], ids[-5:]) == ([1, 3], [4, 11, 19, 20, 29])
-    assert tokenizer.codec.size == 30 + len(ranks)
+    assert tokenizer.backend.vocab_size == 30 + len(ranks)
 
 
 class TestBytePairs(TokenizerContract):
@@ -264,27 +264,27 @@ class TestBytePairs(TokenizerContract):
         ),
         (
             {"vocab.txt": "a\n", "tokenizer_config.json": {"tokenizer_class": "BertTokenizer"}},
-            DamagedFile,
+            CorruptFile,
             r"lacks one of \[CLS\] and \[SEP\]",
         ),
         ({"qwen.tiktoken": "IQ== 0\n"}, UnsupportedModel, "qwen.tiktoken .* Python code.*tokenizer_dir"),
-        ({"tokenizer.model": "IQ== 0\nIg== x\n"}, DamagedFile, "not a file of tiktoken"),
-        ({"tiktoken.model": ""}, DamagedFile, "not a file of tiktoken"),
-        ({"tiktoken.model": f"{'IQ' * 50_000} 0\n"}, DamagedFile, "one of more than 1000 bytes"),
+        ({"tokenizer.model": "IQ== 0\nIg== x\n"}, CorruptFile, "not a file of tiktoken"),
+        ({"tiktoken.model": ""}, CorruptFile, "not a file of tiktoken"),
+        ({"tiktoken.model": f"{'IQ' * 50_000} 0\n"}, CorruptFile, "one of more than 1000 bytes"),
         (
             {
                 "tiktoken.model": "IQ== 0\n",
                 "tokenizer_config.json": {"added_tokens_decoder": {"999999999": {"content": "a"}}},
             },
-            DamagedFile,
+            CorruptFile,
             "added token has the id 999999999",
         ),
-        ({"tekken.json": {"config": {"pattern": "a"}, "vocab": []}}, DamagedFile, "not a tekken.json"),
-        ({"tekken.json": "[" * 100_000}, DamagedFile, "not a tekken.json"),
+        ({"tekken.json": {"config": {"pattern": "a"}, "vocab": []}}, CorruptFile, "not a tekken.json"),
+        ({"tekken.json": "[" * 100_000}, CorruptFile, "not a tekken.json"),
         ({"vocab.json": {"a": 0}}, TokenizerMismatch, "has no tokenizer"),
         (
             {"vocab.json": {"a": 0}, "merges.txt": "a b\n", "config.json": {"model_type": "gpt2"}},
-            DamagedFile,
+            CorruptFile,
             "does not fit merges.txt",
         ),
     ],

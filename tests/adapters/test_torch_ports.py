@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.generator import TorchGenerator
-from litgpt.adapters.pytorch.profiler import CpuProfiler
-from litgpt.adapters.pytorch.single_device import SingleDevice
-from litgpt.domain.families import LLAMA, describe
-from litgpt.domain.generation import Request
-from litgpt.domain.placement import Placement
+from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.generation.generator import TorchGenerator
+from litgpt.adapters.pytorch.runtime.profiler import CpuProfiler
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.families import LLAMA, parse_config
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.ports import PrefixCache
-from litgpt.domain.reporting import silent
-from litgpt.domain.sampling import Sampling
-from litgpt.domain.weights import plan
+from litgpt.domain.progress import null_reporter
+from litgpt.domain.weights.mapping import validate_mapping
 from litgpt.testing import MemoryCheckpoint
 from tests.adapters.tiny_models import tiny_folder
 from tests.contracts.distribution_strategy import CONFIG, DistributionStrategyContract, shapes
@@ -44,11 +44,11 @@ class TestSingleDevice(DistributionStrategyContract):
 class TestTorchGenerator(GeneratorContract):
     @pytest.fixture(params=[None, "max"])
     def generator(self, request: Any) -> TorchGenerator:
-        checkpoint, architecture = random_checkpoint(), describe("tiny", CONFIG)
-        joins = plan("tiny", architecture, LLAMA.weights, checkpoint.tensors)
-        placement = Placement(devices=("cpu",), dtype="float32", cache_size=request.param)
-        model = SingleDevice().build(placement, architecture, joins, checkpoint, silent)
-        return TorchGenerator(model, placement.cache_size)
+        checkpoint, architecture = random_checkpoint(), parse_config("tiny", CONFIG)
+        joins = validate_mapping("tiny", architecture, LLAMA.weights, checkpoint.tensors)
+        placement = Placement(devices=("cpu",), dtype="float32", kv_cache_size=request.param)
+        model = SingleDevice().build(placement, architecture, joins, checkpoint, null_reporter)
+        return TorchGenerator(model, placement.kv_cache_size)
 
 
 class TestCpuProfiler(ProfilerContract):
@@ -75,7 +75,9 @@ def test_an_answer_that_failed_within_a_step_leaves_no_half_written_prefix(
     prefix = generator.prefix_cache()
 
     def ask(prompt: list[int], kept: PrefixCache | None) -> list[int]:
-        request = Request(prompt=prompt, max_new_tokens=4, sampling=Sampling(temperature=0))
+        request = GenerationRequest(
+            prompt=prompt, max_new_tokens=4, sampling_params=SamplingParams(temperature=0)
+        )
         return [event.token for event in generator.generate([request], prefix=kept)]
 
     said = list(range(5, 30))

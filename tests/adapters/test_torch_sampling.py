@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.sampling import Draws, log_probabilities, pick
-from litgpt.domain.computing_errors import NotANumber
+from litgpt.adapters.pytorch.generation.sampler import SamplerState, log_probabilities, sample
 from litgpt.domain.errors import WrongType
-from litgpt.domain.generation import Request
-from litgpt.domain.sampling import Sampling
+from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampling_params import SamplingParams
 
 PROBABILITIES = (0.5, 0.25, 0.15, 0.1)
 
@@ -23,9 +23,9 @@ def logits(probabilities: tuple[float, ...] = PROBABILITIES) -> Tensor:
 
 
 def frequencies(draws: int = 1500, row: Tensor | None = None, **settings: Any) -> list[float]:
-    state = Draws(Sampling(seed=0, **settings))
+    state = SamplerState(SamplingParams(seed=0, **settings))
     row = logits() if row is None else row
-    counts = Counter(pick(row, [state])[0] for _ in range(draws))
+    counts = Counter(sample(row, [state])[0] for _ in range(draws))
     return [counts[token] / draws for token in range(row.shape[-1])]
 
 
@@ -59,8 +59,8 @@ def test_a_large_vocabulary_is_cut_where_a_sorted_one_would_be(top_p: float) -> 
     row = torch.randn(1, 20_000, generator=torch.Generator().manual_seed(0)) * 3
     probabilities, order = row[0].softmax(-1).sort(descending=True)
     kept = set(order[: int((probabilities.cumsum(-1) - probabilities < top_p).sum())].tolist())
-    state = Draws(Sampling(seed=1, top_p=top_p))
-    assert {pick(row, [state])[0] for _ in range(300)} <= kept
+    state = SamplerState(SamplingParams(seed=1, top_p=top_p))
+    assert {sample(row, [state])[0] for _ in range(300)} <= kept
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 0}, {"top_p": 0}, {"top_k": 1}])
@@ -72,8 +72,8 @@ def test_a_row_draws_the_same_whatever_is_beside_it() -> None:
     row = torch.randn(1, 50, generator=torch.Generator().manual_seed(0))
 
     def drawn(beside: int) -> list[int]:
-        states = [Draws(Sampling(seed=seed)) for seed in range(beside + 1)]
-        return [pick(row.expand(beside + 1, -1), states)[0] for _ in range(20)]
+        states = [SamplerState(SamplingParams(seed=seed)) for seed in range(beside + 1)]
+        return [sample(row.expand(beside + 1, -1), states)[0] for _ in range(20)]
 
     assert drawn(0) == drawn(3)
 
@@ -83,8 +83,8 @@ def test_log_probabilities_are_of_the_whole_distribution() -> None:
 
 
 def drawn(row: Tensor, times: int = 40, **settings: Any) -> set[int]:
-    state = Draws(Sampling(seed=0, **settings))
-    return {pick(row[None], [state])[0] for _ in range(times)}
+    state = SamplerState(SamplingParams(seed=0, **settings))
+    return {sample(row[None], [state])[0] for _ in range(times)}
 
 
 SIZES = (1e-30, 1.0, 1e4, 3e38)
@@ -128,7 +128,7 @@ def test_a_top_k_beyond_the_vocabulary_keeps_all_of_it(top_k: int) -> None:
 
 @pytest.mark.parametrize("seed", [2**63, 2**64, 10**40])
 def test_a_seed_may_be_any_size(seed: int) -> None:
-    one, other = (pick(torch.zeros(1, 100), [Draws(Sampling(seed=seed))]) for _ in range(2))
+    one, other = (sample(torch.zeros(1, 100), [SamplerState(SamplingParams(seed=seed))]) for _ in range(2))
     assert one == other
 
 
@@ -154,9 +154,10 @@ def test_infinitely_low_logits_exclude_tokens(settings: dict[str, Any]) -> None:
 def test_logits_that_are_not_numbers_are_an_error_and_not_a_token(
     row: list[float], settings: dict[str, Any]
 ) -> None:
-    with pytest.raises(NotANumber, match="precision="):
-        pick(
-            torch.tensor([[1.0, 2.0, 3.0, 4.0], row]), [Draws(Sampling(seed=0, **settings)) for _ in range(2)]
+    with pytest.raises(NonFiniteLogits, match="precision="):
+        sample(
+            torch.tensor([[1.0, 2.0, 3.0, 4.0], row]),
+            [SamplerState(SamplingParams(seed=0, **settings)) for _ in range(2)],
         )
 
 
@@ -173,7 +174,7 @@ def test_log_probabilities_are_numbers_whatever_the_logits() -> None:
 def test_rows_of_all_kinds_draw_together_what_they_draw_alone() -> None:
     random = torch.Generator().manual_seed(0)
     hows = [
-        Sampling(seed=number, temperature=temperature, top_k=top_k, top_p=top_p)
+        SamplingParams(seed=number, temperature=temperature, top_k=top_k, top_p=top_p)
         for number, (temperature, top_k, top_p) in enumerate(
             (temperature, top_k, top_p)
             for temperature in (0, 0.7, 1.0, 30.0)
@@ -181,11 +182,11 @@ def test_rows_of_all_kinds_draw_together_what_they_draw_alone() -> None:
             for top_p in (0.2, 0.99, 1.0)
         )
     ]
-    together, alone = ([Draws(how) for how in hows] for _ in range(2))
+    together, alone = ([SamplerState(how) for how in hows] for _ in range(2))
     for dtype in (torch.float32, torch.bfloat16):  # in which many logits are equal
         rows = (torch.randn(len(hows), 3000, generator=random) * 2).to(dtype)
-        expected = [pick(row[None], [one])[0] for row, one in zip(rows, alone, strict=True)]
-        assert pick(rows, together) == expected
+        expected = [sample(row[None], [one])[0] for row, one in zip(rows, alone, strict=True)]
+        assert sample(rows, together) == expected
 
 
 def test_the_host_waits_once_for_all_rows_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,8 +203,8 @@ def test_the_host_waits_once_for_all_rows_of_a_step(monkeypatch: pytest.MonkeyPa
 
     for name in ("tolist", "item", "__int__", "__bool__", "__float__", "__index__"):
         monkeypatch.setattr(Tensor, name, counted(name))
-    hows = [Sampling(seed=1, **how) for how in ({}, {"top_k": 5}, {"top_p": 0.9}, {"temperature": 0})]
-    pick(torch.randn(4, 3000) * 5, [Draws(how) for how in hows])
+    hows = [SamplingParams(seed=1, **how) for how in ({}, {"top_k": 5}, {"top_p": 0.9}, {"temperature": 0})]
+    sample(torch.randn(4, 3000) * 5, [SamplerState(how) for how in hows])
     assert waits == ["tolist"]
 
 
@@ -211,20 +212,24 @@ def test_the_host_waits_once_for_all_rows_of_a_step(monkeypatch: pytest.MonkeyPa
     "one", [np.float32(0.5), np.float16(0.5), np.array(0.5), torch.tensor(0.5)], ids=repr
 )
 def test_scalars_of_numpy_and_torch_are_numbers(one: Any) -> None:
-    assert Sampling(temperature=one, top_p=one) == Sampling(temperature=0.5, top_p=0.5)
+    assert SamplingParams(temperature=one, top_p=one) == SamplingParams(temperature=0.5, top_p=0.5)
 
 
 @pytest.mark.parametrize("one", [np.int32(3), np.uint64(3), np.array(3), torch.tensor(3)], ids=repr)
 def test_scalars_of_numpy_and_torch_are_counts(one: Any) -> None:
-    request = Request(prompt=[1], max_new_tokens=one, sampling=Sampling(top_k=one, seed=one))
-    assert request == Request(prompt=[1], max_new_tokens=3, sampling=Sampling(top_k=3, seed=3))
-    assert type(request.max_new_tokens) is type(request.sampling.seed) is int
+    request = GenerationRequest(
+        prompt=[1], max_new_tokens=one, sampling_params=SamplingParams(top_k=one, seed=one)
+    )
+    assert request == GenerationRequest(
+        prompt=[1], max_new_tokens=3, sampling_params=SamplingParams(top_k=3, seed=3)
+    )
+    assert type(request.max_new_tokens) is type(request.sampling_params.seed) is int
 
 
 @pytest.mark.parametrize("one", [np.True_, torch.tensor(True), np.array([1, 2]), torch.ones(2)], ids=repr)
 def test_flags_and_arrays_are_not_numbers(one: Any) -> None:
     for setting in ("temperature", "top_k", "top_p", "seed"):
         with pytest.raises(WrongType, match=setting):
-            Sampling(**{setting: one})
+            SamplingParams(**{setting: one})
     with pytest.raises(WrongType, match="max_new_tokens"):
-        Request(prompt=[1], max_new_tokens=one)
+        GenerationRequest(prompt=[1], max_new_tokens=one)

@@ -100,9 +100,9 @@ LOSING = """
 import os, signal, sys, time
 from dependency_injector import providers
 from litgpt import LLM
-from litgpt.adapters.pytorch.tensor_parallel import TensorParallel
+from litgpt.adapters.pytorch.distribution.tensor_parallel.strategy import TensorParallel
 from litgpt.container import container
-from litgpt.domain.computing_errors import WorkerLost
+from litgpt.domain.generation.errors import WorkerLost
 
 container.strategy.override(providers.Object(TensorParallel(deadline={deadline})))
 llm = LLM.load({model!r}, distribute=None, quiet=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
-from litgpt.adapters.training.unsafe_values import unsafe_values
+from litgpt.adapters.training.unsafe_pickle import unsafe_values
 from litgpt.domain.errors import UnsafeFile
 
 

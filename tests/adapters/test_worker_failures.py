@@ -15,16 +15,19 @@ import pytest
 import torch
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.allocating import is_out_of_memory
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.parallel.commands import written
-from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
-from litgpt.adapters.pytorch.parallel.interruptions import deferring, uninterrupted
-from litgpt.domain.computing_errors import WorkerFailed
-from litgpt.domain.errors import BadArgument, LitGPTError, OutOfReach
-from litgpt.domain.generation import Request
+from litgpt.adapters.pytorch.distribution.tensor_parallel.defer_sigint import (
+    defer_sigint,
+    defer_sigint_between_steps,
+)
+from litgpt.adapters.pytorch.distribution.tensor_parallel.rank0 import Rank0GPT
+from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import encode_command
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.runtime.out_of_memory import is_out_of_memory
+from litgpt.domain.errors import InvalidArgument, LitGPTError, UnsupportedOperation
+from litgpt.domain.generation.errors import WorkerFailed
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.ports import PrefixCache
-from litgpt.domain.sampling import Sampling
 from tests.adapters.test_workers import gone, one_device, over, workers
 
 HOW: dict[str, Any] = {"max_new_tokens": 5, "top_k": 1}
@@ -50,7 +53,7 @@ def expected() -> str:
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
         MemoryError("no memory"),
         ValueError("a hook of the caller's"),
-        BadArgument("x", 1, "something else"),
+        InvalidArgument("x", 1, "something else"),
         KeyboardInterrupt(),
         SystemExit(3),
     ],
@@ -70,7 +73,7 @@ def test_the_first_ranks_own_error_within_a_step_is_raised_as_it_is_and_the_rank
 
             patch.setattr(layer, "forward", fails)
             begun = time.monotonic()
-            with pytest.raises(OutOfReach if is_out_of_memory(error) else type(error)) as raised:
+            with pytest.raises(UnsupportedOperation if is_out_of_memory(error) else type(error)) as raised:
                 pool.generate("a text of some length", **HOW)
             assert error in (raised.value, raised.value.__cause__)
             assert time.monotonic() - begun < LONG
@@ -81,9 +84,9 @@ def test_the_first_ranks_own_error_within_a_step_is_raised_as_it_is_and_the_rank
 def test_a_workers_own_error_within_a_step_is_said_with_its_rank_and_the_ranks_go_on(
     pool: LLM, expected: str
 ) -> None:
-    assert isinstance(pool.model, DrivenGPT)
+    assert isinstance(pool.model, Rank0GPT)
     before = workers(pool)
-    with pool.model.crew.together(written("keep_rows", cache=10**9, rows=[0])):
+    with pool.model.pool.collective(encode_command("keep_rows", cache=10**9, rows=[0])):
         pass  # the worker has no such cache, which it notices after this rank is done
     with pytest.raises(WorkerFailed, match=r"Rank 1.*KeyError: 1000000000.*ready for the next"):
         pool.generate("again", **HOW)
@@ -93,7 +96,9 @@ def test_a_workers_own_error_within_a_step_is_said_with_its_rank_and_the_ranks_g
 
 def test_a_prefix_is_of_use_after_a_step_that_failed(pool: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(llm: LLM, prompt: list[int], prefix: PrefixCache | None) -> list[int]:
-        request = Request(prompt=prompt, max_new_tokens=4, sampling=Sampling(temperature=0))
+        request = GenerationRequest(
+            prompt=prompt, max_new_tokens=4, sampling_params=SamplingParams(temperature=0)
+        )
         return [event.token for event in llm._generator().generate([request], prefix=prefix)]
 
     assert pool.model is not None
@@ -105,7 +110,7 @@ def test_a_prefix_is_of_use_after_a_step_that_failed(pool: LLM, monkeypatch: pyt
             raise MemoryError
 
         patch.setattr(list(pool.model.transformer["h"].children())[1], "forward", fails)
-        with pytest.raises(OutOfReach, match="the memory does not suffice"):
+        with pytest.raises(UnsupportedOperation, match="the memory does not suffice"):
             ask(pool, [*first, 40], prefix)
     assert ask(pool, [*first, 41], prefix) == ask(one_device(), [*first, 41], None)
 
@@ -113,9 +118,9 @@ def test_a_prefix_is_of_use_after_a_step_that_failed(pool: LLM, monkeypatch: pyt
 def test_a_cache_for_which_the_first_rank_has_no_memory_takes_none_at_the_others(
     pool: LLM, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(pool.model, DrivenGPT)
-    crew, commands = pool.model.crew, list[bytes]()
-    tell = crew.tell
+    assert isinstance(pool.model, Rank0GPT)
+    crew, commands = pool.model.pool, list[bytes]()
+    tell = crew.broadcast
 
     def noted(command: bytes) -> None:
         commands.append(command)
@@ -128,10 +133,10 @@ def test_a_cache_for_which_the_first_rank_has_no_memory_takes_none_at_the_others
 
     with monkeypatch.context() as patch:
         patch.setattr(GPT, "empty_cache", fails)
-        with pytest.raises(OutOfReach, match="the memory does not suffice"):
+        with pytest.raises(UnsupportedOperation, match="the memory does not suffice"):
             pool.generate("again", **HOW)
     number = json.loads(commands[0])["cache"]
-    with crew.together(written("keep_rows", cache=number, rows=[0])):
+    with crew.collective(encode_command("keep_rows", cache=number, rows=[0])):
         pass  # which the worker cannot do with a cache that it does not have
     with pytest.raises(WorkerFailed, match=f"KeyError: {number}"):
         pool.generate("again", **HOW)
@@ -217,14 +222,14 @@ class TestHandlers:
 
         monkeypatch.setattr(signal, "getsignal", lambda _: None)
         monkeypatch.setattr(signal, "signal", refused)
-        with deferring(), uninterrupted():
+        with defer_sigint_between_steps(), defer_sigint():
             pass
 
     def test_a_callers_own_is_called_once_when_the_step_is_over(self) -> None:
         came: list[object] = []
         signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
-        with deferring():
-            with uninterrupted(), uninterrupted():
+        with defer_sigint_between_steps():
+            with defer_sigint(), defer_sigint():
                 signal.raise_signal(signal.SIGINT)
                 signal.raise_signal(signal.SIGINT)
                 assert not came
@@ -237,9 +242,9 @@ class TestHandlers:
         def mine(*_: object) -> None:
             return
 
-        with deferring():
+        with defer_sigint_between_steps():
             signal.signal(signal.SIGINT, mine)
-            with uninterrupted():
+            with defer_sigint():
                 pass
         assert signal.getsignal(signal.SIGINT) is mine
 
@@ -250,7 +255,7 @@ class TestHandlers:
         with (tmp_path / "traces").open("w+") as traces:
             faulthandler.register(signal.SIGINT, file=traces, chain=False)
             try:
-                with deferring(), uninterrupted():
+                with defer_sigint_between_steps(), defer_sigint():
                     signal.raise_signal(signal.SIGINT)
                 signal.raise_signal(signal.SIGINT)
             finally:
@@ -265,7 +270,7 @@ class TestHandlers:
         came: list[bool] = []
 
         def step() -> None:
-            with uninterrupted():
+            with defer_sigint():
                 thread = threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,))
                 thread.start()
                 thread.join()
@@ -277,16 +282,16 @@ class TestHandlers:
 
     def test_ignored_stays_ignored(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        with deferring(), uninterrupted():
+        with defer_sigint_between_steps(), defer_sigint():
             signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
     def test_the_systems_own_ends_the_process_when_the_step_is_over(self) -> None:
         code = (
             "import signal\n"
-            "from litgpt.adapters.pytorch.parallel.interruptions import uninterrupted\n"
+            "from litgpt.adapters.pytorch.distribution.tensor_parallel.defer_sigint import defer_sigint\n"
             "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
-            "with uninterrupted():\n"
+            "with defer_sigint():\n"
             "    signal.raise_signal(signal.SIGINT)\n"
             "    print('finished', flush=True)\n"
             "print('not reached')\n"
@@ -296,11 +301,11 @@ class TestHandlers:
 
     def test_generations_one_within_the_other_put_it_back_at_the_last_end(self) -> None:
         before = signal.getsignal(signal.SIGINT)
-        one, other = deferring(), deferring()
+        one, other = defer_sigint_between_steps(), defer_sigint_between_steps()
         one.__enter__()
         other.__enter__()
         one.__exit__(None, None, None)
-        with pytest.raises(KeyboardInterrupt), uninterrupted():
+        with pytest.raises(KeyboardInterrupt), defer_sigint():
             signal.raise_signal(signal.SIGINT)
         other.__exit__(None, None, None)
         assert signal.getsignal(signal.SIGINT) is before

@@ -18,10 +18,10 @@ import psutil
 import pytest
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.parallel.crew import Crew
-from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
-from litgpt.domain.computing_errors import WorkerLost
-from litgpt.domain.errors import OutOfReach
+from litgpt.adapters.pytorch.distribution.tensor_parallel.rank0 import Rank0GPT
+from litgpt.adapters.pytorch.distribution.tensor_parallel.worker_pool import WorkerPool
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.generation.errors import WorkerLost
 from tests.adapters.test_workers import gone, one_device, over, workers
 from tests.adapters.tiny_models import tiny_folder
 
@@ -190,9 +190,9 @@ class Surrounded:
     was_busy: Path
 
     @property
-    def crew(self) -> Crew:
-        assert isinstance(self.llm.model, DrivenGPT)
-        return self.llm.model.crew
+    def crew(self) -> WorkerPool:
+        assert isinstance(self.llm.model, Rank0GPT)
+        return self.llm.model.pool
 
 
 @pytest.fixture(scope="module")
@@ -239,15 +239,15 @@ def test_only_the_user_can_open_the_folder_in_which_ranks_meet(surrounded: Surro
 
 def test_a_worker_whose_interpreter_is_busy_is_not_lost(surrounded: Surrounded, expected: str) -> None:
     crew = surrounded.crew
-    crew.patience, patience = 0.5, crew.patience
+    crew.timeout, patience = 0.5, crew.timeout
     os.kill(workers(surrounded.llm)[0], signal.SIGUSR1)
     until(surrounded.was_busy.exists)
-    crew.patience = patience
+    crew.timeout = patience
     assert surrounded.llm.generate("again", **HOW) == expected
 
 
 def test_a_worker_that_hangs_is_an_error_when_a_step_takes_too_long(surrounded: Surrounded) -> None:
-    surrounded.crew.patience = 0.5  # and these workers are gone then: this is the last test with them
+    surrounded.crew.timeout = 0.5  # and these workers are gone then: this is the last test with them
     pids = workers(surrounded.llm)
     os.kill(pids[0], signal.SIGUSR2)
     with pytest.raises(WorkerLost, match=r"rank 1 .*did not take part in a step for 0.5 seconds"):
@@ -261,7 +261,7 @@ def test_where_no_temporary_folder_can_be_made_the_error_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    with pytest.raises(OutOfReach, match=r"temporary folder.*TMPDIR"):
+    with pytest.raises(UnsupportedOperation, match=r"temporary folder.*TMPDIR"):
         over(2)
 
 

@@ -16,18 +16,18 @@ import pytest
 import torch
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.parallel.commands import written
-from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
-from litgpt.adapters.pytorch.parallel.gathering import one_at_a_time
-from litgpt.adapters.pytorch.weights import ModelWeights
+from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import lazy_gather
+from litgpt.adapters.pytorch.distribution.tensor_parallel.rank0 import Rank0GPT
+from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import encode_command
+from litgpt.adapters.pytorch.weights.exporter import ModelExporter
 from litgpt.container import container
-from litgpt.domain.computing_errors import WorkerLost
-from litgpt.domain.errors import BadArgument, OutOfReach
-from litgpt.domain.generation import Request
-from litgpt.domain.parameters import Parameter
+from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
+from litgpt.domain.generation.errors import WorkerLost
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.ports import PrefixCache
-from litgpt.domain.reporting import Notice, Progress
-from litgpt.domain.sampling import Sampling
+from litgpt.domain.progress import Notice, Progress
+from litgpt.domain.weights.parameters import ParameterSpec
 from tests.adapters.tiny_models import tiny_folder
 
 LONG = 120.0
@@ -48,8 +48,8 @@ def over(ranks: int) -> LLM:
 
 
 def workers(llm: LLM) -> list[int]:
-    assert isinstance(llm.model, DrivenGPT)
-    return [worker.process.pid for worker in llm.model.crew.workers]
+    assert isinstance(llm.model, Rank0GPT)
+    return [worker.process.pid for worker in llm.model.pool.workers]
 
 
 def gone(pids: list[int], within: float = LONG) -> bool:
@@ -97,7 +97,9 @@ def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None
         prefix = generator.prefix_cache()
 
         def ask(prompt: list[int], kept: PrefixCache) -> None:
-            request = Request(prompt=prompt, max_new_tokens=6, sampling=Sampling(temperature=0))
+            request = GenerationRequest(
+                prompt=prompt, max_new_tokens=6, sampling_params=SamplingParams(temperature=0)
+            )
             said.append([event.token for event in generator.generate([request], prefix=kept)])
 
         first = list(range(5, 40))
@@ -188,10 +190,10 @@ def test_positions_reach_every_rank(pool: LLM) -> None:
 
 
 def test_a_cache_that_is_let_go_while_the_ranks_are_told_something_does_not_stop_them(pool: LLM) -> None:
-    assert isinstance(pool.model, DrivenGPT)
-    crew = pool.model.crew
+    assert isinstance(pool.model, Rank0GPT)
+    crew = pool.model.pool
     with crew._lock:  # as within `tell`, where the garbage collector may come by
-        crew.tell_later(written("drop", cache=0))
+        crew.broadcast_deferred(encode_command("drop", cache=0))
     assert pool.generate("on", max_new_tokens=3, top_k=1) == one_device().generate(
         "on", max_new_tokens=3, top_k=1
     )
@@ -211,7 +213,7 @@ def test_what_ranks_save_is_what_one_device_saves(family: str, tmp_path: Path) -
 def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM) -> None:
     ids = torch.arange(2, 30).view(2, 14)
     for learn in (lambda: pool(ids, ids), lambda: pool.loss(ids, ids)):
-        with pytest.raises(OutOfReach, match=r"Training.*split over ranks.*trainer_setup\(\)"):
+        with pytest.raises(UnsupportedOperation, match=r"Training.*split over ranks.*trainer_setup\(\)"):
             learn()
     alone = one_device()
     with torch.no_grad():
@@ -220,13 +222,13 @@ def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM
         for loss in (found, pool.loss(ids, ids), alone.loss(ids, ids)):
             torch.testing.assert_close(loss, expected)
         torch.testing.assert_close(logits, alone(ids))
-        with pytest.raises(BadArgument, match="at least one target"):
+        with pytest.raises(InvalidArgument, match="at least one target"):
             pool.loss(ids, torch.full_like(ids, -100))
     assert pool.model is not None
     assert alone.model is not None
-    hidden = pool.model.hidden(ids, last=True)
-    torch.testing.assert_close(hidden, alone.model.hidden(ids, last=True))
-    with pytest.raises(OutOfReach, match="layer by itself"):
+    hidden = pool.model.hidden_states(ids, last_token_only=True)
+    torch.testing.assert_close(hidden, alone.model.hidden_states(ids, last_token_only=True))
+    with pytest.raises(UnsupportedOperation, match="layer by itself"):
         pool.model.logits(hidden)
     torch.testing.assert_close(pool(ids), logits)
 
@@ -238,7 +240,7 @@ def test_a_fork_of_the_caller_has_no_ranks_and_does_not_end_them(pool: LLM) -> N
     if not child:
         try:
             torch.set_num_threads(1)
-            with pytest.raises(OutOfReach, match="forked process"):
+            with pytest.raises(UnsupportedOperation, match="forked process"):
                 pool.generate("x", max_new_tokens=4)
             pool.close()
             os._exit(7)
@@ -258,17 +260,17 @@ def test_threads_take_turns(pool: LLM) -> None:
 
 def test_one_whole_tensor_is_held_at_a_time_and_each_is_gathered_once(pool: LLM) -> None:
     made: list[weakref.ref[torch.Tensor]] = []
-    model, joins = pool.model, pool._loaded.joins
-    assert isinstance(model, DrivenGPT)
+    model, joins = pool.model, pool._loaded.weight_sources
+    assert isinstance(model, Rank0GPT)
 
-    def whole(parameter: Parameter) -> torch.Tensor:
+    def whole(parameter: ParameterSpec) -> torch.Tensor:
         assert not [tensor for tensor in made if tensor() is not None]
-        tensor = model.gathered(parameter).clone()
+        tensor = model.gather(parameter).clone()
         made.append(weakref.ref(tensor))
         return tensor
 
-    gathered = one_at_a_time([join.parameter for join in joins], whole)
-    weights = ModelWeights.of(model, joins, gathered=gathered)
+    gathered = lazy_gather([join.parameter for join in joins], whole)
+    weights = ModelExporter.from_model(model, joins, read_full=gathered)
     for name, info in weights.tensors.items():
         assert tuple(weights.read(name).shape) == info.shape
     assert len(made) == len(joins)
@@ -276,7 +278,7 @@ def test_one_whole_tensor_is_held_at_a_time_and_each_is_gathered_once(pool: LLM)
 
 def test_ctrl_c_between_two_tensors_ends_the_saving_and_not_the_ranks(pool: LLM, tmp_path: Path) -> None:
     def interrupted(event: Notice | Progress) -> None:
-        if isinstance(event, Progress) and event.done == 3:
+        if isinstance(event, Progress) and event.completed == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
     save = container.save_model()
@@ -292,7 +294,7 @@ def test_ctrl_c_between_two_tensors_ends_the_saving_and_not_the_ranks(pool: LLM,
 def test_quantised_ranks_are_not_saved_and_the_error_says_what_to_do(tmp_path: Path) -> None:
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
         llm.distribute(accelerator="cpu", devices=2, quantize="int8", generate_strategy="tensor_parallel")
-        with pytest.raises(OutOfReach, match="Place it on one device"):
+        with pytest.raises(UnsupportedOperation, match="Place it on one device"):
             llm.save(tmp_path)
 
 
@@ -341,5 +343,5 @@ def test_a_script_without_a_guard_that_fails_runs_once_and_leaves_nothing(tmp_pa
 
 def test_a_model_that_cannot_be_dealt_out_is_refused_before_a_process_is_started() -> None:
     llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
-    with pytest.raises(OutOfReach, match="4 heads in 2 groups cannot be split evenly"):
+    with pytest.raises(UnsupportedOperation, match="4 heads in 2 groups cannot be split evenly"):
         llm.distribute(accelerator="cpu", devices=3, generate_strategy="tensor_parallel")

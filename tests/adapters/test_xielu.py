@@ -1,8 +1,8 @@
 import torch
 from transformers.activations import ACT2CLS
 
-from litgpt.adapters.pytorch.random_weights import RandomCheckpoint
-from litgpt.adapters.pytorch.xielu import XIELU
+from litgpt.adapters.pytorch.model.xielu import XIELU
+from litgpt.adapters.pytorch.weights.random_weights import RandomCheckpoint
 from tests.contracts.distribution_strategy import CONFIG
 
 THEIRS: torch.nn.Module = ACT2CLS["xielu"](dtype=torch.float32)  # type: ignore[operator] # a class

@@ -18,9 +18,9 @@ from tokenizers import (
     trainers,
 )
 
-from litgpt.adapters.text.checkpoint_tokenizer import CheckpointTokenizer
-from litgpt.adapters.text.tokenizers_json import TokenizersCodec
-from litgpt.domain.vocabulary import TokenizerFiles, Vocabulary
+from litgpt.adapters.tokenization.backends.hf_tokenizers import HFTokenizersBackend
+from litgpt.adapters.tokenization.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.domain.tokenizer_source import GgufVocabulary, TokenizerFiles
 
 READ = (
     "The quick brown fox jumps over the lazy dog.",
@@ -125,14 +125,14 @@ def letters_for_bytes() -> dict[int, str]:
 
 def words_of(tokenizer: CheckpointTokenizer, text: str) -> list[tuple[int, int]]:
     """Return where the words begin and end into which a text is split before merging."""
-    codec = tokenizer.codec
-    assert isinstance(codec, TokenizersCodec)
+    codec = tokenizer.backend
+    assert isinstance(codec, HFTokenizersBackend)
     splitter = codec.library.pre_tokenizer
     assert splitter is not None
     return [where for _, where in splitter.pre_tokenize_str(text)]
 
 
-def vocabulary_of(library: SentencePieceProcessor, *, user_defined: list[str]) -> Vocabulary:
+def vocabulary_of(library: SentencePieceProcessor, *, user_defined: list[str]) -> GgufVocabulary:
     """Return a model of the library sentencepiece as a GGUF file would hold it."""
     ids = range(library.get_piece_size())
     tokens = [library.id_to_piece(one) for one in ids]
@@ -140,7 +140,7 @@ def vocabulary_of(library: SentencePieceProcessor, *, user_defined: list[str]) -
     types = [next((kind for is_one, kind in asked if is_one(one)), 1) for one in ids]
     for piece in user_defined:
         types[tokens.index(piece)] = 4
-    return Vocabulary(
+    return GgufVocabulary(
         kind="spm",
         tokens=[
             token.replace("\u2581", " ") if kind == 4 else token

@@ -7,15 +7,15 @@ import attrs
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.pytorch.cache import KVCache
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.single_device import SingleDevice
-from litgpt.domain.families import understand
-from litgpt.domain.placement import Placement
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.kv_cache import KVCache
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.families import resolve_model
 from litgpt.domain.ports import Checkpoint
-from litgpt.domain.reporting import silent
-from litgpt.domain.weights import Join
+from litgpt.domain.progress import null_reporter
+from litgpt.domain.weights.mapping import ParameterSource
 from tests.adapters.tiny_models import VOCAB_SIZE, tiny_model
 
 WINDOW = 8
@@ -419,7 +419,7 @@ class Pair:
 
     theirs: Any
     ours: GPT
-    joins: tuple[Join, ...]
+    joins: tuple[ParameterSource, ...]
     checkpoint: Checkpoint[Tensor]
 
     def expected(self, ids: Tensor) -> Tensor:
@@ -432,10 +432,10 @@ class Pair:
         """Return an empty cache for our model and for texts that end after `tokens` slots."""
         return KVCache.empty(
             self.ours.architecture,
-            limit=tokens,
+            max_length=tokens,
             device=torch.device("cpu"),
             dtype=torch.float32,
-            starts=starts,
+            row_offsets=starts,
         )
 
 
@@ -443,11 +443,11 @@ def pair(variant: Variant, folder: Path) -> Pair:
     """Return both, ours loaded from `folder`, to which transformers saves its own."""
     theirs = tiny_model(variant.family, **variant.settings)
     theirs.save_pretrained(folder)
-    checkpoint = open_folder(folder, variant.name)
-    found = understand(variant.name, checkpoint.config, checkpoint.tensors)
+    checkpoint = open_hf_folder(folder, variant.name)
+    found = resolve_model(variant.name, checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    ours = SingleDevice().build(placement, found.architecture, found.joins, checkpoint, silent)
-    return Pair(theirs, ours, found.joins, checkpoint)
+    ours = SingleDevice().build(placement, found.architecture, found.sources, checkpoint, null_reporter)
+    return Pair(theirs, ours, found.sources, checkpoint)
 
 
 def random_ids(rows: int, tokens: int) -> Tensor:

@@ -3,13 +3,15 @@
 import pytest
 from transformers import AutoConfig
 
-from litgpt.domain.catalogue import CatalogueEntry, known
-from litgpt.domain.families import FAMILIES, describe
+from litgpt.domain.catalogue import CatalogueEntry, search
+from litgpt.domain.families import FAMILIES, parse_config
 
 
 def entries() -> list[CatalogueEntry]:
     """Return an entry of each size whose family is implemented."""
-    sizes = {str(sorted(one.config.items())): one for one in known() if one.config and one.family in FAMILIES}
+    sizes = {
+        str(sorted(one.config.items())): one for one in search() if one.config and one.family in FAMILIES
+    }
     return list(sizes.values())
 
 
@@ -18,4 +20,4 @@ def test_what_a_config_leaves_out_means_the_same_to_both(entry: CatalogueEntry) 
     assert entry.config is not None
     given = {name: value for name, value in entry.config.items() if name != "model_type"}
     filled = AutoConfig.for_model(entry.family, **given).to_dict()
-    assert describe(entry.name, filled) == describe(entry.name, entry.config)
+    assert parse_config(entry.name, filled) == parse_config(entry.name, entry.config)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from litgpt.adapters.pytorch.pieces import theirs
+from litgpt.adapters.pytorch.ops.tensor_views import to_hf_tensor
 from litgpt.domain.families import family_of
-from litgpt.domain.weights import uses
+from litgpt.domain.weights.mapping import invert_mapping
 from tests.agreement.models import VARIANTS, WINDOW, Pair, pair, random_ids
 
 # Longer than any window here, so that what is forgotten is tested as well.
@@ -67,10 +67,12 @@ def test_only_the_last_logits_are_the_last_of_all(both: Pair) -> None:
 
 def test_written_back_every_tensor_is_what_it_was(both: Pair) -> None:
     state = both.ours.state_dict()
-    written = {name: theirs(those, state.__getitem__) for name, those in uses(both.joins).items()}
+    written = {
+        name: to_hf_tensor(those, state.__getitem__) for name, those in invert_mapping(both.joins).items()
+    }
     for name, tensor in written.items():
         assert torch.equal(tensor, both.checkpoint.read(name)), name
-    unused = family_of("it", both.checkpoint.config).unused
+    unused = family_of("it", both.checkpoint.config).unused_tensors
     left = both.checkpoint.tensors.keys() - written.keys() - {"lm_head.weight"}
     assert [name for name in left if not any(fnmatchcase(name, one) for one in unused)] == []
 

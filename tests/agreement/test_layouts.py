@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from litgpt import LLM
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.domain.families import understand
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.domain.families import resolve_model
 from tests.adapters.tiny_models import FAMILIES, tiny_folder
 from tests.agreement.models import random_ids
 
@@ -38,9 +38,11 @@ def test_experts_in_one_tensor_are_those_that_were_written_one_by_one(tmp_path: 
     save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
     for file in ("config.json", "tokenizer.json"):
         (tmp_path / file).write_bytes((apart / file).read_bytes())
-    opened = open_folder(tmp_path, "it")
-    found = understand("it", opened.config, opened.tensors)
-    of_experts = [one for join in found.joins if ".experts." in join.parameter.name for one in join.theirs]
+    opened = open_hf_folder(tmp_path, "it")
+    found = resolve_model("it", opened.config, opened.tensors)
+    of_experts = [
+        one for join in found.sources if ".experts." in join.parameter.name for one in join.hf_names
+    ]
     assert len(of_experts) == 3 * 3 * count
     assert len(set(of_experts)) == 3 * 2
     assert torch.equal(logits(tmp_path), logits(apart))

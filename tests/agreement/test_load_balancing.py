@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.load_balancing import RouterLogits
-from litgpt.domain.errors import BadArgument
-from litgpt.domain.training.load_balancing import AUXILIARY_LOSS, router_loss_coefficient
+from litgpt.adapters.pytorch.training.router_aux_loss import RouterAuxLoss
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.training.router_aux_loss import ROUTER_AUX_LOSS_FAMILIES, router_loss_coefficient
 from tests.adapters.tiny_models import FAMILIES, tiny_folder
 from tests.entrypoints.training_runs import UNLIKE, Reported, losses, trained, write_unlike
 
@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("family", sorted(AUXILIARY_LOSS & set(FAMILIES)))
+@pytest.mark.parametrize("family", sorted(ROUTER_AUX_LOSS_FAMILIES & set(FAMILIES)))
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_loss_and_gradients_are_those_of_transformers(
     family: str,
@@ -33,7 +33,7 @@ def test_loss_and_gradients_are_those_of_transformers(
     llm.trainer_setup()
     assert llm.model is not None
     llm.model.gradient_checkpointing = checkpointing
-    routers = RouterLogits()
+    routers = RouterAuxLoss()
     routers.watch(llm)
     routers.start()
     loss = llm.loss(IDS, IDS)
@@ -90,5 +90,5 @@ def test_the_coefficient_is_the_configs() -> None:
     assert router_loss_coefficient({"model_type": "mixtral", "router_aux_loss_coef": 0.02}) == 0.02
     assert router_loss_coefficient({"text_config": {"model_type": "qwen3_5_moe_text"}}) == 0.001
     assert router_loss_coefficient({"model_type": "deepseek_v3", "router_aux_loss_coef": 0.02}) == 0.0
-    with pytest.raises(BadArgument, match="router_aux_loss_coef"):
+    with pytest.raises(InvalidArgument, match="router_aux_loss_coef"):
         router_loss_coefficient({"model_type": "mixtral", "router_aux_loss_coef": "0.02"})

@@ -70,7 +70,7 @@ def targets(family: str) -> list[str]:
     llm.add_lora(targets="all-linear")
     adapters = llm._adapters
     assert adapters is not None
-    found = adapters.captured("default").targets
+    found = adapters.export("default").targets
     return [one for one in found if family not in TAKEN_FOR_EXPERTS or one not in DENSE]
 
 

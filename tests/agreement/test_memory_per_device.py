@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from litgpt.adapters.pytorch.assemble import fill
-from litgpt.adapters.pytorch.cache import KVCache
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.parallel.sharded import sharded
-from litgpt.adapters.pytorch.sequential import Sequential
-from litgpt.domain.per_device import on_each
-from litgpt.domain.placement import Placement
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
+from litgpt.adapters.pytorch.distribution.tensor_parallel.layers import parallelize
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.kv_cache import KVCache
+from litgpt.adapters.pytorch.weights.loader import load_weights
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.memory.per_device import memory_per_device
+from litgpt.domain.parallel.layer_split import assign_layers
+from litgpt.domain.parallel.tensor_parallel import shard_model
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.quantization import Quantization
-from litgpt.domain.reporting import silent
-from litgpt.domain.sharding import share
-from litgpt.domain.spreading import spread
 from tests.agreement.models import Pair, Variant, pair
 from tests.agreement.test_quantised import held
 
@@ -40,10 +40,10 @@ def test_each_rank_holds_the_weights_and_the_cache_that_it_was_foretold(
     variant: Variant, ranks: int, how: Quantization | None, tmp_path: Path
 ) -> None:
     both = pair(variant, tmp_path)
-    foretold = on_each(
+    foretold = memory_per_device(
         both.ours.architecture,
         strategy="tensor_parallel",
-        devices=ranks,
+        num_devices=ranks,
         dtype="float32",
         tokens=TOKENS,
         quantize=how,
@@ -51,20 +51,22 @@ def test_each_rank_holds_the_weights_and_the_cache_that_it_was_foretold(
     for rank, expected in enumerate(foretold):
         model = rank_of(both, ranks, rank, how)
         assert held(model) == pytest.approx(expected.weights, rel=0.02)
-        cache = KVCache.empty(model.architecture, limit=TOKENS, device=CPU, dtype=torch.float32, fixed=True)
-        assert cache.nbytes == expected.cache
+        cache = KVCache.empty(
+            model.architecture, max_length=TOKENS, device=CPU, dtype=torch.float32, fixed=True
+        )
+        assert cache.nbytes == expected.kv_cache
 
 
 def rank_of(both: Pair, ranks: int, rank: int, how: Quantization | None) -> GPT:
-    part = share(both.ours.architecture, both.joins, ranks=ranks, rank=rank)
-    return fill(
-        sharded(part, ALONE, GPT),
-        part.joins,
+    part = shard_model(both.ours.architecture, both.joins, world_size=ranks, rank=rank)
+    return load_weights(
+        parallelize(part, ALONE, GPT),
+        part.sources,
         both.checkpoint,
         device=lambda _: CPU,
         dtype="float32",
-        report=silent,
-        zero=part.zero,
+        report=null_reporter,
+        zeroed=part.zeroed,
         quantize=how,
     )
 
@@ -76,20 +78,22 @@ def test_each_device_of_a_sequence_holds_what_it_was_foretold(
 ) -> None:
     both = pair(variant, tmp_path)
     architecture = both.ours.architecture
-    foretold = on_each(
-        architecture, strategy="sequential", devices=3, dtype="float32", tokens=TOKENS, quantize=how
+    foretold = memory_per_device(
+        architecture, strategy="sequential", num_devices=3, dtype="float32", tokens=TOKENS, quantize=how
     )
-    model = Sequential().build(
+    model = LayerSplit().build(
         Placement(devices=("cpu:0", "cpu:1", "cpu:2"), dtype="float32", strategy="sequential", quantize=how),
         architecture,
         both.joins,
         both.checkpoint,
-        silent,
+        null_reporter,
     )
     blocks = [*model.transformer["h"].children()]
-    of_layer = spread(architecture, 3)
+    of_layer = assign_layers(architecture, 3)
     first, last = model.transformer["wte"], model.transformer["ln_f"]
-    if architecture.tied:  # then the head is with the embedding, and the norm before it as well
+    if (
+        architecture.tie_word_embeddings
+    ):  # then the head is with the embedding, and the norm before it as well
         outside = [held(first) + held(last), 0, 0]
     else:
         outside = [held(first), 0, held(last) + held(model.lm_head)]

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from litgpt import LLM
-from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.domain.errors import CheckpointMismatch
-from litgpt.domain.families import understand
+from litgpt.domain.families import resolve_model
 from tests.adapters.tiny_models import FAMILIES, SIZES, randomise, save_byte_tokenizer, tiny_model
 from tests.agreement.models import random_ids
 
@@ -95,11 +95,11 @@ def test_either_spelling_of_the_names_is_read(both: tuple[Any, Path]) -> None:
     _, folder = both
     ids = random_ids(1, 24)
     expected = load(folder)(ids)
-    names = open_folder(folder, "it").tensors
+    names = open_hf_folder(folder, "it").tensors
     newer = ("model.language_model.", "language_model.model.")
     older = newer[::-1]
     rename(folder, newer if any(one.startswith(newer[0]) for one in names) else older)
-    assert open_folder(folder, "it").tensors.keys() != names.keys()
+    assert open_hf_folder(folder, "it").tensors.keys() != names.keys()
     assert torch.allclose(load(folder)(ids), expected, atol=1e-5)
 
 
@@ -112,12 +112,12 @@ def test_that_it_is_the_text_part_alone_is_said(
 
 def test_what_is_wrong_is_told_in_the_checkpoints_own_names(both: tuple[Any, Path]) -> None:
     _, folder = both
-    opened = open_folder(folder, "it")
+    opened = open_hf_folder(folder, "it")
     junk = next(name for name in opened.tensors if "language_model" in name).rpartition(".")[0] + ".rubbish"
     tensors = {**opened.tensors, junk: next(iter(opened.tensors.values()))}
     with pytest.raises(CheckpointMismatch) as caught:
-        understand("it", opened.config, tensors)
-    assert caught.value.unread == (junk,)
+        resolve_model("it", opened.config, tensors)
+    assert caught.value.unexpected == (junk,)
 
 
 @torch.inference_mode()

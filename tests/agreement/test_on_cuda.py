@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.pytorch import experts
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.lora.adapters import Adapters
-from litgpt.adapters.pytorch.sampling import choose
-from litgpt.adapters.pytorch.sequential import Sequential
-from litgpt.domain.families import understand
-from litgpt.domain.lora import Lora
-from litgpt.domain.placement import Placement
-from litgpt.domain.reporting import silent
-from litgpt.domain.sampling import Sampling
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
+from litgpt.adapters.pytorch.generation.sampler import sample_candidates
+from litgpt.adapters.pytorch.lora.model_adapters import ModelAdapters
+from litgpt.adapters.pytorch.model import moe
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.families import resolve_model
+from litgpt.domain.generation.sampling_params import SamplingParams
+from litgpt.domain.lora.config import LoraConfig
+from litgpt.domain.progress import null_reporter
 from tests.adapters.fake_cuda import backward, fake_cuda
 from tests.adapters.tiny_models import VOCAB_SIZE, tiny_model
 from tests.agreement.models import VARIANTS, Variant
@@ -36,13 +36,13 @@ def _experts_that_share_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     def evenly(chosen: Tensor, count: int) -> list[int]:
         return [len(chosen) * (one + 1) // count - len(chosen) * one // count for one in range(count)]
 
-    monkeypatch.setattr(experts, "tokens_of_each", evenly)
+    monkeypatch.setattr(moe, "tokens_per_expert", evenly)
 
 
 def steps(model: GPT) -> Iterator[Tensor]:
     """Go through a prompt of rows of different lengths, of which one begins later, and a step of fewer."""
     ids = torch.zeros((ROWS, LENGTH), dtype=torch.long, device=model.input_device)
-    cache = model.empty_cache(limit=LENGTH, starts=(0, 5, 9))
+    cache = model.empty_cache(max_length=LENGTH, row_offsets=(0, 5, 9))
     with torch.no_grad():
         yield model(ids[:2, :7], cache, last=True)
         yield model(ids[:, 7:20], cache)
@@ -54,18 +54,18 @@ def steps(model: GPT) -> Iterator[Tensor]:
 @pytest.mark.parametrize("variant", FIRST, ids=lambda variant: variant.name)
 def test_every_tensor_is_where_those_are_that_it_meets(variant: Variant, tmp_path: Path) -> None:
     tiny_model(variant.family, **variant.settings).save_pretrained(tmp_path)
-    checkpoint = open_folder(tmp_path, variant.name)
-    found = understand(variant.name, checkpoint.config, checkpoint.tensors)
+    checkpoint = open_hf_folder(tmp_path, variant.name)
+    found = resolve_model(variant.name, checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cuda:0", "cuda:1"), dtype="bfloat16")
     with fake_cuda():
-        model = Sequential().build(placement, found.architecture, found.joins, checkpoint, silent)
+        model = LayerSplit().build(placement, found.architecture, found.sources, checkpoint, null_reporter)
         assert {one.device for one in (*model.parameters(), *model.buffers())} == DEVICES
         head = model.lm_head.weight.device
         for logits in steps(model):
             assert (logits.device, logits.dtype, logits.shape[-1]) == (head, torch.bfloat16, VOCAB_SIZE)
         learn(model.requires_grad_())
-        adapters = Adapters.of(model, found.joins, variant.family)
-        adapters.add("one", Lora(targets="all-linear"))
+        adapters = ModelAdapters.from_model(model, found.sources, variant.family)
+        adapters.add("one", LoraConfig(targets="all-linear"))
         assert all(logits.device == head for logits in steps(model))
 
 
@@ -86,12 +86,12 @@ def learn(model: GPT) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_tokens_are_drawn_where_the_logits_are(dtype: torch.dtype) -> None:
     hows = [
-        Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+        SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p)
         for temperature in (0, 0.7)
         for top_k in (None, 5)
         for top_p in (0.5, 1.0)
     ]
     with fake_cuda():
         logits = torch.zeros((len(hows), 3000), dtype=dtype, device="cuda:0")
-        tokens = choose(logits, hows, [0.5] * len(hows))
+        tokens = sample_candidates(logits, hows, [0.5] * len(hows))
         assert (tokens.device, tokens.dtype, tokens.shape) == (logits.device, torch.long, (len(hows),))

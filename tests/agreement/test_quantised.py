@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
-from litgpt.adapters.pytorch.sequential import Sequential
-from litgpt.adapters.pytorch.single_device import SingleDevice
-from litgpt.domain.footprint import weight_bytes
-from litgpt.domain.placement import Placement
-from litgpt.domain.quantization import QUANTIZATIONS, Quantization, is_quantised
-from litgpt.domain.reporting import silent
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
+from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.quantization.registry import quantized_layers
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.memory.estimate import weight_bytes
+from litgpt.domain.progress import null_reporter
+from litgpt.domain.quantization import QUANTIZATIONS, Quantization, is_quantized
 from tests.adapters.tiny_models import tiny_folder
 from tests.agreement.models import Pair, Variant, pair, random_ids
 
@@ -33,8 +33,8 @@ def placed(how: Quantization | None, **settings: Any) -> Placement:
 
 
 def quantised(both: Pair, placement: Placement) -> GPT:
-    strategy = Sequential() if placement.strategy == "sequential" else SingleDevice()
-    return strategy.build(placement, both.ours.architecture, both.joins, both.checkpoint, silent)
+    strategy = LayerSplit() if placement.strategy == "sequential" else SingleDevice()
+    return strategy.build(placement, both.ours.architecture, both.joins, both.checkpoint, null_reporter)
 
 
 def logits(model: GPT) -> Tensor:
@@ -57,13 +57,13 @@ def test_a_quantised_model_is_the_model_with_the_weights_that_its_layers_stand_f
     both = pair(Variant(family, family), tmp_path)
     before = logits(both.ours)
     model = quantised(both, placed(how))
-    layers = quantised_layers(model)
-    assert set(layers) == {join.parameter.name for join in both.joins if is_quantised(join.parameter)}
+    layers = quantized_layers(model)
+    assert set(layers) == {join.parameter.name for join in both.joins if is_quantized(join.parameter)}
     for name, layer in layers.items():
         plain = both.ours.get_submodule(name.removesuffix(".weight"))
         assert isinstance(plain.weight, Tensor)
-        assert plain.weight.shape == layer.dequantised().shape
-        plain.weight = nn.Parameter(layer.dequantised(), requires_grad=False)
+        assert plain.weight.shape == layer.dequantize().shape
+        plain.weight = nn.Parameter(layer.dequantize(), requires_grad=False)
     found = logits(model)
     torch.testing.assert_close(found, logits(both.ours), rtol=1e-4, atol=1e-4)
     if family == "llama":  # where experts are chosen, a small difference chooses another one
@@ -73,7 +73,7 @@ def test_a_quantised_model_is_the_model_with_the_weights_that_its_layers_stand_f
 @pytest.mark.parametrize("family", ["mixtral", "deepseek_v3", "qwen3_next", "gpt2"])
 def test_norms_biases_embeddings_heads_and_routers_stay_as_they_are(family: str, tmp_path: Path) -> None:
     both = pair(Variant(family, family), tmp_path)
-    chosen = {join.parameter.name for join in both.joins if is_quantised(join.parameter)}
+    chosen = {join.parameter.name for join in both.joins if is_quantized(join.parameter)}
     kept = {join.parameter.name for join in both.joins} - chosen
     assert not [one for one in chosen if "wte" in one or "lm_head" in one or "norm" in one or "bias" in one]
     assert not [one for one in chosen if one.endswith((".mlp.gate.weight", ".shared_gate.weight"))]
@@ -157,7 +157,7 @@ def test_the_whole_model_never_exists_unquantised(
     largest = max(4 * prod(join.parameter.shape) for join in both.joins)
     checkpoint: Any = Watched(both.checkpoint)
     request.getfixturevalue("nothing_before")
-    model = SingleDevice().build(placed(how), both.ours.architecture, both.joins, checkpoint, silent)
+    model = SingleDevice().build(placed(how), both.ours.architecture, both.joins, checkpoint, null_reporter)
     if how is None:  # so this would notice
         assert checkpoint.most > 0.8 * whole
     else:
@@ -177,7 +177,7 @@ def test_ranks_quantise_their_own_slices() -> None:
             generate_strategy="tensor_parallel",
         )
         assert llm.model is not None
-        assert len(quantised_layers(llm.model)) == 3 * 5
+        assert len(quantized_layers(llm.model)) == 3 * 5
         # Blocks begin elsewhere where rows are split, and so do scales of rows that are.
         assert (said(llm) - expected).norm() < NEAR[how] * expected.norm()
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.quantised.choosing import quantised_layers
-from litgpt.domain.errors import DamagedFile
+from litgpt.adapters.pytorch.quantization.registry import quantized_layers
+from litgpt.domain.errors import CorruptFile
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 from tests.adapters.tiny_models import tiny_folder, tiny_model
 from tests.agreement.models import random_ids
@@ -82,12 +82,12 @@ def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
     llm.save(tmp_path / "saved")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
     assert llm.model is not None
-    ours = quantised_layers(llm.model)
+    ours = quantized_layers(llm.model)
     for number, layer in enumerate(theirs.model.layers):
         rows = [dequantised(one) for one in (layer.self_attn.q_proj, layer.self_attn.k_proj)]
-        qkv = ours[f"transformer.h.{number}.attn.qkv.weight"].dequantised()
+        qkv = ours[f"transformer.h.{number}.attn.qkv.weight"].dequantize()
         torch.testing.assert_close(torch.cat(rows), qkv[: sum(map(len, rows))], rtol=1e-6, atol=0)
-        down = ours[f"transformer.h.{number}.mlp.proj.weight"].dequantised()
+        down = ours[f"transformer.h.{number}.mlp.proj.weight"].dequantize()
         torch.testing.assert_close(dequantised(layer.mlp.down_proj), down, rtol=1e-6, atol=0)
     with torch.inference_mode():
         expected = theirs(IDS).logits
@@ -155,5 +155,5 @@ def test_a_damaged_folder_is_told_before_it_is_read(
         cut = f"{name}.{change['cut']}"
         tensors[cut] = tensors[cut][:, :-1].contiguous()
     save_file({one: tensor.clone() for one, tensor in tensors.items()}, tmp_path / "model.safetensors")
-    with pytest.raises(DamagedFile, match=said):
+    with pytest.raises(CorruptFile, match=said):
         LLM.load(tmp_path, distribute=None, quiet=True)

@@ -14,12 +14,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.sequential import Sequential
-from litgpt.adapters.pytorch.single_device import SingleDevice
-from litgpt.domain.errors import OutOfReach
-from litgpt.domain.placement import Placement
-from litgpt.domain.reporting import Progress
+from litgpt.adapters.pytorch.distribution.layer_split import LayerSplit
+from litgpt.adapters.pytorch.distribution.single_device import SingleDevice
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.progress import Progress
 from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
 
 LENGTH = 24
@@ -71,8 +71,8 @@ def over(both: Pair, devices: int) -> GPT:
         devices=tuple(f"cpu:{one}" for one in range(devices)), dtype="float32", strategy="sequential"
     )
     said: list[Any] = []
-    model = Sequential().build(placement, both.ours.architecture, both.joins, both.checkpoint, said.append)
-    assert [one for one in said if isinstance(one, Progress)][-1].done == len(both.joins)
+    model = LayerSplit().build(placement, both.ours.architecture, both.joins, both.checkpoint, said.append)
+    assert [one for one in said if isinstance(one, Progress)][-1].completed == len(both.joins)
     return model
 
 
@@ -83,7 +83,7 @@ def test_layers_over_devices_give_the_logits_of_one(variant: Variant, tmp_path: 
     expected = both.ours(ids)
     for devices in (1, 2, 3):
         model = over(both, devices)
-        cache = model.empty_cache(limit=LENGTH, starts=(0, 0))
+        cache = model.empty_cache(max_length=LENGTH, row_offsets=(0, 0))
         with Tagged(model) as tags:
             parts = [model(part.to(model.input_device), cache) for part in ids.split((LENGTH - 2, 1, 1), 1)]
         assert torch.cat(parts, 1).sub(expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
@@ -93,17 +93,17 @@ def test_layers_over_devices_give_the_logits_of_one(variant: Variant, tmp_path: 
 @torch.inference_mode()
 def test_layers_that_stay_behind_give_the_same(tmp_path: Path) -> None:
     both, ids = pair(VARIANTS[0], tmp_path), random_ids(1, LENGTH)
-    placement = Placement(devices=("cpu:1",), dtype="float32", resident=2)
+    placement = Placement(devices=("cpu:1",), dtype="float32", num_gpu_layers=2)
     model = SingleDevice().build(
         placement, both.ours.architecture, both.joins, both.checkpoint, lambda _: None
     )
     assert [one.index for one in model.layer_devices or []] == [1, 1, None]
     with Tagged(model) as tags:
-        logits = model(ids, model.empty_cache(limit=LENGTH))
+        logits = model(ids, model.empty_cache(max_length=LENGTH))
     assert torch.allclose(logits, both.ours(ids), atol=1e-5)
     assert tags.crossings > 0
 
 
 def test_more_devices_than_layers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutOfReach, match="only 3 layers"):
+    with pytest.raises(UnsupportedOperation, match="only 3 layers"):
         over(pair(VARIANTS[0], tmp_path), 4)

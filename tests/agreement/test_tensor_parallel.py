@@ -17,19 +17,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.assemble import fill
-from litgpt.adapters.pytorch.cache import KVCache
-from litgpt.adapters.pytorch.gpt import GPT
-from litgpt.adapters.pytorch.parallel.gathering import gather, hand_over, part_of
-from litgpt.adapters.pytorch.parallel.sharded import sharded
-from litgpt.domain.architecture import Attention, LatentAttention, Norm, QkNorm
-from litgpt.domain.errors import OutOfReach
-from litgpt.domain.footprint import cache_bytes, weight_bytes
-from litgpt.domain.gathering import patchwork
-from litgpt.domain.parameters import parameters
+from litgpt.adapters.pytorch.distribution.tensor_parallel.gather import gather_to_rank0, send_shards, shard_of
+from litgpt.adapters.pytorch.distribution.tensor_parallel.layers import parallelize
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.kv_cache import KVCache
+from litgpt.adapters.pytorch.weights.loader import load_weights
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.memory.estimate import kv_cache_bytes, weight_bytes
+from litgpt.domain.model import AttentionSpec, MLASpec, NormSpec, QkNormSpec
+from litgpt.domain.parallel.gather_plan import gather_plan
+from litgpt.domain.parallel.tensor_parallel import shard_model, tensor_shard
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.quantization import Quantization
-from litgpt.domain.reporting import silent
-from litgpt.domain.sharding import share, split_of
+from litgpt.domain.weights.parameters import parameters
 from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
 
 LENGTH = 24
@@ -64,39 +64,39 @@ class ThreadGroup:
     rank: int
 
     @property
-    def ranks(self) -> int:
+    def world_size(self) -> int:
         return self.meeting.ranks
 
-    def sum(self, x: Tensor) -> Tensor:
+    def all_reduce(self, x: Tensor) -> Tensor:
         return torch.stack(self.meeting.exchange(self.rank, x)).sum(0)
 
-    def gather(self, x: Tensor, sizes: list[int]) -> Tensor:
+    def all_gather(self, x: Tensor, sizes: list[int]) -> Tensor:
         parts = self.meeting.exchange(self.rank, x)
         assert [part.shape[-1] for part in parts] == sizes
         return torch.cat(parts, -1)
 
-    def send(self, x: Tensor, to: int) -> None:
-        self.meeting.sent[self.rank, to].put(x.clone())
+    def send(self, x: Tensor, destination: int) -> None:
+        self.meeting.sent[self.rank, destination].put(x.clone())
 
-    def receive(self, shape: Sequence[int], dtype: torch.dtype, of: int) -> Tensor:
-        x = self.meeting.sent[of, self.rank].get(timeout=PATIENCE)
+    def receive(self, shape: Sequence[int], dtype: torch.dtype, source: int) -> Tensor:
+        x = self.meeting.sent[source, self.rank].get(timeout=PATIENCE)
         assert x.shape == shape
         assert x.dtype == dtype
         return x
 
 
 def rank_of(both: Pair, meeting: Meeting, rank: int, quantize: Quantization | None = None) -> GPT:
-    part = share(both.ours.architecture, both.joins, ranks=meeting.ranks, rank=rank)
-    model = sharded(part, ThreadGroup(meeting, rank), GPT)
+    part = shard_model(both.ours.architecture, both.joins, world_size=meeting.ranks, rank=rank)
+    model = parallelize(part, ThreadGroup(meeting, rank), GPT)
     cpu = torch.device("cpu")
-    return fill(
+    return load_weights(
         model,
-        part.joins,
+        part.sources,
         both.checkpoint,
         device=lambda _: cpu,
         dtype="float32",
-        report=silent,
-        zero=part.zero,
+        report=null_reporter,
+        zeroed=part.zeroed,
         quantize=quantize,
     )
 
@@ -134,17 +134,17 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
 ) -> None:
     both, meeting = pair(variant, tmp_path), Meeting(ranks)
     layers = both.ours.architecture.layers
-    kinds = [
-        type(part).__name__ for layer in layers for part in (layer.mixer, layer.feed_forward, layer.updates)
-    ]
+    kinds = [type(part).__name__ for layer in layers for part in (layer.mixer, layer.mlp, layer.altup)]
     if not NOT_SPLIT.isdisjoint(kinds):
-        with pytest.raises(OutOfReach, match=f"of type ({'|'.join(NOT_SPLIT)}) cannot be split"):
+        with pytest.raises(UnsupportedOperation, match=f"of type ({'|'.join(NOT_SPLIT)}) cannot be split"):
             rank_of(both, meeting, 0)
         return
     first = layers[0].mixer
-    assert isinstance(first, (Attention, LatentAttention))
-    if first.groups < ranks and first.heads % ranks:  # six heads with one key and value, over four ranks
-        with pytest.raises(OutOfReach, match="cannot be split evenly"):
+    assert isinstance(first, (AttentionSpec, MLASpec))
+    if (
+        first.num_kv_heads < ranks and first.num_heads % ranks
+    ):  # six heads with one key and value, over four ranks
+        with pytest.raises(UnsupportedOperation, match="cannot be split evenly"):
             rank_of(both, meeting, 0)
         return
     models = [rank_of(both, meeting, rank) for rank in range(ranks)]
@@ -153,18 +153,20 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
 
     def work(rank: int) -> Tensor:
         architecture = models[rank].architecture
-        cache = KVCache.empty(architecture, limit=LENGTH, device=torch.device("cpu"), dtype=torch.float32)
+        cache = KVCache.empty(
+            architecture, max_length=LENGTH, device=torch.device("cpu"), dtype=torch.float32
+        )
         return torch.cat([models[rank](part, cache) for part in ids.split((LENGTH - 2, 1, 1), 1)], 1)
 
     for logits in on_all(ranks, work):
         assert (logits - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
     for join in both.joins:
         name, shape = join.parameter.name, join.parameter.shape
-        parts = patchwork(both.ours.architecture, join.parameter, ranks)
+        parts = gather_plan(both.ours.architecture, join.parameter, ranks)
         for rank in range(1, ranks):  # what is sent waits, so one after another will do
-            hand_over(parts, part_of(models[rank], name), ThreadGroup(meeting, rank))
-        whole = gather(shape, parts, part_of(models[0], name), ThreadGroup(meeting, 0))
-        torch.testing.assert_close(whole, part_of(both.ours, name), rtol=0, atol=0)
+            send_shards(parts, shard_of(models[rank], name), ThreadGroup(meeting, rank))
+        whole = gather_to_rank0(shape, parts, shard_of(models[0], name), ThreadGroup(meeting, 0))
+        torch.testing.assert_close(whole, shard_of(both.ours, name), rtol=0, atol=0)
     assert all(queue.empty() for queue in meeting.sent.values())
 
 
@@ -176,11 +178,11 @@ def test_norms_over_all_heads_of_every_kind_are_those_of_one_device(
     kind: Literal["rms", "layer"], ranks: int, *, unit_offset: bool, bias: bool, tmp_path: Path
 ) -> None:
     both, meeting = pair(Variant("olmo2", "olmo2"), tmp_path), Meeting(ranks)
-    norm = Norm(kind=kind, eps=1e-5, unit_offset=unit_offset, bias=bias)
+    norm = NormSpec(kind=kind, eps=1e-5, unit_offset=unit_offset, bias=bias)
     layers = []
     for layer in both.ours.architecture.layers:
-        assert isinstance(layer.mixer, Attention)
-        mixer = attrs.evolve(layer.mixer, qk_norm=QkNorm(norm=norm, over="all"))
+        assert isinstance(layer.mixer, AttentionSpec)
+        mixer = attrs.evolve(layer.mixer, qk_norm=QkNormSpec(norm=norm, scope="all"))
         layers.append(attrs.evolve(layer, mixer=mixer))
     architecture = attrs.evolve(both.ours.architecture, layers=tuple(layers))
     whole = GPT(architecture)
@@ -189,16 +191,16 @@ def test_norms_over_all_heads_of_every_kind_are_those_of_one_device(
             tensor.normal_(0.1, 0.2)
     models = []
     for rank in range(ranks):
-        part = share(architecture, (), ranks=ranks, rank=rank)
-        model = sharded(part, ThreadGroup(meeting, rank), GPT).to_empty(device="cpu")
+        part = shard_model(architecture, (), world_size=ranks, rank=rank)
+        model = parallelize(part, ThreadGroup(meeting, rank), GPT).to_empty(device="cpu")
         for parameter in parameters(architecture):
-            split = split_of(architecture, parameter, ranks, rank)
-            mine, of_whole = part_of(model, parameter.name), part_of(whole, parameter.name)
-            if split.cut is None:
-                mine.copy_(torch.zeros_like(of_whole) if split.once and rank else of_whole)
+            split = tensor_shard(architecture, parameter, ranks, rank)
+            mine, of_whole = shard_of(model, parameter.name), shard_of(whole, parameter.name)
+            if split.dim is None:
+                mine.copy_(torch.zeros_like(of_whole) if split.rank0_only and rank else of_whole)
             else:
-                dimension = {"rows": 0, "columns": 1}[split.cut]
-                pieces = [of_whole.narrow(dimension, start, stop - start) for start, stop in split.spans]
+                dimension = {"rows": 0, "columns": 1}[split.dim]
+                pieces = [of_whole.narrow(dimension, start, stop - start) for start, stop in split.ranges]
                 mine.copy_(torch.cat(pieces, dimension))
         models.append(model)
     ids = random_ids(2, LENGTH)
@@ -216,11 +218,11 @@ def test_the_memory_that_each_rank_was_foretold_is_what_it_takes(
     both, meeting = pair(Variant("wide", "llama", wide), tmp_path), Meeting(ranks)
     whole = weight_bytes(both.ours.architecture, dtype="float32", quantize=how)
     for rank in range(ranks):
-        part = share(both.ours.architecture, both.joins, ranks=ranks, rank=rank)
+        part = shard_model(both.ours.architecture, both.joins, world_size=ranks, rank=rank)
         model = rank_of(both, meeting, rank, how)
         foretold = part.weight_bytes(dtype="float32", quantize=how)
         held = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
         assert held == pytest.approx(foretold, rel=0.02)
         assert foretold < 1.2 * whole / ranks
-        cache = model.empty_cache(limit=LENGTH, fixed=True)
-        assert cache.nbytes == cache_bytes(part.architecture, dtype="float32", tokens=LENGTH)
+        cache = model.empty_cache(max_length=LENGTH, fixed=True)
+        assert cache.nbytes == kv_cache_bytes(part.architecture, dtype="float32", tokens=LENGTH)

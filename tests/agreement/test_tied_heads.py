@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from litgpt import LLM
-from litgpt.adapters.checkpoints.folder import open_folder
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.adapters.hub.store import HubStore
-from litgpt.adapters.pytorch.equality import equal
-from litgpt.application.describing import DescribeModel
+from litgpt.adapters.pytorch.ops.tensor_equality import tensors_equal
+from litgpt.application.describe_model import DescribeModel
 from litgpt.container import container
 from litgpt.domain.errors import CheckpointMismatch
 from litgpt.domain.reference import ModelReference
@@ -160,14 +160,14 @@ def test_untied_and_without_a_head_is_an_error(tmp_path: Path) -> None:
 def test_a_litgpt_folder_keeps_it_and_is_converted_with_it(
     differing: Path, expected: Tensor, tmp_path: Path
 ) -> None:
-    from litgpt.domain.reporting import silent
+    from litgpt.domain.progress import null_reporter
 
     state = litgpt_state("llama", load_file(differing / "model.safetensors"))
     folder = write_litgpt_folder(tmp_path / "litgpt", settings_of("llama"), state)
     shutil.copy(differing / "config.json", folder)  # which ties the head
     save_byte_tokenizer(folder)
     assert agrees(load(folder), expected)
-    container.convert_model()(ModelReference(str(folder)), tmp_path / "converted", silent)
+    container.convert_model()(ModelReference(str(folder)), tmp_path / "converted", null_reporter)
     assert torch.equal(logits_of_transformers(tmp_path / "converted"), expected)
 
 
@@ -175,7 +175,9 @@ def test_a_litgpt_folder_keeps_it_and_is_converted_with_it(
 def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
     folder_with(None, tmp_path / "hub" / "org" / "tiny")
     with LoopbackHub(tmp_path / "hub") as running:
-        store: HubStore[Any] = HubStore(open_folder, endpoint=running.endpoint, cache_dir=tmp_path / "cache")
+        store: HubStore[Any] = HubStore(
+            open_hf_folder, endpoint=running.endpoint, cache_dir=tmp_path / "cache"
+        )
         with container.store.override(providers.Object(store)):
             yield running
 
@@ -183,7 +185,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 def test_one_on_the_hub_is_decided_when_its_weights_are_here(hub: LoopbackHub, expected: Tensor) -> None:
     file = "org/tiny/model.safetensors"
     described = DescribeModel(container.store())(ModelReference("org/tiny"))
-    assert described.architecture.tied
+    assert described.architecture.tie_word_embeddings
     assert any("holds a head as well" in note for note in described.notes)
     header = hub.sent.pop(file)
     assert agrees(load("org/tiny"), expected)
@@ -192,8 +194,8 @@ def test_one_on_the_hub_is_decided_when_its_weights_are_here(hub: LoopbackHub, e
 
 def test_tensors_are_equal_by_their_numbers() -> None:
     one = torch.arange(6.0).view(3, 2)
-    assert equal(one, one.clone())
-    assert equal(one, one.to(torch.bfloat16))
-    assert not equal(one, one.view(2, 3))
-    assert not equal(one, one + torch.tensor([0, 1e-6]))
-    assert not equal(one.to(torch.bfloat16), one + 1e-3)
+    assert tensors_equal(one, one.clone())
+    assert tensors_equal(one, one.to(torch.bfloat16))
+    assert not tensors_equal(one, one.view(2, 3))
+    assert not tensors_equal(one, one + torch.tensor([0, 1e-6]))
+    assert not tensors_equal(one.to(torch.bfloat16), one + 1e-3)

@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Literal, Optional, Tuple, Union  # noqa: UP0
 import pytest
 from transformers.utils.chat_template_utils import get_json_schema
 
-from litgpt.domain.errors import BadArgument, WrongType
-from litgpt.domain.tool_schemas import function_schema, tool_schemas
+from litgpt.domain.chat.tool_schemas import function_schema, parse_tools
+from litgpt.domain.errors import InvalidArgument, WrongType
 
 
 class Unit(enum.Enum):
@@ -182,19 +182,19 @@ def unresolved(x: "Nowhere") -> int:  # type: ignore[name-defined]  # noqa: F821
 def test_what_a_function_lacks_is_said(function: Callable[..., Any], reason: str) -> None:
     with pytest.raises(Exception):  # noqa: B017 - transformers refuses it, too, with errors of any type
         get_json_schema(function)
-    with pytest.raises(BadArgument, match=reason) as caught:
-        tool_schemas([plain, function])
+    with pytest.raises(InvalidArgument, match=reason) as caught:
+        parse_tools([plain, function])
     assert "tools[1]" in str(caught.value)
 
 
 def test_schemas_are_passed_on_as_they_are_and_copied() -> None:
     function: dict[str, Any] = {"name": "f", "parameters": {"enum": (1, None)}, "strict": True}
-    found = tool_schemas([{"type": "function", "function": function}])
+    found = parse_tools([{"type": "function", "function": function}])
     function["name"] = "changed"
     expected = {"name": "f", "parameters": {"enum": [1, None]}, "strict": True}
     assert found == ({"type": "function", "function": expected},)
-    assert tool_schemas(None) is None
-    assert tool_schemas([]) == ()
+    assert parse_tools(None) is None
+    assert parse_tools([]) == ()
 
 
 @pytest.mark.parametrize(
@@ -202,4 +202,4 @@ def test_schemas_are_passed_on_as_they_are_and_copied() -> None:
 )
 def test_what_is_not_a_list_of_tools_is_refused(tools: object) -> None:
     with pytest.raises(WrongType, match="tools"):
-        tool_schemas(tools)
+        parse_tools(tools)

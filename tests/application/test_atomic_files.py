@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import pytest
 
-from litgpt.application.atomic_files import (
+from litgpt.application.files.atomic_write import (
     atomic_write,
     exchange,
     partial_name,

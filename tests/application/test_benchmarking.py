@@ -1,16 +1,16 @@
-from litgpt.application.benchmarking import Benchmark
-from litgpt.domain.generation import Request
+from litgpt.application.benchmark import Benchmark
+from litgpt.domain.generation.request import GenerationRequest
 from litgpt.testing import ByteTokenizer, ScriptedGenerator, ScriptedProfiler
 
 
 def test_a_benchmark_reports_what_the_clock_and_the_model_said() -> None:
     profiler = ScriptedProfiler(tick=1.0, bytes_in_use={"cuda:0": 5})
     run = Benchmark(ByteTokenizer(), ScriptedGenerator(b"abc"), profiler)
-    (answer,), measured = run([Request(prompt=[1, 2, 3, 4], max_new_tokens=5)])
+    (answer,), measured = run([GenerationRequest(prompt=[1, 2, 3, 4], max_new_tokens=5)])
     assert answer.text == "abcab"
     # The clock is looked at when it begins, at the first token and at the end, a second apart.
-    assert (measured.seconds_to_first, measured.seconds) == (1.0, 2.0)
-    assert (measured.prompt_tokens, measured.tokens, measured.tokens_after_first) == (4, 5, 4)
+    assert (measured.time_to_first_token, measured.seconds) == (1.0, 2.0)
+    assert (measured.prompt_tokens, measured.completion_tokens, measured.decoded_tokens) == (4, 5, 4)
     assert measured.peak_bytes == {"cuda:0": 5}
 
 
@@ -18,18 +18,18 @@ def test_each_run_begins_with_a_fresh_high_water_mark() -> None:
     profiler = ScriptedProfiler()
     run = Benchmark(ByteTokenizer(), ScriptedGenerator(b"abc"), profiler)
     for _ in range(2):
-        run([Request(prompt=[1], max_new_tokens=2)])
+        run([GenerationRequest(prompt=[1], max_new_tokens=2)])
     assert profiler.resets == 2
 
 
 def test_the_tokens_of_all_answers_are_counted_and_each_but_the_first_of_each_is_decoded() -> None:
     run = Benchmark(ByteTokenizer(), ScriptedGenerator(b"abc"), ScriptedProfiler())
-    requests = [Request(prompt=[1, 2], max_new_tokens=at_most) for at_most in (3, 2, 0)]
+    requests = [GenerationRequest(prompt=[1, 2], max_new_tokens=at_most) for at_most in (3, 2, 0)]
     _, measured = run(requests)
-    assert (measured.prompt_tokens, measured.tokens, measured.tokens_after_first) == (6, 5, 3)
+    assert (measured.prompt_tokens, measured.completion_tokens, measured.decoded_tokens) == (6, 5, 3)
 
 
 def test_an_answer_without_tokens_took_as_long_as_it_took() -> None:
     run = Benchmark(ByteTokenizer(), ScriptedGenerator(b"abc"), ScriptedProfiler())
-    _, measured = run([Request(prompt=[1], max_new_tokens=0)])
-    assert measured.seconds_to_first == measured.seconds == 1.0
+    _, measured = run([GenerationRequest(prompt=[1], max_new_tokens=0)])
+    assert measured.time_to_first_token == measured.seconds == 1.0

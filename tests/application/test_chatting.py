@@ -2,19 +2,19 @@ from collections.abc import Sequence
 
 import pytest
 
-from litgpt.application.chatting import Conversation, Turn
-from litgpt.application.generating import GenerateText
-from litgpt.application.prompting import WritePrompt
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadArgument, PromptTooLong
-from litgpt.domain.generation import Request
+from litgpt.application.chat import Conversation, TurnOptions
+from litgpt.application.generate_text import GenerateText
+from litgpt.application.render_prompt import RenderPrompt
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.errors import InvalidArgument, PromptTooLong
+from litgpt.domain.generation.request import GenerationRequest
 from litgpt.testing import ByteTokenizer, ScriptedGenerator
 
 END = 257
 
 
-def request(ids: list[int]) -> Request:
-    return Request(prompt=ids, max_new_tokens=20, end_ids=frozenset({END}))
+def request(ids: list[int]) -> GenerationRequest:
+    return GenerationRequest(prompt=ids, max_new_tokens=20, stop_token_ids=frozenset({END}))
 
 
 def talk(
@@ -22,11 +22,13 @@ def talk(
 ) -> tuple[Conversation, ScriptedGenerator]:
     tokenizer, generator = ByteTokenizer(), ScriptedGenerator(script, context)
     generate = GenerateText(tokenizer, generator)
-    return Conversation(WritePrompt(tokenizer, None), generate, generator.prefix_cache()), generator
+    return Conversation(RenderPrompt(tokenizer, None), generate, generator.prefix_cache()), generator
 
 
 def say(conversation: Conversation, text: str, *, stop: tuple[str, ...] = ()) -> str:
-    return "".join(event.text for event in conversation.say(text, Turn(conversation.write, request, stop)))
+    return "".join(
+        event.text for event in conversation.send(text, TurnOptions(conversation.renderer, request, stop))
+    )
 
 
 def test_both_sides_are_remembered() -> None:
@@ -57,7 +59,7 @@ def test_an_answer_that_was_cut_is_remembered_as_it_was_shown() -> None:
 
 def test_an_abandoned_answer_is_remembered_as_far_as_it_came() -> None:
     conversation, _ = talk(script=b"abc")
-    pieces = conversation.say("?", Turn(conversation.write, request))
+    pieces = conversation.send("?", TurnOptions(conversation.renderer, request))
     next(pieces)
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
@@ -67,7 +69,7 @@ def test_an_abandoned_answer_is_remembered_as_far_as_it_came() -> None:
 
 def test_an_answer_of_which_nothing_came_is_forgotten_with_the_question() -> None:
     conversation, _ = talk()
-    pieces = conversation.say("?", Turn(conversation.write, request))
+    pieces = conversation.send("?", TurnOptions(conversation.renderer, request))
     pieces.close()  # type: ignore[attr-defined]
     assert conversation.messages == []
     assert say(conversation, "?") == "yes"
@@ -76,7 +78,7 @@ def test_an_answer_of_which_nothing_came_is_forgotten_with_the_question() -> Non
 def test_a_branch_goes_its_own_way() -> None:
     conversation, _ = talk()
     say(conversation, "one?")
-    branch = conversation.branch()
+    branch = conversation.fork()
     say(branch, "two?")
     assert (len(conversation.messages), len(branch.messages)) == (2, 4)
     say(conversation, "three?")
@@ -86,9 +88,9 @@ def test_a_branch_goes_its_own_way() -> None:
 def test_an_empty_text_and_a_conversation_that_outgrew_the_context_change_nothing() -> None:
     conversation, _ = talk(context=25)
     say(conversation, "one?")
-    with pytest.raises(BadArgument):
-        conversation.say("", Turn(conversation.write, request))
+    with pytest.raises(InvalidArgument):
+        conversation.send("", TurnOptions(conversation.renderer, request))
     with pytest.raises(PromptTooLong):
-        conversation.say("a question that does not fit", Turn(conversation.write, request))
+        conversation.send("a question that does not fit", TurnOptions(conversation.renderer, request))
     assert len(conversation.messages) == 2
     assert say(conversation, "?") != ""

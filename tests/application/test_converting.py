@@ -6,15 +6,15 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.application.converting import ConvertModel
-from litgpt.application.loading import LoadModel, PlaceModel
-from litgpt.application.overwriting import Overwriting
-from litgpt.application.saving import SaveModel
-from litgpt.domain.errors import OutOfReach
-from litgpt.domain.ports import ModelToWrite
+from litgpt.application.convert_model import ConvertModel
+from litgpt.application.files.overwrite_guard import OverwriteGuard
+from litgpt.application.load_model import LoadModel, PlaceModel
+from litgpt.application.save_model import SaveModel
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.ports import ModelToSave
+from litgpt.domain.progress import Reporter, null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import Report, silent
-from litgpt.domain.tensors import DType
+from litgpt.domain.weights.tensor_info import DType
 from litgpt.testing import (
     MemoryCheckpoint,
     MemoryStore,
@@ -31,12 +31,12 @@ HERE = Path("out")
 class Written:
     """A writer that remembers what it was given, or that fails."""
 
-    models: list[ModelToWrite[Any]] = attrs.field(factory=list)
+    models: list[ModelToSave[Any]] = attrs.field(factory=list)
     full: bool = False
 
-    def __call__(self, folder: Path, model: ModelToWrite[Any], report: Report) -> None:  # noqa: ARG002
+    def __call__(self, folder: Path, model: ModelToSave[Any], report: Reporter) -> None:  # noqa: ARG002
         if self.full:
-            raise OutOfReach(f"Saving to {folder}", "the disk is full.")
+            raise UnsupportedOperation(f"Saving to {folder}", "the disk is full.")
         self.models.append(model)
 
 
@@ -63,7 +63,7 @@ def converter(model: MemoryCheckpoint, write: Written) -> ConvertModel[Any, Any]
     return ConvertModel(
         LoadModel(MemoryStore({"tiny": model}), open_byte_tokenizer),
         PlaceModel(strategy, eq),
-        SaveModel(strategy, _tokenizer_files, write, Overwriting(lambda _: None)),
+        SaveModel(strategy, _tokenizer_files, write, OverwriteGuard(lambda _: None)),
     )
 
 
@@ -76,17 +76,17 @@ def converter(model: MemoryCheckpoint, write: Written) -> ConvertModel[Any, Any]
     ],
 )
 def test_a_model_is_written_in_what_most_of_it_is_stored_in(dtypes: Iterable[DType], expected: str) -> None:
-    assert converter(checkpoint(*dtypes), Written())(ModelReference("tiny"), HERE, silent) == expected
+    assert converter(checkpoint(*dtypes), Written())(ModelReference("tiny"), HERE, null_reporter) == expected
 
 
 def test_a_precision_that_is_asked_for_is_the_one() -> None:
     convert = converter(checkpoint("float16"), Written())
-    assert convert(ModelReference("tiny"), HERE, silent, precision="32-true") == "32-true"
+    assert convert(ModelReference("tiny"), HERE, null_reporter, precision="32-true") == "32-true"
 
 
 def test_all_that_belongs_to_a_model_goes_with_it_and_what_belongs_to_the_file_does_not() -> None:
     write = Written()
-    converter(checkpoint("float32"), write)(ModelReference("tiny"), HERE, silent)
+    converter(checkpoint("float32"), write)(ModelReference("tiny"), HERE, null_reporter)
     (model,) = write.models
     assert model.config == CONFIG | {"tie_word_embeddings": False}
     assert model.generation_config == {"eos_token_id": 3}
@@ -97,6 +97,6 @@ def test_all_that_belongs_to_a_model_goes_with_it_and_what_belongs_to_the_file_d
 
 def test_the_file_is_let_go_of_also_when_writing_fails() -> None:
     model = checkpoint("float32")
-    with pytest.raises(OutOfReach):
-        converter(model, Written(full=True))(ModelReference("tiny"), HERE, silent)
+    with pytest.raises(UnsupportedOperation):
+        converter(model, Written(full=True))(ModelReference("tiny"), HERE, null_reporter)
     assert model.closed

@@ -1,6 +1,6 @@
 import pytest
 
-from litgpt.application.describing import DescribeModel
+from litgpt.application.describe_model import DescribeModel
 from litgpt.domain.errors import CheckpointMismatch, ModelNotFound
 from litgpt.domain.reference import ModelReference
 from litgpt.testing import MemoryCheckpoint, MemoryStore, MemoryTensor
@@ -18,9 +18,12 @@ def test_a_model_is_described_without_reading_or_fetching_it() -> None:
     found = DescribeModel(MemoryStore({"tiny": model}))(ModelReference("tiny"))
     assert (model.was_read, model.fetched, model.closed) == ([], 0, True)
     assert found.architecture.family == "llama"
-    assert [(one.format, one.tensors) for one in found.stored] == [("BF16", len(shapes()) - 1), ("F32", 1)]
-    assert found.parameters == sum(one.weights for one in found.stored)
-    assert found.nbytes == 2 * (found.parameters - 16) + 4 * 16
+    assert [(one.format, one.num_tensors) for one in found.storage] == [
+        ("BF16", len(shapes()) - 1),
+        ("F32", 1),
+    ]
+    assert found.num_parameters == sum(one.num_parameters for one in found.storage)
+    assert found.nbytes == 2 * (found.num_parameters - 16) + 4 * 16
 
 
 def test_what_a_checkpoint_notes_is_in_its_description() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from litgpt.application.downloading import DownloadedModel, DownloadModel
+from litgpt.application.download_model import DownloadedModel, DownloadModel
 from litgpt.domain.errors import HubUnreachable, ModelNotFound
+from litgpt.domain.progress import Notice, Progress, Reporter, null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import Notice, Progress, Report, silent
 from litgpt.testing import MemoryCheckpoint, MemoryStore, MemoryTensor
 
 
@@ -21,14 +21,14 @@ def test_a_download_says_what_is_coming_and_where_it_is() -> None:
     events: list[Notice | Progress] = []
     downloaded = DownloadModel(MemoryStore({"tiny": tiny()}))(ModelReference("tiny"), events.append)
     assert downloaded == DownloadedModel(
-        "tiny", "the model tiny in memory", Path("models/tiny"), weights=500_004, nbytes=1_000_016
+        "tiny", "the model tiny in memory", Path("models/tiny"), num_parameters=500_004, nbytes=1_000_016
     )
     assert events == [Notice("the model tiny in memory: 0.5 million weights, 1.0 MB")]
 
 
 def test_a_download_fetches_the_weights_once_and_closes_the_checkpoint() -> None:
     checkpoint = tiny()
-    DownloadModel(MemoryStore({"tiny": checkpoint}))(ModelReference("tiny"), silent)
+    DownloadModel(MemoryStore({"tiny": checkpoint}))(ModelReference("tiny"), null_reporter)
     assert (checkpoint.fetched, checkpoint.was_read, checkpoint.closed) == (1, [], True)
 
 
@@ -37,20 +37,20 @@ def test_a_download_asks_for_the_newest_unless_it_is_told_to_stay_offline(
     *, asked: bool | None, passed_on: bool
 ) -> None:
     store = MemoryStore({"tiny": tiny()})
-    DownloadModel(store)(ModelReference("tiny", "v1", offline=asked, token="secret"), silent)  # noqa: S106
+    DownloadModel(store)(ModelReference("tiny", "v1", offline=asked, token="secret"), null_reporter)  # noqa: S106
     assert store.asked == [ModelReference("tiny", "v1", offline=passed_on, token="secret")]  # noqa: S106
 
 
 def test_a_model_that_nobody_has_is_not_downloaded() -> None:
     with pytest.raises(ModelNotFound, match="no-such-model"):
-        DownloadModel(MemoryStore())(ModelReference("no-such-model"), silent)
+        DownloadModel(MemoryStore())(ModelReference("no-such-model"), null_reporter)
 
 
 @attrs.define
 class BrokenOff(MemoryCheckpoint):
     """A model whose weights do not come."""
 
-    def fetch(self, report: Report) -> None:
+    def fetch(self, report: Reporter) -> None:
         report(Progress("tiny", 1, 2, unit="B"))
         raise HubUnreachable(self.name, "the line is cut.")
 

@@ -1,9 +1,9 @@
 import pytest
 
-from litgpt.application.finding import Find
+from litgpt.application.first_match import FirstMatch
 from litgpt.domain.errors import HubUnreachable, ModelNotFound
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.domain.tokenizer_source import TokenizerFiles
 
 MINE = TokenizerFiles({})
 
@@ -21,12 +21,12 @@ def is_closed(reference: ModelReference) -> TokenizerFiles:
 
 
 def test_the_first_place_that_has_a_tokenizer_is_the_last_that_is_asked() -> None:
-    assert Find((has_nothing, has_it, is_closed))(ModelReference("mine")) is MINE
+    assert FirstMatch((has_nothing, has_it, is_closed))(ModelReference("mine")) is MINE
 
 
 def test_what_nobody_has_is_said_with_all_places_and_what_they_said() -> None:
     with pytest.raises(ModelNotFound) as found:
-        Find((has_nothing, has_nothing))(ModelReference("mine"))
+        FirstMatch((has_nothing, has_nothing))(ModelReference("mine"))
     assert str(found.value) == (
         "There is no model 'mine'. Looked in: a drawer; a drawer. Did you mean mind? Look again. Look again."
     )
@@ -34,4 +34,4 @@ def test_what_nobody_has_is_said_with_all_places_and_what_they_said() -> None:
 
 def test_a_place_that_cannot_answer_ends_the_search() -> None:
     with pytest.raises(HubUnreachable):
-        Find((is_closed, has_it))(ModelReference("mine"))
+        FirstMatch((is_closed, has_it))(ModelReference("mine"))

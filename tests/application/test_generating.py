@@ -4,18 +4,22 @@ from collections.abc import Sequence
 import attrs
 import pytest
 
-from litgpt.application.generating import GenerateText
+from litgpt.application.generate_text import GenerateText
 from litgpt.domain.errors import PromptTooLong
-from litgpt.domain.generation import Completion, Request, TextEvent
+from litgpt.domain.generation.request import Completion, CompletionChunk, GenerationRequest
 from litgpt.testing import ByteTokenizer, ScriptedGenerator
 
 END = 257
 ENDS = frozenset({END})
 
 
-def events(script: Sequence[int], *, stop: tuple[str, ...] = (), at_most: int = 20) -> list[TextEvent]:
+def events(script: Sequence[int], *, stop: tuple[str, ...] = (), at_most: int = 20) -> list[CompletionChunk]:
     text = GenerateText(ByteTokenizer(), ScriptedGenerator(script))
-    return list(text.stream([Request(prompt=[1], max_new_tokens=at_most, end_ids=ENDS)], stop=stop))
+    return list(
+        text.stream(
+            [GenerationRequest(prompt=[1], max_new_tokens=at_most, stop_token_ids=ENDS)], stop_strings=stop
+        )
+    )
 
 
 def answer(script: Sequence[int], *, stop: tuple[str, ...] = (), at_most: int = 20) -> Completion:
@@ -72,8 +76,8 @@ def test_text_that_was_held_back_comes_when_the_answer_ends() -> None:
 def test_an_answer_that_stops_does_not_end_the_others() -> None:
     generator = ScriptedGenerator(b"abcdef")
     text = GenerateText(ByteTokenizer(), generator)
-    requests = [Request(prompt=[1], max_new_tokens=at_most) for at_most in (6, 2, 0)]
-    one, two, none = text.complete(requests, stop=("d",))
+    requests = [GenerationRequest(prompt=[1], max_new_tokens=at_most) for at_most in (6, 2, 0)]
+    one, two, none = text.complete(requests, stop_strings=("d",))
     assert (one.text, one.finish_reason) == ("abc", "stop")
     assert (two.text, two.finish_reason) == ("ab", "length")
     assert (none.text, none.token_ids, none.finish_reason) == ("", (), "length")
@@ -82,7 +86,7 @@ def test_an_answer_that_stops_does_not_end_the_others() -> None:
 def test_log_probabilities_come_with_the_tokens_if_asked_for() -> None:
     text = GenerateText(ByteTokenizer(), ScriptedGenerator(b"ab"))
     with_them, without = text.complete(
-        [Request(prompt=[1], max_new_tokens=2, logprobs=one) for one in (True, False)]
+        [GenerationRequest(prompt=[1], max_new_tokens=2, logprobs=one) for one in (True, False)]
     )
     assert with_them.logprobs == (-1.0, -1.0)
     assert without.logprobs is None
@@ -91,12 +95,12 @@ def test_log_probabilities_come_with_the_tokens_if_asked_for() -> None:
 def test_a_prompt_too_long_is_refused_at_the_call() -> None:
     text = GenerateText(ByteTokenizer(), ScriptedGenerator(b"a", context=4))
     with pytest.raises(PromptTooLong):
-        text.stream([Request(prompt=[1] * 4)])
+        text.stream([GenerationRequest(prompt=[1] * 4)])
 
 
 def test_nothing_is_generated_before_it_is_asked_for_nor_after_it_is_closed() -> None:
     text = GenerateText(ByteTokenizer(), ScriptedGenerator(b"abc"))
-    stream = text.stream([Request(prompt=[1], max_new_tokens=3)])
+    stream = text.stream([GenerationRequest(prompt=[1], max_new_tokens=3)])
     assert next(stream).text == "a"
     stream.close()  # type: ignore[attr-defined]
     assert list(stream) == []

@@ -4,20 +4,20 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.application.loading import LoadedModel, LoadModel, PlaceModel, PrepareTraining
+from litgpt.application.load_model import LoadedModel, LoadModel, PlaceModel, PrepareTraining
+from litgpt.domain.distribution.placement import DistributeOptions, Hardware
 from litgpt.domain.errors import (
-    BadArgument,
     CheckpointMismatch,
+    InvalidArgument,
     LitGPTError,
-    OutOfReach,
     TokenizerMismatch,
     UnsupportedModel,
+    UnsupportedOperation,
 )
-from litgpt.domain.placement import Hardware, Wish
+from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import Notice, Report
-from litgpt.domain.tensors import DType
-from litgpt.domain.vocabulary import TokenizerFiles, TokenizerSource
+from litgpt.domain.tokenizer_source import TokenizerFiles, TokenizerSource
+from litgpt.domain.weights.tensor_info import DType
 from litgpt.testing import ByteTokenizer, MemoryCheckpoint, MemoryStore, MemoryStrategy, MemoryTensor
 from tests.contracts.distribution_strategy import CONFIG, shapes
 
@@ -54,12 +54,14 @@ def test_nothing_is_read_or_fetched_to_load_a_model() -> None:
     loaded = load(model)
     assert (model.was_read, model.fetched) == ([], 0)
     assert loaded.architecture.family == "llama"
-    assert len(loaded.joins) == len(shapes()) - 2 * 2  # queries, keys and values of two layers are joined
+    assert (
+        len(loaded.weight_sources) == len(shapes()) - 2 * 2
+    )  # queries, keys and values of two layers are joined
 
 
 def test_every_token_that_ends_an_answer_is_one_whoever_says_so() -> None:
     model = checkpoint({"eos_token_id": 7}, generation_config={"eos_token_id": [8, 9]})
-    assert load(model).end_ids == {7, 8, 9, 257}
+    assert load(model).stop_token_ids == {7, 8, 9, 257}
 
 
 def test_the_prompt_style_is_the_saved_one_then_the_template_then_plain() -> None:
@@ -69,17 +71,17 @@ def test_the_prompt_style_is_the_saved_one_then_the_template_then_plain() -> Non
         load(checkpoint()),
         load(checkpoint(), opens=bare),
     )
-    assert saved.style is not None
-    assert saved.style.name == "alpaca"
-    assert template.style is None
-    assert plain.style is not None
-    assert plain.style.name == "default"
+    assert saved.prompt_style is not None
+    assert saved.prompt_style.name == "alpaca"
+    assert template.prompt_style is None
+    assert plain.prompt_style is not None
+    assert plain.prompt_style.name == "default"
 
 
 def test_a_model_without_a_template_is_known_by_its_name_if_it_was_taught_a_style() -> None:
     bare = OpenBytes(ByteTokenizer(has_chat_template=False))
     store = MemoryStore({"org/gemma-2b-it": checkpoint(), "org/gemma-2b": checkpoint()})
-    tuned, base = (LoadModel(store, bare)(ModelReference(name)).style for name in store.names())
+    tuned, base = (LoadModel(store, bare)(ModelReference(name)).prompt_style for name in store.names())
     assert tuned is not None
     assert tuned.name == "gemma"
     assert base is not None
@@ -88,7 +90,7 @@ def test_a_model_without_a_template_is_known_by_its_name_if_it_was_taught_a_styl
 
 def test_what_ends_an_answer_in_the_style_ends_it_as_a_token_or_as_a_text() -> None:
     loaded = load(checkpoint(prompt_style="ChatML"))
-    assert loaded.stop == ("<|im_end|>",)  # no token of this tokenizer
+    assert loaded.stop_strings == ("<|im_end|>",)  # no token of this tokenizer
 
 
 def test_another_tokenizer_may_be_used_in_place_of_the_models_own() -> None:
@@ -126,7 +128,7 @@ def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
     model = checkpoint()
     told: list[Any] = []
     _, built, placement = PlaceModel(MemoryStrategy(), eq)(
-        load(model), Wish(precision="32-true"), told.append
+        load(model), DistributeOptions(precision="32-true"), told.append
     )
     assert sorted(model.was_read) == sorted(shapes())
     assert model.fetched == 1
@@ -136,21 +138,21 @@ def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
 
 def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> None:
     class Slow(MemoryCheckpoint):
-        def fetch(self, report: Report) -> None:
+        def fetch(self, report: Reporter) -> None:
             report(Notice("fetching"))
 
     model = Slow(CONFIG, checkpoint().weights, notes=("it is a fake.",))
     told: list[Any] = []
     loaded = load(model)
-    PlaceModel(MemoryStrategy(), eq)(loaded, Wish(), told.append)
+    PlaceModel(MemoryStrategy(), eq)(loaded, DistributeOptions(), told.append)
     assert loaded.notes == ("it is a fake.",)
     assert [one.text for one in told[:2]] == ["tiny: it is a fake.", "fetching"]
 
 
 def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:
     model = checkpoint()
-    with pytest.raises(BadArgument):
-        PlaceModel(MemoryStrategy(), eq)(load(model), Wish(precision="64"), lambda _: None)
+    with pytest.raises(InvalidArgument):
+        PlaceModel(MemoryStrategy(), eq)(load(model), DistributeOptions(precision="64"), lambda _: None)
     assert model.fetched == 0
 
 
@@ -160,9 +162,9 @@ def memory_check(
     """Check the tiny model (about 12,000 weights) against a machine with so many bytes."""
     model = checkpoint({"max_position_embeddings": context})
     model.weights = {name: MemoryTensor(shape, dtype) for name, shape in shapes().items()}
-    place = PlaceModel(MemoryStrategy(there_is=Hardware(memory=memory)), eq)
+    place = PlaceModel(MemoryStrategy(there_is=Hardware(available_host_memory=memory)), eq)
     try:
-        place.check(load(model), Wish(**wish))
+        place.check(load(model), DistributeOptions(**wish))
     finally:
         assert (model.was_read, model.fetched) == ([], 0)
     return model
@@ -170,14 +172,14 @@ def memory_check(
 
 def test_a_model_that_memory_surely_does_not_hold_is_refused_with_both_figures() -> None:
     with pytest.raises(
-        OutOfReach, match=r"tiny on cpu .* needs 0\.0 GB of memory and 0\.0 GB are available\."
+        UnsupportedOperation, match=r"tiny on cpu .* needs 0\.0 GB of memory and 0\.0 GB are available\."
     ):
         memory_check(memory=10_000, dtype="bfloat16", precision="32-true")
 
 
 def test_weights_that_are_mapped_from_their_file_take_no_memory() -> None:
     memory_check(memory=10_000, dtype="float32", precision="32-true")
-    with pytest.raises(OutOfReach):
+    with pytest.raises(UnsupportedOperation):
         memory_check(memory=1_000, dtype="float32", precision="32-true", quantize="int8")
 
 
@@ -191,21 +193,30 @@ def test_what_may_run_is_never_refused() -> None:
 
 @pytest.mark.parametrize("size", ["max_model_supported", 10**12, 10**11])
 def test_a_fixed_cache_that_memory_does_not_hold_is_refused(size: object) -> None:
-    with pytest.raises(OutOfReach, match=r"fixed_kv_cache_size=.* GB of memory and 10\.0 GB are available"):
+    with pytest.raises(
+        UnsupportedOperation, match=r"fixed_kv_cache_size=.* GB of memory and 10\.0 GB are available"
+    ):
         memory_check(memory=10**10, context=10**12, fixed_kv_cache_size=size)
 
 
 def test_the_memory_of_a_gpu_counts_there() -> None:
-    gpu = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 1}, free={"cuda:0": 3_000}, memory=10)
+    gpu = Hardware(
+        accelerator="cuda",
+        device_counts={"cpu": 1, "cuda": 1},
+        free_device_memory={"cuda:0": 3_000},
+        available_host_memory=10,
+    )
     place = PlaceModel(MemoryStrategy(there_is=gpu), eq)
-    with pytest.raises(OutOfReach, match=r"tiny on cuda:0"):  # the embedding and the head cannot stay behind
-        place.check(load(checkpoint()), Wish(precision="32-true"))
+    with pytest.raises(
+        UnsupportedOperation, match=r"tiny on cuda:0"
+    ):  # the embedding and the head cannot stay behind
+        place.check(load(checkpoint()), DistributeOptions(precision="32-true"))
 
 
 def test_training_is_refused_before_a_weight_is_read() -> None:
     model = checkpoint()
     model.weights = {name: MemoryTensor(shape, "bfloat16") for name, shape in shapes().items()}
-    prepare = PrepareTraining(MemoryStrategy(there_is=Hardware(memory=10_000)), eq)
-    with pytest.raises(OutOfReach):
+    prepare = PrepareTraining(MemoryStrategy(there_is=Hardware(available_host_memory=10_000)), eq)
+    with pytest.raises(UnsupportedOperation):
         prepare(load(model), "float32", lambda _: None)
     assert model.was_read == []

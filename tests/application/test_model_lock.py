@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from litgpt.application import model_lock
-from litgpt.application.model_lock import ModelLock, this_thread
-from litgpt.application.shared_generator import SharedGenerator
-from litgpt.domain.computing_errors import AnswerEnded, Busy, WorkerLost
+from litgpt.application.concurrency import model_lock
+from litgpt.application.concurrency.model_lock import ModelLock, this_thread
+from litgpt.application.concurrency.shared_generator import SharedGenerator
 from litgpt.domain.errors import NotDistributed
-from litgpt.domain.generation import Request
+from litgpt.domain.generation.errors import ModelBusy, ModelClosed, WorkerLost
+from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.ports import Generation, Generator
 from litgpt.testing import ScriptedGenerator
 
@@ -41,7 +41,7 @@ def shared(lock: ModelLock, script: list[int] | None = None) -> SharedGenerator:
 
 
 def stream(lock: ModelLock, at_most: int = 8) -> Generation:
-    return shared(lock).generate([Request(prompt=[1], max_new_tokens=at_most)])
+    return shared(lock).generate([GenerationRequest(prompt=[1], max_new_tokens=at_most)])
 
 
 def waits(found: Future[Any]) -> bool:
@@ -92,12 +92,15 @@ def test_a_change_waits_for_an_answer_and_later_answers_wait_for_the_change(
     lock: ModelLock, threads: ThreadPoolExecutor
 ) -> None:
     script = [1]
-    under_way = shared(lock, script).generate([Request(prompt=[1], max_new_tokens=4)])
+    under_way = shared(lock, script).generate([GenerationRequest(prompt=[1], max_new_tokens=4)])
     tokens = [next(under_way).token]
     altered = threads.submit(change, lock, lambda: script.__setitem__(0, 2))
     queued(lock, 1)
     later = threads.submit(
-        lambda: [one.token for one in shared(lock, script).generate([Request(prompt=[1], max_new_tokens=3)])]
+        lambda: [
+            one.token
+            for one in shared(lock, script).generate([GenerationRequest(prompt=[1], max_new_tokens=3)])
+        ]
     )
     queued(lock, 2)
     assert waits(altered)
@@ -146,14 +149,14 @@ def test_a_thread_that_has_a_stream_begins_another_answer_though_a_change_waits(
 def test_a_change_within_the_own_stream_is_an_error_that_names_the_remedy(lock: ModelLock) -> None:
     mine = stream(lock)
     next(mine)
-    with pytest.raises(Busy, match=r"set_adapter\(\).*\.close\(\)"):
+    with pytest.raises(ModelBusy, match=r"set_adapter\(\).*\.close\(\)"):
         change(lock)
     assert len(list(mine)) == 7  # which the refused change has not touched
     change(lock)
 
 
 def test_a_change_within_a_step_is_an_error(lock: ModelLock) -> None:
-    with lock.using(), pytest.raises(Busy, match="within a step"):
+    with lock.using(), pytest.raises(ModelBusy, match="within a step"):
         change(lock, ends_answers=True)
     change(lock)
 
@@ -162,7 +165,7 @@ def test_a_stream_that_was_not_begun_holds_nothing_and_begins_with_what_there_is
     lock: ModelLock,
 ) -> None:
     script = [1]
-    later = shared(lock, script).generate([Request(prompt=[1], max_new_tokens=3)])
+    later = shared(lock, script).generate([GenerationRequest(prompt=[1], max_new_tokens=3)])
     change(lock, lambda: script.__setitem__(0, 2))
     later.cancel(7)  # no answer of this call
     assert [event.token for event in later] == [2, 2, 2]
@@ -177,7 +180,7 @@ def test_a_stream_that_was_not_begun_and_has_no_model_any_more_says_so(lock: Mod
             raise NotDistributed
         return ScriptedGenerator([1])
 
-    later = SharedGenerator(lock, current).generate([Request(prompt=[1])])
+    later = SharedGenerator(lock, current).generate([GenerationRequest(prompt=[1])])
     change(lock, lambda: there.__setitem__(0, False))
     with pytest.raises(NotDistributed):
         next(later)
@@ -232,8 +235,8 @@ def test_a_stream_is_read_to_its_end_in_another_thread(lock: ModelLock, threads:
 def test_a_stream_that_a_pool_reads_in_turns_is_waited_for_in_each_of_its_threads(
     lock: ModelLock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_lock, "_OF_POOL", SOON)
-    lock.patience = SOON
+    monkeypatch.setattr(model_lock, "_POOL_THREAD_SECONDS", SOON)
+    lock.timeout = SOON
     read_by_pool = stream(lock)
     with ThreadPoolExecutor(1) as one_thread:
         one_thread.submit(lambda: next(read_by_pool)).result(SOON)
@@ -243,16 +246,16 @@ def test_a_stream_that_a_pool_reads_in_turns_is_waited_for_in_each_of_its_thread
         altered.result(SOON)
         kept = stream(lock)
         one_thread.submit(lambda: next(kept)).result(SOON)
-        monkeypatch.setattr(model_lock, "_OF_POOL", 0.1)
-        with pytest.raises(Busy, match="this thread"):
+        monkeypatch.setattr(model_lock, "_POOL_THREAD_SECONDS", 0.1)
+        with pytest.raises(ModelBusy, match="this thread"):
             one_thread.submit(change, lock).result(SOON)
 
 
 def test_streams_that_nobody_reads_are_waited_for_only_so_long(threads: ThreadPoolExecutor) -> None:
-    lock = ModelLock(patience=0.2)
+    lock = ModelLock(timeout=0.2)
     kept = stream(lock)
     threads.submit(lambda: next(kept)).result(SOON)
-    with pytest.raises(Busy, match=r"nobody has read from them for 0\.2 seconds.*close\(\)"):
+    with pytest.raises(ModelBusy, match=r"nobody has read from them for 0\.2 seconds.*close\(\)"):
         change(lock)
     assert len(list(kept)) == 7
     change(lock)
@@ -262,7 +265,7 @@ def test_closing_ends_streams_of_its_own_thread_and_says_so_to_who_reads_on(lock
     mine = stream(lock)
     next(mine)
     change(lock, ends_answers=True)
-    with pytest.raises(AnswerEnded, match="was closed"):
+    with pytest.raises(ModelClosed, match="was closed"):
         next(mine)
     change(lock, ends_answers=True)
 
@@ -320,11 +323,11 @@ def test_a_change_that_fails_lets_others_go_on(lock: ModelLock, threads: ThreadP
 
 
 def test_a_copy_has_users_of_its_own(lock: ModelLock) -> None:
-    lock.patience = 7.0
+    lock.timeout = 7.0
     with lock.using():
         for made in (copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))):  # noqa: S301 - our own
             change(made)
-            assert made.patience == 7.0
+            assert made.timeout == 7.0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
@@ -353,7 +356,7 @@ def test_eight_threads_never_see_a_model_of_two_minds(lock: ModelLock, threads: 
         while goes_on():
             found = [
                 event.token
-                for event in shared(lock, script).generate([Request(prompt=[1], max_new_tokens=20)])
+                for event in shared(lock, script).generate([GenerationRequest(prompt=[1], max_new_tokens=20)])
             ]
             assert len(found) == 20
             assert len(set(found)) == 1

@@ -2,14 +2,14 @@
 
 import pytest
 
-from litgpt.application.chatting import Conversation, Turn
-from litgpt.application.generating import GenerateText
-from litgpt.application.prompting import WritePrompt
-from litgpt.application.teaching import WriteLesson
-from litgpt.domain.chat import Message
-from litgpt.domain.generation import Request
-from litgpt.domain.prompts import style_named
-from litgpt.domain.special_tokens import ESCAPE, map_strings
+from litgpt.application.chat import Conversation, TurnOptions
+from litgpt.application.generate_text import GenerateText
+from litgpt.application.render_prompt import RenderPrompt
+from litgpt.application.training.encode_example import EncodeExample
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.chat.special_token_escapes import ESCAPE, map_strings
+from litgpt.domain.chat.styles import find_style
+from litgpt.domain.generation.request import GenerationRequest
 from litgpt.testing import ByteTokenizer, ScriptedGenerator
 
 BYTES = ByteTokenizer()
@@ -23,14 +23,17 @@ TALK = (
 
 
 @pytest.mark.parametrize("mask_prompt", [True, False])
-@pytest.mark.parametrize("style", [None, style_named("chatml"), style_named("alpaca")])
+@pytest.mark.parametrize("style", [None, find_style("chatml"), find_style("alpaca")])
 def test_only_the_end_of_an_answer_is_learned_as_a_control_token(style: object, *, mask_prompt: bool) -> None:
-    lesson = WriteLesson(BYTES, style, mask_prompt)(TALK)  # type: ignore[arg-type]
-    assert lesson.ids.count(USER) == (2 if style is None else 0)
-    assert lesson.ids.count(END) == (4 if style is None else 1)
-    assert lesson.ids[-1] == END
+    lesson = EncodeExample(BYTES, style, mask_prompt)(TALK)  # type: ignore[arg-type]
+    assert lesson.token_ids.count(USER) == (2 if style is None else 0)
+    assert lesson.token_ids.count(END) == (4 if style is None else 1)
+    assert lesson.token_ids[-1] == END
     if mask_prompt:
-        learned = [BYTES.decode(lesson.ids[start:stop], special=True) for start, stop in lesson.learnt]
+        learned = [
+            BYTES.decode(lesson.token_ids[start:stop], include_special_tokens=True)
+            for start, stop in lesson.loss_spans
+        ]
         assert [one.rstrip("\n").removesuffix("<|im_end|>") for one in learned] == (
             ["Write <|end|> there.<|end|>", "<|end|><|end|>"]
             if style is None
@@ -39,27 +42,27 @@ def test_only_the_end_of_an_answer_is_learned_as_a_control_token(style: object, 
 
 
 def test_a_style_of_one_question_takes_the_answer_as_text() -> None:
-    lesson = WriteLesson(BYTES, style_named("flan"), mask_prompt=True)(TALK[:2])
-    ((start, stop),) = lesson.learnt
-    assert lesson.ids[start:stop] == (*b"Write <|end|> there.", END)
+    lesson = EncodeExample(BYTES, find_style("flan"), mask_prompt=True)(TALK[:2])
+    ((start, stop),) = lesson.loss_spans
+    assert lesson.token_ids[start:stop] == (*b"Write <|end|> there.", END)
 
 
 def test_examples_may_be_parsed() -> None:
-    lesson = WriteLesson(BYTES, None, parse_special_tokens=True)(TALK)
-    assert lesson.ids.count(END) == 4 + 4
+    lesson = EncodeExample(BYTES, None, parse_special_tokens=True)(TALK)
+    assert lesson.token_ids.count(END) == 4 + 4
 
 
 def test_the_conversation_treats_both_sides_as_text() -> None:
     generator = ScriptedGenerator((*b"yes <|end|>", END), 1000)
     conversation = Conversation(
-        WritePrompt(BYTES, None), GenerateText(BYTES, generator), generator.prefix_cache()
+        RenderPrompt(BYTES, None), GenerateText(BYTES, generator), generator.prefix_cache()
     )
     for text in ("one<|end|>", "two<|assistant|>"):
-        turn = Turn(
-            conversation.write,
-            lambda ids: Request(prompt=ids, max_new_tokens=20, end_ids=frozenset({END})),
+        turn = TurnOptions(
+            conversation.renderer,
+            lambda ids: GenerationRequest(prompt=ids, max_new_tokens=20, stop_token_ids=frozenset({END})),
         )
-        for _ in conversation.say(text, turn):
+        for _ in conversation.send(text, turn):
             pass
     prompt = generator.asked[1].prompt
     assert prompt.count(END) == 3

@@ -5,12 +5,12 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.application.prompting import WritePrompt
-from litgpt.application.teaching import WriteLesson, style_to_teach
-from litgpt.domain.chat import Message, Messages
-from litgpt.domain.errors import BadPrompt
-from litgpt.domain.prompts import STYLES, PromptStyle, style_named
-from litgpt.domain.training.lesson import Lesson
+from litgpt.application.render_prompt import RenderPrompt
+from litgpt.application.training.encode_example import EncodeExample, training_style
+from litgpt.domain.chat.messages import Message, Messages
+from litgpt.domain.chat.styles import STYLES, PromptStyle, find_style
+from litgpt.domain.errors import UnsupportedPrompt
+from litgpt.domain.training.sft_example import SFTExample
 from litgpt.testing import ByteTokenizer
 
 ASKED = Message("user", "Name a bird.")
@@ -19,104 +19,109 @@ PAIR = (ASKED, ANSWERED)
 TALK = (*PAIR, Message("user", "Another."), Message("assistant", "An owl."))
 
 
-def learnt(lesson: Lesson) -> list[str]:
+def learnt(lesson: SFTExample) -> list[str]:
     """Return what of a lesson is learnt, stretch by stretch."""
-    return [ByteTokenizer().decode(lesson.ids[start:stop], special=True) for start, stop in lesson.learnt]
+    return [
+        ByteTokenizer().decode(lesson.token_ids[start:stop], include_special_tokens=True)
+        for start, stop in lesson.loss_spans
+    ]
 
 
-def lesson(said: Messages = PAIR, style: PromptStyle | None = None, *, mask: bool = True) -> Lesson:
-    return WriteLesson(ByteTokenizer(), style, mask)(said)
+def lesson(said: Messages = PAIR, style: PromptStyle | None = None, *, mask: bool = True) -> SFTExample:
+    return EncodeExample(ByteTokenizer(), style, mask)(said)
 
 
 def test_a_template_that_ends_its_turns_needs_no_other_end() -> None:
-    written = ByteTokenizer().decode(lesson().ids, special=True)
+    written = ByteTokenizer().decode(lesson().token_ids, include_special_tokens=True)
     assert written == "<|user|>Name a bird.<|end|><|assistant|>A crane.<|end|>"
     assert learnt(lesson()) == ["A crane.<|end|>"]
 
 
 def test_without_a_mask_all_of_it_is_learnt() -> None:
     whole = lesson(mask=False)
-    assert whole.ids == lesson().ids
-    assert whole.learnt == ((0, len(whole.ids)),)
+    assert whole.token_ids == lesson().token_ids
+    assert whole.loss_spans == ((0, len(whole.token_ids)),)
 
 
 def test_every_answer_of_a_conversation_is_learnt_with_what_ends_it() -> None:
     assert learnt(lesson(TALK)) == ["A crane.<|end|>", "An owl.<|end|>"]
-    assert learnt(lesson(TALK, style_named("alpaca"))) == ["A crane.\n\n", "An owl.<|end|>"]
+    assert learnt(lesson(TALK, find_style("alpaca"))) == ["A crane.\n\n", "An owl.<|end|>"]
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
 def test_what_is_before_the_answer_is_what_generation_asks(style: PromptStyle) -> None:
     said = lesson(PAIR, style)
-    write = WritePrompt(ByteTokenizer(), style)
+    write = RenderPrompt(ByteTokenizer(), style)
     prompt = write.encode(write.render(PAIR[:-1]))
-    ((start, stop),) = said.learnt
-    assert list(said.ids[:start]) == prompt
-    assert stop == len(said.ids)
-    assert learnt(said) == [f"{style.lead}A crane.<|end|>"]
+    ((start, stop),) = said.loss_spans
+    assert list(said.token_ids[:start]) == prompt
+    assert stop == len(said.token_ids)
+    assert learnt(said) == [f"{style.answer_prefix}A crane.<|end|>"]
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
 def test_a_conversation_is_learnt_in_every_style_that_knows_conversations(style: PromptStyle) -> None:
-    if style.end is None:
-        with pytest.raises(BadPrompt, match="one thing at a time"):
+    if style.turn_end is None:
+        with pytest.raises(UnsupportedPrompt, match="one question at a time"):
             lesson(TALK, style)
         return
     first, second = learnt(lesson(TALK, style))
-    ends = "<|end|>" if style.end.startswith("<|end|>") else style.end  # Phi's is a token of this tokenizer
-    assert first == f"{style.lead}A crane.{ends}"
-    assert second == f"{style.lead}An owl.<|end|>"
+    ends = (
+        "<|end|>" if style.turn_end.startswith("<|end|>") else style.turn_end
+    )  # Phi's is a token of this tokenizer
+    assert first == f"{style.answer_prefix}A crane.{ends}"
+    assert second == f"{style.answer_prefix}An owl.<|end|>"
 
 
 def test_a_style_is_ended_by_its_own_token_and_nothing_after_it_is_kept() -> None:
-    style = attrs.evolve(style_named("gemma"), end="<|end|>\n", stops=("<|end|>",))
+    style = attrs.evolve(find_style("gemma"), turn_end="<|end|>\n", stop_sequences=("<|end|>",))
     assert learnt(lesson(TALK, style)) == ["A crane.<|end|>", "An owl.<|end|>"]
 
 
 def test_the_beginning_token_is_where_generation_has_it() -> None:
     tokenizer = ByteTokenizer(adds_bos=True)
-    for style in (None, style_named("alpaca")):
-        write = WritePrompt(tokenizer, style)
+    for style in (None, find_style("alpaca")):
+        write = RenderPrompt(tokenizer, style)
         prompt = write.encode(write.render(PAIR[:-1]))
-        assert list(WriteLesson(tokenizer, style)(PAIR).ids[: len(prompt)]) == prompt
+        assert list(EncodeExample(tokenizer, style)(PAIR).token_ids[: len(prompt)]) == prompt
         assert (prompt[0] == tokenizer.bos_id) == (style is not None)
 
 
 def test_an_answer_of_nothing_is_to_end_at_once() -> None:
     nothing = (ASKED, Message("assistant", ""))
     assert learnt(lesson(nothing)) == ["<|end|>"]
-    assert learnt(lesson(nothing, style_named("alpaca"))) == ["<|end|>"]
+    assert learnt(lesson(nothing, find_style("alpaca"))) == ["<|end|>"]
 
 
 @attrs.frozen
 class Forgetful(ByteTokenizer):
     """Its template leaves out what was said before the last question, once there is an answer to that."""
 
-    def render(self, messages: Messages, *, answer: bool = True, **options: Any) -> str:  # noqa: ARG002
+    def render(self, messages: Messages, *, add_generation_prompt: bool = True, **options: Any) -> str:  # noqa: ARG002
         known = len(messages) - 2 if messages[-1].role == "assistant" else 0
-        return ByteTokenizer.render(self, messages[known:], answer=answer)
+        return ByteTokenizer.render(self, messages[known:], add_generation_prompt=add_generation_prompt)
 
 
 def test_a_template_that_writes_earlier_turns_anew_is_refused_rather_than_masked_wrong() -> None:
-    with pytest.raises(BadPrompt, match="mask_prompt=False"):
-        WriteLesson(Forgetful(), None, mask_prompt=True)(TALK)
-    assert WriteLesson(Forgetful(), None)(TALK).teaches
+    with pytest.raises(UnsupportedPrompt, match="mask_prompt=False"):
+        EncodeExample(Forgetful(), None, mask_prompt=True)(TALK)
+    assert EncodeExample(Forgetful(), None)(TALK).has_targets
 
 
 @attrs.frozen
 class Loose(ByteTokenizer):
     """Its template marks no end of a turn."""
 
-    def render(self, messages: Messages, *, answer: bool = True, **options: Any) -> str:  # noqa: ARG002
+    def render(self, messages: Messages, *, add_generation_prompt: bool = True, **options: Any) -> str:  # noqa: ARG002
         said = "".join(f"{one.role}: {one.content}\n\n" for one in messages)
-        return said + ("assistant: " if answer else "")
+        return said + ("assistant: " if add_generation_prompt else "")
 
 
 def test_where_a_template_ends_nothing_the_tokenizers_end_does() -> None:
-    assert learnt(WriteLesson(Loose(), None, mask_prompt=True)(TALK)) == ["A crane.\n\n", "An owl.<|end|>"]
+    assert learnt(EncodeExample(Loose(), None, mask_prompt=True)(TALK)) == ["A crane.\n\n", "An owl.<|end|>"]
 
 
 def test_the_style_to_teach_in_is_the_template_then_alpacas() -> None:
-    assert style_to_teach(ByteTokenizer(), None) is None
-    assert style_to_teach(ByteTokenizer(has_chat_template=False), None) == style_named("alpaca")
-    assert style_to_teach(ByteTokenizer(), style_named("phi-2")) == style_named("phi-2")
+    assert training_style(ByteTokenizer(), None) is None
+    assert training_style(ByteTokenizer(has_chat_template=False), None) == find_style("alpaca")
+    assert training_style(ByteTokenizer(), find_style("phi-2")) == find_style("phi-2")

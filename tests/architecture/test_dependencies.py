@@ -11,14 +11,17 @@ import pytest
 from tests.architecture.repository import ROOT, files, lay_out, pyproject
 
 PLANTS = {
-    "Dependencies point inward": ("litgpt/domain/sampling.py", "import litgpt.adapters"),
+    "Dependencies point inward": ("litgpt/domain/generation/sampling_params.py", "import litgpt.adapters"),
     "A facade is for users, not for what is behind it": (
         "litgpt/application/__init__.py",
         "from litgpt import LLM",
     ),
     "The inside knows no technology": ("litgpt/application/__init__.py", "def late():\n    import torch"),
-    "Adapters do not know each other": ("litgpt/adapters/hub/__init__.py", "import litgpt.adapters.text"),
-    "torch has its homes": ("litgpt/adapters/text/__init__.py", "def late():\n    import torch"),
+    "Adapters do not know each other": (
+        "litgpt/adapters/hub/__init__.py",
+        "import litgpt.adapters.tokenization",
+    ),
+    "torch has its homes": ("litgpt/adapters/tokenization/__init__.py", "def late():\n    import torch"),
     "The Hub has its home": ("litgpt/adapters/checkpoints/__init__.py", "import huggingface_hub"),
     "Tokenizers have their home": ("litgpt/llm.py", "import tokenizers"),
     "The wiring has its home": (

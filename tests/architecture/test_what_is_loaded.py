@@ -58,7 +58,7 @@ def test_the_command_line_loads_nothing_heavy_until_a_command_runs() -> None:
     assert loaded_by("import_all('litgpt.cli')") == set()
 
 
-@pytest.mark.parametrize("package", ["checkpoints", "hub", "text"])
+@pytest.mark.parametrize("package", ["checkpoints", "hub", "tokenization"])
 def test_these_adapters_do_without_torch_until_a_tensor_is_asked_for(package: str) -> None:
     assert not {"torch", "lightning", "transformers"} & loaded_by(f"import_all('litgpt.adapters.{package}')")
 

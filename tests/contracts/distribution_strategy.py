@@ -5,13 +5,13 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.domain.architecture import Architecture, Attention
-from litgpt.domain.families import LLAMA, describe
-from litgpt.domain.generation import Request
-from litgpt.domain.placement import Wish, decide
+from litgpt.domain.distribution.placement import DistributeOptions, resolve_placement
+from litgpt.domain.families import LLAMA, parse_config
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.model import Architecture, AttentionSpec
 from litgpt.domain.ports import Checkpoint, DistributionStrategy
-from litgpt.domain.reporting import Progress
-from litgpt.domain.weights import joins, plan
+from litgpt.domain.progress import Progress
+from litgpt.domain.weights.mapping import map_parameters, validate_mapping
 
 CONFIG = {
     "model_type": "llama",
@@ -27,21 +27,21 @@ CONFIG = {
 
 def shapes() -> dict[str, tuple[int, ...]]:
     """Return the tensors of a checkpoint with this config."""
-    planned = joins(describe("tiny", CONFIG), LLAMA.weights)
-    return {piece.name: piece.shape for join in planned for piece in join.pieces}
+    planned = map_parameters(parse_config("tiny", CONFIG), LLAMA.weights)
+    return {piece.name: piece.shape for join in planned for piece in join.views}
 
 
 def windowed(window: int) -> Architecture:
     """Return an architecture of two layers, of which the first sees a window and the second everything."""
-    architecture = describe("tiny", CONFIG)
+    architecture = parse_config("tiny", CONFIG)
     first, second = architecture.layers
-    assert isinstance(first.mixer, Attention)
-    narrow = attrs.evolve(first, mixer=attrs.evolve(first.mixer, window=window))
+    assert isinstance(first.mixer, AttentionSpec)
+    narrow = attrs.evolve(first, mixer=attrs.evolve(first.mixer, sliding_window=window))
     return attrs.evolve(architecture, layers=(narrow, second))
 
 
 class DistributionStrategyContract:
-    """Subclass it, and give it a strategy, and a checkpoint of `CONFIG` with tensors that it takes."""
+    """Subclass it, and give it a strategy, and a checkpoint of `CONFIG_FILE` with tensors that it takes."""
 
     @pytest.fixture
     def strategy(self) -> DistributionStrategy[Any, Any]:
@@ -55,25 +55,27 @@ class DistributionStrategyContract:
         self, strategy: DistributionStrategy[Any, Any]
     ) -> None:
         hardware = strategy.hardware()
-        assert hardware.counts[hardware.accelerator] >= 1
-        assert hardware.counts["cpu"] == 1
+        assert hardware.device_counts[hardware.accelerator] >= 1
+        assert hardware.device_counts["cpu"] == 1
 
     def test_a_model_is_built_with_each_tensor_read_once_and_then_generates(
         self, strategy: DistributionStrategy[Any, Any], checkpoint: Checkpoint[Any]
     ) -> None:
-        architecture = describe("tiny", CONFIG)
-        planned = plan("tiny", architecture, LLAMA.weights, checkpoint.tensors)
-        placement = decide(Wish(accelerator="cpu"), strategy.hardware())
+        architecture = parse_config("tiny", CONFIG)
+        planned = validate_mapping("tiny", architecture, LLAMA.weights, checkpoint.tensors)
+        placement = resolve_placement(DistributeOptions(accelerator="cpu"), strategy.hardware())
         reported: list[Any] = []
         model = strategy.build(placement, architecture, planned, checkpoint, reported.append)
         assert sorted(checkpoint.was_read) == sorted(checkpoint.tensors)  # type: ignore[attr-defined]
         progress = [one for one in reported if isinstance(one, Progress)]
-        assert progress[-1].done == progress[-1].total == len(planned)
+        assert progress[-1].completed == progress[-1].total == len(planned)
         with strategy.weights(model, planned) as weights:
             assert weights is not None
             assert {name: info.shape for name, info in weights.tensors.items()} == shapes()
             assert all(tuple(weights.read(name).shape) == shape for name, shape in shapes().items())
         events = list(
-            strategy.generator(model, placement).generate([Request(prompt=[1, 2], max_new_tokens=3)])
+            strategy.generator(model, placement).generate(
+                [GenerationRequest(prompt=[1, 2], max_new_tokens=3)]
+            )
         )
         assert len(events) == 3

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from litgpt.domain.errors import BadArgument, PromptTooLong
-from litgpt.domain.generation import Request, TokenEvent
+from litgpt.domain.errors import InvalidArgument, PromptTooLong
+from litgpt.domain.generation.request import GenerationRequest, TokenEvent
+from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.ports import Generator
-from litgpt.domain.sampling import Sampling
 
-GREEDY = Sampling(temperature=0)
+GREEDY = SamplingParams(temperature=0)
 PROMPTS = ([5, 6, 7, 8, 9], [3], [11, 12], [20, 21, 22, 23, 24, 25, 26, 27, 28])
 
 
@@ -33,39 +33,50 @@ class GeneratorContract:
         raise NotImplementedError
 
     def answer(self, generator: Generator, prompt: Sequence[int], at_most: int = 6) -> list[int]:
-        return tokens(generator.generate([Request(prompt=prompt, max_new_tokens=at_most, sampling=GREEDY)]))
+        return tokens(
+            generator.generate(
+                [GenerationRequest(prompt=prompt, max_new_tokens=at_most, sampling_params=GREEDY)]
+            )
+        )
 
     def test_an_answer_ends_at_its_bound_and_says_so(self, generator: Generator) -> None:
-        events = list(generator.generate([Request(prompt=[5, 6], max_new_tokens=4)]))
+        events = list(generator.generate([GenerationRequest(prompt=[5, 6], max_new_tokens=4)]))
         assert [event.finish_reason for event in events] == [None, None, None, "length"]
 
     def test_an_answer_ends_where_the_context_ends(self, generator: Generator) -> None:
         assert generator.context == 64
-        events = list(generator.generate([Request(prompt=[5] * 60, max_new_tokens=50)]))
+        events = list(generator.generate([GenerationRequest(prompt=[5] * 60, max_new_tokens=50)]))
         assert [event.finish_reason for event in events] == [None, None, None, "length"]
 
     def test_no_tokens_are_no_events(self, generator: Generator) -> None:
-        requests = [Request(prompt=[5], max_new_tokens=0), Request(prompt=[6], max_new_tokens=2)]
+        requests = [
+            GenerationRequest(prompt=[5], max_new_tokens=0),
+            GenerationRequest(prompt=[6], max_new_tokens=2),
+        ]
         assert [event.index for event in generator.generate(requests)] == [1, 1]
         assert list(generator.generate(requests[:1])) == []
 
     def test_an_end_token_is_the_last_and_says_so(self, generator: Generator) -> None:
         first, second, *_ = self.answer(generator, [5, 6, 7])
         ends = frozenset({second})
-        events = list(generator.generate([Request(prompt=[5, 6, 7], sampling=GREEDY, end_ids=ends)]))
+        events = list(
+            generator.generate(
+                [GenerationRequest(prompt=[5, 6, 7], sampling_params=GREEDY, stop_token_ids=ends)]
+            )
+        )
         stopped_at = 1 if first != second else 0
         assert tokens(events) == [first, second][: stopped_at + 1]
         assert events[-1].finish_reason == "stop"
 
     def test_a_prompt_without_room_for_an_answer_is_refused_at_once(self, generator: Generator) -> None:
-        fits, too_long = Request(prompt=[5] * 63), Request(prompt=[5] * 64)
+        fits, too_long = GenerationRequest(prompt=[5] * 63), GenerationRequest(prompt=[5] * 64)
         generator.generate([fits]).close()
-        with pytest.raises(PromptTooLong, match=r"64 tokens.*holds 64"):
+        with pytest.raises(PromptTooLong, match=r"64 tokens.*length is 64"):
             generator.generate([fits, too_long])
 
     def test_prompts_of_all_lengths_get_the_answers_that_they_get_alone(self, generator: Generator) -> None:
         requests = [
-            Request(prompt=prompt, max_new_tokens=3 + 4 * at, sampling=GREEDY)
+            GenerationRequest(prompt=prompt, max_new_tokens=3 + 4 * at, sampling_params=GREEDY)
             for at, prompt in enumerate(PROMPTS)
         ]
         together = by_answer(generator.generate(requests))
@@ -74,41 +85,45 @@ class GeneratorContract:
             assert together[at][-1].finish_reason == "length"
 
     def test_a_seed_repeats_an_answer_whatever_is_generated_beside_it(self, generator: Generator) -> None:
-        request = Request(prompt=[5, 6], max_new_tokens=8, sampling=Sampling(seed=1))
-        other = Request(prompt=[7, 8, 9], max_new_tokens=8, sampling=Sampling(seed=2))
+        request = GenerationRequest(prompt=[5, 6], max_new_tokens=8, sampling_params=SamplingParams(seed=1))
+        other = GenerationRequest(prompt=[7, 8, 9], max_new_tokens=8, sampling_params=SamplingParams(seed=2))
         alone = tokens(generator.generate([request]))
         assert tokens(by_answer(generator.generate([other, request]))[1]) == alone
 
     def test_a_cancelled_answer_says_no_more_and_the_others_go_on(self, generator: Generator) -> None:
-        generation = generator.generate([Request(prompt=[5], max_new_tokens=5) for _ in range(2)])
+        generation = generator.generate([GenerationRequest(prompt=[5], max_new_tokens=5) for _ in range(2)])
         next(generation)
         generation.cancel(0)
         assert by_answer(generation).keys() == {1}
 
     def test_all_answers_cancelled_are_the_end(self, generator: Generator) -> None:
-        generation = generator.generate([Request(prompt=[5], max_new_tokens=5)])
+        generation = generator.generate([GenerationRequest(prompt=[5], max_new_tokens=5)])
         next(generation)
         generation.cancel(0)
         assert list(generation) == []
 
     def test_closing_is_the_end(self, generator: Generator) -> None:
-        generation = generator.generate([Request(prompt=[5], max_new_tokens=5)])
+        generation = generator.generate([GenerationRequest(prompt=[5], max_new_tokens=5)])
         next(generation)
         generation.close()
         generation.close()
         assert list(generation) == []
 
     def test_two_generations_may_be_interleaved(self, generator: Generator) -> None:
-        one = generator.generate([Request(prompt=PROMPTS[0], max_new_tokens=6, sampling=GREEDY)])
-        other = generator.generate([Request(prompt=PROMPTS[3], max_new_tokens=6, sampling=GREEDY)])
+        one = generator.generate(
+            [GenerationRequest(prompt=PROMPTS[0], max_new_tokens=6, sampling_params=GREEDY)]
+        )
+        other = generator.generate(
+            [GenerationRequest(prompt=PROMPTS[3], max_new_tokens=6, sampling_params=GREEDY)]
+        )
         mixed = [(a.token, b.token) for a, b in zip(one, other, strict=True)]
         assert [a for a, _ in mixed] == self.answer(generator, PROMPTS[0])
         assert [b for _, b in mixed] == self.answer(generator, PROMPTS[3])
 
     def test_log_probabilities_come_where_they_are_asked_for(self, generator: Generator) -> None:
         requests = [
-            Request(prompt=[5], max_new_tokens=2, logprobs=True),
-            Request(prompt=[5], max_new_tokens=2),
+            GenerationRequest(prompt=[5], max_new_tokens=2, logprobs=True),
+            GenerationRequest(prompt=[5], max_new_tokens=2),
         ]
         answers = by_answer(generator.generate(requests))
         assert all(event.logprob is not None and event.logprob <= 0 for event in answers[0])
@@ -119,7 +134,7 @@ class GeneratorContract:
         said = [5, 6, 7, 8]
         for more in ([9], [10, 11], [12, 13, 14]):
             said = [*said, *more]
-            request = Request(prompt=said, max_new_tokens=6, sampling=GREEDY)
+            request = GenerationRequest(prompt=said, max_new_tokens=6, sampling_params=GREEDY)
             answer = tokens(generator.generate([request], prefix=cache))
             assert answer == self.answer(generator, said)
             # The last token of an answer was never looked back at, so it may be missing.
@@ -130,17 +145,17 @@ class GeneratorContract:
         self, generator: Generator
     ) -> None:
         cache = generator.prefix_cache()
-        list(generator.generate([Request(prompt=[5, 6, 7, 8, 9], max_new_tokens=4)], prefix=cache))
+        list(generator.generate([GenerationRequest(prompt=[5, 6, 7, 8, 9], max_new_tokens=4)], prefix=cache))
         for prompt in ([5, 6, 7, 30, 31], [5, 6], [40, 41, 42]):
-            request = Request(prompt=prompt, max_new_tokens=6, sampling=GREEDY)
+            request = GenerationRequest(prompt=prompt, max_new_tokens=6, sampling_params=GREEDY)
             assert tokens(generator.generate([request], prefix=cache)) == self.answer(generator, prompt)
 
     def test_a_fork_goes_its_own_way(self, generator: Generator) -> None:
         cache = generator.prefix_cache()
-        list(generator.generate([Request(prompt=[5, 6, 7], max_new_tokens=4)], prefix=cache))
+        list(generator.generate([GenerationRequest(prompt=[5, 6, 7], max_new_tokens=4)], prefix=cache))
         before = list(cache.tokens)
         fork = cache.fork()
-        request = Request(prompt=[5, 6, 9, 9], max_new_tokens=6, sampling=GREEDY)
+        request = GenerationRequest(prompt=[5, 6, 9, 9], max_new_tokens=6, sampling_params=GREEDY)
         assert tokens(generator.generate([request], prefix=fork)) == self.answer(generator, [5, 6, 9, 9])
         assert list(cache.tokens) == before
         cache.close()
@@ -148,11 +163,11 @@ class GeneratorContract:
 
     def test_a_prefix_cache_serves_one_answer_at_a_time(self, generator: Generator) -> None:
         cache = generator.prefix_cache()
-        request = Request(prompt=[5, 6, 7], max_new_tokens=4)
-        with pytest.raises(BadArgument, match="prefix"):
+        request = GenerationRequest(prompt=[5, 6, 7], max_new_tokens=4)
+        with pytest.raises(InvalidArgument, match="prefix"):
             generator.generate([request, request], prefix=cache)
         first = generator.generate([request], prefix=cache)
-        with pytest.raises(BadArgument, match="another answer"):
+        with pytest.raises(InvalidArgument, match="another answer"):
             generator.generate([request], prefix=cache)
         next(first)
         first.close()
@@ -162,7 +177,7 @@ class GeneratorContract:
         self, generator: Generator
     ) -> None:
         cache = generator.prefix_cache()
-        request = Request(prompt=[5, 6, 7], max_new_tokens=4)
+        request = GenerationRequest(prompt=[5, 6, 7], max_new_tokens=4)
         dropped = generator.generate([request], prefix=cache)
         del dropped
         assert len(list(generator.generate([request], prefix=cache))) == 4
@@ -171,16 +186,18 @@ class GeneratorContract:
         self, generator: Generator
     ) -> None:
         cache = generator.prefix_cache()
-        request = Request(prompt=[5, 6, 7], max_new_tokens=4)
+        request = GenerationRequest(prompt=[5, 6, 7], max_new_tokens=4)
         held = generator.generate([request], prefix=cache)
         assert len(list(held)) == 4
         assert len(list(generator.generate([request], prefix=cache))) == 4
 
     def test_an_abandoned_answer_leaves_its_prefix_cache_in_order(self, generator: Generator) -> None:
         cache = generator.prefix_cache()
-        generation = generator.generate([Request(prompt=[5, 6, 7], max_new_tokens=20)], prefix=cache)
+        generation = generator.generate(
+            [GenerationRequest(prompt=[5, 6, 7], max_new_tokens=20)], prefix=cache
+        )
         next(generation)
         next(generation)
         generation.close()
-        request = Request(prompt=[5, 6, 7, 8], max_new_tokens=6, sampling=GREEDY)
+        request = GenerationRequest(prompt=[5, 6, 7, 8], max_new_tokens=6, sampling_params=GREEDY)
         assert tokens(generator.generate([request], prefix=cache)) == self.answer(generator, [5, 6, 7, 8])

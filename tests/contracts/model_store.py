@@ -5,12 +5,12 @@ from typing import Any, ClassVar, get_args
 
 import pytest
 
-from litgpt.domain.errors import BadArgument, ModelNotFound
+from litgpt.domain.errors import InvalidArgument, ModelNotFound
 from litgpt.domain.ports import Checkpoint, ModelStore
+from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import silent
-from litgpt.domain.tensors import DType
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.domain.tokenizer_source import TokenizerFiles
+from litgpt.domain.weights.tensor_info import DType
 
 # What files call the dtypes that a tensor is returned in as it is.
 PLAIN = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -41,7 +41,7 @@ class ModelStoreContract:
         with pytest.raises(ModelNotFound, match="no-such-model") as caught:
             store.open(ModelReference("no-such-model"))
         assert caught.value.searched
-        assert all(where in store.place for where in caught.value.searched)
+        assert all(where in store.location for where in caught.value.searched)
 
     def test_an_unknown_model_is_not_found_whatever_revision_is_asked_for(
         self, store: ModelStore[Any]
@@ -50,7 +50,7 @@ class ModelStoreContract:
             store.open(ModelReference("no-such-model", revision="v1"))
 
     def test_the_place_is_said_in_words(self, store: ModelStore[Any]) -> None:
-        assert store.place.strip()
+        assert store.location.strip()
 
     def test_its_names_have_the_model(self, store: ModelStore[Any]) -> None:
         assert self.model in list(store.names())
@@ -78,35 +78,35 @@ class ModelStoreContract:
                 assert path.name == name
 
     def test_every_tensor_has_the_promised_shape(self, checkpoint: Checkpoint[Any]) -> None:
-        checkpoint.fetch(silent)
+        checkpoint.fetch(null_reporter)
         assert checkpoint.tensors
         for name, info in checkpoint.tensors.items():
             assert tuple(checkpoint.read(name).shape) == info.shape, name
             assert info.nbytes > 0
 
     def test_a_tensor_comes_as_it_is_stored_or_in_float32(self, checkpoint: Checkpoint[Any]) -> None:
-        checkpoint.fetch(silent)
+        checkpoint.fetch(null_reporter)
         for name, info in checkpoint.tensors.items():
-            assert dtype_of(checkpoint.read(name)) == PLAIN.get(info.stored_as, "float32"), name
+            assert dtype_of(checkpoint.read(name)) == PLAIN.get(info.storage_format, "float32"), name
 
     @pytest.mark.parametrize("dtype", get_args(DType))
     def test_a_tensor_comes_in_the_dtype_that_is_asked_for(
         self, checkpoint: Checkpoint[Any], dtype: DType
     ) -> None:
-        checkpoint.fetch(silent)
+        checkpoint.fetch(null_reporter)
         name, info = min(checkpoint.tensors.items(), key=lambda item: item[1].nbytes)
         tensor = checkpoint.read(name, dtype)
         assert dtype_of(tensor) == dtype
         assert tuple(tensor.shape) == info.shape
 
     def test_a_tensor_that_is_not_there_is_named_in_the_error(self, checkpoint: Checkpoint[Any]) -> None:
-        checkpoint.fetch(silent)
-        with pytest.raises(BadArgument, match=r"no\.such\.tensor"):
+        checkpoint.fetch(null_reporter)
+        with pytest.raises(InvalidArgument, match=r"no\.such\.tensor"):
             checkpoint.read("no.such.tensor")
 
     def test_tensors_stay_valid_after_the_model_is_closed(self, store: ModelStore[Any]) -> None:
         checkpoint = store.open(ModelReference(self.model))
-        checkpoint.fetch(silent)
+        checkpoint.fetch(null_reporter)
         name, _ = min(checkpoint.tensors.items(), key=lambda item: item[1].nbytes)
         tensor = checkpoint.read(name)
         before = repr(tensor)
@@ -115,7 +115,7 @@ class ModelStoreContract:
         assert repr(tensor) == before
 
     def test_fetching_and_closing_twice_does_no_harm(self, checkpoint: Checkpoint[Any]) -> None:
-        checkpoint.fetch(silent)
-        checkpoint.fetch(silent)
+        checkpoint.fetch(null_reporter)
+        checkpoint.fetch(null_reporter)
         checkpoint.close()
         checkpoint.close()

@@ -1,8 +1,8 @@
 import pytest
 
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadPrompt
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.errors import UnsupportedPrompt
+from litgpt.domain.tokenizer_source import TokenizerFiles
 from litgpt.testing import ByteTokenizer, open_byte_tokenizer
 from tests.contracts.tokenizer import TokenizerContract
 
@@ -29,5 +29,5 @@ def test_it_fills_the_vocabulary_of_any_model() -> None:
 
 
 def test_it_says_which_role_it_does_not_know() -> None:
-    with pytest.raises(BadPrompt, match="'tool'"):
+    with pytest.raises(UnsupportedPrompt, match="'tool'"):
         ByteTokenizer().render([Message("tool", "42")])

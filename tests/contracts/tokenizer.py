@@ -6,8 +6,8 @@ from copy import deepcopy
 
 import pytest
 
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt, WrongType
 from litgpt.domain.ports import Tokenizer
 
 TEXTS = (
@@ -84,7 +84,7 @@ class TokenizerContract:
         assert bos not in plain
         assert begun == [bos, *plain]
         assert tokenizer.encode("a") == (begun if tokenizer.adds_bos else plain)
-        written = tokenizer.decode([bos], special=True)
+        written = tokenizer.decode([bos], include_special_tokens=True)
         assert tokenizer.encode(f"{written}a", bos=True).count(bos) == 1
         assert tokenizer.encode(written, bos=True) == [bos]
 
@@ -119,11 +119,11 @@ class TokenizerContract:
             assert tokenizer.encode(text, escaped=True) == tokenizer.encode(text)
 
     def test_what_cannot_be_encoded_cannot_be_escaped(self, tokenizer: Tokenizer) -> None:
-        with pytest.raises(BadArgument, match="surrogates"):
+        with pytest.raises(InvalidArgument, match="surrogates"):
             tokenizer.escape("a\udfff")
-        with pytest.raises(BadArgument, match="surrogates"):
+        with pytest.raises(InvalidArgument, match="surrogates"):
             tokenizer.encode("a\udc80", escaped=True)
-        with pytest.raises(BadArgument, match="surrogates"):
+        with pytest.raises(InvalidArgument, match="surrogates"):
             tokenizer.encode("a\udfff")
         with pytest.raises(WrongType, match="text must be a string"):
             tokenizer.escape(b"bytes")  # type: ignore[arg-type]
@@ -131,7 +131,7 @@ class TokenizerContract:
     def test_special_tokens_are_hidden_unless_asked_for(self, tokenizer: Tokenizer) -> None:
         ids = tokenizer.encode(f"a{self.special}b", bos=False)
         assert tokenizer.decode(ids).replace(" ", "") == "ab"
-        assert self.special in tokenizer.decode(ids, special=True)
+        assert self.special in tokenizer.decode(ids, include_special_tokens=True)
         assert "".join(stream(tokenizer, ids)) == tokenizer.decode(ids)
 
     def test_a_token_that_is_not_there_has_no_id(self, tokenizer: Tokenizer) -> None:
@@ -139,17 +139,17 @@ class TokenizerContract:
 
     @pytest.mark.parametrize("token", [-1, 10**9, 2**70])
     def test_an_id_outside_the_vocabulary_is_named(self, tokenizer: Tokenizer, token: int) -> None:
-        with pytest.raises(BadArgument, match=str(token)):
+        with pytest.raises(InvalidArgument, match=str(token)):
             tokenizer.decode([token])
-        with pytest.raises(BadArgument, match=str(token)):
-            tokenizer.decode([token], special=True)
-        with pytest.raises(BadArgument, match=str(token)):
+        with pytest.raises(InvalidArgument, match=str(token)):
+            tokenizer.decode([token], include_special_tokens=True)
+        with pytest.raises(InvalidArgument, match=str(token)):
             tokenizer.decoder().push(token)
 
     def test_what_is_no_text_is_refused(self, tokenizer: Tokenizer) -> None:
         with pytest.raises(WrongType, match="text must be a string"):
             tokenizer.encode(b"bytes")  # type: ignore[arg-type]
-        with pytest.raises(BadArgument, match="surrogates"):
+        with pytest.raises(InvalidArgument, match="surrogates"):
             tokenizer.encode("a\ud800")
 
     def test_a_copy_and_what_was_sent_to_another_process_do_the_same(self, tokenizer: Tokenizer) -> None:
@@ -159,15 +159,15 @@ class TokenizerContract:
             assert other.decode(tokenizer.encode(text)) == tokenizer.decode(tokenizer.encode(text))
 
     def test_the_end_of_a_text_is_among_the_ends(self, tokenizer: Tokenizer) -> None:
-        assert tokenizer.eos_id is None or tokenizer.eos_id in tokenizer.end_ids
-        assert all(0 <= one < tokenizer.vocab_size for one in tokenizer.end_ids)
+        assert tokenizer.eos_id is None or tokenizer.eos_id in tokenizer.stop_token_ids
+        assert all(0 <= one < tokenizer.vocab_size for one in tokenizer.stop_token_ids)
 
     def test_messages_become_text_by_the_chat_template_or_not_at_all(self, tokenizer: Tokenizer) -> None:
         if not tokenizer.has_chat_template:
-            with pytest.raises(BadPrompt, match="chat template"):
+            with pytest.raises(UnsupportedPrompt, match="chat template"):
                 tokenizer.render(QUESTION)
             return
-        asked, told = tokenizer.render(QUESTION), tokenizer.render(QUESTION, answer=False)
+        asked, told = tokenizer.render(QUESTION), tokenizer.render(QUESTION, add_generation_prompt=False)
         assert QUESTION[0].text in told
         assert asked.startswith(told)
         assert len(asked) > len(told)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from litgpt.domain.errors import CheckpointMismatch, DamagedFile, LitGPTError, UnsupportedModel
-from litgpt.domain.families import FAMILIES, describe, understand
-from litgpt.domain.footprint import weight_bytes
-from litgpt.domain.messages import MESSAGE_LIMIT
-from litgpt.domain.tensors import TensorInfo
+from litgpt.domain.errors import CheckpointMismatch, CorruptFile, LitGPTError, UnsupportedModel
+from litgpt.domain.families import FAMILIES, parse_config, resolve_model
+from litgpt.domain.formatting.bounded_text import MESSAGE_LIMIT
+from litgpt.domain.memory.estimate import weight_bytes
+from litgpt.domain.weights.tensor_info import TensorInfo
 from tests.contracts.distribution_strategy import CONFIG
 
 EXPERTS = {
@@ -56,8 +56,8 @@ def tried(config: dict[str, Any]) -> str:
     """Return the message with which a config is refused, however far it gets; empty if it is not."""
     began = time.process_time()
     try:
-        weight_bytes(describe("a model", config), dtype="float32")
-        understand("a model", config, {})
+        weight_bytes(parse_config("a model", config), dtype="float32")
+        resolve_model("a model", config, {})
     except LitGPTError as error:
         return max(str(error), repr(error), key=len)
     finally:
@@ -75,19 +75,21 @@ def test_each_setting_of_each_family_may_be_absurd(model_type: str) -> None:
 
 @pytest.mark.parametrize("layers", [1025, 10**7, 10**30])
 def test_there_is_a_most_of_layers(layers: int) -> None:
-    with pytest.raises(DamagedFile, match="num_hidden_layers must be at most 1,024"):
-        describe("a model", CONFIG | {"num_hidden_layers": layers})
+    with pytest.raises(CorruptFile, match="num_hidden_layers must be at most 1,024"):
+        parse_config("a model", CONFIG | {"num_hidden_layers": layers})
 
 
 def test_there_is_a_most_of_experts_in_all_layers() -> None:
     with pytest.raises(UnsupportedModel, match="experts in all layers = 65536"):
-        describe("a model", SMALL | {"model_type": "qwen3_moe", "num_hidden_layers": 1, "num_experts": 2**16})
+        parse_config(
+            "a model", SMALL | {"model_type": "qwen3_moe", "num_hidden_layers": 1, "num_experts": 2**16}
+        )
 
 
 def test_thousands_of_missing_tensors_make_a_short_message_and_a_bounded_search() -> None:
     config = SMALL | {"model_type": "qwen3_moe", "num_hidden_layers": 2, "num_experts": 2**14}
     tensors = {f"tensor.{number}": TensorInfo((1,), "F32", 4) for number in range(12)}
     with pytest.raises(CheckpointMismatch, match=r"\d+ missing: .* and \d+ more") as caught:
-        understand("a model", config, tensors)
+        resolve_model("a model", config, tensors)
     assert len(str(caught.value)) < MESSAGE_LIMIT
     assert 5000 < len(caught.value.missing) < 6000

@@ -1,15 +1,23 @@
 import pytest
 
-from litgpt.domain.arithmetic import Arithmetic, arithmetic, arithmetic_of, computes, cost, slowness, told
-from litgpt.domain.placement import Hardware, Placement, Wish, decide
+from litgpt.domain.distribution.cpu_matmul import (
+    MatmulPlan,
+    describe_matmul,
+    describe_placed_matmul,
+    has_instructions,
+    plan_matmul,
+    slow_matmul_warning,
+    slow_placement_warning,
+)
+from litgpt.domain.distribution.placement import DistributeOptions, Hardware, Placement, resolve_placement
 from litgpt.domain.quantization import QUANTIZATIONS
-from litgpt.domain.tensors import DType, TensorInfo, rounded_by_bfloat16
+from litgpt.domain.weights.tensor_info import DType, TensorInfo, loses_precision_in_bfloat16
 
 AVX2 = frozenset({"avx2"})
 AVX512 = frozenset({"avx2", "avx512f", "avx512_vnni"})
 BF16 = AVX512 | {"avx512_bf16"}
 ARM = frozenset({"neon_bf16", "neon_fp16", "neon_i8mm"})
-OLD_CPU = Hardware(bfloat16=frozenset(), cpu_features=AVX2)
+OLD_CPU = Hardware(bfloat16_accelerators=frozenset(), cpu_features=AVX2)
 
 
 @pytest.mark.parametrize(
@@ -30,61 +38,75 @@ def test_instructions_decide_what_a_cpu_computes_in(
     features: frozenset[str],
     expected: bool,  # noqa: FBT001 - a parameter of a test
 ) -> None:
-    assert computes(dtype, features) == expected
-    how = arithmetic(dtype, dtype, features)
-    assert how.many == (dtype if expected else "float32")
-    assert (how.few_rows is None) == expected
-    assert how.few == dtype
+    assert has_instructions(dtype, features) == expected
+    how = plan_matmul(dtype, dtype, features)
+    assert how.large_dtype == (dtype if expected else "float32")
+    assert (how.max_small_rows is None) == expected
+    assert how.small_dtype == dtype
 
 
 def test_quantized_weights_are_read_as_they_are_for_few_rows_where_torch_is_fast() -> None:
-    assert arithmetic("int8", "bfloat16", AVX2) == Arithmetic(few_rows=16, few="bfloat16", many="float32")
-    assert arithmetic("int8", "bfloat16", BF16) == Arithmetic(few_rows=8, few="bfloat16", many="bfloat16")
-    assert arithmetic("int4", "float32", AVX2).few_rows == 0
-    assert arithmetic("int4", "bfloat16", ARM).few_rows == 0
+    assert plan_matmul("int8", "bfloat16", AVX2) == MatmulPlan(
+        max_small_rows=16, small_dtype="bfloat16", large_dtype="float32"
+    )
+    assert plan_matmul("int8", "bfloat16", BF16) == MatmulPlan(
+        max_small_rows=8, small_dtype="bfloat16", large_dtype="bfloat16"
+    )
+    assert plan_matmul("int4", "float32", AVX2).max_small_rows == 0
+    assert plan_matmul("int4", "bfloat16", ARM).max_small_rows == 0
 
 
 def test_the_arithmetic_is_told() -> None:
-    assert told("float32", "float32", AVX2) == "float32 weights; float32 arithmetic"
-    assert told("bfloat16", "bfloat16", BF16) == "bfloat16 weights; bfloat16 arithmetic"
-    assert told("bfloat16", "bfloat16", AVX2) == (
+    assert describe_matmul("float32", "float32", AVX2) == "float32 weights; float32 arithmetic"
+    assert describe_matmul("bfloat16", "bfloat16", BF16) == "bfloat16 weights; bfloat16 arithmetic"
+    assert describe_matmul("bfloat16", "bfloat16", AVX2) == (
         "bfloat16 weights; one token: bfloat16, prompts and training: float32 arithmetic "
         "(this CPU has no bfloat16 instructions)"
     )
-    assert told("int4", "bfloat16", AVX2).startswith("int4 weights; one token: bfloat16, prompts")
+    assert describe_matmul("int4", "bfloat16", AVX2).startswith("int4 weights; one token: bfloat16, prompts")
     on_cpu = Placement(devices=("cpu",), dtype="bfloat16", quantize="int8")
-    assert arithmetic_of(on_cpu, OLD_CPU) == told("int8", "bfloat16", AVX2)
+    assert describe_placed_matmul(on_cpu, OLD_CPU) == describe_matmul("int8", "bfloat16", AVX2)
     on_gpu = Placement(devices=("cuda:0",), dtype="bfloat16", quantize="int8")
-    assert arithmetic_of(on_gpu, OLD_CPU) == "int8 weights; bfloat16 arithmetic"
+    assert describe_placed_matmul(on_gpu, OLD_CPU) == "int8 weights; bfloat16 arithmetic"
 
 
 @pytest.mark.parametrize("quantize", QUANTIZATIONS)
 @pytest.mark.parametrize("features", [frozenset(), AVX2, BF16, ARM])
 def test_what_nothing_multiplies_fast_is_told_before(quantize: str, features: frozenset[str]) -> None:
-    hardware = Hardware(cpu_features=features, bfloat16=frozenset())
-    slow = slowness(decide(Wish(quantize=quantize), hardware), hardware)
+    hardware = Hardware(cpu_features=features, bfloat16_accelerators=frozenset())
+    slow = slow_placement_warning(resolve_placement(DistributeOptions(quantize=quantize), hardware), hardware)
     fast = quantize in ("int8", "int4") and "avx2" in features
     assert (slow is None) == fast
     assert slow is None or (f"quantize='{quantize}'" in slow and "times as long" in slow)
-    precise = slowness(decide(Wish(quantize=quantize, precision="32-true"), hardware), hardware)
+    precise = slow_placement_warning(
+        resolve_placement(DistributeOptions(quantize=quantize, precision="32-true"), hardware), hardware
+    )
     assert precise is not None
     assert ("Use precision='bf16-true'" in precise) == fast
     gpu = Placement(devices=("cuda:0",), dtype="float32", quantize="int4")
-    assert slowness(gpu, hardware) is None
+    assert slow_placement_warning(gpu, hardware) is None
 
 
 def test_plain_weights_cost_nothing_extra() -> None:
     for features in (frozenset[str](), AVX2, BF16):
         for dtype in ("float32", "bfloat16", "float16"):
-            assert cost(dtype, dtype, features) is None
+            assert slow_matmul_warning(dtype, dtype, features) is None
 
 
 @pytest.mark.parametrize("hardware", [OLD_CPU, Hardware()])
 def test_on_a_cpu_bfloat16_is_the_default_where_it_rounds_nothing(hardware: Hardware) -> None:
-    assert decide(Wish(), hardware).dtype == "bfloat16"
-    assert decide(Wish(), hardware, rounds=True).dtype == "float32"
-    assert decide(Wish(quantize="int8"), hardware, rounds=True).dtype == "bfloat16"
-    assert decide(Wish(precision="bf16-true"), hardware, rounds=True).dtype == "bfloat16"
+    assert resolve_placement(DistributeOptions(), hardware).dtype == "bfloat16"
+    assert resolve_placement(DistributeOptions(), hardware, bfloat16_loses_precision=True).dtype == "float32"
+    assert (
+        resolve_placement(DistributeOptions(quantize="int8"), hardware, bfloat16_loses_precision=True).dtype
+        == "bfloat16"
+    )
+    assert (
+        resolve_placement(
+            DistributeOptions(precision="bf16-true"), hardware, bfloat16_loses_precision=True
+        ).dtype
+        == "bfloat16"
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,4 +127,4 @@ def test_most_matrices_decide_what_bfloat16_would_round(
 ) -> None:
     tensors = [TensorInfo((rows, 8), name, rows * 8) for name, rows in stored.items()]
     norms = [TensorInfo((1000,), "F32", 4000)]
-    assert rounded_by_bfloat16([*tensors, *norms]) == expected
+    assert loses_precision_in_bfloat16([*tensors, *norms]) == expected

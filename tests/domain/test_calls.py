@@ -3,7 +3,12 @@ from typing import Any, TypedDict, Unpack
 
 import pytest
 
-from litgpt.domain.calls import SharedOptions, WrongCall, described, public
+from litgpt.domain.validation.call_signatures import (
+    InvalidCall,
+    SharedOptions,
+    describe_typed_dict,
+    public_function,
+)
 
 
 class Some(TypedDict, total=False):
@@ -31,11 +36,11 @@ class More(Some, total=False):
     width: int
 
 
-SHARED = SharedOptions({"seed": None, "stop": "", "width": 80}, described(Some, More))
+SHARED = SharedOptions({"seed": None, "stop": "", "width": 80}, describe_typed_dict(Some, More))
 
 
 class Painter:
-    @public(SHARED)
+    @public_function(SHARED)
     def paint(self, what: str, *, twice: bool = False, **options: Unpack[More]) -> str:
         """Paint something.
 
@@ -52,7 +57,7 @@ class Painter:
         return f"{what} {twice} {sorted(options.items())}"
 
     @classmethod
-    @public()
+    @public_function()
     def hired(cls, name: str) -> str:
         """Return a name."""
         return name
@@ -89,7 +94,7 @@ def test_the_documentation_has_every_option_between_the_functions_own_arguments_
 def test_a_call_that_does_not_fit_says_what_is_expected(
     args: tuple[Any, ...], kwargs: dict[str, Any], says: str
 ) -> None:
-    with pytest.raises(WrongCall, match=says) as caught:
+    with pytest.raises(InvalidCall, match=says) as caught:
         Painter().paint(*args, **kwargs)
     assert isinstance(caught.value, TypeError)
     assert caught.value.__cause__ is None
@@ -99,7 +104,7 @@ def test_a_call_that_does_not_fit_says_what_is_expected(
 def test_errors_of_the_function_itself_stay_what_they_are() -> None:
     with pytest.raises(TypeError, match="nothing to paint") as caught:
         Painter().paint("nothing")
-    assert not isinstance(caught.value, WrongCall)
+    assert not isinstance(caught.value, InvalidCall)
 
 
 def test_what_fits_is_passed_on_and_options_that_are_left_out_are_not() -> None:
@@ -109,12 +114,12 @@ def test_what_fits_is_passed_on_and_options_that_are_left_out_are_not() -> None:
 
 def test_functions_and_class_methods_are_named_as_they_are_called() -> None:
     unknown: Any = {"nam": "Ada"}
-    with pytest.raises(WrongCall, match=r"^Painter\.hired\(\) has no argument 'nam'"):
+    with pytest.raises(InvalidCall, match=r"^Painter\.hired\(\) has no argument 'nam'"):
         Painter.hired(**unknown)
 
-    @public(instead="Call another one.")
+    @public_function(instead="Call another one.")
     def draw(*, what: str, where: str) -> None:
         """Draw."""
 
-    with pytest.raises(WrongCall, match=r"draw\(\) needs what=…, where=…, by name\. Call another one\.$"):
+    with pytest.raises(InvalidCall, match=r"draw\(\) needs what=…, where=…, by name\. Call another one\.$"):
         draw()  # type: ignore[call-arg]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from litgpt.domain.catalogue import CatalogueEntry, entry_of, known, repository_of, similar
-from litgpt.domain.families import FAMILIES, describe
-from litgpt.domain.families.multimodal import TEXT_PARTS
-from litgpt.domain.footprint import parameter_count
+from litgpt.domain.catalogue import CatalogueEntry, find_entry, repository_for, search, suggest
+from litgpt.domain.families import FAMILIES, parse_config
+from litgpt.domain.families.multimodal import TEXT_MODEL_TYPES
+from litgpt.domain.memory.estimate import parameter_count
 
 LITGPT = Path(__file__).with_name("litgpt_names.txt").read_text(encoding="utf-8").split()
 """Every name that LitGPT 0.5.13 lists."""
@@ -86,68 +86,73 @@ def is_implemented(entry: CatalogueEntry | None) -> bool:
     return entry is not None and entry.config is not None and entry.family in FAMILIES
 
 
-SIZED = [entry for entry in known() if entry.config is not None]
+SIZED = [entry for entry in search() if entry.config is not None]
 IMPLEMENTED = [entry for entry in SIZED if is_implemented(entry)]
 
 
 def test_a_short_name_stands_for_a_repository() -> None:
-    assert repository_of("tiny-llama-1.1b") == "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T"
+    assert repository_for("tiny-llama-1.1b") == "TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T"
 
 
 @pytest.mark.parametrize("name", ["Llama-3-8B", "llama-3-8b", "Meta-Llama-3-8B"])
 def test_a_short_name_may_be_the_last_part_of_the_repository_in_any_case(name: str) -> None:
-    assert repository_of(name) == "meta-llama/Meta-Llama-3-8B"
+    assert repository_for(name) == "meta-llama/Meta-Llama-3-8B"
 
 
 def test_a_name_that_nobody_uses_stands_for_nothing() -> None:
-    assert repository_of("llama-from-nowhere") is None
+    assert repository_for("llama-from-nowhere") is None
 
 
 def test_entries_are_found_by_a_part_of_their_name_or_repository() -> None:
-    assert [entry.name for entry in known("R1-distill-LLAMA")] == [
+    assert [entry.name for entry in search("R1-distill-LLAMA")] == [
         "R1-Distill-Llama-8B",
         "R1-Distill-Llama-70B",
     ]
-    assert "google/gemma-2-2b" in [entry.repository for entry in known("google/")]
+    assert "google/gemma-2-2b" in [entry.repository for entry in search("google/")]
 
 
 def test_without_a_text_all_entries_are_known() -> None:
-    assert len(known()) > 100
+    assert len(search()) > 100
 
 
 def test_a_misspelt_name_finds_what_was_meant() -> None:
-    assert similar("smollm2-135m-instuct")[0] == "SmolLM2-135M-Instruct"
-    assert similar("meta-lama/Llama-3.2-1B")[0] == "meta-llama/Llama-3.2-1B"
-    assert similar("something else entirely") == ()
+    assert suggest("smollm2-135m-instuct")[0] == "SmolLM2-135M-Instruct"
+    assert suggest("meta-lama/Llama-3.2-1B")[0] == "meta-llama/Llama-3.2-1B"
+    assert suggest("something else entirely") == ()
 
 
 def test_each_name_and_each_repository_is_listed_once_whatever_its_case() -> None:
-    entries = known()
+    entries = search()
     assert len({entry.name.casefold() for entry in entries}) == len(entries)
     assert len({entry.repository.casefold() for entry in entries}) == len(entries)
 
 
 def test_a_name_never_stands_for_another_entrys_repository() -> None:
-    assert {entry.name: repository_of(entry.name) for entry in known()} == {
-        entry.name: entry.repository for entry in known()
+    assert {entry.name: repository_for(entry.name) for entry in search()} == {
+        entry.name: entry.repository for entry in search()
     }
 
 
 def test_every_repository_has_an_organisation_and_every_family_has_a_known_model() -> None:
-    assert {entry.repository.count("/") for entry in known()} == {1}
-    parts = {*TEXT_PARTS.values(), "ministral3"}  # these are found inside a model of text and more
-    assert set(FAMILIES) - parts <= {entry.family for entry in known()}
+    assert {entry.repository.count("/") for entry in search()} == {1}
+    parts = {*TEXT_MODEL_TYPES.values(), "ministral3"}  # these are found inside a model of text and more
+    assert set(FAMILIES) - parts <= {entry.family for entry in search()}
 
 
 def test_whatever_an_entry_is_called_stands_for_it_alone() -> None:
-    for entry in known():
-        for name in (entry.name, entry.repository, entry.repository.rpartition("/")[2], entry.formerly):
-            assert name is None or entry_of(name) is entry
+    for entry in search():
+        for name in (
+            entry.name,
+            entry.repository,
+            entry.repository.rpartition("/")[2],
+            entry.former_repository,
+        ):
+            assert name is None or find_entry(name) is entry
 
 
 def test_every_name_of_litgpt_is_known() -> None:
     assert len(LITGPT) == 210
-    assert [name for name in LITGPT if entry_of(name) not in SIZED] == []  # and its numbers with it
+    assert [name for name in LITGPT if find_entry(name) not in SIZED] == []  # and its numbers with it
 
 
 @pytest.mark.parametrize(
@@ -155,7 +160,7 @@ def test_every_name_of_litgpt_is_known() -> None:
     ["pythia-160m", "Pythia-160M", "EleutherAI/pythia-160m", "eleutherai/PYTHIA-160m"],
 )
 def test_an_entry_is_found_by_its_short_name_or_its_repository_in_any_case(name: str) -> None:
-    found = entry_of(name)
+    found = find_entry(name)
     assert found is not None
     assert (found.name, found.repository, found.family) == (
         "pythia-160m",
@@ -165,18 +170,18 @@ def test_an_entry_is_found_by_its_short_name_or_its_repository_in_any_case(name:
 
 
 def test_a_repository_that_has_moved_is_found_where_it_was_and_never_renamed() -> None:
-    assert entry_of("meta-llama/Meta-Llama-3.1-8B") is entry_of("Llama-3.1-8B")
-    assert entry_of("Meta-Llama-3.1-8B") is entry_of("Llama-3.1-8B")
-    assert repository_of("meta-llama/Meta-Llama-3.1-8B") is None  # a cache may have it under this name
+    assert find_entry("meta-llama/Meta-Llama-3.1-8B") is find_entry("Llama-3.1-8B")
+    assert find_entry("Meta-Llama-3.1-8B") is find_entry("Llama-3.1-8B")
+    assert repository_for("meta-llama/Meta-Llama-3.1-8B") is None  # a cache may have it under this name
 
 
 def test_a_name_that_nobody_uses_has_no_entry() -> None:
-    assert entry_of("nobody/pythia-160m") is None
-    assert entry_of("pythia") is None
+    assert find_entry("nobody/pythia-160m") is None
+    assert find_entry("pythia") is None
 
 
 def test_models_of_one_size_differ_where_their_configs_do() -> None:
-    base, tuned = entry_of("Qwen2.5-7B"), entry_of("Qwen2.5-7B-Instruct")
+    base, tuned = find_entry("Qwen2.5-7B"), find_entry("Qwen2.5-7B-Instruct")
     assert base is not None
     assert tuned is not None
     assert base.config is not None
@@ -194,27 +199,27 @@ def test_a_config_is_of_the_entrys_family(entry: CatalogueEntry) -> None:
 @pytest.mark.parametrize("entry", IMPLEMENTED, ids=lambda entry: entry.name)
 def test_a_config_describes_an_architecture(entry: CatalogueEntry) -> None:
     assert entry.config is not None
-    architecture = describe(entry.name, entry.config)
-    assert architecture.context >= 512
+    architecture = parse_config(entry.name, entry.config)
+    assert architecture.context_length >= 512
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if is_implemented(entry_of(name))])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if is_implemented(find_entry(name))])
 def test_a_model_has_as_many_parameters_as_is_published(name: str) -> None:
-    entry = entry_of(name)
+    entry = find_entry(name)
     assert entry is not None
     assert entry.config is not None
-    assert parameter_count(describe(name, entry.config)) == PUBLISHED[name]
+    assert parameter_count(parse_config(name, entry.config)) == PUBLISHED[name]
 
 
 def test_every_published_count_is_of_a_model_whose_numbers_are_known() -> None:
-    entries = {name: entry_of(name) for name in PUBLISHED}
+    entries = {name: find_entry(name) for name in PUBLISHED}
     assert [name for name, entry in entries.items() if entry is None or entry.config is None] == []
 
 
 def test_the_list_is_read_when_it_is_first_needed() -> None:
     code = (
         "import litgpt.domain.catalogue as c; before = c._entries.cache_info().currsize;"
-        "c.known(); print(before, c._entries.cache_info().currsize)"
+        "c.search(); print(before, c._entries.cache_info().currsize)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["0", "1"]

@@ -7,10 +7,10 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.domain.chat import Message, messages
-from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
-from litgpt.domain.prompts import style_named
-from litgpt.domain.template_options import TemplateOptions
+from litgpt.domain.chat.messages import Message, parse_messages
+from litgpt.domain.chat.styles import find_style
+from litgpt.domain.chat.template_options import TemplateOptions
+from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt, WrongType
 
 CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
 
@@ -43,20 +43,20 @@ class Model:
     ],
 )
 def test_a_message_keeps_all_that_it_has(message: dict[str, Any]) -> None:
-    found = messages([message])[0]
+    found = parse_messages([message])[0]
     assert found.as_dict() == {name: value for name, value in message.items() if value is not None}
-    assert messages([found.as_dict() | {"content": found.content}]) == (found,)
+    assert parse_messages([found.as_dict() | {"content": found.content}]) == (found,)
 
 
 def test_objects_become_plain_data() -> None:
-    found = messages([Model(role=Role.USER, content=[Model(type="text", text="Hi")], name=None)])
+    found = parse_messages([Model(role=Role.USER, content=[Model(type="text", text="Hi")], name=None)])
     assert found == (Message("user", [{"type": "text", "text": "Hi"}]),)
     assert type(found[0].role) is str
 
 
 def test_what_the_caller_changes_afterwards_is_not_changed_here() -> None:
     call: dict[str, Any] = {"function": {"arguments": {"x": 1}}}
-    found = messages([{"role": "assistant", "tool_calls": [call]}])[0]
+    found = parse_messages([{"role": "assistant", "tool_calls": [call]}])[0]
     call["function"]["arguments"]["x"] = 2
     assert found.fields["tool_calls"][0]["function"]["arguments"] == {"x": 1}
 
@@ -90,7 +90,7 @@ RING.append(RING)
 )
 def test_what_is_not_a_message_is_refused_by_its_number(message: Any) -> None:
     with pytest.raises(WrongType, match=r"messages\[1\]"):
-        messages([Message("user", "Hi"), message])
+        parse_messages([Message("user", "Hi"), message])
 
 
 @pytest.mark.parametrize(
@@ -105,26 +105,26 @@ def test_what_is_not_a_message_is_refused_by_its_number(message: Any) -> None:
 )
 def test_images_audio_and_video_are_refused_by_name(part: dict[str, Any], what: str) -> None:
     with pytest.raises(
-        BadArgument, match=rf"messages\[0\]\.content\[1\] must be a text part.*{what}"
+        InvalidArgument, match=rf"messages\[0\]\.content\[1\] must be a text part.*{what}"
     ) as caught:
-        messages([{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}])
+        parse_messages([{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}])
     assert len(str(caught.value)) < 300
 
 
 def test_a_value_that_contains_itself_is_refused() -> None:
-    with pytest.raises(BadArgument, match="nested"):
-        messages([{"role": "user", "content": "Hi", "extra": RING}])
+    with pytest.raises(InvalidArgument, match="nested"):
+        parse_messages([{"role": "user", "content": "Hi", "extra": RING}])
 
 
 def test_a_style_writes_text_parts_and_continues_an_answer() -> None:
-    chatml, said = style_named("smollm2"), [Message("user", [{"type": "text", "text": "Hi"}])]
+    chatml, said = find_style("smollm2"), [Message("user", [{"type": "text", "text": "Hi"}])]
     assert chatml.render(said) == chatml.render([Message("user", "Hi")])
     begun = [*said, Message("assistant", "Well, ")]
     options = TemplateOptions(continue_final_message=True)
     assert chatml.render(begun, options=options) == chatml.render(said) + "Well, "
-    alpaca = style_named("alpaca")
+    alpaca = find_style("alpaca")
     assert alpaca.render(begun, options=options) == alpaca.render(said) + "Well, "
-    with pytest.raises(BadPrompt, match="continue"):
+    with pytest.raises(UnsupportedPrompt, match="continue"):
         chatml.render(said, options=options)
 
 
@@ -141,8 +141,8 @@ def test_a_style_writes_text_parts_and_continues_an_answer() -> None:
 def test_what_a_style_cannot_express_is_refused_and_not_left_out(
     message: Message, options: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(BadPrompt, match=reason):
-        style_named("smollm2").render([message], options=TemplateOptions(**options))
+    with pytest.raises(UnsupportedPrompt, match=reason):
+        find_style("smollm2").render([message], options=TemplateOptions(**options))
 
 
 def test_variables_are_plain_data_and_cannot_replace_what_has_an_argument() -> None:
@@ -152,7 +152,7 @@ def test_variables_are_plain_data_and_cannot_replace_what_has_an_argument() -> N
         "documents": [{"title": "A", "text": "B"}],
     }
     for name in ("messages", "tools", "add_generation_prompt", "continue_final_message", "chat_template"):
-        with pytest.raises(BadArgument, match=f"chat_template_kwargs.*{name}"):
+        with pytest.raises(InvalidArgument, match=f"chat_template_kwargs.*{name}"):
             TemplateOptions(variables={name: None})
     bad: list[Any] = ["x", [("a", 1)], {3: 4}, {"a": object()}, {"documents": "B"}, {"documents": ["B"]}]
     for value in bad:
@@ -164,8 +164,8 @@ def test_variables_are_plain_data_and_cannot_replace_what_has_an_argument() -> N
 
 
 def test_only_what_is_set_is_handed_on() -> None:
-    assert TemplateOptions().given == {}
-    assert TemplateOptions(tools=[]).given == {"tools": ()}
-    assert attrs.evolve(TemplateOptions(), continue_final_message=True).given == {
+    assert TemplateOptions().render_kwargs == {}
+    assert TemplateOptions(tools=[]).render_kwargs == {"tools": ()}
+    assert attrs.evolve(TemplateOptions(), continue_final_message=True).render_kwargs == {
         "continue_final_message": True
     }

@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from litgpt.domain import computing_errors as computing
 from litgpt.domain import errors
 from litgpt.domain.errors import LitGPTError
+from litgpt.domain.generation import errors as computing
 from litgpt.domain.training import errors as training
 
 EXAMPLES = (
-    errors.BadArgument("top_k", 0, "1 or more"),
+    errors.InvalidArgument("top_k", 0, "1 or more"),
     errors.WrongType("prompt", b"x" * 100, "a string"),
     errors.MissingArgument("data", None, "pass a file."),
     errors.PromptTooLong(70, 64),
@@ -19,23 +19,25 @@ EXAMPLES = (
     errors.AccessDenied("org/name", "set HF_TOKEN."),
     errors.HubUnreachable("org/name", "it did not answer."),
     errors.MissingFile("config.json", "it says which family the model is."),
-    errors.DamagedFile("model.gguf", "it is cut short."),
+    errors.CorruptFile("model.gguf", "it is cut short."),
     errors.UnsafeFile("pytorch_model.bin"),
     errors.CheckpointMismatch("tiny", ("a",), ("b", "c"), ("d is [1], expected [2]",)),
     errors.TokenizerMismatch("tiny", "has 9 tokens and the model 8."),
     errors.UnsupportedModel("tiny", "its family is 'zebra'."),
-    errors.BadPrompt("alpaca", "it has no place for earlier answers."),
+    errors.UnsupportedPrompt("alpaca", "it has no place for earlier answers."),
     training.UnknownSetting("r.yaml", "epoch", "Did you mean 'epochs'?"),
-    training.BadData("train.jsonl, line 3", "it has no 'output'."),
+    training.InvalidData("train.jsonl, line 3", "it has no 'output'."),
     training.DataNotFound("train.jsonl", ("the folder",), "Pass a file."),
-    training.NotConnected("Alpaca2k"),
-    training.NotOfThisModel("it.ckpt", ("a",), model="tiny"),
+    training.DataModuleNotConnected("Alpaca2k"),
+    training.TrainerCheckpointMismatch("it.ckpt", ("a",), model="tiny"),
     errors.NotDistributed(),
-    errors.OutOfReach("accelerator='cuda'", "there is none."),
-    computing.NotANumber(),
-    computing.Busy("set_adapter()", "this thread has a stream of it. Read it to its end or .close() it."),
-    computing.AnswerEnded(),
-    computing.WeightsChanged(),
+    errors.UnsupportedOperation("accelerator='cuda'", "there is none."),
+    computing.NonFiniteLogits(),
+    computing.ModelBusy(
+        "set_adapter()", "this thread has a stream of it. Read it to its end or .close() it."
+    ),
+    computing.ModelClosed(),
+    computing.WeightsReplaced(),
     computing.WorkerLost(1, "it was ended by signal 9"),
     computing.WorkerFailed(1, "OutOfMemoryError: CUDA out of memory"),
 )
@@ -60,11 +62,11 @@ def test_every_error_is_in_the_tree_of_the_docstring_and_has_an_example() -> Non
     }
     drawn = set(re.findall(r"^(?:[│├└─ ]*)(\w+)", errors.__doc__ or "", re.MULTILINE))
     assert classes <= drawn
-    assert classes - {type(one).__name__ for one in EXAMPLES} == {"LitGPTError", "BadCheckpoint"}
+    assert classes - {type(one).__name__ for one in EXAMPLES} == {"LitGPTError", "InvalidCheckpoint"}
 
 
 def test_old_callers_catch_what_they_always_caught() -> None:
     for error, old in ((errors.ModelNotFound, FileNotFoundError), (errors.NotDistributed, AttributeError)):
         assert issubclass(error, old)
-    assert issubclass(errors.BadArgument, ValueError)
+    assert issubclass(errors.InvalidArgument, ValueError)
     assert "use the .distribute() or .trainer_setup() method" in str(errors.NotDistributed())

@@ -3,20 +3,20 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.domain.architecture import (
+from litgpt.domain.catalogue import config_for
+from litgpt.domain.errors import CorruptFile, LitGPTError, UnsupportedModel
+from litgpt.domain.families import parse_config
+from litgpt.domain.families.olmo import OLMO2
+from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.model import (
     Architecture,
-    Attention,
-    Experts,
+    AttentionSpec,
+    AttentionTemperature,
     LinearScaling,
     Llama3Scaling,
-    QueryScaling,
-    Rotary,
+    MoESpec,
+    RopeSpec,
 )
-from litgpt.domain.catalogue import config_of
-from litgpt.domain.errors import DamagedFile, LitGPTError, UnsupportedModel
-from litgpt.domain.families import describe
-from litgpt.domain.families.olmo import OLMO2
-from litgpt.domain.families.settings import Key, Settings
 from tests.contracts.distribution_strategy import CONFIG
 
 LLAMA_3_1 = {
@@ -47,32 +47,32 @@ GEMMA_3_1B = {
 }
 
 
-def rotary_of(model: Architecture, layer: int) -> Rotary:
-    found = model.layers[layer].mixer.rotary
+def rotary_of(model: Architecture, layer: int) -> RopeSpec:
+    found = model.layers[layer].mixer.rope
     assert found is not None
     return found
 
 
 def test_scaling_is_read_as_older_and_newer_files_write_it() -> None:
-    older = describe("x", CONFIG | {"rope_theta": 500000.0, "rope_scaling": LLAMA_3_1})
-    newer = describe("x", CONFIG | {"rope_parameters": LLAMA_3_1 | {"rope_theta": 500000.0}})
+    older = parse_config("x", CONFIG | {"rope_theta": 500000.0, "rope_scaling": LLAMA_3_1})
+    newer = parse_config("x", CONFIG | {"rope_parameters": LLAMA_3_1 | {"rope_theta": 500000.0}})
     rotary = rotary_of(older, 0)
     assert older == newer
-    assert rotary.base == 500000.0
+    assert rotary.theta == 500000.0
     assert isinstance(rotary.scaling, Llama3Scaling)
-    assert rotary.scaling.original_context == 8192
+    assert rotary.scaling.original_max_position == 8192
 
 
 def test_the_oldest_files_call_the_type_type() -> None:
-    model = describe("x", CONFIG | {"rope_scaling": {"type": "linear", "factor": 2.0}})
+    model = parse_config("x", CONFIG | {"rope_scaling": {"type": "linear", "factor": 2.0}})
     assert rotary_of(model, 0).scaling == LinearScaling(factor=2.0)
 
 
 def test_gemma_3_has_five_windowed_layers_to_one_that_sees_all_each_with_its_own_positions() -> None:
-    model = describe("google/gemma-3-1b-it", GEMMA_3_1B)
-    windows = [layer.mixer.window for layer in model.layers]
+    model = parse_config("google/gemma-3-1b-it", GEMMA_3_1B)
+    windows = [layer.mixer.sliding_window for layer in model.layers]
     assert windows == ([512] * 5 + [None]) * 4 + [512] * 2
-    bases = [rotary_of(model, number).base for number in range(26)]
+    bases = [rotary_of(model, number).theta for number in range(26)]
     assert bases == [10000.0 if window else 1000000.0 for window in windows]
 
 
@@ -85,12 +85,12 @@ def test_gemma_3_within_a_model_that_sees_is_told_by_what_is_unusual_of_it_alone
         "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
         "sliding_window": 1024,
     }
-    four_b = describe("google/gemma-3-4b-it", {"model_type": "gemma3", "text_config": text})
+    four_b = parse_config("google/gemma-3-4b-it", {"model_type": "gemma3", "text_config": text})
     first = four_b.layers[0].mixer
-    assert isinstance(first, Attention)
-    assert (first.heads, first.groups) == (8, 4)
+    assert isinstance(first, AttentionSpec)
+    assert (first.num_heads, first.num_kv_heads) == (8, 4)
     assert four_b.vocab_size == 262_208
-    assert four_b.tied
+    assert four_b.tie_word_embeddings
     assert rotary_of(four_b, 5).scaling == LinearScaling(factor=8.0)
     assert rotary_of(four_b, 4).scaling is None
 
@@ -106,89 +106,94 @@ def gemma_4(**settings: Any) -> Any:
         "head_dim": 256,
         "global_head_dim": 512,
     }
-    return describe("x", {"model_type": "gemma4", "text_config": text | settings}).layers
+    return parse_config("x", {"model_type": "gemma4", "text_config": text | settings}).layers
 
 
 def test_gemma_4_has_wider_heads_where_all_is_seen_of_which_a_quarter_turns() -> None:
     windowed, full = (gemma_4()[at].mixer for at in (4, 5))
-    assert (windowed.head_size, windowed.window, windowed.rotary.turning) == (256, 512, None)
-    assert (full.head_size, full.window, full.rotary.size, full.rotary.turning) == (512, None, 512, 64)
-    assert (windowed.rotary.base, full.rotary.base) == (10_000.0, 1_000_000.0)
+    assert (windowed.head_dim, windowed.sliding_window, windowed.rope.num_rotated_pairs) == (256, 512, None)
+    assert (full.head_dim, full.sliding_window, full.rope.rotary_dim, full.rope.num_rotated_pairs) == (
+        512,
+        None,
+        512,
+        64,
+    )
+    assert (windowed.rope.theta, full.rope.theta) == (10_000.0, 1_000_000.0)
 
 
 @pytest.mark.parametrize("spelling", ["rope_parameters", "rope_scaling"])
 def test_ministral_3s_queries_grow_in_either_spelling(spelling: str) -> None:
     yarn = {"rope_type": "yarn", "factor": 16.0, "original_max_position_embeddings": 16384}
     config = CONFIG | {"model_type": "ministral3", spelling: {**yarn, "llama_4_scaling_beta": 0.1}}
-    mixer = describe("x", config).layers[0].mixer
-    assert isinstance(mixer, Attention)
-    assert mixer.query_scaling == QueryScaling(beta=0.1, every=16384)
+    mixer = parse_config("x", config).layers[0].mixer
+    assert isinstance(mixer, AttentionSpec)
+    assert mixer.attention_temperature == AttentionTemperature(scale=0.1, floor_scale=16384)
 
 
 def test_the_last_layers_of_gemma_4_borrow_from_the_last_that_has_keys_and_sees_as_much() -> None:
     layers = gemma_4(num_kv_shared_layers=5, use_double_wide_mlp=True)
-    assert [one.mixer.lender for one in layers] == [None] * 7 + [6, 6, 6, 6, 5]
-    assert [one.feed_forward.size for one in layers] == [32] * 7 + [64] * 5
-    assert layers[7].mixer.kept.numbers == 0
+    assert [layer.mixer.kv_shared_layer for layer in layers] == [None] * 7 + [6, 6, 6, 6, 5]
+    assert [layer.mlp.intermediate_size for layer in layers] == [32] * 7 + [64] * 5
+    assert layers[7].mixer.cache_spec.numel_per_token == 0
 
 
 @pytest.mark.parametrize("borrowers", [7, 12])
 def test_a_layer_that_could_borrow_from_none_is_refused(borrowers: int) -> None:
-    with pytest.raises(DamagedFile, match="num_kv_shared_layers"):
+    with pytest.raises(CorruptFile, match="num_kv_shared_layers"):
         gemma_4(num_kv_shared_layers=borrowers)
 
 
 def test_values_are_keys_only_where_all_is_seen() -> None:
     layers = gemma_4(attention_k_eq_v=True, num_global_key_value_heads=1)
-    assert [one.mixer.values_are_keys for one in layers] == ([False] * 5 + [True]) * 2
-    assert [one.mixer.groups for one in layers] == ([2] * 5 + [1]) * 2
-    assert gemma_4(num_global_key_value_heads=1)[5].mixer.groups == 2
+    assert [one.mixer.shared_kv_projection for one in layers] == ([False] * 5 + [True]) * 2
+    assert [one.mixer.num_kv_heads for one in layers] == ([2] * 5 + [1]) * 2
+    assert gemma_4(num_global_key_value_heads=1)[5].mixer.num_kv_heads == 2
 
 
 def test_a_config_that_says_no_number_of_experts_has_the_usual_one() -> None:
-    experts = describe("x", CONFIG | {"model_type": "mixtral"}).layers[0].feed_forward
-    assert isinstance(experts, Experts)
-    assert experts.count == 8
+    experts = parse_config("x", CONFIG | {"model_type": "mixtral"}).layers[0].mlp
+    assert isinstance(experts, MoESpec)
+    assert experts.num_experts == 8
 
 
 def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_layers() -> None:
     config = CONFIG | {"model_type": "qwen2", "sliding_window": 32, "max_window_layers": 1}
-    assert [one.mixer.window for one in describe("x", config).layers] == [None, None]
+    assert [one.mixer.sliding_window for one in parse_config("x", config).layers] == [None, None]
     switched_on = config | {"use_sliding_window": True}
-    assert [one.mixer.window for one in describe("x", switched_on).layers] == [None, 32]
+    assert [one.mixer.sliding_window for one in parse_config("x", switched_on).layers] == [None, 32]
 
 
 @pytest.mark.parametrize("family", ["mistral", "ministral3", "smollm3", "ernie4_5", "seed_oss"])
 def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as_usual(family: str) -> None:
     config = CONFIG | {"model_type": family, "hidden_size": 128, "num_attention_heads": 16}
     absent = {name: value for name, value in config.items() if name != "num_key_value_heads"}
-    mixer = describe("x", config | {"num_key_value_heads": None, "head_dim": None}).layers[0].mixer
-    assert isinstance(mixer, Attention)
-    assert (mixer.groups, mixer.head_size) == (16, 8)
-    assert describe("x", absent).layers[0].mixer.groups < 16
+    mixer = parse_config("x", config | {"num_key_value_heads": None, "head_dim": None}).layers[0].mixer
+    assert isinstance(mixer, AttentionSpec)
+    assert (mixer.num_kv_heads, mixer.head_dim) == (16, 8)
+    assert parse_config("x", absent).layers[0].mixer.num_kv_heads < 16
 
 
 @pytest.mark.parametrize(
     ("settings", "error", "said"),
     [
         ({"model_type": "zebra"}, UnsupportedModel, "'zebra'.*gemma3_text,.*llama,.*qwen2"),
-        ({"model_type": None}, DamagedFile, "model_type"),
-        ({"hidden_size": None}, DamagedFile, "hidden_size"),
-        ({"hidden_size": "16"}, DamagedFile, "positive integer"),
-        ({"num_hidden_layers": 0}, DamagedFile, "num_hidden_layers"),
-        ({"num_key_value_heads": 3}, DamagedFile, "divisor"),
-        ({"rms_norm_eps": -1}, DamagedFile, "rms_norm_eps"),
-        ({"tie_word_embeddings": "yes"}, DamagedFile, "true or false"),
+        ({"model_type": None}, CorruptFile, "model_type"),
+        ({"hidden_size": None}, CorruptFile, "hidden_size"),
+        ({"hidden_size": "16"}, CorruptFile, "positive integer"),
+        ({"num_hidden_layers": 0}, CorruptFile, "num_hidden_layers"),
+        ({"num_key_value_heads": 3}, CorruptFile, "divisor"),
+        ({"rms_norm_eps": -1}, CorruptFile, "rms_norm_eps"),
+        ({"tie_word_embeddings": "yes"}, CorruptFile, "true or false"),
         ({"hidden_act": "mish"}, UnsupportedModel, "hidden_act = 'mish'"),
         ({"rope_scaling": {"rope_type": "spiral"}}, UnsupportedModel, "spiral"),
-        ({"rope_scaling": {"rope_type": "longrope"}}, DamagedFile, "short_factor"),
+        ({"rope_scaling": {"rope_type": "longrope"}}, CorruptFile, "short_factor"),
         (
             {"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}},
-            DamagedFile,
+            CorruptFile,
             "short_factor must be a list of",
         ),
-        ({"rope_scaling": {"rope_type": "linear"}}, DamagedFile, "factor"),
-        ({"rope_scaling": "linear"}, DamagedFile, "rope_scaling"),
+        ({"rope_scaling": {"rope_type": "linear"}}, CorruptFile, "factor"),
+        ({"rope_scaling": "linear"}, CorruptFile, "rope_scaling"),
         ({"quantization_config": {"quant_method": "gptq"}}, UnsupportedModel, "gptq"),
         ({"partial_rotary_factor": 0.5}, UnsupportedModel, "partial_rotary_factor"),
         (
@@ -198,7 +203,7 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
         ),
         (
             {"model_type": "mixtral", "num_local_experts": 2, "num_experts_per_tok": 3},
-            DamagedFile,
+            CorruptFile,
             "num_experts_per_tok must be at most",
         ),
         (
@@ -207,7 +212,7 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
             "use_bidirectional_attention",
         ),
         *(
-            ({"model_type": "gemma3n_text", **wrong}, DamagedFile, said)
+            ({"model_type": "gemma3n_text", **wrong}, CorruptFile, said)
             for wrong, said in (
                 ({"intermediate_size": [32]}, "intermediate_size must be a list with an entry for each"),
                 ({"activation_sparsity_pattern": 0.5}, "activation_sparsity_pattern must be a list"),
@@ -219,8 +224,8 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
             )
         ),
         ({"model_type": "qwen3_next", "layer_types": ["full_attention", "mamba"]}, UnsupportedModel, "mamba"),
-        ({"model_type": "qwen3_next", "linear_num_key_heads": 5}, DamagedFile, "linear_num_key_heads"),
-        ({"model_type": "gemma3_text", "layer_types": ["full_attention"]}, DamagedFile, "layer_types"),
+        ({"model_type": "qwen3_next", "linear_num_key_heads": 5}, CorruptFile, "linear_num_key_heads"),
+        ({"model_type": "gemma3_text", "layer_types": ["full_attention"]}, CorruptFile, "layer_types"),
         ({"model_type": "gemma3_text", "layer_types": ["a", "b"]}, UnsupportedModel, "layer_types"),
     ],
 )
@@ -228,13 +233,13 @@ def test_a_config_that_cannot_be_run_right_is_refused_with_the_setting(
     settings: dict[str, Any], error: type[LitGPTError], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        describe("some/model", CONFIG | settings)
+        parse_config("some/model", CONFIG | settings)
 
 
 def test_queries_that_are_normalized_and_clipped_are_refused_because_families_differ_in_the_order() -> None:
     attention: Any = OLMO2.attention
-    olmoe = attrs.evolve(OLMO2, attention=attrs.evolve(attention, clip=Key("clip_qkv", None)))
-    config = config_of("OLMo-2-1124-7B")
-    assert olmoe.describe(Settings("olmoe", config)).layers
+    olmoe = attrs.evolve(OLMO2, attention=attrs.evolve(attention, clip_qkv=ConfigField("clip_qkv", None)))
+    config = config_for("OLMo-2-1124-7B")
+    assert olmoe.read(HFConfig("olmoe", config)).layers
     with pytest.raises(UnsupportedModel, match="clip_qkv"):
-        olmoe.describe(Settings("olmoe", {**config, "clip_qkv": 8.0}))
+        olmoe.read(HFConfig("olmoe", {**config, "clip_qkv": 8.0}))

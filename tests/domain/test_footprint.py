@@ -1,17 +1,17 @@
-from litgpt.domain.families import describe
-from litgpt.domain.footprint import (
-    Memory,
+from litgpt.domain.families import parse_config
+from litgpt.domain.memory.estimate import (
+    DeviceMemory,
     active_parameter_count,
-    cache_bytes,
-    footprint,
-    judge,
-    longest_text,
+    check_fit,
+    estimate_memory,
+    kv_cache_bytes,
+    max_context,
     parameter_count,
     weight_bytes,
 )
 from tests.contracts.distribution_strategy import CONFIG, shapes, windowed
 
-TINY = describe("tiny", CONFIG)
+TINY = parse_config("tiny", CONFIG)
 WINDOW = 8
 
 
@@ -19,7 +19,7 @@ def test_every_weight_is_counted_once() -> None:
     from math import prod
 
     assert parameter_count(TINY) == sum(map(prod, shapes().values()))
-    tied = describe("tiny", CONFIG | {"tie_word_embeddings": True})
+    tied = parse_config("tiny", CONFIG | {"tie_word_embeddings": True})
     assert parameter_count(TINY) - parameter_count(tied) == 100 * 16
 
 
@@ -35,9 +35,9 @@ def test_quantised_projections_take_their_bits_and_what_is_exact_takes_its_own()
 
 def test_the_cache_of_a_windowed_layer_stops_growing() -> None:
     per_token = 2 * 2 * 4 * 2  # keys and values, key-value heads, head size, bytes
-    assert cache_bytes(TINY, dtype="bfloat16", tokens=60) == 2 * 60 * per_token
-    assert cache_bytes(windowed(WINDOW), dtype="bfloat16", tokens=60) == (60 + WINDOW) * per_token
-    assert cache_bytes(windowed(WINDOW), dtype="float32", tokens=4) == 2 * 2 * 4 * per_token
+    assert kv_cache_bytes(TINY, dtype="bfloat16", tokens=60) == 2 * 60 * per_token
+    assert kv_cache_bytes(windowed(WINDOW), dtype="bfloat16", tokens=60) == (60 + WINDOW) * per_token
+    assert kv_cache_bytes(windowed(WINDOW), dtype="float32", tokens=4) == 2 * 2 * 4 * per_token
 
 
 def test_llama_3_1_8b_at_its_whole_context_needs_what_its_card_says() -> None:
@@ -51,20 +51,20 @@ def test_llama_3_1_8b_at_its_whole_context_needs_what_its_card_says() -> None:
         "vocab_size": 128256,
         "max_position_embeddings": 131072,
     }
-    needs = footprint(describe("llama", config), dtype="bfloat16", tokens=131072)
+    needs = estimate_memory(parse_config("llama", config), dtype="bfloat16", tokens=131072)
     assert needs.weights == 2 * 8_030_261_248
-    assert needs.cache == 16 * 2**30
-    assert needs.total > needs.weights + needs.cache
+    assert needs.kv_cache == 16 * 2**30
+    assert needs.total > needs.weights + needs.kv_cache
 
 
 def test_of_experts_only_those_that_a_token_goes_to_are_at_work() -> None:
     config = CONFIG | {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
-    sparse = describe("tiny", config)
+    sparse = parse_config("tiny", config)
     expert = 3 * 16 * 24
     assert parameter_count(sparse) - active_parameter_count(sparse) == 2 * 6 * expert
     assert active_parameter_count(TINY) == parameter_count(TINY)
     # The memory is that of all of them: LitGPT's estimate for Mixtral left them out.
-    assert footprint(sparse, dtype="bfloat16", tokens=1).weights == 2 * parameter_count(sparse)
+    assert estimate_memory(sparse, dtype="bfloat16", tokens=1).weights == 2 * parameter_count(sparse)
 
 
 def test_latent_attention_keeps_one_small_vector_for_all_heads() -> None:
@@ -77,14 +77,14 @@ def test_latent_attention_keeps_one_small_vector_for_all_heads() -> None:
         "qk_rope_head_dim": 2,
         "v_head_dim": 3,
     }
-    assert cache_bytes(describe("tiny", config), dtype="float32", tokens=10) == 2 * 10 * (5 + 2) * 4
+    assert kv_cache_bytes(parse_config("tiny", config), dtype="float32", tokens=10) == 2 * 10 * (5 + 2) * 4
 
 
 def test_a_verdict_names_the_longest_text_that_fits() -> None:
-    whole = footprint(TINY, dtype="bfloat16", tokens=TINY.context).total
-    roomy = judge(TINY, Memory(device="it", total=whole, free=whole), dtype="bfloat16")
-    assert (roomy.tokens_now, roomy.tokens_at_most) == (TINY.context, TINY.context)
-    ten = footprint(TINY, dtype="bfloat16", tokens=10).total
-    tight = judge(TINY, Memory(device="it", total=whole, free=ten), dtype="bfloat16")
-    assert (tight.tokens_now, tight.tokens_at_most) == (10, TINY.context)
-    assert longest_text(TINY, dtype="bfloat16", nbytes=1000) == 0
+    whole = estimate_memory(TINY, dtype="bfloat16", tokens=TINY.context_length).total
+    roomy = check_fit(TINY, DeviceMemory(device="it", total=whole, free=whole), dtype="bfloat16")
+    assert (roomy.max_tokens_free, roomy.max_tokens_total) == (TINY.context_length, TINY.context_length)
+    ten = estimate_memory(TINY, dtype="bfloat16", tokens=10).total
+    tight = check_fit(TINY, DeviceMemory(device="it", total=whole, free=ten), dtype="bfloat16")
+    assert (tight.max_tokens_free, tight.max_tokens_total) == (10, TINY.context_length)
+    assert max_context(TINY, dtype="bfloat16", nbytes=1000) == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from litgpt.domain.google_docstring import Docstring, parse_docstring
+from litgpt.domain.chat.google_docstring import Docstring, parse_docstring
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,18 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.domain.errors import BadArgument, WrongType
-from litgpt.domain.lora import Lora, adapter_name
-from litgpt.domain.lora_fitting import by_name, named
-from litgpt.domain.lora_places import Place, chosen, places, targets_of
-from litgpt.domain.parameters import Parameter
-from litgpt.domain.weights import Join, Rule, _pieces
+from litgpt.domain.errors import InvalidArgument, WrongType
+from litgpt.domain.lora.adapter_matching import resolve_target, targets_by_name
+from litgpt.domain.lora.config import LoraConfig, validate_adapter_name
+from litgpt.domain.lora.targets import LoraTarget, find_targets, select_modules, target_modules
+from litgpt.domain.weights.mapping import ParameterSource, WeightMapping, _views
+from litgpt.domain.weights.parameters import ParameterSpec
 
 
 def test_what_is_added_counts_alpha_over_rank() -> None:
-    assert Lora(rank=8, alpha=16).scaling() == 2
-    assert Lora(rank=16, alpha=16, rslora=True).scaling() == 4
-    assert Lora(rank=8, alpha=16).scaling(rank=4, alpha=1) == 0.25
+    assert LoraConfig(rank=8, alpha=16).scaling() == 2
+    assert LoraConfig(rank=16, alpha=16, rslora=True).scaling() == 4
+    assert LoraConfig(rank=8, alpha=16).scaling(rank=4, alpha=1) == 0.25
 
 
 @pytest.mark.parametrize(
@@ -38,105 +38,114 @@ def test_what_is_added_counts_alpha_over_rank() -> None:
 )
 def test_what_cannot_be_right_is_named(wrong: dict[str, Any]) -> None:
     (name,) = wrong
-    with pytest.raises(BadArgument, match=name):
-        Lora(**wrong)
+    with pytest.raises(InvalidArgument, match=name):
+        LoraConfig(**wrong)
 
 
 def test_one_target_needs_no_list() -> None:
-    assert Lora(targets="q_proj").targets == ("q_proj",)
-    assert Lora(targets=["q_proj", "v_proj"]).targets == ("q_proj", "v_proj")
-    assert Lora(targets="all-linear").targets == "all-linear"
+    assert LoraConfig(targets="q_proj").targets == ("q_proj",)
+    assert LoraConfig(targets=["q_proj", "v_proj"]).targets == ("q_proj", "v_proj")
+    assert LoraConfig(targets="all-linear").targets == "all-linear"
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a/b", "ä"])
 def test_an_adapter_is_called_by_what_can_be_a_part_of_a_name(name: str) -> None:
-    with pytest.raises(BadArgument, match="name"):
-        adapter_name(name)
+    with pytest.raises(InvalidArgument, match="name"):
+        validate_adapter_name(name)
     with pytest.raises(WrongType):
-        adapter_name(3)
+        validate_adapter_name(3)
 
 
-def _join(rule: Rule, parameter: Parameter) -> Join:
+def _join(rule: WeightMapping, parameter: ParameterSpec) -> ParameterSource:
     numbers = tuple(part for part in parameter.name.split(".") if part.isdigit())
-    return Join(parameter, tuple(_pieces(rule, parameter, numbers)))
+    return ParameterSource(parameter, tuple(_views(rule, parameter, numbers)))
 
 
-QKV = Parameter("transformer.h.0.attn.qkv.weight", (8, 6), (4, 2, 2), groups=2)
+QKV = ParameterSpec("transformer.h.0.attn.qkv.weight", (8, 6), (4, 2, 2), num_groups=2)
 APART = ("layers.{}.self_attn.q_proj.weight", "layers.{}.k.weight", "layers.{}.v.weight")
-SPLIT = _join(Rule(QKV.name, APART), QKV)
-DEALT = _join(Rule(QKV.name, ("layers.{}.query_key_value.weight",), by_group=True), QKV)
-SIDEWAYS = _join(Rule(QKV.name, ("h.{}.c_attn.weight",), transposed=True), QKV)
-HEAD = _join(Rule("lm_head.weight", ("lm_head.weight",)), Parameter("lm_head.weight", (9, 6), (9,)))
+SPLIT = _join(WeightMapping(QKV.name, APART), QKV)
+DEALT = _join(WeightMapping(QKV.name, ("layers.{}.query_key_value.weight",), grouped_qkv=True), QKV)
+SIDEWAYS = _join(WeightMapping(QKV.name, ("h.{}.c_attn.weight",), transposed=True), QKV)
+HEAD = _join(
+    WeightMapping("lm_head.weight", ("lm_head.weight",)), ParameterSpec("lm_head.weight", (9, 6), (9,))
+)
 LINEAR = {"transformer.h.0.attn.qkv", "lm_head"}
 
 
-def _spans(place: Place) -> list[tuple[int, int]]:
+def _spans(place: LoraTarget) -> list[tuple[int, int]]:
     return [(rows.start, rows.stop) for rows in place.rows]
 
 
 def test_each_tensor_of_theirs_has_its_rows_of_ours() -> None:
-    found = places([SPLIT], LINEAR)
+    found = find_targets([SPLIT], LINEAR)
     assert [(place.leaf, _spans(place)) for place in found] == [
         ("q_proj", [(0, 4)]),
         ("k", [(4, 6)]),
         ("v", [(6, 8)]),
     ]
-    assert {(place.inputs, place.transposed) for place in found} == {(6, False)}
+    assert {(place.in_features, place.transposed) for place in found} == {(6, False)}
 
 
 def test_a_tensor_that_is_dealt_out_by_group_is_one_place() -> None:
-    (place,) = places([DEALT], LINEAR)
-    assert (place.outputs, place.inputs, _spans(place)) == (8, 6, [(0, 8)])
+    (place,) = find_targets([DEALT], LINEAR)
+    assert (place.out_features, place.in_features, _spans(place)) == (8, 6, [(0, 8)])
     (rows,) = place.rows
-    assert [piece.shape for piece in rows.of_rank(3)] == [(8, 3)] * 3
+    assert [piece.shape for piece in rows.views_for_rank(3)] == [(8, 3)] * 3
 
 
 def test_a_tensor_on_its_side_has_the_outputs_of_its_columns() -> None:
-    (place,) = places([SIDEWAYS], LINEAR)
-    assert (place.outputs, place.inputs, place.transposed) == (8, 6, True)
-    assert all(piece.shape == (8, 6) and not piece.transposed for rows in place.rows for piece in rows.pieces)
+    (place,) = find_targets([SIDEWAYS], LINEAR)
+    assert (place.out_features, place.in_features, place.transposed) == (8, 6, True)
+    assert all(piece.shape == (8, 6) and not piece.transposed for rows in place.rows for piece in rows.views)
 
 
 def test_a_head_is_a_place_that_is_meant_by_name_alone() -> None:
-    (head,) = places([HEAD], LINEAR)
-    assert (head.kind, head.swapped) == ("head", False)
-    assert chosen([head], "all-linear") == ()
-    assert chosen([head], ("lm_head",)) == (head,)
-    assert places([SPLIT], {"lm_head"}) == ()
+    (head,) = find_targets([HEAD], LINEAR)
+    assert (head.kind, head.swaps_a_and_b) == ("head", False)
+    assert select_modules([head], "all-linear") == ()
+    assert select_modules([head], ("lm_head",)) == (head,)
+    assert find_targets([SPLIT], {"lm_head"}) == ()
 
 
 def test_an_embedding_is_a_place_whose_a_and_b_peft_exchanges() -> None:
-    wte = _join(Rule("wte.weight", ("embed_tokens.weight",)), Parameter("wte.weight", (9, 6), (9,)))
-    (embedding,) = places([wte], (), {"wte"})
+    wte = _join(
+        WeightMapping("wte.weight", ("embed_tokens.weight",)), ParameterSpec("wte.weight", (9, 6), (9,))
+    )
+    (embedding,) = find_targets([wte], (), {"wte"})
     assert (embedding.kind, embedding.shapes(3)) == ("embedding", ((3, 9), (6, 3)))
 
 
 def test_without_targets_queries_and_values_are_meant() -> None:
-    assert [place.leaf for place in chosen(places([SPLIT], LINEAR), None)] == ["q_proj", "v"]
-    assert [place.leaf for place in chosen(places([DEALT], LINEAR), None)] == ["query_key_value"]
+    assert [place.leaf for place in select_modules(find_targets([SPLIT], LINEAR), None)] == ["q_proj", "v"]
+    assert [place.leaf for place in select_modules(find_targets([DEALT], LINEAR), None)] == [
+        "query_key_value"
+    ]
 
 
 def test_a_target_is_a_name_or_the_end_of_one_from_a_dot_on() -> None:
-    those = places([SPLIT], LINEAR)
-    assert [place.leaf for place in chosen(those, ("self_attn.q_proj", "layers.0.v"))] == ["q_proj", "v"]
-    assert chosen(those, "all-linear") == those
-    with pytest.raises(BadArgument, match=r"attn\.q_proj"):
-        chosen(those, ("attn.q_proj",))
+    those = find_targets([SPLIT], LINEAR)
+    assert [place.leaf for place in select_modules(those, ("self_attn.q_proj", "layers.0.v"))] == [
+        "q_proj",
+        "v",
+    ]
+    assert select_modules(those, "all-linear") == those
+    with pytest.raises(InvalidArgument, match=r"attn\.q_proj"):
+        select_modules(those, ("attn.q_proj",))
 
 
 def test_an_unknown_target_is_answered_with_those_that_there_are_the_close_ones_first() -> None:
-    with pytest.raises(BadArgument, match="There are q_proj, k, v, not 'qproj'"):
-        chosen(places([SPLIT], LINEAR), ("qproj",))
+    with pytest.raises(InvalidArgument, match="There are q_proj, k, v, not 'qproj'"):
+        select_modules(find_targets([SPLIT], LINEAR), ("qproj",))
 
 
 def test_saved_targets_are_short_where_they_mean_nothing_else() -> None:
-    first = places([SPLIT], LINEAR)
+    first = find_targets([SPLIT], LINEAR)
     second = tuple(attrs.evolve(place, name=place.name.replace("0", "1")) for place in first)
     every = (*first, *second)
-    assert targets_of([first[0], second[0], first[2]], every) == ("q_proj", "layers.0.v")
+    assert target_modules([first[0], second[0], first[2]], every) == ("q_proj", "layers.0.v")
 
 
 def test_the_level_of_models_of_text_and_more_is_overlooked() -> None:
-    those = places([SPLIT], LINEAR)
-    assert named(by_name(those), "language_model.layers.0.v") == [those[2]]
-    assert named(by_name(those), "vision.layers.0.v") == []
+    those = find_targets([SPLIT], LINEAR)
+    assert resolve_target(targets_by_name(those), "language_model.layers.0.v") == [those[2]]
+    assert resolve_target(targets_by_name(those), "vision.layers.0.v") == []

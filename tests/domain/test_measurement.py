@@ -1,18 +1,18 @@
 import math
 
-from litgpt.domain.measurement import Measurement, benchmark_dict_to_markdown_table
+from litgpt.domain.benchmark import BenchmarkResult, benchmark_dict_to_markdown_table
 
 
-def measured(**more: object) -> Measurement:
+def measured(**more: object) -> BenchmarkResult:
     figures = {
         "prompt_tokens": 20,
-        "tokens": 11,
+        "completion_tokens": 11,
         "seconds": 3.0,
-        "seconds_to_first": 1.0,
-        "tokens_after_first": 10,
+        "time_to_first_token": 1.0,
+        "decoded_tokens": 10,
         "peak_bytes": {},
     }
-    return Measurement(**(figures | more))  # type: ignore[arg-type]
+    return BenchmarkResult(**(figures | more))  # type: ignore[arg-type]
 
 
 def test_speeds_are_of_what_was_counted() -> None:
@@ -32,7 +32,7 @@ def test_gpu_memory_is_of_all_gpus_and_has_litgpts_name() -> None:
 
 
 def test_a_single_token_has_no_decoding_speed() -> None:
-    figures = measured(tokens=1, tokens_after_first=0).as_dict()
+    figures = measured(completion_tokens=1, decoded_tokens=0).as_dict()
     assert math.isnan(figures["Decode speed in tokens/sec"])
 
 
@@ -48,7 +48,7 @@ def test_the_table_is_litgpts() -> None:
 
 
 def test_a_single_iteration_has_no_deviation() -> None:
-    figures = measured(tokens=1, tokens_after_first=0).as_dict()
+    figures = measured(completion_tokens=1, decoded_tokens=0).as_dict()
     table = benchmark_dict_to_markdown_table({name: [value] for name, value in figures.items()})
     assert "nan" not in table
     assert table.splitlines()[:3] == [

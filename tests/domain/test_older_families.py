@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from litgpt.domain.architecture import Alibi, Architecture, Attention
-from litgpt.domain.errors import DamagedFile, UnsupportedModel
-from litgpt.domain.families import describe
-from litgpt.domain.families.alibi import slopes
+from litgpt.domain.errors import CorruptFile, UnsupportedModel
+from litgpt.domain.families import parse_config
+from litgpt.domain.families.schema.alibi import alibi_slopes
+from litgpt.domain.model import AlibiSpec, Architecture, AttentionSpec
 
 BLOOM_560M = {
     "model_type": "bloom",
@@ -99,14 +99,14 @@ STARCODER = {
 }
 
 
-def attention(architecture: Architecture) -> Attention:
+def attention(architecture: Architecture) -> AttentionSpec:
     """Return how the first layer attends."""
     mixer = architecture.layers[0].mixer
-    assert isinstance(mixer, Attention)
+    assert isinstance(mixer, AttentionSpec)
     return mixer
 
 
-def falling(architecture: Architecture) -> Alibi:
+def falling(architecture: Architecture) -> AlibiSpec:
     """Return how its scores fall with distance."""
     alibi = attention(architecture).alibi
     assert alibi is not None
@@ -114,54 +114,59 @@ def falling(architecture: Architecture) -> Alibi:
 
 
 def test_slopes_are_powers_of_a_half_and_those_of_more_heads_stand_between_them() -> None:
-    assert slopes(8, 8) == tuple(2.0**-power for power in range(1, 9))
-    assert slopes(6, 8) == (2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3)
-    assert slopes(1, 8) == (2**-8,)
+    assert alibi_slopes(8, 8) == tuple(2.0**-power for power in range(1, 9))
+    assert alibi_slopes(6, 8) == (2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3)
+    assert alibi_slopes(1, 8) == (2**-8,)
 
 
 def test_bloom_has_a_norm_on_its_embedding_and_scores_that_fall() -> None:
-    bloom = describe("bigscience/bloom-560m", BLOOM_560M)
-    assert (bloom.width, bloom.context, bloom.tied) == (1024, 2048, True)
+    bloom = parse_config("bigscience/bloom-560m", BLOOM_560M)
+    assert (bloom.hidden_size, bloom.context_length, bloom.tie_word_embeddings) == (1024, 2048, True)
     assert bloom.embedding_norm == bloom.final_norm
     assert falling(bloom).slopes[1] == 0.5
-    assert bloom.layers[0].feed_forward.size == 4096
-    assert attention(bloom).rotary is None
+    assert bloom.layers[0].mlp.intermediate_size == 4096
+    assert attention(bloom).rope is None
 
 
 def test_mpts_slopes_are_as_steep_as_its_config_says() -> None:
-    mpt = describe("mosaicml/mpt-7b-storywriter", MPT_7B_STORYWRITER)
+    mpt = parse_config("mosaicml/mpt-7b-storywriter", MPT_7B_STORYWRITER)
     assert falling(mpt).slopes[-1] == 2**-16
-    assert (attention(mpt).clip, attention(mpt).scale, mpt.context) == (6.0, 128**-0.5, 65536)
+    assert (attention(mpt).clip_qkv, attention(mpt).scale, mpt.context_length) == (6.0, 128**-0.5, 65536)
     assert mpt.final_norm is not None
     assert not mpt.final_norm.bias
 
 
 def test_falcons_scores_fall_before_they_are_scaled() -> None:
-    falcon = describe("tiiuae/falcon-rw-1b", FALCON_RW_1B)
-    assert falling(falcon) == Alibi(slopes=slopes(32, 8), scale=64**-0.5, in_bfloat16=True)
-    assert attention(falcon).rotary is None
-    without = describe("tiiuae/falcon-7b", FALCON_RW_1B | {"alibi": False})
+    falcon = parse_config("tiiuae/falcon-rw-1b", FALCON_RW_1B)
+    assert falling(falcon) == AlibiSpec(slopes=alibi_slopes(32, 8), scale=64**-0.5, in_bfloat16=True)
+    assert attention(falcon).rope is None
+    without = parse_config("tiiuae/falcon-7b", FALCON_RW_1B | {"alibi": False})
     assert attention(without).alibi is None
-    assert attention(without).rotary is not None
+    assert attention(without).rope is not None
 
 
 def test_gpt_j_rotates_a_part_of_each_head_and_its_head_has_a_bias() -> None:
-    gptj = describe("EleutherAI/gpt-j-6b", GPT_J_6B)
-    rotary = attention(gptj).rotary
+    gptj = parse_config("EleutherAI/gpt-j-6b", GPT_J_6B)
+    rotary = attention(gptj).rope
     assert rotary is not None
-    assert (rotary.size, rotary.interleaved, gptj.head_bias, gptj.tied) == (64, True, True, False)
+    assert (rotary.rotary_dim, rotary.interleaved, gptj.lm_head_bias, gptj.tie_word_embeddings) == (
+        64,
+        True,
+        True,
+        False,
+    )
     assert gptj.layers[0].norm_2 is None
-    assert gptj.layers[0].parallel
+    assert gptj.layers[0].parallel_residual
 
 
 def test_opts_first_token_has_the_third_row_of_positions() -> None:
-    opt = describe("facebook/opt-125m", OPT_125M)
-    assert (opt.learned_positions, opt.first_position) == (2050, 2)
+    opt = parse_config("facebook/opt-125m", OPT_125M)
+    assert (opt.num_position_embeddings, opt.position_offset) == (2050, 2)
 
 
 def test_starcoder_has_one_key_value_head() -> None:
-    starcoder = describe("bigcode/starcoder", STARCODER)
-    assert (attention(starcoder).groups, starcoder.learned_positions) == (1, 8192)
+    starcoder = parse_config("bigcode/starcoder", STARCODER)
+    assert (attention(starcoder).num_kv_heads, starcoder.num_position_embeddings) == (1, 8192)
 
 
 @pytest.mark.parametrize(
@@ -188,9 +193,9 @@ def test_what_would_be_run_wrong_is_refused(
     config: dict[str, Any], settings: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UnsupportedModel, match=said):
-        describe("x", config | settings)
+        parse_config("x", config | settings)
 
 
 def test_no_more_of_a_head_can_be_rotated_than_there_is() -> None:
-    with pytest.raises(DamagedFile, match="rotary_dim must be an even number up to 256"):
-        describe("x", GPT_J_6B | {"rotary_dim": 258})
+    with pytest.raises(CorruptFile, match="rotary_dim must be an even number up to 256"):
+        parse_config("x", GPT_J_6B | {"rotary_dim": 258})

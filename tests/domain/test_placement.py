@@ -4,14 +4,26 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.domain.errors import BadArgument, LitGPTError, NotInstalled, OutOfReach, WrongType
-from litgpt.domain.placement import Hardware, Placement, Wish, decide, missing
+from litgpt.domain.distribution.placement import (
+    DistributeOptions,
+    Hardware,
+    Placement,
+    no_gpu_warning,
+    resolve_placement,
+)
+from litgpt.domain.errors import InvalidArgument, LitGPTError, NotInstalled, UnsupportedOperation, WrongType
 
 CPU = Hardware()
-TWO_GPUS = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 2}, bfloat16=frozenset({"cpu", "cuda"}))
-OLD_GPU = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 1}, bfloat16=frozenset({"cpu"}))
-MAC = Hardware(accelerator="mps", counts={"cpu": 1, "mps": 1}, bfloat16=frozenset({"mps"}))
-OLD_CPU = Hardware(bfloat16=frozenset())
+TWO_GPUS = Hardware(
+    accelerator="cuda", device_counts={"cpu": 1, "cuda": 2}, bfloat16_accelerators=frozenset({"cpu", "cuda"})
+)
+OLD_GPU = Hardware(
+    accelerator="cuda", device_counts={"cpu": 1, "cuda": 1}, bfloat16_accelerators=frozenset({"cpu"})
+)
+MAC = Hardware(
+    accelerator="mps", device_counts={"cpu": 1, "mps": 1}, bfloat16_accelerators=frozenset({"mps"})
+)
+OLD_CPU = Hardware(bfloat16_accelerators=frozenset())
 
 
 @pytest.mark.parametrize(
@@ -33,29 +45,29 @@ OLD_CPU = Hardware(bfloat16=frozenset())
 def test_a_model_goes_to_the_best_device_in_the_best_precision(
     hardware: Hardware, wish: dict[str, Any], device: str, dtype: Any
 ) -> None:
-    assert decide(Wish(**wish), hardware) == Placement(devices=(device,), dtype=dtype)
+    assert resolve_placement(DistributeOptions(**wish), hardware) == Placement(devices=(device,), dtype=dtype)
 
 
 @pytest.mark.parametrize(
     ("wish", "error", "said"),
     [
-        ({"accelerator": "tpu"}, BadArgument, "Invalid accelerator"),
-        ({"accelerator": "cuda"}, OutOfReach, "no cuda device"),
-        ({"accelerator": "mps"}, OutOfReach, "no mps device"),
-        ({"devices": 0}, BadArgument, "devices"),
+        ({"accelerator": "tpu"}, InvalidArgument, "Invalid accelerator"),
+        ({"accelerator": "cuda"}, UnsupportedOperation, "no cuda device"),
+        ({"accelerator": "mps"}, UnsupportedOperation, "no mps device"),
+        ({"devices": 0}, InvalidArgument, "devices"),
         ({"devices": "two"}, WrongType, "devices"),
         ({"devices": True}, WrongType, "devices"),
-        ({"devices": 2}, BadArgument, r"'sequential' or 'tensor_parallel' with devices=2"),
-        ({"devices": []}, BadArgument, "a list of distinct device indices"),
-        ({"devices": [0, 0]}, BadArgument, "a list of distinct device indices"),
-        ({"devices": [-1]}, BadArgument, "a list of distinct device indices"),
-        ({"generate_strategy": "parallel"}, BadArgument, "'sequential' or 'tensor_parallel'"),
-        ({"precision": "bf16"}, BadArgument, "bf16-true"),
-        ({"precision": "bf16-mixed"}, BadArgument, "Trainer"),
-        ({"quantize": "nf4"}, BadArgument, r"None or one of int8, int4, bnb\.nf4, .*, bnb\.int8"),
-        ({"quantize": "bnb.nf4", "precision": "bf16-mixed"}, BadArgument, "such as 'bf16-true'"),
-        ({"quantize": "bnb.nf4", "precision": "32"}, BadArgument, "a '-true' precision"),
-        ({"fixed_kv_cache_size": 0}, BadArgument, "fixed_kv_cache_size"),
+        ({"devices": 2}, InvalidArgument, r"'sequential' or 'tensor_parallel' with devices=2"),
+        ({"devices": []}, InvalidArgument, "a list of distinct device indices"),
+        ({"devices": [0, 0]}, InvalidArgument, "a list of distinct device indices"),
+        ({"devices": [-1]}, InvalidArgument, "a list of distinct device indices"),
+        ({"generate_strategy": "parallel"}, InvalidArgument, "'sequential' or 'tensor_parallel'"),
+        ({"precision": "bf16"}, InvalidArgument, "bf16-true"),
+        ({"precision": "bf16-mixed"}, InvalidArgument, "Trainer"),
+        ({"quantize": "nf4"}, InvalidArgument, r"None or one of int8, int4, bnb\.nf4, .*, bnb\.int8"),
+        ({"quantize": "bnb.nf4", "precision": "bf16-mixed"}, InvalidArgument, "such as 'bf16-true'"),
+        ({"quantize": "bnb.nf4", "precision": "32"}, InvalidArgument, "a '-true' precision"),
+        ({"fixed_kv_cache_size": 0}, InvalidArgument, "fixed_kv_cache_size"),
         ({"fixed_kv_cache_size": "max"}, WrongType, "max_model_supported"),
     ],
 )
@@ -63,27 +75,37 @@ def test_a_wish_that_cannot_be_is_refused_with_what_can(
     wish: dict[str, Any], error: type[LitGPTError], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        decide(Wish(**wish), CPU)
+        resolve_placement(DistributeOptions(**wish), CPU)
 
 
 def test_a_way_to_quantise_is_decided_with_the_rest() -> None:
-    assert decide(Wish(quantize="int8", precision="32"), CPU).quantize == "int8"
-    assert decide(Wish(quantize="bnb.nf4", precision="16-true"), TWO_GPUS).quantize == "bnb.nf4"
-    assert decide(Wish(), CPU).quantize is None
+    assert resolve_placement(DistributeOptions(quantize="int8", precision="32"), CPU).quantize == "int8"
+    assert (
+        resolve_placement(DistributeOptions(quantize="bnb.nf4", precision="16-true"), TWO_GPUS).quantize
+        == "bnb.nf4"
+    )
+    assert resolve_placement(DistributeOptions(), CPU).quantize is None
 
 
 def test_bitsandbytes_is_asked_for_before_anything_is_done_and_where_it_can_work() -> None:
     with pytest.raises(NotInstalled, match="pip install bitsandbytes"):
-        decide(Wish(quantize="bnb.fp4"), attrs.evolve(CPU, bitsandbytes=False))
-    assert decide(Wish(quantize="int4"), attrs.evolve(CPU, bitsandbytes=False)).quantize == "int4"
-    apple = Hardware(accelerator="mps", counts={"cpu": 1, "mps": 1})
-    with pytest.raises(OutOfReach, match="Use 'int8' or 'int4'"):
-        decide(Wish(quantize="bnb.nf4"), apple)
+        resolve_placement(DistributeOptions(quantize="bnb.fp4"), attrs.evolve(CPU, has_bitsandbytes=False))
+    assert (
+        resolve_placement(
+            DistributeOptions(quantize="int4"), attrs.evolve(CPU, has_bitsandbytes=False)
+        ).quantize
+        == "int4"
+    )
+    apple = Hardware(accelerator="mps", device_counts={"cpu": 1, "mps": 1})
+    with pytest.raises(UnsupportedOperation, match="Use 'int8' or 'int4'"):
+        resolve_placement(DistributeOptions(quantize="bnb.nf4"), apple)
 
 
 def test_more_gpus_than_there_are_are_counted_in_the_error() -> None:
-    with pytest.raises(OutOfReach, match=r"only 2 cuda device\(s\) were found, so there is no device 2"):
-        decide(Wish(devices=3, generate_strategy="sequential"), TWO_GPUS)
+    with pytest.raises(
+        UnsupportedOperation, match=r"only 2 cuda device\(s\) were found, so there is no device 2"
+    ):
+        resolve_placement(DistributeOptions(devices=3, generate_strategy="sequential"), TWO_GPUS)
 
 
 @pytest.mark.parametrize(
@@ -103,12 +125,12 @@ def test_more_gpus_than_there_are_are_counted_in_the_error() -> None:
 def test_a_strategy_spreads_over_the_devices_that_are_named_or_over_all(
     hardware: Hardware, wish: dict[str, Any], devices: tuple[str, ...], strategy: Any
 ) -> None:
-    placement = decide(Wish(generate_strategy=strategy, **wish), hardware)
+    placement = resolve_placement(DistributeOptions(generate_strategy=strategy, **wish), hardware)
     assert (placement.devices, placement.strategy) == (devices, strategy)
 
 
 def test_without_a_strategy_one_device_of_several_may_be_named() -> None:
-    assert decide(Wish(devices=[1]), TWO_GPUS).devices == ("cuda:1",)
+    assert resolve_placement(DistributeOptions(devices=[1]), TWO_GPUS).devices == ("cuda:1",)
 
 
 @pytest.mark.parametrize(
@@ -124,29 +146,32 @@ def test_without_a_strategy_one_device_of_several_may_be_named() -> None:
 def test_ranks_talk_by_nccl_if_each_has_a_card_of_its_own(
     devices: tuple[str, ...], machines: int, link: str
 ) -> None:
-    assert Placement(devices=devices, dtype="float16", machines=machines).link == link
+    assert Placement(devices=devices, dtype="float16", num_nodes=machines).backend == link
 
 
 @pytest.mark.parametrize(("wish", "size"), [(None, None), (100, 100), ("max_model_supported", "max")])
 def test_a_cache_may_be_fixed(wish: Any, size: Any) -> None:
-    assert decide(Wish(fixed_kv_cache_size=wish), CPU).cache_size == size
+    assert resolve_placement(DistributeOptions(fixed_kv_cache_size=wish), CPU).kv_cache_size == size
 
 
 def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
-    second = attrs.evolve(TWO_GPUS, rank=1, ranks=2)
-    placement = decide(Wish(generate_strategy="tensor_parallel"), second)
-    assert (placement.devices, placement.given, placement.device) == (("cuda:0", "cuda:1"), 1, "cuda:1")
-    one_card = Hardware(accelerator="cuda", counts={"cpu": 1, "cuda": 1}, rank=3, ranks=4)
-    assert decide(Wish(generate_strategy="tensor_parallel"), one_card).devices == ("cuda:0",) * 4
-    with pytest.raises(BadArgument, match="'auto' or 2, the number of processes that torchrun started"):
-        decide(Wish(generate_strategy="tensor_parallel", devices=3), second)
-    three_on_each = attrs.evolve(TWO_GPUS, rank=4, ranks=6, ranks_here=3)
+    second = attrs.evolve(TWO_GPUS, rank=1, world_size=2)
+    placement = resolve_placement(DistributeOptions(generate_strategy="tensor_parallel"), second)
+    assert (placement.devices, placement.local_rank, placement.device) == (("cuda:0", "cuda:1"), 1, "cuda:1")
+    one_card = Hardware(accelerator="cuda", device_counts={"cpu": 1, "cuda": 1}, rank=3, world_size=4)
+    assert (
+        resolve_placement(DistributeOptions(generate_strategy="tensor_parallel"), one_card).devices
+        == ("cuda:0",) * 4
+    )
+    with pytest.raises(InvalidArgument, match="'auto' or 2, the number of processes that torchrun started"):
+        resolve_placement(DistributeOptions(generate_strategy="tensor_parallel", devices=3), second)
+    three_on_each = attrs.evolve(TWO_GPUS, rank=4, world_size=6, local_world_size=3)
     numbers = (0, 1, 0, 0, 1, 0)
-    placement = decide(Wish(generate_strategy="tensor_parallel"), three_on_each)
-    assert (placement.device, placement.machines) == ("cuda:1", 2)
+    placement = resolve_placement(DistributeOptions(generate_strategy="tensor_parallel"), three_on_each)
+    assert (placement.device, placement.num_nodes) == ("cuda:1", 2)
     assert placement.devices == tuple(f"cuda:{number}" for number in numbers)
     # Without the strategy each of them has a model of its own.
-    assert decide(Wish(), second).given is None
+    assert resolve_placement(DistributeOptions(), second).local_rank is None
 
 
 @pytest.mark.parametrize(
@@ -158,12 +183,12 @@ def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
         ({"generate_strategy": "tensor_parallel", "devices": 2, "accelerator": "cpu"}, CPU, None),
         ({"generate_strategy": "sequential", "devices": 2}, TWO_GPUS, None),
         ({}, CPU, None),
-        ({"generate_strategy": "tensor_parallel"}, attrs.evolve(CPU, ranks=2), None),
+        ({"generate_strategy": "tensor_parallel"}, attrs.evolve(CPU, world_size=2), None),
     ],
 )
 def test_who_wants_several_devices_is_told_if_there_is_no_gpu(
     wish: dict[str, Any], hardware: Hardware, said: str | None
 ) -> None:
-    asked = Wish(**wish)
-    told = missing(asked, decide(asked, hardware))
+    asked = DistributeOptions(**wish)
+    told = no_gpu_warning(asked, resolve_placement(asked, hardware))
     assert told is None if said is None else re.search(said, told or "")

@@ -7,9 +7,9 @@ A system prompt or a conversation of None is one that the style cannot express, 
 import attrs
 import pytest
 
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadPrompt
-from litgpt.domain.prompts import STYLES, style_named
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.chat.styles import STYLES, find_style
+from litgpt.domain.errors import UnsupportedPrompt
 
 
 @attrs.frozen
@@ -397,14 +397,14 @@ def test_every_style_is_written_out_here() -> None:
 
 @every_format
 def test_a_question_is_written_as_the_model_learnt_it(written: Written) -> None:
-    assert style_named(written.name).render(QUESTION) == written.question
+    assert find_style(written.name).render(QUESTION) == written.question
 
 
 @every_format
 def test_a_system_prompt_takes_the_place_of_the_default_or_is_refused(written: Written) -> None:
-    style = style_named(written.name)
+    style = find_style(written.name)
     if written.system is None:
-        with pytest.raises(BadPrompt, match=f"{written.name} .*system prompt"):
+        with pytest.raises(UnsupportedPrompt, match=f"{written.name} .*system prompt"):
             style.render((SYSTEM, *QUESTION))
     else:
         assert style.render((SYSTEM, *QUESTION)) == written.system
@@ -412,9 +412,9 @@ def test_a_system_prompt_takes_the_place_of_the_default_or_is_refused(written: W
 
 @every_format
 def test_a_conversation_keeps_all_of_its_turns_or_is_refused(written: Written) -> None:
-    style, first = style_named(written.name), () if written.system is None else (SYSTEM,)
+    style, first = find_style(written.name), () if written.system is None else (SYSTEM,)
     if written.conversation is None:
-        with pytest.raises(BadPrompt, match=f"{written.name} .*one thing at a time"):
+        with pytest.raises(UnsupportedPrompt, match=f"{written.name} .*one question at a time"):
             style.render((*first, *QUESTION, *MORE))
     else:
         assert style.render((*first, *QUESTION, *MORE)) == written.conversation
@@ -422,4 +422,4 @@ def test_a_conversation_keeps_all_of_its_turns_or_is_refused(written: Written) -
 
 @every_format
 def test_an_answer_ends_where_the_model_ends_it(written: Written) -> None:
-    assert style_named(written.name).stops == written.stops
+    assert find_style(written.name).stop_sequences == written.stops

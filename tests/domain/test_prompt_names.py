@@ -6,9 +6,9 @@ from itertools import combinations
 
 import pytest
 
-from litgpt.domain.catalogue import known
-from litgpt.domain.prompts import choose_style
-from litgpt.domain.prompts.names import NAMED, style_of
+from litgpt.domain.catalogue import search
+from litgpt.domain.chat.styles import choose_style
+from litgpt.domain.chat.styles.model_name_rules import STYLE_BY_MODEL_NAME, style_for_model
 
 TAUGHT = {
     "stabilityai/stablelm-tuned-alpha-3b": "stablelm-alpha",
@@ -111,14 +111,14 @@ def names() -> Iterator[str]:
     yield from TAUGHT
     yield from CONTINUE
     yield from OTHERWISE
-    for entry in known():
+    for entry in search():
         yield entry.name
         yield entry.repository
 
 
 def fitting(name: str) -> list[str]:
     last = name.rpartition("/")[2].casefold()
-    return [pattern for pattern in NAMED if fnmatchcase(last, pattern)]
+    return [pattern for pattern in STYLE_BY_MODEL_NAME if fnmatchcase(last, pattern)]
 
 
 @pytest.mark.parametrize(("name", "style"), TAUGHT.items())
@@ -131,7 +131,7 @@ def test_a_model_that_answers_gets_the_style_it_was_taught(name: str, style: str
 
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_a_model_that_was_taught_a_form_of_its_own_does_not_get_a_relatives(name: str) -> None:
-    assert style_of(name) is None
+    assert style_for_model(name) is None
 
 
 @pytest.mark.parametrize("name", CONTINUE)
@@ -142,28 +142,32 @@ def test_a_model_that_continues_text_gets_none(name: str) -> None:
 
 
 def test_no_known_name_of_a_model_that_continues_text_gets_a_style() -> None:
-    wrong = {name for name in names() if style_of(name) and any(one in name.casefold() for one in BASE_MARKS)}
+    wrong = {
+        name
+        for name in names()
+        if style_for_model(name) and any(one in name.casefold() for one in BASE_MARKS)
+    }
     assert wrong == set()
 
 
 def test_both_names_of_a_known_model_stand_for_the_same_style() -> None:
-    different = [one for one in known() if style_of(one.name) is not style_of(one.repository)]
+    different = [one for one in search() if style_for_model(one.name) is not style_for_model(one.repository)]
     assert different == []
 
 
 def test_every_pattern_fits_a_name_and_is_written_in_small_letters() -> None:
     fitted = {pattern for name in names() for pattern in fitting(name)}
-    assert set(NAMED) - fitted == set()
-    assert all(pattern == pattern.casefold() for pattern in NAMED)
+    assert set(STYLE_BY_MODEL_NAME) - fitted == set()
+    assert all(pattern == pattern.casefold() for pattern in STYLE_BY_MODEL_NAME)
 
 
 def test_where_two_patterns_fit_one_name_the_longer_is_the_narrower() -> None:
     """The narrower one fits no name that the other does not."""
     overlaps = {pair for name in names() for pair in combinations(sorted(fitting(name), key=len), 2)}
     for wide, narrow in overlaps:
-        assert NAMED[wide] is NAMED[narrow] or len(wide) < len(narrow)
+        assert STYLE_BY_MODEL_NAME[wide] is STYLE_BY_MODEL_NAME[narrow] or len(wide) < len(narrow)
         only_narrow = [name for name in names() if narrow in fitting(name) and wide not in fitting(name)]
-        assert NAMED[wide] is NAMED[narrow] or only_narrow == []
+        assert STYLE_BY_MODEL_NAME[wide] is STYLE_BY_MODEL_NAME[narrow] or only_narrow == []
 
 
 @pytest.mark.parametrize(
@@ -178,11 +182,11 @@ def test_where_two_patterns_fit_one_name_the_longer_is_the_narrower() -> None:
     ],
 )
 def test_only_the_last_part_of_a_name_counts_in_any_case(name: str) -> None:
-    found = style_of(name)
+    found = style_for_model(name)
     assert found is not None
     assert found.name == "phi-2"
 
 
 @pytest.mark.parametrize("name", ["", "/", "phi-2/checkpoint-500", "my-phi-2"])
 def test_a_name_that_says_nothing_stands_for_nothing(name: str) -> None:
-    assert style_of(name) is None
+    assert style_for_model(name) is None

@@ -2,26 +2,28 @@
 
 import pytest
 
-from litgpt.domain.chat import Message
-from litgpt.domain.ending import end_ids_of
-from litgpt.domain.errors import BadPrompt, DamagedFile, UnsupportedModel
-from litgpt.domain.prompts import STYLES, PromptStyle, choose_style, style_named
-from litgpt.domain.prompts.chatml import CHATML
-from litgpt.domain.prompts.conversations import ALPACA, CODELLAMA
-from litgpt.domain.prompts.questions import PLAIN
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.chat.styles import STYLES, PromptStyle, choose_style, find_style
+from litgpt.domain.chat.styles.chat_styles import ALPACA, CODELLAMA
+from litgpt.domain.chat.styles.chatml import CHATML
+from litgpt.domain.chat.styles.single_turn_styles import PLAIN
+from litgpt.domain.errors import CorruptFile, UnsupportedModel, UnsupportedPrompt
+from litgpt.domain.generation.eos import eos_token_ids
 
 QUESTION = (Message("user", "Q"),)
 
 
-@pytest.mark.parametrize("style", [one for one in STYLES if one.end is not None], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "style", [one for one in STYLES if one.turn_end is not None], ids=lambda one: one.name
+)
 def test_a_conversation_begins_with_the_text_of_what_came_before(style: PromptStyle) -> None:
     before = style.render(QUESTION)
     after = style.render((*QUESTION, Message("assistant", "A"), Message("user", "R")))
-    assert after.startswith(f"{before}{style.lead}A{style.end}")
+    assert after.startswith(f"{before}{style.answer_prefix}A{style.turn_end}")
 
 
 def test_the_answer_may_be_left_out_for_training() -> None:
-    assert CHATML.render(QUESTION, answer=False) == "<|im_start|>user\nQ<|im_end|>\n"
+    assert CHATML.render(QUESTION, add_generation_prompt=False) == "<|im_start|>user\nQ<|im_end|>\n"
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda one: one.name)
@@ -38,17 +40,17 @@ def test_what_was_said_is_never_taken_for_a_place_to_fill(style: PromptStyle) ->
 def test_a_system_prompt_is_expressed_or_refused(style: PromptStyle) -> None:
     said = (Message("system", "Speak Latin."), *QUESTION)
     if style.system is None:
-        with pytest.raises(BadPrompt, match="system prompt"):
+        with pytest.raises(UnsupportedPrompt, match="system prompt"):
             style.render(said)
     else:
         assert "Speak Latin." in style.render(said)
 
 
-@pytest.mark.parametrize("style", [one for one in STYLES if one.end is None], ids=lambda one: one.name)
+@pytest.mark.parametrize("style", [one for one in STYLES if one.turn_end is None], ids=lambda one: one.name)
 def test_a_style_of_one_question_refuses_a_conversation(style: PromptStyle) -> None:
-    with pytest.raises(BadPrompt, match=f"{style.name} .*earlier answers"):
+    with pytest.raises(UnsupportedPrompt, match=f"{style.name} .*earlier answers"):
         style.render((*QUESTION, Message("assistant", "A"), Message("user", "R")))
-    with pytest.raises(BadPrompt, match="one question"):
+    with pytest.raises(UnsupportedPrompt, match="one question"):
         style.render((*QUESTION, *QUESTION))
 
 
@@ -59,22 +61,22 @@ def test_what_a_model_writes_before_its_answer_is_there_once_whoever_wrote_it() 
 
 
 def test_a_late_system_prompt_and_an_unknown_role_are_refused() -> None:
-    with pytest.raises(BadPrompt, match="must be the first message"):
+    with pytest.raises(UnsupportedPrompt, match="must be the first message"):
         CHATML.render((*QUESTION, Message("system", "S")))
-    with pytest.raises(BadPrompt, match="'tool'"):
+    with pytest.raises(UnsupportedPrompt, match="'tool'"):
         CHATML.render((*QUESTION, Message("tool", "42")))
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda one: one.name)
 def test_a_style_is_found_by_each_of_its_names(style: PromptStyle) -> None:
-    for name in (style.name, style.saved_as, f"litgpt.prompts.{style.saved_as}"):
-        assert style_named(name) is style
+    for name in (style.name, style.litgpt_name, f"litgpt.prompts.{style.litgpt_name}"):
+        assert find_style(name) is style
 
 
 @pytest.mark.parametrize("name", ["my_package.Alpaca", "os.system", "Nonsense", "litgpt.prompts.os"])
 def test_an_unknown_style_is_named_and_never_imported(name: str) -> None:
     with pytest.raises(UnsupportedModel, match=rf"^{name} is not supported: .* Alpaca"):
-        style_named(name)
+        find_style(name)
 
 
 def test_a_saved_style_comes_before_the_chat_template_and_that_before_plain_text() -> None:
@@ -84,11 +86,11 @@ def test_a_saved_style_comes_before_the_chat_template_and_that_before_plain_text
 
 
 def test_end_tokens_come_from_both_configs_and_may_be_lists() -> None:
-    assert end_ids_of({"eos_token_id": 2}, {"eos_token_id": [128001, 128009]}) == {2, 128001, 128009}
-    assert end_ids_of({}, {"eos_token_id": None}) == frozenset()
+    assert eos_token_ids({"eos_token_id": 2}, {"eos_token_id": [128001, 128009]}) == {2, 128001, 128009}
+    assert eos_token_ids({}, {"eos_token_id": None}) == frozenset()
 
 
 @pytest.mark.parametrize("value", ["2", True, [1, None], -1, 2.0])
 def test_an_end_token_that_is_no_token_is_refused_by_its_file(value: object) -> None:
-    with pytest.raises(DamagedFile, match=r"generation_config\.json"):
-        end_ids_of({"eos_token_id": 2}, {"eos_token_id": value})
+    with pytest.raises(CorruptFile, match=r"generation_config\.json"):
+        eos_token_ids({"eos_token_id": 2}, {"eos_token_id": value})

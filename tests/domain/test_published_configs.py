@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from litgpt.domain.architecture import Architecture, FeedForward, FixedFactors, Llama3Scaling
-from litgpt.domain.errors import DamagedFile, UnsupportedModel
-from litgpt.domain.families import describe
+from litgpt.domain.errors import CorruptFile, UnsupportedModel
+from litgpt.domain.families import parse_config
+from litgpt.domain.model import Architecture, FactorScaling, Llama3Scaling, MLPSpec
 from tests.contracts.distribution_strategy import CONFIG
 
 
 def described(model_type: str, **settings: Any) -> Architecture:
     """Return what a config means that has these settings beside the usual sizes."""
-    return describe("x", CONFIG | {"model_type": model_type} | settings)
+    return parse_config("x", CONFIG | {"model_type": model_type} | settings)
 
 
 def test_hunyuans_base_grows_by_its_alpha_whatever_the_length_of_the_text() -> None:
@@ -25,31 +25,31 @@ def test_hunyuans_base_grows_by_its_alpha_whatever_the_length_of_the_text() -> N
         "mscale_all_dim": 1.0,
         "type": "dynamic",
     }
-    rotary = described("hunyuan_v1_dense", head_dim=128, rope_scaling=scaling).layers[0].mixer.rotary
+    rotary = described("hunyuan_v1_dense", head_dim=128, rope_scaling=scaling).layers[0].mixer.rope
     assert rotary is not None
     assert rotary.scaling is None
-    assert rotary.base == pytest.approx(10000.0 * 1000.0 ** (128 / 126))
+    assert rotary.theta == pytest.approx(10000.0 * 1000.0 ** (128 / 126))
     with pytest.raises(UnsupportedModel, match="use_cla"):
         described("hunyuan_v1_dense", use_cla=True)
 
 
 def test_minimax_says_how_many_numbers_of_a_head_are_rotated() -> None:
     settings = {"head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2}
-    rotary = described("minimax_m2", rotary_dim=8, rope_theta=5000000, **settings).layers[0].mixer.rotary
+    rotary = described("minimax_m2", rotary_dim=8, rope_theta=5000000, **settings).layers[0].mixer.rope
     assert rotary is not None
-    assert rotary.size == 8
-    rotary = described("minimax_m2", **settings).layers[0].mixer.rotary
+    assert rotary.rotary_dim == 8
+    rotary = described("minimax_m2", **settings).layers[0].mixer.rope
     assert rotary is not None
-    assert rotary.size == 16
+    assert rotary.rotary_dim == 16
 
 
 def test_exaone_has_positions_where_it_has_windows_and_everywhere_if_it_has_none() -> None:
     layers = described("exaone4", num_hidden_layers=4, sliding_window=4096).layers
-    assert [one.mixer.window for one in layers] == [4096, 4096, 4096, None]
-    assert [one.mixer.rotary is None for one in layers] == [False, False, False, True]
+    assert [one.mixer.sliding_window for one in layers] == [4096, 4096, 4096, None]
+    assert [one.mixer.rope is None for one in layers] == [False, False, False, True]
     layers = described("exaone4", sliding_window=None, sliding_window_pattern=None).layers
-    assert {one.mixer.window for one in layers} == {None}
-    assert not any(one.mixer.rotary is None for one in layers)
+    assert {one.mixer.sliding_window for one in layers} == {None}
+    assert not any(one.mixer.rope is None for one in layers)
 
 
 PHI_3_5_MOE = {
@@ -68,10 +68,12 @@ PHI_3_5_MOE = {
 
 
 def test_phi_3_5_moe_says_by_itself_what_longrope_multiplies_by() -> None:
-    rotary = described("phimoe", head_dim=4, **PHI_3_5_MOE).layers[0].mixer.rotary
+    rotary = described("phimoe", head_dim=4, **PHI_3_5_MOE).layers[0].mixer.rope
     assert rotary is not None
-    assert rotary.for_text(4096).scaling == FixedFactors(factors=(1.0, 1.5), magnitude=1.1)
-    assert rotary.for_text(4097).scaling == FixedFactors(factors=(2.0, 3.0), magnitude=1.243163121016122)
+    assert rotary.for_length(4096).scaling == FactorScaling(factors=(1.0, 1.5), attention_factor=1.1)
+    assert rotary.for_length(4097).scaling == FactorScaling(
+        factors=(2.0, 3.0), attention_factor=1.243163121016122
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_what_would_be_run_wrong_is_refused(model_type: str, setting: str, value
 def test_more_experts_than_the_groups_chosen_have_cannot_be_chosen() -> None:
     latent = {f"qk_{one}_head_dim": 8 for one in ("nope", "rope")} | {"v_head_dim": 8, "kv_lora_rank": 8}
     experts = {"n_routed_experts": 8, "n_group": 4, "topk_group": 1, "topk_method": "group_limited_greedy"}
-    with pytest.raises(DamagedFile, match="num_experts_per_tok must be at most 2"):
+    with pytest.raises(CorruptFile, match="num_experts_per_tok must be at most 2"):
         described("deepseek_v2", num_experts_per_tok=3, **experts, **latent)
 
 
@@ -118,12 +120,12 @@ APERTUS_8B = {
 def test_apertus_is_stretched_as_its_config_says_and_so_if_it_says_nothing() -> None:
     said = described("apertus", **APERTUS_8B)
     assert said == described("apertus", hidden_act="xielu")
-    assert said.layers[0].feed_forward == FeedForward(size=24, activation="xielu")
-    rotary = said.layers[0].mixer.rotary
+    assert said.layers[0].mlp == MLPSpec(intermediate_size=24, activation="xielu")
+    rotary = said.layers[0].mixer.rope
     assert rotary is not None
-    assert rotary.base == 12000000.0
+    assert rotary.theta == 12000000.0
     assert rotary.scaling == Llama3Scaling(
-        factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_context=8192
+        factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position=8192
     )
 
 

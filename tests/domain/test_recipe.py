@@ -6,16 +6,16 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.domain.errors import BadArgument, MissingArgument, WrongType
-from litgpt.domain.lora import Lora
+from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
+from litgpt.domain.lora.config import LoraConfig
+from litgpt.domain.training.config import CONFIG_FIELDS, PRECISIONS, TrainConfig, config_from_settings
 from litgpt.domain.training.errors import UnknownSetting
-from litgpt.domain.training.recipe import PRECISIONS, SETTINGS, Recipe, recipe_of
 
 NEEDED: dict[str, Any] = {"model": "some/model", "data": "some.jsonl", "out_dir": "out"}
 
 
-def recipe(**settings: Any) -> Recipe:
-    return Recipe(**(NEEDED | settings))
+def recipe(**settings: Any) -> TrainConfig:
+    return TrainConfig(**(NEEDED | settings))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def recipe(**settings: Any) -> Recipe:
 )
 def test_a_value_that_cannot_be_right_is_named_with_what_is(wrong: dict[str, Any], right: str) -> None:
     *_, name = wrong
-    with pytest.raises(BadArgument) as raised:
+    with pytest.raises(InvalidArgument) as raised:
         recipe(**wrong)
     assert str(raised.value).startswith(f"{name} must be ")
     assert right in str(raised.value)
@@ -102,7 +102,7 @@ def test_a_value_of_another_kind_is_named_with_the_kind_that_is_right(wrong: dic
     ],
 )
 def test_settings_that_contradict_each_other_are_told(wrong: dict[str, Any], words: str) -> None:
-    with pytest.raises(BadArgument, match=words):
+    with pytest.raises(InvalidArgument, match=words):
         recipe(**wrong)
 
 
@@ -111,10 +111,10 @@ def test_settings_that_contradict_each_other_are_told(wrong: dict[str, Any], wor
 )
 def test_a_setting_that_is_not_known_is_an_error_that_names_the_nearest(misspelt: str, meant: str) -> None:
     with pytest.raises(UnknownSetting) as raised:
-        recipe_of(NEEDED | {misspelt: 3}, "bad.yaml")
+        config_from_settings(NEEDED | {misspelt: 3}, "bad.yaml")
     assert str(raised.value) == f"Unknown setting '{misspelt}' in bad.yaml. Did you mean '{meant}'?"
     with pytest.raises(UnknownSetting) as raised:
-        recipe_of(NEEDED | {"zzz": 3})
+        config_from_settings(NEEDED | {"zzz": 3})
     assert str(raised.value).startswith("Unknown setting 'zzz'. Settings: model, data, ")
 
 
@@ -123,40 +123,40 @@ def test_a_required_setting_that_is_missing_is_an_error_that_says_what_to_pass(n
     without = {one: value for one, value in NEEDED.items() if one != name}
     for settings in (without, without | {name: None}):
         with pytest.raises(MissingArgument, match=f"^Missing {name}: pass a .*[.]$"):
-            recipe_of(settings)
+            config_from_settings(settings)
     with pytest.raises(MissingArgument, match=f"^Missing {name}: pass a .*[.]$"):
-        Recipe(**(without | {name: None}))
+        TrainConfig(**(without | {name: None}))
     for wrong in ("", 3):
         with pytest.raises(WrongType, match=f"^{name} must be a string that is not empty, not "):
-            recipe_of(NEEDED | {name: wrong})
+            config_from_settings(NEEDED | {name: wrong})
 
 
 def test_a_recipe_read_from_its_own_settings_is_the_same() -> None:
     first = recipe(method="qlora", quantize="int8", lora_targets=["q_proj"], learning_rate=1, val_split=None)
-    assert recipe_of(attrs.asdict(first)) == first
+    assert config_from_settings(attrs.asdict(first)) == first
     assert recipe(data=Path("a") / "b", out_dir=Path("c")) == recipe(data=str(Path("a") / "b"), out_dir="c")
 
 
 def test_every_setting_says_what_it_is() -> None:
-    assert all(field.metadata["help"] for field in SETTINGS.values())
+    assert all(field.metadata["help"] for field in CONFIG_FIELDS.values())
     assert {recipe(precision=one).precision for one in PRECISIONS} == set(PRECISIONS)
 
 
 def test_adapters_learn_faster_than_all_weights_and_random_ones_faster_still() -> None:
-    assert recipe(method="full").rate == 2e-5
-    assert recipe(method="lora").rate == recipe(method="qlora").rate == 2e-4
-    assert recipe(init="random").rate == 4e-4
-    assert recipe(method="lora", learning_rate=0).rate == 0
+    assert recipe(method="full").peak_learning_rate == 2e-5
+    assert recipe(method="lora").peak_learning_rate == recipe(method="qlora").peak_learning_rate == 2e-4
+    assert recipe(init="random").peak_learning_rate == 4e-4
+    assert recipe(method="lora", learning_rate=0).peak_learning_rate == 0
 
 
 def test_qlora_quantises_and_nothing_else_does() -> None:
-    assert recipe().quantised_as is recipe(method="lora").quantised_as is None
-    assert recipe(method="qlora").quantised_as == "bnb.nf4"
-    assert recipe(method="qlora", quantize="int8").quantised_as == "int8"
-    assert [recipe(method=one).adapts for one in ("full", "lora", "qlora")] == [False, True, True]
-    assert recipe(lora_rank=2, lora_alpha=3, lora_dropout=0.5, lora_targets="all-linear").lora == Lora(
-        rank=2, alpha=3, dropout=0.5, targets="all-linear"
-    )
+    assert recipe().quantization is recipe(method="lora").quantization is None
+    assert recipe(method="qlora").quantization == "bnb.nf4"
+    assert recipe(method="qlora", quantize="int8").quantization == "int8"
+    assert [recipe(method=one).uses_lora for one in ("full", "lora", "qlora")] == [False, True, True]
+    assert recipe(
+        lora_rank=2, lora_alpha=3, lora_dropout=0.5, lora_targets="all-linear"
+    ).lora_config == LoraConfig(rank=2, alpha=3, dropout=0.5, targets="all-linear")
 
 
 @pytest.mark.parametrize(
@@ -173,20 +173,22 @@ def test_qlora_quantises_and_nothing_else_does() -> None:
     ],
 )
 def test_steps_are_counted_over_epochs_up_to_the_most(settings: dict[str, Any], steps: int) -> None:
-    assert recipe(**settings).steps(10) == steps
+    assert recipe(**settings).num_steps(10) == steps
 
 
 def test_the_rate_rises_over_three_per_cent_unless_told_otherwise() -> None:
-    assert recipe().schedule(1000).warmup == 30
-    assert recipe().schedule(5).warmup == 1
-    assert recipe(warmup_steps=0).schedule(1000).warmup == 0
-    assert recipe(warmup_steps=70).schedule(50).warmup == 50
+    assert recipe().lr_schedule(1000).warmup_steps == 30
+    assert recipe().lr_schedule(5).warmup_steps == 1
+    assert recipe(warmup_steps=0).lr_schedule(1000).warmup_steps == 0
+    assert recipe(warmup_steps=70).lr_schedule(50).warmup_steps == 50
 
 
 def test_the_last_rate_is_a_share_of_the_highest_and_no_more() -> None:
-    assert recipe(learning_rate=1e-3, min_learning_rate=1e-4).schedule(10).floor == pytest.approx(0.1)
-    assert recipe(learning_rate=1e-3, min_learning_rate=1e-2).schedule(10).floor == 1
-    assert recipe(learning_rate=0).schedule(10).floor == 0
+    assert recipe(learning_rate=1e-3, min_learning_rate=1e-4).lr_schedule(10).min_lr_ratio == pytest.approx(
+        0.1
+    )
+    assert recipe(learning_rate=1e-3, min_learning_rate=1e-2).lr_schedule(10).min_lr_ratio == 1
+    assert recipe(learning_rate=0).lr_schedule(10).min_lr_ratio == 0
 
 
 @pytest.mark.parametrize(
@@ -203,6 +205,6 @@ def test_the_last_rate_is_a_share_of_the_highest_and_no_more() -> None:
 def test_what_is_trained_by_default_follows_from_the_task(
     settings: dict[str, Any], method: str, init: str
 ) -> None:
-    for made in (recipe(**settings), recipe_of({**NEEDED, **settings})):
+    for made in (recipe(**settings), config_from_settings({**NEEDED, **settings})):
         assert (made.method, made.init) == (method, init)
-        assert recipe_of(attrs.asdict(made)) == made
+        assert config_from_settings(attrs.asdict(made)) == made

@@ -2,16 +2,16 @@
 
 import pytest
 
-from litgpt.domain.training.schedule import Schedule
+from litgpt.domain.training.lr_schedule import WarmupCosine
 
 
 def test_it_rises_in_a_line_and_the_first_step_learns() -> None:
-    share = Schedule(steps=100, warmup=4)
+    share = WarmupCosine(total_steps=100, warmup_steps=4)
     assert [share(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
 def test_it_falls_along_half_a_cosine_to_its_floor() -> None:
-    share = Schedule(steps=110, warmup=10, floor=0.1)
+    share = WarmupCosine(total_steps=110, warmup_steps=10, min_lr_ratio=0.1)
     assert share(10) == 1.0
     assert share(35) == pytest.approx(0.1 + 0.9 * (1 + 0.5**0.5) / 2)
     assert share(60) == pytest.approx(0.55)
@@ -19,7 +19,7 @@ def test_it_falls_along_half_a_cosine_to_its_floor() -> None:
 
 
 def test_it_never_rises_again_and_stays_at_its_floor_behind_the_end() -> None:
-    share = Schedule(steps=50, warmup=5, floor=0.25)
+    share = WarmupCosine(total_steps=50, warmup_steps=5, min_lr_ratio=0.25)
     falling = [share(step) for step in range(5, 60)]
     assert falling == sorted(falling, reverse=True)
     assert share(10_000) == pytest.approx(0.25)
@@ -27,5 +27,5 @@ def test_it_never_rises_again_and_stays_at_its_floor_behind_the_end() -> None:
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
 def test_a_run_may_be_as_short_as_its_warm_up(steps: int) -> None:
-    share = Schedule(steps=steps, warmup=steps)
+    share = WarmupCosine(total_steps=steps, warmup_steps=steps)
     assert all(0 < share(step) <= 1 for step in range(steps))

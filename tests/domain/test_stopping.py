@@ -2,13 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from litgpt.domain.errors import BadArgument, WrongType
-from litgpt.domain.stopping import StopStrings, stop_strings
+from litgpt.domain.errors import InvalidArgument, WrongType
+from litgpt.domain.generation.stop_strings import StopStringMatcher, parse_stop_strings
 
 
 def shown(stops: list[str], pieces: list[str]) -> list[str]:
-    stopper = StopStrings(tuple(stops))
-    return [*map(stopper.push, pieces), stopper.finish()]
+    stopper = StopStringMatcher(tuple(stops))
+    return [*map(stopper.push, pieces), stopper.flush()]
 
 
 def test_text_without_a_stop_string_passes_at_once() -> None:
@@ -55,15 +55,15 @@ def test_however_text_is_cut_the_same_is_shown(text: str, stops: list[str], data
 @pytest.mark.parametrize("stop", [3, ["a", 3], {"a": 1}])
 def test_what_is_no_stop_string_is_refused(stop: object) -> None:
     with pytest.raises(WrongType, match="stop"):
-        stop_strings(stop)
+        parse_stop_strings(stop)
 
 
 def test_an_empty_stop_string_is_refused() -> None:
-    with pytest.raises(BadArgument, match="empty"):
-        stop_strings(["a", ""])
+    with pytest.raises(InvalidArgument, match="empty"):
+        parse_stop_strings(["a", ""])
 
 
 def test_one_several_or_none() -> None:
-    assert stop_strings(None) == ()
-    assert stop_strings("a") == ("a",)
-    assert stop_strings(["a", "b"]) == ("a", "b")
+    assert parse_stop_strings(None) == ()
+    assert parse_stop_strings("a") == ("a",)
+    assert parse_stop_strings(["a", "b"]) == ("a", "b")

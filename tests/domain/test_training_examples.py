@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadArgument
-from litgpt.domain.prompts import style_named
-from litgpt.domain.template_options import TemplateOptions
-from litgpt.domain.training.errors import BadData
-from litgpt.domain.training.examples import example_of, options_of, text_of
-from litgpt.domain.training.lesson import Lesson
-from litgpt.domain.training.splitting import held_back
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.chat.styles import find_style
+from litgpt.domain.chat.template_options import TemplateOptions
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.training.errors import InvalidData
+from litgpt.domain.training.records import parse_conversation, parse_template_options, parse_text
+from litgpt.domain.training.sft_example import SFTExample
+from litgpt.domain.training.validation_split import validation_size
 
 WHERE = "data.jsonl, line 3"
 ASKED = Message("user", "Add.")
@@ -20,7 +20,7 @@ ANSWERED = Message("assistant", "Done.")
 
 
 def example(record: object, style: str | None = None) -> tuple[Message, ...]:
-    return example_of(record, where=WHERE, style=None if style is None else style_named(style))
+    return parse_conversation(record, location=WHERE, style=None if style is None else find_style(style))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_an_input_is_put_below_its_instruction() -> None:
 def test_alpacas_style_has_a_place_for_an_input() -> None:
     """The text that Taori et al. give, and that LitGPT writes."""
     record = {"instruction": "Add {input}.", "input": "1 and {instruction}", "output": "3"}
-    alpaca = style_named("alpaca")
+    alpaca = find_style("alpaca")
     assert alpaca.render(example(record, "alpaca")[:-1]) == (
         "Below is an instruction that describes a task, paired with an input that provides further context. "
         "Write a response that appropriately completes the request.\n\n"
@@ -109,7 +109,7 @@ def test_alpacas_style_has_a_place_for_an_input() -> None:
     ],
 )
 def test_what_is_missing_is_said_with_the_line(record: Any, said: str) -> None:
-    with pytest.raises(BadData) as caught:
+    with pytest.raises(InvalidData) as caught:
         example(record)
     assert str(caught.value).startswith(WHERE)
     assert said in str(caught.value)
@@ -164,28 +164,30 @@ def test_a_prompt_and_its_completion_may_be_messages() -> None:
 
 def test_a_text_that_is_rendered_already_is_learnt_as_it_is() -> None:
     assert example({"text": "Once."}, "default") == (Message("user", ""), Message("assistant", "Once."))
-    with pytest.raises(BadData, match="its fields are 'text'"):
+    with pytest.raises(InvalidData, match="its fields are 'text'"):
         example({"text": "Once."})
 
 
 def test_a_record_has_tools_and_variables_of_its_own() -> None:
     default = TemplateOptions(tools=[{"name": "g"}], variables={"a": 1})
-    assert options_of([ASKED], default, where=WHERE) is default
-    assert options_of({"tools": None}, default, where=WHERE) is default
+    assert parse_template_options([ASKED], default, location=WHERE) is default
+    assert parse_template_options({"tools": None}, default, location=WHERE) is default
     for tools in ([CALL], json.dumps([CALL])):
-        found = options_of({"tools": tools, "chat_template_kwargs": {"b": 2}}, default, where=WHERE)
+        found = parse_template_options(
+            {"tools": tools, "chat_template_kwargs": {"b": 2}}, default, location=WHERE
+        )
         assert found == TemplateOptions(tools=[CALL], variables={"b": 2})
-    assert options_of({"tools": []}, default, where=WHERE).tools == ()
+    assert parse_template_options({"tools": []}, default, location=WHERE).tools == ()
     for record in ({"tools": "f"}, {"tools": {"name": "f"}}, {"chat_template_kwargs": {"messages": 1}}):
-        with pytest.raises(BadData, match="line 3"):
-            options_of(record, default, where=WHERE)
+        with pytest.raises(InvalidData, match="line 3"):
+            parse_template_options(record, default, location=WHERE)
 
 
 def test_a_text_to_pretrain_on_is_a_field_of_its_record() -> None:
-    assert text_of({"text": "Once.", "source": "a book"}, where=WHERE) == "Once."
+    assert parse_text({"text": "Once.", "source": "a book"}, location=WHERE) == "Once."
     for record in ({"content": "Once."}, {"text": 3}, "Once."):
-        with pytest.raises(BadData, match=r"line 3 .*text"):
-            text_of(record, where=WHERE)
+        with pytest.raises(InvalidData, match=r"line 3 .*text"):
+            parse_text(record, location=WHERE)
 
 
 @pytest.mark.parametrize(
@@ -193,30 +195,30 @@ def test_a_text_to_pretrain_on_is_a_field_of_its_record() -> None:
     [(2000, 0.05, 100), (51760, 0.03865, 2000), (10, 0.03, 1), (7, 0.5, 3), (10, None, 0), (1, 0, 0)],
 )
 def test_as_many_are_held_back_as_litgpt_holds_back(records: int, fraction: float | None, held: int) -> None:
-    assert held_back(records, fraction, where=WHERE) == held
+    assert validation_size(records, fraction, location=WHERE) == held
 
 
 def test_a_fraction_leaves_something_to_learn_from() -> None:
     with pytest.raises(
-        BadData, match=r"of its 1 record\(s\), 1 would be for validation and none for training"
+        InvalidData, match=r"of its 1 record\(s\), 1 would be for validation and none for training"
     ):
-        held_back(1, 0.5, where=WHERE)
+        validation_size(1, 0.5, location=WHERE)
     wrong: tuple[Any, ...] = (1, -0.1, "0.1", True)
     for fraction in wrong:
-        with pytest.raises(BadArgument, match="val_split_fraction"):
-            held_back(10, fraction, where=WHERE)
+        with pytest.raises(InvalidArgument, match="val_split_fraction"):
+            validation_size(10, fraction, location=WHERE)
 
 
 def test_a_lesson_is_cut_at_its_end() -> None:
-    lesson = Lesson((10, 11, 12, 13, 14, 15), ((1, 3), (4, 6)))
+    lesson = SFTExample((10, 11, 12, 13, 14, 15), ((1, 3), (4, 6)))
     assert lesson.labels(-100) == [-100, 11, 12, -100, 14, 15]
-    assert lesson.cut(None) is lesson.cut(6) is lesson
-    assert lesson.cut(5).labels(-1) == [-1, 11, 12, -1, 14]
-    assert lesson.cut(2).learnt == ((1, 2),)
+    assert lesson.truncate(None) is lesson.truncate(6) is lesson
+    assert lesson.truncate(5).labels(-1) == [-1, 11, 12, -1, 14]
+    assert lesson.truncate(2).loss_spans == ((1, 2),)
 
 
 def test_what_is_not_learnt_or_follows_nothing_teaches_nothing() -> None:
-    assert Lesson((1, 2), ((1, 2),)).teaches
-    assert not Lesson((1, 2), ()).teaches
-    assert not Lesson((1, 2), ((0, 1),)).teaches
-    assert not Lesson((1, 2, 3, 4), ((3, 4),)).cut(3).teaches
+    assert SFTExample((1, 2), ((1, 2),)).has_targets
+    assert not SFTExample((1, 2), ()).has_targets
+    assert not SFTExample((1, 2), ((0, 1),)).has_targets
+    assert not SFTExample((1, 2, 3, 4), ((3, 4),)).truncate(3).has_targets

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litgpt.domain.errors import BadArgument, WrongType
+from litgpt.domain.errors import InvalidArgument, WrongType
 from litgpt.domain.validators import flag, integer, is_integer, is_number, local_path, real
 
 
@@ -22,7 +22,7 @@ from litgpt.domain.validators import flag, integer, is_integer, is_number, local
     ],
 )
 def test_an_integer_that_is_too_small_is_refused(least: int, value: int, message: str) -> None:
-    with pytest.raises(BadArgument) as caught:
+    with pytest.raises(InvalidArgument) as caught:
         integer("n", value, least)
     assert not isinstance(caught.value, WrongType)
     assert str(caught.value) == message
@@ -52,7 +52,7 @@ def test_numbers_of_other_libraries_become_pythons() -> None:
     ],
 )
 def test_a_number_out_of_bounds_is_refused(bounds: dict[str, Any], value: float, message: str) -> None:
-    with pytest.raises(BadArgument) as caught:
+    with pytest.raises(InvalidArgument) as caught:
         real("x", value, **bounds)
     assert str(caught.value) == message
 
@@ -89,7 +89,7 @@ def test_a_flag_is_true_or_false() -> None:
     ],
 )
 def test_a_path_that_no_file_can_have_is_refused(value: object, message: str) -> None:
-    with pytest.raises(BadArgument, match=message):
+    with pytest.raises(InvalidArgument, match=message):
         local_path("folder", value)
 
 

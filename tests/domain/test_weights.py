@@ -1,23 +1,25 @@
 import pytest
 
 from litgpt.domain.errors import CheckpointMismatch
-from litgpt.domain.families import LLAMA, describe, understand
-from litgpt.domain.parameters import parameters
-from litgpt.domain.tensors import TensorInfo
-from litgpt.domain.weights import plan
+from litgpt.domain.families import LLAMA, parse_config, resolve_model
+from litgpt.domain.weights.mapping import validate_mapping
+from litgpt.domain.weights.parameters import parameters
+from litgpt.domain.weights.tensor_info import TensorInfo
 from tests.contracts.distribution_strategy import CONFIG, shapes
 
 TENSORS = {name: TensorInfo(shape, "F32", 4) for name, shape in shapes().items()}
-ARCHITECTURE = describe("tiny", CONFIG)
+ARCHITECTURE = parse_config("tiny", CONFIG)
 
 
 def test_every_parameter_is_read_from_the_tensors_it_is_made_of() -> None:
-    joins = {join.parameter.name: join for join in plan("tiny", ARCHITECTURE, LLAMA.weights, TENSORS)}
+    joins = {
+        join.parameter.name: join for join in validate_mapping("tiny", ARCHITECTURE, LLAMA.weights, TENSORS)
+    }
     qkv = joins["transformer.h.1.attn.qkv.weight"]
-    assert qkv.theirs == tuple(f"model.layers.1.self_attn.{one}_proj.weight" for one in "qkv")
-    assert qkv.parameter.rows == (16, 8, 8)
+    assert qkv.hf_names == tuple(f"model.layers.1.self_attn.{one}_proj.weight" for one in "qkv")
+    assert qkv.parameter.split_sizes == (16, 8, 8)
     assert qkv.parameter.shape == (32, 16)
-    assert joins["lm_head.weight"].theirs == ("lm_head.weight",)
+    assert joins["lm_head.weight"].hf_names == ("lm_head.weight",)
 
 
 def test_all_that_is_wrong_is_listed_at_once() -> None:
@@ -27,14 +29,16 @@ def test_all_that_is_wrong_is_listed_at_once() -> None:
     tensors["model.layers.2.mlp.up_proj.weight"] = TensorInfo((24, 16), "F32", 4)
     tensors["model.layers.1.self_attn.k_proj.weight"] = TensorInfo((16, 16), "F32", 4)
     with pytest.raises(CheckpointMismatch) as caught:
-        plan("tiny", ARCHITECTURE, LLAMA.weights, tensors)
+        validate_mapping("tiny", ARCHITECTURE, LLAMA.weights, tensors)
     assert set(caught.value.missing) == {"model.norm.weight", "model.layers.0.mlp.up_proj.weight"}
-    assert set(caught.value.unread) == {
+    assert set(caught.value.unexpected) == {
         "model.layers.0.self_attn.rubbish",
         "model.layers.2.mlp.up_proj.weight",
     }
-    assert caught.value.misshapen == ("model.layers.1.self_attn.k_proj.weight is [16, 16], expected [8, 16]",)
-    for name in (*caught.value.missing, *caught.value.unread, *caught.value.misshapen):
+    assert caught.value.shape_mismatches == (
+        "model.layers.1.self_attn.k_proj.weight is [16, 16], expected [8, 16]",
+    )
+    for name in (*caught.value.missing, *caught.value.unexpected, *caught.value.shape_mismatches):
         assert name in str(caught.value)
 
 
@@ -42,18 +46,18 @@ def test_queries_and_keys_of_exchanged_shapes_are_noticed_although_their_sum_is_
     names = [f"model.layers.0.self_attn.{one}_proj.weight" for one in "qk"]
     tensors = TENSORS | {names[0]: TENSORS[names[1]], names[1]: TENSORS[names[0]]}
     with pytest.raises(CheckpointMismatch, match=r"q_proj.*expected \[16, 16\]"):
-        plan("tiny", ARCHITECTURE, LLAMA.weights, tensors)
+        validate_mapping("tiny", ARCHITECTURE, LLAMA.weights, tensors)
 
 
 def test_a_tied_head_that_the_file_has_is_known_and_no_parameter_until_it_is_read() -> None:
-    found = understand("tiny", CONFIG | {"tie_word_embeddings": True}, TENSORS)
-    assert found.architecture.tied
-    assert found.own_head is not None
-    assert found.own_head.theirs == ("lm_head.weight",)
-    assert found.own_head not in found.joins
+    found = resolve_model("tiny", CONFIG | {"tie_word_embeddings": True}, TENSORS)
+    assert found.architecture.tie_word_embeddings
+    assert found.untied_head is not None
+    assert found.untied_head.hf_names == ("lm_head.weight",)
+    assert found.untied_head not in found.sources
     untied = found.untied()
-    assert not untied.architecture.tied
-    assert {join.parameter.name for join in untied.joins} == {
+    assert not untied.architecture.tie_word_embeddings
+    assert {join.parameter.name for join in untied.sources} == {
         parameter.name for parameter in parameters(untied.architecture)
     }
     assert untied.untied() == untied
@@ -65,15 +69,15 @@ def test_a_bias_is_read_where_the_config_asks_for_it_and_is_left_over_where_it_d
         for layer in range(2)
         for one, rows in zip("qkvo", (16, 8, 8, 16), strict=True)
     }
-    biased = describe("tiny", CONFIG | {"attention_bias": True})
-    assert len(plan("tiny", biased, LLAMA.weights, TENSORS | biases)) > len(LLAMA.weights) - 2
+    biased = parse_config("tiny", CONFIG | {"attention_bias": True})
+    assert len(validate_mapping("tiny", biased, LLAMA.weights, TENSORS | biases)) > len(LLAMA.weights) - 2
     with pytest.raises(CheckpointMismatch, match="8 unexpected"):
-        plan("tiny", ARCHITECTURE, LLAMA.weights, TENSORS | biases)
+        validate_mapping("tiny", ARCHITECTURE, LLAMA.weights, TENSORS | biases)
 
 
 def test_no_family_has_a_rule_twice() -> None:
     from litgpt.domain.families import FAMILIES
 
     for family in FAMILIES.values():
-        ours = [rule.ours for rule in family.weights if rule.where is None]
+        ours = [rule.name for rule in family.weights if rule.condition is None]
         assert len(ours) == len(set(ours)), family.model_type

@@ -8,17 +8,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from litgpt.application.chatting import Conversation, Turn
-from litgpt.application.generating import GenerateText
-from litgpt.application.prompting import WritePrompt
+from litgpt.application.chat import Conversation, TurnOptions
+from litgpt.application.generate_text import GenerateText
+from litgpt.application.render_prompt import RenderPrompt
 from litgpt.chat import Chat
 from litgpt.cli import console
-from litgpt.cli.adapter_choice import AdapterChoice
-from litgpt.cli.session import Session
-from litgpt.domain.chat import Message
-from litgpt.domain.generation import Request
+from litgpt.cli.repl.adapter_switch import AdapterSwitch
+from litgpt.cli.repl.session import Session
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.generation.request import GenerationRequest
+from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.ports import PrefixCache
-from litgpt.domain.sampling import Sampling
 from litgpt.testing import ByteTokenizer, ScriptedGeneration, ScriptedGenerator
 from litgpt.testing.tokenizers import END, USER
 
@@ -43,7 +43,7 @@ class TwoAnswers(ScriptedGenerator):
     """Answers a message with "long" in it slowly and without an end."""
 
     def generate(
-        self, requests: Sequence[Request], *, prefix: PrefixCache | None = None
+        self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> ScriptedGeneration:
         """Answer one prompt."""
         prompt = list(requests[0].prompt)
@@ -68,17 +68,17 @@ def begin(messages: Sequence[Message], settings: dict[str, Any]) -> Chat:
     """Begin a conversation."""
     tokenizer, generator = ByteTokenizer(), TwoAnswers(SHORT, 10_000)
     talk = Conversation(
-        WritePrompt(tokenizer, None),
+        RenderPrompt(tokenizer, None),
         GenerateText(tokenizer, generator),
         generator.prefix_cache(),
         list(messages),
     )
     how: dict[str, Any] = {
         "max_new_tokens": settings.get("max_new_tokens", 1000),
-        "sampling": Sampling(seed=settings.get("seed")),
+        "sampling": SamplingParams(seed=settings.get("seed")),
         "end_ids": frozenset({END}),
     }
-    turn = Turn(talk.write, lambda ids: Request(prompt=ids, **how))
+    turn = TurnOptions(talk.renderer, lambda ids: GenerationRequest(prompt=ids, **how))
     return Chat(talk, lambda _: turn)
 
 
@@ -86,7 +86,7 @@ def main() -> None:
     """Hold a conversation, without prompt_toolkit if `--plain` is given."""
     if "--plain" in sys.argv:
         sys.modules["prompt_toolkit"] = None  # type: ignore[assignment] # so that it cannot be imported
-    session = Session(begin, begin((), {}), {}, AdapterChoice(NoAdapters()), about={"model": "fake"})
+    session = Session(begin, begin((), {}), {}, AdapterSwitch(NoAdapters()), details={"model": "fake"})
     console.note("Ctrl-D quits.")
     session.run()
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from litgpt.domain.training.recipe import Recipe
+from litgpt.domain.training.config import TrainConfig
 from tests.adapters.tiny_models import tiny_folder
 
 
@@ -16,7 +16,7 @@ def examples(path: Path, count: int = 40) -> Path:
     return path
 
 
-def recipe(folder: Path, **settings: Any) -> Recipe:
+def recipe(folder: Path, **settings: Any) -> TrainConfig:
     """Return a recipe of a short run on a tiny model. Its data are written; what comes of it is in `out`."""
     data = folder / "examples.jsonl"
     usual: dict[str, Any] = {
@@ -30,7 +30,7 @@ def recipe(folder: Path, **settings: Any) -> Recipe:
         "batch_size": 4,
         "max_seq_length": 200,
     }
-    return Recipe(**(usual | settings))
+    return TrainConfig(**(usual | settings))
 
 
 def rows(out: Path) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from litgpt.adapters.training.learning import Learning
+from litgpt.adapters.training.lightning_module import LitModel
 from litgpt.cli.main import main
 
 WAITS = "waiting for a signal\n"
@@ -73,11 +73,11 @@ def in_session(session: int) -> list[int]:
 
 def _wait_within(step: int) -> None:
     """Let the first process wait for a signal before it computes a step's first batch."""
-    compute = Learning.training_step
+    compute = LitModel.training_step
 
-    def wait_and_compute(self: Learning, batch: Any) -> Any:
+    def wait_and_compute(self: LitModel, batch: Any) -> Any:
         if self.trainer.is_global_zero and self.trainer.global_step == step - 1:
-            Learning.training_step = compute  # type: ignore[method-assign] # once
+            LitModel.training_step = compute  # type: ignore[method-assign] # once
             reads, writes = os.pipe()
             os.set_blocking(writes, False)
             signal.set_wakeup_fd(writes)  # a signal that arrives before the read below is not missed
@@ -86,7 +86,7 @@ def _wait_within(step: int) -> None:
             signal.set_wakeup_fd(-1)
         return compute(self, batch)
 
-    Learning.training_step = wait_and_compute  # type: ignore[method-assign] # it is in place for this program
+    LitModel.training_step = wait_and_compute  # type: ignore[method-assign] # it is in place for this program
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from litgpt import LLM
-from litgpt.domain.errors import BadArgument, BadCheckpoint, OutOfReach
+from litgpt.domain.errors import InvalidArgument, InvalidCheckpoint, UnsupportedOperation
 from tests.adapters.tiny_models import tiny_folder
 from tests.agreement.models import random_ids
 
@@ -151,21 +151,21 @@ def test_adapters_of_every_kind_learn_beside_quantized_weights(kind: str, how: s
 )
 def test_what_cannot_be_is_refused_before_anything_changes(options: dict[str, Any], said: str) -> None:
     llm = loaded()
-    with pytest.raises(BadArgument, match=said):
+    with pytest.raises(InvalidArgument, match=said):
         llm.add_lora(**options)
     assert llm.adapters == ()
     assert not any("lora" in name for name in llm.state_dict())
 
 
 def test_a_quantized_module_is_not_trained_whole() -> None:
-    with pytest.raises(OutOfReach, match=r"k_proj\.weight is quantized"):
+    with pytest.raises(UnsupportedOperation, match=r"k_proj\.weight is quantized"):
         loaded(quantize="int8").add_lora(modules_to_save=["k_proj"])
 
 
 def test_a_bias_that_has_nothing_to_be_added_to_is_not_merged() -> None:
     llm = loaded()
     llm.add_lora(lora_bias=True)
-    with pytest.raises(OutOfReach, match="lora_bias"):
+    with pytest.raises(UnsupportedOperation, match="lora_bias"):
         llm.merge_adapter()
 
 
@@ -175,9 +175,9 @@ def test_a_module_that_the_model_does_not_have_is_named(tmp_path: Path) -> None:
     llm.save_adapter(tmp_path)
     file = tmp_path / "adapter_model.safetensors"
     save_file({**load_file(file), "base_model.model.score.weight": torch.ones(2, 48)}, file)
-    with pytest.raises(BadCheckpoint, match=r"score\.weight"):
+    with pytest.raises(InvalidCheckpoint, match=r"score\.weight"):
         loaded().load_adapter(tmp_path)
-    with pytest.raises(BadCheckpoint, match=r"score\.weight"):
+    with pytest.raises(InvalidCheckpoint, match=r"score\.weight"):
         LLM.load(tmp_path, distribute=None, quiet=True)
 
 
@@ -209,7 +209,7 @@ def test_an_adapter_with_a_larger_vocabulary_is_a_model(
                 one.add_(torch.randn_like(one) * 0.1)
         expected = peft(ids).logits
     peft.save_pretrained(str(tmp_path))
-    with pytest.raises(BadCheckpoint, match=r"resized.*LLM\.load"):
+    with pytest.raises(InvalidCheckpoint, match=r"resized.*LLM\.load"):
         loaded(family).load_adapter(tmp_path)
     llm = LLM.load(tmp_path, distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="32-true")

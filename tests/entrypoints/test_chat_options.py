@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from litgpt import LLM
-from litgpt.domain.errors import BadArgument, LitGPTError
-from litgpt.domain.generation import Completion
+from litgpt.domain.errors import InvalidArgument, LitGPTError
+from litgpt.domain.generation.request import Completion
 from tests.adapters.tiny_models import tiny_folder
 
 FEW: dict[str, Any] = {"max_new_tokens": 6, "temperature": 1.0, "top_k": None, "seed": 7}
@@ -68,7 +68,7 @@ def test_what_is_left_out_is_as_the_chat_was_begun_and_else_as_for_generate(llm:
     assert begun.send("Hi") == llm.generate("Hi", **FEW)
     assert len(begun.complete("Go on", max_new_tokens=2).token_ids) == 2
     assert len(begun.complete("Go on").token_ids) == FEW["max_new_tokens"]
-    assert llm.chat().sampling == llm._loaded.sampling
+    assert llm.chat().sampling == llm._loaded.sampling_params
     assert begun.sampling.seed == 7
 
 
@@ -97,7 +97,9 @@ def test_a_system_prompt_begins_a_conversation_and_stays(llm: LLM) -> None:
     assert chat.send("Hi", sys_prompt="Be brief.") == begun.send("Hi")
     assert chat.messages == begun.messages
     assert chat.send("More") == begun.send("More")
-    with pytest.raises(BadArgument, match="sys_prompt must be None when the messages begin with a system"):
+    with pytest.raises(
+        InvalidArgument, match="sys_prompt must be None when the messages begin with a system"
+    ):
         chat.send("More", sys_prompt="Be long.")
     assert chat.messages == begun.messages
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from dependency_injector import providers
 
-from litgpt.adapters.checkpoints.chain import ChainStore
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.checkpoints.installed import InstalledStore
-from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.adapters.checkpoints.chain_store import ChainStore
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.checkpoints.installed_store import InstalledStore
+from litgpt.adapters.checkpoints.local_store import LocalStore
 from litgpt.adapters.hub.store import HubStore
-from litgpt.cli.former import FORMER
+from litgpt.cli.deprecated import REMOVED
 from litgpt.cli.main import run
 from litgpt.container import container
 from litgpt.domain.families import FAMILIES
@@ -213,7 +213,7 @@ def test_what_is_not_understood_ends_with_2(
     assert "\nerror: " in error
 
 
-@pytest.mark.parametrize("command", FORMER)
+@pytest.mark.parametrize("command", REMOVED)
 @pytest.mark.parametrize("spelling", [str, lambda name: name.replace("_", "-")])
 def test_litgpts_other_commands_say_what_replaces_them(
     capsys: pytest.CaptureFixture[str], command: str, spelling: Any
@@ -283,7 +283,7 @@ def test_info_of_a_repository_downloads_no_weights(
     with LoopbackHub(tmp_path / "hub") as hub:
         (hub.root / "org").mkdir(parents=True, exist_ok=True)
         (hub.root / "org" / "tiny").symlink_to(tiny_folder("llama"), target_is_directory=True)
-        store = HubStore(open_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
+        store = HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
         with container.store.override(providers.Object(store)):
             status, told, error = ends(capsys, "info", "org/tiny")
             assert (status, error) == (0, "")

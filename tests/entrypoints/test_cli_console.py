@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from litgpt.cli import console
-from litgpt.cli.loading import Work
-from litgpt.domain.reporting import Notice, Progress
+from litgpt.cli.model_loading import StatusLine
+from litgpt.domain.progress import Notice, Progress
 
 
 class Terminal(io.StringIO):
@@ -79,7 +79,7 @@ def test_a_line_for_the_time_of_waiting_is_gone_afterwards_and_fits_the_terminal
 ) -> None:
     stderr = terminal(monkeypatch, "stderr")
     monkeypatch.setenv("NO_COLOR", "1")
-    with console.Waiting("Loading a model with a name that is too long for this terminal …"):
+    with console.TransientLine("Loading a model with a name that is too long for this terminal …"):
         assert shown(stderr.getvalue())[0] == "Loading a model with a name that is too"
     assert shown(stderr.getvalue())[-1] == ""
 
@@ -88,10 +88,10 @@ def test_nobody_waits_before_a_pipe_or_when_all_is_to_be_quiet(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stderr = terminal(monkeypatch, "stderr")
-    with console.Waiting("Loading …", quiet=True):
+    with console.TransientLine("Loading …", quiet=True):
         assert stderr.getvalue() == ""
     monkeypatch.undo()
-    with console.Waiting("Loading …"):
+    with console.TransientLine("Loading …"):
         assert capsys.readouterr().err == ""
 
 
@@ -99,7 +99,7 @@ def test_a_log_has_notices_and_no_bars(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work() -> None:
-        with Work("Working …", quiet=False) as work:
+        with StatusLine("Working …", quiet=False) as work:
             work.report(Notice("It begins."))
             for done in range(3):
                 work.report(Progress("file", done, 2, unit="B"))

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from litgpt.cli.editor import UNCHANGED, edited, editor
+from litgpt.cli.repl.editor import UNCHANGED_HINT, edit_text, editor_command
 
 if sys.platform == "win32":
     pytest.skip("needs POSIX commands", allow_module_level=True)
@@ -15,7 +15,7 @@ if sys.platform == "win32":
     [
         ("one", "sh -c 'printf two >> \"$0\"'", "onetwo", ""),
         ("", "sh -c 'printf %s café > \"$0\"'", "café", ""),
-        ("one\n", "true", "", UNCHANGED),
+        ("one\n", "true", "", UNCHANGED_HINT),
         ("one", "sh -c ': > \"$0\"'", "", "(The message is empty; nothing is sent.)"),
         ("one", "false", None, "error: The editor 'false' ended with status 1."),
         (
@@ -29,15 +29,15 @@ if sys.platform == "win32":
 def test_a_text_is_edited(
     capsys: pytest.CaptureFixture[str], text: str, command: str, result: str | None, explained: str
 ) -> None:
-    assert edited(text, command) == result
+    assert edit_text(text, command) == result
     assert capsys.readouterr().err.strip().startswith(explained)
 
 
 def test_visual_comes_before_editor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISUAL", "code --wait")
     monkeypatch.setenv("EDITOR", "nano")
-    assert editor() == "code --wait"
+    assert editor_command() == "code --wait"
     monkeypatch.setenv("VISUAL", " ")
-    assert editor() == "nano"
+    assert editor_command() == "nano"
     monkeypatch.delenv("EDITOR")
-    assert editor() == ""
+    assert editor_command() == ""

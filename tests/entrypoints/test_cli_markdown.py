@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litgpt.cli.markdown import LIMIT, MarkdownStream
+from litgpt.cli.repl.markdown import MAX_PENDING, MarkdownStream
 
 NAMES = {"1": "b", "2": "dim", "3": "i", "4": "u", "36": "code"}
 PIECES = [
@@ -74,7 +74,7 @@ def rendered(*pieces: str) -> str:
         ("```x = 1``` and", "<code>x = 1</> and"),
         ("```\nnever closed", "<dim>```</>\n<code>never closed</>"),
         ("| a | b |\n[text](https://x.y/a_b_c)", "| a | b |\n[text](https://x.y/a_b_c)"),
-        (f"**{'x' * LIMIT}**", f"**{'x' * LIMIT}**"),
+        (f"**{'x' * MAX_PENDING}**", f"**{'x' * MAX_PENDING}**"),
     ],
 )
 def test_markdown_is_shown_in_styles(markdown: str, shown: str) -> None:
@@ -100,7 +100,7 @@ def test_text_without_marks_is_shown_at_once_and_marks_are_held_back_only_so_lon
         "\x1b[1mworld\x1b[0m and",
     ]
     assert stream.feed(" **") == " "
-    assert stream.feed("x" * LIMIT).startswith("**x")
+    assert stream.feed("x" * MAX_PENDING).startswith("**x")
     assert stream.feed("\n```py\n") == "\n\x1b[2m```py\x1b[0m\n"
     assert stream.feed("print") == "\x1b[36mprint\x1b[0m"
 

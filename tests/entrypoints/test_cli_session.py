@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from litgpt.application.chatting import Conversation, Turn
-from litgpt.application.generating import GenerateText
-from litgpt.application.prompting import WritePrompt
+from litgpt.application.chat import Conversation, TurnOptions
+from litgpt.application.generate_text import GenerateText
+from litgpt.application.render_prompt import RenderPrompt
 from litgpt.chat import Chat
-from litgpt.cli.adapter_choice import AdapterChoice
-from litgpt.cli.session import ROOM, Session
-from litgpt.domain.chat import Message
-from litgpt.domain.errors import BadArgument, ModelNotFound
-from litgpt.domain.generation import Request
+from litgpt.cli.repl.adapter_switch import AdapterSwitch
+from litgpt.cli.repl.session import CONTEXT_FULL_HINT, Session
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.errors import InvalidArgument, ModelNotFound
+from litgpt.domain.generation.request import GenerationRequest
 from litgpt.testing import ByteTokenizer, ScriptedGenerator
 from litgpt.testing.tokenizers import END
 
@@ -35,9 +35,11 @@ def begin(
     tokenizer, generator = ByteTokenizer(), ScriptedGenerator(script, context)
     said = [Message("system", sys_prompt)] if sys_prompt else list(said)
     talk = Conversation(
-        WritePrompt(tokenizer, None), GenerateText(tokenizer, generator), generator.prefix_cache(), said
+        RenderPrompt(tokenizer, None), GenerateText(tokenizer, generator), generator.prefix_cache(), said
     )
-    turn = Turn(talk.write, lambda ids: Request(prompt=ids, end_ids=frozenset({END})))
+    turn = TurnOptions(
+        talk.renderer, lambda ids: GenerationRequest(prompt=ids, stop_token_ids=frozenset({END}))
+    )
     return Chat(talk, lambda _: turn)
 
 
@@ -68,7 +70,7 @@ def talk(
 ) -> Session:
     """Have a conversation along a pipe."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
-    adapters = AdapterChoice(TwoAdapters())
+    adapters = AdapterSwitch(TwoAdapters())
     session = Session(lambda said, _: begin(said=said), chat or begin(), settings or {}, adapters)
     session.run()
     return session
@@ -130,13 +132,13 @@ def test_a_message_that_is_too_long_is_an_error_and_the_conversation_goes_on(
     errors = notes.splitlines()
     assert errors[0].startswith("error: The prompt has 103 tokens")
     assert errors[1].startswith("error: The prompt has 112 tokens")
-    assert (errors[2:], answers) == ([ROOM], "yes\n")
+    assert (errors[2:], answers) == ([CONTEXT_FULL_HINT], "yes\n")
     assert len(session.chat.messages) == 2
     assert session.failed
 
 
 def test_bytes_that_are_no_text_are_not_told_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadArgument, match="encoding of this terminal"):
+    with pytest.raises(InvalidArgument, match="encoding of this terminal"):
         talk(monkeypatch, os.fsdecode(b"caf\xe9"))
 
 

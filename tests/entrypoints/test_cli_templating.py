@@ -10,7 +10,7 @@ import pytest
 
 from litgpt import LLM
 from litgpt.cli.main import run
-from litgpt.domain.tool_schemas import function_schema
+from litgpt.domain.chat.tool_schemas import function_schema
 from tests.entrypoints.templated_model import CALL, templated_folder, weather
 
 GREEDY = ("--top-k", "1", "--max-new-tokens", "4", "--accelerator", "cpu", "--precision", "32-true")

@@ -8,10 +8,10 @@ import torch
 import yaml
 from dependency_injector import providers
 
-from litgpt.adapters.checkpoints.adapted import AdaptedStore
-from litgpt.adapters.checkpoints.chain import ChainStore
-from litgpt.adapters.checkpoints.installed import InstalledStore
-from litgpt.adapters.checkpoints.local import LocalStore
+from litgpt.adapters.checkpoints.chain_store import ChainStore
+from litgpt.adapters.checkpoints.installed_store import InstalledStore
+from litgpt.adapters.checkpoints.local_store import LocalStore
+from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
 from litgpt.cli.main import run
 from litgpt.container import container
 from tests.adapters.tiny_models import tiny_folder
@@ -24,7 +24,7 @@ SMALL = ("--accelerator", "cpu", "--max-seq-length", "32", "--batch-size", "2", 
 def local_models_only() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    local = AdaptedStore(ChainStore((LocalStore(), InstalledStore())))
+    local = LoraStore(ChainStore((LocalStore(), InstalledStore())))
     with container.store.override(providers.Object(local)):
         yield
     torch.set_num_threads(threads)

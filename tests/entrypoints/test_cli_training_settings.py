@@ -10,11 +10,11 @@ import torch
 import yaml
 
 from litgpt import LLM
-from litgpt.adapters.training.recipe_file import read_settings
-from litgpt.cli.former import translated
+from litgpt.adapters.training.config_file import read_settings
+from litgpt.cli.deprecated import translate_alias
 from litgpt.cli.main import run
-from litgpt.cli.training import _NOT_FOR
-from litgpt.domain.training.recipe import SETTINGS
+from litgpt.cli.training import _EXCLUDED_OPTIONS
+from litgpt.domain.training.config import CONFIG_FIELDS
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.small_runs import examples, losses
 
@@ -157,7 +157,7 @@ def test_help_lists_every_setting(
 ) -> None:
     status, told, _ = ends(capsys, task, "--help")
     assert status == 0
-    wanted = set(SETTINGS) - {"model", *_NOT_FOR[task]} | {"config", "resume", "quiet"}
+    wanted = set(CONFIG_FIELDS) - {"model", *_EXCLUDED_OPTIONS[task]} | {"config", "resume", "quiet"}
     lacking = [name for name in wanted if f"--{name.replace('_', '-')} " not in told]
     assert not lacking
     assert "MODEL" in told
@@ -198,7 +198,7 @@ def test_pretraining_begins_with_random_weights_unless_told_otherwise(
     ],
 )
 def test_litgpts_names_of_commands_are_understood(former: str, now: str) -> None:
-    assert translated(former.split()) == now.split()
+    assert translate_alias(former.split()) == now.split()
 
 
 def test_a_former_name_trains(capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str) -> None:

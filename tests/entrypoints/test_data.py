@@ -17,9 +17,9 @@ from litgpt import Tokenizer, data
 from litgpt.adapters.hub.datasets import HubDatasets
 from litgpt.container import container
 from litgpt.data import JSON, Alpaca, Alpaca2k, DataModule
-from litgpt.domain.errors import BadArgument, HubUnreachable, NotInstalled, UnsupportedModel, WrongType
-from litgpt.domain.prompts import style_named
-from litgpt.domain.training.errors import BadData, DataNotFound, NotConnected
+from litgpt.domain.chat.styles import find_style
+from litgpt.domain.errors import HubUnreachable, InvalidArgument, NotInstalled, UnsupportedModel, WrongType
+from litgpt.domain.training.errors import DataModuleNotConnected, DataNotFound, InvalidData
 from litgpt.testing import ByteTokenizer
 from tests.adapters.loopback_hub import LoopbackHub
 from tests.adapters.recording import LIGHTNINGS_OWN, Recorder, trainer
@@ -51,13 +51,13 @@ def batches(module: DataModule) -> list[dict[str, torch.Tensor]]:
 def texts(fed: list[dict[str, torch.Tensor]]) -> list[str]:
     """Return what is in batches, example by example, without what they are padded with."""
     rows = [row for batch in fed for row in batch["input_ids"].tolist()]
-    return [ByteTokenizer().decode(row, special=True).partition("!")[0] for row in rows]
+    return [ByteTokenizer().decode(row, include_special_tokens=True).partition("!")[0] for row in rows]
 
 
 def learnt(batch: dict[str, torch.Tensor]) -> list[str]:
     """Return what is learnt of each example."""
     return [
-        ByteTokenizer().decode([one for one in row if one >= 0], special=True)
+        ByteTokenizer().decode([one for one in row if one >= 0], include_special_tokens=True)
         for row in batch["labels"].tolist()
     ]
 
@@ -152,7 +152,7 @@ def test_a_folder_has_its_own_validation(tmp_path: Path) -> None:
     module.connect(ByteTokenizer())
     assert len(list(module.val_dataloader())) == 3
     assert len(batches(module)) == 10
-    with pytest.raises(BadArgument, match=r"val_split_fraction must be None: .*val\.json"):
+    with pytest.raises(InvalidArgument, match=r"val_split_fraction must be None: .*val\.json"):
         JSON(tmp_path, val_split_fraction=0.1)
 
 
@@ -194,11 +194,11 @@ def test_the_style_is_the_template_or_alpacas_or_the_one_that_was_asked_for(tmp_
         (
             PLAIN,
             None,
-            style_named("alpaca"),
+            find_style("alpaca"),
             "Below is an instruction that describes a task, paired with an input",
         ),
-        (ByteTokenizer(), "alpaca", style_named("alpaca"), "Below is an instruction"),
-        (ByteTokenizer(), style_named("default"), style_named("default"), "Add.\n\n1, 23"),
+        (ByteTokenizer(), "alpaca", find_style("alpaca"), "Below is an instruction"),
+        (ByteTokenizer(), find_style("default"), find_style("default"), "Add.\n\n1, 23"),
     ):
         module = JSON(path, prompt_style=wish)
         module.connect(tokenizer)
@@ -225,7 +225,7 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
     module = JSON(write(tmp_path / "data.json", RECORDS), mask_prompt=True)
     module.connect(ByteTokenizer(), max_seq_length=4)
     with pytest.raises(
-        BadData, match=r"nothing is left to learn from for training. 10 of 10 examples have more than 4"
+        InvalidData, match=r"nothing is left to learn from for training. 10 of 10 examples have more than 4"
     ):
         module.setup()
 
@@ -285,7 +285,7 @@ def test_a_file_that_cannot_be_learnt_from_says_where_and_why(
     (tmp_path / name).write_text(content, encoding="utf-8", newline="")
     module = JSON(tmp_path / name)
     module.connect(ByteTokenizer())
-    with pytest.raises(BadData, match=said):
+    with pytest.raises(InvalidData, match=said):
         module.setup()
 
 
@@ -304,7 +304,7 @@ def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(json.dumps(RECORDS[:1]).encode("utf-16"))
         module = JSON(tmp_path / name)
         module.connect(ByteTokenizer())
-        with pytest.raises(BadData, match=rf"{name}, line 1 .*not encoded in UTF-8"):
+        with pytest.raises(InvalidData, match=rf"{name}, line 1 .*not encoded in UTF-8"):
             module.setup()
 
 
@@ -316,7 +316,7 @@ def test_a_byte_that_is_not_utf8_is_named_with_its_line(tmp_path: Path, name: st
     (tmp_path / name).write_bytes(b"".join(content))
     module = JSON(tmp_path / name)
     module.connect(ByteTokenizer())
-    with pytest.raises(BadData, match=rf"{name}, line {line} .*not encoded in UTF-8.*0xff"):
+    with pytest.raises(InvalidData, match=rf"{name}, line {line} .*not encoded in UTF-8.*0xff"):
         module.setup()
 
 
@@ -337,10 +337,10 @@ def test_a_row_of_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         if said is None:
             module.setup()
             continue
-        with pytest.raises(BadData, match=said):
+        with pytest.raises(InvalidData, match=said):
             module.setup()
     path.write_bytes((tmp_path / "texts.parquet").read_bytes()[:-200])
-    with pytest.raises(BadData, match=r"values\.parquet .* not Parquet, or it is damaged"):
+    with pytest.raises(InvalidData, match=r"values\.parquet .* not Parquet, or it is damaged"):
         module.setup()
 
 
@@ -349,7 +349,7 @@ class Refusing(ByteTokenizer):
 
     def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
         if "ß" in text:
-            raise BadArgument("text", "ß", "free of tokens that the model has no embedding for")
+            raise InvalidArgument("text", "ß", "free of tokens that the model has no embedding for")
         if "Ω" in text:
             raise KeyError(text)
         return super().encode(text, bos=bos, escaped=escaped)
@@ -367,7 +367,7 @@ def test_what_a_tokenizer_refuses_is_named_with_its_line(tmp_path: Path, letter:
         module = JSON(write(tmp_path / name, records))
         module.connect(Refusing())
         with pytest.raises(
-            BadData, match=rf"{name}, {said} .*{'embedding' if letter == 'ß' else 'KeyError'}"
+            InvalidData, match=rf"{name}, {said} .*{'embedding' if letter == 'ß' else 'KeyError'}"
         ):
             module.setup()
 
@@ -377,7 +377,7 @@ def test_a_style_that_cannot_say_it_names_the_line(tmp_path: Path) -> None:
     record = {"messages": [{"role": role, "content": content} for role, content in turns]}
     module = JSON(write(tmp_path / "data.jsonl", [record]), prompt_style="flan")
     module.connect(ByteTokenizer())
-    with pytest.raises(BadData, match=r"line 1 .* Ask one question at a time"):
+    with pytest.raises(InvalidData, match=r"line 1 .* Ask one question at a time"):
         module.setup()
 
 
@@ -398,7 +398,7 @@ def test_a_module_is_not_made_with_what_cannot_be_right() -> None:
         {"prompt_style": 3},
     )
     for arguments in wrong:
-        with pytest.raises(BadArgument, match=next(iter(arguments))):
+        with pytest.raises(InvalidArgument, match=next(iter(arguments))):
             Alpaca2k(**arguments)
     with pytest.raises(UnsupportedModel, match="no prompt style"):
         Alpaca2k(prompt_style="alpacca")
@@ -406,11 +406,11 @@ def test_a_module_is_not_made_with_what_cannot_be_right() -> None:
 
 def test_arguments_that_cannot_be_right(tmp_path: Path) -> None:
     module = JSON(write(tmp_path / "data.json", RECORDS))
-    with pytest.raises(NotConnected, match="JSON is not connected"):
+    with pytest.raises(DataModuleNotConnected, match="JSON is not connected"):
         module.train_dataloader()
     wrong: tuple[dict[str, Any], ...] = ({"batch_size": 0}, {"batch_size": 2.0}, {"max_seq_length": 1})
     for arguments in wrong:
-        with pytest.raises(BadArgument, match=next(iter(arguments))):
+        with pytest.raises(InvalidArgument, match=next(iter(arguments))):
             module.connect(ByteTokenizer(), **arguments)
     with pytest.raises(WrongType, match=r"llm\.tokenizer"):
         module.connect("pythia")
@@ -428,7 +428,7 @@ def test_ones_own_module_says_what_its_examples_are(tmp_path: Path) -> None:
 
     birds = Birds()
     birds.connect(ByteTokenizer())
-    with pytest.raises(BadData, match=r"Birds, validation example 1 .* no 'completion'"):
+    with pytest.raises(InvalidData, match=r"Birds, validation example 1 .* no 'completion'"):
         birds.setup()
     unsaid = DataModule()
     unsaid.connect(ByteTokenizer())

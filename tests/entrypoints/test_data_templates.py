@@ -10,11 +10,11 @@ from pyarrow import parquet
 from transformers import AutoTokenizer
 
 from litgpt import LLM
-from litgpt.application.prompting import PromptWarning
+from litgpt.application.render_prompt import PromptWarning
 from litgpt.data import JSON, DataModule
-from litgpt.domain.errors import BadArgument, WrongType
-from litgpt.domain.prompts import style_named
-from litgpt.domain.training.errors import BadData
+from litgpt.domain.chat.styles import find_style
+from litgpt.domain.errors import InvalidArgument, WrongType
+from litgpt.domain.training.errors import InvalidData
 from tests.adapters.recording import LIGHTNINGS_OWN
 from tests.entrypoints.templated_model import CALL, templated_folder, weather
 
@@ -52,7 +52,7 @@ def fed(llm: LLM, module: DataModule) -> list[tuple[str, list[str]]]:
     """Return the text of each example, and the stretches of it that are learnt."""
     module.connect(llm.tokenizer)
     module.setup()
-    train, _ = module._prepared()
+    train, _ = module._datasets()
     found = []
     for number in range(len(train)):  # type: ignore[arg-type]
         ids, labels = (train[number][name].tolist() for name in ("input_ids", "labels"))
@@ -63,7 +63,12 @@ def fed(llm: LLM, module: DataModule) -> list[tuple[str, list[str]]]:
             elif stretches[-1]:
                 stretches.append([])
         decode = llm.tokenizer.port.decode
-        found.append((decode(ids, special=True), [decode(one, special=True) for one in stretches if one]))
+        found.append(
+            (
+                decode(ids, include_special_tokens=True),
+                [decode(one, include_special_tokens=True) for one in stretches if one],
+            )
+        )
     return found
 
 
@@ -130,8 +135,8 @@ def test_the_style_that_was_set_is_the_one_that_is_learnt(llm: LLM) -> None:
     try:
         module = Records([{"prompt": "Name a bird.", "completion": "A crane."}])
         assert "Below is an instruction" in fed(llm, module)[0][0]
-        assert module.prompt_style == style_named("alpaca")
-        with pytest.raises(BadData, match=r"example 1 .*tools need a chat template"):
+        assert module.prompt_style == find_style("alpaca")
+        with pytest.raises(InvalidData, match=r"example 1 .*tools need a chat template"):
             fed(llm, Records([{"messages": TALK, "tools": [CALL]}]))
         llm.prompt_style = "default"
         assert fed(llm, module)[0][0] == "<|begin|>Name a bird.A crane.<|end|>"
@@ -144,9 +149,9 @@ def test_the_style_that_was_set_is_the_one_that_is_learnt(llm: LLM) -> None:
     ("how", "error"),
     [
         ({"apply_chat_template": None}, WrongType),
-        ({"apply_chat_template": False, "prompt_style": "alpaca"}, BadArgument),
+        ({"apply_chat_template": False, "prompt_style": "alpaca"}, InvalidArgument),
         ({"tools": [3]}, WrongType),
-        ({"chat_template_kwargs": {"messages": []}}, BadArgument),
+        ({"chat_template_kwargs": {"messages": []}}, InvalidArgument),
     ],
 )
 def test_what_cannot_be_right_is_refused_at_once(how: dict[str, Any], error: type[Exception]) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from litgpt.cli.former import asked_for, translated
+from litgpt.cli.deprecated import command_name, translate_alias
 from litgpt.cli.main import app
-from litgpt.cli.training import give_options
+from litgpt.cli.training import add_options
 from tests.architecture.repository import ROOT
 
 DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -43,8 +43,8 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("command", commands())
 def test_a_documented_command_is_understood(command: str) -> None:
-    arguments: Sequence[str] = translated(shlex.split(command)[1:])
-    give_options(asked_for(arguments))
+    arguments: Sequence[str] = translate_alias(shlex.split(command)[1:])
+    add_options(command_name(arguments))
     group = typer.main.get_command(app)
     name, *rest = arguments
     group.commands[name].make_context(name, list(rest))  # type: ignore[attr-defined] # a group

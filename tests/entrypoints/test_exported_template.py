@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, GenerationConfig
 
 from litgpt import LLM
 from litgpt.cli.main import app
-from litgpt.domain.chat import messages
+from litgpt.domain.chat.messages import parse_messages
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.training_runs import trained
 
@@ -43,7 +43,7 @@ def test_a_base_model_that_was_trained_tells_others_how(tmp_path: Path) -> None:
     llm = LLM.load(done.saved, distribute=None, quiet=True)
     assert llm.prompt_style is not None
     assert llm.prompt_style.name == "alpaca"
-    assert asked(done.saved) == llm.prompt_style.render(messages(SAID))
+    assert asked(done.saved) == llm.prompt_style.render(parse_messages(SAID))
     example = AutoTokenizer.from_pretrained(done.saved).apply_chat_template(
         [*SAID, {"role": "assistant", "content": "Crane"}], tokenize=False
     )

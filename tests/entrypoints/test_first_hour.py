@@ -124,7 +124,7 @@ def test_a_benchmark(shell: Shell) -> None:
 
 
 CELLS = (
-    "from litgpt import LLM; from litgpt.training import Recipe, train",
+    "from litgpt import LLM; from litgpt.training import TrainConfig, train",
     "llm = LLM.load('smollm2'); llm",
     "llm.generate('What is the capital of France?', top_k=1)",
     "chat = llm.chat(); chat.send('Say hello.', max_new_tokens=3); chat",

@@ -14,8 +14,8 @@ from torch import nn
 
 from litgpt import LLM
 from litgpt.domain.errors import (
-    BadArgument,
-    DamagedFile,
+    CorruptFile,
+    InvalidArgument,
     LitGPTError,
     MissingFile,
     ModelNotFound,
@@ -115,21 +115,21 @@ def test_a_fixed_cache_is_a_bound_too(folder: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "said"),
     [
-        ({"prompt": ""}, BadArgument, "prompt"),
+        ({"prompt": ""}, InvalidArgument, "prompt"),
         ({"prompt": 3}, WrongType, "prompt"),
         ({"prompt": b"bytes"}, WrongType, "prompt"),
         ({"prompt": None}, WrongType, "prompt"),
-        ({"prompt": []}, BadArgument, "prompt"),
-        ({"prompt": ["fine", ""]}, BadArgument, "prompt"),
+        ({"prompt": []}, InvalidArgument, "prompt"),
+        ({"prompt": ["fine", ""]}, InvalidArgument, "prompt"),
         ({"prompt": ["fine", 3]}, WrongType, "messages"),
         ({"prompt": [{"role": "user"}]}, WrongType, "messages"),
         ({"prompt": "x" * CONTEXT}, PromptTooLong, f"{CONTEXT} tokens"),
-        ({"prompt": "x", "top_k": 0}, BadArgument, "top_k"),
-        ({"prompt": "x", "top_p": 2}, BadArgument, "top_p"),
-        ({"prompt": "x", "temperature": -1}, BadArgument, "temperature"),
-        ({"prompt": "x", "max_new_tokens": -1}, BadArgument, "max_new_tokens"),
+        ({"prompt": "x", "top_k": 0}, InvalidArgument, "top_k"),
+        ({"prompt": "x", "top_p": 2}, InvalidArgument, "top_p"),
+        ({"prompt": "x", "temperature": -1}, InvalidArgument, "temperature"),
+        ({"prompt": "x", "max_new_tokens": -1}, InvalidArgument, "max_new_tokens"),
         ({"prompt": "x", "max_new_tokens": 2.5}, WrongType, "max_new_tokens"),
-        ({"prompt": "x", "stop": [""]}, BadArgument, "stop"),
+        ({"prompt": "x", "stop": [""]}, InvalidArgument, "stop"),
         ({"prompt": "x", "seed": "one"}, WrongType, "seed"),
         ({"prompt": "x", "sys_prompt": 3}, WrongType, "sys_prompt"),
         ({"prompt": "x", "logprobs": 1}, WrongType, "logprobs"),
@@ -167,7 +167,7 @@ def test_arguments_that_are_refused_leave_the_model_where_it_is(
 ) -> None:
     with LLM.load(folder, quiet=True) as llm:
         model = llm.model
-        with pytest.raises(BadArgument):
+        with pytest.raises(InvalidArgument):
             llm.distribute(**argument)
         assert llm.model is model
         assert llm.generate("x", max_new_tokens=1, seed=1) is not None
@@ -187,7 +187,7 @@ def test_leaving_the_block_frees_the_memory(folder: str) -> None:
 
 
 def test_a_dropped_stream_frees_its_cache_at_once(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    from litgpt.adapters.pytorch.cache import KVCache
+    from litgpt.adapters.pytorch.model.kv_cache import KVCache
 
     caches: list[weakref.ref[KVCache]] = []
     empty = KVCache.empty
@@ -283,10 +283,10 @@ def test_calling_it_gives_logits_and_the_shifted_loss(llm: LLM) -> None:
     ("arguments", "error", "said"),
     [
         ({"model": "smollm3"}, ModelNotFound, r"Looked in: .*Did you mean smollm2"),
-        ({"model": ""}, BadArgument, "model"),
+        ({"model": ""}, InvalidArgument, "model"),
         ({"model": 3}, WrongType, "model"),
-        ({"model": "smollm2", "init": "zeros"}, BadArgument, "init"),
-        ({"model": "smollm2", "distribute": "all"}, BadArgument, "distribute"),
+        ({"model": "smollm2", "init": "zeros"}, InvalidArgument, "init"),
+        ({"model": "smollm2", "distribute": "all"}, InvalidArgument, "distribute"),
         (
             {"model": "smollm2", "tokenizer_dir": "no/such/folder"},
             ModelNotFound,
@@ -301,12 +301,12 @@ def test_loading_what_cannot_be_is_refused(arguments: Any, error: type[LitGPTErr
 
 def test_what_is_no_saved_chat_is_not_resumed(llm: LLM, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"messages": 3}')
-    with pytest.raises(DamagedFile, match=r"is not a saved chat.* Pass a file that Chat.save wrote"):
+    with pytest.raises(CorruptFile, match=r"is not a saved chat.* Pass a file that Chat.save wrote"):
         llm.chat(resume=tmp_path / "other.json")
     (tmp_path / "other.json").write_text('[{"role": "user"')
-    with pytest.raises(DamagedFile, match=r"is not JSON .*line 1 column"):
+    with pytest.raises(CorruptFile, match=r"is not JSON .*line 1 column"):
         llm.chat(resume=tmp_path / "other.json")
-    with pytest.raises(DamagedFile, match="is a directory"):
+    with pytest.raises(CorruptFile, match="is a directory"):
         llm.chat(resume=tmp_path)
     with pytest.raises(MissingFile, match="missing"):
         llm.chat(resume=tmp_path / "nothing.json")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from litgpt import LLM
-from litgpt.domain.errors import DamagedFile, ModelNotFound, NotDistributed, UnsupportedModel
+from litgpt.domain.errors import CorruptFile, ModelNotFound, NotDistributed, UnsupportedModel
 from tests.adapters.tiny_models import tiny_folder
 
 IDS = torch.tensor([[5, 6, 7]])
@@ -48,7 +48,7 @@ def test_a_model_may_be_saved_into_the_folder_it_is_mapped_from(tmp_path: Path) 
     assert torch.equal(llm(IDS), expected)
     assert torch.equal(on_cpu(LLM.load(tmp_path, distribute=None, quiet=True))(IDS), expected)
     llm.close()
-    with pytest.raises(DamagedFile, match="Load the model again"):
+    with pytest.raises(CorruptFile, match="Load the model again"):
         on_cpu(llm)
 
 

@@ -7,8 +7,8 @@ import lightning as L  # noqa: N812 - as everybody calls it
 import pytest
 import torch
 
-from litgpt.domain.errors import OutOfReach
-from litgpt.domain.training.errors import NotOfThisModel
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.training.errors import TrainerCheckpointMismatch
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.test_trainer_setup import Lit, batches, trainer
 
@@ -89,7 +89,7 @@ def test_load_from_checkpoint_has_the_adapter_once_it_is_added(tmp_path: Path) -
     for name, tensor in found.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
     other = Documented.load_from_checkpoint(path, weights_only=True, rank=3)
-    with pytest.raises(NotOfThisModel, match="expected"):
+    with pytest.raises(TrainerCheckpointMismatch, match="expected"):
         other.setup("fit")
 
 
@@ -106,7 +106,7 @@ def test_a_model_that_was_placed_before_keeps_the_weights_in_trainer_setup(tmp_p
     module = Placed(folder)
     path = trained_checkpoint(tmp_path, module)
     found = Placed.load_from_checkpoint(path, folder=folder, weights_only=True)
-    with pytest.raises(OutOfReach, match=r"distribute\(\) after load_state_dict\(\)"):
+    with pytest.raises(UnsupportedOperation, match=r"distribute\(\) after load_state_dict\(\)"):
         found.llm.distribute(accelerator="cpu", precision="16-true")
     found.llm.trainer_setup()
     for name, tensor in module.state_dict().items():

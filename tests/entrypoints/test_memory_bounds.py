@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import save_file
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.allocating import allocating, is_out_of_memory
+from litgpt.adapters.pytorch.runtime.out_of_memory import is_out_of_memory, translate_out_of_memory
 from litgpt.cli.main import run
-from litgpt.domain.errors import LitGPTError, OutOfReach
-from litgpt.training import Recipe, train
+from litgpt.domain.errors import LitGPTError, UnsupportedOperation
+from litgpt.training import TrainConfig, train
 from tests.adapters.tiny_models import tiny_folder
 
 RECORDS = (json.dumps({"instruction": "a", "output": "b", "text": "ab" * 400}) + "\n") * 4
@@ -69,7 +69,7 @@ ABSURD: tuple[dict[str, Any], ...] = (
 def test_random_weights_that_no_memory_holds(tiny: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     folder = str(with_config(tiny, tmp_path, **changes))
     with bounded():
-        with pytest.raises(OutOfReach, match=FIGURES) as caught:
+        with pytest.raises(UnsupportedOperation, match=FIGURES) as caught:
             LLM.load(folder, init="random", quiet=True)
         assert len(str(caught.value)) < 400
         with LLM.load(folder, init="random", distribute=None, quiet=True) as llm:
@@ -79,16 +79,16 @@ def test_random_weights_that_no_memory_holds(tiny: Path, tmp_path: Path, changes
                 lambda: llm.distribute(quantize="int4"),
             )
             for place in places:
-                with pytest.raises(OutOfReach, match=FIGURES):
+                with pytest.raises(UnsupportedOperation, match=FIGURES):
                     place()
 
 
 def test_training_of_random_weights_that_no_memory_holds(tiny: Path, tmp_path: Path) -> None:
     folder = with_config(tiny, tmp_path, vocab_size=10**10)
     (tmp_path / "data.jsonl").write_text(RECORDS)
-    with bounded(), pytest.raises(OutOfReach, match=FIGURES):
+    with bounded(), pytest.raises(UnsupportedOperation, match=FIGURES):
         train(
-            Recipe(
+            TrainConfig(
                 task="pretrain",
                 model=str(folder),
                 init="random",
@@ -106,7 +106,7 @@ def test_a_fixed_cache_that_no_memory_holds_leaves_the_model_where_it_is(
     folder = with_config(tiny, tmp_path, max_position_embeddings=10**12)
     with bounded(), LLM.load(str(folder), quiet=True) as llm:
         before = llm.generate("hello", top_k=1, max_new_tokens=5)
-        with pytest.raises(OutOfReach, match=rf"fixed_kv_cache_size=.*{FIGURES}"):
+        with pytest.raises(UnsupportedOperation, match=rf"fixed_kv_cache_size=.*{FIGURES}"):
             llm.distribute(fixed_kv_cache_size=size)
         assert llm.generate("hello", top_k=1, max_new_tokens=5) == before
         llm.distribute(fixed_kv_cache_size=100)
@@ -116,7 +116,7 @@ def test_a_fixed_cache_that_no_memory_holds_leaves_the_model_where_it_is(
 @pytest.mark.parametrize("how", [{}, {"use_dora": True}, {"targets": "all-linear"}], ids=str)
 def test_an_adapter_that_no_memory_holds_changes_nothing(llm: LLM, how: dict[str, Any]) -> None:
     before = llm.generate("hello", top_k=1, max_new_tokens=5)
-    with bounded(), pytest.raises(OutOfReach, match=rf"rank=1000000000 .*{FIGURES}"):
+    with bounded(), pytest.raises(UnsupportedOperation, match=rf"rank=1000000000 .*{FIGURES}"):
         llm.add_lora(10**9, **how)
     assert llm.adapters == ()
     assert llm.generate("hello", top_k=1, max_new_tokens=5) == before
@@ -161,33 +161,33 @@ def test_the_command_line_refuses_in_one_short_line(
 def test_a_failed_allocation_is_out_of_reach_with_the_figures_and_others_are_not_touched() -> None:
     with (
         pytest.raises(
-            OutOfReach, match=r"Generating is not possible: .* needs 8,000,000\.0 GB and [\d,.]+ GB"
+            UnsupportedOperation, match=r"Generating is not possible: .* needs 8,000,000\.0 GB and [\d,.]+ GB"
         ),
-        allocating("Generating"),
+        translate_out_of_memory("Generating"),
     ):
         torch.empty(10**15, dtype=torch.float64)
-    with pytest.raises(OutOfReach), allocating("Generating"):
+    with pytest.raises(UnsupportedOperation), translate_out_of_memory("Generating"):
         torch.empty(2**62, 2**62)
-    with pytest.raises(OutOfReach), allocating("Generating"):
+    with pytest.raises(UnsupportedOperation), translate_out_of_memory("Generating"):
         bytearray(2**62)
     cuda = (
         "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.1 GiB of which "
         "7.50 GiB is free."
     )
     with (
-        pytest.raises(OutOfReach, match=r"needs 20\.00 GiB and 7\.50 GiB are available"),
-        allocating("Generating"),
+        pytest.raises(UnsupportedOperation, match=r"needs 20\.00 GiB and 7\.50 GiB are available"),
+        translate_out_of_memory("Generating"),
     ):
         raise torch.OutOfMemoryError(cuda)
-    with pytest.raises(RuntimeError, match="shapes"), allocating("Generating"):
+    with pytest.raises(RuntimeError, match="shapes"), translate_out_of_memory("Generating"):
         raise RuntimeError("shapes differ")
-    assert not is_out_of_memory(OutOfReach("This", "CUDA out of memory"))
+    assert not is_out_of_memory(UnsupportedOperation("This", "CUDA out of memory"))
 
 
 CHILD = """
 import resource, sys
 from litgpt import LLM
-from litgpt.domain.errors import OutOfReach
+from litgpt.domain.errors import UnsupportedOperation
 import torch
 torch.set_num_threads(1)
 llm = LLM.load(sys.argv[1], quiet=True)
@@ -201,14 +201,14 @@ for ask in (lambda: llm.generate(prompts, max_new_tokens=50), lambda: llm(ids)):
     try:
         ask()
         print("computed")
-    except OutOfReach as error:
+    except UnsupportedOperation as error:
         print(error)
 chat = llm.chat(max_new_tokens=3)
 chat.send("hello")
 assert llm.generate("hello", top_k=1, max_new_tokens=5) == before
 try:
     llm.add_lora(200_000)
-except OutOfReach as error:
+except UnsupportedOperation as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 llm.add_lora(2)

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from litgpt import LLM
 from litgpt.cli.main import run
-from litgpt.domain.errors import BadArgument
-from litgpt.domain.overwriting import WouldOverwrite
-from litgpt.domain.training.recipe import SETTINGS
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.overwrite_check import WouldOverwrite
+from litgpt.domain.training.config import CONFIG_FIELDS
 from litgpt.training import train
 from tests.adapters.litgpt_writer import litgpt_state, settings_of, write_litgpt_folder
 from tests.adapters.tiny_models import tiny_folder
@@ -120,7 +120,7 @@ def test_the_same_model_is_saved_onto_itself(llama: LLM, tmp_path: Path) -> None
 def test_a_folder_without_a_model_is_nobodys_and_a_file_is_no_folder(llama: LLM, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("of nobody's concern")
     llama.save(tmp_path)
-    with pytest.raises(BadArgument, match="out_dir must be a folder, and this is a file"):
+    with pytest.raises(InvalidArgument, match="out_dir must be a folder, and this is a file"):
         llama.save(tmp_path / "notes.txt", overwrite=True)
 
 
@@ -152,7 +152,9 @@ def test_an_adapter_replaces_itself_and_neither_another_one_nor_a_model(tmp_path
         shutil.copytree(tiny_folder("llama"), tmp_path / "model")
         before = contents(tmp_path / "model")
         for overwrite in (False, True):
-            with pytest.raises(BadArgument, match="holds a llama model, beside which an adapter is not read"):
+            with pytest.raises(
+                InvalidArgument, match="holds a llama model, beside which an adapter is not read"
+            ):
                 llm.save_adapter(tmp_path / "model", overwrite=overwrite)
         assert contents(tmp_path / "model") == before
 
@@ -196,7 +198,7 @@ def test_a_new_run_replaces_neither_an_earlier_one_nor_another_model(
     train(recipe(tmp_path, max_steps=3), report=lambda _: None)
     with pytest.raises(WouldOverwrite, match=r"out already contains a run \(step 3\)\. Use another"):
         train(recipe(tmp_path, max_steps=2), report=lambda _: None)
-    with pytest.raises(BadArgument, match="overwrite must be False with resume="):
+    with pytest.raises(InvalidArgument, match="overwrite must be False with resume="):
         train(recipe(tmp_path, max_steps=2), resume="last", overwrite=True, report=lambda _: None)
     given = recipe(tmp_path)
     options = ("--data", given.data, "--out-dir", str(out), "--quiet", "--max-steps", "1", "--method", "full")
@@ -226,7 +228,7 @@ def test_settings_that_somebody_wrote_are_not_replaced_by_others(tmp_path: Path)
     short |= {"accelerator": "cpu", "precision": "32-true", "learning_rate": 1e-2, "max_seq_length": 200}
     (out / "recipe.yaml").write_text(yaml.safe_dump(short))
     assert run(["finetune", "--config", str(out / "recipe.yaml"), "--quiet"]) == 0
-    assert yaml.safe_load((out / "recipe.yaml").read_text()).keys() == SETTINGS.keys()
+    assert yaml.safe_load((out / "recipe.yaml").read_text()).keys() == CONFIG_FIELDS.keys()
     shutil.rmtree(out / "checkpoints")
     train(recipe(tmp_path, max_steps=1, batch_size=2), report=lambda _: None)  # a run's own may change
 

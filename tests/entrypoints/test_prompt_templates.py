@@ -10,9 +10,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from litgpt import LLM
-from litgpt.application.prompting import PromptWarning
-from litgpt.domain.errors import BadArgument, BadPrompt, UnsupportedModel, WrongType
-from litgpt.domain.prompts import style_named
+from litgpt.application.render_prompt import PromptWarning
+from litgpt.domain.chat.styles import find_style
+from litgpt.domain.errors import InvalidArgument, UnsupportedModel, UnsupportedPrompt, WrongType
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.templated_model import CALL, templated_folder, weather
 
@@ -102,11 +102,11 @@ def test_what_is_not_rendered_is_not_noticed(llm: LLM) -> None:
 def test_a_prompt_in_the_models_style_is_noticed_too(llm: LLM) -> None:
     llm.prompt_style = "alpaca"
     with pytest.warns(PromptWarning, match="prompt style alpaca"):
-        llm.generate(style_named("alpaca").render([*_user("hi")]), **GREEDY)
+        llm.generate(find_style("alpaca").render([*_user("hi")]), **GREEDY)
 
 
 def _user(text: str) -> Any:
-    from litgpt.domain.chat import Message
+    from litgpt.domain.chat.messages import Message
 
     return (Message("user", text),)
 
@@ -126,7 +126,7 @@ def _user(text: str) -> Any:
 def test_what_nothing_would_read_is_refused_beside_a_raw_prompt(
     llm: LLM, prompt: Any, options: dict[str, Any]
 ) -> None:
-    with pytest.raises(BadArgument):
+    with pytest.raises(InvalidArgument):
         llm.generate(prompt, apply_chat_template=False, **options)
 
 
@@ -139,12 +139,12 @@ def test_the_prompt_style_can_be_set(llm: LLM, tmp_path: Path) -> None:
     templated, raw = answer(llm, "hi"), answer(llm, "hi", apply_chat_template=False)
     llm.prompt_style = "default"
     assert answer(llm, "hi") == raw
-    llm.prompt_style = style_named("alpaca")
+    llm.prompt_style = find_style("alpaca")
     assert answer(llm, "hi")[0] > 100
     with llm.chat(max_new_tokens=1) as chat:
         assert chat.complete("hi").prompt_tokens > 100
     llm.save(tmp_path)
-    assert LLM.load(tmp_path, distribute=None, quiet=True).prompt_style == style_named("alpaca")
+    assert LLM.load(tmp_path, distribute=None, quiet=True).prompt_style == find_style("alpaca")
     llm.prompt_style = None
     assert answer(llm, "hi") == templated
     llm.save(tmp_path)
@@ -152,11 +152,11 @@ def test_the_prompt_style_can_be_set(llm: LLM, tmp_path: Path) -> None:
 
 
 def test_what_ends_an_answer_follows_the_style(llm: LLM) -> None:
-    before = llm._loaded.stop, llm._loaded.end_ids
+    before = llm._loaded.stop_strings, llm._loaded.stop_token_ids
     llm.prompt_style = "llama3"
-    assert "<|eot_id|>" in llm._loaded.stop
+    assert "<|eot_id|>" in llm._loaded.stop_strings
     llm.prompt_style = None
-    assert (llm._loaded.stop, llm._loaded.end_ids) == before
+    assert (llm._loaded.stop_strings, llm._loaded.stop_token_ids) == before
 
 
 def test_a_style_that_does_not_exist_is_refused_with_what_is_similar(llm: LLM) -> None:
@@ -166,9 +166,9 @@ def test_a_style_that_does_not_exist_is_refused_with_what_is_similar(llm: LLM) -
         llm.prompt_style = 3  # type: ignore[assignment]
     assert llm.prompt_style is None
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as without:
-        with pytest.raises(BadArgument, match="no chat template"):
+        with pytest.raises(InvalidArgument, match="no chat template"):
             without.prompt_style = None
-        assert without.prompt_style == style_named("default")
+        assert without.prompt_style == find_style("default")
 
 
 @pytest.mark.parametrize(
@@ -250,11 +250,11 @@ def test_a_raw_chat_is_a_text_that_goes_on(llm: LLM) -> None:
     ("options", "error"),
     [
         ({"tools": [str]}, WrongType),
-        ({"tools": [lambda x: x]}, BadArgument),
-        ({"chat_template_kwargs": {"messages": []}}, BadArgument),
+        ({"tools": [lambda x: x]}, InvalidArgument),
+        ({"chat_template_kwargs": {"messages": []}}, InvalidArgument),
         ({"chat_template_kwargs": "{}"}, WrongType),
         ({"continue_final_message": 3}, WrongType),
-        ({"continue_final_message": "reasoning_content"}, BadPrompt),
+        ({"continue_final_message": "reasoning_content"}, UnsupportedPrompt),
     ],
 )
 def test_what_cannot_be_rendered_is_refused(
@@ -269,9 +269,9 @@ def test_what_cannot_be_rendered_is_refused(
 def test_a_style_of_our_own_refuses_tools_and_variables(llm: LLM) -> None:
     llm.prompt_style = "llama3"
     for options in ({"tools": [weather]}, {"chat_template_kwargs": {"enable_thinking": False}}):
-        with pytest.raises(BadPrompt, match="need a chat template"):
+        with pytest.raises(UnsupportedPrompt, match="need a chat template"):
             llm.generate("hi", **options)
-    with pytest.raises(BadPrompt, match="role 'tool'"):
+    with pytest.raises(UnsupportedPrompt, match="role 'tool'"):
         llm.generate(TALK[2:])
 
 

@@ -6,8 +6,8 @@ import types
 
 import pytest
 
-from litgpt.domain.reporting import Notice, Progress, silent
-from litgpt.reporting import BarReport, LogReport, default_report
+from litgpt.domain.progress import Notice, Progress, null_reporter
+from litgpt.progress_report import BarReporter, LogReporter, default_reporter
 
 
 class Log:
@@ -16,7 +16,7 @@ class Log:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.now = 0.0
-        self.report = LogReport(self.lines.append, lambda: self.now)
+        self.report = LogReporter(self.lines.append, lambda: self.now)
 
     def at(self, now: float, event: Notice | Progress) -> None:
         self.now = now
@@ -89,23 +89,23 @@ def test_the_time_left_of_a_resumed_run_does_not_count_the_steps_before() -> Non
 def test_the_kind_of_report_follows_from_where_stderr_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LITGPT_QUIET", raising=False)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert isinstance(default_report(None), LogReport)
+    assert isinstance(default_reporter(None), LogReporter)
     notebook = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(config={"IPKernelApp": {}}))
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "IPython", notebook)
-        assert isinstance(default_report(None), BarReport)
+        assert isinstance(default_reporter(None), BarReporter)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert isinstance(default_report(None), BarReport)
-    assert default_report(quiet=True) is silent
+    assert isinstance(default_reporter(None), BarReporter)
+    assert default_reporter(quiet=True) is null_reporter
     monkeypatch.setenv("RANK", "1")
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert default_report(None) is silent
+    assert default_reporter(None) is null_reporter
 
 
 def test_a_notice_does_not_break_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
-    report = BarReport()
+    report = BarReporter()
     for done in (0, 0.5, 1):
         report(Progress("Training", done, 2, unit="steps", note=f"loss {done}"))
         report(Progress("Validating", 1, 1, unit="batches"))

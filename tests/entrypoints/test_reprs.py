@@ -14,15 +14,16 @@ import litgpt
 import litgpt.data
 from litgpt import LLM, LitGPTError, PromptStyle, Tokenizer
 from litgpt.chat import Chat, SavedChat
-from litgpt.domain import computing_errors, errors
-from litgpt.domain.chat import Message
-from litgpt.domain.generation import Completion, Request, TextEvent
-from litgpt.domain.messages import MESSAGE_LIMIT, REPR_LIMIT, short_repr
-from litgpt.domain.prompts import style_named
+from litgpt.domain import errors
+from litgpt.domain.chat.messages import Message
+from litgpt.domain.chat.styles import find_style
+from litgpt.domain.chat.template_options import TemplateOptions
+from litgpt.domain.formatting.bounded_text import MESSAGE_LIMIT, REPR_LIMIT, short_repr
+from litgpt.domain.generation import errors as generation_errors
+from litgpt.domain.generation.request import Completion, CompletionChunk, GenerationRequest
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.template_options import TemplateOptions
 from litgpt.domain.training import errors as training_errors
-from litgpt.training import Recipe, Trained
+from litgpt.training import TrainConfig, TrainResult
 from tests.adapters.tiny_models import tiny_folder
 
 SECRET = "hf_plantedsecret123456"  # noqa: S105 - a test looks for it
@@ -99,7 +100,7 @@ def test_a_busy_chat_and_what_it_answers(llm: LLM, chat: Chat) -> None:
     seen: dict[int, object] = {}
     reachable(chat, seen)
     conversation = chat._conversation
-    for one in (*seen.values(), *events, conversation, conversation._seen, conversation.prefix):
+    for one in (*seen.values(), *events, conversation, conversation._history, conversation.prefix):
         if of_litgpt(one):
             check(one)
     check(llm.complete("x", max_new_tokens=100, logprobs=True))
@@ -128,7 +129,7 @@ def test_a_print_of_the_network_writes_its_modules(llm: LLM) -> None:
 
 def test_the_cache_of_many_rows_and_layers(llm: LLM) -> None:
     assert llm.model is not None
-    cache = llm.model.empty_cache(limit=256, starts=[0] * 1000, fixed=True)
+    cache = llm.model.empty_cache(max_length=256, row_offsets=[0] * 1000, fixed=True)
     check(cache)
     check(cache.layers[0])
     loop = torch.zeros(3)
@@ -141,13 +142,13 @@ LARGE: tuple[Any, ...] = (
     ),
     Message("user", LONG, {LONG: [LONG] * 1000}),
     Message(LONG),
-    Request(prompt=[1] * 10**6, end_ids=frozenset(range(10**5))),
-    TextEvent(0, LONG, 1, -0.1),
+    GenerationRequest(prompt=[1] * 10**6, stop_token_ids=frozenset(range(10**5))),
+    CompletionChunk(0, LONG, 1, -0.1),
     SavedChat([Message("user", LONG)] * 1000, [{LONG: LONG}], {LONG: LONG}),
-    PromptStyle(name=LONG, saved_as=LONG, begin=LONG, stops=(LONG,) * 1000),
+    PromptStyle(name=LONG, litgpt_name=LONG, bos=LONG, stop_sequences=(LONG,) * 1000),
     TemplateOptions(variables={LONG: LONG}),
-    Recipe(model=LONG, data=LONG, out_dir=LONG),
-    Trained(saved=Path("x" * 5000), checkpoint=None, steps=1, train_loss=1.0, val_loss=None, seconds=1.0),
+    TrainConfig(model=LONG, data=LONG, out_dir=LONG),
+    TrainResult(saved=Path("x" * 5000), checkpoint=None, steps=1, train_loss=1.0, val_loss=None, seconds=1.0),
     ModelReference("x" * 10**6, LONG, token=SECRET),
 )
 
@@ -163,7 +164,7 @@ def test_a_short_value_is_written_out() -> None:
 
 
 def test_prompt_styles_and_data_modules(tmp_path: Path) -> None:
-    check(style_named("alpaca"))
+    check(find_style("alpaca"))
     (tmp_path / "data.jsonl").write_text('{"instruction": "a", "output": "b"}\n')
     module = litgpt.data.JSON(str(tmp_path / "data.jsonl"), prompt_style="llama3", val_split_fraction=0.1)
     assert "\n" not in repr(module)
@@ -233,7 +234,7 @@ CYCLE.append(CYCLE)
     ids=lambda value: type(value).__name__,
 )
 def test_a_value_in_a_message_is_one_short_line(value: object) -> None:
-    for error in (errors.BadArgument("name", value, "a name"), errors.WrongType("name", value, "a name")):
+    for error in (errors.InvalidArgument("name", value, "a name"), errors.WrongType("name", value, "a name")):
         for text in (str(error), repr(error)):
             assert len(text) <= MESSAGE_LIMIT
             assert "\n" not in text
@@ -241,7 +242,7 @@ def test_a_value_in_a_message_is_one_short_line(value: object) -> None:
 
 def test_the_message_and_the_repr_of_every_error_are_one_short_line() -> None:
     by_type = {"object": LONG, "str": LONG, "int": 7, "int | None": 7, "Sequence[str]": [LONG] * 1000}
-    for module in (errors, training_errors, computing_errors):
+    for module in (errors, training_errors, generation_errors):
         for kind in vars(module).values():
             if inspect.isclass(kind) and issubclass(kind, LitGPTError) and attrs.has(kind):
                 types = [getattr(field.type, "__name__", str(field.type)) for field in attrs.fields(kind)]

@@ -50,7 +50,7 @@ IN_PYTHON = """
 import os
 from litgpt import LLM
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import Notice
+from litgpt.domain.progress import Notice
 
 llm = LLM.load("org/tiny", access_token=os.environ["PLANTED"])
 chat = llm.chat(max_new_tokens=2)
@@ -179,7 +179,7 @@ def test_no_failure_shows_a_secret(tmp_path: Path, hub: LoopbackHub) -> None:
     python = f"""
 import traceback
 from litgpt import LLM
-from litgpt.domain.errors import BadArgument
+from litgpt.domain.errors import InvalidArgument
 for name, how in [
     ("{address}/org/tiny", {{}}), ("org/none", {{"access_token": "{TOKEN_OPTION}"}}),
     ("org/tiny", {{"access_token": "{TOKEN_OPTION}\\n{MODEL}"}}),

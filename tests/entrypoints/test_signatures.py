@@ -9,12 +9,12 @@ import pytest
 from litgpt import LLM, Tokenizer
 from litgpt.chat import CHAT_DEFAULT, Chat
 from litgpt.data import JSON, Alpaca, Alpaca2k, DataModule, TextFiles
-from litgpt.domain.calls import WrongCall
+from litgpt.domain.chat.google_docstring import parse_docstring
 from litgpt.domain.errors import LitGPTError
-from litgpt.domain.google_docstring import parse_docstring
-from litgpt.domain.training.recipe import SETTINGS
-from litgpt.generate_options import SHARED
-from litgpt.training import Recipe, train
+from litgpt.domain.training.config import CONFIG_FIELDS
+from litgpt.domain.validation.call_signatures import InvalidCall
+from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS
+from litgpt.training import TrainConfig, train
 from tests.adapters.tiny_models import tiny_folder
 
 OURS = {
@@ -27,7 +27,7 @@ PUBLIC: dict[str, Callable[..., Any]] = {
     **OURS,
     "LLM": LLM.__init__,
     "train": train,
-    "Recipe": Recipe.__init__,
+    "Recipe": TrainConfig.__init__,
     **{one.__name__: one.__init__ for one in (DataModule, JSON, Alpaca, Alpaca2k, TextFiles)},
 }
 TORCHS_OWN = {"LLM.load_state_dict"}
@@ -60,7 +60,13 @@ def test_no_parameter_hides_others_and_each_has_a_type(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(PUBLIC.keys() - TORCHS_OWN - {"LLM"}))
 def test_each_parameter_is_documented(name: str) -> None:
     function = PUBLIC[name]
-    owner = {"Recipe": Recipe, "JSON": JSON, "Alpaca": Alpaca, "Alpaca2k": Alpaca2k, "TextFiles": TextFiles}
+    owner = {
+        "Recipe": TrainConfig,
+        "JSON": JSON,
+        "Alpaca": Alpaca,
+        "Alpaca2k": Alpaca2k,
+        "TextFiles": TextFiles,
+    }
     owner |= {"DataModule": DataModule}
     doc = inspect.getdoc(owner.get(name, function)) or ""
     described = parse_docstring(doc).arguments
@@ -69,7 +75,7 @@ def test_each_parameter_is_documented(name: str) -> None:
 
 
 def test_the_options_of_generate_are_those_that_others_share() -> None:
-    generate, described = parameters(LLM.generate), SHARED.descriptions
+    generate, described = parameters(LLM.generate), SHARED_OPTIONS.descriptions
     own = parse_docstring(inspect.getdoc(LLM.generate) or "").arguments
     for name, lines in described.items():
         if name != "logprobs":
@@ -109,10 +115,10 @@ def test_a_chat_takes_the_options_of_generate_for_one_answer(function: Callable[
 
 
 def test_a_recipes_parameters_have_the_types_of_its_attributes_and_the_commands_help() -> None:
-    described = parse_docstring(inspect.getdoc(Recipe) or "").arguments
-    for name, parameter in parameters(Recipe.__init__).items():
-        assert parameter.annotation == SETTINGS[name].type
-        assert described[name].split() == SETTINGS[name].metadata["help"].split()
+    described = parse_docstring(inspect.getdoc(TrainConfig) or "").arguments
+    for name, parameter in parameters(TrainConfig.__init__).items():
+        assert parameter.annotation == CONFIG_FIELDS[name].type
+        assert described[name].split() == CONFIG_FIELDS[name].metadata["help"].split()
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +155,8 @@ CALLS: list[tuple[Callable[[Any], object], str]] = [
     (lambda _: Tokenizer(), r"Tokenizer\(\) needs the argument 'checkpoint'"),  # type: ignore[call-arg]
     (lambda _: train(), r"train\(\) needs the argument 'recipe'"),  # type: ignore[call-arg]
     (lambda _: train("smollm2"), r"recipe must be a Recipe"),  # type: ignore[arg-type]
-    (lambda _: Recipe(), r"Recipe\(\) needs model=…, data=…, out_dir=…, by name"),
-    (lambda _: Recipe("smollm2"), r"Recipe\(\) takes none of its arguments by position, not 1"),  # type: ignore[call-arg]
+    (lambda _: TrainConfig(), r"Recipe\(\) needs model=…, data=…, out_dir=…, by name"),
+    (lambda _: TrainConfig("smollm2"), r"Recipe\(\) takes none of its arguments by position, not 1"),  # type: ignore[call-arg]
     (lambda _: JSON(), r"JSON\(\) needs the argument 'json_path'"),  # type: ignore[call-arg]
     (lambda _: JSON("x.json", prompt_stile="x"), r"Did you mean 'prompt_style'\?"),  # type: ignore[call-arg]
     (lambda _: TextFiles(), r"TextFiles\(\) needs the argument 'train_data_path'"),  # type: ignore[call-arg]
@@ -163,4 +169,4 @@ def test_a_missing_or_misplaced_argument_is_an_error_that_says_what_is_expected(
 ) -> None:
     with pytest.raises(LitGPTError, match=says) as caught:
         call(llm)
-    assert isinstance(caught.value, (WrongCall, ValueError))
+    assert isinstance(caught.value, (InvalidCall, ValueError))

@@ -14,8 +14,8 @@ from litgpt import LLM, Tokenizer
 from litgpt.chat import read_chat
 from litgpt.cli.main import run
 from litgpt.data import JSON, TextFiles
-from litgpt.domain.errors import BadArgument, LitGPTError, OutOfReach
-from litgpt.training import Recipe, train
+from litgpt.domain.errors import InvalidArgument, LitGPTError, UnsupportedOperation
+from litgpt.training import TrainConfig, train
 from tests.adapters.tiny_models import tiny_folder
 
 NAMES = {
@@ -123,7 +123,7 @@ def test_a_chat_is_loaded_from_files_and_saved_to_files(path: str, llm: LLM) -> 
     with llm.chat() as chat:
         errors = tried(chat.save, path)
     assert len(errors) == (0 if is_possible else 2)
-    assert all(isinstance(one, (OutOfReach, BadArgument)) for one in errors)
+    assert all(isinstance(one, (UnsupportedOperation, InvalidArgument)) for one in errors)
     assert not is_there or Path(path).stat().st_mode == kind
     assert not is_possible or read_chat(path).messages == []
 
@@ -148,12 +148,14 @@ def test_data_and_a_training_checkpoint(path: str, llm: LLM, folder: Path) -> No
 def test_training(path: str, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text('[{"instruction": "a", "output": "b"}]')
     common: dict[str, Any] = {"model": str(folder), "epochs": 1}
-    errors = tried(lambda one: train(Recipe(**common, data=str(one), out_dir="out")), path)
+    errors = tried(lambda one: train(TrainConfig(**common, data=str(one), out_dir="out")), path)
     assert len(errors) == 2
     if path in NAMES.values():
-        errors = tried(lambda one: train(Recipe(**common, data="d.json", out_dir=str(one))), path)
+        errors = tried(lambda one: train(TrainConfig(**common, data="d.json", out_dir=str(one))), path)
         assert len(errors) == 2
-    errors = tried(lambda one: train(Recipe(**common, data="d.json", out_dir="o"), resume=str(one)), path)
+    errors = tried(
+        lambda one: train(TrainConfig(**common, data="d.json", out_dir="o"), resume=str(one)), path
+    )
     assert len(errors) == 2
 
 

@@ -10,8 +10,8 @@ import torch
 
 from litgpt.adapters.training.data import documents
 from litgpt.data import TextFiles
-from litgpt.domain.errors import BadArgument, OutOfReach
-from litgpt.domain.training.errors import BadData, DataNotFound
+from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
+from litgpt.domain.training.errors import DataNotFound, InvalidData
 from litgpt.testing import ByteTokenizer
 from tests.adapters.recording import LIGHTNINGS_OWN, Recorder, trainer
 
@@ -63,8 +63,8 @@ def test_a_document_that_is_read_in_pieces_is_the_same(
 ) -> None:
     text = "Übung macht den Meister.\n\n  Né à Paris,\n" * 40 + "x" * 300 + " and a long last line " * 20
     whole = windows(connected(TextFiles(folder(tmp_path, a=text), cache_dir=tmp_path / "whole")))
-    monkeypatch.setattr(documents, "PIECE", 64)
-    pieces = list(next(documents.documents(tmp_path / "a.txt")).pieces)
+    monkeypatch.setattr(documents, "CHUNK_CHARACTERS", 64)
+    pieces = list(next(documents.documents(tmp_path / "a.txt")).chunks)
     assert len(pieces) > 20
     assert max(map(len, pieces)) < 3 * 64
     assert "".join(pieces) == text
@@ -92,7 +92,7 @@ def test_a_failure_leaves_nothing_half_written(tmp_path: Path) -> None:
     texts = folder(tmp_path, a="abcdefgh")
     (texts / "b.txt").write_bytes(b"\xff\xfe\x00")
     (texts / "c.txt").write_text("abcdefgh")
-    with pytest.raises(BadData, match=r"b\.txt, line 1 .* not encoded in UTF-8"):
+    with pytest.raises(InvalidData, match=r"b\.txt, line 1 .* not encoded in UTF-8"):
         connected(TextFiles(texts)).setup()
     assert [one.suffix for one in (tmp_path / ".litgpt").iterdir()] == [".uint16"]  # that of a.txt
 
@@ -114,11 +114,11 @@ def test_what_cannot_be_encoded_is_named_with_file_and_line(
     class Refusing(ByteTokenizer):
         def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
             if "ß" in text:
-                raise BadArgument("text", "ß", "a text with no ß")
+                raise InvalidArgument("text", "ß", "a text with no ß")
             return [1] if len(text) > 100 else super().encode(text, bos=bos, escaped=escaped)
 
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(BadData, match=said):
+    with pytest.raises(InvalidData, match=said):
         connected(TextFiles(tmp_path / name), tokenizer=Refusing()).setup()
 
 
@@ -126,8 +126,8 @@ def test_an_id_takes_as_many_bytes_as_the_vocabulary_needs(tmp_path: Path) -> No
     class Large(ByteTokenizer):
         vocab_size = 100_000
 
-        def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
-            return super().decode([one % 256 for one in ids], special=special)
+        def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
+            return super().decode([one % 256 for one in ids], include_special_tokens=include_special_tokens)
 
     texts = folder(tmp_path, a="abc")
     assert windows(connected(TextFiles(texts), tokenizer=Large())) == [[*b"abc", END]]
@@ -161,9 +161,9 @@ def test_windows_are_handed_to_processes_without_their_texts(tmp_path: Path) -> 
 
 def test_without_enough_text_numbers_say_what_is_missing(tmp_path: Path) -> None:
     texts = folder(tmp_path, a="abc", b="de")
-    with pytest.raises(BadData, match=r"have 7 tokens, and a single window has 100 \(max_seq_length\)"):
+    with pytest.raises(InvalidData, match=r"have 7 tokens, and a single window has 100 \(max_seq_length\)"):
         connected(TextFiles(texts), length=100).setup()
-    with pytest.raises(BadData, match="have 4 tokens"):
+    with pytest.raises(InvalidData, match="have 4 tokens"):
         connected(TextFiles(texts, val_data_path=texts / "a.txt"), length=5).setup()
 
 
@@ -180,12 +180,12 @@ def test_what_cannot_be_found_or_packed_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataNotFound, match="nowhere"):
         connected(TextFiles(tmp_path / "nowhere")).setup()
     (tmp_path / "notes.md").write_text("Notes.")
-    with pytest.raises(BadData, match=r"no files that end in \.txt"):
+    with pytest.raises(InvalidData, match=r"no files that end in \.txt"):
         connected(TextFiles(tmp_path)).setup()
     module = TextFiles(folder(tmp_path, a="abcd"))
     module.connect(BYTES)
-    with pytest.raises(BadArgument, match="max_seq_length must be a number of tokens"):
+    with pytest.raises(InvalidArgument, match="max_seq_length must be a number of tokens"):
         module.setup()
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutOfReach, match="cache_dir="):
+    with pytest.raises(UnsupportedOperation, match="cache_dir="):
         connected(TextFiles(tmp_path, cache_dir=tmp_path / "file" / "ids")).setup()

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from litgpt import LLM
-from litgpt.domain.computing_errors import AnswerEnded, Busy
-from litgpt.domain.errors import LitGPTError, NotDistributed, OutOfReach
+from litgpt.domain.errors import LitGPTError, NotDistributed, UnsupportedOperation
+from litgpt.domain.generation.errors import ModelBusy, ModelClosed
 from tests.adapters.tiny_models import save_byte_tokenizer, tiny_model
 
 PROMPTS = ["a", "a longer prompt than the first", "what do llamas eat?", "x" * 40]
@@ -241,7 +241,7 @@ def test_answers_are_right_while_the_model_goes_to_other_processes_and_there_in_
         def misuse() -> None:
             with torch.no_grad():
                 for layer in 4 * layers:
-                    with pytest.raises(OutOfReach, match="by itself"):
+                    with pytest.raises(UnsupportedOperation, match="by itself"):
                         layer()
 
         def ask(number: int) -> None:
@@ -296,7 +296,7 @@ def test_a_with_block_ends_with_streams_that_were_kept() -> None:
         saying = chat.stream("hello")
         next(saying)
     for stream in (kept, saying):
-        with pytest.raises(AnswerEnded, match="closed"):
+        with pytest.raises(ModelClosed, match="closed"):
             next(stream)
     with pytest.raises(NotDistributed):
         chat.send("again")
@@ -324,7 +324,7 @@ def test_every_change_within_the_own_stream_is_refused_and_changes_nothing(
         llm.half,
     ]
     for change in changes:
-        with pytest.raises(Busy, match=r"\.close\(\)"):
+        with pytest.raises(ModelBusy, match=r"\.close\(\)"):
             change()
     assert llm.generate("a", **HOW) == pure  # further answers change nothing
     llm(torch.tensor([[1, 2]]))
@@ -397,4 +397,4 @@ def test_a_signal_ends_the_waiting_of_a_change(llm: LLM, threads: ThreadPoolExec
     interrupted.result(SOON)
     pieces.close()
     llm.set_adapter("a")
-    assert issubclass(Busy, LitGPTError)
+    assert issubclass(ModelBusy, LitGPTError)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.generator import TorchGenerator
-from litgpt.domain.errors import BadArgument, LitGPTError, WrongType
-from litgpt.domain.generation import Request
+from litgpt.adapters.pytorch.generation.generator import TorchGenerator
+from litgpt.domain.errors import InvalidArgument, LitGPTError, WrongType
+from litgpt.domain.generation.request import GenerationRequest
 from tests.adapters.tiny_models import tiny_folder
 
 LONG = [1] * 30
@@ -33,7 +33,7 @@ def llm() -> Iterator[LLM]:
         lambda llm, ids: llm.tokenizer.decode(ids),
         lambda llm, ids: llm.preprocessor.decode(ids),
         lambda llm, ids: TorchGenerator(llm.model).generate(
-            [Request(prompt=ids[0].tolist(), max_new_tokens=1)]
+            [GenerationRequest(prompt=ids[0].tolist(), max_new_tokens=1)]
         ),
     ],
     ids=["forward", "targets", "loss", "loss of targets", "decode", "preprocessor", "generate"],
@@ -41,7 +41,7 @@ def llm() -> Iterator[LLM]:
 def test_an_id_outside_the_vocabulary_is_named_and_not_what_stands_before_it(
     llm: LLM, use: Callable[[LLM, torch.Tensor], object], bad: int
 ) -> None:
-    with pytest.raises(BadArgument, match=f"from 0 to .* not {bad}") as error:
+    with pytest.raises(InvalidArgument, match=f"from 0 to .* not {bad}") as error:
         use(llm, torch.tensor([[*LONG, bad]]))
     assert len(str(error.value)) < 200
 
@@ -74,7 +74,7 @@ def test_ids_that_are_not_a_tensor_are_refused(llm: LLM, ids: Any) -> None:
 
 @pytest.mark.parametrize("shape", [(3,), (1, 0), (0, 3), (1, 1, 1), ()])
 def test_ids_of_another_shape_are_refused(llm: LLM, shape: tuple[int, ...]) -> None:
-    with pytest.raises(BadArgument, match=r"input_ids must be a tensor of shape \(B, T\)"):
+    with pytest.raises(InvalidArgument, match=r"input_ids must be a tensor of shape \(B, T\)"):
         llm(torch.ones(shape, dtype=torch.long))
 
 

@@ -10,15 +10,15 @@ import pytest
 from dependency_injector import providers
 
 from litgpt import LLM, Tokenizer
-from litgpt.adapters.checkpoints.chain import ChainStore
-from litgpt.adapters.checkpoints.folder import open_folder
-from litgpt.adapters.checkpoints.installed import InstalledModel, InstalledStore
+from litgpt.adapters.checkpoints.chain_store import ChainStore
+from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
+from litgpt.adapters.checkpoints.installed_store import InstalledModel, InstalledStore
 from litgpt.adapters.hub.store import HubStore
 from litgpt.container import container
 from litgpt.domain.errors import (
-    BadArgument,
-    BadCheckpoint,
     HubUnreachable,
+    InvalidArgument,
+    InvalidCheckpoint,
     MissingFile,
     ModelNotFound,
     WrongType,
@@ -33,7 +33,7 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
     """Yield a Hub with the repository `org/words`, a whole model of which the tokenizer is wanted."""
     shutil.copytree(tiny_folder("llama"), tmp_path / "hub" / "org" / "words")
     with LoopbackHub(tmp_path / "hub") as running:
-        store = HubStore(open_folder, endpoint=running.endpoint, cache_dir=tmp_path / "cache")
+        store = HubStore(open_hf_folder, endpoint=running.endpoint, cache_dir=tmp_path / "cache")
         with container.hub.override(providers.Object(store)):
             yield running
 
@@ -123,11 +123,11 @@ def test_every_name_of_a_model_is_one_of_its_config_and_tokenizer(
 @pytest.mark.parametrize(
     ("name", "kind", "says"),
     [
-        ("", BadArgument, "tokenizer_dir must be a name"),
+        ("", InvalidArgument, "tokenizer_dir must be a name"),
         (5, WrongType, "tokenizer_dir must be a name or a path, as a string, not int 5"),
         ("wrods", ModelNotFound, "Did you mean words.*asked for as tokenizer_dir"),
         ("{}/nothing", MissingFile, "the folder has no tokenizer. Pass a folder"),
-        ("{}/nothing/file.txt", BadCheckpoint, "file.txt is no GGUF file"),
+        ("{}/nothing/file.txt", InvalidCheckpoint, "file.txt is no GGUF file"),
     ],
 )
 def test_what_has_no_tokenizer_is_an_error_that_names_the_argument_or_the_file(

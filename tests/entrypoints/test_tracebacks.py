@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from litgpt import LLM
-from litgpt.domain.errors import BadArgument, LitGPTError
-from litgpt.training import Recipe, train
+from litgpt.domain.errors import InvalidArgument, LitGPTError
+from litgpt.training import TrainConfig, train
 from tests.adapters.tiny_models import tiny_folder
 
 
@@ -28,7 +28,7 @@ def llm() -> LLM:
         lambda llm: llm.distribute(precision="7-bit"),
         lambda llm: llm.load_adapter("no/such/adapter", "mine"),
         lambda llm: llm.save_adapter("out"),
-        lambda _: train(Recipe(model="no/such/model", data="no.jsonl", out_dir="no-such-out")),
+        lambda _: train(TrainConfig(model="no/such/model", data="no.jsonl", out_dir="no-such-out")),
     ],
 )
 def test_a_traceback_has_no_line_of_the_library(
@@ -43,7 +43,7 @@ def test_a_traceback_has_no_line_of_the_library(
 
 
 def test_an_error_keeps_all_lines_where_that_is_asked_for(llm: LLM) -> None:
-    with pytest.raises(BadArgument) as caught:
+    with pytest.raises(InvalidArgument) as caught:
         llm.generate("x", top_k=-1)
     assert len(traceback.extract_tb(caught.value.__traceback__)) > 5
 

@@ -13,15 +13,15 @@ from torch.utils.data import DataLoader
 
 from litgpt import LLM
 from litgpt.domain.errors import (
-    BadArgument,
-    DamagedFile,
+    CorruptFile,
+    InvalidArgument,
     LitGPTError,
     MissingFile,
     NotDistributed,
-    OutOfReach,
     UnsafeFile,
+    UnsupportedOperation,
 )
-from litgpt.domain.training.errors import NotOfThisModel
+from litgpt.domain.training.errors import TrainerCheckpointMismatch
 from tests.adapters.tiny_models import tiny_folder
 
 IDS = torch.arange(24).view(2, 12) * 7 % 200
@@ -235,11 +235,11 @@ def test_a_checkpoint_of_another_model_changes_nothing_and_all_that_differs_is_n
     state["llm.transformer.h.9.norm_1.weight"] = torch.zeros(3)
     state["llm.transformer.ln_f.weight"] = torch.zeros(3)
     torch.save({"state_dict": state}, tmp_path / "it.ckpt")
-    with pytest.raises(NotOfThisModel, match="no checkpoint of") as caught:
+    with pytest.raises(TrainerCheckpointMismatch, match="no checkpoint of") as caught:
         llm.trainer_setup(tmp_path / "it.ckpt")
     assert caught.value.missing == ["transformer.h.1.norm_1.weight"]
-    assert caught.value.unread == ["llm.transformer.h.9.norm_1.weight"]
-    assert list(caught.value.misshapen) == ["transformer.ln_f.weight is [3], expected [48]"]
+    assert caught.value.unexpected == ["llm.transformer.h.9.norm_1.weight"]
+    assert list(caught.value.shape_mismatches) == ["transformer.ln_f.weight is [3], expected [48]"]
     assert torch.equal(logits_of(llm), before)
 
 
@@ -254,8 +254,8 @@ class Attack:
     ("content", "error"),
     [
         (None, MissingFile),
-        (b"no checkpoint", DamagedFile),
-        ({"weights": {}}, DamagedFile),
+        (b"no checkpoint", CorruptFile),
+        ({"weights": {}}, CorruptFile),
         ({"state_dict": {}, "hyper_parameters": Attack()}, UnsafeFile),
     ],
     ids=["missing", "no archive", "no state_dict", "unsafe pickle"],
@@ -281,7 +281,7 @@ def test_what_was_trained_is_not_lost_to_distribute_and_is_saved(
     with torch.no_grad():
         for parameter in llm.parameters():
             parameter.mul_(1.25)
-    with pytest.raises(OutOfReach, match="what was trained would be lost"):
+    with pytest.raises(UnsupportedOperation, match="what was trained would be lost"):
         llm.distribute()
     llm.save(tmp_path)
     again = LLM.load(tmp_path, distribute=None, quiet=True)
@@ -304,9 +304,9 @@ def test_before_setup_there_is_nothing_to_train_and_targets_have_to_fit(llm: LLM
         llm.loss(IDS, IDS)
     llm.trainer_setup()
     for call in (llm, llm.loss):
-        with pytest.raises(BadArgument, match="not shifted"):
+        with pytest.raises(InvalidArgument, match="not shifted"):
             call(IDS, IDS[:, 1:])
-        with pytest.raises(BadArgument, match="to be learnt"):
+        with pytest.raises(InvalidArgument, match="to be learnt"):
             call(IDS, torch.full_like(IDS, -100))
 
 
@@ -316,7 +316,9 @@ def test_more_tokens_than_the_context_holds_are_refused(llm: LLM) -> None:
     assert llm(whole).shape == (1, 256, 288)
     assert llm.loss(whole, whole).isfinite()
     for call in (lambda: llm(longer), lambda: llm(longer, longer), lambda: llm.loss(longer, longer)):
-        with pytest.raises(BadArgument, match=r"at most 256 tokens in a row, the model's context, not 257"):
+        with pytest.raises(
+            InvalidArgument, match=r"at most 256 tokens in a row, the model's context, not 257"
+        ):
             call()
 
 

@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 
 from litgpt import LLM
-from litgpt.domain.errors import BadArgument, LitGPTError
-from litgpt.domain.training.errors import DataNotFound, NotOfThisModel
+from litgpt.domain.errors import InvalidArgument, LitGPTError
+from litgpt.domain.training.errors import DataNotFound, TrainerCheckpointMismatch
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.training_runs import Reported, losses, rows, settings, trained
 
@@ -106,7 +106,7 @@ def test_a_run_is_repeated_by_its_own_recipe(tmp_path: Path) -> None:
 
 def test_an_earlier_run_in_the_folder_is_not_written_over(tmp_path: Path) -> None:
     done = trained(tmp_path, max_steps=5)
-    with pytest.raises(BadArgument, match=r"out_dir.*resume"):
+    with pytest.raises(InvalidArgument, match=r"out_dir.*resume"):
         trained(tmp_path, max_steps=2)
     assert done.checkpoint is not None
     assert done.checkpoint.exists()
@@ -116,7 +116,7 @@ def test_an_earlier_run_in_the_folder_is_not_written_over(tmp_path: Path) -> Non
 def test_a_checkpoint_of_another_method_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
     done = trained(tmp_path, max_steps=2, method="lora")
     assert done.checkpoint is not None
-    with pytest.raises(NotOfThisModel, match=r"missing: .*lm_head.*unexpected: .*lora"):
+    with pytest.raises(TrainerCheckpointMismatch, match=r"missing: .*lm_head.*unexpected: .*lora"):
         trained(tmp_path, max_steps=4, resume=str(done.checkpoint), out_dir=str(tmp_path / "other"))
 
 
@@ -124,7 +124,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     done = trained(tmp_path, max_steps=2)
     assert done.checkpoint is not None
     other = str(tiny_folder("qwen2"))
-    with pytest.raises(NotOfThisModel, match=r"missing: .*bias"):
+    with pytest.raises(TrainerCheckpointMismatch, match=r"missing: .*bias"):
         trained(tmp_path, model=other, max_steps=4, resume=str(done.checkpoint), out_dir=str(tmp_path / "b"))
 
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_is_said_before_work_is_done(tmp_path: Path, how: dict[st
 
 
 def test_there_is_nothing_to_resume_in_a_new_folder(tmp_path: Path) -> None:
-    with pytest.raises(BadArgument, match="resume"):
+    with pytest.raises(InvalidArgument, match="resume"):
         trained(tmp_path, resume="last")
 
 

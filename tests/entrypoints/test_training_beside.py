@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from litgpt import LLM
-from litgpt.domain.computing_errors import WeightsChanged
+from litgpt.domain.generation.errors import WeightsReplaced
 from tests.adapters.tiny_models import tiny_folder
 
 pytestmark = [
@@ -65,7 +65,7 @@ def beside(module: Lit) -> list[str | Exception]:
             begun.release()
             try:
                 found.append(module.llm.generate("hello", **HOW))
-            except WeightsChanged as error:
+            except WeightsReplaced as error:
                 found.append(error)
 
     module.stepped = lambda: begun.acquire(timeout=LONG)
@@ -115,7 +115,7 @@ def test_an_answer_within_which_an_optimizer_steps_ends_with_an_error_and_the_ne
     thread = threading.Thread(target=step)
     thread.start()
     thread.join(LONG)
-    with pytest.raises(WeightsChanged, match="between steps"):
+    with pytest.raises(WeightsReplaced, match="between steps"):
         list(stream)
     once = module.llm.generate("hello", **HOW)
     assert "".join(module.llm.generate("hello", stream=True, **HOW)) == once

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from litgpt import LLM
-from litgpt.domain.errors import LitGPTError, OutOfReach
-from litgpt.domain.reporting import Notice, Progress, silent
-from litgpt.trained import save_checkpoint_as_model
+from litgpt.domain.errors import LitGPTError, UnsupportedOperation
+from litgpt.domain.progress import Notice, Progress, null_reporter
 from litgpt.training import train
+from litgpt.training_run.training_io import save_checkpoint_as_model
 from tests.entrypoints.small_runs import checkpoints, losses, recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,7 +38,7 @@ class Heard:
         if isinstance(event, Notice):
             if not event.text.startswith(_SAID_ANYWAY):
                 self.notices.append(event.text)
-        elif event.what == "Training" and event.done == self.step:
+        elif event.description == "Training" and event.completed == self.step:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
 
 
@@ -79,7 +79,7 @@ def test_when_the_model_cannot_be_saved_the_checkpoint_is_there_and_what_makes_a
     good = tmp_path / "out/checkpoints/step-00000002.ckpt"
     assert checkpoints(tmp_path / "out") == [good.name]
     assert f"`litgpt convert {good} FOLDER`" in heard.notices[-1]
-    save_checkpoint_as_model(good, tmp_path / "made", silent)
+    save_checkpoint_as_model(good, tmp_path / "made", null_reporter)
     assert LLM.load(tmp_path / "made", quiet=True).generate("hello", max_new_tokens=2)
 
 
@@ -89,8 +89,8 @@ def test_too_little_room_is_told_with_numbers_before_training(
     usage = namedtuple("usage", ("total", "used", "free"))  # noqa: PYI024 - as shutil has it
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 1000, 1000))
-        with pytest.raises(OutOfReach, match=r"checkpoints take 0\.\d+ GB, the disk has 0\.0 GB"):
-            train(recipe(tmp_path), report=silent)
+        with pytest.raises(UnsupportedOperation, match=r"checkpoints take 0\.\d+ GB, the disk has 0\.0 GB"):
+            train(recipe(tmp_path), report=null_reporter)
     assert losses(tmp_path / "out") == []
 
 
@@ -102,10 +102,10 @@ def test_a_table_and_a_picture_that_cannot_be_written_are_told_and_end_nothing(t
         if isinstance(event, Notice):
             if not event.text.startswith(_SAID_ANYWAY):
                 notices.append(event.text)
-        elif event.what == "Training" and event.done == 2:
+        elif event.description == "Training" and event.completed == 2:
             (out / "metrics.csv").rename(out / "kept.csv")
             (out / "metrics.csv").symlink_to("/dev/full")
-        elif event.what == "Training" and event.done == 5:
+        elif event.description == "Training" and event.completed == 5:
             (out / "metrics.csv").unlink()
             (out / "kept.csv").rename(out / "metrics.csv")
 

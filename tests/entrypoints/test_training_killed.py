@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from litgpt.adapters.training.checkpoints import to_resume
-from litgpt.adapters.training.learning import Learning
+from litgpt.adapters.training.checkpointing import checkpoint_to_resume
+from litgpt.adapters.training.config_file import write_config
+from litgpt.adapters.training.lightning_module import LitModel
 from litgpt.adapters.training.metrics import read_metrics
-from litgpt.adapters.training.recipe_file import write_recipe
-from litgpt.domain.errors import BadCheckpoint
-from litgpt.domain.reporting import silent
-from litgpt.domain.training.recipe import Recipe
+from litgpt.domain.errors import InvalidCheckpoint
+from litgpt.domain.progress import null_reporter
+from litgpt.domain.training.config import TrainConfig
 from litgpt.training import train
 from tests.entrypoints.small_runs import checkpoints, losses, recipe, validated
 from tests.entrypoints.training_runs import Reported
@@ -29,53 +29,53 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 KILLED_BEFORE_VALIDATION = """
 import os, signal, sys
 from pathlib import Path
-from litgpt.adapters.training.learning import Learning
-from litgpt.adapters.training.recipe_file import read_settings
-from litgpt.domain.reporting import silent
-from litgpt.training import recipe_of, train
+from litgpt.adapters.training.lightning_module import LitModel
+from litgpt.adapters.training.config_file import read_settings
+from litgpt.domain.progress import null_reporter
+from litgpt.training import config_from_settings, train
 
 def kill(self):
     if self.trainer.global_step == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-Learning.on_validation_start = kill
-train(recipe_of(read_settings(Path(sys.argv[1]))), report=silent)
+LitModel.on_validation_start = kill
+train(config_from_settings(read_settings(Path(sys.argv[1]))), report=null_reporter)
 """
 
 
-def with_snapshots(asked: Recipe) -> Recipe:
+def with_snapshots(asked: TrainConfig) -> TrainConfig:
     """Train, and copy what is on the disk before each validation, which is what a kill then would leave."""
     out = Path(asked.out_dir)
 
-    def copy(module: Learning) -> None:
+    def copy(module: LitModel) -> None:
         shutil.copytree(out, out.parent / f"before-{module.trainer.global_step}")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Learning, "on_validation_start", copy)
-        train(asked, report=silent)
+        patch.setattr(LitModel, "on_validation_start", copy)
+        train(asked, report=null_reporter)
     return asked
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """Return the recipe of a run of 7 steps that validates after every second one, and after the last."""
     settings = {"method": "lora", "max_steps": 7, "save_every": 1, "eval_every": 2}
     return with_snapshots(recipe(tmp_path_factory.mktemp("whole"), **settings))
 
 
 @pytest.fixture(scope="module")
-def by_epoch(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+def by_epoch(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """Return the recipe of a run of two epochs, each of which ends with a validation."""
     settings = {"method": "lora", "epochs": 2, "save_every": 1, "val_split": 0.1}
     return with_snapshots(recipe(tmp_path_factory.mktemp("epochs"), **settings))
 
 
-def resumed(whole: Recipe, half: Path) -> None:
+def resumed(whole: TrainConfig, half: Path) -> None:
     """Resume a run that was killed before a validation, and compare it with one that was not."""
     step = checkpoints(half)[-1].removeprefix("step-").removesuffix(".ckpt").lstrip("0")
     assert step in dict(validated(Path(whole.out_dir)))
     assert step not in dict(validated(half))
-    done = train(attrs.evolve(whole, out_dir=str(half)), resume="last", report=silent)
+    done = train(attrs.evolve(whole, out_dir=str(half)), resume="last", report=null_reporter)
     assert validated(half) == validated(Path(whole.out_dir))
     assert losses(half) == losses(Path(whole.out_dir))
     assert done.val_loss == pytest.approx(float(validated(half)[-1][1]))
@@ -85,7 +85,7 @@ def resumed(whole: Recipe, half: Path) -> None:
 
 @pytest.mark.parametrize("step", [2, 4, 6, 7])
 def test_a_validation_that_a_kill_prevented_is_done_on_resuming(
-    tmp_path: Path, whole: Recipe, step: int
+    tmp_path: Path, whole: TrainConfig, step: int
 ) -> None:
     half = tmp_path / "half"
     shutil.copytree(Path(whole.out_dir).parent / f"before-{step}", half)
@@ -94,7 +94,7 @@ def test_a_validation_that_a_kill_prevented_is_done_on_resuming(
 
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_the_validation_of_an_epoch_is_done_on_resuming_too(
-    tmp_path: Path, by_epoch: Recipe, epoch: int
+    tmp_path: Path, by_epoch: TrainConfig, epoch: int
 ) -> None:
     half, step = tmp_path / "half", validated(Path(by_epoch.out_dir))[epoch - 1][0]
     shutil.copytree(Path(by_epoch.out_dir).parent / f"before-{step}", half)
@@ -102,10 +102,10 @@ def test_the_validation_of_an_epoch_is_done_on_resuming_too(
 
 
 def test_a_validation_in_which_a_process_was_killed_is_done_on_resuming(
-    tmp_path: Path, whole: Recipe
+    tmp_path: Path, whole: TrainConfig
 ) -> None:
     half, file = tmp_path / "half", tmp_path / "recipe.yaml"
-    write_recipe(file, attrs.evolve(whole, out_dir=str(half)))
+    write_config(file, attrs.evolve(whole, out_dir=str(half)))
     command = [sys.executable, "-c", KILLED_BEFORE_VALIDATION, str(file), "4"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -115,28 +115,28 @@ def test_a_validation_in_which_a_process_was_killed_is_done_on_resuming(
 
 
 def test_the_metrics_of_a_run_that_has_only_its_last_validation_left_are_cleaned_too(
-    tmp_path: Path, whole: Recipe
+    tmp_path: Path, whole: TrainConfig
 ) -> None:
     half = tmp_path / "half"
     shutil.copytree(Path(whole.out_dir).parent / "before-7", half)
     torn = (half / "metrics.csv").read_bytes()[:-9]
     (half / "metrics.csv").write_bytes(torn)
-    train(attrs.evolve(whole, out_dir=str(half)), resume="last", report=silent)
+    train(attrs.evolve(whole, out_dir=str(half)), resume="last", report=null_reporter)
     assert validated(half) == validated(Path(whole.out_dir))
     assert losses(half) == losses(Path(whole.out_dir))[:-1]
 
 
-def test_a_validation_that_was_done_is_not_done_again(tmp_path: Path, whole: Recipe) -> None:
+def test_a_validation_that_was_done_is_not_done_again(tmp_path: Path, whole: TrainConfig) -> None:
     out = tmp_path / "out"
     first = attrs.evolve(whole, out_dir=str(out), max_steps=4, save_every=4)
-    train(first, report=silent)
-    train(attrs.evolve(first, max_steps=6), resume="last", report=silent)
+    train(first, report=null_reporter)
+    train(attrs.evolve(first, max_steps=6), resume="last", report=null_reporter)
     assert [step for step, _ in validated(out)] == ["2", "4", "6"]
 
 
 @pytest.mark.parametrize("kind", ["empty", "zeros", "quote", "binary", "huge step", "folder", "no header"])
 def test_a_metrics_file_that_cannot_be_read_is_reported_and_prevents_nothing(
-    tmp_path: Path, whole: Recipe, kind: str
+    tmp_path: Path, whole: TrainConfig, kind: str
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(whole.out_dir, out)
@@ -164,7 +164,9 @@ def test_a_metrics_file_that_cannot_be_read_is_reported_and_prevents_nothing(
         assert [step for step, _ in losses(out)] == [str(step) for step in range(1, 11)]
 
 
-def test_every_prefix_of_a_metrics_file_gives_the_rows_that_are_whole(tmp_path: Path, whole: Recipe) -> None:
+def test_every_prefix_of_a_metrics_file_gives_the_rows_that_are_whole(
+    tmp_path: Path, whole: TrainConfig
+) -> None:
     raw = (Path(whole.out_dir) / "metrics.csv").read_bytes()
     cut = tmp_path / "metrics.csv"
     for length in range(len(raw)):
@@ -173,7 +175,7 @@ def test_every_prefix_of_a_metrics_file_gives_the_rows_that_are_whole(tmp_path: 
 
 
 def test_a_checkpoint_that_is_cut_anywhere_is_set_aside_for_an_older_one(
-    tmp_path: Path, whole: Recipe
+    tmp_path: Path, whole: TrainConfig
 ) -> None:
     good = next((Path(whole.out_dir) / "checkpoints").glob("*.ckpt"))
     raw = good.read_bytes()
@@ -183,7 +185,9 @@ def test_a_checkpoint_that_is_cut_anywhere_is_set_aside_for_an_older_one(
         shutil.copy(good, folder / "step-00000002.ckpt")
         (folder / "step-00000004.ckpt").write_bytes(raw[: len(raw) * share // 20])
         reported = Reported()
-        assert to_resume(folder, "last", sharded=False, report=reported).name == "step-00000002.ckpt"
+        assert (
+            checkpoint_to_resume(folder, "last", sharded=False, report=reported).name == "step-00000002.ckpt"
+        )
         (notice,) = reported.notices
         assert "Resuming from step-00000002.ckpt" in notice
         assert sorted(path.name for path in folder.iterdir()) == [
@@ -194,8 +198,8 @@ def test_a_checkpoint_that_is_cut_anywhere_is_set_aside_for_an_older_one(
 
 def test_a_damaged_checkpoint_with_no_other_beside_it_is_an_error_and_stays(tmp_path: Path) -> None:
     (tmp_path / "step-00000004.ckpt").write_bytes(b"")
-    with pytest.raises(BadCheckpoint, match="step-00000004"):
-        to_resume(tmp_path, "last", sharded=False)
+    with pytest.raises(InvalidCheckpoint, match="step-00000004"):
+        checkpoint_to_resume(tmp_path, "last", sharded=False)
     assert (tmp_path / "step-00000004.ckpt").exists()
 
 
@@ -218,14 +222,17 @@ def test_a_sharded_checkpoint_with_a_damaged_part_is_set_aside_for_an_older_one(
 ) -> None:
     shutil.copytree(sharded, tmp_path / "step-00000002.ckpt")
     shutil.copytree(sharded, tmp_path / "step-00000004.ckpt")
-    assert to_resume(tmp_path, "last", sharded=True) == tmp_path / "step-00000004.ckpt"
+    assert checkpoint_to_resume(tmp_path, "last", sharded=True) == tmp_path / "step-00000004.ckpt"
     part = next((tmp_path / "step-00000004.ckpt").glob(kind))
     if share is None:
         part.unlink()
     else:
         part.write_bytes(part.read_bytes()[: int(part.stat().st_size * share)])
     reported = Reported()
-    assert to_resume(tmp_path, "last", sharded=True, report=reported) == tmp_path / "step-00000002.ckpt"
+    assert (
+        checkpoint_to_resume(tmp_path, "last", sharded=True, report=reported)
+        == tmp_path / "step-00000002.ckpt"
+    )
     (notice,) = reported.notices
     assert part.name in notice
     assert sorted(path.name for path in tmp_path.iterdir()) == [

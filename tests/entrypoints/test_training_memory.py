@@ -12,12 +12,12 @@ import torch
 from litgpt import LLM
 from litgpt.cli.main import run
 from litgpt.container import container
-from litgpt.domain.errors import OutOfReach
-from litgpt.domain.reporting import Notice
-from litgpt.domain.training.footprint import TRAINING_PROGRAM
-from litgpt.domain.units import size
-from litgpt.training import Recipe, train
-from litgpt.training_memory import TrainingMemory
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.formatting.units import format_bytes
+from litgpt.domain.memory.training_estimate import TRAINING_PROGRAM
+from litgpt.domain.progress import Notice
+from litgpt.training import TrainConfig, train
+from litgpt.training_run.memory_check import TrainingMemory
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.test_memory_bounds import FIGURES, bounded
 
@@ -26,14 +26,14 @@ RECORD = {"instruction": "a", "output": "b" * 100}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def recipe(folder: Path, **changes: Any) -> Recipe:
+def recipe(folder: Path, **changes: Any) -> TrainConfig:
     data = folder / "data.jsonl"
     data.write_text((json.dumps(RECORD) + "\n") * 6)
     settings = {"model": str(tiny_folder("llama")), "data": str(data), "out_dir": str(folder / "out")}
-    return Recipe(**(settings | {"max_steps": 1, "val_split": None, "accelerator": "cpu"} | changes))
+    return TrainConfig(**(settings | {"max_steps": 1, "val_split": None, "accelerator": "cpu"} | changes))
 
 
-def memory_of(one: Recipe, longest: int) -> int:
+def memory_of(one: TrainConfig, longest: int) -> int:
     """Return what a run takes besides the program, by the estimate of its first line."""
     with LLM.load(one.model, distribute=None, quiet=True) as llm:
         memory = TrainingMemory(llm=llm, recipe=one, precision="32-true", dtype="float32")
@@ -66,7 +66,7 @@ def test_gradients_and_moments_are_counted_before_anything_is_allocated(
     one = recipe(tmp_path, **how)
     machine(100_000)
     monkeypatch.setattr(type(container.strategy()), "build", None)
-    with pytest.raises(OutOfReach, match=FIGURES) as caught:
+    with pytest.raises(UnsupportedOperation, match=FIGURES) as caught:
         train(one)
     said = str(caught.value)
     assert "with batch_size=4" in said
@@ -83,9 +83,9 @@ def test_what_is_checked_is_what_the_first_line_says(tmp_path: Path, machine: An
     (line,) = (one.text for one in said if isinstance(one, Notice) and "of memory" in one.text)
     longest = int(re.search(r"with ([\d,]+) tokens", line)[1].replace(",", "")) // 6  # type: ignore[index]
     needed = memory_of(full, longest)
-    assert f"about {size(needed + TRAINING_PROGRAM)} of memory" in line
+    assert f"about {format_bytes(needed + TRAINING_PROGRAM)} of memory" in line
     machine(needed - 1)
-    with pytest.raises(OutOfReach, match=FIGURES):
+    with pytest.raises(UnsupportedOperation, match=FIGURES):
         train(full, overwrite=True)
     machine(needed)
     train(full, overwrite=True)
@@ -99,7 +99,7 @@ def test_training_all_weights_does_not_fit_where_an_adapter_does(tmp_path: Path,
     small = {"max_seq_length": 8, "batch_size": 1, "precision": "32-true"}
     full, lora = (recipe(tmp_path, method=one, **small) for one in ("full", "lora"))
     machine((memory_of(full, 8) + memory_of(lora, 8)) // 2)
-    with pytest.raises(OutOfReach, match="Use method='lora'"):
+    with pytest.raises(UnsupportedOperation, match="Use method='lora'"):
         train(full)
     assert train(lora).steps == 1
 
@@ -107,7 +107,7 @@ def test_training_all_weights_does_not_fit_where_an_adapter_does(tmp_path: Path,
 def test_each_process_on_a_cpu_needs_its_memory(tmp_path: Path, machine: Any) -> None:
     one = recipe(tmp_path, method="full", precision="32-true", devices=2, strategy="ddp", max_seq_length=8)
     machine(2 * memory_of(one, 8) - 1)
-    with pytest.raises(OutOfReach, match="on each device"):
+    with pytest.raises(UnsupportedOperation, match="on each device"):
         train(one)
 
 
@@ -149,7 +149,7 @@ def test_gradients_that_no_memory_holds_are_refused_in_a_loop_of_the_callers_own
         needed = sum(one.nbytes for one in llm.parameters())
         machine(needed - 1)
         for learn in (lambda: llm.loss(ids, ids), lambda: llm(ids, ids)):
-            with pytest.raises(OutOfReach, match=FIGURES):
+            with pytest.raises(UnsupportedOperation, match=FIGURES):
                 learn()
         with torch.no_grad():
             expected = llm.loss(ids, ids)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from litgpt import LLM
+from litgpt.adapters.training.config_file import read_settings
 from litgpt.adapters.training.metrics import COLUMNS
-from litgpt.adapters.training.recipe_file import read_settings
-from litgpt.domain.reporting import Notice, Progress, silent
-from litgpt.domain.training.recipe import PRECISIONS
-from litgpt.training import Recipe, Trained, recipe_of, train
+from litgpt.domain.progress import Notice, Progress, null_reporter
+from litgpt.domain.training.config import PRECISIONS
+from litgpt.training import TrainConfig, TrainResult, config_from_settings, train
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.small_runs import checkpoints, losses, recipe, rows, validated
 
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 class Done:
     """A run, and what it said."""
 
-    recipe: Recipe
-    trained: Trained
+    recipe: TrainConfig
+    trained: TrainResult
     said: list[Notice | Progress]
 
     @property
@@ -73,13 +73,13 @@ def logits(folder: Path) -> Tensor:
 def trained_logits(run: Done) -> Tensor:
     """Return the logits by the newest checkpoint, over the weights that the run began with."""
     from litgpt.adapters.training.trainer_checkpoint import read_checkpoint, restore
-    from litgpt.trained import prepare
+    from litgpt.training_run.training_io import setup_for_training
 
     assert run.trained.checkpoint is not None
     llm = LLM.load(run.recipe.model, distribute=None, quiet=True)
-    prepare(
+    setup_for_training(
         llm,
-        attrs.evolve(run.recipe, method="lora", quantize=None) if run.recipe.adapts else run.recipe,
+        attrs.evolve(run.recipe, method="lora", quantize=None) if run.recipe.uses_lora else run.recipe,
         torch.float32,
     )
     assert llm.model is not None
@@ -110,7 +110,7 @@ def test_metrics_are_a_table_with_all_that_is_counted(full: Done) -> None:
     steps = [row for row in table if row["train_loss"]]
     assert all(float(row["gradient_norm"]) > 0 and float(row["tokens_per_second"]) > 0 for row in steps)
     rates = [float(row["learning_rate"]) for row in steps]
-    schedule = full.recipe.schedule(20)
+    schedule = full.recipe.lr_schedule(20)
     assert rates == pytest.approx([1e-2 * schedule(step) for step in range(20)])
     assert [row["epoch"] for row in steps] == ["0"] * 10 + ["1"] * 10
     assert [step for step, _ in validated(full.out)] == ["10", "20"]
@@ -123,12 +123,12 @@ def test_the_losses_are_drawn(full: Done) -> None:
 
 def test_the_recipe_that_is_left_is_the_one_that_was_asked_for(full: Done, qlora: Done) -> None:
     for run in (full, qlora):
-        assert recipe_of(read_settings(run.out / "recipe.yaml")) == run.recipe
+        assert config_from_settings(read_settings(run.out / "recipe.yaml")) == run.recipe
 
 
 def test_progress_goes_from_nothing_to_all_the_steps_and_says_where_all_is_saved(full: Done) -> None:
-    told = [event for event in full.said if isinstance(event, Progress) and event.what == "Training"]
-    assert [(event.done, event.total) for event in told] == [(step, 20) for step in range(21)]
+    told = [event for event in full.said if isinstance(event, Progress) and event.description == "Training"]
+    assert [(event.completed, event.total) for event in told] == [(step, 20) for step in range(21)]
     assert "loss" in told[-1].note
     notices = [event.text for event in full.said if isinstance(event, Notice)]
     assert any(text.startswith(f"Saved to {full.out / 'model'}: ") for text in notices)
@@ -244,7 +244,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path: Path) -
     found = []
     for number, seed in enumerate((1, 1, 2)):
         asked = recipe(tmp_path, out_dir=tmp_path / str(number), seed=seed, **settings)
-        train(asked, report=silent)
+        train(asked, report=null_reporter)
         found.append(losses(tmp_path / str(number)))
     assert found[0] == found[1] != found[2]
 
@@ -258,7 +258,7 @@ def test_a_signal_handler_sets_a_flag_and_the_loop_reports(tmp_path: Path) -> No
             frames = {frame.name for frame in traceback.extract_stack()}
             handled.append("_hear" in frames)
             said.append(event.text)
-        elif event.what == "Training" and event.done == 2:
+        elif event.description == "Training" and event.completed == 2:
             signal.raise_signal(signal.SIGTERM)
             assert not any("Ending" in one for one in said)
 

@@ -17,8 +17,8 @@ import torch
 
 from litgpt import LLM
 from litgpt.cli.main import run
-from litgpt.domain.training.footprint import GAPS, TRAINING_PROGRAM, training_footprint
-from litgpt.domain.units import duration
+from litgpt.domain.formatting.units import format_duration
+from litgpt.domain.memory.training_estimate import GAPS, TRAINING_PROGRAM, training_footprint
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.small_runs import examples, losses, rows, validated
 
@@ -240,7 +240,7 @@ def test_the_activations_that_are_expected_are_those_that_autograd_keeps(family:
         adapts_all=trains == "all-linear",
     ).activations
     logits = 4 * 4 * rows * length * architecture.vocab_size
-    head = 0 if adapts else 4 * architecture.vocab_size * architecture.width
+    head = 0 if adapts else 4 * architecture.vocab_size * architecture.hidden_size
     assert (expected - logits - head) / GAPS == pytest.approx(found, rel=0.2)
 
 
@@ -298,7 +298,7 @@ def test_a_table_of_metrics_has_no_more_digits_than_float32(log: Ran) -> None:
     [(0.44, "0.4 s"), (45, "45 s"), (59.7, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
 )
 def test_durations_are_in_their_two_largest_units(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_memory_of_training_counts_gradients_and_moments() -> None:

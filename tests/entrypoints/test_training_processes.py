@@ -12,7 +12,7 @@ import torch
 
 from litgpt import LLM
 from litgpt.cli import main
-from litgpt.training import Recipe, train
+from litgpt.training import TrainConfig, train
 from tests.entrypoints.stopped_litgpt import PATIENCE, stopped_within
 from tests.entrypoints.training_runs import UNLIKE, Reported, losses, settings, write_unlike
 
@@ -43,7 +43,7 @@ def run(folder: Path, **how: Any) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
-    train(Recipe(**unlike(folder, method="full", batch_size=4, epochs=2)), report=Reported())
+    train(TrainConfig(**unlike(folder, method="full", batch_size=4, epochs=2)), report=Reported())
     return folder / "out"
 
 

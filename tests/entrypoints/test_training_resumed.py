@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import distributed
 
-from litgpt.adapters.training.checkpoints import Checkpoints
-from litgpt.adapters.training.metrics import Metrics
-from litgpt.domain.errors import BadArgument, DamagedFile, UnsafeFile
-from litgpt.domain.reporting import silent
-from litgpt.domain.training.errors import NotOfThisModel
-from litgpt.domain.training.recipe import Recipe
+from litgpt.adapters.training.checkpointing import CheckpointCallback
+from litgpt.adapters.training.metrics import MetricsCallback
+from litgpt.domain.errors import CorruptFile, InvalidArgument, UnsafeFile
+from litgpt.domain.progress import null_reporter
+from litgpt.domain.training.config import TrainConfig
+from litgpt.domain.training.errors import TrainerCheckpointMismatch
 from litgpt.training import train
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.small_runs import checkpoints, losses, recipe, validated
@@ -41,12 +41,14 @@ class PowerCut(Exception):
     """The process ends here."""
 
 
-def interrupted(asked: Recipe, *, batches: int, monkeypatch: pytest.MonkeyPatch, saves: bool = False) -> None:
+def interrupted(
+    asked: TrainConfig, *, batches: int, monkeypatch: pytest.MonkeyPatch, saves: bool = False
+) -> None:
     """Train until so many batches are done, and end as without power: unless it `saves`, nothing is saved."""
     seen = 0
-    usual = Metrics.on_train_batch_end
+    usual = MetricsCallback.on_train_batch_end
 
-    def cut(self: Metrics, trainer: L.Trainer, module: L.LightningModule, *rest: Any) -> None:
+    def cut(self: MetricsCallback, trainer: L.Trainer, module: L.LightningModule, *rest: Any) -> None:
         nonlocal seen
         usual(self, trainer, module, *rest)
         seen += 1
@@ -54,11 +56,11 @@ def interrupted(asked: Recipe, *, batches: int, monkeypatch: pytest.MonkeyPatch,
             raise PowerCut
 
     with monkeypatch.context() as patch:
-        patch.setattr(Metrics, "on_train_batch_end", cut)
+        patch.setattr(MetricsCallback, "on_train_batch_end", cut)
         if not saves:
-            patch.setattr(Checkpoints, "on_exception", lambda *_: None)
+            patch.setattr(CheckpointCallback, "on_exception", lambda *_: None)
         with pytest.raises(PowerCut):
-            train(asked, report=silent)
+            train(asked, report=null_reporter)
 
 
 SETTINGS: dict[str, Any] = {
@@ -73,10 +75,10 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """Return the recipe of a run that nothing interrupted."""
     asked = recipe(tmp_path_factory.mktemp("whole"), **SETTINGS)
-    train(asked, report=silent)
+    train(asked, report=null_reporter)
     return asked
 
 
@@ -90,12 +92,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     ],
 )
 def test_what_was_interrupted_goes_on_exactly(
-    tmp_path: Path, whole: Recipe, batches: int, kept: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, whole: TrainConfig, batches: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
     interrupted(half, batches=batches, monkeypatch=monkeypatch)
     assert checkpoints(tmp_path / "half") == [f"step-{kept:08d}.ckpt"]
-    done = train(half, resume="last", report=silent)
+    done = train(half, resume="last", report=null_reporter)
     assert losses(tmp_path / "half") == losses(Path(whole.out_dir))
     assert validated(tmp_path / "half") == validated(Path(whole.out_dir))
     assert done.steps == len(losses(tmp_path / "half"))
@@ -105,10 +107,10 @@ def test_what_was_interrupted_goes_on_exactly(
 
 def test_all_weights_go_on_exactly_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = recipe(tmp_path, out_dir=tmp_path / "whole", save_every=3, max_steps=8)
-    train(whole, report=silent)
+    train(whole, report=null_reporter)
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
     interrupted(half, batches=5, monkeypatch=monkeypatch)
-    train(half, resume=str(tmp_path / "half/checkpoints/step-00000003.ckpt"), report=silent)
+    train(half, resume=str(tmp_path / "half/checkpoints/step-00000003.ckpt"), report=null_reporter)
     assert losses(tmp_path / "half") == losses(tmp_path / "whole")
     saved = "model/model.safetensors"
     assert (tmp_path / "half" / saved).read_bytes() == (tmp_path / "whole" / saved).read_bytes()
@@ -121,44 +123,46 @@ def test_what_is_divided_goes_on_exactly_too(
     del one_process
     settings = SETTINGS | {"method": method, "strategy": "fsdp", "epochs": 1}
     whole = recipe(tmp_path, out_dir=tmp_path / "whole", **settings)
-    train(whole, report=silent)
+    train(whole, report=null_reporter)
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
     interrupted(half, batches=9, monkeypatch=monkeypatch)
     assert (tmp_path / "half/checkpoints/step-00000004.ckpt").is_dir()
-    train(half, resume="last", report=silent)
+    train(half, resume="last", report=null_reporter)
     assert losses(tmp_path / "half") == losses(tmp_path / "whole")
     assert validated(tmp_path / "half") == validated(tmp_path / "whole")
     other = {"lora_rank": 3} if method == "lora" else {"method": "lora"}
-    with pytest.raises(NotOfThisModel, match="llama"):
-        train(attrs.evolve(half, **other), resume="last", report=silent)
-    with pytest.raises(BadArgument, match=r"resume must be a file, as all strategies but 'fsdp' write it"):
-        train(attrs.evolve(half, strategy="auto"), resume="last", report=silent)
+    with pytest.raises(TrainerCheckpointMismatch, match="llama"):
+        train(attrs.evolve(half, **other), resume="last", report=null_reporter)
+    with pytest.raises(
+        InvalidArgument, match=r"resume must be a file, as all strategies but 'fsdp' write it"
+    ):
+        train(attrs.evolve(half, strategy="auto"), resume="last", report=null_reporter)
 
 
 def test_an_exception_leaves_what_was_learnt_before_it(
-    tmp_path: Path, whole: Recipe, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, whole: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"), save_every=None)
     interrupted(half, batches=6, monkeypatch=monkeypatch, saves=True)
     assert checkpoints(tmp_path / "half") == ["step-00000003.ckpt"]
-    train(half, resume="last", report=silent)
+    train(half, resume="last", report=null_reporter)
     assert losses(tmp_path / "half") == losses(Path(whole.out_dir))
 
 
 @pytest.mark.parametrize("batches", [5, 7, 14, 15])
 def test_an_exception_between_steps_leaves_what_was_there_after_the_last(
-    tmp_path: Path, whole: Recipe, batches: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, whole: TrainConfig, batches: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"), save_every=None)
     interrupted(half, batches=batches, monkeypatch=monkeypatch, saves=True)
     assert len(checkpoints(tmp_path / "half")) == 1
-    train(half, resume="last", report=silent)
+    train(half, resume="last", report=null_reporter)
     assert losses(tmp_path / "half") == losses(Path(whole.out_dir))
 
 
-def test_a_run_that_is_over_has_nothing_to_go_on_with(whole: Recipe) -> None:
+def test_a_run_that_is_over_has_nothing_to_go_on_with(whole: TrainConfig) -> None:
     before = losses(Path(whole.out_dir))
-    done = train(whole, resume="last", report=silent)
+    done = train(whole, resume="last", report=null_reporter)
     assert done.saved is not None
     assert losses(Path(whole.out_dir)) == before
 
@@ -171,8 +175,8 @@ def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
         none: r"resume must be 'last' or the path of an existing checkpoint, not '.*none\.ckpt'\.",
     }
     for wish, said in expected.items():
-        with pytest.raises(BadArgument, match=said):
-            train(asked, resume=wish, report=silent)
+        with pytest.raises(InvalidArgument, match=said):
+            train(asked, resume=wish, report=null_reporter)
     assert not (tmp_path / "out").exists()
 
 
@@ -186,14 +190,14 @@ def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
     ],
 )
 def test_a_checkpoint_of_something_else_is_refused_before_training(
-    tmp_path: Path, whole: Recipe, other: dict[str, Any], named: str
+    tmp_path: Path, whole: TrainConfig, other: dict[str, Any], named: str
 ) -> None:
     if "model" in other:
         other = other | {"model": str(tiny_folder(other["model"]))}
     begun = attrs.evolve(whole, out_dir=str(tmp_path / "other"), **other)
     newest = Path(whole.out_dir) / "checkpoints" / checkpoints(Path(whole.out_dir))[-1]
-    with pytest.raises(NotOfThisModel, match=named):
-        train(begun, resume=str(newest), report=silent)
+    with pytest.raises(TrainerCheckpointMismatch, match=named):
+        train(begun, resume=str(newest), report=null_reporter)
     assert not (tmp_path / "other" / "metrics.csv").exists()
 
 
@@ -202,11 +206,11 @@ def test_a_checkpoint_of_something_else_is_refused_before_training(
 )
 def test_a_row_that_was_not_written_whole_does_not_matter(tmp_path: Path, torn: bytes) -> None:
     half = recipe(tmp_path, max_steps=8, save_every=4)
-    train(attrs.evolve(half, max_steps=4), report=silent)
+    train(attrs.evolve(half, max_steps=4), report=null_reporter)
     before = (tmp_path / "out/metrics.csv").read_bytes()
     with (tmp_path / "out/metrics.csv").open("ab") as file:
         file.write(torn)
-    done = train(attrs.evolve(half, max_steps=5), resume="last", report=silent)
+    done = train(attrs.evolve(half, max_steps=5), resume="last", report=null_reporter)
     assert done.steps == 5
     assert (tmp_path / "out/metrics.csv").read_bytes().startswith(before)
     assert [step for step, _ in losses(tmp_path / "out")] == ["1", "2", "3", "4", "5"]
@@ -226,7 +230,7 @@ def test_a_checkpoint_that_would_run_something_is_refused(tmp_path: Path) -> Non
     mark, evil = tmp_path / "ran", tmp_path / "evil.ckpt"
     torch.save({"state_dict": {}, "callbacks": Attack(mark)}, evil)
     with pytest.raises(UnsafeFile, match=r"evil.*It holds callbacks \(pathlib\.Path\)\."):
-        train(recipe(tmp_path), resume=str(evil), report=silent)
+        train(recipe(tmp_path), resume=str(evil), report=null_reporter)
     assert not mark.exists()
 
 
@@ -244,13 +248,13 @@ def test_a_divided_checkpoint_that_would_run_something_is_refused(tmp_path: Path
     else:
         (evil / where).write_bytes(pickle.dumps(Attack(mark)))
     with pytest.raises(UnsafeFile, match=where):
-        train(recipe(tmp_path, strategy="fsdp"), resume=str(evil), report=silent)
+        train(recipe(tmp_path, strategy="fsdp"), resume=str(evil), report=null_reporter)
     assert not mark.exists()
 
 
-def test_a_checkpoint_that_is_cut_short_is_refused(tmp_path: Path, whole: Recipe) -> None:
+def test_a_checkpoint_that_is_cut_short_is_refused(tmp_path: Path, whole: TrainConfig) -> None:
     newest = Path(whole.out_dir) / "checkpoints" / checkpoints(Path(whole.out_dir))[-1]
     cut = tmp_path / "cut.ckpt"
     cut.write_bytes(newest.read_bytes()[:-5000])
-    with pytest.raises(DamagedFile, match="cut"):
-        train(attrs.evolve(whole, out_dir=str(tmp_path / "out")), resume=str(cut), report=silent)
+    with pytest.raises(CorruptFile, match="cut"):
+        train(attrs.evolve(whole, out_dir=str(tmp_path / "out")), resume=str(cut), report=null_reporter)

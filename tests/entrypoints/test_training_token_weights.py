@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from litgpt import LLM
-from litgpt.adapters.training.learning import Learning
+from litgpt.adapters.training.lightning_module import LitModel
 from litgpt.data import JSON
-from litgpt.domain.errors import BadArgument
-from litgpt.training import Recipe
+from litgpt.domain.errors import InvalidArgument
+from litgpt.training import TrainConfig
 from tests.adapters.recording import trainer
 from tests.adapters.tiny_models import tiny_folder
 from tests.architecture.repository import ROOT
@@ -77,13 +77,13 @@ def test_texts_are_weighed_by_token_too(tmp_path: Path) -> None:
 def test_a_micro_batch_without_a_target_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     how = UNLIKE | {"data": str(write_unlike(tmp_path)), "batch_size": 2, "max_steps": 2}
     trained(tmp_path, accumulate=1, out_dir=str(tmp_path / "one"), **how)
-    step, turn = Learning.training_step, cycle((False, True))
+    step, turn = LitModel.training_step, cycle((False, True))
 
-    def masked(module: Learning, batch: dict[str, Tensor]) -> Tensor:
+    def masked(module: LitModel, batch: dict[str, Tensor]) -> Tensor:
         nothing = torch.full_like(batch["labels"], -100)
         return step(module, {**batch, "labels": nothing} if next(turn) else batch)
 
-    monkeypatch.setattr(Learning, "training_step", masked)
+    monkeypatch.setattr(LitModel, "training_step", masked)
     trained(tmp_path, accumulate=2, out_dir=str(tmp_path / "two"), **how)
     assert steps(tmp_path / "two")[0] == pytest.approx(steps(tmp_path / "one")[0])
     assert losses(tmp_path / "two", "gradient_norm")[0] == pytest.approx(
@@ -100,7 +100,7 @@ def test_a_sum_of_losses_is_the_mean_times_its_targets() -> None:
     ids = torch.arange(2, 30).view(2, 14)
     torch.testing.assert_close(llm.loss(ids, ids, reduction="sum"), llm.loss(ids, ids) * 26)
     assert llm.loss(ids, torch.full_like(ids, -100), reduction="sum") == 0
-    with pytest.raises(BadArgument, match="reduction must be 'mean' or 'sum'"):
+    with pytest.raises(InvalidArgument, match="reduction must be 'mean' or 'sum'"):
         llm.loss(ids, ids, reduction="none")  # type: ignore[arg-type]
 
 
@@ -118,14 +118,14 @@ def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
         "warmup_steps": 0,
     }
     fed: list[dict[str, Tensor]] = []
-    step = Learning.training_step
+    step = LitModel.training_step
 
-    def recording(module: Learning, batch: dict[str, Tensor]) -> Tensor:
+    def recording(module: LitModel, batch: dict[str, Tensor]) -> Tensor:
         fed.append(batch)
         return step(module, batch)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Learning, "training_step", recording)
+        patched.setattr(LitModel, "training_step", recording)
         trained(tmp_path, **recipe)
 
     class SameBatches(Trainer):
@@ -141,7 +141,7 @@ def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
 
     model = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"), dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
-    share = Recipe(model="m", data="d", out_dir="o", warmup_steps=0).schedule(6)
+    share = TrainConfig(model="m", data="d", out_dir="o", warmup_steps=0).lr_schedule(6)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda number: share(number))  # noqa: PLW0108
     settings: dict[str, Any] = {"disable_tqdm": True, "report_to": "none", "save_strategy": "no"}
     how = TrainingArguments(

@@ -30,7 +30,7 @@ json.dump(found, sys.stdout)
 """
 
 BEGIN = "from litgpt import LLM\nllm = LLM.load('tiny', distribute=None, quiet=True)\nllm.distribute('cpu')\n"
-TRAIN = "from litgpt.training import Recipe, train\n"
+TRAIN = "from litgpt.training import TrainConfig, train\n"
 
 # The script after `from litgpt import LLM`, the kind of its error, and words of the last line.
 SCRIPTS: dict[str, tuple[str, str, str]] = {
@@ -53,12 +53,12 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     ),
     "unreachable_config": ("LLM.load('org/model', init='random')", "HubUnreachable", "cannot be reached"),
     "unreachable_adapter": (BEGIN + "llm.load_adapter('org/adapter')", "HubUnreachable", "cannot be reached"),
-    "cut_weights": ("LLM.load('cut', quiet=True)", "DamagedFile", "cut/model.safetensors is damaged"),
-    "no_json": ("LLM.load('no_json')", "DamagedFile", "config.json is damaged"),
-    "not_a_model": ("LLM.load('empty')", "BadCheckpoint", "is no model"),
+    "cut_weights": ("LLM.load('cut', quiet=True)", "CorruptFile", "cut/model.safetensors is damaged"),
+    "no_json": ("LLM.load('no_json')", "CorruptFile", "config.json is damaged"),
+    "not_a_model": ("LLM.load('empty')", "InvalidCheckpoint", "is no model"),
     "bad_gguf": ("LLM.load('bad.gguf')", "UnsupportedModel", "it is of GGUF version 0"),
     "unknown_family": ("LLM.load('unknown')", "UnsupportedModel", "is not supported"),
-    "bad_option": (BEGIN + "llm.generate('Hi', temperature=-1)", "BadArgument", "temperature must be"),
+    "bad_option": (BEGIN + "llm.generate('Hi', temperature=-1)", "InvalidArgument", "temperature must be"),
     "unknown_option": (
         BEGIN + "llm.generate('Hi', max_tokens=5)",
         "WrongCall",
@@ -74,9 +74,13 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
         "Shorten",
     ),
     "long_message": (BEGIN + "llm.chat().send('a ' * 5000)", "PromptTooLong", "Shorten the prompt"),
-    "bad_device": (BEGIN + "llm.distribute('tpu')", "BadArgument", "accelerator must be"),
-    "no_such_device": (BEGIN + "llm.distribute('cuda')", "OutOfReach", "no cuda device was found"),
-    "bad_quantization": (BEGIN + "llm.distribute('cpu', quantize='nf4')", "BadArgument", "quantize must be"),
+    "bad_device": (BEGIN + "llm.distribute('tpu')", "InvalidArgument", "accelerator must be"),
+    "no_such_device": (BEGIN + "llm.distribute('cuda')", "UnsupportedOperation", "no cuda device was found"),
+    "bad_quantization": (
+        BEGIN + "llm.distribute('cpu', quantize='nf4')",
+        "InvalidArgument",
+        "quantize must be",
+    ),
     "not_placed": (
         "LLM.load('tiny', distribute=None).generate('Hi')",
         "NotDistributed",
@@ -84,7 +88,7 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     ),
     "no_memory": (
         "LLM.load('huge', init='random', tokenizer_dir='tiny', distribute=None).distribute('cpu')",
-        "OutOfReach",
+        "UnsupportedOperation",
         "memory",
     ),
     "other_model_there": (
@@ -94,14 +98,14 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     ),
     "unwritable": (
         BEGIN + "llm.save('/proc/model')",
-        "OutOfReach",
+        "UnsupportedOperation",
         "Saving to /proc/model is not possible",
     ),
     "no_chat": (BEGIN + "llm.chat(resume='no.json')", "MissingFile", "no.json is missing"),
-    "no_adapter": (BEGIN + "llm.set_adapter('mine')", "BadArgument", "name must be"),
+    "no_adapter": (BEGIN + "llm.set_adapter('mine')", "InvalidArgument", "name must be"),
     "bad_setting": (
         TRAIN + "Recipe(model='tiny', data='x', out_dir='o', epochs=0)",
-        "BadArgument",
+        "InvalidArgument",
         "epochs must be",
     ),
     "no_data": (
@@ -111,7 +115,7 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     ),
     "bad_data": (
         TRAIN + "train(Recipe(model='tiny', data='bad.jsonl', out_dir='o'))",
-        "BadData",
+        "InvalidData",
         "bad.jsonl",
     ),
     "no_tokenizer": ("from litgpt import Tokenizer\nTokenizer('empty')", "MissingFile", "has no tokenizer"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.reporting import Notice, Progress, Report
-from litgpt.training import Recipe, Trained, train
+from litgpt.domain.progress import Notice, Progress, Reporter
+from litgpt.training import TrainConfig, TrainResult, train
 from tests.adapters.tiny_models import tiny_folder
 
 RECORDS = 40
@@ -33,9 +33,9 @@ class Reported:
     def __call__(self, event: Notice | Progress) -> None:
         if isinstance(event, Notice):
             self.notices.append(event.text)
-        elif event.what == "Training":
-            self.steps.append(event.done)
-            if event.done == self.fail_at:
+        elif event.description == "Training":
+            self.steps.append(event.completed)
+            if event.completed == self.fail_at:
                 raise InterruptedError
 
 
@@ -60,8 +60,10 @@ def settings(folder: Path, **how: Any) -> dict[str, Any]:
     return {**where, **small, "method": "full", "precision": "32-true", "out_dir": str(folder / "out"), **how}
 
 
-def trained(folder: Path, *, resume: str | None = None, told: Report | None = None, **how: Any) -> Trained:
-    return train(Recipe(**settings(folder, **how)), resume=resume, report=told or Reported())
+def trained(
+    folder: Path, *, resume: str | None = None, told: Reporter | None = None, **how: Any
+) -> TrainResult:
+    return train(TrainConfig(**settings(folder, **how)), resume=resume, report=told or Reported())
 
 
 def rows(out: Path) -> list[dict[str, str]]:

@@ -78,74 +78,74 @@ def written(file: str, tree: Any) -> bytes:
 
 def use_tokenizer(path: Path) -> None:
     """Open the tokenizer of a folder, encode, decode, render and write it again."""
-    from litgpt.adapters.text.opening import open_tokenizer
-    from litgpt.adapters.text.saving import tokenizer_files_of
-    from litgpt.domain.chat import Message
-    from litgpt.domain.vocabulary import TokenizerFiles
+    from litgpt.adapters.tokenization.export import export_tokenizer
+    from litgpt.adapters.tokenization.factory import open_tokenizer
+    from litgpt.domain.chat.messages import Message
+    from litgpt.domain.tokenizer_source import TokenizerFiles
 
     files = TokenizerFiles({one.name: one for one in path.parent.iterdir() if one.is_file()})
     tokenizer = open_tokenizer(files, name="m", vocab_size=None)
     ids = tokenizer.encode("The quick brown fox né 🦙")
     tokenizer.decode(ids)
-    tokenizer.decode(range(min(tokenizer.vocab_size, 50)), special=True)
-    assert tokenizer.end_ids is not None
+    tokenizer.decode(range(min(tokenizer.vocab_size, 50)), include_special_tokens=True)
+    assert tokenizer.stop_token_ids is not None
     if tokenizer.has_chat_template:
         tokenizer.render((Message("user", "Hi"),))
-    tokenizer_files_of(files, name="m")
+    export_tokenizer(files, name="m")
 
 
 def use_litgpt_yaml(path: Path) -> None:
     """Read `model_config.yaml`."""
-    from litgpt.adapters.checkpoints.litgpt_dialect import to_config
-    from litgpt.adapters.checkpoints.small_files import read_yaml
-    from litgpt.domain.families import describe
+    from litgpt.adapters.checkpoints.hf.config_files import read_yaml
+    from litgpt.adapters.checkpoints.litgpt.config_reader import to_hf_config
+    from litgpt.domain.families import parse_config
 
-    describe("m", to_config(str(path), read_yaml(path)))
+    parse_config("m", to_hf_config(str(path), read_yaml(path)))
 
 
 def use_prompt_style(path: Path) -> None:
     """Read `prompt_style.yaml`."""
-    from litgpt.adapters.checkpoints.small_files import saved_prompt_style
+    from litgpt.adapters.checkpoints.hf.config_files import read_prompt_style
 
-    saved_prompt_style(path.parent)
+    read_prompt_style(path.parent)
 
 
 def use_recipe(path: Path) -> None:
     """Read a recipe."""
-    from litgpt.adapters.training.recipe_file import read_settings
-    from litgpt.domain.training.recipe import recipe_of
+    from litgpt.adapters.training.config_file import read_settings
+    from litgpt.domain.training.config import config_from_settings
 
-    recipe_of(read_settings(path))
+    config_from_settings(read_settings(path))
 
 
 def use_config(path: Path) -> None:
     """Read `config.json` and find out the model's structure."""
-    from litgpt.adapters.checkpoints.small_files import read_json
-    from litgpt.domain.families import describe
+    from litgpt.adapters.checkpoints.hf.config_files import read_json
+    from litgpt.domain.families import parse_config
 
-    describe("m", read_json(path))
+    parse_config("m", read_json(path))
 
 
 def use_adapter(path: Path) -> None:
     """Read `adapter_config.json`."""
-    from litgpt.adapters.checkpoints.peft_settings import read_settings
-    from litgpt.adapters.checkpoints.small_files import read_json
+    from litgpt.adapters.checkpoints.hf.config_files import read_json
+    from litgpt.adapters.checkpoints.peft.config import parse_peft_config
 
-    read_settings(read_json(path), where=str(path))
+    parse_peft_config(read_json(path), location=str(path))
 
 
 def use_folder(path: Path) -> None:
     """Open a folder and read all of its tensors."""
-    from litgpt.adapters.checkpoints.folder import open_folder
+    from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 
-    checkpoint = open_folder(path.parent, "m")
+    checkpoint = open_hf_folder(path.parent, "m")
     for name in checkpoint.tensors:
         checkpoint.read(name)
 
 
 def use_litgpt_folder(path: Path) -> None:
     """Open a folder of LitGPT and read all of its tensors."""
-    from litgpt.adapters.checkpoints.litgpt_folder import open_litgpt_folder
+    from litgpt.adapters.checkpoints.litgpt.checkpoint import open_litgpt_folder
 
     checkpoint = open_litgpt_folder(path.parent, "m")
     for name in checkpoint.tensors:
@@ -169,8 +169,8 @@ def use_sharded(path: Path) -> None:
 
 def use_gguf(path: Path) -> None:
     """Open a GGUF file and read all of its tensors, and its tokenizer."""
-    from litgpt.adapters.checkpoints.gguf.store import open_gguf
-    from litgpt.adapters.text.opening import open_tokenizer
+    from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
+    from litgpt.adapters.tokenization.factory import open_tokenizer
 
     checkpoint = open_gguf(path, "m")
     for name in checkpoint.tensors:
@@ -183,13 +183,13 @@ def use_records(path: Path) -> None:
     from litgpt.adapters.training.data.documents import documents
 
     for document in documents(path):
-        for _ in document.pieces:
+        for _ in document.chunks:
             pass
 
 
 def use_quantized(path: Path) -> None:
     """Open a folder whose weights are quantized, and read all of its tensors."""
-    from litgpt.adapters.checkpoints.local import LocalStore
+    from litgpt.adapters.checkpoints.local_store import LocalStore
     from litgpt.domain.reference import ModelReference
 
     checkpoint = LocalStore(path.parent).open(ModelReference(str(path.parent)))
@@ -199,7 +199,7 @@ def use_quantized(path: Path) -> None:
 
 def use_quantization(path: Path) -> None:
     """Open a folder with these settings as its `quantization_config`, and read all of its tensors."""
-    from litgpt.adapters.checkpoints.small_files import read_json
+    from litgpt.adapters.checkpoints.hf.config_files import read_json
 
     settings, config = read_json(path), path.parent / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"quantization_config": settings}))
@@ -208,9 +208,9 @@ def use_quantization(path: Path) -> None:
 
 def use_tools(path: Path) -> None:
     """Read the file of `--tools`."""
-    from litgpt.cli.templating import templating
+    from litgpt.cli.chat_template_options import template_kwargs
 
-    templating(str(path), None, apply_chat_template=True)
+    template_kwargs(str(path), None, apply_chat_template=True)
 
 
 def use_chat(path: Path) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from litgpt.adapters.text.opening import open_tokenizer
-from litgpt.domain.errors import DamagedFile, LitGPTError
-from litgpt.domain.families import FAMILIES, describe
-from litgpt.domain.messages import MESSAGE_LIMIT
-from litgpt.domain.vocabulary import TokenizerFiles
+from litgpt.adapters.tokenization.factory import open_tokenizer
+from litgpt.domain.errors import CorruptFile, LitGPTError
+from litgpt.domain.families import FAMILIES, parse_config
+from litgpt.domain.formatting.bounded_text import MESSAGE_LIMIT
+from litgpt.domain.tokenizer_source import TokenizerFiles
 from tests.adapters import tiny_models
 from tests.adapters import tiny_tokenizers as tiny
 from tests.fuzz.damage import ODD
@@ -40,13 +40,13 @@ def test_every_wrong_value_of_every_setting_is_read_or_refused(family: str) -> N
 
 def check(family: str, values: int) -> None:
     config, random = config_of(family), Random(family)  # noqa: S311 - not for secrets
-    describe("m", config)
+    parse_config("m", config)
     refused: list[str] = []
     for key in config:
         for value in random.sample(ODD, values):
             began = time.process_time()
             try:
-                describe("m", {**config, key: value})
+                parse_config("m", {**config, key: value})
             except LitGPTError as error:
                 refused.append(str(error))
             assert time.process_time() - began < 10
@@ -73,7 +73,7 @@ def test_a_lone_surrogate_in_a_file_of_a_tokenizer_is_refused_by_name(
 ) -> None:
     (tmp_path / "tokenizer.json").write_text(tiny.byte_level().to_str())
     (tmp_path / file).write_text(json.dumps(content))
-    with pytest.raises(DamagedFile, match=file) as caught:
+    with pytest.raises(CorruptFile, match=file) as caught:
         open_tokenizer(TokenizerFiles({one.name: one for one in tmp_path.iterdir()}), name="m")
     str(caught.value).encode()
 
@@ -82,5 +82,5 @@ def test_a_lone_surrogate_in_tokenizer_json_is_refused_by_name(tmp_path: Path) -
     tree = json.loads(tiny.byte_level().to_str())
     tree["model"]["vocab"]["\ud800"] = 1000
     (tmp_path / "tokenizer.json").write_text(json.dumps(tree))
-    with pytest.raises(DamagedFile, match=r"tokenizer\.json"):
+    with pytest.raises(CorruptFile, match=r"tokenizer\.json"):
         open_tokenizer(TokenizerFiles({"tokenizer.json": tmp_path / "tokenizer.json"}), name="m")

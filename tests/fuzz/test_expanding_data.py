@@ -12,10 +12,10 @@ from pyarrow import parquet
 
 from litgpt.adapters.training.data import parquet as reader
 from litgpt.adapters.training.data.documents import documents
-from litgpt.adapters.training.data.reading import read_records
+from litgpt.adapters.training.data.record_files import read_records
 from litgpt.data import JSON
-from litgpt.domain.errors import OutOfReach
-from litgpt.domain.training.errors import BadData
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.training.errors import InvalidData
 from tests.entrypoints.test_memory_bounds import bounded
 
 LONG = "a" * 100_000
@@ -39,7 +39,7 @@ def test_rows_that_expand_are_refused(tmp_path: Path, compression: str, dictiona
     path = tmp_path / "a.parquet"
     write(path, {"text": [LONG] * 100}, compression=compression, use_dictionary=dictionary)
     assert path.stat().st_size < 20_000
-    with bounded(), pytest.raises(BadData, match=r"a\.parquet.*expand") as caught:
+    with bounded(), pytest.raises(InvalidData, match=r"a\.parquet.*expand") as caught:
         for _ in read_records(path):
             pass
     assert len(str(caught.value)) < 300
@@ -48,7 +48,7 @@ def test_rows_that_expand_are_refused(tmp_path: Path, compression: str, dictiona
 @pytest.mark.usefixtures("small")
 def test_rows_within_lists_that_expand_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", {"messages": [[{"role": "user", "content": LONG}]] * 100})
-    with bounded(), pytest.raises(BadData, match=r"a\.parquet.*expand"):
+    with bounded(), pytest.raises(InvalidData, match=r"a\.parquet.*expand"):
         for _ in read_records(path):
             pass
 
@@ -57,13 +57,13 @@ def test_rows_within_lists_that_expand_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [pa.string(), pa.list_(pa.string()), pa.null()])
 def test_many_rows_of_nothing_are_refused(tmp_path: Path, kind: pa.DataType) -> None:
     path = write(tmp_path / "a.parquet", {"text": pa.nulls(100_000, kind)})
-    with bounded(), pytest.raises(BadData, match=r"a\.parquet.*expand"):
+    with bounded(), pytest.raises(InvalidData, match=r"a\.parquet.*expand"):
         next(read_records(path))
 
 
 def test_a_small_file_that_holds_more_than_any_file_may_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", {"text": ["a" * 3 * 10**8]}, use_dictionary=False)
-    with bounded(), pytest.raises(BadData, match=r"a\.parquet.*expand"):
+    with bounded(), pytest.raises(InvalidData, match=r"a\.parquet.*expand"):
         next(documents(path))
 
 
@@ -104,7 +104,7 @@ def test_a_line_that_is_too_long_is_refused_without_reading_all_of_it(tmp_path: 
         file.write(b'{"text": "a"}\n{"text": "')
         file.truncate(50 * 10**9)  # a sparse file
     began = time.monotonic()
-    with bounded(), pytest.raises(BadData, match=r"a\.jsonl, line 2.*more than 268,435,456 bytes"):
+    with bounded(), pytest.raises(InvalidData, match=r"a\.jsonl, line 2.*more than 268,435,456 bytes"):
         for _ in read_records(path):
             pass
     assert time.monotonic() - began < 60
@@ -123,5 +123,5 @@ def test_a_json_list_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(b"[")
         file.truncate(10**13)
-    with bounded(), pytest.raises(OutOfReach, match=r"a\.json.*JSON Lines or Parquet"):
+    with bounded(), pytest.raises(UnsupportedOperation, match=r"a\.json.*JSON Lines or Parquet"):
         JSON(path).train_examples()

@@ -12,18 +12,18 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from litgpt.adapters.checkpoints.adapted import AdaptedStore
-from litgpt.adapters.checkpoints.litgpt_folder import open_litgpt_folder
-from litgpt.adapters.checkpoints.local import LocalStore
-from litgpt.adapters.checkpoints.small_files import read_json, read_yaml, saved_prompt_style
-from litgpt.adapters.training.data.reading import read_records
-from litgpt.adapters.training.recipe_file import read_settings
+from litgpt.adapters.checkpoints.hf.config_files import read_json, read_prompt_style, read_yaml
+from litgpt.adapters.checkpoints.litgpt.checkpoint import open_litgpt_folder
+from litgpt.adapters.checkpoints.local_store import LocalStore
+from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
+from litgpt.adapters.training.config_file import read_settings
+from litgpt.adapters.training.data.record_files import read_records
 from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
 from litgpt.chat import read_chat
-from litgpt.domain.errors import BadArgument, DamagedFile, LitGPTError, ModelNotFound
-from litgpt.domain.families import describe
-from litgpt.domain.reading import check_pickle
+from litgpt.domain.errors import CorruptFile, InvalidArgument, LitGPTError, ModelNotFound
+from litgpt.domain.families import parse_config
 from litgpt.domain.reference import ModelReference
+from litgpt.domain.validation.untrusted_files import check_pickle
 from tests.fuzz.readers import CONFIG
 
 
@@ -37,7 +37,7 @@ def laughs(levels: int = 40) -> str:
     ("file", "read"),
     [
         ("model_config.yaml", read_yaml),
-        ("prompt_style.yaml", lambda path: saved_prompt_style(path.parent)),
+        ("prompt_style.yaml", lambda path: read_prompt_style(path.parent)),
         ("recipe.yaml", read_settings),
     ],
 )
@@ -59,7 +59,7 @@ def test_hostile_yaml_is_refused(
     tmp_path: Path, file: str, read: Callable[[Path], object], text: str
 ) -> None:
     (tmp_path / file).write_text(text)
-    with pytest.raises(DamagedFile, match=file):
+    with pytest.raises(CorruptFile, match=file):
         read(tmp_path / file)
 
 
@@ -80,7 +80,7 @@ def test_an_archive_that_inflates_is_refused_before_it_is_read(tmp_path: Path) -
         for name in sound.namelist():
             bomb.writestr(name, sound.read(name))
     assert path.stat().st_size < 62_000
-    with pytest.raises(DamagedFile, match="compressed"):
+    with pytest.raises(CorruptFile, match="compressed"):
         read_checkpoint(path)
     for one in ("meta.pt", ".metadata"):
         (tmp_path / one).write_bytes(path.read_bytes())
@@ -98,7 +98,7 @@ def test_a_bytearray_of_any_size_is_refused(tmp_path: Path) -> None:
             return bytearray, (10**11,)
 
     torch.save({"state_dict": {}, "a": Huge()}, tmp_path / "a.ckpt")
-    with pytest.raises(DamagedFile, match="bytearray"):
+    with pytest.raises(CorruptFile, match="bytearray"):
         read_checkpoint(tmp_path / "a.ckpt")
 
 
@@ -131,7 +131,7 @@ def test_hostile_json_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(content)
     for read in (read_json, read_chat):
-        with pytest.raises(DamagedFile, match=r"a\.json"):
+        with pytest.raises(CorruptFile, match=r"a\.json"):
             read(path)
 
 
@@ -155,7 +155,7 @@ def test_hostile_json_is_refused(tmp_path: Path, content: str) -> None:
 )
 def test_a_setting_of_a_wrong_type_or_size_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(LitGPTError) as caught:
-        describe("m", CONFIG | changed)
+        parse_config("m", CONFIG | changed)
     assert len(str(caught.value)) < 3000
 
 
@@ -182,7 +182,7 @@ def test_what_is_not_a_file_is_refused_and_not_waited_for(
 
 @pytest.mark.parametrize("name", ["a" * 300, "a\0b", "a\ud800b", "x/" * 3000])
 def test_a_model_name_that_no_file_can_have_is_not_found(tmp_path: Path, name: str) -> None:
-    with pytest.raises((ModelNotFound, BadArgument)):
+    with pytest.raises((ModelNotFound, InvalidArgument)):
         LocalStore(tmp_path).open(ModelReference(name))
 
 
@@ -204,4 +204,4 @@ def test_an_adapter_for_a_base_that_no_model_can_be_called_is_refused(tmp_path: 
     pair = {f"{layer}.lora_A.weight": torch.ones(2, 4), f"{layer}.lora_B.weight": torch.ones(4, 2)}
     save_file(pair, tmp_path / "adapter_model.safetensors")
     with pytest.raises(LitGPTError):
-        AdaptedStore(LocalStore(tmp_path)).open(ModelReference(str(tmp_path)))
+        LoraStore(LocalStore(tmp_path)).open(ModelReference(str(tmp_path)))

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from litgpt.domain.errors import LitGPTError
-from litgpt.domain.families import FAMILIES, describe, family_of, understand
-from litgpt.domain.footprint import cache_bytes, parameter_count
-from litgpt.domain.messages import MESSAGE_LIMIT
-from litgpt.domain.tensors import TensorInfo
-from litgpt.domain.weights import joins
+from litgpt.domain.families import FAMILIES, family_of, parse_config, resolve_model
+from litgpt.domain.formatting.bounded_text import MESSAGE_LIMIT
+from litgpt.domain.memory.estimate import kv_cache_bytes, parameter_count
+from litgpt.domain.weights.mapping import map_parameters
+from litgpt.domain.weights.tensor_info import TensorInfo
 from tests.adapters import tiny_models
 from tests.fuzz.damage import ODD
 from tests.fuzz.test_config_values import config_of
@@ -30,8 +30,8 @@ VALUES = st.recursive(
 
 def tensors_of(config: dict[str, Any]) -> dict[str, TensorInfo]:
     """Return the tensors that a checkpoint with this config has."""
-    family, architecture = family_of("m", config), describe("m", config)
-    pieces = (piece for join in joins(architecture, family.weights) for piece in join.pieces)
+    family, architecture = family_of("m", config), parse_config("m", config)
+    pieces = (piece for join in map_parameters(architecture, family.weights) for piece in join.views)
     return {piece.name: TensorInfo(tuple(piece.shape), "F32", 4) for piece in pieces}
 
 
@@ -49,7 +49,7 @@ def test_many_mutated_configs_are_understood_or_refused(family: str) -> None:
 def fuzz(family: str, examples: int) -> None:
     config = config_of(family)
     tensors = tensors_of(config)
-    understand("m", config, tensors)
+    resolve_model("m", config, tensors)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     keys = st.sampled_from(sorted(config))
 
@@ -64,10 +64,10 @@ def fuzz(family: str, examples: int) -> None:
     def read(changes: dict[str, Any]) -> None:
         began = time.process_time()
         try:
-            architecture = describe("m", config | changes)
+            architecture = parse_config("m", config | changes)
             parameter_count(architecture)
-            cache_bytes(architecture, dtype="float32", tokens=100)
-            understand("m", config | changes, tensors)
+            kv_cache_bytes(architecture, dtype="float32", tokens=100)
+            resolve_model("m", config | changes, tensors)
         except LitGPTError as error:
             said = str(error)
             said.encode()

@@ -7,10 +7,10 @@ import torch
 from torch.distributed import TCPStore, is_nccl_available  # type: ignore[attr-defined] # public
 
 from litgpt import LLM
-from litgpt.adapters.pytorch.parallel.driven import DrivenGPT
-from litgpt.adapters.pytorch.parallel.nccl import NcclGroup, nccl
-from litgpt.adapters.pytorch.profiler import CudaProfiler
-from litgpt.domain.computing_errors import WorkerLost
+from litgpt.adapters.pytorch.distribution.tensor_parallel.nccl import NcclCommunicator, nccl_communicator
+from litgpt.adapters.pytorch.distribution.tensor_parallel.rank0 import Rank0GPT
+from litgpt.adapters.pytorch.runtime.profiler import CudaProfiler
+from litgpt.domain.generation.errors import WorkerLost
 from tests.adapters.tiny_models import tiny_folder
 from tests.contracts.profiler import ProfilerContract
 
@@ -56,15 +56,15 @@ def test_closing_gives_the_memory_back() -> None:
 @pytest.mark.skipif(not is_nccl_available(), reason="torch was built without NCCL")
 def test_a_rank_alone_adds_up_by_nccl_without_torchs_global_group() -> None:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    group = nccl(store, rank=0, ranks=1, patience=60, device=torch.device("cuda:0"))
+    group = nccl_communicator(store, rank=0, world_size=1, timeout_seconds=60, device=torch.device("cuda:0"))
     on_the_card, here = torch.ones(3, device="cuda:0"), torch.ones(3)
-    assert torch.equal(group.sum(on_the_card), on_the_card)
-    assert torch.equal(group.sum(here), here)
-    assert torch.equal(group.gather(on_the_card, [3]), on_the_card)
-    group.settle()
+    assert torch.equal(group.all_reduce(on_the_card), on_the_card)
+    assert torch.equal(group.all_reduce(here), here)
+    assert torch.equal(group.all_gather(on_the_card, [3]), on_the_card)
+    group.synchronize()
     group.abort()
     with pytest.raises(RuntimeError, match="another rank is gone"):
-        group.settle()
+        group.synchronize()
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are not two CUDA devices here")
@@ -74,9 +74,9 @@ def test_ranks_on_cards_of_their_own_say_what_one_card_does_and_one_that_is_kill
         expected = llm.generate(PROMPTS, top_k=1, max_new_tokens=20)
         llm.distribute("cuda", 2, "32-true", generate_strategy="tensor_parallel")
         assert llm.generate(PROMPTS, top_k=1, max_new_tokens=20) == expected
-        assert isinstance(llm.model, DrivenGPT)
-        assert isinstance(llm.model.group, NcclGroup)
-        llm.model.crew.workers[0].process.kill()
+        assert isinstance(llm.model, Rank0GPT)
+        assert isinstance(llm.model.communicator, NcclCommunicator)
+        llm.model.pool.workers[0].process.kill()
         with pytest.raises(WorkerLost, match="rank 1"):
             [llm.generate("x", max_new_tokens=1) for _ in range(200)]
 

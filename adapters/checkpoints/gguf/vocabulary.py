@@ -2,16 +2,16 @@
 
 from typing import Literal
 
-from litgpt.adapters.checkpoints.gguf.metadata import Metadata
-from litgpt.domain.errors import DamagedFile
-from litgpt.domain.vocabulary import Vocabulary
+from litgpt.adapters.checkpoints.gguf.reader.metadata import GgufMetadata
+from litgpt.domain.errors import CorruptFile
+from litgpt.domain.tokenizer_source import GgufVocabulary
 
-KINDS: dict[str, Literal["bpe", "spm"]] = {"gpt2": "bpe", "llama": "spm", "gemma4": "bpe"}
+TOKENIZER_MODELS: dict[str, Literal["bpe", "spm"]] = {"gpt2": "bpe", "llama": "spm", "gemma4": "bpe"}
 """What GGUF calls the kinds of vocabulary that are implemented."""
 
 # Splitting rules whose models begin a text with the beginning token where the header does not say; models
 # with other rules do not. Source: `llama_vocab::impl::load` in llama.cpp's `llama-vocab.cpp`.
-BEGIN = frozenset(
+PRE_TOKENIZERS_WITH_BOS = frozenset(
     {
         "chameleon",
         "falcon-h1",
@@ -30,22 +30,22 @@ BEGIN = frozenset(
 # What llama.cpp takes where a sentencepiece vocabulary does not name its special tokens.
 SENTENCEPIECE_IDS = {"bos": 1, "eos": 2, "unknown": 0}
 
-NORMAL, NO_TOKEN = 1, 0xFFFF_FFFF
+NORMAL, NO_TOKEN_ID = 1, 0xFFFF_FFFF
 
 
-def token_id(metadata: Metadata, role: str) -> int | None:
+def token_id(metadata: GgufMetadata, role: str) -> int | None:
     """Return the id of a special token, such as that of `bos`, if the header names one."""
     found = metadata.integer(f"tokenizer.ggml.{role}_token_id")
-    return None if found == NO_TOKEN else found
+    return None if found == NO_TOKEN_ID else found
 
 
-def end_ids(metadata: Metadata) -> tuple[int, ...]:
+def eog_token_ids(metadata: GgufMetadata) -> tuple[int, ...]:
     """Return the tokens that end a text, a turn or a message, the first of them first."""
     ids = (token_id(metadata, role) for role in ("eos", "eot", "eom"))
     return tuple(dict.fromkeys(one for one in ids if one is not None))
 
 
-def read_vocabulary(metadata: Metadata) -> Vocabulary:
+def read_vocabulary(metadata: GgufMetadata) -> GgufVocabulary:
     """Return the vocabulary that a header carries.
 
     Raises:
@@ -56,12 +56,12 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
     model = metadata.text("tokenizer.ggml.model")
     if model is None:
         raise metadata.missing("tokenizer.ggml.model")
-    if model not in KINDS:
-        known = " and ".join(map(repr, KINDS))
-        raise metadata.refuse(
+    if model not in TOKENIZER_MODELS:
+        known = " and ".join(map(repr, TOKENIZER_MODELS))
+        raise metadata.unsupported(
             f"its tokenizer is of the kind {model!r}; those that are implemented are {known}."
         )
-    kind = KINDS[model]
+    kind = TOKENIZER_MODELS[model]
     tokens = _texts(metadata, "tokenizer.ggml.tokens")
     count, spm = len(tokens), kind == "spm"
     types = _numbers(metadata, "tokenizer.ggml.token_type", count) or (NORMAL,) * count
@@ -74,10 +74,10 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
     add_space = metadata.flag("tokenizer.ggml.add_space_prefix")
     defaults = SENTENCEPIECE_IDS if spm else {}
     bos, eos, unknown = (
-        _within(metadata, role, count, defaults.get(role)) for role in ("bos", "eos", "unknown")
+        _checked_id(metadata, role, count, defaults.get(role)) for role in ("bos", "eos", "unknown")
     )
-    others = (_within(metadata, role, count) for role in ("eot", "eom"))
-    return Vocabulary(
+    others = (_checked_id(metadata, role, count) for role in ("eot", "eom"))
+    return GgufVocabulary(
         kind=kind,
         tokens=tokens,
         types=tuple(map(int, types)),
@@ -87,14 +87,14 @@ def read_vocabulary(metadata: Metadata) -> Vocabulary:
         bos_id=bos,
         eos_ids=tuple(dict.fromkeys(one for one in (eos, *others) if one is not None)),
         unk_id=unknown,
-        add_bos=add_bos if add_bos is not None else spm or pre in BEGIN,
+        add_bos=add_bos if add_bos is not None else spm or pre in PRE_TOKENIZERS_WITH_BOS,
         add_space_prefix=add_space if add_space is not None else spm,
         chat_template=metadata.text("tokenizer.chat_template"),
         named_templates=_named_templates(metadata),
     )
 
 
-def _named_templates(metadata: Metadata) -> dict[str, str]:
+def _named_templates(metadata: GgufMetadata) -> dict[str, str]:
     """Return the chat templates that a list names, each of which has a key of its own."""
     listed = metadata.array("tokenizer.chat_templates", of_text=True)
     names = () if listed is None else listed.strings()
@@ -102,27 +102,27 @@ def _named_templates(metadata: Metadata) -> dict[str, str]:
     return {name: template for name, template in found.items() if template is not None}
 
 
-def _texts(metadata: Metadata, key: str) -> tuple[str, ...]:
+def _texts(metadata: GgufMetadata, key: str) -> tuple[str, ...]:
     array = metadata.array(key, of_text=True)
     if array is None or not len(array):
         raise metadata.missing(key)
     return array.strings()
 
 
-def _numbers(metadata: Metadata, key: str, count: int) -> tuple[float, ...]:
+def _numbers(metadata: GgufMetadata, key: str, count: int) -> tuple[float, ...]:
     """Return a number for each token; none at all if the header has none."""
     array = metadata.array(key, of_text=False)
     if array is None:
         return ()
     if len(array) != count:
-        raise DamagedFile(metadata.path, f"{key!r} has {len(array)} numbers for {count} tokens.")
+        raise CorruptFile(metadata.path, f"{key!r} has {len(array)} numbers for {count} tokens.")
     return array.numbers()
 
 
-def _within(metadata: Metadata, role: str, count: int, default: int | None = None) -> int | None:
+def _checked_id(metadata: GgufMetadata, role: str, count: int, default: int | None = None) -> int | None:
     found = token_id(metadata, role)
     if found is None:
         return default if default is not None and default < count else None
     if found >= count:
-        raise metadata.wrong(f"tokenizer.ggml.{role}_token_id", f"the id of one of its {count} tokens")
+        raise metadata.invalid(f"tokenizer.ggml.{role}_token_id", f"the id of one of its {count} tokens")
     return found

@@ -1,263 +1,171 @@
-"""What an adapter puts beside a module: a child, `lora`, that changes what the module computes."""
+"""Low-rank pairs: what is added to a linear layer, an embedding or a router."""
 
-from collections.abc import Callable, Iterable, Iterator
-from types import MethodType
-from typing import Any
+# R rank
+
+import math
+from collections.abc import Iterator
 
 import attrs
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch.nn import functional
 
-from litgpt.adapters.pytorch.quantised.linear import QuantisedLinear
+from litgpt.adapters.pytorch.lora.module_hook import (
+    AdapterModule,
+    ParameterUpdate,
+    current_parameter,
+    dequantized_weight,
+)
+from litgpt.adapters.pytorch.ops.tensor_versions import version
 
-ADDITIVE = (nn.Linear, nn.Embedding, QuantisedLinear)
-"""Modules to whose output an adapter is added; of others, the parameters are replaced while they compute."""
 
-
-@attrs.define(eq=False)
-class Switch:
-    """Which adapter of a network is active; all of its layers look here, so to change it costs nothing.
+@attrs.frozen
+class LoraOptions:
+    """How a pair is used.
 
     Attributes:
-        active: Its name; None: the layers are what they were.
+        scaling: What B A is multiplied by.
+        dropout: How many of its inputs are left out in training.
+        trainable: Whether it learns.
 
     """
 
-    active: str | None = None
+    scaling: float
+    dropout: float
+    trainable: bool
 
 
-@attrs.frozen(eq=False)
-class Change:
-    """How a parameter of a module is changed.
+class LoraPair(AdapterModule):
+    """scaling x B A, for some rows of a layer.
 
-    Attributes:
-        parameter: Its name in the module.
-        rows: Which of its rows change; None: all.
-        make: Returns the new rows, given the old ones in float32.
-
-    """
-
-    parameter: str
-    rows: slice | Tensor | None
-    make: Callable[[Tensor], Tensor]
-
-
-class Part(nn.Module):
-    """A part of an adapter: what it changes of one module.
-
-    Attributes:
-        additive: Whether it is added to the output of a linear layer or an embedding.
-
-    """
-
-    additive = True
-    _lender: "tuple[Part, ...]" = ()
-
-    @property
-    def lender(self) -> "Part | None":
-        """The part whose tensors this one has."""
-        return self._lender[0] if self._lender else None
-
-    def changes(self) -> Iterator[Change]:
-        """Yield what a merge changes."""
-        raise NotImplementedError
-
-    def add_to(self, out: Tensor, x: Tensor, module: nn.Module) -> Tensor:
-        """Return what a module makes of `x` with this part, given what it made of it without."""
-        raise NotImplementedError
-
-
-class Replacement(Part):
-    """Rows of a parameter that were trained whole, in place of the module's.
+    A and B are in float32, whatever the layer is in, since small steps would be lost in bfloat16.
 
     Args:
-        value: The rows.
-        parameter: The name of the parameter.
-        start: The first of its rows; None: the value is all of it.
-        trainable: Whether it learns.
-        lender: One whose value this has, because an embedding and a head are tied.
+        a: (R, in); None if it is `lender`'s.
+        b: (rows, R); None if it is `lender`'s, too.
+        start: The first of the layer's rows.
+        use: How it is used.
+        bias: (rows,), added to B's product; None: there is none.
+        magnitude: The norms that DoRA learns: (rows,), or (in,) of an embedding; None: no DoRA.
+        by_column: Whether these are norms of columns, as those of an embedding are.
+        lender: One whose A this has too, because both are rows of one tensor in transformers; or whose A and
+            B, because an embedding and a head are tied.
 
     """
 
-    additive = False
+    bias: Tensor | None
+    magnitude: Tensor | None
 
     def __init__(
         self,
-        value: Tensor,
+        lora_A: Tensor | None,
+        lora_B: Tensor | None,
         *,
-        parameter: str,
-        start: int | None,
-        trainable: bool,
-        lender: "Replacement | None" = None,
+        start: int,
+        options: LoraOptions,
+        bias: Tensor | None = None,
+        magnitude: Tensor | None = None,
+        by_column: bool = False,
+        tied_to: "LoraPair | None" = None,
     ) -> None:
         super().__init__()
-        if lender is None:
-            self.register_parameter("value", nn.Parameter(value, requires_grad=trainable))
-        self.parameter = parameter
-        self.rows = None if start is None else slice(start, start + value.shape[0])
-        self._lender: tuple[Replacement, ...] = (
-            () if lender is None else (lender,)
+        for name, value in (("A", lora_A), ("B", lora_B)):
+            if value is not None:
+                self.register_parameter(name, nn.Parameter(value, requires_grad=options.trainable))
+        for name, value in (("bias", bias), ("magnitude", magnitude)):
+            own = None if value is None else nn.Parameter(value, requires_grad=options.trainable)
+            self.register_parameter(name, own)
+        self._tied_to: tuple[LoraPair, ...] = (
+            () if tied_to is None else (tied_to,)
         )  # in a tuple, it is no child
+        self.start, self.stop = start, start + self.lora_B.shape[0]
+        self.scaling, self.dropout, self._axis = options.scaling, options.dropout, 0 if by_column else 1
+        self._norm: tuple[tuple[int, ...], Tensor] | None = None
 
     @property
-    def current(self) -> Tensor:
-        """The value."""
-        return self._lender[0].current if self._lender else self.get_parameter("value")
-
-    def changes(self) -> Iterator[Change]:
-        """Yield the value."""
-        yield Change(self.parameter, self.rows, lambda old: self.current.to(old.device))
-
-
-class LoraLayer(nn.ModuleDict):
-    """The parts beside a module: by adapter, and then by the tensors of transformers that they are for.
-
-    Args:
-        switch: Says which adapter is active.
-
-    """
-
-    def __init__(self, switch: Switch) -> None:
-        super().__init__()
-        self.switch = switch
-        self.hook: RemovableHandle | None = None
+    def lora_A(self) -> Tensor:
+        """A."""
+        return self.get_parameter("A") if "A" in self._parameters else self._tied_to[0].lora_A
 
     @property
-    def active(self) -> tuple[Part, ...]:
-        """Those that count now."""
-        return self.of(self.switch.active)
+    def lora_B(self) -> Tensor:
+        """B."""
+        return self.get_parameter("B") if "B" in self._parameters else self._tied_to[0].lora_B
 
-    def of(self, adapter: str | None) -> tuple[Part, ...]:
-        """Return those of an adapter, replacements first; none if it has none here."""
-        if adapter is None or adapter not in self:
-            return ()
-        parts = [part for part in self[adapter].children() if isinstance(part, Part)]
-        return tuple(sorted(parts, key=lambda part: part.additive))
+    def forward(self, x: Tensor) -> Tensor:
+        """Return B A x (…, rows) for `x` (…, in); whoever adds it has to scale it."""
+        a, b = self.lora_A.to(x.device), self.lora_B.to(x.device)
+        if x.numel() < a.numel() + b.numel():  # of the two, the smaller is converted: A and B for many tokens
+            x = x.to(a.dtype)
+        small = functional.linear(x, a.to(x.dtype))
+        return functional.linear(
+            small, b.to(small.dtype), None if self.bias is None else self.bias.to(small.dtype)
+        )
 
+    def add_to(self, out: Tensor, x: Tensor, module: nn.Module) -> Tensor:
+        """Return what a module makes of `x` with this pair, given what it made of it without."""
+        if isinstance(module, nn.Embedding):
+            return self._embedding_forward(out, x, module)
+        # Not in a sample between steps.
+        drops = self.dropout and self.training and torch.is_grad_enabled()
+        seen = functional.dropout(x, self.dropout) if drops else x
+        rows = out[..., self.start : self.stop]
+        if self.magnitude is None:
+            # In place: nobody else has seen the product yet, and its own gradient does not need it.
+            rows.add_(self(seen), alpha=self.scaling)
+            return out
+        bias = current_parameter(module, "bias")
+        bias = 0 if bias is None else bias[self.start : self.stop]
+        product = (_forward(module, seen)[..., self.start : self.stop] if drops else rows.clone()) - bias
+        factor = self._dora_factor(module)
+        more = (factor - 1) * product + factor * self.scaling * self(seen)
+        rows.add_(more)
+        return out
 
-def attach(module: nn.Module, switch: Switch) -> LoraLayer:
-    """Return what is beside a module, which is made a child of it, `lora`, if there is nothing yet."""
-    there = lora_of(module)
-    if there is None:
-        there = LoraLayer(switch).train(module.training)
-        module.add_module("lora", there)
-    return there
+    def _embedding_forward(self, out: Tensor, ids: Tensor, module: nn.Embedding) -> Tensor:
+        a, b = self.lora_A.to(ids.device), self.lora_B.to(ids.device)
+        made = out + (functional.embedding(ids, b) @ a) * self.scaling
+        if self.magnitude is not None:
+            made = made * self._dora_factor(module)
+        return made.to(out.dtype)
 
+    def delta(self) -> Tensor:
+        """Return what the layer's rows are changed by before DoRA: (rows, in), in float32."""
+        return (self.lora_B.to(self.lora_A.device) @ self.lora_A) * self.scaling
 
-def put(module: nn.Module, adapter: str, name: str, part: Part, switch: Switch) -> None:
-    """Put a part of an adapter beside a module.
+    def updates(self) -> Iterator[ParameterUpdate]:
+        """Yield what a merge changes of the weight and, if B has a bias, of the module's."""
+        rows = slice(self.start, self.stop)
+        yield ParameterUpdate("weight", rows, self._merged_rows)
+        if (bias := self.bias) is not None:
+            yield ParameterUpdate("bias", rows, lambda old: old + bias.to(old.device) * self.scaling)
 
-    Args:
-        module: The module.
-        adapter: The adapter.
-        name: What to call the part.
-        part: It.
-        switch: Says which adapter is active.
+    def _merged_rows(self, rows: Tensor) -> Tensor:
+        changed = rows + self.delta().to(rows.device)
+        if self.magnitude is None:
+            return changed
+        factor = self.magnitude.to(rows.device) / changed.detach().norm(dim=self._axis)
+        made: Tensor = changed * factor.unsqueeze(self._axis)
+        return made
 
-    """
-    layer = attach(module, switch)
-    if adapter not in layer:
-        layer[adapter] = nn.ModuleDict()
-    layer[adapter].add_module(name, part.train(module.training))
-    if part.additive and isinstance(module, ADDITIVE):
-        if layer.hook is None:
-            layer.hook = module.register_forward_hook(_add)
-    else:
-        module.forward = MethodType(_with_replacements, module)
-
-
-def detach(module: nn.Module) -> None:
-    """Make a module what it was before anything was put beside it."""
-    there = lora_of(module)
-    assert there is not None  # noqa: S101 - who detaches has attached
-    if there.hook is not None:
-        there.hook.remove()
-    module.__dict__.pop("forward", None)
-    del module.lora
-
-
-def lora_of(module: nn.Module) -> LoraLayer | None:
-    """Return what is beside a module; None if there never was anything."""
-    there = getattr(module, "lora", None)
-    return there if isinstance(there, LoraLayer) else None
-
-
-def applied(value: Tensor, changes: Iterable[Change]) -> Tensor:
-    """Return a parameter with its changes, each made in float32 and rounded once; a copy if there are any."""
-    found = value
-    for change in changes:
-        if change.rows is None:
-            found = change.make(found).to(value.dtype)
-            continue
-        found = found.clone() if found is value else found
-        found[change.rows] = change.make(found[change.rows].float()).to(value.dtype)
-    return found
-
-
-def current(module: nn.Module, parameter: str) -> Any:
-    """Return the parameter, or None, that a module computes with now, before its output is added to."""
-    value = getattr(module, parameter)
-    lora = lora_of(module)
-    if value is None or lora is None:
-        return value
-    parts = [part for part in lora.active if not (part.additive and isinstance(module, ADDITIVE))]
-    return applied(value, _of(parts, parameter))
+    def _dora_factor(self, module: nn.Module) -> Tensor:
+        """Return what DoRA multiplies by; the norm is a constant (section 4.3 of arXiv:2402.09353)."""
+        assert self.magnitude is not None  # noqa: S101 - who asks has looked
+        with torch.no_grad():
+            weight = dequantized_weight(module)
+            versions = tuple(map(version, (self.lora_A, self.lora_B, weight)))
+            if self._norm is None or self._norm[0] != versions or self.training:
+                changed = weight[self.start : self.stop].float() + self.delta().to(weight.device)
+                self._norm = (versions, changed.norm(dim=self._axis))
+        return self.magnitude.to(weight.device) / self._norm[1]
 
 
-def weight_of(linear: nn.Module) -> Tensor:
-    """Return what a layer multiplies by now, for those who do it themselves. No inputs are left out."""
-    weight: Tensor = linear.get_parameter("weight")
-    lora = lora_of(linear)
-    return weight if lora is None else applied(weight, _of(lora.active, "weight"))
+def init_lora_A(rank: int, in_features: int, device: torch.device) -> Tensor:
+    """Return an A (R, in) to begin with, as PEFT draws it: uniform, as a linear layer's weight is."""
+    a = torch.empty(rank, in_features, device=device, dtype=torch.float32)
+    return nn.init.kaiming_uniform_(a, a=math.sqrt(5))
 
 
-def dense_weight(module: nn.Module) -> Tensor:
-    """Return the weight that a layer multiplies by without what is added to its output, dequantized."""
-    weight: Tensor = (
-        module.dequantised() if isinstance(module, QuantisedLinear) else current(module, "weight")
-    )
-    return weight
-
-
-def _of(parts: Iterable[Part], parameter: str) -> list[Change]:
-    return [change for part in parts for change in part.changes() if change.parameter == parameter]
-
-
-def _add(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
-    lora = lora_of(module)
-    assert lora is not None  # noqa: S101 - this is its hook
-    for part in lora.active:
-        if part.additive:
-            out = part.add_to(out, inputs[0], module)
+def _forward(module: nn.Module, x: Tensor) -> Tensor:
+    out: Tensor = module.forward(x)  # without the hook that adds this pair
     return out
-
-
-def _with_replacements(module: nn.Module, *inputs: Any, **named: Any) -> Any:
-    """Compute as a module does, with the parameters that the active adapter has for it.
-
-    A second object with these parameters computes, so the module itself never changes: another thread may use
-    it.
-    """
-    lora = lora_of(module)
-    assert lora is not None  # noqa: S101 - it has this method because of it
-    compute: Any = type(module).forward
-    replacing = [part for part in lora.active if not (part.additive and isinstance(module, ADDITIVE))]
-    if not replacing:
-        return compute(module, *inputs, **named)
-    new = {
-        name: current(module, name) for part in replacing for name in (c.parameter for c in part.changes())
-    }
-    own = module.__dict__
-    stand_in = object.__new__(type(module))
-    stand_in.__dict__ = {name: value for name, value in own.items() if name != "forward"}
-    for kind in ("_parameters", "_buffers"):
-        replaced = {name: value for name, value in new.items() if name in own[kind]}
-        stand_in.__dict__[kind] = {**own[kind], **replaced}
-    return compute(stand_in, *inputs, **named)
-
-
-def whole(parameter: Tensor) -> Tensor:
-    """Return a parameter in float32 on the CPU, with what other processes have where each has a part."""
-    gather: Callable[[], Tensor] = getattr(parameter, "full_tensor", parameter.detach)
-    return gather().detach().to("cpu", torch.float32)

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import attrs
 
-from litgpt.adapters.training.data.reading import RECORDS, not_utf8, read_records
-from litgpt.domain.reading import reading
-from litgpt.domain.training.errors import BadData, DataNotFound
-from litgpt.domain.training.examples import text_of
+from litgpt.adapters.training.data.record_files import RECORD_SUFFIXES, not_utf8, read_records
+from litgpt.domain.training.errors import DataNotFound, InvalidData
+from litgpt.domain.training.records import parse_text
+from litgpt.domain.validation.untrusted_files import translate_read_errors
 
-IN_FOLDERS = (".txt", ".jsonl", ".parquet")
+FOLDER_SUFFIXES = (".txt", ".jsonl", ".parquet")
 """What is read of a folder; other files in it are notes."""
 
-PIECE = 1 << 20
+CHUNK_CHARACTERS = 1 << 20
 """How many characters of a document are in memory at a time."""
 
 _LINE = re.compile(r"\n(?=\S)")
 
 
-def files_of(path: Path) -> tuple[Path, ...]:
+def document_files(path: Path) -> tuple[Path, ...]:
     """Return a file, or those of a folder in the order of their names.
 
     Raises:
@@ -28,14 +28,14 @@ def files_of(path: Path) -> tuple[Path, ...]:
         BadData: The folder has nothing to read.
 
     """
-    with reading(str(path), damaged=BadData):
+    with translate_read_errors(str(path), corrupt=InvalidData):
         if path.is_file():
             return (path,)
         if not path.is_dir():
             raise DataNotFound(str(path), hint="Pass a text file, or a folder of them.")
-        found = sorted(one for one in path.iterdir() if one.suffix in IN_FOLDERS and one.is_file())
+        found = sorted(one for one in path.iterdir() if one.suffix in FOLDER_SUFFIXES and one.is_file())
     if not found:
-        raise BadData(str(path), f"it has no files that end in {', '.join(IN_FOLDERS)}.")
+        raise InvalidData(str(path), f"it has no files that end in {', '.join(FOLDER_SUFFIXES)}.")
     return tuple(found)
 
 
@@ -45,13 +45,13 @@ class Document:
 
     Attributes:
         where: The file, and the line or the number of the record.
-        pieces: Its text, a piece at a time.
+        chunks: Its text, a piece at a time.
         line: The line of the file on which it begins; None for a record.
 
     """
 
     where: str
-    pieces: Iterator[str]
+    chunks: Iterator[str]
     line: int | None = None
 
 
@@ -62,21 +62,21 @@ def documents(path: Path) -> Iterator[Document]:
         BadData: A record has no text, or the file is not encoded in UTF-8.
 
     """
-    if path.suffix in RECORDS:
+    if path.suffix in RECORD_SUFFIXES:
         for record in read_records(path):
-            yield Document(record.where, iter((text_of(record.value, where=record.where),)))
+            yield Document(record.where, iter((parse_text(record.value, location=record.where),)))
     else:
-        yield Document(str(path), _pieces(path), 1)
+        yield Document(str(path), _chunks(path), 1)
 
 
-def _pieces(path: Path) -> Iterator[str]:
+def _chunks(path: Path) -> Iterator[str]:
     """Yield a text in pieces that end where a line does, so that words are not taken apart."""
-    with reading(path, damaged=BadData):
+    with translate_read_errors(path, corrupt=InvalidData):
         try:
             with path.open(encoding="utf-8-sig") as file:
-                text = file.read(PIECE)
-                while following := file.read(PIECE):
-                    cut = _cut(text)
+                text = file.read(CHUNK_CHARACTERS)
+                while following := file.read(CHUNK_CHARACTERS):
+                    cut = _chunk_end(text)
                     yield text[:cut]
                     text = text[cut:] + following
                 yield text
@@ -84,7 +84,7 @@ def _pieces(path: Path) -> Iterator[str]:
             raise not_utf8(path) from error
 
 
-def _cut(text: str) -> int:
+def _chunk_end(text: str) -> int:
     """Return where to end a piece: after a line, before a space, or anywhere in a text that has neither."""
     ends = [found.end() for found in _LINE.finditer(text)]
     space = text.rfind(" ")

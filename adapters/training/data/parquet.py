@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from litgpt.adapters.training.data.reading import Record
+from litgpt.adapters.training.data.record_files import Record
 from litgpt.domain.errors import LitGPTError, NotInstalled
-from litgpt.domain.reading import cause
-from litgpt.domain.training.errors import BadData
-from litgpt.domain.units import size
+from litgpt.domain.formatting.units import format_bytes
+from litgpt.domain.training.errors import InvalidData
+from litgpt.domain.validation.untrusted_files import error_message
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,13 +72,17 @@ def read_parquet(path: Path) -> Iterator[Record]:
         raise
     except Exception as error:
         after = f" after record {number}" if number else ""
-        raise BadData(str(path), f"it is not Parquet, or it is damaged{after} ({cause(error)}).") from error
+        raise InvalidData(
+            str(path), f"it is not Parquet, or it is damaged{after} ({error_message(error)})."
+        ) from error
 
 
 def _check(path: Path, expanded: int, most: int) -> None:
     if expanded > most:
-        have = f"its {size(path.stat().st_size)} expand to more than {size(most)}"
-        raise BadData(str(path), f"{have}, as no text does. If it is sound, write it with less compression.")
+        have = f"its {format_bytes(path.stat().st_size)} expand to more than {format_bytes(most)}"
+        raise InvalidData(
+            str(path), f"{have}, as no text does. If it is sound, write it with less compression."
+        )
 
 
 def _expanded(group: "RowGroupMetaData") -> int:
@@ -126,7 +130,7 @@ def _values(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[dict[s
             try:
                 (value,) = batch.slice(number, 1).to_pylist()
             except Exception as error:
-                raise BadData(
+                raise InvalidData(
                     f"{path}, record {before + number + 1}", f"it cannot be read: {error}."
                 ) from error
             yield value

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Unpack
 
-from litgpt.adapters.pytorch.memory import allocatable
-from litgpt.adapters.training.data.reading import RECORDS, Record, read_records
-from litgpt.data.module import TEMPLATING, DataModule, Templating
-from litgpt.domain.calls import public
-from litgpt.domain.errors import BadArgument
-from litgpt.domain.memory import check_bytes
-from litgpt.domain.prompts.style import PromptStyle
-from litgpt.domain.reading import reading
-from litgpt.domain.training.errors import BadData, DataNotFound
+from litgpt.adapters.pytorch.runtime.system_memory import allocatable_memory
+from litgpt.adapters.training.data.record_files import RECORD_SUFFIXES, Record, read_records
+from litgpt.data.module import TEMPLATE_OPTIONS, DataModule, TemplateKwargs
+from litgpt.domain.chat.styles.prompt_style import PromptStyle
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.memory.preflight import check_bytes
+from litgpt.domain.training.errors import DataNotFound, InvalidData
+from litgpt.domain.validation.call_signatures import public_function
+from litgpt.domain.validation.untrusted_files import translate_read_errors
 from litgpt.domain.validators import local_path
 
 
@@ -27,20 +27,20 @@ class JSON(DataModule):
         {"conversations": [{"from": "human", "value": "A bird?"}, {"from": "gpt", "value": "A crane."}]}
 
     Messages have all that the chat template reads (`tool_calls`, `reasoning_content`, …), and a record may
-    have `tools` and `chat_template_kwargs` of its own. Tool calls are learnt like any other answer.
+    have `tools` and `chat_template_kwargs` of its own. Tool calls are learned like any other answer.
 
     Args:
         json_path: A file, or a folder with `train.json` and `val.json` (or `.jsonl`, or `.parquet`).
-        mask_prompt: As `DataModule` has it, as the others below.
+        mask_prompt: As `BaseDataModule` has it, as the others below.
         val_split_fraction: The share of a single file that is held back for validation; None is none.
         prompt_style: How examples are written.
-        ignore_index: The label of what is not learnt.
+        ignore_index: The label of what is not learned.
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches.
         tools: Tools for records without `tools` of their own: JSON schemas or Python functions.
         chat_template_kwargs: Variables of the chat template, for records without any of their own.
         apply_chat_template: False takes the texts of records as they are.
-        parse_special_tokens: Whether special tokens in the data become control tokens; see `DataModule`.
+        parse_special_tokens: Whether special tokens in the data become control tokens; see `BaseDataModule`.
 
     Raises:
         DataNotFound: There is no such file, or the folder has no `train` file.
@@ -48,7 +48,7 @@ class JSON(DataModule):
 
     """
 
-    @public(TEMPLATING)
+    @public_function(TEMPLATE_OPTIONS)
     def __init__(
         self,
         json_path: str | Path,
@@ -58,17 +58,17 @@ class JSON(DataModule):
         ignore_index: int = -100,
         seed: int = 42,
         num_workers: int = 0,
-        **templating: Unpack[Templating],
+        **templating: Unpack[TemplateKwargs],
     ) -> None:
         super().__init__(
             mask_prompt, val_split_fraction, prompt_style, ignore_index, seed, num_workers, **templating
         )
         self.json_path = local_path("json_path", json_path)
-        with reading(str(self.json_path), damaged=BadData):
+        with translate_read_errors(str(self.json_path), corrupt=InvalidData):
             self._train, self._val = _files(self.json_path)
         if self._val is not None and val_split_fraction is not None:
             expected = f"None: {self._val} is there to validate with"
-            raise BadArgument("val_split_fraction", val_split_fraction, expected)
+            raise InvalidArgument("val_split_fraction", val_split_fraction, expected)
 
     def train_examples(self) -> Iterator[Record]:
         """Return the records of the file, or of the folder's `train` file."""
@@ -83,7 +83,7 @@ def _records(path: Path) -> Iterator[Record]:
     """Return the records of a file; of a JSON list all of it is in memory, as bytes and as text."""
     if path.suffix == ".json" and path.is_file():
         remedy = "Write it as JSON Lines or Parquet, which are read a piece at a time."
-        check_bytes(f"Reading {path}", 2 * path.stat().st_size, allocatable(), remedy)
+        check_bytes(f"Reading {path}", 2 * path.stat().st_size, allocatable_memory(), remedy)
     return read_records(path)
 
 
@@ -101,4 +101,4 @@ def _files(path: Path) -> tuple[Path, Path | None]:
 
 
 def _named(folder: Path, name: str) -> Path | None:
-    return next((path for suffix in RECORDS if (path := folder / f"{name}{suffix}").is_file()), None)
+    return next((path for suffix in RECORD_SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
-from litgpt.adapters.training.data.module import DataModule as Reporting
-from litgpt.domain.calls import SharedOptions, public
-from litgpt.domain.prompts.style import PromptStyle
-from litgpt.reporting import default_report
+from litgpt.adapters.training.data.data_module import BaseDataModule as Reporting
+from litgpt.domain.chat.styles.prompt_style import PromptStyle
+from litgpt.domain.validation.call_signatures import SharedOptions, public_function
+from litgpt.progress_report import default_reporter
 
 
-class Templating(TypedDict, total=False):
-    """What the chat template is given; `DataModule` documents each."""
+class TemplateKwargs(TypedDict, total=False):
+    """What the chat template is given; `BaseDataModule` documents each."""
 
     tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None
     chat_template_kwargs: Mapping[str, Any] | None
@@ -18,7 +18,7 @@ class Templating(TypedDict, total=False):
     parse_special_tokens: bool | None
 
 
-TEMPLATING = SharedOptions(
+TEMPLATE_OPTIONS = SharedOptions(
     {
         "tools": None,
         "chat_template_kwargs": None,
@@ -50,12 +50,12 @@ class DataModule(Reporting):
     the middle of one goes on with the next batch.
 
     Args:
-        mask_prompt: Whether only the answers are learnt, and not what they answer.
+        mask_prompt: Whether only the answers are learned, and not what they answer.
         val_split_fraction: The share of the examples that is held back for validation; None is none.
         prompt_style: How examples are written: a style or its name. None is the tokenizer's chat template if
             it has one, and otherwise `alpaca`. After `connect`, the attribute says which it is (None: the
             template).
-        ignore_index: The label of what is not learnt.
+        ignore_index: The label of what is not learned.
         seed: Says which examples are held back, and the order of each epoch.
         num_workers: How many processes make batches; 0 is the trainer's own, which is fastest, as all is in
             memory.
@@ -63,7 +63,7 @@ class DataModule(Reporting):
             functions.
         chat_template_kwargs: Variables of the chat template, for records without `chat_template_kwargs`.
         apply_chat_template: False takes the texts of records as they are, for data that already went through
-            a chat template: `{"prompt": …, "completion": …}`, or `{"text": …}`, all of which is learnt.
+            a chat template: `{"prompt": …, "completion": …}`, or `{"text": …}`, all of which is learned.
         parse_special_tokens: Whether special tokens that are written in the examples, such as `<|im_end|>`,
             become control tokens. They are encoded as text otherwise, and control tokens come from the chat
             template or the prompt style alone. None: only in texts that are taken as they are, with
@@ -71,7 +71,7 @@ class DataModule(Reporting):
 
     """
 
-    @public(TEMPLATING)
+    @public_function(TEMPLATE_OPTIONS)
     def __init__(
         self,
         mask_prompt: bool = False,
@@ -80,7 +80,7 @@ class DataModule(Reporting):
         ignore_index: int = -100,
         seed: int = 42,
         num_workers: int = 0,
-        **templating: Unpack[Templating],
+        **templating: Unpack[TemplateKwargs],
     ) -> None:
         super().__init__(
             mask_prompt=mask_prompt,
@@ -90,5 +90,5 @@ class DataModule(Reporting):
             seed=seed,
             num_workers=num_workers,
             **templating,
-            report=default_report(None),
+            report=default_reporter(None),
         )

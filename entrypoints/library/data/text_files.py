@@ -5,20 +5,20 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from litgpt.adapters.training.data.documents import files_of
-from litgpt.adapters.training.data.lessons import Batch
-from litgpt.adapters.training.data.module import Sets
-from litgpt.adapters.training.data.packing import Pack, Windows
+from litgpt.adapters.training.data.data_module import Datasets
+from litgpt.adapters.training.data.documents import document_files
+from litgpt.adapters.training.data.sft_dataset import Batch
+from litgpt.adapters.training.data.token_file import BlockDataset, TokenizeCorpus
 from litgpt.data.module import DataModule
-from litgpt.domain.calls import public
-from litgpt.domain.errors import BadArgument
-from litgpt.domain.reporting import Notice
-from litgpt.domain.training.errors import BadData
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.progress import Notice
+from litgpt.domain.training.errors import InvalidData
+from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validators import local_path
 
 
 class TextFiles(DataModule):
-    """Texts as windows of `max_seq_length` tokens, for pretraining: all of it is learnt.
+    """Texts as windows of `max_seq_length` tokens, for pretraining: all of it is learned.
 
     A folder of `.txt` files, each a document, or of `.jsonl` or `.parquet` files, whose records have a
     document each in `text`; or one such file. Documents are encoded once, each with the tokenizer's end token
@@ -38,7 +38,7 @@ class TextFiles(DataModule):
 
     """
 
-    @public()
+    @public_function()
     def __init__(
         self,
         train_data_path: str | Path,
@@ -74,7 +74,7 @@ class TextFiles(DataModule):
         """Encode what has not been encoded yet."""
         self.setup()
 
-    def datasets(self) -> Sets:
+    def datasets(self) -> Datasets:
         """Return windows of the texts.
 
         Raises:
@@ -83,36 +83,38 @@ class TextFiles(DataModule):
             OutOfReach: The ids cannot be written.
 
         """
-        files = files_of(self.train_data_path)
+        files = document_files(self.train_data_path)
         if self.val_data_path is not None:
-            val = self._windows(files_of(self.val_data_path), self.val_data_path)
-            return self._filled(files), _enough(val, self.val_data_path)
+            val = self._block_dataset(document_files(self.val_data_path), self.val_data_path)
+            return self._tokenize(files), _require_blocks(val, self.val_data_path)
         if len(files) == 1:
-            return self._filled(files), None
-        first = self._windows(files[:1], files[0])
+            return self._tokenize(files), None
+        first = self._block_dataset(files[:1], files[0])
         if not len(first):
-            self.tell(Notice(f"{files[0]} is too short to validate with, so there is no validation."))
-            return self._filled(files), None
-        return self._filled(files[1:]), first
+            self.emit(Notice(f"{files[0]} is too short to validate with, so there is no validation."))
+            return self._tokenize(files), None
+        return self._tokenize(files[1:]), first
 
-    def _filled(self, files: Sequence[Path]) -> Dataset[Batch]:
-        return _enough(self._windows(files, self.train_data_path), self.train_data_path)
+    def _tokenize(self, files: Sequence[Path]) -> Dataset[Batch]:
+        return _require_blocks(self._block_dataset(files, self.train_data_path), self.train_data_path)
 
-    def _windows(self, files: Sequence[Path], path: Path) -> Windows:
-        tokenizer = self.connected()
+    def _block_dataset(self, files: Sequence[Path], path: Path) -> BlockDataset:
+        tokenizer = self.require_tokenizer()
         if self.max_seq_length is None:
-            raise BadArgument("max_seq_length", None, "a number of tokens, of which each window has as many")
+            raise InvalidArgument(
+                "max_seq_length", None, "a number of tokens, of which each window has as many"
+            )
         beside = path if path.is_dir() else path.parent
         folder = self.cache_dir or beside / ".litgpt"
-        pack = Pack(tokenizer, folder, self.tell, parse_special_tokens=self.parse_special_tokens)
-        return Windows(pack(files), self.max_seq_length)
+        pack = TokenizeCorpus(tokenizer, folder, self.emit, parse_special_tokens=self.parse_special_tokens)
+        return BlockDataset(pack(files), self.max_seq_length)
 
 
-def _enough(windows: Windows, path: Path) -> Windows:
+def _require_blocks(windows: BlockDataset, path: Path) -> BlockDataset:
     if not len(windows):
-        raise BadData(
+        raise InvalidData(
             str(path),
-            f"its texts have {len(windows.packed)} tokens, and a single window has {windows.length} "
+            f"its texts have {len(windows.token_file)} tokens, and a single window has {windows.length} "
             "(max_seq_length). Add texts, or make the windows shorter.",
         )
     return windows

@@ -5,8 +5,8 @@ from itertools import cycle
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, PromptTooLong
-from litgpt.domain.generation import FinishReason, Request, TokenEvent
+from litgpt.domain.errors import InvalidArgument, PromptTooLong
+from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
 from litgpt.domain.ports import PrefixCache
 
 
@@ -40,7 +40,7 @@ class ScriptedGenerator:
 
     script: Sequence[int]
     context: int = 1024
-    asked: list[Request] = attrs.field(factory=list, init=False)
+    asked: list[GenerationRequest] = attrs.field(factory=list, init=False)
     reused: list[int] = attrs.field(factory=list, init=False)
 
     def prefix_cache(self) -> ScriptedPrefixCache:
@@ -48,7 +48,7 @@ class ScriptedGenerator:
         return ScriptedPrefixCache()
 
     def generate(
-        self, requests: Sequence[Request], *, prefix: PrefixCache | None = None
+        self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> "ScriptedGeneration":
         """Answer the prompts in turns, one token each."""
         for request in requests:
@@ -60,11 +60,11 @@ class ScriptedGenerator:
         cache = prefix if isinstance(prefix, ScriptedPrefixCache) else None
         return ScriptedGeneration(self.script, requests, self.context, cache)
 
-    def _take(self, requests: Sequence[Request], prefix: PrefixCache) -> None:
+    def _take(self, requests: Sequence[GenerationRequest], prefix: PrefixCache) -> None:
         if not isinstance(prefix, ScriptedPrefixCache) or len(requests) != 1:
-            raise BadArgument("prefix", prefix, "a cache of this generator's, for exactly one prompt")
+            raise InvalidArgument("prefix", prefix, "a cache of this generator's, for exactly one prompt")
         if prefix.busy:
-            raise BadArgument(
+            raise InvalidArgument(
                 "prefix", prefix, "free: another answer is still using it. Close that one or fork()"
             )
         prompt, common = requests[0].prompt, 0
@@ -80,7 +80,7 @@ class ScriptedGeneration(Iterator[TokenEvent]):
     def __init__(
         self,
         script: Sequence[int],
-        requests: Sequence[Request],
+        requests: Sequence[GenerationRequest],
         context: int,
         prefix: ScriptedPrefixCache | None,
     ) -> None:
@@ -113,7 +113,7 @@ class ScriptedGeneration(Iterator[TokenEvent]):
 
 def _run(
     script: Sequence[int],
-    requests: Sequence[Request],
+    requests: Sequence[GenerationRequest],
     left: dict[int, int],
     prefix: ScriptedPrefixCache | None,
 ) -> Iterator[TokenEvent]:
@@ -131,10 +131,10 @@ def _run(
         prefix.busy = False
 
 
-def _event(index: int, token: int, request: Request, left: dict[int, int]) -> TokenEvent:
+def _event(index: int, token: int, request: GenerationRequest, left: dict[int, int]) -> TokenEvent:
     left[index] -= 1
     reason: FinishReason | None = "length" if left[index] == 0 else None
-    reason = "stop" if token in request.end_ids else reason
+    reason = "stop" if token in request.stop_token_ids else reason
     if reason is not None:
         del left[index]
     return TokenEvent(index, token, -1.0 if request.logprobs else None, reason)

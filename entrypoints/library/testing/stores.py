@@ -7,13 +7,13 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.errors import BadArgument, ModelNotFound
+from litgpt.domain.errors import InvalidArgument, ModelNotFound
+from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
-from litgpt.domain.reporting import Report
-from litgpt.domain.tensors import BYTES, DType, TensorInfo
-from litgpt.domain.vocabulary import TokenizerFiles, TokenizerSource
+from litgpt.domain.tokenizer_source import TokenizerFiles, TokenizerSource
+from litgpt.domain.weights.tensor_info import DTYPE_BYTES, DType, TensorInfo
 
-_STORED_AS = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
+_STORAGE_FORMATS = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 
 @attrs.frozen
@@ -67,7 +67,7 @@ class MemoryCheckpoint:
         """Every tensor it holds, by name."""
         return {name: _info(tensor) for name, tensor in self.weights.items()}
 
-    def fetch(self, report: Report) -> None:  # noqa: ARG002 - a fake has nothing to report
+    def fetch(self, report: Reporter) -> None:  # noqa: ARG002 - a fake has nothing to report
         """Count that it was called."""
         self.fetched += 1
 
@@ -79,7 +79,7 @@ class MemoryCheckpoint:
 
         """
         if name not in self.weights:
-            raise BadArgument("name", name, f"one of the tensors of {self.name}")
+            raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
         self.was_read.append(name)
         tensor = self.weights[name]
         if dtype is None:
@@ -109,7 +109,7 @@ class MemoryStore:
     asked: list[ModelReference] = attrs.field(factory=list, init=False)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where this store looks, in words."""
         return "models in memory"
 
@@ -126,7 +126,7 @@ class MemoryStore:
         """
         self.asked.append(reference)
         if reference.name not in self.models:
-            raise ModelNotFound(reference.name, searched=(self.place,))
+            raise ModelNotFound(reference.name, searched=(self.location,))
         checkpoint = self.models[reference.name]
         checkpoint.name = reference.name
         return checkpoint
@@ -135,5 +135,5 @@ class MemoryStore:
 def _info(tensor: Any) -> TensorInfo:
     shape = tuple(tensor.shape)
     dtype = str(tensor.dtype).removeprefix("torch.")
-    size = BYTES[dtype] if dtype in BYTES else tensor.element_size()
-    return TensorInfo(shape, _STORED_AS.get(dtype, dtype), prod(shape) * size)
+    size = DTYPE_BYTES[dtype] if dtype in DTYPE_BYTES else tensor.element_size()
+    return TensorInfo(shape, _STORAGE_FORMATS.get(dtype, dtype), prod(shape) * size)

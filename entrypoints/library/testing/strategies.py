@@ -7,12 +7,12 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.architecture import Architecture
-from litgpt.domain.placement import Hardware, Placement
+from litgpt.domain.distribution.placement import Hardware, Placement
+from litgpt.domain.model import Architecture
 from litgpt.domain.ports import Checkpoint
-from litgpt.domain.reporting import Progress, Report
-from litgpt.domain.tensors import TensorInfo
-from litgpt.domain.weights import Join
+from litgpt.domain.progress import Progress, Reporter
+from litgpt.domain.weights.mapping import ParameterSource
+from litgpt.domain.weights.tensor_info import TensorInfo
 from litgpt.testing.generators import ScriptedGenerator
 
 
@@ -39,12 +39,12 @@ class MemoryWeights:
     """The weights of a MemoryModel: each tensor is what was read of it."""
 
     model: MemoryModel
-    joins: tuple[Join, ...]
+    sources: tuple[ParameterSource, ...]
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """Every tensor, by Hugging Face's name."""
-        pieces = (piece for join in self.joins for piece in join.pieces)
+        pieces = (piece for join in self.sources for piece in join.views)
         return {piece.name: TensorInfo(piece.shape, "F32", 4 * prod(piece.shape)) for piece in pieces}
 
     @property
@@ -59,8 +59,8 @@ class MemoryWeights:
 
     def read(self, name: str) -> Any:
         """Return a tensor as it was read."""
-        for join in self.joins:
-            for at, piece in enumerate(join.pieces):
+        for join in self.sources:
+            for at, piece in enumerate(join.views):
                 if piece.name == name:
                     return self.model.weights[join.parameter.name][at]
         raise KeyError(name)
@@ -79,7 +79,7 @@ class MemoryStrategy:
     script: Sequence[int] = (1,)
     there_is: Hardware = attrs.field(factory=Hardware)
 
-    def hardware(self, replaced: MemoryModel | None = None) -> Hardware:  # noqa: ARG002 - it frees nothing
+    def hardware(self, released_model: MemoryModel | None = None) -> Hardware:  # noqa: ARG002 - it frees nothing
         """Return what it claims."""
         return self.there_is
 
@@ -87,20 +87,22 @@ class MemoryStrategy:
         self,
         placement: Placement,
         architecture: Architecture,
-        joins: tuple[Join, ...],
+        sources: tuple[ParameterSource, ...],
         checkpoint: Checkpoint[Any],
-        report: Report,
+        report: Reporter,
     ) -> MemoryModel:
         """Read each tensor once."""
         weights = {}
-        for done, join in enumerate(joins, 1):
-            weights[join.parameter.name] = [checkpoint.read(name, placement.dtype) for name in join.theirs]
-            report(Progress(f"Loading {checkpoint.name}", done, len(joins)))
+        for done, join in enumerate(sources, 1):
+            weights[join.parameter.name] = [checkpoint.read(name, placement.dtype) for name in join.hf_names]
+            report(Progress(f"Loading {checkpoint.name}", done, len(sources)))
         return MemoryModel(placement, architecture, weights)
 
-    def weights(self, model: MemoryModel, joins: Sequence[Join]) -> "AbstractContextManager[MemoryWeights]":
+    def weights(
+        self, model: MemoryModel, sources: Sequence[ParameterSource]
+    ) -> "AbstractContextManager[MemoryWeights]":
         """Give what was read, to be written."""
-        return nullcontext(MemoryWeights(model, tuple(joins)))
+        return nullcontext(MemoryWeights(model, tuple(sources)))
 
     def release(self, model: MemoryModel) -> None:
         """Remember that it was called."""
@@ -108,4 +110,4 @@ class MemoryStrategy:
 
     def generator(self, model: MemoryModel, placement: Placement) -> ScriptedGenerator:  # noqa: ARG002
         """Return a generator that says the script."""
-        return ScriptedGenerator(self.script, context=model.architecture.context)
+        return ScriptedGenerator(self.script, context=model.architecture.context_length)

@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from litgpt.domain.chat import Messages
-from litgpt.domain.errors import BadArgument, BadPrompt, WrongType
-from litgpt.domain.special_tokens import ESCAPE, unescape
-from litgpt.domain.vocabulary import TokenizerSource
+from litgpt.domain.chat.messages import Messages
+from litgpt.domain.chat.special_token_escapes import ESCAPE, unescape
+from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt, WrongType
+from litgpt.domain.tokenizer_source import TokenizerSource
 
 SPECIAL = ("<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 """Its special tokens; the first has the id 256, after the bytes."""
@@ -53,7 +53,7 @@ class ByteTokenizer:
         return END
 
     @property
-    def end_ids(self) -> frozenset[int]:
+    def stop_token_ids(self) -> frozenset[int]:
         """Only `<|end|>`."""
         return frozenset((END,))
 
@@ -70,9 +70,11 @@ class ByteTokenizer:
         begins = self.adds_bos if bos is None else bos
         return [BEGIN, *ids] if begins and ids[:1] != [BEGIN] else ids
 
-    def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
-        """Return the text of `ids`; special tokens are left out unless `special`."""
-        return b"".join(self._spell(one, special=special) for one in ids).decode("utf-8", "replace")
+    def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
+        """Return the text of `ids`; special tokens are left out unless `include_special_tokens`."""
+        return b"".join(self._spell(one, special=include_special_tokens) for one in ids).decode(
+            "utf-8", "replace"
+        )
 
     def decoder(self) -> "ByteDecoder":
         """Return a decoder for one stream of ids."""
@@ -88,7 +90,7 @@ class ByteTokenizer:
         self,
         messages: Messages,
         *,
-        answer: bool = True,
+        add_generation_prompt: bool = True,
         tools: Sequence[Mapping[str, Any]] | None = None,
         variables: Mapping[str, Any] | None = None,
         continue_final_message: bool | str = False,
@@ -99,20 +101,20 @@ class ByteTokenizer:
         content as JSON.
         """
         if not self.has_chat_template:
-            raise BadPrompt("of bytes", "it has no chat template.")
+            raise UnsupportedPrompt("of bytes", "it has no chat template.")
         if unknown := [one.role for one in messages if f"<|{one.role}|>" not in SPECIAL[2:]]:
-            raise BadPrompt("of bytes", f"it knows no role {unknown[0]!r}.")
+            raise UnsupportedPrompt("of bytes", f"it knows no role {unknown[0]!r}.")
         given = {**({"tools": tools} if tools else {}), **(variables or {})}
         turns = [f"<|system|>{_json(given)}"] if given else []
         turns += [f"<|{one.role}|>{one.text}{_json(one.fields) if one.fields else ''}" for one in messages]
         said = "<|end|>".join(turns)
         if continue_final_message:
             return said
-        return said + "<|end|>" + ("<|assistant|>" if answer else "")
+        return said + "<|end|>" + ("<|assistant|>" if add_generation_prompt else "")
 
     def _spell(self, token: int, *, special: bool = False) -> bytes:
         if not 0 <= token < self.rows:
-            raise BadArgument("token", token, f"from 0 to {self.rows - 1}")
+            raise InvalidArgument("token", token, f"from 0 to {self.rows - 1}")
         if token < 256:
             return bytes((token,))
         return SPECIAL[token - 256].encode() if special and token < SIZE else b""
@@ -156,7 +158,7 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise BadArgument("text", text, "free of lone surrogates") from error
+        raise InvalidArgument("text", text, "free of lone surrogates") from error
 
 
 def _id(special: str) -> int:

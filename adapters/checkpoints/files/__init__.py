@@ -1,0 +1,1 @@
+"""Files on disk: memory-mapped tensors, sharded folders, atomic replacement."""

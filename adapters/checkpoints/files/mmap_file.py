@@ -1,0 +1,134 @@
+"""Tensors of safetensors and GGUF files as views of the mapped file, which copy nothing.
+
+docs/decisions/safetensors.md says why this is not left to the `safetensors` package.
+"""
+
+import errno
+import mmap
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from litgpt.adapters.checkpoints.files.safetensors_header import TensorEntry
+from litgpt.domain.errors import CorruptFile, MissingFile, UnsupportedModel, UnsupportedOperation
+from litgpt.domain.weights.tensor_info import DType
+
+if TYPE_CHECKING:
+    import torch
+
+# What safetensors calls a dtype, and what torch does. Those of less than a byte have no counterpart in torch.
+TORCH_DTYPE_NAMES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+    "I8": "int8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "C64": "complex64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+}
+
+# Linux sets memory aside for every page that could be written to, and refuses a mapping that exceeds what
+# there is, unless told not to. Python names the flag from 3.13; this is its number on these processors
+# (include/uapi/asm-generic/mman-common.h).
+_HAS_LINUX_FLAG = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+_NO_RESERVATION: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if _HAS_LINUX_FLAG else 0)
+
+
+@attrs.define
+class MmapFile:
+    """A file that stays mapped as long as it, or a tensor made from it, is in use.
+
+    The mapping is private: writing to a tensor, as training does, changes this process's copy of the page and
+    never the file.
+
+    Attributes:
+        path: The file.
+        size: Its size when its header was read.
+        file_id: Its device and inode then, if it existed.
+
+    """
+
+    path: Path
+    size: int
+    file_id: tuple[int, int] | None = None
+    _map: mmap.mmap | None = attrs.field(default=None, init=False, repr=False)
+
+    def tensor(self, name: str, entry: TensorEntry, dtype: DType | None) -> "torch.Tensor":
+        """Return a tensor that lies in the file: a view of it, unless another dtype is asked for.
+
+        Raises:
+            MissingFile: The file has gone since its header was read.
+            DamagedFile: It has another size than then, or is another file.
+            UnsupportedModel: torch has no dtype for what is stored.
+            OutOfReach: The system does not allow a mapping of this size.
+
+        """
+        import torch
+
+        stored = getattr(torch, TORCH_DTYPE_NAMES.get(entry.info.storage_format, ""), None)
+        if not isinstance(stored, torch.dtype):
+            raise UnsupportedModel(
+                str(self.path), f"tensor {name!r} is stored as {entry.info.storage_format}."
+            )
+        if not entry.info.nbytes:
+            tensor = torch.empty(entry.info.shape, dtype=stored)  # torch makes no view of an empty buffer
+        else:
+            # Each view has a storage of its own, so that saving one tensor does not save the whole file.
+            raw = torch.frombuffer(
+                self._mapped(), dtype=torch.uint8, count=entry.info.nbytes, offset=entry.start
+            )
+            aligned = raw.clone() if entry.start % stored.itemsize else raw  # as kernels require
+            tensor = aligned.view(stored).view(entry.info.shape)
+        return tensor if dtype is None else tensor.to(getattr(torch, dtype))
+
+    def _mapped(self) -> mmap.mmap:
+        if self._map is None:
+            try:
+                with self.path.open("rb") as file:
+                    status = os.fstat(file.fileno())
+                    if self.file_id not in (None, (status.st_dev, status.st_ino)):
+                        reason = "it was replaced after the model was opened. Load the model again."
+                        raise CorruptFile(str(self.path), reason)
+                    self._map = _map_privately(file.fileno())
+            except FileNotFoundError as error:
+                raise MissingFile(str(self.path), "it was there when the model was opened.") from error
+            except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+                    raise self._too_large() from error
+                raise CorruptFile(str(self.path), f"it cannot be mapped into memory ({error}).") from error
+        if len(self._map) != self.size:
+            raise CorruptFile(str(self.path), f"it had {self.size} bytes and now has {len(self._map)}.")
+        return self._map
+
+    def _too_large(self) -> UnsupportedOperation:
+        reason = (
+            "this system does not allow so large a mapping. Allow more virtual memory, or use smaller shards."
+        )
+        return UnsupportedOperation(f"Mapping the {self.size} bytes of {self.path} into memory", reason)
+
+    def release(self) -> None:
+        """Let go of the file. Tensors made from it keep it mapped for themselves."""
+        self._map = None  # closing it would fail while a tensor looks at it; the last one to go closes it
+
+
+def _map_privately(descriptor: int) -> mmap.mmap:
+    if hasattr(mmap, "MAP_PRIVATE"):
+        flags = mmap.MAP_PRIVATE | _NO_RESERVATION
+        return mmap.mmap(descriptor, 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)

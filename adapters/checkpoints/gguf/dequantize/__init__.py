@@ -1,0 +1,1 @@
+"""Dequantization of GGUF's block formats."""

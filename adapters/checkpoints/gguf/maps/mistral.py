@@ -1,0 +1,43 @@
+"""Mistral Small 3, and Ministral 3, whose queries grow with their positions. GGUF calls both mistral3."""
+
+import attrs
+
+from litgpt.adapters.checkpoints.gguf.architecture_map import Config
+from litgpt.adapters.checkpoints.gguf.maps.llama import LLAMA
+from litgpt.adapters.checkpoints.gguf.maps.shared_maps import has_nonzero
+from litgpt.adapters.checkpoints.gguf.model import GgufModel
+from litgpt.adapters.checkpoints.gguf.rope_scaling import DEFAULT_BASE, rope_scaling
+
+
+def _attention_temperature(model: GgufModel) -> Config:
+    """Return how positions were stretched, and how queries grow with them."""
+    multiplier = model.number("rope.scaling.yarn_log_multiplier")
+    # YaRN's magnitude is the quotient of what the two make, which is 1.
+    magnitude = {} if not multiplier else {"mscale": multiplier, "mscale_all_dim": multiplier}
+    stretched = rope_scaling(model) or {"rope_type": "default"}
+    growth = {
+        "rope_theta": model.number("rope.freq_base") or DEFAULT_BASE,
+        "llama_4_scaling_beta": model.number("attention.temperature_scale"),
+    }
+    return {"rope_scaling": {**stretched, **magnitude, **growth}}
+
+
+MISTRAL3 = attrs.evolve(
+    LLAMA,
+    architecture="mistral3",
+    unsupported_keys=(*LLAMA.unsupported_keys, "expert_count"),
+    variants=(
+        (
+            has_nonzero("attention.temperature_scale"),
+            attrs.evolve(
+                LLAMA,
+                architecture="mistral3",
+                model_type="ministral3",
+                extra=(_attention_temperature,),
+                attribute_map={"rope_scaling": "rope_parameters"},
+                unsupported_keys=(*LLAMA.unsupported_keys, "expert_count", "attention.sliding_window"),
+                variants=(),
+            ),
+        ),
+    ),
+)

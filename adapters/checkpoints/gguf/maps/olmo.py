@@ -1,0 +1,72 @@
+"""OLMo 1 and 2, and StableLM."""
+
+import attrs
+
+from litgpt.adapters.checkpoints.gguf.architecture_map import ArchitectureMap, HeaderField
+from litgpt.adapters.checkpoints.gguf.maps.llama import LLAMA
+from litgpt.adapters.checkpoints.gguf.maps.shared_maps import (
+    ATTENTION_TENSORS,
+    BIASED_TENSORS,
+    EMBEDDING_TENSORS,
+    GATED_MLP_TENSORS,
+    LAYER,
+    LAYER_NORM_EPS,
+    QK_NORM_TENSORS,
+    ROPE_THETA,
+    SIZE_FIELDS,
+    detect_biases,
+    hidden_size_heads,
+)
+from litgpt.adapters.checkpoints.gguf.tensor_layout import UnstackExperts
+
+OLMO = attrs.evolve(
+    LLAMA,
+    architecture="olmo",
+    model_type="olmo",
+    # Norms without weights, whose epsilon no config says: llama.cpp's converter writes what it always is.
+    fields=(*SIZE_FIELDS, ROPE_THETA, HeaderField("attention.clamp_kqv", "clip_qkv", is_integer=False)),
+    attention=hidden_size_heads,
+    extra=(detect_biases(attention_bias=BIASED_TENSORS),),
+    unsupported_keys=("attention.scale", "embedding_scale", "residual_scale", "logit_scale", "expert_count"),
+    variants=(),
+)
+
+_POST_NORM_TENSORS = {
+    "blk.{}.post_attention_norm": f"{LAYER}.post_attention_layernorm",
+    "blk.{}.post_ffw_norm": f"{LAYER}.post_feedforward_layernorm",
+}
+
+OLMO2 = attrs.evolve(
+    LLAMA,
+    architecture="olmo2",
+    model_type="olmo2",
+    attention=hidden_size_heads,
+    extra=(detect_biases(attention_bias=BIASED_TENSORS),),
+    unsupported_keys=(*LLAMA.unsupported_keys, "expert_count", "attention.sliding_window"),
+    tensor_map={**LLAMA.tensor_map, **QK_NORM_TENSORS, **_POST_NORM_TENSORS},
+    interleaved=False,
+    variants=(),
+)
+
+STABLELM = ArchitectureMap(
+    architecture="stablelm",
+    model_type="stablelm",
+    fields=(*SIZE_FIELDS, LAYER_NORM_EPS, ROPE_THETA),
+    constants={"hidden_act": "silu"},
+    attention=hidden_size_heads,
+    extra=(
+        detect_biases(use_qkv_bias=("attn_q", "attn_k", "attn_v")),
+        # The header says otherwise of some; llama.cpp goes by the tensors.
+        lambda source: {
+            "use_parallel_residual": "blk.0.ffn_norm.weight" not in source.tensors,
+            "qk_layernorm": "blk.0.attn_q_norm.weight" in source.tensors,
+        },
+    ),
+    tensor_map={
+        **EMBEDDING_TENSORS,
+        **ATTENTION_TENSORS,
+        **GATED_MLP_TENSORS,
+        "blk.{}.attn_q_norm": UnstackExperts(f"{LAYER}.self_attn.q_layernorm.norms.{{}}"),
+        "blk.{}.attn_k_norm": UnstackExperts(f"{LAYER}.self_attn.k_layernorm.norms.{{}}"),
+    },
+)

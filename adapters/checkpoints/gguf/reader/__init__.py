@@ -1,0 +1,1 @@
+"""The header and the tensor index of GGUF files."""

@@ -1,0 +1,168 @@
+"""Reading the values of a GGUF header one after another, never past the end of the file."""
+
+import struct
+from mmap import mmap
+from typing import NoReturn, TypeAlias
+
+import attrs
+
+from litgpt.adapters.checkpoints.gguf.reader.file import GgufFile
+from litgpt.domain.errors import CorruptFile
+
+# The numbers that GGUF gives to types of metadata, as `struct` writes the types.
+SCALARS: dict[int, str] = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
+FLOAT32, BOOL, STRING, ARRAY = 6, 7, 8, 9
+
+# No key, text or array is longer than this many bytes; a number that says otherwise is a damaged one. The
+# first limit is the specification's; the others leave room for any vocabulary there is.
+MAX_NAME, MAX_TEXT, MAX_ARRAY = 0xFFFF, 1 << 26, 1 << 28
+
+_LENGTH = struct.Struct("<Q")
+
+
+@attrs.frozen
+class HeaderArray:
+    """An array in a header. It stays in the file until somebody wants it: vocabularies are long.
+
+    Attributes:
+        file: The file it is in.
+        kind: The type of its elements.
+        start: Its first byte, behind its count.
+        stop: The byte behind its last.
+
+    """
+
+    file: GgufFile
+    kind: int
+    count: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def strings(self) -> tuple[str, ...]:
+        """Return the elements of an array of strings.
+
+        Raises:
+            DamagedFile: One is not UTF-8.
+
+        """
+        data = self.file.read(self.start, self.stop)
+        length_at, position, found = _LENGTH.unpack_from, 0, []
+        try:
+            for _ in range(self.count):
+                start = position + 8
+                position = start + length_at(data, position)[0]
+                found.append(data[start:position].decode())
+        except (UnicodeDecodeError, struct.error) as error:
+            raise CorruptFile(str(self.file.path), f"a text in its header is not UTF-8 ({error}).") from error
+        return tuple(found)
+
+    def numbers(self) -> tuple[int | float, ...]:
+        """Return the elements of an array of numbers."""
+        return struct.unpack(f"<{self.count}{SCALARS[self.kind]}", self.file.read(self.start, self.stop))
+
+
+Value: TypeAlias = int | float | bool | str | HeaderArray
+"""What a header may say under a key."""
+
+
+@attrs.define
+class HeaderReader:
+    """A position in a header.
+
+    Attributes:
+        data: The whole file, mapped.
+        file: The same, to be named in errors and reopened by arrays.
+        position: The next byte to be read.
+
+    """
+
+    data: mmap
+    file: GgufFile
+    position: int = 0
+
+    def raise_corrupt(self, reason: str) -> NoReturn:
+        """Raise what is to be said of a file that cannot be right."""
+        raise CorruptFile(str(self.file.path), reason)
+
+    def unsigned(self, nbytes: int) -> int:
+        """Read a number of 4 or 8 bytes."""
+        return int.from_bytes(self._take(nbytes), "little")
+
+    def string(self, what: str, max_bytes: int = MAX_NAME) -> str:
+        """Read a string: its length in 8 bytes, then UTF-8."""
+        length = self.unsigned(8)
+        if length > max_bytes:
+            self.raise_corrupt(f"{what} is said to be {length} bytes long.")
+        data = self._take(length)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            self.raise_corrupt(f"{what} is not UTF-8 ({error}).")
+
+    def value(self, key: str) -> Value:
+        """Read a type and then a value of it."""
+        kind = self.unsigned(4)
+        if kind == STRING:
+            return self.string(f"the value of {key!r}", MAX_TEXT)
+        if kind == ARRAY:
+            return self._array(key)
+        if kind not in SCALARS:
+            self.raise_corrupt(f"{key!r} is of type {kind}, which does not exist.")
+        if kind == BOOL and (flag := self.data[self.position : self.position + 1]) not in (b"\0", b"\1"):
+            self.raise_corrupt(f"{key!r} must be true or false, not {flag!r}.")
+        layout = f"<{SCALARS[kind]}"
+        found: int | float | bool = struct.unpack(layout, self._take(struct.calcsize(layout)))[0]
+        return found
+
+    def _array(self, key: str) -> HeaderArray:
+        kind, count = self.unsigned(4), self.unsigned(8)
+        start = self.position
+        if kind == STRING:
+            self._skip_strings(key, count)
+        elif kind in SCALARS:
+            self._skip(count * struct.calcsize(f"<{SCALARS[kind]}"))
+        else:
+            self.raise_corrupt(f"{key!r} is an array of type {kind}, which cannot be.")
+        if self.position - start > MAX_ARRAY:
+            self.raise_corrupt(f"{key!r} is said to be {self.position - start} bytes long.")
+        return HeaderArray(self.file, kind, count, start, self.position)
+
+    def _skip_strings(self, key: str, count: int) -> None:
+        """Go past strings: each has to be looked at, so this loop is the time that a header takes."""
+        if count > (self.file.size - self.position) // _LENGTH.size:
+            self._ends()
+        length_at, data, position = _LENGTH.unpack_from, self.data, self.position
+        try:
+            for _ in range(count):
+                position += 8 + length_at(data, position)[0]
+        except (struct.error, OverflowError, IndexError):
+            self.raise_corrupt(f"a text in {key!r} goes past the end of the file.")
+        self._skip(position - self.position)
+
+    def _take(self, nbytes: int) -> bytes:
+        start = self.position
+        self._skip(nbytes)
+        return self.data[start : self.position]
+
+    def _skip(self, nbytes: int) -> None:
+        if nbytes > self.file.size - self.position:
+            self._ends()
+        self.position += nbytes
+
+    def _ends(self) -> NoReturn:
+        self.raise_corrupt(f"it ends after {self.file.size} bytes, in the middle of its header.")

@@ -1,0 +1,69 @@
+"""How GGUF files store weights, by the number that a header gives: names and block sizes, nothing more.
+
+Source: `ggml_type` and the block structs in ggml's `ggml.h` and `ggml-common.h`.
+"""
+
+import attrs
+
+from litgpt.domain.weights.tensor_info import DType
+
+
+@attrs.frozen
+class QuantType:
+    """A way of storing weights: blocks of equal size, one after another along a row.
+
+    Attributes:
+        name: ggml's name for it, such as `Q4_K`.
+        block_size: How many weights a block holds.
+        block_bytes: How many bytes a block takes.
+        dtype: The dtype of torch that it is, if it is one.
+
+    """
+
+    name: str
+    block_size: int
+    block_bytes: int
+    dtype: DType | None = None
+
+
+QUANT_TYPES: dict[int, QuantType] = {
+    0: QuantType("F32", 1, 4, "float32"),
+    1: QuantType("F16", 1, 2, "float16"),
+    2: QuantType("Q4_0", 32, 18),
+    3: QuantType("Q4_1", 32, 20),
+    6: QuantType("Q5_0", 32, 22),
+    7: QuantType("Q5_1", 32, 24),
+    8: QuantType("Q8_0", 32, 34),
+    10: QuantType("Q2_K", 256, 84),
+    11: QuantType("Q3_K", 256, 110),
+    12: QuantType("Q4_K", 256, 144),
+    13: QuantType("Q5_K", 256, 176),
+    14: QuantType("Q6_K", 256, 210),
+    30: QuantType("BF16", 1, 2, "bfloat16"),
+    39: QuantType("MXFP4", 32, 17),
+}
+"""What this library reads."""
+
+UNSUPPORTED_QUANT_TYPES: dict[int, str] = {
+    9: "Q8_1",
+    15: "Q8_K",
+    16: "IQ2_XXS",
+    17: "IQ2_XS",
+    18: "IQ3_XXS",
+    19: "IQ1_S",
+    20: "IQ4_NL",
+    21: "IQ3_S",
+    22: "IQ2_S",
+    23: "IQ4_XS",
+    24: "I8",
+    25: "I16",
+    26: "I32",
+    27: "I64",
+    28: "F64",
+    29: "IQ1_M",
+    34: "TQ1_0",
+    35: "TQ2_0",
+    40: "NVFP4",
+    41: "Q1_0",
+}
+"""What exists besides, to be refused by name."""

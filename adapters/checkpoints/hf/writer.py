@@ -1,0 +1,106 @@
+"""Writing a Hugging Face folder: safetensors, configs, the tokenizer's files and the prompt style."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from litgpt.adapters.checkpoints.files.atomic_folder import check_free_space, replace_folder
+from litgpt.adapters.checkpoints.hf.config_files import (
+    CONFIG_FILES,
+    PROMPT_STYLE,
+    prompt_style_file,
+    tokenizer_file_names,
+    with_chat_template,
+)
+from litgpt.adapters.checkpoints.hf.safetensors_index import INDEX_FILE, SINGLE_FILE, listed_files
+from litgpt.adapters.checkpoints.hf.safetensors_writer import (
+    SHARD_BYTES,
+    plan_shards,
+    shard_names,
+    write_file,
+)
+from litgpt.domain.ports import ModelToSave
+from litgpt.domain.progress import Notice, Progress, Reporter
+
+if TYPE_CHECKING:
+    import torch
+
+_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+
+@attrs.frozen
+class HFWriter:
+    """Writes models as Hugging Face folders.
+
+    Attributes:
+        shard_bytes: How many bytes of tensors go into one file.
+
+    """
+
+    shard_bytes: int = SHARD_BYTES
+
+    def __call__(self, folder: Path, model: "ModelToSave[torch.Tensor]", report: Reporter) -> None:
+        """Write a model, which replaces the one in the folder in one step.
+
+        Raises:
+            OutOfReach: The disk has not the room, or the folder cannot be written to.
+
+        """
+        check_free_space(folder, sum(info.nbytes for info in model.weights.tensors.values()))
+        with replace_folder(folder, "config.json", lambda place: _old_files(place, model)) as staged:
+            for note in model.weights.notes:
+                report(Notice(f"{model.name}: {note}"))
+            self._write_weights(staged, model, report)
+            for name, content in _config_files(model).items():
+                (staged / name).parent.mkdir(exist_ok=True)
+                (staged / name).write_bytes(content)
+
+    def _write_weights(self, folder: Path, model: "ModelToSave[torch.Tensor]", report: Reporter) -> None:
+        tensors = model.weights.tensors
+        dealt = plan_shards(tensors, self.shard_bytes)
+        names = shard_names(len(dealt))
+        done = 0
+
+        def values(those: list[str]) -> "Iterator[torch.Tensor]":
+            nonlocal done
+            for name in those:
+                report(Progress(f"Saving {model.name}", done, len(tensors)))
+                yield model.weights.read(name)
+                done += 1
+
+        for name, those in zip(names, dealt, strict=True):
+            write_file(folder / name, those, tensors, values(those))
+        report(Progress(f"Saving {model.name}", len(tensors), len(tensors)))
+        if names != [SINGLE_FILE]:
+            where = {tensor: name for name, those in zip(names, dealt, strict=True) for tensor in those}
+            total = sum(info.nbytes for info in tensors.values())
+            (folder / INDEX_FILE).write_bytes(_json({"metadata": {"total_size": total}, "weight_map": where}))
+
+
+def _old_files(folder: Path, model: "ModelToSave[torch.Tensor]") -> set[str]:
+    settings = {*CONFIG_FILES, PROMPT_STYLE}
+    tokenizer = tokenizer_file_names(folder) if model.tokenizer else set()
+    return {SINGLE_FILE, INDEX_FILE, *listed_files(folder), *settings, *tokenizer}
+
+
+def _config_files(model: "ModelToSave[torch.Tensor]") -> dict[str, bytes]:
+    stored = {info.storage_format for info in model.weights.tensors.values() if len(info.shape) > 1}
+    # Of quantized weights, some are stored in float32 for nothing to be lost.
+    dtype = _DTYPES[min(stored & _DTYPES.keys(), key=[*reversed(_DTYPES)].index)]
+    config = {**model.config, "torch_dtype": dtype}
+    if model.weights.quantization is not None:
+        config["quantization_config"] = model.weights.quantization
+    tokenizer = with_chat_template(model.tokenizer, model.chat_template)
+    files = {name: content for name, content in tokenizer.items() if name not in CONFIG_FILES}
+    if model.prompt_style is not None:
+        files[PROMPT_STYLE] = prompt_style_file(model.prompt_style)
+    if model.generation_config:
+        files["generation_config.json"] = _json(model.generation_config)
+    return files | {"config.json": _json(config)}
+
+
+def _json(values: Mapping[str, object]) -> bytes:
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,214 @@
+"""What is on disk, by path or under `checkpoints/`, whatever its format."""
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from litgpt.adapters.checkpoints.files.atomic_folder import check_not_interrupted
+from litgpt.adapters.checkpoints.files.file_checks import is_lfs_pointer, lfs_pointer_error, missing_file
+from litgpt.adapters.checkpoints.hf.checkpoint import PICKLE_PATTERNS, open_hf_folder
+from litgpt.adapters.checkpoints.hf.config_files import read_json, tokenizer_files
+from litgpt.adapters.checkpoints.hf.safetensors_index import INDEX_FILE, SINGLE_FILE
+from litgpt.adapters.checkpoints.litgpt.checkpoint import WEIGHTS_FILE, open_litgpt_folder
+from litgpt.application.files.atomic_write import PARTIAL_NAME
+from litgpt.domain.errors import (
+    InvalidArgument,
+    InvalidCheckpoint,
+    MissingFile,
+    ModelNotFound,
+)
+from litgpt.domain.reference import ModelReference
+from litgpt.domain.tokenizer_source import TokenizerSource, has_tokenizer_files
+from litgpt.domain.validation.untrusted_files import translate_read_errors
+
+if TYPE_CHECKING:
+    import torch
+
+    from litgpt.domain.ports import Checkpoint
+
+MAX_NAMES = 1000
+"""Entries of the root that are looked at to suggest a name: a suggestion is not worth a long search."""
+
+
+@attrs.frozen
+class LocalStore:
+    """Opens a folder or a file: by its path, or by its name under a root.
+
+    What lies there decides the format, in this order: a Hugging Face folder (`config.json` and safetensors),
+    a LitGPT folder (`lit_model.pth`), a GGUF file, alone in its folder or named itself.
+
+    Attributes:
+        root: Where names are looked for that are no paths.
+
+    """
+
+    root: Path = Path("checkpoints")
+
+    @property
+    def location(self) -> str:
+        """Where this store looks, in words."""
+        return f"the path itself; folders and files under {self.root}"
+
+    def names(self) -> Iterator[str]:
+        """Yield the models under the root, whether beside each other or a level deeper, by organization."""
+        try:
+            entries = [*islice(self.root.glob("*"), MAX_NAMES), *islice(self.root.glob("*/*"), MAX_NAMES)]
+            models = [entry for entry in entries if _contains_model(entry)]
+        except OSError:
+            return
+        yield from sorted(entry.relative_to(self.root).as_posix() for entry in models)
+
+    def open(self, reference: ModelReference) -> "Checkpoint[torch.Tensor]":
+        """Open what lies at this path, or under the root by this name.
+
+        Raises:
+            ModelNotFound: Nothing lies there.
+            BadArgument: It does, and a revision was asked for, which nothing on disk has. The caller meant
+                the Hub's, and what happens to lie here may be another.
+            BadCheckpoint: It does, and it is no model, or one that cannot be used.
+            UnsupportedModel: It is a LitGPT folder with a structure that is not implemented.
+
+        """
+        path = self._find(reference.name)
+        if path is None:
+            raise ModelNotFound(reference.name, searched=(self.location,))
+        if reference.revision is not None:
+            raise InvalidArgument(
+                "revision",
+                reference.revision,
+                f"left out for a model on disk ({path}), which has no revisions",
+            )
+        with translate_read_errors(str(path)):
+            return _open(path, reference.name)
+
+    def tokenizer(self, reference: ModelReference) -> TokenizerSource:
+        """Return the tokenizer of a folder, whether or not it holds a model, or of a GGUF file.
+
+        Raises:
+            ModelNotFound: Nothing lies there.
+            BadCheckpoint: It has no tokenizer, or is a file of another kind.
+
+        """
+        path = self._find(reference.name)
+        if path is None:
+            raise ModelNotFound(reference.name, searched=(self.location,))
+        if path.is_dir():
+            files = tokenizer_files(path)
+            if has_tokenizer_files(files.paths):
+                return files
+            if not _is_gguf(path):
+                raise MissingFile(
+                    str(path / "tokenizer.json"),
+                    "the folder has no tokenizer. Pass a folder or repository that has one, or a GGUF file.",
+                )
+        return self.open(reference).tokenizer
+
+    def config(self, reference: ModelReference) -> Mapping[str, object]:
+        """Return the config of a folder, whether or not there are weights beside it, or of a GGUF file.
+
+        Raises:
+            ModelNotFound: Neither a folder with a `config.json` nor a GGUF file lies there.
+            BadCheckpoint: It cannot be read.
+
+        """
+        path = self._find(reference.name)
+        if path is not None and (path / "config.json").is_file():
+            return read_json(path / "config.json")
+        if path is not None and _is_gguf(path):
+            return self.open(reference).config
+        raise ModelNotFound(reference.name, searched=(f"a config.json in {self.location}",))
+
+    def adapter(self, reference: ModelReference) -> Path:
+        """Return the folder of an adapter.
+
+        Raises:
+            ModelNotFound: Nothing lies there.
+
+        """
+        path = self._find(reference.name)
+        if path is None:
+            raise ModelNotFound(reference.name, searched=(self.location,))
+        return path
+
+    def _find(self, name: str) -> Path | None:
+        for path in (Path(name), self.root / name):
+            try:
+                found = path.expanduser()
+                if found.exists() or found.is_symlink():
+                    break
+            except (OSError, RuntimeError, ValueError):
+                continue  # no such name is possible here: too long, a NUL in it, or the home of nobody
+        else:
+            return None
+        check_not_interrupted(found)
+        return found
+
+
+_SPLIT_SUFFIX = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
+
+
+def _is_gguf(path: Path) -> bool:
+    return any(path.glob("*.gguf")) if path.is_dir() else path.suffix == ".gguf"
+
+
+def _contains_model(path: Path) -> bool:
+    if PARTIAL_NAME.fullmatch(path.name):
+        return False
+    if path.is_dir():
+        markers = (SINGLE_FILE, INDEX_FILE, WEIGHTS_FILE)
+        return any((path / one).is_file() for one in markers) or any(path.glob("*.gguf"))
+    return path.suffix == ".gguf"
+
+
+def _open(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
+    if path.is_symlink() and not path.exists():
+        raise missing_file(path, "")
+    if not path.is_dir():
+        return _open_file(path, name)
+    has_safetensors = (path / SINGLE_FILE).is_file() or (path / INDEX_FILE).is_file()
+    if has_safetensors and (path / "config.json").is_file():
+        return open_hf_folder(path, name)
+    if (path / WEIGHTS_FILE).is_file():
+        return open_litgpt_folder(path, name)
+    ggufs = sorted(path.glob("*.gguf"))
+    if len(ggufs) == 1 or (ggufs and len({_SPLIT_SUFFIX.sub("", one.name) for one in ggufs}) == 1):
+        return _open_gguf(ggufs[0], name)
+    if ggufs:
+        several = ", ".join(one.name for one in ggufs)
+        raise InvalidCheckpoint(
+            f"The folder {path} has several GGUF files: {several}. Name the one you mean by its path."
+        )
+    if (path / "config.json").is_file() or any(path.glob("*.safetensors")) or any(_pickles(path)):
+        return open_hf_folder(path, name)  # which says what is missing
+    raise InvalidCheckpoint(
+        f"The folder {path} is no model: it has no config.json with safetensors, no "
+        f"{WEIGHTS_FILE} and no GGUF file. If {name!r} is elsewhere, move the folder away."
+    )
+
+
+def _pickles(path: Path) -> Iterator[Path]:
+    for pattern in PICKLE_PATTERNS:
+        yield from path.glob(pattern)
+
+
+def _open_file(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
+    with translate_read_errors(path), path.open("rb") as file:
+        beginning = file.read(64)
+    if is_lfs_pointer(beginning):
+        raise lfs_pointer_error(path)
+    magic = beginning[:4]
+    if path.suffix == ".gguf" or magic == b"GGUF":
+        return _open_gguf(path, name)
+    raise InvalidCheckpoint(
+        f"{path} is no GGUF file. A model in files of other kinds is named by their folder: {path.parent}."
+    )
+
+
+def _open_gguf(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
+    from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
+
+    return open_gguf(path, name)

@@ -1,0 +1,46 @@
+"""Writing a folder of PEFT's."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from litgpt.adapters.checkpoints.files.atomic_folder import check_free_space, replace_folder
+from litgpt.adapters.checkpoints.hf.safetensors_writer import write_file
+from litgpt.adapters.checkpoints.peft.adapter_folder import (
+    CONFIG_FILE,
+    PICKLE_FILE,
+    WEIGHTS_FILE,
+    to_peft_config,
+    to_peft_tensors,
+)
+from litgpt.domain.lora.config import LoraAdapter
+from litgpt.domain.weights.tensor_info import TensorInfo
+
+if TYPE_CHECKING:
+    import torch
+
+
+def write_adapter(
+    folder: Path, adapter: "LoraAdapter[torch.Tensor]", files: Mapping[str, bytes] | None = None
+) -> None:
+    """Write an adapter, which replaces the one in the folder in one step.
+
+    Args:
+        folder: Where to.
+        adapter: The adapter, its tensors in float32 on the CPU.
+        files: Other files to write with it, by name, such as its tokenizer's.
+
+    Raises:
+        OutOfReach: The disk has not the room, or the folder cannot be written to.
+
+    """
+    tensors = dict(to_peft_tensors(adapter))
+    infos = {name: TensorInfo(tuple(one.shape), "F32", 4 * one.numel()) for name, one in tensors.items()}
+    check_free_space(folder, sum(info.nbytes for info in infos.values()))
+    with replace_folder(folder, CONFIG_FILE, lambda _: (CONFIG_FILE, WEIGHTS_FILE, PICKLE_FILE)) as staged:
+        write_file(staged / WEIGHTS_FILE, list(tensors), infos, tensors.values())
+        settings = json.dumps(to_peft_config(adapter), indent=2, ensure_ascii=False) + "\n"
+        for name, content in {**(files or {}), CONFIG_FILE: settings.encode()}.items():
+            (staged / name).parent.mkdir(exist_ok=True)
+            (staged / name).write_bytes(content)

@@ -1,0 +1,1 @@
+"""Strategies that place a model on one device or several."""

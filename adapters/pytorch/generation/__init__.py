@@ -1,0 +1,1 @@
+"""The generation loop, the sampler and the caches."""

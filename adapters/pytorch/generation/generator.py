@@ -1,0 +1,196 @@
+"""The Generator that runs the network in torch, eagerly."""
+
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import attrs
+
+from litgpt.adapters.pytorch.generation.non_finite import first_non_finite
+from litgpt.adapters.pytorch.generation.prefix_cache import TorchPrefixCache
+from litgpt.adapters.pytorch.generation.running_batch import GeneratedSequence, RunningBatch
+from litgpt.adapters.pytorch.generation.sampler import SamplerState, log_probabilities, sample
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.kv_cache import KVCache
+from litgpt.adapters.pytorch.ops.tensor_versions import weights_version
+from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
+from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
+from litgpt.domain.errors import InvalidArgument, PromptTooLong
+from litgpt.domain.generation.errors import NonFiniteLogits
+from litgpt.domain.generation.request import FinishReason, GenerationRequest, TokenEvent
+from litgpt.domain.model import RopeSpec
+from litgpt.domain.ports.generator import PrefixCache
+
+GENERATION = "Generating"
+
+
+@attrs.frozen
+class TorchGenerator:
+    """Continues prompts with a model in torch. It borrows the model and keeps nothing between calls.
+
+    Attributes:
+        model: The network, on its device.
+        kv_cache_size: What `Placement.cache_size` says.
+
+    """
+
+    model: GPT
+    kv_cache_size: int | Literal["max"] | None = None
+
+    @property
+    def context(self) -> int:
+        """How many tokens a prompt and its answer may have together."""
+        longest = self.model.architecture.context_length
+        return min(longest, self.kv_cache_size) if isinstance(self.kv_cache_size, int) else longest
+
+    def prefix_cache(self) -> TorchPrefixCache:
+        """Return an empty cache."""
+        return TorchPrefixCache()
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
+    ) -> "TorchGeneration":
+        """Continue prompts; see the port."""
+        check_fork()
+        vocabulary = self.model.architecture.vocab_size
+        for request in requests:
+            if len(request.prompt) >= self.context:
+                raise PromptTooLong(len(request.prompt), self.context)
+            for bad in (min(request.prompt), max(request.prompt)):
+                if not 0 <= bad < vocabulary:
+                    raise InvalidArgument("prompt", bad, f"made of token ids from 0 to {vocabulary - 1}")
+        if prefix is not None and not isinstance(prefix, TorchPrefixCache):
+            raise InvalidArgument("prefix", prefix, "a cache that this generator made")
+        if prefix is not None and len(requests) != 1:
+            raise InvalidArgument("prefix", prefix, "None, unless there is exactly one prompt")
+        rows = [
+            GeneratedSequence(
+                index,
+                one,
+                min(one.max_new_tokens, self.context - len(one.prompt)),
+                SamplerState(self.model.synced_sampling(one.sampling_params)),
+            )
+            for index, one in enumerate(requests)
+            if one.max_new_tokens > 0
+        ]
+        rows.sort(key=lambda row: -len(row.request.prompt))
+        with translate_out_of_memory(GENERATION):
+            return TorchGeneration(self._batch(rows, prefix) if rows else None)
+
+    def _batch(self, rows: list[GeneratedSequence], prefix: TorchPrefixCache | None) -> RunningBatch:
+        longest = rows[0].request.prompt
+        if prefix is not None:
+            length = len(longest) + rows[0].remaining
+            weights = weakref.ref(self.model), self.model.adapter, weights_version(self.model)
+            kept, done = prefix.match(longest, self.context, self._ropes, length, weights)
+            prefix.cache = kept or self._make_cache(rows, self.context)
+            prefix.in_use = True
+            return RunningBatch(self.model, rows, prefix.cache, done, prefix)
+        if self.kv_cache_size is not None:
+            return RunningBatch(self.model, rows, self._make_cache(rows, self.context))
+        # The last token of an answer is never looked back at, so it needs no slot.
+        return RunningBatch(
+            self.model, rows, self._make_cache(rows, len(longest) + max(row.remaining for row in rows) - 1)
+        )
+
+    def _ropes(self, tokens: int) -> list[RopeSpec | None]:
+        """Return how each layer rotates a text that may become `tokens` long."""
+        rotaries = (layer.mixer.rope for layer in self.model.architecture.layers)
+        return [None if one is None else one.for_length(tokens) for one in rotaries]
+
+    def _make_cache(self, rows: Sequence[GeneratedSequence], max_length: int) -> KVCache:
+        longest = len(rows[0].request.prompt)
+        return self.model.empty_cache(
+            max_length=max_length,
+            row_offsets=[longest - len(row.request.prompt) for row in rows],
+            lengths=[len(row.request.prompt) + row.remaining for row in rows],
+            fixed=self.kv_cache_size is not None,
+        )
+
+
+class TorchGeneration(Iterator[TokenEvent]):
+    """The tokens of one or several answers as they come; made by `TorchGenerator.generate`."""
+
+    def __init__(self, batch: RunningBatch | None) -> None:
+        self._batch = batch
+        self._cancelled: set[int] = set()
+        # The events know the batch and not this object: so it goes, with the cache, as soon as the caller
+        # drops it.
+        self._events = _events(batch, self._cancelled) if batch is not None else iter(())
+
+    def __next__(self) -> TokenEvent:
+        try:
+            with translate_out_of_memory(GENERATION):
+                return next(self._events)
+        except BaseException:  # it is over, or it failed: either way nothing more comes
+            self.close()
+            raise
+
+    def cancel(self, index: int) -> None:
+        """End one answer."""
+        self._cancelled.add(index)
+
+    def close(self) -> None:
+        """End all answers and free their memory."""
+        self._events = iter(())
+        if self._batch is not None:
+            self._batch.release()
+            self._batch = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _events(batch: RunningBatch, cancelled: set[int]) -> Iterator[TokenEvent]:
+    with batch.model.generation_context():
+        yield from _steps(batch, cancelled)
+
+
+def _steps(batch: RunningBatch, cancelled: set[int]) -> Iterator[TokenEvent]:
+    logits = batch.prefill()
+    going = list(range(len(batch.sequences)))
+    while True:
+        rows = [batch.sequences[at] for at in going]
+        wanted = logits if len(going) == len(batch.sequences) else logits[going]
+        try:
+            tokens = sample(wanted, [row.sampler_state for row in rows])
+        except NonFiniteLogits as error:
+            raise _locate_non_finite(error, batch, rows) from None
+        logprobs: Sequence[float | None] = [None] * len(rows)
+        if any(row.request.logprobs for row in rows):
+            logprobs = log_probabilities(wanted, tokens)
+        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+            if row.index not in cancelled:
+                yield _event(row, token, logprob)
+        last = dict(zip(going, tokens, strict=True))
+        going = [
+            at for at in going if batch.sequences[at].remaining and batch.sequences[at].index not in cancelled
+        ]
+        if not going:
+            return
+        if 4 * len(going) <= 3 * len(batch.sequences):
+            # Dropping rows copies the cache, so a few that are finished are carried along.
+            batch.retain(going)
+            last = {new: last[old] for new, old in enumerate(going)}
+            going = list(range(len(batch.sequences)))
+        logits = batch.decode([last.get(at, 0) for at in range(len(batch.sequences))])
+
+
+def _locate_non_finite(
+    error: NonFiniteLogits, batch: RunningBatch, rows: Sequence[GeneratedSequence]
+) -> NonFiniteLogits:
+    """Return the error with the prompts that it concerns, and where in the network their numbers stop."""
+    if batch.prefix is not None:
+        batch.prefix.close()  # it holds keys and values that are not finite
+    bad = [rows[at] for at in error.rows]
+    where = first_non_finite(batch.model, [*bad[0].request.prompt, *bad[0].output_ids])
+    return NonFiniteLogits(sorted(row.index for row in bad), batch.num_prompts, where)
+
+
+def _event(row: GeneratedSequence, token: int, logprob: float | None) -> TokenEvent:
+    row.remaining -= 1
+    row.output_ids.append(token)
+    reason: FinishReason | None = "length" if row.remaining == 0 else None
+    if token in row.request.stop_token_ids:
+        row.remaining, reason = 0, "stop"
+    return TokenEvent(row.index, token, logprob if row.request.logprobs else None, reason)

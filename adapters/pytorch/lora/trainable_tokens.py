@@ -1,0 +1,66 @@
+"""Tokens whose rows of an embedding, and of a head, were trained."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from litgpt.adapters.pytorch.lora.module_hook import AdapterModule, ParameterUpdate, current_parameter
+
+
+class TrainableTokens(AdapterModule):
+    """Rows of an embedding or a head that take the place of its own.
+
+    Args:
+        ids: The tokens.
+        rows: (tokens, width); None if they are `lender`'s.
+        size: How many rows the module has.
+        trainable: Whether they learn.
+        device: Where the module is.
+        lender: One whose rows these are, because a head is tied to an embedding.
+
+    """
+
+    ids: Tensor
+    numbers: Tensor
+
+    def __init__(
+        self,
+        ids: Sequence[int],
+        rows: Tensor | None,
+        *,
+        size: int,
+        trainable: bool,
+        device: torch.device,
+        tied_to: "TrainableTokens | None" = None,
+    ) -> None:
+        super().__init__()
+        if rows is not None:
+            self.register_parameter("rows", nn.Parameter(rows, requires_grad=trainable))
+        self.register_buffer("ids", torch.tensor(ids, device=device), persistent=False)
+        numbers = torch.full((size,), -1, device=device)
+        numbers[self.ids] = torch.arange(len(ids), device=device)
+        self.register_buffer("numbers", numbers, persistent=False)
+        self._tied_to: tuple[TrainableTokens, ...] = (
+            () if tied_to is None else (tied_to,)
+        )  # in a tuple, it is no child
+
+    @property
+    def current(self) -> Tensor:
+        """The rows."""
+        return self._tied_to[0].current if self._tied_to else self.get_parameter("rows")
+
+    def add_to(self, out: Tensor, x: Tensor, module: nn.Module) -> Tensor:
+        """Return an embedding's or a head's output with these rows in place of its own."""
+        rows = self.current.to(out.device, out.dtype)
+        if isinstance(module, nn.Embedding):
+            numbers = self.numbers[x]
+            return torch.where((numbers >= 0)[..., None], rows[numbers.clamp(min=0)], out)
+        bias = current_parameter(module, "bias")
+        logits = functional.linear(x, rows, None if bias is None else bias[self.ids])
+        return out.index_copy(-1, self.ids, logits)
+
+    def updates(self) -> Iterator[ParameterUpdate]:
+        """Yield the rows."""
+        yield ParameterUpdate("weight", self.ids, lambda old: self.current.to(old.device, old.dtype))

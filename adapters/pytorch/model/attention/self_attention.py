@@ -1,0 +1,127 @@
+"""Causal softmax attention with shared key-value heads."""
+
+# B batch, T tokens in this call, S tokens seen, H query heads, G key-value heads, E head size
+
+import torch
+from torch import Tensor, nn
+
+from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
+from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState, SharedKV
+from litgpt.adapters.pytorch.model.attention.sdpa import eager_attention, sdpa_attention
+from litgpt.adapters.pytorch.model.norm import Norm
+from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
+from litgpt.adapters.pytorch.model.rope import PositionInfo, apply_rope
+from litgpt.adapters.pytorch.ops.linear import Linear
+from litgpt.domain.model import AttentionSpec, QkNormSpec
+
+
+class CausalSelfAttention(nn.Module):
+    """Attention of one layer; `qkv` holds the rows of all queries, then keys, then values."""
+
+    sinks: Tensor | None
+
+    def __init__(self, hidden_size: int, spec: AttentionSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.qkv = Linear(hidden_size, sum(spec.qkv_sizes), bias=spec.qkv_bias)
+        self.proj = Linear(spec.qkv_sizes[0], hidden_size, bias=spec.output_bias)
+        self.gate = _gate(hidden_size, spec) if spec.output_gate else None
+        sinks = nn.Parameter(torch.empty(spec.num_heads)) if spec.attention_sinks else None
+        self.register_parameter("sinks", sinks)
+        self.uses_eager = bool(spec.attn_logit_softcap or spec.attention_sinks or spec.alibi)
+        if (qk_norm := spec.qk_norm) is not None:
+            self.norm_q = _norm(qk_norm, spec.num_heads, spec.head_dim)
+            if spec.kv_shared_layer is None:
+                self.norm_k = _norm(qk_norm, spec.num_kv_heads, spec.head_dim)
+        value_norm = spec.value_norm
+        self.norm_v = None if value_norm is None else Norm(spec.head_dim, value_norm)
+
+    def forward(
+        self, x: Tensor, position: PositionInfo, mask: AttentionMask, cache: LayerState, cache_position: int
+    ) -> Tensor:
+        """Return what each token gathers from those it sees.
+
+        Args:
+            x: (B, T, width).
+            position: What their positions do to queries and keys.
+            mask: What they see.
+            cache: Where their keys and values are kept, or another layer's are, if this one has none; None
+                keeps nothing.
+            cache_position: Where in the cache they go.
+
+        """
+        batch, tokens, _ = x.shape
+        attention = self.spec
+        qkv = self.qkv(x).view(batch, tokens, -1, attention.head_dim)
+        if attention.clip_qkv is not None:
+            qkv = qkv.clamp(-attention.clip_qkv, attention.clip_qkv)
+        if attention.kv_shared_layer is None:
+            queries, keys, values = self._heads(qkv, position)
+            if cache is not None:
+                assert not isinstance(cache, RecurrentState)  # noqa: S101 - the architecture says who has which
+                keys, values = cache.write(keys, values, cache_position, mask.kv_start)
+        else:
+            assert isinstance(cache, SharedKV)  # noqa: S101 - as above
+            queries = self._queries(qkv, position)
+            keys, values = cache.read(queries)
+        if self.uses_eager:
+            out = eager_attention(
+                queries,
+                keys,
+                values,
+                mask,
+                scale=attention.scale,
+                softcap=attention.attn_logit_softcap,
+                sinks=self.sinks,
+            )
+        else:
+            out = sdpa_attention(queries, keys, values, mask, scale=attention.scale)
+        if self.gate is not None:
+            out = out * self.gate(x).sigmoid()
+        result: Tensor = self.proj(out)
+        return result
+
+    def _heads(self, qkv: Tensor, position: PositionInfo) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries (B, T, H, E), keys (B, G, T, E) and values (B, G, T, E)."""
+        heads, groups = self.spec.num_heads, self.spec.num_kv_heads
+        queries, keys = self._normed_and_rotated(qkv[:, :, : heads + groups], position)
+        values = qkv[:, :, -groups:]  # where they are the keys, those are last
+        if self.norm_v is not None:
+            values = self.norm_v(values)
+        return queries, keys.transpose(1, 2), values.transpose(1, 2)
+
+    def _queries(self, queries: Tensor, position: PositionInfo) -> Tensor:
+        """Return queries (B, T, H, E), normalized and rotated; as `_positioned`."""
+        if self.spec.qk_norm is not None:
+            queries = self.norm_q(queries)
+        if position.rope is not None:
+            queries = apply_rope(queries, position.rope)
+        return queries
+
+    def _normed_and_rotated(self, both: Tensor, position: PositionInfo) -> tuple[Tensor, Tensor]:
+        """Return queries (B, T, H, E) and keys (B, T, G, E), normalized and rotated, from both together."""
+        heads, qk_norm, rotation = self.spec.num_heads, self.spec.qk_norm, position.rope
+        if rotation is not None and (qk_norm is None or qk_norm.after_rope):
+            both = apply_rope(both, rotation)
+        queries, keys = both[:, :, :heads], both[:, :, heads:]
+        if qk_norm is not None:
+            if qk_norm.scope == "all":
+                queries = self.norm_q(queries.flatten(-2)).view_as(queries)
+                keys = self.norm_k(keys.flatten(-2)).view_as(keys)
+            else:
+                queries, keys = self.norm_q(queries), self.norm_k(keys)
+            if rotation is not None and not qk_norm.after_rope:
+                queries, keys = apply_rope(queries, rotation), apply_rope(keys, rotation)
+        if position.query_temperature is not None:
+            queries = queries * position.query_temperature
+        return queries, keys
+
+
+def _gate(hidden_size: int, spec: AttentionSpec) -> Linear:
+    return Linear(hidden_size, spec.qkv_sizes[0], bias=spec.qkv_bias)
+
+
+def _norm(qk_norm: QkNormSpec, num_heads: int, head_dim: int) -> Norm:
+    if qk_norm.scope == "all":
+        return Norm(num_heads * head_dim, qk_norm.norm)
+    return Norm(head_dim, qk_norm.norm, num_heads=num_heads if qk_norm.scope == "heads" else 1)

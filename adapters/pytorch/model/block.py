@@ -1,0 +1,104 @@
+"""A layer of the network: what mixes tokens and what works on each, and how both are added to the stream."""
+
+from torch import Tensor, nn
+
+from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
+from litgpt.adapters.pytorch.model.attention.gated_delta_net import GatedDeltaNet
+from litgpt.adapters.pytorch.model.attention.kv_sharing import LayerState
+from litgpt.adapters.pytorch.model.attention.mla import MultiHeadLatentAttention
+from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAttention
+from litgpt.adapters.pytorch.model.dense_and_moe import DenseAndMoE
+from litgpt.adapters.pytorch.model.mlp import MLP, GatedMLP
+from litgpt.adapters.pytorch.model.moe import MoE
+from litgpt.adapters.pytorch.model.norm import build_norm
+from litgpt.adapters.pytorch.model.per_layer_embedding import PerLayerInput, layer_scale
+from litgpt.adapters.pytorch.model.rope import PositionInfo
+from litgpt.domain.model import (
+    AnyMLPSpec,
+    AttentionSpec,
+    DenseAndMoESpec,
+    GatedDeltaSpec,
+    GatedMLPSpec,
+    LayerSpec,
+    MixerSpec,
+    MLASpec,
+    MLPSpec,
+    MoESpec,
+)
+
+
+class Block(nn.Module):
+    """A mixer and a feed-forward, each added to the stream that passes by."""
+
+    scale: Tensor | None
+
+    def __init__(self, hidden_size: int, layer: LayerSpec) -> None:
+        super().__init__()
+        self.layer = layer
+        self.norm_1 = build_norm(hidden_size, layer.norm_1)
+        self.attn = _mixer(hidden_size, layer.mixer)
+        self.norm_2 = build_norm(hidden_size, layer.norm_2)
+        self.mlp = _mlp(hidden_size, layer.mlp)
+        self.post_attention_norm = build_norm(hidden_size, layer.post_mixer_norm)
+        self.post_mlp_norm = build_norm(hidden_size, layer.post_mlp_norm)
+        self.input = (
+            None if layer.per_layer_input is None else PerLayerInput(hidden_size, layer.per_layer_input)
+        )
+        self.register_parameter("scale", layer_scale(layer))
+
+    def forward(
+        self,
+        x: Tensor,
+        position: PositionInfo,
+        mask: AttentionMask,
+        cache: LayerState,
+        cache_position: int,
+        per_layer: Tensor | None = None,
+    ) -> Tensor:
+        """Return the stream (B, T, width) after this layer.
+
+        Args:
+            x: The stream.
+            position: What positions do to queries and keys.
+            mask: What tokens see.
+            cache: Where keys and values are kept.
+            cache_position: Where in the cache they go.
+            per_layer: This layer's part of the tokens' second embedding, if there is one.
+
+        """
+        read = self.norm_1(x)
+        mixed = self.post_attention_norm(self.attn(read, position, mask, cache, cache_position))
+        if self.layer.parallel_residual:
+            thought = self.mlp(read if self.layer.norm_2 is None else self.norm_2(x))
+            return self._add(x, mixed + self.post_mlp_norm(thought))
+        x = self._add(x, mixed)
+        x = self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
+        if self.input is not None:
+            x = x + self.input(x, per_layer)
+        return x if self.scale is None else x * self.scale
+
+    def _add(self, x: Tensor, update: Tensor) -> Tensor:
+        scale = self.layer.residual_scale
+        return x + update if scale is None else x + update * scale
+
+
+def _mixer(hidden_size: int, spec: MixerSpec) -> nn.Module:
+    match spec:
+        case AttentionSpec():
+            return CausalSelfAttention(hidden_size, spec)
+        case MLASpec():
+            return MultiHeadLatentAttention(hidden_size, spec)
+        case GatedDeltaSpec():
+            return GatedDeltaNet(hidden_size, spec)
+
+
+def _mlp(hidden_size: int, spec: AnyMLPSpec) -> nn.Module:
+    match spec:
+        case MLPSpec():
+            return MLP(hidden_size, spec)
+        case GatedMLPSpec():
+            return GatedMLP(hidden_size, spec)
+        case MoESpec():
+            return MoE(hidden_size, spec)
+        case DenseAndMoESpec():
+            return DenseAndMoE(hidden_size, spec)

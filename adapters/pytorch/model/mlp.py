@@ -1,0 +1,72 @@
+"""The feed-forward parts of a layer."""
+
+from collections.abc import Callable
+from functools import partial
+from statistics import NormalDist
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from litgpt.adapters.pytorch.model.xielu import XIELU
+from litgpt.adapters.pytorch.ops.linear import Linear
+from litgpt.domain.model import Activation, GatedMLPSpec, MLPSpec, SwigluClamp
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+    "relu": functional.relu,
+    "relu2": lambda x: functional.relu(x).square(),
+}
+
+
+class MLP(nn.Module):
+    """`proj(activation(fc(x)))`."""
+
+    def __init__(self, hidden_size: int, spec: MLPSpec) -> None:
+        super().__init__()
+        self.fc = Linear(hidden_size, spec.intermediate_size, bias=spec.bias)
+        self.proj = Linear(spec.intermediate_size, hidden_size, bias=spec.bias)
+        bends = spec.activation
+        self.activation = XIELU() if bends == "xielu" else ACTIVATIONS[bends]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (…, width) for `x` of that shape."""
+        out: Tensor = self.proj(self.activation(self.fc(x)))
+        return out
+
+
+class GatedMLP(nn.Module):
+    """`proj(activation(fc_1(x)) * fc_2(x))` (arXiv:2002.05202)."""
+
+    def __init__(self, hidden_size: int, spec: GatedMLPSpec) -> None:
+        super().__init__()
+        self.fc_1 = Linear(hidden_size, spec.intermediate_size, bias=spec.bias)
+        self.fc_2 = Linear(hidden_size, spec.intermediate_size, bias=spec.bias)
+        self.proj = Linear(spec.intermediate_size, hidden_size, bias=spec.bias)
+        self.activation = ACTIVATIONS[spec.activation]
+        self.clamp = spec.clamp
+        sparsity = spec.activation_sparsity
+        self.sparsity_threshold = NormalDist().inv_cdf(sparsity) if sparsity else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (…, width) for `x` of that shape."""
+        if self.clamp is not None:
+            return self._clamped(x, self.clamp)
+        gate = self.fc_1(x)
+        if self.sparsity_threshold is not None:
+            gate = _gaussian_topk(gate, self.sparsity_threshold)
+        out: Tensor = self.proj(self.activation(gate) * self.fc_2(x))
+        return out
+
+    def _clamped(self, x: Tensor, clamp: SwigluClamp) -> Tensor:
+        gate = self.fc_1(x).clamp(max=clamp.limit)
+        let_through = self.fc_2(x).clamp(-clamp.limit, clamp.limit) + clamp.offset
+        out: Tensor = self.proj(gate * functional.sigmoid(gate * clamp.alpha) * let_through)
+        return out
+
+
+def _gaussian_topk(x: Tensor, threshold: float) -> Tensor:
+    """Return what of `x` is more than so many standard deviations above its mean, counted from there."""
+    deviation = x.std(-1, keepdim=True, correction=0)
+    return functional.relu(x - (x.mean(-1, keepdim=True) + deviation * threshold))

@@ -1,0 +1,60 @@
+"""Normalisation."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from litgpt.domain.model import NormSpec
+
+
+class Norm(nn.Module):
+    """Normalizes the last dimension, in float32 inside.
+
+    Args:
+        size: The length of the last dimension.
+        spec: Its kind, its epsilon, and whether a weight and a bias follow.
+        num_heads: Where each of several heads is normalized alone and has weights of its own: how many there
+            are.
+
+    """
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, size: int, spec: NormSpec, *, num_heads: int = 1) -> None:
+        super().__init__()
+        self.spec, self.shape, self.num_heads = spec, (size,), num_heads
+        self.register_parameter(
+            "weight", nn.Parameter(torch.empty(num_heads * size)) if spec.weight else None
+        )
+        self.register_parameter("bias", nn.Parameter(torch.empty(num_heads * size)) if spec.bias else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` normalized, in its own shape and dtype."""
+        norm, weight, bias = self.spec, self.weight, self.bias
+        fused = norm.kind == "layer" or bias is None  # torch's RMSNorm takes no bias
+        if fused and not norm.unit_offset and self.num_heads == 1:
+            return self._normalize(x, weight, bias)
+        # 1 + weight must be added up in float32: a small weight would vanish beside 1 in bfloat16.
+        result = self._normalize(x.float(), None, None)
+        if weight is not None:
+            weight = weight.float() + 1.0 if norm.unit_offset else weight.float()
+            result = result * weight.view(self.weight_shape)
+        if bias is not None:
+            result = result + bias.float().view(self.weight_shape)
+        return result.to(x.dtype)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """The shape by which weights meet what is normalized."""
+        return (self.num_heads, *self.shape) if self.num_heads > 1 else self.shape
+
+    def _normalize(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        if self.spec.kind == "rms":
+            return functional.rms_norm(x, self.shape, weight, self.spec.eps)
+        return functional.layer_norm(x, self.shape, weight, bias, self.spec.eps)
+
+
+def build_norm(size: int, spec: NormSpec | None) -> nn.Module:
+    """Return the module for a norm, or one that does nothing."""
+    return nn.Identity() if spec is None else Norm(size, spec)

@@ -1,1 +1,0 @@
-"""Linear layers whose weights are in fewer bits, quantised one by one while a model is loaded."""

@@ -1,0 +1,177 @@
+"""Quantized layers as the tensors of a file: what is stored instead of each weight of theirs.
+
+`litgpt-int8` and `litgpt-int4` store a weight `x` as `x.codes` and `x.scales`, which lie as the weight does;
+`scales` has one number where the weight has a row's, or a group's, inputs. In four bits there are two codes
+in a byte along the last dimension, the first in the low bits, and `x.zeros` like `x.scales`; a weight is
+(code - 8) x scale + zero. Four bits of bitsandbytes are stored as bitsandbytes does.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import prod
+
+import attrs
+import torch
+from torch import Tensor
+
+from litgpt.adapters.pytorch.ops.tensor_views import to_hf_tensor
+from litgpt.adapters.pytorch.quantization.bnb import Bnb4Linear
+from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
+from litgpt.domain.quantization import BNB_BLOCK_SIZE, GROUP_SIZE, Quantization
+from litgpt.domain.weights.mapping import TensorTarget
+from litgpt.domain.weights.tensor_info import TensorInfo
+from litgpt.domain.weights.tensor_view import TensorView
+
+_STORAGE_FORMATS = {torch.int8: "I8", torch.uint8: "U8", torch.float32: "F32", torch.bfloat16: "BF16"}
+
+
+@attrs.frozen
+class StoredTensor:
+    """A tensor of a file.
+
+    Attributes:
+        info: What its header says.
+        read: Makes it.
+
+    """
+
+    info: TensorInfo
+    read: Callable[[], Tensor]
+
+
+QuantizedLayers = Mapping[str, QuantizedLinear]
+
+
+def stored_tensors(
+    name: str, targets: Sequence[TensorTarget], layers: QuantizedLayers, compute_dtype: torch.dtype
+) -> dict[str, StoredTensor]:
+    """Return what is stored of a weight.
+
+    Args:
+        name: Theirs.
+        targets: What of ours is written into it.
+        layers: The quantized layers, by our names of their weights.
+        compute_dtype: The dtype of the model's other weights, in which bitsandbytes is to multiply.
+
+    """
+    first = layers[targets[0].parameter.name]
+    if not isinstance(first, Bnb4Linear):
+        return _litgpt_tensors(name, targets, layers)
+    if len(targets) == 1 and _is_block_aligned(targets[0]):
+        return _bnb_tensors(name, targets[0], first, compute_dtype)
+    # Its blocks go over rows, and this weight's rows lie in another way. In float32, it is quantized to the
+    # same numbers when it is loaded.
+    info = TensorInfo(targets[0].view.shape, "F32", 4 * prod(targets[0].view.shape))
+    return {
+        name: StoredTensor(
+            info, lambda: to_hf_tensor(targets, lambda ours: layers[ours].dequantize().cpu()).contiguous()
+        )
+    }
+
+
+def quantization_config(
+    quantization: Quantization, modules_to_not_convert: Sequence[str]
+) -> dict[str, object]:
+    """Return what `config.json` says of it.
+
+    Args:
+        quantization: How the layers are quantized.
+        modules_to_not_convert: The names of their matrices that are stored as they are.
+
+    """
+    if quantization in ("int8", "bnb.int8"):
+        return {"quant_method": "litgpt-int8"}
+    if quantization == "int4":
+        return {"quant_method": "litgpt-int4", "group_size": GROUP_SIZE}
+    return {
+        "quant_method": "bitsandbytes",
+        "load_in_4bit": True,
+        "load_in_8bit": False,
+        "bnb_4bit_quant_type": quantization.removeprefix("bnb.").removesuffix("-dq"),
+        "bnb_4bit_use_double_quant": False,  # the scales of `-dq` are stored unpacked
+        "bnb_4bit_quant_storage": "uint8",
+        "llm_int8_skip_modules": [name.removesuffix(".weight") for name in modules_to_not_convert],
+    }
+
+
+def _litgpt_tensors(
+    name: str, targets: Sequence[TensorTarget], layers: QuantizedLayers
+) -> dict[str, StoredTensor]:
+    kept = layers[targets[0].parameter.name].storage_spec
+    return {
+        f"{name}.{role}": _with_hf_layout(role, targets, layers, packed=role == "codes" and "zeros" in kept)
+        for role in kept
+    }
+
+
+def _with_hf_layout(
+    role: str, targets: Sequence[TensorTarget], layers: QuantizedLayers, *, packed: bool
+) -> StoredTensor:
+    """Return a part of ours, laid as the weight of theirs."""
+    columns, dtype = layers[targets[0].parameter.name].storage_spec[role]
+    uses = [attrs.evolve(one, view=_with_num_columns(one.view, columns)) for one in targets]
+    shape = uses[0].view.shape
+
+    def read() -> Tensor:
+        found = to_hf_tensor(uses, lambda ours: layers[ours].stored_tensor(role).cpu())
+        return _pack_pairs(found) if packed else found.contiguous()
+
+    if packed:
+        shape = (*shape[:-1], (shape[-1] + 1) // 2)
+    return StoredTensor(TensorInfo(shape, _STORAGE_FORMATS[dtype], prod(shape) * dtype.itemsize), read)
+
+
+def _with_num_columns(view: TensorView, columns: int) -> TensorView:
+    """Return a piece of a tensor that has other columns, as ours are counted, and else the same shape."""
+    shape = list(view.shape)
+    shape[(view.expert_index is not None) + (not view.transposed)] = columns
+    return attrs.evolve(view, shape=tuple(shape))
+
+
+def _pack_pairs(codes: Tensor) -> Tensor:
+    even = torch.nn.functional.pad(codes, (0, codes.shape[-1] % 2))
+    return even[..., ::2] | (even[..., 1::2] << 4)
+
+
+def _is_block_aligned(target: TensorTarget) -> bool:
+    """Return whether rows of ours are theirs, one after another, and begin and end with a block."""
+    piece, columns = target.view, target.parameter.shape[1]
+    return (
+        piece.is_full
+        and target.start * columns % BNB_BLOCK_SIZE == 0
+        and (
+            piece.num_rows * columns % BNB_BLOCK_SIZE == 0
+            or target.start + piece.num_rows == target.parameter.shape[0]
+        )
+        and piece.num_rows * columns % 2 == 0
+    )
+
+
+def _bnb_tensors(
+    name: str, target: TensorTarget, layer: Bnb4Linear, compute_dtype: torch.dtype
+) -> dict[str, StoredTensor]:
+    columns = target.parameter.shape[1]
+    first, count = target.start * columns, target.view.num_rows * columns
+    blocks = -(-count // BNB_BLOCK_SIZE)
+    kind, dtype = layer.quant_type, str(compute_dtype).removeprefix("torch.")
+    said = {"quant_type": kind, "blocksize": BNB_BLOCK_SIZE, "dtype": dtype, "shape": list(target.view.shape)}
+    state = torch.tensor(list(json.dumps(said).encode()), dtype=torch.uint8)
+    return {
+        name: StoredTensor(
+            TensorInfo((count // 2, 1), "U8", count // 2),
+            layer.codes.view(-1, 1)[first // 2 :][: count // 2].cpu,
+        ),
+        f"{name}.absmax": StoredTensor(
+            TensorInfo((blocks,), "F32", 4 * blocks),
+            partial(_scales, layer, first // BNB_BLOCK_SIZE, blocks),
+        ),
+        f"{name}.quant_map": StoredTensor(TensorInfo((16,), "F32", 64), layer.quant_map.cpu),
+        f"{name}.quant_state.bitsandbytes__{kind}": StoredTensor(
+            TensorInfo((len(state),), "U8", len(state)), lambda: state
+        ),
+    }
+
+
+def _scales(layer: Bnb4Linear, first: int, count: int) -> Tensor:
+    return layer.scales()[first:][:count].cpu()

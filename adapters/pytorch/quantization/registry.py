@@ -1,0 +1,49 @@
+"""Which layer each way to quantize has."""
+
+import torch
+from torch import Tensor, nn
+
+from litgpt.adapters.pytorch.quantization.bnb import Bnb4Linear, Bnb8Linear
+from litgpt.adapters.pytorch.quantization.int4 import Int4Linear
+from litgpt.adapters.pytorch.quantization.int8 import Int8Linear
+from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
+from litgpt.domain.quantization import Quantization
+
+QUANTIZED_LINEARS: dict[Quantization, type[QuantizedLinear]] = {
+    "int8": Int8Linear,
+    "int4": Int4Linear,
+    "bnb.nf4": Bnb4Linear,
+    "bnb.nf4-dq": Bnb4Linear,
+    "bnb.fp4": Bnb4Linear,
+    "bnb.fp4-dq": Bnb4Linear,
+    "bnb.int8": Bnb8Linear,
+}
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def replace_linear(model: nn.Module, name: str, weight: Tensor, quantization: Quantization) -> None:
+    """Put a quantized layer in the place of a linear one.
+
+    Args:
+        model: The network.
+        name: The name of the layer's weight.
+        weight: That, (out, in), where the layer is to live.
+        quantization: How to quantize it.
+
+    """
+    layer = name.removesuffix(".weight")
+    parent, _, leaf = layer.rpartition(".")
+    linear = model.get_submodule(layer)
+    assert isinstance(linear, nn.Linear)  # noqa: S101 - what is quantized are the projections
+    made = QUANTIZED_LINEARS[quantization].from_weight(weight.float(), quantization, linear.bias)
+    setattr(model.get_submodule(parent), leaf, made)
+
+
+def quantized_layers(model: nn.Module) -> dict[str, QuantizedLinear]:
+    """Return a model's quantized layers, by the names that their weights would have."""
+    return {
+        f"{name}.weight": module
+        for name, module in model.named_modules()
+        if isinstance(module, QuantizedLinear)
+    }

@@ -1,0 +1,65 @@
+"""Memory that torch or Python cannot allocate, as the project's own error."""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+
+from litgpt.adapters.pytorch.runtime.system_memory import allocatable_memory
+from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.memory.preflight import gigabytes
+
+# What torch's allocators write of CPUs, of Macs and of sizes that no integer holds.
+_ALLOCATION_FAILED = re.compile(
+    r"can't allocate memory|not enough memory|out of memory|Storage size calculation overflowed"
+    r"|integer multiplication overflow|Invalid buffer size",
+    re.IGNORECASE,
+)
+_BYTES = re.compile(r"allocate (\d+) bytes")
+_SIZE = re.compile(r"allocate ([\d.]+ [KMGT]iB).*?([\d.]+ [KMGT]iB) is free", re.DOTALL)
+
+
+@contextmanager
+def translate_out_of_memory(
+    operation: str, within: AbstractContextManager[object] | None = None
+) -> Iterator[None]:
+    """Run a block whose failed allocations raise OutOfReach, with both figures.
+
+    Args:
+        operation: What is done in the block, such as "Generating".
+        within: Another context that the block is to run in.
+
+    Raises:
+        OutOfReach: There is not enough memory.
+
+    """
+    try:
+        with within or nullcontext():
+            yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = f"the memory does not suffice: {_allocation_sizes(str(error))}. {_REMEDY}"
+        raise UnsupportedOperation(operation, reason) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory could not be allocated."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return type(error) is RuntimeError and _ALLOCATION_FAILED.search(str(error)) is not None
+
+
+def _allocation_sizes(message: str) -> str:
+    if sizes := _SIZE.search(message):  # of a CUDA device
+        return f"a tensor needs {sizes[1]} and {sizes[2]} are available"
+    found, free = _BYTES.search(message), allocatable_memory()
+    needs = f"a tensor needs {gigabytes(int(found[1]))}" if found else "a tensor could not be allocated"
+    return needs if free is None else f"{needs} and {gigabytes(free)} are available"
+
+
+_REMEDY = "Use shorter texts, fewer of them at once, a smaller precision or model, or quantize=."

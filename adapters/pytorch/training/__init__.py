@@ -1,0 +1,1 @@
+"""What training needs of the network: the loss and checkpointed gradients."""

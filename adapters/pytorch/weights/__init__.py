@@ -1,0 +1,1 @@
+"""Loading, exporting and initializing parameters."""

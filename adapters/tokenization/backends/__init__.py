@@ -1,0 +1,1 @@
+"""Tokenizer implementations: tokenizers, sentencepiece, GGUF vocabularies."""

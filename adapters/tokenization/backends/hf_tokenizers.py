@@ -1,0 +1,169 @@
+"""Codec of the library `tokenizers`, for `tokenizer.json` or a vocabulary built in memory."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import attrs
+import tokenizers
+from tokenizers import Tokenizer
+
+from litgpt.adapters.tokenization.added_tokens import AddedToken, AddedTokens
+from litgpt.adapters.tokenization.backends.escaped_encoding import EscapedEncoding
+from litgpt.adapters.tokenization.token_bytes import TokenByteDecoder, parse_decoder
+from litgpt.domain.chat.special_token_escapes import ESCAPE
+from litgpt.domain.errors import CorruptFile
+from litgpt.domain.validation.untrusted_files import translate_read_errors
+
+_MAX_ID = 2_000_000
+"""Published vocabularies have up to 262,144 tokens."""
+
+
+@attrs.define(kw_only=True)
+class HFTokenizersBackend:
+    """A vocabulary of the library `tokenizers`; it implements Codec.
+
+    Attributes:
+        library: The library's tokenizer.
+        byte_decoder: Decoding of its tokens.
+        vocab_size: Largest id, plus 1.
+        base_vocab_size: Largest id without added tokens, plus 1.
+        special_tokens: Ids of the tokens that are matched anywhere in a text.
+        skipped_ids: Ids that decoding skips.
+
+    """
+
+    library: Tokenizer = attrs.field(repr=False)
+    byte_decoder: TokenByteDecoder
+    vocab_size: int
+    base_vocab_size: int
+    special_tokens: Mapping[str, int] = attrs.field(repr=False)
+    skipped_ids: frozenset[int] = attrs.field(repr=False)
+    _bytes_cache: dict[int, bytes] = attrs.field(factory=dict, init=False, repr=False)
+    _escaped: EscapedEncoding = attrs.field(init=False, repr=False)
+
+    @_escaped.default
+    def _escaped_default(self) -> EscapedEncoding:
+        return EscapedEncoding(self.library, self.skipped_ids)
+
+    @property
+    def leading_spaces(self) -> int:
+        return self.byte_decoder.leading_spaces
+
+    def encode(self, text: str) -> list[int]:
+        if ESCAPE in text:
+            return self._escaped.encode(text)
+        ids: list[int] = self.library.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def to_bytes(self, token: int) -> bytes:
+        if token not in self._bytes_cache:
+            written = self.library.id_to_token(token) or ""
+            spell = (
+                self.byte_decoder.added_to_bytes
+                if written in self.special_tokens
+                else self.byte_decoder.to_bytes
+            )
+            self._bytes_cache[token] = spell(written)
+        return self._bytes_cache[token]
+
+    def token_to_id(self, token: str) -> int | None:
+        token_id: int | None = self.library.token_to_id(token)
+        return token_id
+
+
+def make_backend(
+    library: Tokenizer, byte_decoder: TokenByteDecoder, ids: Iterable[int]
+) -> HFTokenizersBackend:
+    """Return the codec for a vocabulary of the library.
+
+    Args:
+        library: The library's tokenizer.
+        byte_decoder: Decoding of its tokens.
+        ids: Ids of its vocabulary.
+
+    """
+    library.no_padding()
+    library.no_truncation()  # some files truncate texts to the length used in training
+    added = library.get_added_tokens_decoder()
+    learnt = max((token for token in ids if token not in added), default=-1) + 1
+    return HFTokenizersBackend(
+        library=library,
+        byte_decoder=byte_decoder,
+        vocab_size=max((*added, learnt - 1)) + 1,
+        base_vocab_size=learnt,
+        special_tokens={token.content: place for place, token in added.items()},
+        skipped_ids=frozenset(place for place, token in added.items() if token.special),
+    )
+
+
+def open_tokenizer_json(name: str, path: Path, added: AddedTokens) -> HFTokenizersBackend:
+    """Open a `tokenizer.json`.
+
+    Args:
+        name: Name of the model in error messages.
+        path: The file.
+        added: Tokens that the files next to it add.
+
+    Raises:
+        DamagedFile: The library cannot read the file.
+        UnsupportedModel: The decoder is not supported.
+
+    """
+    with translate_read_errors(path):
+        return wrap_tokenizer(name, Tokenizer.from_buffer(path.read_bytes()), added)
+
+
+def wrap_tokenizer(name: str, library: Tokenizer, added: AddedTokens) -> HFTokenizersBackend:
+    """Return the codec for the library's tokenizer after adding tokens to it.
+
+    Raises:
+        DamagedFile: The vocabulary lacks the unknown token, or has an id that is too large.
+        UnsupportedModel: The decoder is not supported.
+
+    """
+    unknown = getattr(library.model, "unk_token", None)
+    if unknown is not None and library.token_to_id(unknown) is None:
+        raise CorruptFile(f"the tokenizer of {name}", f"its vocabulary lacks its unknown token {unknown!r}.")
+    last = max((*library.get_vocab(with_added_tokens=True).values(), *added.by_id), default=0)
+    if last > _MAX_ID:  # the library iterates up to it when it writes the vocabulary
+        raise CorruptFile(f"the tokenizer of {name}", f"it has a token with the id {last}.")
+    add_tokens(library, added)
+    decoder = json.loads(library.decoder.__getstate__()) if library.decoder is not None else None
+    vocabulary: dict[str, int] = library.get_vocab(with_added_tokens=False)
+    return make_backend(library, parse_decoder(name, decoder), vocabulary.values())
+
+
+def add_tokens(library: Tokenizer, added: AddedTokens) -> None:
+    """Add tokens to a vocabulary; new ones get the next free ids."""
+    present = {
+        token_id: AddedToken(
+            token.content,
+            special=token.special,
+            lstrip=token.lstrip,
+            rstrip=token.rstrip,
+            single_word=token.single_word,
+            normalized=token.normalized,
+        )
+        for token_id, token in library.get_added_tokens_decoder().items()
+    }
+    library.add_tokens(
+        [
+            tokenizers.AddedToken(
+                token.text,
+                special=token.special,
+                lstrip=token.lstrip,
+                rstrip=token.rstrip,
+                single_word=token.single_word,
+                normalized=token.normalized,
+            )
+            for token in added.missing_from(present)
+        ]
+    )
+
+
+def leading_special_token(backend: HFTokenizersBackend) -> int | None:
+    """Return the special token that the library's post-processor adds before a text, if any."""
+    ids: list[int] = backend.library.encode("a").ids
+    begins = len(ids) > len(backend.encode("a")) and ids[0] in backend.skipped_ids
+    return ids[0] if begins else None

@@ -1,0 +1,1 @@
+"""The sandbox in which chat templates are rendered."""

@@ -1,0 +1,145 @@
+"""Open a tokenizer in any supported format."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from litgpt.adapters.tokenization.backend import TokenizerBackend
+from litgpt.adapters.tokenization.chat_template.chat_template import ChatTemplate
+from litgpt.adapters.tokenization.checkpoint_tokenizer import CheckpointTokenizer
+from litgpt.adapters.tokenization.tokenizer_class import DEFAULT_SPECIAL_TOKENS
+from litgpt.adapters.tokenization.tokenizer_config import TokenizerConfig, read_tokenizer_config
+from litgpt.domain.errors import TokenizerMismatch
+from litgpt.domain.tokenizer_source import GgufVocabulary, TokenizerSource
+from litgpt.domain.validation.untrusted_files import translate_read_errors
+
+
+def open_tokenizer(
+    source: TokenizerSource, *, name: str, vocab_size: int | None = None
+) -> CheckpointTokenizer:
+    """Open a tokenizer from `tokenizer.json`, another vocabulary file, or a GGUF vocabulary.
+
+    Args:
+        source: Tokenizer files or vocabulary.
+        name: Name of the model in error messages.
+        vocab_size: Rows of the model's embedding; None disables the check of the tokenizer's size.
+
+    Raises:
+        TokenizerMismatch: There is no tokenizer, or it produces ids that the model does not have.
+        DamagedFile: A file cannot be read.
+        UnsupportedModel: The tokenizer's algorithm is not supported.
+
+    """
+    with translate_read_errors(f"the tokenizer of {name}"):
+        if isinstance(source, GgufVocabulary):
+            parts = _from_vocabulary(name, source)
+        else:
+            parts = _from_files(name, source.paths)
+    size, facts = parts.backend.vocab_size, parts.config
+    template = None
+    if facts.chat_template is not None or facts.named_templates:
+        template = ChatTemplate(
+            name, facts.chat_template, facts.special_tokens, named_templates=facts.named_templates
+        )
+    opened = CheckpointTokenizer(
+        name=name,
+        backend=parts.backend,
+        vocab_size=size if vocab_size is None else min(size, vocab_size),
+        embedding_rows=size if vocab_size is None else max(size, vocab_size),
+        bos_id=parts.bos_id,
+        adds_bos=parts.adds_bos and parts.bos_id is not None,
+        eos_ids=parts.eos_ids,
+        chat_template=template,
+    )
+    if vocab_size is not None and size > vocab_size:
+        _check_vocab_size(opened, vocab_size)
+    return opened
+
+
+@attrs.frozen(kw_only=True)
+class _OpenedTokenizer:
+    backend: TokenizerBackend
+    config: TokenizerConfig
+    bos_id: int | None
+    adds_bos: bool
+    eos_ids: tuple[int, ...]
+
+
+def _from_vocabulary(name: str, vocabulary: GgufVocabulary) -> _OpenedTokenizer:
+    from litgpt.adapters.tokenization.backends.gguf_vocabulary import build_backend, tokenizer_config
+
+    codec = build_backend(name, vocabulary)
+    return _OpenedTokenizer(
+        backend=codec,
+        config=tokenizer_config(vocabulary),
+        bos_id=vocabulary.bos_id,
+        adds_bos=vocabulary.add_bos,
+        eos_ids=vocabulary.eos_ids,
+    )
+
+
+def _from_files(name: str, paths: Mapping[str, Path]) -> _OpenedTokenizer:
+    from litgpt.adapters.tokenization.backends.vocab_files import open_vocab_files
+
+    facts = read_tokenizer_config(paths)
+    codec: TokenizerBackend
+    if path := paths.get("tokenizer.json"):
+        from litgpt.adapters.tokenization.backends.hf_tokenizers import (
+            leading_special_token,
+            open_tokenizer_json,
+        )
+
+        codec = of_library = open_tokenizer_json(name, path, facts.added_tokens)
+        first, last = leading_special_token(of_library), None
+    elif (library := open_vocab_files(name, paths, facts)) is not None:
+        from litgpt.adapters.tokenization.backends.hf_tokenizers import leading_special_token, wrap_tokenizer
+
+        codec = of_library = wrap_tokenizer(name, library, facts.added_tokens)
+        first, last = leading_special_token(of_library), None
+    elif path := paths.get("tokenizer.model"):
+        from litgpt.adapters.tokenization.backends.sentencepiece_backend import (
+            bos_and_eos,
+            open_sentencepiece,
+        )
+
+        codec = of_pieces = open_sentencepiece(path, facts)
+        first, last = bos_and_eos(of_pieces)
+    else:
+        raise TokenizerMismatch(
+            name,
+            "has no tokenizer.",
+        )
+    by_role = {**DEFAULT_SPECIAL_TOKENS.get(facts.tokenizer_class or "", {}), **facts.special_tokens}
+    named = {role: codec.token_to_id(token) for role, token in by_role.items()}
+    bos_id, eos_id = named.get("bos_token"), named.get("eos_token")
+    eos_id = last if eos_id is None else eos_id
+    return _OpenedTokenizer(
+        backend=codec,
+        config=facts,
+        bos_id=first if bos_id is None else bos_id,
+        adds_bos=first is not None if facts.add_bos is None else facts.add_bos,
+        eos_ids=() if eos_id is None else (eos_id,),
+    )
+
+
+def _check_vocab_size(tokenizer: CheckpointTokenizer, num_embeddings: int) -> None:
+    """Refuse a tokenizer that is larger than the model's embedding, except for unused special tokens.
+
+    For example, Gemma 3's tokenizer has an image token for which text-only models have no embedding.
+    """
+    codec = tokenizer.backend
+    beyond = {place: token for token, place in codec.special_tokens.items() if place >= num_embeddings}
+    needed = [
+        token
+        for token in beyond.values()
+        if tokenizer.chat_template and token in (tokenizer.chat_template.source or "")
+    ]
+    roles = {tokenizer.bos_id if tokenizer.adds_bos else None, *tokenizer.eos_ids}
+    if codec.base_vocab_size > num_embeddings or needed or roles & beyond.keys():
+        raise TokenizerMismatch(
+            tokenizer.name,
+            f"has token ids up to {codec.vocab_size - 1}, but the model has {num_embeddings} embeddings "
+            f"(0 to {num_embeddings - 1}): the tokenizer belongs to another model, "
+            "or tokens were added to it and not to the model.",
+        )

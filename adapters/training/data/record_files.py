@@ -1,0 +1,151 @@
+"""Records from files: JSON, JSON Lines and Parquet, each with its file and its line or number."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from litgpt.domain.errors import LitGPTError
+from litgpt.domain.training.errors import DataNotFound, InvalidData
+from litgpt.domain.validation.untrusted_files import printable, translate_read_errors
+
+RECORD_SUFFIXES = (".json", ".jsonl", ".parquet")
+"""What records are read from."""
+
+LONGEST_LINE = 2**28
+"""Bytes of a line of JSON Lines, which is in memory several times while it is parsed."""
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+@attrs.frozen
+class Record:
+    """A record, which may be anything yet.
+
+    Attributes:
+        where: The file, and the line or the number.
+        value: What stands there.
+
+    """
+
+    where: str
+    value: object
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Yield what a file holds; of JSON Lines and Parquet no more than a piece is in memory at a time.
+
+    Raises:
+        DataNotFound: There is no such file.
+        BadData: It is of another kind, or holds something else than its name says, or nothing at all.
+        NotInstalled: It is Parquet, and pyarrow is not installed.
+
+    """
+    with translate_read_errors(printable(path), corrupt=InvalidData):
+        is_there = path.is_file()
+    if not is_there:
+        raise DataNotFound(str(path), hint="Pass a file that is on disk.")
+    from litgpt.adapters.training.data.parquet import read_parquet
+
+    kinds = {".json": _json, ".jsonl": _lines, ".parquet": read_parquet}
+    if path.suffix not in kinds:
+        raise InvalidData(
+            str(path), f"its name says it is no data set: it ends in none of {', '.join(RECORD_SUFFIXES)}."
+        )
+    read = None
+    with translate_read_errors(path, corrupt=InvalidData):
+        for read in kinds[path.suffix](path):
+            yield read
+    if read is None:
+        raise InvalidData(str(path), "it has no records.")
+
+
+@contextmanager
+def naming_record(where: str) -> Iterator[None]:
+    """Name the record, whatever a template or a tokenizer raises about it.
+
+    Raises:
+        BadData: Something was raised.
+
+    """
+    try:
+        yield
+    except (InvalidData, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, LitGPTError) else f"{type(error).__name__}: {error}"
+        raise InvalidData(where, reason) from error
+
+
+def not_utf8(path: Path) -> InvalidData:
+    """Return the error for a file that is not encoded in UTF-8, with the first line that is not."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return InvalidData(f"{path}, line {number}", f"it is not encoded in UTF-8 ({error}).")
+    return InvalidData(str(path), "it is not encoded in UTF-8.")
+
+
+def _json(path: Path) -> Iterator[Record]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path) from error
+    begin = _after_space(text, 0)
+    if text.startswith("{", begin):  # JSON Lines by another name, as some data sets on the Hub are
+        yield from _lines(path)
+    elif begin < len(text):
+        yield from _elements(path, text, begin)
+
+
+def _elements(path: Path, text: str, begin: int) -> Iterator[Record]:
+    """Yield the elements of a JSON list, each with the line on which it begins."""
+    decoder, line, counted = json.JSONDecoder(), 1, 0
+    if text[begin] != "[":
+        raise InvalidData(str(path), "it is not a list of records.")
+    at = _after_space(text, begin + 1)
+    number, is_open = 0, not text.startswith("]", at)
+    while is_open:
+        number += 1
+        line, counted = line + text.count("\n", counted, at), at
+        where = f"{path}, line {line} (record {number})"
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise InvalidData(where, f"it is not JSON: {error}.") from error
+        yield Record(where, value)
+        at = _after_space(text, at)
+        if not text.startswith((",", "]"), at):
+            raise InvalidData(where, "it is not JSON: neither a comma nor the end of the list follows it.")
+        is_open = text[at] == ","
+        at = _after_space(text, at + 1) if is_open else at
+    if _after_space(text, at + 1) < len(text):
+        line += text.count("\n", counted, at)
+        raise InvalidData(f"{path}, line {line}", "it is not JSON: something follows the list of records.")
+
+
+def _after_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    assert found is not None  # noqa: S101 - it matches nothing, too
+    return found.end()
+
+
+def _lines(path: Path) -> Iterator[Record]:
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
+            where = f"{path}, line {number}"
+            if len(line) > LONGEST_LINE:
+                raise InvalidData(where, f"the line has more than {LONGEST_LINE:,} bytes. Divide the record.")
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                if text.strip():
+                    yield Record(where, json.loads(text))
+            except UnicodeDecodeError as error:
+                raise InvalidData(where, f"it is not encoded in UTF-8 ({error}).") from error
+            except (ValueError, RecursionError) as error:
+                raise InvalidData(where, f"it is not JSON: {error}.") from error

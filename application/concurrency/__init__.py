@@ -1,0 +1,1 @@
+"""Locks that let answers and changes of one model exclude each other."""

@@ -1,0 +1,1 @@
+"""Atomic files and the disk space that they need."""

@@ -1,0 +1,121 @@
+"""Continue texts: encode them, generate tokens, decode them as they come."""
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from litgpt.domain.generation.request import Completion, CompletionChunk, FinishReason, GenerationRequest
+from litgpt.domain.generation.stop_strings import StopStringMatcher
+from litgpt.domain.ports import Generation, Generator, PrefixCache, TextDecoder, Tokenizer
+
+
+@attrs.define
+class _Answer:
+    """One answer as it grows."""
+
+    request: GenerationRequest
+    decoder: TextDecoder
+    stop_matcher: StopStringMatcher
+    chunks: list[str] = attrs.field(factory=list)
+    token_ids: list[int] = attrs.field(factory=list)
+    logprobs: list[float] = attrs.field(factory=list)
+
+    def add(self, token: int, logprob: float | None, *, visible: bool) -> str:
+        """Take one more token and return the text that can be shown for certain."""
+        self.token_ids.append(token)
+        if logprob is not None:
+            self.logprobs.append(logprob)
+        return self._append(self.stop_matcher.push(self.decoder.push(token))) if visible else ""
+
+    def finish(self) -> str:
+        """Return the text that was held back, when nothing more will come."""
+        return self._append(self.stop_matcher.push(self.decoder.finish()) + self.stop_matcher.flush())
+
+    def _append(self, text: str) -> str:
+        self.chunks.append(text)
+        return text
+
+    def completion(self, reason: FinishReason) -> Completion:
+        return Completion(
+            text="".join(self.chunks),
+            token_ids=tuple(self.token_ids),
+            logprobs=tuple(self.logprobs) if self.request.logprobs else None,
+            finish_reason=reason,
+            prompt_tokens=len(self.request.prompt),
+        )
+
+
+@attrs.frozen
+class GenerateText:
+    """Continues prompts in text.
+
+    Attributes:
+        tokenizer: The model's tokenizer.
+        generator: The model.
+
+    """
+
+    tokenizer: Tokenizer
+    generator: Generator
+
+    def stream(
+        self,
+        requests: Sequence[GenerationRequest],
+        *,
+        stop_strings: tuple[str, ...] = (),
+        prefix: PrefixCache | None = None,
+    ) -> Iterator[CompletionChunk]:
+        """Continue prompts and return an event for each token as it comes, the last with its completion.
+
+        The requests are checked at once; nothing is computed before the first event is asked for. To stop
+        early, close the iterator or drop it.
+
+        Args:
+            requests: The prompts, in ids, and what is wanted of each.
+            stop_strings: Strings that end an answer; they are not part of it.
+            prefix: What was computed before; see the Generator port.
+
+        Raises:
+            PromptTooLong: A prompt leaves no room for an answer.
+
+        """
+        generation = self.generator.generate(requests, prefix=prefix)
+        answers = [
+            _Answer(one, self.tokenizer.decoder(), StopStringMatcher(stop_strings)) for one in requests
+        ]
+        return self._completion_chunks(generation, answers)
+
+    def complete(
+        self,
+        requests: Sequence[GenerationRequest],
+        *,
+        stop_strings: tuple[str, ...] = (),
+        prefix: PrefixCache | None = None,
+    ) -> list[Completion]:
+        """Continue prompts and return the whole answers, in the order of the requests."""
+        done = {
+            event.index: event.completion
+            for event in self.stream(requests, stop_strings=stop_strings, prefix=prefix)
+            if event.completion is not None
+        }
+        return [done[index] for index in range(len(requests))]
+
+    def _completion_chunks(self, generation: Generation, answers: list[_Answer]) -> Iterator[CompletionChunk]:
+        try:
+            for index, answer in enumerate(answers):
+                if answer.request.max_new_tokens == 0:
+                    yield CompletionChunk(index, "", completion=answer.completion("length"))
+            for event in generation:
+                answer = answers[event.index]
+                # The end token is part of the ids and never of the text.
+                piece = answer.add(event.token, event.logprob, visible=event.finish_reason != "stop")
+                reason = event.finish_reason
+                if answer.stop_matcher.stopped:
+                    reason = "stop"
+                    generation.cancel(event.index)
+                elif reason is not None:
+                    piece += answer.finish()
+                completion = answer.completion(reason) if reason is not None else None
+                yield CompletionChunk(event.index, piece, event.token, event.logprob, completion)
+        finally:
+            generation.close()

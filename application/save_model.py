@@ -1,0 +1,119 @@
+"""Save a model so that it can be opened again, here and by others."""
+
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import attrs
+
+from litgpt.application.export_prompt_style import (
+    export_chat_template,
+    exported_stop_token_ids,
+    with_stop_token_ids,
+)
+from litgpt.application.files.overwrite_guard import OverwriteGuard
+from litgpt.application.load_model import LoadedModel
+from litgpt.domain.chat.styles.prompt_style import PromptStyle
+from litgpt.domain.chat.styles.single_turn_styles import PLAIN
+from litgpt.domain.families import config_to_save, family_of
+from litgpt.domain.overwrite_check import model_content
+from litgpt.domain.ports import DistributionStrategy, ExportTokenizer, ModelToSave, WriteModel
+from litgpt.domain.progress import Reporter
+from litgpt.domain.weights.mapping import map_parameters
+
+TensorT = TypeVar("TensorT")
+ModelT = TypeVar("ModelT")
+
+
+@attrs.frozen
+class SaveModel(Generic[TensorT, ModelT]):
+    """Writes a model that runs, as it is now, with all that belongs to it.
+
+    Attributes:
+        strategy: What built the model.
+        export_tokenizer: Writes its tokenizer down.
+        write: Writes the folder.
+        overwrite_guard: Decides whether the folder may be written to.
+
+    """
+
+    strategy: DistributionStrategy[TensorT, ModelT]
+    export_tokenizer: ExportTokenizer
+    write: WriteModel[TensorT]
+    overwrite_guard: OverwriteGuard
+
+    def check(self, loaded: LoadedModel[TensorT], folder: Path, *, overwrite: bool = False) -> None:
+        """Check that a model may be saved into a folder.
+
+        Raises:
+            BadArgument: It is not a folder.
+            WouldOverwrite: It holds another model, and `overwrite` is not set.
+
+        """
+        self.overwrite_guard.check(folder, model_content(_config(loaded)), overwrite=overwrite)
+
+    def __call__(
+        self,
+        loaded: LoadedModel[TensorT],
+        model: ModelT,
+        folder: Path,
+        report: Reporter,
+        *,
+        prompt_style: PromptStyle | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Save it.
+
+        Args:
+            loaded: What the model was built from.
+            model: The model.
+            folder: Where to.
+            report: Told of the progress.
+            prompt_style: A style to save in place of the one that was loaded with the model.
+            overwrite: Whether another model in the folder is replaced.
+
+        Raises:
+            WouldOverwrite: The folder holds another model, and `overwrite` is not set.
+            OutOfReach: The disk has not the room, or the folder cannot be written to.
+            WorkerLost: A process that computed a part of the model is gone.
+
+        """
+        self.check(loaded, folder, overwrite=overwrite)
+        checkpoint = loaded.checkpoint
+        style = prompt_style or loaded.prompt_style
+        # A model that only continues text has no prompt format for others to use, unless one is asked for.
+        export = prompt_style or (None if style is PLAIN else style)
+        tokenizer = loaded.tokenizer
+        written = map_parameters(loaded.architecture, family_of(checkpoint.name, checkpoint.config).weights)
+        with self.strategy.weights(model, tuple(written)) as weights:
+            if weights is None:
+                return  # another process has written it
+            config = _config(loaded)
+            if weights.quantization is not None:
+                config["quantization_config"] = weights.quantization
+            new = model_content(config)
+            with self.overwrite_guard.guard(folder, new, report, overwrite=overwrite):
+                self.write(
+                    folder,
+                    ModelToSave(
+                        name=checkpoint.name,
+                        config=_config(loaded),
+                        generation_config=with_stop_token_ids(
+                            exported_stop_token_ids(tokenizer, style, trained=prompt_style is not None),
+                            checkpoint.config,
+                            checkpoint.generation_config,
+                        ),
+                        prompt_style=None if style is None else style.litgpt_name,
+                        tokenizer=self.export_tokenizer(loaded.tokenizer_source, name=checkpoint.name),
+                        chat_template=None if export is None else export_chat_template(tokenizer, export),
+                        weights=weights,
+                    ),
+                    report,
+                )
+
+
+def _config(loaded: LoadedModel[TensorT]) -> dict[str, object]:
+    """Return the contents of `config.json`."""
+    return {
+        **config_to_save(loaded.checkpoint.config),
+        "tie_word_embeddings": loaded.architecture.tie_word_embeddings,
+    }

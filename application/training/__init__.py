@@ -1,0 +1,1 @@
+"""Use cases of fine-tuning: encoding examples and saving the result."""

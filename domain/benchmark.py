@@ -1,0 +1,96 @@
+"""The figures of a benchmark, under LitGPT's names, and the table that shows them."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+TOTAL_SECONDS = "Seconds total"
+TIME_TO_FIRST_TOKEN = "Seconds to first token"  # noqa: S105 - not a password
+TOKENS_GENERATED = "Tokens generated"
+TOKENS_PER_SECOND = "Inference speed in tokens/sec"
+GPU_MEMORY = "Total GPU memory allocated in GB"
+PREFILL_SPEED = "Prefill speed in tokens/sec"
+DECODE_SPEED = "Decode speed in tokens/sec"
+CPU_MEMORY = "Peak memory of the process in GB"
+
+
+@attrs.frozen(kw_only=True)
+class BenchmarkResult:
+    """One timed generation.
+
+    Attributes:
+        prompt_tokens: The tokens of all prompts together.
+        completion_tokens: The tokens of all answers together, as they came out of the model.
+        seconds: From the call to the last token.
+        time_to_first_token: From the call to the first token.
+        decoded_tokens: How many tokens came later than the first step's.
+        peak_bytes: The most memory in use, by device.
+
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    time_to_first_token: float
+    decoded_tokens: int
+    peak_bytes: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, float]:
+        """Return the figures under LitGPT's names, then our own."""
+        figures = {
+            TOTAL_SECONDS: self.seconds,
+            TIME_TO_FIRST_TOKEN: self.time_to_first_token,
+            TOKENS_GENERATED: self.completion_tokens,
+            TOKENS_PER_SECOND: _per_second(self.completion_tokens, self.seconds),
+        }
+        gpus = [used for device, used in self.peak_bytes.items() if device != "cpu"]
+        if gpus:
+            figures[GPU_MEMORY] = sum(gpus) / 1e9
+        figures[PREFILL_SPEED] = _per_second(self.prompt_tokens, self.time_to_first_token)
+        figures[DECODE_SPEED] = _per_second(self.decoded_tokens, self.seconds - self.time_to_first_token)
+        if "cpu" in self.peak_bytes:
+            figures[CPU_MEMORY] = self.peak_bytes["cpu"] / 1e9
+        return figures
+
+
+def benchmark_dict_to_markdown_table(benchmark: Mapping[str, Sequence[float]]) -> str:
+    """Return the mean and the sample standard deviation (ddof=1) of each figure, as a table.
+
+    After a single iteration there is no deviation, and no column for it.
+
+    Args:
+        benchmark: The result of `LLM.benchmark`: lists of figures by name.
+
+    """
+    columns = [
+        ("Metric", 35, list(benchmark)),
+        ("Mean", 27, [_shown(_mean(one)) for one in benchmark.values()]),
+    ]
+    if any(len(values) > 1 for values in benchmark.values()):
+        columns.append(("Std Dev", 27, [_shown(_std(values)) for values in benchmark.values()]))
+    rows = [
+        [f" {title:<{width}} " for title, width, _ in columns],
+        ["-" * (width + 2) for _, width, _ in columns],
+        *([f" {cells[row]:<{width}} " for _, width, cells in columns] for row in range(len(benchmark))),
+    ]
+    return "".join(f"|{'|'.join(row)}|\n" for row in rows)
+
+
+def _shown(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _per_second(count: int, seconds: float) -> float:
+    return count / seconds if count and seconds > 0 else math.nan
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _std(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return math.nan
+    mean = _mean(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))

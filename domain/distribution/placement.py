@@ -1,0 +1,324 @@
+"""Device placement: resolve the options of `distribute` for the available hardware."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+from litgpt.domain.errors import InvalidArgument, NotInstalled, UnsupportedOperation
+from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.quantization import QUANTIZATIONS, Quantization
+from litgpt.domain.validators import integer, is_integer
+from litgpt.domain.weights.tensor_info import DType
+
+Accelerator: TypeAlias = Literal["cpu", "cuda", "mps"]
+Strategy: TypeAlias = Literal["sequential", "tensor_parallel"]
+CollectiveBackend: TypeAlias = Literal["nccl", "gloo"]
+
+# Lightning's names for a precision, as far as a model that only generates can be in it.
+PRECISIONS: dict[str, DType] = {
+    "32-true": "float32",
+    "32": "float32",
+    "bf16-true": "bfloat16",
+    "16-true": "float16",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Hardware:
+    """The hardware of this machine.
+
+    Attributes:
+        accelerator: The preferred device type.
+        device_counts: The number of devices of each type.
+        bfloat16_accelerators: The device types with bfloat16 instructions.
+        cpu_features: The CPU's instruction sets, as `litgpt.domain.distribution.cpu_matmul` names them.
+        rank: The rank of this process, if torchrun or a similar launcher has started it.
+        world_size: The world size; 1 without a launcher.
+        local_world_size: The number of ranks on each machine; None: all of them.
+        free_device_memory: The free bytes of each device with a memory of its own.
+        available_host_memory: The bytes of main memory that this process can still allocate; None: unknown.
+        has_bitsandbytes: Whether bitsandbytes is installed.
+
+    """
+
+    accelerator: Accelerator = "cpu"
+    device_counts: dict[Accelerator, int] = attrs.field(factory=lambda: {"cpu": 1})
+    bfloat16_accelerators: frozenset[Accelerator] = frozenset({"cpu"})
+    cpu_features: frozenset[str] = frozenset({"avx2", "avx512f", "avx512_bf16"})
+    rank: int = 0
+    world_size: int = 1
+    local_world_size: int | None = None
+    free_device_memory: dict[str, int] = attrs.field(factory=dict)
+    available_host_memory: int | None = None
+    has_bitsandbytes: bool = True
+
+    __repr__ = brief_repr
+
+
+@attrs.frozen(kw_only=True)
+class DistributeOptions:
+    """The arguments of `distribute`, unchecked."""
+
+    accelerator: str = "auto"
+    devices: int | Sequence[int] | str = "auto"
+    precision: str | None = None
+    quantize: str | None = None
+    generate_strategy: str | None = None
+    fixed_kv_cache_size: int | str | None = None
+
+    __repr__ = brief_repr
+
+
+@attrs.frozen(kw_only=True)
+class Placement:
+    """The devices of a model, its dtype and its quantization.
+
+    Attributes:
+        devices: As torch writes them: `cpu`, `cuda:0`, `mps`.
+        dtype: The dtype of weights and activations.
+        strategy: How the model is distributed over the devices; None: on one device.
+        kv_cache_size: The size of every KV cache in tokens; None: as long as needed; "max": the model's
+            context length.
+        num_gpu_layers: The number of layers on the device, counted from the first, if not all fit; the rest
+            stay
+            on the CPU and are computed there. None: all layers.
+        quantize: The quantization of the projections; None: none.
+        local_rank: The index of this process's device, if a launcher has started one process per device;
+            None:
+            this process uses all devices.
+        num_nodes: The number of machines; each has the same number of devices.
+        trainable: Whether the weights are trained, and need gradients.
+
+    """
+
+    devices: tuple[str, ...]
+    dtype: DType
+    strategy: Strategy | None = None
+    kv_cache_size: int | Literal["max"] | None = None
+    num_gpu_layers: int | None = None
+    quantize: Quantization | None = None
+    local_rank: int | None = None
+    num_nodes: int = 1
+    trainable: bool = False
+
+    __repr__ = brief_repr
+
+    @property
+    def device(self) -> str:
+        """The device of inputs and outputs: the first device, or that of this process."""
+        return self.devices[self.local_rank or 0]
+
+    @property
+    def backend(self) -> CollectiveBackend:
+        """The communication backend of the ranks; NCCL needs a CUDA device of its own for each rank."""
+        here = self.devices[: len(self.devices) // self.num_nodes]
+        apart = len(set(here)) == len(here) and all(one.startswith("cuda") for one in here)
+        return "nccl" if apart else "gloo"
+
+
+def resolve_placement(
+    options: DistributeOptions, hardware: Hardware, *, bfloat16_loses_precision: bool = False
+) -> Placement:
+    """Return the placement of a model.
+
+    Args:
+        options: The arguments of `distribute`.
+        hardware: The hardware of this machine.
+        bfloat16_loses_precision: Whether bfloat16 would round the stored weights; by default, a CPU does not
+            round them
+            (docs/decisions/arithmetic.md).
+
+    Raises:
+        BadArgument: An argument is not valid.
+        WrongType: An argument has the wrong type.
+        OutOfReach: The hardware is not available.
+
+    """
+    accelerator = _accelerator(options.accelerator, hardware)
+    strategy = _strategy(options.generate_strategy)
+    quantize = _quantization(options, accelerator, hardware)
+    given = strategy == "tensor_parallel" and hardware.world_size > 1
+    return Placement(
+        devices=(_torchrun_devices if given else _devices)(options, accelerator, hardware),
+        local_rank=hardware.rank if given else None,
+        num_nodes=hardware.world_size // (hardware.local_world_size or hardware.world_size) if given else 1,
+        dtype=_dtype(
+            options.precision,
+            accelerator,
+            hardware,
+            bfloat16_loses_precision=bfloat16_loses_precision and quantize is None,
+        ),
+        strategy=strategy,
+        kv_cache_size=_cache_size(options.fixed_kv_cache_size),
+        quantize=quantize,
+    )
+
+
+def training_placement(dtype: DType, quantize: str | None, hardware: Hardware) -> Placement:
+    """Return the placement of a model that the Lightning Trainer moves and trains.
+
+    Args:
+        dtype: The dtype of its weights.
+        quantize: The quantization of the frozen projections; None: none.
+        hardware: The hardware of this machine.
+
+    Raises:
+        BadArgument: The quantization does not exist.
+        NotInstalled: The quantization needs bitsandbytes.
+
+    """
+    how = _quantization(DistributeOptions(quantize=quantize), "cpu", hardware)
+    return Placement(devices=("cpu",), dtype=dtype, quantize=how, trainable=True)
+
+
+def no_gpu_warning(options: DistributeOptions, placement: Placement) -> str | None:
+    """Return a warning if several devices were requested but there is no GPU; None otherwise.
+
+    Args:
+        options: The arguments of `distribute`.
+        placement: The placement that follows from them.
+
+    """
+    on_cpu = placement.device.startswith("cpu") and placement.local_rank is None
+    if options.accelerator != "auto" or placement.strategy is None or not on_cpu:
+        return None
+    count = len(placement.devices)
+    if count == 1:
+        instead = "the model runs on the CPU"
+    elif placement.strategy == "tensor_parallel":
+        instead = f"the {count} devices are processes that share the CPU"
+    else:
+        instead = f"the {count} devices are all the CPU, which saves neither time nor memory"
+    return f"No GPU was found, or torch was built without GPU support: {instead}."
+
+
+def _accelerator(accelerator: object, hardware: Hardware) -> Accelerator:
+    match accelerator:
+        case "auto":
+            return hardware.accelerator
+        case "cpu":
+            return "cpu"
+        case "cuda" | "mps":
+            found: Accelerator = accelerator
+        case "gpu":
+            found = "mps" if hardware.accelerator == "mps" else "cuda"
+        case _:
+            raise InvalidArgument(
+                "accelerator",
+                accelerator,
+                "one of 'auto', 'cpu', 'gpu', 'cuda' and 'mps' (Invalid accelerator)",
+            )
+    if not hardware.device_counts.get(found):
+        raise UnsupportedOperation(
+            f"accelerator={accelerator!r}", f"no {found} device was found, or torch was built without it."
+        )
+    return found
+
+
+def _strategy(strategy: object) -> Strategy | None:
+    match strategy:
+        case None | "sequential" | "tensor_parallel":
+            return strategy
+        case _:
+            raise InvalidArgument("generate_strategy", strategy, "None, 'sequential' or 'tensor_parallel'")
+
+
+def _torchrun_devices(
+    options: DistributeOptions, accelerator: Accelerator, hardware: Hardware
+) -> tuple[str, ...]:
+    """Return the devices of the ranks that a launcher has started, one per rank."""
+    if options.devices not in ("auto", hardware.world_size):
+        expected = f"'auto' or {hardware.world_size}, the number of processes that torchrun started"
+        raise InvalidArgument("devices", options.devices, expected)
+    there = hardware.device_counts.get(accelerator, 0)
+    # Each machine has the same number of ranks, numbered machine by machine.
+    on_each = [
+        rank % (hardware.local_world_size or hardware.world_size) for rank in range(hardware.world_size)
+    ]
+    numbers = range(hardware.world_size) if accelerator == "cpu" else [number % there for number in on_each]
+    return tuple(f"{accelerator}:{number}" for number in numbers)
+
+
+def _devices(options: DistributeOptions, accelerator: Accelerator, hardware: Hardware) -> tuple[str, ...]:
+    """Return the devices, as torch writes them."""
+    there = hardware.device_counts.get(accelerator, 0)
+    if options.devices == "auto":
+        numbers = list(range(there if options.generate_strategy is not None else 1))
+    elif not isinstance(options.devices, (list, tuple)):
+        expected = "a positive integer, a list of device indices, or 'auto'"
+        numbers = list(range(integer("devices", options.devices, 1, expected)))
+    else:
+        numbers = list(options.devices)
+        distinct = {one for one in numbers if is_integer(one, 0)}
+        if not numbers or len(distinct) != len(numbers):
+            raise InvalidArgument("devices", options.devices, "a list of distinct device indices")
+    if len(numbers) > 1 and options.generate_strategy is None:
+        raise InvalidArgument(
+            "generate_strategy",
+            None,
+            f"'sequential' or 'tensor_parallel' for devices={options.devices!r}: without a "
+            "strategy, a model uses one device",
+        )
+    # Several CPU devices are processes (tensor parallelism), or stand in for GPUs in tests.
+    if accelerator != "cpu" and (beyond := [one for one in numbers if one >= there]):
+        raise UnsupportedOperation(
+            f"devices={options.devices!r}",
+            f"only {there} {accelerator} device(s) were found, so there is no device {beyond[0]}.",
+        )
+    if accelerator == "mps" or (accelerator == "cpu" and len(numbers) == 1):
+        return (accelerator,)
+    return tuple(f"{accelerator}:{number}" for number in numbers)
+
+
+def _quantization(
+    options: DistributeOptions, accelerator: Accelerator, hardware: Hardware
+) -> Quantization | None:
+    if options.quantize is None:
+        return None
+    found = next((one for one in QUANTIZATIONS if one == options.quantize), None)
+    if found is None:
+        raise InvalidArgument("quantize", options.quantize, f"None or one of {', '.join(QUANTIZATIONS)}")
+    if not found.startswith("bnb."):
+        return found
+    if accelerator == "mps":
+        raise UnsupportedOperation(
+            f"quantize={found!r}", "bitsandbytes does not support mps. Use 'int8' or 'int4'."
+        )
+    # Lightning's rule.
+    if options.precision is not None and not str(options.precision).endswith("-true"):
+        raise InvalidArgument(
+            "precision",
+            options.precision,
+            f"a '-true' precision with quantize={found!r}, such as 'bf16-true'",
+        )
+    if not hardware.has_bitsandbytes:
+        raise NotInstalled(f"quantize={found!r}", "bitsandbytes", "pip install bitsandbytes")
+    return found
+
+
+def _dtype(
+    precision: object, accelerator: Accelerator, hardware: Hardware, *, bfloat16_loses_precision: bool
+) -> DType:
+    if precision is None:
+        if accelerator == "cpu":  # faster tokens and half the memory: see docs/decisions/arithmetic.md
+            return "float32" if bfloat16_loses_precision else "bfloat16"
+        return "bfloat16" if accelerator in hardware.bfloat16_accelerators else "float16"
+    if isinstance(precision, str) and precision.endswith("-mixed"):
+        raise InvalidArgument(
+            "precision",
+            precision,
+            "a '-true' precision: mixed precision is for training with the Lightning Trainer",
+        )
+    if precision not in PRECISIONS:
+        raise InvalidArgument("precision", precision, f"None or one of {', '.join(PRECISIONS)}")
+    return PRECISIONS[str(precision)]
+
+
+def _cache_size(size: object) -> int | Literal["max"] | None:
+    if size is None:
+        return None
+    if size == "max_model_supported":
+        return "max"
+    expected = "a positive integer or 'max_model_supported'"
+    return integer("fixed_kv_cache_size", size, 1, expected)

@@ -1,0 +1,1 @@
+"""How a family's config.json is read: one schema for each part of a model."""

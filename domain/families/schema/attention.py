@@ -1,0 +1,211 @@
+"""Read attention layers from a config."""
+
+from collections.abc import Callable
+
+import attrs
+
+from litgpt.domain.families.schema.alibi import AlibiSchema
+from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.families.schema.norm import QkNormSchema, RMSNormSchema
+from litgpt.domain.families.schema.rope import RopeSchema
+from litgpt.domain.model import (
+    AttentionSpec,
+    AttentionTemperature,
+    MLASpec,
+    yarn_attention_factor,
+)
+
+
+@attrs.frozen(kw_only=True)
+class SlidingWindowSchema:
+    """Which layers use sliding-window attention.
+
+    The config's `layer_types` takes precedence. Without it, every `pattern`-th layer uses full attention.
+
+    Attributes:
+        size: Setting with the window size in tokens.
+        enabled: Whether the model uses sliding windows.
+        pattern: Setting with the period of the pattern; the last layer of each period uses full attention.
+        num_full_layers: Setting with the first layer that has a window, without a pattern; None gives all
+            layers one.
+        chunked: Whether windowed layers use chunked attention (`chunked_attention` in `layer_types`).
+
+    """
+
+    size: ConfigField = ConfigField("sliding_window", None)
+    enabled: ConfigField | bool = True
+    pattern: ConfigField | None = None
+    num_full_layers: ConfigField | None = None
+    chunked: bool = False
+
+    def layer_type(self, config: HFConfig, layer: int) -> str:
+        """Return the layer's Hugging Face type: `full_attention` or `sliding_attention`."""
+        if not config.flag(self.enabled) or config.get(self.size) is None:
+            return "full_attention"
+        kinds = config.get(ConfigField("layer_types", None))
+        if kinds is not None:
+            if not isinstance(kinds, list) or len(kinds) <= layer:
+                config.raise_invalid(ConfigField("layer_types"), "a list with an entry for each layer")
+            windowed = "chunked_attention" if self.chunked else "sliding_attention"
+            if kinds[layer] not in ("full_attention", windowed):
+                raise config.unsupported("layer_types", kinds[layer])
+            return "sliding_attention" if kinds[layer] == windowed else "full_attention"
+        if self.pattern is not None:
+            full = (layer + 1) % config.integer(self.pattern) == 0
+        else:
+            full = self.num_full_layers is not None and layer < int(config.get(self.num_full_layers))
+        return "full_attention" if full else "sliding_attention"
+
+
+@attrs.frozen(kw_only=True)
+class AttentionSchema:
+    """A family's attention settings; None disables an optional feature.
+
+    Attributes:
+        qkv_bias: Whether the query, key and value projections have a bias.
+        output_bias: Whether the output projection has a bias.
+        num_kv_heads: Setting with the number of key-value heads; None or null means as many as query heads.
+        head_dim: Setting with the head dimension; if unset, the hidden size divided by the number of heads.
+        scale_from: Setting whose inverse square root is the attention scale; None uses the head dimension.
+        scale: Setting with the attention scale itself, or its value.
+        qk_norm: Normalization of queries and keys.
+        sliding_window: Which layers use sliding-window attention.
+        rope: Rotary position embedding.
+        attention_temperature: Function that reads the attention temperature.
+        alibi: ALiBi, used instead of RoPE.
+        clip_qkv: Setting with the bound to which queries, keys and values are clamped.
+        attn_logit_softcap: Setting with the soft cap of the scores.
+        attention_sinks: Whether each head has a trained attention sink.
+        output_gate: Whether a gate multiplies the attention output.
+        value_norm: Normalization of values.
+        shared_kv_projection: Setting for whether full-attention layers share the key projection with values.
+        num_kv_shared_layers: Setting with the number of final layers that read the KV cache of the last
+            earlier layer of
+            the same type (cross-layer KV sharing).
+        nope_layers: Attention of layers without RoPE, if it differs.
+
+    """
+
+    qkv_bias: ConfigField | bool = False
+    output_bias: ConfigField | bool = False
+    num_kv_heads: ConfigField | None = ConfigField("num_key_value_heads", None)
+    head_dim: ConfigField = ConfigField("head_dim", None)
+    scale_from: ConfigField | None = None
+    scale: ConfigField | float | None = None
+    qk_norm: QkNormSchema | None = None
+    sliding_window: SlidingWindowSchema | None = None
+    rope: RopeSchema | None = RopeSchema()
+    attention_temperature: Callable[[HFConfig], AttentionTemperature | None] | None = None
+    alibi: AlibiSchema | None = None
+    clip_qkv: ConfigField | None = None
+    attn_logit_softcap: ConfigField | None = None
+    attention_sinks: bool = False
+    output_gate: bool = False
+    value_norm: RMSNormSchema | None = None
+    shared_kv_projection: ConfigField | None = None
+    num_kv_shared_layers: ConfigField | None = None
+    nope_layers: "AttentionSchema | None" = None
+
+    def read(self, config: HFConfig, layer: int) -> AttentionSpec:
+        heads = config.integer(ConfigField("num_attention_heads"))
+        groups = (
+            config.integer(self.num_kv_heads)
+            if self.num_kv_heads and config.is_set(self.num_kv_heads)
+            else heads
+        )
+        if self.num_kv_heads and heads % groups:
+            config.raise_invalid(self.num_kv_heads, f"a divisor of num_attention_heads ({heads})")
+        width = config.integer(ConfigField("hidden_size"))
+        head_size = config.integer(self.head_dim) if config.is_set(self.head_dim) else width // heads
+        kind = self.sliding_window.layer_type(config, layer) if self.sliding_window else "full_attention"
+        rotary = self.rope.read_layer(config, head_size, kind, layer) if self.rope else None
+        if rotary is None and self.nope_layers is not None:
+            return self.nope_layers.read(config, layer)
+        windowed = self.sliding_window if kind == "sliding_attention" else None
+        lender, alike = self._kv_shared_layer(config, layer), self.shared_kv_projection
+        scale = self._scale(config, head_size)
+        alibi = self.alibi.read(config, heads, scale) if self.alibi else None
+        clip = config.optional(self.clip_qkv)
+        if (
+            clip is not None and self.clip_qkv and self.qk_norm
+        ):  # the network clips before the norms, OLMoE after
+            raise config.unsupported(f"QK-Norm together with {self.clip_qkv.name}", clip)
+        return AttentionSpec(
+            num_heads=heads,
+            num_kv_heads=groups,
+            head_dim=head_size,
+            scale=scale,
+            rope=None if alibi else rotary,
+            alibi=alibi,
+            attention_temperature=self.attention_temperature(config) if self.attention_temperature else None,
+            sliding_window=config.integer(windowed.size) if windowed else None,
+            chunked=windowed is not None and windowed.chunked,
+            qkv_bias=config.flag(self.qkv_bias),
+            output_bias=config.flag(self.output_bias),
+            qk_norm=self.qk_norm.read(config) if self.qk_norm else None,
+            clip_qkv=clip,
+            attn_logit_softcap=config.optional(self.attn_logit_softcap),
+            attention_sinks=self.attention_sinks,
+            output_gate=self.output_gate,
+            value_norm=self.value_norm.read(config) if self.value_norm and lender is None else None,
+            shared_kv_projection=bool(alike and windowed is None and config.flag(alike)),
+            kv_shared_layer=lender,
+        )
+
+    def _kv_shared_layer(self, config: HFConfig, layer: int) -> int | None:
+        """Return the layer whose KV cache a layer reads, or None if it has a separate one."""
+        if (
+            self.num_kv_shared_layers is None
+            or self.sliding_window is None
+            or not config.get(self.num_kv_shared_layers)
+        ):
+            return None
+        layers = config.integer(ConfigField("num_hidden_layers"))
+        kinds = [self.sliding_window.layer_type(config, index) for index in range(layers)]
+        first = layers - config.integer(self.num_kv_shared_layers)
+        if first < 1 or not {*kinds[first:]} <= {*kinds[:first]}:
+            config.raise_invalid(
+                self.num_kv_shared_layers,
+                "small enough to leave a layer of each attention type with its own keys",
+            )
+        if layer < first:
+            return None
+        return max(index for index in range(first) if kinds[index] == kinds[layer])
+
+    def _scale(self, config: HFConfig, head_dim: int) -> float:
+        if self.scale is not None:
+            return config.number(self.scale)
+        size = config.number(self.scale_from) if self.scale_from else head_dim
+        return float(size**-0.5)
+
+
+@attrs.frozen(kw_only=True)
+class MLASchema:
+    """A family's settings of multi-head latent attention (MLA)."""
+
+    norm: RMSNormSchema = RMSNormSchema(eps=1e-6)
+    rope: RopeSchema = RopeSchema(interleaved=ConfigField("rope_interleave", default=True))
+    bias: ConfigField | bool = ConfigField("attention_bias", default=False)
+    q_lora_rank: ConfigField = ConfigField("q_lora_rank", 1536, nullable=True)
+
+    def read(self, config: HFConfig, layer: int) -> MLASpec:  # noqa: ARG002 - all layers are alike
+        plain, rotated = (config.integer(ConfigField(f"qk_{part}_head_dim")) for part in ("nope", "rope"))
+        rotary = self.rope.read(config, rotated, "full_attention")
+        rope = config.mapping(ConfigField("rope_parameters")) or config.mapping(ConfigField("rope_scaling"))
+        # YaRN's attention factor on cosines and sines does not reach the dimensions without RoPE, so the
+        # scores are scaled instead. transformers does this for every type of RoPE scaling.
+        factor = getattr(rotary.scaling, "factor", 1.0)
+        scale = (plain + rotated) ** -0.5 * yarn_attention_factor(
+            factor, rope.get("mscale_all_dim") or 0
+        ) ** 2
+        return MLASpec(
+            num_heads=config.integer(ConfigField("num_attention_heads")),
+            qk_nope_head_dim=plain,
+            rope=rotary,
+            v_head_dim=config.integer(ConfigField("v_head_dim")),
+            kv_lora_rank=config.integer(ConfigField("kv_lora_rank")),
+            q_lora_rank=None if config.get(self.q_lora_rank) is None else config.integer(self.q_lora_rank),
+            scale=scale,
+            norm=self.norm.read(config),
+            bias=config.flag(self.bias),
+        )

@@ -1,0 +1,176 @@
+"""A model family: how to read its `config.json`, and the names of its tensors."""
+
+from collections.abc import Callable, Collection, Mapping
+
+import attrs
+
+from litgpt.domain.families.schema.attention import AttentionSchema
+from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.families.schema.hybrid import AnyMixerSchema
+from litgpt.domain.families.schema.mlp import AnyMLPSchema, GatedMLPSchema
+from litgpt.domain.families.schema.norm import AnyNormSchema, RMSNormSchema
+from litgpt.domain.families.schema.per_layer_embedding import PerLayerSchema
+from litgpt.domain.families.schema.rope import max_scaled_length
+from litgpt.domain.families.schema.weight_rules import matches
+from litgpt.domain.model import AltUpSpec, Architecture, DenseAndMoESpec, LayerSpec, NormSpec, moe_of
+from litgpt.domain.weights.mapping import WeightMapping
+
+MAX_EXPERTS = 2**15
+"""Largest total number of experts in all layers; Kimi K2 has 23,040."""
+
+
+@attrs.frozen(kw_only=True)
+class ResidualSchema:
+    """Placement of the norms and residual connections in a layer.
+
+    Attributes:
+        pre_norm: Whether there is a norm before attention and before the MLP.
+        post_norm: Whether there is a norm after each, before the residual addition.
+        parallel: Whether attention and the MLP run in parallel on the same residual stream.
+        shared_norm: Whether parallel attention and MLP share one input norm.
+        scale: Setting with the factor of both outputs before the residual addition.
+
+    """
+
+    pre_norm: bool = True
+    post_norm: bool = False
+    parallel: ConfigField | bool = False
+    shared_norm: ConfigField | bool = False
+    scale: ConfigField | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Family:
+    """A model family: its structure in terms of config settings, and its tensor names.
+
+    Attributes:
+        model_type: `model_type` in `config.json`.
+        attribute_map: The family's names of common settings, such as `n_embd` for `hidden_size`.
+        normalize_config: Function that computes further settings from the config; they override the config's
+            values.
+        attention: Attention settings.
+        mlp: MLP or MoE settings.
+        norm: Norm settings.
+        final_norm: Whether there is a norm before the LM head.
+        residual: Placement of the other norms and of the residual connections.
+        scale_embedding: Whether embeddings are multiplied by the square root of the hidden size.
+        embedding_scale: Setting with the factor of the embeddings.
+        embedding_norm: Whether there is a norm after the embedding.
+        tie_word_embeddings: Whether the LM head shares the embedding's weight.
+        lm_head_bias: Whether the LM head has a bias.
+        logit_scale: Setting with the factor of the logits.
+        logit_divisor: Setting with the divisor of the logits.
+        final_logit_softcap: Setting with the soft cap of the logits.
+        learned_positions: Whether there is a learned position embedding, with a row for each position.
+        position_offset: Row of the first token in it; the rows before are padding.
+        per_layer_inputs: Settings of per-layer embeddings.
+        layer_scale: Whether a trained scalar multiplies each layer's output.
+        altup: Function that reads the AltUp settings.
+        context_length: Setting with the context length.
+        weights: Mapping rules from checkpoint tensors to parameters.
+        alternative_weights: Alternative rules, used if the checkpoint has a tensor that they read.
+        prefix_aliases: Pairs of a tensor-name prefix in some files and the usual prefix.
+        unused_tensors: Patterns of tensor names that are ignored.
+        unsupported_settings: Settings that change the result and are not supported unless false or absent.
+
+    """
+
+    model_type: str
+    attribute_map: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    normalize_config: Callable[[HFConfig], Mapping[str, object]] | None = None
+    attention: AnyMixerSchema = AttentionSchema()
+    mlp: AnyMLPSchema = GatedMLPSchema()
+    norm: AnyNormSchema = RMSNormSchema()
+    final_norm: bool = True
+    residual: ResidualSchema = ResidualSchema()
+    scale_embedding: bool = False
+    embedding_scale: ConfigField | None = None
+    embedding_norm: bool = False
+    tie_word_embeddings: ConfigField | bool = ConfigField("tie_word_embeddings", default=False)
+    lm_head_bias: ConfigField | bool = False
+    logit_scale: ConfigField | None = None
+    logit_divisor: ConfigField | None = None
+    final_logit_softcap: ConfigField | None = None
+    learned_positions: bool = False
+    position_offset: int = 0
+    per_layer_inputs: PerLayerSchema | None = None
+    layer_scale: bool = False
+    altup: Callable[[HFConfig, NormSpec], AltUpSpec] | None = None
+    context_length: ConfigField = ConfigField("max_position_embeddings", 2048)
+    weights: tuple[WeightMapping, ...] = attrs.field(repr=False)
+    alternative_weights: tuple[WeightMapping, ...] = attrs.field(default=(), repr=False)
+    prefix_aliases: tuple[tuple[str, str], ...] = ()
+    unused_tensors: tuple[str, ...] = ("*.rotary_emb.inv_freq",)
+    unsupported_settings: tuple[str, ...] = ("quantization_config",)
+
+    def select_weights(self, names: Collection[str]) -> tuple[WeightMapping, ...]:
+        """Return the mapping rules for a checkpoint with tensors of these names."""
+        return (*(rule for rule in self.alternative_weights if matches(rule, names)), *self.weights)
+
+    def read(self, config: HFConfig) -> Architecture:
+        """Return the architecture of a config.
+
+        Raises:
+            DamagedFile: A setting is missing or invalid.
+            UnsupportedModel: A setting is not supported.
+
+        """
+        config = attrs.evolve(config, attribute_map=self.attribute_map)
+        for name in self.unsupported_settings:
+            if value := config.get(ConfigField(name, None)):
+                raise config.unsupported(name, value)
+        config = config.with_checked_layers(config.integer(ConfigField("num_hidden_layers")))
+        if self.normalize_config is not None:
+            config = attrs.evolve(config, values={**config.values, **self.normalize_config(config)})
+        width = config.integer(ConfigField("hidden_size"))
+        layers = tuple(
+            self._layer(config, number) for number in range(config.integer(ConfigField("num_hidden_layers")))
+        )
+        if (
+            experts := sum(moe.num_experts for moe in (moe_of(layer.mlp) for layer in layers) if moe)
+        ) > MAX_EXPERTS:
+            raise config.unsupported("experts in all layers", experts)
+        divisor = config.optional(self.logit_divisor)
+        context = config.integer(self.context_length)
+        return Architecture(
+            family=self.model_type,
+            hidden_size=width,
+            vocab_size=config.integer(ConfigField("vocab_size")),
+            context_length=max(context, *(max_scaled_length(layer.mixer.rope) for layer in layers)),
+            layers=layers,
+            final_norm=self.norm.read(config) if self.final_norm else None,
+            tie_word_embeddings=config.flag(self.tie_word_embeddings),
+            lm_head_bias=config.flag(self.lm_head_bias),
+            embedding_scale=width**0.5 if self.scale_embedding else config.optional(self.embedding_scale),
+            embedding_norm=self.norm.read(config) if self.embedding_norm else None,
+            logit_scale=1 / divisor if divisor else config.optional(self.logit_scale),
+            final_logit_softcap=config.optional(self.final_logit_softcap),
+            num_position_embeddings=context + self.position_offset if self.learned_positions else None,
+            position_offset=self.position_offset,
+            per_layer_embedding=self.per_layer_inputs.read(config, self.norm.read(config))
+            if self.per_layer_inputs
+            else None,
+        )
+
+    def _layer(self, config: HFConfig, layer: int) -> LayerSpec:
+        config = config.for_layer(layer)
+        norm, how = self.norm.read(config), self.residual
+        feed_forward = self.mlp.read(config, layer)
+        before = how.pre_norm and not isinstance(feed_forward, DenseAndMoESpec)  # has its own norms
+        parallel = config.flag(how.parallel)
+        shared = parallel and config.flag(how.shared_norm)
+        return LayerSpec(
+            mixer=self.attention.read(config, layer),
+            mlp=feed_forward,
+            norm_1=norm if how.pre_norm else None,
+            norm_2=norm if before and not shared else None,
+            post_mixer_norm=norm if how.post_norm else None,
+            post_mlp_norm=norm if how.post_norm else None,
+            parallel_residual=parallel,
+            residual_scale=config.optional(how.scale),
+            per_layer_input=self.per_layer_inputs.read_layer_input(config, norm)
+            if self.per_layer_inputs
+            else None,
+            layer_scale=self.layer_scale,
+            altup=self.altup(config, norm) if self.altup else None,
+        )

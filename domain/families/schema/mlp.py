@@ -1,0 +1,258 @@
+"""Read MLPs and mixtures of experts from a config."""
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
+from litgpt.domain.families.schema.norm import RMSNormSchema
+from litgpt.domain.model import (
+    Activation,
+    AnyMLPSpec,
+    DenseAndMoESpec,
+    GatedMLPSpec,
+    MLPSpec,
+    MoESpec,
+    RouterSpec,
+    SwigluClamp,
+)
+
+# Hugging Face's names of activations.
+ACTIVATIONS: dict[str, Activation] = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "relu": "relu",
+    "relu2": "relu2",
+}
+
+
+def parse_activation(config: HFConfig, key: ConfigField, *, has_learned_params: bool = False) -> Activation:
+    """Return the activation; `has_learned_params` permits activations with trained parameters."""
+    name = config.get(key)
+    if has_learned_params and name == "xielu":
+        return "xielu"
+    if name not in ACTIVATIONS:
+        raise config.unsupported(key.name, name)
+    return ACTIVATIONS[name]
+
+
+@attrs.frozen(kw_only=True)
+class MLPSchema:
+    """A family's settings of a non-gated MLP with two projections.
+
+    Attributes:
+        activation: Setting with the activation.
+        bias: Whether the projections have a bias.
+        intermediate_size: Setting with the intermediate size; if None or unset, `hidden_size_multiple` the
+            hidden size.
+        hidden_size_multiple: Default ratio of intermediate size to hidden size.
+        has_learned_params: Whether activations with trained parameters are permitted.
+
+    """
+
+    activation: ConfigField = ConfigField("hidden_act", "gelu")
+    bias: ConfigField | bool = True
+    intermediate_size: ConfigField | None = ConfigField("intermediate_size", None)
+    hidden_size_multiple: int = 4
+    has_learned_params: bool = False
+
+    def read(self, config: HFConfig, layer: int) -> MLPSpec:  # noqa: ARG002 - all layers are alike
+        default = self.hidden_size_multiple * config.integer(ConfigField("hidden_size"))
+        return MLPSpec(
+            intermediate_size=config.integer(self.intermediate_size.with_default(default))
+            if self.intermediate_size
+            else default,
+            activation=parse_activation(config, self.activation, has_learned_params=self.has_learned_params),
+            bias=config.flag(self.bias),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class ClampSchema:
+    """A family's settings of `SwigluClamp` (clamped SwiGLU)."""
+
+    limit: ConfigField
+    alpha: ConfigField | float = 1.0
+
+    def read(self, config: HFConfig) -> SwigluClamp:
+        return SwigluClamp(limit=config.number(self.limit), alpha=config.number(self.alpha))
+
+
+@attrs.frozen(kw_only=True)
+class GatedMLPSchema:
+    """A family's settings of a gated MLP."""
+
+    activation: ConfigField = ConfigField("hidden_act", "silu")
+    bias: ConfigField | bool = False
+    intermediate_size: ConfigField = ConfigField("intermediate_size")
+    clamp: ClampSchema | None = None
+    activation_sparsity: ConfigField | None = None
+
+    def read(self, config: HFConfig, layer: int) -> GatedMLPSpec:  # noqa: ARG002 - all layers are alike
+        return GatedMLPSpec(
+            intermediate_size=config.integer(self.intermediate_size),
+            activation=parse_activation(config, self.activation),
+            bias=config.flag(self.bias),
+            clamp=self.clamp.read(config) if self.clamp else None,
+            activation_sparsity=self._activation_sparsity(config),
+        )
+
+    def _activation_sparsity(self, config: HFConfig) -> float:
+        if self.activation_sparsity is None:
+            return 0.0
+        sparsity = config.number_or_zero(self.activation_sparsity)
+        if sparsity >= 1:
+            config.raise_invalid(self.activation_sparsity, "less than 1")
+        return sparsity
+
+
+@attrs.frozen(kw_only=True)
+class RouterSchema:
+    """A family's settings of `RouterSpec`.
+
+    `scale_logits_by_hidden_size` sets the factor of the logits to the inverse square root of the hidden size.
+    """
+
+    scoring_func: Literal["softmax", "softmax_of_chosen", "sigmoid", "sparsemixer"] = "softmax"
+    norm_topk_prob: ConfigField | bool = True
+    routed_scaling_factor: ConfigField | float = 1.0
+    score_correction_bias: bool = False
+    n_group: ConfigField | None = None
+    topk_group: ConfigField | None = None
+    group_score_top_k: int = 2
+    bias: bool = False
+    jitter: ConfigField | None = None
+    weights_before_experts: bool = False
+    norm: RMSNormSchema | None = None
+    scale_logits_by_hidden_size: bool = False
+    expert_scale: bool = False
+
+    def read(self, config: HFConfig, num_experts: int) -> RouterSpec:
+        groups = config.integer(self.n_group) if self.n_group else 1
+        if num_experts % groups and self.n_group is not None:
+            config.raise_invalid(self.n_group, f"a divisor of the number of experts ({num_experts})")
+        return RouterSpec(
+            scoring_func=self.scoring_func,
+            norm_topk_prob=config.flag(self.norm_topk_prob),
+            routed_scaling_factor=config.number(self.routed_scaling_factor),
+            score_correction_bias=self.score_correction_bias,
+            n_group=groups,
+            topk_group=config.integer(self.topk_group) if self.topk_group else 1,
+            group_score_top_k=self.group_score_top_k,
+            bias=self.bias,
+            jitter_eps=2 * config.number_or_zero(self.jitter) if self.jitter else 0.0,
+            weights_before_experts=self.weights_before_experts,
+            norm=self.norm.read(config) if self.norm else None,
+            logit_factor=float(config.integer(ConfigField("hidden_size")) ** -0.5)
+            if self.scale_logits_by_hidden_size
+            else 1.0,
+            expert_scale=self.expert_scale,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class MoESchema:
+    """A family's settings of a mixture of experts, and of the layers that have one.
+
+    Attributes:
+        num_experts: Settings with the number of experts; the first one that is present is used.
+        num_experts_per_token: Setting with the number of experts per token.
+        expert: MLP settings of an expert.
+        router: Router settings.
+        shared_expert: MLP settings of the shared expert, if any.
+        num_shared_experts: Setting that multiplies the size of the shared expert.
+        shared_expert_gate: Whether a gate multiplies the shared expert's output.
+        dense: MLP settings of the layers without experts.
+        moe_layers: Setting with the list of MoE layers.
+        first_moe_layer: Setting with the first MoE layer.
+        moe_every: Setting with the period of MoE layers; the last layer of each period has experts.
+        mlp_only_layers: Setting with the list of layers without experts.
+
+    """
+
+    num_experts: tuple[ConfigField, ...] = (
+        ConfigField("num_experts", None),
+        ConfigField("num_local_experts", None),
+        ConfigField("n_routed_experts"),
+    )
+    num_experts_per_token: ConfigField = ConfigField("num_experts_per_tok")
+    expert: GatedMLPSchema = GatedMLPSchema(intermediate_size=ConfigField("moe_intermediate_size"))
+    router: RouterSchema = RouterSchema()
+    shared_expert: GatedMLPSchema | None = None
+    num_shared_experts: ConfigField | None = None
+    shared_expert_gate: bool = False
+    dense: GatedMLPSchema = GatedMLPSchema()
+    moe_layers: ConfigField | None = None
+    first_moe_layer: ConfigField | None = None
+    moe_every: ConfigField | None = None
+    mlp_only_layers: ConfigField | None = None
+
+    def read(self, config: HFConfig, layer: int) -> AnyMLPSpec:
+        if not self._is_moe_layer(config, layer):
+            return self.dense.read(config, layer)
+        present = [key for key in self.num_experts if config.has_value(key.name)]
+        count = config.integer(present[0] if present else self.num_experts[-1])
+        chosen = config.integer(self.num_experts_per_token)
+        if chosen > count:
+            config.raise_invalid(self.num_experts_per_token, f"at most {count}, the number of experts")
+        router = self.router.read(config, count)
+        selectable = count // router.n_group * min(router.n_group, router.topk_group)
+        if chosen > selectable:
+            config.raise_invalid(
+                self.num_experts_per_token,
+                f"at most {selectable}, the number of experts in the selected groups",
+            )
+        return MoESpec(
+            num_experts=count,
+            num_experts_per_token=chosen,
+            expert=self.expert.read(config, layer),
+            router=router,
+            shared_expert=self._shared_expert(config, layer),
+            shared_expert_gate=self.shared_expert_gate,
+        )
+
+    def _shared_expert(self, config: HFConfig, layer: int) -> GatedMLPSpec | None:
+        if self.shared_expert is None:
+            return None
+        expert = self.shared_expert.read(config, layer)
+        times = config.integer(self.num_shared_experts) if self.num_shared_experts else 1
+        return attrs.evolve(expert, intermediate_size=expert.intermediate_size * times)
+
+    def _is_moe_layer(self, config: HFConfig, layer: int) -> bool:
+        if self.moe_layers is not None and (listed := config.get(self.moe_layers)) is not None:
+            if not isinstance(listed, list):
+                config.raise_invalid(self.moe_layers, "a list of layers")
+            return layer in listed
+        if self.first_moe_layer is not None and layer < int(config.get(self.first_moe_layer)):
+            return False
+        if self.mlp_only_layers is not None and layer in config.get(self.mlp_only_layers):
+            return False
+        return self.moe_every is None or (layer + 1) % config.integer(self.moe_every) == 0
+
+
+@attrs.frozen(kw_only=True)
+class DenseAndMoESchema:
+    """A family's settings of a dense MLP with an optional parallel MoE, each between norms (`norm`).
+
+    `enabled` is the setting for whether there are experts.
+    """
+
+    dense: GatedMLPSchema
+    moe: MoESchema
+    enabled: ConfigField
+    norm: RMSNormSchema = RMSNormSchema()
+
+    def read(self, config: HFConfig, layer: int) -> AnyMLPSpec:
+        dense = self.dense.read(config, layer)
+        sparse = self.moe.read(config, layer) if config.flag(self.enabled) else None
+        if not isinstance(sparse, MoESpec):
+            return dense
+        return DenseAndMoESpec(dense=dense, moe=sparse, norm=self.norm.read(config))
+
+
+AnyMLPSchema: TypeAlias = MLPSchema | GatedMLPSchema | MoESchema | DenseAndMoESchema

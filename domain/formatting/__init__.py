@@ -1,0 +1,1 @@
+"""Bounded, redacted text for messages."""

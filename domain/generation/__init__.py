@@ -1,0 +1,1 @@
+"""Requests, sampling parameters, stop conditions and events of generation."""

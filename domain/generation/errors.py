@@ -1,0 +1,112 @@
+"""What goes wrong while a model computes, and leaves it in its place; the tree is in domain/errors.py."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from litgpt.domain.errors import LitGPTError
+from litgpt.domain.formatting.bounded_text import join_names
+
+
+@attrs.define(eq=False)
+class NonFiniteLogits(LitGPTError, FloatingPointError):
+    """The model's logits are NaN or infinite, or exclude every token, so that no token can be drawn.
+
+    Attributes:
+        rows: The prompts for which they are, counted from 0.
+        num_prompts: How many prompts there were.
+        where: The first module whose output is not finite, and why; None if it is not known.
+
+    """
+
+    rows: Sequence[int] = ()
+    num_prompts: int = 1
+    where: str | None = None
+
+    def __str__(self) -> str:
+        of = f" for prompt {join_names([str(one) for one in self.rows])}" if self.num_prompts > 1 else ""
+        first = "" if self.where is None else f" They arise first where {self.where}."
+        return (
+            f"The model's logits are not finite numbers{of} (NaN, +inf, or -inf for every token).{first} "
+            "If weights are damaged, download or convert them again; if activations overflow, use another "
+            "precision, such as precision='bf16-true' or '32-true'."
+        )
+
+
+@attrs.define(eq=False)
+class WorkerLost(LitGPTError, RuntimeError):
+    """A worker process is gone, so the model can no longer be used.
+
+    Attributes:
+        rank: Its rank; None for a process started by torchrun.
+        cause: Why it is gone.
+
+    """
+
+    rank: int | None
+    cause: str
+
+    def __str__(self) -> str:
+        if self.rank is None:
+            return f"A worker process of the model is gone: {self.cause}. Restart all ranks."
+        again = "Place the model again with distribute()."
+        return f"The worker process of rank {self.rank} is gone: {self.cause}. {again}"
+
+
+@attrs.define(eq=False)
+class WorkerFailed(LitGPTError, RuntimeError):
+    """A process that computes a part of the model could not do a step. The model is still there.
+
+    Attributes:
+        rank: Which one; None: which is not known.
+        cause: What it said.
+
+    """
+
+    rank: int | None
+    cause: str
+
+    def __str__(self) -> str:
+        which = "A rank" if self.rank is None else f"Rank {self.rank}"
+        return (
+            f"{which} of the model could not finish the step: {self.cause}. All ranks are ready for the next "
+            "one; if memory is short, ask for shorter texts or fewer at once."
+        )
+
+
+@attrs.define(eq=False)
+class ModelBusy(LitGPTError, RuntimeError):
+    """The model cannot be changed now, because an answer is under way that cannot end while the change waits.
+
+    Attributes:
+        operation: The change.
+        reason: Why it cannot be made now, and what to do.
+
+    """
+
+    operation: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.operation} would change a model that is generating: {self.reason}"
+
+
+class WeightsReplaced(LitGPTError, RuntimeError):
+    """An answer cannot be finished because the weights with which it began are no longer there."""
+
+    def __str__(self) -> str:
+        return (
+            "The model's weights were changed while it was generating, as an optimizer in another thread "
+            "does. Generate between steps, as in a callback of the Trainer, or save() the model "
+            "and generate with another LLM that loads it."
+        )
+
+
+class ModelClosed(LitGPTError, RuntimeError):
+    """A stream cannot go on because its model was closed."""
+
+    def __str__(self) -> str:
+        return (
+            "The model was closed before this answer was finished. Read streams to their end before close(), "
+            "or before the `with` block of the model ends."
+        )

@@ -1,0 +1,1 @@
+"""LoRA configurations, target modules and adapter weights."""

@@ -1,0 +1,272 @@
+"""Modules and parameters that LoRA can adapt: transformers' names and the corresponding rows in LitGPT."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from itertools import groupby
+from typing import Literal, TypeAlias
+
+import attrs
+
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.lora.config import ALL_LINEAR, LoraConfig, TargetModules
+from litgpt.domain.weights.mapping import ParameterSource, TensorTarget, invert_mapping
+from litgpt.domain.weights.tensor_view import TensorView
+
+TargetKind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "expert"]
+"""Kind of a place.
+
+`linear` is a linear layer included in `all-linear`; a `head` or `embedding` is targeted only by name. A
+`parameter` belongs to a router or to all experts of a layer and is targeted by `target_parameters`. An
+`expert` is a linear layer of one expert, as in transformers 4, whose saved adapters can be loaded.
+"""
+
+_WEIGHT = ".weight"
+_HEAD = "lm_head"
+_MAX_SUGGESTIONS = 3
+# LitGPT's layers that compute queries and values, or their latents.
+_QUERY_LAYERS = ("attn.qkv", "attn.qkvz", "attn.q_proj", "attn.q_b_proj")
+_VALUE_LAYERS = ("attn.qkv", "attn.kv_b_proj")
+_EXPECTED = (
+    "a linear layer, an embedding or the LM head; use target_parameters for experts and routers. There are"
+)
+
+
+@attrs.frozen
+class TargetRows:
+    """The rows of a fused layer that correspond to one Hugging Face tensor.
+
+    Attributes:
+        layer: LitGPT's layer, such as `transformer.h.0.attn.qkv`.
+        start: First row.
+        stop: End of the rows (exclusive).
+        views: Views of B (out, rank), in the order of LitGPT's rows.
+
+    """
+
+    layer: str
+    start: int
+    stop: int
+    views: tuple[TensorView, ...]
+
+    def views_for_rank(self, rank: int) -> tuple[TensorView, ...]:
+        """Return the views for a B of this rank."""
+        return tuple(attrs.evolve(piece, shape=(piece.shape[0], rank)) for piece in self.views)
+
+
+@attrs.frozen
+class LoraTarget:
+    """A module or parameter of transformers that LoRA can adapt; one expert of a stacked parameter.
+
+    Attributes:
+        name: Name in transformers: `model.layers.0.self_attn.q_proj`,
+            `model.layers.0.mlp.experts.down_proj`.
+        out_features: Output features.
+        in_features: Input features.
+        transposed: Whether the weight is stored as (in, out).
+        rows: The corresponding rows in LitGPT.
+        kind: Kind of the place.
+        swaps_a_and_b: Whether PEFT's A and B are the transposes of LitGPT's B and A, as for embeddings.
+        expert_index: Index of the expert.
+        num_experts: Number of experts that share one pair of LoRA matrices in PEFT.
+        parameter: Name of the parameter for `target_parameters`.
+        legacy_name: Name of the module in transformers 4, if it differs.
+
+    """
+
+    name: str
+    out_features: int
+    in_features: int
+    transposed: bool
+    rows: tuple[TargetRows, ...]
+    kind: TargetKind = "linear"
+    swaps_a_and_b: bool = False
+    expert_index: int = 0
+    num_experts: int = 1
+    parameter: str | None = None
+    legacy_name: str | None = None
+
+    __repr__ = brief_repr
+
+    @property
+    def leaf(self) -> str:
+        return self.name.rpartition(".")[2]
+
+    def matches(self, target: str) -> bool:
+        """Return whether a target matches the name or a dotted suffix of it."""
+        return matches_name(self.parameter or self.name, target)
+
+    def shapes(self, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shapes of PEFT's A and B."""
+        inputs, outputs = (
+            (self.out_features, self.in_features)
+            if self.swaps_a_and_b
+            else (self.in_features, self.out_features)
+        )
+        return (rank * self.num_experts, inputs), (outputs, rank * self.num_experts)
+
+    @property
+    def magnitude_size(self) -> int:
+        """Number of DoRA norms: one per row, or per column of an embedding."""
+        return self.in_features if self.kind == "embedding" else self.out_features
+
+
+def matches_name(name: str, target: str) -> bool:
+    """Return whether a target equals a name or a dotted suffix of it."""
+    return name == target or name.endswith(f".{target}")
+
+
+def find_targets(
+    sources: Sequence[ParameterSource], linear_layers: Collection[str], embeddings: Collection[str] = ()
+) -> tuple[LoraTarget, ...]:
+    """Return the adaptable modules, without parameters of experts and routers.
+
+    Args:
+        sources: The model's parameters and their checkpoint pieces.
+        linear_layers: Names of the linear layers.
+        embeddings: Names of the embeddings.
+
+    """
+    modules = []
+    for name, those in invert_mapping(sources).items():
+        piece = those[0].view
+        layers = {use.parameter.name.removesuffix(_WEIGHT) for use in those}
+        fits = name.endswith(_WEIGHT) and len(piece.shape) == 2 and piece.expert_index is None
+        if fits and layers <= {*linear_layers, *embeddings}:
+            outputs, inputs = piece.shape[::-1] if piece.transposed else piece.shape
+            kind = _kind(layers, embeddings)
+            modules.append(
+                LoraTarget(
+                    name.removesuffix(_WEIGHT),
+                    outputs,
+                    inputs,
+                    piece.transposed,
+                    target_rows(those),
+                    kind,
+                    swaps_a_and_b=kind == "embedding",
+                )
+            )
+    return tuple(modules)
+
+
+def select_modules(available: Sequence[LoraTarget], targets: TargetModules) -> tuple[LoraTarget, ...]:
+    """Return the modules that match the targets.
+
+    Raises:
+        BadArgument: A target does not match a module; the error lists the modules.
+
+    """
+    linear = [place for place in available if place.kind == "linear"]
+    if targets == ALL_LINEAR:
+        return tuple(linear)
+    if targets is None:
+        return tuple(_query_and_value_targets(linear))
+    modules = [place for place in available if place.kind in ("linear", "head", "embedding")]
+    for target in targets:
+        if not any(place.matches(target) for place in modules):
+            raise InvalidArgument(
+                "targets", target, f"{_EXPECTED} {', '.join(_similar_names(target, modules))}"
+            )
+    return tuple(place for place in modules if any(place.matches(target) for target in targets))
+
+
+def select_parameters(available: Sequence[LoraTarget], targets: Sequence[str]) -> tuple[LoraTarget, ...]:
+    """Return the parameters of experts and routers that match the targets.
+
+    Raises:
+        BadArgument: A target does not match a parameter; the error lists the parameters.
+
+    """
+    parameters = [place for place in available if place.parameter is not None]
+    for target in targets:
+        if not any(place.matches(target) for place in parameters):
+            names = ", ".join(dict.fromkeys(map(_parameter_leaf, parameters))) or "none in this model"
+            raise InvalidArgument(
+                "target_parameters", target, f"a parameter of experts or a router. There are {names}"
+            )
+    return tuple(place for place in parameters if any(place.matches(target) for target in targets))
+
+
+def select_targets(available: Sequence[LoraTarget], config: LoraConfig) -> tuple[LoraTarget, ...]:
+    """Return the modules and parameters that a configuration adapts, without fully trained modules.
+
+    Raises:
+        BadArgument: A target does not match.
+
+    """
+    parameters = select_parameters(available, config.target_parameters)
+    if config.targets is None and parameters:
+        return parameters
+    modules = select_modules(available, config.targets)
+    return (*(place for place in modules if not is_inside(place.name, config.modules_to_save)), *parameters)
+
+
+def is_inside(module: str, names: Iterable[str]) -> bool:
+    """Return whether a module is in one of these; as in PEFT, any suffix of a name matches."""
+    parts = module.split(".")
+    paths = [".".join(parts[: at + 1]) for at in range(len(parts))]
+    return any(path.endswith(name) for name in names for path in paths)
+
+
+def target_modules(selected: Iterable[LoraTarget], available: Iterable[LoraTarget]) -> tuple[str, ...]:
+    """Return targets that match exactly these places: last name parts where unambiguous, else full names."""
+    names = dict.fromkeys(place.name for place in selected)
+    ambiguous = {place.leaf for place in available if place.name not in names and place.kind != "expert"}
+    leaves = {name: name.rpartition(".")[2] for name in names}
+    ambiguous |= {leaf for leaf in leaves.values() if leaf.isdigit()}  # an index would match whole layers
+    return tuple(dict.fromkeys(name if leaf in ambiguous else leaf for name, leaf in leaves.items()))
+
+
+def target_rows(tensor_targets: Sequence[TensorTarget]) -> tuple[TargetRows, ...]:
+    """Return the rows in LitGPT's layers of a checkpoint tensor."""
+    return tuple(_rows(layer, list(own)) for layer, own in groupby(tensor_targets, _layer))
+
+
+def _kind(layers: set[str], embeddings: Collection[str]) -> TargetKind:
+    if layers == {_HEAD}:
+        return "head"
+    if any(".experts." in layer for layer in layers):
+        return "expert"
+    return "embedding" if {*layers} <= {*embeddings} else "linear"
+
+
+def _parameter_leaf(target: LoraTarget) -> str:
+    return ".".join((target.parameter or target.name).split(".")[-2:])
+
+
+def _layer(target: TensorTarget) -> str:
+    return target.parameter.name.removesuffix(_WEIGHT)
+
+
+def _rows(layer: str, tensor_targets: list[TensorTarget]) -> TargetRows:
+    pieces = tuple(_untransposed(use.view) for use in tensor_targets)
+    stop = tensor_targets[-1].start + tensor_targets[-1].view.num_rows
+    assert stop - tensor_targets[0].start == sum(piece.num_rows for piece in pieces)  # noqa: S101 - pieces lie end to end
+    return TargetRows(layer, tensor_targets[0].start, stop, pieces)
+
+
+def _untransposed(view: TensorView) -> TensorView:
+    """Return a piece as rows of an untransposed, unstacked (out, in) tensor."""
+    shape = view.shape if view.expert_index is None else view.shape[1:]
+    shape = shape[::-1] if view.transposed else shape
+    return attrs.evolve(view, shape=shape, transposed=False, expert_index=None)
+
+
+def _query_and_value_targets(available: Sequence[LoraTarget]) -> Iterator[LoraTarget]:
+    for place in available:
+        first, last = place.rows[0], place.rows[-1]
+        queries = first.layer.endswith(_QUERY_LAYERS) and first.start == 0
+        if queries or (last.layer.endswith(_VALUE_LAYERS) and _is_last(last, available)):
+            yield place
+
+
+def _is_last(rows: TargetRows, available: Sequence[LoraTarget]) -> bool:
+    ends = (own.stop for place in available for own in place.rows if own.layer == rows.layer)
+    return rows.stop == max(ends)
+
+
+def _similar_names(target: str, available: Sequence[LoraTarget]) -> list[str]:
+    """Return all module names, similar ones first."""
+    leaves = list(dict.fromkeys(place.leaf for place in available))
+    close = get_close_matches(target.rpartition(".")[2], leaves, n=_MAX_SUGGESTIONS)
+    return list(dict.fromkeys([*close, *leaves]))

@@ -1,0 +1,1 @@
+"""Estimates of the memory that a model needs, and checks before it is allocated."""

@@ -1,0 +1,84 @@
+"""What a folder holds already, and whether something may be saved there.
+
+Two models are the same if their configs describe the same structure (family, layers, sizes): weights that
+were trained further are saved over the earlier ones. Two adapters are the same if they have the same base and
+rank. Weights that are quantized when they are saved are not the same as those in full precision.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+
+from litgpt.domain.errors import LitGPTError
+from litgpt.domain.families import parse_config
+from litgpt.domain.lora.config import LoraConfig
+
+
+@attrs.define(eq=False)
+class WouldOverwrite(LitGPTError, FileExistsError):
+    """Saving would replace a different model, run or file.
+
+    Attributes:
+        path: The folder or file.
+        holds: Its present contents, to follow "already contains".
+        remedy: How to replace or to keep them, as a sentence.
+
+    """
+
+    path: str
+    holds: str
+    remedy: str = "Pass overwrite=True to replace it, or choose another path."
+
+    def __str__(self) -> str:
+        return f"{self.path} already contains {self.holds}. {self.remedy}"
+
+
+@attrs.frozen
+class SavedContent:
+    """A model or an adapter, in a folder or to be saved.
+
+    Attributes:
+        description: It, in words, such as "a llama model".
+        identity: What is equal for the same model; None where that is not known.
+        quant_method: The `quant_method` of its config; None for full precision.
+        is_adapter: Whether it is an adapter.
+
+    """
+
+    description: str
+    identity: object | None = None
+    quant_method: str | None = None
+    is_adapter: bool = False
+
+    def lost_when_replaced_by(self, new: "SavedContent") -> str | None:
+        """Return what saving `new` here would replace, to follow "already contains"; None for nothing."""
+        if self.identity is None or self.identity != new.identity:
+            return f"{self.description}, not the one to be saved"
+        if new.quant_method not in (None, self.quant_method):
+            return f"{self.description} whose weights are not quantized in this way ({new.quant_method})"
+        return None
+
+
+InspectFolder: TypeAlias = Callable[[Path], SavedContent | None]
+"""Returns what a folder holds; None: neither a model nor an adapter."""
+
+
+def model_content(config: Mapping[str, object]) -> SavedContent:
+    """Return the model of a `config.json`."""
+    kind, quantization = config.get("model_type"), config.get("quantization_config")
+    plain = {name: value for name, value in config.items() if name != "quantization_config"}
+    method = quantization.get("quant_method") if isinstance(quantization, Mapping) else None
+    try:
+        # A head that was the embedding may have been trained apart from it.
+        identity = (kind, attrs.evolve(parse_config(str(kind), plain), tie_word_embeddings=True))
+    except LitGPTError:
+        return SavedContent("another model")
+    return SavedContent(f"a {kind} model", identity, None if method is None else str(method))
+
+
+def adapter_content(base: str | None, config: LoraConfig) -> SavedContent:
+    """Return the LoRA adapter for a base model."""
+    what = f"a LoRA adapter of rank {config.rank} for {base or 'a model'}"
+    return SavedContent(what, (base, config.rank), is_adapter=True)

@@ -1,0 +1,1 @@
+"""Checks of arguments, JSON values and untrusted files."""

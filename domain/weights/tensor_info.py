@@ -1,0 +1,42 @@
+"""Tensor metadata from file headers."""
+
+from collections.abc import Iterable
+from math import prod
+from typing import Literal, TypeAlias
+
+import attrs
+
+DType: TypeAlias = Literal["float32", "bfloat16", "float16"]
+"""Compute dtypes, with torch's names."""
+
+DTYPE_BYTES: dict[DType, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@attrs.frozen
+class TensorInfo:
+    """A tensor's shape and storage format.
+
+    Attributes:
+        shape: Shape in torch's order.
+        storage_format: The file format's dtype name: `BF16`, `F32`, `Q4_K`, …
+        nbytes: Size in the file.
+
+    """
+
+    shape: tuple[int, ...]
+    storage_format: str
+    nbytes: int
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+
+def loses_precision_in_bfloat16(tensors: Iterable[TensorInfo]) -> bool:
+    """Return whether most matrix weights are stored with a higher precision than bfloat16.
+
+    Quantized weights do not count: their error is several times the rounding error of bfloat16.
+    """
+    matrices = [tensor for tensor in tensors if len(tensor.shape) > 1]
+    exact = sum(tensor.numel for tensor in matrices if tensor.storage_format in ("F64", "F32", "F16"))
+    return 2 * exact > sum(tensor.numel for tensor in matrices)

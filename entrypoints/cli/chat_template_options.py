@@ -1,0 +1,109 @@
+"""What the commands read for chat templates: tools, variables and messages, from files or as JSON."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from litgpt.cli import console
+from litgpt.cli.arguments import prompt_text
+
+if TYPE_CHECKING:
+    from litgpt.domain.chat.messages import Message
+
+
+def template_kwargs(
+    tools: str | None, chat_template_kwargs: str | None, *, apply_chat_template: bool, **others: Any
+) -> dict[str, Any]:
+    """Return a command's options as keyword arguments of `LLM.generate`, without those that are not given.
+
+    Args:
+        tools: A JSON file with a list of tools, or that list as JSON.
+        chat_template_kwargs: A JSON object.
+        apply_chat_template: Whether the prompt goes through the chat template.
+        others: Further arguments; those that are false or None are left out.
+
+    Raises:
+        BadArgument: One of them cannot be right.
+
+    """
+    from litgpt.application.render_prompt import reject_options
+    from litgpt.domain.chat.template_options import TemplateOptions
+
+    how: dict[str, Any] = {}
+    if tools is not None:
+        how["tools"] = _tools(tools)
+    if chat_template_kwargs is not None:
+        how["chat_template_kwargs"] = _parse_json("--chat-template-kwargs", chat_template_kwargs)
+    how |= {name: value for name, value in others.items() if value}
+    options = TemplateOptions(tools=how.get("tools"), variables=how.get("chat_template_kwargs"))
+    if not apply_chat_template:
+        reject_options(options)
+    return how if apply_chat_template else {**how, "apply_chat_template": False}
+
+
+def parse_conversation(
+    prompt: str | None, messages: str | None, sys_prompt: str | None
+) -> "tuple[str | list[Message], dict[str, Any]]":
+    """Return what is asked: a text, or the messages of a file; and the tools and variables of that file.
+
+    Raises:
+        typer.BadParameter: There is not one of both.
+        BadArgument: The text is empty, or is not text.
+        BadCheckpoint: The file is not there, or holds something else.
+
+    """
+    if (prompt is None) == (messages is None):
+        raise typer.BadParameter("Pass either a prompt (after MODEL or with --prompt) or --messages FILE.")
+    if prompt is not None:
+        return prompt_text(prompt, sys_prompt), {}
+    from litgpt.application.render_prompt import to_messages
+    from litgpt.chat import read_chat
+
+    saved = read_chat(str(messages))
+    to_messages(saved.messages, sys_prompt)
+    given = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
+    return saved.messages, {name: value for name, value in given.items() if value is not None}
+
+
+@contextmanager
+def warnings_as_notes(*, quiet: bool) -> Iterator[None]:
+    """Show warnings about prompts as remarks, once each, and without the line of code that they come from."""
+    from litgpt.application.render_prompt import PromptWarning
+
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, PromptWarning):
+            shown(message, category, *where, **more)
+        elif not quiet:
+            advice = "Pass apply_chat_template=False", "Use --no-apply-chat-template"
+            console.note(str(message).replace(*advice))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", PromptWarning)
+        warnings.showwarning = show
+        yield
+
+
+def _tools(text: str) -> Any:
+    if text.lstrip()[:1] in ("[", "{"):
+        return _parse_json("--tools", text)
+    from litgpt.domain.validation.untrusted_files import read_json_file
+    from litgpt.domain.validators import local_path
+
+    remedy = "Pass a JSON file with a list of tools, or that list itself."
+    return read_json_file(local_path("--tools", text), remedy=remedy)
+
+
+def _parse_json(option: str, text: str) -> Any:
+    from litgpt.domain.validation.untrusted_files import parse_json
+
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        from litgpt.domain.errors import InvalidArgument
+
+        raise InvalidArgument(option, text[:80], f"JSON ({error})") from error

@@ -1,0 +1,56 @@
+"""LitGPT's commands that are called otherwise here, and those that are not here, with what to do instead."""
+
+from collections.abc import Mapping, Sequence
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "finetune_full": ("finetune", "--method", "full"),
+    "finetune_lora": ("finetune", "--method", "lora"),
+    "generate_full": ("generate",),
+    "generate_sequentially": ("generate", "--generate-strategy", "sequential"),
+    "generate_tp": ("generate", "--generate-strategy", "tensor_parallel"),
+}
+"""Commands of LitGPT 0.5 that are another one here, with an option."""
+
+_TO_LITGPT = (
+    "Hugging Face, GGUF and LitGPT files are loaded without conversion. To open a model in LitGPT 0.5, run "
+    "`litgpt convert MODEL OUT_DIR`, and then LitGPT's own `litgpt convert_to_litgpt OUT_DIR`."
+)
+_LORA = "this version trains LoRA instead: `litgpt finetune MODEL --data DATA --method lora`."
+_ADAPTER = "`litgpt generate ADAPTER_FOLDER --prompt …` does it, for LoRA."
+
+REMOVED = {
+    "convert_from_litgpt": "`litgpt convert MODEL OUT_DIR` does it.",
+    "convert_pretrained_checkpoint": "`litgpt convert X.ckpt OUT_DIR` makes a model of a checkpoint.",
+    "convert_to_litgpt": _TO_LITGPT,
+    "evaluate": "this version does not evaluate yet. `litgpt benchmark MODEL` measures speed and memory.",
+    "finetune_adapter": _LORA,
+    "finetune_adapter_v2": _LORA,
+    "finetune_lora_legacy": _LORA,
+    "generate_adapter": _ADAPTER,
+    "generate_adapter_v2": _ADAPTER,
+    "generate_speculatively": "this version does not speculate yet.",
+    "merge_lora": "`litgpt convert ADAPTER_FOLDER OUT_DIR` writes the model with the adapter in its weights.",
+    "serve": "this version has no server yet. `litgpt chat MODEL` talks in the terminal.",
+}
+"""Commands of LitGPT 0.5 that are not here."""
+
+
+def replacement(arguments: Sequence[str]) -> str | None:
+    """Return what to say of a command that was LitGPT's and is not ours; None if it is no such command."""
+    name = command_name(arguments).replace("-", "_")
+    return f"`litgpt {name}`: {REMOVED[name]}" if name in REMOVED else None
+
+
+def translate_alias(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments as they are called here."""
+    name = command_name(arguments)
+    found = ALIASES.get(name.replace("-", "_"))
+    if found is None:
+        return list(arguments)
+    at = list(arguments).index(name)
+    return [*arguments[:at], *found, *arguments[at + 1 :]]
+
+
+def command_name(arguments: Sequence[str]) -> str:
+    """Return the name of the command; nothing if there is none."""
+    return next((one for one in arguments if not one.startswith("-")), "")

@@ -1,0 +1,76 @@
+"""How a failed command reports the error: on stderr, after `error:`, in the terms of the command line."""
+
+import io
+import re
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from litgpt.cli import console
+from litgpt.domain.formatting.redaction import redact
+
+if TYPE_CHECKING:
+    from litgpt.domain.errors import LitGPTError
+
+UsageError: Any = typer.BadParameter.__base__
+"""The class of errors in how a command is called. Typer does not export it."""
+
+_OF_VALUES = ((" or None", " or omitted"), ("None, ", ""), ("None with ", "omitted with "))
+"""How the values of an argument are described in Python and on the command line, where nothing is None."""
+
+_QUOTED_WORD = re.compile(r"'([\w.:-]+)'")
+_KEYWORD = re.compile(r"""(?<![\w'"/.=-])([a-z_]+)=('[^']*'|\w(?:[\w.-]*\w)?)?""")
+"""A keyword argument, such as `devices=2` or `method='full'`, or its name alone (`devices=`)."""
+
+
+def show_usage_error(error: Any) -> None:
+    """Write how a command is called, and what is wrong with the way it was."""
+    written = io.StringIO()
+    error.show(file=written)
+    sys.stderr.write(redact(written.getvalue()).replace("\nError: ", "\nerror: "))
+
+
+def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:
+    """Write an error of the library.
+
+    Args:
+        error: The error that the command failed with.
+        options: The options and arguments of the command as they are typed, such as `--top-k` or
+            `MODEL_ATTRIBUTE`, by
+            the names of Python's arguments.
+
+    """
+    from litgpt.domain.errors import InvalidArgument, TokenizerMismatch
+
+    if isinstance(error, InvalidArgument) and error.name in options:
+        error.name = options[error.name]
+        for python, words in _OF_VALUES:
+            error.expected = error.expected.replace(python, words)
+        error.expected = _QUOTED_WORD.sub(r"\1", error.expected)
+    if isinstance(error, TokenizerMismatch) and "tokenizer_dir" not in options:
+        error.remedy = "Add the tokenizer.json or tokenizer.model of the model to its folder."
+    console.error(as_typed(str(error), options))
+
+
+def as_typed(text: str, options: Mapping[str, str]) -> str:
+    """Return a text with Python's keyword arguments as the options of a command.
+
+    Args:
+        text: Such as "Pass overwrite=True, or another out_dir."
+        options: As for `show_failure`.
+
+    """
+
+    def typed(found: re.Match[str]) -> str:
+        option, value = options.get(_NAMES.get(found[1], found[1]), ""), found[2] or ""
+        if not option.startswith("-"):
+            return found[0]
+        return f"{option} {value.strip(chr(39))}" if value not in ("", "True") else option
+
+    return re.sub(r"\bout_dir\b", options.get("out_dir", "out_dir"), _KEYWORD.sub(typed, text))
+
+
+_NAMES = {"overwrite": "force"}
+"""Arguments whose option has another name."""

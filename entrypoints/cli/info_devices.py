@@ -1,0 +1,93 @@
+"""`litgpt info --devices N`: what each of several devices will hold of a model."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from litgpt.cli import console
+from litgpt.cli.info import DTYPES_SHOWN
+from litgpt.domain.distribution.placement import Strategy
+from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
+from litgpt.domain.formatting.units import format_bytes
+from litgpt.domain.memory.estimate import MemoryEstimate
+from litgpt.domain.memory.per_device import memory_per_device
+from litgpt.domain.model import Architecture
+
+STRATEGIES: tuple[Strategy, ...] = ("sequential", "tensor_parallel")
+
+
+@attrs.frozen
+class DeviceReport:
+    """A model over several devices, in one way.
+
+    Attributes:
+        strategy: Which.
+        needs: What each device needs with the whole context, by what weights are in.
+        refused: Why the model cannot be spread so; None if it can.
+
+    """
+
+    strategy: Strategy
+    needs: dict[str, tuple[MemoryEstimate, ...]]
+    refused: str | None = None
+
+
+def device_reports(architecture: Architecture, num_devices: int) -> list[DeviceReport]:
+    """Return what each of several devices needs, in either way; nothing if there is only one.
+
+    Raises:
+        BadArgument: There cannot be so many.
+
+    """
+    if num_devices < 1:
+        raise InvalidArgument("devices", num_devices, "an integer >= 1")
+    return [_device_report(architecture, num_devices, one) for one in STRATEGIES if num_devices > 1]
+
+
+def show(reports: list[DeviceReport], num_devices: int) -> None:
+    """Write the most that any of the devices needs, for each way."""
+    console.show("")
+    console.heading(f"On the fullest of {num_devices} devices, with the whole context")
+    console.table([("", *DTYPES_SHOWN), *_rows(reports)], indent=2, numbers=True)
+    for one in reports:
+        if one.refused is not None:
+            console.show(f"  {one.refused}")
+
+
+def as_dict(reports: list[DeviceReport]) -> dict[str, Any]:
+    """Return the same for programs, and for each device."""
+    return {
+        one.strategy: {
+            "refused": one.refused,
+            "needs": {
+                name: [{**attrs.asdict(part), "total": part.total} for part in parts]
+                for name, parts in one.needs.items()
+            },
+        }
+        for one in reports
+    }
+
+
+def _device_report(architecture: Architecture, num_devices: int, strategy: Strategy) -> DeviceReport:
+    try:
+        needs = {
+            name: memory_per_device(
+                architecture,
+                strategy=strategy,
+                num_devices=num_devices,
+                dtype=dtype,
+                tokens=architecture.context_length,
+                quantize=quantize,
+            )
+            for name, (dtype, quantize) in DTYPES_SHOWN.items()
+        }
+    except UnsupportedOperation as error:
+        return DeviceReport(strategy, {}, str(error))
+    return DeviceReport(strategy, needs)
+
+
+def _rows(reports: list[DeviceReport]) -> Iterator[tuple[str, ...]]:
+    for one in reports:
+        most = (max(part.total for part in one.needs[name]) for name in one.needs)
+        yield one.strategy, *(map(format_bytes, most) if one.needs else ("-" for _ in DTYPES_SHOWN))

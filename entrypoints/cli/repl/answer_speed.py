@@ -1,0 +1,47 @@
+"""The speed of an answer: tokens, tokens per second, and the time to the first token."""
+
+from collections.abc import Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from litgpt.domain.generation.request import CompletionChunk
+
+
+@attrs.define
+class AnswerSpeed:
+    """Measures one answer, complete or stopped, from when the object is made.
+
+    Attributes:
+        started_at: The time of the start, in seconds of `perf_counter`.
+        first_token_at: The time of the first token; None before it.
+        last_token_at: The time of the last token.
+        tokens: The number of tokens so far.
+
+    """
+
+    started_at: float = attrs.field(factory=perf_counter)
+    first_token_at: float | None = None
+    last_token_at: float = 0.0
+    tokens: int = 0
+
+    def measure(self, events: "Iterator[CompletionChunk]") -> "Iterator[CompletionChunk]":
+        """Yield the events of an answer as they come."""
+        for event in events:
+            self.last_token_at = perf_counter()
+            if self.first_token_at is None:
+                self.first_token_at = self.last_token_at
+            self.tokens += event.token is not None
+            yield event
+
+    def summary(self) -> str:
+        """Return the figures as a line. The speed leaves out the first token, which waits for the prompt."""
+        tokens = self.tokens
+        parts = [f"{tokens} token{'' if tokens == 1 else 's'}"]
+        if self.first_token_at is not None and tokens > 1 and self.last_token_at > self.first_token_at:
+            parts.append(f"{(tokens - 1) / (self.last_token_at - self.first_token_at):.1f} tokens/s")
+        if self.first_token_at is not None and tokens:
+            parts.append(f"{self.first_token_at - self.started_at:.2f} s to the first token")
+        return ", ".join(parts)

@@ -1,0 +1,53 @@
+"""`/set` and `/show`: the settings of a chat."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from litgpt.cli import console
+
+if TYPE_CHECKING:
+    from litgpt.domain.generation.sampling_params import SamplingParams
+
+PARAMETERS: dict[str, type[int] | type[float]] = {
+    "temperature": float,
+    "top_k": int,
+    "top_p": float,
+    "max_new_tokens": int,
+    "seed": int,
+}
+
+
+def update_settings(settings: Mapping[str, Any], text: str) -> dict[str, Any] | None:
+    """Return the settings after `/set TEXT`, or None, with an explanation, if the text is not a setting.
+
+    Args:
+        settings: The keyword arguments of `LLM.chat`.
+        text: Name and value, such as `temperature 0.5` or `--top-k none`.
+
+    """
+    name, _, value = text.partition(" ")
+    name, value = name.lstrip("-").replace("-", "_"), value.strip()
+    if name not in PARAMETERS or not value:
+        console.note(f"/set NAME VALUE, where NAME is one of {', '.join(PARAMETERS)}, system")
+        return None
+    others = {key: setting for key, setting in settings.items() if key != name}
+    if value == "default":
+        return others
+    try:
+        return others | {name: None if value.lower() in ("none", "all") else PARAMETERS[name](value)}
+    except ValueError:
+        console.error(f"{name} must be a number, none or default, and not {value!r}.")
+        return None
+
+
+def show_settings(settings: Mapping[str, Any], sampling: "SamplingParams") -> None:
+    """Write the settings in effect as remarks, one a line.
+
+    Args:
+        settings: The keyword arguments of `LLM.chat`.
+        sampling: Those for sampling, with the model's defaults where none were given.
+
+    """
+    for name in PARAMETERS:
+        value = settings.get(name) if name == "max_new_tokens" else getattr(sampling, name)
+        console.note(f"{name}: {'none' if value is None else value}")

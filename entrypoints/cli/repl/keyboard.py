@@ -1,0 +1,184 @@
+"""Input of a chat: an editable line with a history, or plain lines where that is not possible."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from litgpt.cli import console
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import History
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+HINT = "(Press Ctrl-C again, or Ctrl-D, to quit.)"
+
+
+class Keyboard:
+    """Reads messages; with `prompt_toolkit` on a terminal, else line by line.
+
+    Args:
+        commands: What Tab completes at the beginning of a line.
+
+    """
+
+    def __init__(self, commands: Sequence[str]) -> None:
+        self._editor = _editor(commands) if _can_edit() else None
+        self._interrupted = False
+
+    def read(self) -> str:
+        """Return the next message, or its first line.
+
+        Raises:
+            EOFError: There is none: the end of the input, Ctrl-D, or Ctrl-C twice on an empty line.
+            KeyboardInterrupt: Ctrl-C where no person types.
+
+        """
+        while True:
+            try:
+                text = self.read_more("> ")
+            except KeyboardInterrupt:
+                if not console.stdin_is_terminal():
+                    raise
+                if not self._editor and console.pending_input():
+                    self._interrupted = False
+                    continue
+                if self._interrupted:
+                    raise EOFError from None
+                self._interrupted = True
+                console.note(HINT)
+            else:
+                self._interrupted = False
+                return text
+
+    def read_more(self, prompt: str, prefilled: str = "") -> str:
+        """Return a further line, or a text that is there to be changed.
+
+        Raises:
+            EOFError: The end of the input, or Ctrl-D.
+            KeyboardInterrupt: Ctrl-C; in a line editor, on an empty line.
+
+        """
+        try:
+            return self._edited(prompt, prefilled) if self._editor else console.ask(prompt, prefilled)
+        except KeyboardInterrupt:
+            if console.stdin_is_terminal() and not self._editor:
+                console.note("")  # after the ^C
+            raise
+
+    def _edited(self, prompt: str, prefilled: str) -> str:
+        assert self._editor is not None  # noqa: S101 - the caller asked
+        return self._editor.prompt(prompt, default=prefilled, key_bindings=self._keys())
+
+    def _keys(self) -> "KeyBindings":
+        from prompt_toolkit.key_binding import KeyBindings
+
+        keys = KeyBindings()
+
+        @keys.add("escape", "enter")
+        def _newline(event: "KeyPressEvent") -> None:
+            event.current_buffer.insert_text("\n")
+
+        @keys.add("c-c")
+        @keys.add("<sigint>")
+        def _clear(event: "KeyPressEvent") -> None:
+            if event.app.current_buffer.text:
+                event.app.current_buffer.reset()
+                self._interrupted = False
+            else:
+                event.app.exit(exception=KeyboardInterrupt)
+
+        return keys
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Keep text that is typed meanwhile out of the answer and for the next prompt, also after Ctrl-C."""
+        if sys.platform == "win32" or not console.stdin_is_terminal():
+            yield
+            return
+        import termios
+
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+        silent = termios.tcgetattr(descriptor)
+        silent[3] &= ~termios.ECHO
+        silent[3] |= termios.NOFLSH  # Ctrl-C would discard it
+        if self._editor:  # unfinished lines too, and Enter and pastes as the editor expects them
+            silent[3] &= ~termios.ICANON
+            silent[0] &= ~termios.ICRNL
+            console.mark_pastes(True)
+        termios.tcsetattr(descriptor, termios.TCSANOW, silent)
+        try:
+            yield
+        finally:
+            if self._editor:
+                console.mark_pastes(False)
+            termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+@contextmanager
+def defer_interrupt() -> Iterator[Callable[[], bool]]:
+    """Report the first Ctrl-C, so that an answer can end with a whole token; a second one interrupts."""
+    asked = False
+
+    def on_interrupt(_: int, __: "FrameType | None") -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _can_edit() -> bool:
+    if not (console.stdin_is_terminal() and console.stdout_is_terminal()) or os.environ.get("TERM") in (
+        None,
+        "",
+        "dumb",
+    ):
+        return False
+    try:
+        import prompt_toolkit  # noqa: F401 - an extra: is it there?
+    except ImportError:
+        return False
+    return True
+
+
+def _editor(commands: Sequence[str]) -> "PromptSession[str]":
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.completion import WordCompleter
+
+    return PromptSession(
+        history=_history(),
+        completer=WordCompleter(list(commands), sentence=True),
+        complete_while_typing=False,
+        prompt_continuation="… ",
+        enable_open_in_editor=True,  # Ctrl-X Ctrl-E
+        tempfile_suffix=".md",
+    )
+
+
+def _history() -> "History":
+    """Return the history of all chats of this user, or of this one if it cannot be kept."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    state = os.environ.get("XDG_STATE_HOME", "")
+    folder = (Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state") / "litgpt"
+    path = folder / "chat_history"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600))
+        path.chmod(0o600)  # what is said to a model is private
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(path)

@@ -1,0 +1,285 @@
+"""A conversation at the keyboard, or along a pipe: messages, and commands that begin with /."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from litgpt.cli import console
+from litgpt.cli.arguments import decode_input
+from litgpt.cli.repl.adapter_switch import AdapterSwitch
+from litgpt.cli.repl.answer_speed import AnswerSpeed
+from litgpt.cli.repl.chat_files import ChatFiles
+from litgpt.cli.repl.chat_settings import show_settings, update_settings
+from litgpt.cli.repl.editor import NO_EDITOR_HINT, edit_text, editor_command
+from litgpt.cli.repl.keyboard import Keyboard, defer_interrupt
+from litgpt.cli.repl.markdown import MarkdownStream
+
+if TYPE_CHECKING:
+    from litgpt.chat import Chat, Said
+    from litgpt.domain.chat.messages import Message
+
+HELP = '''\
+/set NAME VALUE  change temperature, top_k, top_p, max_new_tokens or seed; VALUE may be none or default
+/show            show the model, the settings and the conversation
+/system TEXT     begin again with TEXT as the system prompt
+/clear, /reset   begin again with the same system prompt
+/undo            forget the last message and its answer
+/regenerate      answer the last message again; a seed that is set is raised by 1
+/edit [TEXT]     change the last message, in $VISUAL or $EDITOR or to TEXT, and send it again
+/adapter [NAME]  switch to a LoRA adapter: a name, a folder or repository to load, or none
+/tokens          show the tokens used and the context left
+/save FILE       write the conversation to a file; /save --force FILE replaces another one
+/load FILE       go on from a file that /save wrote
+/tool TEXT       send TEXT as the result of a tool call
+/help            show this
+/exit, /bye      quit; so do Ctrl-D, and Ctrl-C twice on an empty line
+Ctrl-C stops an answer or clears the line. """ begins and ends a message of several lines, as does \\ at the
+end of a line. A space before / or """ makes it part of the message. Where prompt_toolkit is installed
+(pip install 'litgpt[chat]'), a paste is one message, Alt-Enter begins a new line, Ctrl-R searches the history
+and Ctrl-X Ctrl-E opens the message in the editor.'''
+
+COMMANDS = (
+    "/set",
+    "/show",
+    "/system",
+    "/clear",
+    "/reset",
+    "/undo",
+    "/regenerate",
+    "/edit",
+    "/adapter",
+    "/tokens",
+    "/save",
+    "/load",
+    "/tool",
+    "/help",
+    "/exit",
+    "/quit",
+    "/bye",
+)
+CONTEXT_FULL_HINT = "(The conversation is kept. /undo makes room, /save FILE writes it, /reset begins again.)"
+EXIT_COMMANDS = (["/exit"], ["/quit"], ["/bye"])
+
+
+@attrs.define
+class Session:
+    """A conversation that goes on until the user quits.
+
+    Attributes:
+        start_chat: Begins another conversation from messages and settings.
+        chat: The present one.
+        settings: The keyword arguments of `LLM.chat`.
+        adapters: The adapters that it can switch between.
+        details: What `/show` says of the model, by name.
+        files: The files that it is saved to and loaded from.
+        shows_speed: Whether tokens and speed follow each answer on a terminal.
+        failed: Whether a message got no answer.
+
+    """
+
+    start_chat: "Callable[[list[Message], dict[str, Any]], Chat]"
+    chat: "Chat"
+    settings: dict[str, Any]
+    adapters: AdapterSwitch
+    details: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+    files: ChatFiles = attrs.field(factory=ChatFiles, kw_only=True)
+    shows_speed: bool = attrs.field(default=True, kw_only=True)
+    failed: bool = attrs.field(default=False, init=False)
+    _keyboard: Keyboard = attrs.field(factory=lambda: Keyboard(COMMANDS), init=False)
+
+    def run(self) -> None:
+        """Answer message by message, until there are no more."""
+        from litgpt.domain.errors import LitGPTError, PromptTooLong
+
+        while (line := self._next_message()) is not None and line.split() not in EXIT_COMMANDS:
+            try:
+                self.handle(line)
+            except LitGPTError as error:  # such as a text that is too long: the conversation goes on
+                self.failed = True
+                console.error(str(error))
+                if self.chat.messages and isinstance(error, PromptTooLong):
+                    console.note(CONTEXT_FULL_HINT)
+
+    def handle(self, line: str) -> None:  # noqa: C901, PLR0912 - one case for each command
+        """Answer a message, or run a command; a space before it makes a message of a command."""
+        command, _, rest = line.partition(" ") if line.startswith("/") else ("", "", line)
+        if command not in COMMANDS and "\n" in line:  # a pasted text that begins with a path
+            command, rest = "", line
+        text = rest.strip()
+        match command:
+            case "" if text:
+                self._answer(_unquoted(rest))
+            case "":
+                pass
+            case "/help":
+                console.note(HELP)
+            case "/set":
+                self._set(text)
+            case "/show":
+                self._show_state()
+            case "/reset" | "/clear":
+                self._restart(self._system_messages())
+            case "/system":
+                from litgpt.domain.chat.messages import Message
+
+                self._restart([Message("system", text)] if text else [])
+            case "/undo":
+                forgotten = self.chat.undo()
+                console.note(
+                    "(Forgotten: the last message and its answer.)" if forgotten else "Nothing to undo."
+                )
+            case "/regenerate":
+                self._regenerate(None)
+            case "/edit":
+                self._edit(text)
+            case "/adapter":
+                self.adapters.choose(text)
+            case "/tokens":
+                used = self.chat.count_tokens()
+                console.note(f"{used} tokens used, {self.chat.context - used} of {self.chat.context} left")
+            case "/tool" if text:
+                self._answer({"role": "tool", "content": text})
+            case "/tool":
+                console.note("Which result? /tool TEXT")
+            case "/save":
+                self.files.save(self.chat, text)
+            case "/load":
+                self._load(text)
+            case _:
+                near = difflib.get_close_matches(command, COMMANDS, n=1)
+                meant = f" Did you mean {near[0]}?" if near else ""
+                console.note(
+                    f"Unknown command {command} (see /help).{meant} "
+                    "To send it to the model, start the line with a space."
+                )
+
+    def _answer(self, message: "Said") -> None:
+        if not console.stdin_is_terminal():  # where a Ctrl-C is to end more than this answer
+            self._show(message, stopped=lambda: False)
+            return
+        try:
+            with self._keyboard.answering(), defer_interrupt() as stopped:
+                self._show(message, stopped)
+        except KeyboardInterrupt:
+            self.chat.close()  # in the middle of a computation, of which then nothing is kept
+            console.show("")
+
+    def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
+        pace = AnswerSpeed()
+        markdown = MarkdownStream(styled=console.supports_styles())
+        try:
+            for event in pace.measure(self.chat.events(message)):
+                if event.text:
+                    console.show_rendered(event.text, markdown.feed)
+                if stopped():
+                    break
+        finally:
+            console.show_rendered("", lambda _: markdown.finish())
+        console.show("")
+        if pace.tokens and self.shows_speed and console.stdin_is_terminal() and console.stdout_is_terminal():
+            console.note(f"({pace.summary()})")
+
+    def _regenerate(self, text: "str | None") -> None:
+        """Answer the last message, or `text` in its place; without an answer nothing changes."""
+        messages, settings = self.chat.messages, self.settings
+        last = self.chat.undo()
+        if last is None:
+            console.note("The conversation is empty.")
+            return
+        kept = self.chat.messages
+        if text is None and settings.get("seed") is not None:  # the same seed would give the same answer
+            self._continue_from(kept, settings | {"seed": settings["seed"] + 1})
+        try:
+            self._answer(last if text is None else text)
+        finally:
+            if len(self.chat.messages) == len(kept):
+                self._continue_from(messages, settings)
+
+    def _edit(self, text: str) -> None:
+        last = next((one for one in reversed(self.chat.messages) if one.role == "user"), None)
+        if text := text or self._edited(last.text if last else ""):
+            self._regenerate(decode_input(text)) if last else self._answer(decode_input(text))
+
+    def _edited(self, text: str) -> str:
+        """Return a message that the user changes, or writes anew; empty if there is nothing to send."""
+        if console.stdin_is_terminal() and console.stdout_is_terminal():
+            if not (command := editor_command()):
+                console.note(NO_EDITOR_HINT)
+            elif (changed := edit_text(text, command)) is not None:
+                console.note("".join(f"> {line}\n" for line in changed.splitlines()).rstrip("\n"))
+                return changed
+        try:
+            return self._keyboard.read_more("edit> ", text).strip()
+        except EOFError:
+            return ""
+        except KeyboardInterrupt:
+            if console.stdin_is_terminal():
+                return ""
+            raise
+
+    def _set(self, text: str) -> None:
+        if text.startswith("system "):
+            self.handle(f"/{text}")
+            return
+        if (changed := update_settings(self.settings, text)) is None:
+            return
+        self._continue_from(self.chat.messages, changed)
+        console.note(f"(Set: {text}.)")
+
+    def _show_state(self) -> None:
+        for name, value in {**self.details, "adapter": self.adapters.active}.items():
+            console.note(f"{name}: {value}")
+        show_settings(self.settings, self.chat.sampling)
+        for message in self.chat.messages:
+            console.note(f"{message.role}: {message.text}")
+
+    def _system_messages(self) -> "list[Message]":
+        first = self.chat.messages[:1]
+        return first if first and first[0].role == "system" else []
+
+    def _restart(self, messages: "list[Message]") -> None:
+        self._continue_from(messages, self.settings)
+        console.note("(A new conversation.)")
+
+    def _continue_from(self, messages: "list[Message]", settings: dict[str, Any]) -> None:
+        fresh = self.start_chat(messages, settings)  # which checks the settings
+        self.chat.close()
+        self.chat, self.settings = fresh, settings
+
+    def _load(self, path: str) -> None:
+        if (saved := self.files.load(path)) is None:
+            return
+        changes = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
+        settings = self.settings | {name: value for name, value in changes.items() if value}
+        self._continue_from(saved.messages, settings)
+        console.note(f"(Loaded {len(saved.messages)} messages from {path}.)")
+
+    def _next_message(self) -> str | None:
+        """Return what is typed next; None if that is all."""
+        text = ""
+        try:
+            text = self._keyboard.read()
+            while console.stdin_is_terminal() and text.endswith("\\"):
+                text = f"{text[:-1]}\n{self._keyboard.read_more('… ')}"
+            while text.startswith('"""') and not (len(text) >= 6 and text.rstrip().endswith('"""')):
+                text = f"{text}\n{self._keyboard.read_more('… ')}"
+            return decode_input(text)
+        except KeyboardInterrupt:
+            if console.stdin_is_terminal():
+                return ""  # a message of several lines, given up
+            raise
+        except EOFError:
+            if console.stdin_is_terminal():
+                console.note("")  # the shell's prompt begins on a line of its own
+            elif text:
+                self.failed = True
+                console.error('The message that """ began does not end: a closing """ is missing.')
+            return None
+
+
+def _unquoted(text: str) -> str:
+    if text.startswith('"""') and text.rstrip().endswith('"""') and len(text.strip()) >= 6:
+        return text.strip()[3:-3].strip("\n") or text.strip()
+    return text.strip()

@@ -1,0 +1,1 @@
+"""The parts that `LLM` is composed of."""

@@ -1,0 +1,59 @@
+"""`LLM.benchmark`: how fast the model generates here, and in how much memory."""
+
+from typing import Unpack
+
+from litgpt.application.benchmark import Benchmark
+from litgpt.application.concurrency.model_lock import ModelLock
+from litgpt.container import container
+from litgpt.domain.progress import Reporter
+from litgpt.domain.validation.call_signatures import public_function
+from litgpt.domain.validators import integer
+from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, ChatKwargs, Prompt, Prompts, split_kwargs
+from litgpt.llm_parts.generation import GenerationMixin
+from litgpt.preprocessor import Preprocessor
+
+_NUM_ITERATIONS_EXPECTED = "a positive integer (the prompt is passed by name: benchmark(prompt='Hi'))"
+
+
+class BenchmarkMixin(GenerationMixin):
+    """How fast an LLM is."""
+
+    preprocessor: Preprocessor
+    _lock: ModelLock
+    _report: Reporter
+
+    @public_function(SHARED_OPTIONS)
+    def benchmark(
+        self,
+        num_iterations: int = 1,
+        *,
+        prompt: Prompt | Prompts,
+        sys_prompt: str | None = None,
+        return_as_token_ids: bool = False,  # noqa: ARG002 - makes no difference
+        stream: bool = False,  # noqa: ARG002 - makes no difference
+        **generate_arguments: Unpack[ChatKwargs],
+    ) -> tuple[str, dict[str, list[float]]]:
+        """Return the last answer's text and, by name, a list of what was measured at each iteration.
+
+        A prompt and two tokens are computed before the first iteration and not counted, because the machine
+        warms up. Tokens are counted as they leave the model.
+
+        Args:
+            num_iterations: How often to generate; the prompt is passed by name.
+            prompt: A text; or a conversation, as messages; or a list of these.
+            sys_prompt: The system message that the conversation begins with; None is none.
+            return_as_token_ids: As for `generate`; it makes no difference here.
+            stream: As for `generate`; it makes no difference here.
+
+        Raises:
+            BadArgument: An argument cannot be right.
+            NotDistributed: The model has no device yet.
+
+        """
+        times = integer("num_iterations", num_iterations, 1, _NUM_ITERATIONS_EXPECTED)
+        settings, templating = split_kwargs(generate_arguments)
+        asked = self._prepare(prompt, sys_prompt, settings, **templating)
+        profiler = container.profiler(self.preprocessor.device)
+        run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
+        with self._lock.using():  # waiting for a change is not measured
+            return run.repeat(times, asked.requests, self._report, stop_strings=asked.stop_strings)

@@ -1,0 +1,76 @@
+"""`LLM.chat`: a conversation with the model, begun or resumed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Unpack
+
+import attrs
+
+from litgpt.application.chat import Conversation, TurnOptions
+from litgpt.application.generate_text import GenerateText
+from litgpt.application.prepare_requests import make_prompt_renderer
+from litgpt.chat import Chat, read_chat
+from litgpt.domain.chat.messages import Message, parse_messages
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.validation.call_signatures import public_function
+from litgpt.llm_parts.generate_kwargs import SHARED_OPTIONS, ChatKwargs, ChatMessages, split_kwargs
+from litgpt.llm_parts.generation import GenerationMixin
+
+
+class ConversationMixin(GenerationMixin):
+    """What an LLM says in a conversation."""
+
+    @public_function(
+        attrs.evolve(SHARED_OPTIONS, defaults={**SHARED_OPTIONS.defaults, "max_new_tokens": None})
+    )
+    def chat(
+        self,
+        sys_prompt: str | None = None,
+        *,
+        resume: str | Path | ChatMessages | None = None,
+        **kwargs: Unpack[ChatKwargs],
+    ) -> Chat:
+        """Return a conversation that remembers what was said and does not compute it again.
+
+        The options are those of `generate`, for every answer of the chat; each call of the chat can pass
+        others.
+
+        Args:
+            sys_prompt: The system message that the conversation begins with; None is none.
+            resume: A file that `Chat.save` wrote, or messages, to go on from.
+
+        Raises:
+            NotDistributed: The model has no device yet.
+            BadArgument: An argument cannot be right.
+
+        """
+        said: list[Message] = []
+        options: dict[str, Any] = {"max_new_tokens": None, **kwargs}
+        if isinstance(resume, (str, Path)):
+            saved = read_chat(resume)
+            said = saved.messages
+            options = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs, **options}
+        elif resume:
+            said = list(parse_messages(resume))
+        if sys_prompt and said:
+            raise InvalidArgument(
+                "sys_prompt", sys_prompt, "None when a conversation is resumed: it has its own"
+            )
+        generator, loaded = self._generator(), self._loaded
+
+        def turn(given: Mapping[str, Any]) -> TurnOptions:
+            settings, templating = split_kwargs({**options, **given})
+            return TurnOptions(
+                make_prompt_renderer(
+                    loaded, parse_special_tokens=settings.parse_special_tokens, **templating
+                ),
+                lambda ids: settings.to_request(
+                    ids, loaded.stop_token_ids, loaded.sampling_params, context_length=generator.context
+                ),
+                (*settings.stop_strings, *loaded.stop_strings),
+            )
+
+        if sys_prompt:
+            said = [Message("system", sys_prompt)]
+        generate = GenerateText(loaded.tokenizer, generator)
+        return Chat(Conversation(turn({}).renderer, generate, generator.prefix_cache(), said), turn)

@@ -1,0 +1,300 @@
+"""`LLM.trainer_setup`, calling an LLM, and its loss: what the Lightning Trainer, or another loop, trains."""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from os.path import realpath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.input_checks import check_ids, check_length, check_shape, check_targets
+from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_labels
+from litgpt.adapters.pytorch.ops.dtypes import default_dtype
+from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
+from litgpt.adapters.pytorch.runtime.out_of_memory import translate_out_of_memory
+from litgpt.application.concurrency.model_lock import ModelLock
+from litgpt.application.load_model import LoadedModel
+from litgpt.container import container
+from litgpt.domain.distribution.placement import Placement
+from litgpt.domain.errors import NotDistributed, UnsupportedOperation
+from litgpt.domain.progress import Notice, Reporter
+from litgpt.domain.validation.call_signatures import public_function
+from litgpt.domain.validators import local_path
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+_MODEL_PREFIX = "model."
+_ADAPTER = re.compile(r"\.lora\.([^.]+)\.")
+
+
+class TrainingMixin(nn.Module):
+    """How an LLM learns. It is a torch Module, so optimizers, strategies and loops take it as it is."""
+
+    model: GPT | None
+    _loaded: LoadedModel[Tensor]
+    _lock: ModelLock
+    _adapters: Any  # they hold the model
+    _report: Reporter
+    _placement: Placement | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trainer_ckpt: Path | None = None
+        self._is_loaded = False  # by load_state_dict, since it was placed and before the first trainer_setup
+        self._adapter_weights: dict[str, Tensor] = {}  # that add_lora is to take
+        self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
+
+    @public_function()
+    def trainer_setup(self, trainer_ckpt: str | Path | None = None, *, quantize: str | None = None) -> None:
+        """Make the model ready to be trained: in a LightningModule's `setup`, or before a loop of one's own.
+
+        The first call reads the weights, in torch's default dtype. A later one, as Lightning makes before
+        each `fit`, `validate` and `test`, keeps what was trained, unless it passes another checkpoint than
+        the one last read. Weights that `load_state_dict` has loaded before, as `load_from_checkpoint` does,
+        are kept by the first call too, whatever checkpoint it passes.
+
+        Args:
+            trainer_ckpt: A Trainer checkpoint (`.ckpt`), in one file or in one from each process, whose
+                weights replace the model's own.
+            quantize: Puts the weights of projections in fewer bits, as `distribute` does. They cannot be
+                trained then, but adapters on them can.
+
+        Raises:
+            NotOfThisModel: The checkpoint has other tensors than the model; the error lists them.
+            BadCheckpoint: It cannot be read.
+
+        """
+        path = None if trainer_ckpt is None else Path(realpath(local_path("trainer_ckpt", trainer_ckpt)))
+        with self._lock.changing("trainer_setup()"):
+            self._load_for_training(path, quantize)
+
+    def _load_for_training(self, path: Path | None, quantize: str | None) -> None:
+        ready = self._placement is not None and self._placement.trainable
+        if ready and self._is_loaded:
+            self._is_loaded, self._trainer_ckpt = False, path
+        if ready and path in (None, self._trainer_ckpt):
+            return
+        from litgpt.adapters.training.trainer_checkpoint import read_checkpoint, restore
+
+        state: dict[str, Any] | None = None if path is None else read_checkpoint(path)["state_dict"]
+        if self._is_loaded and self.model is not None:
+            state = self.model.state_dict()
+        if ready:
+            assert self.model is not None  # noqa: S101 - it has a placement
+            model, placement = self.model, self._placement
+        else:
+            self._release()  # two models at once might not fit
+            prepare = container.prepare_training()
+            prepared = prepare(self._loaded, default_dtype(), self._report, quantize=quantize)
+            self._loaded, model, placement = prepared
+        if state is not None:
+            restore(model, state, origin=str(path or "load_state_dict()"), name=self._loaded.checkpoint.name)
+        self.model, self._placement, self._trainer_ckpt = model, placement, path
+
+    def shard(self, mesh: "DeviceMesh") -> None:
+        """Let each process of a mesh keep a part of the weights: FSDP2, for `configure_model`.
+
+            def configure_model(self):
+                self.llm.trainer_setup()
+                self.llm.shard(self.device_mesh["data_parallel"])
+
+        Args:
+            mesh: The processes, in one dimension.
+
+        Raises:
+            NotDistributed: `trainer_setup` has not been called.
+
+        """
+        from litgpt.adapters.pytorch.training.fsdp import apply_fsdp
+
+        with self._lock.changing("shard()"):
+            if self.model is None:
+                raise NotDistributed
+            if not self.is_sharded:
+                apply_fsdp(self.model, mesh)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether this process has only a part of each weight."""
+        # Asked so because importing what is asked after takes half a second.
+        head = getattr(self.model, "lm_head", None)
+        return hasattr(getattr(head, "weight", None), "full_tensor")
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        target_ids: Tensor | None = None,
+        loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Return logits, and the loss if there are targets; for that alone, `loss` takes less memory.
+
+        Args:
+            input_ids: (B, T).
+            target_ids: (B, T), unshifted: the loss compares each token's logits with the next target. -100 is
+                ignored.
+            loss_fn: Takes logits (B, T - 1, V) and targets (B, T - 1); None is the cross-entropy.
+
+        Returns:
+            (B, T, V), or that and the loss.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            BadArgument: The shapes differ, all targets are ignored, an id is outside the vocabulary, or there
+                are more tokens than the model's context holds.
+            OutOfReach: There are targets to learn from, and the model is split over ranks.
+
+        """
+        with self._using():
+            model = self._check_inputs(input_ids)
+            if target_ids is not None:
+                check_targets(input_ids, target_ids)
+                if loss_fn is None:
+                    check_ids("target_ids", target_ids, model.architecture.vocab_size)
+                model.require_trainable()
+            logits: Tensor = model(input_ids)
+            if target_ids is None:
+                return logits
+            if loss_fn is not None:
+                return logits, loss_fn(logits[:, :-1], target_ids[:, 1:])
+            return logits, cross_entropy(logits.flatten(0, 1), shift_labels(target_ids).flatten())
+
+    def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
+        """Return the cross-entropy of the next tokens, without ever holding all logits.
+
+        Args:
+            input_ids: (B, T).
+            target_ids: (B, T), unshifted; -100 is ignored.
+            reduction: `mean` over the targets that are not ignored, or their `sum`, which is 0 where there
+                are none.
+
+        Raises:
+            NotDistributed: There is no model yet.
+            BadArgument: The shapes differ, all targets are ignored for a mean, an id is outside the
+                vocabulary, or there are more tokens than the model's context holds.
+            OutOfReach: It is to be learned from, and the model is split over ranks.
+
+        """
+        with self._using():
+            model = self._check_inputs(input_ids)
+            check_targets(input_ids, target_ids)
+            check_ids("target_ids", target_ids, model.architecture.vocab_size)
+            model.require_trainable()
+            return model.loss(input_ids, target_ids, reduction)
+
+    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
+        """Load weights, as torch's modules do; answers under way are waited for."""
+        with self._lock.changing("load_state_dict()"):
+            return super().load_state_dict(*arguments, **options)
+
+    def _apply(self, *arguments: Any, **options: Any) -> Self:
+        """Change all weights, as `to`, `half` and others do."""
+        with self._lock.changing("Moving or converting it"):
+            super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+            return self
+
+    def _check_inputs(self, input_ids: Tensor) -> GPT:
+        """Return the network, once the ids are known to be a batch that it can compute."""
+        if self.model is None:
+            raise NotDistributed
+        check_shape("input_ids", input_ids)
+        check_length(input_ids, self.model.architecture.context_length)
+        check_ids("input_ids", input_ids, self.model.architecture.vocab_size)
+        return self.model
+
+    def _using(self) -> AbstractContextManager[None]:
+        if torch.compiler.is_compiling():  # a lock cannot be compiled
+            return nullcontext()
+        check_fork()
+        return translate_out_of_memory("A forward pass", self._lock.using())
+
+    def _check_unchanged(self) -> None:
+        """Refuse to read the weights from the files again where the model's own were trained or loaded."""
+        if self._placement is not None and self._placement.trainable:
+            reason = "what was trained would be lost. It generates as it is; or save() it, and load that."
+            raise UnsupportedOperation(
+                "distribute() after trainer_setup()", f"it would read the weights anew, and {reason}"
+            )
+        if self._is_loaded:
+            reason = "the loaded weights would be lost. Call distribute() first, or save() and load that."
+            raise UnsupportedOperation("distribute() after load_state_dict()", reason)
+
+    def _fqn_modifiers(self) -> dict[str, str]:
+        """Tell torch.distributed.checkpoint of the level that state dicts do not have: its name for this."""
+        return {} if self.model is None else {name: "model" for name, _ in self.model.named_children()}
+
+    def _release(self) -> None:
+        if self.model is not None:
+            container.strategy().release(self.model)
+        self.model = self._placement = self._trainer_ckpt = self._adapters = None
+        self._is_loaded = False
+
+    def _build_to_load(self, state: dict[str, Any], prefix: str) -> None:
+        """Build the model before `setup` does, since `load_from_checkpoint` has weights for it already.
+
+        Those of an adapter are taken out of the state dict: `add_lora` makes it, and then takes them.
+        """
+        names = [name for name in state if name.startswith(prefix)]
+        if not names:
+            return
+        self.trainer_setup()
+        self._is_loaded = True
+        there = self.state_dict()
+        for name in names:
+            own = name.removeprefix(prefix)
+            if own not in there and _ADAPTER.search(own):
+                self._adapter_weights[own] = state.pop(name)
+        if self._adapter_weights:
+            needed = "call add_lora() with the settings that it was trained with; it takes them over"
+            self._report(Notice(f"The checkpoint has the weights of a LoRA adapter: {needed}."))
+
+    def _load_adapter_weights(self, adapter: str) -> None:
+        """Give an adapter the weights that a checkpoint had for it.
+
+        Raises:
+            NotOfThisModel: The adapter has other tensors.
+
+        """
+        found = _adapter_tensors(adapter, self._adapter_weights)
+        if not found:
+            return
+        from litgpt.adapters.training.trainer_checkpoint import check_weights
+
+        wanted = _adapter_tensors(adapter, self.state_dict())
+        check_weights(found, wanted, origin="The checkpoint", name=f"the adapter {adapter!r}")
+        with torch.no_grad():
+            for name, tensor in found.items():
+                wanted[name].copy_(tensor)
+                del self._adapter_weights[name]
+
+
+def _adapter_tensors(adapter: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if (match := _ADAPTER.search(name)) and match[1] == adapter
+    }
+
+
+def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
+    """Write `llm.lm_head.weight` for `llm.model.lm_head.weight`, as LitGPT does."""
+    for name in [one for one in state if one.startswith(f"{prefix}{_MODEL_PREFIX}")]:
+        state[prefix + name.removeprefix(f"{prefix}{_MODEL_PREFIX}")] = state.pop(name)
+
+
+def _restore_model_level(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Read `llm.lm_head.weight` as `llm.model.lm_head.weight`."""
+    if isinstance(module, TrainingMixin) and module.model is None:
+        module._build_to_load(state, prefix)  # noqa: SLF001 - its own hook
+    if getattr(module, "model", None) is None:
+        return
+    if isinstance(module, TrainingMixin) and (place := module._placement) is not None and not place.trainable:  # noqa: SLF001
+        module._is_loaded = any(one.startswith(prefix) for one in state)  # noqa: SLF001 - distribute() placed it
+    for name in [one for one in state if one.startswith(prefix)]:
+        if not name.startswith(f"{prefix}{_MODEL_PREFIX}"):
+            state[f"{prefix}{_MODEL_PREFIX}{name.removeprefix(prefix)}"] = state.pop(name)

@@ -1,0 +1,1 @@
+"""How `litgpt.training` sets up, runs and summarizes a run."""

@@ -1,0 +1,113 @@
+"""The memory that a training run takes, counted before any of it is allocated."""
+
+from typing import Any
+
+import attrs
+import torch
+
+from litgpt.adapters.pytorch.lora.initialization import trained_numbers
+from litgpt.container import container
+from litgpt.domain.distribution.placement import training_placement
+from litgpt.domain.memory.estimate import parameter_count
+from litgpt.domain.memory.preflight import allocated_bytes, check_training
+from litgpt.domain.memory.training_estimate import TrainingFootprint, training_footprint
+from litgpt.domain.training.config import TrainConfig
+from litgpt.domain.weights.tensor_info import DType
+from litgpt.llm import LLM
+from litgpt.llm_parts.lora import written_as
+
+_COMPUTES_IN = {"bf16-true": "bfloat16", "bf16-mixed": "bfloat16", "16-mixed": "float16"}
+
+
+@attrs.frozen(kw_only=True)
+class TrainingMemory:
+    """What a run takes on each device: for the line at its start, and to refuse what cannot fit.
+
+    Attributes:
+        llm: The model, whose weights need not be read.
+        recipe: How it is trained.
+        precision: The Trainer's.
+        dtype: The data type of the model's own weights.
+        trained: The number of parameters that are trained.
+
+    """
+
+    llm: LLM
+    recipe: TrainConfig
+    precision: str
+    dtype: DType
+    trained: int = attrs.field(init=False)
+    _adapts_all: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        loaded, everywhere = self.llm._loaded, True  # noqa: SLF001 - an LLM's own half
+        if self.recipe.uses_lora:
+            count, everywhere = trained_numbers(
+                loaded.architecture, *written_as(loaded), self.recipe.lora_config
+            )
+        else:
+            count = parameter_count(loaded.architecture)
+        object.__setattr__(self, "trained", count)
+        object.__setattr__(self, "_adapts_all", everywhere)
+
+    def needs(self, longest: int) -> TrainingFootprint:
+        """Return what a batch of texts needs that have this many tokens."""
+        recipe = self.recipe
+        compute: Any = _COMPUTES_IN.get(self.precision, self.dtype)
+        quantize: Any = recipe.quantization  # the recipe has checked it
+        return training_footprint(
+            self.llm.config.architecture,
+            trained=self.trained,
+            adapts=recipe.uses_lora,
+            dtype=self.dtype,
+            compute_dtype=compute,
+            tokens=recipe.batch_size * longest,
+            rows=recipe.batch_size,
+            adapts_all=self._adapts_all,
+            checkpointing=recipe.gradient_checkpointing,
+            accumulates=recipe.accumulate > 1,
+            quantize=quantize,
+            parts=recipe.devices * recipe.nodes if recipe.strategy == "fsdp" else 1,
+        )
+
+    def check(self, longest: int) -> None:
+        """Raise if such a batch cannot be trained on here.
+
+        Raises:
+            OutOfReach: Weights, gradients, optimizer states and activations need more memory than there is.
+
+        """
+        recipe, loaded, needs = self.recipe, self.llm._loaded, self.needs(longest)  # noqa: SLF001 - as above
+        hardware = container.strategy().hardware()
+        device = hardware.accelerator if recipe.accelerator in ("auto", "gpu") else recipe.accelerator
+        weights = needs.weights
+        if recipe.uses_lora and device != "cuda":
+            placement = training_placement(self.dtype, recipe.quantization, hardware)
+            weights = min(
+                weights, allocated_bytes(placement, loaded.weight_sources, loaded.checkpoint.tensors)
+            )
+        check_training(
+            f"Training {loaded.checkpoint.name} with batch_size={recipe.batch_size}",
+            needs,
+            weights=weights,
+            device=device,
+            devices=recipe.devices,
+            hardware=hardware,
+            remedy=_less(recipe),
+        )
+
+
+def dtype_name(dtype: torch.dtype) -> DType:
+    """Return the name of a data type that a model's own weights are trained in."""
+    return "bfloat16" if dtype is torch.bfloat16 else "float32"
+
+
+def _less(recipe: TrainConfig) -> str:
+    """Return what makes a run smaller."""
+    batch = "gradient_checkpointing, or a smaller batch_size or max_seq_length."
+    if recipe.uses_lora:
+        qlora = "" if recipe.quantization else "method='qlora', "
+        return f"Use {qlora}a smaller lora_rank, {batch}"
+    if recipe.init == "random":  # of which an adapter would change nothing that counts
+        return f"Use a smaller model, {batch}"
+    return f"Use method='lora' or 'qlora', {batch}"

@@ -1,0 +1,199 @@
+"""What a recipe makes of a model: before it is trained, and when it has been."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from litgpt.adapters.checkpoints.hf.config_files import (
+    CONFIG_FILES,
+    PROMPT_STYLE,
+    prompt_style_file,
+    with_chat_template,
+)
+from litgpt.application.export_prompt_style import (
+    export_chat_template,
+    exported_stop_token_ids,
+    with_stop_token_ids,
+)
+from litgpt.application.training.encode_example import training_style
+from litgpt.container import container
+from litgpt.domain.chat.styles import find_style
+from litgpt.domain.chat.styles.prompt_style import PromptStyle
+from litgpt.domain.chat.styles.single_turn_styles import PLAIN
+from litgpt.domain.errors import InvalidArgument
+from litgpt.domain.overwrite_check import adapter_content
+from litgpt.domain.progress import Reporter
+from litgpt.domain.reference import absolute_name
+from litgpt.domain.training.config import TrainConfig
+from litgpt.llm import LLM
+
+
+def setup_for_training(llm: LLM, config: TrainConfig, dtype: torch.dtype, mesh: Any = None) -> None:
+    """Give a model its weights, and what is to learn of it gradients.
+
+    Args:
+        llm: The model.
+        config: How it is to be trained.
+        dtype: What its own weights are to be in.
+        mesh: The processes that each keep a part of it; None: there is one, or each has all.
+
+    """
+    with _default_dtype(dtype):
+        llm.trainer_setup(quantize=config.quantization)
+    assert llm.model is not None  # noqa: S101 - it has been set up
+    llm.model.gradient_checkpointing = config.gradient_checkpointing
+    if config.uses_lora:
+        lora = config.lora_config
+        llm.add_lora(lora.rank, lora.alpha, lora.dropout, lora.targets)
+    if mesh is not None:
+        llm.shard(mesh)
+
+
+def training_style_for(llm: LLM, config: TrainConfig) -> PromptStyle | None:
+    """Return the style in which a model learns to be asked; None is its chat template.
+
+    It is the recipe's, or the one in which the model is asked already; one that only continues text gets
+    Alpaca's, as instructions need some form.
+    """
+    if config.prompt_style is not None:
+        return find_style(config.prompt_style)
+    own = llm.prompt_style
+    return training_style(llm.tokenizer.port, None if own is PLAIN else own)
+
+
+def save_trained(llm: LLM, config: TrainConfig, out: Path, report: Reporter, *, first: bool = True) -> Path:
+    """Save what was learned as `model` or `adapter` in a folder, which is returned.
+
+    Args:
+        llm: The model; if it is divided among processes, all of them call this.
+        config: How it was trained.
+        out: The folder of the run.
+        report: Is told where to.
+        first: Whether this process is the one that writes.
+
+    """
+    whole = gather_full_model(llm, config) if llm.is_sharded else llm
+    folder = output_folder(config, out)
+    if first and whole is not None:
+        whole._report = report  # noqa: SLF001 - its own package: it says what it wrote
+        _save(whole, config, folder, overwrite=True)  # which was checked before the run began
+    return folder
+
+
+def save_checkpoint_as_model(
+    checkpoint: Path, folder: Path, report: Reporter, *, overwrite: bool = False
+) -> None:
+    """Save what a checkpoint of `train` holds: a model's folder, or an adapter's.
+
+    Args:
+        checkpoint: A file, or a folder with a part from each process.
+        folder: Where to.
+        report: Is told what is done.
+        overwrite: Whether another model in the folder is replaced.
+
+    Raises:
+        WouldOverwrite: The folder holds another model, and `overwrite` is not set.
+        BadArgument: The checkpoint does not say of which model it is.
+        BadCheckpoint: It cannot be read.
+
+    """
+    from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
+
+    content = read_checkpoint(checkpoint)
+    settings = content.get("litgpt")
+    if not isinstance(settings, dict) or "recipe" not in settings:
+        expected = "a checkpoint of `litgpt finetune` or `litgpt pretrain`, which says of which model it is"
+        remedy = "of a module of your own: trainer_setup(trainer_ckpt=…), then save()"
+        raise InvalidArgument("model", str(checkpoint), f"{expected} ({remedy})")
+    recipe = TrainConfig(**settings["recipe"])
+    llm = _load_model(recipe)
+    check_output(llm, recipe, folder, overwrite=overwrite)
+    llm = _restore_model(llm, recipe, content["state_dict"], torch.float32, str(checkpoint))
+    llm._report = report  # noqa: SLF001 - its own package: it says what it wrote
+    _save(llm, recipe, folder, overwrite=overwrite)
+
+
+def output_folder(config: TrainConfig, out: Path) -> Path:
+    """Return the folder of what is learned, in the folder of the run."""
+    return out / ("adapter" if config.uses_lora else "model")
+
+
+def check_output(llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool) -> None:
+    """Check that what is learned may be saved in a folder.
+
+    Raises:
+        BadArgument: It is not a folder.
+        WouldOverwrite: It holds another model or adapter, and `overwrite` is not set.
+
+    """
+    loaded = llm._loaded  # noqa: SLF001 - an LLM's own half
+    if config.uses_lora:
+        new = adapter_content(absolute_name(loaded.checkpoint.name), config.lora_config)
+        container.overwriting().check(folder, new, overwrite=overwrite)
+    else:
+        container.save_model().check(loaded, folder, overwrite=overwrite)
+
+
+def _save(llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool) -> None:
+    style = training_style_for(llm, config) if config.task == "finetune" else None
+    if not config.uses_lora:
+        llm.save(folder, prompt_style=style, overwrite=overwrite)
+        return
+    files = {} if style is None else _style_files(llm, style)
+    llm._save_adapter(folder, files=files, overwrite=overwrite)  # noqa: SLF001 - an LLM's own half
+
+
+def _style_files(llm: LLM, style: PromptStyle) -> dict[str, bytes]:
+    """Return the files that tell of an adapter's prompt style: its name, and a tokenizer with a template."""
+    loaded = llm._loaded  # noqa: SLF001 - an LLM's own half
+    name, config = loaded.checkpoint.name, loaded.checkpoint.config
+    found = container.tokenizer_files()(loaded.tokenizer_source, name=name)
+    tokenizer = {file: content for file, content in found.items() if file not in CONFIG_FILES}
+    files = with_chat_template(tokenizer, export_chat_template(loaded.tokenizer, style))
+    files[PROMPT_STYLE] = prompt_style_file(style.litgpt_name)
+    ends = exported_stop_token_ids(loaded.tokenizer, style, trained=True)
+    if generation := with_stop_token_ids(ends, config, loaded.checkpoint.generation_config):
+        files["generation_config.json"] = (json.dumps(generation, indent=2) + "\n").encode()
+    return files
+
+
+def gather_full_model(llm: LLM, config: TrainConfig) -> LLM | None:
+    """Return a model with all the weights, at the first process; None at the others. All take part."""
+    from litgpt.adapters.training.full_state_dict import gather_full_state_dict
+
+    state = gather_full_state_dict(llm)
+    if not state:
+        return None
+    dtype = next(iter(state.values())).dtype
+    return _restore_model(_load_model(config), config, state, dtype, "What was trained")
+
+
+def _load_model(config: TrainConfig) -> LLM:
+    return LLM.load(config.model, config.init, config.tokenizer_dir, distribute=None, quiet=True)
+
+
+def _restore_model(
+    llm: LLM, config: TrainConfig, state: Mapping[str, Tensor], dtype: torch.dtype, origin: str
+) -> LLM:
+    """Return a recipe's model with the weights of a state dict, which is called `origin` in an error."""
+    from litgpt.adapters.training.trainer_checkpoint import restore
+
+    setup_for_training(llm, config, dtype)
+    assert llm.model is not None  # noqa: S101 - it has been prepared
+    restore(llm.model, state, origin=origin, name=config.model)
+    return llm
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
