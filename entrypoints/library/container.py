@@ -189,13 +189,13 @@ class Container(containers.DeclarativeContainer):
     load_random = providers.Factory(LoadModel, store=random_store, open_tokenizer=open_tokenizer)
     place_model = providers.Factory(PlaceModel, strategy=strategy, equal=tensors_equal)
     prepare_training = providers.Factory(PrepareTraining, strategy=strategy, equal=tensors_equal)
-    overwrite_guard = providers.Factory(OverwriteGuard, look=providers.Singleton(_inspect_folder))
+    overwrite_guard = providers.Factory(OverwriteGuard, inspect=providers.Singleton(_inspect_folder))
     save_model = providers.Factory(
         SaveModel,
         strategy=strategy,
-        tokenizer_files=export_tokenizer,
+        export_tokenizer=export_tokenizer,
         write=write_folder,
-        overwriting=overwrite_guard,
+        overwrite_guard=overwrite_guard,
     )
     convert_model = providers.Factory(ConvertModel, load=load_model, place=place_model, save=save_model)
 

@@ -267,7 +267,7 @@ class LoraMixin:
             base = absolute_name(self._loaded.checkpoint.name)
             saved = attrs.evolve(adapters.export(which), base_model=base)
         new = adapter_content(saved.base_model, saved.config)
-        with container.overwriting().writing(folder, new, self._report, overwrite=overwrite):
+        with container.overwrite_guard().guard(folder, new, self._report, overwrite=overwrite):
             container.write_adapter()(folder, saved, files)
         return folder
 

@@ -134,7 +134,7 @@ def check_output(llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool
     loaded = llm._loaded  # noqa: SLF001 - an LLM's own half
     if config.uses_lora:
         new = adapter_content(absolute_name(loaded.checkpoint.name), config.lora_config)
-        container.overwriting().check(folder, new, overwrite=overwrite)
+        container.overwrite_guard().check(folder, new, overwrite=overwrite)
     else:
         container.save_model().check(loaded, folder, overwrite=overwrite)
 
@@ -152,7 +152,7 @@ def _style_files(llm: LLM, style: PromptStyle) -> dict[str, bytes]:
     """Return the files that tell of an adapter's prompt style: its name, and a tokenizer with a template."""
     loaded = llm._loaded  # noqa: SLF001 - an LLM's own half
     name, config = loaded.checkpoint.name, loaded.checkpoint.config
-    found = container.tokenizer_files()(loaded.tokenizer_source, name=name)
+    found = container.export_tokenizer()(loaded.tokenizer_source, name=name)
     tokenizer = {file: content for file, content in found.items() if file not in CONFIG_FILES}
     files = with_chat_template(tokenizer, export_chat_template(loaded.tokenizer, style))
     files[PROMPT_STYLE] = prompt_style_file(style.litgpt_name)
