@@ -1,40 +1,6 @@
-"""The errors of this library. Messages have a bounded length and name a remedy; attributes hold all values.
+"""Errors. Messages have a bounded length and name a remedy; `litgpt.errors` shows the hierarchy."""
 
-LitGPTError
-├── InvalidArgument (ValueError)               an argument is not valid
-│   ├── WrongType (TypeError)              an argument has the wrong type
-│   ├── MissingArgument                    a required argument is missing
-│   └── UnknownSetting                     a recipe has a setting that does not exist: training/errors.py
-├── PromptTooLong (ValueError)             the prompt is longer than the model's context
-├── WrongCall (TypeError)                  a call does not fit the signature:
-domain/validation/call_signatures.py
-├── ModelNotFound (FileNotFoundError)      the model was not found
-├── NotInstalled (ImportError)             a package is missing; the message has the command
-├── AccessDenied (PermissionError)         the Hub requires a token or an accepted license
-├── HubUnreachable (ConnectionError)       the Hub did not answer, or offline mode is on
-├── InvalidCheckpoint                          the files exist, but cannot be used
-│   ├── MissingFile (FileNotFoundError)    a file is missing
-│   ├── CorruptFile                        a file is truncated or inconsistent
-│   ├── UnsafeFile                         the only weights are a pickle, which can execute code
-│   ├── CheckpointMismatch                 tensors are missing, unexpected or of the wrong shape
-│   │   └── TrainerCheckpointMismatch                 the same for a Trainer checkpoint: training/errors.py
-│   └── TokenizerMismatch                  the tokenizer is missing or belongs to another model
-├── UnsupportedModel (NotImplementedError) the model family, or one of its settings, is not implemented
-├── UnsupportedPrompt (ValueError)                 the prompt style does not support the messages
-├── InvalidData (ValueError)                   a record or a data set cannot be used: training/errors.py
-├── DataNotFound (FileNotFoundError)       the data set was not found: training/errors.py
-├── DataModuleNotConnected (RuntimeError)            a data module has no tokenizer: training/errors.py
-├── NotDistributed (AttributeError)        the model is not on a device yet
-├── UnsupportedOperation (RuntimeError)              the hardware, memory or disk space is not available
-├── NonFiniteLogits (FloatingPointError)        logits are not finite: domain/generation/errors.py
-├── ModelBusy (RuntimeError)                    the model is generating and cannot be changed:
-computing_errors.py
-├── WeightsReplaced (RuntimeError)          weights changed while generating: computing_errors.py
-├── ModelClosed (RuntimeError)             the model of a stream was closed: computing_errors.py
-├── WorkerLost (RuntimeError)              a worker process is gone: domain/generation/errors.py
-└── WorkerFailed (RuntimeError)            a worker process could not finish a step: computing_errors.py
-"""
-
+import warnings
 from collections.abc import Sequence
 
 import attrs
@@ -291,10 +257,38 @@ class NotDistributed(LitGPTError, AttributeError):
 
 @attrs.define(eq=False)
 class UnsupportedOperation(LitGPTError, RuntimeError):
-    """The requested operation needs hardware, memory, disk space or a feature that is not available."""
+    """The requested operation is not possible here."""
 
     requested: str
     reason: str
 
     def __str__(self) -> str:
         return f"{self.requested} is not possible: {self.reason}"
+
+
+@attrs.define(eq=False)
+class HardwareUnavailable(UnsupportedOperation):
+    """A requested device does not exist."""
+
+
+@attrs.define(eq=False)
+class InsufficientSpace(UnsupportedOperation):
+    """There is not enough memory or disk space."""
+
+
+_RENAMED = {
+    "BadArgument": "InvalidArgument",
+    "BadCheckpoint": "InvalidCheckpoint",
+    "BadPrompt": "UnsupportedPrompt",
+    "DamagedFile": "CorruptFile",
+    "OutOfReach": "UnsupportedOperation",
+}
+"""Names of earlier versions, which still work."""
+
+
+def __getattr__(name: str) -> type[LitGPTError]:
+    if name in _RENAMED:
+        message = f"{name} is called {_RENAMED[name]} now; the old name will be removed."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return globals()[_RENAMED[name]]  # type: ignore[no-any-return]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

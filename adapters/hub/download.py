@@ -8,7 +8,7 @@ import attrs
 from litgpt.adapters.hub.disk_errors import translate_disk_errors
 from litgpt.adapters.hub.progress import DownloadProgress
 from litgpt.adapters.hub.repository import Repository
-from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.progress import Reporter
 
 
@@ -50,7 +50,7 @@ class Download:
         with translate_disk_errors(f"Downloading {self.repository.path}", folder):
             free = self.free_bytes(folder)
         if needed > free:
-            raise UnsupportedOperation(
+            raise InsufficientSpace(
                 f"Downloading {self.repository.path}",
                 f"it takes {needed / 1e9:.2f} GB, and where {folder} is only {free / 1e9:.2f} GB are free. "
                 "Make room, or set HF_HOME to a folder on another disk.",

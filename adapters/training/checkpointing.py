@@ -14,10 +14,10 @@ from litgpt.adapters.training.trainer_checkpoint import check_readable, read_che
 from litgpt.application.files.atomic_write import atomic_write, remove_abandoned
 from litgpt.domain.errors import (
     CorruptFile,
+    InsufficientSpace,
     InvalidArgument,
     InvalidCheckpoint,
     MissingFile,
-    UnsupportedOperation,
 )
 from litgpt.domain.progress import Notice, Reporter, null_reporter
 from litgpt.domain.validators import local_path
@@ -104,7 +104,7 @@ class CheckpointCallback(Callback):
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             has = f"checkpoints take {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB"
-            raise UnsupportedOperation(
+            raise InsufficientSpace(
                 f"Training to {self.folder.parent}", f"{has}. Free some, or choose another out_dir."
             )
 

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from litgpt.domain.errors import InvalidArgument, NotInstalled, UnsupportedOperation
+from litgpt.domain.errors import HardwareUnavailable, InvalidArgument, NotInstalled, UnsupportedOperation
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 from litgpt.domain.validators import integer, is_integer
@@ -210,7 +210,7 @@ def _accelerator(accelerator: object, hardware: Hardware) -> Accelerator:
                 "one of 'auto', 'cpu', 'gpu', 'cuda' and 'mps' (Invalid accelerator)",
             )
     if not hardware.device_counts.get(found):
-        raise UnsupportedOperation(
+        raise HardwareUnavailable(
             f"accelerator={accelerator!r}", f"no {found} device was found, or torch was built without it."
         )
     return found
@@ -262,7 +262,7 @@ def _devices(options: DistributeOptions, accelerator: Accelerator, hardware: Har
         )
     # Several CPU devices are processes (tensor parallelism), or stand in for GPUs in tests.
     if accelerator != "cpu" and (beyond := [one for one in numbers if one >= there]):
-        raise UnsupportedOperation(
+        raise HardwareUnavailable(
             f"devices={options.devices!r}",
             f"only {there} {accelerator} device(s) were found, so there is no device {beyond[0]}.",
         )

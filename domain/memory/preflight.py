@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from litgpt.domain.distribution.placement import Hardware, Placement
-from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.memory.estimate import kv_cache_bytes, weight_bytes
 from litgpt.domain.memory.training_estimate import TrainingFootprint
 from litgpt.domain.model import Architecture
@@ -79,7 +79,7 @@ def check_bytes(requested: str, needed: int, available: int | None, remedy: str)
     """
     if available is not None and needed > available:
         figures = f"it needs {gigabytes(needed)} of memory and {gigabytes(available)} are available."
-        raise UnsupportedOperation(requested, f"{figures} {remedy}")
+        raise InsufficientSpace(requested, f"{figures} {remedy}")
 
 
 def gigabytes(nbytes: int) -> str:

@@ -8,22 +8,44 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from litgpt.adapters.pytorch.model.gpt import GPT as GPT
+    from litgpt.chat import Chat as Chat
     from litgpt.config import Config as Config
     from litgpt.domain.chat.styles.prompt_style import PromptStyle as PromptStyle
     from litgpt.domain.errors import LitGPTError as LitGPTError
+    from litgpt.domain.generation.request import Completion as Completion
+    from litgpt.domain.generation.request import CompletionChunk as CompletionChunk
+    from litgpt.domain.training.config import TrainConfig as TrainConfig
     from litgpt.llm import LLM as LLM
     from litgpt.tokenizer import Tokenizer as Tokenizer
+    from litgpt.training import TrainResult as TrainResult
 
 _HOMES = {
     "GPT": "litgpt.adapters.pytorch.model.gpt",
     "LLM": "litgpt.llm",
+    "Chat": "litgpt.chat",
+    "Completion": "litgpt.domain.generation.request",
+    "CompletionChunk": "litgpt.domain.generation.request",
     "Config": "litgpt.config",
     "LitGPTError": "litgpt.domain.errors",
     "PromptStyle": "litgpt.domain.chat.styles.prompt_style",
     "Tokenizer": "litgpt.tokenizer",
+    "TrainConfig": "litgpt.domain.training.config",
+    "TrainResult": "litgpt.training",
 }
 
-__all__ = ["GPT", "LLM", "Config", "LitGPTError", "PromptStyle", "Tokenizer"]
+__all__ = [
+    "GPT",
+    "LLM",
+    "Chat",
+    "Completion",
+    "CompletionChunk",
+    "Config",
+    "LitGPTError",
+    "PromptStyle",
+    "Tokenizer",
+    "TrainConfig",
+    "TrainResult",
+]
 
 
 def __getattr__(name: str) -> object:

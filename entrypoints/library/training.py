@@ -7,6 +7,7 @@ llm = LLM.load(done.saved)
 """
 
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +245,14 @@ def _draw_loss_curve(out: Path, title: str, report: Reporter) -> None:
 
 
 __all__ = ["TrainConfig", "TrainResult", "config_from_settings", "train"]
+
+_RENAMED = {"Recipe": "TrainConfig", "Trained": "TrainResult", "recipe_of": "config_from_settings"}
+"""Names of earlier versions, which still work."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        message = f"litgpt.training.{name} is called {_RENAMED[name]} now; the old name will be removed."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return globals()[_RENAMED[name]]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from litgpt import errors as public
 from litgpt.domain import errors
 from litgpt.domain.errors import LitGPTError
 from litgpt.domain.generation import errors as computing
@@ -37,6 +38,8 @@ EXAMPLES = (
         "set_adapter()", "this thread has a stream of it. Read it to its end or .close() it."
     ),
     computing.ModelClosed(),
+    errors.HardwareUnavailable("accelerator='cuda'", "no cuda device was found."),
+    errors.InsufficientSpace("Saving to out", "it takes 2 GB, and 1 GB is free."),
     computing.WeightsReplaced(),
     computing.WorkerLost(1, "it was ended by signal 9"),
     computing.WorkerFailed(1, "OutOfMemoryError: CUDA out of memory"),
@@ -60,8 +63,9 @@ def test_every_error_is_in_the_tree_of_the_docstring_and_has_an_example() -> Non
         for name, one in inspect.getmembers(module, inspect.isclass)
         if one.__module__ == module.__name__
     }
-    drawn = set(re.findall(r"^(?:[│├└─ ]*)(\w+)", errors.__doc__ or "", re.MULTILINE))
+    drawn = set(re.findall(r"^(?:[│├└─ ]*)(\w+)", public.__doc__ or "", re.MULTILINE))
     assert classes <= drawn
+    assert classes <= set(public.__all__) <= drawn
     assert classes - {type(one).__name__ for one in EXAMPLES} == {"LitGPTError", "InvalidCheckpoint"}
 
 
@@ -70,3 +74,9 @@ def test_old_callers_catch_what_they_always_caught() -> None:
         assert issubclass(error, old)
     assert issubclass(errors.InvalidArgument, ValueError)
     assert "use the .distribute() or .trainer_setup() method" in str(errors.NotDistributed())
+
+
+@pytest.mark.parametrize("name", ["BadArgument", "BadCheckpoint", "BadPrompt", "DamagedFile", "OutOfReach"])
+def test_an_earlier_name_works_and_names_the_present_one(name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"^{name} is called \w+ now"):
+        assert issubclass(getattr(errors, name), LitGPTError)

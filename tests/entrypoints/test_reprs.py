@@ -177,7 +177,8 @@ def test_a_tokenizer(llm: LLM) -> None:
 
 
 def test_all_public_names_are_covered() -> None:
-    assert {"GPT", "LLM", "Config", "LitGPTError", "PromptStyle", "Tokenizer"} == set(litgpt.__all__)
+    classes = {"GPT", "LLM", "Chat", "Completion", "CompletionChunk", "Config", "LitGPTError", "PromptStyle"}
+    assert classes | {"Tokenizer", "TrainConfig", "TrainResult"} == set(litgpt.__all__)
 
 
 @pytest.mark.parametrize("limit", range(5, 120, 5))

@@ -27,7 +27,7 @@ from litgpt.application.files.atomic_write import (
     sync_tree,
 )
 from litgpt.application.files.free_space import free_bytes
-from litgpt.domain.errors import CorruptFile, LitGPTError, UnsupportedOperation
+from litgpt.domain.errors import CorruptFile, InsufficientSpace, LitGPTError, UnsupportedOperation
 
 _MARKER = re.compile(PARTIAL_NAME.pattern + r"\.old")
 _INDEX = ".index.json"
@@ -93,7 +93,7 @@ def check_free_space(folder: Path, needed: int) -> None:
     if needed > free:
         has = f"the disk has {free / 1e9:.1f} GB"
         reason = f"it takes {needed / 1e9:.1f} GB, and {has}. Free some, or save elsewhere."
-        raise UnsupportedOperation(f"Saving to {folder}", reason)
+        raise InsufficientSpace(f"Saving to {folder}", reason)
 
 
 def _put_in_place(staged: Path, folder: Path, key: str, old_files: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from litgpt.adapters.checkpoints.files.safetensors_header import TensorEntry
-from litgpt.domain.errors import CorruptFile, MissingFile, UnsupportedModel, UnsupportedOperation
+from litgpt.domain.errors import CorruptFile, InsufficientSpace, MissingFile, UnsupportedModel
 from litgpt.domain.weights.tensor_info import DType
 
 if TYPE_CHECKING:
@@ -116,11 +116,11 @@ class MmapFile:
             raise CorruptFile(str(self.path), f"it had {self.size} bytes and now has {len(self._map)}.")
         return self._map
 
-    def _too_large(self) -> UnsupportedOperation:
+    def _too_large(self) -> InsufficientSpace:
         reason = (
             "this system does not allow so large a mapping. Allow more virtual memory, or use smaller shards."
         )
-        return UnsupportedOperation(f"Mapping the {self.size} bytes of {self.path} into memory", reason)
+        return InsufficientSpace(f"Mapping the {self.size} bytes of {self.path} into memory", reason)
 
     def release(self) -> None:
         """Let go of the file. Tensors made from it keep it mapped for themselves."""

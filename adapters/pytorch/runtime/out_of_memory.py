@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 
 from litgpt.adapters.pytorch.runtime.system_memory import allocatable_memory
-from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.memory.preflight import gigabytes
 
 # What torch's allocators write of CPUs, of Macs and of sizes that no integer holds.
@@ -42,7 +42,7 @@ def translate_out_of_memory(
         if not is_out_of_memory(error):
             raise
         reason = f"the memory does not suffice: {_allocation_sizes(str(error))}. {_REMEDY}"
-        raise UnsupportedOperation(operation, reason) from error
+        raise InsufficientSpace(operation, reason) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
