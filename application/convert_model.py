@@ -65,12 +65,14 @@ class ConvertModel(Generic[TensorT, ModelT]):
         """
         loaded = self.load(reference)
         try:
-            self.save.check(loaded, folder, overwrite=overwrite)  # before anything is downloaded
+            self.save.check(
+                loaded, folder, overwrite=overwrite, is_copy=True
+            )  # before anything is downloaded
             chosen = precision or _storage_precision(loaded.checkpoint)
             wish = DistributeOptions(accelerator="cpu", precision=chosen)
             self.place.check(loaded, wish)
             loaded, model, _ = self.place(loaded, wish, report)
-            self.save(loaded, model, folder, report, overwrite=overwrite)
+            self.save(loaded, model, folder, report, overwrite=overwrite, is_copy=True)
         finally:
             loaded.checkpoint.close()
         return chosen

@@ -1,5 +1,6 @@
 """Save a model so that it can be opened again, here and by others."""
 
+from os.path import realpath
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -41,15 +42,26 @@ class SaveModel(Generic[TensorT, ModelT]):
     write: WriteModel[TensorT]
     overwrite_guard: OverwriteGuard
 
-    def check(self, loaded: LoadedModel[TensorT], folder: Path, *, overwrite: bool = False) -> None:
+    def check(
+        self, loaded: LoadedModel[TensorT], folder: Path, *, overwrite: bool = False, is_copy: bool = False
+    ) -> None:
         """Check that a model may be saved into a folder.
 
+        Args:
+            loaded: The model.
+            folder: The output folder.
+            overwrite: Whether another model in the folder is replaced.
+            is_copy: Whether the weights are unchanged. They then replace no model but their own source.
+
         Raises:
-            BadArgument: It is not a folder.
+            InvalidArgument: It is not a folder.
             WouldOverwrite: It holds another model, and `overwrite` is not set.
 
         """
-        self.overwrite_guard.check(folder, model_content(_config(loaded)), overwrite=overwrite)
+        source = loaded.checkpoint.folder
+        is_copy = is_copy and not (source is not None and realpath(source) == realpath(folder))
+        new = attrs.evolve(model_content(_config(loaded)), is_copy=is_copy)
+        self.overwrite_guard.check(folder, new, overwrite=overwrite)
 
     def __call__(
         self,
@@ -60,24 +72,26 @@ class SaveModel(Generic[TensorT, ModelT]):
         *,
         prompt_style: PromptStyle | None = None,
         overwrite: bool = False,
+        is_copy: bool = False,
     ) -> None:
-        """Save it.
+        """Save the model.
 
         Args:
-            loaded: What the model was built from.
+            loaded: The checkpoint from which the model was built.
             model: The model.
-            folder: Where to.
-            report: Told of the progress.
+            folder: The output folder.
+            report: Receives the progress.
             prompt_style: A style to save in place of the one that was loaded with the model.
             overwrite: Whether another model in the folder is replaced.
+            is_copy: As for `check`.
 
         Raises:
             WouldOverwrite: The folder holds another model, and `overwrite` is not set.
-            OutOfReach: The disk has not the room, or the folder cannot be written to.
-            WorkerLost: A process that computed a part of the model is gone.
+            UnsupportedOperation: The disk is full, or the folder cannot be written to.
+            WorkerLost: A worker process is gone.
 
         """
-        self.check(loaded, folder, overwrite=overwrite)
+        self.check(loaded, folder, overwrite=overwrite, is_copy=is_copy)
         checkpoint = loaded.checkpoint
         style = prompt_style or loaded.prompt_style
         # A model that only continues text has no prompt format for others to use, unless one is asked for.

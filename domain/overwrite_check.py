@@ -1,8 +1,9 @@
 """What a folder holds already, and whether something may be saved there.
 
-Two models are the same if their configs describe the same structure (family, layers, sizes): weights that
-were trained further are saved over the earlier ones. Two adapters are the same if they have the same base and
-rank. Weights that are quantized when they are saved are not the same as those in full precision.
+Trained weights replace earlier weights of the same structure: models are the same if their configs describe
+the same family, layers and sizes, adapters if they have the same base model and rank. A copy of weights that
+are stored elsewhere replaces only its own source, because the folder may hold a fine-tuned model. Quantized
+weights do not replace weights in full precision.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,6 +45,7 @@ class SavedContent:
         identity: What is equal for the same model; None where that is not known.
         quant_method: The `quant_method` of its config; None for full precision.
         is_adapter: Whether it is an adapter.
+        is_copy: Whether its weights are also stored in another place.
 
     """
 
@@ -51,6 +53,7 @@ class SavedContent:
     identity: object | None = None
     quant_method: str | None = None
     is_adapter: bool = False
+    is_copy: bool = False
 
     def lost_when_replaced_by(self, new: "SavedContent") -> str | None:
         """Return what saving `new` here would replace, to follow "already contains"; None for nothing."""
@@ -58,6 +61,8 @@ class SavedContent:
             return f"{self.description}, not the one to be saved"
         if new.quant_method not in (None, self.quant_method):
             return f"{self.description} whose weights are not quantized in this way ({new.quant_method})"
+        if new.is_copy:
+            return f"{self.description} with the same structure, whose weights may differ"
         return None
 
 

@@ -1,6 +1,7 @@
 """`LLM`: a language model to generate with and to measure. Its only child Module is the network."""
 
 from collections.abc import Sequence
+from os.path import realpath
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -67,6 +68,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         self._loaded = loaded
         self._report = report
         self._placement: Placement | None = None
+        self._saved_to: set[Path] = set()
         self.config = Config(Path(loaded.checkpoint.name).name, loaded.architecture)
         self.tokenizer = Tokenizer(loaded.tokenizer)
         self.tokenizer.prompt_style = None if loaded.prompt_style is PLAIN else loaded.prompt_style
@@ -219,8 +221,9 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         Args:
             out_dir: The folder.
             prompt_style: A style, or its name, in place of the one that the model has.
-            overwrite: Whether to replace another model in the folder. The same model, which is one with the
-                same structure, is replaced in any case, unless it is in full precision and this one is not.
+            overwrite: Whether to replace another model in the folder. Without it, a model replaces the one
+                that it was loaded from, and a trained model any of the same structure, but quantized weights
+                never replace full precision.
 
         Raises:
             BadArgument: No folder can have this name.
@@ -239,8 +242,15 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
                 loaded = attrs.evolve(
                     loaded, architecture=attrs.evolve(loaded.architecture, tie_word_embeddings=False)
                 )
+            target = Path(realpath(folder))
+            is_copy = not (
+                (self._placement and self._placement.trainable) or self._current or target in self._saved_to
+            )
             save = container.save_model()
-            save(loaded, model, folder, self._report, prompt_style=style, overwrite=overwrite)
+            save(
+                loaded, model, folder, self._report, prompt_style=style, overwrite=overwrite, is_copy=is_copy
+            )
+            self._saved_to.add(target)
         return folder
 
     def close(self) -> None:

@@ -85,9 +85,8 @@ def test_another_model_is_replaced_only_where_that_is_asked_for(
     before = contents(folder)
     with pytest.raises(WouldOverwrite) as refused:
         llama.save(folder)
-    said = (
-        rf"^{re.escape(str(folder))} holds {holds}.*, and not the one to be saved\. Pass overwrite=True to "
-    )
+    start = rf"^{re.escape(str(folder))} already contains {holds}"
+    said = rf"{start}.*, not the one to be saved\. Pass overwrite=True to "
     assert re.match(said, str(refused.value))
     assert isinstance(refused.value, FileExistsError)
     assert contents(folder) == before
@@ -115,6 +114,31 @@ def test_the_same_model_is_saved_onto_itself(llama: LLM, tmp_path: Path) -> None
         again.merge_adapter(for_good=True)
         again.save(folder)
     assert run(["convert", str(folder), str(folder), "--quiet"]) == 0
+
+
+def test_a_fine_tuned_model_is_not_replaced_by_a_copy_of_another_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original, tuned = tiny_folder("llama"), tmp_path / "tuned"
+    with placed(original) as llm:
+        llm.save(tuned)
+        llm.save(tuned)  # its own output
+    before = contents(tuned)
+    assert run(["convert", str(original), str(tuned), "--quiet"]) == 1
+    assert f"{tuned} already contains a llama model with the same structure" in capsys.readouterr().err
+    with placed(original) as llm:
+        with pytest.raises(WouldOverwrite, match="with the same structure, whose weights may differ"):
+            llm.save(tuned)
+        assert contents(tuned) == before
+        llm.save(tuned, overwrite=True)
+    with placed(original) as llm:
+        llm.add_lora()
+        llm.merge_adapter(for_good=True)
+        llm.save(tuned)  # new weights, which exist nowhere else
+    link = tmp_path / "link"
+    link.symlink_to(tuned)
+    assert run(["convert", str(link), str(tuned), "--quiet"]) == 0  # its own source
+    assert run(["convert", str(original), str(tuned), "--quiet", "--force"]) == 0
 
 
 def test_a_folder_without_a_model_is_nobodys_and_a_file_is_no_folder(llama: LLM, tmp_path: Path) -> None:
@@ -182,13 +206,19 @@ def test_convert_asks_for_force_before_it_reads_a_weight_and_says_what_it_wrote(
     assert int(written[1]) == len(contents(there))
 
 
-def test_a_training_checkpoint_is_converted_onto_its_own_output_and_onto_no_other(tmp_path: Path) -> None:
-    done = train(recipe(tmp_path, max_steps=1), report=lambda _: None)
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_training_checkpoint_is_converted_onto_its_own_output_and_onto_no_other(
+    tmp_path: Path, method: str
+) -> None:
+    done = train(recipe(tmp_path, max_steps=1, method=method), report=lambda _: None)
     checkpoint, there = str(done.checkpoint), tmp_path / "there"
     shutil.copytree(tiny_folder("gpt_neox"), there)
     assert run(["convert", checkpoint, str(there), "--quiet"]) == 1
-    assert run(["convert", checkpoint, str(there), "--quiet", "--force"]) == 0
+    shutil.rmtree(there)
     assert run(["convert", checkpoint, str(there), "--quiet"]) == 0
+    assert run(["convert", checkpoint, str(there), "--quiet"]) == 1  # it may have been trained further
+    assert run(["convert", checkpoint, str(there), "--quiet", "--force"]) == 0
+    assert run(["convert", checkpoint, str(done.saved), "--quiet"]) == 0
 
 
 def test_a_new_run_replaces_neither_an_earlier_one_nor_another_model(

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -112,10 +114,11 @@ def save_checkpoint_as_model(
         raise InvalidArgument("model", str(checkpoint), f"{expected} ({remedy})")
     recipe = TrainConfig(**settings["recipe"])
     llm = _load_model(recipe)
-    check_output(llm, recipe, folder, overwrite=overwrite)
+    own = output_folder(recipe, checkpoint.absolute().parent.parent)
+    check_output(llm, recipe, folder, overwrite=overwrite, is_copy=realpath(folder) != realpath(own))
     llm = _restore_model(llm, recipe, content["state_dict"], torch.float32, str(checkpoint))
     llm._report = report  # noqa: SLF001 - its own package: it says what it wrote
-    _save(llm, recipe, folder, overwrite=overwrite)
+    _save(llm, recipe, folder, overwrite=True)  # which has been checked
 
 
 def output_folder(config: TrainConfig, out: Path) -> Path:
@@ -123,20 +126,23 @@ def output_folder(config: TrainConfig, out: Path) -> Path:
     return out / ("adapter" if config.uses_lora else "model")
 
 
-def check_output(llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool) -> None:
-    """Check that what is learned may be saved in a folder.
+def check_output(
+    llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool, is_copy: bool = False
+) -> None:
+    """Check that the trained model or adapter may be saved in a folder.
 
     Raises:
-        BadArgument: It is not a folder.
+        InvalidArgument: It is not a folder.
         WouldOverwrite: It holds another model or adapter, and `overwrite` is not set.
 
     """
     loaded = llm._loaded  # noqa: SLF001 - an LLM's own half
     if config.uses_lora:
         new = adapter_content(absolute_name(loaded.checkpoint.name), config.lora_config)
+        new = attrs.evolve(new, is_copy=is_copy)
         container.overwrite_guard().check(folder, new, overwrite=overwrite)
     else:
-        container.save_model().check(loaded, folder, overwrite=overwrite)
+        container.save_model().check(loaded, folder, overwrite=overwrite, is_copy=is_copy)
 
 
 def _save(llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool) -> None:
