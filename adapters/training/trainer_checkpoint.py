@@ -61,10 +61,11 @@ def check_readable(path: Path) -> None:
 
     read_plain_values(path)
     metadata = SafeReader(path).read_metadata()
-    for part in (metadata.storage_data or {}).values():
-        file = path / part.relative_path
-        if not file.is_file() or file.stat().st_size < part.offset + part.length:
-            raise CorruptFile(str(file), "a part of a sharded checkpoint is missing or cut short.")
+    with translate_read_errors(str(path / ".metadata")):  # any attribute may be missing or of a wrong type
+        for part in (metadata.storage_data or {}).values():
+            file = path / part.relative_path
+            if not file.is_file() or file.stat().st_size < part.offset + part.length:
+                raise CorruptFile(str(file), "a part of a sharded checkpoint is missing or cut short.")
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name: str) -> None:

@@ -11,6 +11,8 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import save_file
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from litgpt.adapters.checkpoints.hf.config_files import read_json, read_prompt_style, read_yaml
 from litgpt.adapters.checkpoints.litgpt.checkpoint import open_litgpt_folder
@@ -18,7 +20,7 @@ from litgpt.adapters.checkpoints.local_store import LocalStore
 from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
 from litgpt.adapters.training.config_file import read_settings
 from litgpt.adapters.training.data.record_files import read_records
-from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
+from litgpt.adapters.training.trainer_checkpoint import check_readable, read_checkpoint
 from litgpt.chat import read_chat
 from litgpt.domain.errors import CorruptFile, InvalidArgument, LitGPTError, ModelNotFound
 from litgpt.domain.families import parse_config
@@ -90,6 +92,22 @@ def test_an_archive_that_inflates_is_refused_before_it_is_read(tmp_path: Path) -
     (tmp_path / "model_config.yaml").write_text("a: 1")
     with pytest.raises(LitGPTError):
         open_litgpt_folder(tmp_path, "m")
+
+
+@pytest.mark.parametrize("attribute", ["relative_path", "offset", "length"])
+def test_a_sharded_checkpoint_whose_list_of_tensors_lacks_a_value_is_refused(
+    tmp_path: Path, attribute: str
+) -> None:
+    with pytest.warns(UserWarning, match="distributed"):
+        save({"state_dict": {"a": torch.ones(2)}}, storage_writer=FileSystemWriter(tmp_path), no_dist=True)
+    torch.save({}, tmp_path / "meta.pt")
+    check_readable(tmp_path)
+    metadata = pickle.loads((tmp_path / ".metadata").read_bytes())  # noqa: S301 - written above
+    for part in metadata.storage_data.values():
+        del part.__dict__[attribute]
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(metadata))
+    with pytest.raises(CorruptFile, match=rf"\.metadata.*{attribute}"):
+        check_readable(tmp_path)
 
 
 def test_a_bytearray_of_any_size_is_refused(tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """Records from Parquet, a row group and a piece of it at a time, with a bound on what a file expands to."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import attrs
+
 from litgpt.adapters.training.data.record_files import Record
+from litgpt.adapters.training.data.thrift_compact import CompactReader, Struct
 from litgpt.domain.errors import LitGPTError, NotInstalled
 from litgpt.domain.formatting.units import format_bytes
 from litgpt.domain.training.errors import InvalidData
@@ -12,7 +16,6 @@ from litgpt.domain.validation.untrusted_files import error_message
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow.parquet import RowGroupMetaData
 
 _ROWS = 1024
 """How many rows are decoded at a time, at most."""
@@ -32,15 +35,32 @@ _ROW = 64
 _VALUE = 8
 """The bytes that a value takes in Arrow, at least: an offset or a number."""
 
-_DICTIONARY_PAGE = 2  # PageType of parquet.thrift
-_I32_FIELD = 0x15  # the next field, an i32, in Thrift's compact protocol
+_MAX_FOOTER = 2**26
+"""The bytes of metadata that are read; a row group of ten columns has about 1,500."""
+
+_DICTIONARY_PAGE = 2
+"""PageType.DICTIONARY_PAGE of parquet.thrift."""
+
+
+@attrs.frozen
+class ColumnChunk:
+    """A column of a row group, as the file's metadata describes it.
+
+    Attributes:
+        decoded_bytes: The bytes that its pages and the values in them take.
+        offset: Where its first page begins.
+
+    """
+
+    decoded_bytes: int
+    offset: int
 
 
 def read_parquet(path: Path) -> Iterator[Record]:
     """Yield the rows of a file; fields that are null are left out.
 
     Compressed pages and dictionaries let a file of some hundred bytes hold gigabytes. The sizes in the file's
-    metadata are checked before a row group is read, and what comes out is counted.
+    metadata are checked before a row group is read, and decoded bytes are counted.
 
     Raises:
         BadData: It is not Parquet, is damaged, or expands without bounds.
@@ -56,10 +76,9 @@ def read_parquet(path: Path) -> Iterator[Record]:
     try:
         with path.open("rb") as raw, parquet.ParquetFile(path) as file:
             _check(path, file.metadata.num_rows * _ROW, most)
-            for group in range(file.metadata.num_row_groups):
-                found = file.metadata.row_group(group)
-                _check(path, _expanded(found), most)
-                for batch in file.iter_batches(batch_size=_rows(raw, found), row_groups=[group]):
+            for group, columns in enumerate(read_footer(raw)):
+                _check(path, sum(column.decoded_bytes for column in columns), most)
+                for batch in file.iter_batches(batch_size=_batch_size(raw, columns), row_groups=[group]):
                     taken += batch.nbytes + _ROW * batch.num_rows
                     _check(path, taken, most)
                     for value in _values(batch, path, number):
@@ -85,40 +104,49 @@ def _check(path: Path, expanded: int, most: int) -> None:
         )
 
 
-def _expanded(group: "RowGroupMetaData") -> int:
-    """Return the bytes that a row group's pages and the values in them take, as its metadata has it."""
-    columns = [group.column(number) for number in range(group.num_columns)]
-    return sum(max(one.total_uncompressed_size, _VALUE * one.num_values) for one in columns)
+def read_footer(file: BinaryIO) -> list[list[ColumnChunk]]:
+    """Return the column chunks of each row group.
+
+    The numbers are the fields of FileMetaData in https://github.com/apache/parquet-format.
+
+    Raises:
+        ValueError: The metadata are damaged, or larger than 64 MiB.
+
+    """
+    end = file.seek(-8, 2)
+    size = int.from_bytes(file.read(4), "little")
+    if size > min(end, _MAX_FOOTER):
+        raise ValueError(f"its metadata have {size:,} bytes")
+    file.seek(end - size)
+    footer = CompactReader(file.read(size)).read_struct()
+    try:
+        return [[_column_chunk(column[3]) for column in group[1]] for group in footer[4]]
+    except (KeyError, TypeError) as error:
+        raise ValueError("its metadata lack a field or have one of a wrong type") from error
 
 
-def _rows(file: BinaryIO, group: "RowGroupMetaData") -> int:
+def _column_chunk(metadata: Struct) -> ColumnChunk:
+    num_values, uncompressed_size = metadata[5], metadata[6]
+    offset = metadata.get(11) or metadata[9]  # of the dictionary page, or of the first data page
+    return ColumnChunk(max(0, uncompressed_size, _VALUE * num_values), offset)
+
+
+def _batch_size(file: BinaryIO, columns: list[ColumnChunk]) -> int:
     """Return how many rows of a row group to decode at a time: each may be as large as its dictionaries."""
-    dictionaries = sum(_dictionary_bytes(file, group.column(one)) for one in range(group.num_columns))
+    dictionaries = sum(_dictionary_bytes(file, column) for column in columns)
     return max(1, min(_ROWS, _PIECE // max(1, dictionaries)))
 
 
-def _dictionary_bytes(file: BinaryIO, column: Any) -> int:
+def _dictionary_bytes(file: BinaryIO, column: ColumnChunk) -> int:
     """Return the size of a column's dictionary without compression; 0 if it begins with another page.
 
-    A page begins with a PageHeader in Thrift's compact protocol, whose first two fields are the kind of page
-    and its uncompressed size (https://github.com/apache/parquet-format).
+    The first two fields of a PageHeader are the type of the page and its uncompressed size.
     """
-    file.seek(column.dictionary_page_offset or column.data_page_offset)
-    header = iter(file.read(16))
-    kind, uncompressed = (_i32(header) for _ in range(2))
-    return uncompressed if kind == _DICTIONARY_PAGE else 0
-
-
-def _i32(header: Iterator[int]) -> int:
-    if next(header, None) != _I32_FIELD:
+    file.seek(column.offset)
+    header = dict(islice(CompactReader(file.read(16)).iter_fields(), 2))
+    if header.keys() != {1, 2}:
         raise ValueError("a page does not begin with its header")
-    value = shift = 0
-    for byte in header:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value >> 1 ^ -(value & 1)  # zigzag: positive and negative numbers take turns
-    raise ValueError("the header of a page is cut short")
+    return max(0, header[2]) if header[1] == _DICTIONARY_PAGE else 0
 
 
 def _values(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[dict[str, Any]]:
