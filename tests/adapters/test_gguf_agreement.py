@@ -82,4 +82,4 @@ def test_gemma_3_gives_transformers_logits_behind_a_text_longer_than_its_windows
     ours: GPT, theirs: Any
 ) -> None:
     ids = torch.randint(1000, 200_000, (1, WINDOW + 50), generator=torch.Generator().manual_seed(1))
-    assert_close(ours(ids, last=True), theirs(ids, logits_to_keep=1).logits)
+    assert_close(ours(ids, last_token_only=True), theirs(ids, logits_to_keep=1).logits)

@@ -62,7 +62,7 @@ def test_rows_of_different_lengths_get_the_logits_that_they_get_alone(both: Pair
 @torch.inference_mode()
 def test_only_the_last_logits_are_the_last_of_all(both: Pair) -> None:
     ids = random_ids(1, LENGTH)
-    assert torch.allclose(both.ours(ids, last=True), both.ours(ids)[:, -1:], atol=1e-5)
+    assert torch.allclose(both.ours(ids, last_token_only=True), both.ours(ids)[:, -1:], atol=1e-5)
 
 
 def test_written_back_every_tensor_is_what_it_was(both: Pair) -> None:

@@ -44,10 +44,10 @@ def steps(model: GPT) -> Iterator[Tensor]:
     ids = torch.zeros((ROWS, LENGTH), dtype=torch.long, device=model.input_device)
     cache = model.empty_cache(max_length=LENGTH, row_offsets=(0, 5, 9))
     with torch.no_grad():
-        yield model(ids[:2, :7], cache, last=True)
+        yield model(ids[:2, :7], cache, last_token_only=True)
         yield model(ids[:, 7:20], cache)
         cache.keep_rows([0, 2])
-        yield model(ids[:2, 20:21], cache, last=True)
+        yield model(ids[:2, 20:21], cache, last_token_only=True)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def first_non_finite(model: GPT, ids: Sequence[int]) -> str | None:
     ]
     try:
         with torch.autocast(model.lm_head.weight.device.type, enabled=False):
-            model(torch.tensor([ids], device=model.input_device), last=True)
+            model(torch.tensor([ids], device=model.input_device), last_token_only=True)
     finally:
         for hook in hooks:
             hook.remove()
