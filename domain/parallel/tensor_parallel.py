@@ -71,7 +71,7 @@ def shard_model(
 
     """
     if world_size > 1 and architecture.num_streams > 1:
-        raise _unsupported(world_size, "layers of type AlternatingUpdates cannot be split")
+        raise _unsupported(world_size, "layers of type AltUpSpec cannot be split")
     layers = tuple(
         attrs.evolve(
             layer,

@@ -174,7 +174,7 @@ def test_a_rank_that_cannot_read_the_weights_is_an_error_within_seconds(tmp_path
     half.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     half.replace(weights)
     begun = time.monotonic()
-    with pytest.raises(WorkerLost, match=r"rank 1 is gone.*DamagedFile.*model\.safetensors"):
+    with pytest.raises(WorkerLost, match=r"rank 1 is gone.*CorruptFile.*model\.safetensors"):
         llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
     assert time.monotonic() - begun < LONG
 

@@ -153,7 +153,7 @@ def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (error,) = failed
     lines = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(error.traceback)).splitlines()
     assert len(lines) < 15, lines
-    assert lines[-1] == "BadArgument: top_k must be a positive integer or None, not -1."
+    assert lines[-1] == "InvalidArgument: top_k must be a positive integer or None, not -1."
     assert result(trained) == "2"
     shown = "".join(one.text for one in trained if one.output_type == "stream")
     assert any("application/vnd.jupyter.widget-view+json" in one.get("data", {}) for one in trained)

@@ -61,10 +61,10 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     "bad_option": (BEGIN + "llm.generate('Hi', temperature=-1)", "InvalidArgument", "temperature must be"),
     "unknown_option": (
         BEGIN + "llm.generate('Hi', max_tokens=5)",
-        "WrongCall",
+        "InvalidCall",
         "Did you mean 'max_new_tokens'?",
     ),
-    "missing_argument": (BEGIN + "llm.benchmark('Hi')", "WrongCall", "needs prompt=…, by name."),
+    "missing_argument": (BEGIN + "llm.benchmark('Hi')", "InvalidCall", "needs prompt=…, by name."),
     "bad_type": (BEGIN + "llm.generate(5)", "WrongType", "prompt must be a string"),
     "bad_message": (BEGIN + "llm.generate([{'rule': 'user'}])", "WrongType", "must be a message such as"),
     "long_prompt": (BEGIN + "llm.generate('a ' * 5000)", "PromptTooLong", "Shorten the prompt"),

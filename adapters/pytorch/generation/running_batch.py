@@ -113,7 +113,8 @@ class RunningBatch:
                     batch_size=block.numel(), dtype=weight.dtype, device=weight.device
                 ),
             ):
-                logits: Tensor = self.model(block.to(self.model.input_device), self.cache, last_token_only=True)
+                block = block.to(self.model.input_device)
+                logits: Tensor = self.model(block, self.cache, last_token_only=True)
         except BaseException:
             if self.prefix is not None:
                 self.prefix.close()  # some layers may have written what others have not

@@ -23,5 +23,5 @@ class DenseAndMoE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, T, width) for `x` of that shape."""
         dense: Tensor = self.post_norm_dense(self.dense(self.norm_dense(x)))
-        sparse: Tensor = self.post_norm_sparse(self.sparse(self.norm_sparse(x), routed_by=x))
+        sparse: Tensor = self.post_norm_sparse(self.sparse(self.norm_sparse(x), router_input=x))
         return dense + sparse
