@@ -56,7 +56,7 @@ def test_eight_bits_are_a_scale_for_each_row_and_the_nearest_code(shape: tuple[i
     scales = bfloat16(np.abs(given).max(1) / np.float32(127))
     codes = np.rint(given / scales[:, None])
     assert np.abs(codes).max() == 127
-    np.testing.assert_array_equal(layer("int8", *shape).dequantised().numpy(), codes * scales[:, None])
+    np.testing.assert_array_equal(layer("int8", *shape).dequantize().numpy(), codes * scales[:, None])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -74,7 +74,7 @@ def test_four_bits_are_a_scale_and_a_zero_for_every_32_of_a_row(shape: tuple[int
             codes = np.clip(np.rint((group - zero) / scale) + 8, 0, 15)
             expected[row, start : start + 32] = (codes - 8) * scale + zero
     made = layer("int4", *shape)
-    np.testing.assert_allclose(made.dequantised().numpy(), expected, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(made.dequantize().numpy(), expected, rtol=0, atol=1e-8)
 
 
 def test_four_bits_of_bitsandbytes_are_the_nearest_of_sixteen_numbers_times_a_blocks_largest() -> None:
@@ -84,7 +84,7 @@ def test_four_bits_of_bitsandbytes_are_the_nearest_of_sixteen_numbers_times_a_bl
     absmax = np.abs(given).max(1, keepdims=True)
     nearest = np.abs((given / absmax)[..., None] - table).argmin(-1)
     np.testing.assert_allclose(
-        made.dequantised().numpy(), (table[nearest] * absmax).reshape(48, 80), rtol=1e-6, atol=0
+        made.dequantize().numpy(), (table[nearest] * absmax).reshape(48, 80), rtol=1e-6, atol=0
     )
 
 
@@ -102,7 +102,7 @@ def test_each_format_has_the_error_of_its_bits(how: Quantization, shape: tuple[i
 def test_what_was_quantised_and_dequantised_is_quantised_to_the_same(
     how: Quantization, shape: tuple[int, int]
 ) -> None:
-    once = layer(how, *shape).dequantised()
+    once = layer(how, *shape).dequantize()
     again = QUANTIZED_LINEARS[how].from_weight(once, how, None).dequantize()
     torch.testing.assert_close(again, once, rtol=1e-6, atol=1e-9)
 

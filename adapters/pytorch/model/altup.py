@@ -1,6 +1,6 @@
-"""Layers that work on one of several streams and correct all (Baykal et al. 2023, arXiv:2301.13310)."""
+"""AltUp: a layer updates one of several residual streams and corrects the others (arXiv:2301.13310)."""
 
-# B batch, T tokens in this call, S streams
+# B batch, T tokens of this call, S streams, D hidden size
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from litgpt.domain.model import AltUpSpec, LayerSpec
 
 
 class AltUpBlock(Block):
-    """A layer that works on one of several streams."""
+    """A transformer layer of Gemma 3n, with AltUp and LAuReL."""
 
     def __init__(self, hidden_size: int, layer: LayerSpec, altup: AltUpSpec) -> None:
         super().__init__(hidden_size, layer)
@@ -31,22 +31,22 @@ class AltUpBlock(Block):
         cache_position: int,
         per_layer: Tensor | None = None,
     ) -> Tensor:
-        """Return the streams (B, T, S, width) after this layer; the rest is as in `Block`."""
-        guessed = self.altup.predict(x)
-        active = guessed[..., self.altup.active_stream, :]
-        read = self.norm_1(active)
-        mixed = self.post_attention_norm(self.attn(read, position, mask, cache, cache_position))
-        middle = (active + mixed + self.laurel(read)) * 2**-0.5
-        done = middle + self.post_mlp_norm(self.mlp(self.norm_2(middle)))
-        x = self.altup.correct(guessed, done)
+        """Return the streams (B, T, S, D) after this layer; the other arguments are as in `Block`."""
+        predictions = self.altup.predict(x)
+        active = predictions[..., self.altup.active_stream, :]
+        normed = self.norm_1(active)
+        mixed = self.post_attention_norm(self.attn(normed, position, mask, cache, cache_position))
+        attn_laurel = (active + mixed + self.laurel(normed)) * 2**-0.5
+        activated = attn_laurel + self.post_mlp_norm(self.mlp(self.norm_2(attn_laurel)))
+        x = self.altup.correct(predictions, activated)
         if self.input is not None:
-            added = self.input(self.altup.gate_input(x), per_layer)
-            x = torch.cat([x[..., :1, :], x[..., 1:, :] + added[..., None, :]], -2)
+            update = self.input(self.altup.gate_input(x), per_layer)
+            x = torch.cat([x[..., :1, :], x[..., 1:, :] + update[..., None, :]], -2)
         return x
 
 
 class AltUp(nn.Module):
-    """How streams are guessed before a layer's work, and corrected after it."""
+    """Prediction of the streams before a layer, and their correction after it."""
 
     scale: Tensor | None
 
@@ -63,19 +63,19 @@ class AltUp(nn.Module):
         )
 
     def predict(self, x: Tensor) -> Tensor:
-        """Return what the streams (B, T, S, width) may be after the layer: mixtures of what they are."""
-        mixture: Tensor = self.prediction(self._router_modalities(x[..., self.active_stream, :]))
-        guessed: Tensor = x + mixture.unflatten(-1, (self.num_streams, self.num_streams)) @ x
-        return guessed
+        """Return the predicted streams (B, T, S, D): linear combinations of the current ones."""
+        coefficients: Tensor = self.prediction(self._router_modalities(x[..., self.active_stream, :]))
+        predictions: Tensor = x + coefficients.unflatten(-1, (self.num_streams, self.num_streams)) @ x
+        return predictions
 
     def correct(self, predictions: Tensor, activated: Tensor) -> Tensor:
-        """Return the streams after the layer, whose work is `activated` (B, T, width)."""
-        surprise = activated - predictions[..., self.active_stream, :]
-        shares: Tensor = self.correction(self._router_modalities(activated)) + 1.0
-        return predictions + shares[..., None] * surprise[..., None, :]
+        """Correct the predictions (B, T, S, D) by the layer's output `activated` (B, T, D)."""
+        innovation = activated - predictions[..., self.active_stream, :]
+        coefficients: Tensor = self.correction(self._router_modalities(activated)) + 1.0
+        return predictions + coefficients[..., None] * innovation[..., None, :]
 
     def gate_input(self, x: Tensor) -> Tensor:
-        """Return the stream (B, T, width) by which the second embedding is let through."""
+        """Return the stream (B, T, D) that gates the per-layer embedding."""
         active = x[..., self.active_stream, :]
         return active if self.scale is None else active * self.scale
 
@@ -85,7 +85,7 @@ class AltUp(nn.Module):
 
 
 class Laurel(nn.Module):
-    """A stream, and itself through a narrow middle (Menghani et al. 2024, arXiv:2411.07501)."""
+    """LAuReL-LR: a low-rank residual connection (arXiv:2411.07501)."""
 
     def __init__(self, hidden_size: int, spec: AltUpSpec) -> None:
         super().__init__()
@@ -94,35 +94,34 @@ class Laurel(nn.Module):
         self.norm = Norm(hidden_size, spec.norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, T, width) for `x` of that shape."""
-        narrow: Tensor = self.norm(self.right(self.left(x)))
-        return x + narrow
+        low_rank: Tensor = self.norm(self.right(self.left(x)))
+        return x + low_rank
 
 
 class StreamProjection(nn.ModuleList):
-    """Makes several streams of one: itself, and projections of it that are as large."""
+    """Expands the embedding to several streams: itself, and projections rescaled to its RMS."""
 
     def __init__(self, hidden_size: int, num_streams: int) -> None:
         super().__init__(Linear(hidden_size, hidden_size, bias=False) for _ in range(1, num_streams))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, T, S, width) for `x` (B, T, width)."""
-        size = _rms(x)
-        return torch.stack([x, *(_with_rms(one(x), size) for one in self)], -2)
+        """Return (B, T, S, D) for `x` (B, T, D)."""
+        rms = _rms(x)
+        return torch.stack([x, *(_with_rms(proj(x), rms) for proj in self)], -2)
 
 
 class StreamUnembedding(nn.ModuleList):
-    """Makes one stream of several: the mean of the first and of projections of the rest, all as large."""
+    """Merges streams: the mean of the first one and of projections of the others, rescaled to its RMS."""
 
     def __init__(self, hidden_size: int, num_streams: int) -> None:
         super().__init__(Linear(hidden_size, hidden_size, bias=False) for _ in range(1, num_streams))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, T, width) for `x` (B, T, S, width)."""
+        """Return (B, T, D) for `x` (B, T, S, D)."""
         first, *rest = x.unbind(-2)
-        size = _rms(first)
-        made = [_with_rms(one(stream), size) for one, stream in zip(self, rest, strict=True)]
-        return torch.stack([first, *made]).mean(0)
+        rms = _rms(first)
+        projected = [_with_rms(proj(stream), rms) for proj, stream in zip(self, rest, strict=True)]
+        return torch.stack([first, *projected]).mean(0)
 
 
 def _rms(x: Tensor) -> Tensor:
@@ -130,5 +129,5 @@ def _rms(x: Tensor) -> Tensor:
 
 
 def _with_rms(x: Tensor, rms: Tensor) -> Tensor:
-    """Return `x` with another root mean square; one of nearly nothing stays small."""
+    """Rescale `x` to the given RMS; the clamped divisor keeps vectors near zero small."""
     return x * rms / x.square().mean(-1, keepdim=True).clamp(min=1e-5).sqrt()

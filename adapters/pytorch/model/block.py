@@ -1,4 +1,4 @@
-"""A layer of the network: what mixes tokens and what works on each, and how both are added to the stream."""
+"""The transformer block: mixer, MLP, norms and residual connections."""
 
 from torch import Tensor, nn
 
@@ -28,7 +28,7 @@ from litgpt.domain.model import (
 
 
 class Block(nn.Module):
-    """A mixer and a feed-forward, each added to the stream that passes by."""
+    """A transformer layer with sequential or parallel residual connections."""
 
     scale: Tensor | None
 
@@ -55,22 +55,22 @@ class Block(nn.Module):
         cache_position: int,
         per_layer: Tensor | None = None,
     ) -> Tensor:
-        """Return the stream (B, T, width) after this layer.
+        """Return the residual stream (B, T, D) after this layer.
 
         Args:
-            x: The stream.
-            position: What positions do to queries and keys.
-            mask: What tokens see.
-            cache: Where keys and values are kept.
-            cache_position: Where in the cache they go.
-            per_layer: This layer's part of the tokens' second embedding, if there is one.
+            x: The residual stream, (B, T, D).
+            position: RoPE table and attention temperature.
+            mask: Attention mask.
+            cache: Cache of this layer.
+            cache_position: Slot of the first token in the cache.
+            per_layer: This layer's embedding of the tokens (Gemma 3n), if the model has per-layer embeddings.
 
         """
-        read = self.norm_1(x)
-        mixed = self.post_attention_norm(self.attn(read, position, mask, cache, cache_position))
+        normed = self.norm_1(x)
+        mixed = self.post_attention_norm(self.attn(normed, position, mask, cache, cache_position))
         if self.layer.parallel_residual:
-            thought = self.mlp(read if self.layer.norm_2 is None else self.norm_2(x))
-            return self._add(x, mixed + self.post_mlp_norm(thought))
+            mlp_out = self.mlp(normed if self.layer.norm_2 is None else self.norm_2(x))
+            return self._add(x, mixed + self.post_mlp_norm(mlp_out))
         x = self._add(x, mixed)
         x = self._add(x, self.post_mlp_norm(self.mlp(self.norm_2(x))))
         if self.input is not None:

@@ -1,4 +1,4 @@
-"""A feed-forward and a mixture of experts beside each other."""
+"""A dense MLP in parallel with a mixture of experts."""
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ from litgpt.domain.model import DenseAndMoESpec
 
 
 class DenseAndMoE(nn.Module):
-    """Both, each between norms of its own, added up; the router reads what no norm has changed."""
+    """The sum of a dense MLP and an MoE, each with its own norms; the router input is not normalized."""
 
     def __init__(self, hidden_size: int, spec: DenseAndMoESpec) -> None:
         super().__init__()
@@ -21,7 +21,6 @@ class DenseAndMoE(nn.Module):
         self.post_norm_sparse = Norm(hidden_size, spec.norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, T, width) for `x` of that shape."""
         dense: Tensor = self.post_norm_dense(self.dense(self.norm_dense(x)))
         sparse: Tensor = self.post_norm_sparse(self.sparse(self.norm_sparse(x), router_input=x))
         return dense + sparse

@@ -1,6 +1,6 @@
-"""The network: one module for every family, built from an `Architecture`.
+"""The decoder-only transformer of all families, built from an `Architecture`.
 
-B batch, T tokens in this call, V vocabulary.
+Shapes: B batch, T tokens of this call, V vocabulary size, D hidden size.
 """
 
 from collections.abc import Sequence
@@ -34,18 +34,18 @@ from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.model import AlibiSpec, Architecture, AttentionTemperature, LayerSpec, RopeSpec
 
 MaskKey: TypeAlias = tuple[int | None, bool, AlibiSpec | None, torch.device]
-"""What decides what tokens see in a layer: its window, if that is a chunk, how scores fall, its place."""
+"""Layers with equal keys share an attention mask: sliding window, chunked attention, ALiBi, device."""
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer, by LitGPT's tensor names.
-
-    Args:
-        architecture: What to build. The weights are uninitialized.
+    """A decoder-only transformer with LitGPT's parameter names. The weights are uninitialized.
 
     Attributes:
-        gradient_checkpointing: Whether training keeps only what passes between layers, and computes what is
-            within them again when it needs it: less memory for about a third more work (arXiv:1604.06174).
+        gradient_checkpointing: Recompute the activations within each layer in the backward pass instead of
+            storing them (arXiv:1604.06174).
+        layer_devices: The device of each layer; None if the model is on a single device.
+        head_device: The device of the final norm and the head; None as above.
+        adapter: The active LoRA adapter. KV caches that were computed with another one are invalid.
 
     """
 
@@ -71,19 +71,19 @@ class GPT(nn.Module):
             self.transformer["wpe"] = Embedding(architecture.num_position_embeddings, width)
         if (per_layer := architecture.per_layer_embedding) is not None:
             self.transformer["per_layer"] = PerLayerEmbedding(width, len(architecture.layers), per_layer)
-        self._kv_sharing_layers = frozenset(one.mixer.kv_shared_layer for one in architecture.layers) - {None}
+        self._kv_sharing_layers = frozenset(spec.mixer.kv_shared_layer for spec in architecture.layers) - {
+            None
+        }
         self.tie_weights()
-        # Where layers, and the head with the last norm, are, if they are on several devices.
         self.layer_devices: list[torch.device] | None = None
         self.head_device: torch.device | None = None
-        # What changes the weights now, if anything: what was computed with another is of no use.
         self.adapter: object = None
         self._frequencies = InverseFrequencyCache()
 
     def __repr__(self) -> str:
         return summary_repr(type(self).__name__, architecture=self.architecture)
 
-    __str__ = nn.Module.__repr__  # `print(llm.model)` writes the modules, as with every network
+    __str__ = nn.Module.__repr__  # `print(llm.model)` lists the modules, as for any nn.Module
 
     def empty_cache(
         self,
@@ -93,7 +93,7 @@ class GPT(nn.Module):
         lengths: Sequence[int] | None = None,
         fixed: bool = False,
     ) -> KVCache:
-        """Return an empty cache, as `KVCache.empty` does, in this network's dtype and where it lives."""
+        """Return an empty cache with the dtype and devices of this model; see `KVCache.empty`."""
         return KVCache.empty(
             self.architecture,
             max_length=max_length,
@@ -105,32 +105,32 @@ class GPT(nn.Module):
         )
 
     def synced_sampling(self, params: SamplingParams) -> SamplingParams:
-        """Return how to draw, as all processes that draw from this network do."""
+        """Return sampling parameters that are equal on all ranks."""
         return params
 
     def generation_context(self) -> AbstractContextManager[object]:
-        """Return what the steps of one generation happen within."""
+        """Return the context manager within which all steps of one generation run."""
         return nullcontext()
 
     def require_trainable(self) -> None:
-        """Raise if a loss is to be taken from which this network could not learn."""
+        """Raise if the loss of this model could not be backpropagated."""
         check_gradients(self)
 
-    # LitGPT's `llm.model` is a wrapper, and programs written for it ask for the network inside.
+    # LitGPT's `llm.model` is a Lightning Fabric wrapper; programs access the wrapped module by this name.
     _forward_module = property(lambda self: self)
 
     @property
     def input_device(self) -> torch.device:
-        """Where ids go."""
+        """The device on which `input_ids` must be."""
         embedding = self.transformer["wte"]
-        assert isinstance(embedding, nn.Embedding)  # noqa: S101 - ModuleDict forgets what it holds
+        assert isinstance(embedding, nn.Embedding)  # noqa: S101 - ModuleDict is not typed
         return embedding.weight.device
 
     def tie_weights(self) -> None:
-        """Let the head be the embedding, if the architecture says so."""
+        """Share the embedding's weight with the head if the architecture ties them."""
         if self.architecture.tie_word_embeddings:
             embedding = self.transformer["wte"]
-            assert isinstance(embedding, Embedding)  # noqa: S101 - ModuleDict forgets what it holds
+            assert isinstance(embedding, Embedding)  # noqa: S101 - ModuleDict is not typed
             self.lm_head.weight = embedding.weight
 
     def forward(
@@ -141,40 +141,33 @@ class GPT(nn.Module):
         positions: Tensor | None = None,
         last_token_only: bool = False,
     ) -> Tensor:
-        """Return logits.
+        """Return the logits (B, T, V), or (B, 1, V) if `last_token_only`, in the model's dtype.
 
         Args:
             input_ids: (B, T).
-            cache: What was computed for the tokens before; those of this call are added. It may have more
-                rows than `input_ids`, whose rows are then its first. None: there are no tokens before.
-            positions: (B, T); None counts from each row's start.
-            last_token_only: Whether only the last token's logits are wanted.
-
-        Returns:
-            (B, T, V), or (B, 1, V) if `last_token_only`, in the model's dtype.
+            cache: KV cache of the preceding tokens, to which this call appends; its first B rows are used.
+            positions: (B, T); None: positions count from the start of each row.
+            last_token_only: Compute the logits of the last token only.
 
         """
-        return self.logits(
-            self.hidden_states(input_ids, cache, positions=positions, last_token_only=last_token_only)
-        )
+        x = self.hidden_states(input_ids, cache, positions=positions, last_token_only=last_token_only)
+        return self.logits(x)
 
     def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
-        """Return the cross-entropy of the next tokens, without ever holding all logits.
+        """Return the next-token cross-entropy without materializing all logits.
 
         Args:
             input_ids: (B, T).
-            target_ids: (B, T), unshifted; -100 is not counted.
+            target_ids: (B, T), unshifted; -100 is ignored.
             reduction: `mean` or `sum` over the targets.
 
         Raises:
-            BadArgument: The mean is wanted and no target counts.
+            InvalidArgument: `reduction` is `mean` and all targets are ignored.
 
         """
-        hidden, targets = self.hidden_states(input_ids).flatten(0, 1), shift_labels(target_ids).flatten()
+        x, targets = self.hidden_states(input_ids).flatten(0, 1), shift_labels(target_ids).flatten()
         scale, cap = self.architecture.logit_scale, self.architecture.final_logit_softcap
-        return linear_cross_entropy(
-            hidden, self.lm_head, targets, scale=scale, softcap=cap, reduction=reduction
-        )
+        return linear_cross_entropy(x, self.lm_head, targets, scale=scale, softcap=cap, reduction=reduction)
 
     def hidden_states(
         self,
@@ -184,7 +177,7 @@ class GPT(nn.Module):
         positions: Tensor | None = None,
         last_token_only: bool = False,
     ) -> Tensor:
-        """Return what the head reads, (B, T, width); as `forward`."""
+        """Return the input of the head, (B, T, D); the arguments are as in `forward`."""
         batch, tokens = input_ids.shape
         starts: Sequence[int] = (0,)
         lengths: Sequence[int] = (tokens,)
@@ -195,46 +188,49 @@ class GPT(nn.Module):
         if positions is None:
             positions = _positions(slot, tokens, starts, input_ids.device)
         x = self._embed(input_ids, positions)
-        parts = None
+        per_layer = None
         if self.architecture.per_layer_embedding is not None:
-            parts = self.transformer["per_layer"](input_ids, x)
+            per_layer = self.transformer["per_layer"](input_ids, x)
         x = self.transformer["fork"](x)
-        lending = KVSharing(self._kv_sharing_layers)
-        turns: dict[tuple[RopeSpec | None, AttentionTemperature | None, torch.device], PositionInfo] = {}
-        views: dict[MaskKey, AttentionMask] = {}
-        blocks, there = self.transformer["h"].children(), x.device
-        through = _checkpointed if self.gradient_checkpointing and torch.is_grad_enabled() else _run_block
-        for number, (block, layer) in enumerate(zip(blocks, self.architecture.layers, strict=True)):
+        kv_sharing = KVSharing(self._kv_sharing_layers)
+        infos: dict[tuple[RopeSpec | None, AttentionTemperature | None, torch.device], PositionInfo] = {}
+        masks: dict[MaskKey, AttentionMask] = {}
+        blocks, device = self.transformer["h"].children(), x.device
+        recompute = self.gradient_checkpointing and torch.is_grad_enabled()
+        for index, (block, layer) in enumerate(zip(blocks, self.architecture.layers, strict=True)):
             if self.layer_devices is not None:
-                there = self.layer_devices[number]
-                x, positions = x.to(there), positions.to(there)
-            how = (layer.mixer.rope, layer.mixer.attention_temperature, there)
-            sight = (layer.mixer.sliding_window, layer.mixer.chunked, layer.mixer.alibi, there)
-            kept = cache.layers[number] if cache is not None else None
-            if how not in turns:
-                turned = self._rope_table(how[0], positions, lengths, x.dtype, there)
-                turns[how] = PositionInfo(turned, query_temperature(how[1], positions, x.dtype))
-            if sight not in views:
-                since = kept.oldest_slot if kept is not None else 0
-                views[sight] = _build_mask(
-                    sight, slot=slot, tokens=tokens, row_offsets=starts, oldest_slot=since
+                device = self.layer_devices[index]
+                x, positions = x.to(device), positions.to(device)
+            mixer = layer.mixer
+            info_key = (mixer.rope, mixer.attention_temperature, device)
+            mask_key = (mixer.sliding_window, mixer.chunked, mixer.alibi, device)
+            layer_cache = cache.layers[index] if cache is not None else None
+            if info_key not in infos:
+                table = self._rope_table(mixer.rope, positions, lengths, x.dtype, device)
+                temperature = query_temperature(mixer.attention_temperature, positions, x.dtype)
+                infos[info_key] = PositionInfo(table, temperature)
+            if mask_key not in masks:
+                oldest = layer_cache.oldest_slot if layer_cache is not None else 0
+                masks[mask_key] = _build_mask(
+                    mask_key, slot=slot, tokens=tokens, row_offsets=starts, oldest_slot=oldest
                 )
-            place = lending.layer_state(number, layer.mixer.kv_shared_layer, kept)
-            part = None if parts is None else parts[:, :, number].to(x.device)
-            x = through(block, x, turns[how], views[sight], place, slot, part)
+            state = kv_sharing.layer_state(index, mixer.kv_shared_layer, layer_cache)
+            embedding = None if per_layer is None else per_layer[:, :, index].to(x.device)
+            inputs = (x, infos[info_key], masks[mask_key], state, slot, embedding)
+            x = checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
         if cache is not None:
             cache.length += tokens
         x = x[:, -1:] if last_token_only else x
         if self.head_device is not None:
             x = x.to(self.head_device)
-        read: Tensor = self.transformer["ln_f"](self.transformer["merge"](x))
-        return read
+        hidden: Tensor = self.transformer["ln_f"](self.transformer["merge"](x))
+        return hidden
 
     def _embed(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         architecture = self.architecture
         x: Tensor = self.transformer["wte"](input_ids)
         if architecture.embedding_scale is not None:
-            # In the model's dtype, as the model was trained: in bfloat16 the factor itself is rounded.
+            # The factor is rounded to the model's dtype, as it was in training.
             x = x * torch.tensor(architecture.embedding_scale, dtype=x.dtype)
         if architecture.embedding_norm is not None:
             x = self.transformer["wte_norm"](x)
@@ -243,7 +239,7 @@ class GPT(nn.Module):
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return the logits (…, V) of what the head reads (…, width)."""
+        """Return the logits (…, V) of hidden states (…, D)."""
         logits: Tensor = self.lm_head(hidden)
         scale, cap = self.architecture.logit_scale, self.architecture.final_logit_softcap
         if scale is not None:
@@ -260,29 +256,18 @@ class GPT(nn.Module):
         dtype: torch.dtype,
         device: torch.device,
     ) -> RopeTable | None:
-        """Return what turns the tokens at `positions`, in texts that may become as long as `lengths`."""
+        """Return the RoPE table of `positions`; dynamic NTK and LongRoPE depend on the rows' `lengths`."""
         if rope is None:
             return None
-        rows = [rope.for_length(length) for length in lengths]
-        if all(row == rows[0] for row in rows):
-            return rope_table(rows[0], self._frequencies(rows[0], device), positions, dtype)
-        apart = [
-            rope_table(row, self._frequencies(row, device), own[None], dtype)
-            for row, own in zip(rows, positions.expand(len(rows), -1), strict=True)
+        specs = [rope.for_length(length) for length in lengths]
+        if all(spec == specs[0] for spec in specs):
+            return rope_table(specs[0], self._frequencies(specs[0], device), positions, dtype)
+        tables = [
+            rope_table(spec, self._frequencies(spec, device), row[None], dtype)
+            for spec, row in zip(specs, positions.expand(len(specs), -1), strict=True)
         ]
-        cos, sin = torch.cat([one.cos for one in apart]), torch.cat([one.sin for one in apart])
+        cos, sin = torch.cat([table.cos for table in tables]), torch.cat([table.sin for table in tables])
         return RopeTable(cos, sin, rope.interleaved)
-
-
-def _run_block(block: nn.Module, *arguments: object) -> Tensor:
-    out: Tensor = block(*arguments)
-    return out
-
-
-def _checkpointed(block: nn.Module, *arguments: object) -> Tensor:
-    """Go through a block and keep nothing of it: backward goes through it once more."""
-    out: Tensor = checkpoint(block, *arguments, use_reentrant=False)
-    return out
 
 
 def _make_block(hidden_size: int, layer: LayerSpec) -> Block:
@@ -290,7 +275,7 @@ def _make_block(hidden_size: int, layer: LayerSpec) -> Block:
 
 
 def _positions(slot: int, tokens: int, row_offsets: Sequence[int], device: torch.device) -> Tensor:
-    """Return the positions (B or 1, T) of tokens that go to `slot` and on, counted from each row's start."""
+    """Return the positions (B or 1, T) of the slots from `slot` on, relative to the start of each row."""
     positions = torch.arange(slot, slot + tokens, device=device)[None]
     if any(row_offsets):
         positions = (positions - torch.tensor(row_offsets, device=device)[:, None]).clamp(min=0)
@@ -300,9 +285,8 @@ def _positions(slot: int, tokens: int, row_offsets: Sequence[int], device: torch
 def _build_mask(
     key: MaskKey, *, slot: int, tokens: int, row_offsets: Sequence[int], oldest_slot: int
 ) -> AttentionMask:
-    """Return what `tokens` tokens that go to `slot` and on see in layers of a kind."""
     window, chunked, alibi, device = key
-    seen = build_mask(
+    mask = build_mask(
         slot=slot,
         tokens=tokens,
         sliding_window=window,
@@ -311,8 +295,6 @@ def _build_mask(
         oldest_slot=oldest_slot,
         device=device,
     )
-    return (
-        seen
-        if alibi is None
-        else add_alibi_bias(seen, alibi, end=slot + tokens, row_offsets=row_offsets, device=device)
-    )
+    if alibi is None:
+        return mask
+    return add_alibi_bias(mask, alibi, end=slot + tokens, row_offsets=row_offsets, device=device)

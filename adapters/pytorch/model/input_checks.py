@@ -1,4 +1,4 @@
-"""Checks of the token ids that a caller passes to a model."""
+"""Validation of the token ids that a caller passes to a model."""
 
 import torch
 from torch import Tensor
@@ -10,15 +10,15 @@ _BATCH = ("B", "T")
 
 
 def check_shape(name: str, ids: object) -> None:
-    """Refuse what is not a tensor (B, T) of at least one token."""
+    """Raise unless `ids` is a non-empty tensor of shape (B, T)."""
     if not isinstance(ids, Tensor):
         raise WrongType(name, ids, "a tensor of shape (B, T), such as torch.tensor([[1, 2, 3]])")
     if ids.ndim != len(_BATCH) or not ids.numel():
-        raise InvalidArgument(name, tuple(ids.shape), "a tensor of shape (B, T) that is not empty")
+        raise InvalidArgument(name, tuple(ids.shape), "a tensor of shape (B, T) with at least one token")
 
 
 def check_targets(input_ids: Tensor, target_ids: Tensor) -> None:
-    """Refuse targets of another shape than the inputs'."""
+    """Raise unless the targets have the shape of the inputs."""
     check_shape("target_ids", target_ids)
     if input_ids.shape != target_ids.shape:
         expected = f"of the shape of input_ids, {tuple(input_ids.shape)}: targets are not shifted"
@@ -26,22 +26,22 @@ def check_targets(input_ids: Tensor, target_ids: Tensor) -> None:
 
 
 def check_length(input_ids: Tensor, context_length: int) -> None:
-    """Refuse rows that are longer than the model's context."""
+    """Raise if rows are longer than the model's context."""
     if input_ids.shape[-1] > context_length:
-        expected = f"of at most {context_length} tokens in a row, the model's context"
+        expected = f"at most {context_length} tokens long, the model's context length"
         raise InvalidArgument("input_ids", input_ids.shape[-1], expected)
 
 
 def check_ids(name: str, ids: Tensor, vocab_size: int) -> None:
-    """Refuse ids that the embedding has no row for.
+    """Raise unless all ids are in the vocabulary; -100 is allowed in targets.
 
-    Those on a GPU are left to torch, because reading them would wait for everything before.
+    Ids on a GPU are not checked, because reading them would synchronize with the device.
     """
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise WrongType(name, ids.dtype, "a tensor of token ids, which are integers (torch.long)")
     if ids.device.type != "cpu" or not ids.numel() or torch.compiler.is_compiling():
         return
-    learned = ids if name == "input_ids" else ids.masked_fill(ids == IGNORE_INDEX, 0)
-    for bad in map(int, learned.aminmax()):
-        if not 0 <= bad < vocab_size:
-            raise InvalidArgument(name, bad, f"made of token ids from 0 to {vocab_size - 1}")
+    checked = ids if name == "input_ids" else ids.masked_fill(ids == IGNORE_INDEX, 0)
+    for token_id in map(int, checked.aminmax()):
+        if not 0 <= token_id < vocab_size:
+            raise InvalidArgument(name, token_id, f"a tensor of token ids from 0 to {vocab_size - 1}")

@@ -1,8 +1,7 @@
-"""The KV cache: what was computed for the tokens before, kept for those that follow.
+"""The KV cache of a batch, and the recurrent states of its gated delta nets.
 
-It is an argument of the network and belongs to whoever generates. All rows of a batch share their slots: row
-`b` begins at slot `starts[b]`, so rows are aligned at their ends (padded on the left) and a step writes one
-slot. Layers with a window keep only as many slots as a later token may still see.
+The cache is an argument of the model. Rows are left-padded: row `b` begins at slot `row_offsets[b]`, so that
+a decoding step writes the same slot in all rows. Layers with a sliding window drop slots outside of it.
 """
 
 from collections.abc import Sequence
@@ -15,8 +14,7 @@ from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState, empty_
 from litgpt.domain.formatting.bounded_text import summary_repr
 from litgpt.domain.model import Architecture, GatedDeltaSpec
 
-# How much a cache grows by when it is full: often enough to hold little that is not needed, and seldom enough
-# that copying it costs next to nothing per token.
+# A full cache is reallocated geometrically: the amortized cost of copying is constant per token.
 _GROWTH_FACTOR = 1.5
 _MIN_CAPACITY = 64
 
@@ -26,8 +24,8 @@ class LayerCache:
     """Keys and values of one layer.
 
     Attributes:
-        sliding_window: How many tokens a token sees; None sees all.
-        oldest_slot: The slot that is kept at index 0. Slots before it are forgotten.
+        sliding_window: Number of tokens that a token attends to; None: all.
+        oldest_slot: The slot at index 0. Earlier slots are dropped.
         keys: (B, G, capacity, E).
         values: (B, G, capacity, E).
 
@@ -43,27 +41,26 @@ class LayerCache:
 
     @property
     def capacity(self) -> int:
-        """How many slots there is memory for."""
+        """Number of slots that are allocated."""
         return self.keys.shape[2]
 
     def reserve(self, length: int, more: int, max_length: int) -> None:
-        """See to it that slots `length` to `length + more` can be written, by forgetting or by growing.
+        """Make room for slots `length` to `length + more`: drop slots outside the window, or reallocate.
 
         Args:
-            length: How many slots are written by now, forgotten ones included.
-            more: How many will be.
-            max_length: How many slots there will ever be.
+            length: Number of slots written so far, including dropped ones.
+            more: Number of slots to write.
+            max_length: Maximum number of slots.
 
         """
         if length + more - self.oldest_slot <= self.capacity:
             return
         first = self.oldest_slot
         if self.sliding_window is not None:
-            # A little more than the window, so that the last few tokens can be taken back and said
-            # differently.
+            # A quarter more than the window, so that the last tokens can be truncated.
             first = max(first, length + 1 - self.sliding_window - self.sliding_window // 4)
         needed = length + more - first
-        # Twice the window, so that what is kept is moved once in a window's length and not at every token.
+        # Twice the window, so that entries are moved once per window and not at every token.
         bound = max_length if self.sliding_window is None else min(max_length, 2 * self.sliding_window)
         capacity = max(needed, min(bound, max(int(needed * _GROWTH_FACTOR), _MIN_CAPACITY, self.capacity)))
         self.keys = self._reallocated(self.keys, first, length, capacity)
@@ -71,37 +68,36 @@ class LayerCache:
         self.oldest_slot = first
 
     def _reallocated(self, old: Tensor, first: int, length: int, capacity: int) -> Tensor:
-        kept = old[:, :, first - self.oldest_slot : length - self.oldest_slot]
-        # Zeros, for what a row has not written is masked, and a masked NaN would still spoil a sum.
+        entries = old[:, :, first - self.oldest_slot : length - self.oldest_slot]
+        # Zeros: slots that are not written are masked, but 0 * NaN in the attention output is NaN.
         new = old.new_zeros((*old.shape[:2], capacity, old.shape[3]))
-        new[:, :, : kept.shape[2]] = kept
+        new[:, :, : entries.shape[2]] = entries
         return new
 
     @property
     def nbytes(self) -> int:
-        """The memory it takes, in bytes."""
         return self.keys.nbytes + self.values.nbytes
 
     def keep_rows(self, index: Tensor) -> None:
-        """Forget all rows but these, in this order."""
+        """Select rows, in the order of `index`."""
         self.keys, self.values = self.keys[index], self.values[index]
 
     def can_truncate_to(self, length: int, written: int) -> bool:
-        """Whether all slots from `length` to `written` can be forgotten: what a token sees must be there."""
+        """Return whether slot `length` can still attend to all slots of its window."""
         del written
         return self.oldest_slot <= max(0, length + 1 - (self.sliding_window or length + 1))
 
     def copy(self, length: int) -> "LayerCache":
-        """Return one with the same `length` slots and memory of its own, no larger than they are."""
-        kept = length - self.oldest_slot
+        """Return a copy of the first `length` slots, without spare capacity."""
+        size = length - self.oldest_slot
         return attrs.evolve(
-            self, keys=self.keys[:, :, :kept].clone(), values=self.values[:, :, :kept].clone()
+            self, keys=self.keys[:, :, :size].clone(), values=self.values[:, :, :size].clone()
         )
 
     def write(self, keys: Tensor, values: Tensor, slot: int, kv_start: int) -> tuple[Tensor, Tensor]:
-        """Write (b, G, T, E) from `slot` on, for the first `b` rows.
+        """Write keys and values (b, G, T, E) of the first `b` rows from `slot` on.
 
-        Return what is kept from `kv_start` on.
+        Return the keys and values of these rows from `kv_start` on.
         """
         rows, more = keys.shape[0], keys.shape[2]
         at, begin = slot - self.oldest_slot, kv_start - self.oldest_slot
@@ -110,8 +106,8 @@ class LayerCache:
             all_keys, all_values = all_keys[:rows], all_values[:rows]
         all_keys.narrow(2, at, more).copy_(keys)
         all_values.narrow(2, at, more).copy_(values)
-        seen = at + more - begin
-        return all_keys.narrow(2, begin, seen), all_values.narrow(2, begin, seen)
+        count = at + more - begin
+        return all_keys.narrow(2, begin, count), all_values.narrow(2, begin, count)
 
 
 @attrs.define(eq=False)
@@ -119,12 +115,12 @@ class KVCache:
     """The cache of a batch.
 
     Attributes:
-        layers: One for each layer.
-        max_length: How many slots there will ever be.
+        layers: The cache of each layer.
+        max_length: Maximum number of slots.
         row_offsets: The first slot of each row.
-        lengths: How long the text in each row may become, in tokens: some rotary embeddings depend on it.
-        devices: Where each layer's part is.
-        length: How many slots are written.
+        lengths: Maximum length of each row in tokens, on which dynamic NTK and LongRoPE depend.
+        devices: The device of each layer.
+        length: Number of slots written so far, including dropped ones.
 
     """
 
@@ -157,49 +153,48 @@ class KVCache:
         lengths: Sequence[int] | None = None,
         fixed: bool = False,
     ) -> "KVCache":
-        """Return a cache that takes memory as it is needed, or all that it may need at once if `fixed`.
+        """Return a cache that grows on demand, or with its maximum capacity if `fixed`.
 
-        Where `lengths` are not told, each row's text may take all slots that are left to it.
+        If `lengths` is None, each row may use all slots from its first one on.
         """
         layers: list[LayerCache | RecurrentState] = []
         count = len(architecture.layers)
         devices = [device] * count if isinstance(device, torch.device) else list(device)
-        for layer, there in zip(architecture.layers, devices, strict=True):
+        for layer, layer_device in zip(architecture.layers, devices, strict=True):
             if isinstance(mixer := layer.mixer, GatedDeltaSpec):
-                sizes, recent = (
-                    (mixer.num_heads, mixer.k_head_dim, mixer.v_head_dim),
-                    mixer.conv_kernel_size - 1,
-                )
+                state_shape = (mixer.num_heads, mixer.k_head_dim, mixer.v_head_dim)
+                conv_shape = (mixer.conv_dim, mixer.conv_kernel_size - 1)
                 layers.append(
                     empty_recurrent_state(
-                        len(row_offsets), sizes, (mixer.conv_dim, recent), device=there, dtype=dtype
+                        len(row_offsets), state_shape, conv_shape, device=layer_device, dtype=dtype
                     )
                 )
                 continue
-            kept, window = mixer.cache_spec, mixer.sliding_window
+            spec, window = mixer.cache_spec, mixer.sliding_window
             slots = max_length if fixed else 0
             if fixed and window is not None:
                 slots = min(slots, 2 * window)
             keys, values = (
-                torch.zeros((len(row_offsets), kept.num_kv_heads, slots, size), device=there, dtype=dtype)
-                for size in (kept.k_head_dim, kept.v_head_dim)
+                torch.zeros(
+                    (len(row_offsets), spec.num_kv_heads, slots, size), device=layer_device, dtype=dtype
+                )
+                for size in (spec.k_head_dim, spec.v_head_dim)
             )
             layers.append(LayerCache(window, 0, keys, values))
-        texts = list(lengths or (max_length - start for start in row_offsets))
-        return cls(layers, max_length, list(row_offsets), texts, devices)
+        row_lengths = list(lengths or (max_length - start for start in row_offsets))
+        return cls(layers, max_length, list(row_offsets), row_lengths, devices)
 
     @property
     def nbytes(self) -> int:
-        """The memory it takes, in bytes."""
         return sum(layer.nbytes for layer in self.layers)
 
     def reserve(self, more: int) -> None:
-        """See to it that `more` slots can be written."""
+        """Make room for `more` slots."""
         for layer in self.layers:
             layer.reserve(self.length, more, self.max_length)
 
     def keep_rows(self, rows: Sequence[int]) -> None:
-        """Forget all rows but these, in this order."""
+        """Select rows, in this order."""
         index = {device: torch.tensor(rows, device=device) for device in set(self.devices)}
         for layer, device in zip(self.layers, self.devices, strict=True):
             layer.keep_rows(index[device])
@@ -207,18 +202,18 @@ class KVCache:
         self.lengths = [self.lengths[row] for row in rows]
 
     def truncate(self, length: int) -> bool:
-        """Forget all slots from `length` on; return False if a layer lacks what comes before."""
+        """Drop all slots from `length` on; return False if a layer has already dropped earlier slots."""
         if not all(layer.can_truncate_to(length, self.length) for layer in self.layers):
             return False
         self.length = min(self.length, length)
         return True
 
     def set_limits(self, *, max_length: int, lengths: Sequence[int]) -> None:
-        """Take the cache for texts that may become longer, or not as long."""
+        """Reuse the cache for rows with other maximum lengths."""
         self.max_length, self.lengths = max_length, list(lengths)
 
     def copy(self) -> "KVCache":
-        """Return a cache with the same contents and memory of its own, no larger than they are."""
+        """Return a copy without spare capacity."""
         layers = [layer.copy(self.length) for layer in self.layers]
         return attrs.evolve(
             self, layers=layers, row_offsets=list(self.row_offsets), lengths=list(self.lengths)

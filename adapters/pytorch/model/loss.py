@@ -1,9 +1,8 @@
-"""The loss of next tokens, a few rows of logits at a time.
+"""Next-token cross-entropy, computed in blocks of rows so that the logits are never materialized at once.
 
-Logits are the largest thing in training: a row of them is as long as the vocabulary. What is written here in
-closed form is the gradient of a cross-entropy, softmax minus one at the target.
+The backward pass uses the closed form of the gradient: softmax(logits) - one_hot(target).
 
-N tokens, V vocabulary, D width.
+Shapes: N tokens, V vocabulary size, D hidden size.
 """
 
 from collections.abc import Iterator
@@ -26,14 +25,14 @@ from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.memory.estimate import LOGITS_CHUNK
 
 IGNORE_INDEX = -100
-"""A target that is not counted, as in torch."""
+"""The target that is ignored, as in torch."""
 
 Reduction: TypeAlias = Literal["mean", "sum"]
-"""As in torch: the mean over the targets that are counted, or their sum."""
+"""As in torch: the mean over the targets that are not ignored, or the sum."""
 
 
 def shift_labels(target_ids: Tensor) -> Tensor:
-    """Return what should follow each token, (B, T): the targets one step ahead, and none for the last."""
+    """Shift targets (B, T) one step to the left; the last one becomes -100."""
     return functional.pad(target_ids[:, 1:], (0, 1), value=IGNORE_INDEX)
 
 
@@ -42,11 +41,11 @@ def cross_entropy(logits: Tensor, targets: Tensor, reduction: Reduction = "mean"
 
     Args:
         logits: (N, V), in any dtype.
-        targets: (N,); -100 is not counted.
-        reduction: `mean` or `sum`; a sum over no targets is 0.
+        targets: (N,); -100 is ignored.
+        reduction: `mean` or `sum`; the sum is 0 if all targets are ignored.
 
     Raises:
-        BadArgument: The mean is wanted and no target counts.
+        InvalidArgument: `reduction` is `mean` and all targets are ignored.
 
     """
     divisor = _divisor(targets, reduction)
@@ -63,25 +62,25 @@ def linear_cross_entropy(
     softcap: float | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return the cross-entropy, in float32, of what a head makes of `hidden`.
+    """Return the cross-entropy of the logits of `hidden`, in float32.
 
-    The logits of a few rows exist at a time, and their gradients are taken at once, so memory does not grow
-    with the vocabulary. A head that is more than a linear layer is computed whole.
+    Logits and their gradients are computed for a block of rows at a time, so that memory does not grow with
+    N * V. The logits of a head that is not a plain linear layer are computed all at once.
 
     Args:
-        hidden: (N, D), what the head reads.
-        head: (…, D) to (…, V).
-        targets: (N,), on any device; -100 is not counted.
-        scale: Multiplies the logits.
-        softcap: Squashes them into plus and minus this, afterwards.
-        reduction: `mean` or `sum`; a sum over no targets is 0.
+        hidden: (N, D), the input of the head.
+        head: Module from (…, D) to (…, V).
+        targets: (N,), on any device; -100 is ignored.
+        scale: Factor of the logits.
+        softcap: Scaled logits become `softcap * tanh(logit / softcap)`.
+        reduction: `mean` or `sum`; the sum is 0 if all targets are ignored.
 
     Raises:
-        BadArgument: The mean is wanted and no target counts.
+        InvalidArgument: `reduction` is `mean` and all targets are ignored.
 
     """
-    targets = targets.to(hidden.device)  # layers on several devices end on another than the first
-    if type(head) is Linear and not head._forward_hooks:  # noqa: SLF001 - torch has no public question for it
+    targets = targets.to(hidden.device)  # the head may be on another device than the embedding
+    if type(head) is Linear and not head._forward_hooks:  # noqa: SLF001 - torch has no public API for this
         loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
             hidden,
             current_parameter(head, "weight"),
@@ -101,18 +100,15 @@ def linear_cross_entropy(
 
 
 def _divisor(targets: Tensor, reduction: Reduction) -> Tensor:
-    """Return what the sum of all targets' losses is divided by: 1, or the number of targets that count."""
+    """Return the divisor of the summed loss: 1, or the number of targets that are not ignored."""
     if reduction == "sum":
         return torch.ones((), device=targets.device)
     if reduction != "mean":
         raise InvalidArgument("reduction", reduction, "'mean' or 'sum'")
     count = (targets != IGNORE_INDEX).sum()
     if not count:
-        raise InvalidArgument(
-            "target_ids",
-            "all of them -100",
-            "such that something is to be learned: at least one target after the first",
-        )
+        expected = "targets of which at least one after the first token is not -100"
+        raise InvalidArgument("target_ids", "-100 everywhere", expected)
     return count
 
 
@@ -123,40 +119,40 @@ def _blocks(rows: int, vocab_size: int) -> Iterator[slice]:
 
 
 def _nll(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the logarithm of each row's sum, and the sum of what its targets cost, both in float32."""
-    sums = logits.logsumexp(-1)
-    hit = logits.gather(-1, targets.clamp(min=0)[:, None])[:, 0]
-    return sums, (sums - hit).masked_fill(targets == IGNORE_INDEX, 0).sum()
+    """Return the logsumexp of each row, and the sum of the negative log-likelihoods, both in float32."""
+    logsumexp = logits.logsumexp(-1)
+    target_logits = logits.gather(-1, targets.clamp(min=0)[:, None])[:, 0]
+    return logsumexp, (logsumexp - target_logits).masked_fill(targets == IGNORE_INDEX, 0).sum()
 
 
-def _gradient_(logits: Tensor, sums: Tensor, targets: Tensor) -> Tensor:
-    """Turn logits in float32 into the gradient of what their targets cost, in their place."""
-    gradient = logits.sub_(sums[:, None]).exp_()
-    hits = targets.clamp(min=0)[:, None]
-    gradient.scatter_add_(-1, hits, torch.full_like(hits, -1, dtype=gradient.dtype))
+def _gradient_(logits: Tensor, logsumexp: Tensor, targets: Tensor) -> Tensor:
+    """Replace float32 logits by the gradient of the summed loss, in place."""
+    gradient = logits.sub_(logsumexp[:, None]).exp_()
+    index = targets.clamp(min=0)[:, None]
+    gradient.scatter_add_(-1, index, torch.full_like(index, -1, dtype=gradient.dtype))
     return gradient.masked_fill_((targets == IGNORE_INDEX)[:, None], 0)
 
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, divisor: Tensor) -> Tensor:
-        sums = torch.empty(len(targets), device=logits.device)
+        logsumexp = torch.empty(len(targets), device=logits.device)
         total = torch.zeros((), device=logits.device)
         for rows in _blocks(*logits.shape):
-            sums[rows], cost = _nll(logits[rows].float(), targets[rows])
-            total += cost
-        ctx.save_for_backward(logits, targets, sums, divisor)
+            logsumexp[rows], nll = _nll(logits[rows].float(), targets[rows])
+            total += nll
+        ctx.save_for_backward(logits, targets, logsumexp, divisor)
         return total / divisor
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        logits, targets, sums, divisor = ctx.saved_tensors
+        logits, targets, logsumexp, divisor = ctx.saved_tensors
         gradient = torch.empty_like(logits)
         factor = upstream / divisor
         for rows in _blocks(*logits.shape):
             block = logits[rows].to(torch.float32, copy=True)
-            gradient[rows] = _gradient_(block, sums[rows], targets[rows]).mul_(factor)
+            gradient[rows] = _gradient_(block, logsumexp[rows], targets[rows]).mul_(factor)
         return gradient, None, None
 
 
@@ -172,55 +168,60 @@ class _LinearCrossEntropy(torch.autograd.Function):
         scale: float | None,
         cap: float | None,
     ) -> Tensor:
-        kind = hidden.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-        # The weight's gradient is a sum over all blocks, and float16 has not the range for it.
-        exact = torch.float32 if weight.dtype == torch.float16 else weight.dtype
-        wanted = ctx.needs_input_grad[:3]
-        of_hidden = torch.empty_like(hidden) if wanted[0] else None
-        of_weight = torch.zeros_like(weight, dtype=exact) if wanted[1] else None
-        of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and wanted[2] else None
+        device_type = hidden.device.type
+        dtype = (
+            torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else weight.dtype
+        )
+        # The weight's gradient is accumulated over all blocks, which may overflow float16.
+        accumulate_dtype = torch.float32 if weight.dtype == torch.float16 else weight.dtype
+        needs_grad = ctx.needs_input_grad[:3]
+        grad_hidden = torch.empty_like(hidden) if needs_grad[0] else None
+        grad_weight = torch.zeros_like(weight, dtype=accumulate_dtype) if needs_grad[1] else None
+        grad_bias = (
+            torch.zeros_like(bias, dtype=torch.float32) if bias is not None and needs_grad[2] else None
+        )
         total = torch.zeros((), device=hidden.device)
-        with torch.autocast(kind, enabled=False):
-            # Where a CPU has no instructions for the dtype, the head is converted to float32, block by block.
-            work = matmul_dtype(dtype) if kind == "cpu" else dtype
-            head = row_converter(weight if work != dtype else weight.to(dtype), dtype)
-            shift = None if bias is None else bias.to(dtype)
+        with torch.autocast(device_type, enabled=False):
+            # If the CPU does not support the dtype natively, the head is converted to float32 in blocks.
+            compute_dtype = matmul_dtype(dtype) if device_type == "cpu" else dtype
+            head = row_converter(weight if compute_dtype != dtype else weight.to(dtype), dtype)
+            head_bias = None if bias is None else bias.to(dtype)
             for rows in _blocks(len(hidden), len(weight)):
-                read = hidden[rows].to(dtype)
-                logits = matmul_blockwise(read, head, len(weight), work).float()
-                logits = logits if shift is None else logits.add_(shift)
+                x = hidden[rows].to(dtype)
+                logits = matmul_blockwise(x, head, len(weight), compute_dtype).float()
+                logits = logits if head_bias is None else logits.add_(head_bias)
                 logits = logits if scale is None else logits.mul_(scale)
                 logits = logits if cap is None else logits.div_(cap).tanh_().mul_(cap)
-                sums, cost = _nll(logits, targets[rows])
-                total += cost
-                if not any(wanted):
+                logsumexp, nll = _nll(logits, targets[rows])
+                total += nll
+                if not any(needs_grad):
                     continue
-                slope = None if cap is None else (logits / cap).square_().neg_().add_(1)
-                gradient = _gradient_(logits, sums, targets[rows])
-                gradient = gradient if slope is None else gradient.mul_(slope)
+                softcap_grad = None if cap is None else (logits / cap).square_().neg_().add_(1)
+                gradient = _gradient_(logits, logsumexp, targets[rows])
+                gradient = gradient if softcap_grad is None else gradient.mul_(softcap_grad)
                 gradient = gradient if scale is None else gradient.mul_(scale)
-                if of_bias is not None:
-                    of_bias += gradient.sum(0)
-                gradient = gradient.to(work)
-                if of_hidden is not None:
-                    of_hidden[rows] = input_gradient(gradient, head, weight.shape[1], work)
-                if of_weight is not None and exact == work:
-                    of_weight.addmm_(gradient.t(), read.to(work))
-                elif of_weight is not None:
-                    add_weight_gradient_(of_weight, gradient, read, work)
-        ctx.found, ctx.dtypes = (of_hidden, of_weight, of_bias), (hidden.dtype, weight.dtype, weight.dtype)
+                if grad_bias is not None:
+                    grad_bias += gradient.sum(0)
+                gradient = gradient.to(compute_dtype)
+                if grad_hidden is not None:
+                    grad_hidden[rows] = input_gradient(gradient, head, weight.shape[1], compute_dtype)
+                if grad_weight is not None and accumulate_dtype == compute_dtype:
+                    grad_weight.addmm_(gradient.t(), x.to(compute_dtype))
+                elif grad_weight is not None:
+                    add_weight_gradient_(grad_weight, gradient, x, compute_dtype)
+        ctx.gradients = (grad_hidden, grad_weight, grad_bias)
+        ctx.dtypes = (hidden.dtype, weight.dtype, weight.dtype)
         ctx.save_for_backward(divisor)
         return total / divisor
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        (divisor,) = ctx.saved_tensors  # complains if it is asked a second time: the gradients are gone then
+        (divisor,) = ctx.saved_tensors  # raises on a second backward pass, when the gradients are released
         factor = upstream / divisor
-        found, ctx.found = ctx.found, None
+        stored, ctx.gradients = ctx.gradients, None
         gradients = (
-            None if one is None else one.mul_(factor).to(dtype)
-            for one, dtype in zip(found, ctx.dtypes, strict=True)
+            None if gradient is None else gradient.mul_(factor).to(dtype)
+            for gradient, dtype in zip(stored, ctx.dtypes, strict=True)
         )
         return (*gradients, None, None, None, None)

@@ -1,4 +1,4 @@
-"""The feed-forward parts of a layer."""
+"""MLPs with and without a gate."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,11 +27,10 @@ class MLP(nn.Module):
         super().__init__()
         self.fc = Linear(hidden_size, spec.intermediate_size, bias=spec.bias)
         self.proj = Linear(spec.intermediate_size, hidden_size, bias=spec.bias)
-        bends = spec.activation
-        self.activation = XIELU() if bends == "xielu" else ACTIVATIONS[bends]
+        activation = spec.activation
+        self.activation = XIELU() if activation == "xielu" else ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (…, width) for `x` of that shape."""
         out: Tensor = self.proj(self.activation(self.fc(x)))
         return out
 
@@ -50,7 +49,6 @@ class GatedMLP(nn.Module):
         self.sparsity_threshold = NormalDist().inv_cdf(sparsity) if sparsity else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (…, width) for `x` of that shape."""
         if self.clamp is not None:
             return self._clamped(x, self.clamp)
         gate = self.fc_1(x)
@@ -61,12 +59,12 @@ class GatedMLP(nn.Module):
 
     def _clamped(self, x: Tensor, clamp: SwigluClamp) -> Tensor:
         gate = self.fc_1(x).clamp(max=clamp.limit)
-        let_through = self.fc_2(x).clamp(-clamp.limit, clamp.limit) + clamp.offset
-        out: Tensor = self.proj(gate * functional.sigmoid(gate * clamp.alpha) * let_through)
+        up = self.fc_2(x).clamp(-clamp.limit, clamp.limit) + clamp.offset
+        out: Tensor = self.proj(gate * functional.sigmoid(gate * clamp.alpha) * up)
         return out
 
 
 def _gaussian_topk(x: Tensor, threshold: float) -> Tensor:
-    """Return what of `x` is more than so many standard deviations above its mean, counted from there."""
+    """Return `relu(x - (mean + threshold * std))`: activation sparsity (transformers' Gemma3nTextMLP)."""
     deviation = x.std(-1, keepdim=True, correction=0)
     return functional.relu(x - (x.mean(-1, keepdim=True) + deviation * threshold))

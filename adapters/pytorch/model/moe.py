@@ -1,6 +1,6 @@
-"""A mixture of experts: a router chooses a few for each token."""
+"""Mixture of experts: a router selects K of the experts for each token."""
 
-# N tokens, X experts, K chosen for each token
+# N tokens, K experts per token, D hidden size
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from litgpt.domain.model import MoESpec
 
 
 class Router(nn.Module):
-    """The router: which experts each token goes to, and what each counts."""
+    """Selects the experts of each token and computes their weights."""
 
     bias: Tensor | None
     expert_scale: Tensor | None
@@ -33,12 +33,12 @@ class Router(nn.Module):
             self.register_buffer("e_score_correction_bias", torch.empty(spec.num_experts))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weights (N, K), in float32, and the experts (N, K) of tokens (N, width)."""
+        """Return the weights (N, K), in float32, and the expert ids (N, K) of tokens (N, D)."""
         router = self.spec
         if self.norm is not None:
             x = self.norm(x) * router.logit_factor
         if router.score_correction_bias:
-            # These were trained with scores in float32, and a choice may turn on the last digits.
+            # Trained with float32 scores, whose last digits may decide which experts are selected.
             logits = functional.linear(x.float(), self.weight.float())
         else:
             logits = functional.linear(x, self.weight, self.bias).float()
@@ -48,10 +48,10 @@ class Router(nn.Module):
         if router.scoring_func == "sparsemixer":
             return self._sparsemixer(logits)
         scores = logits.sigmoid() if router.scoring_func == "sigmoid" else logits.softmax(-1)
-        preferred = scores + self.e_score_correction_bias if router.score_correction_bias else scores
+        choice_scores = scores + self.e_score_correction_bias if router.score_correction_bias else scores
         if router.n_group > 1:
-            preferred = self._limit_to_groups(preferred)
-        experts = preferred.topk(self.top_k, -1).indices
+            choice_scores = self._limit_to_groups(choice_scores)
+        experts = choice_scores.topk(self.top_k, -1).indices
         weights = scores.gather(-1, experts)
         if router.norm_topk_prob:
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
@@ -60,29 +60,31 @@ class Router(nn.Module):
         return weights * router.routed_scaling_factor, experts
 
     def _sparsemixer(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        left, weights, experts = logits, [], []
+        """Select experts one by one, as `sparsemixer` of transformers' PhiMoE does."""
+        remaining, weights, experts = logits, [], []
         for _ in range(self.top_k):
-            best, expert = left.max(-1, keepdim=True)
-            far = (best - logits) / logits.abs().maximum(best) > self.spec.jitter_eps
-            weights.append(left.masked_fill(far, -torch.inf).softmax(-1).gather(-1, expert))
+            best, expert = remaining.max(-1, keepdim=True)
+            below_threshold = (best - logits) / logits.abs().maximum(best) > self.spec.jitter_eps
+            masked = remaining.masked_fill(below_threshold, -torch.inf)
+            weights.append(masked.softmax(-1).gather(-1, expert))
             experts.append(expert)
-            left = left.scatter(-1, expert, -torch.inf)
+            remaining = remaining.scatter(-1, expert, -torch.inf)
         return torch.cat(weights, -1), torch.cat(experts, -1)
 
     def _limit_to_groups(self, choice_scores: Tensor) -> Tensor:
-        """Return the scores, those outside the best groups out of reach."""
+        """Set the scores of experts outside the best `topk_group` groups to -inf."""
         router = self.spec
         by_group = choice_scores.unflatten(-1, (router.n_group, -1))
         best = by_group.topk(min(router.group_score_top_k, by_group.shape[-1]), -1).values
-        scores = best.sum(-1)
-        kept = torch.zeros_like(scores, dtype=torch.bool)
-        kept.scatter_(-1, scores.topk(router.topk_group, -1).indices, value=True)
-        reachable: Tensor = by_group.masked_fill(~kept[..., None], -torch.inf)
-        return reachable.flatten(-2)
+        group_scores = best.sum(-1)
+        selected = torch.zeros_like(group_scores, dtype=torch.bool)
+        selected.scatter_(-1, group_scores.topk(router.topk_group, -1).indices, value=True)
+        masked: Tensor = by_group.masked_fill(~selected[..., None], -torch.inf)
+        return masked.flatten(-2)
 
 
 class MoE(nn.Module):
-    """Experts, their router, and perhaps a feed-forward for all tokens besides."""
+    """Router, experts and an optional shared expert."""
 
     def __init__(self, hidden_size: int, spec: MoESpec) -> None:
         super().__init__()
@@ -95,10 +97,10 @@ class MoE(nn.Module):
         self.shared_gate = Linear(hidden_size, 1, bias=False) if spec.shared_expert_gate else None
 
     def forward(self, x: Tensor, *, router_input: Tensor | None = None) -> Tensor:
-        """Return (B, T, width) for `x` of that shape, whose experts `router_input` chooses, or `x` itself."""
+        """Return (B, T, D) for `x` (B, T, D), routed by `router_input` (B, T, D), or by `x` if it is None."""
         flat = x.flatten(0, -2)
-        weights, chosen = self.gate(flat if router_input is None else router_input.flatten(0, -2))
-        out = self._combine_experts(flat, weights.to(flat.dtype), chosen)
+        weights, expert_ids = self.gate(flat if router_input is None else router_input.flatten(0, -2))
+        out = self._combine_experts(flat, weights.to(flat.dtype), expert_ids)
         if self.shared_experts is not None:
             shared = self.shared_experts(flat)
             if self.shared_gate is not None:
@@ -107,29 +109,26 @@ class MoE(nn.Module):
         return out.view_as(x)
 
     def _combine_experts(self, flat: Tensor, weights: Tensor, expert_ids: Tensor) -> Tensor:
-        """Return the weighted sum (N, width) of what the chosen experts make of tokens (N, width)."""
-        # Sorted by expert, each expert's tokens are a slice. Only experts that some token goes to are
-        # touched: of a mapped file, no other is read.
+        """Return the weighted sum (N, D) of the experts' outputs for tokens `flat` (N, D)."""
+        # Sorted by expert, the tokens of each expert are a slice. Experts without tokens are not accessed,
+        # so that their weights are not read from a memory-mapped file.
         experts, order = expert_ids.flatten().sort(stable=True)
-        tokens, counts = order // expert_ids.shape[-1], weights.flatten()[order, None]
-        inputs = flat[tokens] * counts if self.weights_before_experts else flat[tokens]
+        tokens, sorted_weights = order // expert_ids.shape[-1], weights.flatten()[order, None]
+        inputs = flat[tokens] * sorted_weights if self.weights_before_experts else flat[tokens]
         sizes = tokens_per_expert(experts, len(self.experts))
-        answers = [
-            self.experts[number](part) for number, part in enumerate(inputs.split(sizes)) if sizes[number]
+        outputs = [
+            self.experts[index](part) for index, part in enumerate(inputs.split(sizes)) if sizes[index]
         ]
-        answer = torch.cat(answers or [inputs])
-        answer = answer if self.weights_before_experts else answer * counts
-        # Back in the order of the choices, a token's answers are added up in the same order each time, which
-        # the atomic additions of a scattered sum on a GPU are not.
-        by_choice = torch.empty_like(answer).index_copy(0, order, answer)
-        return by_choice.view(*expert_ids.shape, -1).sum(1)
+        output = torch.cat(outputs or [inputs])
+        output = output if self.weights_before_experts else output * sorted_weights
+        # The outputs of a token are summed in a fixed order; atomic additions of a scattered sum on a GPU
+        # are not deterministic.
+        unsorted = torch.empty_like(output).index_copy(0, order, output)
+        return unsorted.view(*expert_ids.shape, -1).sum(1)
 
 
 def tokens_per_expert(experts: Tensor, num_experts: int) -> list[int]:
-    """Return how many tokens go to each of `num_experts` experts.
-
-    Of the sorted experts of all tokens (N * K,).
-    """
+    """Return the number of tokens of each expert, given the sorted expert ids (N * K,)."""
     edges = torch.searchsorted(experts, torch.arange(num_experts + 1, device=experts.device))
     sizes: list[int] = edges.diff().tolist()
     return sizes

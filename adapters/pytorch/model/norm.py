@@ -1,4 +1,4 @@
-"""Normalisation."""
+"""LayerNorm and RMSNorm."""
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +8,12 @@ from litgpt.domain.model import NormSpec
 
 
 class Norm(nn.Module):
-    """Normalizes the last dimension, in float32 inside.
+    """Normalizes the last dimension, in float32 internally.
 
     Args:
-        size: The length of the last dimension.
-        spec: Its kind, its epsilon, and whether a weight and a bias follow.
-        num_heads: Where each of several heads is normalized alone and has weights of its own: how many there
-            are.
+        size: Size of the last dimension.
+        spec: Kind, epsilon, weight and bias.
+        num_heads: Number of heads that are normalized separately, each with its own weights.
 
     """
 
@@ -30,12 +29,11 @@ class Norm(nn.Module):
         self.register_parameter("bias", nn.Parameter(torch.empty(num_heads * size)) if spec.bias else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` normalized, in its own shape and dtype."""
         norm, weight, bias = self.spec, self.weight, self.bias
-        fused = norm.kind == "layer" or bias is None  # torch's RMSNorm takes no bias
+        fused = norm.kind == "layer" or bias is None  # torch's rms_norm does not support a bias
         if fused and not norm.unit_offset and self.num_heads == 1:
             return self._normalize(x, weight, bias)
-        # 1 + weight must be added up in float32: a small weight would vanish beside 1 in bfloat16.
+        # 1 + weight is computed in float32: in bfloat16, a small weight would be rounded away.
         result = self._normalize(x.float(), None, None)
         if weight is not None:
             weight = weight.float() + 1.0 if norm.unit_offset else weight.float()
@@ -46,7 +44,7 @@ class Norm(nn.Module):
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """The shape by which weights meet what is normalized."""
+        """The shape in which weights broadcast against the input."""
         return (self.num_heads, *self.shape) if self.num_heads > 1 else self.shape
 
     def _normalize(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -56,5 +54,5 @@ class Norm(nn.Module):
 
 
 def build_norm(size: int, spec: NormSpec | None) -> nn.Module:
-    """Return the module for a norm, or one that does nothing."""
+    """Return a `Norm`, or the identity if `spec` is None."""
     return nn.Identity() if spec is None else Norm(size, spec)

@@ -1,6 +1,6 @@
-"""A second embedding of each token, of which every layer adds its part to the stream."""
+"""Per-layer embeddings of Gemma 3n: a second token embedding with one vector for each layer."""
 
-# B batch, T tokens in this call, N layers, P numbers in a part
+# B batch, T tokens of this call, N layers, P size of a per-layer embedding, D hidden size
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from litgpt.domain.model import LayerSpec, PerLayerEmbeddingSpec, PerLayerInputS
 
 
 class PerLayerEmbedding(nn.Module):
-    """The second embedding, joined with a projection of the first."""
+    """The per-layer embedding, averaged with a projection of the token embedding."""
 
     def __init__(self, hidden_size: int, num_layers: int, spec: PerLayerEmbeddingSpec) -> None:
         super().__init__()
@@ -22,18 +22,18 @@ class PerLayerEmbedding(nn.Module):
         self.size, self.rows, self.shrink = spec.hidden_size_per_layer, spec.vocab_size, hidden_size**-0.5
 
     def forward(self, input_ids: Tensor, x: Tensor) -> Tensor:
-        """Return all parts (B, T, N, P) of the tokens whose first embedding is `x` (B, T, width)."""
-        # The first embedding may have more tokens: those have the part of token 0.
+        """Return the embeddings (B, T, N, P) of tokens whose token embedding is `x` (B, T, D)."""
+        # The token embedding may have more rows than this one; tokens without a row use row 0.
         input_ids = input_ids.where(input_ids < self.rows, 0)
-        scale = torch.tensor(self.size**0.5, dtype=x.dtype)  # rounded, as the model was trained
-        told = (self.embedding(input_ids) * scale).unflatten(-1, (-1, self.size))
-        made: Tensor = self.norm((self.proj(x) * self.shrink).unflatten(-1, (-1, self.size)))
-        both: Tensor = (made + told) * 2**-0.5
-        return both
+        scale = torch.tensor(self.size**0.5, dtype=x.dtype)  # rounded, as in training
+        embedded = (self.embedding(input_ids) * scale).unflatten(-1, (-1, self.size))
+        projected: Tensor = self.norm((self.proj(x) * self.shrink).unflatten(-1, (-1, self.size)))
+        combined: Tensor = (projected + embedded) * 2**-0.5
+        return combined
 
 
 class PerLayerInput(nn.Module):
-    """What a layer adds of its part: `norm(proj(activation(gate(x)) * part))`."""
+    """The update of one layer: `norm(proj(activation(gate(x)) * per_layer))`."""
 
     def __init__(self, hidden_size: int, spec: PerLayerInputSpec) -> None:
         super().__init__()
@@ -43,11 +43,11 @@ class PerLayerInput(nn.Module):
         self.activation = ACTIVATIONS[spec.activation]
 
     def forward(self, x: Tensor, per_layer: Tensor) -> Tensor:
-        """Return (B, T, width) for `x` of that shape and its part (B, T, P)."""
-        added: Tensor = self.norm(self.proj(self.activation(self.gate(x)) * per_layer))
-        return added
+        """Return the update (B, T, D) of `x` (B, T, D), given the layer's embedding (B, T, P)."""
+        update: Tensor = self.norm(self.proj(self.activation(self.gate(x)) * per_layer))
+        return update
 
 
 def layer_scale(layer: LayerSpec) -> nn.Parameter | None:
-    """Return the number that multiplies the stream after a layer; None if there is none."""
+    """Return the scalar that multiplies the residual stream after a layer; None if it has no scale."""
     return nn.Parameter(torch.empty(1)) if layer.layer_scale else None

@@ -1,4 +1,4 @@
-"""Rotary position embedding."""
+"""Rotary position embeddings (RoPE) and attention temperature."""
 
 import math
 from typing import NamedTuple
@@ -19,12 +19,12 @@ _MAX_CACHED = 64
 
 
 class RopeTable(NamedTuple):
-    """What `rotate` multiplies by.
+    """The cosines and sines of `apply_rope`.
 
     Attributes:
-        cos: Cosines, (B or 1, T, 1, R), of the R numbers of a head that are rotated.
-        sin: Sines with the sign of what they are multiplied by, of the same shape.
-        interleaved: Whether neighbors are a pair.
+        cos: (B or 1, T, 1, R), where R is the number of rotated dimensions of a head.
+        sin: (B or 1, T, 1, R), negated for the first element of each pair.
+        interleaved: Whether pairs are adjacent elements (GPT-J) and not halves (GPT-NeoX).
 
     """
 
@@ -34,11 +34,11 @@ class RopeTable(NamedTuple):
 
 
 class PositionInfo(NamedTuple):
-    """What the positions of one call do to queries and keys in a layer.
+    """Position-dependent inputs of attention, for one call and all layers of the same kind.
 
     Attributes:
-        rope: Turns both; None turns nothing.
-        query_temperature: Multiplies queries, (B or 1, T, 1, 1); None leaves them.
+        rope: The RoPE table; None: NoPE.
+        query_temperature: Scale of the queries, (B or 1, T, 1, 1); None: 1.
 
     """
 
@@ -49,104 +49,104 @@ class PositionInfo(NamedTuple):
 def query_temperature(
     scaling: AttentionTemperature | None, positions: Tensor, dtype: torch.dtype
 ) -> Tensor | None:
-    """Return what queries at `positions` (B or 1, T) are multiplied by, (B or 1, T, 1, 1)."""
+    """Return the attention temperature (B or 1, T, 1, 1) of `positions` (B or 1, T)."""
     if scaling is None:
         return None
-    grown = ((positions + scaling.offset) // scaling.floor_scale).float()
-    return (1 + scaling.scale * grown.log1p()).to(dtype)[:, :, None, None]
+    floored = ((positions + scaling.offset) // scaling.floor_scale).float()
+    return (1 + scaling.scale * floored.log1p()).to(dtype)[:, :, None, None]
 
 
 def inverse_frequencies(rope: RopeSpec, device: torch.device) -> Tensor:
-    """Return the angle per position of each pair of numbers, (R/2,), in float32.
+    """Return the scaled inverse frequencies (R/2,), in float32.
 
     Args:
-        rope: As it is for one text: `RopeSpec.for_text` was called.
-        device: Where to return it.
+        rope: A spec that `RopeSpec.for_length` has resolved for one length.
+        device: Device of the result.
 
     """
     exponents = torch.arange(0, rope.rotary_dim, 2, dtype=torch.float32, device=device) / rope.rotary_dim
-    plain = 1.0 / rope.theta**exponents
+    inv_freq = 1.0 / rope.theta**exponents
     if rope.num_rotated_pairs is not None:
-        plain[rope.num_rotated_pairs :] = 0.0
+        inv_freq[rope.num_rotated_pairs :] = 0.0
     match rope.scaling:
         case None:
-            return plain
+            return inv_freq
         case LinearScaling(factor=factor):
-            return plain / factor
+            return inv_freq / factor
         case FactorScaling(factors=factors):
-            return plain / torch.tensor(factors, device=device)
+            return inv_freq / torch.tensor(factors, device=device)
         case Llama3Scaling() as scaling:
-            return _llama3(plain, scaling)
+            return _llama3(inv_freq, scaling)
         case YarnScaling() as scaling:
-            return _yarn(plain, scaling, rope)
+            return _yarn(inv_freq, scaling, rope)
         case unresolved:
             raise AssertionError(unresolved)
 
 
 class InverseFrequencyCache:
-    """The frequencies of the last texts: those that depend on a text's length would be without end."""
+    """An LRU cache of `inverse_frequencies`, bounded because some scalings differ for each length."""
 
     def __init__(self) -> None:
-        # Not a buffer: `.to(bfloat16)` would round it, and far positions would turn by the wrong angle.
-        self._kept: dict[tuple[RopeSpec, torch.device], Tensor] = {}
+        # Not buffers: `.to(bfloat16)` would round them, and large positions would get wrong angles.
+        self._cached: dict[tuple[RopeSpec, torch.device], Tensor] = {}
 
     def __len__(self) -> int:
-        """Return how many are kept."""
-        return len(self._kept)
+        return len(self._cached)
 
     def __call__(self, rope: RopeSpec, device: torch.device) -> Tensor:
-        """Return what `frequencies` does."""
+        """Return `inverse_frequencies(rope, device)`."""
         key = (rope, device)
-        found = self._kept.pop(key, None)
-        if found is None:
-            found = inverse_frequencies(rope, device)
-            if len(self._kept) >= _MAX_CACHED:  # each step is one of dict's own, since threads share this
-                self._kept.pop(list(self._kept)[0], None)  # noqa: RUF015 - next(iter()) is two steps
-        self._kept[key] = found  # what was used last is last
-        return found
+        inv_freq = self._cached.pop(key, None)
+        if inv_freq is None:
+            inv_freq = inverse_frequencies(rope, device)
+            if len(self._cached) >= _MAX_CACHED:  # atomic operations of dict only: threads share the cache
+                self._cached.pop(list(self._cached)[0], None)  # noqa: RUF015 - next(iter()) is not atomic
+        self._cached[key] = inv_freq  # most recently used last
+        return inv_freq
 
 
 def _llama3(inv_freq: Tensor, scaling: Llama3Scaling) -> Tensor:
-    # A wavelength that fits the original context `high` times is kept, one that fits it less than `low` times
-    # is stretched by the factor, and between the two the frequency is blended.
-    fits = scaling.original_max_position * inv_freq / (2 * math.pi)
+    # Frequencies with more than `high` turns within the original context are unchanged, frequencies with less
+    # than `low` turns are divided by the factor, and frequencies in between are interpolated.
+    turns = scaling.original_max_position * inv_freq / (2 * math.pi)
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
-    keep = ((fits - low) / (high - low)).clamp(0, 1)
-    return keep * inv_freq + (1 - keep) * inv_freq / scaling.factor
+    smooth = ((turns - low) / (high - low)).clamp(0, 1)
+    return smooth * inv_freq + (1 - smooth) * inv_freq / scaling.factor
 
 
 def _yarn(inv_freq: Tensor, scaling: YarnScaling, rope: RopeSpec) -> Tensor:
-    # The pair that turns `turns` times within the original context; equation 17 of arXiv:2309.00071, solved.
+    # The index of the pair with `turns` turns within the original context: equation 17 of arXiv:2309.00071,
+    # solved for the index.
     def pair(turns: float) -> float:
-        fitting = scaling.original_max_position / (turns * 2 * math.pi)
-        return rope.rotary_dim * math.log(fitting) / (2 * math.log(rope.theta))
+        ratio = scaling.original_max_position / (turns * 2 * math.pi)
+        return rope.rotary_dim * math.log(ratio) / (2 * math.log(rope.theta))
 
     low, high = pair(scaling.beta_fast), pair(scaling.beta_slow)
     if scaling.truncate:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, rope.rotary_dim - 1)
     pairs = torch.arange(len(inv_freq), dtype=torch.float32, device=inv_freq.device)
-    stretch = ((pairs - low) / (high - low if high != low else 0.001)).clamp(0, 1)
-    return inv_freq * (1 - stretch) + inv_freq / scaling.factor * stretch
+    ramp = ((pairs - low) / (high - low if high != low else 0.001)).clamp(0, 1)
+    return inv_freq * (1 - ramp) + inv_freq / scaling.factor * ramp
 
 
 def rope_table(rope: RopeSpec, inv_freq: Tensor, positions: Tensor, dtype: torch.dtype) -> RopeTable:
-    """Return what turns each head's numbers by its position's angles.
+    """Return the RoPE table of `positions`.
 
     Args:
-        rope: How pairs lie, and whether they are stretched in size.
-        inv_freq: (R/2,) from `inv_freq`.
-        positions: (B or 1, T), whole numbers.
-        dtype: What to return it in; angles are computed in float32.
+        rope: The layout of pairs and the attention factor.
+        inv_freq: (R/2,), from `inverse_frequencies`.
+        positions: (B or 1, T), integers.
+        dtype: Dtype of the table; angles are computed in float32.
 
     """
     angles = positions[..., None].float() * inv_freq
     cos, sin = angles.cos(), angles.sin()
-    magnitude = getattr(rope.scaling, "attention_factor", 1.0)
-    if magnitude != 1:
-        cos, sin = cos * magnitude, sin * magnitude
+    attention_factor = getattr(rope.scaling, "attention_factor", 1.0)
+    if attention_factor != 1:
+        cos, sin = cos * attention_factor, sin * attention_factor
     cos, sin = cos.to(dtype), sin.to(dtype)
-    # With the sign in the table, rotating needs no negation and no concatenation.
+    # With the sign in the table, `apply_rope` needs neither negation nor concatenation.
     if rope.interleaved:
         cos, sin = torch.stack((cos, cos), -1).flatten(-2), torch.stack((-sin, sin), -1).flatten(-2)
     else:
@@ -155,10 +155,9 @@ def rope_table(rope: RopeSpec, inv_freq: Tensor, positions: Tensor, dtype: torch
 
 
 def apply_rope(x: Tensor, table: RopeTable) -> Tensor:
-    """Return `x` (B, T, heads, E) with each pair of its first R numbers turned by its position's angle."""
+    """Rotate the first R dimensions of each head of `x` (B, T, heads, E)."""
     size = table.cos.shape[-1]
     if size != x.shape[-1]:
         return torch.cat((apply_rope(x[..., :size], table), x[..., size:]), -1)
-    neighbours = table.interleaved
-    exchanged = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if neighbours else x.roll(size // 2, -1)
-    return torch.addcmul(x * table.cos, exchanged, table.sin)
+    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if table.interleaved else x.roll(size // 2, -1)
+    return torch.addcmul(x * table.cos, swapped, table.sin)

@@ -1,4 +1,4 @@
-"""xIELU: an activation that learns how steep it is, apart for either side (arXiv:2411.13010)."""
+"""The xIELU activation, with a trainable slope on each side of 0 (arXiv:2411.13010)."""
 
 import torch
 from torch import Tensor, nn
@@ -6,10 +6,9 @@ from torch.nn import functional
 
 
 class XIELU(nn.Module):
-    """`alpha_p x² + beta x` above 0, `alpha_n (exp(x) - 1 - x) + beta x` below.
+    """`alpha_p x² + beta x` for x > 0, `alpha_n (exp(min(x, eps)) - 1 - x) + beta x` for x <= 0.
 
-    The parameters are what softplus makes the steepnesses of; that below is at least `beta`. Just below 0
-    the exponential is taken of `eps`.
+    `alpha_p` is the softplus of its parameter, `alpha_n` is `beta` plus the softplus of its parameter.
     """
 
     beta: Tensor
@@ -23,7 +22,6 @@ class XIELU(nn.Module):
         self.register_buffer("eps", torch.empty(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what becomes of each number."""
         beta, eps = self.beta.to(x.dtype), self.eps.to(x.dtype)
         above = functional.softplus(self.alpha_p) * x * x
         below = (beta + functional.softplus(self.alpha_n)) * (torch.expm1(torch.minimum(x, eps)) - x)

@@ -132,9 +132,10 @@ class _DequantizedMatmul(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Return the gradient of the input."""
-        rows, scales = ctx.layer.factors(dtype := dequantized_dtype(ctx.layer.how, gradient))
+        layer: QuantizedLinear = ctx.layer
+        rows, scales = layer.matmul_factors(dtype := dequantized_dtype(layer.quantization, gradient))
         scaled = gradient if scales is None else gradient.to(dtype) * scales
-        return input_gradient(scaled, rows, ctx.layer.shape[1], dtype).to(gradient.dtype), None
+        return input_gradient(scaled, rows, layer.shape[1], dtype).to(gradient.dtype), None
 
 
 def dequantized_dtype(quantization: Quantization, x: Tensor) -> torch.dtype:

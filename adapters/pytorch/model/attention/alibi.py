@@ -1,4 +1,4 @@
-"""Scores that fall with distance (Press et al. 2021, arXiv:2108.12409)."""
+"""ALiBi: a bias on attention scores that is linear in the distance (arXiv:2108.12409)."""
 
 from collections.abc import Sequence
 
@@ -12,22 +12,23 @@ from litgpt.domain.model import AlibiSpec
 def add_alibi_bias(
     mask: AttentionMask, alibi: AlibiSpec, *, end: int, row_offsets: Sequence[int], device: torch.device
 ) -> AttentionMask:
-    """Return a view in which scores fall with distance.
+    """Return the attention mask with the ALiBi bias.
 
     Args:
-        mask: Who sees whom.
-        alibi: How they fall.
-        end: The slot after the last that is seen.
+        mask: Attention mask without a bias.
+        alibi: Slopes, scale and rounding.
+        end: The slot after the last token of this call.
         row_offsets: The first slot of each row.
-        device: Where it is to be computed.
+        device: Device of the bias.
 
     """
     slots = torch.arange(mask.kv_start, end, device=device)
     slopes = torch.tensor(alibi.slopes, device=device)[:, None]
     if not alibi.in_bfloat16:
-        # A softmax sees differences alone, so all rows may count back from the end, where numbers are small.
+        # The softmax is invariant to constants, so the distance to the end can replace the position in all
+        # rows; it has a smaller magnitude.
         return attrs.evolve(mask, bias=(slopes * (slots - (end - 1)) * alibi.scale)[None])
-    # What is rounded depends on where it is counted from, which is each row's start.
+    # Rounding depends on the position, which is counted from the start of each row.
     positions = (slots - torch.tensor(row_offsets, device=device)[:, None]).clamp(min=0)
     rounded = slopes.bfloat16() * positions[:, None].bfloat16()
     return attrs.evolve(mask, bias=rounded.float() * alibi.scale)

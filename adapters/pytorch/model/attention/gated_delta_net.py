@@ -1,7 +1,7 @@
 """The gated delta rule: linear attention with a state of fixed size (arXiv:2412.06464)."""
 
-# B batch, T tokens in this call, H heads of values, G heads of keys, K key size, V value size, C channels,
-# N chunks, L tokens in a chunk
+# B batch, T tokens of this call, H value heads, G key heads, K key head size, V value head size, C channels,
+# N chunks, L tokens in a chunk, D hidden size
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +16,15 @@ from litgpt.adapters.pytorch.model.rope import PositionInfo
 from litgpt.adapters.pytorch.ops.linear import Linear
 from litgpt.domain.model import GatedDeltaSpec
 
-# Tokens whose corrections are solved for together.
 _CHUNK_SIZE = 64
-# With fewer tokens than this, going through them one by one is cheaper.
+# With fewer tokens than this, the recurrent form is faster than the chunked one.
 _MAX_RECURRENT_TOKENS = 8
-# Added to a squared length, as the models were trained.
+# Epsilon of the L2 norm of queries and keys, as in training.
 _EPS = 1e-6
 
 
 class GatedDeltaNet(nn.Module):
-    """The gated delta rule of one layer; `qkvz` holds the rows of queries, keys, values and gates."""
+    """The gated delta net of one layer; the rows of `qkvz` are queries, keys, values and output gates."""
 
     def __init__(self, hidden_size: int, spec: GatedDeltaSpec) -> None:
         super().__init__()
@@ -44,60 +43,58 @@ class GatedDeltaNet(nn.Module):
     def forward(
         self, x: Tensor, position: PositionInfo, mask: AttentionMask, cache: LayerState, cache_position: int
     ) -> Tensor:
-        """Return what each token reads from the state; as `CausalSelfAttention.forward`."""
-        del position, cache_position  # the state knows no positions
+        """Return the output (B, T, D); the arguments are as in `CausalSelfAttention.forward`."""
+        del position, cache_position  # the recurrent state has no positions
         mixer = self.spec
-        joined, gates = self.qkvz(x).split((mixer.conv_dim, mixer.split_sizes[3]), -1)
-        strengths, fading = self.ba(x).float().split(mixer.num_heads, -1)
-        if mask.padding_mask is not None:  # padding leaves a state of zeros as it is
-            joined = joined * mask.padding_mask[..., None]
-        kept = None
+        qkv, z = self.qkvz(x).split((mixer.conv_dim, mixer.split_sizes[3]), -1)
+        b, a = self.ba(x).float().split(mixer.num_heads, -1)
+        if mask.padding_mask is not None:  # zero inputs leave an initial state unchanged
+            qkv = qkv * mask.padding_mask[..., None]
+        row_cache = None
         if cache is not None:
-            assert isinstance(cache, RecurrentState)  # noqa: S101 - the architecture says which layer has which
-            kept = cache.first_rows(len(x))
-        queries, keys, values = self._heads(self._causal_conv(joined.transpose(1, 2), kept))
-        fade = -self.A_log.float().exp() * functional.softplus(fading + self.dt_bias.float())
-        state = kept.recurrent_state if kept else x.new_zeros((), dtype=torch.float32)
-        read, state = gated_delta_rule(
-            queries, keys, values, fade.transpose(1, 2), strengths.sigmoid().transpose(1, 2), state
+            assert isinstance(cache, RecurrentState)  # noqa: S101 - determined by the architecture
+            row_cache = cache.first_rows(len(x))
+        queries, keys, values = self._heads(self._causal_conv(qkv.transpose(1, 2), row_cache))
+        decay = -self.A_log.float().exp() * functional.softplus(a + self.dt_bias.float())
+        state = row_cache.recurrent_state if row_cache else x.new_zeros((), dtype=torch.float32)
+        output, state = gated_delta_rule(
+            queries, keys, values, decay.transpose(1, 2), b.sigmoid().transpose(1, 2), state
         )
-        if kept is not None:
-            kept.recurrent_state.copy_(state)
-        read = self.norm(read.transpose(1, 2).to(x.dtype))
-        gated = read.float() * functional.silu(gates.float()).view_as(read)
+        if row_cache is not None:
+            row_cache.recurrent_state.copy_(state)
+        output = self.norm(output.transpose(1, 2).to(x.dtype))
+        gated = output.float() * functional.silu(z.float()).view_as(output)
         out: Tensor = self.out_proj(gated.to(x.dtype).flatten(-2))
         return out
 
-    def _causal_conv(self, joined: Tensor, cache: RecurrentState | None) -> Tensor:
-        """Return (B, C, T), each token mixed with the few before it."""
+    def _causal_conv(self, qkv: Tensor, cache: RecurrentState | None) -> Tensor:
+        """Return the activated causal convolution (B, C, T) of `qkv` (B, C, T)."""
         if cache is None:
-            joined = functional.pad(joined, (self.spec.conv_kernel_size - 1, 0))
+            qkv = functional.pad(qkv, (self.spec.conv_kernel_size - 1, 0))
         else:
-            joined = torch.cat((cache.conv_state, joined), -1)
-            cache.conv_state.copy_(joined[..., joined.shape[-1] - cache.conv_state.shape[-1] :])
-        if (
-            joined.shape[-1] == self.spec.conv_kernel_size
-        ):  # one token: a product is faster than a convolution
-            mixed = (joined * self.conv.weight[:, 0]).sum(-1, keepdim=True)
+            qkv = torch.cat((cache.conv_state, qkv), -1)
+            cache.conv_state.copy_(qkv[..., qkv.shape[-1] - cache.conv_state.shape[-1] :])
+        if qkv.shape[-1] == self.spec.conv_kernel_size:  # a single token: faster than conv1d
+            convolved = (qkv * self.conv.weight[:, 0]).sum(-1, keepdim=True)
         else:
-            mixed = self.conv(joined)
-        return self.activation(mixed)
+            convolved = self.conv(qkv)
+        return self.activation(convolved)
 
-    def _heads(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries and keys (B, H, T, K), each of length one, and values (B, H, T, V), in float32."""
+    def _heads(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return L2-normalized queries and keys (B, H, T, K), and values (B, H, T, V), in float32."""
         mixer = self.spec
         queries, keys, values = (
-            one.unflatten(1, (heads, -1)).transpose(2, 3).float()
-            for one, heads in zip(
-                mixed.split(mixer.split_sizes[:3], 1),
+            part.unflatten(1, (heads, -1)).transpose(2, 3).float()
+            for part, heads in zip(
+                qkv.split(mixer.split_sizes[:3], 1),
                 (mixer.num_kv_heads, mixer.num_kv_heads, mixer.num_heads),
                 strict=True,
             )
         )
-        shared = mixer.num_heads // mixer.num_kv_heads
+        repeats = mixer.num_heads // mixer.num_kv_heads
         queries, keys = (
-            (one * (one.square().sum(-1, keepdim=True) + _EPS).rsqrt()).repeat_interleave(shared, 1)
-            for one in (queries, keys)
+            (heads * (heads.square().sum(-1, keepdim=True) + _EPS).rsqrt()).repeat_interleave(repeats, 1)
+            for heads in (queries, keys)
         )
         return queries * mixer.k_head_dim**-0.5, keys, values
 
@@ -105,18 +102,18 @@ class GatedDeltaNet(nn.Module):
 def gated_delta_rule(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, beta: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Let each token fade the state, correct it, and read it; all in float32.
+    """Apply the gated delta rule to all tokens, in float32.
 
     Args:
         queries: (B, H, T, K).
         keys: (B, H, T, K).
         values: (B, H, T, V).
-        decay: (B, H, T), the logarithm of what is left of the state.
-        beta: (B, H, T), how much of what the state has for a key gives way to the value.
-        state: (B, H, K, V), or (), which is 0.
+        decay: (B, H, T), logarithm of the factor by which the state decays.
+        beta: (B, H, T), strength of the update, between 0 and 1.
+        state: (B, H, K, V), or a scalar 0.
 
     Returns:
-        What is read, (B, H, T, V), and the state after the last token.
+        The output (B, H, T, V), and the state after the last token.
 
     """
     rule = recurrent_gated_delta_rule if queries.shape[2] < _MAX_RECURRENT_TOKENS else chunk_gated_delta_rule
@@ -126,53 +123,55 @@ def gated_delta_rule(
 def recurrent_gated_delta_rule(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, beta: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Compute the rule token by token; as `gated_delta_rule`."""
-    left, beta = decay.exp()[..., None, None], beta[..., None]
-    reads = []
-    for at in range(queries.shape[2]):
-        key = keys[:, :, at, :, None]
-        state = state * left[:, :, at]
-        known = (state * key).sum(-2)
-        state = state + key * (beta[:, :, at] * (values[:, :, at] - known))[:, :, None]
-        reads.append((state * queries[:, :, at, :, None]).sum(-2))
-    return torch.stack(reads, 2), state
+    """Compute `gated_delta_rule` token by token."""
+    factor, beta = decay.exp()[..., None, None], beta[..., None]
+    outputs = []
+    for step in range(queries.shape[2]):
+        key = keys[:, :, step, :, None]
+        state = state * factor[:, :, step]
+        predicted = (state * key).sum(-2)
+        state = state + key * (beta[:, :, step] * (values[:, :, step] - predicted))[:, :, None]
+        outputs.append((state * queries[:, :, step, :, None]).sum(-2))
+    return torch.stack(outputs, 2), state
 
 
 def chunk_gated_delta_rule(
     queries: Tensor, keys: Tensor, values: Tensor, decay: Tensor, beta: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Solve for all corrections of a chunk at once: each depends on those before it, in a triangle.
+    """Compute `gated_delta_rule` chunk by chunk, with one triangular solve for the updates of a chunk.
 
     Source: section 3.3 and appendix A of the paper.
     """
     batch, heads, tokens, size = values.shape
     length = min(_CHUNK_SIZE, tokens)
-    missing = -tokens % length  # filled with tokens of strength 0, which change nothing
+    padding = -tokens % length  # padded tokens have beta 0 and do not change the state
     queries, keys, values = (
-        functional.pad(one, (0, 0, 0, missing)).unflatten(2, (-1, length)) for one in (queries, keys, values)
+        functional.pad(x, (0, 0, 0, padding)).unflatten(2, (-1, length)) for x in (queries, keys, values)
     )
-    decay, beta = (functional.pad(one, (0, missing)).unflatten(2, (-1, length)) for one in (decay, beta))
-    faded = decay.cumsum(-1)  # since the chunk began
-    ahead = torch.ones((length, length), dtype=torch.bool, device=decay.device).triu(1)
-    between = (faded[..., :, None] - faded[..., None, :]).masked_fill(ahead, -torch.inf).exp()
-    since, until = faded.exp()[..., None], (faded[..., -1:] - faded).exp()[..., None]
-    strong = keys * beta[..., None]
-    # What a token writes is its value less what it finds: of the state before the chunk, and of what the
-    # tokens before it wrote.
+    decay, beta = (functional.pad(x, (0, padding)).unflatten(2, (-1, length)) for x in (decay, beta))
+    log_decay = decay.cumsum(-1)  # from the start of the chunk
+    future = torch.ones((length, length), dtype=torch.bool, device=decay.device).triu(1)
+    decay_mask = (log_decay[..., :, None] - log_decay[..., None, :]).masked_fill(future, -torch.inf).exp()
+    from_start = log_decay.exp()[..., None]
+    to_end = (log_decay[..., -1:] - log_decay).exp()[..., None]
+    k_beta = keys * beta[..., None]
+    # The update of a token is its value minus its prediction from the state before the chunk and from the
+    # updates of earlier tokens of the chunk, hence the triangular system.
     solved = torch.linalg.solve_triangular(
-        strong @ keys.transpose(-1, -2) * between,
-        torch.cat((values * beta[..., None], strong * since), -1),
+        k_beta @ keys.transpose(-1, -2) * decay_mask,
+        torch.cat((values * beta[..., None], k_beta * from_start), -1),
         upper=False,
         unitriangular=True,
     )
-    new, found = solved.split((size, solved.shape[-1] - size), -1)
-    within = queries @ keys.transpose(-1, -2) * between
-    asked, offered, left = queries * since, (keys * until).transpose(-1, -2), since[..., -1:, :]
+    new_values, k_cumdecay = solved.split((size, solved.shape[-1] - size), -1)
+    attention = queries @ keys.transpose(-1, -2) * decay_mask
+    decayed_queries, decayed_keys = queries * from_start, (keys * to_end).transpose(-1, -2)
+    chunk_decay = from_start[..., -1:, :]
     if not state.ndim:
         state = values.new_zeros((batch, heads, keys.shape[-1], size))
-    reads = []
-    for at in range(queries.shape[2]):
-        written = new[:, :, at] - found[:, :, at] @ state
-        reads.append(asked[:, :, at] @ state + within[:, :, at] @ written)
-        state = state * left[:, :, at] + offered[:, :, at] @ written
-    return torch.stack(reads, 2).flatten(2, 3)[:, :, :tokens], state
+    outputs = []
+    for chunk in range(queries.shape[2]):
+        update = new_values[:, :, chunk] - k_cumdecay[:, :, chunk] @ state
+        outputs.append(decayed_queries[:, :, chunk] @ state + attention[:, :, chunk] @ update)
+        state = state * chunk_decay[:, :, chunk] + decayed_keys[:, :, chunk] @ update
+    return torch.stack(outputs, 2).flatten(2, 3)[:, :, :tokens], state

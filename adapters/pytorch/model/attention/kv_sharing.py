@@ -1,4 +1,4 @@
-"""Keys and values that a layer lends to later ones, which have none of their own."""
+"""Cross-layer KV sharing: later layers attend to the keys and values of an earlier layer."""
 
 from typing import TypeAlias
 
@@ -11,12 +11,12 @@ from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
 
 @attrs.define(eq=False)
 class SharedKV:
-    """Where a layer keeps its keys and values, and what the tokens of this call see of them.
+    """The KV cache of a source layer, and the keys and values of the current call.
 
     Attributes:
-        cache: Where they are kept; None keeps nothing.
-        keys: (B, G, S, E), once they are written.
-        values: (B, G, S, V), once they are written.
+        cache: KV cache of the source layer; None: no cache.
+        keys: (B, G, S, E), None until they are written.
+        values: (B, G, S, V), None until they are written.
 
     """
 
@@ -25,28 +25,28 @@ class SharedKV:
     values: Tensor | None = None
 
     def write(self, keys: Tensor, values: Tensor, slot: int, kv_start: int) -> tuple[Tensor, Tensor]:
-        """Do as `LayerCache.write`, and remember what is returned."""
+        """Write to the cache as `LayerCache.write` does, and store the result for later layers."""
         if self.cache is not None:
             keys, values = self.cache.write(keys, values, slot, kv_start)
         self.keys, self.values = keys, values
         return keys, values
 
     def read(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Return them where a borrower's queries are."""
-        assert self.keys is not None  # noqa: S101 - a lender is an earlier layer
+        """Return the keys and values on the device of the queries."""
+        assert self.keys is not None  # noqa: S101 - the source is an earlier layer
         assert self.values is not None  # noqa: S101 - as above
         return self.keys.to(queries.device), self.values.to(queries.device)
 
 
 LayerState: TypeAlias = LayerCache | RecurrentState | SharedKV | None
-"""Where a layer keeps what later calls need."""
+"""The cache of one layer."""
 
 
 class KVSharing:
-    """Who lends what in one call.
+    """The shared keys and values of one call.
 
     Args:
-        lenders: The numbers of the layers that lend.
+        sharing_layers: Indices of the layers whose keys and values are shared.
 
     """
 
@@ -57,11 +57,11 @@ class KVSharing:
     def layer_state(
         self, layer: int, kv_shared_layer: int | None, cache: LayerCache | RecurrentState | None
     ) -> LayerState:
-        """Return the place of a layer, given the layer that it borrows from and its own part of the cache."""
+        """Return the cache that a layer writes to, or reads from if it uses those of `kv_shared_layer`."""
         if kv_shared_layer is not None:
             return self._shared[kv_shared_layer]
         if layer not in self._sharing_layers:
             return cache
-        assert not isinstance(cache, RecurrentState)  # noqa: S101 - only attention has keys to lend
+        assert not isinstance(cache, RecurrentState)  # noqa: S101 - only attention layers share keys
         self._shared[layer] = SharedKV(cache)
         return self._shared[layer]

@@ -1,7 +1,7 @@
-"""Latent attention: keys and values made from a small vector, which alone is cached (arXiv:2405.04434)."""
+"""Multi-head latent attention (MLA): only a compressed key-value vector is cached (arXiv:2405.04434)."""
 
-# B batch, T tokens in this call, S tokens seen, H heads, L latent size, P plain size, R rotated size, V
-# value size
+# B batch, T tokens of this call, S slots from kv_start on, H heads, L kv_lora_rank, P qk_nope_head_dim,
+# R qk_rope_head_dim, V v_head_dim, D hidden size
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,12 @@ from litgpt.adapters.pytorch.model.rope import PositionInfo, apply_rope
 from litgpt.adapters.pytorch.ops.linear import Linear
 from litgpt.domain.model import MLASpec
 
-# With fewer tokens than this, comparing in the latent space is cheaper than making all keys and values anew.
+# Up to this number of tokens, attention in the latent space is cheaper than expanding all keys and values.
 _MAX_ABSORBED_TOKENS = 16
 
 
 class MultiHeadLatentAttention(nn.Module):
-    """Latent attention of one layer."""
+    """Multi-head latent attention of one layer."""
 
     def __init__(self, hidden_size: int, spec: MLASpec) -> None:
         super().__init__()
@@ -34,8 +34,8 @@ class MultiHeadLatentAttention(nn.Module):
             self.q_b_proj = Linear(spec.q_lora_rank, queries, bias=False)
         self.kv_a_proj_with_mqa = Linear(hidden_size, spec.cache_spec.k_head_dim, bias=spec.bias)
         self.kv_a_norm = Norm(spec.kv_lora_rank, spec.norm)
-        made = spec.num_heads * (spec.qk_nope_head_dim + spec.v_head_dim)
-        self.kv_b_proj = Linear(spec.kv_lora_rank, made, bias=False)
+        expanded = spec.num_heads * (spec.qk_nope_head_dim + spec.v_head_dim)
+        self.kv_b_proj = Linear(spec.kv_lora_rank, expanded, bias=False)
         self.proj = Linear(spec.num_heads * spec.v_head_dim, hidden_size, bias=spec.bias)
 
     def forward(
@@ -46,43 +46,44 @@ class MultiHeadLatentAttention(nn.Module):
         cache: LayerCache | None,
         cache_position: int,
     ) -> Tensor:
-        """Return what each token gathers from those it sees; as `CausalSelfAttention.forward`."""
+        """Return the attention output (B, T, D); the arguments are as in `CausalSelfAttention.forward`."""
         batch, tokens, _ = x.shape
-        mixer, rotation = self.spec, position.rope
-        assert rotation is not None  # noqa: S101 - a latent attention always rotates
+        mixer, rope = self.spec, position.rope
+        assert rope is not None  # noqa: S101 - MLA always has RoPE
         if mixer.q_lora_rank is None:
             queries = self.q_proj(x)
         else:
             queries = self.q_b_proj(self.q_a_norm(self.q_a_proj(x)))
-        plain, rotated = queries.view(batch, tokens, mixer.num_heads, -1).split(
+        q_nope, q_rope = queries.view(batch, tokens, mixer.num_heads, -1).split(
             (mixer.qk_nope_head_dim, mixer.rope.rotary_dim), -1
         )
-        rotated = apply_rope(rotated, rotation)
-        latent, shared = self.kv_a_proj_with_mqa(x).split((mixer.kv_lora_rank, mixer.rope.rotary_dim), -1)
-        shared = apply_rope(shared[:, :, None], rotation)[:, :, 0]
-        kept = torch.cat((self.kv_a_norm(latent), shared), -1)[:, None]  # (B, 1, T, L + R)
+        q_rope = apply_rope(q_rope, rope)
+        latent, k_rope = self.kv_a_proj_with_mqa(x).split((mixer.kv_lora_rank, mixer.rope.rotary_dim), -1)
+        k_rope = apply_rope(k_rope[:, :, None], rope)[:, :, 0]
+        cached = torch.cat((self.kv_a_norm(latent), k_rope), -1)[:, None]  # (B, 1, T, L + R)
         if cache is not None:
-            kept, _ = cache.write(kept, kept[..., :0], cache_position, mask.kv_start)
-        how = self._absorbed if tokens <= _MAX_ABSORBED_TOKENS and not self.training else self._expanded
-        out: Tensor = self.proj(how(plain, rotated, kept, mask))
+            cached, _ = cache.write(cached, cached[..., :0], cache_position, mask.kv_start)
+        absorb = tokens <= _MAX_ABSORBED_TOKENS and not self.training
+        attend = self._absorbed if absorb else self._expanded
+        out: Tensor = self.proj(attend(q_nope, q_rope, cached, mask))
         return out
 
     def _expanded(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, mask: AttentionMask) -> Tensor:
-        """Return (B, T, H * V), having made every head's keys and values."""
+        """Return (B, T, H * V), with the keys and values of all heads expanded from the latent vectors."""
         mixer = self.spec
-        latent, shared = cached[:, 0].split((mixer.kv_lora_rank, mixer.rope.rotary_dim), -1)
-        made = self.kv_b_proj(latent).view(*latent.shape[:2], mixer.num_heads, -1).transpose(1, 2)
-        keys, values = made.split((mixer.qk_nope_head_dim, mixer.v_head_dim), -1)
-        keys = torch.cat((keys, shared[:, None].expand(-1, mixer.num_heads, -1, -1)), -1)
+        latent, k_rope = cached[:, 0].split((mixer.kv_lora_rank, mixer.rope.rotary_dim), -1)
+        expanded = self.kv_b_proj(latent).view(*latent.shape[:2], mixer.num_heads, -1).transpose(1, 2)
+        keys, values = expanded.split((mixer.qk_nope_head_dim, mixer.v_head_dim), -1)
+        keys = torch.cat((keys, k_rope[:, None].expand(-1, mixer.num_heads, -1, -1)), -1)
         return sdpa_attention(torch.cat((q_nope, q_rope), -1), keys, values, mask, scale=mixer.scale)
 
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, cached: Tensor, mask: AttentionMask) -> Tensor:
-        """Return the same, having taken the queries to the latent space and the answer back."""
+        """Return (B, T, H * V), with `kv_b_proj` absorbed into the queries and the output."""
         mixer = self.spec
         weight = effective_weight(self.kv_b_proj).view(mixer.num_heads, -1, mixer.kv_lora_rank)
         to_keys, to_values = weight.split((mixer.qk_nope_head_dim, mixer.v_head_dim), 1)
         queries = torch.cat((torch.einsum("bthp,hpl->bthl", q_nope, to_keys), q_rope), -1)
         latent = cached[..., : mixer.kv_lora_rank]
-        found = eager_attention(queries, cached, latent, mask, scale=mixer.scale)
-        found = found.view(*q_nope.shape[:3], mixer.kv_lora_rank)
-        return torch.einsum("bthl,hvl->bthv", found, to_values).flatten(-2)
+        out = eager_attention(queries, cached, latent, mask, scale=mixer.scale)
+        out = out.view(*q_nope.shape[:3], mixer.kv_lora_rank)
+        return torch.einsum("bthl,hvl->bthv", out, to_values).flatten(-2)

@@ -1,6 +1,7 @@
-"""Scores, softmax and sum: what attention does once queries, keys and values are there."""
+"""Scaled dot-product attention, fused (torch) or eager."""
 
-# B batch, T tokens in this call, S tokens seen, H query heads, G key-value heads, E head size
+# B batch, T tokens of this call, S slots from kv_start on, H query heads, G key-value heads, E head size,
+# V value head size
 
 import torch
 from torch import Tensor
@@ -8,21 +9,21 @@ from torch.nn import functional
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
 
-# Queries whose scores are written out at once, where no fused kernel can be used.
+# Number of queries whose scores `eager_attention` materializes at once.
 _QUERY_BLOCK = 128
 
 
 def sdpa_attention(
     queries: Tensor, keys: Tensor, values: Tensor, attention_mask: AttentionMask, *, scale: float
 ) -> Tensor:
-    """Attend through torch's fused kernels.
+    """Compute attention with torch's fused kernels.
 
     Args:
         queries: (B, T, H, E).
         keys: (B, G, S, E).
         values: (B, G, S, V).
-        attention_mask: Who sees whom.
-        scale: Multiplies the scores.
+        attention_mask: Attention mask; its bias is not supported.
+        scale: Factor of the scores.
 
     Returns:
         (B, T, H * V), in the dtype of the values.
@@ -30,7 +31,7 @@ def sdpa_attention(
     """
     batch, tokens, heads, size = queries.shape
     if tokens == 1:
-        # The heads of a group stand in for tokens: one pass over the keys serves all of them.
+        # The query heads of a group become the token dimension: the keys are read once for all of them.
         grouped = queries.view(batch, keys.shape[1], -1, size)
         out = functional.scaled_dot_product_attention(
             grouped, keys, values, attn_mask=attention_mask.mask, scale=scale
@@ -58,23 +59,23 @@ def eager_attention(
     softcap: float | None = None,
     sinks: Tensor | None = None,
 ) -> Tensor:
-    """Attend where no fused kernel does what is asked for; as `attend`, in blocks of queries.
+    """Compute attention in blocks of queries, with softcap, bias and sinks; else as `sdpa_attention`.
 
     Args:
         queries: (B, T, H, E).
         keys: (B, G, S, E).
         values: (B, G, S, V).
-        attention_mask: Who sees whom.
-        scale: Multiplies the scores.
-        softcap: Scores are squashed into plus and minus this; None leaves them.
-        sinks: (H,), a score of each head that takes its share and gives nothing; None: there are none.
+        attention_mask: Attention mask and bias.
+        scale: Factor of the scores.
+        softcap: Scores become `softcap * tanh(score / softcap)`; None: unchanged.
+        sinks: (H,), attention sinks: a score per head without a value; None: no sinks.
 
     """
     batch, tokens, heads, size = queries.shape
-    groups, seen = keys.shape[1], keys.shape[2]
+    groups, num_keys = keys.shape[1], keys.shape[2]
     mask = attention_mask.mask
     if attention_mask.causal:
-        mask = torch.ones((tokens, seen), dtype=torch.bool, device=queries.device).tril()[None, None]
+        mask = torch.ones((tokens, num_keys), dtype=torch.bool, device=queries.device).tril()[None, None]
     by_group = queries.view(batch, tokens, groups, heads // groups, size).permute(0, 2, 3, 1, 4)
     outs = []
     for begin in range(0, tokens, _QUERY_BLOCK):
@@ -83,14 +84,14 @@ def eager_attention(
         if softcap is not None:
             scores = (scores / softcap).tanh() * softcap
         if attention_mask.bias is not None:
-            scores = scores + attention_mask.bias.view(-1, groups, heads // groups, 1, seen)
+            scores = scores + attention_mask.bias.view(-1, groups, heads // groups, 1, num_keys)
         if mask is not None:
             scores = scores.masked_fill(~mask[:, :, None, begin : begin + _QUERY_BLOCK], -torch.inf)
-        shares = scores.softmax(-1)
+        weights = scores.softmax(-1)
         if sinks is not None:
-            # Beside a score s, a softmax over scores that come to c leaves them exp(c) / (exp(c) + exp(s)).
-            alone = sinks.float().view(groups, -1, 1, 1)
-            shares = shares * (scores.logsumexp(-1, keepdim=True) - alone).sigmoid()
-        outs.append(shares.to(values.dtype) @ values[:, :, None])
+            # A sink s scales the softmax of scores with logsumexp c by exp(c) / (exp(c) + exp(s)).
+            sink = sinks.float().view(groups, -1, 1, 1)
+            weights = weights * (scores.logsumexp(-1, keepdim=True) - sink).sigmoid()
+        outs.append(weights.to(values.dtype) @ values[:, :, None])
     out = outs[0] if len(outs) == 1 else torch.cat(outs, 3)
     return out.permute(0, 3, 1, 2, 4).reshape(batch, tokens, -1)

@@ -1,6 +1,7 @@
-"""Causal softmax attention with shared key-value heads."""
+"""Causal self-attention with grouped queries (GQA)."""
 
-# B batch, T tokens in this call, S tokens seen, H query heads, G key-value heads, E head size
+# B batch, T tokens of this call, S slots from kv_start on, H query heads, G key-value heads, E head size,
+# D hidden size
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from litgpt.domain.model import AttentionSpec, QkNormSpec
 
 
 class CausalSelfAttention(nn.Module):
-    """Attention of one layer; `qkv` holds the rows of all queries, then keys, then values."""
+    """Self-attention of one layer; the rows of `qkv` are all queries, then keys, then values."""
 
     sinks: Tensor | None
 
@@ -39,15 +40,14 @@ class CausalSelfAttention(nn.Module):
     def forward(
         self, x: Tensor, position: PositionInfo, mask: AttentionMask, cache: LayerState, cache_position: int
     ) -> Tensor:
-        """Return what each token gathers from those it sees.
+        """Return the attention output (B, T, D).
 
         Args:
-            x: (B, T, width).
-            position: What their positions do to queries and keys.
-            mask: What they see.
-            cache: Where their keys and values are kept, or another layer's are, if this one has none; None
-                keeps nothing.
-            cache_position: Where in the cache they go.
+            x: (B, T, D).
+            position: RoPE table and attention temperature.
+            mask: Attention mask.
+            cache: KV cache of this layer, or the shared keys and values of another layer; None: no cache.
+            cache_position: Slot of the first token in the cache.
 
         """
         batch, tokens, _ = x.shape
@@ -58,7 +58,7 @@ class CausalSelfAttention(nn.Module):
         if attention.kv_shared_layer is None:
             queries, keys, values = self._heads(qkv, position)
             if cache is not None:
-                assert not isinstance(cache, RecurrentState)  # noqa: S101 - the architecture says who has which
+                assert not isinstance(cache, RecurrentState)  # noqa: S101 - determined by the architecture
                 keys, values = cache.write(keys, values, cache_position, mask.kv_start)
         else:
             assert isinstance(cache, SharedKV)  # noqa: S101 - as above
@@ -85,13 +85,12 @@ class CausalSelfAttention(nn.Module):
         """Return queries (B, T, H, E), keys (B, G, T, E) and values (B, G, T, E)."""
         heads, groups = self.spec.num_heads, self.spec.num_kv_heads
         queries, keys = self._normed_and_rotated(qkv[:, :, : heads + groups], position)
-        values = qkv[:, :, -groups:]  # where they are the keys, those are last
+        values = qkv[:, :, -groups:]  # with a shared key-value projection, these are the keys
         if self.norm_v is not None:
             values = self.norm_v(values)
         return queries, keys.transpose(1, 2), values.transpose(1, 2)
 
     def _queries(self, queries: Tensor, position: PositionInfo) -> Tensor:
-        """Return queries (B, T, H, E), normalized and rotated; as `_positioned`."""
         if self.spec.qk_norm is not None:
             queries = self.norm_q(queries)
         if position.rope is not None:
@@ -99,10 +98,10 @@ class CausalSelfAttention(nn.Module):
         return queries
 
     def _normed_and_rotated(self, both: Tensor, position: PositionInfo) -> tuple[Tensor, Tensor]:
-        """Return queries (B, T, H, E) and keys (B, T, G, E), normalized and rotated, from both together."""
-        heads, qk_norm, rotation = self.spec.num_heads, self.spec.qk_norm, position.rope
-        if rotation is not None and (qk_norm is None or qk_norm.after_rope):
-            both = apply_rope(both, rotation)
+        """Return queries (B, T, H, E) and keys (B, T, G, E), given both as (B, T, H + G, E)."""
+        heads, qk_norm, rope = self.spec.num_heads, self.spec.qk_norm, position.rope
+        if rope is not None and (qk_norm is None or qk_norm.after_rope):
+            both = apply_rope(both, rope)
         queries, keys = both[:, :, :heads], both[:, :, heads:]
         if qk_norm is not None:
             if qk_norm.scope == "all":
@@ -110,8 +109,8 @@ class CausalSelfAttention(nn.Module):
                 keys = self.norm_k(keys.flatten(-2)).view_as(keys)
             else:
                 queries, keys = self.norm_q(queries), self.norm_k(keys)
-            if rotation is not None and not qk_norm.after_rope:
-                queries, keys = apply_rope(queries, rotation), apply_rope(keys, rotation)
+            if rope is not None and not qk_norm.after_rope:
+                queries, keys = apply_rope(queries, rope), apply_rope(keys, rope)
         if position.query_temperature is not None:
             queries = queries * position.query_temperature
         return queries, keys
