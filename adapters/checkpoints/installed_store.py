@@ -77,7 +77,7 @@ class InstalledStore:
         Raises:
             ModelNotFound: It is none of those known.
             NotInstalled: It is, and its package is not installed.
-            BadArgument: A revision was asked for; the package's version is the only one there is.
+            InvalidArgument: A revision was asked for; the package's version is the only one there is.
             MissingFile: The package is installed and the file is not in it.
 
         """

@@ -67,9 +67,9 @@ class LocalStore:
 
         Raises:
             ModelNotFound: Nothing lies there.
-            BadArgument: It does, and a revision was asked for, which nothing on disk has. The caller meant
+            InvalidArgument: It does, and a revision was asked for, which nothing on disk has. The caller meant
                 the Hub's, and what happens to lie here may be another.
-            BadCheckpoint: It does, and it is no model, or one that cannot be used.
+            InvalidCheckpoint: It does, and it is no model, or one that cannot be used.
             UnsupportedModel: It is a LitGPT folder with a structure that is not implemented.
 
         """
@@ -90,7 +90,7 @@ class LocalStore:
 
         Raises:
             ModelNotFound: Nothing lies there.
-            BadCheckpoint: It has no tokenizer, or is a file of another kind.
+            InvalidCheckpoint: It has no tokenizer, or is a file of another kind.
 
         """
         path = self._find(reference.name)
@@ -112,7 +112,7 @@ class LocalStore:
 
         Raises:
             ModelNotFound: Neither a folder with a `config.json` nor a GGUF file lies there.
-            BadCheckpoint: It cannot be read.
+            InvalidCheckpoint: It cannot be read.
 
         """
         path = self._find(reference.name)

@@ -94,7 +94,7 @@ def test_a_folder_has_no_revisions(tmp_path: Path) -> None:
 
 def test_a_base_that_nobody_has_is_named_and_so_is_the_adapter(tmp_path: Path) -> None:
     write_adapter(tmp_path / "it", adapter("org/base"))
-    with pytest.raises(ModelNotFound, match=r"'org/base'.*adapter .*it is for it"):
+    with pytest.raises(ModelNotFound, match=r"'org/base'.*It is the base model of the adapter"):
         store_of(tmp_path).open(ModelReference("it"))
 
 

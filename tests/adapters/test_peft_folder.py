@@ -85,7 +85,7 @@ def test_a_tensor_of_an_unknown_kind_of_lora_is_refused_by_name(tmp_path: Path) 
     name = f"base_model.model.{Q}.lora_diag"
     with pytest.raises(UnsupportedModel, match="lora_diag"):
         read_adapter(folder_of(tmp_path, {**tensors(), name: torch.ones(2)}))
-    with pytest.raises(CorruptFile, match="does not begin with"):
+    with pytest.raises(CorruptFile, match="does not start with"):
         read_adapter(folder_of(tmp_path, {**tensors(), "lm_head.weight": torch.ones(2)}))
 
 
@@ -131,10 +131,10 @@ def test_settings_that_cannot_be_right_are_named(settings: dict[str, Any], said:
 
 def test_tokens_need_their_ids_and_experts_their_parameters(tmp_path: Path) -> None:
     name = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"
-    with pytest.raises(CorruptFile, match="does not say which"):
+    with pytest.raises(CorruptFile, match="does not list their token ids"):
         read_adapter(folder_of(tmp_path, {**tensors(), name: torch.ones(2, 6)}))
     inner = {f"base_model.model.m.experts.base_layer.lora_{one}.weight": torch.ones(4, 4) for one in "AB"}
-    with pytest.raises(CorruptFile, match="experts has 1 pairs"):
+    with pytest.raises(CorruptFile, match="experts has 1 LoRA pairs"):
         read_adapter(folder_of(tmp_path, {**tensors(), **inner}, target_parameters=["experts.down_proj"]))
 
 
@@ -165,7 +165,7 @@ def test_half_a_pair_and_no_pair_are_damage(tmp_path: Path) -> None:
     with pytest.raises(CorruptFile, match="no tensor"):
         read_adapter(folder_of(tmp_path, {}))
     flat = {**tensors(), f"base_model.model.{Q}.lora_A.weight": torch.ones(3)}
-    with pytest.raises(CorruptFile, match="not a matrix"):
+    with pytest.raises(CorruptFile, match="expected a matrix"):
         read_adapter(folder_of(tmp_path, flat))
     with pytest.raises(CorruptFile, match="rank"):
         read_adapter(folder_of(tmp_path, r=-1))

@@ -49,7 +49,7 @@ def replace_folder(folder: Path, key: str, old_files: Callable[[Path], Iterable[
             they need not exist. Files with the names of new ones are replaced in any case.
 
     Raises:
-        OutOfReach: The folder cannot be written to.
+        UnsupportedOperation: The folder cannot be written to.
 
     """
     with _translate_disk_errors(folder), ExitStack() as stack:
@@ -74,7 +74,7 @@ def check_not_interrupted(folder: Path) -> None:
     """Refuse a folder to which a save was interrupted while it moved files one by one.
 
     Raises:
-        DamagedFile: It was, or it is under way.
+        CorruptFile: It was, or it is under way.
 
     """
     if left := next(_markers(folder), None):
@@ -86,7 +86,7 @@ def check_free_space(folder: Path, needed: int) -> None:
     """Check that the disk of a folder, which need not exist, has so many bytes free.
 
     Raises:
-        OutOfReach: It has not.
+        UnsupportedOperation: It has not.
 
     """
     free = free_bytes(folder)

@@ -74,9 +74,9 @@ class MmapFile:
 
         Raises:
             MissingFile: The file has gone since its header was read.
-            DamagedFile: It has another size than then, or is another file.
+            CorruptFile: It has another size than then, or is another file.
             UnsupportedModel: torch has no dtype for what is stored.
-            OutOfReach: The system does not allow a mapping of this size.
+            UnsupportedOperation: The system does not allow a mapping of this size.
 
         """
         import torch

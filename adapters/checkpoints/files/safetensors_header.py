@@ -25,7 +25,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     """Return every tensor of a file, in the order of the file.
 
     Raises:
-        DamagedFile: The header is cut short, or contradicts itself or the size of the file.
+        CorruptFile: The header is cut short, or contradicts itself or the size of the file.
 
     """
     with translate_read_errors(path, reason=_REASON):
@@ -44,7 +44,7 @@ def parse_header(beginning: bytes, *, file_size: int, location: str) -> dict[str
         location: The name of the file in an error.
 
     Raises:
-        DamagedFile: As `read_header`.
+        CorruptFile: As `read_header`.
 
     """
     with translate_read_errors(location, reason=_REASON), TemporaryDirectory() as folder:

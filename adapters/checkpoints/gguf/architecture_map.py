@@ -46,7 +46,7 @@ class HeaderField:
         """Return the value.
 
         Raises:
-            DamagedFile: It is required and absent, or cannot be right.
+            CorruptFile: It is required and absent, or cannot be right.
 
         """
         value = model.integer(self.gguf_key) if self.is_integer else model.number(self.gguf_key)
@@ -127,7 +127,7 @@ class ArchitectureMap:
         """Return what `config.json` would say.
 
         Raises:
-            DamagedFile: A key is missing or cannot be right.
+            CorruptFile: A key is missing or cannot be right.
             UnsupportedModel: A key asks for something that has no equal.
 
         """
@@ -148,7 +148,7 @@ class ArchitectureMap:
         """Return where each tensor is, by Hugging Face's name. One whose name is unknown keeps GGUF's.
 
         Raises:
-            DamagedFile: Two tensors would have one name, one is not all there, or its shape does not fit.
+            CorruptFile: Two tensors would have one name, one is not all there, or its shape does not fit.
 
         """
         found = dict(self._header_tensor_plans(model))
@@ -190,7 +190,7 @@ class ArchitectureMap:
         """Yield what a tensor fills.
 
         Raises:
-            DamagedFile: Its shape does not fit.
+            CorruptFile: Its shape does not fit.
 
         """
         if self.interleaved and (role := _role(stored.name)) in ("attn_q", "attn_k"):

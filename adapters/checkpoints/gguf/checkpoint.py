@@ -76,7 +76,7 @@ class GgufCheckpoint:
         """The vocabulary, read when it is first asked for.
 
         Raises:
-            DamagedFile: A part of it is missing, or the parts do not fit each other.
+            CorruptFile: A part of it is missing, or the parts do not fit each other.
             UnsupportedModel: It is of a kind that is not implemented.
 
         """
@@ -96,9 +96,9 @@ class GgufCheckpoint:
         A mapped tensor may be written to; the file stays as it is.
 
         Raises:
-            BadArgument: There is no tensor of this name.
-            DamagedFile: The file does not hold what its header promised.
-            OutOfReach: The system does not allow a mapping of the file's size.
+            InvalidArgument: There is no tensor of this name.
+            CorruptFile: The file does not hold what its header promised.
+            UnsupportedOperation: The system does not allow a mapping of the file's size.
 
         """
         place = self._tensor_plans.get(name)
@@ -126,7 +126,7 @@ def open_gguf(path: Path, name: str) -> GgufCheckpoint:
 
     Raises:
         MissingFile: The file, or another part of the model, is not there.
-        DamagedFile: It is no GGUF file, was cut short, or contradicts itself.
+        CorruptFile: It is no GGUF file, was cut short, or contradicts itself.
         UnsupportedModel: Its architecture, or a way in which it stores weights, is not implemented.
 
     """

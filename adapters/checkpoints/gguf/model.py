@@ -37,7 +37,7 @@ class GgufModel:
         """Return an integer for each layer that is run: it may be said once for all, or in a list.
 
         Raises:
-            DamagedFile: It is not said, or not of each layer.
+            CorruptFile: It is not said, or not of each layer.
 
         """
         key, layers = self.key(name), self.num_layers or 0
@@ -71,7 +71,7 @@ class GgufModel:
         """How many query heads there are.
 
         Raises:
-            DamagedFile: It does not say.
+            CorruptFile: It does not say.
 
         """
         return self._positive("attention.head_count")
@@ -86,7 +86,7 @@ class GgufModel:
         """How many numbers a head has.
 
         Raises:
-            DamagedFile: It does not say.
+            CorruptFile: It does not say.
 
         """
         return self.integer("attention.key_length") or max(

@@ -42,7 +42,7 @@ def rope_scaling(model: GgufModel) -> dict[str, object] | None:
     """Return what `rope_scaling` would be in `config.json`, or None if positions were not stretched.
 
     Raises:
-        DamagedFile: A key cannot be right.
+        CorruptFile: A key cannot be right.
         UnsupportedModel: The factors are of no known rule.
 
     """
@@ -72,7 +72,7 @@ def _longrope(model: GgufModel) -> dict[str, object]:
     """Return LongRoPE's two lists of factors.
 
     Raises:
-        DamagedFile: One is missing, or not of the right length.
+        CorruptFile: One is missing, or not of the right length.
 
     """
     scaling: dict[str, object] = {"rope_type": "longrope"}

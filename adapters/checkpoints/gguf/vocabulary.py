@@ -49,7 +49,7 @@ def read_vocabulary(metadata: GgufMetadata) -> GgufVocabulary:
     """Return the vocabulary that a header carries.
 
     Raises:
-        DamagedFile: A part of it is missing, or the parts do not fit each other.
+        CorruptFile: A part of it is missing, or the parts do not fit each other.
         UnsupportedModel: It is of another kind.
 
     """

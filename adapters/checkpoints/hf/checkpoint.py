@@ -64,7 +64,7 @@ class MappedTensors:
         """Return a tensor: a view of its file in the dtype it is stored in, otherwise a converted copy.
 
         Raises:
-            DamagedFile: The file has been cut short since it was opened.
+            CorruptFile: The file has been cut short since it was opened.
             MissingFile: The file has gone since it was opened.
             UnsupportedModel: torch does not have the dtype that is stored.
 
@@ -119,7 +119,7 @@ class HFCheckpoint:
         """Return a tensor: see `MappedTensors.read` and `DequantizedTensors.read`.
 
         Raises:
-            BadArgument: There is no tensor of this name.
+            InvalidArgument: There is no tensor of this name.
 
         """
         if name not in self._source.tensors:
@@ -144,7 +144,7 @@ def open_hf_folder(path: Path, name: str, *, pending: HeaderBytes | None = None)
 
     Raises:
         MissingFile: There is no `config.json`, no weights, or not all of their shards.
-        DamagedFile: A file is cut short, or what it says of itself cannot be true.
+        CorruptFile: A file is cut short, or what it says of itself cannot be true.
         UnsafeFile: Its only weights are a pickle.
         UnsupportedModel: Its weights are quantized in a way that is not implemented.
 

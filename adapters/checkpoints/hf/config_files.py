@@ -55,7 +55,7 @@ def read_json(path: Path) -> dict[str, object]:
 
     Raises:
         MissingFile: It is not there.
-        DamagedFile: It cannot be read, is too large, or is not a JSON object.
+        CorruptFile: It cannot be read, is too large, or is not a JSON object.
 
     """
     raw = _content(path)
@@ -71,7 +71,7 @@ def read_yaml(path: Path) -> dict[str, object]:
 
     Raises:
         MissingFile: It is not there.
-        DamagedFile: It cannot be read, is too large, or is not YAML of names and values.
+        CorruptFile: It cannot be read, is too large, or is not YAML of names and values.
 
     """
     from litgpt.adapters.checkpoints.files.plain_yaml import load_plain_yaml
@@ -99,7 +99,7 @@ def read_optional_json(path: Path) -> Mapping[str, object]:
     """Return the object in a JSON file, or nothing if there is no such file.
 
     Raises:
-        DamagedFile: As `read_json`.
+        CorruptFile: As `read_json`.
 
     """
     return read_json(path) if path.is_file() else {}
@@ -142,7 +142,7 @@ def with_chat_template(files: Mapping[str, bytes], template: str | None) -> dict
         template: The template, in jinja; None leaves the files as they are.
 
     Raises:
-        DamagedFile: `tokenizer_config.json` is not a JSON object.
+        CorruptFile: `tokenizer_config.json` is not a JSON object.
 
     """
     if template is None:
@@ -173,7 +173,7 @@ def read_prompt_style(folder: Path) -> str | None:
     taken from it. (LitGPT 0.5.13 writes no arguments and would ignore them.)
 
     Raises:
-        DamagedFile: It says anything else.
+        CorruptFile: It says anything else.
 
     """
     path = folder / PROMPT_STYLE

@@ -49,7 +49,7 @@ def read_single_file(path: Path, pending: HeaderBytes) -> FolderTensors:
     """Return the tensors of one file.
 
     Raises:
-        DamagedFile: It is cut short, or what it says of itself cannot be true.
+        CorruptFile: It is cut short, or what it says of itself cannot be true.
         MissingFile: There is a Git LFS pointer, or a dangling link, in its place.
 
     """
@@ -66,7 +66,7 @@ def read_shards(folder: Path, pending: HeaderBytes, select_needed: SelectNeeded)
         select_needed: Asked only where something is missing or is not listed.
 
     Raises:
-        DamagedFile: The index or a shard contradicts itself, or a shard lacks a tensor that is needed.
+        CorruptFile: The index or a shard contradicts itself, or a shard lacks a tensor that is needed.
         MissingFile: A shard that is needed is not there.
 
     """
@@ -144,7 +144,7 @@ def open_shard(path: Path, pending: HeaderBytes) -> tuple[MmapFile, dict[str, Te
     """Return a file and the tensors that its header lists.
 
     Raises:
-        DamagedFile: It is cut short, or what it says of itself cannot be true.
+        CorruptFile: It is cut short, or what it says of itself cannot be true.
         MissingFile: It is not there, or a dangling link or a Git LFS pointer is.
 
     """

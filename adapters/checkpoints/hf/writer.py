@@ -46,7 +46,7 @@ class HFWriter:
         """Write a model, which replaces the one in the folder in one step.
 
         Raises:
-            OutOfReach: The disk has not the room, or the folder cannot be written to.
+            UnsupportedOperation: The disk has not the room, or the folder cannot be written to.
 
         """
         check_free_space(folder, sum(info.nbytes for info in model.weights.tensors.values()))

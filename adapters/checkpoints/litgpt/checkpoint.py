@@ -88,7 +88,7 @@ class LitGptCheckpoint:
         """Return a tensor: a view of the file in the dtype it is stored in, otherwise a converted copy.
 
         Raises:
-            BadArgument: There is no tensor of this name.
+            InvalidArgument: There is no tensor of this name.
 
         """
         import torch
@@ -129,7 +129,7 @@ def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
 
     Raises:
         MissingFile: There is no `lit_model.pth` or no `model_config.yaml`.
-        DamagedFile: A file is cut short, or a setting cannot be right.
+        CorruptFile: A file is cut short, or a setting cannot be right.
         UnsafeFile: `lit_model.pth` is a bare pickle. (If it is an archive whose pickle names more than
             tensors, this is raised when it is first asked for.)
         UnsupportedModel: No family that is implemented has the structure that `model_config.yaml` describes.

@@ -89,7 +89,7 @@ class LitGptConfig:
         """Return a setting that counts something.
 
         Raises:
-            DamagedFile: It is not a positive integer.
+            CorruptFile: It is not a positive integer.
 
         """
         value = self[name]
@@ -146,7 +146,7 @@ class LitGptConfig:
         """What each layer sees, in Hugging Face's words: `sliding_attention` or `full_attention`.
 
         Raises:
-            DamagedFile: The list of layers with windows is not one.
+            CorruptFile: The list of layers with windows is not one.
 
         """
         if self["sliding_window_size"] is None:
@@ -157,7 +157,7 @@ class LitGptConfig:
         """Return what each layer sees by a list that has a 1 for one with a window; without it, all have one.
 
         Raises:
-            DamagedFile: It is no such list.
+            CorruptFile: It is no such list.
 
         """
         layers = self.integer("n_layer")

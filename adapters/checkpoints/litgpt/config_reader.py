@@ -24,7 +24,7 @@ def to_hf_config(
         bare_norms: Whether the norms have no weights, which only the tensors tell.
 
     Raises:
-        DamagedFile: A setting cannot be right.
+        CorruptFile: A setting cannot be right.
         UnsupportedModel: No family that is implemented has this structure, or this setting.
 
     """

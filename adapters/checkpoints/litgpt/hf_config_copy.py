@@ -30,7 +30,7 @@ def choose_config(
         hf_config: The contents of `config.json`; empty if there is none.
 
     Raises:
-        DamagedFile: A setting of LitGPT's cannot be right.
+        CorruptFile: A setting of LitGPT's cannot be right.
         UnsupportedModel: What LitGPT's settings ask for is not implemented.
 
     """

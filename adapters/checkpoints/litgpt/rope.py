@@ -18,7 +18,7 @@ def to_hf_rope_scaling(config: LitGptConfig) -> dict[str, object] | None:
     fast and slow pairs exchanged, so its own logits differ from those of the models it converted.)
 
     Raises:
-        DamagedFile: The settings are no names and numbers.
+        CorruptFile: The settings are no names and numbers.
         UnsupportedModel: They are not those of a way of stretching that is known.
 
     """

@@ -48,7 +48,7 @@ class LitGptTensors:
             architecture: What the settings beside it describe.
 
         Raises:
-            DamagedFile: A tensor has not the shape that the settings ask for.
+            CorruptFile: A tensor has not the shape that the settings ask for.
 
         """
         rules = FAMILIES[architecture.family].weights

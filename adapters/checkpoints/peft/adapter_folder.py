@@ -1,4 +1,4 @@
-"""A folder of PEFT's: `adapter_config.json` and `adapter_model.safetensors`.
+"""Read and describe PEFT adapter folders: `adapter_config.json` and `adapter_model.safetensors`.
 
 Source: https://huggingface.co/docs/peft/main/en/developer_guides/checkpoint
 """
@@ -28,10 +28,10 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PICKLE_FILE = "adapter_model.bin"
 PREFIX = "base_model.model."
-# PEFT's own, missing or twice in files of state dicts, and other wrappers'; and the name of an adapter.
+# Prefixes of PEFT and of other wrappers, which state dicts may lack or repeat; and the adapter's name.
 _WRAPPERS = re.compile(r"(?:(?:base_model\.model|_orig_mod|module)\.)+")
 _ADAPTER = re.compile(r"(?<=\.lora_[AB])\.default\.")
-# Files with a model's own weights.
+# Weight files of a complete model.
 _MODELS = ("model*.safetensors", "pytorch_model*.bin", "lit_model.pth", "*.gguf")
 
 _LORA_KEY = re.compile(
@@ -39,15 +39,15 @@ _LORA_KEY = re.compile(
     r"|lora_embedding_(?P<embedding>[AB])|lora_magnitude_vector(?P<magnitude>(?:\.weight)?))"
 )
 _TRAINABLE_TOKENS = ".token_adapter.trainable_tokens_delta"
-# What PEFT's wrappers add to the names of a module's own tensors.
+# Name components that PEFT's wrappers insert into the names of a module's own tensors.
 _BASE_LAYER = re.compile(r"\.(?:token_adapter\.)?base_layer(?=\.)|\.modules_to_save(?:\.default)?(?=\.)")
-# The tensors of a module that was trained whole, as they were before; saved where a vocabulary was resized.
+# The original tensors of a module in `modules_to_save`; saved if the vocabulary was resized.
 _ORIGINAL_MODULE = ".original_module."
 _MAX_NAMES = 5
 
 
 def is_adapter(folder: Path) -> bool:
-    """Return whether there is an adapter in a folder and no model's weights; a config may be there."""
+    """Return whether a folder contains an adapter and no model weights; a `config.json` is allowed."""
     if not (folder / CONFIG_FILE).is_file():
         return False
     return not any(next(folder.glob(pattern), None) for pattern in _MODELS)
@@ -56,21 +56,21 @@ def is_adapter(folder: Path) -> bool:
 def read_adapter(folder: Path) -> "LoraAdapter[torch.Tensor]":
     """Return the adapter in a folder. Its tensors are views of the file.
 
-    What is adapted is what the tensors say; `target_modules` may be a pattern.
+    The adapted modules are taken from the tensor names, because `target_modules` may be a pattern.
 
     Raises:
-        MissingFile: A file is not there.
-        DamagedFile: It is cut short, or what it says of itself cannot be true.
-        UnsafeFile: The tensors are a pickle.
-        UnsupportedModel: It is no LoRA, or one of a kind that is not implemented.
+        MissingFile: `adapter_config.json` or the weights are missing.
+        CorruptFile: A file is truncated or contradicts itself.
+        UnsafeFile: The weights are a pickle.
+        UnsupportedModel: It is not a LoRA adapter, or uses an unsupported variant.
 
     """
     settings = parse_peft_config(read_json(folder / CONFIG_FILE), location=str(folder / CONFIG_FILE))
     file, entries = _open_weights(folder)
     parts, embeddings, others = _group_tensors(entries, str(file.path))
     pairs: dict[str, LoraWeights[torch.Tensor]] = {}
-    for module, found in _resolve_names(parts, settings, str(file.path)).items():
-        pair = _pair(module, found, settings, file)
+    for module, entries_by_role in _resolve_names(parts, settings, str(file.path)).items():
+        pair = _pair(module, entries_by_role, settings, file)
         pairs[module] = attrs.evolve(pair, embedding=module in embeddings)
     tokens = {
         name.removesuffix(_TRAINABLE_TOKENS): entry
@@ -99,47 +99,51 @@ def read_adapter(folder: Path) -> "LoraAdapter[torch.Tensor]":
 def _group_tensors(
     entries: Mapping[str, TensorEntry], location: str
 ) -> tuple[dict[str, dict[str, TensorEntry]], set[str], dict[str, TensorEntry]]:
-    """Return the tensors of pairs, by module and role; which of these are embeddings; all others, by name."""
+    """Return LoRA tensors by module and role, the modules that are embeddings, and other tensors by name."""
     pairs: dict[str, dict[str, TensorEntry]] = {}
     embeddings: set[str] = set()
     others: dict[str, TensorEntry] = {}
     is_prefixed = any(PREFIX in key for key in entries)
     for key, entry in entries.items():
         if is_prefixed and PREFIX not in key:
-            raise CorruptFile(location, f"{key} does not begin with {PREFIX}, as its other tensors do.")
+            raise CorruptFile(location, f"{key} does not start with {PREFIX}, unlike its other tensors.")
         name = _ADAPTER.sub(".", _unwrapped(key))
         matched = _LORA_KEY.fullmatch(name)
         if matched is None:
             if ".lora_" in name:
                 raise UnsupportedModel(
-                    location, f"it has the tensor {name}, of a kind of LoRA that is not implemented."
+                    location, f"it has the tensor {name}, which belongs to an unsupported LoRA variant."
                 )
             if _ORIGINAL_MODULE not in name:
                 others[name] = entry
             continue
-        which = (
+        role = (
             "bias" if matched["kind"] == "bias" else matched["which"] or matched["embedding"] or "magnitude"
         )
-        size = 1 if which in ("bias", "magnitude") else 2
-        if len(entry.info.shape) != size or not entry.info.numel:
-            what = "matrix" if size == 2 else "vector"
-            raise CorruptFile(location, f"{name} is {list(entry.info.shape)}, which is not a {what}.")
-        pairs.setdefault(matched["module"], {})[which] = entry
+        ndim = 1 if role in ("bias", "magnitude") else 2
+        if len(entry.info.shape) != ndim or not entry.info.numel:
+            expected = "matrix" if ndim == 2 else "vector"
+            raise CorruptFile(location, f"{name} has shape {list(entry.info.shape)}; expected a {expected}.")
+        pairs.setdefault(matched["module"], {})[role] = entry
         if matched["embedding"]:
             embeddings.add(matched["module"])
-    if alone := [module for module, found in pairs.items() if not found.keys() >= {"A", "B"}]:
-        raise CorruptFile(location, f"of {', '.join(alone[:_MAX_NAMES])} an A or a B is alone.")
+    incomplete = [
+        module for module, entries_by_role in pairs.items() if not entries_by_role.keys() >= {"A", "B"}
+    ]
+    if incomplete:
+        raise CorruptFile(location, f"lora_A or lora_B is missing for {', '.join(incomplete[:_MAX_NAMES])}.")
     if not entries:
-        raise CorruptFile(location, "there is no tensor in it.")
+        raise CorruptFile(location, "it contains no tensors.")
     return pairs, embeddings, others
 
 
 def _resolve_names(
     pairs: Mapping[str, dict[str, TensorEntry]], settings: PeftConfig, location: str
 ) -> dict[str, dict[str, TensorEntry]]:
-    """Return pairs by what they are for: PEFT wraps the parameters of a module one around the other.
+    """Return LoRA tensors by the name of the adapted module or parameter.
 
-    The tensors of the outermost have the module's name, those within it `base_layer` after that.
+    PEFT nests the wrappers of a module's parameters. The tensors of the outermost wrapper have the module's
+    name; each inner wrapper appends `.base_layer`.
     """
     wrapped: dict[str, dict[int, str]] = {}
     for name in pairs:
@@ -147,7 +151,7 @@ def _resolve_names(
         while module.endswith(".base_layer"):
             module, depth = module.removesuffix(".base_layer"), depth + 1
         wrapped.setdefault(module, {})[depth] = name
-    found: dict[str, dict[str, TensorEntry]] = {}
+    resolved: dict[str, dict[str, TensorEntry]] = {}
     for module, by_depth in wrapped.items():
         parameters = [
             f"{module}.{leaf}"
@@ -157,30 +161,31 @@ def _resolve_names(
         names = list(reversed(parameters)) or [module]
         if sorted(by_depth) != list(range(len(names))):
             raise CorruptFile(
-                location, f"{module} has {len(by_depth)} pairs, and {CONFIG_FILE} says {len(names)}."
+                location,
+                f"{module} has {len(by_depth)} LoRA pairs, but {CONFIG_FILE} specifies {len(names)}.",
             )
-        found |= {name: pairs[by_depth[depth]] for depth, name in enumerate(names)}
-    return found
+        resolved |= {name: pairs[by_depth[depth]] for depth, name in enumerate(names)}
+    return resolved
 
 
 def _pair(
-    module: str, found: Mapping[str, TensorEntry], settings: PeftConfig, file: MmapFile
+    module: str, entries: Mapping[str, TensorEntry], settings: PeftConfig, file: MmapFile
 ) -> "LoraWeights[torch.Tensor]":
-    rank, rows = settings.rank_of(module), found["A"].info.shape[0]
+    rank, rows = settings.rank_of(module), entries["A"].info.shape[0]
     is_expert = module.rpartition(".")[2] in (GATE_UP, DOWN) and settings.config.target_parameters
     if rows % rank if is_expert else rows != rank:
-        said = f"{module} has the rank {rows}, and {CONFIG_FILE} says {rank}."
-        raise CorruptFile(str(file.path), said)
-    tensors = {which: file.tensor(f"{module}.{which}", entry, None) for which, entry in found.items()}
+        reason = f"{module} has rank {rows}, but {CONFIG_FILE} specifies {rank}."
+        raise CorruptFile(str(file.path), reason)
+    tensors = {role: file.tensor(f"{module}.{role}", entry, None) for role, entry in entries.items()}
     bias, magnitude = tensors.get("bias"), tensors.get("magnitude")
     return LoraWeights(tensors["A"], tensors["B"], rank, settings.alpha_of(module), bias, magnitude)
 
 
 def _token_ids(config: LoraConfig, modules: list[str], location: str) -> dict[str, tuple[int, ...]]:
-    """Return the token ids of the modules that have trained tokens."""
-    found = {}
+    """Return the trained token ids of each module."""
+    token_ids = {}
     for module in modules:
-        said = next(
+        indices = next(
             (
                 ids
                 for name, ids in config.trainable_token_indices
@@ -188,10 +193,11 @@ def _token_ids(config: LoraConfig, modules: list[str], location: str) -> dict[st
             ),
             None,
         )
-        if said is None:
-            raise CorruptFile(location, f"{module} has trained tokens, and {CONFIG_FILE} does not say which.")
-        found[module] = said
-    return found
+        if indices is None:
+            reason = f"{module} has trained tokens, but {CONFIG_FILE} does not list their token ids."
+            raise CorruptFile(location, reason)
+        token_ids[module] = indices
+    return token_ids
 
 
 def _unwrapped(key: str) -> str:
@@ -205,13 +211,13 @@ def _open_weights(folder: Path) -> tuple[MmapFile, Mapping[str, TensorEntry]]:
         raise error
     if not path.is_file():
         if (folder / PICKLE_FILE).is_file():
-            raise UnsafeFile(str(folder / PICKLE_FILE), "Open it with peft and save it again as safetensors.")
-        raise MissingFile(str(path), f"{CONFIG_FILE} is there without the weights. Copy them there too.")
+            raise UnsafeFile(str(folder / PICKLE_FILE), "Load it with peft and save it as safetensors.")
+        raise MissingFile(str(path), f"the folder has {CONFIG_FILE} but no weights. Copy the weights too.")
     return open_shard(path, {})
 
 
 def to_peft_tensors(adapter: "LoraAdapter[torch.Tensor]") -> "Iterator[tuple[str, torch.Tensor]]":
-    """Yield the tensors of a file, by PEFT's names."""
+    """Yield the tensors of `adapter_model.safetensors` under PEFT's names."""
     wrapped = {module.rpartition(".")[0] for module in adapter.weights if module.endswith(f".experts.{DOWN}")}
     for module, pair in adapter.weights.items():
         owner, _, parameter = module.rpartition(".")
@@ -239,7 +245,7 @@ def to_peft_tensors(adapter: "LoraAdapter[torch.Tensor]") -> "Iterator[tuple[str
 
 
 def to_peft_config(adapter: LoraAdapter[Any]) -> dict[str, object]:
-    """Return what `adapter_config.json` says of an adapter."""
+    """Return the content of `adapter_config.json`."""
     lora = adapter.config
     ranks = {module: pair.rank for module, pair in adapter.weights.items() if pair.rank != lora.rank}
     alphas = {module: pair.alpha for module, pair in adapter.weights.items() if pair.alpha != lora.alpha}

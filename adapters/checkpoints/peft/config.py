@@ -1,4 +1,4 @@
-"""What `adapter_config.json` says, and which of it is not implemented."""
+"""Parse `adapter_config.json` and reject unsupported settings."""
 
 import re
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from litgpt.domain.lora.config import BiasMode, LoraConfig, TokenIndices
 
 ValueT = TypeVar("ValueT")
 
-# Settings that change nothing in what a saved adapter computes: what was drawn before it was trained, what
-# was chosen (its tensors say that), who wrote it, how it is loaded.
+# Settings without effect on the output of a saved adapter: initialization, selection of modules (the tensor
+# names show it), provenance and loading.
 _IGNORED_KEYS = frozenset(
     {
         "auto_mapping",
@@ -54,10 +54,10 @@ _SUPPORTED_KEYS = frozenset(
         "use_rslora",
     }
 )
-# The numbers, and what PEFT takes where they are left out.
+# PEFT's defaults.
 _PEFT_DEFAULTS = {"r": 8, "lora_alpha": 8, "lora_dropout": 0.0}
-# Ways to begin that leave the weights of the model as they are. The others (PiSSA, OLoRA, CorDA, LoftQ, …)
-# change them, and PEFT changes them again when it loads such an adapter.
+# Initializations that leave the base weights unchanged. The others (PiSSA, OLoRA, CorDA, LoftQ, …) modify
+# them, and PEFT modifies them again when it loads such an adapter.
 _INIT_METHODS = (True, False, "gaussian", "orthogonal", "eva", "mini_normal")
 
 
@@ -67,15 +67,15 @@ _MAX_REPEATS = 4
 
 @attrs.frozen
 class PeftConfig:
-    """What is read of the settings.
+    """The parsed settings of a PEFT adapter.
 
     Attributes:
-        config: How the adapter was made.
-        base_model: The model that it is for, if that is said.
-        revision: Which revision of that.
-        fan_in_fan_out: Whether the layers' weights lie on their sides.
-        rank_pattern: Other ranks, by patterns of names.
-        alpha_pattern: Other alphas, likewise.
+        config: The LoRA configuration.
+        base_model: `base_model_name_or_path`, if given.
+        revision: The revision of the base model.
+        fan_in_fan_out: Whether the adapted weights are stored as (in, out).
+        rank_pattern: Ranks that override `config.rank`, by module name pattern.
+        alpha_pattern: Alphas that override `config.alpha`, by module name pattern.
 
     """
 
@@ -87,26 +87,26 @@ class PeftConfig:
     alpha_pattern: Mapping[str, float] = attrs.field(factory=dict)
 
     def rank_of(self, module: str) -> int:
-        """Return the rank at a layer."""
         return _first_match(self.rank_pattern, module, self.config.rank)
 
     def alpha_of(self, module: str) -> float:
-        """Return the alpha at a layer."""
         return _first_match(self.alpha_pattern, module, self.config.alpha)
 
 
 def parse_peft_config(values: Mapping[str, object], *, location: str) -> PeftConfig:
-    """Return what a parsed `adapter_config.json` says.
+    """Parse the content of an `adapter_config.json`.
 
     Raises:
-        DamagedFile: It says what cannot be right.
-        UnsupportedModel: It asks for what is not implemented.
+        CorruptFile: A setting is invalid.
+        UnsupportedModel: A setting is not supported.
 
     """
     _check_supported(values, location)
     try:
-        # Lora checks what they are.
-        rank, alpha, dropout = (cast("int", values.get(one, usual)) for one, usual in _PEFT_DEFAULTS.items())
+        # LoraConfig validates the types.
+        rank, alpha, dropout = (
+            cast("int", values.get(key, default)) for key, default in _PEFT_DEFAULTS.items()
+        )
         lora = LoraConfig(
             rank=rank,
             alpha=alpha,
@@ -121,12 +121,12 @@ def parse_peft_config(values: Mapping[str, object], *, location: str) -> PeftCon
             ensure_weight_tying=bool(values.get("ensure_weight_tying")),
         )
         ranks = {
-            name: LoraConfig(rank=one).rank
-            for name, one in _pattern(values, "rank_pattern", location).items()
+            name: LoraConfig(rank=value).rank
+            for name, value in _pattern(values, "rank_pattern", location).items()
         }
         alphas = {
-            name: LoraConfig(alpha=one).alpha
-            for name, one in _pattern(values, "alpha_pattern", location).items()
+            name: LoraConfig(alpha=value).alpha
+            for name, value in _pattern(values, "alpha_pattern", location).items()
         }
     except InvalidArgument as error:
         raise CorruptFile(location, str(error)) from error
@@ -144,31 +144,32 @@ def parse_peft_config(values: Mapping[str, object], *, location: str) -> PeftCon
 def _check_supported(values: Mapping[str, object], location: str) -> None:
     kind = values.get("peft_type")
     if kind != "LORA":
-        raise UnsupportedModel(location, f"its peft_type is {kind!r}; only 'LORA' is implemented.")
-    beginning = values.get("init_lora_weights", True)
-    if beginning not in _INIT_METHODS:
+        raise UnsupportedModel(location, f"its peft_type is {kind!r}; only 'LORA' is supported.")
+    init_method = values.get("init_lora_weights", True)
+    if init_method not in _INIT_METHODS:
         reason = (
-            f"it was begun with init_lora_weights={beginning!r}, which changes the weights of its model. "
-            "Save it with PEFT's path_initial_model_for_weight_conversion, which makes it a plain LoRA."
+            f"it was initialized with init_lora_weights={init_method!r}, which changes the base weights. "
+            "Save it with PEFT's path_initial_model_for_weight_conversion to convert it to a plain LoRA."
         )
         raise UnsupportedModel(location, reason)
     for name, value in values.items():
         if name not in _IGNORED_KEYS | _SUPPORTED_KEYS and value not in (None, False, {}, [], ""):
-            raise UnsupportedModel(location, f"its setting {name}={value!r} is not implemented.")
+            raise UnsupportedModel(location, f"its setting {name}={value!r} is not supported.")
 
 
 def _pattern(values: Mapping[str, object], name: str, location: str) -> dict[str, Any]:
     value = values.get(name) or {}
     if not isinstance(value, dict):
-        raise CorruptFile(location, f"its {name} is no object of names and numbers.")
+        raise CorruptFile(location, f"its {name} is not a mapping of name patterns to numbers.")
     for pattern in value:
         if not _is_pattern(pattern):
-            raise CorruptFile(location, f"its {name} has {pattern!r}, which is no pattern of a layer's name.")
+            reason = f"its {name} contains {pattern!r}, which is not a valid module name pattern."
+            raise CorruptFile(location, reason)
     return value
 
 
 def _is_pattern(pattern: str) -> bool:
-    """Whether a pattern is one, and one whose search is short: a file of somebody else's has it."""
+    """Return whether an untrusted regular expression compiles and cannot backtrack for long."""
     try:
         re.compile(pattern)
     except re.error:
@@ -178,6 +179,6 @@ def _is_pattern(pattern: str) -> bool:
 
 
 def _first_match(patterns: Mapping[str, ValueT], module: str, default: ValueT) -> ValueT:
-    # As PEFT matches them: a pattern of the whole name, or of its end from a dot on.
-    matches = (value for one, value in patterns.items() if re.match(rf"(.*\.)?({one})$", module))
+    # PEFT matches the whole name, or a suffix that starts after a dot.
+    matches = (value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", module))
     return next(matches, default)

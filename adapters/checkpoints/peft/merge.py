@@ -1,4 +1,4 @@
-"""What an adapter makes of the tensors of a checkpoint, in the layout that files have them in."""
+"""Plan how an adapter changes the tensors of a checkpoint, in the checkpoint's layout."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 _WEIGHT = ".weight"
 _EMBEDDING, _HEAD = "transformer.wte.weight", "lm_head.weight"
-# What transformers calls heads, and modules with a row for each token.
+# transformers' names of output heads, and of modules with one row per token.
 _HEAD_NAMES = ("lm_head", "embed_out")
 _VOCABULARY_MODULES = (*_HEAD_NAMES, "embed_tokens", "wte", "embed_in", "word_embeddings")
-# Families whose linear layers are written as (in, out), whatever `fan_in_fan_out` says.
+# Families whose linear weights are stored as (in, out), regardless of `fan_in_fan_out`.
 _TRANSPOSED_FAMILIES = ("gpt2",)
 _STORAGE_FORMATS = {"torch.float32": "F32", "torch.bfloat16": "BF16", "torch.float16": "F16"}
 
 
 @attrs.define
 class MergePlan:
-    """How an adapter changes a checkpoint.
+    """The changes that an adapter makes to a checkpoint.
 
     Attributes:
-        updates: What is done with each tensor that changes, by its name in the checkpoint.
-        replaced: Tensors that take the place of the checkpoint's before that.
-        head: The names of a head that was the embedding and of that, if they differ now.
+        updates: The updates of each changed tensor, by checkpoint name.
+        replaced: Tensors that replace the checkpoint's before the updates.
+        head: The names of the head and of the embedding, if the adapter unties them.
 
     """
 
@@ -53,30 +53,29 @@ class MergePlan:
     head: tuple[str, str] | None = None
 
     def merged_infos(self, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
-        """Return what the tensors are then."""
-        found = {**tensors, **{name: _info(value) for name, value in self.replaced.items()}}
-        if self.head is not None and self.head[0] not in found:
-            found[self.head[0]] = tensors[self.head[1]]
-        return found
+        """Return shapes and dtypes of the merged tensors."""
+        infos = {**tensors, **{name: _info(value) for name, value in self.replaced.items()}}
+        if self.head is not None and self.head[0] not in infos:
+            infos[self.head[0]] = tensors[self.head[1]]
+        return infos
 
     def merged_config(
         self, config: Mapping[str, object], tensors: Mapping[str, TensorInfo]
     ) -> dict[str, object]:
-        """Return the checkpoint's `config.json`, with the vocabulary's size and whether the head is tied."""
-        said: dict[str, object] = {}
+        """Return the checkpoint's `config.json` with the merged `vocab_size` and `tie_word_embeddings`."""
+        changes: dict[str, object] = {}
         for name, value in self.replaced.items():
             if name in tensors and tuple(value.shape) != tensors[name].shape:
-                said["vocab_size"] = value.shape[0]
+                changes["vocab_size"] = value.shape[0]
         if self.head is not None:
-            said["tie_word_embeddings"] = False
-        if not said:
+            changes["tie_word_embeddings"] = False
+        if not changes:
             return dict(config)
         part = config.get("text_config")
-        inside = {"text_config": {**part, **said}} if isinstance(part, Mapping) else {}
-        outside = (
-            said if text_config(config) is config else {k: v for k, v in said.items() if k != "vocab_size"}
-        )
-        return {**config, **inside, **outside}
+        inner = {"text_config": {**part, **changes}} if isinstance(part, Mapping) else {}
+        is_flat = text_config(config) is config
+        outer = {key: value for key, value in changes.items() if is_flat or key != "vocab_size"}
+        return {**config, **inner, **outer}
 
 
 def plan_merge(
@@ -85,46 +84,37 @@ def plan_merge(
     config: Mapping[str, object],
     tensors: Mapping[str, TensorInfo],
 ) -> MergePlan:
-    """Return how an adapter changes a checkpoint.
-
-    Args:
-        name: What to call the adapter in an error.
-        adapter: The adapter.
-        config: The checkpoint's `config.json`.
-        tensors: Its tensors, by name.
+    """Plan how an adapter changes a checkpoint.
 
     Raises:
-        BadCheckpoint: It is for another model; the error lists all that does not fit.
-        UnsupportedModel: The checkpoint is of a family that is not implemented.
+        InvalidCheckpoint: The adapter `name` belongs to another model; the error lists all mismatches.
+        UnsupportedModel: The checkpoint's family is not supported.
 
     """
-    found = _PlanBuilder(adapter, family_of(name, config).model_type, tensors)
-    for tensor, value in adapter.modules_to_save.items():
-        found.replace(tensor, value)
-    for module, pair in adapter.weights.items():
-        found.add(module, pair)
-    for module, tokens in adapter.trained_tokens.items():
-        found.set_rows(module, tokens)
-    if found.unknown or found.shape_mismatches:
-        raise adapter_mismatch(name, found.unknown, found.shape_mismatches)
     family = family_of(name, config)
-    embedding, head = (
-        next((one.hf_names[0] for one in family.weights if one.name == ours), "")
-        for ours in (_EMBEDDING, _HEAD)
+    builder = _PlanBuilder(adapter, family.model_type, tensors)
+    for tensor, value in adapter.modules_to_save.items():
+        builder.replace(tensor, value)
+    for module, pair in adapter.weights.items():
+        builder.add(module, pair)
+    for module, tokens in adapter.trained_tokens.items():
+        builder.set_rows(module, tokens)
+    if builder.unknown or builder.shape_mismatches:
+        raise adapter_mismatch(name, builder.unknown, builder.shape_mismatches)
+    hf_embedding, hf_head = (
+        str(next((mapping.hf_names[0] for mapping in family.weights if mapping.name == parameter), ""))
+        for parameter in (_EMBEDDING, _HEAD)
     )
-    there = find_tensor(str(embedding), tensors)
-    if (
-        there is not None
-        and parse_config(name, config).tie_word_embeddings
-        and find_tensor(str(head), tensors) is None
-    ):
-        found.untie(str(head), there)
-    return found.plan
+    embedding = find_tensor(hf_embedding, tensors)
+    is_tied = embedding is not None and parse_config(name, config).tie_word_embeddings
+    if embedding is not None and is_tied and find_tensor(hf_head, tensors) is None:
+        builder.untie(hf_head, embedding)
+    return builder.plan
 
 
 @attrs.define
 class _PlanBuilder:
-    """What has been found out so far of how an adapter changes a checkpoint."""
+    """Builds a `MergePlan`. `unstacked_…` are changes to a head that the checkpoint may not store."""
 
     adapter: "LoraAdapter[torch.Tensor]"
     model_type: str
@@ -132,59 +122,53 @@ class _PlanBuilder:
     plan: MergePlan = attrs.field(factory=MergePlan)
     unknown: list[str] = attrs.field(factory=list)
     shape_mismatches: list[str] = attrs.field(factory=list)
-    unstacked_updates: dict[str, "list[TensorUpdate]"] = attrs.field(
-        factory=dict
-    )  # of a head that the checkpoint may not have
+    unstacked_updates: dict[str, "list[TensorUpdate]"] = attrs.field(factory=dict)
     unstacked_replaced: "dict[str, torch.Tensor]" = attrs.field(factory=dict)
 
     def replace(self, saved: str, value: "torch.Tensor") -> None:
-        """Take note of a tensor that takes the place of one."""
         names = (find_tensor(name, self.tensors) for name in self._checkpoint_names(saved))
-        tensor = next((one for one in names if one is not None), None)
+        tensor = next((name for name in names if name is not None), None)
         if tensor is None and saved.removesuffix(_WEIGHT) in _HEAD_NAMES:
             self.unstacked_replaced[saved] = value
         elif tensor is None:
             self._replace_experts(saved, value)
-        elif (shape := tuple(value.shape)) == self.tensors[tensor].shape or self._is_resized(
-            saved, shape, tensor
-        ):
+        elif self._fits(saved, tuple(value.shape), tensor):
             self.plan.replaced[tensor] = value
         else:
             expected = list(self.tensors[tensor].shape)
             self.shape_mismatches.append(f"{saved} is {list(value.shape)}, expected {expected}")
 
     def _checkpoint_names(self, name: str) -> Iterator[str]:
-        """Yield the names that files may have for a tensor of transformers: of a head, those of any head."""
+        """Yield possible checkpoint names of a transformers tensor; for a head, those of all head names."""
         yield from checkpoint_names(name, self.model_type)
         if (module := name.removesuffix(_WEIGHT)) in _HEAD_NAMES:
             yield from (f"{head}{name[len(module) :]}" for head in _HEAD_NAMES)
 
     def _replace_experts(self, saved: str, value: "torch.Tensor") -> None:
-        """Take note of stacked experts that take the place of the ones that the checkpoint has one by one."""
+        """Replace the separate expert tensors of a checkpoint by slices of a stacked tensor."""
         experts = value if value.ndim == 3 else ()
         parts: dict[str, torch.Tensor] = {}
         for number, expert in enumerate(experts):
-            there = self._expert_tensors(saved, number)
-            rows = [self.tensors[one].shape[0] for one in there]
-            if not there or sum(rows) != expert.shape[0]:
+            names = self._expert_tensors(saved, number)
+            rows = [self.tensors[name].shape[0] for name in names]
+            if not names or sum(rows) != expert.shape[0]:
                 parts = {}
                 break
-            parts |= dict(zip(there, expert.split(rows), strict=True))
+            parts |= dict(zip(names, expert.split(rows), strict=True))
         if not parts or self._expert_tensors(saved, len(experts)):
             self.unknown.append(saved)
         for tensor, part in parts.items():
             self.replace(tensor, part.contiguous())
 
     def _expert_tensors(self, parameter: str, expert: int) -> tuple[str, ...]:
-        """Return the tensors that a parameter stacks for an expert; empty if there are none."""
+        """Return the checkpoint tensors of an expert that a stacked parameter contains, or ()."""
         for names in unstacked_checkpoint_names(parameter, self.model_type, expert):
-            found = [find_tensor(name, self.tensors) for name in names]
-            if all(found):
-                return tuple(one for one in found if one is not None)
+            tensors = [find_tensor(name, self.tensors) for name in names]
+            if all(tensors):
+                return tuple(tensor for tensor in tensors if tensor is not None)
         return ()
 
     def add(self, module: str, pair: "LoraWeights[torch.Tensor]") -> None:
-        """Take note of a pair."""
         scaling = self.adapter.config.scaling(pair.rank, pair.alpha)
         for name in self._checkpoint_names(f"{module}{_WEIGHT}"):
             if (tensor := find_tensor(name, self.tensors)) is not None:
@@ -202,9 +186,8 @@ class _PlanBuilder:
             self.unknown.append(module)
 
     def set_rows(self, module: str, tokens: "TrainedTokens[torch.Tensor]") -> None:
-        """Take note of trained tokens."""
         names = (find_tensor(name, self.tensors) for name in self._checkpoint_names(f"{module}{_WEIGHT}"))
-        tensor = next((one for one in names if one is not None), None)
+        tensor = next((name for name in names if name is not None), None)
         if tensor is None and module in _HEAD_NAMES:
             self.unstacked_updates[module] = [SetRows(tokens)]
         elif tensor is None:
@@ -212,29 +195,30 @@ class _PlanBuilder:
         elif tokens.rows.shape[1:] != self.shape(tensor)[1:] or max(tokens.ids) >= self.shape(tensor)[0]:
             expected = [len(tokens.ids), *self.shape(tensor)[1:]]
             self.shape_mismatches.append(
-                f"{module} has tokens {list(tokens.rows.shape)}, expected {expected}"
+                f"{module} has trained tokens of shape {list(tokens.rows.shape)}, expected {expected}"
             )
         else:
             self._add_update(tensor, SetRows(tokens))
 
     def untie(self, head: str, embedding: str) -> None:
-        """Give a head, which is the embedding, what is its own, if the two differ then."""
+        """Give a tied head its own weights if the adapter changes head and embedding differently."""
         module = head.removesuffix(_WEIGHT)
-        own, whole = self.unstacked_updates.get(module, []), self.unstacked_replaced.get(head)
+        updates, replacement = self.unstacked_updates.get(module, []), self.unstacked_replaced.get(head)
+        has_own = bool(updates) or replacement is not None
         changes = self.plan.updates.get(embedding, [])
-        replaced = embedding in self.plan.replaced
         is_same = (
-            not own and whole is None and not replaced and all(isinstance(one, SetRows) for one in changes)
+            not has_own
+            and embedding not in self.plan.replaced
+            and all(isinstance(change, SetRows) for change in changes)
         )
-        if is_same or (self.adapter.config.ensure_weight_tying and (own or whole is not None)):
+        if is_same or (self.adapter.config.ensure_weight_tying and has_own):
             return
         self.plan.head = (head, embedding)
-        if whole is not None:
-            self.plan.replaced[head] = whole
-        self.plan.updates[head] = own
+        if replacement is not None:
+            self.plan.replaced[head] = replacement
+        self.plan.updates[head] = updates
 
     def shape(self, tensor: str) -> tuple[int, ...]:
-        """Return the shape of a tensor, which may have been replaced."""
         replaced = self.plan.replaced.get(tensor)
         return self.tensors[tensor].shape if replaced is None else tuple(replaced.shape)
 
@@ -243,10 +227,10 @@ class _PlanBuilder:
     ) -> None:
         shape, expected = (pair.lora_B.shape[0], pair.lora_A.shape[1]), self.shape(tensor)
         shape = shape[::-1] if pair.embedding else shape
-        says = self.adapter.fan_in_fan_out or self.model_type in _TRANSPOSED_FAMILIES
-        transposed = says and not pair.embedding and shape[::-1] == expected
+        may_transpose = self.adapter.fan_in_fan_out or self.model_type in _TRANSPOSED_FAMILIES
+        transposed = may_transpose and not pair.embedding and shape[::-1] == expected
         if (shape[::-1] if transposed else shape) != expected:
-            self.shape_mismatches.append(f"{module} is for {list(shape)}, and {tensor} is {list(expected)}")
+            self.shape_mismatches.append(f"{module} has shape {list(shape)}, {tensor} has {list(expected)}")
         self._add_update(tensor, AddPair(pair, scaling, transposed))
         if pair.bias is None:
             return
@@ -255,7 +239,7 @@ class _PlanBuilder:
             self._add_update(bias, AddBias(pair.bias, scaling))
         else:
             self.shape_mismatches.append(
-                f"{module} was trained with lora_bias, and has no bias to add it to (load_adapter() can)"
+                f"{module} was trained with lora_bias, but the layer has no bias (use load_adapter() instead)"
             )
 
     def _add_stacked(
@@ -266,48 +250,49 @@ class _PlanBuilder:
         shape = (pair.lora_B.shape[0], pair.lora_A.shape[1])
         if (experts, *(shape[::-1] if transposed else shape)) != self.shape(tensor):
             self.shape_mismatches.append(
-                f"{module} is for {[experts, *shape]}, and {tensor} is {list(self.shape(tensor))}"
+                f"{module} has shape {[experts, *shape]}, {tensor} has {list(self.shape(tensor))}"
             )
         self._add_update(tensor, AddExperts(pair, scaling, experts, transposed))
 
     def _add_unstacked(self, module: str, pair: "LoraWeights[torch.Tensor]", scaling: float) -> bool:
         experts = pair.lora_A.shape[0] // pair.rank
         for expert in range(experts):
-            there = self._expert_tensors(module, expert)
-            if not there:
+            names = self._expert_tensors(module, expert)
+            if not names:
                 return False
             start = 0
-            for tensor in there:
+            for tensor in names:
                 rows = slice(start, start := start + self.shape(tensor)[0])
                 change = AddExperts(pair, scaling, experts, transposed=False, expert=expert, rows=rows)
                 self._add_update(tensor, change)
-            if start != pair.lora_B.shape[0] or self.shape(there[0])[1] != pair.lora_A.shape[1]:
-                self.shape_mismatches.append(
-                    f"{module} is for {[pair.lora_B.shape[0], pair.lora_A.shape[1]]}"
-                )
+            shape = [pair.lora_B.shape[0], pair.lora_A.shape[1]]
+            expected = [start, *self.shape(names[0])[1:2]]
+            if shape != expected:
+                self.shape_mismatches.append(f"{module} has shape {shape}, expected {expected}")
         return True
 
     def _add_update(self, tensor: str, change: "TensorUpdate") -> None:
         self.plan.updates.setdefault(tensor, []).append(change)
 
-    def _is_resized(self, saved: str, shape: tuple[int, ...], tensor: str) -> bool:
-        """Whether a tensor is an embedding or a head of another vocabulary."""
+    def _fits(self, saved: str, shape: tuple[int, ...], tensor: str) -> bool:
+        """Return whether the shapes are equal, except for the rows of a resized vocabulary."""
+        stored = self.tensors[tensor].shape
         is_vocabulary = saved.removesuffix(_WEIGHT).rpartition(".")[2] in _VOCABULARY_MODULES
-        return is_vocabulary and shape[1:] == self.tensors[tensor].shape[1:]
+        return shape == stored or (is_vocabulary and shape[1:] == stored[1:])
 
 
 def find_tensor(name: str, tensors: Collection[str]) -> str | None:
-    """Return what a file calls a weight; some leave the first level out, some have one more."""
+    """Return the checkpoint's name of a weight, which may have one prefix more or less; None if absent."""
     if name in tensors:
         return name
     plain = text_model_name(name)
-    more = (
+    candidates = (
         plain,
         plain.partition(".")[2],
         f"language_model.{plain}",
         f"model.language_model.{plain.removeprefix('model.')}",
     )
-    return next((one for one in more if one in tensors), None)
+    return next((candidate for candidate in candidates if candidate in tensors), None)
 
 
 def _info(value: "torch.Tensor") -> TensorInfo:

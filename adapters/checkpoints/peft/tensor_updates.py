@@ -1,4 +1,4 @@
-"""What an adapter does to single tensors of a checkpoint, in the layout that files have them in."""
+"""The updates that an adapter applies to single tensors, in the checkpoint's layout."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,33 +11,32 @@ if TYPE_CHECKING:
     import torch
 
 TensorUpdate: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
-"""Makes a tensor of a checkpoint, in float32, into another."""
+"""Maps a checkpoint tensor in float32 to its updated value."""
 
 
 @attrs.frozen
 class AddPair:
-    """Adds a pair to a matrix."""
+    """Add a LoRA pair to a matrix, and rescale it for DoRA."""
 
     pair: "LoraWeights[torch.Tensor]"
     scaling: float
     transposed: bool
 
     def __call__(self, stored: "torch.Tensor") -> "torch.Tensor":
-        """Return the tensor, changed."""
         pair = self.pair
-        added = pair.lora_B.float() @ pair.lora_A.float() * self.scaling
-        is_turned = self.transposed or pair.embedding
-        made = stored + (added.T if is_turned else added)
+        delta = pair.lora_B.float() @ pair.lora_A.float() * self.scaling
+        transposed = self.transposed or pair.embedding
+        merged = stored + (delta.T if transposed else delta)
         if pair.magnitude is None:
-            return made
-        axis = 0 if is_turned else 1
-        factor: torch.Tensor = pair.magnitude.float() / made.norm(dim=axis)
-        return made * factor.unsqueeze(axis)
+            return merged
+        axis = 0 if transposed else 1
+        factor: torch.Tensor = pair.magnitude.float() / merged.norm(dim=axis)
+        return merged * factor.unsqueeze(axis)
 
 
 @attrs.frozen
 class AddExperts:
-    """Adds the pairs of experts to a tensor of all of them, or to some rows of one of them."""
+    """Add the LoRA pairs of experts to a stacked tensor, or to a tensor with some rows of one expert."""
 
     pair: "LoraWeights[torch.Tensor]"
     scaling: float
@@ -47,36 +46,33 @@ class AddExperts:
     rows: slice = slice(None)
 
     def __call__(self, stored: "torch.Tensor") -> "torch.Tensor":
-        """Return the tensor, changed."""
         a = self.pair.lora_A.float().unflatten(0, (self.experts, -1))
         b = self.pair.lora_B.float().unflatten(1, (-1, self.experts)).movedim(-1, 0)
         if self.expert is not None:
-            one: torch.Tensor = b[self.expert][self.rows] @ a[self.expert]
-            return stored + one * self.scaling
-        added: torch.Tensor = b @ a * self.scaling
-        return stored + (added.transpose(1, 2) if self.transposed else added)
+            expert_delta: torch.Tensor = b[self.expert][self.rows] @ a[self.expert]
+            return stored + expert_delta * self.scaling
+        delta: torch.Tensor = b @ a * self.scaling
+        return stored + (delta.transpose(1, 2) if self.transposed else delta)
 
 
 @attrs.frozen
 class AddBias:
-    """Adds the bias of B to a bias."""
+    """Add the bias of `lora_B` to a bias."""
 
     bias: "torch.Tensor"
     scaling: float
 
     def __call__(self, stored: "torch.Tensor") -> "torch.Tensor":
-        """Return the tensor, changed."""
         return stored + self.bias.float() * self.scaling
 
 
 @attrs.frozen
 class SetRows:
-    """Puts the rows of trained tokens in their places."""
+    """Replace the embedding rows of trained tokens."""
 
     tokens: "TrainedTokens[torch.Tensor]"
 
     def __call__(self, stored: "torch.Tensor") -> "torch.Tensor":
-        """Return the tensor, changed."""
-        made = stored.clone()
-        made[list(self.tokens.ids)] = self.tokens.rows.float()
-        return made
+        updated = stored.clone()
+        updated[list(self.tokens.ids)] = self.tokens.rows.float()
+        return updated

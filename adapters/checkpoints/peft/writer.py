@@ -1,4 +1,4 @@
-"""Writing a folder of PEFT's."""
+"""Write PEFT adapter folders."""
 
 import json
 from collections.abc import Mapping
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 def write_adapter(
     folder: Path, adapter: "LoraAdapter[torch.Tensor]", files: Mapping[str, bytes] | None = None
 ) -> None:
-    """Write an adapter, which replaces the one in the folder in one step.
+    """Write an adapter folder atomically, replacing an adapter that is already there.
 
     Args:
-        folder: Where to.
+        folder: The output folder.
         adapter: The adapter, its tensors in float32 on the CPU.
-        files: Other files to write with it, by name, such as its tokenizer's.
+        files: Contents of additional files by name, such as the tokenizer's.
 
     Raises:
-        OutOfReach: The disk has not the room, or the folder cannot be written to.
+        UnsupportedOperation: There is not enough disk space, or the folder is not writable.
 
     """
     tensors = dict(to_peft_tensors(adapter))
-    infos = {name: TensorInfo(tuple(one.shape), "F32", 4 * one.numel()) for name, one in tensors.items()}
+    infos = {
+        name: TensorInfo(tuple(tensor.shape), "F32", 4 * tensor.numel()) for name, tensor in tensors.items()
+    }
     check_free_space(folder, sum(info.nbytes for info in infos.values()))
     with replace_folder(folder, CONFIG_FILE, lambda _: (CONFIG_FILE, WEIGHTS_FILE, PICKLE_FILE)) as staged:
         write_file(staged / WEIGHTS_FILE, list(tensors), infos, tensors.values())

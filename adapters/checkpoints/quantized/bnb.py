@@ -131,7 +131,7 @@ def _parse_quant_state(raw: bytes) -> _QuantState:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"its quant_state is no JSON ({error})") from error
     if not isinstance(said, dict):
-        raise ValueError("its quant_state is no JSON object")  # noqa: TRY004 - it becomes a DamagedFile
+        raise ValueError("its quant_state is no JSON object")  # noqa: TRY004 - it becomes a CorruptFile
     shape, offset = said.get("shape"), said.get("nested_offset")
     block, nested = said.get("blocksize"), said.get("nested_blocksize")
     if not isinstance(shape, list) or not all(isinstance(one, int) for one in shape):

@@ -37,7 +37,7 @@ class DequantizedTensors:
         """Return a tensor: dequantized in float32 and then converted, or as it is stored.
 
         Raises:
-            DamagedFile: Its parts contradict each other, or a file has been cut short.
+            CorruptFile: Its parts contradict each other, or a file has been cut short.
             MissingFile: A file has gone since it was opened.
 
         """
@@ -70,7 +70,7 @@ def dequantized(
 
     Raises:
         UnsupportedModel: The format, or a setting of it, is not implemented.
-        DamagedFile: A part of a weight is missing, or has a dtype or a shape that cannot be right.
+        CorruptFile: A part of a weight is missing, or has a dtype or a shape that cannot be right.
 
     """
     packing = quant_format_of(name, config)

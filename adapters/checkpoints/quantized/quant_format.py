@@ -56,7 +56,7 @@ class QuantFormat(Protocol):
         """Return the weights that are packed, by their names; the others are as they are stored.
 
         Raises:
-            DamagedFile: A part is missing, or has a dtype or a shape that cannot be right.
+            CorruptFile: A part is missing, or has a dtype or a shape that cannot be right.
 
         """
         ...
@@ -93,7 +93,7 @@ class StoredTensors:
             purpose: The weight.
 
         Raises:
-            DamagedFile: It is not there, or stored as something else.
+            CorruptFile: It is not there, or stored as something else.
 
         """
         info = self.tensors.get(name)
@@ -108,7 +108,7 @@ class StoredTensors:
         return info
 
     def check_shape(self, name: str, *allowed: Shape) -> None:
-        """Raise DamagedFile unless a tensor that is there has one of some shapes."""
+        """Raise CorruptFile unless a tensor that is there has one of some shapes."""
         shape = self.tensors[name].shape
         if shape not in allowed:
             right = " or ".join(str([*one]) for one in allowed)
@@ -118,7 +118,7 @@ class StoredTensors:
         """Return the rows and columns of a tensor that is there.
 
         Raises:
-            DamagedFile: It is no matrix, or an empty one.
+            CorruptFile: It is no matrix, or an empty one.
 
         """
         shape = self.tensors[name].shape

@@ -100,7 +100,7 @@ def dequantize(plan: TensorPlan, dtype: DType) -> "Tensor":
     process's memory.
 
     Raises:
-        DamagedFile: The file does not hold what its header promised.
+        CorruptFile: The file does not hold what its header promised.
 
     """
     import torch

@@ -92,7 +92,7 @@ def architecture_map_of(metadata: GgufMetadata) -> ArchitectureMap:
     """Return how a model's architecture is written.
 
     Raises:
-        DamagedFile: It names none.
+        CorruptFile: It names none.
         UnsupportedModel: It is none of these, or no model.
 
     """

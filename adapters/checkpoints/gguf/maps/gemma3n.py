@@ -30,7 +30,7 @@ def _per_layer_config(model: GgufModel) -> Config:
     """Return what is particular to layers: how wide they are, who borrows, how many gates are shut.
 
     Raises:
-        DamagedFile: Not all of it is said of each layer.
+        CorruptFile: Not all of it is said of each layer.
 
     """
     key = model.key("activation_sparsity_scale")

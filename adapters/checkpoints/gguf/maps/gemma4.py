@@ -46,7 +46,7 @@ def _value_for(model: GgufModel, key: str, layer_type: str | None = None) -> int
     """Return what a header says of all layers, or of all of a kind.
 
     Raises:
-        DamagedFile: It says nothing, or not of each layer.
+        CorruptFile: It says nothing, or not of each layer.
         UnsupportedModel: They differ.
 
     """

@@ -39,7 +39,7 @@ def _layer_types(model: GgufModel) -> Config:
     """Return which layers see everything, and how large a head of the others' values is.
 
     Raises:
-        DamagedFile: A size is not there.
+        CorruptFile: A size is not there.
 
     """
     every = model.integer("full_attention_interval") or 4

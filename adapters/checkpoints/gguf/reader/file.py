@@ -32,7 +32,7 @@ class GgufFile:
         Nothing stays open in between, so a checkpoint holds no handle and several threads may read at once.
 
         Raises:
-            DamagedFile: It is not as long as it was when its header was read, or cannot be read.
+            CorruptFile: It is not as long as it was when its header was read, or cannot be read.
 
         """
         with opened(self.path) as file:
@@ -56,7 +56,7 @@ def opened(path: Path) -> Iterator[FileIO]:
 
     Raises:
         MissingFile: There is none.
-        DamagedFile: It cannot be read.
+        CorruptFile: It cannot be read.
 
     """
     try:

@@ -107,7 +107,7 @@ def read_header(path: Path) -> GgufHeader:
 
     Raises:
         MissingFile: There is no such file.
-        DamagedFile: It is no GGUF file, was cut short, or contradicts itself.
+        CorruptFile: It is no GGUF file, was cut short, or contradicts itself.
         UnsupportedModel: It is of another version or byte order, or stores weights in an unknown way.
 
     """

@@ -57,7 +57,7 @@ class HeaderArray:
         """Return the elements of an array of strings.
 
         Raises:
-            DamagedFile: One is not UTF-8.
+            CorruptFile: One is not UTF-8.
 
         """
         data = self.file.read(self.start, self.stop)

@@ -26,7 +26,7 @@ class GgufMetadata:
         """Return a non-negative integer; a list that gives each layer the same counts as that number.
 
         Raises:
-            DamagedFile: It is no such number.
+            CorruptFile: It is no such number.
             UnsupportedModel: It differs by layer.
 
         """
@@ -43,7 +43,7 @@ class GgufMetadata:
         """Return a finite number.
 
         Raises:
-            DamagedFile: It is no such number.
+            CorruptFile: It is no such number.
 
         """
         value = self.values.get(key)
@@ -57,7 +57,7 @@ class GgufMetadata:
         """Return what is on or off.
 
         Raises:
-            DamagedFile: It is neither.
+            CorruptFile: It is neither.
 
         """
         value = self.values.get(key)
@@ -69,7 +69,7 @@ class GgufMetadata:
         """Return a text.
 
         Raises:
-            DamagedFile: It is no text.
+            CorruptFile: It is no text.
 
         """
         value = self.values.get(key)
@@ -81,7 +81,7 @@ class GgufMetadata:
         """Return an array of texts, or one of numbers.
 
         Raises:
-            DamagedFile: It is something else.
+            CorruptFile: It is something else.
 
         """
         value = self.values.get(key)

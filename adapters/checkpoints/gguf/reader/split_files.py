@@ -23,7 +23,7 @@ def read_split_files(path: Path) -> tuple[GgufMetadata, dict[str, GgufTensor]]:
 
     Raises:
         MissingFile: A part is not beside the others.
-        DamagedFile: The parts contradict each other.
+        CorruptFile: The parts contradict each other.
 
     """
     paths = _sibling_files(path)
