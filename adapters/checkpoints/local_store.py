@@ -1,4 +1,4 @@
-"""What is on disk, by path or under `checkpoints/`, whatever its format."""
+"""Models on disk in any format, by path or by name under `checkpoints/`."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from litgpt.domain.ports import Checkpoint
 
 MAX_NAMES = 1000
-"""Entries of the root that are looked at to suggest a name: a suggestion is not worth a long search."""
+"""Maximum number of entries of the root that are searched for suggestions."""
 
 
 @attrs.frozen
 class LocalStore:
-    """Opens a folder or a file: by its path, or by its name under a root.
+    """Opens a folder or a file by its path, or by its name under a root.
 
-    What lies there decides the format, in this order: a Hugging Face folder (`config.json` and safetensors),
-    a LitGPT folder (`lit_model.pth`), a GGUF file, alone in its folder or named itself.
+    The content determines the format, in this order: a Hugging Face folder (`config.json` and safetensors), a
+    LitGPT folder (`lit_model.pth`), a GGUF file or a folder with a single GGUF model.
 
     Attributes:
-        root: Where names are looked for that are no paths.
+        root: The folder in which names that are not paths are looked up.
 
     """
 
@@ -50,11 +50,10 @@ class LocalStore:
 
     @property
     def location(self) -> str:
-        """Where this store looks, in words."""
         return f"the path itself; folders and files under {self.root}"
 
     def names(self) -> Iterator[str]:
-        """Yield the models under the root, whether beside each other or a level deeper, by organization."""
+        """Yield the models under the root, as `model` or `organization/model`."""
         try:
             entries = [*islice(self.root.glob("*"), MAX_NAMES), *islice(self.root.glob("*/*"), MAX_NAMES)]
             models = [entry for entry in entries if _contains_model(entry)]
@@ -63,14 +62,14 @@ class LocalStore:
         yield from sorted(entry.relative_to(self.root).as_posix() for entry in models)
 
     def open(self, reference: ModelReference) -> "Checkpoint[torch.Tensor]":
-        """Open what lies at this path, or under the root by this name.
+        """Open the model at this path, or under the root by this name.
 
         Raises:
-            ModelNotFound: Nothing lies there.
-            InvalidArgument: It does, and a revision was asked for, which nothing on disk has. The caller meant
-                the Hub's, and what happens to lie here may be another.
-            InvalidCheckpoint: It does, and it is no model, or one that cannot be used.
-            UnsupportedModel: It is a LitGPT folder with a structure that is not implemented.
+            ModelNotFound: The path does not exist.
+            InvalidArgument: A revision was requested, which local models do not have. The Hub's model may
+                have been meant.
+            InvalidCheckpoint: The path is not a model, or the model cannot be used.
+            UnsupportedModel: The architecture or quantization is not supported.
 
         """
         path = self._find(reference.name)
@@ -80,17 +79,17 @@ class LocalStore:
             raise InvalidArgument(
                 "revision",
                 reference.revision,
-                f"left out for a model on disk ({path}), which has no revisions",
+                f"omitted for a model on disk ({path}), which has no revisions",
             )
         with translate_read_errors(str(path)):
             return _open(path, reference.name)
 
     def tokenizer(self, reference: ModelReference) -> TokenizerSource:
-        """Return the tokenizer of a folder, whether or not it holds a model, or of a GGUF file.
+        """Return the tokenizer of a folder, with or without a model, or of a GGUF file.
 
         Raises:
-            ModelNotFound: Nothing lies there.
-            InvalidCheckpoint: It has no tokenizer, or is a file of another kind.
+            ModelNotFound: The path does not exist.
+            InvalidCheckpoint: It has no tokenizer, or is another kind of file.
 
         """
         path = self._find(reference.name)
@@ -108,10 +107,10 @@ class LocalStore:
         return self.open(reference).tokenizer
 
     def config(self, reference: ModelReference) -> Mapping[str, object]:
-        """Return the config of a folder, whether or not there are weights beside it, or of a GGUF file.
+        """Return the config of a folder, with or without weights, or of a GGUF file.
 
         Raises:
-            ModelNotFound: Neither a folder with a `config.json` nor a GGUF file lies there.
+            ModelNotFound: There is neither a folder with a `config.json` nor a GGUF file.
             InvalidCheckpoint: It cannot be read.
 
         """
@@ -126,7 +125,7 @@ class LocalStore:
         """Return the folder of an adapter.
 
         Raises:
-            ModelNotFound: Nothing lies there.
+            ModelNotFound: The path does not exist.
 
         """
         path = self._find(reference.name)
@@ -135,17 +134,17 @@ class LocalStore:
         return path
 
     def _find(self, name: str) -> Path | None:
-        for path in (Path(name), self.root / name):
+        for candidate in (Path(name), self.root / name):
             try:
-                found = path.expanduser()
-                if found.exists() or found.is_symlink():
+                path = candidate.expanduser()
+                if path.exists() or path.is_symlink():
                     break
             except (OSError, RuntimeError, ValueError):
-                continue  # no such name is possible here: too long, a NUL in it, or the home of nobody
+                continue  # not a valid path: too long, with a NUL, or the home of an unknown user
         else:
             return None
-        check_not_interrupted(found)
-        return found
+        check_not_interrupted(path)
+        return path
 
 
 _SPLIT_SUFFIX = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)")
@@ -160,7 +159,7 @@ def _contains_model(path: Path) -> bool:
         return False
     if path.is_dir():
         markers = (SINGLE_FILE, INDEX_FILE, WEIGHTS_FILE)
-        return any((path / one).is_file() for one in markers) or any(path.glob("*.gguf"))
+        return any((path / marker).is_file() for marker in markers) or any(path.glob("*.gguf"))
     return path.suffix == ".gguf"
 
 
@@ -175,17 +174,17 @@ def _open(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
     if (path / WEIGHTS_FILE).is_file():
         return open_litgpt_folder(path, name)
     ggufs = sorted(path.glob("*.gguf"))
-    if len(ggufs) == 1 or (ggufs and len({_SPLIT_SUFFIX.sub("", one.name) for one in ggufs}) == 1):
+    if len(ggufs) == 1 or (ggufs and len({_SPLIT_SUFFIX.sub("", gguf.name) for gguf in ggufs}) == 1):
         return _open_gguf(ggufs[0], name)
     if ggufs:
-        several = ", ".join(one.name for one in ggufs)
+        names = ", ".join(gguf.name for gguf in ggufs)
         raise InvalidCheckpoint(
-            f"The folder {path} has several GGUF files: {several}. Name the one you mean by its path."
+            f"The folder {path} has several GGUF files: {names}. Pass the path of one of them."
         )
     if (path / "config.json").is_file() or any(path.glob("*.safetensors")) or any(_pickles(path)):
-        return open_hf_folder(path, name)  # which says what is missing
+        return open_hf_folder(path, name)  # raises an error that names the missing file
     raise InvalidCheckpoint(
-        f"The folder {path} is no model: it has no config.json with safetensors, no "
+        f"The folder {path} is not a model: it has no config.json with safetensors, no "
         f"{WEIGHTS_FILE} and no GGUF file. If {name!r} is elsewhere, move the folder away."
     )
 
@@ -204,7 +203,7 @@ def _open_file(path: Path, name: str) -> "Checkpoint[torch.Tensor]":
     if path.suffix == ".gguf" or magic == b"GGUF":
         return _open_gguf(path, name)
     raise InvalidCheckpoint(
-        f"{path} is no GGUF file. A model in files of other kinds is named by their folder: {path.parent}."
+        f"{path} is not a GGUF file. To load a model in another format, pass its folder: {path.parent}."
     )
 
 

@@ -79,5 +79,5 @@ def test_a_module_that_is_a_single_file_carries_no_model(
 
 
 def test_a_revision_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match="revision must be left out for tiny"):
+    with pytest.raises(InvalidArgument, match="revision must be omitted for tiny"):
         InstalledStore((TINY,)).open(ModelReference("tiny", revision="v1"))

@@ -148,7 +148,7 @@ def test_a_name_that_no_file_could_have_is_not_found(root: Path, name: str) -> N
 
 def test_a_revision_of_what_is_on_disk_is_refused_before_it_is_opened(root: Path) -> None:
     (root / "mine").mkdir()
-    with pytest.raises(InvalidArgument, match=r"revision must be left out for a model on disk .*not 'v1'"):
+    with pytest.raises(InvalidArgument, match=r"revision must be omitted for a model on disk .*not 'v1'"):
         opened(root, "mine", revision="v1")
 
 
@@ -156,7 +156,7 @@ def test_a_folder_that_is_no_model_says_what_a_model_has(root: Path) -> None:
     (root / "mine").mkdir()
     (root / "mine" / "notes.txt").write_text("nothing here")
     with pytest.raises(
-        InvalidCheckpoint, match=r"mine is no model.*config\.json.*lit_model\.pth.*GGUF.*move"
+        InvalidCheckpoint, match=r"mine is not a model.*config\.json.*lit_model\.pth.*GGUF.*move"
     ):
         opened(root, "mine")
 
@@ -170,7 +170,7 @@ def test_a_folder_with_several_ggufs_lists_them(root: Path) -> None:
 
 def test_a_file_of_another_kind_is_refused_and_its_folder_named(root: Path) -> None:
     shutil.copytree(tiny_folder("llama"), root / "mine")
-    with pytest.raises(InvalidCheckpoint, match=r"model\.safetensors is no GGUF file.*mine"):
+    with pytest.raises(InvalidCheckpoint, match=r"model\.safetensors is not a GGUF file.*mine"):
         opened(root, "mine/model.safetensors")
 
 
@@ -242,5 +242,5 @@ def test_no_tokenizer_is_found_where_there_is_no_folder(root: Path) -> None:
     with pytest.raises(ModelNotFound, match="Looked in: the path itself"):
         LocalStore(root).tokenizer(ModelReference("org/words"))
     (root / "words").write_text("a file")
-    with pytest.raises(InvalidCheckpoint, match=r"is named by their folder: .*checkpoints\."):
+    with pytest.raises(InvalidCheckpoint, match=r"pass its folder: .*checkpoints\."):
         LocalStore(root).tokenizer(ModelReference("words"))

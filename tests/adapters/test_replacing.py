@@ -216,7 +216,7 @@ def test_a_second_saver_at_any_step_of_the_first_waits_or_says_so_and_both_are_w
         assert numbers_in(place.folder) in ({2}, {3})
         assert files_in(place.folder).keys() == place.after.keys()
         place.save_once_more()
-    assert any("another process is saving to it" in one for one in refused)
+    assert any("another process has been saving to it" in one for one in refused)
 
 
 @pytest.mark.parametrize("users", PLACES)
@@ -261,7 +261,7 @@ def test_links_under_the_names_of_a_model_are_replaced_and_not_followed(tmp_path
 
 def test_a_link_to_a_folder_is_followed_and_one_that_leads_nowhere_is_not(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "model")
-    with pytest.raises(UnsupportedOperation, match="a link that leads nowhere"):
+    with pytest.raises(UnsupportedOperation, match="a dangling link"):
         save_folder(tmp_path / "link", 1)
     assert not (tmp_path / "model").exists()
     save_folder(tmp_path / "model", 1)

@@ -80,7 +80,7 @@ def test_the_ranks_of_one_machine_are_taken_as_they_are(script: Path) -> None:
     command = [*TORCHRUN, "--standalone", "--nproc-per-node=2", str(script)]
     done = subprocess.run(command, check=True, timeout=LONG, stderr=subprocess.PIPE, text=True)
     check(script.parent)
-    assert done.stderr.count("Choose a folder that can be written to") == 1
+    assert done.stderr.count("Choose a writable folder") == 1
     assert done.stderr.count("the first rank could not") == 1
 
 

@@ -127,7 +127,7 @@ def test_every_name_of_a_model_is_one_of_its_config_and_tokenizer(
         (5, WrongType, "tokenizer_dir must be a name or a path, as a string, not int 5"),
         ("wrods", ModelNotFound, "Did you mean words.*asked for as tokenizer_dir"),
         ("{}/nothing", MissingFile, "the folder has no tokenizer. Pass a folder"),
-        ("{}/nothing/file.txt", InvalidCheckpoint, "file.txt is no GGUF file"),
+        ("{}/nothing/file.txt", InvalidCheckpoint, "file.txt is not a GGUF file"),
     ],
 )
 def test_what_has_no_tokenizer_is_an_error_that_names_the_argument_or_the_file(

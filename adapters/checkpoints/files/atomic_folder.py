@@ -1,8 +1,8 @@
-"""Replacing the model in a folder by another in one step, whoever else is saving there.
+"""Replace the model in a folder atomically, also if other processes save to it.
 
-Files are written into a new subfolder and flushed to the disk. Where the folder holds nothing but the old
-model, it and the subfolder exchange their names in one rename. Otherwise files are moved one by one while a
-marker is there, and a folder with a marker is not read. See docs/decisions/saving.md.
+Files are written into a new subfolder and synced to disk. If the folder contains only the old model, folder
+and subfolder are exchanged with a single rename. Otherwise files are moved individually while a marker
+exists, and a folder with a marker is not read. See docs/decisions/saving.md.
 """
 
 import errno
@@ -32,37 +32,37 @@ from litgpt.domain.errors import CorruptFile, InsufficientSpace, LitGPTError, Un
 _MARKER = re.compile(PARTIAL_NAME.pattern + r"\.old")
 _INDEX = ".index.json"
 _MAX_WAIT_SECONDS = 60.0
-"""Seconds. Another saver holds the lock only while it renames files."""
+"""Seconds. Other processes hold the lock only while they rename files."""
 
 
 @contextmanager
 def replace_folder(folder: Path, key: str, old_files: Callable[[Path], Iterable[str]]) -> Iterator[Path]:
-    """Yield a new folder to write a model into, which takes the place of the model in `folder` at the end.
+    """Yield a staging folder, which replaces the model in `folder` when the context exits.
 
-    If an exception is raised or the process is killed before that, the old model is there. Files of the user
-    stay. Links are replaced, not followed.
+    If an exception is raised or the process is killed, the old model remains. Unrelated files are kept.
+    Links are replaced, not followed.
 
     Args:
-        folder: Where the model is to be; it is made if it does not exist.
-        key: The file without which no model is read.
-        old_files: Returns the names that files of an old model have in a folder, as paths relative to it;
-            they need not exist. Files with the names of new ones are replaced in any case.
+        folder: The output folder; it is created if it does not exist.
+        key: The file without which the folder does not count as a model.
+        old_files: Returns the relative paths of an old model's files in a folder; they need not exist. Files
+            that the new model also has are always replaced.
 
     Raises:
-        UnsupportedOperation: The folder cannot be written to.
+        UnsupportedOperation: The folder is not writable.
 
     """
     with _translate_disk_errors(folder), ExitStack() as stack:
         if folder.is_symlink() and not folder.exists():
-            raise FileExistsError(errno.EEXIST, "It is a link that leads nowhere")
+            raise FileExistsError(errno.EEXIST, "It is a dangling link")
         place = Path(os.path.realpath(folder))
         stack.enter_context(_created_folder(place))
         staged = place / partial_name()
         with _locked(place):
-            _existing(place, {key, *old_files(place)})  # which refuses folders in the place of files
-            for one in (place, place.parent):
+            _existing(place, {key, *old_files(place)})  # raises if a folder is in the place of a file
+            for parent in (place, place.parent):
                 with suppress(OSError):
-                    remove_abandoned(one)
+                    remove_abandoned(parent)
             stack.enter_context(staging_folder(staged))
         yield staged
         sync_tree(staged)
@@ -71,33 +71,35 @@ def replace_folder(folder: Path, key: str, old_files: Callable[[Path], Iterable[
 
 
 def check_not_interrupted(folder: Path) -> None:
-    """Refuse a folder to which a save was interrupted while it moved files one by one.
+    """Check that no save to a folder was interrupted while it moved files individually.
 
     Raises:
-        CorruptFile: It was, or it is under way.
+        CorruptFile: A save was interrupted or is in progress.
 
     """
-    if left := next(_markers(folder), None):
-        reason = "a save to this folder was interrupted, or is under way. Save the model to it again."
-        raise CorruptFile(str(folder), f"{reason} (Files of the model that was there before are in {left}.)")
+    if marker := next(_markers(folder), None):
+        reason = "a save to this folder was interrupted or is in progress. Save the model to it again."
+        raise CorruptFile(str(folder), f"{reason} (Files of the previous model are in {marker}.)")
 
 
 def check_free_space(folder: Path, needed: int) -> None:
-    """Check that the disk of a folder, which need not exist, has so many bytes free.
+    """Check the free disk space of a folder, which need not exist.
 
     Raises:
-        UnsupportedOperation: It has not.
+        InsufficientSpace: Fewer than `needed` bytes are free.
 
     """
     free = free_bytes(folder)
     if needed > free:
-        has = f"the disk has {free / 1e9:.1f} GB"
-        reason = f"it takes {needed / 1e9:.1f} GB, and {has}. Free some, or save elsewhere."
+        reason = (
+            f"it needs {needed / 1e9:.1f} GB, but the disk has {free / 1e9:.1f} GB free. "
+            "Free disk space, or save elsewhere."
+        )
         raise InsufficientSpace(f"Saving to {folder}", reason)
 
 
 def _put_in_place(staged: Path, folder: Path, key: str, old_files: Iterable[str]) -> None:
-    new = [one.relative_to(staged).as_posix() for one in sorted(staged.rglob("*")) if not one.is_dir()]
+    new = [path.relative_to(staged).as_posix() for path in sorted(staged.rglob("*")) if not path.is_dir()]
     old = _existing(folder, {*old_files, *new})
     if not (
         _holds_only(folder, {*old, *_markers(folder), staged.name}) and _exchange_folders(staged, folder, old)
@@ -106,31 +108,31 @@ def _put_in_place(staged: Path, folder: Path, key: str, old_files: Iterable[str]
 
 
 def _existing(folder: Path, names: Collection[str]) -> list[str]:
-    """Return those of some names that exist in a folder; in place of names within a link, the link."""
+    """Return which of some names exist in a folder; for names inside a link, the link."""
     links = {parent for parent in _parents(names) if (folder / parent).is_symlink()}
-    found = [name for name in names if _parent(name) not in links and os.path.lexists(folder / name)]
-    for name in found:
+    existing = [name for name in names if _parent(name) not in links and os.path.lexists(folder / name)]
+    for name in existing:
         if (folder / name).is_dir() and not (folder / name).is_symlink():
             raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
-    return sorted([*found, *links])
+    return sorted([*existing, *links])
 
 
 def _holds_only(folder: Path, known: Collection[str]) -> bool:
-    """Return whether there is nothing else in a folder, which no process is known to be in."""
+    """Return whether a folder contains only known names and is not the working directory."""
     with suppress(OSError):
         if Path.cwd().is_relative_to(folder):
-            return False  # whoever started this process would be in a folder that is gone
+            return False  # the working directory of this process would be deleted
     parents = _parents(known)
-    for one in folder.iterdir():
-        if one.name in known:
+    for path in folder.iterdir():
+        if path.name in known:
             continue
-        if one.name not in parents or any(f"{one.name}/{inner.name}" not in known for inner in one.iterdir()):
+        if path.name not in parents or any(f"{path.name}/{sub.name}" not in known for sub in path.iterdir()):
             return False
     return True
 
 
 def _exchange_folders(staged: Path, folder: Path, old: Sequence[str]) -> bool:
-    """Exchange a folder for one within it, remove what was in it, and return whether the system can."""
+    """Exchange a folder and its subfolder, delete the old content, and return whether this succeeded."""
     before, after = folder.stat(), staged.stat()
     if (before.st_uid, before.st_gid) != (after.st_uid, after.st_gid):
         return False
@@ -138,7 +140,7 @@ def _exchange_folders(staged: Path, folder: Path, old: Sequence[str]) -> bool:
     try:
         staged.chmod(stat.S_IMODE(before.st_mode))
         staged.rename(aside)
-    except OSError:  # a mount point, or a parent that cannot be written to
+    except OSError:  # a mount point, or a parent that is not writable
         return False
     try:
         exchange(aside, folder)
@@ -150,7 +152,7 @@ def _exchange_folders(staged: Path, folder: Path, old: Sequence[str]) -> bool:
         return False
     sync_folder(folder.parent)
     known = {*old, *_parents(old), *_markers(aside)}
-    for late in [one for one in aside.iterdir() if one.name not in known]:  # put there a moment ago
+    for late in [path for path in aside.iterdir() if path.name not in known]:  # created during the exchange
         with suppress(OSError):
             late.rename(folder / late.name)
     shutil.rmtree(aside, ignore_errors=True)
@@ -158,9 +160,9 @@ def _exchange_folders(staged: Path, folder: Path, old: Sequence[str]) -> bool:
 
 
 def _move_files(staged: Path, folder: Path, old: Sequence[str], new: Sequence[str], key: str) -> None:
-    """Move the old files out and the new ones in, while a marker is there; undo that if it fails.
+    """Move the old files out and the new files in while a marker exists; undo this on failure.
 
-    The index of shards is the last to go and the first to come: of what a kill leaves, all is listed.
+    The index of shards is removed last and added first, so that after a kill all shards are listed.
     """
     marker = folder / f"{staged.name}.old"
     going = sorted(old, key=lambda name: (name != key, name.endswith(_INDEX)))
@@ -175,14 +177,14 @@ def _move_files(staged: Path, folder: Path, old: Sequence[str], new: Sequence[st
         for parent in _parents(new):
             sync_folder(folder / parent)
         sync_folder(folder)
-        marker.rename(folder / partial_name())  # from here on, it is the new model
+        marker.rename(folder / partial_name())  # from here on, the folder contains the new model
     except BaseException:
         if marker.is_dir():
             _undo(staged, folder, marker, going, coming)
         raise
     sync_folder(folder)
     with suppress(OSError):
-        for left in _markers(folder):  # of earlier saves
+        for left in _markers(folder):  # left by earlier saves
             (folder / left).rename(folder / partial_name())
         remove_abandoned(folder)
         for parent in _parents(old):
@@ -205,10 +207,10 @@ def _undo(staged: Path, folder: Path, marker: Path, old: Sequence[str], new: Seq
     marker.rmdir()
 
 
-def _move(name: str, one: Path, other: Path) -> None:
+def _move(name: str, source: Path, target: Path) -> None:
     if _parent(name):
-        (other / _parent(name)).mkdir(exist_ok=True)
-    (one / name).rename(other / name)
+        (target / _parent(name)).mkdir(exist_ok=True)
+    (source / name).rename(target / name)
 
 
 def _parent(name: str) -> str:
@@ -221,14 +223,14 @@ def _parents(names: Iterable[str]) -> set[str]:
 
 def _markers(folder: Path) -> Iterator[str]:
     with suppress(OSError):
-        for one in folder.iterdir():
-            if _MARKER.fullmatch(one.name) and one.is_dir() and not one.is_symlink():
-                yield one.name
+        for path in folder.iterdir():
+            if _MARKER.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                yield path.name
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Wait until no other saver moves files in a folder; where folders cannot be locked, go on at once."""
+    """Wait until no other process moves files in a folder. Systems that cannot lock folders do not wait."""
     if sys.platform == "win32":
         yield
         return
@@ -236,13 +238,13 @@ def _locked(folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         while not _try_to_lock(folder, stack):
             if time.monotonic() > deadline:
-                raise TimeoutError(errno.ETIMEDOUT, "Another process is saving to it, and does not end")
+                raise TimeoutError(errno.ETIMEDOUT, "Another process has been saving to it for too long")
             time.sleep(0.02)
         yield
 
 
 def _try_to_lock(folder: Path, stack: ExitStack) -> bool:
-    """Lock a folder until a stack is left, and return whether no other saver has locked it."""
+    """Lock a folder until `stack` is closed; return False if another process holds the lock."""
     with ExitStack() as opened:
         descriptor = os.open(folder, os.O_RDONLY)
         opened.callback(os.close, descriptor)
@@ -250,25 +252,25 @@ def _try_to_lock(folder: Path, stack: ExitStack) -> bool:
             lock(descriptor)
         except BlockingIOError:
             return False
-        except OSError:  # some network file systems have no locks
+        except OSError:  # some network file systems do not support locks
             pass
         if not os.path.samestat(os.fstat(descriptor), folder.stat()):
-            return False  # another saver has exchanged it for a new one
+            return False  # another process has replaced the folder
         stack.push(opened.pop_all())
         return True
 
 
 @contextmanager
 def _created_folder(folder: Path) -> Iterator[None]:
-    """Make a folder with its parents; after an exception, remove those that were made and are empty."""
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    """Create a folder and its parents; on an exception, remove the created folders that are empty."""
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        for one in made:
+        for path in created:
             with suppress(OSError):
-                one.rmdir()
+                path.rmdir()
         raise
 
 
@@ -277,7 +279,7 @@ def _translate_disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, LitGPTError):  # such as weights that are read, and have gone
+        if isinstance(error, LitGPTError):  # such as a MissingFile of weights that are read
             raise
-        reason = f"{(error.strerror or str(error)).lower()}. Choose a folder that can be written to."
+        reason = f"{(error.strerror or str(error)).lower()}. Choose a writable folder."
         raise UnsupportedOperation(f"Saving to {folder}", reason) from error

@@ -1,46 +1,46 @@
-"""What may lie in a file's place: a link that leads nowhere, or a Git LFS pointer."""
+"""Detect dangling links and Git LFS pointers in place of files."""
 
 from pathlib import Path
 
 from litgpt.domain.errors import MissingFile
 
 MAX_POINTER_BYTES = 1024
-"""Bytes. A pointer is shorter: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md."""
+"""Bytes. A pointer is smaller: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md."""
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def missing_file(path: Path, why: str) -> MissingFile:
-    """Return the error for a file that is not there; of a dangling link, it says where that leads.
+    """Return the error for a missing file, which names the target of a dangling link.
 
     Args:
         path: The file.
-        why: What it is needed for, or what is wrong, where nothing lies in its place.
+        why: The purpose of the file, or the reason why it is missing; unused for a dangling link.
 
     """
     if not path.is_symlink():
         return MissingFile(str(path), why)
-    leads = f"it is a link to {path.readlink()}, where there is nothing."
-    how = "Copy the files themselves: a folder of the Hub's cache holds links only (`cp -rL`)."
-    return MissingFile(str(path), f"{leads} {how}")
+    target = f"it is a link to {path.readlink()}, which does not exist."
+    remedy = "Copy the files themselves: a folder of the Hub's cache contains only links (`cp -rL`)."
+    return MissingFile(str(path), f"{target} {remedy}")
 
 
 def is_lfs_pointer(beginning: bytes) -> bool:
-    """Return whether a file that begins so is a Git LFS pointer."""
+    """Return whether the first bytes of a file are those of a Git LFS pointer."""
     return beginning.startswith(_POINTER)
 
 
 def lfs_pointer_error(path: Path) -> MissingFile:
-    """Return the error for a file in whose place there is a Git LFS pointer."""
+    """Return the error for a Git LFS pointer in place of a file."""
     return MissingFile(
         str(path),
-        "what lies there is a Git LFS pointer, a short text in place of the file. Run `git lfs pull` in "
+        "there is a Git LFS pointer in its place. Run `git lfs pull` in "
         f"{path.parent}, or download the file.",
     )
 
 
 def file_exists(path: Path) -> bool:
-    """Return whether a file is there, and not a Git LFS pointer to it."""
+    """Return whether a file exists and is not a Git LFS pointer."""
     try:
         if not path.is_file():
             return False
@@ -53,7 +53,7 @@ def file_exists(path: Path) -> bool:
 
 
 def missing_file_error(path: Path) -> MissingFile | None:
-    """Return the error for a dangling link or a Git LFS pointer; None where there is neither."""
+    """Return the error for a dangling link or a Git LFS pointer; None for other files."""
     if path.is_symlink() and not path.exists():
         return missing_file(path, "")
     return lfs_pointer_error(path) if path.is_file() and not file_exists(path) else None

@@ -1,6 +1,6 @@
-"""Tensors of safetensors and GGUF files as views of the mapped file, which copy nothing.
+"""Tensors of safetensors and GGUF files as zero-copy views of a memory-mapped file.
 
-docs/decisions/safetensors.md says why this is not left to the `safetensors` package.
+docs/decisions/safetensors.md explains why the `safetensors` package is not used for this.
 """
 
 import errno
@@ -20,7 +20,7 @@ from litgpt.domain.weights.tensor_info import DType
 if TYPE_CHECKING:
     import torch
 
-# What safetensors calls a dtype, and what torch does. Those of less than a byte have no counterpart in torch.
+# safetensors' and torch's names of dtypes. torch has no dtypes for safetensors' sub-byte formats.
 TORCH_DTYPE_NAMES = {
     "BOOL": "bool",
     "U8": "uint8",
@@ -43,8 +43,8 @@ TORCH_DTYPE_NAMES = {
     "F8_E5M2FNUZ": "float8_e5m2fnuz",
 }
 
-# Linux sets memory aside for every page that could be written to, and refuses a mapping that exceeds what
-# there is, unless told not to. Python names the flag from 3.13; this is its number on these processors
+# Linux reserves memory for each writable page and rejects a mapping that exceeds it, unless this flag is set.
+# Python names the flag since 3.13; the number is that of these processors
 # (include/uapi/asm-generic/mman-common.h).
 _HAS_LINUX_FLAG = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
 _NO_RESERVATION: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if _HAS_LINUX_FLAG else 0)
@@ -52,15 +52,15 @@ _NO_RESERVATION: int = getattr(mmap, "MAP_NORESERVE", 0x4000 if _HAS_LINUX_FLAG 
 
 @attrs.define
 class MmapFile:
-    """A file that stays mapped as long as it, or a tensor made from it, is in use.
+    """A memory-mapped file; it stays mapped while this object or a tensor created from it is in use.
 
-    The mapping is private: writing to a tensor, as training does, changes this process's copy of the page and
+    The mapping is private: writing to a tensor, as training does, changes the process's copy of the page and
     never the file.
 
     Attributes:
         path: The file.
-        size: Its size when its header was read.
-        file_id: Its device and inode then, if it existed.
+        size: Its size when the header was read.
+        file_id: Its device and inode at that time, if it existed.
 
     """
 
@@ -70,13 +70,13 @@ class MmapFile:
     _map: mmap.mmap | None = attrs.field(default=None, init=False, repr=False)
 
     def tensor(self, name: str, entry: TensorEntry, dtype: DType | None) -> "torch.Tensor":
-        """Return a tensor that lies in the file: a view of it, unless another dtype is asked for.
+        """Return a tensor of the file: a view, unless another dtype is requested.
 
         Raises:
-            MissingFile: The file has gone since its header was read.
-            CorruptFile: It has another size than then, or is another file.
-            UnsupportedModel: torch has no dtype for what is stored.
-            UnsupportedOperation: The system does not allow a mapping of this size.
+            MissingFile: The file was removed after its header was read.
+            CorruptFile: The file was replaced or changed its size.
+            UnsupportedModel: torch does not have the stored dtype.
+            InsufficientSpace: The system does not allow a mapping of this size.
 
         """
         import torch
@@ -84,16 +84,17 @@ class MmapFile:
         stored = getattr(torch, TORCH_DTYPE_NAMES.get(entry.info.storage_format, ""), None)
         if not isinstance(stored, torch.dtype):
             raise UnsupportedModel(
-                str(self.path), f"tensor {name!r} is stored as {entry.info.storage_format}."
+                str(self.path),
+                f"tensor {name!r} is stored as {entry.info.storage_format}, which is not supported.",
             )
         if not entry.info.nbytes:
-            tensor = torch.empty(entry.info.shape, dtype=stored)  # torch makes no view of an empty buffer
+            tensor = torch.empty(entry.info.shape, dtype=stored)  # torch cannot view an empty buffer
         else:
-            # Each view has a storage of its own, so that saving one tensor does not save the whole file.
+            # Each view has its own storage, so that saving a tensor does not save the whole file.
             raw = torch.frombuffer(
                 self._mapped(), dtype=torch.uint8, count=entry.info.nbytes, offset=entry.start
             )
-            aligned = raw.clone() if entry.start % stored.itemsize else raw  # as kernels require
+            aligned = raw.clone() if entry.start % stored.itemsize else raw  # kernels require alignment
             tensor = aligned.view(stored).view(entry.info.shape)
         return tensor if dtype is None else tensor.to(getattr(torch, dtype))
 
@@ -107,7 +108,7 @@ class MmapFile:
                         raise CorruptFile(str(self.path), reason)
                     self._map = _map_privately(file.fileno())
             except FileNotFoundError as error:
-                raise MissingFile(str(self.path), "it was there when the model was opened.") from error
+                raise MissingFile(str(self.path), "it was removed after the model was opened.") from error
             except (OSError, ValueError) as error:
                 if isinstance(error, OSError) and error.errno == errno.ENOMEM:
                     raise self._too_large() from error
@@ -118,13 +119,14 @@ class MmapFile:
 
     def _too_large(self) -> InsufficientSpace:
         reason = (
-            "this system does not allow so large a mapping. Allow more virtual memory, or use smaller shards."
+            "this system does not allow a mapping of this size. "
+            "Allow more virtual memory, or use smaller shards."
         )
         return InsufficientSpace(f"Mapping the {self.size} bytes of {self.path} into memory", reason)
 
     def release(self) -> None:
-        """Let go of the file. Tensors made from it keep it mapped for themselves."""
-        self._map = None  # closing it would fail while a tensor looks at it; the last one to go closes it
+        """Release the file. Tensors created from it keep it mapped."""
+        self._map = None  # close() would fail while a tensor uses the map; the last reference closes it
 
 
 def _map_privately(descriptor: int) -> mmap.mmap:

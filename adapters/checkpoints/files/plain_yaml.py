@@ -1,23 +1,22 @@
-"""YAML of plain values, in which aliases cannot multiply."""
+"""Load YAML of plain values, with a limit on alias expansion."""
 
 import yaml
 
 from litgpt.domain.validation.untrusted_files import MAX_DEPTH
 
 MAX_NODES = 100_000
-"""Values once every alias is written out; a `model_config.yaml` of LitGPT has a few hundred."""
+"""Maximum number of values after alias expansion; LitGPT's `model_config.yaml` has a few hundred."""
 
 
 def load_plain_yaml(text: str) -> object:
-    """Return the value of a YAML text; tags that name Python objects are refused.
+    """Return the value of a YAML document; tags of Python objects are rejected.
 
-    LitGPT writes a list that two settings share once, and an alias for the second. An alias to a node with
-    aliases in it doubles with each level, so that a file of a thousand bytes takes all time and memory: what
-    the aliases add up to is counted before anything is built.
+    LitGPT's files contain aliases, so aliases are supported. Nested aliases grow exponentially, so the size
+    after expansion is checked before anything is built.
 
     Raises:
-        ValueError: Written out, it has more than `MAX_NODES` values, nests too deeply or contains itself.
-        yaml.YAMLError: It is not YAML of plain values.
+        ValueError: After expansion, there are more than `MAX_NODES` values, too deep a nesting, or a cycle.
+        yaml.YAMLError: The document is not YAML of plain values.
 
     """
     _check_size(text)
@@ -34,13 +33,13 @@ def _check_size(text: str) -> None:
             sizes[anchor] = total - before
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor in {anchor for anchor, _ in opened}:
-                raise ValueError(f"the alias *{event.anchor} stands for a value that contains it")
+                raise ValueError(f"the alias *{event.anchor} refers to a value that contains it")
             total += sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.NodeEvent):
             total += 1
             if isinstance(event, yaml.CollectionStartEvent):
                 opened.append((event.anchor, total - 1))
-        if total > MAX_NODES or len(opened) > MAX_DEPTH:  # PyYAML's time is quadratic in the depth
+        if total > MAX_NODES or len(opened) > MAX_DEPTH:  # PyYAML's run time is quadratic in the depth
             raise ValueError(
-                f"it has more than {MAX_NODES} values or {MAX_DEPTH} levels, aliases written out"
+                f"it has more than {MAX_NODES} values or {MAX_DEPTH} levels after alias expansion"
             )

@@ -1,4 +1,4 @@
-"""The header of a safetensors file, read and checked by the `safetensors` package, without torch."""
+"""Read the header of a safetensors file with the `safetensors` package, without torch."""
 
 import os
 import re
@@ -15,17 +15,17 @@ _BITS = re.compile(r"\d+")
 
 
 class TensorEntry(NamedTuple):
-    """A tensor, and the byte of the file that it begins at."""
+    """A tensor and the offset of its first byte in the file."""
 
     info: TensorInfo
     start: int
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
-    """Return every tensor of a file, in the order of the file.
+    """Return all tensors of a file, in file order.
 
     Raises:
-        CorruptFile: The header is cut short, or contradicts itself or the size of the file.
+        CorruptFile: The header is truncated, or contradicts itself or the file size.
 
     """
     with translate_read_errors(path, reason=_REASON):
@@ -33,18 +33,18 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
 
 
 def parse_header(beginning: bytes, *, file_size: int, location: str) -> dict[str, TensorEntry]:
-    """Return every tensor of a file that is not on this machine yet.
+    """Return all tensors of a file that is not downloaded yet.
 
-    The package reads files only. It gets a sparse one, which is as long as the file and takes the space of
-    the header.
+    The package only reads files, so it is given a sparse file of the full size, which only takes the disk
+    space of the header.
 
     Args:
-        beginning: The first bytes of the file, its whole header among them.
-        file_size: The size of the whole file, in bytes.
-        location: The name of the file in an error.
+        beginning: The first bytes of the file, which contain the whole header.
+        file_size: The size of the file in bytes.
+        location: The name of the file in errors.
 
     Raises:
-        CorruptFile: As `read_header`.
+        CorruptFile: As in `read_header`.
 
     """
     with translate_read_errors(location, reason=_REASON), TemporaryDirectory() as folder:
@@ -58,16 +58,16 @@ _REASON = "its safetensors header is invalid"
 
 
 def _entries(path: Path) -> dict[str, TensorEntry]:
-    """Return the tensors, whose offsets the package checks and does not return.
+    """Return the tensors with their offsets, which the package checks but does not return.
 
-    It refuses holes, overlaps and bytes of no tensor, so they lie end to end up to the end of the file.
+    It rejects gaps, overlaps and trailing bytes, so the tensors are contiguous up to the end of the file.
     """
     from safetensors import safe_open
 
     size = path.stat().st_size
     with safe_open(path, "np") as file:  # "pt" would import torch and map the file
         slices = {name: file.get_slice(name) for name in file.offset_keys()}
-        infos = {name: _info(one.get_shape(), one.get_dtype()) for name, one in slices.items()}
+        infos = {name: _info(view.get_shape(), view.get_dtype()) for name, view in slices.items()}
     lengths = [info.nbytes for info in infos.values()]
     starts = accumulate(lengths, initial=size - sum(lengths))
     return {
@@ -76,6 +76,6 @@ def _entries(path: Path) -> dict[str, TensorEntry]:
 
 
 def _info(shape: list[int], dtype: str) -> TensorInfo:
-    found = _BITS.search(dtype)
-    bits = 8 if found is None else int(found[0])  # BOOL has no digits
+    digits = _BITS.search(dtype)
+    bits = 8 if digits is None else int(digits[0])  # BOOL has no digits
     return TensorInfo(tuple(shape), dtype, prod(shape) * bits // 8)

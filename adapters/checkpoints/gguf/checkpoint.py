@@ -98,7 +98,7 @@ class GgufCheckpoint:
         Raises:
             InvalidArgument: There is no tensor of this name.
             CorruptFile: The file does not hold what its header promised.
-            UnsupportedOperation: The system does not allow a mapping of the file's size.
+            InsufficientSpace: The system does not allow a mapping of the file's size.
 
         """
         place = self._tensor_plans.get(name)

@@ -1,4 +1,4 @@
-"""A Hugging Face folder: `config.json`, and safetensors in one file or in an index of shards."""
+"""Open Hugging Face folders: `config.json` and safetensors, in a single file or indexed shards."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -42,16 +42,16 @@ PICKLE_PATTERNS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 TRAINING_STATE_FILES = re.compile(
     r"(training_args|optimizer|scheduler|scaler|rng_state|random_states)([_.-].*)?", re.ASCII
 )
-"""Files that trainers and Accelerate write beside a model, which hold no weights."""
+"""Files without weights that trainers and Accelerate write next to a model."""
 
 WEIGHT_PATTERNS = (*PICKLE_PATTERNS, "*.safetensors", "*.gguf")
 MAX_NAMES = 5
-"""Files that a note or an error lists."""
+"""The maximum number of file names in a note or an error."""
 
 
 @attrs.frozen
 class MappedTensors:
-    """The tensors of safetensors files, which are mapped into memory."""
+    """The tensors of memory-mapped safetensors files."""
 
     _stored: Mapping[str, tuple[MmapFile, TensorEntry]] = attrs.field(repr=False)
     tensors: Mapping[str, TensorInfo] = attrs.field(init=False, repr=False)
@@ -61,30 +61,30 @@ class MappedTensors:
         return {name: entry.info for name, (_, entry) in self._stored.items()}
 
     def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
-        """Return a tensor: a view of its file in the dtype it is stored in, otherwise a converted copy.
+        """Return a tensor: a view of the file in the stored dtype, otherwise a converted copy.
 
         Raises:
-            CorruptFile: The file has been cut short since it was opened.
-            MissingFile: The file has gone since it was opened.
-            UnsupportedModel: torch does not have the dtype that is stored.
+            CorruptFile: The file was truncated after it was opened.
+            MissingFile: The file was removed after it was opened.
+            UnsupportedModel: torch does not have the stored dtype.
 
         """
         file, entry = self._stored[name]
         return file.tensor(name, entry, dtype)
 
     def close(self) -> None:
-        """Let go of the files. Tensors that were read stay valid."""
+        """Release the files. Tensors that were read remain valid."""
         for file, _ in self._stored.values():
             file.release()
 
 
 @attrs.define
 class HFCheckpoint:
-    """A model in a Hugging Face folder. Its tensors are views of mapped files, or dequantized when read.
+    """A model in a Hugging Face folder. Tensors are memory-mapped views, or dequantized when they are read.
 
     Attributes:
         config: The contents of `config.json`, without the `quantization_config` of dequantized weights.
-        notes: Which files and tensors in the folder are ignored, and how the weights are quantized.
+        notes: Ignored files and tensors, and the quantization format.
 
     """
 
@@ -99,27 +99,24 @@ class HFCheckpoint:
 
     @property
     def origin(self) -> str:
-        """Where it is, in words."""
         return f"the folder {self.folder}"
 
     @property
     def path(self) -> Path:
-        """The folder."""
         return self.folder
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor it holds, by name."""
         return self._source.tensors
 
     def fetch(self, report: Reporter) -> None:
-        """Do nothing: the weights are here."""
+        """Do nothing: the weights are local."""
 
     def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
         """Return a tensor: see `MappedTensors.read` and `DequantizedTensors.read`.
 
         Raises:
-            InvalidArgument: There is no tensor of this name.
+            InvalidArgument: The model has no tensor of this name.
 
         """
         if name not in self._source.tensors:
@@ -127,33 +124,33 @@ class HFCheckpoint:
         return self._source.read(name, dtype)
 
     def close(self) -> None:
-        """Let go of the files. Tensors that were read stay valid."""
+        """Release the files. Tensors that were read remain valid."""
         self._source.close()
 
 
 def open_hf_folder(path: Path, name: str, *, pending: HeaderBytes | None = None) -> HFCheckpoint:
-    """Open a Hugging Face folder: its small files and the headers of its weights, but no weights.
+    """Open a Hugging Face folder, reading only its small files and the headers of its weights.
 
-    Where it has safetensors, its other files of weights are ignored. Quantized weights are told, and read, as
-    the plain ones that they stand for.
+    If there are safetensors, other weight files are ignored. Quantized weights are presented, and read, as
+    the dequantized weights.
 
     Args:
         path: The folder.
-        name: What it was asked for as.
-        pending: Files of weights that are not in the folder yet. They have to be when a tensor is read.
+        name: The requested model name.
+        pending: Headers of weight files that are not downloaded yet. They must exist when a tensor is read.
 
     Raises:
-        MissingFile: There is no `config.json`, no weights, or not all of their shards.
-        CorruptFile: A file is cut short, or what it says of itself cannot be true.
-        UnsafeFile: Its only weights are a pickle.
-        UnsupportedModel: Its weights are quantized in a way that is not implemented.
+        MissingFile: `config.json`, the weights or some shards are missing.
+        CorruptFile: A file is truncated or contradicts itself.
+        UnsafeFile: The only weights are a pickle.
+        UnsupportedModel: The quantization format is not supported.
 
     """
     if not (path / "config.json").is_file():
-        raise missing_file(path / "config.json", "it says how the model is built, and the weights do not.")
+        raise missing_file(path / "config.json", "it describes the architecture, which the weights do not.")
     stored_config = read_json(path / "config.json")
-    found = _folder_tensors(name, stored_config, path, pending or {})
-    stored = MappedTensors(found.tensors)
+    located = _folder_tensors(name, stored_config, path, pending or {})
+    stored = MappedTensors(located.tensors)
     source, config, notes = dequantized(stored, name=name, folder=path, config=stored_config)
     return HFCheckpoint(
         name=name,
@@ -163,77 +160,77 @@ def open_hf_folder(path: Path, name: str, *, pending: HeaderBytes | None = None)
         prompt_style=read_prompt_style(path),
         tokenizer=tokenizer_files(path),
         source=source,
-        notes=(*found.notes, *ignored_files(path, found.files), *notes),
+        notes=(*located.notes, *ignored_files(path, located.files), *notes),
     )
 
 
 def _folder_tensors(
     name: str, config: Mapping[str, object], folder: Path, pending: HeaderBytes
 ) -> FolderTensors:
-    needed_of = partial(_needed_names, name, without_quantization(config))
+    select_needed = partial(_needed_names, name, without_quantization(config))
     if SINGLE_FILE in pending or file_exists(folder / SINGLE_FILE):
         try:
             return read_single_file(folder / SINGLE_FILE, pending)
         except InvalidCheckpoint:
             if not file_exists(folder / INDEX_FILE):
                 raise
-        found = read_shards(folder, pending, needed_of)
-        return attrs.evolve(
-            found, notes=(*found.notes, f"{SINGLE_FILE} cannot be read; {INDEX_FILE} is, in its place.")
-        )
+        shards = read_shards(folder, pending, select_needed)
+        note = f"{SINGLE_FILE} cannot be read; the shards listed in {INDEX_FILE} are used instead."
+        return attrs.evolve(shards, notes=(*shards.notes, note))
     if file_exists(folder / INDEX_FILE):
-        return read_shards(folder, pending, needed_of)
+        return read_shards(folder, pending, select_needed)
     raise _no_weights_error(folder)
 
 
-def _needed_names(name: str, config: Mapping[str, object], names: Collection[str]) -> Collection[str]:
-    """Return those of some names that a model is read from, or that are parts of packed weights which are."""
-    stands_for = {one: {one, *_packed_weight_names(one)} for one in names}
+def _needed_names(model: str, config: Mapping[str, object], names: Collection[str]) -> Collection[str]:
+    """Return the tensor names that the model uses, directly or as parts of a packed weight."""
+    weights = {name: {name, *_packed_weight_names(name)} for name in names}
     try:
-        needed = expected_shapes(name, config, {one for those in stands_for.values() for one in those})
+        needed = expected_shapes(
+            model, config, {weight for weights_of in weights.values() for weight in weights_of}
+        )
     except LitGPTError:
-        return names  # what is wrong with the config is said where the model is understood
-    return {one for one, those in stands_for.items() if those & needed.keys()}
+        return names  # errors of the config are reported when the architecture is built
+    return {name for name, candidates in weights.items() if candidates & needed.keys()}
 
 
 def _packed_weight_names(tensor: str) -> Iterator[str]:
-    """Yield the names of weights that a tensor may be a part of: `x.qweight` is one of `x.weight`."""
+    """Yield names of weights that a tensor may be a part of: `x.qweight` is a part of `x.weight`."""
     levels = tensor.split(".")
     for end in range(1, len(levels)):
         yield ".".join((*levels[:end], "weight"))
-    yield tensor.removesuffix("_blocks").removesuffix("_scales")  # of MXFP4's experts
+    yield tensor.removesuffix("_blocks").removesuffix("_scales")  # MXFP4 experts
 
 
 def _no_weights_error(folder: Path) -> LitGPTError:
-    """Return the error for a folder without weights that can be read."""
-    for one in (SINGLE_FILE, INDEX_FILE):
-        if error := missing_file_error(folder / one):
+    for name in (SINGLE_FILE, INDEX_FILE):
+        if error := missing_file_error(folder / name):
             return error
-    pickles = sorted(one for pattern in PICKLE_PATTERNS for one in folder.glob(pattern))
-    for pickle in (one for one in pickles if not TRAINING_STATE_FILES.fullmatch(one.name)):
+    pickles = sorted(path for pattern in PICKLE_PATTERNS for path in folder.glob(pattern))
+    for pickle in (path for path in pickles if not TRAINING_STATE_FILES.fullmatch(path.name)):
         return missing_file_error(pickle) or UnsafeFile(str(pickle), PICKLE_REMEDY)
-    if others := sorted(one.name for one in folder.glob("*.safetensors"))[:MAX_NAMES]:
+    if others := sorted(path.name for path in folder.glob("*.safetensors"))[:MAX_NAMES]:
         names = ", ".join(others)
         reason = f"the folder has {names}, but neither a file of this name nor an index ({INDEX_FILE})."
     else:
-        states = f" beside {', '.join(one.name for one in pickles[:MAX_NAMES])}" if pickles else ""
+        states = f", only {', '.join(path.name for path in pickles[:MAX_NAMES])}" if pickles else ""
         reason = f"the folder has no weights{states}. Save the model to it, or copy its safetensors there."
     return MissingFile(str(folder / SINGLE_FILE), reason)
 
 
 PICKLE_REMEDY = (
-    "Take the model's safetensors instead. If there are none and you trust where it comes from, load it with "
-    "transformers and write it again with save_pretrained."
+    "Use the model's safetensors. If there are none and you trust the source, load the model with "
+    "transformers and save it again with save_pretrained."
 )
 
 
 def ignored_files(folder: Path, read: Collection[str]) -> tuple[str, ...]:
-    """Return a note on the files of weights in a folder that are not read, if there are any."""
-    found = sorted(
-        {one.name for pattern in WEIGHT_PATTERNS for one in folder.glob(pattern) if one.name not in read}
+    """Return a note on the weight files in a folder that are not read, if there are any."""
+    ignored = sorted(
+        {path.name for pattern in WEIGHT_PATTERNS for path in folder.glob(pattern) if path.name not in read}
     )
-    if not found:
+    if not ignored:
         return ()
-    more = f" and {len(found) - MAX_NAMES} more" if len(found) > MAX_NAMES else ""
-    verb = "is" if len(found) == 1 else "are"
-    return (f"{', '.join(found[:MAX_NAMES])}{more} in its folder {verb} ignored.",)
+    rest = f" and {len(ignored) - MAX_NAMES} more" if len(ignored) > MAX_NAMES else ""
+    verb = "is" if len(ignored) == 1 else "are"
+    return (f"{', '.join(ignored[:MAX_NAMES])}{rest} in its folder {verb} ignored.",)

@@ -1,8 +1,7 @@
-"""Which file of a folder each tensor is in: one file of safetensors, or shards that an index lists.
+"""Locate the tensors of a folder: in a single safetensors file, or in shards listed by an index.
 
-An index may be wrong where it does not matter: it may promise a tensor that is not there, list a shard that
-was left out, or not list a tensor that a shard holds. What the model has no use for is no reason to refuse
-it, and is said to be ignored.
+An index may list tensors or shards that do not exist, or omit tensors of a shard. Such errors are ignored,
+with a note, if the model does not use the tensors.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -21,10 +20,10 @@ SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
 HeaderBytes: TypeAlias = Mapping[str, tuple[bytes, int]]
-"""Files by name: the first bytes of each, its whole header among them, and how many bytes it has in all."""
+"""By file name: the first bytes of the file, which contain the whole header, and the file size in bytes."""
 
 SelectNeeded: TypeAlias = Callable[[Collection[str]], Collection[str]]
-"""Returns those of some names of tensors that the model is read from."""
+"""Selects the tensor names that the model uses."""
 
 TensorLocations: TypeAlias = dict[str, tuple[MmapFile, TensorEntry]]
 
@@ -34,9 +33,9 @@ class FolderTensors:
     """The tensors of a folder.
 
     Attributes:
-        tensors: Each tensor's file, and where in it the tensor is.
+        tensors: The file of each tensor, and its location in the file.
         files: The names of the files that are read.
-        notes: What was wrong and does not matter.
+        notes: Errors of the index that were ignored.
 
     """
 
@@ -46,11 +45,11 @@ class FolderTensors:
 
 
 def read_single_file(path: Path, pending: HeaderBytes) -> FolderTensors:
-    """Return the tensors of one file.
+    """Return the tensors of a single file.
 
     Raises:
-        CorruptFile: It is cut short, or what it says of itself cannot be true.
-        MissingFile: There is a Git LFS pointer, or a dangling link, in its place.
+        CorruptFile: The file is truncated or contradicts itself.
+        MissingFile: It is a Git LFS pointer or a dangling link.
 
     """
     file, entries = open_shard(path, pending)
@@ -58,37 +57,37 @@ def read_single_file(path: Path, pending: HeaderBytes) -> FolderTensors:
 
 
 def read_shards(folder: Path, pending: HeaderBytes, select_needed: SelectNeeded) -> FolderTensors:
-    """Return the tensors of the shards that the index of a folder lists.
+    """Return the tensors of the shards listed by a folder's index.
 
     Args:
         folder: The folder.
-        pending: Files of weights that are not in the folder yet.
-        select_needed: Asked only where something is missing or is not listed.
+        pending: Headers of weight files that are not downloaded yet.
+        select_needed: Called only if tensors are missing or not listed.
 
     Raises:
-        CorruptFile: The index or a shard contradicts itself, or a shard lacks a tensor that is needed.
-        MissingFile: A shard that is needed is not there.
+        CorruptFile: The index or a shard is invalid, or a shard lacks a needed tensor.
+        MissingFile: A needed shard is missing.
 
     """
     index = folder / INDEX_FILE
     weight_map = _weight_map(index)
     shards: dict[str, tuple[MmapFile, dict[str, TensorEntry]]] = {}
-    lost: dict[str, InvalidCheckpoint] = {}
+    unreadable: dict[str, InvalidCheckpoint] = {}
     for shard in dict.fromkeys(weight_map.values()):
         try:
             shards[shard] = open_shard(folder / shard, pending)
         except InvalidCheckpoint as error:
-            lost[shard] = error
+            unreadable[shard] = error
     stored: TensorLocations = {}
     broken: dict[str, InvalidCheckpoint] = {}
     for name, shard in weight_map.items():
-        if shard in lost:
-            broken[name] = lost[shard]
+        if shard in unreadable:
+            broken[name] = unreadable[shard]
         elif name in shards[shard][1]:
             stored[name] = (shards[shard][0], shards[shard][1][name])
         else:
-            said = f"it lacks the tensor {name!r}, which {INDEX_FILE} promises."
-            broken[name] = CorruptFile(str(folder / shard), said)
+            reason = f"it does not contain the tensor {name!r}, which {INDEX_FILE} lists."
+            broken[name] = CorruptFile(str(folder / shard), reason)
     unlisted = {
         name: (file, entry)
         for file, entries in shards.values()
@@ -99,36 +98,40 @@ def read_shards(folder: Path, pending: HeaderBytes, select_needed: SelectNeeded)
         return FolderTensors(stored, frozenset(shards))
     needed = select_needed({**weight_map, **unlisted})
     stored |= {name: unlisted[name] for name in unlisted if name in needed}
-    for name, reason in broken.items():
+    for name, error in broken.items():
         if name in needed and name not in stored:
-            raise reason
-    return FolderTensors(stored, frozenset(shards), _notes(broken, lost, stored))
+            raise error
+    return FolderTensors(stored, frozenset(shards), _notes(broken, unreadable, stored))
 
 
-def _notes(broken: Collection[str], lost: Collection[str], stored: TensorLocations) -> tuple[str, ...]:
-    promised = [name for name in broken if name not in stored]
+def _notes(broken: Collection[str], unreadable: Collection[str], stored: TensorLocations) -> tuple[str, ...]:
+    missing = [name for name in broken if name not in stored]
     notes = []
-    if promised:
-        few = ", ".join(promised[:3]) + (", …" if len(promised) > 3 else "")
-        said = "a tensor that is" if len(promised) == 1 else f"{len(promised)} tensors that are"
-        notes.append(f"{INDEX_FILE} lists {said} not there and not needed ({few}).")
-    if lost:
-        notes.append(f"{', '.join(sorted(lost))} cannot be read, and nothing of it is needed.")
+    if missing:
+        examples = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+        subject = "a missing tensor" if len(missing) == 1 else f"{len(missing)} missing tensors"
+        notes.append(f"{INDEX_FILE} lists {subject} that the model does not use ({examples}).")
+    if unreadable:
+        notes.append(
+            f"{', '.join(sorted(unreadable))} cannot be read; the model does not use any of its tensors."
+        )
     return tuple(notes)
 
 
 def _weight_map(index: Path) -> dict[str, str]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CorruptFile(str(index), "it has no 'weight_map' of tensors to files.")
+        raise CorruptFile(str(index), "it has no 'weight_map' from tensors to files.")
     for shard in weight_map.values():
         if not isinstance(shard, str) or not _is_plain(shard):
-            raise CorruptFile(str(index), f"it names {shard!r}, not a safetensors file in this folder.")
+            raise CorruptFile(
+                str(index), f"it names {shard!r}, which is not a safetensors file in this folder."
+            )
     return weight_map
 
 
 def listed_files(folder: Path) -> set[str]:
-    """Return the names of the files that the index of a folder lists; none if no index can be read."""
+    """Return the file names listed by a folder's index; empty if there is no readable index."""
     try:
         return {*_weight_map(folder / INDEX_FILE).values()} if (folder / INDEX_FILE).is_file() else set()
     except InvalidCheckpoint:
@@ -136,16 +139,16 @@ def listed_files(folder: Path) -> set[str]:
 
 
 def _is_plain(shard: str) -> bool:
-    """Whether a name can only be that of a file in the folder itself, on any operating system."""
+    """Return whether a name refers to a file directly in the folder, on any operating system."""
     return shard.endswith(".safetensors") and not set(shard) & set("/\\:\0")
 
 
 def open_shard(path: Path, pending: HeaderBytes) -> tuple[MmapFile, dict[str, TensorEntry]]:
-    """Return a file and the tensors that its header lists.
+    """Return a safetensors file and the tensors in its header.
 
     Raises:
-        CorruptFile: It is cut short, or what it says of itself cannot be true.
-        MissingFile: It is not there, or a dangling link or a Git LFS pointer is.
+        CorruptFile: The file is truncated or contradicts itself.
+        MissingFile: It does not exist, or is a dangling link or a Git LFS pointer.
 
     """
     if path.name in pending:
@@ -154,6 +157,6 @@ def open_shard(path: Path, pending: HeaderBytes) -> tuple[MmapFile, dict[str, Te
     if error := missing_file_error(path):
         raise error
     if not path.is_file():
-        raise missing_file(path, "it is listed as a part of the model. Copy it here too.")
+        raise missing_file(path, "it is a shard of the model. Copy it here too.")
     status = path.stat()
     return MmapFile(path, status.st_size, (status.st_dev, status.st_ino)), read_header(path)

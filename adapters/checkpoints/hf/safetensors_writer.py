@@ -1,7 +1,7 @@
-"""Writing safetensors, one tensor at a time.
+"""Write safetensors files one tensor at a time.
 
-The `safetensors` package needs all tensors of a file in memory at once, and only the owner can read the files
-that it creates: see docs/decisions/safetensors.md. The format is a length, a header in JSON and the bytes.
+The `safetensors` package needs all tensors of a file in memory at once, and creates files that only their
+owner can read: see docs/decisions/safetensors.md. A file is a length, a JSON header and the tensor data.
 Source: https://github.com/huggingface/safetensors#format
 """
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
     import torch
 
 SHARD_BYTES = 5_000_000_000
-"""How many bytes of tensors go into a file, unless a single tensor has more."""
+"""Maximum tensor bytes per file, unless a single tensor is larger."""
 
 _ALIGNMENT = 8
 
 
 def plan_shards(tensors: Mapping[str, TensorInfo], max_bytes: int = SHARD_BYTES) -> list[list[str]]:
-    """Return the names, in their order, dealt out to files of at most `max_bytes` bytes where that can be."""
-    found: list[list[str]] = [[]]
+    """Split tensor names, in their order, into files of at most `max_bytes`, or of a single larger tensor."""
+    shards: list[list[str]] = [[]]
     size = 0
     for name, info in tensors.items():
-        if found[-1] and size + info.nbytes > max_bytes:
-            found.append([])
+        if shards[-1] and size + info.nbytes > max_bytes:
+            shards.append([])
             size = 0
-        found[-1].append(name)
+        shards[-1].append(name)
         size += info.nbytes
-    return found
+    return shards
 
 
 def shard_names(count: int) -> list[str]:
-    """Return what the files are called."""
+    """Return the file names of `count` shards."""
     if count == 1:
         return ["model.safetensors"]
     return [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
 
 
 def safetensors_header(names: Sequence[str], tensors: Mapping[str, TensorInfo]) -> bytes:
-    """Return what a file of these tensors begins with."""
+    """Return the length field and the JSON header of a file, padded to 8 bytes."""
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name in names:
@@ -61,13 +61,13 @@ def safetensors_header(names: Sequence[str], tensors: Mapping[str, TensorInfo]) 
 def write_file(
     path: Path, names: Sequence[str], tensors: Mapping[str, TensorInfo], values: "Iterable[torch.Tensor]"
 ) -> None:
-    """Write a file of tensors.
+    """Write a safetensors file.
 
     Args:
-        path: Where.
-        names: Which, in the order in which they come.
-        tensors: Their shapes and dtypes.
-        values: The tensors themselves, on the CPU.
+        path: The output file.
+        names: The names of the tensors, in order.
+        tensors: Shapes and dtypes by name.
+        values: The tensors on the CPU, in the same order.
 
     """
     with path.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Writing a Hugging Face folder: safetensors, configs, the tokenizer's files and the prompt style."""
+"""Write Hugging Face folders: safetensors, configs, tokenizer files and the prompt style."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -36,17 +36,18 @@ class HFWriter:
     """Writes models as Hugging Face folders.
 
     Attributes:
-        shard_bytes: How many bytes of tensors go into one file.
+        shard_bytes: The maximum tensor bytes per file.
 
     """
 
     shard_bytes: int = SHARD_BYTES
 
     def __call__(self, folder: Path, model: "ModelToSave[torch.Tensor]", report: Reporter) -> None:
-        """Write a model, which replaces the one in the folder in one step.
+        """Write a model atomically, replacing the model in the folder.
 
         Raises:
-            UnsupportedOperation: The disk has not the room, or the folder cannot be written to.
+            InsufficientSpace: There is not enough disk space.
+            UnsupportedOperation: The folder is not writable.
 
         """
         check_free_space(folder, sum(info.nbytes for info in model.weights.tensors.values()))
@@ -60,24 +61,27 @@ class HFWriter:
 
     def _write_weights(self, folder: Path, model: "ModelToSave[torch.Tensor]", report: Reporter) -> None:
         tensors = model.weights.tensors
-        dealt = plan_shards(tensors, self.shard_bytes)
-        names = shard_names(len(dealt))
+        shards = plan_shards(tensors, self.shard_bytes)
+        files = shard_names(len(shards))
         done = 0
 
-        def values(those: list[str]) -> "Iterator[torch.Tensor]":
+        def values(names: list[str]) -> "Iterator[torch.Tensor]":
             nonlocal done
-            for name in those:
+            for name in names:
                 report(Progress(f"Saving {model.name}", done, len(tensors)))
                 yield model.weights.read(name)
                 done += 1
 
-        for name, those in zip(names, dealt, strict=True):
-            write_file(folder / name, those, tensors, values(those))
+        for file, names in zip(files, shards, strict=True):
+            write_file(folder / file, names, tensors, values(names))
         report(Progress(f"Saving {model.name}", len(tensors), len(tensors)))
-        if names != [SINGLE_FILE]:
-            where = {tensor: name for name, those in zip(names, dealt, strict=True) for tensor in those}
-            total = sum(info.nbytes for info in tensors.values())
-            (folder / INDEX_FILE).write_bytes(_json({"metadata": {"total_size": total}, "weight_map": where}))
+        if files != [SINGLE_FILE]:
+            weight_map = {name: file for file, names in zip(files, shards, strict=True) for name in names}
+            index = {
+                "metadata": {"total_size": sum(info.nbytes for info in tensors.values())},
+                "weight_map": weight_map,
+            }
+            (folder / INDEX_FILE).write_bytes(_json(index))
 
 
 def _old_files(folder: Path, model: "ModelToSave[torch.Tensor]") -> set[str]:
@@ -88,7 +92,7 @@ def _old_files(folder: Path, model: "ModelToSave[torch.Tensor]") -> set[str]:
 
 def _config_files(model: "ModelToSave[torch.Tensor]") -> dict[str, bytes]:
     stored = {info.storage_format for info in model.weights.tensors.values() if len(info.shape) > 1}
-    # Of quantized weights, some are stored in float32 for nothing to be lost.
+    # Of quantized models, some weights are stored in float32 to avoid rounding.
     dtype = _DTYPES[min(stored & _DTYPES.keys(), key=[*reversed(_DTYPES)].index)]
     config = {**model.config, "torch_dtype": dtype}
     if model.weights.quantization is not None:

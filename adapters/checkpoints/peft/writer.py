@@ -32,7 +32,8 @@ def write_adapter(
         files: Contents of additional files by name, such as the tokenizer's.
 
     Raises:
-        UnsupportedOperation: There is not enough disk space, or the folder is not writable.
+        InsufficientSpace: There is not enough disk space.
+        UnsupportedOperation: The folder is not writable.
 
     """
     tensors = dict(to_peft_tensors(adapter))
