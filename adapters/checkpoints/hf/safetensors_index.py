@@ -98,9 +98,9 @@ def read_shards(folder: Path, pending: HeaderBytes, select_needed: SelectNeeded)
         return FolderTensors(stored, frozenset(shards))
     needed = select_needed({**weight_map, **unlisted})
     stored |= {name: unlisted[name] for name in unlisted if name in needed}
-    for name, error in broken.items():
+    for name, failure in broken.items():
         if name in needed and name not in stored:
-            raise error
+            raise failure
     return FolderTensors(stored, frozenset(shards), _notes(broken, unreadable, stored))
 
 
