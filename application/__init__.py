@@ -1,1 +1,1 @@
-"""What this library does, as sentences over ports: no torch, no files, no network."""
+"""The application layer: use cases in terms of ports, without torch."""

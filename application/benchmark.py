@@ -1,4 +1,4 @@
-"""Measure: run a generation and count what really happened."""
+"""Measure the time and memory of generation."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,12 +13,12 @@ from litgpt.domain.progress import Progress, Reporter
 
 @attrs.frozen
 class Benchmark:
-    """Times generations.
+    """Measures the time and memory of generations.
 
     Attributes:
         tokenizer: The model's tokenizer.
         generator: The model.
-        profiler: The clock and the memory's high-water mark.
+        profiler: The clock and the peak memory.
 
     """
 
@@ -29,20 +29,19 @@ class Benchmark:
     def __call__(
         self, requests: Sequence[GenerationRequest], *, stop_strings: tuple[str, ...] = ()
     ) -> tuple[list[Completion], BenchmarkResult]:
-        """Generate once and return the answers with what was measured.
+        """Generate once and return the answers and the measurements.
 
-        Tokens are counted as they leave the model: the clock stands at the first of them for the time to
-        first token, whether or not the caller streams.
+        The time to first token ends when the generator yields the first token.
         """
         self.profiler.reset_peak()
         timed = _TimedGenerator(self.generator, self.profiler)
-        began = self.profiler.now()
+        start = self.profiler.now()
         answers = GenerateText(self.tokenizer, timed).complete(requests, stop_strings=stop_strings)
-        seconds = self.profiler.now() - began
-        first = timed.first_token_at - began if timed.first_token_at is not None else seconds
+        seconds = self.profiler.now() - start
+        first = timed.first_token_at - start if timed.first_token_at is not None else seconds
         tokens = sum(answer.completion_tokens for answer in answers)
         return answers, BenchmarkResult(
-            prompt_tokens=sum(len(one.prompt) for one in requests),
+            prompt_tokens=sum(len(request.prompt) for request in requests),
             completion_tokens=tokens,
             seconds=seconds,
             time_to_first_token=first,
@@ -58,20 +57,19 @@ class Benchmark:
         *,
         stop_strings: tuple[str, ...] = (),
     ) -> tuple[str, dict[str, list[float]]]:
-        """Generate several times; return the last answer, and what was measured each time by name.
+        """Generate several times; return the last answer and the measurements by name.
 
-        The prompt and two tokens are computed before, without being measured: buffers and kernels are then
-        in place.
+        An unmeasured run of the prompt and two tokens warms up buffers and kernels.
         """
-        short = [attrs.evolve(one, max_new_tokens=min(2, one.max_new_tokens)) for one in requests]
-        GenerateText(self.tokenizer, self.generator).complete(short)
+        warmup = [attrs.evolve(x, max_new_tokens=min(2, x.max_new_tokens)) for x in requests]
+        GenerateText(self.tokenizer, self.generator).complete(warmup)
         figures: dict[str, list[float]] = {}
         text = ""
         for done in range(num_iterations):
             report(Progress("Measuring", done, num_iterations, unit="iterations"))
-            answers, measured = self(requests, stop_strings=stop_strings)
+            answers, result = self(requests, stop_strings=stop_strings)
             text = answers[-1].text
-            for name, value in measured.as_dict().items():
+            for name, value in result.as_dict().items():
                 figures.setdefault(name, []).append(value)
         report(Progress("Measuring", num_iterations, num_iterations, unit="iterations"))
         return text, figures
@@ -79,7 +77,7 @@ class Benchmark:
 
 @attrs.define
 class _TimedGenerator:
-    """A generator that notes when its first token came."""
+    """A generator that records the time of its first token."""
 
     generator: Generator
     profiler: Profiler

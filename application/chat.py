@@ -1,4 +1,4 @@
-"""Talk: a conversation that remembers what was said and does not compute it again."""
+"""Multi-turn conversations with a prefix cache."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -15,11 +15,11 @@ from litgpt.domain.ports import PrefixCache
 
 @attrs.frozen
 class TurnOptions:
-    """How one message is written, and its answer generated.
+    """Rendering and generation options of one turn.
 
     Attributes:
         renderer: Renders and encodes the conversation.
-        request: Makes a request of the prompt's ids.
+        request: Returns a request for a prompt of token ids.
         stop_strings: Strings that end the answer.
 
     """
@@ -31,7 +31,7 @@ class TurnOptions:
 
 @attrs.define
 class EncodedHistory:
-    """What the model has seen, as text and as the very ids: the text encoded anew may be cut differently."""
+    """The text of the conversation and its token ids, which differ from those of encoding the text again."""
 
     text: str = ""
     token_ids: list[int] = attrs.field(factory=list)
@@ -41,13 +41,13 @@ class EncodedHistory:
 
 @attrs.define(eq=False)
 class Conversation:
-    """Says something to the model, and remembers.
+    """A conversation with a model.
 
     Attributes:
         renderer: Renders and encodes the conversation.
         generate: Generates the answers.
-        prefix: What the model has computed of the conversation so far.
-        messages: What was said, by whom.
+        prefix: The prefix cache of the conversation.
+        messages: The messages of both sides.
 
     """
 
@@ -62,34 +62,34 @@ class Conversation:
     def send(
         self, message: object, turn: TurnOptions, *, sys_prompt: str | None = None
     ) -> Iterator[CompletionChunk]:
-        """Say something and return the answer's pieces as they come.
+        """Send a message and return an iterator over the chunks of the answer.
 
-        Both sides are remembered once the answer is over, or as far as it came when the iterator is closed.
-        An answer of which nothing came is forgotten, with what was said.
+        The message and the answer are added to the conversation when the answer ends or the iterator is
+        closed. If the answer is empty, neither is added.
 
         Args:
-            message: What the user says, as a text; or a message, such as a tool's result; or several of them.
-            turn: How it is written, and the answer generated.
-            sys_prompt: The system message of a conversation that has none yet.
+            message: A user message as a string; or a message, such as a tool result; or several messages.
+            turn: Rendering and generation options.
+            sys_prompt: The system message, if the conversation does not have one.
 
         Raises:
-            BadArgument: `message` is empty, or there is a system message already.
-            WrongType: It is neither a text nor messages.
-            BadPrompt: The prompt style cannot express it.
-            PromptTooLong: The conversation has outgrown the context.
+            InvalidArgument: `message` is empty, or there is a system message already.
+            WrongType: `message` is neither a string nor messages.
+            UnsupportedPrompt: The prompt style does not support the messages.
+            PromptTooLong: The conversation is longer than the context.
 
         """
-        write = turn.renderer
-        asked = [*to_messages([*self.messages, *_user_messages(message)], sys_prompt)]
+        renderer = turn.renderer
+        messages = [*to_messages([*self.messages, *_user_messages(message)], sys_prompt)]
         if isinstance(message, str):
-            write.warn_if_rendered(message)
-        rendered = write.render(asked)
-        prompt = turn.request(self._encode(rendered, write))
-        pieces = self.generate.stream([prompt], stop_strings=turn.stop_strings, prefix=self.prefix)
-        return self._remember(pieces, asked, prompt, rendered, write)
+            renderer.warn_if_rendered(message)
+        rendered = renderer.render(messages)
+        request = turn.request(self._encode(rendered, renderer))
+        chunks = self.generate.stream([request], stop_strings=turn.stop_strings, prefix=self.prefix)
+        return self._remember(chunks, messages, request, rendered, renderer)
 
     def fork(self) -> "Conversation":
-        """Return a conversation that begins as this one and goes its own way."""
+        """Return an independent copy of the conversation."""
         return attrs.evolve(
             self,
             prefix=self.prefix.fork(),
@@ -98,12 +98,12 @@ class Conversation:
         )
 
     def undo(self) -> Message | None:
-        """Forget the last user message and everything after it, and return it; None if there is none."""
+        """Remove the last user message and all later messages; return it, or None without one."""
         for index in range(len(self.messages) - 1, -1, -1):
             if self.messages[index].role == "user":
-                forgotten = self.messages[index]
+                removed = self.messages[index]
                 self.messages = self.messages[:index]
-                return forgotten
+                return removed
         return None
 
     def count_tokens(self) -> int:
@@ -111,7 +111,7 @@ class Conversation:
         return len(self._encode(self.renderer.render(self.messages), self.renderer)) if self.messages else 0
 
     def close(self) -> None:
-        """Free the memory of what was computed; the messages stay."""
+        """Free the prefix cache; the messages are kept."""
         self.prefix.close()
 
     def _encode(self, rendered: str, renderer: RenderPrompt) -> list[int]:
@@ -136,9 +136,9 @@ class Conversation:
                 if event.completion is not None:
                     ids = list(event.completion.token_ids)
                     if renderer.raw and ids and ids[-1] in request.stop_token_ids:
-                        ids.pop()  # in a text that goes on as it is, the user writes what ends a turn
-                    said = renderer.tokenizer.decode(ids, include_special_tokens=True)
-                    self._history = EncodedHistory(rendered + said, [*request.prompt, *ids])
+                        ids.pop()  # in raw text, the user writes the end of a turn
+                    decoded = renderer.tokenizer.decode(ids, include_special_tokens=True)
+                    self._history = EncodedHistory(rendered + decoded, [*request.prompt, *ids])
                 yield event
         finally:
             close = getattr(chunks, "close", None)

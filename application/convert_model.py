@@ -1,11 +1,12 @@
-"""Write a model that is in one format in another."""
+"""Convert a model to another format."""
 
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import attrs
 
-from litgpt.application.load_model import LoadModel, PlaceModel
+from litgpt.application.load_model import LoadModel
+from litgpt.application.place_model import PlaceModel
 from litgpt.application.save_model import SaveModel
 from litgpt.domain.distribution.placement import DistributeOptions
 from litgpt.domain.ports import Checkpoint
@@ -15,22 +16,15 @@ from litgpt.domain.reference import ModelReference
 TensorT = TypeVar("TensorT")
 ModelT = TypeVar("ModelT")
 
-# What a float format is in Lightning's words. Quantized weights are rounded far more coarsely than bfloat16
-# rounds.
+# Lightning's names of storage formats. The default is for quantized weights, whose rounding error is much
+# larger than that of bfloat16.
 _PRECISIONS = {"F32": "32-true", "F16": "16-true", "BF16": "bf16-true"}
 _DEFAULT_PRECISION = "bf16-true"
 
 
 @attrs.frozen
 class ConvertModel(Generic[TensorT, ModelT]):
-    """Loads a model, whatever it is stored in, and writes it.
-
-    Attributes:
-        load: Finds and checks it.
-        place: Builds it.
-        save: Writes it.
-
-    """
+    """Loads a model of any supported format and saves it."""
 
     load: LoadModel[TensorT]
     place: PlaceModel[TensorT, ModelT]
@@ -45,33 +39,31 @@ class ConvertModel(Generic[TensorT, ModelT]):
         precision: str | None = None,
         overwrite: bool = False,
     ) -> str:
-        """Convert a model, on the CPU, and return the precision that it was written in.
+        """Convert a model on the CPU and return the precision of the saved weights.
 
         Args:
-            reference: Which model.
-            folder: Where to.
-            report: Told of the progress.
-            precision: As Lightning writes it; None is what most of its weights are stored in, or `bf16-true`
-                where they are quantized.
-            overwrite: Whether another model in the folder is replaced.
+            reference: The model.
+            folder: The output folder.
+            report: Receives notices and progress.
+            precision: The precision, by Lightning's name; None: that of most weights, or `bf16-true` if they
+                are quantized.
+            overwrite: Whether to replace another model in the folder.
 
         Raises:
             WouldOverwrite: The folder holds another model, and `overwrite` is not set.
-            ModelNotFound: Nobody has it.
-            BadCheckpoint: Its files cannot be used.
-            UnsupportedModel: It is of no family that is implemented, or the format cannot express it.
-            OutOfReach: The disk has not the room, or the folder cannot be written to.
+            ModelNotFound: The model was not found.
+            InvalidCheckpoint: The files of the model cannot be used.
+            UnsupportedModel: The model family is not implemented, or the format does not support the model.
+            UnsupportedOperation: There is not enough disk space, or the folder is not writable.
 
         """
         loaded = self.load(reference)
         try:
-            self.save.check(
-                loaded, folder, overwrite=overwrite, is_copy=True
-            )  # before anything is downloaded
+            self.save.check(loaded, folder, overwrite=overwrite, is_copy=True)  # before any download
             chosen = precision or _storage_precision(loaded.checkpoint)
-            wish = DistributeOptions(accelerator="cpu", precision=chosen)
-            self.place.check(loaded, wish)
-            loaded, model, _ = self.place(loaded, wish, report)
+            options = DistributeOptions(accelerator="cpu", precision=chosen)
+            self.place.check(loaded, options)
+            loaded, model, _ = self.place(loaded, options, report)
             self.save(loaded, model, folder, report, overwrite=overwrite, is_copy=True)
         finally:
             loaded.checkpoint.close()
@@ -82,5 +74,5 @@ def _storage_precision(checkpoint: Checkpoint[TensorT]) -> str:
     sizes: dict[str, int] = {}
     for tensor in checkpoint.tensors.values():
         sizes[tensor.storage_format] = sizes.get(tensor.storage_format, 0) + tensor.numel
-    most = max(sizes, key=lambda one: sizes[one])
+    most = max(sizes, key=sizes.__getitem__)
     return _PRECISIONS.get(most, _DEFAULT_PRECISION)

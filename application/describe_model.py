@@ -1,4 +1,4 @@
-"""Describe a model: what it is and how it is stored, from headers alone."""
+"""Describe a model from its headers, without reading weights."""
 
 from collections.abc import Mapping
 from typing import Generic, TypeVar
@@ -21,10 +21,10 @@ class StorageSummary:
     """The tensors of a checkpoint that are stored in the same format.
 
     Attributes:
-        format: The file's own name for it: `BF16`, `Q4_K`, …
-        num_tensors: How many there are.
-        num_parameters: How many numbers they hold.
-        nbytes: The bytes they take.
+        format: The format, such as `BF16` or `Q4_K`.
+        num_tensors: The number of tensors.
+        num_parameters: The number of elements.
+        nbytes: The size in bytes.
 
     """
 
@@ -36,16 +36,16 @@ class StorageSummary:
 
 @attrs.frozen(kw_only=True)
 class ModelDescription:
-    """A model, as its headers tell it.
+    """A description of a model.
 
     Attributes:
-        name: What it was asked for as.
-        origin: Where it is, in words.
-        architecture: Its structure.
-        num_parameters: How many weights the network has.
-        sampling_params: How answers are drawn where the caller does not say.
-        storage: How the checkpoint keeps them, from the format that takes the most bytes to the least.
-        notes: What whoever loads it should be told.
+        name: The name by which it was opened.
+        origin: A description of its location.
+        architecture: The architecture.
+        num_parameters: The number of parameters.
+        sampling_params: The default sampling parameters.
+        storage: The storage formats of the checkpoint, largest first.
+        notes: Sentences for the user who loads it.
 
     """
 
@@ -59,34 +59,28 @@ class ModelDescription:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all tensors together."""
-        return sum(one.nbytes for one in self.storage)
+        return sum(summary.nbytes for summary in self.storage)
 
 
 @attrs.frozen
 class DescribeModel(Generic[TensorT]):
-    """Finds a model and says what it is, without its weights.
-
-    Attributes:
-        store: Where models are.
-
-    """
+    """Opens a model in the store and describes it."""
 
     store: ModelStore[TensorT]
 
     def __call__(self, reference: ModelReference) -> ModelDescription:
-        """Describe a model that can be loaded; one that cannot is the same error as when it is loaded.
+        """Describe a model; the errors are the same as when it is loaded.
 
         Raises:
-            ModelNotFound: Nobody has it.
-            BadCheckpoint: Its files cannot be used; the error lists all that is wrong with its tensors.
-            UnsupportedModel: Its family, or a setting of it, is not implemented.
+            ModelNotFound: The model was not found.
+            InvalidCheckpoint: The files cannot be used; the message lists all faults of the tensors.
+            UnsupportedModel: The model family, or one of its settings, is not implemented.
 
         """
         checkpoint = self.store.open(reference)
         try:
-            understood = resolve_model(checkpoint.name, checkpoint.config, checkpoint.tensors)
-            architecture = understood.architecture
+            resolved = resolve_model(checkpoint.name, checkpoint.config, checkpoint.tensors)
+            architecture = resolved.architecture
             return ModelDescription(
                 name=checkpoint.name,
                 origin=checkpoint.origin,
@@ -94,7 +88,7 @@ class DescribeModel(Generic[TensorT]):
                 num_parameters=parameter_count(architecture),
                 sampling_params=model_sampling_params(checkpoint.generation_config),
                 storage=_storage_summary(checkpoint.tensors),
-                notes=(*checkpoint.notes, *understood.notes, *_head_notes(understood)),
+                notes=(*checkpoint.notes, *resolved.notes, *_head_notes(resolved)),
             )
         finally:
             checkpoint.close()
@@ -105,8 +99,8 @@ def _head_notes(resolved: ResolvedModel) -> tuple[str, ...]:
         return ()
     count = parameter_count(resolved.untied().architecture) - parameter_count(resolved.architecture)
     note = (
-        "its config.json ties the head to the embedding, and the checkpoint holds a head as well. If that "
-        f"differs, which only the weights tell, it is used, and {count / 1e6:,.1f} million parameters more."
+        "config.json ties the LM head to the embedding, but the checkpoint also contains an LM head. If the "
+        f"values differ, that LM head is used, with {count / 1e6:,.1f} million additional parameters."
     )
     return (note,)
 
@@ -115,8 +109,8 @@ def _storage_summary(tensors: Mapping[str, TensorInfo]) -> tuple[StorageSummary,
     by_format: dict[str, list[TensorInfo]] = {}
     for tensor in tensors.values():
         by_format.setdefault(tensor.storage_format, []).append(tensor)
-    found = [
-        StorageSummary(name, len(those), sum(one.numel for one in those), sum(one.nbytes for one in those))
-        for name, those in by_format.items()
+    summaries = [
+        StorageSummary(name, len(infos), sum(x.numel for x in infos), sum(x.nbytes for x in infos))
+        for name, infos in by_format.items()
     ]
-    return tuple(sorted(found, key=lambda one: -one.nbytes))
+    return tuple(sorted(summaries, key=lambda summary: -summary.nbytes))

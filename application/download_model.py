@@ -1,4 +1,4 @@
-"""Download a model, so that it can be loaded later without a network."""
+"""Download a model for later use without network access."""
 
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -14,14 +14,14 @@ TensorT = TypeVar("TensorT")
 
 @attrs.frozen
 class DownloadedModel:
-    """A model that is on this machine.
+    """A downloaded model.
 
     Attributes:
-        name: What it was asked for as.
-        origin: Where it came from, in words.
-        folder: The folder it lies in, if it lies in one.
-        num_parameters: How many weights it has.
-        nbytes: The bytes that they take.
+        name: The name by which it was requested.
+        origin: A description of its source.
+        folder: The local folder that contains it, if any.
+        num_parameters: The number of parameters.
+        nbytes: The size of the weights in bytes.
 
     """
 
@@ -34,41 +34,36 @@ class DownloadedModel:
 
 @attrs.frozen
 class DownloadModel(Generic[TensorT]):
-    """Brings a model to this machine, in its newest version unless a revision is named.
-
-    Attributes:
-        store: Where models are.
-
-    """
+    """Downloads the latest version of a model, or the requested revision."""
 
     store: ModelStore[TensorT]
 
     def __call__(self, reference: ModelReference, report: Reporter) -> DownloadedModel:
-        """Download what is missing of a model, and return where it is.
+        """Download the missing files of a model.
 
         Raises:
-            ModelNotFound: Nobody has it.
-            BadCheckpoint: Its files cannot be used.
-            AccessDenied: The Hub does not give it to us.
+            ModelNotFound: The model was not found.
+            InvalidCheckpoint: The files of the model cannot be used.
+            AccessDenied: The Hub denied access.
             HubUnreachable: The Hub does not answer.
-            OutOfReach: The disk is too full.
+            UnsupportedOperation: There is not enough disk space.
 
         """
         if reference.offline is None:
-            reference = attrs.evolve(reference, offline=False)  # so that the Hub is asked for the newest
+            reference = attrs.evolve(reference, offline=False)  # to check the Hub for the latest version
         checkpoint = self.store.open(reference)
         try:
             tensors = checkpoint.tensors.values()
-            found = DownloadedModel(
+            model = DownloadedModel(
                 name=checkpoint.name,
                 origin=checkpoint.origin,
                 folder=checkpoint.folder,
                 num_parameters=sum(tensor.numel for tensor in tensors),
                 nbytes=sum(tensor.nbytes for tensor in tensors),
             )
-            size = f"{found.num_parameters / 1e6:,.1f} million weights, {found.nbytes / 1e6:,.1f} MB"
-            report(Notice(f"{found.origin}: {size}"))
+            size = f"{model.num_parameters / 1e6:,.1f} million weights, {model.nbytes / 1e6:,.1f} MB"
+            report(Notice(f"{model.origin}: {size}"))
             checkpoint.fetch(report)
-            return found
+            return model
         finally:
             checkpoint.close()

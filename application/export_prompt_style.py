@@ -1,4 +1,4 @@
-"""The prompt style of a saved model, for other programs: a chat template and the tokens that end answers."""
+"""Export a prompt style for other programs, as a chat template and end-of-sequence tokens."""
 
 from collections.abc import Mapping
 
@@ -10,11 +10,11 @@ from litgpt.domain.ports import Tokenizer
 
 
 def stop_token_ids(tokenizer: Tokenizer, style: PromptStyle | None) -> frozenset[int]:
-    """Return the tokens that end an answer: those of the style, and those of the tokenizer's own files.
+    """Return the stop tokens of the prompt style and the tokenizer's files.
 
     Args:
         tokenizer: The model's tokenizer.
-        style: The prompt style; None is the tokenizer's chat template.
+        style: The prompt style; None: the tokenizer's chat template.
 
     """
     stops = frozenset[int]() if style is None else style.split_stops(tokenizer)[0]
@@ -23,11 +23,10 @@ def stop_token_ids(tokenizer: Tokenizer, style: PromptStyle | None) -> frozenset
 
 
 def answer_terminator(tokenizer: Tokenizer, style: PromptStyle) -> str:
-    """Return what a training example has after its last answer.
+    """Return the text after the last answer of a training example.
 
-    It is the beginning of what the style writes there, up to a token that ends an answer; if there is no such
-    token, the tokenizer's end-of-text token instead (`EncodeExample` in
-    application/training/encode_example.py).
+    It is the style's end of turn up to a stop token or, without a stop token, the tokenizer's end-of-sequence
+    token; see `EncodeExample`.
     """
     end = style.turn_end or ""
     tokens = [_token_text(tokenizer, token) for token in stop_token_ids(tokenizer, style)]
@@ -38,11 +37,11 @@ def answer_terminator(tokenizer: Tokenizer, style: PromptStyle) -> str:
 
 
 def export_chat_template(tokenizer: Tokenizer, style: PromptStyle) -> str:
-    """Return the style as a chat template, whose text this tokenizer encodes to the ids that were trained.
+    """Return the style as a chat template that produces the token ids of training.
 
     Args:
-        tokenizer: The model's tokenizer. It puts its beginning token before a prompt in this style, so the
-            template writes that token: what a template has rendered is encoded as it is.
+        tokenizer: The model's tokenizer. If it prepends a beginning-of-sequence token to prompts in this
+            style, the template renders that token, as rendered templates are encoded without it.
         style: The prompt style.
 
     """
@@ -54,13 +53,13 @@ def export_chat_template(tokenizer: Tokenizer, style: PromptStyle) -> str:
 def exported_stop_token_ids(
     tokenizer: Tokenizer, style: PromptStyle | None, *, trained: bool
 ) -> frozenset[int]:
-    """Return the tokens at which other programs should end an answer.
+    """Return the stop tokens for other programs.
 
     Args:
         tokenizer: The model's tokenizer.
-        style: The prompt style; None is the tokenizer's chat template.
-        trained: Whether the model was trained in the style, and so ends some answers with the tokenizer's
-            end-of-text token.
+        style: The prompt style; None: the tokenizer's chat template.
+        trained: Whether the model was trained with the style, whose answers can end with the tokenizer's
+            end-of-sequence token.
 
     """
     if trained or style is None:
@@ -71,11 +70,11 @@ def exported_stop_token_ids(
 def with_stop_token_ids(
     token_ids: frozenset[int], config: Mapping[str, object], generation_config: Mapping[str, object]
 ) -> Mapping[str, object]:
-    """Return `generation_config.json` with more tokens that end an answer.
+    """Return `generation_config.json` with additional stop tokens.
 
     Args:
-        token_ids: The tokens.
-        config: The contents of `config.json`, which counts where the other names no token.
+        token_ids: The stop tokens.
+        config: The contents of `config.json`, used if `generation_config.json` has no stop tokens.
         generation_config: The contents of `generation_config.json`.
 
     """
@@ -89,14 +88,14 @@ def with_stop_token_ids(
 def _exported_bos(tokenizer: Tokenizer, style: PromptStyle) -> str:
     if not tokenizer.adds_bos or tokenizer.bos_id is None:
         return ""
-    begin = _token_text(tokenizer, tokenizer.bos_id)
+    bos = _token_text(tokenizer, tokenizer.bos_id)
     prompt = style.render([Message("user", "Hi")])
-    if prompt.startswith(begin):
+    if prompt.startswith(bos):
         return ""
     trained = tokenizer.encode(prompt)
-    # Some tokenizers put a space before a text, and none after the beginning token.
-    spaced = tokenizer.encode(f"{begin}{prompt}", bos=False) != trained
-    return f"{begin} " if spaced and tokenizer.encode(f"{begin} {prompt}", bos=False) == trained else begin
+    # Some tokenizers prepend a space to a text, but not after the beginning-of-sequence token.
+    spaced = tokenizer.encode(f"{bos}{prompt}", bos=False) != trained
+    return f"{bos} " if spaced and tokenizer.encode(f"{bos} {prompt}", bos=False) == trained else bos
 
 
 def _token_text(tokenizer: Tokenizer, token: int) -> str:

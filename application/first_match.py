@@ -1,4 +1,4 @@
-"""Find something by a model's name, wherever it may be."""
+"""Look up a model reference in several sources."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -13,31 +13,31 @@ FoundT = TypeVar("FoundT")
 
 @attrs.frozen
 class FirstMatch(Generic[FoundT]):
-    """Asks one place after another, for a tokenizer or for a config; the first that has it answers.
+    """Returns a tokenizer or config from the first source that has it.
 
     Attributes:
-        sources: In the order in which they are asked. Each raises ModelNotFound for what it does not have.
+        sources: The sources in order; each raises ModelNotFound if it does not have the model.
 
     """
 
     sources: tuple[Callable[[ModelReference], FoundT], ...]
 
     def __call__(self, reference: ModelReference) -> FoundT:
-        """Return what was looked for.
+        """Return the result of the first source that has the model.
 
         Raises:
-            ModelNotFound: Nobody has it; the error says where it was looked for.
+            ModelNotFound: No source has it; the message lists the searched locations.
 
         """
-        said: list[ModelNotFound] = []
-        for place in self.sources:
+        errors: list[ModelNotFound] = []
+        for source in self.sources:
             try:
-                return place(reference)
+                return source(reference)
             except ModelNotFound as error:
-                said.append(error)
+                errors.append(error)
         raise ModelNotFound(
             reference.name,
-            searched=tuple(one for error in said for one in error.searched),
-            similar=tuple(dict.fromkeys(one for error in said for one in error.similar)),
-            hint=" ".join(error.hint for error in said if error.hint),
+            searched=tuple(location for error in errors for location in error.searched),
+            similar=tuple(dict.fromkeys(name for error in errors for name in error.similar)),
+            hint=" ".join(error.hint for error in errors if error.hint),
         )

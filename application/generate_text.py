@@ -1,4 +1,4 @@
-"""Continue texts: encode them, generate tokens, decode them as they come."""
+"""Generate text: stream tokens from a generator and decode them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from litgpt.domain.ports import Generation, Generator, PrefixCache, TextDecoder,
 
 @attrs.define
 class _Answer:
-    """One answer as it grows."""
+    """The state of one answer during generation."""
 
     request: GenerationRequest
     decoder: TextDecoder
@@ -21,14 +21,14 @@ class _Answer:
     logprobs: list[float] = attrs.field(factory=list)
 
     def add(self, token: int, logprob: float | None, *, visible: bool) -> str:
-        """Take one more token and return the text that can be shown for certain."""
+        """Add a token and return the text that cannot be part of a stop string."""
         self.token_ids.append(token)
         if logprob is not None:
             self.logprobs.append(logprob)
         return self._append(self.stop_matcher.push(self.decoder.push(token))) if visible else ""
 
     def finish(self) -> str:
-        """Return the text that was held back, when nothing more will come."""
+        """Return the withheld text at the end of the answer."""
         return self._append(self.stop_matcher.push(self.decoder.finish()) + self.stop_matcher.flush())
 
     def _append(self, text: str) -> str:
@@ -47,7 +47,7 @@ class _Answer:
 
 @attrs.frozen
 class GenerateText:
-    """Continues prompts in text.
+    """Generates text from prompts of token ids.
 
     Attributes:
         tokenizer: The model's tokenizer.
@@ -65,23 +65,24 @@ class GenerateText:
         stop_strings: tuple[str, ...] = (),
         prefix: PrefixCache | None = None,
     ) -> Iterator[CompletionChunk]:
-        """Continue prompts and return an event for each token as it comes, the last with its completion.
+        """Return an iterator with a chunk for each token; the last chunk of an answer has its completion.
 
-        The requests are checked at once; nothing is computed before the first event is asked for. To stop
-        early, close the iterator or drop it.
+        The requests are checked by the call; computation starts with the first chunk. To stop early, close or
+        drop the iterator.
 
         Args:
-            requests: The prompts, in ids, and what is wanted of each.
-            stop_strings: Strings that end an answer; they are not part of it.
-            prefix: What was computed before; see the Generator port.
+            requests: The prompts, as token ids, and their options.
+            stop_strings: Strings that end an answer and are not part of it.
+            prefix: A prefix cache; see the Generator port.
 
         Raises:
-            PromptTooLong: A prompt leaves no room for an answer.
+            PromptTooLong: A prompt fills the context.
 
         """
         generation = self.generator.generate(requests, prefix=prefix)
         answers = [
-            _Answer(one, self.tokenizer.decoder(), StopStringMatcher(stop_strings)) for one in requests
+            _Answer(request, self.tokenizer.decoder(), StopStringMatcher(stop_strings))
+            for request in requests
         ]
         return self._completion_chunks(generation, answers)
 
@@ -92,13 +93,13 @@ class GenerateText:
         stop_strings: tuple[str, ...] = (),
         prefix: PrefixCache | None = None,
     ) -> list[Completion]:
-        """Continue prompts and return the whole answers, in the order of the requests."""
-        done = {
+        """Return the complete answers, in the order of the requests."""
+        completions = {
             event.index: event.completion
             for event in self.stream(requests, stop_strings=stop_strings, prefix=prefix)
             if event.completion is not None
         }
-        return [done[index] for index in range(len(requests))]
+        return [completions[index] for index in range(len(requests))]
 
     def _completion_chunks(self, generation: Generation, answers: list[_Answer]) -> Iterator[CompletionChunk]:
         try:
@@ -107,7 +108,7 @@ class GenerateText:
                     yield CompletionChunk(index, "", completion=answer.completion("length"))
             for event in generation:
                 answer = answers[event.index]
-                # The end token is part of the ids and never of the text.
+                # The stop token is part of the ids, but not of the text.
                 piece = answer.add(event.token, event.logprob, visible=event.finish_reason != "stop")
                 reason = event.finish_reason
                 if answer.stop_matcher.stopped:

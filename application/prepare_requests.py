@@ -1,4 +1,4 @@
-"""Ask: a caller's arguments, checked, as requests to the generator."""
+"""Validate generation options and build requests for the generator."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,18 +17,18 @@ from litgpt.domain.validators import flag, is_flag, is_flag_or_none
 
 @attrs.frozen(kw_only=True)
 class GenerationOptions:
-    """How answers are to be generated; every bad argument ends here, before any work is done.
+    """Generation options, validated before any work is done.
 
     Attributes:
-        max_new_tokens: A bound on each answer; None is the context's end.
-        temperature: See `SamplingParams`, as for the next three. MODEL_DEFAULT is the model's own setting.
-        top_k: How many of the likeliest tokens to keep.
-        top_p: How much of the probability to keep.
-        seed: Makes the draws repeatable.
-        stop: A string, or several, that end an answer.
+        max_new_tokens: The maximum length of each answer; None: up to the context length.
+        temperature: See `SamplingParams`, also for the next three; MODEL_DEFAULT: the model's setting.
+        top_k: The number of most likely tokens to sample from.
+        top_p: The probability mass to sample from.
+        seed: The random seed.
+        stop: One or several strings that end an answer.
         logprobs: Whether to return each token's log-probability.
         parse_special_tokens: Whether special tokens in a prompt become control tokens. None: only in a text
-            that is the whole prompt, and not in the messages that a chat template or a prompt style writes.
+            that is the whole prompt, not in messages of a chat template or prompt style.
 
     """
 
@@ -50,9 +50,9 @@ class GenerationOptions:
         self.to_request([0], frozenset(), SamplingParams(), context_length=1)
 
     def sampling_params(self, defaults: SamplingParams) -> SamplingParams:
-        """Return how to draw, where `defaults` are the model's."""
-        given = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
-        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not MODEL_DEFAULT}
+        """Return the sampling parameters, with the model's `defaults` for MODEL_DEFAULT."""
+        own = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p}
+        changes: dict[str, Any] = {name: value for name, value in own.items() if value is not MODEL_DEFAULT}
         return attrs.evolve(defaults, **changes, seed=self.seed)
 
     def to_request(
@@ -63,7 +63,7 @@ class GenerationOptions:
         *,
         context_length: int,
     ) -> GenerationRequest:
-        """Return a request for the answer to a prompt in ids, with a model's end tokens and defaults."""
+        """Return a request for a prompt of token ids, with the model's stop tokens and defaults."""
         return GenerationRequest(
             prompt=prompt_ids,
             max_new_tokens=context_length if self.max_new_tokens is None else self.max_new_tokens,
@@ -75,10 +75,10 @@ class GenerationOptions:
 
 @attrs.frozen
 class PreparedRequests:
-    """What goes to the generator.
+    """Requests for the generator.
 
     Attributes:
-        requests: One for each prompt.
+        requests: One request for each prompt.
         stop_strings: Strings that end an answer.
         is_batch: Whether the caller passed a list of prompts.
 
@@ -98,19 +98,19 @@ def make_prompt_renderer(
     apply_chat_template: bool = True,
     parse_special_tokens: bool | None = None,
 ) -> RenderPrompt:
-    """Return what writes the prompts of a model.
+    """Return the prompt renderer of a model.
 
     Args:
         loaded: The model.
         tools: JSON schemas, or Python functions, of the tools that it may call.
-        chat_template_kwargs: Further variables of the chat template.
-        continue_final_message: Whether the last message is to be continued, or which field of it.
-        apply_chat_template: False writes prompts as they are.
-        parse_special_tokens: Whether special tokens in prompts become control tokens. None: only in those
-            that are written as they are.
+        chat_template_kwargs: Other variables of the chat template.
+        continue_final_message: Whether to continue the last message, or the name of the field to continue.
+        apply_chat_template: False sends prompts unchanged.
+        parse_special_tokens: Whether special tokens in prompts become control tokens. None: only without a
+            chat template.
 
     Raises:
-        BadArgument: One of these cannot be right, or is of no use without a chat template.
+        InvalidArgument: An argument is not valid, or requires a chat template.
 
     """
     flag("apply_chat_template", apply_chat_template)
@@ -134,33 +134,33 @@ def prepare_requests(
     """Return the requests for one prompt or a list of them.
 
     Args:
-        loaded: The model that is asked.
-        prompt: A text, a list of messages, or a list of those.
-        sys_prompt: What the system says first, to each of them.
-        options: How answers are to be generated.
-        context_length: The longest text that the model holds.
-        renderer: Writes the prompts; None is as `prompt_writer` makes it.
+        loaded: The model.
+        prompt: A string, a list of messages, or a list of either.
+        sys_prompt: The system message of each prompt.
+        options: The generation options.
+        context_length: The context length of the model.
+        renderer: Renders the prompts; None: that of `make_prompt_renderer`.
 
     Raises:
-        BadArgument: A prompt is empty.
-        WrongType: It is none of these.
-        BadPrompt: The model's prompt style cannot express it.
+        InvalidArgument: A prompt is empty.
+        WrongType: A prompt has another type.
+        UnsupportedPrompt: The model's prompt style does not support the messages.
 
     """
     renderer = renderer or make_prompt_renderer(loaded)
-    listed, several = split_prompts(prompt)
+    prompts, is_batch = split_prompts(prompt)
     requests = []
-    for one in listed:
-        if isinstance(one, str):
-            renderer.warn_if_rendered(one)
+    for entry in prompts:
+        if isinstance(entry, str):
+            renderer.warn_if_rendered(entry)
         parse = options.parse_special_tokens
         if parse is None:
-            parse = renderer.raw or (isinstance(one, str) and loaded.prompt_style is PLAIN)
-        writer = attrs.evolve(renderer, parse_special_tokens=parse)
-        ids = writer.encode(writer.render(to_messages(one, sys_prompt)))
+            parse = renderer.raw or (isinstance(entry, str) and loaded.prompt_style is PLAIN)
+        parser = attrs.evolve(renderer, parse_special_tokens=parse)
+        ids = parser.encode(parser.render(to_messages(entry, sys_prompt)))
         requests.append(
             options.to_request(
                 ids, loaded.stop_token_ids, loaded.sampling_params, context_length=context_length
             )
         )
-    return PreparedRequests(requests, (*options.stop_strings, *loaded.stop_strings), several)
+    return PreparedRequests(requests, (*options.stop_strings, *loaded.stop_strings), is_batch)

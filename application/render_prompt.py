@@ -1,4 +1,4 @@
-"""Write prompts: what the caller passed, as the ids that the model expects."""
+"""Render messages as prompts and encode them."""
 
 import sys
 import warnings
@@ -16,7 +16,7 @@ from litgpt.domain.ports import Tokenizer
 
 
 class PromptWarning(UserWarning):
-    """A prompt is probably not what the model was trained to read."""
+    """A prompt probably does not have the format that the model was trained on."""
 
 
 @attrs.frozen
@@ -25,11 +25,11 @@ class RenderPrompt:
 
     Attributes:
         tokenizer: The model's tokenizer.
-        style: The model's prompt style; None is its chat template.
+        style: The model's prompt style; None: its chat template.
         options: Tools and variables for the chat template.
-        raw: Whether prompts are texts that are sent as they are, whatever the style is.
+        raw: Whether prompts are strings that are sent unchanged, without the style.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in messages and tools become control
-            tokens. Otherwise only those that the style or the template writes do.
+            tokens, rather than only those of the style or template.
 
     """
 
@@ -44,10 +44,10 @@ class RenderPrompt:
             reject_options(self.options)
 
     def render(self, messages: Messages, *, add_generation_prompt: bool = True) -> str:
-        """Return the prompt as text, with the beginning of the answer if `add_generation_prompt`.
+        """Render messages as text, with the beginning of the answer if `add_generation_prompt`.
 
         Raises:
-            BadPrompt: The style cannot express these messages.
+            UnsupportedPrompt: The style does not support the messages.
 
         """
         messages = self.escape_messages(messages)
@@ -62,14 +62,13 @@ class RenderPrompt:
         return self.style.render(messages, add_generation_prompt=add_generation_prompt, options=self.options)
 
     def encode(self, rendered: str, *, continues: bool = False) -> list[int]:
-        """Return the ids of a rendered prompt.
+        """Return the token ids of a rendered prompt.
 
-        A chat template writes the beginning token itself, if the model wants one; a style leaves that to the
-        tokenizer.
+        A chat template renders the beginning-of-sequence token itself; with a style, the tokenizer adds it.
 
         Args:
-            rendered: What `render` has returned, or the rest of it.
-            continues: Whether it is the rest of a prompt, whose beginning is encoded already.
+            rendered: The result of `render`, or the rest of it.
+            continues: Whether it is the rest of a prompt whose beginning was encoded before.
 
         """
         by_template = self.style is None and not self.raw
@@ -79,35 +78,35 @@ class RenderPrompt:
         return self.tokenizer.encode(rendered, bos=bos, escaped=True)
 
     def warn_if_rendered(self, prompt: str) -> None:
-        """Warn of a text that looks as if it had been through the chat template already."""
+        """Warn if a prompt appears to be rendered with the chat template already."""
         if self.raw:
             return
-        begun = prompt.lstrip()
-        mark = next((mark for mark in self._prompt_prefixes() if begun.startswith(mark)), None)
+        text = prompt.lstrip()
+        mark = next((mark for mark in self._prompt_prefixes() if text.startswith(mark)), None)
         if mark is None:
             return
-        what = "its chat template" if self.style is None else f"the prompt style {self.style.name}"
+        style = "its chat template" if self.style is None else f"the prompt style {self.style.name}"
         warnings.warn(
-            f"The prompt begins with {mark!r}, as prompts for this model do after {what} has been applied, "
-            "and it is applied again. Pass apply_chat_template=False to send the prompt as it is.",
+            f"The prompt begins with {mark!r}, as if {style} had been applied already. It is applied again. "
+            "Pass apply_chat_template=False to send the prompt unchanged.",
             PromptWarning,
             stacklevel=_caller_stacklevel(),
         )
 
     def _prompt_prefixes(self) -> Iterator[str]:
-        """Yield what rendered prompts begin with: a special token, or the text before the first message.
+        """Yield prefixes of rendered prompts: a special token, or the text before the first message.
 
-        After a beginning token, which callers may leave to the tokenizer, comes the next mark as well.
+        After a beginning-of-sequence token, which callers may omit, the next prefix is yielded as well.
         """
         try:
-            rest, found, _ = (
+            rest, separator, _ = (
                 attrs.evolve(self, options=NO_TEMPLATE_OPTIONS)
                 .render(_PROBE_MESSAGES)
                 .partition(_PROBE_MESSAGES[0].text)
             )
         except UnsupportedPrompt:
             return
-        while found and rest.strip():
+        while separator and rest.strip():
             first = self.tokenizer.encode(rest, bos=False)[:1]
             token = self.tokenizer.decode(first, include_special_tokens=True)
             if self.tokenizer.decode(first) or not token or not rest.startswith(token):
@@ -120,12 +119,12 @@ class RenderPrompt:
 
     def _raw_text(self, message: Message) -> str:
         if message.role not in ("user", "assistant") or message.fields:
-            expected = "a string with apply_chat_template=False, which sends it as it is"
+            expected = "a string with apply_chat_template=False, which sends it unchanged"
             raise WrongType("prompt", message.as_dict(), expected)
         return message.text
 
     def escape_messages(self, messages: Messages) -> Messages:
-        """Return messages in which special tokens are escaped, unless they are to be parsed."""
+        """Escape special tokens in messages, unless `parse_special_tokens` is set."""
         if self.parse_special_tokens:
             return messages
         escape = self.tokenizer.escape
@@ -148,24 +147,24 @@ class RenderPrompt:
 
 
 def reject_options(options: TemplateOptions) -> None:
-    """Refuse options where no chat template is applied that could read them.
+    """Reject options of chat templates for raw prompts.
 
     Raises:
-        BadArgument: One is given.
+        InvalidArgument: An option is set.
 
     """
     for name, value in options.render_kwargs.items():
         argument = "chat_template_kwargs" if name == "variables" else name
         raise InvalidArgument(
-            argument, value, "left out with apply_chat_template=False: no template reads it"
+            argument, value, "omitted with apply_chat_template=False, as there is no template to read it"
         )
 
 
-_PROBE_MESSAGES = (Message("user", "Zyzzyva"),)  # a word that no template has
+_PROBE_MESSAGES = (Message("user", "Zyzzyva"),)  # does not occur in templates
 
 
 def _caller_stacklevel() -> int:
-    """Return the `stacklevel` by which a warning of the calling function names the user's line."""
+    """Return the `stacklevel` at which a warning of the calling function shows the user's line."""
     frame, level = sys._getframe(1), 1  # noqa: SLF001 - there is no other way before Python 3.12
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("litgpt."):
         frame, level = frame.f_back, level + 1
@@ -173,44 +172,44 @@ def _caller_stacklevel() -> int:
 
 
 def to_messages(prompt: object, sys_prompt: str | None = None) -> tuple[Message, ...]:
-    """Return a user's text, or a list of messages, as messages; `sys_prompt` comes first.
+    """Return a string or a list of messages as messages, after the system message `sys_prompt`.
 
     Raises:
-        BadArgument: The prompt is empty, or a system prompt is given twice.
-        WrongType: The prompt is neither a text nor messages.
+        InvalidArgument: The prompt is empty, or has a system message in addition to `sys_prompt`.
+        WrongType: The prompt is neither a string nor messages.
 
     """
     if sys_prompt is not None and not isinstance(sys_prompt, str):
         raise WrongType("sys_prompt", sys_prompt, "a string or None")
-    said = (Message("user", _text(prompt)),) if isinstance(prompt, str) else parse_messages(prompt)
+    messages = (Message("user", _text(prompt)),) if isinstance(prompt, str) else parse_messages(prompt)
     if not sys_prompt:
-        return said
-    if said[0].role == "system":
+        return messages
+    if messages[0].role == "system":
         raise InvalidArgument("sys_prompt", sys_prompt, "None when the messages begin with a system message")
-    return (Message("system", sys_prompt), *said)
+    return (Message("system", sys_prompt), *messages)
 
 
 def split_prompts(value: object) -> tuple[Sequence[str | Messages], bool]:
-    """Return one prompt or a list of them as a tuple, and whether it was a list.
+    """Return one prompt or a list of prompts as a tuple, and whether it was a list of prompts.
 
-    A list of messages is one prompt; a list of texts, or of lists of messages, is several.
+    A list of messages is one prompt; a list of strings, or of lists of messages, is several.
 
     Raises:
-        BadArgument: It is empty.
-        WrongType: It is none of these.
+        InvalidArgument: It is empty.
+        WrongType: It has another type.
 
     """
-    expected = "a string, a list of messages, or a list of strings or of such lists"
+    expected = "a string, a list of messages, or a list of strings or of lists of messages"
     if isinstance(value, str):
         return (value,), False
     if isinstance(value, (bytes, bytearray)) or not isinstance(value, Sequence):
         raise WrongType("prompt", value, expected)
     if not value:
         raise InvalidArgument("prompt", value, "at least one prompt")
-    if all(isinstance(one, str) for one in value):
+    if all(isinstance(prompt, str) for prompt in value):
         return tuple(value), True
-    if all(isinstance(one, Sequence) and not isinstance(one, str) for one in value):
-        return tuple(parse_messages(one) for one in value), True
+    if all(isinstance(prompt, Sequence) and not isinstance(prompt, str) for prompt in value):
+        return tuple(parse_messages(prompt) for prompt in value), True
     return (parse_messages(value),), False
 
 

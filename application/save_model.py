@@ -1,4 +1,4 @@
-"""Save a model so that it can be opened again, here and by others."""
+"""Save a model as a folder that this library and others can load."""
 
 from os.path import realpath
 from pathlib import Path
@@ -27,13 +27,13 @@ ModelT = TypeVar("ModelT")
 
 @attrs.frozen
 class SaveModel(Generic[TensorT, ModelT]):
-    """Writes a model that runs, as it is now, with all that belongs to it.
+    """Saves the current weights of a model with its config, tokenizer and chat template.
 
     Attributes:
-        strategy: What built the model.
-        export_tokenizer: Writes its tokenizer down.
+        strategy: The strategy that built the model.
+        export_tokenizer: Exports its tokenizer.
         write: Writes the folder.
-        overwrite_guard: Decides whether the folder may be written to.
+        overwrite_guard: Checks whether the folder may be written to.
 
     """
 
@@ -50,12 +50,12 @@ class SaveModel(Generic[TensorT, ModelT]):
         Args:
             loaded: The model.
             folder: The output folder.
-            overwrite: Whether another model in the folder is replaced.
-            is_copy: Whether the weights are unchanged. They then replace no model but their own source.
+            overwrite: Whether to replace another model in the folder.
+            is_copy: Whether the weights are unchanged, so that they may replace only their own source.
 
         Raises:
             InvalidArgument: It is not a folder.
-            WouldOverwrite: It holds another model, and `overwrite` is not set.
+            WouldOverwrite: It contains another model, and `overwrite` is False.
 
         """
         source = loaded.checkpoint.folder
@@ -74,27 +74,27 @@ class SaveModel(Generic[TensorT, ModelT]):
         overwrite: bool = False,
         is_copy: bool = False,
     ) -> None:
-        """Save the model.
+        """Save a model.
 
         Args:
-            loaded: The checkpoint from which the model was built.
-            model: The model.
+            loaded: The loaded model from which `model` was built.
+            model: The network.
             folder: The output folder.
-            report: Receives the progress.
-            prompt_style: A style to save in place of the one that was loaded with the model.
-            overwrite: Whether another model in the folder is replaced.
+            report: Receives notices and progress.
+            prompt_style: A prompt style that replaces that of the loaded model.
+            overwrite: Whether to replace another model in the folder.
             is_copy: As for `check`.
 
         Raises:
-            WouldOverwrite: The folder holds another model, and `overwrite` is not set.
-            UnsupportedOperation: The disk is full, or the folder cannot be written to.
+            WouldOverwrite: The folder contains another model, and `overwrite` is False.
+            UnsupportedOperation: There is not enough disk space, or the folder is not writable.
             WorkerLost: A worker process is gone.
 
         """
         self.check(loaded, folder, overwrite=overwrite, is_copy=is_copy)
         checkpoint = loaded.checkpoint
         style = prompt_style or loaded.prompt_style
-        # A model that only continues text has no prompt format for others to use, unless one is asked for.
+        # Base models without a prompt format are saved without a chat template.
         export = prompt_style or (None if style is PLAIN else style)
         tokenizer = loaded.tokenizer
         written = map_parameters(loaded.architecture, family_of(checkpoint.name, checkpoint.config).weights)
@@ -126,7 +126,6 @@ class SaveModel(Generic[TensorT, ModelT]):
 
 
 def _config(loaded: LoadedModel[TensorT]) -> dict[str, object]:
-    """Return the contents of `config.json`."""
     return {
         **config_to_save(loaded.checkpoint.config),
         "tie_word_embeddings": loaded.architecture.tie_word_embeddings,

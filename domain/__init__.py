@@ -1,1 +1,1 @@
-"""What this library knows, as opposed to what it computes with: no torch, no files, no network."""
+"""The domain layer, which imports neither torch nor any other layer."""

@@ -1,4 +1,4 @@
-"""The figures of a benchmark, under LitGPT's names, and the table that shows them."""
+"""Benchmark results under LitGPT's names, and their table."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ class BenchmarkResult:
     """One timed generation.
 
     Attributes:
-        prompt_tokens: The tokens of all prompts together.
-        completion_tokens: The tokens of all answers together, as they came out of the model.
-        seconds: From the call to the last token.
-        time_to_first_token: From the call to the first token.
-        decoded_tokens: How many tokens came later than the first step's.
-        peak_bytes: The most memory in use, by device.
+        prompt_tokens: The total number of prompt tokens.
+        completion_tokens: The total number of generated tokens.
+        seconds: The time from the call to the last token.
+        time_to_first_token: The time from the call to the first token, in seconds.
+        decoded_tokens: The number of tokens after the first step.
+        peak_bytes: The peak memory in bytes, by device.
 
     """
 
@@ -37,7 +37,7 @@ class BenchmarkResult:
     peak_bytes: Mapping[str, int]
 
     def as_dict(self) -> dict[str, float]:
-        """Return the figures under LitGPT's names, then our own."""
+        """Return LitGPT's figures, followed by further figures of this library."""
         figures = {
             TOTAL_SECONDS: self.seconds,
             TIME_TO_FIRST_TOKEN: self.time_to_first_token,
@@ -55,9 +55,9 @@ class BenchmarkResult:
 
 
 def benchmark_dict_to_markdown_table(benchmark: Mapping[str, Sequence[float]]) -> str:
-    """Return the mean and the sample standard deviation (ddof=1) of each figure, as a table.
+    """Return a Markdown table of the mean and the sample standard deviation (ddof=1) of each figure.
 
-    After a single iteration there is no deviation, and no column for it.
+    The table of a single iteration has no column for the standard deviation.
 
     Args:
         benchmark: The result of `LLM.benchmark`: lists of figures by name.
@@ -65,7 +65,7 @@ def benchmark_dict_to_markdown_table(benchmark: Mapping[str, Sequence[float]]) -
     """
     columns = [
         ("Metric", 35, list(benchmark)),
-        ("Mean", 27, [_shown(_mean(one)) for one in benchmark.values()]),
+        ("Mean", 27, [_shown(_mean(values)) for values in benchmark.values()]),
     ]
     if any(len(values) > 1 for values in benchmark.values()):
         columns.append(("Std Dev", 27, [_shown(_std(values)) for values in benchmark.values()]))

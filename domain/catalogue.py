@@ -1,13 +1,11 @@
-"""Well-known repositories, by the short names that they are called by, and how large their models are.
+"""Well-known repositories with their short names and configs.
 
-The list is for suggestions, for names such as `Llama-3.2-1B`, and for a model without a network: what its
-`config.json` says of its structure stands here too, where it is known for certain. A repository that is not
-on the list loads just as well.
+They are used to resolve and suggest names such as `Llama-3.2-1B`, and for sizes of models without network
+access. Other repositories can be loaded as well.
 
-`catalogue.json` has `models`, one a line, and `sizes`: a config for each size, called by the first model that
-has it. A model names its `size`, and says in `but` what is different.
-Source: the repositories' own pages and config files on huggingface.co; the short names are LitGPT's where it
-has one.
+`catalogue.json` has `models`, one per line, and `sizes`: a config for each size, named after the first model
+that has it. A model refers to its `size`, with differences in `overrides`.
+Source: the pages and config files of the repositories on huggingface.co, and LitGPT's short names.
 """
 
 import json
@@ -23,14 +21,14 @@ from litgpt.domain.errors import ModelNotFound
 
 @attrs.frozen
 class CatalogueEntry:
-    """A repository that is known to hold a language model.
+    """A well-known repository with a language model.
 
     Attributes:
-        name: What it is called for short.
-        repository: Where it is on the Hub, `org/name`.
-        family: The `model_type` of its config. Whether it is implemented is another question.
-        config: What its `config.json` says of its structure; None if that is not known here.
-        former_repository: Where it was on the Hub before, if it has moved.
+        name: The short name.
+        repository: The repository on the Hub, `org/name`.
+        family: The `model_type` of its config; the family may not be implemented.
+        config: The architecture settings of its `config.json`; None if unknown.
+        former_repository: The former name of the repository, if it was moved.
 
     """
 
@@ -42,15 +40,15 @@ class CatalogueEntry:
 
 
 def find_entry(name: str) -> CatalogueEntry | None:
-    """Return the entry of a short name, a repository or the last part of one, in any case."""
+    """Return the entry of a short name, a repository or its last part; case is ignored."""
     return _by_name().get(name.casefold())
 
 
 def config_for(name: str) -> Mapping[str, object]:
-    """Return the sizes of a well-known model as a config, without asking anybody.
+    """Return the config of a well-known model from the catalogue.
 
     Raises:
-        ModelNotFound: It is not in the catalogue, or without sizes.
+        ModelNotFound: It is not in the catalogue, or its config is unknown.
 
     """
     entry = find_entry(name)
@@ -60,33 +58,32 @@ def config_for(name: str) -> Mapping[str, object]:
 
 
 def repository_for(short_name: str) -> str | None:
-    """Return the repository that a short name, or the last part of a known repository, stands for."""
-    found = None if "/" in short_name else find_entry(short_name)
-    return None if found is None else found.repository
+    """Return the repository of a short name, or of the last part of a known repository."""
+    entry = None if "/" in short_name else find_entry(short_name)
+    return None if entry is None else entry.repository
 
 
 def search(containing: str = "") -> tuple[CatalogueEntry, ...]:
-    """Return the entries whose short name or repository contains a text, in any case, as they are listed."""
+    """Return the entries whose short name or repository contains a text; case is ignored."""
     wanted = containing.casefold()
     return tuple(
-        one for one in _entries() if wanted in one.name.casefold() or wanted in one.repository.casefold()
+        entry
+        for entry in _entries()
+        if wanted in entry.name.casefold() or wanted in entry.repository.casefold()
     )
 
 
 def suggest(name: str, *, limit: int = 3) -> tuple[str, ...]:
-    """Return known names that a misspelt one may have meant, the likeliest first.
-
-    Repositories are returned for a name with a slash in it, short names for one without.
-    """
-    spelling = {(one.repository if "/" in name else one.name).casefold(): one for one in _entries()}
-    close = get_close_matches(name.casefold(), spelling, n=limit, cutoff=0.75)
-    return tuple(spelling[one].repository if "/" in name else spelling[one].name for one in close)
+    """Return known names that are similar to `name`: repositories if it has a slash, else short names."""
+    names = [entry.repository if "/" in name else entry.name for entry in _entries()]
+    spelling = {known.casefold(): known for known in names}
+    return tuple(spelling[x] for x in get_close_matches(name.casefold(), spelling, n=limit, cutoff=0.75))
 
 
 @cache
 def _entries() -> tuple[CatalogueEntry, ...]:
     listed = json.loads(Path(__file__).with_name("catalogue.json").read_text(encoding="utf-8"))
-    return tuple(_entry(listed["sizes"], **one) for one in listed["models"])
+    return tuple(_entry(listed["sizes"], **model) for model in listed["models"])
 
 
 def _entry(

@@ -1,4 +1,4 @@
-"""What a folder holds already, and whether something may be saved there.
+"""Decide whether saving would overwrite a different model or adapter.
 
 Trained weights replace earlier weights of the same structure: models are the same if their configs describe
 the same family, layers and sizes, adapters if they have the same base model and rank. A copy of weights that
@@ -24,7 +24,7 @@ class WouldOverwrite(LitGPTError, FileExistsError):
     Attributes:
         path: The folder or file.
         holds: Its present contents, to follow "already contains".
-        remedy: How to replace or to keep them, as a sentence.
+        remedy: How to replace or keep them, as a sentence.
 
     """
 
@@ -41,8 +41,8 @@ class SavedContent:
     """A model or an adapter, in a folder or to be saved.
 
     Attributes:
-        description: It, in words, such as "a llama model".
-        identity: What is equal for the same model; None where that is not known.
+        description: A description such as "a llama model".
+        identity: A value that is equal for the same model; None: unknown.
         quant_method: The `quant_method` of its config; None for full precision.
         is_adapter: Whether it is an adapter.
         is_copy: Whether its weights are also stored in another place.
@@ -56,9 +56,9 @@ class SavedContent:
     is_copy: bool = False
 
     def lost_when_replaced_by(self, new: "SavedContent") -> str | None:
-        """Return what saving `new` here would replace, to follow "already contains"; None for nothing."""
+        """Return a description of the content that `new` would overwrite; None if they are the same."""
         if self.identity is None or self.identity != new.identity:
-            return f"{self.description}, not the one to be saved"
+            return f"{self.description}, not the {'adapter' if new.is_adapter else 'model'} to be saved"
         if new.quant_method not in (None, self.quant_method):
             return f"{self.description} whose weights are not quantized in this way ({new.quant_method})"
         if new.is_copy:
@@ -67,7 +67,7 @@ class SavedContent:
 
 
 InspectFolder: TypeAlias = Callable[[Path], SavedContent | None]
-"""Returns what a folder holds; None: neither a model nor an adapter."""
+"""Returns the content of a folder; None: neither a model nor an adapter."""
 
 
 def model_content(config: Mapping[str, object]) -> SavedContent:
@@ -76,7 +76,7 @@ def model_content(config: Mapping[str, object]) -> SavedContent:
     plain = {name: value for name, value in config.items() if name != "quantization_config"}
     method = quantization.get("quant_method") if isinstance(quantization, Mapping) else None
     try:
-        # A head that was the embedding may have been trained apart from it.
+        # A formerly tied head may have been trained separately.
         identity = (kind, attrs.evolve(parse_config(str(kind), plain), tie_word_embeddings=True))
     except LitGPTError:
         return SavedContent("another model")
@@ -85,5 +85,5 @@ def model_content(config: Mapping[str, object]) -> SavedContent:
 
 def adapter_content(base: str | None, config: LoraConfig) -> SavedContent:
     """Return the LoRA adapter for a base model."""
-    what = f"a LoRA adapter of rank {config.rank} for {base or 'a model'}"
-    return SavedContent(what, (base, config.rank), is_adapter=True)
+    description = f"a LoRA adapter of rank {config.rank} for {base or 'a model'}"
+    return SavedContent(description, (base, config.rank), is_adapter=True)

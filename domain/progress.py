@@ -1,4 +1,4 @@
-"""What happens while someone waits: values that the entry point turns into lines and bars."""
+"""Notices and progress, which entry points display as lines and progress bars."""
 
 from collections.abc import Callable
 from typing import Literal, TypeAlias
@@ -11,7 +11,7 @@ from litgpt.domain.formatting.redaction import redact
 
 @attrs.frozen
 class Notice:
-    """A sentence that the user should read, such as "Using 1 device(s): cpu, bfloat16"."""
+    """A sentence for the user, such as "Using 1 device(s): cpu, bfloat16"."""
 
     text: str = attrs.field(converter=redact)
 
@@ -20,14 +20,14 @@ class Notice:
 
 @attrs.frozen
 class Progress:
-    """How far a piece of work is; the last one has `done == total`.
+    """The progress of a task; the last report has `completed == total`.
 
     Attributes:
-        description: The piece of work.
-        completed: How much of it is done: a fraction, where a training step has several batches.
-        total: All of it.
-        unit: What is counted.
-        note: Figures to show beside it.
+        description: The task.
+        completed: The completed amount; a fraction of a training step with several batches is possible.
+        total: The total amount.
+        unit: The unit of both.
+        note: Figures to show after the bar.
 
     """
 

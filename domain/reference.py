@@ -1,4 +1,4 @@
-"""How a caller names a model."""
+"""References to models by name."""
 
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,7 @@ def _validate_name(_: object, __: object, value: Any) -> None:
 
 
 def _clean_token(value: Any) -> str | None:
-    """Return an access token without surrounding white space; None stays None.
-
-    Raises:
-        WrongType: It is not a string.
-        BadArgument: An HTTP header cannot carry it. The message does not show it.
-
-    """
+    """Strip and validate an access token; error messages do not contain it."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -37,13 +31,13 @@ def _clean_token(value: Any) -> str | None:
 
 @attrs.frozen
 class ModelReference:
-    """A name, and which of the things behind it is meant.
+    """The name of a model and how to find it.
 
     Attributes:
-        name: A folder, a file, a package's short name or a Hub repository.
-        revision: A branch, tag or commit of the repository; None is its main branch.
-        offline: True never asks the Hub, False may; None does as huggingface_hub's environment says.
-        token: What the Hub knows the caller by; None is the one huggingface_hub finds by itself.
+        name: A folder, a file, the short name of an installed package, or a Hub repository.
+        revision: A branch, tag or commit of the repository; None: its main branch.
+        offline: Whether to use local files only; None: huggingface_hub's environment variables decide.
+        token: Access token of the Hub; None: the token that huggingface_hub finds.
 
     """
 
@@ -60,6 +54,6 @@ class ModelReference:
 
 
 def absolute_name(name: str) -> str:
-    """Return what a model is to be found by later, from another folder too."""
+    """Return a name that is independent of the working directory: existing paths become absolute."""
     path = Path(name).expanduser()
     return str(path.resolve()) if path.exists() else name

@@ -1,4 +1,4 @@
-"""Where a checkpoint keeps its tokenizer."""
+"""The tokenizer files of a checkpoint, or the vocabulary in a GGUF file."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -22,15 +22,15 @@ def has_tokenizer_files(files: Collection[str]) -> bool:
 
 
 NAMED_TEMPLATES = "additional_chat_templates"
-"""The folder of further chat templates, each in a file `NAME.jinja`, beside a tokenizer's files."""
+"""The folder of named chat templates (`NAME.jinja`) beside a tokenizer's files."""
 
 
 @attrs.frozen
 class TokenizerFiles:
-    """A tokenizer in files of its own: `tokenizer.json`, `tokenizer.model` and those beside them.
+    """A tokenizer in files such as `tokenizer.json`, `tokenizer.model` and `tokenizer_config.json`.
 
     Attributes:
-        paths: File names to where they are.
+        paths: The paths of the files, by file name.
 
     """
 
@@ -41,22 +41,22 @@ class TokenizerFiles:
 
 @attrs.frozen(kw_only=True)
 class GgufVocabulary:
-    """A tokenizer written out inside a GGUF file.
+    """A tokenizer in the metadata of a GGUF file.
 
     Attributes:
         kind: `bpe` (byte-level, with merges) or `spm` (sentencepiece, with scores).
         tokens: The text of each token, by id.
-        types: What each token is, by id: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte.
+        types: The token types, by id: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte.
         scores: The score of each token, by id (`spm`).
-        merges: Pairs in the order in which they are merged, each with a space between (`bpe`).
-        pre: The name of the rule that splits text before merging (`bpe`).
-        bos_id: The token that begins a text.
-        eos_ids: The tokens that end one.
-        unk_id: The token for what has none.
-        add_bos: Whether a text is encoded with `bos_id` before it.
-        add_space_prefix: Whether a space is put before the text (`spm`).
-        chat_template: How messages become text, in jinja.
-        named_templates: Further chat templates by name, such as `tool_use`.
+        merges: Merges by priority, as pairs separated by a space (`bpe`).
+        pre: The name of the pre-tokenizer (`bpe`).
+        bos_id: The beginning-of-sequence token.
+        eos_ids: The end-of-sequence tokens.
+        unk_id: The unknown token.
+        add_bos: Whether `bos_id` is prepended.
+        add_space_prefix: Whether a space is prepended to the text (`spm`).
+        chat_template: The Jinja chat template.
+        named_templates: Other chat templates by name, such as `tool_use`.
 
     """
 

@@ -1,9 +1,7 @@
-"""Checks of arguments and settings, one for each kind of value: integers, numbers, flags, choices and paths.
+"""Validators of arguments and settings: integers, numbers, flags, choices and paths.
 
-A check returns the value that the library works with, or raises `InvalidArgument`, whose message says what
-the
-argument must be. NumPy's and torch's scalars, fractions and decimals become `int` and `float`, so that JSON,
-comparisons and torch see nothing else.
+A validator returns the normalized value or raises `InvalidArgument` with the expected value. Scalars of NumPy
+and torch, fractions and decimals become `int` and `float`.
 """
 
 import math
@@ -19,7 +17,7 @@ import attrs
 from litgpt.domain.errors import InvalidArgument, MissingArgument, WrongType
 
 _LONGEST_NAME = 255
-"""Bytes of a file name, on every common file system."""
+"""Maximum bytes of a file name on all common file systems."""
 
 _LONGEST_PATH = 4095
 
@@ -34,7 +32,7 @@ def is_number(value: object) -> TypeGuard[float]:
     return (
         isinstance(value, (int, float))
         and not isinstance(value, bool)
-        and abs(value) <= sys.float_info.max  # false for NaN, and exact for integers that no float can hold
+        and abs(value) <= sys.float_info.max  # False for NaN, exact for integers beyond the range of floats
     )
 
 
@@ -42,14 +40,14 @@ def integer(name: str, value: Any, least: int, expected: str | None = None) -> i
     """Return an argument as an int.
 
     Args:
-        name: The argument, as the caller wrote it.
-        value: What was passed.
-        least: The smallest integer allowed.
-        expected: What follows "must be" in the message; by default, what `least` implies.
+        name: The name of the argument.
+        value: Its value.
+        least: The minimum.
+        expected: The expected value in the message; by default, derived from `least`.
 
     Raises:
-        WrongType: It is not an integer. Booleans are not.
-        BadArgument: It is smaller than `least`.
+        WrongType: It is not an integer, or it is a boolean.
+        InvalidArgument: It is smaller than `least`.
 
     """
     expected = expected or integers_from(least)
@@ -76,16 +74,16 @@ def real(
     """Return an argument as a finite float.
 
     Args:
-        name: The argument, as the caller wrote it.
-        value: What was passed.
-        least: The smallest number allowed.
-        most: The largest number allowed.
-        below: A bound that is not allowed itself.
-        more: What is allowed beside numbers, for the message, such as " or None".
+        name: The name of the argument.
+        value: Its value.
+        least: The minimum.
+        most: The maximum.
+        below: An exclusive upper bound.
+        more: Other valid values for the message, such as " or None".
 
     Raises:
-        WrongType: It is not a number. Booleans and strings are not.
-        BadArgument: It is NaN, infinite or out of bounds.
+        WrongType: It is not a number, or it is a boolean or a string.
+        InvalidArgument: It is NaN, infinite or out of bounds.
 
     """
     expected = _numbers_from(least, most, below) + more
@@ -93,7 +91,7 @@ def real(
         raise WrongType(name, value, expected)
     try:
         number = float(value)
-    except OverflowError as error:  # an int that no float can hold
+    except OverflowError as error:  # an integer beyond the range of floats
         raise InvalidArgument(name, value, expected) from error
     except (TypeError, ValueError, RuntimeError) as error:  # an array of several numbers
         raise WrongType(name, value, expected) from error
@@ -103,10 +101,10 @@ def real(
 
 
 def flag(name: str, value: object, *, none: bool = False) -> None:
-    """Check an argument that is True or False, or None where that is allowed.
+    """Check that an argument is True or False, or None with `none`.
 
     Raises:
-        WrongType: It is something else, such as 0 or "yes".
+        WrongType: It is another value, such as 0 or "yes".
 
     """
     if not (isinstance(value, bool) or (none and value is None)):
@@ -118,7 +116,7 @@ def local_path(name: str, value: object) -> Path:
 
     Raises:
         WrongType: It is neither a string nor a path.
-        BadArgument: No file can have this name.
+        InvalidArgument: It is not a valid path.
 
     """
     if not isinstance(value, (str, os.PathLike)):
@@ -139,7 +137,7 @@ def local_path(name: str, value: object) -> Path:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# For attrs fields. Converters return Any, as mypy's plugin refuses those that are made by a call.
+# For attrs fields. The return type is Any, as mypy's plugin rejects converters that a call returns.
 
 
 def integer_field(default: int | None, least: int) -> Any:
@@ -148,34 +146,34 @@ def integer_field(default: int | None, least: int) -> Any:
 
 
 def real_field(default: float, most: float = math.inf, *, below: float = math.inf) -> Any:
-    """Return a field for a number from 0."""
+    """Return a field for a non-negative number."""
     return attrs.field(default=default, converter=as_real(most, below=below))
 
 
 def as_integer(least: int, *, none: bool = False) -> Any:
-    """Return a converter for an integer, or None where that is allowed."""
+    """Return a converter for an integer, or None with `none`."""
     expected = integers_from(least) + _or_none(none)
     return _converter(lambda name, value: integer(name, value, least, expected), none=none)
 
 
 def as_real(most: float = math.inf, *, below: float = math.inf, none: bool = False) -> Any:
-    """Return a converter for a number from 0, or None where that is allowed."""
-    more = _or_none(none)
-    return _converter(lambda name, value: real(name, value, 0, most, below=below, more=more), none=none)
+    """Return a converter for a non-negative number, or None with `none`."""
+    suffix = _or_none(none)
+    return _converter(lambda name, value: real(name, value, 0, most, below=below, more=suffix), none=none)
 
 
 def is_flag(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    """Validate a field that is True or False."""
+    """Validate a boolean field."""
     flag(field.name, value)
 
 
 def is_flag_or_none(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    """Validate a field that is True, False or None."""
+    """Validate a boolean field that may be None."""
     flag(field.name, value, none=True)
 
 
 def one_of(*allowed: object) -> Any:
-    """Return a validator of a field that has one of a few values."""
+    """Return a validator for a field with a fixed set of values."""
 
     def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         if value not in allowed:
@@ -185,7 +183,7 @@ def one_of(*allowed: object) -> Any:
 
 
 def text(*, none: bool = False) -> Any:
-    """Return a validator of a field that is a string with at least one character."""
+    """Return a validator for a non-empty string."""
 
     def check(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
         if value is None and (remedy := field.metadata.get("missing")):
@@ -197,20 +195,20 @@ def text(*, none: bool = False) -> Any:
 
 
 def setting(help_text: str, check: Any = None, *, missing: str = "", **how: Any) -> Any:
-    """Return a field with a validator, and with the help that commands and help() show.
+    """Return a field with a validator and the text for `--help` and help().
 
     Args:
-        help_text: The help.
+        help_text: The help text.
         check: The validator.
-        missing: For a required setting, what to pass: the remedy in the error if it is missing.
-        how: Further arguments of `attrs.field`.
+        missing: For a required setting, the remedy in the error if it is missing.
+        how: Other arguments of `attrs.field`.
 
     """
     return attrs.field(validator=check, metadata={"help": help_text, "missing": missing}, **how)
 
 
 def integers_from(least: int) -> str:
-    """Return what to call the integers from `least` on in a message."""
+    """Describe the integers from `least` for a message."""
     usual = {0: "a non-negative integer", 1: "a positive integer"}
     return usual.get(least, f"an integer of at least {least}")
 

@@ -1,1 +1,1 @@
-"""Locks that let answers and changes of one model exclude each other."""
+"""Locks that separate generation from changes of the model."""

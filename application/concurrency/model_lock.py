@@ -1,11 +1,11 @@
-"""The lock of one model: answers run side by side, a change of the model runs alone.
+"""A fair readers-writer lock of one model: generations run concurrently, a change of the model exclusively.
 
-A fair readers-writer lock. Answers, losses and saving are readers; whatever replaces weights is a writer. A
-writer waits until all answers under way have ended, and readers that come later wait behind it, so an answer
-is computed with one set of weights and a change cannot be put off for ever.
+Generation, losses and saving are readers; operations that replace weights are writers. A writer waits until
+all active readers have ended, and later readers wait for it, so that each answer is computed with one set of
+weights and writers do not starve.
 
-A reader is a `Hold` and not a thread, since a stream may be begun in one thread, read in another and closed
-by the garbage collector in a third.
+A reader is a `ModelLease` rather than a thread, as a stream may be started in one thread, read in another and
+closed by the garbage collector in a third.
 """
 
 import gc
@@ -20,10 +20,10 @@ import attrs
 
 from litgpt.domain.generation.errors import ModelBusy, WorkerLost
 
-# Seconds after which a thread that waits looks again: a use that is garbage tells nobody that it ended.
+# Polling interval in seconds: leases that are garbage-collected do not notify waiting threads.
 _POLL_SECONDS = 0.2
-# The threads of a pool may read a stream in turns, so the one that read last is not the one that reads on. A
-# change in such a thread waits so many seconds for another to read.
+# The threads of a pool may read a stream in turns, so the last reader may not be the next. A change in such a
+# thread waits this many seconds for another thread to read.
 _POOL_THREAD_SECONDS = 1.0
 
 _here = threading.local()
@@ -31,23 +31,23 @@ _locks: "weakref.WeakSet[ModelLock]" = weakref.WeakSet()
 
 
 def this_thread() -> object:
-    """Return what stands for this thread; thread ids are used again once a thread has ended."""
-    found = getattr(_here, "thread", None)
-    if found is None:
-        found = _here.thread = object()
-    return found
+    """Return an identity object of this thread; thread ids are reused after a thread has ended."""
+    identity = getattr(_here, "thread", None)
+    if identity is None:
+        identity = _here.thread = object()
+    return identity
 
 
 @attrs.define(eq=False)
 class ModelLease:
-    """One use of a model's weights.
+    """A shared lock on a model's weights, held by one reader.
 
     Attributes:
-        thread: The thread that computed with it last.
+        thread: The thread of the last step.
         step: Held while a token is computed.
-        started: When the last step ended, in seconds of the monotonic clock.
-        abandon: Frees what the use holds, for a stream that `close` ends; None: it cannot be ended.
-        ended: Whether it was ended by `close` and must not compute any more.
+        started: The monotonic time in seconds at which the last step ended.
+        abandon: Frees the resources of a stream that a writer ends; None: it cannot be ended.
+        ended: Whether a writer has ended it; it must not compute further steps.
 
     """
 
@@ -59,86 +59,85 @@ class ModelLease:
 
     @property
     def is_computing(self) -> bool:
-        """Whether a step is in progress."""
         return self.step.locked()
 
 
 class ModelLock:
-    """Who uses a model now, and who waits to change it.
+    """The readers-writer lock of a model.
 
     Args:
-        timeout: For how many seconds a change waits for streams from which nobody reads.
+        timeout: Seconds that a writer waits for streams that are not being read.
 
     Attributes:
-        version: How many changes there were.
+        version: The number of changes so far.
 
     """
 
     def __init__(self, timeout: float = 30.0) -> None:
         self.timeout = timeout
         self.version = 0
-        # Reentrant, since the garbage collector may close a stream at any moment, within these methods too.
+        # Reentrant, as the garbage collector may close a stream at any time, also within these methods.
         self._state = threading.Condition(threading.RLock())
-        # Weak, so that a stream that is dropped is none, however it was dropped.
-        self._holds: weakref.WeakSet[ModelLease] = weakref.WeakSet()
+        # Weak, so that a dropped stream does not hold the lock.
+        self._leases: weakref.WeakSet[ModelLease] = weakref.WeakSet()
         self._changer: object = None
         self._queue: list[tuple[bool, object]] = []
         _locks.add(self)
 
     def __reduce__(self) -> tuple[type["ModelLock"], tuple[float]]:
-        return ModelLock, (self.timeout,)  # a copy of a model has users of its own
+        return ModelLock, (self.timeout,)  # a copy of a model has its own lock
 
     def acquire(self) -> ModelLease:
-        """Begin to use the weights, once the changes that were asked for before are done.
+        """Acquire a shared lock, after the writers that are queued already.
 
-        A thread that uses the model already, or changes it, does not wait: the change might wait for it.
+        A thread that already holds the lock does not wait, as a queued writer may wait for it (deadlock).
         """
         me = this_thread()
-        hold = ModelLease(me)
+        lease = ModelLease(me)
         with self._state:
             if (self._changer is not None or self._queue) and not self._is_used_by(me):
                 with self._in_queue() as ticket:
                     while self._changer is not None or self._changes_before(ticket):
                         self._state.wait(_POLL_SECONDS)
-            self._holds.add(hold)
-        return hold
+            self._leases.add(lease)
+        return lease
 
     def release(self, lease: ModelLease) -> None:
-        """End a use. It may be called again, in any thread, and by the garbage collector."""
+        """Release a lease; idempotent, and callable from any thread and the garbage collector."""
         with self._state:
-            self._holds.discard(lease)
+            self._leases.discard(lease)
             self._state.notify_all()
 
     def release_all(self) -> None:
-        """End all uses of a model that is lost: streams of it would only raise the same error."""
-        for hold in list(self._holds):
-            self.release(hold)
+        """Release all leases of a model whose workers are lost, which no stream can use any more."""
+        for lease in list(self._leases):
+            self.release(lease)
 
     @contextmanager
     def using(self) -> Iterator[None]:
-        """Use the weights within the block."""
-        hold = self.acquire()
+        """Hold a shared lock within the block."""
+        lease = self.acquire()
         try:
-            with hold.step:
+            with lease.step:
                 yield
         except WorkerLost:
             self.release_all()
             raise
         finally:
-            self.release(hold)
+            self.release(lease)
 
     @contextmanager
     def changing(self, operation: str, *, ends_answers: bool = False) -> Iterator[None]:
-        """Change the model within the block, while nobody else uses it.
+        """Hold an exclusive lock within the block.
 
         Args:
             operation: The change, for the error.
-            ends_answers: Whether streams that this thread has not read to their end, and those from which
-                nobody reads, are ended rather than an error.
+            ends_answers: Whether to end unfinished streams of this thread, and streams that are not being
+                read, instead of raising an error.
 
         Raises:
-            Busy: An answer of this thread is under way; or streams of others are, from which nobody has read
-                for as long as `patience` says.
+            ModelBusy: This thread has an unfinished stream, or other streams have not been read for `timeout`
+                seconds.
 
         """
         me = this_thread()
@@ -159,40 +158,40 @@ class ModelLock:
                     self._state.notify_all()
 
     def _is_used_by(self, thread: object) -> bool:
-        return self._changer is thread or any(one.thread is thread for one in self._holds)
+        return self._changer is thread or any(lease.thread is thread for lease in self._leases)
 
     def _may_change(self, ticket: object, operation: str, *, ends_answers: bool) -> bool:
         now = time.monotonic()
-        own = [one for one in self._holds if one.thread is this_thread()]
-        if any(one.is_computing for one in own):
+        own = [lease for lease in self._leases if lease.thread is this_thread()]
+        if any(lease.is_computing for lease in own):
             raise ModelBusy(
-                operation, "it was called from within a step of this model. Call it between answers."
+                operation, "it was called during a step of this model. Call it after the answer is finished."
             )
         if threading.current_thread() is not threading.main_thread():
-            own = [one for one in own if one.started < now - min(_POOL_THREAD_SECONDS, self.timeout)]
+            own = [lease for lease in own if lease.started < now - min(_POOL_THREAD_SECONDS, self.timeout)]
         if own and not self._settle(own, ends_answers=ends_answers):
-            reason = "this thread has a stream of it that is not finished. Read it to its end or .close() it."
+            reason = "this thread has an unfinished stream of it. Read the stream to its end or .close() it."
             raise ModelBusy(operation, reason)
         if self._changer is not None or self._queue[0] is not ticket:
             return False
         last = now - self.timeout
-        if self._holds and all(not one.is_computing and one.started < last for one in self._holds):
-            left = list(self._holds)
-            if not self._settle(left, ends_answers=ends_answers):
+        if self._leases and all(not lease.is_computing and lease.started < last for lease in self._leases):
+            leases = list(self._leases)
+            if not self._settle(leases, ends_answers=ends_answers):
                 reason = (
-                    f"streams of it are not finished, and nobody has read from them for {self.timeout:g} "
+                    f"it has unfinished streams that have not been read for {self.timeout:g} "
                     "seconds. Read each to its end or .close() it."
                 )
                 raise ModelBusy(operation, reason)
-        return not self._holds
+        return not self._leases
 
-    def _settle(self, holds: list[ModelLease], *, ends_answers: bool) -> bool:
-        """Return whether none of these uses is left: what is garbage goes, and streams may be ended."""
-        gc.collect()  # a stream in a reference cycle, such as that of an exception, is not closed before
+    def _settle(self, leases: list[ModelLease], *, ends_answers: bool) -> bool:
+        """Collect garbage, end streams if `ends_answers`, and return whether all leases are released."""
+        gc.collect()  # closes streams in reference cycles, such as that of an exception
         if ends_answers:
-            for hold in holds:
-                self._end(hold)
-        return not any(one in self._holds for one in holds)
+            for lease in leases:
+                self._end(lease)
+        return not any(lease in self._leases for lease in leases)
 
     def _end(self, lease: ModelLease) -> None:
         if lease.abandon is None or not lease.step.acquire(blocking=False):
@@ -211,18 +210,18 @@ class ModelLock:
             self._queue.append(ticket)
             yield ticket
         finally:
-            self._queue = [one for one in self._queue if one is not ticket]
+            self._queue = [queued for queued in self._queue if queued is not ticket]
             self._state.notify_all()
 
     def _changes_before(self, ticket: object) -> bool:
-        before = self._queue[: next(at for at, one in enumerate(self._queue) if one is ticket)]
-        return any(change for change, _ in before)
+        position = next(at for at, queued in enumerate(self._queue) if queued is ticket)
+        return any(change for change, _ in self._queue[:position])
 
     def forget_other_threads(self) -> None:
-        """Go on in a forked process, in which there is only the thread that forked."""
+        """Reset the lock in a forked process, in which only the forking thread exists."""
         me = this_thread()
         self._state = threading.Condition(threading.RLock())
-        self._holds = weakref.WeakSet([one for one in self._holds if one.thread is me])
+        self._leases = weakref.WeakSet([lease for lease in self._leases if lease.thread is me])
         self._changer = me if self._changer is me else None
         self._queue = []
 

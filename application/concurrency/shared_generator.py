@@ -1,4 +1,4 @@
-"""A generator for several threads: each answer is computed with the weights with which it began."""
+"""A thread-safe generator: each answer is computed with one set of weights."""
 
 import time
 import weakref
@@ -18,8 +18,8 @@ class SharedGenerator:
 
     Attributes:
         lock: The model's lock.
-        current_generator: Returns what generates with the model as it is now.
-        weights_version: Returns what changes when weights are changed in place, without the lock.
+        current_generator: Returns the generator of the current model.
+        weights_version: Returns a value that changes when weights change in place, without the lock.
 
     """
 
@@ -29,29 +29,24 @@ class SharedGenerator:
 
     @property
     def context(self) -> int:
-        """How many tokens a prompt and its answer may have together."""
         with self.lock.using():
             return self.current_generator().context
 
     def prefix_cache(self) -> PrefixCache:
-        """Return an empty cache."""
         with self.lock.using():
             return self.current_generator().prefix_cache()
 
     def generate(
         self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> Generation:
-        """Continue prompts; see the port.
-
-        The answer begins with its first event: until then the model may be changed.
-        """
+        """Generate answers; the lock is held from the first event on."""
         with self.lock.using():
             generation = self.current_generator().generate(requests, prefix=prefix)
             return _SharedGeneration(self, generation, self.lock.version, requests, prefix)
 
 
 class _SharedGeneration(Iterator[TokenEvent]):
-    """The tokens of one or several answers, which hold the model from the first to the last."""
+    """A generation that holds the lock from its first event to its last."""
 
     def __init__(
         self,
@@ -63,69 +58,67 @@ class _SharedGeneration(Iterator[TokenEvent]):
     ) -> None:
         self._shared, self._version = shared, version
         self._generation: Generation | None = generation
-        self._asked = requests, prefix
+        self._request = requests, prefix
         self._cancelled: list[int] = []
-        self._hold: ModelLease | None = None
+        self._lease: ModelLease | None = None
         self._weights: object = None
 
     def __next__(self) -> TokenEvent:
-        if self._hold is None:
-            self._hold = self._begin()
-        self._hold.thread = this_thread()
+        if self._lease is None:
+            self._lease = self._begin()
+        self._lease.thread = this_thread()
         try:
-            with self._hold.step:
-                return self._event(self._hold)
-        except BaseException as error:  # it is over, or it failed: either way nothing more comes
+            with self._lease.step:
+                return self._event(self._lease)
+        except BaseException as error:  # including StopIteration
             self.close()
             if isinstance(error, WorkerLost):
                 self._shared.lock.release_all()
             raise
 
-    def _event(self, hold: ModelLease) -> TokenEvent:
-        if hold.ended:
+    def _event(self, lease: ModelLease) -> TokenEvent:
+        if lease.ended:
             raise ModelClosed
         if self._generation is None:
             raise StopIteration
         try:
             event = next(self._generation)
         finally:
-            hold.started = time.monotonic()
+            lease.started = time.monotonic()
         if self._shared.weights_version() != self._weights:
             raise WeightsReplaced
         return event
 
     def cancel(self, index: int) -> None:
-        """End one answer."""
         self._cancelled.append(index)
         if self._generation is not None:
             self._generation.cancel(index)
 
     def close(self) -> None:
-        """End all answers and free their memory."""
         self._free()
-        if self._hold is not None:
-            self._shared.lock.release(self._hold)
+        if self._lease is not None:
+            self._shared.lock.release(self._lease)
 
     def __del__(self) -> None:
         self.close()
 
     def _begin(self) -> ModelLease:
-        """Hold the model, and ask anew if it was changed since it was asked."""
-        hold = self._shared.lock.acquire()
+        """Acquire the lock, and restart the generation if the model has changed since the request."""
+        lease = self._shared.lock.acquire()
         try:
             self._weights = self._shared.weights_version()
             if self._generation is not None and self._shared.lock.version != self._version:
                 self._free()
-                requests, prefix = self._asked
+                requests, prefix = self._request
                 self._generation = self._shared.current_generator().generate(requests, prefix=prefix)
                 for index in self._cancelled:
                     self._generation.cancel(index)
             abandon = weakref.WeakMethod(self._free)
-            hold.abandon = lambda: (free := abandon()) and free()
+            lease.abandon = lambda: (free := abandon()) and free()
         except BaseException:
-            self._shared.lock.release(hold)
+            self._shared.lock.release(lease)
             raise
-        return hold
+        return lease
 
     def _free(self) -> None:
         if self._generation is not None:

@@ -1,1 +1,1 @@
-"""Atomic files and the disk space that they need."""
+"""Atomic writes, free disk space and overwrite protection."""

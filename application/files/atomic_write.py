@@ -1,4 +1,4 @@
-"""Files that appear under their name complete and on the disk, or not at all."""
+"""Write files and folders atomically and durably."""
 
 import ctypes
 import errno
@@ -15,31 +15,31 @@ from typing import Any, BinaryIO
 from uuid import uuid4
 
 PARTIAL_NAME = re.compile(r"\.saving-[0-9a-f]{32}")
-"""The names of what is still being written, or was when its process was killed."""
+"""The names of partial files and folders, including leftovers of killed processes."""
 
-# Not every system has them. Opening a planted pipe would wait for a writer, opening a link would follow it.
+# Not available on every system. They prevent blocking on a FIFO and following a symbolic link.
 _NO_FOLLOW_FLAGS: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # include/uapi/linux/fcntl.h, include/uapi/linux/fs.h
 
 
 def atomic_write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
-    """Write a file under a random name beside its place, flush it to the disk, and give it its name.
+    """Write a temporary file in the same folder, flush it to disk and rename it.
 
-    A link at that name is replaced, not followed. A file that is replaced keeps its permissions; a new one
-    gets the usual ones. After any exception, what was there before is there still, and nothing else.
+    A symbolic link is replaced, not followed. A replaced file keeps its permissions; a new file gets the
+    default permissions. After an exception, the folder is unchanged.
 
     Args:
-        path: The file; its folder exists.
-        content: Its bytes, or a function that writes them to an open file.
+        path: The file, in an existing folder.
+        content: Its content, or a function that writes it to an open file.
 
     Raises:
-        OSError: The file cannot be written, or something else than a file has its name.
+        OSError: The file cannot be written, or the path is not a regular file.
 
     """
     partial = path.with_name(partial_name())
     try:
         with partial.open("xb") as file:
-            with suppress(OSError):  # until it is closed: `remove_abandoned` leaves it alone
+            with suppress(OSError):  # so that `remove_abandoned` does not remove it
                 lock(file.fileno())
             if (mode := _mode_of(path)) is not None:
                 partial.chmod(mode)
@@ -62,20 +62,20 @@ def _mode_of(path: Path) -> int | None:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return None
-    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):  # a device would be replaced by a file
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):  # do not replace a device
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
     return stat.S_IMODE(mode) if stat.S_ISREG(mode) else None
 
 
 @contextmanager
 def staging_folder(path: Path) -> Iterator[None]:
-    """Make a folder to write into, and remove it afterwards if it is still there.
+    """Create a temporary folder and remove it afterwards, unless it was renamed.
 
     Args:
-        path: The folder, under a `partial_name`. It is locked: `remove_abandoned` leaves it alone.
+        path: The folder, with a `partial_name`. It is locked, so that `remove_abandoned` does not remove it.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
 
     """
     path.mkdir(parents=True)
@@ -84,30 +84,27 @@ def staging_folder(path: Path) -> Iterator[None]:
         if sys.platform != "win32":
             descriptor = os.open(path, os.O_RDONLY)
             stack.callback(os.close, descriptor)
-            with suppress(OSError):  # some network file systems have no locks
+            with suppress(OSError):  # some network file systems do not support locks
                 lock(descriptor)
         yield
 
 
 def partial_name() -> str:
-    """Return a random name for what is still being written."""
+    """Return a random name for a partial file or folder."""
     return f".saving-{uuid4().hex}"
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what processes that were killed left in a folder under a `partial_name`.
-
-    What `atomic_write` or `staging_folder` still uses is locked, and stays.
-    """
+    """Remove partial files and folders of killed processes from a folder; those in use are locked."""
     for name in os.listdir(folder):  # noqa: PTH208 - names are enough
-        left = folder / name
-        if not PARTIAL_NAME.fullmatch(name) or left.is_symlink():
+        path = folder / name
+        if not PARTIAL_NAME.fullmatch(name) or path.is_symlink():
             continue
         with suppress(OSError):
-            descriptor = os.open(left, os.O_RDONLY | _NO_FOLLOW_FLAGS)
+            descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW_FLAGS)
             try:
                 lock(descriptor)
-                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
             finally:
                 os.close(descriptor)
 
@@ -116,7 +113,7 @@ def lock(descriptor: int) -> None:
     """Lock an open file or folder until it is closed, without waiting.
 
     Raises:
-        OSError: Another process or thread holds the lock, or the file system has no locks.
+        OSError: The lock is held already, or the file system does not support locks.
 
     """
     if sys.platform != "win32":
@@ -126,7 +123,7 @@ def lock(descriptor: int) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush all files and folders in a folder, and the folder itself, to the disk.
+    """Flush a folder with all its files and subfolders to disk.
 
     Raises:
         OSError: A file cannot be written.
@@ -140,10 +137,10 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, where the system can.
+    """Flush the entries of a folder to disk, if the system supports it.
 
     Raises:
-        OSError: They cannot be written.
+        OSError: The folder cannot be flushed.
 
     """
     if sys.platform == "win32":
@@ -152,16 +149,16 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not supported by some file systems
             raise
     finally:
         os.close(descriptor)
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step, and return whether that was possible here."""
+    """Exchange two paths atomically; return False if the system does not support it."""
     rename = _renameat2()
-    sys.audit("os.rename", one, other, -1, -1)  # as Python's own functions that rename do
+    sys.audit("os.rename", one, other, -1, -1)  # as os.rename does
     return rename is not None and not rename(
         _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
     )

@@ -1,10 +1,10 @@
-"""The free space of the disk that a folder is on."""
+"""The free disk space of a folder."""
 
 import shutil
 from pathlib import Path
 
 
 def free_bytes(folder: Path) -> int:
-    """Return the bytes that are free on the disk that a folder is on, or will be once it exists."""
-    existing = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    """Return the free bytes on the disk of a folder, which need not exist yet."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(existing).free

@@ -1,4 +1,4 @@
-"""Recognize a tokenizer: whether what was encoded once would come out the same now."""
+"""Fingerprints of tokenizers, to detect that cached token ids are outdated."""
 
 from hashlib import sha256
 from itertools import chain
@@ -13,17 +13,17 @@ SAMPLE_SIZE = 2048
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:
-    """Return a text that is another for tokenizers that encode differently.
+    """Return a hash that differs for tokenizers that encode differently.
 
-    It is of what they make of a sample of many kinds of text, and of tokens from all over the vocabulary.
+    It covers the encoding of a text in many scripts, and a sample of the vocabulary.
     """
     size = tokenizer.vocab_size
-    some = chain(range(0, size, size // SAMPLE_SIZE + 1), range(max(0, size - 64), size))
-    said = (
+    sample = chain(range(0, size, size // SAMPLE_SIZE + 1), range(max(0, size - 64), size))
+    facts = (
         size,
         tokenizer.bos_id,
         tokenizer.eos_id,
         tokenizer.encode(SAMPLE_TEXT),
-        [tokenizer.decode([one], include_special_tokens=True) for one in some],
+        [tokenizer.decode([token], include_special_tokens=True) for token in sample],
     )
-    return sha256(repr(said).encode("utf-8", "backslashreplace")).hexdigest()
+    return sha256(repr(facts).encode("utf-8", "backslashreplace")).hexdigest()

@@ -1,1 +1,1 @@
-"""Which devices a model is placed on, and how it computes there."""
+"""Device placement and CPU matrix multiplication."""

@@ -1,9 +1,9 @@
-"""In which arithmetic a CPU multiplies by weights of each format: the fastest that its instructions allow.
+"""Choose the dtype of matrix products on a CPU for each weight format and instruction set.
 
-A product with few rows (a token that is generated) is bound by the bytes that it reads, one with many (a
-prompt, training) by arithmetic. Where a CPU has no instructions for bfloat16, torch's products with many rows
-of it are several times slower than in float32, so these convert the stored weight to float32, block by block.
-The figures behind the thresholds are in docs/decisions/arithmetic.md.
+Products with few rows (decode) are bound by memory bandwidth, products with many rows (prefill, training) by
+arithmetic. On a CPU without bfloat16 instructions, torch's bfloat16 products with many rows are several times
+slower than float32, so the stored weight is converted to float32, block by block. The measurements behind
+the thresholds are in docs/decisions/arithmetic.md.
 """
 
 from collections.abc import Set as AbstractSet
@@ -16,28 +16,28 @@ from litgpt.domain.quantization import Quantization
 from litgpt.domain.weights.tensor_info import DType
 
 WeightFormat: TypeAlias = DType | Quantization
-"""What weights are stored in."""
+"""Storage format of weights."""
 
-# Features are named as /proc/cpuinfo has them on x86; those of ARM begin with `neon_`.
+# Names of features are from /proc/cpuinfo on x86; ARM features begin with `neon_`.
 _DTYPE_INSTRUCTIONS: dict[DType, frozenset[str]] = {
     "bfloat16": frozenset({"avx512_bf16", "amx_bf16", "neon_bf16"}),
     "float16": frozenset({"avx512_fp16", "amx_fp16", "neon_fp16"}),
 }
-# torch's products of packed 8 and 4 bits are vectorized with these, and with them for bfloat16 alone.
+# torch vectorizes products of packed 8-bit and 4-bit weights with these, and only for bfloat16 activations.
 _PACKED_INSTRUCTIONS = frozenset({"avx2", "avx512f"})
 
 
 @attrs.frozen(kw_only=True)
 class MatmulPlan:
-    """How products with weights of a format are computed.
+    """The computation of matrix products with weights of one format.
 
     Attributes:
-        max_small_rows: With at most so many rows the stored weight is multiplied as it is; with more it is
-            converted to `large_dtype` first, block by block. None: it is never converted.
-        small_dtype: The arithmetic with few rows.
-        large_dtype: The arithmetic with many rows, and of training.
-        slowdown: About how many times as long a product with one row takes as with bfloat16 weights, where
-            that is far from 1. The larger the model, the nearer all of a step comes to this.
+        max_small_rows: Up to this number of rows, the stored weight is used directly; for more rows it is
+            converted to `large_dtype` block by block. None: it is never converted.
+        small_dtype: The dtype of products with few rows.
+        large_dtype: The dtype of products with many rows, and of training.
+        slowdown: Approximate time of a product with one row relative to bfloat16 weights, if far from 1. The
+            slowdown of a decode step approaches it in large models.
 
     """
 
@@ -48,71 +48,75 @@ class MatmulPlan:
 
 
 def has_instructions(dtype: DType, cpu_features: AbstractSet[str]) -> bool:
-    """Return whether a CPU has instructions for products in a dtype."""
+    """Return whether a CPU has instructions for matrix products in a dtype."""
     return dtype == "float32" or not _DTYPE_INSTRUCTIONS[dtype].isdisjoint(cpu_features)
 
 
 def plan_matmul(weights: WeightFormat, activations: DType, cpu_features: AbstractSet[str]) -> MatmulPlan:
-    """Return how a CPU multiplies.
+    """Return the plan of matrix products on a CPU.
 
     Args:
         weights: The format of the weights.
-        activations: The dtype of what they are multiplied with.
-        cpu_features: What the CPU has.
+        activations: The dtype of the activations.
+        cpu_features: The instruction sets of the CPU.
 
     """
     native = has_instructions(activations, cpu_features)
-    many: DType = activations if native else "float32"
+    large: DType = activations if native else "float32"
     match weights:
         case "float32" | "bfloat16" | "float16":
-            return MatmulPlan(max_small_rows=None if native else 2, small_dtype=activations, large_dtype=many)
+            return MatmulPlan(
+                max_small_rows=None if native else 2, small_dtype=activations, large_dtype=large
+            )
         case "int8" | "int4":
             if activations == "bfloat16" and not _PACKED_INSTRUCTIONS.isdisjoint(cpu_features):
                 rows = 64 if weights == "int4" else 8 if native else 16
-                return MatmulPlan(max_small_rows=rows, small_dtype="bfloat16", large_dtype=many)
+                return MatmulPlan(max_small_rows=rows, small_dtype="bfloat16", large_dtype=large)
             return MatmulPlan(
-                max_small_rows=0, small_dtype=many, large_dtype=many, slowdown=20 if weights == "int4" else 2
+                max_small_rows=0,
+                small_dtype=large,
+                large_dtype=large,
+                slowdown=20 if weights == "int4" else 2,
             )
         case _:
             slowdown = 5 if weights == "bnb.int8" else 10
             return MatmulPlan(
                 max_small_rows=None if native else 2,
                 small_dtype=activations,
-                large_dtype=many,
+                large_dtype=large,
                 slowdown=slowdown,
             )
 
 
 def describe_matmul(weights: WeightFormat, activations: DType, cpu_features: AbstractSet[str]) -> str:
-    """Return how a CPU multiplies, in words."""
-    how = plan_matmul(weights, activations, cpu_features)
-    said = f"{weights} weights; "
-    if how.small_dtype == how.large_dtype:
-        return said + f"{how.small_dtype} arithmetic"
-    lacks = f"this CPU has no {activations} instructions"
+    """Return a description of the matrix products on a CPU."""
+    plan = plan_matmul(weights, activations, cpu_features)
+    if plan.small_dtype == plan.large_dtype:
+        return f"{weights} weights; {plan.small_dtype} arithmetic"
     return (
-        said + f"one token: {how.small_dtype}, prompts and training: {how.large_dtype} arithmetic ({lacks})"
+        f"{weights} weights; one token: {plan.small_dtype}, prompts and training: {plan.large_dtype} "
+        f"arithmetic (this CPU has no {activations} instructions)"
     )
 
 
 def slow_matmul_warning(
     weights: WeightFormat, activations: DType, cpu_features: AbstractSet[str]
 ) -> str | None:
-    """Return a warning where every way to multiply is slow on a CPU; None where one is not."""
+    """Return a warning if a CPU has no fast product for these dtypes, else None."""
     slowdown = plan_matmul(weights, activations, cpu_features).slowdown
     if slowdown == 1:
         return None
     packed = plan_matmul(weights, "bfloat16", cpu_features).slowdown == 1
-    remedy = "Use precision='bf16-true'" if packed else "Use it for its memory alone"
+    remedy = "Use precision='bf16-true'" if packed else "Use it only to save memory"
     return (
-        f"quantize={weights!r} with {activations} activations has no fast product on this CPU: weights are "
-        f"dequantized for each token, and a product takes about {slowdown} times as long as in bfloat16. "
+        f"quantize={weights!r} with {activations} activations has no fast kernel on this CPU: weights are "
+        f"dequantized for each token, so a product takes about {slowdown} times as long as in bfloat16. "
         f"{remedy}."
     )
 
 
 def describe_placed_matmul(placement: Placement, hardware: Hardware) -> str:
-    """Return what a placed model's weights are in and how they are multiplied, in words."""
+    """Return a description of the weight format and the matrix products of a placed model."""
     weights = placement.quantize or placement.dtype
     if placement.device.startswith("cpu"):
         return describe_matmul(weights, placement.dtype, hardware.cpu_features)
@@ -120,7 +124,7 @@ def describe_placed_matmul(placement: Placement, hardware: Hardware) -> str:
 
 
 def slow_placement_warning(placement: Placement, hardware: Hardware) -> str | None:
-    """Return what to tell of weights that nothing multiplies fast where they are; None if something does."""
+    """Return a warning if the device has no fast product for a model's weights, else None."""
     if not placement.device.startswith("cpu"):
         return None
     return slow_matmul_warning(placement.quantize or placement.dtype, placement.dtype, hardware.cpu_features)

@@ -15,7 +15,7 @@ Accelerator: TypeAlias = Literal["cpu", "cuda", "mps"]
 Strategy: TypeAlias = Literal["sequential", "tensor_parallel"]
 CollectiveBackend: TypeAlias = Literal["nccl", "gloo"]
 
-# Lightning's names for a precision, as far as a model that only generates can be in it.
+# Lightning's names of the precisions that are valid for inference.
 PRECISIONS: dict[str, DType] = {
     "32-true": "float32",
     "32": "float32",
@@ -80,13 +80,11 @@ class Placement:
         strategy: How the model is distributed over the devices; None: on one device.
         kv_cache_size: The size of every KV cache in tokens; None: as long as needed; "max": the model's
             context length.
-        num_gpu_layers: The number of layers on the device, counted from the first, if not all fit; the rest
-            stay
-            on the CPU and are computed there. None: all layers.
+        num_gpu_layers: The number of leading layers on the device if not all fit; the others are computed on
+            the CPU. None: all layers.
         quantize: The quantization of the projections; None: none.
         local_rank: The index of this process's device, if a launcher has started one process per device;
-            None:
-            this process uses all devices.
+            None: this process uses all devices.
         num_nodes: The number of machines; each has the same number of devices.
         trainable: Whether the weights are trained, and need gradients.
 
@@ -113,7 +111,7 @@ class Placement:
     def backend(self) -> CollectiveBackend:
         """The communication backend of the ranks; NCCL needs a CUDA device of its own for each rank."""
         here = self.devices[: len(self.devices) // self.num_nodes]
-        apart = len(set(here)) == len(here) and all(one.startswith("cuda") for one in here)
+        apart = len(set(here)) == len(here) and all(device.startswith("cuda") for device in here)
         return "nccl" if apart else "gloo"
 
 
@@ -126,29 +124,26 @@ def resolve_placement(
         options: The arguments of `distribute`.
         hardware: The hardware of this machine.
         bfloat16_loses_precision: Whether bfloat16 would round the stored weights; by default, a CPU does not
-            round them
-            (docs/decisions/arithmetic.md).
+            round them (docs/decisions/arithmetic.md).
 
     Raises:
-        BadArgument: An argument is not valid.
+        InvalidArgument: An argument is not valid.
         WrongType: An argument has the wrong type.
-        OutOfReach: The hardware is not available.
+        HardwareUnavailable: A device was not found.
+        UnsupportedOperation: The device does not support the quantization.
 
     """
     accelerator = _accelerator(options.accelerator, hardware)
     strategy = _strategy(options.generate_strategy)
     quantize = _quantization(options, accelerator, hardware)
-    given = strategy == "tensor_parallel" and hardware.world_size > 1
+    launched = strategy == "tensor_parallel" and hardware.world_size > 1
+    local_size = hardware.local_world_size or hardware.world_size
+    rounds = bfloat16_loses_precision and quantize is None
     return Placement(
-        devices=(_torchrun_devices if given else _devices)(options, accelerator, hardware),
-        local_rank=hardware.rank if given else None,
-        num_nodes=hardware.world_size // (hardware.local_world_size or hardware.world_size) if given else 1,
-        dtype=_dtype(
-            options.precision,
-            accelerator,
-            hardware,
-            bfloat16_loses_precision=bfloat16_loses_precision and quantize is None,
-        ),
+        devices=(_torchrun_devices if launched else _devices)(options, accelerator, hardware),
+        local_rank=hardware.rank if launched else None,
+        num_nodes=hardware.world_size // local_size if launched else 1,
+        dtype=_dtype(options.precision, accelerator, hardware, bfloat16_loses_precision=rounds),
         strategy=strategy,
         kv_cache_size=_cache_size(options.fixed_kv_cache_size),
         quantize=quantize,
@@ -164,22 +159,16 @@ def training_placement(dtype: DType, quantize: str | None, hardware: Hardware) -
         hardware: The hardware of this machine.
 
     Raises:
-        BadArgument: The quantization does not exist.
+        InvalidArgument: The quantization does not exist.
         NotInstalled: The quantization needs bitsandbytes.
 
     """
-    how = _quantization(DistributeOptions(quantize=quantize), "cpu", hardware)
-    return Placement(devices=("cpu",), dtype=dtype, quantize=how, trainable=True)
+    quantization = _quantization(DistributeOptions(quantize=quantize), "cpu", hardware)
+    return Placement(devices=("cpu",), dtype=dtype, quantize=quantization, trainable=True)
 
 
 def no_gpu_warning(options: DistributeOptions, placement: Placement) -> str | None:
-    """Return a warning if several devices were requested but there is no GPU; None otherwise.
-
-    Args:
-        options: The arguments of `distribute`.
-        placement: The placement that follows from them.
-
-    """
+    """Return a warning if several devices were requested but there is no GPU; None otherwise."""
     on_cpu = placement.device.startswith("cpu") and placement.local_rank is None
     if options.accelerator != "auto" or placement.strategy is None or not on_cpu:
         return None
@@ -200,20 +189,16 @@ def _accelerator(accelerator: object, hardware: Hardware) -> Accelerator:
         case "cpu":
             return "cpu"
         case "cuda" | "mps":
-            found: Accelerator = accelerator
+            kind: Accelerator = accelerator
         case "gpu":
-            found = "mps" if hardware.accelerator == "mps" else "cuda"
+            kind = "mps" if hardware.accelerator == "mps" else "cuda"
         case _:
-            raise InvalidArgument(
-                "accelerator",
-                accelerator,
-                "one of 'auto', 'cpu', 'gpu', 'cuda' and 'mps' (Invalid accelerator)",
-            )
-    if not hardware.device_counts.get(found):
-        raise HardwareUnavailable(
-            f"accelerator={accelerator!r}", f"no {found} device was found, or torch was built without it."
-        )
-    return found
+            expected = "one of 'auto', 'cpu', 'gpu', 'cuda' and 'mps' (Invalid accelerator)"
+            raise InvalidArgument("accelerator", accelerator, expected)
+    if not hardware.device_counts.get(kind):
+        reason = f"no {kind} device was found, or torch was built without it."
+        raise HardwareUnavailable(f"accelerator={accelerator!r}", reason)
+    return kind
 
 
 def _strategy(strategy: object) -> Strategy | None:
@@ -231,40 +216,35 @@ def _torchrun_devices(
     if options.devices not in ("auto", hardware.world_size):
         expected = f"'auto' or {hardware.world_size}, the number of processes that torchrun started"
         raise InvalidArgument("devices", options.devices, expected)
-    there = hardware.device_counts.get(accelerator, 0)
+    count = hardware.device_counts.get(accelerator, 0)
     # Each machine has the same number of ranks, numbered machine by machine.
-    on_each = [
-        rank % (hardware.local_world_size or hardware.world_size) for rank in range(hardware.world_size)
-    ]
-    numbers = range(hardware.world_size) if accelerator == "cpu" else [number % there for number in on_each]
-    return tuple(f"{accelerator}:{number}" for number in numbers)
+    ranks = range(hardware.world_size)
+    local_size = hardware.local_world_size or hardware.world_size
+    indices = ranks if accelerator == "cpu" else [rank % local_size % count for rank in ranks]
+    return tuple(f"{accelerator}:{index}" for index in indices)
 
 
 def _devices(options: DistributeOptions, accelerator: Accelerator, hardware: Hardware) -> tuple[str, ...]:
     """Return the devices, as torch writes them."""
-    there = hardware.device_counts.get(accelerator, 0)
+    count = hardware.device_counts.get(accelerator, 0)
     if options.devices == "auto":
-        numbers = list(range(there if options.generate_strategy is not None else 1))
+        numbers = list(range(count if options.generate_strategy is not None else 1))
     elif not isinstance(options.devices, (list, tuple)):
         expected = "a positive integer, a list of device indices, or 'auto'"
         numbers = list(range(integer("devices", options.devices, 1, expected)))
     else:
         numbers = list(options.devices)
-        distinct = {one for one in numbers if is_integer(one, 0)}
+        distinct = {index for index in numbers if is_integer(index, 0)}
         if not numbers or len(distinct) != len(numbers):
             raise InvalidArgument("devices", options.devices, "a list of distinct device indices")
     if len(numbers) > 1 and options.generate_strategy is None:
-        raise InvalidArgument(
-            "generate_strategy",
-            None,
-            f"'sequential' or 'tensor_parallel' for devices={options.devices!r}: without a "
-            "strategy, a model uses one device",
-        )
+        expected = f"'sequential' or 'tensor_parallel' for devices={options.devices!r}: without a strategy, "
+        raise InvalidArgument("generate_strategy", None, f"{expected}a model uses one device")
     # Several CPU devices are processes (tensor parallelism), or stand in for GPUs in tests.
-    if accelerator != "cpu" and (beyond := [one for one in numbers if one >= there]):
+    if accelerator != "cpu" and (beyond := [index for index in numbers if index >= count]):
         raise HardwareUnavailable(
             f"devices={options.devices!r}",
-            f"only {there} {accelerator} device(s) were found, so there is no device {beyond[0]}.",
+            f"only {count} {accelerator} device(s) were found, so there is no device {beyond[0]}.",
         )
     if accelerator == "mps" or (accelerator == "cpu" and len(numbers) == 1):
         return (accelerator,)
@@ -276,25 +256,21 @@ def _quantization(
 ) -> Quantization | None:
     if options.quantize is None:
         return None
-    found = next((one for one in QUANTIZATIONS if one == options.quantize), None)
-    if found is None:
+    quantize = next((name for name in QUANTIZATIONS if name == options.quantize), None)
+    if quantize is None:
         raise InvalidArgument("quantize", options.quantize, f"None or one of {', '.join(QUANTIZATIONS)}")
-    if not found.startswith("bnb."):
-        return found
+    if not quantize.startswith("bnb."):
+        return quantize
     if accelerator == "mps":
-        raise UnsupportedOperation(
-            f"quantize={found!r}", "bitsandbytes does not support mps. Use 'int8' or 'int4'."
-        )
-    # Lightning's rule.
+        reason = "bitsandbytes does not support mps. Use 'int8' or 'int4'."
+        raise UnsupportedOperation(f"quantize={quantize!r}", reason)
+    # Lightning's bitsandbytes plugin has the same restriction.
     if options.precision is not None and not str(options.precision).endswith("-true"):
-        raise InvalidArgument(
-            "precision",
-            options.precision,
-            f"a '-true' precision with quantize={found!r}, such as 'bf16-true'",
-        )
+        expected = f"a '-true' precision with quantize={quantize!r}, such as 'bf16-true'"
+        raise InvalidArgument("precision", options.precision, expected)
     if not hardware.has_bitsandbytes:
-        raise NotInstalled(f"quantize={found!r}", "bitsandbytes", "pip install bitsandbytes")
-    return found
+        raise NotInstalled(f"quantize={quantize!r}", "bitsandbytes", "pip install bitsandbytes")
+    return quantize
 
 
 def _dtype(
@@ -305,11 +281,8 @@ def _dtype(
             return "float32" if bfloat16_loses_precision else "bfloat16"
         return "bfloat16" if accelerator in hardware.bfloat16_accelerators else "float16"
     if isinstance(precision, str) and precision.endswith("-mixed"):
-        raise InvalidArgument(
-            "precision",
-            precision,
-            "a '-true' precision: mixed precision is for training with the Lightning Trainer",
-        )
+        expected = "a '-true' precision: mixed precision is for training with the Lightning Trainer"
+        raise InvalidArgument("precision", precision, expected)
     if precision not in PRECISIONS:
         raise InvalidArgument("precision", precision, f"None or one of {', '.join(PRECISIONS)}")
     return PRECISIONS[str(precision)]

@@ -1,4 +1,4 @@
-"""Values as text without secrets, of bounded length and on one line, for messages and reprs."""
+"""Format values for messages and reprs: on one line, with bounded length and without secrets."""
 
 import re
 import reprlib
@@ -12,17 +12,17 @@ import attrs
 from litgpt.domain.formatting.redaction import redact
 
 MESSAGE_LIMIT = 1500
-"""The characters of an error's message; the middle of a longer one is omitted."""
+"""Maximum characters of an error message; the middle of a longer message is omitted."""
 
 REPR_LIMIT = 300
-"""The characters of the repr of a public object."""
+"""Maximum characters of the repr of a public object."""
 
 _FIELD_LIMIT = 100
 _REPR_MARGIN = 1000
 
 
 class _BoundedRepr(reprlib.Repr):
-    """The repr of the first elements of a container, so that a long one is not written out to be cut off."""
+    """A repr of only the first elements of a container, so that long containers cost little."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _BoundedRepr(reprlib.Repr):
         self.fillvalue = "…"
 
     def repr_str(self, value: str, level: int) -> str:  # noqa: ARG002 - as reprlib calls it
-        # Secrets are removed first: one that is cut off would not be recognized.
+        # Secrets are removed before truncation: a truncated secret would not be recognized.
         return repr(redact(value[: self.maxother + _REPR_MARGIN])[: self.maxother + 1])
 
     def repr_bytes(self, value: bytes, level: int) -> str:  # noqa: ARG002 - as above
@@ -51,13 +51,13 @@ class _BoundedRepr(reprlib.Repr):
         if level <= 0 and value:
             return "{…}"
         pairs = (
-            f"{self.repr1(key, level - 1)}: {self.repr1(one, level - 1)}"
-            for key, one in islice(value.items(), self.maxdict)
+            f"{self.repr1(key, level - 1)}: {self.repr1(item, level - 1)}"
+            for key, item in islice(value.items(), self.maxdict)
         )
         return f"{{{', '.join(pairs)}{', …' if len(value) > self.maxdict else ''}}}"
 
     def repr_set(self, value: Any, level: int) -> str:
-        first = ", ".join(self.repr1(one, level - 1) for one in islice(value, self.maxset))
+        first = ", ".join(self.repr1(item, level - 1) for item in islice(value, self.maxset))
         inside = f"{{{first}{', …' if len(value) > self.maxset else ''}}}" if value else ""
         return inside if inside and isinstance(value, set) else f"{type(value).__name__}({inside})"
 
@@ -68,9 +68,9 @@ class _BoundedRepr(reprlib.Repr):
 
 
 def short_repr(value: object, limit: int = 60) -> str:
-    """Return the repr of a value without secrets, on one line, cut off after `limit` characters.
+    """Return the repr of a value on one line, without secrets and truncated to `limit` characters.
 
-    Of a long container only the first elements are written. A repr that raises is replaced.
+    Only the first elements of a long container are included. A repr that raises is replaced.
     """
     try:
         text = _one_line(redact(_BoundedRepr(limit).repr(value)))
@@ -82,9 +82,9 @@ def short_repr(value: object, limit: int = 60) -> str:
 
 
 def brief_repr(value: Any) -> str:
-    """Return the repr of an attrs object without the fields that have their default: `__repr__ = brief_repr`.
+    """Return the repr of an attrs object without fields that have their default: `__repr__ = brief_repr`.
 
-    It has one line of at most `REPR_LIMIT` characters, and no field more than 100.
+    It is one line of at most `REPR_LIMIT` characters, with at most 100 per field.
     """
     shown = {
         field.name.lstrip("_"): getattr(value, field.name)
@@ -95,8 +95,8 @@ def brief_repr(value: Any) -> str:
 
 
 def summary_repr(name: str, /, **facts: object) -> str:
-    """Return a repr made of a class's name and a few facts, with the same bounds as `brief_repr`."""
-    inside = ", ".join(f"{fact}={short_repr(one, _FIELD_LIMIT)}" for fact, one in facts.items())
+    """Return a repr of a class name and fields, with the same bounds as `brief_repr`."""
+    inside = ", ".join(f"{name}={short_repr(value, _FIELD_LIMIT)}" for name, value in facts.items())
     return f"{_truncate(f'{name}({inside}', REPR_LIMIT - 1)})"
 
 
@@ -112,27 +112,27 @@ def _truncate(text: str, limit: int) -> str:
 
 
 def join_names(names: Sequence[str], limit: int = 400) -> str:
-    """Return as many names as `limit` characters hold, and how many more there are."""
+    """Join names up to `limit` characters, followed by the number of the others."""
     names = [redact(name) for name in names]
     shown, length = 0, 0
     while shown < len(names) and length + len(names[shown]) <= limit:
         length += len(names[shown]) + 2
         shown += 1
     first = names[:shown] or [names[0][: limit - 1] + "…"]
-    more = len(names) - len(first)
-    return ", ".join(first) + (f" and {more} more" if more else "")
+    rest = len(names) - len(first)
+    return ", ".join(first) + (f" and {rest} more" if rest else "")
 
 
 def bounded_message(write: Callable[[BaseException], str]) -> Callable[[BaseException], str]:
-    """Return a `__str__` or `__repr__` of one line, without secrets, at most `MESSAGE_LIMIT` characters."""
-    if write.__name__ == "__repr__":  # that of attrs would write out every value in full
+    """Return a `__str__` or `__repr__` with one line, no secrets and at most `MESSAGE_LIMIT` characters."""
+    if write.__name__ == "__repr__":  # the repr of attrs has all values in full
         return brief_repr
 
     @wraps(write)
     def cut(error: BaseException) -> str:
         text = redact(write(error))
         half = MESSAGE_LIMIT // 2
-        if len(text) > MESSAGE_LIMIT:  # what is wrong comes first, and the remedy last
+        if len(text) > MESSAGE_LIMIT:  # keep the problem at the beginning and the remedy at the end
             text = f"{text[: half - 2]} … {text[1 - half :]}"
         return _one_line(text)
 

@@ -1,13 +1,13 @@
-"""Counts, sizes and durations as people read them."""
+"""Format counts, sizes and durations."""
 
 
 def format_count(number: int, noun: str) -> str:
-    """Return a number of things: `1 step`, `2,000 steps`."""
+    """Format a count with its noun: `1 step`, `2,000 steps`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def format_bytes(nbytes: int) -> str:
-    """Return a number of bytes: `93.1 MB`, `1.2 GB`; decimal, as disks and downloads are sold."""
+    """Format a number of bytes with decimal units: `93.1 MB`, `1.2 GB`."""
     for unit, worth in (("GB", 10**9), ("MB", 10**6)):
         if nbytes >= worth:
             return f"{nbytes / worth:,.1f} {unit}"
@@ -15,7 +15,7 @@ def format_bytes(nbytes: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration in its two largest units: `0.4 s`, `45 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Format a duration in its two largest units: `0.4 s`, `45 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

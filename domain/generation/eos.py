@@ -1,4 +1,4 @@
-"""Which tokens end an answer, by a checkpoint's own configuration."""
+"""Read the end-of-sequence tokens of a checkpoint's configuration."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,14 @@ from litgpt.domain.validators import is_integer
 
 
 def eos_token_ids(config: Mapping[str, object], generation_config: Mapping[str, object]) -> frozenset[int]:
-    """Return every `eos_token_id` of the two: one token, a list of them, or none.
+    """Return the union of `eos_token_id`, a token or a list of tokens, of both configs.
 
     Args:
         config: The contents of `config.json`.
         generation_config: The contents of `generation_config.json`.
 
     Raises:
-        DamagedFile: One of them is no token.
+        CorruptFile: A value is not a token id.
 
     """
     return (
@@ -30,7 +30,9 @@ def _token_ids(file: str, config: Mapping[str, object]) -> frozenset[int]:
     if value is None:
         return frozenset()
     ids = list(value) if isinstance(value, (list, tuple)) else [value]
-    tokens = [one for one in ids if is_integer(one, 0)]
+    tokens = [token for token in ids if is_integer(token, 0)]
     if len(tokens) != len(ids):
-        raise CorruptFile(file, f"its 'eos_token_id' is {value!r}, which is no token and no list of tokens.")
+        raise CorruptFile(
+            file, f"'eos_token_id' is {value!r}, which is not a token id or a list of token ids."
+        )
     return frozenset(tokens)

@@ -1,4 +1,4 @@
-"""What goes wrong while a model computes, and leaves it in its place; the tree is in domain/errors.py."""
+"""Errors during generation; the hierarchy is in domain/errors.py."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
     """The model's logits are NaN or infinite, or exclude every token, so that no token can be drawn.
 
     Attributes:
-        rows: The prompts for which they are, counted from 0.
-        num_prompts: How many prompts there were.
-        where: The first module whose output is not finite, and why; None if it is not known.
+        rows: The affected prompts, counted from 0.
+        num_prompts: The number of prompts.
+        where: The first module whose output is not finite, and the reason; None if unknown.
 
     """
 
@@ -24,8 +24,8 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
     where: str | None = None
 
     def __str__(self) -> str:
-        of = f" for prompt {join_names([str(one) for one in self.rows])}" if self.num_prompts > 1 else ""
-        first = "" if self.where is None else f" They arise first where {self.where}."
+        of = f" for prompt {join_names([str(row) for row in self.rows])}" if self.num_prompts > 1 else ""
+        first = "" if self.where is None else f" First occurrence: {self.where}."
         return (
             f"The model's logits are not finite numbers{of} (NaN, +inf, or -inf for every token).{first} "
             "If weights are damaged, download or convert them again; if activations overflow, use another "
@@ -39,7 +39,7 @@ class WorkerLost(LitGPTError, RuntimeError):
 
     Attributes:
         rank: Its rank; None for a process started by torchrun.
-        cause: Why it is gone.
+        cause: Why it ended.
 
     """
 
@@ -49,17 +49,17 @@ class WorkerLost(LitGPTError, RuntimeError):
     def __str__(self) -> str:
         if self.rank is None:
             return f"A worker process of the model is gone: {self.cause}. Restart all ranks."
-        again = "Place the model again with distribute()."
+        again = "Call distribute() again."
         return f"The worker process of rank {self.rank} is gone: {self.cause}. {again}"
 
 
 @attrs.define(eq=False)
 class WorkerFailed(LitGPTError, RuntimeError):
-    """A process that computes a part of the model could not do a step. The model is still there.
+    """A worker process could not finish a step; the model can still be used.
 
     Attributes:
-        rank: Which one; None: which is not known.
-        cause: What it said.
+        rank: Its rank; None: unknown.
+        cause: The error message of the worker.
 
     """
 
@@ -70,17 +70,17 @@ class WorkerFailed(LitGPTError, RuntimeError):
         which = "A rank" if self.rank is None else f"Rank {self.rank}"
         return (
             f"{which} of the model could not finish the step: {self.cause}. All ranks are ready for the next "
-            "one; if memory is short, ask for shorter texts or fewer at once."
+            "one; if it ran out of memory, use shorter or fewer prompts."
         )
 
 
 @attrs.define(eq=False)
 class ModelBusy(LitGPTError, RuntimeError):
-    """The model cannot be changed now, because an answer is under way that cannot end while the change waits.
+    """The model cannot be changed, because a generation that cannot finish during the call is in progress.
 
     Attributes:
         operation: The change.
-        reason: Why it cannot be made now, and what to do.
+        reason: Why it is not possible now, with the remedy.
 
     """
 
@@ -92,7 +92,7 @@ class ModelBusy(LitGPTError, RuntimeError):
 
 
 class WeightsReplaced(LitGPTError, RuntimeError):
-    """An answer cannot be finished because the weights with which it began are no longer there."""
+    """The weights changed during generation, so the answer cannot be finished."""
 
     def __str__(self) -> str:
         return (
@@ -103,7 +103,7 @@ class WeightsReplaced(LitGPTError, RuntimeError):
 
 
 class ModelClosed(LitGPTError, RuntimeError):
-    """A stream cannot go on because its model was closed."""
+    """The model of a stream was closed."""
 
     def __str__(self) -> str:
         return (

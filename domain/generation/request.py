@@ -1,4 +1,4 @@
-"""What is asked of a Generator and what comes back, in ids; and the same for people, in text."""
+"""Requests and events of a Generator, in token ids, and completions in text."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -11,19 +11,19 @@ from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.validators import integer_field
 
 FinishReason: TypeAlias = Literal["stop", "length", "cancelled"]
-"""Why a text ended: an end token or stop string, a bound on its length, or the caller's wish."""
+"""Why an answer ended: a stop token or stop string, its maximum length, or cancellation by the caller."""
 
 
 @attrs.frozen(kw_only=True)
 class GenerationRequest:
-    """One prompt to continue.
+    """One prompt and the options of its answer.
 
     Attributes:
         prompt: Token ids, at least one.
-        max_new_tokens: A bound on the answer; the context's end is another.
-        sampling_params: How to draw.
-        stop_token_ids: Tokens after which the answer is over. The one that came is part of the answer's ids.
-        logprobs: Whether each event is to carry the log-probability of its token.
+        max_new_tokens: The maximum length of the answer, which also ends at the context length.
+        sampling_params: The sampling parameters.
+        stop_token_ids: Tokens that end the answer; the stop token is included in the answer's ids.
+        logprobs: Whether each event has the log-probability of its token.
 
     """
 
@@ -45,11 +45,11 @@ class TokenEvent:
     """One token of one answer.
 
     Attributes:
-        index: Which of the requests it answers.
+        index: The index of the request.
         token: The token's id.
         logprob: The natural logarithm of its probability under the model (before top_k, temperature and
-            top_p), if it was asked for.
-        finish_reason: Why the answer ends here; None while it goes on.
+            top_p), if requested.
+        finish_reason: Why the answer ends with this token; None otherwise.
 
     """
 
@@ -61,14 +61,14 @@ class TokenEvent:
 
 @attrs.frozen(kw_only=True)
 class Completion:
-    """An answer, with what a program wants to know about it.
+    """A complete answer and its metadata.
 
     Attributes:
-        text: The answer, without the prompt, the end token or the stop string.
-        token_ids: Its tokens, the end token included.
-        logprobs: The log-probability of each of `token_ids`, or None if they were not asked for.
+        text: The answer, without the prompt, stop token and stop string.
+        token_ids: Its tokens, including the stop token.
+        logprobs: The log-probability of each token, if requested.
         finish_reason: `stop`, `length` or `cancelled`.
-        prompt_tokens: How many tokens the prompt came to.
+        prompt_tokens: The number of tokens of the prompt.
 
     """
 
@@ -82,20 +82,19 @@ class Completion:
 
     @property
     def completion_tokens(self) -> int:
-        """How many tokens the answer has."""
         return len(self.token_ids)
 
 
 @attrs.frozen
 class CompletionChunk:
-    """One token of one answer as it comes, and the text that is certain with it.
+    """One generated token of one answer, and the text that it completes.
 
     Attributes:
-        index: Which of the prompts it answers.
-        text: Whole characters, never part of a stop string; often empty.
-        token: The token's id; None only where an answer has no token at all.
-        logprob: Its log-probability, if it was asked for.
-        completion: The whole answer, with the last event; None before.
+        index: The index of the prompt.
+        text: Whole characters, without any part of a stop string; often empty.
+        token: The token's id; None only if the answer has no tokens.
+        logprob: Its log-probability, if requested.
+        completion: The complete answer, in its last chunk; None before.
 
     """
 

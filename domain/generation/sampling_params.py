@@ -1,4 +1,4 @@
-"""How the next token is drawn, and what a model asks for where its user does not."""
+"""Sampling parameters, and the defaults of a model in `generation_config.json`."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -10,8 +10,8 @@ from litgpt.domain.errors import CorruptFile, InvalidArgument
 from litgpt.domain.validators import integer_field, real_field
 
 _GREEDY_TEMPERATURE = 1e-5
-"""The temperature under which only the likeliest token is left: neighboring float32 logits of usual size lie
-further apart than this. vLLM draws the line at the same place."""
+"""Below this temperature, sampling is greedy, as in vLLM: it is smaller than the spacing of typical float32
+logits."""
 
 
 class _ModelDefault(Enum):
@@ -23,18 +23,19 @@ class _ModelDefault(Enum):
 
 ModelDefault: TypeAlias = Literal[_ModelDefault.MODEL_DEFAULT]
 MODEL_DEFAULT: Final = _ModelDefault.MODEL_DEFAULT
-"""The value of a sampling parameter that is left to the model; neither a number nor None."""
+"""Sentinel: use the model's default of a sampling parameter."""
 
 
 @attrs.frozen(kw_only=True)
 class SamplingParams:
-    """How to draw the next token from the logits: first top_k, then temperature, then top_p.
+    """Sampling parameters of the next token, applied in the order top_k, temperature, top_p.
 
     Attributes:
-        temperature: Divides the logits. 0, and anything below 1e-5, always takes the likeliest token.
-        top_k: How many of the likeliest tokens to keep. None keeps every token.
-        top_p: Keep the likeliest tokens until their probabilities sum to this. 0 takes the likeliest.
-        seed: Makes the draw repeatable, whatever else is generated beside it. None draws a seed.
+        temperature: Divides the logits; values below 1e-5 are greedy.
+        top_k: The number of most likely tokens to sample from; None: all.
+        top_p: Sample from the most likely tokens whose probabilities sum to this (nucleus sampling); 0 is
+            greedy.
+        seed: Seed of this request, independent of other requests in the batch; None: random.
 
     """
 
@@ -45,12 +46,12 @@ class SamplingParams:
 
     @property
     def greedy(self) -> bool:
-        """Whether these settings leave only the likeliest token."""
+        """Whether only the most likely token can be sampled."""
         return self.temperature < _GREEDY_TEMPERATURE or self.top_p == 0 or self.top_k == 1
 
 
 DEFAULT_SAMPLING_PARAMS = SamplingParams(temperature=0.8, top_k=50)
-"""For a model whose generation_config.json has no sampling settings: the defaults of LitGPT's commands."""
+"""Defaults for models without sampling settings in generation_config.json, from LitGPT's commands."""
 
 _PARAMETERS = ("temperature", "top_k", "top_p")
 
@@ -58,28 +59,27 @@ _PARAMETERS = ("temperature", "top_k", "top_p")
 def model_sampling_params(generation_config: Mapping[str, object]) -> SamplingParams:
     """Return the sampling defaults of a model.
 
-    They are the values of `generation_config.json` if it has any of `do_sample`, `temperature`, `top_k` and
-    `top_p`; what it then leaves out has transformers' defaults (1.0, 50 and 1.0), which its author relied on.
-    `do_sample: false` is greedy, and a `top_k` of 0 or -1 keeps every token.
+    If `generation_config.json` has any of `do_sample`, `temperature`, `top_k` and `top_p`, the others have
+    transformers' defaults (1.0, 50 and 1.0). `do_sample: false` is greedy; a `top_k` of 0 or -1 disables it.
 
     Args:
         generation_config: The contents of `generation_config.json`.
 
     Raises:
-        DamagedFile: A value cannot be a sampling parameter.
+        CorruptFile: A value is not a valid sampling parameter.
 
     """
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         name: value for name in _PARAMETERS if (value := generation_config.get(name)) is not None
     }
     samples = generation_config.get("do_sample")
     if samples is False:
         return SamplingParams(temperature=0)
-    if not given and samples is None:
+    if not values and samples is None:
         return DEFAULT_SAMPLING_PARAMS
-    if given.get("top_k") in (0, -1):
-        given["top_k"] = None
+    if values.get("top_k") in (0, -1):
+        values["top_k"] = None
     try:
-        return SamplingParams(**{"top_k": 50, **given})
+        return SamplingParams(**{"top_k": 50, **values})
     except InvalidArgument as error:
         raise CorruptFile("generation_config.json", f"it is not usable for sampling: {error}") from error

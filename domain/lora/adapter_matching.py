@@ -10,17 +10,17 @@ TensorT = TypeVar("TensorT")
 
 
 def targets_by_name(targets: Iterable[LoraTarget]) -> dict[str, list[LoraTarget]]:
-    """Return places by name; stacked experts share a name."""
+    """Return targets by name; stacked experts share a name."""
     index: dict[str, list[LoraTarget]] = {}
-    for place in targets:
-        for name in dict.fromkeys((place.name, place.legacy_name)):
+    for target in targets:
+        for name in dict.fromkeys((target.name, target.legacy_name)):
             if name is not None:
-                index.setdefault(name, []).append(place)
+                index.setdefault(name, []).append(target)
     return index
 
 
 def resolve_target(targets: Mapping[str, list[LoraTarget]], name: str) -> list[LoraTarget]:
-    """Return the places of a name in an adapter, which may have the prefix of multimodal models."""
+    """Return the targets with a name in an adapter, which may have the prefix of multimodal models."""
     return targets.get(name) or targets.get(text_model_name(name), [])
 
 
@@ -32,15 +32,15 @@ def text_model_name(name: str) -> str:
 def match_adapter(
     targets: Sequence[LoraTarget], adapter: LoraAdapter[TensorT], shape: Callable[[TensorT], tuple[int, ...]]
 ) -> tuple[list[tuple[LoraTarget, LoraWeights[TensorT]]], list[str], list[str]]:
-    """Match a saved adapter's LoRA matrices to places.
+    """Match a saved adapter's LoRA matrices to targets.
 
     Args:
-        targets: The places that can be adapted.
+        targets: The modules and parameters that can be adapted.
         adapter: The adapter.
         shape: Function that returns a tensor's shape.
 
     Returns:
-        Matched places and LoRA matrices, unknown modules, and descriptions of shape mismatches.
+        Matched targets and LoRA matrices, unknown modules, and descriptions of shape mismatches.
 
     """
     index = targets_by_name(targets)
@@ -48,17 +48,17 @@ def match_adapter(
     unknown: list[str] = []
     misshapen: list[str] = []
     for module, pair in adapter.weights.items():
-        at = resolve_target(index, module)
-        if not at:
+        found = resolve_target(index, module)
+        if not found:
             unknown.append(module)
             continue
         shapes: tuple[tuple[int, ...], ...] = (shape(pair.lora_A), shape(pair.lora_B))
-        expected: tuple[tuple[int, ...], ...] = at[0].shapes(pair.rank)
-        for tensor, size in ((pair.bias, at[0].out_features), (pair.magnitude, at[0].magnitude_size)):
+        expected: tuple[tuple[int, ...], ...] = found[0].shapes(pair.rank)
+        for tensor, size in ((pair.bias, found[0].out_features), (pair.magnitude, found[0].magnitude_size)):
             if tensor is not None:
                 shapes, expected = (*shapes, shape(tensor)), (*expected, (size,))
         if shapes != expected:
             actual, wanted = (" and ".join(str(list(size)) for size in sizes) for sizes in (shapes, expected))
             misshapen.append(f"{module} is {actual}, expected {wanted}")
-        matched += ((place, pair) for place in at)
+        matched += ((target, pair) for target in found)
     return matched, unknown, misshapen

@@ -120,12 +120,7 @@ class LoraConfig:
     __repr__ = brief_repr
 
     def __attrs_post_init__(self) -> None:
-        """Check for incompatible options, as PEFT does.
-
-        Raises:
-            BadArgument: Two options are incompatible.
-
-        """
+        # PEFT rejects the same combinations.
         if self.use_dora and self.lora_bias:
             raise InvalidArgument("lora_bias", self.lora_bias, "False with DoRA, which does not support it")
         if self.target_parameters and (self.use_dora or self.lora_bias or self.dropout):
@@ -189,8 +184,7 @@ class LoraAdapter(Generic[TensorT]):
     Attributes:
         config: LoRA configuration.
         weights: LoRA matrices by transformers' names of modules, such as `model.layers.0.self_attn.q_proj`,
-            or
-            of expert parameters, such as `model.layers.0.mlp.experts.down_proj`.
+            or of expert parameters, such as `model.layers.0.mlp.experts.down_proj`.
         modules_to_save: Fully trained tensors by transformers' names.
         trained_tokens: Trained tokens by the name of the embedding or LM head.
         base_model: Base model, if known.
@@ -216,7 +210,7 @@ def validate_adapter_name(name: object) -> str:
     """Return a validated adapter name.
 
     Raises:
-        BadArgument: The name has characters that are not allowed in tensor names.
+        InvalidArgument: The name has characters that are not allowed in tensor names.
 
     """
     expected = "a name of letters, digits, '-' and '_'"
@@ -231,12 +225,14 @@ def require_adapter(name: str, names: Sequence[str], argument: str = "name") -> 
     """Check that an adapter exists.
 
     Raises:
-        BadArgument: It does not exist; the error lists the existing ones.
+        InvalidArgument: It does not exist; the message lists the existing adapters.
 
     """
     if name not in names:
-        there = f"one of the adapters {', '.join(map(repr, names))}" if names else "left alone: there is none"
-        raise InvalidArgument(argument, name, there)
+        expected = (
+            f"one of {', '.join(map(repr, names))}" if names else "omitted, as the model has no adapters"
+        )
+        raise InvalidArgument(argument, name, expected)
 
 
 def adapter_mismatch(name: str, unknown: Sequence[str], shape_mismatches: Sequence[str]) -> InvalidCheckpoint:

@@ -41,25 +41,25 @@ _UNSTACKED_NAMES = {GATE_UP: (("gate_proj", "up_proj"), ("w1", "w3")), DOWN: (("
 def find_parameter_targets(
     sources: Sequence[ParameterSource], routers: Collection[str], model_type: str
 ) -> tuple[LoraTarget, ...]:
-    """Return the LoRA places of a model's experts and routers."""
+    """Return the LoRA targets of a model's experts and routers."""
     renamed = _RENAMED_MODULES.get(model_type, ())
-    found: list[LoraTarget] = []
+    targets: list[LoraTarget] = []
     fused: dict[str, list[tuple[str, tuple[TensorTarget, ...]]]] = {}
-    for name, those in invert_mapping(sources).items():
-        layer = those[0].parameter.name
+    for name, uses in invert_mapping(sources).items():
+        layer = uses[0].parameter.name
         if layer.removesuffix(_WEIGHT) in routers and layer.endswith(_WEIGHT):
-            found.append(_router_target(name, _renamed(name, renamed), those))
+            targets.append(_router_target(name, _renamed(name, renamed), uses))
         elif ".experts." in layer and layer.endswith(_WEIGHT):
-            if those[0].view.expert_index is not None:
-                found += _stacked_expert_targets(
-                    _renamed(name, renamed), those, inputs_first=model_type in INPUTS_FIRST_FAMILIES
+            if uses[0].view.expert_index is not None:
+                targets += _stacked_expert_targets(
+                    _renamed(name, renamed), uses, inputs_first=model_type in INPUTS_FIRST_FAMILIES
                 )
             else:
                 owner = _renamed(name, renamed).rpartition(".experts.")[0]
-                fused.setdefault(owner, []).append((layer, those))
+                fused.setdefault(owner, []).append((layer, uses))
     for owner, own in fused.items():
-        found += _fused_expert_targets(f"{owner}.experts", own)
-    return tuple(found)
+        targets += _fused_expert_targets(f"{owner}.experts", own)
+    return tuple(targets)
 
 
 def stacked_targets(
@@ -70,16 +70,16 @@ def stacked_targets(
     Experts stored separately are stacked to (experts, out, in).
     """
     renamed = _RENAMED_MODULES.get(model_type, ())
-    found: dict[str, tuple[TensorTarget, ...]] = {}
-    apart: dict[str, list[tuple[str, tuple[TensorTarget, ...]]]] = {}
-    for name, those in invert_mapping(sources).items():
-        layer = those[0].parameter.name
-        if ".experts." in layer and layer.endswith(_WEIGHT) and those[0].view.expert_index is None:
+    stacks: dict[str, tuple[TensorTarget, ...]] = {}
+    separate: dict[str, list[tuple[str, tuple[TensorTarget, ...]]]] = {}
+    for name, uses in invert_mapping(sources).items():
+        layer = uses[0].parameter.name
+        if ".experts." in layer and layer.endswith(_WEIGHT) and uses[0].view.expert_index is None:
             owner = _renamed(name, renamed).rpartition(".experts.")[0]
-            apart.setdefault(owner, []).append((layer, those))
+            separate.setdefault(owner, []).append((layer, uses))
         else:
-            found[_renamed(name, renamed)] = those
-    for owner, own in apart.items():
+            stacks[_renamed(name, renamed)] = uses
+    for owner, own in separate.items():
         experts = _group_by_expert(own)
         for leaf, parts in _STACKED_PROJECTIONS:
             name = f"{owner}.experts.{leaf}"
@@ -93,8 +93,8 @@ def stacked_targets(
                     piece = TensorView(name, shape, start, stop, expert_index=expert)
                     stacked.append(attrs.evolve(by_part[part], view=piece))
                     start = stop
-            found[name] = tuple(stacked)
-    return found
+            stacks[name] = tuple(stacked)
+    return stacks
 
 
 def checkpoint_names(name: str, model_type: str) -> tuple[str, ...]:
@@ -161,18 +161,18 @@ def _stacked_expert_targets(
 def _fused_expert_targets(
     module: str, projections: list[tuple[str, tuple[TensorTarget, ...]]]
 ) -> Iterator[LoraTarget]:
-    """Yield the places of separately stored experts; in `gate_up_proj`, the gate comes first."""
+    """Yield the targets of separately stored experts; in `gate_up_proj`, the gate comes first."""
     by_expert = _group_by_expert(projections)
     for leaf, parts in _STACKED_PROJECTIONS:
-        for expert, found in by_expert.items():
-            outputs = sum(found[part].view.num_rows for part in parts)
-            inputs = found[parts[0]].view.shape[1]
+        for expert, uses in by_expert.items():
+            outputs = sum(uses[part].view.num_rows for part in parts)
+            inputs = uses[parts[0]].view.shape[1]
             rows, start = [], 0
             for part in parts:
-                stop = start + found[part].view.num_rows
+                stop = start + uses[part].view.num_rows
                 piece = TensorView(leaf, (outputs, inputs), start, stop)
                 rows.append(
-                    TargetRows(found[part].parameter.name.removesuffix(_WEIGHT), 0, stop - start, (piece,))
+                    TargetRows(uses[part].parameter.name.removesuffix(_WEIGHT), 0, stop - start, (piece,))
                 )
                 start = stop
             name = f"{module}.{leaf}"
@@ -192,7 +192,7 @@ def _fused_expert_targets(
 def _group_by_expert(
     projections: list[tuple[str, tuple[TensorTarget, ...]]],
 ) -> dict[int, dict[str, TensorTarget]]:
-    """Return the projections of each expert of a layer, by LitGPT's names."""
+    """Return the projections of each expert of a layer, by their names in the network."""
     by_expert: dict[int, dict[str, TensorTarget]] = {}
     for layer, (use,) in projections:
         *_, number, part, _ = layer.split(".")

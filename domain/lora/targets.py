@@ -14,7 +14,7 @@ from litgpt.domain.weights.mapping import ParameterSource, TensorTarget, invert_
 from litgpt.domain.weights.tensor_view import TensorView
 
 TargetKind: TypeAlias = Literal["linear", "head", "embedding", "parameter", "expert"]
-"""Kind of a place.
+"""Kind of a target.
 
 `linear` is a linear layer included in `all-linear`; a `head` or `embedding` is targeted only by name. A
 `parameter` belongs to a router or to all experts of a layer and is targeted by `target_parameters`. An
@@ -65,7 +65,7 @@ class LoraTarget:
         in_features: Input features.
         transposed: Whether the weight is stored as (in, out).
         rows: The corresponding rows in LitGPT.
-        kind: Kind of the place.
+        kind: Kind of the target.
         swaps_a_and_b: Whether PEFT's A and B are the transposes of LitGPT's B and A, as for embeddings.
         expert_index: Index of the expert.
         num_experts: Number of experts that share one pair of LoRA matrices in PEFT.
@@ -128,9 +128,9 @@ def find_targets(
 
     """
     modules = []
-    for name, those in invert_mapping(sources).items():
-        piece = those[0].view
-        layers = {use.parameter.name.removesuffix(_WEIGHT) for use in those}
+    for name, uses in invert_mapping(sources).items():
+        piece = uses[0].view
+        layers = {use.parameter.name.removesuffix(_WEIGHT) for use in uses}
         fits = name.endswith(_WEIGHT) and len(piece.shape) == 2 and piece.expert_index is None
         if fits and layers <= {*linear_layers, *embeddings}:
             outputs, inputs = piece.shape[::-1] if piece.transposed else piece.shape
@@ -141,7 +141,7 @@ def find_targets(
                     outputs,
                     inputs,
                     piece.transposed,
-                    target_rows(those),
+                    target_rows(uses),
                     kind,
                     swaps_a_and_b=kind == "embedding",
                 )
@@ -153,7 +153,7 @@ def select_modules(available: Sequence[LoraTarget], targets: TargetModules) -> t
     """Return the modules that match the targets.
 
     Raises:
-        BadArgument: A target does not match a module; the error lists the modules.
+        InvalidArgument: A target does not match a module; the message lists the modules.
 
     """
     linear = [place for place in available if place.kind == "linear"]
@@ -174,7 +174,7 @@ def select_parameters(available: Sequence[LoraTarget], targets: Sequence[str]) -
     """Return the parameters of experts and routers that match the targets.
 
     Raises:
-        BadArgument: A target does not match a parameter; the error lists the parameters.
+        InvalidArgument: A target does not match a parameter; the message lists the parameters.
 
     """
     parameters = [place for place in available if place.parameter is not None]
@@ -191,7 +191,7 @@ def select_targets(available: Sequence[LoraTarget], config: LoraConfig) -> tuple
     """Return the modules and parameters that a configuration adapts, without fully trained modules.
 
     Raises:
-        BadArgument: A target does not match.
+        InvalidArgument: A target does not match.
 
     """
     parameters = select_parameters(available, config.target_parameters)
@@ -202,14 +202,14 @@ def select_targets(available: Sequence[LoraTarget], config: LoraConfig) -> tuple
 
 
 def is_inside(module: str, names: Iterable[str]) -> bool:
-    """Return whether a module is in one of these; as in PEFT, any suffix of a name matches."""
+    """Return whether a module is inside one of `names`; as in PEFT, any suffix of a name matches."""
     parts = module.split(".")
     paths = [".".join(parts[: at + 1]) for at in range(len(parts))]
     return any(path.endswith(name) for name in names for path in paths)
 
 
 def target_modules(selected: Iterable[LoraTarget], available: Iterable[LoraTarget]) -> tuple[str, ...]:
-    """Return targets that match exactly these places: last name parts where unambiguous, else full names."""
+    """Return targets that match only `selected`: last name parts if unambiguous, else full names."""
     names = dict.fromkeys(place.name for place in selected)
     ambiguous = {place.leaf for place in available if place.name not in names and place.kind != "expert"}
     leaves = {name: name.rpartition(".")[2] for name in names}

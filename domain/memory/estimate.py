@@ -1,4 +1,4 @@
-"""How much memory a model needs, counted from its structure before a weight is read."""
+"""Estimate the memory of a model from its architecture, before weights are read."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -13,24 +13,24 @@ from litgpt.domain.weights.parameters import ParameterSpec, parameters
 from litgpt.domain.weights.tensor_info import DTYPE_BYTES, DType
 
 PREFILL_CHUNK = 1024
-"""How many tokens of a prompt are taken to go through the network at once."""
+"""The assumed number of prompt tokens in one forward pass (chunked prefill)."""
 
 RUNTIME_BYTES = 300_000_000
-"""The bytes that Python and torch, or a GPU's driver, take before there is a model. A rough figure."""
+"""Approximate bytes of Python and torch, or of a GPU's driver, without a model."""
 
 LOGITS_CHUNK = 2**24
-"""How many logits the loss works on at once: 64 MB in float32, whatever the vocabulary."""
+"""The number of logits in one chunk of the loss: 64 MB in float32, for any vocabulary size."""
 
 
 @attrs.frozen(kw_only=True)
 class MemoryEstimate:
-    """The bytes that one conversation with a model takes.
+    """The memory in bytes of a model that generates for one sequence.
 
     Attributes:
         weights: The parameters.
-        kv_cache: The keys and values of every token so far.
-        activations: What is alive inside the network at once. A rough figure.
-        runtime: What is there without a model.
+        kv_cache: The KV cache of all tokens.
+        activations: The peak of the activations, approximately.
+        runtime: The memory of the process without a model.
 
     """
 
@@ -41,7 +41,6 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """All of it."""
         return self.weights + self.kv_cache + self.activations + self.runtime
 
 
@@ -50,9 +49,9 @@ class DeviceMemory:
     """The memory of a device.
 
     Attributes:
-        device: What it is called, such as `this machine's memory`.
-        total: Its bytes.
-        free: Those that nobody uses now.
+        device: Its description, such as `this machine's memory`.
+        total: Its size in bytes.
+        free: The bytes that are free now.
 
     """
 
@@ -63,16 +62,15 @@ class DeviceMemory:
 
 @attrs.frozen(kw_only=True)
 class FitReport:
-    """Whether a model runs in a memory, and with how long a text.
+    """Whether a model fits into the memory of a device, and with which sequence length.
 
     Attributes:
-        memory: Where it is to run.
-        dtype: What the weights and the cache are in.
-        quantize: How the weights are quantized, if they are.
-        max_tokens_free: The longest text, up to the model's context, for which what is free now suffices; 0
-            if not
-            even the weights fit.
-        max_tokens_total: The same if nobody else used any of the memory.
+        memory: The memory of the device.
+        dtype: The dtype of the weights and the KV cache.
+        quantize: The quantization of the weights, if any.
+        max_tokens_free: The longest sequence, up to the context length, that fits into the free memory; 0 if
+            the weights alone do not fit.
+        max_tokens_total: The same for the total memory.
 
     """
 
@@ -84,12 +82,12 @@ class FitReport:
 
 
 def parameter_count(architecture: Architecture) -> int:
-    """Return how many weights a model has; a head that is the embedding counts once."""
+    """Return the number of parameters; tied embeddings count once."""
     return _sum_over_parameters(architecture, lambda parameter: prod(parameter.shape))
 
 
 def weight_bytes(architecture: Architecture, *, dtype: DType, quantize: Quantization | None = None) -> int:
-    """Return the memory that a model's weights take; a head that is the embedding counts once."""
+    """Return the size of the weights in bytes; tied embeddings count once."""
     return _sum_over_parameters(architecture, lambda parameter: parameter_bytes(parameter, dtype, quantize))
 
 
@@ -98,7 +96,7 @@ def _sum_over_parameters(architecture: Architecture, size: Callable[[ParameterSp
         return sum(map(size, parameters(part)))
 
     outside = count(attrs.evolve(architecture, layers=()))
-    # Most layers are like others, and a layer of experts has hundreds of tensors: each kind is counted once.
+    # MoE layers have hundreds of tensors, so each distinct layer is counted only once.
     kinds = Counter(architecture.layers)
     within = (
         times * (count(attrs.evolve(architecture, layers=(kind,))) - outside) for kind, times in kinds.items()
@@ -107,7 +105,7 @@ def _sum_over_parameters(architecture: Architecture, size: Callable[[ParameterSp
 
 
 def active_parameter_count(architecture: Architecture) -> int:
-    """Return how many weights one token is multiplied by: of experts, only those that it goes to."""
+    """Return the number of active parameters per token: only the selected experts count."""
     idle = {
         number: 1 - experts.num_experts_per_token / experts.num_experts
         for number, layer in enumerate(architecture.layers)
@@ -125,7 +123,7 @@ def active_parameter_count(architecture: Architecture) -> int:
 def estimate_memory(
     architecture: Architecture, *, dtype: DType, tokens: int, quantize: Quantization | None = None
 ) -> MemoryEstimate:
-    """Return what a model needs for a text of `tokens` tokens, prompt and answer together."""
+    """Return the memory for a sequence of `tokens` tokens, prompt and answer together."""
     return MemoryEstimate(
         weights=weight_bytes(architecture, dtype=dtype, quantize=quantize),
         kv_cache=kv_cache_bytes(architecture, dtype=dtype, tokens=tokens),
@@ -134,24 +132,24 @@ def estimate_memory(
 
 
 def kv_cache_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -> int:
-    """Return the bytes of the keys and values of `tokens` tokens; a layer with a window keeps those alone.
+    """Return the size of the KV cache of `tokens` tokens in bytes; a sliding window bounds that of its layer.
 
-    While a text grows, its cache may have room for half as many tokens again, and a window for as many again.
+    During generation, the allocated capacity can be 1.5 times this, or twice this for a sliding window.
     """
-    held = states = 0
+    entries = states = 0
     for layer in architecture.layers:
-        kept = layer.mixer.cache_spec
-        held += kept.numel_per_token * min(tokens, layer.mixer.sliding_window or tokens) + kept.conv_state
-        states += kept.recurrent_state
-    return held * DTYPE_BYTES[dtype] + states * DTYPE_BYTES["float32"]
+        spec = layer.mixer.cache_spec
+        entries += spec.numel_per_token * min(tokens, layer.mixer.sliding_window or tokens) + spec.conv_state
+        states += spec.recurrent_state
+    return entries * DTYPE_BYTES[dtype] + states * DTYPE_BYTES["float32"]
 
 
 def activation_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -> int:
-    """Return roughly what is alive at once while `tokens` tokens go through the network, in blocks."""
+    """Return the approximate peak of the activations in bytes, with chunked prefill of `tokens` tokens."""
     block = min(tokens, PREFILL_CHUNK)
     busiest = max(_activations_per_token(layer) for layer in architecture.layers)
     stream = block * (3 * architecture.num_streams * architecture.hidden_size + busiest) * DTYPE_BYTES[dtype]
-    # From the second block on, who sees whom is written out: as flags, and as numbers to add to the scores.
+    # From the second chunk on, the attention mask is materialized, as booleans and as an additive bias.
     mask = block * tokens * (1 + DTYPE_BYTES[dtype]) if tokens > block else 0
     logits = architecture.vocab_size * (DTYPE_BYTES[dtype] + DTYPE_BYTES["float32"])
     return stream + mask + logits
@@ -160,7 +158,7 @@ def activation_bytes(architecture: Architecture, *, dtype: DType, tokens: int) -
 def max_context(
     architecture: Architecture, *, dtype: DType, nbytes: int, quantize: Quantization | None = None
 ) -> int:
-    """Return how many tokens a text may have, up to the context, for all to fit; 0 if not even one does."""
+    """Return the longest sequence that fits into `nbytes`, up to the context length; 0 if none does."""
     lengths = range(1, architecture.context_length + 1)
     weights = weight_bytes(architecture, dtype=dtype, quantize=quantize)
     return bisect_right(
@@ -178,13 +176,13 @@ def _cache_and_activations(architecture: Architecture, dtype: DType, tokens: int
 def check_fit(
     architecture: Architecture, memory: DeviceMemory, *, dtype: DType, quantize: Quantization | None = None
 ) -> FitReport:
-    """Return whether a model runs in a memory, and with how long a text."""
-    now, at_most = (
-        max_context(architecture, dtype=dtype, nbytes=one, quantize=quantize)
-        for one in (memory.free, memory.total)
+    """Return whether a model fits into the memory of a device, and with which sequence length."""
+    free, total = (
+        max_context(architecture, dtype=dtype, nbytes=nbytes, quantize=quantize)
+        for nbytes in (memory.free, memory.total)
     )
     return FitReport(
-        memory=memory, dtype=dtype, max_tokens_free=now, max_tokens_total=at_most, quantize=quantize
+        memory=memory, dtype=dtype, max_tokens_free=free, max_tokens_total=total, quantize=quantize
     )
 
 

@@ -1,4 +1,4 @@
-"""What each of several devices holds of a model, counted before a weight is read."""
+"""Estimate the memory of each device of a distributed model, before weights are read."""
 
 from collections.abc import Iterator
 from typing import TypeAlias
@@ -25,41 +25,39 @@ def memory_per_device(
     tokens: int,
     quantize: Quantization | None = None,
 ) -> tuple[MemoryEstimate, ...]:
-    """Return what each device needs for a text of `tokens` tokens.
+    """Return the memory of each device for a sequence of `tokens` tokens.
 
     Args:
         architecture: The whole model.
-        strategy: How it is spread over them.
-        num_devices: How many there are.
-        dtype: What weights and activations are in.
-        tokens: Of prompt and answer together.
-        quantize: How projections are quantized, if they are.
+        strategy: The strategy that distributes the model.
+        num_devices: The number of devices.
+        dtype: The dtype of weights and activations.
+        tokens: The length of prompt and answer together.
+        quantize: The quantization of the projections, if any.
 
     Raises:
-        OutOfReach: It cannot be spread so.
+        UnsupportedOperation: The model cannot be distributed over this number of devices.
 
     """
-    over = _ranks if strategy == "tensor_parallel" else _layer_split
+    shares = _ranks if strategy == "tensor_parallel" else _layer_split
     return tuple(
         MemoryEstimate(
             weights=weights,
             kv_cache=kv_cache_bytes(part, dtype=dtype, tokens=tokens),
             activations=activation_bytes(part, dtype=dtype, tokens=tokens),
         )
-        for weights, part in over(architecture, num_devices, dtype, quantize)
+        for weights, part in shares(architecture, num_devices, dtype, quantize)
     )
 
 
 _DeviceShares: TypeAlias = Iterator[tuple[int, Architecture]]
-"""For each device, the bytes of its weights, and what it computes."""
+"""For each device, the bytes of its weights and its part of the architecture."""
 
 
 def _ranks(
     architecture: Architecture, world_size: int, dtype: DType, quantize: Quantization | None
 ) -> _DeviceShares:
-    whole = [
-        ParameterSource(parameter, ()) for parameter in parameters(architecture)
-    ]  # from where makes no difference
+    whole = [ParameterSource(parameter, ()) for parameter in parameters(architecture)]
     for rank in range(world_size):
         part = shard_model(architecture, whole, world_size=world_size, rank=rank)
         yield part.weight_bytes(dtype=dtype, quantize=quantize), part.architecture
@@ -68,12 +66,12 @@ def _ranks(
 def _layer_split(
     architecture: Architecture, num_devices: int, dtype: DType, quantize: Quantization | None
 ) -> _DeviceShares:
-    of_layer = assign_layers(architecture, num_devices)
+    layer_devices = assign_layers(architecture, num_devices)
     weights = [0] * num_devices
     for parameter in parameters(architecture):
         parts = parameter.name.split(".")
         if parts[:2] == ["transformer", "h"]:
-            device = of_layer[int(parts[2])]
+            device = layer_devices[int(parts[2])]
         else:
             device = (
                 num_devices - 1
@@ -82,5 +80,5 @@ def _layer_split(
             )
         weights[device] += parameter_bytes(parameter, dtype, quantize)
     for device in range(num_devices):
-        layers = [one for one, its in zip(architecture.layers, of_layer, strict=True) if its == device]
+        layers = [x for x, at in zip(architecture.layers, layer_devices, strict=True) if at == device]
         yield weights[device], attrs.evolve(architecture, layers=tuple(layers))

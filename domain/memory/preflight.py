@@ -1,6 +1,6 @@
-"""Whether a machine's memory can hold what is asked for, known before any of it is allocated.
+"""Check whether a model or a training run fits into memory, before anything is allocated.
 
-The bounds are lower than what is really needed: only what surely cannot run is refused.
+The estimates are lower bounds, so that nothing that could run is rejected.
 """
 
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ def check_memory(
     tensors: Mapping[str, TensorInfo],
     hardware: Hardware,
 ) -> None:
-    """Raise if a model, with the KV cache that was asked for, cannot be where it is to be placed.
+    """Raise if a model and its fixed KV cache do not fit into the memory of its placement.
 
     Args:
-        name: The model.
-        placement: Where it is to be.
-        architecture: Its structure.
-        sources: Which tensors each parameter is read from.
-        tensors: Every tensor of its checkpoint.
-        hardware: Says how much memory there is.
+        name: The model's name.
+        placement: The placement.
+        architecture: The architecture.
+        sources: The weight mappings.
+        tensors: The tensors of the checkpoint, by name.
+        hardware: The hardware, with its free memory.
 
     Raises:
-        OutOfReach: There is less. The message has both figures.
+        InsufficientSpace: There is not enough memory; the message has both figures.
 
     """
     cache = 0
@@ -48,33 +48,33 @@ def check_memory(
         cache = kv_cache_bytes(architecture, dtype=placement.dtype, tokens=tokens)
     if placement.device.startswith("cuda"):
         if placement.local_rank is not None or any(
-            one not in hardware.free_device_memory for one in placement.devices
+            device not in hardware.free_device_memory for device in placement.devices
         ):
             return
-        available: int | None = sum(hardware.free_device_memory[one] for one in set(placement.devices))
+        available: int | None = sum(map(hardware.free_device_memory.__getitem__, set(placement.devices)))
         here = attrs.evolve(architecture, layers=architecture.layers[: placement.num_gpu_layers])
         weights = weight_bytes(here, dtype=placement.dtype, quantize=placement.quantize)
-        if placement.num_gpu_layers is not None:  # the cache is where the layers are
+        if placement.num_gpu_layers is not None:  # then only a part of the cache is on the GPU
             cache = 0
     else:
         available, weights = hardware.available_host_memory, allocated_bytes(placement, sources, tensors)
-    asked = f"{name} on {', '.join(placement.devices)}"
-    check_bytes(asked, weights, available, "Use a smaller model or precision, or quantize=.")
-    sized = f"fixed_kv_cache_size={placement.kv_cache_size!r} with {name}"
-    check_bytes(sized, weights + cache, available, "Pass a smaller number of tokens, or None.")
+    requested = f"{name} on {', '.join(placement.devices)}"
+    check_bytes(requested, weights, available, "Use a smaller model or precision, or quantize=.")
+    with_cache = f"fixed_kv_cache_size={placement.kv_cache_size!r} with {name}"
+    check_bytes(with_cache, weights + cache, available, "Pass a smaller number of tokens, or None.")
 
 
 def check_bytes(requested: str, needed: int, available: int | None, remedy: str) -> None:
-    """Raise if something needs more memory than there is.
+    """Raise if an operation needs more memory than is available.
 
     Args:
-        requested: What needs it.
-        needed: The bytes that it needs, at least.
-        available: Those that there are, at most; None: not known.
-        remedy: What to do instead, as a sentence.
+        requested: The operation, for the message.
+        needed: A lower bound of the bytes that it needs.
+        available: An upper bound of the available bytes; None: unknown.
+        remedy: The remedy, as a sentence.
 
     Raises:
-        OutOfReach: There are fewer.
+        InsufficientSpace: There is not enough memory.
 
     """
     if available is not None and needed > available:
@@ -83,7 +83,7 @@ def check_bytes(requested: str, needed: int, available: int | None, remedy: str)
 
 
 def gigabytes(nbytes: int) -> str:
-    """Return a number of bytes for a message."""
+    """Format a number of bytes for a message."""
     return f"{min(nbytes, 10**30) / 1e9:,.1f} GB"
 
 
@@ -97,30 +97,30 @@ def check_training(
     hardware: Hardware,
     remedy: str,
 ) -> None:
-    """Raise if training, with its gradients and optimizer states, does not fit into the memory.
+    """Raise if training, with gradients and optimizer states, does not fit into memory.
 
-    What is there without a model (`TrainingMemoryEstimate.program`) does not count: it is allocated already.
+    `TrainingFootprint.program` is not counted, as this process has allocated it already.
 
     Args:
-        asked: What is to be trained.
-        needs: What it takes on each device.
-        weights: The bytes of that device's weights that are allocated; mapped pages of files are not, unless
-            they are trained.
-        device: The kind of device, such as `cpu`.
-        devices: How many there are on this machine.
-        hardware: Says how much memory there is.
-        remedy: What to do instead, as a sentence.
+        asked: The training run, for the message.
+        needs: The memory on each device.
+        weights: The allocated bytes of the weights on each device; memory-mapped weights count only if they
+            are trained.
+        device: The type of device, such as `cpu`.
+        devices: The number of devices on this machine.
+        hardware: The hardware, with its free memory.
+        remedy: The remedy, as a sentence.
 
     Raises:
-        OutOfReach: There is less. The message has both figures.
+        InsufficientSpace: There is not enough memory; the message has both figures.
 
     """
     needed = weights + needs.learning + needs.activations
     if device == "cuda":
         available = min(
-            [hardware.free_device_memory.get(f"cuda:{one}", needed) for one in range(devices)], default=None
+            [hardware.free_device_memory.get(f"cuda:{i}", needed) for i in range(devices)], default=None
         )
-    else:  # its processes share the machine's memory
+    else:  # the ranks share the machine's memory
         needed, available = needed * devices, hardware.available_host_memory
     parts = (
         f"Weights take {gigabytes(weights)}, gradients and optimizer states {gigabytes(needs.learning)}, "
@@ -132,15 +132,15 @@ def check_training(
 def allocated_bytes(
     placement: Placement, joins: tuple[ParameterSource, ...], tensors: Mapping[str, TensorInfo]
 ) -> int:
-    """Return the bytes that weights take besides the pages of their files, while the last of them is read."""
+    """Return the peak memory of loading the weights in bytes, without memory-mapped pages of files."""
     total = largest = 0
     for join in joins:
         parameter, dtype = join.parameter, placement.dtype
-        found = [tensors[name] for name in join.hf_names if name in tensors]
+        infos = [tensors[name] for name in join.hf_names if name in tensors]
         quantized = placement.quantize is not None and is_quantized(parameter)
-        in_files = all(one.storage_format == _STORAGE_FORMATS[dtype] and one.nbytes for one in found)
+        in_files = all(info.storage_format == _STORAGE_FORMATS[dtype] and info.nbytes for info in infos)
         if quantized or not in_files:
             total += parameter_bytes(parameter, dtype, placement.quantize)
-        if any(one.nbytes == 0 for one in found):  # drawn in float32 before it is converted
-            largest = max(largest, sum(4 * one.numel for one in found[:1]))
+        if any(info.nbytes == 0 for info in infos):  # random weights are drawn in float32, then converted
+            largest = max(largest, sum(4 * info.numel for info in infos[:1]))
     return max(total, largest)

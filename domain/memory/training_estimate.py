@@ -1,4 +1,4 @@
-"""The memory that training needs, estimated from the structure of a model before a weight is read."""
+"""Estimate the memory of training from the architecture, before weights are read."""
 
 from math import ceil
 
@@ -10,26 +10,26 @@ from litgpt.domain.quantization import Quantization
 from litgpt.domain.weights.tensor_info import DTYPE_BYTES, DType
 
 TRAINING_PROGRAM = 470_000_000
-"""The bytes that Python, torch and the Trainer take before there is a model. Measured on a CPU."""
+"""Bytes of Python, torch and the Trainer without a model, measured on a CPU."""
 
 GAPS = 1.25
-"""The memory of activations over their bytes: the allocator cannot reuse all gaps between them. Measured."""
+"""Measured factor of the allocator's fragmentation on the memory of activations."""
 
 QUERIES = 128
-"""The number of queries whose attention scores are computed at once where no fused kernel can be used."""
+"""The number of queries in one block of attention scores without a fused kernel."""
 
 
 @attrs.frozen(kw_only=True)
 class TrainingFootprint:
-    """The bytes that training takes on each device.
+    """The memory of training on each device, in bytes.
 
     Attributes:
         weights: The model's parameters.
-        learning: AdamW's two moments of the trained parameters, their gradients where these are there in the
-            forward pass too, and an adapter itself.
-        activations: The activations kept for the backward pass, or the gradients that take their place in it,
-            if these are larger. A rough figure.
-        program: What is there without a model.
+        learning: AdamW's two moments of the trained parameters, their gradients if they coexist with the
+            activations, and the adapter.
+        activations: The activations saved for the backward pass, or the gradients that replace them in it, if
+            these are larger; approximate.
+        program: The memory of the process without a model.
 
     """
 
@@ -40,7 +40,6 @@ class TrainingFootprint:
 
     @property
     def total(self) -> int:
-        """All of it."""
         return self.weights + self.learning + self.activations + self.program
 
 
@@ -59,26 +58,26 @@ def training_footprint(  # noqa: PLR0913 - all of them by name
     quantize: Quantization | None = None,
     parts: int = 1,
 ) -> TrainingFootprint:
-    """Return what training with AdamW needs on each device.
+    """Return the memory of training with AdamW on each device.
 
     Args:
-        architecture: The model.
-        trained: How many parameters are trained.
-        adapts: Whether these are an adapter's, in float32 beside the model's own.
-        dtype: What the model's own weights are in.
-        compute_dtype: What activations are in.
-        tokens: The tokens of a batch on each device: its rows times the length of the longest.
-        rows: The number of rows of the batch.
-        adapts_all: Whether the adapter is on all linear layers, and not on queries and values alone.
-        checkpointing: Whether only the states between layers are kept.
-        accumulates: Whether a step has several batches, so that gradients are kept from one to the next.
-        quantize: How the weights are quantized, if they are.
-        parts: Among how many devices weights, gradients and moments are divided.
+        architecture: The architecture.
+        trained: The number of trained parameters.
+        adapts: Whether they belong to a LoRA adapter, in float32, and the model is frozen.
+        dtype: The dtype of the model's weights.
+        compute_dtype: The dtype of activations.
+        tokens: The tokens of a padded batch on each device.
+        rows: The number of sequences in the batch.
+        adapts_all: Whether all linear layers are adapted, rather than queries and values only.
+        checkpointing: Whether activations inside layers are recomputed (gradient checkpointing).
+        accumulates: Whether gradients are accumulated over several batches.
+        quantize: The quantization of the weights, if any.
+        parts: The number of devices over which weights, gradients and moments are sharded.
 
     """
     trained_bytes = 4 if adapts else DTYPE_BYTES[dtype]
     stream = tokens * architecture.num_streams * architecture.hidden_size * DTYPE_BYTES[dtype]
-    inside = []
+    layers = []
     for layer in architecture.layers:
         norms, inputs = _stream_copies(layer, adapts=adapts, adapts_all=adapts_all)
         numbers = (
@@ -87,12 +86,12 @@ def training_footprint(  # noqa: PLR0913 - all of them by name
             + _feed_forward_numbers(layer.mlp, adapts=adapts and not adapts_all)
         )
         scores = _score_bytes(layer, tokens, tokens // rows, compute_dtype)
-        inside.append(norms * stream + tokens * numbers * DTYPE_BYTES[compute_dtype] + scores)
-    kept = len(inside) * stream + max(inside) if checkpointing else sum(inside)
+        layers.append(norms * stream + tokens * numbers * DTYPE_BYTES[compute_dtype] + scores)
+    saved = len(layers) * stream + max(layers) if checkpointing else sum(layers)
     logits = min(tokens * architecture.vocab_size, LOGITS_CHUNK)
-    # The logits, their softmax and the gradients of both; that of the head's weight is there with them.
+    # The logits, their softmax and the gradients of both coexist with the gradient of the head's weight.
     head = 0 if adapts else architecture.vocab_size * architecture.hidden_size * trained_bytes // parts
-    activations = round(GAPS * kept) + 4 * logits * DTYPE_BYTES["float32"] + head
+    activations = round(GAPS * saved) + 4 * logits * DTYPE_BYTES["float32"] + head
     gradients = trained * trained_bytes // parts
     return TrainingFootprint(
         weights=weight_bytes(architecture, dtype=dtype, quantize=quantize) // parts,
@@ -102,11 +101,11 @@ def training_footprint(  # noqa: PLR0913 - all of them by name
 
 
 def _stream_copies(layer: LayerSpec, *, adapts: bool, adapts_all: bool) -> tuple[int, int]:
-    """Return how many tensors as wide as the stream a layer keeps for the backward pass.
+    """Return the number of tensors of the hidden size that a layer saves for the backward pass.
 
-    Norms keep their inputs and, where all weights are trained, RMSNorm its normalized input too; these are
-    the first figure, and have the dtype of the weights. Trained projections keep their inputs, which are the
-    second figure: those of attention and of the feed-forward, or that of queries and values alone.
+    The first number counts tensors in the dtype of the weights: inputs of norms and, if all weights are
+    trained, the normalized inputs of RMSNorm. The second counts the inputs of trained projections: those of
+    attention and the MLP, or of queries and values only.
     """
     before = [norm for norm in (layer.norm_1, layer.norm_2) if norm is not None]
     after = [norm for norm in (layer.post_mixer_norm, layer.post_mlp_norm) if norm is not None]
@@ -117,10 +116,10 @@ def _stream_copies(layer: LayerSpec, *, adapts: bool, adapts_all: bool) -> tuple
 
 
 def _score_bytes(layer: LayerSpec, tokens: int, length: int, dtype: DType) -> int:
-    """Return the bytes that attention without a fused kernel keeps for the backward pass.
+    """Return the bytes that attention without a fused kernel saves for the backward pass.
 
-    These are the scores in float32 after each operation that changes them, their copy in the compute dtype,
-    the queries, and the keys and values of each block of queries, repeated for all heads of a group.
+    They are the float32 scores after each operation, their copy in the compute dtype, the queries, and for
+    each block of queries the keys and values, repeated for all heads of a group.
     """
     mixer = layer.mixer
     if not isinstance(mixer, AttentionSpec) or not (
@@ -135,8 +134,8 @@ def _score_bytes(layer: LayerSpec, tokens: int, length: int, dtype: DType) -> in
 
 
 def _feed_forward_numbers(feed_forward: AnyMLPSpec, *, adapts: bool) -> int:
-    """Return how many numbers of each token a feed-forward keeps for the backward pass."""
+    """Return the number of elements per token that an MLP saves for the backward pass."""
     numbers = feed_forward.activations_per_token
     if isinstance(feed_forward, MLPSpec):
-        return numbers // 2 if adapts else numbers  # what goes into the activation, and what comes out
-    return numbers if adapts else round(4 / 3 * numbers)  # the same of a gate, with what it lets through
+        return numbers // 2 if adapts else numbers  # input and output of the activation function
+    return numbers if adapts else round(4 / 3 * numbers)  # also the gated product

@@ -1,4 +1,4 @@
-"""What the inside asks of the outside: five questions, each a Protocol."""
+"""The ports of the application: protocols that adapters implement."""
 
 from litgpt.domain.ports.distribution_strategy import DistributionStrategy
 from litgpt.domain.ports.generator import Generation, Generator, PrefixCache

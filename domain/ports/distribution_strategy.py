@@ -1,4 +1,4 @@
-"""The port DistributionStrategy: what hardware is here, and build the model on it."""
+"""The port DistributionStrategy: detect the hardware and build models on it."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -16,13 +16,13 @@ ModelT = TypeVar("ModelT")
 
 
 class DistributionStrategy(Protocol[TensorT, ModelT]):
-    """Knows the hardware, puts a model on it and says how to generate with it there."""
+    """Detects the hardware, builds models on it and returns their generators."""
 
     def hardware(self, released_model: ModelT | None = None) -> Hardware:
-        """Return what this machine has.
+        """Return the hardware of this machine.
 
         Args:
-            released_model: A model that is about to be released: its memory counts as free.
+            released_model: A model that is about to be released; its memory counts as free.
 
         """
         ...
@@ -35,11 +35,11 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
         checkpoint: Checkpoint[TensorT],
         report: Reporter,
     ) -> ModelT:
-        """Build the model and read each tensor once, to where it lives.
+        """Build the model and read each tensor once, directly to its device.
 
         Raises:
-            DamagedFile: A tensor could not be read.
-            OutOfReach: The device has not the memory.
+            CorruptFile: A tensor could not be read.
+            UnsupportedOperation: The device does not have enough memory.
 
         """
         ...
@@ -47,22 +47,22 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
     def weights(
         self, model: ModelT, sources: Sequence[ParameterSource]
     ) -> AbstractContextManager[Weights[TensorT] | None]:
-        """Give what a model's weights are now, to be written within the context.
+        """Return a context manager with the model's current weights, for writing.
 
-        Where several processes save a model together, one of them writes it; the others are given None, once
-        it has.
+        If several processes save a model together, one of them writes it; the others get None after it has
+        finished.
 
         Args:
-            model: One that this strategy built.
-            sources: How their tensors are made of ours.
+            model: A model that this strategy built.
+            sources: The weight mappings, from which the checkpoint's tensors are derived.
 
         """
         ...
 
     def release(self, model: ModelT) -> None:
-        """Let go of what a model holds besides its memory, such as the processes that compute parts of it."""
+        """Release the resources of a model other than its memory, such as worker processes."""
         ...
 
     def generator(self, model: ModelT, placement: Placement) -> Generator:
-        """Return what generates with a model that was built on `placement`. It borrows the model."""
+        """Return a generator for a model that was built on `placement`; it does not own the model."""
         ...

@@ -1,4 +1,4 @@
-"""The port Generator: continue these prompts."""
+"""The port Generator: token generation from prompts of token ids."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -7,65 +7,65 @@ from litgpt.domain.generation.request import GenerationRequest, TokenEvent
 
 
 class PrefixCache(Protocol):
-    """What a generator has computed for the beginning of one text, kept for the next time it is asked."""
+    """The KV cache of an earlier prompt and its answer, which a later prompt may extend."""
 
     @property
     def tokens(self) -> Sequence[int]:
-        """The ids for which the work is done; a prompt that begins with some of them starts behind those."""
+        """The cached token ids; prefill skips the longest common prefix of a prompt with them."""
         ...
 
     def fork(self) -> "PrefixCache":
-        """Return a copy that goes its own way."""
+        """Return an independent copy."""
         ...
 
     def close(self) -> None:
-        """Free the memory. The cache is empty afterwards and may be used again."""
+        """Free the memory. The cache is empty afterwards and can be reused."""
         ...
 
 
 class Generation(Iterator[TokenEvent], Protocol):
-    """The tokens of one or several answers as they come."""
+    """Iterator over the tokens of one or several answers as they are generated."""
 
     def cancel(self, index: int) -> None:
-        """End one answer: no more events come for it, not even a last one."""
+        """End one answer: it gets no more events, not even a final one."""
         ...
 
     def close(self) -> None:
-        """End all answers and free their memory; also done when the iterator is dropped."""
+        """End all answers and free their memory; also called when the iterator is garbage-collected."""
         ...
 
 
 class Generator(Protocol):
-    """Continues prompts, one event per token.
+    """Generates tokens from prompts, with one event per token.
 
-    The loop over tokens is behind this port: tensors, the KV cache and the random state stay there. Two
-    generations share nothing and may be interleaved.
+    The decoding loop, its tensors, the KV cache and the random state are inside the adapter. Two generations
+    are independent and may be interleaved.
     """
 
     @property
     def context(self) -> int:
-        """How many tokens a prompt and its answer may have together."""
+        """The maximum number of tokens of a prompt and its answer together."""
         ...
 
     def prefix_cache(self) -> PrefixCache:
-        """Return an empty cache, for a caller whose prompts will begin with what was said before."""
+        """Return an empty prefix cache, for prompts that share a prefix, as in a conversation."""
         ...
 
     def generate(
         self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> Generation:
-        """Continue prompts of any lengths, several at once; each gets the answer that it would get alone.
+        """Generate answers for a batch of prompts of any lengths; batching does not change the answers.
 
-        The first event may take long (prefill). Each request ends with an event that carries a
-        `finish_reason`; at most `max_new_tokens` events come for it, and none if that is 0.
+        The first event may take long (prefill). The last event of each request carries a `finish_reason`; a
+        request has at most `max_new_tokens` events, and none if that is 0.
 
         Args:
-            requests: One or several.
-            prefix: What was computed before. Only for a single request: what its prompt shares with
-                `prefix.tokens` is not computed again, and the prompt and the answer are added.
+            requests: The prompts and their sampling parameters.
+            prefix: A prefix cache, for a single request only: the common prefix with `prefix.tokens` is not
+                computed again, and the prompt and the answer are added to it.
 
         Raises:
-            PromptTooLong: A prompt leaves no room for an answer. Raised at once, not at the first event.
+            PromptTooLong: A prompt fills the context; raised by the call, not by the first event.
 
         """
         ...

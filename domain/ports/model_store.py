@@ -1,4 +1,4 @@
-"""The port ModelStore, which answers what is behind a name."""
+"""The port ModelStore: open checkpoints by name."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,125 +20,117 @@ class TensorSource(Protocol[TensorT_co]):
     """The tensors of a checkpoint."""
 
     @property
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor, by name."""
-        ...
+    def tensors(self) -> Mapping[str, TensorInfo]: ...
 
     def read(self, name: str, dtype: DType | None = None) -> TensorT_co:
         """Return a tensor, memory-mapped where the file has it in this dtype, else converted or dequantized.
 
         Args:
-            name: One of `tensors`. `fetch` has been called.
-            dtype: What to return it in; None is how it is stored, or float32 if that is no dtype of torch.
+            name: A name in `tensors`; `fetch` must have been called.
+            dtype: The dtype of the result; None: as stored, or float32 if torch does not have that dtype.
 
         Raises:
-            BadArgument: There is no tensor of this name.
-            DamagedFile: The file does not hold what its header promised.
+            InvalidArgument: There is no tensor with this name.
+            CorruptFile: The file's data do not match its header.
 
         """
         ...
 
     def close(self) -> None:
-        """Let go of open files. Tensors that were read stay valid."""
+        """Close open files. Tensors that were read stay valid."""
         ...
 
 
 class Checkpoint(TensorSource[TensorT_co], Protocol[TensorT_co]):
-    """A model at rest. Everything but `fetch` and `read` is known from headers and small files alone.
+    """A stored model. Everything except `fetch` and `read` uses only headers and small files.
 
-    It speaks Hugging Face's dialect, whatever it is stored as: `config.json` keys and tensor names.
+    Config keys and tensor names are those of Hugging Face in every storage format.
     """
 
     @property
     def name(self) -> str:
-        """What it was asked for as."""
+        """The name by which it was opened."""
         ...
 
     @property
     def origin(self) -> str:
-        """Where it is, in words: `the GGUF file models/x.gguf`, `the repository org/name on the Hub`."""
+        """Its location for messages: `the GGUF file models/x.gguf`, `the repository org/name on the Hub`."""
         ...
 
     @property
     def folder(self) -> Path | None:
-        """The folder it lies in, if it lies in one."""
+        """The local folder that contains it, if any."""
         ...
 
     @property
     def path(self) -> Path | None:
-        """What opens it in another process on this machine, once it is fetched; None if nothing does."""
+        """The path that another process on this machine can open after `fetch`, if any."""
         ...
 
     @property
-    def config(self) -> Mapping[str, object]:
-        """The contents of `config.json`."""
-        ...
+    def config(self) -> Mapping[str, object]: ...
 
     @property
     def generation_config(self) -> Mapping[str, object]:
-        """The contents of `generation_config.json`; empty if there is none."""
+        """The contents of `generation_config.json`; empty without one."""
         ...
 
     @property
     def prompt_style(self) -> str | None:
-        """The name of a prompt style that was saved with it, if one was."""
+        """The name of the prompt style that was saved with it, if any."""
         ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever loads it should be told, in sentences: that its weights are quantized, say."""
+        """Sentences for the user who loads it, for example that its weights are quantized."""
         ...
 
     @property
-    def tokenizer(self) -> TokenizerSource:
-        """Where its tokenizer is."""
-        ...
+    def tokenizer(self) -> TokenizerSource: ...
 
     def fetch(self, report: Reporter) -> None:
-        """Bring the weights to this machine, if they are not here yet.
+        """Download the weights if they are not on this machine.
 
         Raises:
-            HubUnreachable: They have to come from a Hub that does not answer.
+            HubUnreachable: A download is needed and the Hub does not answer.
 
         """
         ...
 
 
 class Weights(Protocol[TensorT_co]):
-    """The weights of a model that runs, to be written."""
+    """The weights of a loaded model, for writing."""
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor, by Hugging Face's name, as it will be read."""
+        """Every tensor that `read` returns, by its Hugging Face name."""
         ...
 
     @property
     def quantization(self) -> Mapping[str, object] | None:
-        """The `quantization_config` of `config.json`, by which they are read; None if they are plain."""
+        """The `quantization_config` of `config.json`; None if the weights are not quantized."""
         ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever writes `tensors` should tell."""
+        """Sentences for the user who saves the model."""
         ...
 
-    def read(self, name: str) -> TensorT_co:
-        """Return one of `tensors`."""
-        ...
+    def read(self, name: str) -> TensorT_co: ...
 
 
 @attrs.frozen(kw_only=True)
 class ModelToSave(Generic[TensorT_co]):
-    """All that a folder needs to be opened as a model.
+    """The contents of a model folder.
 
     Attributes:
-        name: What to call it.
+        name: Name for messages.
         config: The contents of `config.json`.
-        generation_config: The contents of `generation_config.json`; empty writes none.
-        prompt_style: The name of a prompt style to save; None saves none.
-        tokenizer: The tokenizer's files, by name.
-        chat_template: A chat template, in jinja, in place of that in the tokenizer's files; None keeps those.
-        weights: Its weights.
+        generation_config: The contents of `generation_config.json`; if empty, the file is not written.
+        prompt_style: The name of the prompt style to save, if any.
+        tokenizer: The contents of the tokenizer's files, by file name.
+        chat_template: Jinja chat template that replaces that of the tokenizer's files; None keeps them.
+        weights: The weights.
 
     """
 
@@ -154,13 +146,13 @@ class ModelToSave(Generic[TensorT_co]):
 
 
 class WriteModel(Protocol[TensorT_contra]):
-    """Writes a model as a folder: the half of a store that saves."""
+    """Writes a model as a folder."""
 
     def __call__(self, folder: Path, model: ModelToSave[TensorT_contra], report: Reporter) -> None:
-        """Write it. What was in the folder before stays whole until its place is taken.
+        """Write the model; earlier contents of the folder stay intact until they are replaced.
 
         Raises:
-            OutOfReach: The disk has not the room, or the folder cannot be written to.
+            UnsupportedOperation: There is not enough disk space, or the folder is not writable.
             UnsupportedModel: This format cannot express the model.
 
         """
@@ -172,21 +164,21 @@ class ModelStore(Protocol[TensorT_co]):
 
     @property
     def location(self) -> str:
-        """Where this store looks, in words, such as `folders under ./checkpoints`."""
+        """Description of the searched location, such as `folders under ./checkpoints`."""
         ...
 
     def names(self) -> Iterable[str]:
-        """Return names that this store has or knows, to suggest when another is not found; never slowly."""
+        """Return known names for suggestions after a failed lookup; must be fast."""
         ...
 
     def open(self, reference: ModelReference) -> Checkpoint[TensorT_co]:
-        """Open a model: headers and small files only, so this is quick.
+        """Open a model, reading only headers and small files.
 
         Raises:
-            ModelNotFound: This store does not have it. Another may be asked.
-            BadCheckpoint: This store has it, and it cannot be used. No other store is asked.
-            AccessDenied: The Hub does not give it to us.
-            HubUnreachable: The Hub had to be asked and did not answer.
+            ModelNotFound: This store does not have it; the next store is tried.
+            InvalidCheckpoint: This store has it, but it cannot be used; no other store is tried.
+            AccessDenied: The Hub denied access.
+            HubUnreachable: The Hub is needed and did not answer.
 
         """
         ...

@@ -1,20 +1,20 @@
-"""The port Profiler, which answers how long and how much memory."""
+"""The port Profiler: time and peak memory."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 
 class Profiler(Protocol):
-    """A clock that waits for the device, and its memory's high-water mark."""
+    """A clock that synchronizes with the device, and its peak memory."""
 
     def now(self) -> float:
-        """Return seconds since some fixed moment, once the device has done all that was asked of it."""
+        """Synchronize with the device and return a monotonic time in seconds."""
         ...
 
     def reset_peak(self) -> None:
-        """Start to look for the high-water mark anew."""
+        """Reset the peak memory statistics."""
         ...
 
     def peak_bytes(self) -> Mapping[str, int]:
-        """Return the most memory in use at once since `reset_peak`, in bytes, by device; empty if unknown."""
+        """Return the peak memory in bytes since `reset_peak`, by device; empty if unknown."""
         ...

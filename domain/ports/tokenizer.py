@@ -1,4 +1,4 @@
-"""The port Tokenizer: text to ids and back, and messages to text."""
+"""The port Tokenizer: encode and decode text, and render messages with a chat template."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -8,55 +8,53 @@ from litgpt.domain.tokenizer_source import TokenizerSource
 
 
 class TextDecoder(Protocol):
-    """Turns ids into text as they come, without ever yielding part of a character."""
+    """Decodes a stream of token ids into whole characters."""
 
     def push(self, token: int) -> str:
-        """Return the text that is certain now that `token` has come; often empty inside a character."""
+        """Return the text that `token` completes; empty inside a multi-token character."""
         ...
 
     def finish(self) -> str:
-        """Return what is left when no more tokens come."""
+        """Return the remaining text at the end of the stream."""
         ...
 
 
 class Tokenizer(Protocol):
-    """Text to ids and back, and messages to text."""
+    """Encodes and decodes text, and renders messages with a chat template."""
 
     @property
     def vocab_size(self) -> int:
-        """One more than the largest id that it can produce."""
+        """The largest id that it can produce, plus one."""
         ...
 
     @property
     def bos_id(self) -> int | None:
-        """The token that begins a text, if there is one."""
+        """The beginning-of-sequence token, if any."""
         ...
 
     @property
     def adds_bos(self) -> bool:
-        """Whether `encode` puts `bos_id` first, by the tokenizer's own files."""
+        """Whether the tokenizer's files make `encode` prepend `bos_id`."""
         ...
 
     @property
     def eos_id(self) -> int | None:
-        """The token that its own files call the end of a text, if there is one."""
+        """The end-of-sequence token of the tokenizer's files, if any."""
         ...
 
     @property
     def stop_token_ids(self) -> frozenset[int]:
-        """Every token that its own files say ends a text or a turn (the chat template's included)."""
+        """The end-of-sequence and end-of-turn tokens of the tokenizer's files and chat template."""
         ...
 
     @property
-    def has_chat_template(self) -> bool:
-        """Whether it came with a chat template."""
-        ...
+    def has_chat_template(self) -> bool: ...
 
     def escape(self, text: str) -> str:
-        """Return `text` with special tokens escaped, so that `encode(…, escaped=True)` takes them as text.
+        """Return `text` with special tokens escaped, so that `encode(…, escaped=True)` treats them as text.
 
-        Escaped texts may be joined, and put into a chat template or a prompt style. Added tokens that are not
-        special, such as `</think>` in most vocabularies, stay tokens.
+        Escaped texts can be concatenated and inserted in a chat template or a prompt style. Added tokens
+        that are not special, such as `</think>` in most vocabularies, are not escaped.
         """
         ...
 
@@ -64,29 +62,29 @@ class Tokenizer(Protocol):
         """Return the ids of `text`, in which special tokens such as `<|im_end|>` are recognized.
 
         Args:
-            text: Any text, also none at all.
-            bos: Whether to put the beginning token first; None does as the tokenizer's files say. It is never
-                put there twice: a text that begins with it, as rendered chat templates do, is left as it is.
-            escaped: Whether `escape` has escaped special tokens in it, which are encoded as text then.
+            text: Any text; it may be empty.
+            bos: Whether to prepend `bos_id`; None follows the tokenizer's files. It is not added to a text
+                that already begins with it, such as a rendered chat template.
+            escaped: Whether special tokens in the text were escaped with `escape`; they are encoded as text.
 
         """
         ...
 
     def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
-        """Return the text of `ids`; special tokens are left out unless `include_special_tokens`.
+        """Return the text of `ids`, by default without special tokens.
 
         Raises:
-            BadArgument: An id is outside the vocabulary.
+            InvalidArgument: An id is outside the vocabulary.
 
         """
         ...
 
     def decoder(self) -> TextDecoder:
-        """Return a decoder for one stream of ids; its pieces join to `decode` of all of them."""
+        """Return a streaming decoder, whose pieces concatenate to `decode` of all ids."""
         ...
 
     def token_to_id(self, token: str) -> int | None:
-        """Return the id of a token written out, such as `<|im_end|>`, or None."""
+        """Return the id of a token such as `<|im_end|>`, or None."""
         ...
 
     def render(
@@ -98,56 +96,54 @@ class Tokenizer(Protocol):
         variables: Mapping[str, Any] | None = None,
         continue_final_message: bool | str = False,
     ) -> str:
-        """Return messages as text, by the checkpoint's chat template in a sandbox.
+        """Render messages with the checkpoint's chat template, in a sandbox.
 
         Args:
-            messages: The conversation so far.
-            add_generation_prompt: Whether the text should end where the model's answer begins
-                (`add_generation_prompt`).
+            messages: The conversation.
+            add_generation_prompt: Whether to end with the beginning of the assistant's answer.
             tools: JSON schemas of the tools that the model may call.
-            variables: Further variables of the template, of plain JSON values.
-            continue_final_message: Whether the text ends within the last message instead, whatever
-                `add_generation_prompt`
-                is; a string names the field to continue in place of `content`.
+            variables: Further variables of the template, as plain JSON values.
+            continue_final_message: Whether to end inside the last message, so that the model continues it;
+                overrides `add_generation_prompt`. A string names the field to continue instead of `content`.
 
         Raises:
-            BadPrompt: There is no template, or it refuses these messages, or it is not to be trusted.
+            UnsupportedPrompt: There is no template, or it rejects the messages, or it is unsafe.
 
         """
         ...
 
 
 class OpenTokenizer(Protocol):
-    """Opens tokenizers, whatever they are written in."""
+    """Opens tokenizers of all supported formats."""
 
     def __call__(self, source: TokenizerSource, *, name: str, vocab_size: int | None) -> Tokenizer:
         """Open a tokenizer.
 
         Args:
-            source: Where it is.
-            name: What to call the model in an error.
-            vocab_size: The rows of the model's embedding; None asks nothing of the tokenizer's size.
+            source: The tokenizer's files, or its vocabulary in a GGUF file.
+            name: The model's name, for error messages.
+            vocab_size: The number of rows of the model's embedding; None: the size is not checked.
 
         Raises:
-            TokenizerMismatch: There is none, or it produces ids that the model does not have.
-            DamagedFile: Its files cannot be read.
+            TokenizerMismatch: There is no tokenizer, or it produces ids outside the model's vocabulary.
+            CorruptFile: A file cannot be read.
 
         """
         ...
 
 
 class ExportTokenizer(Protocol):
-    """Writes tokenizers down, whatever they are written in."""
+    """Exports tokenizers of all supported formats to files."""
 
     def __call__(self, source: TokenizerSource, *, name: str) -> Mapping[str, bytes]:
-        """Return the files, by name, by which anybody can open the same tokenizer again.
+        """Return the contents, by file name, of files that define the same tokenizer.
 
         Args:
-            source: Where it is.
-            name: What to call the model in an error.
+            source: The tokenizer's files, or its vocabulary in a GGUF file.
+            name: The model's name, for error messages.
 
         Raises:
-            DamagedFile: Its files cannot be read.
+            CorruptFile: A file cannot be read.
 
         """
         ...

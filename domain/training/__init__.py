@@ -1,1 +1,1 @@
-"""Training: what a model learns from, and what is decided before it begins."""
+"""Training configuration, examples, schedules and errors."""

@@ -215,17 +215,11 @@ class TrainConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.uses_lora and self.init == "random":
-            raise InvalidArgument(
-                "method",
-                self.method,
-                "'full' with init='random': an adapter needs pretrained weights",
-            )
+            expected = "'full' with init='random': an adapter needs pretrained weights"
+            raise InvalidArgument("method", self.method, expected)
         if self.quantize is not None and self.method != "qlora":
-            raise InvalidArgument(
-                "quantize",
-                self.quantize,
-                f"None with method={self.method!r}: only 'qlora' trains on quantized weights",
-            )
+            expected = f"None with method={self.method!r}: only 'qlora' trains on quantized weights"
+            raise InvalidArgument("quantize", self.quantize, expected)
         if self.strategy == "fsdp" and self.method == "qlora":
             raise InvalidArgument(
                 "strategy", self.strategy, "'ddp' with method='qlora': quantized weights cannot be sharded"
@@ -246,32 +240,28 @@ class TrainConfig:
 
     @property
     def peak_learning_rate(self) -> float:
-        """The peak learning rate."""
         if self.learning_rate is not None:
             return self.learning_rate
         return 2e-4 if self.uses_lora else 4e-4 if self.init == "random" else 2e-5
 
     @property
     def lora_config(self) -> LoraConfig:
-        """The LoRA configuration."""
         return LoraConfig(
             rank=self.lora_rank, alpha=self.lora_alpha, dropout=self.lora_dropout, targets=self.lora_targets
         )
 
     def num_steps(self, num_batches: int) -> int:
         """Return the number of optimizer steps, given the batches per epoch on each device."""
-        whole = math.ceil(num_batches / self.accumulate) * (self.epochs or 1)
+        total = math.ceil(num_batches / self.accumulate) * (self.epochs or 1)
         if self.max_steps is None:
-            return whole
-        return self.max_steps if self.epochs is None else min(whole, self.max_steps)
+            return total
+        return self.max_steps if self.epochs is None else min(total, self.max_steps)
 
     def lr_schedule(self, num_steps: int) -> WarmupCosine:
         """Return the learning-rate schedule of a run with `num_steps` optimizer steps."""
-        warmup = (
-            self.warmup_steps
-            if self.warmup_steps is not None
-            else max(1, round(_WARMUP_FRACTION * num_steps))
-        )
+        warmup = self.warmup_steps
+        if warmup is None:
+            warmup = max(1, round(_WARMUP_FRACTION * num_steps))
         floor = min(1.0, self.min_learning_rate / self.peak_learning_rate) if self.peak_learning_rate else 0.0
         return WarmupCosine(total_steps=num_steps, warmup_steps=min(num_steps, warmup), min_lr_ratio=floor)
 
@@ -283,7 +273,7 @@ CONFIG_FIELDS: Mapping[str, "attrs.Attribute[Any]"] = {
 
 
 def config_from_settings(settings: Mapping[str, object], source: str = "") -> TrainConfig:
-    """Return a recipe from settings by name.
+    """Return a configuration from settings by name.
 
     Args:
         settings: The values, by name.
@@ -292,7 +282,7 @@ def config_from_settings(settings: Mapping[str, object], source: str = "") -> Tr
     Raises:
         UnknownSetting: A name is not a setting.
         MissingArgument: A required setting is missing.
-        BadArgument: A value is not valid.
+        InvalidArgument: A value is not valid.
 
     """
     for name in settings:

@@ -1,4 +1,4 @@
-"""Errors about training and its data; the tree is in `litgpt.domain.errors`."""
+"""Errors of training and its data; the hierarchy is in `litgpt.domain.errors`."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from litgpt.domain.formatting.bounded_text import short_repr
 
 
 class UnknownSetting(InvalidArgument):
-    """A recipe has a setting that does not exist.
+    """A training configuration has a setting that does not exist.
 
     Attributes:
-        name: The file of the recipe; empty if there is none.
+        name: The configuration file; empty without one.
         value: The name of the setting.
         expected: The closest setting, or all settings, as a sentence.
 
@@ -25,11 +25,11 @@ class UnknownSetting(InvalidArgument):
 
 @attrs.define(eq=False)
 class InvalidData(LitGPTError, ValueError):
-    """A record, or a whole data set, cannot be used for training.
+    """A record or a data set cannot be used for training.
 
     Attributes:
-        where: The data set, and the line or the number of the record.
-        reason: What is wrong with it, as a sentence.
+        where: The data set, and the line or number of the record.
+        reason: The fault, as a sentence.
 
     """
 
@@ -46,7 +46,7 @@ class DataNotFound(LitGPTError, FileNotFoundError):
 
     Attributes:
         name: The path or the repository.
-        searched: Where it was looked for.
+        searched: The searched locations.
         hint: A remedy, as a sentence.
 
     """
@@ -62,12 +62,7 @@ class DataNotFound(LitGPTError, FileNotFoundError):
 
 @attrs.define(eq=False)
 class DataModuleNotConnected(LitGPTError, RuntimeError):
-    """A data module has no tokenizer yet.
-
-    Attributes:
-        name: The data module.
-
-    """
+    """The data module `name` has no tokenizer yet."""
 
     name: str
 
@@ -80,12 +75,7 @@ class DataModuleNotConnected(LitGPTError, RuntimeError):
 
 @attrs.define(eq=False)
 class TrainerCheckpointMismatch(CheckpointMismatch):
-    """The tensors of a Trainer checkpoint do not match the model that it is loaded into.
-
-    Attributes:
-        model: The name of the model.
-
-    """
+    """The tensors of a Trainer checkpoint do not match the model that it is loaded into."""
 
     model: str = "this model"
 

@@ -1,4 +1,4 @@
-"""How the learning rate changes: linearly up, then down along half a cosine."""
+"""Learning-rate schedule: linear warmup and cosine decay."""
 
 import math
 
@@ -7,12 +7,12 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class WarmupCosine:
-    """The share of the learning rate that each step has.
+    """The factor of the peak learning rate at each step.
 
     Attributes:
-        total_steps: How many optimizer steps there will be.
-        warmup_steps: How many of them rise to the whole rate.
-        min_lr_ratio: The share that is left at the end.
+        total_steps: The number of optimizer steps.
+        warmup_steps: The number of warmup steps.
+        min_lr_ratio: The factor at the end.
 
     """
 
@@ -21,7 +21,7 @@ class WarmupCosine:
     min_lr_ratio: float = 0.0
 
     def __call__(self, step: int) -> float:
-        """Return the share of a step, counted from 0; the first is above nothing, so that it learns."""
+        """Return the factor at a step, counted from 0; it is positive at the first step."""
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1)
         done = min(1.0, (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps))

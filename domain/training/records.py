@@ -1,7 +1,6 @@
-"""A record of a data set, as the conversation that a model learns from.
+"""Parse records of data sets as conversations for fine-tuning.
 
-The kinds of records are those that data sets on the Hub have: Alpaca's (Taori et al. 2023), pairs of a
-prompt and its completion, OpenAI's messages, and ShareGPT's conversations.
+Formats: Alpaca (Taori et al. 2023), prompt and completion, OpenAI messages, and ShareGPT conversations.
 """
 
 import json
@@ -18,9 +17,9 @@ from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.training.errors import InvalidData
 
 SUPPORTED_FORMATS = (
-    "A record has 'instruction' and 'output' (and maybe 'input'), or 'prompt' and 'completion', or "
-    "'messages' (each with 'role' and 'content'), or 'conversations' (each with 'from' and 'value'). Beside "
-    "these it may have 'tools' and 'chat_template_kwargs'."
+    "A record has 'instruction' and 'output' (and optionally 'input'), or 'prompt' and 'completion', or "
+    "'messages' (each with 'role' and 'content'), or 'conversations' (each with 'from' and 'value'). It may "
+    "also have 'tools' and 'chat_template_kwargs'."
 )
 
 _ROLES = {
@@ -34,73 +33,72 @@ _ROLES = {
     "function_response": "tool",
     "tool": "tool",
 }
-"""Who speaks in ShareGPT's conversations, and what the role is called elsewhere."""
+"""Roles of ShareGPT conversations and the corresponding roles of messages."""
 
 
 def parse_conversation(
     record: object, *, location: str, style: PromptStyle | None = None
 ) -> tuple[Message, ...]:
-    """Return a record, or messages, as a conversation that ends with an answer.
+    """Return the conversation of a record, which ends with an answer.
 
     Args:
-        record: A JSON object of one of the kinds above, or a list of messages. Fields that none of them has
-            are left alone: data sets carry notes of their own.
-        location: What to call the record in an error: a file and a line.
-        style: Says how an instruction and its input are put together; None is one below the other.
+        record: A JSON object in one of the formats above, or a list of messages. Other fields are ignored.
+        location: The file and line of the record, for error messages.
+        style: The prompt style that combines an instruction and its input; None puts the input below.
 
     Raises:
-        BadData: A field is missing or is no text, or there is no answer to learn.
+        InvalidData: A field is missing or not a string, or the record does not end with an answer.
 
     """
     if isinstance(record, Mapping):
-        said = _from_record(record, location, style)
+        messages = _from_record(record, location, style)
     elif isinstance(record, Sequence) and not isinstance(record, (str, bytes)):
-        said = _turns(record, location, "role", "content")
+        messages = _turns(record, location, "role", "content")
     else:
         raise InvalidData(location, f"it is {_kind(record)}, not an object. {SUPPORTED_FORMATS}")
-    if not said or said[-1].role != "assistant":
-        last = f"it ends with what the {said[-1].role} says" if said else "it is empty"
-        raise InvalidData(location, f"{last}, so there is no answer to learn.")
-    return said
+    if not messages or messages[-1].role != "assistant":
+        last = f"it ends with a message of the {messages[-1].role}" if messages else "it is empty"
+        raise InvalidData(location, f"{last}, so there is no answer to train on.")
+    return messages
 
 
 def parse_template_options(record: object, default: TemplateOptions, *, location: str) -> TemplateOptions:
-    """Return what the chat template is given beside the messages of a record.
+    """Return the options of the chat template in a record.
 
     Args:
-        record: A record. Its `tools` and `chat_template_kwargs` may be JSON texts, as data sets have them
-            whose columns are of one type.
-        default: What is taken in place of a field that it does not have.
-        location: What to call the record in an error.
+        record: A record. Its `tools` and `chat_template_kwargs` may be JSON strings, as in data sets with
+            typed columns.
+        default: The values of absent fields.
+        location: The file and line of the record, for error messages.
 
     Raises:
-        BadData: One of the fields cannot be right.
+        InvalidData: A field is not valid.
 
     """
     if not isinstance(record, Mapping):
         return default
     names = {"tools": "tools", "chat_template_kwargs": "variables"}
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         names[name]: _parse_json(record[name], name, location)
         for name in names
         if record.get(name) is not None
     }
     try:
-        return attrs.evolve(default, **given) if given else default
+        return attrs.evolve(default, **options) if options else default
     except InvalidArgument as error:
         raise InvalidData(location, str(error)) from error
 
 
 def parse_text(record: object, *, location: str) -> str:
-    """Return the text of a record to pretrain on.
+    """Return the text of a record for pretraining.
 
     Raises:
-        BadData: It has no field `text`, or that is no text.
+        InvalidData: The field `text` is missing or not a string.
 
     """
     if not isinstance(record, Mapping):
         raise InvalidData(location, f"it is {_kind(record)}, not an object with 'text'.")
-    return _text(record, "text", location, "A record to pretrain on has 'text'.")
+    return _text(record, "text", location, "A record for pretraining has 'text'.")
 
 
 def _from_record(
@@ -111,9 +109,9 @@ def _from_record(
     if "conversations" in record:
         return _turns(record["conversations"], location, "from", "value")
     if "instruction" in record:
-        given = "" if record.get("input") is None else _text(record, "input", location)
-        asked = instruction_messages(style, _text(record, "instruction", location), given)
-        return (*asked, Message("assistant", _text(record, "output", location)))
+        extra = "" if record.get("input") is None else _text(record, "input", location)
+        prompt = instruction_messages(style, _text(record, "instruction", location), extra)
+        return (*prompt, Message("assistant", _text(record, "output", location)))
     if isinstance(record.get("prompt"), list) and isinstance(record.get("completion"), list):
         return tuple(
             turn
@@ -125,10 +123,10 @@ def _from_record(
             Message("user", _text(record, "prompt", location)),
             Message("assistant", _text(record, "completion", location)),
         )
-    if "text" in record and style is PLAIN:  # rendered already, or without a form
+    if "text" in record and style is PLAIN:  # already rendered, or plain text
         return Message("user", ""), Message("assistant", _text(record, "text", location))
-    found = ", ".join(repr(name) for name in record) or "nothing"
-    raise InvalidData(location, f"its fields are {found}. {SUPPORTED_FORMATS}")
+    fields = f"its fields are {', '.join(map(repr, record))}" if record else "it has no fields"
+    raise InvalidData(location, f"{fields}. {SUPPORTED_FORMATS}")
 
 
 def _turns(turns: object, location: str, role_key: str, content_key: str) -> tuple[Message, ...]:
@@ -150,15 +148,15 @@ def _turn(turn: object, location: str, role_key: str, content_key: str) -> Messa
     if role_key == "role":
         return _message(turn, location)
     role, content = _text(turn, role_key, location), _text(turn, content_key, location)
-    if more := [
+    if extra := [
         name for name, value in turn.items() if name not in (role_key, content_key) and value is not None
     ]:
-        listed = ", ".join(map(repr, more))
+        listed = ", ".join(map(repr, extra))
         raise InvalidData(
-            location, f"it has {listed}, which would be lost: only {role_key!r} and {content_key!r} are read."
+            location, f"it has {listed}, but only {role_key!r} and {content_key!r} are supported."
         )
     if role not in _ROLES:
-        raise InvalidData(location, f"it is from {role!r}; known are {', '.join(map(repr, _ROLES))}.")
+        raise InvalidData(location, f"it is from {role!r}, not one of {', '.join(map(repr, _ROLES))}.")
     calls = _parse_tool_calls(content) if role == "function_call" else []
     return Message("assistant", None, {"tool_calls": calls}) if calls else Message(_ROLES[role], content)
 
@@ -169,22 +167,22 @@ def _message(turn: Mapping[str, object], location: str) -> Message:
         return parse_message(turn, "it")
     except InvalidArgument as error:
         if "content" not in turn or not isinstance(turn["content"], (str, list)):
-            _text(turn, "content", location)  # says what is wrong with a single field in fewer words
+            _text(turn, "content", location)  # raises a shorter message
         if isinstance(turn.get("content"), list):
             raise InvalidData(location, f"its 'content' is of type list, and {error}") from error
         raise InvalidData(location, str(error)) from error
 
 
 def _parse_tool_calls(written: str) -> list[dict[str, Any]]:
-    """Return the calls that ShareGPT's conversations write as JSON; none if it is text of another kind."""
+    """Return the JSON tool calls of a ShareGPT message; empty if it is other text."""
     try:
-        found = json.loads(written)
+        parsed = json.loads(written)
     except (ValueError, RecursionError):
         return []
-    calls = found if isinstance(found, list) else [found]
-    if not all(isinstance(one, dict) and "name" in one for one in calls):
+    calls = parsed if isinstance(parsed, list) else [parsed]
+    if not all(isinstance(call, dict) and "name" in call for call in calls):
         return []
-    return [{"type": "function", "function": one} for one in calls]
+    return [{"type": "function", "function": call} for call in calls]
 
 
 def _parse_json(value: object, name: str, location: str) -> object:
@@ -193,7 +191,7 @@ def _parse_json(value: object, name: str, location: str) -> object:
     try:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
-        raise InvalidData(location, f"its {name!r} is a text that is not JSON: {error}.") from error
+        raise InvalidData(location, f"its {name!r} is a string that is not JSON: {error}.") from error
 
 
 def _text(record: Mapping[str, object], field: str, location: str, expected: str = SUPPORTED_FORMATS) -> str:
@@ -201,12 +199,12 @@ def _text(record: Mapping[str, object], field: str, location: str, expected: str
         raise InvalidData(location, f"it has no {field!r}. {expected}")
     value = record[field]
     if not isinstance(value, str):
-        raise InvalidData(location, f"its {field!r} is {_kind(value)}, not a text.")
+        raise InvalidData(location, f"its {field!r} is {_kind(value)}, not a string.")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        half = f"{value[error.start]!r}, half of a character (a lone surrogate), at {error.start}"
-        raise InvalidData(location, f"its {field!r} has {half}.") from error
+        surrogate = f"the lone surrogate {value[error.start]!r} at {error.start}"
+        raise InvalidData(location, f"its {field!r} has {surrogate}.") from error
     return value
 
 

@@ -1,4 +1,4 @@
-"""Which mixtures of experts are trained with a loss that balances the load of their experts."""
+"""The load-balancing loss of MoE routers: families and coefficient."""
 
 from collections.abc import Mapping
 
@@ -17,22 +17,22 @@ ROUTER_AUX_LOSS_FAMILIES = frozenset(
         "minimax_m2",
     }
 )
-"""Families to which transformers adds Switch Transformer's loss (Fedus et al. 2021, arXiv:2101.03961)."""
+"""Families with the Switch Transformer loss (Fedus et al. 2021, arXiv:2101.03961) in transformers."""
 
 _DEFAULT_COEFFICIENT = 0.001
 
 
 def router_loss_coefficient(config: Mapping[str, object]) -> float:
-    """Return what the load-balancing loss of a model is multiplied by: `router_aux_loss_coef`.
+    """Return the coefficient of the load-balancing loss, `router_aux_loss_coef`.
 
     Args:
         config: The contents of `config.json`.
 
     Returns:
-        0 for families that are not trained with it.
+        0 for families without this loss.
 
     Raises:
-        BadArgument: The setting is not a finite non-negative number.
+        InvalidArgument: The setting is not a finite non-negative number.
 
     """
     text = config.get("text_config")

@@ -1,15 +1,15 @@
-"""A lesson: the ids of a text, and which of them are to be learned."""
+"""A tokenized training example, and the tokens that contribute to the loss."""
 
 import attrs
 
 
 @attrs.frozen
 class SFTExample:
-    """What one example is for a model.
+    """A tokenized training example.
 
     Attributes:
-        token_ids: The text.
-        loss_spans: Which stretches of it the model learns to say: where each begins, and where it has ended.
+        token_ids: The token ids.
+        loss_spans: The (start, stop) ranges of tokens that contribute to the loss.
 
     """
 
@@ -18,20 +18,18 @@ class SFTExample:
 
     @property
     def has_targets(self) -> bool:
-        """Whether anything of it can be learned. The first token follows nothing, so it never can."""
+        """Whether any token contributes to the loss; the first token has no context and never does."""
         return any(start < stop and stop > 1 for start, stop in self.loss_spans)
 
     def truncate(self, max_length: int | None) -> "SFTExample":
-        """Return the beginning of it; None leaves it whole."""
+        """Return the example truncated to `max_length` tokens; None: unchanged."""
         if max_length is None or len(self.token_ids) <= max_length:
             return self
-        learnt = tuple(
-            (start, min(stop, max_length)) for start, stop in self.loss_spans if start < max_length
-        )
-        return SFTExample(self.token_ids[:max_length], learnt)
+        spans = tuple((start, min(stop, max_length)) for start, stop in self.loss_spans if start < max_length)
+        return SFTExample(self.token_ids[:max_length], spans)
 
     def labels(self, ignore_index: int) -> list[int]:
-        """Return the ids, and `ignore_index` in place of those that are not learned. They are not shifted."""
+        """Return the unshifted labels: token ids, or `ignore_index` outside the loss spans."""
         labels = [ignore_index] * len(self.token_ids)
         for start, stop in self.loss_spans:
             labels[start:stop] = self.token_ids[start:stop]

@@ -1,17 +1,17 @@
-"""What is to be said when examples are longer than a model is to read."""
+"""Statistics of truncated and dropped examples."""
 
 import attrs
 
 
 @attrs.frozen
 class TruncationStats:
-    """What the length rule has done to examples.
+    """Statistics of the examples of a data set.
 
     Attributes:
-        num_examples: How many there were.
-        num_truncated: How many were cut.
-        longest_example: The tokens of the longest.
-        num_dropped: How many had nothing left to learn, and were left out.
+        num_examples: The number of examples.
+        num_truncated: The number of truncated examples.
+        longest_example: The number of tokens of the longest example.
+        num_dropped: The number of dropped examples, in which no token contributes to the loss.
 
     """
 
@@ -21,7 +21,7 @@ class TruncationStats:
     num_dropped: int = 0
 
     def add(self, tokens: int, kept_tokens: int, *, has_targets: bool) -> "TruncationStats":
-        """Return it with one more example."""
+        """Return the statistics with one more example."""
         return TruncationStats(
             self.num_examples + 1,
             self.num_truncated + (kept_tokens < tokens),
@@ -30,15 +30,15 @@ class TruncationStats:
         )
 
     def summary(self, max_length: int | None) -> str:
-        """Return it as sentences; empty if there is nothing to tell."""
-        said = []
+        """Return sentences for the user; empty if all examples are used in full."""
+        sentences = []
         if self.num_truncated:
-            said.append(
+            sentences.append(
                 f"{self.num_truncated} of {self.num_examples} examples have more than {max_length} tokens "
-                f"(the longest has {self.longest_example}) and are cut at their end."
+                f"(the longest has {self.longest_example}) and are truncated."
             )
         if self.num_dropped:
-            said.append(
-                f"{self.num_dropped} of {self.num_examples} have nothing to learn in them and are left out."
+            sentences.append(
+                f"{self.num_dropped} of {self.num_examples} have no tokens to train on and are dropped."
             )
-        return " ".join(said)
+        return " ".join(sentences)

@@ -1,14 +1,14 @@
-"""How many records of a data set are held back for validation."""
+"""The size of the validation split of a data set."""
 
 from litgpt.domain.training.errors import InvalidData
 from litgpt.domain.validators import real
 
 
 def check_fraction(fraction: object) -> None:
-    """Refuse what is no share of a data set.
+    """Check the fraction of a validation split.
 
     Raises:
-        BadArgument: It is not from 0 to below 1, or None.
+        InvalidArgument: It is neither in [0, 1) nor None.
 
     """
     if fraction is None:
@@ -17,27 +17,26 @@ def check_fraction(fraction: object) -> None:
 
 
 def validation_size(num_records: int, fraction: float | None, *, location: str) -> int:
-    """Return how many of these records to validate with: at least one, if any are wanted.
+    """Return the number of validation records, at least one unless the fraction is 0 or None.
 
-    It is the number that LitGPT holds back, which is `torch.utils.data.random_split`'s: what the fraction
-    leaves over is learned from.
+    It is rounded down, as in LitGPT and `torch.utils.data.random_split`.
 
     Args:
-        num_records: How many there are.
-        fraction: The share to validate with; None and 0 are none.
-        location: What to call the data set in an error.
+        num_records: The number of records.
+        fraction: The fraction for validation; None: no validation split.
+        location: The data set, for error messages.
 
     Raises:
-        BadArgument: The fraction is not from 0 to below 1.
-        BadData: Nothing would be left to learn from.
+        InvalidArgument: The fraction is not in [0, 1).
+        InvalidData: No records would be left for training.
 
     """
     check_fraction(fraction)
     if not fraction:
         return 0
-    held = max(1, int(num_records * fraction))
-    if held >= num_records:
+    size = max(1, int(num_records * fraction))
+    if size >= num_records:
         raise InvalidData(
-            location, f"of its {num_records} record(s), {held} would be for validation and none for training."
+            location, f"of its {num_records} record(s), {size} would be for validation and none for training."
         )
-    return held
+    return size

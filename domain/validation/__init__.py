@@ -1,1 +1,1 @@
-"""Checks of arguments, JSON values and untrusted files."""
+"""Validation of calls, JSON values and untrusted files."""

@@ -1,11 +1,10 @@
-"""Public functions as callers see them: whole signatures, documented, and errors that name what is expected.
+"""Signatures, documentation and tracebacks of public functions.
 
 `**options: Unpack[Options]` types the options of several functions in one place (PEP 692), but help() and
-inspect.signature show only its name. `public` shows each option.
+inspect.signature show only its name. `public_function` shows each option.
 
-Errors of the library's own tree end at the caller's line: their messages say what is wrong and what to do,
-and the library's frames help only its developers. JAX filters its tracebacks in the same way
-(`jax_traceback_filtering`). LITGPT_FULL_TRACEBACKS=1 keeps all lines; the cause is in `__context__`.
+Tracebacks of a `LitGPTError` omit the frames of the library, as JAX does (`jax_traceback_filtering`).
+LITGPT_FULL_TRACEBACKS=1 keeps them; the cause is in `__context__`.
 """
 
 import functools
@@ -29,11 +28,11 @@ _ENTRY_INDENT = 4
 
 @attrs.define(eq=False)
 class InvalidCall(LitGPTError, TypeError):
-    """A function was called with arguments that it does not take, or without one that it needs.
+    """A function was called with unexpected arguments, or without a required argument.
 
     Attributes:
-        function: The function, as it is called.
-        problem: What is wrong, and what would be right.
+        function: The name of the function.
+        problem: The problem and the remedy.
 
     """
 
@@ -46,11 +45,11 @@ class InvalidCall(LitGPTError, TypeError):
 
 @attrs.frozen
 class SharedOptions:
-    """Options that several functions have.
+    """Options that several functions share.
 
     Attributes:
-        defaults: What each is when it is left out, by name. One that is not there has to be passed.
-        descriptions: The lines of a docstring's `Args:` that describe each.
+        defaults: Default values by name; an option without a default is required.
+        descriptions: The lines in a docstring's `Args:` of each option, by name.
 
     """
 
@@ -62,15 +61,15 @@ NO_SHARED_OPTIONS = SharedOptions()
 
 
 def public_function(shared: SharedOptions = NO_SHARED_OPTIONS, *, instead: str = "") -> Callable[[F], F]:
-    """Return a decorator that gives a function the signature and the documentation of all its arguments.
+    """Return a decorator that adds all arguments to a function's signature and documentation.
 
     The keys of a TypedDict in `**options: Unpack[…]` become keyword parameters with their types, and their
-    descriptions are added to the function's `Args:`. A call whose arguments do not fit raises WrongCall. The
-    traceback of a LitGPTError has no line of the library but this function's.
+    descriptions are added to the function's `Args:`. A call that does not match the signature raises
+    InvalidCall. The traceback of a LitGPTError has no frames of the library except this function's.
 
     Args:
         shared: The defaults and descriptions of the options.
-        instead: What to do, for a function that is not called by users; the error says it.
+        instead: The remedy in the error, for a function that users should not call.
 
     """
 
@@ -80,12 +79,12 @@ def public_function(shared: SharedOptions = NO_SHARED_OPTIONS, *, instead: str =
 
         @functools.wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:
-            __tracebackhide__ = True  # IPython and pytest leave this frame out
+            __tracebackhide__ = True  # IPython and pytest omit this frame
             try:
                 signature.bind(*args, **kwargs)
             except TypeError:
-                wrong = _invalid_call(function, signature, args, kwargs)
-                wrong.problem = f"{wrong.problem} {instead}".strip()
+                invalid = _invalid_call(function, signature, args, kwargs)
+                invalid.problem = f"{invalid.problem} {instead}".strip()
             else:
                 try:
                     return function(*args, **kwargs)
@@ -93,9 +92,9 @@ def public_function(shared: SharedOptions = NO_SHARED_OPTIONS, *, instead: str =
                     if os.environ.get("LITGPT_FULL_TRACEBACKS", "") not in ("", "0"):
                         raise
                     raise error.with_traceback(None) from None
-            raise wrong
+            raise invalid
 
-        called.__signature__ = signature  # type: ignore[attr-defined] # inspect.signature returns it
+        called.__signature__ = signature  # type: ignore[attr-defined] # for inspect.signature
         if function.__doc__ is not None and options is not None:
             called.__doc__ = _with_entries(function.__doc__, shared.descriptions, signature)
         return called  # type: ignore[return-value]
@@ -104,28 +103,28 @@ def public_function(shared: SharedOptions = NO_SHARED_OPTIONS, *, instead: str =
 
 
 def document_fields(settings: T) -> T:
-    """Give an attrs class whose fields have `help` in their metadata documented arguments with their types.
+    """Document the arguments of an attrs class from the `help` in the metadata of its fields.
 
-    attrs takes the types of arguments from converters, which take anything.
+    The types of the arguments become those of the fields, as attrs takes them from converters.
     """
     kind: Any = settings
     fields = attrs.fields(kind)
-    entries = [f"    {one.name}: {one.metadata['help']}" for one in fields]
+    entries = [f"    {field.name}: {field.metadata['help']}" for field in fields]
     kind.__doc__ = "\n".join([kind.__doc__, "", "Args:", *entries, ""])
-    kind.__init__.__annotations__ |= {one.name: one.type for one in fields}
+    kind.__init__.__annotations__ |= {field.name: field.type for field in fields}
     kind.__init__ = public_function()(kind.__init__)
     return settings
 
 
 def describe_typed_dict(*options: type) -> dict[str, list[str]]:
-    """Return the lines that describe each key in the `Attributes:` of TypedDicts' docstrings."""
-    found: dict[str, list[str]] = {}
+    """Return the lines of each key in the `Attributes:` of TypedDicts' docstrings."""
+    entries: dict[str, list[str]] = {}
     current: list[str] = []
-    for line in (line for one in options for line in _section(one.__doc__ or "", "Attributes:")):
+    for line in (line for cls in options for line in _section(cls.__doc__ or "", "Attributes:")):
         if not line.startswith(" " * (_ENTRY_INDENT + 1)):
-            current = found[line.strip().partition(":")[0]] = []
+            current = entries[line.strip().partition(":")[0]] = []
         current.append(line)
-    return found
+    return entries
 
 
 def _section(doc: str, header: str) -> list[str]:
@@ -139,9 +138,9 @@ def _section(doc: str, header: str) -> list[str]:
 
 def _options(function: Callable[..., Any]) -> type | None:
     """Return the TypedDict of a function's `**options`; None if it has none."""
-    for one in inspect.signature(function).parameters.values():
-        if one.kind is Parameter.VAR_KEYWORD:
-            options: type = get_args(one.annotation)[0]
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is Parameter.VAR_KEYWORD:
+            options: type = get_args(parameter.annotation)[0]
             return options
     return None
 
@@ -150,8 +149,8 @@ def _signature(
     function: Callable[..., Any], options: type | None, defaults: Mapping[str, object]
 ) -> Signature:
     signature = inspect.signature(function)
-    own = [one for one in signature.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
-    more = [
+    own = [x for x in signature.parameters.values() if x.kind is not Parameter.VAR_KEYWORD]
+    shared = [
         Parameter(
             name,
             Parameter.KEYWORD_ONLY,
@@ -160,11 +159,11 @@ def _signature(
         )
         for name, annotation in ({} if options is None else options.__annotations__).items()
     ]
-    return signature.replace(parameters=[*own, *more])
+    return signature.replace(parameters=[*own, *shared])
 
 
 def _with_entries(doc: str, entries: Mapping[str, Sequence[str]], signature: Signature) -> str:
-    """Return a docstring whose `Args:` have an entry for each parameter that is described elsewhere."""
+    """Return a docstring with `entries` for the parameters of the signature added to `Args:`."""
     added = [line for name in signature.parameters for line in entries.get(name, ())]
     lines = inspect.cleandoc(doc).splitlines()
     if "Args:" not in lines:
@@ -180,7 +179,7 @@ def _with_entries(doc: str, entries: Mapping[str, Sequence[str]], signature: Sig
 def _invalid_call(
     function: Callable[..., Any], signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> InvalidCall:
-    """Return the error of a call whose arguments do not bind."""
+    """Return the error for a call whose arguments do not bind."""
     name, parameters = function.__qualname__, list(signature.parameters.values())
     if args and parameters[0].name in ("self", "cls"):
         owner = args[0] if isinstance(args[0], type) else type(args[0])
@@ -191,23 +190,23 @@ def _invalid_call(
 
 
 def _problem(parameters: list[Parameter], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    names = [one.name for one in parameters]
-    for unknown in (one for one in kwargs if one not in names):
+    names = [parameter.name for parameter in parameters]
+    for unknown in (name for name in kwargs if name not in names):
         close = get_close_matches(unknown, names, n=1)
-        right = (
+        remedy = (
             f"Did you mean {close[0]!r}?" if close else f"It takes {join_names(names) if names else 'none'}."
         )
-        return f"has no argument {unknown!r}. {right}"
-    positional = [one.name for one in parameters if one.kind is not Parameter.KEYWORD_ONLY]
+        return f"has no argument {unknown!r}. {remedy}"
+    positional = [x.name for x in parameters if x.kind is not Parameter.KEYWORD_ONLY]
     if len(args) > len(positional):
         most = f"at most {len(positional)} ({', '.join(positional)})" if positional else "none"
-        others = [one for one in names if one not in positional]
-        right = f" Pass others by name: {others[0]}=…" if others else ""
-        return f"takes {most} of its arguments by position, not {len(args)}.{right}"
-    for twice in (one for one in positional[: len(args)] if one in kwargs):
+        others = [name for name in names if name not in positional]
+        remedy = f" Pass others by name: {others[0]}=…" if others else ""
+        return f"takes {most} of its arguments by position, not {len(args)}.{remedy}"
+    for twice in (name for name in positional[: len(args)] if name in kwargs):
         return f"has the argument {twice!r} twice: by position and by name."
-    needed = {one.name for one in parameters if one.default is Parameter.empty}
-    missing = [one for one in names if one in needed and one not in (*kwargs, *positional[: len(args)])]
+    required = {x.name for x in parameters if x.default is Parameter.empty}
+    missing = [name for name in names if name in required - {*kwargs, *positional[: len(args)]}]
     if missing[0] not in positional:
-        return f"needs {', '.join(f'{one}=…' for one in missing)}, by name."
+        return f"needs {', '.join(f'{name}=…' for name in missing)}, by name."
     return f"needs the argument{'' if len(missing) == 1 else 's'} {', '.join(map(repr, missing))}."

@@ -1,4 +1,4 @@
-"""Plain JSON values: what may be handed to a chat template and written to a file."""
+"""Conversion to plain JSON values, for chat templates and files."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ _MAX_DEPTH = 100
 
 
 def json_value(name: str, value: object) -> Any:
-    """Return a copy of a value that consists of str, int, float, bool, None, list and dict only.
+    """Return a copy of a value with only str, int, float, bool, None, list and dict.
 
-    Mappings, tuples, dataclasses, pydantic models and subclasses of the plain types are converted. So a chat
-    template, which is somebody else's code, never sees an object with methods of its own.
+    Mappings, tuples, dataclasses, pydantic models and subclasses of these types are converted, so that an
+    untrusted chat template does not get objects with methods of their own.
 
     Args:
-        name: What to call the value in an error.
+        name: The name of the argument, for error messages.
         value: Any value.
 
     Raises:
-        WrongType: It, or something in it, cannot be written as JSON.
-        BadArgument: It is nested too deeply, or contains itself.
+        WrongType: The value, or a value in it, cannot be represented in JSON.
+        InvalidArgument: It is nested too deeply, or contains itself.
 
     """
     return _copy(name, value, _MAX_DEPTH)
@@ -39,9 +39,9 @@ def _copy(name: str, value: object, depth: int) -> Any:
         if isinstance(value, kind):
             return value if type(value) is kind else getattr(kind, f"__{kind.__name__}__")(value)
     if isinstance(value, Mapping):
-        return {_key(name, key): _copy(f"{name}[{key!r}]", one, depth - 1) for key, one in value.items()}
+        return {_key(name, key): _copy(f"{name}[{key!r}]", item, depth - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_copy(f"{name}[{number}]", one, depth - 1) for number, one in enumerate(value)]
+        return [_copy(f"{name}[{number}]", item, depth - 1) for number, item in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return _copy(name, fields, depth)

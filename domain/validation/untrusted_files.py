@@ -1,4 +1,4 @@
-"""The edge of every reader: any exception of a parser becomes an error that names the file."""
+"""Read untrusted files: exceptions of parsers become errors that name the file."""
 
 import json
 import pickletools
@@ -13,15 +13,15 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from litgpt.domain.errors import CorruptFile, LitGPTError, MissingFile, UnsafeFile
 
 MAX_DEPTH = 100
-"""Levels of nesting in a JSON or YAML file; known configs have fewer than ten."""
+"""Maximum nesting of a JSON or YAML file; known configs have fewer than ten levels."""
 
 MAX_PICKLE_BYTES = 100_000_000
-"""Bytes of the pickle in an archive of torch: it lists tensors and does not hold their values."""
+"""Maximum bytes of the pickle in a torch archive, which does not contain the tensors' values."""
 
 _MAX_CAUSE = 300
 
 _BASE_EXCEPTIONS = ("PanicException", "CheckpointException")
-"""What libraries in Rust and torch.distributed.checkpoint raise for bad input, derived from BaseException."""
+"""Subclasses of BaseException that Rust libraries and torch.distributed.checkpoint raise for bad input."""
 
 
 @contextmanager
@@ -32,21 +32,21 @@ def translate_read_errors(
     reason: str = "it cannot be read",
     corrupt: Callable[[str, str], LitGPTError] = CorruptFile,
 ) -> Iterator[None]:
-    """Turn every exception raised while a file is read into an error of this library.
+    """Translate all exceptions while a file is read into errors of this library.
 
-    Parsers raise whatever their code happens to do with damaged input (struct.error, KeyError, IndexError,
-    OverflowError, RecursionError, panics of libraries in Rust). A `Path` is checked first, so that a FIFO or
-    a device is refused and never waited for.
+    Parsers raise many exceptions for damaged input (struct.error, KeyError, IndexError, OverflowError,
+    RecursionError, panics of Rust libraries). A `Path` is checked first, so that a FIFO or device does not
+    block.
 
     Args:
         path: The file; a string is only a name for the error.
-        missing: Why it is needed, for the error of a file that does not exist.
-        reason: What is wrong with a damaged file; the message of the exception follows in parentheses.
-        corrupt: Makes the error from the file's name and a reason.
+        missing: Why the file is needed, for the error if it does not exist.
+        reason: The fault of a damaged file; the message of the exception follows in parentheses.
+        corrupt: Returns the error for a file name and a reason.
 
     Raises:
         MissingFile: The file does not exist.
-        LitGPTError: As `corrupt` makes it; errors of this library pass unchanged.
+        LitGPTError: The error that `corrupt` returns; errors of this library pass unchanged.
 
     """
     try:
@@ -56,8 +56,8 @@ def translate_read_errors(
     except LitGPTError:
         raise
     except FileNotFoundError as error:
-        absent = error.filename if isinstance(path, str) and error.filename else path
-        raise MissingFile(printable(absent), missing) from error
+        name = error.filename if isinstance(path, str) and error.filename else path
+        raise MissingFile(printable(name), missing) from error
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ not in _BASE_EXCEPTIONS:
             raise
@@ -74,34 +74,34 @@ def _check_regular(path: Path, corrupt: Callable[[str, str], LitGPTError]) -> No
 def printable(path: str | Path) -> str:
     """Return a path for a message, on one line, without control characters and lone surrogates."""
     text = str(path)
-    text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
     return text if len(text) <= _MAX_CAUSE else f"{text[:100]}…{text[-100:]}"
 
 
 def error_message(error: BaseException) -> str:
-    """Return what an exception says, on one line of bounded length, with its type where that is needed."""
+    """Return the message of an exception on one line of bounded length, with its type if necessary."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, MemoryError):
-        return "it takes more memory than there is"
+        return "it needs more memory than is available"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    said = printable(" ".join(str(error)[: 4 * _MAX_CAUSE].split()))
-    if said and isinstance(error, ValueError):  # its messages are sentences
-        return said
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    message = printable(" ".join(str(error)[: 4 * _MAX_CAUSE].split()))
+    if message and isinstance(error, ValueError):  # its messages are sentences
+        return message
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def read_json_file(path: Path, *, remedy: str) -> Any:
-    """Return the value of a JSON file that a caller named.
+    """Read a JSON file whose path the user passed.
 
     Args:
         path: The file.
-        remedy: What to pass instead, for the errors.
+        remedy: The remedy in the errors.
 
     Raises:
         MissingFile: The file does not exist.
-        DamagedFile: It cannot be read, or is not JSON.
+        CorruptFile: It cannot be read, or is not JSON.
 
     """
     damaged = partial(CorruptFile, remedy=remedy)
@@ -112,13 +112,13 @@ def read_json_file(path: Path, *, remedy: str) -> Any:
 
 
 def parse_json(raw: str | bytes) -> Any:
-    """Return the value that a JSON file holds.
+    """Parse the content of a JSON file.
 
     Args:
         raw: The content, in UTF-8 with or without a byte order mark.
 
     Raises:
-        ValueError: It is not JSON, is nested too deeply, or has text that UTF-8 cannot encode.
+        ValueError: It is not JSON, is nested too deeply, or has lone surrogates.
 
     """
     text = raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw.removeprefix("\ufeff")
@@ -128,7 +128,7 @@ def parse_json(raw: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from error
     layer: list[Any] = [value]
     for _ in range(MAX_DEPTH):
-        layer = [one for held in layer if isinstance(held, (dict, list)) for one in _children(held)]
+        layer = [child for node in layer if isinstance(node, (dict, list)) for child in _children(node)]
         if not layer:
             break
     else:
@@ -138,15 +138,15 @@ def parse_json(raw: str | bytes) -> Any:
     return value
 
 
-def _children(held: dict[str, Any] | list[Any]) -> Iterator[Any]:
-    yield from held.values() if isinstance(held, dict) else held
+def _children(node: dict[str, Any] | list[Any]) -> Iterator[Any]:
+    yield from node.values() if isinstance(node, dict) else node
 
 
 def check_pickle(raw: bytes) -> None:
-    """Refuse a pickle that makes Python's own unpickler reserve memory which the file does not fill.
+    """Reject a pickle that makes Python's unpickler allocate more memory than the file has bytes.
 
-    It makes room for the largest number under which a value is remembered, and for the announced length of a
-    bytearray, before it reads on.
+    The unpickler allocates its memo up to the largest index, and a bytearray by its declared length, before
+    it reads them.
 
     Raises:
         ValueError: It is such a pickle, or not a pickle.
@@ -157,22 +157,22 @@ def check_pickle(raw: bytes) -> None:
             raise ValueError(f"its pickle has the operation {operation.name}, which tensors do not need")
         puts = operation.name in ("PUT", "BINPUT", "LONG_BINPUT")
         if puts and not (isinstance(argument, int) and 0 <= argument <= number + 1):
-            raise ValueError(f"its pickle remembers value {argument}, and has fewer")
+            raise ValueError(f"its pickle has the memo index {argument}, but fewer values")
 
 
 def check_archive(path: Path, file: BinaryIO) -> None:
-    """Refuse an archive that torch would read without a bound.
+    """Reject a torch archive whose content needs more memory than the file has bytes.
 
-    torch stores every entry without compression, so an archive is never smaller than its entries; one whose
-    entries are compressed or overlap takes more memory than it has bytes.
+    torch stores entries uncompressed, so an archive is never smaller than the sum of its entries, unless they
+    are compressed or overlap.
 
     Args:
         path: The file, for the error.
-        file: The open file; its position is not kept.
+        file: The open file; its position changes.
 
     Raises:
-        UnsafeFile: It is a bare pickle, as torch wrote before version 1.6.
-        DamagedFile: It is not an archive of torch, or would take more memory than it has bytes.
+        UnsafeFile: It is a bare pickle, as written by torch before version 1.6.
+        CorruptFile: It is not a torch archive, or its content is larger than the file.
 
     """
     if file.read(1) == b"\x80":
@@ -181,7 +181,7 @@ def check_archive(path: Path, file: BinaryIO) -> None:
         _check_entries(path, archive.infolist(), file.seek(0, 2))
         for entry in archive.infolist():
             if entry.filename.endswith("data.pkl") and b"\nbytearray\n" in archive.read(entry):
-                raise CorruptFile(str(path), "it makes a bytearray, which may be of any size.")
+                raise CorruptFile(str(path), "its pickle contains a bytearray, which may have any size.")
 
 
 def _check_entries(path: Path, entries: Sequence[ZipInfo], size: int) -> None:
@@ -190,6 +190,6 @@ def _check_entries(path: Path, entries: Sequence[ZipInfo], size: int) -> None:
         if entry.compress_type != ZIP_STORED:
             raise CorruptFile(str(path), f"its entry {name!r} is compressed, which torch never does.")
         if entry.filename.endswith("data.pkl") and entry.file_size > MAX_PICKLE_BYTES:
-            raise CorruptFile(str(path), f"its list of tensors takes {entry.file_size} bytes.")
+            raise CorruptFile(str(path), f"its data.pkl has {entry.file_size} bytes.")
     if (total := sum(entry.file_size for entry in entries)) > size:
-        raise CorruptFile(str(path), f"its entries have {total} bytes together, and the file has {size}.")
+        raise CorruptFile(str(path), f"its entries have {total} bytes in total, but the file has {size}.")

@@ -115,8 +115,8 @@ class Chat:
             The text; ids, a completion or an iterator if asked for.
 
         Raises:
-            BadArgument: An argument cannot be right, or the message is empty.
-            BadPrompt: The prompt style cannot express the conversation.
+            InvalidArgument: An argument cannot be right, or the message is empty.
+            UnsupportedPrompt: The prompt style cannot express the conversation.
             PromptTooLong: The conversation leaves no room for an answer.
 
         """
@@ -205,9 +205,9 @@ class Chat:
                 conversation, and what this chat saved itself, is replaced in any case.
 
         Raises:
-            BadArgument: No file can have this name.
+            InvalidArgument: No file can have this name.
             WouldOverwrite: The file holds something else, and `overwrite` is not set.
-            OutOfReach: It cannot be written there: no such folder, a full disk, a device or a FIFO.
+            UnsupportedOperation: It cannot be written there: no such folder, a full disk, a device or a FIFO.
 
         """
         target, options = local_path("path", path), self._conversation.renderer.options

@@ -23,7 +23,8 @@ from dependency_injector import containers, providers
 from litgpt.application.convert_model import ConvertModel
 from litgpt.application.files.overwrite_guard import OverwriteGuard
 from litgpt.application.first_match import FirstMatch
-from litgpt.application.load_model import LoadModel, PlaceModel, PrepareTraining
+from litgpt.application.load_model import LoadModel
+from litgpt.application.place_model import PlaceModel, PrepareTraining
 from litgpt.application.save_model import SaveModel
 from litgpt.domain import catalogue
 from litgpt.domain.lora.config import LoraAdapter

@@ -108,7 +108,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
 
         Raises:
             ModelNotFound: Nobody has it; the message says where it was looked for and what is similar.
-            BadCheckpoint: Its files cannot be used; the message says what is wrong with which.
+            InvalidCheckpoint: Its files cannot be used; the message says what is wrong with which.
             UnsupportedModel: Its family, or a setting of it, is not implemented.
             HubUnreachable: The Hub does not answer and the cache does not have it.
 
@@ -157,11 +157,11 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
                 answer; None lets each grow as it needs.
 
         Raises:
-            BadArgument: An argument cannot be right.
-            OutOfReach: The hardware does not have it, or the model cannot be spread so.
+            InvalidArgument: An argument cannot be right.
+            UnsupportedOperation: The hardware does not have it, or the model cannot be spread so.
             NotInstalled: It needs bitsandbytes.
             WorkerLost: A process that is to compute a part of the model does not start.
-            Busy: This thread has an unfinished answer of the model. Answers of other threads are waited for.
+            ModelBusy: This thread has an unfinished stream; answers of other threads are waited for.
 
         """
         wish = DistributeOptions(
@@ -226,11 +226,11 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
                 never replace full precision.
 
         Raises:
-            BadArgument: No folder can have this name.
+            InvalidArgument: No folder can have this name.
             WouldOverwrite: The folder holds another model, or an adapter, and `overwrite` is not set.
             NotDistributed: There is no model yet.
-            OutOfReach: The disk has not the room, or the folder cannot be written to; or ranks have quantized
-                their parts.
+            UnsupportedOperation: There is not enough disk space, the folder is not writable, or ranks have
+                quantized their parts.
             WorkerLost: A process that computes a part of the model is gone.
             UnsupportedModel: There is no prompt style of this name.
 

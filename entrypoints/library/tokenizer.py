@@ -108,7 +108,7 @@ class Tokenizer:
 
         Raises:
             WrongType: They are not token ids.
-            BadArgument: An id is outside the vocabulary.
+            InvalidArgument: An id is outside the vocabulary.
 
         """
         return self.port.decode(_integers("tensor", tensor))
@@ -152,7 +152,7 @@ def find_tokenizer_source(name: str | Path, *, offline: bool | None, token: str 
     """Return the tokenizer of whatever `LLM.load` takes as a model, or of a folder of tokenizer files.
 
     Raises:
-        BadArgument: Nothing can have this name.
+        InvalidArgument: Nothing can have this name.
         ModelNotFound: Nobody has it; the message says where it was looked for.
 
     """

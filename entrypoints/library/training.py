@@ -95,11 +95,11 @@ def train(
 
     Raises:
         WouldOverwrite: `out_dir` holds another model, and `overwrite` is not set.
-        BadArgument: A setting cannot be right.
-        BadData: There is nothing to learn from.
-        NotOfThisModel: The checkpoint is of another model, or of another method.
-        OutOfReach: The hardware, the memory for weights, gradients, optimizer states and activations, or the
-            room on the disk is not there.
+        InvalidArgument: A setting cannot be right.
+        InvalidData: There is nothing to learn from.
+        TrainerCheckpointMismatch: The checkpoint is of another model, or of another method.
+        UnsupportedOperation: The hardware is not available, or there is not enough disk space, or memory for
+            weights, gradients, optimizer states and activations.
 
     """
     if not isinstance(config, TrainConfig):

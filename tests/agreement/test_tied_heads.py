@@ -96,7 +96,7 @@ def test_it_is_said(differing: Path, capfd: pytest.CaptureFixture[str]) -> None:
     llm = LLM.load(differing, distribute=None, quiet=False)
     llm.distribute(accelerator="cpu", precision="32-true")
     llm.distribute(accelerator="cpu", precision="32-true")
-    assert capfd.readouterr().err.count("ties the head to the embedding") == 1
+    assert capfd.readouterr().err.count("ties the LM head to the embedding") == 1
 
 
 def test_what_is_saved_says_that_it_is_not_tied(differing: Path, expected: Tensor, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_one_on_the_hub_is_decided_when_its_weights_are_here(hub: LoopbackHub, e
     file = "org/tiny/model.safetensors"
     described = DescribeModel(container.store())(ModelReference("org/tiny"))
     assert described.architecture.tie_word_embeddings
-    assert any("holds a head as well" in note for note in described.notes)
+    assert any("also contains an LM head" in note for note in described.notes)
     header = hub.sent.pop(file)
     assert agrees(load("org/tiny"), expected)
     assert hub.sent[file] == header + (hub.root / file).stat().st_size

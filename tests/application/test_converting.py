@@ -8,7 +8,8 @@ import pytest
 
 from litgpt.application.convert_model import ConvertModel
 from litgpt.application.files.overwrite_guard import OverwriteGuard
-from litgpt.application.load_model import LoadModel, PlaceModel
+from litgpt.application.load_model import LoadModel
+from litgpt.application.place_model import PlaceModel
 from litgpt.application.save_model import SaveModel
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.ports import ModelToSave

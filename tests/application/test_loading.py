@@ -4,7 +4,8 @@ from typing import Any
 import attrs
 import pytest
 
-from litgpt.application.load_model import LoadedModel, LoadModel, PlaceModel, PrepareTraining
+from litgpt.application.load_model import LoadedModel, LoadModel
+from litgpt.application.place_model import PlaceModel, PrepareTraining
 from litgpt.domain.distribution.placement import DistributeOptions, Hardware
 from litgpt.domain.errors import (
     CheckpointMismatch,

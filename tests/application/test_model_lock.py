@@ -156,7 +156,7 @@ def test_a_change_within_the_own_stream_is_an_error_that_names_the_remedy(lock: 
 
 
 def test_a_change_within_a_step_is_an_error(lock: ModelLock) -> None:
-    with lock.using(), pytest.raises(ModelBusy, match="within a step"):
+    with lock.using(), pytest.raises(ModelBusy, match="during a step"):
         change(lock, ends_answers=True)
     change(lock)
 
@@ -255,7 +255,7 @@ def test_streams_that_nobody_reads_are_waited_for_only_so_long(threads: ThreadPo
     lock = ModelLock(timeout=0.2)
     kept = stream(lock)
     threads.submit(lambda: next(kept)).result(SOON)
-    with pytest.raises(ModelBusy, match=r"nobody has read from them for 0\.2 seconds.*close\(\)"):
+    with pytest.raises(ModelBusy, match=r"have not been read for 0\.2 seconds.*close\(\)"):
         change(lock)
     assert len(list(kept)) == 7
     change(lock)

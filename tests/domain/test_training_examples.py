@@ -83,13 +83,13 @@ def test_alpacas_style_has_a_place_for_an_input() -> None:
             {"question": "Add.", "answer": "x"},
             "its fields are 'question', 'answer'. A record has 'instruction'",
         ),
-        ({}, "its fields are nothing"),
+        ({}, "it has no fields"),
         ("Add.", "it is of type str, not an object"),
         (None, "it is null"),
         ({"messages": "Add."}, "its messages are of type str, not a list"),
         ({"messages": []}, "it is empty"),
         ({"messages": ["Add."]}, "message 1 cannot be used for training: it is of type str"),
-        ({"messages": [{"role": "user", "content": "Add."}]}, "it ends with what the user says"),
+        ({"messages": [{"role": "user", "content": "Add."}]}, "it ends with a message of the user"),
         (
             {"messages": [{"role": "assistant", "content": [{"type": "text"}]}]},
             "its 'content' is of type list",
@@ -103,9 +103,9 @@ def test_alpacas_style_has_a_place_for_an_input() -> None:
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "cannot read image content"),
         (
             {"conversations": [{"from": "gpt", "value": "x", "weight": 0}]},
-            "it has 'weight', which would be lost",
+            "it has 'weight', but only 'from' and 'value' are supported",
         ),
-        ({"conversations": [{"from": "bing", "value": "x"}]}, "it is from 'bing'; known are 'human'"),
+        ({"conversations": [{"from": "bing", "value": "x"}]}, "it is from 'bing', not one of 'human'"),
     ],
 )
 def test_what_is_missing_is_said_with_the_line(record: Any, said: str) -> None:

@@ -214,8 +214,8 @@ def test_what_is_too_long_is_cut_and_counted(tmp_path: Path, capsys: pytest.Capt
     assert batch["input_ids"].shape[1] <= 26
     assert sorted(learnt(batch)) == ["bbb", "bbbbb<|end|>"]
     assert (
-        "JSON, training: 2 of 3 examples have more than 26 tokens (the longest has 49) and are cut at their "
-        "end. 1 of 3 have nothing to learn in them and are left out." in capsys.readouterr().err
+        "JSON, training: 2 of 3 examples have more than 26 tokens (the longest has 49) and are "
+        "truncated. 1 of 3 have no tokens to train on and are dropped." in capsys.readouterr().err
     )
     module.connect(ByteTokenizer(), batch_size=3, max_seq_length=None)
     assert batches(module)[0]["input_ids"].shape == (3, 49)
@@ -242,7 +242,7 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
             "[1",
             r"data\.json, line 1 \(record 1\) cannot be used for training: it is not JSON: neither",
         ),
-        ("data.json", "[\n\n{}\n]", r"line 3 \(record 1\) .* its fields are nothing"),
+        ("data.json", "[\n\n{}\n]", r"line 3 \(record 1\) .* it has no fields"),
         ("data.json", f"[\r\n{GOOD},\r\n]", r"data\.json, line 3 \(record 2\) .* not JSON"),
         ("data.json", f"[\n{GOOD},\n{GOOD}\n{GOOD}]", r"line 3 \(record 2\) .* not JSON: neither a comma"),
         ("data.json", f"[\n{GOOD}\n]\n\n[]", r"line 3 cannot .* not JSON: something follows"),

@@ -86,7 +86,7 @@ def test_another_model_is_replaced_only_where_that_is_asked_for(
     with pytest.raises(WouldOverwrite) as refused:
         llama.save(folder)
     start = rf"^{re.escape(str(folder))} already contains {holds}"
-    said = rf"{start}.*, not the one to be saved\. Pass overwrite=True to "
+    said = rf"{start}.*, not the model to be saved\. Pass overwrite=True to "
     assert re.match(said, str(refused.value))
     assert isinstance(refused.value, FileExistsError)
     assert contents(folder) == before
@@ -144,7 +144,7 @@ def test_a_fine_tuned_model_is_not_replaced_by_a_copy_of_another_one(
 def test_a_folder_without_a_model_is_nobodys_and_a_file_is_no_folder(llama: LLM, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("of nobody's concern")
     llama.save(tmp_path)
-    with pytest.raises(InvalidArgument, match="out_dir must be a folder, and this is a file"):
+    with pytest.raises(InvalidArgument, match="out_dir must be a folder, not a file"):
         llama.save(tmp_path / "notes.txt", overwrite=True)
 
 
@@ -170,15 +170,13 @@ def test_an_adapter_replaces_itself_and_neither_another_one_nor_a_model(tmp_path
         assert llm.save_adapter(folder) == folder
         llm.save_adapter(folder)
         llm.add_lora(rank=8, name="larger")
-        with pytest.raises(WouldOverwrite, match=r"a LoRA adapter of rank 4 for .*, not the one to be"):
+        with pytest.raises(WouldOverwrite, match=r"a LoRA adapter of rank 4 for .*, not the adapter to be"):
             llm.save_adapter(folder)
         llm.save_adapter(folder, overwrite=True)
         shutil.copytree(tiny_folder("llama"), tmp_path / "model")
         before = contents(tmp_path / "model")
         for overwrite in (False, True):
-            with pytest.raises(
-                InvalidArgument, match="holds a llama model, beside which an adapter is not read"
-            ):
+            with pytest.raises(InvalidArgument, match="contains a llama model, which hides an adapter"):
                 llm.save_adapter(tmp_path / "model", overwrite=overwrite)
         assert contents(tmp_path / "model") == before
 
@@ -194,7 +192,7 @@ def test_convert_asks_for_force_before_it_reads_a_weight_and_says_what_it_wrote(
     assert said.out == ""
     assert "Using 1 device" not in said.err  # it had not been placed, nor its weights fetched
     assert said.err.splitlines()[-1] == (
-        f"error: {there} already contains a gpt_neox model, not the one to be saved. Pass --force to "
+        f"error: {there} already contains a gpt_neox model, not the model to be saved. Pass --force to "
         "replace it, or choose another path."
     )
     assert contents(there) == before

@@ -44,7 +44,7 @@ class JSON(DataModule):
 
     Raises:
         DataNotFound: There is no such file, or the folder has no `train` file.
-        BadArgument: A share is to be held back of a folder that has a `val` file.
+        InvalidArgument: A share is to be held back of a folder that has a `val` file.
 
     """
 

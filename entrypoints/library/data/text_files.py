@@ -64,7 +64,7 @@ class TextFiles(DataModule):
             max_seq_length: How many tokens a window has.
 
         Raises:
-            BadArgument: An argument cannot be right.
+            InvalidArgument: An argument cannot be right.
 
         """
         super().connect(tokenizer, batch_size, max_seq_length)
@@ -79,8 +79,8 @@ class TextFiles(DataModule):
 
         Raises:
             DataNotFound: There are no such files.
-            BadData: There is not enough text for a single window, or a file holds none.
-            OutOfReach: The ids cannot be written.
+            InvalidData: There is not enough text for a single window, or a file holds none.
+            UnsupportedOperation: The ids cannot be written.
 
         """
         files = document_files(self.train_data_path)

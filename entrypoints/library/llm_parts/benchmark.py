@@ -46,7 +46,7 @@ class BenchmarkMixin(GenerationMixin):
             stream: As for `generate`; it makes no difference here.
 
         Raises:
-            BadArgument: An argument cannot be right.
+            InvalidArgument: An argument cannot be right.
             NotDistributed: The model has no device yet.
 
         """

@@ -41,7 +41,7 @@ class ConversationMixin(GenerationMixin):
 
         Raises:
             NotDistributed: The model has no device yet.
-            BadArgument: An argument cannot be right.
+            InvalidArgument: An argument cannot be right.
 
         """
         said: list[Message] = []

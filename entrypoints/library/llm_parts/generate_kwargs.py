@@ -102,7 +102,7 @@ def split_kwargs(kwargs: Mapping[str, Any]) -> tuple[GenerationOptions, Template
     """Return keyword arguments as those of sampling, and those that say how prompts are written.
 
     Raises:
-        BadArgument: One of the former cannot be right.
+        InvalidArgument: One of the former cannot be right.
 
     """
     templating: TemplateKwargs = {}

@@ -172,9 +172,9 @@ class GenerationMixin:
 
         Raises:
             NotDistributed: The model has no device yet.
-            BadArgument: An argument cannot be right, or the prompt is empty.
+            InvalidArgument: An argument cannot be right, or the prompt is empty.
             PromptTooLong: The prompt leaves no room for an answer.
-            BadPrompt: The prompt style cannot express it.
+            UnsupportedPrompt: The prompt style cannot express it.
 
         """
         settings = GenerationOptions(

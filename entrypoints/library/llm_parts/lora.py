@@ -105,8 +105,8 @@ class LoraMixin:
 
         Raises:
             NotDistributed: There is no model yet.
-            BadArgument: An argument cannot be right; of targets, the error lists those that there are.
-            OutOfReach: Another adapter is merged, or the model is computed by several processes.
+            InvalidArgument: An argument cannot be right; of targets, the error lists those that there are.
+            UnsupportedOperation: Another adapter is merged, or the model is computed by several processes.
 
         """
         lora = LoraConfig(
@@ -153,9 +153,9 @@ class LoraMixin:
             NotDistributed: There is no model yet.
             ModelNotFound: There is neither such a folder nor such a repository.
             MissingFile: A file is not there.
-            BadCheckpoint: It is for another model.
+            InvalidCheckpoint: It is for another model.
             UnsupportedModel: It is no LoRA of linear layers, or one of a kind that is not implemented.
-            OutOfReach: Another adapter is merged, or the model is computed by several processes.
+            UnsupportedOperation: Another adapter is merged, or the model is computed by several processes.
 
         """
         with self._lock.using():
@@ -174,8 +174,8 @@ class LoraMixin:
 
         Raises:
             NotDistributed: There is no model yet.
-            BadArgument: There is no adapter of this name.
-            OutOfReach: One is merged.
+            InvalidArgument: There is no adapter of this name.
+            UnsupportedOperation: One is merged.
 
         """
         with self._lock.changing("set_adapter()"):
@@ -194,8 +194,8 @@ class LoraMixin:
         Raises:
             WouldOverwrite: The folder holds another adapter and `overwrite` is not set, or it holds a model.
             NotDistributed: There is no model yet.
-            BadArgument: There is no adapter of this name.
-            OutOfReach: The folder cannot be written to.
+            InvalidArgument: There is no adapter of this name.
+            UnsupportedOperation: The folder cannot be written to.
 
         """
         return self._save_adapter(local_path("out_dir", out_dir), name, overwrite=overwrite)
@@ -210,7 +210,7 @@ class LoraMixin:
 
         Raises:
             NotDistributed: There is no model yet.
-            OutOfReach: No adapter is active, one is merged already, or the weights are quantized.
+            UnsupportedOperation: No adapter is active, one is merged already, or the weights are quantized.
 
         """
         with self._lock.changing("merge_adapter()"):
@@ -221,7 +221,7 @@ class LoraMixin:
 
         Raises:
             NotDistributed: There is no model yet.
-            OutOfReach: No adapter is merged.
+            UnsupportedOperation: No adapter is merged.
 
         """
         with self._lock.changing("unmerge_adapter()"):
@@ -236,8 +236,8 @@ class LoraMixin:
 
         Raises:
             NotDistributed: There is no model yet.
-            BadArgument: There is no adapter of this name.
-            OutOfReach: It is merged.
+            InvalidArgument: There is no adapter of this name.
+            UnsupportedOperation: It is merged.
 
         """
         with self._lock.changing("delete_adapter()"):

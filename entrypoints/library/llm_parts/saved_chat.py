@@ -46,7 +46,7 @@ def write_chat(path: Path, chat: SavedChat, *, overwrite: bool) -> None:
 
     Raises:
         WouldOverwrite: The file holds something else, and `overwrite` is not set.
-        OutOfReach: It cannot be written there.
+        UnsupportedOperation: It cannot be written there.
 
     """
     saved: dict[str, Any] = {"messages": [one.as_dict() for one in chat.messages]}
@@ -81,9 +81,9 @@ def read_chat(path: str | Path) -> SavedChat:
     """Return what `Chat.save` wrote, or what a JSON list of messages holds.
 
     Raises:
-        BadArgument: No file can have this name.
+        InvalidArgument: No file can have this name.
         MissingFile: The file does not exist.
-        DamagedFile: It is not a saved chat.
+        CorruptFile: It is not a saved chat.
 
     """
     path = local_path("path", path)

@@ -66,8 +66,8 @@ class TrainingMixin(nn.Module):
                 trained then, but adapters on them can.
 
         Raises:
-            NotOfThisModel: The checkpoint has other tensors than the model; the error lists them.
-            BadCheckpoint: It cannot be read.
+            TrainerCheckpointMismatch: The checkpoint has other tensors than the model; the error lists them.
+            InvalidCheckpoint: It cannot be read.
 
         """
         path = None if trainer_ckpt is None else Path(realpath(local_path("trainer_ckpt", trainer_ckpt)))
@@ -145,9 +145,9 @@ class TrainingMixin(nn.Module):
 
         Raises:
             NotDistributed: There is no model yet.
-            BadArgument: The shapes differ, all targets are ignored, an id is outside the vocabulary, or there
-                are more tokens than the model's context holds.
-            OutOfReach: There are targets to learn from, and the model is split over ranks.
+            InvalidArgument: The shapes differ, all targets are ignored, an id is outside the vocabulary, or
+                the sequence is longer than the context.
+            UnsupportedOperation: There are targets, but the model is sharded over ranks.
 
         """
         with self._using():
@@ -175,9 +175,9 @@ class TrainingMixin(nn.Module):
 
         Raises:
             NotDistributed: There is no model yet.
-            BadArgument: The shapes differ, all targets are ignored for a mean, an id is outside the
+            InvalidArgument: The shapes differ, all targets are ignored for a mean, an id is outside the
                 vocabulary, or there are more tokens than the model's context holds.
-            OutOfReach: It is to be learned from, and the model is split over ranks.
+            UnsupportedOperation: It is to be learned from, and the model is split over ranks.
 
         """
         with self._using():
@@ -257,7 +257,7 @@ class TrainingMixin(nn.Module):
         """Give an adapter the weights that a checkpoint had for it.
 
         Raises:
-            NotOfThisModel: The adapter has other tensors.
+            TrainerCheckpointMismatch: The adapter has other tensors.
 
         """
         found = _adapter_tensors(adapter, self._adapter_weights)

@@ -75,7 +75,7 @@ class MemoryCheckpoint:
         """Return a tensor.
 
         Raises:
-            BadArgument: There is no tensor of this name.
+            InvalidArgument: There is no tensor of this name.
 
         """
         if name not in self.weights:

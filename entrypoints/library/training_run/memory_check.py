@@ -74,7 +74,8 @@ class TrainingMemory:
         """Raise if such a batch cannot be trained on here.
 
         Raises:
-            OutOfReach: Weights, gradients, optimizer states and activations need more memory than there is.
+            UnsupportedOperation: There is not enough memory for weights, gradients, optimizer states and
+                activations.
 
         """
         recipe, loaded, needs = self.recipe, self.llm._loaded, self.needs(longest)  # noqa: SLF001 - as above

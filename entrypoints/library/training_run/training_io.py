@@ -100,8 +100,8 @@ def save_checkpoint_as_model(
 
     Raises:
         WouldOverwrite: The folder holds another model, and `overwrite` is not set.
-        BadArgument: The checkpoint does not say of which model it is.
-        BadCheckpoint: It cannot be read.
+        InvalidArgument: The checkpoint does not say of which model it is.
+        InvalidCheckpoint: It cannot be read.
 
     """
     from litgpt.adapters.training.trainer_checkpoint import read_checkpoint

@@ -1,0 +1,170 @@
+"""Place a loaded model on the hardware, for inference or for training."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import attrs
+
+from litgpt.application.load_model import LoadedModel, TensorT
+from litgpt.domain.distribution.cpu_matmul import slow_placement_warning
+from litgpt.domain.distribution.placement import (
+    DistributeOptions,
+    Hardware,
+    Placement,
+    no_gpu_warning,
+    resolve_placement,
+    training_placement,
+)
+from litgpt.domain.memory.preflight import check_memory
+from litgpt.domain.parallel.cpu_offload import offload_notice, with_cpu_offload
+from litgpt.domain.ports import DistributionStrategy
+from litgpt.domain.progress import Notice, Reporter
+from litgpt.domain.weights.tensor_info import DType, loses_precision_in_bfloat16
+
+ModelT = TypeVar("ModelT")
+
+
+@attrs.frozen
+class PlaceModel(Generic[TensorT, ModelT]):
+    """Builds a loaded model on its devices.
+
+    Attributes:
+        strategy: Detects the hardware and builds models.
+        equal: Returns whether two tensors have the same values.
+
+    """
+
+    strategy: DistributionStrategy[TensorT, ModelT]
+    equal: Callable[[TensorT, TensorT], bool]
+
+    def check(
+        self, loaded: LoadedModel[TensorT], options: DistributeOptions, *, replaced: ModelT | None = None
+    ) -> None:
+        """Check that a model can be placed, before anything is allocated.
+
+        Args:
+            loaded: The model.
+            options: The arguments of `distribute`.
+            replaced: The earlier model, if any, which will be released first.
+
+        Raises:
+            InvalidArgument: An argument is not valid.
+            UnsupportedOperation: The hardware is not available, or there is not enough memory.
+
+        """
+        hardware = self.strategy.hardware(replaced)
+        placement = with_cpu_offload(
+            _resolve_placement(loaded, options, hardware), loaded.architecture, hardware
+        )
+        _check_memory(loaded, placement, hardware)
+
+    def __call__(
+        self, loaded: LoadedModel[TensorT], options: DistributeOptions, report: Reporter
+    ) -> tuple[LoadedModel[TensorT], ModelT, Placement]:
+        """Return the loaded model with its LM head resolved, the network, and its placement.
+
+        Raises:
+            InvalidArgument: An argument is not valid.
+            UnsupportedOperation: The hardware is not available.
+            HubUnreachable: A download is needed and the Hub does not answer.
+
+        """
+        hardware = self.strategy.hardware()
+        requested = _resolve_placement(loaded, options, hardware)
+        placement = with_cpu_offload(requested, loaded.architecture, hardware)
+        _report_notes(loaded, report)
+        if notice := offload_notice(placement, loaded.architecture):
+            report(Notice(notice))
+        if warning := slow_placement_warning(requested, hardware):
+            report(Notice(warning))
+        loaded = _fetch(loaded, self.equal, report)
+        # An untied LM head needs more memory.
+        placement = with_cpu_offload(requested, loaded.architecture, hardware)
+        report(Notice(f"Using {len(placement.devices)} device(s): {_placement_summary(placement)}"))
+        if warning := no_gpu_warning(options, placement):
+            report(Notice(warning))
+        model = self.strategy.build(
+            placement, loaded.architecture, loaded.weight_sources, loaded.checkpoint, report
+        )
+        return loaded, model, placement
+
+
+@attrs.frozen
+class PrepareTraining(Generic[TensorT, ModelT]):
+    """Builds a loaded model on the CPU, for training by the Lightning Trainer.
+
+    Attributes:
+        strategy: Detects the hardware and builds models.
+        equal: Returns whether two tensors have the same values.
+
+    """
+
+    strategy: DistributionStrategy[TensorT, ModelT]
+    equal: Callable[[TensorT, TensorT], bool]
+
+    def __call__(
+        self, loaded: LoadedModel[TensorT], dtype: DType, report: Reporter, *, quantize: str | None = None
+    ) -> tuple[LoadedModel[TensorT], ModelT, Placement]:
+        """Return the loaded model with its LM head resolved, the network, and its placement.
+
+        Raises:
+            InvalidArgument: The quantization does not exist.
+            UnsupportedOperation: There is not enough memory.
+            HubUnreachable: A download is needed and the Hub does not answer.
+
+        """
+        hardware = self.strategy.hardware()
+        placement = training_placement(dtype, quantize, hardware)
+        _check_memory(loaded, placement, hardware)
+        _report_notes(loaded, report)
+        loaded = _fetch(loaded, self.equal, report)
+        model = self.strategy.build(
+            placement, loaded.architecture, loaded.weight_sources, loaded.checkpoint, report
+        )
+        return loaded, model, placement
+
+
+def _resolve_placement(
+    loaded: LoadedModel[TensorT], options: DistributeOptions, hardware: Hardware
+) -> Placement:
+    return resolve_placement(
+        options,
+        hardware,
+        bfloat16_loses_precision=loses_precision_in_bfloat16(loaded.checkpoint.tensors.values()),
+    )
+
+
+def _check_memory(loaded: LoadedModel[TensorT], placement: Placement, hardware: Hardware) -> None:
+    checkpoint = loaded.checkpoint
+    check_memory(
+        checkpoint.name, placement, loaded.architecture, loaded.weight_sources, checkpoint.tensors, hardware
+    )
+
+
+def _fetch(
+    loaded: LoadedModel[TensorT], equal: Callable[[TensorT, TensorT], bool], report: Reporter
+) -> LoadedModel[TensorT]:
+    """Download the weights and return the model with its LM head resolved."""
+    loaded.checkpoint.fetch(report)
+    resolved = loaded.resolve_tied_head(equal)
+    if resolved.architecture.tie_word_embeddings != loaded.architecture.tie_word_embeddings:
+        report(Notice(f"{loaded.checkpoint.name}: {_UNTIED_HEAD_NOTE}"))
+    return resolved
+
+
+_UNTIED_HEAD_NOTE = (
+    "config.json ties the LM head to the embedding (tie_word_embeddings), but the checkpoint contains an LM "
+    "head with different values, which is used. Set tie_word_embeddings to false to silence this notice."
+)
+
+
+def _placement_summary(placement: Placement) -> str:
+    """Return a short description of the devices, dtype and quantization."""
+    kinds = ", ".join(dict.fromkeys(device.partition(":")[0] for device in placement.devices))
+    quantized = "" if placement.quantize is None else f", weights in {placement.quantize}"
+    return f"{kinds}, {placement.dtype}{quantized}"
+
+
+def _report_notes(loaded: LoadedModel[TensorT], report: Reporter) -> None:
+    for note in loaded.notes:
+        report(Notice(f"{loaded.checkpoint.name}: {note}"))
