@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Literal
 
 import attrs
@@ -22,6 +23,10 @@ from litgpt.domain.model import RopeSpec
 from litgpt.domain.ports.generator import PrefixCache
 
 GENERATION = "Generating"
+
+MAX_SEQUENCES = 256
+"""Prompts of one call that are computed together, as vLLM's `max_num_seqs`; the next ones follow when all of
+these are finished. It bounds the memory for KV caches and logits."""
 
 
 @attrs.frozen
@@ -63,19 +68,25 @@ class TorchGenerator:
             raise InvalidArgument("prefix", prefix, "a cache that this generator made")
         if prefix is not None and len(requests) != 1:
             raise InvalidArgument("prefix", prefix, "None, unless there is exactly one prompt")
-        rows = [
+        pending = [(index, request) for index, request in enumerate(requests) if request.max_new_tokens > 0]
+        groups = [pending[at : at + MAX_SEQUENCES] for at in range(0, len(pending), MAX_SEQUENCES)]
+        with translate_out_of_memory(GENERATION):
+            first = [self._batch(self._sequences(group), prefix) for group in groups[:1]]
+        later = (self._batch(self._sequences(group), None) for group in groups[1:])
+        return TorchGeneration(self.model, chain(first, later), prefix, num_prompts=len(requests))
+
+    def _sequences(self, group: Sequence[tuple[int, GenerationRequest]]) -> list[GeneratedSequence]:
+        """Return the requests of a batch, from the longest prompt to the shortest."""
+        sequences = [
             GeneratedSequence(
                 index,
-                one,
-                min(one.max_new_tokens, self.context - len(one.prompt)),
-                SamplerState(self.model.synced_sampling(one.sampling_params)),
+                request,
+                min(request.max_new_tokens, self.context - len(request.prompt)),
+                SamplerState(self.model.synced_sampling(request.sampling_params)),
             )
-            for index, one in enumerate(requests)
-            if one.max_new_tokens > 0
+            for index, request in group
         ]
-        rows.sort(key=lambda row: -len(row.request.prompt))
-        with translate_out_of_memory(GENERATION):
-            return TorchGeneration(self._batch(rows, prefix) if rows else None)
+        return sorted(sequences, key=lambda row: -len(row.request.prompt))
 
     def _batch(self, rows: list[GeneratedSequence], prefix: TorchPrefixCache | None) -> RunningBatch:
         longest = rows[0].request.prompt
@@ -111,12 +122,19 @@ class TorchGenerator:
 class TorchGeneration(Iterator[TokenEvent]):
     """The tokens of one or several answers as they come; made by `TorchGenerator.generate`."""
 
-    def __init__(self, batch: RunningBatch | None) -> None:
-        self._batch = batch
+    def __init__(
+        self,
+        model: GPT,
+        batches: Iterator[RunningBatch],
+        prefix: TorchPrefixCache | None,
+        *,
+        num_prompts: int,
+    ) -> None:
+        self._prefix = prefix
         self._cancelled: set[int] = set()
-        # The events know the batch and not this object: so it goes, with the cache, as soon as the caller
+        # The events know the batches and not this object: so it goes, with the cache, as soon as the caller
         # drops it.
-        self._events = _events(batch, self._cancelled) if batch is not None else iter(())
+        self._events = _events(model, batches, self._cancelled, num_prompts)
 
     def __next__(self) -> TokenEvent:
         try:
@@ -133,20 +151,24 @@ class TorchGeneration(Iterator[TokenEvent]):
     def close(self) -> None:
         """End all answers and free their memory."""
         self._events = iter(())
-        if self._batch is not None:
-            self._batch.release()
-            self._batch = None
+        if self._prefix is not None:
+            self._prefix.in_use = False  # the next answer may use it
+            self._prefix = None
 
     def __del__(self) -> None:
         self.close()
 
 
-def _events(batch: RunningBatch, cancelled: set[int]) -> Iterator[TokenEvent]:
-    with batch.model.generation_context():
-        yield from _steps(batch, cancelled)
+def _events(
+    model: GPT, batches: Iterator[RunningBatch], cancelled: set[int], num_prompts: int
+) -> Iterator[TokenEvent]:
+    with model.generation_context():
+        for batch in batches:
+            yield from _steps(batch, cancelled, num_prompts)
+            del batch  # frees its KV cache before that of the next batch is allocated
 
 
-def _steps(batch: RunningBatch, cancelled: set[int]) -> Iterator[TokenEvent]:
+def _steps(batch: RunningBatch, cancelled: set[int], num_prompts: int) -> Iterator[TokenEvent]:
     logits = batch.prefill()
     going = list(range(len(batch.sequences)))
     while True:
@@ -155,7 +177,7 @@ def _steps(batch: RunningBatch, cancelled: set[int]) -> Iterator[TokenEvent]:
         try:
             tokens = sample(wanted, [row.sampler_state for row in rows])
         except NonFiniteLogits as error:
-            raise _locate_non_finite(error, batch, rows) from None
+            raise _locate_non_finite(error, batch, rows, num_prompts) from None
         logprobs: Sequence[float | None] = [None] * len(rows)
         if any(row.request.logprobs for row in rows):
             logprobs = log_probabilities(wanted, tokens)
@@ -177,14 +199,14 @@ def _steps(batch: RunningBatch, cancelled: set[int]) -> Iterator[TokenEvent]:
 
 
 def _locate_non_finite(
-    error: NonFiniteLogits, batch: RunningBatch, rows: Sequence[GeneratedSequence]
+    error: NonFiniteLogits, batch: RunningBatch, rows: Sequence[GeneratedSequence], num_prompts: int
 ) -> NonFiniteLogits:
     """Return the error with the prompts that it concerns, and where in the network their numbers stop."""
     if batch.prefix is not None:
         batch.prefix.close()  # it holds keys and values that are not finite
     bad = [rows[at] for at in error.rows]
     where = first_non_finite(batch.model, [*bad[0].request.prompt, *bad[0].output_ids])
-    return NonFiniteLogits(sorted(row.index for row in bad), batch.num_prompts, where)
+    return NonFiniteLogits(sorted(row.index for row in bad), num_prompts, where)
 
 
 def _event(row: GeneratedSequence, token: int, logprob: float | None) -> TokenEvent:

@@ -52,7 +52,6 @@ class RunningBatch:
         cache: As many rows.
         num_computed: How many slots of the cache were computed before.
         prefix: Where the cache came from and stays, if the caller keeps one.
-        num_prompts: How many rows there were at first.
 
     """
 
@@ -61,10 +60,6 @@ class RunningBatch:
     cache: KVCache
     num_computed: int = 0
     prefix: TorchPrefixCache | None = None
-    num_prompts: int = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.num_prompts = len(self.sequences)
 
     @torch.inference_mode()
     def prefill(self) -> Tensor:
@@ -86,11 +81,6 @@ class RunningBatch:
         """Drop all rows but these."""
         self.sequences = [self.sequences[at] for at in rows]
         self.cache.keep_rows(rows)
-
-    def release(self) -> None:
-        """Let the prefix cache be used by the next answer."""
-        if self.prefix is not None:
-            self.prefix.in_use = False
 
     def _token_block(self, rows: int, stop: int) -> Tensor:
         """Return the ids of slots `done` to `stop` of the first rows; 0 where a row has not begun."""
