@@ -50,6 +50,15 @@ def test_the_readme_has_at_most_120_lines() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
+@pytest.mark.parametrize("name", ["migrating.md", "reliability.md"])
+def test_a_table_has_one_row_for_each_subject(name: str) -> None:
+    lines = (ROOT / "docs" / name).read_text(encoding="utf-8").splitlines()
+    subjects = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
+    rows = [subject for subject in subjects if subject.strip("-") and subject != "Failure"]
+    assert len(rows) > 50
+    assert {subject for subject in rows if rows.count(subject) > 1} == set()
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_to_a_file_and_a_heading_or_definition(document: Path) -> None:
     text = document.read_text(encoding="utf-8")

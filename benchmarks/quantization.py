@@ -1,6 +1,6 @@
-"""Bytes, perplexity and speed of a model in each way to quantise it, as rows of a table.
+"""Memory, perplexity and speed of a model in each quantization mode, as rows of a table.
 
-    python benchmarks/quantised.py [MODEL] [--text docs/training.md] [--rounds 3]
+    python benchmarks/quantization.py [MODEL] [--text docs/training.md] [--rounds 3]
 
 Perplexity is over a text, in windows of 512 tokens; speed is of greedy decoding at batch 1, and the time of a
 prompt of 512 tokens; at the end the time of a step of fine-tuning in each precision. The ways take turns, and
