@@ -11,8 +11,8 @@ class Config:
     """A view of an architecture under LitGPT's names.
 
     Attributes:
-        name: What the model was loaded as, without an organization.
-        architecture: What it answers from.
+        name: The name of the model, without its organization.
+        architecture: The architecture.
 
     """
 
@@ -47,22 +47,22 @@ class Config:
 
     @property
     def head_size(self) -> int:
-        """Numbers in a head, in the first layer that has attention."""
+        """The head dimension of the first attention layer."""
         return self._attention.head_dim
 
     @property
     def intermediate_size(self) -> int:
-        """The width inside the feed-forward, in the first layer."""
+        """The intermediate size of the MLP of the first layer."""
         return self.architecture.layers[0].mlp.intermediate_size
 
     @property
     def n_embd(self) -> int:
-        """Numbers per token between the layers."""
+        """The hidden size."""
         return self.architecture.hidden_size
 
     @property
     def block_size(self) -> int:
-        """The longest text, in tokens."""
+        """The context length."""
         return self.architecture.context_length
 
     @property

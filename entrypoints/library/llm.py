@@ -1,4 +1,4 @@
-"""`LLM`: a language model to generate with and to measure. Its only child Module is the network."""
+"""`LLM`: load, distribute, save and generate with a language model."""
 
 from collections.abc import Sequence
 from os.path import realpath
@@ -48,12 +48,12 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
 
     Attributes:
         model: The network; None until `distribute` or `trainer_setup`.
-        config: Its sizes, under LitGPT's names.
-        tokenizer: Text to a tensor of ids and back.
+        config: The model's sizes, under LitGPT's names.
+        tokenizer: Encodes and decodes text.
         preprocessor: The same, on the model's device.
-        checkpoint_dir: The folder it was loaded from; None if it was loaded from none.
-        devices: How many devices it is on.
-        generate_strategy: How it is spread over them.
+        checkpoint_dir: The folder of the checkpoint, if any.
+        devices: The number of devices.
+        generate_strategy: The strategy that distributes the model over several devices.
         fabric: None: this library does without. LitGPT's programs ask for it.
 
     """
@@ -96,20 +96,19 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
 
         Args:
             model: `smollm2`, `path/to/folder`, `path/to/model.gguf`, `meta-llama/Llama-3.2-1B-Instruct`, …
-            init: `pretrained` reads the weights; `random` draws them, for any model whose config is found:
-                in a folder, in the list of well-known models, or on the Hub.
-            tokenizer_dir: Another tokenizer than the model's own: whatever `model` can be, or a folder of
-                tokenizer files. Of a Hub repository only these are fetched. None is the model's own.
-            access_token: What the Hub knows you by; None is what huggingface_hub finds.
-            distribute: `auto` places it on one device, ready to generate; None leaves that to you.
+            init: `pretrained` reads the weights; `random` initializes them from the config alone.
+            tokenizer_dir: Another tokenizer: any value of `model`, or a folder of tokenizer files. None: the
+                tokenizer of the model.
+            access_token: Hugging Face token; None: the token that huggingface_hub finds.
+            distribute: `auto` places the model on one device; None: call `distribute()` or `trainer_setup()`.
             revision: A branch, tag or commit of the repository.
-            offline: True never asks the Hub; None does as HF_HUB_OFFLINE says.
-            quiet: Whether to report nothing on stderr; None does as LITGPT_QUIET says.
+            offline: Whether to use local files only; None: the value of HF_HUB_OFFLINE.
+            quiet: Whether to write nothing to stderr; None: the value of LITGPT_QUIET.
 
         Raises:
-            ModelNotFound: Nobody has it; the message says where it was looked for and what is similar.
-            InvalidCheckpoint: Its files cannot be used; the message says what is wrong with which.
-            UnsupportedModel: Its family, or a setting of it, is not implemented.
+            ModelNotFound: The model was not found; the message lists similar names.
+            InvalidCheckpoint: The files cannot be used.
+            UnsupportedModel: The model family, or one of its settings, is not implemented.
             HubUnreachable: The Hub does not answer and the cache does not have it.
 
         """
@@ -140,31 +139,31 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         generate_strategy: Literal["sequential", "tensor_parallel"] | None = None,
         fixed_kv_cache_size: int | Literal["max_model_supported"] | None = None,
     ) -> None:
-        """Put the model on the hardware, ready to generate. Called again, it is placed anew.
+        """Place the model on its devices; may be called again.
 
         Args:
-            accelerator: What to compute on; `auto` is the best there is.
-            devices: How many of them, or the numbers of those that are meant; `auto` is one, and all there
-                are with a strategy.
-            precision: As Lightning writes it: `bf16-true`, `16-true` or `32-true`. None is the best that a
-                GPU supports; on a CPU `bf16-true`, but `32-true` for weights that this would round.
-            quantize: Puts the weights of projections in fewer bits while they are read: `int8` or `int4`;
-                `bnb.nf4`, `bnb.nf4-dq`, `bnb.fp4`, `bnb.fp4-dq` or `bnb.int8` with bitsandbytes.
-            generate_strategy: How to spread the model over several devices: `sequential` puts layers on one
-                device after another, `tensor_parallel` splits every layer, and all devices work at once. On
-                a CPU the devices are processes. None is one device.
-            fixed_kv_cache_size: The tokens that each KV cache holds from the start, a bound on prompt and
-                answer; None lets each grow as it needs.
+            accelerator: The device type; `auto` selects the fastest available type.
+            devices: The number of devices, or a list of device indices; `auto`: one device, or all devices
+                with a strategy.
+            precision: `bf16-true`, `16-true` or `32-true`. None: `bf16-true` if the GPU supports it, else
+                `16-true`; on a CPU `bf16-true`, or `32-true` for weights that bfloat16 would round.
+            quantize: Quantization of the projections: `int8` or `int4`; with bitsandbytes `bnb.nf4`,
+                `bnb.nf4-dq`, `bnb.fp4`, `bnb.fp4-dq` or `bnb.int8`.
+            generate_strategy: `sequential` places consecutive layers on consecutive devices;
+                `tensor_parallel` splits every layer over all devices, which are processes on a CPU. None:
+                one device.
+            fixed_kv_cache_size: The size of each KV cache in tokens, which limits prompt and answer; None:
+                the cache grows as needed.
 
         Raises:
-            InvalidArgument: An argument cannot be right.
-            UnsupportedOperation: The hardware does not have it, or the model cannot be spread so.
-            NotInstalled: It needs bitsandbytes.
-            WorkerLost: A process that is to compute a part of the model does not start.
+            InvalidArgument: An argument is not valid.
+            UnsupportedOperation: The hardware is not available, or the model cannot be split over it.
+            NotInstalled: The quantization needs bitsandbytes.
+            WorkerLost: A worker process did not start.
             ModelBusy: This thread has an unfinished stream; answers of other threads are waited for.
 
         """
-        wish = DistributeOptions(
+        options = DistributeOptions(
             accelerator=accelerator,
             devices=devices,
             precision=precision,
@@ -175,27 +174,25 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         with self._lock.changing("distribute()"):
             self._check_unchanged()
             place = container.place_model()
-            place.check(self._loaded, wish, replaced=self.model)  # what is refused leaves the model in place
+            place.check(self._loaded, options, replaced=self.model)  # before the model is released
             self._release()  # two models at once might not fit
-            self._loaded, self.model, self._placement = place(self._loaded, wish, self._report)
+            self._loaded, self.model, self._placement = place(self._loaded, options, self._report)
             self.config = attrs.evolve(self.config, architecture=self._loaded.architecture)
             self.preprocessor.device = self._placement.device
             self.devices, self.generate_strategy = len(self._placement.devices), self._placement.strategy
 
     @property
     def arithmetic(self) -> str:
-        """What the weights are in and how they are multiplied here, in words; empty until it is placed."""
+        """Description of the weight format and matrix products; empty before `distribute`."""
         if self._placement is None:
             return ""
         return describe_placed_matmul(self._placement, container.strategy().hardware())
 
     @property
     def prompt_style(self) -> PromptStyle | None:
-        """How prompts are written; None is the tokenizer's own chat template.
+        """The prompt style; None: the tokenizer's chat template.
 
-        It can be set to a style, the name of one (`"default"` sends prompts as they are), or None.
-        Generation, chats, data modules that are connected to `tokenizer`, and saved folders use it from then
-        on.
+        It can be set to a style, the name of a style (`"default"` sends prompts unchanged), or None.
         """
         return self._loaded.prompt_style
 
@@ -212,27 +209,26 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         *,
         overwrite: bool = False,
     ) -> Path:
-        """Save the model as it is now, in a folder that this library and transformers open, and return that.
+        """Save the model in a folder that this library and transformers can load; return the folder.
 
-        It holds safetensors, `config.json`, the tokenizer's files and the prompt style. What is in the folder
-        already stays whole until all of it is written. A model that is split over ranks is gathered tensor by
-        tensor; under torchrun all ranks call this, one writes, and all return when it has.
+        The folder contains safetensors, `config.json`, the tokenizer's files and the prompt style. It is
+        replaced atomically. A sharded model is gathered tensor by tensor; under torchrun all ranks call this.
 
         Args:
             out_dir: The folder.
-            prompt_style: A style, or its name, in place of the one that the model has.
+            prompt_style: A style, or its name, that replaces the model's prompt style.
             overwrite: Whether to replace another model in the folder. Without it, a model replaces the one
                 that it was loaded from, and a trained model any of the same structure, but quantized weights
                 never replace full precision.
 
         Raises:
-            InvalidArgument: No folder can have this name.
-            WouldOverwrite: The folder holds another model, or an adapter, and `overwrite` is not set.
-            NotDistributed: There is no model yet.
+            InvalidArgument: The path is not valid.
+            WouldOverwrite: The folder contains another model or an adapter, and `overwrite` is False.
+            NotDistributed: The model is not on a device yet.
             UnsupportedOperation: There is not enough disk space, the folder is not writable, or ranks have
                 quantized their parts.
-            WorkerLost: A process that computes a part of the model is gone.
-            UnsupportedModel: There is no prompt style of this name.
+            WorkerLost: A worker process is gone.
+            UnsupportedModel: The prompt style does not exist.
 
         """
         style, folder = resolve_style(prompt_style), local_path("out_dir", out_dir)
@@ -254,16 +250,16 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         return folder
 
     def close(self) -> None:
-        """Free the memory. The model can be placed again with `distribute()`.
+        """Free the memory; `distribute()` can place the model again.
 
-        Answers of other threads are waited for. A stream that this thread has not read to its end, or that
-        no other has read for 30 seconds, ends with AnswerEnded.
+        It waits for answers of other threads. Unfinished streams of this thread, and streams that have not
+        been read for 30 seconds, end with ModelClosed.
 
         """
         with self._lock.changing("close()", ends_answers=True):
             self._release()
             self._loaded.checkpoint.close()
-            torch.cuda.empty_cache()  # which does nothing without one
+            torch.cuda.empty_cache()  # does nothing without CUDA
 
     def __repr__(self) -> str:
         facts = {"placement": self._placement, "adapters": self.adapters}
@@ -283,12 +279,12 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         return SharedGenerator(self._lock, self._current_generator, self._weights_version)
 
     def _current_generator(self) -> Generator:
-        # Made for each answer and never stored, because wrappers may replace the model.
+        # Created for each answer, as wrappers may replace the model.
         generator: Generator = container.strategy().generator(*self._require_full_model("Generating with"))
         return generator
 
     def _weights_version(self) -> object:
-        """Return how often optimizers have changed the weights, if the model is trained."""
+        """Return the version of the weights, which optimizers change in place, if the model is trained."""
         if self.model is None or self._placement is None or not self._placement.trainable:
             return None
         return weights_version(self.model)

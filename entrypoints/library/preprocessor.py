@@ -12,7 +12,7 @@ class Preprocessor:
 
     Attributes:
         tokenizer: The model's tokenizer.
-        device: Where `encode` puts its ids.
+        device: The device of encoded ids.
 
     """
 

@@ -1,4 +1,4 @@
-"""Which of several processes speaks for all of them."""
+"""Detect rank 0 of a distributed run."""
 
 import os
 

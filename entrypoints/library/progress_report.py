@@ -1,4 +1,4 @@
-"""What is written to stderr during long operations: bars on a terminal or in a notebook, lines in a log."""
+"""Report progress on stderr: bars on a terminal or in a notebook, lines in a log."""
 
 import math
 import os
@@ -187,7 +187,7 @@ def _format_progress(event: Progress) -> str:
 
 
 def default_reporter(quiet: bool | None, write: Write = write_line) -> Reporter:  # noqa: FBT001 - LLM.load passes on what it got
-    """Return what writes to stderr; nothing is written if `quiet`, or where several processes do the same.
+    """Return a reporter to stderr, or a null reporter if `quiet` or not on rank 0.
 
     Args:
         quiet: Whether to write nothing; None does as LITGPT_QUIET says.

@@ -19,14 +19,14 @@ TokenIds: TypeAlias = Tensor | Sequence[int] | int
 
 
 class Tokenizer:
-    """Text to a tensor of ids and back.
+    """Encodes text as tensors of token ids, and decodes them.
 
     Args:
-        checkpoint: Whatever `LLM.load` takes as a model, a folder of tokenizer files, or a tokenizer that is
-            open already.
+        checkpoint: A model as in `LLM.load`, a folder of tokenizer files, or an implementation of the
+            tokenizer port.
 
     Attributes:
-        port: The tokenizer itself.
+        port: The implementation of the tokenizer port.
         prompt_style: The prompt style of the model that it belongs to, which data modules write examples in;
             None is its chat template, or nothing in particular.
 
@@ -45,29 +45,29 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """One more than the largest id."""
+        """The largest id plus one."""
         return self.port.vocab_size
 
     @property
     def bos_id(self) -> int | None:
-        """The token that begins a text."""
+        """The beginning-of-sequence token."""
         return self.port.bos_id
 
     @property
     def eos_id(self) -> int | None:
-        """The token that ends a text."""
+        """The end-of-sequence token."""
         return self.port.eos_id
 
     @property
     def use_bos(self) -> bool:
-        """Whether `encode` puts `bos_id` first unless it is told otherwise."""
+        """Whether `encode` prepends `bos_id` by default."""
         return self.port.adds_bos
 
     def token_to_id(self, token: str) -> int:
-        """Return the id of a token written out.
+        """Return the id of a token such as `<|im_end|>`.
 
         Raises:
-            ValueError: There is no such token.
+            ValueError: The token is not in the vocabulary.
             WrongType: It is not a string.
 
         """
@@ -118,7 +118,7 @@ class Tokenizer:
         token_stream: Iterable[TokenIds],
         device: torch.device | str | None = None,  # noqa: ARG002
     ) -> Iterator[str]:
-        """Yield the text of ids as they come, in whole characters. It raises what `decode` raises."""
+        """Yield the text of a stream of ids in whole characters; the errors are those of `decode`."""
         decoder = self.port.decoder()
         for ids in token_stream:
             for token in _integers("token_stream", ids):
@@ -149,11 +149,11 @@ def _open(checkpoint: str | Path) -> ports.Tokenizer:
 
 
 def find_tokenizer_source(name: str | Path, *, offline: bool | None, token: str | None) -> TokenizerSource:
-    """Return the tokenizer of whatever `LLM.load` takes as a model, or of a folder of tokenizer files.
+    """Return the tokenizer of a model as in `LLM.load`, or of a folder of tokenizer files.
 
     Raises:
-        InvalidArgument: Nothing can have this name.
-        ModelNotFound: Nobody has it; the message says where it was looked for.
+        InvalidArgument: The name is not valid.
+        ModelNotFound: The tokenizer was not found.
 
     """
     from litgpt.container import container

@@ -84,20 +84,20 @@ def train(
 ) -> TrainResult:
     """Train a model.
 
-    In `out_dir` there will be `recipe.yaml`, `metrics.csv`, `loss.png`, the newest of the `checkpoints/`, and
+    The files in `out_dir` are `recipe.yaml`, `metrics.csv`, `loss.png`, the newest of the `checkpoints/`, and
     `model/` (a folder that transformers opens too) or `adapter/` (PEFT's format).
 
     Args:
-        config: All that is wanted.
-        resume: `last`, or the path of a checkpoint, from which to go on exactly.
-        overwrite: Whether a new run may replace an earlier one, or another model, in `out_dir`.
-        report: Is told what happens; None is as `LLM.load` does.
+        config: The configuration of the run.
+        resume: `last` or the path of a checkpoint, to continue a run.
+        overwrite: Whether a new run may replace an earlier run or another model in `out_dir`.
+        report: Receives notices and progress; None: stderr, as in `LLM.load`.
 
     Raises:
-        WouldOverwrite: `out_dir` holds another model, and `overwrite` is not set.
-        InvalidArgument: A setting cannot be right.
-        InvalidData: There is nothing to learn from.
-        TrainerCheckpointMismatch: The checkpoint is of another model, or of another method.
+        WouldOverwrite: `out_dir` contains another model, and `overwrite` is False.
+        InvalidArgument: A setting is not valid.
+        InvalidData: The data have no tokens to train on.
+        TrainerCheckpointMismatch: The checkpoint belongs to another model or method.
         UnsupportedOperation: The hardware is not available, or there is not enough disk space, or memory for
             weights, gradients, optimizer states and activations.
 

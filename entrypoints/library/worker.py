@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.worker_loop import run_worker_loop
 
-if TYPE_CHECKING:  # an import that fails is an error to be said to who started this
+if TYPE_CHECKING:  # import errors must be reported to the parent process
     from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import CommandExecutor
 
 
 def main() -> None:
-    """Do what the process that started this one says by socket N, which was inherited, until it is gone."""
+    """Execute commands of the parent process from the inherited socket N until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line = Connection(int(sys.argv[1]))
     os.set_inheritable(line.fileno(), False)

@@ -1,4 +1,4 @@
-"""`litgpt.data.JSON`: records in files of one's own."""
+"""`litgpt.data.JSON`: records from local files."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`litgpt.data.DataModule`: the base of every data module, and of one's own."""
+"""`litgpt.data.DataModule`: the base class of data modules."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack

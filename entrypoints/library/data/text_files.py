@@ -56,7 +56,7 @@ class TextFiles(DataModule):
     def connect(
         self, tokenizer: object = None, batch_size: int = 1, max_seq_length: int | None = None
     ) -> None:
-        """Say for which model the windows are.
+        """Set the tokenizer and the size of windows and batches.
 
         Args:
             tokenizer: The model's, as `llm.tokenizer`.
@@ -64,14 +64,14 @@ class TextFiles(DataModule):
             max_seq_length: How many tokens a window has.
 
         Raises:
-            InvalidArgument: An argument cannot be right.
+            InvalidArgument: An argument is not valid.
 
         """
         super().connect(tokenizer, batch_size, max_seq_length)
-        self.prompt_style = None  # nobody is asked anything
+        self.prompt_style = None  # not used in pretraining
 
     def prepare_data(self) -> None:
-        """Encode what has not been encoded yet."""
+        """Encode the texts and cache the token ids."""
         self.setup()
 
     def datasets(self) -> Datasets:

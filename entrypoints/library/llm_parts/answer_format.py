@@ -1,4 +1,4 @@
-"""An answer in the form that the caller asked for: text or token ids, whole or as it comes."""
+"""Return answers as text or token ids, complete or streamed."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,7 +18,7 @@ def format_answer(answer: Completion, *, as_token_ids: bool) -> AnswerChunk:
 
 
 def format_chunks(events: Iterator[CompletionChunk], *, is_batch: bool, as_token_ids: bool) -> Iterator[Any]:
-    """Yield the pieces of answers as they come, with the index of the prompt where there are several."""
+    """Yield chunks of answers as they are generated, with the index of the prompt for a batch."""
     for event in events:
         tokens = () if event.token is None else (event.token,)
         if tokens if as_token_ids else event.text:

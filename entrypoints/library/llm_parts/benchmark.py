@@ -1,4 +1,4 @@
-"""`LLM.benchmark`: how fast the model generates here, and in how much memory."""
+"""`LLM.benchmark`: measure the speed and memory of generation."""
 
 from typing import Unpack
 
@@ -16,7 +16,7 @@ _NUM_ITERATIONS_EXPECTED = "a positive integer (the prompt is passed by name: be
 
 
 class BenchmarkMixin(GenerationMixin):
-    """How fast an LLM is."""
+    """Measurement of generation speed."""
 
     preprocessor: Preprocessor
     _lock: ModelLock

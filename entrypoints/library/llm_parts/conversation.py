@@ -18,7 +18,7 @@ from litgpt.llm_parts.generation import GenerationMixin
 
 
 class ConversationMixin(GenerationMixin):
-    """What an LLM says in a conversation."""
+    """Conversations with a prefix cache."""
 
     @public_function(
         attrs.evolve(SHARED_OPTIONS, defaults={**SHARED_OPTIONS.defaults, "max_new_tokens": None})
@@ -30,7 +30,7 @@ class ConversationMixin(GenerationMixin):
         resume: str | Path | ChatMessages | None = None,
         **kwargs: Unpack[ChatKwargs],
     ) -> Chat:
-        """Return a conversation that remembers what was said and does not compute it again.
+        """Return a conversation, which keeps its messages and their KV cache.
 
         The options are those of `generate`, for every answer of the chat; each call of the chat can pass
         others.

@@ -1,4 +1,4 @@
-"""`LLM.generate`, `complete` and `chat`: what the caller wrote, handed to the services."""
+"""`LLM.generate` and `LLM.complete`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, Unpack, overload
@@ -31,11 +31,11 @@ from litgpt.llm_parts.generate_kwargs import (
 )
 
 Answer: TypeAlias = str | Tensor | Completion
-"""What `generate` returns for one prompt: text, ids (T,), or a completion with log-probabilities."""
+"""The result of `generate` for one prompt: text, ids (T,), or a completion."""
 
 
 class GenerationMixin:
-    """What an LLM says."""
+    """Text generation."""
 
     _loaded: LoadedModel[Tensor]
 
@@ -171,10 +171,10 @@ class GenerationMixin:
             A text for one prompt and a list for a list; ids, completions or an iterator if asked for.
 
         Raises:
-            NotDistributed: The model has no device yet.
-            InvalidArgument: An argument cannot be right, or the prompt is empty.
-            PromptTooLong: The prompt leaves no room for an answer.
-            UnsupportedPrompt: The prompt style cannot express it.
+            NotDistributed: The model is not on a device yet.
+            InvalidArgument: An argument is not valid, or the prompt is empty.
+            PromptTooLong: The prompt fills the context.
+            UnsupportedPrompt: The prompt style does not support the messages.
 
         """
         settings = GenerationOptions(

@@ -1,4 +1,4 @@
-"""`LLM.add_lora` and what can be done with adapters: saved, loaded, swapped, merged."""
+"""LoRA adapters of an `LLM`: add, load, save, activate, merge and delete."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,14 +25,14 @@ from litgpt.domain.weights.mapping import ParameterSource, map_parameters
 
 
 class LoraMixin:
-    """What an LLM learns with LoRA.
+    """LoRA adapters.
 
-    What changes the active adapter or the weights waits until the answers of other threads have ended, and
-    raises Busy while this thread has a stream that is not finished.
+    Methods that change the active adapter or the weights wait for answers of other threads, and raise
+    ModelBusy while this thread has an unfinished stream.
 
     Attributes:
         adapters: The names of its adapters.
-        active_adapter: The one that is in use; None: the model is as it was loaded.
+        active_adapter: The active adapter; None: the base model is used.
 
     """
 
@@ -45,7 +45,7 @@ class LoraMixin:
     if TYPE_CHECKING:
 
         def _load_adapter_weights(self, adapter: str) -> None:
-            """Give an adapter the weights that a checkpoint had for it."""
+            """Load the weights of an adapter from a checkpoint."""
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -75,22 +75,21 @@ class LoraMixin:
         trainable_token_indices: Sequence[int] | Mapping[str, Sequence[int]] = (),
         ensure_weight_tying: bool = False,
     ) -> None:
-        """Add an adapter to be trained: from now on it alone has gradients, and it is active.
+        """Add a trainable adapter and activate it; all other parameters are frozen.
 
-        It changes nothing yet. The model's own weights are not touched, and not copied unless they are
-        trained whole; they may be quantized. The options mean what they mean in PEFT's LoraConfig.
+        The output does not change before training. The base weights may be quantized. The options are those
+        of PEFT's LoraConfig.
 
         Args:
-            rank: How much it can learn.
-            alpha: What it adds counts alpha / rank.
-            dropout: How many of its inputs are left out while it is trained, from 0 to 1.
-            targets: The modules that it is for, by their names in transformers or ends of these, such
-                as `q_proj`, `embed_tokens` or `lm_head`; or `all-linear`, which is all linear layers but the
-                head.
-                None: those that make queries and values.
-            name: What to call it.
-            rslora: Whether what it adds counts alpha / root of rank.
-            use_dora: Whether the norms of the weights' rows are learned apart from their direction (DoRA).
+            rank: LoRA rank r.
+            alpha: LoRA scaling: the update is multiplied by alpha / rank.
+            dropout: Dropout probability of the LoRA inputs, from 0 to below 1.
+            targets: Modules to adapt, by their names in transformers or suffixes of them, such as `q_proj`,
+                `embed_tokens` or `lm_head`; or `all-linear`: all linear layers except the LM head. None: the
+                query and value projections.
+            name: The name of the adapter.
+            rslora: Whether the update is multiplied by alpha / sqrt(rank).
+            use_dora: Whether the norms of weight rows are trained separately from their direction (DoRA).
             lora_bias: Whether B has a bias.
             bias: Which of the model's own biases are trained: "none", "all" or "lora_only", those of the
                 targets.

@@ -1,4 +1,4 @@
-"""Conversations in files, as `Chat.save` writes them."""
+"""Read and write the files of `Chat.save`."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ class SavedChat:
     """A conversation in a file.
 
     Attributes:
-        messages: What was said, by whom.
+        messages: The messages.
         tools: JSON schemas of the tools that the model may call.
         chat_template_kwargs: Further variables of the chat template.
 
@@ -37,7 +37,7 @@ class SavedChat:
 
 
 def write_chat(path: Path, chat: SavedChat, *, overwrite: bool) -> None:
-    """Write a conversation to a file, whole or not at all.
+    """Write a conversation to a file atomically.
 
     Args:
         path: The file.
@@ -46,7 +46,7 @@ def write_chat(path: Path, chat: SavedChat, *, overwrite: bool) -> None:
 
     Raises:
         WouldOverwrite: The file holds something else, and `overwrite` is not set.
-        UnsupportedOperation: It cannot be written there.
+        UnsupportedOperation: The file cannot be written.
 
     """
     saved: dict[str, Any] = {"messages": [one.as_dict() for one in chat.messages]}
@@ -68,7 +68,7 @@ def write_chat(path: Path, chat: SavedChat, *, overwrite: bool) -> None:
 
 
 def _check_overwrite(path: Path, messages: list[Message]) -> None:
-    """Refuse to replace a file that holds more than the beginning of a conversation, or something else."""
+    """Reject a file whose content is not a prefix of the conversation."""
     try:
         there = read_chat(path).messages
     except LitGPTError as error:
@@ -78,10 +78,10 @@ def _check_overwrite(path: Path, messages: list[Message]) -> None:
 
 
 def read_chat(path: str | Path) -> SavedChat:
-    """Return what `Chat.save` wrote, or what a JSON list of messages holds.
+    """Read a file of `Chat.save`, or a JSON list of messages.
 
     Raises:
-        InvalidArgument: No file can have this name.
+        InvalidArgument: The path is not valid.
         MissingFile: The file does not exist.
         CorruptFile: It is not a saved chat.
 

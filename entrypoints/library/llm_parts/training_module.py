@@ -1,4 +1,4 @@
-"""`LLM.trainer_setup`, calling an LLM, and its loss: what the Lightning Trainer, or another loop, trains."""
+"""Training of an `LLM` with the Lightning Trainer or another loop: setup, forward pass and loss."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -33,7 +33,7 @@ _ADAPTER = re.compile(r"\.lora\.([^.]+)\.")
 
 
 class TrainingMixin(nn.Module):
-    """How an LLM learns. It is a torch Module, so optimizers, strategies and loops take it as it is."""
+    """Training: an LLM is a torch Module for optimizers, strategies and loops."""
 
     model: GPT | None
     _loaded: LoadedModel[Tensor]
@@ -52,7 +52,7 @@ class TrainingMixin(nn.Module):
 
     @public_function()
     def trainer_setup(self, trainer_ckpt: str | Path | None = None, *, quantize: str | None = None) -> None:
-        """Make the model ready to be trained: in a LightningModule's `setup`, or before a loop of one's own.
+        """Prepare the model for training, in a LightningModule's `setup` or before another loop.
 
         The first call reads the weights, in torch's default dtype. A later one, as Lightning makes before
         each `fit`, `validate` and `test`, keeps what was trained, unless it passes another checkpoint than
@@ -66,8 +66,8 @@ class TrainingMixin(nn.Module):
                 trained then, but adapters on them can.
 
         Raises:
-            TrainerCheckpointMismatch: The checkpoint has other tensors than the model; the error lists them.
-            InvalidCheckpoint: It cannot be read.
+            TrainerCheckpointMismatch: The tensors of the checkpoint do not match the model.
+            InvalidCheckpoint: The checkpoint cannot be read.
 
         """
         path = None if trainer_ckpt is None else Path(realpath(local_path("trainer_ckpt", trainer_ckpt)))
@@ -98,7 +98,7 @@ class TrainingMixin(nn.Module):
         self.model, self._placement, self._trainer_ckpt = model, placement, path
 
     def shard(self, mesh: "DeviceMesh") -> None:
-        """Let each process of a mesh keep a part of the weights: FSDP2, for `configure_model`.
+        """Shard the weights over the processes of a mesh (FSDP2), in `configure_model`.
 
             def configure_model(self):
                 self.llm.trainer_setup()
@@ -122,7 +122,7 @@ class TrainingMixin(nn.Module):
     @property
     def is_sharded(self) -> bool:
         """Whether this process has only a part of each weight."""
-        # Asked so because importing what is asked after takes half a second.
+        # Importing DTensor for an isinstance check would take half a second.
         head = getattr(self.model, "lm_head", None)
         return hasattr(getattr(head, "weight", None), "full_tensor")
 
@@ -132,7 +132,7 @@ class TrainingMixin(nn.Module):
         target_ids: Tensor | None = None,
         loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Return logits, and the loss if there are targets; for that alone, `loss` takes less memory.
+        """Return logits, and the loss if there are targets; `loss` alone needs less memory.
 
         Args:
             input_ids: (B, T).
@@ -144,7 +144,7 @@ class TrainingMixin(nn.Module):
             (B, T, V), or that and the loss.
 
         Raises:
-            NotDistributed: There is no model yet.
+            NotDistributed: The model is not on a device yet.
             InvalidArgument: The shapes differ, all targets are ignored, an id is outside the vocabulary, or
                 the sequence is longer than the context.
             UnsupportedOperation: There are targets, but the model is sharded over ranks.
@@ -165,7 +165,7 @@ class TrainingMixin(nn.Module):
             return logits, cross_entropy(logits.flatten(0, 1), shift_labels(target_ids).flatten())
 
     def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
-        """Return the cross-entropy of the next tokens, without ever holding all logits.
+        """Return the cross-entropy of the next tokens, without materializing all logits.
 
         Args:
             input_ids: (B, T).
@@ -174,7 +174,7 @@ class TrainingMixin(nn.Module):
                 are none.
 
         Raises:
-            NotDistributed: There is no model yet.
+            NotDistributed: The model is not on a device yet.
             InvalidArgument: The shapes differ, all targets are ignored for a mean, an id is outside the
                 vocabulary, or there are more tokens than the model's context holds.
             UnsupportedOperation: It is to be learned from, and the model is split over ranks.
@@ -188,7 +188,7 @@ class TrainingMixin(nn.Module):
             return model.loss(input_ids, target_ids, reduction)
 
     def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
-        """Load weights, as torch's modules do; answers under way are waited for."""
+        """Load weights as torch modules do, after active answers have ended."""
         with self._lock.changing("load_state_dict()"):
             return super().load_state_dict(*arguments, **options)
 
@@ -199,7 +199,7 @@ class TrainingMixin(nn.Module):
             return self
 
     def _check_inputs(self, input_ids: Tensor) -> GPT:
-        """Return the network, once the ids are known to be a batch that it can compute."""
+        """Validate a batch of token ids and return the network."""
         if self.model is None:
             raise NotDistributed
         check_shape("input_ids", input_ids)
@@ -214,7 +214,7 @@ class TrainingMixin(nn.Module):
         return translate_out_of_memory("A forward pass", self._lock.using())
 
     def _check_unchanged(self) -> None:
-        """Refuse to read the weights from the files again where the model's own were trained or loaded."""
+        """Raise if reading the weights again would discard trained or loaded weights."""
         if self._placement is not None and self._placement.trainable:
             reason = "what was trained would be lost. It generates as it is; or save() it, and load that."
             raise UnsupportedOperation(

@@ -1,4 +1,4 @@
-"""Fakes of the ports, for tests that need no model and no torch."""
+"""Fakes of the ports, for tests without a model and torch."""
 
 from litgpt.testing.generators import ScriptedGeneration, ScriptedGenerator, ScriptedPrefixCache
 from litgpt.testing.profilers import ScriptedProfiler

@@ -1,4 +1,4 @@
-"""A Generator that says what it was told to say, without a model and without torch."""
+"""A Generator with scripted answers, without a model and torch."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
@@ -12,13 +12,13 @@ from litgpt.domain.ports import PrefixCache
 
 @attrs.define(eq=False)
 class ScriptedPrefixCache:
-    """Remembers which ids it was given."""
+    """Records token ids."""
 
     tokens: list[int] = attrs.field(factory=list)
     busy: bool = False
 
     def fork(self) -> "ScriptedPrefixCache":
-        """Return a copy that goes its own way."""
+        """Return an independent copy."""
         return ScriptedPrefixCache(list(self.tokens))
 
     def close(self) -> None:

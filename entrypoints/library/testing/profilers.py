@@ -1,4 +1,4 @@
-"""A Profiler whose clock goes as it is told."""
+"""A Profiler with a scripted clock."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.define
 class ScriptedProfiler:
-    """Each look at the clock finds it `tick` seconds later; memory is what it is said to be.
+    """The clock advances by `tick` seconds with each call; memory is constant.
 
     Attributes:
         tick: Seconds between two looks.
@@ -31,5 +31,5 @@ class ScriptedProfiler:
         self.resets += 1
 
     def peak_bytes(self) -> Mapping[str, int]:
-        """Return what was said to be in use; nothing before the first reset."""
+        """Return `bytes_in_use`; empty before the first reset."""
         return self.bytes_in_use if self.resets else {}

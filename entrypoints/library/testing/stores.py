@@ -33,11 +33,11 @@ class MemoryCheckpoint:
         weights: Its tensors by Hugging Face's names: MemoryTensor, or torch's own to compute with.
         generation_config: What `generation_config.json` would hold.
         prompt_style: The name of a saved prompt style.
-        notes: What whoever loads it should be told.
+        notes: Sentences for the user who loads it.
         tokenizer: Where its tokenizer is.
-        folder: The folder it is said to lie in.
-        path: What is said to open it in another process.
-        name: What it was asked for as; MemoryStore sets it.
+        folder: The reported folder.
+        path: The reported path.
+        name: The requested name, set by MemoryStore.
         fetched: How many times `fetch` was called.
         was_read: The names of the tensors that were read, in order.
         closed: Whether it was closed.

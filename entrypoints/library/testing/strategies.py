@@ -18,7 +18,7 @@ from litgpt.testing.generators import ScriptedGenerator
 
 @attrs.define
 class MemoryModel:
-    """What a MemoryStrategy built.
+    """A model of MemoryStrategy.
 
     Attributes:
         placement: Where it is said to be.
@@ -68,10 +68,10 @@ class MemoryWeights:
 
 @attrs.define
 class MemoryStrategy:
-    """Says what hardware there is and builds models that say what they are told to say.
+    """Reports fixed hardware and builds models with scripted answers.
 
     Attributes:
-        script: What its models answer.
+        script: The answer of its models, in token ids.
         there_is: The hardware it claims.
 
     """

@@ -1,4 +1,4 @@
-"""A Tokenizer whose tokens are bytes: it loads nothing, and one can tell by heart what it does."""
+"""A Tokenizer whose tokens are bytes, without files."""
 
 import codecs
 import json

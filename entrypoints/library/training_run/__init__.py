@@ -1,1 +1,1 @@
-"""How `litgpt.training` sets up, runs and summarizes a run."""
+"""Setup, checks and summaries of training runs."""

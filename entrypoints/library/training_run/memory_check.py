@@ -1,4 +1,4 @@
-"""The memory that a training run takes, counted before any of it is allocated."""
+"""Check the memory of a training run before it is allocated."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ _COMPUTES_IN = {"bf16-true": "bfloat16", "bf16-mixed": "bfloat16", "16-mixed": "
 
 @attrs.frozen(kw_only=True)
 class TrainingMemory:
-    """What a run takes on each device: for the line at its start, and to refuse what cannot fit.
+    """The estimated memory of a run on each device.
 
     Attributes:
         llm: The model, whose weights need not be read.
@@ -51,7 +51,7 @@ class TrainingMemory:
         object.__setattr__(self, "_adapts_all", everywhere)
 
     def needs(self, longest: int) -> TrainingFootprint:
-        """Return what a batch of texts needs that have this many tokens."""
+        """Return the memory for batches of sequences with this many tokens."""
         recipe = self.recipe
         compute: Any = _COMPUTES_IN.get(self.precision, self.dtype)
         quantize: Any = recipe.quantization  # the recipe has checked it
@@ -71,7 +71,7 @@ class TrainingMemory:
         )
 
     def check(self, longest: int) -> None:
-        """Raise if such a batch cannot be trained on here.
+        """Raise if such batches do not fit into memory.
 
         Raises:
             UnsupportedOperation: There is not enough memory for weights, gradients, optimizer states and
@@ -104,7 +104,7 @@ def dtype_name(dtype: torch.dtype) -> DType:
 
 
 def _less(recipe: TrainConfig) -> str:
-    """Return what makes a run smaller."""
+    """Return a remedy that reduces memory."""
     batch = "gradient_checkpointing, or a smaller batch_size or max_seq_length."
     if recipe.uses_lora:
         qlora = "" if recipe.quantization else "method='qlora', "

@@ -1,4 +1,4 @@
-"""The folder of a run: where it begins, and that nothing there is replaced unasked."""
+"""The output folder of a run: resuming and overwrite protection."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def resume_path(
         config: The settings of the run.
         out: Its folder.
         resume: `last`, the path of a checkpoint, or None for a new run.
-        report: Receives which checkpoints are damaged.
+        report: Receives notices about damaged checkpoints.
         overwrite: Whether a new run may replace an earlier one.
 
     Raises:

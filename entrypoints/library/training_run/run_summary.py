@@ -1,4 +1,4 @@
-"""What a training run says about itself: one line at its start and a table at its end."""
+"""Summaries of a training run: a line at its start and a table at its end."""
 
 import shlex
 from pathlib import Path
@@ -57,7 +57,7 @@ class StartSummary:
 
 
 def describe_method(config: TrainConfig) -> str:
-    """Return what is done to a model, in words."""
+    """Return a description of the training method."""
     if config.task == "pretrain":
         return "pretraining" if config.init == "random" else "continued pretraining"
     if not config.uses_lora:
@@ -73,7 +73,7 @@ def end_table(
     metrics: MetricsCallback,
     seconds: float,
 ) -> str:
-    """Return a table of what a run came to, where everything is, and a command to try the model.
+    """Return a table of a run's results, its files and a command to try the model.
 
     Args:
         config: How it was trained.

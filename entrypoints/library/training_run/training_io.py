@@ -1,4 +1,4 @@
-"""What a recipe makes of a model: before it is trained, and when it has been."""
+"""Set up a model for training, and save the trained model or adapter."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ from litgpt.llm import LLM
 
 
 def setup_for_training(llm: LLM, config: TrainConfig, dtype: torch.dtype, mesh: Any = None) -> None:
-    """Give a model its weights, and what is to learn of it gradients.
+    """Load the weights of a model and enable gradients of the trained parameters.
 
     Args:
         llm: The model.
@@ -69,13 +69,13 @@ def training_style_for(llm: LLM, config: TrainConfig) -> PromptStyle | None:
 
 
 def save_trained(llm: LLM, config: TrainConfig, out: Path, report: Reporter, *, first: bool = True) -> Path:
-    """Save what was learned as `model` or `adapter` in a folder, which is returned.
+    """Save the trained weights as `model` or `adapter` in a folder, and return it.
 
     Args:
         llm: The model; if it is divided among processes, all of them call this.
         config: How it was trained.
         out: The folder of the run.
-        report: Is told where to.
+        report: Receives notices and progress.
         first: Whether this process is the one that writes.
 
     """
@@ -90,12 +90,12 @@ def save_trained(llm: LLM, config: TrainConfig, out: Path, report: Reporter, *, 
 def save_checkpoint_as_model(
     checkpoint: Path, folder: Path, report: Reporter, *, overwrite: bool = False
 ) -> None:
-    """Save what a checkpoint of `train` holds: a model's folder, or an adapter's.
+    """Save a checkpoint of `train` as the folder of a model or adapter.
 
     Args:
         checkpoint: A file, or a folder with a part from each process.
         folder: Where to.
-        report: Is told what is done.
+        report: Receives notices and progress.
         overwrite: Whether another model in the folder is replaced.
 
     Raises:
@@ -122,7 +122,7 @@ def save_checkpoint_as_model(
 
 
 def output_folder(config: TrainConfig, out: Path) -> Path:
-    """Return the folder of what is learned, in the folder of the run."""
+    """Return the folder of the trained model or adapter."""
     return out / ("adapter" if config.uses_lora else "model")
 
 
