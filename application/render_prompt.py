@@ -156,7 +156,7 @@ def reject_options(options: TemplateOptions) -> None:
     for name, value in options.render_kwargs.items():
         argument = "chat_template_kwargs" if name == "variables" else name
         raise InvalidArgument(
-            argument, value, "omitted with apply_chat_template=False, as there is no template to read it"
+            argument, value, "omitted with apply_chat_template=False, which applies no template"
         )
 
 
@@ -165,7 +165,7 @@ _PROBE_MESSAGES = (Message("user", "Zyzzyva"),)  # does not occur in templates
 
 def _caller_stacklevel() -> int:
     """Return the `stacklevel` at which a warning of the calling function shows the user's line."""
-    frame, level = sys._getframe(1), 1  # noqa: SLF001 - there is no other way before Python 3.12
+    frame, level = sys._getframe(1), 1  # noqa: SLF001 - the public way needs Python 3.12
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("litgpt."):
         frame, level = frame.f_back, level + 1
     return level

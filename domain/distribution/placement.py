@@ -168,7 +168,7 @@ def training_placement(dtype: DType, quantize: str | None, hardware: Hardware) -
 
 
 def no_gpu_warning(options: DistributeOptions, placement: Placement) -> str | None:
-    """Return a warning if several devices were requested but there is no GPU; None otherwise."""
+    """Return a warning if several devices were requested without a GPU; None otherwise."""
     on_cpu = placement.device.startswith("cpu") and placement.local_rank is None
     if options.accelerator != "auto" or placement.strategy is None or not on_cpu:
         return None
@@ -244,7 +244,7 @@ def _devices(options: DistributeOptions, accelerator: Accelerator, hardware: Har
     if accelerator != "cpu" and (beyond := [index for index in numbers if index >= count]):
         raise HardwareUnavailable(
             f"devices={options.devices!r}",
-            f"only {count} {accelerator} device(s) were found, so there is no device {beyond[0]}.",
+            f"only {count} {accelerator} device(s) were found, not device {beyond[0]}.",
         )
     if accelerator == "mps" or (accelerator == "cpu" and len(numbers) == 1):
         return (accelerator,)

@@ -30,7 +30,7 @@ class TensorSource(Protocol[TensorT_co]):
             dtype: The dtype of the result; None: as stored, or float32 if torch does not have that dtype.
 
         Raises:
-            InvalidArgument: There is no tensor with this name.
+            InvalidArgument: The tensor does not exist.
             CorruptFile: The file's data do not match its header.
 
         """

@@ -107,7 +107,7 @@ class Tokenizer(Protocol):
                 overrides `add_generation_prompt`. A string names the field to continue instead of `content`.
 
         Raises:
-            UnsupportedPrompt: There is no template, or it rejects the messages, or it is unsafe.
+            UnsupportedPrompt: The template is missing, rejects the messages, or is unsafe.
 
         """
         ...
@@ -125,7 +125,7 @@ class OpenTokenizer(Protocol):
             vocab_size: The number of rows of the model's embedding; None: the size is not checked.
 
         Raises:
-            TokenizerMismatch: There is no tokenizer, or it produces ids outside the model's vocabulary.
+            TokenizerMismatch: The tokenizer is missing, or produces ids outside the model's vocabulary.
             CorruptFile: A file cannot be read.
 
         """

@@ -57,7 +57,7 @@ class DataNotFound(LitGPTError, FileNotFoundError):
 
     def __str__(self) -> str:
         where = f" Looked in: {'; '.join(self.searched)}." if self.searched else ""
-        return f"There is no data set {self.name!r}.{where}{f' {self.hint}' if self.hint else ''}"
+        return f"The data set {self.name!r} was not found.{where}{f' {self.hint}' if self.hint else ''}"
 
 
 @attrs.define(eq=False)

@@ -58,7 +58,7 @@ def parse_conversation(
         raise InvalidData(location, f"it is {_kind(record)}, not an object. {SUPPORTED_FORMATS}")
     if not messages or messages[-1].role != "assistant":
         last = f"it ends with a message of the {messages[-1].role}" if messages else "it is empty"
-        raise InvalidData(location, f"{last}, so there is no answer to train on.")
+        raise InvalidData(location, f"{last}, so the answer to train on is missing.")
     return messages
 
 

@@ -102,9 +102,7 @@ def test_bitsandbytes_is_asked_for_before_anything_is_done_and_where_it_can_work
 
 
 def test_more_gpus_than_there_are_are_counted_in_the_error() -> None:
-    with pytest.raises(
-        UnsupportedOperation, match=r"only 2 cuda device\(s\) were found, so there is no device 2"
-    ):
+    with pytest.raises(UnsupportedOperation, match=r"only 2 cuda device\(s\) were found, not device 2"):
         resolve_placement(DistributeOptions(devices=3, generate_strategy="sequential"), TWO_GPUS)
 
 

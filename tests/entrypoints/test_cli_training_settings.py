@@ -115,7 +115,7 @@ def test_a_record_that_is_no_example_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--data", "none.jsonl"), "There is no data set 'none.jsonl'"),
+        (("--data", "none.jsonl"), "The data set 'none.jsonl' was not found"),
         (("--max-seq-length", "300"), "--max-seq-length must be at most 256, the model's context, not 300"),
         (("--devices", "2"), "error: --strategy must be ddp or fsdp with --devices 2, not 'auto'."),
         (("--lora-targets", "nonsense"), "nonsense"),

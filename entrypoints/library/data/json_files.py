@@ -43,7 +43,7 @@ class JSON(DataModule):
         parse_special_tokens: Whether special tokens in the data become control tokens; see `BaseDataModule`.
 
     Raises:
-        DataNotFound: There is no such file, or the folder has no `train` file.
+        DataNotFound: The file does not exist, or the folder has no `train` file.
         InvalidArgument: A share is to be held back of a folder that has a `val` file.
 
     """
@@ -75,7 +75,7 @@ class JSON(DataModule):
         return _records(self._train)
 
     def val_examples(self) -> Iterator[Record] | None:
-        """Return the records of the folder's `val` file; None if there is none."""
+        """Return the records of the folder's `val` file; None without one."""
         return None if self._val is None else _records(self._val)
 
 

@@ -78,7 +78,7 @@ class TextFiles(DataModule):
         """Return windows of the texts.
 
         Raises:
-            DataNotFound: There are no such files.
+            DataNotFound: The files do not exist.
             InvalidData: There is not enough text for a single window, or a file holds none.
             UnsupportedOperation: The ids cannot be written.
 
@@ -91,7 +91,7 @@ class TextFiles(DataModule):
             return self._tokenize(files), None
         first = self._block_dataset(files[:1], files[0])
         if not len(first):
-            self.emit(Notice(f"{files[0]} is too short to validate with, so there is no validation."))
+            self.emit(Notice(f"{files[0]} is too short to validate with, so validation is skipped."))
             return self._tokenize(files), None
         return self._tokenize(files[1:]), first
 

@@ -103,7 +103,7 @@ class LoraMixin:
             ensure_weight_tying: Whether a head that is the embedding stays so where one of them is trained.
 
         Raises:
-            NotDistributed: There is no model yet.
+            NotDistributed: The model is not on a device yet.
             InvalidArgument: An argument cannot be right; of targets, the error lists those that there are.
             UnsupportedOperation: Another adapter is merged, or the model is computed by several processes.
 
@@ -149,11 +149,11 @@ class LoraMixin:
             access_token: What the Hub knows you by; None is what huggingface_hub finds.
 
         Raises:
-            NotDistributed: There is no model yet.
+            NotDistributed: The model is not on a device yet.
             ModelNotFound: There is neither such a folder nor such a repository.
             MissingFile: A file is not there.
             InvalidCheckpoint: It is for another model.
-            UnsupportedModel: It is no LoRA of linear layers, or one of a kind that is not implemented.
+            UnsupportedModel: The adapter is not a LoRA adapter, or has options that are not implemented.
             UnsupportedOperation: Another adapter is merged, or the model is computed by several processes.
 
         """
@@ -172,9 +172,9 @@ class LoraMixin:
             name: What it was called when it was added or loaded; None: use none.
 
         Raises:
-            NotDistributed: There is no model yet.
-            InvalidArgument: There is no adapter of this name.
-            UnsupportedOperation: One is merged.
+            NotDistributed: The model is not on a device yet.
+            InvalidArgument: The adapter does not exist.
+            UnsupportedOperation: An adapter is merged.
 
         """
         with self._lock.changing("set_adapter()"):
@@ -192,8 +192,8 @@ class LoraMixin:
 
         Raises:
             WouldOverwrite: The folder holds another adapter and `overwrite` is not set, or it holds a model.
-            NotDistributed: There is no model yet.
-            InvalidArgument: There is no adapter of this name.
+            NotDistributed: The model is not on a device yet.
+            InvalidArgument: The adapter does not exist.
             UnsupportedOperation: The folder cannot be written to.
 
         """
@@ -208,8 +208,8 @@ class LoraMixin:
                 on the CPU, in memory, for `unmerge_adapter`.
 
         Raises:
-            NotDistributed: There is no model yet.
-            UnsupportedOperation: No adapter is active, one is merged already, or the weights are quantized.
+            NotDistributed: The model is not on a device yet.
+            UnsupportedOperation: No adapter is active, one is merged, or the weights are quantized.
 
         """
         with self._lock.changing("merge_adapter()"):
@@ -219,7 +219,7 @@ class LoraMixin:
         """Bring back the weights that were before the merge, to the bit. The adapter is active as it was.
 
         Raises:
-            NotDistributed: There is no model yet.
+            NotDistributed: The model is not on a device yet.
             UnsupportedOperation: No adapter is merged.
 
         """
@@ -234,8 +234,8 @@ class LoraMixin:
             name: What it was called when it was added or loaded.
 
         Raises:
-            NotDistributed: There is no model yet.
-            InvalidArgument: There is no adapter of this name.
+            NotDistributed: The model is not on a device yet.
+            InvalidArgument: The adapter does not exist.
             UnsupportedOperation: It is merged.
 
         """

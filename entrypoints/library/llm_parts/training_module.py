@@ -57,7 +57,7 @@ class TrainingMixin(nn.Module):
         The first call reads the weights, in torch's default dtype. A later one, as Lightning makes before
         each `fit`, `validate` and `test`, keeps what was trained, unless it passes another checkpoint than
         the one last read. Weights that `load_state_dict` has loaded before, as `load_from_checkpoint` does,
-        are kept by the first call too, whatever checkpoint it passes.
+        are kept by the first call too, for any checkpoint.
 
         Args:
             trainer_ckpt: A Trainer checkpoint (`.ckpt`), in one file or in one from each process, whose

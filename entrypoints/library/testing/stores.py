@@ -75,7 +75,7 @@ class MemoryCheckpoint:
         """Return a tensor.
 
         Raises:
-            InvalidArgument: There is no tensor of this name.
+            InvalidArgument: The tensor does not exist.
 
         """
         if name not in self.weights:

@@ -26,7 +26,7 @@ def resume_path(
         overwrite: Whether a new run may replace an earlier one.
 
     Raises:
-        InvalidArgument: There is no checkpoint to resume from.
+        InvalidArgument: The checkpoint to resume from does not exist.
         WouldOverwrite: A new run would replace an earlier run, or a recipe written by hand.
 
     """
