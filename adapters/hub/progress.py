@@ -109,4 +109,4 @@ def make_tqdm_class(progress: DownloadProgress | None, moved: Event, abandoned: 
         abandoned: Once it is set, the download ends at its next byte.
 
     """
-    return type("MeteredBar", (TqdmShim,), {"meter": progress, "moved": moved, "given_up": abandoned})
+    return type("MeteredBar", (TqdmShim,), {"progress": progress, "moved": moved, "abandoned": abandoned})
