@@ -81,7 +81,7 @@ class HubCheckpoint(Generic[TensorT]):
 
         Raises:
             HubUnreachable: The Hub does not answer any more.
-            OutOfReach: The disk is too full.
+            UnsupportedOperation: The disk is too full.
 
         """
         if self._download is not None:
@@ -93,7 +93,7 @@ class HubCheckpoint(Generic[TensorT]):
 
         Raises:
             MissingFile: The weights have not been fetched.
-            DamagedFile: A file does not hold what its header promised.
+            CorruptFile: A file does not hold what its header promised.
 
         """
         if self._download is not None:

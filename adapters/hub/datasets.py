@@ -58,7 +58,7 @@ class HubDatasets:
             DataNotFound: The Hub has no such data set, or the data set no such file.
             AccessDenied: The Hub does not give it to us.
             HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
-            OutOfReach: The disk is too full.
+            UnsupportedOperation: The disk is too full.
 
         """
         repository = self._repository(reference, download_dir)

@@ -22,7 +22,7 @@ def translate_disk_errors(operation: str, folder: Path | None = None) -> Iterato
         folder: The cache, for errors that name no file.
 
     Raises:
-        OutOfReach: The disk is full, or the cache cannot be read or written to.
+        UnsupportedOperation: The disk is full, or the cache cannot be read or written to.
 
     """
     try:

@@ -33,7 +33,7 @@ class Download:
         """Bring them, one file after another. Those that are complete stay, whatever happens to the others.
 
         Raises:
-            OutOfReach: The disk is too full for all of them, or the cache cannot be written to.
+            UnsupportedOperation: The disk is too full for all of them, or the cache cannot be written to.
             HubUnreachable: The Hub does not answer any more.
 
         """

@@ -131,7 +131,7 @@ class Repository:
 
         Raises:
             AccessDenied: The Hub refuses it.
-            OutOfReach: The disk is full, or the cache cannot be written to.
+            UnsupportedOperation: The disk is full, or the cache cannot be written to.
             HubUnreachable: The Hub does not answer any more.
 
         """

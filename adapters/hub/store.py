@@ -93,7 +93,7 @@ class HubStore(Generic[TensorT]):
 
         Raises:
             ModelNotFound: The Hub has no such repository or revision, or the name cannot be that of one.
-            BadCheckpoint: The repository holds no safetensors, or files that cannot be right.
+            InvalidCheckpoint: The repository holds no safetensors, or files that cannot be right.
             AccessDenied: The Hub does not give it to us.
             HubUnreachable: It is not complete in the cache, and the Hub does not answer or may not be asked.
 

@@ -62,7 +62,7 @@ class AtomicCheckpointIO(CheckpointIO):
         """Read one: tensors and plain values, and nothing that could run.
 
         Raises:
-            BadCheckpoint: It cannot be read.
+            InvalidCheckpoint: It cannot be read.
 
         """
         del map_location, weights_only
@@ -91,7 +91,7 @@ class CheckpointCallback(Callback):
         """Check that the disk has room for two checkpoints.
 
         Raises:
-            OutOfReach: It has not.
+            UnsupportedOperation: It has not.
 
         """
         self._step = self._began = trainer.global_step
@@ -195,8 +195,8 @@ def checkpoint_to_resume(
         report: Receives which checkpoints are damaged.
 
     Raises:
-        BadArgument: There is none, or it is in one file where the run wants it in several, or the other way.
-        BadCheckpoint: It cannot be read.
+        InvalidArgument: There is no checkpoint, or it is a file although the run is sharded, or vice versa.
+        InvalidCheckpoint: It cannot be read.
 
     """
     if requested == "last":

@@ -28,7 +28,7 @@ def read_settings(path: Path) -> dict[str, object]:
 
     Raises:
         MissingFile: There is no such file.
-        DamagedFile: It holds no settings.
+        CorruptFile: It holds no settings.
 
     """
     with translate_read_errors(path, missing="the recipe does not exist.", reason="it is not plain YAML"):
@@ -57,7 +57,7 @@ def write_config(path: Path, config: TrainConfig) -> None:
     """Write a recipe, every setting of it.
 
     Raises:
-        OutOfReach: It cannot be written there.
+        UnsupportedOperation: It cannot be written there.
 
     """
     settings = {

@@ -54,7 +54,7 @@ class SafeReader(FileSystemReader):
         """Return which tensor lies where.
 
         Raises:
-            DamagedFile: The list is missing or cut short.
+            CorruptFile: The list is missing or cut short.
             UnsafeFile: It holds objects whose making could run code.
 
         """
@@ -84,7 +84,7 @@ def read_shapes(reader: SafeReader) -> dict[str, Tensor]:
     """Return the weights of a checkpoint by name, without their numbers.
 
     Raises:
-        DamagedFile: The list of them is missing or cut short.
+        CorruptFile: The list of them is missing or cut short.
         UnsafeFile: It holds objects whose making could run code.
 
     """
@@ -103,7 +103,7 @@ def read_into(state: dict[str, Any], reader: SafeReader) -> None:
     Only tensors are asked for: torch reads anything else without care.
 
     Raises:
-        DamagedFile: A file of it is missing or cut short.
+        CorruptFile: A file of it is missing or cut short.
 
     """
     alone = not torch.distributed.is_initialized()
@@ -116,7 +116,7 @@ def read_plain_values(path: Path) -> dict[str, Any]:
     """Return what a checkpoint holds besides weights and moments.
 
     Raises:
-        DamagedFile: The file of it is missing or cut short.
+        CorruptFile: The file of it is missing or cut short.
         UnsafeFile: It holds objects whose making could run code.
 
     """
@@ -130,7 +130,7 @@ def read_sharded(path: Path) -> dict[str, Any]:
     """Return a checkpoint as it would be in one file: its plain values, and the tensors as `state_dict`.
 
     Raises:
-        DamagedFile: A file of it is missing or cut short.
+        CorruptFile: A file of it is missing or cut short.
         UnsafeFile: It holds objects whose making could run code.
 
     """

@@ -75,8 +75,8 @@ class FSDPStrategy(ModelParallelStrategy):
         """Read this process's part of weights and moments, and return the rest.
 
         Raises:
-            NotOfThisModel: The checkpoint has other tensors than it should; nothing is changed.
-            BadCheckpoint: It cannot be read.
+            TrainerCheckpointMismatch: The checkpoint has other tensors than it should; nothing is changed.
+            InvalidCheckpoint: It cannot be read.
 
         """
         path = Path(self.broadcast(checkpoint_path))

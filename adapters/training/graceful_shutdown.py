@@ -44,7 +44,7 @@ class GracefulShutdown(Callback):
         """End, if that was asked for and a step is complete.
 
         Raises:
-            Stopped: It was.
+            TrainingInterrupted: It was.
 
         """
         stepped, self._step = trainer.global_step != self._step, trainer.global_step

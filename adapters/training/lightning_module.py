@@ -247,7 +247,7 @@ class LitModel(L.LightningModule):
         """Check that a checkpoint is of this model, before anything of it is taken over.
 
         Raises:
-            NotOfThisModel: It is not; the error lists every tensor that differs.
+            TrainerCheckpointMismatch: It is not; the error lists every tensor that differs.
 
         """
         wanted = self.state_dict()

@@ -57,7 +57,7 @@ def build_trainer(
         report: Gets that line, and a notice if the run ends early.
 
     Raises:
-        OutOfReach: The hardware is not there.
+        UnsupportedOperation: The hardware is not there.
         NotInstalled: TensorBoard is not.
 
     """

@@ -24,7 +24,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         MissingFile: There is none.
-        DamagedFile: It is no checkpoint, or it is cut short.
+        CorruptFile: It is no checkpoint, or it is cut short.
         UnsafeFile: It holds objects whose making could run code.
 
     """
@@ -50,7 +50,7 @@ def check_readable(path: Path) -> None:
 
     Raises:
         MissingFile: There is none.
-        DamagedFile: It is no checkpoint, or it is cut short.
+        CorruptFile: It is no checkpoint, or it is cut short.
         UnsafeFile: It holds objects whose making could run code.
 
     """
@@ -82,7 +82,7 @@ def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name:
         name: What to call the model.
 
     Raises:
-        NotOfThisModel: Tensors are missing, left over or misshapen; the error lists all of them.
+        TrainerCheckpointMismatch: Tensors are missing, left over or misshapen; the error lists all of them.
 
     """
     wanted = model.state_dict()
@@ -119,7 +119,7 @@ def check_weights(
         prefix: What stood before the names that were found.
 
     Raises:
-        NotOfThisModel: They are not; the error lists all that differ.
+        TrainerCheckpointMismatch: They are not; the error lists all that differ.
 
     """
     missing = [one for one in wanted if one not in found and (needed is None or one in needed)]

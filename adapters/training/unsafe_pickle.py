@@ -33,7 +33,7 @@ def load_archive(path: Path, *, mmap: bool = False) -> Any:
 
     Raises:
         MissingFile: The file does not exist.
-        DamagedFile: It is cut short, or would take more memory than it has bytes.
+        CorruptFile: It is cut short, or would take more memory than it has bytes.
         UnsafeFile: It holds objects whose making could run code.
 
     """

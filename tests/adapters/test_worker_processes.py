@@ -37,7 +37,7 @@ from litgpt import LLM
 llm = LLM.load({model!r}, distribute=None, quiet=True)
 llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel", precision="32-true")
 {then}
-print("workers", *[worker.process.pid for worker in llm.model.crew.workers], flush=True)
+print("workers", *[worker.process.pid for worker in llm.model.pool.workers], flush=True)
 for line in sys.stdin:
     print("begun", flush=True)
     print(llm.generate("again", max_new_tokens=int(line), top_k=1).encode().hex(), flush=True)
@@ -112,7 +112,7 @@ def assert_only_loopback_is_listened_on(caller: subprocess.Popen[str]) -> None:
 def caller() -> Iterator[subprocess.Popen[str]]:
     """Return a caller that has its workers; a fork of it has ended."""
     fork = "child = os.fork()\nif not child:\n    sys.exit()\nassert os.waitpid(child, 0)[1] == 0"
-    with calling(f"llm.model.crew.patience = {PATIENCE}\n{fork}") as started:
+    with calling(f"llm.model.pool.timeout = {PATIENCE}\n{fork}") as started:
         said(started, "workers")
         yield started
 
@@ -238,7 +238,7 @@ def test_only_the_user_can_open_the_folder_in_which_ranks_meet(surrounded: Surro
 
 
 def test_a_worker_whose_interpreter_is_busy_is_not_lost(surrounded: Surrounded, expected: str) -> None:
-    crew = surrounded.crew
+    crew = surrounded.pool
     crew.timeout, patience = 0.5, crew.timeout
     os.kill(workers(surrounded.llm)[0], signal.SIGUSR1)
     until(surrounded.was_busy.exists)
@@ -247,7 +247,7 @@ def test_a_worker_whose_interpreter_is_busy_is_not_lost(surrounded: Surrounded, 
 
 
 def test_a_worker_that_hangs_is_an_error_when_a_step_takes_too_long(surrounded: Surrounded) -> None:
-    surrounded.crew.timeout = 0.5  # and these workers are gone then: this is the last test with them
+    surrounded.pool.timeout = 0.5  # and these workers are gone then: this is the last test with them
     pids = workers(surrounded.llm)
     os.kill(pids[0], signal.SIGUSR2)
     with pytest.raises(WorkerLost, match=r"rank 1 .*did not take part in a step for 0.5 seconds"):
@@ -279,7 +279,7 @@ def test_the_last_lines_of_a_worker_that_does_not_start_come_with_the_error(
     )
     with pytest.raises(WorkerLost, match=r"rank 1 .*did not start: last") as raised:
         over(2)
-    assert raised.value.__notes__ == ["The process of rank 1 wrote last:\nfirst\nsecond\nlast"]
+    assert raised.value.__notes__ == ["Last lines of stderr of rank 1:\nfirst\nsecond\nlast"]
 
 
 def test_a_process_that_the_system_does_not_start_is_an_error_of_ours(

@@ -213,7 +213,7 @@ def test_what_ranks_save_is_what_one_device_saves(family: str, tmp_path: Path) -
 def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM) -> None:
     ids = torch.arange(2, 30).view(2, 14)
     for learn in (lambda: pool(ids, ids), lambda: pool.loss(ids, ids)):
-        with pytest.raises(UnsupportedOperation, match=r"Training.*split over ranks.*trainer_setup\(\)"):
+        with pytest.raises(UnsupportedOperation, match=r"a tensor-parallel model.*trainer_setup\(\)"):
             learn()
     alone = one_device()
     with torch.no_grad():
@@ -307,7 +307,7 @@ with Path({count!r}).open("a") as file:
 llm = LLM.load({model!r}, distribute=None, quiet=True)
 llm.distribute(accelerator="cpu", devices=2, generate_strategy="tensor_parallel")
 print(llm.generate("hello", max_new_tokens=3, top_k=1))
-print("pids", *[worker.process.pid for worker in llm.model.crew.workers], flush=True)
+print("pids", *[worker.process.pid for worker in llm.model.pool.workers], flush=True)
 {then}
 """
 

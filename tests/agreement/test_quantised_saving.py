@@ -117,8 +117,8 @@ def test_it_is_told_where_four_bits_of_bitsandbytes_cannot_be_stored(
     capsys.readouterr()
     llm.save(tmp_path)
     said = capsys.readouterr().err
-    assert ("12 of 12 quantised weights are written in float32" in said) == told
-    assert (f"quantize={str(how).removesuffix('-dq')!r} makes the same numbers" in said) == told
+    assert ("12 of 12 quantized weights are written in float32" in said) == told
+    assert (f"quantize={str(how).removesuffix('-dq')!r} to get the same values" in said) == told
 
 
 def dequantised(linear: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""The DistributionStrategy that puts layers on several devices, one after another."""
+"""The sequential strategy: consecutive layers on consecutive devices."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -33,17 +33,17 @@ def build_on_devices(
     report: Reporter,
     quantize: Quantization | None = None,
 ) -> GPT:
-    """Return a model whose layers are where they are said to be.
+    """Build a model with each layer on its own device.
 
     Args:
-        layer_devices: Each layer's device; the embedding is with the first.
-        output_device: That of the head, if it is not the embedding; the last norm is with the head.
-        architecture: What to build.
-        sources: What its parameters are read from.
-        checkpoint: Where from.
-        dtype: What the weights are to be in.
-        report: Told of the progress.
-        quantize: How to quantize projections.
+        layer_devices: The device of each layer; the embedding is on the first.
+        output_device: The device of the final norm and the head. A tied head stays with the embedding.
+        architecture: The architecture to build.
+        sources: The checkpoint tensors of each parameter.
+        checkpoint: The checkpoint to read.
+        dtype: The dtype of the weights.
+        report: Receives the progress.
+        quantize: The quantization of the projections.
 
     """
     first = layer_devices[0]
@@ -52,23 +52,23 @@ def build_on_devices(
     head = first if architecture.tie_word_embeddings else output_device
     model.layer_devices, model.head_device = layer_devices, head
 
-    def home(name: str) -> torch.device:
+    def device_of(name: str) -> torch.device:
         parts = name.split(".")
         if parts[:2] == ["transformer", "h"]:
             return layer_devices[int(parts[2])]
         return head if is_output_parameter(name) else first
 
     return load_weights(
-        model, sources, checkpoint, device=home, dtype=dtype, report=report, quantize=quantize
+        model, sources, checkpoint, device=device_of, dtype=dtype, report=report, quantize=quantize
     )
 
 
 @attrs.frozen
 class LayerSplit:
-    """Layers over devices: each token passes from the first to the last."""
+    """Places consecutive layers on consecutive devices; each token passes through all of them."""
 
     def hardware(self, released_model: GPT | None = None) -> Hardware:
-        """Return what this machine has, the memory of a model that is about to be released included."""
+        """Return the devices of this machine; the memory of `released_model` counts as free."""
         return detect_hardware(released_model)
 
     def build(
@@ -79,16 +79,16 @@ class LayerSplit:
         checkpoint: Checkpoint[Tensor],
         report: Reporter,
     ) -> GPT:
-        """Build the model and read each tensor once, to the device that has its layer.
+        """Build the model and read each tensor once, to the device of its layer.
 
         Raises:
-            OutOfReach: There are more devices than layers.
+            UnsupportedOperation: There are more devices than layers.
 
         """
-        devices = [torch.device(one) for one in placement.devices]
-        of_layer = [devices[at] for at in assign_layers(architecture, len(devices))]
+        devices = [torch.device(device) for device in placement.devices]
+        layer_devices = [devices[index] for index in assign_layers(architecture, len(devices))]
         return build_on_devices(
-            of_layer,
+            layer_devices,
             devices[-1],
             architecture,
             sources,
@@ -99,14 +99,13 @@ class LayerSplit:
         )
 
     def release(self, model: GPT) -> None:
-        """Do nothing: the model holds nothing but its memory."""
+        """Do nothing: the model has no processes to end."""
 
     def weights(
         self, model: GPT, sources: Sequence[ParameterSource]
     ) -> AbstractContextManager[ModelExporter]:
-        """Give what a model's weights are now, to be written."""
+        """Yield an exporter of the current weights."""
         return nullcontext(ModelExporter.from_model(model, sources))
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
-        """Return what generates with `model`."""
         return TorchGenerator(model, placement.kv_cache_size)

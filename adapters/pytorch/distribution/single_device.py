@@ -1,4 +1,4 @@
-"""The DistributionStrategy that puts the whole model on one device."""
+"""The strategy for one device, with optional CPU offload."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,10 +22,10 @@ from litgpt.domain.weights.mapping import ParameterSource
 
 @attrs.frozen
 class SingleDevice:
-    """One device, the whole model on it."""
+    """Places the model on one device; with `num_gpu_layers`, the remaining layers on the CPU."""
 
     def hardware(self, released_model: GPT | None = None) -> Hardware:
-        """Return what this machine has, the memory of a model that is about to be released included."""
+        """Return the devices of this machine; the memory of `released_model` counts as free."""
         return detect_hardware(released_model)
 
     def build(
@@ -36,13 +36,13 @@ class SingleDevice:
         checkpoint: Checkpoint[Tensor],
         report: Reporter,
     ) -> GPT:
-        """Build the model and read each tensor once, to where it lives."""
+        """Build the model and read each tensor once, to its device."""
         device, dtype, quantize = torch.device(placement.device), placement.dtype, placement.quantize
         if placement.num_gpu_layers is not None:
-            away = len(architecture.layers) - placement.num_gpu_layers
-            of_layer = [device] * placement.num_gpu_layers + [torch.device("cpu")] * away
+            num_cpu_layers = len(architecture.layers) - placement.num_gpu_layers
+            layer_devices = [device] * placement.num_gpu_layers + [torch.device("cpu")] * num_cpu_layers
             return build_on_devices(
-                of_layer,
+                layer_devices,
                 device,
                 architecture,
                 sources,
@@ -65,12 +65,11 @@ class SingleDevice:
     def weights(
         self, model: GPT, sources: Sequence[ParameterSource]
     ) -> AbstractContextManager[ModelExporter]:
-        """Give what a model's weights are now, to be written."""
+        """Yield an exporter of the current weights."""
         return nullcontext(ModelExporter.from_model(model, sources))
 
     def release(self, model: GPT) -> None:
-        """Do nothing: a model on one device holds nothing but its memory."""
+        """Do nothing: the model has no processes to end."""
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
-        """Return what generates with `model`."""
         return TorchGenerator(model, placement.kv_cache_size)

@@ -1,4 +1,4 @@
-"""The DistributionStrategy that does what a placement says, through the one that knows how."""
+"""Select the distribution strategy of a placement."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -28,10 +28,10 @@ AnyStrategy: TypeAlias = SingleDevice | LayerSplit | TensorParallel
 
 @attrs.frozen
 class TorchStrategy:
-    """One device, or several in one way or the other."""
+    """Delegates to the strategy that the placement selects."""
 
     def hardware(self, released_model: GPT | None = None) -> Hardware:
-        """Return what this machine has, the memory of a model that is about to be released included."""
+        """Return the devices of this machine; the memory of `released_model` counts as free."""
         return detect_hardware(released_model)
 
     def build(
@@ -42,24 +42,23 @@ class TorchStrategy:
         checkpoint: Checkpoint[Tensor],
         report: Reporter,
     ) -> GPT:
-        """Build the model where the placement says, in the way it says."""
+        """Build the model on the devices of the placement."""
         check_fork()
         with translate_out_of_memory(f"{checkpoint.name} on {', '.join(placement.devices)}"):
             return _strategy_for(placement).build(placement, architecture, sources, checkpoint, report)
 
     def release(self, model: GPT) -> None:
-        """End the processes that compute parts of a model, if there are any."""
+        """End the worker processes of a model, if there are any."""
         _strategy_that_built(model).release(model)
 
     def weights(
         self, model: GPT, sources: Sequence[ParameterSource]
     ) -> AbstractContextManager[ModelExporter | None]:
-        """Give what a model's weights are now, to be written; None where another process writes them."""
+        """Yield an exporter of the current weights; None on ranks that do not write."""
         check_fork()
         return _strategy_that_built(model).weights(model, sources)
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
-        """Return what generates with `model`."""
         return _strategy_for(placement).generator(model, placement)
 
 

@@ -1,4 +1,4 @@
-"""Where NaN or infinite activations begin, found by a second forward pass after a step without a token."""
+"""Locate the first NaN or infinite activation with a second forward pass."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from litgpt.adapters.pytorch.model.gpt import GPT
 
 @torch.inference_mode()
 def first_non_finite(model: GPT, ids: Sequence[int]) -> str | None:
-    """Return the first module that makes NaN or infinity of a text, and why; None if none does.
+    """Return the first module with a non-finite output, and the cause; None if all outputs are finite.
 
     Args:
-        model: The network.
-        ids: (T,), the text whose next token could not be drawn.
+        model: The model.
+        ids: (T,), the sequence whose next token could not be sampled.
 
     """
-    found: list[str] = []
+    locations: list[str] = []
     hooks = [
-        module.register_forward_hook(_recorder(name or "the model", found))
+        module.register_forward_hook(_recorder(name or "the model", locations))
         for name, module in model.named_modules()
     ]
     try:
@@ -29,16 +29,17 @@ def first_non_finite(model: GPT, ids: Sequence[int]) -> str | None:
     finally:
         for hook in hooks:
             hook.remove()
-    return found[0] if found else None
+    return locations[0] if locations else None
 
 
-def _recorder(name: str, found: list[str]) -> Any:
+def _recorder(name: str, locations: list[str]) -> Any:
     def record(module: nn.Module, _: object, output: object) -> None:
-        if found or not isinstance(output, Tensor) or _is_finite(output):
+        if locations or not isinstance(output, Tensor) or _is_finite(output):
             return
-        damaged = [one for one, weight in module.named_parameters() if not _is_finite(weight)]
-        where = f"{name}.{damaged[0]} has NaN or infinite values" if damaged else f"{name} overflows"
-        found.append(where)
+        damaged = [leaf for leaf, weight in module.named_parameters() if not _is_finite(weight)]
+        locations.append(
+            f"{name}.{damaged[0]} has NaN or infinite values" if damaged else f"{name} overflows"
+        )
 
     return record
 

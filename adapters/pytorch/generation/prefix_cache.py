@@ -1,4 +1,4 @@
-"""What was computed for the beginning of one text, kept for the next time."""
+"""The prefix cache: the KV cache of the previous prompt, reused for its longest common prefix."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,12 +11,13 @@ from litgpt.domain.formatting.bounded_text import brief_repr
 
 @attrs.define(eq=False)
 class TorchPrefixCache:
-    """A KV cache and the ids that it was computed for.
+    """A KV cache and its token ids.
 
     Attributes:
-        cache: One row; None before anything was computed.
-        tokens: The ids, as many as the cache has slots.
-        weights_version: What stands for the network's weights when it was computed.
+        cache: A KV cache with one row; None before the first prompt.
+        tokens: The token ids, one for each cache entry.
+        weights_version: Identifies the weights that the entries were computed with.
+        in_use: Whether a generation is using the cache.
 
     """
 
@@ -28,7 +29,7 @@ class TorchPrefixCache:
     __repr__ = brief_repr
 
     def fork(self) -> "TorchPrefixCache":
-        """Return a copy that goes its own way."""
+        """Return an independent copy."""
         return TorchPrefixCache(
             self.cache.copy() if self.cache is not None else None, list(self.tokens), self.weights_version
         )
@@ -45,35 +46,35 @@ class TorchPrefixCache:
         length: int,
         weights_version: object = None,
     ) -> tuple[KVCache | None, int]:
-        """Return what there is for the beginning of `prompt`, and how many of its tokens that is.
+        """Return the cache truncated to the common prefix with a prompt, and the length of that prefix.
 
-        At least one token of the prompt is left to compute, for its logits are wanted.
+        The prefix excludes the last token of the prompt, whose logits are needed.
 
         Args:
-            prompt: The ids.
-            max_length: How many slots there will ever be.
-            ropes: How a text of some length is rotated. One that may become longer than before may be
-                rotated in another way, and then nothing of before is of use.
-            length: How long this text may become.
-            weights_version: What stands for the network's weights now.
+            prompt: The token ids.
+            max_length: The maximum number of slots.
+            ropes: Returns the RoPE of each layer for a maximum sequence length. If it differs from the RoPE
+                of the cached entries, they cannot be reused.
+            length: The maximum length of the new sequence.
+            weights_version: Identifies the current weights.
 
         Raises:
-            BadArgument: Another generation is using this cache.
+            InvalidArgument: Another generation is using this cache.
 
         """
         if self.in_use:
             raise InvalidArgument(
-                "prefix", self, "free: another answer is still using it. Close that one or fork()"
+                "prefix", self, "unused: another generation is using it. Close that generation or call fork()"
             )
         common = 0
-        for mine, theirs in zip(self.tokens, prompt[:-1], strict=False):
-            if mine != theirs:
+        for cached, token in zip(self.tokens, prompt[:-1], strict=False):
+            if cached != token:
                 break
             common += 1
-        same = self.cache is not None and ropes(self.cache.lengths[0]) == ropes(length)
-        same = same and self.weights_version == weights_version
+        is_valid = self.cache is not None and ropes(self.cache.lengths[0]) == ropes(length)
+        is_valid = is_valid and self.weights_version == weights_version
         self.weights_version = weights_version
-        if self.cache is None or not same or not self.cache.truncate(common):
+        if self.cache is None or not is_valid or not self.cache.truncate(common):
             self.close()
             return None, 0
         self.cache.set_limits(max_length=max_length, lengths=[length])

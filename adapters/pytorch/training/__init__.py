@@ -1,1 +1,1 @@
-"""What training needs of the network: the loss and checkpointed gradients."""
+"""Training support: FSDP2 sharding and the load-balancing loss of MoE routers."""

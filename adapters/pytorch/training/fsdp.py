@@ -1,4 +1,4 @@
-"""Training with each process keeping a part of every weight: torch's FSDP2."""
+"""Fully sharded data parallelism with torch's FSDP2."""
 
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
@@ -7,11 +7,11 @@ from litgpt.adapters.pytorch.model.gpt import GPT
 
 
 def apply_fsdp(model: GPT, mesh: DeviceMesh) -> None:
-    """Divide a network's weights among processes: a layer is put together only while it is needed.
+    """Shard the weights of a model over processes; each block is gathered only for its computation.
 
     Args:
-        model: The network, with the same weights in every process.
-        mesh: The processes, in one dimension.
+        model: The model, with the same weights in every process.
+        mesh: A one-dimensional mesh of the processes.
 
     """
     for block in model.transformer["h"].children():

@@ -1,4 +1,4 @@
-"""The weights of a network under their Hugging Face names, to be saved."""
+"""Export the weights of a model under their Hugging Face names."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -17,12 +17,12 @@ from litgpt.adapters.pytorch.quantization.registry import quantized_layers
 from litgpt.domain.weights.mapping import ParameterSource, TensorTarget, invert_mapping
 from litgpt.domain.weights.tensor_info import TensorInfo
 
-_STORAGE_FORMATS = {TORCH_DTYPES[ours]: theirs for ours, theirs in SAFETENSORS_DTYPES.items()}
+_STORAGE_FORMATS = {TORCH_DTYPES[dtype]: code for dtype, code in SAFETENSORS_DTYPES.items()}
 
 
 @attrs.frozen(slots=False)
 class ModelExporter:
-    """What a network's weights are now. Nothing is copied until it is read, and then one tensor at a time."""
+    """The current weights of a model, converted one tensor at a time when they are read."""
 
     _state: Mapping[str, Tensor] = attrs.field(repr=False)
     _targets: Mapping[str, tuple[TensorTarget, ...]] = attrs.field(repr=False)
@@ -38,15 +38,15 @@ class ModelExporter:
         *,
         read_full: Callable[[str], Tensor] | None = None,
     ) -> "ModelExporter":
-        """Return those of a network, with what its active adapter adds to them.
+        """Return an exporter of a model, with its active LoRA adapter merged.
 
         Args:
-            model: The network.
-            sources: How their tensors are made of ours.
-            read_full: Returns a tensor of ours, on the CPU, if the network has only parts of them.
+            model: The model.
+            sources: The Hugging Face tensors of each parameter.
+            read_full: Gathers a parameter on the CPU, for a model that holds only a shard.
 
         Raises:
-            OutOfReach: An adapter is active and the weights are quantized.
+            UnsupportedOperation: An adapter is active and the weights are quantized.
 
         """
         return cls(
@@ -59,15 +59,15 @@ class ModelExporter:
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor, by Hugging Face's name; of a quantized weight, those that are stored in its place."""
+        """All tensors by Hugging Face name; for a quantized weight, the tensors that represent it."""
         return {name: part.info for name, part in self._stored_tensors.items()}
 
     @property
     def quantization(self) -> Mapping[str, object] | None:
-        """What `config.json` says of how they are quantized; None if they are not."""
+        """The `quantization_config` of `config.json`; None if no weight is quantized."""
         if not self._quantized_layers:
             return None
-        how = next(iter(self._quantized_layers.values())).quantization
+        method = next(iter(self._quantized_layers.values())).quantization
         plain = [
             name
             for name, part in self._stored_tensors.items()
@@ -75,44 +75,47 @@ class ModelExporter:
             and len(part.info.shape) > 1
             and part.info.storage_format in SAFETENSORS_DTYPES.values()
         ]
-        return quantization_config(how, plain)
+        return quantization_config(method, plain)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How many quantized weights are stored in float32, because bitsandbytes's blocks do not fit them."""
-        ours = {
-            name: self._quantized_layers.get(those[0].parameter.name) for name, those in self._targets.items()
+        """A notice about quantized weights that are stored in float32 because of bitsandbytes' blocks."""
+        layers = {
+            name: self._quantized_layers.get(targets[0].parameter.name)
+            for name, targets in self._targets.items()
         }
-        fours = {name: layer.quantization for name, layer in ours.items() if isinstance(layer, Bnb4Linear)}
-        plain = [name for name in fours if self._stored_tensors[name].info.storage_format == "F32"]
+        methods = {
+            name: layer.quantization for name, layer in layers.items() if isinstance(layer, Bnb4Linear)
+        }
+        plain = [name for name in methods if self._stored_tensors[name].info.storage_format == "F32"]
         if not plain:
             return ()
-        how = fours[plain[0]].removesuffix("-dq")
+        method = methods[plain[0]].removesuffix("-dq")
         note = (
-            f"{len(plain)} of {len(fours)} quantized weights are written in float32: blocks of bitsandbytes "
-            f"do not begin and end where these weights do. quantize={how!r} makes the same numbers of them."
+            f"{len(plain)} of {len(methods)} quantized weights are written in float32, because they are not "
+            f"aligned with bitsandbytes blocks. Load them with quantize={method!r} to get the same values."
         )
         return (note,)
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor of theirs, on the CPU."""
+        """Return a Hugging Face tensor, on the CPU."""
         return self._stored_tensors[name].read()
 
     @cached_property
     def _stored_tensors(self) -> dict[str, StoredTensor]:
         parts: dict[str, StoredTensor] = {}
-        for name, those in self._targets.items():
-            if those[0].parameter.name in self._quantized_layers:
+        for name, targets in self._targets.items():
+            if targets[0].parameter.name in self._quantized_layers:
                 parts |= stored_tensors(
-                    name, those, self._quantized_layers, self._state["lm_head.weight"].dtype
+                    name, targets, self._quantized_layers, self._state["lm_head.weight"].dtype
                 )
             else:
-                parts[name] = self._full_precision_tensor(those)
+                parts[name] = self._full_precision_tensor(targets)
         return parts
 
     def _full_precision_tensor(self, targets: Sequence[TensorTarget]) -> StoredTensor:
-        ours, shape = self._state[targets[0].parameter.name], targets[0].view.shape
-        info = TensorInfo(shape, _STORAGE_FORMATS[ours.dtype], prod(shape) * ours.element_size())
+        tensor, shape = self._state[targets[0].parameter.name], targets[0].view.shape
+        info = TensorInfo(shape, _STORAGE_FORMATS[tensor.dtype], prod(shape) * tensor.element_size())
         return StoredTensor(info, lambda: to_hf_tensor(targets, self._read_parameter).contiguous())
 
     def _read_parameter(self, name: str) -> Tensor:

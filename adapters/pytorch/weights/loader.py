@@ -1,4 +1,4 @@
-"""A model from a checkpoint: each tensor read once, to where it lives."""
+"""Build a model from a checkpoint: each tensor is read once, to its device."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
@@ -30,13 +30,12 @@ def build_model(
     report: Reporter,
     quantize: Quantization | None = None,
 ) -> GPT:
-    """Return the model with its weights, in inference mode and without gradients.
+    """Build a model with its weights, in eval mode and without gradients.
 
-    A tensor that the file has in `dtype`, for a model on the CPU, is not copied: it is the file,
-    memory-mapped.
+    On the CPU, tensors that the file stores in `dtype` are memory-mapped and not copied.
 
     Raises:
-        DamagedFile: A tensor has not the shape that the headers promised.
+        CorruptFile: The shape of a tensor differs from its header.
 
     """
     with torch.device("meta"):
@@ -63,38 +62,40 @@ def load_weights(
     zeroed: Collection[str] = (),
     quantize: Quantization | None = None,
 ) -> GPTT:
-    """Give a network that has no weights yet its weights, and return it, in inference mode.
+    """Load the weights of a model on the meta device and return it in eval mode.
 
     Args:
-        model: The network.
-        parameter_sources: What its parameters are read from.
-        checkpoint: Where from.
-        device: Where a parameter lives, by its name.
-        dtype: What the weights are to be in.
-        report: Told of the progress.
-        zeroed: Parameters that are to be zeros, whatever the checkpoint has.
-        quantize: How to quantize projections, one by one; the whole model never exists unquantized.
+        model: The model.
+        parameter_sources: The checkpoint tensors of each parameter.
+        checkpoint: The checkpoint to read.
+        device: Returns the device of a parameter, by name.
+        dtype: The dtype of the weights.
+        report: Receives the progress.
+        zeroed: Parameters that are set to zero regardless of the checkpoint.
+        quantize: The quantization of the projections, which are quantized one by one while loading.
 
     """
-    sources = TensorReader(checkpoint, parameter_sources)
-    for done, join in enumerate(parameter_sources):
+    reader = TensorReader(checkpoint, parameter_sources)
+    for done, source in enumerate(parameter_sources):
         report(Progress(f"Loading {checkpoint.name}", done, len(parameter_sources)))
-        name = join.parameter.name
-        if quantize is not None and is_quantized(join.parameter):
+        name = source.parameter.name
+        if quantize is not None and is_quantized(source.parameter):
             replace_linear(
                 model,
                 name,
-                sources.read_parameter(join, device(name), _lossless_dtype(checkpoint, join, dtype)),
+                reader.read_parameter(source, device(name), _lossless_dtype(checkpoint, source, dtype)),
                 quantize,
             )
             continue
         parent, _, leaf = name.rpartition(".")
-        buffer = join.parameter.role == "buffer"
-        value = sources.read_parameter(join, device(name), "float32" if buffer else dtype)
+        is_buffer = source.parameter.role == "buffer"
+        value = reader.read_parameter(source, device(name), "float32" if is_buffer else dtype)
         if name in zeroed:
             value = torch.zeros_like(value)
         setattr(
-            model.get_submodule(parent), leaf, value if buffer else nn.Parameter(value, requires_grad=False)
+            model.get_submodule(parent),
+            leaf,
+            value if is_buffer else nn.Parameter(value, requires_grad=False),
         )
     report(Progress(f"Loading {checkpoint.name}", len(parameter_sources), len(parameter_sources)))
     model.tie_weights()
@@ -102,6 +103,6 @@ def load_weights(
 
 
 def _lossless_dtype(checkpoint: Checkpoint[Tensor], source: ParameterSource, dtype: DType) -> DType:
-    """Return what to read a parameter in for nothing to be rounded before it is quantized."""
+    """Return the dtype that reads a parameter without rounding before it is quantized."""
     stored = {checkpoint.tensors[name].storage_format for name in source.hf_names}
     return dtype if stored == {SAFETENSORS_DTYPES[dtype]} else "float32"

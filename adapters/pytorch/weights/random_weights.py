@@ -1,4 +1,4 @@
-"""A model that nobody has trained: its weights are drawn when they are read."""
+"""Random weights: a model from its config alone, initialized when its tensors are read."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -20,22 +20,22 @@ from litgpt.domain.weights.mapping import TensorTarget, invert_mapping, map_para
 from litgpt.domain.weights.parameters import ParameterRole
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
-# The standard deviation of GPT-2's weights (Radford et al. 2019, section 2.3), and of most configs that say
-# one.
+# The standard deviation of GPT-2 (Radford et al. 2019, section 2.3) and of most configs with an
+# `initializer_range`.
 _DEFAULT_STD = 0.02
 
 
 @attrs.define(slots=False)
 class RandomCheckpoint:
-    """A model of which there is a config and nothing else.
+    """A checkpoint with random weights, made from a config.
 
-    It is drawn from torch's random numbers, so `torch.manual_seed` decides what it is. Projections back into
-    the stream are drawn smaller, by the root of how many there are, so that the stream does not grow with
+    The weights follow from torch's global generator, so `torch.manual_seed` makes them reproducible. Output
+    projections of blocks are scaled by 1 / sqrt(2 * layers), so that the residual stream does not grow with
     depth (Radford et al. 2019, section 2.3).
 
     Attributes:
-        name: What it was asked for as.
-        config: Its config.
+        name: The requested name.
+        config: The contents of `config.json`.
 
     """
 
@@ -46,40 +46,41 @@ class RandomCheckpoint:
     generation_config: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     prompt_style: str | None = None
     tokenizer: TokenizerFiles = attrs.field(factory=lambda: TokenizerFiles({}), repr=False)
-    notes: tuple[str, ...] = ("its weights are random: nobody has trained it.",)
+    notes: tuple[str, ...] = ("its weights are random; the model is not trained.",)
 
     @property
     def origin(self) -> str:
-        """Where it is, in words."""
+        """A description for messages."""
         return f"random weights for {self.name}"
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor it would hold, by name. None takes bytes in a file."""
-        return {name: TensorInfo(those[0].view.shape, "F32", 0) for name, those in self._targets.items()}
+        """All tensors by name; none has bytes in a file."""
+        targets = self._targets.items()
+        return {name: TensorInfo(parts[0].view.shape, "F32", 0) for name, parts in targets}
 
     def fetch(self, report: Reporter) -> None:
-        """Do nothing: there is nothing to fetch."""
+        """Do nothing: the weights are not stored in files."""
 
     def read(self, name: str, dtype: DType | None = None) -> Tensor:
-        """Return a tensor, drawn anew at each call.
+        """Return a tensor with new random values at each call.
 
         Raises:
-            BadArgument: There is no tensor of this name.
+            InvalidArgument: The model does not have a tensor with this name.
 
         """
         if name not in self._targets:
             raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
-        use = self._targets[name][0]
-        wanted = TORCH_DTYPES[dtype or "float32"]
-        if use.parameter.init_value is not None:
-            return torch.full(use.view.shape, use.parameter.init_value, dtype=wanted)
-        return self._draw(use.parameter.role, use.view.shape).to(wanted)
+        target = self._targets[name][0]
+        torch_dtype = TORCH_DTYPES[dtype or "float32"]
+        if target.parameter.init_value is not None:
+            return torch.full(target.view.shape, target.parameter.init_value, dtype=torch_dtype)
+        return self._initialize(target.parameter.role, target.view.shape).to(torch_dtype)
 
     def close(self) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing: no file is open."""
 
-    def _draw(self, role: ParameterRole, shape: tuple[int, ...]) -> Tensor:
+    def _initialize(self, role: ParameterRole, shape: tuple[int, ...]) -> Tensor:
         match role:
             case "norm":
                 return torch.ones(shape)
@@ -93,8 +94,8 @@ class RandomCheckpoint:
 
     @property
     def _std(self) -> float:
-        said = self.config.get("initializer_range")
-        return float(said) if isinstance(said, (int, float)) and said > 0 else _DEFAULT_STD
+        std = self.config.get("initializer_range")
+        return float(std) if isinstance(std, (int, float)) and std > 0 else _DEFAULT_STD
 
     @cached_property
     def _architecture(self) -> Architecture:
@@ -109,10 +110,10 @@ class RandomCheckpoint:
 
 @attrs.frozen
 class RandomStore:
-    """Opens models whose config can be found, with random weights.
+    """Opens models with random weights, from their configs.
 
     Attributes:
-        find_config: Finds the config of a model.
+        find_config: Returns the config of a model.
 
     """
 
@@ -120,19 +121,19 @@ class RandomStore:
 
     @property
     def location(self) -> str:
-        """Where this store looks, in words."""
+        """The location of this store, for messages."""
         return "configs"
 
     def names(self) -> Iterator[str]:
-        """Yield nothing: where configs are found, names are suggested."""
+        """Yield nothing: the stores that provide configs suggest names."""
         return iter(())
 
     def open(self, reference: ModelReference) -> RandomCheckpoint:
         """Open a model.
 
         Raises:
-            ModelNotFound: Nobody has its config.
-            HubUnreachable: The Hub would have to be asked for it, and does not answer.
+            ModelNotFound: The config was not found.
+            HubUnreachable: The config is on the Hub, which does not respond.
 
         """
         return RandomCheckpoint(reference.name, self.find_config(reference))

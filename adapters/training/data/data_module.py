@@ -55,7 +55,7 @@ class BaseDataModule(LightningDataModule):
         report: Is told what is done.
 
     Raises:
-        BadArgument: An argument cannot be right.
+        InvalidArgument: An argument cannot be right.
         UnsupportedModel: There is no prompt style of this name.
 
     """
@@ -119,7 +119,7 @@ class BaseDataModule(LightningDataModule):
             max_seq_length: Examples that are longer are cut at their end; None (or LitGPT's -1) cuts nothing.
 
         Raises:
-            BadArgument: An argument cannot be right.
+            InvalidArgument: An argument cannot be right.
 
         """
         port: Any = getattr(tokenizer, "port", tokenizer)
@@ -150,8 +150,8 @@ class BaseDataModule(LightningDataModule):
         """Encode the examples, once: Lightning calls it again before it validates, and for a second fit.
 
         Raises:
-            NotConnected: `connect` comes first.
-            BadData: There is nothing to learn from; or a record cannot be used, and it says which.
+            DataModuleNotConnected: `connect` comes first.
+            InvalidData: There is nothing to learn from; or a record cannot be used, and it says which.
 
         """
         if self._sets is None:
@@ -207,7 +207,7 @@ class BaseDataModule(LightningDataModule):
         """Return the tokenizer.
 
         Raises:
-            NotConnected: There is none yet.
+            DataModuleNotConnected: There is none yet.
 
         """
         if self.tokenizer is None:

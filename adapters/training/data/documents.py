@@ -25,7 +25,7 @@ def document_files(path: Path) -> tuple[Path, ...]:
 
     Raises:
         DataNotFound: There is no such file or folder.
-        BadData: The folder has nothing to read.
+        InvalidData: The folder has nothing to read.
 
     """
     with translate_read_errors(str(path), corrupt=InvalidData):
@@ -59,7 +59,7 @@ def documents(path: Path) -> Iterator[Document]:
     """Yield the documents of a file: a text file is one, and each record's `text` is one.
 
     Raises:
-        BadData: A record has no text, or the file is not encoded in UTF-8.
+        InvalidData: A record has no text, or the file is not encoded in UTF-8.
 
     """
     if path.suffix in RECORD_SUFFIXES:

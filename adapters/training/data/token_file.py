@@ -68,8 +68,8 @@ class TokenizeCorpus:
         """Return these files as one row of ids.
 
         Raises:
-            BadData: A file is no text, or a record has none.
-            OutOfReach: The ids cannot be written.
+            InvalidData: A file is no text, or a record has none.
+            UnsupportedOperation: The ids cannot be written.
 
         """
         packed = TokenFile(self.folder / self._name(files))

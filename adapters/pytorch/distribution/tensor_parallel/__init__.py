@@ -1,1 +1,1 @@
-"""A model that several ranks compute together, each a part of every layer ("tensor parallel")."""
+"""Tensor parallelism: every layer is split over all ranks."""

@@ -1,4 +1,4 @@
-"""What ranks do together: add up, and put end to end."""
+"""Collectives between ranks: all-reduce, all-gather, send and receive."""
 
 import socket
 from collections.abc import Iterator, Sequence
@@ -11,24 +11,26 @@ import torch
 from torch import Tensor
 from torch.distributed.distributed_c10d import ProcessGroupGloo, Store
 
-# Ranks that a crew watches wait for each other without a limit of Gloo's, which would count a process that is
-# stopped (SIGSTOP, a debugger) as one that hangs.
+# Ranks of a worker pool use no Gloo timeout, which would treat a stopped process (SIGSTOP, a debugger) as
+# hanging. The pool detects lost workers itself.
 _NO_TIMEOUT = 365 * 24 * 3600.0
 
 
 class CollectiveError(RuntimeError):
-    """The ranks could not do something together: another is gone, has left, or did not come in time."""
+    """A collective failed: another rank is gone, has left, or timed out."""
 
 
 @contextmanager
 def collective_errors() -> Iterator[None]:
-    """Tell what goes wrong between the ranks from what goes wrong at this one."""
+    """Convert failures of the backend to CollectiveError; out-of-memory errors of this rank pass through."""
     try:
         yield
     except (CollectiveError, torch.OutOfMemoryError):
         raise
     except RuntimeError as error:
-        raise CollectiveError(str(error).splitlines()[0] if str(error) else "no reason was given") from error
+        raise CollectiveError(
+            str(error).splitlines()[0] if str(error) else "the backend gave no reason"
+        ) from error
 
 
 class Communicator(Protocol):
@@ -36,51 +38,51 @@ class Communicator(Protocol):
 
     @property
     def world_size(self) -> int:
-        """How many there are."""
+        """The number of ranks."""
         ...
 
     @property
     def rank(self) -> int:
-        """Which one this is."""
+        """The rank of this process."""
         ...
 
     def all_reduce(self, x: Tensor) -> Tensor:
-        """Return the sum of all ranks' `x`; the same tensor may be written to."""
+        """Return the sum of `x` over all ranks; `x` may be overwritten."""
         ...
 
     def all_gather(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """Return all ranks' `x` end to end along the last dimension.
+        """Return the `x` of all ranks, concatenated along the last dimension.
 
         Args:
-            x: This rank's.
-            sizes: How long the last dimension is at each rank.
+            x: The tensor of this rank.
+            sizes: The size of the last dimension on each rank.
 
         """
         ...
 
     def send(self, x: Tensor, destination: int) -> None:
-        """Send a tensor to a rank that receives it now."""
+        """Send a tensor to the rank `destination`, which must call `receive`."""
         ...
 
     def receive(self, shape: Sequence[int], dtype: torch.dtype, source: int) -> Tensor:
-        """Return the tensor that a rank sends to this one, on the CPU."""
+        """Return the tensor that the rank `source` sends, on the CPU."""
         ...
 
 
 @attrs.define(eq=False)
 class GlooCommunicator:
-    """Ranks that are processes, by Gloo: what is on GPUs it adds up on the CPU.
+    """Collectives between processes with Gloo; tensors on GPUs are reduced on the CPU.
 
     Attributes:
-        world_size: How many there are.
-        rank: Which one this is.
-        can_reconnect: Whether its connections can be made anew.
-        local: Whether all ranks are on this machine and reach each other by loopback alone.
-        num_exchanges: How many exchanges with the other ranks were begun and ended: odd within one.
+        world_size: The number of ranks.
+        rank: The rank of this process.
+        can_reconnect: Whether the connections can be re-established after a failure.
+        local: Whether all ranks run on this machine and use the loopback interface only.
+        num_exchanges: The number of started plus completed collectives; odd during a collective.
 
     """
 
-    # torch types what makes such a group, and not what it does.
+    # The methods of ProcessGroupGloo have no type annotations in torch.
     backend: Any = attrs.field(repr=False)
     local: bool = attrs.field(default=False, kw_only=True)
     num_exchanges: int = attrs.field(default=0, init=False)
@@ -92,18 +94,18 @@ class GlooCommunicator:
         self.world_size, self.rank = int(self.backend.size()), int(self.backend.rank())
 
     def leave(self) -> None:
-        """Close the connections: ranks that wait for this one get a CollectiveError."""
+        """Close the connections; ranks that wait for this one get a CollectiveError."""
         self.backend = None
 
     def reconnect(self, store: Store, *, timeout: float) -> None:
-        """Make the connections anew, as all other ranks do now.
+        """Re-establish the connections; all other ranks must do so at the same time.
 
         Args:
-            store: Where they find each other; a new one, or with a prefix that was not used before.
-            timeout: Seconds that this rank waits for the others before it gives up, as in `gloo`.
+            store: The rendezvous store: a new one, or one with an unused prefix.
+            timeout: The timeout for the other ranks, in seconds.
 
         Raises:
-            CollectiveError: The others did not come.
+            CollectiveError: Another rank did not connect in time.
 
         """
         self.leave()
@@ -113,12 +115,12 @@ class GlooCommunicator:
         ).backend
 
     def set_timeout(self, seconds: float) -> None:
-        """Give up on the others after so many seconds, from now on."""
-        self.backend._set_default_timeout(timedelta(seconds=seconds))  # noqa: SLF001 - there is no other way
+        """Set the timeout of later collectives, in seconds."""
+        self.backend._set_default_timeout(timedelta(seconds=seconds))  # noqa: SLF001 - torch has no public setter
 
     @contextmanager
     def exchanging(self) -> Iterator[None]:
-        """Count an exchange, and tell what goes wrong between the ranks from what goes wrong at this one."""
+        """Count a collective, and convert its failures to CollectiveError."""
         self.num_exchanges += 1
         try:
             with collective_errors():
@@ -127,14 +129,13 @@ class GlooCommunicator:
             self.num_exchanges += 1
 
     def all_reduce(self, x: Tensor) -> Tensor:
-        """Return the sum of all ranks' `x`, in its place."""
+        """Return the sum of `x` over all ranks, in place if `x` is contiguous."""
         x = x.contiguous()
         with self.exchanging():
             self.backend.allreduce([x]).wait()
         return x
 
     def all_gather(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """Return all ranks' `x` end to end along the last dimension."""
         longest = max(sizes)
         padded = x if x.shape[-1] == longest else torch.nn.functional.pad(x, (0, longest - x.shape[-1]))
         parts = [torch.empty_like(padded) for _ in sizes]
@@ -143,48 +144,47 @@ class GlooCommunicator:
         return torch.cat([part[..., :size] for part, size in zip(parts, sizes, strict=True)], -1)
 
     def send(self, x: Tensor, destination: int) -> None:
-        """Send a tensor to a rank that receives it now."""
+        """Send a tensor to the rank `destination`, which must call `receive`."""
         with self.exchanging():
             self.backend.send([x.cpu().contiguous()], destination, 0).wait()
 
     def receive(self, shape: Sequence[int], dtype: torch.dtype, source: int) -> Tensor:
-        """Return the tensor that a rank sends to this one, on the CPU."""
+        """Return the tensor that the rank `source` sends, on the CPU."""
         x = torch.empty(tuple(shape), dtype=dtype)
         with self.exchanging():
             self.backend.recv([x], source, 0).wait()
         return x
 
     def synchronize(self) -> None:
-        """Return when this rank's part of a step is done: with Gloo, that is so already."""
+        """Do nothing: Gloo collectives are synchronous."""
 
     def abort(self) -> None:
-        """End what waits for the others; with Gloo, that ends when they are gone."""
+        """Do nothing: Gloo collectives fail by themselves when a rank is gone."""
 
 
 def gloo_communicator(
     store: Store, *, rank: int, world_size: int, timeout_seconds: float, local: bool
 ) -> GlooCommunicator:
-    """Return a group of processes that reach each other over sockets, made without torch's global one.
+    """Connect to the other ranks with Gloo, independently of torch's default process group.
 
     Args:
-        store: Where they find each other.
-        rank: Which one this is.
-        world_size: How many there are.
-        timeout_seconds: Seconds that a rank waits for the others before it gives up: at first and, unless
-            they are
-            local, later. Whoever starts local ranks watches them.
-        local: Whether all ranks are on this machine. Gloo then listens on the loopback interface only,
-            whatever GLOO_SOCKET_IFNAME and the host's name say.
+        store: The rendezvous store.
+        rank: The rank of this process.
+        world_size: The number of ranks.
+        timeout_seconds: The timeout of the connection and, unless the ranks are local, of each collective.
+            Local ranks are monitored by the process that starts them.
+        local: Whether all ranks run on this machine. Gloo then listens on the loopback interface only,
+            independently of GLOO_SOCKET_IFNAME and the host name.
 
     Raises:
-        CollectiveError: The others did not come.
+        CollectiveError: Another rank did not connect in time.
 
     """
     timeout = timedelta(seconds=timeout_seconds)
     if not local:
         with collective_errors():
             return GlooCommunicator(ProcessGroupGloo(store, rank, world_size, timeout))
-    options = ProcessGroupGloo._Options()  # type: ignore[attr-defined] # noqa: SLF001 - as torch does itself
+    options = ProcessGroupGloo._Options()  # type: ignore[attr-defined] # noqa: SLF001 - as in torch itself
     options._timeout = timeout  # noqa: SLF001 - as above
     options._devices = [ProcessGroupGloo.create_device(hostname=_loopback(), lazy_init=False)]  # noqa: SLF001
     with collective_errors():
@@ -194,10 +194,10 @@ def gloo_communicator(
 
 
 def _loopback() -> str:
-    """Return the address of the loopback interface, which on a machine without IPv4 is that of IPv6."""
+    """Return the address of the loopback interface, of IPv6 if the machine has no IPv4."""
     try:
-        with socket.socket(socket.AF_INET) as found:
-            found.bind(("127.0.0.1", 0))
+        with socket.socket(socket.AF_INET) as probe:
+            probe.bind(("127.0.0.1", 0))
     except OSError:
         return "::1"
     return "127.0.0.1"

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step."""
+"""Defer Ctrl-C (SIGINT) to the end of a step."""
 
 import ctypes
 import inspect
@@ -14,13 +14,13 @@ import attrs
 
 @attrs.define(eq=False)
 class DeferredSigint:
-    """A handler of SIGINT that defers to the handler before it, and waits for the end of a step.
+    """A SIGINT handler that calls the previous handler, after the current step if there is one.
 
     Attributes:
-        previous_handler: The handler that it has replaced.
-        users: How many blocks need it.
-        steps: How many steps are in progress, one within the other.
-        is_pending: Whether the signal came within a step.
+        previous_handler: The replaced handler.
+        users: The number of blocks that use this handler.
+        steps: The number of nested steps in progress.
+        is_pending: Whether a signal arrived during a step.
 
     """
 
@@ -30,7 +30,6 @@ class DeferredSigint:
     is_pending: bool = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle the signal, now or after the step."""
         if self.steps:
             self.is_pending = True
         elif callable(self.previous_handler):
@@ -40,7 +39,7 @@ class DeferredSigint:
             signal.raise_signal(signal.SIGINT)
 
     def deliver(self) -> None:
-        """Handle what came within the step that ends here."""
+        """End a step, and handle a pending signal after the outermost one."""
         self.steps -= 1
         if self.is_pending and not self.steps:
             self.is_pending = False
@@ -49,10 +48,10 @@ class DeferredSigint:
 
 @contextmanager
 def defer_sigint_between_steps() -> Iterator[DeferredSigint | None]:
-    """Exchange the handler of SIGINT once for all steps of the block, between which Ctrl-C acts as always.
+    """Install the deferring handler for all steps of a block; between steps, Ctrl-C acts as before.
 
-    Nothing is exchanged, and None given, outside the main thread, where nothing is interrupted, and where
-    SIGINT is ignored or its handler is not Python's (installed by C code, or by faulthandler).
+    Yields None without a change outside the main thread, if SIGINT is ignored, and if its handler is not a
+    Python handler (installed by C code or faulthandler).
     """
     before = signal.getsignal(signal.SIGINT)
     if not _is_main() or before is None or before == signal.SIG_IGN:
@@ -60,23 +59,23 @@ def defer_sigint_between_steps() -> Iterator[DeferredSigint | None]:
         return
     handler = before if isinstance(before, DeferredSigint) else DeferredSigint(before)
     handler.users += 1
-    handler.steps += 1  # Ctrl-C while the handler is exchanged waits until what is below would put it back
+    handler.steps += 1  # defers Ctrl-C until the `finally` block can restore the handler
     try:
         is_in_place = handler is before or _install(handler)
         handler.deliver()
         yield handler if is_in_place else None
     finally:
         handler.users -= 1
-        # A generation may be closed by the garbage collector in another thread: then the next one that ends
-        # puts the handler back. One that was installed meanwhile is left.
-        ours = _is_main() and signal.getsignal(signal.SIGINT) == handler
-        if ours and not handler.users:
+        # The garbage collector may close a generation in another thread; the next one to end then restores
+        # the handler. A handler that was installed in the meantime stays.
+        is_current = _is_main() and signal.getsignal(signal.SIGINT) == handler
+        if is_current and not handler.users:
             signal.signal(signal.SIGINT, handler.previous_handler)
 
 
 @contextmanager
 def defer_sigint() -> Iterator[None]:
-    """Let Ctrl-C have its effect when the block is done, and not within it."""
+    """Defer Ctrl-C to the end of the block."""
     with defer_sigint_between_steps() as handler:
         if handler is None:
             yield
@@ -89,7 +88,7 @@ def defer_sigint() -> Iterator[None]:
 
 
 def _install(handler: DeferredSigint) -> bool:
-    """Install a handler, unless C code has installed one that Python does not know, which stays."""
+    """Install a handler, unless C code has installed one that is unknown to Python; return whether it is."""
     before = _action()
     signal.signal(signal.SIGINT, handler)
     known = None if handler.previous_handler == signal.SIG_DFL else _handler_in(_action())
@@ -101,14 +100,14 @@ def _install(handler: DeferredSigint) -> bool:
 
 
 def _action() -> "ctypes.Array[ctypes.c_char]":
-    """Return the system's `struct sigaction` for SIGINT, in more room than any system's takes."""
+    """Return the `struct sigaction` for SIGINT, in a buffer larger than any system's struct."""
     action = ctypes.create_string_buffer(1024)
     ctypes.CDLL(None).sigaction(signal.SIGINT, None, action)
     return action
 
 
 def _handler_in(action: "ctypes.Array[ctypes.c_char]") -> int | None:
-    """Return the address of the function in a `struct sigaction`, which begins with it; None for SIG_DFL."""
+    """Return the handler address, the first field of a `struct sigaction`; None for SIG_DFL."""
     return ctypes.c_void_p.from_buffer(action).value
 
 

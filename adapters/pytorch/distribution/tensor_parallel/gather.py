@@ -1,6 +1,6 @@
-"""A model that is split over ranks, tensor by tensor at the first of them, which writes it.
+"""Gather a sharded model on rank 0, tensor by tensor.
 
-No rank ever holds more than its part and one whole tensor.
+No rank holds more than its shard and one full tensor.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,63 +17,65 @@ from litgpt.domain.generation.errors import WorkerLost
 from litgpt.domain.parallel.gather_plan import GatherPlan, gather_plan
 from litgpt.domain.weights.parameters import ParameterSpec
 
-# What the first of given ranks says in place of the number of the tensor that it wants.
+# Sent by rank 0 under torchrun in place of a tensor index.
 _DONE, _FAILED = -1, -2
 
 
 def shard_of(model: nn.Module, name: str) -> Tensor:
-    """Return this rank's part of a tensor, by its name."""
+    """Return this rank's shard of a parameter."""
     module, _, leaf = name.rpartition(".")
-    part: Tensor = getattr(model.get_submodule(module), leaf)
-    return part.detach()
+    shard: Tensor = getattr(model.get_submodule(module), leaf)
+    return shard.detach()
 
 
 def gather_to_rank0(
     shape: Sequence[int], plan: GatherPlan, shard: Tensor, communicator: Communicator
 ) -> Tensor:
-    """Return a whole tensor, on the CPU, at the first rank; the others `hand_over` their parts meanwhile.
+    """Return the full tensor on rank 0, on the CPU; the other ranks call `send_shards`.
 
     Args:
-        shape: Its shape.
-        plan: Who has what of it.
-        shard: What this rank has.
+        shape: The shape of the full tensor.
+        plan: The slices of each rank.
+        shard: The shard of this rank.
         communicator: The ranks.
 
     """
     if plan.on_rank0:
         return shard.cpu()
-    whole = torch.empty(tuple(shape), dtype=shard.dtype)
-    for patch in plan.slices:
-        room = whole.narrow(plan.dim, patch.range[0], patch.length)
-        if patch.rank == 0:
-            room.copy_(shard.narrow(plan.dim, patch.start, patch.length))
+    full = torch.empty(tuple(shape), dtype=shard.dtype)
+    for part in plan.slices:
+        target = full.narrow(plan.dim, part.range[0], part.length)
+        if part.rank == 0:
+            target.copy_(shard.narrow(plan.dim, part.start, part.length))
         else:
-            room.copy_(communicator.receive(room.shape, shard.dtype, patch.rank))
-    return whole
+            target.copy_(communicator.receive(target.shape, shard.dtype, part.rank))
+    return full
 
 
 def send_shards(plan: GatherPlan, shard: Tensor, communicator: Communicator) -> None:
-    """Send the first rank what it lacks of a tensor.
+    """Send this rank's slices of a tensor to rank 0.
 
     Args:
-        plan: Who has what of it.
-        shard: What this rank has.
+        plan: The slices of each rank.
+        shard: The shard of this rank.
         communicator: The ranks.
 
     """
-    for patch in plan.slices:
-        if patch.rank == communicator.rank:
-            communicator.send(shard.narrow(plan.dim, patch.start, patch.length), 0)
+    for part in plan.slices:
+        if part.rank == communicator.rank:
+            communicator.send(shard.narrow(plan.dim, part.start, part.length), 0)
 
 
 def lazy_gather(
     parameters: Sequence[ParameterSpec], gather: Callable[[ParameterSpec], Tensor]
 ) -> Callable[[str], Tensor]:
-    """Return what reads whole tensors by name, and keeps the last: three of theirs may be parts of one.
+    """Return a function that gathers tensors by name and caches the last one.
+
+    Consecutive Hugging Face tensors, such as Q, K and V, may be slices of the same parameter.
 
     Args:
-        parameters: All of them.
-        gather: Gathers one.
+        parameters: All parameters of the model.
+        gather: Gathers one parameter.
 
     """
     by_name = {parameter.name: parameter for parameter in parameters}
@@ -81,7 +83,7 @@ def lazy_gather(
 
     def read(name: str) -> Tensor:
         if name not in last:
-            last.clear()  # before the next is there
+            last.clear()  # first, so that only one full tensor is in memory
             last[name] = gather(by_name[name])
         return last[name]
 
@@ -92,52 +94,48 @@ def lazy_gather(
 def gather_from_torchrun(
     model: TorchrunGPT, parameters: Sequence[ParameterSpec]
 ) -> Iterator[Callable[[str], Tensor] | None]:
-    """Give the first rank what reads whole tensors; at the others, help until it is done, and give None.
+    """Yield a function that gathers tensors on rank 0; the other ranks serve its requests and yield None.
 
     Args:
-        model: The rank's part.
-        parameters: All tensors of the whole, in an order that is the same at all ranks.
+        model: The shard of this rank.
+        parameters: All parameters of the full model, in the same order on all ranks.
 
     Raises:
-        OutOfReach: At the others: the first rank could not finish.
+        UnsupportedOperation: On the other ranks: rank 0 could not finish.
         WorkerLost: A rank is gone.
 
     """
     group = model.communicator
-    number_of = {parameter.name: number for number, parameter in enumerate(parameters)}
+    index_of = {parameter.name: index for index, parameter in enumerate(parameters)}
 
-    def say(number: int) -> int:
-        return int(group.all_reduce(torch.tensor([number])).item())
+    def broadcast(index: int) -> int:
+        return int(group.all_reduce(torch.tensor([index])).item())  # the other ranks add 0
 
-    def whole(parameter: ParameterSpec) -> Tensor:
-        work, part = (
-            gather_plan(model.full_architecture, parameter, group.world_size),
-            shard_of(model, parameter.name),
-        )
-        if work.on_rank0:
-            return part.cpu()
+    def gather(parameter: ParameterSpec) -> Tensor:
+        plan = gather_plan(model.full_architecture, parameter, group.world_size)
+        shard = shard_of(model, parameter.name)
+        if plan.on_rank0:
+            return shard.cpu()
         with defer_sigint(), translate_errors():
-            say(number_of[parameter.name])
-            return gather_to_rank0(parameter.shape, work, part, group)
+            broadcast(index_of[parameter.name])
+            return gather_to_rank0(parameter.shape, plan, shard, group)
 
     if group.rank > 0:
         with translate_errors():
-            while (number := say(0)) >= 0:
-                work = gather_plan(model.full_architecture, parameters[number], group.world_size)
-                send_shards(work, shard_of(model, parameters[number].name), group)
-        if number == _FAILED:
-            raise UnsupportedOperation(
-                "Saving the model", "the first rank could not; its own error says why."
-            )
+            while (index := broadcast(0)) >= 0:
+                plan = gather_plan(model.full_architecture, parameters[index], group.world_size)
+                send_shards(plan, shard_of(model, parameters[index].name), group)
+        if index == _FAILED:
+            raise UnsupportedOperation("Saving the model", "rank 0 failed; see its error for the cause.")
         yield None
         return
     try:
-        yield lazy_gather(parameters, whole)
+        yield lazy_gather(parameters, gather)
     except WorkerLost:
-        raise  # there is nobody left to tell
+        raise  # the other ranks cannot be notified
     except BaseException:
         with defer_sigint(), translate_errors():
-            say(_FAILED)
+            broadcast(_FAILED)
         raise
     with defer_sigint(), translate_errors():
-        say(_DONE)
+        broadcast(_DONE)

@@ -1,4 +1,4 @@
-"""One network, made a rank's part of itself from outside: it has a share, and asks the group."""
+"""Tensor-parallel layers, and the conversion of a GPT to the shard of one rank."""
 
 from typing import TypeVar
 
@@ -18,12 +18,12 @@ GPTT = TypeVar("GPTT", bound=GPT)
 
 
 class VocabParallelEmbedding(Embedding):
-    """Some rows of an embedding; the other ranks have the others.
+    """An embedding whose rows are split over the ranks.
 
     Args:
-        share: Whose rows.
-        width: Numbers in each.
-        communicator: Who has the others.
+        shard: The shard of this rank.
+        hidden_size: The size of each row.
+        communicator: The ranks.
 
     """
 
@@ -33,43 +33,42 @@ class VocabParallelEmbedding(Embedding):
         self.vocab_start, self.communicator = first, communicator
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        """Return (B, T, width) of ids (B, T): each rank's own rows, and zeros for the rest, added up."""
-        here = input - self.vocab_start
-        mine = (here >= 0) & (here < self.num_embeddings)
-        found = functional.embedding(torch.where(mine, here, 0), self.weight)
-        return self.communicator.all_reduce(found * mine[..., None])
+        """Return the embeddings (B, T, hidden_size) of ids (B, T), summed over all ranks."""
+        local_ids = input - self.vocab_start
+        is_local = (local_ids >= 0) & (local_ids < self.num_embeddings)
+        rows = functional.embedding(torch.where(is_local, local_ids, 0), self.weight)
+        return self.communicator.all_reduce(rows * is_local[..., None])
 
 
 class ParallelLMHead(Linear):
-    """The head for some tokens of the vocabulary; the other ranks have the others.
+    """An output head whose vocabulary is split over the ranks.
 
     Args:
-        share: Whose tokens.
-        architecture: Of the whole.
-        communicator: Who has the others.
+        shard: The shard of this rank.
+        communicator: The ranks.
 
     """
 
     def __init__(self, shard: RankShard, communicator: Communicator) -> None:
         first, last = shard.vocab_range
-        whole = shard.architecture
-        super().__init__(whole.hidden_size, last - first, bias=whole.lm_head_bias)
-        spans = [even_range(whole.vocab_size, shard.world_size, rank) for rank in range(shard.world_size)]
-        self.sizes, self.communicator = [stop - start for start, stop in spans], communicator
+        architecture, ranks = shard.architecture, range(shard.world_size)
+        super().__init__(architecture.hidden_size, last - first, bias=architecture.lm_head_bias)
+        ranges = [even_range(architecture.vocab_size, shard.world_size, rank) for rank in ranks]
+        self.sizes, self.communicator = [stop - start for start, stop in ranges], communicator
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        """Return (B, T, V) for the stream (B, T, width), the logits of all ranks."""
+        """Return the logits (B, T, V) of all ranks for hidden states (B, T, hidden_size)."""
         return self.communicator.all_gather(super().forward(input), self.sizes)
 
 
 class ParallelRMSNorm(Norm):
-    """A norm over what several ranks have parts of: over the queries, or the keys, of all heads.
+    """A norm over a dimension that is split over the ranks, such as the queries of all heads.
 
     Args:
-        size: How many numbers this rank has.
-        norm: How they are normalized.
-        total: How many all ranks have.
-        communicator: Who has the others.
+        size: The size of the dimension on this rank.
+        norm: The specification of the norm.
+        total: The size of the dimension on all ranks together.
+        communicator: The ranks.
 
     """
 
@@ -78,7 +77,7 @@ class ParallelRMSNorm(Norm):
         self.total, self.communicator = total, communicator
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return this rank's part of the norm (B, T, size), as `Norm` gives all of it on one device."""
+        """Return this rank's part of the normalized tensor (B, T, size)."""
         norm, result = self.spec, x.float()
         if norm.kind == "layer":
             result = result - self._mean(result)
@@ -91,21 +90,21 @@ class ParallelRMSNorm(Norm):
         return result.to(x.dtype)
 
     def _mean(self, x: Tensor) -> Tensor:
-        """Return the mean (B, T, 1) of all ranks' numbers (B, T, size)."""
+        """Return the mean (B, T, 1) over all ranks of x (B, T, size)."""
         return self.communicator.all_reduce(x.sum(-1, keepdim=True)) / self.total
 
 
 def parallelize(shard: RankShard, communicator: Communicator, model_class: type[GPTT]) -> GPTT:
-    """Return the network of a rank; the weights are uninitialized.
+    """Return the model of one rank, with uninitialized weights on the meta device.
 
     Args:
-        shard: What the rank has.
+        shard: The shard of the rank.
         communicator: The ranks.
-        model_class: What to make of it: a GPT, or one that does more.
+        model_class: GPT or a subclass.
 
     """
 
-    def together(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    def all_reduce(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         return communicator.all_reduce(output)
 
     with torch.device("meta"):
@@ -113,12 +112,12 @@ def parallelize(shard: RankShard, communicator: Communicator, model_class: type[
         model.transformer["wte"] = VocabParallelEmbedding(shard, shard.architecture.hidden_size, communicator)
         model.lm_head = ParallelLMHead(shard, communicator)
         model.tie_weights()
-        for number, block in enumerate(model.transformer["h"].children()):
+        for index, block in enumerate(model.transformer["h"].children()):
             for part in (block.attn, block.mlp):
-                assert isinstance(part, nn.Module)  # noqa: S101 - torch types what a module holds as anything
-                part.register_forward_hook(together)
+                assert isinstance(part, nn.Module)  # noqa: S101 - torch types submodules as Tensor | Module
+                part.register_forward_hook(all_reduce)
             if isinstance(block.attn, CausalSelfAttention):
-                _parallelize_qk_norm(block.attn, shard, number, communicator)
+                _parallelize_qk_norm(block.attn, shard, index, communicator)
     return model
 
 
@@ -129,7 +128,7 @@ def _parallelize_qk_norm(
     if mixer.qk_norm is None or mixer.qk_norm.scope != "all":
         return
     norm, size = mixer.qk_norm.norm, mixer.head_dim
-    # Of all ranks together; keys that several of them have count as often as they are added up.
+    # Keys that are replicated on several ranks count once per rank, as the all-reduce adds them up.
     queries, keys = shard.total_heads[layer]
     attn.norm_q = ParallelRMSNorm(
         mixer.num_heads * size, norm, total=queries * size, communicator=communicator

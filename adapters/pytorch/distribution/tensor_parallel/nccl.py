@@ -1,9 +1,8 @@
-"""Ranks that each have a CUDA device of their own, by NCCL: what they add up stays on the devices.
+"""Collectives between ranks with one CUDA device each, with NCCL.
 
-This has not run on GPUs yet: what is here follows torch's documentation, and the rule that chooses it is
-tested without them. NCCL differs from Gloo in that its work is queued on the device, where a peer that is
-gone is not an error but work that never ends. So a step ends with `settle`, which waits for it, gives up at a
-deadline, and is woken by `abort`, which whoever watches the peers calls.
+This module has not been tested on GPUs yet; it follows torch's documentation. NCCL queues its kernels on the
+device, where a lost peer does not raise an error: the kernel never ends. Each step therefore ends with
+`synchronize`, which has a timeout and which `abort` interrupts when the worker pool detects a lost peer.
 """
 
 import os
@@ -29,35 +28,32 @@ _ASYNC_ERROR_HANDLING = "TORCH_NCCL_ASYNC_ERROR_HANDLING"
 
 @attrs.define(eq=False)
 class NcclCommunicator(GlooCommunicator):
-    """Ranks that are processes, by NCCL.
+    """Collectives between processes with NCCL.
 
     Attributes:
-        device: This rank's.
-        timeout: Seconds that it waits for the others within a step.
+        device: The CUDA device of this rank.
+        timeout: The timeout of a step, in seconds.
 
     """
 
     device: torch.device = attrs.field(kw_only=True)
     timeout: float = attrs.field(kw_only=True)
-    can_reconnect: ClassVar[bool] = False  # a rank that waits for its device cannot be told to stop waiting
+    can_reconnect: ClassVar[bool] = False  # a rank that waits for its device cannot receive commands
     aborted: bool = attrs.field(default=False, init=False)
 
     def set_timeout(self, seconds: float) -> None:
-        """Give up on the others after so many seconds, from now on."""
         super().set_timeout(seconds)
         self.timeout = seconds
 
     def all_reduce(self, x: Tensor) -> Tensor:
-        """Return the sum of all ranks' `x`, where `x` is."""
+        """Return the sum of `x` over all ranks, on the device of `x`."""
         return super().all_reduce(x.to(self.device)).to(x.device)
 
     def send(self, x: Tensor, destination: int) -> None:
-        """Send a tensor to a rank that receives it now."""
         with collective_errors():
             self.backend.send([x.to(self.device).contiguous()], destination, 0).wait()
 
     def receive(self, shape: Sequence[int], dtype: torch.dtype, source: int) -> Tensor:
-        """Return the tensor that a rank sends to this one, on the CPU."""
         x = torch.empty(tuple(shape), dtype=dtype, device=self.device)
         with collective_errors():
             self.backend.recv([x], source, 0).wait()
@@ -65,10 +61,10 @@ class NcclCommunicator(GlooCommunicator):
         return x.cpu()
 
     def synchronize(self) -> None:
-        """Return when what was queued on the device is done.
+        """Wait for the queued kernels.
 
         Raises:
-            CollectiveError: The others are gone, or do not come in time.
+            CollectiveError: Another rank is gone or timed out.
 
         """
         done = torch.cuda.Event()
@@ -77,13 +73,13 @@ class NcclCommunicator(GlooCommunicator):
         while not done.query():
             if time.monotonic() > deadline:
                 self.abort()
-                raise CollectiveError(f"the other ranks did not come within {self.timeout:.0f} seconds")
+                raise CollectiveError(f"the other ranks did not respond within {self.timeout:.0f} seconds")
             time.sleep(0)
         if self.aborted:
             raise CollectiveError("another rank is gone")
 
     def abort(self) -> None:
-        """End what waits for the others, at any moment and in any thread."""
+        """Abort pending collectives; may be called from any thread."""
         self.aborted = True
         self.backend.abort()
 
@@ -91,20 +87,20 @@ class NcclCommunicator(GlooCommunicator):
 def nccl_communicator(
     store: Store, *, rank: int, world_size: int, timeout_seconds: float, device: torch.device
 ) -> NcclCommunicator:
-    """Return a group of processes with a CUDA device each, made without torch's global one.
+    """Connect to the other ranks with NCCL, independently of torch's default process group.
 
     Args:
-        store: Where they find each other.
-        rank: Which one this is.
-        world_size: How many there are.
-        timeout_seconds: Seconds that a rank waits for the others before it gives up.
-        device: This rank's.
+        store: The rendezvous store.
+        rank: The rank of this process.
+        world_size: The number of ranks.
+        timeout_seconds: The timeout for the other ranks.
+        device: The CUDA device of this rank.
 
     """
-    from torch.distributed.distributed_c10d import ProcessGroupNCCL  # which some builds of torch have not
+    from torch.distributed.distributed_c10d import ProcessGroupNCCL  # not in all builds of torch
 
     options = ProcessGroupNCCL.Options()
-    options._timeout = timedelta(seconds=timeout_seconds)  # noqa: SLF001 - torch sets it so itself
+    options._timeout = timedelta(seconds=timeout_seconds)  # noqa: SLF001 - as in torch itself
     with _without_nccl_watchdog(), collective_errors():
         backend = ProcessGroupNCCL(store, rank, world_size, options)
     return NcclCommunicator(backend, device=device, timeout=timeout_seconds)
@@ -112,7 +108,7 @@ def nccl_communicator(
 
 @contextmanager
 def _without_nccl_watchdog() -> Iterator[None]:
-    """Keep NCCL's watchdog from ending the process that a caller's script or notebook runs in."""
+    """Disable NCCL's watchdog, which would end the process of the caller's script or notebook."""
     before = os.environ.get(_ASYNC_ERROR_HANDLING)
     os.environ[_ASYNC_ERROR_HANDLING] = "0"
     try:

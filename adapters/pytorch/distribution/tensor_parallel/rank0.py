@@ -1,4 +1,4 @@
-"""The first rank's network: whatever is done with it, the other ranks are told to do as well."""
+"""Rank 0's model; every call is also sent to the worker ranks."""
 
 import itertools
 import weakref
@@ -25,22 +25,22 @@ _cache_ids = itertools.count(1)
 
 
 class Rank0GPT(TensorParallelGPT):
-    """The first rank's part of a network, which takes the others along."""
+    """The shard of rank 0, which drives the worker ranks."""
 
     pool: WorkerPool
     shut_down: Callable[[], object]
-    """Ends the other ranks, the first time that it is called."""
+    """Ends the worker ranks; later calls do nothing."""
 
     def generation_context(self) -> AbstractContextManager[object]:
-        """Exchange the handler of Ctrl-C once for all steps."""
+        """Install the deferring SIGINT handler once for all steps."""
         return defer_sigint_between_steps()
 
     def empty_cache(self, **arguments: Any) -> KVCache:
-        """Return an empty cache here, and have one made at every rank."""
-        number = next(_cache_ids)
-        command = encode_command("cache", cache=number, arguments=arguments)
-        with _drop_on_error(self.pool, number), self.pool.collective(command):
-            return Rank0Cache.wrap(super().empty_cache(**arguments), self.pool, number)
+        """Create an empty cache on every rank and return the one of rank 0."""
+        cache_id = next(_cache_ids)
+        command = encode_command("cache", cache=cache_id, arguments=arguments)
+        with _drop_on_error(self.pool, cache_id), self.pool.collective(command):
+            return Rank0Cache.wrap(super().empty_cache(**arguments), self.pool, cache_id)
 
     def forward(
         self,
@@ -50,7 +50,7 @@ class Rank0GPT(TensorParallelGPT):
         positions: Tensor | None = None,
         last_token_only: bool = False,
     ) -> Tensor:
-        """Return logits, as all ranks together compute them."""
+        """Compute the logits on all ranks."""
         with self.pool.collective(
             _forward_command("forward", input_ids, cache, positions, last_token_only=last_token_only)
         ):
@@ -66,7 +66,7 @@ class Rank0GPT(TensorParallelGPT):
         positions: Tensor | None = None,
         last_token_only: bool = False,
     ) -> Tensor:
-        """Return what the head reads, as all ranks together compute it."""
+        """Compute the final hidden states on all ranks."""
         with self.pool.collective(
             _forward_command("hidden_states", input_ids, cache, positions, last_token_only=last_token_only)
         ):
@@ -75,33 +75,26 @@ class Rank0GPT(TensorParallelGPT):
             )
 
     def gather(self, parameter: ParameterSpec) -> Tensor:
-        """Return a tensor of the whole, on the CPU, of the parts that the ranks have now.
-
-        Args:
-            parameter: Which, as it is in the whole.
-
-        """
-        work, part = (
-            gather_plan(self.full_architecture, parameter, self.communicator.world_size),
-            shard_of(self, parameter.name),
-        )
-        if work.on_rank0:
-            return part.cpu()
-        command = encode_command("send_shards", name=parameter.name, plan=attrs.asdict(work))
+        """Gather the current value of a parameter of the full model, on the CPU."""
+        plan = gather_plan(self.full_architecture, parameter, self.communicator.world_size)
+        shard = shard_of(self, parameter.name)
+        if plan.on_rank0:
+            return shard.cpu()
+        command = encode_command("send_shards", name=parameter.name, plan=attrs.asdict(plan))
         with self.pool.collective(command):
-            return gather_to_rank0(parameter.shape, work, part, self.communicator)
+            return gather_to_rank0(parameter.shape, plan, shard, self.communicator)
 
 
 @attrs.frozen(eq=False)
 class StepCommunicator:
-    """The ranks as the first rank's layers reach them: within a step, in which the others take part.
+    """Restricts rank 0's collectives to steps in which the worker ranks take part.
 
-    A layer that is called by itself would wait for the other ranks; and beside another thread's step, it
-    would be given the numbers of that.
+    A layer that is called directly would wait for the other ranks forever or, during a step of another
+    thread, receive tensors of that step.
 
     Attributes:
         communicator: The ranks.
-        pool: The workers that compute the other ranks.
+        pool: The processes of the worker ranks.
 
     """
 
@@ -110,56 +103,56 @@ class StepCommunicator:
 
     @property
     def world_size(self) -> int:
-        """How many there are."""
+        """The number of ranks."""
         return self.communicator.world_size
 
     @property
     def rank(self) -> int:
-        """Which one this is."""
+        """The rank of this process."""
         return self.communicator.rank
 
     def all_reduce(self, x: Tensor) -> Tensor:
-        """Return the sum of all ranks' `x`."""
         return self._checked.all_reduce(x)
 
     def all_gather(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """Return all ranks' `x` end to end along the last dimension."""
         return self._checked.all_gather(x, sizes)
 
     def send(self, x: Tensor, destination: int) -> None:
-        """Send a tensor to a rank that receives it now."""
         self._checked.send(x, destination)
 
     def receive(self, shape: Sequence[int], dtype: torch.dtype, source: int) -> Tensor:
-        """Return the tensor that a rank sends to this one, on the CPU."""
         return self._checked.receive(shape, dtype, source)
 
     @property
     def _checked(self) -> Communicator:
         if not self.pool.in_collective:
             reason = (
-                "it needs the other ranks, which take part in whole steps. Call the model, which returns its "
-                "logits."
+                "the other ranks only take part in a forward pass of the whole model. Call the model, which "
+                "returns logits."
             )
-            raise UnsupportedOperation("A layer by itself of a model that is split over ranks", reason)
+            raise UnsupportedOperation("Calling a single layer of a tensor-parallel model", reason)
         return self.communicator
 
 
 def _forward_command(
     method: str, input_ids: Tensor, cache: KVCache | None, positions: Tensor | None, *, last_token_only: bool
 ) -> bytes:
-    number = cache.cache_id if isinstance(cache, Rank0Cache) else None
-    where = None if positions is None else positions.tolist()
-    return encode_command(method, cache=number, ids=input_ids.tolist(), positions=where, last=last_token_only)
+    arguments = {
+        "cache": cache.cache_id if isinstance(cache, Rank0Cache) else None,
+        "ids": input_ids.tolist(),
+        "positions": None if positions is None else positions.tolist(),
+        "last": last_token_only,
+    }
+    return encode_command(method, **arguments)
 
 
 @attrs.define(eq=False)
 class Rank0Cache(KVCache):
-    """The first rank's part of a cache; what happens to it happens to the others.
+    """Rank 0's part of a KV cache; every change is also sent to the worker ranks.
 
     Attributes:
-        pool: Those who have the others.
-        cache_id: What it is called there.
+        pool: The processes of the worker ranks.
+        cache_id: The id of the cache on the worker ranks.
 
     """
 
@@ -168,39 +161,35 @@ class Rank0Cache(KVCache):
 
     @classmethod
     def wrap(cls, cache: KVCache, pool: WorkerPool, cache_id: int) -> "Rank0Cache":
-        """Return a cache with the contents of another."""
-        own = {one.name: getattr(cache, one.name) for one in attrs.fields(KVCache)}
-        made = cls(**own, pool=pool, cache_id=cache_id)
-        weakref.finalize(made, pool.broadcast_deferred, encode_command("drop", cache=cache_id))
-        return made
+        """Return a cache with the contents of another, which the workers drop together with it."""
+        fields = {field.name: getattr(cache, field.name) for field in attrs.fields(KVCache)}
+        wrapped = cls(**fields, pool=pool, cache_id=cache_id)
+        weakref.finalize(wrapped, pool.broadcast_deferred, encode_command("drop", cache=cache_id))
+        return wrapped
 
     def keep_rows(self, rows: Sequence[int]) -> None:
-        """Forget all rows but these, in this order."""
         with self.pool.collective(encode_command("keep_rows", cache=self.cache_id, rows=list(rows))):
             super().keep_rows(rows)
 
     def truncate(self, length: int) -> bool:
-        """Forget all slots from `length` on; return False if a layer lacks what comes before."""
         with self.pool.collective(encode_command("truncate", cache=self.cache_id, length=length)):
             return super().truncate(length)
 
     def set_limits(self, *, max_length: int, lengths: Sequence[int]) -> None:
-        """Take the cache for texts that may become longer, or not as long."""
         arguments = {"max_length": max_length, "lengths": list(lengths)}
         with self.pool.collective(encode_command("set_limits", cache=self.cache_id, **arguments)):
             super().set_limits(max_length=max_length, lengths=lengths)
 
     def copy(self) -> "Rank0Cache":
-        """Return a cache with the same contents and memory of its own."""
-        number = next(_cache_ids)
-        command = encode_command("copy", cache=self.cache_id, to=number)
-        with _drop_on_error(self.pool, number), self.pool.collective(command):
-            return Rank0Cache.wrap(super().copy(), self.pool, number)
+        cache_id = next(_cache_ids)
+        command = encode_command("copy", cache=self.cache_id, to=cache_id)
+        with _drop_on_error(self.pool, cache_id), self.pool.collective(command):
+            return Rank0Cache.wrap(super().copy(), self.pool, cache_id)
 
 
 @contextmanager
 def _drop_on_error(pool: WorkerPool, cache_id: int) -> Iterator[None]:
-    """Give the other ranks' memory back if this rank has none for its part of the cache."""
+    """Free the workers' parts of a cache if allocating the part of rank 0 fails."""
     try:
         yield
     except BaseException:

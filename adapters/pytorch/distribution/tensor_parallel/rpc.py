@@ -1,4 +1,4 @@
-"""What the first rank tells the others to do, as JSON: nothing but names and numbers crosses."""
+"""Commands from rank 0 to the workers, as JSON: names and numbers only, no pickled objects."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,20 +15,20 @@ from litgpt.domain.parallel.gather_plan import GatherPlan, ShardSlice
 
 
 def encode_command(method: str, **arguments: Any) -> bytes:
-    """Return a command."""
+    """Encode a command: the method to call and its arguments."""
     return json.dumps({"do": method, **arguments}).encode()
 
 
 class CommandExecutor:
-    """Does with a rank's network what it is told.
+    """Executes commands on the model of a worker rank.
 
     Args:
-        model: The network.
-        group: The ranks that it is a part of.
-        rejoin: Makes the group's connections anew, given how often that was done.
+        model: The model.
+        communicator: The ranks.
+        reconnect: Re-establishes the connections; its argument is the number of the attempt.
 
     Attributes:
-        attempt: How often the group's connections were made anew.
+        attempt: The number of times the connections were re-established.
 
     """
 
@@ -43,7 +43,7 @@ class CommandExecutor:
         self.attempt = 0
 
     def leave(self) -> bool:
-        """Leave the group after a step that was not finished; return False if it cannot be joined anew."""
+        """Disconnect after a failed step; return False if the connections cannot be re-established."""
         if self._communicator.can_reconnect:
             self._communicator.leave()
             self._has_left = True
@@ -51,30 +51,30 @@ class CommandExecutor:
 
     @torch.inference_mode()
     def execute(self, command: bytes) -> None:
-        """Do what a command says. What needs the group is left undone after it was left."""
-        said: Mapping[str, Any] = json.loads(command)
-        if self._has_left and said["do"] not in ("rejoin", "drop"):
+        """Execute a command; after `leave`, only `rejoin` and `drop`, which need no other rank."""
+        call: Mapping[str, Any] = json.loads(command)
+        if self._has_left and call["do"] not in ("rejoin", "drop"):
             return
-        match said["do"]:
+        match call["do"]:
             case "rejoin":
-                self._reconnect(said["group"])
-                self._has_left, self.attempt = False, said["group"]
+                self._reconnect(call["group"])
+                self._has_left, self.attempt = False, call["group"]
             case "forward" | "hidden_states":
-                cache = None if said["cache"] is None else self._caches[said["cache"]]
-                positions = None if said["positions"] is None else _tensor(said["positions"], self._model)
-                does = self._model if said["do"] == "forward" else self._model.hidden_states
-                does(
-                    _tensor(said["ids"], self._model),
+                cache = None if call["cache"] is None else self._caches[call["cache"]]
+                positions = None if call["positions"] is None else _tensor(call["positions"], self._model)
+                method = self._model if call["do"] == "forward" else self._model.hidden_states
+                method(
+                    _tensor(call["ids"], self._model),
                     cache,
                     positions=positions,
-                    last_token_only=said["last"],
+                    last_token_only=call["last"],
                 )
             case "send_shards":
                 send_shards(
-                    _decode_gather_plan(said["plan"]), shard_of(self._model, said["name"]), self._communicator
+                    _decode_gather_plan(call["plan"]), shard_of(self._model, call["name"]), self._communicator
                 )
             case _:
-                self._change_caches(said)
+                self._change_caches(call)
 
     def _change_caches(self, command: Mapping[str, Any]) -> None:
         match command["do"]:

@@ -1,4 +1,4 @@
-"""A network of which this rank has a part, whoever tells the others what to do."""
+"""The shard of one rank of a tensor-parallel model, driven by rank 0 or by torchrun."""
 
 import torch
 from torch import Tensor
@@ -11,11 +11,11 @@ from litgpt.domain.model import Architecture
 
 
 class TensorParallelGPT(GPT):
-    """A rank's part of a network.
+    """The shard of one rank of a model.
 
     Attributes:
         communicator: The ranks.
-        full_architecture: Of what it is a part.
+        full_architecture: The architecture of the full model.
 
     """
 
@@ -23,34 +23,34 @@ class TensorParallelGPT(GPT):
     full_architecture: Architecture
 
     def require_trainable(self) -> None:
-        """Refuse: the sums over the ranks have no gradients.
+        """Require disabled gradients: the all-reduce over the ranks is not differentiable.
 
         Raises:
-            OutOfReach: Gradients are enabled.
+            UnsupportedOperation: Gradients are enabled.
 
         """
         if torch.is_grad_enabled():
             reason = (
-                "generate_strategy='tensor_parallel' is for inference. Load it with distribute=None, call "
-                "trainer_setup(), and let a strategy of Lightning's use several devices. To measure a loss "
-                "alone, do so within torch.no_grad()."
+                "generate_strategy='tensor_parallel' supports inference only. Load the model with "
+                "distribute=None, call trainer_setup(), and select a Lightning strategy for several devices. "
+                "To compute a loss without gradients, use torch.no_grad()."
             )
-            raise UnsupportedOperation("Training a model that is split over ranks", reason)
+            raise UnsupportedOperation("Training a tensor-parallel model", reason)
 
     def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
-        """Return the cross-entropy of the next tokens, to evaluate a model and not to train it.
+        """Return the cross-entropy of the next tokens, without gradients.
 
         Args:
             input_ids: (B, T).
-            target_ids: (B, T), unshifted; -100 is not counted.
+            target_ids: (B, T), unshifted; -100 is ignored.
             reduction: `mean` or `sum` over the targets.
 
         Raises:
-            OutOfReach: Gradients are enabled.
-            BadArgument: The mean is wanted and no target counts.
+            UnsupportedOperation: Gradients are enabled.
+            InvalidArgument: The reduction is `mean` and no label is a target.
 
         """
         self.require_trainable()
-        # Each rank's head gives all logits, so nothing is saved by taking them a few rows at a time.
+        # Every rank gathers all logits, so chunking would not save memory.
         logits: Tensor = self(input_ids)
         return cross_entropy(logits.flatten(0, 1), shift_labels(target_ids).flatten(), reduction)

@@ -1,4 +1,4 @@
-"""The DistributionStrategy that splits every layer over several ranks."""
+"""The tensor-parallel strategy: every layer is split over several ranks."""
 
 import os
 import shutil
@@ -44,27 +44,25 @@ from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.progress import Reporter, null_reporter
 from litgpt.domain.weights.mapping import ParameterSource
 
-# How long a rank waits for the others while they start and, under torchrun, read their weights.
+# The timeout while the ranks start and, under torchrun, read their weights.
 _COLLECTIVE_TIMEOUT = 600.0
 
 
 @attrs.frozen
 class TensorParallel:
-    """Several ranks, each with a part of every layer.
+    """Splits every layer over several ranks.
 
-    The caller's process is the first, and starts the others; or it is one of those that torchrun has started.
+    The caller's process is rank 0 and starts the others, or torchrun has started all of them.
 
     Attributes:
-        startup_timeout: Seconds that ranks which were started from outside wait for each other within a step.
-            Nobody
-            watches them.
+        startup_timeout: The timeout of a step between ranks that torchrun has started, in seconds.
 
     """
 
     startup_timeout: float = 300.0
 
     def hardware(self, released_model: GPT | None = None) -> Hardware:
-        """Return what this machine has, the memory of a model that is about to be released included."""
+        """Return the devices of this machine; the memory of `released_model` counts as free."""
         return detect_hardware(released_model)
 
     def build(
@@ -75,41 +73,41 @@ class TensorParallel:
         checkpoint: Checkpoint[Tensor],
         report: Reporter,
     ) -> GPT:
-        """Start the other ranks, and read this rank's part of each tensor.
+        """Start the other ranks and read this rank's shard of each tensor.
 
         Raises:
-            OutOfReach: The model cannot be split so, or nothing opens it in another process.
-            WorkerLost: Another rank does not start.
+            UnsupportedOperation: The model cannot be split, or other processes cannot open it.
+            WorkerLost: Another rank did not start.
 
         """
         ranks = len(placement.devices)
-        mine = shard_model(
-            architecture, sources, world_size=ranks, rank=placement.local_rank or 0
-        )  # refuses what cannot be
+        # Before any process starts: raises an error if the model cannot be split.
+        shard = shard_model(architecture, sources, world_size=ranks, rank=placement.local_rank or 0)
         if placement.local_rank is not None:
             with translate_errors():
-                meeting = _communicator(
+                peers = _communicator(
                     rendezvous_store(_COLLECTIVE_TIMEOUT), placement, rank=placement.local_rank, local=False
                 )
-            given = _load_shard(parallelize(mine, meeting, TorchrunGPT), mine, checkpoint, placement, report)
-            given.communicator, given.full_architecture = meeting, architecture
+            own = _load_shard(parallelize(shard, peers, TorchrunGPT), shard, checkpoint, placement, report)
+            own.communicator, own.full_architecture = peers, architecture
             with translate_errors():
-                _barrier(meeting)
-            meeting.set_timeout(self.startup_timeout)
-            return given
-        where = checkpoint.path
-        if where is None:
+                _barrier(peers)
+            peers.set_timeout(self.startup_timeout)
+            return own
+        path = checkpoint.path
+        if path is None:
             raise UnsupportedOperation(
                 "generate_strategy='tensor_parallel'",
-                f"{checkpoint.origin} is in this process alone, and no other can open it. Save it first.",
+                f"{checkpoint.origin} exists in this process only, so other processes cannot open it. Save "
+                "it first.",
             )
         folder = _private_folder()
         try:
             store = FileStore(str(folder / "store"), -1)
-            crew = WorkerPool(
+            pool = WorkerPool(
                 {
                     "folder": str(folder),
-                    "model": str(where),
+                    "model": str(path),
                     "name": checkpoint.name,
                     "tied": architecture.tie_word_embeddings,
                     "placement": attrs.asdict(placement),
@@ -120,78 +118,77 @@ class TensorParallel:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         try:
-            group = crew.run_collective(lambda: _communicator(store, placement, rank=0, local=True))
-            crew.communicator = group
+            group = pool.run_collective(lambda: _communicator(store, placement, rank=0, local=True))
+            pool.communicator = group
             if group.can_reconnect:
-                crew.reconnect = lambda number: _reconnect(group, store, number)
+                pool.reconnect = lambda attempt: _reconnect(group, store, attempt)
             model = _load_shard(
-                parallelize(mine, StepCommunicator(group, crew), Rank0GPT),
-                mine,
+                parallelize(shard, StepCommunicator(group, pool), Rank0GPT),
+                shard,
                 checkpoint,
                 placement,
                 report,
             )
-            model.pool, model.communicator, model.full_architecture = crew, group, architecture
-            crew.run_collective(lambda: _barrier(group))
+            model.pool, model.communicator, model.full_architecture = pool, group, architecture
+            pool.run_collective(lambda: _barrier(group))
             threads = torch.get_num_threads()
             if model.input_device.type == "cpu":
-                torch.set_num_threads(threads_per_rank(ranks))  # the cores are for all ranks
+                torch.set_num_threads(threads_per_rank(ranks))  # the ranks share the cores
         except BaseException:
-            _shut_down(crew, folder)
+            _shut_down(pool, folder)
             raise
-        model.shut_down = weakref.finalize(model, _shut_down, crew, folder, threads)
+        model.shut_down = weakref.finalize(model, _shut_down, pool, folder, threads)
         return model
 
     def release(self, model: GPT) -> None:
-        """End the other ranks."""
+        """End the worker ranks."""
         if isinstance(model, Rank0GPT):
             model.shut_down()
 
     @contextmanager
     def weights(self, model: GPT, sources: Sequence[ParameterSource]) -> Iterator[ModelExporter | None]:
-        """Give what a model's weights are now, gathered as they are read; None where another rank writes.
+        """Yield an exporter that gathers the current weights when they are read; None on ranks above 0.
 
         Raises:
-            OutOfReach: They are quantized, or the rank that writes cannot.
+            UnsupportedOperation: The weights are quantized, or rank 0 failed to write them.
             WorkerLost: A rank is gone.
 
         """
         if quantized_layers(model):
             reason = (
-                "each rank has quantized its own part, by scales of its own. Place it on one device with the "
-                "same quantize=, and save that."
+                "each rank has quantized its shard with its own scales. Place the model on one device with "
+                "the same quantize= and save it from there."
             )
-            raise UnsupportedOperation("Saving a quantized model that is split over ranks", reason)
-        ours = tuple(join.parameter for join in sources)
+            raise UnsupportedOperation("Saving a quantized tensor-parallel model", reason)
+        parameters = tuple(source.parameter for source in sources)
         if isinstance(model, Rank0GPT):
-            yield ModelExporter.from_model(model, sources, read_full=lazy_gather(ours, model.gather))
+            yield ModelExporter.from_model(model, sources, read_full=lazy_gather(parameters, model.gather))
             return
-        assert isinstance(model, TorchrunGPT)  # noqa: S101 - there is no other that this builds
-        with gather_from_torchrun(model, ours) as gathered:
-            yield None if gathered is None else ModelExporter.from_model(model, sources, read_full=gathered)
+        assert isinstance(model, TorchrunGPT)  # noqa: S101 - `build` returns no other class
+        with gather_from_torchrun(model, parameters) as read_full:
+            yield None if read_full is None else ModelExporter.from_model(model, sources, read_full=read_full)
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
-        """Return what generates with `model`."""
         return TorchGenerator(model, placement.kv_cache_size)
 
 
 def _private_folder() -> Path:
-    """Return a new folder that no other user of this machine can open, for the ranks to find each other in.
+    """Create a temporary folder that only this user can open, for the rendezvous store.
 
     Raises:
-        OutOfReach: There is nowhere to make one.
+        UnsupportedOperation: The folder cannot be created.
 
     """
     try:
         return Path(tempfile.mkdtemp(prefix="litgpt-"))
     except OSError as error:
-        reason = f"its processes need a temporary folder: {error}. Set TMPDIR to one that can be written to."
+        reason = f"its processes need a temporary folder: {error}. Set TMPDIR to a writable folder."
         raise UnsupportedOperation("generate_strategy='tensor_parallel'", reason) from error
 
 
 def _shut_down(pool: WorkerPool, folder: Path, threads: int | None = None) -> None:
-    """End the other ranks, and give this one its cores back."""
-    if os.getpid() != pool.caller_thread:  # a fork of the caller, whose ranks they are not
+    """End the worker ranks and restore the number of threads of this process."""
+    if os.getpid() != pool.caller_thread:  # a fork of the caller must not end its workers
         return
     pool.close()
     shutil.rmtree(folder, ignore_errors=True)
@@ -205,30 +202,30 @@ def build_rank(
     sources: tuple[ParameterSource, ...],
     checkpoint: Checkpoint[Tensor],
 ) -> CommandExecutor:
-    """Return what does a worker's part, once it has read its slices.
+    """Build the model of a worker rank and return the executor of its commands.
 
     Args:
-        job: What the caller told the worker.
-        architecture: Of the whole model.
-        sources: What its parameters are read from.
-        checkpoint: Where from.
+        job: The job that the pool sent to the worker.
+        architecture: The architecture of the full model.
+        sources: The checkpoint tensors of each parameter.
+        checkpoint: The checkpoint to read.
 
     """
     if "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     rank, ranks = job["rank"], job["ranks"]
-    said = {**job["placement"], "devices": tuple(job["placement"]["devices"]), "local_rank": rank}
-    placement = Placement(**said)
+    fields = {**job["placement"], "devices": tuple(job["placement"]["devices"]), "local_rank": rank}
+    placement = Placement(**fields)
     store = FileStore(str(Path(job["folder"]) / "store"), -1)
     group = _communicator(store, placement, rank=rank, local=True)
-    mine = shard_model(architecture, sources, world_size=ranks, rank=rank)
-    model = _load_shard(parallelize(mine, group, GPT), mine, checkpoint, placement, null_reporter)
+    shard = shard_model(architecture, sources, world_size=ranks, rank=rank)
+    model = _load_shard(parallelize(shard, group, GPT), shard, checkpoint, placement, null_reporter)
     _barrier(group)
-    return CommandExecutor(model, group, lambda number: _reconnect(group, store, number))
+    return CommandExecutor(model, group, lambda attempt: _reconnect(group, store, attempt))
 
 
 def _communicator(store: Store, placement: Placement, *, rank: int, local: bool) -> GlooCommunicator:
-    """Return the ranks of a placement, to talk as their devices can."""
+    """Connect the ranks of a placement with the backend of their devices."""
     ranks = len(placement.devices)
     if placement.backend == "nccl" and is_nccl_available():
         from litgpt.adapters.pytorch.distribution.tensor_parallel.nccl import nccl_communicator
@@ -246,19 +243,17 @@ def _communicator(store: Store, placement: Placement, *, rank: int, local: bool)
 
 
 def _reconnect(communicator: GlooCommunicator, store: Store, attempt: int) -> None:
-    """Make a group's connections anew, for the time with this number."""
     communicator.reconnect(PrefixStore(f"again/{attempt}", store), timeout=_COLLECTIVE_TIMEOUT)
 
 
 def _barrier(communicator: Communicator) -> None:
-    """Return when every rank has its weights."""
+    """Wait until every rank has its weights."""
     communicator.all_reduce(torch.zeros(1))
 
 
 def _load_shard(
     model: GPTT, shard: RankShard, checkpoint: Checkpoint[Tensor], placement: Placement, report: Reporter
 ) -> GPTT:
-    """Give a rank's network its weights."""
     device = torch.device(placement.device)
     try:
         return load_weights(
@@ -275,6 +270,6 @@ def _load_shard(
         needed = shard.weight_bytes(dtype=placement.dtype, quantize=placement.quantize)
         raise UnsupportedOperation(
             f"{checkpoint.name} on {placement.device}",
-            f"its memory does not hold rank {shard.rank}'s {needed / 1e9:.1f} GB of weights. More devices, a "
-            "smaller precision or quantize= make it less.",
+            f"rank {shard.rank} needs {needed / 1e9:.1f} GB for its weights, more than the device has free. "
+            "Use more devices, a smaller precision or quantize=.",
         ) from error

@@ -1,4 +1,4 @@
-"""Ranks that were started from outside, as torchrun does: each runs the whole program by itself."""
+"""Ranks that torchrun has started: each runs the whole program."""
 
 import itertools
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from datetime import timedelta
 import attrs
 import torch
 from torch import Tensor
-from torch.distributed import DistError, PrefixStore, rendezvous  # type: ignore[attr-defined] # public, if not in its list
+from torch.distributed import DistError, PrefixStore, rendezvous  # type: ignore[attr-defined] # public, but not in __all__
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import CollectiveError
 from litgpt.adapters.pytorch.distribution.tensor_parallel.sharded_gpt import TensorParallelGPT
@@ -16,21 +16,21 @@ from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.generation.errors import WorkerLost
 from litgpt.domain.generation.sampling_params import SamplingParams
 
-# Every rank places its models in the same order, so that these numbers are the same everywhere.
+# All ranks place their models in the same order, so the numbers agree.
 _attempts = itertools.count()
 
 
 class TorchrunGPT(TensorParallelGPT):
-    """A rank's part of a network, at a rank that runs the whole program by itself."""
+    """The shard of one rank that torchrun has started."""
 
     def synced_sampling(self, params: SamplingParams) -> SamplingParams:
-        """Return how to draw: where no seed is given, by the first rank's."""
+        """Return the parameters with a seed of rank 0, if they need one and have none."""
         if params.seed is not None or params.greedy:
             return params
         seed = torch.randint(2**62, (1,))
-        mine = seed if self.communicator.rank == 0 else torch.zeros_like(seed)
+        own = seed if self.communicator.rank == 0 else torch.zeros_like(seed)
         with translate_errors():
-            return attrs.evolve(params, seed=int(self.communicator.all_reduce(mine).item()))
+            return attrs.evolve(params, seed=int(self.communicator.all_reduce(own).item()))
 
     def forward(
         self,
@@ -40,10 +40,10 @@ class TorchrunGPT(TensorParallelGPT):
         positions: Tensor | None = None,
         last_token_only: bool = False,
     ) -> Tensor:
-        """Return logits, as all ranks together compute them.
+        """Compute the logits on all ranks.
 
         Raises:
-            WorkerLost: The others did not take part in time.
+            WorkerLost: Another rank is gone or timed out.
 
         """
         with translate_errors():
@@ -59,10 +59,10 @@ class TorchrunGPT(TensorParallelGPT):
         positions: Tensor | None = None,
         last_token_only: bool = False,
     ) -> Tensor:
-        """Return what the head reads, as all ranks together compute it.
+        """Compute the final hidden states on all ranks.
 
         Raises:
-            WorkerLost: The others did not take part in time.
+            WorkerLost: Another rank is gone or timed out.
 
         """
         with translate_errors():
@@ -71,10 +71,10 @@ class TorchrunGPT(TensorParallelGPT):
             )
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Return the logits of what the head reads, as all ranks together compute them.
+        """Compute the logits of hidden states on all ranks.
 
         Raises:
-            WorkerLost: The others did not take part in time.
+            WorkerLost: Another rank is gone or timed out.
 
         """
         with translate_errors():
@@ -83,10 +83,7 @@ class TorchrunGPT(TensorParallelGPT):
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn what a group says of ranks that are gone, or do not come in time, into our error.
-
-    An error of this rank's own stays as it is.
-    """
+    """Convert errors of collectives to WorkerLost; errors of this rank itself are unchanged."""
     try:
         yield
     except (CollectiveError, DistError) as error:
@@ -94,10 +91,10 @@ def translate_errors() -> Iterator[None]:
 
 
 def rendezvous_store(timeout: float) -> PrefixStore:
-    """Return where this rank finds those that were started together with it.
+    """Return the rendezvous store of the ranks that torchrun has started.
 
     Args:
-        timeout: Seconds that it waits for the first of them before it gives up.
+        timeout: The timeout for rank 0, in seconds.
 
     """
     store, _, _ = next(iter(rendezvous("env://", timeout=timedelta(seconds=timeout))))

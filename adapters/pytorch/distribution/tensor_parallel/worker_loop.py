@@ -1,4 +1,4 @@
-"""What a worker does: its rank's part of the model, as the first rank tells it."""
+"""The main loop of a worker process: receive commands of rank 0 and execute them."""
 
 import json
 import os
@@ -11,32 +11,32 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # an import that fails is an error to be said, as any other
+if TYPE_CHECKING:  # imported in the loop, where a failed import is reported to the caller
     from litgpt.adapters.pytorch.distribution.tensor_parallel.rpc import CommandExecutor
 
 
 def run_worker_loop(
     connection: Connection, job: Mapping[str, Any], build: Callable[[], "CommandExecutor"]
 ) -> None:
-    """Serve until the caller ends this process, or is gone.
+    """Execute commands until the caller ends this process or is gone.
 
     Args:
-        connection: To the caller.
-        job: What the caller said first.
-        build: Returns what obeys, once the model is there.
+        connection: The connection to the caller.
+        job: The job that the caller sent first.
+        build: Builds the model and returns the executor of its commands.
 
     """
     threading.Thread(target=_exit_with_parent, args=(connection, job), daemon=True).start()
     try:
-        commands = build()
+        executor = build()
         _send(connection, ready=True)
         while True:
             try:
                 command = connection.recv_bytes()
             except (EOFError, OSError):
                 return
-            _execute(commands, command, connection)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the caller should know
+            _execute(executor, command, connection)
+    except Exception as error:  # noqa: BLE001 - the caller reports it
         _send(connection, error=_first_line(error))
         sys.exit(1)
 
@@ -49,12 +49,12 @@ def _execute(executor: "CommandExecutor", command: bytes, connection: Connection
     except Exception as error:
         if not executor.leave():
             raise
-        if not isinstance(error, CollectiveError):  # which is another's fault
+        if not isinstance(error, CollectiveError):  # the failed rank reports its own error
             _send(connection, error=_first_line(error), group=executor.attempt)
 
 
 def _send(connection: Connection, **message: Any) -> None:
-    with suppress(OSError):  # the caller is gone, and this process about to be
+    with suppress(OSError):  # the caller is gone, so this process ends too
         connection.send_bytes(json.dumps(message).encode())
 
 
@@ -63,12 +63,12 @@ def _first_line(error: Exception) -> str:
 
 
 def _exit_with_parent(connection: Connection, job: Mapping[str, Any]) -> None:
-    """End this process when the caller is gone, and remove what it can no longer remove itself.
+    """End this process when the caller is gone, and remove the rendezvous folder.
 
-    A fork of the caller may keep the connection open, so its process is looked for too.
+    A fork of the caller may keep the connection open, so the parent process id is checked too.
     """
     hang_up = select.poll()
-    hang_up.register(connection.fileno(), 0)  # no event but that the other end is closed
+    hang_up.register(connection.fileno(), 0)  # POLLHUP is always reported
     while not hang_up.poll(1000) and os.getppid() == job["caller"]:
         pass
     shutil.rmtree(job["folder"], ignore_errors=True)

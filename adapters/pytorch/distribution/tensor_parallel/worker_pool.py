@@ -1,8 +1,8 @@
-"""The other ranks of a model: processes that the caller's own process starts, watches and ends.
+"""The worker ranks of a model: processes that the caller's process starts, monitors and ends.
 
-Each is a module of its own (`python -m litgpt.worker`), so the caller's script is not run again and a
-notebook or a REPL will do. The system says when a process has ended, to both sides: it closes the socket
-between them. So a worker need not say that it is alive, and may be stopped, or busy, for as long as it likes.
+Each runs `python -m litgpt.worker`, so the caller's script is not run again, and notebooks and the REPL work.
+The system closes the socket between two processes when one ends. Workers therefore need no heartbeat, and may
+be stopped or busy for any length of time.
 """
 
 import json
@@ -29,30 +29,29 @@ ResultT = TypeVar("ResultT")
 
 _SHUTDOWN_SECONDS = 5.0
 _DIAGNOSIS_SECONDS = 5.0
-# A longer pause between two looks at the workers means that this process was stopped or the machine asleep,
-# which does not count as waiting for them.
+# A longer interval between two polls means that this process was stopped or the machine suspended, which does
+# not count towards the timeout.
 _POLL_SECONDS = 1.0
 
 
 class WorkerPool:
-    """The other ranks of one model.
+    """The worker ranks of one model.
 
     Args:
-        job: What each worker is told, besides its rank.
-        ranks: How many ranks there are, the caller's own among them.
-        timeout: Seconds that this rank waits for the others within one exchange before they are taken to
-            hang, and are ended. Those in which this process or a worker is stopped do not count.
+        job: The job of each worker, without its rank.
+        world_size: The number of ranks, including the caller's.
+        timeout: The timeout of one collective, in seconds, after which all workers are ended. Time in which
+            this process or a worker is stopped does not count.
 
     Attributes:
-        caller_thread: The process that these are the workers of; a fork of it has none.
-        communicator: What the ranks exchange by, once they have met.
-        reconnect: Makes the connections between the ranks anew, given how often that was done, after a step
-            that
-            a rank did not finish: the others may still wait for it. None: they cannot be made anew.
+        caller_thread: The id of the process that started the workers; its forks cannot use them.
+        communicator: The communicator of rank 0, once the ranks are connected.
+        reconnect: Re-establishes the connections after a step that a rank did not finish; its argument is the
+            number of the attempt. None: the backend does not support it.
 
     Raises:
-        OutOfReach: This system cannot start them so.
-        WorkerLost: One of them does not start.
+        UnsupportedOperation: The system is not POSIX.
+        WorkerLost: A worker did not start.
 
     """
 
@@ -61,7 +60,7 @@ class WorkerPool:
         self.timeout = timeout
         self._lock = threading.Lock()
         self._turn = threading.RLock()
-        self._stepping: int | None = None  # the thread whose step it is
+        self._stepping: int | None = None  # the id of the thread that runs the current step
         self.communicator: GlooCommunicator | None = None
         self.reconnect: Callable[[int], object] | None = None
         self._num_reconnects = 0
@@ -72,10 +71,10 @@ class WorkerPool:
         threading.Thread(target=self._watch, name="litgpt-watch", daemon=True).start()
 
     def broadcast(self, command: bytes) -> None:
-        """Tell all workers to do something. They do one thing after another.
+        """Send a command to all workers, which execute commands in order.
 
         Raises:
-            WorkerLost: One of them is gone.
+            WorkerLost: A worker is gone.
 
         """
         with self._lock:
@@ -84,69 +83,69 @@ class WorkerPool:
             self._send(command)
 
     def broadcast_deferred(self, command: bytes) -> None:
-        """Tell all workers to do something now or before the next thing that they are told, as it may be.
+        """Send a command to all workers, now or before the next command.
 
-        Made for what may happen at any moment, within `tell` too: that memory is no longer wanted.
+        Made for finalizers, which run at any moment, also during `broadcast`.
         """
         self._deferred.append(command)
         if self._lock.acquire(blocking=False):
             try:
-                with suppress(WorkerLost):  # whoever asks for something is told
+                with suppress(WorkerLost):  # raised by the next `broadcast`
                     self._check()
                     self._send_deferred()
             finally:
                 self._lock.release()
 
     def run_collective(self, work: Callable[[], ResultT]) -> ResultT:
-        """Return what `work` returns, which waits for the other ranks.
+        """Run a function that waits for the other ranks, and return its result.
 
         Raises:
-            WorkerLost: One of them is gone, or goes meanwhile.
+            WorkerLost: A worker is gone, now or while the function runs.
 
         """
-        found: futures.Future[ResultT] = futures.Future()
+        result: futures.Future[ResultT] = futures.Future()
 
         def run() -> None:
             try:
-                found.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-                found.set_exception(error)
+                result.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - raised by result()
+                result.set_exception(error)
 
-        # A thread of its own: one that waits for a rank that never comes cannot be interrupted.
+        # In a separate thread, because waiting for a lost rank cannot be interrupted.
         threading.Thread(target=run, name="litgpt-wait", daemon=True).start()
-        while not futures.wait([found], timeout=0.05).done:
+        while not futures.wait([result], timeout=0.05).done:
             self._check()
         try:
-            return found.result()
+            return result.result()
         except CollectiveError as error:
             raise self._diagnose(error) from error
 
     @property
     def in_collective(self) -> bool:
-        """Whether all ranks are in a step of this thread's."""
+        """Whether this thread is running a step on all ranks."""
         return self._stepping == threading.get_ident()
 
     @contextmanager
     def collective(self, command: bytes) -> Iterator[None]:
-        """Tell all workers to do something that this rank does too, and not without them.
+        """Send a command to all workers and run the block as rank 0's part of the same step.
 
-        One thread does so at a time. What is done within is a part of it, and nobody is told of that. An
-        error of this rank's own is raised as it is, once the ranks are ready for the next thing.
+        Only one thread runs a step at a time. Nested calls join the current step and send no command. An
+        error of this rank is raised unchanged, once all ranks are ready for the next step.
 
         Raises:
-            OutOfReach: This is a fork of the process that has the workers.
-            WorkerLost: One of them is gone, now or while it is done.
-            WorkerFailed: One of them could not do it. All are ready for the next thing.
+            UnsupportedOperation: This process is a fork of the process that started the workers.
+            WorkerLost: A worker is gone, now or during the step.
+            WorkerFailed: A worker failed; all ranks are ready for the next step.
 
         """
         if os.getpid() != self.caller_thread:
-            reason = "its ranks answer the process that started them. Load the model in this process."
-            raise UnsupportedOperation("Using a model that is split over ranks in a forked process", reason)
+            reason = "its workers only serve the process that started them. Load the model in this process."
+            raise UnsupportedOperation("Using a tensor-parallel model in a forked process", reason)
         with self._turn:
             if self.in_collective:
                 yield
                 return
-            with defer_sigint():  # a rank that stopped half-way would leave the others waiting
+            with defer_sigint():  # an interrupted rank would leave the others waiting
                 self.broadcast(command)
                 self._stepping = threading.get_ident()
                 try:
@@ -162,59 +161,60 @@ class WorkerPool:
         """End all workers."""
         if self._closed or os.getpid() != self.caller_thread:
             return
-        # What another thread is doing with the workers is finished, unless it takes too long.
-        mine = self._turn.acquire(timeout=_SHUTDOWN_SECONDS)
+        # Let another thread finish its step, unless it takes too long.
+        acquired = self._turn.acquire(timeout=_SHUTDOWN_SECONDS)
         self._closed = True
         try:
             stop_workers(self.workers)
         finally:
-            if mine:
+            if acquired:
                 self._turn.release()
 
     def _recover_from(self, error: BaseException) -> None:
-        """Make the ranks ready for the next step, after one that `error` has ended here.
+        """Make the ranks ready for the next step after a failed one.
 
         Raises:
-            WorkerLost: The error comes of a worker that is gone.
-            WorkerFailed: The error comes of a worker that could not do its part.
+            WorkerLost: The cause of the error is a lost worker.
+            WorkerFailed: The cause of the error is a worker that failed.
 
         """
-        of_others = isinstance(error, CollectiveError)
+        is_remote = isinstance(error, CollectiveError)
         deadline = time.monotonic() + _DIAGNOSIS_SECONDS
-        while of_others and not (self._lost or self._worker_failure) and time.monotonic() < deadline:
+        while is_remote and not (self._lost or self._worker_failure) and time.monotonic() < deadline:
             time.sleep(0.02)
         failed = self._worker_failure or WorkerFailed(None, str(error))
         if self._lost is None:
             self._regroup(str(error) or type(error).__name__)
-        if of_others:
+        if is_remote:
             raise (self._lost or failed) from error
 
     @property
     def _worker_failure(self) -> WorkerFailed | None:
-        """What a worker said of a step that it could not finish."""
-        said = ((worker.rank, worker.failed_step) for worker in self.workers)
+        """The failure that a worker reported for the current step."""
+        steps = ((worker.rank, worker.failed_step) for worker in self.workers)
         return next(
-            (WorkerFailed(rank, one[1]) for rank, one in said if one and one[0] == self._num_reconnects), None
+            (WorkerFailed(rank, step[1]) for rank, step in steps if step and step[0] == self._num_reconnects),
+            None,
         )
 
     def _regroup(self, reason: str) -> None:
-        """Let all ranks leave the step that was not finished; if that cannot be, end the workers."""
+        """Reconnect all ranks after an unfinished step; if that fails, end the workers."""
         self._num_reconnects += 1
         try:
             if self.reconnect is None:
                 raise CollectiveError(f"a step was not finished: {reason}")
-            rejoin, number = self.reconnect, self._num_reconnects
-            self.broadcast(json.dumps({"do": "rejoin", "group": number}).encode())
-            self.run_collective(lambda: rejoin(number))
+            reconnect, attempt = self.reconnect, self._num_reconnects
+            self.broadcast(json.dumps({"do": "rejoin", "group": attempt}).encode())
+            self.run_collective(lambda: reconnect(attempt))
         except (WorkerLost, RuntimeError) as error:
             if self._lost is None:
                 self._shut_down_after(WorkerLost(self.workers[0].rank, str(error).splitlines()[0]))
 
     def _shut_down_after(self, lost: WorkerLost) -> WorkerLost:
-        """End all workers because of one: the others would wait for it."""
+        """End all workers: the remaining ones would wait for the lost one."""
         self._lost = lost
-        for other in self.workers:
-            other.process.kill()
+        for worker in self.workers:
+            worker.process.kill()
         if self.communicator is not None:
             self.communicator.abort()
         return lost
@@ -231,18 +231,18 @@ class WorkerPool:
             self._send(self._deferred.popleft())
 
     def _watch(self) -> None:
-        """Hear the workers, and end all of them when one is gone: the others would wait for it."""
-        waited, at, looked = 0.0, 0, time.monotonic()
+        """Receive messages of the workers; end all workers when one is lost or the timeout expires."""
+        waited, exchanges, last_poll = 0.0, 0, time.monotonic()
         while self._lost is None:
             wait([worker.connection for worker in self.workers], timeout=0.2)
             lost = next((lost for worker in self.workers if (lost := worker.failure()) is not None), None)
             if self._closed:
                 return
-            before, at, now = at, self._num_exchanges(), time.monotonic()
-            same = before == at and at % 2 == 1  # within the exchange that it was in the last time
-            counts = same and not any(worker.is_stopped for worker in self.workers)
-            waited = waited + min(now - looked, _POLL_SECONDS) if counts else 0.0
-            looked = now
+            before, exchanges, now = exchanges, self._num_exchanges(), time.monotonic()
+            is_same = before == exchanges and exchanges % 2 == 1  # still in the collective of the last poll
+            is_waiting = is_same and not any(worker.is_stopped for worker in self.workers)
+            waited = waited + min(now - last_poll, _POLL_SECONDS) if is_waiting else 0.0
+            last_poll = now
             if waited > self.timeout and lost is None:
                 lost = WorkerLost(self.workers[0].rank, self._hanging_workers())
             if lost is not None:
@@ -252,21 +252,21 @@ class WorkerPool:
         return 0 if self.communicator is None else self.communicator.num_exchanges
 
     def _hanging_workers(self) -> str:
-        which = "it" if len(self.workers) == 1 else "it or another rank"
-        return f"{which} did not take part in a step for {self.timeout:g} seconds"
+        subject = "it" if len(self.workers) == 1 else "it or another rank"
+        return f"{subject} did not take part in a step for {self.timeout:g} seconds"
 
     def _check(self) -> None:
         if self._lost is not None:
             raise self._lost
         if self._closed:
-            raise WorkerLost(1, "it was told to end")
+            raise WorkerLost(1, "it was shut down")
 
     def _diagnose(self, error: Exception) -> WorkerLost:
-        """Return which worker is gone, as soon as the one who watches knows; if all are well, what broke."""
+        """Return the loss that the monitor thread detects; if it detects none, one caused by `error`."""
         deadline = time.monotonic() + _DIAGNOSIS_SECONDS
         while self._lost is None and time.monotonic() < deadline:
             time.sleep(0.02)
         if self._lost is not None:
             return self._lost
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        return self._shut_down_after(WorkerLost(self.workers[0].rank, f"the step was not finished: {first}"))
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        return self._shut_down_after(WorkerLost(self.workers[0].rank, f"the step was not finished: {cause}"))

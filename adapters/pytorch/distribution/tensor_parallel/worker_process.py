@@ -1,4 +1,4 @@
-"""Processes that are the other ranks: how they are started and ended, and what became of each."""
+"""Start and end worker processes, and determine why one has failed."""
 
 import json
 import os
@@ -19,23 +19,23 @@ from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.generation.errors import WorkerLost
 
 _SHUTDOWN_SECONDS = 5.0
-# How much is kept of what a worker writes to its standard error, and how much of it an error shows.
+# The size of the recorded end of a worker's standard error, and the number of its lines in an error.
 _TAIL_BYTES = 8192
 _TAIL_LINES = 10
 
 
 @attrs.define(eq=False)
 class WorkerProcess:
-    """One of the other ranks.
+    """The process of one worker rank.
 
     Attributes:
-        rank: Which.
-        process: Its process.
-        stderr: What it wrote last to its standard error.
-        connection: What is said to it and by it. The system closes its other end when the process is gone.
+        rank: The rank.
+        process: The process.
+        stderr: The end of its standard error.
+        connection: The connection for commands and messages; closed by the system when the process ends.
         ready: Whether it has its weights.
-        error: What it said went wrong, before it ended.
-        failed_step: In which group it could not finish a step, and why; it is alive.
+        error: The error that it reported before it ended.
+        failed_step: The reconnection attempt and the error of a failed step that it survived.
 
     """
 
@@ -48,30 +48,30 @@ class WorkerProcess:
     failed_step: tuple[int, str] | None = None
 
     def failure(self) -> WorkerLost | None:
-        """Return what became of it; None if it is alive."""
+        """Return the reason why the process is lost; None if it is alive."""
         code = self.process.poll()
-        listens = self._receive()  # after that: what it said before its end is heard
+        is_open = self._receive()  # after poll(): messages sent before the exit are read
         if self.error is not None:
             return WorkerLost(self.rank, self.error)
-        if listens and code is None:
+        if is_open and code is None:
             return None
         try:
             cause = _exit_reason(self.process.wait(_SHUTDOWN_SECONDS))
         except subprocess.TimeoutExpired:
             cause = "it closed its connection"
-        said = self.stderr.last_lines()
+        lines = self.stderr.last_lines()
         if not self.ready:
-            cause = f"it did not start: {said[-1] if said else cause}"
-        elif said and self.process.returncode != -signal.SIGKILL:
-            cause = f"{cause}: {said[-1]}"
+            cause = f"it did not start: {lines[-1] if lines else cause}"
+        elif lines and self.process.returncode != -signal.SIGKILL:
+            cause = f"{cause}: {lines[-1]}"
         lost = WorkerLost(self.rank, cause)
-        if len(said) > 1:
-            lost.add_note("\n".join((f"The process of rank {self.rank} wrote last:", *said)))
+        if len(lines) > 1:
+            lost.add_note("\n".join((f"Last lines of stderr of rank {self.rank}:", *lines)))
         return lost
 
     @property
     def is_stopped(self) -> bool:
-        """Whether somebody has stopped the process, by SIGSTOP for example, and it will go on."""
+        """Whether the process is stopped, by SIGSTOP for example."""
         if not hasattr(os, "waitid"):  # macOS, with a Python before 3.13
             return False
         try:
@@ -81,7 +81,7 @@ class WorkerProcess:
         return state is not None
 
     def _receive(self) -> bool:
-        """Hear all that it has said; return False if it cannot say more."""
+        """Handle all pending messages; return False if the connection is closed."""
         try:
             while self.connection.poll():
                 self._handle(json.loads(self.connection.recv_bytes()))
@@ -99,10 +99,10 @@ class WorkerProcess:
 
 
 class StderrTail:
-    """The end of what a stream says, read as it comes: a full pipe would stop who writes to it.
+    """The end of a stream, read continuously so that the pipe never blocks its writer.
 
     Args:
-        stream: Which; it is closed at its end.
+        stream: The stream; closed when it ends.
 
     """
 
@@ -112,32 +112,32 @@ class StderrTail:
         self._thread.start()
 
     def last_lines(self) -> list[str]:
-        """Return the last lines that are not empty, at most ten."""
-        self._thread.join(1.0)  # of a process that has ended, the rest comes at once
+        """Return the last non-empty lines, at most ten."""
+        self._thread.join(1.0)  # after the process has ended, the rest is available at once
         lines = (line.rstrip() for line in self._tail.decode(errors="replace").split("\n"))
         return [line for line in lines if line][-_TAIL_LINES:]
 
     def _read(self, stream: IO[bytes]) -> None:
         with stream, suppress(OSError):
-            while some := os.read(stream.fileno(), 1 << 16):
-                self._tail = (self._tail + some)[-_TAIL_BYTES:]
+            while chunk := os.read(stream.fileno(), 1 << 16):
+                self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
 
 
 def threads_per_rank(world_size: int) -> int:
-    """Return how many of this machine's cores each of several ranks has."""
+    """Return the number of this machine's cores for each rank."""
     return max(1, (os.cpu_count() or 1) // world_size)
 
 
 def start_workers(job: Mapping[str, Any], world_size: int) -> list[WorkerProcess]:
-    """Return the other ranks, which begin with their job.
+    """Start the processes of all ranks above 0.
 
     Args:
-        job: What each is told, besides its rank.
-        world_size: How many ranks there are, the caller's own among them.
+        job: The job of each worker, without its rank.
+        world_size: The number of ranks, including the caller's.
 
     Raises:
-        OutOfReach: This system cannot hand a socket to a process that it starts.
-        WorkerLost: The system does not start one of them.
+        UnsupportedOperation: The system is not POSIX, so a new process cannot inherit a socket.
+        WorkerLost: A process did not start.
 
     """
     if os.name != "posix":
@@ -147,9 +147,9 @@ def start_workers(job: Mapping[str, Any], world_size: int) -> list[WorkerProcess
     workers = list[WorkerProcess]()
     try:
         for rank in range(1, world_size):
-            call = {"rank": rank, "ranks": world_size, "caller": os.getpid(), **job}
+            full_job = {"rank": rank, "ranks": world_size, "caller": os.getpid(), **job}
             try:
-                workers.append(_start(call, world_size))
+                workers.append(_start(full_job, world_size))
             except OSError as error:
                 raise WorkerLost(rank, f"it did not start: {error}") from error
     except BaseException:
@@ -159,7 +159,7 @@ def start_workers(job: Mapping[str, Any], world_size: int) -> list[WorkerProcess
 
 
 def stop_workers(workers: Sequence[WorkerProcess]) -> None:
-    """End workers, which have nothing to finish."""
+    """Kill workers, which have no state to save."""
     for worker in workers:
         worker.process.kill()
     for worker in workers:
@@ -167,30 +167,30 @@ def stop_workers(workers: Sequence[WorkerProcess]) -> None:
 
 
 def _start(job: Mapping[str, Any], world_size: int) -> WorkerProcess:
-    # A socket that has no address: nobody can connect to it, and the worker is the only one who is handed it.
+    # A socket pair has no address, so no other process can connect to it.
     parent_end, child_end = Pipe()
     with child_end:
-        process = subprocess.Popen(  # noqa: S603 - this interpreter, and our own module
-            # Nobody reads a worker's warnings, so none may become an error. -P: as the caller's own imports
-            # do, they come from its path and not from whatever folder it is in.
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, and a module of this package
+            # -W ignore: the warnings are not shown, and must not become errors. -P: import from the caller's
+            # sys.path only, not from the current folder.
             [sys.executable, "-W", "ignore", "-P", "-m", "litgpt.worker", str(child_end.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=[child_end.fileno()],
-            process_group=0,  # Ctrl-C reaches the caller alone, which says what it means
+            process_group=0,  # Ctrl-C reaches the caller only
             env=_environment(world_size),
         )
     assert process.stderr is not None  # noqa: S101 - it is a pipe
-    with suppress(OSError):  # it has ended already, which is noticed by whoever waits for it
+    with suppress(OSError):  # it has ended already, which the pool detects
         parent_end.send_bytes(json.dumps(job).encode())
     return WorkerProcess(job["rank"], process, StderrTail(process.stderr), parent_end)
 
 
 def _environment(world_size: int) -> dict[str, str]:
-    """Return the environment of a worker, which finds the same modules as this process."""
-    given = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join([*([given] if given else []), *(part or str(Path.cwd()) for part in sys.path)])
+    """Return the environment of a worker, with the import path of this process."""
+    current = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([*([current] if current else []), *(part or str(Path.cwd()) for part in sys.path)])
     threads = str(threads_per_rank(world_size))
     return {"OMP_NUM_THREADS": threads, **os.environ, "PYTHONPATH": path, "LITGPT_QUIET": "1"}
 
@@ -199,8 +199,8 @@ def _exit_reason(code: int) -> str:
     if code >= 0:
         return f"it ended with status {code}"
     if code == -signal.SIGKILL:
-        return f"it was ended by signal {-code} (SIGKILL), as the system does when memory runs out"
+        return f"it was ended by signal {-code} (SIGKILL), possibly because memory ran out"
     try:
         return f"it was ended by signal {-code} ({signal.Signals(-code).name})"
-    except ValueError:  # a real-time signal, which has no name
+    except ValueError:  # real-time signals have no names
         return f"it was ended by signal {-code}"
