@@ -238,7 +238,7 @@ def test_only_the_user_can_open_the_folder_in_which_ranks_meet(surrounded: Surro
 
 
 def test_a_worker_whose_interpreter_is_busy_is_not_lost(surrounded: Surrounded, expected: str) -> None:
-    crew = surrounded.pool
+    crew = surrounded.crew
     crew.timeout, patience = 0.5, crew.timeout
     os.kill(workers(surrounded.llm)[0], signal.SIGUSR1)
     until(surrounded.was_busy.exists)
@@ -247,7 +247,7 @@ def test_a_worker_whose_interpreter_is_busy_is_not_lost(surrounded: Surrounded, 
 
 
 def test_a_worker_that_hangs_is_an_error_when_a_step_takes_too_long(surrounded: Surrounded) -> None:
-    surrounded.pool.timeout = 0.5  # and these workers are gone then: this is the last test with them
+    surrounded.crew.timeout = 0.5  # and these workers are gone then: this is the last test with them
     pids = workers(surrounded.llm)
     os.kill(pids[0], signal.SIGUSR2)
     with pytest.raises(WorkerLost, match=r"rank 1 .*did not take part in a step for 0.5 seconds"):
