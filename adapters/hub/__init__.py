@@ -1,1 +1,1 @@
-"""The Hugging Face Hub: what is there, what of it is in the cache, and bringing the rest."""
+"""The Hugging Face Hub: repositories, the local cache, and downloads."""

@@ -1,8 +1,8 @@
-"""The cache that huggingface_hub and everything built on it share, read without asking anyone.
+"""Read the local cache of huggingface_hub, without network access.
 
-Layout, as huggingface_hub documents it: `models--org--name/refs/main` holds a commit, and
-`models--org--name/snapshots/<commit>/` the files of that commit that were downloaded. Data sets lie beside
-them, under `datasets--org--name`.
+Layout, as documented by huggingface_hub: `models--org--name/refs/main` holds a commit, and
+`models--org--name/snapshots/<commit>/` the downloaded files of that commit. Data sets are in
+`datasets--org--name`.
 """
 
 import json
@@ -27,18 +27,17 @@ RepoType: TypeAlias = Literal["model", "dataset"]
 
 @attrs.frozen
 class Snapshot:
-    """What was downloaded of one commit of a repository."""
+    """The downloaded files of one commit of a repository."""
 
     folder: Path
 
     @property
     def commit(self) -> str:
-        """The commit."""
         return self.folder.name
 
     @property
     def has_weights(self) -> bool:
-        """Whether the config and every file of weights are here, where only whole files are ever put."""
+        """Whether the config and all weight files are present; snapshots contain complete files only."""
         try:
             if not (self.folder / "config.json").is_file():
                 return False
@@ -47,27 +46,27 @@ class Snapshot:
             weight_map = self._index()["weight_map"]
             missing = {name for name, shard in weight_map.items() if not (self.folder / str(shard)).is_file()}
             return bool(weight_map) and not (missing and missing & self._needed_files(weight_map))
-        except Exception:  # noqa: BLE001 - files of anyone; what is wrong with them is said where they are opened
+        except Exception:  # noqa: BLE001 - untrusted files; opening them reports the error
             return False
 
     def _needed_files(self, names: Iterable[str]) -> set[str]:
-        """Return those of some names that the model is read from: a shard may hold none of them."""
+        """Return the names of the tensors that the model needs; some shards may contain none."""
         config = json.loads((self.folder / "config.json").read_bytes())
         return set(expected_shapes(self.commit, config, names))
 
     @property
     def has_adapter(self) -> bool:
-        """Whether an adapter is here."""
+        """Whether a LoRA adapter is present."""
         return all((self.folder / name).is_file() for name in ADAPTER_FILES)
 
     @property
     def has_tokenizer(self) -> bool:
-        """Whether a tokenizer is here; another program may have left it out."""
+        """Whether a tokenizer is present; other programs may not have downloaded it."""
         return has_tokenizer_files(self.tokenizer.paths)
 
     @property
     def tokenizer(self) -> TokenizerFiles:
-        """What is here of its tokenizer."""
+        """The downloaded tokenizer files."""
         names = [*TOKENIZER_FILES, *sorted(path.name for path in self.folder.glob("*.tiktoken"))]
         templates = sorted((self.folder / NAMED_TEMPLATES).glob("*.jinja"))
         names += [f"{NAMED_TEMPLATES}/{path.name}" for path in templates]
@@ -81,11 +80,11 @@ class Snapshot:
 
 @attrs.frozen
 class HubCache:
-    """The cache in one folder.
+    """A huggingface_hub cache folder.
 
     Attributes:
         folder: The folder.
-        repo_type: Of what it is asked.
+        repo_type: The type of the repositories.
 
     """
 
@@ -93,11 +92,11 @@ class HubCache:
     repo_type: RepoType = "model"
 
     def at_commit(self, repository: str, commit: str) -> Snapshot:
-        """Return where the files of a commit are, or would be."""
+        """Return the snapshot of a commit, which may not exist yet."""
         return Snapshot(self.folder_of(repository) / "snapshots" / commit)
 
     def at_revision(self, repository: str, revision: str) -> Snapshot | None:
-        """Return what is here of a branch, a tag or a commit, as it was when it was last asked for."""
+        """Return the snapshot of a branch, tag or commit, as of the last download; None without one."""
         with translate_disk_errors("Reading the cache of the Hub", self.folder):
             reference = self.folder_of(repository) / "refs" / revision
             try:
@@ -109,18 +108,18 @@ class HubCache:
             snapshot = self.at_commit(repository, commit)
             if snapshot.folder.is_dir():
                 return snapshot
-            begun = [one for one in self.snapshots(repository) if one.commit.startswith(commit)]
-            return begun[0] if len(begun) == 1 and _ABBREVIATED.fullmatch(commit) else None
+            matches = [match for match in self.snapshots(repository) if match.commit.startswith(commit)]
+            return matches[0] if len(matches) == 1 and _ABBREVIATED.fullmatch(commit) else None
 
     def snapshots(self, repository: str) -> list[Snapshot]:
-        """Return what is here of each commit, whether or not a branch is known to stand for it."""
+        """Return the snapshots of all commits, with or without a ref."""
         folders = (self.folder_of(repository) / "snapshots").glob("*")
         return [Snapshot(folder) for folder in sorted(folders) if folder.is_dir()]
 
     def write_ref(self, repository: str, revision: str, commit: str) -> None:
-        """Note which commit a revision stands for, so that it is found without asking.
+        """Record the commit of a revision, so that it is found without network access.
 
-        Called when the commit is complete: until then an older one that is complete is the better answer.
+        Call this when the download is complete; until then, an older complete snapshot is preferred.
         """
         with translate_disk_errors("Writing to the cache of the Hub", self.folder):
             reference = self.folder_of(repository) / "refs" / revision
@@ -131,17 +130,17 @@ class HubCache:
             atomic_write(reference, commit.encode("ascii"))
 
     def recent_writes(self, repository: str) -> Iterator[float]:
-        """Yield when each file that is being downloaded last grew, in seconds since the epoch."""
+        """Yield the modification time of each incomplete download, in seconds since the epoch."""
         for path in (self.folder_of(repository) / "blobs").glob("*.incomplete"):
-            with suppress(OSError):  # it is complete by now
+            with suppress(OSError):  # it was completed in the meantime
                 yield path.stat().st_mtime
 
     def repositories(self) -> Iterator[str]:
-        """Yield the repositories of which anything is here."""
+        """Yield all repositories in the cache."""
         if self.folder.is_dir():
             for path in self.folder.glob(f"{self.repo_type}s--*--*"):
                 yield path.name.removeprefix(f"{self.repo_type}s--").replace("--", "/", 1)
 
     def folder_of(self, repository: str) -> Path:
-        """Return where everything of a repository is, or would be."""
+        """Return the folder of a repository, which may not exist yet."""
         return self.folder / f"{self.repo_type}s--{repository.replace('/', '--')}"

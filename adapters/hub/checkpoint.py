@@ -1,4 +1,4 @@
-"""A model on the Hub: described at once, downloaded when it is wanted."""
+"""A checkpoint on the Hub, whose weights are downloaded on demand."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,11 +18,11 @@ TensorT = TypeVar("TensorT")
 
 @attrs.define
 class HubCheckpoint(Generic[TensorT]):
-    """A snapshot in the cache, and what is to come.
+    """A snapshot in the cache with a pending download of its weights.
 
     Attributes:
-        origin: Where it is, in words.
-        extra_notes: What is to be told of the snapshot itself.
+        origin: A description of the location, for messages.
+        extra_notes: Notices about the snapshot itself.
 
     """
 
@@ -33,17 +33,17 @@ class HubCheckpoint(Generic[TensorT]):
 
     @property
     def name(self) -> str:
-        """What it was asked for as."""
+        """The requested name."""
         return self._snapshot.name
 
     @property
     def folder(self) -> Path | None:
-        """The snapshot in the cache."""
+        """The folder of the snapshot."""
         return self._snapshot.folder
 
     @property
     def path(self) -> Path | None:
-        """The snapshot in the cache."""
+        """The folder of the snapshot."""
         return self._snapshot.path
 
     @property
@@ -58,30 +58,30 @@ class HubCheckpoint(Generic[TensorT]):
 
     @property
     def prompt_style(self) -> str | None:
-        """The name of a prompt style that was saved with it, if one was."""
+        """The name of the prompt style that was saved with the model, if any."""
         return self._snapshot.prompt_style
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever loads it should be told."""
+        """Notices for the user who loads the checkpoint."""
         return (*self.extra_notes, *self._snapshot.notes)
 
     @property
     def tokenizer(self) -> TokenizerSource:
-        """Where its tokenizer is."""
+        """The location of the tokenizer."""
         return self._snapshot.tokenizer
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor it holds, by name."""
+        """All tensors by name."""
         return self._snapshot.tensors
 
     def fetch(self, report: Reporter) -> None:
-        """Download the files of weights that are not in the cache yet.
+        """Download the weight files that are missing from the cache.
 
         Raises:
-            HubUnreachable: The Hub does not answer any more.
-            UnsupportedOperation: The disk is too full.
+            HubUnreachable: The Hub stopped responding.
+            InsufficientSpace: There is not enough disk space.
 
         """
         if self._download is not None:
@@ -89,19 +89,19 @@ class HubCheckpoint(Generic[TensorT]):
             self._download = None
 
     def read(self, name: str, dtype: DType | None = None) -> TensorT:
-        """Return a tensor, as the snapshot's folder has it.
+        """Read a tensor.
 
         Raises:
-            MissingFile: The weights have not been fetched.
-            CorruptFile: A file does not hold what its header promised.
+            MissingFile: `fetch` has not been called.
+            CorruptFile: The contents of a file do not match its header.
 
         """
         if self._download is not None:
             raise MissingFile(
-                f"{name!r} of {self.name}", "its weights are on the Hub still. Call fetch() before read()."
+                f"{name!r} of {self.name}", "its weights are not downloaded yet. Call fetch() before read()."
             )
         return self._snapshot.read(name, dtype)
 
     def close(self) -> None:
-        """Let go of open files. Tensors that were read stay valid."""
+        """Close open files; tensors that were read stay valid."""
         self._snapshot.close()

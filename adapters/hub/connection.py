@@ -1,4 +1,4 @@
-"""What is checked and set up before the Hub is asked: usable addresses, and logs without secrets."""
+"""Validate the URLs of the Hub and the proxy, and redact secrets in logs, before the first request."""
 
 import logging
 
@@ -14,11 +14,11 @@ _LOGGERS = (
     *_TRANSPORTS,
     *(f"{core}.{layer}" for core in ("httpcore", "httpcore2") for layer in _HTTPCORE_LOGGERS),
 )
-"""The loggers of other libraries that write the addresses that they request."""
+"""The loggers of other libraries that log the URLs of requests."""
 
 
 class _RedactSecrets(logging.Filter):
-    """Removes passwords, signatures and tokens from a record, whoever handles it."""
+    """Removes passwords, signatures and tokens from log records."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), ()
@@ -29,22 +29,22 @@ _FILTER = _RedactSecrets()
 
 
 def prepare_connection(name: str, endpoint: str) -> None:
-    """Check the addresses of the Hub and of the proxy, and keep secrets out of other libraries' logs.
+    """Validate the URLs of the Hub and the proxy, and redact secrets in the logs of other libraries.
 
     Args:
-        name: The repository that the Hub will be asked for.
-        endpoint: The address of the Hub.
+        name: The requested repository.
+        endpoint: The URL of the Hub.
 
     Raises:
-        HubUnreachable: An address cannot be used. The message does not show it, as it may hold a password.
-        NotInstalled: The proxy needs a package.
+        HubUnreachable: A URL is not valid. The message omits it, because it may contain a password.
+        NotInstalled: The proxy requires a package that is missing.
 
     """
     for logger in _LOGGERS:
-        logging.getLogger(logger).addFilter(_FILTER)  # which a logger takes once
+        logging.getLogger(logger).addFilter(_FILTER)  # repeated calls add it once
     if not is_valid_endpoint(endpoint):
-        example = "https://huggingface.co; in a password, percent-encode what has a meaning in addresses"
-        raise HubUnreachable(name, f"HF_ENDPOINT is not an address such as {example}.")
+        example = "https://huggingface.co; percent-encode reserved characters in a password"
+        raise HubUnreachable(name, f"HF_ENDPOINT is not a valid URL such as {example}.")
     from huggingface_hub import get_session
 
     try:
@@ -52,8 +52,10 @@ def prepare_connection(name: str, endpoint: str) -> None:
     except ImportError as error:
         package = "socksio" if "socksio" in str(error) else str(error.name)
         raise NotInstalled("The proxy in the environment", package, f"pip install {package}") from None
-    except Exception as error:  # of a kind that httpx and httpx2 each have of their own
+    except Exception as error:  # httpx and httpx2 have different exception classes
         if not isinstance(error, ValueError) and type(error).__name__ != "InvalidURL":
             raise
-        reason = "a proxy in the environment (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) is not an address such as"
+        reason = (
+            "a proxy in the environment (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) is not a valid URL such as"
+        )
         raise HubUnreachable(name, f"{reason} http://host:8080.") from None

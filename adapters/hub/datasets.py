@@ -1,4 +1,4 @@
-"""Data sets on the Hugging Face Hub, a file of one at a time."""
+"""Download single files of data sets on the Hugging Face Hub."""
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -21,14 +21,14 @@ from litgpt.domain.training.errors import DataNotFound
 
 @attrs.frozen
 class HubDatasets:
-    """Brings a file of a data set into the cache; what is there already is taken without asking.
+    """Downloads a file of a data set, unless the cache has it.
 
     Attributes:
-        endpoint: The address of the Hub; None is where huggingface_hub's environment points (HF_ENDPOINT).
-        cache_dir: The cache; None is where that environment has it (HF_HUB_CACHE, HF_HOME).
-        timeout: Seconds until a Hub that has not answered is taken for one that does not.
-        stall_timeout: Seconds until a download from which no byte comes is given up.
-        free_bytes: How much fits on the disk of a folder.
+        endpoint: The URL of the Hub; None uses HF_ENDPOINT.
+        cache_dir: The cache folder; None uses HF_HUB_CACHE or HF_HOME.
+        timeout: The timeout of requests, in seconds.
+        stall_timeout: The timeout of a download that receives no bytes, in seconds.
+        free_bytes: Returns the free space on the disk of a folder.
 
     """
 
@@ -46,48 +46,48 @@ class HubDatasets:
         *,
         download_dir: Path | None = None,
     ) -> Path:
-        """Return the file of a data set that fits the first pattern that any fits.
+        """Return the first file of a data set that matches, by order of the patterns.
 
         Args:
             reference: The repository, `org/name`.
-            patterns: Names of files, as `fnmatch` reads them, the best first.
-            report: Is told how far the download is.
-            download_dir: A cache to use in place of the usual one.
+            patterns: `fnmatch` patterns in order of preference.
+            report: Receives the progress of the download.
+            download_dir: A cache folder to use in place of `cache_dir`.
 
         Raises:
-            DataNotFound: The Hub has no such data set, or the data set no such file.
-            AccessDenied: The Hub does not give it to us.
-            HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
-            UnsupportedOperation: The disk is too full.
+            DataNotFound: The data set does not exist, or no file matches.
+            AccessDenied: The Hub denied access.
+            HubUnreachable: The file is not cached, and the Hub does not respond or offline mode is on.
+            InsufficientSpace: There is not enough disk space.
 
         """
         repository = self._repository(reference, download_dir)
         cached = repository.cache.at_revision(repository.path, repository.revision)
-        kept = None if cached is None else _select_file(_files(cached), patterns)
-        there = (lambda: cached.folder / kept) if cached is not None and kept is not None else None
-        return from_cache_or_hub(reference, there, partial(self._fetch, repository, patterns, report))
+        file = None if cached is None else _select_file(_files(cached), patterns)
+        read_cached = (lambda: cached.folder / file) if cached is not None and file is not None else None
+        return from_cache_or_hub(reference, read_cached, partial(self._fetch, repository, patterns, report))
 
     def _fetch(self, repository: Repository, patterns: Sequence[str], report: Reporter) -> Path:
-        found = repository.list_files()
-        file = _select_file(found.files, patterns)
+        info = repository.list_files()
+        file = _select_file(info.files, patterns)
         if file is None:
-            there = ", ".join(found.files[:10]) or "nothing"
+            names = ", ".join(info.files[:10]) or "no files"
             raise DataNotFound(
                 repository.reference.name,
                 searched=(repository.hub,),
-                hint=f"The repository has no file {' or '.join(patterns)}, but {there}.",
+                hint=f"The repository has no file {' or '.join(patterns)}; it has {names}.",
             )
-        sizes = {file: repository.file_size(found.commit, file)}
-        Download(repository, found.commit, sizes, self.free_bytes).run(report)
-        return repository.cache.at_commit(repository.path, found.commit).folder / file
+        sizes = {file: repository.file_size(info.commit, file)}
+        Download(repository, info.commit, sizes, self.free_bytes).run(report)
+        return repository.cache.at_commit(repository.path, info.commit).folder / file
 
     def _repository(self, reference: ModelReference, download_dir: Path | None) -> Repository:
-        where = resolve_endpoint(self.endpoint)
+        endpoint = resolve_endpoint(self.endpoint)
         if not REPOSITORY.fullmatch(reference.name):
-            hint = "A data set is called org/name."
-            raise DataNotFound(reference.name, searched=(endpoint_name(where),), hint=hint)
+            hint = "The name of a data set has the form org/name."
+            raise DataNotFound(reference.name, searched=(endpoint_name(endpoint),), hint=hint)
         cache = HubCache(resolve_cache_dir(download_dir or self.cache_dir), "dataset")
-        return Repository(reference, reference.name, where, cache, self.timeout, self.stall_timeout)
+        return Repository(reference, reference.name, endpoint, cache, self.timeout, self.stall_timeout)
 
 
 def _files(snapshot: Snapshot) -> list[str]:
@@ -96,5 +96,4 @@ def _files(snapshot: Snapshot) -> list[str]:
 
 
 def _select_file(files: Sequence[str], patterns: Sequence[str]) -> str | None:
-    """Return the first file that fits the first pattern that any fits."""
     return next((file for pattern in patterns for file in files if fnmatchcase(file, pattern)), None)

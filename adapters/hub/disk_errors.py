@@ -1,4 +1,4 @@
-"""The disk that the cache is on: what the system says against using it, as an error with the remedy."""
+"""Convert file system errors of the cache to errors with a remedy."""
 
 import errno
 import os
@@ -15,14 +15,14 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def translate_disk_errors(operation: str, folder: Path | None = None) -> Iterator[None]:
-    """Turn an error of the file system into one that names the file and the remedy.
+    """Convert an OSError to an error that names the file and the remedy.
 
     Args:
-        operation: What the cache is used for, for the error.
-        folder: The cache, for errors that name no file.
+        operation: The operation, for the message.
+        folder: The cache folder, for errors without a file name.
 
     Raises:
-        UnsupportedOperation: The disk is full, or the cache cannot be read or written to.
+        UnsupportedOperation: The disk is full, or the cache is not readable or writable.
 
     """
     try:
@@ -32,12 +32,12 @@ def translate_disk_errors(operation: str, folder: Path | None = None) -> Iterato
     except OSError as error:
         if error.errno is None:
             raise
-        named = error.filename if isinstance(error.filename, (str, bytes)) else None
-        where = folder if named is None else Path(os.fsdecode(named))
-        at = "" if where is None else f"{printable(where)}: "
-        remedy = "Set HF_HOME to a folder that can be written to"
+        name = error.filename if isinstance(error.filename, (str, bytes)) else None
+        path = folder if name is None else Path(os.fsdecode(name))
+        prefix = "" if path is None else f"{printable(path)}: "
+        remedy = "Set HF_HOME to a writable folder"
         if error.errno in _DISK_FULL:
-            there = folder or where
-            free = "" if there is None else f"{free_bytes(there) / 1e9:.2f} GB are free. "
-            remedy = f"{free}Make room, or set HF_HOME to a folder on another disk"
-        raise UnsupportedOperation(operation, f"{at}{error_message(error)}. {remedy}.") from error
+            disk = folder or path
+            free = "" if disk is None else f"{free_bytes(disk) / 1e9:.2f} GB are free. "
+            remedy = f"{free}Free disk space, or set HF_HOME to a folder on another disk"
+        raise UnsupportedOperation(operation, f"{prefix}{error_message(error)}. {remedy}.") from error

@@ -1,4 +1,4 @@
-"""Bringing the weights of a model from the Hub into the cache."""
+"""Download files of a repository into the cache."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,13 +14,13 @@ from litgpt.domain.progress import Reporter
 
 @attrs.frozen
 class Download:
-    """The weights that are still on the Hub.
+    """A pending download of files.
 
     Attributes:
-        repository: Where they are.
-        commit: Of which commit.
-        sizes: The files and their bytes.
-        free_bytes: How much fits on the disk of a folder.
+        repository: The repository.
+        commit: The commit.
+        sizes: The size of each file, in bytes.
+        free_bytes: Returns the free space on the disk of a folder.
 
     """
 
@@ -30,19 +30,19 @@ class Download:
     free_bytes: Callable[[Path], int]
 
     def run(self, report: Reporter) -> None:
-        """Bring them, one file after another. Those that are complete stay, whatever happens to the others.
+        """Download the files one after another; complete files stay in the cache after an error.
 
         Raises:
-            UnsupportedOperation: The disk is too full for all of them, or the cache cannot be written to.
-            HubUnreachable: The Hub does not answer any more.
+            UnsupportedOperation: There is not enough disk space (InsufficientSpace), or the cache is not writable.
+            HubUnreachable: The Hub stopped responding.
 
         """
         repository = self.repository
         self._check_free_space()
-        meter = DownloadProgress(f"Downloading {repository.path}", sum(self.sizes.values()), report)
+        progress = DownloadProgress(f"Downloading {repository.path}", sum(self.sizes.values()), report)
         for file, size in self.sizes.items():
-            repository.download(self.commit, file, meter, size=size)
-            meter.complete_file(size)
+            repository.download(self.commit, file, progress, size=size)
+            progress.complete_file(size)
         repository.cache.write_ref(repository.path, repository.revision, self.commit)
 
     def _check_free_space(self) -> None:
@@ -52,6 +52,6 @@ class Download:
         if needed > free:
             raise InsufficientSpace(
                 f"Downloading {self.repository.path}",
-                f"it takes {needed / 1e9:.2f} GB, and where {folder} is only {free / 1e9:.2f} GB are free. "
-                "Make room, or set HF_HOME to a folder on another disk.",
+                f"it takes {needed / 1e9:.2f} GB, but the disk of {folder} has only {free / 1e9:.2f} GB "
+                "free. Free disk space, or set HF_HOME to a folder on another disk.",
             )

@@ -1,4 +1,4 @@
-"""Which Hub is asked, whether it may be, and where its files go: by default, as the environment says."""
+"""The endpoint, token, cache folder and offline mode, with defaults from the environment."""
 
 import logging
 from collections.abc import Callable
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def resolve_endpoint(endpoint: str | None) -> str:
-    """Return the address of the Hub; None is what HF_ENDPOINT says."""
+    """Return the URL of the Hub; None uses HF_ENDPOINT."""
     if endpoint is not None:
         return endpoint.rstrip("/")
     from huggingface_hub import constants
@@ -27,13 +27,13 @@ def resolve_endpoint(endpoint: str | None) -> str:
 
 
 def is_valid_endpoint(endpoint: str) -> bool:
-    """Return whether an endpoint is an address to which a path can be added, such as https://huggingface.co.
+    """Return whether an endpoint is a URL to which a path can be appended, such as https://huggingface.co.
 
-    A password with a slash, a question mark or a number sign that is not percent-encoded makes it another.
+    It is not if a password contains `/`, `?` or `#` without percent-encoding.
     """
     try:
         parts = urlsplit(endpoint)
-        has_host = bool(parts.hostname) and parts.port != 0  # a port that is not a number is a ValueError
+        has_host = bool(parts.hostname) and parts.port != 0  # a non-numeric port raises ValueError
     except ValueError:
         return False
     is_plain = endpoint.isprintable() and not {"@", "?", "#"} & {*endpoint.rpartition("@")[2], *parts.path}
@@ -41,17 +41,17 @@ def is_valid_endpoint(endpoint: str) -> bool:
 
 
 def endpoint_name(endpoint: str) -> str:
-    """Return what to call the Hub at an address, without a password that the address may have."""
+    """Return the name of the Hub for messages, without a password from its URL."""
     if not is_valid_endpoint(endpoint):
-        return "the Hugging Face Hub at the address that HF_ENDPOINT has"
+        return "the Hugging Face Hub at the URL in HF_ENDPOINT"
     return f"the Hugging Face Hub{'' if endpoint == DEFAULT_ENDPOINT else f' at {redact(endpoint)}'}"
 
 
 def resolve_token(reference: ModelReference) -> str | None:
-    """Return the token to show the Hub; None lets huggingface_hub show the one it finds, if any.
+    """Return the access token; None uses the token of huggingface_hub, if any.
 
     Raises:
-        AccessDenied: That one, of HF_TOKEN or of a login, cannot be sent.
+        AccessDenied: The token of HF_TOKEN or of a login has invalid characters.
 
     """
     if reference.token:
@@ -60,15 +60,15 @@ def resolve_token(reference: ModelReference) -> str | None:
 
     if not is_valid_token(get_token() or ""):
         reason = (
-            "the access token of HF_TOKEN, or of `hf auth login`, has characters that a token never has. Set "
-            "HF_TOKEN to the token alone, or log in again."
+            "the access token in HF_TOKEN, or of `hf auth login`, has invalid characters. Set HF_TOKEN to "
+            "the token alone, or log in again."
         )
         raise AccessDenied(reference.name, reason)
     return None
 
 
 def resolve_cache_dir(folder: Path | None) -> Path:
-    """Return the folder of the cache; None is what HF_HUB_CACHE or HF_HOME says."""
+    """Return the cache folder; None uses HF_HUB_CACHE or HF_HOME."""
     if folder is not None:
         return Path(folder)
     from huggingface_hub import constants
@@ -77,7 +77,7 @@ def resolve_cache_dir(folder: Path | None) -> Path:
 
 
 def is_offline(reference: ModelReference) -> bool:
-    """Return whether the Hub is not to be asked for this; what is not said, HF_HUB_OFFLINE says."""
+    """Return whether offline mode is on, by the reference or by HF_HUB_OFFLINE."""
     if reference.offline is not None:
         return reference.offline
     from huggingface_hub import constants
@@ -92,31 +92,31 @@ def from_cache_or_hub(
     *,
     is_complete: bool = True,
 ) -> T:
-    """Return something from the cache if it is there, else from the Hub.
+    """Return a resource from the cache if it is cached, otherwise from the Hub.
 
-    A reference with `offline=False` asks the Hub for something newer, and one with `offline=True` never asks
-    it. If the Hub does not answer, what the cache has is used, with a warning in the log.
+    `offline=False` in the reference checks the Hub for a newer version; `offline=True` never accesses the
+    network. If the Hub does not respond, the cached version is used, with a warning in the log.
 
     Args:
-        reference: What is asked for.
-        cached: Returns it from the cache; None if it is not there.
-        fetch: Returns it from the Hub.
-        is_complete: Whether the cache lacks nothing that the Hub may have beside it.
+        reference: The requested repository.
+        cached: Reads the resource from the cache; None if it is not cached.
+        fetch: Downloads the resource.
+        is_complete: Whether the cache has all optional files, such as the tokenizer.
 
     Raises:
-        HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
+        HubUnreachable: The resource is not cached, and the Hub does not respond or offline mode is on.
 
     """
     offline = is_offline(reference)
     if cached is not None and (offline or (reference.offline is None and is_complete)):
-        logger.info("%s is taken from the cache, without asking the Hub.", reference)
+        logger.info("Using the cached files of %s without a request to the Hub.", reference)
         return cached()
     if offline:
-        raise HubUnreachable(reference.name, "it is not to be asked (offline=True, or HF_HUB_OFFLINE).")
+        raise HubUnreachable(reference.name, "offline mode is on (offline=True, or HF_HUB_OFFLINE).")
     try:
         return fetch()
     except HubUnreachable as error:
         if cached is None:
             raise
-        logger.warning("%s is taken from the cache, as it was downloaded: %s", reference, error.reason)
+        logger.warning("Using the cached files of %s, which may be outdated: %s", reference, error.reason)
         return cached()

@@ -50,8 +50,8 @@ def translate_errors(
     except LitGPTError:
         raise
     except Exception as error:
-        if type(error) is RuntimeError and (found := _OS_ERROR.search(str(error))):
-            number = errno.ELOOP if found[1] is None else int(found[1])
+        if type(error) is RuntimeError and (match := _OS_ERROR.search(str(error))):
+            number = errno.ELOOP if match[1] is None else int(match[1])
             raise OSError(number, os.strerror(number)) from None
         converted = _http_error(error, reference, hub, page, repo_type) or _connection_error(
             error, reference, hub
@@ -71,21 +71,21 @@ def _http_error(
     error: Exception, reference: ModelReference, hub: str, page: str, repo_type: RepoType
 ) -> LitGPTError | None:
     """Return the error for an HTTP error of the Hub; None for other exceptions."""
-    from huggingface_hub import errors as theirs
+    from huggingface_hub import errors as hf_errors
 
     name, log_in = reference.name, "set HF_TOKEN, run `hf auth login` or pass a token."
     match error:
-        case theirs.GatedRepoError():  # a kind of RepositoryNotFoundError, so it comes first
+        case hf_errors.GatedRepoError():  # a subclass of RepositoryNotFoundError, so it comes first
             return AccessDenied(name, f"the repository is gated. Accept its terms on {page}, then {log_in}")
-        case theirs.RepositoryNotFoundError():
+        case hf_errors.RepositoryNotFoundError():
             return not_found(repo_type, name, hub=hub, hint=f"If it is private, {log_in}")
-        case theirs.RevisionNotFoundError():
+        case hf_errors.RevisionNotFoundError():
             hint = f"The repository exists, but has no revision {reference.revision!r}."
             return not_found(repo_type, str(reference), hub=hub, hint=hint)
-        case theirs.RemoteEntryNotFoundError():
+        case hf_errors.RemoteEntryNotFoundError():
             where = redact(str(error.response.url))
             return MissingFile(where, "the Hub lists this file, but does not have it.")
-        case theirs.HfHubHTTPError():
+        case hf_errors.HfHubHTTPError():
             return _status_error(error.response.status_code, error.server_message, name, hub)
     return None
 
@@ -104,35 +104,35 @@ def _status_error(status: int, message: str | None, name: str, hub: str) -> LitG
 
 def _connection_error(error: Exception, reference: ModelReference, hub: str) -> LitGPTError | None:
     """Return the error for a missing or unusable response; None for other exceptions."""
-    from huggingface_hub import errors as theirs
+    from huggingface_hub import errors as hf_errors
 
-    if isinstance(error, theirs.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+    if isinstance(error, hf_errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     if reason := _reason(error, hub):
         return HubUnreachable(reference.name, reason)
-    if type(error) is OSError and error.errno is None:  # huggingface_hub checks sizes and has no class for it
-        what = f"The download of {reference.name}"
-        return CorruptFile(what, "its size differs from the announced size.")
+    if type(error) is OSError and error.errno is None:  # huggingface_hub has no class for a wrong size
+        download = f"The download of {reference.name}"
+        return CorruptFile(download, "its size differs from the announced size.")
     return None
 
 
 def _reason(error: Exception, hub: str) -> str | None:
     """Return the reason for a missing response, as a sentence; None for other exceptions."""
-    from huggingface_hub import errors as theirs
+    from huggingface_hub import errors as hf_errors
 
-    # huggingface_hub 1 speaks through httpx, 2 through httpx2; its own error is a kind of theirs.
-    (transport_error,) = (kind for kind in theirs.HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
-    if isinstance(error, theirs.OfflineModeIsEnabled):
+    # huggingface_hub 1 uses httpx, 2 uses httpx2; HfHubHTTPError is a subclass of the HTTPError of either.
+    (transport_error,) = (kind for kind in hf_errors.HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError")
+    if isinstance(error, hf_errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set."
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return f"{hub} did not respond in time."
-    if isinstance(error, theirs.FileMetadataError):
+    if isinstance(error, hf_errors.FileMetadataError):
         return f"{hub} does not respond like a Hugging Face Hub."
-    is_invalid = type(error).__name__ == "InvalidURL"  # whose message quotes a part of the address
+    is_invalid = type(error).__name__ == "InvalidURL"  # its message quotes a part of the URL
     if isinstance(error, (transport_error, ConnectionError)) or is_invalid:
-        said = "the URL is not valid" if is_invalid else redact(str(error))
-        return f"no connection to {hub} ({said})."
-    if type(error) is RuntimeError:  # of hf_xet, which brings large files and has no class for it
-        said = redact(str(error))
-        return f"the Xet storage failed ({said}). Set HF_HUB_DISABLE_XET=1 to download without Xet."
+        detail = "the URL is not valid" if is_invalid else redact(str(error))
+        return f"no connection to {hub} ({detail})."
+    if type(error) is RuntimeError:  # of hf_xet, which has no exception class for it
+        detail = redact(str(error))
+        return f"the Xet storage failed ({detail}). Set HF_HUB_DISABLE_XET=1 to download without Xet."
     return None

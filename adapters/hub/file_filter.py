@@ -1,4 +1,4 @@
-"""Which files of a repository are needed, and what can be done with one that lacks them."""
+"""Select the required files of a repository, and check that it has them."""
 
 import json
 from collections.abc import Sequence
@@ -23,103 +23,102 @@ CONFIG_FILES = (
     "chat_template.json",
     "prompt_style.yaml",
 )
-"""What is needed beside the weights, where a repository has it."""
+"""The files besides the weights that are downloaded if the repository has them."""
 
 VOCAB_FILES = ("vocab.json", "merges.txt", "vocab.txt", "tekken.json", "tiktoken.model")
-"""What a tokenizer without `tokenizer.json` may need besides."""
+"""Additional files of tokenizers without `tokenizer.json`."""
 
-TOKENIZER_FILES = (*(one for one in CONFIG_FILES if one != "prompt_style.yaml"), *VOCAB_FILES)
-"""The files that a tokenizer may be read from, the two configs for the tokens that end a text."""
+TOKENIZER_FILES = (*(file for file in CONFIG_FILES if file != "prompt_style.yaml"), *VOCAB_FILES)
+"""The files of a tokenizer; the two model configs contain the EOS tokens."""
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-"""The files of an adapter, as PEFT writes it."""
+"""The files of a LoRA adapter in PEFT format."""
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 
 
 def check_files(repository: str, files: Sequence[str]) -> None:
-    """Refuse a repository that has no weights that can be read, before anything of it is downloaded.
+    """Check that a repository has a config and safetensors weights, before anything is downloaded.
 
     Args:
         repository: `org/name`.
-        files: The names of all its files.
+        files: The names of all files of the repository.
 
     Raises:
-        MissingFile: There are no safetensors, or no config; it says what there is instead.
-        UnsafeFile: There are only pickles.
+        MissingFile: The repository has no safetensors or no config.
+        UnsafeFile: The repository has pickled weights only.
 
     """
     if SINGLE_FILE not in files and INDEX_FILE not in files:
         if ggufs := [file for file in files if file.endswith(".gguf")]:
-            found, get = ", ".join(ggufs), f"hf download {repository} {ggufs[0]}"
+            command = f"hf download {repository} {ggufs[0]}"
             raise MissingFile(
                 f"{repository}/{SINGLE_FILE}",
-                f"there are GGUF files in its place ({found}). Download one, as with `{get}`, and load it by "
-                "the path that this prints.",
+                f"the repository has GGUF files instead ({', '.join(ggufs)}). Download one, for example with "
+                f"`{command}`, and load it from the path that the command prints.",
             )
         if pickles := [file for file in files if file.endswith(PICKLE_SUFFIXES)]:
             raise UnsafeFile(f"{repository}/{pickles[0]}", _REMEDY)
-        found = ", ".join(files[:10]) or "nothing"
+        names = ", ".join(files[:10]) or "no files"
         raise MissingFile(
-            f"{repository}/{SINGLE_FILE}", f"the repository has no weights that can be read, but {found}."
+            f"{repository}/{SINGLE_FILE}", f"the repository has no safetensors weights; it has {names}."
         )
     if CONFIG_FILE not in files:
         raise MissingFile(
-            f"{repository}/{CONFIG_FILE}", "it says how the model is built, and the weights do not."
+            f"{repository}/{CONFIG_FILE}", "it describes the architecture, which the weights do not."
         )
 
 
 _REMEDY = (
-    "Look for the same model in safetensors: in another repository, or in a pull request of this one "
+    "Look for the model in safetensors format: in another repository, or in a pull request of this one "
     "(revision='refs/pr/1')."
 )
 
 
 def non_weight_files(files: Sequence[str]) -> tuple[str, ...]:
-    """Return what is to be downloaded before anything is known of the model: everything but the weights."""
-    wanted = list(CONFIG_FILES)
+    """Return the files to download before the weights."""
+    names = list(CONFIG_FILES)
     if "tokenizer.json" not in files:
-        wanted += [*VOCAB_FILES, *(file for file in files if is_tiktoken(file))]
+        names += [*VOCAB_FILES, *(file for file in files if is_tiktoken(file))]
     if SINGLE_FILE not in files:
-        wanted += [INDEX_FILE]
-    return tuple(file for file in (*wanted, *_named_templates(files)) if file in files)
+        names += [INDEX_FILE]
+    return tuple(file for file in (*names, *_named_templates(files)) if file in files)
 
 
 def _named_templates(files: Sequence[str]) -> list[str]:
-    return [one for one in files if one.startswith(f"{NAMED_TEMPLATES}/") and one.endswith(".jinja")]
+    return [file for file in files if file.startswith(f"{NAMED_TEMPLATES}/") and file.endswith(".jinja")]
 
 
 def tokenizer_files(repository: str, files: Sequence[str]) -> tuple[str, ...]:
-    """Return what is to be downloaded of a repository of which the tokenizer alone is wanted.
+    """Return the files to download for the tokenizer alone.
 
     Raises:
-        MissingFile: It has none that can be read.
+        MissingFile: The repository has no supported tokenizer.
 
     """
     if not has_tokenizer_files(files):
-        found = ", ".join(files[:10]) or "nothing"
+        names = ", ".join(files[:10]) or "no files"
         raise MissingFile(
-            f"{repository}/tokenizer.json", f"the repository has no tokenizer that can be read, but {found}."
+            f"{repository}/tokenizer.json", f"the repository has no supported tokenizer; it has {names}."
         )
-    named = _named_templates(files)
-    wanted = non_weight_files(files)
-    return tuple(file for file in wanted if file in TOKENIZER_FILES or is_tiktoken(file) or file in named)
+    accepted = {*TOKENIZER_FILES, *_named_templates(files)}
+    return tuple(file for file in non_weight_files(files) if file in accepted or is_tiktoken(file))
 
 
 def is_tiktoken(file: str) -> bool:
-    """Return whether a file, by its name, holds the ranks of a tokenizer of tiktoken's."""
+    """Return whether a file name is that of a tiktoken vocabulary."""
     return file.endswith(".tiktoken") and "/" not in file
 
 
 def weight_files(snapshot: Path, files: Sequence[str]) -> tuple[str, ...]:
-    """Return the files that hold the weights; of an index, those that are in the repository.
+    """Return the weight files; for an index, the shards that the repository has.
 
-    What is wrong with an index is found, and said, where the folder is opened.
+    Opening the folder reports errors of the index.
     """
     if SINGLE_FILE in files:
         return (SINGLE_FILE,)
     try:
         shards = json.loads((snapshot / INDEX_FILE).read_bytes())["weight_map"].values()
         return tuple(file for file in dict.fromkeys(shards) if file in files)
-    except Exception:  # noqa: BLE001 - what is wrong with it is said where it is opened
+    except Exception:  # noqa: BLE001 - opening the folder reports the error
         return ()

@@ -1,4 +1,4 @@
-"""Telling how far a download is, in place of the bars that huggingface_hub would draw."""
+"""Report download progress in place of huggingface_hub's progress bars."""
 
 from threading import Event
 from types import TracebackType
@@ -11,12 +11,12 @@ from litgpt.domain.progress import Progress, Reporter
 
 @attrs.define
 class DownloadProgress:
-    """Adds up the bytes of several files.
+    """The progress of a download of several files.
 
     Attributes:
-        description: What is being downloaded.
-        total: The bytes of all files together.
-        report: Is told.
+        description: The description of the download.
+        total: The size of all files, in bytes.
+        report: Receives the progress.
 
     """
 
@@ -28,32 +28,30 @@ class DownloadProgress:
     _reported: int = attrs.field(default=-1, init=False)
 
     def add(self, count: float) -> None:
-        """Count bytes of the present file; a negative number takes them back, when it has to begin anew."""
+        """Count bytes of the current file; negative when its download restarts."""
         self._written += int(count)
         self._report_progress()
 
     def complete_file(self, size: int) -> None:
-        """Count the present file as complete, however its bytes were counted while they came."""
+        """Count the current file as complete, regardless of the bytes counted so far."""
         self._complete, self._written = self._complete + size, 0
         self._report_progress()
 
     def _report_progress(self) -> None:
-        done = min(max(self._complete + self._written, 0), self.total)
-        if (
-            done != self._reported
-        ):  # the end in particular is told once: whoever listens takes its bar away then
-            self._reported = done
-            self.report(Progress(self.description, done, self.total, unit="B"))
+        completed = min(max(self._complete + self._written, 0), self.total)
+        if completed != self._reported:  # completion is reported once, because it removes the progress bar
+            self._reported = completed
+            self.report(Progress(self.description, completed, self.total, unit="B"))
 
 
 class DownloadAbandoned(Exception):
-    """Ends a download that nobody waits for any more, at its next byte."""
+    """Ends an abandoned download at its next byte."""
 
 
 class TqdmShim:
-    """All that huggingface_hub asks of a progress bar, and nothing on the screen.
+    """Implements the part of tqdm's interface that huggingface_hub uses, without output.
 
-    It makes its bars itself, from a class; what they report to comes from a subclass made by `bars`.
+    huggingface_hub creates instances of a class; `make_tqdm_class` binds the class attributes.
     """
 
     progress: DownloadProgress | None
@@ -75,7 +73,6 @@ class TqdmShim:
         self.close()
 
     def update(self, count: float | None = 1) -> None:
-        """Count bytes that were written."""
         if self.abandoned.is_set():
             raise DownloadAbandoned
         self.n += count or 0
@@ -84,29 +81,29 @@ class TqdmShim:
             self.progress.add(count or 0)
 
     def update_transfer(self, count: float | None = 1) -> None:  # noqa: ARG002
-        """Take bytes on the wire for a sign of life; they may be compressed, and count when written."""
+        """Signal activity only: bytes on the wire may be compressed and are counted when written."""
         self.moved.set()
 
     def set_postfix_str(self, *_: object, **__: object) -> None:
-        """Show no speed."""
+        """Do nothing: no speed is shown."""
 
     def set_transfer_postfix_str(self, *_: object, **__: object) -> None:
-        """Show no speed."""
+        """Do nothing: no speed is shown."""
 
     def refresh(self) -> None:
-        """Draw nothing."""
+        """Do nothing: no bar is drawn."""
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Do nothing: no bar is drawn."""
 
 
 def make_tqdm_class(progress: DownloadProgress | None, moved: Event, abandoned: Event) -> type[TqdmShim]:
-    """Return a class that huggingface_hub takes for a progress bar.
+    """Return a progress bar class for huggingface_hub.
 
     Args:
-        progress: Counts the bytes; None tells nobody of them.
-        moved: Is set whenever some come.
-        abandoned: Once it is set, the download ends at its next byte.
+        progress: Counts the bytes; None does not report progress.
+        moved: Set when bytes arrive.
+        abandoned: When set, the download ends at its next byte.
 
     """
     return type("MeteredBar", (TqdmShim,), {"progress": progress, "moved": moved, "abandoned": abandoned})

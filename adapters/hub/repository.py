@@ -1,4 +1,4 @@
-"""A repository on a Hub: what is in it, and its files in whole or in part."""
+"""A repository on the Hub: list its files, download them, and read safetensors headers."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -24,25 +24,25 @@ from litgpt.domain.formatting.redaction import redact
 from litgpt.domain.reference import ModelReference
 
 INITIAL_RANGE = 1 << 18
-"""What is read of a file at first: the header of nearly every shard is shorter, and one request is enough."""
+"""The bytes of the first range request; the headers of nearly all shards are shorter."""
 
 MAX_HEADER_BYTES = 100_000_000
-"""The safetensors format's own bound. What claims more is not fetched, and refused where it is read."""
+"""The limit of the safetensors format; reading a header beyond it is an error."""
 
 MAX_PARALLEL_REQUESTS = 8
-"""How many headers are asked for at a time."""
+"""The number of headers that are fetched in parallel."""
 
 
 @attrs.frozen
 class RepoInfo:
-    """What a revision of a repository is at the moment."""
+    """The current commit of a revision and its files."""
 
     commit: str
     files: tuple[str, ...]
 
 
 class RangeResponse(NamedTuple):
-    """Bytes of a file, and how many it has in all."""
+    """A byte range of a file, and the size of the file."""
 
     content: bytes
     file_size: int
@@ -50,15 +50,15 @@ class RangeResponse(NamedTuple):
 
 @attrs.frozen
 class Repository:
-    """A repository, as one caller sees it.
+    """A repository on the Hub.
 
     Attributes:
-        reference: What was asked for, and the token to ask with.
+        reference: The requested model or data set, with the access token.
         path: `org/name`.
-        endpoint: The address of the Hub.
-        cache: Where its files go, and what it holds: a model or a data set.
-        timeout: Seconds until a Hub that has not answered is taken for one that does not.
-        stall_timeout: Seconds until a download from which no byte comes is given up.
+        endpoint: The URL of the Hub.
+        cache: The cache, which also determines the type of the repository.
+        timeout: The timeout of requests, in seconds.
+        stall_timeout: The timeout of a download that receives no bytes, in seconds.
 
     """
 
@@ -71,49 +71,48 @@ class Repository:
 
     @property
     def revision(self) -> str:
-        """The branch, tag or commit that is meant."""
+        """The requested branch, tag or commit."""
         return "main" if self.reference.revision is None else self.reference.revision
 
     @property
     def hub(self) -> str:
-        """What to call the Hub."""
+        """The name of the Hub for messages."""
         return endpoint_name(self.endpoint)
 
     @property
     def token(self) -> str | None:
-        """What to show the Hub; None lets huggingface_hub look for one."""
+        """The access token; None uses the token of huggingface_hub."""
         return resolve_token(self.reference)
 
     def list_files(self) -> RepoInfo:
-        """Ask what there is: one request, never repeated, so that a Hub that is down is found out in seconds.
+        """Request the commit and the list of files, once, without retries.
 
         Raises:
-            HubUnreachable: It did not respond in time, or not like a Hub.
-            ModelNotFound: It does not have the repository, or not this revision of it (of a data set it is
-                DataNotFound).
+            HubUnreachable: The Hub did not respond in time, or the response is not that of a Hub.
+            ModelNotFound: The repository or revision does not exist (DataNotFound for a data set).
             AccessDenied: The token is not valid.
 
         """
 
-        def ask() -> RepoInfo:
+        def request() -> RepoInfo:
             from huggingface_hub import HfApi
 
             api = HfApi(endpoint=self.endpoint, token=self.token, library_name="litgpt")
-            info = api.dataset_info if self.cache.repo_type == "dataset" else api.model_info
-            found = info(self.path, revision=self.revision, timeout=self.timeout)
-            return RepoInfo(str(found.sha), tuple(file.rfilename for file in found.siblings or ()))
+            get_info = api.dataset_info if self.cache.repo_type == "dataset" else api.model_info
+            info = get_info(self.path, revision=self.revision, timeout=self.timeout)
+            return RepoInfo(str(info.sha), tuple(file.rfilename for file in info.siblings or ()))
 
         with self._translate_errors():
             from huggingface_hub.errors import HFValidationError
 
             try:
-                return call_with_timeout(2 * self.timeout, ask)
+                return call_with_timeout(2 * self.timeout, request)
             except HFValidationError as error:
                 raise not_found(
                     self.cache.repo_type, self.reference.name, hub=self.hub, hint=str(error)
                 ) from error
             except (ValueError, KeyError, TypeError, AttributeError):
-                # what comes from elsewhere, such as the log-in page of a hotel's network
+                # the response of another server, such as a captive portal
                 raise HubUnreachable(
                     self.reference.name, f"{self.hub} does not respond like a Hugging Face Hub."
                 ) from None
@@ -121,23 +120,23 @@ class Repository:
     def download(
         self, commit: str, file: str, progress: DownloadProgress | None = None, *, size: int | None = None
     ) -> Path:
-        """Bring a file into the cache, if it is not there, and return where it is.
+        """Download a file into the cache, unless it is there, and return its path.
 
         Args:
-            commit: Of which commit.
-            file: Which file.
+            commit: The commit.
+            file: The name of the file.
             progress: Counts the bytes.
-            size: How many it has, for an error.
+            size: The size of the file in bytes, for error messages.
 
         Raises:
-            AccessDenied: The Hub refuses it.
-            UnsupportedOperation: The disk is full, or the cache cannot be written to.
-            HubUnreachable: The Hub does not answer any more.
+            AccessDenied: The Hub denied access.
+            UnsupportedOperation: The disk is full, or the cache is not writable.
+            HubUnreachable: The Hub stopped responding.
 
         """
-        moved, given_up = Event(), Event()
+        moved, abandoned = Event(), Event()
 
-        def bring() -> str:
+        def download() -> str:
             from huggingface_hub import hf_hub_download
 
             path: str = hf_hub_download(
@@ -150,40 +149,40 @@ class Repository:
                 token=self.token,
                 etag_timeout=self.timeout,
                 library_name="litgpt",
-                tqdm_class=make_tqdm_class(progress, moved, given_up),  # type: ignore[arg-type] # a bar's methods are enough
+                tqdm_class=make_tqdm_class(progress, moved, abandoned),  # type: ignore[arg-type] # duck typing
             )
             return path
 
-        patience = self.stall_timeout
-        what = f"Downloading {self.path}/{file}" + ("" if size is None else f" ({size / 1e9:.2f} GB)")
-        with translate_disk_errors(what, self.cache.folder), self._translate_errors():
+        timeout = self.stall_timeout
+        operation = f"Downloading {self.path}/{file}" + ("" if size is None else f" ({size / 1e9:.2f} GB)")
+        with translate_disk_errors(operation, self.cache.folder), self._translate_errors():
             try:
-                is_arriving = partial(self._is_arriving, patience)
-                return Path(call_with_timeout(patience, bring, moved, is_arriving))
+                is_arriving = partial(self._is_arriving, timeout)
+                return Path(call_with_timeout(timeout, download, moved, is_arriving))
             except TimeoutError as error:
-                reason = f"its storage has sent nothing for {patience:g} seconds. {_DISABLE_XET_HINT}"
+                reason = f"the download received no data for {timeout:g} seconds. {_DISABLE_XET_HINT}"
                 raise HubUnreachable(self.reference.name, reason) from error
             except KeyboardInterrupt:
                 _abort_xet()
                 raise
             finally:
-                given_up.set()
+                abandoned.set()
 
     def _is_arriving(self, seconds: float) -> bool:
-        """Return whether a file of this repository has grown lately: this, or the one that this waits for.
+        """Return whether a file of this repository has grown recently, also by another process.
 
-        huggingface_hub locks each file, for threads and processes alike, while one of them downloads it.
+        huggingface_hub locks each file during its download, across threads and processes.
         """
         now = time.time()
-        return any(now - grown < seconds for grown in self.cache.recent_writes(self.path))
+        return any(now - modified < seconds for modified in self.cache.recent_writes(self.path))
 
     def file_size(self, commit: str, file: str) -> int:
-        """Return how many bytes a file has."""
+        """Return the size of a file in bytes."""
         with self._translate_errors():
             return self._fetch_range(commit, file, 0, 1).file_size
 
     def fetch_headers(self, commit: str, files: Sequence[str]) -> dict[str, RangeResponse]:
-        """Read the headers of safetensors files, and nothing behind them."""
+        """Fetch the headers of safetensors files, without their data."""
         with ThreadPoolExecutor(MAX_PARALLEL_REQUESTS) as pool:
             return dict(
                 zip(files, pool.map(lambda file: self._fetch_header(commit, file), files), strict=True)
@@ -199,9 +198,9 @@ class Repository:
             return RangeResponse(first.content + rest.content, first.file_size)
 
     def _fetch_range(self, commit: str, file: str, start: int, stop: int) -> RangeResponse:
-        """Return bytes of a file, and its size, by a request for that range alone."""
+        """Return a byte range of a file, with a range request."""
         from huggingface_hub import get_session, hf_hub_url
-        from huggingface_hub.utils import (  # type: ignore[attr-defined] # its __init__ says nothing of exports
+        from huggingface_hub.utils import (  # type: ignore[attr-defined] # re-exported implicitly
             build_hf_headers,
             hf_raise_for_status,
         )
@@ -213,18 +212,15 @@ class Repository:
         with get_session().stream(
             "GET", url, headers=headers, timeout=self.timeout, follow_redirects=True
         ) as response:
-            if (
-                response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-            ):  # an empty file has no ranges
+            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # an empty file
                 return RangeResponse(b"", 0)
             hf_raise_for_status(response)
-            in_part = response.status_code == HTTPStatus.PARTIAL_CONTENT
-            size = response.headers.get("Content-Range" if in_part else "Content-Length", "").rpartition("/")[
-                2
-            ]
+            is_partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
+            header = response.headers.get("Content-Range" if is_partial else "Content-Length", "")
+            size = header.rpartition("/")[2]
             if not size.isdecimal():
-                raise HubUnreachable(self.reference.name, f"{self.hub} does not say how large {file} is.")
-            skipped = 0 if in_part else start  # a server that knows no ranges sends all of it
+                raise HubUnreachable(self.reference.name, f"{self.hub} did not send the size of {file}.")
+            skipped = 0 if is_partial else start  # a server without range support sends the whole file
             raw = bytearray()
             for chunk in response.iter_bytes():
                 raw += chunk
@@ -241,13 +237,13 @@ class Repository:
             yield
 
 
-_DISABLE_XET_HINT = "HF_HUB_DISABLE_XET=1 downloads without that storage."
+_DISABLE_XET_HINT = "Set HF_HUB_DISABLE_XET=1 to download without Xet."
 
 
 def _abort_xet() -> None:
-    """End what Xet, the Hub's storage, is sending, as huggingface_hub does itself when it is interrupted."""
+    """Abort transfers of Xet, as huggingface_hub does on KeyboardInterrupt."""
     try:
         from huggingface_hub.utils._xet import abort_xet_session
-    except ImportError:  # huggingface_hub before 2.0 has no way
+    except ImportError:  # huggingface_hub < 2.0 cannot abort
         return
     abort_xet_session()  # type: ignore[no-untyped-call]

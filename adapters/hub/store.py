@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub, and in the cache that everything built on it shares."""
+"""The model store of the Hugging Face Hub and its local cache."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -47,25 +47,25 @@ class OpenFolder(Protocol[TensorT_co]):
     def __call__(
         self, path: Path, name: str, *, pending: Mapping[str, tuple[bytes, int]] | None = None
     ) -> Checkpoint[TensorT_co]:
-        """Open a folder; of the files still to come, take the bytes they begin with and their sizes."""
+        """Open a folder; `pending` has the header bytes and the size of files that are not downloaded yet."""
         ...
 
 
 @attrs.frozen
 class HubStore(Generic[TensorT]):
-    """Opens repositories of safetensors: the small files at once, the weights when they are fetched.
+    """Opens safetensors repositories: small files are downloaded at once, weights by `fetch`.
 
-    What is complete in the cache is opened without asking the Hub, as it was when it was downloaded. Only a
-    reference with `offline=False` asks whether there is something newer. What the Hub cannot be asked for is
-    opened as it is in the cache, if it is complete there.
+    A complete snapshot in the cache is opened without a request to the Hub, unless the reference has
+    `offline=False`, which checks for a newer commit. If the Hub does not respond, a complete snapshot in the
+    cache is used.
 
     Attributes:
         open_folder: Opens a snapshot in the cache.
-        endpoint: The address of the Hub; None is where huggingface_hub's environment points (HF_ENDPOINT).
-        cache_dir: The cache; None is where that environment has it (HF_HUB_CACHE, HF_HOME).
-        timeout: Seconds until a Hub that has not answered is taken for one that does not.
-        stall_timeout: Seconds until a download from which no byte comes is given up.
-        free_bytes: How much fits on the disk of a folder.
+        endpoint: The URL of the Hub; None uses HF_ENDPOINT.
+        cache_dir: The cache folder; None uses HF_HUB_CACHE or HF_HOME.
+        timeout: The timeout of requests, in seconds.
+        stall_timeout: The timeout of a download that receives no bytes, in seconds.
+        free_bytes: Returns the free space on the disk of a folder.
 
     """
 
@@ -78,24 +78,24 @@ class HubStore(Generic[TensorT]):
 
     @property
     def location(self) -> str:
-        """Where this store looks, in words."""
+        """The location of this store, for messages."""
         return endpoint_name(resolve_endpoint(self.endpoint))
 
     def names(self) -> Iterator[str]:
-        """Yield what the cache has anything of, then the well-known repositories and their short names."""
+        """Yield the repositories in the cache, then the repositories and names of the catalogue."""
         yield from islice(self._cache().repositories(), MAX_NAMES)
         for entry in catalogue.search():
             yield entry.repository
             yield entry.name
 
     def open(self, reference: ModelReference) -> HubCheckpoint[TensorT]:
-        """Open a repository, `org/name` or its short name in the catalogue, without its weights.
+        """Open a repository, `org/name` or a name of the catalogue, without its weights.
 
         Raises:
-            ModelNotFound: The Hub has no such repository or revision, or the name cannot be that of one.
-            InvalidCheckpoint: The repository holds no safetensors, or files that cannot be right.
-            AccessDenied: The Hub does not give it to us.
-            HubUnreachable: It is not complete in the cache, and the Hub does not answer or may not be asked.
+            ModelNotFound: The repository or revision does not exist, or the name is not valid.
+            InvalidCheckpoint: The repository has no safetensors, or its files are not valid.
+            AccessDenied: The Hub denied access.
+            HubUnreachable: The cache is not complete, and the Hub does not respond or offline mode is on.
 
         """
         repository = self._repository(reference)
@@ -109,91 +109,94 @@ class HubStore(Generic[TensorT]):
                 is_complete=cached is not None and cached.has_tokenizer,
             )
         except HubUnreachable as error:
-            if (unnamed := self._open_without_ref(repository, error)) is None:
+            if (checkpoint := self._open_without_ref(repository, error)) is None:
                 raise
-            return unnamed
+            return checkpoint
 
     def tokenizer(self, reference: ModelReference) -> TokenizerFiles:
-        """Return the tokenizer of a repository, of which nothing else is downloaded.
+        """Return the tokenizer files of a repository, downloading no other files.
 
-        One that is in the cache is taken from there, as `open` takes a model.
+        A cached tokenizer is used under the same conditions as in `open`.
 
         Raises:
-            ModelNotFound: The Hub has no such repository or revision, or the name cannot be that of one.
-            MissingFile: The repository holds no tokenizer.
-            AccessDenied: The Hub does not give it to us.
-            HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
+            ModelNotFound: The repository or revision does not exist, or the name is not valid.
+            MissingFile: The repository has no supported tokenizer.
+            AccessDenied: The Hub denied access.
+            HubUnreachable: It is not cached, and the Hub does not respond or offline mode is on.
 
         """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
 
         def fetch() -> TokenizerFiles:
-            found = repository.list_files()
-            for file in tokenizer_files(repository.path, found.files):
-                repository.download(found.commit, file)
-            return _remembered(repository, cached, found.commit).tokenizer
+            info = repository.list_files()
+            for file in tokenizer_files(repository.path, info.files):
+                repository.download(info.commit, file)
+            return _remembered(repository, cached, info.commit).tokenizer
 
-        kept = None if cached is None or not cached.has_tokenizer else cached.tokenizer
-        return from_cache_or_hub(reference, None if kept is None else lambda: kept, fetch)
+        tokenizer = None if cached is None or not cached.has_tokenizer else cached.tokenizer
+        return from_cache_or_hub(reference, None if tokenizer is None else lambda: tokenizer, fetch)
 
     def config_file(self, reference: ModelReference) -> Path:
-        """Return the `config.json` of a repository, of which nothing else is downloaded.
+        """Return the path of `config.json` of a repository, downloading no other files.
 
         Raises:
-            ModelNotFound: The Hub has no such repository or revision, or the name cannot be that of one.
+            ModelNotFound: The repository or revision does not exist, or the name is not valid.
             MissingFile: The repository has no config.
-            AccessDenied: The Hub does not give it to us.
-            HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
+            AccessDenied: The Hub denied access.
+            HubUnreachable: It is not cached, and the Hub does not respond or offline mode is on.
 
         """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
-        kept = None if cached is None else cached.folder / CONFIG_FILE
+        path = None if cached is None else cached.folder / CONFIG_FILE
 
         def fetch() -> Path:
-            found = repository.list_files()
-            if CONFIG_FILE not in found.files:
+            info = repository.list_files()
+            if CONFIG_FILE not in info.files:
                 raise MissingFile(
-                    f"{repository.path}/{CONFIG_FILE}", "the repository holds no model that has one."
+                    f"{repository.path}/{CONFIG_FILE}", "the repository does not have a config."
                 )
-            repository.download(found.commit, CONFIG_FILE)
-            return repository.cache.at_commit(repository.path, found.commit).folder / CONFIG_FILE
+            repository.download(info.commit, CONFIG_FILE)
+            return repository.cache.at_commit(repository.path, info.commit).folder / CONFIG_FILE
 
-        return from_cache_or_hub(reference, (lambda: kept) if kept and kept.is_file() else None, fetch)
+        return from_cache_or_hub(reference, (lambda: path) if path and path.is_file() else None, fetch)
 
     def adapter(self, reference: ModelReference, *, with_tokenizer: bool = False) -> Path:
-        """Return a folder with the two files of an adapter, of whose repository nothing else is downloaded.
+        """Return a folder with the two files of a LoRA adapter, downloading no other files of its repository.
 
         Args:
-            reference: Which repository.
-            with_tokenizer: Whether to download the tokenizer and the prompt style too, where it has them.
+            reference: The repository.
+            with_tokenizer: Whether to also download the tokenizer and the prompt style, if available.
 
         Raises:
-            ModelNotFound: The Hub has no such repository or revision, or the name cannot be that of one.
-            MissingFile: The repository has no adapter, or none in safetensors.
-            AccessDenied: The Hub does not give it to us.
-            HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
+            ModelNotFound: The repository or revision does not exist, or the name is not valid.
+            MissingFile: The repository has no LoRA adapter in safetensors format.
+            AccessDenied: The Hub denied access.
+            HubUnreachable: It is not cached, and the Hub does not respond or offline mode is on.
 
         """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
-        kept = cached if cached is not None and cached.has_adapter else None
+        snapshot = cached if cached is not None and cached.has_adapter else None
 
         def fetch() -> Path:
-            found = repository.list_files()
+            info = repository.list_files()
             for file in ADAPTER_FILES:
-                if file not in found.files:
-                    raise MissingFile(f"{repository.path}/{file}", "the repository has no such adapter.")
-                repository.download(found.commit, file)
-            for file in non_weight_files(found.files) if with_tokenizer else ():
+                if file not in info.files:
+                    raise MissingFile(
+                        f"{repository.path}/{file}",
+                        "the repository has no LoRA adapter in safetensors format.",
+                    )
+                repository.download(info.commit, file)
+            for file in non_weight_files(info.files) if with_tokenizer else ():
                 if file not in (CONFIG_FILE, INDEX_FILE):
-                    repository.download(found.commit, file)
-            return _remembered(repository, cached, found.commit).folder
+                    repository.download(info.commit, file)
+            return _remembered(repository, cached, info.commit).folder
 
-        is_complete = kept is not None and (kept.has_tokenizer or not with_tokenizer)
-        there = None if kept is None else (lambda: kept.folder)
-        return from_cache_or_hub(reference, there, fetch, is_complete=is_complete)
+        is_complete = snapshot is not None and (snapshot.has_tokenizer or not with_tokenizer)
+        read_cached = None if snapshot is None else (lambda: snapshot.folder)
+        return from_cache_or_hub(reference, read_cached, fetch, is_complete=is_complete)
 
     def _open_cached(self, repository: Repository, snapshot: Snapshot) -> HubCheckpoint[TensorT]:
         opened = self.open_folder(snapshot.folder, repository.reference.name)
@@ -202,43 +205,43 @@ class HubStore(Generic[TensorT]):
     def _open_without_ref(
         self, repository: Repository, error: HubUnreachable
     ) -> HubCheckpoint[TensorT] | None:
-        """Open the only complete commit in the cache, if none is known to be a branch; None without one.
+        """Open the only complete snapshot in the cache, if no ref is recorded; None without a snapshot.
 
         Raises:
-            HubUnreachable: There are several, or incomplete ones; it says what is in the cache.
+            HubUnreachable: The cache has several complete snapshots, or incomplete ones only.
 
         """
-        there = repository.cache.snapshots(repository.path)
-        complete = [one for one in there if one.has_weights]
+        snapshots = repository.cache.snapshots(repository.path)
+        complete = [snapshot for snapshot in snapshots if snapshot.has_weights]
         if repository.reference.revision is None and len(complete) == 1:
             commit = complete[0].commit[:12]
-            note = f"the cache does not say which branch commit {commit} is of, the only one in it."
+            note = f"the cache does not record the branch of commit {commit}, the only commit in it."
             opened = self._open_cached(repository, complete[0])
             opened.extra_notes = (note,)
             return opened
-        commits = ", ".join(one.commit for one in complete)
+        commits = ", ".join(snapshot.commit for snapshot in complete)
         if commits:
             raise attrs.evolve(
                 error, cached=f"is in the local cache at other commits only ({commits})"
             ) from error
-        if there and any(one.folder.joinpath(CONFIG_FILE).is_file() for one in there):
+        if any(snapshot.folder.joinpath(CONFIG_FILE).is_file() for snapshot in snapshots):
             raise attrs.evolve(error, cached="is in the local cache without all of its weights") from error
         return None
 
     def _open_from_hub(self, repository: Repository) -> HubCheckpoint[TensorT]:
-        found = repository.list_files()
-        check_files(repository.path, found.files)
-        for file in non_weight_files(found.files):
-            repository.download(found.commit, file)
-        folder = repository.cache.at_commit(repository.path, found.commit).folder
-        weights = weight_files(folder, found.files)
-        coming = repository.fetch_headers(
-            found.commit, [one for one in weights if not (folder / one).is_file()]
+        info = repository.list_files()
+        check_files(repository.path, info.files)
+        for file in non_weight_files(info.files):
+            repository.download(info.commit, file)
+        folder = repository.cache.at_commit(repository.path, info.commit).folder
+        weights = weight_files(folder, info.files)
+        pending = repository.fetch_headers(
+            info.commit, [file for file in weights if not (folder / file).is_file()]
         )
-        opened = self.open_folder(folder, repository.reference.name, pending=coming)
-        sizes = {file: part.file_size for file, part in coming.items()}
-        download = Download(repository, found.commit, sizes, self.free_bytes)
-        return HubCheckpoint(_origin(repository, found.commit), opened, download)
+        opened = self.open_folder(folder, repository.reference.name, pending=pending)
+        sizes = {file: header.file_size for file, header in pending.items()}
+        download = Download(repository, info.commit, sizes, self.free_bytes)
+        return HubCheckpoint(_origin(repository, info.commit), opened, download)
 
     def _repository(self, reference: ModelReference) -> Repository:
         path = catalogue.repository_for(reference.name) or reference.name
@@ -247,17 +250,17 @@ class HubStore(Generic[TensorT]):
         if reference.revision is not None and not _REVISION.fullmatch(reference.revision):
             hint = "A revision is a branch, a tag or a commit."
             raise ModelNotFound(str(reference), searched=(self.location,), hint=hint)
-        where = resolve_endpoint(self.endpoint)
-        return Repository(reference, path, where, self._cache(), self.timeout, self.stall_timeout)
+        endpoint = resolve_endpoint(self.endpoint)
+        return Repository(reference, path, endpoint, self._cache(), self.timeout, self.stall_timeout)
 
     def _cache(self) -> HubCache:
         return HubCache(resolve_cache_dir(self.cache_dir))
 
 
 def _remembered(repository: Repository, cached: Snapshot | None, commit: str) -> Snapshot:
-    """Return the snapshot of a commit, which the cache records as that of the revision.
+    """Return the snapshot of a commit, and record the commit in the ref of the revision.
 
-    It does not where the cache has a whole model of the revision, even an older one.
+    The ref is unchanged if the cache has a complete model of the revision, even an older one.
     """
     if cached is None or not cached.has_weights:
         repository.cache.write_ref(repository.path, repository.revision, commit)

@@ -14,36 +14,35 @@ def call_with_timeout(
     progressed: Event | None = None,
     is_progressing: Callable[[], bool] = lambda: False,
 ) -> T:
-    """Return what a call returns, unless it makes no progress for so long.
+    """Return the result of a call, which must make progress within the timeout.
 
-    The timeouts of an HTTP request start again with each packet and do not cover the lookup of a host, so
-    they do not bound how long it takes. After the timeout the call is left alone in its thread, where its
-    own timeouts end it; other work of the process, such as another download, is not touched.
+    HTTP timeouts restart with each packet and exclude the host lookup, so they do not bound the duration of
+    a request. After the timeout, the call continues in its daemon thread until its own timeouts end it.
 
     Args:
         seconds: The timeout.
         call: The call.
-        progressed: Is set by the call whenever it makes progress, and cleared here.
-        is_progressing: Is asked after the timeout whether the call waits for something that makes progress.
+        progressed: Set by the call when it makes progress; cleared here.
+        is_progressing: Called after the timeout; returns whether the call waits for other progress.
 
     Raises:
-        TimeoutError: It made no progress.
+        TimeoutError: The call made no progress.
 
     """
     result: Future[T] = Future()
-    woken = Event() if progressed is None else progressed
+    event = Event() if progressed is None else progressed
 
     def run() -> None:
         try:
             result.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
+        except BaseException as error:  # noqa: BLE001 - raised by result()
             result.set_exception(error)
-        woken.set()
+        event.set()
 
     Thread(target=run, daemon=True).start()
     while not result.done():
-        if woken.wait(seconds):
-            woken.clear()
+        if event.wait(seconds):
+            event.clear()
         elif not is_progressing():
             raise TimeoutError
     return result.result()
