@@ -33,7 +33,8 @@ class Download:
         """Download the files one after another; complete files stay in the cache after an error.
 
         Raises:
-            UnsupportedOperation: There is not enough disk space (InsufficientSpace), or the cache is not writable.
+            InsufficientSpace: There is not enough disk space.
+            UnsupportedOperation: The cache is not writable.
             HubUnreachable: The Hub stopped responding.
 
         """
