@@ -88,7 +88,7 @@ def test_what_the_hub_has_not_is_no_data_set_there(datasets: HubDatasets) -> Non
 
 
 def test_a_data_set_without_such_a_file_says_what_it_has(datasets: HubDatasets) -> None:
-    with pytest.raises(DataNotFound, match=r"no file \*\.parquet, but README\.md, birds\.json"):
+    with pytest.raises(DataNotFound, match=r"no file \*\.parquet; it has README\.md, birds\.json"):
         datasets(BIRDS, ("*.parquet",), null_reporter)
 
 
@@ -99,7 +99,7 @@ def test_a_gated_data_set_says_where_to_accept(datasets: HubDatasets, hub: Loopb
 
 
 def test_a_disk_that_is_too_full_is_found_out_first(datasets: HubDatasets, hub: LoopbackHub) -> None:
-    with pytest.raises(UnsupportedOperation, match="GB are free"):
+    with pytest.raises(UnsupportedOperation, match="GB free"):
         attrs.evolve(datasets, free_bytes=lambda _: 10)(BIRDS, PATTERNS, null_reporter)
     assert hub.sent[f"{KEY}/data/birds.jsonl"] <= 1
 

@@ -207,7 +207,7 @@ def test_the_environment_says_where_the_hub_and_the_cache_are_and_whether_to_ask
 
 
 def test_a_storage_that_never_answers_is_given_up(hub: LoopbackHub, tmp_path: Path) -> None:
-    settings = f"endpoint={hub.endpoint!r}, patience_with_storage=0.5"
+    settings = f"endpoint={hub.endpoint!r}, stall_timeout=0.5"
     with silent_port() as hub.storage:
         said = run(f"{OPEN}\nattempt({settings})", HF_HOME=str(tmp_path / "home"))
     assert said.startswith("HubUnreachable 'org/tiny'")
@@ -218,7 +218,7 @@ def test_giving_one_download_up_leaves_the_others_of_the_process_alone(
     hub: LoopbackHub, tmp_path: Path
 ) -> None:
     """All downloads from Xet share one session, which was aborted as a whole."""
-    settings = f"endpoint={hub.endpoint!r}, patience_with_storage=0.5"
+    settings = f"endpoint={hub.endpoint!r}, stall_timeout=0.5"
     before = "from huggingface_hub.utils._xet import get_xet_session\nsession = get_xet_session()"
     with silent_port() as hub.storage:
         code = f"{OPEN}\n{before}\nattempt({settings})\nprint('the same', get_xet_session() is session)"

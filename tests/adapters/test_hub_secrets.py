@@ -143,7 +143,7 @@ def test_an_endpoint_that_is_not_an_address_is_refused_and_not_shown(tmp_path: P
     for secret in (PASSWORD, PASSWORD[:4]):
         assert secret not in fails(store, ModelReference("org/tiny", token=TOKEN))
         assert secret not in store.location
-    with pytest.raises(HubUnreachable, match="HF_ENDPOINT is not an address"):
+    with pytest.raises(HubUnreachable, match="HF_ENDPOINT is not a valid URL"):
         store.open(ModelReference("org/tiny"))
 
 

@@ -216,7 +216,7 @@ def test_a_hub_that_is_down_does_not_stop_what_is_in_the_cache(
     hub.broken_with = 503
     with caplog.at_level(logging.WARNING, "litgpt"):
         assert store.open(NEWEST).config == repositories.CONFIG
-    assert "taken from the cache" in caplog.text
+    assert "Using the cached files" in caplog.text
     assert "503" in caplog.text
 
 
@@ -346,7 +346,7 @@ def test_a_commit_without_a_branch_is_found_offline_and_said_to_be_one(
     offline = attrs.evolve(TINY, offline=True)
     opened = store.open(offline)
     assert commit[:12] in opened.origin
-    assert f"which branch commit {commit[:12]} is of" in opened.notes[0]
+    assert f"does not record the branch of commit {commit[:12]}" in opened.notes[0]
     assert store.open(attrs.evolve(offline, revision=commit[:8])).origin == opened.origin
     (hub.root / "org" / "tiny" / "README.md").write_text("Another version.")
     fetched(store, attrs.evolve(TINY, revision=hub.commit("org/tiny")))
