@@ -1,11 +1,11 @@
-"""Checkpoints of a run: one is written while the one before it is still there."""
+"""Checkpoints of a run, written atomically; the previous one is deleted afterwards."""
 
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import lightning as L  # noqa: N812 - as everybody calls it
+import lightning as L  # noqa: N812 - Lightning's convention
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
@@ -23,33 +23,33 @@ from litgpt.domain.progress import Notice, Reporter, null_reporter
 from litgpt.domain.validators import local_path
 
 CORRUPT_SUFFIX = ".damaged"
-"""What follows the name of a checkpoint that could not be read."""
+"""The suffix of checkpoints that could not be read."""
 
 _STATE_COPIES = 3
-"""A parameter in training has two moments besides itself."""
+"""Each trained parameter is saved with its two AdamW moments."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes a checkpoint under another name first; a failure is kept, so that all processes go on together.
+    """Writes checkpoints to a temporary name first; failures are recorded and do not end training.
 
     Attributes:
-        failure: What went wrong the last time; None: nothing.
+        failure: The error of the last write; None after a success.
 
     """
 
     failure: str | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write one."""
+        """Write a checkpoint, or record the failure."""
         del storage_options
         path = Path(path)
         self.failure = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # torch, given a path, does not say what went wrong
+            # Given a path, torch hides the cause of an error.
             atomic_write(path, lambda file: torch.save(checkpoint, file))
         except (OSError, RuntimeError) as error:
-            # torch's writer raises a RuntimeError of its own when the disk is full.
+            # torch's writer raises RuntimeError if the disk is full.
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
             self.failure = (getattr(cause, "strerror", None) or str(error)).splitlines()[0].lower()
 
@@ -59,27 +59,26 @@ class AtomicCheckpointIO(CheckpointIO):
         map_location: Any = None,
         weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
     ) -> Any:
-        """Read one: tensors and plain values, and nothing that could run.
+        """Read a checkpoint: tensors and plain values only, no code.
 
         Raises:
-            InvalidCheckpoint: It cannot be read.
+            InvalidCheckpoint: The checkpoint cannot be read.
 
         """
         del map_location, weights_only
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove one."""
         delete_checkpoint(Path(path))
 
 
 class CheckpointCallback(Callback):
-    """Saves a run every so many steps, after each epoch, and at its end; the newest one is kept.
+    """Saves a checkpoint periodically and at the end of training, and keeps the newest one only.
 
     Args:
-        folder: Where.
-        every: After how many optimizer steps; None is after each epoch.
-        report: Is told what could not be saved.
+        folder: The folder of the checkpoints.
+        save_steps: The number of optimizer steps between checkpoints; None saves after each epoch.
+        report: Receives a notice if a checkpoint could not be saved.
 
     """
 
@@ -88,10 +87,10 @@ class CheckpointCallback(Callback):
         self._step = self._saved = self._began = -1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Check that the disk has room for two checkpoints.
+        """Check the free disk space for two checkpoints.
 
         Raises:
-            UnsupportedOperation: It has not.
+            InsufficientSpace: There is not enough disk space.
 
         """
         self._step = self._began = trainer.global_step
@@ -99,76 +98,73 @@ class CheckpointCallback(Callback):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_abandoned(self.folder)
-        needed = sum(_STATE_COPIES * one.nbytes for one in pl_module.parameters() if one.requires_grad)
+        needed = sum(_STATE_COPIES * p.nbytes for p in pl_module.parameters() if p.requires_grad)
         needed *= 1 if self.newest else 2
         free = shutil.disk_usage(self.folder).free
         if needed > free:
-            has = f"checkpoints take {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB"
+            reason = f"checkpoints take {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free"
             raise InsufficientSpace(
-                f"Training to {self.folder.parent}", f"{has}. Free some, or choose another out_dir."
+                f"Training to {self.folder.parent}", f"{reason}. Free disk space, or choose another out_dir."
             )
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """Save, if it is time."""
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         if stepped and self._every is not None and trainer.global_step % self._every == 0:
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save after an epoch, if that is when."""
         del pl_module
         if self._every is None:
             self.save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save what the last steps learned."""
         del pl_module
         self.save(trainer)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Save what was learned before something went wrong, where no other process has to join in."""
+        """Save the progress after an error in single-process training."""
         del pl_module, exception
         if trainer.world_size == 1 and trainer.global_step > max(0, self._began):
-            with suppress(Exception):  # what went wrong first is what is to be told
+            with suppress(Exception):  # the original error is the one to raise
                 self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:
-        """Save a run as it is, and let go of the one before. A failure is told, and training goes on."""
+        """Save the run and delete the previous checkpoint; a failure is reported and training continues."""
         if self._saved == trainer.global_step:
             return
-        before, path = self.newest, checkpoint_path(self.folder, trainer.global_step)
+        previous, path = self.newest, checkpoint_path(self.folder, trainer.global_step)
         trainer.save_checkpoint(path)
         writer = trainer.strategy if hasattr(trainer.strategy, "failure") else trainer.strategy.checkpoint_io
-        # Of the first process, which writes: all are to try again together, or none.
+        # The result of process 0, which writes, so that all processes agree.
         failure = trainer.strategy.broadcast(getattr(writer, "failure", None))
         if failure is None:
             self._saved = trainer.global_step
         if not trainer.is_global_zero:
             return
         if failure is None:
-            if before is not None and before != path:
-                delete_checkpoint(before)
+            if previous is not None and previous != path:
+                delete_checkpoint(previous)
             return
-        kept = f"{before} is the last one" if before is not None else "There is none yet"
+        last = f"The last checkpoint is {previous}" if previous is not None else "None was saved before"
         self._report(
-            Notice(f"The checkpoint of step {trainer.global_step} was not saved: {failure}. {kept}.")
+            Notice(f"The checkpoint of step {trainer.global_step} was not saved: {failure}. {last}.")
         )
 
     @property
     def newest(self) -> Path | None:
-        """The newest checkpoint; None: there is none."""
+        """The newest checkpoint, or None."""
         return newest_checkpoint(self.folder)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Return where the checkpoint of a step is."""
+    """Return the path of the checkpoint of a step."""
     return folder / f"step-{step:08d}.ckpt"
 
 
 def delete_checkpoint(path: Path) -> None:
-    """Remove a checkpoint, in one file or in several, if it is there."""
+    """Delete a checkpoint, a file or a folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -176,7 +172,7 @@ def delete_checkpoint(path: Path) -> None:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint in a folder; None: there is none."""
+    """Return the newest checkpoint in a folder, or None."""
     return max(folder.glob("step-*.ckpt"), default=None)
 
 
@@ -185,18 +181,17 @@ def checkpoint_to_resume(
 ) -> Path:
     """Return the checkpoint to resume from.
 
-    A damaged checkpoint is set aside under another name and reported if `last` finds an older one that is
-    whole; a file that could run code is refused.
+    If `last` finds damaged checkpoints and an older valid one, the damaged ones are renamed and reported.
 
     Args:
-        folder: Where the run's own checkpoints are.
+        folder: The folder of the run's checkpoints.
         requested: `last`, or a path.
-        sharded: Whether the run divides its weights, and so its checkpoints, among processes.
-        report: Receives which checkpoints are damaged.
+        sharded: Whether the run uses FSDP, which writes sharded checkpoints.
+        report: Receives a notice for each damaged checkpoint.
 
     Raises:
-        InvalidArgument: There is no checkpoint, or it is a file although the run is sharded, or vice versa.
-        InvalidCheckpoint: It cannot be read.
+        InvalidArgument: The checkpoint does not exist, or is sharded although the run is not, or vice versa.
+        InvalidCheckpoint: The checkpoint cannot be read.
 
     """
     if requested == "last":
@@ -204,39 +199,37 @@ def checkpoint_to_resume(
     else:
         candidates = [local_path("resume", requested)]
     damaged: list[tuple[Path, InvalidCheckpoint]] = []
-    for found in candidates:
-        if not found.exists():
+    for path in candidates:
+        if not path.exists():
             continue
         try:
-            _check_kind(found, sharded=sharded)
-            check_readable(found)
+            _check_kind(path, sharded=sharded)
+            check_readable(path)
         except (CorruptFile, MissingFile) as error:
-            damaged.append((found, error))
+            damaged.append((path, error))
             continue
-        for path, reason in damaged:
-            _set_aside(path)
-            kept = f"the damaged one is kept as {path.name}{CORRUPT_SUFFIX}"
-            report(Notice(f"{reason} Resuming from {found.name}; {kept}."))
-        return found
+        for damaged_path, reason in damaged:
+            _set_aside(damaged_path)
+            renamed = f"the damaged checkpoint was renamed to {damaged_path.name}{CORRUPT_SUFFIX}"
+            report(Notice(f"{reason} Resuming from {path.name}; {renamed}."))
+        return path
     if damaged:
         raise damaged[0][1]
     if requested == "last":
-        raise InvalidArgument(
-            "resume", requested, f"the path of a checkpoint, because there is none in {folder}"
-        )
+        raise InvalidArgument("resume", requested, f"the path of a checkpoint, because {folder} has none")
     raise InvalidArgument("resume", requested, "'last' or the path of an existing checkpoint")
 
 
-def _check_kind(found: Path, *, sharded: bool) -> None:
-    if found.is_dir() != sharded:
-        what = "a folder, as 'fsdp' writes it" if sharded else "a file, as all strategies but 'fsdp' write it"
-        raise InvalidArgument("resume", str(found), what)
+def _check_kind(path: Path, *, sharded: bool) -> None:
+    if path.is_dir() != sharded:
+        expected = "a folder, written with 'fsdp'" if sharded else "a file, written without 'fsdp'"
+        raise InvalidArgument("resume", str(path), expected)
 
 
 def _set_aside(path: Path) -> None:
-    """Rename a damaged checkpoint, so that it is not taken for the newest one again."""
+    """Rename a damaged checkpoint, so that `last` does not find it again."""
     aside = path.with_name(path.name + CORRUPT_SUFFIX)
-    with suppress(OSError):  # another process of the run may have done it, or the folder is read-only
-        if path.is_dir():  # which cannot take the name of an earlier one
+    with suppress(OSError):  # another process may have renamed it, or the folder is read-only
+        if path.is_dir():  # a folder cannot replace an existing one
             delete_checkpoint(aside)
         path.replace(aside)

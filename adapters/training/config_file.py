@@ -1,4 +1,4 @@
-"""A recipe as a YAML file."""
+"""Read and write training configs as YAML."""
 
 import re
 from pathlib import Path
@@ -11,11 +11,11 @@ from litgpt.domain.errors import CorruptFile, UnsupportedOperation
 from litgpt.domain.training.config import TrainConfig
 from litgpt.domain.validation.untrusted_files import MAX_DEPTH, translate_read_errors
 
-_MAX_BYTES = 100_000  # bytes; PyYAML reads about as many in a second
+_MAX_BYTES = 100_000  # PyYAML parses about this much per second
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 2e-4 as the number that it is; YAML 1.1 wants it written 2.0e-4."""
+    """Reads 2e-4 as a float; YAML 1.1 requires 2.0e-4."""
 
 
 _Loader.add_implicit_resolver(
@@ -24,40 +24,40 @@ _Loader.add_implicit_resolver(
 
 
 def read_settings(path: Path) -> dict[str, object]:
-    """Return the settings of a file, unchecked.
+    """Return the settings in a file, without validation.
 
     Raises:
-        MissingFile: There is no such file.
-        CorruptFile: It holds no settings.
+        MissingFile: The file does not exist.
+        CorruptFile: The file is not a YAML mapping.
 
     """
     with translate_read_errors(path, missing="the recipe does not exist.", reason="it is not plain YAML"):
         if path.stat().st_size > _MAX_BYTES:
-            raise CorruptFile(str(path), f"it has more than {_MAX_BYTES} bytes, which recipes never have.")
+            raise CorruptFile(str(path), f"it is larger than the limit of {_MAX_BYTES} bytes for a recipe.")
         text = path.read_text(encoding="utf-8-sig")
         _check_plain(text)
-        found = yaml.load(text, _Loader)  # noqa: S506 - a safe one
-    if not isinstance(found, dict):
-        raise CorruptFile(str(path), "a recipe is a list of settings such as `batch_size: 4`.")
-    return {str(name).replace("-", "_"): value for name, value in found.items()}
+        settings = yaml.load(text, _Loader)  # noqa: S506 - a subclass of SafeLoader
+    if not isinstance(settings, dict):
+        raise CorruptFile(str(path), "a recipe consists of settings such as `batch_size: 4`.")
+    return {str(name).replace("-", "_"): value for name, value in settings.items()}
 
 
 def _check_plain(text: str) -> None:
-    """Refuse aliases, with which a thousand bytes can take all memory, and deep nesting."""
+    """Reject aliases, which can expand to unbounded memory, and deep nesting."""
     depth = 0
     for event in yaml.parse(text, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias; write the value out where it is needed")
+            raise yaml.YAMLError("it has an alias; repeat the value instead")
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
-    """Write a recipe, every setting of it.
+    """Write a training config with all settings.
 
     Raises:
-        UnsupportedOperation: It cannot be written there.
+        UnsupportedOperation: The file cannot be written.
 
     """
     settings = {

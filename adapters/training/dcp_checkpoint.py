@@ -1,7 +1,7 @@
-"""Trainer checkpoints in several files, one from each process, read in one process.
+"""Read sharded Trainer checkpoints (torch.distributed.checkpoint) safely.
 
-torch.distributed.checkpoint writes which tensor lies where as a pickle, and reads it without care. Here
-nothing is made of it but the plain values that such a list consists of.
+torch.distributed.checkpoint stores its metadata as a pickle and loads it without restrictions. The unpickler
+of this module only permits the classes of the metadata itself.
 """
 
 import io
@@ -42,20 +42,20 @@ _ALLOWED_GLOBALS = {
 class _SafeUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name not in _ALLOWED_GLOBALS.get(module, ()):
-            message = f"{module}.{name} has no place in a list of tensors"
+            message = f"{module}.{name} is not allowed in checkpoint metadata"
             raise pickle.UnpicklingError(message)
         return super().find_class(module, name)
 
 
 class SafeReader(FileSystemReader):
-    """Reads the list of tensors with care; the tensors themselves torch reads with weights_only."""
+    """Reads the metadata with a restricted unpickler; torch reads the tensors with weights_only."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """Return which tensor lies where.
+        """Return the metadata, which lists all tensors.
 
         Raises:
-            CorruptFile: The list is missing or cut short.
-            UnsafeFile: It holds objects whose making could run code.
+            CorruptFile: The metadata is missing or truncated.
+            UnsafeFile: The metadata contains objects that could execute code.
 
         """
         del args, kwargs
@@ -66,26 +66,26 @@ class SafeReader(FileSystemReader):
             raw = path.read_bytes()
             check_pickle(raw)
             try:
-                found = _SafeUnpickler(io.BytesIO(raw)).load()
+                metadata = _SafeUnpickler(io.BytesIO(raw)).load()
             except pickle.UnpicklingError as error:
                 raise UnsafeFile(str(path), f"({error_message(error)}.)") from error
-        listed = getattr(found, "state_dict_metadata", None)
-        if not isinstance(found, Metadata) or not isinstance(listed, dict):
+        listed = getattr(metadata, "state_dict_metadata", None)
+        if not isinstance(metadata, Metadata) or not isinstance(listed, dict):
             raise CorruptFile(str(path), "it is not a list of tensors.")
-        return found
+        return metadata
 
 
 def is_sharded_checkpoint(path: Path) -> bool:
-    """Return whether a folder is such a checkpoint."""
+    """Return whether a folder is a sharded checkpoint."""
     return (path / ".metadata").is_file() and (path / _META_FILE).is_file()
 
 
 def read_shapes(reader: SafeReader) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint by name, without their numbers.
+    """Return the weights of a checkpoint by name, as tensors on the meta device.
 
     Raises:
-        CorruptFile: The list of them is missing or cut short.
-        UnsafeFile: It holds objects whose making could run code.
+        CorruptFile: The metadata is missing or truncated.
+        UnsafeFile: The metadata contains objects that could execute code.
 
     """
     listed = reader.read_metadata().state_dict_metadata
@@ -98,48 +98,48 @@ def read_shapes(reader: SafeReader) -> dict[str, Tensor]:
 
 
 def read_into(state: dict[str, Any], reader: SafeReader) -> None:
-    """Fill tensors with what a checkpoint has under their names; all processes, if there are several.
+    """Load tensors in place, by name; all processes take part.
 
-    Only tensors are asked for: torch reads anything else without care.
+    `state` must contain tensors only: torch loads other values without restrictions.
 
     Raises:
-        CorruptFile: A file of it is missing or cut short.
+        CorruptFile: A file is missing or truncated.
 
     """
-    alone = not torch.distributed.is_initialized()
+    is_single_process = not torch.distributed.is_initialized()
     with translate_read_errors(str(reader.path)), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # that is what is meant
-        load(state, storage_reader=reader, no_dist=alone)
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # intended
+        load(state, storage_reader=reader, no_dist=is_single_process)
 
 
 def read_plain_values(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint holds besides weights and moments.
+    """Return the contents of a checkpoint other than weights and optimizer moments.
 
     Raises:
-        CorruptFile: The file of it is missing or cut short.
-        UnsafeFile: It holds objects whose making could run code.
+        CorruptFile: The file is missing or truncated.
+        UnsafeFile: The file contains objects that could execute code.
 
     """
     plain = load_archive(path / _META_FILE)
     if not isinstance(plain, dict):
-        raise CorruptFile(str(path / _META_FILE), "it is not a set of names and values.")
+        raise CorruptFile(str(path / _META_FILE), "it is not a dictionary.")
     return plain
 
 
 def read_sharded(path: Path) -> dict[str, Any]:
-    """Return a checkpoint as it would be in one file: its plain values, and the tensors as `state_dict`.
+    """Return a sharded checkpoint in the form of a single-file one, with the tensors as `state_dict`.
 
     Raises:
-        CorruptFile: A file of it is missing or cut short.
-        UnsafeFile: It holds objects whose making could run code.
+        CorruptFile: A file is missing or truncated.
+        UnsafeFile: A file contains objects that could execute code.
 
     """
     reader = SafeReader(path)
     listed = read_shapes(reader)
     with translate_read_errors(str(path)):
-        there = sum(one.stat().st_size for one in path.iterdir())
-    if (needed := sum(one.numel() * one.itemsize for one in listed.values())) > there:
-        raise CorruptFile(str(path), f"its tensors take {needed} bytes, and its files have {there}.")
-    state = {name: torch.empty_like(one, device="cpu") for name, one in listed.items()}
+        available = sum(file.stat().st_size for file in path.iterdir())
+    if (needed := sum(tensor.numel() * tensor.itemsize for tensor in listed.values())) > available:
+        raise CorruptFile(str(path), f"its tensors take {needed} bytes, but its files have {available}.")
+    state = {name: torch.empty_like(tensor, device="cpu") for name, tensor in listed.items()}
     read_into({"state_dict": dict(state)}, reader)
     return {**read_plain_values(path), "state_dict": state}

@@ -1,23 +1,23 @@
-"""What makes a run go on exactly: the random numbers of each step, and where in the data it began."""
+"""Exact resumption: reproducible random numbers per step, and the data position of a step."""
 
 import random
 from hashlib import blake2b
 from typing import Any
 
-import lightning as L  # noqa: N812 - as everybody calls it
+import lightning as L  # noqa: N812 - Lightning's convention
 import torch
 from lightning.pytorch.callbacks import Callback
 
 
 class ExactResume(Callback):
-    """Makes a run go on from a checkpoint as it would have gone on without.
+    """Makes a resumed run identical to an uninterrupted one.
 
-    The random numbers of an optimizer step follow from the seed, the step and the process, so that none of
-    their states has to be kept. Gradients are in no checkpoint: if something goes wrong when some of the
-    micro-batches of a step have been through, the checkpoint is of where in the data the step began.
+    Each optimizer step seeds the random generators from the seed, the step and the rank, so checkpoints need
+    no generator states. Checkpoints have no gradients: after an error within the micro-batches of a step, the
+    saved data position is that of the start of the step.
 
     Args:
-        seed: The run's.
+        seed: The seed of the run.
 
     """
 
@@ -25,10 +25,10 @@ class ExactResume(Callback):
         self._seed = seed
         self._step = -1
         self._micro_batches = 0
-        self._is_broken_off = False
+        self._is_interrupted = False
 
     def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
-        """Begin the random numbers of a step, if this is its first micro-batch, and count it."""
+        """Seed the random generators at the first micro-batch of a step, and count micro-batches."""
         if trainer.global_step != self._step:
             self._step, self._micro_batches = trainer.global_step, 0
             _seed_step(f"{self._seed} {self._step} {trainer.global_rank}")
@@ -37,16 +37,16 @@ class ExactResume(Callback):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Take note that the step in hand is not completed."""
+        """Mark the current step as incomplete."""
         del trainer, pl_module, exception
-        self._is_broken_off = True
+        self._is_interrupted = True
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Go back to where the step in hand began, if it was broken off."""
+        """Rewind the saved data position to the start of an incomplete step."""
         del pl_module
-        if not self._is_broken_off:
+        if not self._is_interrupted:
             return
         loop = checkpoint["loops"]["fit_loop"]
         if trainer.global_step == self._step:
@@ -56,7 +56,7 @@ class ExactResume(Callback):
 
 
 def seed_everything(seed: int) -> None:
-    """Begin all random numbers with a seed."""
+    """Seed all random generators."""
     L.seed_everything(seed, workers=True, verbose=False)
 
 
@@ -67,7 +67,7 @@ def _seed_step(step: str) -> None:
 
 
 def _rewind(loop: dict[str, Any], micro_batches: int) -> None:
-    """Take the last micro-batches out of the progress of Lightning's loop, and of the data's."""
+    """Subtract the last micro-batches from the progress of Lightning's loop and of the data loader."""
     progress = loop["epoch_loop.batch_progress"]
     for count in (progress["total"], progress["current"]):
         count.update(dict.fromkeys(count, count["ready"] - micro_batches))
@@ -77,7 +77,7 @@ def _rewind(loop: dict[str, Any], micro_batches: int) -> None:
 
 
 def _rewind_validation(loop: dict[str, Any]) -> None:
-    """Let the progress be that of the end of the last micro-batch: half a validation is of no use."""
+    """Discard an incomplete validation: restore the progress at the end of the last micro-batch."""
     progress = loop["epoch_loop.batch_progress"]
     for count in (progress["total"], progress["current"]):
         count["completed"] = count["ready"] - 1

@@ -1,4 +1,4 @@
-"""Training with weights and moments divided among processes, from checkpoints that are divided as well."""
+"""The FSDP2 strategy, with atomic sharded checkpoints."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -28,18 +28,17 @@ from litgpt.application.files.atomic_write import (
 
 
 class FSDPStrategy(ModelParallelStrategy):
-    """FSDP2, with checkpoints that are whole or not there, and from which everything comes back.
+    """FSDP2 with atomic checkpoints, which restore the optimizer as well.
 
     Attributes:
-        failure: What went wrong when the last checkpoint was written, as the first process knows it; None:
-            nothing.
+        failure: The error of the last write, on process 0; None after a success.
 
     """
 
     failure: str | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
-        """Write this process's part of a checkpoint. The folder gets its name once all parts are there."""
+        """Write this process's shard of a checkpoint; the folder is renamed when all shards are complete."""
         path = Path(self.broadcast(filepath))
         staged = path.with_name(self.broadcast(partial_name()))
         failure = None
@@ -52,7 +51,7 @@ class FSDPStrategy(ModelParallelStrategy):
                 failure = _failure_cause(error)
             failures: list[str | None] = [None] * self.world_size
             torch.distributed.all_gather_object(failures, failure)
-            self.failure = next((one for one in failures if one), None)
+            self.failure = next((failure for failure in failures if failure), None)
             if self.is_global_zero and self.failure is None:
                 try:
                     self._put_in_place(staged, path)
@@ -60,10 +59,10 @@ class FSDPStrategy(ModelParallelStrategy):
                     self.failure = _failure_cause(error)
 
     def _put_in_place(self, staged: Path, path: Path) -> None:
-        """Give a complete checkpoint its name."""
+        """Move a complete checkpoint to its final path."""
         sync_tree(staged)
         if not exchange(staged, path):
-            delete_checkpoint(path)  # it is there already, and this system cannot exchange two names
+            delete_checkpoint(path)  # exists already, and the system cannot exchange two names
             staged.rename(path)
         sync_folder(path.parent)
 
@@ -72,11 +71,11 @@ class FSDPStrategy(ModelParallelStrategy):
         checkpoint_path: Any,
         weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
     ) -> dict[str, Any]:
-        """Read this process's part of weights and moments, and return the rest.
+        """Load this process's shard of the weights and moments, and return the remaining values.
 
         Raises:
-            TrainerCheckpointMismatch: The checkpoint has other tensors than it should; nothing is changed.
-            InvalidCheckpoint: It cannot be read.
+            TrainerCheckpointMismatch: The tensors do not match the model; nothing is changed.
+            InvalidCheckpoint: The checkpoint cannot be read.
 
         """
         path = Path(self.broadcast(checkpoint_path))
@@ -84,51 +83,51 @@ class FSDPStrategy(ModelParallelStrategy):
             return super().load_checkpoint(path, weights_only=True)
         del weights_only
         module, model, reader = self.lightning_module, self.model, SafeReader(path)
-        assert module is not None  # noqa: S101 - Lightning asks once there are both
+        assert module is not None  # noqa: S101 - set before Lightning loads a checkpoint
         assert model is not None  # noqa: S101
-        there, rest = read_shapes(reader), read_plain_values(path)
-        module.on_load_checkpoint({"state_dict": there})
-        weights = {name: one for name, one in get_model_state_dict(model).items() if name in there}
+        shapes, values = read_shapes(reader), read_plain_values(path)
+        module.on_load_checkpoint({"state_dict": shapes})
+        weights = {name: value for name, value in get_model_state_dict(model).items() if name in shapes}
         read_into({"state_dict": weights}, reader)
         module.load_state_dict(weights, strict=module.strict_loading)
-        for number, optimizer in enumerate(self.optimizers):
+        for index, optimizer in enumerate(self.optimizers):
             moments = self.optimizer_state(optimizer)
-            read_into({f"optimizer_{number}": {"state": moments["state"]}}, reader)
-            rates = rest["lr_schedulers"][number]["_last_lr"]
+            read_into({f"optimizer_{index}": {"state": moments["state"]}}, reader)
+            rates = values["lr_schedulers"][index]["_last_lr"]
             for group, rate in zip(moments["param_groups"], rates, strict=True):
                 group["lr"] = rate
             set_optimizer_state_dict(model, optimizer, optim_state_dict=moments)
-        return rest
+        return values
 
     def optimizer_state(self, optimizer: Any) -> dict[str, Any]:
-        """Return the moments by the names that their weights have in a checkpoint.
+        """Return the optimizer state by the parameter names of the checkpoint.
 
-        torch names them by where the weights are, and then asks for the other names when it takes them back.
+        torch returns it by module path, but expects the names of the state dict when it loads it.
         """
         model = self.model
-        assert model is not None  # noqa: S101 - it has an optimizer
+        assert model is not None  # noqa: S101 - set before the optimizer
         inner = optimizer._optimizer if isinstance(optimizer, LightningOptimizer) else optimizer  # noqa: SLF001 - as Lightning does
-        found: dict[str, Any] = get_optimizer_state_dict(model, inner)
-        called = _names(model)
-        state = {called.get(name, name): one for name, one in found["state"].items()}
+        optimizer_state: dict[str, Any] = get_optimizer_state_dict(model, inner)
+        names = _state_dict_names(model)
+        state = {names.get(name, name): value for name, value in optimizer_state["state"].items()}
         groups = [
-            {**group, "params": [called.get(name, name) for name in group["params"]]}
-            for group in found["param_groups"]
+            {**group, "params": [names.get(name, name) for name in group["params"]]}
+            for group in optimizer_state["param_groups"]
         ]
         return {"state": state, "param_groups": groups}
 
 
-def _names(model: nn.Module) -> dict[str, str]:
-    """Return what each parameter is called in a state dict, by where it is."""
-    called = {id(one): name for name, one in model.state_dict(keep_vars=True).items()}
-    return {name: called.get(id(one), name) for name, one in model.named_parameters()}
+def _state_dict_names(model: nn.Module) -> dict[str, str]:
+    """Return the state dict name of each parameter, by module path."""
+    names = {id(value): name for name, value in model.state_dict(keep_vars=True).items()}
+    return {path: names.get(id(parameter), path) for path, parameter in model.named_parameters()}
 
 
 def _failure_cause(error: BaseException) -> str:
-    """Return what a process met with, of an error that tells of all processes, as a few words."""
+    """Return a short cause; for an error of several processes, the cause of the first."""
     failures = getattr(error, "failures", None)
     if isinstance(failures, Mapping) and failures:
         first = next(iter(failures.values()))
         error = first[0] if isinstance(first, tuple) else first
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(said).strip().splitlines()[0].lower()
+    cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(cause).strip().splitlines()[0].lower()

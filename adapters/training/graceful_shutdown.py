@@ -1,11 +1,11 @@
-"""Ctrl-C, or the system's wish that a process end: the step in hand is finished and saved first."""
+"""On SIGINT or SIGTERM, finish the current step and save a checkpoint before training ends."""
 
 import signal
 import threading
 from types import FrameType
 from typing import Any
 
-import lightning as L  # noqa: N812 - as everybody calls it
+import lightning as L  # noqa: N812 - Lightning's convention
 from lightning.pytorch.callbacks import Callback
 
 from litgpt.adapters.training.checkpointing import CheckpointCallback
@@ -15,15 +15,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class TrainingInterrupted(Exception):
-    """Training has been asked to end, and what was learned is saved."""
+    """Training was interrupted by a signal; a checkpoint is saved."""
 
 
 class GracefulShutdown(Callback):
-    """Ends training after the step in hand, in all processes at once. A second signal ends it at once.
+    """Ends training after the current step, in all processes; a second signal ends it immediately.
 
     Args:
         checkpoints: Saves the run.
-        report: Is told that it ends.
+        report: Receives a notice when the first signal arrives.
 
     """
 
@@ -34,44 +34,44 @@ class GracefulShutdown(Callback):
         self._step = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Listen for signals."""
+        """Install the signal handlers."""
         del pl_module
         self._step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
-            self._before = {one: signal.signal(one, self._on_signal) for one in _SIGNALS}
+            self._before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """End, if that was asked for and a step is complete.
+        """End training if a signal was received and a step is complete.
 
         Raises:
-            TrainingInterrupted: It was.
+            TrainingInterrupted: A signal was received.
 
         """
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
-        asked = self._is_requested
-        if asked and not self._is_reported:
+        is_requested = self._is_requested
+        if is_requested and not self._is_reported:
             self._is_reported = True
-            self._report(Notice("Ending after this step; what was learned is saved."))
+            self._report(Notice("Stopping after this step and saving a checkpoint."))
         if trainer.world_size > 1:
-            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-        if asked and stepped:
+            is_requested = trainer.strategy.reduce_boolean_decision(is_requested, all=False)
+        if is_requested and stepped:
             self._checkpoints.save(trainer)
             raise TrainingInterrupted
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave signals to whom they belonged."""
+        """Restore the previous signal handlers."""
         del trainer, pl_module
         self._restore_handlers()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Leave signals to whom they belonged."""
+        """Restore the previous signal handlers."""
         del trainer, pl_module, exception
         self._restore_handlers()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        # Only a flag: what was interrupted may hold the locks of the terminal or of a logger.
+        # Only set a flag: the interrupted code may hold the lock of the terminal or of a logger.
         self._is_requested = True
         signal.signal(number, self._before[number] or signal.SIG_DFL)
 

@@ -1,11 +1,11 @@
-"""What the Lightning Trainer trains: a model, its optimizer, and what is counted."""
+"""The LightningModule: model, optimizer, loss normalization and token counts."""
 
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import attrs
-import lightning as L  # noqa: N812 - as everybody calls it
+import lightning as L  # noqa: N812 - Lightning's convention
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +13,7 @@ from litgpt.adapters.training.trainer_checkpoint import check_weights
 from litgpt.domain.training.config import TrainConfig
 
 MODEL_ATTRIBUTE = "llm"
-"""What the model is called in a checkpoint's tensors, as in the documentation's own module."""
+"""The prefix of the model's tensors in checkpoints, as in the documented LightningModule."""
 
 _IGNORE_INDEX = -100
 _BETAS = (0.9, 0.95)
@@ -28,7 +28,7 @@ class TokenCounts:
     Attributes:
         loss_sum: The summed cross-entropy of all targets, in nats.
         target_tokens: The number of targets.
-        tokens: The number of tokens in the batches, with those that are not targets and padding.
+        tokens: The number of all tokens in the batches, including padding.
 
     """
 
@@ -63,13 +63,13 @@ class TokenCounts:
 
 
 class CollectsRouterLogits(Protocol):
-    """Collects the logits of a model's routers while tokens go through it."""
+    """Collects the router logits of a model during its forward passes."""
 
     def watch(self, model: nn.Module) -> None:
-        """Collect those of this model."""
+        """Register hooks on the routers of a model."""
 
     def start(self) -> None:
-        """Begin to collect."""
+        """Start collecting."""
 
     def loss(self, mask: Tensor) -> Tensor:
         """Return the load-balancing loss over the tokens of a mask (N,)."""
@@ -78,22 +78,22 @@ class CollectsRouterLogits(Protocol):
 class LitModel(L.LightningModule):
     """A model in training.
 
-    Each target token of an optimizer step has the same weight in its gradient, however the tokens are divided
-    into micro-batches and over processes: micro-batches add up the gradients of summed losses, and the step
-    divides by the number of targets in all of them, as transformers' Trainer does (`num_items_in_batch`).
+    All target tokens of an optimizer step have the same weight in the gradient, for any distribution over
+    micro-batches and processes: micro-batches accumulate gradients of summed losses, and the step divides by
+    the total number of targets, as transformers' Trainer does (`num_items_in_batch`).
 
     Args:
-        model: It.
-        recipe: How it is trained.
-        prepare: Gives it its weights, and divides them among a mesh of processes if it gets one.
-        routers: Collects the logits of its routers, for the load-balancing loss; None adds no such loss.
-        router_weight: What that loss is multiplied by (`router_aux_loss_coef`).
+        model: The model.
+        config: The training config.
+        prepare: Loads the weights, and shards them over a mesh of processes if it receives one.
+        routers: Collects the router logits for the load-balancing loss; None disables it.
+        router_loss_coefficient: The factor of the load-balancing loss (`router_aux_loss_coef`).
 
     Attributes:
-        step_sums: The sums over the last optimizer step, of all its micro-batches and processes.
+        step_sums: The token counts of the last optimizer step, over all micro-batches and processes.
         val_loss: The mean loss of a target in the last validation; None before the first.
-        grad_norm: How long the gradients of the last step were.
-        learning_rate: The learning rate that it had.
+        grad_norm: The gradient norm of the last step, before clipping.
+        learning_rate: The learning rate of the last step.
 
     """
 
@@ -117,7 +117,7 @@ class LitModel(L.LightningModule):
 
     @property
     def strict_loading(self) -> bool:
-        """Whether checkpoints hold the whole model."""
+        """Whether checkpoints contain the full model."""
         return not self._config.uses_lora
 
     @strict_loading.setter
@@ -126,15 +126,15 @@ class LitModel(L.LightningModule):
 
     @property
     def num_steps(self) -> int:
-        """How many optimizer steps there will be.
+        """The total number of optimizer steps.
 
-        Lightning's own estimate sets up the data, and a checkpoint's place in them is lost by that.
+        Lightning's estimate would set up the data, and lose the data position of a checkpoint.
         """
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined] # a Trainer has one
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined] # set by Lightning
         return self._config.num_steps(data.batches_in_epoch())
 
     def configure_model(self) -> None:
-        """Prepare the model, once: Lightning asks again before it validates."""
+        """Prepare the model once; Lightning calls this again before validation."""
         if not self._ready:
             self._prepare(self.device_mesh["data_parallel"] if self.device_mesh is not None else None)
             self._ready = True
@@ -142,30 +142,30 @@ class LitModel(L.LightningModule):
                 self._routers.watch(self.llm)
 
     def training_step(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the summed loss of a micro-batch, divided by what all micro-batches of the step share."""
+        """Return the summed loss of a micro-batch, divided by a constant of the step."""
         if self._routers is not None:
             self._routers.start()
         loss = self._loss(batch)
         self._micro_sums.add(loss, batch)
         if self._routers is not None:
-            # A mean over tokens, so it weighs as many targets as the micro-batch has.
+            # A mean over tokens, so it is multiplied by the number of targets of the micro-batch.
             balancing = self._routers.loss(_padding_mask(batch["labels"]).flatten())
             loss = loss + balancing * (self._router_weight * count_targets(batch["labels"]))
         if self._divisor is None:
-            # Any number would do, as the step replaces it by the number of all targets. This one keeps
-            # gradients in the range of those of a mean, which float16 needs.
+            # Any value works, because the step replaces it by the total number of targets. This value keeps
+            # the gradients in the range of a mean loss, as float16 requires.
             first = self._micro_sums.all_reduce(self.trainer)
             self._divisor = max(1.0, first.target_tokens / self.trainer.world_size)
         # Lightning divides by the number of micro-batches.
         return loss * (self.trainer.accumulate_grad_batches / self._divisor)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Let the last step be followed by a validation, wherever in an epoch it is."""
+        """Stop after the last step, which triggers a validation at any position of an epoch."""
         if self.trainer.global_step >= self.num_steps:
-            self.trainer.should_stop = True  # upon which Lightning validates, unless it just has
+            self.trainer.should_stop = True  # Lightning then validates, unless it just did
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Add up the loss on a batch."""
+        """Accumulate the loss of a batch."""
         if repeated := self._num_repeated(batch_idx, len(batch["labels"])):
             labels = batch["labels"].clone()
             labels[-repeated:] = _IGNORE_INDEX
@@ -173,14 +173,14 @@ class LitModel(L.LightningModule):
         self._val_sums.add(self._loss(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Take the mean over all targets of the validation data."""
+        """Compute the mean loss over all validation targets."""
         sums, self._val_sums = self._val_sums.all_reduce(self.trainer), TokenCounts()
         self.val_loss = sums.mean_loss
 
     def _num_repeated(self, batch_idx: int, rows: int) -> int:
-        """Return how many of a validation batch's last rows are repeats of other examples.
+        """Return the number of repeated examples at the end of a validation batch.
 
-        Where examples cannot be dealt out evenly among processes, Lightning's sampler repeats the first ones.
+        Lightning's sampler repeats the first examples if their number is not divisible by the world size.
         """
         if self.trainer.world_size == 1:
             return 0
@@ -195,32 +195,32 @@ class LitModel(L.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW and its schedule, by step."""
-        learns = [one for one in self.parameters() if one.requires_grad]
-        shrinks = [one for one in learns if one.dim() > 1]
-        others = [one for one in learns if one.dim() <= 1]
+        """Return AdamW and its learning rate schedule, per step."""
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        decayed = [parameter for parameter in trainable if parameter.dim() > 1]
+        others = [parameter for parameter in trainable if parameter.dim() <= 1]
         groups = [
             {"params": params, "weight_decay": decay}
-            for params, decay in ((shrinks, self._config.weight_decay), (others, 0.0))
+            for params, decay in ((decayed, self._config.weight_decay), (others, 0.0))
             if params
         ]
-        # A fused one would be handed gradients that are still scaled, and they would be measured so.
+        # With a GradScaler, fused AdamW receives scaled gradients, whose norm would be wrong.
         fused = self._config.precision != "16-mixed"
         optimizer = torch.optim.AdamW(groups, lr=self._config.peak_learning_rate, betas=_BETAS, fused=fused)
-        share = self._config.lr_schedule(self.num_steps)
-        # A function, of which a checkpoint keeps nothing: the recipe says how the rate changes.
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share(step))  # noqa: PLW0108 - as said
+        schedule = self._config.lr_schedule(self.num_steps)
+        # A lambda is not saved in checkpoints; the config defines the schedule.
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step))  # noqa: PLW0108 - see above
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Divide gradients by the number of targets of the step, and shorten them if they are too long."""
+        """Divide the gradients by the number of targets of the step, and clip their norm."""
         self.step_sums, self._micro_sums = self._micro_sums.all_reduce(self.trainer), TokenCounts()
-        assert self._divisor is not None  # noqa: S101 - there has been a micro-batch
-        # Strategies take the mean over processes; the sum is wanted.
+        assert self._divisor is not None  # noqa: S101 - set by training_step
+        # Strategies average over processes, but the sum is needed.
         weight = self._divisor * self.trainer.world_size / max(1, self.step_sums.target_tokens)
         self._divisor = None
-        parameters = [one for group in optimizer.param_groups for one in group["params"]]
-        gradients = [one.grad for one in parameters if one.grad is not None]
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         norm: Any = nn.utils.get_total_norm(gradients)
         self.grad_norm = weight * float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
         if self._config.max_norm is not None:
@@ -228,46 +228,46 @@ class LitModel(L.LightningModule):
         for gradient in gradients:
             gradient.mul_(weight)
 
-    def optimizer_step(self, *args: Any, **how: Any) -> None:
-        """Step, and let go of the gradients at once: Lightning would keep them through the next forward."""
-        optimizer = args[2] if len(args) > 2 else how["optimizer"]
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step and free the gradients at once; Lightning would keep them during the next forward pass."""
+        optimizer = args[2] if len(args) > 2 else kwargs["optimizer"]
         self.learning_rate = optimizer.param_groups[0]["lr"]
-        super().optimizer_step(*args, **how)
+        super().optimizer_step(*args, **kwargs)
         optimizer.zero_grad()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave out what did not learn, and say where the rest comes from."""
+        """Save the config, and with LoRA only the trained weights."""
         checkpoint["litgpt"] = {"recipe": attrs.asdict(self._config)}
         if self._config.uses_lora:
-            kept = set(self.trainable_names())
+            trainable = set(self.trainable_names())
             state = checkpoint["state_dict"]
-            checkpoint["state_dict"] = {name: value for name, value in state.items() if name in kept}
+            checkpoint["state_dict"] = {name: value for name, value in state.items() if name in trainable}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that a checkpoint is of this model, before anything of it is taken over.
+        """Check that the tensors of a checkpoint match the model, before they are loaded.
 
         Raises:
-            TrainerCheckpointMismatch: It is not; the error lists every tensor that differs.
+            TrainerCheckpointMismatch: They do not match; the error lists every difference.
 
         """
-        wanted = self.state_dict()
+        expected = self.state_dict()
         if self._config.uses_lora:
-            wanted = {name: wanted[name] for name in self.trainable_names()}
-        if state := checkpoint.get("state_dict"):  # of sharded ones, torch checks the tensors
-            check_weights(state, wanted, origin="The checkpoint", name=self._config.model)
+            expected = {name: expected[name] for name in self.trainable_names()}
+        if state := checkpoint.get("state_dict"):  # torch checks the tensors of sharded checkpoints
+            check_weights(state, expected, origin="The checkpoint", name=self._config.model)
 
     def trainable_names(self) -> Iterator[str]:
-        """Yield the names of what learns, as a state dict has them."""
+        """Yield the state dict names of the trained parameters."""
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 yield name.replace(f"{MODEL_ATTRIBUTE}.model.", f"{MODEL_ATTRIBUTE}.", 1)
 
 
 def _padding_mask(labels: Tensor) -> Tensor:
-    """Return which tokens (B, T) are not padding: examples end with a target, and are padded on the right."""
+    """Return a mask (B, T) of non-padding tokens; examples end with a target and are right-padded."""
     return (labels != _IGNORE_INDEX).long().flip(-1).cummax(-1).values.flip(-1)
 
 
 def count_targets(labels: Tensor) -> int:
-    """Return the number of targets in labels (B, T): the first token of each row follows nothing."""
+    """Return the number of targets in labels (B, T); the first token of a row is never a target."""
     return int((labels[:, 1:] != _IGNORE_INDEX).sum())

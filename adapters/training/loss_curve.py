@@ -1,4 +1,4 @@
-"""The loss curve, as a picture."""
+"""Plot the loss curve."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,22 +8,22 @@ from litgpt.domain.errors import NotInstalled
 
 
 def draw_losses(metrics: Path, picture: Path, title: str) -> None:
-    """Draw the losses of a metrics file.
+    """Plot the training and validation losses of a metrics file.
 
     Args:
-        metrics: The file.
-        picture: The PNG to write.
-        title: What is above the curve: the model and the method.
+        metrics: The metrics file.
+        picture: The PNG file to write.
+        title: The title, such as the model and the method.
 
     Raises:
-        NotInstalled: matplotlib is not.
+        NotInstalled: matplotlib is not installed.
 
     """
     try:
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
-        raise NotInstalled("The picture of the losses", "matplotlib", "pip install matplotlib") from error
+        raise NotInstalled("The plot of the losses", "matplotlib", "pip install matplotlib") from error
     rows = read_metrics(metrics)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -49,12 +49,12 @@ def draw_losses(metrics: Path, picture: Path, title: str) -> None:
 
 
 def _points(rows: Sequence[dict[str, str]], column: str) -> tuple[list[int], list[float]]:
-    found = [(int(row["step"]), float(row[column])) for row in rows if row[column]]
-    return [step for step, _ in found], [loss for _, loss in found]
+    points = [(int(row["step"]), float(row[column])) for row in rows if row[column]]
+    return [step for step, _ in points], [loss for _, loss in points]
 
 
 def _smooth(losses: Sequence[float]) -> list[float]:
-    """Return a moving average over a twentieth of the run."""
+    """Return a moving average over 5 % of the run."""
     width = max(1, len(losses) // 20)
     return [
         sum(part) / len(part)

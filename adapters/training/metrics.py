@@ -1,4 +1,4 @@
-"""The figures of a run in progress: a row of metrics.csv for each step, and events for whoever watches."""
+"""The metrics of a run: a row of metrics.csv per step, logger events and progress."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lightning as L  # noqa: N812 - as everybody calls it
+import lightning as L  # noqa: N812 - Lightning's convention
 from lightning.pytorch.callbacks import Callback
 
 from litgpt.adapters.training.lightning_module import LitModel
@@ -24,16 +24,16 @@ _MAX_STEP = 1 << 30
 
 
 class MetricsCallback(Callback):
-    """Counts, writes and shows what each optimizer step and each validation come to.
+    """Records and reports the metrics of each optimizer step and validation.
 
     Args:
-        path: The CSV file. What it holds from an earlier run stays, up to the step where this one goes on.
-        report: Gets each batch, step and validation.
+        path: The CSV file. A resumed run keeps the rows up to its first step.
+        report: Receives the progress of batches, steps and validations.
 
     Attributes:
-        train_loss: The mean loss of a target in the last step; None before the first.
+        train_loss: The mean loss of the targets of the last step; None before the first.
         val_loss: The same in the last validation.
-        tokens: The tokens of all steps of this run, padding included.
+        tokens: The number of tokens in all steps of this run, including padding.
         tokens_per_second: The speed of this run's steps without validation and saving; None before the first.
 
     """
@@ -49,8 +49,8 @@ class MetricsCallback(Callback):
         self.val_loss: float | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on with the file behind the step from which the run goes on."""
-        assert isinstance(pl_module, LitModel)  # noqa: S101 - who made the trainer
+        """Continue the metrics file, and run a validation that is due."""
+        assert isinstance(pl_module, LitModel)  # noqa: S101 - build_trainer is used with LitModel only
         self._step, self._since = trainer.global_step, time.perf_counter()
         is_due = self.is_validation_due(trainer, pl_module)
         self._continue_file(trainer)
@@ -64,29 +64,29 @@ class MetricsCallback(Callback):
             self._since = time.perf_counter()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on with the file, if a run that has no steps left validates."""
+        """Continue the metrics file if a run without remaining steps validates."""
         del pl_module
         self._continue_file(trainer)
 
     def is_validation_due(self, trainer: L.Trainer, module: LitModel) -> bool:
-        """Return whether the checkpoint was saved just before a validation that metrics.csv does not have.
+        """Return whether the validation of the resumed step is missing from metrics.csv.
 
-        A checkpoint is saved before the validation of its step, and a process can be killed between them.
+        A checkpoint is saved before the validation of its step, and the process may end between them.
         """
         loop, step = trainer.fit_loop.epoch_loop, trainer.global_step
         if step == 0 or not trainer.enable_validation:
             return False
         progress, interval = loop.batch_progress, trainer.val_check_batch
-        seen = progress.total if trainer.check_val_every_n_epoch is None else progress.current
-        at_interval = interval not in (None, 0) and seen.ready > 0 and seen.ready % interval == 0
+        batches = progress.total if trainer.check_val_every_n_epoch is None else progress.current
+        at_interval = interval not in (None, 0) and batches.ready > 0 and batches.ready % interval == 0
         is_due = (at_interval or step >= module.num_steps) and not any(
             row["val_loss"] for row in read_metrics(self.path) if int(row["step"]) == step
         )
         return bool(trainer.strategy.broadcast(is_due))
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Take note of a batch, and of a step if it completed one."""
-        assert isinstance(pl_module, LitModel)  # noqa: S101 - who made the trainer
+        """Record a batch, and the step that it completes, if any."""
+        assert isinstance(pl_module, LitModel)  # noqa: S101 - build_trainer is used with LitModel only
         if trainer.global_step == self._step:
             self._batches += 1
             self._report_progress(trainer, pl_module)
@@ -97,15 +97,15 @@ class MetricsCallback(Callback):
         seconds, self._since = now - self._since, now
         self.tokens, self._seconds = self.tokens + sums.tokens, self._seconds + seconds
         speed = sums.tokens / seconds
-        self.train_loss = lost = sums.mean_loss
-        found = {
-            "train_loss": lost,
+        self.train_loss = loss = sums.mean_loss
+        metrics = {
+            "train_loss": loss,
             "learning_rate": pl_module.learning_rate,
             "gradient_norm": pl_module.grad_norm,
             "tokens_per_second": speed,
         }
-        self._write(trainer, found)
-        self._shown = self._figures(lost, pl_module.learning_rate, speed)
+        self._write(trainer, metrics)
+        self._shown = self._figures(loss, pl_module.learning_rate, speed)
         self._report_progress(trainer, pl_module)
 
     @property
@@ -120,15 +120,15 @@ class MetricsCallback(Callback):
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **_: Any
     ) -> None:
-        """Report how far the validation is."""
+        """Report the progress of the validation."""
         del pl_module
-        done, total = args[2] + 1, sum(trainer.num_val_batches)
+        completed, total = args[2] + 1, sum(trainer.num_val_batches)
         if trainer.is_global_zero and not trainer.sanity_checking:
-            self._report(Progress("Validating", done, int(total), unit="batches"))
+            self._report(Progress("Validating", completed, int(total), unit="batches"))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take note of the loss on the data for validation."""
-        assert isinstance(pl_module, LitModel)  # noqa: S101 - who made the trainer
+        """Record the validation loss."""
+        assert isinstance(pl_module, LitModel)  # noqa: S101 - build_trainer is used with LitModel only
         self.val_loss = pl_module.val_loss
         if trainer.sanity_checking or self.val_loss is None:
             return
@@ -136,7 +136,7 @@ class MetricsCallback(Callback):
         if trainer.is_global_zero:
             step = f"step {trainer.global_step} of {pl_module.num_steps}"
             self._report(Notice(f"Validation: {step}, validation loss {self.val_loss:.4f}"))
-        self._since = time.perf_counter()  # the next step is not to pay for this
+        self._since = time.perf_counter()  # excludes the validation from the speed of the next step
 
     def _continue_file(self, trainer: L.Trainer) -> None:
         """Keep the rows of an earlier run up to the step from which this one continues, once."""
@@ -155,45 +155,45 @@ class MetricsCallback(Callback):
             self._report(Notice(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}."))
 
     def _read(self) -> list[dict[str, str]]:
-        """Return the rows of an earlier run, and report what of them cannot be read."""
+        """Return the rows of an earlier run, and report damaged rows."""
         rows, problem = _rows(self.path)
         if problem:
             self._report(Notice(f"{self.path} is continued without some steps: {problem}."))
         return rows
 
-    def _write(self, trainer: L.Trainer, found: dict[str, float]) -> None:
+    def _write(self, trainer: L.Trainer, metrics: dict[str, float]) -> None:
         for logger in trainer.loggers:
-            logger.log_metrics(found, trainer.global_step)
+            logger.log_metrics(metrics, trainer.global_step)
         if not trainer.is_global_zero:
             return
-        written = {name: format(value, _DIGITS.get(name, _FLOAT32_DIGITS)) for name, value in found.items()}
+        written = {name: format(value, _DIGITS.get(name, _FLOAT32_DIGITS)) for name, value in metrics.items()}
         row = {"step": trainer.global_step, "epoch": trainer.current_epoch, **written}
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, COLUMNS).writerow(row)
         except OSError as error:
-            if self._is_written:  # once: it would be told of every step
-                lacks = f"{self.path} lacks step {trainer.global_step}, and maybe others"
-                self._report(Notice(f"{lacks}: {(error.strerror or str(error)).lower()}."))
+            if self._is_written:  # report the first failure only
+                problem = f"Step {trainer.global_step} was not written to {self.path}"
+                self._report(Notice(f"{problem}: {(error.strerror or str(error)).lower()}."))
             self._is_written = False
 
     def _report_progress(self, trainer: L.Trainer, module: LitModel) -> None:
         if trainer.is_global_zero:
             total = module.num_steps
-            done = min(trainer.global_step + self._batches / trainer.accumulate_grad_batches, total)
-            self._report(Progress("Training", done, total, unit="steps", note=self._shown))
+            completed = min(trainer.global_step + self._batches / trainer.accumulate_grad_batches, total)
+            self._report(Progress("Training", completed, total, unit="steps", note=self._shown))
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a metrics file; none of a file that does not exist or cannot be read.
+    """Return the valid rows of a metrics file; an empty list if it does not exist or cannot be read.
 
-    Damaged rows are left out: the row that was being written when the power failed is cut short, or zeros.
+    Damaged rows are skipped; after a power failure, the last row may be truncated or filled with zeros.
     """
     return _rows(path)[0]
 
 
 def _rows(path: Path) -> tuple[list[dict[str, str]], str]:
-    """Return the whole rows of a metrics file, and what of it cannot be read ("" if all of it can)."""
+    """Return the valid rows of a metrics file, and a description of the problem ("" if there is none)."""
     try:
         with path.open("rb") as file:
             raw = file.read(_MAX_STEP)
@@ -206,12 +206,12 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], str]:
     damaged = len([line for line in lines if line.strip()]) - len(rows)
     damaged -= lines[0].strip() == ",".join(COLUMNS)
     if damaged:
-        return rows, f"{format_count(damaged, 'damaged line')} of it cannot be read"
+        return rows, f"{format_count(damaged, 'damaged line')} cannot be read"
     return rows, "" if raw else "it is empty"
 
 
 def _row(line: str) -> dict[str, str] | None:
-    """Return a line by column; None if it is not a whole row."""
+    """Parse a line into columns; None if the row is damaged."""
     values = line.removesuffix("\r").split(",")
     if len(values) != len(COLUMNS) or not _STEP.fullmatch(values[0]):
         return None

@@ -1,4 +1,4 @@
-"""A Lightning Trainer, as a recipe asks for it, and a run of it."""
+"""Build the Lightning Trainer of a training config, and run it."""
 
 import logging
 import warnings
@@ -9,7 +9,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import lightning as L  # noqa: N812 - as everybody calls it
+import lightning as L  # noqa: N812 - Lightning's convention
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
@@ -26,11 +26,11 @@ from litgpt.domain.errors import LitGPTError, NotInstalled, UnsupportedOperation
 from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.training.config import TrainConfig
 
-# From torch 2.13 it is called otherwise.
+# Renamed in torch 2.13.
 _SYNC_BUFFERS_ARGUMENT = next(
-    one
-    for one in ("forward_sync_buffers", "broadcast_buffers")
-    if one in signature(DistributedDataParallel).parameters
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in signature(DistributedDataParallel).parameters
 )
 _NOISY_LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
 
@@ -45,28 +45,28 @@ def build_trainer(
     start: Callable[[L.Trainer, LitModel], str],
     report: Reporter,
 ) -> L.Trainer:
-    """Return a Trainer.
+    """Build a Trainer.
 
     Args:
-        config: What it is to do.
-        precision: The Trainer's own.
-        is_moe: Whether some weights may get no gradient in a step, as experts that no token goes to.
-        metrics: Writes down what it comes to.
-        checkpoints: Saves it.
+        config: The training config.
+        precision: The precision, in Lightning's notation.
+        is_moe: Whether some weights may have no gradient in a step, such as experts without tokens.
+        metrics: Records the metrics.
+        checkpoints: Saves checkpoints.
         start: Describes the run in one line, before its first step.
-        report: Gets that line, and a notice if the run ends early.
+        report: Receives that line, and a notice if the run is interrupted.
 
     Raises:
-        UnsupportedOperation: The hardware is not there.
-        NotInstalled: TensorBoard is not.
+        UnsupportedOperation: The hardware is not available.
+        NotInstalled: TensorBoard is not installed.
 
     """
     every = None if config.eval_every is None else config.eval_every * config.accumulate
-    how: dict[str, Any] = dict.fromkeys(
+    options: dict[str, Any] = dict.fromkeys(
         ("enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False
     )
     if config.strategy != "fsdp":
-        how["plugins"] = [AtomicCheckpointIO()]
+        options["plugins"] = [AtomicCheckpointIO()]
     try:
         with quiet_lightning():
             return L.Trainer(
@@ -74,7 +74,7 @@ def build_trainer(
                 devices=config.devices,
                 num_nodes=config.nodes,
                 strategy=_strategy(config, is_moe=is_moe),
-                precision=precision,  # type: ignore[arg-type] # the recipe has checked it
+                precision=precision,  # type: ignore[arg-type] # validated by the config
                 max_epochs=config.epochs or (-1 if config.max_steps else 1),
                 max_steps=config.max_steps or -1,
                 accumulate_grad_batches=config.accumulate,
@@ -90,12 +90,12 @@ def build_trainer(
                     GracefulShutdown(checkpoints, report),
                 ],
                 default_root_dir=config.out_dir,
-                **how,
+                **options,
             )
     except (MisconfigurationException, RuntimeError, ValueError) as error:
         if isinstance(error, LitGPTError):
             raise
-        # Lightning's own words for hardware that is not there.
+        # Lightning's message about unavailable hardware.
         reason = str(error).splitlines()[0]
         raise UnsupportedOperation(
             f"accelerator={config.accelerator!r}, devices={config.devices}", reason
@@ -105,14 +105,14 @@ def build_trainer(
 def fit(
     trainer: L.Trainer, module: LitModel, data: L.LightningDataModule, resume: Path | None, report: Reporter
 ) -> bool:
-    """Train, and return whether the run came to its end.
+    """Train, and return whether the run was completed.
 
     Args:
-        trainer: What `trainer_of` made.
-        module: What learns.
-        data: What from.
-        resume: A checkpoint from which to go on.
-        report: Is told if it ends before its time.
+        trainer: The Trainer of `build_trainer`.
+        module: The model.
+        data: The data.
+        resume: The checkpoint to resume from, if any.
+        report: Receives a notice if the run is interrupted.
 
     """
     try:
@@ -120,17 +120,17 @@ def fit(
             trainer.fit(module, data, ckpt_path=resume, weights_only=True if resume else None)
     except TrainingInterrupted:
         if trainer.is_global_zero:
-            report(Notice(f"Ended at step {trainer.global_step}, from which --resume last goes on."))
+            report(Notice(f"Stopped at step {trainer.global_step}; continue with --resume last."))
         return False
     return True
 
 
 class _AnnounceStart(Callback):
-    """Reports what is about to be trained.
+    """Reports a description of the run before its first step.
 
     Args:
-        start: Describes it.
-        report: Gets the description.
+        start: Returns the description.
+        report: Receives the description.
 
     """
 
@@ -138,20 +138,20 @@ class _AnnounceStart(Callback):
         self._start, self._report = start, report
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report it once, from the first process."""
-        assert isinstance(pl_module, LitModel)  # noqa: S101 - who made the trainer
+        """Report the description, on process 0."""
+        assert isinstance(pl_module, LitModel)  # noqa: S101 - build_trainer is used with LitModel only
         if trainer.is_global_zero:
             self._report(Notice(self._start(trainer, pl_module)))
 
 
 def _strategy(config: TrainConfig, *, is_moe: bool) -> Any:
-    # On GPUs each strategy knows what its processes talk by.
+    # On GPUs, the strategies select their own backend.
     gloo = "gloo" if config.accelerator == "cpu" else None
     match config.strategy:
         case "ddp":
-            # What is quantized are buffers: all processes have the same, and they never change.
-            how: dict[str, Any] = {_SYNC_BUFFERS_ARGUMENT: False}
-            return DDPStrategy(process_group_backend=gloo, find_unused_parameters=is_moe, **how)
+            # The buffers are quantized weights, equal on all processes and constant.
+            options: dict[str, Any] = {_SYNC_BUFFERS_ARGUMENT: False}
+            return DDPStrategy(process_group_backend=gloo, find_unused_parameters=is_moe, **options)
         case "fsdp":
             devices = config.devices * config.nodes
             return FSDPStrategy(devices, 1, save_distributed_checkpoint=True, process_group_backend=gloo)
@@ -169,7 +169,7 @@ def _tensorboard(config: TrainConfig) -> Any:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Let Lightning say what goes wrong, and keep its advice to itself."""
+    """Silence Lightning's informational logs and advice, but not its errors."""
     levels = {name: logging.getLogger(name).level for name in _NOISY_LOGGERS}
     for name in levels:
         logging.getLogger(name).setLevel(logging.ERROR)

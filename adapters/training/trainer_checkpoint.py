@@ -1,4 +1,4 @@
-"""Trainer checkpoints: what is in a `.ckpt` of Lightning's, and which of its tensors are a model's."""
+"""Read Lightning Trainer checkpoints (`.ckpt`), and restore the weights of a model from them."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -17,45 +17,45 @@ _STATE = "state_dict"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return what is in a Trainer checkpoint, in one file or in one from each process.
+    """Return the contents of a Trainer checkpoint, a single file or a sharded folder.
 
-    Nothing but tensors and plain values is read: a checkpoint that holds more is refused, not run. Those of a
-    single file are mapped from it.
+    Only tensors and plain values are loaded; other objects are an error. Tensors of a single file are
+    memory-mapped.
 
     Raises:
-        MissingFile: There is none.
-        CorruptFile: It is no checkpoint, or it is cut short.
-        UnsafeFile: It holds objects whose making could run code.
+        MissingFile: The checkpoint does not exist.
+        CorruptFile: It is not a checkpoint, or it is truncated.
+        UnsafeFile: It contains objects that could execute code.
 
     """
     with translate_read_errors(printable(path)):
-        is_folder, is_there = path.is_dir(), path.exists()
+        is_folder, exists = path.is_dir(), path.exists()
     if is_folder:
         from litgpt.adapters.training.dcp_checkpoint import is_sharded_checkpoint, read_sharded
 
         if not is_sharded_checkpoint(path):
-            raise MissingFile(str(path / ".metadata"), "the folder is no Trainer checkpoint.")
+            raise MissingFile(str(path / ".metadata"), "the folder is not a Trainer checkpoint.")
         return read_sharded(path)
-    if not is_there:
-        raise MissingFile(printable(path), "no Trainer checkpoint is there.")
+    if not exists:
+        raise MissingFile(printable(path), "the Trainer checkpoint does not exist.")
     content = load_archive(path, mmap=True)
     state = content.get(_STATE) if isinstance(content, dict) else None
     if not isinstance(state, Mapping):
-        raise CorruptFile(str(path), f"a Trainer checkpoint has a {_STATE!r}, and it has none.")
+        raise CorruptFile(str(path), f"it has no {_STATE!r}, so it is not a Trainer checkpoint.")
     return {**content, _STATE: {name: value for name, value in state.items() if isinstance(value, Tensor)}}
 
 
 def check_readable(path: Path) -> None:
-    """Check that there is a checkpoint, without reading what of it is large.
+    """Check that a checkpoint is readable, without reading its tensors.
 
     Raises:
-        MissingFile: There is none.
-        CorruptFile: It is no checkpoint, or it is cut short.
-        UnsafeFile: It holds objects whose making could run code.
+        MissingFile: The checkpoint does not exist.
+        CorruptFile: It is not a checkpoint, or it is truncated.
+        UnsafeFile: It contains objects that could execute code.
 
     """
     if not path.is_dir():
-        read_checkpoint(path)  # its tensors are mapped
+        read_checkpoint(path)  # tensors are memory-mapped
         return
     from litgpt.adapters.training.dcp_checkpoint import SafeReader, read_plain_values
 
@@ -65,38 +65,37 @@ def check_readable(path: Path) -> None:
         for part in (metadata.storage_data or {}).values():
             file = path / part.relative_path
             if not file.is_file() or file.stat().st_size < part.offset + part.length:
-                raise CorruptFile(str(file), "a part of a sharded checkpoint is missing or cut short.")
+                raise CorruptFile(str(file), "a shard of the checkpoint is missing or truncated.")
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name: str) -> None:
-    """Give a model the tensors that a checkpoint has for it, wherever in the trained module it was.
+    """Copy the tensors of a checkpoint to a model that was any attribute of the trained LightningModule.
 
-    Every tensor of the model must be there, but for those of parameters that are not trained where some are
-    and some are not. Nothing is changed before all is checked.
+    All tensors of the model are required; if only some parameters are trainable, only these. The model is
+    changed only after all checks.
 
     Args:
         model: The model.
-        state: The tensors of the whole module that was trained; the model may have been an attribute of it,
-            and other attributes may have had tensors too.
-        origin: What to call the checkpoint in an error.
-        name: What to call the model.
+        state: The state dict of the LightningModule, which may contain other tensors too.
+        origin: The description of the checkpoint in errors.
+        name: The name of the model in errors.
 
     Raises:
-        TrainerCheckpointMismatch: Tensors are missing, left over or misshapen; the error lists all of them.
+        TrainerCheckpointMismatch: Tensors are missing, unexpected or have a wrong shape; lists all of them.
 
     """
-    wanted = model.state_dict()
-    prefix = _prefix(state, wanted)
-    found = {one.removeprefix(prefix): tensor for one, tensor in state.items() if one.startswith(prefix)}
-    trained = {
-        one for one, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad
+    expected = model.state_dict()
+    prefix = _prefix(state, expected)
+    tensors = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+    trainable = {
+        key for key, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad
     }
-    some_rest = any(not parameter.requires_grad for parameter in model.parameters())
-    needed = trained if some_rest else set(wanted)
-    check_weights(found, wanted, origin=origin, name=name, needed=needed, prefix=prefix)
+    has_frozen = any(not parameter.requires_grad for parameter in model.parameters())
+    needed = trainable if has_frozen else set(expected)
+    check_weights(tensors, expected, origin=origin, name=name, needed=needed, prefix=prefix)
     with torch.no_grad():
-        for one, tensor in found.items():
-            wanted[one].copy_(tensor)
+        for key, tensor in tensors.items():
+            expected[key].copy_(tensor)
 
 
 def check_weights(
@@ -108,38 +107,38 @@ def check_weights(
     needed: Collection[str] | None = None,
     prefix: str = "",
 ) -> None:
-    """Check that tensors are those that are wanted.
+    """Check the names and shapes of tensors.
 
     Args:
-        found: What there is.
-        wanted: What there should be.
-        origin: What to call the checkpoint in an error.
-        name: What to call the model.
-        needed: Which of those must be there; None is all.
-        prefix: What stood before the names that were found.
+        found: The tensors of the checkpoint.
+        wanted: The tensors of the model.
+        origin: The description of the checkpoint in errors.
+        name: The name of the model in errors.
+        needed: The required names; None is all of `wanted`.
+        prefix: The prefix that was removed from the names in `found`.
 
     Raises:
-        TrainerCheckpointMismatch: They are not; the error lists all that differ.
+        TrainerCheckpointMismatch: The tensors differ; the error lists all differences.
 
     """
-    missing = [one for one in wanted if one not in found and (needed is None or one in needed)]
-    unread = [prefix + one for one in found if one not in wanted]
-    misshapen = [
-        f"{one} is {list(tensor.shape)}, expected {list(wanted[one].shape)}"
-        for one, tensor in found.items()
-        if one in wanted and tensor.shape != wanted[one].shape
+    missing = [key for key in wanted if key not in found and (needed is None or key in needed)]
+    unexpected = [prefix + key for key in found if key not in wanted]
+    shape_mismatches = [
+        f"{key} is {list(tensor.shape)}, expected {list(wanted[key].shape)}"
+        for key, tensor in found.items()
+        if key in wanted and tensor.shape != wanted[key].shape
     ]
-    if missing or unread or misshapen:
-        raise TrainerCheckpointMismatch(origin, missing, unread, misshapen, name)
+    if missing or unexpected or shape_mismatches:
+        raise TrainerCheckpointMismatch(origin, missing, unexpected, shape_mismatches, name)
 
 
 def _prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
-    """Return what stands before most of the model's names in a checkpoint, such as `llm.`."""
-    before: Counter[str] = Counter()
+    """Return the most common prefix of the model's tensor names in a checkpoint, such as `llm.`."""
+    prefixes: Counter[str] = Counter()
     for name in state:
         parts = name.split(".")
         for at in range(len(parts)):
             if ".".join(parts[at:]) in wanted:
-                before[".".join([*parts[:at], ""])] += 1
+                prefixes[".".join([*parts[:at], ""])] += 1
                 break
-    return before.most_common(1)[0][0] if before else ""
+    return prefixes.most_common(1)[0][0] if prefixes else ""

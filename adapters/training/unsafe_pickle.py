@@ -1,4 +1,4 @@
-"""Which values of a checkpoint make its pickle unsafe, found without running any of it."""
+"""Load `torch.save` archives safely, and locate unsafe values without executing them."""
 
 import io
 import pickle
@@ -15,7 +15,7 @@ from litgpt.domain.errors import UnsafeFile
 from litgpt.domain.validation.untrusted_files import check_archive, check_pickle, translate_read_errors
 
 _MAX_REPORTED = 5
-"""How many values an error names."""
+"""The number of values that an error lists."""
 
 _MAX_VALUES = 100_000
 
@@ -29,12 +29,12 @@ _REMEDY = (
 
 
 def load_archive(path: Path, *, mmap: bool = False) -> Any:
-    """Return what `torch.save` wrote to a file: tensors and plain values, and nothing that could run code.
+    """Load a file of `torch.save` with tensors and plain values only.
 
     Raises:
         MissingFile: The file does not exist.
-        CorruptFile: It is cut short, or would take more memory than it has bytes.
-        UnsafeFile: It holds objects whose making could run code.
+        CorruptFile: The file is truncated, or would take more memory than its size.
+        UnsafeFile: The file contains objects that could execute code.
 
     """
     with translate_read_errors(path):
@@ -47,51 +47,51 @@ def load_archive(path: Path, *, mmap: bool = False) -> Any:
 
 
 def unsafe_checkpoint(path: Path) -> UnsafeFile:
-    """Return the error for a checkpoint that `weights_only=True` refuses, with the values in question."""
-    found = unsafe_values(path)
-    return UnsafeFile(str(path), f"It holds {', '.join(found)}. {_REMEDY}" if found else _REMEDY)
+    """Return the error for a checkpoint that `weights_only=True` rejects, with the unsafe values."""
+    values = unsafe_values(path)
+    return UnsafeFile(str(path), f"It holds {', '.join(values)}. {_REMEDY}" if values else _REMEDY)
 
 
 def unsafe_values(path: Path) -> list[str]:
-    """Return where a checkpoint holds objects that `weights_only=True` refuses, and of which type they are.
+    """Return the locations and types of objects in a checkpoint that `weights_only=True` rejects.
 
     Args:
-        path: A file that `torch.save` has written.
+        path: A file of `torch.save`.
 
     Returns:
-        Such as `hyper_parameters['optimizer'] (mine.Settings)`; empty if nothing can be found out.
+        For example `hyper_parameters['optimizer'] (mine.Settings)`; empty if they cannot be determined.
 
     """
     try:
         refused = set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
         with zipfile.ZipFile(path) as archive:
-            name = next(one for one in archive.namelist() if one.endswith("/data.pkl"))
+            name = next(entry for entry in archive.namelist() if entry.endswith("/data.pkl"))
             raw = archive.read(name)
         check_pickle(raw)
         content = _InertUnpickler(io.BytesIO(raw)).load()
-        found: dict[str, str] = {}
+        kinds: dict[str, str] = {}
         for where, kind in islice(_find_unsafe(content, "", refused, iter(range(_MAX_VALUES))), 1000):
-            found.setdefault(where, kind)
-        return [f"{where} ({kind})" for where, kind in islice(found.items(), _MAX_REPORTED)]
-    except Exception:  # noqa: BLE001 - the file is refused in any case; this only explains it
+            kinds.setdefault(where, kind)
+        return [f"{where} ({kind})" for where, kind in islice(kinds.items(), _MAX_REPORTED)]
+    except Exception:  # noqa: BLE001 - the file is rejected anyway; this only adds details
         return []
 
 
 class _Inert:
-    """Stands for an object of any class, or the result of any call, and remembers what it was given."""
+    """Replaces an object of any class or the result of any call, and records its arguments."""
 
     kind = ""
 
     def __new__(cls, *arguments: object, **_: object) -> Self:
-        made = super().__new__(cls)
-        made.arguments, made.held = list(arguments), {}
-        return made
+        instance = super().__new__(cls)
+        instance.arguments, instance.held = list(arguments), {}
+        return instance
 
     arguments: list[object]
     held: dict[object, object]
 
     def __init__(self, *_: object, **__: object) -> None:
-        """Do nothing."""
+        """Ignore the arguments, which `__new__` records."""
 
     def __call__(self, *arguments: object) -> "_Inert":
         return _Inert(self, *arguments)
@@ -103,11 +103,9 @@ class _Inert:
         self.held[key] = value
 
     def append(self, value: object) -> None:
-        """Hold one more."""
         self.held[len(self.held)] = value
 
     def extend(self, values: Sequence[object]) -> None:
-        """Hold some more."""
         for value in values:
             self.append(value)
 
@@ -119,24 +117,24 @@ class _Inert:
 
 
 class _InertUnpickler(pickle.Unpickler):
-    """Reads a pickle and calls nothing that it names."""
+    """Reads a pickle without importing or calling any of its globals."""
 
     def find_class(self, module: str, name: str) -> Any:
-        # torch.save writes the names of Python 2, as pickle's protocol 2 does: `__builtin__.xrange`.
+        # torch.save uses pickle protocol 2, which has Python 2 names such as `__builtin__.xrange`.
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         return type("Named", (_Inert,), {"kind": f"{module}.{name}"})
 
     def persistent_load(self, _: object) -> Any:
-        return None  # the numbers of a tensor
+        return None  # the storage of a tensor
 
 
 def _find_unsafe(
     value: object, where: str, refused: set[str], budget: Iterator[int]
 ) -> Iterator[tuple[str, str]]:
-    """Yield where each refused object within a value is, which is at `where` itself, and its type.
+    """Yield the location and type of each rejected object within a value, which is at `where`.
 
-    Lists that hold another list twice, level by level, double with each: no more values are looked at than
-    the budget has.
+    The budget bounds the number of visited values: nested lists that contain each other twice have
+    exponentially many paths.
     """
     if next(budget, None) is None:
         return
@@ -144,15 +142,15 @@ def _find_unsafe(
     if kind in refused and kind != _GETATTR:
         yield where, str(kind)
     if isinstance(value, _Inert):
-        for one in value.arguments:
-            yield from _find_unsafe(one, where, refused, budget)
-        if kind == _GETATTR:  # of a method, its class says more
+        for argument in value.arguments:
+            yield from _find_unsafe(argument, where, refused, budget)
+        if kind == _GETATTR:  # for a method, the type of its object comes first
             yield where, _GETATTR
         value = value.held
     if isinstance(value, Mapping):
-        for key, one in value.items():
+        for key, item in value.items():
             yield from _find_unsafe(key, where, refused, budget)
-            yield from _find_unsafe(one, f"{where}[{key!r}]" if where else str(key), refused, budget)
+            yield from _find_unsafe(item, f"{where}[{key!r}]" if where else str(key), refused, budget)
     elif isinstance(value, (list, tuple, set, frozenset)):
-        for number, one in enumerate(value):
-            yield from _find_unsafe(one, f"{where}[{number}]", refused, budget)
+        for index, item in enumerate(value):
+            yield from _find_unsafe(item, f"{where}[{index}]", refused, budget)

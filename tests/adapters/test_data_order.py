@@ -82,7 +82,9 @@ def test_a_second_fit_begins_anew(tmp_path: Path) -> None:
 def test_other_batches_cannot_go_on_where_these_left_off(tmp_path: Path) -> None:
     saving = SaveEach(tmp_path)
     fed(tmp_path, numbers(), saving)
-    with pytest.raises(InvalidArgument, match="batch_size must be 2, as it was in the middle of the epoch"):
+    with pytest.raises(
+        InvalidArgument, match="batch_size must be 2, as in the checkpoint, which was saved within an epoch"
+    ):
         fed(tmp_path, numbers(batch_size=3), ckpt=saving.saved[0])
 
 

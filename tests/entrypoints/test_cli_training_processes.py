@@ -42,8 +42,8 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_its_end(
     arguments = finetune(tmp_path, "out", "--max-steps", str(steps))
     notes = stopped_within(done, signal.SIGINT, *arguments)
     assert len(losses(out)) == done
-    assert "Ending after this step; what was learnt is saved.\n" in notes
-    assert f"Ended at step {done}, from which --resume last goes on.\n" in notes
+    assert "Stopping after this step and saving a checkpoint.\n" in notes
+    assert f"Stopped at step {done}; continue with --resume last.\n" in notes
     assert "Traceback" not in notes
     assert checkpoints(out) == [f"step-{done:08d}.ckpt"]
     assert not (out / "adapter").exists()
@@ -62,7 +62,7 @@ def test_two_processes_that_are_told_to_end_do_so_together_and_go_on_exactly(tmp
     out, done = tmp_path / "half", 13  # in the second epoch
     notes = stopped_within(done, signal.SIGTERM, *finetune(tmp_path, "half", *dropping))
     assert len(losses(out)) == done
-    assert notes.count("Ended at step ") == 1
+    assert notes.count("Stopped at step ") == 1
     assert checkpoints(out) == [f"step-{done:08d}.ckpt"]
     for name, more in (("half", ("--resume", "last")), ("whole", ())):
         started = process(*finetune(tmp_path, name, *dropping, *more))

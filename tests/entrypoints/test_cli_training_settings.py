@@ -82,7 +82,7 @@ def test_a_file_of_settings_is_read_and_options_come_before_it(
     [
         ("batch_sise: 4", "recipe.yaml. Did you mean 'batch_size'?"),
         ("epochs: four", "--epochs must be a positive integer or omitted, not str 'four'"),
-        ("- batch_size", "a recipe is a list of settings"),
+        ("- batch_size", "a recipe consists of settings"),
         ("a: [", "ParserError"),
         (None, "the recipe does not exist"),
     ],
@@ -120,7 +120,7 @@ def test_a_record_that_is_no_example_is_named_with_its_line(
         (("--devices", "2"), "error: --strategy must be ddp or fsdp with --devices 2, not 'auto'."),
         (("--lora-targets", "nonsense"), "nonsense"),
         (("--prompt-style", "nonsense"), "nonsense"),
-        (("--resume", "last"), "--resume must be the path of a checkpoint, because there is none in"),
+        (("--resume", "last"), "--resume must be the path of a checkpoint, because"),
         (
             ("--accelerator", "tpu"),
             "error: --accelerator must be one of cpu, gpu, cuda, mps, auto, not 'tpu'.",

@@ -225,7 +225,7 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
     module = JSON(write(tmp_path / "data.json", RECORDS), mask_prompt=True)
     module.connect(ByteTokenizer(), max_seq_length=4)
     with pytest.raises(
-        InvalidData, match=r"nothing is left to learn from for training. 10 of 10 examples have more than 4"
+        InvalidData, match=r"no example is left for training. 10 of 10 examples have more than 4"
     ):
         module.setup()
 

@@ -59,7 +59,7 @@ def test_a_full_disk_does_not_end_training_and_leaves_the_last_good_checkpoint(t
     good = tmp_path / "out/checkpoints/step-00000002.ckpt"
     *failures, saved = heard.notices
     assert failures == [
-        f"The checkpoint of step {step} was not saved: file too large. {good} is the last one."
+        f"The checkpoint of step {step} was not saved: file too large. The last checkpoint is {good}."
         for step in (4, 6, 6)
     ]
     assert saved.startswith(f"Saved to {tmp_path / 'out/model'}: ")
@@ -89,7 +89,9 @@ def test_too_little_room_is_told_with_numbers_before_training(
     usage = namedtuple("usage", ("total", "used", "free"))  # noqa: PYI024 - as shutil has it
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 1000, 1000))
-        with pytest.raises(UnsupportedOperation, match=r"checkpoints take 0\.\d+ GB, the disk has 0\.0 GB"):
+        with pytest.raises(
+            UnsupportedOperation, match=r"checkpoints take 0\.\d+ GB, the disk has 0\.0 GB free"
+        ):
             train(recipe(tmp_path), report=null_reporter)
     assert losses(tmp_path / "out") == []
 
@@ -111,6 +113,6 @@ def test_a_table_and_a_picture_that_cannot_be_written_are_told_and_end_nothing(t
 
     train(recipe(tmp_path, max_steps=6), report=fill)
     assert [step for step, _ in losses(out)] == ["1", "2", "6"]
-    assert notices[0] == f"{out / 'metrics.csv'} lacks step 3, and maybe others: no space left on device."
+    assert notices[0] == f"Step 3 was not written to {out / 'metrics.csv'}: no space left on device."
     assert notices[-1] == "The losses were not drawn: is a directory."
     assert len(notices) == 3

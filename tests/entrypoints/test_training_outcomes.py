@@ -265,6 +265,6 @@ def test_a_signal_handler_sets_a_flag_and_the_loop_reports(tmp_path: Path) -> No
     result = train(recipe(tmp_path, accumulate=2), report=report)
     assert result.saved is None
     assert said[0].startswith("Training ")
-    assert said[1] == "Ending after this step; what was learnt is saved."
+    assert said[1] == "Stopping after this step and saving a checkpoint."
     assert not any(handled)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -171,7 +171,7 @@ def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
     asked = recipe(tmp_path)
     none = str(tmp_path / "none.ckpt")
     expected = {
-        "last": r"resume must be the path of a checkpoint, because there is none in .*out.*, not 'last'\.",
+        "last": r"resume must be the path of a checkpoint, because .*out.* has none, not 'last'\.",
         none: r"resume must be 'last' or the path of an existing checkpoint, not '.*none\.ckpt'\.",
     }
     for wish, said in expected.items():

@@ -1,4 +1,4 @@
-"""Data for the Lightning Trainer: what is the same whatever the data are."""
+"""The base class of the data modules: encoding, splitting, batching and resumption."""
 
 import warnings
 from collections.abc import Iterable
@@ -28,39 +28,39 @@ from litgpt.domain.training.truncation import TruncationStats
 from litgpt.domain.training.validation_split import check_fraction, validation_size
 from litgpt.domain.validators import flag, integer
 
-_NUM_CHECKED = 20  # examples, of which none may look as if it had been rendered already
+_NUM_CHECKED = 20  # the number of examples that are checked for rendered templates
 
 Example: TypeAlias = "Record | dict[str, Any] | Messages"
 Datasets: TypeAlias = "tuple[Dataset[Batch], Dataset[Batch] | None]"
 
 
 class BaseDataModule(LightningDataModule):
-    """Examples in batches, in an order that follows from the seed, and that can be resumed.
+    """A data module with reproducible order and resumption within an epoch.
 
-    Subclasses say what the examples are: `train_examples`, and `val_examples` or `val_split_fraction`.
-    `datasets` is there for what is not made of examples.
+    Subclasses implement `train_examples`, and `val_examples` or pass `val_split_fraction`. Data that does not
+    consist of examples overrides `datasets`.
 
     Args:
-        mask_prompt: Whether only the answers are learned.
-        val_split_fraction: The share of the examples that is held back for validation.
-        prompt_style: A style or its name; None is the tokenizer's chat template if it has one, else Alpaca's.
-        ignore_index: The label of what is not learned.
-        seed: Says what is held back, and the order of each epoch.
-        num_workers: How many processes make the batches; 0 is the trainer's own.
-        tools: Tools, for the chat template, of records that have no `tools` of their own.
-        chat_template_kwargs: Variables of the chat template, in the same way.
-        apply_chat_template: False takes the texts of records as they are, as `prompt_style="default"` does.
-        parse_special_tokens: Whether special tokens written in the data become control tokens. None: only
-            in texts that are taken as they are, as with `apply_chat_template=False`.
-        report: Is told what is done.
+        mask_prompt: Whether only the answers contribute to the loss.
+        val_split_fraction: The fraction of the examples for validation.
+        prompt_style: A style or its name; None is the tokenizer's chat template, or Alpaca without one.
+        ignore_index: The label of tokens that do not contribute to the loss.
+        seed: The seed of the validation split and of the order of each epoch.
+        num_workers: The number of DataLoader processes; 0 loads in the trainer's process.
+        tools: Tools for the chat template, for records without `tools`.
+        chat_template_kwargs: Variables of the chat template, for records without their own.
+        apply_chat_template: False uses the texts of records unchanged, as `prompt_style="default"` does.
+        parse_special_tokens: Whether special tokens in the data become control tokens. None: only in
+            unchanged texts, as with `apply_chat_template=False`.
+        report: Receives progress and notices.
 
     Raises:
-        InvalidArgument: An argument cannot be right.
-        UnsupportedModel: There is no prompt style of this name.
+        InvalidArgument: An argument is not valid.
+        UnsupportedModel: The prompt style does not exist.
 
     """
 
-    def __init__(  # noqa: PLR0913 - all of them by name
+    def __init__(  # noqa: PLR0913 - keyword-only
         self,
         *,
         mask_prompt: bool = False,
@@ -109,17 +109,17 @@ class BaseDataModule(LightningDataModule):
     def connect(
         self, tokenizer: object = None, batch_size: int = 1, max_seq_length: int | None = None
     ) -> None:
-        """Say for which model the batches are.
+        """Set the tokenizer, the batch size and the maximum sequence length.
 
-        From then on `prompt_style` is the style in use, None being the tokenizer's chat template.
+        Afterwards `prompt_style` is the style in use; None is the tokenizer's chat template.
 
         Args:
             tokenizer: The model's, as `llm.tokenizer`.
-            batch_size: How many examples a batch has, on each device.
-            max_seq_length: Examples that are longer are cut at their end; None (or LitGPT's -1) cuts nothing.
+            batch_size: The number of examples per batch and device.
+            max_seq_length: Longer examples are truncated at the end; None (or LitGPT's -1) disables this.
 
         Raises:
-            InvalidArgument: An argument cannot be right.
+            InvalidArgument: An argument is not valid.
 
         """
         port: Any = getattr(tokenizer, "port", tokenizer)
@@ -130,28 +130,28 @@ class BaseDataModule(LightningDataModule):
         if length is not None:
             integer("max_seq_length", length, 2)
         self.tokenizer, self.batch_size, self.max_seq_length = port, batch_size, length
-        own = getattr(tokenizer, "prompt_style", None)  # of the model, as llm.prompt_style was set
+        own = getattr(tokenizer, "prompt_style", None)  # the style that was set on the model
         self.prompt_style = training_style(port, self._requested_prompt_style or own)
         self._sets = None
 
     def report_to(self, report: Reporter) -> None:
-        """Say who is told what is done."""
+        """Set the receiver of progress and notices."""
         self._report = report
 
     def train_examples(self) -> Iterable[Example]:
-        """Return what to learn from: records, or conversations as lists of messages."""
-        raise NotImplementedError(f"{self.display_name} has to say what its train_examples() are.")
+        """Return the training examples: records, or conversations as lists of messages."""
+        raise NotImplementedError(f"{self.display_name} must implement train_examples().")
 
     def val_examples(self) -> Iterable[Example] | None:
-        """Return what to validate with; None holds back `val_split_fraction` of the others."""
+        """Return the validation examples; None splits off `val_split_fraction` of the training examples."""
         return None
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 - Lightning's signature
-        """Encode the examples, once: Lightning calls it again before it validates, and for a second fit.
+        """Encode the examples once; Lightning calls this again before validation and for a second fit.
 
         Raises:
-            DataModuleNotConnected: `connect` comes first.
-            InvalidData: There is nothing to learn from; or a record cannot be used, and it says which.
+            DataModuleNotConnected: `connect` has not been called.
+            InvalidData: The data is empty, or a record is not valid.
 
         """
         if self._sets is None:
@@ -159,47 +159,47 @@ class BaseDataModule(LightningDataModule):
             self._sets = self.datasets()
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the batches to learn from, in the order of the epoch."""
+        """Return the loader of training batches, in the order of the epoch."""
         self.setup()
         train, _ = self._datasets()
         ranks, rank = self._rank()
-        order = EpochSampler[Any](train, num_replicas=ranks, rank=rank, seed=self.seed)
-        return ResumableLoader(train, sampler=order, **self._loader_kwargs())
+        sampler = EpochSampler[Any](train, num_replicas=ranks, rank=rank, seed=self.seed)
+        return ResumableLoader(train, sampler=sampler, **self._loader_kwargs())
 
     def batches_in_epoch(self) -> int:
-        """Return how many batches to learn from an epoch has, on each device."""
+        """Return the number of training batches per epoch and device."""
         self.setup()
         train, _ = self._datasets()
         ranks, _ = self._rank()
-        samples = -(-len(train) // ranks)  # type: ignore[arg-type] # ours have a length
+        samples = -(-len(train) // ranks)  # type: ignore[arg-type] # all datasets here have a length
         return -(-samples // self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
-        """Return the batches to validate with, always in the same order; an empty list if there are none."""
+        """Return the loader of validation batches in fixed order; an empty list without validation data."""
         self.setup()
         _, val = self._datasets()
         if val is not None:
             return DataLoader(val, **self._loader_kwargs())
-        # With an empty list Lightning does not validate, and asks whether that was intended.
+        # Lightning skips the validation for an empty list, with a warning.
         warnings.filterwarnings("ignore", "Total length of .list. across ranks is zero")
         return []
 
     def datasets(self) -> Datasets:
-        """Return what to learn from and what to validate with, ready to be put into batches."""
+        """Return the encoded training and validation datasets."""
         train = self._numbered(self.train_examples(), "example")
-        given = self.val_examples()
-        val = [] if given is None else self._numbered(given, "validation example")
-        held = (
+        val_examples = self.val_examples()
+        val = [] if val_examples is None else self._numbered(val_examples, "validation example")
+        val_size = (
             validation_size(len(train), self.val_split_fraction, location=self.display_name)
-            if given is None
+            if val_examples is None
             else 0
         )
-        if held:
-            # torch.utils.data.random_split's order, and so LitGPT's split
+        if val_size:
+            # The order of torch.utils.data.random_split, for the same split as LitGPT.
             generator = torch.Generator().manual_seed(self.seed)
             order = torch.randperm(len(train), generator=generator).tolist()
-            val = [train[number] for number in order[-held:]]
-            train = [train[number] for number in order[:-held]]
+            val = [train[index] for index in order[-val_size:]]
+            train = [train[index] for index in order[:-val_size]]
         encoded = self._encode(train, "training")
         return encoded, self._encode(val, "validation") if val else None
 
@@ -207,7 +207,7 @@ class BaseDataModule(LightningDataModule):
         """Return the tokenizer.
 
         Raises:
-            DataModuleNotConnected: There is none yet.
+            DataModuleNotConnected: `connect` has not been called.
 
         """
         if self.tokenizer is None:
@@ -216,48 +216,53 @@ class BaseDataModule(LightningDataModule):
 
     @property
     def display_name(self) -> str:
-        """What to call it in an error."""
+        """The name for messages."""
         return type(self).__name__
 
     def emit(self, event: Notice | Progress) -> None:
-        """Report something, once, however many ranks there are."""
+        """Report an event, on rank 0 only."""
         if getattr(rank_zero_only, "rank", None) in (None, 0):
             self._report(event)
 
     def _numbered(self, examples: Iterable[Example], what: str) -> list[Record]:
-        """Return examples with the words that say which they are, of which a file has better ones."""
+        """Return records with a location for messages; records of files already have one."""
         numbered = [
-            one if isinstance(one, Record) else Record(f"{self.display_name}, {what} {number}", one)
-            for number, one in enumerate(examples, 1)
+            example
+            if isinstance(example, Record)
+            else Record(f"{self.display_name}, {what} {number}", example)
+            for number, example in enumerate(examples, 1)
         ]
         if not numbered:
-            raise InvalidData(self.display_name, f"it has not a single {what}.")
+            raise InvalidData(self.display_name, f"it has no {what}s.")
         return numbered
 
     def _encode(self, examples: list[Record], what: str) -> SFTDataset:
         style = self.prompt_style
-        how = (self.mask_prompt, self._options, self.parse_special_tokens)
-        write = EncodeExample(self.require_tokenizer(), style, *how)
-        lessons, cut = SFTDataset(self.ignore_index), TruncationStats()
+        options = (self.mask_prompt, self._options, self.parse_special_tokens)
+        encode = EncodeExample(self.require_tokenizer(), style, *options)
+        dataset, stats = SFTDataset(self.ignore_index), TruncationStats()
         for number, example in enumerate(examples, 1):
             with naming_record(example.where):
-                said = parse_conversation(example.value, location=example.where, style=style)
-                options = parse_template_options(example.value, self._options, location=example.where)
+                messages = parse_conversation(example.value, location=example.where, style=style)
+                template = parse_template_options(example.value, self._options, location=example.where)
                 if number <= _NUM_CHECKED:
-                    write.warn_if_rendered(said)
-                whole = (write if options is self._options else attrs.evolve(write, options=options))(said)
-            lesson = whole.truncate(self.max_seq_length)
-            cut = cut.add(len(whole.token_ids), len(lesson.token_ids), has_targets=lesson.has_targets)
-            if lesson.has_targets:
-                lessons.append(lesson)
+                    encode.warn_if_rendered(messages)
+                encoder = encode if template is self._options else attrs.evolve(encode, options=template)
+                full = encoder(messages)
+            truncated = full.truncate(self.max_seq_length)
+            stats = stats.add(
+                len(full.token_ids), len(truncated.token_ids), has_targets=truncated.has_targets
+            )
+            if truncated.has_targets:
+                dataset.append(truncated)
             if number % 100 == 0 or number == len(examples):
                 self.emit(Progress(f"Encoding for {what}", number, len(examples), unit="examples"))
-        told = cut.summary(self.max_seq_length)
-        if not len(lessons):
-            raise InvalidData(self.display_name, f"nothing is left to learn from for {what}. {told}")
-        if told:
-            self.emit(Notice(f"{self.display_name}, {what}: {told}"))
-        return lessons
+        summary = stats.summary(self.max_seq_length)
+        if not len(dataset):
+            raise InvalidData(self.display_name, f"no example is left for {what}. {summary}")
+        if summary:
+            self.emit(Notice(f"{self.display_name}, {what}: {summary}"))
+        return dataset
 
     def _datasets(self) -> Datasets:
         if self._sets is None:
@@ -265,21 +270,20 @@ class BaseDataModule(LightningDataModule):
         return self._sets
 
     def _rank(self) -> tuple[int, int]:
-        """Return among how many processes Lightning deals out each epoch, and which of them this is."""
-        dealt = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
-        return (dealt["num_replicas"], dealt["rank"]) if dealt else (1, 0)
+        """Return the world size and the rank of Lightning's distributed sampler."""
+        kwargs = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
+        return (kwargs["num_replicas"], kwargs["rank"]) if kwargs else (1, 0)
 
     def _loader_kwargs(self) -> dict[str, Any]:
         if not self.num_workers:
-            # All is in memory, and a process that hands it on would be slower. Lightning documents this way
-            # to tell it so.
+            # The data is in memory, so worker processes would be slower. Lightning documents this filter.
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        end = self.require_tokenizer().eos_id
+        eos = self.require_tokenizer().eos_id
         return {
             "batch_size": self.batch_size,
             "num_workers": self.num_workers,
-            # Of its own, or each epoch would take a number out of the run's random state.
+            # A separate generator, so that epochs do not advance the global random state.
             "generator": torch.Generator().manual_seed(self.seed),
-            "collate_fn": PadCollator(0 if end is None else end, self.ignore_index),
+            "collate_fn": PadCollator(0 if eos is None else eos, self.ignore_index),
             "pin_memory": torch.cuda.is_available(),
         }

@@ -1,4 +1,4 @@
-"""Documents to pretrain on: text files and files of records, read a piece at a time."""
+"""Read pretraining documents from text files and record files, in chunks."""
 
 import re
 from collections.abc import Iterator
@@ -12,41 +12,41 @@ from litgpt.domain.training.records import parse_text
 from litgpt.domain.validation.untrusted_files import translate_read_errors
 
 FOLDER_SUFFIXES = (".txt", ".jsonl", ".parquet")
-"""What is read of a folder; other files in it are notes."""
+"""The suffixes of the files that are read in a folder; other files are ignored."""
 
 CHUNK_CHARACTERS = 1 << 20
-"""How many characters of a document are in memory at a time."""
+"""The size of the chunks in which a document is read."""
 
 _LINE = re.compile(r"\n(?=\S)")
 
 
 def document_files(path: Path) -> tuple[Path, ...]:
-    """Return a file, or those of a folder in the order of their names.
+    """Return a file, or the document files of a folder in alphabetical order.
 
     Raises:
-        DataNotFound: There is no such file or folder.
-        InvalidData: The folder has nothing to read.
+        DataNotFound: The file or folder does not exist.
+        InvalidData: The folder has no document files.
 
     """
     with translate_read_errors(str(path), corrupt=InvalidData):
         if path.is_file():
             return (path,)
         if not path.is_dir():
-            raise DataNotFound(str(path), hint="Pass a text file, or a folder of them.")
-        found = sorted(one for one in path.iterdir() if one.suffix in FOLDER_SUFFIXES and one.is_file())
-    if not found:
+            raise DataNotFound(str(path), hint="Pass a text file, or a folder of text files.")
+        files = sorted(file for file in path.iterdir() if file.suffix in FOLDER_SUFFIXES and file.is_file())
+    if not files:
         raise InvalidData(str(path), f"it has no files that end in {', '.join(FOLDER_SUFFIXES)}.")
-    return tuple(found)
+    return tuple(files)
 
 
 @attrs.frozen
 class Document:
-    """A document of a file.
+    """A document.
 
     Attributes:
-        where: The file, and the line or the number of the record.
-        chunks: Its text, a piece at a time.
-        line: The line of the file on which it begins; None for a record.
+        where: The file, and the line or the number of the record, for messages.
+        chunks: The text, in chunks.
+        line: The first line of the document in the file; None for a record.
 
     """
 
@@ -56,10 +56,10 @@ class Document:
 
 
 def documents(path: Path) -> Iterator[Document]:
-    """Yield the documents of a file: a text file is one, and each record's `text` is one.
+    """Yield the documents of a file: the whole text file, or the `text` of each record.
 
     Raises:
-        InvalidData: A record has no text, or the file is not encoded in UTF-8.
+        InvalidData: A record has no text, or the file is not UTF-8.
 
     """
     if path.suffix in RECORD_SUFFIXES:
@@ -70,22 +70,22 @@ def documents(path: Path) -> Iterator[Document]:
 
 
 def _chunks(path: Path) -> Iterator[str]:
-    """Yield a text in pieces that end where a line does, so that words are not taken apart."""
+    """Yield a text in chunks that end at line ends, so that words are not split."""
     with translate_read_errors(path, corrupt=InvalidData):
         try:
             with path.open(encoding="utf-8-sig") as file:
                 text = file.read(CHUNK_CHARACTERS)
                 while following := file.read(CHUNK_CHARACTERS):
-                    cut = _chunk_end(text)
-                    yield text[:cut]
-                    text = text[cut:] + following
+                    end = _chunk_end(text)
+                    yield text[:end]
+                    text = text[end:] + following
                 yield text
         except UnicodeDecodeError as error:
             raise not_utf8(path) from error
 
 
 def _chunk_end(text: str) -> int:
-    """Return where to end a piece: after a line, before a space, or anywhere in a text that has neither."""
-    ends = [found.end() for found in _LINE.finditer(text)]
+    """Return the end of a chunk: after the last line, before the last space, or the end of the text."""
+    ends = [match.end() for match in _LINE.finditer(text)]
     space = text.rfind(" ")
     return ends[-1] if ends else space if space > 0 else len(text)

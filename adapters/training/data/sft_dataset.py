@@ -1,4 +1,4 @@
-"""Examples as they are fed to a model: encoded once, in memory, and padded into batches."""
+"""The in-memory dataset of encoded examples, and the padding collator."""
 
 from array import array
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ Batch = dict[str, Tensor]
 
 
 class SFTDataset(Dataset[Batch]):
-    """Lessons end to end in two arrays, so that processes that load them share the memory.
+    """Encoded examples, concatenated in two arrays whose memory DataLoader workers share.
 
     Args:
-        ignore_index: The label of what is not to be learned.
+        ignore_index: The label of tokens that do not contribute to the loss.
 
     """
 
@@ -27,7 +27,7 @@ class SFTDataset(Dataset[Batch]):
         self._ids, self._labels, self._ends = array("i"), array("i"), array("q", [0])
 
     def append(self, example: SFTExample) -> None:
-        """Add a lesson."""
+        """Add an example."""
         self._ids.extend(example.token_ids)
         self._labels.extend(example.labels(self.ignore_index))
         self._ends.append(len(self._ids))
@@ -39,26 +39,26 @@ class SFTDataset(Dataset[Batch]):
 
     @property
     def longest(self) -> int:
-        """The number of tokens in the longest lesson."""
+        """The number of tokens in the longest example."""
         return int(np.diff(self._ends).max(initial=0))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, number: int) -> Batch:
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        here = slice(self._ends[number], self._ends[number + 1])
-        return {"input_ids": _tensor(self._ids[here]), "labels": _tensor(self._labels[here])}
+    def __getitem__(self, index: int) -> Batch:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        tokens = slice(self._ends[index], self._ends[index + 1])
+        return {"input_ids": _tensor(self._ids[tokens]), "labels": _tensor(self._labels[tokens])}
 
 
 @attrs.frozen
 class PadCollator:
-    """Makes a batch of lessons: each is padded on the right, to the longest of them.
+    """Collates examples into a batch, right-padded to the longest example.
 
     Attributes:
-        pad_id: What is put after the ids. Nothing sees it: attention is causal, and its label is ignored.
-        ignore_index: Its label.
+        pad_id: The padding id. No token attends to it, because attention is causal.
+        ignore_index: The label of padding.
 
     """
 
@@ -70,7 +70,7 @@ class PadCollator:
         fill = {"input_ids": self.pad_id, "labels": self.ignore_index}
         return {
             name: torch.nn.utils.rnn.pad_sequence(
-                [one[name] for one in examples], batch_first=True, padding_value=value
+                [example[name] for example in examples], batch_first=True, padding_value=value
             )
             for name, value in fill.items()
         }

@@ -1,4 +1,4 @@
-"""Texts as one long row of ids in a file, of which a model is fed windows."""
+"""Tokenize a corpus into one file of token ids, and read fixed-length blocks from it."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -22,15 +22,15 @@ from litgpt.domain.ports import Tokenizer
 from litgpt.domain.progress import Progress
 
 _LAYOUT = 2
-"""Counted up whenever what is written into such a file changes."""
+"""The version of the file contents; increased with each change."""
 
 
 @attrs.frozen
 class TokenFile:
-    """A file of ids, in as few bytes each as the vocabulary needs.
+    """A file of token ids, uint16 or uint32 depending on the vocabulary size.
 
     Attributes:
-        path: The file; its suffix says how wide an id is.
+        path: The file; its suffix is the dtype.
 
     """
 
@@ -38,7 +38,7 @@ class TokenFile:
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
-        """The type of an id."""
+        """The dtype of the ids."""
         return np.dtype(self.path.suffix.removeprefix("."))
 
     def __len__(self) -> int:
@@ -47,14 +47,14 @@ class TokenFile:
 
 @attrs.frozen
 class TokenizeCorpus:
-    """Writes texts down as ids, once: what is there already is taken.
+    """Tokenizes text files into a cached TokenFile.
 
-    Each document begins as the tokenizer begins texts, and ends with its end token.
+    Each document starts with BOS if the tokenizer adds it, and ends with EOS.
 
     Attributes:
-        tokenizer: The model's tokenizer.
-        folder: Where the files of ids are.
-        report: Is told how far it is.
+        tokenizer: The tokenizer.
+        folder: The cache folder of the token files.
+        report: Receives the progress.
         parse_special_tokens: Whether special tokens in the texts become control tokens.
 
     """
@@ -65,32 +65,32 @@ class TokenizeCorpus:
     parse_special_tokens: bool = False
 
     def __call__(self, files: Sequence[Path]) -> TokenFile:
-        """Return these files as one row of ids.
+        """Return the token file of these files, tokenizing them if it is not cached.
 
         Raises:
-            InvalidData: A file is no text, or a record has none.
-            UnsupportedOperation: The ids cannot be written.
+            InvalidData: A file is not text, or a record has no text.
+            UnsupportedOperation: The token file cannot be written.
 
         """
-        packed = TokenFile(self.folder / self._name(files))
-        if packed.path.is_file():
-            return packed
+        token_file = TokenFile(self.folder / self._name(files))
+        if token_file.path.is_file():
+            return token_file
         with self._writable():
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_abandoned(self.folder)
-            atomic_write(packed.path, lambda file: self._write(files, packed.dtype, file))
-        return packed
+            atomic_write(token_file.path, lambda file: self._write(files, token_file.dtype, file))
+        return token_file
 
     @contextmanager
     def _writable(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            if isinstance(error, LitGPTError):  # of a text that cannot be read
+            if isinstance(error, LitGPTError):  # an input file cannot be read
                 raise
             raise UnsupportedOperation(
-                f"Writing the ids of the texts to {self.folder}",
-                f"{error.strerror or error}. Pass cache_dir=, a folder that can be written to and has room.",
+                f"Writing token ids to {self.folder}",
+                f"{error.strerror or error}. Pass cache_dir= with a writable folder that has free space.",
             ) from error
 
     def _write(self, files: Sequence[Path], dtype: np.dtype[np.unsignedinteger], file: BinaryIO) -> None:
@@ -98,31 +98,33 @@ class TokenizeCorpus:
             file.write(np.asarray(ids, dtype).tobytes())
 
         sizes = [path.stat().st_size for path in files]
-        end = self.tokenizer.eos_id
-        begun = 0
+        eos = self.tokenizer.eos_id
+        offset = 0
         for path, size in zip(files, sizes, strict=True):
             read = 0
             for document in documents(path):
                 bos: bool | None = None
                 line = document.line
-                for piece in filter(None, document.chunks):
-                    write(self._encode(piece, document.where, line, bos=bos))
+                for chunk in filter(None, document.chunks):
+                    write(self._encode(chunk, document.where, line, bos=bos))
                     bos = False
-                    line = None if line is None else line + piece.count("\n")
-                    read = min(read + len(piece.encode()), size - 1)  # the rest when the file is done
-                    self.report(Progress("Encoding texts", begun + max(read, 0), sum(sizes), unit="B"))
-                if end is not None and bos is not None:  # a document of nothing has no end either
-                    write([end])
-            begun += size
-            self.report(Progress("Encoding texts", begun, sum(sizes), unit="B"))
+                    line = None if line is None else line + chunk.count("\n")
+                    read = min(
+                        read + len(chunk.encode()), size - 1
+                    )  # the last byte counts when the file is complete
+                    self.report(Progress("Encoding texts", offset + max(read, 0), sum(sizes), unit="B"))
+                if eos is not None and bos is not None:  # empty documents are skipped
+                    write([eos])
+            offset += size
+            self.report(Progress("Encoding texts", offset, sum(sizes), unit="B"))
 
-    def _encode(self, piece: str, where: str, line: int | None, *, bos: bool | None) -> list[int]:
-        """Return the ids of a piece of a document, which begins at a line of it, if it has lines."""
+    def _encode(self, chunk: str, where: str, line: int | None, *, bos: bool | None) -> list[int]:
+        """Tokenize a chunk that starts at `line`; an error names the line that caused it."""
         with naming_record(where):
             try:
-                return self._ids(piece, bos=bos)
+                return self._ids(chunk, bos=bos)
             except Exception:
-                for number, text in enumerate(() if line is None else piece.split("\n"), line or 1):
+                for number, text in enumerate(() if line is None else chunk.split("\n"), line or 1):
                     with naming_record(f"{where}, line {number}"):
                         self._ids(text, bos=False)
                 raise
@@ -134,48 +136,48 @@ class TokenizeCorpus:
         return self.tokenizer.encode(escaped, bos=bos, escaped=True)
 
     def _name(self, files: Sequence[Path]) -> str:
-        known = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        written = json.dumps([_LAYOUT, fingerprint(self.tokenizer), self.parse_special_tokens, known])
+        inputs = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        key = json.dumps([_LAYOUT, fingerprint(self.tokenizer), self.parse_special_tokens, inputs])
         width = "uint16" if self.tokenizer.vocab_size <= 1 << 16 else "uint32"
-        return f"{sha256(written.encode()).hexdigest()[:24]}.{width}"
+        return f"{sha256(key.encode()).hexdigest()[:24]}.{width}"
 
 
 class BlockDataset(Dataset[Batch]):
-    """Stretches of a row of ids, one after another; what is left at the end is too short for one.
+    """Consecutive blocks of a token file; an incomplete block at the end is dropped.
 
-    The file is mapped, so that processes share its memory and only what is read is loaded.
+    The file is memory-mapped, so processes share its memory.
 
     Args:
-        token_file: The row.
-        length: The tokens of a window.
+        token_file: The token file.
+        length: The number of tokens per block.
 
     """
 
     def __init__(self, token_file: TokenFile, length: int) -> None:
         self.token_file = token_file
         self.length = length
-        self._many = len(token_file) // length
+        self._num_blocks = len(token_file) // length
         self._ids: np.memmap | None = None
 
     @property
     def tokens(self) -> int:
-        """The number of all tokens in windows."""
-        return self._many * self.length
+        """The number of tokens in all blocks."""
+        return self._num_blocks * self.length
 
     @property
     def longest(self) -> int:
-        """The number of tokens in a window."""
+        """The number of tokens per block."""
         return self.length
 
     def __len__(self) -> int:
-        return self._many
+        return self._num_blocks
 
-    def __getitem__(self, number: int) -> Batch:
-        if not 0 <= number < self._many:
-            raise IndexError(number)
-        if self._ids is None:  # mapped where it is read: a pickled map would be a copy of the file
+    def __getitem__(self, index: int) -> Batch:
+        if not 0 <= index < self._num_blocks:
+            raise IndexError(index)
+        if self._ids is None:  # mapped in each process: pickling a map copies the file
             self._ids = np.memmap(self.token_file.path, dtype=self.token_file.dtype, mode="r")
-        start = number * self.length
+        start = index * self.length
         ids = torch.from_numpy(self._ids[start : start + self.length].astype(np.int64))
         return {"input_ids": ids, "labels": ids}
 
