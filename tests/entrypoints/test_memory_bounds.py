@@ -223,7 +223,7 @@ def test_an_answer_that_memory_does_not_hold_is_refused_and_the_next_one_is_righ
     )
     assert done.returncode == 0, done.stderr[-2000:]
     batch, forward, rank, after = done.stdout.splitlines()
-    assert batch.startswith("Generating is not possible: the memory does not suffice: a tensor needs")
-    assert forward.startswith("A forward pass is not possible: the memory does not suffice")
+    assert batch.startswith("Generating is not possible: not enough memory: a tensor needs")
+    assert forward.startswith("A forward pass is not possible: not enough memory")
     assert rank.startswith("rank=200000 is not possible: it needs 0.")
     assert after == "True"

@@ -1,1 +1,1 @@
-"""LoRA in torch: pairs beside the linear layers of a network, as children of these."""
+"""LoRA adapters: child modules of the layers whose output or parameters they change."""

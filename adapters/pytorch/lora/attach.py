@@ -1,6 +1,6 @@
-"""An adapter in a network: put there as it was saved, and read from there to be saved."""
+"""Attach saved LoRA adapters to a model, and export them from it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 import attrs
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.lora.injection import TRAINABLE_TOKENS, LoraLayers, PairTensors
-from litgpt.adapters.pytorch.lora.layer import LoraOptions as UseOfPair
+from litgpt.adapters.pytorch.lora.layer import LoraOptions
 from litgpt.adapters.pytorch.lora.model_targets import EMBEDDING, HEAD, ModelTargets
 from litgpt.adapters.pytorch.lora.module_hook import ReplacedRows, full_tensor
 from litgpt.adapters.pytorch.lora.row_order import expert_pair, from_hf, stacked_pair, to_hf
@@ -27,15 +27,13 @@ _WEIGHT = ".weight"
 
 @attrs.frozen(eq=False)
 class AttachedAdapter:
-    """An adapter that is in a network.
+    """An adapter that is attached to a model.
 
     Attributes:
-        config: Its settings.
-        pairs: What it has pairs for, with each place's own rank and alpha.
-        modules_to_save: The tensors of transformers that it has whole.
-        trained_tokens: The embeddings and heads of transformers that it has tokens of, and which layers of
-            ours these
-            are.
+        config: Its LoRA config.
+        pairs: The LoRA targets, each with its rank and alpha.
+        modules_to_save: Names of the Hugging Face tensors that it replaces.
+        trained_tokens: Hugging Face names of modules with trained tokens, and the layers of the model.
 
     """
 
@@ -49,7 +47,7 @@ class AttachedAdapter:
 
 @attrs.frozen
 class MatchedAdapter:
-    """An adapter and where all of it belongs in a network."""
+    """The tensors of an adapter, matched to the targets of a model."""
 
     pairs: list[tuple[LoraTarget, LoraWeights[Tensor]]]
     modules_to_save: dict[str, Tensor]
@@ -59,41 +57,40 @@ class MatchedAdapter:
 
 
 def match_to_model(model_targets: ModelTargets, name: str, adapter: LoraAdapter[Tensor]) -> MatchedAdapter:
-    """Return where all of an adapter belongs in a network.
+    """Match the tensors of an adapter to the targets of a model.
 
     Raises:
-        BadCheckpoint: It is for another model; the error lists all that does not fit.
-        OutOfReach: It has a weight whole that is quantized.
+        InvalidCheckpoint: The adapter is for another model; the message lists all mismatches.
+        UnsupportedOperation: The adapter replaces a weight that is quantized.
 
     """
-    pairs, unknown, misshapen = match_adapter(
+    pairs, unknown, shape_mismatches = match_adapter(
         model_targets.targets, adapter, lambda tensor: tuple(tensor.shape)
     )
     replaced: dict[str, Tensor] = {}
     for saved, tensor in adapter.modules_to_save.items():
-        there = model_targets.resolve_name(saved)
-        if there is None:
+        target = model_targets.resolve_name(saved)
+        if target is None:
             unknown.append(saved)
-        elif tuple(tensor.shape) != (expected := model_targets.targets_of(there)[0].view.shape):
-            misshapen.append(
-                f"{saved} is {list(tensor.shape)}, expected {list(expected)}{_resized(model_targets, there)}"
-            )
-        elif not (
-            there.removesuffix(_WEIGHT) in adapter.weights and _is_unchanged(model_targets, there, tensor)
+        elif tuple(tensor.shape) != (expected := model_targets.targets_of(target)[0].view.shape):
+            hint = _resize_hint(model_targets, target)
+            shape_mismatches.append(f"{saved} is {list(tensor.shape)}, expected {list(expected)}{hint}")
+        elif target.removesuffix(_WEIGHT) not in adapter.weights or not _is_unchanged(
+            model_targets, target, tensor
         ):
-            replaced[there] = tensor
-    tokens = _match_tokens(model_targets, adapter, unknown, misshapen)
-    if unknown or misshapen:
-        raise adapter_mismatch(name, unknown, misshapen)
+            replaced[target] = tensor
+    tokens = _match_tokens(model_targets, adapter, unknown, shape_mismatches)
+    if unknown or shape_mismatches:
+        raise adapter_mismatch(name, unknown, shape_mismatches)
     quantized = {
-        f"{one}{_WEIGHT}"
-        for one, module in model_targets.model.named_modules()
+        f"{layer}{_WEIGHT}"
+        for layer, module in model_targets.model.named_modules()
         if isinstance(module, QuantizedLinear)
     }
     for tensor_name in replaced:
         if _parameter(model_targets, tensor_name) in quantized:
             reason = f"{tensor_name} is quantized. Load the model without `quantize`."
-            raise UnsupportedOperation("An adapter that has a weight whole", reason)
+            raise UnsupportedOperation("Loading an adapter that replaces a quantized weight", reason)
     return MatchedAdapter(pairs, replaced, tokens)
 
 
@@ -102,19 +99,16 @@ def _match_tokens(
 ) -> list[tuple[LoraTarget, TrainedTokens[Tensor]]]:
     tokens = []
     for module, trained in adapter.trained_tokens.items():
-        places = [
-            one
-            for one in (model_targets.embedding, model_targets.head)
-            if one and one.name in (module, text_model_name(module))
-        ]
-        if not places:
+        names = (module, text_model_name(module))
+        ends = (model_targets.embedding, model_targets.head)
+        target = next((target for target in ends if target and target.name in names), None)
+        if target is None:
             unknown.append(module)
             continue
-        (place,) = places
-        shape, expected = tuple(trained.rows.shape), (len(trained.ids), place.in_features)
-        if shape != expected or max(trained.ids) >= place.out_features:
+        shape, expected = tuple(trained.rows.shape), (len(trained.ids), target.in_features)
+        if shape != expected or max(trained.ids) >= target.out_features:
             shape_mismatches.append(f"{module} has tokens {list(shape)}, expected {list(expected)}")
-        tokens.append((place, trained))
+        tokens.append((target, trained))
     return tokens
 
 
@@ -127,84 +121,64 @@ def attach_adapter(
     *,
     trainable: bool,
 ) -> AttachedAdapter:
-    """Put an adapter into a network. Its tensors are copied: what is read may be a file.
+    """Attach an adapter that `match_to_model` has matched to a model.
 
-    Args:
-        lora_layers: The network.
-        model_targets: Where an adapter can be in it.
-        name: What to call the adapter.
-        adapter: The adapter.
-        matched: Where it belongs.
-        trainable: Whether it learns.
-
+    Tensors are copied, because they may be memory-mapped files.
     """
     lora = adapter.config
     ties = lora.ensure_weight_tying and model_targets.is_tied
-    embedding = next((place for place, _ in matched.pairs if place.rows[0].layer == EMBEDDING), None)
-    for place, pair in sorted(matched.pairs, key=lambda one: one[0].kind == "head"):  # a head may borrow
-        if ties and place.kind == "head" and embedding is not None:
-            lora_layers.tie_pair(name, embedding, place)
+    embedding = next((target for target, _ in matched.pairs if target.rows[0].layer == EMBEDDING), None)
+    # Heads last: a tied head shares the tensors of the embedding.
+    for target, pair in sorted(matched.pairs, key=lambda item: item[0].kind == "head"):
+        if ties and target.kind == "head" and embedding is not None:
+            lora_layers.tie_pair(name, embedding, target)
             continue
-        use = UseOfPair(lora.scaling(pair.rank, pair.alpha), lora.dropout, trainable)
-        lora_layers.add_pair(name, place, _pair_tensors(place, pair), use)
-    tensor_of_embedding = next(
-        (
-            one
-            for one in matched.modules_to_save
-            if model_targets.targets_of(one)[0].parameter.name == f"{EMBEDDING}{_WEIGHT}"
-        ),
-        None,
-    )
-    for tensor, value in sorted(
-        matched.modules_to_save.items(),
-        key=lambda one: _parameter(model_targets, one[0]) == f"{HEAD}{_WEIGHT}",
-    ):
-        sizes = {use.parameter.name: use.parameter.shape[0] for use in model_targets.targets_of(tensor)}
-        for parameter, start, rows in slices_by_parameter(model_targets.targets_of(tensor), value):
-            if ties and parameter == f"{HEAD}{_WEIGHT}" and tensor_of_embedding:
-                lora_layers.tie_replacement(
-                    name, (EMBEDDING, module_key(tensor_of_embedding)), parameter, module_key(tensor)
-                )
+        options = LoraOptions(lora.scaling(pair.rank, pair.alpha), lora.dropout, trainable)
+        lora_layers.add_pair(name, target, _pair_tensors(target, pair), options)
+    parameters = {tensor: _parameter(model_targets, tensor) for tensor in matched.modules_to_save}
+    tied_tensor = next((key for key, name in parameters.items() if name == f"{EMBEDDING}{_WEIGHT}"), None)
+    for tensor in sorted(parameters, key=lambda key: parameters[key] == f"{HEAD}{_WEIGHT}"):
+        targets, value = model_targets.targets_of(tensor), matched.modules_to_save[tensor]
+        sizes = {target.parameter.name: target.parameter.shape[0] for target in targets}
+        for parameter, start, rows in slices_by_parameter(targets, value):
+            key = module_key(tensor)
+            if ties and parameter == f"{HEAD}{_WEIGHT}" and tied_tensor:
+                lora_layers.tie_replacement(name, (EMBEDDING, module_key(tied_tensor)), parameter, key)
                 continue
             learns = trainable and not _is_buffer(model_targets, parameter)
-            whole_start = None if start == 0 and len(rows) == sizes[parameter] else start
-            lora_layers.add_replacement(
-                name, parameter, module_key(tensor), rows, start=whole_start, trainable=learns
-            )
-    for place, trained in matched.trained_tokens:
-        lora_layers.add_tokens(name, place.rows[0].layer, trained.ids, trained.rows, trainable=trainable)
-    layers = [place.rows[0].layer for place, _ in matched.trained_tokens]
-    if model_targets.is_tied and layers == [
-        EMBEDDING
-    ]:  # as PEFT has it: the head's tokens are the embedding's
+            first = None if start == 0 and len(rows) == sizes[parameter] else start
+            lora_layers.add_replacement(name, parameter, key, rows, start=first, trainable=learns)
+    for target, trained in matched.trained_tokens:
+        lora_layers.add_tokens(name, target.rows[0].layer, trained.ids, trained.rows, trainable=trainable)
+    layers = [target.rows[0].layer for target, _ in matched.trained_tokens]
+    if model_targets.is_tied and layers == [EMBEDDING]:  # as in PEFT, the tied head has the same tokens
         lora_layers.tie_tokens(name, EMBEDDING, HEAD)
     return AttachedAdapter(
         lora,
-        tuple((place, pair.rank, pair.alpha) for place, pair in matched.pairs),
+        tuple((target, pair.rank, pair.alpha) for target, pair in matched.pairs),
         tuple(matched.modules_to_save),
-        tuple((place.name, place.rows[0].layer) for place, _ in matched.trained_tokens),
+        tuple((target.name, target.rows[0].layer) for target, _ in matched.trained_tokens),
     )
 
 
 def export_adapter(
     lora_layers: LoraLayers, model_targets: ModelTargets, name: str, attached: AttachedAdapter
 ) -> LoraAdapter[Tensor]:
-    """Return an adapter as it is in a network now, on the CPU.
-
-    Where each process has a part of the weights, all of them have to call it.
-    """
+    """Return the current tensors of an adapter, on the CPU. With sharded weights, all ranks must call it."""
     pairs = {}
-    for module, entries in groupby(attached.pairs, key=lambda one: one[0].name):
+    for module, entries in groupby(attached.pairs, key=lambda entry: entry[0].name):
         group = list(entries)
-        where = [place for place, *_ in group]
-        pairs[module] = _export_pair(lora_layers, name, where, *group[0][1:])
+        targets = [target for target, *_ in group]
+        pairs[module] = _export_pair(lora_layers, name, targets, *group[0][1:])
     lora = attached.config
-    parameters = dict.fromkeys(place.parameter for place, *_ in attached.pairs if place.parameter is not None)
+    parameters = dict.fromkeys(
+        target.parameter for target, *_ in attached.pairs if target.parameter is not None
+    )
     others = [
-        one for one in parameters if not any(matches_name(one, target) for target in lora.target_parameters)
+        key for key in parameters if not any(matches_name(key, target) for target in lora.target_parameters)
     ]
     return LoraAdapter(
-        # Routers that an adapter of transformers 4 has as modules are parameters now.
+        # Routers are modules in transformers 4, but parameters in transformers 5.
         config=attrs.evolve(lora, target_parameters=(*lora.target_parameters, *others)) if others else lora,
         weights=pairs,
         modules_to_save={
@@ -216,17 +190,17 @@ def export_adapter(
             for module, layer in attached.trained_tokens
         },
         targets=target_modules(
-            [place for place, *_ in attached.pairs if place.parameter is None],
-            [place for place in model_targets.targets if place.parameter is None],
+            [target for target, *_ in attached.pairs if target.parameter is None],
+            [target for target in model_targets.targets if target.parameter is None],
         ),
-        fan_in_fan_out=any(place.transposed for place, *_ in attached.pairs if place.parameter is None),
+        fan_in_fan_out=any(target.transposed for target, *_ in attached.pairs if target.parameter is None),
     )
 
 
 def slices_by_parameter(
     tensor_targets: Iterable[TensorTarget], tensor: Tensor
 ) -> Iterator[tuple[str, int, Tensor]]:
-    """Yield the parameters that a tensor of transformers holds, each with its first row and its rows."""
+    """Yield the parameters that a Hugging Face tensor contains: name, first row and rows."""
     tensor = tensor.contiguous()
     for parameter, own in groupby(tensor_targets, key=lambda use: use.parameter.name):
         uses = list(own)
@@ -235,12 +209,12 @@ def slices_by_parameter(
 
 
 def module_key(tensor: str) -> str:
-    """Return what to call a tensor of transformers beside the module of ours that it is in."""
+    """Return the name under which the replacement of a Hugging Face tensor is stored in a LoRA layer."""
     return "_".join(tensor.split(".")[-2:])
 
 
 def _pair_tensors(target: LoraTarget, pair: LoraWeights[Tensor]) -> PairTensors:
-    a, b = (one.float() for one in expert_pair(target, pair.lora_A, pair.lora_B))
+    a, b = (matrix.float() for matrix in expert_pair(target, pair.lora_A, pair.lora_B))
     vectors = [
         {}
         if vector is None
@@ -249,52 +223,51 @@ def _pair_tensors(target: LoraTarget, pair: LoraWeights[Tensor]) -> PairTensors:
     ]
     if target.kind == "embedding" and pair.magnitude is not None:
         vectors[1] = {target.rows[0].layer: pair.magnitude.float()}
-    copies = [{layer: vector.clone() for layer, vector in found.items()} for found in vectors]
+    copies = [{layer: vector.clone() for layer, vector in by_layer.items()} for by_layer in vectors]
     return PairTensors(a.clone(), from_hf(target, b), *copies)
 
 
 def _export_pair(
-    lora_layers: LoraLayers, name: str, where: list[LoraTarget], rank: int, alpha: float
+    lora_layers: LoraLayers, name: str, targets: list[LoraTarget], rank: int, alpha: float
 ) -> LoraWeights[Tensor]:
-    found = []
-    for place in where:
-        own = {one.layer: lora_layers.pair(name, place, one.layer) for one in place.rows}
-        b = to_hf(place, {layer: full_tensor(pair.lora_B) for layer, pair in own.items()})
-        found.append((full_tensor(next(iter(own.values())).lora_A), b))
-    a, b = stacked_pair(where, found)
-    place = where[0]
-    own = {one.layer: lora_layers.pair(name, place, one.layer) for one in place.rows}
+    by_target = [
+        {rows.layer: lora_layers.pair(name, target, rows.layer) for rows in target.rows} for target in targets
+    ]
+    matrices = []
+    for target, pairs in zip(targets, by_target, strict=True):
+        b = to_hf(target, {layer: full_tensor(pair.lora_B) for layer, pair in pairs.items()})
+        matrices.append((full_tensor(next(iter(pairs.values())).lora_A), b))
+    a, b = stacked_pair(targets, matrices)
     bias, magnitude = (
-        _vector(place, {layer: getattr(pair, kind) for layer, pair in own.items()})
+        _vector(targets[0], {layer: getattr(pair, kind) for layer, pair in by_target[0].items()})
         for kind in ("bias", "magnitude")
     )
-    return LoraWeights(a, b, rank, alpha, bias, magnitude, embedding=place.kind == "embedding")
+    return LoraWeights(a, b, rank, alpha, bias, magnitude, embedding=targets[0].kind == "embedding")
 
 
 def _vector(target: LoraTarget, vectors: dict[str, Tensor | None]) -> Tensor | None:
-    there = {layer: full_tensor(vector) for layer, vector in vectors.items() if vector is not None}
-    if not there:
+    full = {layer: full_tensor(vector) for layer, vector in vectors.items() if vector is not None}
+    if not full:
         return None
     if target.kind == "embedding":
-        return next(iter(there.values()))
-    return to_hf(target, {layer: vector[:, None] for layer, vector in there.items()})[:, 0].contiguous()
+        return next(iter(full.values()))
+    return to_hf(target, {layer: vector[:, None] for layer, vector in full.items()})[:, 0].contiguous()
 
 
 def _export_full_tensor(
     lora_layers: LoraLayers, model_targets: ModelTargets, name: str, tensor: str
 ) -> Tensor:
-    made: Tensor | None = None
-    for parameter, own in groupby(model_targets.targets_of(tensor), key=lambda use: use.parameter.name):
-        rows = full_tensor(
-            lora_layers.part(name, parameter.rpartition(".")[0], module_key(tensor), ReplacedRows).current
-        )
-        uses = list(own)
-        made = rows.new_empty(uses[0].view.shape) if made is None else made
+    full: Tensor | None = None
+    for parameter, group in groupby(model_targets.targets_of(tensor), key=lambda use: use.parameter.name):
+        layer = parameter.rpartition(".")[0]
+        rows = full_tensor(lora_layers.part(name, layer, module_key(tensor), ReplacedRows).current)
+        uses = list(group)
+        full = rows.new_empty(uses[0].view.shape) if full is None else full
         for use in uses:
             part = rows[use.start - uses[0].start :][: use.view.num_rows]
-            as_view(use.view, made).copy_(part.unflatten(0, (use.view.num_blocks, -1)))
-    assert made is not None  # noqa: S101 - there is a use for each tensor of transformers
-    return made
+            as_view(use.view, full).copy_(part.unflatten(0, (use.view.num_blocks, -1)))
+    assert full is not None  # noqa: S101 - each Hugging Face tensor has a target
+    return full
 
 
 def _export_tokens(part: TrainableTokens) -> TrainedTokens[Tensor]:
@@ -310,16 +283,16 @@ def _is_buffer(model_targets: ModelTargets, parameter: str) -> bool:
 
 
 def _is_unchanged(model_targets: ModelTargets, tensor: str, value: Tensor) -> bool:
-    """Whether a tensor is that of the model: PEFT saves a targeted embedding's own weight, too."""
-    lookup: Callable[[str], Tensor] = dict(model_targets.model.state_dict()).__getitem__
+    """Return whether a tensor equals the model's: PEFT also saves the base weight of a targeted embedding."""
+    state: dict[str, Tensor] = dict(model_targets.model.state_dict())
     for parameter, start, rows in slices_by_parameter(model_targets.targets_of(tensor), value):
-        there = lookup(parameter)[start:][: len(rows)]
-        if not torch.equal(there, rows.to(there.device, there.dtype)):
+        current = state[parameter][start:][: len(rows)]
+        if not torch.equal(current, rows.to(current.device, current.dtype)):
             return False
     return True
 
 
-def _resized(model_targets: ModelTargets, tensor: str) -> str:
+def _resize_hint(model_targets: ModelTargets, tensor: str) -> str:
     if _parameter(model_targets, tensor) not in (f"{EMBEDDING}{_WEIGHT}", f"{HEAD}{_WEIGHT}"):
         return ""
-    return " (the vocabulary was resized: load the adapter as a model, with LLM.load())"
+    return " (the vocabulary was resized: load the adapter as a model with LLM.load())"

@@ -1,4 +1,4 @@
-"""An adapter that changes nothing yet, to be trained: what PEFT would begin with."""
+"""Initialize new adapters for training, as PEFT does."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from litgpt.adapters.pytorch.lora.model_targets import ModelTargets
 from litgpt.adapters.pytorch.lora.module_hook import dequantized_weight
 from litgpt.adapters.pytorch.lora.row_order import to_hf
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.ops.tensor_views import to_hf_tensor as tensor_of
+from litgpt.adapters.pytorch.ops.tensor_views import to_hf_tensor
 from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
 from litgpt.adapters.pytorch.runtime.system_memory import allocatable_memory
 from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
@@ -24,49 +24,49 @@ _CPU = torch.device("cpu")
 
 
 def init_adapter(model_targets: ModelTargets, config: LoraConfig) -> LoraAdapter[Tensor]:
-    """Return a new adapter for a network, initialized as PEFT does.
+    """Return a new adapter that does not change the model's outputs, initialized as in PEFT.
 
     Args:
-        model_targets: Where an adapter can be in it.
-        config: What it is.
+        model_targets: The targets of the model.
+        config: LoRA config.
 
     Raises:
-        BadArgument: A target cannot be right, or two options exclude one another.
-        OutOfReach: A module that is to be trained whole is quantized.
+        InvalidArgument: The model does not have a target, or two options exclude each other.
+        UnsupportedOperation: A module in `modules_to_save` is quantized, or there is not enough memory.
 
     """
-    where = select_targets(model_targets.targets, config)
-    whole = dict.fromkeys([*model_targets.modules_to_save(config), *model_targets.biases(config, where)])
+    targets = select_targets(model_targets.targets, config)
+    saved = dict.fromkeys([*model_targets.modules_to_save(config), *model_targets.biases(config, targets)])
     tokens = model_targets.trained_tokens(config)
     embedding, head = model_targets.embedding, model_targets.head
     ties = config.ensure_weight_tying and model_targets.is_tied and embedding is not None and head is not None
     if ties:
         assert embedding is not None and head is not None  # noqa: S101, PT018 - as above
         both = (f"{embedding.name}.weight", f"{head.name}.weight")
-        whole |= dict.fromkeys(both if any(name in whole for name in both) else ())
-        if any(place in (embedding, head) for place in where):
-            where = (embedding, *(place for place in where if place not in (embedding, head)), head)
+        saved |= dict.fromkeys(both if any(name in saved for name in both) else ())
+        if any(target in (embedding, head) for target in targets):
+            targets = (embedding, *(other for other in targets if other not in (embedding, head)), head)
     for module in tokens:
-        if f"{module}.weight" in whole:
-            expected = f"tokens of a module that is not in modules_to_save, as {module} is"
+        if f"{module}.weight" in saved:
+            expected = f"token ids of a module that is not in modules_to_save, which contains {module}"
             raise InvalidArgument("trainable_token_indices", list(tokens[module]), expected)
-    if config.lora_bias and (other := [place.name for place in where if place.kind == "embedding"]):
+    if config.lora_bias and (names := [target.name for target in targets if target.kind == "embedding"]):
         raise InvalidArgument(
-            "lora_bias", config.lora_bias, f"False with an embedding among the targets ({other[0]})"
+            "lora_bias", config.lora_bias, f"False with an embedding among the targets ({names[0]})"
         )
-    needed = 4 * _numbers(where, config)
-    check_bytes(f"rank={config.rank}", needed, allocatable_memory(), "Use a smaller rank, or fewer targets.")
+    needed = 4 * _numel(targets, config)
+    check_bytes(f"rank={config.rank}", needed, allocatable_memory(), "Use a smaller rank or fewer targets.")
     pairs: dict[str, LoraWeights[Tensor]] = {}
-    for place in where:
-        if place.name not in pairs:  # of stacked experts, one pair is for all
-            pairs[place.name] = _init_pair(model_targets, place, config)
-    if ties and head is not None and embedding is not None and head in where:
+    for target in targets:
+        if target.name not in pairs:  # stacked experts share one pair
+            pairs[target.name] = _init_pair(model_targets, target, config)
+    if ties and head is not None and embedding is not None and head in targets:
         first = pairs[embedding.name]
         pairs[head.name] = LoraWeights(first.lora_B.T, first.lora_A.T, first.rank, first.alpha)
     return LoraAdapter(
         config=config,
         weights=pairs,
-        modules_to_save={name: _hf_tensor(model_targets, name) for name in whole},
+        modules_to_save={name: _hf_tensor(model_targets, name) for name in saved},
         trained_tokens={
             module: TrainedTokens(ids, _hf_tensor(model_targets, f"{module}.weight")[list(ids)])
             for module, ids in tokens.items()
@@ -77,26 +77,26 @@ def init_adapter(model_targets: ModelTargets, config: LoraConfig) -> LoraAdapter
 def trained_numbers(
     architecture: Architecture, joins: Sequence[ParameterSource], model_type: str, lora: LoraConfig
 ) -> tuple[int, bool]:
-    """Return how many numbers the pairs of an adapter have, and whether feed-forwards have some.
+    """Return the number of parameters of an adapter's pairs, and whether an MLP is among the targets.
 
     Args:
-        architecture: The network's structure.
-        joins: How transformers writes its tensors, the head among them also where it is the embedding.
-        model_type: The family.
-        lora: What the adapter is.
+        architecture: The architecture of the model.
+        joins: The weight mapping, including the head even if it is tied.
+        model_type: The model family.
+        lora: LoRA config.
 
     Raises:
-        BadArgument: A target cannot be right.
+        InvalidArgument: The model does not have a target.
 
     """
     with torch.device("meta"):
-        sites = ModelTargets.from_model(GPT(architecture), joins, model_type)
-    where = select_targets(sites.targets, lora)
-    return _numbers(where, lora), any(".mlp." in rows.layer for place in where for rows in place.rows)
+        model_targets = ModelTargets.from_model(GPT(architecture), joins, model_type)
+    targets = select_targets(model_targets.targets, lora)
+    return _numel(targets, lora), any(".mlp." in rows.layer for target in targets for rows in target.rows)
 
 
-def _numbers(where: Sequence[LoraTarget], lora: LoraConfig) -> int:
-    shapes = {place.name: place.shapes(lora.rank) for place in where}  # stacked experts share a pair
+def _numel(targets: Sequence[LoraTarget], lora: LoraConfig) -> int:
+    shapes = {target.name: target.shapes(lora.rank) for target in targets}  # stacked experts share a pair
     return sum(rows * columns for pair in shapes.values() for rows, columns in pair)
 
 
@@ -112,7 +112,7 @@ def _init_pair(model_targets: ModelTargets, target: LoraTarget, config: LoraConf
 
 
 def _weight_norms(model_targets: ModelTargets, target: LoraTarget) -> Tensor:
-    """Return the norms of a weight's rows, in the order of transformers; of an embedding's columns."""
+    """Return the row norms of a weight, in Hugging Face order, or the column norms of an embedding."""
     weights = {
         rows.layer: dequantized_weight(model_targets.model.get_submodule(rows.layer))
         .detach()[rows.start : rows.stop]
@@ -129,17 +129,16 @@ def _weight_norms(model_targets: ModelTargets, target: LoraTarget) -> Tensor:
 
 
 def _hf_tensor(model_targets: ModelTargets, name: str) -> Tensor:
-    """Return a tensor of transformers, as the network has it now."""
-    return tensor_of(
-        model_targets.tensor_targets[name], lambda ours: _litgpt_parameter(model_targets, ours, name)
-    ).float()
+    """Return the current value of a Hugging Face tensor in float32."""
+    targets = model_targets.tensor_targets[name]
+    return to_hf_tensor(targets, lambda key: _litgpt_parameter(model_targets, key, name)).float()
 
 
 def _litgpt_parameter(model_targets: ModelTargets, name: str, tensor: str) -> Tensor:
     module, _, parameter = name.rpartition(".")
     layer: nn.Module = model_targets.model.get_submodule(module)
     if isinstance(layer, QuantizedLinear) and parameter == "weight":
-        reason = f"{tensor} is quantized. Only modules that are not, such as norms and the head, can be."
-        raise UnsupportedOperation("Training a module whole", reason)
+        reason = f"{tensor} is quantized. Only modules that are not quantized, such as norms, can be trained."
+        raise UnsupportedOperation("Training a module in modules_to_save", reason)
     value: Tensor = getattr(layer, parameter)
     return value.detach().cpu()

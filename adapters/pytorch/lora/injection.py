@@ -1,4 +1,4 @@
-"""Putting the parts of adapters beside the modules of a network, finding them and taking them away."""
+"""Add, find and remove the parts of adapters in the modules of a model."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -23,18 +23,18 @@ from litgpt.domain.lora.targets import LoraTarget
 PartT = TypeVar("PartT", bound=AdapterModule)
 
 TRAINABLE_TOKENS = "trainable_tokens"
-"""What the trained tokens of an embedding or a head are called beside it."""
+"""Name of the trained tokens in the LoRA layer of an embedding or a head."""
 
 
 @attrs.frozen(eq=False)
 class PairTensors:
-    """The tensors of a pair, by the rows of our layers.
+    """The tensors of a LoRA pair, in the row order of the model's layers.
 
     Attributes:
-        lora_A: A (R, in), one for all layers.
-        lora_B: B (rows, R), by layer.
-        biases: (rows,), the biases of B, by layer; empty: there are none.
-        magnitudes: The norms that DoRA learns, (rows,), or (in,) of an embedding, by layer; empty: no DoRA.
+        lora_A: (R, in), shared by all layers.
+        lora_B: (rows, R), by layer.
+        biases: Biases of `lora_B`, (rows,), by layer; empty: no biases.
+        magnitudes: DoRA magnitudes, (rows,), or (in,) for an embedding, by layer; empty: no DoRA.
 
     """
 
@@ -46,11 +46,11 @@ class PairTensors:
 
 @attrs.frozen(eq=False)
 class LoraLayers:
-    """The modules of a network, and what is beside them.
+    """The LoRA layers of a model.
 
     Attributes:
-        model: The network.
-        active_adapter: Says which adapter is active.
+        model: The model.
+        active_adapter: The active adapter, shared by all LoRA layers.
 
     """
 
@@ -58,7 +58,6 @@ class LoraLayers:
     active_adapter: ActiveAdapter = attrs.field(factory=ActiveAdapter)
 
     def device(self, layer: str) -> torch.device:
-        """Return where a layer is."""
         module = self.model.get_submodule(layer)
         return [*module.parameters(recurse=False), *module.buffers(recurse=False)][0].device
 
@@ -69,21 +68,21 @@ class LoraLayers:
         tensors: PairTensors,
         options: LoraOptions,
     ) -> None:
-        """Put a pair beside each layer of ours that a tensor of transformers is in.
+        """Add a LoRA pair to each layer that contains rows of the target.
 
         Args:
-            name: The adapter.
-            target: What the pair is for.
-            tensors: What it is.
-            options: How it is used.
+            name: Name of the adapter.
+            target: The Hugging Face tensor that the pair is for.
+            tensors: The tensors of the pair.
+            options: Scaling, dropout and whether the pair is trainable.
 
         """
         first: LoraPair | None = None
         for own in target.rows:
             device = self.device(own.layer)
-            more = {
-                kind: found[own.layer].to(device) if own.layer in found else None
-                for kind, found in (("bias", tensors.biases), ("magnitude", tensors.magnitudes))
+            vectors = {
+                kind: by_layer[own.layer].to(device) if own.layer in by_layer else None
+                for kind, by_layer in (("bias", tensors.biases), ("magnitude", tensors.magnitudes))
             }
             pair = LoraPair(
                 None if first else tensors.lora_A.to(device),
@@ -92,20 +91,20 @@ class LoraLayers:
                 options=options,
                 by_column=target.kind == "embedding",
                 tied_to=first,
-                **more,
+                **vectors,
             )
             first = first or pair
             self._add_part(name, own.layer, target.leaf, pair)
 
     def tie_pair(self, name: str, embedding: LoraTarget, head: LoraTarget) -> None:
-        """Put the pair of an embedding beside a head that is tied to it."""
+        """Share the pair of an embedding with a tied head."""
         (own,), (other,) = head.rows, embedding.rows
         first = self.pair(name, embedding, other.layer)
         pair = LoraPair(
             None,
             None,
             start=0,
-            options=LoraOptions(first.scaling, first.dropout, trainable=False),  # it has nothing of its own
+            options=LoraOptions(first.scaling, first.dropout, trainable=False),  # no parameters of its own
             tied_to=first,
         )
         self._add_part(name, own.layer, head.leaf, pair)
@@ -113,39 +112,39 @@ class LoraLayers:
     def add_replacement(
         self, name: str, layer: str, leaf: str, value: Tensor, *, start: int | None, trainable: bool
     ) -> None:
-        """Put rows that were trained whole beside the module that has the parameter.
+        """Add rows that replace rows of a parameter (PEFT's modules_to_save).
 
         Args:
-            name: The adapter.
-            layer: The parameter, such as `lm_head.weight`.
-            leaf: What to call the rows.
-            value: They.
-            start: The first of the parameter's rows; None: they are all of it.
-            trainable: Whether they learn.
+            name: Name of the adapter.
+            layer: Name of the parameter, such as `lm_head.weight`.
+            leaf: Name of the rows in the LoRA layer.
+            value: The rows.
+            start: The first row that is replaced; None: the whole parameter is replaced.
+            trainable: Whether the rows require gradients.
 
         """
         module, _, parameter = layer.rpartition(".")
-        there = getattr(self.model.get_submodule(module), parameter)
-        value = value.to(there.device, torch.float32 if trainable else there.dtype)
+        current = getattr(self.model.get_submodule(module), parameter)
+        value = value.to(current.device, torch.float32 if trainable else current.dtype)
         own = ReplacedRows(value, parameter=parameter, start=start, trainable=trainable)
         self._add_part(name, module, leaf, own)
 
     def tie_replacement(self, name: str, embedding: tuple[str, str], layer: str, leaf: str) -> None:
-        """Put an embedding that was trained whole in the place of a head that is tied to it."""
+        """Share the replaced weight of an embedding with a tied head."""
         module, _, parameter = layer.rpartition(".")
         first = self.part(name, *embedding, ReplacedRows)
         own = ReplacedRows(first.current, parameter=parameter, start=None, trainable=False, tied_to=first)
         self._add_part(name, module, leaf, own)
 
     def add_tokens(self, name: str, layer: str, ids: Sequence[int], rows: Tensor, *, trainable: bool) -> None:
-        """Put trained tokens beside an embedding or a head."""
+        """Add trained tokens to an embedding or a head."""
         weight = self.model.get_submodule(layer).get_parameter("weight")
         rows = rows.to(weight.device, torch.float32)
         own = TrainableTokens(ids, rows, size=len(weight), trainable=trainable, device=weight.device)
         self._add_part(name, layer, TRAINABLE_TOKENS, own)
 
     def tie_tokens(self, name: str, embedding: str, layer: str) -> None:
-        """Put the trained tokens of an embedding beside a head that is tied to it."""
+        """Share the trained tokens of an embedding with a tied head."""
         weight = self.model.get_submodule(layer).get_parameter("weight")
         first = self.part(name, embedding, TRAINABLE_TOKENS, TrainableTokens)
         own = TrainableTokens(
@@ -154,24 +153,24 @@ class LoraLayers:
         self._add_part(name, layer, TRAINABLE_TOKENS, own)
 
     def pair(self, name: str, target: LoraTarget, layer: str) -> LoraPair:
-        """Return the pair of an adapter that was put beside a layer."""
+        """Return the pair of an adapter in a layer."""
         return self.part(name, layer, target.leaf, LoraPair)
 
     def part(self, name: str, layer: str, leaf: str, kind: type[PartT]) -> PartT:
-        """Return a part of an adapter that was put beside a layer."""
+        """Return a part of an adapter in a layer."""
         lora = lora_of(self.model.get_submodule(layer))
-        assert lora is not None  # noqa: S101 - it was put there
+        assert lora is not None  # noqa: S101 - the adapter was added to this layer
         part = lora[name].get_submodule(leaf)
         assert isinstance(part, kind)  # noqa: S101 - as above
         return part
 
     def layers(self, name: str) -> dict[str, LoraLayer]:
-        """Return what is beside each layer that an adapter is for."""
-        found = {layer: lora_of(module) for layer, module in self.model.named_modules()}
-        return {layer: lora for layer, lora in found.items() if lora is not None and name in lora}
+        """Return the LoRA layers that contain an adapter, by the name of the layer."""
+        loras = {layer: lora_of(module) for layer, module in self.model.named_modules()}
+        return {layer: lora for layer, lora in loras.items() if lora is not None and name in lora}
 
     def remove(self, name: str) -> None:
-        """Take an adapter away from all layers."""
+        """Remove an adapter from all layers."""
         for layer, lora in self.layers(name).items():
             del lora[name]
             if not lora:

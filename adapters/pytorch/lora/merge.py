@@ -1,4 +1,4 @@
-"""Adding what was learned to the weights, and taking it away again."""
+"""Merge adapters into the weights of a model, and restore the weights."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,18 +13,18 @@ from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinea
 from litgpt.domain.errors import UnsupportedOperation
 
 _REMEDY = (
-    "the weights are quantized, and what is added to them would be rounded away. Load the model without "
-    "`quantize` and merge there, or save the adapter: save_adapter()."
+    "the weights are quantized, and the update would be rounded away. Load the model without `quantize` and "
+    "merge there, or save the adapter with save_adapter()."
 )
 
 
 @attrs.frozen
 class MergeBackup:
-    """Rows as they were before a merge, on the CPU.
+    """The rows that a merge changed, as they were before, on the CPU.
 
     Attributes:
-        rows: By parameter, which rows (None: all), and these.
-        untied_head: Whether the head was the embedding before.
+        rows: Row indices (None: all) and their values, by parameter.
+        untied_head: Whether the merge untied the head from the embedding.
 
     """
 
@@ -36,62 +36,62 @@ class MergeBackup:
 
 @torch.no_grad()
 def merge(model: GPT, layers: Mapping[str, LoraLayer], name: str, *, backup: bool) -> MergeBackup:
-    """Add an adapter to the weights, in place, and return what they were if that is to be kept.
+    """Merge an adapter into the weights, in place, and return a backup of the changed rows.
 
-    A head that is the embedding becomes a tensor of its own if the adapter does not change both in the same
-    way.
+    A tied head is untied if the adapter does not change head and embedding in the same way.
 
     Args:
-        model: The network.
-        layers: The layers that it is for.
-        name: The adapter.
-        backup: Whether to keep the rows.
+        model: The model.
+        layers: The LoRA layers that contain the adapter.
+        name: Name of the adapter.
+        backup: Whether to copy the changed rows; otherwise the backup is empty.
 
     Raises:
-        OutOfReach: A weight is quantized, or this process has a part of it; or there is no such bias.
+        UnsupportedOperation: A weight is quantized or sharded, or the adapter needs a bias that the layer
+            does not have.
 
     """
-    found = {
+    updates = {
         key: changes
         for layer, lora in layers.items()
         for key, changes in _updates_by_parameter(layer, lora, name).items()
     }
-    for key in found:
+    for key in updates:  # raise before anything is changed
         _parameter(model, key, "Merging an adapter")
     untied = unties_head(model, layers, name)
     if untied:
         model.lm_head.weight = nn.Parameter(model.lm_head.weight.clone(), requires_grad=False)
     elif _is_tied(model):
-        found.pop(_HEAD, None)
-    kept = {}
-    for key, changes in found.items():
+        updates.pop(_HEAD, None)
+    rows = {}
+    for key, changes in updates.items():
         value = _parameter(model, key, "Merging an adapter")
         if backup:
-            kept[key] = tuple((change.rows, _rows(value, change).cpu().clone()) for change in changes)
+            rows[key] = tuple((change.rows, _rows(value, change).cpu().clone()) for change in changes)
         value.copy_(apply_updates(value, changes))
-    return MergeBackup(kept, untied)
+    return MergeBackup(rows, untied)
 
 
 @torch.no_grad()
 def restore_weights(model: GPT, backup: MergeBackup) -> None:
-    """Write the rows back that were kept."""
+    """Write the rows of a backup to the model."""
     for key, entries in backup.rows.items():
         value = _parameter(model, key, "Unmerging an adapter")
-        for rows, those in entries:
-            value[slice(None) if rows is None else rows] = those.to(value.device)
+        for rows, original in entries:
+            value[slice(None) if rows is None else rows] = original.to(value.device)
     if backup.untied_head:
         model.tie_weights()
 
 
 def unties_head(model: GPT, layers: Mapping[str, LoraLayer], name: str) -> bool:
-    """Return whether an adapter makes the head of a network, which is its embedding, differ from that."""
+    """Return whether an adapter makes a tied head differ from the embedding."""
     if not _is_tied(model):
         return False
     embedding, head = (
         {
             part
             for part in layers[layer].parts_of(name)
-            if any(one.parameter == "weight" for one in part.updates())
+            if any(update.parameter == "weight" for update in part.updates())
         }
         if layer in layers
         else set()
@@ -101,21 +101,22 @@ def unties_head(model: GPT, layers: Mapping[str, LoraLayer], name: str) -> bool:
 
 
 def merged_weights(model: nn.Module) -> dict[str, Callable[[], Tensor]]:
-    """Return what makes each parameter that the active adapter changes, by name, for the model to be saved.
+    """Return functions that compute the parameters that the active adapter changes, by name, for saving.
 
     Raises:
-        OutOfReach: Such a weight is quantized, or this process has a part of it; or there is no such bias.
+        UnsupportedOperation: A weight is quantized or sharded, or the adapter needs a bias that the layer
+            does not have.
 
     """
-    found: dict[str, Callable[[], Tensor]] = {}
+    merged: dict[str, Callable[[], Tensor]] = {}
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer) and module.active:
             active = module.active_adapter.name
-            assert active is not None  # noqa: S101 - something is active
+            assert active is not None  # noqa: S101 - the layer has active parts
             for key, changes in _updates_by_parameter(name.removesuffix(".lora"), module, active).items():
                 value = _parameter(model, key, "Saving a model with an active adapter")
-                found[key] = partial(_apply_updates, value, changes)
-    return found
+                merged[key] = partial(_apply_updates, value, changes)
+    return merged
 
 
 _EMBEDDING, _HEAD = "transformer.wte", "lm_head.weight"
@@ -131,11 +132,11 @@ def _apply_updates(value: Tensor, updates: list[ParameterUpdate]) -> Tensor:
 
 
 def _updates_by_parameter(layer: str, lora: LoraLayer, name: str) -> dict[str, list[ParameterUpdate]]:
-    found: dict[str, list[ParameterUpdate]] = {}
+    updates: dict[str, list[ParameterUpdate]] = {}
     for part in lora.parts_of(name):
-        for change in part.updates():
-            found.setdefault(f"{layer}.{change.parameter}", []).append(change)
-    return found
+        for update in part.updates():
+            updates.setdefault(f"{layer}.{update.parameter}", []).append(update)
+    return updates
 
 
 def _rows(value: Tensor, update: ParameterUpdate) -> Tensor:
@@ -149,11 +150,9 @@ def _parameter(model: nn.Module, key: str, purpose: str) -> Tensor:
         raise UnsupportedOperation(purpose, _REMEDY)
     value = getattr(module, parameter)
     if value is None:
-        reason = f"it was trained with lora_bias, and {layer} has no bias that it could be added to."
-        raise UnsupportedOperation(purpose, f"{reason} Save the adapter: save_adapter().")
+        reason = f"the adapter was trained with lora_bias, but {layer} does not have a bias."
+        raise UnsupportedOperation(purpose, f"{reason} Save the adapter with save_adapter().")
     if hasattr(value, "full_tensor"):
-        raise UnsupportedOperation(
-            purpose, "each process has a part of the weights. Save the adapter: save_adapter()."
-        )
+        raise UnsupportedOperation(purpose, "the weights are sharded. Save the adapter with save_adapter().")
     tensor: Tensor = value
     return tensor

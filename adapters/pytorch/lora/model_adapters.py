@@ -1,4 +1,4 @@
-"""The adapters of a network: added, made active, merged and taken away."""
+"""Add, activate, merge and delete the adapters of a model."""
 
 from collections.abc import Sequence
 
@@ -26,42 +26,37 @@ from litgpt.domain.weights.mapping import ParameterSource
 
 @attrs.define(eq=False)
 class ModelAdapters:
-    """The adapters of one network.
-
-    Attributes:
-        model: The network.
-
-    """
+    """The adapters of one model."""
 
     model: GPT
     _targets: ModelTargets = attrs.field(repr=False)
     _layers: LoraLayers = attrs.field(repr=False)
     _attached: dict[str, AttachedAdapter] = attrs.field(factory=dict)
     _merged: tuple[str, MergeBackup] | None = None
-    _base: AttachedAdapter | None = None  # what was merged last for good
+    _base: AttachedAdapter | None = None  # the last adapter that was merged permanently
 
     @classmethod
     def from_model(cls, model: GPT, sources: Sequence[ParameterSource], model_type: str) -> "ModelAdapters":
-        """Return those of a network, which has none yet.
+        """Return the adapters of a model that does not have any yet.
 
         Args:
-            model: The network.
-            sources: How transformers writes its tensors, the head among them also where it is the embedding.
-            model_type: The family.
+            model: The model.
+            sources: The weight mapping, including the head even if it is tied.
+            model_type: The model family.
 
         Raises:
-            OutOfReach: It is computed by several processes.
+            UnsupportedOperation: The model is tensor-parallel.
 
         """
         if isinstance(model, (Rank0GPT, TorchrunGPT)):
             raise UnsupportedOperation(
-                "LoRA on a tensor-parallel model", "place it on one device, or 'sequential'ly."
+                "LoRA on a tensor-parallel model", "place it on one device, or use the strategy 'sequential'."
             )
         return cls(model, ModelTargets.from_model(model, sources, model_type), LoraLayers(model))
 
     @property
     def unties_head(self) -> bool:
-        """Whether the head, which was the embedding, differs from that now."""
+        """Whether a tied head currently differs from the embedding."""
         if not self.model.architecture.tie_word_embeddings:
             return False
         active = self._layers.active_adapter.name
@@ -71,21 +66,20 @@ class ModelAdapters:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What they are called."""
         return tuple(self._attached)
 
     @property
     def active(self) -> str | None:
-        """The active one, merged or not."""
+        """The name of the active adapter, merged or not."""
         return self._merged[0] if self._merged is not None else self._layers.active_adapter.name
 
     @torch.inference_mode(False)
     def add(self, name: str, config: LoraConfig) -> None:
-        """Add an adapter that changes nothing yet, to be trained. It is active then, and nothing else learns.
+        """Add a new adapter for training and activate it; all other parameters are frozen.
 
         Raises:
-            BadArgument: The name, or a target, cannot be right.
-            OutOfReach: Another adapter is merged.
+            InvalidArgument: The name or a target is not valid.
+            UnsupportedOperation: Another adapter is merged.
 
         """
         self._check_new(name)
@@ -93,40 +87,40 @@ class ModelAdapters:
 
     @torch.inference_mode(False)
     def load(self, name: str, adapter: LoraAdapter[Tensor], *, trainable: bool) -> None:
-        """Add an adapter that was saved, and make it active.
+        """Add a saved adapter and activate it.
 
         Args:
-            name: What to call it.
-            adapter: What was saved.
-            trainable: Whether it is to learn on; nothing else learns then.
+            name: Name of the adapter in the model.
+            adapter: The saved adapter.
+            trainable: Whether to train it; all other parameters are frozen then.
 
         Raises:
-            BadArgument: The name cannot be right.
-            BadCheckpoint: It is for another model; the error lists all that does not fit.
-            OutOfReach: Another adapter is merged.
+            InvalidArgument: The name is not valid.
+            InvalidCheckpoint: The adapter is for another model; the message lists all mismatches.
+            UnsupportedOperation: Another adapter is merged.
 
         """
         self._check_new(name)
         self._attach(name, adapter, trainable=trainable)
 
     def export(self, name: str) -> LoraAdapter[Tensor]:
-        """Return an adapter as it is now, to be saved; in float32, on the CPU.
+        """Return the current tensors of an adapter, in float32 on the CPU.
 
-        Where each process has a part of the weights, all of them have to call it.
+        With sharded weights, all ranks must call this.
 
         Raises:
-            BadArgument: There is none of this name.
+            InvalidArgument: No adapter has this name.
 
         """
         require_adapter(name, self.names)
         return export_adapter(self._layers, self._targets, name, self._attached[name])
 
     def activate(self, name: str | None) -> None:
-        """Make an adapter the active one, or none. Nothing is copied.
+        """Set the active adapter; None: no adapter is active. No tensors are copied.
 
         Raises:
-            BadArgument: There is none of this name.
-            OutOfReach: One is merged.
+            InvalidArgument: No adapter has this name.
+            UnsupportedOperation: An adapter is merged.
 
         """
         self._check_unmerged("Setting an adapter")
@@ -136,49 +130,47 @@ class ModelAdapters:
         self.model.adapter = self._base if name is None else self._attached[name]
 
     def merge(self, *, permanent: bool) -> None:
-        """Add the active adapter to the weights, so that it takes no time of its own.
+        """Merge the active adapter into the weights, so that it adds no inference time.
 
         Args:
-            permanent: Whether it is not to be undone: nothing is kept, and the adapter goes. Otherwise the
-                rows that are changed are kept on the CPU, so that they can be brought back to the bit.
+            permanent: Delete the adapter and keep no backup. Otherwise the changed rows are copied to the
+                CPU, from which `unmerge` restores them exactly.
 
         Raises:
-            OutOfReach: None is active, one is merged already, or the weights are quantized.
+            UnsupportedOperation: No adapter is active, one is already merged, or the weights are quantized.
 
         """
         self._check_unmerged("Merging an adapter")
         name = self._layers.active_adapter.name
         if name is None:
-            raise UnsupportedOperation(
-                "Merging", "no adapter is active; set_adapter() says which one is to be."
-            )
-        kept = merge(self.model, self._layers.layers(name), name, backup=not permanent)
+            raise UnsupportedOperation("Merging", "no adapter is active. Activate one with set_adapter().")
+        backup = merge(self.model, self._layers.layers(name), name, backup=not permanent)
         self._layers.active_adapter.name = None
-        self._merged = (name, kept)
+        self._merged = (name, backup)
         if permanent:
             self._merged, self._base = None, self._attached[name]
             self._remove(name)
 
     def unmerge(self) -> None:
-        """Bring the weights back that were before, to the bit; the adapter is active as it was.
+        """Restore the weights bit for bit and activate the adapter again.
 
         Raises:
-            OutOfReach: None is merged.
+            UnsupportedOperation: No adapter is merged.
 
         """
         if self._merged is None:
-            raise UnsupportedOperation("Unmerging", "no adapter is merged, or one is for good.")
-        name, kept = self._merged
-        restore_weights(self.model, kept)
+            raise UnsupportedOperation("Unmerging", "no adapter is merged, or it was merged permanently.")
+        name, backup = self._merged
+        restore_weights(self.model, backup)
         self._merged = None
         self._layers.active_adapter.name = name
 
     def delete(self, name: str) -> None:
-        """Take an adapter away. If it is the active one, none is then.
+        """Delete an adapter. If it was active, no adapter is active afterwards.
 
         Raises:
-            BadArgument: There is none of this name.
-            OutOfReach: It is merged.
+            InvalidArgument: No adapter has this name.
+            UnsupportedOperation: The adapter is merged.
 
         """
         require_adapter(name, self.names)
@@ -189,11 +181,11 @@ class ModelAdapters:
         self._remove(name)
 
     def _attach(self, name: str, adapter: LoraAdapter[Tensor], *, trainable: bool) -> None:
-        found = match_to_model(self._targets, name, adapter)
+        matched = match_to_model(self._targets, name, adapter)
         if trainable:
             self._freeze()
         self._attached[name] = attach_adapter(
-            self._layers, self._targets, name, adapter, found, trainable=trainable
+            self._layers, self._targets, name, adapter, matched, trainable=trainable
         )
         self.activate(name)
 
@@ -208,12 +200,12 @@ class ModelAdapters:
     def _check_new(self, name: str) -> None:
         self._check_unmerged("Adding an adapter")
         if hasattr(self.model.lm_head.weight, "full_tensor"):
-            reason = "each process has a part of the weights by now. Add it first, then shard()."
+            reason = "the weights are already sharded. Add the adapter before calling shard()."
             raise UnsupportedOperation("Adding an adapter", reason)
         if validate_adapter_name(name) in self._attached:
-            raise InvalidArgument("name", name, "one that no adapter has yet; delete_adapter() makes it free")
+            raise InvalidArgument("name", name, "a new adapter name (delete_adapter() removes an adapter)")
         if hasattr(nn.ModuleDict(), name):
-            raise InvalidArgument("name", name, "another: torch's modules have an attribute of this one")
+            raise InvalidArgument("name", name, "a name that is not an attribute of torch.nn.ModuleDict")
 
     def _check_unmerged(self, operation: str) -> None:
         if self._merged is not None:

@@ -1,4 +1,4 @@
-"""What an adapter puts beside a module: a child, `lora`, that changes what the module computes."""
+"""LoRA layers: a child module, `lora`, that changes the output or the parameters of its parent."""
 
 from collections.abc import Callable, Iterable, Iterator
 from types import MethodType
@@ -12,15 +12,15 @@ from torch.utils.hooks import RemovableHandle
 from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinear
 
 ADDITIVE_MODULES = (nn.Linear, nn.Embedding, QuantizedLinear)
-"""Modules to whose output an adapter is added; of others, the parameters are replaced while they compute."""
+"""Modules with an additive update of their output. Of other modules, parameters are replaced in forward."""
 
 
 @attrs.define(eq=False)
 class ActiveAdapter:
-    """Which adapter of a network is active; all of its layers look here, so to change it costs nothing.
+    """The active adapter of a model, shared by all LoRA layers.
 
     Attributes:
-        name: Its name; None: the layers are what they were.
+        name: Name of the adapter; None: no adapter is active.
 
     """
 
@@ -29,12 +29,12 @@ class ActiveAdapter:
 
 @attrs.frozen(eq=False)
 class ParameterUpdate:
-    """How a parameter of a module is changed.
+    """An update of a module's parameter.
 
     Attributes:
-        parameter: Its name in the module.
-        rows: Which of its rows change; None: all.
-        compute: Returns the new rows, given the old ones in float32.
+        parameter: Name of the parameter in the module.
+        rows: The rows that change; None: all.
+        compute: Function from the old rows, in float32 unless `rows` is None, to the new rows.
 
     """
 
@@ -44,10 +44,10 @@ class ParameterUpdate:
 
 
 class AdapterModule(nn.Module):
-    """A part of an adapter: what it changes of one module.
+    """A part of an adapter that changes one module.
 
     Attributes:
-        additive: Whether it is added to the output of a linear layer or an embedding.
+        additive: Whether the part changes the output of a linear layer or an embedding, not its parameters.
 
     """
 
@@ -56,27 +56,27 @@ class AdapterModule(nn.Module):
 
     @property
     def tied_to(self) -> "AdapterModule | None":
-        """The part whose tensors this one has."""
+        """The part whose tensors this part shares."""
         return self._tied_to[0] if self._tied_to else None
 
     def updates(self) -> Iterator[ParameterUpdate]:
-        """Yield what a merge changes."""
+        """Yield the updates that a merge applies to the module's parameters."""
         raise NotImplementedError
 
     def add_to(self, out: Tensor, x: Tensor, module: nn.Module) -> Tensor:
-        """Return what a module makes of `x` with this part, given what it made of it without."""
+        """Return the module's output for `x` with this part, given the output `out` without it."""
         raise NotImplementedError
 
 
 class ReplacedRows(AdapterModule):
-    """Rows of a parameter that were trained whole, in place of the module's.
+    """Rows that replace rows of a module's parameter (PEFT's modules_to_save).
 
     Args:
         value: The rows.
-        parameter: The name of the parameter.
-        start: The first of its rows; None: the value is all of it.
-        trainable: Whether it learns.
-        lender: One whose value this has, because an embedding and a head are tied.
+        parameter: Name of the parameter.
+        start: The first row that is replaced; None: the whole parameter is replaced.
+        trainable: Whether the rows require gradients.
+        tied_to: The replaced weight of a tied embedding.
 
     """
 
@@ -96,25 +96,22 @@ class ReplacedRows(AdapterModule):
             self.register_parameter("value", nn.Parameter(value, requires_grad=trainable))
         self.parameter = parameter
         self.rows = None if start is None else slice(start, start + value.shape[0])
-        self._tied_to: tuple[ReplacedRows, ...] = (
-            () if tied_to is None else (tied_to,)
-        )  # in a tuple, it is no child
+        # In a tuple, the module is not registered as a child.
+        self._tied_to: tuple[ReplacedRows, ...] = () if tied_to is None else (tied_to,)
 
     @property
     def current(self) -> Tensor:
-        """The value."""
         return self._tied_to[0].current if self._tied_to else self.get_parameter("value")
 
     def updates(self) -> Iterator[ParameterUpdate]:
-        """Yield the value."""
         yield ParameterUpdate(self.parameter, self.rows, lambda old: self.current.to(old.device))
 
 
 class LoraLayer(nn.ModuleDict):
-    """The parts beside a module: by adapter, and then by the tensors of transformers that they are for.
+    """The parts of all adapters in one module, by adapter and then by name.
 
     Args:
-        active_adapter: Says which adapter is active.
+        active_adapter: The active adapter of the model.
 
     """
 
@@ -125,11 +122,11 @@ class LoraLayer(nn.ModuleDict):
 
     @property
     def active(self) -> tuple[AdapterModule, ...]:
-        """Those that count now."""
+        """The parts of the active adapter."""
         return self.parts_of(self.active_adapter.name)
 
     def parts_of(self, adapter: str | None) -> tuple[AdapterModule, ...]:
-        """Return those of an adapter, replacements first; none if it has none here."""
+        """Return the parts of an adapter in this module, replacements first."""
         if adapter is None or adapter not in self:
             return ()
         parts = [part for part in self[adapter].children() if isinstance(part, AdapterModule)]
@@ -137,25 +134,25 @@ class LoraLayer(nn.ModuleDict):
 
 
 def get_or_add_lora(module: nn.Module, active_adapter: ActiveAdapter) -> LoraLayer:
-    """Return what is beside a module, which is made a child of it, `lora`, if there is nothing yet."""
-    there = lora_of(module)
-    if there is None:
-        there = LoraLayer(active_adapter).train(module.training)
-        module.add_module("lora", there)
-    return there
+    """Return the LoRA layer of a module, which is added as its child `lora` if it has none."""
+    lora = lora_of(module)
+    if lora is None:
+        lora = LoraLayer(active_adapter).train(module.training)
+        module.add_module("lora", lora)
+    return lora
 
 
 def add_to_module(
     module: nn.Module, adapter: str, name: str, part: AdapterModule, active_adapter: ActiveAdapter
 ) -> None:
-    """Put a part of an adapter beside a module.
+    """Add a part of an adapter to a module.
 
     Args:
         module: The module.
-        adapter: The adapter.
-        name: What to call the part.
-        part: It.
-        active_adapter: Says which adapter is active.
+        adapter: Name of the adapter.
+        name: Name of the part.
+        part: The part.
+        active_adapter: The active adapter of the model.
 
     """
     layer = get_or_add_lora(module, active_adapter)
@@ -170,35 +167,38 @@ def add_to_module(
 
 
 def remove_lora(module: nn.Module) -> None:
-    """Make a module what it was before anything was put beside it."""
-    there = lora_of(module)
-    assert there is not None  # noqa: S101 - who detaches has attached
-    if there.hook is not None:
-        there.hook.remove()
+    """Remove the LoRA layer of a module, its hook and its forward method."""
+    lora = lora_of(module)
+    assert lora is not None  # noqa: S101 - callers have found an adapter in it
+    if lora.hook is not None:
+        lora.hook.remove()
     module.__dict__.pop("forward", None)
     del module.lora
 
 
 def lora_of(module: nn.Module) -> LoraLayer | None:
-    """Return what is beside a module; None if there never was anything."""
-    there = getattr(module, "lora", None)
-    return there if isinstance(there, LoraLayer) else None
+    """Return the LoRA layer of a module; None if it has none."""
+    lora = getattr(module, "lora", None)
+    return lora if isinstance(lora, LoraLayer) else None
 
 
 def apply_updates(value: Tensor, updates: Iterable[ParameterUpdate]) -> Tensor:
-    """Return a parameter with its changes, each made in float32 and rounded once; a copy if there are any."""
-    found = value
-    for change in updates:
-        if change.rows is None:
-            found = change.compute(found).to(value.dtype)
+    """Return the updated parameter; each update is computed in float32 and rounded once.
+
+    `value` itself is not changed.
+    """
+    updated = value
+    for update in updates:
+        if update.rows is None:
+            updated = update.compute(updated).to(value.dtype)
             continue
-        found = found.clone() if found is value else found
-        found[change.rows] = change.compute(found[change.rows].float()).to(value.dtype)
-    return found
+        updated = updated.clone() if updated is value else updated
+        updated[update.rows] = update.compute(updated[update.rows].float()).to(value.dtype)
+    return updated
 
 
 def current_parameter(module: nn.Module, parameter: str) -> Any:
-    """Return the parameter, or None, that a module computes with now, before its output is added to."""
+    """Return the parameter that a module currently computes with, without additive updates; may be None."""
     value = getattr(module, parameter)
     lora = lora_of(module)
     if value is None or lora is None:
@@ -208,14 +208,14 @@ def current_parameter(module: nn.Module, parameter: str) -> Any:
 
 
 def effective_weight(linear: nn.Module) -> Tensor:
-    """Return what a layer multiplies by now, for those who do it themselves. No inputs are left out."""
+    """Return the weight of a layer with all updates and without dropout, for callers that multiply by it."""
     weight: Tensor = linear.get_parameter("weight")
     lora = lora_of(linear)
     return weight if lora is None else apply_updates(weight, _updates_of(lora.active, "weight"))
 
 
 def dequantized_weight(module: nn.Module) -> Tensor:
-    """Return the weight that a layer multiplies by without what is added to its output, dequantized."""
+    """Return the dequantized weight of a layer, without additive updates."""
     weight: Tensor = (
         module.dequantize() if isinstance(module, QuantizedLinear) else current_parameter(module, "weight")
     )
@@ -228,7 +228,7 @@ def _updates_of(parts: Iterable[AdapterModule], parameter: str) -> list[Paramete
 
 def _forward_hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
     lora = lora_of(module)
-    assert lora is not None  # noqa: S101 - this is its hook
+    assert lora is not None  # noqa: S101 - the hook is removed together with the LoRA layer
     for part in lora.active:
         if part.additive:
             out = part.add_to(out, inputs[0], module)
@@ -236,13 +236,12 @@ def _forward_hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) ->
 
 
 def _with_replacements(module: nn.Module, *inputs: Any, **named: Any) -> Any:
-    """Compute as a module does, with the parameters that the active adapter has for it.
+    """Run the forward method of a module with the parameters of the active adapter.
 
-    A second object with these parameters computes, so the module itself never changes: another thread may use
-    it.
+    A shallow copy of the module has these parameters, so that other threads can use the module meanwhile.
     """
     lora = lora_of(module)
-    assert lora is not None  # noqa: S101 - it has this method because of it
+    assert lora is not None  # noqa: S101 - this method is removed together with the LoRA layer
     compute: Any = type(module).forward
     replacing = [part for part in lora.active if not (part.additive and isinstance(module, ADDITIVE_MODULES))]
     if not replacing:
@@ -250,18 +249,18 @@ def _with_replacements(module: nn.Module, *inputs: Any, **named: Any) -> Any:
     new = {
         name: current_parameter(module, name)
         for part in replacing
-        for name in (c.parameter for c in part.updates())
+        for name in (update.parameter for update in part.updates())
     }
     own = module.__dict__
-    stand_in = object.__new__(type(module))
-    stand_in.__dict__ = {name: value for name, value in own.items() if name != "forward"}
+    copy = object.__new__(type(module))
+    copy.__dict__ = {name: value for name, value in own.items() if name != "forward"}
     for kind in ("_parameters", "_buffers"):
         replaced = {name: value for name, value in new.items() if name in own[kind]}
-        stand_in.__dict__[kind] = {**own[kind], **replaced}
-    return compute(stand_in, *inputs, **named)
+        copy.__dict__[kind] = {**own[kind], **replaced}
+    return compute(copy, *inputs, **named)
 
 
 def full_tensor(parameter: Tensor) -> Tensor:
-    """Return a parameter in float32 on the CPU, with what other processes have where each has a part."""
+    """Return a parameter in float32 on the CPU, gathered from all ranks if it is a DTensor."""
     gather: Callable[[], Tensor] = getattr(parameter, "full_tensor", parameter.detach)
     return gather().detach().to("cpu", torch.float32)

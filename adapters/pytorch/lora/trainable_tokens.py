@@ -1,4 +1,4 @@
-"""Tokens whose rows of an embedding, and of a head, were trained."""
+"""Trained rows of an embedding or a head (PEFT's trainable_token_indices)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,15 +10,15 @@ from litgpt.adapters.pytorch.lora.module_hook import AdapterModule, ParameterUpd
 
 
 class TrainableTokens(AdapterModule):
-    """Rows of an embedding or a head that take the place of its own.
+    """Rows that replace rows of an embedding or a head.
 
     Args:
-        ids: The tokens.
-        rows: (tokens, width); None if they are `lender`'s.
-        size: How many rows the module has.
-        trainable: Whether they learn.
-        device: Where the module is.
-        lender: One whose rows these are, because a head is tied to an embedding.
+        ids: Token ids of the rows.
+        rows: (tokens, D); None: shared with `tied_to`.
+        size: Number of rows of the module.
+        trainable: Whether the rows require gradients.
+        device: Device of the module.
+        tied_to: The trained tokens of a tied embedding.
 
     """
 
@@ -42,17 +42,15 @@ class TrainableTokens(AdapterModule):
         numbers = torch.full((size,), -1, device=device)
         numbers[self.ids] = torch.arange(len(ids), device=device)
         self.register_buffer("numbers", numbers, persistent=False)
-        self._tied_to: tuple[TrainableTokens, ...] = (
-            () if tied_to is None else (tied_to,)
-        )  # in a tuple, it is no child
+        # In a tuple, the module is not registered as a child.
+        self._tied_to: tuple[TrainableTokens, ...] = () if tied_to is None else (tied_to,)
 
     @property
     def current(self) -> Tensor:
-        """The rows."""
         return self._tied_to[0].current if self._tied_to else self.get_parameter("rows")
 
     def add_to(self, out: Tensor, x: Tensor, module: nn.Module) -> Tensor:
-        """Return an embedding's or a head's output with these rows in place of its own."""
+        """Replace the outputs of an embedding, or the logits of a head, for the trained tokens."""
         rows = self.current.to(out.device, out.dtype)
         if isinstance(module, nn.Embedding):
             numbers = self.numbers[x]
@@ -62,5 +60,4 @@ class TrainableTokens(AdapterModule):
         return out.index_copy(-1, self.ids, logits)
 
     def updates(self) -> Iterator[ParameterUpdate]:
-        """Yield the rows."""
         yield ParameterUpdate("weight", self.ids, lambda old: self.current.to(old.device, old.dtype))

@@ -1,1 +1,1 @@
-"""Numerical kernels that several modules share."""
+"""Tensor operations shared by the other packages."""

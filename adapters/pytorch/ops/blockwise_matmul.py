@@ -1,6 +1,6 @@
-"""Products with a weight that is stored in fewer bits than it is multiplied in, converted block by block."""
+"""Matrix products with a weight that is converted to the compute dtype block by block."""
 
-# N rows of the input, O outputs, I inputs
+# N rows of the input, O output features, I input features
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
@@ -11,20 +11,20 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 WeightRows: TypeAlias = Callable[[slice], Tensor]
-"""Returns rows (some of O, I) of a weight, in any dtype."""
+"""Returns a slice of the rows of a weight (O, I), in any dtype."""
 
-# Weights that are converted at once: 4 MB in float32, which a processor's cache holds.
+# Number of weights that are converted at once: 4 MB in float32, which fits into the CPU cache.
 _BLOCK_NUMEL = 2**20
 
 
 def matmul_blockwise(x: Tensor, rows: WeightRows, out_features: int, dtype: torch.dtype) -> Tensor:
-    """Return x times the transposed weight (N, O), in `dtype`. Autocast is to be off.
+    """Return the product of `x` and the transposed weight, (N, O). Autocast must be disabled.
 
     Args:
         x: (N, I).
         rows: The weight.
-        out_features: Its number of rows, O.
-        dtype: What to multiply in.
+        out_features: O, the number of its rows.
+        dtype: Dtype of the computation and of the result.
 
     """
     x = x.to(dtype)
@@ -38,21 +38,21 @@ def matmul_blockwise(x: Tensor, rows: WeightRows, out_features: int, dtype: torc
 
 
 def input_gradient(gradient: Tensor, rows: WeightRows, in_features: int, dtype: torch.dtype) -> Tensor:
-    """Return the gradient of a product's input (N, I), in `dtype`, for that of its result (N, O)."""
-    found = gradient.new_zeros(len(gradient), in_features, dtype=dtype)
-    for block in _blocks(found, gradient.shape[1]):
-        found.addmm_(gradient[:, block].to(dtype), rows(block).to(dtype))
-    return found
+    """Return the gradient (N, I) of the input, in `dtype`, given the gradient (N, O) of the output."""
+    grad_input = gradient.new_zeros(len(gradient), in_features, dtype=dtype)
+    for block in _blocks(grad_input, gradient.shape[1]):
+        grad_input.addmm_(gradient[:, block].to(dtype), rows(block).to(dtype))
+    return grad_input
 
 
 def add_weight_gradient_(total: Tensor, gradient: Tensor, x: Tensor, dtype: torch.dtype) -> None:
-    """Add the gradient of a product's weight to `total` (O, I), in place.
+    """Add the gradient of the weight to `total`, in place.
 
     Args:
-        total: In any dtype.
-        gradient: That of the result (N, O).
-        x: The input (N, I).
-        dtype: What to multiply in.
+        total: (O, I), in any dtype.
+        gradient: Gradient of the output, (N, O).
+        x: Input, (N, I).
+        dtype: Dtype of the computation.
 
     """
     x = x.to(dtype)
@@ -61,24 +61,25 @@ def add_weight_gradient_(total: Tensor, gradient: Tensor, x: Tensor, dtype: torc
 
 
 def _blocks(x: Tensor, out_features: int) -> Iterator[slice]:
-    """Yield slices of a weight's rows; all of them at once where there is no cache to keep them in."""
+    """Yield slices of a weight's rows; on a GPU, a single slice."""
     step = max(64, _BLOCK_NUMEL // x.shape[1] // 64 * 64) if x.device.type == "cpu" else out_features
     for start in range(0, out_features, max(1, step)):
         yield slice(start, min(out_features, start + step))
 
 
 class MixedPrecisionLinear(torch.autograd.Function):
-    """A linear layer in another arithmetic than its weight's; nothing is kept of the converted weight.
+    """A linear layer computed in another dtype than that of its weight.
 
-    Its result is not a view, so that what it returns can be added to in place.
+    The converted weight is not saved for the backward pass. The result is not a view, so that callers can
+    add to it in place.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, result: torch.dtype, dtype: torch.dtype
     ) -> Tensor:
-        """Return (N, O) in the dtype `result` for `x` (N, I), multiplied in `dtype`."""
-        x = x.to(result)  # as autocast rounds; else it is that already
+        """Return (N, O) in the dtype `result` for `x` (N, I), computed in `dtype`."""
+        x = x.to(result)  # rounds as autocast does; without autocast, `x` has this dtype
         ctx.save_for_backward(x, weight)
         ctx.dtype, ctx.result = dtype, result
         out = matmul_blockwise(x, row_converter(weight, result), len(weight), dtype)
@@ -91,18 +92,18 @@ class MixedPrecisionLinear(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of input, weight and bias."""
         x, weight = ctx.saved_tensors
-        of_x = of_weight = of_bias = None
+        grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:
             rows = row_converter(weight, ctx.result)
-            of_x = input_gradient(gradient, rows, x.shape[-1], ctx.dtype).to(ctx.result)
+            grad_x = input_gradient(gradient, rows, x.shape[-1], ctx.dtype).to(ctx.result)
         if ctx.needs_input_grad[1]:
-            of_weight = torch.zeros_like(weight)
-            add_weight_gradient_(of_weight, gradient, x, ctx.dtype)
+            grad_weight = torch.zeros_like(weight)
+            add_weight_gradient_(grad_weight, gradient, x, ctx.dtype)
         if ctx.needs_input_grad[2]:
-            of_bias = gradient.sum(0, dtype=ctx.dtype)
-        return of_x, of_weight, of_bias, None, None
+            grad_bias = gradient.sum(0, dtype=ctx.dtype)
+        return grad_x, grad_weight, grad_bias, None, None
 
 
 def row_converter(weight: Tensor, dtype: torch.dtype) -> WeightRows:
-    """Return what gives rows of a weight (O, I), rounded to a dtype as autocast does."""
+    """Return the rows of a weight (O, I), rounded to a dtype as autocast does."""
     return lambda block: weight[block].to(dtype)

@@ -1,4 +1,4 @@
-"""The domain's dtypes as torch's."""
+"""Conversion of dtype names to torch and safetensors dtypes."""
 
 import torch
 
@@ -13,9 +13,9 @@ TORCH_DTYPES: dict[DType, torch.dtype] = {
 DTYPE_NAMES: dict[torch.dtype, DType] = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 
 SAFETENSORS_DTYPES: dict[DType, str] = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
-"""What safetensors calls them."""
+"""The dtype names of safetensors."""
 
 
 def default_dtype() -> DType:
-    """Return torch's default dtype by its name; float32 if it has none here."""
+    """Return the name of torch's default dtype; float32 if the library does not support it."""
     return DTYPE_NAMES.get(torch.get_default_dtype(), "float32")

@@ -1,4 +1,4 @@
-"""Linear layers and embeddings that wait for their weights, and the way a CPU multiplies fastest."""
+"""Linear layers and embeddings without initialization, and the fastest matrix product of the CPU."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -14,48 +14,47 @@ from litgpt.domain.distribution.cpu_matmul import MatmulPlan, WeightFormat, plan
 
 
 class Linear(nn.Linear):
-    """torch's, without drawing random weights that the checkpoint replaces, in the fastest arithmetic."""
+    """`torch.nn.Linear` with uninitialized weights, computed in the fastest dtype of the CPU."""
 
     def reset_parameters(self) -> None:
         """Leave the weights uninitialized."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (…, out) for `x` (…, in)."""
         return linear(x, self.weight, self.bias)
 
 
 class Embedding(nn.Embedding):
-    """torch's, without drawing random weights that the checkpoint replaces."""
+    """`torch.nn.Embedding` with uninitialized weights."""
 
     def reset_parameters(self) -> None:
         """Leave the weights uninitialized."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Do as `torch.nn.functional.linear`, in float32 where a CPU has no instructions for the dtype."""
+    """Compute `torch.nn.functional.linear`, in float32 if the CPU does not support the dtype natively."""
     if x.device.type != "cpu":
         return functional.linear(x, weight, bias)
     result = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else weight.dtype
     if result not in (torch.bfloat16, torch.float16):
         return functional.linear(x, weight, bias)
     if x.dtype != weight.dtype and not torch.is_autocast_enabled("cpu"):
-        return functional.linear(x, weight, bias)  # which says so
-    how = matmul_plan_for(DTYPE_NAMES[result], result)
-    if how.max_small_rows is None or x.numel() <= how.max_small_rows * x.shape[-1]:
+        return functional.linear(x, weight, bias)  # raises torch's error about different dtypes
+    plan = matmul_plan_for(DTYPE_NAMES[result], result)
+    if plan.max_small_rows is None or x.numel() <= plan.max_small_rows * x.shape[-1]:
         return functional.linear(x, weight, bias)
     with torch.autocast("cpu", enabled=False):
         flat = x.reshape(-1, x.shape[-1])
-        out: Tensor = MixedPrecisionLinear.apply(flat, weight, bias, result, TORCH_DTYPES[how.large_dtype])  # type: ignore[no-untyped-call]
+        out: Tensor = MixedPrecisionLinear.apply(flat, weight, bias, result, TORCH_DTYPES[plan.large_dtype])  # type: ignore[no-untyped-call]
     return out.view(*x.shape[:-1], -1)
 
 
 def matmul_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return what this CPU multiplies many rows of a dtype in."""
+    """Return the dtype in which this CPU multiplies many rows of a dtype."""
     return TORCH_DTYPES[matmul_plan_for(DTYPE_NAMES[dtype], dtype).large_dtype]
 
 
 def matmul_plan_for(weights: WeightFormat, activations: torch.dtype) -> MatmulPlan:
-    """Return how this CPU multiplies by weights of a format."""
+    """Return the plan by which this CPU multiplies by weights of a format."""
     return plan_matmul(weights, DTYPE_NAMES[activations], cpu_features.cpu_features())
 
 
@@ -67,7 +66,7 @@ _SMALL_BATCH = 3
 def without_onednn_for_small_batches(
     *, batch_size: int, dtype: torch.dtype, device: torch.device
 ) -> AbstractContextManager[None]:
-    """Choose the matrix product for `batch_size` rows at a time."""
+    """Return a context manager that selects the kernel for `batch_size` rows."""
     if dtype != torch.bfloat16 or device.type != "cpu":
         return nullcontext()
     return onednn_switch.set_to(on=batch_size > _SMALL_BATCH)

@@ -1,4 +1,4 @@
-"""torch's switch for oneDNN, which is global to the process, made safe for several threads."""
+"""Thread-safe use of torch's oneDNN switch, which is global to the process."""
 
 import os
 import threading
@@ -10,10 +10,9 @@ import torch
 
 
 class OneDnnSwitch:
-    """A switch that threads take turns to hold: those that want the same setting share it.
+    """A fair lock on the oneDNN setting, shared by threads that need the same setting.
 
-    The two kernels round differently. Without turns, an answer would depend on what other threads compute at
-    the same time.
+    The two kernels round differently. Without the lock, results would depend on other threads.
     """
 
     def __init__(self) -> None:
@@ -27,7 +26,7 @@ class OneDnnSwitch:
     def set_to(self, *, on: bool) -> Iterator[None]:
         """Run the block with oneDNN on or off; if the user has switched it off, it stays off.
 
-        A nested block of the same thread keeps the setting of the outer one: it would wait for itself.
+        A nested block of the same thread keeps the setting of the outer one, to avoid a deadlock.
         """
         if getattr(self._here, "is_within", False):
             yield
@@ -72,14 +71,14 @@ def _enable(*, on: bool) -> None:
 
 
 onednn_switch = OneDnnSwitch()
-"""The one switch of this process."""
+"""The switch of this process."""
 
 
 def _after_fork() -> None:
-    """Start afresh in a forked process, where blocks of the parent's other threads never end."""
+    """Reset the switch in a forked process, where the blocks of the parent's other threads never end."""
     if onednn_switch._is_off:  # noqa: SLF001 - same module
         _enable(on=True)
-    onednn_switch.__init__()  # type: ignore[misc] # other modules hold this object
+    onednn_switch.__init__()  # type: ignore[misc] # other modules have imported this object
 
 
 if hasattr(os, "register_at_fork"):

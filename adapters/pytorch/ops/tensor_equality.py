@@ -1,20 +1,20 @@
-"""Whether two tensors hold the same numbers."""
+"""Equality of tensors with different dtypes."""
 
 import torch
 from torch import Tensor
 
 _ROWS = 1024
-"""Rows that are converted at a time where dtypes differ, so that no whole copy is made."""
+"""Number of rows that are converted at a time if dtypes differ, to limit the memory for copies."""
 
 
 def tensors_equal(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors have the same shape and the same numbers, whatever their dtypes.
+    """Return whether two tensors have the same shape and equal values, regardless of their dtypes.
 
-    Reading stops at the first difference, so that little is read of two files which differ.
+    If dtypes differ, the comparison stops at the first block of rows that differs.
     """
     if one.shape != other.shape:
         return False
     if one.dtype == other.dtype:
         return torch.equal(one, other)
     pairs = zip(one.split(_ROWS), other.split(_ROWS), strict=True)
-    return all(torch.equal(mine.double(), theirs.double()) for mine, theirs in pairs)
+    return all(torch.equal(left.double(), right.double()) for left, right in pairs)

@@ -1,4 +1,4 @@
-"""The views through which a checkpoint's tensors are read, and written."""
+"""Read and write parameters through strided views of checkpoint tensors."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,30 +15,30 @@ from litgpt.domain.weights.tensor_view import TensorView
 
 
 def as_view(view: TensorView, tensor: Tensor) -> Tensor:
-    """Return a piece of their tensor as a view of it: (runs, rows of each run, …)."""
+    """Return a view of a checkpoint tensor: (blocks, rows per block, …)."""
     sizes, strides, offset = view.strided_layout
     return tensor.as_strided(sizes, strides, tensor.storage_offset() + offset)
 
 
 class TensorReader:
-    """A checkpoint's tensors, each read once although several parameters may be made of it.
+    """Reads parameters from a checkpoint; tensors that several parameters share are read once.
 
     Args:
-        checkpoint: Whose.
-        joins: What will be made of them, each once.
+        checkpoint: The checkpoint.
+        sources: The parameters that will be read, each once.
 
     """
 
     def __init__(self, checkpoint: Checkpoint[Tensor], sources: Sequence[ParameterSource]) -> None:
         self._checkpoint = checkpoint
-        self._remaining_reads = Counter(name for join in sources for name in join.hf_names)
+        self._remaining_reads = Counter(name for source in sources for name in source.hf_names)
         self._cached: dict[str, Tensor] = {}
 
     def read_parameter(self, source: ParameterSource, device: torch.device, dtype: DType) -> Tensor:
-        """Return a parameter on its device: where it can be, on the CPU, the file itself and no copy.
+        """Return a parameter on its device; on the CPU, a view of the memory-mapped file if possible.
 
         Raises:
-            DamagedFile: A tensor has not the shape that the headers promised.
+            CorruptFile: A tensor does not have the shape in its header.
 
         """
         if len(source.views) == 1:
@@ -46,10 +46,10 @@ class TensorReader:
             return part.flatten(0, 1).to(device, TORCH_DTYPES[dtype]).contiguous()
         joined = torch.empty(source.parameter.shape, dtype=TORCH_DTYPES[dtype], device=device)
         row = 0
-        for piece in source.views:
-            room = joined[row : row + piece.num_rows].unflatten(0, (piece.num_blocks, -1))
-            room.copy_(as_view(piece, self._read(piece, dtype)))
-            row += piece.num_rows
+        for view in source.views:
+            rows = joined[row : row + view.num_rows].unflatten(0, (view.num_blocks, -1))
+            rows.copy_(as_view(view, self._read(view, dtype)))
+            row += view.num_rows
         return joined
 
     def _read(self, view: TensorView, dtype: DType) -> Tensor:
@@ -58,7 +58,8 @@ class TensorReader:
         if tensor is None:
             tensor = self._checkpoint.read(name, dtype).contiguous()
         if tuple(tensor.shape) != view.shape:
-            raise CorruptFile(self._checkpoint.origin, f"{name} came as {list(tensor.shape)}.")
+            reason = f"{name} has the shape {list(tensor.shape)}, expected {list(view.shape)}."
+            raise CorruptFile(self._checkpoint.origin, reason)
         self._remaining_reads[name] -= 1
         if self._remaining_reads[name]:
             self._cached[name] = tensor
@@ -66,23 +67,23 @@ class TensorReader:
 
 
 def to_hf_tensor(targets: Sequence[TensorTarget], read_parameter: Callable[[str], Tensor]) -> Tensor:
-    """Return a tensor of theirs, made of ours: a view where it is rows of one, otherwise a new tensor.
+    """Build a Hugging Face tensor from parameters; a view if it consists of rows of a single parameter.
 
     Args:
-        targets: What is written into it.
-        read_parameter: Returns a parameter by its name.
+        targets: The parameters that are written into the tensor.
+        read_parameter: Function from the name of a parameter to its value.
 
     """
     first = targets[0]
     if len(targets) == 1 and first.view.is_full:
         whole = read_parameter(first.parameter.name)
         return whole if first.view.num_rows == whole.shape[0] else whole[first.start :][: first.view.num_rows]
-    made: Tensor | None = None
-    for use in targets:
-        tensor = read_parameter(use.parameter.name)
-        if made is None:
-            made = tensor.new_empty(use.view.shape)
-        rows = tensor[use.start :][: use.view.num_rows]
-        as_view(use.view, made).copy_(rows.unflatten(0, (use.view.num_blocks, -1)))
-    assert made is not None  # noqa: S101 - there is a use for each tensor of theirs
-    return made
+    result: Tensor | None = None
+    for target in targets:
+        tensor = read_parameter(target.parameter.name)
+        if result is None:
+            result = tensor.new_empty(target.view.shape)
+        rows = tensor[target.start :][: target.view.num_rows]
+        as_view(target.view, result).copy_(rows.unflatten(0, (target.view.num_blocks, -1)))
+    assert result is not None  # noqa: S101 - each Hugging Face tensor has a target
+    return result

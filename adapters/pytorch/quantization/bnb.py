@@ -1,4 +1,4 @@
-"""`bnb.…`: bitsandbytes's four bits (arXiv:2305.14314) and eight bits (arXiv:2208.07339)."""
+"""`bnb.*`: bitsandbytes 4-bit (arXiv:2305.14314) and 8-bit (arXiv:2208.07339) quantization."""
 
 import logging
 from collections.abc import Callable
@@ -11,19 +11,19 @@ from litgpt.adapters.pytorch.quantization.quantized_linear import QuantizedLinea
 from litgpt.domain.errors import NotInstalled
 from litgpt.domain.quantization import BNB_BLOCK_SIZE, BNB_SCALES_BLOCK_SIZE, Quantization
 
-# Activations that are larger are multiplied by dequantized weights, as the paper has it.
+# Columns of activations with a larger magnitude are outliers, which are not quantized (LLM.int8()).
 _OUTLIER_THRESHOLD = 6.0
 _MAX_CODE = 127
 
 
 def import_bitsandbytes() -> Any:
-    """Return the package.
+    """Import bitsandbytes.
 
     Raises:
-        NotInstalled: It is not there.
+        NotInstalled: The package is not installed.
 
     """
-    # It logs that an optional package of kernels is not there, which nobody asked for.
+    # Silence the warning about an optional package of kernels.
     log = logging.getLogger("bitsandbytes")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -37,7 +37,7 @@ def import_bitsandbytes() -> Any:
 
 
 class Bnb4Linear(QuantizedLinear):
-    """A linear layer in NF4 or FP4, in blocks of 64; with `-dq` their scales are in eight bits themselves."""
+    """A linear layer in NF4 or FP4, in blocks of 64; with `-dq`, the scales are quantized to 8 bits."""
 
     codes: Tensor
     absmax: Tensor
@@ -48,7 +48,6 @@ class Bnb4Linear(QuantizedLinear):
 
     @classmethod
     def from_weight(cls, weight: Tensor, quantization: Quantization, bias: nn.Parameter | None) -> Self:
-        """Return the layer of a weight; as `QuantizedLinear.of`."""
         self = cls(quantization, bias)
         codes, state = import_bitsandbytes().functional.quantize_4bit(
             weight.contiguous(),
@@ -68,16 +67,15 @@ class Bnb4Linear(QuantizedLinear):
 
     @property
     def quant_type(self) -> str:
-        """`nf4` or `fp4`."""
         return self.quantization.removeprefix("bnb.").removesuffix("-dq")
 
     @property
     def nested(self) -> bool:
-        """Whether the scales are in eight bits."""
+        """Whether the scales are quantized (double quantization)."""
         return self.quantization.endswith("-dq")
 
     def scales(self) -> Tensor:
-        """Return the scales of the blocks in float32, those of `-dq` unpacked."""
+        """Return the dequantized scales of the blocks, in float32."""
         if not self.nested:
             return self.absmax
         package = import_bitsandbytes().functional
@@ -91,7 +89,6 @@ class Bnb4Linear(QuantizedLinear):
         return scales
 
     def rows(self, block: slice) -> Tensor:
-        """Return rows of the weight in float32; as `QuantizedLinear.rows`."""
         start, stop, _ = block.indices(self.shape[0])
         columns = self.shape[1]
         first, last = start * columns // BNB_BLOCK_SIZE, -(-stop * columns // BNB_BLOCK_SIZE)
@@ -101,15 +98,14 @@ class Bnb4Linear(QuantizedLinear):
             state = self._quant_state(scales, (stop - start, columns), torch.float32)
             weight: Tensor = import_bitsandbytes().functional.dequantize_4bit(codes.view(-1, 1), state)
             return weight
-        # Its kernels for CPUs (of 0.50.2) take wrong scales where blocks go on in the next row.
-        numbers = self.quant_map[torch.stack((codes >> 4, codes & 15), -1).flatten().int()]
-        numbers = numbers * scales.repeat_interleave(BNB_BLOCK_SIZE)[: len(numbers)]
-        return numbers[start * columns - first * BNB_BLOCK_SIZE :][: (stop - start) * columns].view(
-            -1, columns
-        )
+        # The CPU kernels of bitsandbytes 0.50.2 use wrong scales if blocks span rows.
+        values = self.quant_map[torch.stack((codes >> 4, codes & 15), -1).flatten().int()]
+        values = values * scales.repeat_interleave(BNB_BLOCK_SIZE)[: len(values)]
+        offset = start * columns - first * BNB_BLOCK_SIZE
+        return values[offset:][: (stop - start) * columns].view(-1, columns)
 
     def packed_matmul(self, x: Tensor) -> Callable[[], Tensor] | None:
-        """Return the package's product, of a GPU with any number of rows; as `QuantizedLinear.packed`."""
+        """Return the product of bitsandbytes, on a GPU for any number of rows."""
         if self.shape[1] % BNB_BLOCK_SIZE or (
             x.device.type == "cpu" and not is_small_batch(self.quantization, x)
         ):
@@ -118,7 +114,7 @@ class Bnb4Linear(QuantizedLinear):
         return lambda: import_bitsandbytes().matmul_4bit(x, self.codes, state)
 
     def _quant_state(self, scales: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> Any:
-        """Return what the package wants to know of codes; made anew, so that it is where the buffers are."""
+        """Return the state of bitsandbytes, created on each call because the buffers may have moved."""
         return import_bitsandbytes().functional.QuantState(
             absmax=scales,
             shape=torch.Size(shape),
@@ -130,16 +126,15 @@ class Bnb4Linear(QuantizedLinear):
 
 
 class Bnb8Linear(QuantizedLinear):
-    """A linear layer in eight bits, whose activations are put in eight bits too, but for the largest."""
+    """A linear layer in LLM.int8(): weights and activations have 8 bits, except for outliers."""
 
     codes: Tensor
     absmax: Tensor
 
     @classmethod
     def from_weight(cls, weight: Tensor, quantization: Quantization, bias: nn.Parameter | None) -> Self:
-        """Return the layer of a weight; as `QuantizedLinear.of`."""
         self = cls(quantization, bias)
-        # Quantized in float16, as bitsandbytes's own layers are.
+        # Quantized from float16, as in bitsandbytes' own layers.
         codes, absmax, _ = import_bitsandbytes().functional.int8_vectorwise_quant(weight.half())
         self.register_buffer("codes", codes)
         self.register_buffer("absmax", absmax)
@@ -147,24 +142,21 @@ class Bnb8Linear(QuantizedLinear):
         return self
 
     def rows(self, block: slice) -> Tensor:
-        """Return rows of the weight in float32; as `QuantizedLinear.rows`."""
         return self.codes[block].float() * (self.absmax[block] / _MAX_CODE)[:, None]
 
     @property
     def storage_spec(self) -> dict[str, tuple[int, torch.dtype]]:
-        """What is stored of it; as `QuantizedLinear.kept`."""
         return {"codes": (self.codes.shape[1], torch.int8), "scales": (1, torch.float32)}
 
     def stored_tensor(self, role: str) -> Tensor:
-        """Return codes or scales; as `QuantizedLinear.part`."""
         return self.codes if role == "codes" else (self.absmax / _MAX_CODE)[:, None]
 
     def matmul(self, x: Tensor) -> Tensor:
-        """Return (…, out) for `x` (…, in), which is quantized too; as `QuantizedLinear.product`."""
+        """Return (…, out) for `x` (…, in), without the bias; `x` is quantized, too."""
         package = import_bitsandbytes()
         state = package.MatmulLtState()
         state.CB, state.SCB, state.threshold = self.codes, self.absmax, _OUTLIER_THRESHOLD
         state.has_fp16_weights, state.is_training = False, False
-        # It works in float16, and says so at each call if it is given anything else.
+        # bitsandbytes computes in float16 and warns on each call if the input has another dtype.
         out: Tensor = package.matmul(x.half(), self.codes, state=state).to(x.dtype)
         return out

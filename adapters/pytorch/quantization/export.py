@@ -1,9 +1,9 @@
-"""Quantized layers as the tensors of a file: what is stored instead of each weight of theirs.
+"""Convert quantized layers to the tensors of a checkpoint.
 
-`litgpt-int8` and `litgpt-int4` store a weight `x` as `x.codes` and `x.scales`, which lie as the weight does;
-`scales` has one number where the weight has a row's, or a group's, inputs. In four bits there are two codes
-in a byte along the last dimension, the first in the low bits, and `x.zeros` like `x.scales`; a weight is
-(code - 8) x scale + zero. Four bits of bitsandbytes are stored as bitsandbytes does.
+`litgpt-int8` and `litgpt-int4` store a weight `x` as `x.codes` and `x.scales`, in the layout of the weight;
+`scales` has one value per row or per group. With 4 bits, two codes are packed in a byte along the last
+dimension, the first in the low bits, and there is `x.zeros` with the shape of `x.scales`; a weight is
+(code - 8) * scale + zero. bitsandbytes' 4-bit weights are stored in the format of bitsandbytes.
 """
 
 import json
@@ -28,13 +28,7 @@ _STORAGE_FORMATS = {torch.int8: "I8", torch.uint8: "U8", torch.float32: "F32", t
 
 @attrs.frozen
 class StoredTensor:
-    """A tensor of a file.
-
-    Attributes:
-        info: What its header says.
-        read: Makes it.
-
-    """
+    """A tensor of a checkpoint that is to be written: its header and the function that computes it."""
 
     info: TensorInfo
     read: Callable[[], Tensor]
@@ -46,13 +40,13 @@ QuantizedLayers = Mapping[str, QuantizedLinear]
 def stored_tensors(
     name: str, targets: Sequence[TensorTarget], layers: QuantizedLayers, compute_dtype: torch.dtype
 ) -> dict[str, StoredTensor]:
-    """Return what is stored of a weight.
+    """Return the checkpoint tensors of a quantized weight.
 
     Args:
-        name: Theirs.
-        targets: What of ours is written into it.
-        layers: The quantized layers, by our names of their weights.
-        compute_dtype: The dtype of the model's other weights, in which bitsandbytes is to multiply.
+        name: Hugging Face name of the weight.
+        targets: The parameters that are written into it.
+        layers: The quantized layers, by the parameter names of their weights.
+        compute_dtype: The dtype of the model's other weights, stored as the compute dtype of bitsandbytes.
 
     """
     first = layers[targets[0].parameter.name]
@@ -60,24 +54,24 @@ def stored_tensors(
         return _litgpt_tensors(name, targets, layers)
     if len(targets) == 1 and _is_block_aligned(targets[0]):
         return _bnb_tensors(name, targets[0], first, compute_dtype)
-    # Its blocks go over rows, and this weight's rows lie in another way. In float32, it is quantized to the
-    # same numbers when it is loaded.
+    # The rows are in another order, so that the blocks of bitsandbytes would span other rows. Stored in
+    # float32, the weight is quantized to the same values when it is loaded.
     info = TensorInfo(targets[0].view.shape, "F32", 4 * prod(targets[0].view.shape))
-    return {
-        name: StoredTensor(
-            info, lambda: to_hf_tensor(targets, lambda ours: layers[ours].dequantize().cpu()).contiguous()
-        )
-    }
+
+    def read() -> Tensor:
+        return to_hf_tensor(targets, lambda key: layers[key].dequantize().cpu()).contiguous()
+
+    return {name: StoredTensor(info, read)}
 
 
 def quantization_config(
     quantization: Quantization, modules_to_not_convert: Sequence[str]
 ) -> dict[str, object]:
-    """Return what `config.json` says of it.
+    """Return the `quantization_config` of `config.json`.
 
     Args:
-        quantization: How the layers are quantized.
-        modules_to_not_convert: The names of their matrices that are stored as they are.
+        quantization: The quantization of the layers.
+        modules_to_not_convert: Hugging Face names of weights that are not quantized.
 
     """
     if quantization in ("int8", "bnb.int8"):
@@ -89,7 +83,7 @@ def quantization_config(
         "load_in_4bit": True,
         "load_in_8bit": False,
         "bnb_4bit_quant_type": quantization.removeprefix("bnb.").removesuffix("-dq"),
-        "bnb_4bit_use_double_quant": False,  # the scales of `-dq` are stored unpacked
+        "bnb_4bit_use_double_quant": False,  # the scales of `-dq` are stored dequantized
         "bnb_4bit_quant_storage": "uint8",
         "llm_int8_skip_modules": [name.removesuffix(".weight") for name in modules_to_not_convert],
     }
@@ -98,24 +92,24 @@ def quantization_config(
 def _litgpt_tensors(
     name: str, targets: Sequence[TensorTarget], layers: QuantizedLayers
 ) -> dict[str, StoredTensor]:
-    kept = layers[targets[0].parameter.name].storage_spec
+    spec = layers[targets[0].parameter.name].storage_spec
     return {
-        f"{name}.{role}": _with_hf_layout(role, targets, layers, packed=role == "codes" and "zeros" in kept)
-        for role in kept
+        f"{name}.{role}": _with_hf_layout(role, targets, layers, packed=role == "codes" and "zeros" in spec)
+        for role in spec
     }
 
 
 def _with_hf_layout(
     role: str, targets: Sequence[TensorTarget], layers: QuantizedLayers, *, packed: bool
 ) -> StoredTensor:
-    """Return a part of ours, laid as the weight of theirs."""
+    """Return the codes, scales or zeros in the layout of the Hugging Face weight."""
     columns, dtype = layers[targets[0].parameter.name].storage_spec[role]
-    uses = [attrs.evolve(one, view=_with_num_columns(one.view, columns)) for one in targets]
-    shape = uses[0].view.shape
+    resized = [attrs.evolve(target, view=_with_num_columns(target.view, columns)) for target in targets]
+    shape = resized[0].view.shape
 
     def read() -> Tensor:
-        found = to_hf_tensor(uses, lambda ours: layers[ours].stored_tensor(role).cpu())
-        return _pack_pairs(found) if packed else found.contiguous()
+        tensor = to_hf_tensor(resized, lambda key: layers[key].stored_tensor(role).cpu())
+        return _pack_pairs(tensor) if packed else tensor.contiguous()
 
     if packed:
         shape = (*shape[:-1], (shape[-1] + 1) // 2)
@@ -123,7 +117,7 @@ def _with_hf_layout(
 
 
 def _with_num_columns(view: TensorView, columns: int) -> TensorView:
-    """Return a piece of a tensor that has other columns, as ours are counted, and else the same shape."""
+    """Return a view of a tensor with another number of columns, in the model's orientation."""
     shape = list(view.shape)
     shape[(view.expert_index is not None) + (not view.transposed)] = columns
     return attrs.evolve(view, shape=tuple(shape))
@@ -135,16 +129,16 @@ def _pack_pairs(codes: Tensor) -> Tensor:
 
 
 def _is_block_aligned(target: TensorTarget) -> bool:
-    """Return whether rows of ours are theirs, one after another, and begin and end with a block."""
-    piece, columns = target.view, target.parameter.shape[1]
+    """Return whether the rows are contiguous in both tensors and begin and end at block boundaries."""
+    view, columns = target.view, target.parameter.shape[1]
     return (
-        piece.is_full
+        view.is_full
         and target.start * columns % BNB_BLOCK_SIZE == 0
         and (
-            piece.num_rows * columns % BNB_BLOCK_SIZE == 0
-            or target.start + piece.num_rows == target.parameter.shape[0]
+            view.num_rows * columns % BNB_BLOCK_SIZE == 0
+            or target.start + view.num_rows == target.parameter.shape[0]
         )
-        and piece.num_rows * columns % 2 == 0
+        and view.num_rows * columns % 2 == 0
     )
 
 
@@ -155,8 +149,9 @@ def _bnb_tensors(
     first, count = target.start * columns, target.view.num_rows * columns
     blocks = -(-count // BNB_BLOCK_SIZE)
     kind, dtype = layer.quant_type, str(compute_dtype).removeprefix("torch.")
-    said = {"quant_type": kind, "blocksize": BNB_BLOCK_SIZE, "dtype": dtype, "shape": list(target.view.shape)}
-    state = torch.tensor(list(json.dumps(said).encode()), dtype=torch.uint8)
+    shape = list(target.view.shape)
+    fields = {"quant_type": kind, "blocksize": BNB_BLOCK_SIZE, "dtype": dtype, "shape": shape}
+    state = torch.tensor(list(json.dumps(fields).encode()), dtype=torch.uint8)
     return {
         name: StoredTensor(
             TensorInfo((count // 2, 1), "U8", count // 2),

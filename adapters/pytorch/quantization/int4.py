@@ -1,4 +1,4 @@
-"""`int4`: whole numbers from 0 to 15, and for every 32 of a row a scale and a zero point."""
+"""`int4`: integers from 0 to 15, with a scale and a zero point for each group of 32 in a row."""
 
 from collections.abc import Callable
 from functools import cache
@@ -15,21 +15,21 @@ _MAX_CODE, _ZERO_CODE = 15, 8
 
 
 def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a weight (out, in) in float32 in four bits: (code - 8) x scale + zero.
+    """Quantize a weight (out, in) in float32 to 4 bits: (code - 8) * scale + zero.
 
-    A group's range always contains 0, and both of its ends are codes. So a weight that was quantized so, and
-    dequantized in float32, has the same codes again.
+    The range of a group contains 0, and both of its ends are codes, so that quantization is idempotent:
+    quantizing the dequantized weight, in float32, yields the same codes.
 
     Returns:
-        Codes (out, in) in uint8, one to a byte, with `in` filled up to whole groups; and (groups, out, 2) in
-        bfloat16, each the scale and then the zero, the number that code 8 stands for.
+        Codes (out, in) in uint8, one per byte, with `in` padded to whole groups; and (groups, out, 2) in
+        bfloat16: the scale, and the zero point, which is the value of code 8.
 
     """
     groups = functional.pad(weight, (0, -weight.shape[1] % GROUP_SIZE)).unflatten(1, (-1, GROUP_SIZE))
     lowest, highest = groups.amin(2).clamp(max=0), groups.amax(2).clamp(min=0)
     scales = ((highest - lowest) / _MAX_CODE).bfloat16()
     zeros = (lowest + _ZERO_CODE * scales.float()).bfloat16()
-    steps = torch.where(scales == 0, 1, scales.float())  # a group of zeros has no scale
+    steps = torch.where(scales == 0, 1, scales.float())  # the scale of a group of zeros is 0
     codes = (
         ((groups - zeros.float()[..., None]) / steps[..., None])
         .round_()
@@ -40,14 +40,14 @@ def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pack(codes: Tensor, block_size: int) -> Tensor:
-    """Return codes (out, in), two in a byte: (out, in / 2), in blocks of rows.
+    """Pack codes (out, in) two per byte, (out, in / 2), in blocks of rows.
 
-    A block is a matrix (in, block / 2) of bytes, whose low bits are its first rows and whose high bits its
-    last. That is torch's own order on CPUs, for its product of 4 bits, with the right size of block.
+    A block is a matrix (in, block / 2) of bytes; the low bits are its first rows, the high bits its last
+    rows. With the right block size, this is the layout of torch's int4 kernel on CPUs.
 
     Args:
-        codes: In uint8, of a number of rows that `block_size` divides.
-        block_size: How many rows are a block.
+        codes: Codes in uint8; the number of rows must be a multiple of `block_size`.
+        block_size: Number of rows in a block.
 
     """
     low, high = codes.unflatten(0, (-1, block_size)).transpose(1, 2).chunk(2, -1)
@@ -56,14 +56,14 @@ def pack(codes: Tensor, block_size: int) -> Tensor:
 
 
 def unpack(packed: Tensor, block_size: int) -> Tensor:
-    """Return the codes (blocks, in, block) of whole blocks of what `pack` returned."""
+    """Return the codes (blocks, in, block) of whole blocks. Inverse of `pack`."""
     matrices = packed.view(-1, 2 * packed.shape[1], block_size // 2)
     return torch.cat((matrices & _MAX_CODE, matrices >> 4), -1)
 
 
 @cache
 def cpu_block_size() -> int | None:
-    """Return the block of rows that torch's product of 4 bits reads on this CPU; None if none is fast."""
+    """Return the number of rows in a block of torch's int4 kernel; None if this CPU has no fast kernel."""
     if not hasattr(torch, "_convert_weight_to_int4pack_for_cpu"):
         return None
     block = {"AVX2": 32, "AVX512": 64}.get(torch.backends.cpu.get_cpu_capability())
@@ -73,7 +73,7 @@ def cpu_block_size() -> int | None:
 
 
 class Int4Linear(QuantizedLinear):
-    """A linear layer in four bits; activations stay as they are."""
+    """A linear layer with 4-bit weights; activations are not quantized."""
 
     codes: Tensor
     scales_and_zeros: Tensor
@@ -81,7 +81,6 @@ class Int4Linear(QuantizedLinear):
 
     @classmethod
     def from_weight(cls, weight: Tensor, quantization: Quantization, bias: nn.Parameter | None) -> Self:
-        """Return the layer of a weight; as `QuantizedLinear.of`."""
         self = cls(quantization, bias)
         codes, scales_and_zeros = quantize_int4(weight)
         outputs, inputs = weight.shape
@@ -92,9 +91,8 @@ class Int4Linear(QuantizedLinear):
         return self
 
     def rows(self, block: slice) -> Tensor:
-        """Return rows of the weight in float32; as `QuantizedLinear.rows`."""
         start, stop, _ = block.indices(self.shape[0])
-        # In bytes as long as possible: a float32 has four times as many to move.
+        # Converted to float32 last: bytes need a quarter of the memory bandwidth.
         codes = _unblock(self._dequantize_rows(start, stop))[: stop - start].view(torch.int8).sub_(_ZERO_CODE)
         scales_and_zeros = self.scales_and_zeros[:, start:stop].transpose(0, 1).float()
         scale, zero = scales_and_zeros.unsqueeze(2).unbind(-1)
@@ -102,7 +100,7 @@ class Int4Linear(QuantizedLinear):
         return weight.flatten(1)[:, : self.shape[1]]
 
     def packed_matmul(self, x: Tensor) -> Callable[[], Tensor] | None:
-        """Return torch's product of 4 bits; as `QuantizedLinear.packed`."""
+        """Return torch's int4 kernel."""
         if (
             x.dtype != torch.bfloat16
             or not is_small_batch(self.quantization, x)
@@ -115,12 +113,10 @@ class Int4Linear(QuantizedLinear):
 
     @property
     def storage_spec(self) -> dict[str, tuple[int, torch.dtype]]:
-        """What is stored of it; as `QuantizedLinear.kept`."""
         groups = (self.scales_and_zeros.shape[0], torch.bfloat16)
         return {"codes": (self.shape[1], torch.uint8), "scales": groups, "zeros": groups}
 
     def stored_tensor(self, role: str) -> Tensor:
-        """Return codes, scales or zeros; as `QuantizedLinear.part`."""
         if role == "codes":
             return _unblock(self._dequantize_rows(0, self.shape[0]))[: self.shape[0], : self.shape[1]]
         return self.scales_and_zeros[..., 0 if role == "scales" else 1].t()
@@ -130,5 +126,5 @@ class Int4Linear(QuantizedLinear):
 
 
 def _unblock(blocks: Tensor) -> Tensor:
-    """Return (blocks, in, rows of a block) as (rows, in)."""
+    """Reshape (blocks, in, rows of a block) to (rows, in)."""
     return blocks.transpose(1, 2).flatten(0, 1)

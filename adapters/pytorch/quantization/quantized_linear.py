@@ -1,4 +1,4 @@
-"""What every quantized linear layer is."""
+"""The base class of quantized linear layers."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -14,16 +14,15 @@ from litgpt.domain.quantization import Quantization
 
 
 class QuantizedLinear(nn.Module):
-    """A linear layer whose weights, quantized, are buffers.
+    """A linear layer whose quantized weight is stored in buffers.
 
-    They are not trained, but what comes before the layer can be, and what is added to it (QLoRA: Dettmers et
-    al. 2023, arXiv:2305.14314): gradients go through it to its input. Buffers move with the module and keep
-    their dtypes: `.to(torch.float32)` changes what the layer computes in and not what it stores. How it
-    multiplies is decided at each call, by the input's device, dtype and number of rows.
+    The weight is frozen, but gradients flow to the input, as QLoRA requires (arXiv:2305.14314). Buffers move
+    with the module, but keep their dtypes: `.to(torch.float32)` does not convert them. The kernel is selected
+    on each call by the device, dtype and number of rows of the input.
 
     Args:
-        quantization: How they are quantized.
-        bias: The layer's, if it has one.
+        quantization: The quantization of the weight.
+        bias: Bias of the layer, or None.
 
     """
 
@@ -38,54 +37,48 @@ class QuantizedLinear(nn.Module):
 
     @classmethod
     def from_weight(cls, weight: Tensor, quantization: Quantization, bias: nn.Parameter | None) -> Self:
-        """Return the layer of a weight.
+        """Quantize a weight.
 
         Args:
-            weight: (out, in) in float32, where the layer is to live.
-            quantization: How it is to be quantized.
-            bias: The layer's, if it has one.
+            weight: (out, in) in float32, on the device of the layer.
+            quantization: The quantization.
+            bias: Bias of the layer, or None.
 
         """
         raise NotImplementedError
 
     def rows(self, block: slice) -> Tensor:
-        """Return rows of the weight (some of out, in) that the layer multiplies by, in float32.
-
-        Args:
-            block: Which; it begins at a multiple of 64.
-
-        """
+        """Return dequantized rows of the weight, in float32. `block` must start at a multiple of 64."""
         raise NotImplementedError
 
     def dequantize(self) -> Tensor:
-        """Return the weight (out, in) that the layer multiplies by, in float32."""
+        """Return the dequantized weight (out, in), in float32."""
         return self.rows(slice(0, self.shape[0]))
 
     def matmul_factors(self, dtype: torch.dtype) -> tuple[WeightRows, Tensor | None]:
-        """Return what to multiply by in a dtype: rows of a matrix, and scales (out) of the result if any."""
+        """Return rows of a matrix to multiply by, and the scales (out) of the product or None."""
         del dtype
         return self.rows, None
 
     def packed_matmul(self, x: Tensor) -> Callable[[], Tensor] | None:
-        """Return what multiplies `x` (N, in), of few rows, by the weight as it is stored; None: nothing."""
+        """Return a kernel that multiplies `x` (N, in) by the packed weight; None if there is none for `x`."""
         del x
         return None
 
     def matmul(self, x: Tensor) -> Tensor:
-        """Return (…, out) for `x` (…, in), without the bias; gradients end here."""
+        """Return (…, out) for `x` (…, in), without the bias and without gradients."""
         flat = x.reshape(-1, x.shape[-1])
-        few = self.packed_matmul(flat)
-        out = self.dequantized_matmul(flat) if few is None else few()
+        kernel = self.packed_matmul(flat)
+        out = self.dequantized_matmul(flat) if kernel is None else kernel()
         return out.view(*x.shape[:-1], -1)
 
     def dequantized_matmul(self, x: Tensor) -> Tensor:
-        """Return (N, out) for `x` (N, in), the weight dequantized block by block."""
+        """Return (N, out) for `x` (N, in); the weight is dequantized in blocks."""
         rows, scales = self.matmul_factors(dtype := dequantized_dtype(self.quantization, x))
         out = matmul_blockwise(x, rows, self.shape[0], dtype)
         return (out if scales is None else out.mul_(scales)).to(x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (…, out) for `x` (…, in)."""
         if torch.is_grad_enabled() and x.requires_grad:
             flat = _DequantizedMatmul.apply(x.reshape(-1, x.shape[-1]), self)  # type: ignore[no-untyped-call]
             out: Tensor = flat.view(*x.shape[:-1], -1)
@@ -99,32 +92,29 @@ class QuantizedLinear(nn.Module):
             super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         finally:
             self._buffers = stored
-        for name, one in stored.items():
-            moved = None if one is None else fn(one)
-            if moved is not None and one is not None and moved.dtype != one.dtype:
-                moved = one.to(moved.device)
+        for name, buffer in stored.items():
+            moved = None if buffer is None else fn(buffer)
+            if moved is not None and buffer is not None and moved.dtype != buffer.dtype:
+                moved = buffer.to(moved.device)
             stored[name] = moved
         return self
 
     @property
     def storage_spec(self) -> dict[str, tuple[int, torch.dtype]]:
-        """The columns and the dtype of what is stored of it: `codes`, `scales` and perhaps `zeros`."""
+        """Number of columns and dtype of the tensors to save: `codes`, `scales` and perhaps `zeros`."""
         raise NotImplementedError
 
     def stored_tensor(self, role: str) -> Tensor:
-        """Return what `kept` tells: (out, columns)."""
+        """Return a tensor of `storage_spec`, (out, columns)."""
         raise NotImplementedError
 
 
 class _DequantizedMatmul(torch.autograd.Function):
-    """The product with what a layer's weight stands for, which is unpacked again for the way back.
-
-    So nothing is kept for that but the layer itself.
-    """
+    """The product with the dequantized weight, which is dequantized again in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: QuantizedLinear) -> Tensor:
-        """Return (N, out) for `x` (N, in), the bias left out."""
+        """Return (N, out) for `x` (N, in), without the bias."""
         ctx.layer = layer
         return layer.dequantized_matmul(x)
 
@@ -139,7 +129,7 @@ class _DequantizedMatmul(torch.autograd.Function):
 
 
 def dequantized_dtype(quantization: Quantization, x: Tensor) -> torch.dtype:
-    """Return what a weight is dequantized to, for a product with `x` that is not of few rows."""
+    """Return the dtype to which a weight is dequantized for a product with `x`."""
     return (
         TORCH_DTYPES[matmul_plan_for(quantization, x.dtype).large_dtype]
         if x.device.type == "cpu"
@@ -148,7 +138,7 @@ def dequantized_dtype(quantization: Quantization, x: Tensor) -> torch.dtype:
 
 
 def is_small_batch(quantization: Quantization, x: Tensor) -> bool:
-    """Return whether `x` (N, in) has so few rows, on a CPU, that the weight is multiplied as it is stored."""
+    """Return whether `x` (N, in) has few enough rows for the packed kernel of this CPU."""
     if x.device.type != "cpu":
         return False
     rows = matmul_plan_for(quantization, x.dtype).max_small_rows

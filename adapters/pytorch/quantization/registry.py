@@ -1,4 +1,4 @@
-"""Which layer each way to quantize has."""
+"""The layer class of each quantization."""
 
 import torch
 from torch import Tensor, nn
@@ -23,25 +23,25 @@ QUANTIZED_LINEARS: dict[Quantization, type[QuantizedLinear]] = {
 @torch.inference_mode(False)
 @torch.no_grad()
 def replace_linear(model: nn.Module, name: str, weight: Tensor, quantization: Quantization) -> None:
-    """Put a quantized layer in the place of a linear one.
+    """Replace a linear layer by a quantized one.
 
     Args:
-        model: The network.
-        name: The name of the layer's weight.
-        weight: That, (out, in), where the layer is to live.
-        quantization: How to quantize it.
+        model: The model.
+        name: Name of the layer's weight.
+        weight: The weight (out, in), on the device of the layer.
+        quantization: The quantization.
 
     """
     layer = name.removesuffix(".weight")
     parent, _, leaf = layer.rpartition(".")
     linear = model.get_submodule(layer)
-    assert isinstance(linear, nn.Linear)  # noqa: S101 - what is quantized are the projections
-    made = QUANTIZED_LINEARS[quantization].from_weight(weight.float(), quantization, linear.bias)
-    setattr(model.get_submodule(parent), leaf, made)
+    assert isinstance(linear, nn.Linear)  # noqa: S101 - only linear layers are quantized
+    quantized = QUANTIZED_LINEARS[quantization].from_weight(weight.float(), quantization, linear.bias)
+    setattr(model.get_submodule(parent), leaf, quantized)
 
 
 def quantized_layers(model: nn.Module) -> dict[str, QuantizedLinear]:
-    """Return a model's quantized layers, by the names that their weights would have."""
+    """Return the quantized layers of a model, by the parameter names of their weights."""
     return {
         f"{name}.weight": module
         for name, module in model.named_modules()

@@ -1,1 +1,1 @@
-"""The machine as torch sees it: hardware, memory, versions, profiling."""
+"""Hardware, memory and profiling."""

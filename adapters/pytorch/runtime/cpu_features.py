@@ -1,4 +1,4 @@
-"""The instruction sets of this machine's processor. torch is not imported where the system tells them."""
+"""The instruction sets of the CPU, detected without torch on Linux and Apple silicon."""
 
 import platform
 import re
@@ -26,21 +26,18 @@ _X86_FEATURES = frozenset(
 
 @cache
 def cpu_features() -> frozenset[str]:
-    """Return the features that decide how fast products are.
-
-    As `litgpt.domain.distribution.cpu_matmul` names them.
-    """
+    """Return the features on which matrix products depend, named as in `domain.distribution.cpu_matmul`."""
     if sys.platform == "linux":
         return linux_features(Path("/proc/cpuinfo").read_text(errors="replace"))
     if sys.platform == "darwin" and platform.machine() == "arm64":
-        asked = ["/usr/sbin/sysctl", "hw.optional.arm"]
-        run = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 - as written above
+        command = ["/usr/sbin/sysctl", "hw.optional.arm"]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a constant
         return apple_features(run.stdout)
     return _torch_features()
 
 
 def linux_features(cpuinfo: str) -> frozenset[str]:
-    """Return the features that `/proc/cpuinfo` lists, of x86 as `flags` and of ARM as `Features`."""
+    """Return the features in `/proc/cpuinfo`: `flags` on x86, `Features` on ARM."""
     line = re.search(r"^(flags|Features)\s*:(.*)$", cpuinfo, re.MULTILINE)
     if line is None:
         return frozenset()
@@ -51,15 +48,15 @@ def linux_features(cpuinfo: str) -> frozenset[str]:
 
 
 def apple_features(sysctl: str) -> frozenset[str]:
-    """Return the features that `sysctl hw.optional.arm` says an Apple processor has."""
-    there = set(re.findall(r"^hw\.optional\.arm\.(\w+): 1$", sysctl, re.MULTILINE))
-    return frozenset(name for feature, name in _APPLE_FEATURES.items() if feature in there)
+    """Return the features of Apple silicon in the output of `sysctl hw.optional.arm`."""
+    enabled = set(re.findall(r"^hw\.optional\.arm\.(\w+): 1$", sysctl, re.MULTILINE))
+    return frozenset(name for feature, name in _APPLE_FEATURES.items() if feature in enabled)
 
 
 def _torch_features() -> frozenset[str]:
     from torch import cpu
 
-    asked = {
+    queries = {
         "avx2": "_is_avx2_supported",
         "avx512f": "_is_avx512_supported",
         "avx512_bf16": "_is_avx512_bf16_supported",
@@ -67,4 +64,4 @@ def _torch_features() -> frozenset[str]:
         "amx_bf16": "_is_amx_tile_supported",
         "amx_fp16": "_is_amx_fp16_supported",
     }
-    return frozenset(name for name, question in asked.items() if getattr(cpu, question, bool)())
+    return frozenset(name for name, query in queries.items() if getattr(cpu, query, bool)())

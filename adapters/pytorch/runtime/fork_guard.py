@@ -1,8 +1,7 @@
-"""A forked process in which torch would hang.
+"""Detect forked processes in which torch would hang.
 
-GNU OpenMP, which torch computes with on CPUs, keeps a pool of threads for each thread that has computed with
-several. A fork copies the memory of the pool and not its threads, so the thread that forked waits for them
-for ever when it computes in the child.
+GNU OpenMP, which torch uses on CPUs, has a thread pool for each thread that has run a parallel region. A fork
+copies the memory of the pool, but not its threads, so that the next parallel region in the child deadlocks.
 """
 
 import os
@@ -16,20 +15,20 @@ _here = threading.local()
 
 
 def check_fork() -> None:
-    """Call this before torch computes much in this thread.
+    """Raise if a parallel computation of torch would deadlock in this thread.
 
     Raises:
-        OutOfReach: This process was forked by a thread that had computed with several threads, and torch is
-            to use several here.
+        UnsupportedOperation: This process was forked by a thread that had used several threads, and torch
+            uses several threads here.
 
     """
     if torch.get_num_threads() == 1:
         return
     if getattr(_here, "is_copy", False):
         reason = (
-            "the parent process had loaded or run a model with several threads, which do not exist here, and "
-            "torch would wait for them for ever. Start processes with the 'spawn' or 'forkserver' method of "
-            "multiprocessing, or call torch.set_num_threads(1) in the child process first."
+            "the parent process had loaded or run a model with several threads, which do not exist in the "
+            "child process, so that torch would deadlock. Start processes with the 'spawn' or 'forkserver' "
+            "method of multiprocessing, or call torch.set_num_threads(1) in the child process first."
         )
         raise UnsupportedOperation("Computing in a forked process", reason)
     _here.has_pool = True

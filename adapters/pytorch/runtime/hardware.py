@@ -1,4 +1,4 @@
-"""What this machine has, as torch sees it."""
+"""Detect the devices that torch can use."""
 
 import os
 from importlib.util import find_spec
@@ -13,10 +13,10 @@ from litgpt.domain.distribution.placement import Accelerator, Hardware
 
 
 def detect_hardware(released_model: nn.Module | None = None) -> Hardware:
-    """Return the devices that torch can use here, and what they have.
+    """Return the devices that torch can use, their features and free memory.
 
     Args:
-        released_model: A model that is about to be released: its memory counts as free.
+        released_model: A model that is about to be released, whose memory counts as free.
 
     """
     counts: dict[Accelerator, int] = {"cpu": 1}
@@ -54,6 +54,6 @@ def detect_hardware(released_model: nn.Module | None = None) -> Hardware:
 
 
 def _free_device_memory(index: int) -> int:
-    """Return the bytes that torch can still allocate on a CUDA device: some it holds without using them."""
-    kept = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
-    return torch.cuda.mem_get_info(index)[0] + kept
+    """Return the bytes that torch can allocate on a CUDA device, including its unused reserved memory."""
+    unused = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
+    return torch.cuda.mem_get_info(index)[0] + unused

@@ -1,4 +1,4 @@
-"""Memory that torch or Python cannot allocate, as the project's own error."""
+"""Translate out-of-memory errors of torch and Python."""
 
 import errno
 import re
@@ -11,7 +11,7 @@ from litgpt.adapters.pytorch.runtime.system_memory import allocatable_memory
 from litgpt.domain.errors import InsufficientSpace
 from litgpt.domain.memory.preflight import gigabytes
 
-# What torch's allocators write of CPUs, of Macs and of sizes that no integer holds.
+# Messages of torch's allocators for CPU and MPS, and for sizes that overflow an integer.
 _ALLOCATION_FAILED = re.compile(
     r"can't allocate memory|not enough memory|out of memory|Storage size calculation overflowed"
     r"|integer multiplication overflow|Invalid buffer size",
@@ -25,14 +25,14 @@ _SIZE = re.compile(r"allocate ([\d.]+ [KMGT]iB).*?([\d.]+ [KMGT]iB) is free", re
 def translate_out_of_memory(
     operation: str, within: AbstractContextManager[object] | None = None
 ) -> Iterator[None]:
-    """Run a block whose failed allocations raise OutOfReach, with both figures.
+    """Run a block and translate its out-of-memory errors, with the required and the available memory.
 
     Args:
-        operation: What is done in the block, such as "Generating".
-        within: Another context that the block is to run in.
+        operation: Description of the block, such as "Generating".
+        within: Another context manager for the block.
 
     Raises:
-        OutOfReach: There is not enough memory.
+        UnsupportedOperation: There is not enough memory.
 
     """
     try:
@@ -41,7 +41,7 @@ def translate_out_of_memory(
     except (MemoryError, RuntimeError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        reason = f"the memory does not suffice: {_allocation_sizes(str(error))}. {_REMEDY}"
+        reason = f"not enough memory: {_allocation_sizes(str(error))}. {_REMEDY}"
         raise InsufficientSpace(operation, reason) from error
 
 
@@ -57,9 +57,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _allocation_sizes(message: str) -> str:
     if sizes := _SIZE.search(message):  # of a CUDA device
         return f"a tensor needs {sizes[1]} and {sizes[2]} are available"
-    found, free = _BYTES.search(message), allocatable_memory()
-    needs = f"a tensor needs {gigabytes(int(found[1]))}" if found else "a tensor could not be allocated"
+    size, free = _BYTES.search(message), allocatable_memory()
+    needs = f"a tensor needs {gigabytes(int(size[1]))}" if size else "a tensor could not be allocated"
     return needs if free is None else f"{needs} and {gigabytes(free)} are available"
 
 
-_REMEDY = "Use shorter texts, fewer of them at once, a smaller precision or model, or quantize=."
+_REMEDY = "Use shorter texts, a smaller batch, a smaller precision or model, or quantize=."

@@ -1,4 +1,4 @@
-"""Profilers: a clock that waits for the device, and its memory's high-water mark."""
+"""Profilers of time, with device synchronization, and of peak memory."""
 
 import sys
 import time
@@ -11,24 +11,25 @@ import torch
 
 @attrs.frozen
 class CpuProfiler:
-    """The process's clock and the most memory that was resident at once."""
+    """Wall-clock time and the peak resident memory of the process."""
 
     def now(self) -> float:
-        """Return seconds; a CPU has finished when the call returns."""
+        """Return the time in seconds; computations on a CPU are synchronous."""
         return time.perf_counter()
 
     def reset_peak(self) -> None:
-        """Let Linux forget the high-water mark; other systems cannot."""
+        """Reset the peak on Linux; other systems do not support this."""
         if _CLEAR_REFS.exists():
             try:
                 _CLEAR_REFS.write_text("5")
-            except OSError:  # a container may forbid it; the mark is then that of the whole process
+            except OSError:  # forbidden in some containers; the peak is then that of the whole process
                 return
 
     def peak_bytes(self) -> Mapping[str, int]:
-        """Return the high-water mark since `reset_peak` (outside Linux, since the process began)."""
+        """Return the peak since `reset_peak`; on systems other than Linux, since the start of the process."""
         if _STATUS.exists():
-            line = next((one for one in _STATUS.read_text().splitlines() if one.startswith("VmHWM")), None)
+            lines = _STATUS.read_text().splitlines()
+            line = next((line for line in lines if line.startswith("VmHWM")), None)
             if line is not None:
                 return {"cpu": int(line.split()[1]) * 1024}
         if sys.platform == "win32":
@@ -41,21 +42,20 @@ class CpuProfiler:
 
 @attrs.frozen
 class CudaProfiler:
-    """A clock that waits for every CUDA device, and torch's count of what is allocated on each."""
+    """Time with synchronization of all CUDA devices, and the peak memory that torch allocates on each."""
 
     def now(self) -> float:
-        """Return seconds, once all devices are idle."""
+        """Return the time in seconds after all devices are synchronized."""
         for device in range(torch.cuda.device_count()):
             torch.cuda.synchronize(device)
         return time.perf_counter()
 
     def reset_peak(self) -> None:
-        """Start to look for the high-water mark anew."""
         for device in range(torch.cuda.device_count()):
             torch.cuda.reset_peak_memory_stats(device)
 
     def peak_bytes(self) -> Mapping[str, int]:
-        """Return the most that torch had allocated, by device."""
+        """Return the peak of torch's allocated memory, by device."""
         return {
             f"cuda:{device}": torch.cuda.max_memory_allocated(device)
             for device in range(torch.cuda.device_count())

@@ -1,4 +1,4 @@
-"""The memory of this machine, asked of the system: torch would know, and takes seconds to import."""
+"""The memory of this machine, determined without torch, whose import takes seconds."""
 
 import os
 import re
@@ -11,23 +11,23 @@ from pathlib import Path, PurePosixPath
 from litgpt.domain.memory.estimate import DeviceMemory
 
 COMMAND_TIMEOUT = 5
-"""Seconds until a program that was asked for figures is taken for one that does not answer."""
+"""Timeout of external programs, in seconds."""
 
 
 def device_memory() -> list[DeviceMemory]:
-    """Return the memory of each GPU that torch could use, then that of the machine; those that are known."""
+    """Return the memory of each GPU that torch can use, then the host memory, as far as they are known."""
     machine = machine_memory()
     return [*_nvidia_devices(), *([] if machine is None else [machine])]
 
 
 def machine_memory(root: Path = Path("/")) -> DeviceMemory | None:
-    """Return what the system reports, or less if a control group of this process is limited to less.
+    """Return the host memory, bounded by the limits of this process's control groups.
 
-    The limits of the process's own group and of each of its parents hold, in either version of control groups
+    The limits of the process's group and of its parents apply, in cgroup versions 1 and 2
     (https://docs.kernel.org/admin-guide/cgroup-v2.html).
 
     Args:
-        root: Where the `/proc` and `/sys` of control groups are.
+        root: Folder that contains `/proc` and `/sys`.
 
     """
     import psutil
@@ -41,18 +41,18 @@ def machine_memory(root: Path = Path("/")) -> DeviceMemory | None:
         bound = _read_number(limit)
         if bound is None or bound >= total:
             continue
-        # Pages of files count as used, and are given up when memory is needed.
-        held = (_read_number(used) or 0) - _read_numbers(limit.with_name("memory.stat")).get(cached, 0)
-        # A group may be allowed more than its parent is.
-        total, free = min(total, bound), min(free, max(0, bound - held))
+        # The page cache counts as used, but is reclaimed when memory is needed.
+        in_use = (_read_number(used) or 0) - _read_numbers(limit.with_name("memory.stat")).get(cached, 0)
+        # The limit of a group may exceed that of its parent.
+        total, free = min(total, bound), min(free, max(0, bound - in_use))
     return DeviceMemory(device="memory", total=total, free=free)
 
 
 def _control_groups(root: Path) -> Iterator[tuple[Path, Path, str]]:
-    """Yield the files of limit and usage of each group of the process, and the name of its file pages.
+    """Yield the limit file, the usage file and the page-cache field of each control group of the process.
 
     `/proc/self/cgroup` has a line `0::/path` for version 2, and `4:memory:/path` for version 1. Both may be
-    mounted. In a container whose own group is mounted at the top, the path need not exist below it.
+    mounted. In a container whose own group is mounted at the top, the path may not exist.
     """
     mounts = root / "sys/fs/cgroup"
     paths: dict[str, PurePosixPath] = {"": PurePosixPath("/"), "memory": PurePosixPath("/")}
@@ -70,7 +70,7 @@ def _control_groups(root: Path) -> Iterator[tuple[Path, Path, str]]:
 
 
 def _with_parents(mount: Path, path: PurePosixPath) -> Iterator[Path]:
-    """Yield the folders of a group and of its parents; of a path outside the namespace (`..`), the top."""
+    """Yield the folders of a group and of its parents; if it is outside the namespace, only the mount."""
     if ".." not in path.parts:
         for group in (path, *path.parents):
             yield mount / group.relative_to("/")
@@ -79,27 +79,27 @@ def _with_parents(mount: Path, path: PurePosixPath) -> Iterator[Path]:
 
 
 def allocatable_memory(root: Path = Path("/")) -> int | None:
-    """Return the bytes that this process can still allocate in the machine's memory; None if nothing says so.
+    """Return an upper bound of the bytes that this process can allocate on the host; None if unknown.
 
-    It is an upper bound: pages of files are given up when memory is needed, and swap space counts. A limit of
-    the process itself (RLIMIT_AS) counts as well.
+    The bound includes swap space and the page cache, which can be reclaimed. A limit of the process's address
+    space (RLIMIT_AS) applies as well.
 
     Args:
-        root: Where `/proc` and `/sys` are.
+        root: Folder that contains `/proc` and `/sys`.
 
     """
     bounds = [_address_space(root)]
-    if (found := machine_memory(root)) is not None:
+    if (memory := machine_memory(root)) is not None:
         if sys.platform == "linux":
-            bounds.append(found.free + _read_numbers(root / "proc/meminfo").get("SwapFree", 0) * 1024)
-        else:  # memory is compressed and swapped as needed, so what is free now says little
-            bounds.append(found.total)
-    known = [one for one in bounds if one is not None]
+            bounds.append(memory.free + _read_numbers(root / "proc/meminfo").get("SwapFree", 0) * 1024)
+        else:  # memory is compressed and swapped on demand: the free memory is not a bound
+            bounds.append(memory.total)
+    known = [bound for bound in bounds if bound is not None]
     return min(known) if known else None
 
 
 def _address_space(root: Path) -> int | None:
-    """Return how much address space the process may still take; None without a limit."""
+    """Return the remaining address space of the process in bytes; None if it is not limited."""
     if sys.platform != "linux":
         return None
     import resource
@@ -112,7 +112,7 @@ def _address_space(root: Path) -> int | None:
 
 
 def nvidia_memory(output: str) -> Iterator[DeviceMemory]:
-    """Yield the GPUs that `nvidia-smi --format=csv,noheader,nounits` lists: name, MiB in all, MiB free."""
+    """Parse the output of `nvidia-smi --format=csv,noheader,nounits`: name, total MiB, free MiB."""
     for line in output.splitlines():
         name, *figures = (part.strip() for part in line.rsplit(",", 2))
         if len(figures) == 2 and all(figure.isdecimal() for figure in figures):
@@ -124,9 +124,11 @@ def _nvidia_devices() -> Iterator[DeviceMemory]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible in ("", "-1") or _is_cpu_only_torch():
         return
-    chosen = ("-i", visible) if visible else ()
+    selection = ("-i", visible) if visible else ()
     fields = "--query-gpu=name,memory.total,memory.free"
-    yield from nvidia_memory(_command_output("nvidia-smi", *chosen, fields, "--format=csv,noheader,nounits"))
+    yield from nvidia_memory(
+        _command_output("nvidia-smi", *selection, fields, "--format=csv,noheader,nounits")
+    )
 
 
 def _is_cpu_only_torch() -> bool:
@@ -137,9 +139,9 @@ def _is_cpu_only_torch() -> bool:
 
 
 def _command_output(*command: str) -> str:
-    """Return what a program writes; nothing if there is no such program, or it fails."""
+    """Return the output of a program; an empty string if it is not installed or fails."""
     try:
-        run = subprocess.run(  # noqa: S603 - its name and arguments are written above
+        run = subprocess.run(  # noqa: S603 - callers pass constants
             command, capture_output=True, text=True, errors="replace", timeout=COMMAND_TIMEOUT, check=True
         )
     except (OSError, subprocess.SubprocessError):
@@ -148,7 +150,7 @@ def _command_output(*command: str) -> str:
 
 
 def _read_numbers(path: Path) -> dict[str, int]:
-    """Return the numbers of a file whose lines are `name: number unit`."""
+    """Parse a file of lines `name: number unit`."""
     lines = re.findall(r"^(\w+):?\s+(\d+)", _text(path), re.MULTILINE)
     return {name: int(number) for name, number in lines}
 
@@ -159,7 +161,7 @@ def _read_number(path: Path) -> int | None:
 
 
 def _text(path: Path) -> str:
-    """Return the contents of a file of the kernel; nothing if it cannot be read."""
+    """Return the contents of a file; an empty string if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError):

@@ -57,7 +57,7 @@ class KVSharing:
     def layer_state(
         self, layer: int, kv_shared_layer: int | None, cache: LayerCache | RecurrentState | None
     ) -> LayerState:
-        """Return the cache that a layer writes to, or reads from if it uses those of `kv_shared_layer`."""
+        """Return the cache of a layer, or the shared keys and values of `kv_shared_layer`."""
         if kv_shared_layer is not None:
             return self._shared[kv_shared_layer]
         if layer not in self._sharing_layers:
