@@ -294,7 +294,7 @@ def test_what_is_beside_quantised_weights_is_trained(how: str, tmp_path: Path) -
     assert losses[-1] < 0.7 * losses[0]
     acts: list[Callable[[], object]] = [llm.merge_adapter, lambda: llm.save(tmp_path / "model")]
     for act in acts:
-        with pytest.raises(UnsupportedOperation, match="quantised"):
+        with pytest.raises(UnsupportedOperation, match="quantized"):
             act()
     llm.save_adapter(tmp_path / "adapter")
     again = loaded(quantize=how)
