@@ -1,1 +1,1 @@
-"""Models on this machine: folders, single files and installed packages, each behind the port ModelStore."""
+"""Model stores: local folders, single files and installed packages, as implementations of ModelStore."""

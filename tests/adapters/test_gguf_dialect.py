@@ -186,22 +186,27 @@ def test_factors_of_one_stretch_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("factors", "settings", "error", "said"),
     [
-        (lambda: llama3_factors(8.0) * np.float32(1.01), {}, UnsupportedModel, "unknown rule"),
-        (lambda: llama3_factors(8.0)[:-1], {}, UnsupportedModel, "unknown rule"),
-        (lambda: llama3_factors(8.0), {"rope.freq_base": 10_000.0}, UnsupportedModel, "unknown rule"),
+        (lambda: llama3_factors(8.0) * np.float32(1.01), {}, UnsupportedModel, "not a known RoPE scaling"),
+        (lambda: llama3_factors(8.0)[:-1], {}, UnsupportedModel, "not a known RoPE scaling"),
+        (
+            lambda: llama3_factors(8.0),
+            {"rope.freq_base": 10_000.0},
+            UnsupportedModel,
+            "not a known RoPE scaling",
+        ),
         (lambda: llama3_factors(8.0), {"rope.dimension_count": 4_000_000_000}, UnsupportedModel, "unknown"),
-        (lambda: np.zeros(64, np.float32), {}, UnsupportedModel, "unknown rule"),
-        (lambda: np.full(64, np.nan, np.float32), {}, UnsupportedModel, "unknown rule"),
+        (lambda: np.zeros(64, np.float32), {}, UnsupportedModel, "not a known RoPE scaling"),
+        (lambda: np.full(64, np.nan, np.float32), {}, UnsupportedModel, "not a known RoPE scaling"),
         (
             lambda: llama3_factors(8.0),
             {"rope.scaling.type": "linear", "rope.scaling.factor": 2.0},
             UnsupportedModel,
-            "stretched twice",
+            "two RoPE scalings",
         ),
-        (lambda: np.full((64, 64), 2, np.float32), {}, UnsupportedModel, "unknown rule"),
-        (lambda: np.full(64, np.inf, np.float32), {}, UnsupportedModel, "unknown rule"),
-        (lambda: llama3_factors(np.inf), {}, UnsupportedModel, "unknown rule"),
-        (lambda: llama3_factors(8.0), {"rope.freq_base": -5.0}, UnsupportedModel, "unknown rule"),
+        (lambda: np.full((64, 64), 2, np.float32), {}, UnsupportedModel, "not a known RoPE scaling"),
+        (lambda: np.full(64, np.inf, np.float32), {}, UnsupportedModel, "not a known RoPE scaling"),
+        (lambda: llama3_factors(np.inf), {}, UnsupportedModel, "not a known RoPE scaling"),
+        (lambda: llama3_factors(8.0), {"rope.freq_base": -5.0}, UnsupportedModel, "not a known RoPE scaling"),
     ],
 )
 def test_factors_of_no_known_rule_are_refused(
@@ -290,14 +295,14 @@ def test_what_a_header_leaves_out_or_adds_is_what_llama_cpp_takes_it_for(
         ({"attention.head_count": 0}, CorruptFile, "must be a positive integer"),
         ({"attention.head_count": None}, CorruptFile, r"no 'llama\.attention\.head_count'"),
         ({"attention.head_count": 3}, CorruptFile, r"the 64 rows of its tensor 'blk\.0\.attn_q\.weight'"),
-        ({"attention.head_count": [4, 2]}, UnsupportedModel, "differs by layer"),
+        ({"attention.head_count": [4, 2]}, UnsupportedModel, "differs between layers"),
         ({"attention.head_count": ["a"]}, CorruptFile, "must be a number, not an array"),
-        ({"feed_forward_length": [96, 64]}, UnsupportedModel, "differs by layer"),
+        ({"feed_forward_length": [96, 64]}, UnsupportedModel, "differs between layers"),
         ({"attention.layer_norm_rms_epsilon": float("nan")}, CorruptFile, "must be a finite number"),
         ({"attention.layer_norm_rms_epsilon": None}, CorruptFile, "layer_norm_rms_epsilon"),
         ({"attention.key_length": 16, "attention.value_length": 8}, UnsupportedModel, "different sizes"),
         ({"attention.clamp_kqv": 8.0}, UnsupportedModel, r"'llama\.attention\.clamp_kqv', which is not"),
-        ({"attention.causal": False}, UnsupportedModel, "its tokens see those behind them"),
+        ({"attention.causal": False}, UnsupportedModel, "its attention is not causal"),
         ({"attention.scale": 0.5}, UnsupportedModel, r"'llama\.attention\.scale', which"),
         ({"rope.scaling.type": 3}, CorruptFile, "must be a string"),
     ],
@@ -325,20 +330,20 @@ def test_keys_that_ask_for_nothing_are_no_reason_to_refuse(tmp_path: Path) -> No
 
 def test_an_unknown_architecture_is_named_with_those_that_are_known(tmp_path: Path) -> None:
     with pytest.raises(
-        UnsupportedModel, match=r"'mamba' is not one of those implemented: .*gemma3.*llama.*qwen2"
+        UnsupportedModel, match=r"'mamba' is not supported; supported are: .*gemma3.*llama.*qwen2"
     ):
         open_gguf(write_gguf(tmp_path / "m.gguf", "mamba"), "m")
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf", more=lambda writer: writer.add_type("adapter"))
-    with pytest.raises(UnsupportedModel, match="no model but what GGUF calls 'adapter'"):
+    with pytest.raises(UnsupportedModel, match="general.type is 'adapter'"):
         open_gguf(path, "m")
 
 
 def test_two_tensors_of_one_name_are_damage(tmp_path: Path) -> None:
     tensors = llama_tensors() | {"model.norm.weight": np.ones(4, np.float32)}
-    with pytest.raises(CorruptFile, match=r"two of its tensors are 'model\.norm\.weight'"):
+    with pytest.raises(CorruptFile, match=r"several of its tensors map to 'model\.norm\.weight'"):
         open_gguf(write_gguf(tmp_path / "m.gguf", tensors=tensors), "m")
 
 

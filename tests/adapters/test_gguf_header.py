@@ -79,8 +79,8 @@ def test_weights_begin_where_the_alignment_says(tmp_path: Path) -> None:
         (b"", CorruptFile, "no GGUF file"),
         (b"GG", CorruptFile, "no GGUF file"),
         (b"PK\3\4 a zip archive that is long enough", CorruptFile, "no GGUF file"),
-        (b"GGUF", CorruptFile, "middle of its header"),
-        (b"GGUF\3\0\0\0", CorruptFile, "middle of its header"),
+        (b"GGUF", CorruptFile, "within its header"),
+        (b"GGUF\3\0\0\0", CorruptFile, "within its header"),
         (header(version=1), UnsupportedModel, "version 1"),
         (header(version=4), UnsupportedModel, "version 4"),
         (header(version=3 << 24), UnsupportedModel, "big-endian"),
@@ -118,15 +118,15 @@ def array(kind: int, count: int, elements: bytes = b"") -> bytes:
         (key("k", 13, bytes(4)), "type 13"),
         (key("k", BOOL, b"\2"), "true or false"),
         (key("k", STRING, text(b"\xff")), "'k' is not UTF-8"),
-        (key("k", STRING, struct.pack("<Q", 1 << 20)), "middle of its header"),
+        (key("k", STRING, struct.pack("<Q", 1 << 20)), "within its header"),
         (key("k", STRING, struct.pack("<Q", 1 << 63)), "9223372036854775808 bytes long"),
         (struct.pack("<Q", 1 << 40), "1099511627776 bytes long"),
         (array(ARRAY, 1, struct.pack("<IQ", U32, 0)), "array of type 9"),
         (array(77, 1), "array of type 77"),
-        (array(U32, 1 << 40), "middle of its header"),
-        (array(U32, (1 << 64) - 1), "middle of its header"),
-        (array(STRING, (1 << 64) - 1), "middle of its header"),
-        (array(STRING, 2, text("a") + struct.pack("<Q", 1 << 20)), "middle of its header"),
+        (array(U32, 1 << 40), "within its header"),
+        (array(U32, (1 << 64) - 1), "within its header"),
+        (array(STRING, (1 << 64) - 1), "within its header"),
+        (array(STRING, 2, text("a") + struct.pack("<Q", 1 << 20)), "within its header"),
         (array(STRING, 2, struct.pack("<Q", (1 << 64) - 1)), "past the end"),
     ],
 )
@@ -139,9 +139,9 @@ def test_a_value_that_cannot_be_is_damage(entry: bytes, said: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        (key("k", STRING, struct.pack("<Q", (1 << 26) + 1)), "'k' is said to be 67108865 bytes long"),
-        (array(U32, (1 << 26) + 1), "'k' is said to be 268435460 bytes long"),
-        (struct.pack("<Q", 1 << 16), "a key is said to be 65536 bytes long"),
+        (key("k", STRING, struct.pack("<Q", (1 << 26) + 1)), "'k' has the length 67108865"),
+        (array(U32, (1 << 26) + 1), "'k' is an array of 268435460 bytes"),
+        (struct.pack("<Q", 1 << 16), "a key has the length 65536"),
     ],
 )
 def test_a_text_or_array_longer_than_any_vocabulary_is_not_believed(
@@ -155,7 +155,7 @@ def test_a_text_or_array_longer_than_any_vocabulary_is_not_believed(
 
 def test_a_key_that_is_given_twice_is_damage(tmp_path: Path) -> None:
     once = key("k", U32, bytes(4))
-    with pytest.raises(CorruptFile, match="'k' is given twice"):
+    with pytest.raises(CorruptFile, match="'k' appears twice"):
         read_header(write(tmp_path / "m", header(keys=(once, once))))
 
 
@@ -163,7 +163,7 @@ def test_a_key_that_is_given_twice_is_damage(tmp_path: Path) -> None:
 def test_more_keys_or_tensors_than_there_is_room_for_are_damage(
     counts: dict[str, int], tmp_path: Path
 ) -> None:
-    with pytest.raises(CorruptFile, match=r"announces \d+ tensors and \d+ keys"):
+    with pytest.raises(CorruptFile, match=r"specifies \d+ tensors and \d+ keys"):
         read_header(
             write(
                 tmp_path / "m",
@@ -177,7 +177,7 @@ def test_more_keys_or_tensors_than_there_is_room_for_are_damage(
     ("entries", "error", "said"),
     [
         ((tensor("", (4,)),), CorruptFile, "no name"),
-        ((tensor("w", (4,)), tensor("w", (4,), offset=32)), CorruptFile, "'w' is given twice"),
+        ((tensor("w", (4,)), tensor("w", (4,), offset=32)), CorruptFile, "'w' appears twice"),
         ((tensor("w", ()),), CorruptFile, "0 dimensions"),
         ((tensor("w", (1, 1, 1, 1, 1)),), CorruptFile, "5 dimensions"),
         ((tensor("w", (4, 0)),), CorruptFile, r"shape \[0, 4\]"),
@@ -213,7 +213,9 @@ def test_a_file_cut_short_is_found_by_its_header_with_both_lengths_in_the_error(
     read_header(path)
     with path.open("r+b") as file:
         file.truncate(end - 1)
-    with pytest.raises(CorruptFile, match=f"ends after {end - 1} bytes and its tensors need {end}") as caught:
+    with pytest.raises(
+        CorruptFile, match=f"ends after {end - 1} bytes, but its tensors need {end}"
+    ) as caught:
         read_header(path)
     assert "Download or copy it again" in str(caught.value)
 

@@ -137,7 +137,7 @@ def test_of_renamed_parts_one_that_is_missing_or_there_twice_is_named(tmp_path: 
     moved = third.rename(tmp_path / "m.gguf")
     shutil.copy(second, tmp_path / "copy.gguf")
     with pytest.raises(
-        MissingFile, match=r"part 3 of 3, and copy\.gguf, m-00002-of-00003\.gguf say that it is part 2"
+        MissingFile, match=r"part 3 of 3, and copy\.gguf, m-00002-of-00003\.gguf are all part 2"
     ):
         open_gguf(moved, "m")
     first.unlink()
@@ -182,7 +182,7 @@ def test_a_tensor_in_two_parts_is_damage(tmp_path: Path) -> None:
     reversed_tensors = dict(reversed(llama_tensors().items()))
     write_gguf(tmp_path / "other" / "m.gguf", tensors=reversed_tensors, parts=8)
     (tmp_path / "other" / files[2].name).replace(files[2])
-    with pytest.raises(CorruptFile, match="is in another part too"):
+    with pytest.raises(CorruptFile, match="is also in another part"):
         open_gguf(files[0], "m")
 
 

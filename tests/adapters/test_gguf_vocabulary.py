@@ -128,7 +128,7 @@ def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
         (
             lambda writer: [without("scores")(writer), writer.add_token_scores([1.0])],
             CorruptFile,
-            r"'tokenizer\.ggml\.scores' has 1 numbers for 64 tokens",
+            r"'tokenizer\.ggml\.scores' has 1 values for 64 tokens",
         ),
         (
             lambda writer: [without("token_type")(writer), writer.add_token_types([1])],
@@ -138,14 +138,14 @@ def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
         (
             lambda writer: [without("tokens")(writer), writer.add_array("tokenizer.ggml.tokens", [1, 2])],
             CorruptFile,
-            "must be an array of texts",
+            "must be an array of strings",
         ),
         (
             lambda writer: [without("tokens")(writer), writer.add_token_list([b"\xff"])],
             CorruptFile,
             "not UTF-8",
         ),
-        (lambda writer: writer.add_eos_token_id(64), CorruptFile, "the id of one of its 64 tokens, not 64"),
+        (lambda writer: writer.add_eos_token_id(64), CorruptFile, "less than its 64 tokens, not 64"),
         (lambda writer: writer.add_uint32("tokenizer.chat_template", 1), CorruptFile, "must be a string"),
         (
             lambda writer: [without("model")(writer), writer.add_tokenizer_model("bert")],

@@ -181,7 +181,7 @@ def test_norms_without_weights_are_told_by_the_tensors_and_not_by_the_name(tmp_p
 @pytest.mark.parametrize(("family", "name"), [("gemma", "mine"), ("llama", "my-Gemma"), ("gemma3_text", "")])
 def test_norms_that_count_from_another_number_than_the_family_s_are_refused(family: str, name: str) -> None:
     settings = settings_of(family, name=name)
-    with pytest.raises(UnsupportedModel, match="by which LitGPT says that the weights of norms count from"):
+    with pytest.raises(UnsupportedModel, match="so LitGPT adds . to the norm weights"):
         to_hf_config("model_config.yaml", settings)
 
 
@@ -302,7 +302,7 @@ def test_weights_that_are_no_tensors_by_name_are_damaged(folder: Path, held: obj
 
 def test_joined_rows_that_do_not_fit_the_settings_are_damaged(folder: Path) -> None:
     change(folder, n_query_groups=1)
-    with pytest.raises(CorruptFile, match=r"transformer\.h\.0\.attn\.qkv\.weight is \[96, 48\]"):
+    with pytest.raises(CorruptFile, match=r"transformer\.h\.0\.attn\.qkv\.weight has shape \[96, 48\]"):
         open_and_look(folder)
 
 

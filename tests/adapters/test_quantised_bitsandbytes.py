@@ -123,7 +123,7 @@ def test_a_part_that_is_missing_or_misshapen_is_named(tmp_path: Path, role: str)
     name = f"{WEIGHT}{role}"
     right = load_file(tmp_path / "packed" / "model.safetensors")[name]
     change(tmp_path / "packed", BNB, name, None)
-    with pytest.raises(CorruptFile, match=rf"{WEIGHT}.*, which belongs to it, is missing"):
+    with pytest.raises(CorruptFile, match=rf"{WEIGHT}.* is missing"):
         open_hf_folder(tmp_path / "packed", "tiny")
     write_packed(tmp_path / "again", pack_bnb(nested=True), BNB)
     change(tmp_path / "again", BNB, name, right[1:])
@@ -147,7 +147,7 @@ WRONG_STATES: dict[str, object] = {
 def test_a_state_that_contradicts_the_file_is_damage(tmp_path: Path, state: object) -> None:
     write_packed(tmp_path / "packed", pack_bnb(), BNB)
     change(tmp_path / "packed", BNB, f"{WEIGHT}.quant_state.bitsandbytes__nf4", state_of(state))
-    with pytest.raises(CorruptFile, match=rf"{WEIGHT} cannot be dequantised"):
+    with pytest.raises(CorruptFile, match=rf"{WEIGHT} cannot be dequantized"):
         open_hf_folder(tmp_path / "packed", "tiny").read(WEIGHT)
 
 

@@ -161,7 +161,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "sparsity_config = ": {**COMPRESSED, "sparsity_config": {"format": "sparse-24-bitmask"}},
     "transform_config = ": {**COMPRESSED, "transform_config": {"config_groups": {"a": {}}}},
     "config_groups = None": {**COMPRESSED, "config_groups": None},
-    "says nothing of weights": {**COMPRESSED, "config_groups": {"group_0": {"weights": None}}},
+    "does not quantize weights": {**COMPRESSED, "config_groups": {"group_0": {"weights": None}}},
     "config_groups.group_0 = ": {**COMPRESSED, "config_groups": {"group_0": {"weights": 8}}},
     "config_groups.group_0.format = ": {
         **COMPRESSED,
@@ -172,7 +172,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "config_groups.group_0.weights.symmetric = False": compressed(symmetric=False),
     "config_groups.group_0.weights.strategy = 'group'": compressed(strategy="group"),
     "config_groups.group_0.weights.strategy = 'block'": compressed(strategy="block"),
-    "has blocks of several sizes": {
+    "has several block sizes": {
         **COMPRESSED,
         "config_groups": {
             name: {"weights": {**WEIGHTS, "strategy": "block", "block_structure": [size, size]}}

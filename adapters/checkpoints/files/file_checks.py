@@ -26,7 +26,7 @@ def missing_file(path: Path, why: str) -> MissingFile:
 
 
 def is_lfs_pointer(beginning: bytes) -> bool:
-    """Return whether the first bytes of a file are those of a Git LFS pointer."""
+    """Return whether the first bytes of a file are a Git LFS pointer."""
     return beginning.startswith(_POINTER)
 
 

@@ -1,1 +1,1 @@
-"""GGUF files, llama.cpp's format: read where they lie, told in Hugging Face's dialect."""
+"""GGUF files, llama.cpp's format, presented as Hugging Face checkpoints."""

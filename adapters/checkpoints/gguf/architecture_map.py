@@ -1,4 +1,4 @@
-"""From GGUF's dialect to Hugging Face's: the words in which `architectures` describes the change."""
+"""Describe how the GGUF form of an architecture is translated to Hugging Face's."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -25,14 +25,14 @@ _IN_LAYER = re.compile(r"blk\.([0-9]{1,6})\.(.+)")
 
 @attrs.frozen
 class HeaderField:
-    """A key of a GGUF header and the key of `config.json` that says the same.
+    """A GGUF key and the corresponding key of `config.json`.
 
     Attributes:
-        gguf_key: GGUF's key, behind the architecture's name.
+        gguf_key: GGUF's key, without the architecture prefix.
         hf_key: The key in `config.json`.
-        is_integer: Whether it is a whole number.
-        required: Whether it has to be there.
-        default: What its absence means; None leaves it out of the config.
+        is_integer: Whether the value is an integer.
+        required: Whether the key must be present.
+        default: The value if the key is absent; None omits it from the config.
 
     """
 
@@ -46,7 +46,7 @@ class HeaderField:
         """Return the value.
 
         Raises:
-            CorruptFile: It is required and absent, or cannot be right.
+            CorruptFile: The key is missing but required, or its value is invalid.
 
         """
         value = model.integer(self.gguf_key) if self.is_integer else model.number(self.gguf_key)
@@ -56,16 +56,14 @@ class HeaderField:
 
 
 def attention_config(model: GgufModel) -> Config:
-    """Return the heads of an attention that keeps keys and values, and which share of each is rotated.
+    """Return the attention heads and the rotated share of each.
 
     Raises:
-        UnsupportedModel: Keys and values are of different sizes.
+        UnsupportedModel: Keys and values have different sizes.
 
     """
     if model.integer("attention.value_length") not in (None, model.head_dim):
-        raise model.metadata.unsupported(
-            "its keys and values are of different sizes, which is not implemented."
-        )
+        raise model.metadata.unsupported("its keys and values have different sizes, which is not supported.")
     return {
         "num_attention_heads": model.num_heads,
         "num_key_value_heads": model.num_kv_heads,
@@ -76,29 +74,27 @@ def attention_config(model: GgufModel) -> Config:
 
 @attrs.frozen(kw_only=True)
 class ArchitectureMap:
-    """How GGUF writes the models of one architecture.
+    """How the models of one architecture are translated.
 
     Attributes:
-        architecture: What GGUF calls it.
-        model_type: What Hugging Face calls it.
-        fields: Which keys are which.
-        constants: What `config.json` says besides, whatever the header says.
-        attention: What it says of the heads.
-        rope_scaling: What it says of how positions were stretched.
-        extra: What else it says, worked out from the header; what is None here is null there.
-        attribute_map: What this family calls settings that most call otherwise.
-        unsupported_keys: Keys that change the result and have no equal, unless they are 0, false or absent.
-        tensor_map: GGUF's names and Hugging Face's, without `.weight` and `.bias` unless they are in both;
-            `{}` is
-            a layer's number. A `Placing` says how the one lies in the other.
-        header_tensors: The tensors that a header has as lists with a number for each layer: its keys, whole,
-            with the
-            names and shapes of Hugging Face's.
-        interleaved: Whether the rows of queries and keys are interleaved, for a rotation of neighbors.
-        norms_have_unit_offset: Whether 1 was added to the weights of the norms.
-        unit_offset_exceptions: The norms to whose weights it was not.
-        exponentiated: The tensors that are stored as minus their exponential.
-        variants: What is meant by the same name where a header says so: the first that holds.
+        architecture: GGUF's name.
+        model_type: Hugging Face's name.
+        fields: The keys of the header and of the config.
+        constants: Fixed settings of the config.
+        attention: Returns the settings of the attention heads.
+        rope_scaling: Returns the `rope_scaling` setting.
+        extra: Return further settings, derived from the model; their None values are kept as null.
+        attribute_map: The family's names of settings, where they differ from the common ones.
+        unsupported_keys: Keys without an equivalent, which must be 0, false or absent.
+        tensor_map: GGUF names and Hugging Face names or layouts, without `.weight` and `.bias` unless both
+            have them; `{}` is the layer number.
+        header_tensors: Tensors stored as header arrays with a value per layer: the full keys, with the
+            Hugging Face names and shapes.
+        interleaved: Whether the rows of queries and keys are permuted for interleaved RoPE.
+        norms_have_unit_offset: Whether 1 was added to the norm weights.
+        unit_offset_exceptions: The norms without this offset.
+        exponentiated: The tensors that are stored as -exp(x).
+        variants: Conditions and the maps that apply instead; the first that holds is used.
 
     """
 
@@ -120,77 +116,75 @@ class ArchitectureMap:
     variants: "tuple[tuple[Callable[[GgufModel], bool], ArchitectureMap], ...]" = ()
 
     def select_variant(self, model: GgufModel) -> "ArchitectureMap":
-        """Return how this model is written: this way, unless it is one of those of the same name."""
-        return next((dialect.select_variant(model) for holds, dialect in self.variants if holds(model)), self)
+        """Return the map of this model: this one, or one of its variants."""
+        return next((variant.select_variant(model) for holds, variant in self.variants if holds(model)), self)
 
     def config(self, model: GgufModel) -> dict[str, object]:
-        """Return what `config.json` would say.
+        """Return the equivalent of `config.json`.
 
         Raises:
-            CorruptFile: A key is missing or cannot be right.
-            UnsupportedModel: A key asks for something that has no equal.
+            CorruptFile: A key is missing or invalid.
+            UnsupportedModel: A key without an equivalent is set.
 
         """
         for key in map(model.key, self.unsupported_keys):
             if model.metadata.values.get(key):
-                raise model.metadata.unsupported(f"its header asks for {key!r}, which is not implemented.")
-        read = {setting.hf_key: setting.read(model) for setting in self.fields}
-        config: dict[str, object] = {**self.constants, **read, **_common_config(model)}
+                raise model.metadata.unsupported(f"its header sets {key!r}, which is not supported.")
+        values = {field.hf_key: field.read(model) for field in self.fields}
+        config: dict[str, object] = {**self.constants, **values, **_common_config(model)}
         config |= {"rope_scaling": self.rope_scaling(model), **self.attention(model)}
         config = {"model_type": self.model_type} | {k: v for k, v in config.items() if v is not None}
-        # Some families have one where a config is silent, which another vocabulary may not hold.
+        # The default of some families may be outside of this model's vocabulary.
         config["pad_token_id"] = token_id(model.metadata, "padding")
-        for work_out in self.extra:
-            config |= work_out(model)
+        for extra_config in self.extra:
+            config |= extra_config(model)
         return {self.attribute_map.get(key, key): value for key, value in config.items()}
 
     def tensor_plans(self, model: GgufModel) -> dict[str, TensorPlan]:
-        """Return where each tensor is, by Hugging Face's name. One whose name is unknown keeps GGUF's.
+        """Return how each tensor is read, by Hugging Face name. Tensors with unknown names keep GGUF's name.
 
         Raises:
-            CorruptFile: Two tensors would have one name, one is not all there, or its shape does not fit.
+            CorruptFile: Two tensors have the same name, a part is missing, or a shape does not fit.
 
         """
-        found = dict(self._header_tensor_plans(model))
+        plans = dict(self._header_tensor_plans(model))
         for stored in model.tensors.values():
             if stored.name in TENSORS or model.is_mtp_layer(_layer(stored.name)):
-                continue  # the config says what the former say, and no model runs the latter
-            added, exponential = self._value_changes(stored.name)
-            for name, shape, part in self._targets(stored, model):
-                if (before := found.get(name)) is None:
-                    found[name] = TensorPlan(shape, (part,), added, exponential)
+                continue  # RoPE factors are translated to the config, and MTP layers are not used
+            offset, exponential = self._value_changes(stored.name)
+            for name, shape, chunk in self._targets(stored, model):
+                if (previous := plans.get(name)) is None:
+                    plans[name] = TensorPlan(shape, (chunk,), offset, exponential)
                     continue
-                place = found[name] = attrs.evolve(before, chunks=(*before.chunks, part))
-                if place.shape != shape or place.numel > prod(shape):
-                    raise CorruptFile(str(stored.file.path), f"two of its tensors are {name!r}.")
-        for name, place in found.items():
-            if place.numel != prod(place.shape):
-                raise CorruptFile(model.metadata.path, f"parts of the tensor {name!r} are not in it.")
-        return found
+                plan = plans[name] = attrs.evolve(previous, chunks=(*previous.chunks, chunk))
+                if plan.shape != shape or plan.numel > prod(shape):
+                    raise CorruptFile(str(stored.file.path), f"several of its tensors map to {name!r}.")
+        for name, plan in plans.items():
+            if plan.numel != prod(plan.shape):
+                raise CorruptFile(model.metadata.path, f"parts of the tensor {name!r} are missing.")
+        return plans
 
     def _header_tensor_plans(self, model: GgufModel) -> Iterator[tuple[str, TensorPlan]]:
-        """Yield the places of what is no tensor in the file but a list in its header."""
+        """Yield the plans of tensors that are stored as arrays in the header."""
         for key, (name, shape) in self.header_tensors.items():
             array = model.metadata.array(key, of_text=False)
             if array is None or array.kind != FLOAT32 or len(array) != model.num_layers:
-                raise model.metadata.invalid(key, f"a list of {model.num_layers} numbers in float32")
+                raise model.metadata.invalid(key, f"an array of {model.num_layers} float32 values")
             for layer in range(len(array)):
-                one = GgufTensor(array.file, key, (1,), QUANT_TYPES[0], array.start + 4 * layer)
-                yield (
-                    name.replace("{}", str(layer)),
-                    TensorPlan(shape, (TensorChunk(one, StridedView.full(shape)),)),
-                )
+                value = GgufTensor(array.file, key, (1,), QUANT_TYPES[0], array.start + 4 * layer)
+                chunk = TensorChunk(value, StridedView.full(shape))
+                yield name.replace("{}", str(layer)), TensorPlan(shape, (chunk,))
 
     def _value_changes(self, name: str) -> tuple[float, bool]:
-        """Return what was added to the numbers of a tensor, and whether they were made exponentials."""
+        """Return the offset that was added to a tensor, and whether -exp(x) was applied."""
         norm = name.endswith("norm.weight") and _role(name) not in self.unit_offset_exceptions
         return float(self.norms_have_unit_offset and norm), name.rpartition(".")[2] in self.exponentiated
 
     def _targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:
-        """Yield what a tensor fills.
+        """Yield the parts of Hugging Face tensors that a tensor fills.
 
         Raises:
-            CorruptFile: Its shape does not fit.
+            CorruptFile: The shape does not fit.
 
         """
         if self.interleaved and (role := _role(stored.name)) in ("attn_q", "attn_k"):
@@ -198,25 +192,25 @@ class ArchitectureMap:
             view = _interleaved_halves(stored, heads)
         else:
             view = None
-        placing, kind = self._layout_of(stored.name)
+        layout, kind = self._layout_of(stored.name)
         layer = _layer(stored.name)
         try:
-            fills = [*placing.targets(stored, model)]
+            targets = [*layout.targets(stored, model)]
         except ValueError as error:
-            reason = f"its tensor {stored.name!r} of shape {list(stored.shape)} does not fit its header."
+            reason = f"the shape {list(stored.shape)} of its tensor {stored.name!r} does not fit its header."
             raise CorruptFile(str(stored.file.path), reason) from error
-        for name, shape, part in fills:
+        for name, shape, part in targets:
             numbered = name if layer is None else name.replace("{}", layer, 1)
             yield f"{numbered}{kind}", shape, part if view is None else TensorChunk(stored, view)
 
     def _layout_of(self, name: str) -> tuple[TensorLayout, str]:
-        """Return how a tensor lies in Hugging Face's, and how their names end."""
+        """Return the layout of a tensor, and the suffix of its Hugging Face name."""
         in_layer = _IN_LAYER.fullmatch(name)
         generic = name if in_layer is None else f"blk.{{}}.{in_layer[2]}"
         base, _, kind = generic.rpartition(".")
-        for key, end in ((generic, ""), (base, f".{kind}")):
-            if (found := self.tensor_map.get(key)) is not None:
-                return (Identity(found) if isinstance(found, str) else found), end
+        for key, suffix in ((generic, ""), (base, f".{kind}")):
+            if (layout := self.tensor_map.get(key)) is not None:
+                return (Identity(layout) if isinstance(layout, str) else layout), suffix
         return Identity(name), ""
 
 
@@ -226,26 +220,28 @@ def _layer(name: str) -> str | None:
 
 
 def _role(name: str) -> str:
-    """Return `attn_q` of `blk.3.attn_q.weight`."""
+    """Return the role of a tensor: `attn_q` for `blk.3.attn_q.weight`."""
     return name.rpartition(".")[0].rpartition(".")[2]
 
 
 def _interleaved_halves(stored: GgufTensor, heads: int) -> StridedView:
-    """Return the rows of each head in the order in which GGUF pairs those of its two halves."""
+    """Return the rows of each head with its two halves interleaved, as GGUF orders them."""
     if stored.shape[0] % (2 * heads):
-        reason = f"the {stored.shape[0]} rows of its tensor {stored.name!r} do not make {heads} heads."
+        reason = (
+            f"the {stored.shape[0]} rows of its tensor {stored.name!r} cannot be split into {heads} heads."
+        )
         raise CorruptFile(str(stored.file.path), reason)
     return StridedView.full(stored.shape).split(0, heads, 2, stored.shape[0] // (2 * heads)).swap(1, 2)
 
 
 def _common_config(model: GgufModel) -> Config:
-    """Return what is worked out alike for every architecture."""
+    """Return the settings that are derived in the same way for all architectures."""
     metadata, tensors = model.metadata, model.tensors
-    # A network is built layer by layer before its tensors are compared: an absurd number must end here.
+    # Layers are built before tensors are compared, so an absurd layer count must be rejected here.
     if (model.integer("block_count") or 0) > len(tensors):
         raise metadata.invalid(model.key("block_count"), f"at most {len(tensors)}, the number of its tensors")
     if metadata.flag(model.key("attention.causal")) is False:
-        raise metadata.unsupported("its tokens see those behind them, which is not implemented.")
+        raise metadata.unsupported("its attention is not causal, which is not supported.")
     embedding, tokens = (
         tensors.get("token_embd.weight"),
         metadata.array("tokenizer.ggml.tokens", of_text=True),

@@ -1,4 +1,4 @@
-"""A GGUF file as a checkpoint: Hugging Face's names and settings, tensors on demand."""
+"""GGUF files as checkpoints with Hugging Face names and settings."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @attrs.define(slots=False)
 class GgufCheckpoint:
-    """A model in a GGUF file, or in several that belong together.
+    """A model in one or several GGUF files.
 
     Attributes:
-        name: What it was asked for as.
+        name: The requested name.
         path: The file.
-        config: What `config.json` would say.
+        config: The equivalent of `config.json`.
 
     """
 
@@ -44,22 +44,20 @@ class GgufCheckpoint:
 
     @property
     def origin(self) -> str:
-        """Where it is, in words."""
         return f"the GGUF file {self.path}"
 
     @property
     def folder(self) -> Path:
-        """The folder it lies in."""
         return self.path.parent
 
     @property
     def prompt_style(self) -> None:
-        """A GGUF file carries a chat template, never the name of a prompt style."""
+        """None: GGUF files contain a chat template but no prompt style."""
         return
 
     @property
     def generation_config(self) -> Mapping[str, object]:
-        """The tokens that begin and end a text, as `generation_config.json` would give them."""
+        """The BOS and EOS token ids, as in `generation_config.json`."""
         ids = {
             "bos_token_id": token_id(self._metadata, "bos"),
             "eos_token_id": [*eog_token_ids(self._metadata)],
@@ -68,70 +66,70 @@ class GgufCheckpoint:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever loads it should be told: nothing."""
         return ()
 
     @cached_property
     def tokenizer(self) -> GgufVocabulary:
-        """The vocabulary, read when it is first asked for.
+        """The vocabulary, which is read on first access.
 
         Raises:
-            CorruptFile: A part of it is missing, or the parts do not fit each other.
-            UnsupportedModel: It is of a kind that is not implemented.
+            CorruptFile: A part of it is missing or contradicts the others.
+            UnsupportedModel: The tokenizer type is not supported.
 
         """
         return read_vocabulary(self._metadata)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor, by Hugging Face's name."""
-        return {name: place.info for name, place in self._tensor_plans.items()}
+        """All tensors, by Hugging Face name."""
+        return {name: plan.info for name, plan in self._tensor_plans.items()}
 
     def fetch(self, report: Reporter) -> None:
-        """Do nothing: the weights are here."""
+        """Do nothing: the weights are local."""
 
     def read(self, name: str, dtype: DType | None = None) -> "Tensor":
-        """Return a tensor, mapped where the file has just that in this dtype, else converted or dequantized.
+        """Return a tensor: a memory-mapped view if it is stored in this form, otherwise a converted copy.
 
-        A mapped tensor may be written to; the file stays as it is.
+        A mapped tensor may be modified; the file is not changed.
 
         Raises:
-            InvalidArgument: There is no tensor of this name.
-            CorruptFile: The file does not hold what its header promised.
+            InvalidArgument: The model has no tensor of this name.
+            CorruptFile: The file content does not match its header.
             InsufficientSpace: The system does not allow a mapping of the file's size.
 
         """
-        place = self._tensor_plans.get(name)
-        if place is None:
+        plan = self._tensor_plans.get(name)
+        if plan is None:
             raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
-        stored = place.chunks[0].tensor
-        wanted = dtype or stored.quant_type.dtype or "float32"
-        if wanted != stored.quant_type.dtype or not place.is_unchanged:
-            return dequantize(place, wanted)
+        stored = plan.chunks[0].tensor
+        target_dtype = dtype or stored.quant_type.dtype or "float32"
+        if target_dtype != stored.quant_type.dtype or not plan.is_unchanged:
+            return dequantize(plan, target_dtype)
         path, size = stored.file.path, stored.file.size
         mapped = self._mapped.setdefault(path, MmapFile(path, size))
         return mapped.tensor(name, TensorEntry(self.tensors[name], stored.start), dtype)
 
     def close(self) -> None:
-        """Let go of mapped files. Tensors that were read keep theirs."""
+        """Release mapped files. Tensors that were read remain valid."""
         self._mapped.clear()
 
 
 def open_gguf(path: Path, name: str) -> GgufCheckpoint:
-    """Open a GGUF file by its header; its weights and its vocabulary are read when they are asked for.
+    """Open a GGUF file by its header; weights and vocabulary are read on demand.
 
     Args:
-        path: The file; for a model in several, any of them.
-        name: What the caller asked for, to be named in errors.
+        path: The file; for a split model, any of its files.
+        name: The requested name, used in errors.
 
     Raises:
-        MissingFile: The file, or another part of the model, is not there.
-        CorruptFile: It is no GGUF file, was cut short, or contradicts itself.
-        UnsupportedModel: Its architecture, or a way in which it stores weights, is not implemented.
+        MissingFile: The file, or another file of a split model, does not exist.
+        CorruptFile: It is not a GGUF file, is truncated, or contradicts itself.
+        UnsupportedModel: The architecture or a quantization type is not supported.
 
     """
     metadata, tensors = read_split_files(path)
-    named = architecture_map_of(metadata)
-    source = GgufModel(named.architecture, metadata, tensors)
-    dialect = named.select_variant(source)
-    return GgufCheckpoint(name, path, dialect.config(source), metadata, dialect.tensor_plans(source))
+    base_map = architecture_map_of(metadata)
+    model = GgufModel(base_map.architecture, metadata, tensors)
+    architecture_map = base_map.select_variant(model)
+    config, plans = architecture_map.config(model), architecture_map.tensor_plans(model)
+    return GgufCheckpoint(name, path, config, metadata, plans)

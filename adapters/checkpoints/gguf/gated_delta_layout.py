@@ -1,7 +1,7 @@
-"""How the tensors of a gated delta rule lie in those of Hugging Face.
+"""Layouts of the tensors of gated delta nets.
 
-Its heads of values are dealt out to its groups of queries and keys. Hugging Face has them group by group;
-GGUF has the first of each group, then the second of each, … in the models that it calls qwen35.
+Each key head (group) has several value heads. Hugging Face orders value heads by group; for qwen35, GGUF
+stores the first value head of each group, then the second of each, and so on.
 
 Source: `modify_tensors` of the Qwen models in llama.cpp's converter.
 """
@@ -19,7 +19,7 @@ from litgpt.adapters.checkpoints.gguf.reader.header import GgufTensor
 
 @attrs.frozen
 class GatedDeltaSizes:
-    """How many groups there are, heads of values in each, and numbers in a key and in a value."""
+    """Head counts and sizes of a gated delta net."""
 
     num_k_heads: int
     v_heads_per_k_head: int
@@ -28,7 +28,7 @@ class GatedDeltaSizes:
 
     @classmethod
     def from_model(cls, model: GgufModel) -> "GatedDeltaSizes":
-        """Read them."""
+        """Read the sizes from the header."""
         groups, heads, key, inner = (
             model.integer(f"ssm.{name}") or 0
             for name in ("group_count", "time_step_rank", "state_size", "inner_size")
@@ -38,7 +38,7 @@ class GatedDeltaSizes:
         return cls(groups, heads // groups, key, inner // heads)
 
     def tiled(self, view: StridedView, axis: int) -> StridedView:
-        """Return heads of values, which lie along a dimension, in GGUF's order."""
+        """Return a view in GGUF's order of value heads along a dimension."""
         size = view.sizes[axis] // (self.num_k_heads * self.v_heads_per_k_head)
         return view.split(axis, self.num_k_heads, self.v_heads_per_k_head, size).swap(axis, axis + 1)
 
@@ -48,12 +48,11 @@ Targets = Iterator[tuple[str, tuple[int, ...], TensorChunk]]
 
 @attrs.frozen
 class TiledRows:
-    """Rows of the heads of values."""
+    """Rows of value heads in GGUF's order."""
 
     name: str
 
     def targets(self, stored: GgufTensor, model: GgufModel) -> Targets:
-        """Yield the one part."""
         yield (
             self.name,
             stored.shape,
@@ -63,12 +62,11 @@ class TiledRows:
 
 @attrs.frozen
 class TiledColumns:
-    """Columns of the heads of values."""
+    """Columns of value heads in GGUF's order."""
 
     name: str
 
     def targets(self, stored: GgufTensor, model: GgufModel) -> Targets:
-        """Yield the one part."""
         yield (
             self.name,
             stored.shape,
@@ -78,24 +76,22 @@ class TiledColumns:
 
 @attrs.frozen
 class QKVRows:
-    """Rows of queries and keys, which stay, and then of the heads of values."""
+    """Rows of queries and keys, which are unchanged, followed by value heads in GGUF's order."""
 
     name: str
 
     def targets(self, stored: GgufTensor, model: GgufModel) -> Targets:
-        """Yield the two parts."""
         yield from _behind_keys(self.name, stored, stored.shape, GatedDeltaSizes.from_model(model))
 
 
 @attrs.frozen
 class ConvChannels:
-    """The kernel of a convolution over all three, which Hugging Face has as (rows, 1, size)."""
+    """The convolution kernel over queries, keys and values; Hugging Face has the shape (rows, 1, size)."""
 
     name: str
     tiled: bool = False
 
     def targets(self, stored: GgufTensor, model: GgufModel) -> Targets:
-        """Yield the parts."""
         shape = (stored.shape[0], 1, stored.shape[-1])
         if self.tiled:
             yield from _behind_keys(self.name, stored, shape, GatedDeltaSizes.from_model(model))
@@ -104,7 +100,7 @@ class ConvChannels:
 
 
 def _behind_keys(name: str, stored: GgufTensor, shape: tuple[int, ...], sizes: GatedDeltaSizes) -> Targets:
-    """Yield queries and keys as they are, and the values behind them by head."""
+    """Yield queries and keys unchanged, then the value heads in GGUF's order."""
     keys, rows = 2 * sizes.num_k_heads * sizes.k_head_dim, stored.shape[0]
     whole = StridedView.full(shape)
     yield name, shape, TensorChunk(stored.rows(0, keys), whole.slice(0, 0, keys))
@@ -113,16 +109,15 @@ def _behind_keys(name: str, stored: GgufTensor, shape: tuple[int, ...], sizes: G
 
 @attrs.frozen
 class InterleaveQKVZ:
-    """Hugging Face has, group by group, queries, keys, values and their gates; GGUF has the gates apart.
+    """Hugging Face interleaves queries, keys, values and gates by group; GGUF stores the gates separately.
 
-    In both of GGUF's tensors all groups' rows of one kind lie together.
+    In both GGUF tensors each kind is contiguous over all groups.
     """
 
     name: str
     gates: bool
 
     def targets(self, stored: GgufTensor, model: GgufModel) -> Targets:
-        """Yield the parts."""
         sizes = GatedDeltaSizes.from_model(model)
         values = sizes.v_heads_per_k_head * sizes.v_head_dim
         ends = (
@@ -134,13 +129,10 @@ class InterleaveQKVZ:
         )
         spans = [*pairwise(ends)]
         shape = (sizes.num_k_heads * ends[-1], stored.shape[-1])
-        dealt = StridedView.full(shape).split(0, sizes.num_k_heads, ends[-1])
-        reached = 0
+        grouped = StridedView.full(shape).split(0, sizes.num_k_heads, ends[-1])
+        offset = 0
         for start, stop in spans[3:] if self.gates else spans[:3]:
             rows = sizes.num_k_heads * (stop - start)
-            yield (
-                self.name,
-                shape,
-                TensorChunk(stored.rows(reached, reached + rows), dealt.slice(1, start, stop)),
-            )
-            reached += rows
+            chunk = TensorChunk(stored.rows(offset, offset + rows), grouped.slice(1, start, stop))
+            yield self.name, shape, chunk
+            offset += rows

@@ -1,4 +1,4 @@
-"""A GGUF model as its headers give it: one architecture, its metadata, its tensors."""
+"""A GGUF model according to its headers: architecture, metadata and tensors."""
 
 import math
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from litgpt.adapters.checkpoints.gguf.reader.metadata import GgufMetadata
 
 @attrs.frozen
 class GgufModel:
-    """What is to be translated.
+    """The metadata and tensors of a GGUF model.
 
     Attributes:
-        architecture: What GGUF calls its architecture; most keys begin with it.
-        metadata: All its keys.
-        tensors: Its tensors, by GGUF's names.
+        architecture: GGUF's name of the architecture, the prefix of most keys.
+        metadata: All keys.
+        tensors: The tensors, by GGUF name.
 
     """
 
@@ -26,24 +26,24 @@ class GgufModel:
     tensors: Mapping[str, GgufTensor] = attrs.field(repr=False)
 
     def key(self, name: str) -> str:
-        """Return the whole of a key that belongs to the architecture."""
+        """Return the full name of a key of the architecture."""
         return f"{self.architecture}.{name}"
 
     def integer(self, name: str) -> int | None:
-        """Return an integer from the keys of the architecture."""
+        """Return an integer from a key of the architecture."""
         return self.metadata.integer(self.key(name))
 
     def per_layer_integers(self, name: str) -> tuple[int, ...]:
-        """Return an integer for each layer that is run: it may be said once for all, or in a list.
+        """Return an integer per layer, from a single value or a list; MTP layers are excluded.
 
         Raises:
-            CorruptFile: It is not said, or not of each layer.
+            CorruptFile: The key is missing or the list is too short.
 
         """
         key, layers = self.key(name), self.num_layers or 0
         value = self.metadata.values.get(key)
         if isinstance(value, HeaderArray) and value.kind not in (STRING, BOOL):
-            listed = tuple(int(one) for one in value.numbers())
+            listed = tuple(int(number) for number in value.numbers())
             if len(listed) < layers or min(listed, default=0) < 0:
                 raise self.metadata.invalid(key, f"a list of {layers} non-negative integers")
             return listed[:layers]
@@ -52,41 +52,40 @@ class GgufModel:
         return (number,) * layers
 
     def number(self, name: str) -> float | None:
-        """Return a number from the keys of the architecture."""
+        """Return a number from a key of the architecture."""
         return self.metadata.number(self.key(name))
 
     @property
     def num_layers(self) -> int | None:
-        """How many layers are run: not those that are there to guess further tokens ahead."""
-        count, ahead = self.integer("block_count"), self.integer("nextn_predict_layers") or 0
-        return None if count is None else max(0, count - ahead)
+        """The number of layers without multi-token prediction (MTP) layers."""
+        count, mtp_layers = self.integer("block_count"), self.integer("nextn_predict_layers") or 0
+        return None if count is None else max(0, count - mtp_layers)
 
     def is_mtp_layer(self, layer: str | None) -> bool:
-        """Whether a layer is one of those that are there to guess ahead."""
-        ahead, count = self.integer("nextn_predict_layers"), self.num_layers
-        return bool(ahead) and layer is not None and count is not None and int(layer) >= count
+        """Return whether a layer is used only for multi-token prediction."""
+        mtp_layers, count = self.integer("nextn_predict_layers"), self.num_layers
+        return bool(mtp_layers) and layer is not None and count is not None and int(layer) >= count
 
     @property
     def num_heads(self) -> int:
-        """How many query heads there are.
+        """The number of query heads.
 
         Raises:
-            CorruptFile: It does not say.
+            CorruptFile: The key is missing or invalid.
 
         """
         return self._positive("attention.head_count")
 
     @property
     def num_kv_heads(self) -> int:
-        """How many key-value heads there are."""
         return self.integer("attention.head_count_kv") or self.num_heads
 
     @property
     def head_dim(self) -> int:
-        """How many numbers a head has.
+        """The size of a head.
 
         Raises:
-            CorruptFile: It does not say.
+            CorruptFile: The key is missing or invalid.
 
         """
         return self.integer("attention.key_length") or max(
@@ -95,12 +94,12 @@ class GgufModel:
 
     @property
     def rotary_dim(self) -> int:
-        """How many of a head's numbers are rotated."""
+        """The number of dimensions of a head that are rotated."""
         return self.integer("rope.dimension_count") or self.head_dim
 
     @property
     def partial_rotary_factor(self) -> float:
-        """That as a share of the head, which gives it back when it is multiplied and rounded down."""
+        """The rotated share of a head, such that `int(head_dim * factor)` is `rotary_dim`."""
         share = self.rotary_dim / self.head_dim
         return share if int(self.head_dim * share) == self.rotary_dim else math.nextafter(share, math.inf)
 

@@ -1,8 +1,8 @@
-"""How tensors of a GGUF file lie in those of Hugging Face, where they are not simply the same.
+"""How GGUF tensors are laid out within Hugging Face tensors.
 
-Each way is a value with the name of a Hugging Face tensor, and yields which parts of which tensors a GGUF
-tensor fills. In a name, `{}` is the number of a layer and stays; where there are several such tensors in a
-layer, a last `{}` is theirs. A `ValueError` says that a tensor's shape does not fit.
+Each layout contains the name of a Hugging Face tensor, and yields the parts that a GGUF tensor fills. The
+first `{}` in a name is the layer number; a last `{}` counts tensors within a layer. A `ValueError` means that
+the shape of a tensor does not fit.
 
 Source: `modify_tensors` of each model in llama.cpp's converter.
 """
@@ -25,71 +25,66 @@ from litgpt.adapters.checkpoints.gguf.model import GgufModel
 from litgpt.adapters.checkpoints.gguf.reader.header import GgufTensor
 
 Target: TypeAlias = tuple[str, tuple[int, ...], TensorChunk]
-"""The name of a Hugging Face tensor, its shape, and a part of it."""
+"""The name of a Hugging Face tensor, its shape, and a part of its data."""
 
 
 @attrs.frozen
 class Identity:
-    """The tensor is as it is."""
+    """The tensors are identical."""
 
     name: str
 
-    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - as the others
-        """Yield the one part."""
+    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - shared
         yield self.name, stored.shape, TensorChunk(stored)
 
 
 @attrs.frozen
 class UnstackExperts:
-    """GGUF stacked tensors, such as those of experts: the last `{}` in the name counts them."""
+    """GGUF stacks tensors, such as expert weights; the last `{}` in the name is their index."""
 
     name: str
 
-    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - as the others
-        """Yield each of them."""
+    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - shared
         for number in range(stored.shape[0]):
-            one = stored.select(number)
-            yield _numbered(self.name, number), one.shape, TensorChunk(one)
+            expert = stored.select(number)
+            yield _numbered(self.name, number), expert.shape, TensorChunk(expert)
 
 
 @attrs.frozen
 class SplitGateUp:
-    """GGUF stacked, for each expert, what it joined of two matrices, one behind the other."""
+    """GGUF stacks the experts' fused gate and up projections."""
 
     names: tuple[str, str]
 
-    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - as the others
-        """Yield both of each expert."""
+    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - shared
         for number in range(stored.shape[0]):
-            both = stored.select(number)
-            middle, rest = divmod(both.shape[0], 2)
-            if rest:
-                raise ValueError(f"{both.shape[0]} rows have no halves")
-            for at, name in enumerate(self.names):
-                half = both.rows(at * middle, (at + 1) * middle)
+            fused = stored.select(number)
+            rows, remainder = divmod(fused.shape[0], 2)
+            if remainder:
+                raise ValueError(f"{fused.shape[0]} rows cannot be halved")
+            for index, name in enumerate(self.names):
+                half = fused.rows(index * rows, (index + 1) * rows)
                 yield _numbered(name, number), half.shape, TensorChunk(half)
 
 
 @attrs.frozen
 class Unsqueeze:
-    """GGUF has a vector where Hugging Face has a matrix of one row."""
+    """GGUF stores a vector where Hugging Face has a matrix with one row."""
 
     name: str
 
-    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - as the others
-        """Yield the one part."""
+    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - shared
         yield self.name, (1, stored.shape[-1]), TensorChunk(stored)
 
 
 @attrs.frozen
 class Transpose:
-    """Rows and columns are exchanged, in each of what is stacked."""
+    """The last two dimensions are swapped."""
 
     name: str
 
-    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - as the others
-        """Yield the one part."""
-        if len(stored.shape) < 2:  # a bias has none to exchange
+    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - shared
+        if len(stored.shape) < 2:  # a bias
             yield self.name, stored.shape, TensorChunk(stored)
             return
         shape = (*stored.shape[:-2], stored.shape[-1], stored.shape[-2])
@@ -102,56 +97,54 @@ class Transpose:
 
 @attrs.frozen
 class InterleaveQKV:
-    """GGUF has queries, keys and values one after another, Hugging Face group by group.
+    """GGUF concatenates queries, keys and values, Hugging Face interleaves them by group.
 
-    A group has the queries of its heads, then its keys, then its values.
+    A group consists of the queries of its heads, its keys and its values.
     """
 
     name: str
 
     def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:
-        """Yield the three parts."""
         groups, size = model.num_kv_heads, model.head_dim
         queries = model.num_heads // groups * size
-        dealt = StridedView.full(stored.shape).split(0, groups, queries + 2 * size)
-        reached = 0
+        grouped = StridedView.full(stored.shape).split(0, groups, queries + 2 * size)
+        offset = 0
         for start, stop in ((0, queries), (queries, queries + size), (queries + size, queries + 2 * size)):
             rows = groups * (stop - start)
-            part = stored.rows(reached, reached + rows)
-            yield self.name, stored.shape, TensorChunk(part, dealt.slice(1, start, stop))
-            reached += rows
+            part = stored.rows(offset, offset + rows)
+            yield self.name, stored.shape, TensorChunk(part, grouped.slice(1, start, stop))
+            offset += rows
 
 
 @attrs.frozen
 class SplitQKV:
-    """GGUF joined queries, keys and values, which Hugging Face has apart."""
+    """GGUF fuses queries, keys and values, Hugging Face stores them separately."""
 
     names: tuple[str, str, str]
 
     def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:
-        """Yield one part of each."""
-        size, reached = model.head_dim, 0
+        size, offset = model.head_dim, 0
         if stored.shape[0] != (model.num_heads + 2 * model.num_kv_heads) * size:
             raise ValueError(f"{stored.shape[0]} rows")
         for name, heads in zip(
             self.names, (model.num_heads, model.num_kv_heads, model.num_kv_heads), strict=True
         ):
-            part = stored.rows(reached, reached + heads * size)
+            part = stored.rows(offset, offset + heads * size)
             yield name, part.shape, TensorChunk(part)
-            reached += heads * size
+            offset += heads * size
 
 
 @attrs.frozen
 class Concat:
-    """Hugging Face joined it with others of the same shape, the rows of all one after another.
+    """Hugging Face concatenates the tensor with others of the same shape along the rows.
 
     Attributes:
-        name: What they are joined to.
-        index: Which of them it is, from 0.
-        num_parts: How many there are.
-        interleaved: Whether they take turns row by row instead.
-        transposed: Whether rows and columns are exchanged in what they are joined to.
-        stacked: Whether experts are stacked in both.
+        name: The concatenated tensor.
+        index: The position in the concatenated tensor, from 0.
+        num_parts: The number of parts.
+        interleaved: Whether the rows of the parts alternate.
+        transposed: Whether the concatenated tensor is transposed.
+        stacked: Whether both have a leading expert dimension.
 
     """
 
@@ -162,8 +155,7 @@ class Concat:
     transposed: bool = False
     stacked: bool = False
 
-    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - as the others
-        """Yield the one part."""
+    def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:  # noqa: ARG002 - shared
         axis = int(self.stacked)
         rows, columns = stored.shape[axis], stored.shape[axis + 1 :]
         joined = (self.num_parts * rows, *columns)
@@ -180,16 +172,16 @@ class Concat:
 
 @attrs.frozen
 class JoinKVB:
-    """Hugging Face joined, head by head, what makes keys and what makes values of a latent vector.
+    """Hugging Face fuses the MLA up-projections of keys and values, head by head.
 
-    GGUF has the former (heads, latent, keys), that is, turned, and the latter (heads, values, latent).
+    GGUF stores the key projection transposed as (heads, latent, keys), and the value projection as (heads,
+    values, latent).
     """
 
     name: str
     makes: Literal["keys", "values"]
 
     def targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:
-        """Yield one of the two parts."""
         keys, values = mla_head_dims(model)
         shape = (model.num_heads * (keys + values), model.integer("attention.kv_lora_rank") or 0)
         view = StridedView.full(shape).split(0, model.num_heads, keys + values)
@@ -203,7 +195,7 @@ class JoinKVB:
 
 
 def mla_head_dims(model: GgufModel) -> tuple[int, int]:
-    """Return how many numbers of a key come from the latent vector, and how many a value has."""
+    """Return the size of a key without its RoPE part, and of a value."""
     key = model.integer("attention.key_length_mla") or model.integer("attention.key_length") or 0
     value = model.integer("attention.value_length_mla") or model.integer("attention.value_length") or 0
     return key - (model.integer("rope.dimension_count") or 0), value
@@ -228,5 +220,5 @@ TensorLayout: TypeAlias = (
 
 
 def _numbered(name: str, number: int) -> str:
-    before, _, behind = name.rpartition("{}")
-    return f"{before}{number}{behind}"
+    prefix, _, suffix = name.rpartition("{}")
+    return f"{prefix}{number}{suffix}"

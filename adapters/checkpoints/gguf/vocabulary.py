@@ -1,4 +1,4 @@
-"""The tokenizer that a GGUF header carries: tokens, their kinds, merges or scores, and the special ones."""
+"""Read the tokenizer of a GGUF header: tokens, types, merges or scores, and special tokens."""
 
 from typing import Literal
 
@@ -7,10 +7,10 @@ from litgpt.domain.errors import CorruptFile
 from litgpt.domain.tokenizer_source import GgufVocabulary
 
 TOKENIZER_MODELS: dict[str, Literal["bpe", "spm"]] = {"gpt2": "bpe", "llama": "spm", "gemma4": "bpe"}
-"""What GGUF calls the kinds of vocabulary that are implemented."""
+"""The supported tokenizer models of GGUF."""
 
-# Splitting rules whose models begin a text with the beginning token where the header does not say; models
-# with other rules do not. Source: `llama_vocab::impl::load` in llama.cpp's `llama-vocab.cpp`.
+# Pre-tokenizers for which add_bos_token defaults to true; for others it defaults to false.
+# Source: `llama_vocab::impl::load` in llama.cpp's `llama-vocab.cpp`.
 PRE_TOKENIZERS_WITH_BOS = frozenset(
     {
         "chameleon",
@@ -27,30 +27,30 @@ PRE_TOKENIZERS_WITH_BOS = frozenset(
     }
 )
 
-# What llama.cpp takes where a sentencepiece vocabulary does not name its special tokens.
+# llama.cpp's default special tokens of SentencePiece vocabularies.
 SENTENCEPIECE_IDS = {"bos": 1, "eos": 2, "unknown": 0}
 
 NORMAL, NO_TOKEN_ID = 1, 0xFFFF_FFFF
 
 
 def token_id(metadata: GgufMetadata, role: str) -> int | None:
-    """Return the id of a special token, such as that of `bos`, if the header names one."""
-    found = metadata.integer(f"tokenizer.ggml.{role}_token_id")
-    return None if found == NO_TOKEN_ID else found
+    """Return the id of a special token, such as `bos`, or None."""
+    number = metadata.integer(f"tokenizer.ggml.{role}_token_id")
+    return None if number == NO_TOKEN_ID else number
 
 
 def eog_token_ids(metadata: GgufMetadata) -> tuple[int, ...]:
-    """Return the tokens that end a text, a turn or a message, the first of them first."""
+    """Return the end-of-generation tokens (EOS, EOT, EOM), starting with EOS."""
     ids = (token_id(metadata, role) for role in ("eos", "eot", "eom"))
-    return tuple(dict.fromkeys(one for one in ids if one is not None))
+    return tuple(dict.fromkeys(number for number in ids if number is not None))
 
 
 def read_vocabulary(metadata: GgufMetadata) -> GgufVocabulary:
-    """Return the vocabulary that a header carries.
+    """Return the vocabulary of a header.
 
     Raises:
-        CorruptFile: A part of it is missing, or the parts do not fit each other.
-        UnsupportedModel: It is of another kind.
+        CorruptFile: A part is missing or contradicts the others.
+        UnsupportedModel: The tokenizer model is not supported.
 
     """
     model = metadata.text("tokenizer.ggml.model")
@@ -58,9 +58,7 @@ def read_vocabulary(metadata: GgufMetadata) -> GgufVocabulary:
         raise metadata.missing("tokenizer.ggml.model")
     if model not in TOKENIZER_MODELS:
         known = " and ".join(map(repr, TOKENIZER_MODELS))
-        raise metadata.unsupported(
-            f"its tokenizer is of the kind {model!r}; those that are implemented are {known}."
-        )
+        raise metadata.unsupported(f"its tokenizer model is {model!r}; only {known} are supported.")
     kind = TOKENIZER_MODELS[model]
     tokens = _texts(metadata, "tokenizer.ggml.tokens")
     count, spm = len(tokens), kind == "spm"
@@ -68,7 +66,7 @@ def read_vocabulary(metadata: GgufMetadata) -> GgufVocabulary:
     scores = _numbers(metadata, "tokenizer.ggml.scores", count) if spm else ()
     if spm and not scores:
         raise metadata.missing("tokenizer.ggml.scores")
-    # This kind has one rule of its own, whatever is said.
+    # gemma4 has a fixed pre-tokenizer.
     pre = model if model == "gemma4" else metadata.text("tokenizer.ggml.pre") or "default"
     add_bos = metadata.flag("tokenizer.ggml.add_bos_token")
     add_space = metadata.flag("tokenizer.ggml.add_space_prefix")
@@ -85,7 +83,7 @@ def read_vocabulary(metadata: GgufMetadata) -> GgufVocabulary:
         merges=() if spm else _texts(metadata, "tokenizer.ggml.merges"),
         pre="" if spm else pre,
         bos_id=bos,
-        eos_ids=tuple(dict.fromkeys(one for one in (eos, *others) if one is not None)),
+        eos_ids=tuple(dict.fromkeys(number for number in (eos, *others) if number is not None)),
         unk_id=unknown,
         add_bos=add_bos if add_bos is not None else spm or pre in PRE_TOKENIZERS_WITH_BOS,
         add_space_prefix=add_space if add_space is not None else spm,
@@ -95,11 +93,11 @@ def read_vocabulary(metadata: GgufMetadata) -> GgufVocabulary:
 
 
 def _named_templates(metadata: GgufMetadata) -> dict[str, str]:
-    """Return the chat templates that a list names, each of which has a key of its own."""
+    """Return the additional chat templates, by name."""
     listed = metadata.array("tokenizer.chat_templates", of_text=True)
     names = () if listed is None else listed.strings()
-    found = {name: metadata.text(f"tokenizer.chat_template.{name}") for name in names}
-    return {name: template for name, template in found.items() if template is not None}
+    templates = {name: metadata.text(f"tokenizer.chat_template.{name}") for name in names}
+    return {name: template for name, template in templates.items() if template is not None}
 
 
 def _texts(metadata: GgufMetadata, key: str) -> tuple[str, ...]:
@@ -110,19 +108,19 @@ def _texts(metadata: GgufMetadata, key: str) -> tuple[str, ...]:
 
 
 def _numbers(metadata: GgufMetadata, key: str, count: int) -> tuple[float, ...]:
-    """Return a number for each token; none at all if the header has none."""
+    """Return a number per token; empty if the key is absent."""
     array = metadata.array(key, of_text=False)
     if array is None:
         return ()
     if len(array) != count:
-        raise CorruptFile(metadata.path, f"{key!r} has {len(array)} numbers for {count} tokens.")
+        raise CorruptFile(metadata.path, f"{key!r} has {len(array)} values for {count} tokens.")
     return array.numbers()
 
 
 def _checked_id(metadata: GgufMetadata, role: str, count: int, default: int | None = None) -> int | None:
-    found = token_id(metadata, role)
-    if found is None:
+    number = token_id(metadata, role)
+    if number is None:
         return default if default is not None and default < count else None
-    if found >= count:
-        raise metadata.invalid(f"tokenizer.ggml.{role}_token_id", f"the id of one of its {count} tokens")
-    return found
+    if number >= count:
+        raise metadata.invalid(f"tokenizer.ggml.{role}_token_id", f"less than its {count} tokens")
+    return number

@@ -1,1 +1,1 @@
-"""Hugging Face folders."""
+"""Hugging Face checkpoint folders."""

@@ -1,1 +1,1 @@
-"""LitGPT folders."""
+"""LitGPT checkpoint folders."""

@@ -1,4 +1,4 @@
-"""A folder that LitGPT wrote: `lit_model.pth`, `model_config.yaml` and the tokenizer's files."""
+"""LitGPT checkpoint folders: `lit_model.pth`, `model_config.yaml` and tokenizer files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ CONFIG_FILE = "model_config.yaml"
 
 @attrs.frozen
 class _Opened:
-    """What is known once the weights are open: the config, which they complete, and the tensors."""
+    """The config and tensors, which are available after the weights were opened."""
 
     config: Mapping[str, object]
     tensors: LitGptTensors
@@ -40,10 +40,10 @@ class _Opened:
 
 @attrs.define
 class LitGptCheckpoint:
-    """A model in a LitGPT folder. Its tensors are views of `lit_model.pth`, mapped into memory.
+    """A model in a LitGPT folder. Its tensors are memory-mapped views of `lit_model.pth`.
 
-    Names, shapes and whether the head is the embedding stand only in the pickle, so torch opens it when one
-    of them is first asked for.
+    Only the pickle contains names, shapes and whether the head is tied, so torch opens it when one of these
+    is first needed.
     """
 
     name: str
@@ -57,38 +57,35 @@ class LitGptCheckpoint:
 
     @property
     def origin(self) -> str:
-        """Where it is, in words."""
         return f"the LitGPT folder {self.folder}"
 
     @property
     def path(self) -> Path:
-        """The folder."""
         return self.folder
 
     @property
     def config(self) -> Mapping[str, object]:
-        """What `config.json` would hold."""
+        """The equivalent of `config.json`."""
         return self._weights().config
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever loads it should be told: nothing."""
         return ()
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor it holds, by Hugging Face's name."""
+        """All tensors, by Hugging Face name."""
         tensors = self._weights().tensors
         return {name: tensors.info(name) for name in tensors.targets}
 
     def fetch(self, report: Reporter) -> None:
-        """Do nothing: the weights are here."""
+        """Do nothing: the weights are local."""
 
     def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
-        """Return a tensor: a view of the file in the dtype it is stored in, otherwise a converted copy.
+        """Return a tensor: a view of the file in the stored dtype, otherwise a converted copy.
 
         Raises:
-            InvalidArgument: There is no tensor of this name.
+            InvalidArgument: The model has no tensor of this name.
 
         """
         import torch
@@ -100,51 +97,51 @@ class LitGptCheckpoint:
         return tensor if dtype is None else tensor.to(getattr(torch, dtype))
 
     def close(self) -> None:
-        """Let go of the file. Tensors that were read stay valid."""
+        """Release the file. Tensors that were read remain valid."""
         self._opened = None
 
     def _weights(self) -> _Opened:
         if self._opened is None:
             weights = _load(self.folder / WEIGHTS_FILE)
             embedding, head = weights.get("transformer.wte.weight"), weights.get("lm_head.weight")
-            # LitGPT's network has a head of its own; a conversion from a tied model saves one storage twice
+            # LitGPT never ties the head; a conversion from a tied model saves the same storage twice.
             tied = head is None or (embedding is not None and _is_same_tensor(embedding, head))
             if tied:
                 weights.pop("lm_head.weight", None)
             bare_norms = "transformer.ln_f.weight" not in weights
-            told = to_hf_config(str(self.folder / CONFIG_FILE), self._settings, bare_norms=bare_norms)
-            told["tie_word_embeddings"] = tied
-            config, architecture = choose_config(self.name, told, self._beside)
+            translated = to_hf_config(str(self.folder / CONFIG_FILE), self._settings, bare_norms=bare_norms)
+            translated["tie_word_embeddings"] = tied
+            config, architecture = choose_config(self.name, translated, self._beside)
             tensors = LitGptTensors.from_weights(str(self.folder / WEIGHTS_FILE), weights, architecture)
             self._opened = _Opened(config, tensors)
         return self._opened
 
 
 def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
-    """Open a folder that LitGPT 0.5 wrote: its small files; its weights when they are asked for.
+    """Open a folder written by LitGPT 0.5: its small files now, its weights on demand.
 
     Args:
         path: The folder.
-        name: What it was asked for as.
+        name: The requested model name.
 
     Raises:
-        MissingFile: There is no `lit_model.pth` or no `model_config.yaml`.
-        CorruptFile: A file is cut short, or a setting cannot be right.
-        UnsafeFile: `lit_model.pth` is a bare pickle. (If it is an archive whose pickle names more than
-            tensors, this is raised when it is first asked for.)
-        UnsupportedModel: No family that is implemented has the structure that `model_config.yaml` describes.
+        MissingFile: `lit_model.pth` or `model_config.yaml` does not exist.
+        CorruptFile: A file is truncated, or a setting is invalid.
+        UnsafeFile: `lit_model.pth` is a bare pickle. (For an archive whose pickle contains more than tensors,
+            this is raised when the weights are first accessed.)
+        UnsupportedModel: No supported family has the structure described by `model_config.yaml`.
 
     """
     for needed, why in (
-        (WEIGHTS_FILE, "it holds the weights."),
-        (CONFIG_FILE, f"it says how {WEIGHTS_FILE} is to be read."),
+        (WEIGHTS_FILE, "it contains the weights."),
+        (CONFIG_FILE, f"it describes the architecture of {WEIGHTS_FILE}."),
     ):
         if error := missing_file_error(path / needed):
             raise error
         if not (path / needed).is_file():
             raise MissingFile(str(path / needed), why)
     settings = read_yaml(path / CONFIG_FILE)
-    to_hf_config(str(path / CONFIG_FILE), settings)  # which refuses what cannot be run
+    to_hf_config(str(path / CONFIG_FILE), settings)  # raises for unsupported settings
     with translate_read_errors(path / WEIGHTS_FILE), (path / WEIGHTS_FILE).open("rb") as file:
         check_archive(path / WEIGHTS_FILE, file)
     return LitGptCheckpoint(
@@ -161,7 +158,7 @@ def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
 def _load(path: Path) -> dict[str, "torch.Tensor"]:
     import torch
 
-    with translate_read_errors(path, missing="it was there when the model was opened."):
+    with translate_read_errors(path, missing="it was removed after the model was opened."):
         try:
             loaded = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         except UnpicklingError as error:
@@ -169,18 +166,18 @@ def _load(path: Path) -> dict[str, "torch.Tensor"]:
     if isinstance(loaded, dict) and isinstance(loaded.get("model"), dict):
         loaded = loaded["model"]
     if not isinstance(loaded, dict):
-        raise CorruptFile(str(path), "it holds no tensors by name.")
+        raise CorruptFile(str(path), "it does not contain a mapping of names to tensors.")
     for key, value in loaded.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor) or value.layout != torch.strided:
-            raise CorruptFile(str(path), f"it holds {str(key)[:60]!r}, which is no plain tensor.")
+            raise CorruptFile(str(path), f"it contains {str(key)[:60]!r}, which is not a dense tensor.")
     return loaded
 
 
 _REMEDY = (
-    "It names more than tensors; weights alone would be read. If it is a checkpoint from the middle of "
-    "training with LitGPT, `litgpt convert_pretrained_checkpoint` (LitGPT 0.5) takes the weights out of it."
+    "It contains more than tensors. If it is a checkpoint from the middle of training with LitGPT, extract "
+    "the weights with `litgpt convert_pretrained_checkpoint` (LitGPT 0.5)."
 )
 
 
-def _is_same_tensor(one: "torch.Tensor", other: "torch.Tensor") -> bool:
-    return one.data_ptr() == other.data_ptr() and one.shape == other.shape and one.stride() == other.stride()
+def _is_same_tensor(a: "torch.Tensor", b: "torch.Tensor") -> bool:
+    return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.stride() == b.stride()

@@ -1,6 +1,6 @@
-"""LitGPT's `model_config.yaml`: its settings, and what the absence of one means.
+"""LitGPT's `model_config.yaml`: its settings and their defaults.
 
-Field names and defaults are those of `litgpt.config.Config` in LitGPT 0.5.13 (Apache-2.0).
+Field names and defaults are from `litgpt.config.Config` in LitGPT 0.5.13 (Apache-2.0).
 """
 
 from collections.abc import Mapping
@@ -65,16 +65,16 @@ DEFAULTS: dict[str, object] = {
     "lm_head_bias": False,
     "final_logit_softcapping": None,
 }
-"""Every setting of LitGPT's, and what its absence means."""
+"""All settings of LitGPT, with their defaults."""
 
 
 @attrs.frozen
 class LitGptConfig:
-    """A `model_config.yaml`.
+    """The settings of a `model_config.yaml`.
 
     Attributes:
-        where: The file, for errors.
-        values: What it says.
+        where: The file name in errors.
+        values: The contents of the file.
 
     """
 
@@ -82,11 +82,10 @@ class LitGptConfig:
     values: Mapping[str, object] = attrs.field(repr=False)
 
     def __getitem__(self, name: str) -> object:
-        """Return a setting, or LitGPT's default."""
         return self.values.get(name, DEFAULTS[name])
 
     def integer(self, name: str) -> int:
-        """Return a setting that counts something.
+        """Return a setting that must be a positive integer.
 
         Raises:
             CorruptFile: It is not a positive integer.
@@ -100,53 +99,49 @@ class LitGptConfig:
         return value
 
     def unsupported(self, name: str) -> UnsupportedModel:
-        """Return the error for a setting that is not implemented, to be raised."""
+        """Return the error for an unsupported setting; the caller raises it."""
         value = self.values.get(name, DEFAULTS.get(name))
-        return UnsupportedModel(
-            self.where, f"it asks for {name} = {short_repr(value)}, which is not implemented."
-        )
+        return UnsupportedModel(self.where, f"it sets {name} = {short_repr(value)}, which is not supported.")
 
     @property
     def name(self) -> str:
-        """The model's name, of which two parts are settings: see `counts_from_1` and `family_of`."""
+        """The model name, which encodes two settings: see `norms_have_unit_offset` and `model_type_of`."""
         origin = self["hf_config"]
         return str(self["name"] or (origin.get("name", "") if isinstance(origin, Mapping) else ""))
 
     @property
     def norms_have_unit_offset(self) -> bool:
-        """Whether the weights of RMSNorms count from 1. LitGPT has no other setting for it than the name."""
+        """Whether 1 is added to the weights of RMSNorms. LitGPT derives this only from the name."""
         return "Gemma" in self.name
 
     @property
     def attn_bias(self) -> bool:
-        """Whether queries, keys and values have a bias and the other projections have none."""
+        """Whether queries, keys and values have a bias and the other projections do not."""
         return bool(self["attn_bias"]) and not self["bias"]
 
     @property
     def num_kv_heads(self) -> int:
-        """Key-value heads."""
         return self.integer("n_head" if self["n_query_groups"] is None else "n_query_groups")
 
     @property
     def head_dim(self) -> int:
-        """Numbers in a head."""
         if self["head_size"] is None:
             return self.integer("n_embd") // self.integer("n_head")
         return self.integer("head_size")
 
     @property
     def intermediate_size(self) -> int:
-        """The width in the middle of a feed-forward; LitGPT asks for it only where it is gated by SiLU."""
+        """The hidden size of the MLP; LitGPT requires the setting only for `LLaMAMLP`."""
         if self["intermediate_size"] is None and self["mlp_class_name"] != "LLaMAMLP":
             return 4 * self.integer("n_embd")
         return self.integer("intermediate_size")
 
     @property
     def layer_types(self) -> list[str]:
-        """What each layer sees, in Hugging Face's words: `sliding_attention` or `full_attention`.
+        """Hugging Face's `layer_types`: `sliding_attention` or `full_attention` for each layer.
 
         Raises:
-            CorruptFile: The list of layers with windows is not one.
+            CorruptFile: `sliding_window_indices` is invalid.
 
         """
         if self["sliding_window_size"] is None:
@@ -154,27 +149,27 @@ class LitGptConfig:
         return self.layer_types_of("sliding_window_indices")
 
     def layer_types_of(self, name: str) -> list[str]:
-        """Return what each layer sees by a list that has a 1 for one with a window; without it, all have one.
+        """Return `layer_types` for a list with a 1 per sliding-window layer; the default is a window in all.
 
         Raises:
-            CorruptFile: It is no such list.
+            CorruptFile: The setting is not such a list.
 
         """
         layers = self.integer("n_layer")
-        given = self[name]
-        indices = [1] * layers if given is None else given
+        value = self[name]
+        indices = [1] * layers if value is None else value
         if (
             not isinstance(indices, list)
             or not set(map(repr, indices)) <= {"0", "1"}
             or len(indices) < layers
         ):
-            reason = f"{name} must be a list with a 0 or a 1 for each of {layers} layers."
+            reason = f"{name} must be a list of {layers} zeros and ones, with one entry per layer."
             raise CorruptFile(self.where, reason)
-        return ["sliding_attention" if one else "full_attention" for one in indices[:layers]]
+        return ["sliding_attention" if index else "full_attention" for index in indices[:layers]]
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the embedding: LitGPT pads the vocabulary, and the tokenizer may know fewer tokens."""
+        """The rows of the embedding. LitGPT pads the vocabulary, so the tokenizer may have fewer tokens."""
         if self["padded_vocab_size"] is None:
             multiple = self.integer("padding_multiple")
             return -(-self.integer("vocab_size") // multiple) * multiple

@@ -1,8 +1,8 @@
-"""LitGPT's description of a model, translated to Hugging Face's: `model_config.yaml` to `config.json`.
+"""Translate LitGPT's `model_config.yaml` to Hugging Face's `config.json`.
 
-The family is recognized by the structure that the settings describe, never by what the model is called. Two
-things LitGPT says nowhere but in the name: "Gemma" in it makes norms count from 1, "OLMo" takes the weights
-off LayerNorms. The second is seen in the tensors; where the first does not fit the rest, it is refused.
+The family is inferred from the settings, never from the model name. LitGPT encodes two settings only in the
+name: "Gemma" adds 1 to the weights of RMSNorms, "OLMo" removes the weights of LayerNorms. The second is
+visible in the tensors; if the first contradicts the other settings, the model is rejected.
 """
 
 from collections.abc import Mapping
@@ -16,47 +16,47 @@ from litgpt.domain.errors import UnsupportedModel
 def to_hf_config(
     location: str, values: Mapping[str, object], *, bare_norms: bool = False
 ) -> dict[str, object]:
-    """Return the `config.json` of a model that LitGPT describes; whether its head is tied is not in it.
+    """Return the `config.json` of a LitGPT model, without `tie_word_embeddings`.
 
     Args:
-        location: The file that was read, for errors.
-        values: The contents of a `model_config.yaml`.
-        bare_norms: Whether the norms have no weights, which only the tensors tell.
+        location: The file name in errors.
+        values: The contents of `model_config.yaml`.
+        bare_norms: Whether the norms have no weights, which only the tensors show.
 
     Raises:
-        CorruptFile: A setting cannot be right.
-        UnsupportedModel: No family that is implemented has this structure, or this setting.
+        CorruptFile: A setting is invalid.
+        UnsupportedModel: No supported family has this structure or setting.
 
     """
-    said = LitGptConfig(location, values)
-    family = model_type_of(said, bare_norms=bare_norms)
+    settings = LitGptConfig(location, values)
+    family = model_type_of(settings, bare_norms=bare_norms)
     structure = STRUCTURES[family]
     for name, expected in structure.expected.items():
-        found = said.attn_bias if name == "attn_bias" else said[name]
-        if found != expected:
-            raise said.unsupported(name)
-    for name in sorted(said.values.keys() - DEFAULTS.keys()):
-        if said.values[name]:  # a setting that a later LitGPT brought, and that is on
-            raise said.unsupported(name)
+        value = settings.attn_bias if name == "attn_bias" else settings[name]
+        if value != expected:
+            raise settings.unsupported(name)
+    for name in sorted(settings.values.keys() - DEFAULTS.keys()):
+        if settings.values[name]:  # a setting of a later LitGPT that is enabled
+            raise settings.unsupported(name)
     config: dict[str, object] = {
         "model_type": family,
-        "hidden_size": said.integer("n_embd"),
-        "num_hidden_layers": said.integer("n_layer"),
-        "num_attention_heads": said.integer("n_head"),
-        "num_key_value_heads": said.num_kv_heads,
-        "vocab_size": said.vocab_size,
-        "max_position_embeddings": said.integer("block_size"),
-        "rope_theta": said["rope_base"],
-        "rope_scaling": to_hf_rope_scaling(said),
+        "hidden_size": settings.integer("n_embd"),
+        "num_hidden_layers": settings.integer("n_layer"),
+        "num_attention_heads": settings.integer("n_head"),
+        "num_key_value_heads": settings.num_kv_heads,
+        "vocab_size": settings.vocab_size,
+        "max_position_embeddings": settings.integer("block_size"),
+        "rope_theta": settings["rope_base"],
+        "rope_scaling": to_hf_rope_scaling(settings),
     }
-    return config | structure.config(said)
+    return config | structure.config(settings)
 
 
 def model_type_of(config: LitGptConfig, *, bare_norms: bool) -> str:
-    """Return the `model_type` of the family that could have this structure.
+    """Return the `model_type` of the family with this structure.
 
     Raises:
-        UnsupportedModel: None that is implemented has; it names the setting that stands in the way.
+        UnsupportedModel: No supported family has it; the error names the setting.
 
     """
     gemma = config["mlp_class_name"] == "GemmaMLP"
@@ -87,7 +87,7 @@ def model_type_of(config: LitGptConfig, *, bare_norms: bool) -> str:
 
 
 def _dense_model_type(config: LitGptConfig) -> str:
-    """Return which of Llama's relatives has this structure. A Phi 3 is a Llama, or a Mistral, in it."""
+    """Return the family of a Llama-like structure. LitGPT describes Phi 3 as a Llama or a Mistral."""
     if config["norm_qk"]:
         return "olmo2" if config["norm_qk_type"] == "olmo2" else "qwen3"
     if config.attn_bias:
@@ -98,9 +98,9 @@ def _dense_model_type(config: LitGptConfig) -> str:
 
 
 def _unsupported(config: LitGptConfig) -> UnsupportedModel:
-    has, numbers = ("has", "1") if config.norms_have_unit_offset else ("does not have", "0")
+    has, offset = ("contains", "1") if config.norms_have_unit_offset else ("does not contain", "0")
     return UnsupportedModel(
         config.where,
-        f"its name = {config.name[:60]!r} {has} 'Gemma' in it, by which LitGPT marks that norm weights "
-        f"count from {numbers}; with mlp_class_name = {config['mlp_class_name']}, that is not implemented.",
+        f"its name = {config.name[:60]!r} {has} 'Gemma', so LitGPT adds {offset} to the norm weights; "
+        f"with mlp_class_name = {config['mlp_class_name']}, that is not supported.",
     )

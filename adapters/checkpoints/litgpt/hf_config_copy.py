@@ -1,8 +1,8 @@
-"""The `config.json` that LitGPT copies beside its own settings, and when it may be believed.
+"""Decide whether to use the `config.json` that LitGPT copies next to its own settings.
 
-LitGPT's settings do not tell all families apart: a Phi 3 is a Llama in them. The copy does, and says what no
-setting of LitGPT's does. But weights and settings may have changed since it was copied, and LitGPT goes by
-its settings. So it is believed where both describe the same structure.
+LitGPT's settings do not distinguish all families (Phi 3 looks like Llama) and lack some Hugging Face
+settings; the copy has both. But weights and settings may have changed after it was copied, and LitGPT itself
+ignores it. So the copy is only used if it describes the same architecture.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from litgpt.domain.errors import LitGPTError
 from litgpt.domain.families import config_to_save, parse_config
 from litgpt.domain.model import Architecture
 
-# Whatever is wrong with the copy need not be told: LitGPT's settings say all that is needed.
+# Errors of the copy are ignored: LitGPT's settings are sufficient.
 _UNUSABLE_CONFIG_ERRORS = (LitGPTError, ArithmeticError, LookupError, TypeError, ValueError)
 
 _SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -22,16 +22,16 @@ _SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 def choose_config(
     name: str, translated: Mapping[str, object], hf_config: Mapping[str, object]
 ) -> tuple[dict[str, object], Architecture]:
-    """Return the config to go by, and the structure that it describes.
+    """Return the config to use and its architecture.
 
     Args:
-        name: What to call the model in an error.
-        translated: What LitGPT's settings and tensors say, as a config.
-        hf_config: The contents of `config.json`; empty if there is none.
+        name: The model name in errors.
+        translated: The config translated from LitGPT's settings and tensors.
+        hf_config: The contents of `config.json`; empty if it does not exist.
 
     Raises:
-        CorruptFile: A setting of LitGPT's cannot be right.
-        UnsupportedModel: What LitGPT's settings ask for is not implemented.
+        CorruptFile: A LitGPT setting is invalid.
+        UnsupportedModel: A LitGPT setting is not supported.
 
     """
     tied = {"tie_word_embeddings": translated["tie_word_embeddings"]}
@@ -39,9 +39,9 @@ def choose_config(
     architecture = parse_config(name, translated)
     copied = {**config_to_save(hf_config), **tied}
     try:
-        also = parse_config(name, copied)
+        copied_architecture = parse_config(name, copied)
     except _UNUSABLE_CONFIG_ERRORS:
         return translated, architecture
-    if attrs.evolve(also, family=architecture.family) != architecture:
+    if attrs.evolve(copied_architecture, family=architecture.family) != architecture:
         return translated, architecture
-    return copied, also
+    return copied, copied_architecture

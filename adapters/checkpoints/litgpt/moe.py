@@ -1,4 +1,4 @@
-"""The families with experts in LitGPT's settings, and what Hugging Face calls these."""
+"""Translate LitGPT's settings of MoE families to Hugging Face configs."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from litgpt.domain.errors import CorruptFile
 from litgpt.domain.formatting.bounded_text import short_repr
 from litgpt.domain.validators import is_integer
 
-# What DeepSeek V3's config cannot say: both are fixed in its code.
+# DeepSeek V3 hardcodes these two settings, so its config does not contain them.
 _LATENT_EPS = 1e-6
 _GROUP_SCORE_TOP_K = 2
 
@@ -15,7 +15,7 @@ _LATENT_SIZES = ("q_lora_rank", "kv_lora_rank", "qk_rope_head_dim", "qk_nope_hea
 
 
 def mixtral(config: LitGptConfig, dense: Mapping[str, object]) -> dict[str, object]:
-    """Return what a Mixtral's config says besides what a Mistral's would."""
+    """Return the config of a Mixtral model, from that of a Mistral model."""
     _check_plain_choice(config)
     if _dense_layers(config):
         raise config.unsupported("first_k_dense_replace")
@@ -28,14 +28,14 @@ def mixtral(config: LitGptConfig, dense: Mapping[str, object]) -> dict[str, obje
 
 
 def qwen3_moe(config: LitGptConfig, dense: Mapping[str, object]) -> dict[str, object]:
-    """Return what the config of a Qwen 3 with experts says besides what one without would."""
+    """Return the config of a Qwen3-MoE model, from that of a dense Qwen3 model."""
     _check_plain_choice(config)
     return {
         **dense,
         "moe_intermediate_size": _expert_size(config),
         "num_experts": config.integer("n_expert"),
         "num_experts_per_tok": config.integer("n_expert_per_token"),
-        # Without groups LitGPT does not look at its setting of this name, and the weights sum to 1.
+        # Without groups LitGPT ignores its setting of this name and normalizes the weights.
         "norm_topk_prob": True,
         "decoder_sparse_step": 1,
         "mlp_only_layers": list(range(_dense_layers(config))),
@@ -44,7 +44,7 @@ def qwen3_moe(config: LitGptConfig, dense: Mapping[str, object]) -> dict[str, ob
 
 
 def deepseek(config: LitGptConfig) -> dict[str, object]:
-    """Return what a DeepSeek V3's config says."""
+    """Return the config of a DeepSeek V3 model."""
     latent = config["latent_attention"]
     if not isinstance(latent, Mapping) or set(latent) != set(_LATENT_SIZES):
         raise config.unsupported("latent_attention")
@@ -58,7 +58,7 @@ def deepseek(config: LitGptConfig) -> dict[str, object]:
     head_size = latent["qk_rope_head_dim"] + latent["qk_nope_head_dim"]
     if config["attention_scores_scalar"] not in (None, head_size):
         raise config.unsupported("attention_scores_scalar")
-    if not config["n_expert_groups"]:  # then LitGPT chooses as Mixtral does
+    if not config["n_expert_groups"]:  # otherwise LitGPT routes as Mixtral does
         raise config.unsupported("n_expert_groups")
     if not config["n_shared_expert"]:
         raise config.unsupported("n_shared_expert")
@@ -84,7 +84,7 @@ def deepseek(config: LitGptConfig) -> dict[str, object]:
 
 
 def _check_plain_choice(config: LitGptConfig) -> None:
-    """Check that experts are chosen by their scores alone, and that no other feed-forward stands beside."""
+    """Check that there is no expert grouping, shared expert or routed scaling factor."""
     for name in ("n_expert_groups", "n_shared_expert"):
         if config[name]:
             raise config.unsupported(name)
@@ -93,7 +93,7 @@ def _check_plain_choice(config: LitGptConfig) -> None:
 
 
 def _dense_layers(config: LitGptConfig) -> int:
-    """Return how many layers, from the first, have no experts."""
+    """Return the number of leading layers without experts."""
     if not config["first_k_dense_replace"]:
         return 0
     return min(config.integer("first_k_dense_replace"), config.integer("n_layer"))

@@ -1,4 +1,4 @@
-"""The families in LitGPT's settings: what their members have in common, and how the rest is read."""
+"""The families in terms of LitGPT's settings: their fixed settings, and how to translate the others."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,11 +10,11 @@ from litgpt.adapters.checkpoints.litgpt.moe import deepseek, mixtral, qwen3_moe
 
 @attrs.frozen
 class Structure:
-    """A family.
+    """A family in terms of LitGPT's settings.
 
     Attributes:
-        expected: The settings that its members have in common.
-        config: Reads the others.
+        expected: The settings that are fixed in this family.
+        config: Translates the other settings to Hugging Face's.
 
     """
 
@@ -22,7 +22,7 @@ class Structure:
     config: Callable[[LitGptConfig], dict[str, object]]
 
 
-# What is true of Llama, and of every other family unless it says otherwise.
+# Llama's settings, which other families override.
 _LLAMA: dict[str, object] = {
     "norm_1": True,
     "norm_2": True,
@@ -47,19 +47,19 @@ _LLAMA: dict[str, object] = {
 
 
 def _differs_from(*reads: str, base: Mapping[str, object] = _LLAMA, **differs: object) -> dict[str, object]:
-    """Return what is expected of a family that reads some settings itself, and of which others differ."""
+    """Return the fixed settings of a family: `base` without the settings in `reads`, with some overridden."""
     return {name: value for name, value in base.items() if name not in reads} | differs
 
 
 def _heads(config: LitGptConfig) -> dict[str, object]:
-    """Return what most families call a head's size, scores being scaled by it."""
+    """Return `head_dim`, if attention scores are scaled by its square root."""
     if config["attention_scores_scalar"] not in (None, config.head_dim):
         raise config.unsupported("attention_scores_scalar")
     return {"head_dim": config.head_dim}
 
 
 def _divided_heads(config: LitGptConfig) -> dict[str, object]:
-    """Check that a head's size is the width over the heads, which these families do not say."""
+    """Check that the head size is `n_embd // n_head`, for families without a `head_dim` setting."""
     if config.head_dim != config.integer("n_embd") // config.integer("n_head"):
         raise config.unsupported("head_size")
     _heads(config)
@@ -80,7 +80,7 @@ def _gelu(config: LitGptConfig) -> str:
 
 
 def _one_window(config: LitGptConfig) -> dict[str, object]:
-    """Return the window of a family in which all layers have it or none."""
+    """Return the sliding window of a family in which all layers have it or none does."""
     kinds = set(config.layer_types)
     if len(kinds) > 1:
         raise config.unsupported("sliding_window_indices")
@@ -89,7 +89,7 @@ def _one_window(config: LitGptConfig) -> dict[str, object]:
 
 
 def _windows(config: LitGptConfig) -> dict[str, object]:
-    """Return the windows of a family in which layers differ."""
+    """Return the sliding window and layer types of a family with mixed layers."""
     size = None if config["sliding_window_size"] is None else config.integer("sliding_window_size")
     return {"sliding_window": size, "layer_types": config.layer_types}
 
@@ -120,7 +120,7 @@ def _gemma(config: LitGptConfig) -> dict[str, object]:
 
 
 def _gemma2(config: LitGptConfig) -> dict[str, object]:
-    # Its scores are scaled by a number of its own, so that of the head is not asked for.
+    # query_pre_attn_scalar scales the scores, so head_dim does not have to match attention_scores_scalar.
     scores = config["attention_scores_scalar"] or config.head_dim
     plain = LitGptConfig(config.where, {**config.values, "attention_scores_scalar": None})
     return {
@@ -135,7 +135,7 @@ def _gemma2(config: LitGptConfig) -> dict[str, object]:
 def _gemma3(config: LitGptConfig) -> dict[str, object]:
     local = config["rope_local_base_freq"]
     if local is None:
-        if config["rope_adjustments"] is not None:  # Gemma 3 stretches only the layers that see everything
+        if config["rope_adjustments"] is not None:  # Gemma 3 scales RoPE only in full-attention layers
             raise config.unsupported("rope_local_base_freq")
     elif config.layer_types_of("rope_indices") != config.layer_types:
         raise config.unsupported("rope_indices")
@@ -203,7 +203,7 @@ def _stablelm(config: LitGptConfig) -> dict[str, object]:
 
 
 def _olmo(config: LitGptConfig) -> dict[str, object]:
-    if config["norm_eps"] != 1e-5:  # which the family's config cannot say
+    if config["norm_eps"] != 1e-5:  # OLMo's config has no epsilon
         raise config.unsupported("norm_eps")
     return {"intermediate_size": config.intermediate_size, **_heads(config), "hidden_act": "silu"}
 
@@ -221,7 +221,7 @@ STRUCTURES = {
     "llama": Structure(_differs_from("bias"), _llama),
     "mistral": Structure(_differs_from("sliding_window_size"), _mistral),
     "mixtral": Structure(
-        _differs_from("sliding_window_size", "n_expert"), lambda said: mixtral(said, _mistral(said))
+        _differs_from("sliding_window_size", "n_expert"), lambda config: mixtral(config, _mistral(config))
     ),
     "qwen2": Structure(_differs_from("sliding_window_size", attn_bias=True), _qwen),
     "qwen3": Structure(_differs_from("sliding_window_size", norm_qk=True, norm_qk_type="default"), _qwen),
@@ -273,4 +273,4 @@ STRUCTURES = {
     ),
     "deepseek_v3": Structure(_differs_from("latent_attention", "n_expert", "rope_interleave"), deepseek),
 }
-"""The families that LitGPT has code for, by `model_type`."""
+"""The families supported by LitGPT, by `model_type`."""

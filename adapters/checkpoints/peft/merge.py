@@ -139,7 +139,7 @@ class _PlanBuilder:
             self.shape_mismatches.append(f"{saved} is {list(value.shape)}, expected {expected}")
 
     def _checkpoint_names(self, name: str) -> Iterator[str]:
-        """Yield possible checkpoint names of a transformers tensor; for a head, those of all head names."""
+        """Yield possible checkpoint names of a transformers tensor; for a head, under all head names."""
         yield from checkpoint_names(name, self.model_type)
         if (module := name.removesuffix(_WEIGHT)) in _HEAD_NAMES:
             yield from (f"{head}{name[len(module) :]}" for head in _HEAD_NAMES)

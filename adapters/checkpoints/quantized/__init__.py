@@ -1,1 +1,1 @@
-"""Quantized Hugging Face checkpoints: each format is told by its packing, and presented as plain weights."""
+"""Quantized Hugging Face checkpoints, presented as dequantized weights."""

@@ -1,8 +1,8 @@
-"""AWQ, as AutoAWQ's version "gemm" packs it (Lin et al. 2023, arXiv:2306.00978).
+"""AWQ, as packed by AutoAWQ's version "gemm" (Lin et al. 2023, arXiv:2306.00978).
 
-`qweight` (in, out / 8) has eight outputs in a word: from the lowest four bits up the first, the third, the
-fifth, the seventh, the second, the fourth, the sixth and the eighth. `qzeros` (groups, out / 8) is like it,
-and `scales` is (groups, out). A weight is (code - zero) x scale.
+`qweight` (in, out / 8) packs eight outputs into a word, from the lowest four bits in the order 0, 2, 4, 6, 1,
+3, 5, 7. `qzeros` (groups, out / 8) is packed in the same way, and `scales` has shape (groups, out). A weight
+is (code - zero) x scale.
 """
 
 from collections.abc import Mapping
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 BITS = 4
 PER_WORD = 8
-# Where in a word, counted from the lowest bits, the first output's code is, the second's, …
+# The nibble of each output in a word, counted from the lowest bits.
 NIBBLE_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
 
 
 @attrs.frozen
 class Awq:
-    """AWQ to four bits.
+    """The 4-bit AWQ format.
 
     Attributes:
-        group_size: How many inputs share a scale; None is all.
+        group_size: The number of inputs that share a scale; None means all.
 
     """
 
@@ -39,21 +39,21 @@ class Awq:
 
     @classmethod
     def read(cls, settings: QuantizationConfig) -> "Awq":
-        """Return the packing that a config tells.
+        """Return the format described by a config.
 
         Raises:
-            UnsupportedModel: It is another one of AWQ's.
+            UnsupportedModel: It is an unsupported variant of AWQ.
 
         """
         settings.require_one_of("bits", BITS)
         settings.layout(("version", "format"), "gemm")
-        if settings.values.get("backend") == "llm-awq":  # which packs in a way of its own
+        if settings.values.get("backend") == "llm-awq":  # a different packing
             settings.raise_unsupported("backend", "llm-awq")
         settings.require_one_of("zero_point", True)
         return cls(settings.group_size("group_size", default=128))
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights: (out, in) each."""
+        """Return the packed weights, each of shape (out, in)."""
         layers = stored.prefixes_of(".qweight", ".qzeros")
         return {f"{layer}.weight": self._weight(stored, layer) for layer in layers}
 
@@ -65,7 +65,8 @@ class Awq:
         size = self.group_size or inputs
         if inputs % size:
             raise CorruptFile(
-                stored.where, f"{parts['qweight']} has {inputs} rows, which are no groups of {size}."
+                stored.where,
+                f"{parts['qweight']} has {inputs} rows, not a multiple of the group size {size}.",
             )
         stored.check_shape(parts["qzeros"], (inputs // size, words))
         stored.check_shape(parts["scales"], (inputs // size, words * PER_WORD))
@@ -78,17 +79,17 @@ def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype") -> "torch
     inputs, words = parts["qweight"].shape
     groups = len(parts["scales"])
     weight = torch.empty((words * PER_WORD, inputs), dtype=dtype)
-    for some in row_chunks(words, inputs * PER_WORD):
-        outputs = slice(some.start * PER_WORD, some.stop * PER_WORD)
-        zeros, scales = _codes(parts["qzeros"][:, some]), parts["scales"][:, outputs].float()
-        codes = _codes(parts["qweight"][:, some]).view(groups, inputs // groups, -1)
-        numbers = codes.sub_(zeros.unsqueeze(1)).float().mul_(scales.unsqueeze(1))
-        weight[outputs] = numbers.flatten(0, 1).t()
+    for chunk in row_chunks(words, inputs * PER_WORD):
+        outputs = slice(chunk.start * PER_WORD, chunk.stop * PER_WORD)
+        zeros, scales = _codes(parts["qzeros"][:, chunk]), parts["scales"][:, outputs].float()
+        codes = _codes(parts["qweight"][:, chunk]).view(groups, inputs // groups, -1)
+        values = codes.sub_(zeros.unsqueeze(1)).float().mul_(scales.unsqueeze(1))
+        weight[outputs] = values.flatten(0, 1).t()
     return weight
 
 
 def _codes(words: "torch.Tensor") -> "torch.Tensor":
-    """Return codes in the order of the outputs."""
+    """Return the codes in the order of the outputs."""
     codes: torch.Tensor = (
         unpack_words(words, BITS).unflatten(-1, (-1, PER_WORD))[..., NIBBLE_ORDER].flatten(-2)
     )

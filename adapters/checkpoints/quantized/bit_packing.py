@@ -1,4 +1,4 @@
-"""Small numbers packed into 32-bit words, the first in the lowest bits."""
+"""Unpack integers packed into 32-bit words, starting at the lowest bits."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
 
 WORD_BITS = 32
 CHUNK_NUMEL = 2**24
-"""How many numbers are worked on at once, so that a large weight takes little more memory than its own."""
+"""The number of elements processed at once, which bounds the memory of temporary tensors."""
 
 
 def row_chunks(rows: int, row: int, *, of: int = 1) -> Iterator[slice]:
-    """Yield the rows of a matrix, as many at a time as have `AT_ONCE` numbers at most, and a few at least.
+    """Yield slices of rows with at most `CHUNK_NUMEL` elements, but at least `of` rows.
 
     Args:
-        rows: How many there are.
-        row: How many numbers one has.
-        of: How many rows are never divided.
+        rows: The number of rows.
+        row: The number of elements in a row.
+        of: The slices start at multiples of this number of rows.
 
     """
     step = max(1, CHUNK_NUMEL // (row * of)) * of
@@ -26,16 +26,16 @@ def row_chunks(rows: int, row: int, *, of: int = 1) -> Iterator[slice]:
 
 
 def unpack_words(words: "torch.Tensor", bits: int) -> "torch.Tensor":
-    """Return the numbers in words of 32 bits.
+    """Return the integers packed in 32-bit words.
 
-    Three bits do not divide a word, so a number may begin in one and end in the next.
+    3-bit values do not divide a word, so a value may start in one word and end in the next.
 
     Args:
-        words: (…, W) in int32; their bits end to end are the numbers' bits end to end.
-        bits: How many each number has, up to 8.
+        words: (…, W) in int32, whose bits are the concatenated bits of the values.
+        bits: Bits per value, up to 8.
 
     Returns:
-        (…, 32 W / bits) in int32, each from 0 up to 2 ** bits - 1.
+        (…, 32 W / bits) in int32, each from 0 to 2 ** bits - 1.
 
     """
     import torch

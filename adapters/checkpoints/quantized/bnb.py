@@ -1,11 +1,11 @@
-"""bitsandbytes to four bits (Dettmers et al. 2023, arXiv:2305.14314): NF4 and FP4.
+"""bitsandbytes 4-bit formats: NF4 and FP4 (Dettmers et al. 2023, arXiv:2305.14314).
 
-`weight` has two codes in a byte, the first in the high bits, row after row of the weight. A code picks one of
-the sixteen numbers of `weight.quant_map`, which is multiplied by its block's `weight.absmax`. With double
-quantization `absmax` is codes itself, of `weight.nested_quant_map`, with scales `weight.nested_absmax`, about
-a mean. The sizes of blocks, that mean and the shape are JSON in the bytes of `weight.quant_state…`.
+`weight` has two codes per byte, the first in the high bits, in row-major order. A code is an index into the
+16 values of `weight.quant_map`, which are multiplied by the block's `weight.absmax`. With double quantization
+`absmax` consists of codes into `weight.nested_quant_map`, with scales `weight.nested_absmax` and an offset.
+The block sizes, the offset and the shape are JSON in the bytes of `weight.quant_state…`.
 
-Headers do not tell the shape. It is what the model's config asks for, and held to the JSON when it is read.
+Headers do not contain the shape. It is taken from the model's config, and compared with the JSON on reading.
 """
 
 import json
@@ -30,17 +30,17 @@ STATE_SUFFIX = ".quant_state.bitsandbytes__"
 
 @attrs.frozen
 class BitsAndBytes:
-    """NF4 or FP4."""
+    """The NF4 or FP4 format."""
 
     description: str = "quantized by bitsandbytes to 4 bits"
     ignored: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, settings: QuantizationConfig) -> "BitsAndBytes":
-        """Return the packing that a config tells.
+        """Return the format described by a config.
 
         Raises:
-            UnsupportedModel: It is another one of bitsandbytes's.
+            UnsupportedModel: It is another format of bitsandbytes.
 
         """
         for name in ("load_in_8bit", "_load_in_8bit"):
@@ -51,15 +51,15 @@ class BitsAndBytes:
         return cls(f"quantized by bitsandbytes to {QUANT_TYPES[str(kind)]}, 4 bits")
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights: (out, in) each."""
-        found = stored.prefixes_of(".absmax", *(f"{STATE_SUFFIX}{kind}" for kind in QUANT_TYPES))
-        expected = stored.expected(found)
-        return {name: _weight(stored, name, expected.get(name)) for name in found}
+        """Return the packed weights, each of shape (out, in)."""
+        names = stored.prefixes_of(".absmax", *(f"{STATE_SUFFIX}{kind}" for kind in QUANT_TYPES))
+        expected = stored.expected(names)
+        return {name: _weight(stored, name, expected.get(name)) for name in names}
 
 
 def _weight(stored: StoredTensors, name: str, shape: Shape | None) -> PackedWeight:
     codes = stored.require(name, purpose=name)
-    kind = next((one for one in QUANT_TYPES if f"{name}{STATE_SUFFIX}{one}" in stored.tensors), "nf4")
+    kind = next((kind for kind in QUANT_TYPES if f"{name}{STATE_SUFFIX}{kind}" in stored.tensors), "nf4")
     parts = {"codes": name, "state": f"{name}{STATE_SUFFIX}{kind}"}
     parts |= {role: f"{name}.{role}" for role in ("absmax", "quant_map")}
     stored.require(parts["state"], "U8", purpose=name)
@@ -70,10 +70,11 @@ def _weight(stored: StoredTensors, name: str, shape: Shape | None) -> PackedWeig
         stored.require(parts["nested_quant_map"], "F32", purpose=name)
         stored.check_shape(parts["nested_quant_map"], (256,))
     stored.check_shape(parts["quant_map"], (16,))
-    shape = shape or (2 * codes.nbytes,)  # of a part that is not loaded, or that the plan will find left over
+    shape = shape or (2 * codes.nbytes,)  # a weight that the model does not use
     if (prod(shape) + 1) // 2 != codes.nbytes:
         raise CorruptFile(
-            stored.where, f"{name} has {codes.nbytes} bytes, too few or many for 4 bits of {[*shape]}."
+            stored.where,
+            f"{name} has {codes.nbytes} bytes, which does not fit 4-bit codes of shape {[*shape]}.",
         )
     return PackedWeight(shape, QUANT_TYPES[kind], parts, partial(_unpack, shape=shape))
 
@@ -83,41 +84,41 @@ def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype", *, shape:
 
     state = _parse_quant_state(bytes(parts["state"].tolist()))
     if tuple(state.shape) != shape:
-        raise ValueError(f"its quant_state gives it the shape {[*state.shape]} and not {[*shape]}")
+        raise ValueError(f"its quant_state has shape {[*state.shape]}, expected {[*shape]}")
     absmax = parts["absmax"]
     if "nested_absmax" in parts:
         if state.nested_block is None or state.nested_offset is None:
-            raise ValueError("its quant_state says nothing of the scales' scales")
+            raise ValueError("its quant_state does not describe the nested quantization of its scales")
         _check_scales(parts["nested_absmax"], absmax.numel(), state.nested_block)
-        fine = parts["nested_quant_map"][absmax.flatten().int()]
-        absmax = _scaled(fine, parts["nested_absmax"], state.nested_block).add_(state.nested_offset)
+        unscaled = parts["nested_quant_map"][absmax.flatten().int()]
+        absmax = _scaled(unscaled, parts["nested_absmax"], state.nested_block).add_(state.nested_offset)
     _check_scales(absmax, prod(shape), state.block)
-    packed, numbers = parts["codes"].reshape(-1).view(torch.uint8), parts["quant_map"]
+    packed, values = parts["codes"].reshape(-1).view(torch.uint8), parts["quant_map"]
     weight = torch.empty(prod(shape), dtype=dtype)
-    for some in row_chunks(len(weight), 1, of=state.block):
-        pairs = packed[some.start // 2 : (some.stop + 1) // 2]
-        codes = torch.stack((pairs >> 4, pairs & 15), dim=1).flatten()[: some.stop - some.start]
-        scales = absmax.flatten()[some.start // state.block :]
-        weight[some] = _scaled(numbers[codes.int()], scales, state.block)
+    for chunk in row_chunks(len(weight), 1, of=state.block):
+        pairs = packed[chunk.start // 2 : (chunk.stop + 1) // 2]
+        codes = torch.stack((pairs >> 4, pairs & 15), dim=1).flatten()[: chunk.stop - chunk.start]
+        scales = absmax.flatten()[chunk.start // state.block :]
+        weight[chunk] = _scaled(values[codes.int()], scales, state.block)
     return weight.view(shape)
 
 
 def _check_scales(scales: "torch.Tensor", total: int, block: int) -> None:
     if scales.numel() != -(-total // block):
-        raise ValueError(f"it has {scales.numel()} scales for {total} numbers in blocks of {block}")
+        raise ValueError(f"it has {scales.numel()} scales for {total} values in blocks of {block}")
 
 
-def _scaled(numbers: "torch.Tensor", scales: "torch.Tensor", block: int) -> "torch.Tensor":
-    """Multiply blocks of numbers, the last of which may be shorter, by the first of scales."""
-    whole = numbers.numel() // block
-    numbers[: whole * block].view(-1, block).mul_(scales[:whole, None])
-    numbers[whole * block :].mul_(scales[whole : whole + 1])
-    return numbers
+def _scaled(values: "torch.Tensor", scales: "torch.Tensor", block: int) -> "torch.Tensor":
+    """Multiply blocks of values, the last of which may be shorter, by their scales in place."""
+    full_blocks = values.numel() // block
+    values[: full_blocks * block].view(-1, block).mul_(scales[:full_blocks, None])
+    values[full_blocks * block :].mul_(scales[full_blocks : full_blocks + 1])
+    return values
 
 
 @attrs.frozen
 class _QuantState:
-    """What the JSON in a file tells of one weight."""
+    """The JSON that describes one weight."""
 
     shape: tuple[int, ...]
     block: int
@@ -127,17 +128,17 @@ class _QuantState:
 
 def _parse_quant_state(raw: bytes) -> _QuantState:
     try:
-        said = json.loads(raw)
+        state = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"its quant_state is no JSON ({error})") from error
-    if not isinstance(said, dict):
-        raise ValueError("its quant_state is no JSON object")  # noqa: TRY004 - it becomes a CorruptFile
-    shape, offset = said.get("shape"), said.get("nested_offset")
-    block, nested = said.get("blocksize"), said.get("nested_blocksize")
-    if not isinstance(shape, list) or not all(isinstance(one, int) for one in shape):
-        raise ValueError("its quant_state tells no shape")
+        raise ValueError(f"its quant_state is not JSON ({error})") from error
+    if not isinstance(state, dict):
+        raise ValueError("its quant_state is not a JSON object")  # noqa: TRY004 - it becomes a CorruptFile
+    shape, offset = state.get("shape"), state.get("nested_offset")
+    block, nested = state.get("blocksize"), state.get("nested_blocksize")
+    if not isinstance(shape, list) or not all(isinstance(size, int) for size in shape):
+        raise ValueError("its quant_state has no valid shape")
     if not isinstance(block, int) or block < 1 or block % 2:
-        raise ValueError("its quant_state tells no size of blocks")
+        raise ValueError("its quant_state has no valid block size")
     return _QuantState(
         shape=tuple(shape),
         block=block,

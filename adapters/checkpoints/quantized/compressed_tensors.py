@@ -1,4 +1,4 @@
-"""compressed-tensors, which llm-compressor writes: eight-bit floats out of its many formats."""
+"""compressed-tensors, the format of llm-compressor. Of its many schemes only FP8 is supported."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,10 @@ FORMATS = ("float-quantized", "naive-quantized")
 
 
 def read_compressed_tensors(settings: QuantizationConfig) -> Fp8:
-    """Return the packing that a config tells.
+    """Return the format described by a config.
 
     Raises:
-        UnsupportedModel: It is any but eight-bit floats, symmetric, with fixed scales, alike for all layers.
+        UnsupportedModel: It is not symmetric FP8 with static scales and the same scheme in all layers.
 
     """
     settings.require_one_of("format", *FORMATS)
@@ -23,15 +23,15 @@ def read_compressed_tensors(settings: QuantizationConfig) -> Fp8:
         settings.raise_unsupported("transform_config", transform)
     groups = settings.values.get("config_groups")
     if not isinstance(groups, Mapping) or not groups:
-        settings.raise_unsupported("config_groups", groups, "says nothing of any layer")
-    # A group without weights is of activations alone.
-    of_weights = {name: group for name, group in groups.items() if _weights_of(group) is not None}
-    found = {_group(settings, name, group) for name, group in of_weights.items()}
-    if not found:
-        settings.raise_unsupported("config_groups", dict(groups), "says nothing of weights")
-    if len(found) != 1:
-        settings.raise_unsupported("config_groups", dict(groups), "has blocks of several sizes")
-    return found.pop()
+        settings.raise_unsupported("config_groups", groups, "does not define any groups")
+    # A group without weights only quantizes activations.
+    weight_groups = {name: group for name, group in groups.items() if _weights_of(group) is not None}
+    formats = {_group(settings, name, group) for name, group in weight_groups.items()}
+    if not formats:
+        settings.raise_unsupported("config_groups", dict(groups), "does not quantize weights")
+    if len(formats) != 1:
+        settings.raise_unsupported("config_groups", dict(groups), "has several block sizes")
+    return formats.pop()
 
 
 def _weights_of(group: object) -> object:
@@ -42,11 +42,11 @@ def _group(settings: QuantizationConfig, name: str, group: object) -> Fp8:
     where = f"config_groups.{name}"
     weights = _weights_of(group)
     if not isinstance(weights, Mapping) or not isinstance(group, Mapping):
-        settings.raise_unsupported(where, group, "says nothing of weights")
+        settings.raise_unsupported(where, group, "does not quantize weights")
     if group.get("format") not in (None, *FORMATS):
         settings.raise_unsupported(f"{where}.format", group.get("format"))
-    asked = {"num_bits": (8,), "type": ("float",), "symmetric": (True, None), "dynamic": (False, None)}
-    for key, allowed in asked.items():
+    expected = {"num_bits": (8,), "type": ("float",), "symmetric": (True, None), "dynamic": (False, None)}
+    for key, allowed in expected.items():
         if weights.get(key) not in allowed:
             settings.raise_unsupported(f"{where}.weights.{key}", weights.get(key))
     strategy, block = weights.get("strategy"), weights.get("block_structure")

@@ -1,4 +1,4 @@
-"""The packed weights of a quantized folder as plain ones: Hugging Face's names and true shapes."""
+"""Present a quantized checkpoint as dequantized weights with Hugging Face names and shapes."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class DequantizedTensors:
-    """The weights of a folder that stores them packed. Each is dequantized when it is read.
+    """The tensors of a quantized checkpoint. Weights are dequantized when they are read.
 
     Attributes:
-        tensors: Every weight, by name. Its bytes are those of all its parts.
+        tensors: All weights, by name. The size of a packed weight is the total of its parts.
 
     """
 
@@ -34,11 +34,11 @@ class DequantizedTensors:
     _packed: Mapping[str, PackedWeight] = attrs.field(repr=False)
 
     def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
-        """Return a tensor: dequantized in float32 and then converted, or as it is stored.
+        """Return a tensor: dequantized in float32 and converted to `dtype`, or as it is stored.
 
         Raises:
-            CorruptFile: Its parts contradict each other, or a file has been cut short.
-            MissingFile: A file has gone since it was opened.
+            CorruptFile: The parts of the weight contradict each other, or a file was truncated.
+            MissingFile: A file was removed after it was opened.
 
         """
         if name not in self._packed:
@@ -53,24 +53,24 @@ class DequantizedTensors:
             raise CorruptFile(self._where, f"{name} cannot be dequantized: {error}.") from error
 
     def close(self) -> None:
-        """Let go of the files. Tensors that were read stay valid."""
+        """Release the files. Tensors that were read remain valid."""
         self._stored.close()
 
 
 def dequantized(
     stored: "TensorSource[torch.Tensor]", *, name: str, folder: Path, config: Mapping[str, object]
 ) -> tuple["TensorSource[torch.Tensor]", Mapping[str, object], tuple[str, ...]]:
-    """Return the plain weights of a folder, its config without quantization, and what to report of it.
+    """Return the dequantized weights of a folder, its config without quantization, and notes.
 
     Args:
-        stored: The tensors as they are stored; if they are not quantized, they are returned.
-        name: The name of the model in an error.
+        stored: The stored tensors; they are returned unchanged if they are not quantized.
+        name: The model name in errors.
         folder: The folder.
-        config: The contents of its `config.json`.
+        config: The contents of `config.json`.
 
     Raises:
-        UnsupportedModel: The format, or a setting of it, is not implemented.
-        CorruptFile: A part of a weight is missing, or has a dtype or a shape that cannot be right.
+        UnsupportedModel: The format, or one of its settings, is not supported.
+        CorruptFile: A part of a weight is missing, or has an invalid dtype or shape.
 
     """
     packing = quant_format_of(name, config)
@@ -91,15 +91,15 @@ def dequantized(
 def _presented(
     tensors: Mapping[str, TensorInfo], packed: Mapping[str, PackedWeight], packing: QuantFormat
 ) -> dict[str, TensorInfo]:
-    """Return the plain tensors, and each packed one in the place of the first of its parts."""
-    made_of = {part: name for name, one in packed.items() for part in one.parts.values()}
+    """Return the unpacked tensors, with each packed weight in the place of its first part."""
+    weight_of = {part: name for name, weight in packed.items() for part in weight.parts.values()}
     presented: dict[str, TensorInfo] = {}
     for stored, info in tensors.items():
-        if stored in made_of:
-            name = made_of[stored]
-            one = packed[name]
-            nbytes = sum(tensors[part].nbytes for part in one.parts.values())
-            presented.setdefault(name, TensorInfo(one.shape, one.storage_format, nbytes))
+        if stored in weight_of:
+            name = weight_of[stored]
+            weight = packed[name]
+            nbytes = sum(tensors[part].nbytes for part in weight.parts.values())
+            presented.setdefault(name, TensorInfo(weight.shape, weight.storage_format, nbytes))
         elif not any(fnmatchcase(stored, pattern) for pattern in packing.ignored):
             presented[stored] = info
     return presented

@@ -1,4 +1,4 @@
-"""Scales that are powers of two: a byte with the exponent plus 127 (OCP Microscaling Formats 1.0, E8M0)."""
+"""E8M0 scales: powers of two, stored as the exponent plus 127 in a byte (OCP Microscaling Formats 1.0)."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ NAN_BYTE = 255
 
 
 def e8m0_to_float32(exponents: "torch.Tensor") -> "torch.Tensor":
-    """Return what bytes stand for, in float32, which has all of it."""
+    """Convert E8M0 bytes to float32, which represents all their values exactly."""
     import torch
 
     table = torch.tensor([*(2.0 ** (byte - EXPONENT_BIAS) for byte in range(NAN_BYTE)), float("nan")])

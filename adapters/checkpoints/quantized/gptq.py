@@ -1,9 +1,9 @@
-"""GPTQ, as AutoGPTQ and GPTQModel pack it (Frantar et al. 2022, arXiv:2210.17323).
+"""GPTQ, as packed by AutoGPTQ and GPTQModel (Frantar et al. 2022, arXiv:2210.17323).
 
-`qweight` (in x bits / 32, out) has the codes of one output end to end down a column, the first in the lowest
-bits; `qzeros` (groups, out x bits / 32) has zeros along a row; `scales` is (groups, out), and `g_idx` (in)
-says to which group an input belongs. A weight is (code - zero) x scale. The format "gptq" stores each zero
-less one, "gptq_v2" as it is.
+`qweight` (in x bits / 32, out) packs the codes of an output along a column, starting at the lowest bits;
+`qzeros` (groups, out x bits / 32) packs zero points along a row; `scales` has shape (groups, out), and
+`g_idx` (in) is the group of each input. A weight is (code - zero) x scale. The format "gptq" stores zero
+points minus 1, "gptq_v2" stores them unchanged.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Gptq:
-    """GPTQ.
+    """The GPTQ format.
 
     Attributes:
-        bits: Of each code.
-        group_size: How many inputs share a scale; None is all.
-        zeros_less_one: Whether zeros are stored less one.
+        bits: Bits per code.
+        group_size: The number of inputs that share a scale; None means all.
+        zeros_less_one: Whether zero points are stored minus 1.
 
     """
 
@@ -39,36 +39,35 @@ class Gptq:
 
     @property
     def description(self) -> str:
-        """How it is told."""
         return f"quantized by GPTQ to {self.bits} bits"
 
     @classmethod
     def read(cls, settings: QuantizationConfig) -> "Gptq":
-        """Return the packing that a config tells.
+        """Return the format described by a config.
 
         Raises:
-            UnsupportedModel: It is another one of GPTQ's.
+            UnsupportedModel: It is an unsupported variant of GPTQ.
 
         """
         kind = settings.layout(("checkpoint_format", "format"), "gptq", "gptq_v2")
-        # Of three bits AutoGPTQ and GPTQModel take one from the zeros in ways that differ.
+        # For 3 bits, AutoGPTQ and GPTQModel subtract 1 from the zero points in different ways.
         bits = settings.require_one_of("bits", *((4, 2, 8) if kind == "gptq" else (4, 2, 3, 8)))
         settings.require_unset("is_marlin_format", "adapter", "rotation")
         settings.require_one_of("pack_dtype", "int32")
         dynamic = settings.values.get("dynamic")
-        # "-:" before a pattern leaves layers as they are, others give them settings of their own
+        # Patterns that start with "-:" exclude layers; others override their settings.
         if dynamic and not (
-            isinstance(dynamic, Mapping) and all(str(one).startswith("-:") for one in dynamic)
+            isinstance(dynamic, Mapping) and all(str(pattern).startswith("-:") for pattern in dynamic)
         ):
             settings.raise_unsupported("dynamic", dynamic)
-        assert isinstance(bits, int)  # noqa: S101 - one of those above
+        assert isinstance(bits, int)  # noqa: S101 - guaranteed by require_one_of
         return cls(bits, settings.group_size("group_size", default=128), kind == "gptq")
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights: (out, in) each."""
+        """Return the packed weights, each of shape (out, in)."""
         layers = stored.prefixes_of(".qweight", ".qzeros")
         biases = [f"{layer}.bias" for layer in layers if f"{layer}.bias" in stored.tensors]
-        # AutoGPTQ gave a bias of zeros to layers that had none; the weight takes it along, to look at it
+        # AutoGPTQ adds zero biases to layers without a bias; `_unpack` checks that they are zero.
         needless = {*biases} - {*stored.expected(biases)} if biases else set()
         return {f"{layer}.weight": self._weight(stored, layer, needless) for layer in layers}
 
@@ -81,7 +80,7 @@ class Gptq:
         if words * WORD_BITS % self.bits or outputs * self.bits % WORD_BITS:
             raise CorruptFile(
                 stored.where,
-                f"{parts['qweight']} has the shape {[words, outputs]}: no {self.bits}-bit words.",
+                f"{parts['qweight']} has shape {[words, outputs]}, which does not fit {self.bits}-bit codes.",
             )
         groups = -(-inputs // (self.group_size or inputs))
         stored.check_shape(parts["qzeros"], (groups, outputs * self.bits // WORD_BITS))
@@ -100,28 +99,28 @@ def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype", *, packin
     import torch
 
     if "bias" in parts and parts["bias"].any():
-        raise ValueError("its layer has a bias, which this model has no use for")
+        raise ValueError("its layer has a bias, which this model does not use")
     qzeros = parts["qzeros"]
     if packing.zeros_less_one:
-        # The one was taken from whole words: below a zero of 0 it was borrowed from the next.
+        # 1 was subtracted from whole words, with a borrow from the next code at a zero point of 0.
         qzeros = qzeros + sum(1 << place for place in range(0, WORD_BITS, packing.bits))
     scales, zeros = parts["scales"].float().t(), unpack_words(qzeros, packing.bits).t()
     outputs, inputs = len(scales), len(parts["qweight"]) * WORD_BITS // packing.bits
     group = _groups(parts, inputs, packing)
     weight = torch.empty((outputs, inputs), dtype=dtype)
-    for some in row_chunks(outputs, inputs):
-        codes = unpack_words(parts["qweight"][:, some].t(), packing.bits)
-        weight[some] = codes.sub_(zeros[some, group]).float().mul_(scales[some, group])
+    for rows in row_chunks(outputs, inputs):
+        codes = unpack_words(parts["qweight"][:, rows].t(), packing.bits)
+        weight[rows] = codes.sub_(zeros[rows, group]).float().mul_(scales[rows, group])
     return weight
 
 
 def _groups(parts: "Mapping[str, torch.Tensor]", inputs: int, packing: Gptq) -> "torch.Tensor":
-    """Return to which group each input belongs."""
+    """Return the group of each input."""
     import torch
 
     if "g_idx" not in parts:
         return torch.arange(inputs) // (packing.group_size or inputs)
     group, groups = parts["g_idx"].long(), len(parts["scales"])
     if group.min() < 0 or group.max() >= groups:
-        raise ValueError(f"its g_idx has numbers that are none of its {groups} groups")
+        raise ValueError(f"its g_idx has values outside its {groups} groups")
     return group

@@ -1,9 +1,9 @@
-"""Our own ways, as they are saved: `litgpt-int8` and `litgpt-int4`.
+"""The saved form of this library's quantization: `litgpt-int8` and `litgpt-int4`.
 
-A weight `x` is `x.codes` and `x.scales`, and in four bits `x.zeros`. They lie as the weight does, but where
-that has inputs, `scales` and `zeros` have one number for each group of them, or for all. In four bits there
-are two codes in a byte along the last dimension, the first in the low bits, and a weight is
-(code - 8) x scale + zero; in eight bits it is code x scale.
+A weight `x` is stored as `x.codes` and `x.scales`, and for 4 bits `x.zeros`. They have the layout of the
+weight, but along the input dimension `scales` and `zeros` have one value per group, or one in total. 4-bit
+codes are packed two per byte along the last dimension, the first in the low bits; a weight is
+(code - 8) x scale + zero. An 8-bit weight is code x scale.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ ZERO_CODE, MASK = 8, 15
 
 @attrs.frozen
 class LitGptInt:
-    """Eight bits with a scale for each row, or four with a scale and a zero for each group of one."""
+    """8-bit with a scale per row, or 4-bit with a scale and a zero point per group."""
 
     bits: int
     group_size: int | None = None
@@ -32,24 +32,21 @@ class LitGptInt:
 
     @property
     def description(self) -> str:
-        """How it is told."""
         return f"quantized by this library to {self.bits} bits"
 
     @classmethod
-    def read_int8(cls, settings: QuantizationConfig) -> "LitGptInt":  # noqa: ARG003 - there are none
-        """Return the packing in eight bits."""
+    def read_int8(cls, settings: QuantizationConfig) -> "LitGptInt":  # noqa: ARG003 - there are no settings
         return cls(8)
 
     @classmethod
     def read_int4(cls, settings: QuantizationConfig) -> "LitGptInt":
-        """Return the packing in four bits."""
         return cls(4, settings.group_size("group_size", default=32))
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights, of the shapes that the model wants."""
-        found = stored.prefixes_of(".codes")
-        expected = stored.expected(found)
-        return {name: self._weight(stored, name, expected.get(name)) for name in found}
+        """Return the packed weights, with the shapes that the model expects."""
+        names = stored.prefixes_of(".codes")
+        expected = stored.expected(names)
+        return {name: self._weight(stored, name, expected.get(name)) for name in names}
 
     def _weight(self, stored: StoredTensors, name: str, shape: Shape | None) -> PackedWeight:
         roles = ("codes", "scales") if self.bits == 8 else ("codes", "scales", "zeros")
@@ -58,11 +55,13 @@ class LitGptInt:
             kinds = FLOATS if role != "codes" else ("I8",) if self.bits == 8 else ("U8",)
             stored.require(part, *kinds, purpose=name)
         codes = stored.tensors[parts["codes"]].shape
-        pair = 1 if self.bits == 8 else 2
-        shape = shape or (*codes[:-1], codes[-1] * pair)  # of what the plan will find left over
+        codes_per_byte = 1 if self.bits == 8 else 2
+        shape = shape or (*codes[:-1], codes[-1] * codes_per_byte)  # a weight that the model does not use
         if len(shape) < 2:
-            raise CorruptFile(stored.where, f"{name} is quantized, and is no matrix but {[*shape]}.")
-        stored.check_shape(parts["codes"], (*shape[:-1], -(-shape[-1] // pair)))
+            raise CorruptFile(
+                stored.where, f"{name} is quantized, but has shape {[*shape]}; expected a matrix."
+            )
+        stored.check_shape(parts["codes"], (*shape[:-1], -(-shape[-1] // codes_per_byte)))
         allowed = [
             (*shape[:axis], -(-shape[axis] // (self.group_size or shape[axis])), *shape[axis + 1 :])
             for axis in (len(shape) - 1, len(shape) - 2)
@@ -70,7 +69,8 @@ class LitGptInt:
         for role in roles[1:]:
             stored.check_shape(parts[role], *allowed)
         if self.bits == 4 and stored.tensors[parts["zeros"]].shape != stored.tensors[parts["scales"]].shape:
-            raise CorruptFile(stored.where, f"{parts['zeros']} has not the shape of {parts['scales']}.")
+            reason = f"{parts['zeros']} and {parts['scales']} have different shapes."
+            raise CorruptFile(stored.where, reason)
         return PackedWeight(shape, f"int{self.bits}", parts, partial(_unpack, packing=self, shape=shape))
 
 
@@ -82,17 +82,17 @@ def _unpack(
     codes, scales = parts["codes"], parts["scales"].float()
     if packing.bits == 4:
         codes = torch.stack((codes & MASK, codes >> 4), -1).flatten(-2)[..., : shape[-1]]
-    numbers = codes.float()
-    axis = next((at for at in (-1, -2) if scales.shape[at] != shape[at]), -1)
+    values = codes.float()
+    axis = next((dim for dim in (-1, -2) if scales.shape[dim] != shape[dim]), -1)
 
-    def spread(those: "torch.Tensor") -> "torch.Tensor":
+    def expand(per_group: "torch.Tensor") -> "torch.Tensor":
         if packing.group_size is None:
-            return those
-        of_input = torch.arange(shape[axis]) // packing.group_size
-        return those.index_select(axis, of_input)
+            return per_group
+        group = torch.arange(shape[axis]) // packing.group_size
+        return per_group.index_select(axis, group)
 
     if packing.bits == 4:
-        numbers.sub_(ZERO_CODE).mul_(spread(scales)).add_(spread(parts["zeros"].float()))
+        values.sub_(ZERO_CODE).mul_(expand(scales)).add_(expand(parts["zeros"].float()))
     else:
-        numbers.mul_(scales)
-    return numbers.to(dtype)
+        values.mul_(scales)
+    return values.to(dtype)

@@ -1,8 +1,8 @@
-"""MXFP4, as gpt-oss stores its experts (OCP Microscaling Formats 1.0).
+"""MXFP4, the format of gpt-oss's experts (OCP Microscaling Formats 1.0).
 
-`…_blocks` (experts, out, G, 16) has 32 inputs in 16 bytes, the first of each two in the low bits, and
-`…_scales` (experts, out, G) an exponent for each block. A code is a float of a sign, two bits of exponent and
-one of mantissa. The weight is (experts, in, out), as transformers has it.
+`…_blocks` (experts, out, G, 16) packs 32 inputs into 16 bytes, the first of each pair in the low bits, and
+`…_scales` (experts, out, G) has an exponent per block. A code has a sign bit, two exponent bits and a
+mantissa bit. The weight is (experts, in, out), as in transformers.
 """
 
 from collections.abc import Mapping
@@ -24,18 +24,17 @@ POSITIVE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 @attrs.frozen
 class Mxfp4:
-    """MXFP4."""
+    """The MXFP4 format."""
 
     description: str = "quantized to MXFP4"
     ignored: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, settings: QuantizationConfig) -> "Mxfp4":  # noqa: ARG003 - there are no settings to it
-        """Return the packing."""
+    def read(cls, settings: QuantizationConfig) -> "Mxfp4":  # noqa: ARG003 - there are no settings
         return cls()
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights: (experts, in, out) each."""
+        """Return the packed weights, each of shape (experts, in, out)."""
         return {name: _weight(stored, name) for name in stored.prefixes_of("_blocks", "_scales")}
 
 
@@ -47,7 +46,7 @@ def _weight(stored: StoredTensors, name: str) -> PackedWeight:
     if len(shape) != 4 or shape[-1] != BYTES:
         raise CorruptFile(
             stored.where,
-            f"{parts['blocks']} has the shape {[*shape]}, and should have blocks of {BYTES} bytes.",
+            f"{parts['blocks']} has shape {[*shape]}, expected blocks of {BYTES} bytes.",
         )
     stored.check_shape(parts["scales"], shape[:-1])
     experts, outputs, groups, _ = shape
@@ -57,14 +56,14 @@ def _weight(stored: StoredTensors, name: str) -> PackedWeight:
 def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype") -> "torch.Tensor":
     import torch
 
-    numbers = torch.tensor((*POSITIVE, *(-one for one in POSITIVE)))
-    # Both numbers of a byte are looked up at once.
+    values = torch.tensor((*POSITIVE, *(-value for value in POSITIVE)))
+    # The table maps a byte to both of its values.
     codes = torch.arange(256)
-    pairs = torch.stack((numbers[codes & 15], numbers[codes >> 4]), dim=1)
+    pairs = torch.stack((values[codes & 15], values[codes >> 4]), dim=1)
     experts, outputs, groups, _ = parts["blocks"].shape
     weight = torch.empty((experts, 2 * BYTES * groups, outputs), dtype=dtype)
-    # One expert after another, for all of them in float32 are large.
+    # Each expert is dequantized separately, because all of them in float32 are large.
     for expert, blocks, scales in zip(weight, parts["blocks"], parts["scales"], strict=True):
-        found = pairs[blocks.int()].flatten(-2)
-        expert.copy_(found.mul_(e8m0_to_float32(scales).unsqueeze(-1)).flatten(1).t())
+        unscaled = pairs[blocks.int()].flatten(-2)
+        expert.copy_(unscaled.mul_(e8m0_to_float32(scales).unsqueeze(-1)).flatten(1).t())
     return weight

@@ -1,4 +1,4 @@
-"""What a quantized format has to say: which tensors of a file make which weight, and how."""
+"""The interface of a quantization format: which stored tensors form which weight, and how."""
 
 from collections.abc import Callable, Iterable, Mapping
 from math import prod
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 Shape: TypeAlias = tuple[int, ...]
 
 FLOATS = ("F32", "BF16", "F16")
-"""What scales are stored as."""
+"""Allowed dtypes of scales."""
 
 Unpack: TypeAlias = "Callable[[Mapping[str, torch.Tensor], torch.dtype], torch.Tensor]"
-"""Computes a weight in a dtype of its parts, by role. It raises ValueError if they contradict each other."""
+"""Dequantizes a weight from its parts, by role. Raises ValueError if they contradict each other."""
 
 
 @attrs.frozen
 class PackedWeight:
-    """A weight that is computed of several stored tensors.
+    """A weight that is computed from several stored tensors.
 
     Attributes:
-        shape: The weight's.
+        shape: The shape of the weight.
         storage_format: A short name of the format: `AWQ 4-bit`, `NF4`, …
-        parts: The stored tensors, by their role.
-        unpack: Computes it.
+        parts: The names of the stored tensors, by role.
+        unpack: Dequantizes the weight.
 
     """
 
@@ -40,23 +40,23 @@ class PackedWeight:
 
 
 class QuantFormat(Protocol):
-    """A way to store weights in fewer bits, with its settings."""
+    """A quantization format with its settings."""
 
     @property
     def description(self) -> str:
-        """How it is told, to follow "it is": `quantized by AWQ to 4 bits`."""
+        """The format as a predicate of "it is": `quantized by AWQ to 4 bits`."""
         ...
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Patterns of names of stored tensors that no weight is made of: scales of activations, say."""
+        """Name patterns of stored tensors that belong to no weight, such as scales of activations."""
         ...
 
     def packed_weights(self, stored: "StoredTensors") -> dict[str, PackedWeight]:
-        """Return the weights that are packed, by their names; the others are as they are stored.
+        """Return the packed weights, by name; other tensors are stored unpacked.
 
         Raises:
-            CorruptFile: A part is missing, or has a dtype or a shape that cannot be right.
+            CorruptFile: A part is missing, or has an invalid dtype or shape.
 
         """
         ...
@@ -64,12 +64,12 @@ class QuantFormat(Protocol):
 
 @attrs.frozen
 class StoredTensors:
-    """The tensors that files hold, as their headers tell.
+    """The stored tensors of a checkpoint, according to the file headers.
 
     Attributes:
-        where: What to call the files in an error.
-        tensors: Every tensor, by name.
-        expected: Returns the shapes that the model wants of tensors, by name, for those that it uses.
+        where: The name of the files in errors.
+        tensors: All tensors, by name.
+        expected: Returns the shapes that the model expects, by name, for the tensors that it uses.
 
     """
 
@@ -78,50 +78,48 @@ class StoredTensors:
     expected: Callable[[Iterable[str]], Mapping[str, Shape]] = attrs.field(repr=False)
 
     def prefixes_of(self, *endings: str) -> list[str]:
-        """Return what comes before one of some endings in the names of tensors, each once, in order."""
-        found = (
+        """Return the part of tensor names before one of some suffixes, without duplicates, in order."""
+        prefixes = (
             name.removesuffix(ending) for name in self.tensors for ending in endings if name.endswith(ending)
         )
-        return [*dict.fromkeys(found)]
+        return [*dict.fromkeys(prefixes)]
 
     def require(self, name: str, *dtypes: str, purpose: str) -> TensorInfo:
         """Return a tensor that a weight needs.
 
         Args:
             name: The tensor.
-            dtypes: What it may be stored as; none given allows all.
+            dtypes: The allowed dtypes; none allows all.
             purpose: The weight.
 
         Raises:
-            CorruptFile: It is not there, or stored as something else.
+            CorruptFile: The tensor is missing or has another dtype.
 
         """
         info = self.tensors.get(name)
         if info is None:
-            raise CorruptFile(
-                self.where, f"{purpose} is quantized, and {name}, which belongs to it, is missing."
-            )
+            raise CorruptFile(self.where, f"{purpose} is quantized, but its part {name} is missing.")
         if dtypes and info.storage_format not in dtypes:
             raise CorruptFile(
-                self.where, f"{name} is stored as {info.storage_format}, and should be {' or '.join(dtypes)}."
+                self.where, f"{name} is stored as {info.storage_format}, expected {' or '.join(dtypes)}."
             )
         return info
 
     def check_shape(self, name: str, *allowed: Shape) -> None:
-        """Raise CorruptFile unless a tensor that is there has one of some shapes."""
+        """Raise CorruptFile unless an existing tensor has one of the allowed shapes."""
         shape = self.tensors[name].shape
         if shape not in allowed:
-            right = " or ".join(str([*one]) for one in allowed)
-            raise CorruptFile(self.where, f"{name} has the shape {[*shape]}, and should have {right}.")
+            expected = " or ".join(str([*size]) for size in allowed)
+            raise CorruptFile(self.where, f"{name} has shape {[*shape]}, expected {expected}.")
 
     def matrix(self, name: str) -> tuple[int, int]:
-        """Return the rows and columns of a tensor that is there.
+        """Return the rows and columns of an existing tensor.
 
         Raises:
-            CorruptFile: It is no matrix, or an empty one.
+            CorruptFile: It is not a matrix, or is empty.
 
         """
         shape = self.tensors[name].shape
         if len(shape) != 2 or not prod(shape):
-            raise CorruptFile(self.where, f"{name} has the shape {[*shape]}, and should be a matrix.")
+            raise CorruptFile(self.where, f"{name} has shape {[*shape]}, expected a matrix.")
         return shape[0], shape[1]

@@ -1,4 +1,4 @@
-"""Reading `quantization_config`: what it says is taken, or refused by name."""
+"""Read `quantization_config`; unsupported settings are rejected by name."""
 
 from collections.abc import Mapping
 from typing import NoReturn
@@ -9,17 +9,17 @@ from litgpt.domain.errors import UnsupportedModel
 from litgpt.domain.validators import is_integer
 
 LARGEST_GROUP = 2**24
-"""How many weights, of a row or of a column, can share a scale: more than any row has."""
+"""The maximum number of weights that share a scale, larger than any row."""
 
 
 @attrs.frozen
 class QuantizationConfig:
-    """A `quantization_config`, and the model it belongs to.
+    """The `quantization_config` of a model.
 
     Attributes:
-        model: What to call the model in an error.
+        model: The model name in errors.
         method: Its `quant_method`.
-        values: All of it.
+        values: All settings.
 
     """
 
@@ -28,42 +28,42 @@ class QuantizationConfig:
     values: Mapping[str, object] = attrs.field(repr=False)
 
     def require_one_of(self, name: str, *allowed: object) -> object:
-        """Return a setting, which has to be one of some values; the first is what its absence means.
+        """Return a setting, which must be one of the allowed values; the first is the default.
 
         Raises:
-            UnsupportedModel: It is another.
+            UnsupportedModel: It has another value.
 
         """
         value = self.values.get(name)
         if value is None:
             return allowed[0]
-        # True is 1 to Python, and no number of bits.
-        if not any(type(one) is type(value) and one == value for one in allowed):
-            self.raise_unsupported(name, value, "is not one of " + ", ".join(repr(one) for one in allowed))
+        # In Python True == 1, but True is not a valid number of bits.
+        if not any(type(option) is type(value) and option == value for option in allowed):
+            self.raise_unsupported(name, value, "is not one of " + ", ".join(map(repr, allowed)))
         return value
 
     def layout(self, names: tuple[str, ...], *allowed: str) -> str:
-        """Return how numbers are laid out, in small letters; the first allowed is what absence means.
+        """Return the packing layout in lower case; the first allowed value is the default.
 
         Args:
-            names: The settings that may say it, of which the first that does is followed.
-            allowed: What they may say.
+            names: The settings that may specify it, in order of precedence.
+            allowed: The allowed values.
 
         Raises:
-            UnsupportedModel: One says anything else.
+            UnsupportedModel: A setting has another value.
 
         """
-        said = [(name, self.values[name]) for name in names if self.values.get(name) is not None]
-        for name, value in said:
+        layouts = [(name, self.values[name]) for name in names if self.values.get(name) is not None]
+        for name, value in layouts:
             if not isinstance(value, str) or value.lower() not in allowed:
-                self.raise_unsupported(name, value, "is not " + " or ".join(repr(one) for one in allowed))
-        return str(said[0][1]).lower() if said else allowed[0]
+                self.raise_unsupported(name, value, "is not " + " or ".join(map(repr, allowed)))
+        return str(layouts[0][1]).lower() if layouts else allowed[0]
 
     def require_unset(self, *names: str) -> None:
-        """Check that settings are not there, or say nothing.
+        """Check that settings are absent or falsy.
 
         Raises:
-            UnsupportedModel: One says something.
+            UnsupportedModel: A setting has another value.
 
         """
         for name in names:
@@ -71,19 +71,19 @@ class QuantizationConfig:
                 self.raise_unsupported(name, value)
 
     def group_size(self, name: str, *, default: int) -> int | None:
-        """Return how many weights share a scale; None, written -1, is all of a row.
+        """Return the number of weights that share a scale; None, stored as -1, means a whole row.
 
         Raises:
-            UnsupportedModel: It is no such number.
+            UnsupportedModel: It is not a valid number.
 
         """
         value = self.values.get(name)
         value = default if value is None else value
         if not is_integer(value, -1) or value == 0 or value > LARGEST_GROUP:
-            self.raise_unsupported(name, value, f"is not -1 or a number of weights from 1 to {LARGEST_GROUP}")
+            self.raise_unsupported(name, value, f"is not -1 or an integer from 1 to {LARGEST_GROUP}")
         return None if value == -1 else value
 
-    def raise_unsupported(self, name: str, value: object, reason: str = "is not implemented") -> NoReturn:
-        """Raise the error that names the method and the setting."""
-        said = f"its weights are quantized by {self.method!r}, and {name} = {value!r} {reason}."
-        raise UnsupportedModel(self.model, said)
+    def raise_unsupported(self, name: str, value: object, reason: str = "is not supported") -> NoReturn:
+        """Raise UnsupportedModel, naming the method and the setting."""
+        message = f"its weights are quantized by {self.method!r}, and {name} = {value!r} {reason}."
+        raise UnsupportedModel(self.model, message)

@@ -1,4 +1,4 @@
-"""Which format a config names: the one place that knows them all."""
+"""The registry of quantization formats, by `quant_method`."""
 
 from collections.abc import Callable, Mapping
 
@@ -24,41 +24,41 @@ QUANT_FORMATS: dict[str, Callable[[QuantizationConfig], QuantFormat]] = {
     "litgpt-int8": LitGptInt.read_int8,
     "mxfp4": Mxfp4.read,
 }
-"""How each `quant_method` is read."""
+"""The reader of each `quant_method`."""
 
 QUANTIZATION_CONFIG = "quantization_config"
 TEXT_CONFIG = "text_config"
-"""Some models of text and more say it within the config of their text part."""
+"""Some multimodal models have `quantization_config` in the config of their text model."""
 
 
 def quant_format_of(model: str, config: Mapping[str, object]) -> QuantFormat | None:
-    """Return the format in which a model's weights are packed; None if they are plain.
+    """Return the quantization format of a model; None if it is not quantized.
 
     Raises:
-        UnsupportedModel: The format, or a setting of it, is not implemented.
+        UnsupportedModel: The format, or one of its settings, is not supported.
 
     """
-    said = config.get(QUANTIZATION_CONFIG) or _text_config(config).get(QUANTIZATION_CONFIG)
-    if not said:
+    values = config.get(QUANTIZATION_CONFIG) or _text_config(config).get(QUANTIZATION_CONFIG)
+    if not values:
         return None
-    method = said.get("quant_method") if isinstance(said, Mapping) else None
-    if not isinstance(said, Mapping) or not isinstance(method, str | None):
+    method = values.get("quant_method") if isinstance(values, Mapping) else None
+    if not isinstance(values, Mapping) or not isinstance(method, str | None):
         raise UnsupportedModel(
-            model, f"its {QUANTIZATION_CONFIG} is {said!r}, which names no way to quantize."
+            model, f"its {QUANTIZATION_CONFIG} is {values!r}, which has no valid quant_method."
         )
-    if method is None and ("load_in_4bit" in said or "load_in_8bit" in said):
-        method = "bitsandbytes"  # which wrote no name at first
+    if method is None and ("load_in_4bit" in values or "load_in_8bit" in values):
+        method = "bitsandbytes"  # early versions did not write quant_method
     if method not in QUANT_FORMATS:
         known = ", ".join(QUANT_FORMATS)
         raise UnsupportedModel(
             model,
             f"its weights are quantized by {method!r} ({QUANTIZATION_CONFIG}), which is not one of: {known}.",
         )
-    return QUANT_FORMATS[method](QuantizationConfig(model, method, said))
+    return QUANT_FORMATS[method](QuantizationConfig(model, method, values))
 
 
 def without_quantization(config: Mapping[str, object]) -> dict[str, object]:
-    """Return a config that says nothing of how weights are packed."""
+    """Return a config without `quantization_config`."""
     without = {name: value for name, value in config.items() if name != QUANTIZATION_CONFIG}
     if QUANTIZATION_CONFIG in (part := _text_config(config)):
         without[TEXT_CONFIG] = {name: value for name, value in part.items() if name != QUANTIZATION_CONFIG}

@@ -1,1 +1,1 @@
-"""Dequantization of GGUF's block formats."""
+"""Dequantization of GGUF's quantization types."""

@@ -1,4 +1,4 @@
-"""From a tensor's place in a file to a tensor of torch, dequantized and in Hugging Face's order."""
+"""Read and dequantize tensors of GGUF files, in Hugging Face's layout."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,13 +16,12 @@ from litgpt.domain.weights.tensor_info import DType, TensorInfo
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Weights converted at once: below the 32768 numbers from which torch spreads an operation over its threads.
-# Spread, the threads wait for each other at every operation, which on a busy machine takes several times
-# longer.
+# Weights converted at once: below 32768 elements, from which torch uses several threads per operation. The
+# synchronization of threads at each operation takes several times longer on a busy machine.
 STEP = 32_767
 
-# A tensor of so many weights belongs to a model of billions, which one thread would convert for ten seconds
-# or more: it is spread, in steps that are worth it. On two idle cores that takes two fifths of the time.
+# Tensors of this size belong to models with billions of weights, which a single thread would convert for ten
+# seconds or more. Larger steps use several threads; on two idle cores this takes 40 % of the time.
 LARGE, LARGE_STEP = 1 << 25, 1 << 20
 
 DEQUANTIZERS: dict[str, Callable[["Tensor", "Tensor"], legacy_quants.DequantizeStep]] = {
@@ -41,16 +40,16 @@ DEQUANTIZERS: dict[str, Callable[["Tensor", "Tensor"], legacy_quants.DequantizeS
     "Q5_K": k_quants.q5_k,
     "Q6_K": k_quants.q6_k,
 }
-"""How each format of `formats.FORMATS` is read, by its name."""
+"""The dequantization function of each type in `QUANT_TYPES`, by name."""
 
 
 @attrs.frozen
 class TensorChunk:
-    """Numbers of a GGUF file, and what of a Hugging Face tensor they are.
+    """A contiguous part of a GGUF file, and its place in a Hugging Face tensor.
 
     Attributes:
-        tensor: Where they are.
-        view: What they fill, in the file's order; None is all of it as it lies in memory.
+        tensor: The part of the file.
+        view: The elements that it fills, in file order; None means the whole tensor in memory order.
 
     """
 
@@ -60,13 +59,13 @@ class TensorChunk:
 
 @attrs.frozen
 class TensorPlan:
-    """Where one tensor of a Hugging Face checkpoint is in a GGUF file, and what GGUF did to it.
+    """How a Hugging Face tensor is read from a GGUF file.
 
     Attributes:
-        shape: Its shape in Hugging Face's checkpoint.
-        chunks: What it is read from. Each of its numbers is in one of them.
-        offset: What GGUF added to every number.
-        exponential: Whether GGUF has minus the exponential of every number.
+        shape: The shape of the Hugging Face tensor.
+        chunks: Its parts, which cover each element once.
+        offset: The offset that GGUF adds to each element.
+        exponential: Whether GGUF stores -exp(x).
 
     """
 
@@ -77,30 +76,29 @@ class TensorPlan:
 
     @property
     def numel(self) -> int:
-        """How many numbers the parts have together: as many as its shape, once all are found."""
+        """The total number of elements in the chunks, which equals that of `shape` for a complete plan."""
         return sum(prod(part.tensor.shape) for part in self.chunks)
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether the file has it as Hugging Face has it."""
+        """Whether the file stores the tensor in Hugging Face's form."""
         return len(self.chunks) == 1 and self.chunks[0].view is None and not (self.offset or self.exponential)
 
     @property
     def info(self) -> TensorInfo:
-        """What is to be said of it before it is read."""
         stored_as = "+".join(dict.fromkeys(part.tensor.quant_type.name for part in self.chunks))
         return TensorInfo(self.shape, stored_as, sum(part.tensor.nbytes for part in self.chunks))
 
 
 def dequantize(plan: TensorPlan, dtype: DType) -> "Tensor":
-    """Return a tensor in `dtype`, worked out in float32 and rounded once.
+    """Return a tensor in `dtype`, computed in float32 and rounded once.
 
-    Besides the tensor itself this takes a few hundred kilobytes, or a few megabytes for a large one, unless a
-    single row is longer than a step. The file is read, not mapped, so its pages do not count as this
-    process's memory.
+    Besides the tensor, this needs a few hundred kilobytes, or a few megabytes for large tensors, unless
+    a row is longer than a step. The file is read, not mapped, so its pages do not count as memory of the
+    process.
 
     Raises:
-        CorruptFile: The file does not hold what its header promised.
+        CorruptFile: The file content does not match its header.
 
     """
     import torch
@@ -108,26 +106,27 @@ def dequantize(plan: TensorPlan, dtype: DType) -> "Tensor":
     out = torch.empty(plan.shape, dtype=getattr(torch, dtype))
     for part in plan.chunks:
         view = part.view
-        into = out if view is None else out.as_strided(view.sizes, view.strides, view.offset)
-        _fill(into, part.tensor, plan)
+        target = out if view is None else out.as_strided(view.sizes, view.strides, view.offset)
+        _fill(target, part.tensor, plan)
     return out
 
 
 def _fill(out: "Tensor", tensor: GgufTensor, plan: TensorPlan) -> None:
-    """Fill a tensor, whose order is the file's, with what was there before GGUF changed it."""
+    """Fill a tensor in file order with the dequantized values, reverting GGUF's changes."""
     import torch
 
-    stored_as = tensor.quant_type
+    quant_type = tensor.quant_type
     step = LARGE_STEP if out.numel() >= LARGE else STEP
     pieces = [*_chunks(out, max(step, tensor.shape[-1]))]
     largest = pieces[0].numel()
-    raw, numbers = bytearray(largest // stored_as.block_size * stored_as.block_bytes), torch.empty(largest)
-    packed = torch.frombuffer(raw, dtype=torch.uint8).view(-1, stored_as.block_bytes)
-    dequantise = DEQUANTIZERS[stored_as.name](packed, numbers.view(-1, stored_as.block_size))
-    # There are pieces of one or two sizes. A smaller one leaves out what the step makes of old bytes.
+    raw = bytearray(largest // quant_type.block_size * quant_type.block_bytes)
+    numbers = torch.empty(largest)
+    packed = torch.frombuffer(raw, dtype=torch.uint8).view(-1, quant_type.block_bytes)
+    dequantize_step = DEQUANTIZERS[quant_type.name](packed, numbers.view(-1, quant_type.block_size))
+    # Pieces have one or two sizes. A smaller piece ignores the results of the old bytes at the end.
     views = {
         shape: (
-            memoryview(raw)[: shape.numel() // stored_as.block_size * stored_as.block_bytes],
+            memoryview(raw)[: shape.numel() // quant_type.block_size * quant_type.block_bytes],
             numbers[: shape.numel()].view(shape),
         )
         for shape in {piece.shape for piece in pieces}
@@ -135,28 +134,28 @@ def _fill(out: "Tensor", tensor: GgufTensor, plan: TensorPlan) -> None:
     with tensor.file.open() as source:
         source.seek(tensor.start)
         for piece in pieces:
-            buffer, found = views[piece.shape]
+            buffer, values = views[piece.shape]
             if source.readinto(buffer) != len(buffer):
                 raise CorruptFile(str(tensor.file.path), f"it ends within the tensor {tensor.name!r}.")
-            dequantise()
+            dequantize_step()
             if plan.offset:
-                found.sub_(plan.offset)
+                values.sub_(plan.offset)
             if plan.exponential:
-                found.neg_().log_()
-            piece.copy_(found)
+                values.neg_().log_()
+            piece.copy_(values)
 
 
 def _chunks(out: "Tensor", max_numel: int) -> Iterator["Tensor"]:
-    """Yield parts of `out`, in its order, none with more than `max_numel` numbers. The first is the largest.
+    """Yield parts of `out` in order, each with at most `max_numel` elements. The first is the largest.
 
-    As `max_numel` is a row or more, each piece is whole rows.
+    As `max_numel` is at least a row, each part consists of whole rows.
     """
     if out.is_contiguous() and out.dim() > 1:
         out = out.flatten(0, -2)
     if out.numel() <= max_numel:
         yield out
-    elif (one := out[0].numel()) <= max_numel:
-        yield from out.split(max_numel // one)
+    elif (row_numel := out[0].numel()) <= max_numel:
+        yield from out.split(max_numel // row_numel)
     else:
-        for each in out:
-            yield from _chunks(each, max_numel)
+        for row in out:
+            yield from _chunks(row, max_numel)

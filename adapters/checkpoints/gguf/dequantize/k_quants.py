@@ -1,8 +1,8 @@
-"""What the bytes of a K-quant mean: blocks of 256 weights in groups that have scales of their own.
+"""Dequantize K-quants: superblocks of 256 weights, in groups with their own scales.
 
-The functions are as in `blocks`: each prepares, from `raw` and `out`, the step that fills `out`.
+As in `legacy_quants`, each function prepares the step that fills `out` from `raw`.
 
-Source: the block structs in ggml's `ggml-common.h`; the numbers agree with `gguf.quants.dequantize`.
+Source: the block structs in ggml's `ggml-common.h`; results equal `gguf.quants.dequantize`.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def q2_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read 2 bits a weight, with a scale and a floor of 4 bits for each 16."""
+    """Prepare Q2_K: 2-bit values, with a 4-bit scale and minimum per 16."""
     scale, floor, scales = BlockScales(raw, 80), BlockScales(raw, 82), raw[:, :16]
-    quantised = BitPlanes(raw[:, 16:80], (0, 2, 4, 6), 3)
-    rows, rows_read, groups = out.view(-1, 2, 4, 32), quantised.rows(32), out.view(-1, 16, 16)
+    quantized = BitPlanes(raw[:, 16:80], (0, 2, 4, 6), 3)
+    rows, rows_read, groups = out.view(-1, 2, 4, 32), quantized.rows(32), out.view(-1, 16, 16)
 
     def step() -> None:
-        quantised.read()
+        quantized.read()
         rows.copy_(rows_read)
         groups.mul_((scale() * (scales & 0x0F)).unsqueeze(-1))
         groups.sub_((floor() * (scales >> 4)).unsqueeze(-1))
@@ -30,9 +30,9 @@ def q2_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
 
 
 def q3_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read 3 bits a weight, with a scale of 6 bits, counted from 32, for each 16.
+    """Prepare Q3_K: 3-bit values, with a 6-bit scale with an offset of 32 per 16.
 
-    The third bits stand apart, and one that is not set takes 4 away.
+    The third bits are stored separately; 4 is subtracted if the bit is not set.
     """
     scale, groups = BlockScales(raw, 108), out.view(-1, 16, 16)
     lower, thirds = BitPlanes(raw[:, 32:96], (0, 2, 4, 6), 3), BitPlanes(raw[:, :32], tuple(range(8)), 1)
@@ -58,12 +58,12 @@ def q3_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
 
 
 def q4_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read 4 bits a weight, with a scale and a floor of 6 bits for each 32."""
-    quantised, scales_and_floors = BitPlanes(raw[:, 16:144], (0, 4), 0x0F), _six_bit_scales(raw)
-    rows, rows_read, groups = out.view(-1, 4, 2, 32), quantised.rows(32), out.view(-1, 8, 32)
+    """Prepare Q4_K: 4-bit values, with a 6-bit scale and minimum per 32."""
+    quantized, scales_and_floors = BitPlanes(raw[:, 16:144], (0, 4), 0x0F), _six_bit_scales(raw)
+    rows, rows_read, groups = out.view(-1, 4, 2, 32), quantized.rows(32), out.view(-1, 8, 32)
 
     def step() -> None:
-        quantised.read()
+        quantized.read()
         rows.copy_(rows_read)
         scales, floors = scales_and_floors()
         groups.mul_(scales).sub_(floors)
@@ -72,10 +72,7 @@ def q4_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
 
 
 def q5_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read 5 bits a weight, with a scale and a floor of 6 bits for each 32.
-
-    The fifth bits stand apart.
-    """
+    """Prepare Q5_K: 5-bit values, a 6-bit scale and minimum per 32; the fifth bits are separate."""
     lower, fifths = BitPlanes(raw[:, 48:176], (0, 4), 0x0F), BitPlanes(raw[:, 16:48], tuple(range(8)), 1)
     scales_and_floors, groups = _six_bit_scales(raw), out.view(-1, 8, 32)
     lower_rows, fifth_rows, weights = lower.rows(32), fifths.rows(32), raw.new_empty(len(raw), 256)
@@ -93,9 +90,9 @@ def q5_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
 
 
 def q6_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read 6 bits a weight, counted from 32, with a scale of 8 bits for each 16.
+    """Prepare Q6_K: 6-bit values with an offset of 32, with an 8-bit scale per 16.
 
-    The upper two bits stand apart.
+    The upper two bits are stored separately.
     """
     import torch
 
@@ -115,9 +112,9 @@ def q6_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
 
 
 class BitPlanes:
-    """Some bits of each byte at each of several shifts: from (blocks, bytes) to (shifts, blocks, bytes).
+    """Bits of each byte at several shifts: from (blocks, bytes) to (shifts, blocks, bytes).
 
-    Four bytes are shifted at once; what comes over from a neighbor is masked away.
+    Four bytes are shifted at once; bits shifted in from the next byte are masked.
     """
 
     def __init__(self, packed: "Tensor", shifts: tuple[int, ...], mask: int) -> None:
@@ -132,24 +129,24 @@ class BitPlanes:
         self.planes = self.shifted.view(torch.uint8).view(len(shifts), blocks, nbytes)
 
     def read(self) -> None:
-        """Fill the planes from what is in `packed` now."""
+        """Fill the planes from the current content of `packed`."""
         import torch
 
         self.together.copy_(self.packed)
         torch.bitwise_right_shift(self.words, self.shifts, out=self.shifted).bitwise_and_(self.mask)
 
     def rows(self, length: int) -> "Tensor":
-        """Return a view of the planes as (blocks, runs of so many bytes, shifts, length)."""
+        """Return a view of the planes as (blocks, runs of `length` bytes, shifts, length)."""
         shifts, blocks, nbytes = self.planes.shape
         return self.planes.view(shifts, blocks, nbytes // length, length).permute(1, 2, 0, 3)
 
 
 def _six_bit_scales(raw: "Tensor") -> Callable[[], tuple["Tensor", "Tensor"]]:
-    """Prepare to read a float16 scale and floor a block, and their eight multiples of six bits each.
+    """Prepare reading a float16 scale and minimum per block, and their eight 6-bit multipliers each.
 
-    The multiples are packed in three words of four bytes. Those of the first four groups are the lower six
-    bits of the bytes of the first word (scales) and of the second (floors), whose upper two bits belong to
-    the last four groups; their lower four are in the third word.
+    The multipliers are packed in three 4-byte words. For groups 0 to 3 they are the low six bits of the bytes
+    of the first word (scales) and the second (minimums). The upper two bits of these bytes belong to groups 4
+    to 7, whose low four bits are in the third word.
     """
     import torch
 

@@ -1,13 +1,13 @@
-"""What the bytes of a block mean: from blocks of 32 weights to float32, as fast as torch's own operators go.
+"""Dequantize blocks of 32 weights to float32 with torch operators.
 
-Each function takes `raw`, uint8 of shape (blocks, bytes in a block), and `out`, float32 of shape (blocks,
-weights in a block), and returns what fills `out` from whatever is in `raw` by then. A step is a few thousand
-numbers, so all that can be made once, views and buffers, is made once.
+Each function takes `raw`, uint8 of shape (blocks, bytes per block), and `out`, float32 of shape (blocks,
+weights per block), and returns a step that fills `out` from the current content of `raw`. A step processes a
+few thousand weights, so views and buffers are created only once.
 
-Every product of a scale and a quantized number fits in float32's 24 bits, so the results are exact up to the
-one rounding of the last sum, in whatever order they are worked out.
+The product of a scale and a quantized value is exact in float32, so results are exact except for the rounding
+of the last sum, in any order of evaluation.
 
-Source: the block structs in ggml's `ggml-common.h`; the numbers agree with `gguf.quants.dequantize`.
+Source: the block structs in ggml's `ggml-common.h`; results equal `gguf.quants.dequantize`.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DequantizeStep: TypeAlias = Callable[[], object]
-"""Fills `out` from what is in `raw` now."""
+"""Fills `out` from the current content of `raw`."""
 
 
 def unquantized(raw: "Tensor", out: "Tensor", dtype: str) -> DequantizeStep:
-    """Prepare to read numbers that are stored in a dtype of torch."""
+    """Prepare conversion from a torch dtype."""
     import torch
 
     stored = raw.view(getattr(torch, dtype))
@@ -29,19 +29,19 @@ def unquantized(raw: "Tensor", out: "Tensor", dtype: str) -> DequantizeStep:
 
 
 def q8_0(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read 8 bits a weight: a scale, then 32 signed bytes."""
+    """Prepare Q8_0: a float16 scale, then 32 int8 values."""
     import torch
 
-    scale, quantised = BlockScales(raw, 0), raw.view(torch.int8)[:, 2:]
+    scale, quantized = BlockScales(raw, 0), raw.view(torch.int8)[:, 2:]
 
     def step() -> None:
-        out.copy_(quantised).mul_(scale())
+        out.copy_(quantized).mul_(scale())
 
     return step
 
 
 def q4_0(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read 4 bits a weight: a scale, then numbers that count from 8."""
+    """Prepare Q4_0: a scale, then 4-bit values with an offset of 8."""
     scale, nibbles = BlockScales(raw, 0), Nibbles(raw, 2)
     low, high = out[:, :16], out[:, 16:]
 
@@ -54,7 +54,7 @@ def q4_0(raw: "Tensor", out: "Tensor") -> DequantizeStep:
 
 
 def q4_1(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read 4 bits a weight: a scale, a floor, then numbers."""
+    """Prepare Q4_1: a scale, a minimum, then 4-bit values."""
     scale, floor, nibbles = BlockScales(raw, 0), BlockScales(raw, 2), Nibbles(raw, 4)
     low, high = out[:, :16], out[:, 16:]
 
@@ -67,31 +67,31 @@ def q4_1(raw: "Tensor", out: "Tensor") -> DequantizeStep:
 
 
 def q5_0(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read 5 bits a weight: a scale, the fifth bits, then the other four; they count from 16."""
-    scale, quantised = BlockScales(raw, 0), _five_bits(raw, 2)
+    """Prepare Q5_0: a scale, the fifth bits, then the low four bits; values have an offset of 16."""
+    scale, quantized = BlockScales(raw, 0), _five_bits(raw, 2)
 
     def step() -> None:
-        out.copy_(quantised()).sub_(16).mul_(scale())
+        out.copy_(quantized()).sub_(16).mul_(scale())
 
     return step
 
 
 def q5_1(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read 5 bits a weight: a scale, a floor, the fifth bits, then the other four."""
-    scale, floor, quantised = BlockScales(raw, 0), BlockScales(raw, 2), _five_bits(raw, 4)
+    """Prepare Q5_1: a scale, a minimum, the fifth bits, then the low four bits."""
+    scale, floor, quantized = BlockScales(raw, 0), BlockScales(raw, 2), _five_bits(raw, 4)
 
     def step() -> None:
-        out.copy_(quantised()).mul_(scale()).add_(floor())
+        out.copy_(quantized()).mul_(scale()).add_(floor())
 
     return step
 
 
-# The numbers of four bits (1 of sign, 2 of exponent, 1 of fraction), twice as large as they are.
+# The E2M1 values (1 sign, 2 exponent and 1 mantissa bit), multiplied by 2.
 FP4_VALUES = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
 
 
 def mxfp4(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare to read floating point of 4 bits a weight: the exponent of a scale, then numbers.
+    """Prepare MXFP4: an E8M0 scale, then E2M1 values.
 
     Source: Rouhani et al. 2023, arXiv:2310.10537.
     """
@@ -123,31 +123,29 @@ class BlockScales:
         self.widened = torch.empty(self.stored.shape)
 
     def __call__(self) -> "Tensor":
-        """Return what is in `raw` now."""
+        """Return the scales of the current content of `raw`."""
         return self.widened.copy_(self.stored)
 
 
 class Nibbles:
-    """The low and the high four bits of each byte of a block, from a byte on to the block's end."""
+    """The low and high four bits of each byte of a block, from byte `start` to the end."""
 
     def __init__(self, raw: "Tensor", start: int) -> None:
         import torch
 
-        # Masking whole blocks, the bytes before `start` too, is one long loop instead of a short one a block.
+        # Masking whole blocks, including bytes before `start`, is one long loop instead of many short ones.
         self.raw = raw
         self.masked, self.shifted = torch.empty_like(raw), torch.empty_like(raw)
         self.lows, self.highs = self.masked[:, start:], self.shifted[:, start:]
         self.mask, self.shift = raw.new_tensor(0x0F), raw.new_tensor(4)
 
     def low(self) -> "Tensor":
-        """Return the low four bits."""
         import torch
 
         torch.bitwise_and(self.raw, self.mask, out=self.masked)
         return self.lows
 
     def high(self) -> "Tensor":
-        """Return the high four bits."""
         import torch
 
         torch.bitwise_right_shift(self.raw, self.shift, out=self.shifted)
@@ -155,7 +153,7 @@ class Nibbles:
 
 
 def _five_bits(raw: "Tensor", at: int) -> Callable[[], "Tensor"]:
-    """Prepare to read 32 numbers of five bits: four bytes with the fifth bits, then 16 with the others."""
+    """Prepare reading 32 five-bit values: four bytes of fifth bits, then 16 bytes with the low bits."""
     import torch
 
     nibbles = Nibbles(raw, at + 4)
@@ -164,7 +162,7 @@ def _five_bits(raw: "Tensor", at: int) -> Callable[[], "Tensor"]:
     index = torch.empty(len(raw), 4, dtype=torch.int32)
     bits = torch.empty(len(raw) * 4, dtype=torch.int64)
     bit_bytes = bits.view(torch.uint8).view(-1, 32)
-    # For each value of a byte, its bits in the fifth bits of eight bytes, the lowest bit first.
+    # Maps a byte to its bits in the fifth bits of eight bytes, starting at the lowest bit.
     spread = torch.tensor([sum((byte >> bit & 1) << 8 * bit + 4 for bit in range(8)) for byte in range(256)])
 
     def read() -> "Tensor":

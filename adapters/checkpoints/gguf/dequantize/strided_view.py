@@ -1,4 +1,4 @@
-"""Which numbers of a tensor something is, and in which order: sizes and strides, without the numbers."""
+"""Sizes and strides of views into a tensor, without the data."""
 
 from math import prod
 
@@ -7,12 +7,12 @@ import attrs
 
 @attrs.frozen
 class StridedView:
-    """Numbers of a tensor that lies in one piece, as torch's `as_strided` takes them.
+    """A view of a contiguous tensor, as in torch's `as_strided`.
 
     Attributes:
-        sizes: Its shape.
-        strides: For each dimension, how many numbers lie from one to the next.
-        offset: How many lie before the first.
+        sizes: The shape of the view.
+        strides: The strides in elements.
+        offset: The storage offset in elements.
 
     """
 
@@ -22,19 +22,18 @@ class StridedView:
 
     @classmethod
     def full(cls, shape: tuple[int, ...]) -> "StridedView":
-        """Return the view of all of a tensor."""
+        """Return the view of a whole contiguous tensor."""
         return cls(shape, tuple(prod(shape[at + 1 :]) for at in range(len(shape))))
 
     @property
     def numel(self) -> int:
-        """How many numbers it has."""
         return prod(self.sizes)
 
     def split(self, axis: int, *sizes: int) -> "StridedView":
-        """Return the same with a dimension split into several.
+        """Return the view with one dimension split into several.
 
         Raises:
-            ValueError: They do not multiply to its size.
+            ValueError: The product of the sizes differs from the size of the dimension.
 
         """
         if prod(sizes) != self.sizes[axis] or 0 in sizes:
@@ -47,7 +46,7 @@ class StridedView:
         )
 
     def swap(self, one: int, other: int) -> "StridedView":
-        """Return the same with two dimensions exchanged."""
+        """Return the view with two dimensions swapped."""
         axes = [*range(len(self.sizes))]
         axes[one], axes[other] = axes[other], axes[one]
         return StridedView(
@@ -55,13 +54,13 @@ class StridedView:
         )
 
     def slice(self, axis: int, start: int, stop: int) -> "StridedView":
-        """Return a part of it along a dimension.
+        """Return a slice along a dimension.
 
         Raises:
-            ValueError: It does not reach so far.
+            ValueError: The slice is empty or out of range.
 
         """
         if not 0 <= start < stop <= self.sizes[axis]:
-            raise ValueError(f"{self.sizes[axis]} does not reach from {start} to {stop}")
+            raise ValueError(f"the slice {start}:{stop} is out of range for size {self.sizes[axis]}")
         sizes = (*self.sizes[:axis], stop - start, *self.sizes[axis + 1 :])
         return StridedView(sizes, self.strides, self.offset + start * self.strides[axis])

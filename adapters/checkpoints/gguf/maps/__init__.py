@@ -1,7 +1,7 @@
-"""The architectures of GGUF, as data: each says how its models are told in Hugging Face's dialect.
+"""The architecture maps of GGUF.
 
-Source: `gguf-py/gguf/constants.py` (keys and tensor names), `convert_hf_to_gguf.py` (what was done to the
-numbers) and `src/llama-model.cpp` (what the absence of a key means), all in llama.cpp.
+Source: `gguf-py/gguf/constants.py` (keys and tensor names), `convert_hf_to_gguf.py` (changes to tensors) and
+`src/llama-model.cpp` (defaults of absent keys), all in llama.cpp.
 """
 
 from litgpt.adapters.checkpoints.gguf.architecture_map import ArchitectureMap
@@ -85,25 +85,25 @@ ARCHITECTURE_MAPS: dict[str, ArchitectureMap] = {
         MPT,
     )
 }
-"""Every architecture that is implemented, by GGUF's name for it."""
+"""All supported architectures, by GGUF's name."""
 
 
 def architecture_map_of(metadata: GgufMetadata) -> ArchitectureMap:
-    """Return how a model's architecture is written.
+    """Return the map of a model's architecture.
 
     Raises:
-        CorruptFile: It names none.
-        UnsupportedModel: It is none of these, or no model.
+        CorruptFile: The header does not name an architecture.
+        UnsupportedModel: The architecture is not supported, or the file is not a model.
 
     """
     if (kind := metadata.text("general.type") or "model") != "model":
-        raise metadata.unsupported(f"it holds no model but what GGUF calls {kind!r}.")
+        raise metadata.unsupported(f"its general.type is {kind!r}; only models are supported.")
     architecture = metadata.text("general.architecture")
     if architecture is None:
         raise metadata.missing("general.architecture")
     if architecture not in ARCHITECTURE_MAPS:
         known = ", ".join(sorted(ARCHITECTURE_MAPS))
         raise metadata.unsupported(
-            f"its architecture {architecture!r} is not one of those implemented: {known}."
+            f"its architecture {architecture!r} is not supported; supported are: {known}."
         )
     return ARCHITECTURE_MAPS[architecture]

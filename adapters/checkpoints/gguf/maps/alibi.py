@@ -1,4 +1,4 @@
-"""BLOOM and MPT, whose scores fall with distance."""
+"""BLOOM and MPT, which use ALiBi."""
 
 from litgpt.adapters.checkpoints.gguf.architecture_map import ArchitectureMap, Config, HeaderField
 from litgpt.adapters.checkpoints.gguf.maps.shared_maps import SCALE_KEYS, SIZE_FIELDS, without_rope
@@ -33,17 +33,19 @@ BLOOM = ArchitectureMap(
 
 
 def _alibi(model: GgufModel) -> Config:
-    """Return how scores fall, and by what queries, keys and values are bounded.
+    """Return MPT's ALiBi settings and `clip_qkv`.
 
     Raises:
-        UnsupportedModel: They do not fall: positions are embedded.
+        UnsupportedModel: The model has position embeddings instead of ALiBi.
 
     """
     steepest = model.number("attention.max_alibi_bias")
     if not steepest:
-        raise model.metadata.unsupported("its scores do not fall with distance, which is not implemented.")
+        raise model.metadata.unsupported(
+            "it does not use ALiBi, which is not supported for its architecture."
+        )
     clip = model.number("attention.clamp_kqv") or None
-    # Hugging Face's config takes nothing but a whole number.
+    # Hugging Face's config requires an integer.
     bias_max = int(steepest) if steepest.is_integer() else steepest
     return {"attn_config": {"alibi": True, "alibi_bias_max": bias_max, "clip_qkv": clip}}
 

@@ -43,7 +43,7 @@ COMMAND_R = ArchitectureMap(
     tensor_map={**EMBEDDING_TENSORS, **ATTENTION_TENSORS, **GATED_MLP_TENSORS, **QK_NORM_TENSORS},
 )
 
-# llama.cpp lets every fourth layer see everything, whatever a header says, and turns the others alone.
+# llama.cpp uses full attention without RoPE in every fourth layer, regardless of the header.
 COHERE2 = attrs.evolve(
     COMMAND_R,
     architecture="cohere2",

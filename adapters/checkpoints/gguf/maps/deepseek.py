@@ -1,4 +1,4 @@
-"""DeepSeek V2, V3 and R1, and the models that share their latent attention, all called deepseek2."""
+"""DeepSeek V2, V3 and R1, and other models with MLA that GGUF names deepseek2."""
 
 import attrs
 
@@ -23,8 +23,8 @@ from litgpt.adapters.checkpoints.gguf.model import GgufModel
 from litgpt.adapters.checkpoints.gguf.rope_scaling import rope_scaling
 from litgpt.adapters.checkpoints.gguf.tensor_layout import JoinKVB, TensorLayout, mla_head_dims
 
-# Into how many groups experts are dealt and how many of those are chosen from, by the number of experts:
-# older headers do not say it of V2 (160 experts) and V3 (256), and no other model has groups.
+# (n_group, topk_group) by number of experts: older headers of V2 (160 experts) and V3 (256) lack these keys,
+# and no other model has expert groups.
 # Source: the models' own config.json.
 _EXPERT_GROUPS = {160: (8, 3), 256: (8, 4)}
 
@@ -40,7 +40,7 @@ SHARED_EXPERT_TENSORS: dict[str, str | TensorLayout] = {
 
 
 def mla_config(model: GgufModel) -> Config:
-    """Return the sizes of a latent attention: newer files keep its vector, older ones keys and values."""
+    """Return the head sizes of MLA; newer files store the latent projections, older ones keys and values."""
     plain, value = mla_head_dims(model)
     return {
         "num_attention_heads": model.num_heads,
@@ -52,35 +52,35 @@ def mla_config(model: GgufModel) -> Config:
 
 
 def _groups(model: GgufModel) -> tuple[int, int]:
-    """Return into how many groups experts are dealt, and how many of those are chosen from."""
-    groups, chosen = model.integer("expert_group_count"), model.integer("expert_group_used_count")
-    usual = _EXPERT_GROUPS.get(model.integer("expert_count") or 0, (1, 1))
-    return usual if groups is None or chosen is None else (groups or 1, chosen or 1)
+    """Return `n_group` and `topk_group`."""
+    groups, top_k = model.integer("expert_group_count"), model.integer("expert_group_used_count")
+    default = _EXPERT_GROUPS.get(model.integer("expert_count") or 0, (1, 1))
+    return default if groups is None or top_k is None else (groups or 1, top_k or 1)
 
 
 def routing(model: GgufModel) -> Config:
-    """Return how experts are chosen and weighed."""
-    groups, chosen = _groups(model)
+    """Return the settings of expert routing."""
+    groups, top_k = _groups(model)
     return {
         "norm_topk_prob": bool(model.metadata.flag(model.key("expert_weights_norm"))),
         "routed_scaling_factor": model.number("expert_weights_scale") or 1.0,
         "n_group": groups,
-        "topk_group": chosen,
+        "topk_group": top_k,
     }
 
 
 def _topk_method(model: GgufModel) -> Config:
-    """Return what V2 calls the way experts are chosen."""
+    """Return V2's `topk_method`."""
     return {"topk_method": "greedy" if _groups(model)[0] == 1 else "group_limited_greedy"}
 
 
 def _q_lora_rank(model: GgufModel) -> Config:
-    """Return the size of the vector that queries are made of; null where they are made directly."""
+    """Return the rank of the query projection; None if queries are projected directly."""
     return {"q_lora_rank": model.integer("attention.q_lora_rank") or None}
 
 
 def _rope_scaling(model: GgufModel) -> Config:
-    """Return the scaling with what YaRN multiplies scores by: a tenth of it is in the header."""
+    """Return YaRN with `mscale`, of which the header contains a tenth."""
     multiplier = model.number("rope.scaling.yarn_log_multiplier")
     if not multiplier:
         return {}

@@ -1,4 +1,4 @@
-"""Gemma 1 to 3. GGUF adds to the weights of their norms the 1 that they count from."""
+"""Gemma 1 to 3. GGUF adds 1 to their norm weights."""
 
 import attrs
 
@@ -8,14 +8,14 @@ from litgpt.adapters.checkpoints.gguf.maps.shared_maps import LAYER, QK_NORM_TEN
 from litgpt.adapters.checkpoints.gguf.model import GgufModel
 from litgpt.adapters.checkpoints.gguf.rope_scaling import DEFAULT_BASE
 
-# The largest of Gemma 2 and 3 alone divide scores by the root of the width over the heads; their headers do
-# not say so, and llama.cpp knows them by their layers.
+# Only the 27B models scale queries by hidden_size / num_heads; like llama.cpp, they are recognized by their
+# number of layers.
 _GEMMA2_27B_LAYERS = 46
 _GEMMA3_27B_LAYERS = 62
 
 SOFTCAP_FIELDS = tuple(
-    HeaderField(f"{one}_logit_softcapping", f"{one}_logit_softcapping", is_integer=False)
-    for one in ("attn", "final")
+    HeaderField(f"{role}_logit_softcapping", f"{role}_logit_softcapping", is_integer=False)
+    for role in ("attn", "final")
 )
 
 GEMMA = attrs.evolve(
@@ -31,11 +31,11 @@ GEMMA = attrs.evolve(
 )
 
 
-def _query_scale(model: GgufModel, layers_of_the_largest: int) -> Config:
-    """Return how scores are scaled."""
-    largest = model.integer("block_count") == layers_of_the_largest
-    scaled_by = (model.integer("embedding_length") or 0) // model.num_heads if largest else model.head_dim
-    return {"query_pre_attn_scalar": scaled_by}
+def _query_scale(model: GgufModel, layers_of_27b: int) -> Config:
+    """Return `query_pre_attn_scalar`."""
+    is_27b = model.integer("block_count") == layers_of_27b
+    scalar = (model.integer("embedding_length") or 0) // model.num_heads if is_27b else model.head_dim
+    return {"query_pre_attn_scalar": scalar}
 
 
 GEMMA2 = attrs.evolve(

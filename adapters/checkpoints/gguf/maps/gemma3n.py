@@ -1,4 +1,4 @@
-"""Gemma 3n. Of how many gates are shut, GGUF says by how many deviations they have to stand out."""
+"""Gemma 3n. GGUF stores activation sparsity as a number of standard deviations."""
 
 from statistics import NormalDist
 
@@ -22,30 +22,30 @@ from litgpt.adapters.checkpoints.gguf.reader.header_reader import FLOAT32, Heade
 from litgpt.adapters.checkpoints.gguf.rope_scaling import DEFAULT_BASE
 from litgpt.adapters.checkpoints.gguf.tensor_layout import UnstackExperts
 
-# What llama.cpp takes where a header is silent: those that are published have no other.
+# llama.cpp's defaults, which all published models use.
 _STREAMS, _ACTIVE, _ROUND = 4, 0, 5
 
 
 def _per_layer_config(model: GgufModel) -> Config:
-    """Return what is particular to layers: how wide they are, who borrows, how many gates are shut.
+    """Return MLP sizes, KV sharing and activation sparsity.
 
     Raises:
-        CorruptFile: Not all of it is said of each layer.
+        CorruptFile: A list does not have a value per layer.
 
     """
     key = model.key("activation_sparsity_scale")
     scales = model.metadata.values.get(key)
     if not isinstance(scales, HeaderArray) or scales.kind != FLOAT32 or len(scales) != model.num_layers:
-        raise model.metadata.invalid(key, f"a list of {model.num_layers} numbers in float32")
+        raise model.metadata.invalid(key, f"an array of {model.num_layers} float32 values")
     return {
         "intermediate_size": list(model.per_layer_integers("feed_forward_length")),
         "num_kv_shared_layers": model.integer("attention.shared_kv_layers") or 0,
-        "activation_sparsity_pattern": [NormalDist().cdf(one) for one in scales.numbers()],
+        "activation_sparsity_pattern": [NormalDist().cdf(scale) for scale in scales.numbers()],
     }
 
 
 def _altup_config(model: GgufModel) -> Config:
-    """Return how many streams there are, and how narrow the middle beside attention is."""
+    """Return the settings of AltUp and the rank of LAuReL."""
     left = model.tensors.get("blk.0.laurel_l.weight")
     return {
         "altup_num_inputs": model.integer("altup.num_inputs") or _STREAMS,

@@ -1,4 +1,4 @@
-"""Gemma 4: its layers of two kinds have heads of two sizes, and GGUF lists by layer what differs."""
+"""Gemma 4: sliding-window and full-attention layers have different heads; GGUF stores them per layer."""
 
 import struct
 
@@ -22,48 +22,50 @@ from litgpt.adapters.checkpoints.gguf.tensor_layout import Concat
 
 _EXPERTS = f"{LAYER}.experts"
 
-# What a frequency is divided by whose pair is not rotated: so much that nothing is left of it.
+# The frequency divisor of pairs that are not rotated.
 _UNROTATED_FACTOR = 1e30
 
 
 def _layer_types(model: GgufModel) -> list[str]:
-    """Return the kind of each layer.
+    """Return `layer_types`.
 
     Raises:
-        UnsupportedModel: A header does not list them.
+        CorruptFile: The header does not list them.
 
     """
     kinds = sliding_windows(0)(model).get("layer_types")
     if not isinstance(kinds, list) or len(kinds) != model.num_layers:
         raise model.metadata.invalid(
             model.key("attention.sliding_window_pattern"),
-            "a list that says of each layer if it has a window",
+            "an array with a boolean per layer",
         )
     return kinds
 
 
 def _value_for(model: GgufModel, key: str, layer_type: str | None = None) -> int:
-    """Return what a header says of all layers, or of all of a kind.
+    """Return a value that is equal in all layers, or in all layers of a type.
 
     Raises:
-        CorruptFile: It says nothing, or not of each layer.
-        UnsupportedModel: They differ.
+        CorruptFile: The key is missing or the list is too short.
+        UnsupportedModel: The values differ.
 
     """
     listed = model.per_layer_integers(key)
-    found = {
-        number
-        for number, one in zip(listed, _layer_types(model), strict=True)
-        if layer_type is None or one == layer_type
+    values = {
+        value
+        for value, kind in zip(listed, _layer_types(model), strict=True)
+        if layer_type is None or kind == layer_type
     }
-    if len(found) != 1:
-        raise model.metadata.unsupported(f"{model.key(key)!r} differs by layer, which is not implemented.")
-    return found.pop()
+    if len(values) != 1:
+        raise model.metadata.unsupported(
+            f"{model.key(key)!r} differs between layers, which is not supported."
+        )
+    return values.pop()
 
 
 def _attention(model: GgufModel) -> Config:
-    """Return the heads of both kinds of layer, and the base and share of their rotations."""
-    full = [f"blk.{at}." for at, kind in enumerate(_layer_types(model)) if kind == "full_attention"]
+    """Return the heads of both layer types."""
+    full = [f"blk.{index}." for index, kind in enumerate(_layer_types(model)) if kind == "full_attention"]
     shared = any(
         f"{layer}attn_k.weight" in model.tensors and f"{layer}attn_v.weight" not in model.tensors
         for layer in full
@@ -81,29 +83,29 @@ def _attention(model: GgufModel) -> Config:
 
 
 def _rope_parameters(model: GgufModel) -> Config:
-    """Return how both kinds of layer are rotated: of the larger heads, a few pairs.
+    """Return the RoPE parameters of both layer types; full-attention layers rotate only some pairs.
 
     Raises:
-        UnsupportedModel: Frequencies are divided by other factors.
+        UnsupportedModel: The frequency divisors have other values.
 
     """
     stored = model.tensors.get(FREQUENCY_FACTORS)
     count = (model.integer("rope.dimension_count") or 0) // 2
     if stored is None or stored.quant_type.name != "F32" or stored.shape != (count,):
         raise model.metadata.unsupported(
-            f"its tensor {FREQUENCY_FACTORS!r} does not say which pairs are rotated."
+            f"its tensor {FREQUENCY_FACTORS!r} does not specify the rotated pairs."
         )
     factors = struct.unpack(f"<{count}f", stored.file.read(stored.start, stored.stop))
-    kept = sum(one == 1 for one in factors)
-    if any(one != 1 for one in factors[:kept]) or any(
-        one < _UNROTATED_FACTOR * 0.99 for one in factors[kept:]
+    rotated = sum(factor == 1 for factor in factors)
+    if any(factor != 1 for factor in factors[:rotated]) or any(
+        factor < _UNROTATED_FACTOR * 0.99 for factor in factors[rotated:]
     ):
         raise model.metadata.unsupported(
-            f"its tensor {FREQUENCY_FACTORS!r} stretches positions by an unknown rule."
+            f"the factors in its tensor {FREQUENCY_FACTORS!r} are not a known RoPE scaling."
         )
     if model.integer("rope.dimension_count_swa") not in (None, model.integer("attention.key_length_swa")):
         raise model.metadata.unsupported(
-            "its windowed layers rotate a part of each head, which is not implemented."
+            "its sliding-window layers rotate only a part of each head, which is not supported."
         )
     return {
         "rope_parameters": {
@@ -113,7 +115,7 @@ def _rope_parameters(model: GgufModel) -> Config:
             },
             "full_attention": {
                 "rope_type": "proportional",
-                "partial_rotary_factor": kept / count,
+                "partial_rotary_factor": rotated / count,
                 "rope_theta": model.number("rope.freq_base") or DEFAULT_BASE,
             },
         }
@@ -121,29 +123,29 @@ def _rope_parameters(model: GgufModel) -> Config:
 
 
 def _per_layer_config(model: GgufModel) -> Config:
-    """Return what is particular to layers: their kinds, who borrows, and how wide they are in the middle.
+    """Return layer types, KV sharing and MLP sizes.
 
     Raises:
-        UnsupportedModel: Others than those that borrow are twice as wide.
+        UnsupportedModel: MLP sizes differ, other than being doubled in layers that share KV.
 
     """
-    borrowing = model.integer("attention.shared_kv_layers") or 0
-    widths, first = model.per_layer_integers("feed_forward_length"), (model.num_layers or 0) - borrowing
-    usual = widths[0]
-    doubled = len(set(widths)) > 1
-    if doubled and widths != tuple(usual * (1 + (at >= first)) for at in range(len(widths))):
+    shared = model.integer("attention.shared_kv_layers") or 0
+    sizes, first = model.per_layer_integers("feed_forward_length"), (model.num_layers or 0) - shared
+    size = sizes[0]
+    doubled = len(set(sizes)) > 1
+    if doubled and sizes != tuple(size * (1 + (layer >= first)) for layer in range(len(sizes))):
         key = model.key("feed_forward_length")
-        raise model.metadata.unsupported(f"{key!r} differs by layer, which is not implemented.")
+        raise model.metadata.unsupported(f"{key!r} differs between layers, which is not supported.")
     return {
         "layer_types": _layer_types(model),
-        "num_kv_shared_layers": borrowing,
-        "intermediate_size": usual,
+        "num_kv_shared_layers": shared,
+        "intermediate_size": size,
         "use_double_wide_mlp": doubled,
     }
 
 
 def _per_layer_inputs(model: GgufModel) -> Config:
-    """Return the second embedding, and the experts."""
+    """Return the settings of per-layer embeddings and of MoE."""
     experts = model.integer("expert_count") or None
     return {
         **per_layer_embedding(model),

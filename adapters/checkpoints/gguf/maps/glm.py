@@ -26,7 +26,7 @@ GLM4 = attrs.evolve(
     architecture="glm4",
     model_type="glm4",
     extra=(_QKV_BIAS, partial_rotary_factor),
-    # The last comes of models that see, whose queries and keys lie in another order.
+    # rope.dimension_sections is set by vision models, whose queries and keys are in another order.
     unsupported_keys=(*LLAMA.unsupported_keys, "expert_count", "rope.dimension_sections"),
     tensor_map={
         **LLAMA.tensor_map,
@@ -40,7 +40,7 @@ GLM4 = attrs.evolve(
 
 
 def _routing(model: GgufModel) -> Config:
-    """Return how experts are chosen."""
+    """Return the settings of QK norms and expert routing."""
     return {
         "use_qk_norm": "blk.0.attn_q_norm.weight" in model.tensors,
         "routed_scaling_factor": model.number("expert_weights_scale") or 1.0,

@@ -1,4 +1,4 @@
-"""GPT-2, whose matrices GGUF turns upright, and StarCoder 1 and 2."""
+"""GPT-2, whose matrices GGUF transposes, and StarCoder 1 and 2."""
 
 import attrs
 
@@ -54,14 +54,14 @@ GPT2 = ArchitectureMap(
 
 
 def _multi_query(model: GgufModel) -> Config:
-    """Return the heads, all of which share keys and values.
+    """Return the heads of multi-query attention.
 
     Raises:
-        UnsupportedModel: They do not; Hugging Face then has another order, which no file is written from.
+        UnsupportedModel: The model does not use MQA; its layout differs, and no converter writes it.
 
     """
     if model.num_kv_heads != 1:
-        raise model.metadata.unsupported("its heads do not share keys and values, which is not implemented.")
+        raise model.metadata.unsupported("it does not use multi-query attention, which is not supported.")
     return {"num_attention_heads": model.num_heads, "multi_query": True}
 
 

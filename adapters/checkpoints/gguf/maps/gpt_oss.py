@@ -1,4 +1,4 @@
-"""gpt-oss: GGUF puts apart the gates of its experts, which take turns with the rest in Hugging Face's."""
+"""gpt-oss: GGUF separates gate and up projections of experts, which Hugging Face interleaves."""
 
 import attrs
 
@@ -33,7 +33,7 @@ GPT_OSS = attrs.evolve(
         HeaderField("expert_used_count", "num_experts_per_tok", required=True),
         HeaderField("attention.sliding_window", "sliding_window", required=True),
     ),
-    # No header says these, nor whether YaRN's borders are whole numbers: there is one model of two sizes.
+    # Headers contain neither these nor YaRN's `truncate`; they are the same in both published models.
     constants={"hidden_act": "silu", "swiglu_limit": 7.0, "swiglu_alpha": 1.702},
     extra=(
         detect_biases(attention_bias=BIASED_TENSORS),

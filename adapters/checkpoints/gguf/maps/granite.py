@@ -1,4 +1,4 @@
-"""Granite 3, dense and with experts: GGUF has a key for each of its factors."""
+"""Granite 3, dense and MoE: GGUF has a key for each of its multipliers."""
 
 import attrs
 
@@ -17,7 +17,7 @@ from litgpt.adapters.checkpoints.gguf.tensor_layout import Concat
 
 
 def _attention_multiplier(model: GgufModel) -> Config:
-    """Return what multiplies the scores: where a header does not say, what does so elsewhere."""
+    """Return the attention multiplier; the default is 1 / sqrt(head_dim)."""
     return {"attention_multiplier": model.number("attention.scale") or model.head_dim**-0.5}
 
 

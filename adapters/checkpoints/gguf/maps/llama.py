@@ -1,4 +1,4 @@
-"""Llama, and what GGUF calls by its name: Mistral, Mixtral and many others."""
+"""Llama, and other models that GGUF names llama: Mistral, Mixtral and many others."""
 
 from litgpt.adapters.checkpoints.gguf.architecture_map import ArchitectureMap, HeaderField
 from litgpt.adapters.checkpoints.gguf.maps.shared_maps import (

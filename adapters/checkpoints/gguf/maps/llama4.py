@@ -1,4 +1,4 @@
-"""Llama 4, whose text part GGUF has without the level that Hugging Face puts around it."""
+"""Llama 4; GGUF contains only the text model, without Hugging Face's multimodal prefix."""
 
 import attrs
 
@@ -13,12 +13,12 @@ _GATES, _REST = (
     Concat(f"{_FORWARD}.experts.gate_up_proj", number, 2, transposed=True, stacked=True) for number in (0, 1)
 )
 
-# The larger one alone has no norms on queries and keys; llama.cpp knows it by its experts.
+# Only Maverick has no QK norms; like llama.cpp, it is recognized by its number of experts.
 _EXPERTS_OF_THE_LARGER = 128
 
 
 def _use_qk_norm(model: GgufModel) -> Config:
-    """Return whether queries and keys are normalized."""
+    """Return whether queries and keys are normalized (QK norm)."""
     return {"use_qk_norm": model.integer("expert_count") != _EXPERTS_OF_THE_LARGER}
 
 
@@ -34,7 +34,7 @@ LLAMA4 = attrs.evolve(
         HeaderField("interleave_moe_layer_step", "interleave_moe_layer_step", required=True),
         HeaderField("attention.chunk_size", "attention_chunk_size", default=8192),
     ),
-    # llama.cpp has these written down, as the published configs have them.
+    # llama.cpp hardcodes these values of the published configs.
     constants={
         "hidden_act": "silu",
         "attn_temperature_tuning": True,
@@ -43,7 +43,7 @@ LLAMA4 = attrs.evolve(
         "no_rope_layer_interval": 4,
     },
     extra=(_use_qk_norm, require_scoring(SIGMOID)),
-    # Hugging Face's plain size is that of an expert.
+    # Hugging Face's `intermediate_size` is that of an expert.
     attribute_map={"expert_size": "intermediate_size", "intermediate_size": "intermediate_size_mlp"},
     tensor_map={
         **LLAMA.tensor_map,

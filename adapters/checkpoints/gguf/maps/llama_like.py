@@ -1,4 +1,4 @@
-"""Relatives of Llama that differ from it in a name or two."""
+"""Architectures that differ from Llama in a few settings or tensor names."""
 
 import attrs
 
@@ -22,7 +22,7 @@ from litgpt.adapters.checkpoints.gguf.maps.shared_maps import (
 from litgpt.adapters.checkpoints.gguf.model import GgufModel
 from litgpt.adapters.checkpoints.gguf.tensor_layout import UnstackExperts
 
-# llama.cpp rotates all layers of SmolLM3 but every fourth, whatever a header says.
+# llama.cpp omits RoPE in every fourth layer of SmolLM3, regardless of the header.
 SMOLLM3 = attrs.evolve(
     LLAMA,
     architecture="smollm3",
@@ -53,7 +53,7 @@ SEED_OSS = attrs.evolve(
     tensor_map={**LLAMA.tensor_map, "blk.{}.post_attention_norm": f"{LAYER}.post_attention_layernorm"},
 )
 
-# A header has the base that positions were stretched by in the end, and no scaling.
+# The header contains the RoPE base after scaling, and no scaling.
 HUNYUAN_DENSE = attrs.evolve(
     _NOT_INTERLEAVED,
     architecture="hunyuan-dense",
@@ -68,7 +68,7 @@ HUNYUAN_DENSE = attrs.evolve(
 
 
 def _sliding_window(model: GgufModel) -> Config:
-    """Return the window; null where there is none."""
+    """Return the sliding window, or None."""
     window = model.integer("attention.sliding_window") or None
     if window is None:
         return {"sliding_window": None, "layer_types": ["full_attention"] * (model.num_layers or 0)}

@@ -1,4 +1,4 @@
-"""Mistral Small 3, and Ministral 3, whose queries grow with their positions. GGUF calls both mistral3."""
+"""Mistral Small 3, and Ministral 3 with attention temperature scaling; GGUF names both mistral3."""
 
 import attrs
 
@@ -10,16 +10,16 @@ from litgpt.adapters.checkpoints.gguf.rope_scaling import DEFAULT_BASE, rope_sca
 
 
 def _attention_temperature(model: GgufModel) -> Config:
-    """Return how positions were stretched, and how queries grow with them."""
+    """Return RoPE scaling and attention temperature scaling."""
     multiplier = model.number("rope.scaling.yarn_log_multiplier")
-    # YaRN's magnitude is the quotient of what the two make, which is 1.
-    magnitude = {} if not multiplier else {"mscale": multiplier, "mscale_all_dim": multiplier}
-    stretched = rope_scaling(model) or {"rope_type": "default"}
-    growth = {
+    # mscale / mscale_all_dim is 1, so YaRN does not scale attention.
+    mscale = {} if not multiplier else {"mscale": multiplier, "mscale_all_dim": multiplier}
+    scaling = rope_scaling(model) or {"rope_type": "default"}
+    parameters = {
         "rope_theta": model.number("rope.freq_base") or DEFAULT_BASE,
         "llama_4_scaling_beta": model.number("attention.temperature_scale"),
     }
-    return {"rope_scaling": {**stretched, **magnitude, **growth}}
+    return {"rope_scaling": {**scaling, **mscale, **parameters}}
 
 
 MISTRAL3 = attrs.evolve(

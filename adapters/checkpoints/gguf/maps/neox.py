@@ -1,4 +1,4 @@
-"""GPT-NeoX and Falcon, whose queries, keys and values are joined: GGUF puts them one after another."""
+"""GPT-NeoX and Falcon, whose fused QKV projection GGUF stores without interleaving."""
 
 import attrs
 
@@ -51,7 +51,7 @@ GPT_NEOX = ArchitectureMap(
 
 
 def _falcon_layout(model: GgufModel) -> Config:
-    """Return which of Falcon's layouts it is: the older has one key-value head and one norm."""
+    """Return the settings of Falcon's old (one key-value head, one norm) or new decoder architecture."""
     two_norms = "blk.0.attn_norm_2.weight" in model.tensors
     return {
         "new_decoder_architecture": two_norms or model.num_kv_heads > 1,

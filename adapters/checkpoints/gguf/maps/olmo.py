@@ -23,7 +23,7 @@ OLMO = attrs.evolve(
     LLAMA,
     architecture="olmo",
     model_type="olmo",
-    # Norms without weights, whose epsilon no config says: llama.cpp's converter writes what it always is.
+    # Norms have no weights and a fixed epsilon, which the config does not contain.
     fields=(*SIZE_FIELDS, ROPE_THETA, HeaderField("attention.clamp_kqv", "clip_qkv", is_integer=False)),
     attention=hidden_size_heads,
     extra=(detect_biases(attention_bias=BIASED_TENSORS),),
@@ -56,7 +56,7 @@ STABLELM = ArchitectureMap(
     attention=hidden_size_heads,
     extra=(
         detect_biases(use_qkv_bias=("attn_q", "attn_k", "attn_v")),
-        # The header says otherwise of some; llama.cpp goes by the tensors.
+        # Some headers are wrong about these; llama.cpp also uses the tensors.
         lambda source: {
             "use_parallel_residual": "blk.0.ffn_norm.weight" not in source.tensors,
             "qk_layernorm": "blk.0.attn_q_norm.weight" in source.tensors,

@@ -1,4 +1,4 @@
-"""Phi 1.5 and 2, which GGUF calls phi2, Phi 3 and 4, and Phi-3.5-MoE."""
+"""Phi 1.5 and 2 (GGUF's phi2), Phi 3 and 4, and Phi-3.5-MoE."""
 
 import attrs
 
@@ -40,7 +40,7 @@ PHI2 = ArchitectureMap(
 
 
 def _original_max_position(model: GgufModel) -> Config:
-    """Return how long texts were before positions were stretched, which Phi 3 says apart from the rest."""
+    """Return the context length before RoPE scaling, which Phi 3 stores outside of `rope_scaling`."""
     original = model.integer("rope.scaling.original_context_length")
     return {} if original is None else {"original_max_position_embeddings": original}
 
@@ -64,13 +64,13 @@ PHI3 = attrs.evolve(
     variants=(),
 )
 
-# By what cosines and sines are multiplied, in the config.json of every Phi-3.5-MoE; GGUF has no key for it.
-# llama.cpp takes the root that Phi 3 does, which is not what the model was trained with.
+# The short_mscale and long_mscale of every Phi-3.5-MoE, for which GGUF has no key. llama.cpp uses Phi 3's
+# attention factor, which differs from training.
 _MSCALE = 1.243163121016122
 
 
 def _phimoe_rope_scaling(model: GgufModel) -> Config | None:
-    """Return how positions were stretched, with the magnitudes that this family says itself."""
+    """Return the RoPE scaling with this family's mscale settings."""
     scaling = rope_scaling(model)
     if scaling is None:
         return None

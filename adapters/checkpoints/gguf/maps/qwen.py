@@ -1,4 +1,4 @@
-"""Qwen 2 and 3, dense and with experts."""
+"""Qwen 2 and 3, dense and MoE."""
 
 import attrs
 
@@ -33,7 +33,7 @@ _ATTENTION_BIAS = detect_biases(attention_bias=BIASED_TENSORS)
 
 
 def shared_expert_intermediate_size(model: GgufModel) -> Config:
-    """Return the width in the middle of what all tokens go through, which older headers do not say."""
+    """Return the hidden size of the shared expert, which older headers lack, from a tensor."""
     down = model.tensors.get("blk.0.ffn_down_shexp.weight")
     return {} if down is None else {"shared_expert_intermediate_size": down.shape[-1]}
 
@@ -47,7 +47,7 @@ QWEN3 = attrs.evolve(
 )
 
 
-# llama.cpp brings the shares of the chosen experts to 1 in Qwen 3, and leaves them as they are in Qwen 2.
+# llama.cpp normalizes the weights of the selected experts in Qwen 3, but not in Qwen 2.
 NORM_TOPK_PROB = flag_field("expert_weights_norm", "norm_topk_prob", default=True)
 
 QWEN2_MOE = attrs.evolve(

@@ -1,7 +1,7 @@
-"""Qwen 3 Next and Qwen 3.5, most of whose layers follow the gated delta rule.
+"""Qwen3-Next and Qwen3.5, most of whose layers are gated delta nets.
 
-GGUF has the heads of values by their number within a group, and then by group, where Qwen 3.5 is concerned;
-Hugging Face has all of a group together. What decays is stored as minus its exponential.
+For Qwen3.5, GGUF orders value heads by their index within a group, Hugging Face by group. `A_log` is stored
+as -exp(A_log).
 """
 
 import attrs
@@ -36,10 +36,10 @@ _DELTA = f"{LAYER}.linear_attn"
 
 
 def _layer_types(model: GgufModel) -> Config:
-    """Return which layers see everything, and how large a head of the others' values is.
+    """Return `layer_types` and the size of the value heads of gated delta nets.
 
     Raises:
-        CorruptFile: A size is not there.
+        CorruptFile: A size is missing.
 
     """
     every = model.integer("full_attention_interval") or 4

@@ -1,4 +1,4 @@
-"""Words that the dialects share: settings, names, and what is worked out from a header."""
+"""Fields, tensor names and derived settings shared by several architecture maps."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,7 +9,7 @@ from litgpt.adapters.checkpoints.gguf.rope_scaling import DEFAULT_BASE, rope_sca
 from litgpt.adapters.checkpoints.gguf.tensor_layout import SplitGateUp, TensorLayout, UnstackExperts
 
 LAYER = "model.layers.{}"
-"""Where most families keep their layers."""
+"""The prefix of layer tensors in most families."""
 
 SIZE_FIELDS = (
     HeaderField("block_count", "num_hidden_layers", required=True),
@@ -29,7 +29,7 @@ EXPERT_FIELDS = (
     HeaderField("expert_used_count", "num_experts_per_tok", required=True),
 )
 SCALE_KEYS = ("attention.scale", "embedding_scale", "residual_scale", "logit_scale")
-"""Keys that few families have, and that none of the others can say."""
+"""Keys of a few families, which the others do not support."""
 
 EMBEDDING_TENSORS: Mapping[str, str] = {
     "token_embd": "model.embed_tokens",
@@ -72,31 +72,31 @@ MOE_TENSORS: Mapping[str, str | TensorLayout] = {
 
 
 BIASED_TENSORS = ("attn_q", "attn_k", "attn_v", "attn_output")
-"""The projections of attention, all of which have a bias or none, where one setting says so."""
+"""The attention projections, which a single setting gives a bias."""
 
 
 def detect_biases(**roles: tuple[str, ...]) -> Callable[[GgufModel], Config]:
-    """Return what finds out which biases a model has. GGUF has no key for them: tensors are there or not.
+    """Return a function that detects biases by their tensors, because GGUF has no keys for them.
 
     Args:
-        roles: For each setting, the tensors of which any has one.
+        roles: For each setting, the tensors of which at least one must have a bias.
 
     """
 
     def read(model: GgufModel) -> Config:
-        found = {
+        biased = {
             name.removesuffix(".bias").rpartition(".")[2] for name in model.tensors if name.endswith(".bias")
         }
-        return {setting: not found.isdisjoint(those) for setting, those in roles.items()}
+        return {setting: not biased.isdisjoint(tensors) for setting, tensors in roles.items()}
 
     return read
 
 
 def sliding_windows(default: int) -> Callable[[GgufModel], Config]:
-    """Return what finds out which layers see only a window.
+    """Return a function that reads which layers use a sliding window.
 
     Args:
-        default: Where a header does not say, every so many layers one sees everything.
+        default: The interval of full-attention layers if the header does not specify it.
 
     """
 
@@ -112,7 +112,7 @@ def sliding_windows(default: int) -> Callable[[GgufModel], Config]:
 
 
 def per_layer_embedding(model: GgufModel) -> Config:
-    """Return what is said of a second embedding."""
+    """Return the settings of per-layer embeddings."""
     embedding = model.tensors.get("per_layer_token_embd.weight")
     return {
         "hidden_size_per_layer_input": model.integer("embedding_length_per_layer_input") or 0,
@@ -121,32 +121,32 @@ def per_layer_embedding(model: GgufModel) -> Config:
 
 
 def moe_intermediate_size(model: GgufModel) -> Config:
-    """Return the width in the middle of an expert, which not every header says and every tensor shows."""
-    down = next((one for name, one in model.tensors.items() if name.endswith("ffn_down_exps.weight")), None)
+    """Return the hidden size of an expert, which not all headers contain, from a tensor."""
+    down = next((info for name, info in model.tensors.items() if name.endswith("ffn_down_exps.weight")), None)
     return {} if down is None else {"moe_intermediate_size": down.shape[-1]}
 
 
 SOFTMAX, SIGMOID, SOFTMAX_OF_TOP_K = 1, 2, 3
-"""GGUF's numbers for how experts are scored."""
+"""GGUF's numbers of expert gating functions."""
 
 
 def require_scoring(by: int, *, weighed: bool = False) -> Callable[[GgufModel], Config]:
-    """Return what refuses experts that are not chosen as those of a family are. It tells no setting.
+    """Return a function that rejects other expert routing than the family's; it yields no settings.
 
     Args:
-        by: How they are scored; a header may leave that out.
-        weighed: Whether the family can weigh what they give, and deal them out to groups.
+        by: The family's gating function; a header may omit it.
+        weighed: Whether the family supports expert weight scales and expert groups.
 
     """
 
     def read(model: GgufModel) -> Config:
         if (function := model.integer("expert_gating_func") or by) != by:
-            reason = f"its experts are scored by function {function}, which is not implemented."
+            reason = f"its experts are scored by function {function}, which is not supported."
             raise model.metadata.unsupported(reason)
         for key in () if weighed else ("expert_weights_scale", "expert_group_count"):
             if model.number(key) not in (None, 0, 1):
                 raise model.metadata.unsupported(
-                    f"its header asks for {model.key(key)!r}, which is not implemented."
+                    f"its header sets {model.key(key)!r}, which is not supported."
                 )
         return {}
 
@@ -154,10 +154,10 @@ def require_scoring(by: int, *, weighed: bool = False) -> Callable[[GgufModel], 
 
 
 def multi_head_attention(model: GgufModel) -> Config:
-    """Return the heads of a family in which each has keys and values of its own, all as the width gives.
+    """Return the heads of a family without GQA, whose head size is `hidden_size // num_heads`.
 
     Raises:
-        UnsupportedModel: A header says otherwise.
+        UnsupportedModel: The header specifies other heads.
 
     """
     return (
@@ -168,20 +168,22 @@ def multi_head_attention(model: GgufModel) -> Config:
 
 
 def hidden_size_heads(model: GgufModel) -> Config:
-    """Return the heads of a family whose head size is always the width over the heads.
+    """Return the heads of a family whose head size is `hidden_size // num_heads`.
 
     Raises:
-        UnsupportedModel: A header says otherwise.
+        UnsupportedModel: The header specifies another size.
 
     """
     return _hidden_size_heads(model, {"num_key_value_heads": model.num_kv_heads})
 
 
 def _hidden_size_heads(model: GgufModel, groups: Config | None) -> Config:
-    usual = (model.integer("embedding_length") or 0) // model.num_heads
-    sizes = {model.integer(f"attention.{one}_length") or usual for one in ("key", "value")}
-    if groups is None or sizes != {usual}:
-        raise model.metadata.unsupported("its heads are not those of its family, which is not implemented.")
+    expected = (model.integer("embedding_length") or 0) // model.num_heads
+    sizes = {model.integer(f"attention.{part}_length") or expected for part in ("key", "value")}
+    if groups is None or sizes != {expected}:
+        raise model.metadata.unsupported(
+            "its attention heads differ from its family's, which is not supported."
+        )
     return {
         "num_attention_heads": model.num_heads,
         **groups,
@@ -190,32 +192,32 @@ def _hidden_size_heads(model: GgufModel, groups: Config | None) -> Config:
 
 
 def partial_rotary_factor(model: GgufModel) -> Config:
-    """Return the share of a head that is rotated, where another than all of it is usual."""
+    """Return the rotated share of a head, for families whose default is not 1."""
     return {"partial_rotary_factor": model.partial_rotary_factor}
 
 
 def without_rope(model: GgufModel) -> Config:
-    """Return the heads of a family that does not rotate, in which each has keys and values of its own.
+    """Return the heads of a family without RoPE and GQA.
 
     Raises:
-        UnsupportedModel: They share keys and values.
+        UnsupportedModel: The model uses GQA.
 
     """
     if model.num_kv_heads != model.num_heads:
-        raise model.metadata.unsupported("its heads share keys and values, which is not implemented.")
+        raise model.metadata.unsupported("its heads share keys and values (GQA), which is not supported.")
     return {"num_attention_heads": model.num_heads}
 
 
 def has_nonzero(key: str) -> Callable[[GgufModel], bool]:
-    """Return what finds out whether a header has a number other than 0 under a key."""
+    """Return a function that tells whether a header has a nonzero number under a key."""
     return lambda source: bool(source.number(key))
 
 
 def rope_scaling_or(**more: object) -> Callable[[GgufModel], Config]:
-    """Return what tells how positions were stretched, for a family with a way of its own where none is told.
+    """Return a function that reads the RoPE scaling, for families whose default is a scaling.
 
     Args:
-        more: What its configs say besides, where they were.
+        more: Additional settings of a RoPE scaling.
 
     """
 
@@ -227,17 +229,17 @@ def rope_scaling_or(**more: object) -> Callable[[GgufModel], Config]:
 
 
 def flag_field(key: str, setting: str, *, default: bool) -> Callable[[GgufModel], Config]:
-    """Return what reads a flag.
+    """Return a function that reads a flag.
 
     Args:
-        key: GGUF's key, behind the architecture's name.
-        setting: What it is in `config.json`.
-        default: What its absence means.
+        key: GGUF's key, without the architecture prefix.
+        setting: The key in `config.json`.
+        default: The value if the key is absent.
 
     """
 
     def read(model: GgufModel) -> Config:
-        said = model.metadata.flag(model.key(key))
-        return {setting: default if said is None else said}
+        flag = model.metadata.flag(model.key(key))
+        return {setting: default if flag is None else flag}
 
     return read

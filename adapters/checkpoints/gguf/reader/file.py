@@ -1,4 +1,4 @@
-"""A GGUF file on disk, opened for as long as each reading takes."""
+"""GGUF files on disk, which are open only while they are read."""
 
 import os
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from litgpt.domain.errors import CorruptFile, InvalidCheckpoint
 
 @attrs.frozen
 class GgufFile:
-    """A file, and how long it was when its header was read.
+    """A file and its size when its header was read.
 
     Attributes:
-        path: Where it is.
-        size: Its length in bytes.
+        path: The path.
+        size: The size in bytes.
 
     """
 
@@ -29,10 +29,10 @@ class GgufFile:
     def open(self) -> Iterator[FileIO]:
         """Open the file for reading.
 
-        Nothing stays open in between, so a checkpoint holds no handle and several threads may read at once.
+        The file is not kept open, so a checkpoint holds no handle and several threads can read at once.
 
         Raises:
-            CorruptFile: It is not as long as it was when its header was read, or cannot be read.
+            CorruptFile: The size has changed since the header was read, or the file cannot be read.
 
         """
         with opened(self.path) as file:
@@ -41,21 +41,21 @@ class GgufFile:
             yield file
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes from `start` up to `stop`."""
+        """Return the bytes from `start` to `stop`."""
         with self.open() as file:
             file.seek(start)
-            found = file.read(stop - start)
-        if len(found) != stop - start:
+            data = file.read(stop - start)
+        if len(data) != stop - start:
             raise CorruptFile(str(self.path), f"it ends before byte {stop}.")
-        return found
+        return data
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[FileIO]:
-    """Open a file without a buffer; what the operating system says against it is told in our words.
+    """Open a file unbuffered, translating errors of the operating system.
 
     Raises:
-        MissingFile: There is none.
+        MissingFile: The file does not exist.
         CorruptFile: It cannot be read.
 
     """

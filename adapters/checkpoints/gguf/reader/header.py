@@ -1,6 +1,6 @@
-"""The header of a GGUF file: what it says of itself, and where its tensors are.
+"""Read the header of a GGUF file: metadata and the locations of tensors.
 
-Everything is checked against the file's length before it is used, and no weight is read.
+All values are checked against the file size before they are used, and no weights are read.
 
 Source: the GGUF specification, `docs/gguf.md` in ggml.
 """
@@ -28,7 +28,7 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MAX_DIMENSIONS = 4
 
-# The least that a key with its value, and a tensor, take in a header.
+# The minimum size of a key with its value, and of a tensor entry.
 MIN_ENTRY_BYTES = 8 + 1 + 4 + 1
 MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8
 
@@ -38,11 +38,11 @@ class GgufTensor:
     """A tensor in a file.
 
     Attributes:
-        file: The file it is in.
-        name: What the file calls it.
-        shape: As torch would print it, slowest dimension first.
-        quant_type: How it is stored.
-        start: Its first byte, from the beginning of the file.
+        file: The file.
+        name: The GGUF name.
+        shape: The shape in torch's order, slowest dimension first.
+        quant_type: The storage type.
+        start: The offset of the first byte in the file.
 
     """
 
@@ -54,19 +54,18 @@ class GgufTensor:
 
     @property
     def nbytes(self) -> int:
-        """The bytes that it takes."""
         return prod(self.shape) // self.quant_type.block_size * self.quant_type.block_bytes
 
     @property
     def stop(self) -> int:
-        """The byte behind its last."""
+        """The offset after the last byte."""
         return self.start + self.nbytes
 
     def rows(self, start: int, stop: int) -> "GgufTensor":
-        """Return a part of it along its first dimension, which lies in one piece in the file.
+        """Return a contiguous part along the first dimension.
 
         Raises:
-            ValueError: It has no such rows, or they do not begin and end with a block.
+            ValueError: The rows do not exist, or do not start and end at a block boundary.
 
         """
         count, row = self.shape[0], prod(self.shape[1:])
@@ -76,10 +75,10 @@ class GgufTensor:
         return GgufTensor(self.file, self.name, (stop - start, *self.shape[1:]), self.quant_type, first)
 
     def select(self, number: int) -> "GgufTensor":
-        """Return one of what it has along its first dimension, without that dimension.
+        """Return the tensor at an index of the first dimension, without that dimension.
 
         Raises:
-            ValueError: It has not so many, or they do not begin and end with a block.
+            ValueError: The index does not exist, or is not at a block boundary.
 
         """
         first = self.rows(number, number + 1).start
@@ -88,12 +87,12 @@ class GgufTensor:
 
 @attrs.frozen
 class GgufHeader:
-    """What stands before the weights.
+    """The header of a GGUF file.
 
     Attributes:
-        file: The file it heads.
-        metadata: What the file says of its model, by key.
-        tensors: Where the weights are, in the file's order.
+        file: The file.
+        metadata: The metadata, by key.
+        tensors: The tensors, in file order.
 
     """
 
@@ -103,12 +102,12 @@ class GgufHeader:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Read the header of a GGUF file, version 2 or 3.
+    """Read the header of a GGUF file of version 2 or 3.
 
     Raises:
-        MissingFile: There is no such file.
-        CorruptFile: It is no GGUF file, was cut short, or contradicts itself.
-        UnsupportedModel: It is of another version or byte order, or stores weights in an unknown way.
+        MissingFile: The file does not exist.
+        CorruptFile: It is not a GGUF file, is truncated, or contradicts itself.
+        UnsupportedModel: The version, byte order or a quantization type is not supported.
 
     """
     with opened(path) as raw:
@@ -117,7 +116,7 @@ def read_header(path: Path) -> GgufHeader:
         if is_lfs_pointer(beginning):
             raise lfs_pointer_error(path)
         if not beginning.startswith(MAGIC):
-            raise CorruptFile(str(path), "it does not begin with 'GGUF', so it is no GGUF file.")
+            raise CorruptFile(str(path), "it does not start with 'GGUF', so it is not a GGUF file.")
         with mmap(raw.fileno(), 0, access=ACCESS_READ) as data:
             return _parse(HeaderReader(data, file, len(MAGIC)))
 
@@ -128,23 +127,23 @@ def _parse(cursor: HeaderReader) -> GgufHeader:
     left = cursor.file.size - cursor.position
     if tensor_count * MIN_TENSOR_BYTES + key_count * MIN_ENTRY_BYTES > left:
         cursor.raise_corrupt(
-            f"it announces {tensor_count} tensors and {key_count} keys, and only {left} bytes follow."
+            f"it specifies {tensor_count} tensors and {key_count} keys, but only {left} bytes follow."
         )
     metadata: dict[str, Value] = {}
     for _ in range(key_count):
         key = cursor.string("a key")
         if not key or key in metadata:
-            cursor.raise_corrupt(f"the key {key!r} is given twice." if key else "a key has no name.")
+            cursor.raise_corrupt(f"the key {key!r} appears twice." if key else "a key has no name.")
         metadata[key] = cursor.value(key)
-    found: dict[str, GgufTensor] = {}
+    entries: dict[str, GgufTensor] = {}
     for _ in range(tensor_count):
         tensor = _tensor(cursor)
-        if tensor.name in found:
-            cursor.raise_corrupt(f"the tensor {tensor.name!r} is given twice.")
-        found[tensor.name] = tensor
+        if tensor.name in entries:
+            cursor.raise_corrupt(f"the tensor {tensor.name!r} appears twice.")
+        entries[tensor.name] = tensor
     alignment = _alignment(cursor, metadata)
     weights = -(-cursor.position // alignment) * alignment
-    tensors = tuple(attrs.evolve(tensor, start=tensor.start + weights) for tensor in found.values())
+    tensors = tuple(attrs.evolve(tensor, start=tensor.start + weights) for tensor in entries.values())
     _check_offsets(cursor, tensors, alignment)
     return GgufHeader(cursor.file, metadata, tensors)
 
@@ -155,37 +154,37 @@ def _check_version(cursor: HeaderReader) -> None:
         return
     swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
     if swapped in (1, *VERSIONS):
-        reason = "it was written for big-endian machines; only little-endian GGUF files are read."
+        reason = "it is big-endian; only little-endian GGUF files are supported."
     else:
-        reason = f"it is of GGUF version {version}, and versions {' and '.join(map(str, VERSIONS))} are read."
+        supported = " and ".join(map(str, VERSIONS))
+        reason = f"it has GGUF version {version}; versions {supported} are supported."
     raise UnsupportedModel(str(cursor.file.path), reason)
 
 
 def _tensor(cursor: HeaderReader) -> GgufTensor:
-    """Read a tensor's name, dimensions, type and place, which still counts from the first weight."""
+    """Read a tensor's name, shape, type and offset, which is relative to the first weight."""
     name = cursor.string("a tensor's name")
     if not name:
         cursor.raise_corrupt("a tensor has no name.")
     dimensions = cursor.unsigned(4)
     if not 1 <= dimensions <= MAX_DIMENSIONS:
         cursor.raise_corrupt(
-            f"the tensor {name!r} has {dimensions} dimensions, where 1 to {MAX_DIMENSIONS} can be."
+            f"the tensor {name!r} has {dimensions} dimensions, expected 1 to {MAX_DIMENSIONS}."
         )
     shape = tuple(cursor.unsigned(8) for _ in range(dimensions))[::-1]
     number = cursor.unsigned(4)
     if number not in QUANT_TYPES:
-        known = ", ".join(one.name for one in QUANT_TYPES.values())
-        stored = UNSUPPORTED_QUANT_TYPES.get(number, f"type number {number}")
-        raise UnsupportedModel(
-            str(cursor.file.path), f"its tensor {name!r} is stored as {stored}; what can be read is {known}."
-        )
-    stored_as = QUANT_TYPES[number]
-    if 0 in shape or shape[-1] % stored_as.block_size:
+        supported = ", ".join(quant_type.name for quant_type in QUANT_TYPES.values())
+        stored_as = UNSUPPORTED_QUANT_TYPES.get(number, f"type number {number}")
+        reason = f"its tensor {name!r} is stored as {stored_as}; supported are {supported}."
+        raise UnsupportedModel(str(cursor.file.path), reason)
+    quant_type = QUANT_TYPES[number]
+    if 0 in shape or shape[-1] % quant_type.block_size:
         cursor.raise_corrupt(
-            f"the tensor {name!r} of shape {list(shape)} cannot be stored as {stored_as.name}, "
-            f"in blocks of {stored_as.block_size}."
+            f"the tensor {name!r} of shape {list(shape)} cannot be stored as {quant_type.name}, "
+            f"in blocks of {quant_type.block_size}."
         )
-    return GgufTensor(cursor.file, name, shape, stored_as, start=cursor.unsigned(8))
+    return GgufTensor(cursor.file, name, shape, quant_type, start=cursor.unsigned(8))
 
 
 def _alignment(cursor: HeaderReader, metadata: Mapping[str, Value]) -> int:
@@ -196,15 +195,15 @@ def _alignment(cursor: HeaderReader, metadata: Mapping[str, Value]) -> int:
 
 
 def _check_offsets(cursor: HeaderReader, tensors: tuple[GgufTensor, ...], alignment: int) -> None:
-    """Check that the tensors are in the file, aligned, and not in each other's place."""
+    """Check that the tensors are within the file, aligned, and do not overlap."""
     needed = max((tensor.stop for tensor in tensors), default=0)
     if needed > cursor.file.size:
-        cursor.raise_corrupt(f"it ends after {cursor.file.size} bytes and its tensors need {needed}.")
+        cursor.raise_corrupt(f"it ends after {cursor.file.size} bytes, but its tensors need {needed}.")
     last: GgufTensor | None = None
     for tensor in sorted(tensors, key=lambda tensor: tensor.start):
         if tensor.start % alignment:
             cursor.raise_corrupt(
-                f"the tensor {tensor.name!r} does not begin at a multiple of {alignment} bytes."
+                f"the tensor {tensor.name!r} does not start at a multiple of {alignment} bytes."
             )
         if last is not None and last.stop > tensor.start:
             cursor.raise_corrupt(f"the tensors {last.name!r} and {tensor.name!r} overlap.")

@@ -1,4 +1,4 @@
-"""Reading the values of a GGUF header one after another, never past the end of the file."""
+"""Read the values of a GGUF header in order, with bounds checks."""
 
 import struct
 from mmap import mmap
@@ -9,7 +9,7 @@ import attrs
 from litgpt.adapters.checkpoints.gguf.reader.file import GgufFile
 from litgpt.domain.errors import CorruptFile
 
-# The numbers that GGUF gives to types of metadata, as `struct` writes the types.
+# GGUF's numbers of scalar metadata types, with their `struct` formats.
 SCALARS: dict[int, str] = {
     0: "B",
     1: "b",
@@ -25,8 +25,8 @@ SCALARS: dict[int, str] = {
 }
 FLOAT32, BOOL, STRING, ARRAY = 6, 7, 8, 9
 
-# No key, text or array is longer than this many bytes; a number that says otherwise is a damaged one. The
-# first limit is the specification's; the others leave room for any vocabulary there is.
+# Maximum bytes of a key, a string and an array; larger values indicate a corrupt file. The first limit is
+# from the specification; the others exceed any known vocabulary.
 MAX_NAME, MAX_TEXT, MAX_ARRAY = 0xFFFF, 1 << 26, 1 << 28
 
 _LENGTH = struct.Struct("<Q")
@@ -34,13 +34,14 @@ _LENGTH = struct.Struct("<Q")
 
 @attrs.frozen
 class HeaderArray:
-    """An array in a header. It stays in the file until somebody wants it: vocabularies are long.
+    """An array in a header. It is read on demand, because vocabularies are long.
 
     Attributes:
-        file: The file it is in.
-        kind: The type of its elements.
-        start: Its first byte, behind its count.
-        stop: The byte behind its last.
+        file: The file.
+        kind: The type of the elements.
+        count: The number of elements.
+        start: The offset of the first element.
+        stop: The offset after the last element.
 
     """
 
@@ -57,37 +58,38 @@ class HeaderArray:
         """Return the elements of an array of strings.
 
         Raises:
-            CorruptFile: One is not UTF-8.
+            CorruptFile: A string is not UTF-8.
 
         """
         data = self.file.read(self.start, self.stop)
-        length_at, position, found = _LENGTH.unpack_from, 0, []
+        length_at, position, strings = _LENGTH.unpack_from, 0, []
         try:
             for _ in range(self.count):
                 start = position + 8
                 position = start + length_at(data, position)[0]
-                found.append(data[start:position].decode())
+                strings.append(data[start:position].decode())
         except (UnicodeDecodeError, struct.error) as error:
-            raise CorruptFile(str(self.file.path), f"a text in its header is not UTF-8 ({error}).") from error
-        return tuple(found)
+            raise CorruptFile(
+                str(self.file.path), f"a string in its header is not UTF-8 ({error})."
+            ) from error
+        return tuple(strings)
 
     def numbers(self) -> tuple[int | float, ...]:
-        """Return the elements of an array of numbers."""
         return struct.unpack(f"<{self.count}{SCALARS[self.kind]}", self.file.read(self.start, self.stop))
 
 
 Value: TypeAlias = int | float | bool | str | HeaderArray
-"""What a header may say under a key."""
+"""A metadata value."""
 
 
 @attrs.define
 class HeaderReader:
-    """A position in a header.
+    """A cursor in a header.
 
     Attributes:
-        data: The whole file, mapped.
-        file: The same, to be named in errors and reopened by arrays.
-        position: The next byte to be read.
+        data: The memory-mapped file.
+        file: The file, named in errors and reopened by arrays.
+        position: The offset of the next byte to be read.
 
     """
 
@@ -96,18 +98,20 @@ class HeaderReader:
     position: int = 0
 
     def raise_corrupt(self, reason: str) -> NoReturn:
-        """Raise what is to be said of a file that cannot be right."""
+        """Raise CorruptFile for this file."""
         raise CorruptFile(str(self.file.path), reason)
 
     def unsigned(self, nbytes: int) -> int:
-        """Read a number of 4 or 8 bytes."""
+        """Read an unsigned little-endian integer of 4 or 8 bytes."""
         return int.from_bytes(self._take(nbytes), "little")
 
     def string(self, what: str, max_bytes: int = MAX_NAME) -> str:
-        """Read a string: its length in 8 bytes, then UTF-8."""
+        """Read a string: its length in 8 bytes, then UTF-8. `what` names it in errors."""
         length = self.unsigned(8)
         if length > max_bytes:
-            self.raise_corrupt(f"{what} is said to be {length} bytes long.")
+            self.raise_corrupt(
+                f"{what} has the length {length}, which exceeds the limit of {max_bytes} bytes."
+            )
         data = self._take(length)
         try:
             return data.decode()
@@ -115,19 +119,19 @@ class HeaderReader:
             self.raise_corrupt(f"{what} is not UTF-8 ({error}).")
 
     def value(self, key: str) -> Value:
-        """Read a type and then a value of it."""
+        """Read a value, preceded by its type."""
         kind = self.unsigned(4)
         if kind == STRING:
             return self.string(f"the value of {key!r}", MAX_TEXT)
         if kind == ARRAY:
             return self._array(key)
         if kind not in SCALARS:
-            self.raise_corrupt(f"{key!r} is of type {kind}, which does not exist.")
+            self.raise_corrupt(f"{key!r} has the unknown type {kind}.")
         if kind == BOOL and (flag := self.data[self.position : self.position + 1]) not in (b"\0", b"\1"):
             self.raise_corrupt(f"{key!r} must be true or false, not {flag!r}.")
         layout = f"<{SCALARS[kind]}"
-        found: int | float | bool = struct.unpack(layout, self._take(struct.calcsize(layout)))[0]
-        return found
+        value: int | float | bool = struct.unpack(layout, self._take(struct.calcsize(layout)))[0]
+        return value
 
     def _array(self, key: str) -> HeaderArray:
         kind, count = self.unsigned(4), self.unsigned(8)
@@ -137,13 +141,15 @@ class HeaderReader:
         elif kind in SCALARS:
             self._skip(count * struct.calcsize(f"<{SCALARS[kind]}"))
         else:
-            self.raise_corrupt(f"{key!r} is an array of type {kind}, which cannot be.")
+            self.raise_corrupt(f"{key!r} is an array of the invalid type {kind}.")
         if self.position - start > MAX_ARRAY:
-            self.raise_corrupt(f"{key!r} is said to be {self.position - start} bytes long.")
+            self.raise_corrupt(
+                f"{key!r} is an array of {self.position - start} bytes, more than the limit of {MAX_ARRAY}."
+            )
         return HeaderArray(self.file, kind, count, start, self.position)
 
     def _skip_strings(self, key: str, count: int) -> None:
-        """Go past strings: each has to be looked at, so this loop is the time that a header takes."""
+        """Skip strings. This loop dominates the time for reading a header."""
         if count > (self.file.size - self.position) // _LENGTH.size:
             self._ends()
         length_at, data, position = _LENGTH.unpack_from, self.data, self.position
@@ -151,7 +157,7 @@ class HeaderReader:
             for _ in range(count):
                 position += 8 + length_at(data, position)[0]
         except (struct.error, OverflowError, IndexError):
-            self.raise_corrupt(f"a text in {key!r} goes past the end of the file.")
+            self.raise_corrupt(f"a string in {key!r} extends past the end of the file.")
         self._skip(position - self.position)
 
     def _take(self, nbytes: int) -> bytes:
@@ -165,4 +171,4 @@ class HeaderReader:
         self.position += nbytes
 
     def _ends(self) -> NoReturn:
-        self.raise_corrupt(f"it ends after {self.file.size} bytes, in the middle of its header.")
+        self.raise_corrupt(f"it ends after {self.file.size} bytes, within its header.")

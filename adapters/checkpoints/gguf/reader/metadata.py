@@ -1,4 +1,4 @@
-"""Reading a header's metadata: typed, and with errors that name the key."""
+"""Typed access to header metadata; errors name the key."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,11 @@ from litgpt.domain.validators import is_integer, is_number
 
 @attrs.frozen
 class GgufMetadata:
-    """What a GGUF file says of its model. Every question is answered with None where the file is silent.
+    """The metadata of a GGUF file. Methods return None for absent keys.
 
     Attributes:
-        path: The file, to be named in errors.
-        values: What its header holds, by key.
+        path: The file, named in errors.
+        values: The values of the header, by key.
 
     """
 
@@ -23,11 +23,11 @@ class GgufMetadata:
     values: Mapping[str, Value] = attrs.field(repr=False)
 
     def integer(self, key: str) -> int | None:
-        """Return a non-negative integer; a list that gives each layer the same counts as that number.
+        """Return a non-negative integer, which may be stored as a list of equal values per layer.
 
         Raises:
-            CorruptFile: It is no such number.
-            UnsupportedModel: It differs by layer.
+            CorruptFile: It is not a non-negative integer.
+            UnsupportedModel: The values of the layers differ.
 
         """
         value: object = self.values.get(key)
@@ -43,7 +43,7 @@ class GgufMetadata:
         """Return a finite number.
 
         Raises:
-            CorruptFile: It is no such number.
+            CorruptFile: It is not a finite number.
 
         """
         value = self.values.get(key)
@@ -54,10 +54,10 @@ class GgufMetadata:
         return float(value)
 
     def flag(self, key: str) -> bool | None:
-        """Return what is on or off.
+        """Return a boolean.
 
         Raises:
-            CorruptFile: It is neither.
+            CorruptFile: It is not a boolean.
 
         """
         value = self.values.get(key)
@@ -66,10 +66,10 @@ class GgufMetadata:
         return value
 
     def text(self, key: str) -> str | None:
-        """Return a text.
+        """Return a string.
 
         Raises:
-            CorruptFile: It is no text.
+            CorruptFile: It is not a string.
 
         """
         value = self.values.get(key)
@@ -78,30 +78,30 @@ class GgufMetadata:
         return value
 
     def array(self, key: str, *, of_text: bool) -> HeaderArray | None:
-        """Return an array of texts, or one of numbers.
+        """Return an array of strings, or of numbers.
 
         Raises:
-            CorruptFile: It is something else.
+            CorruptFile: It has another type.
 
         """
         value = self.values.get(key)
         if value is not None and (not isinstance(value, HeaderArray) or (value.kind == STRING) != of_text):
-            raise self.invalid(key, f"an array of {'texts' if of_text else 'numbers'}")
+            raise self.invalid(key, f"an array of {'strings' if of_text else 'numbers'}")
         return value
 
     def missing(self, key: str) -> CorruptFile:
-        """Return the error for a key that has to be there, to be raised."""
+        """Return the error for a missing key; the caller raises it."""
         return CorruptFile(self.path, f"its header has no {key!r}.")
 
     def invalid(self, key: str, expected: str) -> CorruptFile:
-        """Return the error for a value that cannot be right, to be raised."""
+        """Return the error for an invalid value; the caller raises it."""
         if (value := self.values.get(key)) is None:
             return self.missing(key)
-        said = "an array" if isinstance(value, HeaderArray) else repr(value)
-        return CorruptFile(self.path, f"{key!r} in its header must be {expected}, not {said}.")
+        actual = "an array" if isinstance(value, HeaderArray) else repr(value)
+        return CorruptFile(self.path, f"{key!r} in its header must be {expected}, not {actual}.")
 
     def unsupported(self, reason: str) -> UnsupportedModel:
-        """Return the error for what is not implemented, to be raised."""
+        """Return the error for an unsupported model; the caller raises it."""
         return UnsupportedModel(self.path, reason)
 
     def _same_in_every_layer(self, key: str, array: HeaderArray) -> object:
@@ -109,5 +109,5 @@ class GgufMetadata:
             raise self.invalid(key, "a number")
         values = set(array.numbers())
         if len(values) != 1:
-            raise self.unsupported(f"{key!r} differs by layer, which is not implemented.")
+            raise self.unsupported(f"{key!r} differs between layers, which is not supported.")
         return values.pop()

@@ -1,4 +1,4 @@
-"""How GGUF files store weights, by the number that a header gives: names and block sizes, nothing more.
+"""The quantization types of GGUF by number: names and block sizes.
 
 Source: `ggml_type` and the block structs in ggml's `ggml.h` and `ggml-common.h`.
 """
@@ -10,13 +10,13 @@ from litgpt.domain.weights.tensor_info import DType
 
 @attrs.frozen
 class QuantType:
-    """A way of storing weights: blocks of equal size, one after another along a row.
+    """A storage type: blocks of equal size along each row.
 
     Attributes:
-        name: ggml's name for it, such as `Q4_K`.
-        block_size: How many weights a block holds.
-        block_bytes: How many bytes a block takes.
-        dtype: The dtype of torch that it is, if it is one.
+        name: ggml's name, such as `Q4_K`.
+        block_size: Weights per block.
+        block_bytes: Bytes per block.
+        dtype: The torch dtype of unquantized types.
 
     """
 
@@ -42,7 +42,7 @@ QUANT_TYPES: dict[int, QuantType] = {
     30: QuantType("BF16", 1, 2, "bfloat16"),
     39: QuantType("MXFP4", 32, 17),
 }
-"""What this library reads."""
+"""The supported types."""
 
 UNSUPPORTED_QUANT_TYPES: dict[int, str] = {
     9: "Q8_1",
@@ -66,4 +66,4 @@ UNSUPPORTED_QUANT_TYPES: dict[int, str] = {
     40: "NVFP4",
     41: "Q1_0",
 }
-"""What exists besides, to be refused by name."""
+"""Other types, which are rejected by name."""
