@@ -76,9 +76,9 @@ def test_weights_begin_where_the_alignment_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "error", "said"),
     [
-        (b"", CorruptFile, "no GGUF file"),
-        (b"GG", CorruptFile, "no GGUF file"),
-        (b"PK\3\4 a zip archive that is long enough", CorruptFile, "no GGUF file"),
+        (b"", CorruptFile, "not a GGUF file"),
+        (b"GG", CorruptFile, "not a GGUF file"),
+        (b"PK\3\4 a zip archive that is long enough", CorruptFile, "not a GGUF file"),
         (b"GGUF", CorruptFile, "within its header"),
         (b"GGUF\3\0\0\0", CorruptFile, "within its header"),
         (header(version=1), UnsupportedModel, "version 1"),
@@ -119,8 +119,8 @@ def array(kind: int, count: int, elements: bytes = b"") -> bytes:
         (key("k", BOOL, b"\2"), "true or false"),
         (key("k", STRING, text(b"\xff")), "'k' is not UTF-8"),
         (key("k", STRING, struct.pack("<Q", 1 << 20)), "within its header"),
-        (key("k", STRING, struct.pack("<Q", 1 << 63)), "9223372036854775808 bytes long"),
-        (struct.pack("<Q", 1 << 40), "1099511627776 bytes long"),
+        (key("k", STRING, struct.pack("<Q", 1 << 63)), "the length 9223372036854775808"),
+        (struct.pack("<Q", 1 << 40), "the length 1099511627776"),
         (array(ARRAY, 1, struct.pack("<IQ", U32, 0)), "array of type 9"),
         (array(77, 1), "array of type 77"),
         (array(U32, 1 << 40), "within its header"),

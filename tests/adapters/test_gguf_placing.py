@@ -223,7 +223,7 @@ def test_groups_of_experts_that_older_headers_do_not_have_are_those_of_the_model
             "mpt",
             {"attention.layer_norm_epsilon": 1e-5, "attention.head_count_kv": 4},
             UnsupportedModel,
-            "fall",
+            "ALiBi",
         ),
         ("starcoder", {"attention.layer_norm_epsilon": 1e-5}, UnsupportedModel, "does not use multi-query"),
         ("granite", {"expert_count": 8, "logit_scale": 2.0}, UnsupportedModel, r"granite\.expert_count"),

@@ -133,7 +133,7 @@ def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
         (
             lambda writer: [without("token_type")(writer), writer.add_token_types([1])],
             CorruptFile,
-            r"'tokenizer\.ggml\.token_type' has 1 numbers",
+            r"'tokenizer\.ggml\.token_type' has 1 values",
         ),
         (
             lambda writer: [without("tokens")(writer), writer.add_array("tokenizer.ggml.tokens", [1, 2])],
@@ -150,7 +150,7 @@ def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
         (
             lambda writer: [without("model")(writer), writer.add_tokenizer_model("bert")],
             UnsupportedModel,
-            "'bert'; those that are implemented are 'gpt2' and 'llama' and 'gemma4'",
+            "'bert'; only 'gpt2' and 'llama' and 'gemma4' are supported",
         ),
     ],
 )

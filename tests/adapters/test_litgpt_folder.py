@@ -181,7 +181,7 @@ def test_norms_without_weights_are_told_by_the_tensors_and_not_by_the_name(tmp_p
 @pytest.mark.parametrize(("family", "name"), [("gemma", "mine"), ("llama", "my-Gemma"), ("gemma3_text", "")])
 def test_norms_that_count_from_another_number_than_the_family_s_are_refused(family: str, name: str) -> None:
     settings = settings_of(family, name=name)
-    with pytest.raises(UnsupportedModel, match="so LitGPT adds . to the norm weights"):
+    with pytest.raises(UnsupportedModel, match=r"so LitGPT adds . to the norm weights"):
         to_hf_config("model_config.yaml", settings)
 
 

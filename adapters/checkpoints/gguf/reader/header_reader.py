@@ -141,7 +141,7 @@ class HeaderReader:
         elif kind in SCALARS:
             self._skip(count * struct.calcsize(f"<{SCALARS[kind]}"))
         else:
-            self.raise_corrupt(f"{key!r} is an array of the invalid type {kind}.")
+            self.raise_corrupt(f"{key!r} is an array of type {kind}, which is invalid.")
         if self.position - start > MAX_ARRAY:
             self.raise_corrupt(
                 f"{key!r} is an array of {self.position - start} bytes, more than the limit of {MAX_ARRAY}."
