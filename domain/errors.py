@@ -154,7 +154,7 @@ class MissingFile(InvalidCheckpoint, FileNotFoundError):
     why: str
 
     def __str__(self) -> str:
-        return f"{self.path} is missing: {self.why}"
+        return f"{self.path} is missing{'.' if self.why[:1].isupper() else ':'} {self.why}"
 
 
 @attrs.define(eq=False)

@@ -1,6 +1,7 @@
 """Chat messages in the format of chat templates and OpenAI-style APIs."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 import attrs
@@ -14,6 +15,7 @@ Content: TypeAlias = str | Sequence[Mapping[str, Any]] | None
 
 _EXAMPLE = "a list of messages such as {'role': 'user', 'content': 'Hello'}"
 _MEDIA = ("image", "audio", "video", "file")
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _NEEDS_CONTENT = ("system", "developer", "user")
 _CONTENT_SUBSTITUTES = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 
@@ -94,7 +96,7 @@ def parse_message(value: object, location: str) -> Message:
 
     Raises:
         WrongType: `value` is not a message.
-        BadArgument: The message contains an image, audio or video.
+        InvalidArgument: The role is misspelled, or the message contains an image, audio or video.
 
     """
     if isinstance(value, Message):
@@ -103,6 +105,8 @@ def parse_message(value: object, location: str) -> Message:
     if not isinstance(fields, dict) or not isinstance(fields.get("role"), str) or not fields["role"]:
         raise WrongType(location, value, "a message such as {'role': 'user', 'content': 'Hello'}")
     role, content = fields.pop("role"), fields.pop("content", None)
+    if role not in _ROLES and (close := get_close_matches(role.lower(), _ROLES, n=1, cutoff=0.7)):
+        raise InvalidArgument(f"{location}.role", role, f"{close[0]!r}, or another role of the chat template")
     calls = fields.get("tool_calls")
     if calls is not None and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
         raise WrongType(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -15,6 +14,7 @@ from litgpt.domain.quantization import QUANTIZATIONS
 from litgpt.domain.training.errors import UnknownSetting
 from litgpt.domain.training.lr_schedule import WarmupCosine
 from litgpt.domain.validation.call_signatures import document_fields
+from litgpt.domain.validation.option_names import suggest_name
 from litgpt.domain.validators import as_integer, as_real, is_flag, is_flag_or_none, one_of, setting, text
 
 Method: TypeAlias = Literal["full", "lora", "qlora"]
@@ -287,8 +287,8 @@ def config_from_settings(settings: Mapping[str, object], source: str = "") -> Tr
     """
     for name in settings:
         if name not in CONFIG_FIELDS:
-            close = get_close_matches(str(name), CONFIG_FIELDS, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Settings: {', '.join(CONFIG_FIELDS)}."
+            close = suggest_name(str(name), CONFIG_FIELDS)
+            hint = f"Did you mean {close!r}?" if close else f"Settings: {', '.join(CONFIG_FIELDS)}."
             raise UnknownSetting(source, name, hint)
     for name, field in CONFIG_FIELDS.items():
         if field.default is attrs.NOTHING and settings.get(name) is None:

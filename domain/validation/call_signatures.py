@@ -11,7 +11,6 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from inspect import Parameter, Signature
 from typing import Any, TypeVar, get_args
 
@@ -19,6 +18,7 @@ import attrs
 
 from litgpt.domain.errors import LitGPTError
 from litgpt.domain.formatting.bounded_text import join_names
+from litgpt.domain.validation.option_names import suggest_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -192,9 +192,9 @@ def _invalid_call(
 def _problem(parameters: list[Parameter], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     names = [parameter.name for parameter in parameters]
     for unknown in (name for name in kwargs if name not in names):
-        close = get_close_matches(unknown, names, n=1)
+        close = suggest_name(unknown, names)
         remedy = (
-            f"Did you mean {close[0]!r}?" if close else f"It takes {join_names(names) if names else 'none'}."
+            f"Did you mean {close!r}?" if close else f"It takes {join_names(names) if names else 'none'}."
         )
         return f"has no argument {unknown!r}. {remedy}"
     positional = [x.name for x in parameters if x.kind is not Parameter.KEYWORD_ONLY]

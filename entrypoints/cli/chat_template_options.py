@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from litgpt.cli import console
 from litgpt.cli.arguments import prompt_text
+from litgpt.cli.error_output import UsageError
 
 if TYPE_CHECKING:
     from litgpt.domain.chat.messages import Message
@@ -45,18 +44,28 @@ def template_kwargs(
 
 
 def parse_conversation(
-    prompt: str | None, messages: str | None, sys_prompt: str | None
+    prompt: str | None, messages: str | None, sys_prompt: str | None, *, model: str = ""
 ) -> "tuple[str | list[Message], dict[str, Any]]":
-    """Return what is asked: a text, or the messages of a file; and the tools and variables of that file.
+    """Return a prompt, or the messages of a file together with its tools and template variables.
+
+    Args:
+        prompt: The prompt, if any.
+        messages: The file of messages, if any.
+        sys_prompt: The system prompt, if any.
+        model: The argument MODEL, for the error message.
 
     Raises:
-        typer.BadParameter: There is not one of both.
-        BadArgument: The text is empty, or is not text.
-        BadCheckpoint: The file is not there, or holds something else.
+        UsageError: Neither a prompt nor a file is passed, or both are.
+        InvalidArgument: The prompt is empty or cannot be decoded.
+        InvalidCheckpoint: The file does not exist or is not a conversation.
 
     """
     if (prompt is None) == (messages is None):
-        raise typer.BadParameter("Pass either a prompt (after MODEL or with --prompt) or --messages FILE.")
+        if prompt is not None:
+            raise UsageError("The prompt and --messages exclude each other: pass one of them.")
+        advice = "pass it after MODEL or with --prompt, or a conversation with --messages FILE."
+        taken = f" ({model!r} is MODEL, which comes first.)" if model else ""
+        raise UsageError(f"Missing prompt: {advice}{taken}")
     if prompt is not None:
         return prompt_text(prompt, sys_prompt), {}
     from litgpt.application.render_prompt import to_messages

@@ -107,6 +107,23 @@ def ask(prompt: str, prefilled: str = "") -> str:
     raise EOFError
 
 
+def history_length() -> int:
+    """Return the number of lines that readline remembers; 0 without readline."""
+    readline = sys.modules.get("readline")
+    return readline.get_current_history_length() if readline is not None else 0
+
+
+def merge_history(start: int, text: str) -> None:
+    """Replace the lines of the readline history after `start` by the message that they form."""
+    if history_length() <= start:
+        return
+    import readline
+
+    while history_length() > start:
+        readline.remove_history_item(history_length() - 1)
+    readline.add_history(text)
+
+
 def pending_input() -> str:
     """Return what was typed of a line when Ctrl-C interrupted `ask`, where readline edits lines."""
     if stdout_is_terminal() and (readline := sys.modules.get("readline")) is not None:

@@ -1,4 +1,4 @@
-"""LitGPT's commands that are called otherwise here, and those that are not here, with what to do instead."""
+"""Commands of LitGPT and of similar programs that have another name here, or do not exist."""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,19 +30,26 @@ REMOVED = {
     "generate_adapter_v2": _ADAPTER,
     "generate_speculatively": "this version does not speculate yet.",
     "merge_lora": "`litgpt convert ADAPTER_FOLDER OUT_DIR` writes the model with the adapter in its weights.",
+    "delete": "`litgpt rm MODEL` deletes a model.",
+    "ls": "`litgpt list` lists the models on this machine.",
+    "pull": "`litgpt download MODEL` downloads a model.",
+    "remove": "`litgpt rm MODEL` deletes a model.",
+    "run": "`litgpt chat MODEL` starts a chat, `litgpt generate MODEL PROMPT` completes one prompt.",
+    "show": "`litgpt info MODEL` describes a model.",
+    "train": "`litgpt finetune MODEL --data FILE` trains on examples, `litgpt pretrain` on texts.",
     "serve": "this version has no server yet. `litgpt chat MODEL` talks in the terminal.",
 }
-"""Commands of LitGPT 0.5 that are not here."""
+"""Commands of LitGPT 0.5 and of similar programs that do not exist here, and what to use instead."""
 
 
 def replacement(arguments: Sequence[str]) -> str | None:
-    """Return what to say of a command that was LitGPT's and is not ours; None if it is no such command."""
+    """Return the advice for a command that does not exist here; None for other commands."""
     name = command_name(arguments).replace("-", "_")
     return f"`litgpt {name}`: {REMOVED[name]}" if name in REMOVED else None
 
 
 def translate_alias(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments as they are called here."""
+    """Return the arguments with the present name of the command."""
     name = command_name(arguments)
     found = ALIASES.get(name.replace("-", "_"))
     if found is None:

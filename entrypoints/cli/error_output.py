@@ -10,6 +10,7 @@ import typer
 
 from litgpt.cli import console
 from litgpt.domain.formatting.redaction import redact
+from litgpt.domain.validation.option_names import suggest_name
 
 if TYPE_CHECKING:
     from litgpt.domain.errors import LitGPTError
@@ -25,8 +26,33 @@ _KEYWORD = re.compile(r"""(?<![\w'"/.=-])([a-z_]+)=('[^']*'|\w(?:[\w.-]*\w)?)?""
 """A keyword argument, such as `devices=2` or `method='full'`, or its name alone (`devices=`)."""
 
 
+_PARSER_MESSAGES = (
+    (re.compile(r"Input should be a valid number\b.*"), "it must be a number."),
+    (re.compile(r"Input should be a valid integer\b.*"), "it must be an integer."),
+    (re.compile(r"Input should be (?:a valid )?(.*)"), r"it must be \1."),
+    (re.compile(r"Value error, "), ""),
+)
+"""Messages of the option parser, and their replacements."""
+
+
 def show_usage_error(error: Any) -> None:
-    """Write how a command is called, and what is wrong with the way it was."""
+    """Write the usage of a command, and the reason why its arguments were rejected."""
+    if hasattr(error, "possibilities"):
+        options = {
+            option.lstrip("-").replace("-", "_"): option
+            for parameter in (error.ctx.command.params if error.ctx else ())
+            for option in parameter.opts
+            if option.startswith("--")
+        }
+        unknown = error.option_name.lstrip("-").replace("-", "_")
+        close = suggest_name(unknown, options)
+        error.possibilities = None
+        error.message = f"No such option: {error.option_name}."
+        error.message += f" Did you mean {options[close]}?" if close else ""
+    elif error.ctx and error.ctx.info_name == "generate" and "unexpected extra" in error.message:
+        error.message += ". Put a prompt of several words in quotes."
+    for pattern, replacement in _PARSER_MESSAGES:
+        error.message = pattern.sub(replacement, error.message)
     written = io.StringIO()
     error.show(file=written)
     sys.stderr.write(redact(written.getvalue()).replace("\nError: ", "\nerror: "))

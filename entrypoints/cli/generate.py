@@ -53,7 +53,9 @@ def generate(  # noqa: PLR0913 - each is an option
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.validators import integer
 
-    asked, from_file = parse_conversation(one_prompt(words, prompt), messages, sys_prompt)
+    asked, from_file = parse_conversation(
+        one_prompt(words, prompt), messages, sys_prompt, model="" if model == options.DEFAULT_MODEL else model
+    )
     written = from_file | template_kwargs(
         tools,
         chat_template_kwargs,

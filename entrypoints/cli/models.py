@@ -59,7 +59,7 @@ def remove(
 ) -> None:
     """Delete a model from this machine, after confirmation."""
     from litgpt.domain.catalogue import repository_for
-    from litgpt.domain.errors import InvalidArgument, MissingArgument, ModelNotFound, UnsupportedOperation
+    from litgpt.domain.errors import MissingArgument, ModelNotFound, UnsupportedOperation
 
     stored = list(_local_models())
     wanted = [one for one in stored if one.name in (model, repository_for(model))]
@@ -68,7 +68,10 @@ def remove(
         raise ModelNotFound(model, searched=("the models that `litgpt list` shows",), similar=similar)
     found = wanted[0]
     if found.package:
-        raise InvalidArgument("MODEL", model, f"removed with `pip uninstall {found.package}`")
+        console.error(
+            f"{model} is in the package {found.package}; `pip uninstall {found.package}` removes it."
+        )
+        raise typer.Exit(1)
     question = f"Remove {found.name} ({format_bytes(found.nbytes)}, {found.path})?"
     if not yes:
         if not console.stdin_is_terminal():

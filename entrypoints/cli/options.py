@@ -37,7 +37,7 @@ Model: TypeAlias = Annotated[
 ]
 PromptArgument: TypeAlias = Annotated[
     str | None,
-    typer.Argument(help="Prompt; the same as --prompt.", metavar="[PROMPT]", show_default=False),
+    typer.Argument(help="Prompt; the same as --prompt.", metavar="PROMPT", show_default=False),
 ]
 Prompt: TypeAlias = Annotated[
     str | None, typer.Option(help="Prompt; - reads it from stdin.", show_default=False)
@@ -90,14 +90,14 @@ TopK: TypeAlias = Annotated[
 TopP: TypeAlias = Annotated[
     float | None,
     typer.Option(
-        help="Nucleus sampling_kwargs: sample from the most likely tokens with this total probability.  "
+        help="Nucleus sampling: sample from the most likely tokens with this total probability.  "
         "[default: the model's generation_config.json, else 1]",
         show_default=False,
     ),
 ]
 Seed: TypeAlias = Annotated[int | None, typer.Option(help="Random seed, for reproducible output.")]
 Stop: TypeAlias = Annotated[
-    list[str] | None, typer.Option(help="Stop generating at this string; can be repeated.")
+    list[str] | None, typer.Option(help="Stop generating at this string; can be repeated.", metavar="TEXT")
 ]
 ParseSpecialTokens: TypeAlias = Annotated[
     bool | None,

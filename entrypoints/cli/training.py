@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from litgpt.cli import console, options
+from litgpt.cli.error_output import UsageError
 
 Task = Literal["finetune", "pretrain"]
 
@@ -105,7 +106,9 @@ def _train(
     task: Task, *, config: Path | None, resume: str | None, force: bool, quiet: bool, **given: Any
 ) -> None:
     from litgpt.cli.model_loading import StatusLine
+    from litgpt.domain.errors import MissingArgument
     from litgpt.domain.training.config import config_from_settings
+    from litgpt.training_run.run_folder import check_paths
 
     said = {name: value for name, value in given.items() if value is not None}
     if isinstance(targets := said.get("lora_targets"), str) and "," in targets:
@@ -115,7 +118,12 @@ def _train(
         from litgpt.adapters.training.config_file import read_settings
 
         settings |= read_settings(config)
-    recipe = config_from_settings({**settings, **said, "task": task}, str(config or ""))
+    try:
+        recipe = config_from_settings({**settings, **said, "task": task}, str(config or ""))
+    except MissingArgument as error:
+        error.name = f"--{error.name.replace('_', '-')}"
+        raise UsageError(str(error)) from error
+    check_paths(recipe, resume=resume, overwrite=force)  # before torch is imported, which takes seconds
     with StatusLine(f"Preparing to train {recipe.model} …", quiet=quiet) as work:
         if not (work.is_quiet or console.stderr_is_terminal()):
             console.note(work.text)  # importing torch takes seconds, and a log is to show that something runs

@@ -37,7 +37,14 @@ from litgpt.llm import LLM
 from litgpt.process_rank import is_first_process
 from litgpt.progress_report import default_reporter
 from litgpt.training_run.memory_check import TrainingMemory, dtype_name
-from litgpt.training_run.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, remove_checkpoints, resume_path
+from litgpt.training_run.run_folder import (
+    CHECKPOINT_FOLDER,
+    CONFIG_FILE,
+    check_paths,
+    pretraining_paths,
+    remove_checkpoints,
+    resume_path,
+)
 from litgpt.training_run.run_summary import StartSummary, describe_method, end_table
 from litgpt.training_run.training_io import (
     check_output,
@@ -108,7 +115,8 @@ def train(
         )
     report = (report or default_reporter(None)) if is_first_process() else null_reporter
     began, out = time.perf_counter(), local_path("out_dir", config.out_dir)
-    path = resume_path(config, out, resume, report, overwrite=overwrite)
+    check_paths(config, resume=resume, overwrite=overwrite)
+    path = resume_path(config, out, resume, report)
     seed_everything(config.seed)
     llm = LLM.load(config.model, config.init, config.tokenizer_dir, distribute=None, quiet=True)
     llm._report = report  # noqa: SLF001 - its own package: reading the weights takes long, too
@@ -208,9 +216,7 @@ def _make_data(llm: LLM, config: TrainConfig, report: Reporter) -> DataModule:
     path = local_path("data", config.data)
     data: DataModule
     if config.task == "pretrain":
-        apart = all((path / part).is_dir() for part in ("train", "val"))
-        texts, val = (path / "train", path / "val") if apart else (path, None)
-        data = TextFiles(texts, val, **common)
+        data = TextFiles(*pretraining_paths(config), **common)
     elif config.data == "alpaca":
         data = Alpaca(**how)
     elif config.data in ("alpaca2k", "alpaca_2k"):

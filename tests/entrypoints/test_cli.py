@@ -47,6 +47,36 @@ def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return status, said.out, said.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("generate", "smollm2", "hi", "--temp", "1"), "No such option: --temp. Did you mean --temperature?"),
+        (("chat", "--max-length", "1"), "No such option: --max-length. Did you mean --max-new-tokens?"),
+        (("finetune", "--lr", "1"), "No such option: --lr. Did you mean --learning-rate?"),
+        (("finetune", "--epoch", "1"), "No such option: --epoch. Did you mean --epochs?"),
+        (("info", "smollm2", "--zzz"), "No such option: --zzz.\n"),
+        (("run", "smollm2"), "`litgpt chat MODEL` starts a chat, `litgpt generate MODEL PROMPT` completes"),
+        (("generate", "smollm2", "tell", "me", "a", "story"), "Put a prompt of several words in quotes."),
+        (("generate", "What is up"), "('What is up' is MODEL, which comes first.)"),
+        (("generate", "smollm2", "hi", "--messages", "x.json"), "error: The prompt and --messages exclude"),
+        (("generate", "smollm2", "hi", "--temperature", "x"), "'--temperature': it must be a number."),
+        (("generate", "smollm2", "hi", "--seed", "x"), "'--seed': it must be an integer."),
+    ],
+)
+def test_a_mistyped_command_line_has_its_remedy(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], expected: str
+) -> None:
+    status, _, notes = ends(capsys, *arguments)
+    assert status == 2
+    assert expected in notes
+
+
+def test_the_usage_names_arguments_and_values_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    usage = ends(capsys, "generate", "--help")[1]
+    assert "litgpt generate [OPTIONS] [MODEL] [PROMPT]\n" in usage
+    assert "--stop TEXT" in usage
+
+
 def test_an_answer_is_all_there_is_on_stdout(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     status, answer, notes = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
     assert status == 0

@@ -128,11 +128,15 @@ def test_a_block_of_several_lines_is_one_message(terminal: "pexpect.spawn[str]",
     terminal.send('"""one\r')
     terminal.expect(CONTINUED)
     run(terminal, 'two"""\r', ANSWERED)
+    run(terminal, "\x1b[A\r", ANSWERED)  # the history has the whole message
+    terminal.send("three\\\r")
+    terminal.expect(CONTINUED)
+    run(terminal, "four\r", ANSWERED)
     terminal.send('"""given up\r')
     terminal.expect(CONTINUED)
     terminal.send("\x03")
     terminal.expect(PROMPT)
-    assert users(terminal, tmp_path / "talk.json") == ["one\ntwo"]
+    assert users(terminal, tmp_path / "talk.json") == ["one\ntwo", "one\ntwo", "three\nfour"]
 
 
 def test_tab_completes_commands_and_edit_opens_the_editor(
@@ -228,6 +232,9 @@ def test_without_the_editor_lines_are_plain_and_the_same_keys_work(
     plain.expect(r"# Llamas\r\nThey eat \*\*grass\*\*")
     plain.expect(ANSWERED)
     plain.expect("> ")
+    plain.send("\x1b[A\n")  # the history has the whole message
+    plain.expect(ANSWERED)
+    plain.expect("> ")
     plain.send("/edit\n")
     plain.expect("error: The editor 'no-such-editor' of .* cannot be started: No such file or directory")
     plain.expect("edit> .*one.*two")
@@ -235,7 +242,7 @@ def test_without_the_editor_lines_are_plain_and_the_same_keys_work(
     plain.expect("> ")
     plain.send(f"/save {tmp_path / 'talk.json'}\n")
     plain.expect(r"\(Saved to")
-    assert r'"one\ntwo"' in (tmp_path / "talk.json").read_text(encoding="utf-8")
+    assert (tmp_path / "talk.json").read_text(encoding="utf-8").count(r'"one\ntwo"') == 2
     plain.expect("> ")
     interrupt(plain)
     plain.expect("Press Ctrl-C again")

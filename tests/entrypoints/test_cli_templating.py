@@ -91,7 +91,7 @@ def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: s
         (
             ("--prompt", "hi", "--tools", "nothing.json"),
             1,
-            "nothing.json is missing: Pass a JSON file",
+            "nothing.json is missing. Pass a JSON file",
         ),
         (("--prompt", "hi", "--tools", "[{"), 1, "--tools must be JSON"),
         (("--prompt", "hi", "--tools", "{}"), 1, "tools must be a list"),

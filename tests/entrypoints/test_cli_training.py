@@ -1,5 +1,7 @@
 """`litgpt finetune` and `litgpt pretrain` in this process: options, a file of settings, and how they end."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from litgpt.adapters.checkpoints.local_store import LocalStore
 from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
 from litgpt.cli.main import run
 from litgpt.container import container
+from litgpt.domain.training.errors import InvalidData
+from litgpt.training import TrainConfig, train
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.training_runs import losses, write_records
 
@@ -93,6 +97,51 @@ def test_a_file_of_settings_that_cannot_be_right_is_one_line(
     assert (status, answer) == (1, "")
     assert said in notes
     assert notes.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["finetune", "pretrain"])
+@pytest.mark.parametrize(
+    ("data", "out", "expected"),
+    [
+        ("missing.jsonl", "new", "There is no data set 'missing.jsonl'."),
+        ("empty", "new", "empty"),
+        ("notes.md", "file", "--out-dir must be a folder, and this is a file"),
+        ("notes.md", "used", "used already contains a run (step 3). Use another --out-dir, continue with "),
+    ],
+)
+def test_paths_are_checked_before_torch_is_imported(
+    tmp_path: Path, command: str, data: str, out: str, expected: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.md").write_text("# notes")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "used" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "used" / "checkpoints" / "step-00000003.ckpt").write_text("")
+    arguments = [command, "smollm2", "--data", data, "--out-dir", out]
+    program = (
+        "import sys\nfrom litgpt.cli.main import run\n"
+        f"status = run({arguments})\nsys.exit(9 if 'torch' in sys.modules else status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert expected in done.stderr
+    assert done.stderr.count("\n") == 1  # and nothing of a preparation
+
+
+def test_a_file_with_another_suffix_is_refused_by_train_before_the_model_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("# notes")
+    recipe = TrainConfig(model="no-such-model", data=tmp_path / "notes.md", out_dir=tmp_path / "out")
+    with pytest.raises(InvalidData, match=r"notes\.md .* does not end in \.json, \.jsonl, \.parquet"):
+        train(recipe)
+
+
+def test_missing_data_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, notes = ends(capsys, "finetune", "smollm2")
+    assert status == 2
+    assert notes.startswith("Usage: litgpt finetune")
+    assert "error: Missing --data: pass a file or folder of training examples, or `alpaca`" in notes
 
 
 def test_the_former_names_are_the_methods(

@@ -50,8 +50,8 @@ class HFWriter:
             UnsupportedOperation: The folder is not writable.
 
         """
-        check_free_space(folder, sum(info.nbytes for info in model.weights.tensors.values()))
         with replace_folder(folder, "config.json", lambda place: _old_files(place, model)) as staged:
+            check_free_space(folder, sum(info.nbytes for info in model.weights.tensors.values()))
             for note in model.weights.notes:
                 report(Notice(f"{model.name}: {note}"))
             self._write_weights(staged, model, report)

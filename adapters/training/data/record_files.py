@@ -21,6 +21,34 @@ LONGEST_LINE = 2**28
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
+def split_files(path: Path) -> tuple[Path, Path | None]:
+    """Return the training file and the validation file, if any, of a file or a folder of records.
+
+    Raises:
+        DataNotFound: The path does not exist, or the folder has no training file.
+        InvalidData: The suffix of the file is not one of `RECORD_SUFFIXES`.
+
+    """
+    if path.is_file():
+        _check_suffix(path)
+        return path, None
+    if not path.is_dir():
+        raise DataNotFound(str(path), hint="Pass a file, or a folder with train.json and val.json.")
+    train, val = (
+        next((file for suffix in RECORD_SUFFIXES if (file := path / f"{part}{suffix}").is_file()), None)
+        for part in ("train", "val")
+    )
+    if train is None:
+        hint = "A folder needs a file train.json, .jsonl or .parquet."
+        raise DataNotFound(str(path / "train.json"), hint=hint)
+    return train, val
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in RECORD_SUFFIXES:
+        raise InvalidData(str(path), f"its name does not end in {', '.join(RECORD_SUFFIXES)}.")
+
+
 @attrs.frozen
 class Record:
     """A record, which may be anything yet.
@@ -51,10 +79,7 @@ def read_records(path: Path) -> Iterator[Record]:
     from litgpt.adapters.training.data.parquet import read_parquet
 
     kinds = {".json": _json, ".jsonl": _lines, ".parquet": read_parquet}
-    if path.suffix not in kinds:
-        raise InvalidData(
-            str(path), f"its name says it is no data set: it ends in none of {', '.join(RECORD_SUFFIXES)}."
-        )
+    _check_suffix(path)
     read = None
     with translate_read_errors(path, corrupt=InvalidData):
         for read in kinds[path.suffix](path):
@@ -117,7 +142,7 @@ def _elements(path: Path, text: str, begin: int) -> Iterator[Record]:
         try:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            raise InvalidData(where, f"it is not JSON: {error}.") from error
+            raise _not_json(error, path, where, record=f" (record {number})") from error
         yield Record(where, value)
         at = _after_space(text, at)
         if not text.startswith((",", "]"), at):
@@ -127,6 +152,16 @@ def _elements(path: Path, text: str, begin: int) -> Iterator[Record]:
     if _after_space(text, at + 1) < len(text):
         line += text.count("\n", counted, at)
         raise InvalidData(f"{path}, line {line}", "it is not JSON: something follows the list of records.")
+
+
+def _not_json(
+    error: Exception, path: Path, where: str, *, lines_before: int = 0, record: str = ""
+) -> InvalidData:
+    """Return the error for broken JSON, with the line and the column in the file where they are known."""
+    if not isinstance(error, json.JSONDecodeError):
+        return InvalidData(where, f"it is not JSON: {error}.")
+    location = f"{path}, line {lines_before + error.lineno}, column {error.colno}{record}"
+    return InvalidData(location, f"it is not JSON: {error.msg}.")
 
 
 def _after_space(text: str, at: int) -> int:
@@ -148,4 +183,4 @@ def _lines(path: Path) -> Iterator[Record]:
             except UnicodeDecodeError as error:
                 raise InvalidData(where, f"it is not encoded in UTF-8 ({error}).") from error
             except (ValueError, RecursionError) as error:
-                raise InvalidData(where, f"it is not JSON: {error}.") from error
+                raise _not_json(error, path, where, lines_before=number - 1) from error

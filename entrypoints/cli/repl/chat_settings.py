@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from litgpt.cli import console
+from litgpt.domain.validation.option_names import suggest_name
 
 if TYPE_CHECKING:
     from litgpt.domain.generation.sampling_params import SamplingParams
@@ -28,7 +29,9 @@ def update_settings(settings: Mapping[str, Any], text: str) -> dict[str, Any] | 
     name, _, value = text.partition(" ")
     name, value = name.lstrip("-").replace("-", "_"), value.strip()
     if name not in PARAMETERS or not value:
-        console.note(f"/set NAME VALUE, where NAME is one of {', '.join(PARAMETERS)}, system")
+        close = suggest_name(name, PARAMETERS) if name not in PARAMETERS else None
+        advice = f" Did you mean {close}?" if close else ""
+        console.note(f"/set NAME VALUE, where NAME is one of {', '.join(PARAMETERS)}, system.{advice}")
         return None
     others = {key: setting for key, setting in settings.items() if key != name}
     if value == "default":
@@ -36,7 +39,7 @@ def update_settings(settings: Mapping[str, Any], text: str) -> dict[str, Any] | 
     try:
         return others | {name: None if value.lower() in ("none", "all") else PARAMETERS[name](value)}
     except ValueError:
-        console.error(f"{name} must be a number, none or default, and not {value!r}.")
+        console.error(f"{name} must be a number, none or default, not {value!r}.")
         return None
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.history import History
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
+PROMPT = "> "
 HINT = "(Press Ctrl-C again, or Ctrl-D, to quit.)"
 
 
@@ -42,7 +43,7 @@ class Keyboard:
         """
         while True:
             try:
-                text = self.read_more("> ")
+                text = self.read_more(PROMPT)
             except KeyboardInterrupt:
                 if not console.stdin_is_terminal():
                     raise
@@ -74,12 +75,29 @@ class Keyboard:
 
     def _edited(self, prompt: str, prefilled: str) -> str:
         assert self._editor is not None  # noqa: S101 - the caller asked
-        return self._editor.prompt(prompt, default=prefilled, key_bindings=self._keys())
+        return self._editor.prompt(
+            prompt, default=prefilled, key_bindings=self._keys(is_message=prompt == PROMPT)
+        )
 
-    def _keys(self) -> "KeyBindings":
+    def _keys(self, *, is_message: bool) -> "KeyBindings":
+        from prompt_toolkit.application import get_app
+        from prompt_toolkit.filters import Condition
         from prompt_toolkit.key_binding import KeyBindings
 
         keys = KeyBindings()
+
+        def goes_on() -> bool:
+            text = get_app().current_buffer.text
+            return is_message and (text.endswith("\\") or is_open_block(text))
+
+        # The message stays in one buffer, so that the history has it as one entry.
+        @keys.add("enter", filter=Condition(goes_on))
+        def _continue(event: "KeyPressEvent") -> None:
+            buffer = event.current_buffer
+            if buffer.text.endswith("\\"):
+                buffer.cursor_position = len(buffer.text)
+                buffer.delete_before_cursor()
+            buffer.insert_text("\n")
 
         @keys.add("escape", "enter")
         def _newline(event: "KeyPressEvent") -> None:
@@ -120,6 +138,11 @@ class Keyboard:
             if self._editor:
                 console.mark_pastes(False)
             termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+def is_open_block(text: str) -> bool:
+    """Return whether a text begins a block of several lines with three quotes and does not end it."""
+    return text.startswith('"""') and not (len(text) >= 6 and text.rstrip().endswith('"""'))  # noqa: PLR2004
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from litgpt.cli.repl.answer_speed import AnswerSpeed
 from litgpt.cli.repl.chat_files import ChatFiles
 from litgpt.cli.repl.chat_settings import show_settings, update_settings
 from litgpt.cli.repl.editor import NO_EDITOR_HINT, edit_text, editor_command
-from litgpt.cli.repl.keyboard import Keyboard, defer_interrupt
+from litgpt.cli.repl.keyboard import Keyboard, defer_interrupt, is_open_block
 from litgpt.cli.repl.markdown import MarkdownStream
+from litgpt.domain.formatting.units import format_count
 
 if TYPE_CHECKING:
     from litgpt.chat import Chat, Said
@@ -254,17 +255,19 @@ class Session:
         changes = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
         settings = self.settings | {name: value for name, value in changes.items() if value}
         self._continue_from(saved.messages, settings)
-        console.note(f"(Loaded {len(saved.messages)} messages from {path}.)")
+        console.note(f"(Loaded {format_count(len(saved.messages), 'message')} from {path}.)")
 
     def _next_message(self) -> str | None:
         """Return what is typed next; None if that is all."""
-        text = ""
+        text, start = "", console.history_length()
         try:
             text = self._keyboard.read()
             while console.stdin_is_terminal() and text.endswith("\\"):
                 text = f"{text[:-1]}\n{self._keyboard.read_more('… ')}"
-            while text.startswith('"""') and not (len(text) >= 6 and text.rstrip().endswith('"""')):
+            while is_open_block(text):
                 text = f"{text}\n{self._keyboard.read_more('… ')}"
+            if "\n" in text:
+                console.merge_history(start, text)
             return decode_input(text)
         except KeyboardInterrupt:
             if console.stdin_is_terminal():

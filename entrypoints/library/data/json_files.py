@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Unpack
 
 from litgpt.adapters.pytorch.runtime.system_memory import allocatable_memory
-from litgpt.adapters.training.data.record_files import RECORD_SUFFIXES, Record, read_records
+from litgpt.adapters.training.data.record_files import Record, read_records, split_files
 from litgpt.data.module import TEMPLATE_OPTIONS, DataModule, TemplateKwargs
 from litgpt.domain.chat.styles.prompt_style import PromptStyle
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.memory.preflight import check_bytes
-from litgpt.domain.training.errors import DataNotFound, InvalidData
+from litgpt.domain.training.errors import InvalidData
 from litgpt.domain.validation.call_signatures import public_function
 from litgpt.domain.validation.untrusted_files import translate_read_errors
 from litgpt.domain.validators import local_path
@@ -65,7 +65,7 @@ class JSON(DataModule):
         )
         self.json_path = local_path("json_path", json_path)
         with translate_read_errors(str(self.json_path), corrupt=InvalidData):
-            self._train, self._val = _files(self.json_path)
+            self._train, self._val = split_files(self.json_path)
         if self._val is not None and val_split_fraction is not None:
             expected = f"None: {self._val} is there to validate with"
             raise InvalidArgument("val_split_fraction", val_split_fraction, expected)
@@ -85,20 +85,3 @@ def _records(path: Path) -> Iterator[Record]:
         remedy = "Write it as JSON Lines or Parquet, which are read a piece at a time."
         check_bytes(f"Reading {path}", 2 * path.stat().st_size, allocatable_memory(), remedy)
     return read_records(path)
-
-
-def _files(path: Path) -> tuple[Path, Path | None]:
-    if path.is_file():
-        return path, None
-    if not path.is_dir():
-        raise DataNotFound(str(path), hint="Pass a file, or a folder with train.json and val.json.")
-    train, val = _named(path, "train"), _named(path, "val")
-    if train is None:
-        raise DataNotFound(
-            str(path / "train.json"), hint="A folder needs a file train.json, .jsonl or .parquet."
-        )
-    return train, val
-
-
-def _named(folder: Path, name: str) -> Path | None:
-    return next((path for suffix in RECORD_SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)

@@ -1,21 +1,63 @@
-"""The output folder of a run: resuming and overwrite protection."""
+"""The data, the output directory and the checkpoints of a run; imports torch only to resume one."""
 
 from pathlib import Path
 
-from litgpt.adapters.training.checkpointing import checkpoint_to_resume, delete_checkpoint, newest_checkpoint
 from litgpt.adapters.training.config_file import read_settings
+from litgpt.adapters.training.data.documents import document_files
+from litgpt.adapters.training.data.record_files import split_files
 from litgpt.domain.errors import InvalidArgument, LitGPTError
 from litgpt.domain.overwrite_check import WouldOverwrite
 from litgpt.domain.progress import Reporter
 from litgpt.domain.training.config import CONFIG_FIELDS, TrainConfig, config_from_settings
+from litgpt.domain.validators import local_path
 
 CONFIG_FILE = "recipe.yaml"
 CHECKPOINT_FOLDER = "checkpoints"
+HUB_DATASETS = ("alpaca", "alpaca2k", "alpaca_2k")
+"""Names of data sets on the Hub, which stand for themselves and not for a path."""
 
 
-def resume_path(
-    config: TrainConfig, out: Path, resume: str | None, report: Reporter, *, overwrite: bool
-) -> Path | None:
+def check_paths(config: TrainConfig, *, resume: str | None, overwrite: bool) -> None:
+    """Check the training data and the output directory of a run, before anything is loaded.
+
+    Raises:
+        InvalidArgument: `out_dir` is a file, or `overwrite` is set for a resumed run.
+        DataNotFound: A data file does not exist.
+        InvalidData: A data file has a suffix that is not supported, or a folder has no data.
+        WouldOverwrite: A new run would replace an earlier run, or a recipe written by hand.
+
+    """
+    out = local_path("out_dir", config.out_dir)
+    if out.exists() and not out.is_dir():
+        raise InvalidArgument("out_dir", str(out), "a folder, and this is a file")
+    if resume is not None and overwrite:
+        raise InvalidArgument("overwrite", overwrite, "False with resume=: a resumed run replaces nothing")
+    if resume is None and not overwrite:
+        _check_no_earlier_run(config, out)
+    if config.task == "pretrain":
+        for path in pretraining_paths(config):
+            document_files(path)
+    elif config.data not in HUB_DATASETS:
+        split_files(local_path("data", config.data))
+
+
+def pretraining_paths(config: TrainConfig) -> tuple[Path, ...]:
+    """Return the folders `train` and `val` in the data folder, or the data path alone."""
+    path = local_path("data", config.data)
+    parts = (path / "train", path / "val")
+    return parts if all(part.is_dir() for part in parts) else (path,)
+
+
+def _check_no_earlier_run(config: TrainConfig, out: Path) -> None:
+    if there := max((out / CHECKPOINT_FOLDER).glob("step-*.ckpt"), default=None):
+        step = int(there.stem.removeprefix("step-"))
+        remedy = "Use another out_dir, continue with resume='last', or replace the run with overwrite=True."
+        raise WouldOverwrite(str(out), f"a run (step {step})", remedy)
+    if _is_written_by_hand(out / CONFIG_FILE, config):
+        raise WouldOverwrite(str(out / CONFIG_FILE), "a recipe written by hand, with other settings")
+
+
+def resume_path(config: TrainConfig, out: Path, resume: str | None, report: Reporter) -> Path | None:
     """Return the checkpoint from which a run goes on; None: a new run begins.
 
     Args:
@@ -23,33 +65,23 @@ def resume_path(
         out: Its folder.
         resume: `last`, the path of a checkpoint, or None for a new run.
         report: Receives notices about damaged checkpoints.
-        overwrite: Whether a new run may replace an earlier one.
 
     Raises:
         InvalidArgument: The checkpoint to resume from does not exist.
-        WouldOverwrite: A new run would replace an earlier run, or a recipe written by hand.
 
     """
-    folder = out / CHECKPOINT_FOLDER
-    if resume is not None:
-        if overwrite:
-            raise InvalidArgument(
-                "overwrite", overwrite, "False with resume=: a resumed run replaces nothing"
-            )
-        return checkpoint_to_resume(folder, resume, sharded=config.strategy == "fsdp", report=report)
-    if overwrite:
+    if resume is None:
         return None
-    if there := newest_checkpoint(folder):
-        step = int(there.stem.removeprefix("step-"))
-        remedy = "Use another out_dir, continue with resume='last', or replace the run with overwrite=True."
-        raise WouldOverwrite(str(out), f"a run (step {step})", remedy)
-    if _is_written_by_hand(out / CONFIG_FILE, config):
-        raise WouldOverwrite(str(out / CONFIG_FILE), "a recipe written by hand, with other settings")
-    return None
+    from litgpt.adapters.training.checkpointing import checkpoint_to_resume
+
+    folder = out / CHECKPOINT_FOLDER
+    return checkpoint_to_resume(folder, resume, sharded=config.strategy == "fsdp", report=report)
 
 
 def remove_checkpoints(out: Path) -> None:
     """Remove the checkpoints of an earlier run, which a new one replaces."""
+    from litgpt.adapters.training.checkpointing import delete_checkpoint
+
     for path in (out / CHECKPOINT_FOLDER).glob("step-*.ckpt*"):
         delete_checkpoint(path)
 
