@@ -169,3 +169,14 @@ def test_only_what_is_set_is_handed_on() -> None:
     assert attrs.evolve(TemplateOptions(), continue_final_message=True).render_kwargs == {
         "continue_final_message": True
     }
+
+
+@pytest.mark.parametrize(("role", "meant"), [("usr", "user"), ("User", "user"), ("asistant", "assistant")])
+def test_a_misspelled_role_is_an_error_with_the_role_that_is_meant(role: str, meant: str) -> None:
+    with pytest.raises(InvalidArgument, match=rf"messages\[0\]\.role must be '{meant}', or another role"):
+        parse_messages([{"role": role, "content": "Hi"}])
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "tool", "developer", "ipython", "observation"])
+def test_other_roles_are_left_to_the_chat_template(role: str) -> None:
+    assert parse_messages([{"role": role, "content": "Hi"}])[0].role == role

@@ -243,8 +243,10 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
             r"data\.json, line 1 \(record 1\) cannot be used for training: it is not JSON: neither",
         ),
         ("data.json", "[\n\n{}\n]", r"line 3 \(record 1\) .* it has no fields"),
-        ("data.json", f"[\r\n{GOOD},\r\n]", r"data\.json, line 3 \(record 2\) .* not JSON"),
+        ("data.json", f"[\r\n{GOOD},\r\n]", r"data\.json, line 3, column 1 \(record 2\) .* not JSON"),
         ("data.json", f"[\n{GOOD},\n{GOOD}\n{GOOD}]", r"line 3 \(record 2\) .* not JSON: neither a comma"),
+        ("data.json", f"[\n{GOOD},\n{{1}}]", r"json, line 3, column 2 \(record 2\) .* not JSON: [^:(]+\.$"),
+        ("data.jsonl", f"{GOOD}\n{{1}}\n", r"jsonl, line 2, column 2 cannot .* not JSON: [^:(]+\.$"),
         ("data.json", f"[\n{GOOD}\n]\n\n[]", r"line 3 cannot .* not JSON: something follows"),
         ("data.json", f"[\n{GOOD},\n" + "[" * 100_000, r"line 3 \(record 2\) .* not JSON: maximum recursion"),
         ("data.jsonl", f"{GOOD}\n" + '{"a":' * 100_000, r"line 2 .* not JSON: maximum recursion"),
@@ -254,12 +256,12 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
             f'{GOOD}\n{{"prompt": NaN, "completion": "b"}}',
             r"line 2 .* 'prompt' is of type float",
         ),
-        ("data.jsonl", f"{GOOD}\n\ufeff{GOOD}", r"line 2 .* not JSON: .*BOM"),
+        ("data.jsonl", f"{GOOD}\n\ufeff{GOOD}", r"line 2, column 1 .* not JSON: .*BOM"),
         ("data.jsonl", f"\ufeff{GOOD}\r\n\r\n\r\n[1]", r"line 4, message 1 .* of type int"),
         (
             "data.jsonl",
             f'{GOOD}\n{{"prompt": "a\x00", "completion": "b"}}',
-            r"line 2 .* not JSON: Invalid control",
+            r"line 2, column 14 .* not JSON: Invalid control",
         ),
         (
             "data.jsonl",
@@ -272,10 +274,14 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
             f'{GOOD}\n{{"messages": [{{"role": "\\ude00", "content": "b"}}]}}',
             r"line 2, message 1 .*'role'",
         ),
-        ("data.jsonl", '{"prompt": "a", "completion": "b"}\n{"prompt": ', r"data\.jsonl, line 2 .* not JSON"),
+        (
+            "data.jsonl",
+            '{"prompt": "a", "completion": "b"}\n{"prompt": ',
+            r"data\.jsonl, line 2, column 12 .* not JSON",
+        ),
         ("data.jsonl", '\n{"prompt": "a"}', r"data\.jsonl, line 2 .* no 'completion'"),
         ("data.json", '[{"prompt": "a"}]', r"data\.json, line 1 \(record 1\) .* no 'completion'"),
-        ("data.csv", "a,b", "ends in none of"),
+        ("data.csv", "a,b", "does not end in "),
         ("data.parquet", "PAR", "not Parquet"),
     ],
 )
@@ -283,10 +289,14 @@ def test_a_file_that_cannot_be_learnt_from_says_where_and_why(
     name: str, content: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8", newline="")
-    module = JSON(tmp_path / name)
-    module.connect(ByteTokenizer())
-    with pytest.raises(InvalidData, match=said):
+
+    def read() -> None:
+        module = JSON(tmp_path / name)
+        module.connect(ByteTokenizer())
         module.setup()
+
+    with pytest.raises(InvalidData, match=said):
+        read()
 
 
 def test_parquet_needs_a_package_and_the_error_has_the_command(

@@ -161,7 +161,8 @@ def _not_json(
     if not isinstance(error, json.JSONDecodeError):
         return InvalidData(where, f"it is not JSON: {error}.")
     location = f"{path}, line {lines_before + error.lineno}, column {error.colno}{record}"
-    return InvalidData(location, f"it is not JSON: {error.msg}.")
+    reason = error.msg.removesuffix(" at").removesuffix(" starting")
+    return InvalidData(location, f"it is not JSON: {reason}.")
 
 
 def _after_space(text: str, at: int) -> int:

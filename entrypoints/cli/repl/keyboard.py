@@ -142,7 +142,7 @@ class Keyboard:
 
 def is_open_block(text: str) -> bool:
     """Return whether a text begins a block of several lines with three quotes and does not end it."""
-    return text.startswith('"""') and not (len(text) >= 6 and text.rstrip().endswith('"""'))  # noqa: PLR2004
+    return text.startswith('"""') and not (len(text) >= 6 and text.rstrip().endswith('"""'))
 
 
 @contextmanager
