@@ -216,7 +216,8 @@ def _make_data(llm: LLM, config: TrainConfig, report: Reporter) -> DataModule:
     path = local_path("data", config.data)
     data: DataModule
     if config.task == "pretrain":
-        data = TextFiles(*pretraining_paths(config), **common)
+        train_path, val_path = pretraining_paths(config)
+        data = TextFiles(train_path, val_path, **common)
     elif config.data == "alpaca":
         data = Alpaca(**how)
     elif config.data in ("alpaca2k", "alpaca_2k"):

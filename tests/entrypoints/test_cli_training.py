@@ -135,7 +135,7 @@ def test_paths_are_checked_before_torch_is_imported(tmp_path: Path) -> None:
 
 def test_a_file_with_another_suffix_is_refused_by_train_before_the_model_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("# notes")
-    recipe = TrainConfig(model="no-such-model", data=tmp_path / "notes.md", out_dir=tmp_path / "out")
+    recipe = TrainConfig(model="no-such-model", data=f"{tmp_path}/notes.md", out_dir=f"{tmp_path}/out")
     with pytest.raises(InvalidData, match=r"notes\.md .* does not end in \.json, \.jsonl, \.parquet"):
         train(recipe)
 

@@ -36,16 +36,17 @@ def check_paths(config: TrainConfig, *, resume: str | None, overwrite: bool) -> 
         _check_no_earlier_run(config, out)
     if config.task == "pretrain":
         for path in pretraining_paths(config):
-            document_files(path)
+            if path is not None:
+                document_files(path)
     elif config.data not in HUB_DATASETS:
         split_files(local_path("data", config.data))
 
 
-def pretraining_paths(config: TrainConfig) -> tuple[Path, ...]:
-    """Return the folders `train` and `val` in the data folder, or the data path alone."""
+def pretraining_paths(config: TrainConfig) -> tuple[Path, Path | None]:
+    """Return the folders `train` and `val` in the data folder, or the data path and None."""
     path = local_path("data", config.data)
-    parts = (path / "train", path / "val")
-    return parts if all(part.is_dir() for part in parts) else (path,)
+    train, val = path / "train", path / "val"
+    return (train, val) if train.is_dir() and val.is_dir() else (path, None)
 
 
 def _check_no_earlier_run(config: TrainConfig, out: Path) -> None:
