@@ -1,4 +1,4 @@
-"""The Generator that runs the network in torch, eagerly."""
+"""The generation loop: prefill, decode, and sampling in PyTorch."""
 
 import weakref
 from collections.abc import Iterator, Sequence
@@ -31,11 +31,11 @@ these are finished. It bounds the memory for KV caches and logits."""
 
 @attrs.frozen
 class TorchGenerator:
-    """Continues prompts with a model in torch. It borrows the model and keeps nothing between calls.
+    """Generates text with a GPT; stateless between calls.
 
     Attributes:
-        model: The network, on its device.
-        kv_cache_size: What `Placement.cache_size` says.
+        model: The model, on its device.
+        kv_cache_size: The fixed number of KV cache slots, as in `Placement.kv_cache_size`.
 
     """
 
@@ -44,18 +44,17 @@ class TorchGenerator:
 
     @property
     def context(self) -> int:
-        """How many tokens a prompt and its answer may have together."""
+        """The maximum number of tokens of a prompt and its answer together."""
         longest = self.model.architecture.context_length
         return min(longest, self.kv_cache_size) if isinstance(self.kv_cache_size, int) else longest
 
     def prefix_cache(self) -> TorchPrefixCache:
-        """Return an empty cache."""
         return TorchPrefixCache()
 
     def generate(
         self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> "TorchGeneration":
-        """Continue prompts; see the port."""
+        """Start to generate; see the port `Generator`."""
         check_fork()
         vocabulary = self.model.architecture.vocab_size
         for request in requests:
@@ -65,9 +64,9 @@ class TorchGenerator:
                 if not 0 <= bad < vocabulary:
                     raise InvalidArgument("prompt", bad, f"made of token ids from 0 to {vocabulary - 1}")
         if prefix is not None and not isinstance(prefix, TorchPrefixCache):
-            raise InvalidArgument("prefix", prefix, "a cache that this generator made")
+            raise InvalidArgument("prefix", prefix, "a prefix cache of this generator")
         if prefix is not None and len(requests) != 1:
-            raise InvalidArgument("prefix", prefix, "None, unless there is exactly one prompt")
+            raise InvalidArgument("prefix", prefix, "None if there is more than one prompt")
         pending = [(index, request) for index, request in enumerate(requests) if request.max_new_tokens > 0]
         groups = [pending[at : at + MAX_SEQUENCES] for at in range(0, len(pending), MAX_SEQUENCES)]
         with translate_out_of_memory(GENERATION):
@@ -93,21 +92,21 @@ class TorchGenerator:
         if prefix is not None:
             length = len(longest) + rows[0].remaining
             weights = weakref.ref(self.model), self.model.adapter, weights_version(self.model)
-            kept, done = prefix.match(longest, self.context, self._ropes, length, weights)
-            prefix.cache = kept or self._make_cache(rows, self.context)
+            cache, num_computed = prefix.match(longest, self.context, self._ropes, length, weights)
+            prefix.cache = cache or self._make_cache(rows, self.context)
             prefix.in_use = True
-            return RunningBatch(self.model, rows, prefix.cache, done, prefix)
+            return RunningBatch(self.model, rows, prefix.cache, num_computed, prefix)
         if self.kv_cache_size is not None:
             return RunningBatch(self.model, rows, self._make_cache(rows, self.context))
-        # The last token of an answer is never looked back at, so it needs no slot.
+        # No token attends to the last token of an answer, so it needs no slot.
         return RunningBatch(
             self.model, rows, self._make_cache(rows, len(longest) + max(row.remaining for row in rows) - 1)
         )
 
     def _ropes(self, tokens: int) -> list[RopeSpec | None]:
-        """Return how each layer rotates a text that may become `tokens` long."""
-        rotaries = (layer.mixer.rope for layer in self.model.architecture.layers)
-        return [None if one is None else one.for_length(tokens) for one in rotaries]
+        """Return the RoPE of each layer for a sequence of at most `tokens` tokens."""
+        ropes = (layer.mixer.rope for layer in self.model.architecture.layers)
+        return [None if rope is None else rope.for_length(tokens) for rope in ropes]
 
     def _make_cache(self, rows: Sequence[GeneratedSequence], max_length: int) -> KVCache:
         longest = len(rows[0].request.prompt)
@@ -120,7 +119,7 @@ class TorchGenerator:
 
 
 class TorchGeneration(Iterator[TokenEvent]):
-    """The tokens of one or several answers as they come; made by `TorchGenerator.generate`."""
+    """Iterator over the tokens of all answers; created by `TorchGenerator.generate`."""
 
     def __init__(
         self,
@@ -132,27 +131,27 @@ class TorchGeneration(Iterator[TokenEvent]):
     ) -> None:
         self._prefix = prefix
         self._cancelled: set[int] = set()
-        # The events know the batches and not this object: so it goes, with the cache, as soon as the caller
-        # drops it.
+        # The iterator references the batches and not this object, which is therefore freed with the cache as
+        # soon as the caller drops it.
         self._events = _events(model, batches, self._cancelled, num_prompts)
 
     def __next__(self) -> TokenEvent:
         try:
             with translate_out_of_memory(GENERATION):
                 return next(self._events)
-        except BaseException:  # it is over, or it failed: either way nothing more comes
+        except BaseException:  # StopIteration or an error: no more tokens follow
             self.close()
             raise
 
     def cancel(self, index: int) -> None:
-        """End one answer."""
+        """Stop one answer."""
         self._cancelled.add(index)
 
     def close(self) -> None:
-        """End all answers and free their memory."""
+        """Stop all answers and free their memory."""
         self._events = iter(())
         if self._prefix is not None:
-            self._prefix.in_use = False  # the next answer may use it
+            self._prefix.in_use = False  # available for the next generation
             self._prefix = None
 
     def __del__(self) -> None:
@@ -170,40 +169,42 @@ def _events(
 
 def _steps(batch: RunningBatch, cancelled: set[int], num_prompts: int) -> Iterator[TokenEvent]:
     logits = batch.prefill()
-    going = list(range(len(batch.sequences)))
+    active = list(range(len(batch.sequences)))
     while True:
-        rows = [batch.sequences[at] for at in going]
-        wanted = logits if len(going) == len(batch.sequences) else logits[going]
+        rows = [batch.sequences[at] for at in active]
+        active_logits = logits if len(active) == len(batch.sequences) else logits[active]
         try:
-            tokens = sample(wanted, [row.sampler_state for row in rows])
+            tokens = sample(active_logits, [row.sampler_state for row in rows])
         except NonFiniteLogits as error:
             raise _locate_non_finite(error, batch, rows, num_prompts) from None
         logprobs: Sequence[float | None] = [None] * len(rows)
         if any(row.request.logprobs for row in rows):
-            logprobs = log_probabilities(wanted, tokens)
+            logprobs = log_probabilities(active_logits, tokens)
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             if row.index not in cancelled:
                 yield _event(row, token, logprob)
-        last = dict(zip(going, tokens, strict=True))
-        going = [
-            at for at in going if batch.sequences[at].remaining and batch.sequences[at].index not in cancelled
+        last = dict(zip(active, tokens, strict=True))
+        active = [
+            at
+            for at in active
+            if batch.sequences[at].remaining and batch.sequences[at].index not in cancelled
         ]
-        if not going:
+        if not active:
             return
-        if 4 * len(going) <= 3 * len(batch.sequences):
-            # Dropping rows copies the cache, so a few that are finished are carried along.
-            batch.retain(going)
-            last = {new: last[old] for new, old in enumerate(going)}
-            going = list(range(len(batch.sequences)))
+        if 4 * len(active) <= 3 * len(batch.sequences):
+            # Dropping rows copies the cache, so a few finished rows stay in the batch.
+            batch.retain(active)
+            last = {new: last[old] for new, old in enumerate(active)}
+            active = list(range(len(batch.sequences)))
         logits = batch.decode([last.get(at, 0) for at in range(len(batch.sequences))])
 
 
 def _locate_non_finite(
     error: NonFiniteLogits, batch: RunningBatch, rows: Sequence[GeneratedSequence], num_prompts: int
 ) -> NonFiniteLogits:
-    """Return the error with the prompts that it concerns, and where in the network their numbers stop."""
+    """Return the error with the indices of the prompts and the module where the values stop being finite."""
     if batch.prefix is not None:
-        batch.prefix.close()  # it holds keys and values that are not finite
+        batch.prefix.close()  # its keys and values are not finite
     bad = [rows[at] for at in error.rows]
     where = first_non_finite(batch.model, [*bad[0].request.prompt, *bad[0].output_ids])
     return NonFiniteLogits(sorted(row.index for row in bad), num_prompts, where)

@@ -1,4 +1,4 @@
-"""Several prompts going through the network together."""
+"""A batch of sequences with a shared KV cache: prefill in chunks and decode steps."""
 
 from collections.abc import Sequence
 
@@ -14,23 +14,23 @@ from litgpt.adapters.pytorch.ops.linear import without_onednn_for_small_batches
 from litgpt.adapters.pytorch.runtime.fork_guard import check_fork
 from litgpt.domain.generation.request import GenerationRequest
 
-# Tokens that go through the network at once in prefill: enough to be bound by arithmetic, few enough that
-# activations and masks stay small however long the prompt is.
+# The tokens of one prefill pass: enough to be compute-bound, few enough to keep activations and masks small
+# for prompts of any length.
 _PREFILL_CHUNK = 1024
-# Padding tokens that cost about as much as reading all weights once more.
+# The number of padding tokens that cost about as much as one more pass over the weights.
 MAX_PADDING = 64
 
 
 @attrs.define(eq=False)
 class GeneratedSequence:
-    """One answer in the making.
+    """A sequence in generation.
 
     Attributes:
-        index: Which request it answers.
-        request: What was asked.
-        remaining: How many tokens it may still get.
-        sampler_state: Its random state.
-        output_ids: The tokens so far.
+        index: The index of the request.
+        request: The request.
+        remaining: The number of tokens that may still be generated.
+        sampler_state: The random state.
+        output_ids: The generated tokens.
 
     """
 
@@ -43,15 +43,14 @@ class GeneratedSequence:
 
 @attrs.define(eq=False)
 class RunningBatch:
-    """Rows, from the longest prompt to the shortest, and their cache.
+    """Sequences, ordered from the longest prompt to the shortest, and their KV cache.
 
     Attributes:
-        model: The network.
-        sequences: The answers in the making; those with nothing `left` are carried along until `retain` drops
-            them.
-        cache: As many rows.
-        num_computed: How many slots of the cache were computed before.
-        prefix: Where the cache came from and stays, if the caller keeps one.
+        model: The model.
+        sequences: One for each row; finished sequences stay until `retain` drops them.
+        cache: The KV cache.
+        num_computed: The number of computed slots.
+        prefix: The prefix cache that owns `cache`, if there is one.
 
     """
 
@@ -63,7 +62,7 @@ class RunningBatch:
 
     @torch.inference_mode()
     def prefill(self) -> Tensor:
-        """Return the logits (B, V) after each prompt."""
+        """Compute the logits (B, V) after each prompt."""
         end = len(self.sequences[0].request.prompt)
         while True:
             rows, stop = next_prefill_chunk(self.num_computed, end, self.cache.row_offsets)
@@ -74,16 +73,16 @@ class RunningBatch:
 
     @torch.inference_mode()
     def decode(self, tokens: Sequence[int]) -> Tensor:
-        """Return the logits (B, V) after these tokens, one a row."""
+        """Compute the logits (B, V) after one more token per row."""
         return self._forward(torch.tensor(tokens)[:, None])
 
     def retain(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these."""
+        """Drop all other rows."""
         self.sequences = [self.sequences[at] for at in rows]
         self.cache.keep_rows(rows)
 
     def _token_block(self, rows: int, stop: int) -> Tensor:
-        """Return the ids of slots `done` to `stop` of the first rows; 0 where a row has not begun."""
+        """Return the ids of slots `num_computed` to `stop` of the first rows, left-padded with 0."""
         block = torch.zeros((rows, stop - self.num_computed), dtype=torch.long)
         for at in range(rows):
             start = self.cache.row_offsets[at]
@@ -94,11 +93,11 @@ class RunningBatch:
     def _forward(self, block: Tensor) -> Tensor:
         check_fork()
         weight = self.model.lm_head.weight
-        # Autocast, where a Trainer has it on, would make keys in another dtype than the cache's.
-        as_it_is = torch.autocast(weight.device.type, enabled=False)
+        # Autocast, which a Trainer may have enabled, would compute keys in a dtype other than the cache's.
+        no_autocast = torch.autocast(weight.device.type, enabled=False)
         try:
             with (
-                as_it_is,
+                no_autocast,
                 without_onednn_for_small_batches(
                     batch_size=block.numel(), dtype=weight.dtype, device=weight.device
                 ),
@@ -107,7 +106,7 @@ class RunningBatch:
                 logits: Tensor = self.model(block, self.cache, last_token_only=True)
         except BaseException:
             if self.prefix is not None:
-                self.prefix.close()  # some layers may have written what others have not
+                self.prefix.close()  # the layers may have different numbers of entries
             raise
         if self.prefix is not None:
             self.prefix.tokens += block[0].tolist()
@@ -115,14 +114,14 @@ class RunningBatch:
 
 
 def next_prefill_chunk(num_computed: int, end: int, row_offsets: Sequence[int]) -> tuple[int, int]:
-    """Return how many rows go through the network next, and up to which slot.
+    """Return the number of rows and the last slot (exclusive) of the next prefill pass.
 
-    A row that begins within the block is padded; when that would cost more than another pass, the block ends
-    where the row begins.
+    A row that starts within the chunk is padded. If that would cost more than another pass, the chunk ends
+    where the row starts.
 
     Args:
-        num_computed: How many slots are computed.
-        end: How many are to be.
+        num_computed: The number of computed slots.
+        end: The number of slots to compute.
         row_offsets: The first slot of each row, ascending.
 
     """
