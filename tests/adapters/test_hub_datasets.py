@@ -81,7 +81,7 @@ def test_a_hub_that_is_not_there_is_found_out(tmp_path: Path) -> None:
 
 def test_what_the_hub_has_not_is_no_data_set_there(datasets: HubDatasets) -> None:
     for name in ("org/fish", "birds"):
-        with pytest.raises(DataNotFound, match="no data set"):
+        with pytest.raises(DataNotFound, match=r"The data set .* was not found"):
             datasets(ModelReference(name), PATTERNS, null_reporter)
     with pytest.raises(DataNotFound, match="nowhere"):
         datasets(attrs.evolve(BIRDS, revision="nowhere"), PATTERNS, null_reporter)

@@ -393,7 +393,7 @@ def test_a_style_that_cannot_say_it_names_the_line(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_said_at_once(tmp_path: Path) -> None:
     for path in (tmp_path / "data.json", tmp_path):
-        with pytest.raises(DataNotFound, match="no data set"):
+        with pytest.raises(DataNotFound, match=r"The data set .* was not found"):
             JSON(path)
     with pytest.raises(WrongType, match="json_path"):
         JSON(3)  # type: ignore[arg-type]

@@ -153,7 +153,7 @@ def test_a_disk_that_fills_up_costs_a_checkpoint_and_not_the_run(tmp_path: Path)
     ("how", "said"),
     [
         ({"max_seq_length": 10_000}, "the model's context"),
-        ({"data": "nowhere.json"}, "no data set"),
+        ({"data": "nowhere.json"}, "was not found"),
         ({"prompt_style": "lama3"}, "prompt style"),
         ({"accelerator": "tpu"}, "accelerator"),
         ({"precision": "16-mixed"}, "16-mixed"),
