@@ -148,7 +148,7 @@ def test_whoever_loads_it_is_told_how_it_is_quantised(
 ) -> None:
     quantised_folder(folder, CASES["awq"])
     LLM.load(folder, distribute=None).distribute(accelerator="cpu")
-    assert "quantised by AWQ to 4 bits" in capsys.readouterr().err
+    assert "quantized by AWQ to 4 bits" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["fp8 in blocks", "fp8, one scale"])

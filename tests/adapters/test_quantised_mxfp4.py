@@ -59,7 +59,7 @@ def test_experts_lie_on_their_sides_and_each_number_is_its_code_times_its_blocks
     assert torch.equal(read, torch.from_numpy(weight))
     assert torch.equal(checkpoint.read(NAME, "bfloat16"), torch.from_numpy(weight).bfloat16())
     assert checkpoint.notes == (
-        "it is quantised to MXFP4; its weights are dequantised while they are loaded.",
+        "it is quantized to MXFP4; its weights are dequantized while they are loaded.",
     )
 
 
