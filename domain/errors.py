@@ -12,7 +12,7 @@ class LitGPTError(Exception):
     """Base class of all errors that this library raises on purpose."""
 
     def __init_subclass__(cls) -> None:
-        """Bound the message and the repr of each class of error, whatever its values are."""
+        """Bound the length of the message and the repr of every error class."""
         super().__init_subclass__()
         for name in {"__str__", "__repr__"} & cls.__dict__.keys():
             setattr(cls, name, bounded_message(cls.__dict__[name]))

@@ -35,7 +35,7 @@ def decode_input(text: str) -> str:
     """Return a text that came from outside.
 
     Raises:
-        BadArgument: Some of its bytes were no text.
+        InvalidArgument: It contains bytes that are not valid text.
 
     """
     try:

@@ -52,7 +52,7 @@ def heading(text: str) -> None:
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: int = 0, numbers: bool = False) -> None:
-    """Write columns to stdout, each as wide as its widest cell; `numbers` stand to the right of theirs."""
+    """Write a table to stdout; the columns `numbers` are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [

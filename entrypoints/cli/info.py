@@ -23,10 +23,10 @@ DTYPES_SHOWN: "dict[str, tuple[DType, Quantization | None]]" = {
     "int4": ("bfloat16", "int4"),
     "bnb.nf4": ("bfloat16", "bnb.nf4"),
 }
-"""What weights may be in, by the name it is told by. What is quantized computes in bfloat16 here."""
+"""Dtypes of the memory table, with their labels; quantized weights compute in bfloat16."""
 
 SHORT_CONTEXT = 1000
-"""The length of a text, in tokens, for which the cache's size is told beside that for the whole context."""
+"""A shorter context, in tokens, for which the size of the KV cache is shown as well."""
 
 
 def info(

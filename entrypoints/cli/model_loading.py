@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class DistributeArguments(NamedTuple):
-    """What a command was told of where a model is to be, and how: as `LLM.distribute` takes it."""
+    """The placement options of a command, as `LLM.distribute` takes them."""
 
     accelerator: str
     precision: str | None

@@ -111,7 +111,9 @@ def train(
     """
     if not isinstance(config, TrainConfig):
         raise WrongType(
-            "recipe", config, "a Recipe, such as Recipe(model='smollm2', data='my.jsonl', out_dir='out')"
+            "config",
+            config,
+            "a TrainConfig, such as TrainConfig(model='smollm2', data='my.jsonl', out_dir='out')",
         )
     report = (report or default_reporter(None)) if is_first_process() else null_reporter
     began, out = time.perf_counter(), local_path("out_dir", config.out_dir)

@@ -90,7 +90,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
 @contextmanager
 def naming_record(where: str) -> Iterator[None]:
-    """Name the record, whatever a template or a tokenizer raises about it.
+    """Name the record in any error that a template or a tokenizer raises.
 
     Raises:
         BadData: Something was raised.
