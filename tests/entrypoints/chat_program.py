@@ -76,7 +76,7 @@ def begin(messages: Sequence[Message], settings: dict[str, Any]) -> Chat:
     how: dict[str, Any] = {
         "max_new_tokens": settings.get("max_new_tokens", 1000),
         "sampling_params": SamplingParams(seed=settings.get("seed")),
-        "end_ids": frozenset({END}),
+        "stop_token_ids": frozenset({END}),
     }
     turn = TurnOptions(talk.renderer, lambda ids: GenerationRequest(prompt=ids, **how))
     return Chat(talk, lambda _: turn)

@@ -85,8 +85,8 @@ def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: s
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        ((), 2, "with --prompt) or --messages FILE"),
-        (("--prompt", "hi", "--messages", "x.json"), 2, "with --prompt) or --messages FILE"),
+        ((), 2, "error: Missing prompt: pass it after MODEL or with --prompt"),
+        (("--prompt", "hi", "--messages", "x.json"), 2, "error: The prompt and --messages exclude each other"),
         (("--messages", "nothing.json"), 1, "nothing.json is missing"),
         (
             ("--prompt", "hi", "--tools", "nothing.json"),
@@ -96,7 +96,7 @@ def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: s
         (("--prompt", "hi", "--tools", "[{"), 1, "--tools must be JSON"),
         (("--prompt", "hi", "--tools", "{}"), 1, "tools must be a list"),
         (("--prompt", "hi", "--chat-template-kwargs", "x=1"), 1, "--chat-template-kwargs must be JSON"),
-        (("--prompt", "hi", "--chat-template-kwargs", '{"messages": 1}'), 1, "free of 'messages'"),
+        (("--prompt", "hi", "--chat-template-kwargs", '{"messages": 1}'), 1, "free of messages"),
         (
             ("--prompt", "hi", "--no-apply-chat-template", "--tools", "[]"),
             1,
