@@ -271,7 +271,7 @@ def test_info_as_json_is_for_programs(capsys: pytest.CaptureFixture[str], folder
     told = json.loads(ends(capsys, "info", folder, "--json")[1])
     assert told["architecture"]["family"] == "llama"
     assert told["nbytes"] == sum(one["nbytes"] for one in told["stored"]) == told["parameters"] * 4
-    assert told["needs"]["float32"][-1]["tokens"] == told["architecture"]["context"]
+    assert told["needs"]["float32"][-1]["tokens"] == told["architecture"]["context_length"]
     assert told["needs"]["float32"][-1]["weights"] == told["nbytes"]
     assert {one["dtype"] for one in told["fits"]} == {"bfloat16", "float32"}
     weights = {name: lengths[-1]["weights"] for name, lengths in told["needs"].items()}
@@ -290,9 +290,9 @@ def test_info_tells_what_each_of_several_devices_will_hold(
     assert whole["devices"] == {}
     for one in over.values():
         needs = one["needs"]["float32"]
-        cache = whole["needs"]["float32"][-1]["cache"]
+        cache = whole["needs"]["float32"][-1]["kv_cache"]
         assert len(needs) == 2
-        assert sum(part["cache"] for part in needs) == cache
+        assert sum(part["kv_cache"] for part in needs) == cache
         assert whole["nbytes"] / 3 < needs[0]["weights"] < whole["nbytes"]
     told = ends(capsys, "info", folder, "--devices", "3")[1]
     assert "with 3 devices is not possible: 4 heads in 2 groups cannot be split evenly" in told

@@ -135,7 +135,6 @@ def test_a_block_of_several_lines_is_one_message(terminal: "pexpect.spawn[str]",
     terminal.send('"""given up\r')
     terminal.expect(CONTINUED)
     terminal.send("\x03")
-    terminal.expect(PROMPT)
     assert users(terminal, tmp_path / "talk.json") == ["one\ntwo", "one\ntwo", "three\nfour"]
 
 

@@ -86,7 +86,11 @@ def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: s
     ("arguments", "status", "said"),
     [
         ((), 2, "error: Missing prompt: pass it after MODEL or with --prompt"),
-        (("--prompt", "hi", "--messages", "x.json"), 2, "error: The prompt and --messages exclude each other"),
+        (
+            ("--prompt", "hi", "--messages", "x.json"),
+            2,
+            "error: The prompt and --messages exclude each other",
+        ),
         (("--messages", "nothing.json"), 1, "nothing.json is missing"),
         (
             ("--prompt", "hi", "--tools", "nothing.json"),

@@ -235,7 +235,7 @@ def test_a_checkpoint_of_another_model_changes_nothing_and_all_that_differs_is_n
     state["llm.transformer.h.9.norm_1.weight"] = torch.zeros(3)
     state["llm.transformer.ln_f.weight"] = torch.zeros(3)
     torch.save({"state_dict": state}, tmp_path / "it.ckpt")
-    with pytest.raises(TrainerCheckpointMismatch, match="no checkpoint of") as caught:
+    with pytest.raises(TrainerCheckpointMismatch, match="is not a checkpoint of") as caught:
         llm.trainer_setup(tmp_path / "it.ckpt")
     assert caught.value.missing == ["transformer.h.1.norm_1.weight"]
     assert caught.value.unexpected == ["llm.transformer.h.9.norm_1.weight"]

@@ -75,7 +75,7 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     ),
     "long_message": (BEGIN + "llm.chat().send('a ' * 5000)", "PromptTooLong", "Shorten the prompt"),
     "bad_device": (BEGIN + "llm.distribute('tpu')", "InvalidArgument", "accelerator must be"),
-    "no_such_device": (BEGIN + "llm.distribute('cuda')", "UnsupportedOperation", "no cuda device was found"),
+    "no_such_device": (BEGIN + "llm.distribute('cuda')", "HardwareUnavailable", "no cuda device was found"),
     "bad_quantization": (
         BEGIN + "llm.distribute('cpu', quantize='nf4')",
         "InvalidArgument",
@@ -88,7 +88,7 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     ),
     "no_memory": (
         "LLM.load('huge', init='random', tokenizer_dir='tiny', distribute=None).distribute('cpu')",
-        "UnsupportedOperation",
+        "InsufficientSpace",
         "memory",
     ),
     "other_model_there": (
@@ -104,17 +104,17 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     "no_chat": (BEGIN + "llm.chat(resume='no.json')", "MissingFile", "no.json is missing"),
     "no_adapter": (BEGIN + "llm.set_adapter('mine')", "InvalidArgument", "name must be"),
     "bad_setting": (
-        TRAIN + "Recipe(model='tiny', data='x', out_dir='o', epochs=0)",
+        TRAIN + "TrainConfig(model='tiny', data='x', out_dir='o', epochs=0)",
         "InvalidArgument",
         "epochs must be",
     ),
     "no_data": (
-        TRAIN + "train(Recipe(model='tiny', data='no.jsonl', out_dir='o'))",
+        TRAIN + "train(TrainConfig(model='tiny', data='no.jsonl', out_dir='o'))",
         "DataNotFound",
         "no.jsonl",
     ),
     "bad_data": (
-        TRAIN + "train(Recipe(model='tiny', data='bad.jsonl', out_dir='o'))",
+        TRAIN + "train(TrainConfig(model='tiny', data='bad.jsonl', out_dir='o'))",
         "InvalidData",
         "bad.jsonl",
     ),
