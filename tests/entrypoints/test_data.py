@@ -442,7 +442,7 @@ def test_ones_own_module_says_what_its_examples_are(tmp_path: Path) -> None:
         birds.setup()
     unsaid = DataModule()
     unsaid.connect(ByteTokenizer())
-    with pytest.raises(NotImplementedError, match="DataModule has to say"):
+    with pytest.raises(NotImplementedError, match="DataModule must implement"):
         trainer(tmp_path).fit(Recorder(), unsaid)
 
 

@@ -56,7 +56,7 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
     "cut_weights": ("LLM.load('cut', quiet=True)", "CorruptFile", "cut/model.safetensors is damaged"),
     "no_json": ("LLM.load('no_json')", "CorruptFile", "config.json is damaged"),
     "not_a_model": ("LLM.load('empty')", "InvalidCheckpoint", "is not a model"),
-    "bad_gguf": ("LLM.load('bad.gguf')", "UnsupportedModel", "it is of GGUF version 0"),
+    "bad_gguf": ("LLM.load('bad.gguf')", "UnsupportedModel", "it has GGUF version 0"),
     "unknown_family": ("LLM.load('unknown')", "UnsupportedModel", "is not supported"),
     "bad_option": (BEGIN + "llm.generate('Hi', temperature=-1)", "InvalidArgument", "temperature must be"),
     "unknown_option": (
