@@ -173,7 +173,7 @@ class MetricsCallback(Callback):
                 csv.DictWriter(file, COLUMNS).writerow(row)
         except OSError as error:
             if self._is_written:  # report the first failure only
-                problem = f"Step {trainer.global_step} was not written to {self.path}"
+                problem = f"{self.path} was not updated at step {trainer.global_step}"
                 self._report(Notice(f"{problem}: {(error.strerror or str(error)).lower()}."))
             self._is_written = False
 

@@ -126,7 +126,7 @@ def test_a_cache_for_which_the_first_rank_has_no_memory_takes_none_at_the_others
         commands.append(command)
         tell(command)
 
-    monkeypatch.setattr(crew, "tell", noted)
+    monkeypatch.setattr(crew, "broadcast", noted)
 
     def fails(*_: object, **__: object) -> None:
         raise MemoryError

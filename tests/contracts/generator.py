@@ -167,7 +167,7 @@ class GeneratorContract:
         with pytest.raises(InvalidArgument, match="prefix"):
             generator.generate([request, request], prefix=cache)
         first = generator.generate([request], prefix=cache)
-        with pytest.raises(InvalidArgument, match="another answer"):
+        with pytest.raises(InvalidArgument, match="another generation"):
             generator.generate([request], prefix=cache)
         next(first)
         first.close()

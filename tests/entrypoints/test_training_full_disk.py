@@ -113,6 +113,6 @@ def test_a_table_and_a_picture_that_cannot_be_written_are_told_and_end_nothing(t
 
     train(recipe(tmp_path, max_steps=6), report=fill)
     assert [step for step, _ in losses(out)] == ["1", "2", "6"]
-    assert notices[0] == f"Step 3 was not written to {out / 'metrics.csv'}: no space left on device."
+    assert notices[0] == f"{out / 'metrics.csv'} was not updated at step 3: no space left on device."
     assert notices[-1] == "The losses were not drawn: is a directory."
     assert len(notices) == 3
