@@ -155,8 +155,8 @@ def test_a_state_that_is_no_json_or_says_nothing_of_nesting_is_damage(tmp_path: 
     write_packed(tmp_path / "packed", pack_bnb(nested=True), BNB)
     name = f"{WEIGHT}.quant_state.bitsandbytes__nf4"
     for raw, said in (
-        (torch.full((9,), 255, dtype=torch.uint8), "no JSON"),
-        (state_of({"shape": [48, 80], "blocksize": 64}), "scales' scales"),
+        (torch.full((9,), 255, dtype=torch.uint8), "is not JSON"),
+        (state_of({"shape": [48, 80], "blocksize": 64}), "nested quantization of its scales"),
     ):
         change(tmp_path / "packed", BNB, name, raw)
         with pytest.raises(CorruptFile, match=said):

@@ -140,7 +140,7 @@ def test_what_it_is_stored_as_is_told(case: Case, folder: Path) -> None:
     assert {one.format: one.num_tensors for one in found.storage} == {case.stored_as: 3 * 7, "F32": 3 * 2 + 3}
     assert len(found.notes) == 1
     assert case.said in found.notes[0]
-    assert "dequantised" in found.notes[0]
+    assert "dequantized" in found.notes[0]
 
 
 def test_whoever_loads_it_is_told_how_it_is_quantised(
