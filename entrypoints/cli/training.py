@@ -121,7 +121,8 @@ def _train(
     try:
         recipe = config_from_settings({**settings, **said, "task": task}, str(config or ""))
     except MissingArgument as error:
-        error.name = f"--{error.name.replace('_', '-')}"
+        positional = error.name in _POSITIONAL
+        error.name = error.name.upper() if positional else f"--{error.name.replace('_', '-')}"
         raise UsageError(str(error)) from error
     check_paths(recipe, resume=resume, overwrite=force)  # before torch is imported, which takes seconds
     with StatusLine(f"Preparing to train {recipe.model} …", quiet=quiet) as work:
