@@ -228,7 +228,7 @@ def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM
     assert alone.model is not None
     hidden = pool.model.hidden_states(ids, last_token_only=True)
     torch.testing.assert_close(hidden, alone.model.hidden_states(ids, last_token_only=True))
-    with pytest.raises(UnsupportedOperation, match="layer by itself"):
+    with pytest.raises(UnsupportedOperation, match="Calling a single layer"):
         pool.model.logits(hidden)
     torch.testing.assert_close(pool(ids), logits)
 
@@ -294,7 +294,7 @@ def test_ctrl_c_between_two_tensors_ends_the_saving_and_not_the_ranks(pool: LLM,
 def test_quantised_ranks_are_not_saved_and_the_error_says_what_to_do(tmp_path: Path) -> None:
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
         llm.distribute(accelerator="cpu", devices=2, quantize="int8", generate_strategy="tensor_parallel")
-        with pytest.raises(UnsupportedOperation, match="Place it on one device"):
+        with pytest.raises(UnsupportedOperation, match="Place the model on one device"):
             llm.save(tmp_path)
 
 
