@@ -27,7 +27,7 @@ PUBLIC: dict[str, Callable[..., Any]] = {
     **OURS,
     "LLM": LLM.__init__,
     "train": train,
-    "Recipe": TrainConfig.__init__,
+    "TrainConfig": TrainConfig.__init__,
     **{one.__name__: one.__init__ for one in (DataModule, JSON, Alpaca, Alpaca2k, TextFiles)},
 }
 TORCHS_OWN = {"LLM.load_state_dict"}
@@ -61,7 +61,7 @@ def test_no_parameter_hides_others_and_each_has_a_type(name: str) -> None:
 def test_each_parameter_is_documented(name: str) -> None:
     function = PUBLIC[name]
     owner = {
-        "Recipe": TrainConfig,
+        "TrainConfig": TrainConfig,
         "JSON": JSON,
         "Alpaca": Alpaca,
         "Alpaca2k": Alpaca2k,
@@ -153,10 +153,10 @@ CALLS: list[tuple[Callable[[Any], object], str]] = [
     (lambda _: LLM.load(), r"LLM\.load\(\) needs the argument 'model'"),  # type: ignore[call-arg]
     (lambda _: LLM("smollm2"), r"LLM\(\) .* Models are loaded with LLM\.load\('smollm2'\)"),  # type: ignore[call-arg,arg-type]
     (lambda _: Tokenizer(), r"Tokenizer\(\) needs the argument 'checkpoint'"),  # type: ignore[call-arg]
-    (lambda _: train(), r"train\(\) needs the argument 'recipe'"),  # type: ignore[call-arg]
-    (lambda _: train("smollm2"), r"recipe must be a Recipe"),  # type: ignore[arg-type]
-    (lambda _: TrainConfig(), r"Recipe\(\) needs model=…, data=…, out_dir=…, by name"),
-    (lambda _: TrainConfig("smollm2"), r"Recipe\(\) takes none of its arguments by position, not 1"),  # type: ignore[call-arg]
+    (lambda _: train(), r"train\(\) needs the argument 'config'"),  # type: ignore[call-arg]
+    (lambda _: train("smollm2"), r"config must be a TrainConfig"),  # type: ignore[arg-type]
+    (lambda _: TrainConfig(), r"TrainConfig\(\) needs model=…, data=…, out_dir=…, by name"),
+    (lambda _: TrainConfig("smollm2"), r"TrainConfig\(\) takes none of its arguments by position, not 1"),  # type: ignore[call-arg]
     (lambda _: JSON(), r"JSON\(\) needs the argument 'json_path'"),  # type: ignore[call-arg]
     (lambda _: JSON("x.json", prompt_stile="x"), r"Did you mean 'prompt_style'\?"),  # type: ignore[call-arg]
     (lambda _: TextFiles(), r"TextFiles\(\) needs the argument 'train_data_path'"),  # type: ignore[call-arg]
