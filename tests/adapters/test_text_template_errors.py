@@ -85,7 +85,9 @@ def test_what_a_template_does_wrong_is_its_own_error(template: str) -> None:
 TEMPLATE = "{{ 'a' + messages[0].content }}{{ messages[0].content.strip() }}{{ 'H' in messages[0].content }}"
 
 
-@pytest.mark.parametrize("inside", ["charge_operator", "charge_method", "weigh", "searchable", "like"])
+@pytest.mark.parametrize(
+    "inside", ["charge_operator", "charge_method", "charge_deep_size", "searchable", "escape_arguments"]
+)
 @pytest.mark.parametrize(
     "error", [AttributeError("a bug"), RuntimeError("a bug"), InvalidArgument("tools", 1, "2")]
 )

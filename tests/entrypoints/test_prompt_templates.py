@@ -160,7 +160,7 @@ def test_what_ends_an_answer_follows_the_style(llm: LLM) -> None:
 
 
 def test_a_style_that_does_not_exist_is_refused_with_what_is_similar(llm: LLM) -> None:
-    with pytest.raises(UnsupportedModel, match=r"chatlm cannot .* no prompt style .* Did you mean chatml"):
+    with pytest.raises(UnsupportedModel, match=r"chatlm is not supported: .* Did you mean chatml"):
         llm.prompt_style = "chatlm"
     with pytest.raises(WrongType, match="prompt_style"):
         llm.prompt_style = 3  # type: ignore[assignment]

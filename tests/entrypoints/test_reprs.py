@@ -90,7 +90,7 @@ def test_an_llm_and_everything_that_its_public_attributes_lead_to(llm: LLM) -> N
     for one in found:
         check(one)
     kinds = {type(one).__name__ for one in found}
-    assert {"LLM", "GPT", "Config", "Tokenizer", "Preprocessor", "PromptStyle", "Layer"} <= kinds
+    assert {"LLM", "GPT", "Config", "Tokenizer", "Preprocessor", "PromptStyle", "LayerSpec"} <= kinds
 
 
 def test_a_busy_chat_and_what_it_answers(llm: LLM, chat: Chat) -> None:

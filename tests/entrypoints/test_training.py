@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 from litgpt import LLM
 from litgpt.domain.errors import InvalidArgument, LitGPTError
+from litgpt.domain.overwrite_check import WouldOverwrite
 from litgpt.domain.training.errors import DataNotFound, TrainerCheckpointMismatch
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.training_runs import Reported, losses, rows, settings, trained
@@ -106,7 +107,7 @@ def test_a_run_is_repeated_by_its_own_recipe(tmp_path: Path) -> None:
 
 def test_an_earlier_run_in_the_folder_is_not_written_over(tmp_path: Path) -> None:
     done = trained(tmp_path, max_steps=5)
-    with pytest.raises(InvalidArgument, match=r"out_dir.*resume"):
+    with pytest.raises(WouldOverwrite, match=r"out_dir.*resume"):
         trained(tmp_path, max_steps=2)
     assert done.checkpoint is not None
     assert done.checkpoint.exists()

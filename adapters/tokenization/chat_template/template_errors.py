@@ -29,7 +29,7 @@ def is_template_error(error: Exception) -> bool:
         if str(file) in _COMPILED or _JINJA in file.parents:
             return True
         if file.parent == _HERE:
-            rendering = file.name in _GIVEN_ANYTHING and frame.f_code.co_name != "compiled"
+            rendering = file.name in _GIVEN_ANYTHING and frame.f_code.co_name != "compile_template"
             return rendering and isinstance(error, _OPERAND_ERRORS)
     return False
 
