@@ -134,7 +134,7 @@ def test_what_is_divided_goes_on_exactly_too(
     with pytest.raises(TrainerCheckpointMismatch, match="llama"):
         train(attrs.evolve(half, **other), resume="last", report=null_reporter)
     with pytest.raises(
-        InvalidArgument, match=r"resume must be a file, as all strategies but 'fsdp' write it"
+        InvalidArgument, match=r"resume must be a file, written without 'fsdp'"
     ):
         train(attrs.evolve(half, strategy="auto"), resume="last", report=null_reporter)
 
