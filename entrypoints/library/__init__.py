@@ -1,6 +1,6 @@
-"""LitGPT: load a language model, generate with it, spread it over devices, measure it and train it.
+"""LitGPT: load, run, distribute, benchmark and fine-tune language models.
 
-Names are loaded when they are first touched, so that `import litgpt` costs nothing: torch comes with `LLM`.
+Names are imported on first access, so that `import litgpt` is fast; torch is imported with `LLM`.
 """
 
 from importlib import import_module

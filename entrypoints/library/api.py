@@ -1,4 +1,4 @@
-"""`litgpt.api`: the names that LitGPT's programs import from there."""
+"""`litgpt.api`: names that programs written for LitGPT import from this module."""
 
 from litgpt.domain.benchmark import benchmark_dict_to_markdown_table
 from litgpt.llm import LLM
@@ -6,7 +6,7 @@ from litgpt.preprocessor import Preprocessor
 
 
 def calculate_number_of_devices(devices: int | list[int] | str) -> int:
-    """Return how many devices `devices` stands for: a number, or a list of their numbers; otherwise 0."""
+    """Return the number of devices: `devices` itself, or the length of a list; 0 for a string."""
     if isinstance(devices, int):
         return devices
     return len(devices) if isinstance(devices, list) else 0

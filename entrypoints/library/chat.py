@@ -1,4 +1,4 @@
-"""`llm.chat()`: a conversation that remembers."""
+"""`Chat`: a conversation with a prefix cache, created by `LLM.chat`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
@@ -22,7 +22,7 @@ from litgpt.llm_parts.saved_chat import SavedChat, read_chat, write_chat
 __all__ = ["CHAT_DEFAULT", "Chat", "Said", "SavedChat", "read_chat"]
 
 Said: TypeAlias = str | Message | Mapping[str, Any] | Sequence[Message] | Sequence[Mapping[str, Any]]
-"""What is sent: a user's text, a message such as `{"role": "tool", "content": "22"}`, or several messages."""
+"""The text of a user message, a message such as `{"role": "tool", "content": "22"}`, or several messages."""
 
 
 class _Default(Enum):
@@ -33,7 +33,7 @@ class _Default(Enum):
 
 
 CHAT_DEFAULT: Final = _Default.CHAT_DEFAULT
-"""The value of an option that is left out for one answer: what `LLM.chat` was given, or its default."""
+"""Default of the options of one answer: the value passed to `LLM.chat`, or the default of `LLM.chat`."""
 _SHARED = attrs.evolve(SHARED_OPTIONS, defaults=dict.fromkeys(SHARED_OPTIONS.defaults, CHAT_DEFAULT))
 
 
@@ -45,9 +45,10 @@ class Chat:
             print(chat.send("My name is Ada."))
             print(chat.send("What is my name?"))
 
-    What was said is not computed again. An answer that is abandoned is remembered as far as it came.
-    Messages of other roles are sent as dicts: `chat.send({"role": "tool", "content": "22"})`. The options of
-    `send` are those of `LLM.generate`, for one answer; those that are left out are the chat's.
+    The KV cache of earlier messages is reused. If an answer is not read to its end, the generated part stays
+    in the conversation. Messages of other roles are sent as dicts:
+    `chat.send({"role": "tool", "content": "22"})`. `send` takes the options of `LLM.generate`, for one
+    answer; their defaults are the options of the chat.
     """
 
     _conversation: Conversation
@@ -60,7 +61,7 @@ class Chat:
 
     @property
     def messages(self) -> list[Message]:
-        """What was said so far, by whom."""
+        """A copy of the messages so far."""
         return list(self._conversation.messages)
 
     @overload
@@ -102,22 +103,22 @@ class Chat:
         logprobs: bool = False,
         **options: Unpack[SamplingKwargs],
     ) -> "AnswerChunk | Completion | Iterator[AnswerChunk | CompletionChunk]":
-        """Say something and return the answer.
+        """Send a message and return the answer.
 
         Args:
-            message: A text of the user's, a message of any role, or several messages.
-            sys_prompt: The system message of a conversation that has none yet.
-            return_as_token_ids: Return ids, (T,), the end token included, and not text.
-            stream: Return an iterator over pieces as they come: whole characters.
-            logprobs: Return what `complete` returns, which has room for the log-probabilities.
+            message: The text of a user message, a message of any role, or several messages.
+            sys_prompt: The system message, if the conversation does not have one yet.
+            return_as_token_ids: Return token ids, (T,), including the end token, instead of text.
+            stream: Return an iterator of text chunks, each of complete characters.
+            logprobs: Return a completion that includes the log-probability of each token.
 
         Returns:
-            The text; ids, a completion or an iterator if asked for.
+            The text; or token ids, a completion or an iterator, as requested by the arguments.
 
         Raises:
-            InvalidArgument: An argument cannot be right, or the message is empty.
-            UnsupportedPrompt: The prompt style cannot express the conversation.
-            PromptTooLong: The conversation leaves no room for an answer.
+            InvalidArgument: An argument is not valid, or the message is empty.
+            UnsupportedPrompt: The prompt style does not support the messages.
+            PromptTooLong: The conversation fills the context.
 
         """
         events = self._send(message, sys_prompt, {**options, "logprobs": logprobs})
@@ -134,11 +135,11 @@ class Chat:
     def stream(
         self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[SamplingKwargs]
     ) -> Iterator[str]:
-        """Say something and return the answer in pieces, as they come; it raises what `send` raises.
+        """Send a message and stream the answer as text chunks; raises the errors of `send`.
 
         Args:
-            message: A text of the user's, a message of any role, or several messages.
-            sys_prompt: The system message of a conversation that has none yet.
+            message: The text of a user message, a message of any role, or several messages.
+            sys_prompt: The system message, if the conversation does not have one yet.
 
         """
         return format_chunks(self._send(message, sys_prompt, options), is_batch=False, as_token_ids=False)
@@ -147,13 +148,13 @@ class Chat:
     def events(
         self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[ChatKwargs]
     ) -> Iterator[CompletionChunk]:
-        """Say something and return an event for each token, the last with the completion.
+        """Send a message and stream the answer as chunks, the last of which has the completion.
 
         Args:
-            message: A text of the user's, a message of any role, or several messages.
-            sys_prompt: The system message of a conversation that has none yet.
+            message: The text of a user message, a message of any role, or several messages.
+            sys_prompt: The system message, if the conversation does not have one yet.
 
-        It raises what `send` raises.
+        It raises the errors of `send`.
 
         """
         return self._send(message, sys_prompt, options)
@@ -162,52 +163,53 @@ class Chat:
     def complete(
         self, message: Said, *, sys_prompt: str | None = None, **options: Unpack[ChatKwargs]
     ) -> Completion:
-        """Say something and return the answer with its ids, counts and why it ended.
+        """Send a message and return the answer with its token ids, token counts and finish reason.
 
         Args:
-            message: A text of the user's, a message of any role, or several messages.
-            sys_prompt: The system message of a conversation that has none yet.
+            message: The text of a user message, a message of any role, or several messages.
+            sys_prompt: The system message, if the conversation does not have one yet.
 
-        It raises what `send` raises.
+        It raises the errors of `send`.
 
         """
         return _final_completion(self._send(message, sys_prompt, options))
 
     def undo(self) -> Message | None:
-        """Forget the last user message and everything after it, and return it; None if there is none."""
+        """Remove the last user message and all later ones; return it, or None if there is none."""
         return self._conversation.undo()
 
     def count_tokens(self) -> int:
-        """Return the number of tokens of the conversation so far, as a prompt."""
+        """Return the number of tokens of the conversation, rendered as a prompt."""
         return self._conversation.count_tokens()
 
     @property
     def context(self) -> int:
-        """How many tokens a conversation can have."""
+        """The context length in tokens."""
         return self._conversation.generate.generator.context
 
     @property
     def sampling(self) -> SamplingParams:
-        """How answers are drawn, with the model's defaults where no setting was given."""
+        """The sampling parameters of the chat, with the model's defaults for options that were not set."""
         return self._make_turn({}).request([0]).sampling_params
 
     def branch(self) -> "Chat":
-        """Return a chat that begins as this one and goes its own way."""
+        """Return an independent copy of the chat."""
         return attrs.evolve(self, conversation=self._conversation.fork())
 
     @public_function()
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write what was said, and the chat's tools, to a JSON file, whole or not at all, and return that.
+        """Write the messages, tools and template variables to a JSON file atomically; return its path.
 
         Args:
             path: The file.
-            overwrite: Whether to replace another conversation, or a file of another kind. A beginning of this
-                conversation, and what this chat saved itself, is replaced in any case.
+            overwrite: Whether to replace another conversation or any other file. A prefix of this
+                conversation, and a file that this chat has written, is always replaced.
 
         Raises:
-            InvalidArgument: No file can have this name.
-            WouldOverwrite: The file holds something else, and `overwrite` is not set.
-            UnsupportedOperation: It cannot be written there: no such folder, a full disk, a device or a FIFO.
+            InvalidArgument: The path is not valid.
+            WouldOverwrite: The file has other content, and `overwrite` is False.
+            UnsupportedOperation: The file cannot be written: the folder does not exist, the disk is full, or
+                the path is a device or a FIFO.
 
         """
         target, options = local_path("path", path), self._conversation.renderer.options
@@ -218,7 +220,7 @@ class Chat:
         return target
 
     def close(self) -> None:
-        """Free the memory of what was computed; what was said is kept."""
+        """Free the KV cache; the messages are kept."""
         self._conversation.close()
 
     def __enter__(self) -> Self:

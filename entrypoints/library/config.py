@@ -1,4 +1,4 @@
-"""`llm.config`: the architecture, under the names that LitGPT's users know."""
+"""`llm.config`: the architecture under LitGPT's attribute names."""
 
 import attrs
 
@@ -8,10 +8,10 @@ from litgpt.domain.model import Architecture, AttentionSpec, MLASpec
 
 @attrs.frozen
 class Config:
-    """A view of an architecture under LitGPT's names.
+    """A view of an architecture under LitGPT's attribute names.
 
     Attributes:
-        name: The name of the model, without its organization.
+        name: The name of the model, without the organization.
         architecture: The architecture.
 
     """
@@ -37,12 +37,12 @@ class Config:
 
     @property
     def n_head(self) -> int:
-        """The number of query heads, in the first layer that has attention."""
+        """The number of query heads of the first attention layer."""
         return self._attention.num_heads
 
     @property
     def n_query_groups(self) -> int:
-        """The number of key-value heads, in the first layer that has attention."""
+        """The number of key-value heads of the first attention layer."""
         return self._attention.num_kv_heads
 
     @property
@@ -67,12 +67,12 @@ class Config:
 
     @property
     def vocab_size(self) -> int:
-        """Rows of the embedding."""
+        """The number of embedding rows."""
         return self.architecture.vocab_size
 
     @property
     def padded_vocab_size(self) -> int:
-        """Rows of the embedding: the size of the logits."""
+        """The number of embedding rows, which is the size of the logits."""
         return self.architecture.vocab_size
 
     @property

@@ -1,6 +1,6 @@
-"""The wiring: which adapter answers which port. The one place where the layers meet.
+"""Dependency injection: binds adapters to the ports of the domain.
 
-Override a provider to swap a backend, for a test or for good:
+Override a provider to replace a backend, in a test or permanently:
 
     from dependency_injector import providers
     from litgpt.container import container
@@ -8,8 +8,8 @@ Override a provider to swap a backend, for a test or for good:
     with container.store.override(providers.Object(MyStore())):
         llm = LLM.load("my-model")
 
-A package adds a store of its own for everyone through the entry point group `litgpt.model_stores`: each entry
-is called without arguments and returns a ModelStore, which is asked after the local ones and before the Hub.
+A package can register a model store with the entry point group `litgpt.model_stores`: each entry is called
+without arguments and returns a ModelStore, which is searched after the local stores and before the Hub.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from litgpt.adapters.hub.datasets import HubDatasets
     from litgpt.adapters.hub.store import HubStore
 
-# dependency-injector resolves names when a container is declared, so adapters come in through functions that
-# import inside: declaring this container loads neither torch nor the Hub.
+# dependency-injector resolves names when a container is declared, so adapters are imported inside functions:
+# declaring this container then imports neither torch nor huggingface_hub.
 
 
 def _hub() -> "HubStore[Any]":
@@ -168,7 +168,7 @@ def _profiler(device: str) -> Profiler:
 
 
 class Container(containers.DeclarativeContainer):
-    """Which adapter answers which port."""
+    """The providers of adapters and use cases."""
 
     hub = providers.Singleton(_hub)
     fetch_dataset = providers.Singleton(_fetch_dataset)

@@ -44,17 +44,17 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         with LLM.load("smollm2") as llm:
             print(llm.generate("What is the capital of France?"))
 
-    Made by `LLM.load`. Leaving the `with` block, or `close()`, frees the memory.
+    Created by `LLM.load`. Leaving the `with` block, or calling `close()`, frees the memory.
 
     Attributes:
         model: The network; None until `distribute` or `trainer_setup`.
-        config: The model's sizes, under LitGPT's names.
+        config: The architecture, under LitGPT's attribute names.
         tokenizer: Encodes and decodes text.
-        preprocessor: The same, on the model's device.
+        preprocessor: Encodes text as tensors on the model's device.
         checkpoint_dir: The folder of the checkpoint, if any.
         devices: The number of devices.
         generate_strategy: The strategy that distributes the model over several devices.
-        fabric: None: this library does without. LitGPT's programs ask for it.
+        fabric: Always None; exists because programs written for LitGPT read it.
 
     """
 
@@ -160,7 +160,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
             UnsupportedOperation: The hardware is not available, or the model cannot be split over it.
             NotInstalled: The quantization needs bitsandbytes.
             WorkerLost: A worker process did not start.
-            ModelBusy: This thread has an unfinished stream; answers of other threads are waited for.
+            ModelBusy: This thread has an unfinished stream. (Generation in other threads is awaited.)
 
         """
         options = DistributeOptions(
@@ -227,7 +227,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
             NotDistributed: The model is not on a device yet.
             UnsupportedOperation: There is not enough disk space, the folder is not writable, or ranks have
                 quantized their parts.
-            WorkerLost: A worker process is gone.
+            WorkerLost: A worker process has ended.
             UnsupportedModel: The prompt style does not exist.
 
         """
@@ -252,8 +252,8 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
     def close(self) -> None:
         """Free the memory; `distribute()` can place the model again.
 
-        It waits for answers of other threads. Unfinished streams of this thread, and streams that have not
-        been read for 30 seconds, end with ModelClosed.
+        It waits for generation in other threads. Unfinished streams of this thread, and streams that have
+        not been read for 30 seconds, raise ModelClosed.
 
         """
         with self._lock.changing("close()", ends_answers=True):
@@ -284,7 +284,7 @@ class LLM(ConversationMixin, BenchmarkMixin, LoraMixin, TrainingMixin):
         return generator
 
     def _weights_version(self) -> object:
-        """Return the version of the weights, which optimizers change in place, if the model is trained."""
+        """Return the version of trainable weights, which optimizers change in place; None for others."""
         if self.model is None or self._placement is None or not self._placement.trainable:
             return None
         return weights_version(self.model)

@@ -1,4 +1,4 @@
-"""`llm.preprocessor`: text to ids on the model's device and back, as LitGPT's users know it."""
+"""`llm.preprocessor`: LitGPT's interface to encode text as tensors on the model's device."""
 
 import attrs
 from torch import Tensor
@@ -8,7 +8,7 @@ from litgpt.tokenizer import TokenIds, Tokenizer
 
 @attrs.define
 class Preprocessor:
-    """Encodes to, and decodes from, tensors on a device.
+    """Encodes text as tensors on a device, and decodes them.
 
     Attributes:
         tokenizer: The model's tokenizer.
@@ -20,9 +20,9 @@ class Preprocessor:
     device: str = "cpu"
 
     def encode(self, text: str) -> Tensor:
-        """Return the ids of a text, (T,)."""
+        """Return the token ids of a text, (T,)."""
         return self.tokenizer.encode(text, device=self.device)
 
     def decode(self, token_ids: TokenIds) -> str:
-        """Return the text of ids."""
+        """Return the text of token ids."""
         return self.tokenizer.decode(token_ids)

@@ -1,4 +1,4 @@
-"""Report progress on stderr: bars on a terminal or in a notebook, lines in a log."""
+"""Report progress on stderr: bars on a terminal or in a notebook, lines in a log file."""
 
 import math
 import os
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 Write = Callable[[str], None]
 
 _FIRST_LINE, _NEXT_LINE = 1.0, 10.0
-"""Seconds after which a phase gets its first line in a log, and between that and each further one."""
+"""Seconds before the first log line of a phase, and between further lines."""
 
 _STEP_LINE = 30.0
-"""Seconds after which a log gets a line on the training, however few steps there were."""
+"""Maximum seconds between two log lines of a training run."""
 
 _STEP_LINES = 20
-"""Lines that a log gets on the training, in equal numbers of steps, where these take less time than that."""
+"""Number of evenly spaced log lines of a training run; slow runs get more, see `_STEP_LINE`."""
 
 
 def write_line(text: str) -> None:
@@ -37,7 +37,7 @@ def write_line(text: str) -> None:
 
 @attrs.define(eq=False)
 class BarReporter:
-    """Writes notices as lines above tqdm's bars, which are widgets in a notebook.
+    """Shows tqdm progress bars, as widgets in a notebook, and writes notices above them.
 
     Attributes:
         write: Writes a line.
@@ -49,7 +49,6 @@ class BarReporter:
     _training: str = attrs.field(default="", init=False)
 
     def __call__(self, event: Notice | Progress) -> None:
-        """Show one event."""
         if isinstance(event, Notice):
             self._write_above(event.text)
             return
@@ -81,7 +80,7 @@ class BarReporter:
 
 def _bar(event: Progress) -> "tqdm[Any]":
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a notebook without ipywidgets, where the bar is text
+        warnings.simplefilter("ignore")  # without ipywidgets, the bar is text
         from tqdm.auto import tqdm
 
     in_bytes, in_steps = event.unit == "B", event.unit == "steps"
@@ -92,7 +91,7 @@ def _bar(event: Progress) -> "tqdm[Any]":
         unit=event.unit if in_bytes else f" {event.unit}",
         unit_scale=in_bytes,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]" if in_steps else None,
-        delay=0 if in_bytes or in_steps else 1,  # what is over within a second needs no bar
+        delay=0 if in_bytes or in_steps else 1,  # shorter phases get no bar
         leave=in_bytes or in_steps,
         file=sys.stderr,
     )
@@ -104,7 +103,7 @@ def _step(event: Progress) -> str:
 
 @attrs.define
 class _Phase:
-    """A piece of work as a log knows it."""
+    """The state of a phase in LogReporter."""
 
     began: float
     begun_at: float
@@ -113,9 +112,9 @@ class _Phase:
     last_line: float = 0.0
 
     def seconds_left(self, event: Progress, now: float) -> float | None:
-        """Return the time left at the speed measured so far; None before a few units are done."""
+        """Return the estimated seconds left; None until enough units are completed."""
         measured = event.completed - self.begun_at
-        few = {"steps": 2, "B": 0}.get(event.unit, event.total / 50)  # the first take the longest
+        few = {"steps": 2, "B": 0}.get(event.unit, event.total / 50)  # the first units take longest
         if measured <= 0 or measured < few or event.completed >= event.total:
             return None
         return (now - self.began) / measured * (event.total - event.completed)
@@ -123,7 +122,7 @@ class _Phase:
 
 @attrs.define(eq=False)
 class LogReporter:
-    """Writes notices and, every so often, one line on the progress: no carriage returns, no colors.
+    """Writes notices and periodic progress lines, without carriage returns and colors.
 
     Attributes:
         write: Writes a line.
@@ -136,7 +135,7 @@ class LogReporter:
     _phases: dict[str, _Phase] = attrs.field(factory=dict, init=False)
 
     def __call__(self, event: Notice | Progress) -> None:
-        """Write one event, if it is time for a line."""
+        """Write a notice, or a progress line if one is due."""
         if isinstance(event, Notice):
             self.write(event.text)
             return
@@ -186,11 +185,11 @@ def _format_progress(event: Progress) -> str:
     return f"{event.completed:.0f} of {event.total} {event.unit}"
 
 
-def default_reporter(quiet: bool | None, write: Write = write_line) -> Reporter:  # noqa: FBT001 - LLM.load passes on what it got
+def default_reporter(quiet: bool | None, write: Write = write_line) -> Reporter:  # noqa: FBT001 - passed on by LLM.load
     """Return a reporter to stderr, or a null reporter if `quiet` or not on rank 0.
 
     Args:
-        quiet: Whether to write nothing; None does as LITGPT_QUIET says.
+        quiet: Whether to write nothing; None: the value of LITGPT_QUIET.
         write: Writes a line to stderr.
 
     """

@@ -1,4 +1,4 @@
-"""`litgpt.Tokenizer`: the tokenizer port with torch tensors, as LitGPT's users know it."""
+"""`litgpt.Tokenizer`: LitGPT's tokenizer interface, with torch tensors."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,8 +27,8 @@ class Tokenizer:
 
     Attributes:
         port: The implementation of the tokenizer port.
-        prompt_style: The prompt style of the model that it belongs to, which data modules write examples in;
-            None is its chat template, or nothing in particular.
+        prompt_style: The prompt style of its model, in which data modules format examples; None: the chat
+            template, or the default of the data module.
 
     """
 
@@ -68,7 +68,7 @@ class Tokenizer:
 
         Raises:
             ValueError: The token is not in the vocabulary.
-            WrongType: It is not a string.
+            WrongType: The token is not a string.
 
         """
         if not isinstance(token, str):
@@ -88,10 +88,10 @@ class Tokenizer:
         *,
         parse_special_tokens: bool = True,
     ) -> Tensor:
-        """Return the ids of a text, (T,), cut to `max_length` unless that is -1.
+        """Return the token ids of a text, (T,), truncated to `max_length` unless that is -1.
 
-        Special tokens such as `<|im_end|>` become control tokens, as in transformers; pass
-        `parse_special_tokens=False` for a text that is data.
+        Special tokens such as `<|im_end|>` become control tokens, as in transformers. Pass
+        `parse_special_tokens=False` for untrusted text, to encode them as plain text.
         """
         if parse_special_tokens:
             ids = self.port.encode(string, bos=bos)
@@ -104,10 +104,10 @@ class Tokenizer:
         return torch.tensor(ids if max_length < 0 else ids[:max_length], dtype=torch.long, device=device)
 
     def decode(self, tensor: TokenIds) -> str:
-        """Return the text of ids, without special tokens.
+        """Return the text of token ids, without special tokens.
 
         Raises:
-            WrongType: They are not token ids.
+            WrongType: The input is not token ids.
             InvalidArgument: An id is outside the vocabulary.
 
         """
@@ -118,7 +118,7 @@ class Tokenizer:
         token_stream: Iterable[TokenIds],
         device: torch.device | str | None = None,  # noqa: ARG002
     ) -> Iterator[str]:
-        """Yield the text of a stream of ids in whole characters; the errors are those of `decode`."""
+        """Yield the text of a stream of token ids in complete characters; raises the errors of `decode`."""
         decoder = self.port.decoder()
         for ids in token_stream:
             for token in _integers("token_stream", ids):
@@ -149,7 +149,7 @@ def _open(checkpoint: str | Path) -> ports.Tokenizer:
 
 
 def find_tokenizer_source(name: str | Path, *, offline: bool | None, token: str | None) -> TokenizerSource:
-    """Return the tokenizer of a model as in `LLM.load`, or of a folder of tokenizer files.
+    """Return the tokenizer source of a model, named as in `LLM.load`, or of a folder of tokenizer files.
 
     Raises:
         InvalidArgument: The name is not valid.

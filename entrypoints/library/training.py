@@ -1,4 +1,4 @@
-"""`litgpt.training`: train a model by a recipe, as `litgpt finetune` and `litgpt pretrain` do.
+"""`litgpt.training`: fine-tune or pretrain a model, as `litgpt finetune` and `litgpt pretrain` do.
 
 from litgpt.training import TrainConfig, train
 
@@ -59,15 +59,15 @@ _DEFAULT_LENGTH = 2048
 
 @attrs.frozen(kw_only=True)
 class TrainResult:
-    """What came of a run.
+    """The result of a training run.
 
     Attributes:
-        saved: The folder of the model, or of the adapter; None if the run was ended before its end.
-        checkpoint: The newest checkpoint, from which it can go on.
-        steps: How many optimizer steps there were, earlier runs' included.
-        train_loss: What the last of them lost.
-        val_loss: What was lost on the data for validation, the last time.
-        seconds: How long it took.
+        saved: The folder of the model or adapter; None if the run was interrupted.
+        checkpoint: The newest checkpoint, from which the run can be resumed.
+        steps: The number of optimizer steps, including resumed runs.
+        train_loss: The training loss of the last step.
+        val_loss: The last validation loss.
+        seconds: The duration of the run.
 
     """
 
@@ -121,16 +121,16 @@ def train(
     path = resume_path(config, out, resume, report)
     seed_everything(config.seed)
     llm = LLM.load(config.model, config.init, config.tokenizer_dir, distribute=None, quiet=True)
-    llm._report = report  # noqa: SLF001 - its own package: reading the weights takes long, too
+    llm._report = report  # noqa: SLF001 - own package; reading the weights reports progress too
     check_output(llm, config, output_folder(config, out), overwrite=overwrite or resume is not None)
     length = _sequence_length(config, llm.config.block_size)
     precision, dtype = _precision(config)
     memory = TrainingMemory(llm=llm, recipe=config, precision=precision, dtype=dtype_name(dtype))
-    memory.check(1)  # before the data are encoded, which may take long
+    memory.check(1)  # before the data are tokenized, which may take long
     data = _make_data(llm, config, report)
     data.connect(llm.tokenizer, batch_size=config.batch_size, max_seq_length=length)
     data.setup("fit")
-    learnt: Any = data._datasets()[0]  # noqa: SLF001 - its own package
+    learnt: Any = data._datasets()[0]  # noqa: SLF001 - own package
     memory.check(learnt.longest)
     if overwrite and is_first_process():
         remove_checkpoints(out)
@@ -183,10 +183,10 @@ def train(
 
 
 def _router_loss_coefficient(llm: LLM, config: TrainConfig, report: Reporter) -> float:
-    """Return what the load-balancing loss of a mixture of experts counts; 0 adds none, which is reported."""
+    """Return the weight of the load-balancing loss of an MoE model; report a notice if it is 0."""
     if config.uses_lora:
         return 0.0  # routers are not trained
-    weight = router_loss_coefficient(llm._loaded.checkpoint.config)  # noqa: SLF001 - its own package
+    weight = router_loss_coefficient(llm._loaded.checkpoint.config)  # noqa: SLF001 - own package
     if weight and config.strategy != "fsdp":
         return weight
     if weight:
@@ -232,7 +232,7 @@ def _make_data(llm: LLM, config: TrainConfig, report: Reporter) -> DataModule:
 
 
 def _precision(config: TrainConfig) -> tuple[str, torch.dtype]:
-    """Return the Trainer's precision, and what the model's own weights are in."""
+    """Return the precision of the Trainer and the dtype of the model's weights."""
     hardware = container.strategy().hardware()
     kind = hardware.accelerator if config.accelerator in ("auto", "gpu") else config.accelerator
     fast = kind in hardware.bfloat16_accelerators
@@ -240,7 +240,7 @@ def _precision(config: TrainConfig) -> tuple[str, torch.dtype]:
     if wish == "16-mixed" and kind == "cpu":
         raise InvalidArgument("precision", wish, "'bf16-mixed', 'bf16-true' or '32-true' on a CPU")
     if wish == "bf16-true" and config.uses_lora:
-        return "32-true", torch.bfloat16  # weights that stay are read so, and adapters learn in float32
+        return "32-true", torch.bfloat16  # frozen weights are in bfloat16, adapters in float32
     return wish, torch.bfloat16 if wish == "bf16-true" else torch.float32
 
 

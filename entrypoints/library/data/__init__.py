@@ -1,4 +1,4 @@
-"""Data to train on, as LightningDataModules.
+"""Training data as LightningDataModules.
 
     from litgpt.data import Alpaca2k
 
@@ -6,7 +6,7 @@
     data.connect(llm.tokenizer, batch_size=8, max_seq_length=512)
     trainer.fit(lit_model, data)
 
-Names are loaded when they are first touched: torch and Lightning come with them.
+Names are imported on first access, since they import torch and Lightning.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""`litgpt.data.Alpaca` and `Alpaca2k`: instructions from the Hub."""
+"""`litgpt.data.Alpaca` and `Alpaca2k`: instruction data sets from the Hub."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,21 +16,21 @@ from litgpt.domain.validators import local_path
 class Alpaca(DataModule):
     """Stanford's Alpaca (Taori et al. 2023), cleaned: 51,760 instructions, 2,000 of them for validation.
 
-    It is the data set `yahma/alpaca-cleaned` of the Hub, downloaded once into the cache of huggingface_hub.
-    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE hold for it as they do for models.
+    The data set `yahma/alpaca-cleaned` on the Hub, downloaded once into the cache of huggingface_hub.
+    HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE apply as they do for models.
 
     Args:
-        mask_prompt: As `BaseDataModule` has it, as the others below.
-        val_split_fraction: The share that is held back for validation.
-        prompt_style: How examples are written.
-        ignore_index: The label of what is not learned.
-        seed: Says which examples are held back, and the order of each epoch.
-        num_workers: How many processes make batches.
-        download_dir: Where to put what is downloaded, in place of huggingface_hub's cache.
-        tools: Tools for records without `tools` of their own: JSON schemas or Python functions.
-        chat_template_kwargs: Variables of the chat template, for records without any of their own.
-        apply_chat_template: False takes the texts of records as they are.
-        parse_special_tokens: Whether special tokens in the data become control tokens; see `BaseDataModule`.
+        mask_prompt: Whether only the answers contribute to the loss.
+        val_split_fraction: The fraction of the examples for validation.
+        prompt_style: A style or its name; None: the chat template, or `alpaca` without one.
+        ignore_index: The label of tokens that do not contribute to the loss.
+        seed: The seed of the validation split and of the order of each epoch.
+        num_workers: The number of DataLoader processes; 0 loads in the trainer's process.
+        download_dir: The download directory; None: the cache of huggingface_hub.
+        tools: Tools for records without `tools`: JSON schemas or Python functions.
+        chat_template_kwargs: Variables of the chat template, for records without their own.
+        apply_chat_template: False uses the texts of records unchanged.
+        parse_special_tokens: Whether special tokens in the data become control tokens; see `DataModule`.
 
     """
 
@@ -41,7 +41,7 @@ class Alpaca(DataModule):
     def __init__(
         self,
         mask_prompt: bool = False,
-        val_split_fraction: float | None = 0.03865,  # LitGPT's
+        val_split_fraction: float | None = 0.03865,  # LitGPT's default
         prompt_style: str | PromptStyle | None = None,
         ignore_index: int = -100,
         seed: int = 42,
@@ -55,17 +55,17 @@ class Alpaca(DataModule):
         self.download_dir = None if download_dir is None else local_path("download_dir", download_dir)
 
     def prepare_data(self) -> None:
-        """Download what is not in the cache yet.
+        """Download the files that are not in the cache.
 
         Raises:
-            HubUnreachable: It is not in the cache, and the Hub does not answer or may not be asked.
-            DataNotFound: The Hub does not have it any more.
+            HubUnreachable: A file is not in the cache, and the Hub does not answer or offline mode is on.
+            DataNotFound: The Hub no longer has the data set.
 
         """
         self._fetch()
 
     def train_examples(self) -> Iterator[Record]:
-        """Return all records; a part of them is held back for validation."""
+        """Return all records, including the records of the validation split."""
         return read_records(self._fetch())
 
     def _fetch(self) -> Path:
@@ -76,22 +76,22 @@ class Alpaca(DataModule):
 
 
 class Alpaca2k(Alpaca):
-    """2,000 instructions of Alpaca, 100 of them for validation: enough to try a training out.
+    """2,000 instructions of Alpaca, 100 of them for validation, for short training runs.
 
-    It is the data set `mhenrichsen/alpaca_2k_test` of the Hub, which is Parquet: pip install 'litgpt[train]'.
+    The data set `mhenrichsen/alpaca_2k_test` on the Hub, in Parquet: pip install 'litgpt[train]'.
 
     Args:
-        mask_prompt: As `BaseDataModule` has it, as the others below.
-        val_split_fraction: The share that is held back for validation.
-        prompt_style: How examples are written.
-        ignore_index: The label of what is not learned.
-        seed: Says which examples are held back, and the order of each epoch.
-        num_workers: How many processes make batches.
-        download_dir: Where to put what is downloaded, in place of huggingface_hub's cache.
-        tools: Tools for records without `tools` of their own: JSON schemas or Python functions.
-        chat_template_kwargs: Variables of the chat template, for records without any of their own.
-        apply_chat_template: False takes the texts of records as they are.
-        parse_special_tokens: Whether special tokens in the data become control tokens; see `BaseDataModule`.
+        mask_prompt: Whether only the answers contribute to the loss.
+        val_split_fraction: The fraction of the examples for validation.
+        prompt_style: A style or its name; None: the chat template, or `alpaca` without one.
+        ignore_index: The label of tokens that do not contribute to the loss.
+        seed: The seed of the validation split and of the order of each epoch.
+        num_workers: The number of DataLoader processes; 0 loads in the trainer's process.
+        download_dir: The download directory; None: the cache of huggingface_hub.
+        tools: Tools for records without `tools`: JSON schemas or Python functions.
+        chat_template_kwargs: Variables of the chat template, for records without their own.
+        apply_chat_template: False uses the texts of records unchanged.
+        parse_special_tokens: Whether special tokens in the data become control tokens; see `DataModule`.
 
     """
 

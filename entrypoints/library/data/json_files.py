@@ -19,32 +19,32 @@ from litgpt.domain.validators import local_path
 class JSON(DataModule):
     """Instructions or conversations from files: JSON (a list of records), JSON Lines, or Parquet.
 
-    A record is one of these, and may have other fields besides:
+    Supported records, which may have further fields:
 
         {"instruction": "Name a bird.", "input": "It is grey.", "output": "A crane."}
         {"prompt": "Name a bird.", "completion": "A crane."}
         {"messages": [{"role": "user", "content": "A bird?"}, {"role": "assistant", "content": "A crane."}]}
         {"conversations": [{"from": "human", "value": "A bird?"}, {"from": "gpt", "value": "A crane."}]}
 
-    Messages have all that the chat template reads (`tool_calls`, `reasoning_content`, …), and a record may
-    have `tools` and `chat_template_kwargs` of its own. Tool calls are learned like any other answer.
+    Messages may have any field that the chat template reads (`tool_calls`, `reasoning_content`, …), and
+    records may have `tools` and `chat_template_kwargs`. Tool calls contribute to the loss like other answers.
 
     Args:
         json_path: A file, or a folder with `train.json` and `val.json` (or `.jsonl`, or `.parquet`).
-        mask_prompt: As `BaseDataModule` has it, as the others below.
-        val_split_fraction: The share of a single file that is held back for validation; None is none.
-        prompt_style: How examples are written.
-        ignore_index: The label of what is not learned.
-        seed: Says which examples are held back, and the order of each epoch.
-        num_workers: How many processes make batches.
-        tools: Tools for records without `tools` of their own: JSON schemas or Python functions.
-        chat_template_kwargs: Variables of the chat template, for records without any of their own.
-        apply_chat_template: False takes the texts of records as they are.
-        parse_special_tokens: Whether special tokens in the data become control tokens; see `BaseDataModule`.
+        mask_prompt: Whether only the answers contribute to the loss.
+        val_split_fraction: The fraction of a single file for validation; None: no validation split.
+        prompt_style: A style or its name; None: the chat template, or `alpaca` without one.
+        ignore_index: The label of tokens that do not contribute to the loss.
+        seed: The seed of the validation split and of the order of each epoch.
+        num_workers: The number of DataLoader processes; 0 loads in the trainer's process.
+        tools: Tools for records without `tools`: JSON schemas or Python functions.
+        chat_template_kwargs: Variables of the chat template, for records without their own.
+        apply_chat_template: False uses the texts of records unchanged.
+        parse_special_tokens: Whether special tokens in the data become control tokens; see `DataModule`.
 
     Raises:
         DataNotFound: The file does not exist, or the folder has no `train` file.
-        InvalidArgument: A share is to be held back of a folder that has a `val` file.
+        InvalidArgument: `val_split_fraction` is set, but the folder has a `val` file.
 
     """
 
@@ -75,12 +75,12 @@ class JSON(DataModule):
         return _records(self._train)
 
     def val_examples(self) -> Iterator[Record] | None:
-        """Return the records of the folder's `val` file; None without one."""
+        """Return the records of the folder's `val` file; None if it does not exist."""
         return None if self._val is None else _records(self._val)
 
 
 def _records(path: Path) -> Iterator[Record]:
-    """Return the records of a file; of a JSON list all of it is in memory, as bytes and as text."""
+    """Return the records of a file, after a memory check for a JSON list, which is read as bytes and text."""
     if path.suffix == ".json" and path.is_file():
         remedy = "Write it as JSON Lines or Parquet, which are read a piece at a time."
         check_bytes(f"Reading {path}", 2 * path.stat().st_size, allocatable_memory(), remedy)

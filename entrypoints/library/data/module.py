@@ -10,7 +10,7 @@ from litgpt.progress_report import default_reporter
 
 
 class TemplateKwargs(TypedDict, total=False):
-    """What the chat template is given; `BaseDataModule` documents each."""
+    """Options of the chat template, documented in `DataModule`."""
 
     tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None
     chat_template_kwargs: Mapping[str, Any] | None
@@ -29,9 +29,9 @@ TEMPLATE_OPTIONS = SharedOptions(
 
 
 class DataModule(Reporting):
-    """Data to train on, as the Lightning Trainer takes them.
+    """Base class of training data for the Lightning Trainer.
 
-    One's own says what its examples are:
+    Subclasses return their examples:
 
         class Birds(DataModule):
             def train_examples(self):
@@ -41,32 +41,31 @@ class DataModule(Reporting):
         data.connect(llm.tokenizer, batch_size=8, max_seq_length=512)
         trainer.fit(lit_model, data)
 
-    An example is a record as `JSON` reads them, or a list of messages. Examples to validate with are those of
-    `val_examples()`, or a part of the others. What has to be downloaded is downloaded in `prepare_data()`.
+    An example is a record as in `JSON`, or a list of messages. The validation examples are returned by
+    `val_examples()` or split off the training examples. Override `prepare_data()` to download data.
 
-    Batches are `{"input_ids": (B, T), "labels": (B, T)}`, padded on the right to the longest of them.
-    Labels are not shifted. Each example is written as it will be when the model is asked, and ends as an
-    answer ends. The order of an epoch follows from `seed` and the epoch; a checkpoint that Lightning saves in
-    the middle of one goes on with the next batch.
+    Batches are `{"input_ids": (B, T), "labels": (B, T)}`, padded on the right to the longest sequence. Labels
+    are not shifted. Examples are formatted as prompts are for generation, followed by the answer and its end
+    token. The order of an epoch depends on `seed` and the epoch only; training from a checkpoint that
+    Lightning saved within an epoch continues with the next batch.
 
     Args:
-        mask_prompt: Whether only the answers are learned, and not what they answer.
-        val_split_fraction: The share of the examples that is held back for validation; None is none.
-        prompt_style: How examples are written: a style or its name. None is the tokenizer's chat template if
-            it has one, and otherwise `alpaca`. After `connect`, the attribute says which it is (None: the
-            template).
-        ignore_index: The label of what is not learned.
-        seed: Says which examples are held back, and the order of each epoch.
-        num_workers: How many processes make batches; 0 is the trainer's own, which is fastest, as all is in
-            memory.
-        tools: Tools that the model may call, for records without `tools` of their own: JSON schemas or Python
-            functions.
+        mask_prompt: Whether only the answers contribute to the loss.
+        val_split_fraction: The fraction of the examples for validation; None: no validation split.
+        prompt_style: A style or its name. None: the tokenizer's chat template, or `alpaca` without one. After
+            `connect`, the attribute is the style in use (None: the chat template).
+        ignore_index: The label of tokens that do not contribute to the loss.
+        seed: The seed of the validation split and of the order of each epoch.
+        num_workers: The number of DataLoader processes; 0, the fastest since all data are in memory, loads in
+            the trainer's process.
+        tools: Tools that the model may call, for records without `tools`: JSON schemas or Python functions.
         chat_template_kwargs: Variables of the chat template, for records without `chat_template_kwargs`.
-        apply_chat_template: False takes the texts of records as they are, for data that already went through
-            a chat template: `{"prompt": …, "completion": …}`, or `{"text": …}`, all of which is learned.
-        parse_special_tokens: Whether special tokens that are written in the examples, such as `<|im_end|>`,
-            become control tokens. They are encoded as text otherwise, and control tokens come from the chat
-            template or the prompt style alone. None: only in texts that are taken as they are, with
+        apply_chat_template: False uses the texts of records unchanged, if a chat template has already been
+            applied: `{"prompt": …, "completion": …}`, or `{"text": …}`, where all tokens contribute to the
+            loss.
+        parse_special_tokens: Whether special tokens in the texts of examples, such as `<|im_end|>`, become
+            control tokens. Otherwise they are encoded as plain text, and only the chat template or prompt
+            style adds control tokens. None: only in texts that are used unchanged, with
             `apply_chat_template=False` or `prompt_style="default"`.
 
     """

@@ -1,4 +1,4 @@
-"""`litgpt.data.TextFiles`: texts to pretrain on."""
+"""`litgpt.data.TextFiles`: text files for pretraining."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,23 +18,22 @@ from litgpt.domain.validators import local_path
 
 
 class TextFiles(DataModule):
-    """Texts as windows of `max_seq_length` tokens, for pretraining: all of it is learned.
+    """Texts in windows of `max_seq_length` tokens, for pretraining; all tokens contribute to the loss.
 
-    A folder of `.txt` files, each a document, or of `.jsonl` or `.parquet` files, whose records have a
-    document each in `text`; or one such file. Documents are encoded once, each with the tokenizer's end token
-    after it, and kept as a file of ids, which is mapped into memory and found again until texts or tokenizer
-    change. What is left at the end and fills no window is dropped. Texts of any length are read a megabyte at
-    a time.
+    The data are a folder of `.txt` files, each a document, or of `.jsonl` or `.parquet` files, whose records
+    have a document in `text`; or a single file. Documents are tokenized once, each followed by the end token.
+    The token ids are cached in a memory-mapped file until the texts or the tokenizer change. An incomplete
+    last window is dropped. Texts are read a megabyte at a time.
 
     Args:
-        train_data_path: A folder, or a file.
-        val_data_path: The same for validation. None takes the first file of the training folder for it, if
-            there are others and it fills a window.
-        seed: Says the order of each epoch.
-        num_workers: How many processes make batches.
-        cache_dir: Where the ids are kept; None is a folder `.litgpt` beside the texts.
-        parse_special_tokens: Whether special tokens that are written in the texts, such as `<|endoftext|>`,
-            become control tokens. They are encoded as text otherwise, and documents end with the end token.
+        train_data_path: A folder or a file.
+        val_data_path: A folder or a file for validation. None: the first file of the training folder, if the
+            folder has other files and the first fills a window.
+        seed: The seed of the order of each epoch.
+        num_workers: The number of DataLoader processes; 0 loads in the trainer's process.
+        cache_dir: The folder of the cached token ids; None: a folder `.litgpt` beside the texts.
+        parse_special_tokens: Whether special tokens in the texts, such as `<|endoftext|>`, become control
+            tokens. Otherwise they are encoded as plain text. Documents end with the end token in any case.
 
     """
 
@@ -59,9 +58,9 @@ class TextFiles(DataModule):
         """Set the tokenizer and the size of windows and batches.
 
         Args:
-            tokenizer: The model's, as `llm.tokenizer`.
-            batch_size: How many windows a batch has, on each device.
-            max_seq_length: How many tokens a window has.
+            tokenizer: The tokenizer of the model, such as `llm.tokenizer`.
+            batch_size: The number of windows in a batch, per device.
+            max_seq_length: The number of tokens in a window.
 
         Raises:
             InvalidArgument: An argument is not valid.
@@ -71,16 +70,16 @@ class TextFiles(DataModule):
         self.prompt_style = None  # not used in pretraining
 
     def prepare_data(self) -> None:
-        """Encode the texts and cache the token ids."""
+        """Tokenize the texts and cache the token ids."""
         self.setup()
 
     def datasets(self) -> Datasets:
-        """Return windows of the texts.
+        """Return the training and validation windows; None without validation data.
 
         Raises:
             DataNotFound: The files do not exist.
-            InvalidData: There is not enough text for a single window, or a file holds none.
-            UnsupportedOperation: The ids cannot be written.
+            InvalidData: The texts do not fill a single window, or a file has no text.
+            UnsupportedOperation: The cache cannot be written.
 
         """
         files = document_files(self.train_data_path)

@@ -1,1 +1,1 @@
-"""The parts that `LLM` is composed of."""
+"""Mixins of `LLM`."""

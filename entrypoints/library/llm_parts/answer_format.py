@@ -1,4 +1,4 @@
-"""Return answers as text or token ids, complete or streamed."""
+"""Format answers as text or token ids, complete or streamed."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 AnswerChunk: TypeAlias = "str | Tensor"
-"""An answer or a piece of it: text, or ids (T,)."""
+"""An answer or a chunk of it: text, or token ids (T,)."""
 
 
 def format_answer(answer: Completion, *, as_token_ids: bool) -> AnswerChunk:
-    """Return an answer's text, or its ids as a tensor, (T,)."""
+    """Return the text of an answer, or its token ids, (T,)."""
     return _tensor(answer.token_ids) if as_token_ids else answer.text
 
 
@@ -27,6 +27,6 @@ def format_chunks(events: Iterator[CompletionChunk], *, is_batch: bool, as_token
 
 
 def _tensor(ids: "tuple[int, ...]") -> "Tensor":
-    import torch  # a chat's text needs none
+    import torch  # not needed for text
 
     return torch.tensor(ids, dtype=torch.long)

@@ -29,25 +29,25 @@ class BenchmarkMixin(GenerationMixin):
         *,
         prompt: Prompt | Prompts,
         sys_prompt: str | None = None,
-        return_as_token_ids: bool = False,  # noqa: ARG002 - makes no difference
-        stream: bool = False,  # noqa: ARG002 - makes no difference
+        return_as_token_ids: bool = False,  # noqa: ARG002 - ignored
+        stream: bool = False,  # noqa: ARG002 - ignored
         **generate_arguments: Unpack[ChatKwargs],
     ) -> tuple[str, dict[str, list[float]]]:
-        """Return the last answer's text and, by name, a list of what was measured at each iteration.
+        """Return the text of the last answer, and the measurements of each iteration as lists by name.
 
-        A prompt and two tokens are computed before the first iteration and not counted, because the machine
-        warms up. Tokens are counted as they leave the model.
+        A prefill and two decoding steps warm up the machine before the first iteration and are not measured.
+        Tokens are counted as the model generates them.
 
         Args:
-            num_iterations: How often to generate; the prompt is passed by name.
-            prompt: A text; or a conversation, as messages; or a list of these.
-            sys_prompt: The system message that the conversation begins with; None is none.
-            return_as_token_ids: As for `generate`; it makes no difference here.
-            stream: As for `generate`; it makes no difference here.
+            num_iterations: The number of iterations; the prompt is passed by name.
+            prompt: A text; or a conversation, as messages; or a list of texts or conversations.
+            sys_prompt: The system message of the conversation; None: no system message.
+            return_as_token_ids: Accepted as in `generate`, and ignored.
+            stream: Accepted as in `generate`, and ignored.
 
         Raises:
-            InvalidArgument: An argument cannot be right.
-            NotDistributed: The model has no device yet.
+            InvalidArgument: An argument is not valid.
+            NotDistributed: The model is not on a device yet.
 
         """
         times = integer("num_iterations", num_iterations, 1, _NUM_ITERATIONS_EXPECTED)
@@ -55,5 +55,5 @@ class BenchmarkMixin(GenerationMixin):
         asked = self._prepare(prompt, sys_prompt, settings, **templating)
         profiler = container.profiler(self.preprocessor.device)
         run = Benchmark(self._loaded.tokenizer, self._generator(), profiler)
-        with self._lock.using():  # waiting for a change is not measured
+        with self._lock.using():  # waiting for the lock is not measured
             return run.repeat(times, asked.requests, self._report, stop_strings=asked.stop_strings)

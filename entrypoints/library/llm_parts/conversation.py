@@ -1,4 +1,4 @@
-"""`LLM.chat`: a conversation with the model, begun or resumed."""
+"""`LLM.chat`: start or resume a conversation with the model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,18 +30,19 @@ class ConversationMixin(GenerationMixin):
         resume: str | Path | ChatMessages | None = None,
         **kwargs: Unpack[ChatKwargs],
     ) -> Chat:
-        """Return a conversation, which keeps its messages and their KV cache.
+        """Start or resume a conversation, which keeps its messages and their KV cache.
 
-        The options are those of `generate`, for every answer of the chat; each call of the chat can pass
-        others.
+        It takes the options of `generate` as defaults for all answers; each call of the chat can override
+        them.
 
         Args:
-            sys_prompt: The system message that the conversation begins with; None is none.
-            resume: A file that `Chat.save` wrote, or messages, to go on from.
+            sys_prompt: The system message of the conversation; None: no system message.
+            resume: A file written by `Chat.save`, or messages, to continue.
 
         Raises:
-            NotDistributed: The model has no device yet.
-            InvalidArgument: An argument cannot be right.
+            NotDistributed: The model is not on a device yet.
+            InvalidArgument: An argument is not valid.
+            CorruptFile: The file is not a saved chat.
 
         """
         said: list[Message] = []

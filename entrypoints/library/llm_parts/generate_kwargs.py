@@ -1,4 +1,4 @@
-"""The keyword arguments that `LLM.generate`, `complete`, `chat` and `benchmark` and a chat have in common."""
+"""The keyword arguments shared by `LLM.generate`, `complete`, `chat` and `benchmark`, and by `Chat`."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -19,16 +19,16 @@ Tools: TypeAlias = Sequence[Mapping[str, Any] | Callable[..., Any]]
 
 
 class TemplateKwargs(TypedDict, total=False):
-    """How a prompt is written.
+    """Options of the chat template.
 
     Attributes:
         tools: Tools that the model may call: JSON schemas, or Python functions with type hints and a
-            docstring in Google's style.
+            docstring in Google style.
         chat_template_kwargs: Variables of the chat template, such as `enable_thinking` or `documents`.
-        continue_final_message: Continue the last message instead of answering it; a string names the
-            field to continue in place of `content`.
-        apply_chat_template: False sends the prompt as it is, for one that already went through a chat
-            template; the tokenizer's beginning token is added unless the prompt begins with it.
+        continue_final_message: Continue the last message instead of answering it; a string names the field to
+            continue in place of `content`.
+        apply_chat_template: False passes the prompt unchanged, if a chat template has already been applied to
+            it; the beginning-of-sequence token is added unless the prompt starts with it.
 
     """
 
@@ -39,19 +39,20 @@ class TemplateKwargs(TypedDict, total=False):
 
 
 class SamplingKwargs(TemplateKwargs, total=False):
-    """The same, and how answers are drawn.
+    """Options of the chat template and of sampling.
 
     Attributes:
-        max_new_tokens: A bound on the answer, in tokens; None is the end of the context alone.
-        temperature: Divides the logits; 0 takes the likeliest token. The default of this and the next two
-            is the model's: `generation_config.json`, or 0.8, 50 and 1.0 if that has no sampling settings.
-        top_k: How many of the likeliest tokens to draw from; None is all.
-        top_p: Draw from the likeliest tokens with this much of the probability, from 0 to 1; 0 takes the
-            likeliest.
-        seed: A number that makes the draws repeatable, also within a batch; None draws one.
-        stop: A string, or several, that end the answer and are not part of it.
-        parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control
-            tokens, as in transformers. None: only in a text that no template is applied to.
+        max_new_tokens: The maximum number of tokens of the answer; None: limited by the context length only.
+        temperature: Divides the logits; 0 is greedy decoding. The defaults of this and the next two options
+            are the model's: `generation_config.json`, or 0.8, 50 and 1.0 if that has no sampling settings.
+        top_k: Sample from the k most likely tokens; None: from all tokens.
+        top_p: Sample from the most likely tokens with this total probability, from 0 to 1 (nucleus sampling);
+            0 is greedy decoding.
+        seed: The seed of the random numbers, for reproducible answers, also within a batch; None: a random
+            seed.
+        stop: A string, or several strings, that end the answer and are not part of it.
+        parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control tokens,
+            as in transformers. None: only in a text to which no template is applied.
 
     """
 
@@ -65,10 +66,10 @@ class SamplingKwargs(TemplateKwargs, total=False):
 
 
 class GenerateKwargs(SamplingKwargs, total=False):
-    """The same, and what the system says first.
+    """Options of the chat template and of sampling, and the system message.
 
     Attributes:
-        sys_prompt: The system message that the conversation begins with; None is none.
+        sys_prompt: The system message of the conversation; None: no system message.
 
     """
 
@@ -76,10 +77,10 @@ class GenerateKwargs(SamplingKwargs, total=False):
 
 
 class ChatKwargs(SamplingKwargs, total=False):
-    """How answers are drawn, and what is returned of them.
+    """Options of the chat template, of sampling and of the result.
 
     Attributes:
-        logprobs: Whether completions have the log-probability of each token.
+        logprobs: Whether completions include the log-probability of each token.
 
     """
 
@@ -95,14 +96,14 @@ SHARED_OPTIONS = SharedOptions(
     },
     descriptions=describe_typed_dict(TemplateKwargs, SamplingKwargs, GenerateKwargs, ChatKwargs),
 )
-"""What an option is that is left out, and what each means."""
+"""The defaults and descriptions of the options."""
 
 
 def split_kwargs(kwargs: Mapping[str, Any]) -> tuple[GenerationOptions, TemplateKwargs]:
-    """Return keyword arguments as those of sampling, and those that say how prompts are written.
+    """Split keyword arguments into generation options and options of the chat template.
 
     Raises:
-        InvalidArgument: One of the former cannot be right.
+        InvalidArgument: A generation option is not valid.
 
     """
     templating: TemplateKwargs = {}

@@ -1,4 +1,4 @@
-"""`LLM.generate` and `LLM.complete`."""
+"""`LLM.generate` and `LLM.complete`: generate answers as text, token ids or completions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, Unpack, overload
@@ -31,7 +31,7 @@ from litgpt.llm_parts.generate_kwargs import (
 )
 
 Answer: TypeAlias = str | Tensor | Completion
-"""The result of `generate` for one prompt: text, ids (T,), or a completion."""
+"""The result of `generate` for one prompt: text, token ids (T,), or a completion."""
 
 
 class GenerationMixin:
@@ -40,10 +40,10 @@ class GenerationMixin:
     _loaded: LoadedModel[Tensor]
 
     def _generator(self) -> Generator:
-        """Return what generates; NotDistributed if the model has no device."""
+        """Return the generator; raise NotDistributed if the model is not on a device."""
         raise NotImplementedError
 
-    # One overload for each kind of answer: text or ids, whole or streamed, one or several.
+    # One overload for each result type: text or token ids, complete or streamed, one prompt or several.
     @overload
     def generate(
         self,
@@ -143,32 +143,35 @@ class GenerationMixin:
 
         Args:
             prompt: A text; or a conversation, as messages; or a list of texts or conversations of any
-                lengths, each of which gets the answer that it would get alone.
-            sys_prompt: The system message that the conversation begins with; None is none.
-            max_new_tokens: A bound on the answer, in tokens; None is the end of the context alone.
-            temperature: Divides the logits; 0 takes the likeliest token. The default of this and the next two
-                is the model's: `generation_config.json`, or 0.8, 50 and 1.0 if that has no sampling settings.
-            top_k: How many of the likeliest tokens to draw from; None is all.
-            top_p: Draw from the likeliest tokens with this much of the probability, from 0 to 1; 0 takes the
-                likeliest.
-            return_as_token_ids: Return ids, (T,), the end token included, and not text.
-            stream: Return an iterator over pieces as they come: whole characters; for a list of prompts
-                (index, piece). Closing or dropping it ends the generation.
-            seed: A number that makes the draws repeatable, also within a batch; None draws one.
-            stop: A string, or several, that end the answer and are not part of it.
-            logprobs: Return what `complete` returns, which has room for the log-probabilities.
+                lengths. Batching does not change the answers.
+            sys_prompt: The system message of the conversation; None: no system message.
+            max_new_tokens: The maximum number of tokens of the answer; None: limited by the context length
+                only.
+            temperature: Divides the logits; 0 is greedy decoding. The defaults of this and the next two
+                options are the model's: `generation_config.json`, or 0.8, 50 and 1.0 if that has no sampling
+                settings.
+            top_k: Sample from the k most likely tokens; None: from all tokens.
+            top_p: Sample from the most likely tokens with this total probability, from 0 to 1 (nucleus
+                sampling); 0 is greedy decoding.
+            return_as_token_ids: Return token ids, (T,), including the end token, instead of text.
+            stream: Return an iterator of text chunks, each of complete characters; for a list of prompts, of
+                (index, chunk). Closing or dropping the iterator ends the generation.
+            seed: The seed of the random numbers, for reproducible answers, also within a batch; None: a
+                random seed.
+            stop: A string, or several strings, that end the answer and are not part of it.
+            logprobs: Return completions that include the log-probability of each token.
             tools: Tools that the model may call: JSON schemas, or Python functions with type hints and a
-                docstring in Google's style.
+                docstring in Google style.
             chat_template_kwargs: Variables of the chat template, such as `enable_thinking` or `documents`.
             continue_final_message: Continue the last message instead of answering it; a string names the
                 field to continue in place of `content`.
-            apply_chat_template: False sends the prompt as it is, for one that already went through a chat
-                template; the tokenizer's beginning token is added unless the prompt begins with it.
+            apply_chat_template: False passes the prompt unchanged, if a chat template has already been
+                applied to it; the beginning-of-sequence token is added unless the prompt starts with it.
             parse_special_tokens: Whether special tokens such as `<|im_end|>` in the prompt become control
-                tokens, as in transformers. None: only in a text that no template is applied to.
+                tokens, as in transformers. None: only in a text to which no template is applied.
 
         Returns:
-            A text for one prompt and a list for a list; ids, completions or an iterator if asked for.
+            A text, or a list for a list of prompts; or token ids, completions or an iterator, as requested.
 
         Raises:
             NotDistributed: The model is not on a device yet.
@@ -244,15 +247,14 @@ class GenerationMixin:
         stream: bool = False,
         **how: Unpack[ChatKwargs],
     ) -> Completion | list[Completion] | Iterator[CompletionChunk]:
-        """Return the answer as a `Completion`: text, ids, log-probabilities if asked, why it ended, counts.
+        """Return the answer as a `Completion`: text, token ids, counts, finish reason, log-probabilities.
 
         Args:
-            prompt: A text; or a conversation, as messages; or a list of these, which gives a list.
-            sys_prompt: The system message that the conversation begins with; None is none.
-            stream: Return an iterator of `CompletionChunk`, the last of which, for each prompt, has its
-                completion.
+            prompt: A text; or a conversation, as messages; or a list of texts or conversations.
+            sys_prompt: The system message of the conversation; None: no system message.
+            stream: Return an iterator of `CompletionChunk`; the last chunk of each prompt has its completion.
 
-        It raises what `generate` raises.
+        It raises the errors of `generate`.
 
         """
         settings, templating = split_kwargs(how)

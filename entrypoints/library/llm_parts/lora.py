@@ -31,7 +31,7 @@ class LoraMixin:
     ModelBusy while this thread has an unfinished stream.
 
     Attributes:
-        adapters: The names of its adapters.
+        adapters: The names of the adapters.
         active_adapter: The active adapter; None: the base model is used.
 
     """
@@ -49,12 +49,12 @@ class LoraMixin:
 
     @property
     def adapters(self) -> tuple[str, ...]:
-        """The names of the model's adapters."""
+        """The names of the adapters."""
         return self._current.names if self._current is not None else ()
 
     @property
     def active_adapter(self) -> str | None:
-        """The adapter that is in use, merged or not; None: the model is as it was loaded."""
+        """The active adapter, merged or not; None: the base model is used."""
         return self._current.active if self._current is not None else None
 
     @public_function()
@@ -77,8 +77,8 @@ class LoraMixin:
     ) -> None:
         """Add a trainable adapter and activate it; all other parameters are frozen.
 
-        The output does not change before training. The base weights may be quantized. The options are those
-        of PEFT's LoraConfig.
+        The output does not change before training. The base weights may be quantized. The options correspond
+        to PEFT's LoraConfig.
 
         Args:
             rank: LoRA rank r.
@@ -91,21 +91,21 @@ class LoraMixin:
             rslora: Whether the update is multiplied by alpha / sqrt(rank).
             use_dora: Whether the norms of weight rows are trained separately from their direction (DoRA).
             lora_bias: Whether B has a bias.
-            bias: Which of the model's own biases are trained: "none", "all" or "lora_only", those of the
-                targets.
-            modules_to_save: Modules that are trained whole and saved with the adapter, such as
-                `embed_tokens`, `lm_head` or `norm`. PEFT compares ends of names: `norm` means every module
-                whose name ends so.
-            target_parameters: Parameters of experts and routers that it is for, such as
+            bias: Which biases of the model are trained: "none", "all", or "lora_only": the biases of the
+                target modules.
+            modules_to_save: Modules that are fully trained and saved with the adapter, such as
+                `embed_tokens`, `lm_head` or `norm`. PEFT compares suffixes: `norm` matches every module whose
+                name ends with it.
+            target_parameters: Parameters of experts and routers to adapt, such as
                 `mlp.experts.gate_up_proj`, `mlp.experts.down_proj` or `mlp.gate.weight`.
-            trainable_token_indices: Tokens whose rows of the embedding are trained, and of a head that is the
-                embedding; or a mapping of `embed_tokens` and `lm_head` to tokens of each.
-            ensure_weight_tying: Whether a head that is the embedding stays so where one of them is trained.
+            trainable_token_indices: Token ids whose rows of the embedding, and of a tied LM head, are
+                trained; or a mapping from `embed_tokens` and `lm_head` to the token ids of each.
+            ensure_weight_tying: Whether a tied LM head stays tied if it or the embedding is trained.
 
         Raises:
             NotDistributed: The model is not on a device yet.
-            InvalidArgument: An argument cannot be right; of targets, the error lists those that there are.
-            UnsupportedOperation: Another adapter is merged, or the model is computed by several processes.
+            InvalidArgument: An argument is not valid; for targets, the message lists the valid names.
+            UnsupportedOperation: Another adapter is merged, or the model runs in several processes.
 
         """
         lora = LoraConfig(
@@ -137,24 +137,24 @@ class LoraMixin:
         offline: bool | None = None,
         access_token: str | None = None,
     ) -> None:
-        """Load an adapter that this library or PEFT saved, and make it active.
+        """Load an adapter saved by this library or PEFT, and activate it.
 
         Args:
             path: The folder, with `adapter_config.json` and `adapter_model.safetensors`; or a repository on
                 the Hub.
-            name: What to call it.
-            trainable: Whether it is to learn on; it alone has gradients then.
+            name: The name of the adapter.
+            trainable: Whether to continue its training; all other parameters are frozen then.
             revision: A branch, tag or commit of the repository.
-            offline: True never asks the Hub; None does as HF_HUB_OFFLINE says.
-            access_token: What the Hub knows you by; None is what huggingface_hub finds.
+            offline: Whether to use local files only; None: the value of HF_HUB_OFFLINE.
+            access_token: Hugging Face token; None: the token that huggingface_hub finds.
 
         Raises:
             NotDistributed: The model is not on a device yet.
-            ModelNotFound: There is neither such a folder nor such a repository.
-            MissingFile: A file is not there.
-            InvalidCheckpoint: It is for another model.
+            ModelNotFound: Neither a folder nor a repository of this name was found.
+            MissingFile: A file of the adapter is missing.
+            InvalidCheckpoint: The adapter belongs to another model.
             UnsupportedModel: The adapter is not a LoRA adapter, or has options that are not implemented.
-            UnsupportedOperation: Another adapter is merged, or the model is computed by several processes.
+            UnsupportedOperation: Another adapter is merged, or the model runs in several processes.
 
         """
         with self._lock.using():
@@ -166,10 +166,10 @@ class LoraMixin:
 
     @public_function()
     def set_adapter(self, name: str | None) -> None:
-        """Make another adapter the active one, at once and without a copy.
+        """Activate another adapter, without copying weights.
 
         Args:
-            name: What it was called when it was added or loaded; None: use none.
+            name: The name of the adapter; None: use the base model.
 
         Raises:
             NotDistributed: The model is not on a device yet.
@@ -182,41 +182,40 @@ class LoraMixin:
 
     @public_function()
     def save_adapter(self, out_dir: str | Path, name: str | None = None, *, overwrite: bool = False) -> Path:
-        """Save an adapter as PEFT does, in a small folder that PEFT and `load_adapter` open; return that.
+        """Save an adapter in PEFT's format, for PEFT and `load_adapter`; return the folder.
 
         Args:
             out_dir: The folder.
-            name: Which; None is the active one.
-            overwrite: Whether to replace another adapter in the folder: one for another model, or of another
-                rank.
+            name: The name of the adapter; None: the active adapter.
+            overwrite: Whether to replace an adapter for another model, or of another rank, in the folder.
 
         Raises:
-            WouldOverwrite: The folder holds another adapter and `overwrite` is not set, or it holds a model.
+            WouldOverwrite: The folder contains a model, or another adapter and `overwrite` is False.
             NotDistributed: The model is not on a device yet.
             InvalidArgument: The adapter does not exist.
-            UnsupportedOperation: The folder cannot be written to.
+            UnsupportedOperation: The folder is not writable.
 
         """
         return self._save_adapter(local_path("out_dir", out_dir), name, overwrite=overwrite)
 
     @public_function()
     def merge_adapter(self, *, for_good: bool = False) -> None:
-        """Add the active adapter to the model's weights: it costs no time then.
+        """Add the active adapter to the model's weights, so that it does not slow down the forward pass.
 
         Args:
-            for_good: Whether it is not to be undone. Otherwise the rows of the weights that change are kept
-                on the CPU, in memory, for `unmerge_adapter`.
+            for_good: Whether the merge is permanent. Otherwise the original rows of the changed weights are
+                kept in CPU memory for `unmerge_adapter`.
 
         Raises:
             NotDistributed: The model is not on a device yet.
-            UnsupportedOperation: No adapter is active, one is merged, or the weights are quantized.
+            UnsupportedOperation: No adapter is active, an adapter is merged, or the weights are quantized.
 
         """
         with self._lock.changing("merge_adapter()"):
             self._require().merge(permanent=for_good)
 
     def unmerge_adapter(self) -> None:
-        """Bring back the weights that were before the merge, to the bit. The adapter is active as it was.
+        """Restore the weights from before the merge, bit for bit; the adapter stays active.
 
         Raises:
             NotDistributed: The model is not on a device yet.
@@ -228,15 +227,15 @@ class LoraMixin:
 
     @public_function()
     def delete_adapter(self, name: str) -> None:
-        """Take an adapter away and free its memory. If it is the active one, none is then.
+        """Delete an adapter and free its memory; if it was active, the base model is used.
 
         Args:
-            name: What it was called when it was added or loaded.
+            name: The name of the adapter.
 
         Raises:
             NotDistributed: The model is not on a device yet.
             InvalidArgument: The adapter does not exist.
-            UnsupportedOperation: It is merged.
+            UnsupportedOperation: The adapter is merged.
 
         """
         with self._lock.changing("delete_adapter()"):
@@ -244,18 +243,18 @@ class LoraMixin:
 
     @property
     def _has_untied(self) -> bool:
-        """Whether an adapter makes a head that was the embedding differ from it."""
+        """Whether an adapter unties the LM head from the embedding."""
         return self._current is not None and self._current.unties_head
 
     @property
     def _current(self) -> ModelAdapters | None:
-        found = self._adapters  # a model that was placed anew has none
+        found = self._adapters  # none after distribute() has built a new model
         return found if found is not None and found.model is self.model else None
 
     def _save_adapter(
         self, folder: Path, name: str | None = None, *, files: Mapping[str, bytes] = {}, overwrite: bool
     ) -> Path:
-        """Save an adapter, and other files with it, by name."""
+        """Save an adapter, and further files by name, in a folder."""
         with self._lock.using():
             adapters = self._require()
             which = adapters.active if name is None else name
@@ -282,7 +281,7 @@ class LoraMixin:
 
 
 def written_as(loaded: LoadedModel[Tensor]) -> tuple[tuple[ParameterSource, ...], str]:
-    """Return how transformers writes a model's tensors, the head among them, and the name of its family."""
+    """Return the mapping to transformers' tensors, including the LM head, and the model type."""
     family = family_of(loaded.checkpoint.name, loaded.checkpoint.config)
     return tuple(
         map_parameters(attrs.evolve(loaded.architecture, tie_word_embeddings=False), family.weights)

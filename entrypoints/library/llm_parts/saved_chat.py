@@ -42,10 +42,10 @@ def write_chat(path: Path, chat: SavedChat, *, overwrite: bool) -> None:
     Args:
         path: The file.
         chat: The conversation.
-        overwrite: Whether to replace something other than a beginning of it.
+        overwrite: Whether to replace a file that is not a prefix of the conversation.
 
     Raises:
-        WouldOverwrite: The file holds something else, and `overwrite` is not set.
+        WouldOverwrite: The file has other content, and `overwrite` is False.
         UnsupportedOperation: The file cannot be written.
 
     """
@@ -78,12 +78,12 @@ def _check_overwrite(path: Path, messages: list[Message]) -> None:
 
 
 def read_chat(path: str | Path) -> SavedChat:
-    """Read a file of `Chat.save`, or a JSON list of messages.
+    """Read a file written by `Chat.save`, or a JSON list of messages.
 
     Raises:
         InvalidArgument: The path is not valid.
         MissingFile: The file does not exist.
-        CorruptFile: It is not a saved chat.
+        CorruptFile: The file is not a saved chat.
 
     """
     path = local_path("path", path)

@@ -38,15 +38,15 @@ class TrainingMixin(nn.Module):
     model: GPT | None
     _loaded: LoadedModel[Tensor]
     _lock: ModelLock
-    _adapters: Any  # they hold the model
+    _adapters: Any  # references the model
     _report: Reporter
     _placement: Placement | None
 
     def __init__(self) -> None:
         super().__init__()
         self._trainer_ckpt: Path | None = None
-        self._is_loaded = False  # by load_state_dict, since it was placed and before the first trainer_setup
-        self._adapter_weights: dict[str, Tensor] = {}  # that add_lora is to take
+        self._is_loaded = False  # by load_state_dict, after placement and before trainer_setup
+        self._adapter_weights: dict[str, Tensor] = {}  # from a checkpoint, for add_lora
         self.register_state_dict_post_hook(_hide_model_level)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_restore_model_level)  # type: ignore[no-untyped-call]
 
@@ -54,16 +54,16 @@ class TrainingMixin(nn.Module):
     def trainer_setup(self, trainer_ckpt: str | Path | None = None, *, quantize: str | None = None) -> None:
         """Prepare the model for training, in a LightningModule's `setup` or before another loop.
 
-        The first call reads the weights, in torch's default dtype. A later one, as Lightning makes before
-        each `fit`, `validate` and `test`, keeps what was trained, unless it passes another checkpoint than
-        the one last read. Weights that `load_state_dict` has loaded before, as `load_from_checkpoint` does,
-        are kept by the first call too, for any checkpoint.
+        The first call reads the weights, in torch's default dtype. Later calls, which Lightning makes before
+        each `fit`, `validate` and `test`, keep the trained weights unless they pass a checkpoint other than
+        the last one read. Weights that were loaded by `load_state_dict`, as in `load_from_checkpoint`, are
+        kept by the first call too, whether or not it passes a checkpoint.
 
         Args:
-            trainer_ckpt: A Trainer checkpoint (`.ckpt`), in one file or in one from each process, whose
-                weights replace the model's own.
-            quantize: Puts the weights of projections in fewer bits, as `distribute` does. They cannot be
-                trained then, but adapters on them can.
+            trainer_ckpt: A Trainer checkpoint (`.ckpt`), as one file or sharded by process, whose weights
+                replace the weights of the model.
+            quantize: Quantization of the projections, as in `distribute`. Quantized weights cannot be
+                trained, but adapters on them can.
 
         Raises:
             TrainerCheckpointMismatch: The tensors of the checkpoint do not match the model.
@@ -105,7 +105,7 @@ class TrainingMixin(nn.Module):
                 self.llm.shard(self.device_mesh["data_parallel"])
 
         Args:
-            mesh: The processes, in one dimension.
+            mesh: The processes, as a one-dimensional device mesh.
 
         Raises:
             NotDistributed: `trainer_setup` has not been called.
@@ -138,16 +138,16 @@ class TrainingMixin(nn.Module):
             input_ids: (B, T).
             target_ids: (B, T), unshifted: the loss compares each token's logits with the next target. -100 is
                 ignored.
-            loss_fn: Takes logits (B, T - 1, V) and targets (B, T - 1); None is the cross-entropy.
+            loss_fn: Takes logits (B, T - 1, V) and targets (B, T - 1); None: the cross-entropy.
 
         Returns:
-            (B, T, V), or that and the loss.
+            Logits (B, T, V), or the logits and the loss.
 
         Raises:
             NotDistributed: The model is not on a device yet.
             InvalidArgument: The shapes differ, all targets are ignored, an id is outside the vocabulary, or
                 the sequence is longer than the context.
-            UnsupportedOperation: There are targets, but the model is sharded over ranks.
+            UnsupportedOperation: Gradients are needed, and the model is split over ranks or memory is short.
 
         """
         with self._using():
@@ -170,14 +170,14 @@ class TrainingMixin(nn.Module):
         Args:
             input_ids: (B, T).
             target_ids: (B, T), unshifted; -100 is ignored.
-            reduction: `mean` over the targets that are not ignored, or their `sum`, which is 0 where there
-                are none.
+            reduction: `mean` over the targets that are not ignored, or their `sum`, which is 0 if all are
+                ignored.
 
         Raises:
             NotDistributed: The model is not on a device yet.
             InvalidArgument: The shapes differ, all targets are ignored for a mean, an id is outside the
-                vocabulary, or there are more tokens than the model's context holds.
-            UnsupportedOperation: It is to be learned from, and the model is split over ranks.
+                vocabulary, or the sequence is longer than the context.
+            UnsupportedOperation: Gradients are needed, and the model is split over ranks or memory is short.
 
         """
         with self._using():
@@ -193,7 +193,7 @@ class TrainingMixin(nn.Module):
             return super().load_state_dict(*arguments, **options)
 
     def _apply(self, *arguments: Any, **options: Any) -> Self:
-        """Change all weights, as `to`, `half` and others do."""
+        """Convert or move all weights, for `to`, `half` and similar methods."""
         with self._lock.changing("Moving or converting it"):
             super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
             return self
@@ -225,7 +225,7 @@ class TrainingMixin(nn.Module):
             raise UnsupportedOperation("distribute() after load_state_dict()", reason)
 
     def _fqn_modifiers(self) -> dict[str, str]:
-        """Tell torch.distributed.checkpoint of the level that state dicts do not have: its name for this."""
+        """Name the module level that state dicts omit, for torch.distributed.checkpoint."""
         return {} if self.model is None else {name: "model" for name, _ in self.model.named_children()}
 
     def _release(self) -> None:
@@ -235,9 +235,9 @@ class TrainingMixin(nn.Module):
         self._is_loaded = False
 
     def _build_to_load(self, state: dict[str, Any], prefix: str) -> None:
-        """Build the model before `setup` does, since `load_from_checkpoint` has weights for it already.
+        """Build the model for `load_from_checkpoint`, which loads weights before `setup`.
 
-        Those of an adapter are taken out of the state dict: `add_lora` makes it, and then takes them.
+        Adapter weights are removed from the state dict and kept until `add_lora` creates the adapter.
         """
         names = [name for name in state if name.startswith(prefix)]
         if not names:
@@ -254,10 +254,10 @@ class TrainingMixin(nn.Module):
             self._report(Notice(f"The checkpoint has the weights of a LoRA adapter: {needed}."))
 
     def _load_adapter_weights(self, adapter: str) -> None:
-        """Give an adapter the weights that a checkpoint had for it.
+        """Copy the weights that a checkpoint has for an adapter into it.
 
         Raises:
-            TrainerCheckpointMismatch: The adapter has other tensors.
+            TrainerCheckpointMismatch: The tensors of the checkpoint do not match the adapter.
 
         """
         found = _adapter_tensors(adapter, self._adapter_weights)
@@ -282,15 +282,15 @@ def _adapter_tensors(adapter: str, tensors: Mapping[str, Tensor]) -> dict[str, T
 
 
 def _hide_model_level(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
-    """Write `llm.lm_head.weight` for `llm.model.lm_head.weight`, as LitGPT does."""
+    """Rename `llm.model.lm_head.weight` to `llm.lm_head.weight`, as in LitGPT."""
     for name in [one for one in state if one.startswith(f"{prefix}{_MODEL_PREFIX}")]:
         state[prefix + name.removeprefix(f"{prefix}{_MODEL_PREFIX}")] = state.pop(name)
 
 
 def _restore_model_level(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Read `llm.lm_head.weight` as `llm.model.lm_head.weight`."""
+    """Rename `llm.lm_head.weight` to `llm.model.lm_head.weight`, and build the model if necessary."""
     if isinstance(module, TrainingMixin) and module.model is None:
-        module._build_to_load(state, prefix)  # noqa: SLF001 - its own hook
+        module._build_to_load(state, prefix)  # noqa: SLF001 - called by its hook
     if getattr(module, "model", None) is None:
         return
     if isinstance(module, TrainingMixin) and (place := module._placement) is not None and not place.trainable:  # noqa: SLF001

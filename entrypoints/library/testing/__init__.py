@@ -1,4 +1,4 @@
-"""Fakes of the ports, for tests without a model and torch."""
+"""Fakes of the ports, for tests without models and torch."""
 
 from litgpt.testing.generators import ScriptedGeneration, ScriptedGenerator, ScriptedPrefixCache
 from litgpt.testing.profilers import ScriptedProfiler

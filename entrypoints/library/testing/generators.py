@@ -1,4 +1,4 @@
-"""A Generator with scripted answers, without a model and torch."""
+"""A fake Generator with scripted answers, without torch."""
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
@@ -12,7 +12,7 @@ from litgpt.domain.ports import PrefixCache
 
 @attrs.define(eq=False)
 class ScriptedPrefixCache:
-    """Records token ids."""
+    """A prefix cache that records token ids."""
 
     tokens: list[int] = attrs.field(factory=list)
     busy: bool = False
@@ -22,19 +22,18 @@ class ScriptedPrefixCache:
         return ScriptedPrefixCache(list(self.tokens))
 
     def close(self) -> None:
-        """Forget the ids."""
         self.tokens = []
 
 
 @attrs.define
 class ScriptedGenerator:
-    """Answers every prompt with the same ids, over and over until the answer's bound.
+    """Answers every prompt with the same token ids, repeated up to the maximum length.
 
     Attributes:
-        script: The ids.
-        context: How many tokens a prompt and its answer may have together.
-        asked: Every request, in order.
-        reused: For each generation with a prefix cache, how many ids of the prompt were there already.
+        script: The token ids.
+        context: The maximum number of tokens of a prompt and its answer.
+        asked: All requests, in order.
+        reused: For each generation with a prefix cache, the number of prompt tokens found in it.
 
     """
 
@@ -50,7 +49,7 @@ class ScriptedGenerator:
     def generate(
         self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> "ScriptedGeneration":
-        """Answer the prompts in turns, one token each."""
+        """Answer the prompts in parallel, one token each per step."""
         for request in requests:
             if len(request.prompt) >= self.context:
                 raise PromptTooLong(len(request.prompt), self.context)
@@ -75,7 +74,7 @@ class ScriptedGenerator:
 
 
 class ScriptedGeneration(Iterator[TokenEvent]):
-    """The tokens of one or several answers; made by `ScriptedGenerator.generate`."""
+    """The token events of a batch, created by `ScriptedGenerator.generate`."""
 
     def __init__(
         self,
@@ -90,14 +89,14 @@ class ScriptedGeneration(Iterator[TokenEvent]):
             for index, one in enumerate(requests)
             if one.max_new_tokens > 0
         }
-        # The events know what is left and not this object, so that dropping it is the end of them.
+        # The event iterator does not reference this object, so that dropping the object ends the generation.
         self._events = _run(script, requests, self._left, prefix)
 
     def __next__(self) -> TokenEvent:
         return next(self._events)
 
     def cancel(self, index: int) -> None:
-        """End one answer."""
+        """End the answer to one prompt."""
         self._left.pop(index, None)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A Profiler with a scripted clock."""
+"""A fake Profiler with a scripted clock."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,12 @@ import attrs
 
 @attrs.define
 class ScriptedProfiler:
-    """The clock advances by `tick` seconds with each call; memory is constant.
+    """Advances its clock by `tick` seconds with each call; memory is constant.
 
     Attributes:
-        tick: Seconds between two looks.
-        bytes_in_use: The peak, by device.
-        resets: How many times `reset_peak` was called.
+        tick: Seconds between two calls of `now`.
+        bytes_in_use: The peak memory by device, in bytes.
+        resets: The number of calls of `reset_peak`.
 
     """
 
@@ -27,7 +27,6 @@ class ScriptedProfiler:
         return self._now
 
     def reset_peak(self) -> None:
-        """Count that it was called."""
         self.resets += 1
 
     def peak_bytes(self) -> Mapping[str, int]:

@@ -1,4 +1,4 @@
-"""Models that exist only in memory: fakes of the port ModelStore, without torch."""
+"""A fake ModelStore with models in memory, without torch."""
 
 from collections.abc import Iterator, Mapping
 from math import prod
@@ -18,7 +18,7 @@ _STORAGE_FORMATS = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
 @attrs.frozen
 class MemoryTensor:
-    """A tensor of which only shape and dtype are known: all that a test needs which computes nothing."""
+    """A tensor with a shape and a dtype but without values, for tests that do not compute."""
 
     shape: tuple[int, ...]
     dtype: DType = "float32"
@@ -26,21 +26,21 @@ class MemoryTensor:
 
 @attrs.define
 class MemoryCheckpoint:
-    """A model in memory, and what was asked of it.
+    """A checkpoint in memory that records its calls.
 
     Attributes:
-        config: What `config.json` would hold.
-        weights: Its tensors by Hugging Face's names: MemoryTensor, or torch's own to compute with.
-        generation_config: What `generation_config.json` would hold.
+        config: The content of `config.json`.
+        weights: Tensors by Hugging Face's names: MemoryTensor, or torch tensors for tests that compute.
+        generation_config: The content of `generation_config.json`.
         prompt_style: The name of a saved prompt style.
-        notes: Sentences for the user who loads it.
-        tokenizer: Where its tokenizer is.
+        notes: Notices for the user.
+        tokenizer: The source of the tokenizer.
         folder: The reported folder.
         path: The reported path.
         name: The requested name, set by MemoryStore.
-        fetched: How many times `fetch` was called.
+        fetched: The number of calls of `fetch`.
         was_read: The names of the tensors that were read, in order.
-        closed: Whether it was closed.
+        closed: Whether `close` was called.
 
     """
 
@@ -59,16 +59,15 @@ class MemoryCheckpoint:
 
     @property
     def origin(self) -> str:
-        """Where it is, in words."""
+        """Description of the location, for messages."""
         return f"the model {self.name} in memory"
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor it holds, by name."""
+        """Shapes, dtypes and sizes of the tensors, by name."""
         return {name: _info(tensor) for name, tensor in self.weights.items()}
 
     def fetch(self, report: Reporter) -> None:  # noqa: ARG002 - a fake has nothing to report
-        """Count that it was called."""
         self.fetched += 1
 
     def read(self, name: str, dtype: DType | None = None) -> Any:
@@ -91,17 +90,16 @@ class MemoryCheckpoint:
         return tensor.to(getattr(torch, dtype))
 
     def close(self) -> None:
-        """Remember that it was called."""
         self.closed = True
 
 
 @attrs.define
 class MemoryStore:
-    """Holds models by name, and remembers what it was asked for.
+    """A store of models by name that records its calls.
 
     Attributes:
-        models: What it holds.
-        asked: Every reference that was opened, found or not.
+        models: The models by name.
+        asked: All references passed to `open`, found or not.
 
     """
 
@@ -110,18 +108,18 @@ class MemoryStore:
 
     @property
     def location(self) -> str:
-        """Where this store looks, in words."""
+        """Description of the location, for messages."""
         return "models in memory"
 
     def names(self) -> Iterator[str]:
-        """Yield the names it holds."""
+        """Yield the names of the models."""
         return iter(self.models)
 
     def open(self, reference: ModelReference) -> MemoryCheckpoint:
-        """Return the model itself, not a copy, so that a test can ask it afterwards what was done to it.
+        """Return the model itself, not a copy, so that a test can inspect the recorded calls.
 
         Raises:
-            ModelNotFound: It holds none of this name.
+            ModelNotFound: The store does not have a model of this name.
 
         """
         self.asked.append(reference)

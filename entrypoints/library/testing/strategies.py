@@ -1,4 +1,4 @@
-"""A DistributionStrategy whose models are lists of what was read, without torch."""
+"""A fake DistributionStrategy whose models hold the tensors that were read, without torch."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,10 +21,10 @@ class MemoryModel:
     """A model of MemoryStrategy.
 
     Attributes:
-        placement: Where it is said to be.
-        architecture: What was to be built.
-        weights: What was read for each parameter.
-        released: Whether it was let go of.
+        placement: The requested placement.
+        architecture: The requested architecture.
+        weights: The tensors that were read for each parameter.
+        released: Whether the model was released.
 
     """
 
@@ -36,29 +36,28 @@ class MemoryModel:
 
 @attrs.frozen
 class MemoryWeights:
-    """The weights of a MemoryModel: each tensor is what was read of it."""
+    """The weights of a MemoryModel, as they were read."""
 
     model: MemoryModel
     sources: tuple[ParameterSource, ...]
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Every tensor, by Hugging Face's name."""
+        """Shapes and sizes of the tensors, by Hugging Face's name."""
         pieces = (piece for join in self.sources for piece in join.views)
         return {piece.name: TensorInfo(piece.shape, "F32", 4 * prod(piece.shape)) for piece in pieces}
 
     @property
     def quantization(self) -> None:
-        """None: they are plain."""
+        """None: the weights are not quantized."""
         return None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Nothing."""
         return ()
 
     def read(self, name: str) -> Any:
-        """Return a tensor as it was read."""
+        """Return a tensor as it was read from the checkpoint."""
         for join in self.sources:
             for at, piece in enumerate(join.views):
                 if piece.name == name:
@@ -71,16 +70,16 @@ class MemoryStrategy:
     """Reports fixed hardware and builds models with scripted answers.
 
     Attributes:
-        script: The answer of its models, in token ids.
-        there_is: The hardware it claims.
+        script: The answer of the models, as token ids.
+        there_is: The reported hardware.
 
     """
 
     script: Sequence[int] = (1,)
     there_is: Hardware = attrs.field(factory=Hardware)
 
-    def hardware(self, released_model: MemoryModel | None = None) -> Hardware:  # noqa: ARG002 - it frees nothing
-        """Return what it claims."""
+    def hardware(self, released_model: MemoryModel | None = None) -> Hardware:  # noqa: ARG002 - releases no memory
+        """Return the reported hardware."""
         return self.there_is
 
     def build(
@@ -91,7 +90,7 @@ class MemoryStrategy:
         checkpoint: Checkpoint[Any],
         report: Reporter,
     ) -> MemoryModel:
-        """Read each tensor once."""
+        """Read each tensor once and return the model."""
         weights = {}
         for done, join in enumerate(sources, 1):
             weights[join.parameter.name] = [checkpoint.read(name, placement.dtype) for name in join.hf_names]
@@ -101,13 +100,12 @@ class MemoryStrategy:
     def weights(
         self, model: MemoryModel, sources: Sequence[ParameterSource]
     ) -> "AbstractContextManager[MemoryWeights]":
-        """Give what was read, to be written."""
+        """Return a context manager with the weights, for saving."""
         return nullcontext(MemoryWeights(model, tuple(sources)))
 
     def release(self, model: MemoryModel) -> None:
-        """Remember that it was called."""
         model.released = True
 
     def generator(self, model: MemoryModel, placement: Placement) -> ScriptedGenerator:  # noqa: ARG002
-        """Return a generator that says the script."""
+        """Return a generator that answers with the script."""
         return ScriptedGenerator(self.script, context=model.architecture.context_length)

@@ -1,4 +1,4 @@
-"""A Tokenizer whose tokens are bytes, without files."""
+"""A fake Tokenizer with a token for each byte, without files."""
 
 import codecs
 import json
@@ -14,7 +14,7 @@ from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt, WrongType
 from litgpt.domain.tokenizer_source import TokenizerSource
 
 SPECIAL = ("<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
-"""Its special tokens; the first has the id 256, after the bytes."""
+"""The special tokens; their ids start at 256, after the bytes."""
 
 BEGIN, END, SYSTEM, USER, ASSISTANT = range(256, 256 + len(SPECIAL))
 SIZE = 256 + len(SPECIAL)
@@ -24,12 +24,12 @@ _SPECIAL = re.compile(f"({'|'.join(map(re.escape, SPECIAL))})")
 
 @attrs.frozen
 class ByteTokenizer:
-    """Each byte of UTF-8 is the token of its value; above them are five special tokens.
+    """Encodes each byte of UTF-8 as the token id of its value; five special tokens follow.
 
     Attributes:
-        adds_bos: Whether `encode` puts `<|begin|>` first.
-        has_chat_template: Whether it can render messages. `Hi` from a user is `<|user|>Hi<|end|>`.
-        rows: How many ids its model has. Those above the special tokens are padding and stand for no text.
+        adds_bos: Whether `encode` prepends `<|begin|>`.
+        has_chat_template: Whether `render` is supported. A user message `Hi` becomes `<|user|>Hi<|end|>`.
+        rows: The vocabulary size of the model. Ids above the special tokens are padding without text.
 
     """
 
@@ -39,7 +39,7 @@ class ByteTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """One more than the id of the last special token."""
+        """The largest id plus one."""
         return SIZE
 
     @property
@@ -63,7 +63,7 @@ class ByteTokenizer:
         return _SPECIAL.sub(lambda found: f"{found[0][:-1]}{ESCAPE}{found[0][-1]}", text)
 
     def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
-        """Return the bytes of `text`, and the ids of the special tokens in it that are not escaped."""
+        """Return the bytes of `text`, with ids for special tokens that are not escaped."""
         _utf8(unescape(text) if escaped else text)
         parts = [(part, _utf8(unescape(part))) for part in _SPECIAL.split(text)]
         ids = [one for part, spelt in parts for one in ((_id(part),) if part in SPECIAL else spelt)]
@@ -71,7 +71,7 @@ class ByteTokenizer:
         return [BEGIN, *ids] if begins and ids[:1] != [BEGIN] else ids
 
     def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
-        """Return the text of `ids`; special tokens are left out unless `include_special_tokens`."""
+        """Return the text of `ids`, without special tokens unless `include_special_tokens`."""
         return b"".join(self._spell(one, special=include_special_tokens) for one in ids).decode(
             "utf-8", "replace"
         )
@@ -81,7 +81,7 @@ class ByteTokenizer:
         return ByteDecoder(self)
 
     def token_to_id(self, token: str) -> int | None:
-        """Return the id of a special token, or of a letter of ASCII."""
+        """Return the id of a special token or an ASCII character; None for other tokens."""
         if token in SPECIAL:
             return _id(token)
         return ord(token) if len(token) == 1 and token.isascii() else None
@@ -95,9 +95,9 @@ class ByteTokenizer:
         variables: Mapping[str, Any] | None = None,
         continue_final_message: bool | str = False,
     ) -> str:
-        """Return messages as `<|role|>content<|end|>`, then `<|assistant|>` if an answer is to follow.
+        """Render messages as `<|role|>content<|end|>`, and `<|assistant|>` with `add_generation_prompt`.
 
-        Tools and variables come first, as JSON in a turn of the system; a message's other fields follow its
+        Tools and variables come first, as JSON in a system message; further fields of a message follow its
         content as JSON.
         """
         if not self.has_chat_template:
@@ -122,7 +122,7 @@ class ByteTokenizer:
 
 @attrs.define
 class ByteDecoder:
-    """Holds bytes back until they are a character."""
+    """Decodes a stream of token ids into complete characters."""
 
     tokenizer: ByteTokenizer
     _utf8: codecs.IncrementalDecoder = attrs.field(
@@ -130,21 +130,21 @@ class ByteDecoder:
     )
 
     def push(self, token: int) -> str:
-        """Return the text that is certain now that `token` has come."""
-        return self._utf8.decode(self.tokenizer._spell(token))  # noqa: SLF001 - two halves of one fake
+        """Return the text that `token` completes."""
+        return self._utf8.decode(self.tokenizer._spell(token))  # noqa: SLF001 - same fake
 
     def finish(self) -> str:
-        """Return U+FFFD for a character that was not completed."""
+        """Return U+FFFD for an incomplete character at the end."""
         return self._utf8.decode(b"", final=True)
 
 
 def open_byte_tokenizer(
-    source: TokenizerSource,  # noqa: ARG001 - it is the same for every model
+    source: TokenizerSource,  # noqa: ARG001 - the same for every model
     *,
     name: str,  # noqa: ARG001
     vocab_size: int | None = None,
 ) -> ByteTokenizer:
-    """Open a ByteTokenizer, as LoadModel opens tokenizers; its ids fill the model's vocabulary."""
+    """Return a ByteTokenizer whose ids fill the vocabulary of the model; implements OpenTokenizer."""
     return ByteTokenizer(rows=max(vocab_size or 0, SIZE))
 
 

@@ -24,11 +24,11 @@ class TrainingMemory:
     """The estimated memory of a run on each device.
 
     Attributes:
-        llm: The model, whose weights need not be read.
-        recipe: How it is trained.
-        precision: The Trainer's.
-        dtype: The data type of the model's own weights.
-        trained: The number of parameters that are trained.
+        llm: The model; its weights need not be loaded.
+        recipe: The configuration of the run.
+        precision: The precision of the Trainer.
+        dtype: The dtype of the model's weights.
+        trained: The number of trained parameters.
 
     """
 
@@ -40,7 +40,7 @@ class TrainingMemory:
     _adapts_all: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        loaded, everywhere = self.llm._loaded, True  # noqa: SLF001 - an LLM's own half
+        loaded, everywhere = self.llm._loaded, True  # noqa: SLF001 - own package
         if self.recipe.uses_lora:
             count, everywhere = trained_numbers(
                 loaded.architecture, *written_as(loaded), self.recipe.lora_config
@@ -51,10 +51,10 @@ class TrainingMemory:
         object.__setattr__(self, "_adapts_all", everywhere)
 
     def needs(self, longest: int) -> TrainingFootprint:
-        """Return the memory for batches of sequences with this many tokens."""
+        """Return the memory for batches of sequences with `longest` tokens."""
         recipe = self.recipe
         compute: Any = _COMPUTES_IN.get(self.precision, self.dtype)
-        quantize: Any = recipe.quantization  # the recipe has checked it
+        quantize: Any = recipe.quantization  # validated by TrainConfig
         return training_footprint(
             self.llm.config.architecture,
             trained=self.trained,
@@ -71,7 +71,7 @@ class TrainingMemory:
         )
 
     def check(self, longest: int) -> None:
-        """Raise if such batches do not fit into memory.
+        """Raise if batches of sequences with `longest` tokens do not fit into memory.
 
         Raises:
             UnsupportedOperation: There is not enough memory for weights, gradients, optimizer states and
@@ -99,7 +99,7 @@ class TrainingMemory:
 
 
 def dtype_name(dtype: torch.dtype) -> DType:
-    """Return the name of a data type that a model's own weights are trained in."""
+    """Return the name of the dtype in which weights are trained."""
     return "bfloat16" if dtype is torch.bfloat16 else "float32"
 
 
@@ -109,6 +109,6 @@ def _less(recipe: TrainConfig) -> str:
     if recipe.uses_lora:
         qlora = "" if recipe.quantization else "method='qlora', "
         return f"Use {qlora}a smaller lora_rank, {batch}"
-    if recipe.init == "random":  # of which an adapter would change nothing that counts
+    if recipe.init == "random":  # an adapter on random weights is useless
         return f"Use a smaller model, {batch}"
     return f"Use method='lora' or 'qlora', {batch}"

@@ -14,7 +14,7 @@ from litgpt.domain.validators import local_path
 CONFIG_FILE = "recipe.yaml"
 CHECKPOINT_FOLDER = "checkpoints"
 HUB_DATASETS = ("alpaca", "alpaca2k", "alpaca_2k")
-"""Names of data sets on the Hub, which stand for themselves and not for a path."""
+"""Names of data sets on the Hub, which are not paths."""
 
 
 def check_paths(config: TrainConfig, *, resume: str | None, overwrite: bool) -> None:
@@ -59,11 +59,11 @@ def _check_no_earlier_run(config: TrainConfig, out: Path) -> None:
 
 
 def resume_path(config: TrainConfig, out: Path, resume: str | None, report: Reporter) -> Path | None:
-    """Return the checkpoint from which a run goes on; None: a new run begins.
+    """Return the checkpoint to resume from; None for a new run.
 
     Args:
-        config: The settings of the run.
-        out: Its folder.
+        config: The configuration of the run.
+        out: The output directory.
         resume: `last`, the path of a checkpoint, or None for a new run.
         report: Receives notices about damaged checkpoints.
 
@@ -80,7 +80,7 @@ def resume_path(config: TrainConfig, out: Path, resume: str | None, report: Repo
 
 
 def remove_checkpoints(out: Path) -> None:
-    """Remove the checkpoints of an earlier run, which a new one replaces."""
+    """Remove the checkpoints of an earlier run that a new run replaces."""
     from litgpt.adapters.training.checkpointing import delete_checkpoint
 
     for path in (out / CHECKPOINT_FOLDER).glob("step-*.ckpt*"):
@@ -88,7 +88,7 @@ def remove_checkpoints(out: Path) -> None:
 
 
 def _is_written_by_hand(path: Path, config: TrainConfig) -> bool:
-    """Return whether a file has settings that no run wrote (a run writes all of them) and other values."""
+    """Return whether a file differs from the configuration and lacks settings, all of which a run writes."""
     if not path.exists():
         return False
     try:

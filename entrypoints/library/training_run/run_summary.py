@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import lightning as L  # noqa: N812 - as everybody calls it
+import lightning as L  # noqa: N812 - the usual name
 
 from litgpt.adapters.training.lightning_module import LitModel
 from litgpt.adapters.training.metrics import MetricsCallback
@@ -19,13 +19,13 @@ from litgpt.training_run.memory_check import TrainingMemory
 
 @attrs.frozen(kw_only=True)
 class StartSummary:
-    """Describes a run whose weights are loaded, before its first step.
+    """Describes a run before its first step, after its weights are loaded.
 
     Attributes:
         llm: The model.
-        config: How it is trained.
-        data: What it is trained on.
-        memory: What it takes.
+        config: The configuration of the run.
+        data: The training data.
+        memory: The memory estimate.
 
     """
 
@@ -39,12 +39,12 @@ class StartSummary:
         recipe, architecture = self.config, self.llm.config.architecture
         trained = sum(one.numel() for one in module.parameters() if one.requires_grad)
         total = parameter_count(architecture) + (trained if recipe.uses_lora else 0)
-        train: Any = self.data._datasets()[0]  # noqa: SLF001 - its own package
+        train: Any = self.data._datasets()[0]  # noqa: SLF001 - own package
         examples = format_count(len(train), "window" if recipe.task == "pretrain" else "example")
         steps = format_count(module.num_steps, "step")
         if trainer.global_step:
             steps += f" from step {trainer.global_step + 1:,} on"
-        name = self.llm._loaded.checkpoint.name  # noqa: SLF001 - its own package
+        name = self.llm._loaded.checkpoint.name  # noqa: SLF001 - own package
         devices = f"{trainer.world_size} x " if trainer.world_size > 1 else ""
         precision = "bf16-true" if self.memory.dtype == "bfloat16" else self.memory.precision
         memory = format_bytes(self.memory.needs(train.longest).total)
@@ -76,12 +76,12 @@ def end_table(
     """Return a table of a run's results, its files and a command to try the model.
 
     Args:
-        config: How it was trained.
+        config: The configuration of the run.
         saved: The folder of the model or the adapter.
         checkpoint: The newest checkpoint.
-        steps: How many steps there were, earlier runs' included.
-        metrics: The figures of the run.
-        seconds: How long it took, loading and saving included.
+        steps: The number of optimizer steps, including resumed runs.
+        metrics: The metrics of the run.
+        seconds: The duration, including loading and saving.
 
     """
     out = saved.parent

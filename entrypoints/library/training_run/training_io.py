@@ -40,14 +40,14 @@ def setup_for_training(llm: LLM, config: TrainConfig, dtype: torch.dtype, mesh: 
 
     Args:
         llm: The model.
-        config: How it is to be trained.
-        dtype: What its own weights are to be in.
-        mesh: The processes that each keep a part of it; None: there is one, or each has all.
+        config: The configuration of the run.
+        dtype: The dtype of the model's weights.
+        mesh: The processes over which the weights are sharded; None: the weights are not sharded.
 
     """
     with _default_dtype(dtype):
         llm.trainer_setup(quantize=config.quantization)
-    assert llm.model is not None  # noqa: S101 - it has been set up
+    assert llm.model is not None  # noqa: S101 - set by trainer_setup
     llm.model.gradient_checkpointing = config.gradient_checkpointing
     if config.uses_lora:
         lora = config.lora_config
@@ -57,10 +57,9 @@ def setup_for_training(llm: LLM, config: TrainConfig, dtype: torch.dtype, mesh: 
 
 
 def training_style_for(llm: LLM, config: TrainConfig) -> PromptStyle | None:
-    """Return the style in which a model learns to be asked; None is its chat template.
+    """Return the prompt style of the training examples; None: the chat template.
 
-    It is the recipe's, or the one in which the model is asked already; one that only continues text gets
-    Alpaca's, as instructions need some form.
+    The style is, in this order: the configured style, the style or chat template of the model, `alpaca`.
     """
     if config.prompt_style is not None:
         return find_style(config.prompt_style)
@@ -72,18 +71,18 @@ def save_trained(llm: LLM, config: TrainConfig, out: Path, report: Reporter, *, 
     """Save the trained weights as `model` or `adapter` in a folder, and return it.
 
     Args:
-        llm: The model; if it is divided among processes, all of them call this.
-        config: How it was trained.
-        out: The folder of the run.
+        llm: The model; if it is sharded over processes, all of them call this.
+        config: The configuration of the run.
+        out: The output directory of the run.
         report: Receives notices and progress.
-        first: Whether this process is the one that writes.
+        first: Whether this process writes the files.
 
     """
     whole = gather_full_model(llm, config) if llm.is_sharded else llm
     folder = output_folder(config, out)
     if first and whole is not None:
-        whole._report = report  # noqa: SLF001 - its own package: it says what it wrote
-        _save(whole, config, folder, overwrite=True)  # which was checked before the run began
+        whole._report = report  # noqa: SLF001 - own package; saving reports notices
+        _save(whole, config, folder, overwrite=True)  # checked before the run started
     return folder
 
 
@@ -93,15 +92,15 @@ def save_checkpoint_as_model(
     """Save a checkpoint of `train` as the folder of a model or adapter.
 
     Args:
-        checkpoint: A file, or a folder with a part from each process.
-        folder: Where to.
+        checkpoint: A file, or a folder sharded by process.
+        folder: The output folder.
         report: Receives notices and progress.
-        overwrite: Whether another model in the folder is replaced.
+        overwrite: Whether to replace another model in the folder.
 
     Raises:
-        WouldOverwrite: The folder holds another model, and `overwrite` is not set.
-        InvalidArgument: The checkpoint does not say of which model it is.
-        InvalidCheckpoint: It cannot be read.
+        WouldOverwrite: The folder contains another model, and `overwrite` is False.
+        InvalidArgument: The checkpoint does not contain the configuration of its run.
+        InvalidCheckpoint: The checkpoint cannot be read.
 
     """
     from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
@@ -117,8 +116,8 @@ def save_checkpoint_as_model(
     own = output_folder(recipe, checkpoint.absolute().parent.parent)
     check_output(llm, recipe, folder, overwrite=overwrite, is_copy=realpath(folder) != realpath(own))
     llm = _restore_model(llm, recipe, content["state_dict"], torch.float32, str(checkpoint))
-    llm._report = report  # noqa: SLF001 - its own package: it says what it wrote
-    _save(llm, recipe, folder, overwrite=True)  # which has been checked
+    llm._report = report  # noqa: SLF001 - own package; saving reports notices
+    _save(llm, recipe, folder, overwrite=True)  # checked above
 
 
 def output_folder(config: TrainConfig, out: Path) -> Path:
@@ -129,14 +128,14 @@ def output_folder(config: TrainConfig, out: Path) -> Path:
 def check_output(
     llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool, is_copy: bool = False
 ) -> None:
-    """Check that the trained model or adapter may be saved in a folder.
+    """Raise if the trained model or adapter cannot be saved in a folder.
 
     Raises:
-        InvalidArgument: It is not a folder.
-        WouldOverwrite: It holds another model or adapter, and `overwrite` is not set.
+        InvalidArgument: The path is not a folder.
+        WouldOverwrite: The folder contains another model or adapter, and `overwrite` is False.
 
     """
-    loaded = llm._loaded  # noqa: SLF001 - an LLM's own half
+    loaded = llm._loaded  # noqa: SLF001 - own package
     if config.uses_lora:
         new = adapter_content(absolute_name(loaded.checkpoint.name), config.lora_config)
         new = attrs.evolve(new, is_copy=is_copy)
@@ -151,12 +150,12 @@ def _save(llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool) -> No
         llm.save(folder, prompt_style=style, overwrite=overwrite)
         return
     files = {} if style is None else _style_files(llm, style)
-    llm._save_adapter(folder, files=files, overwrite=overwrite)  # noqa: SLF001 - an LLM's own half
+    llm._save_adapter(folder, files=files, overwrite=overwrite)  # noqa: SLF001 - own package
 
 
 def _style_files(llm: LLM, style: PromptStyle) -> dict[str, bytes]:
-    """Return the files that tell of an adapter's prompt style: its name, and a tokenizer with a template."""
-    loaded = llm._loaded  # noqa: SLF001 - an LLM's own half
+    """Return files that describe an adapter's prompt style: its name and a tokenizer with a template."""
+    loaded = llm._loaded  # noqa: SLF001 - own package
     name, config = loaded.checkpoint.name, loaded.checkpoint.config
     found = container.export_tokenizer()(loaded.tokenizer_source, name=name)
     tokenizer = {file: content for file, content in found.items() if file not in CONFIG_FILES}
@@ -169,7 +168,7 @@ def _style_files(llm: LLM, style: PromptStyle) -> dict[str, bytes]:
 
 
 def gather_full_model(llm: LLM, config: TrainConfig) -> LLM | None:
-    """Return a model with all the weights, at the first process; None at the others. All take part."""
+    """Return a model with the full weights on rank 0, None on other ranks; all ranks call this."""
     from litgpt.adapters.training.full_state_dict import gather_full_state_dict
 
     state = gather_full_state_dict(llm)
@@ -186,11 +185,11 @@ def _load_model(config: TrainConfig) -> LLM:
 def _restore_model(
     llm: LLM, config: TrainConfig, state: Mapping[str, Tensor], dtype: torch.dtype, origin: str
 ) -> LLM:
-    """Return a recipe's model with the weights of a state dict, which is called `origin` in an error."""
+    """Return the model of a run with the weights of a state dict; `origin` names it in errors."""
     from litgpt.adapters.training.trainer_checkpoint import restore
 
     setup_for_training(llm, config, dtype)
-    assert llm.model is not None  # noqa: S101 - it has been prepared
+    assert llm.model is not None  # noqa: S101 - set by trainer_setup
     restore(llm.model, state, origin=origin, name=config.model)
     return llm
 
