@@ -31,7 +31,7 @@ class TurnOptions:
 
 @attrs.define
 class EncodedHistory:
-    """The text of the conversation and its token ids, which differ from those of encoding the text again."""
+    """Text and token ids of the conversation. Encoding the text again can yield different ids."""
 
     text: str = ""
     token_ids: list[int] = attrs.field(factory=list)

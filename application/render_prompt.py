@@ -29,7 +29,7 @@ class RenderPrompt:
         options: Tools and variables for the chat template.
         raw: Whether prompts are strings that are sent unchanged, without the style.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in messages and tools become control
-            tokens, rather than only those of the style or template.
+            tokens. By default, only special tokens of the style or template do.
 
     """
 

@@ -38,7 +38,7 @@ class InvalidArgument(LitGPTError, ValueError):
 
 
 class MissingArgument(InvalidArgument):
-    """A required argument is missing, or None; `expected` says what to pass, as an imperative sentence."""
+    """A required argument is missing or None; `expected` is an imperative sentence with the remedy."""
 
     def __str__(self) -> str:
         return f"Missing {self.name}: {self.expected}"
@@ -127,7 +127,7 @@ class HubUnreachable(LitGPTError, ConnectionError):
     Attributes:
         name: The repository.
         reason: The cause, as a sentence.
-        cached: What the local cache has of it.
+        cached: State of the local cache, as a verb phrase.
 
     """
 

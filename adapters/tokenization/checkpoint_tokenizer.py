@@ -75,7 +75,7 @@ class CheckpointTokenizer:
 
         Raises:
             WrongType: `text` is not a string.
-            BadArgument: `text` cannot be encoded in UTF-8.
+            InvalidArgument: `text` cannot be encoded in UTF-8.
 
         """
         _check(text)
@@ -86,7 +86,7 @@ class CheckpointTokenizer:
 
         Raises:
             WrongType: `text` is not a string.
-            BadArgument: `text` cannot be encoded in UTF-8, or has a token without an embedding in the model.
+            InvalidArgument: `text` cannot be encoded in UTF-8, or has a token without an embedding.
 
         """
         _check(unescape(text) if escaped else text)
@@ -105,7 +105,7 @@ class CheckpointTokenizer:
         """Return the text of `ids`, without special tokens unless `include_special_tokens`.
 
         Raises:
-            BadArgument: An id is outside the vocabulary.
+            InvalidArgument: An id is outside the vocabulary.
 
         """
         spell = self._token_bytes if include_special_tokens else self._visible_token_bytes
@@ -132,7 +132,7 @@ class CheckpointTokenizer:
         """Render messages with the checkpoint's chat template in a sandbox. See the port.
 
         Raises:
-            BadPrompt: There is no template, it rejects the messages, or it violates the sandbox.
+            UnsupportedPrompt: The template is missing, rejects the messages, or violates the sandbox.
 
         """
         if self.chat_template is None:

@@ -25,7 +25,7 @@ def export_tokenizer(source: TokenizerSource, *, name: str) -> Mapping[str, byte
         name: Name of the model in error messages.
 
     Raises:
-        DamagedFile: A file cannot be read.
+        CorruptFile: A file cannot be read.
         UnsupportedModel: The tokenizer's algorithm is not supported.
 
     """

@@ -26,8 +26,8 @@ def open_tokenizer(
         vocab_size: Rows of the model's embedding; None disables the check of the tokenizer's size.
 
     Raises:
-        TokenizerMismatch: There is no tokenizer, or it produces ids that the model does not have.
-        DamagedFile: A file cannot be read.
+        TokenizerMismatch: The tokenizer is missing, or produces ids that the model does not have.
+        CorruptFile: A file cannot be read.
         UnsupportedModel: The tokenizer's algorithm is not supported.
 
     """

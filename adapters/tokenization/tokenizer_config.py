@@ -56,7 +56,7 @@ def read_tokenizer_config(paths: Mapping[str, Path]) -> TokenizerConfig:
             `chat_template.jinja`, `chat_template.json`, `config.json`. All are optional.
 
     Raises:
-        DamagedFile: A file cannot be read.
+        CorruptFile: A file cannot be read.
 
     """
     config = _read_object(paths, "tokenizer_config.json")

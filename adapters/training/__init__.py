@@ -1,1 +1,1 @@
-"""What the Lightning Trainer works with: data modules, callbacks, the loss."""
+"""Components for the Lightning Trainer: data modules, callbacks, loss and checkpoints."""

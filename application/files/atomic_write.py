@@ -95,7 +95,7 @@ def partial_name() -> str:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove partial files and folders of killed processes from a folder; those in use are locked."""
+    """Remove partial files and folders of killed processes; a lock protects the ones in use."""
     for name in os.listdir(folder):  # noqa: PTH208 - names are enough
         path = folder / name
         if not PARTIAL_NAME.fullmatch(name) or path.is_symlink():

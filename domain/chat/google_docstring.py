@@ -17,7 +17,7 @@ class Docstring:
     Attributes:
         summary: The text before the first section.
         arguments: The descriptions below `Args:`, by argument, each in one line.
-        returns: The text below `Returns:`; None if there is no such section.
+        returns: The text below `Returns:`; None without this section.
 
     """
 

@@ -43,7 +43,7 @@ class Message:
         """The content as one string: text parts are concatenated, and None is empty.
 
         Raises:
-            BadPrompt: A part of the content has no text.
+            UnsupportedPrompt: A part of the content has no text.
 
         """
         if self.content is None or isinstance(self.content, str):
@@ -77,7 +77,7 @@ def parse_messages(value: object) -> tuple[Message, ...]:
 
     Raises:
         WrongType: `value` is not a list of messages.
-        BadArgument: The list is empty, or a message contains an image, audio or video.
+        InvalidArgument: The list is empty, or a message contains an image, audio or video.
 
     """
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):

@@ -1,4 +1,4 @@
-"""Special tokens in text that is data: escaped, so that they are encoded as text, not as control tokens."""
+"""Escape special tokens in data, so that they are encoded as text, not as control tokens."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,12 +8,12 @@ ESCAPE = "\udfff"
 
 
 def unescape(text: str) -> str:
-    """Return an escaped text as it was."""
+    """Return the original text of an escaped text."""
     return text.replace(ESCAPE, "")
 
 
 def map_strings(value: Any, function: Callable[[str], str]) -> Any:
-    """Return a copy of a JSON value in which each string, keys included, is what a function makes of it."""
+    """Return a copy of a JSON value with a function applied to each string, including keys."""
     if isinstance(value, str):
         return function(value)
     if isinstance(value, Mapping):

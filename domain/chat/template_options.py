@@ -45,14 +45,14 @@ def _variables(value: object) -> dict[str, Any]:
 
 @attrs.frozen(kw_only=True)
 class TemplateOptions:
-    """What a chat template is given besides the messages.
+    """Inputs of a chat template besides the messages.
 
     Attributes:
         tools: JSON schemas of the tools that the model may call; Python functions are converted to them. None
             renders a prompt without tools.
         variables: Further variables by name: `enable_thinking`, `reasoning_effort`, `documents`, …, which
             callers know as `chat_template_kwargs`.
-        continue_final_message: Whether the prompt ends within the last message, for the model to go on with.
+        continue_final_message: Whether the prompt ends within the last message, which the model continues.
             A string names the field to continue in place of `content`, such as `reasoning_content`.
 
     """
@@ -70,7 +70,7 @@ class TemplateOptions:
 
     @property
     def render_kwargs(self) -> dict[str, Any]:
-        """Those that are set, as keyword arguments of the port's `Tokenizer.render`."""
+        """The options that are set, as keyword arguments of the port's `Tokenizer.render`."""
         fields = attrs.fields(TemplateOptions)
         return {
             field.name: getattr(self, field.name)

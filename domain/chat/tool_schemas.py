@@ -32,7 +32,7 @@ def parse_tools(tools: object) -> tuple[dict[str, Any], ...] | None:
 
     Raises:
         WrongType: It is not a list of these.
-        BadArgument: A function lacks a docstring, a type hint or the description of an argument.
+        InvalidArgument: A function lacks a docstring, a type hint or the description of an argument.
 
     """
     if tools is None:
@@ -49,10 +49,10 @@ def function_schema(function: Callable[..., Any], name: str = "tools[0]") -> dic
 
     Args:
         function: A function or a method.
-        name: What to call it in an error.
+        name: Its name in error messages.
 
     Raises:
-        BadArgument: It lacks a docstring, a type hint or the description of an argument, or JSON has no
+        InvalidArgument: It lacks a docstring, a type hint or the description of an argument, or JSON has no
             counterpart of a type hint.
 
     """

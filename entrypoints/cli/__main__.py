@@ -1,4 +1,4 @@
-"""`python -m litgpt.cli`: the command line where `litgpt` is not on the path."""
+"""`python -m litgpt.cli`: run the command line where the `litgpt` script is not on the path."""
 
 from litgpt.cli.main import main
 

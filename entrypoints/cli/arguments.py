@@ -1,4 +1,4 @@
-"""What a user typed, checked before anything is loaded for it."""
+"""Validation of prompts, before a model is loaded."""
 
 import typer
 
@@ -6,10 +6,10 @@ from litgpt.cli import console
 
 
 def one_prompt(argument: str | None, option: str | None) -> str | None:
-    """Return the prompt of a command that takes it after MODEL or with --prompt.
+    """Return the prompt, which can be passed after MODEL or with --prompt.
 
     Raises:
-        typer.BadParameter: It is passed in both ways.
+        typer.BadParameter: It is passed both ways.
 
     """
     if argument is not None and option is not None:
@@ -21,7 +21,7 @@ def prompt_text(prompt: str, sys_prompt: str | None = None) -> str:
     """Return the prompt, or stdin if it is `-`.
 
     Raises:
-        BadArgument: It is empty, or no text.
+        InvalidArgument: It is empty or cannot be decoded.
 
     """
     from litgpt.application.render_prompt import to_messages
@@ -32,10 +32,10 @@ def prompt_text(prompt: str, sys_prompt: str | None = None) -> str:
 
 
 def decode_input(text: str) -> str:
-    """Return a text that came from outside.
+    """Return text from the command line or stdin, after checking that it was decoded without errors.
 
     Raises:
-        InvalidArgument: It contains bytes that are not valid text.
+        InvalidArgument: The text contains surrogates, which stand for undecodable bytes.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""`litgpt benchmark`: measure the speed and the memory of a model."""
+"""`litgpt benchmark`: measure the generation speed and memory use of a model."""
 
 import math
 from typing import Annotated
@@ -10,7 +10,7 @@ from litgpt.cli.arguments import one_prompt, prompt_text
 from litgpt.cli.model_loading import DistributeArguments, load_model
 
 
-def benchmark(  # noqa: PLR0913 - each is an option
+def benchmark(  # noqa: PLR0913 - one per option
     model: options.Model = options.DEFAULT_MODEL,
     words: options.PromptArgument = None,
     *,
@@ -69,5 +69,5 @@ def benchmark(  # noqa: PLR0913 - each is an option
 
 
 def _without_nan(values: list[float]) -> list[float | None]:
-    """Return values as JSON has them, which knows no nan."""
+    """Return the values with NaN as None, since JSON does not support NaN."""
     return [None if math.isnan(value) else value for value in values]

@@ -1,4 +1,4 @@
-"""`litgpt chat`: a conversation in the terminal."""
+"""`litgpt chat`: chat with a model in the terminal."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from litgpt.llm import LLM
 
 
-def chat(  # noqa: PLR0913 - each is an option
+def chat(  # noqa: PLR0913 - one per option
     model: options.Model = options.DEFAULT_MODEL,
     *,
     sys_prompt: options.SysPrompt = None,
@@ -74,7 +74,7 @@ def chat(  # noqa: PLR0913 - each is an option
             console.note(f"Chat with {reference}. /help lists the commands; Ctrl-D quits.")
         session.run()
     if session.failed and not console.stdin_is_terminal():
-        raise typer.Exit(1)  # a program cannot see it otherwise
+        raise typer.Exit(1)  # scripts only see the exit status
 
 
 def _style(llm: "LLM") -> str:

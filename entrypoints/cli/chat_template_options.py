@@ -1,4 +1,4 @@
-"""What the commands read for chat templates: tools, variables and messages, from files or as JSON."""
+"""Chat template options of the commands: tools, variables and messages, from files or as JSON."""
 
 import warnings
 from collections.abc import Iterator
@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 def template_kwargs(
     tools: str | None, chat_template_kwargs: str | None, *, apply_chat_template: bool, **others: Any
 ) -> dict[str, Any]:
-    """Return a command's options as keyword arguments of `LLM.generate`, without those that are not given.
+    """Return the chat template options as keyword arguments of `LLM.generate`; unset options are omitted.
 
     Args:
-        tools: A JSON file with a list of tools, or that list as JSON.
+        tools: Path of a JSON file with a list of tools, or the list as JSON.
         chat_template_kwargs: A JSON object.
-        apply_chat_template: Whether the prompt goes through the chat template.
-        others: Further arguments; those that are false or None are left out.
+        apply_chat_template: Whether to apply the chat template to the prompt.
+        others: Additional keyword arguments; falsy values are omitted.
 
     Raises:
-        BadArgument: One of them cannot be right.
+        InvalidArgument: An option is invalid, or needs a chat template while `apply_chat_template` is False.
+        InvalidCheckpoint: The file of tools does not exist or is not JSON.
 
     """
     from litgpt.application.render_prompt import reject_options
@@ -46,12 +47,12 @@ def template_kwargs(
 def parse_conversation(
     prompt: str | None, messages: str | None, sys_prompt: str | None, *, model: str = ""
 ) -> "tuple[str | list[Message], dict[str, Any]]":
-    """Return a prompt, or the messages of a file together with its tools and template variables.
+    """Return the prompt, or the messages of a file, and the tools and template variables of the file.
 
     Args:
-        prompt: The prompt, if any.
-        messages: The file of messages, if any.
-        sys_prompt: The system prompt, if any.
+        prompt: The prompt, or None.
+        messages: Path of a file of messages, or None.
+        sys_prompt: The system prompt, or None.
         model: The argument MODEL, for the error message.
 
     Raises:
@@ -79,7 +80,7 @@ def parse_conversation(
 
 @contextmanager
 def warnings_as_notes(*, quiet: bool) -> Iterator[None]:
-    """Show warnings about prompts as remarks, once each, and without the line of code that they come from."""
+    """Show each prompt warning once on stderr, without the source line, and with the option's name."""
     from litgpt.application.render_prompt import PromptWarning
 
     shown = warnings.showwarning

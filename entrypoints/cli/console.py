@@ -1,7 +1,7 @@
-"""Everything that the commands show or ask: the one place that prints.
+"""Terminal input and output of all commands.
 
-Answers go to stdout, and all that is said about them to stderr. Colors, and lines that come and go, are for
-terminals; NO_COLOR is respected. What a model says, or a file calls itself, cannot give a terminal commands.
+Results are written to stdout, notes and errors to stderr. Colors and transient lines are only used on
+terminals; NO_COLOR is respected. Control characters in model output and file names are replaced.
 """
 
 import json
@@ -19,40 +19,40 @@ from litgpt.domain.formatting.redaction import redact
 from litgpt.process_rank import is_first_process
 
 BROKEN_PIPE = 141
-"""The exit status of a program whose reader went away, as shells know it: 128 + SIGPIPE."""
+"""Exit status after a broken pipe, by the convention of shells: 128 + SIGPIPE."""
 
 _BOLD, _DIM, _RED = "1", "2", "1;31"
-# Control characters, among them those that begin a terminal's commands; not tab and newline.
+# C0 and C1 control characters, which include the introducers of escape sequences, except tab and newline.
 _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10}, "\N{REPLACEMENT CHARACTER}")
 
 
 def show(text: str, end: str = "\n") -> None:
-    """Write to stdout, at once; a piece of a streamed answer has no `end`.
+    """Write text to stdout and flush; pass `end=""` for chunks of a streamed answer.
 
     Raises:
-        typer.Exit: Nobody reads any more.
+        typer.Exit: The reader closed the pipe.
 
     """
     _to_stdout(_escape_controls(text, sys.stdout) + end)
 
 
 def show_rendered(text: str, render: Callable[[str], str]) -> None:
-    """Write a piece of an answer to stdout as `render` makes it, which may add terminal codes of its own.
+    """Write `render(text)` to stdout; `render` may add escape sequences.
 
     Raises:
-        typer.Exit: Nobody reads any more.
+        typer.Exit: The reader closed the pipe.
 
     """
     _to_stdout(render(_escape_controls(text, sys.stdout)))
 
 
 def heading(text: str) -> None:
-    """Write a line to stdout that stands out on a terminal."""
+    """Write a line to stdout, in bold on a terminal."""
     _to_stdout(_styled(text, sys.stdout, _BOLD) + "\n")
 
 
 def table(rows: Sequence[Sequence[str]], *, indent: int = 0, numbers: bool = False) -> None:
-    """Write a table to stdout; the columns `numbers` are aligned to the right."""
+    """Write a table to stdout; `numbers` aligns all columns but the first to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
@@ -68,31 +68,31 @@ def show_json(value: object) -> None:
 
 
 def note(text: str) -> None:
-    """Write a remark to stderr."""
+    """Write a note to stderr."""
     if is_first_process():
         print(_styled(redact(text), sys.stderr, _DIM), file=sys.stderr, flush=True)
 
 
 def error(text: str) -> None:
-    """Write what went wrong to stderr, as one line."""
+    """Write an error message to stderr, as one line."""
     line = _escape_controls(" ".join(redact(text).split()), sys.stderr)
     print(_styled("error:", sys.stderr, _RED), line, file=sys.stderr, flush=True)
 
 
 def ask(prompt: str, prefilled: str = "") -> str:
-    """Return a line that the user types, or the next line of stdin.
+    """Return the next line of stdin; on a terminal, the user can edit it.
 
     Args:
-        prompt: What stands before it.
-        prefilled: A text to change, where lines can be edited.
+        prompt: The text shown before the input, only on a terminal.
+        prefilled: Initial content of the line, where readline is available.
 
     Raises:
-        EOFError: There is none.
+        EOFError: End of input.
 
     """
     if stdin_is_terminal() and stdout_is_terminal():
         with suppress(ImportError):  # not on Windows
-            import readline  # input() then edits lines and remembers them
+            import readline  # adds line editing and a history to input()
 
             def prefill() -> None:
                 readline.insert_text(prefilled)
@@ -108,13 +108,13 @@ def ask(prompt: str, prefilled: str = "") -> str:
 
 
 def history_length() -> int:
-    """Return the number of lines that readline remembers; 0 without readline."""
+    """Return the length of the readline history; 0 without readline."""
     readline = sys.modules.get("readline")
     return readline.get_current_history_length() if readline is not None else 0
 
 
 def merge_history(start: int, text: str) -> None:
-    """Replace the lines of the readline history after `start` by the message that they form."""
+    """Replace the entries of the readline history after `start` with one multi-line message."""
     if history_length() <= start:
         return
     import readline
@@ -125,48 +125,48 @@ def merge_history(start: int, text: str) -> None:
 
 
 def pending_input() -> str:
-    """Return what was typed of a line when Ctrl-C interrupted `ask`, where readline edits lines."""
+    """Return the unfinished line after Ctrl-C interrupted `ask`; empty without readline."""
     if stdout_is_terminal() and (readline := sys.modules.get("readline")) is not None:
         return str(readline.get_line_buffer())
     return ""
 
 
-def mark_pastes(wanted: bool) -> None:  # noqa: FBT001 - on or off
-    """Have the terminal mark what is pasted (bracketed paste), as a line editor does at its prompt."""
+def mark_pastes(wanted: bool) -> None:  # noqa: FBT001 - a switch
+    """Switch the bracketed paste mode of the terminal on or off."""
     print("\x1b[?2004h" if wanted else "\x1b[?2004l", end="", flush=True)
 
 
 def read_all() -> str:
-    """Return all of stdin, without the newline that it ends with."""
+    """Return all of stdin, without a trailing newline."""
     return sys.stdin.read().removesuffix("\n")
 
 
 def stdin_is_terminal() -> bool:
-    """Return whether a person types at a terminal."""
+    """Return whether stdin is a terminal."""
     return sys.stdin.isatty()
 
 
 def stdout_is_terminal() -> bool:
-    """Return whether a person sees stdout as it is written."""
+    """Return whether stdout is a terminal."""
     return sys.stdout.isatty()
 
 
 def supports_styles() -> bool:
-    """Return whether stdout can show bold text and colors, and the user wants them."""
+    """Return whether stdout supports bold text and colors, and NO_COLOR is not set."""
     return _has_styles(sys.stdout)
 
 
 def stderr_is_terminal() -> bool:
-    """Return whether a person sees stderr as it is written."""
+    """Return whether stderr is a terminal."""
     return sys.stderr.isatty()
 
 
 class TransientLine:
-    """A line on stderr for as long as something takes: only on a terminal, and gone afterwards.
+    """A status line on stderr that is removed at the end of the `with` block; only on a terminal.
 
     Attributes:
-        text: What is waited for.
-        is_quiet: Whether nothing is to be shown.
+        text: The status.
+        is_quiet: Whether to show nothing.
 
     """
 
@@ -176,7 +176,7 @@ class TransientLine:
         self._shown = 0
 
     def show(self) -> None:
-        """Show the line, in place of what was shown."""
+        """Show the line, in place of the previous one."""
         self.hide()
         if self.text and not self.is_quiet and stderr_is_terminal():
             line = redact(self.text)[: shutil.get_terminal_size().columns - 1]
@@ -184,7 +184,6 @@ class TransientLine:
             print(_styled(line, sys.stderr, _DIM), end="\r", file=sys.stderr, flush=True)
 
     def hide(self) -> None:
-        """Take the line away."""
         if self._shown:
             print(" " * self._shown, end="\r", file=sys.stderr, flush=True)
             self._shown = 0
@@ -205,7 +204,7 @@ def _to_stdout(text: str) -> None:
     try:
         print(text, end="", flush=True)
     except BrokenPipeError as error:
-        # What is still in the buffer goes nowhere, or Python would complain about it when it ends.
+        # Discard the rest of the buffer: Python would report a second error when it flushes it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(BROKEN_PIPE) from error
 
@@ -222,4 +221,4 @@ def _styled(text: str, stream: TextIO, style: str) -> str:
 def _has_styles(stream: TextIO) -> bool:
     if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    return os.name != "nt" or "WT_SESSION" in os.environ  # an older Windows console would show the codes
+    return os.name != "nt" or "WT_SESSION" in os.environ  # older consoles print the codes

@@ -1,4 +1,4 @@
-"""`litgpt convert`: write a model as a Hugging Face folder."""
+"""`litgpt convert`: convert a model to a Hugging Face folder."""
 
 from pathlib import Path
 from typing import Annotated

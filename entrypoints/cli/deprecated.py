@@ -1,4 +1,4 @@
-"""Commands of LitGPT and of similar programs that have another name here, or do not exist."""
+"""Renamed and removed commands of LitGPT 0.5 and similar programs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "generate_sequentially": ("generate", "--generate-strategy", "sequential"),
     "generate_tp": ("generate", "--generate-strategy", "tensor_parallel"),
 }
-"""Commands of LitGPT 0.5 that are another one here, with an option."""
+"""Commands of LitGPT 0.5, and the arguments that replace them."""
 
 _TO_LITGPT = (
     "Hugging Face, GGUF and LitGPT files are loaded without conversion. To open a model in LitGPT 0.5, run "
@@ -39,17 +39,17 @@ REMOVED = {
     "train": "`litgpt finetune MODEL --data FILE` trains on examples, `litgpt pretrain` on texts.",
     "serve": "this version has no server yet. `litgpt chat MODEL` talks in the terminal.",
 }
-"""Commands of LitGPT 0.5 and of similar programs that do not exist here, and what to use instead."""
+"""Unsupported commands of LitGPT 0.5 and similar programs, with advice on alternatives."""
 
 
 def replacement(arguments: Sequence[str]) -> str | None:
-    """Return the advice for a command that does not exist here; None for other commands."""
+    """Return the advice for an unsupported command; None for other commands."""
     name = command_name(arguments).replace("-", "_")
     return f"`litgpt {name}`: {REMOVED[name]}" if name in REMOVED else None
 
 
 def translate_alias(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with the present name of the command."""
+    """Return the arguments with a renamed command replaced by its current name."""
     name = command_name(arguments)
     found = ALIASES.get(name.replace("-", "_"))
     if found is None:
@@ -59,5 +59,5 @@ def translate_alias(arguments: Sequence[str]) -> list[str]:
 
 
 def command_name(arguments: Sequence[str]) -> str:
-    """Return the name of the command; nothing if there is none."""
+    """Return the name of the command, the first argument that is not an option; empty if absent."""
     return next((one for one in arguments if not one.startswith("-")), "")

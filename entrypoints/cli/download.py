@@ -1,4 +1,4 @@
-"""`litgpt download`: models for later, and the names of those that are well known."""
+"""`litgpt download`: download models and list known model names."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Annotated
@@ -72,12 +72,12 @@ def _list(containing: str) -> None:
 
 
 def _parameters(entry: "CatalogueEntry") -> str:
-    """Return how many weights a model has, as people say it: `162M`, `1.2B`; nothing if that is not known."""
+    """Return the rounded parameter count of a model, such as `162M` or `1.2B`; empty if unknown."""
     from litgpt.domain.families import parse_config
 
     if entry.config is None:
         return ""
-    # models that differ in their context alone are counted once
+    # the context length does not affect the count: removing it raises the hit rate of the cache
     count = _count(attrs.evolve(parse_config(entry.name, entry.config), context_length=1))
     for unit, worth in (("B", 10**9), ("M", 10**6)):
         if count >= worth:

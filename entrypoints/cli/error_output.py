@@ -1,4 +1,4 @@
-"""How a failed command reports the error: on stderr, after `error:`, in the terms of the command line."""
+"""Report errors on stderr, with option names in place of Python's arguments."""
 
 import io
 import re
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from litgpt.domain.errors import LitGPTError
 
 UsageError: Any = typer.BadParameter.__base__
-"""The class of errors in how a command is called. Typer does not export it."""
+"""Base class of usage errors (`click.UsageError`), which typer does not export."""
 
 _OF_VALUES = ((" or None", " or omitted"), ("None, ", ""), ("None with ", "omitted with "))
-"""How the values of an argument are described in Python and on the command line, where nothing is None."""
+"""Replacements in `InvalidArgument.expected`: None in Python is an omitted option here."""
 
 _QUOTED_WORD = re.compile(r"'([\w.:-]+)'")
 _KEYWORD = re.compile(r"""(?<![\w'"/.=-])([a-z_]+)=('[^']*'|\w(?:[\w.-]*\w)?)?""")
@@ -36,7 +36,7 @@ _PARSER_MESSAGES = (
 
 
 def show_usage_error(error: Any) -> None:
-    """Write the usage of a command, and the reason why its arguments were rejected."""
+    """Write a usage error, with the usage of the command and a suggestion for a misspelled option."""
     if hasattr(error, "possibilities"):
         options = {
             option.lstrip("-").replace("-", "_"): option
@@ -59,13 +59,12 @@ def show_usage_error(error: Any) -> None:
 
 
 def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:
-    """Write an error of the library.
+    """Write an error of the library to stderr.
 
     Args:
         error: The error that the command failed with.
-        options: The options and arguments of the command as they are typed, such as `--top-k` or
-            `MODEL_ATTRIBUTE`, by
-            the names of Python's arguments.
+        options: The options and arguments of the command, such as `--top-k` or `MODEL`, by the names of the
+            Python arguments.
 
     """
     from litgpt.domain.errors import InvalidArgument, TokenizerMismatch
@@ -81,11 +80,11 @@ def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:
 
 
 def as_typed(text: str, options: Mapping[str, str]) -> str:
-    """Return a text with Python's keyword arguments as the options of a command.
+    """Replace the Python keyword arguments in a text with the options of the command.
 
     Args:
-        text: Such as "Pass overwrite=True, or another out_dir."
-        options: As for `show_failure`.
+        text: A message, such as "Pass overwrite=True, or another out_dir."
+        options: See `show_failure`.
 
     """
 
@@ -99,4 +98,4 @@ def as_typed(text: str, options: Mapping[str, str]) -> str:
 
 
 _NAMES = {"overwrite": "force"}
-"""Arguments whose option has another name."""
+"""Python arguments whose option has a different name."""

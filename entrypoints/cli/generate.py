@@ -1,4 +1,4 @@
-"""`litgpt generate`: one prompt, one answer or several."""
+"""`litgpt generate`: generate one or more completions of a prompt."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from litgpt.domain.generation.request import Completion, CompletionChunk
 
 
-def generate(  # noqa: PLR0913 - each is an option
+def generate(  # noqa: PLR0913 - one per option
     model: options.Model = options.DEFAULT_MODEL,
     words: options.PromptArgument = None,
     *,
@@ -87,7 +87,7 @@ def generate(  # noqa: PLR0913 - each is an option
 
 
 def write_answer(events: "Iterator[CompletionChunk]", *, as_it_comes: bool) -> "Completion":
-    """Write an answer to stdout and return it."""
+    """Write a completion to stdout, streamed if `as_it_comes`, and return it."""
     completion = None
     try:
         for event in events:
@@ -95,7 +95,7 @@ def write_answer(events: "Iterator[CompletionChunk]", *, as_it_comes: bool) -> "
                 console.show(event.text, end="")
             completion = event.completion or completion
     except KeyboardInterrupt:
-        console.show("")  # what comes after a Ctrl-C begins on a line of its own
+        console.show("")  # later output starts on a new line
         raise
     assert completion is not None  # noqa: S101 - the last event always has it
     console.show("" if as_it_comes else completion.text)

@@ -1,4 +1,4 @@
-"""`litgpt info`: what a model is and what it will need, before anything is loaded or downloaded."""
+"""`litgpt info`: show the architecture and memory needs of a model, without loading the weights."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,10 @@ DTYPES_SHOWN: "dict[str, tuple[DType, Quantization | None]]" = {
     "int4": ("bfloat16", "int4"),
     "bnb.nf4": ("bfloat16", "bnb.nf4"),
 }
-"""Dtypes of the memory table, with their labels; quantized weights compute in bfloat16."""
+"""Compute dtype and quantization of each column of the memory table, by label."""
 
 SHORT_CONTEXT = 1000
-"""A shorter context, in tokens, for which the size of the KV cache is shown as well."""
+"""A shorter context, in tokens, for a second row of KV cache sizes."""
 
 
 def info(
@@ -95,16 +95,16 @@ def info(
 
 
 def format_name(report: "FitReport") -> str:
-    """Return the name in `DTYPES_SHOWN` of what a verdict is about."""
+    """Return the label of a report in `DTYPES_SHOWN`."""
     return report.quantize or report.dtype
 
 
 def advice(report: "FitReport", estimates: "dict[int, MemoryEstimate]") -> str:
-    """Return whether a model runs in a memory, and what to do if not.
+    """Describe whether a model fits into a device's memory, with a remedy if it does not.
 
     Args:
-        report: The answer.
-        estimates: What texts of some lengths need; the last is the whole context.
+        report: The context lengths that fit into the free and into the total memory.
+        estimates: Memory needs by number of tokens; the last entry is the full context.
 
     """
     context, whole = list(estimates.items())[-1]

@@ -1,4 +1,4 @@
-"""`litgpt info --devices N`: what each of several devices will hold of a model."""
+"""`litgpt info --devices N`: memory needs per device of a distributed model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,12 +19,12 @@ STRATEGIES: tuple[Strategy, ...] = ("sequential", "tensor_parallel")
 
 @attrs.frozen
 class DeviceReport:
-    """A model over several devices, in one way.
+    """Memory needs per device for one strategy.
 
     Attributes:
-        strategy: Which.
-        needs: What each device needs with the whole context, by what weights are in.
-        refused: Why the model cannot be spread so; None if it can.
+        strategy: The strategy.
+        needs: Estimates for each device with the full context, by label in `DTYPES_SHOWN`.
+        refused: Why the strategy does not support the model; None if it does.
 
     """
 
@@ -34,10 +34,10 @@ class DeviceReport:
 
 
 def device_reports(architecture: Architecture, num_devices: int) -> list[DeviceReport]:
-    """Return what each of several devices needs, in either way; nothing if there is only one.
+    """Return the memory needs per device for each strategy; empty for a single device.
 
     Raises:
-        BadArgument: There cannot be so many.
+        InvalidArgument: `num_devices` is less than 1.
 
     """
     if num_devices < 1:
@@ -46,7 +46,7 @@ def device_reports(architecture: Architecture, num_devices: int) -> list[DeviceR
 
 
 def show(reports: list[DeviceReport], num_devices: int) -> None:
-    """Write the most that any of the devices needs, for each way."""
+    """Write the memory needs of the fullest device for each strategy."""
     console.show("")
     console.heading(f"On the fullest of {num_devices} devices, with the whole context")
     console.table([("", *DTYPES_SHOWN), *_rows(reports)], indent=2, numbers=True)
@@ -56,7 +56,7 @@ def show(reports: list[DeviceReport], num_devices: int) -> None:
 
 
 def as_dict(reports: list[DeviceReport]) -> dict[str, Any]:
-    """Return the same for programs, and for each device."""
+    """Return the reports as JSON values, with the estimates of every device."""
     return {
         one.strategy: {
             "refused": one.refused,

@@ -1,8 +1,8 @@
-"""`litgpt`: which commands there are, and how each run of one ends.
+"""`litgpt`: register the commands and map their results to exit statuses.
 
-Exit status 0: done. 1: it cannot be done, and one line on stderr says why. 2: the command was not understood.
-130: Ctrl-C. An exception that is nobody's doing keeps its traceback. What a command runs is imported inside
-it, so that help comes at once.
+Exit status 0: success. 1: failure, with the reason in one line on stderr. 2: usage error. 130: Ctrl-C.
+Exceptions that are not errors of the library keep their traceback. Commands import their dependencies in the
+function body, so that `--help` is fast.
 """
 
 import shutil
@@ -28,11 +28,11 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich would take as long to import as all the rest
+    rich_markup_mode=None,  # importing rich takes as long as all other imports together
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": shutil.get_terminal_size().columns,
-        # Names of commands and options, and never their values: LitGPT's users write --max_new_tokens.
+        # Normalizes command and option names, not values: LitGPT 0.5 used underscores (--max_new_tokens).
         "token_normalize_func": lambda name: name.replace("_", "-"),
     },
 )
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status.
 
     Args:
-        arguments: What follows `litgpt` on the command line.
+        arguments: The command-line arguments, without the program name.
 
     """
     if said := replacement(arguments):
@@ -104,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _options(group: Any, name: str) -> dict[str, str]:
-    """Return a command's options and arguments as they are typed, by the names of Python's arguments."""
+    """Return a command's options and arguments, such as `--top-k`, by the names of the Python arguments."""
     found = group.commands.get(name)
     parameters = [] if found is None else found.params
     return {
@@ -114,8 +114,8 @@ def _options(group: Any, name: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Run the command that the process was started with."""
-    # Text that no encoding has is shown with a mark in its place, and reported where it comes in.
+    """Run the command in `sys.argv` and exit with its status."""
+    # Undecodable input becomes surrogates, which `decode_input` rejects; unencodable output becomes "?".
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace")):
         stream.reconfigure(errors=errors)  # type: ignore[union-attr] # a TextIOWrapper in every process
     sys.exit(run(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Loading a model for a command, with something to look at meanwhile."""
+"""Load a model for a command and show the progress."""
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class DistributeArguments(NamedTuple):
-    """The placement options of a command, as `LLM.distribute` takes them."""
+    """The keyword arguments of `LLM.distribute`."""
 
     accelerator: str
     precision: str | None
@@ -21,10 +21,10 @@ class DistributeArguments(NamedTuple):
 
 
 def load_model(reference: "ModelReference", arguments: DistributeArguments, *, quiet: bool) -> "LLM":
-    """Load a model and place it, ready to generate.
+    """Load a model and distribute it over the devices.
 
-    It is found and checked before torch is imported, which takes seconds: a misspelt name is answered at
-    once.
+    Importing torch takes seconds, so the model is looked up and checked first: errors such as a misspelled
+    name are immediate.
     """
     from litgpt.container import container
 
@@ -43,11 +43,11 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
 
 
 class StatusLine(console.TransientLine):
-    """Something that takes its time: a line while nothing else is known of it, notices, and bars.
+    """A status line that makes way for the notices and progress bars of an operation.
 
     Args:
-        text: What is being done.
-        quiet: Whether to show nothing; LITGPT_QUIET asks for the same.
+        text: The status, such as "Loading smollm2 …".
+        quiet: Whether to show nothing, as with LITGPT_QUIET.
 
     """
 
@@ -60,7 +60,7 @@ class StatusLine(console.TransientLine):
 
     @property
     def report(self) -> "Reporter":
-        """What the work tells how far it is."""
+        """The reporter to pass to the operation."""
         return self._report
 
     def _report(self, event: "Notice | Progress") -> None:
@@ -73,6 +73,6 @@ class StatusLine(console.TransientLine):
         if isinstance(event, Notice):
             self.show()
         elif event.unit == "steps":
-            self.text = ""  # the bar of the training takes its place
+            self.text = ""  # replaced by the progress bar of the training
         elif event.completed >= event.total:
             self.show()

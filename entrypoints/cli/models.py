@@ -17,7 +17,7 @@ from litgpt.domain.formatting.units import format_bytes
 
 @attrs.frozen
 class _LocalModel:
-    """A model on this machine: its name, where it is in words, its path, and its package if any."""
+    """A model on this machine; `where` is its location in words, `package` empty unless pip installed it."""
 
     name: str
     where: str
@@ -26,12 +26,12 @@ class _LocalModel:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of its files; links do not count, because the Hub's cache links to its own files."""
+        """The size of its files, without symbolic links, which the Hub cache uses for its own files."""
         if self.path.is_file():
             return self.path.stat().st_size
         total = 0
         for file in self.path.rglob("*"):
-            with suppress(OSError):  # it is being downloaded, or removed
+            with suppress(OSError):  # a concurrent download or removal
                 if not file.is_symlink() and file.is_file():
                     total += file.stat().st_size
         return total
@@ -86,7 +86,7 @@ def remove(
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a folder; an interruption leaves none of it under its name."""
+    """Remove a file or a folder. Folders are renamed first: an interruption leaves no partial model."""
     if path.is_symlink() or path.is_file():
         path.unlink()
         return
@@ -96,7 +96,7 @@ def _remove(path: Path) -> None:
 
 
 def _local_models() -> Iterator[_LocalModel]:
-    """Yield the models, in the order in which names are looked up."""
+    """Yield the models, in lookup order."""
     from litgpt.adapters.checkpoints.installed_store import INSTALLED_MODELS, model_file
     from litgpt.adapters.checkpoints.local_store import LocalStore
     from litgpt.adapters.hub.cache import HubCache

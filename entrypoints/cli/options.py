@@ -5,11 +5,11 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 DEFAULT_MODEL = "smollm2"
-"""A small model that is distributed as a Python package, so the first answer needs no network."""
+"""A small model that is also distributed as a Python package and works without a network."""
 
 
 def _top_k(text: str | int) -> int:
-    """Return the value of --top-k; 0 stands for every token."""
+    """Parse the value of --top-k; `all` is returned as 0, which disables top-k sampling."""
     if text == "all":
         return 0
     try:
@@ -20,7 +20,7 @@ def _top_k(text: str | int) -> int:
 
 
 def sampling_kwargs(temperature: float | None, top_k: int | None, top_p: float | None) -> dict[str, Any]:
-    """Return the sampling options that were given, as keyword arguments of `LLM.generate`."""
+    """Return the sampling options that are set, as keyword arguments of `LLM.generate`."""
     given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     arguments: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if top_k == 0:

@@ -1,4 +1,4 @@
-"""`litgpt finetune` and `litgpt pretrain`: commands whose options are the settings of a recipe."""
+"""`litgpt finetune` and `litgpt pretrain`: one option per setting of a training recipe."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ _Resume = Annotated[str | None, typer.Option(help="Resume a run from a checkpoin
 
 
 def _command(task: Task, summary: str) -> Callable[..., None]:
-    """Return the function of a command, without its options."""
+    """Return the function of a command; `add_options` adds its parameters."""
 
     def run(**given: Any) -> None:
         _train(task, **given)
@@ -46,11 +46,11 @@ COMMANDS: Mapping[Task, Callable[..., None]] = {
     "finetune": _command("finetune", "Fine-tune a model on examples, with LoRA, QLoRA or full training."),
     "pretrain": _command("pretrain", "Pretrain a model on texts, from random or from pretrained weights."),
 }
-"""The commands that train, by name."""
+"""The training commands, by name."""
 
 
 def add_options(name: str) -> None:
-    """Give the command that is asked for an option for each setting, if it trains: others need not wait."""
+    """Add an option per setting to a training command; other commands skip the import of the settings."""
     task = next((one for one in COMMANDS if one == name), None)
     if task is None:
         return
@@ -71,7 +71,7 @@ def add_options(name: str) -> None:
 
 
 def _option(task: Task, name: str) -> Any:
-    """Return a setting as an option: its help, its default and its type."""
+    """Return the type annotation of a setting, with its help text and default."""
     from litgpt.domain.training.config import CONFIG_FIELDS
 
     field = CONFIG_FIELDS[name]
@@ -86,14 +86,14 @@ def _option(task: Task, name: str) -> Any:
 
 
 def _typed(name: str) -> str:
-    """Return a setting as the option that it is, and any other word as it is."""
+    """Return the option of a setting; other words are returned unchanged."""
     from litgpt.domain.training.config import CONFIG_FIELDS
 
     return f"--{name.replace('_', '-')}" if name in CONFIG_FIELDS else name
 
 
 def _defaults(task: Task) -> dict[str, object]:
-    """Return a command's defaults for settings that are required in a recipe."""
+    """Return the defaults of a command for settings that a recipe must specify."""
     model = {"model": options.DEFAULT_MODEL} if task == "finetune" else {}
     return {"out_dir": f"out/{task}", **model}
 
@@ -127,7 +127,7 @@ def _train(
     check_paths(recipe, resume=resume, overwrite=force)  # before torch is imported, which takes seconds
     with StatusLine(f"Preparing to train {recipe.model} …", quiet=quiet) as work:
         if not (work.is_quiet or console.stderr_is_terminal()):
-            console.note(work.text)  # importing torch takes seconds, and a log is to show that something runs
+            console.note(work.text)  # importing torch takes seconds; a log should show the start
         from litgpt.training import train
 
         done = train(recipe, resume=resume, overwrite=force, report=work.report)

@@ -98,7 +98,7 @@ def _content(path: Path, max_bytes: int = MAX_JSON_BYTES) -> bytes:
 
 
 def read_optional_json(path: Path) -> Mapping[str, object]:
-    """Return the object in a JSON file, or an empty mapping if there is no such file.
+    """Return the object in a JSON file, or an empty mapping if the file does not exist.
 
     Raises:
         CorruptFile: As in `read_json`.
@@ -169,7 +169,7 @@ def prompt_style_file(name: str) -> bytes:
 
 
 def read_prompt_style(folder: Path) -> str | None:
-    """Return the name of the prompt style in LitGPT's `prompt_style.yaml`; None if there is no such file.
+    """Return the name of the prompt style in LitGPT's `prompt_style.yaml`; None if the file does not exist.
 
     The file names a class, such as `litgpt.prompts.Alpaca`. Nothing is imported; only the last component of
     the name is used. (LitGPT 0.5.13 writes no arguments and would ignore them.)

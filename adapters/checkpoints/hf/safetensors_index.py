@@ -131,7 +131,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def listed_files(folder: Path) -> set[str]:
-    """Return the file names listed by a folder's index; empty if there is no readable index."""
+    """Return the file names listed by a folder's index; empty if the index is missing or unreadable."""
     try:
         return {*_weight_map(folder / INDEX_FILE).values()} if (folder / INDEX_FILE).is_file() else set()
     except InvalidCheckpoint:

@@ -84,7 +84,7 @@ def deepseek(config: LitGptConfig) -> dict[str, object]:
 
 
 def _check_plain_choice(config: LitGptConfig) -> None:
-    """Check that there is no expert grouping, shared expert or routed scaling factor."""
+    """Reject configs with expert groups, shared experts or a routed scaling factor."""
     for name in ("n_expert_groups", "n_shared_expert"):
         if config[name]:
             raise config.unsupported(name)

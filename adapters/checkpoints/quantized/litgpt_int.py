@@ -35,7 +35,7 @@ class LitGptInt:
         return f"quantized by this library to {self.bits} bits"
 
     @classmethod
-    def read_int8(cls, settings: QuantizationConfig) -> "LitGptInt":  # noqa: ARG003 - there are no settings
+    def read_int8(cls, settings: QuantizationConfig) -> "LitGptInt":  # noqa: ARG003 - the format has fixed settings
         return cls(8)
 
     @classmethod

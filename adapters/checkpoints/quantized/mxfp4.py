@@ -30,7 +30,7 @@ class Mxfp4:
     ignored: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, settings: QuantizationConfig) -> "Mxfp4":  # noqa: ARG003 - there are no settings
+    def read(cls, settings: QuantizationConfig) -> "Mxfp4":  # noqa: ARG003 - the format is fixed
         return cls()
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:

@@ -27,7 +27,7 @@ def build_backend(name: str, vocabulary: GgufVocabulary) -> TokenizerBackend:
         vocabulary: The vocabulary in the GGUF file.
 
     Raises:
-        DamagedFile: The vocabulary is inconsistent.
+        CorruptFile: The vocabulary is inconsistent.
         UnsupportedModel: Its pre-tokenizer is not supported.
 
     """

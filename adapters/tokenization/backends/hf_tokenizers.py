@@ -106,7 +106,7 @@ def open_tokenizer_json(name: str, path: Path, added: AddedTokens) -> HFTokenize
         added: Tokens that the files next to it add.
 
     Raises:
-        DamagedFile: The library cannot read the file.
+        CorruptFile: The library cannot read the file.
         UnsupportedModel: The decoder is not supported.
 
     """
@@ -118,7 +118,7 @@ def wrap_tokenizer(name: str, library: Tokenizer, added: AddedTokens) -> HFToken
     """Return the codec for the library's tokenizer after adding tokens to it.
 
     Raises:
-        DamagedFile: The vocabulary lacks the unknown token, or has an id that is too large.
+        CorruptFile: The vocabulary lacks the unknown token, or has an id that is too large.
         UnsupportedModel: The decoder is not supported.
 
     """

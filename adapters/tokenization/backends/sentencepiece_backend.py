@@ -153,7 +153,7 @@ def open_sentencepiece(path: Path, config: TokenizerConfig) -> SentencePieceBack
         config: Settings in the files next to it.
 
     Raises:
-        DamagedFile: The library cannot read it.
+        CorruptFile: The library cannot read it.
 
     """
     with translate_read_errors(path):

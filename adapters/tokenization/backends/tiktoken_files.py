@@ -44,7 +44,7 @@ def open_tiktoken(path: Path, config: TokenizerConfig) -> Tokenizer:
         config: Settings in the files next to it.
 
     Raises:
-        DamagedFile: The file is invalid.
+        CorruptFile: The file is invalid.
 
     """
     ranks: dict[bytes, int] = {}
@@ -70,7 +70,7 @@ def is_tiktoken(path: Path) -> bool:
 
     Raises:
         MissingFile: It does not exist.
-        DamagedFile: It cannot be read.
+        CorruptFile: It cannot be read.
 
     """
     with translate_read_errors(path), path.open("rb") as file:
@@ -81,7 +81,7 @@ def open_tekken(path: Path) -> Tokenizer:
     """Return the tokenizer of a `tekken.json`, whose first ids are special tokens.
 
     Raises:
-        DamagedFile: The file is invalid.
+        CorruptFile: The file is invalid.
 
     """
     with translate_read_errors(path, reason="it is not a tekken.json"):

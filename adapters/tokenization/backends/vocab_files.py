@@ -44,7 +44,7 @@ def open_vocab_files(name: str, paths: Mapping[str, Path], config: TokenizerConf
         None if there is a `tokenizer.json` or sentencepiece model, or no vocabulary.
 
     Raises:
-        DamagedFile: A file cannot be read.
+        CorruptFile: A file cannot be read.
         UnsupportedModel: The pre-tokenizer is not specified or not supported.
 
     """
@@ -81,7 +81,7 @@ def open_bpe(name: str, vocab: Path, merges: Path, config: TokenizerConfig) -> T
         config: The tokenizer's settings.
 
     Raises:
-        DamagedFile: The library cannot read the files.
+        CorruptFile: The library cannot read the files.
         UnsupportedModel: The tokenizer class is not supported.
 
     """
@@ -111,7 +111,7 @@ def open_wordpiece(name: str, vocab: Path, config: TokenizerConfig) -> Tokenizer
         config: The tokenizer's settings.
 
     Raises:
-        DamagedFile: The library cannot read the file, or it lacks the CLS or SEP token.
+        CorruptFile: The library cannot read the file, or it lacks the CLS or SEP token.
         UnsupportedModel: The tokenizer class is not BertTokenizer.
 
     """

@@ -37,7 +37,7 @@ def charge(characters: int) -> None:
     """Charge the budget; negative numbers are ignored.
 
     Raises:
-        TooCostly: The budget is exhausted.
+        BudgetExceeded: The budget is exhausted.
 
     """
     left = _remaining.get() - max(characters, 0)

@@ -48,7 +48,7 @@ class ChatTemplate:
         """Return messages as text. For the arguments, see `render` of the port `Tokenizer`.
 
         Raises:
-            BadPrompt: The template is invalid, rejects the messages, or violates the sandbox.
+            UnsupportedPrompt: The template is invalid, rejects the messages, or violates the sandbox.
 
         """
         from litgpt.adapters.tokenization.chat_template.sandbox import compile_template

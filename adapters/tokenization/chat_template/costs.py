@@ -44,7 +44,7 @@ def charge_method(of: object, name: str, args: tuple[Any, ...], kwargs: Mapping[
 
     Raises:
         SecurityError: The method is not allowed.
-        TooCostly: The budget is exhausted.
+        BudgetExceeded: The budget is exhausted.
 
     """
     kind = next((base for base in allowlist.ALLOWED_METHODS if isinstance(of, base)), None)

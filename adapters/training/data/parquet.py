@@ -1,4 +1,4 @@
-"""Records from Parquet, a row group and a piece of it at a time, with a bound on what a file expands to."""
+"""Read records from Parquet in batches, with a bound on the decoded size."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -63,7 +63,7 @@ def read_parquet(path: Path) -> Iterator[Record]:
     metadata are checked before a row group is read, and decoded bytes are counted.
 
     Raises:
-        BadData: It is not Parquet, is damaged, or expands without bounds.
+        InvalidData: The file is not Parquet, is corrupt, or exceeds the bound on its decoded size.
         NotInstalled: pyarrow is not installed.
 
     """
@@ -83,7 +83,7 @@ def read_parquet(path: Path) -> Iterator[Record]:
                     _check(path, taken, most)
                     for value in _values(batch, path, number):
                         number += 1
-                        # All structs of a column have the same fields: those that one lacks are null in it.
+                        # All structs of a column have the same fields; fields that a record lacks are null.
                         yield Record(
                             f"{path}, record {number}", {name: _filled(one) for name, one in value.items()}
                         )

@@ -55,7 +55,7 @@ class Record:
 
     Attributes:
         where: The file, and the line or the number.
-        value: What stands there.
+        value: The decoded record.
 
     """
 
@@ -64,11 +64,11 @@ class Record:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Yield what a file holds; of JSON Lines and Parquet no more than a piece is in memory at a time.
+    """Yield the records of a file. JSON Lines and Parquet files are streamed.
 
     Raises:
-        DataNotFound: There is no such file.
-        BadData: It is of another kind, or holds something else than its name says, or nothing at all.
+        DataNotFound: The file does not exist.
+        InvalidData: The suffix is not supported, the content does not match it, or there are no records.
         NotInstalled: It is Parquet, and pyarrow is not installed.
 
     """
@@ -93,7 +93,7 @@ def naming_record(where: str) -> Iterator[None]:
     """Name the record in any error that a template or a tokenizer raises.
 
     Raises:
-        BadData: Something was raised.
+        InvalidData: The block raised an exception.
 
     """
     try:

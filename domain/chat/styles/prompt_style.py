@@ -65,7 +65,7 @@ class PromptStyle:
             options: May request to continue the last message; tools and variables are not supported.
 
         Raises:
-            BadPrompt: The style does not support a part of the conversation.
+            UnsupportedPrompt: The style does not support a part of the conversation.
 
         """
         if options.tools or options.variables:

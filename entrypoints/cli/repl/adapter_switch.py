@@ -1,4 +1,4 @@
-"""`/adapter`: LoRA adapters of a chat, each loaded once and then switched."""
+"""`/adapter`: load LoRA adapters, each once, and switch between them."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from litgpt.cli import console
 
 
 class HasAdapters(Protocol):
-    """A model with adapters, as `LLM` is."""
+    """A model with LoRA adapters, such as `LLM`."""
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -18,21 +18,21 @@ class HasAdapters(Protocol):
 
     @property
     def active_adapter(self) -> str | None:
-        """The adapter in use."""
+        """The name of the active adapter, or None."""
 
     def load_adapter(self, path: str, name: str) -> None:
-        """Load an adapter and make it active."""
+        """Load an adapter and activate it."""
 
     def set_adapter(self, name: str | None) -> None:
-        """Make another adapter active, or none."""
+        """Activate another adapter, or none."""
 
 
 @attrs.define
 class AdapterSwitch:
-    """The adapters that a chat can switch between.
+    """Loads adapters and switches between them.
 
     Attributes:
-        model: The model that has them.
+        model: The model of the chat.
 
     """
 
@@ -41,14 +41,14 @@ class AdapterSwitch:
 
     @property
     def active(self) -> str:
-        """The name of the adapter in use, or `none`."""
+        """The name of the active adapter, or `none`."""
         return self.model.active_adapter or "none"
 
     def choose(self, text: str) -> None:
         """Switch to an adapter, load one, or list them.
 
         Args:
-            text: The name of an adapter, a folder or a repository of one, `none`, or nothing, which lists.
+            text: The name of a loaded adapter, a folder or repository to load, or `none`; empty lists them.
 
         Raises:
             LitGPTError: The adapter does not exist, or does not fit the model.

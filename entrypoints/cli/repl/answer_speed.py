@@ -1,4 +1,4 @@
-"""The speed of an answer: tokens, tokens per second, and the time to the first token."""
+"""Generation speed: tokens, tokens per second and time to first token."""
 
 from collections.abc import Iterator
 from time import perf_counter
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @attrs.define
 class AnswerSpeed:
-    """Measures one answer, complete or stopped, from when the object is made.
+    """Measures one answer, complete or stopped, from the creation of the object.
 
     Attributes:
-        started_at: The time of the start, in seconds of `perf_counter`.
+        started_at: Start time, in seconds of `perf_counter`.
         first_token_at: The time of the first token; None before it.
         last_token_at: The time of the last token.
         tokens: The number of tokens so far.
@@ -28,7 +28,7 @@ class AnswerSpeed:
     tokens: int = 0
 
     def measure(self, events: "Iterator[CompletionChunk]") -> "Iterator[CompletionChunk]":
-        """Yield the events of an answer as they come."""
+        """Yield the events unchanged and record their times."""
         for event in events:
             self.last_token_at = perf_counter()
             if self.first_token_at is None:
@@ -37,7 +37,7 @@ class AnswerSpeed:
             yield event
 
     def summary(self) -> str:
-        """Return the figures as a line. The speed leaves out the first token, which waits for the prompt."""
+        """Return the figures as one line. The speed excludes the first token, which includes the prefill."""
         tokens = self.tokens
         parts = [f"{tokens} token{'' if tokens == 1 else 's'}"]
         if self.first_token_at is not None and tokens > 1 and self.last_token_at > self.first_token_at:

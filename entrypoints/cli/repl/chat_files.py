@@ -1,4 +1,4 @@
-"""`/save` and `/load`: the files of a chat."""
+"""`/save` and `/load`: conversations in files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,22 +18,22 @@ class ChatFiles:
     """Saves and loads conversations.
 
     Attributes:
-        saved_paths: The files that this chat was loaded from or saved to, which it may replace.
+        saved_paths: Files that this chat was loaded from or saved to; they are overwritten without `--force`.
 
     """
 
     saved_paths: set[Path] = attrs.field(factory=set)
 
     def save(self, chat: "Chat", text: str) -> None:
-        """Save a conversation; another one in the file is replaced only with `--force`.
+        """Save a conversation; a file of another one is overwritten only with `--force`.
 
         Args:
             chat: The conversation.
-            text: What follows `/save`.
+            text: The arguments of `/save`.
 
         Raises:
-            WouldOverwrite: The file holds another conversation, or something else.
-            OutOfReach: It cannot be written there.
+            WouldOverwrite: The file exists and does not hold this conversation.
+            UnsupportedOperation: The file cannot be written.
 
         """
         from litgpt.domain.overwrite_check import WouldOverwrite
@@ -54,11 +54,11 @@ class ChatFiles:
         console.note(f"(Saved to {name}.)")
 
     def load(self, text: str) -> "SavedChat | None":
-        """Return a saved conversation; None, with an explanation, if no file is named.
+        """Return a saved conversation; if `text` is empty, show a hint and return None.
 
         Raises:
             MissingFile: The file does not exist.
-            DamagedFile: It is not a saved chat.
+            CorruptFile: It is not a saved chat.
 
         """
         from litgpt.chat import read_chat

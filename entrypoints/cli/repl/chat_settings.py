@@ -19,7 +19,7 @@ PARAMETERS: dict[str, type[int] | type[float]] = {
 
 
 def update_settings(settings: Mapping[str, Any], text: str) -> dict[str, Any] | None:
-    """Return the settings after `/set TEXT`, or None, with an explanation, if the text is not a setting.
+    """Return the settings after `/set TEXT`; if the text is invalid, show a message and return None.
 
     Args:
         settings: The keyword arguments of `LLM.chat`.
@@ -44,11 +44,11 @@ def update_settings(settings: Mapping[str, Any], text: str) -> dict[str, Any] | 
 
 
 def show_settings(settings: Mapping[str, Any], sampling: "SamplingParams") -> None:
-    """Write the settings in effect as remarks, one a line.
+    """Write the settings in effect to stderr, one per line.
 
     Args:
         settings: The keyword arguments of `LLM.chat`.
-        sampling: Those for sampling, with the model's defaults where none were given.
+        sampling: The resolved sampling parameters, including the model's defaults.
 
     """
     for name in PARAMETERS:

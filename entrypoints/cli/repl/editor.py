@@ -1,4 +1,4 @@
-"""A message in the user's own editor, `$VISUAL` or `$EDITOR`, as git opens a commit message."""
+"""Edit a message in the user's editor, `$VISUAL` or `$EDITOR`, as git does for commit messages."""
 
 import os
 import shlex
@@ -21,22 +21,23 @@ def editor_command() -> str:
 
 
 def edit_text(text: str, command: str) -> str | None:
-    """Return a text as the user leaves it in the editor.
+    """Open a text in an editor and return the edited text.
 
     Args:
-        text: What to open; may be empty.
-        command: The editor with its options, split as a shell does.
+        text: The initial text; may be empty.
+        command: The editor and its options, with shell quoting.
 
     Returns:
-        The new text; empty, with an explanation, if there is none; None, with another, if the editor fails.
+        The edited text; empty if it is empty or unchanged; None if the editor fails. A message on stderr
+        explains the last two.
 
     """
-    with tempfile.TemporaryDirectory(prefix="litgpt-") as folder:  # readable by this user only
+    with tempfile.TemporaryDirectory(prefix="litgpt-") as folder:  # only readable by this user
         path = Path(folder) / "message.md"
         path.write_text(text, encoding="utf-8", errors="surrogateescape")
         try:
             status = _run([*shlex.split(command), str(path)])
-        except (OSError, ValueError) as error:  # ValueError: a quote that is not closed
+        except (OSError, ValueError) as error:  # ValueError: an unclosed quote
             reason = getattr(error, "strerror", None) or error
             console.error(f"The editor {command!r} of $VISUAL or $EDITOR cannot be started: {reason}.")
             return None
@@ -51,7 +52,7 @@ def edit_text(text: str, command: str) -> str | None:
 
 
 def _run(command: list[str]) -> int:
-    before = signal.signal(signal.SIGINT, lambda *_: None)  # a Ctrl-C is the editor's
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the editor
     try:
         return subprocess.run(command, check=False).returncode  # noqa: S603 - the user's own command
     finally:

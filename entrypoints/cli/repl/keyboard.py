@@ -1,4 +1,4 @@
-"""Input of a chat: an editable line with a history, or plain lines where that is not possible."""
+"""Read chat messages: with line editing and a history on terminals, else as plain lines."""
 
 import os
 import signal
@@ -22,10 +22,10 @@ HINT = "(Press Ctrl-C again, or Ctrl-D, to quit.)"
 
 
 class Keyboard:
-    """Reads messages; with `prompt_toolkit` on a terminal, else line by line.
+    """Reads messages with `prompt_toolkit`, or line by line where it is not installed or not on a terminal.
 
     Args:
-        commands: What Tab completes at the beginning of a line.
+        commands: Completions at the beginning of a line.
 
     """
 
@@ -37,8 +37,8 @@ class Keyboard:
         """Return the next message, or its first line.
 
         Raises:
-            EOFError: There is none: the end of the input, Ctrl-D, or Ctrl-C twice on an empty line.
-            KeyboardInterrupt: Ctrl-C where no person types.
+            EOFError: End of input, Ctrl-D, or Ctrl-C twice on an empty line.
+            KeyboardInterrupt: Ctrl-C while stdin is not a terminal.
 
         """
         while True:
@@ -59,18 +59,18 @@ class Keyboard:
                 return text
 
     def read_more(self, prompt: str, prefilled: str = "") -> str:
-        """Return a further line, or a text that is there to be changed.
+        """Return a further line, or the edited `prefilled` text.
 
         Raises:
-            EOFError: The end of the input, or Ctrl-D.
-            KeyboardInterrupt: Ctrl-C; in a line editor, on an empty line.
+            EOFError: End of input, or Ctrl-D.
+            KeyboardInterrupt: Ctrl-C; with `prompt_toolkit`, only on an empty line.
 
         """
         try:
             return self._edited(prompt, prefilled) if self._editor else console.ask(prompt, prefilled)
         except KeyboardInterrupt:
             if console.stdin_is_terminal() and not self._editor:
-                console.note("")  # after the ^C
+                console.note("")  # ends the line with ^C
             raise
 
     def _edited(self, prompt: str, prefilled: str) -> str:
@@ -90,7 +90,7 @@ class Keyboard:
             text = get_app().current_buffer.text
             return is_message and (text.endswith("\\") or is_open_block(text))
 
-        # The message stays in one buffer, so that the history has it as one entry.
+        # A multi-line message stays in one buffer, so that it is one entry of the history.
         @keys.add("enter", filter=Condition(goes_on))
         def _continue(event: "KeyPressEvent") -> None:
             buffer = event.current_buffer
@@ -116,7 +116,7 @@ class Keyboard:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Keep text that is typed meanwhile out of the answer and for the next prompt, also after Ctrl-C."""
+        """Keep input typed during an answer off the screen and in the buffer for the next prompt."""
         if sys.platform == "win32" or not console.stdin_is_terminal():
             yield
             return
@@ -126,8 +126,8 @@ class Keyboard:
         before = termios.tcgetattr(descriptor)
         silent = termios.tcgetattr(descriptor)
         silent[3] &= ~termios.ECHO
-        silent[3] |= termios.NOFLSH  # Ctrl-C would discard it
-        if self._editor:  # unfinished lines too, and Enter and pastes as the editor expects them
+        silent[3] |= termios.NOFLSH  # Ctrl-C must not discard the input
+        if self._editor:  # raw input, so that the editor also receives unfinished lines and pastes
             silent[3] &= ~termios.ICANON
             silent[0] &= ~termios.ICRNL
             console.mark_pastes(True)
@@ -141,13 +141,16 @@ class Keyboard:
 
 
 def is_open_block(text: str) -> bool:
-    """Return whether a text begins a block of several lines with three quotes and does not end it."""
+    """Return whether a text starts a block with three quotes that is not closed yet."""
     return text.startswith('"""') and not (len(text) >= 6 and text.rstrip().endswith('"""'))
 
 
 @contextmanager
 def defer_interrupt() -> Iterator[Callable[[], bool]]:
-    """Report the first Ctrl-C, so that an answer can end with a whole token; a second one interrupts."""
+    """Yield a function that returns whether Ctrl-C was pressed; the second Ctrl-C raises KeyboardInterrupt.
+
+    The caller can stop after a complete token.
+    """
     asked = False
 
     def on_interrupt(_: int, __: "FrameType | None") -> None:
@@ -171,7 +174,7 @@ def _can_edit() -> bool:
     ):
         return False
     try:
-        import prompt_toolkit  # noqa: F401 - an extra: is it there?
+        import prompt_toolkit  # noqa: F401 - an optional dependency
     except ImportError:
         return False
     return True
@@ -192,7 +195,7 @@ def _editor(commands: Sequence[str]) -> "PromptSession[str]":
 
 
 def _history() -> "History":
-    """Return the history of all chats of this user, or of this one if it cannot be kept."""
+    """Return the history of all chats of this user; in memory if the file cannot be written."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
     state = os.environ.get("XDG_STATE_HOME", "")
@@ -201,7 +204,7 @@ def _history() -> "History":
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600))
-        path.chmod(0o600)  # what is said to a model is private
+        path.chmod(0o600)  # messages are private
     except OSError:
         return InMemoryHistory()
     return FileHistory(path)

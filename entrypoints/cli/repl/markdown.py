@@ -1,11 +1,10 @@
-"""Markdown as styled text for a terminal, while it is streamed.
+"""Streaming Markdown renderer for terminals.
 
-Nothing is ever redrawn: what is written stays, so scrolling, copying and a slow line work as with plain text.
-An emphasis is therefore held back until it is closed, and is shown as it was written if its line ends, or
-`MAX_PENDING` characters pass, before that. The rules are CommonMark's (https://spec.commonmark.org/0.31.2/),
-with
-two exceptions for what models write about: `*` within a product such as `2*3*4`, and `__` as in `__init__`,
-are characters. Tables and links stay as they are.
+Output is never redrawn, so that scrolling, copying and slow connections work as with plain text. Emphasis is
+therefore buffered until it is closed; it is shown literally if its line ends, or `MAX_PENDING` characters
+arrive, before that. The rules are CommonMark's (https://spec.commonmark.org/0.31.2/) with two exceptions for
+code and formulas: `*` within a word, as in `2*3*4`, and `__`, as in `__init__`, are literal. Tables and links
+are not rendered.
 """
 
 import re
@@ -14,12 +13,12 @@ from collections.abc import Iterator
 import attrs
 
 MAX_PENDING = 200
-"""How many characters a bold, italic or code span can have."""
+"""The maximum number of characters of a bold, italic or code span."""
 
 BOLD, DIM, ITALIC, UNDERLINED, CYAN = "1", "2", "3", "4", "36"
 BULLET, BAR = "•", "│"
 
-# The beginning of a line that further characters can still turn into a marker.
+# The beginning of a line that may still become a marker.
 _UNDECIDED = re.compile(r" *(#{0,6}|[-+*_ ]*|>|`{0,2}|~{0,2})")
 _FENCE = re.compile(r" *(`{3,}|~{3,})(?!.*`)")
 _RULE = re.compile(r" *([-*_])( *\1){2,} *")
@@ -31,23 +30,23 @@ _EMPHASIS = {1: (ITALIC,), 2: (BOLD,), 3: (BOLD, ITALIC)}
 
 
 class MarkdownStream:
-    """Renders one answer.
+    """Renders one answer incrementally.
 
     Args:
-        styled: Whether to add styles; without them, the text is passed on as it is.
+        styled: Whether to add styles; if False, the text is returned unchanged.
 
     """
 
     def __init__(self, *, styled: bool) -> None:
         self._styled = styled
         self._pending = ""
-        self._previous = ""  # the character before what is pending
+        self._previous = ""  # the character before the pending text
         self._at_start = True
         self._fence = ""
         self._line_styles: tuple[str, ...] = ()
 
     def feed(self, piece: str) -> str:
-        """Return what can be shown now that `piece` has come."""
+        """Append `piece` and return the text that can be shown."""
         if not self._styled:
             return piece
         self._pending += piece
@@ -60,11 +59,11 @@ class MarkdownStream:
         return "".join([*shown, *self._render(ended=False)])
 
     def finish(self) -> str:
-        """Return what was held back, at the end of the answer."""
+        """Return the buffered text at the end of the answer."""
         return "".join(self._render(ended=True))
 
     def _render(self, *, ended: bool) -> Iterator[str]:
-        """Yield what is certain of the pending line, and keep the rest."""
+        """Yield the unambiguous part of the pending line, and buffer the rest."""
         if self._at_start:
             if not ended and (_UNDECIDED.fullmatch(self._pending) or _FENCE.match(self._pending)):
                 return
@@ -80,7 +79,7 @@ class MarkdownStream:
             yield shown
 
     def _begin_line(self) -> str:
-        """Take the marker from the beginning of the pending line, and return what stands for it."""
+        """Remove the marker from the beginning of the pending line, and return its rendering."""
         line = self._pending
         fence = _FENCE.match(line)
         if fence and (not self._fence or (fence[1].startswith(self._fence) and line.strip() == fence[1])):
@@ -103,14 +102,14 @@ class MarkdownStream:
 
 @attrs.frozen
 class _Span:
-    """A part of a line that is shown in one style.
+    """A part of a line with one style.
 
     Attributes:
-        text: What to show, without the marks around it.
-        end: Where it ends in the line.
-        needed: How many characters of the line have to be there to be certain of it.
-        styles: The styles that it adds.
-        nested: Whether spans can lie within it.
+        text: The content, without delimiters.
+        end: End index in the line.
+        needed: Number of characters of the line that must have arrived for the span to be unambiguous.
+        styles: Additional styles.
+        nested: Whether it can contain spans.
 
     """
 
@@ -125,13 +124,13 @@ def _inline(text: str, styles: tuple[str, ...], previous: str, *, ended: bool) -
     """Render the spans of a line.
 
     Args:
-        text: The line, or the rest of one.
-        styles: The styles around it.
-        previous: The character before it; empty at the beginning of a line.
-        ended: Whether the line ends with it.
+        text: The line, or the rest of it.
+        styles: The styles of the line.
+        previous: The character before `text`; empty at the beginning of a line.
+        ended: Whether `text` ends the line.
 
     Returns:
-        What to show, and how many characters of `text` that is: all of them if `ended`.
+        The rendered text, and the number of characters of `text` that it covers: all if `ended`.
 
     """
     shown, at = [], 0
@@ -148,7 +147,7 @@ def _inline(text: str, styles: tuple[str, ...], previous: str, *, ended: bool) -
 
 
 def _span(text: str, at: int, previous: str) -> _Span:
-    """Return the span that begins at a place in a line."""
+    """Return the span that starts at index `at`."""
     if plain := _PLAIN.match(text, at):
         return _Span(plain[0], plain.end(), plain.end())
     if not (run := _RUN.match(text, at)):  # a backslash
@@ -160,7 +159,7 @@ def _span(text: str, at: int, previous: str) -> _Span:
 
 
 def _marked(text: str, marks: str, start: int, previous: str) -> _Span:
-    """Return the span that marks before `start` begin, or these marks alone if they begin none."""
+    """Return the span that the delimiters before `start` open, or the delimiters as literal text."""
     if not _opens(marks, previous, text[start : start + 1]):
         return _Span(marks, start, start + 1)
     closing = _closing(marks).search(text, start, start + MAX_PENDING)
@@ -193,5 +192,5 @@ def _closing(marks: str) -> re.Pattern[str]:
 
 
 def _sgr(text: str, styles: tuple[str, ...]) -> str:
-    """Return text with SGR codes (ECMA-48) around it."""
+    """Wrap text in SGR escape sequences (ECMA-48)."""
     return f"\x1b[{';'.join(styles)}m{text}\x1b[0m" if text and styles else text

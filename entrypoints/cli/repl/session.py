@@ -1,4 +1,4 @@
-"""A conversation at the keyboard, or along a pipe: messages, and commands that begin with /."""
+"""The chat loop on a terminal or a pipe: messages, and commands that start with /."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -66,17 +66,17 @@ EXIT_COMMANDS = (["/exit"], ["/quit"], ["/bye"])
 
 @attrs.define
 class Session:
-    """A conversation that goes on until the user quits.
+    """A chat session, until the user quits or the input ends.
 
     Attributes:
-        start_chat: Begins another conversation from messages and settings.
-        chat: The present one.
+        start_chat: Returns a new conversation from messages and settings.
+        chat: The current conversation.
         settings: The keyword arguments of `LLM.chat`.
-        adapters: The adapters that it can switch between.
-        details: What `/show` says of the model, by name.
-        files: The files that it is saved to and loaded from.
-        shows_speed: Whether tokens and speed follow each answer on a terminal.
-        failed: Whether a message got no answer.
+        adapters: Loads and switches LoRA adapters.
+        details: Properties of the model that `/show` lists, by name.
+        files: Saves and loads conversations.
+        shows_speed: Whether to show the number of tokens and the speed after each answer on a terminal.
+        failed: Whether a message or command failed.
 
     """
 
@@ -91,22 +91,22 @@ class Session:
     _keyboard: Keyboard = attrs.field(factory=lambda: Keyboard(COMMANDS), init=False)
 
     def run(self) -> None:
-        """Answer message by message, until there are no more."""
+        """Read and handle messages and commands until the end of the input or an exit command."""
         from litgpt.domain.errors import LitGPTError, PromptTooLong
 
         while (line := self._next_message()) is not None and line.split() not in EXIT_COMMANDS:
             try:
                 self.handle(line)
-            except LitGPTError as error:  # such as a text that is too long: the conversation goes on
+            except LitGPTError as error:  # such as a prompt that is too long; the conversation continues
                 self.failed = True
                 console.error(str(error))
                 if self.chat.messages and isinstance(error, PromptTooLong):
                     console.note(CONTEXT_FULL_HINT)
 
-    def handle(self, line: str) -> None:  # noqa: C901, PLR0912 - one case for each command
-        """Answer a message, or run a command; a space before it makes a message of a command."""
+    def handle(self, line: str) -> None:  # noqa: C901, PLR0912 - one case per command
+        """Answer a message or run a command; a line that starts with a space is a message."""
         command, _, rest = line.partition(" ") if line.startswith("/") else ("", "", line)
-        if command not in COMMANDS and "\n" in line:  # a pasted text that begins with a path
+        if command not in COMMANDS and "\n" in line:  # pasted text that starts with a path
             command, rest = "", line
         text = rest.strip()
         match command:
@@ -157,14 +157,14 @@ class Session:
                 )
 
     def _answer(self, message: "Said") -> None:
-        if not console.stdin_is_terminal():  # where a Ctrl-C is to end more than this answer
+        if not console.stdin_is_terminal():  # Ctrl-C ends the program, not only this answer
             self._show(message, stopped=lambda: False)
             return
         try:
             with self._keyboard.answering(), defer_interrupt() as stopped:
                 self._show(message, stopped)
         except KeyboardInterrupt:
-            self.chat.close()  # in the middle of a computation, of which then nothing is kept
+            self.chat.close()  # interrupted within a forward pass: the KV cache is invalid
             console.show("")
 
     def _show(self, message: "Said", stopped: Callable[[], bool]) -> None:
@@ -183,14 +183,14 @@ class Session:
             console.note(f"({pace.summary()})")
 
     def _regenerate(self, text: "str | None") -> None:
-        """Answer the last message, or `text` in its place; without an answer nothing changes."""
+        """Answer the last message again, or `text` in its place; if that fails, restore the conversation."""
         messages, settings = self.chat.messages, self.settings
         last = self.chat.undo()
         if last is None:
             console.note("The conversation is empty.")
             return
         kept = self.chat.messages
-        if text is None and settings.get("seed") is not None:  # the same seed would give the same answer
+        if text is None and settings.get("seed") is not None:  # the same seed would repeat the answer
             self._continue_from(kept, settings | {"seed": settings["seed"] + 1})
         try:
             self._answer(last if text is None else text)
@@ -204,7 +204,7 @@ class Session:
             self._regenerate(decode_input(text)) if last else self._answer(decode_input(text))
 
     def _edited(self, text: str) -> str:
-        """Return a message that the user changes, or writes anew; empty if there is nothing to send."""
+        """Return the message after the user edited it; empty if there is nothing to send."""
         if console.stdin_is_terminal() and console.stdout_is_terminal():
             if not (command := editor_command()):
                 console.note(NO_EDITOR_HINT)
@@ -245,7 +245,7 @@ class Session:
         console.note("(A new conversation.)")
 
     def _continue_from(self, messages: "list[Message]", settings: dict[str, Any]) -> None:
-        fresh = self.start_chat(messages, settings)  # which checks the settings
+        fresh = self.start_chat(messages, settings)  # also validates the settings
         self.chat.close()
         self.chat, self.settings = fresh, settings
 
@@ -258,7 +258,7 @@ class Session:
         console.note(f"(Loaded {format_count(len(saved.messages), 'message')} from {path}.)")
 
     def _next_message(self) -> str | None:
-        """Return what is typed next; None if that is all."""
+        """Return the next message or command; None at the end of the input."""
         text, start = "", console.history_length()
         try:
             text = self._keyboard.read()
@@ -271,11 +271,11 @@ class Session:
             return decode_input(text)
         except KeyboardInterrupt:
             if console.stdin_is_terminal():
-                return ""  # a message of several lines, given up
+                return ""  # the user discarded a multi-line message
             raise
         except EOFError:
             if console.stdin_is_terminal():
-                console.note("")  # the shell's prompt begins on a line of its own
+                console.note("")  # the shell prompt starts on a new line
             elif text:
                 self.failed = True
                 console.error('The message that """ began does not end: a closing """ is missing.')

@@ -209,7 +209,7 @@ def without_rope(model: GgufModel) -> Config:
 
 
 def has_nonzero(key: str) -> Callable[[GgufModel], bool]:
-    """Return a function that tells whether a header has a nonzero number under a key."""
+    """Return a predicate: whether a header has a nonzero number under a key."""
     return lambda source: bool(source.number(key))
 
 
