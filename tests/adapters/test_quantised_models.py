@@ -217,7 +217,7 @@ class TestGptOss:
 
 @pytest.mark.parametrize("name", ["awq", "fp8 in blocks", "nf4, twice"])
 class TestQuantisedFolder(ModelStoreContract):
-    """What every ModelStore promises."""
+    """Contract tests of the port ModelStore."""
 
     @pytest.fixture
     def store(self, name: str, folder: Path) -> LocalStore:

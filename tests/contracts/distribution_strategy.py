@@ -1,4 +1,4 @@
-"""What every DistributionStrategy promises: each adapter, and the fake, passes these tests."""
+"""Contract tests of the port DistributionStrategy, for all adapters and the fake."""
 
 from typing import Any
 
@@ -26,13 +26,13 @@ CONFIG = {
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Return the tensors of a checkpoint with this config."""
+    """Return the shapes of the tensors of a checkpoint with this config, by name."""
     planned = map_parameters(parse_config("tiny", CONFIG), LLAMA.weights)
     return {piece.name: piece.shape for join in planned for piece in join.views}
 
 
 def windowed(window: int) -> Architecture:
-    """Return an architecture of two layers, of which the first sees a window and the second everything."""
+    """Return an architecture with a sliding-window layer and a full-attention layer."""
     architecture = parse_config("tiny", CONFIG)
     first, second = architecture.layers
     assert isinstance(first.mixer, AttentionSpec)
@@ -41,7 +41,7 @@ def windowed(window: int) -> Architecture:
 
 
 class DistributionStrategyContract:
-    """Subclass it, and give it a strategy, and a checkpoint of `CONFIG_FILE` with tensors that it takes."""
+    """Base class: subclasses provide a strategy and a checkpoint with `CONFIG_FILE`, as fixtures."""
 
     @pytest.fixture
     def strategy(self) -> DistributionStrategy[Any, Any]:

@@ -1,4 +1,4 @@
-"""What every Generator promises: each adapter, and the fake, passes these tests."""
+"""Contract tests of the port Generator, for all adapters and the fake."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ def tokens(events: Iterable[TokenEvent]) -> list[int]:
 
 
 class GeneratorContract:
-    """Subclass it, and give it a generator whose context is 64 tokens and which knows ids below 100."""
+    """Base class: subclasses provide a generator with a context of 64 tokens and a vocabulary of 100."""
 
     @pytest.fixture
     def generator(self) -> Generator:
@@ -137,7 +137,7 @@ class GeneratorContract:
             request = GenerationRequest(prompt=said, max_new_tokens=6, sampling_params=GREEDY)
             answer = tokens(generator.generate([request], prefix=cache))
             assert answer == self.answer(generator, said)
-            # The last token of an answer was never looked back at, so it may be missing.
+            # The last token was never an input of the model, so it may be missing from the cache.
             assert list(cache.tokens)[: len(said) + 5] == [*said, *answer[:-1]]
             said = [*said, *answer]
 

@@ -1,4 +1,4 @@
-"""What every ModelStore promises: each adapter, and the fake, passes these tests."""
+"""Contract tests of the port ModelStore, for all adapters and the fake."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, get_args
@@ -12,7 +12,7 @@ from litgpt.domain.reference import ModelReference
 from litgpt.domain.tokenizer_source import TokenizerFiles
 from litgpt.domain.weights.tensor_info import DType
 
-# What files call the dtypes that a tensor is returned in as it is.
+# Storage dtypes of tensors that are returned unchanged, and their names in torch.
 PLAIN = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
@@ -21,14 +21,14 @@ def dtype_of(tensor: Any) -> str:
 
 
 class ModelStoreContract:
-    """Subclass it, and give it a store that holds one model."""
+    """Base class: subclasses provide a store with one model, as a fixture."""
 
     model: ClassVar[str] = "tiny"
-    """What the model is asked for as."""
+    """The name of the model in the store."""
 
     @pytest.fixture
     def store(self) -> ModelStore[Any]:
-        """Return a store that holds one model, called as `model` says."""
+        """Return a store with one model, named `self.model`."""
         raise NotImplementedError
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""What every Profiler promises: each adapter, and the fake, passes these tests."""
+"""Contract tests of the port Profiler, for all adapters and the fake."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What every Tokenizer promises: each adapter, and the fake, passes these tests."""
+"""Contract tests of the port Tokenizer, for all adapters and the fake."""
 
 import pickle
 from collections.abc import Sequence
@@ -35,11 +35,11 @@ def stream(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
 
 
 class TokenizerContract:
-    """Subclass it, give it a tokenizer, and the texts that it can write if those are not all."""
+    """Base class: subclasses provide a tokenizer, and `texts` if it cannot encode all of them."""
 
     texts: tuple[str, ...] = TEXTS
     special: str
-    """A special token of its vocabulary, as a text has it."""
+    """The text of a special token of the vocabulary."""
 
     @pytest.fixture
     def tokenizer(self) -> Tokenizer:
