@@ -202,7 +202,7 @@ class CheckpointMismatch(InvalidCheckpoint):
 
     @property
     def differences(self) -> str:
-        """The tensors that do not match: how many of each kind, and the first of them."""
+        """The number of mismatched tensors of each kind, and the first names."""
         named = {
             "missing": self.missing,
             "unexpected": self.unexpected,

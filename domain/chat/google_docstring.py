@@ -27,7 +27,7 @@ class Docstring:
 
 
 def parse_docstring(doc: str) -> Docstring:
-    """Parse a docstring. A section begins with a line of its own: `Args:`, `Returns:` or `Raises:`."""
+    """Parse a docstring. A section starts with a line `Args:`, `Returns:` or `Raises:`."""
     sections: dict[str, list[str]] = {}
     lines = sections.setdefault("summary", [])
     for line in inspect.cleandoc(doc).splitlines():

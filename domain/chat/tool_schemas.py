@@ -127,12 +127,12 @@ def _description(text: str, name: str) -> dict[str, Any]:
 
 
 def _return_schema(hints: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the schema of the return value; None if it has no hint, or none that JSON can express."""
+    """Return the schema of the return value; None without a type hint that JSON can express."""
     if "return" not in hints:
         return None
     try:
         return _type_schema(hints["return"], "return")
-    except InvalidArgument:  # the model never writes it, so the tool can be used all the same
+    except InvalidArgument:  # the model never produces the return value, so its schema is optional
         return None
 
 

@@ -41,7 +41,7 @@ def windowed(window: int) -> Architecture:
 
 
 class DistributionStrategyContract:
-    """Base class: subclasses provide a strategy and a checkpoint with `CONFIG_FILE`, as fixtures."""
+    """Base class: subclasses provide a strategy and a checkpoint with `CONFIG`, as fixtures."""
 
     @pytest.fixture
     def strategy(self) -> DistributionStrategy[Any, Any]:

@@ -1,8 +1,8 @@
 """A Jinja environment for untrusted templates, with an allowlist and a cost limit.
 
-Jinja's sandbox protects Python's internals, but does not limit time and memory. Here, templates can use only
-the features in `allowed`, and all operations are charged to a budget: calls and operators here and in
-`charges`, everything else by the calls that `metering` inserts.
+Jinja's sandbox protects Python's internals, but does not limit time and memory. Here, templates can only use
+the features in `allowlist`, and all operations are charged to a budget: calls and operators here and in
+`costs`, the others by the calls that `instrument` inserts.
 """
 
 import json

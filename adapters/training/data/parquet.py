@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS = 1024
-"""How many rows are decoded at a time, at most."""
+"""The maximum number of rows in a batch."""
 
 _PIECE = 2**26
-"""The bytes that the rows decoded at a time may take if each has the largest value of a dictionary."""
+"""The maximum size of a batch, in bytes, if each row has the largest value of a dictionary."""
 
 _FREE = 2**28
-"""The bytes that any file may expand to, however small it is."""
+"""The decoded size, in bytes, that is allowed for a file of any size."""
 
 _FACTOR = 500
-"""How many times its own size a file may expand to beyond that. Text is compressed about tenfold."""
+"""The maximum ratio of decoded size to file size beyond `_FREE`. Text is compressed about tenfold."""
 
 _ROW = 64
-"""The bytes that a row of nothing takes in Python, at least."""
+"""The minimum size of an empty row in Python, in bytes."""
 
 _VALUE = 8
-"""The bytes that a value takes in Arrow, at least: an offset or a number."""
+"""The minimum size of a value in Arrow, an offset or a number, in bytes."""
 
 _MAX_FOOTER = 2**26
-"""The bytes of metadata that are read; a row group of ten columns has about 1,500."""
+"""The maximum size of the metadata, in bytes; a row group of ten columns takes about 1,500."""
 
 _DICTIONARY_PAGE = 2
 """PageType.DICTIONARY_PAGE of parquet.thrift."""
@@ -44,11 +44,11 @@ _DICTIONARY_PAGE = 2
 
 @attrs.frozen
 class ColumnChunk:
-    """A column of a row group, as the file's metadata describes it.
+    """A column chunk, from the metadata of the file.
 
     Attributes:
-        decoded_bytes: The bytes that its pages and the values in them take.
-        offset: Where its first page begins.
+        decoded_bytes: Upper estimate from the metadata of the size of its pages and values, in bytes.
+        offset: The file offset of its first page.
 
     """
 
@@ -57,9 +57,9 @@ class ColumnChunk:
 
 
 def read_parquet(path: Path) -> Iterator[Record]:
-    """Yield the rows of a file; fields that are null are left out.
+    """Yield the rows of a file, without null fields.
 
-    Compressed pages and dictionaries let a file of some hundred bytes hold gigabytes. The sizes in the file's
+    Compressed pages and dictionaries can expand a few hundred bytes to gigabytes. The sizes in the file's
     metadata are checked before a row group is read, and decoded bytes are counted.
 
     Raises:
@@ -132,13 +132,13 @@ def _column_chunk(metadata: Struct) -> ColumnChunk:
 
 
 def _batch_size(file: BinaryIO, columns: list[ColumnChunk]) -> int:
-    """Return how many rows of a row group to decode at a time: each may be as large as its dictionaries."""
+    """Return the batch size for a row group, whose rows can each be as large as its dictionaries."""
     dictionaries = sum(_dictionary_bytes(file, column) for column in columns)
     return max(1, min(_ROWS, _PIECE // max(1, dictionaries)))
 
 
 def _dictionary_bytes(file: BinaryIO, column: ColumnChunk) -> int:
-    """Return the size of a column's dictionary without compression; 0 if it begins with another page.
+    """Return the uncompressed size of a column's dictionary page; 0 if its first page is of another type.
 
     The first two fields of a PageHeader are the type of the page and its uncompressed size.
     """
@@ -150,10 +150,10 @@ def _dictionary_bytes(file: BinaryIO, column: ColumnChunk) -> int:
 
 
 def _values(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a piece of a Parquet file as dictionaries; `before` rows precede them."""
+    """Yield the rows of a batch as dictionaries; `before` is the number of earlier rows in the file."""
     try:
         yield from batch.to_pylist()
-    except Exception:  # noqa: BLE001 - which record it is, is found out one by one
+    except Exception:  # noqa: BLE001 - retried per row to find the invalid one
         for number in range(batch.num_rows):
             try:
                 (value,) = batch.slice(number, 1).to_pylist()
@@ -165,7 +165,7 @@ def _values(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[dict[s
 
 
 def _filled(value: Any) -> Any:
-    """Return a value without fields that are null, at any depth."""
+    """Return a value without null fields, at any depth."""
     if isinstance(value, dict):
         return {name: _filled(one) for name, one in value.items() if one is not None}
     return [_filled(one) for one in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Records from files: JSON, JSON Lines and Parquet, each with its file and its line or number."""
+"""Read records from JSON, JSON Lines and Parquet files, with their locations for error messages."""
 
 import json
 import re
@@ -13,10 +13,10 @@ from litgpt.domain.training.errors import DataNotFound, InvalidData
 from litgpt.domain.validation.untrusted_files import printable, translate_read_errors
 
 RECORD_SUFFIXES = (".json", ".jsonl", ".parquet")
-"""What records are read from."""
+"""The suffixes of the supported file formats."""
 
 LONGEST_LINE = 2**28
-"""Bytes of a line of JSON Lines, which is in memory several times while it is parsed."""
+"""The maximum length of a line of JSON Lines, in bytes; parsing holds several copies of it."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -51,10 +51,10 @@ def _check_suffix(path: Path) -> None:
 
 @attrs.frozen
 class Record:
-    """A record, which may be anything yet.
+    """A record that has not been validated.
 
     Attributes:
-        where: The file, and the line or the number.
+        where: The file, and the line or the number of the record.
         value: The decoded record.
 
     """
@@ -122,14 +122,14 @@ def _json(path: Path) -> Iterator[Record]:
     except UnicodeDecodeError as error:
         raise not_utf8(path) from error
     begin = _after_space(text, 0)
-    if text.startswith("{", begin):  # JSON Lines by another name, as some data sets on the Hub are
+    if text.startswith("{", begin):  # some data sets on the Hub are JSON Lines with this suffix
         yield from _lines(path)
     elif begin < len(text):
         yield from _elements(path, text, begin)
 
 
 def _elements(path: Path, text: str, begin: int) -> Iterator[Record]:
-    """Yield the elements of a JSON list, each with the line on which it begins."""
+    """Yield the elements of a JSON list, each with the number of its first line."""
     decoder, line, counted = json.JSONDecoder(), 1, 0
     if text[begin] != "[":
         raise InvalidData(str(path), "it is not a list of records.")
@@ -157,7 +157,7 @@ def _elements(path: Path, text: str, begin: int) -> Iterator[Record]:
 def _not_json(
     error: Exception, path: Path, where: str, *, lines_before: int = 0, record: str = ""
 ) -> InvalidData:
-    """Return the error for broken JSON, with the line and the column in the file where they are known."""
+    """Return the error for invalid JSON, with the line and column in the file if they are known."""
     if not isinstance(error, json.JSONDecodeError):
         return InvalidData(where, f"it is not JSON: {error}.")
     location = f"{path}, line {lines_before + error.lineno}, column {error.colno}{record}"
@@ -167,7 +167,7 @@ def _not_json(
 
 def _after_space(text: str, at: int) -> int:
     found = _SPACE.match(text, at)
-    assert found is not None  # noqa: S101 - it matches nothing, too
+    assert found is not None  # noqa: S101 - the pattern also matches the empty string
     return found.end()
 
 

@@ -25,7 +25,7 @@ class CompactReader:
     """Reads values from bytes. Each byte is read once, which bounds time and memory.
 
     Args:
-        raw: The bytes, which may be damaged or cut short.
+        raw: The bytes, which may be corrupt or truncated.
 
     """
 
