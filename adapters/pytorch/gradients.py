@@ -18,7 +18,7 @@ def check_gradients(model: nn.Module) -> None:
     they arise, and a GPU's, where torch raises an error, are not counted either.
 
     Raises:
-        OutOfReach: There is too little memory. The message has both figures.
+        UnsupportedOperation: There is too little memory. The message has both figures.
 
     """
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():

@@ -56,7 +56,7 @@ def family_of(model: str, config: Mapping[str, object]) -> Family:
     """Return the family of a config; for a multimodal model, the family of its text config.
 
     Raises:
-        DamagedFile: `model_type` is missing.
+        CorruptFile: `model_type` is missing.
         UnsupportedModel: The family is not supported.
 
     """
@@ -79,7 +79,7 @@ def parse_config(model: str, config: Mapping[str, object]) -> Architecture:
         config: The parsed `config.json`.
 
     Raises:
-        DamagedFile: A setting is missing or invalid.
+        CorruptFile: A setting is missing or invalid.
         UnsupportedModel: The family or a setting is not supported.
 
     """
@@ -101,7 +101,7 @@ def resolve_model(
         tensors: The checkpoint's tensors by name.
 
     Raises:
-        DamagedFile: A setting is missing or invalid.
+        CorruptFile: A setting is missing or invalid.
         UnsupportedModel: The family or a setting is not supported.
         CheckpointMismatch: Tensors are missing, unexpected or of the wrong shape; the error lists all.
 
@@ -152,7 +152,7 @@ def expected_shapes(
         names: The checkpoint's tensor names.
 
     Raises:
-        DamagedFile: A setting is missing or invalid.
+        CorruptFile: A setting is missing or invalid.
         UnsupportedModel: The family or a setting is not supported.
 
     """

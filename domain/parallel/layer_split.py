@@ -16,7 +16,7 @@ def assign_layers(architecture: Architecture, num_devices: int) -> tuple[int, ..
     embedding if tied; both count towards the size.
 
     Raises:
-        OutOfReach: There are more devices than layers.
+        UnsupportedOperation: There are more devices than layers.
 
     """
     layers = len(architecture.layers)

@@ -67,7 +67,7 @@ def shard_model(
     """Return a rank's shard of a model with the checkpoint pieces `sources`.
 
     Raises:
-        OutOfReach: The model cannot be split over this number of ranks.
+        UnsupportedOperation: The model cannot be split over this number of ranks.
 
     """
     if world_size > 1 and architecture.num_streams > 1:
@@ -101,7 +101,7 @@ def shard_heads(mixer: AttentionSpec, world_size: int, rank: int) -> tuple[Range
     group, and the group's key-value head is replicated.
 
     Raises:
-        OutOfReach: The heads cannot be distributed evenly.
+        UnsupportedOperation: The heads cannot be distributed evenly.
 
     """
     if mixer.num_kv_heads >= world_size:

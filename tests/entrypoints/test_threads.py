@@ -241,7 +241,7 @@ def test_answers_are_right_while_the_model_goes_to_other_processes_and_there_in_
         def misuse() -> None:
             with torch.no_grad():
                 for layer in 4 * layers:
-                    with pytest.raises(UnsupportedOperation, match="by itself"):
+                    with pytest.raises(UnsupportedOperation, match="Calling a single layer"):
                         layer()
 
         def ask(number: int) -> None:

@@ -133,9 +133,7 @@ def test_what_is_divided_goes_on_exactly_too(
     other = {"lora_rank": 3} if method == "lora" else {"method": "lora"}
     with pytest.raises(TrainerCheckpointMismatch, match="llama"):
         train(attrs.evolve(half, **other), resume="last", report=null_reporter)
-    with pytest.raises(
-        InvalidArgument, match=r"resume must be a file, written without 'fsdp'"
-    ):
+    with pytest.raises(InvalidArgument, match=r"resume must be a file, written without 'fsdp'"):
         train(attrs.evolve(half, strategy="auto"), resume="last", report=null_reporter)
 
 

@@ -111,7 +111,7 @@ class Family:
         """Return the architecture of a config.
 
         Raises:
-            DamagedFile: A setting is missing or invalid.
+            CorruptFile: A setting is missing or invalid.
             UnsupportedModel: A setting is not supported.
 
         """

@@ -89,7 +89,7 @@ class HFConfig:
         """Return the setting or its default.
 
         Raises:
-            DamagedFile: The setting is required and absent.
+            CorruptFile: The setting is required and absent.
 
         """
         name = self.attribute_map.get(key.name, key.name)
@@ -113,7 +113,7 @@ class HFConfig:
         transformers uses zero-padded layer indices as keys; each entry overrides settings of that layer.
 
         Raises:
-            DamagedFile: `per_layer_config` is not a table, or has an entry for a layer that does not exist.
+            CorruptFile: `per_layer_config` is not a table, or has an entry for a layer that does not exist.
             UnsupportedModel: It overrides a setting that must be the same in all layers.
 
         """
@@ -198,7 +198,7 @@ class HFConfig:
         return dict(value)
 
     def raise_invalid(self, key: ConfigField, expected: str) -> NoReturn:
-        """Raise DamagedFile for an invalid setting."""
+        """Raise CorruptFile for an invalid setting."""
         raise CorruptFile(
             f"config.json of {self.model}", f"{key.name} must be {expected}, not {short_repr(self.get(key))}."
         )
