@@ -45,8 +45,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return a function that sets how much memory the machine has."""
 
     def has(nbytes: int) -> None:
-        for one in ("hardware", "gradients"):
-            monkeypatch.setattr(f"litgpt.adapters.pytorch.{one}.allocatable", lambda: nbytes)
+        for module in ("runtime.hardware", "gradients"):
+            name = f"litgpt.adapters.pytorch.{module}.allocatable_memory"
+            monkeypatch.setattr(name, lambda: nbytes)
 
     return has
 

@@ -64,7 +64,9 @@ class ScriptedGenerator:
             raise InvalidArgument("prefix", prefix, "a cache of this generator's, for exactly one prompt")
         if prefix.busy:
             raise InvalidArgument(
-                "prefix", prefix, "free: another answer is still using it. Close that one or fork()"
+                "prefix",
+                prefix,
+                "unused: another generation is using it. Close that generation or call fork()",
             )
         prompt, common = requests[0].prompt, 0
         while common < min(len(prompt) - 1, len(prefix.tokens)) and prompt[common] == prefix.tokens[common]:
