@@ -37,14 +37,14 @@ request = partial(GenerationRequest, max_new_tokens=4, stop_token_ids=frozenset(
 def test_damaged_weights_are_named(model: GPT, temperature: float) -> None:
     model.get_parameter("transformer.h.1.mlp.fc_1.weight").data[0, 0] = torch.nan
     asked = request(prompt=(5, 6, 7), sampling_params=SamplingParams(temperature=temperature))
-    damaged = r"first where transformer\.h\.1\.mlp\.fc_1\.weight has NaN"
+    damaged = r"First occurrence: transformer\.h\.1\.mlp\.fc_1\.weight has NaN"
     with pytest.raises(NonFiniteLogits, match=damaged):
         next(TorchGenerator(model).generate([asked]))
 
 
 def test_an_overflow_is_named(model: GPT) -> None:
     model.get_parameter("transformer.h.2.mlp.proj.weight").data.fill_(3e38)
-    with pytest.raises(NonFiniteLogits, match=r"first where transformer\.h\.2\.mlp\.proj overflows"):
+    with pytest.raises(NonFiniteLogits, match=r"First occurrence: transformer\.h\.2\.mlp\.proj overflows"):
         next(TorchGenerator(model).generate([request(prompt=(5, 6, 7), sampling_params=SamplingParams())]))
 
 

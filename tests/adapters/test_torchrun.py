@@ -37,7 +37,7 @@ llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel", devices=2
 try:
     llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel", devices=3)
 except ValueError as error:
-    assert "torchrun has started" in str(error), error
+    assert "that torchrun started" in str(error), error
 """
 LONG = 300.0
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
@@ -104,7 +104,7 @@ from litgpt.adapters.pytorch.distribution.tensor_parallel.strategy import Tensor
 from litgpt.container import container
 from litgpt.domain.generation.errors import WorkerLost
 
-container.strategy.override(providers.Object(TensorParallel(deadline={deadline})))
+container.strategy.override(providers.Object(TensorParallel(startup_timeout={deadline})))
 llm = LLM.load({model!r}, distribute=None, quiet=True)
 llm.distribute(accelerator="cpu", generate_strategy="tensor_parallel")
 begun = time.monotonic()

@@ -130,7 +130,7 @@ CELLS = (
     "chat = llm.chat(); chat.send('Say hello.', max_new_tokens=3); chat",
     "help(llm.generate)",
     "llm.generate('What is the capital of France?', top_k=-1)",
-    "train(Recipe(model={tiny!r}, data='my.jsonl', out_dir='trained', max_steps=2)).steps",
+    "train(TrainConfig(model={tiny!r}, data='my.jsonl', out_dir='trained', max_steps=2)).steps",
 )
 
 

@@ -191,7 +191,7 @@ from litgpt.domain.errors import UnsupportedOperation
 import torch
 from litgpt.adapters.pytorch.generation import generator
 torch.set_num_threads(1)
-generator.MAX_SEQUENCES = 3000  # compute all prompts of this model in one batch, which takes more than is left
+generator.MAX_SEQUENCES = 3000  # one batch of all prompts needs more memory than is left
 llm = LLM.load(sys.argv[1], quiet=True)
 before = llm.generate("hello", top_k=1, max_new_tokens=5)
 with open("/proc/self/statm") as file:

@@ -25,7 +25,7 @@ CELLS = (
 TRAIN = (
     "from litgpt.training import TrainConfig, train",
     "how = dict(accelerator='cpu', precision='32-true', max_steps=3, accumulate=2, val_split=None)",
-    "done = train(Recipe(model={model!r}, data={data!r}, out_dir='out', **how))",
+    "done = train(TrainConfig(model={model!r}, data={data!r}, out_dir='out', **how))",
 )
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
