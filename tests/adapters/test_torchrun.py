@@ -144,7 +144,7 @@ def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_dea
     assert first.returncode in (0, -signal.SIGABRT)
     seconds, _, error = said.partition(" ")
     assert error.startswith("A worker process of the model is gone"), said
-    assert "Start all ranks again." in error
+    assert "Restart all ranks." in error
     assert least <= float(seconds) < LONG
 
 
