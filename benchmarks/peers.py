@@ -23,8 +23,8 @@ from environments import BENCH, HERE, ROOT, python_of
 from machine import load
 from report import Results, write
 
-OURS, TRANSFORMERS, LITGPT, GGUF = "ours", "transformers", "litgpt", "gguf"
-WORKERS = {OURS: "litgpt", TRANSFORMERS: "transformers", LITGPT: "litgpt", GGUF: "litgpt"}
+THIS, TRANSFORMERS, LITGPT, GGUF = "this library", "transformers", "litgpt", "gguf"
+WORKERS = {THIS: "litgpt", TRANSFORMERS: "transformers", LITGPT: "litgpt", GGUF: "litgpt"}
 
 
 def the_gguf_file() -> Path:
@@ -75,11 +75,11 @@ def measure(rounds: int, repeats: int, threads: int) -> Results:
     for file in (folder / "model.safetensors", converted / "lit_model.pth", gguf):
         file.read_bytes()  # so that the page cache is warm for all
     pythons: dict[str, Path | str] = {
-        OURS: sys.executable,
+        THIS: sys.executable,
         TRANSFORMERS: python_of(TRANSFORMERS),
         LITGPT: python_of(LITGPT),
     }
-    models = {OURS: folder, TRANSFORMERS: folder, LITGPT: converted}
+    models = {THIS: folder, TRANSFORMERS: folder, LITGPT: converted}
     prompts = ("--prompts", str(folder / "prompts.json"), "--repeats", str(repeats))
     command = Path(sys.executable).with_name("litgpt")
     results: Results = []

@@ -40,20 +40,22 @@ PEERS = ("transformers", "litgpt")
 def times_better(
     results: Results, read: Callable[[dict[str, Any]], float], peer: str, *, more: bool
 ) -> float:
-    """Return by which factor ours is better, as the median of the rounds."""
-    pairs = [(read(one["ours"]), read(one[peer])) for one in results]
-    return median(ours / theirs if more else theirs / ours for ours, theirs in pairs)
+    """Return the factor by which this library is better, as the median of the rounds."""
+    pairs = [(read(one["this library"]), read(one[peer])) for one in results]
+    return median(actual / reference if more else reference / actual for actual, reference in pairs)
 
 
 def table(results: Results) -> list[str]:
     """Return the rows of the table that sets the libraries side by side."""
     first = results[0]
-    names = {name: f"{first[name]['package']} {first[name]['version']}" for name in ("ours", *PEERS)}
-    heads = ["", f"**{names['ours']}** (this library)", names["transformers"], names["litgpt"]]
+    names = {name: f"{first[name]['package']} {first[name]['version']}" for name in ("this library", *PEERS)}
+    heads = ["", f"**{names['actual']}** (this library)", names["transformers"], names["litgpt"]]
     heads += ["against transformers", "against LitGPT"]
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for title, read, form, more in ROWS:
-        cells = [format(median(read(one[name]) for one in results), form) for name in ("ours", *PEERS)]
+        cells = [
+            format(median(read(one[name]) for one in results), form) for name in ("this library", *PEERS)
+        ]
         cells += [f"{times_better(results, read, peer, more=more):.2f} x" for peer in PEERS]
         lines.append(f"| {' | '.join([title, *cells])} |")
     return lines
@@ -93,16 +95,16 @@ def promises(results: Results, bf16_bytes: int) -> list[str]:
 
 def agreement(results: Results) -> str:
     """Say how far the greedy answers agree, so that nobody is fast at another task."""
-    ours = results[0]["ours"]["answer"]
+    actual = results[0]["this library"]["answer"]
 
-    def shared(theirs: list[int]) -> int:
-        pairs = enumerate(zip(ours, theirs, strict=True))
-        return next((at for at, (one, other) in pairs if one != other), len(ours))
+    def shared(reference: list[int]) -> int:
+        pairs = enumerate(zip(actual, reference, strict=True))
+        return next((at for at, (one, other) in pairs if one != other), len(actual))
 
     said = [f"{shared(results[0][peer]['answer'])} with {results[0][peer]['package']}" for peer in PEERS]
     return (
-        f"Of {len(ours)} tokens generated greedily, the first {' and '.join(said)} are the same. In bf16 the "
-        "two likeliest tokens are often a tie, and behind one the texts go their own ways."
+        f"Of {len(actual)} tokens generated greedily, the first {' and '.join(said)} are the same. "
+        "In bf16 the two likeliest tokens are often tied, and the texts differ after a tie."
     )
 
 
@@ -110,7 +112,7 @@ def write(results: Results, file: Path, *, threads: int, bf16_bytes: int, busy: 
     """Print the report, and put it between the markers in `file`."""
     others = "" if busy is None else f" The load average before it began was {busy:.1f}."
     lines = [
-        f"{datetime.now(UTC):%Y-%m-%d}. {describe()}; torch {results[0]['ours']['torch']}.{others}",
+        f"{datetime.now(UTC):%Y-%m-%d}. {describe()}; torch {results[0]['actual']['torch']}.{others}",
         (
             f"SmolLM2-135M-Instruct, bf16, batch 1, greedy, {threads} threads, warm page cache; medians of "
             f"{len(results)} round(s), in each of which every library ran in processes of its own, in turns. "

@@ -220,18 +220,18 @@ def report(said: argparse.Namespace, found: dict[str, list[dict[str, Any]]]) -> 
     print(f"{step}, {said.threads} threads; medians of {said.rounds} round(s).\n")
     print("| | tokens/s | litgpt's, x | peak memory, MB | litgpt's, x | largest difference of a loss |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    ours = found["litgpt"]
+    actual = found["litgpt"]
     for peer, rounds in found.items():
         speed, memory = (
             statistics.median(one[key] for one in rounds) for key in ("tokens_per_s", "peak_bytes")
         )
         faster = statistics.median(
-            a["tokens_per_s"] / b["tokens_per_s"] for a, b in zip(ours, rounds, strict=True)
+            a["tokens_per_s"] / b["tokens_per_s"] for a, b in zip(actual, rounds, strict=True)
         )
         smaller = statistics.median(
-            a["peak_bytes"] / b["peak_bytes"] for a, b in zip(ours, rounds, strict=True)
+            a["peak_bytes"] / b["peak_bytes"] for a, b in zip(actual, rounds, strict=True)
         )
-        apart = max(abs(a - b) for a, b in zip(ours[0]["losses"], rounds[0]["losses"], strict=True))
+        apart = max(abs(a - b) for a, b in zip(actual[0]["losses"], rounds[0]["losses"], strict=True))
         print(f"| {peer} | {speed:.1f} | {faster:.2f} | {memory / 1e6:.0f} | {smaller:.2f} | {apart:.1e} |")
 
 

@@ -188,25 +188,25 @@ def _views(
     mapping: WeightMapping, parameter: ParameterSpec, indices: tuple[str, ...]
 ) -> Iterator[TensorView]:
     """Yield the checkpoint pieces of a parameter."""
-    theirs = mapping.hf_names
+    hf_names = mapping.hf_names
     shape: tuple[int, ...]
-    if len(theirs) == 1 and isinstance(theirs[0], str) and "{piece}" in theirs[0]:
-        theirs = tuple(theirs[0].replace("{piece}", str(at)) for at in range(len(parameter.split_sizes)))
-    rows = parameter.split_sizes if len(theirs) == len(parameter.split_sizes) else (parameter.shape[0],)
+    if len(hf_names) == 1 and isinstance(hf_names[0], str) and "{piece}" in hf_names[0]:
+        hf_names = tuple(hf_names[0].replace("{piece}", str(at)) for at in range(len(parameter.split_sizes)))
+    rows = parameter.split_sizes if len(hf_names) == len(parameter.split_sizes) else (parameter.shape[0],)
     if mapping.pieces_per_source:
         left = iter(parameter.split_sizes)
         rows = tuple(sum(islice(left, span)) for span in mapping.pieces_per_source)
     if mapping.vector_as_matrix:
         shape = (len(parameter.split_sizes), parameter.split_sizes[0])
-        yield TensorView(_with_indices(_hf_name(theirs[0]), indices), shape, 0, prod(shape), flatten=True)
+        yield TensorView(_with_indices(_hf_name(hf_names[0]), indices), shape, 0, prod(shape), flatten=True)
         return
     if mapping.scalar:
-        yield TensorView(_with_indices(_hf_name(theirs[0]), indices), (), 0, 1, flatten=True)
+        yield TensorView(_with_indices(_hf_name(hf_names[0]), indices), (), 0, 1, flatten=True)
         return
     if mapping.grouped_qkv:
-        yield from _grouped_views(mapping, parameter, _with_indices(_hf_name(theirs[0]), indices))
+        yield from _grouped_views(mapping, parameter, _with_indices(_hf_name(hf_names[0]), indices))
         return
-    for source, count in zip(theirs, rows, strict=True):
+    for source, count in zip(hf_names, rows, strict=True):
         if count:  # layers with K=V or a shared KV cache have no such tensor
             yield _view(mapping, parameter, source, count, indices)
 

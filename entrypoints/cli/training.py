@@ -76,13 +76,13 @@ def _option(task: Task, name: str) -> Any:
 
     field = CONFIG_FIELDS[name]
     default = _defaults(task).get(name, field.default)
-    told = _SETTING.sub(lambda found: _typed(found[0]), field.metadata["help"])
-    if default is not None and type(default) in (str, int, float) and "[default" not in told:
-        told += f"  [default: {default}]"
+    help_text = _SETTING.sub(lambda found: _typed(found[0]), field.metadata["help"])
+    if default is not None and type(default) in (str, int, float) and "[default" not in help_text:
+        help_text += f"  [default: {default}]"
     kind = next((one for one in (bool, int, float) if _mentions(field.type, one)), str)
     if name in _POSITIONAL:
-        return Annotated[str | None, typer.Argument(help=told, metavar=name.upper())]
-    return Annotated[kind | None, typer.Option(help=told, show_default=False)]
+        return Annotated[str | None, typer.Argument(help=help_text, metavar=name.upper())]
+    return Annotated[kind | None, typer.Option(help=help_text, show_default=False)]
 
 
 def _typed(name: str) -> str:

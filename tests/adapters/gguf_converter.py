@@ -116,11 +116,11 @@ class Converter:
         names = gguf.get_tensor_name_map(arch, self.keys()["block_count"])
         found = {}
         for name, tensor in self.stacked().items():
-            for ours, changed in self.change(name, tensor):
-                if ours.startswith("blk."):
-                    translated = ours
+            for actual, changed in self.change(name, tensor):
+                if actual.startswith("blk."):
+                    translated = actual
                 else:
-                    translated = names.get_name(ours, try_suffixes=(".weight", ".bias")) or f"? {ours}"
+                    translated = names.get_name(actual, try_suffixes=(".weight", ".bias")) or f"? {actual}"
                 found[translated] = changed
         return found
 
@@ -596,8 +596,8 @@ class Bloom(Neox):
         }
 
     def change(self, name: str, tensor: Tensor) -> Changed:
-        for ours, changed in super().change(name, tensor):
-            yield ours.removeprefix("transformer."), changed
+        for actual, changed in super().change(name, tensor):
+            yield actual.removeprefix("transformer."), changed
 
 
 class Mpt(Converter):

@@ -47,11 +47,11 @@ class LitGptVariant:
 
     def _write(self, folder: Path) -> "Written":
         model = tiny_model(self.family, **self.settings)
-        model.save_pretrained(folder / "theirs")
-        theirs = load_file(folder / "theirs" / "model.safetensors")
-        state = litgpt_state(self.family, theirs, **self.changed)
+        model.save_pretrained(folder / "reference")
+        reference = load_file(folder / "reference" / "model.safetensors")
+        state = litgpt_state(self.family, reference, **self.changed)
         write_litgpt_folder(folder, settings_of(self.family, **self.changed), state)
-        return Written(folder, model, theirs)
+        return Written(folder, model, reference)
 
 
 @attrs.frozen
@@ -61,13 +61,13 @@ class Written:
     Attributes:
         folder: LitGPT's.
         model: transformers' model.
-        theirs: The tensors that transformers saves of it.
+        reference: The tensors that transformers saves.
 
     """
 
     folder: Path
     model: Any
-    theirs: dict[str, torch.Tensor]
+    reference: dict[str, torch.Tensor]
 
 
 _WRITTEN: dict[str, Written] = {}

@@ -212,12 +212,12 @@ def settings_of(family: str, **changed: Any) -> dict[str, Any]:
     return SETTINGS | OF_FAMILY[family] | changed
 
 
-def litgpt_state(family: str, theirs: dict[str, torch.Tensor], **changed: Any) -> dict[str, torch.Tensor]:
+def litgpt_state(family: str, reference: dict[str, torch.Tensor], **changed: Any) -> dict[str, torch.Tensor]:
     """Return LitGPT's tensors of a model.
 
     Args:
         family: The `model_type`.
-        theirs: Its tensors, as transformers saves them.
+        reference: Its tensors, as transformers saves them.
         changed: Settings in which the model differs from the tiny one of its family.
 
     """
@@ -225,7 +225,7 @@ def litgpt_state(family: str, theirs: dict[str, torch.Tensor], **changed: Any) -
     names = _LAYER | (_WITH_NORMS_AFTER if family in ("gemma2", "gemma3_text", "olmo2") else {})
     state: dict[str, torch.Tensor] = {}
     joined: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in theirs.items():
+    for name, tensor in reference.items():
         found = _IN_A_LAYER.fullmatch(name)
         if found is None:
             module, kind = name.rsplit(".", 1)
@@ -244,8 +244,8 @@ def litgpt_state(family: str, theirs: dict[str, torch.Tensor], **changed: Any) -
             case "mlp.gate_up_proj":
                 state[f"{layer}.mlp.fc_1.{kind}"], state[f"{layer}.mlp.fc_2.{kind}"] = tensor.chunk(2)
             case _:
-                ours = names[_EXPERT.sub("{}", module)].format(expert and expert[0])
-                state[f"{layer}.{ours}.{kind}"] = tensor
+                actual = names[_EXPERT.sub("{}", module)].format(expert and expert[0])
+                state[f"{layer}.{actual}.{kind}"] = tensor
     for name, parts in joined.items():
         state[name] = torch.cat([parts["q"], parts["k"], parts["v"]])
     state.setdefault("lm_head.weight", state["transformer.wte.weight"])

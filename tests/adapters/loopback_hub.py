@@ -21,8 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-# Before its first request, huggingface_hub asks the real Hub for a list of programs to tell apart, unless it
-# is told not to tell anybody anything.
+# Without this, huggingface_hub requests a list of known programs from the real Hub before its first request.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 LONG = 120.0

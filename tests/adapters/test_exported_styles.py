@@ -150,7 +150,7 @@ def exported(tokenizer: CheckpointTokenizer, style: PromptStyle) -> Any:
 def test_transformers_makes_the_ids_of_prompts_and_of_examples(
     opened: CheckpointTokenizer, style: PromptStyle
 ) -> None:
-    theirs = exported(opened, style)
+    reference = exported(opened, style)
     writer, teach = RenderPrompt(opened, style), EncodeExample(opened, style)
     for said in ((NEXT,), (SYSTEM, NEXT), (NEXT, LAST, NEXT)):
         for example in (said, (*said, LAST)):
@@ -159,9 +159,9 @@ def test_transformers_makes_the_ids_of_prompts_and_of_examples(
                 expected = writer.encode(writer.render(example)) if answer else [*teach(example).token_ids]
             except UnsupportedPrompt:
                 with pytest.raises(jinja2.TemplateError):
-                    theirs.apply_chat_template([one.as_dict() for one in example])
+                    reference.apply_chat_template([one.as_dict() for one in example])
                 continue
-            text = theirs.apply_chat_template(
+            text = reference.apply_chat_template(
                 [one.as_dict() for one in example], tokenize=False, add_generation_prompt=answer
             )
-            assert theirs(text, add_special_tokens=False).input_ids == expected, (text, example)
+            assert reference(text, add_special_tokens=False).input_ids == expected, (text, example)

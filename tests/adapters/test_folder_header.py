@@ -70,10 +70,10 @@ def test_it_finds_what_the_format_s_own_library_wrote(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "w.safetensors", metadata={"format": "pt"})
     raw = (tmp_path / "w.safetensors").read_bytes()
     entries = read_header(tmp_path / "w.safetensors")
-    with safe_open(tmp_path / "w.safetensors", "pt") as theirs:
-        assert set(entries) == set(theirs.keys())
+    with safe_open(tmp_path / "w.safetensors", "pt") as reference:
+        assert set(entries) == set(reference.keys())
         for name, entry in entries.items():
-            slice_ = theirs.get_slice(name)
+            slice_ = reference.get_slice(name)
             assert (entry.info.storage_format, list(entry.info.shape)) == (
                 slice_.get_dtype(),
                 slice_.get_shape(),
@@ -91,16 +91,16 @@ LIES = {
     "nested too deeply": b"[" * 100_000,
     "a name that comes twice": b'{"a": 1, "b": 2, "a": 3}',
     "a number too long to be one": b'{"a": ' + b"9" * 5000 + b"}",
-    "metadata that is no text": {"__metadata__": {"format": 1}},
+    "metadata that is not a string": {"__metadata__": {"format": 1}},
     "a tensor without a dtype": {"a": {"shape": [4], "data_offsets": [0, 16]}},
     "a tensor that is a number": {"a": 3},
     "a dtype that is unknown": {"a": described("Q4_K")},
-    "a dtype that is no text": {"a": described(["F32"])},
+    "a dtype that is not a string": {"a": described(["F32"])},
     "a negative size": {"a": described(shape=[-2, -2])},
-    "a size that is no number": {"a": described(shape=[2.0, 2])},
+    "a size that is not an integer": {"a": described(shape=[2.0, 2])},
     "a size that is a truth": {"a": described(shape=[True, 4])},
     "a size that multiplies text": {"a": described(shape=["x", 10**11])},
-    "a shape that is no list": {"a": described(shape=4)},
+    "a shape that is not a list": {"a": described(shape=4)},
     "a size beyond any memory": {"a": described(shape=[2**64, 0], end=0)},
     "sizes whose product is beyond any memory": {"a": described(shape=[2**40] * 100_000)},
     "offsets that are one": {"a": {**described(), "data_offsets": [16]}},

@@ -175,7 +175,7 @@ def test_of_two_that_save_at_once_to_one_folder_the_last_wins_whole(tmp_path: Pa
                 HFWriter(shard_bytes)(tmp_path, filled(number), null_reporter)
                 together.wait()
                 assert numbers_in(tmp_path) in ({1.0}, {2.0})
-        except BaseException as error:  # noqa: BLE001 - it is told in the thread that asks
+        except BaseException as error:  # noqa: BLE001 - the calling thread reports it
             errors.append(error)
             together.abort()
 

@@ -34,7 +34,7 @@ def checkpoint(gemma3_gguf: Path) -> GgufCheckpoint:
 
 
 @pytest.fixture(scope="module")
-def theirs(checkpoint: GgufCheckpoint) -> Any:
+def reference(checkpoint: GgufCheckpoint) -> Any:
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
     config = Gemma3TextConfig(
@@ -60,7 +60,7 @@ def theirs(checkpoint: GgufCheckpoint) -> Any:
 
 
 @pytest.fixture(scope="module")
-def ours(checkpoint: GgufCheckpoint) -> GPT:
+def actual(checkpoint: GgufCheckpoint) -> GPT:
     architecture, family = parse_config("gemma3", checkpoint.config), family_of("gemma3", checkpoint.config)
     joins = validate_mapping("gemma3", architecture, family.weights, checkpoint.tensors)
     device = torch.device("cpu")
@@ -73,13 +73,13 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
 
 
 @torch.inference_mode()
-def test_gemma_3_gives_transformers_logits(ours: GPT, theirs: Any) -> None:
-    assert_close(ours(CAPITAL), theirs(CAPITAL).logits)
+def test_gemma_3_gives_transformers_logits(actual: GPT, reference: Any) -> None:
+    assert_close(actual(CAPITAL), reference(CAPITAL).logits)
 
 
 @torch.inference_mode()
 def test_gemma_3_gives_transformers_logits_behind_a_text_longer_than_its_windows(
-    ours: GPT, theirs: Any
+    actual: GPT, reference: Any
 ) -> None:
     ids = torch.randint(1000, 200_000, (1, WINDOW + 50), generator=torch.Generator().manual_seed(1))
-    assert_close(ours(ids, last_token_only=True), theirs(ids, logits_to_keep=1).logits)
+    assert_close(actual(ids, last_token_only=True), reference(ids, logits_to_keep=1).logits)

@@ -94,11 +94,11 @@ def test_the_numbers_names_and_sizes_of_formats_are_those_of_ggml() -> None:
     import gguf
 
     sizes = gguf.constants.GGML_QUANT_SIZES
-    theirs = {int(number): (number.name, *size) for number, size in sizes.items()}
-    ours = {number: (one.name, one.block_size, one.block_bytes) for number, one in QUANT_TYPES.items()}
-    assert ours == {number: theirs[number] for number in QUANT_TYPES}
+    reference = {int(number): (number.name, *size) for number, size in sizes.items()}
+    actual = {number: (one.name, one.block_size, one.block_bytes) for number, one in QUANT_TYPES.items()}
+    assert actual == {number: reference[number] for number in QUANT_TYPES}
     assert {
-        number: name for number, (name, *_) in theirs.items() if number not in QUANT_TYPES
+        number: name for number, (name, *_) in reference.items() if number not in QUANT_TYPES
     } == UNSUPPORTED_QUANT_TYPES
     assert set(DEQUANTIZERS) == set(BY_NAME)
 

@@ -1,4 +1,4 @@
-"""GGUF's dialect told in Hugging Face's, against transformers' own reader of GGUF files."""
+"""GGUF metadata as a Hugging Face config, compared with transformers' own reader of GGUF files."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -123,10 +123,10 @@ def test_rows_are_put_back_that_the_converter_interleaved(heads: int, tmp_path: 
     """Independent of any reader: from a matrix, through what convert_hf_to_gguf.py does to it, and back."""
     original = random_array((heads * 16, 64), 1)
     interleaved = original.reshape(heads, 2, 8, 64).swapaxes(1, 2).reshape(original.shape)
-    role, theirs = ("attn_q", "q_proj") if heads == 4 else ("attn_k", "k_proj")
+    role, reference = ("attn_q", "q_proj") if heads == 4 else ("attn_k", "k_proj")
     tensors = llama_tensors() | {f"blk.1.{role}.weight": interleaved}
     checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf", tensors=tensors), "m")
-    found = checkpoint.read(f"model.layers.1.self_attn.{theirs}.weight")
+    found = checkpoint.read(f"model.layers.1.self_attn.{reference}.weight")
     assert torch.equal(found, torch.from_numpy(original))
 
 

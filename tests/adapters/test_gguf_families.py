@@ -1,6 +1,6 @@
 """Every family from a GGUF file: made by what llama.cpp's converter does, it gives transformers' logits.
 
-Each tensor must come back as transformers saved it, under its name. The config that is told of the header
+Each tensor must come back as transformers saved it, under its name. The config that is read from the header
 must make transformers, and our network, give the original model's logits.
 """
 
@@ -83,20 +83,20 @@ class Case:
         family: Its `model_type`.
         converter: What converts it.
         settings: What its config says besides.
-        told: What its config is told to say after, where that is another family of the same structure.
+        reported: The family of the config that is read, if it is another one of the same structure.
 
     """
 
     family: str
     converter: type[converters.Converter]
     settings: Mapping[str, Any] = attrs.field(factory=dict)
-    told: str = ""
+    reported: str = ""
 
 
 CASES = {
     "llama": Case("llama", converters.Llama),
     "llama-biases": Case("llama", converters.Llama, {"attention_bias": True, "mlp_bias": True}),
-    "mistral": Case("mistral", converters.Llama, {"sliding_window": None}, told="llama"),
+    "mistral": Case("mistral", converters.Llama, {"sliding_window": None}, reported="llama"),
     "mixtral": Case("mixtral", converters.Llama),
     "qwen2": Case("qwen2", converters.of("QWEN2")),
     "qwen3": Case("qwen3", converters.of("QWEN3")),
@@ -203,11 +203,11 @@ class Model:
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     case = CASES[request.param]
     folder = tmp_path_factory.mktemp(request.param)
-    theirs = tiny_model(case.family, **case.settings)
-    theirs.save_pretrained(folder)
+    reference = tiny_model(case.family, **case.settings)
+    reference.save_pretrained(folder)
     path = case.converter(folder).write(folder / f"{request.param}.gguf")
     with torch.inference_mode():
-        return Model(folder, path, theirs(IDS).logits)
+        return Model(folder, path, reference(IDS).logits)
 
 
 def assert_close(found: Tensor, expected: Tensor) -> None:
@@ -233,8 +233,10 @@ def test_our_network_gives_transformers_logits(model: Model) -> None:
     architecture, family = parse_config("m", checkpoint.config), family_of("m", checkpoint.config)
     joins = validate_mapping("m", architecture, family.select_weights(checkpoint.tensors), checkpoint.tensors)
     device = torch.device("cpu")
-    ours = build_model(architecture, joins, checkpoint, device=device, dtype="float32", report=null_reporter)
-    assert_close(ours(IDS), model.logits)
+    actual = build_model(
+        architecture, joins, checkpoint, device=device, dtype="float32", report=null_reporter
+    )
+    assert_close(actual(IDS), model.logits)
 
 
 @torch.inference_mode()
@@ -243,8 +245,8 @@ def test_transformers_understands_the_config_that_is_told(model: Model, tmp_path
 
     (tmp_path / "config.json").write_text(json.dumps(model.checkpoint.config))
     (tmp_path / "model.safetensors").symlink_to(model.folder / "model.safetensors")
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
-    assert_close(theirs(IDS).logits, model.logits)
+    reference = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    assert_close(reference(IDS).logits, model.logits)
 
 
 # Its reader knows other architectures too, but stacks their experts, or leaves Falcon's groups as they are.

@@ -33,12 +33,12 @@ def test_what_the_gguf_package_wrote_is_found(tmp_path: Path) -> None:
     ]
     assert [one.shape for one in header.tensors] == [tuple(one.shape[::-1]) for one in oracle.tensors]
     for name, value in header.metadata.items():
-        theirs = oracle.fields[name].contents()
+        reference = oracle.fields[name].contents()
         if isinstance(value, HeaderArray):
-            ours = value.strings() if value.kind == STRING else value.numbers()
-            assert list(ours) == theirs
+            actual = value.strings() if value.kind == STRING else value.numbers()
+            assert list(actual) == reference
         else:
-            assert value == theirs
+            assert value == reference
     assert set(oracle.fields) - set(header.metadata) == {"GGUF.version", "GGUF.tensor_count", "GGUF.kv_count"}
 
 

@@ -29,17 +29,17 @@ def spelled(steps: list[Any]) -> list[str]:
     return [TEXT[start:stop] for _, (start, stop) in pre_tokenizers.Sequence(steps).pre_tokenize_str(TEXT)]
 
 
-def theirs() -> Mapping[str, str]:
+def reference() -> Mapping[str, str]:
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
     found: dict[str, str] = GGUF_PRE_TOKENIZER_SPLITS
     return found
 
 
-@pytest.mark.parametrize("name", sorted(set(PRE_TOKENIZERS) & set(theirs())))
+@pytest.mark.parametrize("name", sorted(set(PRE_TOKENIZERS) & set(reference())))
 def test_text_is_split_as_transformers_splits_it_for_a_vocabulary_of_this_name(name: str) -> None:
     steps: list[Any] = [
-        pre_tokenizers.Split(Regex(theirs()[name]), behavior="isolated"),
+        pre_tokenizers.Split(Regex(reference()[name]), behavior="isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
     ]
     assert words(name) == spelled(steps)
@@ -87,8 +87,8 @@ def test_text_is_composed_where_transformers_tokenizer_of_the_family_composes_it
     steps: list[Any] = [
         pre_tokenizers.Split(Regex(one), behavior="isolated") for one in PRE_TOKENIZERS[name].patterns
     ]
-    ours = pre_tokenizers.Sequence([*steps, pre_tokenizers.ByteLevel(False, use_regex=False)])
-    assert ours.pre_tokenize_str(composed) == own.pre_tokenizer.pre_tokenize_str(composed)
+    actual = pre_tokenizers.Sequence([*steps, pre_tokenizers.ByteLevel(False, use_regex=False)])
+    assert actual.pre_tokenize_str(composed) == own.pre_tokenizer.pre_tokenize_str(composed)
 
 
 PIECES = ("\u2581the", "\u2581t", "he", "\u2581th", "\u2581\u2581", "\n\n", "an", "\u2581an")
@@ -125,20 +125,20 @@ def test_a_vocabulary_of_gemma_4_is_read_as_transformers_tokenizer_of_the_family
     pairs: list[Any] = [tuple(one.split(" ")) for one in MERGES]
     own = GemmaTokenizer(vocab=ids, merges=pairs)
     own.add_tokens(["<|turn>"])
-    ours = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
+    actual = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
     expected = own.backend_tokenizer.encode(GEMMA4_TEXT, add_special_tokens=False).ids
-    assert ours.encode(GEMMA4_TEXT) == [2, *expected]
+    assert actual.encode(GEMMA4_TEXT) == [2, *expected]
     # Nobody can tell the letter that stands for a space from a space.
-    assert ours.decode(expected) == own.decode(expected) == GEMMA4_TEXT.replace("\u2581", " ")
+    assert actual.decode(expected) == own.decode(expected) == GEMMA4_TEXT.replace("\u2581", " ")
 
 
 def test_a_vocabulary_of_gemma_4_is_saved_as_a_file_that_gives_the_same() -> None:
     vocabulary = gemma4()
     saved = Tokenizer.from_buffer(export_tokenizer(vocabulary, name="gemma4")["tokenizer.json"])
-    ours = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
+    actual = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
     ids = saved.encode(GEMMA4_TEXT).ids
-    assert ids == ours.encode(GEMMA4_TEXT)
-    assert saved.decode(ids) == ours.decode(ids)
+    assert ids == actual.encode(GEMMA4_TEXT)
+    assert saved.decode(ids) == actual.decode(ids)
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,9 @@ def test_it_lies_where_every_program_finds_it(datasets: HubDatasets, tmp_path: P
 
 
 def test_the_download_is_told_to_its_end(datasets: HubDatasets) -> None:
-    told: list[Notice | Progress] = []
-    datasets(BIRDS, PATTERNS, told.append)
-    assert told[-1] == Progress("Downloading org/birds", len(CONTENT), len(CONTENT), unit="B")
+    reported: list[Notice | Progress] = []
+    datasets(BIRDS, PATTERNS, reported.append)
+    assert reported[-1] == Progress("Downloading org/birds", len(CONTENT), len(CONTENT), unit="B")
 
 
 def test_what_is_in_the_cache_is_taken_without_asking(datasets: HubDatasets, hub: LoopbackHub) -> None:

@@ -9,20 +9,20 @@ from litgpt.domain.progress import Notice, Progress
 
 
 @pytest.fixture
-def told() -> list[Notice | Progress]:
+def reported() -> list[Notice | Progress]:
     return []
 
 
 @pytest.fixture
-def meter(told: list[Notice | Progress]) -> DownloadProgress:
-    return DownloadProgress("Downloading", 100, told.append)
+def meter(reported: list[Notice | Progress]) -> DownloadProgress:
+    return DownloadProgress("Downloading", 100, reported.append)
 
 
 def done(events: list[Notice | Progress]) -> list[float]:
     return [event.completed for event in events if isinstance(event, Progress)]
 
 
-def test_files_one_after_another_add_up(meter: DownloadProgress, told: list[Notice | Progress]) -> None:
+def test_files_one_after_another_add_up(meter: DownloadProgress, reported: list[Notice | Progress]) -> None:
     for size in (60, 40):
         with make_tqdm_class(meter, Event(), Event())(
             total=size, unit="B", unit_scale=True, desc="a file"
@@ -30,43 +30,43 @@ def test_files_one_after_another_add_up(meter: DownloadProgress, told: list[Noti
             bar.update(size // 2)
             bar.update(size // 2)
         meter.complete_file(size)
-    assert done(told) == [30, 60, 80, 100]
+    assert done(reported) == [30, 60, 80, 100]
 
 
 def test_a_file_counts_as_a_whole_once_it_is_there_however_its_bytes_were_counted(
-    meter: DownloadProgress, told: list[Notice | Progress]
+    meter: DownloadProgress, reported: list[Notice | Progress]
 ) -> None:
     make_tqdm_class(meter, Event(), Event())(total=60).update(7)
     meter.complete_file(60)
-    assert done(told) == [7, 60]
+    assert done(reported) == [7, 60]
 
 
 def test_a_file_that_begins_anew_takes_its_bytes_back(
-    meter: DownloadProgress, told: list[Notice | Progress]
+    meter: DownloadProgress, reported: list[Notice | Progress]
 ) -> None:
     bar = make_tqdm_class(meter, Event(), Event())(total=60, initial=20)
     bar.update(30)
     bar.update(-50)
     bar.update(10)
-    assert done(told) == [20, 50, 0, 10]
+    assert done(reported) == [20, 50, 0, 10]
     assert bar.n == 10
 
 
 def test_no_more_is_told_than_there_is_and_the_end_is_told_once(
-    meter: DownloadProgress, told: list[Notice | Progress]
+    meter: DownloadProgress, reported: list[Notice | Progress]
 ) -> None:
     make_tqdm_class(meter, Event(), Event())(total=100).update(1000)
     meter.complete_file(100)
-    assert done(told) == [100]
+    assert done(reported) == [100]
 
 
 def test_bytes_on_the_wire_are_a_sign_of_life_and_no_progress(
-    meter: DownloadProgress, told: list[Notice | Progress]
+    meter: DownloadProgress, reported: list[Notice | Progress]
 ) -> None:
     moved = Event()
     make_tqdm_class(meter, moved, Event())(total=60).update_transfer(10)
     assert moved.is_set()
-    assert told == []
+    assert reported == []
 
 
 def test_bytes_that_nobody_counts_are_a_sign_of_life_too() -> None:

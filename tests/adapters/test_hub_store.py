@@ -240,11 +240,11 @@ def test_progress_is_told_as_one_sum_of_all_files(
     checkpoint = store.open(ModelReference("org/split"))
     checkpoint.fetch(events.append)
     total = sum((hub.root / "org" / "split" / shard).stat().st_size for shard in repositories.SHARDS)
-    told = [event for event in events if isinstance(event, Progress)]
-    assert {(event.description, event.total, event.unit) for event in told} == {
+    reported = [event for event in events if isinstance(event, Progress)]
+    assert {(event.description, event.total, event.unit) for event in reported} == {
         ("Downloading org/split", total, "B")
     }
-    done = [event.completed for event in told]
+    done = [event.completed for event in reported]
     assert done == sorted(done)
     assert done[-1] == total
     assert len(set(done)) > 1

@@ -23,10 +23,10 @@ EACH_FAMILY = {variant.family: variant for variant in reversed(VARIANTS) if vari
 @pytest.fixture
 def phi3(tmp_path: Path) -> Path:
     """Return the folder that LitGPT's own converter leaves of a Phi 3: its files beside Hugging Face's."""
-    theirs = tiny_folder("phi3")
-    state = litgpt_state("phi3", load_file(theirs / "model.safetensors"))
+    reference = tiny_folder("phi3")
+    state = litgpt_state("phi3", load_file(reference / "model.safetensors"))
     write_litgpt_folder(tmp_path, settings_of("phi3"), state)
-    shutil.copy(theirs / "config.json", tmp_path)
+    shutil.copy(reference / "config.json", tmp_path)
     return tmp_path
 
 
@@ -35,13 +35,13 @@ def test_a_litgpt_folder_is_converted_to_the_tensors_that_transformers_saves(
     family: str, tmp_path: Path
 ) -> None:
     written = EACH_FAMILY[family].written()
-    shutil.copytree(written.folder, tmp_path / "lit", ignore=shutil.ignore_patterns("theirs"))
+    shutil.copytree(written.folder, tmp_path / "lit", ignore=shutil.ignore_patterns("reference"))
     save_byte_tokenizer(tmp_path / "lit")
     container.convert_model()(ModelReference(str(tmp_path / "lit")), tmp_path / "hf", null_reporter)
     converted = open_hf_folder(tmp_path / "hf", "converted")
     assert converted.config["model_type"] == family
-    assert set(converted.tensors) == set(written.theirs)
-    for name, tensor in written.theirs.items():
+    assert set(converted.tensors) == set(written.reference)
+    for name, tensor in written.reference.items():
         assert torch.equal(converted.read(name), tensor), name
 
 

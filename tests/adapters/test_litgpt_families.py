@@ -25,7 +25,7 @@ IDS = torch.arange(3, 27)[None]  # longer than the window
 @torch.inference_mode()
 def test_a_litgpt_folder_is_the_model_that_transformers_has(variant: LitGptVariant) -> None:
     written = variant.written()
-    model, theirs = written.model, written.theirs
+    model, reference = written.model, written.reference
     checkpoint = open_litgpt_folder(written.folder, "tiny")
     family = variant.read_as or variant.family
     assert checkpoint.config["model_type"] == family
@@ -35,8 +35,8 @@ def test_a_litgpt_folder_is_the_model_that_transformers_has(variant: LitGptVaria
     assert expected.std() > 0.1
     assert torch.allclose(built(checkpoint)(IDS), expected, atol=1e-5 * float(expected.abs().max()))
     if variant.read_as is None:
-        assert set(checkpoint.tensors) == set(theirs)
-        for name, tensor in theirs.items():
+        assert set(checkpoint.tensors) == set(reference)
+        for name, tensor in reference.items():
             assert checkpoint.tensors[name].shape == tuple(tensor.shape)
             assert torch.equal(checkpoint.read(name), tensor), name
 
@@ -82,9 +82,9 @@ def test_rows_that_an_older_litgpt_laid_group_by_group_are_sorted(name: str, tmp
         rows = by_group(state.pop(joined), heads=4, groups=settings["n_query_groups"], head_size=12)
         state[joined.replace(".attn.qkv.", ".attn.attn.")] = rows
     checkpoint = open_litgpt_folder(write_litgpt_folder(tmp_path, settings, state), "tiny")
-    assert set(checkpoint.tensors) - {"lm_head.weight"} == set(written.theirs) - {"lm_head.weight"}
-    for one in written.theirs:
-        assert torch.equal(checkpoint.read(one), written.theirs[one]), one
+    assert set(checkpoint.tensors) - {"lm_head.weight"} == set(written.reference) - {"lm_head.weight"}
+    for one in written.reference:
+        assert torch.equal(checkpoint.read(one), written.reference[one]), one
 
 
 def test_no_family_is_forgotten() -> None:

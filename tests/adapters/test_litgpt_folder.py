@@ -22,9 +22,9 @@ RUNS_CODE = """!!python/object/apply:builtins.exec ["raise SystemExit('the YAML 
 
 def write(folder: Path, family: str, changed: dict[str, Any], **settings: Any) -> dict[str, torch.Tensor]:
     """Write a LitGPT folder and return the tensors that transformers has of the same model."""
-    theirs = tiny_model(family, **settings).state_dict()
-    write_litgpt_folder(folder, settings_of(family, **changed), litgpt_state(family, theirs))
-    return theirs
+    reference = tiny_model(family, **settings).state_dict()
+    write_litgpt_folder(folder, settings_of(family, **changed), litgpt_state(family, reference))
+    return reference
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def change(folder: Path, **settings: Any) -> None:
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3_text"])
 def test_names_and_shapes_are_known_before_a_tensor_is_read(tmp_path: Path, family: str) -> None:
-    theirs = write(tmp_path, family, {}, tie_word_embeddings=False)
+    reference = write(tmp_path, family, {}, tie_word_embeddings=False)
     checkpoint = open_litgpt_folder(tmp_path, "tiny")
-    assert set(checkpoint.tensors) == set(theirs)
-    for name, tensor in theirs.items():
+    assert set(checkpoint.tensors) == set(reference)
+    for name, tensor in reference.items():
         info = checkpoint.tensors[name]
         assert (info.shape, info.storage_format, info.nbytes) == (tuple(tensor.shape), "F32", tensor.nbytes)
         assert torch.equal(checkpoint.read(name), tensor)

@@ -50,8 +50,10 @@ def test_weights_are_what_their_codes_stand_for(
     assert checkpoint.tensors[f"{LAYER}.weight"].storage_format == stored_as
     assert checkpoint.tensors["model.norm.weight"].storage_format == "F32"
     method, bits = stored_as.removesuffix("-bit").split()
-    told = f"it is quantized by {method} to {bits} bits; its weights are dequantized while they are loaded."
-    assert checkpoint.notes == (told,)
+    reported = (
+        f"it is quantized by {method} to {bits} bits; its weights are dequantized while they are loaded."
+    )
+    assert checkpoint.notes == (reported,)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 8])

@@ -1,4 +1,4 @@
-"""bitsandbytes in four bits: codes in bytes, scales that may be codes themselves, and a shape told late."""
+"""bitsandbytes in four bits: codes, nested scales, and a shape that is read late."""
 
 import json
 from pathlib import Path
@@ -84,7 +84,7 @@ PACKED: dict[str, tuple[Pack, dict[str, Any], str]] = {
     "nf4, stored as bfloat16": (pack_bnb(storage=torch.bfloat16), BNB, "NF4"),
     "fp4": (pack_bnb("fp4"), {**BNB, "bnb_4bit_quant_type": "fp4"}, "FP4"),
     "fp4, twice": (pack_bnb("fp4", nested=True), {**BNB, "bnb_4bit_quant_type": "fp4"}, "FP4"),
-    "as it was first told": (pack_bnb(), {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "NF4"),
+    "as first written": (pack_bnb(), {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "NF4"),
 }
 
 

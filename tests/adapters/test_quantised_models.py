@@ -51,8 +51,8 @@ def logits(folder: Path, ids: Tensor) -> Tensor:
     return computed
 
 
-def agree(ours: Tensor, theirs: Tensor) -> bool:
-    return torch.allclose(ours, theirs, rtol=0, atol=1e-4 * float(theirs.abs().max()))
+def agree(actual: Tensor, reference: Tensor) -> bool:
+    return torch.allclose(actual, reference, rtol=0, atol=1e-4 * float(reference.abs().max()))
 
 
 def test_every_tensor_is_read_as_what_it_stands_for(case: Case, folder: Path) -> None:
@@ -69,11 +69,11 @@ def test_every_tensor_is_read_as_what_it_stands_for(case: Case, folder: Path) ->
 def test_the_logits_are_those_of_the_weights_that_it_stands_for(case: Case, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    theirs = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"), dtype=torch.float32)
+    reference = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"), dtype=torch.float32)
     ids = random_ids(2, 20)
-    unquantised = theirs(ids).logits
-    theirs.load_state_dict(quantised_folder(folder, case))
-    expected = theirs(ids).logits
+    unquantised = reference(ids).logits
+    reference.load_state_dict(quantised_folder(folder, case))
+    expected = reference(ids).logits
     assert agree(logits(folder, ids), expected)
     assert not agree(unquantised, expected), "the folder holds other weights than it was made of"
 
@@ -167,8 +167,8 @@ def test_transformers_reads_the_same_out_of_fp8(name: str, folder: Path) -> None
             scales = scales[: rows // BLOCK, : columns // BLOCK]
         if rows:
             part = stored[one][:rows, :columns]
-            theirs = Fp8Dequantize(None)._dequantize_one(part, scales, torch.float32)
-            assert torch.equal(opened.read(one, "float32")[:rows, :columns], theirs)
+            reference = Fp8Dequantize(None)._dequantize_one(part, scales, torch.float32)
+            assert torch.equal(opened.read(one, "float32")[:rows, :columns], reference)
             compared += 1
     assert compared == 3 * (5 if scales.ndim else 7)
 
@@ -208,11 +208,11 @@ class TestGptOss:
 
     @torch.inference_mode()
     def test_the_logits_are_those_of_the_weights_that_it_stands_for(self, folder: Path) -> None:
-        theirs = tiny_model("gpt_oss", **EXPERTS)
-        theirs.set_attn_implementation("eager")
-        theirs.load_state_dict(gpt_oss_folder(folder))
+        reference = tiny_model("gpt_oss", **EXPERTS)
+        reference.set_attn_implementation("eager")
+        reference.load_state_dict(gpt_oss_folder(folder))
         ids = random_ids(2, 20)
-        assert agree(logits(folder, ids), theirs(ids).logits)
+        assert agree(logits(folder, ids), reference(ids).logits)
 
 
 @pytest.mark.parametrize("name", ["awq", "fp8 in blocks", "nf4, twice"])

@@ -67,8 +67,8 @@ def test_it_is_what_transformers_makes_of_it(folder: Path) -> None:
     from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
     parts, _ = packed()
-    theirs = convert_moe_packed_tensors(parts[f"{NAME}_blocks"], parts[f"{NAME}_scales"])
-    assert torch.equal(open_hf_folder(folder, "tiny").read(NAME, "bfloat16"), theirs)
+    reference = convert_moe_packed_tensors(parts[f"{NAME}_blocks"], parts[f"{NAME}_scales"])
+    assert torch.equal(open_hf_folder(folder, "tiny").read(NAME, "bfloat16"), reference)
 
 
 def test_the_smallest_and_the_largest_exponents_are_held(folder: Path) -> None:

@@ -50,9 +50,9 @@ def renders(source: TokenizerFiles | GgufVocabulary) -> list[str]:
 def test_a_template_for_tools_is_chosen_as_transformers_chooses_it(write: Any, tmp_path: Path) -> None:
     tiny.byte_level().save(str(tmp_path / "tokenizer.json"))
     write(tmp_path)
-    theirs: Any = AutoTokenizer.from_pretrained(tmp_path)
+    reference: Any = AutoTokenizer.from_pretrained(tmp_path)
     expected = [
-        theirs.apply_chat_template([one.as_dict() for one in ASKED], tools=tools, tokenize=False)
+        reference.apply_chat_template([one.as_dict() for one in ASKED], tools=tools, tokenize=False)
         for tools in (None, TOOLS, [])
     ]
     assert expected[0] == "Hi"

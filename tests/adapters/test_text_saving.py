@@ -38,11 +38,11 @@ def test_the_vocabulary_of_a_gguf_file_becomes_files(
     vocabulary = open_gguf(request.getfixturevalue(model), "m").tokenizer
     before = open_tokenizer(vocabulary, name="m")
     after = open_tokenizer(written(vocabulary, tmp_path), name="m")
-    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    reference = AutoTokenizer.from_pretrained(tmp_path)
     for text in TEXTS:
         ids = before.encode(text)
         assert after.encode(text) == ids
-        assert theirs(text).input_ids == ids
+        assert reference(text).input_ids == ids
         assert after.decode(ids) == before.decode(ids)
     assert (after.bos_id, after.adds_bos, after.stop_token_ids) == (
         before.bos_id,

@@ -1,4 +1,4 @@
-"""Whose error it is: the template's is told in its words, and this library's is not blamed on it."""
+"""Whose error it is: errors of a template are reported as such, and errors of this library are not."""
 
 from typing import Any
 

@@ -19,11 +19,11 @@ def test_it_begins_where_transformers_lets_it_begin() -> None:
 
 
 def test_on_both_sides_of_0_it_is_what_transformers_computes() -> None:
-    ours = XIELU()
-    ours.load_state_dict({name: tensor.view(1) for name, tensor in THEIRS.state_dict().items()})
+    actual = XIELU()
+    actual.load_state_dict({name: tensor.view(1) for name, tensor in THEIRS.state_dict().items()})
     x = torch.tensor([-30.0, -1.0, -1e-3, -1e-7, 0.0, 1e-7, 1e-3, 1.0, 30.0])
-    assert torch.allclose(ours(x), THEIRS(x))
+    assert torch.allclose(actual(x), THEIRS(x))
     for dtype in (torch.bfloat16, torch.float16):
-        made = ours.to(dtype)(x.to(dtype))
+        made = actual.to(dtype)(x.to(dtype))
         assert made.dtype == dtype
         assert torch.allclose(made.float(), THEIRS(x), rtol=2e-2, atol=1e-6)

@@ -415,23 +415,23 @@ VARIANTS = (
 
 @attrs.frozen(eq=False)
 class Pair:
-    """Two runnings of one model, and what ours was read from."""
+    """A model in transformers and in this library, and its checkpoint."""
 
-    theirs: Any
-    ours: GPT
+    reference: Any
+    actual: GPT
     joins: tuple[ParameterSource, ...]
     checkpoint: Checkpoint[Tensor]
 
     def expected(self, ids: Tensor) -> Tensor:
         """Return transformers' logits (B, T, V)."""
         with torch.inference_mode():
-            logits: Tensor = self.theirs(ids).logits
+            logits: Tensor = self.reference(ids).logits
             return logits
 
     def cache(self, tokens: int, starts: tuple[int, ...] = (0,)) -> KVCache:
         """Return an empty cache for our model and for texts that end after `tokens` slots."""
         return KVCache.empty(
-            self.ours.architecture,
+            self.actual.architecture,
             max_length=tokens,
             device=torch.device("cpu"),
             dtype=torch.float32,
@@ -440,14 +440,14 @@ class Pair:
 
 
 def pair(variant: Variant, folder: Path) -> Pair:
-    """Return both, ours loaded from `folder`, to which transformers saves its own."""
-    theirs = tiny_model(variant.family, **variant.settings)
-    theirs.save_pretrained(folder)
+    """Return both models; transformers saves its model to `folder`, from which this library loads it."""
+    reference = tiny_model(variant.family, **variant.settings)
+    reference.save_pretrained(folder)
     checkpoint = open_hf_folder(folder, variant.name)
     found = resolve_model(variant.name, checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    ours = SingleDevice().build(placement, found.architecture, found.sources, checkpoint, null_reporter)
-    return Pair(theirs, ours, found.sources, checkpoint)
+    actual = SingleDevice().build(placement, found.architecture, found.sources, checkpoint, null_reporter)
+    return Pair(reference, actual, found.sources, checkpoint)
 
 
 def random_ids(rows: int, tokens: int) -> Tensor:

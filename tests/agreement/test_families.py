@@ -22,16 +22,16 @@ def both(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return pair(request.param, tmp_path_factory.mktemp("agreement"))
 
 
-def assert_close(ours: Tensor, theirs: Tensor) -> None:
+def assert_close(actual: Tensor, reference: Tensor) -> None:
     """Compare to 1e-4 of the largest logit."""
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+    assert actual.shape == reference.shape
+    assert (actual - reference).abs().max() <= 1e-4 * reference.abs().max()
 
 
 @torch.inference_mode()
 def test_a_full_pass_gives_their_logits(both: Pair) -> None:
     ids = random_ids(2, LENGTH)
-    assert_close(both.ours(ids), both.expected(ids))
+    assert_close(both.actual(ids), both.expected(ids))
 
 
 @torch.inference_mode()
@@ -39,7 +39,7 @@ def test_a_full_pass_gives_their_logits(both: Pair) -> None:
 def test_a_cache_filled_in_any_pieces_gives_the_same(both: Pair, chunks: tuple[int, ...]) -> None:
     ids, cache = random_ids(1, LENGTH), both.cache(LENGTH)
     assert sum(chunks) == LENGTH
-    pieces = [both.ours(part, cache) for part in ids.split(chunks, 1)]
+    pieces = [both.actual(part, cache) for part in ids.split(chunks, 1)]
     assert_close(torch.cat(pieces, 1), both.expected(ids))
 
 
@@ -51,10 +51,10 @@ def test_rows_of_different_lengths_get_the_logits_that_they_get_alone(both: Pair
     for row, start in enumerate(starts):
         padded[row, :start] = 0
     cache = both.cache(LENGTH, starts)
-    pieces = [both.ours(part, cache) for part in padded.split((LENGTH - 2, 1, 1), 1)]
+    pieces = [both.actual(part, cache) for part in padded.split((LENGTH - 2, 1, 1), 1)]
     together = torch.cat(pieces, 1)
     for row, start in enumerate(starts):
-        alone = both.ours(ids[row : row + 1, start:])[0]
+        alone = both.actual(ids[row : row + 1, start:])[0]
         assert (together[row, start:] - alone).abs().max() <= 1e-5 * max(1.0, float(alone.abs().max()))
         assert_close(together[row, start:], both.expected(ids[row : row + 1, start:])[0])
 
@@ -62,11 +62,11 @@ def test_rows_of_different_lengths_get_the_logits_that_they_get_alone(both: Pair
 @torch.inference_mode()
 def test_only_the_last_logits_are_the_last_of_all(both: Pair) -> None:
     ids = random_ids(1, LENGTH)
-    assert torch.allclose(both.ours(ids, last_token_only=True), both.ours(ids)[:, -1:], atol=1e-5)
+    assert torch.allclose(both.actual(ids, last_token_only=True), both.actual(ids)[:, -1:], atol=1e-5)
 
 
 def test_written_back_every_tensor_is_what_it_was(both: Pair) -> None:
-    state = both.ours.state_dict()
+    state = both.actual.state_dict()
     written = {
         name: to_hf_tensor(those, state.__getitem__) for name, those in invert_mapping(both.joins).items()
     }
@@ -78,18 +78,18 @@ def test_written_back_every_tensor_is_what_it_was(both: Pair) -> None:
 
 
 def test_gradients_reach_every_parameter(both: Pair) -> None:
-    both.ours.requires_grad_(True)
-    both.ours(random_ids(4, 5 * LENGTH)).square().mean().backward()
-    without = [name for name, parameter in both.ours.named_parameters() if parameter.grad is None]
-    both.ours.requires_grad_(False)
+    both.actual.requires_grad_(True)
+    both.actual(random_ids(4, 5 * LENGTH)).square().mean().backward()
+    without = [name for name, parameter in both.actual.named_parameters() if parameter.grad is None]
+    both.actual.requires_grad_(False)
     assert without == []
 
 
 def test_the_loss_that_never_holds_all_logits_and_its_gradients_are_those_of_all_logits(both: Pair) -> None:
-    model, ids = both.ours, random_ids(2, LENGTH)
+    model, ids = both.actual, random_ids(2, LENGTH)
     targets = ids.masked_fill(torch.arange(LENGTH) % 5 == 0, -100)
     with torch.inference_mode():
-        theirs = _mean_cross_entropy(both.expected(ids), targets)
+        reference = _mean_cross_entropy(both.expected(ids), targets)
     model.requires_grad_(True)
     try:
         plain = _mean_cross_entropy(model(ids), targets)
@@ -100,7 +100,7 @@ def test_the_loss_that_never_holds_all_logits_and_its_gradients_are_those_of_all
     finally:
         model.gradient_checkpointing = False
         model.requires_grad_(False)
-    assert abs(float(loss.detach()) - float(theirs)) <= 1e-4 * float(theirs)
+    assert abs(float(loss.detach()) - float(reference)) <= 1e-4 * float(reference)
     for name, gradient in expected.items():
         # Those of which nothing but rounding is left are compared with what is rounded.
         near = 1e-4 * max(float(gradient.abs().max()), 1e-2)

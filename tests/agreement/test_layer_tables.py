@@ -42,11 +42,11 @@ def test_a_gemma_4_is_computed_as_the_table_says(table: dict[str, Any], tmp_path
     from transformers import AutoModelForCausalLM
 
     written, saved = tmp_path / "written", tmp_path / "saved"
-    theirs = _gemma4(table)
-    theirs.save_pretrained(written)
+    reference = _gemma4(table)
+    reference.save_pretrained(written)
     save_byte_tokenizer(written)
     ids = random_ids(1, 20)
-    expected = theirs(ids).logits
+    expected = reference(ids).logits
     llm = LLM.load(written, distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="32-true")
     assert torch.allclose(llm(ids), expected, atol=1e-4 * float(expected.abs().max()))
@@ -78,7 +78,7 @@ def _gemma4(table: dict[str, Any]) -> Any:
 
 @torch.inference_mode()
 def test_a_table_is_read_for_a_family_that_transformers_does_not_build_with_one(tmp_path: Path) -> None:
-    """The same weights, told by a table whose layers are all alike, are the same model."""
+    """The same weights, described by a table whose layers are all alike, are the same model."""
     whole = tiny_folder("qwen3")
     config = json.loads((whole / "config.json").read_text())
     table = {str(at): {"head_dim": config["head_dim"], "intermediate_size": 80} for at in range(3)}

@@ -12,7 +12,7 @@ from torch import Tensor
 from litgpt import LLM
 from tests.adapters.tiny_models import tiny_folder
 from tests.agreement.models import random_ids
-from tests.agreement.test_lora_peft import close, ours, theirs
+from tests.agreement.test_lora_peft import actual, close, reference
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::FutureWarning", "ignore::UserWarning", "ignore::RuntimeWarning"
@@ -124,7 +124,7 @@ def with_peft(folder: Path, **settings: Any) -> Any:
 
     torch.manual_seed(0)
     how = {"r": 4, "lora_alpha": 6, "task_type": "CAUSAL_LM", **settings}
-    model = get_peft_model(theirs(folder), LoraConfig(**how))
+    model = get_peft_model(reference(folder), LoraConfig(**how))
     randomize(model)
     return model.eval()
 
@@ -166,13 +166,13 @@ def test_what_peft_saved_computes_the_same_and_what_we_save_peft_opens(
     from peft import PeftModel
 
     base, folder, expected, _ = saved(kind)
-    llm = ours(base)
+    llm = actual(base)
     plain = logits(llm)
     llm.load_adapter(folder)
     assert close(logits(llm), expected)
     assert not close(plain, expected)
     llm.save_adapter(tmp_path)
-    again = PeftModel.from_pretrained(theirs(base), str(tmp_path))
+    again = PeftModel.from_pretrained(reference(base), str(tmp_path))
     assert close(logits(again), expected)
     llm.set_adapter(None)
     assert torch.equal(logits(llm), plain)
@@ -187,11 +187,11 @@ def test_experts_and_routers_have_the_names_that_transformers_5_gives_them(
     names = ["experts.gate_up_proj", "experts.down_proj", "mlp.gate.weight", "router.weight"]
     peft = with_peft(tiny_folder(family), target_parameters=names)
     peft.save_pretrained(tmp_path)
-    llm = ours(tiny_folder(family))
+    llm = actual(tiny_folder(family))
     llm.load_adapter(tmp_path)
     expected = logits(peft)
     assert close(logits(llm), expected)
-    assert close(logits(ours(tmp_path)), expected)
+    assert close(logits(actual(tmp_path)), expected)
 
 
 def test_an_adapter_of_transformers_4_has_a_pair_for_each_projection_of_each_expert(tmp_path: Path) -> None:
@@ -212,24 +212,24 @@ def test_an_adapter_of_transformers_4_has_a_pair_for_each_projection_of_each_exp
     }
     said["base_model_name_or_path"] = str(folder)
     (tmp_path / "adapter_config.json").write_text(json.dumps(said))
-    expected = logits(PeftModel.from_pretrained(theirs(folder), str(tmp_path)))
-    llm = ours(folder)
+    expected = logits(PeftModel.from_pretrained(reference(folder), str(tmp_path)))
+    llm = actual(folder)
     llm.load_adapter(tmp_path)
     assert close(logits(llm), expected)
-    assert close(logits(ours(tmp_path)), expected)
+    assert close(logits(actual(tmp_path)), expected)
     llm.save_adapter(tmp_path / "again")
-    assert close(logits(PeftModel.from_pretrained(theirs(folder), str(tmp_path / "again"))), expected)
+    assert close(logits(PeftModel.from_pretrained(reference(folder), str(tmp_path / "again"))), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_merged_model_and_a_saved_one_compute_the_same(kind: str, saved: Any, tmp_path: Path) -> None:
     base, folder, expected, _ = saved(kind)
-    llm = ours(base)
+    llm = actual(base)
     plain = logits(llm)
     llm.load_adapter(folder)
     llm.save(tmp_path)
-    assert close(logits(ours(tmp_path)), expected)
-    assert close(logits(theirs(tmp_path)), expected)
+    assert close(logits(actual(tmp_path)), expected)
+    assert close(logits(reference(tmp_path)), expected)
     llm.merge_adapter()
     assert close(logits(llm), expected)
     llm.unmerge_adapter()
@@ -241,13 +241,13 @@ def test_a_merged_model_and_a_saved_one_compute_the_same(kind: str, saved: Any, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_folder_of_an_adapter_is_the_model_that_it_makes(kind: str, saved: Any) -> None:
     _, folder, expected, _ = saved(kind)
-    assert close(logits(ours(folder)), expected)
+    assert close(logits(actual(folder)), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_gradients_are_those_of_peft(kind: str, saved: Any, tmp_path: Path) -> None:
     base, folder, _, peft = saved(kind)
-    llm = ours(base)
+    llm = actual(base)
     llm.load_adapter(folder, trainable=True)
     mine, other = step(llm, tmp_path / "a"), step(peft, tmp_path / "b")
     assert mine.keys() == {name for name in other if not name.endswith("base_layer.weight")}

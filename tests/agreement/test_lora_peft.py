@@ -26,13 +26,13 @@ DENSE = {"gate_proj", "up_proj", "down_proj"}
 SOME = ("llama", "gpt_neox", "gpt2", "qwen2", "phi3", "gemma", "falcon", "deepseek_v3", "qwen3_next")
 
 
-def ours(folder: Path) -> LLM:
+def actual(folder: Path) -> LLM:
     llm = LLM.load(folder, distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="32-true")
     return llm
 
 
-def theirs(folder: Path) -> Any:
+def reference(folder: Path) -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
@@ -43,7 +43,7 @@ def with_peft(folder: Path, **settings: Any) -> Any:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
-    model = get_peft_model(theirs(folder), LoraConfig(task_type="CAUSAL_LM", **settings))
+    model = get_peft_model(reference(folder), LoraConfig(task_type="CAUSAL_LM", **settings))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -66,7 +66,7 @@ def close(found: Any, expected: Tensor) -> bool:
 
 def targets(family: str) -> list[str]:
     """Return what we may adapt in a family, in words that PEFT knows."""
-    llm = ours(tiny_folder(family))
+    llm = actual(tiny_folder(family))
     llm.add_lora(targets="all-linear")
     adapters = llm._adapters
     assert adapters is not None
@@ -84,7 +84,7 @@ def test_what_peft_saved_computes_the_same_here(family: str, tmp_path: Path) -> 
     names = targets(family)
     peft = with_peft(folder, r=4, lora_alpha=6, target_modules=names, fan_in_fan_out=transposed(family))
     peft.save_pretrained(tmp_path)
-    llm = ours(folder)
+    llm = actual(folder)
     plain = llm(IDS)
     llm.load_adapter(tmp_path)
     with torch.no_grad():
@@ -99,11 +99,11 @@ def test_what_we_save_peft_opens_and_computes_the_same(family: str, tmp_path: Pa
     from peft import PeftModel
 
     folder = tiny_folder(family)
-    llm = ours(folder)
+    llm = actual(folder)
     llm.add_lora(rank=4, alpha=6, targets=targets(family))
     randomise(llm)
     llm.save_adapter(tmp_path)
-    peft = PeftModel.from_pretrained(theirs(folder), str(tmp_path))
+    peft = PeftModel.from_pretrained(reference(folder), str(tmp_path))
     with torch.no_grad():
         expected = peft(IDS).logits
         assert close(llm(IDS), expected)
@@ -116,9 +116,9 @@ def test_the_gradients_are_those_of_peft(family: str, tmp_path: Path) -> None:
     folder = tiny_folder(family)
     names = targets(family)
     peft = with_peft(folder, r=4, target_modules=names, use_rslora=True, fan_in_fan_out=transposed(family))
-    peft.save_pretrained(tmp_path / "theirs")
-    llm = ours(folder)
-    llm.load_adapter(tmp_path / "theirs", trainable=True)
+    peft.save_pretrained(tmp_path / "peft")
+    llm = actual(folder)
+    llm.load_adapter(tmp_path / "peft", trainable=True)
     mine = _step(llm, llm(IDS), tmp_path / "a")
     other = _step(peft, peft(IDS).logits, tmp_path / "b")
     assert mine.keys() == other.keys()

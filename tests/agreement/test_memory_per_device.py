@@ -41,7 +41,7 @@ def test_each_rank_holds_the_weights_and_the_cache_that_it_was_foretold(
 ) -> None:
     both = pair(variant, tmp_path)
     foretold = memory_per_device(
-        both.ours.architecture,
+        both.actual.architecture,
         strategy="tensor_parallel",
         num_devices=ranks,
         dtype="float32",
@@ -58,7 +58,7 @@ def test_each_rank_holds_the_weights_and_the_cache_that_it_was_foretold(
 
 
 def rank_of(both: Pair, ranks: int, rank: int, how: Quantization | None) -> GPT:
-    part = shard_model(both.ours.architecture, both.joins, world_size=ranks, rank=rank)
+    part = shard_model(both.actual.architecture, both.joins, world_size=ranks, rank=rank)
     return load_weights(
         parallelize(part, ALONE, GPT),
         part.sources,
@@ -77,7 +77,7 @@ def test_each_device_of_a_sequence_holds_what_it_was_foretold(
     variant: Variant, how: Quantization | None, tmp_path: Path
 ) -> None:
     both = pair(variant, tmp_path)
-    architecture = both.ours.architecture
+    architecture = both.actual.architecture
     foretold = memory_per_device(
         architecture, strategy="sequential", num_devices=3, dtype="float32", tokens=TOKENS, quantize=how
     )

@@ -57,10 +57,10 @@ WHOLES = (
 
 @pytest.fixture(params=WHOLES, ids=lambda pair: pair[0])
 def both(request: Any, tmp_path: Path) -> tuple[Any, Path]:
-    theirs = whole(*request.param)
-    theirs.save_pretrained(tmp_path)
+    reference = whole(*request.param)
+    reference.save_pretrained(tmp_path)
     save_byte_tokenizer(tmp_path)
-    return theirs, tmp_path
+    return reference, tmp_path
 
 
 def load(folder: Path) -> LLM:
@@ -83,10 +83,10 @@ def rename(folder: Path, *renamed: tuple[str, str]) -> None:
 
 @torch.inference_mode()
 def test_the_text_part_gives_the_logits_of_the_whole(both: tuple[Any, Path]) -> None:
-    theirs, folder = both
+    reference, folder = both
     ids = random_ids(1, 24)
     # Where there is no picture, Llama 4's whole fails in transformers 5.24; its part has a head of its own.
-    expected = getattr(theirs, "language_model", theirs)(input_ids=ids).logits
+    expected = getattr(reference, "language_model", reference)(input_ids=ids).logits
     assert torch.allclose(load(folder)(ids), expected, atol=1e-4 * float(expected.abs().max()))
 
 
@@ -126,16 +126,16 @@ def test_saved_it_is_a_model_of_text(both: tuple[Any, Path], tmp_path: Path) -> 
 
     llm, ids = load(both[1]), random_ids(1, 24)
     llm.save(tmp_path / "text")
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "text", dtype=torch.float32)
+    reference = AutoModelForCausalLM.from_pretrained(tmp_path / "text", dtype=torch.float32)
     expected = llm(ids)
-    assert torch.allclose(theirs(ids).logits, expected, atol=1e-4 * float(expected.abs().max()))
+    assert torch.allclose(reference(ids).logits, expected, atol=1e-4 * float(expected.abs().max()))
 
 
 @torch.inference_mode()
 def test_gemma_3n_is_read_whatever_its_pictures_need(tmp_path: Path) -> None:
     # transformers builds the whole with timm alone, so it is made of the text part here.
-    theirs, ids = tiny_model("gemma3n_text"), random_ids(1, 24)
-    theirs.save_pretrained(tmp_path)
+    reference, ids = tiny_model("gemma3n_text"), random_ids(1, 24)
+    reference.save_pretrained(tmp_path)
     save_byte_tokenizer(tmp_path)
     rename(tmp_path, ("model.", "model.language_model."))
     weights = tmp_path / "model.safetensors"
@@ -145,5 +145,5 @@ def test_gemma_3n_is_read_whatever_its_pictures_need(tmp_path: Path) -> None:
     save_file({**load_file(weights), **others}, weights, {"format": "pt"})
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"model_type": "gemma3n", "text_config": json.loads(config.read_text())}))
-    expected = theirs(ids).logits
+    expected = reference(ids).logits
     assert torch.allclose(load(tmp_path)(ids), expected, atol=1e-4 * float(expected.abs().max()))

@@ -34,7 +34,7 @@ def placed(how: Quantization | None, **settings: Any) -> Placement:
 
 def quantised(both: Pair, placement: Placement) -> GPT:
     strategy = LayerSplit() if placement.strategy == "sequential" else SingleDevice()
-    return strategy.build(placement, both.ours.architecture, both.joins, both.checkpoint, null_reporter)
+    return strategy.build(placement, both.actual.architecture, both.joins, both.checkpoint, null_reporter)
 
 
 def logits(model: GPT) -> Tensor:
@@ -55,17 +55,17 @@ def test_a_quantised_model_is_the_model_with_the_weights_that_its_layers_stand_f
     family: str, how: Quantization, tmp_path: Path
 ) -> None:
     both = pair(Variant(family, family), tmp_path)
-    before = logits(both.ours)
+    before = logits(both.actual)
     model = quantised(both, placed(how))
     layers = quantized_layers(model)
     assert set(layers) == {join.parameter.name for join in both.joins if is_quantized(join.parameter)}
     for name, layer in layers.items():
-        plain = both.ours.get_submodule(name.removesuffix(".weight"))
+        plain = both.actual.get_submodule(name.removesuffix(".weight"))
         assert isinstance(plain.weight, Tensor)
         assert plain.weight.shape == layer.dequantize().shape
         plain.weight = nn.Parameter(layer.dequantize(), requires_grad=False)
     found = logits(model)
-    torch.testing.assert_close(found, logits(both.ours), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, logits(both.actual), rtol=1e-4, atol=1e-4)
     if family == "llama":  # where experts are chosen, a small difference chooses another one
         assert 0 < (found - before).norm() / before.norm() < NEAR[how]
 
@@ -97,7 +97,7 @@ def test_the_memory_that_was_foretold_is_what_the_model_takes(
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
     model = quantised(both, attrs.evolve(placed(how), dtype=dtype))
-    foretold = weight_bytes(both.ours.architecture, dtype=dtype, quantize=how)
+    foretold = weight_bytes(both.actual.architecture, dtype=dtype, quantize=how)
     assert held(model) == pytest.approx(foretold, rel=0.04 if how is not None and "-dq" in how else 0.02)
 
 
@@ -107,7 +107,7 @@ def test_the_memory_that_each_device_was_foretold_is_what_its_layers_take(
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
     model = quantised(both, placed(how, strategy="sequential"))
-    architecture = both.ours.architecture
+    architecture = both.actual.architecture
     outside = weight_bytes(attrs.evolve(architecture, layers=()), dtype="float32", quantize=how)
     blocks = [*model.transformer["h"].children()]
     for first, last in ((0, 2), (2, 6)):
@@ -153,11 +153,11 @@ def test_the_whole_model_never_exists_unquantised(
     how: Quantization | None, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
-    whole = weight_bytes(both.ours.architecture, dtype="float32")
+    whole = weight_bytes(both.actual.architecture, dtype="float32")
     largest = max(4 * prod(join.parameter.shape) for join in both.joins)
     checkpoint: Any = Watched(both.checkpoint)
     request.getfixturevalue("nothing_before")
-    model = SingleDevice().build(placed(how), both.ours.architecture, both.joins, checkpoint, null_reporter)
+    model = SingleDevice().build(placed(how), both.actual.architecture, both.joins, checkpoint, null_reporter)
     if how is None:  # so this would notice
         assert checkpoint.most > 0.8 * whole
     else:

@@ -80,23 +80,23 @@ def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
 
     llm = opened(wide(tmp_path / "wide"), how)
     llm.save(tmp_path / "saved")
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
+    reference = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
     assert llm.model is not None
-    ours = quantized_layers(llm.model)
-    for number, layer in enumerate(theirs.model.layers):
+    actual = quantized_layers(llm.model)
+    for number, layer in enumerate(reference.model.layers):
         rows = [dequantised(one) for one in (layer.self_attn.q_proj, layer.self_attn.k_proj)]
-        qkv = ours[f"transformer.h.{number}.attn.qkv.weight"].dequantize()
+        qkv = actual[f"transformer.h.{number}.attn.qkv.weight"].dequantize()
         torch.testing.assert_close(torch.cat(rows), qkv[: sum(map(len, rows))], rtol=1e-6, atol=0)
-        down = ours[f"transformer.h.{number}.mlp.proj.weight"].dequantize()
+        down = actual[f"transformer.h.{number}.mlp.proj.weight"].dequantize()
         torch.testing.assert_close(dequantised(layer.mlp.down_proj), down, rtol=1e-6, atol=0)
     with torch.inference_mode():
-        expected = theirs(IDS).logits
+        expected = reference(IDS).logits
     # Where the CPU can, bitsandbytes's layers compute in bfloat16.
     assert (logits(llm) - expected).norm() < 0.03 * expected.norm()
 
 
 @pytest.mark.parametrize(
-    ("family", "how", "told"),
+    ("family", "how", "reported"),
     [
         ("gpt2", "bnb.nf4-dq", True),  # whose matrices lie on their sides
         ("gpt2", "bnb.fp4", True),
@@ -108,7 +108,7 @@ def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
 def test_it_is_told_where_four_bits_of_bitsandbytes_cannot_be_stored(
     family: str,
     how: Quantization | None,
-    told: bool,  # noqa: FBT001 - pytest passes by name
+    reported: bool,  # noqa: FBT001 - pytest passes by name
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -117,8 +117,8 @@ def test_it_is_told_where_four_bits_of_bitsandbytes_cannot_be_stored(
     capsys.readouterr()
     llm.save(tmp_path)
     said = capsys.readouterr().err
-    assert ("12 of 12 quantized weights are written in float32" in said) == told
-    assert (f"quantize={str(how).removesuffix('-dq')!r} to get the same values" in said) == told
+    assert ("12 of 12 quantized weights are written in float32" in said) == reported
+    assert (f"quantize={str(how).removesuffix('-dq')!r} to get the same values" in said) == reported
 
 
 def dequantised(linear: Any) -> Tensor:

@@ -71,7 +71,7 @@ def over(both: Pair, devices: int) -> GPT:
         devices=tuple(f"cpu:{one}" for one in range(devices)), dtype="float32", strategy="sequential"
     )
     said: list[Any] = []
-    model = LayerSplit().build(placement, both.ours.architecture, both.joins, both.checkpoint, said.append)
+    model = LayerSplit().build(placement, both.actual.architecture, both.joins, both.checkpoint, said.append)
     assert [one for one in said if isinstance(one, Progress)][-1].completed == len(both.joins)
     return model
 
@@ -80,7 +80,7 @@ def over(both: Pair, devices: int) -> GPT:
 @torch.inference_mode()
 def test_layers_over_devices_give_the_logits_of_one(variant: Variant, tmp_path: Path) -> None:
     both, ids = pair(variant, tmp_path), random_ids(2, LENGTH)
-    expected = both.ours(ids)
+    expected = both.actual(ids)
     for devices in (1, 2, 3):
         model = over(both, devices)
         cache = model.empty_cache(max_length=LENGTH, row_offsets=(0, 0))
@@ -95,12 +95,12 @@ def test_layers_that_stay_behind_give_the_same(tmp_path: Path) -> None:
     both, ids = pair(VARIANTS[0], tmp_path), random_ids(1, LENGTH)
     placement = Placement(devices=("cpu:1",), dtype="float32", num_gpu_layers=2)
     model = SingleDevice().build(
-        placement, both.ours.architecture, both.joins, both.checkpoint, lambda _: None
+        placement, both.actual.architecture, both.joins, both.checkpoint, lambda _: None
     )
     assert [one.index for one in model.layer_devices or []] == [1, 1, None]
     with Tagged(model) as tags:
         logits = model(ids, model.empty_cache(max_length=LENGTH))
-    assert torch.allclose(logits, both.ours(ids), atol=1e-5)
+    assert torch.allclose(logits, both.actual(ids), atol=1e-5)
     assert tags.crossings > 0
 
 

@@ -86,7 +86,7 @@ class ThreadGroup:
 
 
 def rank_of(both: Pair, meeting: Meeting, rank: int, quantize: Quantization | None = None) -> GPT:
-    part = shard_model(both.ours.architecture, both.joins, world_size=meeting.ranks, rank=rank)
+    part = shard_model(both.actual.architecture, both.joins, world_size=meeting.ranks, rank=rank)
     model = parallelize(part, ThreadGroup(meeting, rank), GPT)
     cpu = torch.device("cpu")
     return load_weights(
@@ -133,7 +133,7 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
     variant: Variant, ranks: int, tmp_path: Path
 ) -> None:
     both, meeting = pair(variant, tmp_path), Meeting(ranks)
-    layers = both.ours.architecture.layers
+    layers = both.actual.architecture.layers
     kinds = [type(part).__name__ for layer in layers for part in (layer.mixer, layer.mlp, layer.altup)]
     if not NOT_SPLIT.isdisjoint(kinds):
         with pytest.raises(UnsupportedOperation, match=f"of type ({'|'.join(NOT_SPLIT)}) cannot be split"):
@@ -149,7 +149,7 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
         return
     models = [rank_of(both, meeting, rank) for rank in range(ranks)]
     ids = random_ids(1, LENGTH)
-    expected = both.ours(ids)
+    expected = both.actual(ids)
 
     def work(rank: int) -> Tensor:
         architecture = models[rank].architecture
@@ -162,11 +162,11 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
         assert (logits - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
     for join in both.joins:
         name, shape = join.parameter.name, join.parameter.shape
-        parts = gather_plan(both.ours.architecture, join.parameter, ranks)
+        parts = gather_plan(both.actual.architecture, join.parameter, ranks)
         for rank in range(1, ranks):  # what is sent waits, so one after another will do
             send_shards(parts, shard_of(models[rank], name), ThreadGroup(meeting, rank))
         whole = gather_to_rank0(shape, parts, shard_of(models[0], name), ThreadGroup(meeting, 0))
-        torch.testing.assert_close(whole, shard_of(both.ours, name), rtol=0, atol=0)
+        torch.testing.assert_close(whole, shard_of(both.actual, name), rtol=0, atol=0)
     assert all(queue.empty() for queue in meeting.sent.values())
 
 
@@ -180,11 +180,11 @@ def test_norms_over_all_heads_of_every_kind_are_those_of_one_device(
     both, meeting = pair(Variant("olmo2", "olmo2"), tmp_path), Meeting(ranks)
     norm = NormSpec(kind=kind, eps=1e-5, unit_offset=unit_offset, bias=bias)
     layers = []
-    for layer in both.ours.architecture.layers:
+    for layer in both.actual.architecture.layers:
         assert isinstance(layer.mixer, AttentionSpec)
         mixer = attrs.evolve(layer.mixer, qk_norm=QkNormSpec(norm=norm, scope="all"))
         layers.append(attrs.evolve(layer, mixer=mixer))
-    architecture = attrs.evolve(both.ours.architecture, layers=tuple(layers))
+    architecture = attrs.evolve(both.actual.architecture, layers=tuple(layers))
     whole = GPT(architecture)
     with torch.no_grad():
         for tensor in whole.parameters():
@@ -216,9 +216,9 @@ def test_the_memory_that_each_rank_was_foretold_is_what_it_takes(
 ) -> None:
     wide = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4}
     both, meeting = pair(Variant("wide", "llama", wide), tmp_path), Meeting(ranks)
-    whole = weight_bytes(both.ours.architecture, dtype="float32", quantize=how)
+    whole = weight_bytes(both.actual.architecture, dtype="float32", quantize=how)
     for rank in range(ranks):
-        part = shard_model(both.ours.architecture, both.joins, world_size=ranks, rank=rank)
+        part = shard_model(both.actual.architecture, both.joins, world_size=ranks, rank=rank)
         model = rank_of(both, meeting, rank, how)
         foretold = part.weight_bytes(dtype="float32", quantize=how)
         held = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))

@@ -118,9 +118,9 @@ class Shop:
 
 @pytest.mark.parametrize("function", [plain, optional, containers, choices, bare, Shop().sell, Shop.sell])
 def test_a_function_becomes_the_schema_that_transformers_makes_of_it(function: Callable[..., Any]) -> None:
-    mine, theirs = function_schema(function), get_json_schema(function)
-    assert mine == theirs
-    assert str(mine) == str(theirs)  # templates write the keys in their order
+    mine, reference = function_schema(function), get_json_schema(function)
+    assert mine == reference
+    assert str(mine) == str(reference)  # templates write the keys in their order
 
 
 def undocumented(x: int) -> int:

@@ -48,7 +48,7 @@ def checkpoint(*dtypes: DType) -> MemoryCheckpoint:
         for at, (name, shape) in enumerate(shapes().items())
     }
     return MemoryCheckpoint(
-        {**CONFIG, "torch_dtype": "x", "auto_map": {"AutoModel": "theirs.py"}},
+        {**CONFIG, "torch_dtype": "x", "auto_map": {"AutoModel": "remote.py"}},
         tensors,
         prompt_style="Alpaca",
         generation_config={"eos_token_id": 3},

@@ -1,4 +1,4 @@
-"""Downloading a model, told with a store in memory."""
+"""Downloading a model, with a store in memory."""
 
 from pathlib import Path
 

@@ -127,14 +127,14 @@ def test_a_tokenizer_that_does_not_fit_is_found_before_a_weight_is_read() -> Non
 
 def test_placing_reads_each_tensor_once_and_says_on_how_many_devices() -> None:
     model = checkpoint()
-    told: list[Any] = []
+    reported: list[Any] = []
     _, built, placement = PlaceModel(MemoryStrategy(), eq)(
-        load(model), DistributeOptions(precision="32-true"), told.append
+        load(model), DistributeOptions(precision="32-true"), reported.append
     )
     assert sorted(model.was_read) == sorted(shapes())
     assert model.fetched == 1
     assert placement.dtype == built.weights["lm_head.weight"][0].dtype == "float32"
-    assert Notice("Using 1 device(s): cpu, float32") in told
+    assert Notice("Using 1 device(s): cpu, float32") in reported
 
 
 def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> None:
@@ -143,11 +143,11 @@ def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> Non
             report(Notice("fetching"))
 
     model = Slow(CONFIG, checkpoint().weights, notes=("it is a fake.",))
-    told: list[Any] = []
+    reported: list[Any] = []
     loaded = load(model)
-    PlaceModel(MemoryStrategy(), eq)(loaded, DistributeOptions(), told.append)
+    PlaceModel(MemoryStrategy(), eq)(loaded, DistributeOptions(), reported.append)
     assert loaded.notes == ("it is a fake.",)
-    assert [one.text for one in told[:2]] == ["tiny: it is a fake.", "fetching"]
+    assert [one.text for one in reported[:2]] == ["tiny: it is a fake.", "fetching"]
 
 
 def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:

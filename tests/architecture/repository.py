@@ -12,7 +12,7 @@ SOURCES = ("domain", "application", "adapters", "entrypoints")
 """The folders that the wheel is made of."""
 
 FOLDERS = (*SOURCES, "tests", "benchmarks", "docs", "examples", ".ci")
-"""Every folder that is ours; what tools make beside them is not."""
+"""Every folder of this repository, without the folders that tools create."""
 
 
 def pyproject() -> dict[str, Any]:

@@ -167,7 +167,7 @@ class TokenizerContract:
             with pytest.raises(UnsupportedPrompt, match="chat template"):
                 tokenizer.render(QUESTION)
             return
-        asked, told = tokenizer.render(QUESTION), tokenizer.render(QUESTION, add_generation_prompt=False)
-        assert QUESTION[0].text in told
-        assert asked.startswith(told)
-        assert len(asked) > len(told)
+        asked, reported = tokenizer.render(QUESTION), tokenizer.render(QUESTION, add_generation_prompt=False)
+        assert QUESTION[0].text in reported
+        assert asked.startswith(reported)
+        assert len(asked) > len(reported)

@@ -188,5 +188,5 @@ def test_who_wants_several_devices_is_told_if_there_is_no_gpu(
     wish: dict[str, Any], hardware: Hardware, said: str | None
 ) -> None:
     asked = DistributeOptions(**wish)
-    told = no_gpu_warning(asked, resolve_placement(asked, hardware))
-    assert told is None if said is None else re.search(said, told or "")
+    reported = no_gpu_warning(asked, resolve_placement(asked, hardware))
+    assert reported is None if said is None else re.search(said, reported or "")

@@ -79,5 +79,5 @@ def test_no_family_has_a_rule_twice() -> None:
     from litgpt.domain.families import FAMILIES
 
     for family in FAMILIES.values():
-        ours = [rule.name for rule in family.weights if rule.condition is None]
-        assert len(ours) == len(set(ours)), family.model_type
+        actual = [rule.name for rule in family.weights if rule.condition is None]
+        assert len(actual) == len(set(actual)), family.model_type

@@ -255,36 +255,38 @@ def test_litgpts_other_commands_say_what_replaces_them(
 
 
 def test_info_tells_sizes_and_needs(capsys: pytest.CaptureFixture[str]) -> None:
-    status, told, _ = ends(capsys, "info", str(tiny_folder("gemma3_text")))
+    status, reported, _ = ends(capsys, "info", str(tiny_folder("gemma3_text")))
     assert status == 0
-    told = " ".join(told.split())
+    reported = " ".join(reported.split())
     for line in (
         "family gemma3_text",
         "windows 2 of 3 layers see the last 8 tokens",
         "KV cache of 256 tokens",
         "float32 fits, with the whole context",
     ):
-        assert line in told
+        assert line in reported
 
 
 def test_info_as_json_is_for_programs(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    told = json.loads(ends(capsys, "info", folder, "--json")[1])
-    assert told["architecture"]["family"] == "llama"
-    assert told["nbytes"] == sum(one["nbytes"] for one in told["stored"]) == told["parameters"] * 4
-    assert told["needs"]["float32"][-1]["tokens"] == told["architecture"]["context_length"]
-    assert told["needs"]["float32"][-1]["weights"] == told["nbytes"]
-    assert {one["dtype"] for one in told["fits"]} == {"bfloat16", "float32"}
-    weights = {name: lengths[-1]["weights"] for name, lengths in told["needs"].items()}
+    reported = json.loads(ends(capsys, "info", folder, "--json")[1])
+    assert reported["architecture"]["family"] == "llama"
+    assert (
+        reported["nbytes"] == sum(one["nbytes"] for one in reported["stored"]) == reported["parameters"] * 4
+    )
+    assert reported["needs"]["float32"][-1]["tokens"] == reported["architecture"]["context_length"]
+    assert reported["needs"]["float32"][-1]["weights"] == reported["nbytes"]
+    assert {one["dtype"] for one in reported["fits"]} == {"bfloat16", "float32"}
+    weights = {name: lengths[-1]["weights"] for name, lengths in reported["needs"].items()}
     assert weights["bnb.nf4"] < weights["int8"] < weights["bfloat16"] < weights["float32"]
-    assert {one["quantize"] for one in told["fits"]} == {None, "int8", "int4", "bnb.nf4"}
+    assert {one["quantize"] for one in reported["fits"]} == {None, "int8", "int4", "bnb.nf4"}
 
 
 def test_info_tells_what_each_of_several_devices_will_hold(
     capsys: pytest.CaptureFixture[str], folder: str
 ) -> None:
-    status, told, _ = ends(capsys, "info", folder, "--devices", "2")
+    status, reported, _ = ends(capsys, "info", folder, "--devices", "2")
     assert status == 0
-    assert "On the fullest of 2 devices, with the whole context" in told
+    assert "On the fullest of 2 devices, with the whole context" in reported
     over = json.loads(ends(capsys, "info", folder, "--devices", "2", "--json")[1])["devices"]
     whole = json.loads(ends(capsys, "info", folder, "--json")[1])
     assert whole["devices"] == {}
@@ -294,16 +296,16 @@ def test_info_tells_what_each_of_several_devices_will_hold(
         assert len(needs) == 2
         assert sum(part["kv_cache"] for part in needs) == cache
         assert whole["nbytes"] / 3 < needs[0]["weights"] < whole["nbytes"]
-    told = ends(capsys, "info", folder, "--devices", "3")[1]
-    assert "with 3 devices is not possible: 4 heads in 2 groups cannot be split evenly" in told
+    reported = ends(capsys, "info", folder, "--devices", "3")[1]
+    assert "with 3 devices is not possible: 4 heads in 2 groups cannot be split evenly" in reported
     assert ends(capsys, "info", folder, "--devices", "0")[0] == 1
 
 
 def test_a_command_quantises_as_it_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     asked = ("generate", folder, "--prompt", "hello", "--max-new-tokens", "3", "--quantize")
     assert ends(capsys, *asked, "int8", "--quiet")[0] == 0
-    status, told, error = ends(capsys, *asked, "nf4", "--quiet")
-    assert (status, told) == (1, "")
+    status, reported, error = ends(capsys, *asked, "nf4", "--quiet")
+    assert (status, reported) == (1, "")
     assert "None or one of int8, int4, bnb.nf4," in " ".join(error.split())
 
 
@@ -315,9 +317,9 @@ def test_info_of_a_repository_downloads_no_weights(
         (hub.root / "org" / "tiny").symlink_to(tiny_folder("llama"), target_is_directory=True)
         store = HubStore(open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache")
         with container.store.override(providers.Object(store)):
-            status, told, error = ends(capsys, "info", "org/tiny")
+            status, reported, error = ends(capsys, "info", "org/tiny")
             assert (status, error) == (0, "")
-            assert "family            llama" in told
+            assert "family            llama" in reported
             assert not list((tmp_path / "cache").rglob("*.safetensors"))
             status, where, _ = ends(capsys, "download", "org/tiny")
             assert status == 0

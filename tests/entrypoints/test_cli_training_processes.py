@@ -66,7 +66,7 @@ def test_two_processes_that_are_told_to_end_do_so_together_and_go_on_exactly(tmp
     assert checkpoints(out) == [f"step-{done:08d}.ckpt"]
     for name, more in (("half", ("--resume", "last")), ("whole", ())):
         started = process(*finetune(tmp_path, name, *dropping, *more))
-        told, notes = started.communicate(timeout=PATIENCE)
-        assert (started.returncode, told) == (0, f"{tmp_path / name / 'adapter'}\n"), notes
+        reported, notes = started.communicate(timeout=PATIENCE)
+        assert (started.returncode, reported) == (0, f"{tmp_path / name / 'adapter'}\n"), notes
         wait_for_all_of(started.pid)
     assert losses(out) == losses(tmp_path / "whole")

@@ -42,11 +42,11 @@ def taught(tmp_path: Path, *, out: str = "out") -> Sequence[str]:
 def test_an_adapter_is_made_and_its_folder_is_all_there_is_on_stdout(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str
 ) -> None:
-    status, told, notes = ends(capsys, "finetune", folder, *taught(tmp_path), "--max-steps", "2")
-    assert (status, told) == (0, f"{tmp_path / 'out' / 'adapter'}\n")
+    status, reported, notes = ends(capsys, "finetune", folder, *taught(tmp_path), "--max-steps", "2")
+    assert (status, reported) == (0, f"{tmp_path / 'out' / 'adapter'}\n")
     assert f"Saved to {tmp_path / 'out' / 'adapter'}: " in notes
     assert notes.splitlines()[-1].endswith(f"litgpt chat {tmp_path / 'out' / 'adapter'}")
-    assert LLM.load(told.strip(), quiet=True).generate("hi", max_new_tokens=2)
+    assert LLM.load(reported.strip(), quiet=True).generate("hi", max_new_tokens=2)
     settings = read_settings(tmp_path / "out" / "recipe.yaml")
     assert (settings["method"], settings["max_steps"], settings["batch_size"]) == ("lora", 2, 2)
     quiet = (*taught(tmp_path, out="quiet"), "--max-steps", "1", "--quiet")
@@ -93,8 +93,8 @@ def test_a_file_of_settings_that_is_wrong_is_one_line_on_stderr(
     config = tmp_path / "recipe.yaml"
     if written is not None:
         config.write_text(written, encoding="utf-8")
-    status, told, error = ends(capsys, "finetune", folder, *taught(tmp_path), "--config", str(config))
-    assert (status, told) == (1, "")
+    status, reported, error = ends(capsys, "finetune", folder, *taught(tmp_path), "--config", str(config))
+    assert (status, reported) == (1, "")
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
@@ -135,8 +135,8 @@ def test_a_record_that_is_no_example_is_named_with_its_line(
 def test_what_cannot_be_is_one_line_on_stderr_before_training(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, arguments: Sequence[str], said: str
 ) -> None:
-    status, told, error = ends(capsys, "finetune", folder, *taught(tmp_path), *arguments)
-    assert (status, told) == (1, "")
+    status, reported, error = ends(capsys, "finetune", folder, *taught(tmp_path), *arguments)
+    assert (status, reported) == (1, "")
     assert said in error
     assert error.splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "out" / "metrics.csv").exists()
@@ -156,12 +156,12 @@ def test_what_no_data_is_given_for_is_told(capsys: pytest.CaptureFixture[str], f
 def test_help_lists_every_setting(
     capsys: pytest.CaptureFixture[str], task: Literal["finetune", "pretrain"]
 ) -> None:
-    status, told, _ = ends(capsys, task, "--help")
+    status, reported, _ = ends(capsys, task, "--help")
     assert status == 0
     wanted = set(CONFIG_FIELDS) - {"model", *_EXCLUDED_OPTIONS[task]} | {"config", "resume", "quiet"}
-    lacking = [name for name in wanted if f"--{name.replace('_', '-')} " not in told]
+    lacking = [name for name in wanted if f"--{name.replace('_', '-')} " not in reported]
     assert not lacking
-    assert "MODEL" in told
+    assert "MODEL" in reported
 
 
 def test_options_of_the_other_task_are_not_taken(capsys: pytest.CaptureFixture[str], folder: str) -> None:
@@ -175,8 +175,8 @@ def test_pretraining_begins_with_random_weights_unless_told_otherwise(
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("the llama eats grass. " * 60, encoding="utf-8")
     common = ("--data", str(tmp_path / "texts"), *QUICK, "--max-steps", "1", "--quiet")
-    status, told, _ = ends(capsys, "pretrain", folder, *common, "--out-dir", str(tmp_path / "new"))
-    assert (status, told) == (0, f"{tmp_path / 'new' / 'model'}\n")
+    status, reported, _ = ends(capsys, "pretrain", folder, *common, "--out-dir", str(tmp_path / "new"))
+    assert (status, reported) == (0, f"{tmp_path / 'new' / 'model'}\n")
     further = (*common, "--init", "pretrained", "--out-dir", str(tmp_path / "further"))
     assert ends(capsys, "pretrain", folder, *further)[0] == 0
     (_, new), *_ = losses(tmp_path / "new")

@@ -162,10 +162,10 @@ def test_the_split_is_that_of_random_split(tmp_path: Path) -> None:
     module.connect(ByteTokenizer())
     generator = torch.Generator().manual_seed(7)
     numbers: Any = range(10)
-    theirs: Any = torch.utils.data.random_split(numbers, [0.7, 0.3], generator=generator)[1]
+    reference: Any = torch.utils.data.random_split(numbers, [0.7, 0.3], generator=generator)[1]
     val = module.val_dataloader()
     assert not isinstance(val, list)
-    assert texts(list(val)) == [f"<|user|>Say {number}.<|end|><|assistant|>{number}" for number in theirs]
+    assert texts(list(val)) == [f"<|user|>Say {number}.<|end|><|assistant|>{number}" for number in reference]
 
 
 def test_a_batch_is_padded_on_the_right_and_only_answers_are_learnt_if_so_wished(tmp_path: Path) -> None:

@@ -108,12 +108,12 @@ def test_a_benchmark_counts_what_happened(llm: LLM) -> None:
 def test_logits_from_safetensors_are_transformers(smollm2_folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    theirs = AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32)
-    with LLM.load(str(smollm2_folder), distribute=None, tokenizer_dir=None, quiet=True) as ours:
-        ours.distribute(accelerator="cpu", precision="32-true")
+    reference = AutoModelForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32)
+    with LLM.load(str(smollm2_folder), distribute=None, tokenizer_dir=None, quiet=True) as actual:
+        actual.distribute(accelerator="cpu", precision="32-true")
         ids = torch.arange(300, 360)[None]
         with torch.inference_mode():
-            expected, found = theirs(ids).logits, ours(ids)
+            expected, found = reference(ids).logits, actual(ids)
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 

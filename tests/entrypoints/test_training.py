@@ -32,8 +32,8 @@ def logits(llm: LLM) -> torch.Tensor:
 
 
 def test_all_weights_learn_and_a_folder_is_left_that_loads(tmp_path: Path) -> None:
-    told = Reported()
-    done = trained(tmp_path, epochs=2, told=told)
+    reported = Reported()
+    done = trained(tmp_path, epochs=2, reported=reported)
     out = tmp_path / "out"
     assert done.saved == out / "model"
     assert done.steps == 20
@@ -44,7 +44,7 @@ def test_all_weights_learn_and_a_folder_is_left_that_loads(tmp_path: Path) -> No
         *("recipe.yaml", "metrics.csv", "loss.png", "checkpoints", "model")
     }
     assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
-    assert told.steps[-1] == 20
+    assert reported.steps[-1] == 20
     with LLM.load(done.saved, quiet=True) as llm:
         assert llm.generate("say 3", max_new_tokens=3, top_k=1)
 
@@ -54,7 +54,7 @@ def test_all_weights_learn_and_a_folder_is_left_that_loads(tmp_path: Path) -> No
 def test_a_run_goes_on_exactly_where_it_broke_off(tmp_path: Path, method: dict[str, Any], at: int) -> None:
     whole = trained(tmp_path, epochs=2, out_dir=str(tmp_path / "whole"), **method)
     with pytest.raises(InterruptedError):
-        trained(tmp_path, epochs=2, told=Reported(fail_at=at), **method)
+        trained(tmp_path, epochs=2, reported=Reported(fail_at=at), **method)
     assert len(losses(tmp_path / "out")) == at
     done = trained(tmp_path, epochs=2, resume="last", **method)
     assert losses(tmp_path / "out") == losses(tmp_path / "whole")
@@ -130,20 +130,20 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fills_up_costs_a_checkpoint_and_not_the_run(tmp_path: Path) -> None:
-    told = Reported()
+    reported = Reported()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def full_for_a_while(event: Any) -> None:
-        told(event)
-        if told.steps and told.steps[-1] in (3, 6):
-            bound = 100_000 if told.steps[-1] == 3 else before[0]
+        reported(event)
+        if reported.steps and reported.steps[-1] in (3, 6):
+            bound = 100_000 if reported.steps[-1] == 3 else before[0]
             resource.setrlimit(resource.RLIMIT_FSIZE, (bound, before[1]))
 
     try:
-        done = trained(tmp_path, max_steps=8, save_every=2, told=full_for_a_while)
+        done = trained(tmp_path, max_steps=8, save_every=2, reported=full_for_a_while)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    lost = [one for one in told.notices if "was not saved" in one]
+    lost = [one for one in reported.notices if "was not saved" in one]
     assert [one.split()[4] for one in lost] == ["4"]
     assert "step-00000002.ckpt." in lost[0]
     assert done.steps == 8
@@ -204,6 +204,6 @@ def test_tensorboard_is_told_what_the_table_is(tmp_path: Path) -> None:
     trained(tmp_path, max_steps=3, tensorboard=True)
     read = EventAccumulator(str(tmp_path / "out" / "tensorboard"))
     read.Reload()
-    told = [event.value for event in read.Scalars("train_loss")]
-    assert told == pytest.approx(losses(tmp_path / "out"))
+    reported = [event.value for event in read.Scalars("train_loss")]
+    assert reported == pytest.approx(losses(tmp_path / "out"))
     assert [event.step for event in read.Scalars("train_loss")] == [1, 2, 3]

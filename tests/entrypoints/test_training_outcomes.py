@@ -127,9 +127,11 @@ def test_the_recipe_that_is_left_is_the_one_that_was_asked_for(full: Done, qlora
 
 
 def test_progress_goes_from_nothing_to_all_the_steps_and_says_where_all_is_saved(full: Done) -> None:
-    told = [event for event in full.said if isinstance(event, Progress) and event.description == "Training"]
-    assert [(event.completed, event.total) for event in told] == [(step, 20) for step in range(21)]
-    assert "loss" in told[-1].note
+    reported = [
+        event for event in full.said if isinstance(event, Progress) and event.description == "Training"
+    ]
+    assert [(event.completed, event.total) for event in reported] == [(step, 20) for step in range(21)]
+    assert "loss" in reported[-1].note
     notices = [event.text for event in full.said if isinstance(event, Notice)]
     assert any(text.startswith(f"Saved to {full.out / 'model'}: ") for text in notices)
 
@@ -145,9 +147,9 @@ def test_what_is_saved_gives_the_trained_models_logits(method: str, request: pyt
 def test_transformers_opens_a_trained_model(full: Done) -> None:
     from transformers import AutoModelForCausalLM
 
-    theirs = AutoModelForCausalLM.from_pretrained(full.saved, dtype=torch.float32)
+    reference = AutoModelForCausalLM.from_pretrained(full.saved, dtype=torch.float32)
     with torch.no_grad():
-        torch.testing.assert_close(logits(full.saved), theirs(IDS).logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(logits(full.saved), reference(IDS).logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # PEFT's, of transformers
@@ -156,9 +158,9 @@ def test_peft_opens_a_trained_adapter(lora: Done) -> None:
     from transformers import AutoModelForCausalLM
 
     base = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"), dtype=torch.float32)
-    theirs = PeftModel.from_pretrained(base, str(lora.saved))
+    reference = PeftModel.from_pretrained(base, str(lora.saved))
     with torch.no_grad():
-        torch.testing.assert_close(logits(lora.saved), theirs(IDS).logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(logits(lora.saved), reference(IDS).logits, rtol=1e-4, atol=1e-4)
 
 
 def test_a_checkpoint_of_lora_holds_what_learns_and_its_moments_alone(lora: Done, full: Done) -> None:

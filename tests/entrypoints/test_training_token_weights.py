@@ -164,9 +164,9 @@ def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
     expected = [one for one in logged if "grad_norm" in one]
     assert len(expected) == len(losses(tmp_path / "out")) == 6
     found = rows(tmp_path / "out")
-    for ours, hf in zip(found, expected, strict=True):
-        assert float(ours["train_loss"]) == pytest.approx(hf["loss"], rel=1e-3)
-        assert float(ours["gradient_norm"]) == pytest.approx(float(hf["grad_norm"]), rel=1e-4)
+    for actual, hf in zip(found, expected, strict=True):
+        assert float(actual["train_loss"]) == pytest.approx(hf["loss"], rel=1e-3)
+        assert float(actual["gradient_norm"]) == pytest.approx(float(hf["grad_norm"]), rel=1e-4)
 
 
 def documented(name: str) -> str:

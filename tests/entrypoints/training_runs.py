@@ -24,7 +24,7 @@ UNLIKE: dict[str, Any] = {
 
 @attrs.define
 class Reported:
-    """What a run told; at one step it fails, if that is wanted."""
+    """The events of a run; fails at one step, if requested."""
 
     fail_at: int | None = None
     notices: list[str] = attrs.field(factory=list)
@@ -61,9 +61,9 @@ def settings(folder: Path, **how: Any) -> dict[str, Any]:
 
 
 def trained(
-    folder: Path, *, resume: str | None = None, told: Reporter | None = None, **how: Any
+    folder: Path, *, resume: str | None = None, reported: Reporter | None = None, **how: Any
 ) -> TrainResult:
-    return train(TrainConfig(**settings(folder, **how)), resume=resume, report=told or Reported())
+    return train(TrainConfig(**settings(folder, **how)), resume=resume, report=reported or Reported())
 
 
 def rows(out: Path) -> list[dict[str, str]]:

@@ -68,7 +68,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
     Raises:
         DataNotFound: The file does not exist.
-        InvalidData: The suffix is not supported, the content does not match it, or there are no records.
+        InvalidData: The suffix is not supported, the content does not match it, or the file is empty.
         NotInstalled: It is Parquet, and pyarrow is not installed.
 
     """
