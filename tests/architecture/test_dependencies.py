@@ -21,6 +21,10 @@ PLANTS = {
         "litgpt/adapters/hub/__init__.py",
         "import litgpt.adapters.tokenization",
     ),
+    "The network does not know what uses it": (
+        "litgpt/adapters/pytorch/model/gpt.py",
+        "import litgpt.adapters.pytorch.generation.sampler",
+    ),
     "torch has its homes": ("litgpt/adapters/tokenization/__init__.py", "def late():\n    import torch"),
     "The Hub has its home": ("litgpt/adapters/checkpoints/__init__.py", "import huggingface_hub"),
     "Tokenizers have their home": ("litgpt/llm.py", "import tokenizers"),

@@ -45,8 +45,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return a function that sets how much memory the machine has."""
 
     def has(nbytes: int) -> None:
-        for module in ("runtime.hardware", "gradients"):
-            name = f"litgpt.adapters.pytorch.{module}.allocatable_memory"
+        for module in ("hardware", "gradient_memory"):
+            name = f"litgpt.adapters.pytorch.runtime.{module}.allocatable_memory"
             monkeypatch.setattr(name, lambda: nbytes)
 
     return has
@@ -143,7 +143,7 @@ def test_the_parameters_of_an_adapter_are_counted_before_there_is_one(
 def test_gradients_that_no_memory_holds_are_refused_in_a_loop_of_the_callers_own(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("litgpt.adapters.pytorch.gradients._SMALL", 0)
+    monkeypatch.setattr("litgpt.adapters.pytorch.runtime.gradient_memory._SMALL", 0)
     ids = torch.ones(1, 8, dtype=torch.long)
     with LLM.load(str(tiny_folder("llama")), distribute=None, quiet=True) as llm:
         llm.trainer_setup()

@@ -63,13 +63,29 @@ def build_on_devices(
     )
 
 
-@attrs.frozen
-class LayerSplit:
-    """Places consecutive layers on consecutive devices; each token passes through all of them."""
+class InProcess:
+    """The parts that strategies without worker processes share."""
 
     def hardware(self, released_model: GPT | None = None) -> Hardware:
         """Return the devices of this machine; the memory of `released_model` counts as free."""
         return detect_hardware(released_model)
+
+    def release(self, model: GPT) -> None:
+        """Do nothing: the model has no processes to end."""
+
+    def weights(
+        self, model: GPT, sources: Sequence[ParameterSource]
+    ) -> AbstractContextManager[ModelExporter]:
+        """Yield an exporter of the current weights."""
+        return nullcontext(ModelExporter.from_model(model, sources))
+
+    def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
+        return TorchGenerator(model, placement.kv_cache_size)
+
+
+@attrs.frozen
+class LayerSplit(InProcess):
+    """Places consecutive layers on consecutive devices; each token passes through all of them."""
 
     def build(
         self,
@@ -97,15 +113,3 @@ class LayerSplit:
             report=report,
             quantize=placement.quantize,
         )
-
-    def release(self, model: GPT) -> None:
-        """Do nothing: the model has no processes to end."""
-
-    def weights(
-        self, model: GPT, sources: Sequence[ParameterSource]
-    ) -> AbstractContextManager[ModelExporter]:
-        """Yield an exporter of the current weights."""
-        return nullcontext(ModelExporter.from_model(model, sources))
-
-    def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
-        return TorchGenerator(model, placement.kv_cache_size)

@@ -1,19 +1,13 @@
 """The strategy for one device, with optional CPU offload."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-
 import attrs
 import torch
 from torch import Tensor
 
-from litgpt.adapters.pytorch.distribution.layer_split import build_on_devices
-from litgpt.adapters.pytorch.generation.generator import TorchGenerator
+from litgpt.adapters.pytorch.distribution.layer_split import InProcess, build_on_devices
 from litgpt.adapters.pytorch.model.gpt import GPT
-from litgpt.adapters.pytorch.runtime.hardware import detect_hardware
-from litgpt.adapters.pytorch.weights.exporter import ModelExporter
 from litgpt.adapters.pytorch.weights.loader import build_model
-from litgpt.domain.distribution.placement import Hardware, Placement
+from litgpt.domain.distribution.placement import Placement
 from litgpt.domain.model import Architecture
 from litgpt.domain.ports.model_store import Checkpoint
 from litgpt.domain.progress import Reporter
@@ -21,12 +15,8 @@ from litgpt.domain.weights.mapping import ParameterSource
 
 
 @attrs.frozen
-class SingleDevice:
+class SingleDevice(InProcess):
     """Places the model on one device; with `num_gpu_layers`, the remaining layers on the CPU."""
-
-    def hardware(self, released_model: GPT | None = None) -> Hardware:
-        """Return the devices of this machine; the memory of `released_model` counts as free."""
-        return detect_hardware(released_model)
 
     def build(
         self,
@@ -61,15 +51,3 @@ class SingleDevice:
             quantize=quantize,
         )
         return model.requires_grad_().train() if placement.trainable else model
-
-    def weights(
-        self, model: GPT, sources: Sequence[ParameterSource]
-    ) -> AbstractContextManager[ModelExporter]:
-        """Yield an exporter of the current weights."""
-        return nullcontext(ModelExporter.from_model(model, sources))
-
-    def release(self, model: GPT) -> None:
-        """Do nothing: the model has no processes to end."""
-
-    def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
-        return TorchGenerator(model, placement.kv_cache_size)

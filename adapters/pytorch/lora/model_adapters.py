@@ -6,8 +6,6 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.pytorch.distribution.tensor_parallel.rank0 import Rank0GPT
-from litgpt.adapters.pytorch.distribution.tensor_parallel.torchrun import TorchrunGPT
 from litgpt.adapters.pytorch.lora.attach import (
     AttachedAdapter,
     attach_adapter,
@@ -48,7 +46,7 @@ class ModelAdapters:
             UnsupportedOperation: The model is tensor-parallel.
 
         """
-        if isinstance(model, (Rank0GPT, TorchrunGPT)):
+        if not model.supports_lora:
             raise UnsupportedOperation(
                 "LoRA on a tensor-parallel model", "place it on one device, or use the strategy 'sequential'."
             )

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from litgpt.adapters.pytorch.gradients import check_gradients
 from litgpt.adapters.pytorch.model.altup import AltUpBlock, StreamProjection, StreamUnembedding
 from litgpt.adapters.pytorch.model.attention.alibi import add_alibi_bias
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask, build_mask
@@ -29,6 +28,7 @@ from litgpt.adapters.pytorch.model.rope import (
     rope_table,
 )
 from litgpt.adapters.pytorch.ops.linear import Embedding, Linear
+from litgpt.adapters.pytorch.runtime.gradient_memory import check_gradients
 from litgpt.domain.formatting.bounded_text import summary_repr
 from litgpt.domain.generation.sampling_params import SamplingParams
 from litgpt.domain.model import AlibiSpec, Architecture, AttentionTemperature, LayerSpec, RopeSpec
@@ -50,6 +50,7 @@ class GPT(nn.Module):
     """
 
     gradient_checkpointing = False
+    supports_lora = True
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -71,9 +72,8 @@ class GPT(nn.Module):
             self.transformer["wpe"] = Embedding(architecture.num_position_embeddings, width)
         if (per_layer := architecture.per_layer_embedding) is not None:
             self.transformer["per_layer"] = PerLayerEmbedding(width, len(architecture.layers), per_layer)
-        self._kv_sharing_layers = frozenset(spec.mixer.kv_shared_layer for spec in architecture.layers) - {
-            None
-        }
+        shared_layers = (layer.mixer.kv_shared_layer for layer in architecture.layers)
+        self._kv_sharing_layers = frozenset(shared_layers) - {None}
         self.tie_weights()
         self.layer_devices: list[torch.device] | None = None
         self.head_device: torch.device | None = None

@@ -42,37 +42,24 @@ class Rank0GPT(TensorParallelGPT):
         with _drop_on_error(self.pool, cache_id), self.pool.collective(command):
             return Rank0Cache.wrap(super().empty_cache(**arguments), self.pool, cache_id)
 
-    def forward(
+    def collective_step(
         self,
+        method: str,
         input_ids: Tensor,
-        cache: KVCache | None = None,
+        cache: KVCache | None,
+        positions: Tensor | None,
         *,
-        positions: Tensor | None = None,
-        last_token_only: bool = False,
-    ) -> Tensor:
-        """Compute the logits on all ranks."""
-        with self.pool.collective(
-            _forward_command("forward", input_ids, cache, positions, last_token_only=last_token_only)
-        ):
-            logits = super().forward(input_ids, cache, positions=positions, last_token_only=last_token_only)
-            self.communicator.synchronize()
-            return logits
-
-    def hidden_states(
-        self,
-        input_ids: Tensor,
-        cache: KVCache | None = None,
-        *,
-        positions: Tensor | None = None,
-        last_token_only: bool = False,
-    ) -> Tensor:
-        """Compute the final hidden states on all ranks."""
-        with self.pool.collective(
-            _forward_command("hidden_states", input_ids, cache, positions, last_token_only=last_token_only)
-        ):
-            return super().hidden_states(
-                input_ids, cache, positions=positions, last_token_only=last_token_only
-            )
+        last_token_only: bool,
+    ) -> AbstractContextManager[object]:
+        """Send the call to the worker ranks and collect their results at the end."""
+        command = encode_command(
+            method,
+            cache=cache.cache_id if isinstance(cache, Rank0Cache) else None,
+            ids=input_ids.tolist(),
+            positions=None if positions is None else positions.tolist(),
+            last=last_token_only,
+        )
+        return self.pool.collective(command)
 
     def gather(self, parameter: ParameterSpec) -> Tensor:
         """Gather the current value of a parameter of the full model, on the CPU."""
@@ -132,18 +119,6 @@ class StepCommunicator:
             )
             raise UnsupportedOperation("Calling a single layer of a tensor-parallel model", reason)
         return self.communicator
-
-
-def _forward_command(
-    method: str, input_ids: Tensor, cache: KVCache | None, positions: Tensor | None, *, last_token_only: bool
-) -> bytes:
-    arguments = {
-        "cache": cache.cache_id if isinstance(cache, Rank0Cache) else None,
-        "ids": input_ids.tolist(),
-        "positions": None if positions is None else positions.tolist(),
-        "last": last_token_only,
-    }
-    return encode_command(method, **arguments)
 
 
 @attrs.define(eq=False)

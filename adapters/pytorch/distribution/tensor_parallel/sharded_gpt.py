@@ -1,10 +1,14 @@
 """The shard of one rank of a tensor-parallel model, driven by rank 0 or by torchrun."""
 
+from abc import abstractmethod
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import GlooCommunicator
 from litgpt.adapters.pytorch.model.gpt import GPT
+from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_labels
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.model import Architecture
@@ -21,6 +25,7 @@ class TensorParallelGPT(GPT):
 
     communicator: GlooCommunicator
     full_architecture: Architecture
+    supports_lora = False  # an adapter would have to be sharded as the model is
 
     def require_trainable(self) -> None:
         """Require disabled gradients: the all-reduce over the ranks is not differentiable.
@@ -36,6 +41,60 @@ class TensorParallelGPT(GPT):
                 "To compute a loss without gradients, use torch.no_grad()."
             )
             raise UnsupportedOperation("Training a tensor-parallel model", reason)
+
+    @abstractmethod
+    def collective_step(
+        self,
+        method: str,
+        input_ids: Tensor,
+        cache: KVCache | None,
+        positions: Tensor | None,
+        *,
+        last_token_only: bool,
+    ) -> AbstractContextManager[object]:
+        """Return the context in which all ranks run a method of the model with these arguments."""
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        cache: KVCache | None = None,
+        *,
+        positions: Tensor | None = None,
+        last_token_only: bool = False,
+    ) -> Tensor:
+        """Compute the logits on all ranks; as `GPT.forward`.
+
+        Raises:
+            WorkerLost: Another rank is gone or timed out.
+
+        """
+        with self.collective_step("forward", input_ids, cache, positions, last_token_only=last_token_only):
+            # GPT.forward would call hidden_states of this class, which begins a step of its own.
+            x = super().hidden_states(input_ids, cache, positions=positions, last_token_only=last_token_only)
+            logits = self.logits(x)
+            self.communicator.synchronize()
+            return logits
+
+    def hidden_states(
+        self,
+        input_ids: Tensor,
+        cache: KVCache | None = None,
+        *,
+        positions: Tensor | None = None,
+        last_token_only: bool = False,
+    ) -> Tensor:
+        """Compute the final hidden states on all ranks; as `GPT.hidden_states`.
+
+        Raises:
+            WorkerLost: Another rank is gone or timed out.
+
+        """
+        with self.collective_step(
+            "hidden_states", input_ids, cache, positions, last_token_only=last_token_only
+        ):
+            return super().hidden_states(
+                input_ids, cache, positions=positions, last_token_only=last_token_only
+            )
 
     def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
         """Return the cross-entropy of the next tokens, without gradients.

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
 import attrs
@@ -12,7 +12,6 @@ from torch.distributed import DistError, PrefixStore, rendezvous  # type: ignore
 
 from litgpt.adapters.pytorch.distribution.tensor_parallel.communicator import CollectiveError
 from litgpt.adapters.pytorch.distribution.tensor_parallel.sharded_gpt import TensorParallelGPT
-from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.generation.errors import WorkerLost
 from litgpt.domain.generation.sampling_params import SamplingParams
 
@@ -32,43 +31,9 @@ class TorchrunGPT(TensorParallelGPT):
         with translate_errors():
             return attrs.evolve(params, seed=int(self.communicator.all_reduce(own).item()))
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        cache: KVCache | None = None,
-        *,
-        positions: Tensor | None = None,
-        last_token_only: bool = False,
-    ) -> Tensor:
-        """Compute the logits on all ranks.
-
-        Raises:
-            WorkerLost: Another rank is gone or timed out.
-
-        """
-        with translate_errors():
-            logits = super().forward(input_ids, cache, positions=positions, last_token_only=last_token_only)
-            self.communicator.synchronize()
-            return logits
-
-    def hidden_states(
-        self,
-        input_ids: Tensor,
-        cache: KVCache | None = None,
-        *,
-        positions: Tensor | None = None,
-        last_token_only: bool = False,
-    ) -> Tensor:
-        """Compute the final hidden states on all ranks.
-
-        Raises:
-            WorkerLost: Another rank is gone or timed out.
-
-        """
-        with translate_errors():
-            return super().hidden_states(
-                input_ids, cache, positions=positions, last_token_only=last_token_only
-            )
+    def collective_step(self, *_: object, **__: object) -> AbstractContextManager[object]:
+        """Report the loss of another rank; each rank is called by its own program."""
+        return translate_errors()
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute the logits of hidden states on all ranks.
