@@ -7,6 +7,7 @@ and torch, fractions and decimals become `int` and `float`.
 import math
 import operator
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ _LONGEST_NAME = 255
 """Maximum bytes of a file name on all common file systems."""
 
 _LONGEST_PATH = 4095
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def is_integer(value: object, least: int | None = None) -> TypeGuard[int]:
@@ -116,11 +119,13 @@ def local_path(name: str, value: object) -> Path:
 
     Raises:
         WrongType: It is neither a string nor a path.
-        InvalidArgument: It is not a valid path.
+        InvalidArgument: It is a URL, or not a valid path.
 
     """
     if not isinstance(value, (str, os.PathLike)):
         raise WrongType(name, value, "a path")
+    if isinstance(value, str) and _URL.match(value):
+        raise InvalidArgument(name, value, "a local path; download the file first")
     try:
         path = Path(value).expanduser()
         raw = os.fsencode(path)

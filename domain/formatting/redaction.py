@@ -4,8 +4,8 @@ import re
 
 # `user:password@` of a URL, up to the last @ before the path; pathlib collapses the two slashes.
 _URL_USER = re.compile(r"(:/+)[^\s/?#]*@")
-# The query of a URL, or of the path of a URL.
-_URL_QUERY = re.compile(r"(://[^\s?#'\"<>]*)[?#][^\s'\"<>)]*|(?<=[\w/.-])\?[\w.-]+=[^\s'\"<>)]*")
+# The query of a URL (with one slash after pathlib), or of the path of a URL.
+_URL_QUERY = re.compile(r"(:/+[^\s?#'\"<>]*)[?#][^\s'\"<>)]*|(?<=[\w/.-])\?[\w.-]+=[^\s'\"<>)]*")
 # `user:password@host` without a scheme, as in proxy settings.
 _LOGIN = re.compile(r"(?<![\w.%+/-])[\w.%+-]+:[^\s/@'\"]+@(?=[\w\[])")
 # An access token of the Hub has a digit or a capital; names such as hf_checkpoint do not.

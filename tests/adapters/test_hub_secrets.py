@@ -115,6 +115,7 @@ def test_a_token_of_the_environment_that_no_header_can_carry_is_an_error_of_ours
         ("GET /x/y.bin?X-Amz-Signature=abc&b=c failed", "GET /x/y.bin failed"),
         ("What? a=b", "What? a=b"),
         ("'https:/a:b@host/x'", "'https:/host/x'"),
+        ("'https:/host/x.jsonl?signature'", "'https:/host/x.jsonl'"),
         ("ada:b.c@host:80/org", "host:80/org"),
         ("at 12:30 ada@example.org", "at 12:30 ada@example.org"),
         ("'hf_quant_config.json' in hf_checkpoint/", "'hf_quant_config.json' in hf_checkpoint/"),

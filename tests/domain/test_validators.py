@@ -84,6 +84,7 @@ def test_a_flag_is_true_or_false() -> None:
     [
         (3, "folder must be a path, not int 3"),
         ("a\0b", "folder must be a path without NUL characters"),
+        ("s3://bucket/data.jsonl", "folder must be a local path; download the file first"),
         ("~nobody-of-this-name/x", "folder must be a path in the home of a user"),
         ("x" * 256, "folder must be a path of at most 4095 bytes, with names of at most 255"),
     ],
