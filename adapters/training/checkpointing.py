@@ -1,6 +1,7 @@
 """Checkpoints of a run, written atomically; the previous one is deleted afterwards."""
 
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from litgpt.domain.errors import (
     MissingFile,
 )
 from litgpt.domain.progress import Notice, Reporter, null_reporter
-from litgpt.domain.validators import local_path
 
 CORRUPT_SUFFIX = ".damaged"
 """The suffix of checkpoints that could not be read."""
@@ -177,31 +177,22 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def checkpoint_to_resume(
-    folder: Path, requested: str, *, sharded: bool, report: Reporter = null_reporter
+    candidates: Sequence[Path], *, sharded: bool, report: Reporter = null_reporter
 ) -> Path:
-    """Return the checkpoint to resume from.
-
-    If `last` finds damaged checkpoints and an older valid one, the damaged ones are renamed and reported.
+    """Return the first valid checkpoint; the damaged ones before it are renamed and reported.
 
     Args:
-        folder: The folder of the run's checkpoints.
-        requested: `last`, or a path.
+        candidates: Paths of checkpoints, the newest first.
         sharded: Whether the run uses FSDP, which writes sharded checkpoints.
         report: Receives a notice for each damaged checkpoint.
 
     Raises:
-        InvalidArgument: The checkpoint does not exist, or is sharded although the run is not, or vice versa.
-        InvalidCheckpoint: The checkpoint cannot be read.
+        InvalidArgument: A checkpoint is sharded although the run is not, or vice versa.
+        InvalidCheckpoint: No checkpoint can be read; the error is that of the newest.
 
     """
-    if requested == "last":
-        candidates = sorted(folder.glob("step-*.ckpt"), reverse=True)
-    else:
-        candidates = [local_path("resume", requested)]
     damaged: list[tuple[Path, InvalidCheckpoint]] = []
     for path in candidates:
-        if not path.exists():
-            continue
         try:
             _check_kind(path, sharded=sharded)
             check_readable(path)
@@ -213,11 +204,7 @@ def checkpoint_to_resume(
             renamed = f"the damaged checkpoint was renamed to {damaged_path.name}{CORRUPT_SUFFIX}"
             report(Notice(f"{reason} Resuming from {path.name}; {renamed}."))
         return path
-    if damaged:
-        raise damaged[0][1]
-    if requested == "last":
-        raise InvalidArgument("resume", requested, f"the path of a checkpoint, because {folder} has none")
-    raise InvalidArgument("resume", requested, "'last' or the path of an existing checkpoint")
+    raise damaged[0][1]
 
 
 def _check_kind(path: Path, *, sharded: bool) -> None:

@@ -124,10 +124,16 @@ def _train(
         positional = error.name in _POSITIONAL
         error.name = error.name.upper() if positional else f"--{error.name.replace('_', '-')}"
         raise UsageError(str(error)) from error
-    check_paths(recipe, resume=resume, overwrite=force)  # before torch is imported, which takes seconds
+    # The paths and the model are checked before torch is imported, which takes seconds.
+    check_paths(recipe, resume=resume, overwrite=force)
     with StatusLine(f"Preparing to train {recipe.model} …", quiet=quiet) as work:
         if not (work.is_quiet or console.stderr_is_terminal()):
             console.note(work.text)  # importing torch takes seconds; a log should show the start
+        if recipe.init == "pretrained":
+            from litgpt.container import container
+            from litgpt.domain.reference import ModelReference
+
+            container.load_model()(ModelReference(recipe.model)).checkpoint.close()
         from litgpt.training import train
 
         done = train(recipe, resume=resume, overwrite=force, report=work.report)

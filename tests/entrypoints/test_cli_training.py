@@ -107,16 +107,22 @@ PATHS = [
 ]
 
 
-def test_paths_are_checked_before_torch_is_imported(tmp_path: Path) -> None:
+def test_paths_and_the_model_are_checked_before_torch_is_imported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.md").write_text("# notes")
     (tmp_path / "file").write_text("")
     (tmp_path / "used" / "checkpoints").mkdir(parents=True)
     (tmp_path / "used" / "checkpoints" / "step-00000003.ckpt").write_text("")
+    (tmp_path / "data.jsonl").write_text("{}")
     calls = [
         [command, "smollm2", "--data", data, "--out-dir", out]
         for command in ("finetune", "pretrain")
         for data, out, _ in PATHS
+    ]
+    calls += [
+        ["finetune", "smollm2", "--data", "data.jsonl", "--resume", "last"],
+        ["finetune", "smollm2", "--data", "data.jsonl", "--resume", "lost.ckpt"],
+        ["finetune", "smolm2", "--data", "data.jsonl", "--quiet"],
     ]
     program = (
         "import sys\nfrom litgpt.cli.main import run\n"
@@ -128,7 +134,9 @@ def test_paths_are_checked_before_torch_is_imported(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stderr.splitlines()  # one error each, and nothing of a preparation
     assert len(lines) == len(calls)
-    for line, (_, _, expected) in zip(lines, [*PATHS, *PATHS], strict=True):
+    expected_errors = [expected for _, _, expected in (*PATHS, *PATHS)]
+    expected_errors += ["checkpoints has none", "the path of an existing checkpoint", "Did you mean smollm2"]
+    for line, expected in zip(lines, expected_errors, strict=True):
         assert line.startswith("error: ")
         assert expected in line
 

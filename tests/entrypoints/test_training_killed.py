@@ -174,6 +174,10 @@ def test_every_prefix_of_a_metrics_file_gives_the_rows_that_are_whole(
         assert len(read_metrics(cut)) == max(0, raw[:length].count(b"\n") - 1)
 
 
+def newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.ckpt"), reverse=True)
+
+
 def test_a_checkpoint_that_is_cut_anywhere_is_set_aside_for_an_older_one(
     tmp_path: Path, whole: TrainConfig
 ) -> None:
@@ -186,7 +190,8 @@ def test_a_checkpoint_that_is_cut_anywhere_is_set_aside_for_an_older_one(
         (folder / "step-00000004.ckpt").write_bytes(raw[: len(raw) * share // 20])
         reported = Reported()
         assert (
-            checkpoint_to_resume(folder, "last", sharded=False, report=reported).name == "step-00000002.ckpt"
+            checkpoint_to_resume(newest_first(folder), sharded=False, report=reported).name
+            == "step-00000002.ckpt"
         )
         (notice,) = reported.notices
         assert "Resuming from step-00000002.ckpt" in notice
@@ -199,7 +204,7 @@ def test_a_checkpoint_that_is_cut_anywhere_is_set_aside_for_an_older_one(
 def test_a_damaged_checkpoint_with_no_other_beside_it_is_an_error_and_stays(tmp_path: Path) -> None:
     (tmp_path / "step-00000004.ckpt").write_bytes(b"")
     with pytest.raises(InvalidCheckpoint, match="step-00000004"):
-        checkpoint_to_resume(tmp_path, "last", sharded=False)
+        checkpoint_to_resume(newest_first(tmp_path), sharded=False)
     assert (tmp_path / "step-00000004.ckpt").exists()
 
 
@@ -222,7 +227,7 @@ def test_a_sharded_checkpoint_with_a_damaged_part_is_set_aside_for_an_older_one(
 ) -> None:
     shutil.copytree(sharded, tmp_path / "step-00000002.ckpt")
     shutil.copytree(sharded, tmp_path / "step-00000004.ckpt")
-    assert checkpoint_to_resume(tmp_path, "last", sharded=True) == tmp_path / "step-00000004.ckpt"
+    assert checkpoint_to_resume(newest_first(tmp_path), sharded=True) == tmp_path / "step-00000004.ckpt"
     part = next((tmp_path / "step-00000004.ckpt").glob(kind))
     if share is None:
         part.unlink()
@@ -230,7 +235,7 @@ def test_a_sharded_checkpoint_with_a_damaged_part_is_set_aside_for_an_older_one(
         part.write_bytes(part.read_bytes()[: int(part.stat().st_size * share)])
     reported = Reported()
     assert (
-        checkpoint_to_resume(tmp_path, "last", sharded=True, report=reported)
+        checkpoint_to_resume(newest_first(tmp_path), sharded=True, report=reported)
         == tmp_path / "step-00000002.ckpt"
     )
     (notice,) = reported.notices

@@ -101,6 +101,11 @@ SCRIPTS: dict[str, tuple[str, str, str]] = {
         "UnsupportedOperation",
         "Saving to /proc/model is not possible",
     ),
+    "unwritable_adapter": (
+        BEGIN + "llm.add_lora()\nllm.save_adapter('/proc/adapter')",
+        "UnsupportedOperation",
+        "Saving to /proc/adapter is not possible",
+    ),
     "no_chat": (BEGIN + "llm.chat(resume='no.json')", "MissingFile", "no.json is missing"),
     "no_adapter": (BEGIN + "llm.set_adapter('mine')", "InvalidArgument", "name must be"),
     "bad_setting": (

@@ -40,8 +40,8 @@ def write_adapter(
     infos = {
         name: TensorInfo(tuple(tensor.shape), "F32", 4 * tensor.numel()) for name, tensor in tensors.items()
     }
-    check_free_space(folder, sum(info.nbytes for info in infos.values()))
     with replace_folder(folder, CONFIG_FILE, lambda _: (CONFIG_FILE, WEIGHTS_FILE, PICKLE_FILE)) as staged:
+        check_free_space(folder, sum(info.nbytes for info in infos.values()))
         write_file(staged / WEIGHTS_FILE, list(tensors), infos, tensors.values())
         settings = json.dumps(to_peft_config(adapter), indent=2, ensure_ascii=False) + "\n"
         for name, content in {**(files or {}), CONFIG_FILE: settings.encode()}.items():

@@ -21,7 +21,7 @@ def check_paths(config: TrainConfig, *, resume: str | None, overwrite: bool) -> 
     """Check the training data and the output directory of a run, before anything is loaded.
 
     Raises:
-        InvalidArgument: `out_dir` is a file, or `overwrite` is set for a resumed run.
+        InvalidArgument: `out_dir` is a file, the run to resume has no checkpoint, or is to be overwritten.
         DataNotFound: A data file does not exist.
         InvalidData: A data file has a suffix that is not supported, or a folder has no data.
         WouldOverwrite: A new run would replace an earlier run, or a recipe written by hand.
@@ -32,7 +32,9 @@ def check_paths(config: TrainConfig, *, resume: str | None, overwrite: bool) -> 
         raise InvalidArgument("out_dir", str(out), "a folder, and this is a file")
     if resume is not None and overwrite:
         raise InvalidArgument("overwrite", overwrite, "False with resume=: a resumed run replaces nothing")
-    if resume is None and not overwrite:
+    if resume is not None:
+        _resume_candidates(out, resume)
+    elif not overwrite:
         _check_no_earlier_run(config, out)
     if config.task == "pretrain":
         for path in pretraining_paths(config):
@@ -75,8 +77,21 @@ def resume_path(config: TrainConfig, out: Path, resume: str | None, report: Repo
         return None
     from litgpt.adapters.training.checkpointing import checkpoint_to_resume
 
+    candidates = _resume_candidates(out, resume)
+    return checkpoint_to_resume(candidates, sharded=config.strategy == "fsdp", report=report)
+
+
+def _resume_candidates(out: Path, resume: str) -> list[Path]:
+    """Return the existing checkpoints, newest first, without importing torch."""
+    if resume != "last":
+        path = local_path("resume", resume)
+        if not path.exists():
+            raise InvalidArgument("resume", resume, "'last' or the path of an existing checkpoint")
+        return [path]
     folder = out / CHECKPOINT_FOLDER
-    return checkpoint_to_resume(folder, resume, sharded=config.strategy == "fsdp", report=report)
+    if candidates := sorted(folder.glob("step-*.ckpt"), reverse=True):
+        return candidates
+    raise InvalidArgument("resume", resume, f"the path of a checkpoint, because {folder} has none")
 
 
 def remove_checkpoints(out: Path) -> None:
