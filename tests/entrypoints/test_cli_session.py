@@ -165,11 +165,14 @@ def test_an_edit_that_fails_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_conversation_is_loaded_and_a_file_that_is_not_one_ends_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    saved = tmp_path / "talk.json"
+    saved, single = tmp_path / "talk.json", tmp_path / "single.json"
     session = talk(monkeypatch, "one", f"/save {saved}", "/clear", "two", "/load no.json", f"/load {saved}")
     assert [one.content for one in session.chat.messages] == ["one", "yes"]
+    assert f"(Loaded 2 messages from {saved}.)" in capsys.readouterr().err
+    talk(monkeypatch, "/set system Be brief.", f"/save {single}", f"/load {single}")
+    assert f"(Loaded 1 message from {single}.)" in capsys.readouterr().err
 
 
 def test_a_file_with_another_conversation_is_replaced_with_force_alone(
@@ -193,11 +196,14 @@ def test_parameters_are_set_and_tokens_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = talk(
-        monkeypatch, "/set top-k none", "/set top_p 0.5", "/set top_p x", "/sav", "/tokens", "/show"
+        monkeypatch,
+        *("/set top-k none", "/set top_p 0.5", "/set top_p x", "/set temprature 1"),
+        *("/sav", "/tokens", "/show"),
     )
     assert session.settings == {"top_k": None, "top_p": 0.5}
     notes = capsys.readouterr().err
     assert "error: top_p must be a number, none or default" in notes
+    assert "Did you mean temperature?" in notes
     assert "Did you mean /save?" in notes
     assert "0 tokens used, 1000 of 1000 left" in notes
 
