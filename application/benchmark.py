@@ -13,14 +13,7 @@ from litgpt.domain.progress import Progress, Reporter
 
 @attrs.frozen
 class Benchmark:
-    """Measures the time and memory of generations.
-
-    Attributes:
-        tokenizer: The model's tokenizer.
-        generator: The model.
-        profiler: The clock and the peak memory.
-
-    """
+    """Measures the time and peak memory of generations."""
 
     tokenizer: Tokenizer
     generator: Generator
@@ -57,10 +50,7 @@ class Benchmark:
         *,
         stop_strings: tuple[str, ...] = (),
     ) -> tuple[str, dict[str, list[float]]]:
-        """Generate several times; return the last answer and the measurements by name.
-
-        An unmeasured run of the prompt and two tokens warms up buffers and kernels.
-        """
+        """Generate several times after a warm-up; return the last answer and the measurements by name."""
         warmup = [attrs.evolve(x, max_new_tokens=min(2, x.max_new_tokens)) for x in requests]
         GenerateText(self.tokenizer, self.generator).complete(warmup)
         figures: dict[str, list[float]] = {}

@@ -15,14 +15,7 @@ from litgpt.domain.ports import PrefixCache
 
 @attrs.frozen
 class TurnOptions:
-    """Rendering and generation options of one turn.
-
-    Attributes:
-        renderer: Renders and encodes the conversation.
-        request: Returns a request for a prompt of token ids.
-        stop_strings: Strings that end the answer.
-
-    """
+    """Rendering and generation options of one turn; `request` returns the request for prompt ids."""
 
     renderer: RenderPrompt
     request: Callable[[list[int]], GenerationRequest]
@@ -41,15 +34,7 @@ class EncodedHistory:
 
 @attrs.define(eq=False)
 class Conversation:
-    """A conversation with a model.
-
-    Attributes:
-        renderer: Renders and encodes the conversation.
-        generate: Generates the answers.
-        prefix: The prefix cache of the conversation.
-        messages: The messages of both sides.
-
-    """
+    """A conversation with a model, and its prefix cache."""
 
     renderer: RenderPrompt
     generate: GenerateText
@@ -62,22 +47,10 @@ class Conversation:
     def send(
         self, message: object, turn: TurnOptions, *, sys_prompt: str | None = None
     ) -> Iterator[CompletionChunk]:
-        """Send a message and return an iterator over the chunks of the answer.
+        """Send one or several messages and return an iterator over the chunks of the answer.
 
         The message and the answer are added to the conversation when the answer ends or the iterator is
         closed. If the answer is empty, neither is added.
-
-        Args:
-            message: A user message as a string; or a message, such as a tool result; or several messages.
-            turn: Rendering and generation options.
-            sys_prompt: The system message, if the conversation does not have one.
-
-        Raises:
-            InvalidArgument: `message` is empty, or there is a system message already.
-            WrongType: `message` is neither a string nor messages.
-            UnsupportedPrompt: The prompt style does not support the messages.
-            PromptTooLong: The conversation is longer than the context.
-
         """
         renderer = turn.renderer
         messages = [*to_messages([*self.messages, *_user_messages(message)], sys_prompt)]
@@ -89,7 +62,6 @@ class Conversation:
         return self._remember(chunks, messages, request, rendered, renderer)
 
     def fork(self) -> "Conversation":
-        """Return an independent copy of the conversation."""
         return attrs.evolve(
             self,
             prefix=self.prefix.fork(),

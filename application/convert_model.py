@@ -39,23 +39,9 @@ class ConvertModel(Generic[TensorT, ModelT]):
         precision: str | None = None,
         overwrite: bool = False,
     ) -> str:
-        """Convert a model on the CPU and return the precision of the saved weights.
+        """Convert a model on the CPU and return the precision of the saved weights, by Lightning's name.
 
-        Args:
-            reference: The model.
-            folder: The output folder.
-            report: Receives notices and progress.
-            precision: The precision, by Lightning's name; None: that of most weights, or `bf16-true` if they
-                are quantized.
-            overwrite: Whether to replace another model in the folder.
-
-        Raises:
-            WouldOverwrite: The folder holds another model, and `overwrite` is not set.
-            ModelNotFound: The model was not found.
-            InvalidCheckpoint: The files of the model cannot be used.
-            UnsupportedModel: The model family is not implemented, or the format does not support the model.
-            UnsupportedOperation: There is not enough disk space, or the folder is not writable.
-
+        The default precision is that of most weights, or `bf16-true` if they are quantized.
         """
         loaded = self.load(reference)
         try:

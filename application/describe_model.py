@@ -18,15 +18,7 @@ TensorT = TypeVar("TensorT")
 
 @attrs.frozen
 class StorageSummary:
-    """The tensors of a checkpoint that are stored in the same format.
-
-    Attributes:
-        format: The format, such as `BF16` or `Q4_K`.
-        num_tensors: The number of tensors.
-        num_parameters: The number of elements.
-        nbytes: The size in bytes.
-
-    """
+    """The tensors of a checkpoint in the same storage format, such as `BF16` or `Q4_K`."""
 
     format: str
     num_tensors: int
@@ -36,18 +28,7 @@ class StorageSummary:
 
 @attrs.frozen(kw_only=True)
 class ModelDescription:
-    """A description of a model.
-
-    Attributes:
-        name: The name by which it was opened.
-        origin: A description of its location.
-        architecture: The architecture.
-        num_parameters: The number of parameters.
-        sampling_params: The default sampling parameters.
-        storage: The storage formats of the checkpoint, largest first.
-        notes: Sentences for the user who loads it.
-
-    """
+    """A description of a model; `origin` is its location in words, `storage` has the largest format first."""
 
     name: str
     origin: str
@@ -69,14 +50,7 @@ class DescribeModel(Generic[TensorT]):
     store: ModelStore[TensorT]
 
     def __call__(self, reference: ModelReference) -> ModelDescription:
-        """Describe a model; the errors are the same as when it is loaded.
-
-        Raises:
-            ModelNotFound: The model was not found.
-            InvalidCheckpoint: The files cannot be used; the message lists all faults of the tensors.
-            UnsupportedModel: The model family, or one of its settings, is not implemented.
-
-        """
+        """Describe a model; the errors are the same as when it is loaded."""
         checkpoint = self.store.open(reference)
         try:
             resolved = resolve_model(checkpoint.name, checkpoint.config, checkpoint.tensors)

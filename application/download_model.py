@@ -14,16 +14,7 @@ TensorT = TypeVar("TensorT")
 
 @attrs.frozen
 class DownloadedModel:
-    """A downloaded model.
-
-    Attributes:
-        name: The name by which it was requested.
-        origin: A description of its source.
-        folder: The local folder that contains it, if any.
-        num_parameters: The number of parameters.
-        nbytes: The size of the weights in bytes.
-
-    """
+    """A downloaded model; `origin` is its source in words, `nbytes` the size of its weights."""
 
     name: str
     origin: str
@@ -39,16 +30,7 @@ class DownloadModel(Generic[TensorT]):
     store: ModelStore[TensorT]
 
     def __call__(self, reference: ModelReference, report: Reporter) -> DownloadedModel:
-        """Download the missing files of a model.
-
-        Raises:
-            ModelNotFound: The model was not found.
-            InvalidCheckpoint: The files of the model cannot be used.
-            AccessDenied: The Hub denied access.
-            HubUnreachable: The Hub does not answer.
-            UnsupportedOperation: There is not enough disk space.
-
-        """
+        """Download the missing files of a model."""
         if reference.offline is None:
             reference = attrs.evolve(reference, offline=False)  # to check the Hub for the latest version
         checkpoint = self.store.open(reference)

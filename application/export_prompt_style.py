@@ -10,23 +10,17 @@ from litgpt.domain.ports import Tokenizer
 
 
 def stop_token_ids(tokenizer: Tokenizer, style: PromptStyle | None) -> frozenset[int]:
-    """Return the stop tokens of the prompt style and the tokenizer's files.
-
-    Args:
-        tokenizer: The model's tokenizer.
-        style: The prompt style; None: the tokenizer's chat template.
-
-    """
+    """Return the stop tokens of the prompt style (None: the chat template) and the tokenizer's files."""
     stops = frozenset[int]() if style is None else style.split_stops(tokenizer)[0]
     eos = tokenizer.eos_id
     return tokenizer.stop_token_ids | stops | (frozenset() if eos is None else {eos})
 
 
 def answer_terminator(tokenizer: Tokenizer, style: PromptStyle) -> str:
-    """Return the text after the last answer of a training example.
+    """Return the text after the last answer of a training example; see `EncodeExample`.
 
     It is the style's end of turn up to a stop token or, without a stop token, the tokenizer's end-of-sequence
-    token; see `EncodeExample`.
+    token.
     """
     end = style.turn_end or ""
     tokens = [_token_text(tokenizer, token) for token in stop_token_ids(tokenizer, style)]
@@ -39,11 +33,8 @@ def answer_terminator(tokenizer: Tokenizer, style: PromptStyle) -> str:
 def export_chat_template(tokenizer: Tokenizer, style: PromptStyle) -> str:
     """Return the style as a chat template that produces the token ids of training.
 
-    Args:
-        tokenizer: The model's tokenizer. If it prepends a beginning-of-sequence token to prompts in this
-            style, the template renders that token, as rendered templates are encoded without it.
-        style: The prompt style.
-
+    If the tokenizer prepends a beginning-of-sequence token to prompts in this style, the template renders it,
+    as rendered templates are encoded without it.
     """
     return to_jinja(
         style, bos=_exported_bos(tokenizer, style), final_turn_end=answer_terminator(tokenizer, style)
@@ -55,12 +46,7 @@ def exported_stop_token_ids(
 ) -> frozenset[int]:
     """Return the stop tokens for other programs.
 
-    Args:
-        tokenizer: The model's tokenizer.
-        style: The prompt style; None: the tokenizer's chat template.
-        trained: Whether the model was trained with the style, whose answers can end with the tokenizer's
-            end-of-sequence token.
-
+    After training, answers of a style can end with the tokenizer's end-of-sequence token.
     """
     if trained or style is None:
         return stop_token_ids(tokenizer, style)
@@ -70,14 +56,7 @@ def exported_stop_token_ids(
 def with_stop_token_ids(
     token_ids: frozenset[int], config: Mapping[str, object], generation_config: Mapping[str, object]
 ) -> Mapping[str, object]:
-    """Return `generation_config.json` with additional stop tokens.
-
-    Args:
-        token_ids: The stop tokens.
-        config: The contents of `config.json`, used if `generation_config.json` has no stop tokens.
-        generation_config: The contents of `generation_config.json`.
-
-    """
+    """Return `generation_config.json` with additional stop tokens; `config.json` has the defaults."""
     known = eos_token_ids({}, generation_config) or eos_token_ids(config, {})
     if token_ids <= known:
         return generation_config

@@ -13,22 +13,12 @@ FoundT = TypeVar("FoundT")
 
 @attrs.frozen
 class FirstMatch(Generic[FoundT]):
-    """Returns a tokenizer or config from the first source that has it.
-
-    Attributes:
-        sources: The sources in order; each raises ModelNotFound if it does not have the model.
-
-    """
+    """Returns a tokenizer or config from the first source that has it; the others raise ModelNotFound."""
 
     sources: tuple[Callable[[ModelReference], FoundT], ...]
 
     def __call__(self, reference: ModelReference) -> FoundT:
-        """Return the result of the first source that has the model.
-
-        Raises:
-            ModelNotFound: No source has it; the message lists the searched locations.
-
-        """
+        """Return the first result; if there is none, the ModelNotFound lists the searched locations."""
         errors: list[ModelNotFound] = []
         for source in self.sources:
             try:

@@ -47,13 +47,7 @@ class _Answer:
 
 @attrs.frozen
 class GenerateText:
-    """Generates text from prompts of token ids.
-
-    Attributes:
-        tokenizer: The model's tokenizer.
-        generator: The model.
-
-    """
+    """Generates text from prompts of token ids."""
 
     tokenizer: Tokenizer
     generator: Generator
@@ -69,15 +63,6 @@ class GenerateText:
 
         The requests are checked by the call; computation starts with the first chunk. To stop early, close or
         drop the iterator.
-
-        Args:
-            requests: The prompts, as token ids, and their options.
-            stop_strings: Strings that end an answer and are not part of it.
-            prefix: A prefix cache; see the Generator port.
-
-        Raises:
-            PromptTooLong: A prompt fills the context.
-
         """
         generation = self.generator.generate(requests, prefix=prefix)
         answers = [

@@ -30,15 +30,9 @@ class LoadedModel(Generic[TensorT]):
     """A checked model that is not on a device yet.
 
     Attributes:
-        checkpoint: The checkpoint with the weights.
-        architecture: The architecture.
-        weight_sources: The weight mappings.
-        tokenizer: The tokenizer.
-        tokenizer_source: The source of the tokenizer.
         prompt_style: The prompt style; None: the tokenizer's chat template.
         stop_token_ids: Tokens that end an answer.
         stop_strings: Strings that end an answer, for ends of turns that are not single tokens.
-        sampling_params: Default sampling parameters.
         notes: Sentences for the user who loads it.
         untied_head: An LM head in the checkpoint although its config ties embeddings; used instead of the
             embedding if the values differ, which is known once the weights are read.
@@ -78,12 +72,7 @@ class LoadedModel(Generic[TensorT]):
         )
 
     def with_prompt_style(self, prompt_style: PromptStyle | None) -> "LoadedModel[TensorT]":
-        """Return the model with another prompt style and its stop conditions.
-
-        Raises:
-            InvalidArgument: It is None and the tokenizer has no chat template.
-
-        """
+        """Return the model with another prompt style and its stop conditions."""
         if prompt_style is None and not self.tokenizer.has_chat_template:
             raise InvalidArgument(
                 "prompt_style", None, f"a style, as {self.checkpoint.name} has no chat template"
@@ -102,11 +91,7 @@ class LoadModel(Generic[TensorT]):
     def __call__(
         self, reference: ModelReference, *, tokenizer: TokenizerSource | None = None
     ) -> LoadedModel[TensorT]:
-        """Open and check a model.
-
-        Args:
-            reference: The model.
-            tokenizer: A tokenizer that replaces that of the checkpoint.
+        """Open and check a model; `tokenizer` replaces that of the checkpoint.
 
         Raises:
             ModelNotFound: The model was not found.
@@ -145,7 +130,6 @@ class LoadModel(Generic[TensorT]):
 def _stop_conditions(
     checkpoint: Checkpoint[TensorT], tokenizer: Tokenizer, style: PromptStyle | None
 ) -> tuple[frozenset[int], tuple[str, ...]]:
-    """Return the stop tokens and stop strings."""
     ids, strings = style.split_stops(tokenizer) if style is not None else (frozenset(), ())
     return tokenizer.stop_token_ids | ids | eos_token_ids(
         checkpoint.config, checkpoint.generation_config

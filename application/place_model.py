@@ -26,13 +26,7 @@ ModelT = TypeVar("ModelT")
 
 @attrs.frozen
 class PlaceModel(Generic[TensorT, ModelT]):
-    """Builds a loaded model on its devices.
-
-    Attributes:
-        strategy: Detects the hardware and builds models.
-        equal: Returns whether two tensors have the same values.
-
-    """
+    """Builds a loaded model on its devices."""
 
     strategy: DistributionStrategy[TensorT, ModelT]
     equal: Callable[[TensorT, TensorT], bool]
@@ -61,14 +55,7 @@ class PlaceModel(Generic[TensorT, ModelT]):
     def __call__(
         self, loaded: LoadedModel[TensorT], options: DistributeOptions, report: Reporter
     ) -> tuple[LoadedModel[TensorT], ModelT, Placement]:
-        """Return the loaded model with its LM head resolved, the network, and its placement.
-
-        Raises:
-            InvalidArgument: An argument is not valid.
-            UnsupportedOperation: The hardware is not available.
-            HubUnreachable: A download is needed and the Hub does not answer.
-
-        """
+        """Return the loaded model with its LM head resolved, the network, and its placement."""
         hardware = self.strategy.hardware()
         requested = _resolve_placement(loaded, options, hardware)
         placement = with_cpu_offload(requested, loaded.architecture, hardware)
@@ -91,13 +78,7 @@ class PlaceModel(Generic[TensorT, ModelT]):
 
 @attrs.frozen
 class PrepareTraining(Generic[TensorT, ModelT]):
-    """Builds a loaded model on the CPU, for training by the Lightning Trainer.
-
-    Attributes:
-        strategy: Detects the hardware and builds models.
-        equal: Returns whether two tensors have the same values.
-
-    """
+    """Builds a loaded model on the CPU, for training by the Lightning Trainer."""
 
     strategy: DistributionStrategy[TensorT, ModelT]
     equal: Callable[[TensorT, TensorT], bool]
@@ -105,14 +86,7 @@ class PrepareTraining(Generic[TensorT, ModelT]):
     def __call__(
         self, loaded: LoadedModel[TensorT], dtype: DType, report: Reporter, *, quantize: str | None = None
     ) -> tuple[LoadedModel[TensorT], ModelT, Placement]:
-        """Return the loaded model with its LM head resolved, the network, and its placement.
-
-        Raises:
-            InvalidArgument: The quantization does not exist.
-            UnsupportedOperation: There is not enough memory.
-            HubUnreachable: A download is needed and the Hub does not answer.
-
-        """
+        """Return the loaded model with its LM head resolved, the network, and its placement."""
         hardware = self.strategy.hardware()
         placement = training_placement(dtype, quantize, hardware)
         _check_memory(loaded, placement, hardware)

@@ -17,16 +17,11 @@ from litgpt.domain.validators import flag, is_flag, is_flag_or_none
 
 @attrs.frozen(kw_only=True)
 class GenerationOptions:
-    """Generation options, validated before any work is done.
+    """Generation options of a call, validated before any work is done.
 
     Attributes:
         max_new_tokens: The maximum length of each answer; None: up to the context length.
         temperature: See `SamplingParams`, also for the next three; MODEL_DEFAULT: the model's setting.
-        top_k: The number of most likely tokens to sample from.
-        top_p: The probability mass to sample from.
-        seed: The random seed.
-        stop: One or several strings that end an answer.
-        logprobs: Whether to return each token's log-probability.
         parse_special_tokens: Whether special tokens in a prompt become control tokens. None: only in a text
             that is the whole prompt, not in messages of a chat template or prompt style.
 
@@ -75,14 +70,7 @@ class GenerationOptions:
 
 @attrs.frozen
 class PreparedRequests:
-    """Requests for the generator.
-
-    Attributes:
-        requests: One request for each prompt.
-        stop_strings: Strings that end an answer.
-        is_batch: Whether the caller passed a list of prompts.
-
-    """
+    """Requests for the generator; `is_batch` is whether the caller passed a list of prompts."""
 
     requests: list[GenerationRequest]
     stop_strings: tuple[str, ...]
@@ -98,16 +86,7 @@ def make_prompt_renderer(
     apply_chat_template: bool = True,
     parse_special_tokens: bool | None = None,
 ) -> RenderPrompt:
-    """Return the prompt renderer of a model.
-
-    Args:
-        loaded: The model.
-        tools: JSON schemas, or Python functions, of the tools that it may call.
-        chat_template_kwargs: Other variables of the chat template.
-        continue_final_message: Whether to continue the last message, or the name of the field to continue.
-        apply_chat_template: False sends prompts unchanged.
-        parse_special_tokens: Whether special tokens in prompts become control tokens. None: only without a
-            chat template.
+    """Return the prompt renderer of a model; see `LLM.generate` for the options.
 
     Raises:
         InvalidArgument: An argument is not valid, or requires a chat template.
@@ -131,15 +110,7 @@ def prepare_requests(
     context_length: int,
     renderer: RenderPrompt | None = None,
 ) -> PreparedRequests:
-    """Return the requests for one prompt or a list of them.
-
-    Args:
-        loaded: The model.
-        prompt: A string, a list of messages, or a list of either.
-        sys_prompt: The system message of each prompt.
-        options: The generation options.
-        context_length: The context length of the model.
-        renderer: Renders the prompts; None: that of `make_prompt_renderer`.
+    """Return the requests for one prompt (a string or a list of messages) or a list of them.
 
     Raises:
         InvalidArgument: A prompt is empty.

@@ -44,12 +44,7 @@ class RenderPrompt:
             reject_options(self.options)
 
     def render(self, messages: Messages, *, add_generation_prompt: bool = True) -> str:
-        """Render messages as text, with the beginning of the answer if `add_generation_prompt`.
-
-        Raises:
-            UnsupportedPrompt: The style does not support the messages.
-
-        """
+        """Render messages as text, with the beginning of the answer if `add_generation_prompt`."""
         messages = self.escape_messages(messages)
         if self.raw:
             return "".join(self._raw_text(message) for message in messages)
@@ -62,14 +57,9 @@ class RenderPrompt:
         return self.style.render(messages, add_generation_prompt=add_generation_prompt, options=self.options)
 
     def encode(self, rendered: str, *, continues: bool = False) -> list[int]:
-        """Return the token ids of a rendered prompt.
+        """Return the token ids of a rendered prompt, or with `continues` of its rest.
 
         A chat template renders the beginning-of-sequence token itself; with a style, the tokenizer adds it.
-
-        Args:
-            rendered: The result of `render`, or the rest of it.
-            continues: Whether it is the rest of a prompt whose beginning was encoded before.
-
         """
         by_template = self.style is None and not self.raw
         bos = False if continues or by_template else None
@@ -147,12 +137,7 @@ class RenderPrompt:
 
 
 def reject_options(options: TemplateOptions) -> None:
-    """Reject options of chat templates for raw prompts.
-
-    Raises:
-        InvalidArgument: An option is set.
-
-    """
+    """Reject options of chat templates for raw prompts."""
     for name, value in options.render_kwargs.items():
         argument = "chat_template_kwargs" if name == "variables" else name
         raise InvalidArgument(
@@ -193,11 +178,6 @@ def split_prompts(value: object) -> tuple[Sequence[str | Messages], bool]:
     """Return one prompt or a list of prompts as a tuple, and whether it was a list of prompts.
 
     A list of messages is one prompt; a list of strings, or of lists of messages, is several.
-
-    Raises:
-        InvalidArgument: It is empty.
-        WrongType: It has another type.
-
     """
     expected = "a string, a list of messages, or a list of strings or of lists of messages"
     if isinstance(value, str):

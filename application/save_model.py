@@ -27,15 +27,7 @@ ModelT = TypeVar("ModelT")
 
 @attrs.frozen
 class SaveModel(Generic[TensorT, ModelT]):
-    """Saves the current weights of a model with its config, tokenizer and chat template.
-
-    Attributes:
-        strategy: The strategy that built the model.
-        export_tokenizer: Exports its tokenizer.
-        write: Writes the folder.
-        overwrite_guard: Checks whether the folder may be written to.
-
-    """
+    """Saves the current weights of a model with its config, tokenizer and chat template."""
 
     strategy: DistributionStrategy[TensorT, ModelT]
     export_tokenizer: ExportTokenizer
@@ -47,11 +39,7 @@ class SaveModel(Generic[TensorT, ModelT]):
     ) -> None:
         """Check that a model may be saved into a folder.
 
-        Args:
-            loaded: The model.
-            folder: The output folder.
-            overwrite: Whether to replace another model in the folder.
-            is_copy: Whether the weights are unchanged, so that they may replace only their own source.
+        With `is_copy`, the weights are unchanged and may replace only their own source.
 
         Raises:
             InvalidArgument: It is not a folder.
@@ -74,16 +62,7 @@ class SaveModel(Generic[TensorT, ModelT]):
         overwrite: bool = False,
         is_copy: bool = False,
     ) -> None:
-        """Save a model.
-
-        Args:
-            loaded: The loaded model from which `model` was built.
-            model: The network.
-            folder: The output folder.
-            report: Receives notices and progress.
-            prompt_style: A prompt style that replaces that of the loaded model.
-            overwrite: Whether to replace another model in the folder.
-            is_copy: As for `check`.
+        """Save a model built from `loaded`; `prompt_style` replaces its style, `is_copy` is as for `check`.
 
         Raises:
             WouldOverwrite: The folder contains another model, and `overwrite` is False.

@@ -24,8 +24,6 @@ class CatalogueEntry:
     """A well-known repository with a language model.
 
     Attributes:
-        name: The short name.
-        repository: The repository on the Hub, `org/name`.
         family: The `model_type` of its config; the family may not be implemented.
         config: The architecture settings of its `config.json`; None if unknown.
         former_repository: The former name of the repository, if it was moved.
@@ -45,12 +43,7 @@ def find_entry(name: str) -> CatalogueEntry | None:
 
 
 def config_for(name: str) -> Mapping[str, object]:
-    """Return the config of a well-known model from the catalogue.
-
-    Raises:
-        ModelNotFound: It is not in the catalogue, or its config is unknown.
-
-    """
+    """Return the config of a well-known model from the catalogue; raise ModelNotFound if it is unknown."""
     entry = find_entry(name)
     if entry is None or entry.config is None:
         raise ModelNotFound(name, searched=("the list of well-known models",), similar=suggest(name))

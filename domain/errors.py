@@ -12,7 +12,6 @@ class LitGPTError(Exception):
     """Base class of all errors that this library raises on purpose."""
 
     def __init_subclass__(cls) -> None:
-        """Bound the length of the message and the repr of every error class."""
         super().__init_subclass__()
         for name in {"__str__", "__repr__"} & cls.__dict__.keys():
             setattr(cls, name, bounded_message(cls.__dict__[name]))
@@ -20,14 +19,7 @@ class LitGPTError(Exception):
 
 @attrs.define(eq=False)
 class InvalidArgument(LitGPTError, ValueError):
-    """An argument is not valid.
-
-    Attributes:
-        name: The argument, as the caller wrote it.
-        value: The value that was passed.
-        expected: The valid values, to follow "must be".
-
-    """
+    """An argument is not valid; `expected` describes the valid values, to follow "must be"."""
 
     name: str
     value: object
@@ -56,13 +48,7 @@ class WrongType(InvalidArgument, TypeError):
 
 @attrs.define(eq=False)
 class PromptTooLong(LitGPTError, ValueError):
-    """The prompt is longer than the model's context.
-
-    Attributes:
-        tokens: The length of the prompt.
-        context: The context length of the model, or of its fixed KV cache.
-
-    """
+    """The prompt is longer than the context of the model, or than its fixed KV cache (in tokens)."""
 
     tokens: int
     context: int
@@ -92,14 +78,7 @@ class ModelNotFound(LitGPTError, FileNotFoundError):
 
 @attrs.define(eq=False)
 class NotInstalled(LitGPTError, ImportError):
-    """A required package is not installed.
-
-    Attributes:
-        feature: The feature that needs it.
-        package: The name of the package.
-        command: The command that installs it.
-
-    """
+    """A required package is not installed; `command` installs it."""
 
     feature: str
     package: str
@@ -122,14 +101,7 @@ class AccessDenied(LitGPTError, PermissionError):
 
 @attrs.define(eq=False)
 class HubUnreachable(LitGPTError, ConnectionError):
-    """The Hub did not answer, or offline mode is on.
-
-    Attributes:
-        name: The repository.
-        reason: The cause, as a sentence.
-        cached: State of the local cache, as a verb phrase.
-
-    """
+    """The Hub did not answer, or offline mode is on; `cached` is the state of the cache, as a verb phrase."""
 
     name: str
     reason: str
@@ -182,15 +154,7 @@ class UnsafeFile(InvalidCheckpoint):
 
 @attrs.define(eq=False)
 class CheckpointMismatch(InvalidCheckpoint):
-    """The tensors of the checkpoint do not match its config.
-
-    Attributes:
-        name: The checkpoint.
-        missing: Tensors of the model that the checkpoint lacks.
-        unexpected: Tensors of the checkpoint that the model does not have.
-        shape_mismatches: The expected and the actual shape of each tensor with a wrong shape, as sentences.
-
-    """
+    """The tensors of the checkpoint do not match its config; `shape_mismatches` are sentences."""
 
     name: str
     missing: Sequence[str] = ()

@@ -19,14 +19,7 @@ from litgpt.domain.lora.config import LoraConfig
 
 @attrs.define(eq=False)
 class WouldOverwrite(LitGPTError, FileExistsError):
-    """Saving would replace a different model, run or file.
-
-    Attributes:
-        path: The folder or file.
-        holds: Its present contents, to follow "already contains".
-        remedy: How to replace or keep them, as a sentence.
-
-    """
+    """Saving would replace a different model, run or file; `holds` follows "already contains"."""
 
     path: str
     holds: str
@@ -44,7 +37,6 @@ class SavedContent:
         description: A description such as "a llama model".
         identity: A value that is equal for the same model; None: unknown.
         quant_method: The `quant_method` of its config; None for full precision.
-        is_adapter: Whether it is an adapter.
         is_copy: Whether its weights are also stored in another place.
 
     """

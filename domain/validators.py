@@ -40,17 +40,11 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def integer(name: str, value: Any, least: int, expected: str | None = None) -> int:
-    """Return an argument as an int.
-
-    Args:
-        name: The name of the argument.
-        value: Its value.
-        least: The minimum.
-        expected: The expected value in the message; by default, derived from `least`.
+    """Return an argument as an int of at least `least`.
 
     Raises:
         WrongType: It is not an integer, or it is a boolean.
-        InvalidArgument: It is smaller than `least`.
+        InvalidArgument: It is too small; the message has `expected`.
 
     """
     expected = expected or integers_from(least)
@@ -74,19 +68,11 @@ def real(
     below: float = math.inf,
     more: str = "",
 ) -> float:
-    """Return an argument as a finite float.
-
-    Args:
-        name: The name of the argument.
-        value: Its value.
-        least: The minimum.
-        most: The maximum.
-        below: An exclusive upper bound.
-        more: Other valid values for the message, such as " or None".
+    """Return an argument as a finite float from `least` to `most`, and less than `below`.
 
     Raises:
         WrongType: It is not a number, or it is a boolean or a string.
-        InvalidArgument: It is NaN, infinite or out of bounds.
+        InvalidArgument: It is NaN, infinite or out of bounds; `more` names other valid values, as " or None".
 
     """
     expected = _numbers_from(least, most, below) + more
@@ -104,12 +90,7 @@ def real(
 
 
 def flag(name: str, value: object, *, none: bool = False) -> None:
-    """Check that an argument is True or False, or None with `none`.
-
-    Raises:
-        WrongType: It is another value, such as 0 or "yes".
-
-    """
+    """Check that an argument is True or False, or None with `none`; 0 and "yes" are a WrongType."""
     if not (isinstance(value, bool) or (none and value is None)):
         raise WrongType(name, value, "True, False or None" if none else "True or False")
 
@@ -200,14 +181,9 @@ def text(*, none: bool = False) -> Any:
 
 
 def setting(help_text: str, check: Any = None, *, missing: str = "", **how: Any) -> Any:
-    """Return a field with a validator and the text for `--help` and help().
+    """Return a field with a validator and a help text for `--help` and help().
 
-    Args:
-        help_text: The help text.
-        check: The validator.
-        missing: For a required setting, the remedy in the error if it is missing.
-        how: Other arguments of `attrs.field`.
-
+    `missing` is the remedy in the error if a required setting is missing.
     """
     return attrs.field(validator=check, metadata={"help": help_text, "missing": missing}, **how)
 

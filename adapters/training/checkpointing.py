@@ -30,12 +30,7 @@ _STATE_COPIES = 3
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes checkpoints to a temporary name first; failures are recorded and do not end training.
-
-    Attributes:
-        failure: The error of the last write; None after a success.
-
-    """
+    """Writes checkpoints to a temporary name first; the `failure` of the last write does not end training."""
 
     failure: str | None = None
 
@@ -59,12 +54,7 @@ class AtomicCheckpointIO(CheckpointIO):
         map_location: Any = None,
         weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
     ) -> Any:
-        """Read a checkpoint: tensors and plain values only, no code.
-
-        Raises:
-            InvalidCheckpoint: The checkpoint cannot be read.
-
-        """
+        """Read a checkpoint: tensors and plain values only, no code."""
         del map_location, weights_only
         return read_checkpoint(Path(path))
 
@@ -75,11 +65,7 @@ class AtomicCheckpointIO(CheckpointIO):
 class CheckpointCallback(Callback):
     """Saves a checkpoint periodically and at the end of training, and keeps the newest one only.
 
-    Args:
-        folder: The folder of the checkpoints.
-        save_steps: The number of optimizer steps between checkpoints; None saves after each epoch.
-        report: Receives a notice if a checkpoint could not be saved.
-
+    Without `save_steps` (optimizer steps between checkpoints), it saves after each epoch.
     """
 
     def __init__(self, folder: Path, save_steps: int | None, report: Reporter) -> None:
@@ -87,12 +73,7 @@ class CheckpointCallback(Callback):
         self._step = self._saved = self._began = -1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Check the free disk space for two checkpoints.
-
-        Raises:
-            InsufficientSpace: There is not enough disk space.
-
-        """
+        """Check the free disk space for two checkpoints."""
         self._step = self._began = trainer.global_step
         if not trainer.is_global_zero:
             return
@@ -181,10 +162,7 @@ def checkpoint_to_resume(
 ) -> Path:
     """Return the first valid checkpoint; the damaged ones before it are renamed and reported.
 
-    Args:
-        candidates: Paths of checkpoints, the newest first.
-        sharded: Whether the run uses FSDP, which writes sharded checkpoints.
-        report: Receives a notice for each damaged checkpoint.
+    A run with FSDP (`sharded`) resumes from sharded checkpoints only.
 
     Raises:
         InvalidArgument: A checkpoint is sharded although the run is not, or vice versa.

@@ -24,13 +24,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_settings(path: Path) -> dict[str, object]:
-    """Return the settings in a file, without validation.
-
-    Raises:
-        MissingFile: The file does not exist.
-        CorruptFile: The file is not a YAML mapping.
-
-    """
+    """Return the settings in a YAML file, without validation; the errors are MissingFile and CorruptFile."""
     with translate_read_errors(path, missing="the recipe does not exist.", reason="it is not plain YAML"):
         if path.stat().st_size > _MAX_BYTES:
             raise CorruptFile(str(path), f"it is larger than the limit of {_MAX_BYTES} bytes for a recipe.")
@@ -54,12 +48,7 @@ def _check_plain(text: str) -> None:
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
-    """Write a training config with all settings.
-
-    Raises:
-        UnsupportedOperation: The file cannot be written.
-
-    """
+    """Write a training config with all settings."""
     settings = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in attrs.asdict(config).items()

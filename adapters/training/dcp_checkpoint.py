@@ -51,13 +51,7 @@ class SafeReader(FileSystemReader):
     """Reads the metadata with a restricted unpickler; torch reads the tensors with weights_only."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """Return the metadata, which lists all tensors.
-
-        Raises:
-            CorruptFile: The metadata is missing or truncated.
-            UnsafeFile: The metadata contains objects that could execute code.
-
-        """
+        """Return the metadata, which lists all tensors."""
         del args, kwargs
         path = Path(self.path) / ".metadata"
         with translate_read_errors(path, missing="it lists the tensors of the checkpoint."):
@@ -81,13 +75,7 @@ def is_sharded_checkpoint(path: Path) -> bool:
 
 
 def read_shapes(reader: SafeReader) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint by name, as tensors on the meta device.
-
-    Raises:
-        CorruptFile: The metadata is missing or truncated.
-        UnsafeFile: The metadata contains objects that could execute code.
-
-    """
+    """Return the weights of a checkpoint by name, as tensors on the meta device."""
     listed = reader.read_metadata().state_dict_metadata
     with translate_read_errors(str(Path(reader.path) / ".metadata")):
         return {
@@ -101,10 +89,6 @@ def read_into(state: dict[str, Any], reader: SafeReader) -> None:
     """Load tensors in place, by name; all processes take part.
 
     `state` must contain tensors only: torch loads other values without restrictions.
-
-    Raises:
-        CorruptFile: A file is missing or truncated.
-
     """
     is_single_process = not torch.distributed.is_initialized()
     with translate_read_errors(str(reader.path)), warnings.catch_warnings():
@@ -113,13 +97,7 @@ def read_into(state: dict[str, Any], reader: SafeReader) -> None:
 
 
 def read_plain_values(path: Path) -> dict[str, Any]:
-    """Return the contents of a checkpoint other than weights and optimizer moments.
-
-    Raises:
-        CorruptFile: The file is missing or truncated.
-        UnsafeFile: The file contains objects that could execute code.
-
-    """
+    """Return the contents of a checkpoint other than weights and optimizer moments."""
     plain = load_archive(path / _META_FILE)
     if not isinstance(plain, dict):
         raise CorruptFile(str(path / _META_FILE), "it is not a dictionary.")
@@ -127,13 +105,7 @@ def read_plain_values(path: Path) -> dict[str, Any]:
 
 
 def read_sharded(path: Path) -> dict[str, Any]:
-    """Return a sharded checkpoint in the form of a single-file one, with the tensors as `state_dict`.
-
-    Raises:
-        CorruptFile: A file is missing or truncated.
-        UnsafeFile: A file contains objects that could execute code.
-
-    """
+    """Return a sharded checkpoint in the form of a single-file one, with the tensors as `state_dict`."""
     reader = SafeReader(path)
     listed = read_shapes(reader)
     with translate_read_errors(str(path)):

@@ -15,10 +15,6 @@ class ExactResume(Callback):
     Each optimizer step seeds the random generators from the seed, the step and the rank, so checkpoints need
     no generator states. Checkpoints have no gradients: after an error within the micro-batches of a step, the
     saved data position is that of the start of the step.
-
-    Args:
-        seed: The seed of the run.
-
     """
 
     def __init__(self, seed: int) -> None:

@@ -28,12 +28,7 @@ from litgpt.application.files.atomic_write import (
 
 
 class FSDPStrategy(ModelParallelStrategy):
-    """FSDP2 with atomic checkpoints, which restore the optimizer as well.
-
-    Attributes:
-        failure: The error of the last write, on process 0; None after a success.
-
-    """
+    """FSDP2 with atomic checkpoints, which restore the optimizer as well; see `AtomicCheckpointIO`."""
 
     failure: str | None = None
 
@@ -73,10 +68,7 @@ class FSDPStrategy(ModelParallelStrategy):
     ) -> dict[str, Any]:
         """Load this process's shard of the weights and moments, and return the remaining values.
 
-        Raises:
-            TrainerCheckpointMismatch: The tensors do not match the model; nothing is changed.
-            InvalidCheckpoint: The checkpoint cannot be read.
-
+        If the tensors do not match the model, nothing is changed.
         """
         path = Path(self.broadcast(checkpoint_path))
         if path.is_file():

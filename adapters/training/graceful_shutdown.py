@@ -19,13 +19,7 @@ class TrainingInterrupted(Exception):
 
 
 class GracefulShutdown(Callback):
-    """Ends training after the current step, in all processes; a second signal ends it immediately.
-
-    Args:
-        checkpoints: Saves the run.
-        report: Receives a notice when the first signal arrives.
-
-    """
+    """Ends training after the current step, in all processes; a second signal ends it immediately."""
 
     def __init__(self, checkpoints: CheckpointCallback, report: Reporter) -> None:
         self._checkpoints, self._report = checkpoints, report
@@ -34,19 +28,13 @@ class GracefulShutdown(Callback):
         self._step = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Install the signal handlers."""
         del pl_module
         self._step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """End training if a signal was received and a step is complete.
-
-        Raises:
-            TrainingInterrupted: A signal was received.
-
-        """
+        """Raise TrainingInterrupted if a signal was received and a step is complete."""
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         is_requested = self._is_requested
         if is_requested and not self._is_reported:
@@ -59,14 +47,12 @@ class GracefulShutdown(Callback):
             raise TrainingInterrupted
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Restore the previous signal handlers."""
         del trainer, pl_module
         self._restore_handlers()
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Restore the previous signal handlers."""
         del trainer, pl_module, exception
         self._restore_handlers()
 

@@ -23,27 +23,14 @@ _EPSILON = 1e-6
 
 @attrs.define
 class TokenCounts:
-    """Sums over the tokens of some batches.
-
-    Attributes:
-        loss_sum: The summed cross-entropy of all targets, in nats.
-        target_tokens: The number of targets.
-        tokens: The number of all tokens in the batches, including padding.
-
-    """
+    """Sums over some batches: the loss of all targets in nats, the targets, and all tokens."""
 
     loss_sum: float = 0.0
     target_tokens: int = 0
     tokens: int = 0
 
     def add(self, loss: Tensor, batch: dict[str, Tensor]) -> None:
-        """Add a batch.
-
-        Args:
-            loss: The summed cross-entropy of its targets.
-            batch: `input_ids` and `labels`, each (B, T).
-
-        """
+        """Add a batch, whose entries are (B, T), and the summed cross-entropy of its targets."""
         self.loss_sum += float(loss.detach())
         self.target_tokens += count_targets(batch["labels"])
         self.tokens += batch["input_ids"].numel()
@@ -165,7 +152,6 @@ class LitModel(L.LightningModule):
             self.trainer.should_stop = True  # Lightning then validates, unless it just did
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Accumulate the loss of a batch."""
         if repeated := self._num_repeated(batch_idx, len(batch["labels"])):
             labels = batch["labels"].clone()
             labels[-repeated:] = _IGNORE_INDEX
@@ -173,7 +159,6 @@ class LitModel(L.LightningModule):
         self._val_sums.add(self._loss(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Compute the mean loss over all validation targets."""
         sums, self._val_sums = self._val_sums.all_reduce(self.trainer), TokenCounts()
         self.val_loss = sums.mean_loss
 
@@ -244,12 +229,7 @@ class LitModel(L.LightningModule):
             checkpoint["state_dict"] = {name: value for name, value in state.items() if name in trainable}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the tensors of a checkpoint match the model, before they are loaded.
-
-        Raises:
-            TrainerCheckpointMismatch: They do not match; the error lists every difference.
-
-        """
+        """Check that the tensors of a checkpoint match the model, before they are loaded."""
         expected = self.state_dict()
         if self._config.uses_lora:
             expected = {name: expected[name] for name in self.trainable_names()}

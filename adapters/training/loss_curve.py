@@ -8,17 +8,7 @@ from litgpt.domain.errors import NotInstalled
 
 
 def draw_losses(metrics: Path, picture: Path, title: str) -> None:
-    """Plot the training and validation losses of a metrics file.
-
-    Args:
-        metrics: The metrics file.
-        picture: The PNG file to write.
-        title: The title, such as the model and the method.
-
-    Raises:
-        NotInstalled: matplotlib is not installed.
-
-    """
+    """Plot the training and validation losses of a metrics file as PNG."""
     try:
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator

@@ -26,16 +26,8 @@ _MAX_STEP = 1 << 30
 class MetricsCallback(Callback):
     """Records and reports the metrics of each optimizer step and validation.
 
-    Args:
-        path: The CSV file. A resumed run keeps the rows up to its first step.
-        report: Receives the progress of batches, steps and validations.
-
-    Attributes:
-        train_loss: The mean loss of the targets of the last step; None before the first.
-        val_loss: The same in the last validation.
-        tokens: The number of tokens in all steps of this run, including padding.
-        tokens_per_second: The speed of this run's steps without validation and saving; None before the first.
-
+    Losses are means over targets, token counts include padding, and the speed excludes validation and saving.
+    A resumed run keeps the rows of the CSV file up to its first step.
     """
 
     def __init__(self, path: Path, report: Reporter) -> None:
@@ -110,7 +102,6 @@ class MetricsCallback(Callback):
 
     @property
     def tokens_per_second(self) -> float | None:
-        """The speed of this run's steps."""
         return self.tokens / self._seconds if self._seconds else None
 
     def _figures(self, loss: float, rate: float, speed: float) -> str:
@@ -120,14 +111,12 @@ class MetricsCallback(Callback):
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **_: Any
     ) -> None:
-        """Report the progress of the validation."""
         del pl_module
         completed, total = args[2] + 1, sum(trainer.num_val_batches)
         if trainer.is_global_zero and not trainer.sanity_checking:
             self._report(Progress("Validating", completed, int(total), unit="batches"))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Record the validation loss."""
         assert isinstance(pl_module, LitModel)  # noqa: S101 - build_trainer is used with LitModel only
         self.val_loss = pl_module.val_loss
         if trainer.sanity_checking or self.val_loss is None:

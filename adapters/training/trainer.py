@@ -56,10 +56,6 @@ def build_trainer(
         start: Describes the run in one line, before its first step.
         report: Receives that line, and a notice if the run is interrupted.
 
-    Raises:
-        UnsupportedOperation: The hardware is not available.
-        NotInstalled: TensorBoard is not installed.
-
     """
     every = None if config.eval_every is None else config.eval_every * config.accumulate
     options: dict[str, Any] = dict.fromkeys(
@@ -105,16 +101,7 @@ def build_trainer(
 def fit(
     trainer: L.Trainer, module: LitModel, data: L.LightningDataModule, resume: Path | None, report: Reporter
 ) -> bool:
-    """Train, and return whether the run was completed.
-
-    Args:
-        trainer: The Trainer of `build_trainer`.
-        module: The model.
-        data: The data.
-        resume: The checkpoint to resume from, if any.
-        report: Receives a notice if the run is interrupted.
-
-    """
+    """Train, and return whether the run was completed; report an interruption."""
     try:
         with quiet_lightning():
             trainer.fit(module, data, ckpt_path=resume, weights_only=True if resume else None)
@@ -126,19 +113,12 @@ def fit(
 
 
 class _AnnounceStart(Callback):
-    """Reports a description of the run before its first step.
-
-    Args:
-        start: Returns the description.
-        report: Receives the description.
-
-    """
+    """Reports a description of the run before its first step."""
 
     def __init__(self, start: Callable[[L.Trainer, LitModel], str], report: Reporter) -> None:
         self._start, self._report = start, report
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report the description, on process 0."""
         assert isinstance(pl_module, LitModel)  # noqa: S101 - build_trainer is used with LitModel only
         if trainer.is_global_zero:
             self._report(Notice(self._start(trainer, pl_module)))

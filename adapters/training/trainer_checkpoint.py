@@ -46,14 +46,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_readable(path: Path) -> None:
-    """Check that a checkpoint is readable, without reading its tensors.
-
-    Raises:
-        MissingFile: The checkpoint does not exist.
-        CorruptFile: It is not a checkpoint, or it is truncated.
-        UnsafeFile: It contains objects that could execute code.
-
-    """
+    """Check that a checkpoint is readable, without reading its tensors; the errors are the same."""
     if not path.is_dir():
         read_checkpoint(path)  # tensors are memory-mapped
         return
@@ -73,12 +66,6 @@ def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name:
 
     All tensors of the model are required; if only some parameters are trainable, only these. The model is
     changed only after all checks.
-
-    Args:
-        model: The model.
-        state: The state dict of the LightningModule, which may contain other tensors too.
-        origin: The description of the checkpoint in errors.
-        name: The name of the model in errors.
 
     Raises:
         TrainerCheckpointMismatch: Tensors are missing, unexpected or have a wrong shape; lists all of them.
@@ -107,7 +94,7 @@ def check_weights(
     needed: Collection[str] | None = None,
     prefix: str = "",
 ) -> None:
-    """Check the names and shapes of tensors.
+    """Check the names and shapes of a checkpoint's tensors; TrainerCheckpointMismatch lists all differences.
 
     Args:
         found: The tensors of the checkpoint.
@@ -116,9 +103,6 @@ def check_weights(
         name: The name of the model in errors.
         needed: The required names; None is all of `wanted`.
         prefix: The prefix that was removed from the names in `found`.
-
-    Raises:
-        TrainerCheckpointMismatch: The tensors differ; the error lists all differences.
 
     """
     missing = [key for key in wanted if key not in found and (needed is None or key in needed)]

@@ -55,12 +55,7 @@ def unsafe_checkpoint(path: Path) -> UnsafeFile:
 def unsafe_values(path: Path) -> list[str]:
     """Return the locations and types of objects in a checkpoint that `weights_only=True` rejects.
 
-    Args:
-        path: A file of `torch.save`.
-
-    Returns:
-        For example `hyper_parameters['optimizer'] (mine.Settings)`; empty if they cannot be determined.
-
+    For example `hyper_parameters['optimizer'] (mine.Settings)`; empty if they cannot be determined.
     """
     try:
         refused = set(torch.serialization.get_unsafe_globals_in_checkpoint(path))

@@ -63,15 +63,7 @@ class ModelLease:
 
 
 class ModelLock:
-    """The readers-writer lock of a model.
-
-    Args:
-        timeout: Seconds that a writer waits for streams that are not being read.
-
-    Attributes:
-        version: The number of changes so far.
-
-    """
+    """The lock of a model; a writer waits `timeout` seconds for streams that are not being read."""
 
     def __init__(self, timeout: float = 30.0) -> None:
         self.timeout = timeout
@@ -115,7 +107,6 @@ class ModelLock:
 
     @contextmanager
     def using(self) -> Iterator[None]:
-        """Hold a shared lock within the block."""
         lease = self.acquire()
         try:
             with lease.step:
@@ -136,8 +127,7 @@ class ModelLock:
                 read, instead of raising an error.
 
         Raises:
-            ModelBusy: This thread has an unfinished stream, or other streams have not been read for `timeout`
-                seconds.
+            ModelBusy: This thread has an unfinished stream, or other streams were not read for too long.
 
         """
         me = this_thread()

@@ -16,11 +16,7 @@ from litgpt.domain.ports import Generation, Generator, PrefixCache
 class SharedGenerator:
     """Generates with a model that other threads may use and change.
 
-    Attributes:
-        lock: The model's lock.
-        current_generator: Returns the generator of the current model.
-        weights_version: Returns a value that changes when weights change in place, without the lock.
-
+    `weights_version` returns a value that changes when weights change in place, without the lock.
     """
 
     lock: ModelLock

@@ -25,12 +25,9 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # include/uapi/linux/fcntl.h, include/uap
 def atomic_write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Write a temporary file in the same folder, flush it to disk and rename it.
 
-    A symbolic link is replaced, not followed. A replaced file keeps its permissions; a new file gets the
-    default permissions. After an exception, the folder is unchanged.
-
-    Args:
-        path: The file, in an existing folder.
-        content: Its content, or a function that writes it to an open file.
+    `content` may be a function that writes to an open file. A symbolic link is replaced, not followed. A
+    replaced file keeps its permissions; a new file gets the default permissions. After an exception, the
+    folder is unchanged.
 
     Raises:
         OSError: The file cannot be written, or the path is not a regular file.
@@ -69,14 +66,9 @@ def _mode_of(path: Path) -> int | None:
 
 @contextmanager
 def staging_folder(path: Path) -> Iterator[None]:
-    """Create a temporary folder and remove it afterwards, unless it was renamed.
+    """Create a temporary folder, named by `partial_name`, and remove it afterwards, unless it was renamed.
 
-    Args:
-        path: The folder, with a `partial_name`. It is locked, so that `remove_abandoned` does not remove it.
-
-    Raises:
-        OSError: It cannot be created.
-
+    It is locked, so that `remove_abandoned` does not remove it.
     """
     path.mkdir(parents=True)
     with ExitStack() as stack:
@@ -110,12 +102,7 @@ def remove_abandoned(folder: Path) -> None:
 
 
 def lock(descriptor: int) -> None:
-    """Lock an open file or folder until it is closed, without waiting.
-
-    Raises:
-        OSError: The lock is held already, or the file system does not support locks.
-
-    """
+    """Lock an open file or folder until it is closed; raise OSError if it is locked already."""
     if sys.platform != "win32":
         import fcntl
 
@@ -123,12 +110,7 @@ def lock(descriptor: int) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush a folder with all its files and subfolders to disk.
-
-    Raises:
-        OSError: A file cannot be written.
-
-    """
+    """Flush a folder with all its files and subfolders to disk."""
     for parent, _, names in os.walk(folder):
         for name in names:
             with Path(parent, name).open("r+b") as file:
@@ -137,12 +119,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the entries of a folder to disk, if the system supports it.
-
-    Raises:
-        OSError: The folder cannot be flushed.
-
-    """
+    """Flush the entries of a folder to disk, if the system supports it."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -38,13 +38,7 @@ class OverwriteGuard:
 
     @contextmanager
     def guard(self, folder: Path, new: SavedContent, report: Reporter, *, overwrite: bool) -> Iterator[None]:
-        """Check a folder before the block, and report the files that the block wrote.
-
-        Raises:
-            InvalidArgument: It is not a folder.
-            WouldOverwrite: It contains another model or adapter, and `overwrite` is False.
-
-        """
+        """Check a folder before the block, and report the files that the block wrote."""
         self.check(folder, new, overwrite=overwrite)
         before = _files(folder)
         yield

@@ -18,19 +18,11 @@ from litgpt.domain.training.sft_example import SFTExample
 
 @attrs.frozen
 class EncodeExample:
-    """Renders and encodes conversations in the model's prompt style.
+    """Renders and encodes conversations in the model's prompt style (None: the chat template).
 
     The text is encoded as a whole and ends with the token that ends an answer in generation: the stop token
-    of the style's or template's last turn, or else the tokenizer's end-of-sequence token.
-
-    Attributes:
-        tokenizer: The model's tokenizer.
-        style: The prompt style; None: the tokenizer's chat template.
-        mask_prompt: Whether only answers and their stop tokens contribute to the loss.
-        options: Tools and variables for the chat template.
-        parse_special_tokens: Whether special tokens in the messages become control tokens; see
-            `RenderPrompt`.
-
+    of the style's or template's last turn, or else the tokenizer's end-of-sequence token. With `mask_prompt`,
+    only answers and their stop tokens contribute to the loss.
     """
 
     tokenizer: Tokenizer
@@ -78,7 +70,6 @@ class EncodeExample:
         return SFTExample(tuple(ids), tuple(zip(known, (*stops, len(ids)), strict=True)))
 
     def warn_if_rendered(self, conversation: Messages) -> None:
-        """Warn if the first user message appears to be rendered with the chat template already."""
         prompt = next((message.content for message in conversation if message.role == "user"), None)
         if isinstance(prompt, str):
             self._renderer.warn_if_rendered(prompt)
@@ -137,20 +128,13 @@ class EncodeExample:
 
 
 def training_style(tokenizer: Tokenizer, requested: PromptStyle | None) -> PromptStyle | None:
-    """Return the prompt style of training examples; None: the chat template.
-
-    Args:
-        tokenizer: The model's tokenizer.
-        requested: A style; None: the tokenizer's chat template if it has one, otherwise Alpaca.
-
-    """
+    """Return the style of training examples: the requested style, the chat template (None), or Alpaca."""
     if requested is not None or tokenizer.has_chat_template:
         return requested
     return find_style("alpaca")
 
 
 def _common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return the length of the common prefix."""
     shorter = min(len(one), len(other))
     if one[:shorter] == other[:shorter]:
         return shorter

@@ -13,10 +13,7 @@ SAMPLE_SIZE = 2048
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:
-    """Return a hash that differs for tokenizers that encode differently.
-
-    It covers the encoding of a text in many scripts, and a sample of the vocabulary.
-    """
+    """Return a hash of the encoding of a text in many scripts and of a sample of the vocabulary."""
     size = tokenizer.vocab_size
     sample = chain(range(0, size, size // SAMPLE_SIZE + 1), range(max(0, size - 64), size))
     facts = (

@@ -53,14 +53,7 @@ def has_instructions(dtype: DType, cpu_features: AbstractSet[str]) -> bool:
 
 
 def plan_matmul(weights: WeightFormat, activations: DType, cpu_features: AbstractSet[str]) -> MatmulPlan:
-    """Return the plan of matrix products on a CPU.
-
-    Args:
-        weights: The format of the weights.
-        activations: The dtype of the activations.
-        cpu_features: The instruction sets of the CPU.
-
-    """
+    """Return the plan of matrix products on a CPU."""
     native = has_instructions(activations, cpu_features)
     large: DType = activations if native else "float32"
     match weights:

@@ -26,19 +26,15 @@ PRECISIONS: dict[str, DType] = {
 
 @attrs.frozen(kw_only=True)
 class Hardware:
-    """The hardware of this machine.
+    """The hardware of this machine; ranks and world sizes are those of torchrun or a similar launcher.
 
     Attributes:
         accelerator: The preferred device type.
-        device_counts: The number of devices of each type.
         bfloat16_accelerators: The device types with bfloat16 instructions.
         cpu_features: The CPU's instruction sets, as `litgpt.domain.distribution.cpu_matmul` names them.
-        rank: The rank of this process, if torchrun or a similar launcher has started it.
-        world_size: The world size; 1 without a launcher.
         local_world_size: The number of ranks on each machine; None: all of them.
         free_device_memory: The free bytes of each device with a memory of its own.
         available_host_memory: The bytes of main memory that this process can still allocate; None: unknown.
-        has_bitsandbytes: Whether bitsandbytes is installed.
 
     """
 
@@ -82,7 +78,6 @@ class Placement:
             context length.
         num_gpu_layers: The number of leading layers on the device if not all fit; the others are computed on
             the CPU. None: all layers.
-        quantize: The quantization of the projections; None: none.
         local_rank: The index of this process's device, if a launcher has started one process per device;
             None: this process uses all devices.
         num_nodes: The number of machines; each has the same number of devices.
@@ -120,11 +115,7 @@ def resolve_placement(
 ) -> Placement:
     """Return the placement of a model.
 
-    Args:
-        options: The arguments of `distribute`.
-        hardware: The hardware of this machine.
-        bfloat16_loses_precision: Whether bfloat16 would round the stored weights; by default, a CPU does not
-            round them (docs/decisions/arithmetic.md).
+    By default, a CPU does not round the stored weights to bfloat16 (docs/decisions/arithmetic.md).
 
     Raises:
         InvalidArgument: An argument is not valid.
@@ -151,18 +142,7 @@ def resolve_placement(
 
 
 def training_placement(dtype: DType, quantize: str | None, hardware: Hardware) -> Placement:
-    """Return the placement of a model that the Lightning Trainer moves and trains.
-
-    Args:
-        dtype: The dtype of its weights.
-        quantize: The quantization of the frozen projections; None: none.
-        hardware: The hardware of this machine.
-
-    Raises:
-        InvalidArgument: The quantization does not exist.
-        NotInstalled: The quantization needs bitsandbytes.
-
-    """
+    """Return the placement of a model that the Lightning Trainer moves and trains."""
     quantization = _quantization(DistributeOptions(quantize=quantize), "cpu", hardware)
     return Placement(devices=("cpu",), dtype=dtype, quantize=quantization, trainable=True)
 
@@ -225,7 +205,6 @@ def _torchrun_devices(
 
 
 def _devices(options: DistributeOptions, accelerator: Accelerator, hardware: Hardware) -> tuple[str, ...]:
-    """Return the devices, as torch writes them."""
     count = hardware.device_counts.get(accelerator, 0)
     if options.devices == "auto":
         numbers = list(range(count if options.generate_strategy is not None else 1))

@@ -8,16 +8,7 @@ from litgpt.domain.validators import is_integer
 
 
 def eos_token_ids(config: Mapping[str, object], generation_config: Mapping[str, object]) -> frozenset[int]:
-    """Return the union of `eos_token_id`, a token or a list of tokens, of both configs.
-
-    Args:
-        config: The contents of `config.json`.
-        generation_config: The contents of `generation_config.json`.
-
-    Raises:
-        CorruptFile: A value is not a token id.
-
-    """
+    """Return the union of `eos_token_id`, a token or a list of tokens, of both configs."""
     return (
         _token_ids("config.json", text_config(config))
         | _token_ids("config.json", config)

@@ -14,7 +14,6 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
 
     Attributes:
         rows: The affected prompts, counted from 0.
-        num_prompts: The number of prompts.
         where: The first module whose output is not finite, and the reason; None if unknown.
 
     """
@@ -35,13 +34,7 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
 
 @attrs.define(eq=False)
 class WorkerLost(LitGPTError, RuntimeError):
-    """A worker process is gone, so the model can no longer be used.
-
-    Attributes:
-        rank: Its rank; None for a process started by torchrun.
-        cause: Why it ended.
-
-    """
+    """A worker process is gone, so the model can no longer be used; `rank` is None under torchrun."""
 
     rank: int | None
     cause: str
@@ -55,13 +48,7 @@ class WorkerLost(LitGPTError, RuntimeError):
 
 @attrs.define(eq=False)
 class WorkerFailed(LitGPTError, RuntimeError):
-    """A worker process could not finish a step; the model can still be used.
-
-    Attributes:
-        rank: Its rank; None: unknown.
-        cause: The error message of the worker.
-
-    """
+    """A worker process could not finish a step; the model can still be used."""
 
     rank: int | None
     cause: str
@@ -76,13 +63,7 @@ class WorkerFailed(LitGPTError, RuntimeError):
 
 @attrs.define(eq=False)
 class ModelBusy(LitGPTError, RuntimeError):
-    """The model cannot be changed, because a generation that cannot finish during the call is in progress.
-
-    Attributes:
-        operation: The change.
-        reason: Why it is not possible now, with the remedy.
-
-    """
+    """The model cannot be changed, because a generation that cannot finish during the call is in progress."""
 
     operation: str
     reason: str

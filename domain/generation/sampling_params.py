@@ -62,9 +62,6 @@ def model_sampling_params(generation_config: Mapping[str, object]) -> SamplingPa
     If `generation_config.json` has any of `do_sample`, `temperature`, `top_k` and `top_p`, the others have
     transformers' defaults (1.0, 50 and 1.0). `do_sample: false` is greedy; a `top_k` of 0 or -1 disables it.
 
-    Args:
-        generation_config: The contents of `generation_config.json`.
-
     Raises:
         CorruptFile: A value is not a valid sampling parameter.
 

@@ -8,13 +8,7 @@ from litgpt.domain.errors import InvalidArgument, WrongType
 
 
 def parse_stop_strings(stop: object) -> tuple[str, ...]:
-    """Return `stop` (None, a string or a list of strings) as a tuple.
-
-    Raises:
-        InvalidArgument: A string is empty.
-        WrongType: `stop` has another type.
-
-    """
+    """Return `stop` (None, a string or a list of strings) as a tuple of non-empty strings."""
     if stop is None:
         return ()
     strings = (stop,) if isinstance(stop, str) else stop

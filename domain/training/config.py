@@ -273,11 +273,7 @@ CONFIG_FIELDS: Mapping[str, "attrs.Attribute[Any]"] = {
 
 
 def config_from_settings(settings: Mapping[str, object], source: str = "") -> TrainConfig:
-    """Return a configuration from settings by name.
-
-    Args:
-        settings: The values, by name.
-        source: The file that they come from, for error messages.
+    """Return a configuration from settings by name; `source` is their file, for error messages.
 
     Raises:
         UnknownSetting: A name is not a setting.

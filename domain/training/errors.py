@@ -25,13 +25,7 @@ class UnknownSetting(InvalidArgument):
 
 @attrs.define(eq=False)
 class InvalidData(LitGPTError, ValueError):
-    """A record or a data set cannot be used for training.
-
-    Attributes:
-        where: The data set, and the line or number of the record.
-        reason: The fault, as a sentence.
-
-    """
+    """A record or a data set cannot be used for training; `where` is its file and line, or its number."""
 
     where: str
     reason: str
@@ -42,14 +36,7 @@ class InvalidData(LitGPTError, ValueError):
 
 @attrs.define(eq=False)
 class DataNotFound(LitGPTError, FileNotFoundError):
-    """A data set was not found.
-
-    Attributes:
-        name: The path or the repository.
-        searched: The searched locations.
-        hint: A remedy, as a sentence.
-
-    """
+    """A data set was not found; `hint` is a remedy, as a sentence."""
 
     name: str
     searched: Sequence[str] = ()

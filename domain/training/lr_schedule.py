@@ -7,14 +7,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class WarmupCosine:
-    """The factor of the peak learning rate at each step.
-
-    Attributes:
-        total_steps: The number of optimizer steps.
-        warmup_steps: The number of warmup steps.
-        min_lr_ratio: The factor at the end.
-
-    """
+    """The factor of the peak learning rate at each step, from a linear warmup and a cosine decay."""
 
     total_steps: int
     warmup_steps: int = 0

@@ -39,10 +39,10 @@ _ROLES = {
 def parse_conversation(
     record: object, *, location: str, style: PromptStyle | None = None
 ) -> tuple[Message, ...]:
-    """Return the conversation of a record, which ends with an answer.
+    """Return the conversation of a record in one of the formats above, which ends with an answer.
 
     Args:
-        record: A JSON object in one of the formats above, or a list of messages. Other fields are ignored.
+        record: A JSON object or a list of messages. Other fields are ignored.
         location: The file and line of the record, for error messages.
         style: The prompt style that combines an instruction and its input; None puts the input below.
 
@@ -63,17 +63,9 @@ def parse_conversation(
 
 
 def parse_template_options(record: object, default: TemplateOptions, *, location: str) -> TemplateOptions:
-    """Return the options of the chat template in a record.
+    """Return the options of the chat template in a record; absent fields have their `default`.
 
-    Args:
-        record: A record. Its `tools` and `chat_template_kwargs` may be JSON strings, as in data sets with
-            typed columns.
-        default: The values of absent fields.
-        location: The file and line of the record, for error messages.
-
-    Raises:
-        InvalidData: A field is not valid.
-
+    `tools` and `chat_template_kwargs` may be JSON strings, as in data sets with typed columns.
     """
     if not isinstance(record, Mapping):
         return default
@@ -90,12 +82,7 @@ def parse_template_options(record: object, default: TemplateOptions, *, location
 
 
 def parse_text(record: object, *, location: str) -> str:
-    """Return the text of a record for pretraining.
-
-    Raises:
-        InvalidData: The field `text` is missing or not a string.
-
-    """
+    """Return the text of a record for pretraining, its field `text`."""
     if not isinstance(record, Mapping):
         raise InvalidData(location, f"it is {_kind(record)}, not an object with 'text'.")
     return _text(record, "text", location, "A record for pretraining has 'text'.")

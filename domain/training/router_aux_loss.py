@@ -23,18 +23,7 @@ _DEFAULT_COEFFICIENT = 0.001
 
 
 def router_loss_coefficient(config: Mapping[str, object]) -> float:
-    """Return the coefficient of the load-balancing loss, `router_aux_loss_coef`.
-
-    Args:
-        config: The contents of `config.json`.
-
-    Returns:
-        0 for families without this loss.
-
-    Raises:
-        InvalidArgument: The setting is not a finite non-negative number.
-
-    """
+    """Return the coefficient of the load-balancing loss in `config.json`; 0 for families without it."""
     text = config.get("text_config")
     settings = text if isinstance(text, Mapping) else config
     if settings.get("model_type") not in ROUTER_AUX_LOSS_FAMILIES:

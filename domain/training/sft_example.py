@@ -5,13 +5,7 @@ import attrs
 
 @attrs.frozen
 class SFTExample:
-    """A tokenized training example.
-
-    Attributes:
-        token_ids: The token ids.
-        loss_spans: The (start, stop) ranges of tokens that contribute to the loss.
-
-    """
+    """A tokenized training example; `loss_spans` are (start, stop) ranges that contribute to the loss."""
 
     token_ids: tuple[int, ...]
     loss_spans: tuple[tuple[int, int], ...]

@@ -5,15 +5,7 @@ import attrs
 
 @attrs.frozen
 class TruncationStats:
-    """Statistics of the examples of a data set.
-
-    Attributes:
-        num_examples: The number of examples.
-        num_truncated: The number of truncated examples.
-        longest_example: The number of tokens of the longest example.
-        num_dropped: The number of dropped examples, in which no token contributes to the loss.
-
-    """
+    """Statistics of the examples of a data set; examples without a token to train on are dropped."""
 
     num_examples: int = 0
     num_truncated: int = 0

@@ -5,12 +5,7 @@ from litgpt.domain.validators import real
 
 
 def check_fraction(fraction: object) -> None:
-    """Check the fraction of a validation split.
-
-    Raises:
-        InvalidArgument: It is neither in [0, 1) nor None.
-
-    """
+    """Check that the fraction of a validation split is in [0, 1) or None."""
     if fraction is None:
         return
     real("val_split_fraction", fraction, below=1, more=" or None")
@@ -20,11 +15,6 @@ def validation_size(num_records: int, fraction: float | None, *, location: str) 
     """Return the number of validation records, at least one unless the fraction is 0 or None.
 
     It is rounded down, as in LitGPT and `torch.utils.data.random_split`.
-
-    Args:
-        num_records: The number of records.
-        fraction: The fraction for validation; None: no validation split.
-        location: The data set, for error messages.
 
     Raises:
         InvalidArgument: The fraction is not in [0, 1).

@@ -28,13 +28,7 @@ _ENTRY_INDENT = 4
 
 @attrs.define(eq=False)
 class InvalidCall(LitGPTError, TypeError):
-    """A function was called with unexpected arguments, or without a required argument.
-
-    Attributes:
-        function: The name of the function.
-        problem: The problem and the remedy.
-
-    """
+    """A function was called with unexpected arguments, or without a required argument."""
 
     function: str
     problem: str
@@ -45,12 +39,9 @@ class InvalidCall(LitGPTError, TypeError):
 
 @attrs.frozen
 class SharedOptions:
-    """Options that several functions share.
+    """Options that several functions share: defaults, and lines in the `Args:` of a docstring, by name.
 
-    Attributes:
-        defaults: Default values by name; an option without a default is required.
-        descriptions: The lines in a docstring's `Args:` of each option, by name.
-
+    An option without a default is required.
     """
 
     defaults: Mapping[str, object] = attrs.field(factory=dict)
@@ -65,12 +56,8 @@ def public_function(shared: SharedOptions = NO_SHARED_OPTIONS, *, instead: str =
 
     The keys of a TypedDict in `**options: Unpack[…]` become keyword parameters with their types, and their
     descriptions are added to the function's `Args:`. A call that does not match the signature raises
-    InvalidCall. The traceback of a LitGPTError has no frames of the library except this function's.
-
-    Args:
-        shared: The defaults and descriptions of the options.
-        instead: The remedy in the error, for a function that users should not call.
-
+    InvalidCall, with `instead` as the remedy for a function that users should not call. The traceback of a
+    LitGPTError has no frames of the library except this function's.
     """
 
     def decorate(function: F) -> F:
@@ -137,7 +124,6 @@ def _section(doc: str, header: str) -> list[str]:
 
 
 def _options(function: Callable[..., Any]) -> type | None:
-    """Return the TypedDict of a function's `**options`; None if it has none."""
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is Parameter.VAR_KEYWORD:
             options: type = get_args(parameter.annotation)[0]

@@ -16,10 +16,6 @@ def json_value(name: str, value: object) -> Any:
     Mappings, tuples, dataclasses, pydantic models and subclasses of these types are converted, so that an
     untrusted chat template does not get objects with methods of their own.
 
-    Args:
-        name: The name of the argument, for error messages.
-        value: Any value.
-
     Raises:
         WrongType: The value, or a value in it, cannot be represented in JSON.
         InvalidArgument: It is nested too deeply, or contains itself.

@@ -36,17 +36,13 @@ def translate_read_errors(
 
     Parsers raise many exceptions for damaged input (struct.error, KeyError, IndexError, OverflowError,
     RecursionError, panics of Rust libraries). A `Path` is checked first, so that a FIFO or device does not
-    block.
+    block; a string is only a name for the error.
 
     Args:
-        path: The file; a string is only a name for the error.
+        path: The file.
         missing: Why the file is needed, for the error if it does not exist.
         reason: The fault of a damaged file; the message of the exception follows in parentheses.
         corrupt: Returns the error for a file name and a reason.
-
-    Raises:
-        MissingFile: The file does not exist.
-        LitGPTError: The error that `corrupt` returns; errors of this library pass unchanged.
 
     """
     try:
@@ -93,17 +89,7 @@ def error_message(error: BaseException) -> str:
 
 
 def read_json_file(path: Path, *, remedy: str) -> Any:
-    """Read a JSON file whose path the user passed.
-
-    Args:
-        path: The file.
-        remedy: The remedy in the errors.
-
-    Raises:
-        MissingFile: The file does not exist.
-        CorruptFile: It cannot be read, or is not JSON.
-
-    """
+    """Read a JSON file whose path the user passed; the errors are MissingFile and CorruptFile."""
     damaged = partial(CorruptFile, remedy=remedy)
     with translate_read_errors(path, missing=remedy, corrupt=damaged):
         raw = path.read_bytes()
@@ -112,10 +98,7 @@ def read_json_file(path: Path, *, remedy: str) -> Any:
 
 
 def parse_json(raw: str | bytes) -> Any:
-    """Parse the content of a JSON file.
-
-    Args:
-        raw: The content, in UTF-8 with or without a byte order mark.
+    """Parse JSON in UTF-8, with or without a byte order mark.
 
     Raises:
         ValueError: It is not JSON, is nested too deeply, or has lone surrogates.
@@ -143,14 +126,10 @@ def _children(node: dict[str, Any] | list[Any]) -> Iterator[Any]:
 
 
 def check_pickle(raw: bytes) -> None:
-    """Reject a pickle that makes Python's unpickler allocate more memory than the file has bytes.
+    """Raise ValueError for a pickle whose unpickling allocates more memory than the file has bytes.
 
     The unpickler allocates its memo up to the largest index, and a bytearray by its declared length, before
     it reads them.
-
-    Raises:
-        ValueError: It is such a pickle, or not a pickle.
-
     """
     for number, (operation, argument, _) in enumerate(pickletools.genops(raw)):
         if operation.name in ("BYTEARRAY8", "NEXT_BUFFER"):
@@ -165,10 +144,6 @@ def check_archive(path: Path, file: BinaryIO) -> None:
 
     torch stores entries uncompressed, so an archive is never smaller than the sum of its entries, unless they
     are compressed or overlap.
-
-    Args:
-        path: The file, for the error.
-        file: The open file; its position changes.
 
     Raises:
         UnsafeFile: It is a bare pickle, as written by torch before version 1.6.

@@ -6,24 +6,14 @@ from litgpt.cli import console
 
 
 def one_prompt(argument: str | None, option: str | None) -> str | None:
-    """Return the prompt, which can be passed after MODEL or with --prompt.
-
-    Raises:
-        typer.BadParameter: It is passed both ways.
-
-    """
+    """Return the prompt, which can be passed after MODEL or with --prompt, but not both ways."""
     if argument is not None and option is not None:
         raise typer.BadParameter("The prompt is given twice: pass it after MODEL or with --prompt.")
     return option if argument is None else argument
 
 
 def prompt_text(prompt: str, sys_prompt: str | None = None) -> str:
-    """Return the prompt, or stdin if it is `-`.
-
-    Raises:
-        InvalidArgument: It is empty or cannot be decoded.
-
-    """
+    """Return the prompt, or stdin if it is `-`; it must not be empty."""
     from litgpt.application.render_prompt import to_messages
 
     text = decode_input(console.read_all() if prompt == "-" else prompt)
@@ -32,12 +22,7 @@ def prompt_text(prompt: str, sys_prompt: str | None = None) -> str:
 
 
 def decode_input(text: str) -> str:
-    """Return text from the command line or stdin, after checking that it was decoded without errors.
-
-    Raises:
-        InvalidArgument: The text contains surrogates, which stand for undecodable bytes.
-
-    """
+    """Return text from the command line or stdin, which must not contain undecodable bytes (surrogates)."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -24,10 +24,6 @@ def template_kwargs(
         apply_chat_template: Whether to apply the chat template to the prompt.
         others: Additional keyword arguments; falsy values are omitted.
 
-    Raises:
-        InvalidArgument: An option is invalid, or needs a chat template while `apply_chat_template` is False.
-        InvalidCheckpoint: The file of tools does not exist or is not JSON.
-
     """
     from litgpt.application.render_prompt import reject_options
     from litgpt.domain.chat.template_options import TemplateOptions
@@ -54,11 +50,6 @@ def parse_conversation(
         messages: Path of a file of messages, or None.
         sys_prompt: The system prompt, or None.
         model: The argument MODEL, for the error message.
-
-    Raises:
-        UsageError: Neither a prompt nor a file is passed, or both are.
-        InvalidArgument: The prompt is empty or cannot be decoded.
-        InvalidCheckpoint: The file does not exist or is not a conversation.
 
     """
     if (prompt is None) == (messages is None):

@@ -27,22 +27,12 @@ _CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10}, "\N{REPLACEM
 
 
 def show(text: str, end: str = "\n") -> None:
-    """Write text to stdout and flush; pass `end=""` for chunks of a streamed answer.
-
-    Raises:
-        typer.Exit: The reader closed the pipe.
-
-    """
+    """Write text to stdout and flush; pass `end=""` for chunks of a streamed answer."""
     _to_stdout(_escape_controls(text, sys.stdout) + end)
 
 
 def show_rendered(text: str, render: Callable[[str], str]) -> None:
-    """Write `render(text)` to stdout; `render` may add escape sequences.
-
-    Raises:
-        typer.Exit: The reader closed the pipe.
-
-    """
+    """Write `render(text)` to stdout; `render` may add escape sequences."""
     _to_stdout(render(_escape_controls(text, sys.stdout)))
 
 
@@ -82,13 +72,7 @@ def error(text: str) -> None:
 def ask(prompt: str, prefilled: str = "") -> str:
     """Return the next line of stdin; on a terminal, the user can edit it.
 
-    Args:
-        prompt: The text shown before the input, only on a terminal.
-        prefilled: Initial content of the line, where readline is available.
-
-    Raises:
-        EOFError: End of input.
-
+    The prompt is shown only on a terminal; `prefilled` is the initial line, where readline is available.
     """
     if stdin_is_terminal() and stdout_is_terminal():
         with suppress(ImportError):  # not on Windows
@@ -162,13 +146,7 @@ def stderr_is_terminal() -> bool:
 
 
 class TransientLine:
-    """A status line on stderr that is removed at the end of the `with` block; only on a terminal.
-
-    Attributes:
-        text: The status.
-        is_quiet: Whether to show nothing.
-
-    """
+    """A status line on stderr that is removed at the end of the `with` block; only on a terminal."""
 
     def __init__(self, text: str, *, quiet: bool = False) -> None:
         self.text = text

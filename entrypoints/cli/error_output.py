@@ -61,11 +61,7 @@ def show_usage_error(error: Any) -> None:
 def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:
     """Write an error of the library to stderr.
 
-    Args:
-        error: The error that the command failed with.
-        options: The options and arguments of the command, such as `--top-k` or `MODEL`, by the names of the
-            Python arguments.
-
+    `options` maps the Python arguments to the options and arguments of the command, as `--top-k` or `MODEL`.
     """
     from litgpt.domain.errors import InvalidArgument, TokenizerMismatch
 
@@ -80,13 +76,7 @@ def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:
 
 
 def as_typed(text: str, options: Mapping[str, str]) -> str:
-    """Replace the Python keyword arguments in a text with the options of the command.
-
-    Args:
-        text: A message, such as "Pass overwrite=True, or another out_dir."
-        options: See `show_failure`.
-
-    """
+    """Replace Python arguments, as in "Pass overwrite=True", with the options of the command."""
 
     def typed(found: re.Match[str]) -> str:
         option, value = options.get(_NAMES.get(found[1], found[1]), ""), found[2] or ""

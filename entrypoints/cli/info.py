@@ -102,10 +102,7 @@ def format_name(report: "FitReport") -> str:
 def advice(report: "FitReport", estimates: "dict[int, MemoryEstimate]") -> str:
     """Describe whether a model fits into a device's memory, with a remedy if it does not.
 
-    Args:
-        report: The context lengths that fit into the free and into the total memory.
-        estimates: Memory needs by number of tokens; the last entry is the full context.
-
+    The last of the estimates, by number of tokens, is the full context.
     """
     context, whole = list(estimates.items())[-1]
     now, at_most = report.max_tokens_free, report.max_tokens_total

@@ -22,7 +22,6 @@ class DeviceReport:
     """Memory needs per device for one strategy.
 
     Attributes:
-        strategy: The strategy.
         needs: Estimates for each device with the full context, by label in `DTYPES_SHOWN`.
         refused: Why the strategy does not support the model; None if it does.
 
@@ -34,12 +33,7 @@ class DeviceReport:
 
 
 def device_reports(architecture: Architecture, num_devices: int) -> list[DeviceReport]:
-    """Return the memory needs per device for each strategy; empty for a single device.
-
-    Raises:
-        InvalidArgument: `num_devices` is less than 1.
-
-    """
+    """Return the memory needs per device for each strategy; empty for a single device."""
     if num_devices < 1:
         raise InvalidArgument("devices", num_devices, "an integer >= 1")
     return [_device_report(architecture, num_devices, one) for one in STRATEGIES if num_devices > 1]

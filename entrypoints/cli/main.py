@@ -72,12 +72,7 @@ def litgpt(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit status.
-
-    Args:
-        arguments: The command-line arguments, without the program name.
-
-    """
+    """Run a command, without the program name, and return its exit status."""
     if said := replacement(arguments):
         console.error(said)
         return 2

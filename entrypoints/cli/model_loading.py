@@ -43,13 +43,7 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
 
 
 class StatusLine(console.TransientLine):
-    """A status line that makes way for the notices and progress bars of an operation.
-
-    Args:
-        text: The status, such as "Loading smollm2 …".
-        quiet: Whether to show nothing, as with LITGPT_QUIET.
-
-    """
+    """A status line that makes way for the notices and progress bars of an operation."""
 
     def __init__(self, text: str, *, quiet: bool) -> None:
         from litgpt.domain.progress import null_reporter

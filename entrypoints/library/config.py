@@ -8,13 +8,7 @@ from litgpt.domain.model import Architecture, AttentionSpec, MLASpec
 
 @attrs.frozen
 class Config:
-    """A view of an architecture under LitGPT's attribute names.
-
-    Attributes:
-        name: The name of the model, without the organization.
-        architecture: The architecture.
-
-    """
+    """A view of an architecture under LitGPT's attribute names; `name` omits the organization."""
 
     name: str
     architecture: Architecture
@@ -32,7 +26,6 @@ class Config:
 
     @property
     def n_layer(self) -> int:
-        """The number of layers."""
         return len(self.architecture.layers)
 
     @property
@@ -57,12 +50,10 @@ class Config:
 
     @property
     def n_embd(self) -> int:
-        """The hidden size."""
         return self.architecture.hidden_size
 
     @property
     def block_size(self) -> int:
-        """The context length."""
         return self.architecture.context_length
 
     @property

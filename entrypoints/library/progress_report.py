@@ -37,12 +37,7 @@ def write_line(text: str) -> None:
 
 @attrs.define(eq=False)
 class BarReporter:
-    """Shows tqdm progress bars, as widgets in a notebook, and writes notices above them.
-
-    Attributes:
-        write: Writes a line.
-
-    """
+    """Shows tqdm progress bars, as widgets in a notebook, and writes notices above them."""
 
     write: Write = write_line
     _bars: "dict[str, tqdm[Any]]" = attrs.field(factory=dict, init=False)
@@ -122,13 +117,7 @@ class _Phase:
 
 @attrs.define(eq=False)
 class LogReporter:
-    """Writes notices and periodic progress lines, without carriage returns and colors.
-
-    Attributes:
-        write: Writes a line.
-        clock: Returns the time in seconds.
-
-    """
+    """Writes notices and periodic progress lines, without carriage returns and colors."""
 
     write: Write = write_line
     clock: Callable[[], float] = time.monotonic
@@ -186,13 +175,7 @@ def _format_progress(event: Progress) -> str:
 
 
 def default_reporter(quiet: bool | None, write: Write = write_line) -> Reporter:  # noqa: FBT001 - passed on by LLM.load
-    """Return a reporter to stderr, or a null reporter if `quiet` or not on rank 0.
-
-    Args:
-        quiet: Whether to write nothing; None: the value of LITGPT_QUIET.
-        write: Writes a line to stderr.
-
-    """
+    """Return a reporter to stderr, or a null reporter if `quiet` (None: LITGPT_QUIET) or not on rank 0."""
     if quiet is None:
         quiet = os.environ.get("LITGPT_QUIET", "") not in ("", "0")
     if quiet or not is_first_process():

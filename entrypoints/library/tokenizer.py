@@ -64,13 +64,7 @@ class Tokenizer:
         return self.port.adds_bos
 
     def token_to_id(self, token: str) -> int:
-        """Return the id of a token such as `<|im_end|>`.
-
-        Raises:
-            ValueError: The token is not in the vocabulary.
-            WrongType: The token is not a string.
-
-        """
+        """Return the id of a token such as `<|im_end|>`; raise ValueError if it is not in the vocabulary."""
         if not isinstance(token, str):
             raise WrongType("token", token, "a string such as '<|im_end|>'")
         found = self.port.token_to_id(token)
@@ -149,13 +143,7 @@ def _open(checkpoint: str | Path) -> ports.Tokenizer:
 
 
 def find_tokenizer_source(name: str | Path, *, offline: bool | None, token: str | None) -> TokenizerSource:
-    """Return the tokenizer source of a model, named as in `LLM.load`, or of a folder of tokenizer files.
-
-    Raises:
-        InvalidArgument: The name is not valid.
-        ModelNotFound: The tokenizer was not found.
-
-    """
+    """Return the tokenizer source of a model, named as in `LLM.load`, or of a folder of tokenizer files."""
     from litgpt.container import container
     from litgpt.domain.reference import ModelReference
 

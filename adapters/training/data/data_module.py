@@ -38,26 +38,7 @@ class BaseDataModule(LightningDataModule):
     """A data module with reproducible order and resumption within an epoch.
 
     Subclasses implement `train_examples`, and `val_examples` or pass `val_split_fraction`. Data that does not
-    consist of examples overrides `datasets`.
-
-    Args:
-        mask_prompt: Whether only the answers contribute to the loss.
-        val_split_fraction: The fraction of the examples for validation.
-        prompt_style: A style or its name; None is the tokenizer's chat template, or Alpaca without one.
-        ignore_index: The label of tokens that do not contribute to the loss.
-        seed: The seed of the validation split and of the order of each epoch.
-        num_workers: The number of DataLoader processes; 0 loads in the trainer's process.
-        tools: Tools for the chat template, for records without `tools`.
-        chat_template_kwargs: Variables of the chat template, for records without their own.
-        apply_chat_template: False uses the texts of records unchanged, as `prompt_style="default"` does.
-        parse_special_tokens: Whether special tokens in the data become control tokens. None: only in
-            unchanged texts, as with `apply_chat_template=False`.
-        report: Receives progress and notices.
-
-    Raises:
-        InvalidArgument: An argument is not valid.
-        UnsupportedModel: The prompt style does not exist.
-
+    consist of examples overrides `datasets`. The arguments are those of `litgpt.data.DataModule`.
     """
 
     def __init__(  # noqa: PLR0913 - keyword-only
@@ -117,9 +98,6 @@ class BaseDataModule(LightningDataModule):
             tokenizer: The model's, as `llm.tokenizer`.
             batch_size: The number of examples per batch and device.
             max_seq_length: Longer examples are truncated at the end; None (or LitGPT's -1) disables this.
-
-        Raises:
-            InvalidArgument: An argument is not valid.
 
         """
         port: Any = getattr(tokenizer, "port", tokenizer)
@@ -204,12 +182,7 @@ class BaseDataModule(LightningDataModule):
         return encoded, self._encode(val, "validation") if val else None
 
     def require_tokenizer(self) -> Tokenizer:
-        """Return the tokenizer.
-
-        Raises:
-            DataModuleNotConnected: `connect` has not been called.
-
-        """
+        """Return the tokenizer; raise DataModuleNotConnected before `connect`."""
         if self.tokenizer is None:
             raise DataModuleNotConnected(self.display_name)
         return self.tokenizer

@@ -21,13 +21,7 @@ _LINE = re.compile(r"\n(?=\S)")
 
 
 def document_files(path: Path) -> tuple[Path, ...]:
-    """Return a file, or the document files of a folder in alphabetical order.
-
-    Raises:
-        DataNotFound: The file or folder does not exist.
-        InvalidData: The folder has no document files.
-
-    """
+    """Return a file, or the document files of a folder in alphabetical order."""
     with translate_read_errors(str(path), corrupt=InvalidData):
         if path.is_file():
             return (path,)
@@ -41,14 +35,7 @@ def document_files(path: Path) -> tuple[Path, ...]:
 
 @attrs.frozen
 class Document:
-    """A document.
-
-    Attributes:
-        where: The file, and the line or the number of the record, for messages.
-        chunks: The text, in chunks.
-        line: The first line of the document in the file; None for a record.
-
-    """
+    """A document; `where` is its location for messages, `line` its first line, or None for a record."""
 
     where: str
     chunks: Iterator[str]
@@ -56,12 +43,7 @@ class Document:
 
 
 def documents(path: Path) -> Iterator[Document]:
-    """Yield the documents of a file: the whole text file, or the `text` of each record.
-
-    Raises:
-        InvalidData: A record has no text, or the file is not UTF-8.
-
-    """
+    """Yield the documents of a file: the whole text file, or the `text` of each record."""
     if path.suffix in RECORD_SUFFIXES:
         for record in read_records(path):
             yield Document(record.where, iter((parse_text(record.value, location=record.where),)))

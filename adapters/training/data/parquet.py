@@ -61,11 +61,6 @@ def read_parquet(path: Path) -> Iterator[Record]:
 
     Compressed pages and dictionaries can expand a few hundred bytes to gigabytes. The sizes in the file's
     metadata are checked before a row group is read, and decoded bytes are counted.
-
-    Raises:
-        InvalidData: The file is not Parquet, is corrupt, or exceeds the bound on its decoded size.
-        NotInstalled: pyarrow is not installed.
-
     """
     try:
         from pyarrow import parquet
@@ -105,13 +100,9 @@ def _check(path: Path, expanded: int, most: int) -> None:
 
 
 def read_footer(file: BinaryIO) -> list[list[ColumnChunk]]:
-    """Return the column chunks of each row group.
+    """Return the column chunks of each row group; raise ValueError if the metadata are damaged.
 
     The numbers are the fields of FileMetaData in https://github.com/apache/parquet-format.
-
-    Raises:
-        ValueError: The metadata are damaged, or larger than 64 MiB.
-
     """
     end = file.seek(-8, 2)
     size = int.from_bytes(file.read(4), "little")

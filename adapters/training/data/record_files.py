@@ -22,13 +22,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def split_files(path: Path) -> tuple[Path, Path | None]:
-    """Return the training file and the validation file, if any, of a file or a folder of records.
-
-    Raises:
-        DataNotFound: The path does not exist, or the folder has no training file.
-        InvalidData: The suffix of the file is not one of `RECORD_SUFFIXES`.
-
-    """
+    """Return the training file and the validation file, if any, of a file or a folder of records."""
     if path.is_file():
         _check_suffix(path)
         return path, None
@@ -51,27 +45,14 @@ def _check_suffix(path: Path) -> None:
 
 @attrs.frozen
 class Record:
-    """A record that has not been validated.
-
-    Attributes:
-        where: The file, and the line or the number of the record.
-        value: The decoded record.
-
-    """
+    """A decoded record that has not been validated; `where` is its file, and its line or number."""
 
     where: str
     value: object
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """Yield the records of a file. JSON Lines and Parquet files are streamed.
-
-    Raises:
-        DataNotFound: The file does not exist.
-        InvalidData: The suffix is not supported, the content does not match it, or the file is empty.
-        NotInstalled: It is Parquet, and pyarrow is not installed.
-
-    """
+    """Yield the records of a file. JSON Lines and Parquet files are streamed."""
     with translate_read_errors(printable(path), corrupt=InvalidData):
         is_there = path.is_file()
     if not is_there:
@@ -90,12 +71,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
 @contextmanager
 def naming_record(where: str) -> Iterator[None]:
-    """Name the record in any error that a template or a tokenizer raises.
-
-    Raises:
-        InvalidData: The block raised an exception.
-
-    """
+    """Name the record in any error that a template or a tokenizer raises."""
     try:
         yield
     except (InvalidData, MemoryError):

@@ -15,31 +15,23 @@ Batch = dict[str, Tensor]
 
 
 class SFTDataset(Dataset[Batch]):
-    """Encoded examples, concatenated in two arrays whose memory DataLoader workers share.
-
-    Args:
-        ignore_index: The label of tokens that do not contribute to the loss.
-
-    """
+    """Encoded examples, concatenated in two arrays whose memory DataLoader workers share."""
 
     def __init__(self, ignore_index: int) -> None:
         self.ignore_index = ignore_index
         self._ids, self._labels, self._ends = array("i"), array("i"), array("q", [0])
 
     def append(self, example: SFTExample) -> None:
-        """Add an example."""
         self._ids.extend(example.token_ids)
         self._labels.extend(example.labels(self.ignore_index))
         self._ends.append(len(self._ids))
 
     @property
     def tokens(self) -> int:
-        """The number of all tokens."""
         return len(self._ids)
 
     @property
     def longest(self) -> int:
-        """The number of tokens in the longest example."""
         return int(np.diff(self._ends).max(initial=0))
 
     def __len__(self) -> int:
@@ -56,10 +48,7 @@ class SFTDataset(Dataset[Batch]):
 class PadCollator:
     """Collates examples into a batch, right-padded to the longest example.
 
-    Attributes:
-        pad_id: The padding id. No token attends to it, because attention is causal.
-        ignore_index: The label of padding.
-
+    No token attends to the padding, because attention is causal.
     """
 
     pad_id: int

@@ -22,12 +22,7 @@ _MAX_VARINT_BYTES = 10
 
 
 class CompactReader:
-    """Reads values from bytes. Each byte is read once, which bounds time and memory.
-
-    Args:
-        raw: The bytes, which may be corrupt or truncated.
-
-    """
+    """Reads values from bytes, which may be corrupt. Each byte is read once, which bounds time and memory."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
@@ -35,21 +30,11 @@ class CompactReader:
         self._depth = 0
 
     def read_struct(self) -> Struct:
-        """Return a struct.
-
-        Raises:
-            ValueError: The bytes are not a struct in the compact protocol.
-
-        """
+        """Return a struct; raise ValueError if the bytes are not a struct in the compact protocol."""
         return dict(self.iter_fields())
 
     def iter_fields(self) -> Iterator[tuple[int, Any]]:
-        """Yield the number and value of each field of a struct, in the order of the bytes.
-
-        Raises:
-            ValueError: The bytes are not a struct in the compact protocol.
-
-        """
+        """Yield the number and value of each field of a struct, in the order of the bytes."""
         number = 0
         while header := self._next_byte():
             delta, kind = header >> 4, header & 0x0F

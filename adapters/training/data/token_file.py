@@ -27,18 +27,12 @@ _LAYOUT = 2
 
 @attrs.frozen
 class TokenFile:
-    """A file of token ids, uint16 or uint32 depending on the vocabulary size.
-
-    Attributes:
-        path: The file; its suffix is the dtype.
-
-    """
+    """A file of token ids, uint16 or uint32 depending on the vocabulary size; its suffix is the dtype."""
 
     path: Path
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
-        """The dtype of the ids."""
         return np.dtype(self.path.suffix.removeprefix("."))
 
     def __len__(self) -> int:
@@ -47,16 +41,9 @@ class TokenFile:
 
 @attrs.frozen
 class TokenizeCorpus:
-    """Tokenizes text files into a cached TokenFile.
+    """Tokenizes text files into TokenFiles that are cached in `folder`.
 
     Each document starts with BOS if the tokenizer adds it, and ends with EOS.
-
-    Attributes:
-        tokenizer: The tokenizer.
-        folder: The cache folder of the token files.
-        report: Receives the progress.
-        parse_special_tokens: Whether special tokens in the texts become control tokens.
-
     """
 
     tokenizer: Tokenizer
@@ -65,13 +52,7 @@ class TokenizeCorpus:
     parse_special_tokens: bool = False
 
     def __call__(self, files: Sequence[Path]) -> TokenFile:
-        """Return the token file of these files, tokenizing them if it is not cached.
-
-        Raises:
-            InvalidData: A file is not text, or a record has no text.
-            UnsupportedOperation: The token file cannot be written.
-
-        """
+        """Return the token file of these files, tokenizing them if it is not cached."""
         token_file = TokenFile(self.folder / self._name(files))
         if token_file.path.is_file():
             return token_file
@@ -143,14 +124,9 @@ class TokenizeCorpus:
 
 
 class BlockDataset(Dataset[Batch]):
-    """Consecutive blocks of a token file; an incomplete block at the end is dropped.
+    """Consecutive blocks of `length` tokens; an incomplete block at the end is dropped.
 
     The file is memory-mapped, so processes share its memory.
-
-    Args:
-        token_file: The token file.
-        length: The number of tokens per block.
-
     """
 
     def __init__(self, token_file: TokenFile, length: int) -> None:
@@ -161,12 +137,10 @@ class BlockDataset(Dataset[Batch]):
 
     @property
     def tokens(self) -> int:
-        """The number of tokens in all blocks."""
         return self._num_blocks * self.length
 
     @property
     def longest(self) -> int:
-        """The number of tokens per block."""
         return self.length
 
     def __len__(self) -> int:

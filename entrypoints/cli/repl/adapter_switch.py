@@ -13,28 +13,19 @@ class HasAdapters(Protocol):
     """A model with LoRA adapters, such as `LLM`."""
 
     @property
-    def adapters(self) -> tuple[str, ...]:
-        """The names of the adapters."""
+    def adapters(self) -> tuple[str, ...]: ...
 
     @property
-    def active_adapter(self) -> str | None:
-        """The name of the active adapter, or None."""
+    def active_adapter(self) -> str | None: ...
 
-    def load_adapter(self, path: str, name: str) -> None:
-        """Load an adapter and activate it."""
+    def load_adapter(self, path: str, name: str) -> None: ...
 
-    def set_adapter(self, name: str | None) -> None:
-        """Activate another adapter, or none."""
+    def set_adapter(self, name: str | None) -> None: ...
 
 
 @attrs.define
 class AdapterSwitch:
-    """Loads adapters and switches between them.
-
-    Attributes:
-        model: The model of the chat.
-
-    """
+    """Loads adapters and switches between them."""
 
     model: HasAdapters
     _loaded: dict[str, str] = attrs.field(factory=dict, init=False)
@@ -45,15 +36,7 @@ class AdapterSwitch:
         return self.model.active_adapter or "none"
 
     def choose(self, text: str) -> None:
-        """Switch to an adapter, load one, or list them.
-
-        Args:
-            text: The name of a loaded adapter, a folder or repository to load, or `none`; empty lists them.
-
-        Raises:
-            LitGPTError: The adapter does not exist, or does not fit the model.
-
-        """
+        """Switch to a loaded adapter or `none`, load one from a folder or repository, or list them."""
         if not text:
             names = ", ".join(self.model.adapters) or "none"
             console.note(f"Adapters: {names}. Active: {self.active}. /adapter NAME|FOLDER|none changes it.")

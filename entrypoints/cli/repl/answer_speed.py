@@ -12,15 +12,7 @@ if TYPE_CHECKING:
 
 @attrs.define
 class AnswerSpeed:
-    """Measures one answer, complete or stopped, from the creation of the object.
-
-    Attributes:
-        started_at: Start time, in seconds of `perf_counter`.
-        first_token_at: The time of the first token; None before it.
-        last_token_at: The time of the last token.
-        tokens: The number of tokens so far.
-
-    """
+    """Measures one answer, complete or stopped, from the creation of the object, in seconds."""
 
     started_at: float = attrs.field(factory=perf_counter)
     first_token_at: float | None = None

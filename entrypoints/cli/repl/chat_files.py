@@ -15,27 +15,12 @@ _FORCE = "--force"
 
 @attrs.define
 class ChatFiles:
-    """Saves and loads conversations.
-
-    Attributes:
-        saved_paths: Files that this chat was loaded from or saved to; they are overwritten without `--force`.
-
-    """
+    """Saves and loads conversations; its own `saved_paths` are overwritten without `--force`."""
 
     saved_paths: set[Path] = attrs.field(factory=set)
 
     def save(self, chat: "Chat", text: str) -> None:
-        """Save a conversation; a file of another one is overwritten only with `--force`.
-
-        Args:
-            chat: The conversation.
-            text: The arguments of `/save`.
-
-        Raises:
-            WouldOverwrite: The file exists and does not hold this conversation.
-            UnsupportedOperation: The file cannot be written.
-
-        """
+        """Save a conversation; a file of another one is overwritten only with `--force`."""
         from litgpt.domain.overwrite_check import WouldOverwrite
         from litgpt.domain.validators import local_path
 
@@ -54,13 +39,7 @@ class ChatFiles:
         console.note(f"(Saved to {name}.)")
 
     def load(self, text: str) -> "SavedChat | None":
-        """Return a saved conversation; if `text` is empty, show a hint and return None.
-
-        Raises:
-            MissingFile: The file does not exist.
-            CorruptFile: It is not a saved chat.
-
-        """
+        """Return a saved conversation; if `text` is empty, show a hint and return None."""
         from litgpt.chat import read_chat
         from litgpt.domain.validators import local_path
 

@@ -21,10 +21,7 @@ PARAMETERS: dict[str, type[int] | type[float]] = {
 def update_settings(settings: Mapping[str, Any], text: str) -> dict[str, Any] | None:
     """Return the settings after `/set TEXT`; if the text is invalid, show a message and return None.
 
-    Args:
-        settings: The keyword arguments of `LLM.chat`.
-        text: Name and value, such as `temperature 0.5` or `--top-k none`.
-
+    `text` is a name and a value, such as `temperature 0.5` or `--top-k none`.
     """
     name, _, value = text.partition(" ")
     name, value = name.lstrip("-").replace("-", "_"), value.strip()
@@ -44,13 +41,7 @@ def update_settings(settings: Mapping[str, Any], text: str) -> dict[str, Any] | 
 
 
 def show_settings(settings: Mapping[str, Any], sampling: "SamplingParams") -> None:
-    """Write the settings in effect to stderr, one per line.
-
-    Args:
-        settings: The keyword arguments of `LLM.chat`.
-        sampling: The resolved sampling parameters, including the model's defaults.
-
-    """
+    """Write the settings in effect to stderr, one per line; `sampling` includes the model's defaults."""
     for name in PARAMETERS:
         value = settings.get(name) if name == "max_new_tokens" else getattr(sampling, name)
         console.note(f"{name}: {'none' if value is None else value}")

@@ -23,14 +23,7 @@ def editor_command() -> str:
 def edit_text(text: str, command: str) -> str | None:
     """Open a text in an editor and return the edited text.
 
-    Args:
-        text: The initial text; may be empty.
-        command: The editor and its options, with shell quoting.
-
-    Returns:
-        The edited text; empty if it is empty or unchanged; None if the editor fails. A message on stderr
-        explains the last two.
-
+    It is empty if it was unchanged, and None if the editor failed; a message on stderr explains both.
     """
     with tempfile.TemporaryDirectory(prefix="litgpt-") as folder:  # only readable by this user
         path = Path(folder) / "message.md"

@@ -22,12 +22,7 @@ HINT = "(Press Ctrl-C again, or Ctrl-D, to quit.)"
 
 
 class Keyboard:
-    """Reads messages with `prompt_toolkit`, or line by line where it is not installed or not on a terminal.
-
-    Args:
-        commands: Completions at the beginning of a line.
-
-    """
+    """Reads messages with `prompt_toolkit`, or line by line without it or without a terminal."""
 
     def __init__(self, commands: Sequence[str]) -> None:
         self._editor = _editor(commands) if _can_edit() else None
@@ -59,13 +54,7 @@ class Keyboard:
                 return text
 
     def read_more(self, prompt: str, prefilled: str = "") -> str:
-        """Return a further line, or the edited `prefilled` text.
-
-        Raises:
-            EOFError: End of input, or Ctrl-D.
-            KeyboardInterrupt: Ctrl-C; with `prompt_toolkit`, only on an empty line.
-
-        """
+        """Return a further line, or the edited `prefilled` text."""
         try:
             return self._edited(prompt, prefilled) if self._editor else console.ask(prompt, prefilled)
         except KeyboardInterrupt:

@@ -30,12 +30,7 @@ _EMPHASIS = {1: (ITALIC,), 2: (BOLD,), 3: (BOLD, ITALIC)}
 
 
 class MarkdownStream:
-    """Renders one answer incrementally.
-
-    Args:
-        styled: Whether to add styles; if False, the text is returned unchanged.
-
-    """
+    """Renders one answer incrementally; without `styled`, the text is returned unchanged."""
 
     def __init__(self, *, styled: bool) -> None:
         self._styled = styled
@@ -121,17 +116,9 @@ class _Span:
 
 
 def _inline(text: str, styles: tuple[str, ...], previous: str, *, ended: bool) -> tuple[str, int]:
-    """Render the spans of a line.
+    """Render the spans of a line, or of its rest after the character `previous`.
 
-    Args:
-        text: The line, or the rest of it.
-        styles: The styles of the line.
-        previous: The character before `text`; empty at the beginning of a line.
-        ended: Whether `text` ends the line.
-
-    Returns:
-        The rendered text, and the number of characters of `text` that it covers: all if `ended`.
-
+    Return also the number of characters of `text` that are rendered: all if the text `ended` the line.
     """
     shown, at = [], 0
     while at < len(text):

@@ -70,12 +70,8 @@ class Session:
 
     Attributes:
         start_chat: Returns a new conversation from messages and settings.
-        chat: The current conversation.
         settings: The keyword arguments of `LLM.chat`.
-        adapters: Loads and switches LoRA adapters.
         details: Properties of the model that `/show` lists, by name.
-        files: Saves and loads conversations.
-        shows_speed: Whether to show the number of tokens and the speed after each answer on a terminal.
         failed: Whether a message or command failed.
 
     """

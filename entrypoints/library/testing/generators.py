@@ -18,7 +18,6 @@ class ScriptedPrefixCache:
     busy: bool = False
 
     def fork(self) -> "ScriptedPrefixCache":
-        """Return an independent copy."""
         return ScriptedPrefixCache(list(self.tokens))
 
     def close(self) -> None:
@@ -98,11 +97,9 @@ class ScriptedGeneration(Iterator[TokenEvent]):
         return next(self._events)
 
     def cancel(self, index: int) -> None:
-        """End the answer to one prompt."""
         self._left.pop(index, None)
 
     def close(self) -> None:
-        """End all answers."""
         self._left.clear()
         if self._prefix is not None:
             self._prefix.busy = False

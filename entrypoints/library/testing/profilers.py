@@ -7,14 +7,7 @@ import attrs
 
 @attrs.define
 class ScriptedProfiler:
-    """Advances its clock by `tick` seconds with each call; memory is constant.
-
-    Attributes:
-        tick: Seconds between two calls of `now`.
-        bytes_in_use: The peak memory by device, in bytes.
-        resets: The number of calls of `reset_peak`.
-
-    """
+    """Advances its clock by `tick` seconds with each call; memory by device, in bytes, is constant."""
 
     tick: float = 1.0
     bytes_in_use: Mapping[str, int] = attrs.field(factory=dict)

@@ -29,15 +29,7 @@ class MemoryCheckpoint:
     """A checkpoint in memory that records its calls.
 
     Attributes:
-        config: The content of `config.json`.
         weights: Tensors by Hugging Face's names: MemoryTensor, or torch tensors for tests that compute.
-        generation_config: The content of `generation_config.json`.
-        prompt_style: The name of a saved prompt style.
-        notes: Notices for the user.
-        tokenizer: The source of the tokenizer.
-        folder: The reported folder.
-        path: The reported path.
-        name: The requested name, set by MemoryStore.
         fetched: The number of calls of `fetch`.
         was_read: The names of the tensors that were read, in order.
         closed: Whether `close` was called.
@@ -59,24 +51,17 @@ class MemoryCheckpoint:
 
     @property
     def origin(self) -> str:
-        """Description of the location, for messages."""
         return f"the model {self.name} in memory"
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Shapes, dtypes and sizes of the tensors, by name."""
         return {name: _info(tensor) for name, tensor in self.weights.items()}
 
     def fetch(self, report: Reporter) -> None:  # noqa: ARG002 - a fake has nothing to report
         self.fetched += 1
 
     def read(self, name: str, dtype: DType | None = None) -> Any:
-        """Return a tensor.
-
-        Raises:
-            InvalidArgument: The tensor does not exist.
-
-        """
+        """Return a tensor; raise InvalidArgument if it does not exist."""
         if name not in self.weights:
             raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
         self.was_read.append(name)
@@ -95,33 +80,20 @@ class MemoryCheckpoint:
 
 @attrs.define
 class MemoryStore:
-    """A store of models by name that records its calls.
-
-    Attributes:
-        models: The models by name.
-        asked: All references passed to `open`, found or not.
-
-    """
+    """A store of models by name that records its calls; `asked` has all references, found or not."""
 
     models: Mapping[str, MemoryCheckpoint] = attrs.field(factory=dict)
     asked: list[ModelReference] = attrs.field(factory=list, init=False)
 
     @property
     def location(self) -> str:
-        """Description of the location, for messages."""
         return "models in memory"
 
     def names(self) -> Iterator[str]:
-        """Yield the names of the models."""
         return iter(self.models)
 
     def open(self, reference: ModelReference) -> MemoryCheckpoint:
-        """Return the model itself, not a copy, so that a test can inspect the recorded calls.
-
-        Raises:
-            ModelNotFound: The store does not have a model of this name.
-
-        """
+        """Return the model itself, not a copy, so that a test can inspect the recorded calls."""
         self.asked.append(reference)
         if reference.name not in self.models:
             raise ModelNotFound(reference.name, searched=(self.location,))

@@ -18,15 +18,7 @@ from litgpt.testing.generators import ScriptedGenerator
 
 @attrs.define
 class MemoryModel:
-    """A model of MemoryStrategy.
-
-    Attributes:
-        placement: The requested placement.
-        architecture: The requested architecture.
-        weights: The tensors that were read for each parameter.
-        released: Whether the model was released.
-
-    """
+    """A model of MemoryStrategy, with the tensors that were read for each parameter."""
 
     placement: Placement
     architecture: Architecture
@@ -43,13 +35,11 @@ class MemoryWeights:
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """Shapes and sizes of the tensors, by Hugging Face's name."""
         pieces = (piece for join in self.sources for piece in join.views)
         return {piece.name: TensorInfo(piece.shape, "F32", 4 * prod(piece.shape)) for piece in pieces}
 
     @property
     def quantization(self) -> None:
-        """None: the weights are not quantized."""
         return None
 
     @property
@@ -57,7 +47,6 @@ class MemoryWeights:
         return ()
 
     def read(self, name: str) -> Any:
-        """Return a tensor as it was read from the checkpoint."""
         for join in self.sources:
             for at, piece in enumerate(join.views):
                 if piece.name == name:
@@ -67,19 +56,12 @@ class MemoryWeights:
 
 @attrs.define
 class MemoryStrategy:
-    """Reports fixed hardware and builds models with scripted answers.
-
-    Attributes:
-        script: The answer of the models, as token ids.
-        there_is: The reported hardware.
-
-    """
+    """Reports fixed hardware and builds models whose answer is `script`, as token ids."""
 
     script: Sequence[int] = (1,)
     there_is: Hardware = attrs.field(factory=Hardware)
 
     def hardware(self, released_model: MemoryModel | None = None) -> Hardware:  # noqa: ARG002 - releases no memory
-        """Return the reported hardware."""
         return self.there_is
 
     def build(

@@ -39,7 +39,6 @@ class ByteTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """The largest id plus one."""
         return SIZE
 
     @property
@@ -77,7 +76,6 @@ class ByteTokenizer:
         )
 
     def decoder(self) -> "ByteDecoder":
-        """Return a decoder for one stream of ids."""
         return ByteDecoder(self)
 
     def token_to_id(self, token: str) -> int | None:

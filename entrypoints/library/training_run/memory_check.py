@@ -21,15 +21,9 @@ _COMPUTES_IN = {"bf16-true": "bfloat16", "bf16-mixed": "bfloat16", "16-mixed": "
 
 @attrs.frozen(kw_only=True)
 class TrainingMemory:
-    """The estimated memory of a run on each device.
+    """The estimated memory of a run on each device; the weights of its model need not be loaded.
 
-    Attributes:
-        llm: The model; its weights need not be loaded.
-        recipe: The configuration of the run.
-        precision: The precision of the Trainer.
-        dtype: The dtype of the model's weights.
-        trained: The number of trained parameters.
-
+    `dtype` is that of the weights, `trained` the number of trained parameters.
     """
 
     llm: LLM
@@ -71,13 +65,7 @@ class TrainingMemory:
         )
 
     def check(self, longest: int) -> None:
-        """Raise if batches of sequences with `longest` tokens do not fit into memory.
-
-        Raises:
-            UnsupportedOperation: There is not enough memory for weights, gradients, optimizer states and
-                activations.
-
-        """
+        """Raise UnsupportedOperation if batches of sequences with `longest` tokens do not fit into memory."""
         recipe, loaded, needs = self.recipe, self.llm._loaded, self.needs(longest)  # noqa: SLF001 - as above
         hardware = container.strategy().hardware()
         device = hardware.accelerator if recipe.accelerator in ("auto", "gpu") else recipe.accelerator

@@ -61,18 +61,7 @@ def _check_no_earlier_run(config: TrainConfig, out: Path) -> None:
 
 
 def resume_path(config: TrainConfig, out: Path, resume: str | None, report: Reporter) -> Path | None:
-    """Return the checkpoint to resume from; None for a new run.
-
-    Args:
-        config: The configuration of the run.
-        out: The output directory.
-        resume: `last`, the path of a checkpoint, or None for a new run.
-        report: Receives notices about damaged checkpoints.
-
-    Raises:
-        InvalidArgument: The checkpoint to resume from does not exist.
-
-    """
+    """Return the checkpoint to resume from, a path or `last`; None for a new run."""
     if resume is None:
         return None
     from litgpt.adapters.training.checkpointing import checkpoint_to_resume

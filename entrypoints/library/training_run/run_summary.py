@@ -19,15 +19,7 @@ from litgpt.training_run.memory_check import TrainingMemory
 
 @attrs.frozen(kw_only=True)
 class StartSummary:
-    """Describes a run before its first step, after its weights are loaded.
-
-    Attributes:
-        llm: The model.
-        config: The configuration of the run.
-        data: The training data.
-        memory: The memory estimate.
-
-    """
+    """Describes a run before its first step, after its weights are loaded."""
 
     llm: LLM
     config: TrainConfig
@@ -35,7 +27,6 @@ class StartSummary:
     memory: TrainingMemory
 
     def __call__(self, trainer: L.Trainer, module: LitModel) -> str:
-        """Return one line."""
         recipe, architecture = self.config, self.llm.config.architecture
         trained = sum(one.numel() for one in module.parameters() if one.requires_grad)
         total = parameter_count(architecture) + (trained if recipe.uses_lora else 0)
@@ -75,14 +66,7 @@ def end_table(
 ) -> str:
     """Return a table of a run's results, its files and a command to try the model.
 
-    Args:
-        config: The configuration of the run.
-        saved: The folder of the model or the adapter.
-        checkpoint: The newest checkpoint.
-        steps: The number of optimizer steps, including resumed runs.
-        metrics: The metrics of the run.
-        seconds: The duration, including loading and saving.
-
+    `steps` includes those of resumed runs, `seconds` loading and saving.
     """
     out = saved.parent
     speed = "" if metrics.tokens_per_second is None else f" at {metrics.tokens_per_second:,.0f} tokens/s"

@@ -36,15 +36,7 @@ from litgpt.llm import LLM
 
 
 def setup_for_training(llm: LLM, config: TrainConfig, dtype: torch.dtype, mesh: Any = None) -> None:
-    """Load the weights of a model and enable gradients of the trained parameters.
-
-    Args:
-        llm: The model.
-        config: The configuration of the run.
-        dtype: The dtype of the model's weights.
-        mesh: The processes over which the weights are sharded; None: the weights are not sharded.
-
-    """
+    """Load the weights of a model, sharded over `mesh` if set, and enable gradients where trained."""
     with _default_dtype(dtype):
         llm.trainer_setup(quantize=config.quantization)
     assert llm.model is not None  # noqa: S101 - set by trainer_setup
@@ -70,13 +62,7 @@ def training_style_for(llm: LLM, config: TrainConfig) -> PromptStyle | None:
 def save_trained(llm: LLM, config: TrainConfig, out: Path, report: Reporter, *, first: bool = True) -> Path:
     """Save the trained weights as `model` or `adapter` in a folder, and return it.
 
-    Args:
-        llm: The model; if it is sharded over processes, all of them call this.
-        config: The configuration of the run.
-        out: The output directory of the run.
-        report: Receives notices and progress.
-        first: Whether this process writes the files.
-
+    All processes over which a model is sharded call this; the one with `first` writes the files.
     """
     whole = gather_full_model(llm, config) if llm.is_sharded else llm
     folder = output_folder(config, out)
@@ -89,13 +75,7 @@ def save_trained(llm: LLM, config: TrainConfig, out: Path, report: Reporter, *, 
 def save_checkpoint_as_model(
     checkpoint: Path, folder: Path, report: Reporter, *, overwrite: bool = False
 ) -> None:
-    """Save a checkpoint of `train` as the folder of a model or adapter.
-
-    Args:
-        checkpoint: A file, or a folder sharded by process.
-        folder: The output folder.
-        report: Receives notices and progress.
-        overwrite: Whether to replace another model in the folder.
+    """Save a checkpoint of `train`, a file or a sharded folder, as the folder of a model or adapter.
 
     Raises:
         WouldOverwrite: The folder contains another model, and `overwrite` is False.
@@ -128,13 +108,7 @@ def output_folder(config: TrainConfig, out: Path) -> Path:
 def check_output(
     llm: LLM, config: TrainConfig, folder: Path, *, overwrite: bool, is_copy: bool = False
 ) -> None:
-    """Raise if the trained model or adapter cannot be saved in a folder.
-
-    Raises:
-        InvalidArgument: The path is not a folder.
-        WouldOverwrite: The folder contains another model or adapter, and `overwrite` is False.
-
-    """
+    """Raise if the trained model or adapter cannot be saved in a folder."""
     loaded = llm._loaded  # noqa: SLF001 - own package
     if config.uses_lora:
         new = adapter_content(absolute_name(loaded.checkpoint.name), config.lora_config)
