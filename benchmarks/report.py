@@ -77,7 +77,7 @@ def promises(results: Results, bf16_bytes: int) -> list[str]:
     held: tuple[tuple[str, str, bool], ...] = (
         ("decodes at least twice as fast as either", f"{decode:.2f} x", decode >= 2),
         ("opens a bf16 folder no slower than transformers", f"{load:.2f} x as fast", load >= 1),
-        ("loads the 4-bit GGUF, dequantised to bf16, within 0.6 s", f"{gguf_s:.2f} s", gguf_s <= 0.6),
+        ("loads the 4-bit GGUF, dequantized to bf16, within 0.6 s", f"{gguf_s:.2f} s", gguf_s <= 0.6),
         (
             "… and with a peak of at most 1.4 times the bf16 bytes above importing torch",
             f"{gguf_peak:.2f} times",

@@ -45,7 +45,7 @@ def smollm2_folder(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("smollm2")
     read = AutoModelForCausalLM.from_pretrained(smollm2_gguf.parent, gguf_file=smollm2_gguf.name)
     config = read.config
-    del config.quantization_config  # it was dequantised while it was read
+    del config.quantization_config  # it was dequantized while it was read
     model = AutoModelForCausalLM.from_config(config, dtype=read.dtype)
     model.load_state_dict(read.state_dict())
     model.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Every format in which GGUF stores weights, against the gguf package's own dequantisation."""
+"""Every format in which GGUF stores weights, against the gguf package's own dequantization."""
 
 from pathlib import Path
 from typing import Any

@@ -12,7 +12,7 @@ from litgpt.adapters.checkpoints.gguf.reader.header import read_header
 from litgpt.domain.errors import LitGPTError
 from litgpt.domain.families import parse_config
 from tests.adapters.gguf_files import llama_tensors, write_gguf
-from tests.adapters.test_gguf_dialect import llama3_factors
+from tests.adapters.test_gguf_config import llama3_factors
 
 WHERE = TemporaryDirectory(prefix="damaged-gguf-", ignore_cleanup_errors=True)
 

@@ -20,7 +20,7 @@ from litgpt.domain.families import family_of, parse_config
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.weights.mapping import validate_mapping
 from tests.adapters import gguf_converter as converters
-from tests.adapters.test_gguf_dialect import oracle
+from tests.adapters.test_gguf_config import oracle
 from tests.adapters.tiny_models import tiny_model
 
 _LONG = {

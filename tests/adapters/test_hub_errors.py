@@ -135,7 +135,7 @@ def test_a_hub_in_trouble_is_unreachable_at_once(
     assert len(hub.requests) == 1
 
 
-def test_something_that_answers_and_is_no_hub_is_recognised(hub: LoopbackHub, store: HubStore[Any]) -> None:
+def test_something_that_answers_and_is_no_hub_is_recognized(hub: LoopbackHub, store: HubStore[Any]) -> None:
     hub.broken_with = 200
     with pytest.raises(HubUnreachable, match=r"does not respond like a Hugging Face Hub"):
         store.open(TINY)

@@ -51,11 +51,11 @@ def test_head_and_loss_together_are_torchs_one_after_the_other(
     cap: float | None,
 ) -> None:
     x, made = hidden(), head(bias)
-    learnt = (x, *made.parameters())
+    learned = (x, *made.parameters())
     logits = made(x) * (scale or 1.0)
     logits = logits if cap is None else (logits / cap).tanh() * cap
-    expected = with_gradients(functional.cross_entropy(logits, targets), *learnt)
-    found = with_gradients(loss.linear_cross_entropy(x, made, targets, scale=scale, softcap=cap), *learnt)
+    expected = with_gradients(functional.cross_entropy(logits, targets), *learned)
+    found = with_gradients(loss.linear_cross_entropy(x, made, targets, scale=scale, softcap=cap), *learned)
     torch.testing.assert_close(found, expected)
 
 
@@ -127,7 +127,7 @@ def test_weights_that_do_not_learn_cost_nothing(targets: Tensor) -> None:
     assert x.grad is not None
 
 
-def test_where_nothing_is_to_be_learnt_is_an_error_and_no_nan() -> None:
+def test_where_nothing_is_to_be_learned_is_an_error_and_no_nan() -> None:
     nothing = torch.full((ROWS,), -100)
     with pytest.raises(InvalidArgument, match="at least one after the first token is not -100"):
         loss.linear_cross_entropy(hidden(), head(bias=False), nothing)
@@ -137,16 +137,16 @@ def test_where_nothing_is_to_be_learnt_is_an_error_and_no_nan() -> None:
 
 def test_a_sum_is_torchs_sum_and_over_nothing_it_is_zero(targets: Tensor) -> None:
     x, made = hidden(), head(bias=True)
-    learnt = (x, *made.parameters())
+    learned = (x, *made.parameters())
     logits = made(x)
-    expected = with_gradients(functional.cross_entropy(logits, targets, reduction="sum"), *learnt)
+    expected = with_gradients(functional.cross_entropy(logits, targets, reduction="sum"), *learned)
     for value in (
         loss.linear_cross_entropy(x, made, targets, reduction="sum"),
         loss.cross_entropy(made(x), targets, "sum"),
     ):
-        torch.testing.assert_close(with_gradients(value, *learnt), expected)
+        torch.testing.assert_close(with_gradients(value, *learned), expected)
     nothing = torch.full((ROWS,), -100)
-    for gradient in with_gradients(loss.linear_cross_entropy(x, made, nothing, reduction="sum"), *learnt):
+    for gradient in with_gradients(loss.linear_cross_entropy(x, made, nothing, reduction="sum"), *learned):
         assert not gradient.any()
 
 

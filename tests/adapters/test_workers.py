@@ -291,7 +291,7 @@ def test_ctrl_c_between_two_tensors_ends_the_saving_and_not_the_ranks(pool: LLM,
     )
 
 
-def test_quantised_ranks_are_not_saved_and_the_error_says_what_to_do(tmp_path: Path) -> None:
+def test_quantized_ranks_are_not_saved_and_the_error_says_what_to_do(tmp_path: Path) -> None:
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
         llm.distribute(accelerator="cpu", devices=2, quantize="int8", generate_strategy="tensor_parallel")
         with pytest.raises(UnsupportedOperation, match="Place the model on one device"):

@@ -18,7 +18,7 @@ from litgpt.domain.parallel.tensor_parallel import shard_model
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.quantization import Quantization
 from tests.agreement.models import Pair, Variant, pair
-from tests.agreement.test_quantised import held
+from tests.agreement.test_quantized import held
 
 CPU = torch.device("cpu")
 TOKENS = 24

@@ -78,7 +78,7 @@ def test_a_wish_that_cannot_be_is_refused_with_what_can(
         resolve_placement(DistributeOptions(**wish), CPU)
 
 
-def test_a_way_to_quantise_is_decided_with_the_rest() -> None:
+def test_a_way_to_quantize_is_decided_with_the_rest() -> None:
     assert resolve_placement(DistributeOptions(quantize="int8", precision="32"), CPU).quantize == "int8"
     assert (
         resolve_placement(DistributeOptions(quantize="bnb.nf4", precision="16-true"), TWO_GPUS).quantize

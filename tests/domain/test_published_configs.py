@@ -129,6 +129,6 @@ def test_apertus_is_stretched_as_its_config_says_and_so_if_it_says_nothing() -> 
     )
 
 
-def test_an_activation_with_learnt_numbers_is_refused_where_a_family_has_none() -> None:
+def test_an_activation_with_learned_numbers_is_refused_where_a_family_has_none() -> None:
     with pytest.raises(UnsupportedModel, match="xielu"):
         described("llama", hidden_act="xielu")

@@ -162,7 +162,7 @@ def test_a_prompt_and_its_completion_may_be_messages() -> None:
     assert example(record) == (ASKED, ANSWERED)
 
 
-def test_a_text_that_is_rendered_already_is_learnt_as_it_is() -> None:
+def test_a_text_that_is_rendered_already_is_learned_as_it_is() -> None:
     assert example({"text": "Once."}, "default") == (Message("user", ""), Message("assistant", "Once."))
     with pytest.raises(InvalidData, match="its fields are 'text'"):
         example({"text": "Once."})
@@ -217,7 +217,7 @@ def test_a_lesson_is_cut_at_its_end() -> None:
     assert lesson.truncate(2).loss_spans == ((1, 2),)
 
 
-def test_what_is_not_learnt_or_follows_nothing_teaches_nothing() -> None:
+def test_what_is_not_learned_or_follows_nothing_teaches_nothing() -> None:
     assert SFTExample((1, 2), ((1, 2),)).has_targets
     assert not SFTExample((1, 2), ()).has_targets
     assert not SFTExample((1, 2), ((0, 1),)).has_targets

@@ -301,7 +301,7 @@ def test_info_tells_what_each_of_several_devices_will_hold(
     assert ends(capsys, "info", folder, "--devices", "0")[0] == 1
 
 
-def test_a_command_quantises_as_it_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
+def test_a_command_quantizes_as_it_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     asked = ("generate", folder, "--prompt", "hello", "--max-new-tokens", "3", "--quantize")
     assert ends(capsys, *asked, "int8", "--quiet")[0] == 0
     status, reported, error = ends(capsys, *asked, "nf4", "--quiet")

@@ -46,7 +46,7 @@ def ends(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[in
     return status, said.out, said.err
 
 
-def test_the_folder_of_what_was_learnt_is_all_there_is_on_stdout(
+def test_the_folder_of_what_was_learned_is_all_there_is_on_stdout(
     capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
 ) -> None:
     data, out = write_records(tmp_path), tmp_path / "out"
@@ -171,7 +171,7 @@ def test_the_former_names_are_the_methods(
     assert "LoRA instead" in notes
 
 
-def test_texts_are_learnt_from_random_weights(
+def test_texts_are_learned_from_random_weights(
     capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path
 ) -> None:
     texts, out = tmp_path / "texts", tmp_path / "out"

@@ -1,4 +1,4 @@
-"""`litgpt.data` as it is used: connected, fed to the Trainer, and refused where nothing can be learnt."""
+"""`litgpt.data` as it is used: connected, fed to the Trainer, and refused where nothing can be learned."""
 
 import json
 import subprocess
@@ -54,8 +54,8 @@ def texts(fed: list[dict[str, torch.Tensor]]) -> list[str]:
     return [ByteTokenizer().decode(row, include_special_tokens=True).partition("!")[0] for row in rows]
 
 
-def learnt(batch: dict[str, torch.Tensor]) -> list[str]:
-    """Return what is learnt of each example."""
+def learned(batch: dict[str, torch.Tensor]) -> list[str]:
+    """Return what is learned of each example."""
     return [
         ByteTokenizer().decode([one for one in row if one >= 0], include_special_tokens=True)
         for row in batch["labels"].tolist()
@@ -120,15 +120,15 @@ def test_offline_what_is_not_in_the_cache_is_an_error(hub: LoopbackHub) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
-def test_a_file_of_records_is_learnt_from(suffix: str, tmp_path: Path) -> None:
+def test_a_file_of_records_is_learned_from(suffix: str, tmp_path: Path) -> None:
     module = JSON(write(tmp_path / f"data{suffix}", RECORDS), val_split_fraction=0.2, mask_prompt=True)
     module.connect(ByteTokenizer(), batch_size=4, max_seq_length=100)
     fed = batches(module)
     assert [len(batch["input_ids"]) for batch in fed] == [4, 4]
-    said = {one for batch in fed for one in learnt(batch)}
+    said = {one for batch in fed for one in learned(batch)}
     val = module.val_dataloader()
     assert not isinstance(val, list)
-    held_back = {one for batch in val for one in learnt(batch)}
+    held_back = {one for batch in val for one in learned(batch)}
     assert said | held_back == {f"{number}!<|end|>" for number in range(10)}
     assert len(held_back) == 2
 
@@ -168,7 +168,7 @@ def test_the_split_is_that_of_random_split(tmp_path: Path) -> None:
     assert texts(list(val)) == [f"<|user|>Say {number}.<|end|><|assistant|>{number}" for number in reference]
 
 
-def test_a_batch_is_padded_on_the_right_and_only_answers_are_learnt_if_so_wished(tmp_path: Path) -> None:
+def test_a_batch_is_padded_on_the_right_and_only_answers_are_learned_if_so_wished(tmp_path: Path) -> None:
     path = write(
         tmp_path / "data.json", [{"prompt": "a", "completion": "b"}, {"prompt": "aaa", "completion": "bb"}]
     )
@@ -179,10 +179,10 @@ def test_a_batch_is_padded_on_the_right_and_only_answers_are_learnt_if_so_wished
         ids, labels = batch["input_ids"], batch["labels"]
         assert ids.shape == labels.shape
         assert ids.dtype == labels.dtype == torch.int64
-        short = 0 if len(learnt(batch)[0]) < len(learnt(batch)[1]) else 1
+        short = 0 if len(learned(batch)[0]) < len(learned(batch)[1]) else 1
         assert ids[short, -3:].tolist() == [END] * 3
         assert labels[short, -3:].tolist() == [-100] * 3
-        assert min(learnt(batch), key=len) == (
+        assert min(learned(batch), key=len) == (
             "b<|end|>" if masked else "<|user|>a<|end|><|assistant|>b<|end|>"
         )
 
@@ -212,7 +212,7 @@ def test_what_is_too_long_is_cut_and_counted(tmp_path: Path, capsys: pytest.Capt
     module.connect(ByteTokenizer(), batch_size=3, max_seq_length=26)
     (batch,) = batches(module)
     assert batch["input_ids"].shape[1] <= 26
-    assert sorted(learnt(batch)) == ["bbb", "bbbbb<|end|>"]
+    assert sorted(learned(batch)) == ["bbb", "bbbbb<|end|>"]
     assert (
         "JSON, training: 2 of 3 examples have more than 26 tokens (the longest has 49) and are "
         "truncated. 1 of 3 have no tokens to train on and are dropped." in capsys.readouterr().err
@@ -285,7 +285,7 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
         ("data.parquet", "PAR", "not Parquet"),
     ],
 )
-def test_a_file_that_cannot_be_learnt_from_says_where_and_why(
+def test_a_file_that_cannot_be_learned_from_says_where_and_why(
     name: str, content: str, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8", newline="")

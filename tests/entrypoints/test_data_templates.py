@@ -49,7 +49,7 @@ def rendered() -> Any:
 
 
 def fed(llm: LLM, module: DataModule) -> list[tuple[str, list[str]]]:
-    """Return the text of each example, and the stretches of it that are learnt."""
+    """Return the text of each example, and the stretches of it that are learned."""
     module.connect(llm.tokenizer)
     module.setup()
     train, _ = module._datasets()
@@ -72,15 +72,15 @@ def fed(llm: LLM, module: DataModule) -> list[tuple[str, list[str]]]:
     return found
 
 
-def test_tool_calls_are_learnt_as_the_template_writes_them(llm: LLM, rendered: Any) -> None:
-    ((text, learnt),) = fed(llm, Records([{"messages": TALK, "tools": [CALL]}], mask_prompt=True))
+def test_tool_calls_are_learned_as_the_template_writes_them(llm: LLM, rendered: Any) -> None:
+    ((text, learned),) = fed(llm, Records([{"messages": TALK, "tools": [CALL]}], mask_prompt=True))
     assert text == rendered(TALK, tools=[CALL]).rstrip()
-    assert learnt == ['[weather {"city": "Rome"}]<|end|>', "It is 22.<|end|>"]
+    assert learned == ['[weather {"city": "Rome"}]<|end|>', "It is 22.<|end|>"]
 
 
-def test_an_answer_of_nothing_but_a_call_is_learnt(llm: LLM) -> None:
-    ((_, learnt),) = fed(llm, Records([{"messages": TALK[:2]}], mask_prompt=True))
-    assert learnt == ['[weather {"city": "Rome"}]<|end|>']
+def test_an_answer_of_nothing_but_a_call_is_learned(llm: LLM) -> None:
+    ((_, learned),) = fed(llm, Records([{"messages": TALK[:2]}], mask_prompt=True))
+    assert learned == ['[weather {"city": "Rome"}]<|end|>']
 
 
 def test_each_record_has_its_own_tools_and_variables_or_those_of_the_module(llm: LLM, rendered: Any) -> None:
@@ -130,7 +130,7 @@ def test_what_is_rendered_once_more_is_noticed(llm: LLM, rendered: Any) -> None:
         fed(llm, Records([pair]))
 
 
-def test_the_style_that_was_set_is_the_one_that_is_learnt(llm: LLM) -> None:
+def test_the_style_that_was_set_is_the_one_that_is_learned(llm: LLM) -> None:
     llm.prompt_style = "alpaca"
     try:
         module = Records([{"prompt": "Name a bird.", "completion": "A crane."}])

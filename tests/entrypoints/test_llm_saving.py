@@ -30,7 +30,7 @@ def test_a_saved_model_answers_as_it_did(tmp_path: Path) -> None:
     assert again.prompt_style == llm.prompt_style
 
 
-def test_what_was_learnt_is_saved_and_not_what_was_loaded(tmp_path: Path) -> None:
+def test_what_was_learned_is_saved_and_not_what_was_loaded(tmp_path: Path) -> None:
     llm = tiny()
     with torch.no_grad():
         for parameter in llm.parameters():

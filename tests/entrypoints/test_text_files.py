@@ -167,7 +167,7 @@ def test_without_enough_text_numbers_say_what_is_missing(tmp_path: Path) -> None
         connected(TextFiles(texts, val_data_path=texts / "a.txt"), length=5).setup()
 
 
-def test_a_first_file_that_is_too_short_to_validate_with_is_learnt_from(
+def test_a_first_file_that_is_too_short_to_validate_with_is_learned_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module = connected(TextFiles(folder(tmp_path, a="ab", b="cdefg")))

@@ -79,7 +79,7 @@ def test_half_the_precision_learns_nearly_the_same(tmp_path: Path, precision: st
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
-def test_qlora_learns_an_adapter_on_quantised_weights(tmp_path: Path, quantize: str) -> None:
+def test_qlora_learns_an_adapter_on_quantized_weights(tmp_path: Path, quantize: str) -> None:
     done = trained(tmp_path, method="qlora", quantize=quantize, max_steps=8)
     found = losses(tmp_path / "out")
     assert found[-1] < found[0]

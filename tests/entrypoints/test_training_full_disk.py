@@ -1,4 +1,4 @@
-"""Training on a disk that fills up: it goes on, and what was learnt is not lost."""
+"""Training on a disk that fills up: it goes on, and what was learned is not lost."""
 
 import resource
 import shutil

@@ -188,7 +188,7 @@ def test_a_model_without_a_template_is_asked_later_as_it_was_taught(full: Done, 
         assert style(run) == "alpaca"
 
 
-def test_a_style_that_is_asked_for_is_learnt_and_kept(tmp_path: Path) -> None:
+def test_a_style_that_is_asked_for_is_learned_and_kept(tmp_path: Path) -> None:
     run = done(tmp_path, max_steps=1, prompt_style="chatml")
     assert style(run) == "chatml"
 

@@ -137,7 +137,7 @@ def test_what_is_divided_goes_on_exactly_too(
         train(attrs.evolve(half, strategy="auto"), resume="last", report=null_reporter)
 
 
-def test_an_exception_leaves_what_was_learnt_before_it(
+def test_an_exception_leaves_what_was_learned_before_it(
     tmp_path: Path, whole: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"), save_every=None)

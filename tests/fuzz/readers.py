@@ -280,11 +280,11 @@ def _quantized(folder: Path, method: str) -> tuple[Any, dict[str, bytes]]:
     """Return the config of a quantized model, and its files."""
     import torch
 
-    from tests.adapters import test_quantised_mxfp4 as mxfp4
+    from tests.adapters import test_quantized_mxfp4 as mxfp4
     from tests.adapters.packed_weights import pack_awq, pack_gptq, write_packed
-    from tests.adapters.test_quantised_awq_gptq import AWQ, GPTQ
-    from tests.adapters.test_quantised_bitsandbytes import BNB, pack_bnb
-    from tests.adapters.test_quantised_fp8 import BLOCKS, compressed, pack_fp8
+    from tests.adapters.test_quantized_awq_gptq import AWQ, GPTQ
+    from tests.adapters.test_quantized_bitsandbytes import BNB, pack_bnb
+    from tests.adapters.test_quantized_fp8 import BLOCKS, compressed, pack_fp8
 
     pack, settings = {
         "awq": (pack_awq(16), AWQ),

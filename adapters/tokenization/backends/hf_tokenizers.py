@@ -86,12 +86,12 @@ def make_backend(
     library.no_padding()
     library.no_truncation()  # some files truncate texts to the length used in training
     added = library.get_added_tokens_decoder()
-    learnt = max((token for token in ids if token not in added), default=-1) + 1
+    base_vocab_size = max((token for token in ids if token not in added), default=-1) + 1
     return HFTokenizersBackend(
         library=library,
         byte_decoder=byte_decoder,
-        vocab_size=max((*added, learnt - 1)) + 1,
-        base_vocab_size=learnt,
+        vocab_size=max((*added, base_vocab_size - 1)) + 1,
+        base_vocab_size=base_vocab_size,
         special_tokens={token.content: place for place, token in added.items()},
         skipped_ids=frozenset(place for place, token in added.items() if token.special),
     )

@@ -42,7 +42,7 @@ def pieces(tmp_path: Path) -> Tokenizer:
 
 
 def check(tokenizer: Tokenizer, style: PromptStyle | None, ends: tuple[str, str]) -> None:
-    """Ask that each answer is learnt as it stands, with what ends it, after the very ids of its prompt."""
+    """Ask that each answer is learned as it stands, with what ends it, after the very ids of its prompt."""
     lesson = EncodeExample(tokenizer, style, mask_prompt=True)(TALK)
     write = RenderPrompt(tokenizer, style)
     said = [
@@ -75,7 +75,7 @@ def test_a_tokenizer_of_pieces_that_begins_texts(pieces: Tokenizer) -> None:
     check(pieces, find_style("alpaca"), ("\n\n", "</s>"))
 
 
-def test_a_token_over_the_end_of_the_prompt_is_learnt_as_a_part_of_the_answer(smollm2: Tokenizer) -> None:
+def test_a_token_over_the_end_of_the_prompt_is_learned_as_a_part_of_the_answer(smollm2: Tokenizer) -> None:
     """The line that the prompt ends with, and those that the answer begins with, are one token."""
     alpaca = find_style("alpaca")
     lesson = EncodeExample(smollm2, alpaca, mask_prompt=True)((TALK[0], Message("assistant", "\n\n  Yes.")))

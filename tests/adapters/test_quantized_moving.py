@@ -1,4 +1,4 @@
-"""Quantised layers on other devices and in other dtypes than those that they were made on and in."""
+"""Quantized layers on other devices and in other dtypes than those that they were made on and in."""
 
 import copy
 
@@ -17,7 +17,7 @@ from litgpt.domain.families import resolve_model
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
 from tests.adapters.fake_cuda import backward, fake_cuda, on_cuda
-from tests.adapters.test_quantised_layers import weight
+from tests.adapters.test_quantized_layers import weight
 from tests.adapters.tiny_models import tiny_folder
 
 CUDA = torch.device("cuda:0")
@@ -92,7 +92,7 @@ def test_a_copy_and_a_state_dict_are_the_layer(how: Quantization) -> None:
 
 @pytest.mark.parametrize("devices", [("cuda:0",), ("cuda:0", "cuda:1")])
 @pytest.mark.parametrize("how", FAKEABLE)
-def test_a_quantised_model_is_read_to_its_devices_and_trained_through(
+def test_a_quantized_model_is_read_to_its_devices_and_trained_through(
     how: Quantization, devices: tuple[str, ...]
 ) -> None:
     cpu_block_size()

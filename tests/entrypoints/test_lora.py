@@ -281,7 +281,7 @@ def test_what_was_computed_with_another_adapter_is_computed_again(adapted: tuple
 
 
 @pytest.mark.parametrize("how", ["int8", "int4", "bnb.nf4", "bnb.int8"])
-def test_what_is_beside_quantised_weights_is_trained(how: str, tmp_path: Path) -> None:
+def test_what_is_beside_quantized_weights_is_trained(how: str, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     llm = loaded(quantize=how)
     before = logits(llm)
@@ -302,7 +302,7 @@ def test_what_is_beside_quantised_weights_is_trained(how: str, tmp_path: Path) -
     assert torch.allclose(logits(again), logits(llm), atol=1e-5)
 
 
-def test_a_gradient_through_quantised_weights_is_that_of_what_they_stand_for() -> None:
+def test_a_gradient_through_quantized_weights_is_that_of_what_they_stand_for() -> None:
     from litgpt.adapters.pytorch.quantization.int8 import Int8Linear
 
     layer = Int8Linear.from_weight(torch.randn(32, 64), "int8", None)
@@ -382,9 +382,9 @@ def test_a_trainer_trains_an_adapter_and_a_checkpoint_of_it_goes_on(tmp_path: Pa
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.7 * losses[0]
-    learnt = {name.removeprefix("model."): one for name, one in trained(llm).items()}
-    torch.save(learnt, tmp_path / "learnt.pt")
-    found = again.load_state_dict(torch.load(tmp_path / "learnt.pt", weights_only=True), strict=False)
+    learned = {name.removeprefix("model."): one for name, one in trained(llm).items()}
+    torch.save(learned, tmp_path / "learned.pt")
+    found = again.load_state_dict(torch.load(tmp_path / "learned.pt", weights_only=True), strict=False)
     assert not found.unexpected_keys
     llm.eval()
     again.eval()

@@ -1,4 +1,4 @@
-"""Quantised folders of other families: biases that are needed, and models of text and more."""
+"""Quantized folders of other families: biases that are needed, and models of text and more."""
 
 import json
 import shutil
@@ -16,8 +16,8 @@ from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.domain.errors import InvalidArgument, UnsupportedModel
 from litgpt.domain.families import resolve_model
 from tests.adapters.packed_weights import Pack, pack_gptq, write_folder
-from tests.adapters.test_quantised_awq_gptq import GPTQ
-from tests.adapters.test_quantised_bitsandbytes import BNB, pack_bnb
+from tests.adapters.test_quantized_awq_gptq import GPTQ
+from tests.adapters.test_quantized_bitsandbytes import BNB, pack_bnb
 from tests.adapters.tiny_models import tiny_folder
 
 
@@ -70,7 +70,7 @@ NAMED: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("inside", [False, True], ids=["said outside", "said inside"])
 @pytest.mark.parametrize("named", NAMED.values(), ids=NAMED)
-def test_the_text_part_of_a_model_that_sees_is_dequantised(
+def test_the_text_part_of_a_model_that_sees_is_dequantized(
     tmp_path: Path, named: Callable[[str], str], *, inside: bool
 ) -> None:
     folder = tmp_path / "packed"

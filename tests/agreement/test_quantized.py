@@ -24,7 +24,7 @@ from tests.agreement.models import Pair, Variant, pair, random_ids
 FAMILIES = ("llama", "gpt2", "falcon", "phi3", "mixtral", "gpt_oss", "deepseek_v3", "qwen3_next")
 WIDE: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6}
 IDS = random_ids(2, 12)
-# How far the logits of a random model may be from those of the unquantised one: four bits are felt.
+# How far the logits of a random model may be from those of the unquantized one: four bits are felt.
 NEAR: dict[Quantization, float] = {"int8": 0.03, "int4": 0.3, "bnb.nf4": 0.35}
 
 
@@ -32,7 +32,7 @@ def placed(how: Quantization | None, **settings: Any) -> Placement:
     return Placement(devices=("cpu",), dtype="float32", quantize=how, **settings)
 
 
-def quantised(both: Pair, placement: Placement) -> GPT:
+def quantized(both: Pair, placement: Placement) -> GPT:
     strategy = LayerSplit() if placement.strategy == "sequential" else SingleDevice()
     return strategy.build(placement, both.actual.architecture, both.joins, both.checkpoint, null_reporter)
 
@@ -51,12 +51,12 @@ def held(model: nn.Module) -> int:
 
 @pytest.mark.parametrize("how", NEAR)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_quantised_model_is_the_model_with_the_weights_that_its_layers_stand_for(
+def test_a_quantized_model_is_the_model_with_the_weights_that_its_layers_stand_for(
     family: str, how: Quantization, tmp_path: Path
 ) -> None:
     both = pair(Variant(family, family), tmp_path)
     before = logits(both.actual)
-    model = quantised(both, placed(how))
+    model = quantized(both, placed(how))
     layers = quantized_layers(model)
     assert set(layers) == {join.parameter.name for join in both.joins if is_quantized(join.parameter)}
     for name, layer in layers.items():
@@ -83,11 +83,11 @@ def test_norms_biases_embeddings_heads_and_routers_stay_as_they_are(family: str,
     assert not large
 
 
-def test_layers_over_devices_are_quantised_as_on_one(tmp_path: Path) -> None:
+def test_layers_over_devices_are_quantized_as_on_one(tmp_path: Path) -> None:
     both = pair(Variant("llama", "llama"), tmp_path)
-    expected = logits(quantised(both, placed("int4")))
+    expected = logits(quantized(both, placed("int4")))
     over = attrs.evolve(placed("int4", strategy="sequential"), devices=("cpu", "cpu"))
-    torch.testing.assert_close(logits(quantised(both, over)), expected, rtol=0, atol=0)
+    torch.testing.assert_close(logits(quantized(both, over)), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -96,7 +96,7 @@ def test_the_memory_that_was_foretold_is_what_the_model_takes(
     how: Quantization | None, dtype: Any, tmp_path: Path
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
-    model = quantised(both, attrs.evolve(placed(how), dtype=dtype))
+    model = quantized(both, attrs.evolve(placed(how), dtype=dtype))
     foretold = weight_bytes(both.actual.architecture, dtype=dtype, quantize=how)
     assert held(model) == pytest.approx(foretold, rel=0.04 if how is not None and "-dq" in how else 0.02)
 
@@ -106,7 +106,7 @@ def test_the_memory_that_each_device_was_foretold_is_what_its_layers_take(
     how: Quantization | None, tmp_path: Path
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
-    model = quantised(both, placed(how, strategy="sequential"))
+    model = quantized(both, placed(how, strategy="sequential"))
     architecture = both.actual.architecture
     outside = weight_bytes(attrs.evolve(architecture, layers=()), dtype="float32", quantize=how)
     blocks = [*model.transformer["h"].children()]
@@ -149,7 +149,7 @@ def nothing_before() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("how", [None, "int8", "int4", "bnb.nf4"])
-def test_the_whole_model_never_exists_unquantised(
+def test_the_whole_model_never_exists_unquantized(
     how: Quantization | None, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
@@ -164,7 +164,7 @@ def test_the_whole_model_never_exists_unquantised(
         assert held(model) / 2 < checkpoint.most < held(model) + 2 * largest < 0.6 * whole
 
 
-def test_ranks_quantise_their_own_slices() -> None:
+def test_ranks_quantize_their_own_slices() -> None:
     how: Quantization = "int8"
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
         llm.distribute(accelerator="cpu", precision="32-true", quantize=how)

@@ -99,7 +99,7 @@ def test_each_format_has_the_error_of_its_bits(how: Quantization, shape: tuple[i
 
 @pytest.mark.parametrize("how", [one for one in QUANTIZATIONS if not one.endswith("-dq")])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_was_quantised_and_dequantised_is_quantised_to_the_same(
+def test_what_was_quantized_and_dequantized_is_quantized_to_the_same(
     how: Quantization, shape: tuple[int, int]
 ) -> None:
     once = layer(how, *shape).dequantize()
@@ -110,7 +110,7 @@ def test_what_was_quantised_and_dequantised_is_quantised_to_the_same(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("how", QUANTIZATIONS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_layer_multiplies_by_its_dequantised_weight(
+def test_a_layer_multiplies_by_its_dequantized_weight(
     how: Quantization, shape: tuple[int, int], dtype: torch.dtype
 ) -> None:
     bias = torch.nn.Parameter(torch.linspace(-1, 1, shape[0], dtype=dtype), requires_grad=False)
@@ -127,7 +127,7 @@ def test_a_layer_multiplies_by_its_dequantised_weight(
 
 
 @pytest.mark.parametrize("kind", [Int8Linear, Int4Linear])
-def test_rows_of_zeros_and_of_one_sign_are_quantised_too(kind: type[Int8Linear | Int4Linear]) -> None:
+def test_rows_of_zeros_and_of_one_sign_are_quantized_too(kind: type[Int8Linear | Int4Linear]) -> None:
     given = torch.zeros(3, 64)
     given[1], given[2] = torch.linspace(1, 2, 64), torch.linspace(-2, -1, 64)
     made = kind.from_weight(given, "int8" if kind is Int8Linear else "int4", None).dequantize()
@@ -144,7 +144,7 @@ def test_bitsandbytes_that_is_not_there_is_told_with_the_command_that_brings_it(
             layer(how, 16, 64)
 
 
-def test_double_quantisation_packs_the_scales_and_nothing_else() -> None:
+def test_double_quantization_packs_the_scales_and_nothing_else() -> None:
     plain, packed = layer("bnb.nf4", 64, 96), layer("bnb.nf4-dq", 64, 96)
     assert isinstance(packed, Bnb4Linear)
     assert packed.absmax.dtype == torch.uint8

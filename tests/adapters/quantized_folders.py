@@ -1,4 +1,4 @@
-"""Folders with quantised weights, packed by numpy as the formats are published, and what they stand for."""
+"""Folders with quantized weights, packed by numpy as the formats are published, and what they stand for."""
 
 import json
 import shutil
@@ -60,8 +60,8 @@ class Case:
     said: str
 
 
-def quantised_folder(folder: Path, case: Case) -> dict[str, Tensor]:
-    """Write the tiny llama with its projections quantised, and return all tensors as they should be read."""
+def quantized_folder(folder: Path, case: Case) -> dict[str, Tensor]:
+    """Write the tiny llama with its projections quantized, and return all tensors as they should be read."""
     source = tiny_folder("llama")
     stored: Stored = {}
     meant: dict[str, Tensor] = {}
@@ -95,10 +95,10 @@ def gpt_oss_folder(folder: Path) -> dict[str, Tensor]:
     return meant
 
 
-def write(folder: Path, config: Mapping[str, Any], quantisation: Mapping[str, Any], stored: Stored) -> None:
+def write(folder: Path, config: Mapping[str, Any], quantization: Mapping[str, Any], stored: Stored) -> None:
     """Write a folder: config, weights and a tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": quantisation}))
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": quantization}))
     save_file({name: one.contiguous() for name, one in stored.items()}, folder / "model.safetensors")
     save_byte_tokenizer(folder)
 
@@ -346,4 +346,4 @@ CASES: dict[str, Case] = {
     ),
     "fp4": Case(partial(bnb, kind="fp4"), {**_BNB, "bnb_4bit_quant_type": "fp4"}, "FP4", "FP4"),
 }
-"""Every format in which the tiny llama is quantised, and how."""
+"""Every format in which the tiny llama is quantized, and how."""

@@ -149,7 +149,7 @@ def test_adapters_learn_faster_than_all_weights_and_random_ones_faster_still() -
     assert recipe(method="lora", learning_rate=0).peak_learning_rate == 0
 
 
-def test_qlora_quantises_and_nothing_else_does() -> None:
+def test_qlora_quantizes_and_nothing_else_does() -> None:
     assert recipe().quantization is recipe(method="lora").quantization is None
     assert recipe(method="qlora").quantization == "bnb.nf4"
     assert recipe(method="qlora", quantize="int8").quantization == "int8"

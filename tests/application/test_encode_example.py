@@ -19,8 +19,8 @@ PAIR = (ASKED, ANSWERED)
 TALK = (*PAIR, Message("user", "Another."), Message("assistant", "An owl."))
 
 
-def learnt(lesson: SFTExample) -> list[str]:
-    """Return what of a lesson is learnt, stretch by stretch."""
+def learned(lesson: SFTExample) -> list[str]:
+    """Return what of a lesson is learned, stretch by stretch."""
     return [
         ByteTokenizer().decode(lesson.token_ids[start:stop], include_special_tokens=True)
         for start, stop in lesson.loss_spans
@@ -34,18 +34,18 @@ def lesson(said: Messages = PAIR, style: PromptStyle | None = None, *, mask: boo
 def test_a_template_that_ends_its_turns_needs_no_other_end() -> None:
     written = ByteTokenizer().decode(lesson().token_ids, include_special_tokens=True)
     assert written == "<|user|>Name a bird.<|end|><|assistant|>A crane.<|end|>"
-    assert learnt(lesson()) == ["A crane.<|end|>"]
+    assert learned(lesson()) == ["A crane.<|end|>"]
 
 
-def test_without_a_mask_all_of_it_is_learnt() -> None:
+def test_without_a_mask_all_of_it_is_learned() -> None:
     whole = lesson(mask=False)
     assert whole.token_ids == lesson().token_ids
     assert whole.loss_spans == ((0, len(whole.token_ids)),)
 
 
-def test_every_answer_of_a_conversation_is_learnt_with_what_ends_it() -> None:
-    assert learnt(lesson(TALK)) == ["A crane.<|end|>", "An owl.<|end|>"]
-    assert learnt(lesson(TALK, find_style("alpaca"))) == ["A crane.\n\n", "An owl.<|end|>"]
+def test_every_answer_of_a_conversation_is_learned_with_what_ends_it() -> None:
+    assert learned(lesson(TALK)) == ["A crane.<|end|>", "An owl.<|end|>"]
+    assert learned(lesson(TALK, find_style("alpaca"))) == ["A crane.\n\n", "An owl.<|end|>"]
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
@@ -56,16 +56,16 @@ def test_what_is_before_the_answer_is_what_generation_asks(style: PromptStyle) -
     ((start, stop),) = said.loss_spans
     assert list(said.token_ids[:start]) == prompt
     assert stop == len(said.token_ids)
-    assert learnt(said) == [f"{style.answer_prefix}A crane.<|end|>"]
+    assert learned(said) == [f"{style.answer_prefix}A crane.<|end|>"]
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
-def test_a_conversation_is_learnt_in_every_style_that_knows_conversations(style: PromptStyle) -> None:
+def test_a_conversation_is_learned_in_every_style_that_knows_conversations(style: PromptStyle) -> None:
     if style.turn_end is None:
         with pytest.raises(UnsupportedPrompt, match="one question at a time"):
             lesson(TALK, style)
         return
-    first, second = learnt(lesson(TALK, style))
+    first, second = learned(lesson(TALK, style))
     ends = (
         "<|end|>" if style.turn_end.startswith("<|end|>") else style.turn_end
     )  # Phi's is a token of this tokenizer
@@ -75,7 +75,7 @@ def test_a_conversation_is_learnt_in_every_style_that_knows_conversations(style:
 
 def test_a_style_is_ended_by_its_own_token_and_nothing_after_it_is_kept() -> None:
     style = attrs.evolve(find_style("gemma"), turn_end="<|end|>\n", stop_sequences=("<|end|>",))
-    assert learnt(lesson(TALK, style)) == ["A crane.<|end|>", "An owl.<|end|>"]
+    assert learned(lesson(TALK, style)) == ["A crane.<|end|>", "An owl.<|end|>"]
 
 
 def test_the_beginning_token_is_where_generation_has_it() -> None:
@@ -89,8 +89,8 @@ def test_the_beginning_token_is_where_generation_has_it() -> None:
 
 def test_an_answer_of_nothing_is_to_end_at_once() -> None:
     nothing = (ASKED, Message("assistant", ""))
-    assert learnt(lesson(nothing)) == ["<|end|>"]
-    assert learnt(lesson(nothing, find_style("alpaca"))) == ["<|end|>"]
+    assert learned(lesson(nothing)) == ["<|end|>"]
+    assert learned(lesson(nothing, find_style("alpaca"))) == ["<|end|>"]
 
 
 @attrs.frozen
@@ -118,7 +118,7 @@ class Loose(ByteTokenizer):
 
 
 def test_where_a_template_ends_nothing_the_tokenizers_end_does() -> None:
-    assert learnt(EncodeExample(Loose(), None, mask_prompt=True)(TALK)) == ["A crane.\n\n", "An owl.<|end|>"]
+    assert learned(EncodeExample(Loose(), None, mask_prompt=True)(TALK)) == ["A crane.\n\n", "An owl.<|end|>"]
 
 
 def test_the_style_to_teach_in_is_the_template_then_alpacas() -> None:

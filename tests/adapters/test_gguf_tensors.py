@@ -1,4 +1,4 @@
-"""Tensors that lie in a GGUF file otherwise than in a Hugging Face checkpoint: quantised, fused, damaged."""
+"""Tensors that lie in a GGUF file otherwise than in a Hugging Face checkpoint: quantized, fused, damaged."""
 
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,12 @@ def convert(
         ),
     ],
 )
-def test_quantised_numbers_come_from_the_blocks_that_hold_them(
+def test_quantized_numbers_come_from_the_blocks_that_hold_them(
     family: str, converter: type[converters.Converter], settings: dict[str, Any], tmp_path: Path
 ) -> None:
     checkpoint, expected = convert(tmp_path, family, converter, "Q8_0", **settings)
-    quantised = [name for name, info in checkpoint.tensors.items() if info.storage_format == "Q8_0"]
-    assert len(quantised) > len(expected) // 4
+    quantized = [name for name, info in checkpoint.tensors.items() if info.storage_format == "Q8_0"]
+    assert len(quantized) > len(expected) // 4
     for name, tensor in expected.items():
         found = checkpoint.read(name, "float32")
         # A scale is the largest of 32 numbers over 127, in float16; a number is off by half of that at most.

@@ -184,7 +184,7 @@ def test_layers_that_a_pattern_leaves_plain_are_read_as_they_are(tmp_path: Path)
     check_weights(tmp_path / "packed", write_packed(tmp_path / "packed", pack_gptq(16), settings))
 
 
-def test_a_config_that_says_quantised_of_plain_weights_changes_nothing(tmp_path: Path) -> None:
+def test_a_config_that_says_quantized_of_plain_weights_changes_nothing(tmp_path: Path) -> None:
     meant = write_packed(
         tmp_path / "packed", lambda name, weight: ({name: torch.tensor(weight)}, weight), AWQ
     )

@@ -106,7 +106,7 @@ TEXT = st.lists(st.sampled_from(WORDS) | st.text(LETTERS, max_size=3), max_size=
 
 
 def merged(vocabulary: GgufVocabulary, patterns: tuple[str, ...], text: str) -> list[str]:
-    """Encode in the plainest way: split, then merge the pair that was learnt first, again and again."""
+    """Encode in the plainest way: split, then merge the pair that was learned first, again and again."""
     ranks = {merge: rank for rank, merge in enumerate(vocabulary.merges)}
     letters = tiny.letters_for_bytes()
     words = [text]

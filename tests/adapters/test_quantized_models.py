@@ -1,4 +1,4 @@
-"""Whole models in each quantised format: every tensor, the logits, and what headers alone tell."""
+"""Whole models in each quantized format: every tensor, the logits, and what headers alone tell."""
 
 import json
 from pathlib import Path
@@ -20,14 +20,14 @@ from litgpt.domain.ports import Checkpoint
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.reference import ModelReference
 from tests.adapters.loopback_hub import LoopbackHub
-from tests.adapters.quantised_folders import (
+from tests.adapters.quantized_folders import (
     BLOCK,
     CASES,
     EXPERTS,
     Case,
     gpt_oss_folder,
     headers_alone,
-    quantised_folder,
+    quantized_folder,
 )
 from tests.adapters.tiny_models import tiny_folder, tiny_model
 from tests.agreement.models import random_ids
@@ -56,7 +56,7 @@ def agree(actual: Tensor, reference: Tensor) -> bool:
 
 
 def test_every_tensor_is_read_as_what_it_stands_for(case: Case, folder: Path) -> None:
-    meant = quantised_folder(folder, case)
+    meant = quantized_folder(folder, case)
     opened = open_hf_folder(folder, "tiny")
     assert set(opened.tensors) == set(meant)
     for name, tensor in meant.items():
@@ -71,15 +71,15 @@ def test_the_logits_are_those_of_the_weights_that_it_stands_for(case: Case, fold
 
     reference = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"), dtype=torch.float32)
     ids = random_ids(2, 20)
-    unquantised = reference(ids).logits
-    reference.load_state_dict(quantised_folder(folder, case))
+    unquantized = reference(ids).logits
+    reference.load_state_dict(quantized_folder(folder, case))
     expected = reference(ids).logits
     assert agree(logits(folder, ids), expected)
-    assert not agree(unquantised, expected), "the folder holds other weights than it was made of"
+    assert not agree(unquantized, expected), "the folder holds other weights than it was made of"
 
 
 def test_headers_and_config_alone_tell_all_of_it(case: Case, folder: Path) -> None:
-    quantised_folder(folder, case)
+    quantized_folder(folder, case)
     here = open_hf_folder(folder, "tiny")
     everything = sum(here.tensors[name].nbytes for name in here.tensors)
     coming = headers_alone(folder)
@@ -93,7 +93,7 @@ def test_headers_and_config_alone_tell_all_of_it(case: Case, folder: Path) -> No
 
 
 def test_on_the_hub_it_is_described_before_its_weights_are_fetched(tmp_path: Path) -> None:
-    meant = quantised_folder(tmp_path / "hub" / "org" / "tiny", CASES["nf4, twice"])
+    meant = quantized_folder(tmp_path / "hub" / "org" / "tiny", CASES["nf4, twice"])
     reference = ModelReference("org/tiny")
     with LoopbackHub(tmp_path / "hub") as hub:
         store: HubStore[Tensor] = HubStore(
@@ -110,7 +110,7 @@ def test_on_the_hub_it_is_described_before_its_weights_are_fetched(tmp_path: Pat
 
 
 def test_parts_of_a_weight_may_lie_in_different_files(folder: Path) -> None:
-    meant = quantised_folder(folder, CASES["gptq, rows in another order"])
+    meant = quantized_folder(folder, CASES["gptq, rows in another order"])
     stored = _stored(folder)
     (folder / "model.safetensors").unlink()
     places = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(stored)}
@@ -123,7 +123,7 @@ def test_parts_of_a_weight_may_lie_in_different_files(folder: Path) -> None:
 
 
 def test_saved_it_is_a_model_in_full(folder: Path, tmp_path: Path) -> None:
-    meant = quantised_folder(folder, CASES["fp4"])
+    meant = quantized_folder(folder, CASES["fp4"])
     llm = LLM.load(folder, distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="32-true")
     llm.save(tmp_path / "saved")
@@ -135,7 +135,7 @@ def test_saved_it_is_a_model_in_full(folder: Path, tmp_path: Path) -> None:
 
 
 def test_what_it_is_stored_as_is_told(case: Case, folder: Path) -> None:
-    quantised_folder(folder, case)
+    quantized_folder(folder, case)
     found = DescribeModel(LocalStore(folder.parent))(ModelReference("tiny"))
     assert {one.format: one.num_tensors for one in found.storage} == {case.stored_as: 3 * 7, "F32": 3 * 2 + 3}
     assert len(found.notes) == 1
@@ -143,10 +143,10 @@ def test_what_it_is_stored_as_is_told(case: Case, folder: Path) -> None:
     assert "dequantized" in found.notes[0]
 
 
-def test_whoever_loads_it_is_told_how_it_is_quantised(
+def test_whoever_loads_it_is_told_how_it_is_quantized(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quantised_folder(folder, CASES["awq"])
+    quantized_folder(folder, CASES["awq"])
     LLM.load(folder, distribute=None).distribute(accelerator="cpu")
     assert "quantized by AWQ to 4 bits" in capsys.readouterr().err
 
@@ -155,7 +155,7 @@ def test_whoever_loads_it_is_told_how_it_is_quantised(
 def test_transformers_reads_the_same_out_of_fp8(name: str, folder: Path) -> None:
     from transformers.integrations.finegrained_fp8 import Fp8Dequantize
 
-    quantised_folder(folder, CASES[name])
+    quantized_folder(folder, CASES[name])
     opened, stored = open_hf_folder(folder, "tiny"), _stored(folder)
     compared = 0
     for one in opened.tensors:
@@ -216,17 +216,17 @@ class TestGptOss:
 
 
 @pytest.mark.parametrize("name", ["awq", "fp8 in blocks", "nf4, twice"])
-class TestQuantisedFolder(ModelStoreContract):
+class TestQuantizedFolder(ModelStoreContract):
     """Contract tests of the port ModelStore."""
 
     @pytest.fixture
     def store(self, name: str, folder: Path) -> LocalStore:
-        quantised_folder(folder, CASES[name])
+        quantized_folder(folder, CASES[name])
         return LocalStore(folder.parent)
 
 
 def test_closing_it_closes_what_is_behind_it(folder: Path) -> None:
-    quantised_folder(folder, CASES["gptq"])
+    quantized_folder(folder, CASES["gptq"])
     opened: Checkpoint[Tensor] = open_hf_folder(folder, "tiny")
     name = next(one for one in opened.tensors if one.endswith("q_proj.weight"))
     tensor = opened.read(name)
@@ -237,7 +237,7 @@ def test_closing_it_closes_what_is_behind_it(folder: Path) -> None:
 def test_a_tensor_that_an_index_of_packed_weights_promises_is_missed_only_if_it_is_needed(
     case: Case, tmp_path: Path
 ) -> None:
-    meant = quantised_folder(tmp_path, case)
+    meant = quantized_folder(tmp_path, case)
     shard, index = tmp_path / "model-1.safetensors", tmp_path / "model.safetensors.index.json"
     (tmp_path / "model.safetensors").rename(shard)
     names = [*load_file(shard)]

@@ -1,4 +1,4 @@
-"""Quantised models that are saved: what is read of the folder are the numbers that were computed with."""
+"""Quantized models that are saved: what is read of the folder are the numbers that were computed with."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def logits(llm: LLM) -> Tensor:
 
 @pytest.mark.parametrize("how", ["int8", "int4", "bnb.nf4", "bnb.int8"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_quantised_model_that_was_saved_is_the_same_again(
+def test_a_quantized_model_that_was_saved_is_the_same_again(
     family: str, how: Quantization, tmp_path: Path
 ) -> None:
     llm = opened(tiny_folder(family), how)
@@ -84,11 +84,11 @@ def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
     assert llm.model is not None
     actual = quantized_layers(llm.model)
     for number, layer in enumerate(reference.model.layers):
-        rows = [dequantised(one) for one in (layer.self_attn.q_proj, layer.self_attn.k_proj)]
+        rows = [dequantized(one) for one in (layer.self_attn.q_proj, layer.self_attn.k_proj)]
         qkv = actual[f"transformer.h.{number}.attn.qkv.weight"].dequantize()
         torch.testing.assert_close(torch.cat(rows), qkv[: sum(map(len, rows))], rtol=1e-6, atol=0)
         down = actual[f"transformer.h.{number}.mlp.proj.weight"].dequantize()
-        torch.testing.assert_close(dequantised(layer.mlp.down_proj), down, rtol=1e-6, atol=0)
+        torch.testing.assert_close(dequantized(layer.mlp.down_proj), down, rtol=1e-6, atol=0)
     with torch.inference_mode():
         expected = reference(IDS).logits
     # Where the CPU can, bitsandbytes's layers compute in bfloat16.
@@ -121,7 +121,7 @@ def test_it_is_told_where_four_bits_of_bitsandbytes_cannot_be_stored(
     assert (f"quantize={str(how).removesuffix('-dq')!r} to get the same values" in said) == reported
 
 
-def dequantised(linear: Any) -> Tensor:
+def dequantized(linear: Any) -> Tensor:
     """Return the weight of a layer of transformers', which has four bits."""
     from bitsandbytes.functional import dequantize_4bit
 

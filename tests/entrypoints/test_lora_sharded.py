@@ -1,4 +1,4 @@
-"""LoRA where each process keeps a part of the weights: learnt together, saved whole."""
+"""LoRA where each process keeps a part of the weights: learned together, saved whole."""
 
 import subprocess
 import sys

@@ -41,7 +41,7 @@ def test_what_is_too_large_may_fit_in_fewer_bits() -> None:
     assert "perhaps" not in advice(check_fit(TINY, none, dtype="bfloat16", quantize="int4"), NEEDS)
 
 
-def test_a_memory_that_holds_quantised_weights_alone_is_one_that_they_fit() -> None:
+def test_a_memory_that_holds_quantized_weights_alone_is_one_that_they_fit() -> None:
     small = estimate_memory(TINY, dtype="bfloat16", tokens=TINY.context_length, quantize="int8").total
     memory = DeviceMemory(device="memory", total=small, free=small)
     assert check_fit(TINY, memory, dtype="bfloat16", quantize="int8").max_tokens_free == TINY.context_length

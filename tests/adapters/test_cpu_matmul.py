@@ -15,7 +15,7 @@ from litgpt.adapters.pytorch.ops.linear import Linear
 from litgpt.adapters.pytorch.quantization.registry import QUANTIZED_LINEARS
 from litgpt.adapters.pytorch.runtime import cpu_features
 from litgpt.domain.quantization import QUANTIZATIONS, Quantization
-from tests.adapters.test_quantised_layers import weight
+from tests.adapters.test_quantized_layers import weight
 
 OLD, NEW = frozenset({"avx2"}), frozenset({"avx2", "avx512f", "avx512_bf16", "avx512_fp16"})
 HALVES = [torch.bfloat16, torch.float16]

@@ -23,7 +23,7 @@ def test_every_weight_is_counted_once() -> None:
     assert parameter_count(TINY) - parameter_count(tied) == 100 * 16
 
 
-def test_quantised_projections_take_their_bits_and_what_is_exact_takes_its_own() -> None:
+def test_quantized_projections_take_their_bits_and_what_is_exact_takes_its_own() -> None:
     exact = 2 * 100 * 16 + 5 * 16  # the embedding and the head, and the norms
     projected = parameter_count(TINY) - exact
     rows = 2 * (16 + 2 * 8 + 16 + 2 * 24 + 16)
