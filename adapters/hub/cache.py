@@ -56,7 +56,6 @@ class Snapshot:
 
     @property
     def has_adapter(self) -> bool:
-        """Whether a LoRA adapter is present."""
         return all((self.folder / name).is_file() for name in ADAPTER_FILES)
 
     @property
@@ -66,7 +65,6 @@ class Snapshot:
 
     @property
     def tokenizer(self) -> TokenizerFiles:
-        """The downloaded tokenizer files."""
         names = [*TOKENIZER_FILES, *sorted(path.name for path in self.folder.glob("*.tiktoken"))]
         templates = sorted((self.folder / NAMED_TEMPLATES).glob("*.jinja"))
         names += [f"{NAMED_TEMPLATES}/{path.name}" for path in templates]
@@ -80,13 +78,7 @@ class Snapshot:
 
 @attrs.frozen
 class HubCache:
-    """A huggingface_hub cache folder.
-
-    Attributes:
-        folder: The folder.
-        repo_type: The type of the repositories.
-
-    """
+    """A huggingface_hub cache folder for repositories of one type."""
 
     folder: Path
     repo_type: RepoType = "model"
@@ -136,7 +128,6 @@ class HubCache:
                 yield path.stat().st_mtime
 
     def repositories(self) -> Iterator[str]:
-        """Yield all repositories in the cache."""
         if self.folder.is_dir():
             for path in self.folder.glob(f"{self.repo_type}s--*--*"):
                 yield path.name.removeprefix(f"{self.repo_type}s--").replace("--", "/", 1)

@@ -31,14 +31,9 @@ _FILTER = _RedactSecrets()
 def prepare_connection(name: str, endpoint: str) -> None:
     """Validate the URLs of the Hub and the proxy, and redact secrets in the logs of other libraries.
 
-    Args:
-        name: The requested repository.
-        endpoint: The URL of the Hub.
-
     Raises:
         HubUnreachable: A URL is not valid. The message omits it, because it may contain a password.
         NotInstalled: The proxy requires a package that is missing.
-
     """
     for logger in _LOGGERS:
         logging.getLogger(logger).addFilter(_FILTER)  # repeated calls add it once

@@ -28,8 +28,6 @@ class HubDatasets:
         cache_dir: The cache folder; None uses HF_HUB_CACHE or HF_HOME.
         timeout: The timeout of requests, in seconds.
         stall_timeout: The timeout of a download that receives no bytes, in seconds.
-        free_bytes: Returns the free space on the disk of a folder.
-
     """
 
     endpoint: str | None = attrs.field(default=None, repr=lambda url: redact(repr(url)))
@@ -46,11 +44,11 @@ class HubDatasets:
         *,
         download_dir: Path | None = None,
     ) -> Path:
-        """Return the first file of a data set that matches, by order of the patterns.
+        """Return the first file of a data set that matches one of the `fnmatch` patterns, in their order.
 
         Args:
             reference: The repository, `org/name`.
-            patterns: `fnmatch` patterns in order of preference.
+            patterns: Patterns in order of preference.
             report: Receives the progress of the download.
             download_dir: A cache folder to use in place of `cache_dir`.
 
@@ -59,7 +57,6 @@ class HubDatasets:
             AccessDenied: The Hub denied access.
             HubUnreachable: The file is not cached, and the Hub does not respond or offline mode is on.
             InsufficientSpace: There is not enough disk space.
-
         """
         repository = self._repository(reference, download_dir)
         cached = repository.cache.at_revision(repository.path, repository.revision)

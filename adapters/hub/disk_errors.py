@@ -15,16 +15,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def translate_disk_errors(operation: str, folder: Path | None = None) -> Iterator[None]:
-    """Convert an OSError to an error that names the file and the remedy.
-
-    Args:
-        operation: The operation, for the message.
-        folder: The cache folder, for errors without a file name.
-
-    Raises:
-        UnsupportedOperation: The disk is full, or the cache is not readable or writable.
-
-    """
+    """Convert an OSError to an UnsupportedOperation that names the file (or `folder`) and the remedy."""
     try:
         yield
     except LitGPTError:

@@ -14,15 +14,7 @@ from litgpt.domain.progress import Reporter
 
 @attrs.frozen
 class Download:
-    """A pending download of files.
-
-    Attributes:
-        repository: The repository.
-        commit: The commit.
-        sizes: The size of each file, in bytes.
-        free_bytes: Returns the free space on the disk of a folder.
-
-    """
+    """A pending download of files, given the size of each in bytes."""
 
     repository: Repository
     commit: str
@@ -30,14 +22,7 @@ class Download:
     free_bytes: Callable[[Path], int]
 
     def run(self, report: Reporter) -> None:
-        """Download the files one after another; complete files stay in the cache after an error.
-
-        Raises:
-            InsufficientSpace: There is not enough disk space.
-            UnsupportedOperation: The cache is not writable.
-            HubUnreachable: The Hub stopped responding.
-
-        """
+        """Download the files one after another; complete files stay in the cache after an error."""
         repository = self.repository
         self._check_free_space()
         progress = DownloadProgress(f"Downloading {repository.path}", sum(self.sizes.values()), report)

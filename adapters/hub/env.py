@@ -27,9 +27,9 @@ def resolve_endpoint(endpoint: str | None) -> str:
 
 
 def is_valid_endpoint(endpoint: str) -> bool:
-    """Return whether an endpoint is a URL to which a path can be appended, such as https://huggingface.co.
+    """Return whether a path can be appended to an endpoint, such as https://huggingface.co.
 
-    It is not if a password contains `/`, `?` or `#` without percent-encoding.
+    It cannot if a password contains `/`, `?` or `#` without percent-encoding.
     """
     try:
         parts = urlsplit(endpoint)
@@ -52,7 +52,6 @@ def resolve_token(reference: ModelReference) -> str | None:
 
     Raises:
         AccessDenied: The token of HF_TOKEN or of a login has invalid characters.
-
     """
     if reference.token:
         return reference.token
@@ -105,7 +104,6 @@ def from_cache_or_hub(
 
     Raises:
         HubUnreachable: The resource is not cached, and the Hub does not respond or offline mode is on.
-
     """
     offline = is_offline(reference)
     if cached is not None and (offline or (reference.offline is None and is_complete)):

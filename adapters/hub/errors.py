@@ -36,15 +36,7 @@ def not_found(repo_type: RepoType, name: str, *, hub: str, hint: str) -> LitGPTE
 def translate_errors(
     reference: ModelReference, *, hub: str, page: str, repo_type: RepoType = "model"
 ) -> Iterator[None]:
-    """Translate huggingface_hub's exceptions into the errors of this library.
-
-    Args:
-        reference: The requested repository.
-        hub: The name of the Hub in messages.
-        page: The URL of the repository's page.
-        repo_type: The type of the repository.
-
-    """
+    """Translate huggingface_hub's exceptions; messages name the Hub as `hub` and link to `page`."""
     try:
         yield
     except LitGPTError:
@@ -63,14 +55,12 @@ def translate_errors(
 
 
 def _unexpected_error(error: Exception, reference: ModelReference) -> LitGPTError:
-    """Return the error for an unexpected exception."""
     return HubUnreachable(reference.name, f"huggingface_hub failed ({redact(error_message(error))}).")
 
 
 def _http_error(
     error: Exception, reference: ModelReference, hub: str, page: str, repo_type: RepoType
 ) -> LitGPTError | None:
-    """Return the error for an HTTP error of the Hub; None for other exceptions."""
     from huggingface_hub import errors as hf_errors
 
     name, log_in = reference.name, "set HF_TOKEN, run `hf auth login` or pass a token."

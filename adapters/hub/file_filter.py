@@ -40,14 +40,9 @@ PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 def check_files(repository: str, files: Sequence[str]) -> None:
     """Check that a repository has a config and safetensors weights, before anything is downloaded.
 
-    Args:
-        repository: `org/name`.
-        files: The names of all files of the repository.
-
     Raises:
         MissingFile: The repository has no safetensors or no config.
         UnsafeFile: The repository has pickled weights only.
-
     """
     if SINGLE_FILE not in files and INDEX_FILE not in files:
         if ggufs := [file for file in files if file.endswith(".gguf")]:
@@ -94,7 +89,6 @@ def tokenizer_files(repository: str, files: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         MissingFile: The repository has no supported tokenizer.
-
     """
     if not has_tokenizer_files(files):
         names = ", ".join(files[:10]) or "no files"
@@ -111,10 +105,7 @@ def is_tiktoken(file: str) -> bool:
 
 
 def weight_files(snapshot: Path, files: Sequence[str]) -> tuple[str, ...]:
-    """Return the weight files; for an index, the shards that the repository has.
-
-    Opening the folder reports errors of the index.
-    """
+    """Return the weight files; for an index, the shards that the repository has."""
     if SINGLE_FILE in files:
         return (SINGLE_FILE,)
     try:

@@ -11,14 +11,7 @@ from litgpt.domain.progress import Progress, Reporter
 
 @attrs.define
 class DownloadProgress:
-    """The progress of a download of several files.
-
-    Attributes:
-        description: The description of the download.
-        total: The size of all files, in bytes.
-        report: Receives the progress.
-
-    """
+    """The progress of a download of several files, `total` bytes together."""
 
     description: str
     total: int
@@ -98,12 +91,8 @@ class TqdmShim:
 
 
 def make_tqdm_class(progress: DownloadProgress | None, moved: Event, abandoned: Event) -> type[TqdmShim]:
-    """Return a progress bar class for huggingface_hub.
+    """Return a progress bar class for huggingface_hub that counts bytes in `progress`.
 
-    Args:
-        progress: Counts the bytes; None does not report progress.
-        moved: Set when bytes arrive.
-        abandoned: When set, the download ends at its next byte.
-
+    It sets `moved` when bytes arrive; once `abandoned` is set, the download ends at its next byte.
     """
     return type("MeteredBar", (TqdmShim,), {"progress": progress, "moved": moved, "abandoned": abandoned})

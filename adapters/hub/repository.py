@@ -50,16 +50,13 @@ class RangeResponse(NamedTuple):
 
 @attrs.frozen
 class Repository:
-    """A repository on the Hub.
+    """A model or data set on the Hub.
 
     Attributes:
-        reference: The requested model or data set, with the access token.
         path: `org/name`.
-        endpoint: The URL of the Hub.
         cache: The cache, which also determines the type of the repository.
         timeout: The timeout of requests, in seconds.
         stall_timeout: The timeout of a download that receives no bytes, in seconds.
-
     """
 
     reference: ModelReference
@@ -71,12 +68,10 @@ class Repository:
 
     @property
     def revision(self) -> str:
-        """The requested branch, tag or commit."""
         return "main" if self.reference.revision is None else self.reference.revision
 
     @property
     def hub(self) -> str:
-        """The name of the Hub for messages."""
         return endpoint_name(self.endpoint)
 
     @property
@@ -91,7 +86,6 @@ class Repository:
             HubUnreachable: The Hub did not respond in time, or the response is not that of a Hub.
             ModelNotFound: The repository or revision does not exist (DataNotFound for a data set).
             AccessDenied: The token is not valid.
-
         """
 
         def request() -> RepoInfo:
@@ -120,20 +114,7 @@ class Repository:
     def download(
         self, commit: str, file: str, progress: DownloadProgress | None = None, *, size: int | None = None
     ) -> Path:
-        """Download a file into the cache, unless it is there, and return its path.
-
-        Args:
-            commit: The commit.
-            file: The name of the file.
-            progress: Counts the bytes.
-            size: The size of the file in bytes, for error messages.
-
-        Raises:
-            AccessDenied: The Hub denied access.
-            UnsupportedOperation: The disk is full, or the cache is not writable.
-            HubUnreachable: The Hub stopped responding.
-
-        """
+        """Download a file into the cache, unless it is there, and return its path."""
         moved, abandoned = Event(), Event()
 
         def download() -> str:
@@ -177,7 +158,6 @@ class Repository:
         return any(now - modified < seconds for modified in self.cache.recent_writes(self.path))
 
     def file_size(self, commit: str, file: str) -> int:
-        """Return the size of a file in bytes."""
         with self._translate_errors():
             return self._fetch_range(commit, file, 0, 1).file_size
 

@@ -60,13 +60,10 @@ class HubStore(Generic[TensorT]):
     cache is used.
 
     Attributes:
-        open_folder: Opens a snapshot in the cache.
         endpoint: The URL of the Hub; None uses HF_ENDPOINT.
         cache_dir: The cache folder; None uses HF_HUB_CACHE or HF_HOME.
         timeout: The timeout of requests, in seconds.
         stall_timeout: The timeout of a download that receives no bytes, in seconds.
-        free_bytes: Returns the free space on the disk of a folder.
-
     """
 
     open_folder: OpenFolder[TensorT]
@@ -78,11 +75,9 @@ class HubStore(Generic[TensorT]):
 
     @property
     def location(self) -> str:
-        """The location of this store, for messages."""
         return endpoint_name(resolve_endpoint(self.endpoint))
 
     def names(self) -> Iterator[str]:
-        """Yield the repositories in the cache, then the repositories and names of the catalogue."""
         yield from islice(self._cache().repositories(), MAX_NAMES)
         for entry in catalogue.search():
             yield entry.repository
@@ -96,7 +91,6 @@ class HubStore(Generic[TensorT]):
             InvalidCheckpoint: The repository has no safetensors, or its files are not valid.
             AccessDenied: The Hub denied access.
             HubUnreachable: The cache is not complete, and the Hub does not respond or offline mode is on.
-
         """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
@@ -116,14 +110,7 @@ class HubStore(Generic[TensorT]):
     def tokenizer(self, reference: ModelReference) -> TokenizerFiles:
         """Return the tokenizer files of a repository, downloading no other files.
 
-        A cached tokenizer is used under the same conditions as in `open`.
-
-        Raises:
-            ModelNotFound: The repository or revision does not exist, or the name is not valid.
-            MissingFile: The repository has no supported tokenizer.
-            AccessDenied: The Hub denied access.
-            HubUnreachable: It is not cached, and the Hub does not respond or offline mode is on.
-
+        A cached tokenizer is used under the same conditions as in `open`, whose errors may be raised.
         """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
@@ -138,15 +125,7 @@ class HubStore(Generic[TensorT]):
         return from_cache_or_hub(reference, None if tokenizer is None else lambda: tokenizer, fetch)
 
     def config_file(self, reference: ModelReference) -> Path:
-        """Return the path of `config.json` of a repository, downloading no other files.
-
-        Raises:
-            ModelNotFound: The repository or revision does not exist, or the name is not valid.
-            MissingFile: The repository has no config.
-            AccessDenied: The Hub denied access.
-            HubUnreachable: It is not cached, and the Hub does not respond or offline mode is on.
-
-        """
+        """Return the path of `config.json` of a repository, downloading no other files."""
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
         path = None if cached is None else cached.folder / CONFIG_FILE
@@ -165,16 +144,7 @@ class HubStore(Generic[TensorT]):
     def adapter(self, reference: ModelReference, *, with_tokenizer: bool = False) -> Path:
         """Return a folder with the two files of a LoRA adapter, downloading no other files of its repository.
 
-        Args:
-            reference: The repository.
-            with_tokenizer: Whether to also download the tokenizer and the prompt style, if available.
-
-        Raises:
-            ModelNotFound: The repository or revision does not exist, or the name is not valid.
-            MissingFile: The repository has no LoRA adapter in safetensors format.
-            AccessDenied: The Hub denied access.
-            HubUnreachable: It is not cached, and the Hub does not respond or offline mode is on.
-
+        `with_tokenizer` also downloads the tokenizer and the prompt style, if available.
         """
         repository = self._repository(reference)
         cached = repository.cache.at_revision(repository.path, repository.revision)
@@ -205,12 +175,7 @@ class HubStore(Generic[TensorT]):
     def _open_without_ref(
         self, repository: Repository, error: HubUnreachable
     ) -> HubCheckpoint[TensorT] | None:
-        """Open the only complete snapshot in the cache, if no ref is recorded; None without a snapshot.
-
-        Raises:
-            HubUnreachable: The cache has several complete snapshots, or incomplete ones only.
-
-        """
+        """Open the only complete snapshot in the cache, if no ref is recorded; None without a snapshot."""
         snapshots = repository.cache.snapshots(repository.path)
         complete = [snapshot for snapshot in snapshots if snapshot.has_weights]
         if repository.reference.revision is None and len(complete) == 1:

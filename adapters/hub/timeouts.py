@@ -14,7 +14,7 @@ def call_with_timeout(
     progressed: Event | None = None,
     is_progressing: Callable[[], bool] = lambda: False,
 ) -> T:
-    """Return the result of a call, which must make progress within the timeout.
+    """Return the result of a call, which must make progress within `seconds`; otherwise raise TimeoutError.
 
     HTTP timeouts restart with each packet and exclude the host lookup, so they do not bound the duration of
     a request. After the timeout, the call continues in its daemon thread until its own timeouts end it.
@@ -24,10 +24,6 @@ def call_with_timeout(
         call: The call.
         progressed: Set by the call when it makes progress; cleared here.
         is_progressing: Called after the timeout; returns whether the call waits for other progress.
-
-    Raises:
-        TimeoutError: The call made no progress.
-
     """
     result: Future[T] = Future()
     event = Event() if progressed is None else progressed

@@ -47,10 +47,6 @@ def replace_folder(folder: Path, key: str, old_files: Callable[[Path], Iterable[
         key: The file without which the folder does not count as a model.
         old_files: Returns the relative paths of an old model's files in a folder; they need not exist. Files
             that the new model also has are always replaced.
-
-    Raises:
-        UnsupportedOperation: The folder is not writable.
-
     """
     with _translate_disk_errors(folder), ExitStack() as stack:
         if folder.is_symlink() and not folder.exists():
@@ -71,24 +67,14 @@ def replace_folder(folder: Path, key: str, old_files: Callable[[Path], Iterable[
 
 
 def check_not_interrupted(folder: Path) -> None:
-    """Check that no save to a folder was interrupted while it moved files individually.
-
-    Raises:
-        CorruptFile: A save was interrupted or is in progress.
-
-    """
+    """Raise CorruptFile if a save to a folder was interrupted, or is in progress, while files are moved."""
     if marker := next(_markers(folder), None):
         reason = "a save to this folder was interrupted or is in progress. Save the model to it again."
         raise CorruptFile(str(folder), f"{reason} (Files of the previous model are in {marker}.)")
 
 
 def check_free_space(folder: Path, needed: int) -> None:
-    """Check the free disk space of a folder, which need not exist.
-
-    Raises:
-        InsufficientSpace: Fewer than `needed` bytes are free.
-
-    """
+    """Raise InsufficientSpace unless `needed` bytes are free on the disk of a folder, which may be absent."""
     free = free_bytes(folder)
     if needed > free:
         reason = (

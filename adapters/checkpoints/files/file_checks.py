@@ -11,13 +11,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def missing_file(path: Path, why: str) -> MissingFile:
-    """Return the error for a missing file, which names the target of a dangling link.
-
-    Args:
-        path: The file.
-        why: The purpose of the file, or the reason why it is missing; unused for a dangling link.
-
-    """
+    """Return the error for a missing file; for a dangling link it names the target, not the reason `why`."""
     if not path.is_symlink():
         return MissingFile(str(path), why)
     target = f"it is a link to {path.readlink()}, which does not exist."

@@ -58,10 +58,8 @@ class MmapFile:
     never the file.
 
     Attributes:
-        path: The file.
         size: Its size when the header was read.
         file_id: Its device and inode at that time, if it existed.
-
     """
 
     path: Path
@@ -77,7 +75,6 @@ class MmapFile:
             CorruptFile: The file was replaced or changed its size.
             UnsupportedModel: torch does not have the stored dtype.
             InsufficientSpace: The system does not allow a mapping of this size.
-
         """
         import torch
 

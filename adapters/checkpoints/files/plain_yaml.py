@@ -17,7 +17,6 @@ def load_plain_yaml(text: str) -> object:
     Raises:
         ValueError: After expansion, there are more than `MAX_NODES` values, too deep a nesting, or a cycle.
         yaml.YAMLError: The document is not YAML of plain values.
-
     """
     _check_size(text)
     return yaml.safe_load(text)

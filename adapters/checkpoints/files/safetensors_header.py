@@ -22,30 +22,16 @@ class TensorEntry(NamedTuple):
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
-    """Return all tensors of a file, in file order.
-
-    Raises:
-        CorruptFile: The header is truncated, or contradicts itself or the file size.
-
-    """
+    """Return all tensors of a file, in file order; raise CorruptFile if its header is not valid."""
     with translate_read_errors(path, reason=_REASON):
         return _entries(path)
 
 
 def parse_header(beginning: bytes, *, file_size: int, location: str) -> dict[str, TensorEntry]:
-    """Return all tensors of a file that is not downloaded yet.
+    """Return all tensors of a file that is not downloaded yet, as `read_header` does.
 
     The package only reads files, so it is given a sparse file of the full size, which only takes the disk
-    space of the header.
-
-    Args:
-        beginning: The first bytes of the file, which contain the whole header.
-        file_size: The size of the file in bytes.
-        location: The name of the file in errors.
-
-    Raises:
-        CorruptFile: As in `read_header`.
-
+    space of the header. `beginning` contains the whole header; `location` names the file in errors.
     """
     with translate_read_errors(location, reason=_REASON), TemporaryDirectory() as folder:
         sparse = Path(folder) / "header.safetensors"

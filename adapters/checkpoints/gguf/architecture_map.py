@@ -29,11 +29,7 @@ class HeaderField:
 
     Attributes:
         gguf_key: GGUF's key, without the architecture prefix.
-        hf_key: The key in `config.json`.
-        is_integer: Whether the value is an integer.
-        required: Whether the key must be present.
         default: The value if the key is absent; None omits it from the config.
-
     """
 
     gguf_key: str
@@ -43,12 +39,6 @@ class HeaderField:
     default: float | None = None
 
     def read(self, model: GgufModel) -> float | None:
-        """Return the value.
-
-        Raises:
-            CorruptFile: The key is missing but required, or its value is invalid.
-
-        """
         value = model.integer(self.gguf_key) if self.is_integer else model.number(self.gguf_key)
         if value is None and self.required:
             raise model.metadata.missing(model.key(self.gguf_key))
@@ -56,12 +46,7 @@ class HeaderField:
 
 
 def attention_config(model: GgufModel) -> Config:
-    """Return the attention heads and the rotated share of each.
-
-    Raises:
-        UnsupportedModel: Keys and values have different sizes.
-
-    """
+    """Return the attention heads and the rotated share of each."""
     if model.integer("attention.value_length") not in (None, model.head_dim):
         raise model.metadata.unsupported("its keys and values have different sizes, which is not supported.")
     return {
@@ -77,12 +62,8 @@ class ArchitectureMap:
     """How the models of one architecture are translated.
 
     Attributes:
-        architecture: GGUF's name.
-        model_type: Hugging Face's name.
-        fields: The keys of the header and of the config.
         constants: Fixed settings of the config.
         attention: Returns the settings of the attention heads.
-        rope_scaling: Returns the `rope_scaling` setting.
         extra: Return further settings, derived from the model; their None values are kept as null.
         attribute_map: The family's names of settings, where they differ from the common ones.
         unsupported_keys: Keys without an equivalent, which must be 0, false or absent.
@@ -95,7 +76,6 @@ class ArchitectureMap:
         unit_offset_exceptions: The norms without this offset.
         exponentiated: The tensors that are stored as -exp(x).
         variants: Conditions and the maps that apply instead; the first that holds is used.
-
     """
 
     architecture: str
@@ -116,17 +96,10 @@ class ArchitectureMap:
     variants: "tuple[tuple[Callable[[GgufModel], bool], ArchitectureMap], ...]" = ()
 
     def select_variant(self, model: GgufModel) -> "ArchitectureMap":
-        """Return the map of this model: this one, or one of its variants."""
         return next((variant.select_variant(model) for holds, variant in self.variants if holds(model)), self)
 
     def config(self, model: GgufModel) -> dict[str, object]:
-        """Return the equivalent of `config.json`.
-
-        Raises:
-            CorruptFile: A key is missing or invalid.
-            UnsupportedModel: A key without an equivalent is set.
-
-        """
+        """Return the equivalent of `config.json`."""
         for key in map(model.key, self.unsupported_keys):
             if model.metadata.values.get(key):
                 raise model.metadata.unsupported(f"its header sets {key!r}, which is not supported.")
@@ -141,12 +114,7 @@ class ArchitectureMap:
         return {self.attribute_map.get(key, key): value for key, value in config.items()}
 
     def tensor_plans(self, model: GgufModel) -> dict[str, TensorPlan]:
-        """Return how each tensor is read, by Hugging Face name. Tensors with unknown names keep GGUF's name.
-
-        Raises:
-            CorruptFile: Two tensors have the same name, a part is missing, or a shape does not fit.
-
-        """
+        """Return how each tensor is read, by Hugging Face name. Unknown tensors keep GGUF's name."""
         plans = dict(self._header_tensor_plans(model))
         for stored in model.tensors.values():
             if stored.name in TENSORS or model.is_mtp_layer(_layer(stored.name)):
@@ -165,7 +133,6 @@ class ArchitectureMap:
         return plans
 
     def _header_tensor_plans(self, model: GgufModel) -> Iterator[tuple[str, TensorPlan]]:
-        """Yield the plans of tensors that are stored as arrays in the header."""
         for key, (name, shape) in self.header_tensors.items():
             array = model.metadata.array(key, of_text=False)
             if array is None or array.kind != FLOAT32 or len(array) != model.num_layers:
@@ -181,12 +148,7 @@ class ArchitectureMap:
         return float(self.norms_have_unit_offset and norm), name.rpartition(".")[2] in self.exponentiated
 
     def _targets(self, stored: GgufTensor, model: GgufModel) -> Iterator[Target]:
-        """Yield the parts of Hugging Face tensors that a tensor fills.
-
-        Raises:
-            CorruptFile: The shape does not fit.
-
-        """
+        """Yield the parts of Hugging Face tensors that a tensor fills."""
         if self.interleaved and (role := _role(stored.name)) in ("attn_q", "attn_k"):
             heads = model.num_heads if role == "attn_q" else model.num_kv_heads
             view = _interleaved_halves(stored, heads)

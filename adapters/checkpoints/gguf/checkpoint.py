@@ -26,14 +26,7 @@ if TYPE_CHECKING:
 
 @attrs.define(slots=False)
 class GgufCheckpoint:
-    """A model in one or several GGUF files.
-
-    Attributes:
-        name: The requested name.
-        path: The file.
-        config: The equivalent of `config.json`.
-
-    """
+    """A model in one or several GGUF files; `config` is the equivalent of `config.json`."""
 
     name: str
     path: Path
@@ -70,18 +63,11 @@ class GgufCheckpoint:
 
     @cached_property
     def tokenizer(self) -> GgufVocabulary:
-        """The vocabulary, which is read on first access.
-
-        Raises:
-            CorruptFile: A part of it is missing or contradicts the others.
-            UnsupportedModel: The tokenizer type is not supported.
-
-        """
+        """The vocabulary, which is read on first access."""
         return read_vocabulary(self._metadata)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """All tensors, by Hugging Face name."""
         return {name: plan.info for name, plan in self._tensor_plans.items()}
 
     def fetch(self, report: Reporter) -> None:
@@ -91,12 +77,6 @@ class GgufCheckpoint:
         """Return a tensor: a memory-mapped view if it is stored in this form, otherwise a converted copy.
 
         A mapped tensor may be modified; the file is not changed.
-
-        Raises:
-            InvalidArgument: The model has no tensor of this name.
-            CorruptFile: The file content does not match its header.
-            InsufficientSpace: The system does not allow a mapping of the file's size.
-
         """
         plan = self._tensor_plans.get(name)
         if plan is None:
@@ -110,22 +90,18 @@ class GgufCheckpoint:
         return mapped.tensor(name, TensorEntry(self.tensors[name], stored.start), dtype)
 
     def close(self) -> None:
-        """Release mapped files. Tensors that were read remain valid."""
         self._mapped.clear()
 
 
 def open_gguf(path: Path, name: str) -> GgufCheckpoint:
     """Open a GGUF file by its header; weights and vocabulary are read on demand.
 
-    Args:
-        path: The file; for a split model, any of its files.
-        name: The requested name, used in errors.
+    `path` may be any file of a split model.
 
     Raises:
         MissingFile: The file, or another file of a split model, does not exist.
         CorruptFile: It is not a GGUF file, is truncated, or contradicts itself.
         UnsupportedModel: The architecture or a quantization type is not supported.
-
     """
     metadata, tensors = read_split_files(path)
     base_map = architecture_map_of(metadata)

@@ -28,7 +28,6 @@ class GatedDeltaSizes:
 
     @classmethod
     def from_model(cls, model: GgufModel) -> "GatedDeltaSizes":
-        """Read the sizes from the header."""
         groups, heads, key, inner = (
             model.integer(f"ssm.{name}") or 0
             for name in ("group_count", "time_step_rank", "state_size", "inner_size")

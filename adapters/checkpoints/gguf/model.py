@@ -12,34 +12,20 @@ from litgpt.adapters.checkpoints.gguf.reader.metadata import GgufMetadata
 
 @attrs.frozen
 class GgufModel:
-    """The metadata and tensors of a GGUF model.
-
-    Attributes:
-        architecture: GGUF's name of the architecture, the prefix of most keys.
-        metadata: All keys.
-        tensors: The tensors, by GGUF name.
-
-    """
+    """The metadata and tensors of a GGUF model, by GGUF names; `architecture` is the prefix of most keys."""
 
     architecture: str
     metadata: GgufMetadata
     tensors: Mapping[str, GgufTensor] = attrs.field(repr=False)
 
     def key(self, name: str) -> str:
-        """Return the full name of a key of the architecture."""
         return f"{self.architecture}.{name}"
 
     def integer(self, name: str) -> int | None:
-        """Return an integer from a key of the architecture."""
         return self.metadata.integer(self.key(name))
 
     def per_layer_integers(self, name: str) -> tuple[int, ...]:
-        """Return an integer per layer, from a single value or a list; MTP layers are excluded.
-
-        Raises:
-            CorruptFile: The key is missing or the list is too short.
-
-        """
+        """Return an integer per layer, from a single value or a list; MTP layers are excluded."""
         key, layers = self.key(name), self.num_layers or 0
         value = self.metadata.values.get(key)
         if isinstance(value, HeaderArray) and value.kind not in (STRING, BOOL):
@@ -52,7 +38,6 @@ class GgufModel:
         return (number,) * layers
 
     def number(self, name: str) -> float | None:
-        """Return a number from a key of the architecture."""
         return self.metadata.number(self.key(name))
 
     @property
@@ -68,12 +53,6 @@ class GgufModel:
 
     @property
     def num_heads(self) -> int:
-        """The number of query heads.
-
-        Raises:
-            CorruptFile: The key is missing or invalid.
-
-        """
         return self._positive("attention.head_count")
 
     @property
@@ -82,12 +61,6 @@ class GgufModel:
 
     @property
     def head_dim(self) -> int:
-        """The size of a head.
-
-        Raises:
-            CorruptFile: The key is missing or invalid.
-
-        """
         return self.integer("attention.key_length") or max(
             1, self._positive("embedding_length") // self.num_heads
         )

@@ -39,13 +39,7 @@ _YARN = {
 
 
 def rope_scaling(model: GgufModel) -> dict[str, object] | None:
-    """Return the `rope_scaling` of `config.json`, or None without RoPE scaling.
-
-    Raises:
-        CorruptFile: A key is invalid.
-        UnsupportedModel: The factors do not match a known RoPE scaling.
-
-    """
+    """Return the `rope_scaling` of `config.json`, or None without RoPE scaling."""
     if LONG_FACTORS in model.tensors or SHORT_FACTORS in model.tensors:
         return _longrope(model)
     named = _named_scaling(model)
@@ -59,7 +53,6 @@ def rope_scaling(model: GgufModel) -> dict[str, object] | None:
 
 
 def _named_scaling(model: GgufModel) -> dict[str, object] | None:
-    """Return the scaling named by the header."""
     kind = model.metadata.text(model.key("rope.scaling.type")) or "linear"
     factor = model.number("rope.scaling.factor") or model.number("rope.scale_linear") or 1.0
     if kind == "none" or (kind == "linear" and factor == 1):
@@ -69,12 +62,6 @@ def _named_scaling(model: GgufModel) -> dict[str, object] | None:
 
 
 def _longrope(model: GgufModel) -> dict[str, object]:
-    """Return LongRoPE's factors.
-
-    Raises:
-        CorruptFile: A tensor is missing or has the wrong length.
-
-    """
     scaling: dict[str, object] = {"rope_type": "longrope"}
     for name, hf_name in ((SHORT_FACTORS, "short_factor"), (LONG_FACTORS, "long_factor")):
         stored = model.tensors.get(name)
@@ -98,12 +85,7 @@ def _numbers(model: GgufModel) -> dict[str, object]:
 
 
 def _llama3(model: GgufModel, stored: GgufTensor) -> dict[str, object] | None:
-    """Return the Llama 3 parameters that reproduce the factors, or None if all factors are 1.
-
-    Raises:
-        UnsupportedModel: The factors do not match Llama 3.
-
-    """
+    """Return the Llama 3 parameters that reproduce the factors, or None if all factors are 1."""
     unknown = model.metadata.unsupported(
         f"the factors in its tensor {stored.name!r} are not a known RoPE scaling."
     )

@@ -97,10 +97,7 @@ class Transpose:
 
 @attrs.frozen
 class InterleaveQKV:
-    """GGUF concatenates queries, keys and values, Hugging Face interleaves them by group.
-
-    A group consists of the queries of its heads, its keys and its values.
-    """
+    """Hugging Face interleaves queries, keys and values by group; GGUF concatenates them."""
 
     name: str
 
@@ -138,14 +135,8 @@ class SplitQKV:
 class Concat:
     """Hugging Face concatenates the tensor with others of the same shape along the rows.
 
-    Attributes:
-        name: The concatenated tensor.
-        index: The position in the concatenated tensor, from 0.
-        num_parts: The number of parts.
-        interleaved: Whether the rows of the parts alternate.
-        transposed: Whether the concatenated tensor is transposed.
-        stacked: Whether both have a leading expert dimension.
-
+    The rows of the parts may alternate (`interleaved`), the result may be `transposed`, and both may have a
+    leading expert dimension (`stacked`).
     """
 
     name: str

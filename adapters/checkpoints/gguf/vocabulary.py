@@ -46,13 +46,7 @@ def eog_token_ids(metadata: GgufMetadata) -> tuple[int, ...]:
 
 
 def read_vocabulary(metadata: GgufMetadata) -> GgufVocabulary:
-    """Return the vocabulary of a header.
-
-    Raises:
-        CorruptFile: A part is missing or contradicts the others.
-        UnsupportedModel: The tokenizer model is not supported.
-
-    """
+    """Return the vocabulary of a header."""
     model = metadata.text("tokenizer.ggml.model")
     if model is None:
         raise metadata.missing("tokenizer.ggml.model")
@@ -93,7 +87,6 @@ def read_vocabulary(metadata: GgufMetadata) -> GgufVocabulary:
 
 
 def _named_templates(metadata: GgufMetadata) -> dict[str, str]:
-    """Return the additional chat templates, by name."""
     listed = metadata.array("tokenizer.chat_templates", of_text=True)
     names = () if listed is None else listed.strings()
     templates = {name: metadata.text(f"tokenizer.chat_template.{name}") for name in names}

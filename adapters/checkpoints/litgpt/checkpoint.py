@@ -65,7 +65,6 @@ class LitGptCheckpoint:
 
     @property
     def config(self) -> Mapping[str, object]:
-        """The equivalent of `config.json`."""
         return self._weights().config
 
     @property
@@ -74,7 +73,6 @@ class LitGptCheckpoint:
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        """All tensors, by Hugging Face name."""
         tensors = self._weights().tensors
         return {name: tensors.info(name) for name in tensors.targets}
 
@@ -82,12 +80,7 @@ class LitGptCheckpoint:
         """Do nothing: the weights are local."""
 
     def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
-        """Return a tensor: a view of the file in the stored dtype, otherwise a converted copy.
-
-        Raises:
-            InvalidArgument: The model has no tensor of this name.
-
-        """
+        """Return a tensor: a view of the file in the stored dtype, otherwise a converted copy."""
         import torch
 
         tensors = self._weights().tensors
@@ -97,7 +90,6 @@ class LitGptCheckpoint:
         return tensor if dtype is None else tensor.to(getattr(torch, dtype))
 
     def close(self) -> None:
-        """Release the file. Tensors that were read remain valid."""
         self._opened = None
 
     def _weights(self) -> _Opened:
@@ -120,17 +112,12 @@ class LitGptCheckpoint:
 def open_litgpt_folder(path: Path, name: str) -> LitGptCheckpoint:
     """Open a folder written by LitGPT 0.5: its small files now, its weights on demand.
 
-    Args:
-        path: The folder.
-        name: The requested model name.
-
     Raises:
         MissingFile: `lit_model.pth` or `model_config.yaml` does not exist.
         CorruptFile: A file is truncated, or a setting is invalid.
         UnsafeFile: `lit_model.pth` is a bare pickle. (For an archive whose pickle contains more than tensors,
             this is raised when the weights are first accessed.)
         UnsupportedModel: No supported family has the structure described by `model_config.yaml`.
-
     """
     for needed, why in (
         (WEIGHTS_FILE, "it contains the weights."),

@@ -70,13 +70,7 @@ DEFAULTS: dict[str, object] = {
 
 @attrs.frozen
 class LitGptConfig:
-    """The settings of a `model_config.yaml`.
-
-    Attributes:
-        where: The file name in errors.
-        values: The contents of the file.
-
-    """
+    """The settings of a `model_config.yaml`; `where` names the file in errors."""
 
     where: str
     values: Mapping[str, object] = attrs.field(repr=False)
@@ -85,12 +79,6 @@ class LitGptConfig:
         return self.values.get(name, DEFAULTS[name])
 
     def integer(self, name: str) -> int:
-        """Return a setting that must be a positive integer.
-
-        Raises:
-            CorruptFile: It is not a positive integer.
-
-        """
         value = self[name]
         if not is_integer(value, 1):
             raise CorruptFile(self.where, f"{name} must be a positive integer, not {short_repr(value)}.")
@@ -99,7 +87,6 @@ class LitGptConfig:
         return value
 
     def unsupported(self, name: str) -> UnsupportedModel:
-        """Return the error for an unsupported setting; the caller raises it."""
         value = self.values.get(name, DEFAULTS.get(name))
         return UnsupportedModel(self.where, f"it sets {name} = {short_repr(value)}, which is not supported.")
 
@@ -138,23 +125,13 @@ class LitGptConfig:
 
     @property
     def layer_types(self) -> list[str]:
-        """Hugging Face's `layer_types`: `sliding_attention` or `full_attention` for each layer.
-
-        Raises:
-            CorruptFile: `sliding_window_indices` is invalid.
-
-        """
+        """Hugging Face's `layer_types`: `sliding_attention` or `full_attention` for each layer."""
         if self["sliding_window_size"] is None:
             return ["full_attention"] * self.integer("n_layer")
         return self.layer_types_of("sliding_window_indices")
 
     def layer_types_of(self, name: str) -> list[str]:
-        """Return `layer_types` for a list with a 1 per sliding-window layer; the default is a window in all.
-
-        Raises:
-            CorruptFile: The setting is not such a list.
-
-        """
+        """Return `layer_types` for a list with a 1 per sliding-window layer; the default is all."""
         layers = self.integer("n_layer")
         value = self[name]
         indices = [1] * layers if value is None else value

@@ -18,15 +18,11 @@ def to_hf_config(
 ) -> dict[str, object]:
     """Return the `config.json` of a LitGPT model, without `tie_word_embeddings`.
 
-    Args:
-        location: The file name in errors.
-        values: The contents of `model_config.yaml`.
-        bare_norms: Whether the norms have no weights, which only the tensors show.
+    `location` names the file in errors. `bare_norms`: the norms have no weights, which only the tensors show.
 
     Raises:
         CorruptFile: A setting is invalid.
         UnsupportedModel: No supported family has this structure or setting.
-
     """
     settings = LitGptConfig(location, values)
     family = model_type_of(settings, bare_norms=bare_norms)
@@ -53,12 +49,7 @@ def to_hf_config(
 
 
 def model_type_of(config: LitGptConfig, *, bare_norms: bool) -> str:
-    """Return the `model_type` of the family with this structure.
-
-    Raises:
-        UnsupportedModel: No supported family has it; the error names the setting.
-
-    """
+    """Return the `model_type` of the family with this structure."""
     gemma = config["mlp_class_name"] == "GemmaMLP"
     match config["norm_class_name"], config["mlp_class_name"]:
         case "RMSNorm", "GemmaMLP" | "LLaMAMLP" | "LLaMAMoE" if config.norms_have_unit_offset != gemma:

@@ -22,18 +22,7 @@ _SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 def choose_config(
     name: str, translated: Mapping[str, object], hf_config: Mapping[str, object]
 ) -> tuple[dict[str, object], Architecture]:
-    """Return the config to use and its architecture.
-
-    Args:
-        name: The model name in errors.
-        translated: The config translated from LitGPT's settings and tensors.
-        hf_config: The contents of `config.json`; empty if it does not exist.
-
-    Raises:
-        CorruptFile: A LitGPT setting is invalid.
-        UnsupportedModel: A LitGPT setting is not supported.
-
-    """
+    """Return the translated config, or its Hugging Face copy if it is equivalent, and the architecture."""
     tied = {"tie_word_embeddings": translated["tie_word_embeddings"]}
     translated = {**translated, **{key: hf_config[key] for key in _SPECIAL_TOKENS if key in hf_config}}
     architecture = parse_config(name, translated)

@@ -93,7 +93,6 @@ def _check_plain_choice(config: LitGptConfig) -> None:
 
 
 def _dense_layers(config: LitGptConfig) -> int:
-    """Return the number of leading layers without experts."""
     if not config["first_k_dense_replace"]:
         return 0
     return min(config.integer("first_k_dense_replace"), config.integer("n_layer"))

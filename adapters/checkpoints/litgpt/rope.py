@@ -16,11 +16,6 @@ def to_hf_rope_scaling(config: LitGptConfig) -> dict[str, object] | None:
 
     YaRN is translated as in its paper, which is how the models were trained. (LitGPT 0.5.13 swaps the fast
     and slow dimensions, so its logits differ from the original models'.)
-
-    Raises:
-        CorruptFile: The settings are not a mapping of names to numbers.
-        UnsupportedModel: The settings do not match a supported RoPE scaling.
-
     """
     adjustments, condensed = config["rope_adjustments"], config["rope_condense_ratio"]
     if adjustments is None:

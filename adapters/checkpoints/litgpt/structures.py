@@ -10,13 +10,7 @@ from litgpt.adapters.checkpoints.litgpt.moe import deepseek, mixtral, qwen3_moe
 
 @attrs.frozen
 class Structure:
-    """A family in terms of LitGPT's settings.
-
-    Attributes:
-        expected: The settings that are fixed in this family.
-        config: Translates the other settings to Hugging Face's.
-
-    """
+    """A family's fixed LitGPT settings, and a translation of the others to Hugging Face's."""
 
     expected: Mapping[str, object]
     config: Callable[[LitGptConfig], dict[str, object]]

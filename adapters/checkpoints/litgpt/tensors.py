@@ -27,10 +27,7 @@ STORAGE_FORMATS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "floa
 class LitGptTensors:
     """The Hugging Face tensors of a LitGPT file, assembled on reading. Unknown tensors keep their name.
 
-    Attributes:
-        weights: The tensors of the file.
-        targets: The parts of each Hugging Face tensor; empty for an unknown tensor.
-
+    `targets` has the parts of each Hugging Face tensor; it is empty for an unknown tensor.
     """
 
     weights: Mapping[str, "torch.Tensor"] = attrs.field(repr=False)
@@ -42,14 +39,8 @@ class LitGptTensors:
     ) -> "LitGptTensors":
         """Map the tensors of a file; a Hugging Face tensor is omitted if a part of it is missing.
 
-        Args:
-            location: The file name in errors.
-            weights: The tensors of the file.
-            architecture: The architecture that `model_config.yaml` describes.
-
         Raises:
             CorruptFile: The shape of a tensor differs from the one in `model_config.yaml`.
-
         """
         rules = FAMILIES[architecture.family].weights
         found: dict[str, tuple[TensorTarget, ...]] = {}
@@ -116,15 +107,7 @@ def _is_unchanged(targets: Sequence[TensorTarget]) -> bool:
 
 
 def _ungroup_qkv(grouped: "torch.Tensor", parameter: ParameterSpec, start: int, rows: int) -> "torch.Tensor":
-    """Return rows of a projection stored group by group, in the order Q, K, V.
-
-    Args:
-        grouped: The projection.
-        parameter: Its parameter.
-        start: The first row: the first of Q, K or V.
-        rows: The number of rows: all of one of Q, K and V, or of several.
-
-    """
+    """Return `rows` rows (all of one or several of Q, K and V) of a projection stored group by group."""
     import torch
 
     by_group = grouped.unflatten(0, (parameter.num_groups, -1))

@@ -63,7 +63,6 @@ def read_adapter(folder: Path) -> "LoraAdapter[torch.Tensor]":
         CorruptFile: A file is truncated or contradicts itself.
         UnsafeFile: The weights are a pickle.
         UnsupportedModel: It is not a LoRA adapter, or uses an unsupported variant.
-
     """
     settings = parse_peft_config(read_json(folder / CONFIG_FILE), location=str(folder / CONFIG_FILE))
     file, entries = _open_weights(folder)
@@ -182,7 +181,6 @@ def _pair(
 
 
 def _token_ids(config: LoraConfig, modules: list[str], location: str) -> dict[str, tuple[int, ...]]:
-    """Return the trained token ids of each module."""
     token_ids = {}
     for module in modules:
         indices = next(

@@ -70,13 +70,9 @@ class PeftConfig:
     """The parsed settings of a PEFT adapter.
 
     Attributes:
-        config: The LoRA configuration.
-        base_model: `base_model_name_or_path`, if given.
-        revision: The revision of the base model.
         fan_in_fan_out: Whether the adapted weights are stored as (in, out).
         rank_pattern: Ranks that override `config.rank`, by module name pattern.
         alpha_pattern: Alphas that override `config.alpha`, by module name pattern.
-
     """
 
     config: LoraConfig
@@ -94,13 +90,7 @@ class PeftConfig:
 
 
 def parse_peft_config(values: Mapping[str, object], *, location: str) -> PeftConfig:
-    """Parse the content of an `adapter_config.json`.
-
-    Raises:
-        CorruptFile: A setting is invalid.
-        UnsupportedModel: A setting is not supported.
-
-    """
+    """Parse the content of an `adapter_config.json`."""
     _check_supported(values, location)
     try:
         # LoraConfig validates the types.

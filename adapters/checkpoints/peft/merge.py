@@ -39,13 +39,11 @@ _STORAGE_FORMATS = {"torch.float32": "F32", "torch.bfloat16": "BF16", "torch.flo
 
 @attrs.define
 class MergePlan:
-    """The changes that an adapter makes to a checkpoint.
+    """The changes that an adapter makes to a checkpoint, by the checkpoint's tensor names.
 
     Attributes:
-        updates: The updates of each changed tensor, by checkpoint name.
         replaced: Tensors that replace the checkpoint's before the updates.
         head: The names of the head and of the embedding, if the adapter unties them.
-
     """
 
     updates: "dict[str, list[TensorUpdate]]" = attrs.field(factory=dict, repr=False)
@@ -53,7 +51,6 @@ class MergePlan:
     head: tuple[str, str] | None = None
 
     def merged_infos(self, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
-        """Return shapes and dtypes of the merged tensors."""
         infos = {**tensors, **{name: _info(value) for name, value in self.replaced.items()}}
         if self.head is not None and self.head[0] not in infos:
             infos[self.head[0]] = tensors[self.head[1]]
@@ -89,7 +86,6 @@ def plan_merge(
     Raises:
         InvalidCheckpoint: The adapter `name` belongs to another model; the error lists all mismatches.
         UnsupportedModel: The checkpoint's family is not supported.
-
     """
     family = family_of(name, config)
     builder = _PlanBuilder(adapter, family.model_type, tensors)

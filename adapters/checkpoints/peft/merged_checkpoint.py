@@ -52,17 +52,14 @@ class LoraMergedCheckpoint:
 
     @property
     def config(self) -> Mapping[str, object]:
-        """The base's `config.json` with the merged `vocab_size` and `tie_word_embeddings`."""
         return self._merge.merged_config(self._base.config, self._base.tensors)
 
     @property
     def generation_config(self) -> Mapping[str, object]:
-        """The `generation_config.json` of the adapter folder, or else the base's."""
         return read_optional_json(self.folder / "generation_config.json") or self._base.generation_config
 
     @property
     def prompt_style(self) -> str | None:
-        """The prompt style saved with the adapter, or else the base's."""
         return read_prompt_style(self.folder) or self._base.prompt_style
 
     @property
@@ -81,7 +78,6 @@ class LoraMergedCheckpoint:
         return self._merge.merged_infos(self._base.tensors)
 
     def fetch(self, report: Reporter) -> None:
-        """Download the weights of the base model."""
         self._base.fetch(report)
 
     def read(self, name: str, dtype: DType | None = None) -> "torch.Tensor":
@@ -99,7 +95,6 @@ class LoraMergedCheckpoint:
         return merged.to(stored.dtype if dtype is None else getattr(torch, dtype))
 
     def close(self) -> None:
-        """Release the base's files."""
         self._base.close()
 
 
@@ -108,10 +103,8 @@ class LoraStore:
     """Opens the models of other stores, and adapter folders with their base model.
 
     Attributes:
-        stores: Opens base models.
         root: The folder in which names that are not paths are looked up.
         fetch_adapter: Downloads an adapter from the Hub and returns its folder; None disables this.
-
     """
 
     stores: "ModelStore[torch.Tensor]"
@@ -123,7 +116,6 @@ class LoraStore:
         return self.stores.location
 
     def names(self) -> Iterator[str]:
-        """Yield the names of the stores' models."""
         yield from self.stores.names()
 
     def open(self, reference: ModelReference) -> "Checkpoint[torch.Tensor]":
@@ -133,8 +125,6 @@ class LoraStore:
             ModelNotFound: The model, or the base model of the adapter, does not exist.
             InvalidArgument: A revision was requested for an adapter on disk.
             InvalidCheckpoint: The adapter does not fit its base model, or does not name it.
-            LitGPTError: Any other error of the stores or of the adapter.
-
         """
         folder = self._find(reference.name)
         if folder is None:

@@ -26,15 +26,7 @@ def write_adapter(
 ) -> None:
     """Write an adapter folder atomically, replacing an adapter that is already there.
 
-    Args:
-        folder: The output folder.
-        adapter: The adapter, its tensors in float32 on the CPU.
-        files: Contents of additional files by name, such as the tokenizer's.
-
-    Raises:
-        InsufficientSpace: There is not enough disk space.
-        UnsupportedOperation: The folder is not writable.
-
+    The tensors are in float32 on the CPU; `files` are the contents of additional files by name.
     """
     tensors = dict(to_peft_tensors(adapter))
     infos = {

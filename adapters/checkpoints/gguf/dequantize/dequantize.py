@@ -47,10 +47,7 @@ DEQUANTIZERS: dict[str, Callable[["Tensor", "Tensor"], legacy_quants.DequantizeS
 class TensorChunk:
     """A contiguous part of a GGUF file, and its place in a Hugging Face tensor.
 
-    Attributes:
-        tensor: The part of the file.
-        view: The elements that it fills, in file order; None means the whole tensor in memory order.
-
+    `view` has the elements that it fills, in file order; None means the whole tensor in memory order.
     """
 
     tensor: GgufTensor
@@ -66,7 +63,6 @@ class TensorPlan:
         chunks: Its parts, which cover each element once.
         offset: The offset that GGUF adds to each element.
         exponential: Whether GGUF stores -exp(x).
-
     """
 
     shape: tuple[int, ...]
@@ -96,10 +92,6 @@ def dequantize(plan: TensorPlan, dtype: DType) -> "Tensor":
     Besides the tensor, this needs a few hundred kilobytes, or a few megabytes for large tensors, unless
     a row is longer than a step. The file is read, not mapped, so its pages do not count as memory of the
     process.
-
-    Raises:
-        CorruptFile: The file content does not match its header.
-
     """
     import torch
 
@@ -146,10 +138,7 @@ def _fill(out: "Tensor", tensor: GgufTensor, plan: TensorPlan) -> None:
 
 
 def _chunks(out: "Tensor", max_numel: int) -> Iterator["Tensor"]:
-    """Yield parts of `out` in order, each with at most `max_numel` elements. The first is the largest.
-
-    As `max_numel` is at least a row, each part consists of whole rows.
-    """
+    """Yield rows of `out` in order, at most `max_numel` elements each; the first part is the largest."""
     if out.is_contiguous() and out.dim() > 1:
         out = out.flatten(0, -2)
     if out.numel() <= max_numel:

@@ -90,10 +90,7 @@ def q5_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
 
 
 def q6_k(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare Q6_K: 6-bit values with an offset of 32, with an 8-bit scale per 16.
-
-    The upper two bits are stored separately.
-    """
+    """Prepare Q6_K: 6-bit values (two bits stored apart) with an offset of 32, with an 8-bit scale per 16."""
     import torch
 
     scale, scales, groups = BlockScales(raw, 208), raw.view(torch.int8)[:, 192:208], out.view(-1, 16, 16)
@@ -129,7 +126,6 @@ class BitPlanes:
         self.planes = self.shifted.view(torch.uint8).view(len(shifts), blocks, nbytes)
 
     def read(self) -> None:
-        """Fill the planes from the current content of `packed`."""
         import torch
 
         self.together.copy_(self.packed)

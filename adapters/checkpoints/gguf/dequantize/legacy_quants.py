@@ -91,10 +91,7 @@ FP4_VALUES = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)
 
 
 def mxfp4(raw: "Tensor", out: "Tensor") -> DequantizeStep:
-    """Prepare MXFP4: an E8M0 scale, then E2M1 values.
-
-    Source: Rouhani et al. 2023, arXiv:2310.10537.
-    """
+    """Prepare MXFP4: an E8M0 scale, then E2M1 values (Rouhani et al. 2023, arXiv:2310.10537)."""
     import torch
 
     nibbles = Nibbles(raw, 1)
@@ -123,7 +120,6 @@ class BlockScales:
         self.widened = torch.empty(self.stored.shape)
 
     def __call__(self) -> "Tensor":
-        """Return the scales of the current content of `raw`."""
         return self.widened.copy_(self.stored)
 
 

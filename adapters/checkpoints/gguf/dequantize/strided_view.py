@@ -7,14 +7,7 @@ import attrs
 
 @attrs.frozen
 class StridedView:
-    """A view of a contiguous tensor, as in torch's `as_strided`.
-
-    Attributes:
-        sizes: The shape of the view.
-        strides: The strides in elements.
-        offset: The storage offset in elements.
-
-    """
+    """A view of a contiguous tensor, as in torch's `as_strided`; strides and offset count elements."""
 
     sizes: tuple[int, ...]
     strides: tuple[int, ...]
@@ -22,7 +15,6 @@ class StridedView:
 
     @classmethod
     def full(cls, shape: tuple[int, ...]) -> "StridedView":
-        """Return the view of a whole contiguous tensor."""
         return cls(shape, tuple(prod(shape[at + 1 :]) for at in range(len(shape))))
 
     @property
@@ -30,12 +22,6 @@ class StridedView:
         return prod(self.sizes)
 
     def split(self, axis: int, *sizes: int) -> "StridedView":
-        """Return the view with one dimension split into several.
-
-        Raises:
-            ValueError: The product of the sizes differs from the size of the dimension.
-
-        """
         if prod(sizes) != self.sizes[axis] or 0 in sizes:
             raise ValueError(f"{self.sizes[axis]} does not split into {sizes}")
         strides = tuple(self.strides[axis] * prod(sizes[at + 1 :]) for at in range(len(sizes)))
@@ -46,7 +32,6 @@ class StridedView:
         )
 
     def swap(self, one: int, other: int) -> "StridedView":
-        """Return the view with two dimensions swapped."""
         axes = [*range(len(self.sizes))]
         axes[one], axes[other] = axes[other], axes[one]
         return StridedView(
@@ -54,12 +39,6 @@ class StridedView:
         )
 
     def slice(self, axis: int, start: int, stop: int) -> "StridedView":
-        """Return a slice along a dimension.
-
-        Raises:
-            ValueError: The slice is empty or out of range.
-
-        """
         if not 0 <= start < stop <= self.sizes[axis]:
             raise ValueError(f"the slice {start}:{stop} is out of range for size {self.sizes[axis]}")
         sizes = (*self.sizes[:axis], stop - start, *self.sizes[axis + 1 :])

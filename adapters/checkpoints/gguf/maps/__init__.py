@@ -89,13 +89,7 @@ ARCHITECTURE_MAPS: dict[str, ArchitectureMap] = {
 
 
 def architecture_map_of(metadata: GgufMetadata) -> ArchitectureMap:
-    """Return the map of a model's architecture.
-
-    Raises:
-        CorruptFile: The header does not name an architecture.
-        UnsupportedModel: The architecture is not supported, or the file is not a model.
-
-    """
+    """Return the map of a model's architecture; raise UnsupportedModel if there is none."""
     if (kind := metadata.text("general.type") or "model") != "model":
         raise metadata.unsupported(f"its general.type is {kind!r}; only models are supported.")
     architecture = metadata.text("general.architecture")

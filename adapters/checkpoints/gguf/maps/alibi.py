@@ -33,12 +33,6 @@ BLOOM = ArchitectureMap(
 
 
 def _alibi(model: GgufModel) -> Config:
-    """Return MPT's ALiBi settings and `clip_qkv`.
-
-    Raises:
-        UnsupportedModel: The model has position embeddings instead of ALiBi.
-
-    """
     steepest = model.number("attention.max_alibi_bias")
     if not steepest:
         raise model.metadata.unsupported(

@@ -52,7 +52,6 @@ def mla_config(model: GgufModel) -> Config:
 
 
 def _groups(model: GgufModel) -> tuple[int, int]:
-    """Return `n_group` and `topk_group`."""
     groups, top_k = model.integer("expert_group_count"), model.integer("expert_group_used_count")
     default = _EXPERT_GROUPS.get(model.integer("expert_count") or 0, (1, 1))
     return default if groups is None or top_k is None else (groups or 1, top_k or 1)
@@ -70,7 +69,6 @@ def routing(model: GgufModel) -> Config:
 
 
 def _topk_method(model: GgufModel) -> Config:
-    """Return V2's `topk_method`."""
     return {"topk_method": "greedy" if _groups(model)[0] == 1 else "group_limited_greedy"}
 
 

@@ -32,7 +32,6 @@ GEMMA = attrs.evolve(
 
 
 def _query_scale(model: GgufModel, layers_of_27b: int) -> Config:
-    """Return `query_pre_attn_scalar`."""
     is_27b = model.integer("block_count") == layers_of_27b
     scalar = (model.integer("embedding_length") or 0) // model.num_heads if is_27b else model.head_dim
     return {"query_pre_attn_scalar": scalar}

@@ -27,12 +27,7 @@ _STREAMS, _ACTIVE, _ROUND = 4, 0, 5
 
 
 def _per_layer_config(model: GgufModel) -> Config:
-    """Return MLP sizes, KV sharing and activation sparsity.
-
-    Raises:
-        CorruptFile: A list does not have a value per layer.
-
-    """
+    """Return MLP sizes, KV sharing and activation sparsity."""
     key = model.key("activation_sparsity_scale")
     scales = model.metadata.values.get(key)
     if not isinstance(scales, HeaderArray) or scales.kind != FLOAT32 or len(scales) != model.num_layers:

@@ -27,12 +27,6 @@ _UNROTATED_FACTOR = 1e30
 
 
 def _layer_types(model: GgufModel) -> list[str]:
-    """Return `layer_types`.
-
-    Raises:
-        CorruptFile: The header does not list them.
-
-    """
     kinds = sliding_windows(0)(model).get("layer_types")
     if not isinstance(kinds, list) or len(kinds) != model.num_layers:
         raise model.metadata.invalid(
@@ -43,13 +37,7 @@ def _layer_types(model: GgufModel) -> list[str]:
 
 
 def _value_for(model: GgufModel, key: str, layer_type: str | None = None) -> int:
-    """Return a value that is equal in all layers, or in all layers of a type.
-
-    Raises:
-        CorruptFile: The key is missing or the list is too short.
-        UnsupportedModel: The values differ.
-
-    """
+    """Return a value that is equal in all layers, or in all layers of a type."""
     listed = model.per_layer_integers(key)
     values = {
         value
@@ -64,7 +52,6 @@ def _value_for(model: GgufModel, key: str, layer_type: str | None = None) -> int
 
 
 def _attention(model: GgufModel) -> Config:
-    """Return the heads of both layer types."""
     full = [f"blk.{index}." for index, kind in enumerate(_layer_types(model)) if kind == "full_attention"]
     shared = any(
         f"{layer}attn_k.weight" in model.tensors and f"{layer}attn_v.weight" not in model.tensors
@@ -83,12 +70,7 @@ def _attention(model: GgufModel) -> Config:
 
 
 def _rope_parameters(model: GgufModel) -> Config:
-    """Return the RoPE parameters of both layer types; full-attention layers rotate only some pairs.
-
-    Raises:
-        UnsupportedModel: The frequency divisors have other values.
-
-    """
+    """Return the RoPE parameters of both layer types; full-attention layers rotate only some pairs."""
     stored = model.tensors.get(FREQUENCY_FACTORS)
     count = (model.integer("rope.dimension_count") or 0) // 2
     if stored is None or stored.quant_type.name != "F32" or stored.shape != (count,):
@@ -123,12 +105,7 @@ def _rope_parameters(model: GgufModel) -> Config:
 
 
 def _per_layer_config(model: GgufModel) -> Config:
-    """Return layer types, KV sharing and MLP sizes.
-
-    Raises:
-        UnsupportedModel: MLP sizes differ, other than being doubled in layers that share KV.
-
-    """
+    """Return layer types, KV sharing and MLP sizes, doubled at most in layers that share KV."""
     shared = model.integer("attention.shared_kv_layers") or 0
     sizes, first = model.per_layer_integers("feed_forward_length"), (model.num_layers or 0) - shared
     size = sizes[0]
@@ -145,7 +122,6 @@ def _per_layer_config(model: GgufModel) -> Config:
 
 
 def _per_layer_inputs(model: GgufModel) -> Config:
-    """Return the settings of per-layer embeddings and of MoE."""
     experts = model.integer("expert_count") or None
     return {
         **per_layer_embedding(model),

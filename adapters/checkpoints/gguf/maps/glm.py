@@ -40,7 +40,6 @@ GLM4 = attrs.evolve(
 
 
 def _routing(model: GgufModel) -> Config:
-    """Return the settings of QK norms and expert routing."""
     return {
         "use_qk_norm": "blk.0.attn_q_norm.weight" in model.tensors,
         "routed_scaling_factor": model.number("expert_weights_scale") or 1.0,

@@ -54,12 +54,7 @@ GPT2 = ArchitectureMap(
 
 
 def _multi_query(model: GgufModel) -> Config:
-    """Return the heads of multi-query attention.
-
-    Raises:
-        UnsupportedModel: The model does not use MQA; its layout differs, and no converter writes it.
-
-    """
+    """Return the heads of MQA; without it the layout differs, and converters do not write it."""
     if model.num_kv_heads != 1:
         raise model.metadata.unsupported("it does not use multi-query attention, which is not supported.")
     return {"num_attention_heads": model.num_heads, "multi_query": True}

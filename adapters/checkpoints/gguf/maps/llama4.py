@@ -18,7 +18,6 @@ _EXPERTS_OF_THE_LARGER = 128
 
 
 def _use_qk_norm(model: GgufModel) -> Config:
-    """Return whether queries and keys are normalized (QK norm)."""
     return {"use_qk_norm": model.integer("expert_count") != _EXPERTS_OF_THE_LARGER}
 
 

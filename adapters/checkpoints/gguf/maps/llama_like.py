@@ -68,7 +68,6 @@ HUNYUAN_DENSE = attrs.evolve(
 
 
 def _sliding_window(model: GgufModel) -> Config:
-    """Return the sliding window, or None."""
     window = model.integer("attention.sliding_window") or None
     if window is None:
         return {"sliding_window": None, "layer_types": ["full_attention"] * (model.num_layers or 0)}

@@ -10,7 +10,6 @@ from litgpt.adapters.checkpoints.gguf.rope_scaling import DEFAULT_BASE, rope_sca
 
 
 def _attention_temperature(model: GgufModel) -> Config:
-    """Return RoPE scaling and attention temperature scaling."""
     multiplier = model.number("rope.scaling.yarn_log_multiplier")
     # mscale / mscale_all_dim is 1, so YaRN does not scale attention.
     mscale = {} if not multiplier else {"mscale": multiplier, "mscale_all_dim": multiplier}

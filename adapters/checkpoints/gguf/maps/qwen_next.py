@@ -36,12 +36,7 @@ _DELTA = f"{LAYER}.linear_attn"
 
 
 def _layer_types(model: GgufModel) -> Config:
-    """Return `layer_types` and the size of the value heads of gated delta nets.
-
-    Raises:
-        CorruptFile: A size is missing.
-
-    """
+    """Return `layer_types` and the size of the value heads of gated delta nets."""
     every = model.integer("full_attention_interval") or 4
     size = (model.integer("ssm.inner_size") or 0) // max(1, model.integer("ssm.time_step_rank") or 1)
     kinds = [

@@ -76,12 +76,7 @@ BIASED_TENSORS = ("attn_q", "attn_k", "attn_v", "attn_output")
 
 
 def detect_biases(**roles: tuple[str, ...]) -> Callable[[GgufModel], Config]:
-    """Return a function that detects biases by their tensors, because GGUF has no keys for them.
-
-    Args:
-        roles: For each setting, the tensors of which at least one must have a bias.
-
-    """
+    """Return a function that detects biases by the tensors of each setting; GGUF has no keys for them."""
 
     def read(model: GgufModel) -> Config:
         biased = {
@@ -93,12 +88,7 @@ def detect_biases(**roles: tuple[str, ...]) -> Callable[[GgufModel], Config]:
 
 
 def sliding_windows(default: int) -> Callable[[GgufModel], Config]:
-    """Return a function that reads which layers use a sliding window.
-
-    Args:
-        default: The interval of full-attention layers if the header does not specify it.
-
-    """
+    """Return a function that reads which layers have a window; `default` is the period of full attention."""
 
     def read(model: GgufModel) -> Config:
         key = model.key("attention.sliding_window_pattern")
@@ -133,10 +123,8 @@ SOFTMAX, SIGMOID, SOFTMAX_OF_TOP_K = 1, 2, 3
 def require_scoring(by: int, *, weighed: bool = False) -> Callable[[GgufModel], Config]:
     """Return a function that rejects other expert routing than the family's; it yields no settings.
 
-    Args:
-        by: The family's gating function; a header may omit it.
-        weighed: Whether the family supports expert weight scales and expert groups.
-
+    `by` is the family's gating function, which a header may omit; `weighed` families support expert weight
+    scales and expert groups.
     """
 
     def read(model: GgufModel) -> Config:
@@ -154,12 +142,7 @@ def require_scoring(by: int, *, weighed: bool = False) -> Callable[[GgufModel], 
 
 
 def multi_head_attention(model: GgufModel) -> Config:
-    """Return the heads of a family without GQA, whose head size is `hidden_size // num_heads`.
-
-    Raises:
-        UnsupportedModel: The header specifies other heads.
-
-    """
+    """Return the heads of a family without GQA, whose head size is `hidden_size // num_heads`."""
     return (
         _hidden_size_heads(model, {})
         if model.num_kv_heads == model.num_heads
@@ -168,12 +151,7 @@ def multi_head_attention(model: GgufModel) -> Config:
 
 
 def hidden_size_heads(model: GgufModel) -> Config:
-    """Return the heads of a family whose head size is `hidden_size // num_heads`.
-
-    Raises:
-        UnsupportedModel: The header specifies another size.
-
-    """
+    """Return the heads of a family whose head size is `hidden_size // num_heads`."""
     return _hidden_size_heads(model, {"num_key_value_heads": model.num_kv_heads})
 
 
@@ -197,12 +175,7 @@ def partial_rotary_factor(model: GgufModel) -> Config:
 
 
 def without_rope(model: GgufModel) -> Config:
-    """Return the heads of a family without RoPE and GQA.
-
-    Raises:
-        UnsupportedModel: The model uses GQA.
-
-    """
+    """Return the heads of a family without RoPE and GQA."""
     if model.num_kv_heads != model.num_heads:
         raise model.metadata.unsupported("its heads share keys and values (GQA), which is not supported.")
     return {"num_attention_heads": model.num_heads}
@@ -214,12 +187,7 @@ def has_nonzero(key: str) -> Callable[[GgufModel], bool]:
 
 
 def rope_scaling_or(**more: object) -> Callable[[GgufModel], Config]:
-    """Return a function that reads the RoPE scaling, for families whose default is a scaling.
-
-    Args:
-        more: Additional settings of a RoPE scaling.
-
-    """
+    """Return a function that reads the RoPE scaling, for families whose default is the scaling `more`."""
 
     def read(model: GgufModel) -> Config:
         scaling = rope_scaling(model)
@@ -229,14 +197,7 @@ def rope_scaling_or(**more: object) -> Callable[[GgufModel], Config]:
 
 
 def flag_field(key: str, setting: str, *, default: bool) -> Callable[[GgufModel], Config]:
-    """Return a function that reads a flag.
-
-    Args:
-        key: GGUF's key, without the architecture prefix.
-        setting: The key in `config.json`.
-        default: The value if the key is absent.
-
-    """
+    """Return a function that reads a flag from a key without the architecture prefix."""
 
     def read(model: GgufModel) -> Config:
         flag = model.metadata.flag(model.key(key))

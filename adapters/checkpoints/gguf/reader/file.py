@@ -14,26 +14,16 @@ from litgpt.domain.errors import CorruptFile, InvalidCheckpoint
 
 @attrs.frozen
 class GgufFile:
-    """A file and its size when its header was read.
-
-    Attributes:
-        path: The path.
-        size: The size in bytes.
-
-    """
+    """A file and its size in bytes when its header was read."""
 
     path: Path
     size: int
 
     @contextmanager
     def open(self) -> Iterator[FileIO]:
-        """Open the file for reading.
+        """Open the file for reading, or raise CorruptFile if its size has changed.
 
         The file is not kept open, so a checkpoint holds no handle and several threads can read at once.
-
-        Raises:
-            CorruptFile: The size has changed since the header was read, or the file cannot be read.
-
         """
         with opened(self.path) as file:
             if os.fstat(file.fileno()).st_size != self.size:
@@ -41,7 +31,6 @@ class GgufFile:
             yield file
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes from `start` to `stop`."""
         with self.open() as file:
             file.seek(start)
             data = file.read(stop - start)
@@ -52,13 +41,7 @@ class GgufFile:
 
 @contextmanager
 def opened(path: Path) -> Iterator[FileIO]:
-    """Open a file unbuffered, translating errors of the operating system.
-
-    Raises:
-        MissingFile: The file does not exist.
-        CorruptFile: It cannot be read.
-
-    """
+    """Open a file unbuffered, translating errors of the operating system."""
     try:
         with path.open("rb", buffering=0) as file:
             yield file

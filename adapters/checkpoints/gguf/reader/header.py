@@ -38,12 +38,8 @@ class GgufTensor:
     """A tensor in a file.
 
     Attributes:
-        file: The file.
-        name: The GGUF name.
         shape: The shape in torch's order, slowest dimension first.
-        quant_type: The storage type.
         start: The offset of the first byte in the file.
-
     """
 
     file: GgufFile
@@ -58,16 +54,10 @@ class GgufTensor:
 
     @property
     def stop(self) -> int:
-        """The offset after the last byte."""
         return self.start + self.nbytes
 
     def rows(self, start: int, stop: int) -> "GgufTensor":
-        """Return a contiguous part along the first dimension.
-
-        Raises:
-            ValueError: The rows do not exist, or do not start and end at a block boundary.
-
-        """
+        """Return a contiguous part along the first dimension, from and to block boundaries."""
         count, row = self.shape[0], prod(self.shape[1:])
         if not 0 <= start < stop <= count or row % self.quant_type.block_size:
             raise ValueError(f"rows {start} to {stop} of {self.name!r} of shape {list(self.shape)}")
@@ -75,26 +65,14 @@ class GgufTensor:
         return GgufTensor(self.file, self.name, (stop - start, *self.shape[1:]), self.quant_type, first)
 
     def select(self, number: int) -> "GgufTensor":
-        """Return the tensor at an index of the first dimension, without that dimension.
-
-        Raises:
-            ValueError: The index does not exist, or is not at a block boundary.
-
-        """
+        """Return the tensor at an index of the first dimension, without that dimension."""
         first = self.rows(number, number + 1).start
         return GgufTensor(self.file, self.name, self.shape[1:] or (1,), self.quant_type, first)
 
 
 @attrs.frozen
 class GgufHeader:
-    """The header of a GGUF file.
-
-    Attributes:
-        file: The file.
-        metadata: The metadata, by key.
-        tensors: The tensors, in file order.
-
-    """
+    """The header of a GGUF file; its tensors are in file order."""
 
     file: GgufFile
     metadata: Mapping[str, Value] = attrs.field(repr=False)
@@ -102,14 +80,7 @@ class GgufHeader:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Read the header of a GGUF file of version 2 or 3.
-
-    Raises:
-        MissingFile: The file does not exist.
-        CorruptFile: It is not a GGUF file, is truncated, or contradicts itself.
-        UnsupportedModel: The version, byte order or a quantization type is not supported.
-
-    """
+    """Read the header of a GGUF file of version 2 or 3."""
     with opened(path) as raw:
         file = GgufFile(path, os.fstat(raw.fileno()).st_size)
         beginning = raw.read(64)

@@ -34,16 +34,7 @@ _LENGTH = struct.Struct("<Q")
 
 @attrs.frozen
 class HeaderArray:
-    """An array in a header. It is read on demand, because vocabularies are long.
-
-    Attributes:
-        file: The file.
-        kind: The type of the elements.
-        count: The number of elements.
-        start: The offset of the first element.
-        stop: The offset after the last element.
-
-    """
+    """An array in a header. It is read on demand, because vocabularies are long."""
 
     file: GgufFile
     kind: int
@@ -55,12 +46,6 @@ class HeaderArray:
         return self.count
 
     def strings(self) -> tuple[str, ...]:
-        """Return the elements of an array of strings.
-
-        Raises:
-            CorruptFile: A string is not UTF-8.
-
-        """
         data = self.file.read(self.start, self.stop)
         length_at, position, strings = _LENGTH.unpack_from, 0, []
         try:
@@ -84,21 +69,13 @@ Value: TypeAlias = int | float | bool | str | HeaderArray
 
 @attrs.define
 class HeaderReader:
-    """A cursor in a header.
-
-    Attributes:
-        data: The memory-mapped file.
-        file: The file, named in errors and reopened by arrays.
-        position: The offset of the next byte to be read.
-
-    """
+    """A cursor in a memory-mapped header; `position` is the offset of the next byte to be read."""
 
     data: mmap
     file: GgufFile
     position: int = 0
 
     def raise_corrupt(self, reason: str) -> NoReturn:
-        """Raise CorruptFile for this file."""
         raise CorruptFile(str(self.file.path), reason)
 
     def unsigned(self, nbytes: int) -> int:
@@ -119,7 +96,6 @@ class HeaderReader:
             self.raise_corrupt(f"{what} is not UTF-8 ({error}).")
 
     def value(self, key: str) -> Value:
-        """Read a value, preceded by its type."""
         kind = self.unsigned(4)
         if kind == STRING:
             return self.string(f"the value of {key!r}", MAX_TEXT)

@@ -11,25 +11,13 @@ from litgpt.domain.validators import is_integer, is_number
 
 @attrs.frozen
 class GgufMetadata:
-    """The metadata of a GGUF file. Methods return None for absent keys.
-
-    Attributes:
-        path: The file, named in errors.
-        values: The values of the header, by key.
-
-    """
+    """The metadata of a GGUF file. Methods return None for absent keys; invalid values raise CorruptFile."""
 
     path: str
     values: Mapping[str, Value] = attrs.field(repr=False)
 
     def integer(self, key: str) -> int | None:
-        """Return a non-negative integer, which may be stored as a list of equal values per layer.
-
-        Raises:
-            CorruptFile: It is not a non-negative integer.
-            UnsupportedModel: The values of the layers differ.
-
-        """
+        """Return a non-negative integer, which may be stored as a list of equal values per layer."""
         value: object = self.values.get(key)
         if isinstance(value, HeaderArray):
             value = self._same_in_every_layer(key, value)
@@ -40,12 +28,6 @@ class GgufMetadata:
         return value
 
     def number(self, key: str) -> float | None:
-        """Return a finite number.
-
-        Raises:
-            CorruptFile: It is not a finite number.
-
-        """
         value = self.values.get(key)
         if value is None:
             return None
@@ -54,54 +36,33 @@ class GgufMetadata:
         return float(value)
 
     def flag(self, key: str) -> bool | None:
-        """Return a boolean.
-
-        Raises:
-            CorruptFile: It is not a boolean.
-
-        """
         value = self.values.get(key)
         if value is not None and not isinstance(value, bool):
             raise self.invalid(key, "true or false")
         return value
 
     def text(self, key: str) -> str | None:
-        """Return a string.
-
-        Raises:
-            CorruptFile: It is not a string.
-
-        """
         value = self.values.get(key)
         if value is not None and not isinstance(value, str):
             raise self.invalid(key, "a string")
         return value
 
     def array(self, key: str, *, of_text: bool) -> HeaderArray | None:
-        """Return an array of strings, or of numbers.
-
-        Raises:
-            CorruptFile: It has another type.
-
-        """
         value = self.values.get(key)
         if value is not None and (not isinstance(value, HeaderArray) or (value.kind == STRING) != of_text):
             raise self.invalid(key, f"an array of {'strings' if of_text else 'numbers'}")
         return value
 
     def missing(self, key: str) -> CorruptFile:
-        """Return the error for a missing key; the caller raises it."""
         return CorruptFile(self.path, f"its header has no {key!r}.")
 
     def invalid(self, key: str, expected: str) -> CorruptFile:
-        """Return the error for an invalid value; the caller raises it."""
         if (value := self.values.get(key)) is None:
             return self.missing(key)
         actual = "an array" if isinstance(value, HeaderArray) else repr(value)
         return CorruptFile(self.path, f"{key!r} in its header must be {expected}, not {actual}.")
 
     def unsupported(self, reason: str) -> UnsupportedModel:
-        """Return the error for an unsupported model; the caller raises it."""
         return UnsupportedModel(self.path, reason)
 
     def _same_in_every_layer(self, key: str, array: HeaderArray) -> object:

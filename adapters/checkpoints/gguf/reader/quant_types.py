@@ -10,15 +10,7 @@ from litgpt.domain.weights.tensor_info import DType
 
 @attrs.frozen
 class QuantType:
-    """A storage type: blocks of equal size along each row.
-
-    Attributes:
-        name: ggml's name, such as `Q4_K`.
-        block_size: Weights per block.
-        block_bytes: Bytes per block.
-        dtype: The torch dtype of unquantized types.
-
-    """
+    """A storage type: blocks of `block_size` weights along each row; `dtype` is torch's, if unquantized."""
 
     name: str
     block_size: int

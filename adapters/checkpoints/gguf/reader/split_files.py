@@ -16,16 +16,7 @@ _PART = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.gguf", re.IGNORECASE)
 
 
 def read_split_files(path: Path) -> tuple[GgufMetadata, dict[str, GgufTensor]]:
-    """Return the metadata of the first file of a model, and the tensors of all its files.
-
-    Args:
-        path: Any of the files, or the only one.
-
-    Raises:
-        MissingFile: A file of the model is not in the folder.
-        CorruptFile: The files contradict each other.
-
-    """
+    """Return the metadata of the first file of a model, and the tensors of all; `path` is any of them."""
     paths = _sibling_files(path)
     headers = [read_header(file) for file in paths]
     tensors: dict[str, GgufTensor] = {}
@@ -89,7 +80,6 @@ def _split_numbers(header: GgufHeader) -> tuple[int, int]:
 
 
 def _is_same_model(header: GgufHeader, other: GgufHeader) -> bool:
-    """Return whether two files may be parts of the same model."""
     counts = "split.count", "split.tensors.count"
     return all(header.metadata.get(key) == other.metadata.get(key) for key in counts)
 
