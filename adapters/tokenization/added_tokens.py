@@ -31,13 +31,11 @@ class AddedToken:
     """A token added to a vocabulary, with the fields of `tokenizers.AddedToken`.
 
     Attributes:
-        text: The token's text.
         special: Whether decoding skips it.
         lstrip: Whether it includes preceding whitespace.
         rstrip: Whether it includes following whitespace.
         single_word: Whether it matches only where it is not adjacent to word characters.
         normalized: Whether it is matched in the normalized text.
-
     """
 
     text: str
@@ -59,10 +57,8 @@ class AddedTokens:
     Attributes:
         by_id: Tokens of `added_tokens_decoder` or `added_tokens.json` by id.
         special_tokens: Special tokens by name: `bos_token`, `eos_token`, …, `image_token`.
-        extra: Additional special tokens without a name.
         legacy: Whether the ids are from `added_tokens.json`, over which the vocabulary's added tokens take
             precedence.
-
     """
 
     by_id: Mapping[int, AddedToken] = attrs.field(factory=dict, repr=False)
@@ -71,12 +67,7 @@ class AddedTokens:
     legacy: bool = True
 
     def missing_from(self, present: Mapping[int, AddedToken]) -> list[AddedToken]:
-        """Return the tokens to add in order, including present ones with changed flags.
-
-        Args:
-            present: The vocabulary's added tokens by id.
-
-        """
+        """Return the tokens to add in order, including changes of the flags of `present` tokens."""
         special = {
             token.text for token in (*self.special_tokens.values(), *present.values()) if token.special
         }
@@ -99,11 +90,8 @@ def read_added_tokens(
 ) -> AddedTokens:
     """Return the tokens that these files add.
 
-    Args:
-        config: `tokenizer_config.json`. If it has `added_tokens_decoder`, the other two are ignored.
-        special_tokens_map: `special_tokens_map.json`, which takes precedence over the config.
-        added_tokens: `added_tokens.json`.
-
+    If `config` (`tokenizer_config.json`) has `added_tokens_decoder`, the other two are ignored; otherwise
+    `special_tokens_map.json` takes precedence over the config.
     """
     decoder = config.get("added_tokens_decoder")
     legacy = not isinstance(decoder, dict)
@@ -163,11 +151,8 @@ def _from_added_tokens_json(
 def _token(value: object, *, special: bool = True) -> AddedToken | None:
     """Return a token from a string or an object with flags, or None.
 
-    Args:
-        value: The string or object. An object with the type `AddedToken` is special only if it has that flag;
-            named tokens become special afterwards.
-        special: Default of the flag for other values.
-
+    An object with the type `AddedToken` is special only if it has that flag; named tokens become special
+    afterwards. `special` is the default of the flag for other values.
     """
     if isinstance(value, str):
         return AddedToken(value, special=special) if value else None

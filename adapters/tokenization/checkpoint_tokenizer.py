@@ -23,17 +23,8 @@ _PROBE_ANSWER = "Zyzzyva"  # probe for the text after an answer; does not occur 
 class CheckpointTokenizer:
     """A checkpoint's tokenizer; it implements the port Tokenizer.
 
-    Attributes:
-        name: Name of the model in error messages.
-        backend: The vocabulary.
-        vocab_size: Largest id that `encode` can return, plus 1.
-        embedding_rows: Number of ids of the model; ids beyond the vocabulary are padding and decode to
-            nothing.
-        bos_id: BOS token.
-        adds_bos: Whether `encode` adds the BOS token.
-        eos_ids: EOS tokens of the tokenizer's files.
-        chat_template: Chat template.
-
+    `embedding_rows` is the number of ids of the model; ids beyond the vocabulary are padding and decode to
+    nothing.
     """
 
     name: str
@@ -56,7 +47,6 @@ class CheckpointTokenizer:
 
     @property
     def eos_id(self) -> int | None:
-        """The first EOS token, if there is one."""
         return self.eos_ids[0] if self.eos_ids else None
 
     @property
@@ -71,24 +61,10 @@ class CheckpointTokenizer:
         return self.chat_template is not None
 
     def escape(self, text: str) -> str:
-        """Return `text` with special tokens escaped; `encode(…, escaped=True)` encodes them as plain text.
-
-        Raises:
-            WrongType: `text` is not a string.
-            InvalidArgument: `text` cannot be encoded in UTF-8.
-
-        """
         _check(text)
         return self._splitter.escape(text)
 
     def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
-        """Return the ids of `text`, including special tokens in it. See the port.
-
-        Raises:
-            WrongType: `text` is not a string.
-            InvalidArgument: `text` cannot be encoded in UTF-8, or has a token without an embedding.
-
-        """
         _check(unescape(text) if escaped else text)
         ids = self.backend.encode(text)
         add_bos = self.adds_bos if bos is None else bos
@@ -102,21 +78,13 @@ class CheckpointTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
-        """Return the text of `ids`, without special tokens unless `include_special_tokens`.
-
-        Raises:
-            InvalidArgument: An id is outside the vocabulary.
-
-        """
         spell = self._token_bytes if include_special_tokens else self._visible_token_bytes
         return decode(spell, ids, leading_spaces=self.backend.leading_spaces)
 
     def decoder(self) -> TextDecoder:
-        """Return an incremental decoder of one sequence; its chunks concatenate to `decode` of all ids."""
         return IncrementalDetokenizer(self._visible_token_bytes, self.backend.leading_spaces)
 
     def token_to_id(self, token: str) -> int | None:
-        """Return the id of a token such as `<|im_end|>`, or None."""
         token_id = self.backend.token_to_id(token)
         return None if token_id is None or token_id >= self.vocab_size else token_id
 
@@ -129,12 +97,6 @@ class CheckpointTokenizer:
         variables: Mapping[str, Any] | None = None,
         continue_final_message: bool | str = False,
     ) -> str:
-        """Render messages with the checkpoint's chat template in a sandbox. See the port.
-
-        Raises:
-            UnsupportedPrompt: The template is missing, rejects the messages, or violates the sandbox.
-
-        """
         if self.chat_template is None:
             raise UnsupportedPrompt(f"of {self.name}", "it has no chat template. Pass the prompt as text.")
         with escaping_with(partial(self._splitter.escape, part=False)):

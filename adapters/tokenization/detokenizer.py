@@ -14,13 +14,7 @@ def decode(to_bytes: Callable[[int], bytes], ids: Iterable[int], *, leading_spac
 
 @attrs.define
 class IncrementalDetokenizer:
-    """Decode ids incrementally at a constant cost per id; incomplete characters are buffered.
-
-    Attributes:
-        to_bytes: Function that returns the bytes of a token.
-        leading_spaces: Number of leading spaces to remove.
-
-    """
+    """Decode ids incrementally at a constant cost per id; incomplete characters are buffered."""
 
     to_bytes: Callable[[int], bytes]
     leading_spaces: int
@@ -29,7 +23,6 @@ class IncrementalDetokenizer:
     )
 
     def push(self, token: int) -> str:
-        """Return the text that `token` completes."""
         return self._strip_leading_spaces(self._utf8.decode(self.to_bytes(token)))
 
     def finish(self) -> str:
@@ -45,6 +38,5 @@ class IncrementalDetokenizer:
 
 
 def _count_leading_spaces(text: str, limit: int) -> int:
-    """Return the number of leading spaces, at most `limit`."""
     head = text[:limit]
     return len(head) - len(head.lstrip(" "))

@@ -19,15 +19,8 @@ if TYPE_CHECKING:
 def export_tokenizer(source: TokenizerSource, *, name: str) -> Mapping[str, bytes]:
     """Return the files of a tokenizer by name.
 
-    Args:
-        source: Tokenizer files or vocabulary. Files with a `tokenizer.json` or sentencepiece model are
-            copied; other formats and GGUF vocabularies are converted to a `tokenizer.json`.
-        name: Name of the model in error messages.
-
-    Raises:
-        CorruptFile: A file cannot be read.
-        UnsupportedModel: The tokenizer's algorithm is not supported.
-
+    Files with a `tokenizer.json` or sentencepiece model are copied; other formats and GGUF vocabularies are
+    converted to a `tokenizer.json`.
     """
     if isinstance(source, GgufVocabulary):
         with translate_read_errors(f"the tokenizer of {name}"):
@@ -170,7 +163,6 @@ def _to_json(library: "Tokenizer", vocabulary: GgufVocabulary) -> bytes:
 
 
 def _prepend_token(library: "Tokenizer", begin: str, token_id: int) -> None:
-    """Make the library add a token before every text."""
     from tokenizers import processors
 
     library.post_processor = processors.TemplateProcessing(

@@ -29,7 +29,6 @@ def open_tokenizer(
         TokenizerMismatch: The tokenizer is missing, or produces ids that the model does not have.
         CorruptFile: A file cannot be read.
         UnsupportedModel: The tokenizer's algorithm is not supported.
-
     """
     with translate_read_errors(f"the tokenizer of {name}"):
         if isinstance(source, GgufVocabulary):

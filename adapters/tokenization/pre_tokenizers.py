@@ -11,14 +11,12 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class PreTokenizer:
-    """A pre-tokenizer.
+    """Regular expressions that split a text in sequence, and the treatment of the pieces.
 
     Attributes:
-        patterns: Regular expressions that split the text, applied in sequence.
         whole_words: Whether a word in the vocabulary is a single token without merges (`ignore_merges`).
         normalize_nfc: Whether text is normalized to NFC first.
         metaspace: Whether tokens are UTF-8 with `▁` for a space and byte fallback, instead of byte-level.
-
     """
 
     patterns: tuple[str, ...]

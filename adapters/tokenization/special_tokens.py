@@ -16,10 +16,7 @@ _WORD = re.compile(r"\w")
 class SpecialTokenSplitter:
     """Split a text at special tokens; the leftmost and then the longest match is used.
 
-    Attributes:
-        ids: Ids of the special tokens by text.
-        flags: Flags of special tokens that strip whitespace or match only single words.
-
+    `flags` has the tokens that strip whitespace or match only single words.
     """
 
     ids: Mapping[str, int] = attrs.field(repr=False)
@@ -39,7 +36,6 @@ class SpecialTokenSplitter:
         return tuple(sorted({len(token) for token in self.ids}, reverse=True))
 
     def split(self, text: str) -> Iterator[str | int]:
-        """Yield the ids of special tokens and the non-empty texts between them."""
         start = at = 0
         while match := self._first_letters.search(text, at):
             at = match.start()
@@ -63,11 +59,8 @@ class SpecialTokenSplitter:
     def escape(self, text: str, *, part: bool = True) -> str:
         """Return `text` with ESCAPE before the last character of each special token in it.
 
-        Args:
-            text: Any text.
-            part: Whether other text may follow. Then ESCAPE is also appended if the text ends with the
-                beginning of a special token, which later text could complete.
-
+        If other text may follow (`part`), ESCAPE is also appended to a beginning of a special token at the
+        end, which later text could complete.
         """
         places = sorted(self._escape_positions(text, part=part))
         if not places:

@@ -24,14 +24,7 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 @attrs.frozen
 class TokenByteDecoder:
-    """The decoding of a vocabulary's tokens.
-
-    Attributes:
-        to_bytes: Function that returns the bytes of a token.
-        added_to_bytes: Function that returns the bytes of an added token.
-        leading_spaces: Number of leading spaces to remove from a text.
-
-    """
+    """The functions that return the bytes of tokens, and the number of spaces to remove from a text."""
 
     to_bytes: ToBytes
     added_to_bytes: ToBytes
@@ -65,13 +58,10 @@ def byte_level_to_bytes(token: str) -> bytes:
 
 
 def sentencepiece_to_bytes(token: str, *, replaced: Sequence[tuple[str, str]], byte_tokens: bool) -> bytes:
-    """Return the bytes of a token in a sentencepiece vocabulary.
+    """Return the bytes of a token in a sentencepiece vocabulary, such as `▁the`.
 
-    Args:
-        token: A piece such as `▁the`, or `<0x0A>`.
-        replaced: Pairs of a string in the vocabulary and its replacement, such as `("▁", " ")`.
-        byte_tokens: Whether `<0x0A>` is a byte.
-
+    `replaced` has pairs of a string in the vocabulary and its replacement, such as `("▁", " ")`; with
+    `byte_tokens`, `<0x0A>` is a byte.
     """
     if byte_tokens and (byte := _BYTE_TOKEN.fullmatch(token)):
         return bytes.fromhex(byte[1])
@@ -81,13 +71,9 @@ def sentencepiece_to_bytes(token: str, *, replaced: Sequence[tuple[str, str]], b
 
 
 def wordpiece_to_bytes(token: str, *, prefix: str, cleanup: bool) -> bytes:
-    """Return the bytes of a token in a WordPiece vocabulary.
+    """Return the bytes of a WordPiece token: a word, which follows a space, or a continuation of a word.
 
-    Args:
-        token: A word, which follows a space, or a continuation of a word.
-        prefix: Prefix of continuations, such as `##`.
-        cleanup: Whether to remove spaces before punctuation.
-
+    Continuations begin with `prefix`, such as `##`; `cleanup` removes spaces before punctuation.
     """
     if token.startswith(prefix):
         return token.removeprefix(prefix).encode()
@@ -118,16 +104,7 @@ METASPACE_DECODER = TokenByteDecoder(_metaspace_to_bytes, _metaspace_to_bytes)
 
 
 def parse_decoder(name: str, decoder: Mapping[str, object] | None) -> TokenByteDecoder:
-    """Return the decoding defined by the `decoder` of a `tokenizer.json`.
-
-    Args:
-        name: Name of the model in error messages.
-        decoder: The `decoder` object.
-
-    Raises:
-        UnsupportedModel: The decoder is not supported.
-
-    """
+    """Return the decoding defined by the `decoder` of a `tokenizer.json`."""
     replaced: list[tuple[str, str]] = []
     byte_tokens, leading_spaces = False, 0
     for step in _steps(decoder):

@@ -46,13 +46,7 @@ TEKKEN_SPECIAL_TOKENS: Mapping[str, str] = {"unk_token": "<unk>", "bos_token": "
 
 
 def tokenizer_class(config: Mapping[str, object], model: Mapping[str, object]) -> str | None:
-    """Return the class without the suffix `Fast`; None if unspecified or generic.
-
-    Args:
-        config: `tokenizer_config.json`.
-        model: `config.json`.
-
-    """
+    """Return the class without the suffix `Fast`; None if neither config names one, or a generic one."""
     model_type = str(model.get("model_type"))
     named = config.get("tokenizer_class") or model.get("tokenizer_class")
     registered = _BY_MODEL_TYPE.get(model_type)

@@ -33,9 +33,6 @@ class TokenizerConfig:
         legacy: Whether sentencepiece inserts a space into the text after a special token.
         tokenizer_class: Class in transformers, without the suffix `Fast`; None for the generic class.
         settings: The whole `tokenizer_config.json`.
-        chat_template: Default chat template (Jinja).
-        named_templates: Additional chat templates by name, such as `tool_use`.
-
     """
 
     special_tokens: Mapping[str, str] = attrs.field(factory=dict)
@@ -49,15 +46,10 @@ class TokenizerConfig:
 
 
 def read_tokenizer_config(paths: Mapping[str, Path]) -> TokenizerConfig:
-    """Read the settings in the files next to a vocabulary.
+    """Read the settings in the files next to a vocabulary, by file name; all are optional.
 
-    Args:
-        paths: Paths by file name: `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`,
-            `chat_template.jinja`, `chat_template.json`, `config.json`. All are optional.
-
-    Raises:
-        CorruptFile: A file cannot be read.
-
+    They are `tokenizer_config.json`, `special_tokens_map.json`, `added_tokens.json`, `chat_template.jinja`,
+    `chat_template.json` and `config.json`.
     """
     config = _read_object(paths, "tokenizer_config.json")
     class_name = tokenizer_class(config, _read_object(paths, "config.json"))

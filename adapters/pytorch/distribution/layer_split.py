@@ -33,18 +33,9 @@ def build_on_devices(
     report: Reporter,
     quantize: Quantization | None = None,
 ) -> GPT:
-    """Build a model with each layer on its own device.
+    """Build a model with each layer on its own device; the embedding is on the first.
 
-    Args:
-        layer_devices: The device of each layer; the embedding is on the first.
-        output_device: The device of the final norm and the head. A tied head stays with the embedding.
-        architecture: The architecture to build.
-        sources: The checkpoint tensors of each parameter.
-        checkpoint: The checkpoint to read.
-        dtype: The dtype of the weights.
-        report: Receives the progress.
-        quantize: The quantization of the projections.
-
+    The final norm and the head are on `output_device`, but a tied head stays with the embedding.
     """
     first = layer_devices[0]
     with torch.device("meta"):
@@ -67,7 +58,6 @@ class InProcess:
     """The parts that strategies without worker processes share."""
 
     def hardware(self, released_model: GPT | None = None) -> Hardware:
-        """Return the devices of this machine; the memory of `released_model` counts as free."""
         return detect_hardware(released_model)
 
     def release(self, model: GPT) -> None:
@@ -76,7 +66,6 @@ class InProcess:
     def weights(
         self, model: GPT, sources: Sequence[ParameterSource]
     ) -> AbstractContextManager[ModelExporter]:
-        """Yield an exporter of the current weights."""
         return nullcontext(ModelExporter.from_model(model, sources))
 
     def generator(self, model: GPT, placement: Placement) -> TorchGenerator:
@@ -95,12 +84,6 @@ class LayerSplit(InProcess):
         checkpoint: Checkpoint[Tensor],
         report: Reporter,
     ) -> GPT:
-        """Build the model and read each tensor once, to the device of its layer.
-
-        Raises:
-            UnsupportedOperation: There are more devices than layers.
-
-        """
         devices = [torch.device(device) for device in placement.devices]
         layer_devices = [devices[index] for index in assign_layers(architecture, len(devices))]
         return build_on_devices(

@@ -26,7 +26,6 @@ class SingleDevice(InProcess):
         checkpoint: Checkpoint[Tensor],
         report: Reporter,
     ) -> GPT:
-        """Build the model and read each tensor once, to its device."""
         device, dtype, quantize = torch.device(placement.device), placement.dtype, placement.quantize
         if placement.num_gpu_layers is not None:
             num_cpu_layers = len(architecture.layers) - placement.num_gpu_layers

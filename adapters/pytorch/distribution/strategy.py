@@ -31,7 +31,6 @@ class TorchStrategy:
     """Delegates to the strategy that the placement selects."""
 
     def hardware(self, released_model: GPT | None = None) -> Hardware:
-        """Return the devices of this machine; the memory of `released_model` counts as free."""
         return detect_hardware(released_model)
 
     def build(
@@ -42,19 +41,16 @@ class TorchStrategy:
         checkpoint: Checkpoint[Tensor],
         report: Reporter,
     ) -> GPT:
-        """Build the model on the devices of the placement."""
         check_fork()
         with translate_out_of_memory(f"{checkpoint.name} on {', '.join(placement.devices)}"):
             return _strategy_for(placement).build(placement, architecture, sources, checkpoint, report)
 
     def release(self, model: GPT) -> None:
-        """End the worker processes of a model, if there are any."""
         _strategy_that_built(model).release(model)
 
     def weights(
         self, model: GPT, sources: Sequence[ParameterSource]
     ) -> AbstractContextManager[ModelExporter | None]:
-        """Yield an exporter of the current weights; None on ranks that do not write."""
         check_fork()
         return _strategy_that_built(model).weights(model, sources)
 

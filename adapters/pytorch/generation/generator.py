@@ -31,20 +31,13 @@ these are finished. It bounds the memory for KV caches and logits."""
 
 @attrs.frozen
 class TorchGenerator:
-    """Generates text with a GPT; stateless between calls.
-
-    Attributes:
-        model: The model, on its device.
-        kv_cache_size: The fixed number of KV cache slots, as in `Placement.kv_cache_size`.
-
-    """
+    """Generates text with a GPT; stateless between calls. `kv_cache_size` is that of `Placement`."""
 
     model: GPT
     kv_cache_size: int | Literal["max"] | None = None
 
     @property
     def context(self) -> int:
-        """The maximum number of tokens of a prompt and its answer together."""
         longest = self.model.architecture.context_length
         return min(longest, self.kv_cache_size) if isinstance(self.kv_cache_size, int) else longest
 
@@ -54,7 +47,6 @@ class TorchGenerator:
     def generate(
         self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> "TorchGeneration":
-        """Start to generate; see the port `Generator`."""
         check_fork()
         vocabulary = self.model.architecture.vocab_size
         for request in requests:
@@ -144,11 +136,9 @@ class TorchGeneration(Iterator[TokenEvent]):
             raise
 
     def cancel(self, index: int) -> None:
-        """Stop one answer."""
         self._cancelled.add(index)
 
     def close(self) -> None:
-        """Stop all answers and free their memory."""
         self._events = iter(())
         if self._prefix is not None:
             self._prefix.in_use = False  # available for the next generation

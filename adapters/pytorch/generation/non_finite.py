@@ -13,10 +13,7 @@ from litgpt.adapters.pytorch.model.gpt import GPT
 def first_non_finite(model: GPT, ids: Sequence[int]) -> str | None:
     """Return the first module with a non-finite output, and the cause; None if all outputs are finite.
 
-    Args:
-        model: The model.
-        ids: (T,), the sequence whose next token could not be sampled.
-
+    `ids` (T,) is the sequence whose next token could not be sampled.
     """
     locations: list[str] = []
     hooks = [

@@ -11,14 +11,11 @@ from litgpt.domain.formatting.bounded_text import brief_repr
 
 @attrs.define(eq=False)
 class TorchPrefixCache:
-    """A KV cache and its token ids.
+    """A KV cache with one row, and a token id for each of its entries.
 
     Attributes:
-        cache: A KV cache with one row; None before the first prompt.
-        tokens: The token ids, one for each cache entry.
         weights_version: Identifies the weights that the entries were computed with.
         in_use: Whether a generation is using the cache.
-
     """
 
     cache: KVCache | None = None
@@ -29,13 +26,11 @@ class TorchPrefixCache:
     __repr__ = brief_repr
 
     def fork(self) -> "TorchPrefixCache":
-        """Return an independent copy."""
         return TorchPrefixCache(
             self.cache.copy() if self.cache is not None else None, list(self.tokens), self.weights_version
         )
 
     def close(self) -> None:
-        """Free the memory."""
         self.cache, self.tokens = None, []
 
     def match(
@@ -48,19 +43,12 @@ class TorchPrefixCache:
     ) -> tuple[KVCache | None, int]:
         """Return the cache truncated to the common prefix with a prompt, and the length of that prefix.
 
-        The prefix excludes the last token of the prompt, whose logits are needed.
-
-        Args:
-            prompt: The token ids.
-            max_length: The maximum number of slots.
-            ropes: Returns the RoPE of each layer for a maximum sequence length. If it differs from the RoPE
-                of the cached entries, they cannot be reused.
-            length: The maximum length of the new sequence.
-            weights_version: Identifies the current weights.
+        The prefix excludes the last token of the prompt, whose logits are needed. `ropes` returns the RoPE of
+        each layer for a maximum sequence length: if it differs from the RoPE of the cached entries, they
+        cannot be reused.
 
         Raises:
             InvalidArgument: Another generation is using this cache.
-
         """
         if self.in_use:
             raise InvalidArgument(

@@ -23,16 +23,7 @@ MAX_PADDING = 64
 
 @attrs.define(eq=False)
 class GeneratedSequence:
-    """A sequence in generation.
-
-    Attributes:
-        index: The index of the request.
-        request: The request.
-        remaining: The number of tokens that may still be generated.
-        sampler_state: The random state.
-        output_ids: The generated tokens.
-
-    """
+    """A request with its random state and generated tokens; `remaining` tokens may still be generated."""
 
     index: int
     request: GenerationRequest
@@ -46,12 +37,9 @@ class RunningBatch:
     """Sequences, ordered from the longest prompt to the shortest, and their KV cache.
 
     Attributes:
-        model: The model.
         sequences: One for each row; finished sequences stay until `retain` drops them.
-        cache: The KV cache.
         num_computed: The number of computed slots.
         prefix: The prefix cache that owns `cache`, if there is one.
-
     """
 
     model: GPT
@@ -77,7 +65,6 @@ class RunningBatch:
         return self._forward(torch.tensor(tokens)[:, None])
 
     def retain(self, rows: Sequence[int]) -> None:
-        """Drop all other rows."""
         self.sequences = [self.sequences[at] for at in rows]
         self.cache.keep_rows(rows)
 
@@ -117,13 +104,7 @@ def next_prefill_chunk(num_computed: int, end: int, row_offsets: Sequence[int]) 
     """Return the number of rows and the last slot (exclusive) of the next prefill pass.
 
     A row that starts within the chunk is padded. If that would cost more than another pass, the chunk ends
-    where the row starts.
-
-    Args:
-        num_computed: The number of computed slots.
-        end: The number of slots to compute.
-        row_offsets: The first slot of each row, ascending.
-
+    where the row starts. `row_offsets` has the first slot of each row, ascending.
     """
     stop, padding = end, 0
     for start in row_offsets:

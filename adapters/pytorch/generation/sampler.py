@@ -30,13 +30,7 @@ _ALL = 2.0
 
 
 class _CandidateLimit(NamedTuple):
-    """The candidates of a sampling step.
-
-    Attributes:
-        reason: The parameter that limits the candidates.
-        max_candidates: The number of most likely tokens that are candidates.
-
-    """
+    """The number of most likely tokens that are candidates, and the parameter that limits it."""
 
     reason: Literal["top_k", "top_p", "nothing"]
     max_candidates: int
@@ -63,15 +57,10 @@ class SamplerState:
 
 
 def sample(logits: Tensor, states: Sequence[SamplerState]) -> list[int]:
-    """Return the next token of each row.
-
-    Args:
-        logits: (B, V). -inf excludes a token.
-        states: The sampler state of each row.
+    """Return the next token of each row of `logits` (B, V); -inf excludes a token.
 
     Raises:
         NonFiniteLogits: A row has a logit of NaN or +inf, or -inf for every token.
-
     """
     params = [state.params for state in states]
     uniforms = [0.0 if state.params.greedy else state.uniform() for state in states]
@@ -96,14 +85,10 @@ def sample_candidates(
     *,
     max_candidates: int | None = _MAX_CANDIDATES,
 ) -> Tensor:
-    """Return the next token of each row, (B,), or a negative placeholder (see above).
+    """Return the next token of each row of `logits` (B, V), or a negative placeholder (see above).
 
-    Args:
-        logits: (B, V).
-        params: The sampling parameters of each row.
-        uniforms: A random number in [0, 1) for each row.
-        max_candidates: The number of candidates for top_p; None is the whole vocabulary.
-
+    `uniforms` has a random number in [0, 1) for each row; `max_candidates` limits the candidates for top_p,
+    None takes the whole vocabulary.
     """
     best, tokens = logits.max(-1)
     is_finite = best.isfinite()  # the maximum is NaN if any logit is, and -inf if all are
@@ -125,13 +110,7 @@ def sample_candidates(
 
 
 def log_probabilities(logits: Tensor, tokens: Sequence[int]) -> list[float]:
-    """Return the log-probability of one token per row, without temperature, top_k or top_p.
-
-    Args:
-        logits: (B, V).
-        tokens: One token for each row.
-
-    """
+    """Return the log-probability of a token per row of `logits` (B, V), without temperature, top_k, top_p."""
     index = torch.tensor(tokens, device=logits.device)[:, None]
     relative = _relative_to_max(logits, logits.amax(-1))
     logprobs: list[float] = relative.log_softmax(-1).gather(1, index)[:, 0].tolist()

@@ -30,11 +30,9 @@ class AttachedAdapter:
     """An adapter that is attached to a model.
 
     Attributes:
-        config: Its LoRA config.
         pairs: The LoRA targets, each with its rank and alpha.
         modules_to_save: Names of the Hugging Face tensors that it replaces.
         trained_tokens: Hugging Face names of modules with trained tokens, and the layers of the model.
-
     """
 
     config: LoraConfig
@@ -62,7 +60,6 @@ def match_to_model(model_targets: ModelTargets, name: str, adapter: LoraAdapter[
     Raises:
         InvalidCheckpoint: The adapter is for another model; the message lists all mismatches.
         UnsupportedOperation: The adapter replaces a weight that is quantized.
-
     """
     pairs, unknown, shape_mismatches = match_adapter(
         model_targets.targets, adapter, lambda tensor: tuple(tensor.shape)

@@ -26,14 +26,9 @@ _CPU = torch.device("cpu")
 def init_adapter(model_targets: ModelTargets, config: LoraConfig) -> LoraAdapter[Tensor]:
     """Return a new adapter that does not change the model's outputs, initialized as in PEFT.
 
-    Args:
-        model_targets: The targets of the model.
-        config: LoRA config.
-
     Raises:
         InvalidArgument: The model does not have a target, or two options exclude each other.
         UnsupportedOperation: A module in `modules_to_save` is quantized, or there is not enough memory.
-
     """
     targets = select_targets(model_targets.targets, config)
     saved = dict.fromkeys([*model_targets.modules_to_save(config), *model_targets.biases(config, targets)])
@@ -79,15 +74,7 @@ def trained_numbers(
 ) -> tuple[int, bool]:
     """Return the number of parameters of an adapter's pairs, and whether an MLP is among the targets.
 
-    Args:
-        architecture: The architecture of the model.
-        joins: The weight mapping, including the head even if it is tied.
-        model_type: The model family.
-        lora: LoRA config.
-
-    Raises:
-        InvalidArgument: The model does not have a target.
-
+    `joins` is the weight mapping, including the head even if it is tied.
     """
     with torch.device("meta"):
         model_targets = ModelTargets.from_model(GPT(architecture), joins, model_type)
@@ -129,7 +116,6 @@ def _weight_norms(model_targets: ModelTargets, target: LoraTarget) -> Tensor:
 
 
 def _hf_tensor(model_targets: ModelTargets, name: str) -> Tensor:
-    """Return the current value of a Hugging Face tensor in float32."""
     targets = model_targets.tensor_targets[name]
     return to_hf_tensor(targets, lambda key: _litgpt_parameter(model_targets, key, name)).float()
 

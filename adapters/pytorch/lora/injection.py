@@ -35,7 +35,6 @@ class PairTensors:
         lora_B: (rows, R), by layer.
         biases: Biases of `lora_B`, (rows,), by layer; empty: no biases.
         magnitudes: DoRA magnitudes, (rows,), or (in,) for an embedding, by layer; empty: no DoRA.
-
     """
 
     lora_A: Tensor
@@ -46,13 +45,7 @@ class PairTensors:
 
 @attrs.frozen(eq=False)
 class LoraLayers:
-    """The LoRA layers of a model.
-
-    Attributes:
-        model: The model.
-        active_adapter: The active adapter, shared by all LoRA layers.
-
-    """
+    """The LoRA layers of a model, which share its active adapter."""
 
     model: nn.Module
     active_adapter: ActiveAdapter = attrs.field(factory=ActiveAdapter)
@@ -68,15 +61,7 @@ class LoraLayers:
         tensors: PairTensors,
         options: LoraOptions,
     ) -> None:
-        """Add a LoRA pair to each layer that contains rows of the target.
-
-        Args:
-            name: Name of the adapter.
-            target: The Hugging Face tensor that the pair is for.
-            tensors: The tensors of the pair.
-            options: Scaling, dropout and whether the pair is trainable.
-
-        """
+        """Add a LoRA pair to each layer that contains rows of the target."""
         first: LoraPair | None = None
         for own in target.rows:
             device = self.device(own.layer)
@@ -112,16 +97,9 @@ class LoraLayers:
     def add_replacement(
         self, name: str, layer: str, leaf: str, value: Tensor, *, start: int | None, trainable: bool
     ) -> None:
-        """Add rows that replace rows of a parameter (PEFT's modules_to_save).
+        """Add rows that replace rows of a parameter such as `lm_head.weight` (PEFT's modules_to_save).
 
-        Args:
-            name: Name of the adapter.
-            layer: Name of the parameter, such as `lm_head.weight`.
-            leaf: Name of the rows in the LoRA layer.
-            value: The rows.
-            start: The first row that is replaced; None: the whole parameter is replaced.
-            trainable: Whether the rows require gradients.
-
+        `leaf` is their name in the LoRA layer; `start` is the first row, None replaces the whole parameter.
         """
         module, _, parameter = layer.rpartition(".")
         current = getattr(self.model.get_submodule(module), parameter)
@@ -130,21 +108,18 @@ class LoraLayers:
         self._add_part(name, module, leaf, own)
 
     def tie_replacement(self, name: str, embedding: tuple[str, str], layer: str, leaf: str) -> None:
-        """Share the replaced weight of an embedding with a tied head."""
         module, _, parameter = layer.rpartition(".")
         first = self.part(name, *embedding, ReplacedRows)
         own = ReplacedRows(first.current, parameter=parameter, start=None, trainable=False, tied_to=first)
         self._add_part(name, module, leaf, own)
 
     def add_tokens(self, name: str, layer: str, ids: Sequence[int], rows: Tensor, *, trainable: bool) -> None:
-        """Add trained tokens to an embedding or a head."""
         weight = self.model.get_submodule(layer).get_parameter("weight")
         rows = rows.to(weight.device, torch.float32)
         own = TrainableTokens(ids, rows, size=len(weight), trainable=trainable, device=weight.device)
         self._add_part(name, layer, TRAINABLE_TOKENS, own)
 
     def tie_tokens(self, name: str, embedding: str, layer: str) -> None:
-        """Share the trained tokens of an embedding with a tied head."""
         weight = self.model.get_submodule(layer).get_parameter("weight")
         first = self.part(name, embedding, TRAINABLE_TOKENS, TrainableTokens)
         own = TrainableTokens(
@@ -153,11 +128,9 @@ class LoraLayers:
         self._add_part(name, layer, TRAINABLE_TOKENS, own)
 
     def pair(self, name: str, target: LoraTarget, layer: str) -> LoraPair:
-        """Return the pair of an adapter in a layer."""
         return self.part(name, layer, target.leaf, LoraPair)
 
     def part(self, name: str, layer: str, leaf: str, kind: type[PartT]) -> PartT:
-        """Return a part of an adapter in a layer."""
         lora = lora_of(self.model.get_submodule(layer))
         assert lora is not None  # noqa: S101 - the adapter was added to this layer
         part = lora[name].get_submodule(leaf)
@@ -170,7 +143,6 @@ class LoraLayers:
         return {layer: lora for layer, lora in loras.items() if lora is not None and name in lora}
 
     def remove(self, name: str) -> None:
-        """Remove an adapter from all layers."""
         for layer, lora in self.layers(name).items():
             del lora[name]
             if not lora:

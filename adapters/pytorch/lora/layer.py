@@ -21,14 +21,7 @@ from litgpt.adapters.pytorch.ops.tensor_versions import version
 
 @attrs.frozen
 class LoraOptions:
-    """Options of a LoRA pair.
-
-    Attributes:
-        scaling: Factor of B A.
-        dropout: Dropout probability of the input in training.
-        trainable: Whether the parameters require gradients.
-
-    """
+    """The factor of B A, the dropout probability of the input, and whether the pair is trained."""
 
     scaling: float
     dropout: float
@@ -44,13 +37,11 @@ class LoraPair(AdapterModule):
         lora_A: (R, in); None: shared with `tied_to`.
         lora_B: (rows, R); None: shared with `tied_to`.
         start: The first row of the layer that is updated.
-        options: Scaling, dropout and whether the pair is trainable.
         bias: (rows,), bias of B; None: no bias.
         magnitude: DoRA magnitude: (rows,), or (in,) for an embedding; None: no DoRA.
         by_column: Whether `magnitude` applies to columns, as for an embedding, and not to rows.
         tied_to: A pair that shares its A, because both are rows of one Hugging Face tensor, or its A and B,
             because an embedding and a head are tied.
-
     """
 
     bias: Tensor | None

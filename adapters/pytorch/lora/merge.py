@@ -25,7 +25,6 @@ class MergeBackup:
     Attributes:
         rows: Row indices (None: all) and their values, by parameter.
         untied_head: Whether the merge untied the head from the embedding.
-
     """
 
     rows: Mapping[str, tuple[tuple[slice | Tensor | None, Tensor], ...]] = attrs.field(
@@ -36,20 +35,13 @@ class MergeBackup:
 
 @torch.no_grad()
 def merge(model: GPT, layers: Mapping[str, LoraLayer], name: str, *, backup: bool) -> MergeBackup:
-    """Merge an adapter into the weights, in place, and return a backup of the changed rows.
+    """Merge an adapter into the weights, in place, and return a backup of the changed rows, if `backup`.
 
     A tied head is untied if the adapter does not change head and embedding in the same way.
-
-    Args:
-        model: The model.
-        layers: The LoRA layers that contain the adapter.
-        name: Name of the adapter.
-        backup: Whether to copy the changed rows; otherwise the backup is empty.
 
     Raises:
         UnsupportedOperation: A weight is quantized or sharded, or the adapter needs a bias that the layer
             does not have.
-
     """
     updates = {
         key: changes
@@ -101,13 +93,7 @@ def unties_head(model: GPT, layers: Mapping[str, LoraLayer], name: str) -> bool:
 
 
 def merged_weights(model: nn.Module) -> dict[str, Callable[[], Tensor]]:
-    """Return functions that compute the parameters that the active adapter changes, by name, for saving.
-
-    Raises:
-        UnsupportedOperation: A weight is quantized or sharded, or the adapter needs a bias that the layer
-            does not have.
-
-    """
+    """Return functions that compute the parameters that the active adapter changes, by name, for saving."""
     merged: dict[str, Callable[[], Tensor]] = {}
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer) and module.active:

@@ -37,14 +37,10 @@ class ModelAdapters:
     def from_model(cls, model: GPT, sources: Sequence[ParameterSource], model_type: str) -> "ModelAdapters":
         """Return the adapters of a model that does not have any yet.
 
-        Args:
-            model: The model.
-            sources: The weight mapping, including the head even if it is tied.
-            model_type: The model family.
+        `sources` includes the head even if it is tied.
 
         Raises:
             UnsupportedOperation: The model is tensor-parallel.
-
         """
         if not model.supports_lora:
             raise UnsupportedOperation(
@@ -78,25 +74,18 @@ class ModelAdapters:
         Raises:
             InvalidArgument: The name or a target is not valid.
             UnsupportedOperation: Another adapter is merged.
-
         """
         self._check_new(name)
         self._attach(name, init_adapter(self._targets, config), trainable=True)
 
     @torch.inference_mode(False)
     def load(self, name: str, adapter: LoraAdapter[Tensor], *, trainable: bool) -> None:
-        """Add a saved adapter and activate it.
-
-        Args:
-            name: Name of the adapter in the model.
-            adapter: The saved adapter.
-            trainable: Whether to train it; all other parameters are frozen then.
+        """Add a saved adapter and activate it; if it is `trainable`, all other parameters are frozen.
 
         Raises:
             InvalidArgument: The name is not valid.
             InvalidCheckpoint: The adapter is for another model; the message lists all mismatches.
             UnsupportedOperation: Another adapter is merged.
-
         """
         self._check_new(name)
         self._attach(name, adapter, trainable=trainable)
@@ -105,10 +94,6 @@ class ModelAdapters:
         """Return the current tensors of an adapter, in float32 on the CPU.
 
         With sharded weights, all ranks must call this.
-
-        Raises:
-            InvalidArgument: No adapter has this name.
-
         """
         require_adapter(name, self.names)
         return export_adapter(self._layers, self._targets, name, self._attached[name])
@@ -119,7 +104,6 @@ class ModelAdapters:
         Raises:
             InvalidArgument: No adapter has this name.
             UnsupportedOperation: An adapter is merged.
-
         """
         self._check_unmerged("Setting an adapter")
         if name is not None:
@@ -130,13 +114,11 @@ class ModelAdapters:
     def merge(self, *, permanent: bool) -> None:
         """Merge the active adapter into the weights, so that it adds no inference time.
 
-        Args:
-            permanent: Delete the adapter and keep no backup. Otherwise the changed rows are copied to the
-                CPU, from which `unmerge` restores them exactly.
+        A `permanent` merge deletes the adapter. Otherwise the changed rows are copied to the CPU, from which
+        `unmerge` restores them exactly.
 
         Raises:
             UnsupportedOperation: No adapter is active, one is already merged, or the weights are quantized.
-
         """
         self._check_unmerged("Merging an adapter")
         name = self._layers.active_adapter.name
@@ -150,12 +132,7 @@ class ModelAdapters:
             self._remove(name)
 
     def unmerge(self) -> None:
-        """Restore the weights bit for bit and activate the adapter again.
-
-        Raises:
-            UnsupportedOperation: No adapter is merged.
-
-        """
+        """Restore the weights bit for bit and activate the adapter again."""
         if self._merged is None:
             raise UnsupportedOperation("Unmerging", "no adapter is merged, or it was merged permanently.")
         name, backup = self._merged
@@ -169,7 +146,6 @@ class ModelAdapters:
         Raises:
             InvalidArgument: No adapter has this name.
             UnsupportedOperation: The adapter is merged.
-
         """
         require_adapter(name, self.names)
         if self._merged is not None and self._merged[0] == name:

@@ -23,11 +23,8 @@ class ModelTargets:
     """The LoRA targets of a model.
 
     Attributes:
-        model: The model.
-        targets: Targets of LoRA pairs.
         tensor_targets: The parameters that each tensor of transformers 5 contains.
         legacy_tensor_targets: The same for the names in files and in transformers 4.
-
     """
 
     model: GPT
@@ -37,14 +34,7 @@ class ModelTargets:
 
     @classmethod
     def from_model(cls, model: GPT, sources: Sequence[ParameterSource], model_type: str) -> "ModelTargets":
-        """Find the targets of a model.
-
-        Args:
-            model: The model.
-            sources: The weight mapping, including the head even if it is tied.
-            model_type: The model family.
-
-        """
+        """Find the targets of a model; `sources` includes the head even if it is tied."""
         linear, embeddings, routers = (
             {name for name, module in model.named_modules() if isinstance(module, kinds)}
             for kinds in ((nn.Linear, QuantizedLinear), nn.Embedding, Router)
@@ -86,12 +76,6 @@ class ModelTargets:
         return self.model.lm_head.weight is embedding.weight
 
     def modules_to_save(self, config: LoraConfig) -> list[str]:
-        """Return the tensors of the modules in `config.modules_to_save`.
-
-        Raises:
-            InvalidArgument: The model does not have one of the modules.
-
-        """
         tensors = dict.fromkeys(
             name for name in self.tensor_targets if is_inside(name.rpartition(".")[0], config.modules_to_save)
         )
@@ -104,7 +88,6 @@ class ModelTargets:
         return list(tensors)
 
     def biases(self, config: LoraConfig, targets: Sequence[LoraTarget]) -> list[str]:
-        """Return the biases that `config.bias` selects for training."""
         if config.bias == "all":
             return [name for name in self.tensor_targets if "bias" in name]
         if config.bias == "lora_only":
@@ -113,12 +96,7 @@ class ModelTargets:
         return []
 
     def trained_tokens(self, config: LoraConfig) -> dict[str, tuple[int, ...]]:
-        """Return the token ids in `config.trainable_token_indices`, by embedding or head.
-
-        Raises:
-            InvalidArgument: A module is not the embedding or the head, or does not have a token.
-
-        """
+        """Return the token ids in `config.trainable_token_indices`, by embedding or head."""
         tokens = {}
         candidates = [target for target in (self.embedding, self.head) if target is not None]
         for module, ids in config.trainable_token_indices:

@@ -17,12 +17,7 @@ ADDITIVE_MODULES = (nn.Linear, nn.Embedding, QuantizedLinear)
 
 @attrs.define(eq=False)
 class ActiveAdapter:
-    """The active adapter of a model, shared by all LoRA layers.
-
-    Attributes:
-        name: Name of the adapter; None: no adapter is active.
-
-    """
+    """The name of the active adapter of a model, or None; shared by all LoRA layers."""
 
     name: str | None = None
 
@@ -32,10 +27,8 @@ class ParameterUpdate:
     """An update of a module's parameter.
 
     Attributes:
-        parameter: Name of the parameter in the module.
         rows: The rows that change; None: all.
         compute: Function from the old rows, in float32 unless `rows` is None, to the new rows.
-
     """
 
     parameter: str
@@ -46,9 +39,7 @@ class ParameterUpdate:
 class AdapterModule(nn.Module):
     """A part of an adapter that changes one module.
 
-    Attributes:
-        additive: Whether the part changes the output of a linear layer or an embedding, not its parameters.
-
+    An `additive` part changes the output of a linear layer or an embedding, not its parameters.
     """
 
     additive = True
@@ -71,13 +62,8 @@ class AdapterModule(nn.Module):
 class ReplacedRows(AdapterModule):
     """Rows that replace rows of a module's parameter (PEFT's modules_to_save).
 
-    Args:
-        value: The rows.
-        parameter: Name of the parameter.
-        start: The first row that is replaced; None: the whole parameter is replaced.
-        trainable: Whether the rows require gradients.
-        tied_to: The replaced weight of a tied embedding.
-
+    `start` is the first row that is replaced, or None for the whole parameter; `tied_to` is the replaced
+    weight of a tied embedding.
     """
 
     additive = False
@@ -108,12 +94,7 @@ class ReplacedRows(AdapterModule):
 
 
 class LoraLayer(nn.ModuleDict):
-    """The parts of all adapters in one module, by adapter and then by name.
-
-    Args:
-        active_adapter: The active adapter of the model.
-
-    """
+    """The parts of all adapters in one module, by adapter and then by name."""
 
     def __init__(self, active_adapter: ActiveAdapter) -> None:
         super().__init__()
@@ -122,7 +103,6 @@ class LoraLayer(nn.ModuleDict):
 
     @property
     def active(self) -> tuple[AdapterModule, ...]:
-        """The parts of the active adapter."""
         return self.parts_of(self.active_adapter.name)
 
     def parts_of(self, adapter: str | None) -> tuple[AdapterModule, ...]:
@@ -145,16 +125,7 @@ def get_or_add_lora(module: nn.Module, active_adapter: ActiveAdapter) -> LoraLay
 def add_to_module(
     module: nn.Module, adapter: str, name: str, part: AdapterModule, active_adapter: ActiveAdapter
 ) -> None:
-    """Add a part of an adapter to a module.
-
-    Args:
-        module: The module.
-        adapter: Name of the adapter.
-        name: Name of the part.
-        part: The part.
-        active_adapter: The active adapter of the model.
-
-    """
+    """Add a part of an adapter to a module, under a name."""
     layer = get_or_add_lora(module, active_adapter)
     if adapter not in layer:
         layer[adapter] = nn.ModuleDict()

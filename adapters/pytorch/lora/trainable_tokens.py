@@ -10,16 +10,9 @@ from litgpt.adapters.pytorch.lora.module_hook import AdapterModule, ParameterUpd
 
 
 class TrainableTokens(AdapterModule):
-    """Rows that replace rows of an embedding or a head.
+    """Rows (tokens, D) that replace rows of an embedding or a head; None: shared with `tied_to`.
 
-    Args:
-        ids: Token ids of the rows.
-        rows: (tokens, D); None: shared with `tied_to`.
-        size: Number of rows of the module.
-        trainable: Whether the rows require gradients.
-        device: Device of the module.
-        tied_to: The trained tokens of a tied embedding.
-
+    `size` is the number of rows of the module; `tied_to` has the trained tokens of a tied embedding.
     """
 
     ids: Tensor

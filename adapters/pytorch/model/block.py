@@ -57,14 +57,8 @@ class Block(nn.Module):
     ) -> Tensor:
         """Return the residual stream (B, T, D) after this layer.
 
-        Args:
-            x: The residual stream, (B, T, D).
-            position: RoPE table and attention temperature.
-            mask: Attention mask.
-            cache: Cache of this layer.
-            cache_position: Slot of the first token in the cache.
-            per_layer: This layer's embedding of the tokens (Gemma 3n), if the model has per-layer embeddings.
-
+        `cache_position` is the slot of the first token in the cache. `per_layer` is this layer's embedding of
+        the tokens (Gemma 3n), if the model has per-layer embeddings.
         """
         normed = self.norm_1(x)
         mixed = self.post_attention_norm(self.attn(normed, position, mask, cache, cache_position))

@@ -46,7 +46,6 @@ class GPT(nn.Module):
         layer_devices: The device of each layer; None if the model is on a single device.
         head_device: The device of the final norm and the head; None as above.
         adapter: The active LoRA adapter. KV caches that were computed with another one are invalid.
-
     """
 
     gradient_checkpointing = False
@@ -127,7 +126,6 @@ class GPT(nn.Module):
         return embedding.weight.device
 
     def tie_weights(self) -> None:
-        """Share the embedding's weight with the head if the architecture ties them."""
         if self.architecture.tie_word_embeddings:
             embedding = self.transformer["wte"]
             assert isinstance(embedding, Embedding)  # noqa: S101 - ModuleDict is not typed
@@ -148,7 +146,6 @@ class GPT(nn.Module):
             cache: KV cache of the preceding tokens, to which this call appends; its first B rows are used.
             positions: (B, T); None: positions count from the start of each row.
             last_token_only: Compute the logits of the last token only.
-
         """
         x = self.hidden_states(input_ids, cache, positions=positions, last_token_only=last_token_only)
         return self.logits(x)
@@ -163,7 +160,6 @@ class GPT(nn.Module):
 
         Raises:
             InvalidArgument: `reduction` is `mean` and all targets are ignored.
-
         """
         x, targets = self.hidden_states(input_ids).flatten(0, 1), shift_labels(target_ids).flatten()
         scale, cap = self.architecture.logit_scale, self.architecture.final_logit_softcap
@@ -256,7 +252,6 @@ class GPT(nn.Module):
         dtype: torch.dtype,
         device: torch.device,
     ) -> RopeTable | None:
-        """Return the RoPE table of `positions`; dynamic NTK and LongRoPE depend on the rows' `lengths`."""
         if rope is None:
             return None
         specs = [rope.for_length(length) for length in lengths]

@@ -28,7 +28,6 @@ class LayerCache:
         oldest_slot: The slot at index 0. Earlier slots are dropped.
         keys: (B, G, capacity, E).
         values: (B, G, capacity, E).
-
     """
 
     sliding_window: int | None
@@ -45,14 +44,7 @@ class LayerCache:
         return self.keys.shape[2]
 
     def reserve(self, length: int, more: int, max_length: int) -> None:
-        """Make room for slots `length` to `length + more`: drop slots outside the window, or reallocate.
-
-        Args:
-            length: Number of slots written so far, including dropped ones.
-            more: Number of slots to write.
-            max_length: Maximum number of slots.
-
-        """
+        """Make room for slots `length` to `length + more`: drop slots outside the window, or reallocate."""
         if length + more - self.oldest_slot <= self.capacity:
             return
         first = self.oldest_slot
@@ -115,13 +107,10 @@ class KVCache:
     """The cache of a batch.
 
     Attributes:
-        layers: The cache of each layer.
         max_length: Maximum number of slots.
         row_offsets: The first slot of each row.
         lengths: Maximum length of each row in tokens, on which dynamic NTK and LongRoPE depend.
-        devices: The device of each layer.
         length: Number of slots written so far, including dropped ones.
-
     """
 
     layers: list[LayerCache | RecurrentState]
@@ -189,7 +178,6 @@ class KVCache:
         return sum(layer.nbytes for layer in self.layers)
 
     def reserve(self, more: int) -> None:
-        """Make room for `more` slots."""
         for layer in self.layers:
             layer.reserve(self.length, more, self.max_length)
 
@@ -213,7 +201,6 @@ class KVCache:
         self.max_length, self.lengths = max_length, list(lengths)
 
     def copy(self) -> "KVCache":
-        """Return a copy without spare capacity."""
         layers = [layer.copy(self.length) for layer in self.layers]
         return attrs.evolve(
             self, layers=layers, row_offsets=list(self.row_offsets), lengths=list(self.lengths)

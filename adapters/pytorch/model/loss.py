@@ -37,16 +37,12 @@ def shift_labels(target_ids: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
-    """Return the cross-entropy, in float32, without a float32 copy of the logits.
+    """Return the cross-entropy of `logits` (N, V), in float32, without a float32 copy of them.
 
-    Args:
-        logits: (N, V), in any dtype.
-        targets: (N,); -100 is ignored.
-        reduction: `mean` or `sum`; the sum is 0 if all targets are ignored.
+    `targets` is (N,), where -100 is ignored; the sum is 0 if all targets are ignored.
 
     Raises:
         InvalidArgument: `reduction` is `mean` and all targets are ignored.
-
     """
     divisor = _divisor(targets, reduction)
     loss: Tensor = _CrossEntropy.apply(logits, targets, divisor)  # type: ignore[no-untyped-call]
@@ -62,22 +58,11 @@ def linear_cross_entropy(
     softcap: float | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return the cross-entropy of the logits of `hidden`, in float32.
+    """Return the cross-entropy of the logits of `hidden` (N, D), in float32; targets as in `cross_entropy`.
 
     Logits and their gradients are computed for a block of rows at a time, so that memory does not grow with
-    N * V. The logits of a head that is not a plain linear layer are computed all at once.
-
-    Args:
-        hidden: (N, D), the input of the head.
-        head: Module from (…, D) to (…, V).
-        targets: (N,), on any device; -100 is ignored.
-        scale: Factor of the logits.
-        softcap: Scaled logits become `softcap * tanh(logit / softcap)`.
-        reduction: `mean` or `sum`; the sum is 0 if all targets are ignored.
-
-    Raises:
-        InvalidArgument: `reduction` is `mean` and all targets are ignored.
-
+    N * V. The logits of a head that is not a plain linear layer are computed all at once. They are multiplied
+    by `scale`, and then become `softcap * tanh(logit / softcap)`.
     """
     targets = targets.to(hidden.device)  # the head may be on another device than the embedding
     if type(head) is Linear and not head._forward_hooks:  # noqa: SLF001 - torch has no public API for this

@@ -10,11 +10,7 @@ from litgpt.domain.model import NormSpec
 class Norm(nn.Module):
     """Normalizes the last dimension, in float32 internally.
 
-    Args:
-        size: Size of the last dimension.
-        spec: Kind, epsilon, weight and bias.
-        num_heads: Number of heads that are normalized separately, each with its own weights.
-
+    `num_heads` heads are normalized separately, each with its own weights.
     """
 
     weight: Tensor | None

@@ -16,7 +16,6 @@ class RecurrentState:
     Attributes:
         recurrent_state: (B, H, K, V), in float32, because every token adds to it.
         conv_state: (B, C, kernel - 1), the last inputs of the causal convolution.
-
     """
 
     recurrent_state: Tensor
@@ -37,7 +36,6 @@ class RecurrentState:
         """Do nothing: the state has a fixed size."""
 
     def keep_rows(self, index: Tensor) -> None:
-        """Select rows, in the order of `index`."""
         self.recurrent_state, self.conv_state = self.recurrent_state[index], self.conv_state[index]
 
     def can_truncate_to(self, length: int, written: int) -> bool:
@@ -49,7 +47,6 @@ class RecurrentState:
         return RecurrentState(self.recurrent_state.clone(), self.conv_state.clone())
 
     def first_rows(self, rows: int) -> "RecurrentState":
-        """Return a view of the first rows."""
         if rows == len(self.recurrent_state):
             return self
         return RecurrentState(self.recurrent_state[:rows], self.conv_state[:rows])
@@ -58,16 +55,7 @@ class RecurrentState:
 def empty_recurrent_state(
     rows: int, sizes: Sequence[int], conv_shape: Sequence[int], *, device: torch.device, dtype: torch.dtype
 ) -> RecurrentState:
-    """Return the initial state, zeros.
-
-    Args:
-        rows: Batch size B.
-        sizes: (H, K, V).
-        conv_shape: (C, kernel - 1).
-        device: Device of the layer.
-        dtype: Dtype of the convolution state.
-
-    """
+    """Return zeros for `sizes` (H, K, V) and `conv_shape` (C, kernel - 1); `dtype` is for the latter."""
     return RecurrentState(
         torch.zeros((rows, *sizes), device=device),
         torch.zeros((rows, *conv_shape), device=device, dtype=dtype),

@@ -25,7 +25,6 @@ class RopeTable(NamedTuple):
         cos: (B or 1, T, 1, R), where R is the number of rotated dimensions of a head.
         sin: (B or 1, T, 1, R), negated for the first element of each pair.
         interleaved: Whether pairs are adjacent elements (GPT-J) and not halves (GPT-NeoX).
-
     """
 
     cos: Tensor
@@ -39,7 +38,6 @@ class PositionInfo(NamedTuple):
     Attributes:
         rope: The RoPE table; None: NoPE.
         query_temperature: Scale of the queries, (B or 1, T, 1, 1); None: 1.
-
     """
 
     rope: RopeTable | None
@@ -57,13 +55,7 @@ def query_temperature(
 
 
 def inverse_frequencies(rope: RopeSpec, device: torch.device) -> Tensor:
-    """Return the scaled inverse frequencies (R/2,), in float32.
-
-    Args:
-        rope: A spec that `RopeSpec.for_length` has resolved for one length.
-        device: Device of the result.
-
-    """
+    """Return the scaled inverse frequencies (R/2,), in float32; `rope` is resolved for one length."""
     exponents = torch.arange(0, rope.rotary_dim, 2, dtype=torch.float32, device=device) / rope.rotary_dim
     inv_freq = 1.0 / rope.theta**exponents
     if rope.num_rotated_pairs is not None:
@@ -94,7 +86,6 @@ class InverseFrequencyCache:
         return len(self._cached)
 
     def __call__(self, rope: RopeSpec, device: torch.device) -> Tensor:
-        """Return `inverse_frequencies(rope, device)`."""
         key = (rope, device)
         inv_freq = self._cached.pop(key, None)
         if inv_freq is None:
@@ -131,15 +122,7 @@ def _yarn(inv_freq: Tensor, scaling: YarnScaling, rope: RopeSpec) -> Tensor:
 
 
 def rope_table(rope: RopeSpec, inv_freq: Tensor, positions: Tensor, dtype: torch.dtype) -> RopeTable:
-    """Return the RoPE table of `positions`.
-
-    Args:
-        rope: The layout of pairs and the attention factor.
-        inv_freq: (R/2,), from `inverse_frequencies`.
-        positions: (B or 1, T), integers.
-        dtype: Dtype of the table; angles are computed in float32.
-
-    """
+    """Return the RoPE table of `positions` (B or 1, T) in `dtype`; angles are computed in float32."""
     angles = positions[..., None].float() * inv_freq
     cos, sin = angles.cos(), angles.sin()
     attention_factor = getattr(rope.scaling, "attention_factor", 1.0)

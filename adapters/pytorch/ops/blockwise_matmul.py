@@ -18,15 +18,7 @@ _BLOCK_NUMEL = 2**20
 
 
 def matmul_blockwise(x: Tensor, rows: WeightRows, out_features: int, dtype: torch.dtype) -> Tensor:
-    """Return the product of `x` and the transposed weight, (N, O). Autocast must be disabled.
-
-    Args:
-        x: (N, I).
-        rows: The weight.
-        out_features: O, the number of its rows.
-        dtype: Dtype of the computation and of the result.
-
-    """
+    """Return `x` (N, I) times the transposed weight, (N, O), in `dtype`. Autocast must be disabled."""
     x = x.to(dtype)
     blocks = list(_blocks(x, out_features))
     if len(blocks) == 1:
@@ -46,15 +38,7 @@ def input_gradient(gradient: Tensor, rows: WeightRows, in_features: int, dtype: 
 
 
 def add_weight_gradient_(total: Tensor, gradient: Tensor, x: Tensor, dtype: torch.dtype) -> None:
-    """Add the gradient of the weight to `total`, in place.
-
-    Args:
-        total: (O, I), in any dtype.
-        gradient: Gradient of the output, (N, O).
-        x: Input, (N, I).
-        dtype: Dtype of the computation.
-
-    """
+    """Add the gradient of the weight, `gradient` (N, O) times `x` (N, I), to `total` (O, I) in place."""
     x = x.to(dtype)
     for block in _blocks(x, len(total)):
         total[block] += gradient[:, block].t().to(dtype) @ x
@@ -90,7 +74,6 @@ class MixedPrecisionLinear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of input, weight and bias."""
         x, weight = ctx.saved_tensors
         grad_x = grad_weight = grad_bias = None
         if ctx.needs_input_grad[0]:

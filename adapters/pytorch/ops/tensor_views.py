@@ -21,13 +21,7 @@ def as_view(view: TensorView, tensor: Tensor) -> Tensor:
 
 
 class TensorReader:
-    """Reads parameters from a checkpoint; tensors that several parameters share are read once.
-
-    Args:
-        checkpoint: The checkpoint.
-        sources: The parameters that will be read, each once.
-
-    """
+    """Reads parameters from a checkpoint, each once; tensors that several parameters share are read once."""
 
     def __init__(self, checkpoint: Checkpoint[Tensor], sources: Sequence[ParameterSource]) -> None:
         self._checkpoint = checkpoint
@@ -35,12 +29,7 @@ class TensorReader:
         self._cached: dict[str, Tensor] = {}
 
     def read_parameter(self, source: ParameterSource, device: torch.device, dtype: DType) -> Tensor:
-        """Return a parameter on its device; on the CPU, a view of the memory-mapped file if possible.
-
-        Raises:
-            CorruptFile: A tensor does not have the shape in its header.
-
-        """
+        """Return a parameter on its device; on the CPU, a view of the memory-mapped file if possible."""
         if len(source.views) == 1:
             part = as_view(source.views[0], self._read(source.views[0], dtype))
             return part.flatten(0, 1).to(device, TORCH_DTYPES[dtype]).contiguous()
@@ -67,13 +56,7 @@ class TensorReader:
 
 
 def to_hf_tensor(targets: Sequence[TensorTarget], read_parameter: Callable[[str], Tensor]) -> Tensor:
-    """Build a Hugging Face tensor from parameters; a view if it consists of rows of a single parameter.
-
-    Args:
-        targets: The parameters that are written into the tensor.
-        read_parameter: Function from the name of a parameter to its value.
-
-    """
+    """Build a Hugging Face tensor from parameters; a view if it consists of rows of a single parameter."""
     first = targets[0]
     if len(targets) == 1 and first.view.is_full:
         whole = read_parameter(first.parameter.name)

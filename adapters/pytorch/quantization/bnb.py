@@ -17,12 +17,7 @@ _MAX_CODE = 127
 
 
 def import_bitsandbytes() -> Any:
-    """Import bitsandbytes.
-
-    Raises:
-        NotInstalled: The package is not installed.
-
-    """
+    """Import bitsandbytes, or raise NotInstalled."""
     # Silence the warning about an optional package of kernels.
     log = logging.getLogger("bitsandbytes")
     level = log.level

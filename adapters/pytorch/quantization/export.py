@@ -40,14 +40,9 @@ QuantizedLayers = Mapping[str, QuantizedLinear]
 def stored_tensors(
     name: str, targets: Sequence[TensorTarget], layers: QuantizedLayers, compute_dtype: torch.dtype
 ) -> dict[str, StoredTensor]:
-    """Return the checkpoint tensors of a quantized weight.
+    """Return the checkpoint tensors of a quantized weight with the Hugging Face name `name`.
 
-    Args:
-        name: Hugging Face name of the weight.
-        targets: The parameters that are written into it.
-        layers: The quantized layers, by the parameter names of their weights.
-        compute_dtype: The dtype of the model's other weights, stored as the compute dtype of bitsandbytes.
-
+    `compute_dtype` is that of the model's other weights, stored as the compute dtype of bitsandbytes.
     """
     first = layers[targets[0].parameter.name]
     if not isinstance(first, Bnb4Linear):
@@ -67,13 +62,7 @@ def stored_tensors(
 def quantization_config(
     quantization: Quantization, modules_to_not_convert: Sequence[str]
 ) -> dict[str, object]:
-    """Return the `quantization_config` of `config.json`.
-
-    Args:
-        quantization: The quantization of the layers.
-        modules_to_not_convert: Hugging Face names of weights that are not quantized.
-
-    """
+    """Return the `quantization_config` of `config.json`."""
     if quantization in ("int8", "bnb.int8"):
         return {"quant_method": "litgpt-int8"}
     if quantization == "int4":

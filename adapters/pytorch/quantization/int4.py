@@ -23,7 +23,6 @@ def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Codes (out, in) in uint8, one per byte, with `in` padded to whole groups; and (groups, out, 2) in
         bfloat16: the scale, and the zero point, which is the value of code 8.
-
     """
     groups = functional.pad(weight, (0, -weight.shape[1] % GROUP_SIZE)).unflatten(1, (-1, GROUP_SIZE))
     lowest, highest = groups.amin(2).clamp(max=0), groups.amax(2).clamp(min=0)
@@ -40,15 +39,10 @@ def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pack(codes: Tensor, block_size: int) -> Tensor:
-    """Pack codes (out, in) two per byte, (out, in / 2), in blocks of rows.
+    """Pack uint8 codes (out, in) two per byte, (out, in / 2), in blocks of `block_size` rows.
 
     A block is a matrix (in, block / 2) of bytes; the low bits are its first rows, the high bits its last
     rows. With the right block size, this is the layout of torch's int4 kernel on CPUs.
-
-    Args:
-        codes: Codes in uint8; the number of rows must be a multiple of `block_size`.
-        block_size: Number of rows in a block.
-
     """
     low, high = codes.unflatten(0, (-1, block_size)).transpose(1, 2).chunk(2, -1)
     packed: Tensor = low | (high << 4)
@@ -100,7 +94,6 @@ class Int4Linear(QuantizedLinear):
         return weight.flatten(1)[:, : self.shape[1]]
 
     def packed_matmul(self, x: Tensor) -> Callable[[], Tensor] | None:
-        """Return torch's int4 kernel."""
         if (
             x.dtype != torch.bfloat16
             or not is_small_batch(self.quantization, x)

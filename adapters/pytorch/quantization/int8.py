@@ -50,7 +50,6 @@ class Int8Linear(QuantizedLinear):
         return self.codes.__getitem__, self.scales
 
     def packed_matmul(self, x: Tensor) -> Callable[[], Tensor] | None:
-        """Return torch's int8 kernel."""
         # The kernel reads past the end of rows whose length is not a multiple of its vector size.
         fits = not self.shape[0] % 16 and not self.shape[1] % 32
         if x.dtype != torch.bfloat16 or not fits or not is_small_batch(self.quantization, x):

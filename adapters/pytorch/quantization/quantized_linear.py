@@ -19,11 +19,6 @@ class QuantizedLinear(nn.Module):
     The weight is frozen, but gradients flow to the input, as QLoRA requires (arXiv:2305.14314). Buffers move
     with the module, but keep their dtypes: `.to(torch.float32)` does not convert them. The kernel is selected
     on each call by the device, dtype and number of rows of the input.
-
-    Args:
-        quantization: The quantization of the weight.
-        bias: Bias of the layer, or None.
-
     """
 
     bias: Tensor | None
@@ -37,14 +32,7 @@ class QuantizedLinear(nn.Module):
 
     @classmethod
     def from_weight(cls, weight: Tensor, quantization: Quantization, bias: nn.Parameter | None) -> Self:
-        """Quantize a weight.
-
-        Args:
-            weight: (out, in) in float32, on the device of the layer.
-            quantization: The quantization.
-            bias: Bias of the layer, or None.
-
-        """
+        """Quantize a weight (out, in) in float32, on the device of the layer."""
         raise NotImplementedError
 
     def rows(self, block: slice) -> Tensor:
@@ -52,7 +40,6 @@ class QuantizedLinear(nn.Module):
         raise NotImplementedError
 
     def dequantize(self) -> Tensor:
-        """Return the dequantized weight (out, in), in float32."""
         return self.rows(slice(0, self.shape[0]))
 
     def matmul_factors(self, dtype: torch.dtype) -> tuple[WeightRows, Tensor | None]:
@@ -121,7 +108,6 @@ class _DequantizedMatmul(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient of the input."""
         layer: QuantizedLinear = ctx.layer
         rows, scales = layer.matmul_factors(dtype := dequantized_dtype(layer.quantization, gradient))
         scaled = gradient if scales is None else gradient.to(dtype) * scales

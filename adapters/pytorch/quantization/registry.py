@@ -23,15 +23,7 @@ QUANTIZED_LINEARS: dict[Quantization, type[QuantizedLinear]] = {
 @torch.inference_mode(False)
 @torch.no_grad()
 def replace_linear(model: nn.Module, name: str, weight: Tensor, quantization: Quantization) -> None:
-    """Replace a linear layer by a quantized one.
-
-    Args:
-        model: The model.
-        name: Name of the layer's weight.
-        weight: The weight (out, in), on the device of the layer.
-        quantization: The quantization.
-
-    """
+    """Replace the linear layer of the weight `name` by a quantized one with this weight (out, in)."""
     layer = name.removesuffix(".weight")
     parent, _, leaf = layer.rpartition(".")
     linear = model.get_submodule(layer)

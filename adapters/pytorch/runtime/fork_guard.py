@@ -17,10 +17,8 @@ _here = threading.local()
 def check_fork() -> None:
     """Raise if a parallel computation of torch would deadlock in this thread.
 
-    Raises:
-        UnsupportedOperation: This process was forked by a thread that had used several threads, and torch
-            uses several threads here.
-
+    It would if this process was forked by a thread that had used several threads, and torch uses several
+    here.
     """
     if torch.get_num_threads() == 1:
         return

@@ -11,15 +11,11 @@ _SMALL = 2**28
 
 
 def check_gradients(model: nn.Module) -> None:
-    """Raise if the gradients of a network in the machine's memory cannot be allocated.
+    """Raise if the gradients of a model in host memory cannot be allocated.
 
     Where the system overcommits memory, it would end the process in the backward pass. Optimizer states and
-    activations are not counted: nothing here says which optimizer there is. Gradients that a hook consumes as
-    they arise, and a GPU's, where torch raises an error, are not counted either.
-
-    Raises:
-        UnsupportedOperation: There is too little memory. The message has both figures.
-
+    activations are not counted: the optimizer is not known here. Gradients that a hook consumes in the
+    backward pass, and gradients on GPUs, where torch raises an error, are not counted either.
     """
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return

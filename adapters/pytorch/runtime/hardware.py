@@ -15,9 +15,7 @@ from litgpt.domain.distribution.placement import Accelerator, Hardware
 def detect_hardware(released_model: nn.Module | None = None) -> Hardware:
     """Return the devices that torch can use, their features and free memory.
 
-    Args:
-        released_model: A model that is about to be released, whose memory counts as free.
-
+    The memory of `released_model`, which is about to be released, counts as free.
     """
     counts: dict[Accelerator, int] = {"cpu": 1}
     bfloat16: set[Accelerator] = set()

@@ -27,13 +27,10 @@ def translate_out_of_memory(
 ) -> Iterator[None]:
     """Run a block and translate its out-of-memory errors, with the required and the available memory.
 
-    Args:
-        operation: Description of the block, such as "Generating".
-        within: Another context manager for the block.
+    `operation` describes the block, such as "Generating"; `within` is another context manager for it.
 
     Raises:
         UnsupportedOperation: There is not enough memory.
-
     """
     try:
         with within or nullcontext():

@@ -24,11 +24,7 @@ def machine_memory(root: Path = Path("/")) -> DeviceMemory | None:
     """Return the host memory, bounded by the limits of this process's control groups.
 
     The limits of the process's group and of its parents apply, in cgroup versions 1 and 2
-    (https://docs.kernel.org/admin-guide/cgroup-v2.html).
-
-    Args:
-        root: Folder that contains `/proc` and `/sys`.
-
+    (https://docs.kernel.org/admin-guide/cgroup-v2.html). `root` contains `/proc` and `/sys`.
     """
     import psutil
 
@@ -82,11 +78,7 @@ def allocatable_memory(root: Path = Path("/")) -> int | None:
     """Return an upper bound of the bytes that this process can allocate on the host; None if unknown.
 
     The bound includes swap space and the page cache, which can be reclaimed. A limit of the process's address
-    space (RLIMIT_AS) applies as well.
-
-    Args:
-        root: Folder that contains `/proc` and `/sys`.
-
+    space (RLIMIT_AS) applies as well. `root` contains `/proc` and `/sys`.
     """
     bounds = [_address_space(root)]
     if (memory := machine_memory(root)) is not None:

@@ -7,12 +7,9 @@ from litgpt.adapters.pytorch.model.gpt import GPT
 
 
 def apply_fsdp(model: GPT, mesh: DeviceMesh) -> None:
-    """Shard the weights of a model over processes; each block is gathered only for its computation.
+    """Shard the weights of a model over the processes of a one-dimensional mesh.
 
-    Args:
-        model: The model, with the same weights in every process.
-        mesh: A one-dimensional mesh of the processes.
-
+    All processes start with the same weights; each block is gathered only for its computation.
     """
     for block in model.transformer["h"].children():
         fully_shard(block, mesh=mesh)

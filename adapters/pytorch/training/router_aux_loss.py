@@ -27,16 +27,10 @@ class RouterAuxLoss:
                 module.register_forward_hook(self._collect)
 
     def start(self) -> None:
-        """Start collecting."""
         self._collected = []
 
     def loss(self, mask: Tensor) -> Tensor:
-        """Stop collecting, and return the load-balancing loss of the collected logits.
-
-        Args:
-            mask: (N,), 1 for tokens and 0 for padding.
-
-        """
+        """Stop collecting, and return the loss; `mask` (N,) is 1 for tokens and 0 for padding."""
         collected, self._collected = self._collected or [], None
         return load_balancing_loss(collected, self.top_k, mask)
 
@@ -52,13 +46,7 @@ def load_balancing_loss(logits: Sequence[Tensor], top_k: int, mask: Tensor) -> T
     """Return X times the sum over experts of token fraction times mean router probability.
 
     Both are means over all layers and tokens (equations 4 to 6 of the paper); the loss is `top_k` for a
-    perfectly balanced load.
-
-    Args:
-        logits: The router logits of each layer, (N, X).
-        top_k: The number of experts per token.
-        mask: (N,), 1 for tokens and 0 for padding.
-
+    perfectly balanced load. `logits` has (N, X) of each layer; `mask` (N,) is 1 for tokens and 0 for padding.
     """
     weight = mask.float()
     rows = weight.sum().clamp(min=1) * len(logits)

@@ -40,14 +40,10 @@ class ModelExporter:
     ) -> "ModelExporter":
         """Return an exporter of a model, with its active LoRA adapter merged.
 
-        Args:
-            model: The model.
-            sources: The Hugging Face tensors of each parameter.
-            read_full: Gathers a parameter on the CPU, for a model that holds only a shard.
+        `read_full` gathers a parameter on the CPU, for a model that holds only a shard.
 
         Raises:
             UnsupportedOperation: An adapter is active and the weights are quantized.
-
         """
         return cls(
             model.state_dict(),
@@ -64,7 +60,6 @@ class ModelExporter:
 
     @property
     def quantization(self) -> Mapping[str, object] | None:
-        """The `quantization_config` of `config.json`; None if no weight is quantized."""
         if not self._quantized_layers:
             return None
         method = next(iter(self._quantized_layers.values())).quantization
@@ -98,7 +93,6 @@ class ModelExporter:
         return (note,)
 
     def read(self, name: str) -> Tensor:
-        """Return a Hugging Face tensor, on the CPU."""
         return self._stored_tensors[name].read()
 
     @cached_property

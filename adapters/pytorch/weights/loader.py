@@ -33,10 +33,6 @@ def build_model(
     """Build a model with its weights, in eval mode and without gradients.
 
     On the CPU, tensors that the file stores in `dtype` are memory-mapped and not copied.
-
-    Raises:
-        CorruptFile: The shape of a tensor differs from its header.
-
     """
     with torch.device("meta"):
         model = GPT(architecture)
@@ -64,16 +60,8 @@ def load_weights(
 ) -> GPTT:
     """Load the weights of a model on the meta device and return it in eval mode.
 
-    Args:
-        model: The model.
-        parameter_sources: The checkpoint tensors of each parameter.
-        checkpoint: The checkpoint to read.
-        device: Returns the device of a parameter, by name.
-        dtype: The dtype of the weights.
-        report: Receives the progress.
-        zeroed: Parameters that are set to zero regardless of the checkpoint.
-        quantize: The quantization of the projections, which are quantized one by one while loading.
-
+    `device` returns the device of a parameter by name. Parameters in `zeroed` become zero regardless of the
+    checkpoint. With `quantize`, projections are quantized one by one while loading.
     """
     reader = TensorReader(checkpoint, parameter_sources)
     for done, source in enumerate(parameter_sources):

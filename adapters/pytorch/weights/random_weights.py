@@ -32,11 +32,6 @@ class RandomCheckpoint:
     The weights follow from torch's global generator, so `torch.manual_seed` makes them reproducible. Output
     projections of blocks are scaled by 1 / sqrt(2 * layers), so that the residual stream does not grow with
     depth (Radford et al. 2019, section 2.3).
-
-    Attributes:
-        name: The requested name.
-        config: The contents of `config.json`.
-
     """
 
     name: str
@@ -50,7 +45,6 @@ class RandomCheckpoint:
 
     @property
     def origin(self) -> str:
-        """A description for messages."""
         return f"random weights for {self.name}"
 
     @property
@@ -63,12 +57,7 @@ class RandomCheckpoint:
         """Do nothing: the weights are not stored in files."""
 
     def read(self, name: str, dtype: DType | None = None) -> Tensor:
-        """Return a tensor with new random values at each call.
-
-        Raises:
-            InvalidArgument: The model does not have a tensor with this name.
-
-        """
+        """Return a tensor with new random values at each call."""
         if name not in self._targets:
             raise InvalidArgument("name", name, f"one of the tensors of {self.name}")
         target = self._targets[name][0]
@@ -110,18 +99,12 @@ class RandomCheckpoint:
 
 @attrs.frozen
 class RandomStore:
-    """Opens models with random weights, from their configs.
-
-    Attributes:
-        find_config: Returns the config of a model.
-
-    """
+    """Opens models with random weights, from their configs."""
 
     find_config: Callable[[ModelReference], Mapping[str, object]]
 
     @property
     def location(self) -> str:
-        """The location of this store, for messages."""
         return "configs"
 
     def names(self) -> Iterator[str]:
@@ -129,11 +112,4 @@ class RandomStore:
         return iter(())
 
     def open(self, reference: ModelReference) -> RandomCheckpoint:
-        """Open a model.
-
-        Raises:
-            ModelNotFound: The config was not found.
-            HubUnreachable: The config is on the Hub, which does not respond.
-
-        """
         return RandomCheckpoint(reference.name, self.find_config(reference))

@@ -20,20 +20,13 @@ _NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 
 @attrs.define
 class EscapedEncoding:
-    """Encode escaped texts with lazily created copies of a tokenizer.
-
-    Attributes:
-        library: The tokenizer.
-        special_ids: Ids of its special tokens.
-
-    """
+    """Encode escaped texts with lazily created copies of a tokenizer."""
 
     library: Tokenizer = attrs.field(repr=False)
     special_ids: Collection[int] = attrs.field(repr=False)
     _copies: dict[str, Tokenizer] = attrs.field(factory=dict, init=False, repr=False)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, with escaped special tokens encoded as plain text."""
         # A leading ESCAPE is not inside a special token, and would change the beginning of the text.
         text = text.lstrip(ESCAPE)
         stand_in = next(character for character in _NONCHARACTERS if character not in text)

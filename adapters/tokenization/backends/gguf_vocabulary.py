@@ -22,14 +22,9 @@ _SPECIAL_TYPES = (proto.CONTROL, proto.UNKNOWN, proto.USER_DEFINED)  # types mat
 def build_backend(name: str, vocabulary: GgufVocabulary) -> TokenizerBackend:
     """Return the codec for a vocabulary.
 
-    Args:
-        name: Name of the model in error messages.
-        vocabulary: The vocabulary in the GGUF file.
-
     Raises:
         CorruptFile: The vocabulary is inconsistent.
         UnsupportedModel: Its pre-tokenizer is not supported.
-
     """
     types = _types(name, vocabulary)
     make = _bpe_backend if vocabulary.kind == "bpe" else _sentencepiece_backend

@@ -21,17 +21,7 @@ _MAX_ID = 2_000_000
 
 @attrs.define(kw_only=True)
 class HFTokenizersBackend:
-    """A vocabulary of the library `tokenizers`; it implements Codec.
-
-    Attributes:
-        library: The library's tokenizer.
-        byte_decoder: Decoding of its tokens.
-        vocab_size: Largest id, plus 1.
-        base_vocab_size: Largest id without added tokens, plus 1.
-        special_tokens: Ids of the tokens that are matched anywhere in a text.
-        skipped_ids: Ids that decoding skips.
-
-    """
+    """A vocabulary of the library `tokenizers`."""
 
     library: Tokenizer = attrs.field(repr=False)
     byte_decoder: TokenByteDecoder
@@ -75,14 +65,7 @@ class HFTokenizersBackend:
 def make_backend(
     library: Tokenizer, byte_decoder: TokenByteDecoder, ids: Iterable[int]
 ) -> HFTokenizersBackend:
-    """Return the codec for a vocabulary of the library.
-
-    Args:
-        library: The library's tokenizer.
-        byte_decoder: Decoding of its tokens.
-        ids: Ids of its vocabulary.
-
-    """
+    """Return the codec for a vocabulary of the library with these ids."""
     library.no_padding()
     library.no_truncation()  # some files truncate texts to the length used in training
     added = library.get_added_tokens_decoder()
@@ -98,18 +81,7 @@ def make_backend(
 
 
 def open_tokenizer_json(name: str, path: Path, added: AddedTokens) -> HFTokenizersBackend:
-    """Open a `tokenizer.json`.
-
-    Args:
-        name: Name of the model in error messages.
-        path: The file.
-        added: Tokens that the files next to it add.
-
-    Raises:
-        CorruptFile: The library cannot read the file.
-        UnsupportedModel: The decoder is not supported.
-
-    """
+    """Open a `tokenizer.json` with the tokens that the files next to it add."""
     with translate_read_errors(path):
         return wrap_tokenizer(name, Tokenizer.from_buffer(path.read_bytes()), added)
 
@@ -120,7 +92,6 @@ def wrap_tokenizer(name: str, library: Tokenizer, added: AddedTokens) -> HFToken
     Raises:
         CorruptFile: The vocabulary lacks the unknown token, or has an id that is too large.
         UnsupportedModel: The decoder is not supported.
-
     """
     unknown = getattr(library.model, "unk_token", None)
     if unknown is not None and library.token_to_id(unknown) is None:

@@ -18,20 +18,14 @@ _GUARD = "\U0010fffd"  # not in any vocabulary, so it is never merged
 
 @attrs.define(kw_only=True)
 class SentencePieceBackend:
-    """A vocabulary of the library `sentencepiece`; it implements Codec.
+    """A vocabulary of the library `sentencepiece`.
 
     The library treats `</s>` in a text as four characters. Here, control tokens and added tokens are matched,
     as chat templates require.
 
     Attributes:
-        library: The library's processor.
         texts: Added and renamed tokens by id.
         legacy: Whether the leading space of the library is also inserted after each special token.
-        vocab_size: Largest id, plus 1.
-        base_vocab_size: Largest id without added tokens, plus 1.
-        leading_spaces: Number of spaces that the library inserts before a text.
-        skipped_ids: Ids that decoding skips.
-
     """
 
     library: SentencePieceProcessor = attrs.field(repr=False)
@@ -101,12 +95,8 @@ def make_backend(
 ) -> SentencePieceBackend:
     """Return the codec for a vocabulary of the library.
 
-    Args:
-        library: The library's processor.
-        control: Ids of control tokens and of the unknown token.
-        user_defined: Ids of tokens that the library itself matches in a text.
-        config: Settings in the files next to the vocabulary.
-
+    `control` has the ids of control tokens and of the unknown token, `user_defined` those that the library
+    itself matches in a text.
     """
     size: int = library.get_piece_size()
     texts = dict(_renamed(library, config.added_tokens.by_id))
@@ -146,16 +136,7 @@ def _piece_id(library: SentencePieceProcessor, text: str) -> int | None:
 
 
 def open_sentencepiece(path: Path, config: TokenizerConfig) -> SentencePieceBackend:
-    """Open a `tokenizer.model`.
-
-    Args:
-        path: The file.
-        config: Settings in the files next to it.
-
-    Raises:
-        CorruptFile: The library cannot read it.
-
-    """
+    """Open a `tokenizer.model` with the settings in the files next to it."""
     with translate_read_errors(path):
         library = load_processor(path.read_bytes())
         ids = range(library.get_piece_size())
@@ -164,12 +145,7 @@ def open_sentencepiece(path: Path, config: TokenizerConfig) -> SentencePieceBack
 
 
 def load_processor(model: bytes) -> SentencePieceProcessor:
-    """Load a serialized model.
-
-    Raises:
-        ValueError: The library cannot read it.
-
-    """
+    """Load a serialized model; raise ValueError if the library cannot read it."""
     if not model:
         raise ValueError("it is empty")  # the library would create an uninitialized processor
     try:

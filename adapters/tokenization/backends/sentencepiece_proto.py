@@ -17,14 +17,9 @@ _VARINT, _BYTES, _FLOAT32 = 0, 2, 5  # protobuf wire types
 def sentencepiece_model(
     texts: Sequence[str], scores: Sequence[float], types: Sequence[int], *, space_before: bool
 ) -> bytes:
-    """Return a serialized BPE model that does not normalize text.
+    """Return a serialized BPE model that does not normalize text, from texts, scores and types by id.
 
-    Args:
-        texts: Text of each piece, by id.
-        scores: Score of each piece.
-        types: Type of each piece. BYTE pieces enable byte fallback.
-        space_before: Whether a space is inserted before every text.
-
+    BYTE pieces enable byte fallback. `space_before` inserts a space before every text.
     """
     trainer = _number(3, _BPE) + _number(35, int(BYTE in types))
     normalizer = _number(3, int(space_before)) + _number(4, 0) + _number(5, 1)

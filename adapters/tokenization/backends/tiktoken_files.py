@@ -38,14 +38,6 @@ def open_tiktoken(path: Path, config: TokenizerConfig) -> Tokenizer:
     """Return the tokenizer of a tiktoken file: lines of a base64 token and its rank.
 
     Special tokens are defined in the other files; unnamed ids before the last one are reserved tokens.
-
-    Args:
-        path: The file.
-        config: Settings in the files next to it.
-
-    Raises:
-        CorruptFile: The file is invalid.
-
     """
     ranks: dict[bytes, int] = {}
     with translate_read_errors(path, reason="it is not a file of tiktoken"):
@@ -66,24 +58,13 @@ def open_tiktoken(path: Path, config: TokenizerConfig) -> Tokenizer:
 
 
 def is_tiktoken(path: Path) -> bool:
-    """Return whether a `tokenizer.model` is a tiktoken file instead of a sentencepiece model.
-
-    Raises:
-        MissingFile: It does not exist.
-        CorruptFile: It cannot be read.
-
-    """
+    """Return whether a `tokenizer.model` is a tiktoken file instead of a sentencepiece model."""
     with translate_read_errors(path), path.open("rb") as file:
         return _FIRST_LINE.match(file.read(4096)) is not None
 
 
 def open_tekken(path: Path) -> Tokenizer:
-    """Return the tokenizer of a `tekken.json`, whose first ids are special tokens.
-
-    Raises:
-        CorruptFile: The file is invalid.
-
-    """
+    """Return the tokenizer of a `tekken.json`, whose first ids are special tokens."""
     with translate_read_errors(path, reason="it is not a tekken.json"):
         file = parse_json(path.read_bytes())
         config, listed = file["config"], file.get("special_tokens")
@@ -111,15 +92,7 @@ def open_tekken(path: Path) -> Tokenizer:
 def _bpe_from_ranks(
     ranks: Mapping[bytes, int], first: int, special: Sequence[str], patterns: Sequence[str]
 ) -> Tokenizer:
-    """Return a BPE tokenizer.
-
-    Args:
-        ranks: Ranks of byte strings.
-        first: Id of rank 0.
-        special: Tokens of the ids before it.
-        patterns: Regular expressions of the pre-tokenizer.
-
-    """
+    """Return a BPE tokenizer; `first` is the id of rank 0, and `special` are the tokens before it."""
     if not 0 < max(map(len, ranks), default=0) <= _MAX_TOKEN_BYTES:
         raise ValueError(f"it has no tokens, or one of more than {_MAX_TOKEN_BYTES} bytes")
     letters = byte_level_alphabet()

@@ -33,20 +33,13 @@ _NFC_CLASSES = frozenset({"GPTNeoXTokenizer", "Qwen2Tokenizer", "Qwen3_5Tokenize
 
 
 def open_vocab_files(name: str, paths: Mapping[str, Path], config: TokenizerConfig) -> Tokenizer | None:
-    """Return the tokenizer of a folder's vocabulary files.
+    """Return the tokenizer of a folder's vocabulary files, by file name.
 
-    Args:
-        name: Name of the model in error messages.
-        paths: Paths by file name.
-        config: The tokenizer's settings.
-
-    Returns:
-        None if there is a `tokenizer.json` or sentencepiece model, or no vocabulary.
+    Returns None if there is a `tokenizer.json` or sentencepiece model, or no vocabulary.
 
     Raises:
         CorruptFile: A file cannot be read.
         UnsupportedModel: The pre-tokenizer is not specified or not supported.
-
     """
     from litgpt.adapters.tokenization.backends.tiktoken_files import is_tiktoken, open_tekken, open_tiktoken
 
@@ -72,19 +65,7 @@ def open_vocab_files(name: str, paths: Mapping[str, Path], config: TokenizerConf
 
 
 def open_bpe(name: str, vocab: Path, merges: Path, config: TokenizerConfig) -> Tokenizer:
-    """Return the tokenizer of a `vocab.json` and a `merges.txt`.
-
-    Args:
-        name: Name of the model in error messages.
-        vocab: File of tokens and their ids.
-        merges: File of merges, in order.
-        config: The tokenizer's settings.
-
-    Raises:
-        CorruptFile: The library cannot read the files.
-        UnsupportedModel: The tokenizer class is not supported.
-
-    """
+    """Return the tokenizer of a `vocab.json` and a `merges.txt`."""
     if config.tokenizer_class is None or config.tokenizer_class not in _PRE_TOKENIZERS:
         raise _unknown_class(name, config, "vocab.json and merges.txt", _PRE_TOKENIZERS)
     with translate_read_errors(merges), translate_read_errors(vocab, reason="it does not fit merges.txt"):
@@ -103,18 +84,7 @@ def open_bpe(name: str, vocab: Path, merges: Path, config: TokenizerConfig) -> T
 
 
 def open_wordpiece(name: str, vocab: Path, config: TokenizerConfig) -> Tokenizer:
-    """Return the tokenizer of a `vocab.txt` (BERT's WordPiece).
-
-    Args:
-        name: Name of the model in error messages.
-        vocab: File with one token per line, in the order of ids.
-        config: The tokenizer's settings.
-
-    Raises:
-        CorruptFile: The library cannot read the file, or it lacks the CLS or SEP token.
-        UnsupportedModel: The tokenizer class is not BertTokenizer.
-
-    """
+    """Return the tokenizer of a `vocab.txt` (BERT's WordPiece): one token per line, in the order of ids."""
     if config.tokenizer_class != "BertTokenizer":
         raise _unknown_class(name, config, "vocab.txt", ("BertTokenizer",))
     named = config.special_tokens

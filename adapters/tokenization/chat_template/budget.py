@@ -34,12 +34,7 @@ def budget(characters: int = DEFAULT_BUDGET) -> Iterator[None]:
 
 
 def charge(characters: int) -> None:
-    """Charge the budget; negative numbers are ignored.
-
-    Raises:
-        BudgetExceeded: The budget is exhausted.
-
-    """
+    """Charge the budget, or raise BudgetExceeded; negative numbers are ignored."""
     left = _remaining.get() - max(characters, 0)
     if left < 0:
         raise BudgetExceeded

@@ -22,12 +22,9 @@ class ChatTemplate:
     """A Jinja chat template, rendered in a sandbox like transformers' `apply_chat_template`.
 
     Attributes:
-        name: Name of the model in error messages.
         source: The default template; None if there are only named ones.
-        special_tokens: Special tokens available in the template: `bos_token`, `eos_token`, …
         budget: Cost limit of a rendering, in characters.
         named_templates: Additional templates by name; `tool_use` is used if there are tools.
-
     """
 
     name: str
@@ -49,7 +46,6 @@ class ChatTemplate:
 
         Raises:
             UnsupportedPrompt: The template is invalid, rejects the messages, or violates the sandbox.
-
         """
         from litgpt.adapters.tokenization.chat_template.sandbox import compile_template
         from litgpt.adapters.tokenization.chat_template.template_errors import (
@@ -80,7 +76,6 @@ class ChatTemplate:
         return text if unfinished is None else self._up_to_mark(text, unfinished)
 
     def _select_template(self, tools: object) -> str:
-        """Return the template to render, by transformers' rule."""
         if tools is not None and _TOOL_USE in self.named_templates:
             return self.named_templates[_TOOL_USE]
         if self.source is None:

@@ -39,8 +39,6 @@ def escape_arguments(text: object, method: str, arguments: Sequence[Any]) -> tup
 
 
 class _Escaped(str):
-    """An escaped content as the right operand of `in`."""
-
     __slots__ = ()
 
     def __contains__(self, text: object) -> bool:

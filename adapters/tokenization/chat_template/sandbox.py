@@ -143,7 +143,6 @@ def compile_template(source: str) -> Template:
     Raises:
         jinja2.TemplateSyntaxError: The template is invalid.
         jinja2.exceptions.SecurityError: The template is too long or uses a forbidden feature.
-
     """
     if len(source) > _MAX_TEMPLATE:
         raise SecurityError(f"it is longer than {_MAX_TEMPLATE} characters.")

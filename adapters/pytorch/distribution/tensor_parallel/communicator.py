@@ -37,27 +37,17 @@ class Communicator(Protocol):
     """Ranks that compute one model."""
 
     @property
-    def world_size(self) -> int:
-        """The number of ranks."""
-        ...
+    def world_size(self) -> int: ...
 
     @property
-    def rank(self) -> int:
-        """The rank of this process."""
-        ...
+    def rank(self) -> int: ...
 
     def all_reduce(self, x: Tensor) -> Tensor:
         """Return the sum of `x` over all ranks; `x` may be overwritten."""
         ...
 
     def all_gather(self, x: Tensor, sizes: list[int]) -> Tensor:
-        """Return the `x` of all ranks, concatenated along the last dimension.
-
-        Args:
-            x: The tensor of this rank.
-            sizes: The size of the last dimension on each rank.
-
-        """
+        """Return the `x` of all ranks, concatenated along the last dimension, of size `sizes[rank]`."""
         ...
 
     def send(self, x: Tensor, destination: int) -> None:
@@ -74,12 +64,9 @@ class GlooCommunicator:
     """Collectives between processes with Gloo; tensors on GPUs are reduced on the CPU.
 
     Attributes:
-        world_size: The number of ranks.
-        rank: The rank of this process.
         can_reconnect: Whether the connections can be re-established after a failure.
         local: Whether all ranks run on this machine and use the loopback interface only.
         num_exchanges: The number of started plus completed collectives; odd during a collective.
-
     """
 
     # The methods of ProcessGroupGloo have no type annotations in torch.
@@ -100,13 +87,7 @@ class GlooCommunicator:
     def reconnect(self, store: Store, *, timeout: float) -> None:
         """Re-establish the connections; all other ranks must do so at the same time.
 
-        Args:
-            store: The rendezvous store: a new one, or one with an unused prefix.
-            timeout: The timeout for the other ranks, in seconds.
-
-        Raises:
-            CollectiveError: Another rank did not connect in time.
-
+        `store` is a new rendezvous store, or one with an unused prefix; `timeout` is in seconds.
         """
         self.leave()
         local = self.local
@@ -115,7 +96,6 @@ class GlooCommunicator:
         ).backend
 
     def set_timeout(self, seconds: float) -> None:
-        """Set the timeout of later collectives, in seconds."""
         self.backend._set_default_timeout(timedelta(seconds=seconds))  # noqa: SLF001 - torch has no public setter
 
     @contextmanager
@@ -144,12 +124,10 @@ class GlooCommunicator:
         return torch.cat([part[..., :size] for part, size in zip(parts, sizes, strict=True)], -1)
 
     def send(self, x: Tensor, destination: int) -> None:
-        """Send a tensor to the rank `destination`, which must call `receive`."""
         with self.exchanging():
             self.backend.send([x.cpu().contiguous()], destination, 0).wait()
 
     def receive(self, shape: Sequence[int], dtype: torch.dtype, source: int) -> Tensor:
-        """Return the tensor that the rank `source` sends, on the CPU."""
         x = torch.empty(tuple(shape), dtype=dtype)
         with self.exchanging():
             self.backend.recv([x], source, 0).wait()
@@ -167,18 +145,12 @@ def gloo_communicator(
 ) -> GlooCommunicator:
     """Connect to the other ranks with Gloo, independently of torch's default process group.
 
-    Args:
-        store: The rendezvous store.
-        rank: The rank of this process.
-        world_size: The number of ranks.
-        timeout_seconds: The timeout of the connection and, unless the ranks are local, of each collective.
-            Local ranks are monitored by the process that starts them.
-        local: Whether all ranks run on this machine. Gloo then listens on the loopback interface only,
-            independently of GLOO_SOCKET_IFNAME and the host name.
+    Local ranks use the loopback interface only, independently of GLOO_SOCKET_IFNAME and the host name. The
+    timeout applies to the connection and, unless the ranks are local, to each collective: the process that
+    starts local ranks monitors them.
 
     Raises:
         CollectiveError: Another rank did not connect in time.
-
     """
     timeout = timedelta(seconds=timeout_seconds)
     if not local:

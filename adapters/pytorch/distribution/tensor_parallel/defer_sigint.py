@@ -17,11 +17,8 @@ class DeferredSigint:
     """A SIGINT handler that calls the previous handler, after the current step if there is one.
 
     Attributes:
-        previous_handler: The replaced handler.
         users: The number of blocks that use this handler.
         steps: The number of nested steps in progress.
-        is_pending: Whether a signal arrived during a step.
-
     """
 
     previous_handler: Callable[[int, FrameType | None], Any] | int

@@ -31,15 +31,7 @@ def shard_of(model: nn.Module, name: str) -> Tensor:
 def gather_to_rank0(
     shape: Sequence[int], plan: GatherPlan, shard: Tensor, communicator: Communicator
 ) -> Tensor:
-    """Return the full tensor on rank 0, on the CPU; the other ranks call `send_shards`.
-
-    Args:
-        shape: The shape of the full tensor.
-        plan: The slices of each rank.
-        shard: The shard of this rank.
-        communicator: The ranks.
-
-    """
+    """Return the full tensor of `shape` on rank 0, on the CPU; the other ranks call `send_shards`."""
     if plan.on_rank0:
         return shard.cpu()
     full = torch.empty(tuple(shape), dtype=shard.dtype)
@@ -53,14 +45,7 @@ def gather_to_rank0(
 
 
 def send_shards(plan: GatherPlan, shard: Tensor, communicator: Communicator) -> None:
-    """Send this rank's slices of a tensor to rank 0.
-
-    Args:
-        plan: The slices of each rank.
-        shard: The shard of this rank.
-        communicator: The ranks.
-
-    """
+    """Send this rank's slices of a tensor to rank 0."""
     for part in plan.slices:
         if part.rank == communicator.rank:
             communicator.send(shard.narrow(plan.dim, part.start, part.length), 0)
@@ -72,11 +57,6 @@ def lazy_gather(
     """Return a function that gathers tensors by name and caches the last one.
 
     Consecutive Hugging Face tensors, such as Q, K and V, may be slices of the same parameter.
-
-    Args:
-        parameters: All parameters of the model.
-        gather: Gathers one parameter.
-
     """
     by_name = {parameter.name: parameter for parameter in parameters}
     last: dict[str, Tensor] = {}
@@ -96,14 +76,11 @@ def gather_from_torchrun(
 ) -> Iterator[Callable[[str], Tensor] | None]:
     """Yield a function that gathers tensors on rank 0; the other ranks serve its requests and yield None.
 
-    Args:
-        model: The shard of this rank.
-        parameters: All parameters of the full model, in the same order on all ranks.
+    All ranks pass the same parameters in the same order.
 
     Raises:
         UnsupportedOperation: On the other ranks: rank 0 could not finish.
         WorkerLost: A rank is gone.
-
     """
     group = model.communicator
     index_of = {parameter.name: index for index, parameter in enumerate(parameters)}

@@ -18,14 +18,7 @@ GPTT = TypeVar("GPTT", bound=GPT)
 
 
 class VocabParallelEmbedding(Embedding):
-    """An embedding whose rows are split over the ranks.
-
-    Args:
-        shard: The shard of this rank.
-        hidden_size: The size of each row.
-        communicator: The ranks.
-
-    """
+    """An embedding whose rows are split over the ranks."""
 
     def __init__(self, shard: RankShard, hidden_size: int, communicator: Communicator) -> None:
         first, last = shard.vocab_range
@@ -41,13 +34,7 @@ class VocabParallelEmbedding(Embedding):
 
 
 class ParallelLMHead(Linear):
-    """An output head whose vocabulary is split over the ranks.
-
-    Args:
-        shard: The shard of this rank.
-        communicator: The ranks.
-
-    """
+    """An output head whose vocabulary is split over the ranks."""
 
     def __init__(self, shard: RankShard, communicator: Communicator) -> None:
         first, last = shard.vocab_range
@@ -64,12 +51,7 @@ class ParallelLMHead(Linear):
 class ParallelRMSNorm(Norm):
     """A norm over a dimension that is split over the ranks, such as the queries of all heads.
 
-    Args:
-        size: The size of the dimension on this rank.
-        norm: The specification of the norm.
-        total: The size of the dimension on all ranks together.
-        communicator: The ranks.
-
+    `size` is that of the dimension on this rank, `total` on all ranks together.
     """
 
     def __init__(self, size: int, norm: NormSpec, *, total: int, communicator: Communicator) -> None:
@@ -95,14 +77,7 @@ class ParallelRMSNorm(Norm):
 
 
 def parallelize(shard: RankShard, communicator: Communicator, model_class: type[GPTT]) -> GPTT:
-    """Return the model of one rank, with uninitialized weights on the meta device.
-
-    Args:
-        shard: The shard of the rank.
-        communicator: The ranks.
-        model_class: GPT or a subclass.
-
-    """
+    """Return the model of one rank, with uninitialized weights on the meta device."""
 
     def all_reduce(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         return communicator.all_reduce(output)

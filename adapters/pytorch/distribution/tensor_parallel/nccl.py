@@ -28,13 +28,7 @@ _ASYNC_ERROR_HANDLING = "TORCH_NCCL_ASYNC_ERROR_HANDLING"
 
 @attrs.define(eq=False)
 class NcclCommunicator(GlooCommunicator):
-    """Collectives between processes with NCCL.
-
-    Attributes:
-        device: The CUDA device of this rank.
-        timeout: The timeout of a step, in seconds.
-
-    """
+    """Collectives between processes with NCCL; `timeout` is that of a step, in seconds."""
 
     device: torch.device = attrs.field(kw_only=True)
     timeout: float = attrs.field(kw_only=True)
@@ -46,7 +40,6 @@ class NcclCommunicator(GlooCommunicator):
         self.timeout = seconds
 
     def all_reduce(self, x: Tensor) -> Tensor:
-        """Return the sum of `x` over all ranks, on the device of `x`."""
         return super().all_reduce(x.to(self.device)).to(x.device)
 
     def send(self, x: Tensor, destination: int) -> None:
@@ -61,12 +54,7 @@ class NcclCommunicator(GlooCommunicator):
         return x.cpu()
 
     def synchronize(self) -> None:
-        """Wait for the queued kernels.
-
-        Raises:
-            CollectiveError: Another rank is gone or timed out.
-
-        """
+        """Wait for the queued kernels; raise CollectiveError if another rank is gone or timed out."""
         done = torch.cuda.Event()
         done.record(torch.cuda.current_stream(self.device))
         deadline = time.monotonic() + self.timeout
@@ -87,16 +75,7 @@ class NcclCommunicator(GlooCommunicator):
 def nccl_communicator(
     store: Store, *, rank: int, world_size: int, timeout_seconds: float, device: torch.device
 ) -> NcclCommunicator:
-    """Connect to the other ranks with NCCL, independently of torch's default process group.
-
-    Args:
-        store: The rendezvous store.
-        rank: The rank of this process.
-        world_size: The number of ranks.
-        timeout_seconds: The timeout for the other ranks.
-        device: The CUDA device of this rank.
-
-    """
+    """Connect to the other ranks with NCCL, independently of torch's default process group."""
     from torch.distributed.distributed_c10d import ProcessGroupNCCL  # not in all builds of torch
 
     options = ProcessGroupNCCL.Options()

@@ -32,11 +32,9 @@ class Rank0GPT(TensorParallelGPT):
     """Ends the worker ranks; later calls do nothing."""
 
     def generation_context(self) -> AbstractContextManager[object]:
-        """Install the deferring SIGINT handler once for all steps."""
         return defer_sigint_between_steps()
 
     def empty_cache(self, **arguments: Any) -> KVCache:
-        """Create an empty cache on every rank and return the one of rank 0."""
         cache_id = next(_cache_ids)
         command = encode_command("cache", cache=cache_id, arguments=arguments)
         with _drop_on_error(self.pool, cache_id), self.pool.collective(command):
@@ -78,11 +76,6 @@ class StepCommunicator:
 
     A layer that is called directly would wait for the other ranks forever or, during a step of another
     thread, receive tensors of that step.
-
-    Attributes:
-        communicator: The ranks.
-        pool: The processes of the worker ranks.
-
     """
 
     communicator: Communicator
@@ -90,12 +83,10 @@ class StepCommunicator:
 
     @property
     def world_size(self) -> int:
-        """The number of ranks."""
         return self.communicator.world_size
 
     @property
     def rank(self) -> int:
-        """The rank of this process."""
         return self.communicator.rank
 
     def all_reduce(self, x: Tensor) -> Tensor:
@@ -123,13 +114,7 @@ class StepCommunicator:
 
 @attrs.define(eq=False)
 class Rank0Cache(KVCache):
-    """Rank 0's part of a KV cache; every change is also sent to the worker ranks.
-
-    Attributes:
-        pool: The processes of the worker ranks.
-        cache_id: The id of the cache on the worker ranks.
-
-    """
+    """Rank 0's part of a KV cache; every change is also sent to the worker ranks, where it has `cache_id`."""
 
     pool: WorkerPool = attrs.field(kw_only=True, repr=False)
     cache_id: int = attrs.field(kw_only=True)

@@ -22,14 +22,7 @@ def encode_command(method: str, **arguments: Any) -> bytes:
 class CommandExecutor:
     """Executes commands on the model of a worker rank.
 
-    Args:
-        model: The model.
-        communicator: The ranks.
-        reconnect: Re-establishes the connections; its argument is the number of the attempt.
-
-    Attributes:
-        attempt: The number of times the connections were re-established.
-
+    `reconnect` re-establishes the connections, given the number of the attempt, which `attempt` counts.
     """
 
     def __init__(

@@ -15,25 +15,14 @@ from litgpt.domain.model import Architecture
 
 
 class TensorParallelGPT(GPT):
-    """The shard of one rank of a model.
-
-    Attributes:
-        communicator: The ranks.
-        full_architecture: The architecture of the full model.
-
-    """
+    """The shard of one rank of a model."""
 
     communicator: GlooCommunicator
     full_architecture: Architecture
     supports_lora = False  # an adapter would have to be sharded as the model is
 
     def require_trainable(self) -> None:
-        """Require disabled gradients: the all-reduce over the ranks is not differentiable.
-
-        Raises:
-            UnsupportedOperation: Gradients are enabled.
-
-        """
+        """Require disabled gradients: the all-reduce over the ranks is not differentiable."""
         if torch.is_grad_enabled():
             reason = (
                 "generate_strategy='tensor_parallel' supports inference only. Load the model with "
@@ -62,12 +51,7 @@ class TensorParallelGPT(GPT):
         positions: Tensor | None = None,
         last_token_only: bool = False,
     ) -> Tensor:
-        """Compute the logits on all ranks; as `GPT.forward`.
-
-        Raises:
-            WorkerLost: Another rank is gone or timed out.
-
-        """
+        """Compute the logits on all ranks; raise WorkerLost if another rank is gone or timed out."""
         with self.collective_step("forward", input_ids, cache, positions, last_token_only=last_token_only):
             # GPT.forward would call hidden_states of this class, which begins a step of its own.
             x = super().hidden_states(input_ids, cache, positions=positions, last_token_only=last_token_only)
@@ -83,12 +67,6 @@ class TensorParallelGPT(GPT):
         positions: Tensor | None = None,
         last_token_only: bool = False,
     ) -> Tensor:
-        """Compute the final hidden states on all ranks; as `GPT.hidden_states`.
-
-        Raises:
-            WorkerLost: Another rank is gone or timed out.
-
-        """
         with self.collective_step(
             "hidden_states", input_ids, cache, positions, last_token_only=last_token_only
         ):
@@ -97,18 +75,7 @@ class TensorParallelGPT(GPT):
             )
 
     def loss(self, input_ids: Tensor, target_ids: Tensor, reduction: Reduction = "mean") -> Tensor:
-        """Return the cross-entropy of the next tokens, without gradients.
-
-        Args:
-            input_ids: (B, T).
-            target_ids: (B, T), unshifted; -100 is ignored.
-            reduction: `mean` or `sum` over the targets.
-
-        Raises:
-            UnsupportedOperation: Gradients are enabled.
-            InvalidArgument: The reduction is `mean` and no label is a target.
-
-        """
+        """Return the cross-entropy of the next tokens, without gradients; see `GPT.loss`."""
         self.require_trainable()
         # Every rank gathers all logits, so chunking would not save memory.
         logits: Tensor = self(input_ids)

@@ -56,13 +56,11 @@ class TensorParallel:
 
     Attributes:
         startup_timeout: The timeout of a step between ranks that torchrun has started, in seconds.
-
     """
 
     startup_timeout: float = 300.0
 
     def hardware(self, released_model: GPT | None = None) -> Hardware:
-        """Return the devices of this machine; the memory of `released_model` counts as free."""
         return detect_hardware(released_model)
 
     def build(
@@ -78,7 +76,6 @@ class TensorParallel:
         Raises:
             UnsupportedOperation: The model cannot be split, or other processes cannot open it.
             WorkerLost: Another rank did not start.
-
         """
         ranks = len(placement.devices)
         # Before any process starts: raises an error if the model cannot be split.
@@ -141,7 +138,6 @@ class TensorParallel:
         return model
 
     def release(self, model: GPT) -> None:
-        """End the worker ranks."""
         if isinstance(model, Rank0GPT):
             model.shut_down()
 
@@ -152,7 +148,6 @@ class TensorParallel:
         Raises:
             UnsupportedOperation: The weights are quantized, or rank 0 failed to write them.
             WorkerLost: A rank is gone.
-
         """
         if quantized_layers(model):
             reason = (
@@ -173,12 +168,7 @@ class TensorParallel:
 
 
 def _private_folder() -> Path:
-    """Create a temporary folder that only this user can open, for the rendezvous store.
-
-    Raises:
-        UnsupportedOperation: The folder cannot be created.
-
-    """
+    """Create a temporary folder that only this user can open, for the rendezvous store."""
     try:
         return Path(tempfile.mkdtemp(prefix="litgpt-"))
     except OSError as error:
@@ -202,15 +192,7 @@ def build_rank(
     sources: tuple[ParameterSource, ...],
     checkpoint: Checkpoint[Tensor],
 ) -> CommandExecutor:
-    """Build the model of a worker rank and return the executor of its commands.
-
-    Args:
-        job: The job that the pool sent to the worker.
-        architecture: The architecture of the full model.
-        sources: The checkpoint tensors of each parameter.
-        checkpoint: The checkpoint to read.
-
-    """
+    """Build the model of a worker rank and return the executor of its commands."""
     if "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     rank, ranks = job["rank"], job["ranks"]
@@ -247,7 +229,6 @@ def _reconnect(communicator: GlooCommunicator, store: Store, attempt: int) -> No
 
 
 def _barrier(communicator: Communicator) -> None:
-    """Wait until every rank has its weights."""
     communicator.all_reduce(torch.zeros(1))
 
 

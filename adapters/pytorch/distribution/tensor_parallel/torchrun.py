@@ -36,12 +36,6 @@ class TorchrunGPT(TensorParallelGPT):
         return translate_errors()
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Compute the logits of hidden states on all ranks.
-
-        Raises:
-            WorkerLost: Another rank is gone or timed out.
-
-        """
         with translate_errors():
             return super().logits(hidden)
 
@@ -56,11 +50,6 @@ def translate_errors() -> Iterator[None]:
 
 
 def rendezvous_store(timeout: float) -> PrefixStore:
-    """Return the rendezvous store of the ranks that torchrun has started.
-
-    Args:
-        timeout: The timeout for rank 0, in seconds.
-
-    """
+    """Return the rendezvous store of the ranks that torchrun has started; the timeout is in seconds."""
     store, _, _ = next(iter(rendezvous("env://", timeout=timedelta(seconds=timeout))))
     return PrefixStore(f"litgpt/{next(_attempts)}", store)

@@ -18,14 +18,7 @@ if TYPE_CHECKING:  # imported in the loop, where a failed import is reported to 
 def run_worker_loop(
     connection: Connection, job: Mapping[str, Any], build: Callable[[], "CommandExecutor"]
 ) -> None:
-    """Execute commands until the caller ends this process or is gone.
-
-    Args:
-        connection: The connection to the caller.
-        job: The job that the caller sent first.
-        build: Builds the model and returns the executor of its commands.
-
-    """
+    """Execute commands until the caller ends this process or is gone."""
     threading.Thread(target=_exit_with_parent, args=(connection, job), daemon=True).start()
     try:
         executor = build()

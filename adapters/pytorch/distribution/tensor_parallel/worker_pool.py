@@ -45,14 +45,12 @@ class WorkerPool:
 
     Attributes:
         caller_thread: The id of the process that started the workers; its forks cannot use them.
-        communicator: The communicator of rank 0, once the ranks are connected.
         reconnect: Re-establishes the connections after a step that a rank did not finish; its argument is the
             number of the attempt. None: the backend does not support it.
 
     Raises:
         UnsupportedOperation: The system is not POSIX.
         WorkerLost: A worker did not start.
-
     """
 
     def __init__(self, job: Mapping[str, Any], *, world_size: int, timeout: float = 600.0) -> None:
@@ -71,12 +69,7 @@ class WorkerPool:
         threading.Thread(target=self._watch, name="litgpt-watch", daemon=True).start()
 
     def broadcast(self, command: bytes) -> None:
-        """Send a command to all workers, which execute commands in order.
-
-        Raises:
-            WorkerLost: A worker is gone.
-
-        """
+        """Send a command to all workers, which execute commands in order."""
         with self._lock:
             self._check()
             self._send_deferred()
@@ -97,12 +90,7 @@ class WorkerPool:
                 self._lock.release()
 
     def run_collective(self, work: Callable[[], ResultT]) -> ResultT:
-        """Run a function that waits for the other ranks, and return its result.
-
-        Raises:
-            WorkerLost: A worker is gone, now or while the function runs.
-
-        """
+        """Run a function that waits for the other ranks; raise WorkerLost if one is gone."""
         result: futures.Future[ResultT] = futures.Future()
 
         def run() -> None:
@@ -136,7 +124,6 @@ class WorkerPool:
             UnsupportedOperation: This process is a fork of the process that started the workers.
             WorkerLost: A worker is gone, now or during the step.
             WorkerFailed: A worker failed; all ranks are ready for the next step.
-
         """
         if os.getpid() != self.caller_thread:
             reason = "its workers only serve the process that started them. Load the model in this process."
@@ -158,7 +145,6 @@ class WorkerPool:
                     self._stepping = None
 
     def close(self) -> None:
-        """End all workers."""
         if self._closed or os.getpid() != self.caller_thread:
             return
         # Let another thread finish its step, unless it takes too long.
@@ -171,13 +157,7 @@ class WorkerPool:
                 self._turn.release()
 
     def _recover_from(self, error: BaseException) -> None:
-        """Make the ranks ready for the next step after a failed one.
-
-        Raises:
-            WorkerLost: The cause of the error is a lost worker.
-            WorkerFailed: The cause of the error is a worker that failed.
-
-        """
+        """Make the ranks ready for the next step after a failed one; raise its cause if that is a worker."""
         is_remote = isinstance(error, CollectiveError)
         deadline = time.monotonic() + _DIAGNOSIS_SECONDS
         while is_remote and not (self._lost or self._worker_failure) and time.monotonic() < deadline:

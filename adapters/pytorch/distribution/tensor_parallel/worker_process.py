@@ -29,14 +29,9 @@ class WorkerProcess:
     """The process of one worker rank.
 
     Attributes:
-        rank: The rank.
-        process: The process.
-        stderr: The end of its standard error.
         connection: The connection for commands and messages; closed by the system when the process ends.
-        ready: Whether it has its weights.
         error: The error that it reported before it ended.
         failed_step: The reconnection attempt and the error of a failed step that it survived.
-
     """
 
     rank: int
@@ -99,12 +94,7 @@ class WorkerProcess:
 
 
 class StderrTail:
-    """The end of a stream, read continuously so that the pipe never blocks its writer.
-
-    Args:
-        stream: The stream; closed when it ends.
-
-    """
+    """The end of a stream, read continuously so that the pipe never blocks its writer."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._tail = b""
@@ -112,7 +102,6 @@ class StderrTail:
         self._thread.start()
 
     def last_lines(self) -> list[str]:
-        """Return the last non-empty lines, at most ten."""
         self._thread.join(1.0)  # after the process has ended, the rest is available at once
         lines = (line.rstrip() for line in self._tail.decode(errors="replace").split("\n"))
         return [line for line in lines if line][-_TAIL_LINES:]
@@ -131,14 +120,9 @@ def threads_per_rank(world_size: int) -> int:
 def start_workers(job: Mapping[str, Any], world_size: int) -> list[WorkerProcess]:
     """Start the processes of all ranks above 0.
 
-    Args:
-        job: The job of each worker, without its rank.
-        world_size: The number of ranks, including the caller's.
-
     Raises:
         UnsupportedOperation: The system is not POSIX, so a new process cannot inherit a socket.
         WorkerLost: A process did not start.
-
     """
     if os.name != "posix":
         raise UnsupportedOperation(

@@ -14,13 +14,7 @@ def add_alibi_bias(
 ) -> AttentionMask:
     """Return the attention mask with the ALiBi bias.
 
-    Args:
-        mask: Attention mask without a bias.
-        alibi: Slopes, scale and rounding.
-        end: The slot after the last token of this call.
-        row_offsets: The first slot of each row.
-        device: Device of the bias.
-
+    `end` is the slot after the last token of this call, `row_offsets` has the first slot of each row.
     """
     slots = torch.arange(mask.kv_start, end, device=device)
     slopes = torch.tensor(alibi.slopes, device=device)[:, None]

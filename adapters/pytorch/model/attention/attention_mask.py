@@ -18,7 +18,6 @@ class AttentionMask:
             to all slots, or if `causal`.
         bias: (B or 1, H, slots from `kv_start` on), added to the attention scores; None: no bias.
         padding_mask: (B, T), False at padding; None if this call has no padding.
-
     """
 
     kv_start: int
@@ -48,7 +47,6 @@ def build_mask(
         oldest_slot: The first slot that is still in the layer's cache.
         chunked: Chunked attention: tokens attend within chunks of `sliding_window` tokens of their row.
         device: Device of the mask.
-
     """
     if chunked and sliding_window is not None:
         return _build_chunked_mask(slot, tokens, sliding_window, row_offsets, oldest_slot, device)

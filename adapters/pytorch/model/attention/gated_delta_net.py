@@ -43,7 +43,6 @@ class GatedDeltaNet(nn.Module):
     def forward(
         self, x: Tensor, position: PositionInfo, mask: AttentionMask, cache: LayerState, cache_position: int
     ) -> Tensor:
-        """Return the output (B, T, D); the arguments are as in `CausalSelfAttention.forward`."""
         del position, cache_position  # the recurrent state has no positions
         mixer = self.spec
         qkv, z = self.qkvz(x).split((mixer.conv_dim, mixer.split_sizes[3]), -1)
@@ -114,7 +113,6 @@ def gated_delta_rule(
 
     Returns:
         The output (B, H, T, V), and the state after the last token.
-
     """
     rule = recurrent_gated_delta_rule if queries.shape[2] < _MAX_RECURRENT_TOKENS else chunk_gated_delta_rule
     return rule(queries, keys, values, decay, beta, state)

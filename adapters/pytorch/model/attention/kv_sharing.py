@@ -11,13 +11,11 @@ from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState
 
 @attrs.define(eq=False)
 class SharedKV:
-    """The KV cache of a source layer, and the keys and values of the current call.
+    """The KV cache of a source layer, or None, and the keys and values of the current call.
 
     Attributes:
-        cache: KV cache of the source layer; None: no cache.
         keys: (B, G, S, E), None until they are written.
         values: (B, G, S, V), None until they are written.
-
     """
 
     cache: LayerCache | None
@@ -43,12 +41,7 @@ LayerState: TypeAlias = LayerCache | RecurrentState | SharedKV | None
 
 
 class KVSharing:
-    """The shared keys and values of one call.
-
-    Args:
-        sharing_layers: Indices of the layers whose keys and values are shared.
-
-    """
+    """The shared keys and values of one call."""
 
     def __init__(self, sharing_layers: frozenset[int | None]) -> None:
         self._sharing_layers = sharing_layers

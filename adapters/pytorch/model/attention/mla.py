@@ -46,7 +46,6 @@ class MultiHeadLatentAttention(nn.Module):
         cache: LayerCache | None,
         cache_position: int,
     ) -> Tensor:
-        """Return the attention output (B, T, D); the arguments are as in `CausalSelfAttention.forward`."""
         batch, tokens, _ = x.shape
         mixer, rope = self.spec, position.rope
         assert rope is not None  # noqa: S101 - MLA always has RoPE

@@ -27,7 +27,6 @@ def sdpa_attention(
 
     Returns:
         (B, T, H * V), in the dtype of the values.
-
     """
     batch, tokens, heads, size = queries.shape
     if tokens == 1:
@@ -61,15 +60,7 @@ def eager_attention(
 ) -> Tensor:
     """Compute attention in blocks of queries, with softcap, bias and sinks; else as `sdpa_attention`.
 
-    Args:
-        queries: (B, T, H, E).
-        keys: (B, G, S, E).
-        values: (B, G, S, V).
-        attention_mask: Attention mask and bias.
-        scale: Factor of the scores.
-        softcap: Scores become `softcap * tanh(score / softcap)`; None: unchanged.
-        sinks: (H,), attention sinks: a score per head without a value; None: no sinks.
-
+    Scores become `softcap * tanh(score / softcap)`. `sinks` (H,) has a score per head without a value.
     """
     batch, tokens, heads, size = queries.shape
     groups, num_keys = keys.shape[1], keys.shape[2]

@@ -40,15 +40,10 @@ class CausalSelfAttention(nn.Module):
     def forward(
         self, x: Tensor, position: PositionInfo, mask: AttentionMask, cache: LayerState, cache_position: int
     ) -> Tensor:
-        """Return the attention output (B, T, D).
+        """Return the attention output (B, T, D) of `x` (B, T, D).
 
-        Args:
-            x: (B, T, D).
-            position: RoPE table and attention temperature.
-            mask: Attention mask.
-            cache: KV cache of this layer, or the shared keys and values of another layer; None: no cache.
-            cache_position: Slot of the first token in the cache.
-
+        `cache` is the KV cache of this layer, or the shared keys and values of another; None: no cache.
+        `cache_position` is the slot of the first token in it.
         """
         batch, tokens, _ = x.shape
         attention = self.spec
