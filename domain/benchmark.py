@@ -26,7 +26,6 @@ class BenchmarkResult:
         time_to_first_token: The time from the call to the first token, in seconds.
         decoded_tokens: The number of tokens after the first step.
         peak_bytes: The peak memory in bytes, by device.
-
     """
 
     prompt_tokens: int
@@ -61,7 +60,6 @@ def benchmark_dict_to_markdown_table(benchmark: Mapping[str, Sequence[float]]) -
 
     Args:
         benchmark: The result of `LLM.benchmark`: lists of figures by name.
-
     """
     columns = [
         ("Metric", 35, list(benchmark)),

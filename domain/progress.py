@@ -28,7 +28,6 @@ class Progress:
         total: The total amount.
         unit: The unit of both.
         note: Figures to show after the bar.
-
     """
 
     description: str

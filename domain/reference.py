@@ -38,7 +38,6 @@ class ModelReference:
         revision: A branch, tag or commit of the repository; None: its main branch.
         offline: Whether to use local files only; None: huggingface_hub's environment variables decide.
         token: Access token of the Hub; None: the token that huggingface_hub finds.
-
     """
 
     name: str = attrs.field(validator=_validate_name)

@@ -27,12 +27,7 @@ NAMED_TEMPLATES = "additional_chat_templates"
 
 @attrs.frozen
 class TokenizerFiles:
-    """A tokenizer in files such as `tokenizer.json`, `tokenizer.model` and `tokenizer_config.json`.
-
-    Attributes:
-        paths: The paths of the files, by file name.
-
-    """
+    """A tokenizer in files such as `tokenizer.json`, `tokenizer.model` and `tokenizer_config.json`."""
 
     paths: Mapping[str, Path]
 
@@ -50,14 +45,7 @@ class GgufVocabulary:
         scores: The score of each token, by id (`spm`).
         merges: Merges by priority, as pairs separated by a space (`bpe`).
         pre: The name of the pre-tokenizer (`bpe`).
-        bos_id: The beginning-of-sequence token.
-        eos_ids: The end-of-sequence tokens.
-        unk_id: The unknown token.
-        add_bos: Whether `bos_id` is prepended.
         add_space_prefix: Whether a space is prepended to the text (`spm`).
-        chat_template: The Jinja chat template.
-        named_templates: Other chat templates by name, such as `tool_use`.
-
     """
 
     kind: Literal["bpe", "spm"]

@@ -12,14 +12,7 @@ _ENTRY = re.compile(r"(?P<indent>\s*)(?P<name>\w+)\s*(\([^()]*\))?:(?P<text>.*)"
 
 @attrs.frozen
 class Docstring:
-    """The parts of a docstring that describe a function to a model.
-
-    Attributes:
-        summary: The text before the first section.
-        arguments: The descriptions below `Args:`, by argument, each in one line.
-        returns: The text below `Returns:`; None without this section.
-
-    """
+    """The summary of a docstring, its descriptions of arguments in one line each, and of the return value."""
 
     summary: str
     arguments: dict[str, str]
@@ -46,7 +39,7 @@ def parse_docstring(doc: str) -> Docstring:
 
 
 def _arguments(lines: Iterable[str]) -> dict[str, str]:
-    """Return the descriptions by argument. Lines that are indented deeper than a name go on with its text."""
+    """Return the descriptions by argument. Lines that are indented deeper than a name continue its text."""
     parts: dict[str, list[str]] = {}
     current: list[str] = []
     indent: int | None = None

@@ -26,10 +26,9 @@ class Message:
 
     Attributes:
         role: `system`, `user`, `assistant`, `tool`, or any other role that the chat template supports.
-        content: A string, a list of content parts, or None, as beside `tool_calls`.
-        fields: Everything else that the message has: `tool_calls`, `tool_call_id`, `name`,
-            `reasoning_content`, … They reach the chat template as they are.
-
+        content: A string, a list of content parts, or None, as with `tool_calls`.
+        fields: The other fields of the message: `tool_calls`, `tool_call_id`, `name`, `reasoning_content`, …
+            They reach the chat template unchanged.
     """
 
     role: str
@@ -40,12 +39,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The content as one string: text parts are concatenated, and None is empty.
-
-        Raises:
-            UnsupportedPrompt: A part of the content has no text.
-
-        """
+        """The content as one string: text parts are concatenated, and None is empty."""
         if self.content is None or isinstance(self.content, str):
             return self.content or ""
         parts = [part.get("text") for part in self.content]
@@ -78,7 +72,6 @@ def parse_messages(value: object) -> tuple[Message, ...]:
     Raises:
         WrongType: `value` is not a list of messages.
         InvalidArgument: The list is empty, or a message contains an image, audio or video.
-
     """
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         raise WrongType("messages", value, _EXAMPLE)
@@ -88,16 +81,9 @@ def parse_messages(value: object) -> tuple[Message, ...]:
 
 
 def parse_message(value: object, location: str) -> Message:
-    """Return one message.
+    """Return one message: a Message, or an object with `role` and `content`, and possibly more fields.
 
-    Args:
-        value: A Message, or an object with `role` and `content`, and possibly more fields.
-        location: Name of the message in errors, such as `messages[0]`.
-
-    Raises:
-        WrongType: `value` is not a message.
-        InvalidArgument: The role is misspelled, or the message contains an image, audio or video.
-
+    `location` names the message in errors, such as `messages[0]`; the errors are those of `parse_messages`.
     """
     if isinstance(value, Message):
         return value

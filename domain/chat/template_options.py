@@ -1,4 +1,4 @@
-"""Everything that a chat template reads besides the messages: tools and variables."""
+"""Inputs of a chat template besides the messages: tools and variables."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +54,6 @@ class TemplateOptions:
             callers know as `chat_template_kwargs`.
         continue_final_message: Whether the prompt ends within the last message, which the model continues.
             A string names the field to continue in place of `content`, such as `reasoning_content`.
-
     """
 
     tools: tuple[dict[str, Any], ...] | None = attrs.field(default=None, converter=parse_tools)
@@ -70,7 +69,6 @@ class TemplateOptions:
 
     @property
     def render_kwargs(self) -> dict[str, Any]:
-        """The options that are set, as keyword arguments of the port's `Tokenizer.render`."""
         fields = attrs.fields(TemplateOptions)
         return {
             field.name: getattr(self, field.name)

@@ -25,15 +25,11 @@ _CHOICES = re.compile(r"(?P<text>.*?)\(choices:(?P<list>.*)\)", re.IGNORECASE)
 
 
 def parse_tools(tools: object) -> tuple[dict[str, Any], ...] | None:
-    """Return tools as JSON schemas; None stays None.
-
-    Args:
-        tools: A list of JSON schemas (dicts, passed on as they are) and of Python functions.
+    """Return tools as JSON schemas: dicts are unchanged, Python functions converted; None stays None.
 
     Raises:
         WrongType: It is not a list of these.
         InvalidArgument: A function lacks a docstring, a type hint or the description of an argument.
-
     """
     if tools is None:
         return None
@@ -45,16 +41,11 @@ def parse_tools(tools: object) -> tuple[dict[str, Any], ...] | None:
 def function_schema(function: Callable[..., Any], name: str = "tools[0]") -> dict[str, Any]:
     """Return the JSON schema of a function, from its type hints and its docstring in Google's style.
 
-    Equal to `transformers.utils.get_json_schema`.
-
-    Args:
-        function: A function or a method.
-        name: Its name in error messages.
+    Equal to `transformers.utils.get_json_schema`. `name` is used in error messages.
 
     Raises:
         InvalidArgument: It lacks a docstring, a type hint or the description of an argument, or JSON has no
             counterpart of a type hint.
-
     """
     if not (doc := inspect.getdoc(function)):
         raise InvalidArgument(name, function, "a function with a docstring, which describes it to the model")

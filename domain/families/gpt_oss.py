@@ -26,7 +26,6 @@ _ROPE_PARAMETERS = {
 
 
 def _normalize_config(config: HFConfig) -> Mapping[str, object]:
-    """Return the default RoPE scaling if the config sets none."""
     has_scaling = config.has_value("rope_parameters") or config.has_value("rope_scaling")
     return {} if has_scaling else {"rope_scaling": _ROPE_PARAMETERS}
 

@@ -29,12 +29,10 @@ class ResolvedModel:
     """A model as described by its config and its tensors' headers.
 
     Attributes:
-        architecture: The model's structure.
         sources: The tensors that each parameter is read from, with the checkpoint's names.
         notes: Notices for the user.
         untied_head: The LM head in a checkpoint whose config ties it to the embedding; None if there is none.
             Only the weights show whether both are equal.
-
     """
 
     architecture: Architecture
@@ -58,7 +56,6 @@ def family_of(model: str, config: Mapping[str, object]) -> Family:
     Raises:
         CorruptFile: `model_type` is missing.
         UnsupportedModel: The family is not supported.
-
     """
     model_type = text_config(config).get("model_type")
     if not isinstance(model_type, str):
@@ -74,14 +71,9 @@ def family_of(model: str, config: Mapping[str, object]) -> Family:
 def parse_config(model: str, config: Mapping[str, object]) -> Architecture:
     """Return the architecture of a Hugging Face config.
 
-    Args:
-        model: Name of the model in error messages.
-        config: The parsed `config.json`.
-
     Raises:
         CorruptFile: A setting is missing or invalid.
         UnsupportedModel: The family or a setting is not supported.
-
     """
     family, text = family_of(model, config), text_config(config)
     # A multimodal config has the quantization_config outside its text config.
@@ -95,16 +87,10 @@ def resolve_model(
 ) -> ResolvedModel:
     """Return a model's structure and the tensors that each parameter is read from.
 
-    Args:
-        model: Name of the model in error messages.
-        config: The parsed `config.json`.
-        tensors: The checkpoint's tensors by name.
-
     Raises:
         CorruptFile: A setting is missing or invalid.
         UnsupportedModel: The family or a setting is not supported.
         CheckpointMismatch: Tensors are missing, unexpected or of the wrong shape; the error lists all.
-
     """
     architecture, family = parse_config(model, config), family_of(model, config)
     multimodal, names = is_multimodal(config), _known_tensors(family, config, tensors)
@@ -144,18 +130,7 @@ def _tensor_of(architecture: Architecture, mappings: Sequence[WeightMapping], pa
 def expected_shapes(
     model: str, config: Mapping[str, object], names: Iterable[str]
 ) -> dict[str, tuple[int, ...]]:
-    """Return the expected shapes of a checkpoint's tensors, without tensors that the model does not use.
-
-    Args:
-        model: Name of the model in error messages.
-        config: The parsed `config.json`.
-        names: The checkpoint's tensor names.
-
-    Raises:
-        CorruptFile: A setting is missing or invalid.
-        UnsupportedModel: The family or a setting is not supported.
-
-    """
+    """Return the expected shapes of a checkpoint's tensors, without tensors that the model does not use."""
     architecture, family = parse_config(model, config), family_of(model, config)
     architecture = attrs.evolve(
         architecture, tie_word_embeddings=False

@@ -23,20 +23,13 @@ _LEADING_PREFIXES = frozenset(
 
 @attrs.frozen
 class TensorNameVariants:
-    """A family's tensor names.
-
-    Attributes:
-        generic: The names, with `{}` in place of each number.
-        prefixes: Prefixes before the layers, such as `model`.
-
-    """
+    """A family's tensor names with `{}` in place of each number, and the prefixes before the layers."""
 
     generic: frozenset[str]
     prefixes: tuple[str, ...]
 
     @classmethod
     def from_mappings(cls, mappings: Iterable[WeightMapping]) -> "TensorNameVariants":
-        """Return the tensor names that these rules read."""
         generic = frozenset(_generic(name) for rule in mappings for name in _names(rule))
         levels: dict[str, None] = {}
         for name in sorted(generic):

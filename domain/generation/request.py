@@ -24,7 +24,6 @@ class GenerationRequest:
         sampling_params: The sampling parameters.
         stop_token_ids: Tokens that end the answer; the stop token is included in the answer's ids.
         logprobs: Whether each event has the log-probability of its token.
-
     """
 
     prompt: Sequence[int] = attrs.field(repr=False)
@@ -50,7 +49,6 @@ class TokenEvent:
         logprob: The natural logarithm of its probability under the model (before top_k, temperature and
             top_p), if requested.
         finish_reason: Why the answer ends with this token; None otherwise.
-
     """
 
     index: int
@@ -69,7 +67,6 @@ class Completion:
         logprobs: The log-probability of each token, if requested.
         finish_reason: `stop`, `length` or `cancelled`.
         prompt_tokens: The number of tokens of the prompt.
-
     """
 
     text: str
@@ -95,7 +92,6 @@ class CompletionChunk:
         token: The token's id; None only if the answer has no tokens.
         logprob: Its log-probability, if requested.
         completion: The complete answer, in its last chunk; None before.
-
     """
 
     index: int

@@ -36,7 +36,6 @@ class SamplingParams:
         top_p: Sample from the most likely tokens whose probabilities sum to this (nucleus sampling); 0 is
             greedy.
         seed: Seed of this request, independent of other requests in the batch; None: random.
-
     """
 
     temperature: float = real_field(1.0)
@@ -64,7 +63,6 @@ def model_sampling_params(generation_config: Mapping[str, object]) -> SamplingPa
 
     Raises:
         CorruptFile: A value is not a valid sampling parameter.
-
     """
     values: dict[str, Any] = {
         name: value for name in _PARAMETERS if (value := generation_config.get(name)) is not None

@@ -34,14 +34,7 @@ def match_adapter(
 ) -> tuple[list[tuple[LoraTarget, LoraWeights[TensorT]]], list[str], list[str]]:
     """Match a saved adapter's LoRA matrices to targets.
 
-    Args:
-        targets: The modules and parameters that can be adapted.
-        adapter: The adapter.
-        shape: Function that returns a tensor's shape.
-
-    Returns:
-        Matched targets and LoRA matrices, unknown modules, and descriptions of shape mismatches.
-
+    Returns matched targets and LoRA matrices, unknown modules, and descriptions of shape mismatches.
     """
     index = targets_by_name(targets)
     matched: list[tuple[LoraTarget, LoraWeights[TensorT]]] = []

@@ -97,7 +97,6 @@ class LoraConfig:
         target_parameters: Parameters of experts and routers to adapt, such as `mlp.experts.down_proj`.
         trainable_token_indices: Tokens whose embeddings are trained, by module.
         ensure_weight_tying: Whether training the embedding also applies to a tied LM head.
-
     """
 
     rank: int = integer_field(8, 1)
@@ -142,12 +141,9 @@ class LoraWeights(Generic[TensorT]):
     Attributes:
         lora_A: (X rank, in).
         lora_B: (out, rank X), with the rank as the slower index of the columns.
-        rank: LoRA rank.
-        alpha: LoRA alpha.
         bias: (out,), the bias of B, if any.
         magnitude: DoRA's norms of the weight's rows, (out,), or of an embedding's columns; None without DoRA.
         embedding: Whether it adapts an embedding, whose update is the transpose of B A.
-
     """
 
     lora_A: TensorT = attrs.field(repr=False)
@@ -163,13 +159,7 @@ class LoraWeights(Generic[TensorT]):
 
 @attrs.frozen
 class TrainedTokens(Generic[TensorT]):
-    """Trained rows of an embedding or LM head.
-
-    Attributes:
-        ids: Token ids.
-        rows: (tokens, hidden size), the trained rows.
-
-    """
+    """Trained rows (tokens, hidden size) of an embedding or LM head."""
 
     ids: tuple[int, ...]
     rows: TensorT = attrs.field(repr=False)
@@ -182,16 +172,13 @@ class LoraAdapter(Generic[TensorT]):
     """A trained adapter, as it is saved.
 
     Attributes:
-        config: LoRA configuration.
         weights: LoRA matrices by transformers' names of modules, such as `model.layers.0.self_attn.q_proj`,
             or of expert parameters, such as `model.layers.0.mlp.experts.down_proj`.
         modules_to_save: Fully trained tensors by transformers' names.
         trained_tokens: Trained tokens by the name of the embedding or LM head.
-        base_model: Base model, if known.
         revision: Revision of the base model.
         targets: Shortest names that match exactly the adapted layers; empty if the adapter was loaded.
         fan_in_fan_out: Whether the model stores these layers' weights transposed, as GPT-2 does.
-
     """
 
     config: LoraConfig
@@ -211,7 +198,6 @@ def validate_adapter_name(name: object) -> str:
 
     Raises:
         InvalidArgument: The name has characters that are not allowed in tensor names.
-
     """
     expected = "a name of letters, digits, '-' and '_'"
     if not isinstance(name, str):
@@ -222,12 +208,7 @@ def validate_adapter_name(name: object) -> str:
 
 
 def require_adapter(name: str, names: Sequence[str], argument: str = "name") -> None:
-    """Check that an adapter exists.
-
-    Raises:
-        InvalidArgument: It does not exist; the message lists the existing adapters.
-
-    """
+    """Raise InvalidArgument, with the existing names, unless an adapter exists."""
     if name not in names:
         expected = (
             f"one of {', '.join(map(repr, names))}" if names else "omitted, as the model has no adapters"
@@ -236,14 +217,7 @@ def require_adapter(name: str, names: Sequence[str], argument: str = "name") -> 
 
 
 def adapter_mismatch(name: str, unknown: Sequence[str], shape_mismatches: Sequence[str]) -> InvalidCheckpoint:
-    """Return the error for an adapter that does not fit the model.
-
-    Args:
-        name: Name of the adapter.
-        unknown: Modules or tensors that the model does not have.
-        shape_mismatches: Shape mismatches, as text.
-
-    """
+    """Return the error for an adapter that does not fit the model: unknown names, and shape mismatches."""
     lists = (
         ("for modules or tensors that the model does not have", unknown),
         ("of a wrong shape", shape_mismatches),

@@ -38,10 +38,8 @@ class TargetRows:
 
     Attributes:
         layer: LitGPT's layer, such as `transformer.h.0.attn.qkv`.
-        start: First row.
         stop: End of the rows (exclusive).
         views: Views of B (out, rank), in the order of LitGPT's rows.
-
     """
 
     layer: str
@@ -50,7 +48,6 @@ class TargetRows:
     views: tuple[TensorView, ...]
 
     def views_for_rank(self, rank: int) -> tuple[TensorView, ...]:
-        """Return the views for a B of this rank."""
         return tuple(attrs.evolve(piece, shape=(piece.shape[0], rank)) for piece in self.views)
 
 
@@ -61,17 +58,11 @@ class LoraTarget:
     Attributes:
         name: Name in transformers: `model.layers.0.self_attn.q_proj`,
             `model.layers.0.mlp.experts.down_proj`.
-        out_features: Output features.
-        in_features: Input features.
         transposed: Whether the weight is stored as (in, out).
-        rows: The corresponding rows in LitGPT.
-        kind: Kind of the target.
         swaps_a_and_b: Whether PEFT's A and B are the transposes of LitGPT's B and A, as for embeddings.
-        expert_index: Index of the expert.
         num_experts: Number of experts that share one pair of LoRA matrices in PEFT.
         parameter: Name of the parameter for `target_parameters`.
         legacy_name: Name of the module in transformers 4, if it differs.
-
     """
 
     name: str
@@ -119,14 +110,7 @@ def matches_name(name: str, target: str) -> bool:
 def find_targets(
     sources: Sequence[ParameterSource], linear_layers: Collection[str], embeddings: Collection[str] = ()
 ) -> tuple[LoraTarget, ...]:
-    """Return the adaptable modules, without parameters of experts and routers.
-
-    Args:
-        sources: The model's parameters and their checkpoint pieces.
-        linear_layers: Names of the linear layers.
-        embeddings: Names of the embeddings.
-
-    """
+    """Return the adaptable modules, without parameters of experts and routers."""
     modules = []
     for name, uses in invert_mapping(sources).items():
         piece = uses[0].view
@@ -150,12 +134,7 @@ def find_targets(
 
 
 def select_modules(available: Sequence[LoraTarget], targets: TargetModules) -> tuple[LoraTarget, ...]:
-    """Return the modules that match the targets.
-
-    Raises:
-        InvalidArgument: A target does not match a module; the message lists the modules.
-
-    """
+    """Return the modules that match the targets; each target must match one."""
     linear = [place for place in available if place.kind == "linear"]
     if targets == ALL_LINEAR:
         return tuple(linear)
@@ -171,12 +150,7 @@ def select_modules(available: Sequence[LoraTarget], targets: TargetModules) -> t
 
 
 def select_parameters(available: Sequence[LoraTarget], targets: Sequence[str]) -> tuple[LoraTarget, ...]:
-    """Return the parameters of experts and routers that match the targets.
-
-    Raises:
-        InvalidArgument: A target does not match a parameter; the message lists the parameters.
-
-    """
+    """Return the parameters of experts and routers that match the targets; each target must match one."""
     parameters = [place for place in available if place.parameter is not None]
     for target in targets:
         if not any(place.matches(target) for place in parameters):
@@ -191,8 +165,7 @@ def select_targets(available: Sequence[LoraTarget], config: LoraConfig) -> tuple
     """Return the modules and parameters that a configuration adapts, without fully trained modules.
 
     Raises:
-        InvalidArgument: A target does not match.
-
+        InvalidArgument: A target does not match; the message lists the modules or parameters.
     """
     parameters = select_parameters(available, config.target_parameters)
     if config.targets is None and parameters:

@@ -26,12 +26,7 @@ LOGITS_CHUNK = 2**24
 class MemoryEstimate:
     """The memory in bytes of a model that generates for one sequence.
 
-    Attributes:
-        weights: The parameters.
-        kv_cache: The KV cache of all tokens.
-        activations: The peak of the activations, approximately.
-        runtime: The memory of the process without a model.
-
+    Activations are an approximate peak; `runtime` is the memory of the process without a model.
     """
 
     weights: int
@@ -46,14 +41,7 @@ class MemoryEstimate:
 
 @attrs.frozen(kw_only=True)
 class DeviceMemory:
-    """The memory of a device.
-
-    Attributes:
-        device: Its description, such as `this machine's memory`.
-        total: Its size in bytes.
-        free: The bytes that are free now.
-
-    """
+    """The total and free bytes of a device, and its description, such as `this machine's memory`."""
 
     device: str
     total: int
@@ -65,13 +53,10 @@ class FitReport:
     """Whether a model fits into the memory of a device, and with which sequence length.
 
     Attributes:
-        memory: The memory of the device.
         dtype: The dtype of the weights and the KV cache.
-        quantize: The quantization of the weights, if any.
         max_tokens_free: The longest sequence, up to the context length, that fits into the free memory; 0 if
             the weights alone do not fit.
         max_tokens_total: The same for the total memory.
-
     """
 
     memory: DeviceMemory

@@ -25,19 +25,10 @@ def memory_per_device(
     tokens: int,
     quantize: Quantization | None = None,
 ) -> tuple[MemoryEstimate, ...]:
-    """Return the memory of each device for a sequence of `tokens` tokens.
-
-    Args:
-        architecture: The whole model.
-        strategy: The strategy that distributes the model.
-        num_devices: The number of devices.
-        dtype: The dtype of weights and activations.
-        tokens: The length of prompt and answer together.
-        quantize: The quantization of the projections, if any.
+    """Return the memory of each device for a sequence of `tokens` tokens, prompt and answer together.
 
     Raises:
         UnsupportedOperation: The model cannot be distributed over this number of devices.
-
     """
     shares = _ranks if strategy == "tensor_parallel" else _layer_split
     return tuple(

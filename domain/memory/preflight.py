@@ -27,19 +27,10 @@ def check_memory(
     tensors: Mapping[str, TensorInfo],
     hardware: Hardware,
 ) -> None:
-    """Raise if a model and its fixed KV cache do not fit into the memory of its placement.
-
-    Args:
-        name: The model's name.
-        placement: The placement.
-        architecture: The architecture.
-        sources: The weight mappings.
-        tensors: The tensors of the checkpoint, by name.
-        hardware: The hardware, with its free memory.
+    """Raise if a model and its fixed KV cache do not fit into the free memory of its placement.
 
     Raises:
         InsufficientSpace: There is not enough memory; the message has both figures.
-
     """
     cache = 0
     if placement.kv_cache_size is not None:
@@ -65,17 +56,13 @@ def check_memory(
 
 
 def check_bytes(requested: str, needed: int, available: int | None, remedy: str) -> None:
-    """Raise if an operation needs more memory than is available.
+    """Raise InsufficientSpace if an operation needs more memory than is available.
 
     Args:
         requested: The operation, for the message.
         needed: A lower bound of the bytes that it needs.
         available: An upper bound of the available bytes; None: unknown.
         remedy: The remedy, as a sentence.
-
-    Raises:
-        InsufficientSpace: There is not enough memory.
-
     """
     if available is not None and needed > available:
         figures = f"it needs {gigabytes(needed)} of memory and {gigabytes(available)} are available."
@@ -97,7 +84,7 @@ def check_training(
     hardware: Hardware,
     remedy: str,
 ) -> None:
-    """Raise if training, with gradients and optimizer states, does not fit into memory.
+    """Raise InsufficientSpace if training, with gradients and optimizer states, does not fit into memory.
 
     `TrainingFootprint.program` is not counted, as this process has allocated it already.
 
@@ -110,10 +97,6 @@ def check_training(
         devices: The number of devices on this machine.
         hardware: The hardware, with its free memory.
         remedy: The remedy, as a sentence.
-
-    Raises:
-        InsufficientSpace: There is not enough memory; the message has both figures.
-
     """
     needed = weights + needs.learning + needs.activations
     if device == "cuda":

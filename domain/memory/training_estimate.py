@@ -24,13 +24,11 @@ class TrainingFootprint:
     """The memory of training on each device, in bytes.
 
     Attributes:
-        weights: The model's parameters.
         learning: AdamW's two moments of the trained parameters, their gradients if they coexist with the
             activations, and the adapter.
         activations: The activations saved for the backward pass, or the gradients that replace them in it, if
             these are larger; approximate.
         program: The memory of the process without a model.
-
     """
 
     weights: int
@@ -73,7 +71,6 @@ def training_footprint(  # noqa: PLR0913 - all of them by name
         accumulates: Whether gradients are accumulated over several batches.
         quantize: The quantization of the weights, if any.
         parts: The number of devices over which weights, gradients and moments are sharded.
-
     """
     trained_bytes = 4 if adapts else DTYPE_BYTES[dtype]
     stream = tokens * architecture.num_streams * architecture.hidden_size * DTYPE_BYTES[dtype]
@@ -134,7 +131,6 @@ def _score_bytes(layer: LayerSpec, tokens: int, length: int, dtype: DType) -> in
 
 
 def _feed_forward_numbers(feed_forward: AnyMLPSpec, *, adapts: bool) -> int:
-    """Return the number of elements per token that an MLP saves for the backward pass."""
     numbers = feed_forward.activations_per_token
     if isinstance(feed_forward, MLPSpec):
         return numbers // 2 if adapts else numbers  # input and output of the activation function

@@ -10,15 +10,12 @@ class AltUpSpec:
     """AltUp: predict all streams, compute the layer on the active one, and correct all with its result.
 
     Attention runs in parallel with a low-rank residual branch (LAuReL).
+
     Source: Baykal et al. 2023, arXiv:2301.13310; Menghani et al. 2024, arXiv:2411.07501 (LAuReL).
 
     Attributes:
-        num_streams: Number of residual streams.
-        active_stream: Index of the active stream.
         correct_scale: Whether a trained vector scales the active stream before the per-layer input's gate.
-        laurel_rank: Rank of LAuReL.
         norm: The norm of the router's input and of LAuReL's output.
-
     """
 
     num_streams: int

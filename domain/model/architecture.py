@@ -12,24 +12,19 @@ from litgpt.domain.model.per_layer_embedding import PerLayerEmbeddingSpec, PerLa
 
 @attrs.frozen(kw_only=True)
 class LayerSpec:
-    """A decoder layer: a mixer and a feed-forward layer, each with a residual connection.
+    """A decoder layer: a mixer and an MLP or MoE, each with a residual connection.
 
     Optional parts are absent if None.
 
     Attributes:
-        mixer: Attention or linear attention.
-        mlp: MLP or MoE.
         norm_1: Norm before the mixer.
-        norm_2: Norm before the feed-forward layer. In a parallel layer without it, the feed-forward layer
-            reads the mixer's input.
+        norm_2: Norm before the MLP. In a parallel layer without it, the MLP reads the mixer's input.
         post_mixer_norm: Norm of the mixer's output, before the residual addition.
-        post_mlp_norm: Norm of the feed-forward layer's output, before the residual addition.
-        parallel_residual: Whether the feed-forward layer and the mixer read the same residual stream.
+        post_mlp_norm: Norm of the MLP's output, before the residual addition.
+        parallel_residual: Whether the MLP and the mixer read the same residual stream.
         residual_scale: Factor of both outputs before the residual addition.
         per_layer_input: Per-layer input, added at the end of the layer.
         layer_scale: Whether a trained scalar multiplies the layer's output.
-        altup: AltUp over several residual streams (Gemma 3n).
-
     """
 
     mixer: MixerSpec
@@ -55,21 +50,14 @@ class Architecture:
 
     Attributes:
         family: `model_type` of the config.
-        hidden_size: Hidden size.
         vocab_size: Rows of the embedding and of the LM head.
         context_length: Context length in tokens.
-        layers: The decoder layers.
         final_norm: Norm before the LM head.
-        tie_word_embeddings: Whether the LM head shares the embedding's weight.
-        lm_head_bias: Whether the LM head has a bias.
-        embedding_scale: Factor of the embeddings.
         embedding_norm: Norm of the embeddings (BLOOM).
-        logit_scale: Factor of the logits.
-        final_logit_softcap: Logits are soft-capped to `logit_cap * tanh(logits / logit_cap)` (Gemma 2).
+        final_logit_softcap: Logits are soft-capped to `cap * tanh(logits / cap)` (Gemma 2).
         num_position_embeddings: Number of rows of the learned position embedding.
         position_offset: Row of the first token in it.
         per_layer_embedding: Per-layer embeddings (Gemma 3n and 4).
-
     """
 
     family: str

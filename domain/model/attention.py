@@ -17,11 +17,9 @@ class QkNormSpec:
     """Normalization of queries and keys.
 
     Attributes:
-        norm: The norm of both.
         scope: `head` normalizes each head, with shared weights; `heads` normalizes each head, with separate
             weights; `all` normalizes all heads of a token together.
         after_rope: Whether RoPE is applied before the norm.
-
     """
 
     norm: NormSpec
@@ -31,37 +29,25 @@ class QkNormSpec:
 
 @attrs.frozen(kw_only=True)
 class AttentionSpec:
-    """Causal softmax attention with grouped-query heads.
+    """Causal softmax attention with grouped-query heads (Ainslie et al. 2023, arXiv:2305.13245).
 
     Optional features are disabled by None.
 
     Attributes:
-        num_heads: Number of query heads.
-        num_kv_heads: Number of key-value heads; divides `num_heads` (Ainslie et al. 2023, arXiv:2305.13245).
-        head_dim: Head dimension.
-        scale: Factor of the attention scores; usually `head_size ** -0.5`.
-        rope: Rotary position embedding.
-        attention_temperature: Position-dependent attention temperature.
-        alibi: ALiBi slopes.
+        num_kv_heads: Number of key-value heads; divides `num_heads`.
+        scale: Factor of the attention scores; usually `head_dim ** -0.5`.
         sliding_window: Sliding-window size in tokens, including the current token; None is full attention.
         chunked: Whether attention is confined to consecutive chunks of `sliding_window` tokens instead of a
-            sliding
-            window (Llama 4).
-        qkv_bias: Whether the query, key and value projections have a bias.
-        output_bias: Whether the output projection has a bias.
-        qk_norm: Normalization of queries and keys.
-        clip_qkv: Queries, keys and values are clamped to `[-clip, clip]` (OLMo).
+            sliding window (Llama 4).
+        clip_qkv: Queries, keys and values are clamped to `[-clip_qkv, clip_qkv]` (OLMo).
         attn_logit_softcap: Scores are soft-capped to `cap * tanh(scores / cap)` (Gemma 2).
         attention_sinks: Whether each head has a trained sink logit in the softmax (gpt-oss; after Xiao et al.
-            2023,
-            arXiv:2309.17453).
+            2023, arXiv:2309.17453).
         value_norm: Normalization of each head's values.
         shared_kv_projection: Whether values equal the key projection, before norm and RoPE (Gemma 4).
         kv_shared_layer: Index of the layer whose KV cache this layer reads; it has no key and value
-            projection then
-            (cross-layer KV sharing, Gemma 3n).
+            projection then (cross-layer KV sharing, Gemma 3n).
         output_gate: Whether the output is multiplied by a sigmoid gate of the layer's input (Qwen 3 Next).
-
     """
 
     num_heads: int
@@ -107,20 +93,14 @@ class AttentionSpec:
 class MLASpec(MixerDefaults):
     """Multi-head latent attention (MLA): keys and values are projected from a compressed latent.
 
-    Source: DeepSeek-AI 2024, arXiv:2405.04434, section 2.1.
+    Source: DeepSeek-AI 2024, arXiv:2405.04434, section 2.1, with the names of its config.
 
     Attributes:
-        num_heads: Number of heads.
-        qk_nope_head_dim: Dimension of a query or key without RoPE (`qk_nope_head_dim`).
-        rope: RoPE, applied to `rotary.size` further dimensions of each query and of one key that all heads
-            share.
-        v_head_dim: Value dimension.
-        kv_lora_rank: Dimension of the key-value latent (`kv_lora_rank`).
-        q_lora_rank: Dimension of the query latent (`q_lora_rank`); None projects queries directly.
-        scale: Factor of the attention scores.
+        rope: RoPE, applied to `rope.rotary_dim` further dimensions of each query and of one key that all
+            heads share.
+        q_lora_rank: Dimension of the query latent; None projects queries directly.
         norm: Normalizes both latents.
         bias: Whether the down-projections and the output projection have a bias.
-
     """
 
     num_heads: int

@@ -7,13 +7,7 @@ import attrs
 class CacheSpec:
     """Cache size of one layer, in elements: KV cache entries per token, and the state of linear attention.
 
-    Attributes:
-        num_kv_heads: Number of key-value heads.
-        k_head_dim: Key dimension.
-        v_head_dim: Value dimension.
-        recurrent_state: Elements of the recurrent state, in float32, per sequence.
-        conv_state: Elements of the convolution state, per sequence.
-
+    The states are per sequence; `recurrent_state` is in float32.
     """
 
     num_kv_heads: int

@@ -14,17 +14,15 @@ class GatedDeltaSpec(MixerDefaults):
     """Gated DeltaNet: each head keeps a key-by-value state that every token decays and updates.
 
     Queries, keys and values first pass through a short causal depthwise convolution.
+
     Source: Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464.
 
     Attributes:
         num_heads: Number of value heads; each has its own state.
         num_kv_heads: Number of query and key heads; divides `num_heads`.
-        k_head_dim: Dimension of a query or key.
-        v_head_dim: Dimension of a value.
         conv_kernel_size: Kernel size of the convolution, in tokens.
         activation: Activation after the convolution.
         norm: Normalizes each head's output before the output gate.
-
     """
 
     num_heads: int

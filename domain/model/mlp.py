@@ -14,12 +14,7 @@ Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2", "x
 class MLPSpec:
     """`proj(activation(fc(x)))`.
 
-    Attributes:
-        intermediate_size: Intermediate size.
-        activation: Activation function; `xielu` has trained parameters (Huang & Schlag 2024,
-            arXiv:2411.13010).
-        bias: Whether both projections have a bias.
-
+    The activation `xielu` has trained parameters (Huang & Schlag 2024, arXiv:2411.13010).
     """
 
     intermediate_size: int
@@ -36,13 +31,9 @@ class MLPSpec:
 
 @attrs.frozen(kw_only=True)
 class SwigluClamp:
-    """Clamped SwiGLU (gpt-oss): `x * sigmoid(sharpness * x) * (y + lift)` with clamped `x` and `y`.
+    """Clamped SwiGLU (gpt-oss): `x * sigmoid(alpha * x) * (y + offset)` with clamped `x` and `y`.
 
-    Attributes:
-        limit: Upper bound of the gate `x`; `y` is clamped to `[-limit, limit]`.
-        alpha: Factor inside the sigmoid.
-        offset: Offset added to `y`.
-
+    `limit` is the upper bound of the gate `x`; `y` is clamped to `[-limit, limit]`.
     """
 
     limit: float
@@ -55,14 +46,9 @@ class GatedMLPSpec:
     """`proj(activation(fc_1(x)) * fc_2(x))` (Shazeer 2020, arXiv:2002.05202).
 
     Attributes:
-        intermediate_size: Intermediate size.
-        activation: Activation of the gate.
-        bias: Whether the three projections have a bias.
         clamp: Clamped SwiGLU, used in place of `activation` (gpt-oss).
         activation_sparsity: Activation sparsity (Gemma 3n): the fraction of gate values set to 0, assuming
-            that they are
-            normally distributed. The threshold is subtracted from the values above it.
-
+            that they are normally distributed. The threshold is subtracted from the values above it.
     """
 
     intermediate_size: int
@@ -84,26 +70,21 @@ class RouterSpec:
 
     Attributes:
         scoring_func: Scoring function of the router logits: `softmax` over all experts, `softmax_of_chosen`
-            over the
-            top-k experts, `sigmoid`, or `sparsemixer`, which selects experts one after another and scores
-            each by a softmax over the remaining experts with similar logits (Liu et al. 2024,
+            over the top-k experts, `sigmoid`, or `sparsemixer`, which selects experts one after another and
+            scores each by a softmax over the remaining experts with similar logits (Liu et al. 2024,
             arXiv:2409.12136).
         norm_topk_prob: Whether the top-k scores are normalized to sum to 1.
         routed_scaling_factor: Factor of the top-k scores.
         score_correction_bias: Whether a trained bias is added to the scores for selection only (DeepSeek-AI
-            2024,
-            arXiv:2412.19437).
+            2024, arXiv:2412.19437).
         n_group: Number of equally large expert groups; 1 disables grouping.
         topk_group: Number of groups from which experts are selected.
         group_score_top_k: A group's score is the sum of this many of its best scores.
-        bias: Whether the router projection has a bias.
         norm: Normalizes the router's input.
-        logit_factor: Factor of the router logits.
         expert_scale: Whether a trained scale per expert multiplies its weight (Gemma 4).
         weights_before_experts: Whether the weights multiply the experts' input instead of their output (Llama
             4).
         jitter_eps: `sparsemixer`: largest distance of similar logits, relative to the larger magnitude.
-
     """
 
     scoring_func: Literal["softmax", "softmax_of_chosen", "sigmoid", "sparsemixer"] = "softmax"
@@ -128,13 +109,8 @@ class MoESpec:
     """A mixture of experts (Shazeer et al. 2017, arXiv:1701.06538).
 
     Attributes:
-        num_experts: Number of experts.
-        num_experts_per_token: Number of experts per token.
-        expert: The structure of each expert.
-        router: Expert selection and weighting.
         shared_expert: The shared expert, which processes every token.
         shared_expert_gate: Whether a trained gate multiplies the shared expert's output (Qwen 2 MoE).
-
     """
 
     num_experts: int
@@ -158,7 +134,7 @@ class MoESpec:
 
 @attrs.frozen(kw_only=True)
 class DenseAndMoESpec:
-    """The sum of a dense feed-forward layer and an MoE, each with its own input and output norm (Gemma 4).
+    """The sum of a dense MLP and an MoE, each with its own input and output norm (Gemma 4).
 
     The router's input is not normalized by them. `norm` describes all four norms.
     """

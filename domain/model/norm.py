@@ -13,9 +13,6 @@ class NormSpec:
         kind: `rms` (Zhang & Sennrich 2019, arXiv:1910.07467) or `layer` (Ba et al. 2016, arXiv:1607.06450).
         eps: Added to the mean square or variance.
         unit_offset: Whether the factor is `1 + weight` (Gemma, Nemotron).
-        weight: Whether there is a trained weight.
-        bias: Whether there is a trained bias.
-
     """
 
     kind: Literal["rms", "layer"] = "rms"

@@ -10,11 +10,7 @@ from litgpt.domain.model.norm import NormSpec
 class PerLayerEmbeddingSpec:
     """A second token embedding with a slice for each layer, combined with a projection of the first.
 
-    Attributes:
-        hidden_size_per_layer: Embedding dimension per layer.
-        vocab_size: Number of rows.
-        norm: Normalizes each layer's slice of the projection.
-
+    `norm` normalizes each layer's slice of the projection.
     """
 
     hidden_size_per_layer: int
@@ -24,14 +20,7 @@ class PerLayerEmbeddingSpec:
 
 @attrs.frozen(kw_only=True)
 class PerLayerInputSpec:
-    """A layer's per-layer input: `x + norm(proj(activation(gate(x)) * embedding))`.
-
-    Attributes:
-        hidden_size_per_layer: Embedding dimension per layer.
-        activation: Activation of the gate.
-        norm: Normalizes the projected result.
-
-    """
+    """A layer's per-layer input: `x + norm(proj(activation(gate(x)) * embedding))`."""
 
     hidden_size_per_layer: int
     activation: Activation

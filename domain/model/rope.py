@@ -20,11 +20,8 @@ class Llama3Scaling:
     """Llama 3.1 scaling: low frequencies are divided by `factor`, high ones kept, interpolated in between.
 
     Attributes:
-        factor: Divides low frequencies.
         low_freq_factor: Wavelengths above `original_context / low_freq_factor` are low frequencies.
         high_freq_factor: Wavelengths below `original_context / high_freq_factor` are high frequencies.
-        original_max_position: Context length before the extension.
-
     """
 
     factor: float
@@ -38,13 +35,10 @@ class YarnScaling:
     """YaRN: low frequencies are divided by `factor`, with a ramp to unchanged high ones (arXiv:2309.00071).
 
     Attributes:
-        factor: Divides low frequencies.
-        original_max_position: Context length before the extension.
         beta_fast: Dimensions with more rotations than this in the original context are kept.
         beta_slow: Dimensions with fewer rotations than this are divided by `factor`.
         truncate: Whether the bounds of the ramp are rounded to whole dimensions.
         attention_factor: Attention factor: multiplies cosines and sines.
-
     """
 
     factor: float
@@ -74,15 +68,10 @@ class FactorScaling:
 class LongRopeScaling:
     """LongRoPE: short factors for sequences within the original context, long factors beyond it.
 
+    Both have a factor per dimension pair. The attention factor multiplies cosines and sines; `None` for
+    longer sequences uses `attention_factor`.
+
     Source: Ding et al. 2024, arXiv:2402.13753.
-
-    Attributes:
-        short_factor: Factor per dimension pair for sequences of up to `original_max_position` tokens.
-        long_factor: Factor per dimension pair for longer sequences.
-        original_max_position: Context length before the extension.
-        attention_factor: Attention factor: multiplies cosines and sines.
-        long_attention_factor: Attention factor of longer sequences; None uses `attention_factor`.
-
     """
 
     short_factor: tuple[float, ...] = attrs.field(repr=False)
@@ -99,11 +88,6 @@ class DynamicScaling:
     """Dynamic NTK: theta grows with the sequence length beyond the original context.
 
     Source: bloc97 and emozilla 2023, described in section 3.3 of arXiv:2309.00071.
-
-    Attributes:
-        factor: Scaling factor of the growth.
-        original_max_position: Context length before the extension.
-
     """
 
     factor: float
@@ -121,11 +105,9 @@ class RopeSpec:
 
     Attributes:
         rotary_dim: Number of rotated dimensions of a head, starting at the first.
-        theta: Base of the wavelengths (theta).
         scaling: Context extension, if any.
         interleaved: Whether pairs are adjacent dimensions, (0, 1), (2, 3), …, instead of (0, size/2), ….
         num_rotated_pairs: Number of rotated pairs, starting at the first; None rotates all.
-
     """
 
     rotary_dim: int
@@ -163,7 +145,7 @@ class RopeSpec:
 class AttentionTemperature:
     """Position-dependent attention temperature, for sharp attention over long contexts (Llama 4).
 
-    The query at position `p` is multiplied by `1 + beta * log(1 + floor((p + ahead) / every))`.
+    The query at position `p` is multiplied by `1 + scale * log(1 + floor((p + offset) / floor_scale))`.
     """
 
     scale: float
@@ -173,16 +155,14 @@ class AttentionTemperature:
 
 @attrs.frozen(kw_only=True)
 class AlibiSpec:
-    """Attention with linear biases (ALiBi; Press et al. 2021, arXiv:2108.12409).
+    """Attention with linear biases (ALiBi; Press et al. 2021, arXiv:2108.12409), with a slope per query head.
 
     The bias is the slope times the key's position; it differs from the slope times the distance by a constant
     per query, which the softmax cancels.
 
     Attributes:
-        slopes: Slope of each query head.
         scale: Factor of the biases.
         in_bfloat16: Whether slopes and biases are rounded to bfloat16, as in training (Falcon).
-
     """
 
     slopes: tuple[float, ...] = attrs.field(repr=False)

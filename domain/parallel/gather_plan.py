@@ -1,4 +1,4 @@
-"""How to reassemble a sharded tensor: the inverse of `sharding`."""
+"""How to reassemble a sharded tensor: the inverse of `tensor_parallel`."""
 
 import attrs
 

@@ -17,7 +17,6 @@ def assign_layers(architecture: Architecture, num_devices: int) -> tuple[int, ..
 
     Raises:
         UnsupportedOperation: There are more devices than layers.
-
     """
     layers = len(architecture.layers)
     if num_devices > layers:

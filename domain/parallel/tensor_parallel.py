@@ -37,15 +37,12 @@ class RankShard:
     """A rank's shard of a model.
 
     Attributes:
-        world_size: World size.
-        rank: Rank, from 0.
         architecture: The rank's architecture, with fewer heads and smaller intermediate sizes.
         vocab_range: The rank's rows of the embedding and LM head.
         sources: Checkpoint pieces of the rank's parameters.
         total_heads: Total number of query heads and key-value heads over all ranks, for each layer;
             replicated key-value heads are counted once per rank.
         zeroed: Parameters set to 0 because another rank adds them before the all-reduce.
-
     """
 
     world_size: int
@@ -57,7 +54,6 @@ class RankShard:
     zeroed: frozenset[str] = attrs.field(default=frozenset(), repr=False)
 
     def weight_bytes(self, *, dtype: DType, quantize: Quantization | None = None) -> int:
-        """Return the memory of the rank's weights in bytes."""
         return sum(parameter_bytes(join.parameter, dtype, quantize) for join in self.sources)
 
 
@@ -68,7 +64,6 @@ def shard_model(
 
     Raises:
         UnsupportedOperation: The model cannot be split over this number of ranks.
-
     """
     if world_size > 1 and architecture.num_streams > 1:
         raise _unsupported(world_size, "layers of type AltUpSpec cannot be split")
@@ -95,14 +90,10 @@ def shard_model(
 
 
 def shard_heads(mixer: AttentionSpec, world_size: int, rank: int) -> tuple[Range, Range]:
-    """Return a rank's spans of query heads and of key-value heads.
+    """Return a rank's ranges of query heads and of key-value heads.
 
     With at least as many groups as ranks, groups are not split. Otherwise, each rank has some queries of one
     group, and the group's key-value head is replicated.
-
-    Raises:
-        UnsupportedOperation: The heads cannot be distributed evenly.
-
     """
     if mixer.num_kv_heads >= world_size:
         first, last = even_range(mixer.num_kv_heads, world_size, rank)

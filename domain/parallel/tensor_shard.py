@@ -20,9 +20,8 @@ class TensorShard:
 
     Attributes:
         dim: Dimension of the split; None replicates the parameter.
-        ranges: The rank's spans along it, concatenated.
+        ranges: The rank's ranges along it, concatenated.
         rank0_only: Whether only the first rank uses the parameter, because it is added before an all-reduce.
-
     """
 
     dim: SplitAxis | None = None

@@ -19,12 +19,7 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
     """Detects the hardware, builds models on it and returns their generators."""
 
     def hardware(self, released_model: ModelT | None = None) -> Hardware:
-        """Return the hardware of this machine.
-
-        Args:
-            released_model: A model that is about to be released; its memory counts as free.
-
-        """
+        """Return the hardware of this machine; the memory of `released_model` counts as free."""
         ...
 
     def build(
@@ -40,7 +35,6 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
         Raises:
             CorruptFile: A tensor could not be read.
             UnsupportedOperation: The device does not have enough memory.
-
         """
         ...
 
@@ -51,11 +45,6 @@ class DistributionStrategy(Protocol[TensorT, ModelT]):
 
         If several processes save a model together, one of them writes it; the others get None after it has
         finished.
-
-        Args:
-            model: A model that this strategy built.
-            sources: The weight mappings, from which the checkpoint's tensors are derived.
-
         """
         ...
 

@@ -14,9 +14,7 @@ class PrefixCache(Protocol):
         """The cached token ids; prefill skips the longest common prefix of a prompt with them."""
         ...
 
-    def fork(self) -> "PrefixCache":
-        """Return an independent copy."""
-        ...
+    def fork(self) -> "PrefixCache": ...
 
     def close(self) -> None:
         """Free the memory. The cache is empty afterwards and can be reused."""
@@ -66,6 +64,5 @@ class Generator(Protocol):
 
         Raises:
             PromptTooLong: A prompt fills the context; raised by the call, not by the first event.
-
         """
         ...

@@ -32,7 +32,6 @@ class TensorSource(Protocol[TensorT_co]):
         Raises:
             InvalidArgument: The tensor does not exist.
             CorruptFile: The file's data do not match its header.
-
         """
         ...
 
@@ -93,7 +92,6 @@ class Checkpoint(TensorSource[TensorT_co], Protocol[TensorT_co]):
 
         Raises:
             HubUnreachable: A download is needed and the Hub does not answer.
-
         """
         ...
 
@@ -125,13 +123,9 @@ class ModelToSave(Generic[TensorT_co]):
 
     Attributes:
         name: Name for messages.
-        config: The contents of `config.json`.
         generation_config: The contents of `generation_config.json`; if empty, the file is not written.
-        prompt_style: The name of the prompt style to save, if any.
         tokenizer: The contents of the tokenizer's files, by file name.
         chat_template: Jinja chat template that replaces that of the tokenizer's files; None keeps them.
-        weights: The weights.
-
     """
 
     name: str
@@ -154,7 +148,6 @@ class WriteModel(Protocol[TensorT_contra]):
         Raises:
             UnsupportedOperation: There is not enough disk space, or the folder is not writable.
             UnsupportedModel: This format cannot express the model.
-
         """
         ...
 
@@ -179,6 +172,5 @@ class ModelStore(Protocol[TensorT_co]):
             InvalidCheckpoint: This store has it, but it cannot be used; no other store is tried.
             AccessDenied: The Hub denied access.
             HubUnreachable: The Hub is needed and did not answer.
-
         """
         ...

@@ -66,7 +66,6 @@ class Tokenizer(Protocol):
             bos: Whether to prepend `bos_id`; None follows the tokenizer's files. It is not added to a text
                 that already begins with it, such as a rendered chat template.
             escaped: Whether special tokens in the text were escaped with `escape`; they are encoded as text.
-
         """
         ...
 
@@ -75,7 +74,6 @@ class Tokenizer(Protocol):
 
         Raises:
             InvalidArgument: An id is outside the vocabulary.
-
         """
         ...
 
@@ -108,7 +106,6 @@ class Tokenizer(Protocol):
 
         Raises:
             UnsupportedPrompt: The template is missing, rejects the messages, or is unsafe.
-
         """
         ...
 
@@ -117,17 +114,11 @@ class OpenTokenizer(Protocol):
     """Opens tokenizers of all supported formats."""
 
     def __call__(self, source: TokenizerSource, *, name: str, vocab_size: int | None) -> Tokenizer:
-        """Open a tokenizer.
-
-        Args:
-            source: The tokenizer's files, or its vocabulary in a GGUF file.
-            name: The model's name, for error messages.
-            vocab_size: The number of rows of the model's embedding; None: the size is not checked.
+        """Open a tokenizer; `vocab_size` is the number of rows of the embedding, None skips the check.
 
         Raises:
             TokenizerMismatch: The tokenizer is missing, or produces ids outside the model's vocabulary.
             CorruptFile: A file cannot be read.
-
         """
         ...
 
@@ -136,14 +127,5 @@ class ExportTokenizer(Protocol):
     """Exports tokenizers of all supported formats to files."""
 
     def __call__(self, source: TokenizerSource, *, name: str) -> Mapping[str, bytes]:
-        """Return the contents, by file name, of files that define the same tokenizer.
-
-        Args:
-            source: The tokenizer's files, or its vocabulary in a GGUF file.
-            name: The model's name, for error messages.
-
-        Raises:
-            CorruptFile: A file cannot be read.
-
-        """
+        """Return the contents, by file name, of files that define the same tokenizer."""
         ...

@@ -279,7 +279,6 @@ def config_from_settings(settings: Mapping[str, object], source: str = "") -> Tr
         UnknownSetting: A name is not a setting.
         MissingArgument: A required setting is missing.
         InvalidArgument: A value is not valid.
-
     """
     for name in settings:
         if name not in CONFIG_FIELDS:

@@ -19,7 +19,6 @@ def json_value(name: str, value: object) -> Any:
     Raises:
         WrongType: The value, or a value in it, cannot be represented in JSON.
         InvalidArgument: It is nested too deeply, or contains itself.
-
     """
     return _copy(name, value, _MAX_DEPTH)
 

@@ -20,13 +20,7 @@ from litgpt.domain.weights.tensor_view import TensorView
 class SourceSlice:
     """One of several equal parts of the rows of a checkpoint tensor.
 
-    Attributes:
-        name: Name of the checkpoint tensor.
-        index: Index of the part.
-        num_parts: Number of parts.
-        interleaved: Whether the parts are interleaved row by row instead of concatenated.
-        per_head: Whether the parts are interleaved head by head.
-
+    The parts may be interleaved row by row (`interleaved`) or head by head (`per_head`).
     """
 
     name: str
@@ -45,19 +39,15 @@ class WeightMapping:
     Attributes:
         name: LitGPT's parameter name.
         hf_names: Names in a Hugging Face checkpoint: one per piece, concatenated along the first dimension,
-            or
-            one for the whole parameter.
+            or one for the whole parameter.
         pieces_per_source: Number of pieces that each checkpoint tensor holds; empty means one each, or all in
             one.
         grouped_qkv: Whether the pieces are interleaved by key-value group in one checkpoint tensor, as
-            queries,
-            keys and values are in GPT-NeoX and Falcon.
-        transposed: Whether the checkpoint tensor is transposed.
+            queries, keys and values are in GPT-NeoX and Falcon.
         stacked_experts: Whether the checkpoint tensor stacks all experts along an additional first dimension.
         vector_as_matrix: Whether the checkpoint tensor is a matrix whose rows are the pieces of a vector.
         scalar: Whether the checkpoint tensor is a scalar, which is stored as a vector of one element.
         condition: Predicate of the architectures to which the rule applies; None applies it to all.
-
     """
 
     name: str
@@ -84,7 +74,6 @@ class ParameterSource:
 
     @property
     def hf_names(self) -> tuple[str, ...]:
-        """Names of the checkpoint tensors."""
         return tuple(piece.name for piece in self.views)
 
 
@@ -115,17 +104,11 @@ def validate_mapping(
 ) -> tuple[ParameterSource, ...]:
     """Return the checkpoint pieces of each parameter after checking all names and shapes.
 
-    Args:
-        name: Name of the checkpoint in error messages.
-        architecture: The model's structure.
-        mappings: The family's mapping rules.
-        tensors: The checkpoint's tensors by name.
-        unused: Patterns of tensor names to ignore, such as `*.rotary_emb.inv_freq`.
+    `unused` has patterns of tensor names to ignore, such as `*.rotary_emb.inv_freq`.
 
     Raises:
         CheckpointMismatch: Tensors are missing, unexpected or of the wrong shape. The error lists all of
             them, or the first 5,000 missing ones.
-
     """
     planned: list[ParameterSource] = []
     expected: dict[str, tuple[int, ...]] = {}

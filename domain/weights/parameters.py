@@ -48,16 +48,13 @@ class ParameterSpec:
 
     Attributes:
         name: LitGPT's name, such as `transformer.h.0.attn.qkv.weight`.
-        shape: Its shape.
         split_sizes: Rows of each fused piece, such as Q, K and V; they sum to `shape[0]`.
-        role: Its role.
         num_groups: Number of key-value heads of a fused projection, by which checkpoints may interleave
             pieces.
         num_experts: Number of experts, for a parameter of an expert.
         init_value: Initial value of all elements; None uses the default of the role.
         head_dim: Rows per head, by which checkpoints may interleave pieces.
         skip_quantization: Whether the parameter is not quantized, as it is small and sensitive.
-
     """
 
     name: str

@@ -14,13 +14,9 @@ DTYPE_BYTES: dict[DType, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @attrs.frozen
 class TensorInfo:
-    """A tensor's shape and storage format.
+    """A tensor's shape in torch's order, its size in the file, and its dtype in the file format's terms.
 
-    Attributes:
-        shape: Shape in torch's order.
-        storage_format: The file format's dtype name: `BF16`, `F32`, `Q4_K`, …
-        nbytes: Size in the file.
-
+    The storage format is `BF16`, `F32`, `Q4_K`, …
     """
 
     shape: tuple[int, ...]

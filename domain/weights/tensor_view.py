@@ -13,17 +13,11 @@ class TensorView:
     The tensor's rows are divided into `num_blocks` runs; the view consists of rows `start` to `stop` of each.
 
     Attributes:
-        name: Name of the checkpoint tensor.
-        shape: Its expected shape.
-        start: First row in each run.
-        stop: End of the rows in each run (exclusive).
-        num_blocks: Number of runs.
+        shape: The expected shape of the checkpoint tensor.
         expert_index: Index of the expert in a tensor that stacks all experts.
-        transposed: Whether the view transposes the tensor.
         flatten: Whether the view flattens the tensor; its elements are the rows then.
         block_stride: Distance between runs in rows; None divides all rows evenly.
         column_range: Start and end (exclusive) of the columns; None selects all.
-
     """
 
     name: str

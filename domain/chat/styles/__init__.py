@@ -14,10 +14,10 @@ _LITGPT_PREFIX = "litgpt.prompts."
 def find_style(name: str) -> PromptStyle:
     """Return a style by name: `llama3`, `Llama3` or `litgpt.prompts.Llama3`.
 
-    Raises:
-        UnsupportedModel: The style does not exist. Custom classes are never imported, because a file that
-            names code to run is not trusted.
+    Custom classes are never imported, because a file that names code to run is not trusted.
 
+    Raises:
+        UnsupportedModel: The style does not exist.
     """
     wanted = name.removeprefix(_LITGPT_PREFIX)
     for style in STYLES:
@@ -35,7 +35,6 @@ def resolve_style(value: object) -> PromptStyle | None:
     Raises:
         UnsupportedModel: The style does not exist.
         WrongType: The argument has another type.
-
     """
     if isinstance(value, str):
         return find_style(value)
@@ -48,16 +47,10 @@ def choose_style(saved: str | None, *, has_chat_template: bool, name: str = "") 
     """Return a model's prompt style; None is the chat template of its tokenizer.
 
     The order of precedence is the style saved with the checkpoint, the chat template, the style of the
-    model's name, and plain text.
-
-    Args:
-        saved: Name of the style that was saved with the checkpoint, if any.
-        has_chat_template: Whether the tokenizer has a chat template.
-        name: The model's repository or path.
+    model's name (a repository or path), and plain text.
 
     Raises:
         UnsupportedModel: The saved style does not exist.
-
     """
     if saved is not None:
         return find_style(saved)

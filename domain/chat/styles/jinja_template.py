@@ -16,13 +16,8 @@ def to_jinja(style: PromptStyle, *, bos: str = "", final_turn_end: str | None = 
     """Return a template that renders conversations like the style.
 
     Without a generation prompt, a conversation that ends with an answer is rendered like a training example:
-    it ends with `final_turn_end`, which the model was trained to generate after an answer.
-
-    Args:
-        style: The prompt style.
-        bos: The BOS token. Tokenizers do not add it to text rendered by a chat template.
-        final_turn_end: Text after a final answer. None is the text after every answer.
-
+    it ends with `final_turn_end`, which the model was trained to generate after an answer (None: the text
+    after every answer). `bos` is included, as tokenizers do not add it to text rendered by a chat template.
     """
     return "\n".join(_lines(style, bos, final_turn_end))
 

@@ -92,10 +92,8 @@ _GGUF_SUFFIX = re.compile(r"([.-](i?q\d\w*|b?f16|f32))?\.gguf")
 def style_for_model(name: str) -> PromptStyle | None:
     """Return the style of a model by its name, if known.
 
-    Args:
-        name: A repository, folder or file. Only the last part is used, in lower case and without the
-            quantization suffix of a GGUF file.
-
+    Only the last part of a repository, folder or file is used, in lower case and without the quantization
+    suffix of a GGUF file.
     """
     last = (PureWindowsPath if "\\" in name else PurePath)(name).name.casefold()
     last = _GGUF_SUFFIX.sub("", last)

@@ -16,8 +16,7 @@ class PromptStyle:
     """Text templates for the turns of a conversation.
 
     `{content}` in `system` and `user` is the message. An answer is written between `generation_prompt` and
-    `turn_end`; a
-    prompt for generation ends with `generation_prompt`.
+    `turn_end`; a prompt for generation ends with `generation_prompt`.
 
     Attributes:
         name: Name of the style, such as `llama3`.
@@ -32,7 +31,6 @@ class PromptStyle:
         stop_sequences: Stop strings or special tokens in addition to the tokenizer's EOS.
         instruction_template: Template of a user turn with an instruction and its input.
         instruction_system: System prompt for `instruction_template`. None uses the usual one.
-
     """
 
     name: str
@@ -66,7 +64,6 @@ class PromptStyle:
 
         Raises:
             UnsupportedPrompt: The style does not support a part of the conversation.
-
         """
         if options.tools or options.variables:
             raise UnsupportedPrompt(
@@ -111,7 +108,6 @@ class PromptStyle:
             )
 
     def _system(self, messages: Messages) -> tuple[str, Messages]:
-        """Return the rendered system prompt, and the messages after it."""
         system = _text(self, messages[0]) if messages and messages[0].role == "system" else None
         content = self.default_system if system is None else system
         if content is None:
@@ -135,14 +131,7 @@ class PromptStyle:
 
 
 def instruction_messages(style: PromptStyle | None, instruction: str, input_text: str) -> tuple[Message, ...]:
-    """Return an instruction and its input as messages.
-
-    Args:
-        style: The prompt style; None (a chat template) concatenates both with a blank line.
-        instruction: The instruction.
-        input_text: The input of the instruction; may be empty.
-
-    """
+    """Return an instruction and its input as messages; a chat template (None) gets both in one message."""
     if not input_text:
         return (Message("user", instruction),)
     if style is None:
@@ -156,7 +145,6 @@ def instruction_messages(style: PromptStyle | None, instruction: str, input_text
 
 
 def _text(style: PromptStyle, message: Message) -> str:
-    """Return the text of a message that has no other fields."""
     if message.fields:
         listed = ", ".join(message.fields)
         raise UnsupportedPrompt(

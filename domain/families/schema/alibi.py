@@ -11,11 +11,9 @@ class AlibiSchema:
     """A family's ALiBi settings.
 
     Attributes:
-        enabled: Whether the model uses ALiBi.
-        bias_max: Setting with the exponent of the flattest slope, `2 ** -steepest`.
+        bias_max: Setting with the exponent of the flattest slope, `2 ** -bias_max`.
         in_bfloat16: Whether slopes and biases were rounded to bfloat16 in training.
         scaled: Whether the attention scale multiplies the biases too.
-
     """
 
     enabled: ConfigField | bool = True

@@ -24,12 +24,10 @@ class SlidingWindowSchema:
 
     Attributes:
         size: Setting with the window size in tokens.
-        enabled: Whether the model uses sliding windows.
         pattern: Setting with the period of the pattern; the last layer of each period uses full attention.
         num_full_layers: Setting with the first layer that has a window, without a pattern; None gives all
             layers one.
         chunked: Whether windowed layers use chunked attention (`chunked_attention` in `layer_types`).
-
     """
 
     size: ConfigField = ConfigField("sliding_window", None)
@@ -59,31 +57,16 @@ class SlidingWindowSchema:
 
 @attrs.frozen(kw_only=True)
 class AttentionSchema:
-    """A family's attention settings; None disables an optional feature.
+    """A family's attention settings, from which `AttentionSpec` is read; None disables an optional feature.
 
     Attributes:
-        qkv_bias: Whether the query, key and value projections have a bias.
-        output_bias: Whether the output projection has a bias.
         num_kv_heads: Setting with the number of key-value heads; None or null means as many as query heads.
         head_dim: Setting with the head dimension; if unset, the hidden size divided by the number of heads.
         scale_from: Setting whose inverse square root is the attention scale; None uses the head dimension.
         scale: Setting with the attention scale itself, or its value.
-        qk_norm: Normalization of queries and keys.
-        sliding_window: Which layers use sliding-window attention.
-        rope: Rotary position embedding.
-        attention_temperature: Function that reads the attention temperature.
-        alibi: ALiBi, used instead of RoPE.
-        clip_qkv: Setting with the bound to which queries, keys and values are clamped.
-        attn_logit_softcap: Setting with the soft cap of the scores.
-        attention_sinks: Whether each head has a trained attention sink.
-        output_gate: Whether a gate multiplies the attention output.
-        value_norm: Normalization of values.
-        shared_kv_projection: Setting for whether full-attention layers share the key projection with values.
         num_kv_shared_layers: Setting with the number of final layers that read the KV cache of the last
-            earlier layer of
-            the same type (cross-layer KV sharing).
+            earlier layer of the same type (cross-layer KV sharing).
         nope_layers: Attention of layers without RoPE, if it differs.
-
     """
 
     qkv_bias: ConfigField | bool = False

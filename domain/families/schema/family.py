@@ -29,7 +29,6 @@ class ResidualSchema:
         parallel: Whether attention and the MLP run in parallel on the same residual stream.
         shared_norm: Whether parallel attention and MLP share one input norm.
         scale: Setting with the factor of both outputs before the residual addition.
-
     """
 
     pre_norm: bool = True
@@ -43,36 +42,20 @@ class ResidualSchema:
 class Family:
     """A model family: its structure in terms of config settings, and its tensor names.
 
+    Attributes of `Architecture` have the same names; a `ConfigField` is the setting that holds the value.
+
     Attributes:
-        model_type: `model_type` in `config.json`.
         attribute_map: The family's names of common settings, such as `n_embd` for `hidden_size`.
-        normalize_config: Function that computes further settings from the config; they override the config's
-            values.
-        attention: Attention settings.
-        mlp: MLP or MoE settings.
-        norm: Norm settings.
-        final_norm: Whether there is a norm before the LM head.
-        residual: Placement of the other norms and of the residual connections.
+        normalize_config: Function that computes further settings, which override those of the config.
         scale_embedding: Whether embeddings are multiplied by the square root of the hidden size.
-        embedding_scale: Setting with the factor of the embeddings.
-        embedding_norm: Whether there is a norm after the embedding.
-        tie_word_embeddings: Whether the LM head shares the embedding's weight.
-        lm_head_bias: Whether the LM head has a bias.
-        logit_scale: Setting with the factor of the logits.
         logit_divisor: Setting with the divisor of the logits.
-        final_logit_softcap: Setting with the soft cap of the logits.
         learned_positions: Whether there is a learned position embedding, with a row for each position.
-        position_offset: Row of the first token in it; the rows before are padding.
-        per_layer_inputs: Settings of per-layer embeddings.
-        layer_scale: Whether a trained scalar multiplies each layer's output.
         altup: Function that reads the AltUp settings.
-        context_length: Setting with the context length.
         weights: Mapping rules from checkpoint tensors to parameters.
         alternative_weights: Alternative rules, used if the checkpoint has a tensor that they read.
         prefix_aliases: Pairs of a tensor-name prefix in some files and the usual prefix.
         unused_tensors: Patterns of tensor names that are ignored.
         unsupported_settings: Settings that change the result and are not supported unless false or absent.
-
     """
 
     model_type: str
@@ -113,7 +96,6 @@ class Family:
         Raises:
             CorruptFile: A setting is missing or invalid.
             UnsupportedModel: A setting is not supported.
-
         """
         config = attrs.evolve(config, attribute_map=self.attribute_map)
         for name in self.unsupported_settings:

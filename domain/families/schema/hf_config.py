@@ -48,13 +48,9 @@ PER_LAYER_SETTINGS = frozenset(
 
 @attrs.frozen
 class ConfigField:
-    """A setting of `config.json`.
+    """A setting of `config.json`; without a default, it is required.
 
-    Attributes:
-        name: Name of the setting.
-        default: Value if absent; without a default the setting is required.
-        nullable: Whether null is a value (None); otherwise null is the same as absence.
-
+    Null is a value (None) if `nullable`, and otherwise the same as absence.
     """
 
     name: str
@@ -72,13 +68,9 @@ class ConfigField:
 
 @attrs.frozen
 class HFConfig:
-    """A `config.json`, and the model it belongs to.
+    """A `config.json`, and the name of its model for error messages.
 
-    Attributes:
-        model: Name of the model in error messages.
-        values: The parsed file.
-        attribute_map: The family's names of common settings, such as `n_embd` for `hidden_size`.
-
+    `attribute_map` has the family's names of common settings, such as `n_embd` for `hidden_size`.
     """
 
     model: str
@@ -86,12 +78,7 @@ class HFConfig:
     attribute_map: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
     def get(self, key: ConfigField) -> Any:
-        """Return the setting or its default.
-
-        Raises:
-            CorruptFile: The setting is required and absent.
-
-        """
+        """Return the setting or its default; raise CorruptFile if it is required and absent."""
         name = self.attribute_map.get(key.name, key.name)
         value = self.values.get(name, self.values.get(key.name))
         if value is None:
@@ -111,11 +98,6 @@ class HFConfig:
         """Return the settings with `per_layer_config` validated and its keys without leading zeros.
 
         transformers uses zero-padded layer indices as keys; each entry overrides settings of that layer.
-
-        Raises:
-            CorruptFile: `per_layer_config` is not a table, or has an entry for a layer that does not exist.
-            UnsupportedModel: It overrides a setting that must be the same in all layers.
-
         """
         key = ConfigField(PER_LAYER_CONFIG)
         if not (table := self.mapping(key)):
@@ -135,7 +117,6 @@ class HFConfig:
         return attrs.evolve(self, values={**self.values, PER_LAYER_CONFIG: checked})
 
     def has_value(self, name: str) -> bool:
-        """Return whether the config has a value other than null for a setting."""
         return self.get(ConfigField(name, None)) is not None
 
     def is_set(self, key: ConfigField) -> bool:
@@ -165,7 +146,6 @@ class HFConfig:
         return 0.0 if self.get(key) == 0 else self.number(key)
 
     def numbers(self, key: ConfigField) -> tuple[float, ...]:
-        """Return a setting with a list of positive numbers."""
         value = self.get(key)
         if not isinstance(value, list) or not all(
             is_number(number) and 0 < number <= _LARGEST for number in value
@@ -180,7 +160,6 @@ class HFConfig:
         return self.number(key)
 
     def flag(self, key: ConfigField | bool) -> bool:  # noqa: FBT001 - a family may fix a setting
-        """Return a boolean setting, or the family's constant."""
         if isinstance(key, bool):
             return key
         value = self.get(key)
@@ -189,7 +168,6 @@ class HFConfig:
         return value
 
     def mapping(self, key: ConfigField) -> Mapping[str, Any]:
-        """Return a setting that is an object; empty if it is absent."""
         value = self.values.get(key.name)
         if value is None:
             return {}
@@ -198,13 +176,11 @@ class HFConfig:
         return dict(value)
 
     def raise_invalid(self, key: ConfigField, expected: str) -> NoReturn:
-        """Raise CorruptFile for an invalid setting."""
         raise CorruptFile(
             f"config.json of {self.model}", f"{key.name} must be {expected}, not {short_repr(self.get(key))}."
         )
 
     def unsupported(self, setting: str, value: object) -> UnsupportedModel:
-        """Return the error for an unsupported setting, to be raised."""
         return UnsupportedModel(
             self.model, f"its config.json requires {setting} = {short_repr(value)}, which is not implemented."
         )

@@ -36,8 +36,7 @@ class GatedDeltaSchema:
 class HybridSchema:
     """Alternating full-attention (`full_attention`) and linear-attention (`linear_attention`) layers.
 
-    The config's `layer_types` decides; without it, every `full_attention_interval`-th layer uses full
-    attention.
+    Without `layer_types` in the config, every `full_attention_interval`-th layer uses full attention.
     """
 
     full_attention: AttentionSchema

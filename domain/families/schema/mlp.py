@@ -46,13 +46,9 @@ class MLPSchema:
     """A family's settings of a non-gated MLP with two projections.
 
     Attributes:
-        activation: Setting with the activation.
-        bias: Whether the projections have a bias.
-        intermediate_size: Setting with the intermediate size; if None or unset, `hidden_size_multiple` the
-            hidden size.
-        hidden_size_multiple: Default ratio of intermediate size to hidden size.
+        intermediate_size: Setting with the intermediate size; if None or unset, `hidden_size_multiple` times
+            the hidden size.
         has_learned_params: Whether activations with trained parameters are permitted.
-
     """
 
     activation: ConfigField = ConfigField("hidden_act", "gelu")
@@ -161,18 +157,12 @@ class MoESchema:
 
     Attributes:
         num_experts: Settings with the number of experts; the first one that is present is used.
-        num_experts_per_token: Setting with the number of experts per token.
-        expert: MLP settings of an expert.
-        router: Router settings.
-        shared_expert: MLP settings of the shared expert, if any.
         num_shared_experts: Setting that multiplies the size of the shared expert.
-        shared_expert_gate: Whether a gate multiplies the shared expert's output.
         dense: MLP settings of the layers without experts.
         moe_layers: Setting with the list of MoE layers.
         first_moe_layer: Setting with the first MoE layer.
         moe_every: Setting with the period of MoE layers; the last layer of each period has experts.
         mlp_only_layers: Setting with the list of layers without experts.
-
     """
 
     num_experts: tuple[ConfigField, ...] = (

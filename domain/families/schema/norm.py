@@ -54,7 +54,6 @@ class QkNormSchema:
     enabled: ConfigField | bool = True
 
     def read(self, config: HFConfig) -> QkNormSpec | None:
-        """Return the normalization of queries and keys, or None if disabled."""
         if not config.flag(self.enabled):
             return None
         return QkNormSpec(norm=self.norm.read(config), scope=self.scope, after_rope=self.after_rope)

@@ -28,7 +28,6 @@ class PerLayerSchema:
     activation: ConfigField = ConfigField("hidden_act", "gelu_pytorch_tanh")
 
     def read(self, config: HFConfig, norm: NormSpec) -> PerLayerEmbeddingSpec | None:
-        """Return the embedding, or None if disabled."""
         if not config.get(self.hidden_size_per_layer):
             return None
         return PerLayerEmbeddingSpec(
@@ -38,7 +37,6 @@ class PerLayerSchema:
         )
 
     def read_layer_input(self, config: HFConfig, norm: NormSpec) -> PerLayerInputSpec | None:
-        """Return a layer's per-layer input, or None if disabled."""
         if not config.get(self.hidden_size_per_layer):
             return None
         return PerLayerInputSpec(

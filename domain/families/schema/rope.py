@@ -28,7 +28,6 @@ class NoPE:
             NoPE.
         layer_type: The layer type that is NoPE; takes precedence over both.
         requires: If this setting is unset, all layers use RoPE.
-
     """
 
     rotated_layers: ConfigField | None = None
@@ -37,7 +36,6 @@ class NoPE:
     requires: ConfigField | None = None
 
     def includes(self, config: HFConfig, layer: int, layer_type: str) -> bool:
-        """Return whether a layer has no position embedding."""
         if self.requires is not None and config.get(self.requires) is None:
             return False
         if self.layer_type is not None:
@@ -55,17 +53,13 @@ class RopeSchema:
     """A family's RoPE settings.
 
     Attributes:
-        theta: Setting with theta.
         local_theta: Setting with theta of sliding-window layers, in configs without `rope_parameters`.
         partial_rotary_factor: Setting with the rotated fraction of a head; None rotates all dimensions.
         rotary_dim: Setting with the number of rotated dimensions, used instead of `partial_rotary_factor`.
-        interleaved: Whether pairs are adjacent dimensions.
         nope_layers: Which layers have no RoPE; None uses it in all.
         ntk_alpha: Whether `ntk_alpha` of a dynamic scaling increases theta for all lengths (Hunyuan).
         explicit_attention_factor: Whether the scaling is always LongRoPE with `short_mscale` and
-            `long_mscale`
-            (Phi-3.5-MoE).
-
+            `long_mscale` (Phi-3.5-MoE).
     """
 
     theta: ConfigField = ConfigField("rope_theta", 10000.0)
@@ -162,14 +156,7 @@ def _proportional(rope_config: HFConfig, head_dim: int, theta: float) -> RopeSpe
 def parse_rope_scaling(
     config: HFConfig, rope_parameters: Mapping[str, object], rotary_dim: int
 ) -> RopeScaling | None:
-    """Return the context extension of RoPE, if any.
-
-    Args:
-        config: The whole config.
-        rope_parameters: Its `rope_parameters` or `rope_scaling`.
-        rotary_dim: Number of rotated dimensions of a head.
-
-    """
+    """Return the context extension in `rope_parameters` or `rope_scaling` of a config, if any."""
     rope_config = attrs.evolve(config, values=rope_parameters, attribute_map={})
     match kind := _rope_type(rope_parameters):
         case "default" | "mrope":  # for text tokens, mrope equals standard RoPE
