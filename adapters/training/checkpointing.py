@@ -11,7 +11,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 
-from litgpt.adapters.training.trainer_checkpoint import check_readable, read_checkpoint
+from litgpt.adapters.training.checkpoint_reader import check_readable, read_checkpoint
 from litgpt.application.files.atomic_write import atomic_write, remove_abandoned
 from litgpt.domain.errors import (
     CorruptFile,

@@ -17,7 +17,12 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from litgpt.adapters.training.checkpointing import delete_checkpoint
-from litgpt.adapters.training.dcp_checkpoint import SafeReader, read_into, read_plain_values, read_shapes
+from litgpt.adapters.training.sharded_checkpoint_reader import (
+    SafeReader,
+    read_into,
+    read_plain_values,
+    read_shapes,
+)
 from litgpt.application.files.atomic_write import (
     exchange,
     partial_name,

@@ -9,7 +9,7 @@ import lightning as L  # noqa: N812 - Lightning's convention
 import torch
 from torch import Tensor, nn
 
-from litgpt.adapters.training.trainer_checkpoint import check_weights
+from litgpt.adapters.training.checkpoint_reader import check_weights
 from litgpt.domain.training.config import TrainConfig
 
 MODEL_ATTRIBUTE = "llm"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
+from litgpt.adapters.training.checkpoint_reader import read_checkpoint
 from litgpt.adapters.training.unsafe_pickle import unsafe_values
 from litgpt.domain.errors import UnsafeFile
 

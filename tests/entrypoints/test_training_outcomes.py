@@ -72,7 +72,7 @@ def logits(folder: Path) -> Tensor:
 
 def trained_logits(run: Done) -> Tensor:
     """Return the logits by the newest checkpoint, over the weights that the run began with."""
-    from litgpt.adapters.training.trainer_checkpoint import read_checkpoint, restore
+    from litgpt.adapters.training.checkpoint_reader import read_checkpoint, restore
     from litgpt.training_run.training_io import setup_for_training
 
     assert run.trained.checkpoint is not None

@@ -154,14 +154,14 @@ def use_litgpt_folder(path: Path) -> None:
 
 def use_ckpt(path: Path) -> None:
     """Read a Trainer checkpoint."""
-    from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
+    from litgpt.adapters.training.checkpoint_reader import read_checkpoint
 
     read_checkpoint(path)
 
 
 def use_sharded(path: Path) -> None:
     """Read a Trainer checkpoint in several files."""
-    from litgpt.adapters.training.trainer_checkpoint import check_readable, read_checkpoint
+    from litgpt.adapters.training.checkpoint_reader import check_readable, read_checkpoint
 
     check_readable(path.parent)
     read_checkpoint(path.parent)

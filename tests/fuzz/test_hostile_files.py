@@ -18,9 +18,9 @@ from litgpt.adapters.checkpoints.hf.config_files import read_json, read_prompt_s
 from litgpt.adapters.checkpoints.litgpt.checkpoint import open_litgpt_folder
 from litgpt.adapters.checkpoints.local_store import LocalStore
 from litgpt.adapters.checkpoints.peft.merged_checkpoint import LoraStore
+from litgpt.adapters.training.checkpoint_reader import check_readable, read_checkpoint
 from litgpt.adapters.training.config_file import read_settings
 from litgpt.adapters.training.data.record_files import read_records
-from litgpt.adapters.training.trainer_checkpoint import check_readable, read_checkpoint
 from litgpt.chat import read_chat
 from litgpt.domain.errors import CorruptFile, InvalidArgument, LitGPTError, ModelNotFound
 from litgpt.domain.families import parse_config

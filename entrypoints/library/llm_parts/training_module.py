@@ -80,7 +80,7 @@ class TrainingMixin(nn.Module):
             self._is_loaded, self._trainer_ckpt = False, path
         if ready and path in (None, self._trainer_ckpt):
             return
-        from litgpt.adapters.training.trainer_checkpoint import read_checkpoint, restore
+        from litgpt.adapters.training.checkpoint_reader import read_checkpoint, restore
 
         state: dict[str, Any] | None = None if path is None else read_checkpoint(path)["state_dict"]
         if self._is_loaded and self.model is not None:
@@ -263,7 +263,7 @@ class TrainingMixin(nn.Module):
         found = _adapter_tensors(adapter, self._adapter_weights)
         if not found:
             return
-        from litgpt.adapters.training.trainer_checkpoint import check_weights
+        from litgpt.adapters.training.checkpoint_reader import check_weights
 
         wanted = _adapter_tensors(adapter, self.state_dict())
         check_weights(found, wanted, origin="The checkpoint", name=f"the adapter {adapter!r}")

@@ -83,7 +83,7 @@ def save_checkpoint_as_model(
         InvalidCheckpoint: The checkpoint cannot be read.
 
     """
-    from litgpt.adapters.training.trainer_checkpoint import read_checkpoint
+    from litgpt.adapters.training.checkpoint_reader import read_checkpoint
 
     content = read_checkpoint(checkpoint)
     settings = content.get("litgpt")
@@ -160,7 +160,7 @@ def _restore_model(
     llm: LLM, config: TrainConfig, state: Mapping[str, Tensor], dtype: torch.dtype, origin: str
 ) -> LLM:
     """Return the model of a run with the weights of a state dict; `origin` names it in errors."""
-    from litgpt.adapters.training.trainer_checkpoint import restore
+    from litgpt.adapters.training.checkpoint_reader import restore
 
     setup_for_training(llm, config, dtype)
     assert llm.model is not None  # noqa: S101 - set by trainer_setup

@@ -31,7 +31,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     with translate_read_errors(printable(path)):
         is_folder, exists = path.is_dir(), path.exists()
     if is_folder:
-        from litgpt.adapters.training.dcp_checkpoint import is_sharded_checkpoint, read_sharded
+        from litgpt.adapters.training.sharded_checkpoint_reader import is_sharded_checkpoint, read_sharded
 
         if not is_sharded_checkpoint(path):
             raise MissingFile(str(path / ".metadata"), "the folder is not a Trainer checkpoint.")
@@ -50,7 +50,7 @@ def check_readable(path: Path) -> None:
     if not path.is_dir():
         read_checkpoint(path)  # tensors are memory-mapped
         return
-    from litgpt.adapters.training.dcp_checkpoint import SafeReader, read_plain_values
+    from litgpt.adapters.training.sharded_checkpoint_reader import SafeReader, read_plain_values
 
     read_plain_values(path)
     metadata = SafeReader(path).read_metadata()
