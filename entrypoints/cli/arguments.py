@@ -8,7 +8,7 @@ from litgpt.cli import console
 def one_prompt(argument: str | None, option: str | None) -> str | None:
     """Return the prompt, which can be passed after MODEL or with --prompt, but not both ways."""
     if argument is not None and option is not None:
-        raise typer.BadParameter("The prompt is given twice: pass it after MODEL or with --prompt.")
+        raise typer.BadParameter("The prompt is passed twice: pass it either after MODEL or with --prompt.")
     return option if argument is None else argument
 
 

@@ -40,29 +40,26 @@ def benchmark(  # noqa: PLR0913 - one per option
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.validators import integer
 
-    said = one_prompt(words, prompt)
-    if said is None:
+    text = one_prompt(words, prompt)
+    if text is None:
         raise typer.BadParameter("Missing prompt: pass it after MODEL or with --prompt.")
-    text = prompt_text(said, sys_prompt)
+    text = prompt_text(text, sys_prompt)
     integer("num_iterations", num_iterations, 1)
-    how = options.sampling_kwargs(temperature, top_k, top_p) | {
+    generation = options.sampling_kwargs(temperature, top_k, top_p) | {
         "seed": seed,
         "max_new_tokens": max_new_tokens,
         "stop": stop,
     }
-    GenerationOptions(**how)
+    GenerationOptions(**generation)
     reference = ModelReference(model, revision, offline or None, access_token)
-    how_placed = DistributeArguments(accelerator, precision, quantize, devices or "auto", generate_strategy)
-    with load_model(reference, how_placed, quiet=quiet) as llm:
-        _, figures = llm.benchmark(num_iterations, prompt=text, sys_prompt=sys_prompt, **how)
-        where = {"model": str(reference), "device": llm.preprocessor.device, "iterations": num_iterations}
+    placement = DistributeArguments(accelerator, precision, quantize, devices or "auto", generate_strategy)
+    with load_model(reference, placement, quiet=quiet) as llm:
+        _, figures = llm.benchmark(num_iterations, prompt=text, sys_prompt=sys_prompt, **generation)
+        run = {"model": str(reference), "device": llm.preprocessor.device, "iterations": num_iterations}
         arithmetic = llm.arithmetic
     if as_json:
-        console.show_json(
-            where
-            | {"figures": {name: _without_nan(values) for name, values in figures.items()}}
-            | {"arithmetic": arithmetic}
-        )
+        numbers = {name: _without_nan(values) for name, values in figures.items()}
+        console.show_json(run | {"figures": numbers, "arithmetic": arithmetic})
         return
     console.show(benchmark_dict_to_markdown_table(figures), end="")
     console.note(f"Computed with {arithmetic}.")

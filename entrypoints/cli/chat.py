@@ -46,25 +46,24 @@ def chat(  # noqa: PLR0913 - one per option
     from litgpt.cli.repl.session import Session
     from litgpt.domain.reference import ModelReference
 
-    how = options.sampling_kwargs(temperature, top_k, top_p) | {
+    settings = options.sampling_kwargs(temperature, top_k, top_p) | {
         "max_new_tokens": max_new_tokens,
         "seed": seed,
         "stop": stop,
         "parse_special_tokens": parse_special_tokens,
     }
-    GenerationOptions(**how)
+    GenerationOptions(**settings)
     saved = read_chat(resume) if resume else None
     if saved is not None:
-        how |= {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
-    how |= template_kwargs(tools, chat_template_kwargs, apply_chat_template=apply_chat_template)
+        settings |= {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
+    settings |= template_kwargs(tools, chat_template_kwargs, apply_chat_template=apply_chat_template)
     reference = ModelReference(model, revision, offline or None, access_token)
-    how_placed = DistributeArguments(accelerator, precision, quantize, devices or "auto", generate_strategy)
-    with load_model(reference, how_placed, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
-        said = None if saved is None else saved.messages
+    placement = DistributeArguments(accelerator, precision, quantize, devices or "auto", generate_strategy)
+    with load_model(reference, placement, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         session = Session(
             lambda messages, settings: llm.chat(resume=messages, **settings),
-            llm.chat(sys_prompt, resume=said, **how),
-            how,
+            llm.chat(sys_prompt, resume=None if saved is None else saved.messages, **settings),
+            settings,
             AdapterSwitch(llm),
             details={"model": str(reference), "prompts": _style(llm)},
             files=ChatFiles(set() if resume is None else {Path(resume)}),

@@ -28,16 +28,16 @@ def template_kwargs(
     from litgpt.application.render_prompt import reject_options
     from litgpt.domain.chat.template_options import TemplateOptions
 
-    how: dict[str, Any] = {}
+    kwargs: dict[str, Any] = {}
     if tools is not None:
-        how["tools"] = _tools(tools)
+        kwargs["tools"] = _tools(tools)
     if chat_template_kwargs is not None:
-        how["chat_template_kwargs"] = _parse_json("--chat-template-kwargs", chat_template_kwargs)
-    how |= {name: value for name, value in others.items() if value}
-    options = TemplateOptions(tools=how.get("tools"), variables=how.get("chat_template_kwargs"))
+        kwargs["chat_template_kwargs"] = _parse_json("--chat-template-kwargs", chat_template_kwargs)
+    kwargs |= {name: value for name, value in others.items() if value}
+    options = TemplateOptions(tools=kwargs.get("tools"), variables=kwargs.get("chat_template_kwargs"))
     if not apply_chat_template:
         reject_options(options)
-    return how if apply_chat_template else {**how, "apply_chat_template": False}
+    return kwargs if apply_chat_template else {**kwargs, "apply_chat_template": False}
 
 
 def parse_conversation(
@@ -65,8 +65,8 @@ def parse_conversation(
 
     saved = read_chat(str(messages))
     to_messages(saved.messages, sys_prompt)
-    given = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
-    return saved.messages, {name: value for name, value in given.items() if value is not None}
+    options = {"tools": saved.tools, "chat_template_kwargs": saved.chat_template_kwargs}
+    return saved.messages, {name: value for name, value in options.items() if value is not None}
 
 
 @contextmanager
@@ -76,9 +76,9 @@ def warnings_as_notes(*, quiet: bool) -> Iterator[None]:
 
     shown = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
         if not issubclass(category, PromptWarning):
-            shown(message, category, *where, **more)
+            shown(message, category, *args, **kwargs)
         elif not quiet:
             advice = "Pass apply_chat_template=False", "Use --no-apply-chat-template"
             console.note(str(message).replace(*advice))

@@ -115,9 +115,9 @@ def pending_input() -> str:
     return ""
 
 
-def mark_pastes(wanted: bool) -> None:  # noqa: FBT001 - a switch
+def mark_pastes(enabled: bool) -> None:  # noqa: FBT001 - a switch
     """Switch the bracketed paste mode of the terminal on or off."""
-    print("\x1b[?2004h" if wanted else "\x1b[?2004l", end="", flush=True)
+    print("\x1b[?2004h" if enabled else "\x1b[?2004l", end="", flush=True)
 
 
 def read_all() -> str:

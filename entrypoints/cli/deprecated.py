@@ -16,20 +16,20 @@ _TO_LITGPT = (
     "`litgpt convert MODEL OUT_DIR`, and then LitGPT's own `litgpt convert_to_litgpt OUT_DIR`."
 )
 _LORA = "this version trains LoRA instead: `litgpt finetune MODEL --data DATA --method lora`."
-_ADAPTER = "`litgpt generate ADAPTER_FOLDER --prompt …` does it, for LoRA."
+_ADAPTER = "use `litgpt generate ADAPTER_FOLDER --prompt …`, for LoRA adapters."
 
 REMOVED = {
-    "convert_from_litgpt": "`litgpt convert MODEL OUT_DIR` does it.",
-    "convert_pretrained_checkpoint": "`litgpt convert X.ckpt OUT_DIR` makes a model of a checkpoint.",
+    "convert_from_litgpt": "use `litgpt convert MODEL OUT_DIR`.",
+    "convert_pretrained_checkpoint": "`litgpt convert X.ckpt OUT_DIR` saves the model of a checkpoint.",
     "convert_to_litgpt": _TO_LITGPT,
-    "evaluate": "this version does not evaluate yet. `litgpt benchmark MODEL` measures speed and memory.",
+    "evaluate": "this version has no evaluation yet. `litgpt benchmark MODEL` measures speed and memory.",
     "finetune_adapter": _LORA,
     "finetune_adapter_v2": _LORA,
     "finetune_lora_legacy": _LORA,
     "generate_adapter": _ADAPTER,
     "generate_adapter_v2": _ADAPTER,
-    "generate_speculatively": "this version does not speculate yet.",
-    "merge_lora": "`litgpt convert ADAPTER_FOLDER OUT_DIR` writes the model with the adapter in its weights.",
+    "generate_speculatively": "this version has no speculative decoding yet.",
+    "merge_lora": "`litgpt convert ADAPTER_FOLDER OUT_DIR` merges an adapter into its base model.",
     "delete": "`litgpt rm MODEL` deletes a model.",
     "ls": "`litgpt list` lists the models on this machine.",
     "pull": "`litgpt download MODEL` downloads a model.",
@@ -37,7 +37,7 @@ REMOVED = {
     "run": "`litgpt chat MODEL` starts a chat, `litgpt generate MODEL PROMPT` completes one prompt.",
     "show": "`litgpt info MODEL` describes a model.",
     "train": "`litgpt finetune MODEL --data FILE` trains on examples, `litgpt pretrain` on texts.",
-    "serve": "this version has no server yet. `litgpt chat MODEL` talks in the terminal.",
+    "serve": "this version has no server yet. `litgpt chat MODEL` starts a chat in the terminal.",
 }
 """Unsupported commands of LitGPT 0.5 and similar programs, with advice on alternatives."""
 
@@ -51,13 +51,13 @@ def replacement(arguments: Sequence[str]) -> str | None:
 def translate_alias(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with a renamed command replaced by its current name."""
     name = command_name(arguments)
-    found = ALIASES.get(name.replace("-", "_"))
-    if found is None:
+    current = ALIASES.get(name.replace("-", "_"))
+    if current is None:
         return list(arguments)
     at = list(arguments).index(name)
-    return [*arguments[:at], *found, *arguments[at + 1 :]]
+    return [*arguments[:at], *current, *arguments[at + 1 :]]
 
 
 def command_name(arguments: Sequence[str]) -> str:
     """Return the name of the command, the first argument that is not an option; empty if absent."""
-    return next((one for one in arguments if not one.startswith("-")), "")
+    return next((word for word in arguments if not word.startswith("-")), "")

@@ -19,7 +19,7 @@ def download(
         str,
         typer.Argument(
             metavar="REPO",
-            help="Hub repository (org/name) or short name; `list` lists known models",
+            help="Hub repository (org/name) or short name; `list` lists known models.",
             show_default=False,
         ),
     ],
@@ -42,15 +42,15 @@ def download(
         _list(containing)
         return
     if containing:
-        raise typer.BadParameter("only `litgpt download list` takes a filter.", param_hint="FILTER")
+        raise typer.BadParameter("only `litgpt download list` supports a filter.", param_hint="FILTER")
     from litgpt.application.download_model import DownloadModel
     from litgpt.container import container
     from litgpt.domain.reference import ModelReference
 
     reference = ModelReference(repository, revision, token=access_token)
     with StatusLine(f"Looking for {reference} …", quiet=quiet) as work:
-        found = DownloadModel(container.store())(reference, work.report)
-    console.show(str(found.folder or found.origin))
+        model = DownloadModel(container.store())(reference, work.report)
+    console.show(str(model.folder or model.origin))
 
 
 def _list(containing: str) -> None:
@@ -58,10 +58,16 @@ def _list(containing: str) -> None:
     from litgpt.domain.catalogue import search
     from litgpt.domain.families import FAMILIES
 
-    packaged = [one for one in INSTALLED_MODELS if containing.casefold() in one.name.casefold()]
-    listed = [one for one in search(containing) if one.family in FAMILIES]
-    rows = [(one.name, f"in the package {one.distribution}", "", "") for one in packaged]
-    rows += [(one.name, one.repository, _parameters(one), one.family) for one in listed]
+    rows = [
+        (model.name, f"in the package {model.distribution}", "", "")
+        for model in INSTALLED_MODELS
+        if containing.casefold() in model.name.casefold()
+    ]
+    rows += [
+        (entry.name, entry.repository, _parameters(entry), entry.family)
+        for entry in search(containing)
+        if entry.family in FAMILIES
+    ]
     if rows:
         console.table([("NAME", "REPOSITORY", "PARAMETERS", "FAMILY"), *rows])
     else:

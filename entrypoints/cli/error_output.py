@@ -78,10 +78,10 @@ def show_failure(error: "LitGPTError", options: Mapping[str, str]) -> None:
 def as_typed(text: str, options: Mapping[str, str]) -> str:
     """Replace Python arguments, as in "Pass overwrite=True", with the options of the command."""
 
-    def typed(found: re.Match[str]) -> str:
-        option, value = options.get(_NAMES.get(found[1], found[1]), ""), found[2] or ""
+    def typed(match: re.Match[str]) -> str:
+        option, value = options.get(_NAMES.get(match[1], match[1]), ""), match[2] or ""
         if not option.startswith("-"):
-            return found[0]
+            return match[0]
         return f"{option} {value.strip(chr(39))}" if value not in ("", "True") else option
 
     return re.sub(r"\bout_dir\b", options.get("out_dir", "out_dir"), _KEYWORD.sub(typed, text))

@@ -53,52 +53,54 @@ def generate(  # noqa: PLR0913 - one per option
     from litgpt.domain.reference import ModelReference
     from litgpt.domain.validators import integer
 
-    asked, from_file = parse_conversation(
+    conversation, from_file = parse_conversation(
         one_prompt(words, prompt), messages, sys_prompt, model="" if model == options.DEFAULT_MODEL else model
     )
-    written = from_file | template_kwargs(
+    template_options = from_file | template_kwargs(
         tools,
         chat_template_kwargs,
         apply_chat_template=apply_chat_template,
         continue_final_message=continue_final_message,
     )
     integer("num_samples", num_samples, 1)
-    how = options.sampling_kwargs(temperature, top_k, top_p) | {
+    generation = options.sampling_kwargs(temperature, top_k, top_p) | {
         "max_new_tokens": max_new_tokens,
         "stop": stop,
         "parse_special_tokens": parse_special_tokens,
     }
-    GenerationOptions(**how, seed=seed)
+    GenerationOptions(**generation, seed=seed)
     reference = ModelReference(model, revision, offline or None, access_token)
-    as_it_comes = console.stdout_is_terminal() if stream is None else stream
-    how_placed = DistributeArguments(accelerator, precision, quantize, devices or "auto", generate_strategy)
-    with load_model(reference, how_placed, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
+    streamed = console.stdout_is_terminal() if stream is None else stream
+    placement = DistributeArguments(accelerator, precision, quantize, devices or "auto", generate_strategy)
+    with load_model(reference, placement, quiet=quiet) as llm, warnings_as_notes(quiet=quiet):
         for number in range(num_samples):
             if number:
                 console.show("")
             nth_seed = None if seed is None else seed + number
             pace = AnswerSpeed()
-            events = llm.complete(asked, sys_prompt, **how, **written, seed=nth_seed, stream=True)
-            completion = write_answer(pace.measure(events), as_it_comes=as_it_comes)
+            chunks = llm.complete(
+                conversation, sys_prompt, **generation, **template_options, seed=nth_seed, stream=True
+            )
+            completion = write_answer(pace.measure(chunks), streamed=streamed)
             if not quiet and completion.finish_reason == "length":
                 console.note(_truncation_notice(completion, max_new_tokens))
             if not quiet and console.stderr_is_terminal():
                 console.note(pace.summary())
 
 
-def write_answer(events: "Iterator[CompletionChunk]", *, as_it_comes: bool) -> "Completion":
-    """Write a completion to stdout, streamed if `as_it_comes`, and return it."""
+def write_answer(chunks: "Iterator[CompletionChunk]", *, streamed: bool) -> "Completion":
+    """Write a completion to stdout, and return it."""
     completion = None
     try:
-        for event in events:
-            if as_it_comes and event.text:
-                console.show(event.text, end="")
-            completion = event.completion or completion
+        for chunk in chunks:
+            if streamed and chunk.text:
+                console.show(chunk.text, end="")
+            completion = chunk.completion or completion
     except KeyboardInterrupt:
         console.show("")  # later output starts on a new line
         raise
-    assert completion is not None  # noqa: S101 - the last event always has it
-    console.show("" if as_it_comes else completion.text)
+    assert completion is not None  # noqa: S101 - the last chunk always has it
+    console.show("" if streamed else completion.text)
     return completion
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from litgpt.cli import console, options
 from litgpt.cli.model_loading import StatusLine
-from litgpt.domain.formatting.units import format_bytes
+from litgpt.domain.formatting.units import format_bytes, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,9 +50,9 @@ def info(
 
     reference = ModelReference(model, revision, offline or None, access_token)
     with StatusLine(f"Looking at {reference} …", quiet=quiet):
-        found = DescribeModel(container.store())(reference)
-        here = device_memory()
-    architecture = found.architecture
+        description = DescribeModel(container.store())(reference)
+        memories = device_memory()
+    architecture = description.architecture
     needs = {
         name: {
             tokens: estimate_memory(architecture, dtype=dtype, tokens=tokens, quantize=quantize)
@@ -62,36 +62,38 @@ def info(
         }
         for name, (dtype, quantize) in DTYPES_SHOWN.items()
     }
-    verdicts = [
+    reports = [
         check_fit(architecture, memory, dtype=dtype, quantize=quantize)
-        for memory in here
+        for memory in memories
         for dtype, quantize in DTYPES_SHOWN.values()
     ]
-    over = info_devices.device_reports(architecture, devices)
-    products = {
+    per_device = info_devices.device_reports(architecture, devices)
+    arithmetic = {
         name: describe_matmul(quantize or dtype, dtype, container.cpu_features())
         for name, (dtype, quantize) in DTYPES_SHOWN.items()
     }
     if as_json:
-        more = {"devices": info_devices.as_dict(over), "arithmetic": products}
-        console.show_json(_as_dict(found, needs, verdicts) | more)
+        console.show_json(
+            _as_dict(description, needs, reports)
+            | {"devices": info_devices.as_dict(per_device), "arithmetic": arithmetic}
+        )
         return
-    console.heading(found.name)
-    console.show(f"  {found.origin}")
-    for note in found.notes:
+    console.heading(description.name)
+    console.show(f"  {description.origin}")
+    for note in description.notes:
         console.show(f"  {note}")
-    _section("Structure", _structure(architecture, found.num_parameters))
-    _section("Sampling, where it is not given", _sampling(found.sampling_params))
-    _section("Stored as", _storage_rows(found))
-    _section("Needs", _memory_rows(needs), numbers=True)
-    _section("Arithmetic on this machine's CPU", list(products.items()))
-    if over:
-        info_devices.show(over, devices)
-    for memory in here:
-        has = f"{format_bytes(memory.total)}, of which {format_bytes(memory.free)} are free"
-        those = [one for one in verdicts if one.memory is memory]
-        rows = [(format_name(one), advice(one, needs[format_name(one)])) for one in those]
-        _section(f"In this machine's {memory.device} ({has})", rows)
+    _section("Structure", _structure(architecture, description.num_parameters))
+    _section("Default sampling parameters", _sampling(description.sampling_params))
+    _section("Storage", _storage_rows(description))
+    _section("Memory needs", _memory_rows(needs), numbers=True)
+    _section("Arithmetic on this machine's CPU", list(arithmetic.items()))
+    if per_device:
+        info_devices.show(per_device, devices)
+    for memory in memories:
+        size = f"{format_bytes(memory.total)}, {format_bytes(memory.free)} free"
+        labels = [(format_name(report), report) for report in reports if report.memory is memory]
+        rows = [(label, advice(report, needs[label])) for label, report in labels]
+        _section(f"This machine's {memory.device} ({size})", rows)
 
 
 def format_name(report: "FitReport") -> str:
@@ -107,19 +109,19 @@ def advice(report: "FitReport", estimates: "dict[int, MemoryEstimate]") -> str:
     context, whole = list(estimates.items())[-1]
     now, at_most = report.max_tokens_free, report.max_tokens_total
     if now == context:
-        return "fits, with the whole context"
+        return "fits with the full context"
     if at_most == context:
         missing = format_bytes(whole.total - report.memory.free)
         if now:
-            return f"fits with texts of up to {now:,} tokens; with all, if other programs free {missing}"
-        return f"does not fit now; it would, if other programs freed {missing}"
+            return f"fits with up to {now:,} tokens, or the full context if other programs free {missing}"
+        return f"does not fit now, but fits if other programs free {missing}"
     if now:
-        return f"fits with texts of up to {now:,} tokens of {context:,}; bound them by --max-new-tokens"
+        return f"fits with up to {now:,} of {context:,} tokens; limit them with --max-new-tokens"
     if at_most:
-        return f"does not fit now; alone in it, texts of up to {at_most:,} tokens would"
-    smallest = f", but perhaps in {'bfloat16' if report.dtype == 'float32' else 'int4'}"
-    smallest = smallest if report.quantize is None else ""
-    return f"does not fit{smallest}: the weights alone take {format_bytes(whole.weights)}"
+        return f"does not fit now; without other programs, it fits with up to {at_most:,} tokens"
+    smaller = "bfloat16" if report.dtype == "float32" else "int4"
+    remedy = f"; try {smaller}" if report.quantize is None else ""
+    return f"does not fit: the weights alone take {format_bytes(whole.weights)}{remedy}"
 
 
 def _section(title: str, rows: "Sequence[tuple[str, ...]]", *, numbers: bool = False) -> None:
@@ -132,13 +134,13 @@ def _structure(architecture: "Architecture", parameters: int) -> list[tuple[str,
     from litgpt.domain.memory.estimate import active_parameter_count
 
     active = active_parameter_count(architecture)
-    used = f", of which a token uses {_count(active)}" if active < parameters else ""
-    tied = " (the head is the embedding)" if architecture.tie_word_embeddings else ""
+    used = f", {_count(active)} active per token" if active < parameters else ""
+    tied = " (tied embeddings)" if architecture.tie_word_embeddings else ""
     return [
         ("family", architecture.family),
         ("parameters", f"{_count(parameters)}{used}"),
         ("layers", f"{len(architecture.layers)}"),
-        ("width", f"{architecture.hidden_size:,}"),
+        ("hidden size", f"{architecture.hidden_size:,}"),
         *_mixers(architecture),
         *_mlps(architecture),
         ("vocabulary", f"{architecture.vocab_size:,}{tied}"),
@@ -148,8 +150,8 @@ def _structure(architecture: "Architecture", parameters: int) -> list[tuple[str,
 
 def _sampling(sampling: "SamplingParams") -> list[tuple[str, ...]]:
     if sampling.greedy:
-        return [("greedy", "the likeliest token")]
-    top_k = "no bound" if sampling.top_k is None else f"{sampling.top_k}"
+        return [("greedy", "the most likely token")]
+    top_k = "disabled" if sampling.top_k is None else f"{sampling.top_k}"
     return [("temperature", f"{sampling.temperature}"), ("top_k", top_k), ("top_p", f"{sampling.top_p}")]
 
 
@@ -157,40 +159,35 @@ def _mixers(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
     from litgpt.domain.model import AttentionSpec, MLASpec
 
     mixers = [layer.mixer for layer in architecture.layers]
-    first = next((one for one in mixers if isinstance(one, AttentionSpec)), None)
-    if first is not None:
-        yield "heads", f"{first.num_heads}, of size {first.head_dim}"
-        yield "key-value heads", f"{first.num_kv_heads}"
-    latent = next((one for one in mixers if isinstance(one, MLASpec)), None)
-    if latent is not None:
-        yield "heads", f"{latent.num_heads}, of size {latent.head_dim}"
-        yield (
-            "kept of a token",
-            f"{latent.cache_spec.k_head_dim:,} numbers, from which its keys and values are made",
-        )
-    windows = [one.sliding_window for one in mixers if one.sliding_window is not None]
+    attention = next((mixer for mixer in mixers if isinstance(mixer, AttentionSpec)), None)
+    if attention is not None:
+        yield "heads", f"{attention.num_heads} of size {attention.head_dim}"
+        yield "key-value heads", f"{attention.num_kv_heads}"
+    mla = next((mixer for mixer in mixers if isinstance(mixer, MLASpec)), None)
+    if mla is not None:
+        yield "heads", f"{mla.num_heads} of size {mla.head_dim}"
+        yield "KV cache entry", f"{mla.cache_spec.k_head_dim:,} numbers per layer (MLA)"
+    windows = [mixer.sliding_window for mixer in mixers if mixer.sliding_window is not None]
     if windows:
-        yield "windows", f"{len(windows)} of {len(mixers)} layers see the last {max(windows):,} tokens"
+        yield "sliding window", f"{max(windows):,} tokens in {len(windows)} of {len(mixers)} layers"
 
 
 def _mlps(architecture: "Architecture") -> "Iterator[tuple[str, str]]":
     from litgpt.domain.model import MoESpec
 
-    all_of_them = [layer.mlp for layer in architecture.layers]
-    dense = next((one for one in all_of_them if not isinstance(one, MoESpec)), None)
+    mlps = [layer.mlp for layer in architecture.layers]
+    dense = next((mlp for mlp in mlps if not isinstance(mlp, MoESpec)), None)
     if dense is not None:
-        yield "feed-forward", f"{dense.intermediate_size:,}"
-    sparse = [one for one in all_of_them if isinstance(one, MoESpec)]
+        yield "MLP size", f"{dense.intermediate_size:,}"
+    sparse = [mlp for mlp in mlps if isinstance(mlp, MoESpec)]
     if sparse:
-        first = sparse[0]
-        yield (
-            "experts",
-            f"{first.num_experts} of size {first.intermediate_size:,}, top {first.num_experts_per_token}",
-        )
-        if first.shared_expert is not None:
-            yield "for all tokens", f"one more, of size {first.shared_expert.intermediate_size:,}"
-        if len(sparse) < len(all_of_them):
-            yield "layers with experts", f"{len(sparse)}"
+        moe = sparse[0]
+        experts = f"{moe.num_experts} of size {moe.intermediate_size:,}"
+        yield "experts", f"{experts}, {moe.num_experts_per_token} per token"
+        if moe.shared_expert is not None:
+            yield "shared expert", f"of size {moe.shared_expert.intermediate_size:,}"
+        if len(sparse) < len(mlps):
+            yield "MoE layers", f"{len(sparse)} of {len(mlps)}"
 
 
 def _count(weights: int) -> str:
@@ -199,34 +196,28 @@ def _count(weights: int) -> str:
 
 def _storage_rows(description: "ModelDescription") -> list[tuple[str, ...]]:
     rows = [
-        (
-            one.format,
-            format_bytes(one.nbytes),
-            f"{one.num_tensors:,} tensor{'s' if one.num_tensors != 1 else ''}",
-        )
-        for one in description.storage
+        (group.format, format_bytes(group.nbytes), format_count(group.num_tensors, "tensor"))
+        for group in description.storage
     ]
-    bits = 8 * description.nbytes / max(1, sum(one.num_parameters for one in description.storage))
-    return [*rows, ("in all", format_bytes(description.nbytes), f"{bits:.1f} bits a weight")]
+    bits = 8 * description.nbytes / max(1, sum(group.num_parameters for group in description.storage))
+    return [*rows, ("total", format_bytes(description.nbytes), f"{bits:.1f} bits per weight")]
 
 
 def _memory_rows(estimates: "dict[str, dict[int, MemoryEstimate]]") -> list[tuple[str, ...]]:
-    whole = [list(lengths.values())[-1] for lengths in estimates.values()]
+    full = [list(by_length.values())[-1] for by_length in estimates.values()]
     lengths = next(iter(estimates.values()))
-    return [
-        ("", *estimates),
-        ("weights", *(format_bytes(one.weights) for one in whole)),
-        *(
-            (
-                f"KV cache of {tokens:,} tokens",
-                *(format_bytes(one[tokens].kv_cache) for one in estimates.values()),
-            )
-            for tokens in lengths
-        ),
-        ("activations, about", *(format_bytes(one.activations) for one in whole)),
-        ("Python and torch, about", *(format_bytes(one.runtime) for one in whole)),
-        ("in all, with the whole context", *(format_bytes(one.total) for one in whole)),
+    caches = [
+        (f"KV cache of {tokens:,} tokens", [by_length[tokens].kv_cache for by_length in estimates.values()])
+        for tokens in lengths
     ]
+    rows = [
+        ("weights", [estimate.weights for estimate in full]),
+        *caches,
+        ("activations, approximately", [estimate.activations for estimate in full]),
+        ("Python and torch, approximately", [estimate.runtime for estimate in full]),
+        ("total with the full context", [estimate.total for estimate in full]),
+    ]
+    return [("", *estimates), *((label, *map(format_bytes, sizes)) for label, sizes in rows)]
 
 
 def _as_dict(
@@ -247,13 +238,14 @@ def _as_dict(
             "top_p": description.sampling_params.top_p,
         },
         "nbytes": description.nbytes,
-        "stored": [attrs.asdict(one) for one in description.storage],
+        "stored": [attrs.asdict(group) for group in description.storage],
         "architecture": attrs.asdict(description.architecture),
         "needs": {
             dtype: [
-                {"tokens": tokens, **attrs.asdict(one), "total": one.total} for tokens, one in lengths.items()
+                {"tokens": tokens, **attrs.asdict(estimate), "total": estimate.total}
+                for tokens, estimate in by_length.items()
             ]
-            for dtype, lengths in estimates.items()
+            for dtype, by_length in estimates.items()
         },
-        "fits": [attrs.asdict(one) for one in reports],
+        "fits": [attrs.asdict(report) for report in reports],
     }

@@ -35,31 +35,31 @@ class DeviceReport:
 def device_reports(architecture: Architecture, num_devices: int) -> list[DeviceReport]:
     """Return the memory needs per device for each strategy; empty for a single device."""
     if num_devices < 1:
-        raise InvalidArgument("devices", num_devices, "an integer >= 1")
-    return [_device_report(architecture, num_devices, one) for one in STRATEGIES if num_devices > 1]
+        raise InvalidArgument("devices", num_devices, "a positive integer")
+    return [_device_report(architecture, num_devices, name) for name in STRATEGIES if num_devices > 1]
 
 
 def show(reports: list[DeviceReport], num_devices: int) -> None:
     """Write the memory needs of the fullest device for each strategy."""
     console.show("")
-    console.heading(f"On the fullest of {num_devices} devices, with the whole context")
+    console.heading(f"Memory needs of the fullest of {num_devices} devices, with the full context")
     console.table([("", *DTYPES_SHOWN), *_rows(reports)], indent=2, numbers=True)
-    for one in reports:
-        if one.refused is not None:
-            console.show(f"  {one.refused}")
+    for report in reports:
+        if report.refused is not None:
+            console.show(f"  {report.refused}")
 
 
 def as_dict(reports: list[DeviceReport]) -> dict[str, Any]:
     """Return the reports as JSON values, with the estimates of every device."""
     return {
-        one.strategy: {
-            "refused": one.refused,
+        report.strategy: {
+            "refused": report.refused,
             "needs": {
-                name: [{**attrs.asdict(part), "total": part.total} for part in parts]
-                for name, parts in one.needs.items()
+                name: [{**attrs.asdict(device), "total": device.total} for device in devices]
+                for name, devices in report.needs.items()
             },
         }
-        for one in reports
+        for report in reports
     }
 
 
@@ -82,6 +82,6 @@ def _device_report(architecture: Architecture, num_devices: int, strategy: Strat
 
 
 def _rows(reports: list[DeviceReport]) -> Iterator[tuple[str, ...]]:
-    for one in reports:
-        most = (max(part.total for part in one.needs[name]) for name in one.needs)
-        yield one.strategy, *(map(format_bytes, most) if one.needs else ("-" for _ in DTYPES_SHOWN))
+    for report in reports:
+        most = [format_bytes(max(device.total for device in devices)) for devices in report.needs.values()]
+        yield report.strategy, *(most or ["-"] * len(DTYPES_SHOWN))

@@ -40,12 +40,12 @@ for command in (generate, chat, benchmark, info, download, convert):
     app.command()(command)
 app.command("list")(list_models)
 app.command("rm")(remove)
-for trains in COMMANDS.values():
-    app.command()(trains)
+for training_command in COMMANDS.values():
+    app.command()(training_command)
 
 
-def _version(*, wanted: bool) -> None:
-    if wanted:
+def _version(*, requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         console.show(f"litgpt {version('litgpt')}")
@@ -59,7 +59,7 @@ def litgpt(
         bool,
         typer.Option(
             "--version",
-            callback=lambda wanted: _version(wanted=wanted),
+            callback=lambda requested: _version(requested=requested),
             is_eager=True,
             help="Show the version.",
         ),
@@ -73,8 +73,8 @@ def litgpt(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command, without the program name, and return its exit status."""
-    if said := replacement(arguments):
-        console.error(said)
+    if advice := replacement(arguments):
+        console.error(advice)
         return 2
     arguments = translate_alias(arguments)
     add_options(command_name(arguments))
@@ -100,11 +100,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def _options(group: Any, name: str) -> dict[str, str]:
     """Return a command's options and arguments, such as `--top-k`, by the names of the Python arguments."""
-    found = group.commands.get(name)
-    parameters = [] if found is None else found.params
+    command = group.commands.get(name)
     return {
-        one.name: max(one.opts, key=len) if one.opts[0].startswith("-") else (one.metavar or one.name.upper())
-        for one in parameters
+        option.name: max(option.opts, key=len)
+        if option.opts[0].startswith("-")
+        else (option.metavar or option.name.upper())
+        for option in (command.params if command else ())
     }
 
 

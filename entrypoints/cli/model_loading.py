@@ -1,6 +1,6 @@
 """Load a model for a command and show the progress."""
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from litgpt.cli import console
 
@@ -29,13 +29,12 @@ def load_model(reference: "ModelReference", arguments: DistributeArguments, *, q
     from litgpt.container import container
 
     with StatusLine(f"Loading {reference.name} …", quiet=quiet) as work:
-        found = container.load_model()(reference)
+        loaded = container.load_model()(reference)
         from litgpt.llm import LLM
 
-        llm = LLM(found, work.report)
+        llm = LLM(loaded, work.report)
         try:
-            how: dict[str, Any] = arguments._asdict()
-            llm.distribute(**how)
+            llm.distribute(**arguments._asdict())
         except BaseException:
             llm.close()
             raise

@@ -39,14 +39,14 @@ class _LocalModel:
 
 def list_models(*, as_json: options.AsJson = False) -> None:
     """List the models on this machine and their sizes."""
-    found = list(_local_models())
+    models = list(_local_models())
     if as_json:
-        console.show_json([_as_dict(one) for one in found])
+        console.show_json([_as_dict(model) for model in models])
         return
-    if not found:
+    if not models:
         console.note("No model is stored on this machine yet. `litgpt download list` shows names.")
         return
-    rows = [(one.name, format_bytes(one.nbytes), one.where) for one in found]
+    rows = [(model.name, format_bytes(model.nbytes), model.where) for model in models]
     console.table([("NAME", "SIZE", "WHERE"), *rows])
 
 
@@ -62,27 +62,26 @@ def remove(
     from litgpt.domain.errors import MissingArgument, ModelNotFound, UnsupportedOperation
 
     stored = list(_local_models())
-    wanted = [one for one in stored if one.name in (model, repository_for(model))]
-    if not wanted:
-        similar = tuple(get_close_matches(model, [one.name for one in stored]))
+    match = next((entry for entry in stored if entry.name in (model, repository_for(model))), None)
+    if match is None:
+        similar = tuple(get_close_matches(model, [entry.name for entry in stored]))
         raise ModelNotFound(model, searched=("the models that `litgpt list` shows",), similar=similar)
-    found = wanted[0]
-    if found.package:
+    if match.package:
         console.error(
-            f"{model} is in the package {found.package}; `pip uninstall {found.package}` removes it."
+            f"{model} is in the package {match.package}; `pip uninstall {match.package}` removes it."
         )
         raise typer.Exit(1)
-    question = f"Remove {found.name} ({format_bytes(found.nbytes)}, {found.path})?"
+    question = f"Remove {match.name} ({format_bytes(match.nbytes)}, {match.path})?"
     if not yes:
         if not console.stdin_is_terminal():
             raise MissingArgument("--yes", yes, "without a terminal, pass it to confirm the removal.")
         if not typer.confirm(question, err=True):
             raise typer.Exit(1)
     try:
-        _remove(found.path)
+        _remove(match.path)
     except OSError as error:
-        raise UnsupportedOperation(f"Removing {found.path}", f"{error.strerror or error}.") from error
-    console.note(f"Removed {found.name} from {found.where}.")
+        raise UnsupportedOperation(f"Removing {match.path}", f"{error.strerror or error}.") from error
+    console.note(f"Removed {match.name} from {match.where}.")
 
 
 def _remove(path: Path) -> None:
@@ -113,7 +112,7 @@ def _local_models() -> Iterator[_LocalModel]:
             )
     cache = HubCache(resolve_cache_dir(None))
     for repository in sorted(cache.repositories()):
-        yield _LocalModel(repository, "the Hub's cache", cache.folder_of(repository))
+        yield _LocalModel(repository, "the Hub cache", cache.folder_of(repository))
 
 
 def _as_dict(model: _LocalModel) -> dict[str, object]:

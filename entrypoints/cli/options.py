@@ -21,8 +21,8 @@ def _top_k(text: str | int) -> int:
 
 def sampling_kwargs(temperature: float | None, top_k: int | None, top_p: float | None) -> dict[str, Any]:
     """Return the sampling options that are set, as keyword arguments of `LLM.generate`."""
-    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    arguments: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    arguments: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if top_k == 0:
         arguments["top_k"] = None
     return arguments

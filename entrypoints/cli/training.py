@@ -34,8 +34,8 @@ _Resume = Annotated[str | None, typer.Option(help="Resume a run from a checkpoin
 def _command(task: Task, summary: str) -> Callable[..., None]:
     """Return the function of a command; `add_options` adds its parameters."""
 
-    def run(**given: Any) -> None:
-        _train(task, **given)
+    def run(**options: Any) -> None:
+        _train(task, **options)
 
     run.__name__, run.__doc__ = task, summary
     run.__signature__ = Signature()  # type: ignore[attr-defined] # typer reads it
@@ -51,22 +51,24 @@ COMMANDS: Mapping[Task, Callable[..., None]] = {
 
 def add_options(name: str) -> None:
     """Add an option per setting to a training command; other commands skip the import of the settings."""
-    task = next((one for one in COMMANDS if one == name), None)
+    task = next((task for task in COMMANDS if task == name), None)
     if task is None:
         return
     from litgpt.domain.training.config import CONFIG_FIELDS
 
-    wanted = [setting for setting in CONFIG_FIELDS if setting not in _EXCLUDED_OPTIONS[task]]
+    annotations: dict[str, tuple[Any, bool | None]] = {
+        setting: (_option(task, setting), None)
+        for setting in CONFIG_FIELDS
+        if setting not in _EXCLUDED_OPTIONS[task]
+    }
+    annotations |= {"config": (_Config, None), "resume": (_Resume, None)}
+    annotations |= {"force": (options.Force, False), "quiet": (options.Quiet, False)}
     parameters = [
-        Parameter(setting, Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=_option(task, setting))
-        for setting in wanted
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in annotations.items()
     ]
-    for other, annotation in (("config", _Config), ("resume", _Resume)):
-        parameters.append(Parameter(other, Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
-    parameters.append(Parameter("force", Parameter.KEYWORD_ONLY, default=False, annotation=options.Force))
-    parameters.append(Parameter("quiet", Parameter.KEYWORD_ONLY, default=False, annotation=options.Quiet))
     run: Any = COMMANDS[task]
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__signature__ = Signature(parameters)
 
 
@@ -76,10 +78,10 @@ def _option(task: Task, name: str) -> Any:
 
     field = CONFIG_FIELDS[name]
     default = _defaults(task).get(name, field.default)
-    help_text = _SETTING.sub(lambda found: _typed(found[0]), field.metadata["help"])
+    help_text = _SETTING.sub(lambda match: _typed(match[0]), field.metadata["help"])
     if default is not None and type(default) in (str, int, float) and "[default" not in help_text:
         help_text += f"  [default: {default}]"
-    kind = next((one for one in (bool, int, float) if _mentions(field.type, one)), str)
+    kind = next((base for base in (bool, int, float) if _mentions(field.type, base)), str)
     if name in _POSITIONAL:
         return Annotated[str | None, typer.Argument(help=help_text, metavar=name.upper())]
     return Annotated[kind | None, typer.Option(help=help_text, show_default=False)]
@@ -103,23 +105,23 @@ def _mentions(annotation: Any, kind: type) -> bool:
 
 
 def _train(
-    task: Task, *, config: Path | None, resume: str | None, force: bool, quiet: bool, **given: Any
+    task: Task, *, config: Path | None, resume: str | None, force: bool, quiet: bool, **options: Any
 ) -> None:
     from litgpt.cli.model_loading import StatusLine
     from litgpt.domain.errors import MissingArgument
     from litgpt.domain.training.config import config_from_settings
     from litgpt.training_run.run_folder import check_paths
 
-    said = {name: value for name, value in given.items() if value is not None}
-    if isinstance(targets := said.get("lora_targets"), str) and "," in targets:
-        said["lora_targets"] = [one.strip() for one in targets.split(",")]
+    overrides = {name: value for name, value in options.items() if value is not None}
+    if isinstance(targets := overrides.get("lora_targets"), str) and "," in targets:
+        overrides["lora_targets"] = [target.strip() for target in targets.split(",")]
     settings = _defaults(task)
     if config is not None:
         from litgpt.adapters.training.config_file import read_settings
 
         settings |= read_settings(config)
     try:
-        recipe = config_from_settings({**settings, **said, "task": task}, str(config or ""))
+        recipe = config_from_settings({**settings, **overrides, "task": task}, str(config or ""))
     except MissingArgument as error:
         positional = error.name in _POSITIONAL
         error.name = error.name.upper() if positional else f"--{error.name.replace('_', '-')}"
@@ -136,7 +138,7 @@ def _train(
             container.load_model()(ModelReference(recipe.model)).checkpoint.close()
         from litgpt.training import train
 
-        done = train(recipe, resume=resume, overwrite=force, report=work.report)
-    if done.saved is None:
+        result = train(recipe, resume=resume, overwrite=force, report=work.report)
+    if result.saved is None:
         raise typer.Exit(_INTERRUPTED)
-    console.show(str(done.saved))
+    console.show(str(result.saved))

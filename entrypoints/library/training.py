@@ -163,9 +163,9 @@ def train(
     try:
         saved = save_trained(llm, config, out, report, first=trainer.is_global_zero) if ended else None
     except (LitGPTError, OSError):
-        if (kept := checkpoints.newest) is not None:
-            made = f"`litgpt convert {kept} FOLDER` makes a model of it"
-            report(Notice(f"What was learned is in {kept}; {made}."))
+        if (newest := checkpoints.newest) is not None:
+            remedy = f"save it as a model with `litgpt convert {newest} FOLDER`"
+            report(Notice(f"The trained weights are in the checkpoint {newest}; {remedy}."))
         raise
     if trainer.is_global_zero:
         _draw_loss_curve(out, f"{llm._loaded.checkpoint.name}, {describe_method(config)}", report)  # noqa: SLF001 - as above

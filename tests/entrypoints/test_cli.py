@@ -90,7 +90,7 @@ def test_the_prompt_may_follow_the_model(capsys: pytest.CaptureFixture[str], fol
     by_option = ends(capsys, "generate", folder, "--prompt", "hello", *GREEDY)
     assert ends(capsys, "generate", folder, "hello", *GREEDY) == by_option
     status, _, error = ends(capsys, "generate", folder, "hello", "--prompt", "again", *GREEDY)
-    assert (status, "\nerror: " in error, "given twice" in error) == (2, True, True)
+    assert (status, "\nerror: " in error, "passed twice" in error) == (2, True, True)
 
 
 def test_no_bound_on_top_k_is_0_or_all(capsys: pytest.CaptureFixture[str], folder: str) -> None:
@@ -260,9 +260,9 @@ def test_info_tells_sizes_and_needs(capsys: pytest.CaptureFixture[str]) -> None:
     reported = " ".join(reported.split())
     for line in (
         "family gemma3_text",
-        "windows 2 of 3 layers see the last 8 tokens",
+        "sliding window 8 tokens in 2 of 3 layers",
         "KV cache of 256 tokens",
-        "float32 fits, with the whole context",
+        "float32 fits with the full context",
     ):
         assert line in reported
 
@@ -286,7 +286,7 @@ def test_info_tells_what_each_of_several_devices_will_hold(
 ) -> None:
     status, reported, _ = ends(capsys, "info", folder, "--devices", "2")
     assert status == 0
-    assert "On the fullest of 2 devices, with the whole context" in reported
+    assert "Memory needs of the fullest of 2 devices, with the full context" in reported
     over = json.loads(ends(capsys, "info", folder, "--devices", "2", "--json")[1])["devices"]
     whole = json.loads(ends(capsys, "info", folder, "--json")[1])
     assert whole["devices"] == {}

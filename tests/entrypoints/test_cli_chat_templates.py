@@ -124,7 +124,7 @@ def test_a_chat_has_tools_gets_their_results_and_goes_on(
     how = ("chat", folder, *GREEDY, "--tools", json.dumps([SCHEMA]))
     status, text, notes = ends(capsys, *how)
     assert status == 0
-    assert "Which result? /tool TEXT" in notes
+    assert "Usage: /tool TEXT" in notes
     with llm.chat(tools=[weather], top_k=1, max_new_tokens=4) as chat:
         expected = [chat.send("Warm?"), chat.send({"role": "tool", "content": "22"})]
     assert text == "".join(f"{one}\n" for one in expected)

@@ -78,7 +78,7 @@ def run(terminal: "pexpect.spawn[str]", keys: str, expected: str) -> str:
 def users(terminal: "pexpect.spawn[str]", path: Path) -> list[str]:
     """Return what the user said, as the chat saves it, and begin a new conversation."""
     run(terminal, f"/save {path}\r", r"\(Saved to")
-    run(terminal, "/clear\r", r"\(A new conversation")
+    run(terminal, "/clear\r", r"\(Started a new conversation")
     messages = json.loads(path.read_text(encoding="utf-8"))["messages"]
     return [one["content"] for one in messages if one["role"] == "user"]
 

@@ -18,16 +18,16 @@ ONE, TEN, ALL = (one.total for one in NEEDS.values())
 @pytest.mark.parametrize(
     ("total", "free", "said"),
     [
-        (ALL, ALL, "fits, with the whole context"),
-        (ALL, TEN, "fits with texts of up to 10 tokens; with all, if other programs free "),
-        (ALL, ONE - 1, "does not fit now; it would, if other programs freed "),
+        (ALL, ALL, "fits with the full context"),
+        (ALL, TEN, "fits with up to 10 tokens, or the full context if other programs free "),
+        (ALL, ONE - 1, "does not fit now, but fits if other programs free "),
         (
             ALL - 1,
             TEN,
-            f"fits with texts of up to 10 tokens of {TINY.context_length}; bound them by --max-new-tokens",
+            f"fits with up to 10 of {TINY.context_length} tokens; limit them with --max-new-tokens",
         ),
-        (TEN, ONE - 1, "does not fit now; alone in it, texts of up to 10 tokens would"),
-        (ONE - 1, ONE - 1, "does not fit, but perhaps in bfloat16: the weights alone take "),
+        (TEN, ONE - 1, "does not fit now; without other programs, it fits with up to 10 tokens"),
+        (ONE - 1, ONE - 1, "does not fit: the weights alone take "),
     ],
 )
 def test_the_verdict_says_what_to_do(total: int, free: int, said: str) -> None:
@@ -37,8 +37,8 @@ def test_the_verdict_says_what_to_do(total: int, free: int, said: str) -> None:
 
 def test_what_is_too_large_may_fit_in_fewer_bits() -> None:
     none = DeviceMemory(device="memory", total=1, free=1)
-    assert "but perhaps in int4:" in advice(check_fit(TINY, none, dtype="bfloat16"), NEEDS)
-    assert "perhaps" not in advice(check_fit(TINY, none, dtype="bfloat16", quantize="int4"), NEEDS)
+    assert "; try int4" in advice(check_fit(TINY, none, dtype="bfloat16"), NEEDS)
+    assert "try" not in advice(check_fit(TINY, none, dtype="bfloat16", quantize="int4"), NEEDS)
 
 
 def test_a_memory_that_holds_quantized_weights_alone_is_one_that_they_fit() -> None:

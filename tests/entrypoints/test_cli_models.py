@@ -39,7 +39,7 @@ def test_the_models_of_every_place_are_listed_with_their_sizes(
     assert sizes.keys() == {"mine/llama", "smollm2", "org/model"}
     assert (sizes["mine/llama"], sizes["org/model"]) == (on_disk, 9000)
     assert run(("list",)) == 0
-    assert "org/model    9.0 kB     the Hub's cache" in capsys.readouterr().out
+    assert "org/model    9.0 kB     the Hub cache" in capsys.readouterr().out
 
 
 def test_a_model_is_removed_after_a_yes_and_nothing_else_is(

@@ -119,7 +119,7 @@ def test_what_was_said_is_saved_and_a_path_that_cannot_be_written_ends_nothing(
     assert answers == "yes\nyes\n"
     assert [line.split(":")[0] for line in notes.splitlines()] == [
         "error",
-        "Where to? /save FILE",
+        "Usage",
         f"(Saved to {tmp_path}/my talk.json.)",
     ]
 
@@ -180,7 +180,7 @@ def test_a_file_with_another_conversation_is_replaced_with_force_alone(
 ) -> None:
     saved, other = tmp_path / "talk.json", tmp_path / "other.json"
     talk(monkeypatch, "one", f"/save {saved}", "/clear", "two", f"/save {saved}", "/save --force")
-    assert capsys.readouterr().err.splitlines()[-1] == "Where to? /save FILE"
+    assert capsys.readouterr().err.splitlines()[-1] == "Usage: /save FILE"
     other.write_text(saved.read_text())
     session = talk(monkeypatch, "three", f"/save {other}")
     notes = capsys.readouterr().err
@@ -250,5 +250,5 @@ def test_a_block_without_an_end_is_an_error(
 ) -> None:
     session = talk(monkeypatch, '"""one', "two")
     assert session.failed
-    assert "does not end" in capsys.readouterr().err
+    assert "The closing" in capsys.readouterr().err
     assert session.chat.messages == []

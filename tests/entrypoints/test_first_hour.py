@@ -92,7 +92,7 @@ def test_a_chat_with_what_was_learned(shell: Shell) -> None:
         "/regenerate": PACE,
         "/tokens": r"\d+ tokens used, \d+ of 8192 left",
         "/save talk.json": r"\(Saved to talk\.json\.\)",
-        "/undo": r"\(Forgotten",
+        "/undo": r"\(Removed the last message",
         "/load talk.json": r"\(Loaded \d messages from talk\.json\.\)",
         "/show": r"(?s)adapter: adapter.*user: What is 1 plus 1",
     }.items():

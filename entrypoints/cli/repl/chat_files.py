@@ -27,7 +27,7 @@ class ChatFiles:
         force = text.split()[:1] == [_FORCE]
         name = text.removeprefix(_FORCE).strip() if force else text
         if not name:
-            console.note("Where to? /save FILE")
+            console.note("Usage: /save FILE")
             return
         path = local_path("path", name)
         try:
@@ -44,7 +44,7 @@ class ChatFiles:
         from litgpt.domain.validators import local_path
 
         if not text:
-            console.note("From where? /load FILE")
+            console.note("Usage: /load FILE")
             return None
         path = local_path("path", text)
         saved = read_chat(path)

@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 HELP = '''\
 /set NAME VALUE  change temperature, top_k, top_p, max_new_tokens or seed; VALUE may be none or default
 /show            show the model, the settings and the conversation
-/system TEXT     begin again with TEXT as the system prompt
-/clear, /reset   begin again with the same system prompt
-/undo            forget the last message and its answer
+/system TEXT     start a new conversation with TEXT as the system prompt
+/clear, /reset   start a new conversation with the same system prompt
+/undo            remove the last message and its answer
 /regenerate      answer the last message again; a seed that is set is raised by 1
 /edit [TEXT]     change the last message, in $VISUAL or $EDITOR or to TEXT, and send it again
 /adapter [NAME]  switch to a LoRA adapter: a name, a folder or repository to load, or none
 /tokens          show the tokens used and the context left
 /save FILE       write the conversation to a file; /save --force FILE replaces another one
-/load FILE       go on from a file that /save wrote
+/load FILE       continue from a file that /save wrote
 /tool TEXT       send TEXT as the result of a tool call
 /help            show this
 /exit, /bye      quit; so do Ctrl-D, and Ctrl-C twice on an empty line
-Ctrl-C stops an answer or clears the line. """ begins and ends a message of several lines, as does \\ at the
-end of a line. A space before / or """ makes it part of the message. Where prompt_toolkit is installed
+Ctrl-C stops an answer or clears the line. """ begins and ends a message of several lines; \\ at the end of a
+line continues it. A space before / or """ makes it part of the message. With prompt_toolkit
 (pip install 'litgpt[chat]'), a paste is one message, Alt-Enter begins a new line, Ctrl-R searches the history
 and Ctrl-X Ctrl-E opens the message in the editor.'''
 
@@ -60,7 +60,9 @@ COMMANDS = (
     "/quit",
     "/bye",
 )
-CONTEXT_FULL_HINT = "(The conversation is kept. /undo makes room, /save FILE writes it, /reset begins again.)"
+CONTEXT_FULL_HINT = (
+    "(Use /undo to shorten the conversation, /save FILE to save it, or /reset to start a new one.)"
+)
 EXIT_COMMANDS = (["/exit"], ["/quit"], ["/bye"])
 
 
@@ -123,10 +125,8 @@ class Session:
 
                 self._restart([Message("system", text)] if text else [])
             case "/undo":
-                forgotten = self.chat.undo()
-                console.note(
-                    "(Forgotten: the last message and its answer.)" if forgotten else "Nothing to undo."
-                )
+                removed = self.chat.undo()
+                console.note("(Removed the last message and its answer.)" if removed else "Nothing to undo.")
             case "/regenerate":
                 self._regenerate(None)
             case "/edit":
@@ -139,16 +139,16 @@ class Session:
             case "/tool" if text:
                 self._answer({"role": "tool", "content": text})
             case "/tool":
-                console.note("Which result? /tool TEXT")
+                console.note("Usage: /tool TEXT")
             case "/save":
                 self.files.save(self.chat, text)
             case "/load":
                 self._load(text)
             case _:
-                near = difflib.get_close_matches(command, COMMANDS, n=1)
-                meant = f" Did you mean {near[0]}?" if near else ""
+                close = difflib.get_close_matches(command, COMMANDS, n=1)
+                hint = f" Did you mean {close[0]}?" if close else ""
                 console.note(
-                    f"Unknown command {command} (see /help).{meant} "
+                    f"Unknown command {command} (see /help).{hint} "
                     "To send it to the model, start the line with a space."
                 )
 
@@ -185,17 +185,17 @@ class Session:
         if last is None:
             console.note("The conversation is empty.")
             return
-        kept = self.chat.messages
+        remaining = self.chat.messages
         if text is None and settings.get("seed") is not None:  # the same seed would repeat the answer
-            self._continue_from(kept, settings | {"seed": settings["seed"] + 1})
+            self._continue_from(remaining, settings | {"seed": settings["seed"] + 1})
         try:
             self._answer(last if text is None else text)
         finally:
-            if len(self.chat.messages) == len(kept):
+            if len(self.chat.messages) == len(remaining):
                 self._continue_from(messages, settings)
 
     def _edit(self, text: str) -> None:
-        last = next((one for one in reversed(self.chat.messages) if one.role == "user"), None)
+        last = next((message for message in reversed(self.chat.messages) if message.role == "user"), None)
         if text := text or self._edited(last.text if last else ""):
             self._regenerate(decode_input(text)) if last else self._answer(decode_input(text))
 
@@ -238,7 +238,7 @@ class Session:
 
     def _restart(self, messages: "list[Message]") -> None:
         self._continue_from(messages, self.settings)
-        console.note("(A new conversation.)")
+        console.note("(Started a new conversation.)")
 
     def _continue_from(self, messages: "list[Message]", settings: dict[str, Any]) -> None:
         fresh = self.start_chat(messages, settings)  # also validates the settings
@@ -274,7 +274,7 @@ class Session:
                 console.note("")  # the shell prompt starts on a new line
             elif text:
                 self.failed = True
-                console.error('The message that """ began does not end: a closing """ is missing.')
+                console.error('The closing """ of the last message is missing.')
             return None
 
 
