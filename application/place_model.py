@@ -15,8 +15,8 @@ from litgpt.domain.distribution.placement import (
     resolve_placement,
     training_placement,
 )
+from litgpt.domain.memory.cpu_offload import offload_notice, with_cpu_offload
 from litgpt.domain.memory.preflight import check_memory
-from litgpt.domain.parallel.cpu_offload import offload_notice, with_cpu_offload
 from litgpt.domain.ports import DistributionStrategy
 from litgpt.domain.progress import Notice, Reporter
 from litgpt.domain.weights.tensor_info import DType, loses_precision_in_bfloat16

@@ -22,8 +22,8 @@ def bytes_per_rank(llm: LLM, ranks: int) -> list[int]:
     loaded, size = llm._loaded, next(llm.parameters()).element_size()  # noqa: SLF001 - what a rank reads is no user's
     found = []
     for rank in range(ranks):
-        part = shard_model(loaded.architecture, loaded.joins, ranks=ranks, rank=rank)
-        found.append(sum(size * _numbers(join.parameter.shape) for join in part.joins))
+        part = shard_model(loaded.architecture, loaded.weight_sources, world_size=ranks, rank=rank)
+        found.append(sum(size * _numbers(source.parameter.shape) for source in part.sources))
     return found
 
 

@@ -3,7 +3,7 @@
 from math import prod
 from typing import Literal, TypeAlias, get_args
 
-from litgpt.domain.weights.parameters import ParameterSpec
+from litgpt.domain.model import ParameterSpec
 from litgpt.domain.weights.tensor_info import DTYPE_BYTES, DType
 
 Quantization: TypeAlias = Literal[

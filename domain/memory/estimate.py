@@ -7,9 +7,8 @@ from math import prod
 
 import attrs
 
-from litgpt.domain.model import Architecture, LayerSpec, moe_of
+from litgpt.domain.model import Architecture, LayerSpec, ParameterSpec
 from litgpt.domain.quantization import Quantization, parameter_bytes
-from litgpt.domain.weights.parameters import ParameterSpec, parameters
 from litgpt.domain.weights.tensor_info import DTYPE_BYTES, DType
 
 PREFILL_CHUNK = 1024
@@ -78,7 +77,7 @@ def weight_bytes(architecture: Architecture, *, dtype: DType, quantize: Quantiza
 
 def _sum_over_parameters(architecture: Architecture, size: Callable[[ParameterSpec], int]) -> int:
     def count(part: Architecture) -> int:
-        return sum(map(size, parameters(part)))
+        return sum(map(size, part.parameters()))
 
     outside = count(attrs.evolve(architecture, layers=()))
     # MoE layers have hundreds of tensors, so each distinct layer is counted only once.
@@ -94,12 +93,12 @@ def active_parameter_count(architecture: Architecture) -> int:
     idle = {
         number: 1 - experts.num_experts_per_token / experts.num_experts
         for number, layer in enumerate(architecture.layers)
-        if (experts := moe_of(layer.mlp)) is not None
+        if (experts := layer.mlp.moe) is not None
     }
     if not idle:
         return parameter_count(architecture)
     total = 0.0
-    for parameter in parameters(architecture):
+    for parameter in architecture.parameters():
         share = idle[int(parameter.name.split(".")[2])] if parameter.num_experts > 1 else 0.0
         total += prod(parameter.shape) * (1 - share)
     return round(total)

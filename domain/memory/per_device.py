@@ -12,7 +12,6 @@ from litgpt.domain.parallel.layer_split import assign_layers, is_output_paramete
 from litgpt.domain.parallel.tensor_parallel import shard_model
 from litgpt.domain.quantization import Quantization, parameter_bytes
 from litgpt.domain.weights.mapping import ParameterSource
-from litgpt.domain.weights.parameters import parameters
 from litgpt.domain.weights.tensor_info import DType
 
 
@@ -48,7 +47,7 @@ _DeviceShares: TypeAlias = Iterator[tuple[int, Architecture]]
 def _ranks(
     architecture: Architecture, world_size: int, dtype: DType, quantize: Quantization | None
 ) -> _DeviceShares:
-    whole = [ParameterSource(parameter, ()) for parameter in parameters(architecture)]
+    whole = [ParameterSource(parameter, ()) for parameter in architecture.parameters()]
     for rank in range(world_size):
         part = shard_model(architecture, whole, world_size=world_size, rank=rank)
         yield part.weight_bytes(dtype=dtype, quantize=quantize), part.architecture
@@ -59,7 +58,7 @@ def _layer_split(
 ) -> _DeviceShares:
     layer_devices = assign_layers(architecture, num_devices)
     weights = [0] * num_devices
-    for parameter in parameters(architecture):
+    for parameter in architecture.parameters():
         parts = parameter.name.split(".")
         if parts[:2] == ["transformer", "h"]:
             device = layer_devices[int(parts[2])]

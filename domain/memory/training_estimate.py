@@ -1,11 +1,9 @@
 """Estimate the memory of training from the architecture, before weights are read."""
 
-from math import ceil
-
 import attrs
 
 from litgpt.domain.memory.estimate import LOGITS_CHUNK, weight_bytes
-from litgpt.domain.model import AnyMLPSpec, Architecture, AttentionSpec, LayerSpec, MLPSpec
+from litgpt.domain.model import Architecture, LayerSpec
 from litgpt.domain.quantization import Quantization
 from litgpt.domain.weights.tensor_info import DTYPE_BYTES, DType
 
@@ -14,9 +12,6 @@ TRAINING_PROGRAM = 470_000_000
 
 GAPS = 1.25
 """Measured factor of the allocator's fragmentation on the memory of activations."""
-
-QUERIES = 128
-"""The number of queries in one block of attention scores without a fused kernel."""
 
 
 @attrs.frozen(kw_only=True)
@@ -80,9 +75,9 @@ def training_footprint(  # noqa: PLR0913 - all of them by name
         numbers = (
             inputs * architecture.num_streams * architecture.hidden_size
             + layer.mixer.activations_per_token
-            + _feed_forward_numbers(layer.mlp, adapts=adapts and not adapts_all)
+            + layer.mlp.saved_activations(frozen=adapts and not adapts_all)
         )
-        scores = _score_bytes(layer, tokens, tokens // rows, compute_dtype)
+        scores = layer.mixer.score_bytes(tokens, tokens // rows, DTYPE_BYTES[compute_dtype])
         layers.append(norms * stream + tokens * numbers * DTYPE_BYTES[compute_dtype] + scores)
     saved = len(layers) * stream + max(layers) if checkpointing else sum(layers)
     logits = min(tokens * architecture.vocab_size, LOGITS_CHUNK)
@@ -110,28 +105,3 @@ def _stream_copies(layer: LayerSpec, *, adapts: bool, adapts_all: bool) -> tuple
     if not adapts:
         norms += sum(norm.kind == "rms" for norm in (*before, *after))
     return norms, 1 if adapts and not adapts_all else len(before)
-
-
-def _score_bytes(layer: LayerSpec, tokens: int, length: int, dtype: DType) -> int:
-    """Return the bytes that attention without a fused kernel saves for the backward pass.
-
-    They are the float32 scores after each operation, their copy in the compute dtype, the queries, and for
-    each block of queries the keys and values, repeated for all heads of a group.
-    """
-    mixer = layer.mixer
-    if not isinstance(mixer, AttentionSpec) or not (
-        mixer.attn_logit_softcap or mixer.attention_sinks or mixer.alibi
-    ):
-        return 0
-    half = dtype != "float32"
-    copies = 1 + (mixer.attn_logit_softcap is not None) + mixer.attention_sinks * (1 if half else 2)
-    scores = tokens * mixer.num_heads * length * (copies * DTYPE_BYTES["float32"] + half * DTYPE_BYTES[dtype])
-    repeated = 2 * ceil(length / QUERIES) if mixer.num_kv_heads != mixer.num_heads else 0
-    return scores + tokens * mixer.num_heads * mixer.head_dim * (1 + repeated) * DTYPE_BYTES[dtype]
-
-
-def _feed_forward_numbers(feed_forward: AnyMLPSpec, *, adapts: bool) -> int:
-    numbers = feed_forward.activations_per_token
-    if isinstance(feed_forward, MLPSpec):
-        return numbers // 2 if adapts else numbers  # input and output of the activation function
-    return numbers if adapts else round(4 / 3 * numbers)  # also the gated product

@@ -5,21 +5,14 @@ The network, memory estimates, sharding and export are all derived from it.
 
 from litgpt.domain.model.altup import AltUpSpec
 from litgpt.domain.model.architecture import Architecture, LayerSpec
-from litgpt.domain.model.attention import AttentionSpec, MixerSpec, MLASpec, QkNormSpec
-from litgpt.domain.model.cache_spec import CacheSpec
+from litgpt.domain.model.attention import AttentionSpec, QkNormSpec
 from litgpt.domain.model.gated_delta import GatedDeltaSpec
-from litgpt.domain.model.mlp import (
-    Activation,
-    AnyMLPSpec,
-    DenseAndMoESpec,
-    GatedMLPSpec,
-    MLPSpec,
-    MoESpec,
-    RouterSpec,
-    SwigluClamp,
-    moe_of,
-)
+from litgpt.domain.model.mixer import CacheSpec, MixerSpec
+from litgpt.domain.model.mla import MLASpec
+from litgpt.domain.model.mlp import Activation, FeedForwardSpec, GatedMLPSpec, MLPSpec, SwigluClamp
+from litgpt.domain.model.moe import DenseAndMoESpec, MoESpec, RouterSpec
 from litgpt.domain.model.norm import NormSpec
+from litgpt.domain.model.parameter_spec import ParameterRole, ParameterSpec
 from litgpt.domain.model.per_layer_embedding import PerLayerEmbeddingSpec, PerLayerInputSpec
 from litgpt.domain.model.rope import (
     AlibiSpec,
@@ -39,7 +32,6 @@ __all__ = [
     "Activation",
     "AlibiSpec",
     "AltUpSpec",
-    "AnyMLPSpec",
     "Architecture",
     "AttentionSpec",
     "AttentionTemperature",
@@ -47,6 +39,7 @@ __all__ = [
     "DenseAndMoESpec",
     "DynamicScaling",
     "FactorScaling",
+    "FeedForwardSpec",
     "GatedDeltaSpec",
     "GatedMLPSpec",
     "LayerSpec",
@@ -58,6 +51,8 @@ __all__ = [
     "MixerSpec",
     "MoESpec",
     "NormSpec",
+    "ParameterRole",
+    "ParameterSpec",
     "PerLayerEmbeddingSpec",
     "PerLayerInputSpec",
     "QkNormSpec",
@@ -66,6 +61,5 @@ __all__ = [
     "RouterSpec",
     "SwigluClamp",
     "YarnScaling",
-    "moe_of",
     "yarn_attention_factor",
 ]

@@ -1,8 +1,11 @@
 """Alternating updates (AltUp) over several residual streams."""
 
+from collections.abc import Iterator
+
 import attrs
 
 from litgpt.domain.model.norm import NormSpec
+from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
 
 
 @attrs.frozen(kw_only=True)
@@ -23,3 +26,19 @@ class AltUpSpec:
     correct_scale: bool
     laurel_rank: int
     norm: NormSpec
+
+    def parameters(self, layer: str, hidden_size: int) -> Iterator[ParameterSpec]:
+        """Yield the parameters of AltUp and LAuReL in the module `layer`."""
+        streams, rank = self.num_streams, self.laurel_rank
+        for name, *shape in (
+            ("prediction", streams**2, streams),
+            ("correction", streams, streams),
+            ("router", streams, hidden_size),
+        ):
+            yield attrs.evolve(tensor(f"{layer}.altup.{name}.weight", *shape), skip_quantization=True)
+        yield from self.norm.parameters(f"{layer}.altup.norm", hidden_size)
+        if self.correct_scale:
+            yield tensor(f"{layer}.altup.scale", hidden_size, role="bias")
+        yield from linear(f"{layer}.laurel.left", rank, hidden_size)
+        yield from linear(f"{layer}.laurel.right", hidden_size, rank, role="output")
+        yield from self.norm.parameters(f"{layer}.laurel.norm", hidden_size)

@@ -1,13 +1,18 @@
 """A decoder layer, and a whole model."""
 
+from collections.abc import Iterator
+from typing import Self
+
 import attrs
 
 from litgpt.domain.formatting.bounded_text import brief_repr
 from litgpt.domain.model.altup import AltUpSpec
-from litgpt.domain.model.attention import MixerSpec
-from litgpt.domain.model.mlp import AnyMLPSpec
+from litgpt.domain.model.mixer import MixerSpec
+from litgpt.domain.model.mlp import FeedForwardSpec
 from litgpt.domain.model.norm import NormSpec
+from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
 from litgpt.domain.model.per_layer_embedding import PerLayerEmbeddingSpec, PerLayerInputSpec
+from litgpt.domain.model.sharding import Sharding, Split, unsupported
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +33,7 @@ class LayerSpec:
     """
 
     mixer: MixerSpec
-    mlp: AnyMLPSpec
+    mlp: FeedForwardSpec
     norm_1: NormSpec | None
     norm_2: NormSpec | None
     post_mixer_norm: NormSpec | None = None
@@ -40,6 +45,28 @@ class LayerSpec:
     altup: AltUpSpec | None = None
 
     __repr__ = brief_repr
+
+    def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
+        """Yield the parameters of the module `name`, in model order."""
+        yield from _norm(f"{name}.norm_1", self.norm_1, hidden_size)
+        yield from self.mixer.parameters(f"{name}.attn", hidden_size)
+        yield from _norm(f"{name}.post_attention_norm", self.post_mixer_norm, hidden_size)
+        yield from _norm(f"{name}.norm_2", self.norm_2, hidden_size)
+        yield from self.mlp.parameters(f"{name}.mlp", hidden_size)
+        yield from _norm(f"{name}.post_mlp_norm", self.post_mlp_norm, hidden_size)
+        if self.per_layer_input is not None:
+            yield from self.per_layer_input.parameters(f"{name}.input", hidden_size)
+        if self.layer_scale:
+            yield tensor(f"{name}.scale", 1, role="norm")
+        if self.altup is not None:
+            yield from self.altup.parameters(name, hidden_size)
+
+    def shard(self, world_size: int, rank: int) -> Self:
+        """Return a rank's shard of the layer; raise UnsupportedOperation if it cannot be divided."""
+        if self.altup is not None and world_size > 1:
+            raise unsupported(world_size, "layers of type AltUpSpec cannot be split")
+        mixer, mlp = self.mixer.shard(world_size, rank), self.mlp.shard(world_size, rank)
+        return attrs.evolve(self, mixer=mixer, mlp=mlp)
 
 
 @attrs.frozen(kw_only=True)
@@ -81,3 +108,31 @@ class Architecture:
     @property
     def num_streams(self) -> int:
         return next((layer.altup.num_streams for layer in self.layers if layer.altup is not None), 1)
+
+    def parameters(self) -> Iterator[ParameterSpec]:
+        """Yield every parameter once, in model order."""
+        width, vocab = self.hidden_size, self.vocab_size
+        by_vocab = Sharding(0, (Split(vocab),))
+        yield tensor("transformer.wte.weight", vocab, width, role="embedding", sharding=by_vocab)
+        yield from _norm("transformer.wte_norm", self.embedding_norm, width)
+        if self.num_position_embeddings is not None:
+            yield tensor("transformer.wpe.weight", self.num_position_embeddings, width, role="embedding")
+        if self.per_layer_embedding is not None:
+            layers = len(self.layers)
+            yield from self.per_layer_embedding.parameters("transformer.per_layer", layers, width)
+        for number in range(self.num_streams - 1):
+            yield from linear(f"transformer.fork.{number}", width, width)
+        for number, layer in enumerate(self.layers):
+            yield from layer.parameters(f"transformer.h.{number}", width)
+        for number in range(self.num_streams - 1):
+            yield from linear(f"transformer.merge.{number}", width, width)
+        yield from _norm("transformer.ln_f", self.final_norm, width)
+        if not self.tie_word_embeddings:
+            head = tensor("lm_head.weight", vocab, width, sharding=by_vocab)
+            yield attrs.evolve(head, skip_quantization=True)
+        if self.lm_head_bias:
+            yield tensor("lm_head.bias", vocab, role="bias", sharding=by_vocab)
+
+
+def _norm(name: str, norm: NormSpec | None, size: int) -> Iterator[ParameterSpec]:
+    return iter(()) if norm is None else norm.parameters(name, size)

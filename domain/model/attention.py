@@ -1,15 +1,20 @@
-"""Attention layers."""
+"""Softmax attention."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Iterator
+from math import ceil
+from typing import Literal, Self
 
 import attrs
 
 from litgpt.domain.formatting.bounded_text import brief_repr
-from litgpt.domain.model.cache_spec import CacheSpec
-from litgpt.domain.model.gated_delta import GatedDeltaSpec
-from litgpt.domain.model.mixer_defaults import MixerDefaults
+from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.norm import NormSpec
+from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
 from litgpt.domain.model.rope import AlibiSpec, AttentionTemperature, RopeSpec
+from litgpt.domain.model.sharding import Sharding, Split, unsupported
+
+QUERY_BLOCK = 128
+"""Number of queries whose scores attention without a fused kernel computes at once."""
 
 
 @attrs.frozen(kw_only=True)
@@ -26,9 +31,19 @@ class QkNormSpec:
     scope: Literal["head", "heads", "all"] = "head"
     after_rope: bool = False
 
+    def parameters(self, name: str, heads: Split) -> Iterator[ParameterSpec]:
+        """Yield the parameters of the module `name`, the norm of these heads."""
+        if self.scope == "head":
+            yield from self.norm.parameters(name, heads.size)
+            return
+        sharding = Sharding(0, (heads,))
+        for parameter in self.norm.parameters(name, heads.count * heads.size, sharding=sharding):
+            pieces = (heads.size,) * heads.count if self.scope == "heads" else parameter.split_sizes
+            yield attrs.evolve(parameter, split_sizes=pieces)
+
 
 @attrs.frozen(kw_only=True)
-class AttentionSpec:
+class AttentionSpec(MixerSpec):
     """Causal softmax attention with grouped-query heads (Ainslie et al. 2023, arXiv:2305.13245).
 
     Optional features are disabled by None.
@@ -85,52 +100,64 @@ class AttentionSpec:
 
     @property
     def activations_per_token(self) -> int:
-        """Approximate number of activation values alive at the same time, per token."""
         return 2 * sum(self.qkv_sizes) + self.qkv_sizes[0]
 
+    @property
+    def needs_scores(self) -> bool:
+        """Whether scores are changed in a way that fused kernels do not support."""
+        return bool(self.attn_logit_softcap or self.attention_sinks or self.alibi)
 
-@attrs.frozen(kw_only=True)
-class MLASpec(MixerDefaults):
-    """Multi-head latent attention (MLA): keys and values are projected from a compressed latent.
+    def score_bytes(self, tokens: int, length: int, dtype_bytes: int) -> int:
+        if not self.needs_scores:
+            return 0
+        # The float32 scores after each operation, their copy in the compute dtype, the queries, and for each
+        # block of queries the keys and values, repeated for all heads of a group.
+        half = dtype_bytes < 4
+        copies = 1 + (self.attn_logit_softcap is not None) + self.attention_sinks * (1 if half else 2)
+        scores = tokens * self.num_heads * length * (4 * copies + half * dtype_bytes)
+        repeated = 2 * ceil(length / QUERY_BLOCK) if self.num_kv_heads != self.num_heads else 0
+        return scores + tokens * self.num_heads * self.head_dim * (1 + repeated) * dtype_bytes
 
-    Source: DeepSeek-AI 2024, arXiv:2405.04434, section 2.1, with the names of its config.
+    def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
+        rows, queries, groups, size = self.qkv_sizes, self._query_heads, self.num_kv_heads, self.head_dim
+        # With a shared KV cache there are no rows for keys and values, and with K=V none for values.
+        kv = (attrs.evolve(self._kv_heads, size=size if count else 0) for count in rows[1:])
+        qkv, by_head, columns = Sharding(0, (queries, *kv)), Sharding(0, (queries,)), Sharding(1, (queries,))
+        for parameter in linear(f"{name}.qkv", sum(rows), hidden_size, bias=self.qkv_bias, sharding=qkv):
+            yield attrs.evolve(parameter, split_sizes=rows, num_groups=groups, head_dim=size)
+        if self.output_gate:
+            gate = linear(f"{name}.gate", rows[0], hidden_size, bias=self.qkv_bias, sharding=by_head)
+            yield from (attrs.evolve(parameter, head_dim=size) for parameter in gate)
+        if self.qk_norm:
+            yield from self.qk_norm.parameters(f"{name}.norm_q", queries)
+            if self.kv_shared_layer is None:
+                yield from self.qk_norm.parameters(f"{name}.norm_k", self._kv_heads)
+        if self.value_norm is not None:
+            yield from self.value_norm.parameters(f"{name}.norm_v", size)
+        if self.attention_sinks:
+            one_each = Sharding(0, (attrs.evolve(queries, size=1),))
+            yield tensor(f"{name}.sinks", self.num_heads, role="bias", sharding=one_each)
+        bias = self.output_bias
+        yield from linear(f"{name}.proj", hidden_size, rows[0], bias=bias, role="output", sharding=columns)
 
-    Attributes:
-        rope: RoPE, applied to `rope.rotary_dim` further dimensions of each query and of one key that all
-            heads share.
-        q_lora_rank: Dimension of the query latent; None projects queries directly.
-        norm: Normalizes both latents.
-        bias: Whether the down-projections and the output projection have a bias.
-    """
+    def shard(self, world_size: int, rank: int) -> Self:
+        """Return a rank's heads.
 
-    num_heads: int
-    qk_nope_head_dim: int
-    rope: RopeSpec
-    v_head_dim: int
-    kv_lora_rank: int
-    q_lora_rank: int | None
-    scale: float
-    norm: NormSpec
-    bias: bool = False
-
-    __repr__ = brief_repr
+        With at least as many groups as ranks, groups are not split. Otherwise, each rank has some queries of
+        one group, and the group's key-value head is replicated.
+        """
+        heads, groups = self.num_heads, self.num_kv_heads
+        if groups < world_size and (world_size % groups or heads % world_size):
+            raise unsupported(world_size, f"{heads} heads in {groups} groups cannot be split evenly")
+        first, last = self._query_heads.items(world_size, rank)
+        low, high = self._kv_heads.items(world_size, rank)
+        alibi = self.alibi and attrs.evolve(self.alibi, slopes=self.alibi.slopes[first:last])
+        return attrs.evolve(self, num_heads=last - first, num_kv_heads=high - low, alibi=alibi)
 
     @property
-    def num_kv_heads(self) -> int:
-        return self.num_heads
+    def _query_heads(self) -> Split:
+        return Split(self.num_heads, self.head_dim, num_groups=self.num_kv_heads)
 
     @property
-    def head_dim(self) -> int:
-        return self.qk_nope_head_dim + self.rope.rotary_dim
-
-    @property
-    def cache_spec(self) -> CacheSpec:
-        """Per token, the latent and the shared rotated key; values are projected from the latent."""
-        return CacheSpec(num_kv_heads=1, k_head_dim=self.kv_lora_rank + self.rope.rotary_dim, v_head_dim=0)
-
-    @property
-    def activations_per_token(self) -> int:
-        return self.num_heads * (3 * self.head_dim + 2 * self.v_head_dim)
-
-
-MixerSpec: TypeAlias = AttentionSpec | MLASpec | GatedDeltaSpec
+    def _kv_heads(self) -> Split:
+        return Split(self.num_kv_heads, self.head_dim, replicated=True)

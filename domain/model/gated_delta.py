@@ -1,16 +1,18 @@
 """Linear attention with a fixed-size recurrent state."""
 
+from collections.abc import Iterator
+
 import attrs
 
 from litgpt.domain.formatting.bounded_text import brief_repr
-from litgpt.domain.model.cache_spec import CacheSpec
-from litgpt.domain.model.mixer_defaults import MixerDefaults
+from litgpt.domain.model.mixer import CacheSpec, MixerSpec
 from litgpt.domain.model.mlp import Activation
 from litgpt.domain.model.norm import NormSpec
+from litgpt.domain.model.parameter_spec import ParameterSpec, linear, tensor
 
 
 @attrs.frozen(kw_only=True)
-class GatedDeltaSpec(MixerDefaults):
+class GatedDeltaSpec(MixerSpec):
     """Gated DeltaNet: each head keeps a key-by-value state that every token decays and updates.
 
     Queries, keys and values first pass through a short causal depthwise convolution.
@@ -36,10 +38,6 @@ class GatedDeltaSpec(MixerDefaults):
     __repr__ = brief_repr
 
     @property
-    def rope(self) -> None:
-        return None
-
-    @property
     def split_sizes(self) -> tuple[int, int, int, int]:
         """Rows of queries, keys, values and gates in the joint projection, in that order."""
         keys, values = self.num_kv_heads * self.k_head_dim, self.num_heads * self.v_head_dim
@@ -52,13 +50,26 @@ class GatedDeltaSpec(MixerDefaults):
     @property
     def cache_spec(self) -> CacheSpec:
         return CacheSpec(
-            num_kv_heads=0,
-            k_head_dim=0,
-            v_head_dim=0,
-            recurrent_state=self.num_heads * self.k_head_dim * self.v_head_dim,
-            conv_state=self.conv_dim * (self.conv_kernel_size - 1),
+            recurrent_shape=(self.num_heads, self.k_head_dim, self.v_head_dim),
+            conv_shape=(self.conv_dim, self.conv_kernel_size - 1),
         )
 
     @property
     def activations_per_token(self) -> int:
         return 4 * sum(self.split_sizes)
+
+    def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
+        rows, groups, heads = self.split_sizes, self.num_kv_heads, self.num_heads
+        yield ParameterSpec(f"{name}.qkvz.weight", (sum(rows), hidden_size), rows, num_groups=groups)
+        yield ParameterSpec(
+            f"{name}.ba.weight",
+            (2 * heads, hidden_size),
+            (heads, heads),
+            num_groups=groups,
+            skip_quantization=True,
+        )
+        yield tensor(f"{name}.conv.weight", self.conv_dim, 1, self.conv_kernel_size)
+        yield tensor(f"{name}.dt_bias", heads, role="bias")
+        yield tensor(f"{name}.A_log", heads, role="bias")
+        yield from self.norm.parameters(f"{name}.norm", self.v_head_dim)
+        yield from linear(f"{name}.out_proj", hidden_size, rows[2], role="output")

@@ -1,17 +1,71 @@
-"""Feed-forward layers (MLP) and mixtures of experts (MoE)."""
+"""Feed-forward layers: the base class, and MLPs."""
 
-from typing import Literal, TypeAlias
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, Optional, Self, TypeAlias
 
 import attrs
 
 from litgpt.domain.formatting.bounded_text import brief_repr
-from litgpt.domain.model.norm import NormSpec
+from litgpt.domain.model.parameter_spec import ParameterRole, ParameterSpec, linear, tensor
+from litgpt.domain.model.sharding import Sharding, Split, even_range, unsupported
+
+if TYPE_CHECKING:
+    from litgpt.domain.model.moe import MoESpec
 
 Activation: TypeAlias = Literal["silu", "gelu", "gelu_tanh", "relu", "relu2", "xielu"]
 
+XIELU_PARAMETERS: tuple[tuple[str, ParameterRole, float], ...] = (
+    ("alpha_p", "bias", math.log(math.expm1(0.8))),
+    ("alpha_n", "bias", math.log(math.expm1(0.3))),
+    ("beta", "buffer", 0.5),
+    ("eps", "buffer", -1e-6),
+)
+"""Parameters of the activation xIELU: name, role and initial value."""
+
+
+class FeedForwardSpec(ABC):
+    """A feed-forward layer."""
+
+    __slots__ = ()
+
+    @property
+    def moe(self) -> Optional["MoESpec"]:
+        """The mixture of experts in it; None if it is dense."""
+        return None
+
+    @property
+    @abstractmethod
+    def intermediate_size(self) -> int:
+        """Intermediate size of the dense MLP, or of each expert."""
+
+    @property
+    @abstractmethod
+    def activations_per_token(self) -> int:
+        """Approximate number of activation values alive at the same time, per token."""
+
+    def saved_activations(self, *, frozen: bool) -> int:
+        """Return the number of elements per token that training saves for the backward pass."""
+        # Trained weights need the gated product as well.
+        return self.activations_per_token if frozen else round(4 / 3 * self.activations_per_token)
+
+    @abstractmethod
+    def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
+        """Yield the parameters of the module `name`, in model order."""
+
+    def shard(self, world_size: int, rank: int) -> Self:
+        """Return a rank's slice of the intermediate dimension; raise UnsupportedOperation if it has none."""
+        del rank
+        if world_size > 1:
+            raise unsupported(
+                world_size, f"feed-forward layers of type {type(self).__name__} cannot be split"
+            )
+        return self
+
 
 @attrs.frozen(kw_only=True)
-class MLPSpec:
+class MLPSpec(FeedForwardSpec):
     """`proj(activation(fc(x)))`.
 
     The activation `xielu` has trained parameters (Huang & Schlag 2024, arXiv:2411.13010).
@@ -25,8 +79,24 @@ class MLPSpec:
 
     @property
     def activations_per_token(self) -> int:
-        """Approximate number of activation values alive at the same time, per token."""
         return 2 * self.intermediate_size
+
+    def saved_activations(self, *, frozen: bool) -> int:
+        # Only the input of the activation function, or its output as well.
+        return self.intermediate_size if frozen else 2 * self.intermediate_size
+
+    def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
+        size = self.intermediate_size
+        rows, columns = Sharding(0, (Split(size),)), Sharding(1, (Split(size),))
+        yield from linear(f"{name}.fc", size, hidden_size, bias=self.bias, sharding=rows)
+        if self.activation == "xielu":
+            for leaf, role, initial in XIELU_PARAMETERS:
+                yield attrs.evolve(tensor(f"{name}.activation.{leaf}", 1, role=role), init_value=initial)
+        yield from linear(f"{name}.proj", hidden_size, size, bias=self.bias, role="output", sharding=columns)
+
+    def shard(self, world_size: int, rank: int) -> Self:
+        first, last = even_range(self.intermediate_size, world_size, rank)
+        return attrs.evolve(self, intermediate_size=last - first)
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +112,7 @@ class SwigluClamp:
 
 
 @attrs.frozen(kw_only=True)
-class GatedMLPSpec:
+class GatedMLPSpec(FeedForwardSpec):
     """`proj(activation(fc_1(x)) * fc_2(x))` (Shazeer 2020, arXiv:2002.05202).
 
     Attributes:
@@ -63,106 +133,13 @@ class GatedMLPSpec:
     def activations_per_token(self) -> int:
         return 3 * self.intermediate_size
 
+    def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
+        size = self.intermediate_size
+        rows, columns = Sharding(0, (Split(size),)), Sharding(1, (Split(size),))
+        for leaf in ("fc_1", "fc_2"):
+            yield from linear(f"{name}.{leaf}", size, hidden_size, bias=self.bias, sharding=rows)
+        yield from linear(f"{name}.proj", hidden_size, size, bias=self.bias, role="output", sharding=columns)
 
-@attrs.frozen(kw_only=True)
-class RouterSpec:
-    """Top-k routing of tokens to experts.
-
-    Attributes:
-        scoring_func: Scoring function of the router logits: `softmax` over all experts, `softmax_of_chosen`
-            over the top-k experts, `sigmoid`, or `sparsemixer`, which selects experts one after another and
-            scores each by a softmax over the remaining experts with similar logits (Liu et al. 2024,
-            arXiv:2409.12136).
-        norm_topk_prob: Whether the top-k scores are normalized to sum to 1.
-        routed_scaling_factor: Factor of the top-k scores.
-        score_correction_bias: Whether a trained bias is added to the scores for selection only (DeepSeek-AI
-            2024, arXiv:2412.19437).
-        n_group: Number of equally large expert groups; 1 disables grouping.
-        topk_group: Number of groups from which experts are selected.
-        group_score_top_k: A group's score is the sum of this many of its best scores.
-        norm: Normalizes the router's input.
-        expert_scale: Whether a trained scale per expert multiplies its weight (Gemma 4).
-        weights_before_experts: Whether the weights multiply the experts' input instead of their output (Llama
-            4).
-        jitter_eps: `sparsemixer`: largest distance of similar logits, relative to the larger magnitude.
-    """
-
-    scoring_func: Literal["softmax", "softmax_of_chosen", "sigmoid", "sparsemixer"] = "softmax"
-    norm_topk_prob: bool = True
-    routed_scaling_factor: float = 1.0
-    score_correction_bias: bool = False
-    n_group: int = 1
-    topk_group: int = 1
-    group_score_top_k: int = 2
-    bias: bool = False
-    norm: NormSpec | None = None
-    logit_factor: float = 1.0
-    expert_scale: bool = False
-    weights_before_experts: bool = False
-    jitter_eps: float = 0.0
-
-    __repr__ = brief_repr
-
-
-@attrs.frozen(kw_only=True)
-class MoESpec:
-    """A mixture of experts (Shazeer et al. 2017, arXiv:1701.06538).
-
-    Attributes:
-        shared_expert: The shared expert, which processes every token.
-        shared_expert_gate: Whether a trained gate multiplies the shared expert's output (Qwen 2 MoE).
-    """
-
-    num_experts: int
-    num_experts_per_token: int
-    expert: GatedMLPSpec
-    router: RouterSpec = RouterSpec()
-    shared_expert: GatedMLPSpec | None = None
-    shared_expert_gate: bool = False
-
-    __repr__ = brief_repr
-
-    @property
-    def intermediate_size(self) -> int:
-        return self.expert.intermediate_size
-
-    @property
-    def activations_per_token(self) -> int:
-        shared = self.shared_expert.activations_per_token if self.shared_expert else 0
-        return self.num_experts_per_token * self.expert.activations_per_token + shared + self.num_experts
-
-
-@attrs.frozen(kw_only=True)
-class DenseAndMoESpec:
-    """The sum of a dense MLP and an MoE, each with its own input and output norm (Gemma 4).
-
-    The router's input is not normalized by them. `norm` describes all four norms.
-    """
-
-    dense: GatedMLPSpec
-    moe: MoESpec
-    norm: NormSpec
-
-    __repr__ = brief_repr
-
-    @property
-    def intermediate_size(self) -> int:
-        return self.dense.intermediate_size
-
-    @property
-    def activations_per_token(self) -> int:
-        return self.dense.activations_per_token + self.moe.activations_per_token
-
-
-AnyMLPSpec: TypeAlias = MLPSpec | GatedMLPSpec | MoESpec | DenseAndMoESpec
-
-
-def moe_of(mlp: AnyMLPSpec) -> MoESpec | None:
-    """Return the MoE of a feed-forward layer, or None if it is dense."""
-    match mlp:
-        case MoESpec():
-            return mlp
-        case DenseAndMoESpec(moe=sparse):
-            return sparse
-        case _:
-            return None
+    def shard(self, world_size: int, rank: int) -> Self:
+        first, last = even_range(self.intermediate_size, world_size, rank)
+        return attrs.evolve(self, intermediate_size=last - first)

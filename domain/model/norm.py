@@ -1,8 +1,12 @@
 """Normalization layers."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import attrs
+
+from litgpt.domain.model.parameter_spec import ParameterRole, ParameterSpec, tensor
+from litgpt.domain.model.sharding import REPLICATED, Sharding
 
 
 @attrs.frozen(kw_only=True)
@@ -20,3 +24,11 @@ class NormSpec:
     unit_offset: bool = False
     weight: bool = True
     bias: bool = False
+
+    def parameters(self, name: str, size: int, *, sharding: Sharding = REPLICATED) -> Iterator[ParameterSpec]:
+        """Yield the parameters of the module `name`, a norm over `size` elements."""
+        if self.weight:
+            role: ParameterRole = "norm_from_1" if self.unit_offset else "norm"
+            yield tensor(f"{name}.weight", size, role=role, sharding=sharding)
+        if self.bias:
+            yield tensor(f"{name}.bias", size, role="bias", sharding=sharding)

@@ -2,10 +2,8 @@
 
 import attrs
 
-from litgpt.domain.model import Architecture
-from litgpt.domain.parallel.tensor_parallel import tensor_shard
-from litgpt.domain.parallel.tensor_shard import Range
-from litgpt.domain.weights.parameters import ParameterSpec
+from litgpt.domain.model import ParameterSpec
+from litgpt.domain.model.sharding import Range
 
 
 @attrs.frozen
@@ -31,20 +29,19 @@ class GatherPlan:
     @property
     def on_rank0(self) -> bool:
         """Whether the first rank has the whole tensor."""
-        return all(patch.rank == 0 for patch in self.slices)
+        return all(part.rank == 0 for part in self.slices)
 
 
-def gather_plan(architecture: Architecture, parameter: ParameterSpec, world_size: int) -> GatherPlan:
+def gather_plan(parameter: ParameterSpec, world_size: int) -> GatherPlan:
     """Return the slices of a parameter; a replicated slice is taken from the first rank that has it."""
-    if tensor_shard(architecture, parameter, world_size, 0).dim is None:
+    dim = parameter.sharding.dim
+    if dim is None:
         return GatherPlan(0, (ShardSlice(0, 0, (0, parameter.shape[0])),))
-    patches: dict[Range, ShardSlice] = {}
-    dimension = 0
+    slices: dict[Range, ShardSlice] = {}
     for rank in range(world_size):
-        split, start = tensor_shard(architecture, parameter, world_size, rank), 0
-        dimension = 0 if split.dim == "rows" else 1
-        for span in split.ranges:
-            if span[0] < span[1]:
-                patches.setdefault(span, ShardSlice(rank, start, span))
-            start += span[1] - span[0]
-    return GatherPlan(dimension, tuple(patches.values()))
+        offset = 0
+        for start, stop in parameter.sharding.ranges(world_size, rank):
+            if start < stop:
+                slices.setdefault((start, stop), ShardSlice(rank, offset, (start, stop)))
+            offset += stop - start
+    return GatherPlan(dim, tuple(slices.values()))

@@ -6,7 +6,6 @@ from math import prod
 
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.model import Architecture
-from litgpt.domain.weights.parameters import parameters
 
 
 def assign_layers(architecture: Architecture, num_devices: int) -> tuple[int, ...]:
@@ -25,7 +24,7 @@ def assign_layers(architecture: Architecture, num_devices: int) -> tuple[int, ..
             f"the model has only {layers} layers.",
         )
     sizes = [0] * layers
-    for parameter in parameters(architecture):
+    for parameter in architecture.parameters():
         parts = parameter.name.split(".")
         if parts[:2] == ["transformer", "h"]:
             sizes[int(parts[2])] += prod(parameter.shape)

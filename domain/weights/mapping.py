@@ -10,8 +10,7 @@ import attrs
 
 from litgpt.domain.errors import CheckpointMismatch
 from litgpt.domain.formatting.bounded_text import brief_repr
-from litgpt.domain.model import Architecture
-from litgpt.domain.weights.parameters import ParameterSpec, parameters
+from litgpt.domain.model import Architecture, ParameterSpec
 from litgpt.domain.weights.tensor_info import TensorInfo
 from litgpt.domain.weights.tensor_view import TensorView
 
@@ -85,7 +84,7 @@ def map_parameters(
     for rule in mappings:
         if rule.condition is None or rule.condition(architecture):
             by_ours.setdefault(rule.name, rule)
-    for parameter in parameters(architecture):
+    for parameter in architecture.parameters():
         generic, numbers = _split_indices(parameter.name)
         yield ParameterSource(parameter, tuple(_views(by_ours[generic], parameter, numbers)))
 

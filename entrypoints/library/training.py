@@ -27,7 +27,6 @@ from litgpt.container import container
 from litgpt.data.module import DataModule
 from litgpt.domain.errors import InvalidArgument, LitGPTError, NotInstalled, WrongType
 from litgpt.domain.formatting.bounded_text import brief_repr
-from litgpt.domain.model import moe_of
 from litgpt.domain.progress import Notice, Reporter, null_reporter
 from litgpt.domain.training.config import TrainConfig, config_from_settings
 from litgpt.domain.training.router_aux_loss import router_loss_coefficient
@@ -135,7 +134,7 @@ def train(
     if overwrite and is_first_process():
         remove_checkpoints(out)
     write_config(out / CONFIG_FILE, config)
-    sparse = any(moe_of(layer.mlp) for layer in llm.config.architecture.layers)
+    sparse = any(layer.mlp.moe for layer in llm.config.architecture.layers)
     weight = _router_loss_coefficient(llm, config, report) if sparse else 0.0
     module = LitModel(
         llm,

@@ -25,9 +25,9 @@ from litgpt.domain.errors import InvalidArgument, UnsupportedOperation
 from litgpt.domain.generation.errors import WorkerLost
 from litgpt.domain.generation.request import GenerationRequest
 from litgpt.domain.generation.sampling_params import SamplingParams
+from litgpt.domain.model import ParameterSpec
 from litgpt.domain.ports import PrefixCache
 from litgpt.domain.progress import Notice, Progress
-from litgpt.domain.weights.parameters import ParameterSpec
 from tests.adapters.tiny_models import tiny_folder
 
 LONG = 120.0

@@ -26,10 +26,9 @@ from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.memory.estimate import kv_cache_bytes, weight_bytes
 from litgpt.domain.model import AttentionSpec, MLASpec, NormSpec, QkNormSpec
 from litgpt.domain.parallel.gather_plan import gather_plan
-from litgpt.domain.parallel.tensor_parallel import shard_model, tensor_shard
+from litgpt.domain.parallel.tensor_parallel import shard_model
 from litgpt.domain.progress import null_reporter
 from litgpt.domain.quantization import Quantization
-from litgpt.domain.weights.parameters import parameters
 from tests.agreement.models import VARIANTS, Pair, Variant, pair, random_ids
 
 LENGTH = 24
@@ -162,7 +161,7 @@ def test_ranks_give_the_logits_of_one_device_and_its_weights_when_they_are_gathe
         assert (logits - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
     for join in both.joins:
         name, shape = join.parameter.name, join.parameter.shape
-        parts = gather_plan(both.actual.architecture, join.parameter, ranks)
+        parts = gather_plan(join.parameter, ranks)
         for rank in range(1, ranks):  # what is sent waits, so one after another will do
             send_shards(parts, shard_of(models[rank], name), ThreadGroup(meeting, rank))
         whole = gather_to_rank0(shape, parts, shard_of(models[0], name), ThreadGroup(meeting, 0))
@@ -193,15 +192,15 @@ def test_norms_over_all_heads_of_every_kind_are_those_of_one_device(
     for rank in range(ranks):
         part = shard_model(architecture, (), world_size=ranks, rank=rank)
         model = parallelize(part, ThreadGroup(meeting, rank), GPT).to_empty(device="cpu")
-        for parameter in parameters(architecture):
-            split = tensor_shard(architecture, parameter, ranks, rank)
+        for parameter in architecture.parameters():
+            sharding = parameter.sharding
             mine, of_whole = shard_of(model, parameter.name), shard_of(whole, parameter.name)
-            if split.dim is None:
-                mine.copy_(torch.zeros_like(of_whole) if split.rank0_only and rank else of_whole)
+            if sharding.dim is None:
+                mine.copy_(torch.zeros_like(of_whole) if sharding.rank0_only and rank else of_whole)
             else:
-                dimension = {"rows": 0, "columns": 1}[split.dim]
-                pieces = [of_whole.narrow(dimension, start, stop - start) for start, stop in split.ranges]
-                mine.copy_(torch.cat(pieces, dimension))
+                ranges = sharding.ranges(ranks, rank)
+                pieces = [of_whole.narrow(sharding.dim, start, stop - start) for start, stop in ranges]
+                mine.copy_(torch.cat(pieces, sharding.dim))
         models.append(model)
     ids = random_ids(2, LENGTH)
     expected = whole(ids)

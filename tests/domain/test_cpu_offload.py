@@ -5,10 +5,10 @@ import pytest
 
 from litgpt.domain.distribution.placement import Hardware, Placement
 from litgpt.domain.families import parse_config
+from litgpt.domain.memory import cpu_offload
+from litgpt.domain.memory.cpu_offload import offload_notice, with_cpu_offload
 from litgpt.domain.memory.estimate import estimate_memory, weight_bytes
 from litgpt.domain.model import Architecture
-from litgpt.domain.parallel import cpu_offload
-from litgpt.domain.parallel.cpu_offload import offload_notice, with_cpu_offload
 from tests.contracts.distribution_strategy import CONFIG
 
 DEEP = parse_config("tiny", CONFIG | {"num_hidden_layers": 8, "hidden_size": 256, "intermediate_size": 1024})

@@ -9,8 +9,8 @@ from litgpt.domain.errors import InvalidArgument, WrongType
 from litgpt.domain.lora.adapter_matching import resolve_target, targets_by_name
 from litgpt.domain.lora.config import LoraConfig, validate_adapter_name
 from litgpt.domain.lora.targets import LoraTarget, find_targets, select_modules, target_modules
+from litgpt.domain.model import ParameterSpec
 from litgpt.domain.weights.mapping import ParameterSource, WeightMapping, _views
-from litgpt.domain.weights.parameters import ParameterSpec
 
 
 def test_what_is_added_counts_alpha_over_rank() -> None:

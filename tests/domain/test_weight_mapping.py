@@ -3,7 +3,6 @@ import pytest
 from litgpt.domain.errors import CheckpointMismatch
 from litgpt.domain.families import LLAMA, parse_config, resolve_model
 from litgpt.domain.weights.mapping import validate_mapping
-from litgpt.domain.weights.parameters import parameters
 from litgpt.domain.weights.tensor_info import TensorInfo
 from tests.contracts.distribution_strategy import CONFIG, shapes
 
@@ -58,7 +57,7 @@ def test_a_tied_head_that_the_file_has_is_known_and_no_parameter_until_it_is_rea
     untied = found.untied()
     assert not untied.architecture.tie_word_embeddings
     assert {join.parameter.name for join in untied.sources} == {
-        parameter.name for parameter in parameters(untied.architecture)
+        parameter.name for parameter in untied.architecture.parameters()
     }
     assert untied.untied() == untied
 

@@ -12,9 +12,8 @@ import attrs
 
 from litgpt.domain.errors import CorruptFile
 from litgpt.domain.families import FAMILIES
-from litgpt.domain.model import Architecture
+from litgpt.domain.model import Architecture, ParameterSpec
 from litgpt.domain.weights.mapping import TensorTarget, invert_mapping, map_parameters
-from litgpt.domain.weights.parameters import ParameterSpec
 from litgpt.domain.weights.tensor_info import TensorInfo
 
 if TYPE_CHECKING:

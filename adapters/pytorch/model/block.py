@@ -1,5 +1,8 @@
 """The transformer block: mixer, MLP, norms and residual connections."""
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
@@ -14,9 +17,9 @@ from litgpt.adapters.pytorch.model.norm import build_norm
 from litgpt.adapters.pytorch.model.per_layer_embedding import PerLayerInput, layer_scale
 from litgpt.adapters.pytorch.model.rope import PositionInfo
 from litgpt.domain.model import (
-    AnyMLPSpec,
     AttentionSpec,
     DenseAndMoESpec,
+    FeedForwardSpec,
     GatedDeltaSpec,
     GatedMLPSpec,
     LayerSpec,
@@ -25,6 +28,19 @@ from litgpt.domain.model import (
     MLPSpec,
     MoESpec,
 )
+
+MIXERS: dict[type[MixerSpec], Callable[[int, Any], nn.Module]] = {
+    AttentionSpec: CausalSelfAttention,
+    GatedDeltaSpec: GatedDeltaNet,
+    MLASpec: MultiHeadLatentAttention,
+}
+
+MLPS: dict[type[FeedForwardSpec], Callable[[int, Any], nn.Module]] = {
+    DenseAndMoESpec: DenseAndMoE,
+    GatedMLPSpec: GatedMLP,
+    MLPSpec: MLP,
+    MoESpec: MoE,
+}
 
 
 class Block(nn.Module):
@@ -36,9 +52,9 @@ class Block(nn.Module):
         super().__init__()
         self.layer = layer
         self.norm_1 = build_norm(hidden_size, layer.norm_1)
-        self.attn = _mixer(hidden_size, layer.mixer)
+        self.attn = MIXERS[type(layer.mixer)](hidden_size, layer.mixer)
         self.norm_2 = build_norm(hidden_size, layer.norm_2)
-        self.mlp = _mlp(hidden_size, layer.mlp)
+        self.mlp = MLPS[type(layer.mlp)](hidden_size, layer.mlp)
         self.post_attention_norm = build_norm(hidden_size, layer.post_mixer_norm)
         self.post_mlp_norm = build_norm(hidden_size, layer.post_mlp_norm)
         self.input = (
@@ -74,25 +90,3 @@ class Block(nn.Module):
     def _add(self, x: Tensor, update: Tensor) -> Tensor:
         scale = self.layer.residual_scale
         return x + update if scale is None else x + update * scale
-
-
-def _mixer(hidden_size: int, spec: MixerSpec) -> nn.Module:
-    match spec:
-        case AttentionSpec():
-            return CausalSelfAttention(hidden_size, spec)
-        case MLASpec():
-            return MultiHeadLatentAttention(hidden_size, spec)
-        case GatedDeltaSpec():
-            return GatedDeltaNet(hidden_size, spec)
-
-
-def _mlp(hidden_size: int, spec: AnyMLPSpec) -> nn.Module:
-    match spec:
-        case MLPSpec():
-            return MLP(hidden_size, spec)
-        case GatedMLPSpec():
-            return GatedMLP(hidden_size, spec)
-        case MoESpec():
-            return MoE(hidden_size, spec)
-        case DenseAndMoESpec():
-            return DenseAndMoE(hidden_size, spec)

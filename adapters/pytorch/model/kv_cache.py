@@ -12,7 +12,7 @@ from torch import Tensor
 
 from litgpt.adapters.pytorch.model.recurrent_state import RecurrentState, empty_recurrent_state
 from litgpt.domain.formatting.bounded_text import summary_repr
-from litgpt.domain.model import Architecture, GatedDeltaSpec
+from litgpt.domain.model import Architecture
 
 # A full cache is reallocated geometrically: the amortized cost of copying is constant per token.
 _GROWTH_FACTOR = 1.5
@@ -150,16 +150,18 @@ class KVCache:
         count = len(architecture.layers)
         devices = [device] * count if isinstance(device, torch.device) else list(device)
         for layer, layer_device in zip(architecture.layers, devices, strict=True):
-            if isinstance(mixer := layer.mixer, GatedDeltaSpec):
-                state_shape = (mixer.num_heads, mixer.k_head_dim, mixer.v_head_dim)
-                conv_shape = (mixer.conv_dim, mixer.conv_kernel_size - 1)
+            spec, window = layer.mixer.cache_spec, layer.mixer.sliding_window
+            if spec.recurrent_state:
                 layers.append(
                     empty_recurrent_state(
-                        len(row_offsets), state_shape, conv_shape, device=layer_device, dtype=dtype
+                        len(row_offsets),
+                        spec.recurrent_shape,
+                        spec.conv_shape,
+                        device=layer_device,
+                        dtype=dtype,
                     )
                 )
                 continue
-            spec, window = mixer.cache_spec, mixer.sliding_window
             slots = max_length if fixed else 0
             if fixed and window is not None:
                 slots = min(slots, 2 * window)

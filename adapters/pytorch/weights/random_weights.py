@@ -12,12 +12,11 @@ from torch import Tensor
 from litgpt.adapters.pytorch.ops.dtypes import TORCH_DTYPES
 from litgpt.domain.errors import InvalidArgument
 from litgpt.domain.families import family_of, parse_config
-from litgpt.domain.model import Architecture
+from litgpt.domain.model import Architecture, ParameterRole
 from litgpt.domain.progress import Reporter
 from litgpt.domain.reference import ModelReference
 from litgpt.domain.tokenizer_source import TokenizerFiles
 from litgpt.domain.weights.mapping import TensorTarget, invert_mapping, map_parameters
-from litgpt.domain.weights.parameters import ParameterRole
 from litgpt.domain.weights.tensor_info import DType, TensorInfo
 
 # The standard deviation of GPT-2 (Radford et al. 2019, section 2.3) and of most configs with an

@@ -12,7 +12,7 @@ from litgpt.domain.families.schema.norm import AnyNormSchema, RMSNormSchema
 from litgpt.domain.families.schema.per_layer_embedding import PerLayerSchema
 from litgpt.domain.families.schema.rope import max_scaled_length
 from litgpt.domain.families.schema.weight_rules import matches
-from litgpt.domain.model import AltUpSpec, Architecture, DenseAndMoESpec, LayerSpec, NormSpec, moe_of
+from litgpt.domain.model import AltUpSpec, Architecture, DenseAndMoESpec, LayerSpec, NormSpec
 from litgpt.domain.weights.mapping import WeightMapping
 
 MAX_EXPERTS = 2**15
@@ -109,7 +109,7 @@ class Family:
             self._layer(config, number) for number in range(config.integer(ConfigField("num_hidden_layers")))
         )
         if (
-            experts := sum(moe.num_experts for moe in (moe_of(layer.mlp) for layer in layers) if moe)
+            experts := sum(moe.num_experts for moe in (layer.mlp.moe for layer in layers) if moe)
         ) > MAX_EXPERTS:
             raise config.unsupported("experts in all layers", experts)
         divisor = config.optional(self.logit_divisor)

@@ -8,8 +8,8 @@ from litgpt.domain.families.schema.hf_config import ConfigField, HFConfig
 from litgpt.domain.families.schema.norm import RMSNormSchema
 from litgpt.domain.model import (
     Activation,
-    AnyMLPSpec,
     DenseAndMoESpec,
+    FeedForwardSpec,
     GatedMLPSpec,
     MLPSpec,
     MoESpec,
@@ -182,7 +182,7 @@ class MoESchema:
     moe_every: ConfigField | None = None
     mlp_only_layers: ConfigField | None = None
 
-    def read(self, config: HFConfig, layer: int) -> AnyMLPSpec:
+    def read(self, config: HFConfig, layer: int) -> FeedForwardSpec:
         if not self._is_moe_layer(config, layer):
             return self.dense.read(config, layer)
         present = [key for key in self.num_experts if config.has_value(key.name)]
@@ -237,7 +237,7 @@ class DenseAndMoESchema:
     enabled: ConfigField
     norm: RMSNormSchema = RMSNormSchema()
 
-    def read(self, config: HFConfig, layer: int) -> AnyMLPSpec:
+    def read(self, config: HFConfig, layer: int) -> FeedForwardSpec:
         dense = self.dense.read(config, layer)
         sparse = self.moe.read(config, layer) if config.flag(self.enabled) else None
         if not isinstance(sparse, MoESpec):

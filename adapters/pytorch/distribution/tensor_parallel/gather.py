@@ -14,8 +14,8 @@ from litgpt.adapters.pytorch.distribution.tensor_parallel.defer_sigint import de
 from litgpt.adapters.pytorch.distribution.tensor_parallel.torchrun import TorchrunGPT, translate_errors
 from litgpt.domain.errors import UnsupportedOperation
 from litgpt.domain.generation.errors import WorkerLost
+from litgpt.domain.model import ParameterSpec
 from litgpt.domain.parallel.gather_plan import GatherPlan, gather_plan
-from litgpt.domain.weights.parameters import ParameterSpec
 
 # Sent by rank 0 under torchrun in place of a tensor index.
 _DONE, _FAILED = -1, -2
@@ -89,7 +89,7 @@ def gather_from_torchrun(
         return int(group.all_reduce(torch.tensor([index])).item())  # the other ranks add 0
 
     def gather(parameter: ParameterSpec) -> Tensor:
-        plan = gather_plan(model.full_architecture, parameter, group.world_size)
+        plan = gather_plan(parameter, group.world_size)
         shard = shard_of(model, parameter.name)
         if plan.on_rank0:
             return shard.cpu()
@@ -100,7 +100,7 @@ def gather_from_torchrun(
     if group.rank > 0:
         with translate_errors():
             while (index := broadcast(0)) >= 0:
-                plan = gather_plan(model.full_architecture, parameters[index], group.world_size)
+                plan = gather_plan(parameters[index], group.world_size)
                 send_shards(plan, shard_of(model, parameters[index].name), group)
         if index == _FAILED:
             raise UnsupportedOperation("Saving the model", "rank 0 failed; see its error for the cause.")

@@ -11,8 +11,9 @@ from litgpt.adapters.pytorch.model.attention.self_attention import CausalSelfAtt
 from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.norm import Norm
 from litgpt.adapters.pytorch.ops.linear import Embedding, Linear
-from litgpt.domain.model import NormSpec
-from litgpt.domain.parallel.tensor_parallel import RankShard, even_range
+from litgpt.domain.model import AttentionSpec, NormSpec
+from litgpt.domain.model.sharding import even_range
+from litgpt.domain.parallel.tensor_parallel import RankShard
 
 GPTT = TypeVar("GPTT", bound=GPT)
 
@@ -99,12 +100,13 @@ def parallelize(shard: RankShard, communicator: Communicator, model_class: type[
 def _parallelize_qk_norm(
     attn: CausalSelfAttention, shard: RankShard, layer: int, communicator: Communicator
 ) -> None:
-    mixer = attn.spec
+    mixer, full = attn.spec, shard.full_architecture.layers[layer].mixer
+    assert isinstance(full, AttentionSpec)  # noqa: S101 - a shard has the mixers of the full model
     if mixer.qk_norm is None or mixer.qk_norm.scope != "all":
         return
     norm, size = mixer.qk_norm.norm, mixer.head_dim
     # Keys that are replicated on several ranks count once per rank, as the all-reduce adds them up.
-    queries, keys = shard.total_heads[layer]
+    queries, keys = full.num_heads, max(full.num_kv_heads, shard.world_size)
     attn.norm_q = ParallelRMSNorm(
         mixer.num_heads * size, norm, total=queries * size, communicator=communicator
     )

@@ -18,8 +18,8 @@ from litgpt.adapters.pytorch.distribution.tensor_parallel.sharded_gpt import Ten
 from litgpt.adapters.pytorch.distribution.tensor_parallel.worker_pool import WorkerPool
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.domain.errors import UnsupportedOperation
+from litgpt.domain.model import ParameterSpec
 from litgpt.domain.parallel.gather_plan import gather_plan
-from litgpt.domain.weights.parameters import ParameterSpec
 
 _cache_ids = itertools.count(1)
 
@@ -61,7 +61,7 @@ class Rank0GPT(TensorParallelGPT):
 
     def gather(self, parameter: ParameterSpec) -> Tensor:
         """Gather the current value of a parameter of the full model, on the CPU."""
-        plan = gather_plan(self.full_architecture, parameter, self.communicator.world_size)
+        plan = gather_plan(parameter, self.communicator.world_size)
         shard = shard_of(self, parameter.name)
         if plan.on_rank0:
             return shard.cpu()

@@ -11,14 +11,12 @@ from litgpt.adapters.pytorch.model.gpt import GPT
 from litgpt.adapters.pytorch.model.kv_cache import KVCache
 from litgpt.adapters.pytorch.model.loss import Reduction, cross_entropy, shift_labels
 from litgpt.domain.errors import UnsupportedOperation
-from litgpt.domain.model import Architecture
 
 
 class TensorParallelGPT(GPT):
     """The shard of one rank of a model."""
 
     communicator: GlooCommunicator
-    full_architecture: Architecture
     supports_lora = False  # an adapter would have to be sharded as the model is
 
     def require_trainable(self) -> None:

@@ -86,7 +86,7 @@ class TensorParallel:
                     rendezvous_store(_COLLECTIVE_TIMEOUT), placement, rank=placement.local_rank, local=False
                 )
             own = _load_shard(parallelize(shard, peers, TorchrunGPT), shard, checkpoint, placement, report)
-            own.communicator, own.full_architecture = peers, architecture
+            own.communicator = peers
             with translate_errors():
                 _barrier(peers)
             peers.set_timeout(self.startup_timeout)
@@ -126,7 +126,7 @@ class TensorParallel:
                 placement,
                 report,
             )
-            model.pool, model.communicator, model.full_architecture = pool, group, architecture
+            model.pool, model.communicator = pool, group
             pool.run_collective(lambda: _barrier(group))
             threads = torch.get_num_threads()
             if model.input_device.type == "cpu":

@@ -8,9 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from litgpt.adapters.pytorch.model.attention.attention_mask import AttentionMask
-
-# Number of queries whose scores `eager_attention` materializes at once.
-_QUERY_BLOCK = 128
+from litgpt.domain.model.attention import QUERY_BLOCK
 
 
 def sdpa_attention(
@@ -69,15 +67,15 @@ def eager_attention(
         mask = torch.ones((tokens, num_keys), dtype=torch.bool, device=queries.device).tril()[None, None]
     by_group = queries.view(batch, tokens, groups, heads // groups, size).permute(0, 2, 3, 1, 4)
     outs = []
-    for begin in range(0, tokens, _QUERY_BLOCK):
-        block = by_group[:, :, :, begin : begin + _QUERY_BLOCK]
+    for begin in range(0, tokens, QUERY_BLOCK):
+        block = by_group[:, :, :, begin : begin + QUERY_BLOCK]
         scores = (block @ keys[:, :, None].transpose(-1, -2)).float() * scale
         if softcap is not None:
             scores = (scores / softcap).tanh() * softcap
         if attention_mask.bias is not None:
             scores = scores + attention_mask.bias.view(-1, groups, heads // groups, 1, num_keys)
         if mask is not None:
-            scores = scores.masked_fill(~mask[:, :, None, begin : begin + _QUERY_BLOCK], -torch.inf)
+            scores = scores.masked_fill(~mask[:, :, None, begin : begin + QUERY_BLOCK], -torch.inf)
         weights = scores.softmax(-1)
         if sinks is not None:
             # A sink s scales the softmax of scores with logsumexp c by exp(c) / (exp(c) + exp(s)).

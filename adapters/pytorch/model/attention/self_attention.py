@@ -29,7 +29,7 @@ class CausalSelfAttention(nn.Module):
         self.gate = _gate(hidden_size, spec) if spec.output_gate else None
         sinks = nn.Parameter(torch.empty(spec.num_heads)) if spec.attention_sinks else None
         self.register_parameter("sinks", sinks)
-        self.uses_eager = bool(spec.attn_logit_softcap or spec.attention_sinks or spec.alibi)
+        self.uses_eager = spec.needs_scores
         if (qk_norm := spec.qk_norm) is not None:
             self.norm_q = _norm(qk_norm, spec.num_heads, spec.head_dim)
             if spec.kv_shared_layer is None:

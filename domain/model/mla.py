@@ -1,0 +1,83 @@
+"""Multi-head latent attention."""
+
+from collections.abc import Iterator
+from typing import Self
+
+import attrs
+
+from litgpt.domain.formatting.bounded_text import brief_repr
+from litgpt.domain.model.mixer import CacheSpec, MixerSpec
+from litgpt.domain.model.norm import NormSpec
+from litgpt.domain.model.parameter_spec import ParameterSpec, linear
+from litgpt.domain.model.rope import RopeSpec
+from litgpt.domain.model.sharding import Sharding, Split, even_range, unsupported
+
+
+@attrs.frozen(kw_only=True)
+class MLASpec(MixerSpec):
+    """Multi-head latent attention (MLA): keys and values are projected from a compressed latent.
+
+    Source: DeepSeek-AI 2024, arXiv:2405.04434, section 2.1, with the names of its config.
+
+    Attributes:
+        rope: RoPE, applied to `rope.rotary_dim` further dimensions of each query and of one key that all
+            heads share.
+        q_lora_rank: Dimension of the query latent; None projects queries directly.
+        norm: Normalizes both latents.
+        bias: Whether the down-projections and the output projection have a bias.
+    """
+
+    num_heads: int
+    qk_nope_head_dim: int
+    rope: RopeSpec
+    v_head_dim: int
+    kv_lora_rank: int
+    q_lora_rank: int | None
+    scale: float
+    norm: NormSpec
+    bias: bool = False
+
+    __repr__ = brief_repr
+
+    @property
+    def num_kv_heads(self) -> int:
+        return self.num_heads
+
+    @property
+    def head_dim(self) -> int:
+        return self.qk_nope_head_dim + self.rope.rotary_dim
+
+    @property
+    def cache_spec(self) -> CacheSpec:
+        """Per token, the latent and the shared rotated key; values are projected from the latent."""
+        return CacheSpec(num_kv_heads=1, k_head_dim=self.kv_lora_rank + self.rope.rotary_dim, v_head_dim=0)
+
+    @property
+    def activations_per_token(self) -> int:
+        return self.num_heads * (3 * self.head_dim + 2 * self.v_head_dim)
+
+    def parameters(self, name: str, hidden_size: int) -> Iterator[ParameterSpec]:
+        heads, rank, bias = self.num_heads, self.kv_lora_rank, self.bias
+        rows = Sharding(0, (Split(heads, self.head_dim),))
+        if self.q_lora_rank is None:
+            yield from linear(f"{name}.q_proj", heads * self.head_dim, hidden_size, sharding=rows)
+        else:
+            yield from linear(f"{name}.q_a_proj", self.q_lora_rank, hidden_size, bias=bias)
+            yield from self.norm.parameters(f"{name}.q_a_norm", self.q_lora_rank)
+            yield from linear(f"{name}.q_b_proj", heads * self.head_dim, self.q_lora_rank, sharding=rows)
+        cached = self.cache_spec.k_head_dim
+        yield from linear(f"{name}.kv_a_proj_with_mqa", cached, hidden_size, bias=bias)
+        yield from self.norm.parameters(f"{name}.kv_a_norm", rank)
+        kv_size = self.qk_nope_head_dim + self.v_head_dim
+        rows, columns = (Sharding(0, (Split(heads, kv_size),)), Sharding(1, (Split(heads, self.v_head_dim),)))
+        for parameter in linear(f"{name}.kv_b_proj", heads * kv_size, rank, sharding=rows):
+            yield attrs.evolve(parameter, skip_quantization=True)  # MLA absorbs parts of it into the queries
+        values = heads * self.v_head_dim
+        yield from linear(f"{name}.proj", hidden_size, values, bias=bias, role="output", sharding=columns)
+
+    def shard(self, world_size: int, rank: int) -> Self:
+        """Return a rank's heads; the latent is replicated."""
+        first, last = even_range(self.num_heads, world_size, rank)
+        if first == last:
+            raise unsupported(world_size, f"there are only {self.num_heads} heads")
+        return attrs.evolve(self, num_heads=last - first)
