@@ -127,7 +127,9 @@ def _check_parts(parts: Sequence[object], location: str) -> None:
                 f"{location}[{number}]", part, "a content part such as {'type': 'text', 'text': 'Hi'}"
             )
         kind = str(part.get("type", ""))
-        if media := next((one for one in _MEDIA if one in kind or one in part or f"{one}_url" in part), None):
+        if media := next(
+            (medium for medium in _MEDIA if medium in kind or medium in part or f"{medium}_url" in part), None
+        ):
             expected = f"a text part: only text models are supported, which cannot read {media} content"
             raise InvalidArgument(f"{location}[{number}]", kind or media, expected)
         if kind == "text" and not isinstance(part.get("text"), str):

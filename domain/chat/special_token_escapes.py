@@ -17,7 +17,7 @@ def map_strings(value: Any, function: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return function(value)
     if isinstance(value, Mapping):
-        return {function(key): map_strings(one, function) for key, one in value.items()}
+        return {function(key): map_strings(item, function) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [map_strings(one, function) for one in value]
+        return [map_strings(item, function) for item in value]
     return value

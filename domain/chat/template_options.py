@@ -35,7 +35,7 @@ def _variables(value: object) -> dict[str, Any]:
     variables: dict[str, Any] = json_value("chat_template_kwargs", value)
     documents = variables.get("documents")
     if documents is not None and not (
-        isinstance(documents, list) and all(isinstance(one, dict) for one in documents)
+        isinstance(documents, list) and all(isinstance(document, dict) for document in documents)
     ):
         raise WrongType(
             "chat_template_kwargs['documents']", documents, "a list of dicts with 'title' and 'text'"

@@ -113,7 +113,7 @@ def _description(text: str, name: str) -> dict[str, Any]:
         raise InvalidArgument(
             name, text, 'described with (choices: …) and a JSON list: ["a", "b"]'
         ) from error
-    enum = [one.strip() if isinstance(one, str) else one for one in listed]
+    enum = [choice.strip() if isinstance(choice, str) else choice for choice in listed]
     return {"enum": enum, "description": choices["text"].strip()}
 
 
@@ -133,7 +133,7 @@ def _type_schema(hint: Any, name: str) -> dict[str, Any]:
         return _plain_type(hint, name)
     if origin is Union or origin is types.UnionType:
         return _union(args, name)
-    if origin is Literal and all(type(one) in _SCALAR_TYPES for one in args):
+    if origin is Literal and all(type(value) in _SCALAR_TYPES for value in args):
         return _enum(list(args))
     return _container(hint, name)
 
@@ -145,7 +145,7 @@ def _container(hint: Any, name: str) -> dict[str, Any]:
     if origin is list:
         return {"type": "array", "items": _type_schema(args[0], name)}
     if origin is tuple and len(args) > 1 and ... not in args:
-        return {"type": "array", "prefixItems": [_type_schema(one, name) for one in args]}
+        return {"type": "array", "prefixItems": [_type_schema(item, name) for item in args]}
     if origin is dict:
         return {"type": "object", "additionalProperties": _type_schema(args[1], name)}
     raise _not_expressible(hint, name)
@@ -156,7 +156,7 @@ def _plain_type(hint: Any, name: str) -> dict[str, Any]:
         return {}
     if isinstance(hint, type) and issubclass(hint, Enum):
         values = [member.value for member in hint]
-        if values and all(type(one) in _SCALAR_TYPES for one in values):
+        if values and all(type(value) in _SCALAR_TYPES for value in values):
             return _enum(values)
     try:
         return {"type": _JSON_TYPES[hint]}
@@ -165,11 +165,11 @@ def _plain_type(hint: Any, name: str) -> dict[str, Any]:
 
 
 def _union(args: Sequence[Any], name: str) -> dict[str, Any]:
-    members = [_type_schema(one, name) for one in args if one is not type(None)]
+    members = [_type_schema(member, name) for member in args if member is not type(None)]
     if len(members) == 1:
         schema = members[0]
-    elif all(one.keys() == {"type"} and isinstance(one["type"], str) for one in members):
-        names = sorted({one["type"] for one in members})
+    elif all(member.keys() == {"type"} and isinstance(member["type"], str) for member in members):
+        names = sorted({member["type"] for member in members})
         schema = {"type": names[0] if len(names) == 1 else names}
     else:
         schema = {"anyOf": members}
@@ -177,7 +177,7 @@ def _union(args: Sequence[Any], name: str) -> dict[str, Any]:
 
 
 def _enum(values: list[Any]) -> dict[str, Any]:
-    names = list(dict.fromkeys(_SCALAR_TYPES[type(one)] for one in values))
+    names = list(dict.fromkeys(_SCALAR_TYPES[type(value)] for value in values))
     return {"type": names[0] if len(names) == 1 else names, "enum": values}
 
 

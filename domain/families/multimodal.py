@@ -37,13 +37,13 @@ _UNUSED_TENSORS = (
 
 def text_config(config: Mapping[str, object]) -> Mapping[str, object]:
     """Return the text config of a multimodal model; the config of a text-only model is returned unchanged."""
-    whole = config.get("model_type")
+    model_type = config.get("model_type")
     part = config.get(_TEXT_CONFIG)
-    if not isinstance(whole, str) or whole not in TEXT_MODEL_TYPES or not isinstance(part, Mapping):
+    if not isinstance(model_type, str) or model_type not in TEXT_MODEL_TYPES or not isinstance(part, Mapping):
         return config
     # These are often set in the outer config only.
     outer = {name: config[name] for name in ("eos_token_id", "tie_word_embeddings") if name in config}
-    return {"model_type": TEXT_MODEL_TYPES[whole], **outer, **part}
+    return {"model_type": TEXT_MODEL_TYPES[model_type], **outer, **part}
 
 
 def is_multimodal(config: Mapping[str, object]) -> bool:

@@ -41,17 +41,20 @@ def match_adapter(
     unknown: list[str] = []
     misshapen: list[str] = []
     for module, pair in adapter.weights.items():
-        found = resolve_target(index, module)
-        if not found:
+        matches = resolve_target(index, module)
+        if not matches:
             unknown.append(module)
             continue
         shapes: tuple[tuple[int, ...], ...] = (shape(pair.lora_A), shape(pair.lora_B))
-        expected: tuple[tuple[int, ...], ...] = found[0].shapes(pair.rank)
-        for tensor, size in ((pair.bias, found[0].out_features), (pair.magnitude, found[0].magnitude_size)):
+        expected: tuple[tuple[int, ...], ...] = matches[0].shapes(pair.rank)
+        for tensor, size in (
+            (pair.bias, matches[0].out_features),
+            (pair.magnitude, matches[0].magnitude_size),
+        ):
             if tensor is not None:
                 shapes, expected = (*shapes, shape(tensor)), (*expected, (size,))
         if shapes != expected:
-            actual, wanted = (" and ".join(str(list(size)) for size in sizes) for sizes in (shapes, expected))
-            misshapen.append(f"{module} is {actual}, expected {wanted}")
-        matched += ((target, pair) for target in found)
+            texts = (" and ".join(str(list(size)) for size in sizes) for sizes in (shapes, expected))
+            misshapen.append(f"{module} is {', expected '.join(texts)}")
+        matched += ((target, pair) for target in matches)
     return matched, unknown, misshapen

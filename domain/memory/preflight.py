@@ -43,8 +43,8 @@ def check_memory(
         ):
             return
         available: int | None = sum(map(hardware.free_device_memory.__getitem__, set(placement.devices)))
-        here = attrs.evolve(architecture, layers=architecture.layers[: placement.num_gpu_layers])
-        weights = weight_bytes(here, dtype=placement.dtype, quantize=placement.quantize)
+        on_gpu = attrs.evolve(architecture, layers=architecture.layers[: placement.num_gpu_layers])
+        weights = weight_bytes(on_gpu, dtype=placement.dtype, quantize=placement.quantize)
         if placement.num_gpu_layers is not None:  # then only a part of the cache is on the GPU
             cache = 0
     else:
@@ -75,7 +75,7 @@ def gigabytes(nbytes: int) -> str:
 
 
 def check_training(
-    asked: str,
+    requested: str,
     needs: TrainingFootprint,
     *,
     weights: int,
@@ -89,7 +89,7 @@ def check_training(
     `TrainingFootprint.program` is not counted, as this process has allocated it already.
 
     Args:
-        asked: The training run, for the message.
+        requested: The training run, for the message.
         needs: The memory on each device.
         weights: The allocated bytes of the weights on each device; memory-mapped weights count only if they
             are trained.
@@ -109,7 +109,7 @@ def check_training(
         f"Weights take {gigabytes(weights)}, gradients and optimizer states {gigabytes(needs.learning)}, "
         f"activations {gigabytes(needs.activations)}{' on each device' if devices > 1 else ''}."
     )
-    check_bytes(asked, needed, available, f"{parts} {remedy}")
+    check_bytes(requested, needed, available, f"{parts} {remedy}")
 
 
 def allocated_bytes(

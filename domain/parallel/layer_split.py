@@ -31,10 +31,10 @@ def assign_layers(architecture: Architecture, num_devices: int) -> tuple[int, ..
         else:
             sizes[-1 if is_output_parameter(parameter.name) else 0] += prod(parameter.shape)
     # The smallest bound for which the devices suffice, by bisection.
-    most = bisect_left(
+    bound = bisect_left(
         range(sum(sizes)), True, lo=max(sizes), key=lambda bound: _devices_needed(sizes, bound) <= num_devices
     )
-    return _fill_devices(sizes, most, num_devices)
+    return _fill_devices(sizes, bound, num_devices)
 
 
 def is_output_parameter(name: str) -> bool:

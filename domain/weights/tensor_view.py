@@ -49,8 +49,8 @@ class TensorView:
         if self.column_range is not None:
             first += self.column_range[0] * strides[1]
             columns = (self.column_range[1] - self.column_range[0], *own[2:])
-        every = self.block_stride or own[0] // self.num_blocks
-        return (self.num_blocks, self.stop - self.start, *columns), (every * strides[0], *strides), first
+        stride = self.block_stride or own[0] // self.num_blocks
+        return (self.num_blocks, self.stop - self.start, *columns), (stride * strides[0], *strides), first
 
     @property
     def is_full(self) -> bool:
@@ -64,13 +64,13 @@ class TensorView:
         length = self.stop - self.start
         own = self.shape if self.expert_index is None else self.shape[1:]
         rows = own[-1] if self.transposed else prod(own) if self.flatten else own[0]
-        every = self.block_stride or rows // self.num_blocks
+        stride = self.block_stride or rows // self.num_blocks
         if start % length == 0 and stop % length == 0:
-            first = self.start + start // length * every
+            first = self.start + start // length * stride
             runs = (stop - start) // length
-            yield attrs.evolve(self, start=first, stop=first + length, num_blocks=runs, block_stride=every)
+            yield attrs.evolve(self, start=first, stop=first + length, num_blocks=runs, block_stride=stride)
             return
         for run in range(start // length, -(-stop // length)):
             begin, end = max(start, run * length), min(stop, (run + 1) * length)
-            first = self.start + run * every + begin - run * length
+            first = self.start + run * stride + begin - run * length
             yield attrs.evolve(self, start=first, stop=first + end - begin, num_blocks=1, block_stride=None)

@@ -42,7 +42,7 @@ class LitGptTensors:
             CorruptFile: The shape of a tensor differs from the one in `model_config.yaml`.
         """
         rules = FAMILIES[architecture.family].weights
-        found: dict[str, tuple[TensorTarget, ...]] = {}
+        mapped: dict[str, tuple[TensorTarget, ...]] = {}
         known: set[str] = set()
         for hf_name, targets in invert_mapping(tuple(map_parameters(architecture, rules))).items():
             sources = [(target.parameter, _stored_name(target.parameter, weights)) for target in targets]
@@ -50,8 +50,8 @@ class LitGptTensors:
             if all(source in weights for _, source in sources):
                 for parameter, source in sources:
                     _check_shape(location, source, weights[source], parameter)
-                found[hf_name] = targets
-        return cls(weights, found | {name: () for name in weights if name not in known})
+                mapped[hf_name] = targets
+        return cls(weights, mapped | {name: () for name in weights if name not in known})
 
     def info(self, name: str) -> TensorInfo:
         targets = self.targets[name]
@@ -81,10 +81,10 @@ class LitGptTensors:
 
     def _rows(self, parameter: ParameterSpec, start: int, rows: int) -> "torch.Tensor":
         name = _stored_name(parameter, self.weights)
-        whole = self.weights[name]
+        tensor = self.weights[name]
         if name != parameter.name:
-            return _ungroup_qkv(whole, parameter, start, rows)
-        return whole if rows == whole.shape[0] else whole[start : start + rows]
+            return _ungroup_qkv(tensor, parameter, start, rows)
+        return tensor if rows == tensor.shape[0] else tensor[start : start + rows]
 
 
 def _stored_name(parameter: ParameterSpec, weights: Mapping[str, object]) -> str:

@@ -59,8 +59,10 @@ def to_hf_tensor(targets: Sequence[TensorTarget], read_parameter: Callable[[str]
     """Build a Hugging Face tensor from parameters; a view if it consists of rows of a single parameter."""
     first = targets[0]
     if len(targets) == 1 and first.view.is_full:
-        whole = read_parameter(first.parameter.name)
-        return whole if first.view.num_rows == whole.shape[0] else whole[first.start :][: first.view.num_rows]
+        tensor = read_parameter(first.parameter.name)
+        return (
+            tensor if first.view.num_rows == tensor.shape[0] else tensor[first.start :][: first.view.num_rows]
+        )
     result: Tensor | None = None
     for target in targets:
         tensor = read_parameter(target.parameter.name)

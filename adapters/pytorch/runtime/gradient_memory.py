@@ -19,10 +19,10 @@ def check_gradients(model: nn.Module) -> None:
     """
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return
-    missing = [one for one in model.parameters() if _needs_gradient(one)]
-    needed = sum(one.nbytes for one in missing)
+    missing = [parameter for parameter in model.parameters() if _needs_gradient(parameter)]
+    needed = sum(parameter.nbytes for parameter in missing)
     if needed > _SMALL:
-        count = sum(one.numel() for one in missing)
+        count = sum(parameter.numel() for parameter in missing)
         remedy = "Train an adapter (add_lora) or fewer of the weights, or use a smaller model or dtype."
         check_bytes(
             f"A backward pass with gradients of {count:,} parameters", needed, allocatable_memory(), remedy

@@ -118,24 +118,26 @@ def _charged_test(of_jinja: Callable[..., Any]) -> Callable[..., Any]:
     return charging
 
 
-def _charge_growth(name: str, value: Any, given: Mapping[str, Any]) -> None:
+def _charge_growth(name: str, value: Any, arguments: Mapping[str, Any]) -> None:
     """Charge the growth of a filter's result over its input."""
     match name:
         case "replace":
-            charge(str(value).count(str(given["old"])) * len(str(given["new"])))
+            charge(str(value).count(str(arguments["old"])) * len(str(arguments["new"])))
         case "indent":
-            width = given.get("width", 4)
+            width = arguments.get("width", 4)
             charge((len(str(value).splitlines()) + 1) * (len(width) if isinstance(width, str) else width))
         case "join":
-            charge(shallow_size(value) * len(str(given.get("d", ""))))
+            charge(shallow_size(value) * len(str(arguments.get("d", ""))))
         case "trim":
-            charge(len(str(value)) * len(str(given.get("chars") or "")))
+            charge(len(str(value)) * len(str(arguments.get("chars") or "")))
         case "title":
             charge(shallow_size(value) * ELEMENT_COST)
         case "format":
-            _charge_format(str(value), (given.get("args"), given.get("kwargs")), refused=_WIDE_PERCENT)
+            _charge_format(
+                str(value), (arguments.get("args"), arguments.get("kwargs")), refused=_WIDE_PERCENT
+            )
         case "round":
-            charge(abs(given.get("precision", 0)) * ELEMENT_COST)
+            charge(abs(arguments.get("precision", 0)) * ELEMENT_COST)
 
 
 def _charge_format(written: str, values: object, *, refused: re.Pattern[str]) -> None:

@@ -19,11 +19,11 @@ def find_style(name: str) -> PromptStyle:
     Raises:
         UnsupportedModel: The style does not exist.
     """
-    wanted = name.removeprefix(_LITGPT_PREFIX)
+    style_name = name.removeprefix(_LITGPT_PREFIX)
     for style in STYLES:
-        if wanted in (style.name, style.litgpt_name):
+        if style_name in (style.name, style.litgpt_name):
             return style
-    close = get_close_matches(wanted.casefold(), [style.name for style in STYLES], n=2)
+    close = get_close_matches(style_name.casefold(), [style.name for style in STYLES], n=2)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     known = ", ".join(style.litgpt_name for style in STYLES)
     raise UnsupportedModel(name, f"there is no prompt style of this name.{hint} Available styles: {known}.")

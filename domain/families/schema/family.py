@@ -136,20 +136,20 @@ class Family:
 
     def _layer(self, config: HFConfig, layer: int) -> LayerSpec:
         config = config.for_layer(layer)
-        norm, how = self.norm.read(config), self.residual
+        norm, residual = self.norm.read(config), self.residual
         feed_forward = self.mlp.read(config, layer)
-        before = how.pre_norm and not isinstance(feed_forward, DenseAndMoESpec)  # has its own norms
-        parallel = config.flag(how.parallel)
-        shared = parallel and config.flag(how.shared_norm)
+        before = residual.pre_norm and not isinstance(feed_forward, DenseAndMoESpec)  # has its own norms
+        parallel = config.flag(residual.parallel)
+        shared = parallel and config.flag(residual.shared_norm)
         return LayerSpec(
             mixer=self.attention.read(config, layer),
             mlp=feed_forward,
-            norm_1=norm if how.pre_norm else None,
+            norm_1=norm if residual.pre_norm else None,
             norm_2=norm if before and not shared else None,
-            post_mixer_norm=norm if how.post_norm else None,
-            post_mlp_norm=norm if how.post_norm else None,
+            post_mixer_norm=norm if residual.post_norm else None,
+            post_mlp_norm=norm if residual.post_norm else None,
             parallel_residual=parallel,
-            residual_scale=config.optional(how.scale),
+            residual_scale=config.optional(residual.scale),
             per_layer_input=self.per_layer_inputs.read_layer_input(config, norm)
             if self.per_layer_inputs
             else None,

@@ -128,8 +128,8 @@ class HFConfig:
         value = self.get(key)
         if not is_integer(value, 1):
             self.raise_invalid(key, "a positive integer")
-        if value > (most := _max_value(key.name)):
-            self.raise_invalid(key, f"at most {most:,}")
+        if value > (limit := _max_value(key.name)):
+            self.raise_invalid(key, f"at most {limit:,}")
         return value
 
     def number(self, key: ConfigField | float) -> float:

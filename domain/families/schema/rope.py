@@ -124,10 +124,10 @@ class RopeSchema:
                     self.rotary_dim, f"an even number up to {head_dim}, the head dimension"
                 )
             return size
-        whole = ConfigField("partial_rotary_factor", 1.0)
-        if self.partial_rotary_factor is None and rope_config.number(whole) != 1:
-            raise rope_config.unsupported(whole.name, rope_config.get(whole))
-        key = self.partial_rotary_factor or whole
+        default_key = ConfigField("partial_rotary_factor", 1.0)
+        if self.partial_rotary_factor is None and rope_config.number(default_key) != 1:
+            raise rope_config.unsupported(default_key.name, rope_config.get(default_key))
+        key = self.partial_rotary_factor or default_key
         size = int(head_dim * rope_config.number(key))
         if not 0 < size <= head_dim or size % 2:
             rope_config.raise_invalid(key, f"a fraction of {head_dim} that is an even number of dimensions")

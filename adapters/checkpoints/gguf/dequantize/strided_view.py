@@ -31,9 +31,9 @@ class StridedView:
             self.offset,
         )
 
-    def swap(self, one: int, other: int) -> "StridedView":
+    def swap(self, axis_a: int, axis_b: int) -> "StridedView":
         axes = [*range(len(self.sizes))]
-        axes[one], axes[other] = axes[other], axes[one]
+        axes[axis_a], axes[axis_b] = axes[axis_b], axes[axis_a]
         return StridedView(
             tuple(self.sizes[axis] for axis in axes), tuple(self.strides[axis] for axis in axes), self.offset
         )

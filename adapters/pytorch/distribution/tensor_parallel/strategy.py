@@ -178,7 +178,7 @@ def _private_folder() -> Path:
 
 def _shut_down(pool: WorkerPool, folder: Path, threads: int | None = None) -> None:
     """End the worker ranks and restore the number of threads of this process."""
-    if os.getpid() != pool.caller_thread:  # a fork of the caller must not end its workers
+    if os.getpid() != pool.caller_pid:  # a fork of the caller must not end its workers
         return
     pool.close()
     shutil.rmtree(folder, ignore_errors=True)

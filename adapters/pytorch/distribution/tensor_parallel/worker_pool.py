@@ -44,7 +44,7 @@ class WorkerPool:
             this process or a worker is stopped does not count.
 
     Attributes:
-        caller_thread: The id of the process that started the workers; its forks cannot use them.
+        caller_pid: The id of the process that started the workers; its forks cannot use them.
         reconnect: Re-establishes the connections after a step that a rank did not finish; its argument is the
             number of the attempt. None: the backend does not support it.
 
@@ -54,7 +54,7 @@ class WorkerPool:
     """
 
     def __init__(self, job: Mapping[str, Any], *, world_size: int, timeout: float = 600.0) -> None:
-        self.caller_thread = os.getpid()
+        self.caller_pid = os.getpid()
         self.timeout = timeout
         self._lock = threading.Lock()
         self._turn = threading.RLock()
@@ -125,7 +125,7 @@ class WorkerPool:
             WorkerLost: A worker is gone, now or during the step.
             WorkerFailed: A worker failed; all ranks are ready for the next step.
         """
-        if os.getpid() != self.caller_thread:
+        if os.getpid() != self.caller_pid:
             reason = "its workers only serve the process that started them. Load the model in this process."
             raise UnsupportedOperation("Using a tensor-parallel model in a forked process", reason)
         with self._turn:
@@ -145,7 +145,7 @@ class WorkerPool:
                     self._stepping = None
 
     def close(self) -> None:
-        if self._closed or os.getpid() != self.caller_thread:
+        if self._closed or os.getpid() != self.caller_pid:
             return
         # Let another thread finish its step, unless it takes too long.
         acquired = self._turn.acquire(timeout=_SHUTDOWN_SECONDS)
