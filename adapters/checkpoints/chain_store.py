@@ -25,10 +25,6 @@ class ChainStore(Generic[TensorT_co]):
 
     Only a ModelNotFound continues the search. Any other error ends it, so that a broken model is not replaced
     silently by another of the same name.
-
-    Attributes:
-        stores: Any ModelStore, in search order.
-
     """
 
     stores: Sequence[ModelStore[TensorT_co]]
@@ -38,7 +34,6 @@ class ChainStore(Generic[TensorT_co]):
         return "; ".join(store.location for store in self.stores)
 
     def names(self) -> Iterator[str]:
-        """Yield the names of all stores, without duplicates."""
         seen = set()
         for store in self.stores:
             for name in _names(store):
@@ -47,13 +42,6 @@ class ChainStore(Generic[TensorT_co]):
                     yield name
 
     def open(self, reference: ModelReference) -> Checkpoint[TensorT_co]:
-        """Open a model from the first store that has it.
-
-        Raises:
-            ModelNotFound: No store has it; the error lists the searched locations and similar names.
-            LitGPTError: Any other error of a store.
-
-        """
         searched: list[str] = []
         hints: list[str] = []
         for store in self.stores:

@@ -25,10 +25,7 @@ class InstalledModel:
             may contain a quantized model.
         module: The module whose folder contains the file. It is located without being imported.
         distribution: The name of the package for pip.
-        command: The command that installs the package.
         pattern: A glob pattern of the file in the module's folder.
-        about: A one-line description.
-
     """
 
     name: str
@@ -53,12 +50,7 @@ INSTALLED_MODELS = (
 
 @attrs.frozen
 class InstalledStore:
-    """Opens the models of installed packages.
-
-    Attributes:
-        models: The known models.
-
-    """
+    """Opens the models of installed packages."""
 
     models: tuple[InstalledModel, ...] = INSTALLED_MODELS
 
@@ -71,15 +63,7 @@ class InstalledStore:
         return (model.name for model in self.models)
 
     def open(self, reference: ModelReference) -> "Checkpoint[torch.Tensor]":
-        """Open a model by its short name.
-
-        Raises:
-            ModelNotFound: The name is not known.
-            NotInstalled: The package is not installed.
-            InvalidArgument: A revision was requested; a package has only its installed version.
-            MissingFile: The package is installed, but the file is missing.
-
-        """
+        """Open a model by its short name."""
         for model in self.models:
             if model.name == reference.name:
                 break
@@ -99,7 +83,6 @@ def model_file(model: InstalledModel) -> Path:
     Raises:
         NotInstalled: The package is not installed.
         MissingFile: The package is installed, but the file is missing.
-
     """
     spec = find_spec(model.module)
     if spec is None or not spec.submodule_search_locations:

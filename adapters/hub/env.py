@@ -48,11 +48,7 @@ def endpoint_name(endpoint: str) -> str:
 
 
 def resolve_token(reference: ModelReference) -> str | None:
-    """Return the access token; None uses the token of huggingface_hub, if any.
-
-    Raises:
-        AccessDenied: The token of HF_TOKEN or of a login has invalid characters.
-    """
+    """Return the token; None uses that of huggingface_hub. Invalid characters raise AccessDenied."""
     if reference.token:
         return reference.token
     from huggingface_hub import get_token

@@ -85,11 +85,7 @@ def _named_templates(files: Sequence[str]) -> list[str]:
 
 
 def tokenizer_files(repository: str, files: Sequence[str]) -> tuple[str, ...]:
-    """Return the files to download for the tokenizer alone.
-
-    Raises:
-        MissingFile: The repository has no supported tokenizer.
-    """
+    """Return the files to download for the tokenizer alone, or raise MissingFile."""
     if not has_tokenizer_files(files):
         names = ", ".join(files[:10]) or "no files"
         raise MissingFile(

@@ -16,14 +16,11 @@ def call_with_timeout(
 ) -> T:
     """Return the result of a call, which must make progress within `seconds`; otherwise raise TimeoutError.
 
-    HTTP timeouts restart with each packet and exclude the host lookup, so they do not bound the duration of
-    a request. After the timeout, the call continues in its daemon thread until its own timeouts end it.
+    HTTP timeouts restart with each packet and exclude the host lookup, so they do not bound the duration of a
+    request. After the timeout, the call continues in its daemon thread until its own timeouts end it.
 
-    Args:
-        seconds: The timeout.
-        call: The call.
-        progressed: Set by the call when it makes progress; cleared here.
-        is_progressing: Called after the timeout; returns whether the call waits for other progress.
+    The call sets `progressed`, which is cleared here; `is_progressing` returns whether it waits for other
+    progress.
     """
     result: Future[T] = Future()
     event = Event() if progressed is None else progressed

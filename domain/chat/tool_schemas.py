@@ -42,10 +42,6 @@ def function_schema(function: Callable[..., Any], name: str = "tools[0]") -> dic
     """Return the JSON schema of a function, from its type hints and its docstring in Google's style.
 
     Equal to `transformers.utils.get_json_schema`. `name` is used in error messages.
-
-    Raises:
-        InvalidArgument: It lacks a docstring, a type hint or the description of an argument, or JSON has no
-            counterpart of a type hint.
     """
     if not (doc := inspect.getdoc(function)):
         raise InvalidArgument(name, function, "a function with a docstring, which describes it to the model")

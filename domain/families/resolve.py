@@ -51,12 +51,7 @@ class ResolvedModel:
 
 
 def family_of(model: str, config: Mapping[str, object]) -> Family:
-    """Return the family of a config; for a multimodal model, the family of its text config.
-
-    Raises:
-        CorruptFile: `model_type` is missing.
-        UnsupportedModel: The family is not supported.
-    """
+    """Return the family of a config; for a multimodal model, the family of its text config."""
     model_type = text_config(config).get("model_type")
     if not isinstance(model_type, str):
         raise CorruptFile(f"config.json of {model}", "it has no 'model_type'.")

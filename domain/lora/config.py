@@ -194,11 +194,7 @@ class LoraAdapter(Generic[TensorT]):
 
 
 def validate_adapter_name(name: object) -> str:
-    """Return a validated adapter name.
-
-    Raises:
-        InvalidArgument: The name has characters that are not allowed in tensor names.
-    """
+    """Return an adapter name, or raise InvalidArgument if tensor names cannot contain it."""
     expected = "a name of letters, digits, '-' and '_'"
     if not isinstance(name, str):
         raise WrongType("name", name, expected)

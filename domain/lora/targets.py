@@ -34,12 +34,9 @@ _EXPECTED = (
 
 @attrs.frozen
 class TargetRows:
-    """The rows of a fused layer that correspond to one Hugging Face tensor.
+    """The rows of a fused layer, such as `transformer.h.0.attn.qkv`, of one Hugging Face tensor.
 
-    Attributes:
-        layer: LitGPT's layer, such as `transformer.h.0.attn.qkv`.
-        stop: End of the rows (exclusive).
-        views: Views of B (out, rank), in the order of LitGPT's rows.
+    `views` are views of B (out, rank), in the order of LitGPT's rows.
     """
 
     layer: str

@@ -27,11 +27,7 @@ def check_memory(
     tensors: Mapping[str, TensorInfo],
     hardware: Hardware,
 ) -> None:
-    """Raise if a model and its fixed KV cache do not fit into the free memory of its placement.
-
-    Raises:
-        InsufficientSpace: There is not enough memory; the message has both figures.
-    """
+    """Raise InsufficientSpace if a model and its fixed KV cache do not fit into free memory."""
     cache = 0
     if placement.kv_cache_size is not None:
         longest = architecture.context_length
@@ -56,13 +52,9 @@ def check_memory(
 
 
 def check_bytes(requested: str, needed: int, available: int | None, remedy: str) -> None:
-    """Raise InsufficientSpace if an operation needs more memory than is available.
+    """Raise InsufficientSpace, with the remedy, if an operation needs more memory than is available.
 
-    Args:
-        requested: The operation, for the message.
-        needed: A lower bound of the bytes that it needs.
-        available: An upper bound of the available bytes; None: unknown.
-        remedy: The remedy, as a sentence.
+    `needed` is a lower bound, `available` an upper bound in bytes; None: unknown.
     """
     if available is not None and needed > available:
         figures = f"it needs {gigabytes(needed)} of memory and {gigabytes(available)} are available."
@@ -86,17 +78,8 @@ def check_training(
 ) -> None:
     """Raise InsufficientSpace if training, with gradients and optimizer states, does not fit into memory.
 
-    `TrainingFootprint.program` is not counted, as this process has allocated it already.
-
-    Args:
-        requested: The training run, for the message.
-        needs: The memory on each device.
-        weights: The allocated bytes of the weights on each device; memory-mapped weights count only if they
-            are trained.
-        device: The type of device, such as `cpu`.
-        devices: The number of devices on this machine.
-        hardware: The hardware, with its free memory.
-        remedy: The remedy, as a sentence.
+    `TrainingFootprint.program` is not counted, as this process has allocated it already. `weights` are the
+    allocated bytes on each of the devices; memory-mapped weights count only if they are trained.
     """
     needed = weights + needs.learning + needs.activations
     if device == "cuda":

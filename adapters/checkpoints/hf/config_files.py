@@ -56,7 +56,6 @@ def read_json(path: Path) -> dict[str, object]:
     Raises:
         MissingFile: The file does not exist.
         CorruptFile: It cannot be read, is too large, or is not a JSON object.
-
     """
     raw = _content(path)
     with translate_read_errors(str(path), reason="it is not JSON"):
@@ -67,13 +66,7 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def read_yaml(path: Path) -> dict[str, object]:
-    """Return the mapping in a YAML file of plain values (see `load_plain_yaml`).
-
-    Raises:
-        MissingFile: The file does not exist.
-        CorruptFile: It cannot be read, is too large, or is not a mapping of plain values.
-
-    """
+    """Return the mapping in a YAML file of plain values (see `load_plain_yaml`); errors as in `read_json`."""
     from litgpt.adapters.checkpoints.files.plain_yaml import load_plain_yaml
 
     raw = _content(path, MAX_YAML_BYTES)
@@ -98,22 +91,12 @@ def _content(path: Path, max_bytes: int = MAX_JSON_BYTES) -> bytes:
 
 
 def read_optional_json(path: Path) -> Mapping[str, object]:
-    """Return the object in a JSON file, or an empty mapping if the file does not exist.
-
-    Raises:
-        CorruptFile: As in `read_json`.
-
-    """
+    """Return the object in a JSON file, or an empty mapping if the file does not exist."""
     return read_json(path) if path.is_file() else {}
 
 
 def tokenizer_files(folder: Path) -> TokenizerFiles:
-    """Return the tokenizer files in a folder: `TOKENIZER_FILES`, tiktoken files and named chat templates.
-
-    Raises:
-        MissingFile: The only tokenizer file is a Git LFS pointer or a dangling link.
-
-    """
+    """Return the tokenizer files in a folder: `TOKENIZER_FILES`, tiktoken files and named chat templates."""
     names = [*TOKENIZER_FILES, *sorted(path.name for path in folder.glob("*.tiktoken"))]
     paths = {name: folder / name for name in names if file_exists(folder / name)}
     if paths.keys() <= _AUXILIARY_TOKENIZER_FILES:
@@ -137,16 +120,7 @@ CHAT_TEMPLATE = "chat_template.jinja"
 
 
 def with_chat_template(files: Mapping[str, bytes], template: str | None) -> dict[str, bytes]:
-    """Return a tokenizer's files with another chat template, in its own file and in `tokenizer_config.json`.
-
-    Args:
-        files: The contents of the files, by name.
-        template: The Jinja template; None leaves the files unchanged.
-
-    Raises:
-        CorruptFile: `tokenizer_config.json` is not a JSON object.
-
-    """
+    """Return a tokenizer's files with another chat template, unless it is None."""
     if template is None:
         return dict(files)
     written = {name: content for name, content in files.items() if name != "chat_template.json"}
@@ -173,10 +147,6 @@ def read_prompt_style(folder: Path) -> str | None:
 
     The file names a class, such as `litgpt.prompts.Alpaca`. Nothing is imported; only the last component of
     the name is used. (LitGPT 0.5.13 writes no arguments and would ignore them.)
-
-    Raises:
-        CorruptFile: The file has any other content.
-
     """
     path = folder / PROMPT_STYLE
     if not path.is_file():

@@ -30,14 +30,7 @@ TensorLocations: TypeAlias = dict[str, tuple[MmapFile, TensorEntry]]
 
 @attrs.frozen
 class FolderTensors:
-    """The tensors of a folder.
-
-    Attributes:
-        tensors: The file of each tensor, and its location in the file.
-        files: The names of the files that are read.
-        notes: Errors of the index that were ignored.
-
-    """
+    """The tensors of a folder by file, the files that are read, and errors of the index that were ignored."""
 
     tensors: TensorLocations
     files: frozenset[str]
@@ -45,13 +38,7 @@ class FolderTensors:
 
 
 def read_single_file(path: Path, pending: HeaderBytes) -> FolderTensors:
-    """Return the tensors of a single file.
-
-    Raises:
-        CorruptFile: The file is truncated or contradicts itself.
-        MissingFile: It is a Git LFS pointer or a dangling link.
-
-    """
+    """Return the tensors of a single file."""
     file, entries = open_shard(path, pending)
     return FolderTensors({name: (file, entry) for name, entry in entries.items()}, frozenset({path.name}))
 
@@ -59,15 +46,11 @@ def read_single_file(path: Path, pending: HeaderBytes) -> FolderTensors:
 def read_shards(folder: Path, pending: HeaderBytes, select_needed: SelectNeeded) -> FolderTensors:
     """Return the tensors of the shards listed by a folder's index.
 
-    Args:
-        folder: The folder.
-        pending: Headers of weight files that are not downloaded yet.
-        select_needed: Called only if tensors are missing or not listed.
+    `select_needed` is called only if tensors are missing or not listed.
 
     Raises:
         CorruptFile: The index or a shard is invalid, or a shard lacks a needed tensor.
         MissingFile: A needed shard is missing.
-
     """
     index = folder / INDEX_FILE
     weight_map = _weight_map(index)
@@ -149,7 +132,6 @@ def open_shard(path: Path, pending: HeaderBytes) -> tuple[MmapFile, dict[str, Te
     Raises:
         CorruptFile: The file is truncated or contradicts itself.
         MissingFile: It does not exist, or is a dangling link or a Git LFS pointer.
-
     """
     if path.name in pending:
         beginning, size = pending[path.name]

@@ -61,15 +61,7 @@ def safetensors_header(names: Sequence[str], tensors: Mapping[str, TensorInfo]) 
 def write_file(
     path: Path, names: Sequence[str], tensors: Mapping[str, TensorInfo], values: "Iterable[torch.Tensor]"
 ) -> None:
-    """Write a safetensors file.
-
-    Args:
-        path: The output file.
-        names: The names of the tensors, in order.
-        tensors: Shapes and dtypes by name.
-        values: The tensors on the CPU, in the same order.
-
-    """
+    """Write a safetensors file; `values` are the tensors on the CPU, in the order of `names`."""
     with path.open("wb") as file:
         file.write(safetensors_header(names, tensors))
         for tensor in values:

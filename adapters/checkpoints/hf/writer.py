@@ -33,23 +33,12 @@ _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 @attrs.frozen
 class HFWriter:
-    """Writes models as Hugging Face folders.
-
-    Attributes:
-        shard_bytes: The maximum tensor bytes per file.
-
-    """
+    """Writes models as Hugging Face folders, with at most `shard_bytes` tensor bytes per file."""
 
     shard_bytes: int = SHARD_BYTES
 
     def __call__(self, folder: Path, model: "ModelToSave[torch.Tensor]", report: Reporter) -> None:
-        """Write a model atomically, replacing the model in the folder.
-
-        Raises:
-            InsufficientSpace: There is not enough disk space.
-            UnsupportedOperation: The folder is not writable.
-
-        """
+        """Write a model atomically, replacing the model in the folder."""
         with replace_folder(folder, "config.json", lambda place: _old_files(place, model)) as staged:
             check_free_space(folder, sum(info.nbytes for info in model.weights.tensors.values()))
             for note in model.weights.notes:

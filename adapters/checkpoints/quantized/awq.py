@@ -26,12 +26,7 @@ NIBBLE_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
 
 @attrs.frozen
 class Awq:
-    """The 4-bit AWQ format.
-
-    Attributes:
-        group_size: The number of inputs that share a scale; None means all.
-
-    """
+    """The 4-bit AWQ format; `group_size` inputs share a scale, None means all."""
 
     group_size: int | None
     description: str = "quantized by AWQ to 4 bits"
@@ -39,12 +34,6 @@ class Awq:
 
     @classmethod
     def read(cls, settings: QuantizationConfig) -> "Awq":
-        """Return the format described by a config.
-
-        Raises:
-            UnsupportedModel: It is an unsupported variant of AWQ.
-
-        """
         settings.require_one_of("bits", BITS)
         settings.layout(("version", "format"), "gemm")
         if settings.values.get("backend") == "llm-awq":  # a different packing
@@ -53,7 +42,6 @@ class Awq:
         return cls(settings.group_size("group_size", default=128))
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights, each of shape (out, in)."""
         layers = stored.prefixes_of(".qweight", ".qzeros")
         return {f"{layer}.weight": self._weight(stored, layer) for layer in layers}
 
@@ -89,7 +77,6 @@ def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype") -> "torch
 
 
 def _codes(words: "torch.Tensor") -> "torch.Tensor":
-    """Return the codes in the order of the outputs."""
     codes: torch.Tensor = (
         unpack_words(words, BITS).unflatten(-1, (-1, PER_WORD))[..., NIBBLE_ORDER].flatten(-2)
     )

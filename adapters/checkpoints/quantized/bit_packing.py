@@ -12,31 +12,16 @@ CHUNK_NUMEL = 2**24
 
 
 def row_chunks(rows: int, row: int, *, of: int = 1) -> Iterator[slice]:
-    """Yield slices of rows with at most `CHUNK_NUMEL` elements, but at least `of` rows.
-
-    Args:
-        rows: The number of rows.
-        row: The number of elements in a row.
-        of: The slices start at multiples of this number of rows.
-
-    """
+    """Yield slices of rows, multiples of `of`, with at most `CHUNK_NUMEL` elements or else `of` rows."""
     step = max(1, CHUNK_NUMEL // (row * of)) * of
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
 
 
 def unpack_words(words: "torch.Tensor", bits: int) -> "torch.Tensor":
-    """Return the integers packed in 32-bit words.
+    """Return the integers of `bits` bits, up to 8, packed in int32 words (…, W): (…, 32 W / bits) in int32.
 
     3-bit values do not divide a word, so a value may start in one word and end in the next.
-
-    Args:
-        words: (…, W) in int32, whose bits are the concatenated bits of the values.
-        bits: Bits per value, up to 8.
-
-    Returns:
-        (…, 32 W / bits) in int32, each from 0 to 2 ** bits - 1.
-
     """
     import torch
 

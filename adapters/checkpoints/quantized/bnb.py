@@ -37,12 +37,6 @@ class BitsAndBytes:
 
     @classmethod
     def read(cls, settings: QuantizationConfig) -> "BitsAndBytes":
-        """Return the format described by a config.
-
-        Raises:
-            UnsupportedModel: It is another format of bitsandbytes.
-
-        """
         for name in ("load_in_8bit", "_load_in_8bit"):
             settings.require_one_of(name, False)
         if not (settings.values.get("load_in_4bit") or settings.values.get("_load_in_4bit")):
@@ -51,7 +45,6 @@ class BitsAndBytes:
         return cls(f"quantized by bitsandbytes to {QUANT_TYPES[str(kind)]}, 4 bits")
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights, each of shape (out, in)."""
         names = stored.prefixes_of(".absmax", *(f"{STATE_SUFFIX}{kind}" for kind in QUANT_TYPES))
         expected = stored.expected(names)
         return {name: _weight(stored, name, expected.get(name)) for name in names}
@@ -118,8 +111,6 @@ def _scaled(values: "torch.Tensor", scales: "torch.Tensor", block: int) -> "torc
 
 @attrs.frozen
 class _QuantState:
-    """The JSON that describes one weight."""
-
     shape: tuple[int, ...]
     block: int
     nested_block: int | None

@@ -9,12 +9,7 @@ FORMATS = ("float-quantized", "naive-quantized")
 
 
 def read_compressed_tensors(settings: QuantizationConfig) -> Fp8:
-    """Return the format described by a config.
-
-    Raises:
-        UnsupportedModel: It is not symmetric FP8 with static scales and the same scheme in all layers.
-
-    """
+    """Return the format of a config, which must be symmetric FP8 with static scales, equal in all layers."""
     settings.require_one_of("format", *FORMATS)
     sparsity = settings.values.get("sparsity_config")
     if sparsity and not (isinstance(sparsity, Mapping) and sparsity.get("format") in (None, "dense")):

@@ -30,10 +30,8 @@ FORMATS = ("F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
 class Fp8:
     """The FP8 format.
 
-    Attributes:
-        block_size: The rows and columns of a block with its own scale; per-tensor and per-channel scales are
-            also accepted.
-
+    `block_size` is the rows and columns of a block with its own scale; per-tensor and per-channel scales are
+    also accepted.
     """
 
     block_size: tuple[int, int] | None = None
@@ -51,12 +49,6 @@ class Fp8:
 
     @classmethod
     def read(cls, settings: QuantizationConfig) -> "Fp8":
-        """Return the format described by a config.
-
-        Raises:
-            UnsupportedModel: It is an unsupported variant of FP8.
-
-        """
         settings.require_one_of("scale_fmt", "float", "ue8m0")
         settings.require_one_of("expert_dtype", "fp8")
         block_size = settings.values.get("weight_block_size", [*DEFAULT_BLOCK_SIZE])
@@ -68,7 +60,6 @@ class Fp8:
         return cls()
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights, each of its stored shape."""
         fp8 = {name for name, info in stored.tensors.items() if info.storage_format in FORMATS}
         scaled = {*stored.prefixes_of("_scale_inv", "_scale")} & {*stored.tensors}
         return {
@@ -112,19 +103,13 @@ def _broadcast_shape(shape: Shape, scale: Shape) -> Shape | None:
 
 
 def _block_scale_shape(shape: Shape, block: tuple[int, int]) -> Shape | None:
-    """Return the shape of a weight's scales with one scale per block."""
     if len(shape) < 2:
         return None
     return (*shape[:-2], -(-shape[-2] // block[0]), -(-shape[-1] // block[1]))
 
 
 def parse_block_size(settings: QuantizationConfig, name: str, value: object) -> tuple[int, int] | None:
-    """Return the rows and columns of a block; None without blocks.
-
-    Raises:
-        UnsupportedModel: The value is not a pair of valid sizes.
-
-    """
+    """Return the rows and columns of a block; None without blocks."""
     if value is None:
         return None
     if (

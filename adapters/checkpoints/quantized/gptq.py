@@ -23,13 +23,9 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Gptq:
-    """The GPTQ format.
+    """The GPTQ format: `bits` per code, and `group_size` inputs that share a scale (None: all).
 
-    Attributes:
-        bits: Bits per code.
-        group_size: The number of inputs that share a scale; None means all.
-        zeros_less_one: Whether zero points are stored minus 1.
-
+    Zero points may be stored minus 1 (`zeros_less_one`).
     """
 
     bits: int
@@ -43,12 +39,6 @@ class Gptq:
 
     @classmethod
     def read(cls, settings: QuantizationConfig) -> "Gptq":
-        """Return the format described by a config.
-
-        Raises:
-            UnsupportedModel: It is an unsupported variant of GPTQ.
-
-        """
         kind = settings.layout(("checkpoint_format", "format"), "gptq", "gptq_v2")
         # For 3 bits, AutoGPTQ and GPTQModel subtract 1 from the zero points in different ways.
         bits = settings.require_one_of("bits", *((4, 2, 8) if kind == "gptq" else (4, 2, 3, 8)))
@@ -64,7 +54,6 @@ class Gptq:
         return cls(bits, settings.group_size("group_size", default=128), kind == "gptq")
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights, each of shape (out, in)."""
         layers = stored.prefixes_of(".qweight", ".qzeros")
         biases = [f"{layer}.bias" for layer in layers if f"{layer}.bias" in stored.tensors]
         # AutoGPTQ adds zero biases to layers without a bias; `_unpack` checks that they are zero.
@@ -115,7 +104,6 @@ def _unpack(parts: "Mapping[str, torch.Tensor]", dtype: "torch.dtype", *, packin
 
 
 def _groups(parts: "Mapping[str, torch.Tensor]", inputs: int, packing: Gptq) -> "torch.Tensor":
-    """Return the group of each input."""
     import torch
 
     if "g_idx" not in parts:

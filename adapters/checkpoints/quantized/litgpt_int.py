@@ -43,7 +43,6 @@ class LitGptInt:
         return cls(4, settings.group_size("group_size", default=32))
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights, with the shapes that the model expects."""
         names = stored.prefixes_of(".codes")
         expected = stored.expected(names)
         return {name: self._weight(stored, name, expected.get(name)) for name in names}

@@ -34,7 +34,6 @@ class Mxfp4:
         return cls()
 
     def packed_weights(self, stored: StoredTensors) -> dict[str, PackedWeight]:
-        """Return the packed weights, each of shape (experts, in, out)."""
         return {name: _weight(stored, name) for name in stored.prefixes_of("_blocks", "_scales")}
 
 

@@ -26,11 +26,8 @@ class PackedWeight:
     """A weight that is computed from several stored tensors.
 
     Attributes:
-        shape: The shape of the weight.
         storage_format: A short name of the format: `AWQ 4-bit`, `NF4`, …
         parts: The names of the stored tensors, by role.
-        unpack: Dequantizes the weight.
-
     """
 
     shape: Shape
@@ -57,20 +54,15 @@ class QuantFormat(Protocol):
 
         Raises:
             CorruptFile: A part is missing, or has an invalid dtype or shape.
-
         """
         ...
 
 
 @attrs.frozen
 class StoredTensors:
-    """The stored tensors of a checkpoint, according to the file headers.
+    """The stored tensors of a checkpoint, according to the file headers; `where` names the files in errors.
 
-    Attributes:
-        where: The name of the files in errors.
-        tensors: All tensors, by name.
-        expected: Returns the shapes that the model expects, by name, for the tensors that it uses.
-
+    `expected` returns the shapes that the model expects, by name, for the tensors that it uses.
     """
 
     where: str
@@ -85,17 +77,7 @@ class StoredTensors:
         return [*dict.fromkeys(prefixes)]
 
     def require(self, name: str, *dtypes: str, purpose: str) -> TensorInfo:
-        """Return a tensor that a weight needs.
-
-        Args:
-            name: The tensor.
-            dtypes: The allowed dtypes; none allows all.
-            purpose: The weight.
-
-        Raises:
-            CorruptFile: The tensor is missing or has another dtype.
-
-        """
+        """Return a tensor that a weight (`purpose`) needs, with one of some dtypes; none allows all."""
         info = self.tensors.get(name)
         if info is None:
             raise CorruptFile(self.where, f"{purpose} is quantized, but its part {name} is missing.")
@@ -113,12 +95,7 @@ class StoredTensors:
             raise CorruptFile(self.where, f"{name} has shape {[*shape]}, expected {expected}.")
 
     def matrix(self, name: str) -> tuple[int, int]:
-        """Return the rows and columns of an existing tensor.
-
-        Raises:
-            CorruptFile: It is not a matrix, or is empty.
-
-        """
+        """Return the rows and columns of an existing tensor, which must be a matrix."""
         shape = self.tensors[name].shape
         if len(shape) != 2 or not prod(shape):
             raise CorruptFile(self.where, f"{name} has shape {[*shape]}, expected a matrix.")

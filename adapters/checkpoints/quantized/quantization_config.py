@@ -14,26 +14,14 @@ LARGEST_GROUP = 2**24
 
 @attrs.frozen
 class QuantizationConfig:
-    """The `quantization_config` of a model.
-
-    Attributes:
-        model: The model name in errors.
-        method: Its `quant_method`.
-        values: All settings.
-
-    """
+    """The `quantization_config` of a model; unsupported values of settings raise UnsupportedModel."""
 
     model: str
     method: str
     values: Mapping[str, object] = attrs.field(repr=False)
 
     def require_one_of(self, name: str, *allowed: object) -> object:
-        """Return a setting, which must be one of the allowed values; the first is the default.
-
-        Raises:
-            UnsupportedModel: It has another value.
-
-        """
+        """Return a setting, which must be one of the allowed values; the first is the default."""
         value = self.values.get(name)
         if value is None:
             return allowed[0]
@@ -43,16 +31,7 @@ class QuantizationConfig:
         return value
 
     def layout(self, names: tuple[str, ...], *allowed: str) -> str:
-        """Return the packing layout in lower case; the first allowed value is the default.
-
-        Args:
-            names: The settings that may specify it, in order of precedence.
-            allowed: The allowed values.
-
-        Raises:
-            UnsupportedModel: A setting has another value.
-
-        """
+        """Return the packing layout in lower case, from the first setting; the first value is the default."""
         layouts = [(name, self.values[name]) for name in names if self.values.get(name) is not None]
         for name, value in layouts:
             if not isinstance(value, str) or value.lower() not in allowed:
@@ -60,23 +39,13 @@ class QuantizationConfig:
         return str(layouts[0][1]).lower() if layouts else allowed[0]
 
     def require_unset(self, *names: str) -> None:
-        """Check that settings are absent or falsy.
-
-        Raises:
-            UnsupportedModel: A setting has another value.
-
-        """
+        """Check that settings are absent or falsy."""
         for name in names:
             if value := self.values.get(name):
                 self.raise_unsupported(name, value)
 
     def group_size(self, name: str, *, default: int) -> int | None:
-        """Return the number of weights that share a scale; None, stored as -1, means a whole row.
-
-        Raises:
-            UnsupportedModel: It is not a valid number.
-
-        """
+        """Return the number of weights that share a scale; None, stored as -1, means a whole row."""
         value = self.values.get(name)
         value = default if value is None else value
         if not is_integer(value, -1) or value == 0 or value > LARGEST_GROUP:
@@ -84,6 +53,5 @@ class QuantizationConfig:
         return None if value == -1 else value
 
     def raise_unsupported(self, name: str, value: object, reason: str = "is not supported") -> NoReturn:
-        """Raise UnsupportedModel, naming the method and the setting."""
         message = f"its weights are quantized by {self.method!r}, and {name} = {value!r} {reason}."
         raise UnsupportedModel(self.model, message)

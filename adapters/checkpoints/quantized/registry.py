@@ -36,7 +36,6 @@ def quant_format_of(model: str, config: Mapping[str, object]) -> QuantFormat | N
 
     Raises:
         UnsupportedModel: The format, or one of its settings, is not supported.
-
     """
     values = config.get(QUANTIZATION_CONFIG) or _text_config(config).get(QUANTIZATION_CONFIG)
     if not values:

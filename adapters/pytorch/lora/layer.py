@@ -36,7 +36,6 @@ class LoraPair(AdapterModule):
     Args:
         lora_A: (R, in); None: shared with `tied_to`.
         lora_B: (rows, R); None: shared with `tied_to`.
-        start: The first row of the layer that is updated.
         bias: (rows,), bias of B; None: no bias.
         magnitude: DoRA magnitude: (rows,), or (in,) for an embedding; None: no DoRA.
         by_column: Whether `magnitude` applies to columns, as for an embedding, and not to rows.

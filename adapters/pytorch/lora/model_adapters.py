@@ -35,13 +35,7 @@ class ModelAdapters:
 
     @classmethod
     def from_model(cls, model: GPT, sources: Sequence[ParameterSource], model_type: str) -> "ModelAdapters":
-        """Return the adapters of a model that does not have any yet.
-
-        `sources` includes the head even if it is tied.
-
-        Raises:
-            UnsupportedOperation: The model is tensor-parallel.
-        """
+        """Return the adapters of a model without any; `sources` includes the head even if it is tied."""
         if not model.supports_lora:
             raise UnsupportedOperation(
                 "LoRA on a tensor-parallel model", "place it on one device, or use the strategy 'sequential'."

@@ -25,12 +25,9 @@ _SIZE = re.compile(r"allocate ([\d.]+ [KMGT]iB).*?([\d.]+ [KMGT]iB) is free", re
 def translate_out_of_memory(
     operation: str, within: AbstractContextManager[object] | None = None
 ) -> Iterator[None]:
-    """Run a block and translate its out-of-memory errors, with the required and the available memory.
+    """Run a block and convert its out-of-memory errors to an UnsupportedOperation with both figures.
 
     `operation` describes the block, such as "Generating"; `within` is another context manager for it.
-
-    Raises:
-        UnsupportedOperation: There is not enough memory.
     """
     try:
         with within or nullcontext():

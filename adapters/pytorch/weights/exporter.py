@@ -41,9 +41,6 @@ class ModelExporter:
         """Return an exporter of a model, with its active LoRA adapter merged.
 
         `read_full` gathers a parameter on the CPU, for a model that holds only a shard.
-
-        Raises:
-            UnsupportedOperation: An adapter is active and the weights are quantized.
         """
         return cls(
             model.state_dict(),

@@ -20,12 +20,7 @@ _SPECIAL_TYPES = (proto.CONTROL, proto.UNKNOWN, proto.USER_DEFINED)  # types mat
 
 
 def build_backend(name: str, vocabulary: GgufVocabulary) -> TokenizerBackend:
-    """Return the codec for a vocabulary.
-
-    Raises:
-        CorruptFile: The vocabulary is inconsistent.
-        UnsupportedModel: Its pre-tokenizer is not supported.
-    """
+    """Return the codec for a vocabulary."""
     types = _types(name, vocabulary)
     make = _bpe_backend if vocabulary.kind == "bpe" else _sentencepiece_backend
     try:

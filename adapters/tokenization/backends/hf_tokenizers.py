@@ -87,12 +87,7 @@ def open_tokenizer_json(name: str, path: Path, added: AddedTokens) -> HFTokenize
 
 
 def wrap_tokenizer(name: str, library: Tokenizer, added: AddedTokens) -> HFTokenizersBackend:
-    """Return the codec for the library's tokenizer after adding tokens to it.
-
-    Raises:
-        CorruptFile: The vocabulary lacks the unknown token, or has an id that is too large.
-        UnsupportedModel: The decoder is not supported.
-    """
+    """Return the codec for the library's tokenizer after adding tokens to it."""
     unknown = getattr(library.model, "unk_token", None)
     if unknown is not None and library.token_to_id(unknown) is None:
         raise CorruptFile(f"the tokenizer of {name}", f"its vocabulary lacks its unknown token {unknown!r}.")

@@ -33,14 +33,7 @@ _NFC_CLASSES = frozenset({"GPTNeoXTokenizer", "Qwen2Tokenizer", "Qwen3_5Tokenize
 
 
 def open_vocab_files(name: str, paths: Mapping[str, Path], config: TokenizerConfig) -> Tokenizer | None:
-    """Return the tokenizer of a folder's vocabulary files, by file name.
-
-    Returns None if there is a `tokenizer.json` or sentencepiece model, or no vocabulary.
-
-    Raises:
-        CorruptFile: A file cannot be read.
-        UnsupportedModel: The pre-tokenizer is not specified or not supported.
-    """
+    """Return the tokenizer of older vocabulary files; None without them, or with files of other backends."""
     from litgpt.adapters.tokenization.backends.tiktoken_files import is_tiktoken, open_tekken, open_tiktoken
 
     if "tokenizer.json" in paths or (

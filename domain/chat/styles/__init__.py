@@ -15,9 +15,6 @@ def find_style(name: str) -> PromptStyle:
     """Return a style by name: `llama3`, `Llama3` or `litgpt.prompts.Llama3`.
 
     Custom classes are never imported, because a file that names code to run is not trusted.
-
-    Raises:
-        UnsupportedModel: The style does not exist.
     """
     style_name = name.removeprefix(_LITGPT_PREFIX)
     for style in STYLES:
@@ -48,9 +45,6 @@ def choose_style(saved: str | None, *, has_chat_template: bool, name: str = "") 
 
     The order of precedence is the style saved with the checkpoint, the chat template, the style of the
     model's name (a repository or path), and plain text.
-
-    Raises:
-        UnsupportedModel: The saved style does not exist.
     """
     if saved is not None:
         return find_style(saved)

@@ -91,12 +91,6 @@ class Family:
         return (*(rule for rule in self.alternative_weights if matches(rule, names)), *self.weights)
 
     def read(self, config: HFConfig) -> Architecture:
-        """Return the architecture of a config.
-
-        Raises:
-            CorruptFile: A setting is missing or invalid.
-            UnsupportedModel: A setting is not supported.
-        """
         config = attrs.evolve(config, attribute_map=self.attribute_map)
         for name in self.unsupported_settings:
             if value := config.get(ConfigField(name, None)):
