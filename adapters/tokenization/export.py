@@ -1,7 +1,7 @@
 """Save a tokenizer of any source format as files."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,10 +123,10 @@ def _sentencepiece_json(backend: "SentencePieceBackend", vocabulary: GgufVocabul
     marked = set(backend.special_tokens.values())
     normal = [place for place in range(len(pieces)) if place not in marked]
     merges = [
-        (left, right)
-        for place in sorted(normal, key=lambda place: -vocabulary.scores[place])
-        for left, right in _possible_merges(pieces[place])
-        if left in ids and right in ids
+        (piece[:at], piece[at:])
+        for piece in (pieces[place] for place in sorted(normal, key=lambda place: -vocabulary.scores[place]))
+        for at in range(1, len(piece))
+        if piece[:at] in ids and piece[at:] in ids
     ]
     unknown = None if vocabulary.unk_id is None else pieces[vocabulary.unk_id]
     by_bytes = proto.BYTE in set(vocabulary.types)
@@ -148,11 +148,6 @@ def _sentencepiece_json(backend: "SentencePieceBackend", vocabulary: GgufVocabul
         ]
     )
     return _to_json(library, vocabulary)
-
-
-def _possible_merges(piece: str) -> Iterator[tuple[str, str]]:
-    for at in range(1, len(piece)):
-        yield piece[:at], piece[at:]
 
 
 def _to_json(library: "Tokenizer", vocabulary: GgufVocabulary) -> bytes:

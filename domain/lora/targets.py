@@ -189,7 +189,8 @@ def target_modules(selected: Iterable[LoraTarget], available: Iterable[LoraTarge
 
 def target_rows(tensor_targets: Sequence[TensorTarget]) -> tuple[TargetRows, ...]:
     """Return the rows in LitGPT's layers of a checkpoint tensor."""
-    return tuple(_rows(layer, list(own)) for layer, own in groupby(tensor_targets, _layer))
+    by_parameter = groupby(tensor_targets, lambda target: target.parameter.name)
+    return tuple(_rows(name.removesuffix(_WEIGHT), list(targets)) for name, targets in by_parameter)
 
 
 def _kind(layers: set[str], embeddings: Collection[str]) -> TargetKind:
@@ -202,10 +203,6 @@ def _kind(layers: set[str], embeddings: Collection[str]) -> TargetKind:
 
 def _parameter_leaf(target: LoraTarget) -> str:
     return ".".join((target.parameter or target.name).split(".")[-2:])
-
-
-def _layer(target: TensorTarget) -> str:
-    return target.parameter.name.removesuffix(_WEIGHT)
 
 
 def _rows(layer: str, tensor_targets: list[TensorTarget]) -> TargetRows:

@@ -133,6 +133,7 @@ def attach_adapter(
         options = LoraOptions(lora.scaling(pair.rank, pair.alpha), lora.dropout, trainable)
         lora_layers.add_pair(name, target, _pair_tensors(target, pair), options)
     parameters = {tensor: _parameter(model_targets, tensor) for tensor in matched.modules_to_save}
+    buffers = dict(model_targets.model.named_buffers())
     tied_tensor = next((key for key, name in parameters.items() if name == f"{EMBEDDING}{_WEIGHT}"), None)
     for tensor in sorted(parameters, key=lambda key: parameters[key] == f"{HEAD}{_WEIGHT}"):
         targets, value = model_targets.targets_of(tensor), matched.modules_to_save[tensor]
@@ -142,7 +143,7 @@ def attach_adapter(
             if ties and parameter == f"{HEAD}{_WEIGHT}" and tied_tensor:
                 lora_layers.tie_replacement(name, (EMBEDDING, module_key(tied_tensor)), parameter, key)
                 continue
-            learns = trainable and not _is_buffer(model_targets, parameter)
+            learns = trainable and parameter not in buffers
             first = None if start == 0 and len(rows) == sizes[parameter] else start
             lora_layers.add_replacement(name, parameter, key, rows, start=first, trainable=learns)
     for target, trained in matched.trained_tokens:
@@ -183,8 +184,9 @@ def export_adapter(
             for tensor in attached.modules_to_save
         },
         trained_tokens={
-            module: _export_tokens(lora_layers.part(name, layer, TRAINABLE_TOKENS, TrainableTokens))
+            module: TrainedTokens(tuple(part.ids.tolist()), full_tensor(part.current))
             for module, layer in attached.trained_tokens
+            for part in [lora_layers.part(name, layer, TRAINABLE_TOKENS, TrainableTokens)]
         },
         targets=target_modules(
             [target for target, *_ in attached.pairs if target.parameter is None],
@@ -267,16 +269,8 @@ def _export_full_tensor(
     return full
 
 
-def _export_tokens(part: TrainableTokens) -> TrainedTokens[Tensor]:
-    return TrainedTokens(tuple(part.ids.tolist()), full_tensor(part.current))
-
-
 def _parameter(model_targets: ModelTargets, tensor: str) -> str:
     return model_targets.targets_of(tensor)[0].parameter.name
-
-
-def _is_buffer(model_targets: ModelTargets, parameter: str) -> bool:
-    return parameter in dict(model_targets.model.named_buffers())
 
 
 def _is_unchanged(model_targets: ModelTargets, tensor: str, value: Tensor) -> bool:

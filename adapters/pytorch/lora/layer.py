@@ -4,6 +4,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Self
 
 import attrs
 import torch
@@ -56,17 +57,15 @@ class LoraPair(AdapterModule):
         bias: Tensor | None = None,
         magnitude: Tensor | None = None,
         by_column: bool = False,
-        tied_to: "LoraPair | None" = None,
+        tied_to: Self | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(tied_to)
         for name, value in (("A", lora_A), ("B", lora_B)):
             if value is not None:
                 self.register_parameter(name, nn.Parameter(value, requires_grad=options.trainable))
         for name, value in (("bias", bias), ("magnitude", magnitude)):
             own = None if value is None else nn.Parameter(value, requires_grad=options.trainable)
             self.register_parameter(name, own)
-        # In a tuple, the module is not registered as a child.
-        self._tied_to: tuple[LoraPair, ...] = () if tied_to is None else (tied_to,)
         self.start, self.stop = start, start + self.lora_B.shape[0]
         self.scaling, self.dropout, self._axis = options.scaling, options.dropout, 0 if by_column else 1
         self._norm: tuple[tuple[int, ...], Tensor] | None = None

@@ -101,7 +101,7 @@ def merged_weights(model: nn.Module) -> dict[str, Callable[[], Tensor]]:
             assert active is not None  # noqa: S101 - the layer has active parts
             for key, changes in _updates_by_parameter(name.removesuffix(".lora"), module, active).items():
                 value = _parameter(model, key, "Saving a model with an active adapter")
-                merged[key] = partial(_apply_updates, value, changes)
+                merged[key] = partial(torch.no_grad()(apply_updates), value, changes)
     return merged
 
 
@@ -110,11 +110,6 @@ _EMBEDDING, _HEAD = "transformer.wte", "lm_head.weight"
 
 def _is_tied(model: GPT) -> bool:
     return model.lm_head.weight is model.get_submodule(_EMBEDDING).weight
-
-
-@torch.no_grad()
-def _apply_updates(value: Tensor, updates: list[ParameterUpdate]) -> Tensor:
-    return apply_updates(value, updates)
 
 
 def _updates_by_parameter(layer: str, lora: LoraLayer, name: str) -> dict[str, list[ParameterUpdate]]:

@@ -151,7 +151,7 @@ class ModelAdapters:
     def _attach(self, name: str, adapter: LoraAdapter[Tensor], *, trainable: bool) -> None:
         matched = match_to_model(self._targets, name, adapter)
         if trainable:
-            self._freeze()
+            self.model.requires_grad_(False)
         self._attached[name] = attach_adapter(
             self._layers, self._targets, name, adapter, matched, trainable=trainable
         )
@@ -160,10 +160,6 @@ class ModelAdapters:
     def _remove(self, name: str) -> None:
         self._layers.remove(name)
         del self._attached[name]
-
-    def _freeze(self) -> None:
-        for parameter in self.model.parameters():
-            parameter.requires_grad_(False)
 
     def _check_new(self, name: str) -> None:
         self._check_unmerged("Adding an adapter")

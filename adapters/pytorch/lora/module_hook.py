@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from types import MethodType
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import torch
@@ -43,10 +43,14 @@ class AdapterModule(nn.Module):
     """
 
     additive = True
-    _tied_to: "tuple[AdapterModule, ...]" = ()
+
+    def __init__(self, tied_to: Self | None = None) -> None:
+        super().__init__()
+        # In a tuple, the module is not registered as a child.
+        self._tied_to: tuple[Self, ...] = () if tied_to is None else (tied_to,)
 
     @property
-    def tied_to(self) -> "AdapterModule | None":
+    def tied_to(self) -> Self | None:
         """The part whose tensors this part shares."""
         return self._tied_to[0] if self._tied_to else None
 
@@ -75,15 +79,13 @@ class ReplacedRows(AdapterModule):
         parameter: str,
         start: int | None,
         trainable: bool,
-        tied_to: "ReplacedRows | None" = None,
+        tied_to: Self | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(tied_to)
         if tied_to is None:
             self.register_parameter("value", nn.Parameter(value, requires_grad=trainable))
         self.parameter = parameter
         self.rows = None if start is None else slice(start, start + value.shape[0])
-        # In a tuple, the module is not registered as a child.
-        self._tied_to: tuple[ReplacedRows, ...] = () if tied_to is None else (tied_to,)
 
     @property
     def current(self) -> Tensor:

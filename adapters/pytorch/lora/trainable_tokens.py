@@ -1,6 +1,7 @@
 """Trained rows of an embedding or a head (PEFT's trainable_token_indices)."""
 
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -26,17 +27,15 @@ class TrainableTokens(AdapterModule):
         size: int,
         trainable: bool,
         device: torch.device,
-        tied_to: "TrainableTokens | None" = None,
+        tied_to: Self | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(tied_to)
         if rows is not None:
             self.register_parameter("rows", nn.Parameter(rows, requires_grad=trainable))
         self.register_buffer("ids", torch.tensor(ids, device=device), persistent=False)
         numbers = torch.full((size,), -1, device=device)
         numbers[self.ids] = torch.arange(len(ids), device=device)
         self.register_buffer("numbers", numbers, persistent=False)
-        # In a tuple, the module is not registered as a child.
-        self._tied_to: tuple[TrainableTokens, ...] = () if tied_to is None else (tied_to,)
 
     @property
     def current(self) -> Tensor:

@@ -14,7 +14,7 @@ _HERE = Path(__file__).parent
 _COMPILED = ("<template>", "<unknown>")  # Jinja's file names of templates from strings
 
 # These two files process operands and arguments of any type from the template.
-_GIVEN_ANYTHING = ("sandbox.py", "costs.py")
+_HANDLES_OPERANDS = ("sandbox.py", "costs.py")
 _OPERAND_ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)
 
 
@@ -29,7 +29,7 @@ def is_template_error(error: Exception) -> bool:
         if str(file) in _COMPILED or _JINJA in file.parents:
             return True
         if file.parent == _HERE:
-            rendering = file.name in _GIVEN_ANYTHING and frame.f_code.co_name != "compile_template"
+            rendering = file.name in _HANDLES_OPERANDS and frame.f_code.co_name != "compile_template"
             return rendering and isinstance(error, _OPERAND_ERRORS)
     return False
 
