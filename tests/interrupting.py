@@ -87,8 +87,8 @@ def paused_at(step: int, call: Callable[[], object], meanwhile: Callable[[], obj
         meanwhile()
     finally:
         os.write(go, b".")
-        for one in (paused, goes_on, go):
-            os.close(one)
+        for value in (paused, goes_on, go):
+            os.close(value)
     return _ended(child)
 
 

@@ -1,4 +1,4 @@
-"""A Hub on this machine, and a store that reads from it."""
+"""A Hub on loopback, and a store that reads from it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Trains in two processes, then goes on from the middle of that; each rank writes what it was fed.
+"""Train in two processes, then resume in the middle; each rank writes the batches that it received.
 
 Run as a program: Lightning starts the second process by running it again.
 """

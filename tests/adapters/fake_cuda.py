@@ -1,8 +1,8 @@
-"""CUDA devices without a GPU: fake tensors, which have a device, a dtype and a shape, and no contents.
+"""CUDA devices without a GPU: fake tensors with a device, a dtype and a shape, but no contents.
 
-torch's `FakeTensorMode` follows each operator's rules, so an operator whose arguments are on different
-devices raises, and here also one that only CPUs have. Numbers are not computed. A value that Python asks a
-tensor for (`.item()`, `.tolist()`) raises too: on a GPU it would wait for all work to finish.
+torch's `FakeTensorMode` applies each operator's rules, so an operator whose arguments are on different
+devices raises; here a CPU-only operator raises too. No numbers are computed. `.item()` and `.tolist()`
+raise as well: on a GPU they would synchronize.
 
     with fake_cuda():
         backward(on_cuda(model).loss(ids, ids))
@@ -29,9 +29,9 @@ _CUDA, _META = 1, 14
 
 @contextmanager
 def fake_cuda() -> Iterator[FakeTensorMode]:
-    """Let tensors be created on, and moved to, `cuda:0`, `cuda:1` and so on.
+    """Allow tensors to be created on, and moved to, `cuda:0`, `cuda:1` and so on.
 
-    A real tensor of the CPU that meets fake ones is one of the CPU for them.
+    A real CPU tensor that meets fake ones is treated as a CPU tensor.
     """
     overwrite = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
@@ -44,9 +44,9 @@ def fake_cuda() -> Iterator[FakeTensorMode]:
 
 
 def on_cuda(module: ModuleT, device: str = "cuda:0", dtype: torch.dtype | None = None) -> ModuleT:
-    """Return a module, moved by its own `to`; what is one parameter in two places stays one.
+    """Return a module moved by its own `to`; a parameter that is shared stays shared.
 
-    Tensors that a module keeps elsewhere than in parameters and buffers stay where they are, as on a GPU.
+    Tensors that a module holds outside of parameters and buffers are not moved, as on a GPU.
     """
     places: dict[Tensor, list[tuple[nn.Module, str]]] = {}
     for part in module.modules():
@@ -60,9 +60,9 @@ def on_cuda(module: ModuleT, device: str = "cuda:0", dtype: torch.dtype | None =
 
 
 def backward(loss: Tensor) -> None:
-    """Do as `loss.backward()`, whose engine wants a real device's streams: call each node of the graph.
+    """Run backward node by node: the engine of `loss.backward()` requires the streams of a real device.
 
-    Every leaf that requires gradients gets one in `grad`.
+    Each leaf that requires gradients gets one in `grad`.
     """
     assert loss.grad_fn is not None
     arrived: dict[Any, dict[int, Tensor]] = {loss.grad_fn: {0: torch.ones_like(loss)}}
@@ -74,31 +74,31 @@ def backward(loss: Tensor) -> None:
             leaf, gradient = node.variable, inputs[0]
             leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
             continue
-        given = [inputs.get(at) for at in range(len(node._input_metadata))]
+        gradients = [inputs.get(at) for at in range(len(node._input_metadata))]
         in_python = isinstance(node, torch.autograd.function.BackwardCFunction)
         if in_python:
-            given = [
-                torch.zeros(one.shape, dtype=one.dtype, device=one.device) if there is None else there
-                for one, there in zip(node._input_metadata, given, strict=True)
+            gradients = [
+                torch.zeros(value.shape, dtype=value.dtype, device=value.device) if there is None else there
+                for value, there in zip(node._input_metadata, gradients, strict=True)
             ]
-            found = node.apply(*given)
+            actual = node.apply(*gradients)
         else:
-            found = node(*given)
-        found = found if isinstance(found, tuple) else (found,)
-        for gradient, (after, at) in zip(found, node.next_functions, strict=False):
+            actual = node(*gradients)
+        actual = actual if isinstance(actual, tuple) else (actual,)
+        for gradient, (after, at) in zip(actual, node.next_functions, strict=False):
             if after is not None and gradient is not None:
                 there, more = arrived.setdefault(after, {}), _like(gradient, after._input_metadata[at])
                 there[at] = more if at not in there else there[at] + more
 
 
 def _like(gradient: Tensor, expected: Any) -> Tensor:
-    """Return a gradient with the shape and dtype of what it is for, as torch's engine does."""
+    """Return a gradient with the shape and dtype of its target, as torch's engine does."""
     assert gradient.device == expected.device, f"a gradient on {gradient.device} for {expected.device}"
     return gradient.sum_to_size(*expected.shape).to(expected.dtype)
 
 
 def _in_order(root: Any) -> list[Any]:
-    """Return the nodes of a graph, each before those that its gradients go to."""
+    """Return the nodes of a graph in topological order."""
     done: list[Any] = []
     seen: set[Any] = set()
     stack: list[tuple[Any, bool]] = [(root, False)]
@@ -114,7 +114,7 @@ def _in_order(root: Any) -> list[Any]:
 
 
 class _Truth(TorchFunctionMode):
-    """Answers `if tensor:` with yes, as for the count of what is learned from, which is never 0 here."""
+    """Answers `if tensor:` with True, as for the number of target tokens, which is never 0 here."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -125,16 +125,16 @@ class _Truth(TorchFunctionMode):
 
 
 class _OneDevice(TorchDispatchMode):
-    """Refuses what fake tensors let pass: operators of CPUs alone, and mixed arguments of a package's own."""
+    """Refuses what fake tensors let pass: CPU-only operators, and mixed devices in custom operators."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
-        devices = {one.device for one in tensors}
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        devices = {tensor.device for tensor in tensors}
         name = func._schema.name
-        if any(one.type == "cuda" for one in devices):
+        if any(device.type == "cuda" for device in devices):
             assert not name.endswith(("_for_cpu", "_weight_int8pack_mm", "_dynamic")), f"{name} is of CPUs"
             assert name.startswith("aten::") or len(devices) == 1, f"{name} was given {devices}"
         return func(*args, **kwargs)
@@ -142,7 +142,7 @@ class _OneDevice(TorchDispatchMode):
 
 @contextmanager
 def _guard() -> Iterator[None]:
-    """Give a torch that was built without CUDA the meta device's rules for changing to a CUDA device."""
+    """Give a torch build without CUDA the meta device's guard for CUDA devices."""
     library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libc10.so"))
     table = (ctypes.c_void_p * (_META + 1)).in_dll(library, "_ZN3c104impl26device_guard_impl_registryE")
     there = table[_CUDA]

@@ -1,6 +1,6 @@
-"""Run by test_forks.py: forks a process that has generated with several threads, and says what came of it.
+"""Fork a process that has generated with several threads, and report the outcome; run by test_forks.py.
 
-The first argument is the folder of a model. A line of JSON is written for each way.
+The first argument is the folder of a model. Writes one JSON line per case.
 """
 
 import json
@@ -44,10 +44,10 @@ def in_fork(act: Callable[[], object]) -> str:
         os.write(writes, outcome(act).encode())
         os._exit(0)
     os.close(writes)
-    with os.fdopen(reads) as said:
-        found = said.read()
+    with os.fdopen(reads) as pipe:
+        actual = pipe.read()
     os.waitpid(child, 0)
-    return found or "it hung"
+    return actual or "it hung"
 
 
 def with_one_thread(llm: LLM) -> str:
@@ -56,11 +56,11 @@ def with_one_thread(llm: LLM) -> str:
 
 
 def in_a_thread(llm: LLM) -> str:
-    found: list[str] = []
-    thread = threading.Thread(target=lambda: found.append(say(llm)))
+    results: list[str] = []
+    thread = threading.Thread(target=lambda: results.append(say(llm)))
     thread.start()
     thread.join()
-    return found[0]
+    return results[0]
 
 
 def put(queue: "SimpleQueue[str]", llm: LLM | None) -> None:
@@ -72,9 +72,9 @@ def in_process(method: Any, llm: LLM | None) -> str:
     queue: SimpleQueue[str] = context.SimpleQueue()
     process = context.Process(target=put, args=(queue, llm))
     process.start()
-    found = queue.get()
+    actual = queue.get()
     process.join()
-    return found
+    return actual
 
 
 class Texts(Dataset[list[int]]):
@@ -85,17 +85,17 @@ class Texts(Dataset[list[int]]):
         return 4
 
     def __getitem__(self, at: int) -> list[int]:
-        return [int(one) for one in self.llm.tokenizer.encode("a" * (at + 1))]
+        return [int(token_id) for token_id in self.llm.tokenizer.encode("a" * (at + 1))]
 
 
 def batches(llm: LLM) -> list[int]:
     loader = DataLoader(
         Texts(llm), batch_size=2, num_workers=2, multiprocessing_context="fork", collate_fn=list
     )
-    found = [len(row) for batch in loader for row in batch]
+    actual = [len(row) for batch in loader for row in batch]
     llm.trainer_setup()
     llm.loss(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 2, 3]])).backward()
-    return [*found, sum(len(batch) for batch in loader)]
+    return [*actual, sum(len(batch) for batch in loader)]
 
 
 def main() -> None:
@@ -103,7 +103,7 @@ def main() -> None:
     llm = loaded()
     pieces: Any = llm.generate("hello", stream=True, top_k=1, max_new_tokens=6, return_as_token_ids=True)
     next(pieces)
-    found = {
+    actual = {
         "parent": say(llm),
         "fork": in_fork(lambda: say(llm)),
         "stream": in_fork(lambda: next(pieces)),
@@ -116,9 +116,9 @@ def main() -> None:
         "fork of a fork": in_fork(lambda: in_fork(lambda: say(llm))),
     }
     pieces.close()
-    found["parent again"] = say(llm)
-    found["DataLoader"] = str(batches(llm))
-    sys.stdout.write(json.dumps(found))
+    actual["parent again"] = say(llm)
+    actual["DataLoader"] = str(batches(llm))
+    sys.stdout.write(json.dumps(actual))
 
 
 if __name__ == "__main__":

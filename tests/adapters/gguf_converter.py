@@ -1,7 +1,7 @@
-"""What llama.cpp's converter does to a Hugging Face folder, written once more, for tests.
+"""An independent implementation of llama.cpp's Hugging Face converter, for tests.
 
-Names come from the gguf package's own maps. What is done to numbers is written down here from the converter,
-one class for each kind of family, and independently of what reads it back.
+Names come from the gguf package's own maps. The tensor transformations follow `convert_hf_to_gguf.py`, with
+one class per kind of family, independently of the library's reader.
 """
 
 import json
@@ -19,17 +19,17 @@ _EXPERT = re.compile(r"(.+)\.experts\.([0-9]+)\.([a-z0-9_]+)\.weight")
 
 
 def tensors_in(folder: Path) -> dict[str, Tensor]:
-    """Return the tensors that transformers saved."""
+    """Return the tensors saved by transformers."""
     from safetensors.torch import load_file
 
     return load_file(folder / "model.safetensors")
 
 
 class Converter:
-    """A family whose numbers stay as they are; experts are stacked.
+    """A family whose tensors are stored unchanged; experts are stacked.
 
     Attributes:
-        config: What its `config.json` says.
+        config: The content of its `config.json`.
 
     """
 
@@ -56,13 +56,13 @@ class Converter:
 
     @property
     def rope(self) -> Mapping[str, Any]:
-        given: Mapping[str, Any] = self.config.get("rope_parameters") or {}
-        full: Mapping[str, Any] = given.get("full_attention", given)
+        parameters: Mapping[str, Any] = self.config.get("rope_parameters") or {}
+        full: Mapping[str, Any] = parameters.get("full_attention", parameters)
         return full
 
     def keys(self) -> dict[str, Any]:
-        """Return the header's keys, behind the architecture's name: those that every family has."""
-        found = {
+        """Return the header keys that each family has, after the architecture's prefix."""
+        actual = {
             "block_count": self.first("num_hidden_layers", "n_layer"),
             "context_length": self.first("max_position_embeddings", "n_positions"),
             "embedding_length": self.first("hidden_size", "n_embd"),
@@ -80,52 +80,51 @@ class Converter:
             "expert_used_count": self.first("num_experts_per_tok"),
             **self.more(),
         }
-        return {key: value for key, value in found.items() if value is not None}
+        return {key: value for key, value in actual.items() if value is not None}
 
     def more(self) -> dict[str, Any]:
-        """Return what a family adds; None takes a key away."""
+        """Return the family's additional keys; None removes a key."""
         return {}
 
     def lists(self) -> dict[str, list[float]]:
-        """Return what a header has as lists, under keys that begin with no architecture."""
+        """Return the header keys with array values that have no architecture prefix."""
         return {}
 
     def change(self, name: str, tensor: Tensor) -> Changed:
-        """Yield what becomes of a tensor, by the names that the gguf package's maps know."""
+        """Yield the converted tensors, by the names in the gguf package's maps."""
         yield name, tensor
 
     def stacked(self) -> dict[str, Tensor]:
-        """Return the tensors with those of all experts of a layer as one."""
-        found: dict[str, Any] = {}
+        """Return the tensors, with all experts of a layer in one."""
+        results: dict[str, Any] = {}
         for name, tensor in self.tensors.items():
             expert = _EXPERT.fullmatch(name)
             if expert is None:
-                found[name] = tensor
+                results[name] = tensor
             else:
-                found.setdefault(f"{expert[1]}.experts.{expert[3]}.weight", {})[int(expert[2])] = tensor
+                results.setdefault(f"{expert[1]}.experts.{expert[3]}.weight", {})[int(expert[2])] = tensor
         return {
-            name: torch.stack([one[at] for at in range(len(one))]) if isinstance(one, dict) else one
-            for name, one in found.items()
+            name: torch.stack([value[at] for at in range(len(value))]) if isinstance(value, dict) else value
+            for name, value in results.items()
         }
 
     def named(self) -> dict[str, Tensor]:
-        """Return all tensors by GGUF's names."""
+        """Return all tensors by GGUF name."""
         import gguf
 
         arch = gguf.MODEL_ARCH[self.arch]
         names = gguf.get_tensor_name_map(arch, self.keys()["block_count"])
-        found = {}
+        results = {}
         for name, tensor in self.stacked().items():
             for actual, changed in self.change(name, tensor):
                 if actual.startswith("blk."):
                     translated = actual
                 else:
                     translated = names.get_name(actual, try_suffixes=(".weight", ".bias")) or f"? {actual}"
-                found[translated] = changed
-        return found
+                results[translated] = changed
+        return results
 
     def write(self, path: Path, stored_as: str = "F32") -> Path:
-        """Write the GGUF file."""
         import gguf
 
         arch = gguf.MODEL_ARCH_NAMES[gguf.MODEL_ARCH[self.arch]]
@@ -159,7 +158,7 @@ class Converter:
 
 
 def permuted(tensor: Tensor, heads: int) -> Tensor:
-    """Pair the two halves of each head's rows, for a rotation of neighbours."""
+    """Interleave the two halves of each head's rows, for RoPE of adjacent pairs."""
     halves = tensor.reshape(heads, 2, tensor.shape[0] // heads // 2, *tensor.shape[1:])
     return halves.swapaxes(1, 2).reshape(tensor.shape)
 
@@ -207,15 +206,15 @@ class Phi2(Converter):
 
 
 class Phi2Joined(Phi2):
-    """As the first files had it: queries, keys and values in one tensor."""
+    """The older layout: Q, K and V in one tensor."""
 
     def stacked(self) -> dict[str, Tensor]:
-        found = super().stacked()
-        for name in [name for name in found if ".q_proj." in name]:
-            those = [found.pop(name.replace("q_proj", one)) for one in ("q_proj", "k_proj", "v_proj")]
+        actual = super().stacked()
+        for name in [name for name in actual if ".q_proj." in name]:
+            parts = [actual.pop(name.replace("q_proj", value)) for value in ("q_proj", "k_proj", "v_proj")]
             kind = name.rpartition(".")[2]
-            found[f"blk.{name.split('.')[2]}.attn_qkv.{kind}"] = torch.cat(those)
-        return found
+            actual[f"blk.{name.split('.')[2]}.attn_qkv.{kind}"] = torch.cat(parts)
+        return actual
 
 
 class Phi3(Converter):
@@ -223,7 +222,7 @@ class Phi3(Converter):
 
     def more(self) -> dict[str, Any]:
         share = self.rope.get("partial_rotary_factor", 1.0)
-        found = {
+        actual = {
             "rope.dimension_count": int(share * self.head_size),
             "rope.scaling.original_context_length": self.config["original_max_position_embeddings"],
             "attention.sliding_window": self.config.get("sliding_window") or 0,
@@ -233,15 +232,15 @@ class Phi3(Converter):
 
             original = self.config["original_max_position_embeddings"]
             scale = self.config["max_position_embeddings"] / original
-            found["rope.scaling.attn_factor"] = math.sqrt(1 + math.log(scale) / math.log(original))
-        return found
+            actual["rope.scaling.attn_factor"] = math.sqrt(1 + math.log(scale) / math.log(original))
+        return actual
 
     def named(self) -> dict[str, Tensor]:
-        found = super().named()
-        for one in ("long", "short"):
-            if factors := self.rope.get(f"{one}_factor"):
-                found[f"rope_factors_{one}.weight"] = torch.tensor(factors)
-        return found
+        actual = super().named()
+        for name in ("long", "short"):
+            if factors := self.rope.get(f"{name}_factor"):
+                actual[f"rope_factors_{name}.weight"] = torch.tensor(factors)
+        return actual
 
 
 class PhiMoe(Phi3):
@@ -295,14 +294,16 @@ class StableLm(Converter):
         }
 
     def stacked(self) -> dict[str, Tensor]:
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         for name, tensor in super().stacked().items():
             norm = re.fullmatch(r"(.+_layernorm)\.norms\.[0-9]+\.weight", name)
             if norm is None:
-                found[name] = tensor
+                results[name] = tensor
             else:
-                found.setdefault(f"{norm[1]}.weight", []).append(tensor)
-        return {name: torch.stack(one) if isinstance(one, list) else one for name, one in found.items()}
+                results.setdefault(f"{norm[1]}.weight", []).append(tensor)
+        return {
+            name: torch.stack(value) if isinstance(value, list) else value for name, value in results.items()
+        }
 
 
 class Olmo(Llama):
@@ -313,7 +314,7 @@ class Olmo(Llama):
 
 
 class DeepseekV3(Converter):
-    """With keys and values apart, as since llama.cpp keeps the latent vector."""
+    """With K and V in separate tensors, as since llama.cpp caches the latent vector."""
 
     arch = "DEEPSEEK2"
 
@@ -365,7 +366,7 @@ class DeepseekV3(Converter):
 
 
 class DeepseekV3Joined(DeepseekV3):
-    """As the first files had it."""
+    """The older layout: K and V in one tensor."""
 
     def lengths(self) -> dict[str, int]:
         config = self.config
@@ -390,19 +391,19 @@ class GptOss(Converter):
     arch = "GPT_OSS"
 
     def more(self) -> dict[str, Any]:
-        found = {
+        actual = {
             "attention.sliding_window": self.config["sliding_window"],
             "expert_feed_forward_length": self.config["intermediate_size"],
         }
         if self.rope["rope_type"] == "yarn":
-            found |= {
+            actual |= {
                 "rope.scaling.type": "yarn",
                 "rope.scaling.factor": self.rope["factor"],
                 "rope.scaling.original_context_length": self.rope["original_max_position_embeddings"],
                 "rope.scaling.yarn_beta_fast": self.rope["beta_fast"],
                 "rope.scaling.yarn_beta_slow": self.rope["beta_slow"],
             }
-        return found
+        return actual
 
     def change(self, name: str, tensor: Tensor) -> Changed:
         if name.endswith("_bias"):
@@ -424,7 +425,7 @@ class Glm4(Converter):
 
 
 class Glm4Moe(Glm4):
-    """With the layer that guesses ahead, which is there and not run."""
+    """With the multi-token-prediction layer, which is stored but not run."""
 
     arch = "GLM4_MOE"
 
@@ -494,7 +495,7 @@ class Gpt2(Converter):
 
 
 class Windowed(Converter):
-    """A family whose header has the window and which layers have it."""
+    """A family whose header has the sliding window and its layers."""
 
     def more(self) -> dict[str, Any]:
         if not self.config.get("sliding_window"):
@@ -502,7 +503,7 @@ class Windowed(Converter):
         return {
             "attention.sliding_window": self.config["sliding_window"],
             "attention.sliding_window_pattern": [
-                one == "sliding_attention" for one in self.config["layer_types"]
+                kind == "sliding_attention" for kind in self.config["layer_types"]
             ],
         }
 
@@ -604,7 +605,7 @@ class Mpt(Converter):
     arch = "MPT"
 
     def more(self) -> dict[str, Any]:
-        width, said = self.config["d_model"], self.config["attn_config"]
+        width, config = self.config["d_model"], self.config["attn_config"]
         return {
             "block_count": self.config["n_layers"],
             "context_length": self.config["max_seq_len"],
@@ -613,8 +614,8 @@ class Mpt(Converter):
             "attention.head_count": self.config["n_heads"],
             "attention.head_count_kv": None,
             "attention.layer_norm_epsilon": 1e-5,
-            "attention.max_alibi_bias": float(said["alibi_bias_max"]),
-            "attention.clamp_kqv": said["clip_qkv"],
+            "attention.max_alibi_bias": float(config["alibi_bias_max"]),
+            "attention.clamp_kqv": config["clip_qkv"],
         }
 
     @property
@@ -655,8 +656,8 @@ class Apertus(Converter):
     def lists(self) -> dict[str, list[float]]:
         layers = range(self.config["num_hidden_layers"])
         return {
-            f"xielu.{one}": [self.tensors[f"model.layers.{at}.mlp.act_fn.{one}"].item() for at in layers]
-            for one in ("alpha_p", "alpha_n", "beta", "eps")
+            f"xielu.{name}": [self.tensors[f"model.layers.{at}.mlp.act_fn.{name}"].item() for at in layers]
+            for name in ("alpha_p", "alpha_n", "beta", "eps")
         }
 
     def change(self, name: str, tensor: Tensor) -> Changed:
@@ -705,7 +706,8 @@ class Qwen3Next(Qwen2Moe):
             values = config["linear_num_value_heads"] // groups * config["linear_value_head_dim"]
             by_group = tensor.view(groups, 2 * key + 2 * values, -1)
             q, k, v, z = (
-                one.reshape(-1, tensor.shape[1]) for one in by_group.split([key, key, values, values], dim=1)
+                word.reshape(-1, tensor.shape[1])
+                for word in by_group.split([key, key, values, values], dim=1)
             )
             layer = name.split(".")[2]
             yield f"blk.{layer}.attn_qkv.weight", torch.cat([q, k, v])
@@ -718,7 +720,7 @@ class Qwen35(Qwen3Next):
     arch = "QWEN35"
 
     def tiled(self, tensor: Tensor, axis: int) -> Tensor:
-        """Put the first head of values of each group before the second of each."""
+        """Reorder value heads: the first of each group, then the second of each."""
         groups = self.config["linear_num_key_heads"]
         heads = self.config["linear_num_value_heads"] // groups
         by_group: Tensor = tensor.unflatten(axis, (groups, heads, -1))
@@ -749,10 +751,12 @@ class Gemma3n(Converter):
             "altup.num_inputs": config["altup_num_inputs"],
             "attention.shared_kv_layers": config["num_kv_shared_layers"],
             "attention.sliding_window": config["sliding_window"],
-            "attention.sliding_window_pattern": [one == "sliding_attention" for one in config["layer_types"]],
+            "attention.sliding_window_pattern": [
+                kind == "sliding_attention" for kind in config["layer_types"]
+            ],
             "activation_sparsity_scale": [
-                float(torch.distributions.Normal(0, 1).icdf(torch.tensor(one)))
-                for one in config["activation_sparsity_pattern"]
+                float(torch.distributions.Normal(0, 1).icdf(torch.tensor(sparsity)))
+                for sparsity in config["activation_sparsity_pattern"]
             ],
             "embedding_length_per_layer_input": config["hidden_size_per_layer_input"],
             "rope.freq_base_swa": config["rope_parameters"]["sliding_attention"]["rope_theta"],
@@ -778,15 +782,15 @@ class Gemma4(Converter):
 
     @property
     def full(self) -> dict[str, int]:
-        """What is said of the layers that see everything."""
+        """Return the RoPE settings of full-attention layers."""
         return dict(self.config["per_layer_config"][str(self.config["layer_types"].index("full_attention"))])
 
     def more(self) -> dict[str, Any]:
         config, kinds = self.config, self.config["layer_types"]
-        windowed = [one == "sliding_attention" for one in kinds]
+        windowed = [kind == "sliding_attention" for kind in kinds]
         first = len(kinds) - config["num_kv_shared_layers"]
         middle, groups = config["intermediate_size"], config["num_key_value_heads"]
-        found: dict[str, Any] = {
+        actual: dict[str, Any] = {
             "attention.shared_kv_layers": config["num_kv_shared_layers"],
             "embedding_length_per_layer_input": config["hidden_size_per_layer_input"],
             "attention.sliding_window": config["sliding_window"],
@@ -801,13 +805,15 @@ class Gemma4(Converter):
             "final_logit_softcapping": config["final_logit_softcapping"],
         }
         if config["use_double_wide_mlp"]:
-            found["feed_forward_length"] = [middle * (1 + (at >= first)) for at in range(len(kinds))]
+            actual["feed_forward_length"] = [middle * (1 + (at >= first)) for at in range(len(kinds))]
         if (others := self.full.get("num_key_value_heads")) is not None:
-            found["attention.head_count_kv"] = [groups if one else others for one in windowed]
+            actual["attention.head_count_kv"] = [
+                groups if is_windowed else others for is_windowed in windowed
+            ]
         if config["enable_moe_block"]:
-            found["expert_used_count"] = config["top_k_experts"]
-            found["expert_feed_forward_length"] = config["moe_intermediate_size"]
-        return found
+            actual["expert_used_count"] = config["top_k_experts"]
+            actual["expert_feed_forward_length"] = config["moe_intermediate_size"]
+        return actual
 
     def change(self, name: str, tensor: Tensor) -> Changed:
         layer = name.split(".")[2]
@@ -822,11 +828,11 @@ class Gemma4(Converter):
 
     def named(self) -> dict[str, Tensor]:
         pairs = self.full["head_dim"] // 2
-        kept = int(pairs * self.rope["partial_rotary_factor"])
-        factors = torch.tensor([1.0] * kept + [1e30] * (pairs - kept))
+        rotated = int(pairs * self.rope["partial_rotary_factor"])
+        factors = torch.tensor([1.0] * rotated + [1e30] * (pairs - rotated))
         return super().named() | {"rope_freqs.weight": factors}
 
 
 def of(arch: str) -> type[Converter]:
-    """Return the converter of an architecture whose numbers stay as they are."""
+    """Return the converter of an architecture whose tensors are stored unchanged."""
     return type(arch, (Converter,), {"arch": arch})

@@ -1,4 +1,4 @@
-"""GGUF files made for tests: by the gguf package's own writer, or byte by byte where it would refuse."""
+"""GGUF files for tests, written by the gguf package, or byte by byte where it would refuse."""
 
 import struct
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ def random_array(shape: tuple[int, ...], seed: int) -> Array:
 
 
 def llama_tensors(*, heads: int = 4, groups: int = 2, size: int = 16, layers: int = 2) -> dict[str, Array]:
-    """Return random tensors by GGUF's names, none of them the same as another."""
+    """Return random tensors by GGUF name, no two of them equal."""
     width, middle = heads * size, 96
     shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (len(TOKENS), width)}
     for layer in range(layers):
@@ -51,13 +51,14 @@ def write_gguf(
     """Write a small model with the gguf package.
 
     Args:
-        path: Where to.
-        architecture: GGUF's name of it.
-        tensors: In float32, by GGUF's names.
-        stored_as: How the matrices are stored; vectors are always F32.
-        settings: Keys behind the architecture's name that are added or, being None, left out.
-        more: What else is to be said to the writer.
-        parts: The most tensors in one file; 0 writes one file.
+        path: Destination.
+        architecture: GGUF's name of the architecture.
+        tensors: In float32, by GGUF name.
+        stored_as: The format of matrices; vectors are always F32.
+        settings: Keys after the architecture's prefix to add, or to omit if None.
+        more: Further calls of the writer.
+        parts: Maximum number of tensors per file; 0 writes one file.
+
 
     """
     import gguf
@@ -104,7 +105,7 @@ def write_gguf(
 
 
 def text(value: str | bytes) -> bytes:
-    """Return a string as GGUF writes it."""
+    """Return a string in GGUF encoding."""
     raw = value if isinstance(value, bytes) else value.encode()
     return struct.pack("<Q", len(raw)) + raw
 
@@ -115,7 +116,7 @@ def key(name: str | bytes, kind: int, value: bytes) -> bytes:
 
 
 def tensor(name: str, dimensions: tuple[int, ...], number: int = 0, offset: int = 0) -> bytes:
-    """Return what a header says of a tensor; dimensions in GGUF's order, the fastest first."""
+    """Return the header entry of a tensor; dimensions in GGUF's order, the fastest first."""
     return (
         text(name)
         + struct.pack(f"<I{len(dimensions)}Q", len(dimensions), *dimensions)
@@ -131,7 +132,7 @@ def header(
     key_count: int | None = None,
     tensor_count: int | None = None,
 ) -> bytes:
-    """Return a header, filled up to where its weights would begin."""
+    """Return a header, padded to the start of the tensor data."""
     counts = (
         len(tensors) if tensor_count is None else tensor_count,
         len(keys) if key_count is None else key_count,

@@ -1,4 +1,4 @@
-"""Repositories for the Hub on loopback: small enough to send, with everything that real ones have."""
+"""Repositories for the loopback Hub: small, with all files of real ones."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 
 
 def weights(rows: int = 16) -> dict[str, np.ndarray]:
-    """Return a few tensors; `rows` says how large the largest is, at 4 KB each."""
+    """Return a few tensors; `rows` is the size of the largest, at 4 KB each."""
     random = np.random.default_rng(0)
     return {
         "model.embed_tokens.weight": random.standard_normal((rows, 1024), dtype=np.float32),
@@ -21,7 +21,7 @@ def weights(rows: int = 16) -> dict[str, np.ndarray]:
 
 
 def small_files(folder: Path) -> None:
-    """Write what lies beside the weights, and things that nobody needs."""
+    """Write the files beside the weights, and unrelated files."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "generation_config.json").write_text(json.dumps({"temperature": 0.6}))
@@ -34,13 +34,13 @@ def small_files(folder: Path) -> None:
 
 
 def one_file(folder: Path, *, rows: int = 16, note: str = "") -> None:
-    """Write a model in one file of safetensors; `note` makes its header longer."""
+    """Write a model in one safetensors file; `note` makes its header longer."""
     small_files(folder)
     save_file(weights(rows), folder / "model.safetensors", metadata={"note": note})
 
 
 def sharded(folder: Path, *, rows: int = 16) -> None:
-    """Write a model in two files and an index."""
+    """Write a model in two shards and an index."""
     small_files(folder)
     weight_map = {}
     for shard, (name, tensor) in zip(SHARDS, weights(rows).items(), strict=True):

@@ -1,4 +1,4 @@
-"""Tiny models of every family that LitGPT has code for, in transformers' settings and in LitGPT's."""
+"""Tiny models of every family that LitGPT supports, in transformers' settings and in LitGPT's."""
 
 import atexit
 from pathlib import Path
@@ -22,14 +22,15 @@ from tests.adapters.tiny_models import tiny_model
 
 @attrs.frozen
 class LitGptVariant:
-    """A model in two dialects.
+    """A model in both formats.
 
     Attributes:
-        name: What is special about it.
-        family: Its family in transformers, and what `litgpt_writer` calls it.
-        settings: In which settings of transformers it differs from the tiny one of its family.
-        changed: In which of LitGPT's.
-        read_as: The family that it is read as, where LitGPT's settings do not tell two apart.
+        name: The special property of the model.
+        family: Its `model_type` in transformers, and in `litgpt_writer`.
+        settings: The transformers settings that differ from the tiny model of the family.
+        changed: The LitGPT settings that differ.
+        read_as: The family that is read, where LitGPT's settings do not distinguish two.
+
 
     """
 
@@ -40,7 +41,7 @@ class LitGptVariant:
     read_as: str | None = None
 
     def written(self) -> "Written":
-        """Return LitGPT's folder of it, written once; not to be written to."""
+        """Return its LitGPT folder, written once; read-only."""
         if self.name not in _WRITTEN:
             _WRITTEN[self.name] = self._write(Path(_HOME.name) / str(len(_WRITTEN)))
         return _WRITTEN[self.name]
@@ -56,12 +57,13 @@ class LitGptVariant:
 
 @attrs.frozen
 class Written:
-    """A model, and where it is written as LitGPT writes it.
+    """A model and the folder that LitGPT would write of it.
 
     Attributes:
-        folder: LitGPT's.
-        model: transformers' model.
+        folder: LitGPT's folder.
+        model: The transformers model.
         reference: The tensors that transformers saves.
+
 
     """
 
@@ -76,7 +78,7 @@ atexit.register(_HOME.cleanup)
 
 
 def built(checkpoint: Checkpoint[torch.Tensor]) -> GPT:
-    """Return our network of a checkpoint."""
+    """Return the library's network for a checkpoint."""
     architecture = parse_config("tiny", checkpoint.config)
     rules = family_of("tiny", checkpoint.config).weights
     joins = validate_mapping("tiny", architecture, rules, checkpoint.tensors)

@@ -1,7 +1,7 @@
-"""Writes a folder as LitGPT 0.5.13 writes it, from a model of transformers, and by none of our own rules.
+"""Write a transformers model as a LitGPT 0.5.13 folder, without the library's own rules.
 
-LitGPT 0.5.13 itself was run on these folders: it loads each strictly and computes transformers' logits,
-but for YaRN, which it computes with fast and slow pairs exchanged.
+LitGPT 0.5.13 itself was run on these folders: it loads each with `strict` and computes transformers' logits,
+except for YaRN, where LitGPT exchanges high and low frequencies.
 """
 
 import re
@@ -218,7 +218,8 @@ def litgpt_state(family: str, reference: dict[str, torch.Tensor], **changed: Any
     Args:
         family: The `model_type`.
         reference: Its tensors, as transformers saves them.
-        changed: Settings in which the model differs from the tiny one of its family.
+        changed: The settings that differ from the tiny model of the family.
+
 
     """
     settings = settings_of(family, **changed)
@@ -226,12 +227,12 @@ def litgpt_state(family: str, reference: dict[str, torch.Tensor], **changed: Any
     state: dict[str, torch.Tensor] = {}
     joined: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in reference.items():
-        found = _IN_A_LAYER.fullmatch(name)
-        if found is None:
+        result = _IN_A_LAYER.fullmatch(name)
+        if result is None:
             module, kind = name.rsplit(".", 1)
             state[f"{_WHOLE[module]}.{kind}"] = tensor
             continue
-        number, module, kind = found.groups()
+        number, module, kind = result.groups()
         layer = f"transformer.h.{number}"
         expert = _EXPERT.search(module)
         match module:
@@ -253,7 +254,7 @@ def litgpt_state(family: str, reference: dict[str, torch.Tensor], **changed: Any
 
 
 def _not_by_group(rows: torch.Tensor, settings: dict[str, Any]) -> torch.Tensor:
-    """Return all queries, then all keys, then all values of a projection that has them group by group."""
+    """Return all queries, then all keys, then all values of a QKV projection that has them group by group."""
     groups, size = settings["n_query_groups"], settings["head_size"]
     queries = settings["n_head"] // groups
     parts = rows.unflatten(0, (groups, queries + 2, size)).split([queries, 1, 1], dim=1)
@@ -261,7 +262,7 @@ def _not_by_group(rows: torch.Tensor, settings: dict[str, Any]) -> torch.Tensor:
 
 
 def by_group(qkv: torch.Tensor, *, heads: int, groups: int, head_size: int) -> torch.Tensor:
-    """Return the rows of Q, K and V as LitGPT up to 0.5.3 laid them: group by group."""
+    """Return the rows of Q, K and V group by group, as in LitGPT up to 0.5.3."""
     q, k, v = qkv.split([heads * head_size, groups * head_size, groups * head_size])
     queries = q.chunk(groups)
     keys, values = k.chunk(groups), v.chunk(groups)

@@ -1,8 +1,7 @@
-"""A Hugging Face Hub on 127.0.0.1 that serves a folder: real HTTP, no network, and failures on demand.
+"""A Hugging Face Hub on 127.0.0.1 that serves a folder: real HTTP, and failures on demand.
 
-`root/org/name/` is the repository `org/name`, `root/datasets/org/name/` the data set of that name. Each has
-one commit, the present contents of the folder, under the branch `main`; write to the folder and `main` has
-moved.
+`root/org/name/` is the repository `org/name`, `root/datasets/org/name/` the dataset of that name. Each has
+one commit, the present contents of the folder, on the branch `main`; writing to the folder moves `main`.
 """
 
 import hashlib
@@ -32,22 +31,23 @@ LARGE = 4096
 
 @attrs.define
 class LoopbackHub:
-    """Serves `root` while it is entered, and remembers what it was asked.
+    """Serves `root` while its context is entered, and records the requests.
 
     Attributes:
         root: The folder with an `org/name/` folder for each repository.
         gated: Repositories whose files are refused until their conditions are accepted.
-        private: Repositories that exist only for the holder of a token.
-        bad_tokens: Tokens that are refused wherever they are shown.
-        broken_with: A status to answer everything with, such as 503.
-        cut_once: Files whose next whole download is cut after so many bytes.
-        without_ranges: Whether requests for a part of a file are answered with all of it.
-        signature: What a large file's address ends with, to which requests for the file are redirected.
-        expired: Whether such addresses are refused.
-        storage: The address of a Xet storage, which large files are then said to be in.
-        requests: What was asked, in order: the method, a space and the path.
-        sent: How many bytes of each file were sent, by `org/name/file`.
-        logins: What was sent to log in, at the Hub or at a proxy, for which this can be used too.
+        private: Repositories that are visible only with a token.
+        bad_tokens: Tokens that are always refused.
+        broken_with: A status for every response, such as 503.
+        cut_once: Files whose next full download is cut after this number of bytes.
+        without_ranges: Whether range requests are answered with the whole file.
+        signature: Suffix of the URL to which requests for a large file are redirected.
+        expired: Whether signed URLs are refused.
+        storage: URL of a Xet storage that large files are reported to be in.
+        requests: The requests in order: method, space and path.
+        sent: Number of bytes sent of each file, by `org/name/file`.
+        logins: Credentials sent to the Hub, or to a proxy, for which this server can be used too.
+
 
     """
 
@@ -83,17 +83,17 @@ class LoopbackHub:
 
     @property
     def endpoint(self) -> str:
-        """What to set HF_ENDPOINT to."""
+        """The value for HF_ENDPOINT."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def commit(self, repository: str) -> str:
-        """Return the commit that `main` of a repository is at."""
+        """Return the commit of a repository's branch `main`."""
         folder = self.root / repository
         seen = [f"{name} {(folder / name).stat().st_mtime_ns}" for name in self.files(repository)]
         return hashlib.sha1("\n".join(seen).encode(), usedforsecurity=False).hexdigest()
 
     def files(self, repository: str) -> list[str]:
-        """Return the names of the files of a repository."""
+        """Return the file names of a repository."""
         folder = self.root / repository
         return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
@@ -104,7 +104,7 @@ class _Answer(BaseHTTPRequestHandler):
     hub: LoopbackHub
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-        """Say nothing on stderr."""
+        """Write nothing to stderr."""
 
     def do_HEAD(self) -> None:
         self._answer()
@@ -157,7 +157,7 @@ class _Answer(BaseHTTPRequestHandler):
         self._send_json({"id": repository, "sha": commit, "siblings": siblings})
 
     def _send_to_storage(self) -> None:
-        """Say where large files are."""
+        """Send the location of large files."""
         headers = {"X-Xet-Cas-Url": str(self.hub.storage), "X-Xet-Access-Token": "token"}
         self._start(200, {**headers, "X-Xet-Token-Expiration": str(2**40), "Content-Length": "0"})
 
@@ -191,7 +191,7 @@ class _Answer(BaseHTTPRequestHandler):
         self._start(302, {**about, "Location": f"{elsewhere}/signed/{key}?{self.hub.signature}"})
 
     def _signed(self, key: str) -> None:
-        """Answer the address that a request for a large file was redirected to."""
+        """Answer the signed URL of a large file."""
         if self.hub.expired or urlsplit(self.path).query != self.hub.signature:
             self._refuse(403, message=f"{self.path} has expired")
             return
@@ -199,12 +199,12 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _send_file(self, key: str, content: bytes, headers: dict[str, str]) -> None:
         start, end = 0, len(content)
-        asked = self.headers.get("range")
-        if asked and not content:
+        requested = self.headers.get("range")
+        if requested and not content:
             self._refuse(416)
             return
-        if asked and not self.hub.without_ranges:
-            first, last = asked.removeprefix("bytes=").split("-")
+        if requested and not self.hub.without_ranges:
+            first, last = requested.removeprefix("bytes=").split("-")
             start, end = int(first), min(int(last) + 1, end) if last else end
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
         etag = _sha256(content)
@@ -219,7 +219,7 @@ class _Answer(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         body = content[start:end]
-        if not asked and (cut := self.hub.cut_once.pop(key, None)) is not None:
+        if not requested and (cut := self.hub.cut_once.pop(key, None)) is not None:
             body = body[:cut]
         self.hub.sent[key] += len(body)
         self._write(body)
@@ -232,8 +232,8 @@ class _Answer(BaseHTTPRequestHandler):
     def _refuse(
         self, status: int, code: str = "", message: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        said = {"Content-Length": "0", "X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
-        self._start(status, {name: value for name, value in said.items() if value})
+        fields = {"Content-Length": "0", "X-Error-Code": code, "X-Error-Message": message, **(headers or {})}
+        self._start(status, {name: value for name, value in fields.items() if value})
 
     def _start(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -250,13 +250,13 @@ class _Answer(BaseHTTPRequestHandler):
 
 @contextmanager
 def silent_port() -> Iterator[str]:
-    """Yield the address of a port that accepts connections and never answers."""
+    """Yield the URL of a port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 def refused_port() -> str:
-    """Return the address of a port where nobody listens, and which nobody else is given meanwhile."""
+    """Return the URL of a port without a listener, reserved for the duration of the test."""
     return f"http://127.0.0.1:{_BOUND.getsockname()[1]}"
 
 

@@ -1,4 +1,4 @@
-"""Weights packed in numpy as each format's publication says, number by number, and what they stand for."""
+"""Weights packed in numpy by the published definition of each format, and their dequantized values."""
 
 import json
 import shutil
@@ -28,41 +28,42 @@ def codes_of(weight: Array, *, bits: int, group: Array) -> tuple[Array, Array, A
     Args:
         weight: (out, in).
         bits: Of a code.
-        group: Which group each input belongs to.
+        group: The group index of each input.
+
 
     """
     most, groups = 2**bits - 1, int(group.max()) + 1
     codes = np.zeros(weight.shape, np.int64)
     zeros, scales = np.zeros((groups, len(weight)), np.int64), np.zeros((groups, len(weight)), np.float16)
-    for one in range(groups):
-        inside = weight[:, group == one]
+    for i in range(groups):
+        inside = weight[:, group == i]
         low, high = np.minimum(inside.min(1), 0), np.maximum(inside.max(1), 0)
-        scales[one] = (high - low) / most
-        step = scales[one].astype(np.float32)
-        zeros[one] = np.clip(np.round(-low / step), 1, most)
-        codes[:, group == one] = np.clip(np.round(inside / step[:, None]) + zeros[one][:, None], 0, most)
+        scales[i] = (high - low) / most
+        step = scales[i].astype(np.float32)
+        zeros[i] = np.clip(np.round(-low / step), 1, most)
+        codes[:, group == i] = np.clip(np.round(inside / step[:, None]) + zeros[i][:, None], 0, most)
     return codes, zeros, scales
 
 
 def meant_by(codes: Array, zeros: Array, scales: Array, group: Array) -> Array:
-    """Return the weight (out, in) that codes stand for, in float32."""
+    """Return the dequantized weight (out, in) in float32."""
     return ((codes - zeros[group].T) * scales[group].T.astype(np.float32)).astype(np.float32)
 
 
 def words(numbers: list[int], bits: int) -> list[int]:
-    """Return the signed 32-bit words that numbers fill when their bits are laid end to end."""
+    """Pack numbers end to end into signed 32-bit words."""
     whole = sum(number << (place * bits) for place, number in enumerate(numbers))
     raw = whole.to_bytes(len(numbers) * bits // 8, "little")
     return [int.from_bytes(raw[at : at + 4], "little", signed=True) for at in range(0, len(raw), 4)]
 
 
 def pack_awq(size: int) -> Pack:
-    """AutoAWQ's "gemm": the nibbles of a word are outputs 0, 2, 4, 6, 1, 3, 5 and 7 of eight."""
+    """Pack as AutoAWQ's "gemm": the nibbles of a word are outputs 0, 2, 4, 6, 1, 3, 5 and 7 of eight."""
 
     def packed(rows: Array) -> Tensor:
         order = (0, 2, 4, 6, 1, 3, 5, 7)
         eights = [[row[at : at + 8] for at in range(0, len(row), 8)] for row in rows.tolist()]
-        return _int32([[words([eight[one] for one in order], 4)[0] for eight in row] for row in eights])
+        return _int32([[words([eight[value] for value in order], 4)[0] for eight in row] for row in eights])
 
     def pack(name: str, weight: Array) -> tuple[Mapping[str, Tensor], Array]:
         group = np.arange(weight.shape[1]) // size
@@ -76,7 +77,7 @@ def pack_awq(size: int) -> Pack:
 def pack_gptq(
     size: int, *, bits: int = 4, less_one: bool = True, shuffled: bool = False, with_groups: bool = True
 ) -> Pack:
-    """AutoGPTQ's, with zeros less one; GPTQModel's "gptq_v2" without."""
+    """Pack as AutoGPTQ, with zeros less one; GPTQModel's "gptq_v2" does not subtract one."""
 
     def pack(name: str, weight: Array) -> tuple[Mapping[str, Tensor], Array]:
         inputs = weight.shape[1]
@@ -99,27 +100,28 @@ def pack_gptq(
 def write_packed(
     folder: Path, pack: Pack, settings: object, *, more: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """Write tiny Llama with its projections packed, and return all weights as they are meant.
+    """Write tiny Llama with packed projections, and return all weights dequantized.
 
     Args:
-        folder: Where to.
+        folder: Destination.
         pack: Packs a projection.
         settings: The `quantization_config`.
-        more: Tensors to write beside.
+        more: Additional tensors.
+
 
     """
     shutil.copytree(tiny_folder("llama"), folder)
     file: dict[str, Tensor] = dict(more or {})
-    meant = {}
+    expected = {}
     for name, tensor in load_file(folder / "model.safetensors").items():
         parts, weight = {name: tensor}, tensor.numpy()
         if name.endswith("_proj.weight"):
             packed, weight = pack(name, weight)
             parts = dict(packed)
         file |= parts
-        meant[name] = torch.from_numpy(weight)
+        expected[name] = torch.from_numpy(weight)
     write_folder(folder, file, settings)
-    return meant
+    return expected
 
 
 def write_folder(folder: Path, file: Mapping[str, Tensor], settings: object) -> None:
@@ -130,18 +132,18 @@ def write_folder(folder: Path, file: Mapping[str, Tensor], settings: object) -> 
 
 
 def change(folder: Path, settings: object, name: str, tensor: Tensor | None) -> None:
-    """Put another tensor in the place of one, or none."""
+    """Replace a tensor, or remove it if None."""
     file = load_file(folder / "model.safetensors")
     del file[name]
     write_folder(folder, file if tensor is None else {**file, name: tensor}, settings)
 
 
-def check_weights(folder: Path, meant: Mapping[str, Tensor]) -> None:
-    """Check that a folder holds what is meant, number by number."""
+def check_weights(folder: Path, expected: Mapping[str, Tensor]) -> None:
+    """Check that a folder holds the expected weights, value by value."""
     checkpoint = open_hf_folder(folder, "tiny")
-    shapes = {name: tuple(tensor.shape) for name, tensor in meant.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     assert {name: info.shape for name, info in checkpoint.tensors.items()} == shapes
-    for name, tensor in meant.items():
+    for name, tensor in expected.items():
         read = checkpoint.read(name)
         assert read.is_contiguous()
         assert torch.equal(read, tensor), name

@@ -1,4 +1,4 @@
-"""Folders with quantized weights, packed by numpy as the formats are published, and what they stand for."""
+"""Folders with quantized weights, packed in numpy as published, and their dequantized values."""
 
 import json
 import shutil
@@ -35,10 +35,10 @@ NF4 = (
     *(0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0),
 )
 _FP4_HALF = (0.0, 0.0052083333, 0.6666666667, 1.0, 0.3333333333, 0.5, 0.1666666667, 0.25)
-FP4 = (*_FP4_HALF, *(-one for one in _FP4_HALF))
+FP4 = (*_FP4_HALF, *(-value for value in _FP4_HALF))
 
 _E2M1_HALF = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-E2M1 = (*_E2M1_HALF, *(-one for one in _E2M1_HALF))
+E2M1 = (*_E2M1_HALF, *(-value for value in _E2M1_HALF))
 
 
 @attrs.frozen
@@ -46,34 +46,35 @@ class Case:
     """A format with its settings.
 
     Attributes:
-        pack: Takes the name of a layer and its weight, (out, in); returns what is stored by name, and the
-            weight that it stands for.
+        pack: Takes a layer name and its weight (out, in); returns the stored tensors by name, and the
+            dequantized weight.
         config: Its `quantization_config`.
-        stored_as: What info calls it.
-        said: What is said of it to whoever loads it.
+        stored_as: The format's name in `info`.
+        note: The note reported when it is loaded.
+
 
     """
 
     pack: Callable[[str, Array], tuple[Stored, Array]]
     config: dict[str, Any]
     stored_as: str
-    said: str
+    note: str
 
 
 def quantized_folder(folder: Path, case: Case) -> dict[str, Tensor]:
-    """Write the tiny llama with its projections quantized, and return all tensors as they should be read."""
+    """Write the tiny llama with quantized projections, and return all tensors as they should be read."""
     source = tiny_folder("llama")
     stored: Stored = {}
-    meant: dict[str, Tensor] = {}
+    expected: dict[str, Tensor] = {}
     for name, tensor in load_file(source / "model.safetensors").items():
         if not name.endswith("_proj.weight"):
-            stored[name] = meant[name] = tensor
+            stored[name] = expected[name] = tensor
             continue
         packed, weight = case.pack(name.removesuffix(".weight"), tensor.numpy())
         stored |= packed
-        meant[name] = torch.from_numpy(weight)
+        expected[name] = torch.from_numpy(weight)
     write(folder, json.loads((source / "config.json").read_text()), case.config, stored)
-    return meant
+    return expected
 
 
 def gpt_oss_folder(folder: Path) -> dict[str, Tensor]:
@@ -82,29 +83,29 @@ def gpt_oss_folder(folder: Path) -> dict[str, Tensor]:
     plain = folder.parent / "plain"
     model.save_pretrained(plain)
     stored: Stored = {}
-    meant: dict[str, Tensor] = {}
+    expected: dict[str, Tensor] = {}
     for name, tensor in load_file(plain / "model.safetensors").items():
         if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
             packed, weight = mxfp4(tensor.numpy())
             stored |= {f"{name}_{role}": part for role, part in packed.items()}
-            meant[name] = torch.from_numpy(weight)
+            expected[name] = torch.from_numpy(weight)
         else:
-            stored[name] = meant[name] = tensor
+            stored[name] = expected[name] = tensor
     config = {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "lm_head"]}
     write(folder, json.loads((plain / "config.json").read_text()), config, stored)
-    return meant
+    return expected
 
 
 def write(folder: Path, config: Mapping[str, Any], quantization: Mapping[str, Any], stored: Stored) -> None:
     """Write a folder: config, weights and a tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": quantization}))
-    save_file({name: one.contiguous() for name, one in stored.items()}, folder / "model.safetensors")
+    save_file({name: value.contiguous() for name, value in stored.items()}, folder / "model.safetensors")
     save_byte_tokenizer(folder)
 
 
 def headers_alone(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Take the weights away, and return what is known of them before they are there."""
+    """Remove the weights, and return the headers that are known before they are downloaded."""
     path = folder / "model.safetensors"
     raw = path.read_bytes()
     shutil.move(path, folder.parent / "away.safetensors")
@@ -117,7 +118,7 @@ def _nearest(table: Array, numbers: Array) -> Array:
 
 
 def _words(fields: Array, bits: int) -> Tensor:
-    """Pack the last dimension, `32 / bits` integers in a word, the first in the lowest bits."""
+    """Pack the last dimension, `32 / bits` integers per word, the first in the lowest bits."""
     each = 32 // bits
     grouped = fields.astype(np.uint32).reshape(*fields.shape[:-1], -1, each)
     words = np.zeros(grouped.shape[:-1], np.uint32)
@@ -131,8 +132,8 @@ def _integers(weight: Array, group: Array, bits: int) -> tuple[Array, Array, Arr
     columns = weight.T
     count = int(group.max()) + 1
     top = 2**bits - 1
-    low = np.stack([np.minimum(columns[group == one].min(0), 0) for one in range(count)])
-    high = np.stack([np.maximum(columns[group == one].max(0), 0) for one in range(count)])
+    low = np.stack([np.minimum(columns[group == i].min(0), 0) for i in range(count)])
+    high = np.stack([np.maximum(columns[group == i].max(0), 0) for i in range(count)])
     scales = ((high - low) / top).astype(np.float16)
     zeros = np.clip(np.rint(-low / scales), 1, top).astype(np.int64)  # a zero of 0 is stored in no agreed way
     integers = np.clip(np.rint(columns / scales[group]) + zeros[group], 0, top).astype(np.int64)
@@ -159,7 +160,7 @@ def awq(layer: str, weight: Array, *, size: int = GROUP) -> tuple[Stored, Array]
 def gptq(
     layer: str, weight: Array, *, bits: int = 4, size: int = GROUP, shuffled: bool = False, less: int = 1
 ) -> tuple[Stored, Array]:
-    """Pack as AutoGPTQ does, with a bias of zeros that nothing asks for, as it did."""
+    """Pack as AutoGPTQ does, with the unused bias of zeros that it wrote."""
     group = np.arange(weight.shape[1]) // (size if size > 0 else weight.shape[1])
     if shuffled:
         group = np.random.default_rng(0).permutation(group)
@@ -179,7 +180,7 @@ def _of(layer: str, stored: Stored) -> Stored:
 
 
 def _e4m3() -> Array:
-    """Return what each byte stands for: a sign, four bits of exponent (less 7), three of fraction."""
+    """Return the value of each byte: sign, four exponent bits (bias 7), three mantissa bits."""
     byte = np.arange(256)
     exponent, fraction = (byte >> 3) & 15, (byte & 7) / 8
     size = np.where(exponent == 0, fraction * 2.0**-6, (1 + fraction) * 2.0 ** (exponent - 7.0))
@@ -197,7 +198,7 @@ def fp8(
     exponents: bool = False,
     flat: bool = False,
 ) -> tuple[Stored, Array]:
-    """Pack in blocks of so many rows and columns, 0 is all of them; `flat` scales have one dimension."""
+    """Pack in blocks of rows by columns, 0 for all; `flat` scales have one dimension."""
     rows, columns = weight.shape
     row, column = np.arange(rows) // (high or rows), np.arange(columns) // (wide or columns)
     scales = np.zeros((row[-1] + 1, column[-1] + 1), np.float32)
@@ -210,14 +211,14 @@ def fp8(
     codes = _nearest(table, weight / each).astype(np.uint8)
     numbers = torch.from_numpy(codes).view(torch.float8_e4m3fn)
     if exponents:
-        kept = torch.from_numpy((np.log2(scales) + 127).astype(np.uint8))
+        stored_scales = torch.from_numpy((np.log2(scales) + 127).astype(np.uint8))
     else:
-        kept = torch.from_numpy(scales)
+        stored_scales = torch.from_numpy(scales)
     if flat:
-        kept = kept.reshape(-1)
+        stored_scales = stored_scales.reshape(-1)
     elif not high:
-        kept = kept.reshape(())
-    stored = {"weight": numbers, f"weight{ending}": kept, "input_scale": torch.tensor(0.5)}
+        stored_scales = stored_scales.reshape(())
+    stored = {"weight": numbers, f"weight{ending}": stored_scales, "input_scale": torch.tensor(0.5)}
     return _of(layer, stored), table[codes] * each
 
 

@@ -1,4 +1,4 @@
-"""A LightningModule that learns nothing and remembers what it was fed."""
+"""A LightningModule without training that records its batches."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ Batch = dict[str, torch.Tensor]
 
 
 class Recorder(L.LightningModule):
-    """Remembers each batch's ids."""
+    """Records the ids of each batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Recorder(L.LightningModule):
 
 
 class SaveEach(Callback):
-    """Saves a checkpoint after every batch, and remembers how many batches there were then."""
+    """Saves a checkpoint after every batch, and records the number of batches."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -48,7 +48,7 @@ class SaveEach(Callback):
 
 
 def trainer(folder: Path, *callbacks: Callback, **options: Any) -> L.Trainer:
-    """Return a trainer on the CPU that writes nothing anywhere."""
+    """Return a trainer on the CPU that writes no files."""
     return L.Trainer(
         accelerator="cpu",
         logger=False,

@@ -97,17 +97,17 @@ def numbers_in(folder: Path) -> set[float]:
     tensors = [opened.read(name) for name in shapes()]
     opened.close()
     small = [folder / name for name in ("config.json", "generation_config.json", *opened.tokenizer.paths)]  # type: ignore[union-attr]
-    templates = [int(one.stem) for one in (folder / "additional_chat_templates").glob("*.jinja")]
+    templates = [int(path.stem) for path in (folder / "additional_chat_templates").glob("*.jinja")]
     return {
         *(number for tensor in tensors for number in tensor.unique().tolist()),
-        *(json.loads(one.read_text())["of"] for one in small),
+        *(json.loads(value.read_text())["of"] for value in small),
         *templates,
     }
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
     return {
-        one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*") if one.is_file()
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
 
 
@@ -139,7 +139,7 @@ class Place:
         """Check that another save leaves its model, the user's files and nothing else, here and beside."""
         self.save(self.folder, 3)
         assert files_in(self.folder) == self.after
-        assert [one.name for one in self.folder.parent.iterdir()] == [self.folder.name]
+        assert [path.name for path in self.folder.parent.iterdir()] == [self.folder.name]
 
 
 def prepared(folder: Path, kind: str, users: dict[str, bytes]) -> Place:
@@ -163,20 +163,20 @@ def test_killed_before_any_step_a_save_leaves_the_old_model_or_the_new_or_is_ref
     kind: str, users: dict[str, bytes], tmp_path: Path
 ) -> None:
     place = prepared(tmp_path, kind, users)
-    found: list[float] = []
+    results: list[float] = []
     place.fresh()
     for step in range(1, steps_of(lambda: place.save(place.folder, 2)) + 1):
         place.fresh()
         assert killed_at(step, lambda: place.save(place.folder, 2))
         (number,) = numbers_in(place.folder)
-        found.append(number)
+        results.append(number)
         assert files_in(place.folder).items() >= users.items()
         place.save_once_more()
     order = {1: 0, REFUSED: 1, 2: 2}
-    assert found == sorted(found, key=lambda number: order[int(number)])
-    assert {1, 2} <= {*found}
+    assert results == sorted(results, key=lambda number: order[int(number)])
+    assert {1, 2} <= {*results}
     if sys.platform == "linux" and not users:
-        assert REFUSED not in found  # one rename
+        assert REFUSED not in results  # one rename
 
 
 @pytest.mark.parametrize(("kind", "users"), [("peft", {}), ("hugging face", USERS)])
@@ -216,7 +216,7 @@ def test_a_second_saver_at_any_step_of_the_first_waits_or_says_so_and_both_are_w
         assert numbers_in(place.folder) in ({2}, {3})
         assert files_in(place.folder).keys() == place.after.keys()
         place.save_once_more()
-    assert any("another process has been saving to it" in one for one in refused)
+    assert any("another process has been saving to it" in value for value in refused)
 
 
 @pytest.mark.parametrize("users", PLACES)
@@ -255,7 +255,7 @@ def test_links_under_the_names_of_a_model_are_replaced_and_not_followed(tmp_path
     save_folder(folder, 2)
     assert files_in(precious) == before
     assert numbers_in(folder) == {2}
-    links = {one.name for one in folder.iterdir() if one.is_symlink()}
+    links = {path.name for path in folder.iterdir() if path.is_symlink()}
     assert links == {f".saving-{'a' * 32}", f".saving-{'a' * 32}.old"}  # which no saver made
 
 

@@ -140,10 +140,10 @@ def test_a_system_that_says_nothing_has_no_known_memory(tmp_path: Path) -> None:
 
 
 def test_gpus_are_listed_and_what_is_no_gpu_is_not() -> None:
-    said = (
+    output = (
         "NVIDIA H100 80GB HBM3, 81559, 81000\nA100, SXM4, 40960, 1024\nNo devices were found\nx, [N/A], 1\n"
     )
-    assert list(nvidia_memory(said)) == [
+    assert list(nvidia_memory(output)) == [
         DeviceMemory(device="NVIDIA H100 80GB HBM3", total=81559 * 2**20, free=81000 * 2**20),
         DeviceMemory(device="A100, SXM4", total=40960 * 2**20, free=2**30),
     ]

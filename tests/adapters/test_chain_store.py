@@ -121,7 +121,7 @@ def test_when_none_has_it_the_error_says_where_each_looked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "meant"),
+    ("requested", "expected"),
     [
         ("smolm2", "smollm2"),
         ("SmolLM2", "smollm2"),
@@ -132,14 +132,14 @@ def test_when_none_has_it_the_error_says_where_each_looked() -> None:
         ("smolm2-1.7b", "HuggingFaceTB/SmolLM2-1.7B"),
     ],
 )
-def test_a_near_miss_is_suggested(asked: str, meant: str) -> None:
+def test_a_near_miss_is_suggested(requested: str, expected: str) -> None:
     known = (
         holding("smollm2"),
         holding("EleutherAI/pythia-160m", "Qwen/Qwen2.5-0.5B", "HuggingFaceTB/SmolLM2-1.7B"),
     )
-    error = not_found(*known, name=asked)
-    assert error.similar[0] == meant
-    assert f"Did you mean {meant}" in str(error)
+    error = not_found(*known, name=requested)
+    assert error.similar[0] == expected
+    assert f"Did you mean {expected}" in str(error)
 
 
 def test_what_is_like_nothing_gets_no_suggestion() -> None:

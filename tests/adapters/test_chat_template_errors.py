@@ -9,7 +9,7 @@ from litgpt.adapters.tokenization.chat_template.chat_template import ChatTemplat
 from litgpt.domain.chat.messages import Message
 from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt
 
-SAID = [Message("user", "Hi")]
+MESSAGES = [Message("user", "Hi")]
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ SAID = [Message("user", "Hi")]
 )
 def test_a_template_refuses_in_its_own_words(template: str, words: str) -> None:
     with pytest.raises(UnsupportedPrompt) as caught:
-        ChatTemplate("m", template).render(SAID)
+        ChatTemplate("m", template).render(MESSAGES)
     assert caught.value.reason == words
     assert str(caught.value).endswith(words.replace("\n", " "))  # a message is one line
 
@@ -39,7 +39,7 @@ def test_a_template_refuses_in_its_own_words(template: str, words: str) -> None:
 )
 def test_a_template_that_cannot_be_compiled_says_in_which_line(template: str, line: int) -> None:
     with pytest.raises(UnsupportedPrompt, match=rf"chat template of m does not support this: line {line}: "):
-        ChatTemplate("m", template).render(SAID)
+        ChatTemplate("m", template).render(MESSAGES)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_template_that_cannot_be_compiled_says_in_which_line(template: str, li
 )
 def test_what_a_template_does_wrong_is_its_own_error(template: str) -> None:
     with pytest.raises(UnsupportedPrompt, match="chat template of m"):
-        ChatTemplate("m", template).render(SAID)
+        ChatTemplate("m", template).render(MESSAGES)
 
 
 TEMPLATE = "{{ 'a' + messages[0].content }}{{ messages[0].content.strip() }}{{ 'H' in messages[0].content }}"
@@ -99,11 +99,11 @@ def test_an_error_of_this_library_is_not_blamed_on_the_template(
 
     monkeypatch.setattr(sandbox, inside, fail)
     with pytest.raises(type(error)) as caught:
-        ChatTemplate("m", TEMPLATE).render(SAID)
+        ChatTemplate("m", TEMPLATE).render(MESSAGES)
     assert caught.value is error
 
 
 def test_a_bug_in_what_compiles_templates_is_not_blamed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "CostInstrumenter", None)
     with pytest.raises(TypeError, match="NoneType"):
-        ChatTemplate("m", "{{ 'not compiled before' }}").render(SAID)
+        ChatTemplate("m", "{{ 'not compiled before' }}").render(MESSAGES)

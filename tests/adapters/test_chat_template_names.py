@@ -52,7 +52,7 @@ def test_a_template_for_tools_is_chosen_as_transformers_chooses_it(write: Any, t
     write(tmp_path)
     reference: Any = AutoTokenizer.from_pretrained(tmp_path)
     expected = [
-        reference.apply_chat_template([one.as_dict() for one in ASKED], tools=tools, tokenize=False)
+        reference.apply_chat_template([request.as_dict() for request in ASKED], tools=tools, tokenize=False)
         for tools in (None, TOOLS, [])
     ]
     assert expected[0] == "Hi"
@@ -111,4 +111,4 @@ def test_they_are_downloaded_with_the_tokenizer() -> None:
     )
     assert named in non_weight_files(files)
     assert named in hub_files("org/name", files)
-    assert not [one for one in non_weight_files(files) if one.endswith(".md")]
+    assert not [path for path in non_weight_files(files) if path.endswith(".md")]

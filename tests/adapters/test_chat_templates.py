@@ -65,7 +65,7 @@ MACROS = """{% macro part(role, text) -%}
 {{ messages | map(attribute='role') | unique | join(', ') }} {{ range(3) | list }} {{ 2 ** 3 * 'ab' }}
 {{ strftime_now('%Y') | length }} {{ dict(a=1) | items | list }} {{ nothing }} {{ nothing is defined }}"""
 
-SAID = (
+CONVERSATIONS = (
     (("user", "Hi"),),
     (("system", " Be brief. "), ("user", "2 < 3?\n")),
     (("user", "a"), ("assistant", "<think>\nhm\n</think>\n\nb"), ("user", "<tool_response>é")),
@@ -75,16 +75,16 @@ SAID = (
 @pytest.mark.parametrize(
     "template", [tiny.CHATML, LLAMA2, QWEN3, MACROS], ids=["chatml", "llama2", "qwen3", "macros"]
 )
-@pytest.mark.parametrize("said", SAID, ids=["question", "system", "talk"])
+@pytest.mark.parametrize("messages", CONVERSATIONS, ids=["question", "system", "talk"])
 @pytest.mark.parametrize("answer", [True, False])
 def test_templates_are_rendered_as_transformers_renders_them(
     template: str,
-    said: tuple[tuple[str, str], ...],
+    messages: tuple[tuple[str, str], ...],
     answer: bool,  # noqa: FBT001
 ) -> None:
-    talk = [Message(*one) for one in said]
+    talk = [Message(*value) for value in messages]
     expected = render_jinja_template(
-        [[one.as_dict() for one in talk]], chat_template=template, add_generation_prompt=answer, **TOKENS
+        [[value.as_dict() for value in talk]], chat_template=template, add_generation_prompt=answer, **TOKENS
     )
     assert ChatTemplate("m", template, TOKENS).render(talk, add_generation_prompt=answer) == expected[0][0]
 
@@ -116,7 +116,7 @@ TALK: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("template", [TOOLS, STRIPPING, LLAMA2, QWEN3])
-@pytest.mark.parametrize("said", [TALK[2:], TALK, TALK[:1]])
+@pytest.mark.parametrize("messages", [TALK[2:], TALK, TALK[:1]])
 @pytest.mark.parametrize(
     "options",
     [
@@ -130,17 +130,19 @@ TALK: list[dict[str, Any]] = [
     ],
 )
 def test_tools_variables_and_unfinished_messages_are_rendered_as_transformers_renders_them(
-    template: str, said: list[dict[str, Any]], options: dict[str, Any]
+    template: str, messages: list[dict[str, Any]], options: dict[str, Any]
 ) -> None:
     def rendered() -> str:
         return ChatTemplate("m", template, TOKENS).render(
-            parse_messages(said), add_generation_prompt=False, **options
+            parse_messages(messages), add_generation_prompt=False, **options
         )
 
-    given = {**TOKENS, **options.get("variables", {}), **options}
-    given.pop("variables", None)
+    variables = {**TOKENS, **options.get("variables", {}), **options}
+    variables.pop("variables", None)
     try:
-        expected = render_jinja_template([_normalize_chat_messages(said)], chat_template=template, **given)
+        expected = render_jinja_template(
+            [_normalize_chat_messages(messages)], chat_template=template, **variables
+        )
     except Exception:  # noqa: BLE001 - whatever transformers refuses
         with pytest.raises(UnsupportedPrompt):
             rendered()
@@ -150,12 +152,12 @@ def test_tools_variables_and_unfinished_messages_are_rendered_as_transformers_re
 
 def test_a_template_for_tools_is_rendered_where_there_are_tools() -> None:
     template = ChatTemplate("m", "chat", named_templates={"tool_use": "tools", "rag": "documents"})
-    said = [Message("user", "Hi")]
-    assert [template.render(said), template.render(said, tools=[])] == ["chat", "tools"]
+    messages = [Message("user", "Hi")]
+    assert [template.render(messages), template.render(messages, tools=[])] == ["chat", "tools"]
     without = ChatTemplate("m", None, named_templates={"rag": "documents", "tool_use": "tools"})
-    assert without.render(said, tools=[{}]) == "tools"
+    assert without.render(messages, tools=[{}]) == "tools"
     with pytest.raises(UnsupportedPrompt, match="rag, tool_use"):
-        without.render(said)
+        without.render(messages)
 
 
 def test_what_a_template_refuses_is_said_in_its_words() -> None:
@@ -284,6 +286,6 @@ def test_one_rendering_does_not_use_up_the_budget_of_the_next() -> None:
 
 def test_a_long_conversation_is_well_within_the_budget() -> None:
     words = "word " * 400
-    said = [Message("assistant" if turn % 2 else "user", words) for turn in range(2001)]
+    messages = [Message("assistant" if turn % 2 else "user", words) for turn in range(2001)]
     for template in (tiny.CHATML, LLAMA2, QWEN3):
-        assert words.strip() in ChatTemplate("m", template, TOKENS).render(said)
+        assert words.strip() in ChatTemplate("m", template, TOKENS).render(messages)

@@ -41,9 +41,9 @@ def test_ranks_add_up_put_end_to_end_and_send(
     of: Callable[[GlooCommunicator], GlooCommunicator], dtype: torch.dtype
 ) -> None:
     def work(group: GlooCommunicator) -> tuple[list[float], list[float]]:
-        mine = torch.full((2 + group.rank,), group.rank + 1, dtype=dtype)
+        actual = torch.full((2 + group.rank,), group.rank + 1, dtype=dtype)
         total = group.all_reduce(torch.tensor([group.rank + 1.0], dtype=dtype))
-        return total.tolist(), group.all_gather(mine, [2, 3]).tolist()
+        return total.tolist(), group.all_gather(actual, [2, 3]).tolist()
 
     assert on_both(of, work) == [([3.0], [1.0, 1.0, 2.0, 2.0, 2.0])] * 2
 

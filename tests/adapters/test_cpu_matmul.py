@@ -33,11 +33,11 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def linear(dtype: torch.dtype, *, bias: bool = True) -> Linear:
-    made = Linear(24, 200, bias=bias, dtype=dtype)
+    layer = Linear(24, 200, bias=bias, dtype=dtype)
     drawn = torch.Generator().manual_seed(1)
-    for parameter in made.parameters():
+    for parameter in layer.parameters():
         parameter.data = torch.randn(parameter.shape, generator=drawn).to(dtype)
-    return made
+    return layer
 
 
 def rows(count: int, dtype: torch.dtype) -> Tensor:
@@ -70,13 +70,13 @@ def test_many_rows_are_multiplied_in_float32_without_instructions(
     processor_has: Callable[[frozenset[str]], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made, x = linear(dtype), rows(count, dtype)
+    layer, x = linear(dtype), rows(count, dtype)
     processor_has(features)
     seen = calls(monkeypatch)
     with torch.inference_mode():
-        out = made(x)
+        out = layer(x)
     assert set(seen) == {expected or dtype}
-    exact = functional.linear(x.float(), made.weight.float(), made.bias.float())
+    exact = functional.linear(x.float(), layer.weight.float(), layer.bias.float())
     torch.testing.assert_close(out, exact.to(dtype), rtol=2**-7, atol=1e-2)
     if expected is not None:  # rounded once, at the end
         assert torch.equal(out, exact.to(dtype))
@@ -88,34 +88,34 @@ def test_gradients_are_those_of_float32_rounded_once(
     *, bias: bool, autocast: bool, processor_has: Callable[[frozenset[str]], None]
 ) -> None:
     stored = torch.float32 if autocast else torch.bfloat16
-    made = linear(torch.bfloat16, bias=bias).to(stored)
+    layer = linear(torch.bfloat16, bias=bias).to(stored)
     x = rows(9, torch.bfloat16).to(stored).requires_grad_()
     pull = torch.randn(2, 9, 200, generator=torch.Generator().manual_seed(5)).bfloat16()
     processor_has(OLD)
     with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
-        out = made(x)
+        out = layer(x)
     assert out.dtype == torch.bfloat16
     out.backward(pull)
     exact = [x.detach().double().requires_grad_()]
-    exact += [one.detach().double().requires_grad_() for one in made.parameters()]
+    exact += [parameter.detach().double().requires_grad_() for parameter in layer.parameters()]
     functional.linear(*exact).backward(pull.double())
-    for found, meant in zip([x, *made.parameters()], exact, strict=True):
-        assert found.grad is not None
-        assert found.grad.dtype == stored
-        assert meant.grad is not None
-        torch.testing.assert_close(found.grad.double(), meant.grad, rtol=2**-8, atol=1e-4)
+    for actual, expected in zip([x, *layer.parameters()], exact, strict=True):
+        assert actual.grad is not None
+        assert actual.grad.dtype == stored
+        assert expected.grad is not None
+        torch.testing.assert_close(actual.grad.double(), expected.grad, rtol=2**-8, atol=1e-4)
 
 
 def test_what_a_layer_returns_can_be_added_to_in_place_as_an_adapter_does(
     processor_has: Callable[[frozenset[str]], None],
 ) -> None:
     processor_has(OLD)
-    for made in (
+    for layer in (
         linear(torch.bfloat16),
         QUANTIZED_LINEARS["int8"].from_weight(weight(200, 24), "int8", None),
     ):
         x = rows(9, torch.bfloat16).requires_grad_()
-        out = made(x)
+        out = layer(x)
         out[..., 3:50].add_(x.sum(-1, keepdim=True))
         out.sum().backward()
         assert x.grad is not None
@@ -124,21 +124,21 @@ def test_what_a_layer_returns_can_be_added_to_in_place_as_an_adapter_does(
 def test_no_more_than_a_block_of_the_weight_is_converted_at_once(
     processor_has: Callable[[frozenset[str]], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, largest = linear(torch.bfloat16), 0
+    layer, largest = linear(torch.bfloat16), 0
     real = blockwise_matmul.row_converter
 
     def noted(w: Tensor, dtype: torch.dtype) -> blockwise_matmul.WeightRows:
         def read(block: slice) -> Tensor:
             nonlocal largest
-            found = real(w, dtype)(block)
-            largest = max(largest, found.numel())
-            return found
+            actual = real(w, dtype)(block)
+            largest = max(largest, actual.numel())
+            return actual
 
         return read
 
     monkeypatch.setattr(blockwise_matmul, "row_converter", noted)
     processor_has(OLD)
-    made(rows(30, torch.bfloat16).requires_grad_()).sum().backward()
+    layer(rows(30, torch.bfloat16).requires_grad_()).sum().backward()
     assert largest == 64 * 24
 
 
@@ -146,41 +146,41 @@ def test_no_more_than_a_block_of_the_weight_is_converted_at_once(
 def test_the_loss_of_a_head_is_multiplied_so_too(
     dtype: torch.dtype, processor_has: Callable[[frozenset[str]], None]
 ) -> None:
-    made, hidden = linear(dtype), rows(20, dtype)[0].requires_grad_()
+    layer, hidden = linear(dtype), rows(20, dtype)[0].requires_grad_()
     targets = torch.arange(20)
     processor_has(OLD)
-    loss = linear_cross_entropy(hidden, made, targets, scale=0.5, softcap=20.0)
+    loss = linear_cross_entropy(hidden, layer, targets, scale=0.5, softcap=20.0)
     loss.backward()
-    exact = [one.detach().double().requires_grad_() for one in (hidden, made.weight, made.bias)]
+    exact = [value.detach().double().requires_grad_() for value in (hidden, layer.weight, layer.bias)]
     logits = (functional.linear(*exact) * 0.5 / 20).tanh() * 20
-    meant = functional.cross_entropy(logits, targets)
-    meant.backward()
-    torch.testing.assert_close(loss.double(), meant, rtol=1e-5, atol=0)
-    for found, one in zip((hidden, made.weight, made.bias), exact, strict=True):
-        assert found.grad is not None
-        torch.testing.assert_close(found.grad.double(), one.grad, rtol=2**-7, atol=1e-4)
+    expected = functional.cross_entropy(logits, targets)
+    expected.backward()
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=0)
+    for actual, value in zip((hidden, layer.weight, layer.bias), exact, strict=True):
+        assert actual.grad is not None
+        torch.testing.assert_close(actual.grad.double(), value.grad, rtol=2**-7, atol=1e-4)
 
 
 @pytest.mark.parametrize("features", [OLD, NEW, frozenset()], ids=["avx2", "bf16", "neither"])
-@pytest.mark.parametrize("how", QUANTIZATIONS)
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
 def test_quantized_layers_agree_in_every_arithmetic(
-    how: Quantization, features: frozenset[str], processor_has: Callable[[frozenset[str]], None]
+    quantization: Quantization, features: frozenset[str], processor_has: Callable[[frozenset[str]], None]
 ) -> None:
-    made = QUANTIZED_LINEARS[how].from_weight(weight(128, 96), how, None)
+    layer = QUANTIZED_LINEARS[quantization].from_weight(weight(128, 96), quantization, None)
     processor_has(features)
     for dtype in (torch.float32, torch.bfloat16):
         for count in (1, 9, 70):
             x = torch.randn(count, 96, generator=torch.Generator().manual_seed(count)).to(dtype)
-            exact = functional.linear(x.float(), made.dequantize())
+            exact = functional.linear(x.float(), layer.dequantize())
             with torch.no_grad():
-                out = made(x)
-            tolerance = 2e-2 if how == "bnb.int8" or dtype == torch.bfloat16 else 1e-5
+                out = layer(x)
+            tolerance = 2e-2 if quantization == "bnb.int8" or dtype == torch.bfloat16 else 1e-5
             assert (out.float() - exact).norm() < tolerance * exact.norm()
             x.requires_grad_()
-            made(x).sum().backward()
+            layer(x).sum().backward()
             assert x.grad is not None
-            meant = made.dequantize().sum(0).expand(count, -1)
-            assert (x.grad.float() - meant).norm() < 1e-2 * meant.norm()
+            expected = layer.dequantize().sum(0).expand(count, -1)
+            assert (x.grad.float() - expected).norm() < 1e-2 * expected.norm()
 
 
 X86 = "processor\t: 0\nflags\t\t: avx2 bmi1 avx512f avx512_bf16 amx_bf16\nbugs\t: none\n"

@@ -50,7 +50,7 @@ def test_an_order_follows_from_the_seed_and_the_epoch(tmp_path: Path) -> None:
     assert fed(tmp_path, numbers(seed=1)) != first
     epochs = [first[start : start + BATCHES] for start in range(0, len(first), BATCHES)]
     assert len({str(epoch) for epoch in epochs}) == EPOCHS
-    texts = [sorted(str(one[:3]) for batch in epoch for one in batch) for epoch in epochs]
+    texts = [sorted(str(value[:3]) for batch in epoch for value in batch) for epoch in epochs]
     assert texts[0] == texts[1] == texts[2]
     assert len(set(texts[0])) == 7
 

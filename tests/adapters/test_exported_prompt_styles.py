@@ -42,36 +42,38 @@ CONVERSATIONS = {
 STYLE = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
 
 
-def by_transformers(template: str, said: tuple[Message, ...], *, answer: bool) -> str | None:
+def by_transformers(template: str, messages: tuple[Message, ...], *, answer: bool) -> str | None:
     """Return what transformers renders; None if the template refuses it."""
     try:
         rendered = render_jinja_template(
-            [[message.as_dict() for message in said]], chat_template=template, add_generation_prompt=answer
+            [[message.as_dict() for message in messages]],
+            chat_template=template,
+            add_generation_prompt=answer,
         )[0]
     except jinja2.TemplateError:
         return None
     return "".join(rendered)
 
 
-def by_style(style: PromptStyle, said: tuple[Message, ...], *, answer: bool) -> str | None:
+def by_style(style: PromptStyle, messages: tuple[Message, ...], *, answer: bool) -> str | None:
     try:
-        return style.render(said, add_generation_prompt=answer)
+        return style.render(messages, add_generation_prompt=answer)
     except UnsupportedPrompt:
         return None
 
 
 @STYLE
-@pytest.mark.parametrize("said", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
+@pytest.mark.parametrize("messages", CONVERSATIONS.values(), ids=CONVERSATIONS.keys())
 def test_a_template_renders_and_refuses_what_its_style_does(
-    style: PromptStyle, said: tuple[Message, ...]
+    style: PromptStyle, messages: tuple[Message, ...]
 ) -> None:
     template = to_jinja(style)
     for answer in (True, False):
-        assert by_transformers(template, said, answer=answer) == by_style(style, said, answer=answer)
+        assert by_transformers(template, messages, answer=answer) == by_style(style, messages, answer=answer)
 
 
 def test_what_a_template_refuses_it_refuses_with_the_reason() -> None:
-    for style, said, reason in (
+    for style, messages, reason in (
         ("chatml", (QUESTION, SYSTEM), "A system prompt must be the first message."),
         ("gemma", (SYSTEM, QUESTION), "does not support a system prompt"),
         ("flan", (QUESTION, ANSWER, NEXT), "a single question, not a conversation"),
@@ -79,7 +81,7 @@ def test_what_a_template_refuses_it_refuses_with_the_reason() -> None:
     ):
         with pytest.raises(jinja2.TemplateError, match=reason):
             render_jinja_template(
-                [[message.as_dict() for message in said]], chat_template=to_jinja(find_style(style))
+                [[message.as_dict() for message in messages]], chat_template=to_jinja(find_style(style))
             )
 
 
@@ -152,16 +154,16 @@ def test_transformers_makes_the_ids_of_prompts_and_of_examples(
 ) -> None:
     reference = exported(opened, style)
     writer, teach = RenderPrompt(opened, style), EncodeExample(opened, style)
-    for said in ((NEXT,), (SYSTEM, NEXT), (NEXT, LAST, NEXT)):
-        for example in (said, (*said, LAST)):
+    for messages in ((NEXT,), (SYSTEM, NEXT), (NEXT, LAST, NEXT)):
+        for example in (messages, (*messages, LAST)):
             answer = example[-1].role == "user"
             try:
                 expected = writer.encode(writer.render(example)) if answer else [*teach(example).token_ids]
             except UnsupportedPrompt:
                 with pytest.raises(jinja2.TemplateError):
-                    reference.apply_chat_template([one.as_dict() for one in example])
+                    reference.apply_chat_template([message.as_dict() for message in example])
                 continue
             text = reference.apply_chat_template(
-                [one.as_dict() for one in example], tokenize=False, add_generation_prompt=answer
+                [message.as_dict() for message in example], tokenize=False, add_generation_prompt=answer
             )
             assert reference(text, add_special_tokens=False).input_ids == expected, (text, example)

@@ -49,26 +49,28 @@ def test_what_is_one_parameter_in_two_places_stays_one() -> None:
     with fake_cuda():
         on_cuda(model)
         assert model["b"].weight is model["a"].weight
-        assert {one.device for one in model.parameters()} == {CUDA}
+        assert {parameter.device for parameter in model.parameters()} == {CUDA}
 
 
 @pytest.mark.parametrize("devices", [("cuda:0",), ("cuda:0", "cuda:1")])
 @pytest.mark.parametrize("family", ["llama", "gemma"])  # an untied head, and a tied one
 def test_a_model_is_read_to_its_devices_and_trains_there(devices: tuple[str, ...], family: str) -> None:
     checkpoint = open_hf_folder(tiny_folder(family), "tiny")
-    found = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
+    resolved = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
     strategy = SingleDevice() if len(devices) == 1 else LayerSplit()
     with fake_cuda():
         model = strategy.build(
             Placement(devices=devices, dtype="bfloat16"),
-            found.architecture,
-            found.sources,
+            resolved.architecture,
+            resolved.sources,
             checkpoint,
             null_reporter,
         )
-        assert {one.device for one in model.parameters()} == {torch.device(one) for one in devices}
+        assert {parameter.device for parameter in model.parameters()} == {
+            torch.device(device) for device in devices
+        }
         ids = torch.zeros((2, 7), dtype=torch.long, device=CUDA)
-        head = torch.device(devices[0] if found.architecture.tie_word_embeddings else devices[-1])
+        head = torch.device(devices[0] if resolved.architecture.tie_word_embeddings else devices[-1])
         assert model(ids).device == head
         model.requires_grad_()
         loss = model.loss(ids, ids)

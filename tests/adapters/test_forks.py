@@ -29,21 +29,21 @@ def outcomes() -> dict[str, str]:
         env=environment,
     )
     assert run.returncode == 0, run.stderr
-    found: dict[str, str] = json.loads(run.stdout.splitlines()[-1])
-    return found
+    actual: dict[str, str] = json.loads(run.stdout.splitlines()[-1])
+    return actual
 
 
-@pytest.mark.parametrize("how", REFUSED)
+@pytest.mark.parametrize("method", REFUSED)
 def test_a_fork_of_a_process_that_has_computed_with_threads_is_refused(
-    outcomes: dict[str, str], how: str
+    outcomes: dict[str, str], method: str
 ) -> None:
-    assert outcomes[how].startswith("UnsupportedOperation: Computing in a forked process")
-    assert all(remedy in outcomes[how] for remedy in ("'spawn'", "torch.set_num_threads(1)"))
+    assert outcomes[method].startswith("UnsupportedOperation: Computing in a forked process")
+    assert all(remedy in outcomes[method] for remedy in ("'spawn'", "torch.set_num_threads(1)"))
 
 
-@pytest.mark.parametrize("how", RIGHT)
-def test_where_it_would_not_hang_the_answer_is_the_parents(outcomes: dict[str, str], how: str) -> None:
-    assert outcomes[how] == outcomes["parent"]
+@pytest.mark.parametrize("method", RIGHT)
+def test_where_it_would_not_hang_the_answer_is_the_parents(outcomes: dict[str, str], method: str) -> None:
+    assert outcomes[method] == outcomes["parent"]
 
 
 def test_the_workers_of_a_data_loader_are_forked_as_always(outcomes: dict[str, str]) -> None:

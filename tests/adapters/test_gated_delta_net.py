@@ -35,7 +35,7 @@ def test_by_chunks_it_computes_what_it_does_token_by_token(tokens: int) -> None:
     together, after = gated_delta_rule(queries, keys, values, fade, strength, state)
     apart = []
     for at in range(tokens):
-        now = [one[:, :, at : at + 1] for one in (queries, keys, values, fade, strength)]
+        now = [value[:, :, at : at + 1] for value in (queries, keys, values, fade, strength)]
         read, state = gated_delta_rule(now[0], now[1], now[2], now[3], now[4], state)
         apart.append(read)
     assert torch.allclose(together, torch.cat(apart, 2), atol=1e-5)
@@ -53,45 +53,47 @@ def test_without_fading_a_key_brings_back_the_value_that_was_written_last_for_it
 
 def cache() -> KVCache:
     architecture = parse_config("x", CONFIG)
-    made = KVCache.empty(
+    cache = KVCache.empty(
         architecture, max_length=32, device=torch.device("cpu"), dtype=torch.bfloat16, row_offsets=(0,) * ROWS
     )
-    made.reserve(4)
-    made.length = 4
-    return made
+    cache.reserve(4)
+    cache.length = 4
+    return cache
 
 
-def state_of(kept: KVCache) -> RecurrentState:
-    layer = kept.layers[0]
+def state_of(cache: KVCache) -> RecurrentState:
+    layer = cache.layers[0]
     assert isinstance(layer, RecurrentState)
     return layer
 
 
 def test_a_state_cannot_be_taken_back_but_to_where_it_is() -> None:
-    kept = cache()
-    assert not kept.truncate(3)
-    assert kept.length == 4
-    assert kept.truncate(4)
+    kv_cache = cache()
+    assert not kv_cache.truncate(3)
+    assert kv_cache.length == 4
+    assert kv_cache.truncate(4)
 
 
 def test_rows_are_kept_in_the_order_asked_for_and_copies_go_their_own_way() -> None:
-    kept = cache()
-    state_of(kept).recurrent_state[:] = torch.arange(float(ROWS))[:, None, None, None]
-    kept.keep_rows([2, 0])
-    copied = kept.copy()
+    kv_cache = cache()
+    state_of(kv_cache).recurrent_state[:] = torch.arange(float(ROWS))[:, None, None, None]
+    kv_cache.keep_rows([2, 0])
+    copied = kv_cache.copy()
     state_of(copied).recurrent_state.fill_(9)
-    assert state_of(kept).recurrent_state[:, 0, 0, 0].tolist() == [2, 0]
-    assert len(state_of(kept).conv_state) == 2
+    assert state_of(kv_cache).recurrent_state[:, 0, 0, 0].tolist() == [2, 0]
+    assert len(state_of(kv_cache).conv_state) == 2
 
 
 def test_a_footprint_counts_the_state_once_however_long_the_text() -> None:
     architecture = parse_config("x", CONFIG)
     linear = [layer for layer in architecture.layers if isinstance(layer.mixer, GatedDeltaSpec)]
     alone = attrs.evolve(architecture, layers=tuple(linear))
-    one = kv_cache_bytes(alone, dtype="bfloat16", tokens=1)
-    assert one == kv_cache_bytes(alone, dtype="bfloat16", tokens=1000)
-    kept = cache()
-    assert one * ROWS == sum(layer.nbytes for layer in kept.layers if isinstance(layer, RecurrentState))
+    row_bytes = kv_cache_bytes(alone, dtype="bfloat16", tokens=1)
+    assert row_bytes == kv_cache_bytes(alone, dtype="bfloat16", tokens=1000)
+    kv_cache = cache()
+    assert row_bytes * ROWS == sum(
+        layer.nbytes for layer in kv_cache.layers if isinstance(layer, RecurrentState)
+    )
 
 
 def test_its_numbers_are_told_by_its_structure() -> None:

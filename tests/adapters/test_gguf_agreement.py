@@ -67,9 +67,9 @@ def actual(checkpoint: GgufCheckpoint) -> GPT:
     return build_model(architecture, joins, checkpoint, device=device, dtype="float32", report=null_reporter)
 
 
-def assert_close(found: Tensor, expected: Tensor) -> None:
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+def assert_close(actual: Tensor, expected: Tensor) -> None:
+    assert actual.shape == expected.shape
+    assert (actual - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 @torch.inference_mode()

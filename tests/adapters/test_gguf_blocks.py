@@ -26,7 +26,7 @@ from litgpt.adapters.checkpoints.gguf.reader.quant_types import (
 from litgpt.domain.errors import CorruptFile
 from litgpt.domain.weights.tensor_info import DType
 
-BY_NAME = {one.name: one for one in QUANT_TYPES.values()}
+BY_NAME = {quant_type.name: quant_type for quant_type in QUANT_TYPES.values()}
 DTYPES: tuple[DType, ...] = ("float32", "bfloat16", "float16")
 
 # Where the float16 numbers of a block are; elsewhere any byte is as good as another.
@@ -95,7 +95,10 @@ def test_the_numbers_names_and_sizes_of_formats_are_those_of_ggml() -> None:
 
     sizes = gguf.constants.GGML_QUANT_SIZES
     reference = {int(number): (number.name, *size) for number, size in sizes.items()}
-    actual = {number: (one.name, one.block_size, one.block_bytes) for number, one in QUANT_TYPES.items()}
+    actual = {
+        number: (quant_type.name, quant_type.block_size, quant_type.block_bytes)
+        for number, quant_type in QUANT_TYPES.items()
+    }
     assert actual == {number: reference[number] for number in QUANT_TYPES}
     assert {
         number: name for number, (name, *_) in reference.items() if number not in QUANT_TYPES
@@ -179,8 +182,8 @@ def test_a_bias_that_was_interleaved_comes_back_in_halves(tmp_path: Path) -> Non
 def test_what_was_added_is_taken_away_before_rounding(tmp_path: Path) -> None:
     weights = np.array([1 + 2**-10, 1 - 2**-10, 3.0], np.float32)
     tensor = stored(tmp_path / "w", weights.tobytes(), (3,), BY_NAME["F32"])
-    found = dequantize(whole(tensor, added=1.0), "bfloat16")
-    assert found.tolist() == [2**-10, -(2**-10), 2.0]  # rounded first, both small numbers would be 0
+    actual = dequantize(whole(tensor, added=1.0), "bfloat16")
+    assert actual.tolist() == [2**-10, -(2**-10), 2.0]  # rounded first, both small numbers would be 0
 
 
 def test_a_file_that_was_cut_after_its_header_was_read_is_damaged(tmp_path: Path) -> None:

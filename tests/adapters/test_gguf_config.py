@@ -48,12 +48,12 @@ def gemma3() -> dict[str, Array]:
 
 
 def biases(tensors: Mapping[str, Array], roles: tuple[str, ...]) -> dict[str, Array]:
-    found = dict(tensors)
+    actual = dict(tensors)
     for name, weight in tensors.items():
         if name.removesuffix(".weight").rpartition(".")[2] in roles:
             bias = name.replace(".weight", ".bias")
-            found[bias] = random_array(weight.shape[:1], len(found))
-    return found
+            actual[bias] = random_array(weight.shape[:1], len(actual))
+    return actual
 
 
 GEMMA3 = {"attention.key_length": 16, "attention.value_length": 16, "attention.sliding_window": 8}
@@ -66,8 +66,8 @@ def oracle(path: Path, config: Mapping[str, object]) -> tuple[dict[str, Any], di
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**dict[str, Any](config)))
-    found = load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=model)
-    return found["config"], found["tensors"]
+    actual = load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=model)
+    return actual["config"], actual["tensors"]
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_rows_are_put_back_that_the_converter_interleaved(heads: int, tmp_path: 
     role, reference = ("attn_q", "q_proj") if heads == 4 else ("attn_k", "k_proj")
     tensors = llama_tensors() | {f"blk.1.{role}.weight": interleaved}
     checkpoint = open_gguf(write_gguf(tmp_path / "m.gguf", tensors=tensors), "m")
-    found = checkpoint.read(f"model.layers.1.self_attn.{reference}.weight")
-    assert torch.equal(found, torch.from_numpy(original))
+    actual = checkpoint.read(f"model.layers.1.self_attn.{reference}.weight")
+    assert torch.equal(actual, torch.from_numpy(original))
 
 
 def test_a_tensor_of_unknown_name_keeps_it_and_is_listed_as_left_over(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_factors_of_one_stretch_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("factors", "settings", "error", "said"),
+    ("factors", "settings", "error", "message"),
     [
         (lambda: llama3_factors(8.0) * np.float32(1.01), {}, UnsupportedModel, "not a known RoPE scaling"),
         (lambda: llama3_factors(8.0)[:-1], {}, UnsupportedModel, "not a known RoPE scaling"),
@@ -218,10 +218,10 @@ def test_factors_of_no_known_rule_are_refused(
     factors: Callable[[], Array],
     settings: Mapping[str, Any],
     error: type[LitGPTError],
-    said: str,
+    message: str,
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         llama3(tmp_path / "m.gguf", factors(), **settings)
 
 
@@ -282,7 +282,7 @@ def test_what_a_header_leaves_out_or_adds_is_what_llama_cpp_takes_it_for(
 
 
 @pytest.mark.parametrize(
-    ("settings", "error", "said"),
+    ("settings", "error", "message"),
     [
         ({"block_count": None}, CorruptFile, r"no 'llama\.block_count'"),
         (
@@ -313,10 +313,10 @@ def test_what_a_header_leaves_out_or_adds_is_what_llama_cpp_takes_it_for(
     ],
 )
 def test_a_header_that_cannot_be_right_or_asks_for_more_is_refused_with_its_key(
-    settings: Mapping[str, Any], error: type[LitGPTError], said: str, tmp_path: Path
+    settings: Mapping[str, Any], error: type[LitGPTError], message: str, tmp_path: Path
 ) -> None:
     path = write_gguf(tmp_path / "m.gguf", settings=settings)
-    with pytest.raises(error, match=said) as caught:
+    with pytest.raises(error, match=message) as caught:
         open_gguf(path, "m")
     assert "m.gguf" in str(caught.value)
 

@@ -210,9 +210,9 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return Model(folder, path, reference(IDS).logits)
 
 
-def assert_close(found: Tensor, expected: Tensor) -> None:
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+def assert_close(actual: Tensor, expected: Tensor) -> None:
+    assert actual.shape == expected.shape
+    assert (actual - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def test_every_tensor_comes_back_as_transformers_saved_it(model: Model) -> None:
@@ -220,11 +220,11 @@ def test_every_tensor_comes_back_as_transformers_saved_it(model: Model) -> None:
     checkpoint = model.checkpoint
     assert set(checkpoint.tensors) == set(expected)
     for name, tensor in expected.items():
-        found = checkpoint.read(name)
+        actual = checkpoint.read(name)
         assert checkpoint.tensors[name].shape == tuple(tensor.shape), name
         # Where 1 was added and taken away, or an exponential was made, the last bits are lost.
         lost = 1e-6 if "norm" in name or name.endswith("A_log") else 0
-        assert torch.allclose(found, tensor, rtol=0, atol=lost), name
+        assert torch.allclose(actual, tensor, rtol=0, atol=lost), name
 
 
 @torch.inference_mode()

@@ -28,10 +28,15 @@ def test_what_the_gguf_package_wrote_is_found(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf", stored_as="Q8_0")
     header = read_header(path)
     oracle = gguf.GGUFReader(path)
-    assert [(one.name, one.quant_type.name, one.start, one.nbytes) for one in header.tensors] == [
-        (one.name, one.tensor_type.name, one.data_offset, one.n_bytes) for one in oracle.tensors
+    assert [
+        (tensor.name, tensor.quant_type.name, tensor.start, tensor.nbytes) for tensor in header.tensors
+    ] == [
+        (tensor.name, tensor.tensor_type.name, tensor.data_offset, tensor.n_bytes)
+        for tensor in oracle.tensors
     ]
-    assert [one.shape for one in header.tensors] == [tuple(one.shape[::-1]) for one in oracle.tensors]
+    assert [tensor.shape for tensor in header.tensors] == [
+        tuple(tensor.shape[::-1]) for tensor in oracle.tensors
+    ]
     for name, value in header.metadata.items():
         reference = oracle.fields[name].contents()
         if isinstance(value, HeaderArray):
@@ -50,13 +55,13 @@ def test_every_type_of_value_is_read(tmp_path: Path) -> None:
     keys.append(key("texts", ARRAY, struct.pack("<IQ", STRING, 2) + text("") + text("b\0c")))
     keys.append(key("numbers", ARRAY, struct.pack("<IQ3h", 3, 3, 1, -2, 3)))
     keys.append(key("nothing", ARRAY, struct.pack("<IQ", STRING, 0)))
-    found = read_header(write(tmp_path / "m", header(keys=tuple(keys)))).metadata
-    arrays = {name: value for name, value in found.items() if isinstance(value, HeaderArray)}
-    assert {name: value for name, value in found.items() if name not in arrays} == {
+    actual = read_header(write(tmp_path / "m", header(keys=tuple(keys)))).metadata
+    arrays = {name: value for name, value in actual.items() if isinstance(value, HeaderArray)}
+    assert {name: value for name, value in actual.items() if name not in arrays} == {
         **{code: values.get(code, 7) for code in kinds},
         "text": "né 🦙",
     }
-    assert found["?"] is True
+    assert actual["?"] is True
     assert arrays["texts"].strings() == ("", "b\0c")
     assert arrays["numbers"].numbers() == (1, -2, 3)
     assert arrays["nothing"].strings() == ()
@@ -70,11 +75,11 @@ def test_weights_begin_where_the_alignment_says(tmp_path: Path) -> None:
     aligned = key("general.alignment", U32, struct.pack("<I", 1024))
     raw = header(keys=(aligned,), tensors=(tensor("w", (4,), offset=1024),))
     path = write(tmp_path / "m", raw.ljust(1024, b"\0"), weights=1024 + 16)
-    assert [one.start for one in read_header(path).tensors] == [2048]
+    assert [tensor.start for tensor in read_header(path).tensors] == [2048]
 
 
 @pytest.mark.parametrize(
-    ("raw", "error", "said"),
+    ("raw", "error", "message"),
     [
         (b"", CorruptFile, "not a GGUF file"),
         (b"GG", CorruptFile, "not a GGUF file"),
@@ -88,9 +93,9 @@ def test_weights_begin_where_the_alignment_says(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_gguf_file_of_ours_is_named(
-    raw: bytes, error: type[LitGPTError], said: str, tmp_path: Path
+    raw: bytes, error: type[LitGPTError], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=said) as caught:
+    with pytest.raises(error, match=message) as caught:
         read_header(write(tmp_path / "model.gguf", raw))
     assert "model.gguf" in str(caught.value)
 
@@ -111,7 +116,7 @@ def array(kind: int, count: int, elements: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         (key("", U32, bytes(4)), "no name"),
         (key(b"\xff", U32, bytes(4)), "a key is not UTF-8"),
@@ -130,14 +135,14 @@ def array(kind: int, count: int, elements: bytes = b"") -> bytes:
         (array(STRING, 2, struct.pack("<Q", (1 << 64) - 1)), "past the end"),
     ],
 )
-def test_a_value_that_cannot_be_is_damage(entry: bytes, said: str, tmp_path: Path) -> None:
+def test_a_value_that_cannot_be_is_damage(entry: bytes, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "m", header(keys=(entry,)), weights=64)
-    with pytest.raises(CorruptFile, match=said):
+    with pytest.raises(CorruptFile, match=message):
         read_header(path)
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         (key("k", STRING, struct.pack("<Q", (1 << 26) + 1)), "'k' has the length 67108865"),
         (array(U32, (1 << 26) + 1), "'k' is an array of 268435460 bytes"),
@@ -145,11 +150,11 @@ def test_a_value_that_cannot_be_is_damage(entry: bytes, said: str, tmp_path: Pat
     ],
 )
 def test_a_text_or_array_longer_than_any_vocabulary_is_not_believed(
-    entry: bytes, said: str, tmp_path: Path
+    entry: bytes, message: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "m", header(keys=(entry,)))
     os.truncate(path, 1 << 29)  # so the file is long enough, though nothing was written
-    with pytest.raises(CorruptFile, match=said):
+    with pytest.raises(CorruptFile, match=message):
         read_header(path)
 
 
@@ -174,7 +179,7 @@ def test_more_keys_or_tensors_than_there_is_room_for_are_damage(
 
 
 @pytest.mark.parametrize(
-    ("entries", "error", "said"),
+    ("entries", "error", "message"),
     [
         ((tensor("", (4,)),), CorruptFile, "no name"),
         ((tensor("w", (4,)), tensor("w", (4,), offset=32)), CorruptFile, "'w' appears twice"),
@@ -192,9 +197,9 @@ def test_more_keys_or_tensors_than_there_is_room_for_are_damage(
     ],
 )
 def test_a_tensor_that_cannot_be_is_named(
-    entries: tuple[bytes, ...], error: type[LitGPTError], said: str, tmp_path: Path
+    entries: tuple[bytes, ...], error: type[LitGPTError], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         read_header(write(tmp_path / "m", header(tensors=entries), weights=128))
 
 
@@ -207,7 +212,7 @@ def test_an_alignment_that_is_no_multiple_of_8_is_damage(alignment: int, tmp_pat
 
 def test_a_file_cut_short_is_found_by_its_header_with_both_lengths_in_the_error(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf")
-    end = max(one.stop for one in read_header(path).tensors)
+    end = max(tensor.stop for tensor in read_header(path).tensors)
     with path.open("r+b") as file:
         file.truncate(end)
     read_header(path)

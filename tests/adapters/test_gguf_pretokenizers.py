@@ -20,7 +20,7 @@ TEXT = (
 
 def words(name: str) -> list[str]:
     steps: list[Any] = [
-        pre_tokenizers.Split(Regex(one), behavior="isolated") for one in PRE_TOKENIZERS[name].patterns
+        pre_tokenizers.Split(Regex(pattern), behavior="isolated") for pattern in PRE_TOKENIZERS[name].patterns
     ]
     return spelled([*steps, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
@@ -32,8 +32,8 @@ def spelled(steps: list[Any]) -> list[str]:
 def reference() -> Mapping[str, str]:
     from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
-    found: dict[str, str] = GGUF_PRE_TOKENIZER_SPLITS
-    return found
+    actual: dict[str, str] = GGUF_PRE_TOKENIZER_SPLITS
+    return actual
 
 
 @pytest.mark.parametrize("name", sorted(set(PRE_TOKENIZERS) & set(reference())))
@@ -85,7 +85,7 @@ def test_text_is_composed_where_transformers_tokenizer_of_the_family_composes_it
     assert PRE_TOKENIZERS[name].normalize_nfc is (own.normalizer is not None)
     composed = TEXT if own.normalizer is None else own.normalizer.normalize_str(TEXT)
     steps: list[Any] = [
-        pre_tokenizers.Split(Regex(one), behavior="isolated") for one in PRE_TOKENIZERS[name].patterns
+        pre_tokenizers.Split(Regex(pattern), behavior="isolated") for pattern in PRE_TOKENIZERS[name].patterns
     ]
     actual = pre_tokenizers.Sequence([*steps, pre_tokenizers.ByteLevel(False, use_regex=False)])
     assert actual.pre_tokenize_str(composed) == own.pre_tokenizer.pre_tokenize_str(composed)
@@ -122,7 +122,7 @@ def test_a_vocabulary_of_gemma_4_is_read_as_transformers_tokenizer_of_the_family
 
     vocabulary = gemma4()
     ids = {token: place for place, token in enumerate(vocabulary.tokens)}
-    pairs: list[Any] = [tuple(one.split(" ")) for one in MERGES]
+    pairs: list[Any] = [tuple(merge.split(" ")) for merge in MERGES]
     own = GemmaTokenizer(vocab=ids, merges=pairs)
     own.add_tokens(["<|turn>"])
     actual = open_tokenizer(vocabulary, name="gemma4", vocab_size=len(vocabulary.tokens))
@@ -154,8 +154,8 @@ def test_a_vocabulary_of_gemma_4_is_saved_as_a_file_that_gives_the_same() -> Non
 def test_what_no_library_at_hand_knows_is_split_by_what_its_rule_says(
     name: str, text: str, expected: list[str]
 ) -> None:
-    found = [text]
+    actual = [text]
     for pattern in PRE_TOKENIZERS[name].patterns:
         step = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
-        found = [one for word in found for one, _ in step.pre_tokenize_str(word)]
-    assert found == expected
+        actual = [value for word in actual for value, _ in step.pre_tokenize_str(word)]
+    assert actual == expected

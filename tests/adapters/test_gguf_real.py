@@ -67,12 +67,12 @@ def compared(path: Path, checkpoint: GgufCheckpoint, norms: dict[str, str]) -> I
         assert checkpoint.tensors[name].storage_format == tensor.tensor_type.name
         if tensor.name.startswith("blk.") and int(tensor.name.split(".")[1]) not in LAYERS:
             continue
-        data, found = tensor.data, checkpoint.read(name, "bfloat16")
+        data, actual = tensor.data, checkpoint.read(name, "bfloat16")
         if tensor.name == "token_embd.weight":
             data = np.concatenate([data[:ROWS], data[-ROWS:]])
-            found = torch.cat([found[:ROWS], found[-ROWS:]])
+            actual = torch.cat([actual[:ROWS], actual[-ROWS:]])
         expected = torch.from_numpy(gguf.dequantize(data, tensor.tensor_type).copy())
-        yield tensor.name, tensor.tensor_type.name, expected, found
+        yield tensor.name, tensor.tensor_type.name, expected, actual
 
 
 class RealModel:
@@ -93,8 +93,8 @@ class RealModel:
 
     def test_every_number_is_the_gguf_package_s(self, path: Path, checkpoint: GgufCheckpoint) -> None:
         formats = set()
-        for name, stored_as, expected, found in compared(path, checkpoint, self.norms):
-            assert torch.equal(found, self.as_huggingface_has_it(name, expected).bfloat16()), name
+        for name, stored_as, expected, actual in compared(path, checkpoint, self.norms):
+            assert torch.equal(actual, self.as_huggingface_has_it(name, expected).bfloat16()), name
             formats.add(stored_as)
         assert formats == {tensor.storage_format for tensor in checkpoint.tensors.values()}
 

@@ -148,7 +148,7 @@ def test_of_renamed_parts_one_that_is_missing_or_there_twice_is_named(tmp_path: 
 def test_parts_that_were_joined_by_cat_are_said_to_be(tmp_path: Path) -> None:
     joined = tmp_path / "joined" / "m.gguf"
     joined.parent.mkdir()
-    joined.write_bytes(b"".join(one.read_bytes() for one in parts(tmp_path)))
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts(tmp_path)))
     with pytest.raises(CorruptFile, match=r"several of the 3 parts .*llama-gguf-split --merge"):
         open_gguf(joined, "m")
 

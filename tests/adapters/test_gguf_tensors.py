@@ -53,29 +53,29 @@ def test_quantized_numbers_come_from_the_blocks_that_hold_them(
     quantized = [name for name, info in checkpoint.tensors.items() if info.storage_format == "Q8_0"]
     assert len(quantized) > len(expected) // 4
     for name, tensor in expected.items():
-        found = checkpoint.read(name, "float32")
+        actual = checkpoint.read(name, "float32")
         # A scale is the largest of 32 numbers over 127, in float16; a number is off by half of that at most.
-        assert (found - tensor).abs().max() <= 0.6 * tensor.abs().max() / 127, name
+        assert (actual - tensor).abs().max() <= 0.6 * tensor.abs().max() / 127, name
 
 
 def test_an_expert_is_mapped_where_the_file_has_it_as_it_is_asked_for(tmp_path: Path) -> None:
     checkpoint, expected = convert(tmp_path, "qwen3_moe", converters.Qwen3Moe, "F16", hidden_size=64)
     names = [f"model.layers.1.mlp.experts.{number}.gate_proj.weight" for number in range(2)]
-    one, other = (checkpoint.read(name, "float16") for name in names)
-    assert other.data_ptr() - one.data_ptr() == one.nbytes  # side by side, as they lie in the file
+    first, other = (checkpoint.read(name, "float16") for name in names)
+    assert other.data_ptr() - first.data_ptr() == first.nbytes  # side by side, as they lie in the file
     assert torch.equal(other, expected[names[1]].half())
-    assert checkpoint.tensors[names[1]].nbytes == one.nbytes
+    assert checkpoint.tensors[names[1]].nbytes == first.nbytes
 
 
 class FusedGates(converters.Qwen3Moe):
     """As `--fuse-gate-up-exps` writes them."""
 
     def named(self) -> dict[str, Tensor]:
-        found = super().named()
-        for name in [name for name in found if "ffn_gate_exps" in name]:
-            both = [found.pop(name), found.pop(name.replace("gate", "up"))]
-            found[name.replace("gate", "gate_up")] = torch.cat(both, dim=1)
-        return found
+        actual = super().named()
+        for name in [name for name in actual if "ffn_gate_exps" in name]:
+            both = [actual.pop(name), actual.pop(name.replace("gate", "up"))]
+            actual[name.replace("gate", "gate_up")] = torch.cat(both, dim=1)
+        return actual
 
 
 def test_gates_that_were_fused_with_the_rest_come_apart(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ class Twice(converters.Phi2):
 
 
 @pytest.mark.parametrize(
-    ("family", "converter", "said"),
+    ("family", "converter", "message"),
     [
         (
             "gpt_oss",
@@ -119,10 +119,10 @@ class Twice(converters.Phi2):
     ],
 )
 def test_tensors_that_do_not_make_what_they_should_are_damage(
-    family: str, converter: type[converters.Converter], said: str, tmp_path: Path
+    family: str, converter: type[converters.Converter], message: str, tmp_path: Path
 ) -> None:
     settings = {"num_key_value_heads": 4} if family == "phi" else {}
-    with pytest.raises(CorruptFile, match=said):
+    with pytest.raises(CorruptFile, match=message):
         convert(tmp_path, family, converter, "F32", **settings)
 
 
@@ -176,7 +176,7 @@ def test_groups_of_experts_that_older_headers_do_not_have_are_those_of_the_model
 
 
 @pytest.mark.parametrize(
-    ("architecture", "settings", "error", "said"),
+    ("architecture", "settings", "error", "message"),
     [
         (
             "deepseek2",
@@ -231,9 +231,9 @@ def test_groups_of_experts_that_older_headers_do_not_have_are_those_of_the_model
     ],
 )
 def test_what_a_family_cannot_say_is_refused_with_its_key(
-    architecture: str, settings: dict[str, Any], error: type[LitGPTError], said: str, tmp_path: Path
+    architecture: str, settings: dict[str, Any], error: type[LitGPTError], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         open_gguf(write_gguf(tmp_path / "m.gguf", architecture, settings=settings), "m")
 
 
@@ -248,7 +248,7 @@ HALF_KEPT = np.array([1] * 4 + [1e30] * 4, np.float32)
 
 
 @pytest.mark.parametrize(
-    ("settings", "factors", "said"),
+    ("settings", "factors", "message"),
     [
         (
             {"feed_forward_length": [96, 192]},
@@ -264,10 +264,10 @@ HALF_KEPT = np.array([1] * 4 + [1e30] * 4, np.float32)
     ],
 )
 def test_what_gemma_4_cannot_say_is_refused(
-    settings: dict[str, Any], factors: Any, said: str, tmp_path: Path
+    settings: dict[str, Any], factors: Any, message: str, tmp_path: Path
 ) -> None:
     tensors = llama_tensors() | {"rope_freqs.weight": factors}
-    with pytest.raises((UnsupportedModel, CorruptFile), match=said):
+    with pytest.raises((UnsupportedModel, CorruptFile), match=message):
         open_gguf(write_gguf(tmp_path / "m.gguf", "gemma4", tensors, settings=GEMMA4 | settings), "m")
 
 

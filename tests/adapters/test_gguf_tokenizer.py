@@ -25,10 +25,10 @@ from tests.contracts.tokenizer import TEXTS, TokenizerContract, stream
 
 def vocabulary_of(path: Path) -> GgufVocabulary:
     checkpoint = open_gguf(path, path.name)
-    found = checkpoint.tokenizer
+    actual = checkpoint.tokenizer
     checkpoint.close()
-    assert isinstance(found, GgufVocabulary)
-    return found
+    assert isinstance(actual, GgufVocabulary)
+    return actual
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_smollm2_splits_and_merges_as_the_plainest_code_does(
     @given(text=TEXT)
     def agrees(text: str) -> None:
         plainly = merged(smollm2_vocabulary, PRE_TOKENIZERS["smollm"].patterns, text)
-        assert [smollm2_vocabulary.tokens[one] for one in smollm2.encode(text)] == plainly
+        assert [smollm2_vocabulary.tokens[token_id] for token_id in smollm2.encode(text)] == plainly
 
     agrees()
 
@@ -214,13 +214,13 @@ def test_the_template_in_the_file_is_rendered_as_transformers_renders_it(
     smollm2: CheckpointTokenizer, smollm2_vocabulary: GgufVocabulary
 ) -> None:
     question, answer = Message("user", " 1 < 2? "), Message("assistant", "Yes.\n")
-    for said in ([question], [question, answer, question], [Message("system", "S"), question], [answer]):
+    for messages in ([question], [question, answer, question], [Message("system", "S"), question], [answer]):
         expected = render_jinja_template(
-            [[one.as_dict() for one in said]],
+            [[value.as_dict() for value in messages]],
             chat_template=smollm2_vocabulary.chat_template,
             add_generation_prompt=True,
         )
-        assert smollm2.render(said) == expected[0][0]
+        assert smollm2.render(messages) == expected[0][0]
 
 
 def test_a_token_with_a_role_is_special_whatever_type_it_has(smollm2_vocabulary: GgufVocabulary) -> None:

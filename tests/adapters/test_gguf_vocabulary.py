@@ -26,8 +26,8 @@ def as_bpe(writer: Any) -> Any:
 
 def vocabulary(path: Path, *more: Callable[[Any], object]) -> GgufVocabulary:
     def add(writer: Any) -> None:
-        for one in more:
-            one(writer)
+        for value in more:
+            value(writer)
 
     return open_gguf(write_gguf(path, more=add), "m").tokenizer
 
@@ -37,7 +37,7 @@ def without(*names: str) -> Callable[[Any], object]:
 
 
 def test_a_sentencepiece_vocabulary_is_as_it_was_written(tmp_path: Path) -> None:
-    found = vocabulary(
+    source = vocabulary(
         tmp_path / "m",
         lambda writer: writer.add_bos_token_id(1),
         lambda writer: writer.add_eos_token_id(2),
@@ -46,7 +46,7 @@ def test_a_sentencepiece_vocabulary_is_as_it_was_written(tmp_path: Path) -> None
         lambda writer: writer.add_add_space_prefix(False),
         lambda writer: writer.add_chat_template("{{ messages }}"),
     )
-    assert found == GgufVocabulary(
+    assert source == GgufVocabulary(
         kind="spm",
         tokens=tuple(TOKENS),
         types=(2, 3, 3, *[1] * 61),
@@ -61,15 +61,15 @@ def test_a_sentencepiece_vocabulary_is_as_it_was_written(tmp_path: Path) -> None
 
 
 def test_what_a_sentencepiece_vocabulary_leaves_out_is_what_llama_cpp_takes_it_for(tmp_path: Path) -> None:
-    found = vocabulary(tmp_path / "m", without("token_type"))
-    assert (found.bos_id, found.eos_ids, found.unk_id) == (1, (2,), 0)
-    assert (found.add_bos, found.add_space_prefix, found.chat_template) == (True, True, None)
-    assert found.types == (1,) * 64
+    source = vocabulary(tmp_path / "m", without("token_type"))
+    assert (source.bos_id, source.eos_ids, source.unk_id) == (1, (2,), 0)
+    assert (source.add_bos, source.add_space_prefix, source.chat_template) == (True, True, None)
+    assert source.types == (1,) * 64
 
 
 def test_a_bpe_vocabulary_is_as_it_was_written(tmp_path: Path) -> None:
-    found = vocabulary(tmp_path / "m", as_bpe, lambda writer: writer.add_tokenizer_pre("smollm"))
-    assert found == GgufVocabulary(
+    source = vocabulary(tmp_path / "m", as_bpe, lambda writer: writer.add_tokenizer_pre("smollm"))
+    assert source == GgufVocabulary(
         kind="bpe",
         tokens=tuple(BPE_TOKENS),
         types=(1,) * 64,
@@ -85,37 +85,37 @@ def test_whether_a_bpe_text_begins_with_a_token_is_a_matter_of_its_splitting_rul
 ) -> None:
     begins = pre in ("llama-bpe", "tekken")
     more = [lambda writer: writer.add_tokenizer_pre(pre)] if pre else []
-    found = vocabulary(tmp_path / "m", as_bpe, *more)
-    assert (found.pre, found.add_bos) == (pre or "default", begins)
-    said = vocabulary(tmp_path / "n", as_bpe, *more, lambda writer: writer.add_add_bos_token(not begins))
-    assert said.add_bos is not begins
+    source = vocabulary(tmp_path / "m", as_bpe, *more)
+    assert (source.pre, source.add_bos) == (pre or "default", begins)
+    second = vocabulary(tmp_path / "n", as_bpe, *more, lambda writer: writer.add_add_bos_token(not begins))
+    assert second.add_bos is not begins
 
 
 def test_all_end_tokens_are_found_once_the_end_of_the_text_first(tmp_path: Path) -> None:
-    found = vocabulary(
+    source = vocabulary(
         tmp_path / "m",
         lambda writer: writer.add_eom_token_id(7),
         lambda writer: writer.add_eot_token_id(5),
         lambda writer: writer.add_eos_token_id(7),
     )
-    assert found.eos_ids == (7, 5)
+    assert source.eos_ids == (7, 5)
     config = open_gguf(tmp_path / "m", "m")
     assert config.generation_config == {"eos_token_id": [7, 5]}
     assert config.config["eos_token_id"] == 7
 
 
 def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
-    found = vocabulary(
+    source = vocabulary(
         tmp_path / "m",
         as_bpe,
         lambda writer: writer.add_bos_token_id(0xFFFFFFFF),
         lambda writer: writer.add_eos_token_id(3),
     )
-    assert (found.bos_id, found.eos_ids) == (None, (3,))
+    assert (source.bos_id, source.eos_ids) == (None, (3,))
 
 
 @pytest.mark.parametrize(
-    ("more", "error", "said"),
+    ("more", "error", "message"),
     [
         (without("model"), CorruptFile, r"no 'tokenizer\.ggml\.model'"),
         (without("tokens"), CorruptFile, r"no 'tokenizer\.ggml\.tokens'"),
@@ -155,26 +155,31 @@ def test_a_special_token_of_minus_one_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_a_vocabulary_that_cannot_be_used_is_refused_when_it_is_asked_for(
-    more: Callable[[Any], object], error: type[LitGPTError], said: str, tmp_path: Path
+    more: Callable[[Any], object], error: type[LitGPTError], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=said) as caught:
+    with pytest.raises(error, match=message) as caught:
         vocabulary(tmp_path / "m.gguf", more)
     assert "m.gguf" in str(caught.value)
 
 
 def test_the_vocabulary_of_smollm2_is_read(smollm2_gguf: Path) -> None:
-    found = open_gguf(smollm2_gguf, "smollm2").tokenizer
-    assert (found.kind, found.pre, len(found.tokens), len(found.merges)) == ("bpe", "smollm", 49152, 48900)
-    assert [found.tokens[number] for number in (0, 1, 2)] == ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    assert found.merges[0] == "Ġ t"
-    assert (found.bos_id, found.eos_ids, found.unk_id, found.add_bos) == (1, (2,), 0, False)
-    assert "<|im_start|>" in (found.chat_template or "")
+    actual = open_gguf(smollm2_gguf, "smollm2").tokenizer
+    assert (actual.kind, actual.pre, len(actual.tokens), len(actual.merges)) == (
+        "bpe",
+        "smollm",
+        49152,
+        48900,
+    )
+    assert [actual.tokens[number] for number in (0, 1, 2)] == ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    assert actual.merges[0] == "Ġ t"
+    assert (actual.bos_id, actual.eos_ids, actual.unk_id, actual.add_bos) == (1, (2,), 0, False)
+    assert "<|im_start|>" in (actual.chat_template or "")
 
 
 def test_the_vocabulary_of_gemma_3_is_read(gemma3_gguf: Path) -> None:
-    found = open_gguf(gemma3_gguf, "gemma3").tokenizer
-    assert (found.kind, len(found.tokens), len(found.scores), found.merges) == ("spm", 262144, 262144, ())
-    assert [found.tokens[number] for number in (0, 1, 2, 3)] == ["<pad>", "<eos>", "<bos>", "<unk>"]
-    assert found.tokens[107:109] == ("\n", "\n\n")
-    assert (found.bos_id, found.eos_ids, found.unk_id) == (2, (1,), 3)
-    assert (found.add_bos, found.add_space_prefix) == (True, False)
+    actual = open_gguf(gemma3_gguf, "gemma3").tokenizer
+    assert (actual.kind, len(actual.tokens), len(actual.scores), actual.merges) == ("spm", 262144, 262144, ())
+    assert [actual.tokens[number] for number in (0, 1, 2, 3)] == ["<pad>", "<eos>", "<bos>", "<unk>"]
+    assert actual.tokens[107:109] == ("\n", "\n\n")
+    assert (actual.bos_id, actual.eos_ids, actual.unk_id) == (2, (1,), 3)
+    assert (actual.add_bos, actual.add_space_prefix) == (True, False)

@@ -40,7 +40,7 @@ def mapped_from(path: Path) -> list[range]:
     ranges = []
     for line in Path("/proc/self/maps").read_text().splitlines():
         if line.endswith(str(path)):
-            start, end = (int(one, 16) for one in line.split()[0].split("-"))
+            start, end = (int(word, 16) for word in line.split()[0].split("-"))
             ranges.append(range(start, end))
     return ranges
 
@@ -136,9 +136,9 @@ def test_writing_to_a_tensor_leaves_the_file_and_other_readers_alone(folder: Pat
     before = (folder / "model.safetensors").read_bytes()
     checkpoint = open_hf_folder(folder, "tiny")
     name = "model.norm.weight"
-    mine = checkpoint.read(name)
-    original = mine.clone()
-    mine.add_(1)
+    actual = checkpoint.read(name)
+    original = actual.clone()
+    actual.add_(1)
     assert torch.equal(open_hf_folder(folder, "tiny").read(name), original)
     assert (folder / "model.safetensors").read_bytes() == before
 
@@ -264,7 +264,7 @@ def test_a_shard_that_is_missing_is_named(sharded: Path) -> None:
 
 
 def test_a_tensor_that_the_index_promises_is_missed_if_it_is_needed(sharded: Path) -> None:
-    first, second = sorted(one.name for one in sharded.glob("*.safetensors"))[:2]
+    first, second = sorted(path.name for path in sharded.glob("*.safetensors"))[:2]
     index = sharded / "model.safetensors.index.json"
     names = list(open_hf_folder(sharded, "tiny").tensors)
     edit(index, lambda parsed: parsed["weight_map"].update({"mtp.fc.weight": first}))
@@ -293,8 +293,8 @@ def test_a_shard_of_which_nothing_is_needed_may_be_missing_or_damaged(sharded: P
 
 def test_a_tensor_that_the_index_forgot_or_misplaced_is_found_in_its_shard(sharded: Path) -> None:
     names = set(open_hf_folder(sharded, "tiny").tensors)
-    held = {one.name: [*load_file(one)] for one in sharded.glob("*.safetensors")}
-    *_, largest = sorted(held, key=lambda one: len(held[one]))
+    held = {path.name: [*load_file(path)] for path in sharded.glob("*.safetensors")}
+    *_, largest = sorted(held, key=lambda pattern: len(held[pattern]))
     forgotten, misplaced, *_ = held[largest]
     other = min({*held} - {largest})
     index = sharded / "model.safetensors.index.json"
@@ -317,9 +317,9 @@ def test_files_of_weights_that_are_not_read_are_said_to_be_ignored(folder: Path)
     for name in ("original", ".git", "checkpoint-123", ".cache"):
         (folder / name).mkdir()
         (folder / name / "model.safetensors").write_bytes(b"whatever")
-    (said,) = open_hf_folder(folder, "tiny").notes
+    (note,) = open_hf_folder(folder, "tiny").notes
     names = "consolidated.safetensors, optimizer.pt, pytorch_model.bin, training_args.bin"
-    assert said == f"{names} in its folder are ignored."
+    assert note == f"{names} in its folder are ignored."
 
 
 def test_a_dangling_link_is_called_one(folder: Path) -> None:

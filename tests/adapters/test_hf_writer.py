@@ -37,7 +37,9 @@ class Tensors:
 
     @property
     def tensors(self) -> dict[str, TensorInfo]:
-        return {name: TensorInfo(tuple(one.shape), "BF16", one.nbytes) for name, one in self.values.items()}
+        return {
+            name: TensorInfo(tuple(value.shape), "BF16", value.nbytes) for name, value in self.values.items()
+        }
 
     def read(self, name: str) -> Tensor:
         if name == self.fails_at:
@@ -108,7 +110,7 @@ def test_an_index_says_where_each_tensor_is_and_how_much_there_is(tmp_path: Path
 def test_nothing_of_the_model_before_is_left(tmp_path: Path) -> None:
     HFWriter(50)(tmp_path, model(), null_reporter)
     HFWriter()(tmp_path, model(prompt_style=None), null_reporter)
-    names = {one.name for one in tmp_path.iterdir()}
+    names = {path.name for path in tmp_path.iterdir()}
     assert names == {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json"}
     HFWriter(50)(tmp_path, model(), null_reporter)
     assert not (tmp_path / "model.safetensors").exists()
@@ -117,17 +119,17 @@ def test_nothing_of_the_model_before_is_left(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_what_was_there_and_nothing_half_written(tmp_path: Path) -> None:
     HFWriter()(tmp_path, model(), null_reporter)
-    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     broken = model(weights=Tensors({"a": WHOLE[2:], "b": WHOLE[:2]}, fails_at="b"))
     with pytest.raises(UnsupportedOperation, match=r"no space left on device\. Choose"):
         HFWriter()(tmp_path, broken, null_reporter)
-    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")
 def test_a_process_that_is_killed_half_way_leaves_what_was_there(tmp_path: Path) -> None:
     HFWriter()(tmp_path, model(), null_reporter)
-    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     killed = os.fork()
     if not killed:
         broken = model(weights=Killing({"a": WHOLE[2:], "b": WHOLE[:2]}, fails_at="b"))
@@ -136,7 +138,7 @@ def test_a_process_that_is_killed_half_way_leaves_what_was_there(tmp_path: Path)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     assert torch.equal(open_hf_folder(tmp_path, "tiny").read("a"), WHOLE[:2])
     HFWriter()(tmp_path, model(), null_reporter)
-    assert {one.name for one in tmp_path.iterdir()} == set(before)  # what it left behind is gone too
+    assert {path.name for path in tmp_path.iterdir()} == set(before)  # what it left behind is gone too
 
 
 def test_a_place_that_is_no_folder_is_an_error_of_ours(tmp_path: Path) -> None:
@@ -146,9 +148,9 @@ def test_a_place_that_is_no_folder_is_an_error_of_ours(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_tensor_by_tensor(tmp_path: Path) -> None:
-    said: list[Any] = []
-    HFWriter(50)(tmp_path, model(), said.append)
-    assert [one.completed for one in said if isinstance(one, Progress)] == [0, 1, 2, 3]
+    events: list[Any] = []
+    HFWriter(50)(tmp_path, model(), events.append)
+    assert [value.completed for value in events if isinstance(value, Progress)] == [0, 1, 2, 3]
 
 
 def filled(number: int) -> ModelToSave[Tensor]:
@@ -179,26 +181,26 @@ def test_of_two_that_save_at_once_to_one_folder_the_last_wins_whole(tmp_path: Pa
             errors.append(error)
             together.abort()
 
-    threads = [Thread(target=save, args=one) for one in ((1, 1_000_000), (2, 100))]
+    threads = [Thread(target=save, args=value) for value in ((1, 1_000_000), (2, 100))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not errors
-    assert not [one.name for one in tmp_path.iterdir() if one.name.startswith(".")]
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are not forked there")
 def test_one_that_saves_leaves_alone_what_another_process_is_still_writing(tmp_path: Path) -> None:
-    there, wanted = os.pipe()
-    go, said = os.pipe()
+    there, paused = os.pipe()
+    go, reader = os.pipe()
     child = os.fork()
     if not child:
 
         class Waiting(Tensors):
             def read(self, name: str) -> Tensor:
                 if name == "d":
-                    os.write(wanted, b".")
+                    os.write(paused, b".")
                     os.read(go, 1)
                 return self.values[name]
 
@@ -208,10 +210,10 @@ def test_one_that_saves_leaves_alone_what_another_process_is_still_writing(tmp_p
         except BaseException:  # noqa: BLE001 - a child must not go on with the tests
             os._exit(1)
         os._exit(0)
-    os.close(wanted)
+    os.close(paused)
     assert os.read(there, 1) == b"."
     HFWriter()(tmp_path, filled(2), null_reporter)
     assert numbers_in(tmp_path) == {2.0}
-    os.write(said, b".")
+    os.write(reader, b".")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert numbers_in(tmp_path) == {1.0}

@@ -44,9 +44,9 @@ def test_its_two_files_are_downloaded_once(hub: LoopbackHub, store: HubStore[Any
     folder = store.adapter(NAME)
     assert read_adapter(folder).config.rank == 4
     assert {key.removeprefix("org/adapter/") for key in hub.sent} == FILES
-    asked = len(hub.requests)
+    num_requests = len(hub.requests)
     assert store.adapter(NAME) == folder
-    assert len(hub.requests) == asked
+    assert len(hub.requests) == num_requests
 
 
 def test_what_is_not_there_is_named(store: HubStore[Any]) -> None:

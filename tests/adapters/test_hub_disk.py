@@ -37,8 +37,8 @@ def test_a_disk_that_fills_while_weights_come_is_named_and_nothing_half_written_
 ) -> None:
     repositories.one_file(hub.root / "org" / "large", rows=5_000)
     checkpoint = store.open(ModelReference("org/large"))
-    said = r"Downloading org/large/model\.safetensors \(0\.02 GB\).*GB are free.*HF_HOME"
-    with largest_file(100_000), pytest.raises(UnsupportedOperation, match=said) as caught:
+    message = r"Downloading org/large/model\.safetensors \(0\.02 GB\).*GB are free.*HF_HOME"
+    with largest_file(100_000), pytest.raises(UnsupportedOperation, match=message) as caught:
         checkpoint.fetch(null_reporter)
     assert str(tmp_path / "cache") in str(caught.value)
     assert not list((tmp_path / "cache").rglob("*.incomplete"))

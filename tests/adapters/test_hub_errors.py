@@ -125,12 +125,12 @@ def test_a_token_that_is_not_accepted_is_said_to_be_the_trouble_and_not_shown(
 # No answer
 
 
-@pytest.mark.parametrize(("status", "said"), [(503, "503 Service Unavailable"), (429, "429 Too Many")])
+@pytest.mark.parametrize(("status", "message"), [(503, "503 Service Unavailable"), (429, "429 Too Many")])
 def test_a_hub_in_trouble_is_unreachable_at_once(
-    hub: LoopbackHub, store: HubStore[Any], status: int, said: str
+    hub: LoopbackHub, store: HubStore[Any], status: int, message: str
 ) -> None:
     hub.broken_with = status
-    with pytest.raises(HubUnreachable, match=said):
+    with pytest.raises(HubUnreachable, match=message):
         store.open(TINY)
     assert len(hub.requests) == 1
 
@@ -209,9 +209,9 @@ def test_the_environment_says_where_the_hub_and_the_cache_are_and_whether_to_ask
 def test_a_storage_that_never_answers_is_given_up(hub: LoopbackHub, tmp_path: Path) -> None:
     settings = f"endpoint={hub.endpoint!r}, stall_timeout=0.5"
     with silent_port() as hub.storage:
-        said = run(f"{OPEN}\nattempt({settings})", HF_HOME=str(tmp_path / "home"))
-    assert said.startswith("HubUnreachable 'org/tiny'")
-    assert "HF_HUB_DISABLE_XET=1" in said
+        output = run(f"{OPEN}\nattempt({settings})", HF_HOME=str(tmp_path / "home"))
+    assert output.startswith("HubUnreachable 'org/tiny'")
+    assert "HF_HUB_DISABLE_XET=1" in output
 
 
 def test_giving_one_download_up_leaves_the_others_of_the_process_alone(
@@ -222,9 +222,9 @@ def test_giving_one_download_up_leaves_the_others_of_the_process_alone(
     before = "from huggingface_hub.utils._xet import get_xet_session\nsession = get_xet_session()"
     with silent_port() as hub.storage:
         code = f"{OPEN}\n{before}\nattempt({settings})\nprint('the same', get_xet_session() is session)"
-        said = run(code, HF_HOME=str(tmp_path / "home"))
-    assert said.startswith("HubUnreachable 'org/tiny'")
-    assert said.strip().endswith("the same True")
+        output = run(code, HF_HOME=str(tmp_path / "home"))
+    assert output.startswith("HubUnreachable 'org/tiny'")
+    assert output.strip().endswith("the same True")
 
 
 def test_every_error_of_the_hub_is_one_of_ours(hub: LoopbackHub, store: HubStore[Any]) -> None:

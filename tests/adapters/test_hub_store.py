@@ -366,9 +366,9 @@ def test_a_shard_that_the_repository_lacks_and_nobody_needs_is_not_missed_offlin
     folder = hub.root / "org" / "sharded"
     shutil.copytree(tiny_folder("llama", sharded=True), folder)
     index = folder / repositories.INDEX
-    said = json.loads(index.read_text())
-    said["weight_map"]["mtp.fc.weight"] = "mtp.safetensors"
-    index.write_text(json.dumps(said))
+    config = json.loads(index.read_text())
+    config["weight_map"]["mtp.fc.weight"] = "mtp.safetensors"
+    index.write_text(json.dumps(config))
     reference = ModelReference("org/sharded")
     fetched(store, reference)
     assert "mtp.fc.weight" not in store.open(attrs.evolve(reference, offline=True)).tensors

@@ -49,17 +49,17 @@ def test_work_that_shows_signs_of_life_is_waited_for() -> None:
 
 
 def test_work_that_waits_for_something_that_moves_is_waited_for() -> None:
-    asked: list[bool] = []
+    calls: list[bool] = []
     enough = Event()
 
     def is_moving() -> bool:
-        asked.append(True)
-        if len(asked) == 3:
+        calls.append(True)
+        if len(calls) == 3:
             enough.set()
         return True
 
     assert call_with_timeout(0.01, lambda: enough.wait(LONG), Event(), is_moving) is True
-    assert len(asked) >= 3
+    assert len(calls) >= 3
 
 
 class Unlucky(Event):

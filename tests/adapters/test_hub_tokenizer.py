@@ -28,13 +28,13 @@ def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
 
 
 def test_only_the_tokenizers_files_are_asked_for(hub: LoopbackHub, store: HubStore[Any]) -> None:
-    found = store.tokenizer(TINY)
-    assert set(found.paths) == FILES
+    actual = store.tokenizer(TINY)
+    assert set(actual.paths) == FILES
     assert {key.removeprefix("org/tiny/") for key in hub.sent} == FILES
-    assert json.loads(found.paths["tokenizer.json"].read_bytes())["padding"]
-    about_files = [one for one in hub.requests if "/resolve/" in one]
+    assert json.loads(actual.paths["tokenizer.json"].read_bytes())["padding"]
+    about_files = [request for request in hub.requests if "/resolve/" in request]
     assert {
-        one.rpartition("/")[2] for one in about_files
+        about_file.rpartition("/")[2] for about_file in about_files
     } == FILES  # no header of a weight, no index, no style
 
 

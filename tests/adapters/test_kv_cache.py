@@ -13,15 +13,15 @@ def cache(limit: int = 1000, *, fixed: bool = False) -> KVCache:
     return KVCache.empty(windowed(WINDOW), max_length=limit, device=CPU, dtype=torch.bfloat16, fixed=fixed)
 
 
-def layer(kept: KVCache, number: int) -> LayerCache:
-    found = kept.layers[number]
-    assert isinstance(found, LayerCache)
-    return found
+def layer(cache: KVCache, number: int) -> LayerCache:
+    actual = cache.layers[number]
+    assert isinstance(actual, LayerCache)
+    return actual
 
 
-def fill(kept: KVCache, tokens: int) -> None:
-    kept.reserve(tokens)
-    kept.length += tokens
+def fill(cache: KVCache, tokens: int) -> None:
+    cache.reserve(tokens)
+    cache.length += tokens
 
 
 def test_an_empty_cache_takes_no_memory() -> None:
@@ -29,65 +29,65 @@ def test_an_empty_cache_takes_no_memory() -> None:
 
 
 def test_it_is_in_the_dtype_of_the_model_and_grows_by_need() -> None:
-    kept = cache()
-    fill(kept, 100)
-    everything = layer(kept, 1)
+    kv_cache = cache()
+    fill(kv_cache, 100)
+    everything = layer(kv_cache, 1)
     assert everything.keys.dtype == torch.bfloat16
     assert 100 <= everything.capacity <= 150
 
 
 def test_it_never_grows_beyond_its_limit() -> None:
-    kept = cache(limit=101)
-    fill(kept, 100)
-    fill(kept, 1)
-    assert layer(kept, 1).capacity == 101
+    kv_cache = cache(limit=101)
+    fill(kv_cache, 100)
+    fill(kv_cache, 1)
+    assert layer(kv_cache, 1).capacity == 101
 
 
 def test_a_windowed_layer_keeps_little_more_than_its_window() -> None:
-    kept = cache()
+    kv_cache = cache()
     for _ in range(200):
-        fill(kept, 1)
-    assert layer(kept, 0).capacity <= 2 * WINDOW
-    assert layer(kept, 1).capacity >= 200
+        fill(kv_cache, 1)
+    assert layer(kv_cache, 0).capacity <= 2 * WINDOW
+    assert layer(kv_cache, 1).capacity >= 200
 
 
 def test_a_long_prompt_does_not_leave_a_windowed_layer_large() -> None:
-    kept = cache()
-    fill(kept, 500)
+    kv_cache = cache()
+    fill(kv_cache, 500)
     for _ in range(600):
-        fill(kept, 1)
-    assert layer(kept, 0).capacity <= 2 * WINDOW
+        fill(kv_cache, 1)
+    assert layer(kv_cache, 0).capacity <= 2 * WINDOW
 
 
 def test_a_fixed_cache_has_all_its_memory_from_the_start() -> None:
-    kept = cache(limit=300, fixed=True)
-    before = kept.nbytes
+    kv_cache = cache(limit=300, fixed=True)
+    before = kv_cache.nbytes
     for _ in range(60):
-        fill(kept, 5)
-    assert kept.nbytes == before
-    assert layer(kept, 1).capacity == 300
+        fill(kv_cache, 5)
+    assert kv_cache.nbytes == before
+    assert layer(kv_cache, 1).capacity == 300
 
 
 def test_no_mask_is_kept() -> None:
-    kept = cache(limit=4096, fixed=True)
+    kv_cache = cache(limit=4096, fixed=True)
     per_token = 2 * 2 * 4 * 2  # keys and values, groups, head size, bytes
-    assert kept.nbytes == (4096 + 2 * WINDOW) * per_token
+    assert kv_cache.nbytes == (4096 + 2 * WINDOW) * per_token
 
 
 def test_taking_back_more_than_a_window_remembers_is_refused_and_less_is_not() -> None:
-    kept = cache()
-    fill(kept, 100)
+    kv_cache = cache()
+    fill(kv_cache, 100)
     for _ in range(40):
-        fill(kept, 1)
-    assert not kept.truncate(50)
-    assert kept.length == 140
-    assert kept.truncate(139)
-    assert kept.length == 139
+        fill(kv_cache, 1)
+    assert not kv_cache.truncate(50)
+    assert kv_cache.length == 140
+    assert kv_cache.truncate(139)
+    assert kv_cache.length == 139
 
 
 def test_a_copy_shares_nothing() -> None:
-    kept = cache()
-    fill(kept, 10)
-    copied = kept.copy()
+    kv_cache = cache()
+    fill(kv_cache, 10)
+    copied = kv_cache.copy()
     layer(copied, 1).keys.fill_(7)
-    assert not (layer(kept, 1).keys == 7).any()
+    assert not (layer(kv_cache, 1).keys == 7).any()

@@ -59,7 +59,9 @@ def test_transformers_computes_the_same_from_what_we_say_a_litgpt_folder_holds(
 @pytest.mark.parametrize("name", ["phi3, a part of each head rotated", "falcon, 7b"])
 def test_a_tensor_that_is_laid_as_ours_is_the_file_and_no_copy(name: str) -> None:
     checkpoint = open_litgpt_folder(BY_NAME[name].written().folder, "tiny")
-    joined = next(one for one in checkpoint.tensors if "qkv_proj" in one or "query_key_value" in one)
+    joined = next(
+        tensor for tensor in checkpoint.tensors if "qkv_proj" in tensor or "query_key_value" in tensor
+    )
     assert checkpoint.read(joined).data_ptr() == checkpoint.read(joined).data_ptr()
 
 
@@ -78,13 +80,13 @@ def test_rows_that_an_older_litgpt_laid_group_by_group_are_sorted(name: str, tmp
     written = variant.written()
     settings = settings_of(variant.family, **variant.changed)
     state = torch.load(written.folder / "lit_model.pth")
-    for joined in [one for one in state if ".attn.qkv." in one]:
+    for joined in [value for value in state if ".attn.qkv." in value]:
         rows = by_group(state.pop(joined), heads=4, groups=settings["n_query_groups"], head_size=12)
         state[joined.replace(".attn.qkv.", ".attn.attn.")] = rows
     checkpoint = open_litgpt_folder(write_litgpt_folder(tmp_path, settings, state), "tiny")
     assert set(checkpoint.tensors) - {"lm_head.weight"} == set(written.reference) - {"lm_head.weight"}
-    for one in written.reference:
-        assert torch.equal(checkpoint.read(one), written.reference[one]), one
+    for value in written.reference:
+        assert torch.equal(checkpoint.read(value), written.reference[value]), value
 
 
 def test_no_family_is_forgotten() -> None:

@@ -69,11 +69,11 @@ def test_a_head_that_is_the_embedding_is_found_by_its_place_in_the_file(tmp_path
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is mapped")
 def test_queries_keys_and_values_are_views_of_one_mapped_tensor(folder: Path) -> None:
     checkpoint = open_litgpt_folder(folder, "tiny")
-    q, k, v = (checkpoint.read(f"model.layers.1.self_attn.{one}_proj.weight") for one in "qkv")
+    q, k, v = (checkpoint.read(f"model.layers.1.self_attn.{letter}_proj.weight") for letter in "qkv")
     assert k.data_ptr() == q.data_ptr() + q.nbytes
     assert v.data_ptr() == k.data_ptr() + k.nbytes
     lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line]
-    start, end = (int(one, 16) for one in lines[0].split()[0].split("-"))
+    start, end = (int(word, 16) for word in lines[0].split()[0].split("-"))
     assert start <= q.data_ptr() < v.data_ptr() + v.nbytes <= end
 
 
@@ -253,10 +253,10 @@ def open_and_look(folder: Path) -> LitGptCheckpoint:
     return checkpoint
 
 
-@pytest.mark.parametrize("kept", [0, 3, 1000, -100])
-def test_weights_that_are_cut_short_are_damaged(folder: Path, kept: int) -> None:
+@pytest.mark.parametrize("num_bytes", [0, 3, 1000, -100])
+def test_weights_that_are_cut_short_are_damaged(folder: Path, num_bytes: int) -> None:
     raw = (folder / "lit_model.pth").read_bytes()
-    (folder / "lit_model.pth").write_bytes(raw[:kept])
+    (folder / "lit_model.pth").write_bytes(raw[:num_bytes])
     with pytest.raises(CorruptFile, match=r"lit_model\.pth"):
         open_and_look(folder)
 

@@ -90,8 +90,8 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def opened(root: Path, name: str, **asked: Any) -> Any:
-    return LocalStore(root).open(ModelReference(name, **asked))
+def opened(root: Path, name: str, **requested: Any) -> Any:
+    return LocalStore(root).open(ModelReference(name, **requested))
 
 
 def test_a_path_comes_before_a_name_under_the_root(
@@ -194,7 +194,7 @@ def only_a_pickle(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error", "said"),
+    ("spoil", "error", "message"),
     [
         (only("config.json"), MissingFile, "the folder has no weights"),
         (only("model.safetensors"), MissingFile, r"config\.json is missing"),
@@ -203,11 +203,11 @@ def only_a_pickle(folder: Path) -> None:
     ids=["only a config", "only weights", "only a pickle"],
 )
 def test_half_a_model_is_told_what_it_lacks(
-    root: Path, spoil: Callable[[Path], None], error: type[Exception], said: str
+    root: Path, spoil: Callable[[Path], None], error: type[Exception], message: str
 ) -> None:
     shutil.copytree(tiny_folder("llama"), root / "mine")
     spoil(root / "mine")
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         opened(root, "mine")
 
 
@@ -233,9 +233,9 @@ def test_a_tokenizer_is_found_by_its_folders_path_or_name(root: Path, tmp_path: 
         folder.mkdir(parents=True)
         (folder / "tokenizer.json").write_text("{}")
         (folder / "model.safetensors").write_text("of no interest")
-        asked = name if parent == root else str(folder)
-        found = LocalStore(root).tokenizer(ModelReference(asked))
-        assert found == TokenizerFiles({"tokenizer.json": folder / "tokenizer.json"})
+        requested = name if parent == root else str(folder)
+        actual = LocalStore(root).tokenizer(ModelReference(requested))
+        assert actual == TokenizerFiles({"tokenizer.json": folder / "tokenizer.json"})
 
 
 def test_no_tokenizer_is_found_where_there_is_no_folder(root: Path) -> None:

@@ -28,10 +28,10 @@ def targets() -> Tensor:
 
 
 def head(bias: bool, dtype: torch.dtype = torch.float32) -> Linear:  # noqa: FBT001
-    made = Linear(WIDTH, VOCABULARY, bias=bias, dtype=dtype)
-    for parameter in made.parameters():
+    layer = Linear(WIDTH, VOCABULARY, bias=bias, dtype=dtype)
+    for parameter in layer.parameters():
         nn.init.normal_(parameter)
-    return made
+    return layer
 
 
 def hidden(dtype: torch.dtype = torch.float32) -> Tensor:
@@ -50,21 +50,21 @@ def test_head_and_loss_together_are_torchs_one_after_the_other(
     scale: float | None,
     cap: float | None,
 ) -> None:
-    x, made = hidden(), head(bias)
-    learned = (x, *made.parameters())
-    logits = made(x) * (scale or 1.0)
+    x, layer = hidden(), head(bias)
+    learned = (x, *layer.parameters())
+    logits = layer(x) * (scale or 1.0)
     logits = logits if cap is None else (logits / cap).tanh() * cap
     expected = with_gradients(functional.cross_entropy(logits, targets), *learned)
-    found = with_gradients(loss.linear_cross_entropy(x, made, targets, scale=scale, softcap=cap), *learned)
-    torch.testing.assert_close(found, expected)
+    actual = with_gradients(loss.linear_cross_entropy(x, layer, targets, scale=scale, softcap=cap), *learned)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_a_head_that_is_more_than_a_linear_layer_is_asked_itself(targets: Tensor) -> None:
-    x, made = hidden(), head(bias=False)
-    expected = with_gradients(functional.cross_entropy(2 * made(x), targets), x, made.weight)
-    made.register_forward_hook(lambda _, __, out: 2 * out)
-    found = with_gradients(loss.linear_cross_entropy(x, made, targets), x, made.weight)
-    torch.testing.assert_close(found, expected)
+    x, layer = hidden(), head(bias=False)
+    expected = with_gradients(functional.cross_entropy(2 * layer(x), targets), x, layer.weight)
+    layer.register_forward_hook(lambda _, __, out: 2 * out)
+    actual = with_gradients(loss.linear_cross_entropy(x, layer, targets), x, layer.weight)
+    torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -78,21 +78,21 @@ def test_logits_of_any_dtype_are_compared_in_float32(targets: Tensor, dtype: tor
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_mixed_precision_has_gradients_in_the_weights_dtype(targets: Tensor, dtype: torch.dtype) -> None:
-    x, made = hidden(), head(bias=True)
-    expected = with_gradients(functional.cross_entropy(made(x), targets), x, *made.parameters())
+    x, layer = hidden(), head(bias=True)
+    expected = with_gradients(functional.cross_entropy(layer(x), targets), x, *layer.parameters())
     with torch.autocast("cpu", dtype):
-        value = loss.linear_cross_entropy(x, made, targets)
-    found = with_gradients(value, x, *made.parameters())
-    assert [one.dtype for one in found] == [torch.float32] * 4
-    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)
+        value = loss.linear_cross_entropy(x, layer, targets)
+    actual = with_gradients(value, x, *layer.parameters())
+    assert [value.dtype for value in actual] == [torch.float32] * 4
+    torch.testing.assert_close(actual, expected, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_weights_of_half_the_bits_learn_too(targets: Tensor, dtype: torch.dtype) -> None:
-    x, made = hidden(dtype), head(bias=False, dtype=dtype)
-    expected = with_gradients(functional.cross_entropy(made(x).float(), targets), x, made.weight)
-    found = with_gradients(loss.linear_cross_entropy(x, made, targets), x, made.weight)
-    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02)
+    x, layer = hidden(dtype), head(bias=False, dtype=dtype)
+    expected = with_gradients(functional.cross_entropy(layer(x).float(), targets), x, layer.weight)
+    actual = with_gradients(loss.linear_cross_entropy(x, layer, targets), x, layer.weight)
+    torch.testing.assert_close(actual, expected, rtol=0.05, atol=0.02)
 
 
 class Largest(TorchDispatchMode):
@@ -105,25 +105,25 @@ class Largest(TorchDispatchMode):
     ) -> Any:
         del types
         out = func(*args, **(kwargs or {}))
-        for one in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(one, Tensor):
-                self.numbers = max(self.numbers, one.numel())
+        for value in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(value, Tensor):
+                self.numbers = max(self.numbers, value.numel())
         return out
 
 
 def test_no_more_than_a_block_of_logits_exists_at_a_time(targets: Tensor) -> None:
-    x, made = hidden(), head(bias=False)
+    x, layer = hidden(), head(bias=False)
     with Largest() as largest:  # type: ignore[no-untyped-call]
-        loss.linear_cross_entropy(x, made, targets).backward()
-    assert largest.numbers <= max(7 * VOCABULARY, made.weight.numel())
+        loss.linear_cross_entropy(x, layer, targets).backward()
+    assert largest.numbers <= max(7 * VOCABULARY, layer.weight.numel())
     assert largest.numbers < ROWS * VOCABULARY
 
 
 def test_weights_that_do_not_learn_cost_nothing(targets: Tensor) -> None:
-    x, made = hidden(), head(bias=True)
-    made.requires_grad_(False)
-    loss.linear_cross_entropy(x, made, targets).backward()
-    assert made.weight.grad is None
+    x, layer = hidden(), head(bias=True)
+    layer.requires_grad_(False)
+    loss.linear_cross_entropy(x, layer, targets).backward()
+    assert layer.weight.grad is None
     assert x.grad is not None
 
 
@@ -136,23 +136,23 @@ def test_where_nothing_is_to_be_learned_is_an_error_and_no_nan() -> None:
 
 
 def test_a_sum_is_torchs_sum_and_over_nothing_it_is_zero(targets: Tensor) -> None:
-    x, made = hidden(), head(bias=True)
-    learned = (x, *made.parameters())
-    logits = made(x)
+    x, layer = hidden(), head(bias=True)
+    learned = (x, *layer.parameters())
+    logits = layer(x)
     expected = with_gradients(functional.cross_entropy(logits, targets, reduction="sum"), *learned)
     for value in (
-        loss.linear_cross_entropy(x, made, targets, reduction="sum"),
-        loss.cross_entropy(made(x), targets, "sum"),
+        loss.linear_cross_entropy(x, layer, targets, reduction="sum"),
+        loss.cross_entropy(layer(x), targets, "sum"),
     ):
         torch.testing.assert_close(with_gradients(value, *learned), expected)
     nothing = torch.full((ROWS,), -100)
-    for gradient in with_gradients(loss.linear_cross_entropy(x, made, nothing, reduction="sum"), *learned):
+    for gradient in with_gradients(loss.linear_cross_entropy(x, layer, nothing, reduction="sum"), *learned):
         assert not gradient.any()
 
 
 def test_gradients_that_are_gone_are_not_given_twice(targets: Tensor) -> None:
-    x, made = hidden(), head(bias=False)
-    value = loss.linear_cross_entropy(x, made, targets)
+    x, layer = hidden(), head(bias=False)
+    value = loss.linear_cross_entropy(x, layer, targets)
     value.backward()
     with pytest.raises(RuntimeError, match="a second time"):
         value.backward()

@@ -16,12 +16,12 @@ TITLE = "tiny$model$, LoRA, rank 8"
 
 def drawn(folder: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Draw a run of so many steps, with a validation at its end, and return the axes."""
-    kept: list[Figure] = []
+    figures: list[Figure] = []
     save = Figure.savefig
 
-    def keep(self: Figure, *args: Any, **how: Any) -> None:
-        kept.append(self)
-        save(self, *args, **how)
+    def keep(self: Figure, *args: Any, **options: Any) -> None:
+        figures.append(self)
+        save(self, *args, **options)
 
     monkeypatch.setattr(Figure, "savefig", keep)
     lines = [",".join(COLUMNS)]
@@ -30,7 +30,7 @@ def drawn(folder: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     draw_losses(folder / "metrics.csv", folder / "loss.png", TITLE)
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
-    return kept[0].axes[0]
+    return figures[0].axes[0]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7])

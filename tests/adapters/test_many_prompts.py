@@ -24,9 +24,9 @@ def model(monkeypatch: pytest.MonkeyPatch) -> GPT:
     """Return a network, of whose prompts four at a time are computed."""
     monkeypatch.setattr(module, "MAX_SEQUENCES", 4)
     checkpoint = open_hf_folder(tiny_folder("llama"), "tiny")
-    found = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
+    resolved = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    return SingleDevice().build(placement, found.architecture, found.sources, checkpoint, null_reporter)
+    return SingleDevice().build(placement, resolved.architecture, resolved.sources, checkpoint, null_reporter)
 
 
 def requests(count: int) -> list[GenerationRequest]:
@@ -42,10 +42,10 @@ def requests(count: int) -> list[GenerationRequest]:
 
 
 def answers(events: list[TokenEvent]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
+    results: dict[int, list[int]] = {}
     for event in events:
-        found.setdefault(event.index, []).append(event.token)
-    return found
+        results.setdefault(event.index, []).append(event.token)
+    return results
 
 
 @pytest.mark.parametrize("kv_cache_size", [None, 16])

@@ -44,18 +44,18 @@ class TestAdaptedStore(ModelStoreContract):
 
 
 def test_what_the_adapter_is_for_is_changed_and_nothing_else_is(tmp_path: Path) -> None:
-    one, base = (
+    first, base = (
         adapter(str(tiny_folder("llama"))),
         LocalStore().open(ModelReference(str(tiny_folder("llama")))),
     )
-    write_adapter(tmp_path / "it", one)
-    made = store_of(tmp_path).open(ModelReference("it"))
-    changed = {name for name in made.tensors if not torch.equal(made.read(name), base.read(name))}
+    write_adapter(tmp_path / "it", first)
+    merged = store_of(tmp_path).open(ModelReference("it"))
+    changed = {name for name in merged.tensors if not torch.equal(merged.read(name), base.read(name))}
     assert changed == {f"{Q}.weight"}
-    pair = one.weights[Q]
+    pair = first.weights[Q]
     expected = base.read(f"{Q}.weight") + 2 * pair.lora_B @ pair.lora_A
-    assert torch.allclose(made.read(f"{Q}.weight"), expected, atol=1e-5)
-    assert torch.equal(made.read(f"{Q}.weight", "bfloat16"), made.read(f"{Q}.weight").bfloat16())
+    assert torch.allclose(merged.read(f"{Q}.weight"), expected, atol=1e-5)
+    assert torch.equal(merged.read(f"{Q}.weight", "bfloat16"), merged.read(f"{Q}.weight").bfloat16())
 
 
 def test_a_tokenizer_that_was_saved_with_the_adapter_is_its_own(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_tokenizer_that_was_saved_with_the_adapter_is_its_own(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("one", "said"),
+    ("changes", "message"),
     [
         ({"base": None}, "base_model_name_or_path"),
         ({"module": "model.vision.q_proj"}, r"model\.vision\.q_proj"),
@@ -79,10 +79,10 @@ def test_a_tokenizer_that_was_saved_with_the_adapter_is_its_own(tmp_path: Path) 
     ],
 )
 def test_an_adapter_that_does_not_fit_is_an_error_when_it_is_opened(
-    one: dict[str, Any], said: str, tmp_path: Path
+    changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    write_adapter(tmp_path / "it", adapter(**{"base": str(tiny_folder("llama")), **one}))
-    with pytest.raises(InvalidCheckpoint, match=said):
+    write_adapter(tmp_path / "it", adapter(**{"base": str(tiny_folder("llama")), **changes}))
+    with pytest.raises(InvalidCheckpoint, match=message):
         store_of(tmp_path).open(ModelReference("it"))
 
 

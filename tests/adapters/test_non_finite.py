@@ -22,9 +22,11 @@ from tests.adapters.tiny_models import tiny_folder
 def model() -> GPT:
     """Return a network of its own for each test, since tests damage it."""
     checkpoint = open_hf_folder(tiny_folder("llama"), "tiny")
-    found = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
+    resolved = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    built = SingleDevice().build(placement, found.architecture, found.sources, checkpoint, null_reporter)
+    built = SingleDevice().build(
+        placement, resolved.architecture, resolved.sources, checkpoint, null_reporter
+    )
     for parameter in built.parameters():
         parameter.data = parameter.data.clone()  # files are mapped
     return built
@@ -36,10 +38,10 @@ request = partial(GenerationRequest, max_new_tokens=4, stop_token_ids=frozenset(
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_damaged_weights_are_named(model: GPT, temperature: float) -> None:
     model.get_parameter("transformer.h.1.mlp.fc_1.weight").data[0, 0] = torch.nan
-    asked = request(prompt=(5, 6, 7), sampling_params=SamplingParams(temperature=temperature))
+    bad_request = request(prompt=(5, 6, 7), sampling_params=SamplingParams(temperature=temperature))
     damaged = r"First occurrence: transformer\.h\.1\.mlp\.fc_1\.weight has NaN"
     with pytest.raises(NonFiniteLogits, match=damaged):
-        next(TorchGenerator(model).generate([asked]))
+        next(TorchGenerator(model).generate([bad_request]))
 
 
 def test_an_overflow_is_named(model: GPT) -> None:
@@ -50,12 +52,12 @@ def test_an_overflow_is_named(model: GPT) -> None:
 
 def test_the_prompts_of_a_batch_are_named_and_hooks_are_gone(model: GPT) -> None:
     model.get_parameter("transformer.wte.weight").data[9] = torch.nan
-    asked = [
-        request(prompt=one, sampling_params=SamplingParams(seed=0))
-        for one in ((5,), (6, 9), (7, 8, 6), (9, 5))
+    requests = [
+        request(prompt=value, sampling_params=SamplingParams(seed=0))
+        for value in ((5,), (6, 9), (7, 8, 6), (9, 5))
     ]
     with pytest.raises(NonFiniteLogits, match=r"for prompt 1, 3 ") as caught:
-        list(TorchGenerator(model).generate(asked))
+        list(TorchGenerator(model).generate(requests))
     assert list(caught.value.rows) == [1, 3]
     assert not any(module._forward_hooks for module in model.modules())
 

@@ -54,8 +54,8 @@ def test_it_stays_as_each_block_wants_it_until_the_block_ends(threads: ThreadPoo
                     time.sleep(0.0005)
             counts[number] += 1
 
-    for one in [threads.submit(step, number) for number in range(8)]:
-        one.result(SOON)
+    for i in [threads.submit(step, number) for number in range(8)]:
+        i.result(SOON)
     assert min(counts) >= 4
 
 
@@ -101,12 +101,12 @@ def test_a_fork_does_not_wait_for_threads_that_it_has_not(threads: ThreadPoolExe
             begun.set()
             go_on.wait(SOON)
 
-    found = threads.submit(step)
+    future = threads.submit(step)
     assert begun.wait(SOON)
     child = os.fork()
     if not child:
         with onednn_switch.set_to(on=True):
             os._exit(7 if is_on() else 8)
     go_on.set()
-    found.result(SOON)
+    future.result(SOON)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

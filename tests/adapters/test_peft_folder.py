@@ -31,20 +31,20 @@ def tensors() -> dict[str, Tensor]:
     }
 
 
-def folder_of(folder: Path, those: dict[str, Tensor] | None = None, **settings: Any) -> Path:
-    said = {"peft_type": "LORA", "r": 4, "lora_alpha": 6, "target_modules": "all-linear", "bias": "none"}
-    (folder / CONFIG_FILE).write_text(json.dumps(said | settings))
-    save_file(tensors() if those is None else those, folder / WEIGHTS_FILE)
+def folder_of(folder: Path, weights: dict[str, Tensor] | None = None, **settings: Any) -> Path:
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 6, "target_modules": "all-linear", "bias": "none"}
+    (folder / CONFIG_FILE).write_text(json.dumps(config | settings))
+    save_file(tensors() if weights is None else weights, folder / WEIGHTS_FILE)
     return folder
 
 
 def test_what_is_adapted_is_what_the_tensors_say(tmp_path: Path) -> None:
-    those = tensors()
-    found = read_adapter(folder_of(tmp_path, those, base_model_name_or_path="org/name", revision="main"))
-    assert (found.base_model, found.revision, set(found.weights)) == ("org/name", "main", {Q, V})
-    pair = found.weights[V]
+    weights = tensors()
+    actual = read_adapter(folder_of(tmp_path, weights, base_model_name_or_path="org/name", revision="main"))
+    assert (actual.base_model, actual.revision, set(actual.weights)) == ("org/name", "main", {Q, V})
+    pair = actual.weights[V]
     assert (pair.rank, pair.alpha) == (4, 6)
-    assert torch.equal(pair.lora_B, those[f"base_model.model.{V}.lora_B.weight"])
+    assert torch.equal(pair.lora_B, weights[f"base_model.model.{V}.lora_B.weight"])
 
 
 def test_a_layer_may_have_a_rank_and_an_alpha_of_its_own(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_a_tensor_of_an_unknown_kind_of_lora_is_refused_by_name(tmp_path: Path) 
     ],
 )
 def test_names_that_wrappers_and_state_dicts_leave_are_read(old: str, new: str, tmp_path: Path) -> None:
-    those = {name.replace(old, new, 1): tensor for name, tensor in tensors().items()}
-    assert set(read_adapter(folder_of(tmp_path, those)).weights) == {Q, V}
+    renamed = {name.replace(old, new, 1): tensor for name, tensor in tensors().items()}
+    assert set(read_adapter(folder_of(tmp_path, renamed)).weights) == {Q, V}
 
 
 def test_what_lies_in_the_place_of_the_weights_is_named(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_what_lies_in_the_place_of_the_weights_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"bias": "some"}, "bias"),
         ({"modules_to_save": [3]}, "modules_to_save"),
@@ -124,8 +124,10 @@ def test_what_lies_in_the_place_of_the_weights_is_named(tmp_path: Path) -> None:
         ({"use_dora": True, "lora_bias": True}, "lora_bias"),
     ],
 )
-def test_settings_that_cannot_be_right_are_named(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
-    with pytest.raises(CorruptFile, match=said):
+def test_settings_that_cannot_be_right_are_named(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CorruptFile, match=message):
         read_adapter(folder_of(tmp_path, **settings))
 
 
@@ -133,7 +135,9 @@ def test_tokens_need_their_ids_and_experts_their_parameters(tmp_path: Path) -> N
     name = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"
     with pytest.raises(CorruptFile, match="does not list their token ids"):
         read_adapter(folder_of(tmp_path, {**tensors(), name: torch.ones(2, 6)}))
-    inner = {f"base_model.model.m.experts.base_layer.lora_{one}.weight": torch.ones(4, 4) for one in "AB"}
+    inner = {
+        f"base_model.model.m.experts.base_layer.lora_{letter}.weight": torch.ones(4, 4) for letter in "AB"
+    }
     with pytest.raises(CorruptFile, match="experts has 1 LoRA pairs"):
         read_adapter(folder_of(tmp_path, {**tensors(), **inner}, target_parameters=["experts.down_proj"]))
 
@@ -158,10 +162,10 @@ def test_a_pickle_is_not_read(tmp_path: Path) -> None:
 
 
 def test_half_a_pair_and_no_pair_are_damage(tmp_path: Path) -> None:
-    those = tensors()
-    del those[f"base_model.model.{V}.lora_A.weight"]
+    weights = tensors()
+    del weights[f"base_model.model.{V}.lora_A.weight"]
     with pytest.raises(CorruptFile, match="v_proj"):
-        read_adapter(folder_of(tmp_path, those))
+        read_adapter(folder_of(tmp_path, weights))
     with pytest.raises(CorruptFile, match="no tensor"):
         read_adapter(folder_of(tmp_path, {}))
     flat = {**tensors(), f"base_model.model.{Q}.lora_A.weight": torch.ones(3)}
@@ -184,22 +188,22 @@ def adapter() -> LoraAdapter[Tensor]:
 
 
 def test_what_was_written_is_read_as_it_was(tmp_path: Path) -> None:
-    one = adapter()
-    write_adapter(tmp_path / "new", one)
+    written = adapter()
+    write_adapter(tmp_path / "new", written)
     again = read_adapter(tmp_path / "new")
-    assert (again.config, again.base_model) == (one.config, one.base_model)
-    for name, pair in one.weights.items():
-        found = again.weights[name]
-        assert (found.rank, found.alpha) == (pair.rank, pair.alpha)
-        assert torch.equal(found.lora_A, pair.lora_A)
-        assert torch.equal(found.lora_B, pair.lora_B)
+    assert (again.config, again.base_model) == (written.config, written.base_model)
+    for name, pair in written.weights.items():
+        actual = again.weights[name]
+        assert (actual.rank, actual.alpha) == (pair.rank, pair.alpha)
+        assert torch.equal(actual.lora_A, pair.lora_A)
+        assert torch.equal(actual.lora_B, pair.lora_B)
 
 
 def test_the_files_are_those_that_peft_and_safetensors_know(tmp_path: Path) -> None:
     from peft import PeftConfig
 
     write_adapter(tmp_path, adapter())
-    assert sorted(one.name for one in tmp_path.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
     assert load_file(tmp_path / WEIGHTS_FILE).keys() == tensors().keys()
     config = PeftConfig.from_pretrained(str(tmp_path))
     assert (config.r, config.lora_alpha, config.rank_pattern) == (4, 6, {V: 2})
@@ -228,6 +232,6 @@ def test_of_two_savers_to_one_folder_the_last_wins_whole(tmp_path: Path) -> None
     with ThreadPoolExecutor(4) as pool:
         for saving in [pool.submit(save, alpha) for alpha in (1, 2, 3, 4)]:
             saving.result()
-    assert sorted(one.name for one in tmp_path.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
     for pair in read_adapter(tmp_path).weights.values():
         assert torch.equal(pair.lora_A, torch.full((2, 6), pair.alpha))

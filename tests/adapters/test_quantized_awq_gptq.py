@@ -44,8 +44,8 @@ PACKED: dict[str, tuple[Pack, dict[str, Any], str]] = {
 def test_weights_are_what_their_codes_stand_for(
     tmp_path: Path, pack: Pack, settings: dict[str, Any], stored_as: str
 ) -> None:
-    meant = write_packed(tmp_path / "packed", pack, settings)
-    check_weights(tmp_path / "packed", meant)
+    expected = write_packed(tmp_path / "packed", pack, settings)
+    check_weights(tmp_path / "packed", expected)
     checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
     assert checkpoint.tensors[f"{LAYER}.weight"].storage_format == stored_as
     assert checkpoint.tensors["model.norm.weight"].storage_format == "F32"
@@ -61,10 +61,10 @@ def test_codes_of_other_sizes_are_read_too(tmp_path: Path, bits: int) -> None:
     settings = {**GPTQ, "bits": bits, "group_size": 32, "checkpoint_format": "gptq_v2"}
     write_packed(tmp_path / "packed", pack_gptq(16), GPTQ)
     weight = np.random.default_rng(bits).standard_normal((64, 96)).astype(np.float32)
-    parts, meant = pack_gptq(32, bits=bits, less_one=False, shuffled=True)("odd.weight", weight)
+    parts, expected = pack_gptq(32, bits=bits, less_one=False, shuffled=True)("odd.weight", weight)
     write_folder(tmp_path / "packed", parts, settings)
     read = open_hf_folder(tmp_path / "packed", "tiny").read("odd.weight")
-    assert torch.equal(read, torch.from_numpy(meant))
+    assert torch.equal(read, torch.from_numpy(expected))
 
 
 def test_a_zero_of_0_borrowed_its_one_from_the_next(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_a_large_weight_is_worked_on_in_pieces(tmp_path: Path, monkeypatch: pyte
 
 def test_biases_of_zeros_that_the_model_has_no_use_for_are_passed_over(tmp_path: Path) -> None:
     more = {f"{LAYER}.bias": torch.zeros(48)}
-    meant = write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=more)
-    check_weights(tmp_path / "packed", meant)
+    expected = write_packed(tmp_path / "packed", pack_gptq(16), GPTQ, more=more)
+    check_weights(tmp_path / "packed", expected)
 
 
 def test_a_bias_of_more_than_zeros_is_not_passed_over(tmp_path: Path) -> None:
@@ -169,14 +169,14 @@ REFUSED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("said", "settings"), REFUSED.items(), ids=REFUSED)
+@pytest.mark.parametrize(("message", "settings"), REFUSED.items(), ids=REFUSED)
 def test_a_method_or_setting_that_is_not_implemented_is_named(
-    tmp_path: Path, said: str, settings: object
+    tmp_path: Path, message: str, settings: object
 ) -> None:
     write_packed(tmp_path / "packed", pack_gptq(16), settings)
     with pytest.raises(UnsupportedModel) as caught:
         open_hf_folder(tmp_path / "packed", "tiny")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_layers_that_a_pattern_leaves_plain_are_read_as_they_are(tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_layers_that_a_pattern_leaves_plain_are_read_as_they_are(tmp_path: Path)
 
 
 def test_a_config_that_says_quantized_of_plain_weights_changes_nothing(tmp_path: Path) -> None:
-    meant = write_packed(
+    expected = write_packed(
         tmp_path / "packed", lambda name, weight: ({name: torch.tensor(weight)}, weight), AWQ
     )
-    check_weights(tmp_path / "packed", meant)
+    check_weights(tmp_path / "packed", expected)
     assert not open_hf_folder(tmp_path / "packed", "tiny").notes

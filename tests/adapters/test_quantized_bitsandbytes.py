@@ -29,8 +29,8 @@ FINE = np.sort(np.random.default_rng(1).uniform(-1, 1, 256)).astype(np.float32)
 
 
 def nearest(values: Array, numbers: Array) -> Array:
-    found: Array = np.abs(values.reshape(-1, 1) - numbers).argmin(1)
-    return found
+    actual: Array = np.abs(values.reshape(-1, 1) - numbers).argmin(1)
+    return actual
 
 
 def pack_bnb(kind: str = "nf4", *, block: int = 64, nested: bool = False, storage: Any = torch.uint8) -> Pack:
@@ -39,7 +39,7 @@ def pack_bnb(kind: str = "nf4", *, block: int = 64, nested: bool = False, storag
     def pack(name: str, weight: Array) -> tuple[dict[str, Tensor], Array]:
         flat = weight.reshape(-1)
         blocks = [flat[at : at + block] for at in range(0, len(flat), block)]
-        absmax = np.array([np.abs(one).max() for one in blocks], np.float32)
+        absmax = np.array([np.abs(block).max() for block in blocks], np.float32)
         state: dict[str, Any] = {
             "quant_type": kind,
             "blocksize": block,
@@ -50,10 +50,10 @@ def pack_bnb(kind: str = "nf4", *, block: int = 64, nested: bool = False, storag
         if nested:
             mean = np.float32(absmax.mean())
             groups = [absmax[at : at + 16] - mean for at in range(0, len(absmax), 16)]
-            largest = np.array([np.abs(one).max() for one in groups], np.float32)
-            scales = [nearest(one / size, FINE) for one, size in zip(groups, largest, strict=True)]
+            largest = np.array([np.abs(group).max() for group in groups], np.float32)
+            scales = [nearest(group / size, FINE) for group, size in zip(groups, largest, strict=True)]
             absmax = np.concatenate(
-                [FINE[one] * size for one, size in zip(scales, largest, strict=True)]
+                [FINE[scale] * size for scale, size in zip(scales, largest, strict=True)]
             ) + np.float32(mean)
             state |= {"nested_blocksize": 16, "nested_offset": float(mean), "nested_dtype": "float32"}
             parts["absmax"] = torch.tensor(np.concatenate(scales), dtype=torch.uint8)
@@ -73,8 +73,8 @@ def pack_bnb(kind: str = "nf4", *, block: int = 64, nested: bool = False, storag
     return pack
 
 
-def state_of(said: object) -> Tensor:
-    return torch.tensor([*json.dumps(said).encode()], dtype=torch.uint8)
+def state_of(state: object) -> Tensor:
+    return torch.tensor([*json.dumps(state).encode()], dtype=torch.uint8)
 
 
 PACKED: dict[str, tuple[Pack, dict[str, Any], str]] = {
@@ -99,8 +99,8 @@ def test_weights_are_what_their_codes_stand_for(
     at_once: int,
 ) -> None:
     monkeypatch.setattr("litgpt.adapters.checkpoints.quantized.bit_packing.CHUNK_NUMEL", at_once)
-    meant = write_packed(tmp_path / "packed", pack, settings)
-    check_weights(tmp_path / "packed", meant)
+    expected = write_packed(tmp_path / "packed", pack, settings)
+    check_weights(tmp_path / "packed", expected)
     checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
     assert checkpoint.tensors[WEIGHT].storage_format == stored_as
     assert checkpoint.tensors["model.norm.weight"].storage_format == "F32"
@@ -154,12 +154,12 @@ def test_a_state_that_contradicts_the_file_is_damage(tmp_path: Path, state: obje
 def test_a_state_that_is_no_json_or_says_nothing_of_nesting_is_damage(tmp_path: Path) -> None:
     write_packed(tmp_path / "packed", pack_bnb(nested=True), BNB)
     name = f"{WEIGHT}.quant_state.bitsandbytes__nf4"
-    for raw, said in (
+    for raw, message in (
         (torch.full((9,), 255, dtype=torch.uint8), "is not JSON"),
         (state_of({"shape": [48, 80], "blocksize": 64}), "nested quantization of its scales"),
     ):
         change(tmp_path / "packed", BNB, name, raw)
-        with pytest.raises(CorruptFile, match=said):
+        with pytest.raises(CorruptFile, match=message):
             open_hf_folder(tmp_path / "packed", "tiny").read(WEIGHT)
 
 
@@ -170,11 +170,11 @@ REFUSED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("said", "settings"), REFUSED.items(), ids=REFUSED)
+@pytest.mark.parametrize(("message", "settings"), REFUSED.items(), ids=REFUSED)
 def test_a_setting_that_is_not_implemented_is_named(
-    tmp_path: Path, said: str, settings: dict[str, Any]
+    tmp_path: Path, message: str, settings: dict[str, Any]
 ) -> None:
     write_packed(tmp_path / "packed", pack_bnb(), settings)
     with pytest.raises(UnsupportedModel) as caught:
         open_hf_folder(tmp_path / "packed", "tiny")
-    assert f"'bitsandbytes', and {said}" in str(caught.value)
+    assert f"'bitsandbytes', and {message}" in str(caught.value)

@@ -106,8 +106,8 @@ def test_weights_are_their_floats_times_their_scales(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Pack, settings: dict[str, Any], at_once: int
 ) -> None:
     monkeypatch.setattr("litgpt.adapters.checkpoints.quantized.bit_packing.CHUNK_NUMEL", at_once)
-    meant = write_packed(tmp_path / "packed", pack, settings)
-    check_weights(tmp_path / "packed", meant)
+    expected = write_packed(tmp_path / "packed", pack, settings)
+    check_weights(tmp_path / "packed", expected)
     checkpoint = open_hf_folder(tmp_path / "packed", "tiny")
     assert checkpoint.tensors[f"{LAYER}.weight"].storage_format == "F8_E4M3"
     assert checkpoint.notes == ("it is quantized to FP8; its weights are dequantized while they are loaded.",)
@@ -182,14 +182,14 @@ REFUSED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("said", "settings"), REFUSED.items(), ids=REFUSED)
+@pytest.mark.parametrize(("message", "settings"), REFUSED.items(), ids=REFUSED)
 def test_a_setting_that_is_not_implemented_is_named(
-    tmp_path: Path, said: str, settings: dict[str, Any]
+    tmp_path: Path, message: str, settings: dict[str, Any]
 ) -> None:
     write_packed(tmp_path / "packed", pack_fp8("one", "_scale"), settings)
     with pytest.raises(UnsupportedModel) as caught:
         open_hf_folder(tmp_path / "packed", "tiny")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert repr(settings["quant_method"]) in str(caught.value)
 
 

@@ -35,8 +35,8 @@ def weight(*shape: int, seed: int = 0) -> Tensor:
     return drawn * torch.linspace(0.5, 2, shape[1]) + torch.linspace(-0.05, 0.05, shape[1])
 
 
-def layer(how: Quantization, *shape: int) -> Any:
-    return QUANTIZED_LINEARS[how].from_weight(weight(*shape), how, None)
+def layer(quantization: Quantization, *shape: int) -> Any:
+    return QUANTIZED_LINEARS[quantization].from_weight(weight(*shape), quantization, None)
 
 
 def bfloat16(numbers: Any) -> Any:
@@ -52,20 +52,20 @@ def test_the_layers_are_those_that_there_are_names_for() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_eight_bits_are_a_scale_for_each_row_and_the_nearest_code(shape: tuple[int, int]) -> None:
-    given = weight(*shape).numpy()
-    scales = bfloat16(np.abs(given).max(1) / np.float32(127))
-    codes = np.rint(given / scales[:, None])
+    weights = weight(*shape).numpy()
+    scales = bfloat16(np.abs(weights).max(1) / np.float32(127))
+    codes = np.rint(weights / scales[:, None])
     assert np.abs(codes).max() == 127
     np.testing.assert_array_equal(layer("int8", *shape).dequantize().numpy(), codes * scales[:, None])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_four_bits_are_a_scale_and_a_zero_for_every_32_of_a_row(shape: tuple[int, int]) -> None:
-    given = weight(*shape).numpy()
-    expected = np.empty_like(given)
+    weights = weight(*shape).numpy()
+    expected = np.empty_like(weights)
     for row in range(shape[0]):
         for start in range(0, shape[1], 32):
-            group = given[row, start : start + 32]
+            group = weights[row, start : start + 32]
             low, high = min(group.min(), 0), max(group.max(), 0)
             if start + 32 > shape[1]:
                 low, high = min(low, 0), max(high, 0)
@@ -73,75 +73,79 @@ def test_four_bits_are_a_scale_and_a_zero_for_every_32_of_a_row(shape: tuple[int
             zero = bfloat16(np.float32(low) + 8 * scale)
             codes = np.clip(np.rint((group - zero) / scale) + 8, 0, 15)
             expected[row, start : start + 32] = (codes - 8) * scale + zero
-    made = layer("int4", *shape)
-    np.testing.assert_allclose(made.dequantize().numpy(), expected, rtol=0, atol=1e-8)
+    linear = layer("int4", *shape)
+    np.testing.assert_allclose(linear.dequantize().numpy(), expected, rtol=0, atol=1e-8)
 
 
 def test_four_bits_of_bitsandbytes_are_the_nearest_of_sixteen_numbers_times_a_blocks_largest() -> None:
-    given = weight(48, 80).numpy().reshape(-1, 64)
-    made = layer("bnb.nf4", 48, 80)
-    table = made.quant_map.numpy()
-    absmax = np.abs(given).max(1, keepdims=True)
-    nearest = np.abs((given / absmax)[..., None] - table).argmin(-1)
+    weights = weight(48, 80).numpy().reshape(-1, 64)
+    linear = layer("bnb.nf4", 48, 80)
+    table = linear.quant_map.numpy()
+    absmax = np.abs(weights).max(1, keepdims=True)
+    nearest = np.abs((weights / absmax)[..., None] - table).argmin(-1)
     np.testing.assert_allclose(
-        made.dequantize().numpy(), (table[nearest] * absmax).reshape(48, 80), rtol=1e-6, atol=0
+        linear.dequantize().numpy(), (table[nearest] * absmax).reshape(48, 80), rtol=1e-6, atol=0
     )
 
 
-@pytest.mark.parametrize("how", QUANTIZATIONS)
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_each_format_has_the_error_of_its_bits(how: Quantization, shape: tuple[int, int]) -> None:
-    given = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    error = (QUANTIZED_LINEARS[how].from_weight(given, how, None).dequantize() - given).norm() / given.norm()
-    least, most = ERRORS[how]
+def test_each_format_has_the_error_of_its_bits(quantization: Quantization, shape: tuple[int, int]) -> None:
+    weights = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    error = (
+        QUANTIZED_LINEARS[quantization].from_weight(weights, quantization, None).dequantize() - weights
+    ).norm() / weights.norm()
+    least, most = ERRORS[quantization]
     assert least < error < most
 
 
-@pytest.mark.parametrize("how", [one for one in QUANTIZATIONS if not one.endswith("-dq")])
+@pytest.mark.parametrize(
+    "quantization", [quantization for quantization in QUANTIZATIONS if not quantization.endswith("-dq")]
+)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_was_quantized_and_dequantized_is_quantized_to_the_same(
-    how: Quantization, shape: tuple[int, int]
+    quantization: Quantization, shape: tuple[int, int]
 ) -> None:
-    once = layer(how, *shape).dequantize()
-    again = QUANTIZED_LINEARS[how].from_weight(once, how, None).dequantize()
+    once = layer(quantization, *shape).dequantize()
+    again = QUANTIZED_LINEARS[quantization].from_weight(once, quantization, None).dequantize()
     torch.testing.assert_close(again, once, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("how", QUANTIZATIONS)
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_layer_multiplies_by_its_dequantized_weight(
-    how: Quantization, shape: tuple[int, int], dtype: torch.dtype
+    quantization: Quantization, shape: tuple[int, int], dtype: torch.dtype
 ) -> None:
     bias = torch.nn.Parameter(torch.linspace(-1, 1, shape[0], dtype=dtype), requires_grad=False)
-    made = QUANTIZED_LINEARS[how].from_weight(weight(*shape), how, bias)
+    layer = QUANTIZED_LINEARS[quantization].from_weight(weight(*shape), quantization, bias)
     # In eight bits of bitsandbytes, activations are rounded too.
-    tolerance = 2e-2 if how == "bnb.int8" or dtype != torch.float32 else 1e-5
+    tolerance = 2e-2 if quantization == "bnb.int8" or dtype != torch.float32 else 1e-5
     for rows in (1, 2, 8, 9, 17, 65):
         x = torch.randn(1, rows, shape[1], generator=torch.Generator().manual_seed(rows)).to(dtype)
-        expected = functional.linear(x.float(), made.dequantize(), bias.float())
+        expected = functional.linear(x.float(), layer.dequantize(), bias.float())
         with torch.inference_mode():
-            out = made(x)
+            out = layer(x)
         assert (out.dtype, out.shape) == (dtype, expected.shape)
         assert (out.float() - expected).norm() < tolerance * expected.norm()
 
 
 @pytest.mark.parametrize("kind", [Int8Linear, Int4Linear])
 def test_rows_of_zeros_and_of_one_sign_are_quantized_too(kind: type[Int8Linear | Int4Linear]) -> None:
-    given = torch.zeros(3, 64)
-    given[1], given[2] = torch.linspace(1, 2, 64), torch.linspace(-2, -1, 64)
-    made = kind.from_weight(given, "int8" if kind is Int8Linear else "int4", None).dequantize()
-    assert not made[0].any()
-    torch.testing.assert_close(made, given, rtol=0, atol=2 / 15 / 2 * 1.02)
+    weights = torch.zeros(3, 64)
+    weights[1], weights[2] = torch.linspace(1, 2, 64), torch.linspace(-2, -1, 64)
+    layer = kind.from_weight(weights, "int8" if kind is Int8Linear else "int4", None).dequantize()
+    assert not layer[0].any()
+    torch.testing.assert_close(layer, weights, rtol=0, atol=2 / 15 / 2 * 1.02)
 
 
 def test_bitsandbytes_that_is_not_there_is_told_with_the_command_that_brings_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    for how in ("bnb.nf4", "bnb.int8"):
+    for quantization in ("bnb.nf4", "bnb.int8"):
         with pytest.raises(NotInstalled, match="pip install bitsandbytes"):
-            layer(how, 16, 64)
+            layer(quantization, 16, 64)
 
 
 def test_double_quantization_packs_the_scales_and_nothing_else() -> None:

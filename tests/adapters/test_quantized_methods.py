@@ -27,7 +27,7 @@ def write(
     """Write a tiny model with its projections packed, called otherwise; return all as they are meant."""
     shutil.copytree(tiny_folder(family), folder)
     file: dict[str, Tensor] = {}
-    meant = {}
+    expected = {}
     for usual, tensor in load_file(folder / "model.safetensors").items():
         name = named(usual)
         parts, weight = {name: tensor}, tensor.numpy()
@@ -35,9 +35,9 @@ def write(
             packed, weight = pack(name, weight)
             parts = dict(packed)
         file |= parts
-        meant[name] = torch.tensor(weight)
+        expected[name] = torch.tensor(weight)
     write_folder(folder, file, settings)
-    return meant
+    return expected
 
 
 def whole_of(folder: Path, settings: Any, *, inside: bool) -> None:
@@ -49,17 +49,17 @@ def whole_of(folder: Path, settings: Any, *, inside: bool) -> None:
     (folder / "config.json").write_text(json.dumps(whole))
 
 
-def check(folder: Path, meant: dict[str, Tensor]) -> None:
+def check(folder: Path, expected: dict[str, Tensor]) -> None:
     checkpoint = open_hf_folder(folder, "tiny")
     assert resolve_model("tiny", checkpoint.config, checkpoint.tensors).sources
-    for name, tensor in meant.items():
+    for name, tensor in expected.items():
         assert torch.equal(checkpoint.read(name), tensor), name
 
 
 def test_biases_that_a_family_has_are_kept(tmp_path: Path) -> None:
-    meant = write(tmp_path / "packed", "qwen2", pack_gptq(16), GPTQ)
-    assert any(name.endswith("q_proj.bias") and tensor.any() for name, tensor in meant.items())
-    check(tmp_path / "packed", meant)
+    expected = write(tmp_path / "packed", "qwen2", pack_gptq(16), GPTQ)
+    assert any(name.endswith("q_proj.bias") and tensor.any() for name, tensor in expected.items())
+    check(tmp_path / "packed", expected)
 
 
 NAMED: dict[str, Callable[[str], str]] = {
@@ -74,11 +74,11 @@ def test_the_text_part_of_a_model_that_sees_is_dequantized(
     tmp_path: Path, named: Callable[[str], str], *, inside: bool
 ) -> None:
     folder = tmp_path / "packed"
-    meant = write(folder, "gemma3_text", pack_bnb(nested=True), BNB, named=named)
+    expected = write(folder, "gemma3_text", pack_bnb(nested=True), BNB, named=named)
     seeing, _ = pack_bnb()("vision_tower.q_proj.weight", np.ones((64, 64), np.float32))
     write_folder(folder, {**load_file(folder / "model.safetensors"), **seeing}, BNB)
     whole_of(folder, BNB, inside=inside)
-    check(folder, meant)
+    check(folder, expected)
     assert "quantization_config" not in json.dumps(open_hf_folder(folder, "tiny").config)
 
 

@@ -56,10 +56,10 @@ def agree(actual: Tensor, reference: Tensor) -> bool:
 
 
 def test_every_tensor_is_read_as_what_it_stands_for(case: Case, folder: Path) -> None:
-    meant = quantized_folder(folder, case)
+    expected = quantized_folder(folder, case)
     opened = open_hf_folder(folder, "tiny")
-    assert set(opened.tensors) == set(meant)
-    for name, tensor in meant.items():
+    assert set(opened.tensors) == set(expected)
+    for name, tensor in expected.items():
         assert opened.tensors[name].shape == tuple(tensor.shape), name
         assert torch.equal(opened.read(name, "float32"), tensor), name
         assert torch.equal(opened.read(name, "bfloat16"), tensor.bfloat16()), name
@@ -93,54 +93,57 @@ def test_headers_and_config_alone_tell_all_of_it(case: Case, folder: Path) -> No
 
 
 def test_on_the_hub_it_is_described_before_its_weights_are_fetched(tmp_path: Path) -> None:
-    meant = quantized_folder(tmp_path / "hub" / "org" / "tiny", CASES["nf4, twice"])
+    expected = quantized_folder(tmp_path / "hub" / "org" / "tiny", CASES["nf4, twice"])
     reference = ModelReference("org/tiny")
     with LoopbackHub(tmp_path / "hub") as hub:
         store: HubStore[Tensor] = HubStore(
             open_hf_folder, endpoint=hub.endpoint, cache_dir=tmp_path / "cache"
         )
-        found = DescribeModel(store)(reference)
-        assert {one.format for one in found.storage} == {"F32", "NF4"}
-        assert "NF4" in found.notes[0]
+        description = DescribeModel(store)(reference)
+        assert {entry.format for entry in description.storage} == {"F32", "NF4"}
+        assert "NF4" in description.notes[0]
         checkpoint = store.open(reference)
         assert not list((tmp_path / "cache").rglob("*.safetensors"))
         checkpoint.fetch(null_reporter)
-    for name, tensor in meant.items():
+    for name, tensor in expected.items():
         assert torch.equal(checkpoint.read(name, "float32"), tensor), name
 
 
 def test_parts_of_a_weight_may_lie_in_different_files(folder: Path) -> None:
-    meant = quantized_folder(folder, CASES["gptq, rows in another order"])
+    expected = quantized_folder(folder, CASES["gptq, rows in another order"])
     stored = _stored(folder)
     (folder / "model.safetensors").unlink()
     places = {name: f"model-0000{1 + number % 2}-of-00002.safetensors" for number, name in enumerate(stored)}
     for place in set(places.values()):
-        save_file({name: one for name, one in stored.items() if places[name] == place}, folder / place)
+        save_file({name: value for name, value in stored.items() if places[name] == place}, folder / place)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
     opened = open_hf_folder(folder, "tiny")
-    for name, tensor in meant.items():
+    for name, tensor in expected.items():
         assert torch.equal(opened.read(name, "float32"), tensor), name
 
 
 def test_saved_it_is_a_model_in_full(folder: Path, tmp_path: Path) -> None:
-    meant = quantized_folder(folder, CASES["fp4"])
+    expected = quantized_folder(folder, CASES["fp4"])
     llm = LLM.load(folder, distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="32-true")
     llm.save(tmp_path / "saved")
     assert "quantization_config" not in json.loads((tmp_path / "saved" / "config.json").read_text())
     saved = open_hf_folder(tmp_path / "saved", "saved")
     assert saved.notes == ()
-    for name, tensor in meant.items():
+    for name, tensor in expected.items():
         assert torch.equal(saved.read(name), tensor), name
 
 
 def test_what_it_is_stored_as_is_told(case: Case, folder: Path) -> None:
     quantized_folder(folder, case)
-    found = DescribeModel(LocalStore(folder.parent))(ModelReference("tiny"))
-    assert {one.format: one.num_tensors for one in found.storage} == {case.stored_as: 3 * 7, "F32": 3 * 2 + 3}
-    assert len(found.notes) == 1
-    assert case.said in found.notes[0]
-    assert "dequantized" in found.notes[0]
+    description = DescribeModel(LocalStore(folder.parent))(ModelReference("tiny"))
+    assert {entry.format: entry.num_tensors for entry in description.storage} == {
+        case.stored_as: 3 * 7,
+        "F32": 3 * 2 + 3,
+    }
+    assert len(description.notes) == 1
+    assert case.note in description.notes[0]
+    assert "dequantized" in description.notes[0]
 
 
 def test_whoever_loads_it_is_told_how_it_is_quantized(
@@ -158,17 +161,17 @@ def test_transformers_reads_the_same_out_of_fp8(name: str, folder: Path) -> None
     quantized_folder(folder, CASES[name])
     opened, stored = open_hf_folder(folder, "tiny"), _stored(folder)
     compared = 0
-    for one in opened.tensors:
-        if f"{one}_scale_inv" not in stored:
+    for tensor in opened.tensors:
+        if f"{tensor}_scale_inv" not in stored:
             continue
-        scales, (rows, columns) = stored[f"{one}_scale_inv"], opened.tensors[one].shape
+        scales, (rows, columns) = stored[f"{tensor}_scale_inv"], opened.tensors[tensor].shape
         if scales.ndim:  # transformers takes whole blocks alone
             rows, columns = rows // BLOCK * BLOCK, columns // BLOCK * BLOCK
             scales = scales[: rows // BLOCK, : columns // BLOCK]
         if rows:
-            part = stored[one][:rows, :columns]
+            part = stored[tensor][:rows, :columns]
             reference = Fp8Dequantize(None)._dequantize_one(part, scales, torch.float32)
-            assert torch.equal(opened.read(one, "float32")[:rows, :columns], reference)
+            assert torch.equal(opened.read(tensor, "float32")[:rows, :columns], reference)
             compared += 1
     assert compared == 3 * (5 if scales.ndim else 7)
 
@@ -181,14 +184,16 @@ class TestGptOss:
     """Experts in MXFP4."""
 
     def test_every_tensor_is_read_as_what_it_stands_for(self, folder: Path) -> None:
-        meant = gpt_oss_folder(folder)
+        expected = gpt_oss_folder(folder)
         opened = open_hf_folder(folder, "tiny")
-        assert set(opened.tensors) == set(meant)
-        for name, tensor in meant.items():
+        assert set(opened.tensors) == set(expected)
+        for name, tensor in expected.items():
             assert opened.tensors[name].shape == tuple(tensor.shape), name
             assert torch.equal(opened.read(name, "float32"), tensor), name
         kinds = {
-            one.storage_format for name, one in opened.tensors.items() if name.endswith("experts.down_proj")
+            tensor.storage_format
+            for name, tensor in opened.tensors.items()
+            if name.endswith("experts.down_proj")
         }
         assert kinds == {"MXFP4"}
 
@@ -228,7 +233,7 @@ class TestQuantizedFolder(ModelStoreContract):
 def test_closing_it_closes_what_is_behind_it(folder: Path) -> None:
     quantized_folder(folder, CASES["gptq"])
     opened: Checkpoint[Tensor] = open_hf_folder(folder, "tiny")
-    name = next(one for one in opened.tensors if one.endswith("q_proj.weight"))
+    name = next(tensor for tensor in opened.tensors if tensor.endswith("q_proj.weight"))
     tensor = opened.read(name)
     opened.close()
     assert torch.equal(opened.read(name), tensor)
@@ -237,7 +242,7 @@ def test_closing_it_closes_what_is_behind_it(folder: Path) -> None:
 def test_a_tensor_that_an_index_of_packed_weights_promises_is_missed_only_if_it_is_needed(
     case: Case, tmp_path: Path
 ) -> None:
-    meant = quantized_folder(tmp_path, case)
+    expected = quantized_folder(tmp_path, case)
     shard, index = tmp_path / "model-1.safetensors", tmp_path / "model.safetensors.index.json"
     (tmp_path / "model.safetensors").rename(shard)
     names = [*load_file(shard)]
@@ -246,7 +251,7 @@ def test_a_tensor_that_an_index_of_packed_weights_promises_is_missed_only_if_it_
         index.write_text(json.dumps({"weight_map": dict.fromkeys([*names, *more], shard.name)}))
 
     promise("mtp.layers.0.mlp.down_proj.weight", "mtp.layers.0.mlp.down_proj.weight_scale")
-    assert open_hf_folder(tmp_path, "tiny").tensors.keys() == meant.keys()
+    assert open_hf_folder(tmp_path, "tiny").tensors.keys() == expected.keys()
     promise("model.layers.0.self_attn.q_proj.another")
     with pytest.raises(
         CorruptFile, match=r"does not contain the tensor 'model\.layers\.0\.self_attn\.q_proj\.another'"

@@ -42,7 +42,7 @@ def generator(request: Any) -> TorchGenerator:
     return TorchGenerator(SingleDevice().build(placement, architecture, joins, checkpoint, null_reporter))
 
 
-def asked(tokens: int, more: int) -> GenerationRequest:
+def greedy_request(tokens: int, more: int) -> GenerationRequest:
     """Return a request for the likeliest tokens, with their log-probabilities."""
     prompt = torch.randint(100, (tokens,), generator=torch.Generator().manual_seed(tokens)).tolist()
     return GenerationRequest(
@@ -51,17 +51,17 @@ def asked(tokens: int, more: int) -> GenerationRequest:
 
 
 def answers(generator: TorchGenerator, *requests: GenerationRequest, prefix: Any = None) -> list[list[float]]:
-    found: list[list[float]] = [[] for _ in requests]
+    actual: list[list[float]] = [[] for _ in requests]
     for event in generator.generate(requests, prefix=prefix):
-        found[event.index] += [event.token, event.logprob or 0.0]
-    return found
+        actual[event.index] += [event.token, event.logprob or 0.0]
+    return actual
 
 
 def test_rows_within_and_beyond_the_original_context_are_what_each_is_alone(
     generator: TorchGenerator,
 ) -> None:
-    requests = asked(5, 4), asked(20, 9), asked(12, 20)
-    alone = [answers(generator, one)[0] for one in requests]
+    requests = greedy_request(5, 4), greedy_request(20, 9), greedy_request(12, 20)
+    alone = [answers(generator, request)[0] for request in requests]
     for row, expected in zip(answers(generator, *requests), alone, strict=True):
         assert row == pytest.approx(expected, abs=1e-4)
 
@@ -69,7 +69,7 @@ def test_rows_within_and_beyond_the_original_context_are_what_each_is_alone(
 def test_a_text_that_grows_beyond_the_original_context_is_not_built_on_what_was_rotated_otherwise(
     generator: TorchGenerator,
 ) -> None:
-    longer, prefix = asked(20, 5), generator.prefix_cache()
+    longer, prefix = greedy_request(20, 5), generator.prefix_cache()
     shorter = GenerationRequest(prompt=longer.prompt[:8], max_new_tokens=2)
     list(generator.generate([shorter], prefix=prefix))
     assert answers(generator, longer, prefix=prefix)[0] == pytest.approx(

@@ -43,24 +43,26 @@ def test_top_k_keeps_the_likeliest() -> None:
     assert frequencies(top_k=100) == pytest.approx(PROBABILITIES, abs=0.05)
 
 
-@pytest.mark.parametrize(("top_p", "kept"), [(0.4, 1), (0.5, 1), (0.6, 2), (0.75, 2), (0.76, 3), (0.999, 4)])
-def test_top_p_keeps_the_fewest_tokens_that_have_it(top_p: float, kept: int) -> None:
-    assert sum(one > 0 for one in frequencies(top_p=top_p)) == kept
+@pytest.mark.parametrize(
+    ("top_p", "expected"), [(0.4, 1), (0.5, 1), (0.6, 2), (0.75, 2), (0.76, 3), (0.999, 4)]
+)
+def test_top_p_keeps_the_fewest_tokens_that_have_it(top_p: float, expected: int) -> None:
+    assert sum(frequency > 0 for frequency in frequencies(top_p=top_p)) == expected
 
 
 def test_temperature_comes_before_top_p_and_after_top_k() -> None:
     # Of the first two, flattened, each has half: neither alone has 0.6.
-    assert sum(one > 0 for one in frequencies(top_k=2, temperature=100.0, top_p=0.6)) == 2
-    assert sum(one > 0 for one in frequencies(top_k=2, temperature=0.1, top_p=0.6)) == 1
+    assert sum(frequency > 0 for frequency in frequencies(top_k=2, temperature=100.0, top_p=0.6)) == 2
+    assert sum(frequency > 0 for frequency in frequencies(top_k=2, temperature=0.1, top_p=0.6)) == 1
 
 
 @pytest.mark.parametrize("top_p", [0.3, 0.9, 0.9999])
 def test_a_large_vocabulary_is_cut_where_a_sorted_one_would_be(top_p: float) -> None:
     row = torch.randn(1, 20_000, generator=torch.Generator().manual_seed(0)) * 3
     probabilities, order = row[0].softmax(-1).sort(descending=True)
-    kept = set(order[: int((probabilities.cumsum(-1) - probabilities < top_p).sum())].tolist())
+    expected = set(order[: int((probabilities.cumsum(-1) - probabilities < top_p).sum())].tolist())
     state = SamplerState(SamplingParams(seed=1, top_p=top_p))
-    assert {sample(row, [state])[0] for _ in range(300)} <= kept
+    assert {sample(row, [state])[0] for _ in range(300)} <= expected
 
 
 @pytest.mark.parametrize("settings", [{"temperature": 0}, {"top_p": 0}, {"top_k": 1}])
@@ -111,14 +113,14 @@ def test_a_huge_temperature_draws_evenly_among_what_is_not_excluded(temperature:
 
 
 @pytest.mark.parametrize(
-    ("top_p", "kept"),
+    ("top_p", "expected"),
     [(5e-324, {1}), (1e-46, {1}), (1e-12, {1}), (math.nextafter(1, 0), {0, 1, 2}), (1, {0, 1, 2})],
 )
 @pytest.mark.parametrize("vocabulary", [4, 5000])
-def test_top_p_at_its_edges(top_p: float, kept: set[int], vocabulary: int) -> None:
+def test_top_p_at_its_edges(top_p: float, expected: set[int], vocabulary: int) -> None:
     row = torch.full((vocabulary,), -math.inf)
     row[:3] = torch.tensor([1.0, 1.5, 0.7])
-    assert drawn(row, top_p=top_p) == kept
+    assert drawn(row, top_p=top_p) == expected
 
 
 @pytest.mark.parametrize("top_k", [4, 5, 2**31, 2**63, 10**30])
@@ -128,8 +130,8 @@ def test_a_top_k_beyond_the_vocabulary_keeps_all_of_it(top_k: int) -> None:
 
 @pytest.mark.parametrize("seed", [2**63, 2**64, 10**40])
 def test_a_seed_may_be_any_size(seed: int) -> None:
-    one, other = (sample(torch.zeros(1, 100), [SamplerState(SamplingParams(seed=seed))]) for _ in range(2))
-    assert one == other
+    first, other = (sample(torch.zeros(1, 100), [SamplerState(SamplingParams(seed=seed))]) for _ in range(2))
+    assert first == other
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 0}, {"top_k": 3}, {"top_p": 0.5}], ids=str)
@@ -173,7 +175,7 @@ def test_log_probabilities_are_numbers_whatever_the_logits() -> None:
 
 def test_rows_of_all_kinds_draw_together_what_they_draw_alone() -> None:
     random = torch.Generator().manual_seed(0)
-    hows = [
+    sampling_settings = [
         SamplingParams(seed=number, temperature=temperature, top_k=top_k, top_p=top_p)
         for number, (temperature, top_k, top_p) in enumerate(
             (temperature, top_k, top_p)
@@ -182,10 +184,10 @@ def test_rows_of_all_kinds_draw_together_what_they_draw_alone() -> None:
             for top_p in (0.2, 0.99, 1.0)
         )
     ]
-    together, alone = ([SamplerState(how) for how in hows] for _ in range(2))
+    together, alone = ([SamplerState(settings) for settings in sampling_settings] for _ in range(2))
     for dtype in (torch.float32, torch.bfloat16):  # in which many logits are equal
-        rows = (torch.randn(len(hows), 3000, generator=random) * 2).to(dtype)
-        expected = [sample(row[None], [one])[0] for row, one in zip(rows, alone, strict=True)]
+        rows = (torch.randn(len(sampling_settings), 3000, generator=random) * 2).to(dtype)
+        expected = [sample(row[None], [value])[0] for row, value in zip(rows, alone, strict=True)]
         assert sample(rows, together) == expected
 
 
@@ -203,22 +205,25 @@ def test_the_host_waits_once_for_all_rows_of_a_step(monkeypatch: pytest.MonkeyPa
 
     for name in ("tolist", "item", "__int__", "__bool__", "__float__", "__index__"):
         monkeypatch.setattr(Tensor, name, counted(name))
-    hows = [SamplingParams(seed=1, **how) for how in ({}, {"top_k": 5}, {"top_p": 0.9}, {"temperature": 0})]
-    sample(torch.randn(4, 3000) * 5, [SamplerState(how) for how in hows])
+    sampling_settings = [
+        SamplingParams(seed=1, **settings)
+        for settings in ({}, {"top_k": 5}, {"top_p": 0.9}, {"temperature": 0})
+    ]
+    sample(torch.randn(4, 3000) * 5, [SamplerState(settings) for settings in sampling_settings])
     assert waits == ["tolist"]
 
 
 @pytest.mark.parametrize(
-    "one", [np.float32(0.5), np.float16(0.5), np.array(0.5), torch.tensor(0.5)], ids=repr
+    "value", [np.float32(0.5), np.float16(0.5), np.array(0.5), torch.tensor(0.5)], ids=repr
 )
-def test_scalars_of_numpy_and_torch_are_numbers(one: Any) -> None:
-    assert SamplingParams(temperature=one, top_p=one) == SamplingParams(temperature=0.5, top_p=0.5)
+def test_scalars_of_numpy_and_torch_are_numbers(value: Any) -> None:
+    assert SamplingParams(temperature=value, top_p=value) == SamplingParams(temperature=0.5, top_p=0.5)
 
 
-@pytest.mark.parametrize("one", [np.int32(3), np.uint64(3), np.array(3), torch.tensor(3)], ids=repr)
-def test_scalars_of_numpy_and_torch_are_counts(one: Any) -> None:
+@pytest.mark.parametrize("value", [np.int32(3), np.uint64(3), np.array(3), torch.tensor(3)], ids=repr)
+def test_scalars_of_numpy_and_torch_are_counts(value: Any) -> None:
     request = GenerationRequest(
-        prompt=[1], max_new_tokens=one, sampling_params=SamplingParams(top_k=one, seed=one)
+        prompt=[1], max_new_tokens=value, sampling_params=SamplingParams(top_k=value, seed=value)
     )
     assert request == GenerationRequest(
         prompt=[1], max_new_tokens=3, sampling_params=SamplingParams(top_k=3, seed=3)
@@ -226,10 +231,10 @@ def test_scalars_of_numpy_and_torch_are_counts(one: Any) -> None:
     assert type(request.max_new_tokens) is type(request.sampling_params.seed) is int
 
 
-@pytest.mark.parametrize("one", [np.True_, torch.tensor(True), np.array([1, 2]), torch.ones(2)], ids=repr)
-def test_flags_and_arrays_are_not_numbers(one: Any) -> None:
+@pytest.mark.parametrize("value", [np.True_, torch.tensor(True), np.array([1, 2]), torch.ones(2)], ids=repr)
+def test_flags_and_arrays_are_not_numbers(value: Any) -> None:
     for setting in ("temperature", "top_k", "top_p", "seed"):
         with pytest.raises(WrongType, match=setting):
-            SamplingParams(**{setting: one})
+            SamplingParams(**{setting: value})
     with pytest.raises(WrongType, match="max_new_tokens"):
-        GenerationRequest(prompt=[1], max_new_tokens=one)
+        GenerationRequest(prompt=[1], max_new_tokens=value)

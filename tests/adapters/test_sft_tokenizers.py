@@ -43,18 +43,18 @@ def pieces(tmp_path: Path) -> Tokenizer:
 
 def check(tokenizer: Tokenizer, style: PromptStyle | None, ends: tuple[str, str]) -> None:
     """Ask that each answer is learned as it stands, with what ends it, after the very ids of its prompt."""
-    lesson = EncodeExample(tokenizer, style, mask_prompt=True)(TALK)
+    example = EncodeExample(tokenizer, style, mask_prompt=True)(TALK)
     write = RenderPrompt(tokenizer, style)
-    said = [
-        tokenizer.decode(lesson.token_ids[start:stop], include_special_tokens=True).strip(" ")
-        for start, stop in lesson.loss_spans
+    targets = [
+        tokenizer.decode(example.token_ids[start:stop], include_special_tokens=True).strip(" ")
+        for start, stop in example.loss_spans
     ]
     middle, last = ends
-    assert said == [f"{ANSWERS[0]}{middle}", f"{ANSWERS[1]}{middle}", f"{ANSWERS[2]}{last}"]
-    for number, (start, _) in enumerate(lesson.loss_spans):
-        assert list(lesson.token_ids[:start]) == write.encode(write.render(TALK[: 2 * number + 1]))
-    assert lesson.loss_spans[-1][1] == len(lesson.token_ids)
-    assert EncodeExample(tokenizer, style)(TALK).token_ids == lesson.token_ids
+    assert targets == [f"{ANSWERS[0]}{middle}", f"{ANSWERS[1]}{middle}", f"{ANSWERS[2]}{last}"]
+    for number, (start, _) in enumerate(example.loss_spans):
+        assert list(example.token_ids[:start]) == write.encode(write.render(TALK[: 2 * number + 1]))
+    assert example.loss_spans[-1][1] == len(example.token_ids)
+    assert EncodeExample(tokenizer, style)(TALK).token_ids == example.token_ids
 
 
 def test_smollm2_by_its_own_template(smollm2: Tokenizer) -> None:
@@ -78,9 +78,9 @@ def test_a_tokenizer_of_pieces_that_begins_texts(pieces: Tokenizer) -> None:
 def test_a_token_over_the_end_of_the_prompt_is_learned_as_a_part_of_the_answer(smollm2: Tokenizer) -> None:
     """The line that the prompt ends with, and those that the answer begins with, are one token."""
     alpaca = find_style("alpaca")
-    lesson = EncodeExample(smollm2, alpaca, mask_prompt=True)((TALK[0], Message("assistant", "\n\n  Yes.")))
-    ((start, stop),) = lesson.loss_spans
-    assert smollm2.decode(lesson.token_ids[start:stop], include_special_tokens=True).endswith(
+    example = EncodeExample(smollm2, alpaca, mask_prompt=True)((TALK[0], Message("assistant", "\n\n  Yes.")))
+    ((start, stop),) = example.loss_spans
+    assert smollm2.decode(example.token_ids[start:stop], include_special_tokens=True).endswith(
         "\n\n\n  Yes.<|im_end|>"
     )
-    assert smollm2.decode(lesson.token_ids[:start]).endswith("Response:")
+    assert smollm2.decode(example.token_ids[:start]).endswith("Response:")

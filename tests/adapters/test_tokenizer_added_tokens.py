@@ -33,9 +33,9 @@ def of_bytes() -> Tokenizer:
     return library
 
 
-def flags(content: str, **given: bool) -> dict[str, object]:
+def flags(content: str, **flags_set: bool) -> dict[str, object]:
     plain = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized", "special"), False)
-    return {"content": content, **plain, **given}
+    return {"content": content, **plain, **flags_set}
 
 
 FILES: dict[str, dict[str, Any]] = {

@@ -56,7 +56,7 @@ def test_a_sentencepiece_model_is_written_too_and_says_the_same(gemma3_gguf: Pat
     vocabulary = open_gguf(gemma3_gguf, "m").tokenizer
     files = dict(written(vocabulary, tmp_path).paths)
     del files["tokenizer.json"]
-    before, after = (open_tokenizer(one, name="m") for one in (vocabulary, TokenizerFiles(files)))
+    before, after = (open_tokenizer(value, name="m") for value in (vocabulary, TokenizerFiles(files)))
     assert [after.encode(text) for text in TEXTS] == [before.encode(text) for text in TEXTS]
 
 

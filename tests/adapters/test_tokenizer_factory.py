@@ -70,13 +70,16 @@ def test_special_tokens_are_written_as_texts_or_as_objects_in_either_file(tmp_pa
 def test_what_is_odd_about_a_flag_or_a_token_is_not_taken_for_a_fact(tmp_path: Path) -> None:
     tokens = {"7": "b", "8": {"content": ""}, "9": {"content": "c", "special": 1}, "9" * 5000: "far"}
     config = {"add_bos_token": "yes", "added_tokens_decoder": {"x": "a", **tokens}, "legacy": None}
-    found = read_tokenizer_config(tiny.write(tmp_path, {"tokenizer_config.json": config}).paths)
-    assert found.add_bos is None
-    assert found.legacy
-    assert found.added_tokens.by_id == {7: AddedToken("b", special=True), 9: AddedToken("c", special=False)}
+    tokenizer_config = read_tokenizer_config(tiny.write(tmp_path, {"tokenizer_config.json": config}).paths)
+    assert tokenizer_config.add_bos is None
+    assert tokenizer_config.legacy
+    assert tokenizer_config.added_tokens.by_id == {
+        7: AddedToken("b", special=True),
+        9: AddedToken("c", special=False),
+    }
     older = {"d": 10, "e": -1, "f": "11", "g": True, "": 12, "h": 10**30}
-    found = read_tokenizer_config(tiny.write(tmp_path, {"added_tokens.json": older}).paths)
-    assert found.added_tokens.by_id == {10: AddedToken("d", special=False)}
+    tokenizer_config = read_tokenizer_config(tiny.write(tmp_path, {"added_tokens.json": older}).paths)
+    assert tokenizer_config.added_tokens.by_id == {10: AddedToken("d", special=False)}
 
 
 NAMED = [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]

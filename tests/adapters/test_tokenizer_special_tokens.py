@@ -75,9 +75,13 @@ def composed() -> Tokenizer:
 def with_chatml(library: Tokenizer, *, typed: bool) -> Tokenizer:
     """Return it with ChatML's special tokens, of which the one that is typed may be missing."""
     state = json.loads(library.to_str())
-    state["added_tokens"] = [one for one in state["added_tokens"] if one["content"] not in (MARK, TYPED)]
+    state["added_tokens"] = [
+        added_token for added_token in state["added_tokens"] if added_token["content"] not in (MARK, TYPED)
+    ]
     bare = Tokenizer.from_str(json.dumps(state))
-    known = {one["content"]: one for one in json.loads(library.to_str())["added_tokens"]}
+    known = {
+        added_token["content"]: added_token for added_token in json.loads(library.to_str())["added_tokens"]
+    }
     for text in (TYPED, MARK) if typed else (MARK,):
         flags = {name: known.get(text, {}).get(name, False) for name in ("lstrip", "rstrip", "normalized")}
         bare.add_special_tokens([AddedToken(text, special=True, **flags)])
@@ -108,7 +112,7 @@ def opened(folder: Path, library: Tokenizer, **config: Any) -> CheckpointTokeniz
 
 
 def tokens(library: Tokenizer, ids: list[int]) -> list[str | None]:
-    return [library.id_to_token(one) for one in ids]
+    return [library.id_to_token(token_id) for token_id in ids]
 
 
 def test_ids_are_those_of_the_library_without_the_special_token(
@@ -198,7 +202,9 @@ def test_contents_do_not_join_to_a_special_token(tmp_path: Path) -> None:
 
 
 def sentencepiece_folder(folder: Path) -> TokenizerFiles:
-    added = {str(340 + number): {"content": one, "special": True} for number, one in enumerate((MARK, TYPED))}
+    added = {
+        str(340 + number): {"content": value, "special": True} for number, value in enumerate((MARK, TYPED))
+    }
     config = {"chat_template": CHATML, "added_tokens_decoder": added}
     return write(folder, {"tokenizer.model": sentencepiece_bytes(), "tokenizer_config.json": config})
 
@@ -230,27 +236,27 @@ INJECTED = parse_messages(
 
 
 def control(tokenizer: CheckpointTokenizer, ids: list[int]) -> list[int]:
-    return [one for one in ids if one in tokenizer.backend.skipped_ids]
+    return [token_id for token_id in ids if token_id in tokenizer.backend.skipped_ids]
 
 
 def test_only_the_template_writes_control_tokens(chatting: CheckpointTokenizer) -> None:
-    said = [*INJECTED[:3], *parse_messages([{"role": "user", "content": "<|im_end|>"}])]
+    messages = [*INJECTED[:3], *parse_messages([{"role": "user", "content": "<|im_end|>"}])]
     for style in (None, find_style("chatml"), find_style("qwen3")):
         for answer in (True, False):
             writer = RenderPrompt(chatting, style)
-            ids = writer.encode(writer.render(said, add_generation_prompt=answer))
+            ids = writer.encode(writer.render(messages, add_generation_prompt=answer))
             start, end = chatting.token_to_id(MARK), chatting.token_to_id(TYPED)
-            turns = [start, end] * len(said) + [start] * answer
-            assert [one for one in control(chatting, ids) if one != chatting.bos_id] == turns
-            for message in said:
+            turns = [start, end] * len(messages) + [start] * answer
+            assert [value for value in control(chatting, ids) if value != chatting.bos_id] == turns
+            for message in messages:
                 assert message.text in chatting.decode(ids, include_special_tokens=True)
 
 
 def test_with_the_switch_the_ids_are_those_of_transformers(tmp_path: Path) -> None:
     tokenizer = open_tokenizer(json_folder(tmp_path), name="m")
     oracle = PreTrainedTokenizerFast(tokenizer_object=byte_level(), chat_template=CHATML)
-    said = [message.as_dict() for message in INJECTED[:3]]
-    expected = oracle.apply_chat_template(said, add_generation_prompt=True, return_dict=False)
+    conversation = [message.as_dict() for message in INJECTED[:3]]
+    expected = oracle.apply_chat_template(conversation, add_generation_prompt=True, return_dict=False)
     writer = RenderPrompt(tokenizer, None, parse_special_tokens=True)
     assert writer.encode(writer.render(INJECTED[:3])) == expected
     safe = RenderPrompt(tokenizer, None)
@@ -275,7 +281,7 @@ def test_tools_calls_results_and_variables_are_data(tmp_path: Path) -> None:
         "function": {"name": "look", "description": f"Looks.{TYPED}", "parameters": {}},
     }
     call = {"type": "function", "function": {"name": f"look{TYPED}", "arguments": {TYPED: [TYPED]}}}
-    said = parse_messages(
+    messages = parse_messages(
         [
             {"role": "user", "content": "Look"},
             {"role": "assistant", "tool_calls": [call]},
@@ -284,14 +290,14 @@ def test_tools_calls_results_and_variables_are_data(tmp_path: Path) -> None:
     )
     options = TemplateOptions(tools=[tool], variables={"extra": f"é{TYPED}"})
     writer = RenderPrompt(tokenizer, None, options)
-    ids = writer.encode(writer.render(said))
+    ids = writer.encode(writer.render(messages))
     assert ids.count(tokenizer.token_to_id(TYPED) or 0) == ids.count(tokenizer.token_to_id(MARK) or 0) == 3
     text = tokenizer.decode(ids)
     assert text.count(TYPED) == 7
     assert ESCAPE not in text
     assert "udfff" not in text
     parsed = attrs.evolve(writer, parse_special_tokens=True)
-    assert parsed.encode(parsed.render(said)).count(tokenizer.token_to_id(TYPED) or 0) == 3 + 7
+    assert parsed.encode(parsed.render(messages)).count(tokenizer.token_to_id(TYPED) or 0) == 3 + 7
 
 
 LOOKING = (
@@ -303,8 +309,12 @@ LOOKING = (
 
 def test_a_template_finds_its_own_marks_in_a_content(tmp_path: Path) -> None:
     tokenizer = opened(tmp_path, byte_level(), chat_template=LOOKING)
-    said = parse_messages([{"role": "user", "content": f"{TYPED}<think>a{TYPED}</think>b"}])
-    assert RenderPrompt(tokenizer, None).render(said) == tokenizer.render(said) == "True True True 3 True b"
+    messages = parse_messages([{"role": "user", "content": f"{TYPED}<think>a{TYPED}</think>b"}])
+    assert (
+        RenderPrompt(tokenizer, None).render(messages)
+        == tokenizer.render(messages)
+        == "True True True 3 True b"
+    )
 
 
 REPLACING = ("messages[0].content.replace('{}', '{}')", "messages[0].content | replace('{}', '{}')")

@@ -74,14 +74,14 @@ def test_an_answer_that_failed_within_a_step_leaves_no_half_written_prefix(
     generator = llm._generator()
     prefix = generator.prefix_cache()
 
-    def ask(prompt: list[int], kept: PrefixCache | None) -> list[int]:
+    def ask(prompt: list[int], cache: PrefixCache | None) -> list[int]:
         request = GenerationRequest(
             prompt=prompt, max_new_tokens=4, sampling_params=SamplingParams(temperature=0)
         )
-        return [event.token for event in generator.generate([request], prefix=kept)]
+        return [event.token for event in generator.generate([request], prefix=cache)]
 
-    said = list(range(5, 30))
-    ask(said, prefix)
+    ids = list(range(5, 30))
+    ask(ids, prefix)
     assert llm.model is not None
     with monkeypatch.context() as patch:
 
@@ -90,5 +90,5 @@ def test_an_answer_that_failed_within_a_step_leaves_no_half_written_prefix(
 
         patch.setattr(list(llm.model.transformer["h"].children())[-1], "forward", fails)
         with pytest.raises(RuntimeError, match="not enough memory"):
-            ask([*said, 40, 41], prefix)
-    assert ask([*said, 42, 43], prefix) == ask([*said, 42, 43], None)
+            ask([*ids, 40, 41], prefix)
+    assert ask([*ids, 42, 43], prefix) == ask([*ids, 42, 43], None)

@@ -69,9 +69,9 @@ def check(folder: Path) -> None:
     first, second = ((folder / str(rank)).read_text() for rank in (0, 1))
     assert first == second  # also what was drawn without a seed
     assert first.startswith(repr([expected()])[:-1])
-    one = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
-    one.distribute(accelerator="cpu", precision="32-true")
-    one.save(folder / "one")
+    llm = LLM.load(tiny_folder("llama"), distribute=None, quiet=True)
+    llm.distribute(accelerator="cpu", precision="32-true")
+    llm.save(folder / "one")
     saved = [(folder / name / "model.safetensors").read_bytes() for name in ("saved", "one")]
     assert saved[0] == saved[1]
 
@@ -119,11 +119,11 @@ except WorkerLost as error:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="this system cannot stop a process")
-@pytest.mark.parametrize(("how", "deadline", "least"), [("SIGKILL", LONG, 0.0), ("SIGSTOP", 4.0, 3.0)])
+@pytest.mark.parametrize(("method", "deadline", "least"), [("SIGKILL", LONG, 0.0), ("SIGSTOP", 4.0, 3.0)])
 def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_deadline(
-    how: str, deadline: float, least: float, port: int
+    method: str, deadline: float, least: float, port: int
 ) -> None:
-    code = LOSING.format(model=str(tiny_folder("llama")), how=how, deadline=deadline)
+    code = LOSING.format(model=str(tiny_folder("llama")), how=method, deadline=deadline)
     where = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     first, second = (
         subprocess.Popen(
@@ -135,15 +135,15 @@ def test_a_rank_that_is_killed_is_an_error_at_once_and_one_that_hangs_at_the_dea
         for rank in range(2)
     )
     try:
-        said, _ = first.communicate(timeout=LONG)
+        output, _ = first.communicate(timeout=LONG)
     finally:
-        for one in (first, second):
-            one.kill()
-            one.communicate()
+        for value in (first, second):
+            value.kill()
+            value.communicate()
     # Once in many runs a thread of Gloo's ends a process that has said so and is about to end itself.
     assert first.returncode in (0, -signal.SIGABRT)
-    seconds, _, error = said.partition(" ")
-    assert error.startswith("A worker process of the model is gone"), said
+    seconds, _, error = output.partition(" ")
+    assert error.startswith("A worker process of the model is gone"), output
     assert "Restart all ranks." in error
     assert least <= float(seconds) < LONG
 

@@ -47,11 +47,11 @@ def test_killed_between_any_two_steps_the_newest_checkpoint_is_the_old_or_the_ne
     for step in range(1, steps + 1):
         second.unlink(missing_ok=True)
         killed_at(step, lambda: save(second, NEW))
-        found = newest_checkpoint(tmp_path)
-        assert found is not None
-        assert torch.equal(weight_in(found), (OLD, NEW)[found == second]["state_dict"]["weight"])
+        actual = newest_checkpoint(tmp_path)
+        assert actual is not None
+        assert torch.equal(weight_in(actual), (OLD, NEW)[actual == second]["state_dict"]["weight"])
         remove_abandoned(tmp_path)
-        assert {one.name for one in tmp_path.iterdir()} - {second.name} == {first.name, "x.coming"}
+        assert {path.name for path in tmp_path.iterdir()} - {second.name} == {first.name, "x.coming"}
 
 
 def test_a_failure_at_any_step_leaves_no_partial_file(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_failure_at_any_step_leaves_no_partial_file(tmp_path: Path) -> None:
 
     for step in range(1, steps_of(attempt) + 1):
         failing_at(step, attempt)
-        assert [one.name for one in tmp_path.iterdir()] in ([path.name], [])
+        assert [path.name for path in tmp_path.iterdir()] in ([path.name], [])
         assert weight_in(path).shape == (2,)
 
 

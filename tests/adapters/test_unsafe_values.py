@@ -63,7 +63,7 @@ def test_looking_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_only_a_few_are_named_and_what_is_no_checkpoint_has_none(tmp_path: Path) -> None:
-    path = checkpoint(tmp_path, hyper_parameters={str(one): Settings() for one in range(99)})
+    path = checkpoint(tmp_path, hyper_parameters={str(i): Settings() for i in range(99)})
     assert len(unsafe_values(path)) == 5
     assert unsafe_values(checkpoint(tmp_path)) == []
     path.write_bytes(b"PK\x03\x04")

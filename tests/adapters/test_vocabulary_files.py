@@ -63,8 +63,8 @@ def check(folder: Path, files: dict[str, Any], *, begins: bool = True) -> Checkp
         tokenizer.adds_bos,
         tokenizer.eos_ids,
     )
-    for one in (again, tokenizer):
-        check_agreement(one, AutoTokenizer.from_pretrained(saved), TEXTS)
+    for value in (again, tokenizer):
+        check_agreement(value, AutoTokenizer.from_pretrained(saved), TEXTS)
     return tokenizer
 
 
@@ -166,7 +166,9 @@ def test_words_are_split_as_in_bert(config: dict[str, Any], words: str, tmp_path
 def ranks(byte_pairs: dict[str, Any]) -> dict[bytes, int]:
     """Return byte strings by rank, of which longer ones are made of shorter ones."""
     tokens = [byte_level_to_bytes(token) for token in byte_pairs["vocab.json"] if not token.startswith("<|")]
-    return {token: rank for rank, token in enumerate(sorted(set(tokens), key=lambda one: (len(one), one)))}
+    return {
+        token: rank for rank, token in enumerate(sorted(set(tokens), key=lambda token: (len(token), token)))
+    }
 
 
 def lines(ranks: dict[bytes, int]) -> str:

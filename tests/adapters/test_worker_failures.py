@@ -239,14 +239,14 @@ class TestHandlers:
             assert len(came) == 2
 
     def test_one_that_is_installed_meanwhile_stays(self) -> None:
-        def mine(*_: object) -> None:
+        def handler(*_: object) -> None:
             return
 
         with defer_sigint_between_steps():
-            signal.signal(signal.SIGINT, mine)
+            signal.signal(signal.SIGINT, handler)
             with defer_sigint():
                 pass
-        assert signal.getsignal(signal.SIGINT) is mine
+        assert signal.getsignal(signal.SIGINT) is handler
 
     def test_one_that_c_code_has_installed_without_pythons_knowledge_is_left_alone(
         self, tmp_path: Path
@@ -301,10 +301,10 @@ class TestHandlers:
 
     def test_generations_one_within_the_other_put_it_back_at_the_last_end(self) -> None:
         before = signal.getsignal(signal.SIGINT)
-        one, other = defer_sigint_between_steps(), defer_sigint_between_steps()
-        one.__enter__()
+        first, other = defer_sigint_between_steps(), defer_sigint_between_steps()
+        first.__enter__()
         other.__enter__()
-        one.__exit__(None, None, None)
+        first.__exit__(None, None, None)
         with pytest.raises(KeyboardInterrupt), defer_sigint():
             signal.raise_signal(signal.SIGINT)
         other.__exit__(None, None, None)

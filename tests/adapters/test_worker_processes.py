@@ -67,7 +67,7 @@ def calling(then: str = "", **environment: str) -> Iterator[subprocess.Popen[str
             caller.kill()
 
 
-def said(caller: subprocess.Popen[str], first: str) -> list[str]:
+def read_words(caller: subprocess.Popen[str], first: str) -> list[str]:
     assert caller.stdout is not None
     words = caller.stdout.readline().split()
     assert words[:1] == [first], words
@@ -78,7 +78,7 @@ def ask(caller: subprocess.Popen[str], tokens: int) -> None:
     assert caller.stdin is not None
     caller.stdin.write(f"{tokens}\n")
     caller.stdin.flush()
-    said(caller, "begun")
+    read_words(caller, "begun")
 
 
 def answer(caller: subprocess.Popen[str]) -> str:
@@ -98,9 +98,13 @@ def other_interface() -> str:
 def assert_only_loopback_is_listened_on(caller: subprocess.Popen[str]) -> None:
     caller_itself = psutil.Process(caller.pid)
     processes = [caller_itself, *caller_itself.children()]
-    processes = [one for one in processes if one == caller_itself or "litgpt.worker" in one.cmdline()]
-    sockets = [one for process in processes for one in process.net_connections("inet")]
-    listening = [one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN or not one.raddr]
+    processes = [
+        process for process in processes if process == caller_itself or "litgpt.worker" in process.cmdline()
+    ]
+    sockets = [connection for process in processes for connection in process.net_connections("inet")]
+    listening = [
+        socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN or not socket.raddr
+    ]
     assert len(listening) == len(processes) == 2  # Gloo's of each rank, and nothing that takes commands
     assert all(ip_address(ip).is_loopback for ip in listening), listening
     *_, module, socket = processes[1].cmdline()
@@ -113,7 +117,7 @@ def caller() -> Iterator[subprocess.Popen[str]]:
     """Return a caller that has its workers; a fork of it has ended."""
     fork = "child = os.fork()\nif not child:\n    sys.exit()\nassert os.waitpid(child, 0)[1] == 0"
     with calling(f"llm.model.pool.timeout = {PATIENCE}\n{fork}") as started:
-        said(started, "workers")
+        read_words(started, "workers")
         yield started
 
 
@@ -150,9 +154,9 @@ def test_a_caller_that_is_killed_leaves_no_worker_and_no_folder_though_a_fork_of
     environment |= {"HOSTNAME": "an.other.host", "MASTER_ADDR": "0.0.0.0", "MASTER_PORT": "0"}  # noqa: S104
     environment |= {"TORCH_GLOO_LAZY_INIT": "1", "TMPDIR": str(tmp_path)}
     with calling(fork, **environment) as caller:
-        (child,) = map(int, said(caller, "fork"))
+        (child,) = map(int, read_words(caller, "fork"))
         try:
-            pids = [int(one) for one in said(caller, "workers")]
+            pids = [int(value) for value in read_words(caller, "workers")]
             assert_only_loopback_is_listened_on(caller)
             caller.kill()
             caller.wait()
@@ -199,8 +203,8 @@ class Surrounded:
 def surrounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surrounded]:
     folder = tmp_path_factory.mktemp("surroundings")
     temporary, site, here, was_busy = (folder / name for name in ("tmp", "site", "here", "busy"))
-    for one in (temporary, site, here):
-        one.mkdir()
+    for value in (temporary, site, here):
+        value.mkdir()
     (site / "sitecustomize.py").write_text(
         "import ctypes, pathlib, signal, sys, time\n"
         "def hold(*_):\n"

@@ -75,9 +75,9 @@ def test_the_logits_are_those_of_one_device(pool: LLM) -> None:
 
 def test_answers_are_those_of_one_device_in_lists_and_in_streams(pool: LLM) -> None:
     alone = one_device()
-    how = {"max_new_tokens": 12, "top_k": 1}
-    assert pool.generate(PROMPTS, **how) == alone.generate(PROMPTS, **how)
-    assert "".join(pool.generate("stream", stream=True, **how)) == alone.generate("stream", **how)
+    options = {"max_new_tokens": 12, "top_k": 1}
+    assert pool.generate(PROMPTS, **options) == alone.generate(PROMPTS, **options)
+    assert "".join(pool.generate("stream", stream=True, **options)) == alone.generate("stream", **options)
     drawn = {"max_new_tokens": 12, "seed": 3, "temperature": 0.9}
     assert pool.generate("draw", **drawn) == alone.generate("draw", **drawn)
 
@@ -93,34 +93,34 @@ def test_a_stream_that_is_left_leaves_the_ranks_ready(pool: LLM) -> None:
 
 def test_a_prefix_is_kept_forked_and_taken_back_at_every_rank(pool: LLM) -> None:
     def talk(llm: LLM) -> list[list[int]]:
-        generator, said = llm._generator(), []  # the port that a chat is built on
+        generator, results = llm._generator(), []  # the port that a chat is built on
         prefix = generator.prefix_cache()
 
-        def ask(prompt: list[int], kept: PrefixCache) -> None:
+        def ask(prompt: list[int], cache: PrefixCache) -> None:
             request = GenerationRequest(
                 prompt=prompt, max_new_tokens=6, sampling_params=SamplingParams(temperature=0)
             )
-            said.append([event.token for event in generator.generate([request], prefix=kept)])
+            results.append([event.token for event in generator.generate([request], prefix=cache)])
 
         first = list(range(5, 40))
         ask(first, prefix)
         branch = prefix.fork()
-        ask([*first, *said[0], 7, 8, 9], prefix)
+        ask([*first, *results[0], 7, 8, 9], prefix)
         ask([*first, 50, 51], branch)
         ask([*first[:20], 60], prefix)
-        for one in (prefix, branch):
-            one.close()
-        return said
+        for value in (prefix, branch):
+            value.close()
+        return results
 
     assert talk(pool) == talk(one_device())
 
 
 def test_four_ranks_that_share_two_key_value_heads_say_and_save_what_one_device_does(tmp_path: Path) -> None:
     alone, ids = one_device(), torch.arange(2, 60).view(2, 29)
-    how = {"max_new_tokens": 12, "top_k": 1}
+    options = {"max_new_tokens": 12, "top_k": 1}
     with over(4) as llm:
         assert torch.allclose(llm(ids), alone(ids), atol=1e-5)
-        assert llm.generate(PROMPTS, **how) == alone.generate(PROMPTS, **how)
+        assert llm.generate(PROMPTS, **options) == alone.generate(PROMPTS, **options)
         llm.save(tmp_path)
     again = LLM.load(tmp_path, distribute=None, quiet=True)
     again.distribute(accelerator="cpu", precision="32-true")
@@ -205,8 +205,8 @@ def test_what_ranks_save_is_what_one_device_saves(family: str, tmp_path: Path) -
         for devices, folder, strategy in ((1, "one", None), (2, "two", "tensor_parallel")):
             llm.distribute("cpu", devices, "32-true", generate_strategy=strategy)  # type: ignore[arg-type]
             llm.save(tmp_path / folder)
-        one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
-        assert one == two
+        first, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
+        assert first == two
         assert isinstance(llm.generate("on", max_new_tokens=2, top_k=1), str)
 
 
@@ -218,8 +218,8 @@ def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM
     alone = one_device()
     with torch.no_grad():
         _, expected = alone(ids, ids)
-        logits, found = pool(ids, ids)
-        for loss in (found, pool.loss(ids, ids), alone.loss(ids, ids)):
+        logits, actual = pool(ids, ids)
+        for loss in (actual, pool.loss(ids, ids), alone.loss(ids, ids)):
             torch.testing.assert_close(loss, expected)
         torch.testing.assert_close(logits, alone(ids))
         with pytest.raises(InvalidArgument, match="target"):
@@ -235,7 +235,7 @@ def test_a_loss_is_measured_over_ranks_and_learning_from_it_is_refused(pool: LLM
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 def test_a_fork_of_the_caller_has_no_ranks_and_does_not_end_them(pool: LLM) -> None:
-    said = pool.generate("x", max_new_tokens=4, top_k=1)
+    answer = pool.generate("x", max_new_tokens=4, top_k=1)
     child = os.fork()
     if not child:
         try:
@@ -247,33 +247,33 @@ def test_a_fork_of_the_caller_has_no_ranks_and_does_not_end_them(pool: LLM) -> N
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert pool.generate("x", max_new_tokens=4, top_k=1) == said
+    assert pool.generate("x", max_new_tokens=4, top_k=1) == answer
 
 
 def test_threads_take_turns(pool: LLM) -> None:
-    ids = [torch.arange(2, 30)[None] + 7 * one for one in range(4)]
-    expected = [one_device()(one) for one in ids]
+    ids = [torch.arange(2, 30)[None] + 7 * i for i in range(4)]
+    expected = [one_device()(row) for row in ids]
     with futures.ThreadPoolExecutor(4) as threads:
-        for one, found in zip(expected * 5, threads.map(pool, ids * 5), strict=True):
-            torch.testing.assert_close(found, one)
+        for value, actual in zip(expected * 5, threads.map(pool, ids * 5), strict=True):
+            torch.testing.assert_close(actual, value)
 
 
 def test_one_whole_tensor_is_held_at_a_time_and_each_is_gathered_once(pool: LLM) -> None:
-    made: list[weakref.ref[torch.Tensor]] = []
+    references: list[weakref.ref[torch.Tensor]] = []
     model, joins = pool.model, pool._loaded.weight_sources
     assert isinstance(model, Rank0GPT)
 
     def whole(parameter: ParameterSpec) -> torch.Tensor:
-        assert not [tensor for tensor in made if tensor() is not None]
+        assert not [tensor for tensor in references if tensor() is not None]
         tensor = model.gather(parameter).clone()
-        made.append(weakref.ref(tensor))
+        references.append(weakref.ref(tensor))
         return tensor
 
     gathered = lazy_gather([join.parameter for join in joins], whole)
     weights = ModelExporter.from_model(model, joins, read_full=gathered)
     for name, info in weights.tensors.items():
         assert tuple(weights.read(name).shape) == info.shape
-    assert len(made) == len(joins)
+    assert len(references) == len(joins)
 
 
 def test_ctrl_c_between_two_tensors_ends_the_saving_and_not_the_ranks(pool: LLM, tmp_path: Path) -> None:
@@ -317,9 +317,9 @@ def script(tmp_path: Path, then: str) -> tuple[str, Path]:
     return SCRIPT.format(count=str(count), model=str(tiny_folder("llama")), then=then), count
 
 
-def pids_in(said: str) -> list[int]:
-    (line,) = [one for one in said.splitlines() if one.startswith("pids")]
-    return [int(one) for one in line.split()[1:]]
+def pids_in(message: str) -> list[int]:
+    (line,) = [line for line in message.splitlines() if line.startswith("pids")]
+    return [int(word) for word in line.split()[1:]]
 
 
 def test_what_is_given_on_the_interpreters_stdin_runs_once_and_leaves_nothing(tmp_path: Path) -> None:

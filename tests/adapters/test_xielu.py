@@ -24,6 +24,6 @@ def test_on_both_sides_of_0_it_is_what_transformers_computes() -> None:
     x = torch.tensor([-30.0, -1.0, -1e-3, -1e-7, 0.0, 1e-7, 1e-3, 1.0, 30.0])
     assert torch.allclose(actual(x), THEIRS(x))
     for dtype in (torch.bfloat16, torch.float16):
-        made = actual.to(dtype)(x.to(dtype))
-        assert made.dtype == dtype
-        assert torch.allclose(made.float(), THEIRS(x), rtol=2e-2, atol=1e-6)
+        computed = actual.to(dtype)(x.to(dtype))
+        assert computed.dtype == dtype
+        assert torch.allclose(computed.float(), THEIRS(x), rtol=2e-2, atol=1e-6)

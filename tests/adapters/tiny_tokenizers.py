@@ -44,7 +44,7 @@ def byte_level() -> Tokenizer:
     special = ["<|begin|>", "<|im_start|>", "<|im_end|>"]
     trainer = trainers.BpeTrainer(
         vocab_size=320,
-        special_tokens=[AddedToken(one, special=True) for one in special],
+        special_tokens=[AddedToken(value, special=True) for value in special],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -72,7 +72,9 @@ def pieces() -> Tokenizer:
     state = json.loads(
         library.to_str()
     )  # byte tokens are no special tokens, but the trainer wants them named
-    state["added_tokens"] = [one for one in state["added_tokens"] if one["content"] in special]
+    state["added_tokens"] = [
+        added_token for added_token in state["added_tokens"] if added_token["content"] in special
+    ]
     library = Tokenizer.from_str(json.dumps(state))
     library.decoder = decoders.Sequence(
         [
@@ -135,9 +137,9 @@ def words_of(tokenizer: CheckpointTokenizer, text: str) -> list[tuple[int, int]]
 def vocabulary_of(library: SentencePieceProcessor, *, user_defined: list[str]) -> GgufVocabulary:
     """Return a model of the library sentencepiece as a GGUF file would hold it."""
     ids = range(library.get_piece_size())
-    tokens = [library.id_to_piece(one) for one in ids]
-    asked = ((library.is_unknown, 2), (library.is_control, 3), (library.is_unused, 5), (library.is_byte, 6))
-    types = [next((kind for is_one, kind in asked if is_one(one)), 1) for one in ids]
+    tokens = [library.id_to_piece(token_id) for token_id in ids]
+    kinds = ((library.is_unknown, 2), (library.is_control, 3), (library.is_unused, 5), (library.is_byte, 6))
+    types = [next((kind for is_one, kind in kinds if is_one(token_id)), 1) for token_id in ids]
     for piece in user_defined:
         types[tokens.index(piece)] = 4
     return GgufVocabulary(
@@ -147,7 +149,7 @@ def vocabulary_of(library: SentencePieceProcessor, *, user_defined: list[str]) -
             for token, kind in zip(tokens, types, strict=True)
         ],
         types=types,
-        scores=[library.get_score(one) for one in ids],
+        scores=[library.get_score(token_id) for token_id in ids],
         bos_id=library.bos_id(),
         eos_ids=(library.eos_id(),),
         unk_id=library.unk_id(),

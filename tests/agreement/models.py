@@ -444,10 +444,12 @@ def pair(variant: Variant, folder: Path) -> Pair:
     reference = tiny_model(variant.family, **variant.settings)
     reference.save_pretrained(folder)
     checkpoint = open_hf_folder(folder, variant.name)
-    found = resolve_model(variant.name, checkpoint.config, checkpoint.tensors)
+    resolved = resolve_model(variant.name, checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")
-    actual = SingleDevice().build(placement, found.architecture, found.sources, checkpoint, null_reporter)
-    return Pair(reference, actual, found.sources, checkpoint)
+    actual = SingleDevice().build(
+        placement, resolved.architecture, resolved.sources, checkpoint, null_reporter
+    )
+    return Pair(reference, actual, resolved.sources, checkpoint)
 
 
 def random_ids(rows: int, tokens: int) -> Tensor:

@@ -10,7 +10,9 @@ from litgpt.domain.families import FAMILIES, parse_config
 def entries() -> list[CatalogueEntry]:
     """Return an entry of each size whose family is implemented."""
     sizes = {
-        str(sorted(one.config.items())): one for one in search() if one.config and one.family in FAMILIES
+        str(sorted(entry.config.items())): entry
+        for entry in search()
+        if entry.config and entry.family in FAMILIES
     }
     return list(sizes.values())
 
@@ -18,6 +20,6 @@ def entries() -> list[CatalogueEntry]:
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
 def test_what_a_config_leaves_out_means_the_same_to_both(entry: CatalogueEntry) -> None:
     assert entry.config is not None
-    given = {name: value for name, value in entry.config.items() if name != "model_type"}
-    filled = AutoConfig.for_model(entry.family, **given).to_dict()
+    config = {name: value for name, value in entry.config.items() if name != "model_type"}
+    filled = AutoConfig.for_model(entry.family, **config).to_dict()
     assert parse_config(entry.name, filled) == parse_config(entry.name, entry.config)

@@ -39,9 +39,12 @@ def test_experts_in_one_tensor_are_those_that_were_written_one_by_one(tmp_path: 
     for file in ("config.json", "tokenizer.json"):
         (tmp_path / file).write_bytes((apart / file).read_bytes())
     opened = open_hf_folder(tmp_path, "it")
-    found = resolve_model("it", opened.config, opened.tensors)
+    resolved = resolve_model("it", opened.config, opened.tensors)
     of_experts = [
-        one for join in found.sources if ".experts." in join.parameter.name for one in join.hf_names
+        hf_name
+        for join in resolved.sources
+        if ".experts." in join.parameter.name
+        for hf_name in join.hf_names
     ]
     assert len(of_experts) == 3 * 3 * count
     assert len(set(of_experts)) == 3 * 2

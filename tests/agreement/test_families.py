@@ -68,13 +68,13 @@ def test_only_the_last_logits_are_the_last_of_all(both: Pair) -> None:
 def test_written_back_every_tensor_is_what_it_was(both: Pair) -> None:
     state = both.actual.state_dict()
     written = {
-        name: to_hf_tensor(those, state.__getitem__) for name, those in invert_mapping(both.joins).items()
+        name: to_hf_tensor(sources, state.__getitem__) for name, sources in invert_mapping(both.joins).items()
     }
     for name, tensor in written.items():
         assert torch.equal(tensor, both.checkpoint.read(name)), name
     unused = family_of("it", both.checkpoint.config).unused_tensors
     left = both.checkpoint.tensors.keys() - written.keys() - {"lm_head.weight"}
-    assert [name for name in left if not any(fnmatchcase(name, one) for one in unused)] == []
+    assert [name for name in left if not any(fnmatchcase(name, value) for value in unused)] == []
 
 
 def test_gradients_reach_every_parameter(both: Pair) -> None:
@@ -96,7 +96,7 @@ def test_the_loss_that_never_holds_all_logits_and_its_gradients_are_those_of_all
         expected = _gradients(model, plain)
         model.gradient_checkpointing = True  # must not make a difference either
         loss = model.loss(ids, targets)
-        found = _gradients(model, loss)
+        actual = _gradients(model, loss)
     finally:
         model.gradient_checkpointing = False
         model.requires_grad_(False)
@@ -104,7 +104,7 @@ def test_the_loss_that_never_holds_all_logits_and_its_gradients_are_those_of_all
     for name, gradient in expected.items():
         # Those of which nothing but rounding is left are compared with what is rounded.
         near = 1e-4 * max(float(gradient.abs().max()), 1e-2)
-        assert torch.allclose(found[name], gradient, rtol=1e-4, atol=near), name
+        assert torch.allclose(actual[name], gradient, rtol=1e-4, atol=near), name
 
 
 def _mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

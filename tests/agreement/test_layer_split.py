@@ -50,29 +50,31 @@ class Tagged(TorchFunctionMode):
         if function == _DEVICE_OF:
             return torch.device("cpu", self.tags.get(args[0], 0))
         result = function(*args, **kwargs)
-        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
-        found = {self.tags[one] for one in tensors if one in self.tags and one.ndim}
-        asked = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.device)]
-        if asked:
-            tag: int | None = asked[0].index or 0
-            self.crossings += bool(found and found != {tag})
-        elif len(found) > 1:
-            raise AssertionError(f"{getattr(function, '__name__', function)} mixes devices {sorted(found)}")
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        actual = {self.tags[tensor] for tensor in tensors if tensor in self.tags and tensor.ndim}
+        tensors_in = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.device)]
+        if tensors_in:
+            tag: int | None = tensors_in[0].index or 0
+            self.crossings += bool(actual and actual != {tag})
+        elif len(actual) > 1:
+            raise AssertionError(f"{getattr(function, '__name__', function)} mixes devices {sorted(actual)}")
         else:
-            tag = next(iter(found), None)
-        for one in tree_leaves(result):
-            if isinstance(one, Tensor) and tag is not None:
-                self.tags[one] = tag
+            tag = next(iter(actual), None)
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and tag is not None:
+                self.tags[leaf] = tag
         return result
 
 
 def over(both: Pair, devices: int) -> GPT:
     placement = Placement(
-        devices=tuple(f"cpu:{one}" for one in range(devices)), dtype="float32", strategy="sequential"
+        devices=tuple(f"cpu:{i}" for i in range(devices)), dtype="float32", strategy="sequential"
     )
-    said: list[Any] = []
-    model = LayerSplit().build(placement, both.actual.architecture, both.joins, both.checkpoint, said.append)
-    assert [one for one in said if isinstance(one, Progress)][-1].completed == len(both.joins)
+    events: list[Any] = []
+    model = LayerSplit().build(
+        placement, both.actual.architecture, both.joins, both.checkpoint, events.append
+    )
+    assert [value for value in events if isinstance(value, Progress)][-1].completed == len(both.joins)
     return model
 
 
@@ -97,7 +99,7 @@ def test_layers_that_stay_behind_give_the_same(tmp_path: Path) -> None:
     model = SingleDevice().build(
         placement, both.actual.architecture, both.joins, both.checkpoint, lambda _: None
     )
-    assert [one.index for one in model.layer_devices or []] == [1, 1, None]
+    assert [layer_device.index for layer_device in model.layer_devices or []] == [1, 1, None]
     with Tagged(model) as tags:
         logits = model(ids, model.empty_cache(max_length=LENGTH))
     assert torch.allclose(logits, both.actual(ids), atol=1e-5)

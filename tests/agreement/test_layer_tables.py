@@ -84,10 +84,10 @@ def test_a_table_is_read_for_a_family_that_transformers_does_not_build_with_one(
     table = {str(at): {"head_dim": config["head_dim"], "intermediate_size": 80} for at in range(3)}
     _beside(whole, tmp_path, config | {"per_layer_config": table, "head_dim": 4, "intermediate_size": 8})
     ids = random_ids(1, 12)
-    one, other = (LLM.load(folder, distribute=None, quiet=True) for folder in (whole, tmp_path))
-    for llm in (one, other):
+    first, other = (LLM.load(folder, distribute=None, quiet=True) for folder in (whole, tmp_path))
+    for llm in (first, other):
         llm.distribute(accelerator="cpu", precision="32-true")
-    assert torch.equal(one(ids), other(ids))
+    assert torch.equal(first(ids), other(ids))
 
 
 @pytest.mark.parametrize(

@@ -48,41 +48,49 @@ def test_loss_and_gradients_are_those_of_transformers(
     hf.zero_grad()
     expected.backward()
     actual = {
-        name: (one.grad - other.grad) / 0.5
-        for (name, one), other in zip(llm.named_parameters(), plain.parameters(), strict=True)
-        if one.grad is not None and other.grad is not None
+        name: (value.grad - other.grad) / 0.5
+        for (name, value), other in zip(llm.named_parameters(), plain.parameters(), strict=True)
+        if value.grad is not None and other.grad is not None
     }
     gate = next(name for name in actual if name.endswith("mlp.gate.weight"))
     layer = gate.split(".")[gate.split(".").index("h") + 1]
     there = dict(hf.named_parameters())
-    wanted = next(
-        one.grad
-        for name, one in there.items()
+    gradient = next(
+        value.grad
+        for name, value in there.items()
         if f"layers.{layer}." in name
         and name.endswith((".gate.weight", ".router.weight", "router.layer.weight"))
-        and one.shape == actual[gate].shape
+        and value.shape == actual[gate].shape
     )
-    assert wanted is not None
-    torch.testing.assert_close(actual[gate], wanted, rtol=1e-2, atol=1e-4)
+    assert gradient is not None
+    torch.testing.assert_close(actual[gate], gradient, rtol=1e-2, atol=1e-4)
 
 
 def test_a_step_adds_it_once_however_it_is_divided(tmp_path: Path) -> None:
     reported = Reported()
-    how = UNLIKE | {"data": str(write_unlike(tmp_path)), "max_steps": 2, "model": str(tiny_folder("mixtral"))}
+    options = UNLIKE | {
+        "data": str(write_unlike(tmp_path)),
+        "max_steps": 2,
+        "model": str(tiny_folder("mixtral")),
+    }
     for batch, accumulate in ((2, 1), (1, 2)):
         out = str(tmp_path / f"{batch}")
-        trained(tmp_path, batch_size=batch, accumulate=accumulate, out_dir=out, reported=reported, **how)
+        trained(tmp_path, batch_size=batch, accumulate=accumulate, out_dir=out, reported=reported, **options)
     assert losses(tmp_path / "1") == pytest.approx(losses(tmp_path / "2"), rel=1e-3)
-    assert not [one for one in reported.notices if "balances" in one]
+    assert not [notice for notice in reported.notices if "balances" in notice]
 
 
 def test_a_family_without_it_is_reported(tmp_path: Path) -> None:
     reported = Reported()
     trained(tmp_path, model=str(tiny_folder("deepseek_v3")), max_steps=1, reported=reported)
-    assert [one for one in reported.notices if "without a loss that balances the load of its experts" in one]
+    assert [
+        notice
+        for notice in reported.notices
+        if "without a loss that balances the load of its experts" in notice
+    ]
     reported = Reported()
     trained(tmp_path, max_steps=1, reported=reported, out_dir=str(tmp_path / "dense"))
-    assert not [one for one in reported.notices if "balances" in one]
+    assert not [notice for notice in reported.notices if "balances" in notice]
 
 
 def test_the_coefficient_is_the_configs() -> None:

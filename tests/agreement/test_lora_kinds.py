@@ -123,8 +123,8 @@ def with_peft(folder: Path, **settings: Any) -> Any:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
-    how = {"r": 4, "lora_alpha": 6, "task_type": "CAUSAL_LM", **settings}
-    model = get_peft_model(reference(folder), LoraConfig(**how))
+    options = {"r": 4, "lora_alpha": 6, "task_type": "CAUSAL_LM", **settings}
+    model = get_peft_model(reference(folder), LoraConfig(**options))
     randomize(model)
     return model.eval()
 
@@ -138,23 +138,23 @@ def randomize(model: Any) -> None:
 
 def logits(model: Any) -> Tensor:
     with torch.no_grad():
-        found = model(IDS)
-    return found if isinstance(found, Tensor) else found.logits
+        actual = model(IDS)
+    return actual if isinstance(actual, Tensor) else actual.logits
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Make a kind of adapter with PEFT, once: the folders of its base and of it, its logits, the model."""
-    made: dict[str, tuple[Path, Path, Tensor, Any]] = {}
+    saved_kinds: dict[str, tuple[Path, Path, Tensor, Any]] = {}
 
     def make(kind: str) -> tuple[Path, Path, Tensor, Any]:
-        if kind not in made:
+        if kind not in saved_kinds:
             family, settings = KINDS[kind]
             folder, out = tiny_folder(family), tmp_path_factory.mktemp("adapter")
             peft = with_peft(folder, **settings)
             peft.save_pretrained(out)
-            made[kind] = folder, out, logits(peft), peft
-        return made[kind]
+            saved_kinds[kind] = folder, out, logits(peft), peft
+        return saved_kinds[kind]
 
     return make
 
@@ -204,14 +204,14 @@ def test_an_adapter_of_transformers_4_has_a_pair_for_each_projection_of_each_exp
             tensors[f"{key}.lora_A.weight"] = torch.randn(2, value.shape[1]) * 0.3
             tensors[f"{key}.lora_B.weight"] = torch.randn(value.shape[0], 2) * 0.3
     save_file(tensors, tmp_path / "adapter_model.safetensors")
-    said = {
+    config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "r": 2,
         "target_modules": ["gate", "w1", "w2", "w3"],
     }
-    said["base_model_name_or_path"] = str(folder)
-    (tmp_path / "adapter_config.json").write_text(json.dumps(said))
+    config["base_model_name_or_path"] = str(folder)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     expected = logits(PeftModel.from_pretrained(reference(folder), str(tmp_path)))
     llm = actual(folder)
     llm.load_adapter(tmp_path)
@@ -249,16 +249,16 @@ def test_the_gradients_are_those_of_peft(kind: str, saved: Any, tmp_path: Path) 
     base, folder, _, peft = saved(kind)
     llm = actual(base)
     llm.load_adapter(folder, trainable=True)
-    mine, other = step(llm, tmp_path / "a"), step(peft, tmp_path / "b")
-    assert mine.keys() == {name for name in other if not name.endswith("base_layer.weight")}
-    assert all(torch.allclose(mine[name], other[name].float(), atol=1e-4) for name in mine)
+    own, other = step(llm, tmp_path / "a"), step(peft, tmp_path / "b")
+    assert own.keys() == {name for name in other if not name.endswith("base_layer.weight")}
+    assert all(torch.allclose(own[name], other[name].float(), atol=1e-4) for name in own)
 
 
 def step(model: Any, out: Path) -> dict[str, Tensor]:
     """Return what an adapter is after a step of SGD, which adds the gradients to it."""
-    found = model(IDS)
-    found = found if isinstance(found, Tensor) else found.logits
-    torch.nn.functional.cross_entropy(found[:, :-1].flatten(0, 1), IDS[:, 1:].flatten()).backward()
+    actual = model(IDS)
+    actual = actual if isinstance(actual, Tensor) else actual.logits
+    torch.nn.functional.cross_entropy(actual[:, :-1].flatten(0, 1), IDS[:, 1:].flatten()).backward()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     assert all(parameter.grad is not None for parameter in trained)
     torch.optim.SGD(trained, lr=0.1).step()

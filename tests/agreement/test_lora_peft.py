@@ -59,9 +59,9 @@ def randomise(llm: LLM) -> None:
                 parameter.normal_(0, 0.1)
 
 
-def close(found: Any, expected: Tensor) -> bool:
-    assert isinstance(found, Tensor)
-    return torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()))
+def close(actual: Any, expected: Tensor) -> bool:
+    assert isinstance(actual, Tensor)
+    return torch.allclose(actual, expected, atol=1e-4 * float(expected.abs().max()))
 
 
 def targets(family: str) -> list[str]:
@@ -70,8 +70,8 @@ def targets(family: str) -> list[str]:
     llm.add_lora(targets="all-linear")
     adapters = llm._adapters
     assert adapters is not None
-    found = adapters.export("default").targets
-    return [one for one in found if family not in TAKEN_FOR_EXPERTS or one not in DENSE]
+    result = adapters.export("default").targets
+    return [value for value in result if family not in TAKEN_FOR_EXPERTS or value not in DENSE]
 
 
 def transposed(family: str) -> bool:
@@ -119,10 +119,10 @@ def test_the_gradients_are_those_of_peft(family: str, tmp_path: Path) -> None:
     peft.save_pretrained(tmp_path / "peft")
     llm = actual(folder)
     llm.load_adapter(tmp_path / "peft", trainable=True)
-    mine = _step(llm, llm(IDS), tmp_path / "a")
+    own = _step(llm, llm(IDS), tmp_path / "a")
     other = _step(peft, peft(IDS).logits, tmp_path / "b")
-    assert mine.keys() == other.keys()
-    assert all(torch.allclose(mine[name], other[name], atol=1e-5) for name in mine)
+    assert own.keys() == other.keys()
+    assert all(torch.allclose(own[name], other[name], atol=1e-5) for name in own)
 
 
 def _step(model: Any, logits: Any, out: Path) -> dict[str, Tensor]:

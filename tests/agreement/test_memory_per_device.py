@@ -33,11 +33,11 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("how", [None, "int8", "int4"])
+@pytest.mark.parametrize("quantization", [None, "int8", "int4"])
 @pytest.mark.parametrize("ranks", [2, 4])
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_each_rank_holds_the_weights_and_the_cache_that_it_was_foretold(
-    variant: Variant, ranks: int, how: Quantization | None, tmp_path: Path
+    variant: Variant, ranks: int, quantization: Quantization | None, tmp_path: Path
 ) -> None:
     both = pair(variant, tmp_path)
     foretold = memory_per_device(
@@ -46,10 +46,10 @@ def test_each_rank_holds_the_weights_and_the_cache_that_it_was_foretold(
         num_devices=ranks,
         dtype="float32",
         tokens=TOKENS,
-        quantize=how,
+        quantize=quantization,
     )
     for rank, expected in enumerate(foretold):
-        model = rank_of(both, ranks, rank, how)
+        model = rank_of(both, ranks, rank, quantization)
         assert held(model) == pytest.approx(expected.weights, rel=0.02)
         cache = KVCache.empty(
             model.architecture, max_length=TOKENS, device=CPU, dtype=torch.float32, fixed=True
@@ -57,7 +57,7 @@ def test_each_rank_holds_the_weights_and_the_cache_that_it_was_foretold(
         assert cache.nbytes == expected.kv_cache
 
 
-def rank_of(both: Pair, ranks: int, rank: int, how: Quantization | None) -> GPT:
+def rank_of(both: Pair, ranks: int, rank: int, quantization: Quantization | None) -> GPT:
     part = shard_model(both.actual.architecture, both.joins, world_size=ranks, rank=rank)
     return load_weights(
         parallelize(part, ALONE, GPT),
@@ -67,22 +67,29 @@ def rank_of(both: Pair, ranks: int, rank: int, how: Quantization | None) -> GPT:
         dtype="float32",
         report=null_reporter,
         zeroed=part.zeroed,
-        quantize=how,
+        quantize=quantization,
     )
 
 
-@pytest.mark.parametrize("how", [None, "int8"])
+@pytest.mark.parametrize("quantization", [None, "int8"])
 @pytest.mark.parametrize("variant", VARIANTS[:2], ids=lambda variant: variant.name)
 def test_each_device_of_a_sequence_holds_what_it_was_foretold(
-    variant: Variant, how: Quantization | None, tmp_path: Path
+    variant: Variant, quantization: Quantization | None, tmp_path: Path
 ) -> None:
     both = pair(variant, tmp_path)
     architecture = both.actual.architecture
     foretold = memory_per_device(
-        architecture, strategy="sequential", num_devices=3, dtype="float32", tokens=TOKENS, quantize=how
+        architecture,
+        strategy="sequential",
+        num_devices=3,
+        dtype="float32",
+        tokens=TOKENS,
+        quantize=quantization,
     )
     model = LayerSplit().build(
-        Placement(devices=("cpu:0", "cpu:1", "cpu:2"), dtype="float32", strategy="sequential", quantize=how),
+        Placement(
+            devices=("cpu:0", "cpu:1", "cpu:2"), dtype="float32", strategy="sequential", quantize=quantization
+        ),
         architecture,
         both.joins,
         both.checkpoint,

@@ -98,7 +98,7 @@ def test_either_spelling_of_the_names_is_read(both: tuple[Any, Path]) -> None:
     names = open_hf_folder(folder, "it").tensors
     newer = ("model.language_model.", "language_model.model.")
     older = newer[::-1]
-    rename(folder, newer if any(one.startswith(newer[0]) for one in names) else older)
+    rename(folder, newer if any(name.startswith(newer[0]) for name in names) else older)
     assert open_hf_folder(folder, "it").tensors.keys() != names.keys()
     assert torch.allclose(load(folder)(ids), expected, atol=1e-5)
 
@@ -140,7 +140,7 @@ def test_gemma_3n_is_read_whatever_its_pictures_need(tmp_path: Path) -> None:
     rename(tmp_path, ("model.", "model.language_model."))
     weights = tmp_path / "model.safetensors"
     others = {
-        f"model.{one}.weight": torch.ones(2) for one in ("vision_tower.x", "audio_tower.x", "embed_audio.x")
+        f"model.{name}.weight": torch.ones(2) for name in ("vision_tower.x", "audio_tower.x", "embed_audio.x")
     }
     save_file({**load_file(weights), **others}, weights, {"format": "pt"})
     config = tmp_path / "config.json"

@@ -28,8 +28,8 @@ IDS = random_ids(2, 12)
 NEAR: dict[Quantization, float] = {"int8": 0.03, "int4": 0.3, "bnb.nf4": 0.35}
 
 
-def placed(how: Quantization | None, **settings: Any) -> Placement:
-    return Placement(devices=("cpu",), dtype="float32", quantize=how, **settings)
+def placed(quantization: Quantization | None, **settings: Any) -> Placement:
+    return Placement(devices=("cpu",), dtype="float32", quantize=quantization, **settings)
 
 
 def quantized(both: Pair, placement: Placement) -> GPT:
@@ -39,24 +39,24 @@ def quantized(both: Pair, placement: Placement) -> GPT:
 
 def logits(model: GPT) -> Tensor:
     with torch.inference_mode():
-        found: Tensor = model(IDS)
-        return found
+        actual: Tensor = model(IDS)
+        return actual
 
 
 def held(model: nn.Module) -> int:
     """Return the bytes of all parameters and buffers, what is shared once."""
-    tensors = {one.data_ptr(): one for one in (*model.parameters(), *model.buffers())}
-    return sum(one.numel() * one.element_size() for one in tensors.values())
+    tensors = {parameter.data_ptr(): parameter for parameter in (*model.parameters(), *model.buffers())}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-@pytest.mark.parametrize("how", NEAR)
+@pytest.mark.parametrize("quantization", NEAR)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_quantized_model_is_the_model_with_the_weights_that_its_layers_stand_for(
-    family: str, how: Quantization, tmp_path: Path
+    family: str, quantization: Quantization, tmp_path: Path
 ) -> None:
     both = pair(Variant(family, family), tmp_path)
     before = logits(both.actual)
-    model = quantized(both, placed(how))
+    model = quantized(both, placed(quantization))
     layers = quantized_layers(model)
     assert set(layers) == {join.parameter.name for join in both.joins if is_quantized(join.parameter)}
     for name, layer in layers.items():
@@ -64,21 +64,27 @@ def test_a_quantized_model_is_the_model_with_the_weights_that_its_layers_stand_f
         assert isinstance(plain.weight, Tensor)
         assert plain.weight.shape == layer.dequantize().shape
         plain.weight = nn.Parameter(layer.dequantize(), requires_grad=False)
-    found = logits(model)
-    torch.testing.assert_close(found, logits(both.actual), rtol=1e-4, atol=1e-4)
+    actual = logits(model)
+    torch.testing.assert_close(actual, logits(both.actual), rtol=1e-4, atol=1e-4)
     if family == "llama":  # where experts are chosen, a small difference chooses another one
-        assert 0 < (found - before).norm() / before.norm() < NEAR[how]
+        assert 0 < (actual - before).norm() / before.norm() < NEAR[quantization]
 
 
 @pytest.mark.parametrize("family", ["mixtral", "deepseek_v3", "qwen3_next", "gpt2"])
 def test_norms_biases_embeddings_heads_and_routers_stay_as_they_are(family: str, tmp_path: Path) -> None:
     both = pair(Variant(family, family), tmp_path)
     chosen = {join.parameter.name for join in both.joins if is_quantized(join.parameter)}
-    kept = {join.parameter.name for join in both.joins} - chosen
-    assert not [one for one in chosen if "wte" in one or "lm_head" in one or "norm" in one or "bias" in one]
-    assert not [one for one in chosen if one.endswith((".mlp.gate.weight", ".shared_gate.weight"))]
+    unquantized = {join.parameter.name for join in both.joins} - chosen
+    assert not [
+        value
+        for value in chosen
+        if "wte" in value or "lm_head" in value or "norm" in value or "bias" in value
+    ]
+    assert not [value for value in chosen if value.endswith((".mlp.gate.weight", ".shared_gate.weight"))]
     large = [
-        one for one in kept if one.endswith((".proj.weight", ".qkv.weight", ".fc_1.weight", ".fc.weight"))
+        value
+        for value in unquantized
+        if value.endswith((".proj.weight", ".qkv.weight", ".fc_1.weight", ".fc.weight"))
     ]
     assert not large
 
@@ -91,28 +97,30 @@ def test_layers_over_devices_are_quantized_as_on_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("how", [None, *QUANTIZATIONS])
+@pytest.mark.parametrize("quantization", [None, *QUANTIZATIONS])
 def test_the_memory_that_was_foretold_is_what_the_model_takes(
-    how: Quantization | None, dtype: Any, tmp_path: Path
+    quantization: Quantization | None, dtype: Any, tmp_path: Path
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
-    model = quantized(both, attrs.evolve(placed(how), dtype=dtype))
-    foretold = weight_bytes(both.actual.architecture, dtype=dtype, quantize=how)
-    assert held(model) == pytest.approx(foretold, rel=0.04 if how is not None and "-dq" in how else 0.02)
+    model = quantized(both, attrs.evolve(placed(quantization), dtype=dtype))
+    foretold = weight_bytes(both.actual.architecture, dtype=dtype, quantize=quantization)
+    assert held(model) == pytest.approx(
+        foretold, rel=0.04 if quantization is not None and "-dq" in quantization else 0.02
+    )
 
 
-@pytest.mark.parametrize("how", [None, "int8"])
+@pytest.mark.parametrize("quantization", [None, "int8"])
 def test_the_memory_that_each_device_was_foretold_is_what_its_layers_take(
-    how: Quantization | None, tmp_path: Path
+    quantization: Quantization | None, tmp_path: Path
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
-    model = quantized(both, placed(how, strategy="sequential"))
+    model = quantized(both, placed(quantization, strategy="sequential"))
     architecture = both.actual.architecture
-    outside = weight_bytes(attrs.evolve(architecture, layers=()), dtype="float32", quantize=how)
+    outside = weight_bytes(attrs.evolve(architecture, layers=()), dtype="float32", quantize=quantization)
     blocks = [*model.transformer["h"].children()]
     for first, last in ((0, 2), (2, 6)):
         part = attrs.evolve(architecture, layers=architecture.layers[first:last])
-        foretold = weight_bytes(part, dtype="float32", quantize=how) - outside
+        foretold = weight_bytes(part, dtype="float32", quantize=quantization) - outside
         assert sum(map(held, blocks[first:last])) == pytest.approx(foretold, rel=0.01)
 
 
@@ -134,9 +142,9 @@ class Watched:
 
 def alive() -> int:
     """Return the bytes of all tensors that there are and that are not frozen."""
-    tensors = [one for one in gc.get_objects() if type(one) in (Tensor, nn.Parameter)]
-    there = [one.untyped_storage() for one in tensors if one.device.type == "cpu"]
-    return sum({one.data_ptr(): one.nbytes() for one in there}.values())
+    tensors = [obj for obj in gc.get_objects() if type(obj) in (Tensor, nn.Parameter)]
+    there = [tensor.untyped_storage() for tensor in tensors if tensor.device.type == "cpu"]
+    return sum({value.data_ptr(): value.nbytes() for value in there}.values())
 
 
 @pytest.fixture
@@ -148,42 +156,44 @@ def nothing_before() -> Iterator[None]:
     gc.unfreeze()
 
 
-@pytest.mark.parametrize("how", [None, "int8", "int4", "bnb.nf4"])
+@pytest.mark.parametrize("quantization", [None, "int8", "int4", "bnb.nf4"])
 def test_the_whole_model_never_exists_unquantized(
-    how: Quantization | None, tmp_path: Path, request: pytest.FixtureRequest
+    quantization: Quantization | None, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     both = pair(Variant("wide", "llama", WIDE), tmp_path)
     whole = weight_bytes(both.actual.architecture, dtype="float32")
     largest = max(4 * prod(join.parameter.shape) for join in both.joins)
     checkpoint: Any = Watched(both.checkpoint)
     request.getfixturevalue("nothing_before")
-    model = SingleDevice().build(placed(how), both.actual.architecture, both.joins, checkpoint, null_reporter)
-    if how is None:  # so this would notice
+    model = SingleDevice().build(
+        placed(quantization), both.actual.architecture, both.joins, checkpoint, null_reporter
+    )
+    if quantization is None:  # so this would notice
         assert checkpoint.most > 0.8 * whole
     else:
         assert held(model) / 2 < checkpoint.most < held(model) + 2 * largest < 0.6 * whole
 
 
 def test_ranks_quantize_their_own_slices() -> None:
-    how: Quantization = "int8"
+    quantization: Quantization = "int8"
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
-        llm.distribute(accelerator="cpu", precision="32-true", quantize=how)
-        expected = said(llm)
+        llm.distribute(accelerator="cpu", precision="32-true", quantize=quantization)
+        expected = first_logits(llm)
         llm.distribute(
             accelerator="cpu",
             precision="32-true",
-            quantize=how,
+            quantize=quantization,
             devices=2,
             generate_strategy="tensor_parallel",
         )
         assert llm.model is not None
         assert len(quantized_layers(llm.model)) == 3 * 5
         # Blocks begin elsewhere where rows are split, and so do scales of rows that are.
-        assert (said(llm) - expected).norm() < NEAR[how] * expected.norm()
+        assert (first_logits(llm) - expected).norm() < NEAR[quantization] * expected.norm()
 
 
-def said(llm: LLM) -> Tensor:
+def first_logits(llm: LLM) -> Tensor:
     with torch.inference_mode():
-        found = llm(IDS[:1])
-    assert isinstance(found, Tensor)
-    return found
+        actual = llm(IDS[:1])
+    assert isinstance(actual, Tensor)
+    return actual

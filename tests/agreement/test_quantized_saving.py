@@ -20,9 +20,9 @@ FAMILIES = ("llama", "gpt2", "falcon", "phi3", "mixtral", "gpt_oss", "llama4_tex
 IDS = random_ids(1, 10)
 
 
-def opened(folder: Path, how: Quantization | None, precision: str = "32-true") -> LLM:
+def opened(folder: Path, quantization: Quantization | None, precision: str = "32-true") -> LLM:
     llm = LLM.load(folder, distribute=None, quiet=True)
-    llm.distribute(accelerator="cpu", precision=precision, quantize=how)
+    llm.distribute(accelerator="cpu", precision=precision, quantize=quantization)
     return llm
 
 
@@ -35,56 +35,56 @@ def wide(folder: Path) -> Path:
 
 def logits(llm: LLM) -> Tensor:
     with torch.inference_mode():
-        found = llm(IDS)
-    assert isinstance(found, Tensor)
-    return found
+        actual = llm(IDS)
+    assert isinstance(actual, Tensor)
+    return actual
 
 
-@pytest.mark.parametrize("how", ["int8", "int4", "bnb.nf4", "bnb.int8"])
+@pytest.mark.parametrize("quantization", ["int8", "int4", "bnb.nf4", "bnb.int8"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_quantized_model_that_was_saved_is_the_same_again(
-    family: str, how: Quantization, tmp_path: Path
+    family: str, quantization: Quantization, tmp_path: Path
 ) -> None:
-    llm = opened(tiny_folder(family), how)
+    llm = opened(tiny_folder(family), quantization)
     expected = logits(llm)
     llm.save(tmp_path)
-    torch.testing.assert_close(logits(opened(tmp_path, how)), expected, rtol=1e-5, atol=1e-5)
-    if how != "bnb.int8":  # which rounds activations as well
+    torch.testing.assert_close(logits(opened(tmp_path, quantization)), expected, rtol=1e-5, atol=1e-5)
+    if quantization != "bnb.int8":  # which rounds activations as well
         torch.testing.assert_close(logits(opened(tmp_path, None)), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("how", QUANTIZATIONS)
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
 def test_it_is_the_same_in_bfloat16_too_and_takes_the_room_of_its_bits(
-    how: Quantization, tmp_path: Path
+    quantization: Quantization, tmp_path: Path
 ) -> None:
     plain, folder = tmp_path / "plain", tmp_path / "folder"
     llm = opened(wide(tmp_path / "wide"), None, "bf16-true")
     llm.save(plain)
-    llm.distribute(accelerator="cpu", precision="bf16-true", quantize=how)
+    llm.distribute(accelerator="cpu", precision="bf16-true", quantize=quantization)
     expected = logits(llm)
     llm.save(folder)
-    again = opened(folder, how.removesuffix("-dq"), "bf16-true")  # type: ignore[arg-type]
-    tolerance = 0.02 if how.endswith("-dq") or how == "bnb.int8" else 0
+    again = opened(folder, quantization.removesuffix("-dq"), "bf16-true")  # type: ignore[arg-type]
+    tolerance = 0.02 if quantization.endswith("-dq") or quantization == "bnb.int8" else 0
     torch.testing.assert_close(logits(again), expected, rtol=tolerance, atol=tolerance)
     smaller = (folder / "model.safetensors").stat().st_size / (plain / "model.safetensors").stat().st_size
     embedded = 2 * 288 * 128 / (plain / "model.safetensors").stat().st_size * 2
-    assert smaller < embedded + (1 - embedded) * (0.52 if "8" in how else 0.33) + 0.02
+    assert smaller < embedded + (1 - embedded) * (0.52 if "8" in quantization else 0.33) + 0.02
     assert json.loads((folder / "config.json").read_text())["torch_dtype"] == "bfloat16"
 
 
-@pytest.mark.parametrize("how", ["bnb.nf4", "bnb.fp4", "bnb.nf4-dq"])
+@pytest.mark.parametrize("quantization", ["bnb.nf4", "bnb.fp4", "bnb.nf4-dq"])
 def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
-    how: Quantization, tmp_path: Path
+    quantization: Quantization, tmp_path: Path
 ) -> None:
     from transformers import AutoModelForCausalLM
 
-    llm = opened(wide(tmp_path / "wide"), how)
+    llm = opened(wide(tmp_path / "wide"), quantization)
     llm.save(tmp_path / "saved")
     reference = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype=torch.float32)
     assert llm.model is not None
     actual = quantized_layers(llm.model)
     for number, layer in enumerate(reference.model.layers):
-        rows = [dequantized(one) for one in (layer.self_attn.q_proj, layer.self_attn.k_proj)]
+        rows = [dequantized(value) for value in (layer.self_attn.q_proj, layer.self_attn.k_proj)]
         qkv = actual[f"transformer.h.{number}.attn.qkv.weight"].dequantize()
         torch.testing.assert_close(torch.cat(rows), qkv[: sum(map(len, rows))], rtol=1e-6, atol=0)
         down = actual[f"transformer.h.{number}.mlp.proj.weight"].dequantize()
@@ -96,7 +96,7 @@ def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
 
 
 @pytest.mark.parametrize(
-    ("family", "how", "reported"),
+    ("family", "quantization", "reported"),
     [
         ("gpt2", "bnb.nf4-dq", True),  # whose matrices lie on their sides
         ("gpt2", "bnb.fp4", True),
@@ -107,30 +107,32 @@ def test_transformers_opens_four_bits_of_bitsandbytes_as_they_were_saved(
 )
 def test_it_is_told_where_four_bits_of_bitsandbytes_cannot_be_stored(
     family: str,
-    how: Quantization | None,
+    quantization: Quantization | None,
     reported: bool,  # noqa: FBT001 - pytest passes by name
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     llm = LLM.load(tiny_folder(family), distribute=None, quiet=False)
-    llm.distribute(accelerator="cpu", quantize=how)
+    llm.distribute(accelerator="cpu", quantize=quantization)
     capsys.readouterr()
     llm.save(tmp_path)
-    said = capsys.readouterr().err
-    assert ("12 of 12 quantized weights are written in float32" in said) == reported
-    assert (f"quantize={str(how).removesuffix('-dq')!r} to get the same values" in said) == reported
+    output = capsys.readouterr().err
+    assert ("12 of 12 quantized weights are written in float32" in output) == reported
+    assert (
+        f"quantize={str(quantization).removesuffix('-dq')!r} to get the same values" in output
+    ) == reported
 
 
 def dequantized(linear: Any) -> Tensor:
     """Return the weight of a layer of transformers', which has four bits."""
     from bitsandbytes.functional import dequantize_4bit
 
-    found: Tensor = dequantize_4bit(linear.weight.data, linear.weight.quant_state)
-    return found
+    actual: Tensor = dequantize_4bit(linear.weight.data, linear.weight.quant_state)
+    return actual
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"drop": "zeros"}, "zeros is missing"),
         ({"cut": "scales"}, "scales has shape"),
@@ -139,7 +141,7 @@ def dequantized(linear: Any) -> Tensor:
     ],
 )
 def test_a_damaged_folder_is_told_before_it_is_read(
-    change: dict[str, str], said: str, tmp_path: Path
+    change: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -154,6 +156,6 @@ def test_a_damaged_folder_is_told_before_it_is_read(
     else:
         cut = f"{name}.{change['cut']}"
         tensors[cut] = tensors[cut][:, :-1].contiguous()
-    save_file({one: tensor.clone() for one, tensor in tensors.items()}, tmp_path / "model.safetensors")
-    with pytest.raises(CorruptFile, match=said):
+    save_file({name: tensor.clone() for name, tensor in tensors.items()}, tmp_path / "model.safetensors")
+    with pytest.raises(CorruptFile, match=message):
         LLM.load(tmp_path, distribute=None, quiet=True)

@@ -50,9 +50,9 @@ class Meeting:
     def exchange(self, rank: int, x: Tensor) -> list[Tensor]:
         self.tensors[rank] = x
         self.barrier.wait()
-        found = [self.tensors[one].clone() for one in range(self.ranks)]
+        actual = [self.tensors[i].clone() for i in range(self.ranks)]
         self.barrier.wait()
-        return found
+        return actual
 
 
 @attrs.frozen
@@ -102,24 +102,24 @@ def rank_of(both: Pair, meeting: Meeting, rank: int, quantize: Quantization | No
 
 def on_all(ranks: int, work: Callable[[int], Tensor]) -> list[Tensor]:
     """Return what each rank returns; the error of one is the error of all."""
-    found: list[Any] = [None] * ranks
+    actual: list[Any] = [None] * ranks
 
     def run(rank: int) -> None:
         try:
             with torch.inference_mode():
-                found[rank] = work(rank)
+                actual[rank] = work(rank)
         except BaseException as error:  # noqa: BLE001 - raised below, in the test's own thread
-            found[rank] = error
+            actual[rank] = error
 
     threads = [Thread(target=run, args=(rank,)) for rank in range(ranks)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for one in found:
-        if isinstance(one, BaseException):
-            raise one
-    return found
+    for value in actual:
+        if isinstance(value, BaseException):
+            raise value
+    return actual
 
 
 # A state that all heads of a layer share a convolution with, norms within a feed-forward, streams.
@@ -194,13 +194,13 @@ def test_norms_over_all_heads_of_every_kind_are_those_of_one_device(
         model = parallelize(part, ThreadGroup(meeting, rank), GPT).to_empty(device="cpu")
         for parameter in architecture.parameters():
             sharding = parameter.sharding
-            mine, of_whole = shard_of(model, parameter.name), shard_of(whole, parameter.name)
+            actual, of_whole = shard_of(model, parameter.name), shard_of(whole, parameter.name)
             if sharding.dim is None:
-                mine.copy_(torch.zeros_like(of_whole) if sharding.rank0_only and rank else of_whole)
+                actual.copy_(torch.zeros_like(of_whole) if sharding.rank0_only and rank else of_whole)
             else:
                 ranges = sharding.ranges(ranks, rank)
                 pieces = [of_whole.narrow(sharding.dim, start, stop - start) for start, stop in ranges]
-                mine.copy_(torch.cat(pieces, sharding.dim))
+                actual.copy_(torch.cat(pieces, sharding.dim))
         models.append(model)
     ids = random_ids(2, LENGTH)
     expected = whole(ids)
@@ -208,18 +208,18 @@ def test_norms_over_all_heads_of_every_kind_are_those_of_one_device(
         torch.testing.assert_close(logits, expected)
 
 
-@pytest.mark.parametrize("how", [None, "int8", "int4", "bnb.nf4"])
+@pytest.mark.parametrize("quantization", [None, "int8", "int4", "bnb.nf4"])
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_the_memory_that_each_rank_was_foretold_is_what_it_takes(
-    how: Quantization | None, ranks: int, tmp_path: Path
+    quantization: Quantization | None, ranks: int, tmp_path: Path
 ) -> None:
     wide = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4}
     both, meeting = pair(Variant("wide", "llama", wide), tmp_path), Meeting(ranks)
-    whole = weight_bytes(both.actual.architecture, dtype="float32", quantize=how)
+    whole = weight_bytes(both.actual.architecture, dtype="float32", quantize=quantization)
     for rank in range(ranks):
         part = shard_model(both.actual.architecture, both.joins, world_size=ranks, rank=rank)
-        model = rank_of(both, meeting, rank, how)
-        foretold = part.weight_bytes(dtype="float32", quantize=how)
+        model = rank_of(both, meeting, rank, quantization)
+        foretold = part.weight_bytes(dtype="float32", quantize=quantization)
         held = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
         assert held == pytest.approx(foretold, rel=0.02)
         assert foretold < 1.2 * whole / ranks

@@ -39,9 +39,9 @@ def folder_with(head: Tensor | None, folder: Path, family: str = "llama", **conf
     tensors = load_file(whole / "model.safetensors")
     own = tensors[EMBEDDING].flip(0).contiguous() if head is None else head
     save_file({**tensors, HEAD: own}, folder / "model.safetensors", metadata={"format": "pt"})
-    said = json.loads((whole / "config.json").read_text())
-    assert said["tie_word_embeddings"]
-    (folder / "config.json").write_text(json.dumps(said | config))
+    index = json.loads((whole / "config.json").read_text())
+    assert index["tie_word_embeddings"]
+    (folder / "config.json").write_text(json.dumps(index | config))
     (folder / "tokenizer.json").write_bytes((whole / "tokenizer.json").read_bytes())
     return folder
 
@@ -60,13 +60,13 @@ def expected(differing: Path) -> Tensor:
 def logits_of_transformers(folder: Path) -> Tensor:
     from transformers import AutoModelForCausalLM
 
-    found: Tensor = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(IDS).logits
-    return found
+    actual: Tensor = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(IDS).logits
+    return actual
 
 
-def load(model: str | Path, **how: Any) -> LLM:
+def load(model: str | Path, **options: Any) -> LLM:
     llm = LLM.load(model, distribute=None, quiet=True)
-    llm.distribute(accelerator="cpu", precision="32-true", **how)
+    llm.distribute(accelerator="cpu", precision="32-true", **options)
     return llm
 
 
@@ -82,12 +82,12 @@ def is_tied(llm: LLM) -> bool:
 
 
 @pytest.mark.parametrize(
-    "how",
+    "options",
     [{}, {"devices": 2, "generate_strategy": "tensor_parallel"}],
     ids=["one device", "tensor parallel"],
 )
-def test_one_that_differs_is_used(differing: Path, expected: Tensor, how: dict[str, Any]) -> None:
-    with load(differing, **how) as llm:
+def test_one_that_differs_is_used(differing: Path, expected: Tensor, options: dict[str, Any]) -> None:
+    with load(differing, **options) as llm:
         assert agrees(llm, expected)
         assert not is_tied(llm)
 
@@ -193,9 +193,9 @@ def test_one_on_the_hub_is_decided_when_its_weights_are_here(hub: LoopbackHub, e
 
 
 def test_tensors_are_equal_by_their_numbers() -> None:
-    one = torch.arange(6.0).view(3, 2)
-    assert tensors_equal(one, one.clone())
-    assert tensors_equal(one, one.to(torch.bfloat16))
-    assert not tensors_equal(one, one.view(2, 3))
-    assert not tensors_equal(one, one + torch.tensor([0, 1e-6]))
-    assert not tensors_equal(one.to(torch.bfloat16), one + 1e-3)
+    tensor = torch.arange(6.0).view(3, 2)
+    assert tensors_equal(tensor, tensor.clone())
+    assert tensors_equal(tensor, tensor.to(torch.bfloat16))
+    assert not tensors_equal(tensor, tensor.view(2, 3))
+    assert not tensors_equal(tensor, tensor + torch.tensor([0, 1e-6]))
+    assert not tensors_equal(tensor.to(torch.bfloat16), tensor + 1e-3)

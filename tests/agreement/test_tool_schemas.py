@@ -118,9 +118,9 @@ class Shop:
 
 @pytest.mark.parametrize("function", [plain, optional, containers, choices, bare, Shop().sell, Shop.sell])
 def test_a_function_becomes_the_schema_that_transformers_makes_of_it(function: Callable[..., Any]) -> None:
-    mine, reference = function_schema(function), get_json_schema(function)
-    assert mine == reference
-    assert str(mine) == str(reference)  # templates write the keys in their order
+    actual, reference = function_schema(function), get_json_schema(function)
+    assert actual == reference
+    assert str(actual) == str(reference)  # templates write the keys in their order
 
 
 def undocumented(x: int) -> int:
@@ -189,10 +189,10 @@ def test_what_a_function_lacks_is_said(function: Callable[..., Any], reason: str
 
 def test_schemas_are_passed_on_as_they_are_and_copied() -> None:
     function: dict[str, Any] = {"name": "f", "parameters": {"enum": (1, None)}, "strict": True}
-    found = parse_tools([{"type": "function", "function": function}])
+    actual = parse_tools([{"type": "function", "function": function}])
     function["name"] = "changed"
     expected = {"name": "f", "parameters": {"enum": [1, None]}, "strict": True}
-    assert found == ({"type": "function", "function": expected},)
+    assert actual == ({"type": "function", "function": expected},)
     assert parse_tools(None) is None
     assert parse_tools([]) == ()
 

@@ -34,7 +34,7 @@ def _experts_that_share_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Say how many tokens each expert gets: fake tensors have no contents from which to count them."""
 
     def evenly(chosen: Tensor, count: int) -> list[int]:
-        return [len(chosen) * (one + 1) // count - len(chosen) * one // count for one in range(count)]
+        return [len(chosen) * (i + 1) // count - len(chosen) * i // count for i in range(count)]
 
     monkeypatch.setattr(moe, "tokens_per_expert", evenly)
 
@@ -55,16 +55,18 @@ def steps(model: GPT) -> Iterator[Tensor]:
 def test_every_tensor_is_where_those_are_that_it_meets(variant: Variant, tmp_path: Path) -> None:
     tiny_model(variant.family, **variant.settings).save_pretrained(tmp_path)
     checkpoint = open_hf_folder(tmp_path, variant.name)
-    found = resolve_model(variant.name, checkpoint.config, checkpoint.tensors)
+    resolved = resolve_model(variant.name, checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cuda:0", "cuda:1"), dtype="bfloat16")
     with fake_cuda():
-        model = LayerSplit().build(placement, found.architecture, found.sources, checkpoint, null_reporter)
-        assert {one.device for one in (*model.parameters(), *model.buffers())} == DEVICES
+        model = LayerSplit().build(
+            placement, resolved.architecture, resolved.sources, checkpoint, null_reporter
+        )
+        assert {parameter.device for parameter in (*model.parameters(), *model.buffers())} == DEVICES
         head = model.lm_head.weight.device
         for logits in steps(model):
             assert (logits.device, logits.dtype, logits.shape[-1]) == (head, torch.bfloat16, VOCAB_SIZE)
         learn(model.requires_grad_())
-        adapters = ModelAdapters.from_model(model, found.sources, variant.family)
+        adapters = ModelAdapters.from_model(model, resolved.sources, variant.family)
         adapters.add("one", LoraConfig(targets="all-linear"))
         assert all(logits.device == head for logits in steps(model))
 
@@ -85,13 +87,13 @@ def learn(model: GPT) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_tokens_are_drawn_where_the_logits_are(dtype: torch.dtype) -> None:
-    hows = [
+    sampling = [
         SamplingParams(temperature=temperature, top_k=top_k, top_p=top_p)
         for temperature in (0, 0.7)
         for top_k in (None, 5)
         for top_p in (0.5, 1.0)
     ]
     with fake_cuda():
-        logits = torch.zeros((len(hows), 3000), dtype=dtype, device="cuda:0")
-        tokens = sample_candidates(logits, hows, [0.5] * len(hows))
-        assert (tokens.device, tokens.dtype, tokens.shape) == (logits.device, torch.long, (len(hows),))
+        logits = torch.zeros((len(sampling), 3000), dtype=dtype, device="cuda:0")
+        tokens = sample_candidates(logits, sampling, [0.5] * len(sampling))
+        assert (tokens.device, tokens.dtype, tokens.shape) == (logits.device, torch.long, (len(sampling),))

@@ -75,11 +75,11 @@ def test_only_partial_files_of_this_library_are_abandoned(tmp_path: Path) -> Non
     (tmp_path / f".saving-{'b' * 32}").mkdir()
     if sys.platform != "win32":
         os.mkfifo(tmp_path / f".saving-{'c' * 32}")  # opening it would wait for a writer
-    kept = {"x.coming", ".saving-x", f"saving-{'a' * 32}"}
-    for name in kept:
+    names = {"x.coming", ".saving-x", f"saving-{'a' * 32}"}
+    for name in names:
         (tmp_path / name).write_bytes(b"")
     remove_abandoned(tmp_path)
-    assert {one.name for one in tmp_path.iterdir()} == kept
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_what_is_still_being_written_is_not_abandoned(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_what_is_still_being_written_is_not_abandoned(tmp_path: Path) -> None:
     with staging_folder(staged):
         atomic_write(tmp_path / "it", write)
         assert staged.is_dir()
-    assert [one.name for one in tmp_path.iterdir()] == ["it"]
+    assert [path.name for path in tmp_path.iterdir()] == ["it"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
@@ -101,7 +101,7 @@ def test_what_is_not_a_regular_file_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(OSError, match="Not a regular file"):
         atomic_write(path, b"")
-    assert [one.is_fifo() for one in tmp_path.iterdir()] == [True]
+    assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can")

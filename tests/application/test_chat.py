@@ -35,8 +35,8 @@ def test_both_sides_are_remembered() -> None:
     conversation, generator = talk()
     assert [say(conversation, "one?"), say(conversation, "two?")] == ["yes", "yes"]
     expected = [("user", "one?"), ("assistant", "yes"), ("user", "two?"), ("assistant", "yes")]
-    assert [(one.role, one.content) for one in conversation.messages] == expected
-    prompt = bytes(one for one in generator.asked[1].prompt if one < 256).decode()
+    assert [(message.role, message.content) for message in conversation.messages] == expected
+    prompt = bytes(value for value in generator.asked[1].prompt if value < 256).decode()
     assert prompt == "one?yestwo?"
 
 
@@ -63,7 +63,7 @@ def test_an_abandoned_answer_is_remembered_as_far_as_it_came() -> None:
     next(pieces)
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
-    assert [one.content for one in conversation.messages] == ["?", "ab"]
+    assert [message.content for message in conversation.messages] == ["?", "ab"]
     assert say(conversation, "!")
 
 
@@ -82,7 +82,7 @@ def test_a_branch_goes_its_own_way() -> None:
     say(branch, "two?")
     assert (len(conversation.messages), len(branch.messages)) == (2, 4)
     say(conversation, "three?")
-    assert [one.content for one in branch.messages if one.role == "user"] == ["one?", "two?"]
+    assert [message.content for message in branch.messages if message.role == "user"] == ["one?", "two?"]
 
 
 def test_an_empty_text_and_a_conversation_that_outgrew_the_context_change_nothing() -> None:

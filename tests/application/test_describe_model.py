@@ -15,27 +15,27 @@ def checkpoint() -> MemoryCheckpoint:
 
 def test_a_model_is_described_without_reading_or_fetching_it() -> None:
     model = checkpoint()
-    found = DescribeModel(MemoryStore({"tiny": model}))(ModelReference("tiny"))
+    description = DescribeModel(MemoryStore({"tiny": model}))(ModelReference("tiny"))
     assert (model.was_read, model.fetched, model.closed) == ([], 0, True)
-    assert found.architecture.family == "llama"
-    assert [(one.format, one.num_tensors) for one in found.storage] == [
+    assert description.architecture.family == "llama"
+    assert [(entry.format, entry.num_tensors) for entry in description.storage] == [
         ("BF16", len(shapes()) - 1),
         ("F32", 1),
     ]
-    assert found.num_parameters == sum(one.num_parameters for one in found.storage)
-    assert found.nbytes == 2 * (found.num_parameters - 16) + 4 * 16
+    assert description.num_parameters == sum(entry.num_parameters for entry in description.storage)
+    assert description.nbytes == 2 * (description.num_parameters - 16) + 4 * 16
 
 
 def test_what_a_checkpoint_notes_is_in_its_description() -> None:
     model = MemoryCheckpoint(CONFIG, checkpoint().weights, notes=("it is a fake.",))
-    found = DescribeModel(MemoryStore({"tiny": model}))(ModelReference("tiny"))
-    assert found.notes == ("it is a fake.",)
+    description = DescribeModel(MemoryStore({"tiny": model}))(ModelReference("tiny"))
+    assert description.notes == ("it is a fake.",)
 
 
 def test_a_model_that_could_not_be_loaded_is_not_described_either() -> None:
     model = checkpoint()
     broken = MemoryCheckpoint(
-        CONFIG, {name: one for name, one in model.weights.items() if "norm" not in name}
+        CONFIG, {name: weight for name, weight in model.weights.items() if "norm" not in name}
     )
     store = MemoryStore({"broken": broken})
     with pytest.raises(CheckpointMismatch):

@@ -32,12 +32,12 @@ def test_a_download_fetches_the_weights_once_and_closes_the_checkpoint() -> None
     assert (checkpoint.fetched, checkpoint.was_read, checkpoint.closed) == (1, [], True)
 
 
-@pytest.mark.parametrize(("asked", "passed_on"), [(None, False), (True, True), (False, False)])
+@pytest.mark.parametrize(("requested", "passed_on"), [(None, False), (True, True), (False, False)])
 def test_a_download_asks_for_the_newest_unless_it_is_told_to_stay_offline(
-    *, asked: bool | None, passed_on: bool
+    *, requested: bool | None, passed_on: bool
 ) -> None:
     store = MemoryStore({"tiny": tiny()})
-    DownloadModel(store)(ModelReference("tiny", "v1", offline=asked, token="secret"), null_reporter)  # noqa: S106
+    DownloadModel(store)(ModelReference("tiny", "v1", offline=requested, token="secret"), null_reporter)  # noqa: S106
     assert store.asked == [ModelReference("tiny", "v1", offline=passed_on, token="secret")]  # noqa: S106
 
 

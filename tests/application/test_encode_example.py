@@ -19,53 +19,53 @@ PAIR = (ASKED, ANSWERED)
 TALK = (*PAIR, Message("user", "Another."), Message("assistant", "An owl."))
 
 
-def learned(lesson: SFTExample) -> list[str]:
+def targets(example: SFTExample) -> list[str]:
     """Return what of a lesson is learned, stretch by stretch."""
     return [
-        ByteTokenizer().decode(lesson.token_ids[start:stop], include_special_tokens=True)
-        for start, stop in lesson.loss_spans
+        ByteTokenizer().decode(example.token_ids[start:stop], include_special_tokens=True)
+        for start, stop in example.loss_spans
     ]
 
 
-def lesson(said: Messages = PAIR, style: PromptStyle | None = None, *, mask: bool = True) -> SFTExample:
-    return EncodeExample(ByteTokenizer(), style, mask)(said)
+def encode(messages: Messages = PAIR, style: PromptStyle | None = None, *, mask: bool = True) -> SFTExample:
+    return EncodeExample(ByteTokenizer(), style, mask)(messages)
 
 
 def test_a_template_that_ends_its_turns_needs_no_other_end() -> None:
-    written = ByteTokenizer().decode(lesson().token_ids, include_special_tokens=True)
+    written = ByteTokenizer().decode(encode().token_ids, include_special_tokens=True)
     assert written == "<|user|>Name a bird.<|end|><|assistant|>A crane.<|end|>"
-    assert learned(lesson()) == ["A crane.<|end|>"]
+    assert targets(encode()) == ["A crane.<|end|>"]
 
 
 def test_without_a_mask_all_of_it_is_learned() -> None:
-    whole = lesson(mask=False)
-    assert whole.token_ids == lesson().token_ids
+    whole = encode(mask=False)
+    assert whole.token_ids == encode().token_ids
     assert whole.loss_spans == ((0, len(whole.token_ids)),)
 
 
 def test_every_answer_of_a_conversation_is_learned_with_what_ends_it() -> None:
-    assert learned(lesson(TALK)) == ["A crane.<|end|>", "An owl.<|end|>"]
-    assert learned(lesson(TALK, find_style("alpaca"))) == ["A crane.\n\n", "An owl.<|end|>"]
+    assert targets(encode(TALK)) == ["A crane.<|end|>", "An owl.<|end|>"]
+    assert targets(encode(TALK, find_style("alpaca"))) == ["A crane.\n\n", "An owl.<|end|>"]
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
 def test_what_is_before_the_answer_is_what_generation_asks(style: PromptStyle) -> None:
-    said = lesson(PAIR, style)
+    example = encode(PAIR, style)
     write = RenderPrompt(ByteTokenizer(), style)
     prompt = write.encode(write.render(PAIR[:-1]))
-    ((start, stop),) = said.loss_spans
-    assert list(said.token_ids[:start]) == prompt
-    assert stop == len(said.token_ids)
-    assert learned(said) == [f"{style.answer_prefix}A crane.<|end|>"]
+    ((start, stop),) = example.loss_spans
+    assert list(example.token_ids[:start]) == prompt
+    assert stop == len(example.token_ids)
+    assert targets(example) == [f"{style.answer_prefix}A crane.<|end|>"]
 
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
 def test_a_conversation_is_learned_in_every_style_that_knows_conversations(style: PromptStyle) -> None:
     if style.turn_end is None:
         with pytest.raises(UnsupportedPrompt, match="one question at a time"):
-            lesson(TALK, style)
+            encode(TALK, style)
         return
-    first, second = learned(lesson(TALK, style))
+    first, second = targets(encode(TALK, style))
     ends = (
         "<|end|>" if style.turn_end.startswith("<|end|>") else style.turn_end
     )  # Phi's is a token of this tokenizer
@@ -75,7 +75,7 @@ def test_a_conversation_is_learned_in_every_style_that_knows_conversations(style
 
 def test_a_style_is_ended_by_its_own_token_and_nothing_after_it_is_kept() -> None:
     style = attrs.evolve(find_style("gemma"), turn_end="<|end|>\n", stop_sequences=("<|end|>",))
-    assert learned(lesson(TALK, style)) == ["A crane.<|end|>", "An owl.<|end|>"]
+    assert targets(encode(TALK, style)) == ["A crane.<|end|>", "An owl.<|end|>"]
 
 
 def test_the_beginning_token_is_where_generation_has_it() -> None:
@@ -89,8 +89,8 @@ def test_the_beginning_token_is_where_generation_has_it() -> None:
 
 def test_an_answer_of_nothing_is_to_end_at_once() -> None:
     nothing = (ASKED, Message("assistant", ""))
-    assert learned(lesson(nothing)) == ["<|end|>"]
-    assert learned(lesson(nothing, find_style("alpaca"))) == ["<|end|>"]
+    assert targets(encode(nothing)) == ["<|end|>"]
+    assert targets(encode(nothing, find_style("alpaca"))) == ["<|end|>"]
 
 
 @attrs.frozen
@@ -113,12 +113,12 @@ class Loose(ByteTokenizer):
     """Its template marks no end of a turn."""
 
     def render(self, messages: Messages, *, add_generation_prompt: bool = True, **options: Any) -> str:  # noqa: ARG002
-        said = "".join(f"{one.role}: {one.content}\n\n" for one in messages)
-        return said + ("assistant: " if add_generation_prompt else "")
+        text = "".join(f"{message.role}: {message.content}\n\n" for message in messages)
+        return text + ("assistant: " if add_generation_prompt else "")
 
 
 def test_where_a_template_ends_nothing_the_tokenizers_end_does() -> None:
-    assert learned(EncodeExample(Loose(), None, mask_prompt=True)(TALK)) == ["A crane.\n\n", "An owl.<|end|>"]
+    assert targets(EncodeExample(Loose(), None, mask_prompt=True)(TALK)) == ["A crane.\n\n", "An owl.<|end|>"]
 
 
 def test_the_style_to_teach_in_is_the_template_then_alpacas() -> None:

@@ -25,9 +25,9 @@ def test_the_first_place_that_has_a_tokenizer_is_the_last_that_is_asked() -> Non
 
 
 def test_what_nobody_has_is_said_with_all_places_and_what_they_said() -> None:
-    with pytest.raises(ModelNotFound) as found:
+    with pytest.raises(ModelNotFound) as actual:
         FirstMatch((has_nothing, has_nothing))(ModelReference("mine"))
-    assert str(found.value) == (
+    assert str(actual.value) == (
         "There is no model 'mine'. Looked in: a drawer; a drawer. Did you mean mind? Look again. Look again."
     )
 

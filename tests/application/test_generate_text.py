@@ -37,9 +37,9 @@ def test_half_a_character_at_the_end_is_shown_as_one_that_is_missing() -> None:
 
 
 def test_every_token_is_an_event_and_only_the_last_has_the_completion() -> None:
-    found = events([*b"hi", END])
-    assert [event.token for event in found] == [*b"hi", END]
-    assert [event.completion is not None for event in found] == [False, False, True]
+    actual = events([*b"hi", END])
+    assert [event.token for event in actual] == [*b"hi", END]
+    assert [event.completion is not None for event in actual] == [False, False, True]
 
 
 def test_an_end_token_is_in_the_ids_and_not_in_the_text() -> None:
@@ -77,8 +77,8 @@ def test_an_answer_that_stops_does_not_end_the_others() -> None:
     generator = ScriptedGenerator(b"abcdef")
     text = GenerateText(ByteTokenizer(), generator)
     requests = [GenerationRequest(prompt=[1], max_new_tokens=at_most) for at_most in (6, 2, 0)]
-    one, two, none = text.complete(requests, stop_strings=("d",))
-    assert (one.text, one.finish_reason) == ("abc", "stop")
+    first, two, none = text.complete(requests, stop_strings=("d",))
+    assert (first.text, first.finish_reason) == ("abc", "stop")
     assert (two.text, two.finish_reason) == ("ab", "length")
     assert (none.text, none.token_ids, none.finish_reason) == ("", (), "length")
 
@@ -86,7 +86,7 @@ def test_an_answer_that_stops_does_not_end_the_others() -> None:
 def test_log_probabilities_come_with_the_tokens_if_asked_for() -> None:
     text = GenerateText(ByteTokenizer(), ScriptedGenerator(b"ab"))
     with_them, without = text.complete(
-        [GenerationRequest(prompt=[1], max_new_tokens=2, logprobs=one) for one in (True, False)]
+        [GenerationRequest(prompt=[1], max_new_tokens=2, logprobs=value) for value in (True, False)]
     )
     assert with_them.logprobs == (-1.0, -1.0)
     assert without.logprobs is None

@@ -33,7 +33,7 @@ class OpenBytes:
     """Opens the same tokenizer whatever it is asked for, and remembers that."""
 
     tokenizer: ByteTokenizer = attrs.field(factory=ByteTokenizer)
-    asked: list[tuple[TokenizerSource, int | None]] = attrs.field(factory=list)
+    calls: list[tuple[TokenizerSource, int | None]] = attrs.field(factory=list)
 
     def __call__(
         self,
@@ -42,7 +42,7 @@ class OpenBytes:
         name: str,  # noqa: ARG002 - a port's promise, of which it keeps what it needs
         vocab_size: int | None,
     ) -> ByteTokenizer:
-        self.asked.append((source, vocab_size))
+        self.calls.append((source, vocab_size))
         return self.tokenizer
 
 
@@ -97,8 +97,8 @@ def test_what_ends_an_answer_in_the_style_ends_it_as_a_token_or_as_a_text() -> N
 def test_another_tokenizer_may_be_used_in_place_of_the_models_own() -> None:
     opens, other = OpenBytes(), TokenizerFiles({})
     load(checkpoint(), opens=opens, tokenizer=other)
-    assert opens.asked[0][0] is other
-    assert opens.asked[0][1] == CONFIG["vocab_size"]
+    assert opens.calls[0][0] is other
+    assert opens.calls[0][1] == CONFIG["vocab_size"]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_what_a_checkpoint_notes_is_told_before_its_weights_are_fetched() -> Non
     loaded = load(model)
     PlaceModel(MemoryStrategy(), eq)(loaded, DistributeOptions(), reported.append)
     assert loaded.notes == ("it is a fake.",)
-    assert [one.text for one in reported[:2]] == ["tiny: it is a fake.", "fetching"]
+    assert [value.text for value in reported[:2]] == ["tiny: it is a fake.", "fetching"]
 
 
 def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:
@@ -158,14 +158,14 @@ def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:
 
 
 def memory_check(
-    *, memory: int | None, dtype: DType = "float32", context: int = 64, **wish: Any
+    *, memory: int | None, dtype: DType = "float32", context: int = 64, **options: Any
 ) -> MemoryCheckpoint:
     """Check the tiny model (about 12,000 weights) against a machine with so many bytes."""
     model = checkpoint({"max_position_embeddings": context})
     model.weights = {name: MemoryTensor(shape, dtype) for name, shape in shapes().items()}
     place = PlaceModel(MemoryStrategy(there_is=Hardware(available_host_memory=memory)), eq)
     try:
-        place.check(load(model), DistributeOptions(**wish))
+        place.check(load(model), DistributeOptions(**options))
     finally:
         assert (model.was_read, model.fetched) == ([], 0)
     return model

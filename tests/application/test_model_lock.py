@@ -44,14 +44,14 @@ def stream(lock: ModelLock, at_most: int = 8) -> Generation:
     return shared(lock).generate([GenerationRequest(prompt=[1], max_new_tokens=at_most)])
 
 
-def waits(found: Future[Any]) -> bool:
+def waits(future: Future[Any]) -> bool:
     """Return whether something has not come to its end after a moment in which it could have."""
     time.sleep(0.1)
-    return not found.done()
+    return not future.done()
 
 
-def change(lock: ModelLock, act: Callable[[], object] = lambda: None, **how: bool) -> None:
-    with lock.changing("set_adapter()", **how):
+def change(lock: ModelLock, act: Callable[[], object] = lambda: None, **options: bool) -> None:
+    with lock.changing("set_adapter()", **options):
         act()
 
 
@@ -80,10 +80,10 @@ def test_uses_run_side_by_side_and_a_change_alone(lock: ModelLock, threads: Thre
             time.sleep(0.002)
             inside[0] -= 1
 
-    for found in [threads.submit(use) for _ in range(4)]:
-        found.result(SOON)
-    for found in [threads.submit(alter) for _ in range(8)]:
-        found.result(SOON)
+    for actual in [threads.submit(use) for _ in range(4)]:
+        actual.result(SOON)
+    for actual in [threads.submit(alter) for _ in range(8)]:
+        actual.result(SOON)
     assert most == [1]
     assert lock.version == 8
 
@@ -98,8 +98,8 @@ def test_a_change_waits_for_an_answer_and_later_answers_wait_for_the_change(
     queued(lock, 1)
     later = threads.submit(
         lambda: [
-            one.token
-            for one in shared(lock, script).generate([GenerationRequest(prompt=[1], max_new_tokens=3)])
+            value.token
+            for value in shared(lock, script).generate([GenerationRequest(prompt=[1], max_new_tokens=3)])
         ]
     )
     queued(lock, 2)
@@ -123,35 +123,35 @@ def test_answers_that_wait_go_before_the_next_change(lock: ModelLock, threads: T
         with lock.using():
             order.append("answer")
 
-    found = [threads.submit(change, lock, first)]
+    future = [threads.submit(change, lock, first)]
     assert inside.wait(SOON)
     for at, act in enumerate([answer, lambda: change(lock, lambda: order.append("change")), answer], 1):
-        found.append(threads.submit(act))
+        future.append(threads.submit(act))
         queued(lock, at)
     go_on.set()
-    for one in found:
-        one.result(SOON)
+    for value in future:
+        value.result(SOON)
     assert order == ["answer", "change", "answer"]
 
 
 def test_a_thread_that_has_a_stream_begins_another_answer_though_a_change_waits(
     lock: ModelLock, threads: ThreadPoolExecutor
 ) -> None:
-    mine = stream(lock)
-    next(mine)
+    own_stream = stream(lock)
+    next(own_stream)
     altered = threads.submit(change, lock)
     queued(lock, 1)
     assert len(list(stream(lock, 3))) == 3
-    mine.close()
+    own_stream.close()
     altered.result(SOON)
 
 
 def test_a_change_within_the_own_stream_is_an_error_that_names_the_remedy(lock: ModelLock) -> None:
-    mine = stream(lock)
-    next(mine)
+    own_stream = stream(lock)
+    next(own_stream)
     with pytest.raises(ModelBusy, match=r"set_adapter\(\).*\.close\(\)"):
         change(lock)
-    assert len(list(mine)) == 7  # which the refused change has not touched
+    assert len(list(own_stream)) == 7  # which the refused change has not touched
     change(lock)
 
 
@@ -187,25 +187,25 @@ def test_a_stream_that_was_not_begun_and_has_no_model_any_more_says_so(lock: Mod
     change(lock)
 
 
-@pytest.mark.parametrize("how", ["dropped", "in a cycle", "closed", "failed"])
-def test_an_abandoned_stream_holds_nothing(lock: ModelLock, how: str) -> None:
-    mine: Generation | None = stream(lock)
-    assert mine is not None
-    next(mine)
+@pytest.mark.parametrize("ending", ["dropped", "in a cycle", "closed", "failed"])
+def test_an_abandoned_stream_holds_nothing(lock: ModelLock, ending: str) -> None:
+    own_stream: Generation | None = stream(lock)
+    assert own_stream is not None
+    next(own_stream)
     gc.disable()
     try:
-        if how == "closed":
-            mine.close()
-            mine.close()
-        elif how == "in a cycle":
-            cycle: list[object] = [mine]
+        if ending == "closed":
+            own_stream.close()
+            own_stream.close()
+        elif ending == "in a cycle":
+            cycle: list[object] = [own_stream]
             cycle.append(cycle)
             del cycle
-        elif how == "failed":
-            mine._generation._events = (1 // 0 for _ in "x")  # type: ignore[attr-defined]
+        elif ending == "failed":
+            own_stream._generation._events = (1 // 0 for _ in "x")  # type: ignore[attr-defined]
             with pytest.raises(ZeroDivisionError):
-                next(mine)
-        mine = None
+                next(own_stream)
+        own_stream = None
         change(lock)
     finally:
         gc.enable()
@@ -225,11 +225,11 @@ def test_a_stream_is_read_to_its_end_in_another_thread(lock: ModelLock, threads:
         queued(lock, 1)
         go_on.set()
 
-    found = threads.submit(read)
+    future = threads.submit(read)
     until(lambda: not lock._is_used_by(this_thread()))
     threads.submit(lets_go_on)
     change(lock)  # is not refused: the other thread reads on
-    assert found.result(SOON) == 7
+    assert future.result(SOON) == 7
 
 
 def test_a_stream_that_a_pool_reads_in_turns_is_waited_for_in_each_of_its_threads(
@@ -244,8 +244,8 @@ def test_a_stream_that_a_pool_reads_in_turns_is_waited_for_in_each_of_its_thread
         queued(lock, 1)
         assert len(list(read_by_pool)) == 7
         altered.result(SOON)
-        kept = stream(lock)
-        one_thread.submit(lambda: next(kept)).result(SOON)
+        open_stream = stream(lock)
+        one_thread.submit(lambda: next(open_stream)).result(SOON)
         monkeypatch.setattr(model_lock, "_POOL_THREAD_SECONDS", 0.1)
         with pytest.raises(ModelBusy, match="this thread"):
             one_thread.submit(change, lock).result(SOON)
@@ -253,20 +253,20 @@ def test_a_stream_that_a_pool_reads_in_turns_is_waited_for_in_each_of_its_thread
 
 def test_streams_that_nobody_reads_are_waited_for_only_so_long(threads: ThreadPoolExecutor) -> None:
     lock = ModelLock(timeout=0.2)
-    kept = stream(lock)
-    threads.submit(lambda: next(kept)).result(SOON)
+    open_stream = stream(lock)
+    threads.submit(lambda: next(open_stream)).result(SOON)
     with pytest.raises(ModelBusy, match=r"have not been read for 0\.2 seconds.*close\(\)"):
         change(lock)
-    assert len(list(kept)) == 7
+    assert len(list(open_stream)) == 7
     change(lock)
 
 
 def test_closing_ends_streams_of_its_own_thread_and_says_so_to_who_reads_on(lock: ModelLock) -> None:
-    mine = stream(lock)
-    next(mine)
+    own_stream = stream(lock)
+    next(own_stream)
     change(lock, ends_answers=True)
     with pytest.raises(ModelClosed, match="was closed"):
-        next(mine)
+        next(own_stream)
     change(lock, ends_answers=True)
 
 
@@ -282,18 +282,18 @@ def test_closing_waits_for_streams_of_others_that_are_read(
         go_on.wait(SOON)
         return len(list(foreign))
 
-    found = threads.submit(read)
+    future = threads.submit(read)
     assert begun.wait(SOON)
     closed = threads.submit(change, lock, ends_answers=True)
     assert waits(closed)
     go_on.set()
-    assert found.result(SOON) == 7
+    assert future.result(SOON) == 7
     closed.result(SOON)
 
 
 def test_a_model_that_is_lost_may_be_placed_anew_whatever_streams_there_are(lock: ModelLock) -> None:
-    kept, failing = stream(lock), stream(lock)
-    next(kept)
+    open_stream, failing = stream(lock), stream(lock)
+    next(open_stream)
 
     def lost() -> Iterator[None]:
         raise WorkerLost(1, "it was ended by signal 9")
@@ -325,9 +325,9 @@ def test_a_change_that_fails_lets_others_go_on(lock: ModelLock, threads: ThreadP
 def test_a_copy_has_users_of_its_own(lock: ModelLock) -> None:
     lock.timeout = 7.0
     with lock.using():
-        for made in (copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))):  # noqa: S301 - our own
-            change(made)
-            assert made.timeout == 7.0
+        for copied in (copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))):  # noqa: S301 - our own
+            change(copied)
+            assert copied.timeout == 7.0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
@@ -354,12 +354,12 @@ def test_eight_threads_never_see_a_model_of_two_minds(lock: ModelLock, threads: 
 
     def answers(number: int) -> None:
         while goes_on():
-            found = [
+            actual = [
                 event.token
                 for event in shared(lock, script).generate([GenerationRequest(prompt=[1], max_new_tokens=20)])
             ]
-            assert len(found) == 20
-            assert len(set(found)) == 1
+            assert len(actual) == 20
+            assert len(set(actual)) == 1
             counts[number] += 1
 
     def alters(number: int) -> None:
@@ -368,6 +368,6 @@ def test_eight_threads_never_see_a_model_of_two_minds(lock: ModelLock, threads: 
                 script[0] = number + 8 * counts[number]
             counts[number] += 1
 
-    for one in [threads.submit(alters if number < 2 else answers, number) for number in range(8)]:
-        one.result(SOON)
+    for i in [threads.submit(alters if number < 2 else answers, number) for number in range(8)]:
+        i.result(SOON)
     assert min(counts) >= 4

@@ -58,9 +58,9 @@ def test_what_is_no_prompt_is_a_wrong_type(prompt: object) -> None:
 
 
 def test_the_style_writes_the_prompt_and_without_one_the_template_does() -> None:
-    said = to_messages("Hello")
-    assert RenderPrompt(ByteTokenizer(), None).render(said) == "<|user|>Hello<|end|><|assistant|>"
-    assert "### Instruction:\nHello" in RenderPrompt(ByteTokenizer(), find_style("alpaca")).render(said)
+    messages = to_messages("Hello")
+    assert RenderPrompt(ByteTokenizer(), None).render(messages) == "<|user|>Hello<|end|><|assistant|>"
+    assert "### Instruction:\nHello" in RenderPrompt(ByteTokenizer(), find_style("alpaca")).render(messages)
 
 
 def test_the_template_writes_the_beginning_token_itself_and_for_a_style_the_tokenizer_does() -> None:
@@ -76,27 +76,29 @@ def test_what_a_style_cannot_say_is_an_error() -> None:
 
 def test_what_is_asked_carries_all_settings_and_what_ends_an_answer() -> None:
     settings = GenerationOptions(max_new_tokens=7, temperature=0.5, seed=3, stop="END", logprobs=True)
-    asked = prepare_requests(loaded(), ["a", "bb"], None, settings, context_length=100)
-    assert asked.is_batch
-    assert asked.stop_strings == ("END", "###")
-    first, second = asked.requests
+    prepared = prepare_requests(loaded(), ["a", "bb"], None, settings, context_length=100)
+    assert prepared.is_batch
+    assert prepared.stop_strings == ("END", "###")
+    first, second = prepared.requests
     assert len(second.prompt) == len(first.prompt) + 1
     assert (first.max_new_tokens, first.sampling_params.seed, first.logprobs) == (7, 3, True)
     assert first.stop_token_ids == {257}
 
 
 def test_no_bound_is_the_contexts() -> None:
-    asked = prepare_requests(loaded(), "a", None, GenerationOptions(max_new_tokens=None), context_length=100)
-    assert asked.requests[0].max_new_tokens == 100
-    assert not asked.is_batch
+    prepared = prepare_requests(
+        loaded(), "a", None, GenerationOptions(max_new_tokens=None), context_length=100
+    )
+    assert prepared.requests[0].max_new_tokens == 100
+    assert not prepared.is_batch
 
 
 def test_what_is_left_unsaid_is_the_models_and_none_is_a_value() -> None:
     model = attrs.evolve(loaded(), sampling_params=SamplingParams(temperature=0.6, top_k=20, top_p=0.9))
 
-    def drawn(**given: Any) -> SamplingParams:
+    def drawn(**options: Any) -> SamplingParams:
         return (
-            prepare_requests(model, "a", None, GenerationOptions(**given), context_length=100)
+            prepare_requests(model, "a", None, GenerationOptions(**options), context_length=100)
             .requests[0]
             .sampling_params
         )

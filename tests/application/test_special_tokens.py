@@ -25,16 +25,16 @@ TALK = (
 @pytest.mark.parametrize("mask_prompt", [True, False])
 @pytest.mark.parametrize("style", [None, find_style("chatml"), find_style("alpaca")])
 def test_only_the_end_of_an_answer_is_learned_as_a_control_token(style: object, *, mask_prompt: bool) -> None:
-    lesson = EncodeExample(BYTES, style, mask_prompt)(TALK)  # type: ignore[arg-type]
-    assert lesson.token_ids.count(USER) == (2 if style is None else 0)
-    assert lesson.token_ids.count(END) == (4 if style is None else 1)
-    assert lesson.token_ids[-1] == END
+    example = EncodeExample(BYTES, style, mask_prompt)(TALK)  # type: ignore[arg-type]
+    assert example.token_ids.count(USER) == (2 if style is None else 0)
+    assert example.token_ids.count(END) == (4 if style is None else 1)
+    assert example.token_ids[-1] == END
     if mask_prompt:
         learned = [
-            BYTES.decode(lesson.token_ids[start:stop], include_special_tokens=True)
-            for start, stop in lesson.loss_spans
+            BYTES.decode(example.token_ids[start:stop], include_special_tokens=True)
+            for start, stop in example.loss_spans
         ]
-        assert [one.rstrip("\n").removesuffix("<|im_end|>") for one in learned] == (
+        assert [stretch.rstrip("\n").removesuffix("<|im_end|>") for stretch in learned] == (
             ["Write <|end|> there.<|end|>", "<|end|><|end|>"]
             if style is None
             else ["Write <|end|> there.", learned[1].removesuffix("<|im_end|>\n")]
@@ -42,14 +42,14 @@ def test_only_the_end_of_an_answer_is_learned_as_a_control_token(style: object, 
 
 
 def test_a_style_of_one_question_takes_the_answer_as_text() -> None:
-    lesson = EncodeExample(BYTES, find_style("flan"), mask_prompt=True)(TALK[:2])
-    ((start, stop),) = lesson.loss_spans
-    assert lesson.token_ids[start:stop] == (*b"Write <|end|> there.", END)
+    example = EncodeExample(BYTES, find_style("flan"), mask_prompt=True)(TALK[:2])
+    ((start, stop),) = example.loss_spans
+    assert example.token_ids[start:stop] == (*b"Write <|end|> there.", END)
 
 
 def test_examples_may_be_parsed() -> None:
-    lesson = EncodeExample(BYTES, None, parse_special_tokens=True)(TALK)
-    assert lesson.token_ids.count(END) == 4 + 4
+    example = EncodeExample(BYTES, None, parse_special_tokens=True)(TALK)
+    assert example.token_ids.count(END) == 4 + 4
 
 
 def test_the_conversation_treats_both_sides_as_text() -> None:
@@ -66,7 +66,7 @@ def test_the_conversation_treats_both_sides_as_text() -> None:
             pass
     prompt = generator.asked[1].prompt
     assert prompt.count(END) == 3
-    assert [one for one in prompt if one > 255] == [USER, END, 260, END, USER, END, 260]
+    assert [value for value in prompt if value > 255] == [USER, END, 260, END, USER, END, 260]
     assert conversation.messages[1] == Message("assistant", "yes <|end|>")
     assert BYTES.decode(prompt).count("<|end|>") == 2
 

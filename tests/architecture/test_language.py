@@ -40,7 +40,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
             yield from enumerate(token.string.splitlines(), token.start[0])
 
 
-def found(paths: Iterator[Path]) -> list[str]:
+def matches(paths: Iterator[Path]) -> list[str]:
     hits = []
     for path in paths:
         for number, line in prose(path):
@@ -53,7 +53,7 @@ def found(paths: Iterator[Path]) -> list[str]:
 def test_the_library_and_its_documents_avoid_these_words() -> None:
     modules = files(*SOURCES, suffix=".py")
     documents = (path for path in DOCUMENTS if path != HISTORY)
-    assert found(iter([*modules, *documents])) == []
+    assert matches(iter([*modules, *documents])) == []
 
 
 def test_a_word_to_avoid_is_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is installed is what lies here: nothing is left out of the wheel, and nothing is said twice."""
+"""What is installed is what lies here: nothing is left out of the wheel, and nothing is declared twice."""
 
 import os
 import subprocess
@@ -17,11 +17,11 @@ def module_folders() -> dict[str, Path]:
     """Return each package's folder, by the name that the mapping in pyproject.toml gives it."""
     mapping = pyproject()["tool"]["setuptools"]["package-dir"]
     roots = {ROOT / folder: package for package, folder in mapping.items()}
-    found = {}
+    results = {}
     for root, package in roots.items():
         for init in root.rglob("__init__.py"):
-            found[".".join((package, *init.parent.relative_to(root).parts))] = init.parent
-    return found
+            results[".".join((package, *init.parent.relative_to(root).parts))] = init.parent
+    return results
 
 
 def installed_as(path: Path) -> str:
@@ -72,16 +72,16 @@ def test_the_tests_run_on_the_files_beside_them() -> None:
 
 
 def test_the_version_is_said_once() -> None:
-    said = pyproject()["project"]["version"]
-    assert version("litgpt") == said
-    again = [path for path in files(*SOURCES) if f'"{said}"' in path.read_text(encoding="utf-8")]
+    declared = pyproject()["project"]["version"]
+    assert version("litgpt") == declared
+    again = [path for path in files(*SOURCES) if f'"{declared}"' in path.read_text(encoding="utf-8")]
     assert not again
 
 
 def test_every_tool_and_library_has_a_tested_version() -> None:
     project = pyproject()["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    names = {line.split("==")[0].split(">=")[0].lower().replace("_", "-") for line in asked}
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {line.split("==")[0].split(">=")[0].lower().replace("_", "-") for line in requirements}
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     tested = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     assert names <= tested

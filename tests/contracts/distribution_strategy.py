@@ -67,7 +67,7 @@ class DistributionStrategyContract:
         reported: list[Any] = []
         model = strategy.build(placement, architecture, planned, checkpoint, reported.append)
         assert sorted(checkpoint.was_read) == sorted(checkpoint.tensors)  # type: ignore[attr-defined]
-        progress = [one for one in reported if isinstance(one, Progress)]
+        progress = [value for value in reported if isinstance(value, Progress)]
         assert progress[-1].completed == progress[-1].total == len(planned)
         with strategy.weights(model, planned) as weights:
             assert weights is not None

@@ -110,13 +110,13 @@ class GeneratorContract:
         assert list(generation) == []
 
     def test_two_generations_may_be_interleaved(self, generator: Generator) -> None:
-        one = generator.generate(
+        first = generator.generate(
             [GenerationRequest(prompt=PROMPTS[0], max_new_tokens=6, sampling_params=GREEDY)]
         )
         other = generator.generate(
             [GenerationRequest(prompt=PROMPTS[3], max_new_tokens=6, sampling_params=GREEDY)]
         )
-        mixed = [(a.token, b.token) for a, b in zip(one, other, strict=True)]
+        mixed = [(a.token, b.token) for a, b in zip(first, other, strict=True)]
         assert [a for a, _ in mixed] == self.answer(generator, PROMPTS[0])
         assert [b for _, b in mixed] == self.answer(generator, PROMPTS[3])
 
@@ -131,15 +131,15 @@ class GeneratorContract:
 
     def test_a_prefix_cache_changes_no_answer(self, generator: Generator) -> None:
         cache = generator.prefix_cache()
-        said = [5, 6, 7, 8]
+        ids = [5, 6, 7, 8]
         for more in ([9], [10, 11], [12, 13, 14]):
-            said = [*said, *more]
-            request = GenerationRequest(prompt=said, max_new_tokens=6, sampling_params=GREEDY)
+            ids = [*ids, *more]
+            request = GenerationRequest(prompt=ids, max_new_tokens=6, sampling_params=GREEDY)
             answer = tokens(generator.generate([request], prefix=cache))
-            assert answer == self.answer(generator, said)
+            assert answer == self.answer(generator, ids)
             # The last token was never an input of the model, so it may be missing from the cache.
-            assert list(cache.tokens)[: len(said) + 5] == [*said, *answer[:-1]]
-            said = [*said, *answer]
+            assert list(cache.tokens)[: len(ids) + 5] == [*ids, *answer[:-1]]
+            ids = [*ids, *answer]
 
     def test_a_prefix_that_parts_from_the_prompt_is_used_as_far_as_it_goes(
         self, generator: Generator

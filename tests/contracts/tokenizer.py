@@ -31,7 +31,7 @@ QUESTION = (Message("user", "What is 1+1?"),)
 
 def stream(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
     decoder = tokenizer.decoder()
-    return [*(decoder.push(one) for one in ids), decoder.finish()]
+    return [*(decoder.push(token_id) for token_id in ids), decoder.finish()]
 
 
 class TokenizerContract:
@@ -58,10 +58,10 @@ class TokenizerContract:
 
     def test_two_decoders_share_nothing(self, tokenizer: Tokenizer) -> None:
         ids = tokenizer.encode(self.texts[-2])
-        one, other = tokenizer.decoder(), tokenizer.decoder()
+        first, other = tokenizer.decoder(), tokenizer.decoder()
         apart = "".join(stream(tokenizer, ids))
-        pairs = [(one.push(token), other.push(token)) for token in ids]
-        assert "".join(a for a, _ in pairs) + one.finish() == apart
+        pairs = [(first.push(token), other.push(token)) for token in ids]
+        assert "".join(a for a, _ in pairs) + first.finish() == apart
         assert "".join(b for _, b in pairs) + other.finish() == apart
 
     def test_no_text_is_no_tokens_but_the_beginning(self, tokenizer: Tokenizer) -> None:
@@ -71,7 +71,7 @@ class TokenizerContract:
         assert tokenizer.encode("") == expected
 
     def test_ids_are_within_the_vocabulary(self, tokenizer: Tokenizer) -> None:
-        ids = [one for text in self.texts for one in tokenizer.encode(text)]
+        ids = [token_id for text in self.texts for token_id in tokenizer.encode(text)]
         assert min(ids) >= 0
         assert max(ids) < tokenizer.vocab_size
 
@@ -160,14 +160,17 @@ class TokenizerContract:
 
     def test_the_end_of_a_text_is_among_the_ends(self, tokenizer: Tokenizer) -> None:
         assert tokenizer.eos_id is None or tokenizer.eos_id in tokenizer.stop_token_ids
-        assert all(0 <= one < tokenizer.vocab_size for one in tokenizer.stop_token_ids)
+        assert all(0 <= token_id < tokenizer.vocab_size for token_id in tokenizer.stop_token_ids)
 
     def test_messages_become_text_by_the_chat_template_or_not_at_all(self, tokenizer: Tokenizer) -> None:
         if not tokenizer.has_chat_template:
             with pytest.raises(UnsupportedPrompt, match="chat template"):
                 tokenizer.render(QUESTION)
             return
-        asked, reported = tokenizer.render(QUESTION), tokenizer.render(QUESTION, add_generation_prompt=False)
+        rendered, reported = (
+            tokenizer.render(QUESTION),
+            tokenizer.render(QUESTION, add_generation_prompt=False),
+        )
         assert QUESTION[0].text in reported
-        assert asked.startswith(reported)
-        assert len(asked) > len(reported)
+        assert rendered.startswith(reported)
+        assert len(rendered) > len(reported)

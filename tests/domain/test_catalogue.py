@@ -160,9 +160,9 @@ def test_every_name_of_litgpt_is_known() -> None:
     ["pythia-160m", "Pythia-160M", "EleutherAI/pythia-160m", "eleutherai/PYTHIA-160m"],
 )
 def test_an_entry_is_found_by_its_short_name_or_its_repository_in_any_case(name: str) -> None:
-    found = find_entry(name)
-    assert found is not None
-    assert (found.name, found.repository, found.family) == (
+    actual = find_entry(name)
+    assert actual is not None
+    assert (actual.name, actual.repository, actual.family) == (
         "pythia-160m",
         "EleutherAI/pythia-160m",
         "gpt_neox",

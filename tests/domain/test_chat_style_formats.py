@@ -388,7 +388,7 @@ QUESTION = (Message("user", "Q"),)
 SYSTEM = Message("system", "S")
 MORE = (Message("assistant", "A"), Message("user", "R"))
 
-every_format = pytest.mark.parametrize("written", FORMATS, ids=lambda one: one.name)
+every_format = pytest.mark.parametrize("written", FORMATS, ids=lambda style: style.name)
 
 
 def test_every_style_is_written_out_here() -> None:

@@ -14,7 +14,7 @@ QUESTION = (Message("user", "Q"),)
 
 
 @pytest.mark.parametrize(
-    "style", [one for one in STYLES if one.turn_end is not None], ids=lambda one: one.name
+    "style", [style for style in STYLES if style.turn_end is not None], ids=lambda style: style.name
 )
 def test_a_conversation_begins_with_the_text_of_what_came_before(style: PromptStyle) -> None:
     before = style.render(QUESTION)
@@ -26,7 +26,7 @@ def test_the_answer_may_be_left_out_for_training() -> None:
     assert CHATML.render(QUESTION, add_generation_prompt=False) == "<|im_start|>user\nQ<|im_end|>\n"
 
 
-@pytest.mark.parametrize("style", STYLES, ids=lambda one: one.name)
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
 def test_what_was_said_is_never_taken_for_a_place_to_fill(style: PromptStyle) -> None:
     odd = "{system}{content}{user} {} %s \\n"
     assert odd in style.render((Message("user", odd),))
@@ -36,17 +36,19 @@ def test_what_was_said_is_never_taken_for_a_place_to_fill(style: PromptStyle) ->
         )
 
 
-@pytest.mark.parametrize("style", STYLES, ids=lambda one: one.name)
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
 def test_a_system_prompt_is_expressed_or_refused(style: PromptStyle) -> None:
-    said = (Message("system", "Speak Latin."), *QUESTION)
+    conversation = (Message("system", "Speak Latin."), *QUESTION)
     if style.system is None:
         with pytest.raises(UnsupportedPrompt, match="system prompt"):
-            style.render(said)
+            style.render(conversation)
     else:
-        assert "Speak Latin." in style.render(said)
+        assert "Speak Latin." in style.render(conversation)
 
 
-@pytest.mark.parametrize("style", [one for one in STYLES if one.turn_end is None], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "style", [style for style in STYLES if style.turn_end is None], ids=lambda style: style.name
+)
 def test_a_style_of_one_question_refuses_a_conversation(style: PromptStyle) -> None:
     with pytest.raises(UnsupportedPrompt, match=f"{style.name} .*earlier answers"):
         style.render((*QUESTION, Message("assistant", "A"), Message("user", "R")))
@@ -56,8 +58,8 @@ def test_a_style_of_one_question_refuses_a_conversation(style: PromptStyle) -> N
 
 def test_what_a_model_writes_before_its_answer_is_there_once_whoever_wrote_it() -> None:
     for answer in ("A", " A"):
-        said = (*QUESTION, Message("assistant", answer), Message("user", "R"))
-        assert CODELLAMA.render(said) == "[INST] Q [/INST] A </s><s>[INST] R [/INST]"
+        conversation = (*QUESTION, Message("assistant", answer), Message("user", "R"))
+        assert CODELLAMA.render(conversation) == "[INST] Q [/INST] A </s><s>[INST] R [/INST]"
 
 
 def test_a_late_system_prompt_and_an_unknown_role_are_refused() -> None:
@@ -67,7 +69,7 @@ def test_a_late_system_prompt_and_an_unknown_role_are_refused() -> None:
         CHATML.render((*QUESTION, Message("tool", "42")))
 
 
-@pytest.mark.parametrize("style", STYLES, ids=lambda one: one.name)
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
 def test_a_style_is_found_by_each_of_its_names(style: PromptStyle) -> None:
     for name in (style.name, style.litgpt_name, f"litgpt.prompts.{style.litgpt_name}"):
         assert find_style(name) is style

@@ -39,10 +39,10 @@ def test_instructions_decide_what_a_cpu_computes_in(
     expected: bool,  # noqa: FBT001 - a parameter of a test
 ) -> None:
     assert has_instructions(dtype, features) == expected
-    how = plan_matmul(dtype, dtype, features)
-    assert how.large_dtype == (dtype if expected else "float32")
-    assert (how.max_small_rows is None) == expected
-    assert how.small_dtype == dtype
+    matmul = plan_matmul(dtype, dtype, features)
+    assert matmul.large_dtype == (dtype if expected else "float32")
+    assert (matmul.max_small_rows is None) == expected
+    assert matmul.small_dtype == dtype
 
 
 def test_quantized_weights_are_read_as_they_are_for_few_rows_where_torch_is_fast() -> None:

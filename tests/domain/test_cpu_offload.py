@@ -36,9 +36,9 @@ def test_layers_that_do_not_fit_stay_with_the_cpu_as_many_as_must() -> None:
     )
     assert with_cpu_offload(GPU, DEEP, gpu(NEEDED - 3 * layer)).num_gpu_layers == 5
     assert with_cpu_offload(GPU, DEEP, gpu(1)).num_gpu_layers == 0
-    said = offload_notice(placement, DEEP)
-    assert said is not None
-    assert "1 of 8 layers do not fit on cuda:0" in said
+    notice = offload_notice(placement, DEEP)
+    assert notice is not None
+    assert "1 of 8 layers do not fit on cuda:0" in notice
 
 
 def test_a_fixed_cache_takes_room_too() -> None:
@@ -61,9 +61,9 @@ def test_what_is_needed_is_counted_a_few_times_and_not_for_every_layer(
     deep = attrs.evolve(DEEP, layers=DEEP.layers * 32)
     counted = []
 
-    def count(part: Architecture, **how: Any) -> int:
+    def count(part: Architecture, **options: Any) -> int:
         counted.append(len(part.layers))
-        return weight_bytes(part, **how)
+        return weight_bytes(part, **options)
 
     monkeypatch.setattr(cpu_offload, "weight_bytes", count)
     assert with_cpu_offload(GPU, deep, gpu(1)).num_gpu_layers == 0

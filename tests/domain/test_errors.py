@@ -60,13 +60,13 @@ def test_every_error_is_in_the_tree_of_the_docstring_and_has_an_example() -> Non
     classes = {
         name
         for module in (errors, training, computing)
-        for name, one in inspect.getmembers(module, inspect.isclass)
-        if one.__module__ == module.__name__
+        for name, member in inspect.getmembers(module, inspect.isclass)
+        if member.__module__ == module.__name__
     }
     drawn = set(re.findall(r"^(?:[│├└─ ]*)(\w+)", public.__doc__ or "", re.MULTILINE))
     assert classes <= drawn
     assert classes <= set(public.__all__) <= drawn
-    assert classes - {type(one).__name__ for one in EXAMPLES} == {"LitGPTError", "InvalidCheckpoint"}
+    assert classes - {type(example).__name__ for example in EXAMPLES} == {"LitGPTError", "InvalidCheckpoint"}
 
 
 def test_old_callers_catch_what_they_always_caught() -> None:

@@ -48,9 +48,9 @@ GEMMA_3_1B = {
 
 
 def rotary_of(model: Architecture, layer: int) -> RopeSpec:
-    found = model.layers[layer].mixer.rope
-    assert found is not None
-    return found
+    actual = model.layers[layer].mixer.rope
+    assert actual is not None
+    return actual
 
 
 def test_scaling_is_read_as_older_and_newer_files_write_it() -> None:
@@ -145,8 +145,8 @@ def test_a_layer_that_could_borrow_from_none_is_refused(borrowers: int) -> None:
 
 def test_values_are_keys_only_where_all_is_seen() -> None:
     layers = gemma_4(attention_k_eq_v=True, num_global_key_value_heads=1)
-    assert [one.mixer.shared_kv_projection for one in layers] == ([False] * 5 + [True]) * 2
-    assert [one.mixer.num_kv_heads for one in layers] == ([2] * 5 + [1]) * 2
+    assert [layer.mixer.shared_kv_projection for layer in layers] == ([False] * 5 + [True]) * 2
+    assert [layer.mixer.num_kv_heads for layer in layers] == ([2] * 5 + [1]) * 2
     assert gemma_4(num_global_key_value_heads=1)[5].mixer.num_kv_heads == 2
 
 
@@ -158,9 +158,9 @@ def test_a_config_that_says_no_number_of_experts_has_the_usual_one() -> None:
 
 def test_qwen_2_has_windows_only_if_they_are_switched_on_and_only_in_its_later_layers() -> None:
     config = CONFIG | {"model_type": "qwen2", "sliding_window": 32, "max_window_layers": 1}
-    assert [one.mixer.sliding_window for one in parse_config("x", config).layers] == [None, None]
+    assert [layer.mixer.sliding_window for layer in parse_config("x", config).layers] == [None, None]
     switched_on = config | {"use_sliding_window": True}
-    assert [one.mixer.sliding_window for one in parse_config("x", switched_on).layers] == [None, 32]
+    assert [layer.mixer.sliding_window for layer in parse_config("x", switched_on).layers] == [None, 32]
 
 
 @pytest.mark.parametrize("family", ["mistral", "ministral3", "smollm3", "ernie4_5", "seed_oss"])
@@ -174,7 +174,7 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
 
 
 @pytest.mark.parametrize(
-    ("settings", "error", "said"),
+    ("settings", "error", "message"),
     [
         ({"model_type": "zebra"}, UnsupportedModel, "'zebra'.*gemma3_text,.*llama,.*qwen2"),
         ({"model_type": None}, CorruptFile, "model_type"),
@@ -212,8 +212,8 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
             "use_bidirectional_attention",
         ),
         *(
-            ({"model_type": "gemma3n_text", **wrong}, CorruptFile, said)
-            for wrong, said in (
+            ({"model_type": "gemma3n_text", **wrong}, CorruptFile, answer)
+            for wrong, answer in (
                 ({"intermediate_size": [32]}, "intermediate_size must be a list with an entry for each"),
                 ({"activation_sparsity_pattern": 0.5}, "activation_sparsity_pattern must be a list"),
                 ({"activation_sparsity_pattern": [1.0, 0.0]}, "activation_sparsity must be less than 1"),
@@ -230,9 +230,9 @@ def test_null_says_that_each_query_head_has_a_key_value_head_and_absence_says_as
     ],
 )
 def test_a_config_that_cannot_be_run_right_is_refused_with_the_setting(
-    settings: dict[str, Any], error: type[LitGPTError], said: str
+    settings: dict[str, Any], error: type[LitGPTError], message: str
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         parse_config("some/model", CONFIG | settings)
 
 

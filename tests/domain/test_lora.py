@@ -77,13 +77,13 @@ def _spans(place: LoraTarget) -> list[tuple[int, int]]:
 
 
 def test_each_tensor_of_theirs_has_its_rows_of_ours() -> None:
-    found = find_targets([SPLIT], LINEAR)
-    assert [(place.leaf, _spans(place)) for place in found] == [
+    targets = find_targets([SPLIT], LINEAR)
+    assert [(place.leaf, _spans(place)) for place in targets] == [
         ("q_proj", [(0, 4)]),
         ("k", [(4, 6)]),
         ("v", [(6, 8)]),
     ]
-    assert {(place.in_features, place.transposed) for place in found} == {(6, False)}
+    assert {(place.in_features, place.transposed) for place in targets} == {(6, False)}
 
 
 def test_a_tensor_that_is_dealt_out_by_group_is_one_place() -> None:
@@ -123,14 +123,14 @@ def test_without_targets_queries_and_values_are_meant() -> None:
 
 
 def test_a_target_is_a_name_or_the_end_of_one_from_a_dot_on() -> None:
-    those = find_targets([SPLIT], LINEAR)
-    assert [place.leaf for place in select_modules(those, ("self_attn.q_proj", "layers.0.v"))] == [
+    targets = find_targets([SPLIT], LINEAR)
+    assert [place.leaf for place in select_modules(targets, ("self_attn.q_proj", "layers.0.v"))] == [
         "q_proj",
         "v",
     ]
-    assert select_modules(those, "all-linear") == those
+    assert select_modules(targets, "all-linear") == targets
     with pytest.raises(InvalidArgument, match=r"attn\.q_proj"):
-        select_modules(those, ("attn.q_proj",))
+        select_modules(targets, ("attn.q_proj",))
 
 
 def test_an_unknown_target_is_answered_with_those_that_there_are_the_close_ones_first() -> None:
@@ -146,6 +146,6 @@ def test_saved_targets_are_short_where_they_mean_nothing_else() -> None:
 
 
 def test_the_level_of_models_of_text_and_more_is_overlooked() -> None:
-    those = find_targets([SPLIT], LINEAR)
-    assert resolve_target(targets_by_name(those), "language_model.layers.0.v") == [those[2]]
-    assert resolve_target(targets_by_name(those), "vision.layers.0.v") == []
+    targets = find_targets([SPLIT], LINEAR)
+    assert resolve_target(targets_by_name(targets), "language_model.layers.0.v") == [targets[2]]
+    assert resolve_target(targets_by_name(targets), "vision.layers.0.v") == []

@@ -43,22 +43,22 @@ class Model:
     ],
 )
 def test_a_message_keeps_all_that_it_has(message: dict[str, Any]) -> None:
-    found = parse_messages([message])[0]
-    assert found.as_dict() == {name: value for name, value in message.items() if value is not None}
-    assert parse_messages([found.as_dict() | {"content": found.content}]) == (found,)
+    parsed = parse_messages([message])[0]
+    assert parsed.as_dict() == {name: value for name, value in message.items() if value is not None}
+    assert parse_messages([parsed.as_dict() | {"content": parsed.content}]) == (parsed,)
 
 
 def test_objects_become_plain_data() -> None:
-    found = parse_messages([Model(role=Role.USER, content=[Model(type="text", text="Hi")], name=None)])
-    assert found == (Message("user", [{"type": "text", "text": "Hi"}]),)
-    assert type(found[0].role) is str
+    message = parse_messages([Model(role=Role.USER, content=[Model(type="text", text="Hi")], name=None)])
+    assert message == (Message("user", [{"type": "text", "text": "Hi"}]),)
+    assert type(message[0].role) is str
 
 
 def test_what_the_caller_changes_afterwards_is_not_changed_here() -> None:
     call: dict[str, Any] = {"function": {"arguments": {"x": 1}}}
-    found = parse_messages([{"role": "assistant", "tool_calls": [call]}])[0]
+    message = parse_messages([{"role": "assistant", "tool_calls": [call]}])[0]
     call["function"]["arguments"]["x"] = 2
-    assert found.fields["tool_calls"][0]["function"]["arguments"] == {"x": 1}
+    assert message.fields["tool_calls"][0]["function"]["arguments"] == {"x": 1}
 
 
 RING: list[Any] = []
@@ -117,15 +117,15 @@ def test_a_value_that_contains_itself_is_refused() -> None:
 
 
 def test_a_style_writes_text_parts_and_continues_an_answer() -> None:
-    chatml, said = find_style("smollm2"), [Message("user", [{"type": "text", "text": "Hi"}])]
-    assert chatml.render(said) == chatml.render([Message("user", "Hi")])
-    begun = [*said, Message("assistant", "Well, ")]
+    chatml, messages = find_style("smollm2"), [Message("user", [{"type": "text", "text": "Hi"}])]
+    assert chatml.render(messages) == chatml.render([Message("user", "Hi")])
+    begun = [*messages, Message("assistant", "Well, ")]
     options = TemplateOptions(continue_final_message=True)
-    assert chatml.render(begun, options=options) == chatml.render(said) + "Well, "
+    assert chatml.render(begun, options=options) == chatml.render(messages) + "Well, "
     alpaca = find_style("alpaca")
-    assert alpaca.render(begun, options=options) == alpaca.render(said) + "Well, "
+    assert alpaca.render(begun, options=options) == alpaca.render(messages) + "Well, "
     with pytest.raises(UnsupportedPrompt, match="continue"):
-        chatml.render(said, options=options)
+        chatml.render(messages, options=options)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_what_a_style_cannot_express_is_refused_and_not_left_out(
 
 
 def test_variables_are_plain_data_and_cannot_replace_what_has_an_argument() -> None:
-    given: dict[str, Any] = {"enable_thinking": False, "documents": ({"title": "A", "text": "B"},)}
-    assert TemplateOptions(variables=given).variables == {
+    variables: dict[str, Any] = {"enable_thinking": False, "documents": ({"title": "A", "text": "B"},)}
+    assert TemplateOptions(variables=variables).variables == {
         "enable_thinking": False,
         "documents": [{"title": "A", "text": "B"}],
     }
@@ -171,9 +171,9 @@ def test_only_what_is_set_is_handed_on() -> None:
     }
 
 
-@pytest.mark.parametrize(("role", "meant"), [("usr", "user"), ("User", "user"), ("asistant", "assistant")])
-def test_a_misspelled_role_is_an_error_with_the_role_that_is_meant(role: str, meant: str) -> None:
-    with pytest.raises(InvalidArgument, match=rf"messages\[0\]\.role must be '{meant}', or another role"):
+@pytest.mark.parametrize(("role", "expected"), [("usr", "user"), ("User", "user"), ("asistant", "assistant")])
+def test_a_misspelled_role_is_an_error_with_the_role_that_is_meant(role: str, expected: str) -> None:
+    with pytest.raises(InvalidArgument, match=rf"messages\[0\]\.role must be '{expected}', or another role"):
         parse_messages([{"role": role, "content": "Hi"}])
 
 

@@ -123,9 +123,9 @@ def fitting(name: str) -> list[str]:
 
 @pytest.mark.parametrize(("name", "style"), TAUGHT.items())
 def test_a_model_that_answers_gets_the_style_it_was_taught(name: str, style: str) -> None:
-    found = choose_style(None, has_chat_template=False, name=name)
-    assert found is not None
-    assert found.name == style
+    actual = choose_style(None, has_chat_template=False, name=name)
+    assert actual is not None
+    assert actual.name == style
     assert choose_style(None, has_chat_template=True, name=name) is None
 
 
@@ -136,22 +136,24 @@ def test_a_model_that_was_taught_a_form_of_its_own_does_not_get_a_relatives(name
 
 @pytest.mark.parametrize("name", CONTINUE)
 def test_a_model_that_continues_text_gets_none(name: str) -> None:
-    found = choose_style(None, has_chat_template=False, name=name)
-    assert found is not None
-    assert found.name == "default"
+    actual = choose_style(None, has_chat_template=False, name=name)
+    assert actual is not None
+    assert actual.name == "default"
 
 
 def test_no_known_name_of_a_model_that_continues_text_gets_a_style() -> None:
     wrong = {
         name
         for name in names()
-        if style_for_model(name) and any(one in name.casefold() for one in BASE_MARKS)
+        if style_for_model(name) and any(mark in name.casefold() for mark in BASE_MARKS)
     }
     assert wrong == set()
 
 
 def test_both_names_of_a_known_model_stand_for_the_same_style() -> None:
-    different = [one for one in search() if style_for_model(one.name) is not style_for_model(one.repository)]
+    different = [
+        entry for entry in search() if style_for_model(entry.name) is not style_for_model(entry.repository)
+    ]
     assert different == []
 
 
@@ -182,9 +184,9 @@ def test_where_two_patterns_fit_one_name_the_longer_is_the_narrower() -> None:
     ],
 )
 def test_only_the_last_part_of_a_name_counts_in_any_case(name: str) -> None:
-    found = style_for_model(name)
-    assert found is not None
-    assert found.name == "phi-2"
+    actual = style_for_model(name)
+    assert actual is not None
+    assert actual.name == "phi-2"
 
 
 @pytest.mark.parametrize("name", ["", "/", "phi-2/checkpoint-500", "my-phi-2"])

@@ -170,7 +170,7 @@ def test_starcoder_has_one_key_value_head() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "settings", "said"),
+    ("config", "settings", "message"),
     [
         (BLOOM_560M, {"apply_residual_connection_post_layernorm": True}, "post_layernorm"),
         (BLOOM_560M, {"slow_but_exact": True}, "slow_but_exact"),
@@ -190,9 +190,9 @@ def test_starcoder_has_one_key_value_head() -> None:
     ],
 )
 def test_what_would_be_run_wrong_is_refused(
-    config: dict[str, Any], settings: dict[str, Any], said: str
+    config: dict[str, Any], settings: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UnsupportedModel, match=said):
+    with pytest.raises(UnsupportedModel, match=message):
         parse_config("x", config | settings)
 
 

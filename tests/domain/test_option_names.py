@@ -6,7 +6,7 @@ NAMES = ("temperature", "max_new_tokens", "learning_rate", "seed", "stop", "stre
 
 
 @pytest.mark.parametrize(
-    ("unknown", "meant"),
+    ("unknown", "expected"),
     [
         ("temp", "temperature"),
         ("do_sample", "temperature"),
@@ -17,8 +17,8 @@ NAMES = ("temperature", "max_new_tokens", "learning_rate", "seed", "stop", "stre
         ("system_prompt", None),  # known elsewhere, but these names do not have its counterpart
     ],
 )
-def test_names_of_other_programs_and_misspelled_names_have_a_suggestion(unknown: str, meant: str) -> None:
-    assert suggest_name(unknown, NAMES) == meant
+def test_names_of_other_programs_and_misspelled_names_have_a_suggestion(unknown: str, expected: str) -> None:
+    assert suggest_name(unknown, NAMES) == expected
 
 
 def test_a_lora_option_is_found_with_and_without_its_prefix() -> None:

@@ -27,7 +27,7 @@ OLD_CPU = Hardware(bfloat16_accelerators=frozenset())
 
 
 @pytest.mark.parametrize(
-    ("hardware", "wish", "device", "dtype"),
+    ("hardware", "options", "device", "dtype"),
     [
         (CPU, {}, "cpu", "bfloat16"),
         (OLD_CPU, {}, "cpu", "bfloat16"),
@@ -43,13 +43,15 @@ OLD_CPU = Hardware(bfloat16_accelerators=frozenset())
     ],
 )
 def test_a_model_goes_to_the_best_device_in_the_best_precision(
-    hardware: Hardware, wish: dict[str, Any], device: str, dtype: Any
+    hardware: Hardware, options: dict[str, Any], device: str, dtype: Any
 ) -> None:
-    assert resolve_placement(DistributeOptions(**wish), hardware) == Placement(devices=(device,), dtype=dtype)
+    assert resolve_placement(DistributeOptions(**options), hardware) == Placement(
+        devices=(device,), dtype=dtype
+    )
 
 
 @pytest.mark.parametrize(
-    ("wish", "error", "said"),
+    ("options", "error", "message"),
     [
         ({"accelerator": "tpu"}, InvalidArgument, "Invalid accelerator"),
         ({"accelerator": "cuda"}, UnsupportedOperation, "no cuda device"),
@@ -72,10 +74,10 @@ def test_a_model_goes_to_the_best_device_in_the_best_precision(
     ],
 )
 def test_a_wish_that_cannot_be_is_refused_with_what_can(
-    wish: dict[str, Any], error: type[LitGPTError], said: str
+    options: dict[str, Any], error: type[LitGPTError], message: str
 ) -> None:
-    with pytest.raises(error, match=said):
-        resolve_placement(DistributeOptions(**wish), CPU)
+    with pytest.raises(error, match=message):
+        resolve_placement(DistributeOptions(**options), CPU)
 
 
 def test_a_way_to_quantize_is_decided_with_the_rest() -> None:
@@ -107,7 +109,7 @@ def test_more_gpus_than_there_are_are_counted_in_the_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hardware", "wish", "devices"),
+    ("hardware", "options", "devices"),
     [
         (TWO_GPUS, {"devices": "auto"}, ("cuda:0", "cuda:1")),
         (TWO_GPUS, {"devices": 2}, ("cuda:0", "cuda:1")),
@@ -121,9 +123,9 @@ def test_more_gpus_than_there_are_are_counted_in_the_error() -> None:
 )
 @pytest.mark.parametrize("strategy", ["sequential", "tensor_parallel"])
 def test_a_strategy_spreads_over_the_devices_that_are_named_or_over_all(
-    hardware: Hardware, wish: dict[str, Any], devices: tuple[str, ...], strategy: Any
+    hardware: Hardware, options: dict[str, Any], devices: tuple[str, ...], strategy: Any
 ) -> None:
-    placement = resolve_placement(DistributeOptions(generate_strategy=strategy, **wish), hardware)
+    placement = resolve_placement(DistributeOptions(generate_strategy=strategy, **options), hardware)
     assert (placement.devices, placement.strategy) == (devices, strategy)
 
 
@@ -147,9 +149,9 @@ def test_ranks_talk_by_nccl_if_each_has_a_card_of_its_own(
     assert Placement(devices=devices, dtype="float16", num_nodes=machines).backend == link
 
 
-@pytest.mark.parametrize(("wish", "size"), [(None, None), (100, 100), ("max_model_supported", "max")])
-def test_a_cache_may_be_fixed(wish: Any, size: Any) -> None:
-    assert resolve_placement(DistributeOptions(fixed_kv_cache_size=wish), CPU).kv_cache_size == size
+@pytest.mark.parametrize(("options", "size"), [(None, None), (100, 100), ("max_model_supported", "max")])
+def test_a_cache_may_be_fixed(options: Any, size: Any) -> None:
+    assert resolve_placement(DistributeOptions(fixed_kv_cache_size=options), CPU).kv_cache_size == size
 
 
 def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
@@ -173,7 +175,7 @@ def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "hardware", "said"),
+    ("options", "hardware", "message"),
     [
         ({"generate_strategy": "sequential", "devices": 4}, CPU, "No GPU.* 4 devices are all the CPU"),
         ({"generate_strategy": "tensor_parallel", "devices": 4}, CPU, "No GPU.* 4 devices are processes"),
@@ -185,8 +187,8 @@ def test_processes_that_torchrun_has_started_are_the_ranks() -> None:
     ],
 )
 def test_who_wants_several_devices_is_told_if_there_is_no_gpu(
-    wish: dict[str, Any], hardware: Hardware, said: str | None
+    options: dict[str, Any], hardware: Hardware, message: str | None
 ) -> None:
-    asked = DistributeOptions(**wish)
-    reported = no_gpu_warning(asked, resolve_placement(asked, hardware))
-    assert reported is None if said is None else re.search(said, reported or "")
+    distribute_options = DistributeOptions(**options)
+    reported = no_gpu_warning(distribute_options, resolve_placement(distribute_options, hardware))
+    assert reported is None if message is None else re.search(message, reported or "")

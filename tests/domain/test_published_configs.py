@@ -45,11 +45,11 @@ def test_minimax_says_how_many_numbers_of_a_head_are_rotated() -> None:
 
 def test_exaone_has_positions_where_it_has_windows_and_everywhere_if_it_has_none() -> None:
     layers = described("exaone4", num_hidden_layers=4, sliding_window=4096).layers
-    assert [one.mixer.sliding_window for one in layers] == [4096, 4096, 4096, None]
-    assert [one.mixer.rope is None for one in layers] == [False, False, False, True]
+    assert [layer.mixer.sliding_window for layer in layers] == [4096, 4096, 4096, None]
+    assert [layer.mixer.rope is None for layer in layers] == [False, False, False, True]
     layers = described("exaone4", sliding_window=None, sliding_window_pattern=None).layers
-    assert {one.mixer.sliding_window for one in layers} == {None}
-    assert not any(one.mixer.rope is None for one in layers)
+    assert {layer.mixer.sliding_window for layer in layers} == {None}
+    assert not any(layer.mixer.rope is None for layer in layers)
 
 
 PHI_3_5_MOE = {
@@ -88,13 +88,13 @@ def test_phi_3_5_moe_says_by_itself_what_longrope_multiplies_by() -> None:
     ],
 )
 def test_what_would_be_run_wrong_is_refused(model_type: str, setting: str, value: object) -> None:
-    said = "rope_type" if setting == "rope_scaling" else setting
-    with pytest.raises(UnsupportedModel, match=said):
+    key = "rope_type" if setting == "rope_scaling" else setting
+    with pytest.raises(UnsupportedModel, match=key):
         described(model_type, **{setting: value})
 
 
 def test_more_experts_than_the_groups_chosen_have_cannot_be_chosen() -> None:
-    latent = {f"qk_{one}_head_dim": 8 for one in ("nope", "rope")} | {"v_head_dim": 8, "kv_lora_rank": 8}
+    latent = {f"qk_{name}_head_dim": 8 for name in ("nope", "rope")} | {"v_head_dim": 8, "kv_lora_rank": 8}
     experts = {"n_routed_experts": 8, "n_group": 4, "topk_group": 1, "topk_method": "group_limited_greedy"}
     with pytest.raises(CorruptFile, match="num_experts_per_tok must be at most 2"):
         described("deepseek_v2", num_experts_per_tok=3, **experts, **latent)
@@ -118,10 +118,10 @@ APERTUS_8B = {
 
 
 def test_apertus_is_stretched_as_its_config_says_and_so_if_it_says_nothing() -> None:
-    said = described("apertus", **APERTUS_8B)
-    assert said == described("apertus", hidden_act="xielu")
-    assert said.layers[0].mlp == MLPSpec(intermediate_size=24, activation="xielu")
-    rotary = said.layers[0].mixer.rope
+    architecture = described("apertus", **APERTUS_8B)
+    assert architecture == described("apertus", hidden_act="xielu")
+    assert architecture.layers[0].mlp == MLPSpec(intermediate_size=24, activation="xielu")
+    rotary = architecture.layers[0].mixer.rope
     assert rotary is not None
     assert rotary.theta == 12000000.0
     assert rotary.scaling == Llama3Scaling(

@@ -75,7 +75,7 @@ def test_numbers_of_other_types_become_pythons_own() -> None:
 
 
 def test_a_temperature_next_to_zero_is_greedy() -> None:
-    assert [SamplingParams(temperature=one).greedy for one in (5e-324, 1e-8, 1e-5, 1e308)] == [
+    assert [SamplingParams(temperature=value).greedy for value in (5e-324, 1e-8, 1e-5, 1e308)] == [
         True,
         True,
         False,

@@ -39,10 +39,10 @@ def test_of_several_the_first_to_be_complete_wins() -> None:
     some.data(),
 )
 def test_however_text_is_cut_the_same_is_shown(text: str, stops: list[str], data: some.DataObject) -> None:
-    ends = [end for end in range(len(text) + 1) if any(text[:end].endswith(one) for one in stops)]
+    ends = [end for end in range(len(text) + 1) if any(text[:end].endswith(stop) for stop in stops)]
     expected = text
     if ends:
-        longest = max(len(one) for one in stops if text[: ends[0]].endswith(one))
+        longest = max(len(stop) for stop in stops if text[: ends[0]].endswith(stop))
         expected = text[: ends[0] - longest]
     pieces, rest = [], text
     while rest:

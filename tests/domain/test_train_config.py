@@ -107,12 +107,12 @@ def test_settings_that_contradict_each_other_are_told(wrong: dict[str, Any], wor
 
 
 @pytest.mark.parametrize(
-    ("misspelt", "meant"), [("batch_sise", "batch_size"), ("lr_rank", "lora_rank"), ("epoch", "epochs")]
+    ("misspelt", "expected"), [("batch_sise", "batch_size"), ("lr_rank", "lora_rank"), ("epoch", "epochs")]
 )
-def test_a_setting_that_is_not_known_is_an_error_that_names_the_nearest(misspelt: str, meant: str) -> None:
+def test_a_setting_that_is_not_known_is_an_error_that_names_the_nearest(misspelt: str, expected: str) -> None:
     with pytest.raises(UnknownSetting) as raised:
         config_from_settings(NEEDED | {misspelt: 3}, "bad.yaml")
-    assert str(raised.value) == f"Unknown setting '{misspelt}' in bad.yaml. Did you mean '{meant}'?"
+    assert str(raised.value) == f"Unknown setting '{misspelt}' in bad.yaml. Did you mean '{expected}'?"
     with pytest.raises(UnknownSetting) as raised:
         config_from_settings(NEEDED | {"zzz": 3})
     assert str(raised.value).startswith("Unknown setting 'zzz'. Settings: model, data, ")
@@ -120,7 +120,7 @@ def test_a_setting_that_is_not_known_is_an_error_that_names_the_nearest(misspelt
 
 @pytest.mark.parametrize("name", NEEDED)
 def test_a_required_setting_that_is_missing_is_an_error_that_says_what_to_pass(name: str) -> None:
-    without = {one: value for one, value in NEEDED.items() if one != name}
+    without = {key: value for key, value in NEEDED.items() if key != name}
     for settings in (without, without | {name: None}):
         with pytest.raises(MissingArgument, match=f"^Missing {name}: pass a .*[.]$"):
             config_from_settings(settings)
@@ -139,7 +139,7 @@ def test_a_recipe_read_from_its_own_settings_is_the_same() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.metadata["help"] for field in CONFIG_FIELDS.values())
-    assert {recipe(precision=one).precision for one in PRECISIONS} == set(PRECISIONS)
+    assert {recipe(precision=precision).precision for precision in PRECISIONS} == set(PRECISIONS)
 
 
 def test_adapters_learn_faster_than_all_weights_and_random_ones_faster_still() -> None:
@@ -153,7 +153,7 @@ def test_qlora_quantizes_and_nothing_else_does() -> None:
     assert recipe().quantization is recipe(method="lora").quantization is None
     assert recipe(method="qlora").quantization == "bnb.nf4"
     assert recipe(method="qlora", quantize="int8").quantization == "int8"
-    assert [recipe(method=one).uses_lora for one in ("full", "lora", "qlora")] == [False, True, True]
+    assert [recipe(method=name).uses_lora for name in ("full", "lora", "qlora")] == [False, True, True]
     assert recipe(
         lora_rank=2, lora_alpha=3, lora_dropout=0.5, lora_targets="all-linear"
     ).lora_config == LoraConfig(rank=2, alpha=3, dropout=0.5, targets="all-linear")
@@ -205,6 +205,6 @@ def test_the_last_rate_is_a_share_of_the_highest_and_no_more() -> None:
 def test_what_is_trained_by_default_follows_from_the_task(
     settings: dict[str, Any], method: str, init: str
 ) -> None:
-    for made in (recipe(**settings), config_from_settings({**NEEDED, **settings})):
-        assert (made.method, made.init) == (method, init)
-        assert config_from_settings(attrs.asdict(made)) == made
+    for config in (recipe(**settings), config_from_settings({**NEEDED, **settings})):
+        assert (config.method, config.init) == (method, init)
+        assert config_from_settings(attrs.asdict(config)) == config

@@ -48,9 +48,9 @@ def test_all_turns_of_a_conversation_are_kept() -> None:
         ("human", "Again."),
         ("gpt", "No."),
     ]
-    said = example({"conversations": [{"from": who, "value": what} for who, what in turns]})
-    assert [one.role for one in said] == ["system", "user", "assistant", "user", "assistant"]
-    assert [one.content for one in said] == [what for _, what in turns]
+    messages = example({"conversations": [{"from": who, "value": what} for who, what in turns]})
+    assert [value.role for value in messages] == ["system", "user", "assistant", "user", "assistant"]
+    assert [value.content for value in messages] == [what for _, what in turns]
 
 
 def test_an_input_is_put_below_its_instruction() -> None:
@@ -73,7 +73,7 @@ def test_alpacas_style_has_a_place_for_an_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "said"),
+    ("record", "message"),
     [
         ({"instruction": "Add."}, "it has no 'output'"),
         ({"instruction": "Add.", "output": None}, "its 'output' is null"),
@@ -108,18 +108,18 @@ def test_alpacas_style_has_a_place_for_an_input() -> None:
         ({"conversations": [{"from": "bing", "value": "x"}]}, "it is from 'bing', not one of 'human'"),
     ],
 )
-def test_what_is_missing_is_said_with_the_line(record: Any, said: str) -> None:
+def test_what_is_missing_is_said_with_the_line(record: Any, message: str) -> None:
     with pytest.raises(InvalidData) as caught:
         example(record)
     assert str(caught.value).startswith(WHERE)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
 
 
 def test_tool_calls_and_their_results_are_messages_like_any_other() -> None:
-    said = example(
+    messages = example(
         {
             "messages": [
                 {"role": "user", "content": "Add.", "name": None},
@@ -130,7 +130,7 @@ def test_tool_calls_and_their_results_are_messages_like_any_other() -> None:
             "tools": [],
         }
     )
-    assert said == (
+    assert messages == (
         ASKED,
         Message("assistant", None, {"tool_calls": [CALL]}),
         Message("tool", "3", {"tool_call_id": "1"}),
@@ -173,10 +173,10 @@ def test_a_record_has_tools_and_variables_of_its_own() -> None:
     assert parse_template_options([ASKED], default, location=WHERE) is default
     assert parse_template_options({"tools": None}, default, location=WHERE) is default
     for tools in ([CALL], json.dumps([CALL])):
-        found = parse_template_options(
+        actual = parse_template_options(
             {"tools": tools, "chat_template_kwargs": {"b": 2}}, default, location=WHERE
         )
-        assert found == TemplateOptions(tools=[CALL], variables={"b": 2})
+        assert actual == TemplateOptions(tools=[CALL], variables={"b": 2})
     assert parse_template_options({"tools": []}, default, location=WHERE).tools == ()
     for record in ({"tools": "f"}, {"tools": {"name": "f"}}, {"chat_template_kwargs": {"messages": 1}}):
         with pytest.raises(InvalidData, match="line 3"):
@@ -210,11 +210,11 @@ def test_a_fraction_leaves_something_to_learn_from() -> None:
 
 
 def test_a_lesson_is_cut_at_its_end() -> None:
-    lesson = SFTExample((10, 11, 12, 13, 14, 15), ((1, 3), (4, 6)))
-    assert lesson.labels(-100) == [-100, 11, 12, -100, 14, 15]
-    assert lesson.truncate(None) is lesson.truncate(6) is lesson
-    assert lesson.truncate(5).labels(-1) == [-1, 11, 12, -1, 14]
-    assert lesson.truncate(2).loss_spans == ((1, 2),)
+    example = SFTExample((10, 11, 12, 13, 14, 15), ((1, 3), (4, 6)))
+    assert example.labels(-100) == [-100, 11, 12, -100, 14, 15]
+    assert example.truncate(None) is example.truncate(6) is example
+    assert example.truncate(5).labels(-1) == [-1, 11, 12, -1, 14]
+    assert example.truncate(2).loss_spans == ((1, 2),)
 
 
 def test_what_is_not_learned_or_follows_nothing_teaches_nothing() -> None:

@@ -35,10 +35,10 @@ def test_what_is_not_an_integer_is_of_a_wrong_type(value: object) -> None:
 
 
 def test_numbers_of_other_libraries_become_pythons() -> None:
-    for found in (integer("n", np.int64(3), 1), real("x", np.float32(3))):
-        assert found == 3
-        assert type(found) in (int, float)
-    assert [real("x", one) for one in (Fraction(1, 2), Decimal("0.5"))] == [0.5, 0.5]
+    for actual in (integer("n", np.int64(3), 1), real("x", np.float32(3))):
+        assert actual == 3
+        assert type(actual) in (int, float)
+    assert [real("x", value) for value in (Fraction(1, 2), Decimal("0.5"))] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_what_is_not_a_number_is_of_a_wrong_type(value: object) -> None:
 
 
 def test_values_of_files_are_numbers_only_if_they_are_finite_and_no_booleans() -> None:
-    assert [is_integer(one, 1) for one in (1, 0, True, 1.0, "1")] == [True, False, False, False, False]
+    assert [is_integer(value, 1) for value in (1, 0, True, 1.0, "1")] == [True, False, False, False, False]
     assert is_integer(-5)
     values = (0, -1.5, True, float("nan"), float("inf"), 10**400, "1")
-    assert [is_number(one) for one in values] == [True, True, False, False, False, False, False]
+    assert [is_number(value) for value in values] == [True, True, False, False, False, False, False]
 
 
 def test_a_flag_is_true_or_false() -> None:

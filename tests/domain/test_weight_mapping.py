@@ -15,7 +15,7 @@ def test_every_parameter_is_read_from_the_tensors_it_is_made_of() -> None:
         join.parameter.name: join for join in validate_mapping("tiny", ARCHITECTURE, LLAMA.weights, TENSORS)
     }
     qkv = joins["transformer.h.1.attn.qkv.weight"]
-    assert qkv.hf_names == tuple(f"model.layers.1.self_attn.{one}_proj.weight" for one in "qkv")
+    assert qkv.hf_names == tuple(f"model.layers.1.self_attn.{letter}_proj.weight" for letter in "qkv")
     assert qkv.parameter.split_sizes == (16, 8, 8)
     assert qkv.parameter.shape == (32, 16)
     assert joins["lm_head.weight"].hf_names == ("lm_head.weight",)
@@ -42,19 +42,19 @@ def test_all_that_is_wrong_is_listed_at_once() -> None:
 
 
 def test_queries_and_keys_of_exchanged_shapes_are_noticed_although_their_sum_is_right() -> None:
-    names = [f"model.layers.0.self_attn.{one}_proj.weight" for one in "qk"]
+    names = [f"model.layers.0.self_attn.{letter}_proj.weight" for letter in "qk"]
     tensors = TENSORS | {names[0]: TENSORS[names[1]], names[1]: TENSORS[names[0]]}
     with pytest.raises(CheckpointMismatch, match=r"q_proj.*expected \[16, 16\]"):
         validate_mapping("tiny", ARCHITECTURE, LLAMA.weights, tensors)
 
 
 def test_a_tied_head_that_the_file_has_is_known_and_no_parameter_until_it_is_read() -> None:
-    found = resolve_model("tiny", CONFIG | {"tie_word_embeddings": True}, TENSORS)
-    assert found.architecture.tie_word_embeddings
-    assert found.untied_head is not None
-    assert found.untied_head.hf_names == ("lm_head.weight",)
-    assert found.untied_head not in found.sources
-    untied = found.untied()
+    resolved = resolve_model("tiny", CONFIG | {"tie_word_embeddings": True}, TENSORS)
+    assert resolved.architecture.tie_word_embeddings
+    assert resolved.untied_head is not None
+    assert resolved.untied_head.hf_names == ("lm_head.weight",)
+    assert resolved.untied_head not in resolved.sources
+    untied = resolved.untied()
     assert not untied.architecture.tie_word_embeddings
     assert {join.parameter.name for join in untied.sources} == {
         parameter.name for parameter in untied.architecture.parameters()
@@ -64,9 +64,9 @@ def test_a_tied_head_that_the_file_has_is_known_and_no_parameter_until_it_is_rea
 
 def test_a_bias_is_read_where_the_config_asks_for_it_and_is_left_over_where_it_does_not() -> None:
     biases = {
-        f"model.layers.{layer}.self_attn.{one}_proj.bias": TensorInfo((rows,), "F32", 4)
+        f"model.layers.{layer}.self_attn.{letter}_proj.bias": TensorInfo((rows,), "F32", 4)
         for layer in range(2)
-        for one, rows in zip("qkvo", (16, 8, 8, 16), strict=True)
+        for letter, rows in zip("qkvo", (16, 8, 8, 16), strict=True)
     }
     biased = parse_config("tiny", CONFIG | {"attention_bias": True})
     assert len(validate_mapping("tiny", biased, LLAMA.weights, TENSORS | biases)) > len(LLAMA.weights) - 2

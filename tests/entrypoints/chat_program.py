@@ -48,7 +48,7 @@ class TwoAnswers(ScriptedGenerator):
         """Answer one prompt."""
         prompt = list(requests[0].prompt)
         last = prompt[len(prompt) - prompt[::-1].index(USER) :]
-        is_long = b"long" in bytes(one for one in last if one < 256)
+        is_long = b"long" in bytes(value for value in last if value < 256)
         self.script = Slowly() if is_long else SHORT
         return super().generate(requests, prefix=prefix)
 
@@ -73,12 +73,12 @@ def begin(messages: Sequence[Message], settings: dict[str, Any]) -> Chat:
         generator.prefix_cache(),
         list(messages),
     )
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "max_new_tokens": settings.get("max_new_tokens", 1000),
         "sampling_params": SamplingParams(seed=settings.get("seed")),
         "stop_token_ids": frozenset({END}),
     }
-    turn = TurnOptions(talk.renderer, lambda ids: GenerationRequest(prompt=ids, **how))
+    turn = TurnOptions(talk.renderer, lambda ids: GenerationRequest(prompt=ids, **options))
     return Chat(talk, lambda _: turn)
 
 

@@ -26,8 +26,8 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        kept = {name for name in os.environ if not name.startswith("LITGPT_") and name not in _HIDDEN}
-        environment = {name: os.environ[name] for name in kept} | {
+        names = {name for name in os.environ if not name.startswith("LITGPT_") and name not in _HIDDEN}
+        environment = {name: os.environ[name] for name in names} | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "XDG_STATE_HOME": str(folder / "state"),
             "HF_HOME": str(folder / "hub"),

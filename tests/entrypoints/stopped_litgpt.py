@@ -59,7 +59,7 @@ def wait_for_all_of(session: int) -> None:
 
 def in_session(session: int) -> list[int]:
     """Return the processes of a session, which are all that were started by its first one."""
-    found = []
+    results = []
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
             try:
@@ -67,8 +67,8 @@ def in_session(session: int) -> list[int]:
             except OSError:
                 continue
             if int(of) == session and state != "Z":
-                found.append(int(path.name))
-    return found
+                results.append(int(path.name))
+    return results
 
 
 def _wait_within(step: int) -> None:

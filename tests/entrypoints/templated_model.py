@@ -39,10 +39,12 @@ def weather(city: str) -> str:
 @cache
 def templated_folder() -> Path:
     """Return a folder with a tiny Llama that has the template; not to be written to."""
-    made = Path(_HOME.name) / "model"
-    shutil.copytree(tiny_folder("llama"), made)
-    sizes = json.loads((made / "config.json").read_text(encoding="utf-8")) | {"max_position_embeddings": 4096}
-    (made / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
+    folder = Path(_HOME.name) / "model"
+    shutil.copytree(tiny_folder("llama"), folder)
+    sizes = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {
+        "max_position_embeddings": 4096
+    }
+    (folder / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": "<|begin|>",
@@ -50,5 +52,5 @@ def templated_folder() -> Path:
         "add_bos_token": True,
         "chat_template": TEMPLATE,
     }
-    (made / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
-    return made
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder

@@ -50,16 +50,16 @@ def llm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
 def test_the_first_answer_is_that_of_generate_with_the_same_options(
     llm: LLM, options: dict[str, Any]
 ) -> None:
-    how = FEW | options
-    expected = llm.complete("Hi<|end|>", **how)
-    assert llm.chat().complete("Hi<|end|>", **how) == expected
-    assert llm.chat().send("Hi<|end|>", **how) == expected.text == llm.generate("Hi<|end|>", **how)
-    assert "".join(llm.chat().stream("Hi<|end|>", **how)) == expected.text
-    assert "".join(llm.chat().send("Hi<|end|>", stream=True, **how)) == expected.text
-    ids = llm.chat().send("Hi<|end|>", return_as_token_ids=True, **how)
+    settings = FEW | options
+    expected = llm.complete("Hi<|end|>", **settings)
+    assert llm.chat().complete("Hi<|end|>", **settings) == expected
+    assert llm.chat().send("Hi<|end|>", **settings) == expected.text == llm.generate("Hi<|end|>", **settings)
+    assert "".join(llm.chat().stream("Hi<|end|>", **settings)) == expected.text
+    assert "".join(llm.chat().send("Hi<|end|>", stream=True, **settings)) == expected.text
+    ids = llm.chat().send("Hi<|end|>", return_as_token_ids=True, **settings)
     assert ids.tolist() == list(expected.token_ids)
     assert ids.dtype == torch.long
-    streamed = list(llm.chat().send("Hi<|end|>", return_as_token_ids=True, stream=True, **how))
+    streamed = list(llm.chat().send("Hi<|end|>", return_as_token_ids=True, stream=True, **settings))
     assert torch.cat(streamed).tolist() == ids.tolist()
 
 
@@ -85,11 +85,11 @@ def test_log_probabilities_come_with_a_completion(llm: LLM) -> None:
 
 
 def test_options_of_one_answer_are_not_those_of_the_next(llm: LLM) -> None:
-    one, other = llm.chat(**FEW), llm.chat(**FEW)
-    one.send("Hi", chat_template_kwargs={"loud": True}, temperature=0.0)
+    first, other = llm.chat(**FEW), llm.chat(**FEW)
+    first.send("Hi", chat_template_kwargs={"loud": True}, temperature=0.0)
     other.send("Hi", chat_template_kwargs={"loud": True}, temperature=0.0)
-    assert one.complete("More") == other.complete("More")
-    assert [message.role for message in one.messages] == ["user", "assistant"] * 2
+    assert first.complete("More") == other.complete("More")
+    assert [message.role for message in first.messages] == ["user", "assistant"] * 2
 
 
 def test_a_system_prompt_begins_a_conversation_and_stays(llm: LLM) -> None:

@@ -43,8 +43,8 @@ def folder() -> str:
 def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     capsys.readouterr()  # what came before is not the command's
     status = run(arguments)
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_the_prompt_may_follow_the_model(capsys: pytest.CaptureFixture[str], fol
 def test_no_bound_on_top_k_is_0_or_all(capsys: pytest.CaptureFixture[str], folder: str) -> None:
     drawn = ("generate", folder, "hello", "--max-new-tokens", "12", "--temperature", "9", "--seed", "3")
     bounds = (("--top-k", "0"), ("--top_k", "all"), ())
-    one, other, default = (ends(capsys, *drawn, *bound) for bound in bounds)
-    assert one == other != default
+    first, other, default = (ends(capsys, *drawn, *bound) for bound in bounds)
+    assert first == other != default
     assert "neither an integer nor 'all'" in ends(capsys, *drawn, "--top-k", "some")[2]
 
 
@@ -174,14 +174,14 @@ def test_a_prompt_can_come_from_stdin(
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "message"),
     [
         ("--precision", "int3", "error: --precision must be"),
         ("--accelerator", "tpu", "error: --accelerator must"),
     ],
 )
 def test_a_place_that_there_is_not_is_refused_before_a_weight_is_read(
-    capsys: pytest.CaptureFixture[str], option: str, value: str, said: str
+    capsys: pytest.CaptureFixture[str], option: str, value: str, message: str
 ) -> None:
     model = MemoryCheckpoint(CONFIG, {name: MemoryTensor(shape) for name, shape in shapes().items()})
     here = MemoryStore({"tiny": model})
@@ -190,7 +190,7 @@ def test_a_place_that_there_is_not_is_refused_before_a_weight_is_read(
         container.open_tokenizer.override(providers.Object(open_byte_tokenizer)),
     ):
         status, _, error = ends(capsys, "generate", "tiny", "--prompt", "x", option, value)
-    assert (status, error.startswith(said), model.was_read) == (1, True, [])
+    assert (status, error.startswith(message), model.was_read) == (1, True, [])
 
 
 class Faulty(MemoryStore):
@@ -209,7 +209,7 @@ def test_an_exception_that_nobody_foresaw_keeps_its_traceback_and_ctrl_c_ends_wi
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("generate", "smolm", "--prompt", "x"), "error: There is no model 'smolm'"),
         (("generate", "smolm", "--prompt", ""), "error: --prompt must be"),
@@ -224,11 +224,11 @@ def test_an_exception_that_nobody_foresaw_keeps_its_traceback_and_ctrl_c_ends_wi
     ],
 )
 def test_what_cannot_be_done_is_one_line_on_stderr(
-    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
     status, answer, error = ends(capsys, *arguments)
     assert (status, answer) == (1, "")
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -271,14 +271,16 @@ def test_info_as_json_is_for_programs(capsys: pytest.CaptureFixture[str], folder
     reported = json.loads(ends(capsys, "info", folder, "--json")[1])
     assert reported["architecture"]["family"] == "llama"
     assert (
-        reported["nbytes"] == sum(one["nbytes"] for one in reported["stored"]) == reported["parameters"] * 4
+        reported["nbytes"]
+        == sum(value["nbytes"] for value in reported["stored"])
+        == reported["parameters"] * 4
     )
     assert reported["needs"]["float32"][-1]["tokens"] == reported["architecture"]["context_length"]
     assert reported["needs"]["float32"][-1]["weights"] == reported["nbytes"]
-    assert {one["dtype"] for one in reported["fits"]} == {"bfloat16", "float32"}
+    assert {report["dtype"] for report in reported["fits"]} == {"bfloat16", "float32"}
     weights = {name: lengths[-1]["weights"] for name, lengths in reported["needs"].items()}
     assert weights["bnb.nf4"] < weights["int8"] < weights["bfloat16"] < weights["float32"]
-    assert {one["quantize"] for one in reported["fits"]} == {None, "int8", "int4", "bnb.nf4"}
+    assert {report["quantize"] for report in reported["fits"]} == {None, "int8", "int4", "bnb.nf4"}
 
 
 def test_info_tells_what_each_of_several_devices_will_hold(
@@ -290,8 +292,8 @@ def test_info_tells_what_each_of_several_devices_will_hold(
     over = json.loads(ends(capsys, "info", folder, "--devices", "2", "--json")[1])["devices"]
     whole = json.loads(ends(capsys, "info", folder, "--json")[1])
     assert whole["devices"] == {}
-    for one in over.values():
-        needs = one["needs"]["float32"]
+    for value in over.values():
+        needs = value["needs"]["float32"]
         cache = whole["needs"]["float32"][-1]["kv_cache"]
         assert len(needs) == 2
         assert sum(part["kv_cache"] for part in needs) == cache
@@ -302,9 +304,9 @@ def test_info_tells_what_each_of_several_devices_will_hold(
 
 
 def test_a_command_quantizes_as_it_is_told(capsys: pytest.CaptureFixture[str], folder: str) -> None:
-    asked = ("generate", folder, "--prompt", "hello", "--max-new-tokens", "3", "--quantize")
-    assert ends(capsys, *asked, "int8", "--quiet")[0] == 0
-    status, reported, error = ends(capsys, *asked, "nf4", "--quiet")
+    arguments = ("generate", folder, "--prompt", "hello", "--max-new-tokens", "3", "--quantize")
+    assert ends(capsys, *arguments, "int8", "--quiet")[0] == 0
+    status, reported, error = ends(capsys, *arguments, "nf4", "--quiet")
     assert (status, reported) == (1, "")
     assert "None or one of int8, int4, bnb.nf4," in " ".join(error.split())
 
@@ -350,7 +352,7 @@ def test_the_list_says_how_large_a_model_is_where_that_is_known(
     capsys: pytest.CaptureFixture[str], name: str, parameters: str
 ) -> None:
     listed = ends(capsys, "download", "list", name)[1]
-    (line,) = (one.split() for one in listed.splitlines() if one.split()[0] == name)
+    (line,) = (line.split() for line in listed.splitlines() if line.split()[0] == name)
     assert line[2] == parameters
 
 

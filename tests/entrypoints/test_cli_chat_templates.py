@@ -37,8 +37,8 @@ def llm(folder: str) -> LLM:
 def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     capsys.readouterr()
     status = run(arguments)
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 def answer(llm: LLM, prompt: Any, **options: Any) -> str:
@@ -51,8 +51,8 @@ def test_tools_and_variables_are_read_from_files_and_as_json(
     (tmp_path / "tools.json").write_text(json.dumps([SCHEMA]), encoding="utf-8")
     expected = answer(llm, "Warm?", tools=[weather], chat_template_kwargs={"enable_thinking": False})
     for tools in (str(tmp_path / "tools.json"), json.dumps([SCHEMA])):
-        how = ("--tools", tools, "--chat-template-kwargs", '{"enable_thinking": false}', "--quiet")
-        assert ends(capsys, "generate", folder, "--prompt", "Warm?", *GREEDY, *how) == (0, expected, "")
+        arguments = ("--tools", tools, "--chat-template-kwargs", '{"enable_thinking": false}', "--quiet")
+        assert ends(capsys, "generate", folder, "--prompt", "Warm?", *GREEDY, *arguments) == (0, expected, "")
     assert expected != answer(llm, "Warm?")
 
 
@@ -61,29 +61,29 @@ def test_messages_are_read_from_a_file(
     capsys: pytest.CaptureFixture[str], folder: str, llm: LLM, tmp_path: Path, saved: Any
 ) -> None:
     (tmp_path / "talk.json").write_text(json.dumps(saved), encoding="utf-8")
-    how = ("generate", folder, "--messages", str(tmp_path / "talk.json"), *GREEDY, "--quiet")
+    arguments = ("generate", folder, "--messages", str(tmp_path / "talk.json"), *GREEDY, "--quiet")
     tools = [weather] if isinstance(saved, dict) else None
-    assert ends(capsys, *how) == (0, answer(llm, TALK, tools=tools), "")
+    assert ends(capsys, *arguments) == (0, answer(llm, TALK, tools=tools), "")
     options = {"tools": tools, "continue_final_message": True}
-    assert ends(capsys, *how, "--continue-final-message") == (0, answer(llm, TALK, **options), "")
+    assert ends(capsys, *arguments, "--continue-final-message") == (0, answer(llm, TALK, **options), "")
 
 
 def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: str, llm: LLM) -> None:
     ready = "<|begin|>user\nhi<|end|>\n<|begin|>assistant\n"
     expected = answer(llm, "hi")
-    how = ("generate", folder, "--prompt", ready, *GREEDY)
-    status, text, notes = ends(capsys, *how, "--no-apply-chat-template")
+    arguments = ("generate", folder, "--prompt", ready, *GREEDY)
+    status, text, notes = ends(capsys, *arguments, "--no-apply-chat-template")
     assert (status, text) == (0, expected)
     assert "begins with" not in notes
-    _, _, notes = ends(capsys, *how)
+    _, _, notes = ends(capsys, *arguments)
     assert notes.count("The prompt begins with '<|begin|>'") == 1
     assert "Use --no-apply-chat-template to send" in notes
     assert ".py" not in notes
-    assert ends(capsys, *how, "--quiet")[2] == ""
+    assert ends(capsys, *arguments, "--quiet")[2] == ""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "said"),
+    ("arguments", "status", "message"),
     [
         ((), 2, "error: Missing prompt: pass it after MODEL or with --prompt"),
         (
@@ -109,11 +109,11 @@ def test_a_prompt_is_sent_as_it_is(capsys: pytest.CaptureFixture[str], folder: s
     ],
 )
 def test_what_cannot_be_right_is_one_line(
-    capsys: pytest.CaptureFixture[str], folder: str, arguments: tuple[str, ...], status: int, said: str
+    capsys: pytest.CaptureFixture[str], folder: str, arguments: tuple[str, ...], status: int, message: str
 ) -> None:
-    found, answer, notes = ends(capsys, "generate", folder, *arguments, *GREEDY, "--quiet")
-    assert (found, answer) == (status, "")
-    assert said in " ".join(notes.split())
+    actual, answer, notes = ends(capsys, "generate", folder, *arguments, *GREEDY, "--quiet")
+    assert (actual, answer) == (status, "")
+    assert message in " ".join(notes.split())
 
 
 def test_a_chat_has_tools_gets_their_results_and_goes_on(
@@ -121,13 +121,13 @@ def test_a_chat_has_tools_gets_their_results_and_goes_on(
 ) -> None:
     saved = tmp_path / "talk.json"
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"Warm?\n/tool 22\n/tool\n/save {saved}\n"))
-    how = ("chat", folder, *GREEDY, "--tools", json.dumps([SCHEMA]))
-    status, text, notes = ends(capsys, *how)
+    arguments = ("chat", folder, *GREEDY, "--tools", json.dumps([SCHEMA]))
+    status, text, notes = ends(capsys, *arguments)
     assert status == 0
     assert "Usage: /tool TEXT" in notes
     with llm.chat(tools=[weather], top_k=1, max_new_tokens=4) as chat:
         expected = [chat.send("Warm?"), chat.send({"role": "tool", "content": "22"})]
-    assert text == "".join(f"{one}\n" for one in expected)
+    assert text == "".join(f"{value}\n" for value in expected)
     monkeypatch.setattr(sys, "stdin", io.StringIO("And now?\n"))
     status, text, _ = ends(capsys, "chat", folder, *GREEDY, "--resume", str(saved))
     with llm.chat(resume=saved, top_k=1, max_new_tokens=4) as chat:

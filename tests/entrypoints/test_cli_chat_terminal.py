@@ -80,7 +80,7 @@ def users(terminal: "pexpect.spawn[str]", path: Path) -> list[str]:
     run(terminal, f"/save {path}\r", r"\(Saved to")
     run(terminal, "/clear\r", r"\(Started a new conversation")
     messages = json.loads(path.read_text(encoding="utf-8"))["messages"]
-    return [one["content"] for one in messages if one["role"] == "user"]
+    return [message["content"] for message in messages if message["role"] == "user"]
 
 
 def test_a_paste_is_one_message_and_ctrl_c_clears_a_half_typed_line(

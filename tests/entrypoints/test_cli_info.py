@@ -12,11 +12,11 @@ TINY = parse_config("tiny", CONFIG)
 NEEDS = {
     tokens: estimate_memory(TINY, dtype="float32", tokens=tokens) for tokens in (1, 10, TINY.context_length)
 }
-ONE, TEN, ALL = (one.total for one in NEEDS.values())
+ONE, TEN, ALL = (value.total for value in NEEDS.values())
 
 
 @pytest.mark.parametrize(
-    ("total", "free", "said"),
+    ("total", "free", "message"),
     [
         (ALL, ALL, "fits with the full context"),
         (ALL, TEN, "fits with up to 10 tokens, or the full context if other programs free "),
@@ -30,9 +30,9 @@ ONE, TEN, ALL = (one.total for one in NEEDS.values())
         (ONE - 1, ONE - 1, "does not fit: the weights alone take "),
     ],
 )
-def test_the_verdict_says_what_to_do(total: int, free: int, said: str) -> None:
+def test_the_verdict_says_what_to_do(total: int, free: int, message: str) -> None:
     verdict = check_fit(TINY, DeviceMemory(device="memory", total=total, free=free), dtype="float32")
-    assert advice(verdict, NEEDS).startswith(said)
+    assert advice(verdict, NEEDS).startswith(message)
 
 
 def test_what_is_too_large_may_fit_in_fewer_bits() -> None:
@@ -49,7 +49,7 @@ def test_a_memory_that_holds_quantized_weights_alone_is_one_that_they_fit() -> N
 
 
 @pytest.mark.parametrize(
-    ("nbytes", "said"),
+    ("nbytes", "message"),
     [
         (0, "0.0 kB"),
         (999_949, "999.9 kB"),
@@ -58,5 +58,5 @@ def test_a_memory_that_holds_quantized_weights_alone_is_one_that_they_fit() -> N
         (1_341_000_000, "1.3 GB"),
     ],
 )
-def test_sizes_are_decimal(nbytes: int, said: str) -> None:
-    assert format_bytes(nbytes) == said
+def test_sizes_are_decimal(nbytes: int, message: str) -> None:
+    assert format_bytes(nbytes) == message

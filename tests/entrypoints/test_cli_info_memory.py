@@ -17,7 +17,7 @@ def test_weights_and_cache_are_those_of_the_network(family: str) -> None:
     architecture = parse_config(family, tiny_model(family).config.to_dict())
     with torch.device("meta"):
         network = GPT(architecture)
-    assert parameter_count(architecture) == sum(one.numel() for one in network.parameters())
+    assert parameter_count(architecture) == sum(parameter.numel() for parameter in network.parameters())
     cache = KVCache.empty(
         architecture, max_length=TOKENS, device=torch.device("cpu"), dtype=torch.bfloat16, fixed=True
     )

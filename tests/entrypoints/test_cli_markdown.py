@@ -37,12 +37,13 @@ def rendered(*pieces: str) -> str:
     shown = "".join([*map(stream.feed, pieces), stream.finish()])
     parts = re.findall(r"\x1b\[([\d;]+)m(.*?)\x1b\[0m|([^\x1b])", shown, re.DOTALL)
     characters = [
-        ("+".join(sorted({NAMES[code] for code in codes.split(";")})) if codes else "", one)
+        ("+".join(sorted({NAMES[code] for code in codes.split(";")})) if codes else "", value)
         for codes, styled, plain in parts
-        for one in styled or plain
+        for value in styled or plain
     ]
     runs = [
-        (tag, "".join(one for _, one in run)) for tag, run in groupby(characters, key=lambda pair: pair[0])
+        (tag, "".join(value for _, value in run))
+        for tag, run in groupby(characters, key=lambda pair: pair[0])
     ]
     return "".join(f"<{tag}>{text}</>" if tag else text for tag, text in runs)
 

@@ -28,7 +28,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
     capsys.readouterr()
     assert run(("list", "--json")) == 0
-    return {one["name"]: one["nbytes"] for one in json.loads(capsys.readouterr().out)}
+    return {value["name"]: value["nbytes"] for value in json.loads(capsys.readouterr().out)}
 
 
 def test_the_models_of_every_place_are_listed_with_their_sizes(
@@ -62,7 +62,7 @@ def test_a_link_is_removed_and_not_what_it_points_to(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("org/modle", "Did you mean org/model?"),
         ("../elsewhere", "There is no model '../elsewhere'"),
@@ -72,7 +72,7 @@ def test_a_link_is_removed_and_not_what_it_points_to(
 )
 @pytest.mark.usefixtures("machine")
 def test_what_is_no_model_of_the_list_is_not_removed(
-    capsys: pytest.CaptureFixture[str], name: str, said: str
+    capsys: pytest.CaptureFixture[str], name: str, message: str
 ) -> None:
     assert run(("rm", name, "--yes")) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

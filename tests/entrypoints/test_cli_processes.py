@@ -35,9 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def litgpt(*arguments: str, said: str | None = None) -> subprocess.CompletedProcess[str]:
+def litgpt(*arguments: str, message: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        (*LITGPT, *arguments), input=said, capture_output=True, encoding="utf-8", check=False
+        (*LITGPT, *arguments), input=message, capture_output=True, encoding="utf-8", check=False
     )
 
 
@@ -59,19 +59,21 @@ assert "torch" not in sys.modules
 
 def test_the_real_model_answers_through_a_pipe() -> None:
     done = litgpt(
-        "generate", "--prompt", "-", "--top_k", "1", "--quiet", said="What is the capital of France?\n"
+        "generate", "--prompt", "-", "--top_k", "1", "--quiet", message="What is the capital of France?\n"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "The capital of France is Paris.\n", "")
 
 
 def test_a_chat_through_a_pipe_answers_line_by_line(folder: str, tmp_path: Path) -> None:
     saved = tmp_path / "talk.json"
-    said = f"My name is Ada.\n\nWhat is my name?\n/save {saved}\n/nonsense\n/exit\nnever read\n"
-    done = litgpt("chat", folder, "--seed", "1", "--max-new-tokens", "20", "--quiet", said=said)
+    typed = f"My name is Ada.\n\nWhat is my name?\n/save {saved}\n/nonsense\n/exit\nnever read\n"
+    done = litgpt("chat", folder, "--seed", "1", "--max-new-tokens", "20", "--quiet", message=typed)
     assert done.returncode == 0, done.stderr
     messages = json.loads(saved.read_text(encoding="utf-8"))["messages"]
-    assert [one["role"] for one in messages] == ["user", "assistant"] * 2
-    assert done.stdout == "".join(f"{one['content']}\n" for one in messages if one["role"] == "assistant")
+    assert [message["role"] for message in messages] == ["user", "assistant"] * 2
+    assert done.stdout == "".join(
+        f"{message['content']}\n" for message in messages if message["role"] == "assistant"
+    )
     assert done.stderr.startswith(f"(Saved to {saved}.)\nUnknown command /nonsense (see /help).")
 
 

@@ -28,14 +28,14 @@ YES = (*b"yes", END)
 def begin(
     sys_prompt: str | None = None,
     *,
-    said: Sequence[Message] = (),
+    messages: Sequence[Message] = (),
     script: Sequence[int] = YES,
     context: int = 1000,
 ) -> Chat:
     tokenizer, generator = ByteTokenizer(), ScriptedGenerator(script, context)
-    said = [Message("system", sys_prompt)] if sys_prompt else list(said)
+    messages = [Message("system", sys_prompt)] if sys_prompt else list(messages)
     talk = Conversation(
-        RenderPrompt(tokenizer, None), GenerateText(tokenizer, generator), generator.prefix_cache(), said
+        RenderPrompt(tokenizer, None), GenerateText(tokenizer, generator), generator.prefix_cache(), messages
     )
     turn = TurnOptions(
         talk.renderer, lambda ids: GenerationRequest(prompt=ids, stop_token_ids=frozenset({END}))
@@ -71,7 +71,7 @@ def talk(
     """Have a conversation along a pipe."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
     adapters = AdapterSwitch(TwoAdapters())
-    session = Session(lambda said, _: begin(said=said), chat or begin(), settings or {}, adapters)
+    session = Session(lambda messages, _: begin(messages=messages), chat or begin(), settings or {}, adapters)
     session.run()
     return session
 
@@ -81,7 +81,7 @@ def test_each_line_is_a_message_and_empty_ones_are_none(
 ) -> None:
     session = talk(monkeypatch, "one ", "", "  ", "two")
     assert capsys.readouterr() == ("yes\nyes\n", "")
-    assert [one.content for one in session.chat.messages] == ["one", "yes", "two", "yes"]
+    assert [message.content for message in session.chat.messages] == ["one", "yes", "two", "yes"]
 
 
 @pytest.mark.parametrize("farewell", ["/exit", "/quit", " /exit "])
@@ -103,7 +103,7 @@ def test_a_command_that_there_is_not_is_not_told_to_the_model_but_for_a_space_be
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = talk(monkeypatch, "/bin/ls is what?", " /help me", "/help")
-    assert [one.content for one in session.chat.messages] == ["/help me", "yes"]
+    assert [message.content for message in session.chat.messages] == ["/help me", "yes"]
     notes = capsys.readouterr().err
     assert notes.startswith("Unknown command /bin/ls (see /help).")
     assert "/save FILE" in notes
@@ -114,7 +114,7 @@ def test_what_was_said_is_saved_and_a_path_that_cannot_be_written_ends_nothing(
 ) -> None:
     talk(monkeypatch, "one", f"/save {tmp_path}/no/folder", "/save", f"/save {tmp_path}/my talk.json", "two")
     saved = json.loads((tmp_path / "my talk.json").read_text(encoding="utf-8"))
-    assert [one["content"] for one in saved["messages"]] == ["one", "yes"]
+    assert [message["content"] for message in saved["messages"]] == ["one", "yes"]
     answers, notes = capsys.readouterr()
     assert answers == "yes\nyes\n"
     assert [line.split(":")[0] for line in notes.splitlines()] == [
@@ -146,21 +146,21 @@ def test_a_block_is_one_message_and_a_space_before_it_keeps_its_quotes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     session = talk(monkeypatch, '"""one', "", 'two"""', ' """x', '"""a"""')
-    said = [one.content for one in session.chat.messages if one.role == "user"]
-    assert said == ["one\n\ntwo", '"""x', "a"]
+    contents = [message.content for message in session.chat.messages if message.role == "user"]
+    assert contents == ["one\n\ntwo", '"""x', "a"]
 
 
 def test_messages_are_undone_answered_again_and_edited(monkeypatch: pytest.MonkeyPatch) -> None:
     session = talk(monkeypatch, "/undo", "one", "two", "/undo", "/regenerate", "/edit three", "/undo", "four")
-    assert [one.content for one in session.chat.messages] == ["four", "yes"]
+    assert [message.content for message in session.chat.messages] == ["four", "yes"]
     assert not session.failed
     session = talk(monkeypatch, "one", "/edit three")
-    assert [one.content for one in session.chat.messages] == ["three", "yes"]
+    assert [message.content for message in session.chat.messages] == ["three", "yes"]
 
 
 def test_an_edit_that_fails_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     session = talk(monkeypatch, "one", f"/edit {'x' * 100}", chat=begin(context=50))
-    assert [one.content for one in session.chat.messages] == ["one", "yes"]
+    assert [message.content for message in session.chat.messages] == ["one", "yes"]
     assert session.failed
 
 
@@ -169,7 +169,7 @@ def test_a_conversation_is_loaded_and_a_file_that_is_not_one_ends_nothing(
 ) -> None:
     saved, single = tmp_path / "talk.json", tmp_path / "single.json"
     session = talk(monkeypatch, "one", f"/save {saved}", "/clear", "two", "/load no.json", f"/load {saved}")
-    assert [one.content for one in session.chat.messages] == ["one", "yes"]
+    assert [message.content for message in session.chat.messages] == ["one", "yes"]
     assert f"(Loaded 2 messages from {saved}.)" in capsys.readouterr().err
     talk(monkeypatch, "/set system Be brief.", f"/save {single}", f"/load {single}")
     assert f"(Loaded 1 message from {single}.)" in capsys.readouterr().err
@@ -221,7 +221,7 @@ def test_a_setting_goes_back_to_the_default_and_the_system_prompt_is_one(
 def test_an_answer_that_is_drawn_again_has_another_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     session = talk(monkeypatch, "one", "/regenerate", "/regenerate", settings={"seed": 4})
     assert session.settings == {"seed": 6}
-    assert [one.content for one in session.chat.messages] == ["one", "yes"]
+    assert [message.content for message in session.chat.messages] == ["one", "yes"]
     assert talk(monkeypatch, "/regenerate", settings={"seed": 4}).settings == {"seed": 4}
 
 

@@ -41,9 +41,9 @@ def folder() -> str:
 
 def ends(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
     capsys.readouterr()
-    status = run([str(one) for one in arguments])
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    status = run([str(argument) for argument in arguments])
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 def test_the_folder_of_what_was_learned_is_all_there_is_on_stdout(
@@ -80,7 +80,7 @@ def test_options_come_before_a_file_of_settings(
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("batchsize: 2", "Did you mean 'batch_size'?"),
         ("batch_size: many", "--batch-size must be a positive integer"),
@@ -89,13 +89,13 @@ def test_options_come_before_a_file_of_settings(
     ],
 )
 def test_a_file_of_settings_that_cannot_be_right_is_one_line(
-    capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path, line: str, said: str
+    capsys: pytest.CaptureFixture[str], folder: str, tmp_path: Path, line: str, message: str
 ) -> None:
     config = tmp_path / "settings.yaml"
     config.write_text(f"{line}\n")
     status, answer, notes = ends(capsys, "finetune", folder, "--data", "x", "--config", config)
     assert (status, answer) == (1, "")
-    assert said in notes
+    assert message in notes
     assert notes.count("\n") == 1
 
 
@@ -183,6 +183,6 @@ def test_texts_are_learned_from_random_weights(
     )
     assert status == 0, notes
     assert answer == f"{out / 'model'}\n"
-    found = losses(out)
-    assert found[0] > found[-1]
-    assert found[0] == pytest.approx(5.66, abs=0.6)  # the logarithm of the vocabulary: nothing is known yet
+    actual = losses(out)
+    assert actual[0] > actual[-1]
+    assert actual[0] == pytest.approx(5.66, abs=0.6)  # the logarithm of the vocabulary: nothing is known yet

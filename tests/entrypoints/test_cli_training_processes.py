@@ -20,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def finetune(tmp_path: Path, out: str, *arguments: str) -> tuple[str, ...]:
     data = tmp_path / "examples.jsonl"
     usual = ("--data", str(data if data.exists() else examples(data)), "--out-dir", str(tmp_path / out))
-    how = ("--accelerator", "cpu", "--precision", "32-true", "--max-seq-length", "200")
-    return ("finetune", str(tiny_folder("llama")), *usual, *how, "--learning-rate", "1e-2", *arguments)
+    options = ("--accelerator", "cpu", "--precision", "32-true", "--max-seq-length", "200")
+    return ("finetune", str(tiny_folder("llama")), *usual, *options, "--learning-rate", "1e-2", *arguments)
 
 
 def process(*arguments: str) -> subprocess.Popen[str]:
@@ -56,7 +56,7 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_its_end(
 def test_two_processes_that_are_told_to_end_do_so_together_and_go_on_exactly(tmp_path: Path) -> None:
     spread = ("--strategy", "ddp", "--devices", "2", "--batch-size", "2", "--max-steps", "24")
     # Batches are of many lengths, so each process has drawn as many numbers as no other.
-    lines = [json.dumps({"instruction": "count", "output": "one " * (one * 7 % 13)}) for one in range(1, 41)]
+    lines = [json.dumps({"instruction": "count", "output": "one " * (i * 7 % 13)}) for i in range(1, 41)]
     (tmp_path / "examples.jsonl").write_text("\n".join(lines), encoding="utf-8")
     dropping = ("--lora-dropout", "0.3", *spread)
     out, done = tmp_path / "half", 13  # in the second epoch

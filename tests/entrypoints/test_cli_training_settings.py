@@ -31,8 +31,8 @@ def folder() -> str:
 def ends(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     capsys.readouterr()
     status = run(arguments)
-    said = capsys.readouterr()
-    return status, said.out, said.err
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 def taught(tmp_path: Path, *, out: str = "out") -> Sequence[str]:
@@ -78,7 +78,7 @@ def test_a_file_of_settings_is_read_and_options_come_before_it(
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "message"),
     [
         ("batch_sise: 4", "recipe.yaml. Did you mean 'batch_size'?"),
         ("epochs: four", "--epochs must be a positive integer or omitted, not str 'four'"),
@@ -88,14 +88,14 @@ def test_a_file_of_settings_is_read_and_options_come_before_it(
     ],
 )
 def test_a_file_of_settings_that_is_wrong_is_one_line_on_stderr(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, written: str | None, said: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, written: str | None, message: str
 ) -> None:
     config = tmp_path / "recipe.yaml"
     if written is not None:
         config.write_text(written, encoding="utf-8")
     status, reported, error = ends(capsys, "finetune", folder, *taught(tmp_path), "--config", str(config))
     assert (status, reported) == (1, "")
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -113,7 +113,7 @@ def test_a_record_that_is_no_example_is_named_with_its_line(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--data", "none.jsonl"), "The data set 'none.jsonl' was not found"),
         (("--max-seq-length", "300"), "--max-seq-length must be at most 256, the model's context, not 300"),
@@ -133,11 +133,11 @@ def test_a_record_that_is_no_example_is_named_with_its_line(
     ],
 )
 def test_what_cannot_be_is_one_line_on_stderr_before_training(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, arguments: Sequence[str], said: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, folder: str, arguments: Sequence[str], message: str
 ) -> None:
     status, reported, error = ends(capsys, "finetune", folder, *taught(tmp_path), *arguments)
     assert (status, reported) == (1, "")
-    assert said in error
+    assert message in error
     assert error.splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "out" / "metrics.csv").exists()
 
@@ -158,8 +158,8 @@ def test_help_lists_every_setting(
 ) -> None:
     status, reported, _ = ends(capsys, task, "--help")
     assert status == 0
-    wanted = set(CONFIG_FIELDS) - {"model", *_EXCLUDED_OPTIONS[task]} | {"config", "resume", "quiet"}
-    lacking = [name for name in wanted if f"--{name.replace('_', '-')} " not in reported]
+    expected = set(CONFIG_FIELDS) - {"model", *_EXCLUDED_OPTIONS[task]} | {"config", "resume", "quiet"}
+    lacking = [name for name in expected if f"--{name.replace('_', '-')} " not in reported]
     assert not lacking
     assert "MODEL" in reported
 
@@ -221,10 +221,14 @@ def test_a_checkpoint_becomes_the_model_that_was_saved(
 ) -> None:
     ends(capsys, "finetune_full", folder, *taught(tmp_path), "--max-steps", "1", "--quiet")
     (checkpoint,) = (tmp_path / "out" / "checkpoints").iterdir()
-    made = tmp_path / "made"
-    assert ends(capsys, "convert", str(checkpoint), str(made), "--quiet") == (0, f"{made}\n", "")
+    model_folder = tmp_path / "made"
+    assert ends(capsys, "convert", str(checkpoint), str(model_folder), "--quiet") == (
+        0,
+        f"{model_folder}\n",
+        "",
+    )
     weights = "model.safetensors"
-    assert (made / weights).read_bytes() == (tmp_path / "out" / "model" / weights).read_bytes()
+    assert (model_folder / weights).read_bytes() == (tmp_path / "out" / "model" / weights).read_bytes()
     strange = tmp_path / "strange.ckpt"
     torch.save({"state_dict": {}}, strange)
     status, _, error = ends(capsys, "convert", str(strange), str(tmp_path / "none"))

@@ -38,7 +38,7 @@ def write(path: Path, records: object) -> Path:
         parquet.write_table(pa.Table.from_pylist(records), path)
     elif path.suffix == ".jsonl":
         assert isinstance(records, list)
-        path.write_text("".join(f"{json.dumps(one)}\n" for one in records), encoding="utf-8")
+        path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
     else:
         path.write_text(json.dumps(records), encoding="utf-8")
     return path
@@ -57,7 +57,7 @@ def texts(fed: list[dict[str, torch.Tensor]]) -> list[str]:
 def learned(batch: dict[str, torch.Tensor]) -> list[str]:
     """Return what is learned of each example."""
     return [
-        ByteTokenizer().decode([one for one in row if one >= 0], include_special_tokens=True)
+        ByteTokenizer().decode([value for value in row if value >= 0], include_special_tokens=True)
         for row in batch["labels"].tolist()
     ]
 
@@ -87,8 +87,8 @@ def test_alpaca2k_is_fetched_split_and_trained_on(hub: LoopbackHub, tmp_path: Pa
     assert len(recorder.fed[0]) == 8
     seen = {str(row) for batch in recorder.fed for row in batch}
     assert not seen & {str(row) for batch in recorder.validated for row in batch}
-    asked = [one for one in hub.requests if "alpaca_2000.parquet" in one]
-    assert asked
+    requests = [request for request in hub.requests if "alpaca_2000.parquet" in request]
+    assert requests
     hub.requests.clear()
     again = Alpaca2k()
     again.connect(Tokenizer(ByteTokenizer()), batch_size=8, max_seq_length=512)
@@ -125,11 +125,11 @@ def test_a_file_of_records_is_learned_from(suffix: str, tmp_path: Path) -> None:
     module.connect(ByteTokenizer(), batch_size=4, max_seq_length=100)
     fed = batches(module)
     assert [len(batch["input_ids"]) for batch in fed] == [4, 4]
-    said = {one for batch in fed for one in learned(batch)}
+    targets = {stretch for batch in fed for stretch in learned(batch)}
     val = module.val_dataloader()
     assert not isinstance(val, list)
-    held_back = {one for batch in val for one in learned(batch)}
-    assert said | held_back == {f"{number}!<|end|>" for number in range(10)}
+    held_back = {stretch for batch in val for stretch in learned(batch)}
+    assert targets | held_back == {f"{number}!<|end|>" for number in range(10)}
     assert len(held_back) == 2
 
 
@@ -189,7 +189,7 @@ def test_a_batch_is_padded_on_the_right_and_only_answers_are_learned_if_so_wishe
 
 def test_the_style_is_the_template_or_alpacas_or_the_one_that_was_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "data.json", [{"instruction": "Add.", "input": "1, 2", "output": "3!"}])
-    for tokenizer, wish, style, begins in (
+    for tokenizer, options, style, begins in (
         (ByteTokenizer(), None, None, "<|user|>Add.\n\n1, 2<|end|>"),
         (
             PLAIN,
@@ -200,7 +200,7 @@ def test_the_style_is_the_template_or_alpacas_or_the_one_that_was_asked_for(tmp_
         (ByteTokenizer(), "alpaca", find_style("alpaca"), "Below is an instruction"),
         (ByteTokenizer(), find_style("default"), find_style("default"), "Add.\n\n1, 23"),
     ):
-        module = JSON(path, prompt_style=wish)
+        module = JSON(path, prompt_style=options)
         module.connect(tokenizer)
         assert module.prompt_style == style
         assert texts(batches(module))[0].startswith(begins)
@@ -231,7 +231,7 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("data.json", "[]", r"data\.json cannot be used for training: it has no records"),
         ("data.json", "", "it has no records"),
@@ -286,7 +286,7 @@ def test_nothing_left_to_learn_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_cannot_be_learned_from_says_where_and_why(
-    name: str, content: str, said: str, tmp_path: Path
+    name: str, content: str, message: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8", newline="")
 
@@ -295,7 +295,7 @@ def test_a_file_that_cannot_be_learned_from_says_where_and_why(
         module.connect(ByteTokenizer())
         module.setup()
 
-    with pytest.raises(InvalidData, match=said):
+    with pytest.raises(InvalidData, match=message):
         read()
 
 
@@ -335,7 +335,7 @@ def test_a_row_of_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     texts = pa.table({"prompt": ["a"] * 4, "completion": bad})
     dates = pa.table({"prompt": ["a"] * 3, "seen": pa.array([1, 2, 2**62], pa.timestamp("s"))})
     values = pa.table({"prompt": ["a", "a"], "completion": pa.array([b"b", b"c"])})
-    for name, table, said in (
+    for name, table, message in (
         ("texts", texts, r"texts\.parquet, record 3 .* cannot be read: 'utf-8' codec"),
         ("dates", dates.set_column(1, "completion", pa.array(["a"] * 3)), None),
         ("values", values, r"values\.parquet, record 1 .* 'completion' is of type bytes"),
@@ -344,10 +344,10 @@ def test_a_row_of_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         parquet.write_table(table, path)
         module = JSON(path)
         module.connect(ByteTokenizer())
-        if said is None:
+        if message is None:
             module.setup()
             continue
-        with pytest.raises(InvalidData, match=said):
+        with pytest.raises(InvalidData, match=message):
             module.setup()
     path.write_bytes((tmp_path / "texts.parquet").read_bytes()[:-200])
     with pytest.raises(InvalidData, match=r"values\.parquet .* not Parquet, or it is damaged"):
@@ -369,7 +369,7 @@ class Refusing(ByteTokenizer):
 def test_what_a_tokenizer_refuses_is_named_with_its_line(tmp_path: Path, letter: str) -> None:
     answers = ("b", "b", letter)
     records = [{"prompt": "a", "completion": answer} for answer in answers]
-    for name, said in (
+    for name, message in (
         ("data.jsonl", "line 3"),
         ("data.parquet", "record 3"),
         ("data.json", "line 1 .record 3."),
@@ -377,7 +377,7 @@ def test_what_a_tokenizer_refuses_is_named_with_its_line(tmp_path: Path, letter:
         module = JSON(write(tmp_path / name, records))
         module.connect(Refusing())
         with pytest.raises(
-            InvalidData, match=rf"{name}, {said} .*{'embedding' if letter == 'ß' else 'KeyError'}"
+            InvalidData, match=rf"{name}, {message} .*{'embedding' if letter == 'ß' else 'KeyError'}"
         ):
             module.setup()
 

@@ -94,8 +94,8 @@ def losses(script: Path, folder: Path, way: str, precision: str = "32-true") -> 
     folder.mkdir()
     command = [sys.executable, *map(str, (script, tiny_folder("llama"), folder, way, precision))]
     subprocess.run(command, check=True, timeout=300)
-    found: list[float] = json.loads((folder / "losses.json").read_text())
-    return found
+    actual: list[float] = json.loads((folder / "losses.json").read_text())
+    return actual
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def test_two_processes_learn_what_one_does(
 ) -> None:
     assert losses(script, tmp_path / way, way) == pytest.approx(alone["losses"], rel=1e-4)
     assert alone["losses"][-1] < alone["losses"][0]
-    one, two = (_weights(path) for path in (alone["checkpoint"], tmp_path / way / "it.ckpt"))
-    torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-4)
+    first, two = (_weights(path) for path in (alone["checkpoint"], tmp_path / way / "it.ckpt"))
+    torch.testing.assert_close(two, first, rtol=1e-3, atol=1e-4)
 
 
 def _weights(checkpoint: Path) -> dict[str, torch.Tensor]:

@@ -29,8 +29,8 @@ TALK: list[dict[str, Any]] = [
 
 
 class Records(DataModule):
-    def __init__(self, records: list[Any], **how: Any) -> None:
-        super().__init__(**how)
+    def __init__(self, records: list[Any], **options: Any) -> None:
+        super().__init__(**options)
         self.records = records
 
     def train_examples(self) -> list[Any]:
@@ -45,7 +45,7 @@ def llm() -> LLM:
 @pytest.fixture(scope="module")
 def rendered() -> Any:
     tokenizer = AutoTokenizer.from_pretrained(templated_folder())
-    return lambda messages, **how: str(tokenizer.apply_chat_template(messages, tokenize=False, **how))
+    return lambda messages, **options: str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
 
 
 def fed(llm: LLM, module: DataModule) -> list[tuple[str, list[str]]]:
@@ -53,7 +53,7 @@ def fed(llm: LLM, module: DataModule) -> list[tuple[str, list[str]]]:
     module.connect(llm.tokenizer)
     module.setup()
     train, _ = module._datasets()
-    found = []
+    results = []
     for number in range(len(train)):  # type: ignore[arg-type]
         ids, labels = (train[number][name].tolist() for name in ("input_ids", "labels"))
         stretches: list[list[int]] = [[]]
@@ -63,13 +63,13 @@ def fed(llm: LLM, module: DataModule) -> list[tuple[str, list[str]]]:
             elif stretches[-1]:
                 stretches.append([])
         decode = llm.tokenizer.port.decode
-        found.append(
+        results.append(
             (
                 decode(ids, include_special_tokens=True),
-                [decode(one, include_special_tokens=True) for one in stretches if one],
+                [decode(stretche, include_special_tokens=True) for stretche in stretches if stretche],
             )
         )
-    return found
+    return results
 
 
 def test_tool_calls_are_learned_as_the_template_writes_them(llm: LLM, rendered: Any) -> None:
@@ -90,13 +90,13 @@ def test_each_record_has_its_own_tools_and_variables_or_those_of_the_module(llm:
         {"messages": TALK, "tools": [], "chat_template_kwargs": {"documents": [{"text": "B"}]}},
     ]
     module = Records(records, tools=[weather], chat_template_kwargs={"documents": [{"text": "A"}]})
-    a, b = ({"documents": [{"text": one}]} for one in "AB")
+    a, b = ({"documents": [{"text": letter}]} for letter in "AB")
     expected = [
         rendered(TALK, tools=[weather], **a),
         rendered(TALK, tools=[CALL], **a),
         rendered(TALK, tools=[], **b),
     ]
-    assert [text for text, _ in fed(llm, module)] == [one.rstrip() for one in expected]
+    assert [text for text, _ in fed(llm, module)] == [value.rstrip() for value in expected]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
@@ -108,17 +108,17 @@ def test_the_same_records_are_read_from_every_kind_of_file(
     if suffix == ".parquet":
         parquet.write_table(pa.Table.from_pylist(records), path)
     else:
-        lines = [json.dumps(one) for one in records]
+        lines = [json.dumps(record) for record in records]
         path.write_text("\n".join(lines) if suffix == ".jsonl" else f"[{','.join(lines)}]", encoding="utf-8")
-    expected = [rendered(one["messages"], tools=[CALL]).rstrip() for one in records]
+    expected = [rendered(record["messages"], tools=[CALL]).rstrip() for record in records]
     assert [text for text, _ in fed(llm, JSON(path))] == expected
 
 
 def test_what_is_rendered_already_is_taken_as_it_is(llm: LLM, rendered: Any) -> None:
     prompt, whole = rendered(TALK[:1], add_generation_prompt=True), rendered(TALK[:1] + TALK[3:]).rstrip()
     pair = {"prompt": prompt, "completion": "It is 22."}
-    how = {"apply_chat_template": False, "mask_prompt": True}
-    assert fed(llm, Records([pair, {"text": whole}], **how)) == [
+    options = {"apply_chat_template": False, "mask_prompt": True}
+    assert fed(llm, Records([pair, {"text": whole}], **options)) == [
         (whole, ["It is 22.<|end|>"]),
         (whole, [whole.removeprefix("<|begin|>")]),  # the first token is not predicted from anything
     ]
@@ -146,7 +146,7 @@ def test_the_style_that_was_set_is_the_one_that_is_learned(llm: LLM) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "error"),
+    ("options", "error"),
     [
         ({"apply_chat_template": None}, WrongType),
         ({"apply_chat_template": False, "prompt_style": "alpaca"}, InvalidArgument),
@@ -154,6 +154,6 @@ def test_the_style_that_was_set_is_the_one_that_is_learned(llm: LLM) -> None:
         ({"chat_template_kwargs": {"messages": []}}, InvalidArgument),
     ],
 )
-def test_what_cannot_be_right_is_refused_at_once(how: dict[str, Any], error: type[Exception]) -> None:
+def test_what_cannot_be_right_is_refused_at_once(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
-        Records([], **how)
+        Records([], **options)

@@ -28,8 +28,8 @@ MEASURED = re.compile(r"(?<=loss )[\d.]+|(?<=on cpu in )\S+(?=,)|(?<=about )[\d.
 
 def blocks(document: Path) -> Iterator[tuple[str, str]]:
     """Yield the mark and the text of each code block."""
-    for found in BLOCK.finditer(document.read_text(encoding="utf-8")):
-        yield found["mark"] or "", found["text"]
+    for actual in BLOCK.finditer(document.read_text(encoding="utf-8")):
+        yield actual["mark"] or "", actual["text"]
 
 
 def commands() -> list[str]:
@@ -38,7 +38,7 @@ def commands() -> list[str]:
     written_out = [
         line.removeprefix("$ ") for line in lines if line.startswith("$ litgpt ") and "…" not in line
     ]
-    return sorted({re.split("  #| > | 2> ", one)[0].strip() for one in written_out})
+    return sorted({re.split("  #| > | 2> ", command)[0].strip() for command in written_out})
 
 
 @pytest.mark.parametrize("command", commands())
@@ -54,17 +54,17 @@ def expected(shown: str) -> re.Pattern[str]:
     """Return what the lines of a document match."""
     parts = []
     for line in re.sub(" +", " ", shown).splitlines():
-        known = [re.escape(one).replace("…", ".+") for one in MEASURED.split(line.rstrip())]
+        known = [re.escape(word).replace("…", ".+") for word in MEASURED.split(line.rstrip())]
         parts.append(r"(?:.*\n)*" if line.strip() == "…" else r"[\w.-]+(?: [GM]B)?".join(known) + r"\n")
     return re.compile("".join(parts))
 
 
 def checked() -> list[Path]:
-    return [one for one in DOCUMENTS if any(mark == "checked" for mark, _ in blocks(one))]
+    return [document for document in DOCUMENTS if any(mark == "checked" for mark, _ in blocks(document))]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")
-@pytest.mark.parametrize("document", checked(), ids=lambda one: one.name)
+@pytest.mark.parametrize("document", checked(), ids=lambda path: path.name)
 def test_what_is_shown_of_a_command_is_what_it_prints(document: Path, tmp_path: Path) -> None:
     from tests.entrypoints.shell import Shell, kill
 

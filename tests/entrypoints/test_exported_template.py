@@ -13,7 +13,7 @@ from litgpt.domain.chat.messages import parse_messages
 from tests.adapters.tiny_models import tiny_folder
 from tests.entrypoints.training_runs import trained
 
-SAID: Any = [{"role": "user", "content": "Name a bird."}]
+TALK: Any = [{"role": "user", "content": "Name a bird."}]
 OWN = "{% for m in messages %}{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}A:{% endif %}"
 END = 1
 
@@ -30,9 +30,9 @@ def base(folder: Path, *, template: str | None = None) -> Path:
     return folder
 
 
-def asked(folder: Path, said: Any = SAID) -> str:
+def rendered(folder: Path, messages: Any = TALK) -> str:
     text = AutoTokenizer.from_pretrained(folder).apply_chat_template(
-        said, tokenize=False, add_generation_prompt=True
+        messages, tokenize=False, add_generation_prompt=True
     )
     return str(text)
 
@@ -43,9 +43,9 @@ def test_a_base_model_that_was_trained_tells_others_how(tmp_path: Path) -> None:
     llm = LLM.load(done.saved, distribute=None, quiet=True)
     assert llm.prompt_style is not None
     assert llm.prompt_style.name == "alpaca"
-    assert asked(done.saved) == llm.prompt_style.render(parse_messages(SAID))
+    assert rendered(done.saved) == llm.prompt_style.render(parse_messages(TALK))
     example = AutoTokenizer.from_pretrained(done.saved).apply_chat_template(
-        [*SAID, {"role": "assistant", "content": "Crane"}], tokenize=False
+        [*TALK, {"role": "assistant", "content": "Crane"}], tokenize=False
     )
     assert str(example).endswith("### Response:\nCrane<|end|>")
     assert GenerationConfig.from_pretrained(done.saved).eos_token_id == [7, END]
@@ -62,11 +62,11 @@ def test_an_adapter_tells_others_how_and_what_is_made_of_it_does_too(tmp_path: P
     )
     assert done.saved is not None
     expected = "<start_of_turn>user\nName a bird.<end_of_turn>\n<start_of_turn>model\n"
-    assert asked(done.saved) == expected
+    assert rendered(done.saved) == expected
     with pytest.raises(SystemExit) as ended:
         app(["convert", str(done.saved), str(tmp_path / "whole"), "--quiet"])
     assert not ended.value.code
-    assert asked(tmp_path / "whole") == expected
+    assert rendered(tmp_path / "whole") == expected
     assert GenerationConfig.from_pretrained(tmp_path / "whole").eos_token_id == [7, END]
     style = LLM.load(tmp_path / "whole", distribute=None, quiet=True).prompt_style
     assert style is not None
@@ -76,7 +76,7 @@ def test_an_adapter_tells_others_how_and_what_is_made_of_it_does_too(tmp_path: P
 def test_a_model_that_was_trained_with_its_own_template_keeps_it(tmp_path: Path) -> None:
     done = trained(tmp_path, model=str(base(tmp_path / "base", template=OWN)), max_steps=1)
     assert done.saved is not None
-    assert asked(done.saved) == "Name a bird.<|end|>A:"
+    assert rendered(done.saved) == "Name a bird.<|end|>A:"
     assert not (done.saved / "prompt_style.yaml").exists()
     assert GenerationConfig.from_pretrained(done.saved).eos_token_id == [7, END]
 
@@ -88,10 +88,10 @@ def test_a_style_that_is_named_when_saving_replaces_the_template(tmp_path: Path)
     llm = LLM.load(tmp_path / "base", distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="32-true")
     llm.save(tmp_path / "a", prompt_style="chatml")
-    assert asked(tmp_path / "a").startswith("<|im_start|>user\nName")
+    assert rendered(tmp_path / "a").startswith("<|im_start|>user\nName")
     assert not (tmp_path / "a" / "chat_template.json").exists()
     llm.save(tmp_path / "b")
-    assert asked(tmp_path / "b") == "Name a bird.<|end|>A:"
+    assert rendered(tmp_path / "b") == "Name a bird.<|end|>A:"
     assert GenerationConfig.from_pretrained(tmp_path / "b").eos_token_id == [7, END]
 
 

@@ -59,8 +59,8 @@ def test_a_mistake(shell: Shell) -> None:
 
 
 def test_a_fine_tuning_and_what_it_learned(shell: Shell) -> None:
-    how = "--max-steps 3 --batch-size 1 --max-seq-length 64"
-    shell.begin(f"litgpt finetune smollm2 --data my.jsonl --out-dir out {how}")
+    options = "--max-steps 3 --batch-size 1 --max-seq-length 64"
+    shell.begin(f"litgpt finetune smollm2 --data my.jsonl --out-dir out {options}")
     shell.child.expect_exact("Preparing to train smollm2")
     shell.child.expect(r"Training smollm2 \(LoRA, rank 8\): 460,800 of 134,975,808 parameters trained")
     shell.child.expect(r"Training, step 1/3: +33%\|")
@@ -103,7 +103,7 @@ def test_a_chat_with_what_was_learned(shell: Shell) -> None:
     child.send("/bye\r")
     shell.end()
     messages = json.loads((shell.folder / "talk.json").read_text(encoding="utf-8"))["messages"]
-    assert [one["content"] for one in messages if one["role"] == "user"] == ["What is 1 plus 1?"]
+    assert [message["content"] for message in messages if message["role"] == "user"] == ["What is 1 plus 1?"]
 
 
 def test_quiet_commands_write_nothing_but_their_result(shell: Shell) -> None:
@@ -140,7 +140,7 @@ def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     examples(tmp_path / "my.jsonl", 8)
     code = [cell.format(tiny=str(tiny_folder("llama"))) for cell in CELLS]
-    cells = [nbformat.v4.new_code_cell(one) for one in code]  # type: ignore[no-untyped-call]
+    cells = [nbformat.v4.new_code_cell(value) for value in code]  # type: ignore[no-untyped-call]
     notebook = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
     where = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, timeout=300, startup_timeout=300, allow_errors=True, resources=where).execute()
@@ -155,11 +155,11 @@ def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(lines) < 15, lines
     assert lines[-1] == "InvalidArgument: top_k must be a positive integer or None, not -1."
     assert result(trained) == "2"
-    shown = "".join(one.text for one in trained if one.output_type == "stream")
-    assert any("application/vnd.jupyter.widget-view+json" in one.get("data", {}) for one in trained)
+    shown = "".join(tensor.text for tensor in trained if tensor.output_type == "stream")
+    assert any("application/vnd.jupyter.widget-view+json" in tensor.get("data", {}) for tensor in trained)
     assert re.search(r"^steps +2$", shown, re.MULTILINE)
 
 
 def result(outputs: list[nbformat.NotebookNode]) -> str:
     """Return what a cell shows as its value."""
-    return "".join(one.data["text/plain"] for one in outputs if one.output_type == "execute_result")
+    return "".join(output.data["text/plain"] for output in outputs if output.output_type == "execute_result")

@@ -50,14 +50,14 @@ def head_of(llm: LLM) -> torch.Tensor:
 def test_a_list_gives_each_prompt_the_answer_that_it_gets_alone(llm: LLM) -> None:
     prompts = ["a", "a longer prompt than the first", "the third"]
     together = llm.generate(prompts, top_k=1, max_new_tokens=20)
-    assert together == [llm.generate(one, top_k=1, max_new_tokens=20) for one in prompts]
+    assert together == [llm.generate(prompt, top_k=1, max_new_tokens=20) for prompt in prompts]
     assert llm.generate(prompts[:1], top_k=1) == [llm.generate(prompts[0], top_k=1)]
 
 
 def test_a_seed_gives_a_prompt_the_same_answer_alone_and_in_a_list(llm: LLM) -> None:
-    how: dict[str, Any] = {"seed": 3, "temperature": 2.0, "top_p": 0.9, "max_new_tokens": 20}
-    assert llm.generate(["one", "another"], **how)[1] == llm.generate("another", **how)
-    assert llm.generate("another", **how) != llm.generate("another", **(how | {"seed": 4}))
+    options: dict[str, Any] = {"seed": 3, "temperature": 2.0, "top_p": 0.9, "max_new_tokens": 20}
+    assert llm.generate(["one", "another"], **options)[1] == llm.generate("another", **options)
+    assert llm.generate("another", **options) != llm.generate("another", **(options | {"seed": 4}))
 
 
 def test_without_a_seed_torchs_own_repeats_a_run(llm: LLM) -> None:
@@ -78,9 +78,9 @@ def test_a_list_is_streamed_in_turns(llm: LLM) -> None:
 
 
 def test_two_streams_on_one_object_do_not_disturb_each_other(llm: LLM) -> None:
-    one, other = (llm.generate(prompt, top_k=1, stream=True) for prompt in ("first prompt", "second one"))
+    first, other = (llm.generate(prompt, top_k=1, stream=True) for prompt in ("first prompt", "second one"))
     pieces: list[list[str]] = [[], []]
-    for a, b in zip_longest(one, other, fillvalue=""):  # zip would take a piece of the longer and drop it
+    for a, b in zip_longest(first, other, fillvalue=""):  # zip would take a piece of the longer and drop it
         pieces[0].append(a)
         pieces[1].append(b)
     assert llm.generate("first prompt", top_k=1) == "".join(pieces[0])
@@ -113,7 +113,7 @@ def test_a_fixed_cache_is_a_bound_too(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "said"),
+    ("arguments", "error", "message"),
     [
         ({"prompt": ""}, InvalidArgument, "prompt"),
         ({"prompt": 3}, WrongType, "prompt"),
@@ -137,9 +137,9 @@ def test_a_fixed_cache_is_a_bound_too(folder: str) -> None:
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_bad_argument_is_refused_at_the_call(
-    llm: LLM, arguments: dict[str, Any], error: type[LitGPTError], said: str, *, stream: bool
+    llm: LLM, arguments: dict[str, Any], error: type[LitGPTError], message: str, *, stream: bool
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         llm.generate(**arguments, stream=stream)
 
 
@@ -280,7 +280,7 @@ def test_calling_it_gives_logits_and_the_shifted_loss(llm: LLM) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "said"),
+    ("arguments", "error", "message"),
     [
         ({"model": "smollm3"}, ModelNotFound, r"Looked in: .*Did you mean smollm2"),
         ({"model": ""}, InvalidArgument, "model"),
@@ -294,8 +294,8 @@ def test_calling_it_gives_logits_and_the_shifted_loss(llm: LLM) -> None:
         ),
     ],
 )
-def test_loading_what_cannot_be_is_refused(arguments: Any, error: type[LitGPTError], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_loading_what_cannot_be_is_refused(arguments: Any, error: type[LitGPTError], message: str) -> None:
+    with pytest.raises(error, match=message):
         LLM.load(**arguments, offline=True, quiet=True)
 
 

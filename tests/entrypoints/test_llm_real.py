@@ -42,9 +42,9 @@ def test_ids_are_the_text_with_its_end_token(llm: LLM) -> None:
 
 
 def test_a_conversation_and_a_system_prompt_are_the_same_thing(llm: LLM) -> None:
-    asked = llm.generate(QUESTION, sys_prompt="Answer in capitals.", top_k=1)
+    answer = llm.generate(QUESTION, sys_prompt="Answer in capitals.", top_k=1)
     messages = [{"role": "system", "content": "Answer in capitals."}, {"role": "user", "content": QUESTION}]
-    assert llm.generate(messages, top_k=1) == asked
+    assert llm.generate(messages, top_k=1) == answer
     assert llm.complete(messages).prompt_tokens > llm.complete(QUESTION, max_new_tokens=0).prompt_tokens - 40
 
 
@@ -80,10 +80,10 @@ def test_a_chat_is_saved_and_resumed(llm: LLM, tmp_path: Path) -> None:
     with llm.chat("Be brief.", top_k=1, max_new_tokens=12) as chat:
         chat.send("My name is Ada.")
         chat.save(tmp_path / "talk.json")
-        wanted = chat.send("And what is the capital of France?")
+        expected = chat.send("And what is the capital of France?")
     resumed = llm.chat(resume=tmp_path / "talk.json", top_k=1, max_new_tokens=12)
     assert [message.content for message in resumed.messages][:2] == ["Be brief.", "My name is Ada."]
-    assert resumed.send("And what is the capital of France?") == wanted
+    assert resumed.send("And what is the capital of France?") == expected
 
 
 def test_a_benchmark_counts_what_happened(llm: LLM) -> None:
@@ -113,8 +113,8 @@ def test_logits_from_safetensors_are_transformers(smollm2_folder: Path) -> None:
         actual.distribute(accelerator="cpu", precision="32-true")
         ids = torch.arange(300, 360)[None]
         with torch.inference_mode():
-            expected, found = reference(ids).logits, actual(ids)
-    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+            expected, result = reference(ids).logits, actual(ids)
+    assert (result - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 def test_logits_from_gguf_are_those_from_safetensors(smollm2_folder: Path) -> None:

@@ -51,18 +51,18 @@ def test_load_from_checkpoint_has_the_trained_weights_and_fit_keeps_them(
     (tmp_path / "new").mkdir()
     module = Documented(folder, before) if is_saved else Lit(Path(folder), before)
     path = trained_checkpoint(tmp_path / "new", module)
-    given: dict[str, Any] = {} if is_saved else {"folder": folder, "trainer_ckpt_path": before}
-    found = type(module).load_from_checkpoint(path, map_location="cpu", weights_only=True, **given)
+    arguments: dict[str, Any] = {} if is_saved else {"folder": folder, "trainer_ckpt_path": before}
+    loaded = type(module).load_from_checkpoint(path, map_location="cpu", weights_only=True, **arguments)
     expected = module.state_dict()
-    assert found.state_dict().keys() == expected.keys()
-    for name, tensor in found.state_dict().items():
+    assert loaded.state_dict().keys() == expected.keys()
+    for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
-    assert found.llm.generate("on", max_new_tokens=3, top_k=1) == module.llm.generate(
+    assert loaded.llm.generate("on", max_new_tokens=3, top_k=1) == module.llm.generate(
         "on", max_new_tokens=3, top_k=1
     )
-    trainer(tmp_path).validate(found, batches(), verbose=False)
-    trainer(tmp_path, max_steps=0).fit(found, batches())
-    for name, tensor in found.state_dict().items():
+    trainer(tmp_path).validate(loaded, batches(), verbose=False)
+    trainer(tmp_path, max_steps=0).fit(loaded, batches())
+    for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
 
 
@@ -81,12 +81,12 @@ def test_load_from_checkpoint_is_strict(tmp_path: Path) -> None:
 def test_load_from_checkpoint_has_the_adapter_once_it_is_added(tmp_path: Path) -> None:
     module = Documented(str(tiny_folder("llama")), rank=4)
     path = trained_checkpoint(tmp_path, module)
-    expected = {name: one.clone() for name, one in module.state_dict().items()}
+    expected = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     assert any(tensor.any() for name, tensor in expected.items() if name.endswith(".B"))
-    found = Documented.load_from_checkpoint(path, weights_only=True)
-    trainer(tmp_path, max_steps=0).fit(found, batches())
-    assert found.state_dict().keys() == expected.keys()
-    for name, tensor in found.state_dict().items():
+    loaded = Documented.load_from_checkpoint(path, weights_only=True)
+    trainer(tmp_path, max_steps=0).fit(loaded, batches())
+    assert loaded.state_dict().keys() == expected.keys()
+    for name, tensor in loaded.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
     other = Documented.load_from_checkpoint(path, weights_only=True, rank=3)
     with pytest.raises(TrainerCheckpointMismatch, match="expected"):
@@ -105,9 +105,9 @@ def test_a_model_that_was_placed_before_keeps_the_weights_in_trainer_setup(tmp_p
     folder = tiny_folder("llama")
     module = Placed(folder)
     path = trained_checkpoint(tmp_path, module)
-    found = Placed.load_from_checkpoint(path, folder=folder, weights_only=True)
+    loaded = Placed.load_from_checkpoint(path, folder=folder, weights_only=True)
     with pytest.raises(UnsupportedOperation, match=r"distribute\(\) after load_state_dict\(\)"):
-        found.llm.distribute(accelerator="cpu", precision="16-true")
-    found.llm.trainer_setup()
+        loaded.llm.distribute(accelerator="cpu", precision="16-true")
+    loaded.llm.trainer_setup()
     for name, tensor in module.state_dict().items():
-        assert torch.equal(found.state_dict()[name], tensor), name
+        assert torch.equal(loaded.state_dict()[name], tensor), name

@@ -31,14 +31,14 @@ IDS = random_ids(2, 12)
 BASE = "transformer.h.0.attn.qkv.weight"
 
 
-def loaded(family: str = "llama", **how: Any) -> LLM:
+def loaded(family: str = "llama", **options: Any) -> LLM:
     llm = LLM.load(tiny_folder(family), distribute=None, quiet=True)
-    llm.distribute(**{"accelerator": "cpu", "precision": "32-true", **how})
+    llm.distribute(**{"accelerator": "cpu", "precision": "32-true", **options})
     return llm
 
 
 def trained(llm: LLM) -> dict[str, nn.Parameter]:
-    return {name: one for name, one in llm.named_parameters() if one.requires_grad}
+    return {name: parameter for name, parameter in llm.named_parameters() if parameter.requires_grad}
 
 
 def randomise(llm: LLM, seed: int = 1) -> None:
@@ -49,9 +49,9 @@ def randomise(llm: LLM, seed: int = 1) -> None:
 
 
 def learning(llm: LLM) -> Tensor:
-    found = llm(IDS)
-    assert isinstance(found, Tensor)
-    return found
+    actual = llm(IDS)
+    assert isinstance(actual, Tensor)
+    return actual
 
 
 def logits(llm: LLM) -> Tensor:
@@ -60,12 +60,12 @@ def logits(llm: LLM) -> Tensor:
 
 
 def step(llm: LLM, optimizer: torch.optim.Optimizer) -> float:
-    found = llm(IDS, IDS)
-    assert isinstance(found, tuple)
+    actual = llm(IDS, IDS)
+    assert isinstance(actual, tuple)
     optimizer.zero_grad()
-    found[1].backward()
+    actual[1].backward()
     optimizer.step()
-    return float(found[1].detach())
+    return float(actual[1].detach())
 
 
 @pytest.fixture
@@ -124,14 +124,14 @@ def test_what_was_saved_learns_on_where_it_was(adapted: tuple[LLM, Path]) -> Non
     again = loaded()
     again.load_adapter(folder, trainable=True)
     assert torch.equal(logits(again), logits(llm))
-    losses = [step(one, torch.optim.SGD(trained(one).values(), lr=0.1)) for one in (llm, again)]
+    losses = [step(value, torch.optim.SGD(trained(value).values(), lr=0.1)) for value in (llm, again)]
     assert losses[0] == losses[1]
     assert torch.equal(logits(again), logits(llm))
 
 
 def test_it_is_saved_small(adapted: tuple[LLM, Path]) -> None:
     llm, folder = adapted
-    numbers = sum(one.numel() for one in trained(llm).values())
+    numbers = sum(tensor.numel() for tensor in trained(llm).values())
     assert (folder / "adapter_model.safetensors").stat().st_size < 4 * numbers + 8000
 
 
@@ -159,7 +159,7 @@ def test_adapters_are_swapped_by_name_and_none_is_the_model_itself(adapted: tupl
 
 def test_a_merged_adapter_computes_the_same_and_comes_out_to_the_bit(adapted: tuple[LLM, Path]) -> None:
     llm, _ = adapted
-    before, weights = logits(llm), {name: one.clone() for name, one in llm.state_dict().items()}
+    before, weights = logits(llm), {name: tensor.clone() for name, tensor in llm.state_dict().items()}
     llm.merge_adapter()
     assert not torch.equal(llm.state_dict()[BASE], weights[BASE])
     assert torch.allclose(logits(llm), before, atol=1e-4)
@@ -173,7 +173,7 @@ def test_a_merged_adapter_computes_the_same_and_comes_out_to_the_bit(adapted: tu
         with pytest.raises(UnsupportedOperation, match="unmerge_adapter"):
             act()
     llm.unmerge_adapter()
-    assert all(torch.equal(one, weights[name]) for name, one in llm.state_dict().items())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in llm.state_dict().items())
     assert torch.equal(logits(llm), before)
     with pytest.raises(UnsupportedOperation, match="no adapter is merged"):
         llm.unmerge_adapter()
@@ -196,7 +196,9 @@ def test_weights_in_bfloat16_are_rounded_once(adapted: tuple[LLM, Path]) -> None
     exact, llm = loaded(precision="bf16-true"), loaded(precision="bf16-true")
     llm.load_adapter(folder)
     pairs = [
-        one for name, one in llm.named_modules() if isinstance(one, LoraPair) and ".h.0.attn.qkv." in name
+        module
+        for name, module in llm.named_modules()
+        if isinstance(module, LoraPair) and ".h.0.attn.qkv." in name
     ]
     assert {parameter.dtype for pair in pairs for parameter in pair.parameters()} == {torch.float32}
     llm.merge_adapter()
@@ -227,22 +229,22 @@ def test_the_folder_of_an_adapter_loads_as_the_model_that_it_makes(family: str, 
     llm.add_lora(rank=4, targets="all-linear")
     randomise(llm)
     llm.save_adapter(tmp_path)
-    made = LLM.load(tmp_path, distribute=None, quiet=True)
-    made.distribute(accelerator="cpu", precision="32-true")
-    assert torch.allclose(logits(made), logits(llm), atol=1e-4)
-    assert not made.adapters
-    how: dict[str, Any] = {"max_new_tokens": 4, "top_k": 1}
-    assert made.generate("hello", **how) == llm.generate("hello", **how)
+    merged = LLM.load(tmp_path, distribute=None, quiet=True)
+    merged.distribute(accelerator="cpu", precision="32-true")
+    assert torch.allclose(logits(merged), logits(llm), atol=1e-4)
+    assert not merged.adapters
+    options: dict[str, Any] = {"max_new_tokens": 4, "top_k": 1}
+    assert merged.generate("hello", **options) == llm.generate("hello", **options)
 
 
 def test_several_processes_compute_an_adapted_model_and_take_no_adapter(adapted: tuple[LLM, Path]) -> None:
     llm, folder = adapted
-    how: dict[str, Any] = {"max_new_tokens": 4, "top_k": 1}
-    with LLM.load(folder, distribute=None, quiet=True) as made:
-        made.distribute("cpu", 2, "32-true", generate_strategy="tensor_parallel")
-        assert made.generate("hello", **how) == llm.generate("hello", **how)
+    options: dict[str, Any] = {"max_new_tokens": 4, "top_k": 1}
+    with LLM.load(folder, distribute=None, quiet=True) as merged:
+        merged.distribute("cpu", 2, "32-true", generate_strategy="tensor_parallel")
+        assert merged.generate("hello", **options) == llm.generate("hello", **options)
         with pytest.raises(UnsupportedOperation, match="tensor-parallel"):
-            made.add_lora()
+            merged.add_lora()
 
 
 def test_an_adapted_model_is_converted_to_a_plain_one(adapted: tuple[LLM, Path], tmp_path: Path) -> None:
@@ -250,9 +252,9 @@ def test_an_adapted_model_is_converted_to_a_plain_one(adapted: tuple[LLM, Path],
     out = tmp_path / "merged"
     container.convert_model()(ModelReference(str(folder)), out, null_reporter)
     assert (out / "config.json").is_file()
-    made = LLM.load(out, distribute=None, quiet=True)
-    made.distribute(accelerator="cpu", precision="32-true")
-    assert torch.allclose(logits(made), logits(llm), atol=1e-4)
+    loaded = LLM.load(out, distribute=None, quiet=True)
+    loaded.distribute(accelerator="cpu", precision="32-true")
+    assert torch.allclose(logits(loaded), logits(llm), atol=1e-4)
 
 
 def test_a_base_that_is_not_found_is_named(adapted: tuple[LLM, Path]) -> None:
@@ -266,38 +268,38 @@ def test_a_base_that_is_not_found_is_named(adapted: tuple[LLM, Path]) -> None:
 def test_what_was_computed_with_another_adapter_is_computed_again(adapted: tuple[LLM, Path]) -> None:
     llm, _ = adapted
     generator = llm._generator()
-    kept = generator.prefix_cache()
+    cache = generator.prefix_cache()
     sampling = SamplingParams(temperature=0)
     ask = GenerationRequest(prompt=range(2, 40), max_new_tokens=6, sampling_params=sampling, logprobs=True)
-    with_it = list(generator.generate([ask], prefix=kept))
+    with_it = list(generator.generate([ask], prefix=cache))
     llm.set_adapter(None)
-    without = list(generator.generate([ask], prefix=kept))
+    without = list(generator.generate([ask], prefix=cache))
     assert without == list(generator.generate([ask]))
     assert without != with_it
     llm.set_adapter("default")
-    assert list(generator.generate([ask], prefix=kept)) == with_it
+    assert list(generator.generate([ask], prefix=cache)) == with_it
     llm.set_adapter(None)
-    assert list(generator.generate([ask], prefix=kept.fork())) == without
+    assert list(generator.generate([ask], prefix=cache.fork())) == without
 
 
-@pytest.mark.parametrize("how", ["int8", "int4", "bnb.nf4", "bnb.int8"])
-def test_what_is_beside_quantized_weights_is_trained(how: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantization", ["int8", "int4", "bnb.nf4", "bnb.int8"])
+def test_what_is_beside_quantized_weights_is_trained(quantization: str, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
-    llm = loaded(quantize=how)
+    llm = loaded(quantize=quantization)
     before = logits(llm)
     llm.add_lora(rank=4, targets="all-linear")
     assert torch.equal(logits(llm), before)
     optimizer = torch.optim.AdamW(trained(llm).values(), lr=0.02)
     losses = [step(llm, optimizer) for _ in range(12)]
     # B begins at zero, so A of the first layer learns from the second step on.
-    assert all(one.grad is not None and one.grad.abs().sum() > 0 for one in trained(llm).values())
+    assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in trained(llm).values())
     assert losses[-1] < 0.7 * losses[0]
     acts: list[Callable[[], object]] = [llm.merge_adapter, lambda: llm.save(tmp_path / "model")]
     for act in acts:
         with pytest.raises(UnsupportedOperation, match="quantized"):
             act()
     llm.save_adapter(tmp_path / "adapter")
-    again = loaded(quantize=how)
+    again = loaded(quantize=quantization)
     again.load_adapter(tmp_path / "adapter")
     assert torch.allclose(logits(again), logits(llm), atol=1e-5)
 
@@ -368,11 +370,11 @@ def test_a_model_that_is_placed_anew_has_no_adapters_and_the_old_one_is_gone() -
 
 def test_a_trainer_trains_an_adapter_and_a_checkpoint_of_it_goes_on(tmp_path: Path) -> None:
     llm, again = loaded(), loaded()
-    for one in (llm, again):
-        one.trainer_setup(quantize="int4")
-        assert one.model is not None
-        one.model.gradient_checkpointing = True
-        one.add_lora(rank=4, dropout=0.1, targets="all-linear")
+    for value in (llm, again):
+        value.trainer_setup(quantize="int4")
+        assert value.model is not None
+        value.model.gradient_checkpointing = True
+        value.add_lora(rank=4, dropout=0.1, targets="all-linear")
     optimizer = torch.optim.AdamW(trained(llm).values(), lr=0.02)
     losses = []
     for _ in range(12):
@@ -382,10 +384,10 @@ def test_a_trainer_trains_an_adapter_and_a_checkpoint_of_it_goes_on(tmp_path: Pa
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.7 * losses[0]
-    learned = {name.removeprefix("model."): one for name, one in trained(llm).items()}
+    learned = {name.removeprefix("model."): tensor for name, tensor in trained(llm).items()}
     torch.save(learned, tmp_path / "learned.pt")
-    found = again.load_state_dict(torch.load(tmp_path / "learned.pt", weights_only=True), strict=False)
-    assert not found.unexpected_keys
+    actual = again.load_state_dict(torch.load(tmp_path / "learned.pt", weights_only=True), strict=False)
+    assert not actual.unexpected_keys
     llm.eval()
     again.eval()
     assert torch.equal(logits(again), logits(llm))

@@ -37,28 +37,32 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def loaded(family: str = "llama", **how: Any) -> LLM:
+def loaded(family: str = "llama", **options: Any) -> LLM:
     llm = LLM.load(tiny_folder(family), distribute=None, quiet=True)
-    llm.distribute(**{"accelerator": "cpu", "precision": "32-true", **how})
+    llm.distribute(**{"accelerator": "cpu", "precision": "32-true", **options})
     return llm
 
 
 def trained(llm: LLM) -> dict[str, Tensor]:
-    return {name.removeprefix("model."): one for name, one in llm.named_parameters() if one.requires_grad}
+    return {
+        name.removeprefix("model."): parameter
+        for name, parameter in llm.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def logits(llm: LLM) -> Tensor:
     with torch.no_grad():
-        found = llm(IDS)
-    assert isinstance(found, Tensor)
-    return found
+        actual = llm(IDS)
+    assert isinstance(actual, Tensor)
+    return actual
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_adapter_changes_nothing_learns_and_goes_on_where_it_was(kind: str, tmp_path: Path) -> None:
     family, options = KINDS[kind]
     llm, again = loaded(family), loaded(family)
-    before, weights = logits(llm), {name: one.clone() for name, one in llm.state_dict().items()}
+    before, weights = logits(llm), {name: tensor.clone() for name, tensor in llm.state_dict().items()}
     llm.add_lora(rank=4, **options)
     again.add_lora(rank=4, **options)
     assert torch.allclose(logits(llm), before, atol=1e-5)
@@ -72,12 +76,14 @@ def test_a_new_adapter_changes_nothing_learns_and_goes_on_where_it_was(kind: str
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.95 * losses[0]
-    assert all(one.grad is not None for one in trained(llm).values())
+    assert all(tensor.grad is not None for tensor in trained(llm).values())
     llm.eval()
     after = logits(llm)
     assert torch.allclose(_cost(after), llm.loss(IDS, IDS), atol=1e-5)
-    found = again.load_state_dict({name: one.detach() for name, one in trained(llm).items()}, strict=False)
-    assert not found.unexpected_keys
+    actual = again.load_state_dict(
+        {name: tensor.detach() for name, tensor in trained(llm).items()}, strict=False
+    )
+    assert not actual.unexpected_keys
     assert torch.equal(logits(again), after)
     llm.save_adapter(tmp_path / "adapter")
     saved = loaded(family)
@@ -85,14 +91,16 @@ def test_a_new_adapter_changes_nothing_learns_and_goes_on_where_it_was(kind: str
     assert torch.allclose(logits(saved), after, atol=1e-5)
     llm.set_adapter(None)
     assert torch.equal(logits(llm), before)
-    assert all(torch.equal(one, weights[name]) for name, one in llm.state_dict().items() if name in weights)
+    assert all(
+        torch.equal(tensor, weights[name]) for name, tensor in llm.state_dict().items() if name in weights
+    )
     llm.delete_adapter("default")
     assert llm.state_dict().keys() == weights.keys()
     assert torch.equal(logits(llm), before)
 
 
-def _cost(found: Tensor) -> Tensor:
-    return torch.nn.functional.cross_entropy(found[:, :-1].flatten(0, 1), IDS[:, 1:].flatten())
+def _cost(actual: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(actual[:, :-1].flatten(0, 1), IDS[:, 1:].flatten())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -105,8 +113,8 @@ def test_peft_opens_what_was_made_here(kind: str, tmp_path: Path) -> None:
     llm.add_lora(rank=4, **options)
     torch.manual_seed(0)
     with torch.no_grad():
-        for one in trained(llm).values():
-            one.add_(torch.randn_like(one) * 0.1)
+        for tensor in trained(llm).values():
+            tensor.add_(torch.randn_like(tensor) * 0.1)
     llm.save_adapter(tmp_path)
     base = AutoModelForCausalLM.from_pretrained(tiny_folder(family), dtype=torch.float32)
     peft = PeftModel.from_pretrained(base, str(tmp_path))
@@ -115,12 +123,14 @@ def test_peft_opens_what_was_made_here(kind: str, tmp_path: Path) -> None:
     assert torch.allclose(logits(llm), expected, atol=1e-4 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("how", ["int4", "bnb.nf4"])
+@pytest.mark.parametrize("quantization", ["int4", "bnb.nf4"])
 @pytest.mark.parametrize("kind", ["whole", "dora", "tokens", "experts"])
-def test_adapters_of_every_kind_learn_beside_quantized_weights(kind: str, how: str, tmp_path: Path) -> None:
+def test_adapters_of_every_kind_learn_beside_quantized_weights(
+    kind: str, quantization: str, tmp_path: Path
+) -> None:
     pytest.importorskip("bitsandbytes")
     family, options = KINDS[kind]
-    llm = loaded(family, quantize=how)
+    llm = loaded(family, quantize=quantization)
     before = logits(llm)
     llm.add_lora(rank=4, **options)
     assert torch.allclose(logits(llm), before, atol=1e-4)
@@ -130,13 +140,13 @@ def test_adapters_of_every_kind_learn_beside_quantized_weights(kind: str, how: s
         loss.backward()
         optimizer.step()
     llm.save_adapter(tmp_path)
-    again = loaded(family, quantize=how)
+    again = loaded(family, quantize=quantization)
     again.load_adapter(tmp_path)
     assert torch.allclose(logits(again), logits(llm), atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"modules_to_save": ["score"]}, "modules_to_save .*embed_tokens.* not 'score'"),
         ({"target_parameters": ["experts.down_proj"]}, "target_parameters .*none in this model"),
@@ -149,9 +159,9 @@ def test_adapters_of_every_kind_learn_beside_quantized_weights(kind: str, how: s
         ({"bias": "some"}, "bias .*lora_only"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_changes(options: dict[str, Any], said: str) -> None:
+def test_what_cannot_be_is_refused_before_anything_changes(options: dict[str, Any], message: str) -> None:
     llm = loaded()
-    with pytest.raises(InvalidArgument, match=said):
+    with pytest.raises(InvalidArgument, match=message):
         llm.add_lora(**options)
     assert llm.adapters == ()
     assert not any("lora" in name for name in llm.state_dict())
@@ -200,13 +210,13 @@ def test_an_adapter_with_a_larger_vocabulary_is_a_model(
 
     model = AutoModelForCausalLM.from_pretrained(tiny_folder(family), dtype=torch.float32)
     model.resize_token_embeddings(296, mean_resizing=False)
-    how = {"target_modules": ["q_proj"], **settings}
-    peft = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **how))
+    options = {"target_modules": ["q_proj"], **settings}
+    peft = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options))
     ids = torch.cat((IDS, torch.full((2, 1), 290)), 1)
     with torch.no_grad():
-        for one in peft.parameters():
-            if one.requires_grad:
-                one.add_(torch.randn_like(one) * 0.1)
+        for parameter in peft.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
         expected = peft(ids).logits
     peft.save_pretrained(str(tmp_path))
     with pytest.raises(InvalidCheckpoint, match=r"resized.*LLM\.load"):
@@ -214,5 +224,5 @@ def test_an_adapter_with_a_larger_vocabulary_is_a_model(
     llm = LLM.load(tmp_path, distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="32-true")
     with torch.no_grad():
-        found = llm(ids)
-    assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()))
+        actual = llm(ids)
+    assert torch.allclose(actual, expected, atol=1e-4 * float(expected.abs().max()))

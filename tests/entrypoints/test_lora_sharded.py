@@ -67,10 +67,10 @@ def test_two_processes_learn_what_one_does_and_save_all_of_it(
     llm.trainer_setup()
     llm.add_lora(rank=4, **OPTIONS[options])
     torch.manual_seed(0)
-    trained = [one for one in llm.parameters() if one.requires_grad]
+    trained = [parameter for parameter in llm.parameters() if parameter.requires_grad]
     with torch.no_grad():
-        for one in trained:
-            one.add_(torch.randn_like(one) * 0.1)
+        for tensor in trained:
+            tensor.add_(torch.randn_like(tensor) * 0.1)
     llm.save_adapter(tmp_path / "adapter")
     (tmp_path / "script.py").write_text(SCRIPT)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -82,7 +82,7 @@ def test_two_processes_learn_what_one_does_and_save_all_of_it(
     llm.loss(IDS, IDS).backward()
     torch.optim.SGD(trained, lr=0.1).step()
     llm.save_adapter(tmp_path / "alone")
-    files = [load_file(tmp_path / one / "adapter_model.safetensors") for one in ("alone", "0", "1")]
+    files = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("alone", "0", "1")]
     alone, *others = files
     for other in others:
         assert alone.keys() == other.keys()

@@ -113,11 +113,11 @@ def test_a_fixed_cache_that_no_memory_holds_leaves_the_model_where_it_is(
         assert llm.generate("hello", top_k=1, max_new_tokens=5) == before
 
 
-@pytest.mark.parametrize("how", [{}, {"use_dora": True}, {"targets": "all-linear"}], ids=str)
-def test_an_adapter_that_no_memory_holds_changes_nothing(llm: LLM, how: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{}, {"use_dora": True}, {"targets": "all-linear"}], ids=str)
+def test_an_adapter_that_no_memory_holds_changes_nothing(llm: LLM, options: dict[str, Any]) -> None:
     before = llm.generate("hello", top_k=1, max_new_tokens=5)
     with bounded(), pytest.raises(UnsupportedOperation, match=rf"rank=1000000000 .*{FIGURES}"):
-        llm.add_lora(10**9, **how)
+        llm.add_lora(10**9, **options)
     assert llm.adapters == ()
     assert llm.generate("hello", top_k=1, max_new_tokens=5) == before
 
@@ -153,9 +153,9 @@ def test_the_command_line_refuses_in_one_short_line(
     for command in commands:
         with bounded():
             assert run(command) == 1
-        said = capsys.readouterr().err.strip().splitlines()[-1]
-        assert "GB are available" in said
-        assert len(said) < 400
+        output = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "GB are available" in output
+        assert len(output) < 400
 
 
 def test_a_failed_allocation_is_out_of_reach_with_the_figures_and_others_are_not_touched() -> None:

@@ -40,7 +40,7 @@ def executed(folder: Path, cells: tuple[str, ...], **values: str) -> Any:
 
 
 def text_of(cell: Any) -> str:
-    return "".join(one.text for one in cell.outputs if one.output_type == "stream")
+    return "".join(output.text for output in cell.outputs if output.output_type == "stream")
 
 
 @pytest.mark.filterwarnings("default")  # warnings of Jupyter's libraries
@@ -55,15 +55,15 @@ def test_bars_are_widgets_in_a_notebook(tmp_path: Path) -> None:
     data = str(examples(tmp_path / "x.jsonl", 8))
     notebook = executed(tmp_path, TRAIN, model=str(tiny_folder("llama")), data=data)
     last = notebook.cells[-1]
-    assert [one for one in last.outputs if WIDGET in one.get("data", {})]
+    assert [output for output in last.outputs if WIDGET in output.get("data", {})]
     widgets = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"].values()
-    bars = [one.state for one in widgets if one.model_name == "FloatProgressModel"]
-    labels = [one.state.value for one in widgets if one.model_name == "HTMLModel"]
+    bars = [widget.state for widget in widgets if widget.model_name == "FloatProgressModel"]
+    labels = [widget.state.value for widget in widgets if widget.model_name == "HTMLModel"]
     assert [bar for bar in bars if bar.value == bar.max == 3]
     assert [
-        one
-        for one in labels
-        if one.startswith("Training,\N{FIGURE SPACE}step\N{FIGURE SPACE}3/3:\N{FIGURE SPACE}100%")
+        label
+        for label in labels
+        if label.startswith("Training,\N{FIGURE SPACE}step\N{FIGURE SPACE}3/3:\N{FIGURE SPACE}100%")
     ]
     assert "%|" not in text_of(last)
     assert "(LoRA, rank 8)" in text_of(last)
@@ -74,6 +74,6 @@ def test_without_ipywidgets_bars_in_a_notebook_are_text(tmp_path: Path) -> None:
     data = str(examples(tmp_path / "x.jsonl", 8))
     cells = ("import sys", "sys.modules['ipywidgets'] = None", *TRAIN)
     last = executed(tmp_path, cells, model=str(tiny_folder("llama")), data=data).cells[-1]
-    assert not [one for one in last.outputs if WIDGET in one.get("data", {})]
+    assert not [output for output in last.outputs if WIDGET in output.get("data", {})]
     assert re.search(r"Training, step 3/3: 100%\|", text_of(last))
     assert "IProgress" not in text_of(last)

@@ -24,9 +24,9 @@ from tests.entrypoints.small_runs import checkpoints, recipe
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def placed(folder: Path | str, **how: Any) -> LLM:
+def placed(folder: Path | str, **options: Any) -> LLM:
     llm = LLM.load(folder, distribute=None, quiet=True)
-    llm.distribute(accelerator="cpu", precision="32-true", **how)
+    llm.distribute(accelerator="cpu", precision="32-true", **options)
     return llm
 
 
@@ -86,8 +86,8 @@ def test_another_model_is_replaced_only_where_that_is_asked_for(
     with pytest.raises(WouldOverwrite) as refused:
         llama.save(folder)
     start = rf"^{re.escape(str(folder))} already contains {holds}"
-    said = rf"{start}.*, not the model to be saved\. Pass overwrite=True to "
-    assert re.match(said, str(refused.value))
+    message = rf"{start}.*, not the model to be saved\. Pass overwrite=True to "
+    assert re.match(message, str(refused.value))
     assert isinstance(refused.value, FileExistsError)
     assert contents(folder) == before
     assert llama.save(folder, overwrite=True) == folder
@@ -188,18 +188,18 @@ def test_convert_asks_for_force_before_it_reads_a_weight_and_says_what_it_wrote(
     shutil.copytree(tiny_folder("gpt_neox"), there)
     before = contents(there)
     assert run(["convert", str(tiny_folder("llama")), str(there)]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "Using 1 device" not in said.err  # it had not been placed, nor its weights fetched
-    assert said.err.splitlines()[-1] == (
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Using 1 device" not in output.err  # it had not been placed, nor its weights fetched
+    assert output.err.splitlines()[-1] == (
         f"error: {there} already contains a gpt_neox model, not the model to be saved. Pass --force to "
         "replace it, or choose another path."
     )
     assert contents(there) == before
     assert run(["convert", str(tiny_folder("llama")), str(there), "--force"]) == 0
-    said = capsys.readouterr()
-    assert said.out == f"{there}\n"
-    written = re.search(rf"Saved to {re.escape(str(there))}: (\d+) files, ([\d.]+ [kM]B)", said.err)
+    output = capsys.readouterr()
+    assert output.out == f"{there}\n"
+    written = re.search(rf"Saved to {re.escape(str(there))}: (\d+) files, ([\d.]+ [kM]B)", output.err)
     assert written
     assert int(written[1]) == len(contents(there))
 
@@ -228,14 +228,24 @@ def test_a_new_run_replaces_neither_an_earlier_one_nor_another_model(
         train(recipe(tmp_path, max_steps=2), report=lambda _: None)
     with pytest.raises(InvalidArgument, match="overwrite must be False with resume="):
         train(recipe(tmp_path, max_steps=2), resume="last", overwrite=True, report=lambda _: None)
-    given = recipe(tmp_path)
-    options = ("--data", given.data, "--out-dir", str(out), "--quiet", "--max-steps", "1", "--method", "full")
-    assert run(["finetune", given.model, *options]) == 1
+    config = recipe(tmp_path)
+    options = (
+        "--data",
+        config.data,
+        "--out-dir",
+        str(out),
+        "--quiet",
+        "--max-steps",
+        "1",
+        "--method",
+        "full",
+    )
+    assert run(["finetune", config.model, *options]) == 1
     remedy = "Use another --out-dir, continue with --resume last, or replace the run with --force."
     assert f"error: {out} already contains a run (step 3). {remedy}" in capsys.readouterr().err
     train(recipe(tmp_path, max_steps=2), overwrite=True, report=lambda _: None)
     assert checkpoints(out) == ["step-00000002.ckpt"]
-    assert run(["finetune", given.model, *options, "--force"]) == 0
+    assert run(["finetune", config.model, *options, "--force"]) == 0
     assert checkpoints(out) == ["step-00000001.ckpt"]
     shutil.rmtree(out)
     shutil.copytree(tiny_folder("gpt_neox"), out / "model")
@@ -251,8 +261,14 @@ def test_settings_that_somebody_wrote_are_not_replaced_by_others(tmp_path: Path)
     (out / "recipe.yaml").write_text("batch_size: 3\n")
     with pytest.raises(WouldOverwrite, match=r"recipe\.yaml already contains a recipe written by hand"):
         train(recipe(tmp_path, max_steps=1), report=lambda _: None)
-    asked = recipe(tmp_path, max_steps=1)
-    short = {"model": asked.model, "data": asked.data, "out_dir": str(out), "max_steps": 1, "method": "full"}
+    config = recipe(tmp_path, max_steps=1)
+    short = {
+        "model": config.model,
+        "data": config.data,
+        "out_dir": str(out),
+        "max_steps": 1,
+        "method": "full",
+    }
     short |= {"accelerator": "cpu", "precision": "32-true", "learning_rate": 1e-2, "max_seq_length": 200}
     (out / "recipe.yaml").write_text(yaml.safe_dump(short))
     assert run(["finetune", "--config", str(out / "recipe.yaml"), "--quiet"]) == 0

@@ -50,15 +50,15 @@ def rendered(folder: Path) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
     def render(messages: list[dict[str, Any]], **options: Any) -> str:
-        how = {"add_generation_prompt": "continue_final_message" not in options, **options}
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, **how))
+        settings = {"add_generation_prompt": "continue_final_message" not in options, **options}
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **settings))
 
     return render
 
 
 def answer(llm: LLM, prompt: Any, **options: Any) -> tuple[int, str]:
-    found = llm.complete(prompt, **GREEDY, **options)
-    return found.prompt_tokens, found.text
+    actual = llm.complete(prompt, **GREEDY, **options)
+    return actual.prompt_tokens, actual.text
 
 
 def test_a_rendered_prompt_is_sent_as_it_is(llm: LLM, rendered: Any) -> None:
@@ -205,29 +205,29 @@ def test_an_unfinished_message_is_continued(llm: LLM, rendered: Any) -> None:
     assert answer(llm, begun, continue_final_message=True) == expected
     with llm.chat(top_k=1, max_new_tokens=4) as chat:
         assert chat.send(begun, continue_final_message=True) == expected[1]
-        assert [one.content for one in chat.messages] == ["Warm?", "It is " + expected[1]]
+        assert [message.content for message in chat.messages] == ["Warm?", "It is " + expected[1]]
 
 
 def test_a_chat_sends_tool_results_and_is_saved_with_its_tools(
     llm: LLM, tmp_path: Path, rendered: Any
 ) -> None:
-    how: dict[str, Any] = {"top_k": 1, "max_new_tokens": 4}
-    with llm.chat(tools=[weather], chat_template_kwargs={"enable_thinking": False}, **how) as chat:
+    options: dict[str, Any] = {"top_k": 1, "max_new_tokens": 4}
+    with llm.chat(tools=[weather], chat_template_kwargs={"enable_thinking": False}, **options) as chat:
         chat.send(TALK[0])
         chat.send({"role": "tool", "content": "22", "tool_call_id": "1"})
         chat.save(tmp_path / "chat.json")
-        said = [one.as_dict() for one in chat.messages]
+        messages = [message.as_dict() for message in chat.messages]
         expected = chat.complete("And tomorrow?")
-    assert [one["role"] for one in said] == ["user", "assistant", "tool", "assistant"]
+    assert [value["role"] for value in messages] == ["user", "assistant", "tool", "assistant"]
     ready = rendered(
-        [*said, {"role": "user", "content": "And tomorrow?"}], tools=[weather], enable_thinking=False
+        [*messages, {"role": "user", "content": "And tomorrow?"}], tools=[weather], enable_thinking=False
     )
     assert expected.prompt_tokens == len(llm.tokenizer.encode(ready, bos=False))
-    with llm.chat(resume=tmp_path / "chat.json", **how) as chat:
-        assert [one.as_dict() for one in chat.messages] == said
+    with llm.chat(resume=tmp_path / "chat.json", **options) as chat:
+        assert [message.as_dict() for message in chat.messages] == messages
         again = chat.complete("And tomorrow?")
     assert (again.text, again.prompt_tokens) == (expected.text, expected.prompt_tokens)
-    with llm.chat(resume=tmp_path / "chat.json", tools=None, chat_template_kwargs=None, **how) as chat:
+    with llm.chat(resume=tmp_path / "chat.json", tools=None, chat_template_kwargs=None, **options) as chat:
         assert chat.complete("And tomorrow?").prompt_tokens < expected.prompt_tokens
 
 
@@ -235,7 +235,7 @@ def test_a_chat_that_an_earlier_version_saved_is_resumed(llm: LLM, tmp_path: Pat
     saved = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}
     (tmp_path / "old.json").write_text(json.dumps(saved), encoding="utf-8")
     with llm.chat(resume=tmp_path / "old.json") as chat:
-        assert [one.as_dict() for one in chat.messages] == saved["messages"]
+        assert [message.as_dict() for message in chat.messages] == saved["messages"]
 
 
 def test_a_raw_chat_is_a_text_that_goes_on(llm: LLM) -> None:

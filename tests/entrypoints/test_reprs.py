@@ -77,19 +77,19 @@ def reachable(value: object, seen: dict[int, object]) -> None:
     elif of_litgpt(value):
         for name in {*dir(value), *vars(type(value)), "model"}:
             if not name.startswith("_"):
-                found = getattr(value, name, None)
-                inside += [found] if not inspect.isroutine(found) else []
-    for one in inside:
-        reachable(one, seen)
+                actual = getattr(value, name, None)
+                inside += [actual] if not inspect.isroutine(actual) else []
+    for item in inside:
+        reachable(item, seen)
 
 
 def test_an_llm_and_everything_that_its_public_attributes_lead_to(llm: LLM) -> None:
     seen: dict[int, object] = {}
     reachable(llm, seen)
-    found = [one for one in seen.values() if of_litgpt(one)]
-    for one in found:
-        check(one)
-    kinds = {type(one).__name__ for one in found}
+    actual = [value for value in seen.values() if of_litgpt(value)]
+    for value in actual:
+        check(value)
+    kinds = {type(value).__name__ for value in actual}
     assert {"LLM", "GPT", "Config", "Tokenizer", "Preprocessor", "PromptStyle", "LayerSpec"} <= kinds
 
 
@@ -100,9 +100,9 @@ def test_a_busy_chat_and_what_it_answers(llm: LLM, chat: Chat) -> None:
     seen: dict[int, object] = {}
     reachable(chat, seen)
     conversation = chat._conversation
-    for one in (*seen.values(), *events, conversation, conversation._history, conversation.prefix):
-        if of_litgpt(one):
-            check(one)
+    for value in (*seen.values(), *events, conversation, conversation._history, conversation.prefix):
+        if of_litgpt(value):
+            check(value)
     check(llm.complete("x", max_new_tokens=100, logprobs=True))
     assert check(chat).startswith("Chat(messages=4, last=Message(role='assistant'")
 
@@ -247,7 +247,9 @@ def test_the_message_and_the_repr_of_every_error_are_one_short_line() -> None:
         for kind in vars(module).values():
             if inspect.isclass(kind) and issubclass(kind, LitGPTError) and attrs.has(kind):
                 types = [getattr(field.type, "__name__", str(field.type)) for field in attrs.fields(kind)]
-                error = kind(*[by_type.get(one, [LONG] if "Sequence" in one else LONG) for one in types])
+                error = kind(
+                    *[by_type.get(type_, [LONG] if "Sequence" in type_ else LONG) for type_ in types]
+                )
                 for text in (str(error), repr(error)):
                     assert len(text) <= MESSAGE_LIMIT, kind
                     assert "\n" not in text, kind

@@ -98,13 +98,13 @@ def run(folder: Path, commands: list[list[str]], python: str = "", **environment
 def leaks(folder: Path, *texts: str) -> list[str]:
     """Return which secrets are in texts or in the files of a folder, and where."""
     files = [path for path in (folder / "work").rglob("*") if path.is_file()]
-    found = {str(path): path.read_bytes() for path in files} | {str(path): b"" for path in files}
-    found |= {f"output {number}": text.encode() for number, text in enumerate(texts)}
-    found |= {path: found[path] + path.encode() for path in found}
+    actual = {str(path): path.read_bytes() for path in files} | {str(path): b"" for path in files}
+    actual |= {f"output {number}": text.encode() for number, text in enumerate(texts)}
+    actual |= {path: actual[path] + path.encode() for path in actual}
     login = {f"{name}, as a header": _basic(secret) for name, secret in SECRETS.items()}
     return [
         f"{name} in {where}: …{content[max(0, at - 150) : at + 60]!r}"
-        for where, content in found.items()
+        for where, content in actual.items()
         for name, secret in (SECRETS | login).items()
         if (at := content.find(secret.encode())) >= 0
     ]
@@ -142,7 +142,7 @@ def test_nothing_that_whole_runs_write_has_a_secret_in_it(tmp_path: Path, hub: L
         "HTTP_PROXY": with_login(hub.endpoint, PROXY),
     }
     stdout, stderr = run(tmp_path, commands, IN_PYTHON, **environment)
-    assert statuses(stderr) == [f"{one[0]} 0" for one in commands], stderr[-3000:]
+    assert statuses(stderr) == [f"{command[0]} 0" for command in commands], stderr[-3000:]
     assert (tmp_path / "work/typed-chat.json").is_file()
     assert (tmp_path / "work/python-model/config.json").is_file(), stderr[-3000:]
     assert (tmp_path / "work/out/metrics.csv").is_file()
@@ -203,7 +203,9 @@ for name, how in [
         HTTP_PROXY=with_login(hub.endpoint, PROXY),
         HTTPS_PROXY=with_login(nowhere, PROXY),
     )
-    assert [one.split()[1] in "12" for one in statuses(stderr)] == [True] * len(commands), stderr[-3000:]
+    assert [status.split()[1] in "12" for status in statuses(stderr)] == [True] * len(commands), stderr[
+        -3000:
+    ]
     assert "no error" not in stdout
     assert len(stdout.splitlines()) >= 6, stderr
     assert f"Bearer {TOKEN_IN_FILE * 2}" in hub.logins

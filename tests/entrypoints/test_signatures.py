@@ -28,15 +28,15 @@ PUBLIC: dict[str, Callable[..., Any]] = {
     "LLM": LLM.__init__,
     "train": train,
     "TrainConfig": TrainConfig.__init__,
-    **{one.__name__: one.__init__ for one in (DataModule, JSON, Alpaca, Alpaca2k, TextFiles)},
+    **{value.__name__: value.__init__ for value in (DataModule, JSON, Alpaca, Alpaca2k, TextFiles)},
 }
 TORCHS_OWN = {"LLM.load_state_dict"}
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    found = dict(inspect.signature(function).parameters)
-    found.pop("self", None)
-    return found
+    actual = dict(inspect.signature(function).parameters)
+    actual.pop("self", None)
+    return actual
 
 
 def test_all_functions_that_users_call_are_looked_at() -> None:
@@ -52,9 +52,9 @@ def test_all_functions_that_users_call_are_looked_at() -> None:
 
 @pytest.mark.parametrize("name", sorted(PUBLIC.keys() - TORCHS_OWN))
 def test_no_parameter_hides_others_and_each_has_a_type(name: str) -> None:
-    for one in parameters(PUBLIC[name]).values():
-        assert one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
-        assert one.annotation is not inspect.Parameter.empty
+    for parameter in parameters(PUBLIC[name]).values():
+        assert parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        assert parameter.annotation is not inspect.Parameter.empty
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC.keys() - TORCHS_OWN - {"LLM"}))

@@ -45,8 +45,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
         yield llm
 
 
-def tokens(llm: LLM, prompt: Any, **how: Any) -> int:
-    return llm.complete(prompt, max_new_tokens=1, **how).prompt_tokens  # type: ignore[no-any-return]
+def tokens(llm: LLM, prompt: Any, **options: Any) -> int:
+    return llm.complete(prompt, max_new_tokens=1, **options).prompt_tokens  # type: ignore[no-any-return]
 
 
 ROLE, CONTENT = len("user\n"), len(TYPED)
@@ -84,8 +84,11 @@ def test_what_is_no_flag_is_refused(chatting: LLM) -> None:
 
 @pytest.mark.parametrize(("parse", "ends"), [(False, 2), (True, 4)])
 def test_records_are_text(tmp_path: Path, *, parse: bool, ends: int) -> None:
-    said = [{"role": "user", "content": "<|end|>?"}, {"role": "assistant", "content": "Write <|end|> there."}]
-    (tmp_path / "data.jsonl").write_text(json.dumps({"messages": said}))
+    messages = [
+        {"role": "user", "content": "<|end|>?"},
+        {"role": "assistant", "content": "Write <|end|> there."},
+    ]
+    (tmp_path / "data.jsonl").write_text(json.dumps({"messages": messages}))
     module = JSON(tmp_path / "data.jsonl", parse_special_tokens=parse)
     module.connect(BYTES, batch_size=1)
     (batch,) = list(module.train_dataloader())
@@ -104,13 +107,13 @@ def test_texts_are_text_and_documents_still_end(tmp_path: Path) -> None:
     assert lengths == [(10, 0), (5, 2), (10, 0)]
 
 
-@pytest.mark.parametrize("how", [{"apply_chat_template": False}, {"prompt_style": "default"}])
-def test_records_that_are_taken_as_they_are_are_parsed(tmp_path: Path, how: Any) -> None:
+@pytest.mark.parametrize("options", [{"apply_chat_template": False}, {"prompt_style": "default"}])
+def test_records_that_are_taken_as_they_are_are_parsed(tmp_path: Path, options: Any) -> None:
     (tmp_path / "data.jsonl").write_text(
         json.dumps({"prompt": "<|user|>Hi<|end|>", "completion": "Yes<|end|>"})
     )
     for parse, ends in ((None, 2), (False, 1)):
-        module = JSON(tmp_path / "data.jsonl", parse_special_tokens=parse, **how)
+        module = JSON(tmp_path / "data.jsonl", parse_special_tokens=parse, **options)
         module.connect(BYTES, batch_size=1)
         (batch,) = list(module.train_dataloader())
         assert batch["input_ids"].tolist()[0].count(BYTES.eos_id) == ends

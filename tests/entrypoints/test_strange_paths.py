@@ -35,9 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def llm(folder: Path) -> LLM:
-    made = LLM.load(str(folder), quiet=True)
-    made.add_lora()
-    return made
+    llm = LLM.load(str(folder), quiet=True)
+    llm.add_lora()
+    return llm
 
 
 @pytest.fixture
@@ -79,29 +79,29 @@ def each_kind(suffix: str = "") -> pytest.MarkDecorator:
 
 def tried(use: Callable[[Any], object], path: str) -> list[LitGPTError]:
     """Return the errors for a path as text and as a `Path`."""
-    found = []
+    results = []
     for value in (path, Path(path)):
         try:
             use(value)
         except LitGPTError as error:
-            found.append(error)
-    for said in map(str, found):
-        said.encode()
-        assert not set(said) & {"\n", "\0"}
-        assert len(said) <= 1500
-    return found
+            results.append(error)
+    for message in map(str, results):
+        message.encode()
+        assert not set(message) & {"\n", "\0"}
+        assert len(message) <= 1500
+    return results
 
 
 @each_kind()
 def test_a_model_a_tokenizer_and_an_adapter(path: str, folder: Path, llm: LLM) -> None:
     for use in (
-        lambda one: LLM.load(one, offline=True, quiet=True),
-        lambda one: LLM.load(str(folder), init="random", tokenizer_dir=one, offline=True, quiet=True),
+        lambda path: LLM.load(path, offline=True, quiet=True),
+        lambda path: LLM.load(str(folder), init="random", tokenizer_dir=path, offline=True, quiet=True),
         Tokenizer,
         llm.load_adapter,
     ):
         assert len(tried(use, path)) == 2
-    assert len(tried(lambda one: LLM.load(f"{one}.gguf", offline=True, quiet=True), path)) == 2
+    assert len(tried(lambda path: LLM.load(f"{path}.gguf", offline=True, quiet=True), path)) == 2
 
 
 @each_kind()
@@ -116,14 +116,14 @@ def test_folders_that_are_written(path: str, llm: LLM) -> None:
 @each_kind(".json")
 def test_a_chat_is_loaded_from_files_and_saved_to_files(path: str, llm: LLM) -> None:
     assert len(tried(read_chat, path)) == 2
-    assert len(tried(lambda one: llm.chat(resume=one), path)) == 2
+    assert len(tried(lambda path: llm.chat(resume=path), path)) == 2
     is_possible = path.endswith("strange.json") and not Path(path).exists()  # a link to nothing is replaced
     is_there = path.endswith("strange.json") and Path(path).exists()
     kind = Path(path).stat().st_mode if is_there else 0
     with llm.chat() as chat:
         errors = tried(chat.save, path)
     assert len(errors) == (0 if is_possible else 2)
-    assert all(isinstance(one, (UnsupportedOperation, InvalidArgument)) for one in errors)
+    assert all(isinstance(error, (UnsupportedOperation, InvalidArgument)) for error in errors)
     assert not is_there or Path(path).stat().st_mode == kind
     assert not is_possible or read_chat(path).messages == []
 
@@ -132,9 +132,9 @@ def test_a_chat_is_loaded_from_files_and_saved_to_files(path: str, llm: LLM) -> 
 def test_data_and_a_training_checkpoint(path: str, llm: LLM, folder: Path) -> None:
     tokenizer = Tokenizer(folder)
 
-    def data(kind: Any, **how: Any) -> Callable[[Any], object]:
-        def use(one: Any) -> None:
-            module = kind(one, **how)
+    def data(kind: Any, **options: Any) -> Callable[[Any], object]:
+        def use(path: Any) -> None:
+            module = kind(path, **options)
             module.connect(tokenizer, batch_size=1, max_seq_length=16)
             module.setup()
 
@@ -148,13 +148,13 @@ def test_data_and_a_training_checkpoint(path: str, llm: LLM, folder: Path) -> No
 def test_training(path: str, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "d.json").write_text('[{"instruction": "a", "output": "b"}]')
     common: dict[str, Any] = {"model": str(folder), "epochs": 1}
-    errors = tried(lambda one: train(TrainConfig(**common, data=str(one), out_dir="out")), path)
+    errors = tried(lambda path: train(TrainConfig(**common, data=str(path), out_dir="out")), path)
     assert len(errors) == 2
     if path in NAMES.values():
-        errors = tried(lambda one: train(TrainConfig(**common, data="d.json", out_dir=str(one))), path)
+        errors = tried(lambda path: train(TrainConfig(**common, data="d.json", out_dir=str(path))), path)
         assert len(errors) == 2
     errors = tried(
-        lambda one: train(TrainConfig(**common, data="d.json", out_dir="o"), resume=str(one)), path
+        lambda path: train(TrainConfig(**common, data="d.json", out_dir="o"), resume=str(path)), path
     )
     assert len(errors) == 2
 

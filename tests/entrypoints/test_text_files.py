@@ -80,7 +80,7 @@ def test_what_was_encoded_is_found_again_until_texts_or_tokenizer_change(tmp_pat
     again = connected(TextFiles(texts), length=2)
     again.prepare_data()
     assert len(windows(again)) == 4
-    assert [one.stat().st_mtime_ns for one in cache.iterdir()] == [written]
+    assert [path.stat().st_mtime_ns for path in cache.iterdir()] == [written]
     connected(TextFiles(texts), tokenizer=ByteTokenizer(adds_bos=True)).prepare_data()
     assert len(list(cache.iterdir())) == 2
     folder(tmp_path, a="abcdefghi")
@@ -94,11 +94,11 @@ def test_a_failure_leaves_nothing_half_written(tmp_path: Path) -> None:
     (texts / "c.txt").write_text("abcdefgh")
     with pytest.raises(InvalidData, match=r"b\.txt, line 1 .* not encoded in UTF-8"):
         connected(TextFiles(texts)).setup()
-    assert [one.suffix for one in (tmp_path / ".litgpt").iterdir()] == [".uint16"]  # that of a.txt
+    assert [path.suffix for path in (tmp_path / ".litgpt").iterdir()] == [".uint16"]  # that of a.txt
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.txt", b"good\n" * 400_000 + b"bad \xff\n", r"a\.txt, line 400001 .* not encoded in UTF-8 .*0xff"),
         ("a.txt", b"good\n" * 300_000 + "bad ß\n".encode() + b"good\n" * 9, r"a\.txt, line 300001 .* no ß"),
@@ -109,7 +109,7 @@ def test_a_failure_leaves_nothing_half_written(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_encoded_is_named_with_file_and_line(
-    tmp_path: Path, name: str, content: bytes, said: str
+    tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     class Refusing(ByteTokenizer):
         def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
@@ -118,7 +118,7 @@ def test_what_cannot_be_encoded_is_named_with_file_and_line(
             return [1] if len(text) > 100 else super().encode(text, bos=bos, escaped=escaped)
 
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InvalidData, match=said):
+    with pytest.raises(InvalidData, match=message):
         connected(TextFiles(tmp_path / name), tokenizer=Refusing()).setup()
 
 
@@ -127,11 +127,13 @@ def test_an_id_takes_as_many_bytes_as_the_vocabulary_needs(tmp_path: Path) -> No
         vocab_size = 100_000
 
         def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
-            return super().decode([one % 256 for one in ids], include_special_tokens=include_special_tokens)
+            return super().decode(
+                [token_id % 256 for token_id in ids], include_special_tokens=include_special_tokens
+            )
 
     texts = folder(tmp_path, a="abc")
     assert windows(connected(TextFiles(texts), tokenizer=Large())) == [[*b"abc", END]]
-    assert [one.suffix for one in (tmp_path / ".litgpt").iterdir()] == [".uint32"]
+    assert [path.suffix for path in (tmp_path / ".litgpt").iterdir()] == [".uint32"]
 
 
 def test_it_is_trained_on_in_another_order_each_epoch_by_other_processes_too(tmp_path: Path) -> None:

@@ -38,25 +38,25 @@ def little_garbage() -> Iterator[None]:
 @cache
 def two_layers() -> Path:
     """Return a model of few layers: threads compete for the interpreter at each operation."""
-    found = Path(_HOME.name)
-    tiny_model("llama", num_hidden_layers=2).save_pretrained(found)
-    save_byte_tokenizer(found)
-    return found
+    actual = Path(_HOME.name)
+    tiny_model("llama", num_hidden_layers=2).save_pretrained(actual)
+    save_byte_tokenizer(actual)
+    return actual
 
 
 _HOME = TemporaryDirectory(prefix="threads-")
 
 
-def placed(**how: Any) -> LLM:
+def placed(**options: Any) -> LLM:
     llm = LLM.load(two_layers(), distribute=None, quiet=True)
-    llm.distribute(**{"accelerator": "cpu", "precision": "32-true", **how})
+    llm.distribute(**{"accelerator": "cpu", "precision": "32-true", **options})
     return llm
 
 
 @pytest.fixture(scope="module")
 def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return two adapters, with which the model says other things than by itself."""
-    llm, found = placed(), {}
+    llm, actual = placed(), {}
     for seed, name in enumerate("ab"):
         llm.add_lora(rank=4, targets="all-linear", name=name)
         torch.manual_seed(seed)
@@ -64,20 +64,20 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             for parameter in llm.parameters():
                 if parameter.requires_grad:
                     parameter.normal_(0, 0.3)
-        found[name] = tmp_path_factory.mktemp(name)
-        llm.save_adapter(found[name], name)
+        actual[name] = tmp_path_factory.mktemp(name)
+        llm.save_adapter(actual[name], name)
         llm.set_adapter(None)
-    return found
+    return actual
 
 
 @pytest.fixture
 def llm(adapters: dict[str, Path], request: pytest.FixtureRequest) -> Iterator[LLM]:
     """Return a model with both adapters; indirect parameters are how it is placed."""
-    with placed(**getattr(request, "param", {})) as made:
+    with placed(**getattr(request, "param", {})) as llm:
         for name, folder in adapters.items():
-            made.load_adapter(folder, name)
-        made.set_adapter(None)
-        yield made
+            llm.load_adapter(folder, name)
+        llm.set_adapter(None)
+        yield llm
 
 
 @pytest.fixture
@@ -88,12 +88,12 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 def alone(llm: LLM, prompt: str) -> dict[str | None, str]:
     """Return what is answered with each adapter when nothing else happens."""
-    said = {}
+    answers = {}
     for name in (None, "a", "b"):
         llm.set_adapter(name)
-        said[name] = llm.generate(prompt, **HOW)
-    assert len(set(said.values())) == 3
-    return said
+        answers[name] = llm.generate(prompt, **HOW)
+    assert len(set(answers.values())) == 3
+    return answers
 
 
 def streamed(llm: LLM, prompt: str) -> str:
@@ -124,14 +124,14 @@ def during(
     change: Callable[[int], object], threads: ThreadPoolExecutor, llm: LLM, times: int = 3
 ) -> list[tuple[str, str]]:
     """Return the answers of seven threads, with their prompts, while an eighth makes so many changes."""
-    found, done = list[tuple[str, str]](), threading.Event()
+    actual, done = list[tuple[str, str]](), threading.Event()
 
     def changes() -> None:
         try:
             for at in range(times):
                 change(at)
-                many = len(found) + 3
-                while len(found) < many and not done.wait(0.001):
+                many = len(actual) + 3
+                while len(actual) < many and not done.wait(0.001):
                     pass
         finally:
             done.set()
@@ -141,22 +141,22 @@ def during(
         try:
             while not done.is_set():
                 prompt, way = PROMPTS[at % len(PROMPTS)], WAYS[at % len(WAYS)]
-                found.append((prompt, way(llm, prompt)))
+                actual.append((prompt, way(llm, prompt)))
                 at += 1
         finally:
             done.set()
 
-    for one in [threads.submit(changes), *(threads.submit(answers, number) for number in range(7))]:
-        one.result(SOON)
-    return found
+    for value in [threads.submit(changes), *(threads.submit(answers, number) for number in range(7))]:
+        value.result(SOON)
+    return actual
 
 
 @pytest.mark.parametrize("llm", [{}, {"generate_strategy": "sequential", "devices": 1}], indirect=True)
 def test_answers_are_of_one_adapter_whatever_is_set_meanwhile(llm: LLM, threads: ThreadPoolExecutor) -> None:
     pure = {prompt: alone(llm, prompt) for prompt in PROMPTS}
-    found = during(lambda at: llm.set_adapter((None, "a", "b")[at % 3]), threads, llm)
-    assert all(said in pure[prompt].values() for prompt, said in found)
-    assert len({name for p, said in found for name in pure[p] if pure[p][name] == said}) == 3
+    actual = during(lambda at: llm.set_adapter((None, "a", "b")[at % 3]), threads, llm)
+    assert all(answer in pure[prompt].values() for prompt, answer in actual)
+    assert len({name for p, answer in actual for name in pure[p] if pure[p][name] == answer}) == 3
     llm.set_adapter("b")
     assert llm.generate(PROMPTS[0], **HOW) == pure[PROMPTS[0]]["b"]
 
@@ -175,8 +175,8 @@ def test_answers_are_right_while_adapters_are_loaded_merged_and_deleted(
         llm.delete_adapter(f"a{at}")
         llm.set_adapter("b")
 
-    found = during(change, threads, llm, times=2)
-    assert all(said in pure[prompt].values() for prompt, said in found)
+    actual = during(change, threads, llm, times=2)
+    assert all(answer in pure[prompt].values() for prompt, answer in actual)
 
 
 def test_answers_are_right_while_the_model_is_placed_anew_and_saved(
@@ -192,8 +192,8 @@ def test_answers_are_right_while_the_model_is_placed_anew_and_saved(
             llm._is_loaded = False  # the weights are the same, so it may be placed again
             llm.to(torch.float32)
 
-        found = during(change, threads, llm)
-    assert all(said == pure[prompt] for prompt, said in found)
+        actual = during(change, threads, llm)
+    assert all(answer == pure[prompt] for prompt, answer in actual)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
@@ -208,8 +208,8 @@ def test_eight_threads_get_the_answers_that_one_gets(threads: ThreadPoolExecutor
                 assert WAYS[(at * number) % len(WAYS)](llm, prompt) == pure[prompt]
             assert llm.generate(PROMPTS, seed=3, max_new_tokens=8) == drawn
 
-        for one in [threads.submit(ask, number) for number in range(8)]:
-            one.result(SOON)
+        for i in [threads.submit(ask, number) for number in range(8)]:
+            i.result(SOON)
 
 
 def test_answers_are_right_while_the_model_goes_to_other_processes_and_there_in_every_way_at_once(
@@ -222,7 +222,7 @@ def test_answers_are_right_while_the_model_goes_to_other_processes_and_there_in_
         def to(strategy: Any) -> Callable[[int], object]:
             return lambda _: llm.distribute("cpu", 2, "32-true", generate_strategy=strategy)
 
-        found = during(to("tensor_parallel"), threads, llm, times=1)
+        actual = during(to("tensor_parallel"), threads, llm, times=1)
         logits, loss = llm(ids), llm.loss(ids, ids)
         model: Any = llm.model
         layers: list[Callable[[], object]] = [
@@ -250,12 +250,12 @@ def test_answers_are_right_while_the_model_goes_to_other_processes_and_there_in_
                 assert WAYS[(2 * number + at) % len(WAYS)](llm, prompt) == pure[prompt]
 
         acts: list[Callable[[], object]] = [measure, misuse, lambda: llm.save(tmp_path / "saved")]
-        asked: list[Future[object]] = [threads.submit(act) for act in acts]
-        asked += [threads.submit(ask, number) for number in range(4)]
-        for one in asked:
-            one.result(SOON)
-        found += during(to("sequential"), threads, llm, times=1)
-    assert all(said == pure[prompt] for prompt, said in found)
+        futures: list[Future[object]] = [threads.submit(act) for act in acts]
+        futures += [threads.submit(ask, number) for number in range(4)]
+        for value in futures:
+            value.result(SOON)
+        actual += during(to("sequential"), threads, llm, times=1)
+    assert all(answer == pure[prompt] for prompt, answer in actual)
 
 
 def test_closing_waits_for_answers_and_what_comes_later_is_an_error(threads: ThreadPoolExecutor) -> None:
@@ -264,10 +264,10 @@ def test_closing_waits_for_answers_and_what_comes_later_is_an_error(threads: Thr
 
     def read() -> str:
         pieces = llm.generate("a", stream=True, **HOW)
-        said = next(pieces)
+        piece = next(pieces)
         begun.set()
         go_on.wait(SOON)
-        return str(said + "".join(pieces))
+        return str(piece + "".join(pieces))
 
     reading = threads.submit(read)
     assert begun.wait(SOON)
@@ -289,13 +289,13 @@ def test_closing_waits_for_answers_and_what_comes_later_is_an_error(threads: Thr
 
 
 def test_a_with_block_ends_with_streams_that_were_kept() -> None:
-    with placed() as made:
-        kept = made.generate("a", stream=True, **HOW)
-        chat = made.chat(apply_chat_template=False, **HOW)
-        next(kept)
+    with placed() as llm:
+        open_stream = llm.generate("a", stream=True, **HOW)
+        chat = llm.chat(apply_chat_template=False, **HOW)
+        next(open_stream)
         saying = chat.stream("hello")
         next(saying)
-    for stream in (kept, saying):
+    for stream in (open_stream, saying):
         with pytest.raises(ModelClosed, match="closed"):
             next(stream)
     with pytest.raises(NotDistributed):
@@ -309,7 +309,7 @@ def test_every_change_within_the_own_stream_is_refused_and_changes_nothing(
     llm.set_adapter("a")
     pure = llm.generate("a", **HOW)
     pieces = llm.generate("a", stream=True, **HOW)
-    said = next(pieces)
+    piece = next(pieces)
     state = {name: tensor.clone() for name, tensor in llm.state_dict().items()}
     changes: list[Callable[[], object]] = [
         lambda: llm.set_adapter("b"),
@@ -328,7 +328,7 @@ def test_every_change_within_the_own_stream_is_refused_and_changes_nothing(
             change()
     assert llm.generate("a", **HOW) == pure  # further answers change nothing
     llm(torch.tensor([[1, 2]]))
-    assert said + "".join(pieces) == pure
+    assert piece + "".join(pieces) == pure
     llm.set_adapter("b")
     assert llm.generate("a", **HOW) != pure
 
@@ -345,14 +345,14 @@ def test_an_error_within_an_answer_lets_the_change_go_on(llm: LLM, monkeypatch: 
 
 
 def test_a_chat_goes_on_with_a_model_that_was_placed_anew(llm: LLM) -> None:
-    asked = {"apply_chat_template": False, **HOW}
-    chat, other = llm.chat(**asked), llm.chat(**asked)
+    options = {"apply_chat_template": False, **HOW}
+    chat, other = llm.chat(**options), llm.chat(**options)
     first = chat.send("hello")
     other.send("hello")
-    assert [one.content for one in chat.messages] == ["hello", first]
+    assert [message.content for message in chat.messages] == ["hello", first]
     llm.distribute(accelerator="cpu", precision="32-true")
     with placed() as another:
-        alone = another.chat(**asked)
+        alone = another.chat(**options)
         assert alone.send("hello") == first
         assert chat.send(" again") == other.send(" again") == alone.send(" again")
 
@@ -372,14 +372,14 @@ def test_a_loss_and_logits_are_of_one_adapter(llm: LLM, threads: ThreadPoolExecu
 
     measured = [threads.submit(measure) for _ in range(4)]
     at = 0
-    while not all(one.done() for one in measured):
+    while not all(value.done() for value in measured):
         llm.set_adapter("ab"[at % 2])
         at += 1
-    assert [one.result(SOON) for one in measured] == [None] * 4
+    assert [value.result(SOON) for value in measured] == [None] * 4
 
 
 def test_a_signal_ends_the_waiting_of_a_change(llm: LLM, threads: ThreadPoolExecutor) -> None:
-    def kept() -> Any:
+    def open_stream() -> Any:
         pieces = llm.generate("a", stream=True, **HOW)
         next(pieces)
         return pieces
@@ -390,7 +390,7 @@ def test_a_signal_ends_the_waiting_of_a_change(llm: LLM, threads: ThreadPoolExec
         signal.raise_signal(signal.SIGINT)
 
     # The thread that holds the stream is another than the one that changes the model, and waits.
-    pieces = threads.submit(kept).result(SOON)
+    pieces = threads.submit(open_stream).result(SOON)
     interrupted = threads.submit(interrupt)
     with pytest.raises(KeyboardInterrupt):
         llm.set_adapter("a")

@@ -81,10 +81,10 @@ def test_ids_of_another_shape_are_refused(llm: LLM, shape: tuple[int, ...]) -> N
 def test_ids_are_decoded_from_a_tensor_a_list_or_one_number(llm: LLM) -> None:
     text, many = "crane", llm.tokenizer.encode("crane")
     ids = many.tolist()
-    given: Any
-    for given in (many, many[None], many.int(), ids, tuple(ids), many.numpy(), list(many)):
-        assert llm.tokenizer.decode(given) == text
-        assert llm.preprocessor.decode(given) == text
+    prompt: Any
+    for prompt in (many, many[None], many.int(), ids, tuple(ids), many.numpy(), list(many)):
+        assert llm.tokenizer.decode(prompt) == text
+        assert llm.preprocessor.decode(prompt) == text
     for stream in (many, ids, iter(ids), iter([many]), [ids]):
         assert "".join(llm.tokenizer.decode_stream(stream)) == text
     assert llm.tokenizer.decode(ids[0]) == llm.tokenizer.decode(many[0])

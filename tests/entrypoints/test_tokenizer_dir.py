@@ -49,7 +49,7 @@ def test_of_a_repository_only_the_tokenizer_is_fetched(hub: LoopbackHub, name: s
     with load(name) as llm, load(tiny_folder("llama")) as local:
         assert llm.tokenizer.encode("Hello").tolist() == local.tokenizer.encode("Hello").tolist()
     assert hub.sent["org/words/tokenizer.json"]
-    assert [one for one in hub.requests if "safetensors" in one] == []
+    assert [request for request in hub.requests if "safetensors" in request] == []
 
 
 def test_it_is_there_without_a_network_afterwards(hub: LoopbackHub) -> None:
@@ -77,7 +77,7 @@ def test_a_name_that_is_neither_is_not_found_and_it_is_said_where_it_was_looked_
 
 def test_a_tokenizer_alone_comes_from_a_repository_as_well(hub: LoopbackHub) -> None:
     assert Tokenizer("org/words").vocab_size == Tokenizer(tiny_folder("llama")).vocab_size
-    assert [one for one in hub.requests if "safetensors" in one] == []
+    assert [request for request in hub.requests if "safetensors" in request] == []
 
 
 @pytest.fixture
@@ -136,6 +136,6 @@ def test_what_has_no_tokenizer_is_an_error_that_names_the_argument_or_the_file(
     (tmp_path / "nothing").mkdir()
     (tmp_path / "nothing" / "file.txt").write_text("no tokenizer")
     (tmp_path / "nothing" / "config.json").write_text(json.dumps({}))
-    asked: Any = name.format(tmp_path) if isinstance(name, str) else name
+    requested: Any = name.format(tmp_path) if isinstance(name, str) else name
     with pytest.raises(kind, match=says):
-        load(asked)
+        load(requested)

@@ -37,7 +37,7 @@ def test_a_traceback_has_no_line_of_the_library(
     monkeypatch.delenv("LITGPT_FULL_TRACEBACKS")
     with pytest.raises(LitGPTError) as caught:
         call(llm)
-    frames = [one.name for one in traceback.extract_tb(caught.value.__traceback__)]
+    frames = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert frames == ["test_a_traceback_has_no_line_of_the_library", "<lambda>", "called"]
     assert "\nThe above" not in "".join(traceback.format_exception(caught.value))
 

@@ -43,7 +43,7 @@ class Lit(L.LightningModule):
         self.llm = LLM.load(folder, distribute=None, quiet=True)
         self.trainer_ckpt_path = trainer_ckpt_path
         self.own = nn.Parameter(torch.tensor(1.0))
-        self.said: list[str] = []
+        self.answers: list[str] = []
 
     def setup(self, stage: str) -> None:
         del stage
@@ -58,7 +58,7 @@ class Lit(L.LightningModule):
     def validation_step(self, batch: Tensor) -> None:
         _, loss = self.llm(input_ids=batch, target_ids=batch)
         self.log("validation_loss", loss)
-        self.said.append(self.llm.generate("hello", max_new_tokens=3, top_k=1))
+        self.answers.append(self.llm.generate("hello", max_new_tokens=3, top_k=1))
 
     test_step = validation_step
 
@@ -134,7 +134,7 @@ def test_trained_weights_survive_every_stage_of_the_trainer(folder: Path, tmp_pa
     assert not torch.allclose(
         logits_of(module.llm), logits_of(first.llm), atol=1e-3
     )  # … and not from the start
-    assert len(set(module.said)) > 1  # what it said while it was validated was the model of that moment
+    assert len(set(module.answers)) > 1  # what it said while it was validated was the model of that moment
 
 
 def test_early_stopping_leaves_the_weights_as_they_were(folder: Path, tmp_path: Path) -> None:
@@ -154,8 +154,8 @@ def test_generating_between_steps_works_in_every_precision(
 ) -> None:
     module = Lit(folder)
     trainer(tmp_path, precision=precision, max_epochs=2).fit(module, batches(), batches())
-    wanted = torch.bfloat16 if precision == "bf16-true" else torch.float32
-    assert {parameter.dtype for parameter in module.llm.parameters()} == {wanted}
+    expected = torch.bfloat16 if precision == "bf16-true" else torch.float32
+    assert {parameter.dtype for parameter in module.llm.parameters()} == {expected}
     assert module.llm.generate("hello", max_new_tokens=3) is not None
 
 
@@ -296,7 +296,7 @@ def test_a_model_that_was_placed_to_generate_can_be_trained(folder: Path) -> Non
     llm = LLM.load(folder, distribute=None, quiet=True)
     llm.distribute(accelerator="cpu", precision="bf16-true")
     llm.trainer_setup()
-    assert all(one.requires_grad and one.dtype == torch.float32 for one in llm.parameters())
+    assert all(parameter.requires_grad and parameter.dtype == torch.float32 for parameter in llm.parameters())
 
 
 def test_before_setup_there_is_nothing_to_train_and_targets_have_to_fit(llm: LLM) -> None:

@@ -26,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def logits(llm: LLM) -> torch.Tensor:
     with torch.inference_mode():
-        found = llm(torch.arange(12).view(1, 12))
-    assert isinstance(found, torch.Tensor)
-    return found
+        actual = llm(torch.arange(12).view(1, 12))
+    assert isinstance(actual, torch.Tensor)
+    return actual
 
 
 def test_all_weights_learn_and_a_folder_is_left_that_loads(tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_run_goes_on_exactly_where_it_broke_off(tmp_path: Path, method: dict[s
     assert losses(tmp_path / "out", "val_loss") == losses(tmp_path / "whole", "val_loss")
     assert whole.saved is not None
     assert done.saved is not None
-    with LLM.load(whole.saved, quiet=True) as one, LLM.load(done.saved, quiet=True) as other:
-        assert torch.equal(logits(one), logits(other))
+    with LLM.load(whole.saved, quiet=True) as first, LLM.load(done.saved, quiet=True) as second:
+        assert torch.equal(logits(first), logits(second))
 
 
 def test_activations_that_are_computed_again_change_nothing(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_half_the_precision_learns_nearly_the_same(tmp_path: Path, precision: st
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
 def test_qlora_learns_an_adapter_on_quantized_weights(tmp_path: Path, quantize: str) -> None:
     done = trained(tmp_path, method="qlora", quantize=quantize, max_steps=8)
-    found = losses(tmp_path / "out")
-    assert found[-1] < found[0]
+    actual = losses(tmp_path / "out")
+    assert actual[-1] < actual[0]
     assert done.saved == tmp_path / "out" / "adapter"
     assert done.checkpoint is not None
     state = torch.load(done.checkpoint, weights_only=True)["state_dict"]
@@ -124,9 +124,9 @@ def test_a_checkpoint_of_another_method_is_refused_before_anything_is_changed(tm
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     done = trained(tmp_path, max_steps=2)
     assert done.checkpoint is not None
-    other = str(tiny_folder("qwen2"))
+    second = str(tiny_folder("qwen2"))
     with pytest.raises(TrainerCheckpointMismatch, match=r"missing: .*bias"):
-        trained(tmp_path, model=other, max_steps=4, resume=str(done.checkpoint), out_dir=str(tmp_path / "b"))
+        trained(tmp_path, model=second, max_steps=4, resume=str(done.checkpoint), out_dir=str(tmp_path / "b"))
 
 
 def test_a_disk_that_fills_up_costs_a_checkpoint_and_not_the_run(tmp_path: Path) -> None:
@@ -143,15 +143,15 @@ def test_a_disk_that_fills_up_costs_a_checkpoint_and_not_the_run(tmp_path: Path)
         done = trained(tmp_path, max_steps=8, save_every=2, reported=full_for_a_while)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    lost = [one for one in reported.notices if "was not saved" in one]
-    assert [one.split()[4] for one in lost] == ["4"]
+    lost = [notice for notice in reported.notices if "was not saved" in notice]
+    assert [value.split()[4] for value in lost] == ["4"]
     assert "step-00000002.ckpt." in lost[0]
     assert done.steps == 8
     assert [path.name for path in (tmp_path / "out" / "checkpoints").iterdir()] == ["step-00000008.ckpt"]
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("options", "message"),
     [
         ({"max_seq_length": 10_000}, "the model's context"),
         ({"data": "nowhere.json"}, "was not found"),
@@ -160,9 +160,11 @@ def test_a_disk_that_fills_up_costs_a_checkpoint_and_not_the_run(tmp_path: Path)
         ({"precision": "16-mixed"}, "16-mixed"),
     ],
 )
-def test_what_cannot_be_is_said_before_work_is_done(tmp_path: Path, how: dict[str, Any], said: str) -> None:
-    with pytest.raises(LitGPTError, match=said):
-        trained(tmp_path, **how)
+def test_what_cannot_be_is_said_before_work_is_done(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(LitGPTError, match=message):
+        trained(tmp_path, **options)
     assert not (tmp_path / "out" / "metrics.csv").exists()
 
 
@@ -182,21 +184,21 @@ def test_data_that_is_not_there_is_no_reason_to_make_a_folder(tmp_path: Path) ->
 def test_what_breaks_in_the_middle_of_a_step_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
-    how: dict[str, Any] = {"epochs": 2, "batch_size": 1, "accumulate": 3, **LORA}
-    trained(tmp_path, out_dir=str(tmp_path / "whole"), **how)
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 1, "accumulate": 3, **LORA}
+    trained(tmp_path, out_dir=str(tmp_path / "whole"), **options)
     calls = count()
     loss = LLM.loss
 
-    def failing(llm: LLM, *rest: Any, **how: Any) -> torch.Tensor:
+    def failing(llm: LLM, *rest: Any, **options: Any) -> torch.Tensor:
         if next(calls) == call:
             raise InterruptedError
-        return loss(llm, *rest, **how)
+        return loss(llm, *rest, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(LLM, "loss", failing)
         with pytest.raises(InterruptedError):
-            trained(tmp_path, **how)
-    trained(tmp_path, resume="last", **how)
+            trained(tmp_path, **options)
+    trained(tmp_path, resume="last", **options)
     assert losses(tmp_path / "out") == losses(tmp_path / "whole")
 
 

@@ -45,7 +45,9 @@ class Lit(L.LightningModule):
         self.stepped()
 
     def configure_optimizers(self) -> Any:
-        return torch.optim.AdamW([one for one in self.parameters() if one.requires_grad], lr=self.rate)
+        return torch.optim.AdamW(
+            [parameter for parameter in self.parameters() if parameter.requires_grad], lr=self.rate
+        )
 
 
 def fit(module: Lit) -> None:
@@ -58,15 +60,15 @@ def fit(module: Lit) -> None:
 
 def beside(module: Lit) -> list[str | Exception]:
     """Train, and return the answers in another thread; after each step it begins at least one."""
-    found, over, begun = list[str | Exception](), threading.Event(), threading.Semaphore(0)
+    actual, over, begun = list[str | Exception](), threading.Event(), threading.Semaphore(0)
 
     def answers() -> None:
         while not over.is_set():
             begun.release()
             try:
-                found.append(module.llm.generate("hello", **HOW))
+                actual.append(module.llm.generate("hello", **HOW))
             except WeightsReplaced as error:
-                found.append(error)
+                actual.append(error)
 
     module.stepped = lambda: begun.acquire(timeout=LONG)
     thread = threading.Thread(target=answers)
@@ -76,17 +78,17 @@ def beside(module: Lit) -> list[str | Exception]:
     finally:
         over.set()
         thread.join(LONG)
-    return found
+    return actual
 
 
 def test_answers_beside_training_are_right_and_do_not_disturb_it() -> None:
     alone, module = Lit(rate=0.0), Lit(rate=0.0)
     expected = alone.llm.generate("hello", **HOW)
     fit(alone)
-    found = beside(module)
+    actual = beside(module)
     assert module.losses == alone.losses  # with the same dropout
     assert len(set(module.losses)) == BATCHES
-    answers = {one for one in found if isinstance(one, str)}
+    answers = {value for value in actual if isinstance(value, str)}
     assert answers <= {expected}
     assert module.llm.generate("hello", **HOW) == expected
 
@@ -94,8 +96,8 @@ def test_answers_beside_training_are_right_and_do_not_disturb_it() -> None:
 def test_training_beside_answers_ends_with_the_weights_of_training_alone() -> None:
     alone, module = Lit(rate=1e-2), Lit(rate=1e-2)
     fit(alone)
-    found = beside(module)
-    assert len(found) >= BATCHES
+    actual = beside(module)
+    assert len(actual) >= BATCHES
     assert module.losses == alone.losses
     for name, tensor in alone.llm.state_dict().items():
         assert torch.equal(tensor, module.llm.state_dict()[name]), name

@@ -19,7 +19,7 @@ from tests.entrypoints.small_runs import checkpoints, losses, recipe
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 # What a run reports whether or not the disk is full.
-_SAID_ANYWAY = ("Training ", "Step ", "Validat", "steps  ")
+_ALWAYS_REPORTED = ("Training ", "Step ", "Validat", "steps  ")
 
 
 class Heard:
@@ -36,7 +36,7 @@ class Heard:
 
     def __call__(self, event: Notice | Progress) -> None:
         if isinstance(event, Notice):
-            if not event.text.startswith(_SAID_ANYWAY):
+            if not event.text.startswith(_ALWAYS_REPORTED):
                 self.notices.append(event.text)
         elif event.description == "Training" and event.completed == self.step:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.limit, resource.RLIM_INFINITY))
@@ -52,12 +52,12 @@ def room_again() -> Iterator[None]:
 
 
 def test_a_full_disk_does_not_end_training_and_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
-    asked = recipe(tmp_path, save_every=2, max_steps=6)
-    heard = Heard(3, 700_000)  # enough for the model, and not for its moments
+    config = recipe(tmp_path, save_every=2, max_steps=6)
+    events = Heard(3, 700_000)  # enough for the model, and not for its moments
     with room_again():
-        done = train(asked, report=heard)
+        done = train(config, report=events)
     good = tmp_path / "out/checkpoints/step-00000002.ckpt"
-    *failures, saved = heard.notices
+    *failures, saved = events.notices
     assert failures == [
         f"The checkpoint of step {step} was not saved: file too large. The last checkpoint is {good}."
         for step in (4, 6, 6)
@@ -73,12 +73,12 @@ def test_a_full_disk_does_not_end_training_and_leaves_the_last_good_checkpoint(t
 def test_when_the_model_cannot_be_saved_the_checkpoint_is_there_and_what_makes_a_model_of_it(
     tmp_path: Path,
 ) -> None:
-    heard = Heard(3, 50_000)
+    events = Heard(3, 50_000)
     with room_again(), pytest.raises((LitGPTError, OSError)):
-        train(recipe(tmp_path, save_every=2, max_steps=4), report=heard)
+        train(recipe(tmp_path, save_every=2, max_steps=4), report=events)
     good = tmp_path / "out/checkpoints/step-00000002.ckpt"
     assert checkpoints(tmp_path / "out") == [good.name]
-    assert f"`litgpt convert {good} FOLDER`" in heard.notices[-1]
+    assert f"`litgpt convert {good} FOLDER`" in events.notices[-1]
     save_checkpoint_as_model(good, tmp_path / "made", null_reporter)
     assert LLM.load(tmp_path / "made", quiet=True).generate("hello", max_new_tokens=2)
 
@@ -102,7 +102,7 @@ def test_a_table_and_a_picture_that_cannot_be_written_are_told_and_end_nothing(t
 
     def fill(event: Notice | Progress) -> None:
         if isinstance(event, Notice):
-            if not event.text.startswith(_SAID_ANYWAY):
+            if not event.text.startswith(_ALWAYS_REPORTED):
                 notices.append(event.text)
         elif event.description == "Training" and event.completed == 2:
             (out / "metrics.csv").rename(out / "kept.csv")

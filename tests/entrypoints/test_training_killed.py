@@ -43,17 +43,17 @@ train(config_from_settings(read_settings(Path(sys.argv[1]))), report=null_report
 """
 
 
-def with_snapshots(asked: TrainConfig) -> TrainConfig:
+def with_snapshots(config: TrainConfig) -> TrainConfig:
     """Train, and copy what is on the disk before each validation, which is what a kill then would leave."""
-    out = Path(asked.out_dir)
+    out = Path(config.out_dir)
 
     def copy(module: LitModel) -> None:
         shutil.copytree(out, out.parent / f"before-{module.trainer.global_step}")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LitModel, "on_validation_start", copy)
-        train(asked, report=null_reporter)
-    return asked
+        train(config, report=null_reporter)
+    return config
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,9 @@ def test_a_metrics_file_that_cannot_be_read_is_reported_and_prevents_nothing(
     more = attrs.evolve(whole, out_dir=str(out), max_steps=10)
     done = train(more, resume="last", report=reported)
     assert done.steps == 10
-    assert any(one.startswith(f"{metrics} is continued without some steps: ") for one in reported.notices)
+    assert any(
+        notice.startswith(f"{metrics} is continued without some steps: ") for notice in reported.notices
+    )
     if kind in ("quote", "huge step"):
         assert [step for step, _ in losses(out)] == [str(step) for step in range(1, 11)]
 

@@ -33,10 +33,10 @@ def recipe(folder: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(**(settings | {"max_steps": 1, "val_split": None, "accelerator": "cpu"} | changes))
 
 
-def memory_of(one: TrainConfig, longest: int) -> int:
+def memory_of(config: TrainConfig, longest: int) -> int:
     """Return what a run takes besides the program, by the estimate of its first line."""
-    with LLM.load(one.model, distribute=None, quiet=True) as llm:
-        memory = TrainingMemory(llm=llm, recipe=one, precision="32-true", dtype="float32")
+    with LLM.load(config.model, distribute=None, quiet=True) as llm:
+        memory = TrainingMemory(llm=llm, recipe=config, precision="32-true", dtype="float32")
         return memory.needs(longest).total - TRAINING_PROGRAM
 
 
@@ -53,7 +53,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 @pytest.mark.parametrize(
-    ("how", "remedy"),
+    ("options", "remedy"),
     [
         ({"method": "full"}, "Use method='lora' or 'qlora'"),
         ({"method": "full", "init": "random"}, "Use a smaller model"),
@@ -62,26 +62,26 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     ids=str,
 )
 def test_gradients_and_moments_are_counted_before_anything_is_allocated(
-    tmp_path: Path, machine: Any, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], remedy: str
+    tmp_path: Path, machine: Any, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], remedy: str
 ) -> None:
-    one = recipe(tmp_path, **how)
+    config = recipe(tmp_path, **options)
     machine(100_000)
     monkeypatch.setattr(type(container.strategy()), "build", None)
     with pytest.raises(UnsupportedOperation, match=FIGURES) as caught:
-        train(one)
-    said = str(caught.value)
-    assert "with batch_size=4" in said
-    assert "gradients and optimizer states" in said
-    assert remedy in said
-    assert len(said) < 500
+        train(config)
+    message = str(caught.value)
+    assert "with batch_size=4" in message
+    assert "gradients and optimizer states" in message
+    assert remedy in message
+    assert len(message) < 500
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_checked_is_what_the_first_line_says(tmp_path: Path, machine: Any) -> None:
-    said: list[Any] = []
+    events: list[Any] = []
     full = recipe(tmp_path, method="full", precision="32-true")
-    train(full, report=said.append)
-    (line,) = (one.text for one in said if isinstance(one, Notice) and "of memory" in one.text)
+    train(full, report=events.append)
+    (line,) = (value.text for value in events if isinstance(value, Notice) and "of memory" in value.text)
     longest = int(re.search(r"with ([\d,]+) tokens", line)[1].replace(",", "")) // 6  # type: ignore[index]
     needed = memory_of(full, longest)
     assert f"about {format_bytes(needed + TRAINING_PROGRAM)} of memory" in line
@@ -98,7 +98,7 @@ def test_what_is_checked_is_what_the_first_line_says(tmp_path: Path, machine: An
 
 def test_training_all_weights_does_not_fit_where_an_adapter_does(tmp_path: Path, machine: Any) -> None:
     small = {"max_seq_length": 8, "batch_size": 1, "precision": "32-true"}
-    full, lora = (recipe(tmp_path, method=one, **small) for one in ("full", "lora"))
+    full, lora = (recipe(tmp_path, method=name, **small) for name in ("full", "lora"))
     machine((memory_of(full, 8) + memory_of(lora, 8)) // 2)
     with pytest.raises(UnsupportedOperation, match="Use method='lora'"):
         train(full)
@@ -106,25 +106,25 @@ def test_training_all_weights_does_not_fit_where_an_adapter_does(tmp_path: Path,
 
 
 def test_each_process_on_a_cpu_needs_its_memory(tmp_path: Path, machine: Any) -> None:
-    one = recipe(tmp_path, method="full", precision="32-true", devices=2, strategy="ddp", max_seq_length=8)
-    machine(2 * memory_of(one, 8) - 1)
+    config = recipe(tmp_path, method="full", precision="32-true", devices=2, strategy="ddp", max_seq_length=8)
+    machine(2 * memory_of(config, 8) - 1)
     with pytest.raises(UnsupportedOperation, match="on each device"):
-        train(one)
+        train(config)
 
 
 @pytest.mark.parametrize("task", ["finetune", "pretrain"])
 def test_a_batch_of_a_billion_is_refused_in_seconds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
 ) -> None:
-    one = recipe(tmp_path)
+    config = recipe(tmp_path)
     (tmp_path / "data.jsonl").write_text(json.dumps({"text": "a" * 400}) + "\n" if task == "pretrain" else "")
-    arguments = [one.model, "--data", one.data, "--out-dir", one.out_dir, "--max-steps", "1"]
+    arguments = [config.model, "--data", config.data, "--out-dir", config.out_dir, "--max-steps", "1"]
     for size_of_batch in ("1000000000", "9" * 30):
         with bounded():
             assert run([task, *arguments, "--batch-size", size_of_batch]) == 1
-        said = capsys.readouterr().err.strip().splitlines()[-1]
-        assert re.search(FIGURES, said)
-        assert len(said) < 600
+        output = capsys.readouterr().err.strip().splitlines()[-1]
+        assert re.search(FIGURES, output)
+        assert len(output) < 600
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt_neox", "mixtral", "gpt2", "deepseek_v3"])
@@ -132,12 +132,14 @@ def test_a_batch_of_a_billion_is_refused_in_seconds(
 def test_the_parameters_of_an_adapter_are_counted_before_there_is_one(
     tmp_path: Path, family: str, targets: Any
 ) -> None:
-    one = recipe(tmp_path, model=str(tiny_folder(family)), lora_rank=4, lora_targets=targets)
-    with LLM.load(one.model, distribute=None, quiet=True) as llm:
-        memory = TrainingMemory(llm=llm, recipe=one, precision="32-true", dtype="float32")
+    config = recipe(tmp_path, model=str(tiny_folder(family)), lora_rank=4, lora_targets=targets)
+    with LLM.load(config.model, distribute=None, quiet=True) as llm:
+        memory = TrainingMemory(llm=llm, recipe=config, precision="32-true", dtype="float32")
         llm.trainer_setup()
         llm.add_lora(4, targets=targets)
-        assert memory.trained == sum(one.numel() for one in llm.parameters() if one.requires_grad)
+        assert memory.trained == sum(
+            parameter.numel() for parameter in llm.parameters() if parameter.requires_grad
+        )
 
 
 def test_gradients_that_no_memory_holds_are_refused_in_a_loop_of_the_callers_own(
@@ -147,7 +149,7 @@ def test_gradients_that_no_memory_holds_are_refused_in_a_loop_of_the_callers_own
     ids = torch.ones(1, 8, dtype=torch.long)
     with LLM.load(str(tiny_folder("llama")), distribute=None, quiet=True) as llm:
         llm.trainer_setup()
-        needed = sum(one.nbytes for one in llm.parameters())
+        needed = sum(parameter.nbytes for parameter in llm.parameters())
         machine(needed - 1)
         for learn in (lambda: llm.loss(ids, ids), lambda: llm(ids, ids)):
             with pytest.raises(UnsupportedOperation, match=FIGURES):
@@ -157,9 +159,9 @@ def test_gradients_that_no_memory_holds_are_refused_in_a_loop_of_the_callers_own
         assert llm(ids).shape == (1, 8, llm.config.vocab_size)
         llm.add_lora(2)
         assert llm.loss(ids, ids) == expected
-        for one in llm.parameters():
-            one.requires_grad = True
-        machine(sum(one.nbytes for one in llm.parameters()))
+        for parameter in llm.parameters():
+            parameter.requires_grad = True
+        machine(sum(parameter.nbytes for parameter in llm.parameters()))
         llm.loss(ids, ids).backward()
         machine(0)  # they are there now
         llm.loss(ids, ids).backward()

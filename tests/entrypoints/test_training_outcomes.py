@@ -30,7 +30,7 @@ class Done:
 
     recipe: TrainConfig
     trained: TrainResult
-    said: list[Notice | Progress]
+    events: list[Notice | Progress]
 
     @property
     def out(self) -> Path:
@@ -43,9 +43,9 @@ class Done:
 
 
 def done(folder: Path, **settings: Any) -> Done:
-    said: list[Notice | Progress] = []
-    asked = recipe(folder, **settings)
-    return Done(asked, train(asked, report=said.append), said)
+    events: list[Notice | Progress] = []
+    config = recipe(folder, **settings)
+    return Done(config, train(config, report=events.append), events)
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +89,9 @@ def trained_logits(run: Done) -> Tensor:
 
 
 def style(run: Done) -> str:
-    found = LLM.load(run.saved, distribute=None, quiet=True).prompt_style
-    assert found is not None
-    return found.name
+    actual = LLM.load(run.saved, distribute=None, quiet=True).prompt_style
+    assert actual is not None
+    return actual.name
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
@@ -128,20 +128,20 @@ def test_the_recipe_that_is_left_is_the_one_that_was_asked_for(full: Done, qlora
 
 def test_progress_goes_from_nothing_to_all_the_steps_and_says_where_all_is_saved(full: Done) -> None:
     reported = [
-        event for event in full.said if isinstance(event, Progress) and event.description == "Training"
+        event for event in full.events if isinstance(event, Progress) and event.description == "Training"
     ]
     assert [(event.completed, event.total) for event in reported] == [(step, 20) for step in range(21)]
     assert "loss" in reported[-1].note
-    notices = [event.text for event in full.said if isinstance(event, Notice)]
+    notices = [event.text for event in full.events if isinstance(event, Notice)]
     assert any(text.startswith(f"Saved to {full.out / 'model'}: ") for text in notices)
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
 def test_what_is_saved_gives_the_trained_models_logits(method: str, request: pytest.FixtureRequest) -> None:
     run: Done = request.getfixturevalue(method)
-    found = logits(run.saved)
-    torch.testing.assert_close(found, trained_logits(run), rtol=1e-5, atol=1e-5)
-    assert (found - logits(tiny_folder("llama"))).abs().max() > 0.1
+    actual = logits(run.saved)
+    torch.testing.assert_close(actual, trained_logits(run), rtol=1e-5, atol=1e-5)
+    assert (actual - logits(tiny_folder("llama"))).abs().max() > 0.1
 
 
 def test_transformers_opens_a_trained_model(full: Done) -> None:
@@ -193,7 +193,7 @@ def test_a_style_that_is_asked_for_is_learned_and_kept(tmp_path: Path) -> None:
     assert style(run) == "chatml"
 
 
-@pytest.mark.parametrize("precision", [one for one in PRECISIONS if one != "16-mixed"])
+@pytest.mark.parametrize("precision", [precision for precision in PRECISIONS if precision != "16-mixed"])
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_every_precision_learns(tmp_path: Path, precision: str, method: str) -> None:
     run = done(tmp_path, max_steps=6, precision=precision, method=method, warmup_steps=0)
@@ -243,30 +243,30 @@ def test_random_weights_may_have_another_models_tokenizer(tmp_path: Path) -> Non
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"method": "lora", "lora_dropout": 0.3, "max_steps": 2}
-    found = []
+    results = []
     for number, seed in enumerate((1, 1, 2)):
-        asked = recipe(tmp_path, out_dir=tmp_path / str(number), seed=seed, **settings)
-        train(asked, report=null_reporter)
-        found.append(losses(tmp_path / str(number)))
-    assert found[0] == found[1] != found[2]
+        config = recipe(tmp_path, out_dir=tmp_path / str(number), seed=seed, **settings)
+        train(config, report=null_reporter)
+        results.append(losses(tmp_path / str(number)))
+    assert results[0] == results[1] != results[2]
 
 
 def test_a_signal_handler_sets_a_flag_and_the_loop_reports(tmp_path: Path) -> None:
     handled: list[bool] = []
-    said: list[str] = []
+    notes: list[str] = []
 
     def report(event: Notice | Progress) -> None:
         if isinstance(event, Notice):
             frames = {frame.name for frame in traceback.extract_stack()}
             handled.append("_hear" in frames)
-            said.append(event.text)
+            notes.append(event.text)
         elif event.description == "Training" and event.completed == 2:
             signal.raise_signal(signal.SIGTERM)
-            assert not any("Ending" in one for one in said)
+            assert not any("Ending" in value for value in notes)
 
     result = train(recipe(tmp_path, accumulate=2), report=report)
     assert result.saved is None
-    assert said[0].startswith("Training ")
-    assert said[1] == "Stopping after this step and saving a checkpoint."
+    assert notes[0].startswith("Training ")
+    assert notes[1] == "Stopping after this step and saving a checkpoint."
     assert not any(handled)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

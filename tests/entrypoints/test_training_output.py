@@ -64,13 +64,13 @@ class Ran:
 def command(folder: Path) -> tuple[Sequence[str], dict[str, str]]:
     """Return the command of a small run, and its environment."""
     data = examples(folder / "x.jsonl")
-    how = f"--max-steps {STEPS} --accumulate {ACCUMULATE} --eval-every 3 --lora-rank 4 --accelerator cpu"
-    how += " --precision 32-true --batch-size 4 --learning-rate 0.01"
+    options = f"--max-steps {STEPS} --accumulate {ACCUMULATE} --eval-every 3 --lora-rank 4 --accelerator cpu"
+    options += " --precision 32-true --batch-size 4 --learning-rate 0.01"
     where = [str(tiny_folder("llama")), "--data", str(data), "--out-dir", str(folder / "my out")]
     quiet = ("LITGPT_QUIET", "RANK", "LOCAL_RANK", "NODE_RANK")
     environment = {name: value for name, value in os.environ.items() if name not in quiet}
     environment |= {"OMP_NUM_THREADS": "1", "TERM": "xterm", "TQDM_MININTERVAL": "0", "COLUMNS": "200"}
-    return [sys.executable, "-m", "litgpt.cli", "finetune", *where, *how.split()], environment
+    return [sys.executable, "-m", "litgpt.cli", "finetune", *where, *options.split()], environment
 
 
 @pytest.fixture(scope="module")
@@ -145,15 +145,15 @@ def test_nothing_but_our_own_lines_is_in_a_log(log: Ran) -> None:
 def test_a_log_begins_with_what_is_trained(log: Ran) -> None:
     first, second = log.stderr.splitlines()[:2]
     assert first == f"Preparing to train {tiny_folder('llama')} …"
-    found = START.fullmatch(second)
-    assert found, second
-    model, trained, total, share, count, tokens, steps, _ = found.groups()
+    actual = START.fullmatch(second)
+    assert actual, second
+    model, trained, total, share, count, tokens, steps, _ = actual.groups()
     assert model == str(tiny_folder("llama"))
     with LLM.load(log.out / "adapter", distribute=None, quiet=True) as llm:
         llm.trainer_setup()
         llm.add_lora(rank=4)
-        learns = sum(one.numel() for one in llm.parameters() if one.requires_grad)
-        own = sum(one.numel() for one in llm.parameters())
+        learns = sum(parameter.numel() for parameter in llm.parameters() if parameter.requires_grad)
+        own = sum(parameter.numel() for parameter in llm.parameters())
     assert trained == f"{learns:,}"
     assert total == f"{own:,}"
     assert float(share) == pytest.approx(100 * learns / own, abs=0.01)
@@ -162,22 +162,22 @@ def test_a_log_begins_with_what_is_trained(log: Ran) -> None:
 
 
 def test_each_step_of_a_short_run_has_a_line_with_the_figures_of_its_row(log: Ran) -> None:
-    lines = [found for line in log.stderr.splitlines() if (found := STEP.fullmatch(line))]
+    lines = [actual for line in log.stderr.splitlines() if (actual := STEP.fullmatch(line))]
     of_steps = [row for row in rows(log.out) if row["train_loss"]]
     assert len(lines) == len(of_steps) == STEPS
-    for found, row in zip(lines, of_steps, strict=True):
-        step, steps, loss, _, rate, speed, _ = found.groups()
+    for actual, row in zip(lines, of_steps, strict=True):
+        step, steps, loss, _, rate, speed, _ = actual.groups()
         assert (step, steps) == (row["step"], str(STEPS))
         assert float(loss) == pytest.approx(float(row["train_loss"]), abs=1e-4)
         assert float(rate) == pytest.approx(float(row["learning_rate"]), rel=0.01)
         assert float(speed.replace(",", "")) == pytest.approx(float(row["tokens_per_second"]), abs=0.6)
-    assert [bool(found[7]) for found in lines] == [False, False, True, True, False]  # from speed measured
+    assert [bool(actual[7]) for actual in lines] == [False, False, True, True, False]  # from speed measured
 
 
 def test_validations_are_in_a_log_and_the_last_step_is_followed_by_one(log: Ran) -> None:
-    found = re.findall(r"^Validation: step (\d+) of 5, validation loss ([\d.]+)$", log.stderr, re.MULTILINE)
-    assert found == [(step, f"{float(loss):.4f}") for step, loss in validated(log.out)]
-    assert [step for step, _ in found] == ["3", "5"]
+    actual = re.findall(r"^Validation: step (\d+) of 5, validation loss ([\d.]+)$", log.stderr, re.MULTILINE)
+    assert actual == [(step, f"{float(loss):.4f}") for step, loss in validated(log.out)]
+    assert [step for step, _ in actual] == ["3", "5"]
 
 
 def said_memory(ran: Ran) -> float:
@@ -215,19 +215,19 @@ def test_the_activations_that_are_expected_are_those_that_autograd_keeps(family:
         if adapts:
             llm.add_lora(rank=4, targets="all-linear" if trains == "all-linear" else None)
         architecture = llm.config.architecture
-        own = {one.untyped_storage().data_ptr() for one in llm.parameters()}
-        kept: dict[int, torch.Tensor] = {}
+        own = {parameter.untyped_storage().data_ptr() for parameter in llm.parameters()}
+        storages: dict[int, torch.Tensor] = {}
 
         def keep(tensor: torch.Tensor) -> torch.Tensor:
             if (address := tensor.untyped_storage().data_ptr()) not in own:
-                kept[address] = tensor
+                storages[address] = tensor
             return tensor
 
         ids = torch.randint(3, 200, (rows, length))
         autocast = torch.autocast("cpu", torch.bfloat16, enabled=mixed)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast:
             loss = llm.loss(ids, ids)
-        found = sum(one.untyped_storage().nbytes() for one in kept.values())
+        actual = sum(value.untyped_storage().nbytes() for value in storages.values())
         del loss
     expected = training_footprint(
         architecture,
@@ -241,7 +241,7 @@ def test_the_activations_that_are_expected_are_those_that_autograd_keeps(family:
     ).activations
     logits = 4 * 4 * rows * length * architecture.vocab_size
     head = 0 if adapts else 4 * architecture.vocab_size * architecture.hidden_size
-    assert (expected - logits - head) / GAPS == pytest.approx(found, rel=0.2)
+    assert (expected - logits - head) / GAPS == pytest.approx(actual, rel=0.2)
 
 
 def test_pretraining_ends_with_a_table_whose_command_works(
@@ -251,9 +251,9 @@ def test_pretraining_ends_with_a_table_whose_command_works(
     texts.mkdir()
     for number in range(4):
         (texts / f"{number}.txt").write_text(f"what is said {number} times is true. " * 40)
-    how = "--max-steps 2 --batch-size 2 --max-seq-length 32 --accelerator cpu --precision 32-true"
+    options = "--max-steps 2 --batch-size 2 --max-seq-length 32 --accelerator cpu --precision 32-true"
     where = ["--data", str(texts), "--out-dir", str(out)]
-    assert run(["pretrain", str(tiny_folder("llama")), *where, *how.split()]) == 0
+    assert run(["pretrain", str(tiny_folder("llama")), *where, *options.split()]) == 0
     (line,) = re.findall(r"^try it +(.*)$", capsys.readouterr().err, re.MULTILINE)
     program, *arguments = shlex.split(line)
     assert (program, *arguments[:2]) == ("litgpt", "generate", str(out / "model"))
@@ -281,7 +281,7 @@ def test_a_terminal_has_a_bar_that_moves_with_each_batch(terminal: Ran) -> None:
     assert terminal.stderr.index("Preparing to train") < terminal.stderr.index("(LoRA, rank 4)")
     shares = re.findall(r"Training, step (\d)/5: +(\d+)%\|", terminal.stderr)
     expected = [(str(part // ACCUMULATE), str(10 * part)) for part in range(STEPS * ACCUMULATE + 1)]
-    assert sorted(set(shares), key=lambda one: int(one[1])) == expected
+    assert sorted(set(shares), key=lambda share: int(share[1])) == expected
     assert "tokens/s" in terminal.stderr
     assert f"litgpt chat {shlex.quote(str(terminal.out / 'adapter'))}" in terminal.stderr
 
@@ -305,8 +305,8 @@ def test_memory_of_training_counts_gradients_and_moments() -> None:
     with LLM.load(tiny_folder("llama"), distribute=None, quiet=True) as llm:
         llm.trainer_setup()
         architecture = llm.config.architecture
-        weights = sum(one.nbytes for one in llm.parameters())
-        count = sum(one.numel() for one in llm.parameters())
+        weights = sum(parameter.nbytes for parameter in llm.parameters())
+        count = sum(parameter.numel() for parameter in llm.parameters())
     estimate = partial(
         training_footprint,
         architecture,

@@ -20,23 +20,23 @@ _LITGPT = Path(sys.executable).with_name("litgpt")
 _QUICK = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def unlike(folder: Path, **how: Any) -> dict[str, Any]:
+def unlike(folder: Path, **options: Any) -> dict[str, Any]:
     """Return the settings of a run on answers of unlike length, three of which are for validation."""
     data = str(write_unlike(folder, 43))
-    return settings(folder, **(UNLIKE | {"data": data, "val_split": 0.07, "learning_rate": 1e-2} | how))
+    return settings(folder, **(UNLIKE | {"data": data, "val_split": 0.07, "learning_rate": 1e-2} | options))
 
 
-def arguments(folder: Path, **how: Any) -> list[str]:
-    given = unlike(folder, **how)
-    model = given.pop("model")
+def arguments(folder: Path, **settings: Any) -> list[str]:
+    config = unlike(folder, **settings)
+    model = config.pop("model")
     options = [
-        f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}" for name, value in given.items()
+        f"--{name.replace('_', '-')}{'' if value is True else f'={value}'}" for name, value in config.items()
     ]
     return ["finetune", model, *options]
 
 
-def run(folder: Path, **how: Any) -> subprocess.CompletedProcess[str]:
-    command = [str(_LITGPT), *arguments(folder, **how)]
+def run(folder: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [str(_LITGPT), *arguments(folder, **options)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, env=_QUICK)
 
 
@@ -50,7 +50,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     with LLM.load(folder, distribute=None, quiet=True) as llm:
         llm.trainer_setup()
-        return {name: one.clone() for name, one in llm.state_dict().items()}
+        return {name: tensor.clone() for name, tensor in llm.state_dict().items()}
 
 
 def test_two_processes_that_share_gradients_learn_what_one_does(tmp_path: Path, alone: Path) -> None:
@@ -70,12 +70,12 @@ def test_two_processes_that_share_gradients_learn_what_one_does(tmp_path: Path, 
 
 
 def test_two_processes_with_a_part_each_stop_go_on_and_make_one_model(tmp_path: Path, alone: Path) -> None:
-    how = {"method": "full", "epochs": 2, "devices": 2, "strategy": "fsdp", "save_every": 3}
-    notes = stopped_within(4, signal.SIGTERM, *arguments(tmp_path, **how))
+    options = {"method": "full", "epochs": 2, "devices": 2, "strategy": "fsdp", "save_every": 3}
+    notes = stopped_within(4, signal.SIGTERM, *arguments(tmp_path, **options))
     assert "--resume last" in notes
     broken_off = sorted((tmp_path / "out" / "checkpoints").iterdir())
     assert [path.is_dir() for path in broken_off] == [True]
-    done = run(tmp_path, **how, resume="last")
+    done = run(tmp_path, **options, resume="last")
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "out") == pytest.approx(losses(alone), rel=1e-4)
     assert losses(tmp_path / "out", "val_loss") == pytest.approx(losses(alone, "val_loss"), rel=1e-4)

@@ -42,7 +42,7 @@ class PowerCut(Exception):
 
 
 def interrupted(
-    asked: TrainConfig, *, batches: int, monkeypatch: pytest.MonkeyPatch, saves: bool = False
+    config: TrainConfig, *, batches: int, monkeypatch: pytest.MonkeyPatch, saves: bool = False
 ) -> None:
     """Train until so many batches are done, and end as without power: unless it `saves`, nothing is saved."""
     seen = 0
@@ -60,7 +60,7 @@ def interrupted(
         if not saves:
             patch.setattr(CheckpointCallback, "on_exception", lambda *_: None)
         with pytest.raises(PowerCut):
-            train(asked, report=null_reporter)
+            train(config, report=null_reporter)
 
 
 SETTINGS: dict[str, Any] = {
@@ -77,13 +77,13 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """Return the recipe of a run that nothing interrupted."""
-    asked = recipe(tmp_path_factory.mktemp("whole"), **SETTINGS)
-    train(asked, report=null_reporter)
-    return asked
+    config = recipe(tmp_path_factory.mktemp("whole"), **SETTINGS)
+    train(config, report=null_reporter)
+    return config
 
 
 @pytest.mark.parametrize(
-    ("batches", "kept"),
+    ("batches", "checkpoints_kept"),
     [
         (7, 2),  # in the first epoch, and in the middle of what accumulates
         (9, 4),  # right after a checkpoint in the middle of an epoch, with the validation before it
@@ -92,11 +92,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     ],
 )
 def test_what_was_interrupted_goes_on_exactly(
-    tmp_path: Path, whole: TrainConfig, batches: int, kept: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, whole: TrainConfig, batches: int, checkpoints_kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = attrs.evolve(whole, out_dir=str(tmp_path / "half"))
     interrupted(half, batches=batches, monkeypatch=monkeypatch)
-    assert checkpoints(tmp_path / "half") == [f"step-{kept:08d}.ckpt"]
+    assert checkpoints(tmp_path / "half") == [f"step-{checkpoints_kept:08d}.ckpt"]
     done = train(half, resume="last", report=null_reporter)
     assert losses(tmp_path / "half") == losses(Path(whole.out_dir))
     assert validated(tmp_path / "half") == validated(Path(whole.out_dir))
@@ -166,15 +166,15 @@ def test_a_run_that_is_over_has_nothing_to_go_on_with(whole: TrainConfig) -> Non
 
 
 def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
-    asked = recipe(tmp_path)
+    config = recipe(tmp_path)
     none = str(tmp_path / "none.ckpt")
     expected = {
         "last": r"resume must be the path of a checkpoint, because .*out.* has none, not 'last'\.",
         none: r"resume must be 'last' or the path of an existing checkpoint, not '.*none\.ckpt'\.",
     }
-    for wish, said in expected.items():
-        with pytest.raises(InvalidArgument, match=said):
-            train(asked, resume=wish, report=null_reporter)
+    for options, message in expected.items():
+        with pytest.raises(InvalidArgument, match=message):
+            train(config, resume=options, report=null_reporter)
     assert not (tmp_path / "out").exists()
 
 

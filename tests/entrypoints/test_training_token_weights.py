@@ -35,7 +35,7 @@ def test_micro_batches_have_the_gradient_of_the_batch_that_they_make(
     checkpointing: bool,  # noqa: FBT001
 ) -> None:
     # Ten examples to learn from: the third step is of two, whatever it is made of.
-    how = UNLIKE | {"data": str(write_unlike(tmp_path)), "epochs": 2, "max_norm": None}
+    options = UNLIKE | {"data": str(write_unlike(tmp_path)), "epochs": 2, "max_norm": None}
     for batch, accumulate in ((4, 1), (2, 2), (1, 4)):
         out = str(tmp_path / f"{batch}")
         trained(
@@ -44,7 +44,7 @@ def test_micro_batches_have_the_gradient_of_the_batch_that_they_make(
             accumulate=accumulate,
             gradient_checkpointing=checkpointing,
             out_dir=out,
-            **how,
+            **options,
         )
     whole = steps(tmp_path / "4")
     assert len(losses(tmp_path / "4")) == 6
@@ -53,14 +53,16 @@ def test_micro_batches_have_the_gradient_of_the_batch_that_they_make(
 
 
 def test_a_norm_is_bounded_after_tokens_have_been_weighed(tmp_path: Path) -> None:
-    how = UNLIKE | {
+    options = UNLIKE | {
         "data": str(write_unlike(tmp_path)),
         "max_steps": 5,
         "max_norm": 0.5,
         "learning_rate": 0.05,
     }
     for batch, accumulate in ((4, 1), (1, 4)):
-        trained(tmp_path, batch_size=batch, accumulate=accumulate, out_dir=str(tmp_path / f"{batch}"), **how)
+        trained(
+            tmp_path, batch_size=batch, accumulate=accumulate, out_dir=str(tmp_path / f"{batch}"), **options
+        )
     assert losses(tmp_path / "4", "gradient_norm")[0] > 0.5
     assert steps(tmp_path / "1") == pytest.approx(steps(tmp_path / "4"), rel=1e-3)
 
@@ -68,15 +70,17 @@ def test_a_norm_is_bounded_after_tokens_have_been_weighed(tmp_path: Path) -> Non
 def test_texts_are_weighed_by_token_too(tmp_path: Path) -> None:
     texts = tmp_path / "texts.txt"
     texts.write_text("the llama eats grass, leaves and shrubs. " * 60, encoding="utf-8")
-    how: dict[str, Any] = {"task": "pretrain", "data": str(texts), "max_seq_length": 64, "max_steps": 4}
+    options: dict[str, Any] = {"task": "pretrain", "data": str(texts), "max_seq_length": 64, "max_steps": 4}
     for batch, accumulate in ((4, 1), (2, 2)):
-        trained(tmp_path, batch_size=batch, accumulate=accumulate, out_dir=str(tmp_path / f"{batch}"), **how)
+        trained(
+            tmp_path, batch_size=batch, accumulate=accumulate, out_dir=str(tmp_path / f"{batch}"), **options
+        )
     assert steps(tmp_path / "2") == pytest.approx(steps(tmp_path / "4"), rel=1e-4)
 
 
 def test_a_micro_batch_without_a_target_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    how = UNLIKE | {"data": str(write_unlike(tmp_path)), "batch_size": 2, "max_steps": 2}
-    trained(tmp_path, accumulate=1, out_dir=str(tmp_path / "one"), **how)
+    options = UNLIKE | {"data": str(write_unlike(tmp_path)), "batch_size": 2, "max_steps": 2}
+    trained(tmp_path, accumulate=1, out_dir=str(tmp_path / "one"), **options)
     step, turn = LitModel.training_step, cycle((False, True))
 
     def masked(module: LitModel, batch: dict[str, Tensor]) -> Tensor:
@@ -84,13 +88,13 @@ def test_a_micro_batch_without_a_target_adds_nothing(tmp_path: Path, monkeypatch
         return step(module, {**batch, "labels": nothing} if next(turn) else batch)
 
     monkeypatch.setattr(LitModel, "training_step", masked)
-    trained(tmp_path, accumulate=2, out_dir=str(tmp_path / "two"), **how)
+    trained(tmp_path, accumulate=2, out_dir=str(tmp_path / "two"), **options)
     assert steps(tmp_path / "two")[0] == pytest.approx(steps(tmp_path / "one")[0])
     assert losses(tmp_path / "two", "gradient_norm")[0] == pytest.approx(
         losses(tmp_path / "one", "gradient_norm")[0]
     )
     turn = cycle((True,))
-    trained(tmp_path, accumulate=2, out_dir=str(tmp_path / "none"), **how)
+    trained(tmp_path, accumulate=2, out_dir=str(tmp_path / "none"), **options)
     assert losses(tmp_path / "none", "gradient_norm") == [0.0, 0.0]
 
 
@@ -144,7 +148,7 @@ def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
     share = TrainConfig(model="m", data="d", out_dir="o", warmup_steps=0).lr_schedule(6)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda number: share(number))  # noqa: PLW0108
     settings: dict[str, Any] = {"disable_tqdm": True, "report_to": "none", "save_strategy": "no"}
-    how = TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(tmp_path / "transformers"),
         use_cpu=True,
         gradient_accumulation_steps=3,
@@ -155,16 +159,16 @@ def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
     )
     hf_trainer = SameBatches(
         model=model,
-        args=how,
+        args=arguments,
         train_dataset=[0],
         optimizers=(optimizer, schedule),
         callbacks=[Log()],
     )
     hf_trainer.train()
-    expected = [one for one in logged if "grad_norm" in one]
+    expected = [value for value in logged if "grad_norm" in value]
     assert len(expected) == len(losses(tmp_path / "out")) == 6
-    found = rows(tmp_path / "out")
-    for actual, hf in zip(found, expected, strict=True):
+    result = rows(tmp_path / "out")
+    for actual, hf in zip(result, expected, strict=True):
         assert float(actual["train_loss"]) == pytest.approx(hf["loss"], rel=1e-3)
         assert float(actual["gradient_norm"]) == pytest.approx(float(hf["grad_norm"]), rel=1e-4)
 
@@ -172,9 +176,9 @@ def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
 def documented(name: str) -> str:
     """Return a class that docs/training.md shows."""
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    found = re.search(rf"^class {name}\(.*?(?=^\S)", text, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[0]
+    actual = re.search(rf"^class {name}\(.*?(?=^\S)", text, re.MULTILINE | re.DOTALL)
+    assert actual is not None
+    return actual[0]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -192,6 +196,6 @@ def test_the_documented_module_weighs_micro_batches_and_the_other_one_tokens(
         data = JSON(write_unlike(tmp_path), mask_prompt=True, prompt_style="phi-2")
         data.connect(module.llm.tokenizer, batch_size=batch_size, max_seq_length=120)
         trainer(tmp_path, max_steps=1, accumulate_grad_batches=accumulate).fit(module, data)
-        norms.append(float(nn.utils.get_total_norm([one.grad for one in module.parameters()])))
+        norms.append(float(nn.utils.get_total_norm([parameter.grad for parameter in module.parameters()])))
     whole, parts = norms
     assert (parts == pytest.approx(whole, rel=1e-4)) is is_exact

@@ -64,14 +64,14 @@ class Run:
         folder: Where it ran.
         notes: What was noted after each use case.
         stderr: What it said.
-        asked: What it asked the Hub for while it ran.
+        requests: What it asked the Hub for while it ran.
 
     """
 
     folder: Path
     notes: list[dict[str, Any]]
     stderr: str
-    asked: list[str]
+    requests: list[str]
 
 
 def serve(root: Path, *, records: int) -> Path:
@@ -137,15 +137,15 @@ def learning(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_all_four_run_as_they_are_written_and_warn_of_nothing(as_written: Run, learning: Run) -> None:
     assert len(as_written.notes) == 4
     for done in (as_written, learning):
-        assert all(torch.isfinite(torch.tensor(one["train_loss"])) for one in done.notes)
+        assert all(torch.isfinite(torch.tensor(note["train_loss"])) for note in done.notes)
         warnings = re.findall(r"^\S+\.py:\d+: .*$", done.stderr, re.MULTILINE)
-        assert [one for one in warnings if not any(known in one for known in KNOWN)] == []
+        assert [warning for warning in warnings if not any(known in warning for known in KNOWN)] == []
         assert "Traceback" not in done.stderr
 
 
 def test_a_model_saved_with_random_weights_has_its_tokenizer(as_written: Run) -> None:
     folder = as_written.folder / "pythia-14m-random-weights"
-    assert {"tokenizer.json", "config.json", "model.safetensors"} <= {one.name for one in folder.iterdir()}
+    assert {"tokenizer.json", "config.json", "model.safetensors"} <= {path.name for path in folder.iterdir()}
     with LLM.load(folder, distribute=None, quiet=True) as llm:
         assert llm.tokenizer.decode(llm.tokenizer.encode("hello")) == "hello"
         assert llm.config.n_embd == 128
@@ -154,7 +154,7 @@ def test_a_model_saved_with_random_weights_has_its_tokenizer(as_written: Run) ->
 
 def test_each_use_case_goes_on_from_the_weights_of_the_one_before(learning: Run, as_written: Run) -> None:
     untrained = as_written.notes[1]["validation_loss"]  # of other numbers; its learning rate was 0
-    losses = [one["validation_loss"] for one in learning.notes]
+    losses = [note["validation_loss"] for note in learning.notes]
     assert untrained > losses[0] > losses[1] > losses[2]
     assert untrained - losses[0] > 0.1
 
@@ -169,16 +169,19 @@ def test_the_latest_checkpoint_is_the_one_that_is_read(learning: Run, as_written
 def test_what_was_saved_by_hand_needs_no_original_and_answers_as_it_did(learning: Run) -> None:
     with LLM.load(learning.folder / "finetuned_checkpoint", distribute=None, quiet=True) as llm:
         llm.distribute(accelerator="cpu", precision="bf16-true")
-        said = llm.generate("hello world", top_k=1, return_as_token_ids=True)
-        assert isinstance(said, torch.Tensor)
-        assert said.tolist() == learning.notes[1]["said"]
-        state = {name: float(one.double().sum()) for name, one in llm.state_dict().items()}
+        answer = llm.generate("hello world", top_k=1, return_as_token_ids=True)
+        assert isinstance(answer, torch.Tensor)
+        assert answer.tolist() == learning.notes[1]["said"]
+        state = {name: float(tensor.double().sum()) for name, tensor in llm.state_dict().items()}
         assert state == learning.notes[1]["state"]
 
 
 def test_the_model_and_the_data_are_downloaded_once(as_written: Run) -> None:
     for name in ("model.safetensors", "alpaca_2000.parquet"):
-        assert len([one for one in as_written.asked if one.startswith("GET") and one.endswith(name)]) <= 2
+        assert (
+            len([value for value in as_written.requests if value.startswith("GET") and value.endswith(name)])
+            <= 2
+        )
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def change(path: Path, **settings: object) -> None:
-    found = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(found | settings))
+    actual = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(actual | settings))
 
 
 def test_a_model_of_a_known_family_runs_without_its_code(folder: Path) -> None:

@@ -41,7 +41,7 @@ class Reported:
 
 def write_records(folder: Path) -> Path:
     path = folder / "data.json"
-    records = [{"instruction": f"say {one}", "output": f"it is {one * 7}"} for one in range(RECORDS)]
+    records = [{"instruction": f"say {i}", "output": f"it is {i * 7}"} for i in range(RECORDS)]
     path.write_text(json.dumps(records))
     return path
 
@@ -49,21 +49,28 @@ def write_records(folder: Path) -> Path:
 def write_unlike(folder: Path, count: int = 11) -> Path:
     """Write examples whose answers are of very different lengths."""
     path = folder / "unlike.jsonl"
-    records = [{"instruction": f"q{one}", "output": "yes " * (1 + one * 7 % 20)} for one in range(count)]
+    records = [{"instruction": f"q{i}", "output": "yes " * (1 + i * 7 % 20)} for i in range(count)]
     path.write_text("\n".join(map(json.dumps, records)))
     return path
 
 
-def settings(folder: Path, **how: Any) -> dict[str, Any]:
+def settings(folder: Path, **options: Any) -> dict[str, Any]:
     small = {"batch_size": 2, "accumulate": 2, "max_seq_length": 48, "learning_rate": 1e-2}
     where = {"model": str(tiny_folder("llama")), "data": str(write_records(folder)), "accelerator": "cpu"}
-    return {**where, **small, "method": "full", "precision": "32-true", "out_dir": str(folder / "out"), **how}
+    return {
+        **where,
+        **small,
+        "method": "full",
+        "precision": "32-true",
+        "out_dir": str(folder / "out"),
+        **options,
+    }
 
 
 def trained(
-    folder: Path, *, resume: str | None = None, reported: Reporter | None = None, **how: Any
+    folder: Path, *, resume: str | None = None, reported: Reporter | None = None, **options: Any
 ) -> TrainResult:
-    return train(TrainConfig(**settings(folder, **how)), resume=resume, report=reported or Reported())
+    return train(TrainConfig(**settings(folder, **options)), resume=resume, report=reported or Reported())
 
 
 def rows(out: Path) -> list[dict[str, str]]:

@@ -72,7 +72,9 @@ def written(file: str, tree: Any) -> bytes:
     if file.endswith(".yaml"):
         return yaml.safe_dump(tree, allow_unicode=False).encode("utf-8", "surrogatepass")
     if file.endswith(".jsonl"):
-        return b"\n".join(json.dumps(one).encode() for one in (tree if isinstance(tree, list) else [tree]))
+        return b"\n".join(
+            json.dumps(value).encode() for value in (tree if isinstance(tree, list) else [tree])
+        )
     return json.dumps(tree).encode()
 
 
@@ -83,7 +85,7 @@ def use_tokenizer(path: Path) -> None:
     from litgpt.domain.chat.messages import Message
     from litgpt.domain.tokenizer_source import TokenizerFiles
 
-    files = TokenizerFiles({one.name: one for one in path.parent.iterdir() if one.is_file()})
+    files = TokenizerFiles({path.name: path for path in path.parent.iterdir() if path.is_file()})
     tokenizer = open_tokenizer(files, name="m", vocab_size=None)
     ids = tokenizer.encode("The quick brown fox né 🦙")
     tokenizer.decode(ids)
@@ -271,7 +273,7 @@ def _parquet(folder: Path) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
-    rows = [{"text": f"text {one}", "messages": [{"role": "user", "content": "a"}]} for one in range(20)]
+    rows = [{"text": f"text {i}", "messages": [{"role": "user", "content": "a"}]} for i in range(20)]
     parquet.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
     return (folder / "a.parquet").read_bytes()
 
@@ -299,7 +301,7 @@ def _quantized(folder: Path, method: str) -> tuple[Any, dict[str, bytes]]:
     }[method]
     more = mxfp4.packed()[0] if method == "mxfp4" else {}
     write_packed(folder, pack, settings, more=more)
-    files = {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     return json.loads(files["config.json"]), files
 
 
@@ -318,15 +320,15 @@ def readers(home: Path) -> dict[str, Reader]:
 
     for name in ("sharded", "parquet"):
         (home / name).mkdir()
-    folder = {one.name: one.read_bytes() for one in tiny_folder("llama", sharded=True).iterdir()}
+    folder = {path.name: path.read_bytes() for path in tiny_folder("llama", sharded=True).iterdir()}
     index = json.loads(folder["model.safetensors.index.json"])
-    shard = min(one for one in folder if one.endswith(".safetensors"))
+    shard = min(value for value in folder if value.endswith(".safetensors"))
     from safetensors.torch import load
 
     tensors = {
         name: tensor
-        for one, raw in folder.items()
-        if one.endswith(".safetensors")
+        for key, raw in folder.items()
+        if key.endswith(".safetensors")
         for name, tensor in load(raw).items()
     }
     state = litgpt_state("llama", tensors)
@@ -338,7 +340,7 @@ def readers(home: Path) -> dict[str, Reader]:
     vocab, merges = bpe["model"]["vocab"], bpe["model"]["merges"]
     merges_txt = ("#version: 0.2\n" + "".join(f"{left} {right}\n" for left, right in merges)).encode()
     config = json.dumps(TOKENIZER_CONFIG).encode()
-    tokens = [bytes([one]) for one in range(256)] + [b"th", b"the", b"qu"]
+    tokens = [bytes([i]) for i in range(256)] + [b"th", b"the", b"qu"]
     ranks = b"".join(base64.b64encode(token) + b" %d\n" % rank for rank, token in enumerate(tokens))
     tekken = {
         "config": {"pattern": r"\w+|\s+", "default_vocab_size": 280, "default_num_special_tokens": 21},
@@ -346,7 +348,7 @@ def readers(home: Path) -> dict[str, Reader]:
             {"rank": rank, "token_bytes": base64.b64encode(token).decode()}
             for rank, token in enumerate(tokens)
         ],
-        "special_tokens": [{"rank": one, "token_str": f"<t{one}>"} for one in range(21)],
+        "special_tokens": [{"rank": i, "token_str": f"<t{i}>"} for i in range(21)],
     }
     words = b"\n".join((b"[PAD]", b"[UNK]", b"[CLS]", b"[SEP]", b"[MASK]", b"the", b"qu", b"##ick", b"a"))
     bert = json.dumps({"tokenizer_class": "BertTokenizer"}).encode()
@@ -382,7 +384,7 @@ def readers(home: Path) -> dict[str, Reader]:
         "learning_rate": 2e-4,
         "epochs": 1,
     }
-    quantized = {one: _quantized(home / one, one) for one in QUANTIZED}
+    quantized = {family: _quantized(home / family, family) for family in QUANTIZED}
     with_tokenizer = {"tokenizer.json": folder["tokenizer.json"]}
     return {
         "config": Reader("config.json", use_config, tree=CONFIG),

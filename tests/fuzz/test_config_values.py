@@ -74,7 +74,7 @@ def test_a_lone_surrogate_in_a_file_of_a_tokenizer_is_refused_by_name(
     (tmp_path / "tokenizer.json").write_text(tiny.byte_level().to_str())
     (tmp_path / file).write_text(json.dumps(content))
     with pytest.raises(CorruptFile, match=file) as caught:
-        open_tokenizer(TokenizerFiles({one.name: one for one in tmp_path.iterdir()}), name="m")
+        open_tokenizer(TokenizerFiles({path.name: path for path in tmp_path.iterdir()}), name="m")
     str(caught.value).encode()
 
 

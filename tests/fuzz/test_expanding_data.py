@@ -27,8 +27,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_FREE", 2**20)
 
 
-def write(path: Path, columns: dict[str, Any], **how: Any) -> Path:
-    parquet.write_table(pa.table(columns), path, **({"compression": "zstd"} | how))
+def write(path: Path, columns: dict[str, Any], **options: Any) -> Path:
+    parquet.write_table(pa.table(columns), path, **({"compression": "zstd"} | options))
     return path
 
 
@@ -78,7 +78,7 @@ def test_a_large_file_of_texts_is_read(
     texts = [" ".join(random.choices(words, k=200)) for _ in range(3000)]
     columns = {"text": texts, "system": ["Be brief. " * 20] * len(texts), "nothing": [None] * len(texts)}
     path = write(tmp_path / "a.parquet", columns, compression=compression, row_group_size=rows_in_a_group)
-    assert [one.value["text"] for one in read_records(path)] == texts  # type: ignore[index]
+    assert [record.value["text"] for record in read_records(path)] == texts  # type: ignore[index]
 
 
 def test_a_dictionary_of_large_values_is_decoded_a_few_rows_at_a_time(
@@ -86,16 +86,16 @@ def test_a_dictionary_of_large_values_is_decoded_a_few_rows_at_a_time(
 ) -> None:
     path = write(tmp_path / "a.parquet", {"text": ["a" * 1000, "b" * 1000] * 500})
     monkeypatch.setattr(reader, "_PIECE", 10_000)
-    asked: list[int] = []
+    sizes: list[int] = []
     real = parquet.ParquetFile.iter_batches
 
-    def iter_batches(file: Any, batch_size: int, **how: Any) -> Any:
-        asked.append(batch_size)
-        return real(file, batch_size, **how)
+    def iter_batches(file: Any, batch_size: int, **options: Any) -> Any:
+        sizes.append(batch_size)
+        return real(file, batch_size, **options)
 
     monkeypatch.setattr(parquet.ParquetFile, "iter_batches", iter_batches)
     assert len([*read_records(path)]) == 1000
-    assert asked == [4]  # of 2,008 bytes each
+    assert sizes == [4]  # of 2,008 bytes each
 
 
 def test_a_line_that_is_too_long_is_refused_without_reading_all_of_it(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tests.fuzz.readers import CONFIG
 
 def laughs(levels: int = 40) -> str:
     """Return YAML whose aliases double, level by level."""
-    lines = ["a0: &a0 [x, x]", *(f"a{one}: &a{one} [*a{one - 1}, *a{one - 1}]" for one in range(1, levels))]
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, levels))]
     return "\n".join(lines)
 
 
@@ -84,8 +84,8 @@ def test_an_archive_that_inflates_is_refused_before_it_is_read(tmp_path: Path) -
     assert path.stat().st_size < 62_000
     with pytest.raises(CorruptFile, match="compressed"):
         read_checkpoint(path)
-    for one in ("meta.pt", ".metadata"):
-        (tmp_path / one).write_bytes(path.read_bytes())
+    for value in ("meta.pt", ".metadata"):
+        (tmp_path / value).write_bytes(path.read_bytes())
     with pytest.raises(LitGPTError):
         read_checkpoint(tmp_path)
     (tmp_path / "lit_model.pth").write_bytes(path.read_bytes())
@@ -126,7 +126,7 @@ def test_a_pickle_that_reserves_memory_is_refused(raw: bytes) -> None:
         check_pickle(raw)
 
 
-@pytest.mark.parametrize("value", [[], {"a": (1, "b", [None] * 500)}, [[one] for one in range(3000)]])
+@pytest.mark.parametrize("value", [[], {"a": (1, "b", [None] * 500)}, [[i] for i in range(3000)]])
 def test_other_pickles_are_not(value: object) -> None:
     for protocol in range(6):
         check_pickle(pickle.dumps(value, protocol))
@@ -191,7 +191,7 @@ def test_what_is_not_a_file_is_refused_and_not_waited_for(
     tmp_path: Path, read: Callable[[Path], object]
 ) -> None:
     strange = ("a" * 300, "a\0b", "a\ud800b")
-    for path in (_fifo(tmp_path / "a.json"), Path("/dev/zero"), *(tmp_path / one for one in strange)):
+    for path in (_fifo(tmp_path / "a.json"), Path("/dev/zero"), *(tmp_path / value for value in strange)):
         with pytest.raises(LitGPTError) as caught:
             read(path)
         str(caught.value).encode()

@@ -83,7 +83,7 @@ def _damage(reader: Reader, folder: Path, examples: int) -> None:
         assert time.process_time() - began < 10
 
     read()
-    assert all(0 < len(one) < 3000 for one in refused)
+    assert all(0 < len(value) < 3000 for value in refused)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # KB
 
 

@@ -69,9 +69,9 @@ def fuzz(family: str, examples: int) -> None:
             kv_cache_bytes(architecture, dtype="float32", tokens=100)
             resolve_model("m", config | changes, tensors)
         except LitGPTError as error:
-            said = str(error)
-            said.encode()
-            assert 0 < len(said) <= MESSAGE_LIMIT
+            message = str(error)
+            message.encode()
+            assert 0 < len(message) <= MESSAGE_LIMIT
         assert time.process_time() - began < 10
 
     read()
