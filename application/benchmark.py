@@ -67,8 +67,6 @@ class Benchmark:
 
 @attrs.define
 class _TimedGenerator:
-    """A generator that records the time of its first token."""
-
     generator: Generator
     profiler: Profiler
     first_token_at: float | None = None

@@ -11,8 +11,6 @@ from litgpt.domain.ports import Generation, Generator, PrefixCache, TextDecoder,
 
 @attrs.define
 class _Answer:
-    """The state of one answer during generation."""
-
     request: GenerationRequest
     decoder: TextDecoder
     stop_matcher: StopStringMatcher

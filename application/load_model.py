@@ -36,7 +36,6 @@ class LoadedModel(Generic[TensorT]):
         notes: Sentences for the user who loads it.
         untied_head: An LM head in the checkpoint although its config ties embeddings; used instead of the
             embedding if the values differ, which is known once the weights are read.
-
     """
 
     checkpoint: Checkpoint[TensorT] = attrs.field(repr=False)
@@ -97,7 +96,6 @@ class LoadModel(Generic[TensorT]):
             ModelNotFound: The model was not found.
             InvalidCheckpoint: The files cannot be used; the message lists all faults of the tensors.
             UnsupportedModel: The model family, or one of its settings, is not implemented.
-
         """
         checkpoint = self.store.open(reference)
         try:

@@ -44,7 +44,6 @@ class PlaceModel(Generic[TensorT, ModelT]):
         Raises:
             InvalidArgument: An argument is not valid.
             UnsupportedOperation: The hardware is not available, or there is not enough memory.
-
         """
         hardware = self.strategy.hardware(replaced)
         placement = with_cpu_offload(
@@ -133,7 +132,6 @@ _UNTIED_HEAD_NOTE = (
 
 
 def _placement_summary(placement: Placement) -> str:
-    """Return a short description of the devices, dtype and quantization."""
     kinds = ", ".join(dict.fromkeys(device.partition(":")[0] for device in placement.devices))
     quantized = "" if placement.quantize is None else f", weights in {placement.quantize}"
     return f"{kinds}, {placement.dtype}{quantized}"

@@ -24,7 +24,6 @@ class GenerationOptions:
         temperature: See `SamplingParams`, also for the next three; MODEL_DEFAULT: the model's setting.
         parse_special_tokens: Whether special tokens in a prompt become control tokens. None: only in a text
             that is the whole prompt, not in messages of a chat template or prompt style.
-
     """
 
     max_new_tokens: int | None = 50
@@ -90,7 +89,6 @@ def make_prompt_renderer(
 
     Raises:
         InvalidArgument: An argument is not valid, or requires a chat template.
-
     """
     flag("apply_chat_template", apply_chat_template)
     options = TemplateOptions(
@@ -116,7 +114,6 @@ def prepare_requests(
         InvalidArgument: A prompt is empty.
         WrongType: A prompt has another type.
         UnsupportedPrompt: The model's prompt style does not support the messages.
-
     """
     renderer = renderer or make_prompt_renderer(loaded)
     prompts, is_batch = split_prompts(prompt)

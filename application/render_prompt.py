@@ -30,7 +30,6 @@ class RenderPrompt:
         raw: Whether prompts are strings that are sent unchanged, without the style.
         parse_special_tokens: Whether special tokens such as `<|im_end|>` in messages and tools become control
             tokens. By default, only special tokens of the style or template do.
-
     """
 
     tokenizer: Tokenizer
@@ -162,7 +161,6 @@ def to_messages(prompt: object, sys_prompt: str | None = None) -> tuple[Message,
     Raises:
         InvalidArgument: The prompt is empty, or has a system message in addition to `sys_prompt`.
         WrongType: The prompt is neither a string nor messages.
-
     """
     if sys_prompt is not None and not isinstance(sys_prompt, str):
         raise WrongType("sys_prompt", sys_prompt, "a string or None")

@@ -44,7 +44,6 @@ class SaveModel(Generic[TensorT, ModelT]):
         Raises:
             InvalidArgument: It is not a folder.
             WouldOverwrite: It contains another model, and `overwrite` is False.
-
         """
         source = loaded.checkpoint.folder
         is_copy = is_copy and not (source is not None and realpath(source) == realpath(folder))
@@ -68,7 +67,6 @@ class SaveModel(Generic[TensorT, ModelT]):
             WouldOverwrite: The folder contains another model, and `overwrite` is False.
             UnsupportedOperation: There is not enough disk space, or the folder is not writable.
             WorkerLost: A worker process is gone.
-
         """
         self.check(loaded, folder, overwrite=overwrite, is_copy=is_copy)
         checkpoint = loaded.checkpoint

@@ -27,7 +27,6 @@ class CatalogueEntry:
         family: The `model_type` of its config; the family may not be implemented.
         config: The architecture settings of its `config.json`; None if unknown.
         former_repository: The former name of the repository, if it was moved.
-
     """
 
     name: str

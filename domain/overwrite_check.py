@@ -38,7 +38,6 @@ class SavedContent:
         identity: A value that is equal for the same model; None: unknown.
         quant_method: The `quant_method` of its config; None for full precision.
         is_copy: Whether its weights are also stored in another place.
-
     """
 
     description: str

@@ -45,7 +45,6 @@ def integer(name: str, value: Any, least: int, expected: str | None = None) -> i
     Raises:
         WrongType: It is not an integer, or it is a boolean.
         InvalidArgument: It is too small; the message has `expected`.
-
     """
     expected = expected or integers_from(least)
     if _is_flag(value):
@@ -73,7 +72,6 @@ def real(
     Raises:
         WrongType: It is not a number, or it is a boolean or a string.
         InvalidArgument: It is NaN, infinite or out of bounds; `more` names other valid values, as " or None".
-
     """
     expected = _numbers_from(least, most, below) + more
     if _is_flag(value) or not hasattr(type(value), "__float__"):
@@ -101,7 +99,6 @@ def local_path(name: str, value: object) -> Path:
     Raises:
         WrongType: It is neither a string nor a path.
         InvalidArgument: It is a URL, or not a valid path.
-
     """
     if not isinstance(value, (str, os.PathLike)):
         raise WrongType(name, value, "a path")

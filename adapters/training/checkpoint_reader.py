@@ -26,7 +26,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         MissingFile: The checkpoint does not exist.
         CorruptFile: It is not a checkpoint, or it is truncated.
         UnsafeFile: It contains objects that could execute code.
-
     """
     with translate_read_errors(printable(path)):
         is_folder, exists = path.is_dir(), path.exists()
@@ -69,7 +68,6 @@ def restore(model: nn.Module, state: Mapping[str, Tensor], *, origin: str, name:
 
     Raises:
         TrainerCheckpointMismatch: Tensors are missing, unexpected or have a wrong shape; lists all of them.
-
     """
     expected = model.state_dict()
     prefix = _prefix(state, expected)
@@ -103,7 +101,6 @@ def check_weights(
         name: The name of the model in errors.
         needed: The required names; None is all of `wanted`.
         prefix: The prefix that was removed from the names in `found`.
-
     """
     missing = [key for key in wanted if key not in found and (needed is None or key in needed)]
     unexpected = [prefix + key for key in found if key not in wanted]

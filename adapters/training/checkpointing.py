@@ -35,7 +35,6 @@ class AtomicCheckpointIO(CheckpointIO):
     failure: str | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint, or record the failure."""
         del storage_options
         path = Path(path)
         self.failure = None
@@ -54,7 +53,6 @@ class AtomicCheckpointIO(CheckpointIO):
         map_location: Any = None,
         weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
     ) -> Any:
-        """Read a checkpoint: tensors and plain values only, no code."""
         del map_location, weights_only
         return read_checkpoint(Path(path))
 
@@ -73,7 +71,6 @@ class CheckpointCallback(Callback):
         self._step = self._saved = self._began = -1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Check the free disk space for two checkpoints."""
         self._step = self._began = trainer.global_step
         if not trainer.is_global_zero:
             return
@@ -135,7 +132,6 @@ class CheckpointCallback(Callback):
 
     @property
     def newest(self) -> Path | None:
-        """The newest checkpoint, or None."""
         return newest_checkpoint(self.folder)
 
 
@@ -167,7 +163,6 @@ def checkpoint_to_resume(
     Raises:
         InvalidArgument: A checkpoint is sharded although the run is not, or vice versa.
         InvalidCheckpoint: No checkpoint can be read; the error is that of the newest.
-
     """
     damaged: list[tuple[Path, InvalidCheckpoint]] = []
     for path in candidates:

@@ -33,7 +33,6 @@ class ExactResume(Callback):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Mark the current step as incomplete."""
         del trainer, pl_module, exception
         self._is_interrupted = True
 

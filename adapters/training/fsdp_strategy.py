@@ -59,7 +59,6 @@ class FSDPStrategy(ModelParallelStrategy):
                     self.failure = _failure_cause(error)
 
     def _put_in_place(self, staged: Path, path: Path) -> None:
-        """Move a complete checkpoint to its final path."""
         sync_tree(staged)
         if not exchange(staged, path):
             delete_checkpoint(path)  # exists already, and the system cannot exchange two names

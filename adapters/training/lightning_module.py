@@ -37,7 +37,6 @@ class TokenCounts:
 
     @property
     def mean_loss(self) -> float:
-        """The mean loss of a target; 0 if there are none."""
         return self.loss_sum / max(1, self.target_tokens)
 
     def all_reduce(self, trainer: L.Trainer) -> "TokenCounts":
@@ -81,7 +80,6 @@ class LitModel(L.LightningModule):
         val_loss: The mean loss of a target in the last validation; None before the first.
         grad_norm: The gradient norm of the last step, before clipping.
         learning_rate: The learning rate of the last step.
-
     """
 
     def __init__(
@@ -180,7 +178,6 @@ class LitModel(L.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW and its learning rate schedule, per step."""
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         decayed = [parameter for parameter in trainable if parameter.dim() > 1]
         others = [parameter for parameter in trainable if parameter.dim() <= 1]
@@ -237,7 +234,6 @@ class LitModel(L.LightningModule):
             check_weights(state, expected, origin="The checkpoint", name=self._config.model)
 
     def trainable_names(self) -> Iterator[str]:
-        """Yield the state dict names of the trained parameters."""
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 yield name.replace(f"{MODEL_ATTRIBUTE}.model.", f"{MODEL_ATTRIBUTE}.", 1)

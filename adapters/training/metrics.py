@@ -41,7 +41,6 @@ class MetricsCallback(Callback):
         self.val_loss: float | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Continue the metrics file, and run a validation that is due."""
         assert isinstance(pl_module, LitModel)  # noqa: S101 - build_trainer is used with LitModel only
         self._step, self._since = trainer.global_step, time.perf_counter()
         is_due = self.is_validation_due(trainer, pl_module)
@@ -77,7 +76,6 @@ class MetricsCallback(Callback):
         return bool(trainer.strategy.broadcast(is_due))
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Record a batch, and the step that it completes, if any."""
         assert isinstance(pl_module, LitModel)  # noqa: S101 - build_trainer is used with LitModel only
         if trainer.global_step == self._step:
             self._batches += 1
@@ -200,7 +198,6 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], str]:
 
 
 def _row(line: str) -> dict[str, str] | None:
-    """Parse a line into columns; None if the row is damaged."""
     values = line.removesuffix("\r").split(",")
     if len(values) != len(COLUMNS) or not _STEP.fullmatch(values[0]):
         return None

@@ -51,7 +51,6 @@ class SafeReader(FileSystemReader):
     """Reads the metadata with a restricted unpickler; torch reads the tensors with weights_only."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """Return the metadata, which lists all tensors."""
         del args, kwargs
         path = Path(self.path) / ".metadata"
         with translate_read_errors(path, missing="it lists the tensors of the checkpoint."):

@@ -55,7 +55,6 @@ def build_trainer(
         checkpoints: Saves checkpoints.
         start: Describes the run in one line, before its first step.
         report: Receives that line, and a notice if the run is interrupted.
-
     """
     every = None if config.eval_every is None else config.eval_every * config.accumulate
     options: dict[str, Any] = dict.fromkeys(

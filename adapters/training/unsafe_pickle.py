@@ -35,7 +35,6 @@ def load_archive(path: Path, *, mmap: bool = False) -> Any:
         MissingFile: The file does not exist.
         CorruptFile: The file is truncated, or would take more memory than its size.
         UnsafeFile: The file contains objects that could execute code.
-
     """
     with translate_read_errors(path):
         with path.open("rb") as file:

@@ -48,7 +48,6 @@ class ModelLease:
         started: The monotonic time in seconds at which the last step ended.
         abandon: Frees the resources of a stream that a writer ends; None: it cannot be ended.
         ended: Whether a writer has ended it; it must not compute further steps.
-
     """
 
     thread: object
@@ -128,7 +127,6 @@ class ModelLock:
 
         Raises:
             ModelBusy: This thread has an unfinished stream, or other streams were not read for too long.
-
         """
         me = this_thread()
         if self._changer is me:

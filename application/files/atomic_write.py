@@ -31,7 +31,6 @@ def atomic_write(path: Path, content: bytes | Callable[[BinaryIO], object]) -> N
 
     Raises:
         OSError: The file cannot be written, or the path is not a regular file.
-
     """
     partial = path.with_name(partial_name())
     try:

@@ -24,7 +24,6 @@ class OverwriteGuard:
         Raises:
             InvalidArgument: It is not a folder, or it contains a model and `new` is an adapter.
             WouldOverwrite: It contains another model or adapter, and `overwrite` is False.
-
         """
         if folder.exists() and not folder.is_dir():
             raise InvalidArgument("out_dir", str(folder), "a folder, not a file")
@@ -58,7 +57,6 @@ class _FileStamp:
 
 
 def _files(folder: Path) -> dict[Path, _FileStamp]:
-    """Return the files in a folder and in its direct subfolders."""
     stamps = {}
     for path in [*folder.glob("*"), *folder.glob("*/*")] if folder.is_dir() else ():
         with suppress(OSError):  # removed concurrently

@@ -48,7 +48,6 @@ class EncodeExample:
 
         Raises:
             UnsupportedPrompt: The style does not support it, or its answers cannot be located in the text.
-
         """
         text = self._render(messages)
         ids = self._with_eos(text, messages)

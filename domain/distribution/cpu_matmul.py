@@ -38,7 +38,6 @@ class MatmulPlan:
         large_dtype: The dtype of products with many rows, and of training.
         slowdown: Approximate time of a product with one row relative to bfloat16 weights, if far from 1. The
             slowdown of a decode step approaches it in large models.
-
     """
 
     max_small_rows: int | None

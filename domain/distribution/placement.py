@@ -35,7 +35,6 @@ class Hardware:
         local_world_size: The number of ranks on each machine; None: all of them.
         free_device_memory: The free bytes of each device with a memory of its own.
         available_host_memory: The bytes of main memory that this process can still allocate; None: unknown.
-
     """
 
     accelerator: Accelerator = "cpu"
@@ -82,7 +81,6 @@ class Placement:
             None: this process uses all devices.
         num_nodes: The number of machines; each has the same number of devices.
         trainable: Whether the weights are trained, and need gradients.
-
     """
 
     devices: tuple[str, ...]
@@ -122,7 +120,6 @@ def resolve_placement(
         WrongType: An argument has the wrong type.
         HardwareUnavailable: A device was not found.
         UnsupportedOperation: The device does not support the quantization.
-
     """
     accelerator = _accelerator(options.accelerator, hardware)
     strategy = _strategy(options.generate_strategy)

@@ -15,7 +15,6 @@ class NonFiniteLogits(LitGPTError, FloatingPointError):
     Attributes:
         rows: The affected prompts, counted from 0.
         where: The first module whose output is not finite, and the reason; None if unknown.
-
     """
 
     rows: Sequence[int] = ()

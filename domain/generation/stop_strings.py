@@ -26,7 +26,6 @@ class StopStringMatcher:
     Attributes:
         stop_strings: The stop strings. The match that ends first counts; among several, the longest.
         stopped: Whether a stop string was found; no text is returned after it.
-
     """
 
     stop_strings: tuple[str, ...]

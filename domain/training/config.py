@@ -235,7 +235,6 @@ class TrainConfig:
 
     @property
     def quantization(self) -> str | None:
-        """The quantization of the base weights; None for none."""
         return (self.quantize or "bnb.nf4") if self.method == "qlora" else None
 
     @property
@@ -258,7 +257,6 @@ class TrainConfig:
         return self.max_steps if self.epochs is None else min(total, self.max_steps)
 
     def lr_schedule(self, num_steps: int) -> WarmupCosine:
-        """Return the learning-rate schedule of a run with `num_steps` optimizer steps."""
         warmup = self.warmup_steps
         if warmup is None:
             warmup = max(1, round(_WARMUP_FRACTION * num_steps))

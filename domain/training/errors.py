@@ -15,7 +15,6 @@ class UnknownSetting(InvalidArgument):
         name: The configuration file; empty without one.
         value: The name of the setting.
         expected: The closest setting, or all settings, as a sentence.
-
     """
 
     def __str__(self) -> str:

@@ -48,7 +48,6 @@ def parse_conversation(
 
     Raises:
         InvalidData: A field is missing or not a string, or the record does not end with an answer.
-
     """
     if isinstance(record, Mapping):
         messages = _from_record(record, location, style)

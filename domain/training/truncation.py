@@ -13,7 +13,6 @@ class TruncationStats:
     num_dropped: int = 0
 
     def add(self, tokens: int, kept_tokens: int, *, has_targets: bool) -> "TruncationStats":
-        """Return the statistics with one more example."""
         return TruncationStats(
             self.num_examples + 1,
             self.num_truncated + (kept_tokens < tokens),

@@ -19,7 +19,6 @@ def validation_size(num_records: int, fraction: float | None, *, location: str) 
     Raises:
         InvalidArgument: The fraction is not in [0, 1).
         InvalidData: No records would be left for training.
-
     """
     check_fraction(fraction)
     if not fraction:

@@ -165,7 +165,6 @@ def _with_entries(doc: str, entries: Mapping[str, Sequence[str]], signature: Sig
 def _invalid_call(
     function: Callable[..., Any], signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> InvalidCall:
-    """Return the error for a call whose arguments do not bind."""
     name, parameters = function.__qualname__, list(signature.parameters.values())
     if args and parameters[0].name in ("self", "cls"):
         owner = args[0] if isinstance(args[0], type) else type(args[0])

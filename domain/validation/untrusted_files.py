@@ -43,7 +43,6 @@ def translate_read_errors(
         missing: Why the file is needed, for the error if it does not exist.
         reason: The fault of a damaged file; the message of the exception follows in parentheses.
         corrupt: Returns the error for a file name and a reason.
-
     """
     try:
         if isinstance(path, Path):
@@ -102,7 +101,6 @@ def parse_json(raw: str | bytes) -> Any:
 
     Raises:
         ValueError: It is not JSON, is nested too deeply, or has lone surrogates.
-
     """
     text = raw.decode("utf-8-sig") if isinstance(raw, bytes) else raw.removeprefix("\ufeff")
     try:
@@ -148,7 +146,6 @@ def check_archive(path: Path, file: BinaryIO) -> None:
     Raises:
         UnsafeFile: It is a bare pickle, as written by torch before version 1.6.
         CorruptFile: It is not a torch archive, or its content is larger than the file.
-
     """
     if file.read(1) == b"\x80":
         raise UnsafeFile(str(path), "Save it again with torch 1.6 or later, or convert it to safetensors.")

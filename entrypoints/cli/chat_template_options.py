@@ -23,7 +23,6 @@ def template_kwargs(
         chat_template_kwargs: A JSON object.
         apply_chat_template: Whether to apply the chat template to the prompt.
         others: Additional keyword arguments; falsy values are omitted.
-
     """
     from litgpt.application.render_prompt import reject_options
     from litgpt.domain.chat.template_options import TemplateOptions
@@ -50,7 +49,6 @@ def parse_conversation(
         messages: Path of a file of messages, or None.
         sys_prompt: The system prompt, or None.
         model: The argument MODEL, for the error message.
-
     """
     if (prompt is None) == (messages is None):
         if prompt is not None:

@@ -154,7 +154,6 @@ class TransientLine:
         self._shown = 0
 
     def show(self) -> None:
-        """Show the line, in place of the previous one."""
         self.hide()
         if self.text and not self.is_quiet and stderr_is_terminal():
             line = redact(self.text)[: shutil.get_terminal_size().columns - 1]

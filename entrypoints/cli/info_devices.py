@@ -24,7 +24,6 @@ class DeviceReport:
     Attributes:
         needs: Estimates for each device with the full context, by label in `DTYPES_SHOWN`.
         refused: Why the strategy does not support the model; None if it does.
-
     """
 
     strategy: Strategy

@@ -53,7 +53,6 @@ class StatusLine(console.TransientLine):
 
     @property
     def report(self) -> "Reporter":
-        """The reporter to pass to the operation."""
         return self._report
 
     def _report(self, event: "Notice | Progress") -> None:

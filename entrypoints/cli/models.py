@@ -95,7 +95,6 @@ def _remove(path: Path) -> None:
 
 
 def _local_models() -> Iterator[_LocalModel]:
-    """Yield the models, in lookup order."""
     from litgpt.adapters.checkpoints.installed_store import INSTALLED_MODELS, model_file
     from litgpt.adapters.checkpoints.local_store import LocalStore
     from litgpt.adapters.hub.cache import HubCache

@@ -32,8 +32,6 @@ _Resume = Annotated[str | None, typer.Option(help="Resume a run from a checkpoin
 
 
 def _command(task: Task, summary: str) -> Callable[..., None]:
-    """Return the function of a command; `add_options` adds its parameters."""
-
     def run(**options: Any) -> None:
         _train(task, **options)
 
@@ -73,7 +71,6 @@ def add_options(name: str) -> None:
 
 
 def _option(task: Task, name: str) -> Any:
-    """Return the type annotation of a setting, with its help text and default."""
     from litgpt.domain.training.config import CONFIG_FIELDS
 
     field = CONFIG_FIELDS[name]

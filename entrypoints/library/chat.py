@@ -119,7 +119,6 @@ class Chat:
             InvalidArgument: An argument is not valid, or the message is empty.
             UnsupportedPrompt: The prompt style does not support the messages.
             PromptTooLong: The conversation fills the context.
-
         """
         events = self._send(message, sys_prompt, {**options, "logprobs": logprobs})
         if stream:
@@ -140,7 +139,6 @@ class Chat:
         Args:
             message: The text of a user message, a message of any role, or several messages.
             sys_prompt: The system message, if the conversation does not have one yet.
-
         """
         return format_chunks(self._send(message, sys_prompt, options), is_batch=False, as_token_ids=False)
 
@@ -155,7 +153,6 @@ class Chat:
             sys_prompt: The system message, if the conversation does not have one yet.
 
         It raises the errors of `send`.
-
         """
         return self._send(message, sys_prompt, options)
 
@@ -170,7 +167,6 @@ class Chat:
             sys_prompt: The system message, if the conversation does not have one yet.
 
         It raises the errors of `send`.
-
         """
         return _final_completion(self._send(message, sys_prompt, options))
 
@@ -210,7 +206,6 @@ class Chat:
             WouldOverwrite: The file has other content, and `overwrite` is False.
             UnsupportedOperation: The file cannot be written: the folder does not exist, the disk is full, or
                 the path is a device or a FIFO.
-
         """
         target, options = local_path("path", path), self._conversation.renderer.options
         tools = None if options.tools is None else list(options.tools)

@@ -8,7 +8,7 @@ from litgpt.domain.model import Architecture, AttentionSpec, MLASpec
 
 @attrs.frozen
 class Config:
-    """A view of an architecture under LitGPT's attribute names; `name` omits the organization."""
+    """A view of an architecture under LitGPT's attribute names; sizes are those of the first layer."""
 
     name: str
     architecture: Architecture
@@ -30,22 +30,18 @@ class Config:
 
     @property
     def n_head(self) -> int:
-        """The number of query heads of the first attention layer."""
         return self._attention.num_heads
 
     @property
     def n_query_groups(self) -> int:
-        """The number of key-value heads of the first attention layer."""
         return self._attention.num_kv_heads
 
     @property
     def head_size(self) -> int:
-        """The head dimension of the first attention layer."""
         return self._attention.head_dim
 
     @property
     def intermediate_size(self) -> int:
-        """The intermediate size of the MLP of the first layer."""
         return self.architecture.layers[0].mlp.intermediate_size
 
     @property
@@ -58,7 +54,6 @@ class Config:
 
     @property
     def vocab_size(self) -> int:
-        """The number of embedding rows."""
         return self.architecture.vocab_size
 
     @property

@@ -98,8 +98,6 @@ def _step(event: Progress) -> str:
 
 @attrs.define
 class _Phase:
-    """The state of a phase in LogReporter."""
-
     began: float
     begun_at: float
     completed: float
@@ -124,7 +122,6 @@ class LogReporter:
     _phases: dict[str, _Phase] = attrs.field(factory=dict, init=False)
 
     def __call__(self, event: Notice | Progress) -> None:
-        """Write a notice, or a progress line if one is due."""
         if isinstance(event, Notice):
             self.write(event.text)
             return

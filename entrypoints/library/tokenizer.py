@@ -29,7 +29,6 @@ class Tokenizer:
         port: The implementation of the tokenizer port.
         prompt_style: The prompt style of its model, in which data modules format examples; None: the chat
             template, or the default of the data module.
-
     """
 
     @public_function()
@@ -50,12 +49,10 @@ class Tokenizer:
 
     @property
     def bos_id(self) -> int | None:
-        """The beginning-of-sequence token."""
         return self.port.bos_id
 
     @property
     def eos_id(self) -> int | None:
-        """The end-of-sequence token."""
         return self.port.eos_id
 
     @property
@@ -103,7 +100,6 @@ class Tokenizer:
         Raises:
             WrongType: The input is not token ids.
             InvalidArgument: An id is outside the vocabulary.
-
         """
         return self.port.decode(_integers("tensor", tensor))
 

@@ -67,7 +67,6 @@ class TrainResult:
         train_loss: The training loss of the last step.
         val_loss: The last validation loss.
         seconds: The duration of the run.
-
     """
 
     saved: Path | None
@@ -106,7 +105,6 @@ def train(
         TrainerCheckpointMismatch: The checkpoint belongs to another model or method.
         UnsupportedOperation: The hardware is not available, or there is not enough disk space, or memory for
             weights, gradients, optimizer states and activations.
-
     """
     if not isinstance(config, TrainConfig):
         raise WrongType(

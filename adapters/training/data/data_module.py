@@ -98,7 +98,6 @@ class BaseDataModule(LightningDataModule):
             tokenizer: The model's, as `llm.tokenizer`.
             batch_size: The number of examples per batch and device.
             max_seq_length: Longer examples are truncated at the end; None (or LitGPT's -1) disables this.
-
         """
         port: Any = getattr(tokenizer, "port", tokenizer)
         if not (hasattr(port, "encode") and hasattr(port, "render")):
@@ -113,7 +112,6 @@ class BaseDataModule(LightningDataModule):
         self._sets = None
 
     def report_to(self, report: Reporter) -> None:
-        """Set the receiver of progress and notices."""
         self._report = report
 
     def train_examples(self) -> Iterable[Example]:
@@ -130,7 +128,6 @@ class BaseDataModule(LightningDataModule):
         Raises:
             DataModuleNotConnected: `connect` has not been called.
             InvalidData: The data is empty, or a record is not valid.
-
         """
         if self._sets is None:
             self.require_tokenizer()
@@ -163,7 +160,6 @@ class BaseDataModule(LightningDataModule):
         return []
 
     def datasets(self) -> Datasets:
-        """Return the encoded training and validation datasets."""
         train = self._numbered(self.train_examples(), "example")
         val_examples = self.val_examples()
         val = [] if val_examples is None else self._numbered(val_examples, "validation example")
@@ -189,11 +185,9 @@ class BaseDataModule(LightningDataModule):
 
     @property
     def display_name(self) -> str:
-        """The name for messages."""
         return type(self).__name__
 
     def emit(self, event: Notice | Progress) -> None:
-        """Report an event, on rank 0 only."""
         if getattr(rank_zero_only, "rank", None) in (None, 0):
             self._report(event)
 

@@ -49,7 +49,6 @@ class ColumnChunk:
     Attributes:
         decoded_bytes: Upper estimate from the metadata of the size of its pages and values, in bytes.
         offset: The file offset of its first page.
-
     """
 
     decoded_bytes: int

@@ -55,7 +55,6 @@ class PadCollator:
     ignore_index: int
 
     def __call__(self, examples: Sequence[Batch]) -> Batch:
-        """Return `input_ids` and `labels`, each (B, T)."""
         fill = {"input_ids": self.pad_id, "labels": self.ignore_index}
         return {
             name: torch.nn.utils.rnn.pad_sequence(

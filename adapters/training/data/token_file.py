@@ -52,7 +52,6 @@ class TokenizeCorpus:
     parse_special_tokens: bool = False
 
     def __call__(self, files: Sequence[Path]) -> TokenFile:
-        """Return the token file of these files, tokenizing them if it is not cached."""
         token_file = TokenFile(self.folder / self._name(files))
         if token_file.path.is_file():
             return token_file

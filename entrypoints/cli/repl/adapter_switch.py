@@ -32,7 +32,6 @@ class AdapterSwitch:
 
     @property
     def active(self) -> str:
-        """The name of the active adapter, or `none`."""
         return self.model.active_adapter or "none"
 
     def choose(self, text: str) -> None:

@@ -20,7 +20,6 @@ class AnswerSpeed:
     tokens: int = 0
 
     def measure(self, events: "Iterator[CompletionChunk]") -> "Iterator[CompletionChunk]":
-        """Yield the events unchanged and record their times."""
         for event in events:
             self.last_token_at = perf_counter()
             if self.first_token_at is None:

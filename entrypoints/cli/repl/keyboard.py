@@ -34,7 +34,6 @@ class Keyboard:
         Raises:
             EOFError: End of input, Ctrl-D, or Ctrl-C twice on an empty line.
             KeyboardInterrupt: Ctrl-C while stdin is not a terminal.
-
         """
         while True:
             try:

@@ -105,7 +105,6 @@ class _Span:
         needed: Number of characters of the line that must have arrived for the span to be unambiguous.
         styles: Additional styles.
         nested: Whether it can contain spans.
-
     """
 
     text: str
@@ -134,7 +133,6 @@ def _inline(text: str, styles: tuple[str, ...], previous: str, *, ended: bool) -
 
 
 def _span(text: str, at: int, previous: str) -> _Span:
-    """Return the span that starts at index `at`."""
     if plain := _PLAIN.match(text, at):
         return _Span(plain[0], plain.end(), plain.end())
     if not (run := _RUN.match(text, at)):  # a backslash
@@ -179,5 +177,4 @@ def _closing(marks: str) -> re.Pattern[str]:
 
 
 def _sgr(text: str, styles: tuple[str, ...]) -> str:
-    """Wrap text in SGR escape sequences (ECMA-48)."""
     return f"\x1b[{';'.join(styles)}m{text}\x1b[0m" if text and styles else text

@@ -75,7 +75,6 @@ class Session:
         settings: The keyword arguments of `LLM.chat`.
         details: Properties of the model that `/show` lists, by name.
         failed: Whether a message or command failed.
-
     """
 
     start_chat: "Callable[[list[Message], dict[str, Any]], Chat]"

@@ -31,7 +31,6 @@ class Alpaca(DataModule):
         chat_template_kwargs: Variables of the chat template, for records without their own.
         apply_chat_template: False uses the texts of records unchanged.
         parse_special_tokens: Whether special tokens in the data become control tokens; see `DataModule`.
-
     """
 
     repository: ClassVar[str] = "yahma/alpaca-cleaned"
@@ -60,7 +59,6 @@ class Alpaca(DataModule):
         Raises:
             HubUnreachable: A file is not in the cache, and the Hub does not answer or offline mode is on.
             DataNotFound: The Hub no longer has the data set.
-
         """
         self._fetch()
 
@@ -92,7 +90,6 @@ class Alpaca2k(Alpaca):
         chat_template_kwargs: Variables of the chat template, for records without their own.
         apply_chat_template: False uses the texts of records unchanged.
         parse_special_tokens: Whether special tokens in the data become control tokens; see `DataModule`.
-
     """
 
     repository = "mhenrichsen/alpaca_2k_test"

@@ -45,7 +45,6 @@ class JSON(DataModule):
     Raises:
         DataNotFound: The file does not exist, or the folder has no `train` file.
         InvalidArgument: `val_split_fraction` is set, but the folder has a `val` file.
-
     """
 
     @public_function(TEMPLATE_OPTIONS)

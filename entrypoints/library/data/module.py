@@ -67,7 +67,6 @@ class DataModule(Reporting):
             control tokens. Otherwise they are encoded as plain text, and only the chat template or prompt
             style adds control tokens. None: only in texts that are used unchanged, with
             `apply_chat_template=False` or `prompt_style="default"`.
-
     """
 
     @public_function(TEMPLATE_OPTIONS)

@@ -34,7 +34,6 @@ class TextFiles(DataModule):
         cache_dir: The folder of the cached token ids; None: a folder `.litgpt` beside the texts.
         parse_special_tokens: Whether special tokens in the texts, such as `<|endoftext|>`, become control
             tokens. Otherwise they are encoded as plain text. Documents end with the end token in any case.
-
     """
 
     @public_function()
@@ -64,7 +63,6 @@ class TextFiles(DataModule):
 
         Raises:
             InvalidArgument: An argument is not valid.
-
         """
         super().connect(tokenizer, batch_size, max_seq_length)
         self.prompt_style = None  # not used in pretraining
@@ -80,7 +78,6 @@ class TextFiles(DataModule):
             DataNotFound: The files do not exist.
             InvalidData: The texts do not fill a single window, or a file has no text.
             UnsupportedOperation: The cache cannot be written.
-
         """
         files = document_files(self.train_data_path)
         if self.val_data_path is not None:

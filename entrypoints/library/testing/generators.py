@@ -28,12 +28,7 @@ class ScriptedPrefixCache:
 class ScriptedGenerator:
     """Answers every prompt with the same token ids, repeated up to the maximum length.
 
-    Attributes:
-        script: The token ids.
-        context: The maximum number of tokens of a prompt and its answer.
-        asked: All requests, in order.
-        reused: For each generation with a prefix cache, the number of prompt tokens found in it.
-
+    `asked` has all requests, `reused` the number of cached prompt tokens of each generation with a prefix.
     """
 
     script: Sequence[int]
@@ -42,13 +37,11 @@ class ScriptedGenerator:
     reused: list[int] = attrs.field(factory=list, init=False)
 
     def prefix_cache(self) -> ScriptedPrefixCache:
-        """Return an empty cache."""
         return ScriptedPrefixCache()
 
     def generate(
         self, requests: Sequence[GenerationRequest], *, prefix: PrefixCache | None = None
     ) -> "ScriptedGeneration":
-        """Answer the prompts in parallel, one token each per step."""
         for request in requests:
             if len(request.prompt) >= self.context:
                 raise PromptTooLong(len(request.prompt), self.context)

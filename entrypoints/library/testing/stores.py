@@ -33,7 +33,6 @@ class MemoryCheckpoint:
         fetched: The number of calls of `fetch`.
         was_read: The names of the tensors that were read, in order.
         closed: Whether `close` was called.
-
     """
 
     config: Mapping[str, object] = attrs.field(factory=dict)

@@ -72,7 +72,6 @@ class MemoryStrategy:
         checkpoint: Checkpoint[Any],
         report: Reporter,
     ) -> MemoryModel:
-        """Read each tensor once and return the model."""
         weights = {}
         for done, join in enumerate(sources, 1):
             weights[join.parameter.name] = [checkpoint.read(name, placement.dtype) for name in join.hf_names]
@@ -82,12 +81,10 @@ class MemoryStrategy:
     def weights(
         self, model: MemoryModel, sources: Sequence[ParameterSource]
     ) -> "AbstractContextManager[MemoryWeights]":
-        """Return a context manager with the weights, for saving."""
         return nullcontext(MemoryWeights(model, tuple(sources)))
 
     def release(self, model: MemoryModel) -> None:
         model.released = True
 
     def generator(self, model: MemoryModel, placement: Placement) -> ScriptedGenerator:  # noqa: ARG002
-        """Return a generator that answers with the script."""
         return ScriptedGenerator(self.script, context=model.architecture.context_length)

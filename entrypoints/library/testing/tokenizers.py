@@ -30,7 +30,6 @@ class ByteTokenizer:
         adds_bos: Whether `encode` prepends `<|begin|>`.
         has_chat_template: Whether `render` is supported. A user message `Hi` becomes `<|user|>Hi<|end|>`.
         rows: The vocabulary size of the model. Ids above the special tokens are padding without text.
-
     """
 
     adds_bos: bool = False
@@ -43,26 +42,21 @@ class ByteTokenizer:
 
     @property
     def bos_id(self) -> int:
-        """`<|begin|>`."""
         return BEGIN
 
     @property
     def eos_id(self) -> int:
-        """`<|end|>`."""
         return END
 
     @property
     def stop_token_ids(self) -> frozenset[int]:
-        """Only `<|end|>`."""
         return frozenset((END,))
 
     def escape(self, text: str) -> str:
-        """Return `text` with its special tokens escaped."""
         _utf8(text)
         return _SPECIAL.sub(lambda found: f"{found[0][:-1]}{ESCAPE}{found[0][-1]}", text)
 
     def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
-        """Return the bytes of `text`, with ids for special tokens that are not escaped."""
         _utf8(unescape(text) if escaped else text)
         parts = [(part, _utf8(unescape(part))) for part in _SPECIAL.split(text)]
         ids = [one for part, spelt in parts for one in ((_id(part),) if part in SPECIAL else spelt)]
@@ -70,7 +64,6 @@ class ByteTokenizer:
         return [BEGIN, *ids] if begins and ids[:1] != [BEGIN] else ids
 
     def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
-        """Return the text of `ids`, without special tokens unless `include_special_tokens`."""
         return b"".join(self._spell(one, special=include_special_tokens) for one in ids).decode(
             "utf-8", "replace"
         )
@@ -128,11 +121,9 @@ class ByteDecoder:
     )
 
     def push(self, token: int) -> str:
-        """Return the text that `token` completes."""
         return self._utf8.decode(self.tokenizer._spell(token))  # noqa: SLF001 - same fake
 
     def finish(self) -> str:
-        """Return U+FFFD for an incomplete character at the end."""
         return self._utf8.decode(b"", final=True)
 
 

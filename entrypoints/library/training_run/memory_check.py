@@ -92,7 +92,6 @@ def dtype_name(dtype: torch.dtype) -> DType:
 
 
 def _less(recipe: TrainConfig) -> str:
-    """Return a remedy that reduces memory."""
     batch = "gradient_checkpointing, or a smaller batch_size or max_seq_length."
     if recipe.uses_lora:
         qlora = "" if recipe.quantization else "method='qlora', "

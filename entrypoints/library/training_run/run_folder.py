@@ -25,7 +25,6 @@ def check_paths(config: TrainConfig, *, resume: str | None, overwrite: bool) -> 
         DataNotFound: A data file does not exist.
         InvalidData: A data file has a suffix that is not supported, or a folder has no data.
         WouldOverwrite: A new run would replace an earlier run, or a recipe written by hand.
-
     """
     out = local_path("out_dir", config.out_dir)
     if out.exists() and not out.is_dir():

@@ -81,7 +81,6 @@ def save_checkpoint_as_model(
         WouldOverwrite: The folder contains another model, and `overwrite` is False.
         InvalidArgument: The checkpoint does not contain the configuration of its run.
         InvalidCheckpoint: The checkpoint cannot be read.
-
     """
     from litgpt.adapters.training.checkpoint_reader import read_checkpoint
 
