@@ -57,11 +57,9 @@ def repository_for(short_name: str) -> str | None:
 
 def search(containing: str = "") -> tuple[CatalogueEntry, ...]:
     """Return the entries whose short name or repository contains a text; case is ignored."""
-    wanted = containing.casefold()
+    text = containing.casefold()
     return tuple(
-        entry
-        for entry in _entries()
-        if wanted in entry.name.casefold() or wanted in entry.repository.casefold()
+        entry for entry in _entries() if text in entry.name.casefold() or text in entry.repository.casefold()
     )
 
 

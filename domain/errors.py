@@ -167,13 +167,13 @@ class CheckpointMismatch(InvalidCheckpoint):
     @property
     def differences(self) -> str:
         """The number of mismatched tensors of each kind, and the first names."""
-        named = {
+        kinds = {
             "missing": self.missing,
             "unexpected": self.unexpected,
             "with a wrong shape": self.shape_mismatches,
         }
         return "; ".join(
-            f"{len(names)} {what}: {join_names(names)}" for what, names in named.items() if names
+            f"{len(names)} {kind}: {join_names(names)}" for kind, names in kinds.items() if names
         )
 
 

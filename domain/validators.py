@@ -177,12 +177,12 @@ def text(*, none: bool = False) -> Any:
     return check
 
 
-def setting(help_text: str, check: Any = None, *, missing: str = "", **how: Any) -> Any:
+def setting(help_text: str, check: Any = None, *, missing: str = "", **kwargs: Any) -> Any:
     """Return a field with a validator and a help text for `--help` and help().
 
     `missing` is the remedy in the error if a required setting is missing.
     """
-    return attrs.field(validator=check, metadata={"help": help_text, "missing": missing}, **how)
+    return attrs.field(validator=check, metadata={"help": help_text, "missing": missing}, **kwargs)
 
 
 def integers_from(least: int) -> str:
@@ -199,7 +199,7 @@ def _numbers_from(least: float, most: float, below: float) -> str:
     return f"a finite number of at least {least:g}"
 
 
-def _or_none(none: bool) -> str:  # noqa: FBT001 - what it is called for
+def _or_none(none: bool) -> str:  # noqa: FBT001 - private
     return " or None" if none else ""
 
 

@@ -34,8 +34,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
     failure: str | None = None
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        del storage_options
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
         path = Path(path)
         self.failure = None
         try:
@@ -47,13 +46,7 @@ class AtomicCheckpointIO(CheckpointIO):
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
             self.failure = (getattr(cause, "strerror", None) or str(error)).splitlines()[0].lower()
 
-    def load_checkpoint(
-        self,
-        path: Any,
-        map_location: Any = None,
-        weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
-    ) -> Any:
-        del map_location, weights_only
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> Any:
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -90,20 +83,15 @@ class CheckpointCallback(Callback):
         if stepped and self._every is not None and trainer.global_step % self._every == 0:
             self.save(trainer)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        del pl_module
+    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if self._every is None:
             self.save(trainer)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        del pl_module
+    def on_train_end(self, trainer: L.Trainer, *_: Any) -> None:
         self.save(trainer)
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: L.Trainer, *_: Any) -> None:
         """Save the progress after an error in single-process training."""
-        del pl_module, exception
         if trainer.world_size == 1 and trainer.global_step > max(0, self._began):
             with suppress(Exception):  # the original error is the one to raise
                 self.save(trainer)

@@ -9,7 +9,7 @@ import yaml
 from litgpt.application.files.atomic_write import atomic_write
 from litgpt.domain.errors import CorruptFile, UnsupportedOperation
 from litgpt.domain.training.config import TrainConfig
-from litgpt.domain.validation.untrusted_files import MAX_DEPTH, translate_read_errors
+from litgpt.domain.validation.untrusted_files import MAX_DEPTH, error_message, translate_read_errors
 
 _MAX_BYTES = 100_000  # PyYAML parses about this much per second
 
@@ -57,5 +57,5 @@ def write_config(path: Path, config: TrainConfig) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
     except OSError as error:
-        reason = f"{(error.strerror or str(error)).lower()}. Choose another out_dir."
+        reason = f"{error_message(error).lower()}. Choose another out_dir."
         raise UnsupportedOperation(f"Training to {path.parent}", reason) from error

@@ -30,10 +30,7 @@ class ExactResume(Callback):
             _seed_step(f"{self._seed} {self._step} {trainer.global_rank}")
         self._micro_batches += 1
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        del trainer, pl_module, exception
+    def on_exception(self, *_: Any) -> None:
         self._is_interrupted = True
 
     def on_save_checkpoint(

@@ -27,8 +27,7 @@ class GracefulShutdown(Callback):
         self._before: dict[int, Any] = {}
         self._step = 0
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        del pl_module
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
         self._step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
@@ -46,14 +45,10 @@ class GracefulShutdown(Callback):
             self._checkpoints.save(trainer)
             raise TrainingInterrupted
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        del trainer, pl_module
+    def on_train_end(self, *_: Any) -> None:
         self._restore_handlers()
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        del trainer, pl_module, exception
+    def on_exception(self, *_: Any) -> None:
         self._restore_handlers()
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:

@@ -14,6 +14,7 @@ from litgpt.adapters.training.lightning_module import LitModel
 from litgpt.application.files.atomic_write import atomic_write
 from litgpt.domain.formatting.units import format_count
 from litgpt.domain.progress import Notice, Progress, Reporter
+from litgpt.domain.validation.untrusted_files import error_message
 
 _DIGITS = {"tokens_per_second": ".1f"}
 _FLOAT32_DIGITS = ".7g"
@@ -54,9 +55,8 @@ class MetricsCallback(Callback):
             trainer.training = True
             self._since = time.perf_counter()
 
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Continue the metrics file if a run without remaining steps validates."""
-        del pl_module
         self._continue_file(trainer)
 
     def is_validation_due(self, trainer: L.Trainer, module: LitModel) -> bool:
@@ -106,11 +106,8 @@ class MetricsCallback(Callback):
         validation = "" if self.val_loss is None else f"validation loss {self.val_loss:.4f}, "
         return f"loss {loss:.4f}, {validation}learning rate {rate:.2e}, {speed:,.0f} tokens/s"
 
-    def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **_: Any
-    ) -> None:
-        del pl_module
-        completed, total = args[2] + 1, sum(trainer.num_val_batches)
+    def on_validation_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        completed, total = args[3] + 1, sum(trainer.num_val_batches)
         if trainer.is_global_zero and not trainer.sanity_checking:
             self._report(Progress("Validating", completed, int(total), unit="batches"))
 
@@ -139,7 +136,7 @@ class MetricsCallback(Callback):
             atomic_write(self.path, text.getvalue().encode())
         except OSError as error:
             self._is_written = False
-            self._report(Notice(f"{self.path} cannot be written: {(error.strerror or str(error)).lower()}."))
+            self._report(Notice(f"{self.path} cannot be written: {error_message(error).lower()}."))
 
     def _read(self) -> list[dict[str, str]]:
         """Return the rows of an earlier run, and report damaged rows."""
@@ -161,7 +158,7 @@ class MetricsCallback(Callback):
         except OSError as error:
             if self._is_written:  # report the first failure only
                 problem = f"{self.path} was not updated at step {trainer.global_step}"
-                self._report(Notice(f"{problem}: {(error.strerror or str(error)).lower()}."))
+                self._report(Notice(f"{problem}: {error_message(error).lower()}."))
             self._is_written = False
 
     def _report_progress(self, trainer: L.Trainer, module: LitModel) -> None:
@@ -187,7 +184,7 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], str]:
     except FileNotFoundError:
         return [], ""
     except OSError as error:
-        return [], f"it cannot be read ({(error.strerror or str(error)).lower()})"
+        return [], f"it cannot be read ({error_message(error).lower()})"
     lines = raw.decode("utf-8", errors="replace").split("\n")
     rows = [row for line in lines[:-1] if (row := _row(line)) is not None]  # each line ends with "\n"
     damaged = len([line for line in lines if line.strip()]) - len(rows)

@@ -131,12 +131,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def exchange(one: Path, other: Path) -> bool:
+def exchange(first: Path, second: Path) -> bool:
     """Exchange two paths atomically; return False if the system does not support it."""
     rename = _renameat2()
-    sys.audit("os.rename", one, other, -1, -1)  # as os.rename does
+    sys.audit("os.rename", first, second, -1, -1)  # as os.rename does
     return rename is not None and not rename(
-        _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
+        _AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE
     )
 
 

@@ -133,8 +133,6 @@ def training_style(tokenizer: Tokenizer, requested: PromptStyle | None) -> Promp
     return find_style("alpaca")
 
 
-def _common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:
-    shorter = min(len(one), len(other))
-    if one[:shorter] == other[:shorter]:
-        return shorter
-    return next(index for index in range(shorter) if one[index] != other[index])
+def _common_prefix_length(first: Sequence[int], second: Sequence[int]) -> int:
+    pairs = zip(first, second, strict=False)
+    return next((index for index, (x, y) in enumerate(pairs) if x != y), min(len(first), len(second)))

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias, Unpack, overload
 
 import attrs
@@ -56,8 +55,9 @@ class Chat:
     _saved_to: set[Path] = attrs.field(factory=set, init=False)
 
     def __repr__(self) -> str:
-        said = self.messages
-        return summary_repr("Chat", messages=len(said), **({"last": said[-1]} if said else {}))
+        messages = self.messages
+        last = {"last": messages[-1]} if messages else {}
+        return summary_repr("Chat", messages=len(messages), **last)
 
     @property
     def messages(self) -> list[Message]:
@@ -221,16 +221,14 @@ class Chat:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _send(
         self, message: Said, sys_prompt: str | None, options: Mapping[str, Any]
     ) -> Iterator[CompletionChunk]:
-        given = {name: value for name, value in options.items() if value is not CHAT_DEFAULT}
-        return self._conversation.send(message, self._make_turn(given), sys_prompt=sys_prompt)
+        changes = {name: value for name, value in options.items() if value is not CHAT_DEFAULT}
+        return self._conversation.send(message, self._make_turn(changes), sys_prompt=sys_prompt)
 
 
 def _final_completion(events: Iterator[CompletionChunk]) -> Completion:

@@ -64,4 +64,4 @@ class Config:
     @property
     def _attention(self) -> AttentionSpec | MLASpec:
         mixers = (layer.mixer for layer in self.architecture.layers)
-        return next(one for one in mixers if isinstance(one, (AttentionSpec, MLASpec)))
+        return next(mixer for mixer in mixers if isinstance(mixer, (AttentionSpec, MLASpec)))

@@ -49,8 +49,8 @@ class BarReporter:
             return
         bar = self._bars.get(event.description)
         if bar is None:
-            for other in [one for one in self._bars if one != self._training]:
-                self._close(other)
+            for description in [name for name in self._bars if name != self._training]:
+                self._close(description)
             bar = self._bars[event.description] = _bar(event)
             if event.unit == "steps":
                 self._training = event.description

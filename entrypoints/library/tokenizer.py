@@ -64,10 +64,10 @@ class Tokenizer:
         """Return the id of a token such as `<|im_end|>`; raise ValueError if it is not in the vocabulary."""
         if not isinstance(token, str):
             raise WrongType("token", token, "a string such as '<|im_end|>'")
-        found = self.port.token_to_id(token)
-        if found is None:
+        token_id = self.port.token_to_id(token)
+        if token_id is None:
             raise ValueError(f"token {token!r} not found in the vocabulary.")
-        return found
+        return token_id
 
     def encode(
         self,
@@ -144,8 +144,8 @@ def find_tokenizer_source(name: str | Path, *, offline: bool | None, token: str 
     from litgpt.domain.reference import ModelReference
 
     try:
-        where = name.as_posix() if isinstance(name, Path) else name
-        return container.find_tokenizer()(ModelReference(where, None, offline, token))
+        text = name.as_posix() if isinstance(name, Path) else name
+        return container.find_tokenizer()(ModelReference(text, None, offline, token))
     except InvalidArgument as error:
         error.name = "tokenizer_dir"
         raise

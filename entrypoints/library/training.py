@@ -31,6 +31,7 @@ from litgpt.domain.progress import Notice, Reporter, null_reporter
 from litgpt.domain.training.config import TrainConfig, config_from_settings
 from litgpt.domain.training.router_aux_loss import router_loss_coefficient
 from litgpt.domain.validation.call_signatures import public_function
+from litgpt.domain.validation.untrusted_files import error_message
 from litgpt.domain.validators import local_path
 from litgpt.llm import LLM
 from litgpt.process_rank import is_first_process
@@ -127,8 +128,8 @@ def train(
     data = _make_data(llm, config, report)
     data.connect(llm.tokenizer, batch_size=config.batch_size, max_seq_length=length)
     data.setup("fit")
-    learnt: Any = data._datasets()[0]  # noqa: SLF001 - own package
-    memory.check(learnt.longest)
+    train_set: Any = data._datasets()[0]  # noqa: SLF001 - own package
+    memory.check(train_set.longest)
     if overwrite and is_first_process():
         remove_checkpoints(out)
     write_config(out / CONFIG_FILE, config)
@@ -190,9 +191,7 @@ def _router_loss_coefficient(llm: LLM, config: TrainConfig, report: Reporter) ->
         reason = "strategy='fsdp' does not support it; 'ddp' does"
     else:
         reason = "its family, or router_aux_loss_coef in its config.json, has none"
-    report(
-        Notice(f"{config.model} is trained without a loss that balances the load of its experts: {reason}.")
-    )
+    report(Notice(f"{config.model} is trained without a load-balancing loss of its experts: {reason}."))
     return 0.0
 
 
@@ -211,19 +210,19 @@ def _make_data(llm: LLM, config: TrainConfig, report: Reporter) -> DataModule:
 
     style = training_style_for(llm, config)
     common: dict[str, Any] = {"seed": config.seed, "parse_special_tokens": config.parse_special_tokens}
-    how = {"mask_prompt": config.mask_prompt, "prompt_style": style, **common}
+    sft_options = {"mask_prompt": config.mask_prompt, "prompt_style": style, **common}
     path = local_path("data", config.data)
     data: DataModule
     if config.task == "pretrain":
         train_path, val_path = pretraining_paths(config)
         data = TextFiles(train_path, val_path, **common)
     elif config.data == "alpaca":
-        data = Alpaca(**how)
+        data = Alpaca(**sft_options)
     elif config.data in ("alpaca2k", "alpaca_2k"):
-        data = Alpaca2k(**how)
+        data = Alpaca2k(**sft_options)
     else:
         split = None if path.is_dir() else config.val_split
-        data = JSON(path, val_split_fraction=split, **how)
+        data = JSON(path, val_split_fraction=split, **sft_options)
     data.report_to(report)
     return data
 
@@ -233,12 +232,13 @@ def _precision(config: TrainConfig) -> tuple[str, torch.dtype]:
     hardware = container.strategy().hardware()
     kind = hardware.accelerator if config.accelerator in ("auto", "gpu") else config.accelerator
     fast = kind in hardware.bfloat16_accelerators
-    wish = config.precision or ("32-true" if not fast else "bf16-true" if config.uses_lora else "bf16-mixed")
-    if wish == "16-mixed" and kind == "cpu":
-        raise InvalidArgument("precision", wish, "'bf16-mixed', 'bf16-true' or '32-true' on a CPU")
-    if wish == "bf16-true" and config.uses_lora:
+    default = "32-true" if not fast else "bf16-true" if config.uses_lora else "bf16-mixed"
+    precision = config.precision or default
+    if precision == "16-mixed" and kind == "cpu":
+        raise InvalidArgument("precision", precision, "'bf16-mixed', 'bf16-true' or '32-true' on a CPU")
+    if precision == "bf16-true" and config.uses_lora:
         return "32-true", torch.bfloat16  # frozen weights are in bfloat16, adapters in float32
-    return wish, torch.bfloat16 if wish == "bf16-true" else torch.float32
+    return precision, torch.bfloat16 if precision == "bf16-true" else torch.float32
 
 
 def _draw_loss_curve(out: Path, title: str, report: Reporter) -> None:
@@ -247,7 +247,7 @@ def _draw_loss_curve(out: Path, title: str, report: Reporter) -> None:
     except NotInstalled as error:
         report(Notice(str(error)))
     except OSError as error:
-        report(Notice(f"The losses were not drawn: {(error.strerror or str(error)).lower()}."))
+        report(Notice(f"The losses were not drawn: {error_message(error).lower()}."))
 
 
 __all__ = ["TrainConfig", "TrainResult", "config_from_settings", "train"]

@@ -233,4 +233,4 @@ def test_a_checkpoint_becomes_the_model_that_was_saved(
     torch.save({"state_dict": {}}, strange)
     status, _, error = ends(capsys, "convert", str(strange), str(tmp_path / "none"))
     assert status == 1
-    assert "which says of which model it is" in error
+    assert "which names its model" in error

@@ -78,9 +78,8 @@ def read_parquet(path: Path) -> Iterator[Record]:
                     for value in _values(batch, path, number):
                         number += 1
                         # All structs of a column have the same fields; fields that a record lacks are null.
-                        yield Record(
-                            f"{path}, record {number}", {name: _filled(one) for name, one in value.items()}
-                        )
+                        fields = {name: _filled(item) for name, item in value.items()}
+                        yield Record(f"{path}, record {number}", fields)
     except LitGPTError:
         raise
     except Exception as error:
@@ -157,5 +156,5 @@ def _values(batch: "pa.RecordBatch", path: Path, before: int) -> Iterator[dict[s
 def _filled(value: Any) -> Any:
     """Return a value without null fields, at any depth."""
     if isinstance(value, dict):
-        return {name: _filled(one) for name, one in value.items() if one is not None}
-    return [_filled(one) for one in value] if isinstance(value, list) else value
+        return {name: _filled(item) for name, item in value.items() if item is not None}
+    return [_filled(item) for item in value] if isinstance(value, list) else value

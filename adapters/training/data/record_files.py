@@ -142,9 +142,9 @@ def _not_json(
 
 
 def _after_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    assert found is not None  # noqa: S101 - the pattern also matches the empty string
-    return found.end()
+    match = _SPACE.match(text, at)
+    assert match is not None  # noqa: S101 - the pattern also matches the empty string
+    return match.end()
 
 
 def _lines(path: Path) -> Iterator[Record]:

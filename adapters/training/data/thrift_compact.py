@@ -94,6 +94,5 @@ class CompactReader:
         end = self._position + count
         if end > len(self._raw):
             raise ValueError("its metadata is cut short")
-        found = self._raw[self._position : end]
-        self._position = end
-        return found
+        start, self._position = self._position, end
+        return self._raw[start:end]

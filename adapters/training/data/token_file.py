@@ -89,9 +89,8 @@ class TokenizeCorpus:
                     write(self._encode(chunk, document.where, line, bos=bos))
                     bos = False
                     line = None if line is None else line + chunk.count("\n")
-                    read = min(
-                        read + len(chunk.encode()), size - 1
-                    )  # the last byte counts when the file is complete
+                    # The last byte counts when the file is complete.
+                    read = min(read + len(chunk.encode()), size - 1)
                     self.report(Progress("Encoding texts", offset + max(read, 0), sum(sizes), unit="B"))
                 if eos is not None and bos is not None:  # empty documents are skipped
                     write([eos])

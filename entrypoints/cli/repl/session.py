@@ -42,23 +42,8 @@ line continues it. A space before / or """ makes it part of the message. With pr
 and Ctrl-X Ctrl-E opens the message in the editor.'''
 
 COMMANDS = (
-    "/set",
-    "/show",
-    "/system",
-    "/clear",
-    "/reset",
-    "/undo",
-    "/regenerate",
-    "/edit",
-    "/adapter",
-    "/tokens",
-    "/save",
-    "/load",
-    "/tool",
-    "/help",
-    "/exit",
-    "/quit",
-    "/bye",
+    *("/set", "/show", "/system", "/clear", "/reset", "/undo", "/regenerate", "/edit", "/adapter"),
+    *("/tokens", "/save", "/load", "/tool", "/help", "/exit", "/quit", "/bye"),
 )
 CONTEXT_FULL_HINT = (
     "(Use /undo to shorten the conversation, /save FILE to save it, or /reset to start a new one.)"

@@ -79,9 +79,9 @@ class ScriptedGeneration(Iterator[TokenEvent]):
     ) -> None:
         self._prefix = prefix
         self._left = {
-            index: min(one.max_new_tokens, context - len(one.prompt))
-            for index, one in enumerate(requests)
-            if one.max_new_tokens > 0
+            index: min(request.max_new_tokens, context - len(request.prompt))
+            for index, request in enumerate(requests)
+            if request.max_new_tokens > 0
         }
         # The event iterator does not reference this object, so that dropping the object ends the generation.
         self._events = _run(script, requests, self._left, prefix)

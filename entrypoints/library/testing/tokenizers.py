@@ -54,19 +54,18 @@ class ByteTokenizer:
 
     def escape(self, text: str) -> str:
         _utf8(text)
-        return _SPECIAL.sub(lambda found: f"{found[0][:-1]}{ESCAPE}{found[0][-1]}", text)
+        return _SPECIAL.sub(lambda match: f"{match[0][:-1]}{ESCAPE}{match[0][-1]}", text)
 
     def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
         _utf8(unescape(text) if escaped else text)
-        parts = [(part, _utf8(unescape(part))) for part in _SPECIAL.split(text)]
-        ids = [one for part, spelt in parts for one in ((_id(part),) if part in SPECIAL else spelt)]
+        parts = [(_id(part),) if part in SPECIAL else _utf8(unescape(part)) for part in _SPECIAL.split(text)]
+        ids = [token for part in parts for token in part]
         begins = self.adds_bos if bos is None else bos
         return [BEGIN, *ids] if begins and ids[:1] != [BEGIN] else ids
 
     def decode(self, ids: Sequence[int], *, include_special_tokens: bool = False) -> str:
-        return b"".join(self._spell(one, special=include_special_tokens) for one in ids).decode(
-            "utf-8", "replace"
-        )
+        pieces = [self._spell(token, special=include_special_tokens) for token in ids]
+        return b"".join(pieces).decode("utf-8", "replace")
 
     def decoder(self) -> "ByteDecoder":
         return ByteDecoder(self)
@@ -93,15 +92,17 @@ class ByteTokenizer:
         """
         if not self.has_chat_template:
             raise UnsupportedPrompt("of bytes", "it has no chat template.")
-        if unknown := [one.role for one in messages if f"<|{one.role}|>" not in SPECIAL[2:]]:
-            raise UnsupportedPrompt("of bytes", f"it knows no role {unknown[0]!r}.")
-        given = {**({"tools": tools} if tools else {}), **(variables or {})}
-        turns = [f"<|system|>{_json(given)}"] if given else []
-        turns += [f"<|{one.role}|>{one.text}{_json(one.fields) if one.fields else ''}" for one in messages]
-        said = "<|end|>".join(turns)
+        if unknown := [turn.role for turn in messages if f"<|{turn.role}|>" not in SPECIAL[2:]]:
+            raise UnsupportedPrompt("of bytes", f"it does not support the role {unknown[0]!r}.")
+        options = {**({"tools": tools} if tools else {}), **(variables or {})}
+        turns = [f"<|system|>{_json(options)}"] if options else []
+        turns += [
+            f"<|{turn.role}|>{turn.text}{_json(turn.fields) if turn.fields else ''}" for turn in messages
+        ]
+        text = "<|end|>".join(turns)
         if continue_final_message:
-            return said
-        return said + "<|end|>" + ("<|assistant|>" if add_generation_prompt else "")
+            return text
+        return text + "<|end|>" + ("<|assistant|>" if add_generation_prompt else "")
 
     def _spell(self, token: int, *, special: bool = False) -> bytes:
         if not 0 <= token < self.rows:

@@ -28,7 +28,7 @@ def check_paths(config: TrainConfig, *, resume: str | None, overwrite: bool) -> 
     """
     out = local_path("out_dir", config.out_dir)
     if out.exists() and not out.is_dir():
-        raise InvalidArgument("out_dir", str(out), "a folder, and this is a file")
+        raise InvalidArgument("out_dir", str(out), "a folder, not a file")
     if resume is not None and overwrite:
         raise InvalidArgument("overwrite", overwrite, "False with resume=: a resumed run replaces nothing")
     if resume is not None:
@@ -51,8 +51,8 @@ def pretraining_paths(config: TrainConfig) -> tuple[Path, Path | None]:
 
 
 def _check_no_earlier_run(config: TrainConfig, out: Path) -> None:
-    if there := max((out / CHECKPOINT_FOLDER).glob("step-*.ckpt"), default=None):
-        step = int(there.stem.removeprefix("step-"))
+    if newest := max((out / CHECKPOINT_FOLDER).glob("step-*.ckpt"), default=None):
+        step = int(newest.stem.removeprefix("step-"))
         remedy = "Use another out_dir, continue with resume='last', or replace the run with overwrite=True."
         raise WouldOverwrite(str(out), f"a run (step {step})", remedy)
     if _is_written_by_hand(out / CONFIG_FILE, config):

@@ -28,7 +28,7 @@ class StartSummary:
 
     def __call__(self, trainer: L.Trainer, module: LitModel) -> str:
         recipe, architecture = self.config, self.llm.config.architecture
-        trained = sum(one.numel() for one in module.parameters() if one.requires_grad)
+        trained = sum(x.numel() for x in module.parameters() if x.requires_grad)
         total = parameter_count(architecture) + (trained if recipe.uses_lora else 0)
         train: Any = self.data._datasets()[0]  # noqa: SLF001 - own package
         examples = format_count(len(train), "window" if recipe.task == "pretrain" else "example")

@@ -64,11 +64,11 @@ def save_trained(llm: LLM, config: TrainConfig, out: Path, report: Reporter, *, 
 
     All processes over which a model is sharded call this; the one with `first` writes the files.
     """
-    whole = gather_full_model(llm, config) if llm.is_sharded else llm
+    full = gather_full_model(llm, config) if llm.is_sharded else llm
     folder = output_folder(config, out)
-    if first and whole is not None:
-        whole._report = report  # noqa: SLF001 - own package; saving reports notices
-        _save(whole, config, folder, overwrite=True)  # checked before the run started
+    if first and full is not None:
+        full._report = report  # noqa: SLF001 - own package; saving reports notices
+        _save(full, config, folder, overwrite=True)  # checked before the run started
     return folder
 
 
@@ -87,8 +87,8 @@ def save_checkpoint_as_model(
     content = read_checkpoint(checkpoint)
     settings = content.get("litgpt")
     if not isinstance(settings, dict) or "recipe" not in settings:
-        expected = "a checkpoint of `litgpt finetune` or `litgpt pretrain`, which says of which model it is"
-        remedy = "of a module of your own: trainer_setup(trainer_ckpt=…), then save()"
+        expected = "a checkpoint of `litgpt finetune` or `litgpt pretrain`, which names its model"
+        remedy = "for another LightningModule, use trainer_setup(trainer_ckpt=…), then save()"
         raise InvalidArgument("model", str(checkpoint), f"{expected} ({remedy})")
     recipe = TrainConfig(**settings["recipe"])
     llm = _load_model(recipe)
