@@ -3,7 +3,6 @@
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import attrs
 
@@ -48,10 +47,9 @@ class RenderPrompt:
         if self.raw:
             return "".join(self._raw_text(message) for message in messages)
         if self.style is None:
+            options = self._escaped_options()
             return self.tokenizer.render(
-                messages,
-                add_generation_prompt=add_generation_prompt,
-                **self._escape_options(self.options.render_kwargs),
+                messages, add_generation_prompt=add_generation_prompt, options=options
             )
         return self.style.render(messages, add_generation_prompt=add_generation_prompt, options=self.options)
 
@@ -126,22 +124,24 @@ class RenderPrompt:
             for message in messages
         )
 
-    def _escape_options(self, options: dict[str, Any]) -> dict[str, Any]:
-        if self.parse_special_tokens:
-            return options
-        return {
-            name: map_strings(value, self.tokenizer.escape) if name in ("tools", "variables") else value
-            for name, value in options.items()
-        }
+    def _escaped_options(self) -> TemplateOptions:
+        tools, variables = self.options.tools, self.options.variables
+        if self.parse_special_tokens or not (tools or variables):
+            return self.options
+        escape = self.tokenizer.escape
+        return attrs.evolve(
+            self.options, tools=map_strings(tools, escape), variables=map_strings(variables, escape)
+        )
 
 
 def reject_options(options: TemplateOptions) -> None:
     """Reject options of chat templates for raw prompts."""
-    for name, value in options.render_kwargs.items():
-        argument = "chat_template_kwargs" if name == "variables" else name
-        raise InvalidArgument(
-            argument, value, "omitted with apply_chat_template=False, which applies no template"
-        )
+    for name, value in attrs.asdict(options, recurse=False).items():
+        if value not in (None, False, {}):
+            argument = "chat_template_kwargs" if name == "variables" else name
+            raise InvalidArgument(
+                argument, value, "omitted with apply_chat_template=False, which applies no template"
+            )
 
 
 _PROBE_MESSAGES = (Message("user", "Zyzzyva"),)  # does not occur in templates

@@ -1,8 +1,7 @@
 """The Tokenizer port over any codec: BOS and EOS tokens, and chat templates."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
 
 import attrs
 
@@ -13,6 +12,7 @@ from litgpt.adapters.tokenization.detokenizer import IncrementalDetokenizer, dec
 from litgpt.adapters.tokenization.special_tokens import SpecialTokenSplitter
 from litgpt.domain.chat.messages import Message, Messages
 from litgpt.domain.chat.special_token_escapes import unescape
+from litgpt.domain.chat.template_options import NO_TEMPLATE_OPTIONS, TemplateOptions
 from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt, WrongType
 from litgpt.domain.ports import TextDecoder
 
@@ -93,19 +93,13 @@ class CheckpointTokenizer:
         messages: Messages,
         *,
         add_generation_prompt: bool = True,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        variables: Mapping[str, Any] | None = None,
-        continue_final_message: bool | str = False,
+        options: TemplateOptions = NO_TEMPLATE_OPTIONS,
     ) -> str:
         if self.chat_template is None:
             raise UnsupportedPrompt(f"of {self.name}", "it has no chat template. Pass the prompt as text.")
         with escaping_with(partial(self._splitter.escape, part=False)):
             return self.chat_template.render(
-                messages,
-                add_generation_prompt=add_generation_prompt,
-                tools=tools,
-                variables=variables,
-                continue_final_message=continue_final_message,
+                messages, add_generation_prompt=add_generation_prompt, options=options
             )
 
     def _token_bytes(self, token: int) -> bytes:

@@ -67,14 +67,5 @@ class TemplateOptions:
         if not isinstance(value, (bool, str)) or value == "":
             raise WrongType("continue_final_message", value, "True, False or the name of a field")
 
-    @property
-    def render_kwargs(self) -> dict[str, Any]:
-        fields = attrs.fields(TemplateOptions)
-        return {
-            field.name: getattr(self, field.name)
-            for field in fields
-            if getattr(self, field.name) not in (None, False, {})
-        }
-
 
 NO_TEMPLATE_OPTIONS = TemplateOptions()

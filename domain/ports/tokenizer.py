@@ -1,9 +1,10 @@
 """The port Tokenizer: encode and decode text, and render messages with a chat template."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from litgpt.domain.chat.messages import Messages
+from litgpt.domain.chat.template_options import NO_TEMPLATE_OPTIONS, TemplateOptions
 from litgpt.domain.tokenizer_source import TokenizerSource
 
 
@@ -90,19 +91,15 @@ class Tokenizer(Protocol):
         messages: Messages,
         *,
         add_generation_prompt: bool = True,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        variables: Mapping[str, Any] | None = None,
-        continue_final_message: bool | str = False,
+        options: TemplateOptions = NO_TEMPLATE_OPTIONS,
     ) -> str:
         """Render messages with the checkpoint's chat template, in a sandbox.
 
         Args:
             messages: The conversation.
-            add_generation_prompt: Whether to end with the beginning of the assistant's answer.
-            tools: JSON schemas of the tools that the model may call.
-            variables: Further variables of the template, as plain JSON values.
-            continue_final_message: Whether to end inside the last message, so that the model continues it;
-                overrides `add_generation_prompt`. A string names the field to continue instead of `content`.
+            add_generation_prompt: Whether to end with the beginning of the assistant's answer, unless
+                `options` continues the last message.
+            options: Tools, further variables, and whether to continue the last message.
 
         Raises:
             UnsupportedPrompt: The template is missing, rejects the messages, or is unsafe.

@@ -13,6 +13,7 @@ from litgpt.adapters.hub.file_filter import tokenizer_files as hub_files
 from litgpt.adapters.tokenization.export import export_tokenizer
 from litgpt.adapters.tokenization.factory import open_tokenizer
 from litgpt.domain.chat.messages import Message
+from litgpt.domain.chat.template_options import TemplateOptions
 from litgpt.domain.errors import UnsupportedPrompt
 from litgpt.domain.tokenizer_source import GgufVocabulary, TokenizerFiles
 from tests.adapters import tiny_tokenizers as tiny
@@ -43,7 +44,7 @@ def in_files(folder: Path) -> None:
 
 def renders(source: TokenizerFiles | GgufVocabulary) -> list[str]:
     tokenizer = open_tokenizer(source, name="m")
-    return [tokenizer.render(ASKED), tokenizer.render(ASKED, tools=TOOLS), tokenizer.render(ASKED, tools=())]
+    return [tokenizer.render(ASKED, options=TemplateOptions(tools=tools)) for tools in (None, TOOLS, ())]
 
 
 @pytest.mark.parametrize("write", [in_config, in_files])
@@ -95,7 +96,7 @@ def test_without_a_default_there_is_an_error_that_names_them(tmp_path: Path) -> 
     )
     tokenizer = open_tokenizer(tokenizer_files(tmp_path), name="m")
     assert tokenizer.has_chat_template
-    assert tokenizer.render(ASKED, tools=TOOLS) == json.dumps(TOOLS)
+    assert tokenizer.render(ASKED, options=TemplateOptions(tools=TOOLS)) == json.dumps(TOOLS)
     with pytest.raises(UnsupportedPrompt, match="several \\(rag, tool_use\\) and none is the default"):
         tokenizer.render(ASKED)
 

@@ -8,6 +8,7 @@ from transformers.utils.chat_template_utils import _normalize_chat_messages, ren
 from litgpt.adapters.tokenization.chat_template.budget import DEFAULT_BUDGET
 from litgpt.adapters.tokenization.chat_template.chat_template import ChatTemplate
 from litgpt.domain.chat.messages import Message, parse_messages
+from litgpt.domain.chat.template_options import TemplateOptions
 from litgpt.domain.errors import UnsupportedPrompt
 from tests.adapters import tiny_tokenizers as tiny
 
@@ -134,7 +135,7 @@ def test_tools_variables_and_unfinished_messages_are_rendered_as_transformers_re
 ) -> None:
     def rendered() -> str:
         return ChatTemplate("m", template, TOKENS).render(
-            parse_messages(messages), add_generation_prompt=False, **options
+            parse_messages(messages), add_generation_prompt=False, options=TemplateOptions(**options)
         )
 
     variables = {**TOKENS, **options.get("variables", {}), **options}
@@ -153,9 +154,10 @@ def test_tools_variables_and_unfinished_messages_are_rendered_as_transformers_re
 def test_a_template_for_tools_is_rendered_where_there_are_tools() -> None:
     template = ChatTemplate("m", "chat", named_templates={"tool_use": "tools", "rag": "documents"})
     messages = [Message("user", "Hi")]
-    assert [template.render(messages), template.render(messages, tools=[])] == ["chat", "tools"]
+    assert template.render(messages) == "chat"
+    assert template.render(messages, options=TemplateOptions(tools=[])) == "tools"
     without = ChatTemplate("m", None, named_templates={"rag": "documents", "tool_use": "tools"})
-    assert without.render(messages, tools=[{}]) == "tools"
+    assert without.render(messages, options=TemplateOptions(tools=[{"type": "function"}])) == "tools"
     with pytest.raises(UnsupportedPrompt, match="rag, tool_use"):
         without.render(messages)
 

@@ -163,12 +163,11 @@ def test_variables_are_plain_data_and_cannot_replace_what_has_an_argument() -> N
             TemplateOptions(continue_final_message=flag)  # type: ignore[arg-type]
 
 
-def test_only_what_is_set_is_handed_on() -> None:
-    assert TemplateOptions().render_kwargs == {}
-    assert TemplateOptions(tools=[]).render_kwargs == {"tools": ()}
-    assert attrs.evolve(TemplateOptions(), continue_final_message=True).render_kwargs == {
-        "continue_final_message": True
-    }
+def test_options_that_are_evolved_are_equal_to_new_ones() -> None:
+    assert TemplateOptions(tools=[]).tools == ()
+    options = TemplateOptions(tools=[{"type": "function"}], variables={"documents": [{"text": "é"}]})
+    assert attrs.evolve(TemplateOptions(), tools=options.tools, variables=options.variables) == options
+    assert attrs.evolve(options, continue_final_message=True).continue_final_message is True
 
 
 @pytest.mark.parametrize(("role", "expected"), [("usr", "user"), ("User", "user"), ("asistant", "assistant")])

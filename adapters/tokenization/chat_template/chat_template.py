@@ -1,6 +1,6 @@
 """Render a checkpoint's chat template."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -8,6 +8,7 @@ import attrs
 from litgpt.adapters.tokenization.chat_template.budget import DEFAULT_BUDGET, budget
 from litgpt.domain.chat.messages import Messages
 from litgpt.domain.chat.special_token_escapes import unescape
+from litgpt.domain.chat.template_options import NO_TEMPLATE_OPTIONS, TemplateOptions
 from litgpt.domain.errors import UnsupportedPrompt
 
 _TOOL_USE = "tool_use"
@@ -38,9 +39,7 @@ class ChatTemplate:
         messages: Messages,
         *,
         add_generation_prompt: bool = True,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        variables: Mapping[str, Any] | None = None,
-        continue_final_message: bool | str = False,
+        options: TemplateOptions = NO_TEMPLATE_OPTIONS,
     ) -> str:
         """Return messages as text. For the arguments, see `render` of the port `Tokenizer`.
 
@@ -53,17 +52,17 @@ class ChatTemplate:
             template_message,
         )
 
-        source = self._select_template(tools)
+        source = self._select_template(options.tools)
         dicts = [_with_reasoning(message.as_dict()) for message in messages]
-        field = "content" if continue_final_message is True else continue_final_message
+        field = "content" if options.continue_final_message is True else options.continue_final_message
         unfinished = self._mark(dicts, field, source) if field else None
         context = {
             **self.special_tokens,
             "documents": None,
-            **(variables or {}),
+            **options.variables,
             "messages": dicts,
             "add_generation_prompt": add_generation_prompt and not field,
-            "tools": None if tools is None else list(tools),
+            "tools": None if options.tools is None else list(options.tools),
         }
         try:
             template = compile_template(source)

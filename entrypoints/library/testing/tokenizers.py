@@ -3,13 +3,13 @@
 import codecs
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
 
 from litgpt.domain.chat.messages import Messages
 from litgpt.domain.chat.special_token_escapes import ESCAPE, unescape
+from litgpt.domain.chat.template_options import NO_TEMPLATE_OPTIONS, TemplateOptions
 from litgpt.domain.errors import InvalidArgument, UnsupportedPrompt, WrongType
 from litgpt.domain.tokenizer_source import TokenizerSource
 
@@ -81,9 +81,7 @@ class ByteTokenizer:
         messages: Messages,
         *,
         add_generation_prompt: bool = True,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        variables: Mapping[str, Any] | None = None,
-        continue_final_message: bool | str = False,
+        options: TemplateOptions = NO_TEMPLATE_OPTIONS,
     ) -> str:
         """Render messages as `<|role|>content<|end|>`, and `<|assistant|>` with `add_generation_prompt`.
 
@@ -94,13 +92,13 @@ class ByteTokenizer:
             raise UnsupportedPrompt("of bytes", "it has no chat template.")
         if unknown := [turn.role for turn in messages if f"<|{turn.role}|>" not in SPECIAL[2:]]:
             raise UnsupportedPrompt("of bytes", f"it does not support the role {unknown[0]!r}.")
-        options = {**({"tools": tools} if tools else {}), **(variables or {})}
-        turns = [f"<|system|>{_json(options)}"] if options else []
+        context = {**({"tools": options.tools} if options.tools else {}), **options.variables}
+        turns = [f"<|system|>{_json(context)}"] if context else []
         turns += [
             f"<|{turn.role}|>{turn.text}{_json(turn.fields) if turn.fields else ''}" for turn in messages
         ]
         text = "<|end|>".join(turns)
-        if continue_final_message:
+        if options.continue_final_message:
             return text
         return text + "<|end|>" + ("<|assistant|>" if add_generation_prompt else "")
 
