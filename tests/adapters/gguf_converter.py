@@ -782,7 +782,7 @@ class Gemma4(Converter):
 
     @property
     def full(self) -> dict[str, int]:
-        """Return the RoPE settings of full-attention layers."""
+        """Return the settings of a full-attention layer."""
         return dict(self.config["per_layer_config"][str(self.config["layer_types"].index("full_attention"))])
 
     def more(self) -> dict[str, Any]:

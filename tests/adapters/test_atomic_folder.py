@@ -1,4 +1,4 @@
-"""Wherever a save is stopped, a folder holds the old model or the new one, or is refused."""
+"""Tests of atomic folder writes: a save interrupted at any step leaves the old or the new model."""
 
 import json
 import os
@@ -52,7 +52,7 @@ class Filled:
 
 
 def model(number: int) -> ModelToSave[Tensor]:
-    """Return a model all of whose files hold a number."""
+    """Return a model whose files all hold one number."""
     return ModelToSave(
         name="tiny",
         config={**CONFIG, "of": number, "tie_word_embeddings": False},
@@ -83,7 +83,7 @@ SAVERS = {"hugging face": save_folder, "peft": save_adapter}
 
 
 def numbers_in(folder: Path) -> set[float]:
-    """Return all numbers of the model, or the adapter, in a folder, which should be one; or REFUSED."""
+    """Return the distinct numbers of the model or adapter in a folder, or REFUSED."""
     reference = ModelReference(str(folder))
     try:
         if (folder / "adapter_config.json").exists():
@@ -121,7 +121,7 @@ USERS = {
 
 @attrs.frozen
 class Place:
-    """A folder with a model, and files of a user or none: fresh for each try."""
+    """A folder with a model and optional user files, fresh for each test."""
 
     folder: Path
     template: Path
@@ -136,7 +136,7 @@ class Place:
         return self.folder
 
     def save_once_more(self) -> None:
-        """Check that another save leaves its model, the user's files and nothing else, here and beside."""
+        """Check that a second save leaves only its model and the user's files."""
         self.save(self.folder, 3)
         assert files_in(self.folder) == self.after
         assert [path.name for path in self.folder.parent.iterdir()] == [self.folder.name]

@@ -1,4 +1,4 @@
-"""How much memory there is, read from what systems say of themselves."""
+"""Tests of `available_memory`: the memory limits read from the operating system."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ MEMINFO = (
 
 @pytest.fixture(autouse=True)
 def proc_of_the_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let psutil read the `/proc` that a test writes."""
+    """Let psutil read a `/proc` that the test writes."""
     if "tmp_path" in request.fixturenames:
         monkeypatch.setattr(
             psutil, "PROCFS_PATH", str(request.getfixturevalue("tmp_path") / "proc"), raising=False

@@ -1,4 +1,4 @@
-"""Several stores: who is asked, who is not, and what is said when none has the model."""
+"""Tests of `ChainStore`: the order of the stores, and the error when none has the model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +29,7 @@ def holding(*names: str) -> MemoryStore:
 
 @attrs.define
 class Elsewhere(MemoryStore):
-    """A store of another place, that says so."""
+    """A store whose errors name its location."""
 
     where: str = "another place"
     hint: str = ""
@@ -47,7 +47,7 @@ class Elsewhere(MemoryStore):
 
 @attrs.define
 class Failing:
-    """A store that has trouble with whatever it is asked."""
+    """A store whose every call raises."""
 
     error: Exception
     location: str = "a place in trouble"

@@ -1,4 +1,4 @@
-"""Whose error it is: errors of a template are reported as such, and errors of this library are not."""
+"""Tests of chat template errors: those of the template are distinguished from those of this library."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Several chat templates: found wherever files have them, chosen as transformers chooses, and saved."""
+"""Tests of multiple chat templates: discovery in all formats, selection as in transformers, and saving."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""No chat template keeps the process busy or fills its memory, by whatever it calls; and harmless ones pass.
+"""Tests of the template sandbox: no template exhausts CPU time or memory, and harmless ones render.
 
-Each template here is small enough to fail its test without taking the machine along.
+Each template is small enough to fail its test without exhausting the machine.
 """
 
 import pytest

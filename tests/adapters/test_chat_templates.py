@@ -1,4 +1,4 @@
-"""Chat templates: as Hugging Face renders them, and no stranger's template does harm."""
+"""Tests of chat templates: rendering as in Hugging Face, and protection from untrusted templates."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What ranks do together, over real sockets between threads of this process."""
+"""Tests of `Communicator`: collectives over real sockets between threads of this process."""
 
 from collections.abc import Callable
 from concurrent import futures
@@ -18,7 +18,7 @@ LONG = 120.0
 
 
 def nccl_in_name(group: GlooCommunicator) -> NcclCommunicator:
-    """Return what would be by NCCL, by Gloo and with the CPU for a device."""
+    """Return an NCCL communicator on Gloo and the CPU."""
     return NcclCommunicator(group.backend, device=torch.device("cpu"), timeout=LONG)
 
 

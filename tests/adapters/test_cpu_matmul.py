@@ -1,4 +1,4 @@
-"""Products in another arithmetic than the weights', as a CPU without instructions for bfloat16 needs them."""
+"""Tests of matrix products in another dtype than the weights', for CPUs without bfloat16 instructions."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,7 +23,7 @@ HALVES = [torch.bfloat16, torch.float16]
 
 @pytest.fixture
 def processor_has(monkeypatch: pytest.MonkeyPatch) -> Callable[[frozenset[str]], None]:
-    """Return what lets a processor have features."""
+    """Return a function that sets the processor's features."""
     return lambda features: monkeypatch.setattr(cpu_features, "cpu_features", lambda: features)
 
 
@@ -45,7 +45,7 @@ def rows(count: int, dtype: torch.dtype) -> Tensor:
 
 
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
-    """Return a list to which the dtype of every matrix product from now on is added."""
+    """Return a list to which the dtype of every subsequent matrix product is appended."""
     seen: list[torch.dtype] = []
     real = functional.linear
 

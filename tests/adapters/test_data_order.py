@@ -1,4 +1,4 @@
-"""The order of the data, and going on in the middle of it, in the Trainer itself."""
+"""Tests of the order of training data, and of resuming within an epoch, in the Trainer."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def test_an_order_follows_from_the_seed_and_the_epoch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_training_that_is_resumed_goes_on_with_the_very_next_batch(workers: int, tmp_path: Path) -> None:
-    """From every place in every epoch, its ends included."""
+    """From every batch of every epoch, the first and last included."""
     saving = SaveEach(tmp_path)
     uninterrupted = fed(tmp_path, numbers(workers), saving)
     assert len(saving.saved) == len(uninterrupted) == EPOCHS * BATCHES

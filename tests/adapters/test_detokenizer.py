@@ -1,4 +1,4 @@
-"""From ids to text, piece by piece."""
+"""Tests of incremental detokenization."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Prompt styles as chat templates: what transformers renders is what was trained, to the id."""
+"""Tests of prompt styles exported as chat templates: transformers renders the ids of the training data."""
 
 from collections.abc import Callable
 from functools import cache
@@ -43,7 +43,7 @@ STYLE = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.name)
 
 
 def by_transformers(template: str, messages: tuple[Message, ...], *, answer: bool) -> str | None:
-    """Return what transformers renders; None if the template refuses it."""
+    """Return the text that transformers renders; None if the template raises."""
     try:
         rendered = render_jinja_template(
             [[message.as_dict() for message in messages]],
@@ -87,7 +87,7 @@ def test_what_a_template_refuses_it_refuses_with_the_reason() -> None:
 
 @cache
 def first_space() -> Tokenizer:
-    """Return a tokenizer that begins texts with `<s>` and a space, but has no space after a written `<s>`."""
+    """Return a tokenizer that prepends `<s>` and a space, but no space after a literal `<s>`."""
     library = pieces()
     library.normalizer = None
     library.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
@@ -123,7 +123,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def exported(tokenizer: CheckpointTokenizer, style: PromptStyle) -> Any:
-    """Return transformers' tokenizer of a folder with the template."""
+    """Return transformers' tokenizer of a folder with the exported template."""
     folder = Path(tokenizer.name)
     files = {name: path.read_bytes() for name, path in tokenizer_files(folder).paths.items()}
     for name, content in with_chat_template(files, export_chat_template(tokenizer, style)).items():

@@ -1,4 +1,4 @@
-"""Models on CUDA devices as far as devices, dtypes and shapes show it, and the harness that shows it."""
+"""Tests of models on CUDA devices with fake tensors (devices, dtypes, shapes), and of the harness itself."""
 
 import pytest
 import torch

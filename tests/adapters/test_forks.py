@@ -1,4 +1,4 @@
-"""What a forked process may do with a model that its parent has loaded."""
+"""Tests of a forked process that uses its parent's loaded model."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""By chunks, the gated delta rule computes what it does token by token; its state is kept as a cache is."""
+"""Tests of the gated delta rule: the chunked form equals the recurrent one; its state is cached."""
 
 import attrs
 import pytest
@@ -18,7 +18,7 @@ ROWS = 3
 
 
 def inputs(tokens: int) -> tuple[Tensor, ...]:
-    """Return queries, keys, values, fade, strength and a state, of two rows and three heads."""
+    """Return queries, keys, values, decay, beta and a state, of two rows and three heads."""
     random = torch.Generator().manual_seed(3)
     queries, keys = (
         torch.nn.functional.normalize(torch.randn(2, 3, tokens, 8, generator=random), dim=-1) for _ in "qk"

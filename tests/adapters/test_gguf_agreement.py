@@ -1,9 +1,8 @@
-"""A real GGUF file through our network gives transformers' logits.
+"""Tests of a real GGUF file: the network computes transformers' logits.
 
-SmolLM2 is compared in `entrypoints/test_llm_real.py`. Gemma 3 has what SmolLM2 has not: two rotary bases,
-windows, norms that count from 1 and a scaled embedding. Its settings are written down here as its repository
-has them, and its tensors are compared with the file in `test_gguf_real.py`: transformers' own reader, which
-finds the same of both, takes half a minute.
+SmolLM2 is compared in `entrypoints/test_llm_real.py`. Gemma 3 adds two RoPE bases, sliding windows, norms
+with unit offset and a scaled embedding. Its settings are copied from its repository; its tensors are compared
+with the file in `test_gguf_real.py`, because transformers' reader takes half a minute for the same result.
 """
 
 from pathlib import Path

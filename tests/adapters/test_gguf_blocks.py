@@ -1,4 +1,4 @@
-"""Every format in which GGUF stores weights, against the gguf package's own dequantization."""
+"""Tests of every GGUF quantization format, against the gguf package's own dequantization."""
 
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,13 @@ def whole(tensor: GgufTensor, *, added: float = 0.0) -> TensorPlan:
 
 
 def paired(tensor: GgufTensor, heads: int) -> TensorPlan:
-    """Return the place of rows that were paired: the first of both halves of a head, then the next."""
+    """Return the row order that interleaves the two halves of each head."""
     view = StridedView.full(tensor.shape).split(0, heads, 2, tensor.shape[0] // heads // 2).swap(1, 2)
     return TensorPlan(tensor.shape, (TensorChunk(tensor, view),))
 
 
 def random_bytes(stored_as: QuantType, blocks: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return blocks in which every byte takes any value, but no scale is infinite or not a number."""
+    """Return blocks of random bytes whose scales are finite."""
     raw = np.random.default_rng(7).integers(0, 256, (blocks, stored_as.block_bytes), dtype=np.uint8)
     raw[0], raw[1] = 0, 255
     for at in HALVES.get(stored_as.name, ()):

@@ -1,4 +1,4 @@
-"""GGUF metadata as a Hugging Face config, compared with transformers' own reader of GGUF files."""
+"""Tests of GGUF metadata as a Hugging Face config, compared with transformers' GGUF reader."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,7 +60,7 @@ GEMMA3 = {"attention.key_length": 16, "attention.value_length": 16, "attention.s
 
 
 def oracle(path: Path, config: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return what transformers reads of a GGUF file: its config, and its tensors for a model of `config`."""
+    """Return the config that transformers reads from a GGUF file, and its tensors for a model of `config`."""
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
@@ -120,7 +120,7 @@ def plan_of(checkpoint: GgufCheckpoint) -> Any:
 
 @pytest.mark.parametrize("heads", [4, 2])
 def test_rows_are_put_back_that_the_converter_interleaved(heads: int, tmp_path: Path) -> None:
-    """Independent of any reader: from a matrix, through what convert_hf_to_gguf.py does to it, and back."""
+    """Without any reader: a matrix is permuted as in convert_hf_to_gguf.py, and restored."""
     original = random_array((heads * 16, 64), 1)
     interleaved = original.reshape(heads, 2, 8, 64).swapaxes(1, 2).reshape(original.shape)
     role, reference = ("attn_q", "q_proj") if heads == 4 else ("attn_k", "k_proj")
@@ -139,7 +139,7 @@ def test_a_tensor_of_unknown_name_keeps_it_and_is_listed_as_left_over(tmp_path: 
 
 
 def llama3_factors(factor: float, *, base: float = 500_000.0, size: int = 128) -> Array:
-    """Return the tensor that llama.cpp's converter writes, from what transformers works out."""
+    """Return the tensor that llama.cpp's converter writes, from the values that transformers computes."""
     from transformers import LlamaConfig
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 

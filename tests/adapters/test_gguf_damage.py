@@ -1,4 +1,4 @@
-"""Whatever happens to a header: one of our errors, or a checkpoint that can be read, and nothing else."""
+"""Property tests of damaged GGUF headers: a LitGPTError or a readable checkpoint."""
 
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ WHERE = TemporaryDirectory(prefix="damaged-gguf-", ignore_cleanup_errors=True)
 
 @cache
 def sound() -> tuple[bytes, int]:
-    """Return a file with a bit of everything, and where its header ends."""
+    """Return a valid file with many features, and the offset of the end of its header."""
     path = Path(WHERE.name) / "sound.gguf"
     tensors = llama_tensors(size=32, layers=1) | {"rope_freqs.weight": llama3_factors(8.0, size=32)}
     more = {"rope.freq_base": 500_000.0, "attention.head_count": [4, 4], "block_count": 1}
@@ -28,7 +28,7 @@ def sound() -> tuple[bytes, int]:
 
 
 def use(raw: bytes) -> bool:
-    """Do all that can be done with a file. Return whether it was read, not refused with a reason."""
+    """Read all parts of a file. Return whether it was read rather than refused with a LitGPTError."""
     path = Path(WHERE.name) / "damaged.gguf"
     path.write_bytes(raw)
     try:

@@ -1,7 +1,7 @@
-"""Every family from a GGUF file: made by what llama.cpp's converter does, it gives transformers' logits.
+"""Tests of every family converted as llama.cpp's converter does: transformers' logits from the GGUF file.
 
-Each tensor must come back as transformers saved it, under its name. The config that is read from the header
-must make transformers, and our network, give the original model's logits.
+Each tensor must be read back under the name and with the values that transformers saved. With the config that
+is read from the header, transformers and this library must compute the original model's logits.
 """
 
 import json
@@ -77,13 +77,14 @@ _NEW_FALCON = {"new_decoder_architecture": True, "num_kv_heads": 2}
 
 @attrs.frozen
 class Case:
-    """A model and how it is converted.
+    """A model and its conversion.
 
     Attributes:
         family: Its `model_type`.
-        converter: What converts it.
-        settings: What its config says besides.
-        reported: The family of the config that is read, if it is another one of the same structure.
+        converter: Its converter.
+        settings: Further settings of its config.
+        reported: The family of the config that is read, if another one has the same structure.
+
 
     """
 
@@ -188,7 +189,7 @@ IDS = torch.randint(2, 288, (1, 40), generator=torch.Generator().manual_seed(3))
 
 @attrs.frozen
 class Model:
-    """A model of transformers', saved, and the GGUF file made of it."""
+    """A transformers model, saved, and its GGUF file."""
 
     folder: Path
     path: Path

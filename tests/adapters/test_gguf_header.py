@@ -1,4 +1,4 @@
-"""The header of a GGUF file: what it says, and every way in which it can lie."""
+"""Tests of the GGUF header: its values, and every invalid one."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""The rules by which GGUF vocabularies split text, against those that transformers knows."""
+"""Tests of GGUF pre-tokenizers, against those of transformers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -96,7 +96,7 @@ MERGES = ("\u2581 t", "h e", "\u2581t he", "\u2581t h", "\u2581 \u2581", "\n \n"
 
 
 def gemma4() -> GgufVocabulary:
-    """Return a small vocabulary as GGUF has it of Gemma 4: tokens in UTF-8, and one for each byte."""
+    """Return a small vocabulary in Gemma 4's GGUF form: UTF-8 tokens, and one token per byte."""
     special = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<|turn>")
     letters = sorted(set("then a\n.").difference(" ") | {"\u2581"})
     tokens = (*special, *(f"<0x{byte:02X}>" for byte in range(256)), *letters, *PIECES)

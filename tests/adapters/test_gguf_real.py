@@ -1,4 +1,4 @@
-"""Real models: every number is the one that the gguf package works out."""
+"""Tests of real GGUF files: every value equals the gguf package's."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ LAYERS = {0, 11, 17}
 
 
 class Oracle(gguf.GGUFReader):
-    """The gguf package's reader, but for arrays: it would take seconds over a vocabulary."""
+    """The gguf package's reader without arrays, which would take seconds for a vocabulary."""
 
     def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
         if raw_type != gguf.GGUFValueType.ARRAY:
@@ -61,7 +61,7 @@ def translated(name: str, norms: dict[str, str]) -> str:
 
 
 def compared(path: Path, checkpoint: GgufCheckpoint, norms: dict[str, str]) -> Iterator[Any]:
-    """Yield some tensors: name and format in the file, what the gguf package makes of it, and what we do."""
+    """Yield tensors: name, stored format, the gguf package's values and the library's."""
     for tensor in Oracle(path).tensors:
         name = translated(tensor.name, norms)
         assert checkpoint.tensors[name].storage_format == tensor.tensor_type.name
@@ -76,7 +76,7 @@ def compared(path: Path, checkpoint: GgufCheckpoint, norms: dict[str, str]) -> I
 
 
 class RealModel:
-    """What holds of every real model."""
+    """Tests that hold for every real model."""
 
     norms: ClassVar[dict[str, str]]
 
@@ -183,7 +183,7 @@ class TestGemma3(RealModel):
 
 
 def test_reading_takes_hardly_more_memory_than_the_result(smollm2_gguf: Path) -> None:
-    """The largest temporary is a step's, whatever the tensor's size: torch is asked for each allocation."""
+    """Temporary memory is one step's, independent of the tensor size; torch reports allocations."""
     from torch.profiler import ProfilerActivity, profile
 
     checkpoint = open_gguf(smollm2_gguf, "smollm2")

@@ -1,4 +1,4 @@
-"""A GGUF file as a checkpoint."""
+"""Tests of a GGUF file as a checkpoint."""
 
 import gc
 import shutil
@@ -177,7 +177,7 @@ def test_parts_in_the_wrong_order_are_damage(tmp_path: Path) -> None:
 
 
 def test_a_tensor_in_two_parts_is_damage(tmp_path: Path) -> None:
-    """The parts of two models: each in order, and neither whole."""
+    """The parts belong to two models: each is valid, and neither is complete."""
     files = parts(tmp_path)
     reversed_tensors = dict(reversed(llama_tensors().items()))
     write_gguf(tmp_path / "other" / "m.gguf", tensors=reversed_tensors, parts=8)

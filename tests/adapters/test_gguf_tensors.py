@@ -1,4 +1,4 @@
-"""Tensors that lie in a GGUF file otherwise than in a Hugging Face checkpoint: quantized, fused, damaged."""
+"""Tests of GGUF tensors whose layout differs from a Hugging Face checkpoint: quantized, fused, damaged."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ WIDE = {"hidden_size": 64, "intermediate_size": 96}
 def convert(
     tmp_path: Path, family: str, converter: type[converters.Converter], stored_as: str, **settings: Any
 ) -> tuple[GgufCheckpoint, dict[str, Tensor]]:
-    """Return a model of transformers' read from a GGUF file, and the tensors it was written from."""
+    """Return a transformers model read from a GGUF file, and the tensors that the file was written from."""
     tiny_model(family, **settings).save_pretrained(tmp_path)
     path = converter(tmp_path).write(tmp_path / "m.gguf", stored_as)
     return open_gguf(path, "m"), converters.tensors_in(tmp_path)
@@ -68,7 +68,7 @@ def test_an_expert_is_mapped_where_the_file_has_it_as_it_is_asked_for(tmp_path: 
 
 
 class FusedGates(converters.Qwen3Moe):
-    """As `--fuse-gate-up-exps` writes them."""
+    """Gate and up projections fused, as `--fuse-gate-up-exps` writes them."""
 
     def named(self) -> dict[str, Tensor]:
         actual = super().named()

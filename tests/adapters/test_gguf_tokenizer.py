@@ -1,4 +1,4 @@
-"""The vocabularies in GGUF files: of real models, and what is refused."""
+"""Tests of GGUF vocabularies: those of real models, and invalid ones."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_smollm2_encodes_as_transformers_does_from_the_same_file(
 ) -> None:
     """The ids are those of AutoTokenizer.from_pretrained(…, gguf_file=…), transformers 5.24.
 
-    It splits numbers that are no digits, such as `Ⅳ`, otherwise than the model's own tokenizer: none is here.
+    It splits numerals that are not digits, such as `Ⅳ`, differently from the model's own tokenizer: untested.
     """
     assert smollm2.encode(text) == ids
 
@@ -106,7 +106,7 @@ TEXT = st.lists(st.sampled_from(WORDS) | st.text(LETTERS, max_size=3), max_size=
 
 
 def merged(vocabulary: GgufVocabulary, patterns: tuple[str, ...], text: str) -> list[str]:
-    """Encode in the plainest way: split, then merge the pair that was learned first, again and again."""
+    """Encode by the plain definition: split, then merge the pair of the lowest rank, repeatedly."""
     ranks = {merge: rank for rank, merge in enumerate(vocabulary.merges)}
     letters = tiny.letters_for_bytes()
     words = [text]

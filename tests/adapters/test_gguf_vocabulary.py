@@ -1,4 +1,4 @@
-"""The tokenizer in a GGUF header."""
+"""Tests of the tokenizer in a GGUF header."""
 
 from collections.abc import Callable
 from pathlib import Path

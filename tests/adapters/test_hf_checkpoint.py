@@ -1,4 +1,4 @@
-"""A Hugging Face folder: what is read, that nothing is copied, and what is refused."""
+"""Tests of a Hugging Face folder as a checkpoint: reading without copies, and invalid folders."""
 
 import gc
 import json
@@ -26,7 +26,7 @@ RUNS_CODE = """!!python/object/apply:builtins.exec ["raise SystemExit('the YAML 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder of our own to break."""
+    """Return a writable copy of a folder."""
     return Path(shutil.copytree(tiny_folder("llama"), tmp_path / "model"))
 
 
@@ -36,7 +36,7 @@ def sharded(tmp_path: Path) -> Path:
 
 
 def mapped_from(path: Path) -> list[range]:
-    """Return the addresses at which this process has a file mapped."""
+    """Return the addresses at which this process maps a file."""
     ranges = []
     for line in Path("/proc/self/maps").read_text().splitlines():
         if line.endswith(str(path)):
@@ -71,7 +71,7 @@ def test_the_small_files_are_read() -> None:
 
 
 def write_huge(weights: Path, huge: int) -> None:
-    """Write a small tensor and a huge one, which takes no room on a disk."""
+    """Write a small tensor and a huge sparse one."""
     small = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
     large = {"dtype": "F32", "shape": [huge // 4], "data_offsets": [16, 16 + huge]}
     text = json.dumps({"small": small, "large": large}).encode()

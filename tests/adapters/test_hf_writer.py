@@ -1,4 +1,4 @@
-"""A folder is written whole or not at all, in one file or in shards, with nothing left of what was before."""
+"""Tests of the Hugging Face writer: atomic, in one file or in shards, without leftovers."""
 
 import json
 import os
@@ -28,7 +28,7 @@ WHOLE = torch.arange(60, dtype=torch.bfloat16).view(6, 10)
 
 @attrs.frozen
 class Tensors:
-    """Views of one tensor, as queries, keys and values are; one of them may fail to be read."""
+    """Views of one tensor, like queries, keys and values; reading one of them may fail."""
 
     values: dict[str, Tensor]
     fails_at: str | None = None
@@ -48,7 +48,7 @@ class Tensors:
 
 
 class Killing(Tensors):
-    """Tensors on which the process dies, as when the system ends it."""
+    """Tensors whose reading kills the process."""
 
     def read(self, name: str) -> Tensor:
         if name == self.fails_at:
@@ -154,7 +154,7 @@ def test_progress_is_told_tensor_by_tensor(tmp_path: Path) -> None:
 
 
 def filled(number: int) -> ModelToSave[Tensor]:
-    """Return a model all of whose numbers, and whose config, are one number."""
+    """Return a model whose weights and config are all one number."""
     values = {name: torch.full((4, 10), number, dtype=torch.bfloat16) for name in "abcd"}
     return model(weights=Tensors(values), config=CONFIG | {"of": number})
 
@@ -167,7 +167,7 @@ def numbers_in(folder: Path) -> set[object]:
 
 
 def test_of_two_that_save_at_once_to_one_folder_the_last_wins_whole(tmp_path: Path) -> None:
-    """One writes a file, the other shards; neither removes what the other has not finished."""
+    """One writes a file, the other shards; neither removes the other's incomplete files."""
     together, errors = Barrier(2, timeout=120), list[BaseException]()
 
     def save(number: int, shard_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""An adapter from a Hub: its two files, and nothing else of the repository."""
+"""Tests of an adapter from a Hub: only its two files are downloaded."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Files of data sets from a Hub: what crosses the network, and what is found when it has gone."""
+"""Tests of dataset files from a Hub: the requests, and the cache when the Hub is unreachable."""
 
 from collections.abc import Iterator
 from pathlib import Path

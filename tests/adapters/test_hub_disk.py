@@ -1,4 +1,4 @@
-"""A disk that is full, and a cache that cannot be one, while something is fetched from the Hub."""
+"""Tests of a full disk and of an unusable cache during a download from the Hub."""
 
 import resource
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ TINY = ModelReference("org/tiny")
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size, as a full disk would not."""
+    """Limit the file size of this process, as a full disk would."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

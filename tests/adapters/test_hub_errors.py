@@ -1,4 +1,4 @@
-"""What a Hub refuses, and what becomes of one that does not answer, in the words of this library."""
+"""Tests of Hub errors and timeouts, as this library's exceptions."""
 
 import os
 import subprocess
@@ -170,7 +170,7 @@ def test_a_hub_that_goes_away_between_opening_and_fetching_is_unreachable(
 
 
 def run(code: str, **environment: str) -> str:
-    """Run some Python with another environment, which huggingface_hub reads when it is imported."""
+    """Run Python code with another environment, which huggingface_hub reads on import."""
     variables = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
@@ -217,7 +217,7 @@ def test_a_storage_that_never_answers_is_given_up(hub: LoopbackHub, tmp_path: Pa
 def test_giving_one_download_up_leaves_the_others_of_the_process_alone(
     hub: LoopbackHub, tmp_path: Path
 ) -> None:
-    """All downloads from Xet share one session, which was aborted as a whole."""
+    """All Xet downloads share one session, which used to be aborted as a whole."""
     settings = f"endpoint={hub.endpoint!r}, stall_timeout=0.5"
     before = "from huggingface_hub.utils._xet import get_xet_session\nsession = get_xet_session()"
     with silent_port() as hub.storage:

@@ -1,4 +1,4 @@
-"""The bar that huggingface_hub is given, and what it adds up to."""
+"""Tests of the progress bar that is passed to huggingface_hub, and of its totals."""
 
 from threading import Event
 

@@ -1,4 +1,4 @@
-"""Passwords in addresses and access tokens: they are used, and never printed."""
+"""Tests of passwords in URLs and of access tokens: they are used, and never printed."""
 
 import logging
 import traceback
@@ -34,7 +34,7 @@ def behind_a_password(endpoint: str, tmp_path: Path) -> HubStore[Any]:
 
 
 def fails(store: HubStore[Any], reference: ModelReference) -> str:
-    """Return everything that a program would show of the error: message, repr, and traceback with causes."""
+    """Return all text that a program would show of the error: message, repr, and traceback with causes."""
     with pytest.raises(LitGPTError) as caught:
         store.open(reference).close()
     return "".join(traceback.format_exception(caught.value)) + str(caught.value) + repr(caught.value)

@@ -1,4 +1,4 @@
-"""Opening and fetching from a Hub: what crosses the network, and what is found when it has gone."""
+"""Tests of opening and downloading from a Hub: the requests, and the cache when the Hub is unreachable."""
 
 import json
 import logging

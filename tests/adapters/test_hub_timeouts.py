@@ -1,4 +1,4 @@
-"""Blocking calls under an overall timeout."""
+"""Tests of blocking calls under an overall timeout."""
 
 from threading import Event
 
@@ -63,7 +63,7 @@ def test_work_that_waits_for_something_that_moves_is_waited_for() -> None:
 
 
 class Unlucky(Event):
-    """Is cleared just after it is set for the second time, as threads may have it."""
+    """An event that is cleared just after its second `set`, as a race between threads could do."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A tokenizer from a Hub: its files, and nothing else of the repository."""
+"""Tests of a tokenizer from a Hub: only its files are downloaded."""
 
 import json
 import logging

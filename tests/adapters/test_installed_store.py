@@ -1,4 +1,4 @@
-"""Models in installed packages: found and never imported, and the command that installs one."""
+"""Tests of models in installed packages: found without an import, and the install command in errors."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ TINY = InstalledModel(
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a package on the path that must not be imported."""
+    """Return an installed package that fails when it is imported."""
     package = tmp_path / TINY.module
     package.mkdir()
     (package / "__init__.py").write_text("raise SystemExit('the package was imported')")

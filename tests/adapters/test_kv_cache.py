@@ -1,4 +1,4 @@
-"""The cache holds what is needed and no more."""
+"""Tests of the size of the KV cache."""
 
 import torch
 

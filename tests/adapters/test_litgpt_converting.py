@@ -1,4 +1,4 @@
-"""LitGPT's folders, also with a `config.json` beside the weights, and what `litgpt convert` makes of them."""
+"""Tests of LitGPT folders with a `config.json` beside the weights, and of `litgpt convert`."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Every family that LitGPT has code for: its folder is read as the same model."""
+"""Tests of every family that LitGPT supports: its folder is read as the same model."""
 
 import json
 from pathlib import Path

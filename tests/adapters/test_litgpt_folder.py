@@ -1,4 +1,4 @@
-"""A folder that LitGPT wrote: read as the same model in Hugging Face's dialect, or refused by name."""
+"""Tests of LitGPT folders: read as the same model in Hugging Face's format, or refused."""
 
 import io
 import pickle
@@ -21,7 +21,7 @@ RUNS_CODE = """!!python/object/apply:builtins.exec ["raise SystemExit('the YAML 
 
 
 def write(folder: Path, family: str, changed: dict[str, Any], **settings: Any) -> dict[str, torch.Tensor]:
-    """Write a LitGPT folder and return the tensors that transformers has of the same model."""
+    """Write a LitGPT folder and return the tensors that transformers saves of the same model."""
     reference = tiny_model(family, **settings).state_dict()
     write_litgpt_folder(folder, settings_of(family, **changed), litgpt_state(family, reference))
     return reference

@@ -1,4 +1,4 @@
-"""What is on disk, whatever its format: the contract of the port for each, and what is refused."""
+"""Tests of `LocalStore`: the port's contract for each format, and invalid folders."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The loss in blocks of rows: torch's numbers, without what torch would hold for them."""
+"""Tests of the chunked linear cross-entropy: torch's values, with bounded memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -96,7 +96,7 @@ def test_weights_of_half_the_bits_learn_too(targets: Tensor, dtype: torch.dtype)
 
 
 class Largest(TorchDispatchMode):
-    """Remembers the largest tensor that anything returned."""
+    """Records the largest tensor that an operator returned."""
 
     numbers = 0
 

@@ -1,4 +1,4 @@
-"""The picture of the losses, as matplotlib was asked to draw it."""
+"""Tests of the plot of the losses, from the calls to matplotlib."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ TITLE = "tiny$model$, LoRA, rank 8"
 
 
 def drawn(folder: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Draw a run of so many steps, with a validation at its end, and return the axes."""
+    """Plot a run of this many steps, with a validation at its end, and return the axes."""
     figures: list[Figure] = []
     save = Figure.savefig
 

@@ -1,4 +1,4 @@
-"""Lists of any number of prompts: computed some at a time, with the answers that each prompt gets alone."""
+"""Tests of long lists of prompts: computed in batches, with the answers that each prompt gets alone."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.adapters.tiny_models import tiny_folder
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> GPT:
-    """Return a network, of whose prompts four at a time are computed."""
+    """Return a network with a batch size of four prompts."""
     monkeypatch.setattr(module, "MAX_SEQUENCES", 4)
     checkpoint = open_hf_folder(tiny_folder("llama"), "tiny")
     resolved = resolve_model("tiny", checkpoint.config, checkpoint.tensors)

@@ -1,4 +1,4 @@
-"""The folder of an adapter, opened as the model that it makes of its base."""
+"""Tests of an adapter folder opened as the merged model."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Logits that are not finite are an error that names the layer and the prompt, in a real network."""
+"""Tests of non-finite logits: the error names the layer and the prompt, in a real network."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ from tests.adapters.tiny_models import tiny_folder
 
 @pytest.fixture
 def model() -> GPT:
-    """Return a network of its own for each test, since tests damage it."""
+    """Return a new network for each test, since tests damage it."""
     checkpoint = open_hf_folder(tiny_folder("llama"), "tiny")
     resolved = resolve_model("tiny", checkpoint.config, checkpoint.tensors)
     placement = Placement(devices=("cpu",), dtype="float32")

@@ -1,4 +1,4 @@
-"""torch's switch for oneDNN, when threads want different settings."""
+"""Tests of torch's oneDNN switch when threads need different settings."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""PEFT's folders: read and written, and refused by name where they ask for what there is not."""
+"""Tests of PEFT folders: reading, writing, and refusal of unsupported settings."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""AWQ and GPTQ: what their words hold, and what is refused."""
+"""Tests of AWQ and GPTQ: packed values, and invalid ones."""
 
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def test_codes_of_other_sizes_are_read_too(tmp_path: Path, bits: int) -> None:
 
 
 def test_a_zero_of_0_borrowed_its_one_from_the_next(tmp_path: Path) -> None:
-    """As GPTQModel writes it: the one is taken from every zero of a word at once."""
+    """As GPTQModel writes it: one is subtracted from all zeros of a word at once."""
     write_packed(tmp_path / "packed", pack_gptq(16), GPTQ)
     file = load_file(tmp_path / "packed" / "model.safetensors")
     zeros = [0, 5, 0, 15, 7, 0, 0, 3]

@@ -1,4 +1,4 @@
-"""bitsandbytes in four bits: codes, nested scales, and a shape that is read late."""
+"""Tests of bitsandbytes in four bits: codes, nested scales, and the shape in the quantization state."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def nearest(values: Array, numbers: Array) -> Array:
 
 
 def pack_bnb(kind: str = "nf4", *, block: int = 64, nested: bool = False, storage: Any = torch.uint8) -> Pack:
-    """As bitsandbytes's serialiser: two codes in a byte, the first in the high bits."""
+    """Pack as bitsandbytes's serializer: two codes per byte, the first in the high bits."""
 
     def pack(name: str, weight: Array) -> tuple[dict[str, Tensor], Array]:
         flat = weight.reshape(-1)

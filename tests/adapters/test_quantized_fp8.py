@@ -1,4 +1,4 @@
-"""Eight-bit floats: every byte, every kind of scale, and what is refused."""
+"""Tests of FP8: every byte, every kind of scale, and invalid ones."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def compressed(**weights: object) -> dict[str, Any]:
 
 
 def e4m3(byte: int) -> float:
-    """Return what a byte stands for: a sign, four bits of exponent and three of mantissa, no infinities."""
+    """Return the value of a byte: sign, four exponent bits, three mantissa bits, no infinities."""
     sign, exponent, mantissa = byte >> 7, byte >> 3 & 15, byte & 7
     number = mantissa * 2.0**-9 if exponent == 0 else (8 + mantissa) * 2.0 ** (exponent - 10)
     return -number if sign else number
@@ -37,7 +37,7 @@ NUMBERS = np.array([e4m3(byte) for byte in range(256)], np.float32)
 
 
 def scales_of(kind: str, shape: tuple[int, ...]) -> tuple[Tensor, Array]:
-    """Return a scale as it is stored, and spread over the weight."""
+    """Return a scale as it is stored, and expanded to the weight's shape."""
     random, (rows, columns) = np.random.default_rng(rows_of(shape)), shape
     match kind:
         case "one" | "one in a vector":

@@ -30,7 +30,7 @@ ERRORS: dict[Quantization, tuple[float, float]] = {
 
 
 def weight(*shape: int, seed: int = 0) -> Tensor:
-    """Return weights whose columns differ in size, and that are not around 0 everywhere."""
+    """Return weights whose columns differ in scale and mean."""
     drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 0.05
     return drawn * torch.linspace(0.5, 2, shape[1]) + torch.linspace(-0.05, 0.05, shape[1])
 
@@ -40,7 +40,7 @@ def layer(quantization: Quantization, *shape: int) -> Any:
 
 
 def bfloat16(numbers: Any) -> Any:
-    """Return numbers rounded to bfloat16 by their bits: to the nearest, ties to even."""
+    """Return numbers rounded to bfloat16 on their bits: to the nearest, ties to even."""
     bits = np.asarray(numbers, np.float32).view(np.uint32).astype(np.uint64)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16
     return rounded.astype(np.uint32).view(np.float32)

@@ -1,4 +1,4 @@
-"""Quantized folders of other families: biases that are needed, and models of text and more."""
+"""Tests of quantized folders of other families: with biases, and multimodal ones."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ from tests.adapters.tiny_models import tiny_folder
 def write(
     folder: Path, family: str, pack: Pack, settings: Any, *, named: Callable[[str], str] = str
 ) -> dict[str, Tensor]:
-    """Write a tiny model with its projections packed, called otherwise; return all as they are meant."""
+    """Write a tiny model with packed projections under other names; return all weights dequantized."""
     shutil.copytree(tiny_folder(family), folder)
     file: dict[str, Tensor] = {}
     expected = {}
@@ -41,7 +41,7 @@ def write(
 
 
 def whole_of(folder: Path, settings: Any, *, inside: bool) -> None:
-    """Turn a text model's config into that of a model that sees too."""
+    """Return the config of a multimodal model with this text model."""
     text = json.loads((folder / "config.json").read_text())
     del text["quantization_config"]
     whole = {"model_type": "gemma3", "text_config": text, "tie_word_embeddings": True}

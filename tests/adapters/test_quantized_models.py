@@ -1,4 +1,4 @@
-"""Whole models in each quantized format: every tensor, the logits, and what headers alone tell."""
+"""Tests of whole models in each quantized format: every tensor, the logits, and the headers alone."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Quantized layers on other devices and in other dtypes than those that they were made on and in."""
+"""Tests of quantized layers after a change of device or dtype."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""MXFP4: every code and exponent, as gpt-oss stores its experts."""
+"""Tests of MXFP4: every code and exponent, as gpt-oss stores its experts."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ EXPERTS, OUTPUTS, GROUPS = 3, 8, 2
 
 
 def e2m1(code: int) -> float:
-    """Return what a code stands for: a sign, two bits of exponent and one of mantissa."""
+    """Return the value of a code: sign, two exponent bits, one mantissa bit."""
     sign, exponent, mantissa = code >> 3, code >> 1 & 3, code & 1
     number = mantissa / 2 if exponent == 0 else (2 + mantissa) * 2.0 ** (exponent - 2)
     return -number if sign else number
@@ -41,7 +41,7 @@ def packed() -> tuple[dict[str, Tensor], Array]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder of which the packed weight is read and nothing else."""
+    """Return a folder with only the packed weight."""
     folder = tmp_path / "packed"
     write_packed(folder, lambda name, weight: ({name: torch.tensor(weight)}, weight), MXFP4, more=packed()[0])
     return folder

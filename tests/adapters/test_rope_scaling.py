@@ -1,4 +1,4 @@
-"""Where positions depend on how long a text may become, batches and reused prefixes still change nothing."""
+"""Tests of RoPE scaling that depends on the context length: batching and prefix reuse change no result."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def generator(request: Any) -> TorchGenerator:
 
 
 def greedy_request(tokens: int, more: int) -> GenerationRequest:
-    """Return a request for the likeliest tokens, with their log-probabilities."""
+    """Return a greedy request with log-probabilities."""
     prompt = torch.randint(100, (tokens,), generator=torch.Generator().manual_seed(tokens)).tolist()
     return GenerationRequest(
         prompt=prompt, max_new_tokens=more, sampling_params=SamplingParams(temperature=0), logprobs=True

@@ -1,4 +1,4 @@
-"""Tables of rotary frequencies are kept while they are of use, and not without end."""
+"""Tests of the bounded cache of RoPE frequency tables."""
 
 import torch
 

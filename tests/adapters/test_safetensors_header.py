@@ -1,4 +1,4 @@
-"""The safetensors header: what it says, and every way in which it can lie."""
+"""Tests of the safetensors header: its values, and every invalid one."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def header(described: Any) -> bytes:
 
 @pytest.fixture(params=["here", "on the Hub"])
 def parse(request: pytest.FixtureRequest, tmp_path: Path) -> Parse:
-    """Return what reads the header of a file that is here, or of one of which the beginning is here."""
+    """Return a parser of the header of a whole file, or of a downloaded beginning of one."""
 
     def parse(what: Any, data: int = 16) -> dict[str, TensorEntry]:
         raw = what if isinstance(what, bytes) else header(what)

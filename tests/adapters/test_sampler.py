@@ -1,4 +1,4 @@
-"""Draws follow the distribution that the settings leave."""
+"""Tests of the sampler: samples follow the distribution of the sampling parameters."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""`tokenizer.model`, through the library sentencepiece."""
+"""Tests of `tokenizer.model`, with the library sentencepiece."""
 
 from pathlib import Path
 

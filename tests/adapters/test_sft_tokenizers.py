@@ -1,4 +1,4 @@
-"""Lessons with real tokenizers, which merge letters: the ids are generation's."""
+"""Tests of SFT examples with real tokenizers, which merge across boundaries: the ids equal generation's."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def pieces(tmp_path: Path) -> Tokenizer:
 
 
 def check(tokenizer: Tokenizer, style: PromptStyle | None, ends: tuple[str, str]) -> None:
-    """Ask that each answer is learned as it stands, with what ends it, after the very ids of its prompt."""
+    """Check that each answer is a target with its end, after exactly the ids of its prompt."""
     example = EncodeExample(tokenizer, style, mask_prompt=True)(TALK)
     write = RenderPrompt(tokenizer, style)
     targets = [
@@ -76,7 +76,7 @@ def test_a_tokenizer_of_pieces_that_begins_texts(pieces: Tokenizer) -> None:
 
 
 def test_a_token_over_the_end_of_the_prompt_is_learned_as_a_part_of_the_answer(smollm2: Tokenizer) -> None:
-    """The line that the prompt ends with, and those that the answer begins with, are one token."""
+    """The prompt's last newline and the answer's first ones are one token."""
     alpaca = find_style("alpaca")
     example = EncodeExample(smollm2, alpaca, mask_prompt=True)((TALK[0], Message("assistant", "\n\n  Yes.")))
     ((start, stop),) = example.loss_spans

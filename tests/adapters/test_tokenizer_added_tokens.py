@@ -1,4 +1,4 @@
-"""Tokens that the files beside a vocabulary add: their ids, and how they are found, as in transformers."""
+"""Tests of added tokens: their ids and matching, as in transformers."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ TURN, DONE = "<|turn|>", "<|done|>"
 
 
 def of_bytes() -> Tokenizer:
-    """Return a tokenizer of the 256 bytes, with two special tokens and one that is not special."""
+    """Return a tokenizer of the 256 bytes, with two special tokens and a regular added token."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     library = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

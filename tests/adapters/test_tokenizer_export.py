@@ -1,4 +1,4 @@
-"""A tokenizer that was written down is the same tokenizer, for us and for transformers."""
+"""Tests of exported tokenizers: read back as the same tokenizer, here and by transformers."""
 
 from pathlib import Path
 

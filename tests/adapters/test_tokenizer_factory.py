@@ -1,4 +1,4 @@
-"""Which tokenizer is opened, what the small files beside it say, and what does not fit."""
+"""Tests of the tokenizer factory: the choice of format, the config files beside it, and mismatches."""
 
 from pathlib import Path
 

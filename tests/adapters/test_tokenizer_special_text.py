@@ -1,4 +1,4 @@
-"""Special tokens in a text."""
+"""Tests of special tokens in a text."""
 
 import re
 

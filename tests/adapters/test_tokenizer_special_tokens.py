@@ -1,4 +1,4 @@
-"""Special tokens in text that is data: encoded as text, as the library does without the special token."""
+"""Tests of special tokens in untrusted text: encoded as plain text, as the library does without the token."""
 
 import json
 from collections.abc import Callable
@@ -46,7 +46,7 @@ CONTENTS = (
 
 
 def metaspace(scheme: str) -> Tokenizer:
-    """Return a tokenizer of pieces whose pre-tokenizer puts the space before a text."""
+    """Return a tokenizer of pieces whose pre-tokenizer prepends a space."""
     library = pieces()
     library.normalizer = None
     library.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
@@ -73,7 +73,7 @@ def composed() -> Tokenizer:
 
 
 def with_chatml(library: Tokenizer, *, typed: bool) -> Tokenizer:
-    """Return it with ChatML's special tokens, of which the one that is typed may be missing."""
+    """Return it with ChatML's special tokens; the typed one may be missing."""
     state = json.loads(library.to_str())
     state["added_tokens"] = [
         added_token for added_token in state["added_tokens"] if added_token["content"] not in (MARK, TYPED)
@@ -136,7 +136,7 @@ def test_a_text_is_read_as_it_was_typed(tmp_path: Path, kind: Callable[[], Token
 
 
 def unigram() -> Tokenizer:
-    """Return a vocabulary that has a special token among its pieces, as sentencepiece's unigram models do."""
+    """Return a unigram vocabulary with a special token among its pieces, as sentencepiece has."""
     alphabet = sorted({*"".join(READ), *TYPED, *MARK, "\u2581"})
     vocabulary = [("<unk>", 0.0), (TYPED, 0.0), (MARK, 0.0), *((letter, -5.0) for letter in alphabet)]
     library = Tokenizer(models.Unigram(vocabulary, unk_id=0))
@@ -147,7 +147,7 @@ def unigram() -> Tokenizer:
 
 
 def whole_word() -> Tokenizer:
-    """Return a vocabulary that has a special token as a word, which is taken before any merge."""
+    """Return a vocabulary with a special token as a word, which is matched before any merge."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: number for number, token in enumerate([*alphabet, "EOT"])}
     library = Tokenizer(models.BPE(vocabulary, [], ignore_merges=True))

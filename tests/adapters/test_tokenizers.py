@@ -1,4 +1,4 @@
-"""`tokenizer.json`, through the library tokenizers."""
+"""Tests of `tokenizer.json`, with the library tokenizers."""
 
 from pathlib import Path
 

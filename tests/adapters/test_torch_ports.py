@@ -1,4 +1,4 @@
-"""The torch adapters keep what their ports promise."""
+"""Contract tests of the torch adapters."""
 
 import mmap
 from typing import Any

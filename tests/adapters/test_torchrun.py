@@ -1,4 +1,4 @@
-"""Ranks that torchrun starts, on one machine or on two: they compute one model, and one of them speaks."""
+"""Tests of ranks started by torchrun, on one machine or two: one model, one output."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """Return a port that torch can bind, and that nobody else is given during the test."""
+    """Return a free port, reserved for the duration of the test."""
     with socket.socket() as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""A checkpoint in one file is complete and on the disk before it takes its name."""
+"""Tests of single-file checkpoints: complete and flushed before they get their name."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What makes a checkpoint unsafe is named, and none of it is run."""
+"""Tests of unsafe checkpoints: the error names the unsafe part, and no code is run."""
 
 import argparse
 from collections import OrderedDict
@@ -14,14 +14,14 @@ from litgpt.domain.errors import UnsafeFile
 
 
 class Settings:
-    """A class of the user's."""
+    """A user-defined class."""
 
     def __init__(self) -> None:
         self.rate = 0.1
 
 
 class Attack:
-    """What a pickle runs when it is read."""
+    """Runs code when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -1,4 +1,4 @@
-"""`vocab.json` with `merges.txt`, `vocab.txt`, tiktoken files and `tekken.json`, as in transformers."""
+"""Tests of `vocab.json` with `merges.txt`, `vocab.txt`, tiktoken files and `tekken.json`."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ def check_agreement(tokenizer: CheckpointTokenizer, oracle: Any, texts: list[str
 
 
 def check(folder: Path, files: dict[str, Any], *, begins: bool = True) -> CheckpointTokenizer:
-    """Compare a folder with transformers, and what is saved of it with both."""
+    """Compare a folder with transformers, and its export with both."""
     source = tiny.write(folder, files)
     tokenizer, oracle = open_tokenizer(source, name="m"), AutoTokenizer.from_pretrained(folder)
     check_agreement(tokenizer, oracle, TEXTS)
@@ -164,7 +164,7 @@ def test_words_are_split_as_in_bert(config: dict[str, Any], words: str, tmp_path
 
 @pytest.fixture(scope="module")
 def ranks(byte_pairs: dict[str, Any]) -> dict[bytes, int]:
-    """Return byte strings by rank, of which longer ones are made of shorter ones."""
+    """Return byte strings by rank; the longer ones are merges of shorter ones."""
     tokens = [byte_level_to_bytes(token) for token in byte_pairs["vocab.json"] if not token.startswith("<|")]
     return {
         token: rank for rank, token in enumerate(sorted(set(tokens), key=lambda token: (len(token), token)))
@@ -177,7 +177,7 @@ def lines(ranks: dict[bytes, int]) -> str:
 
 @pytest.fixture
 def without_tiktoken(ranks: dict[bytes, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let transformers convert without the package tiktoken, which only reads the lines."""
+    """Let transformers convert without the package tiktoken, which only parses the lines."""
     monkeypatch.setattr(TikTokenConverter, "load_tiktoken_bpe", staticmethod(lambda _path: ranks))
 
 

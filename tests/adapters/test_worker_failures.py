@@ -1,4 +1,4 @@
-"""What goes wrong in one step over ranks is said as it is, whichever rank it was; other steps go on."""
+"""Tests of failures in a distributed step: reported from any rank, and without effect on later steps."""
 
 import faulthandler
 import json
@@ -208,7 +208,7 @@ def test_closing_in_another_thread_while_an_answer_is_made_ends_both() -> None:
 
 
 class TestHandlers:
-    """Of Ctrl-C, whatever they were before."""
+    """SIGINT handlers of any kind."""
 
     @pytest.fixture(autouse=True)
     def _back(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A worker is a process: who can reach it, when it counts as gone, and what it leaves behind."""
+"""Tests of a worker process: access control, liveness, and cleanup."""
 
 import os
 import signal
@@ -114,7 +114,7 @@ def assert_only_loopback_is_listened_on(caller: subprocess.Popen[str]) -> None:
 
 @pytest.fixture(scope="module")
 def caller() -> Iterator[subprocess.Popen[str]]:
-    """Return a caller that has its workers; a fork of it has ended."""
+    """Return a process that has workers, and whose fork has ended."""
     fork = "child = os.fork()\nif not child:\n    sys.exit()\nassert os.waitpid(child, 0)[1] == 0"
     with calling(f"llm.model.pool.timeout = {PATIENCE}\n{fork}") as started:
         read_words(started, "workers")
@@ -168,7 +168,7 @@ def test_a_caller_that_is_killed_leaves_no_worker_and_no_folder_though_a_fork_of
 
 @pytest.fixture
 def start_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that gives code to run at the start of every interpreter from now on."""
+    """Return a function that registers code to run at the start of each new interpreter."""
 
     def give(code: str) -> None:
         (tmp_path / "sitecustomize.py").write_text(code)
@@ -179,13 +179,14 @@ def start_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 @attrs.frozen
 class Surrounded:
-    """A model whose worker was started in surroundings in which much could go wrong.
+    """A model whose worker was started in a hostile environment.
 
     Attributes:
         llm: The model.
         temporary: The folder of temporary files.
         was_busy: Exists once the worker's interpreter was busy, which SIGUSR1 makes it for two seconds. After
             SIGUSR2, the worker hangs.
+
 
     """
 

@@ -1,4 +1,4 @@
-"""Ranks that are processes: they compute what one device does, and none outlives its purpose."""
+"""Tests of ranks as processes: results of one device, and a bounded lifetime."""
 
 import os
 import shutil

@@ -17,7 +17,7 @@ SHAPES = {
 
 
 def write_tiny_gguf(path: Path) -> Path:
-    """Write a llama of two layers, in float32 and Q8_0, with a vocabulary of bytes."""
+    """Write a llama of two layers, in float32 and Q8_0, with a byte vocabulary."""
     import gguf
     import numpy as np
     from tokenizers.pre_tokenizers import ByteLevel

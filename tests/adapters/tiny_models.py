@@ -1,4 +1,4 @@
-"""Tiny random models, written by transformers as Hugging Face folders, each made once per session."""
+"""Tiny random models, written by transformers as Hugging Face folders, each once per session."""
 
 import atexit
 from functools import cache
@@ -238,23 +238,24 @@ atexit.register(_HOME.cleanup)
 
 
 def tiny_model(family: str, *, seed: int = 0, **settings: Any) -> "PreTrainedModel":
-    """Return a random model in float32, whose norms and biases are random too: a swapped one is then seen.
+    """Return a random model in float32; norms and biases are random too, so that a swap is detected.
 
     Args:
         family: The `model_type`.
         seed: Another seed gives another model.
-        settings: Go into its config, over those of this module.
+        settings: Override the settings of this module.
+
 
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(family, **(SIZES | FAMILIES[family] | settings))
-    return randomise(AutoModelForCausalLM.from_config(config, dtype=torch.float32), seed=seed)
+    return randomize(AutoModelForCausalLM.from_config(config, dtype=torch.float32), seed=seed)
 
 
-def randomise(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
-    """Give a model of transformers random weights, norms and biases among them, and return it."""
+def randomize(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
+    """Give a transformers model random weights, including norms and biases, and return it."""
     import torch
 
     random = torch.Generator().manual_seed(seed)
@@ -282,14 +283,15 @@ def randomise(model: "PreTrainedModel", *, seed: int = 0) -> "PreTrainedModel":
 def tiny_folder(
     family: str, *, sharded: bool = False, dtype: str = "float32", seed: int = 0, tied: bool | None = None
 ) -> Path:
-    """Return a folder with a tiny model, its configs and a byte-level tokenizer; not to be written to.
+    """Return a folder with a tiny model, its configs and a byte-level tokenizer; read-only.
 
     Args:
         family: The `model_type`.
         sharded: Whether the weights are in several files with an index, or in one.
-        dtype: What the weights are stored in, as torch names it.
+        dtype: The stored dtype, as torch names it.
         seed: Another seed gives another model.
-        tied: Whether the head is the embedding; None is as the family has it.
+        tied: Whether the head is tied to the embedding; None for the family's default.
+
 
     """
     import torch
@@ -308,7 +310,6 @@ def save_byte_tokenizer(folder: Path) -> None:
 
 
 def _byte_tokenizer() -> Any:
-    """Return a tokenizer with two special tokens and one token for each byte."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     special = ["<|begin|>", "<|end|>"]

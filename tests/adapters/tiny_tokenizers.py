@@ -37,7 +37,7 @@ CHATML = (
 
 
 def byte_level() -> Tokenizer:
-    """Return a byte-level tokenizer that knows ChatML's special tokens and puts `<|begin|>` before a text."""
+    """Return a byte-level tokenizer that knows ChatML's special tokens and prepends `<|begin|>`."""
     library = Tokenizer(models.BPE())
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     library.decoder = decoders.ByteLevel()
@@ -57,7 +57,7 @@ def byte_level() -> Tokenizer:
 
 
 def pieces() -> Tokenizer:
-    """Return a tokenizer as Llama 2's tokenizer.json has it: pieces, byte tokens, a space before."""
+    """Return a tokenizer as in Llama 2's tokenizer.json: pieces, byte tokens, a prepended space."""
     unknown = "<unk>"
     library = Tokenizer(models.BPE(unk_token=unknown, byte_fallback=True, fuse_unk=True))
     library.normalizer = normalizers.Sequence(
@@ -88,7 +88,7 @@ def pieces() -> Tokenizer:
 
 
 def sentencepiece_bytes(**options: Any) -> bytes:
-    """Return a model of the library sentencepiece, trained as Llama 2's was."""
+    """Return a sentencepiece model, trained as Llama 2's was."""
     written = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(READ),
@@ -107,7 +107,7 @@ def sentencepiece_bytes(**options: Any) -> bytes:
 
 
 def write(folder: Path, files: Mapping[str, object]) -> TokenizerFiles:
-    """Write files (bytes and texts as they are, libraries' tokenizers and other values as JSON)."""
+    """Write files: bytes and texts unchanged, libraries' tokenizers and other values as JSON."""
     for name, content in files.items():
         path = folder / name
         if isinstance(content, bytes):
@@ -119,14 +119,14 @@ def write(folder: Path, files: Mapping[str, object]) -> TokenizerFiles:
 
 
 def letters_for_bytes() -> dict[int, str]:
-    """Return the letters of byte-level vocabularies, as the library tokenizers knows them."""
+    """Return the letters of byte-level vocabularies, from the library tokenizers."""
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     text = "".join(map(chr, (*range(0x800), *range(0x800, 0xD800, 0x40), *range(0xE000, 0x110000, 0x40))))
     return dict(zip(text.encode(), splitter.pre_tokenize_str(text)[0][0], strict=True))
 
 
 def words_of(tokenizer: CheckpointTokenizer, text: str) -> list[tuple[int, int]]:
-    """Return where the words begin and end into which a text is split before merging."""
+    """Return the start and end of the words into which a text is split before merging."""
     codec = tokenizer.backend
     assert isinstance(codec, HFTokenizersBackend)
     splitter = codec.library.pre_tokenizer
@@ -135,7 +135,7 @@ def words_of(tokenizer: CheckpointTokenizer, text: str) -> list[tuple[int, int]]
 
 
 def vocabulary_of(library: SentencePieceProcessor, *, user_defined: list[str]) -> GgufVocabulary:
-    """Return a model of the library sentencepiece as a GGUF file would hold it."""
+    """Return a sentencepiece model as a GGUF file would hold it."""
     ids = range(library.get_piece_size())
     tokens = [library.id_to_piece(token_id) for token_id in ids]
     kinds = ((library.is_unknown, 2), (library.is_control, 3), (library.is_unused, 5), (library.is_byte, 6))

@@ -1,4 +1,4 @@
-"""The same tiny random model twice: as transformers runs it, and as we do from the folder it wrote."""
+"""The same tiny random models in transformers and in this library, which loads the saved folder."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ WINDOW = 8
 
 @attrs.frozen
 class Variant:
-    """A row of the agreement tests: a family, and what is special about this member of it."""
+    """A case of the agreement tests: a family and the special property of this model."""
 
     name: str
     family: str
@@ -45,7 +45,7 @@ def _yarn(**more: Any) -> dict[str, Any]:
 
 
 def _longrope() -> dict[str, Any]:
-    """Return factors for the six pairs of a head of the usual size here."""
+    """Return factors for the six frequency pairs of a head."""
     return {
         "rope_type": "longrope",
         "rope_theta": 500.0,
@@ -429,7 +429,7 @@ class Pair:
             return logits
 
     def cache(self, tokens: int, starts: tuple[int, ...] = (0,)) -> KVCache:
-        """Return an empty cache for our model and for texts that end after `tokens` slots."""
+        """Return an empty cache for texts of up to `tokens` tokens."""
         return KVCache.empty(
             self.actual.architecture,
             max_length=tokens,
@@ -453,5 +453,5 @@ def pair(variant: Variant, folder: Path) -> Pair:
 
 
 def random_ids(rows: int, tokens: int) -> Tensor:
-    """Return ids (rows, tokens), the same each time."""
+    """Return ids (rows, tokens), the same on each call."""
     return torch.randint(VOCAB_SIZE, (rows, tokens), generator=torch.Generator().manual_seed(1))

@@ -1,4 +1,4 @@
-"""The catalogue's numbers mean to us what transformers takes them for."""
+"""Tests of the catalogue: its settings have the same meaning in transformers."""
 
 import pytest
 from transformers import AutoConfig
@@ -8,7 +8,7 @@ from litgpt.domain.families import FAMILIES, parse_config
 
 
 def entries() -> list[CatalogueEntry]:
-    """Return an entry of each size whose family is implemented."""
+    """Return one entry per size of each implemented family."""
     sizes = {
         str(sorted(entry.config.items())): entry
         for entry in search()

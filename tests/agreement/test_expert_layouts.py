@@ -1,4 +1,4 @@
-"""Experts may be written one by one or all in one tensor: their names tell, and the model is the same."""
+"""Tests of experts in separate tensors or in one: the names determine the layout, the model is the same."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every family gives transformers' logits: in one pass, token by token, in a batch, and beyond any window."""
+"""Tests of every family against transformers: one pass, token by token, batched, beyond the window."""
 
 from fnmatch import fnmatchcase
 from typing import Any

@@ -1,7 +1,7 @@
-"""Layers over several devices give the logits of one: for every family, and with no tensor left where it was.
+"""Tests of layers split over devices: the logits of one device for every family, all tensors moved.
 
-`cpu:1` is the CPU for torch, which would hide a tensor on the wrong device. So tensors are tagged here: what
-a device was asked for is remembered, what comes of tensors is where they are, and a mixture is an error.
+torch treats `cpu:1` as the CPU, which would hide a tensor on the wrong device. Tensors are therefore tagged
+with the requested device; results inherit the tag, and mixed devices raise.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ _DEVICE_OF = Tensor.device.__get__  # a getter, which the mode sees as a call
 
 
 class Tagged(TorchFunctionMode):
-    """Gives every tensor the device that it was asked to be on, and refuses to mix two."""
+    """Tags every tensor with the requested device, and raises on mixed devices."""
 
     def __init__(self, model: GPT) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What differs by layer, as transformers 5 writes it: a table of settings by the layers' numbers."""
+"""Tests of per-layer settings as transformers 5 writes them: a table by layer index."""
 
 import json
 from pathlib import Path
@@ -78,7 +78,7 @@ def _gemma4(table: dict[str, Any]) -> Any:
 
 @torch.inference_mode()
 def test_a_table_is_read_for_a_family_that_transformers_does_not_build_with_one(tmp_path: Path) -> None:
-    """The same weights, described by a table whose layers are all alike, are the same model."""
+    """With the same weights, a table of equal layers describes the same model."""
     whole = tiny_folder("qwen3")
     config = json.loads((whole / "config.json").read_text())
     table = {str(at): {"head_dim": config["head_dim"], "intermediate_size": 80} for at in range(3)}
@@ -109,7 +109,7 @@ def test_an_entry_that_is_not_implemented_is_refused_by_name(
 
 
 def _beside(whole: Path, folder: Path, config: dict[str, Any]) -> None:
-    """Write a folder with the weights of another and a config of its own."""
+    """Write a folder with another folder's weights and its own config."""
     (folder / "config.json").write_text(json.dumps(config))
     for name in ("model.safetensors", "tokenizer.json"):
         (folder / name).symlink_to(whole / name)

@@ -1,4 +1,4 @@
-"""The load-balancing loss of mixtures of experts: its value and gradients are those of transformers."""
+"""Tests of the load-balancing loss of mixture-of-experts models: transformers' value and gradients."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Each kind of adapter that PEFT makes besides LoRA of linear layers: equal logits and gradients."""
+"""Tests of PEFT adapters of other layer types than linear: equal logits and gradients."""
 
 import json
 from pathlib import Path
@@ -119,7 +119,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def with_peft(folder: Path, **settings: Any) -> Any:
-    """Return a model with an adapter of PEFT's, of which everything that is trained is random."""
+    """Return a model with a PEFT adapter whose trained parameters are random."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
@@ -144,7 +144,7 @@ def logits(model: Any) -> Tensor:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Make a kind of adapter with PEFT, once: the folders of its base and of it, its logits, the model."""
+    """Save an adapter of one kind with PEFT, once: folders of its base and of it, its logits, the model."""
     saved_kinds: dict[str, tuple[Path, Path, Tensor, Any]] = {}
 
     def make(kind: str) -> tuple[Path, Path, Tensor, Any]:
@@ -255,7 +255,7 @@ def test_the_gradients_are_those_of_peft(kind: str, saved: Any, tmp_path: Path) 
 
 
 def step(model: Any, out: Path) -> dict[str, Tensor]:
-    """Return what an adapter is after a step of SGD, which adds the gradients to it."""
+    """Return the adapter's weights after an SGD step."""
     actual = model(IDS)
     actual = actual if isinstance(actual, Tensor) else actual.logits
     torch.nn.functional.cross_entropy(actual[:, :-1].flatten(0, 1), IDS[:, 1:].flatten()).backward()

@@ -1,4 +1,4 @@
-"""What PEFT saves, we load, and what we save, PEFT loads: the logits and the gradients are the same."""
+"""Tests of LoRA against PEFT, loading and saving: equal logits and gradients."""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def reference(folder: Path) -> Any:
 
 
 def with_peft(folder: Path, **settings: Any) -> Any:
-    """Return a model with a random adapter of PEFT's, A and B."""
+    """Return a model with a random PEFT adapter, A and B."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
@@ -51,7 +51,7 @@ def with_peft(folder: Path, **settings: Any) -> Any:
     return model.eval()
 
 
-def randomise(llm: LLM) -> None:
+def randomize(llm: LLM) -> None:
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in llm.parameters():
@@ -65,7 +65,7 @@ def close(actual: Any, expected: Tensor) -> bool:
 
 
 def targets(family: str) -> list[str]:
-    """Return what we may adapt in a family, in words that PEFT knows."""
+    """Return the supported targets of a family, in PEFT's names."""
     llm = actual(tiny_folder(family))
     llm.add_lora(targets="all-linear")
     adapters = llm._adapters
@@ -101,7 +101,7 @@ def test_what_we_save_peft_opens_and_computes_the_same(family: str, tmp_path: Pa
     folder = tiny_folder(family)
     llm = actual(folder)
     llm.add_lora(rank=4, alpha=6, targets=targets(family))
-    randomise(llm)
+    randomize(llm)
     llm.save_adapter(tmp_path)
     peft = PeftModel.from_pretrained(reference(folder), str(tmp_path))
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_the_gradients_are_those_of_peft(family: str, tmp_path: Path) -> None:
 
 
 def _step(model: Any, logits: Any, out: Path) -> dict[str, Tensor]:
-    """Return what an adapter is after a step of SGD, which adds the gradients to it."""
+    """Return the adapter's weights after an SGD step."""
     from safetensors.torch import load_file
 
     torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), IDS[:, 1:].flatten()).backward()

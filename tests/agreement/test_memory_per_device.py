@@ -1,4 +1,4 @@
-"""What each device is foretold to hold of a model is what it then holds."""
+"""Tests of the memory estimate per device, against the actual memory."""
 
 from pathlib import Path
 from typing import Any

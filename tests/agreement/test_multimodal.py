@@ -1,4 +1,4 @@
-"""Of a model of text and more the text part is loaded, computes the same, and is said to be all that is."""
+"""Tests of the text model of a multimodal one: loaded alone, equal logits, and a note."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from litgpt import LLM
 from litgpt.adapters.checkpoints.hf.checkpoint import open_hf_folder
 from litgpt.domain.errors import CheckpointMismatch
 from litgpt.domain.families import resolve_model
-from tests.adapters.tiny_models import FAMILIES, SIZES, randomise, save_byte_tokenizer, tiny_model
+from tests.adapters.tiny_models import FAMILIES, SIZES, randomize, save_byte_tokenizer, tiny_model
 from tests.agreement.models import random_ids
 
 _VISION = {
@@ -26,13 +26,13 @@ _VISION = {
 
 
 def whole(model_type: str, text_type: str) -> Any:
-    """Return transformers' model of text and pictures, tiny and random."""
+    """Return transformers' multimodal model, tiny and random."""
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     text = SIZES | FAMILIES[text_type] | {"model_type": text_type, "pad_token_id": 0}
     vision = {"model_type": _VISION_TYPES[model_type], **_VISION}
     config = AutoConfig.for_model(model_type, text_config=text, vision_config=vision, mm_tokens_per_image=4)
-    return randomise(AutoModelForImageTextToText.from_config(config, dtype=torch.float32))
+    return randomize(AutoModelForImageTextToText.from_config(config, dtype=torch.float32))
 
 
 _VISION_TYPES = {
@@ -70,7 +70,7 @@ def load(folder: Path) -> LLM:
 
 
 def rename(folder: Path, *renamed: tuple[str, str]) -> None:
-    """Write the weights anew, with another beginning of their names."""
+    """Write the weights again with another name prefix."""
     path = folder / "model.safetensors"
     tensors = load_file(path)
     for old, new in renamed:

@@ -1,4 +1,4 @@
-"""Names of tensors with a level too many or too few are those of the same model, as for transformers."""
+"""Tests of tensor names with an additional or missing prefix level, as in transformers."""
 
 import json
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def test_it_is_the_same_model(spell: Callable[[str], str], tmp_path: Path) -> No
 def test_what_was_saved_without_its_head_is_opened_where_the_head_is_the_embedding(
     family: str, tmp_path: Path
 ) -> None:
-    """`AutoModel` writes the names without the level that the model with a head adds."""
+    """`AutoModel` omits the level that the model with a head adds."""
     model = tiny_model(family, tie_word_embeddings=True)
     model.base_model.save_pretrained(tmp_path)  # type: ignore[operator] # torch does not know what it is
     config = json.loads((tmp_path / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""Files whose names have not all of the levels that most have are read all the same."""
+"""Tests of files in which some names lack a common prefix level."""
 
 from pathlib import Path
 from shutil import copytree

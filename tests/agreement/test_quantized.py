@@ -44,7 +44,7 @@ def logits(model: GPT) -> Tensor:
 
 
 def held(model: nn.Module) -> int:
-    """Return the bytes of all parameters and buffers, what is shared once."""
+    """Return the size in bytes of all parameters and buffers, shared ones once."""
     tensors = {parameter.data_ptr(): parameter for parameter in (*model.parameters(), *model.buffers())}
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
@@ -125,7 +125,7 @@ def test_the_memory_that_each_device_was_foretold_is_what_its_layers_take(
 
 
 class Watched:
-    """A checkpoint that notes, whenever one of its tensors is read, how many bytes of tensors there are."""
+    """A checkpoint that records the bytes of all tensors whenever one of them is read."""
 
     def __init__(self, checkpoint: Any) -> None:
         self._checkpoint = checkpoint
@@ -141,7 +141,7 @@ class Watched:
 
 
 def alive() -> int:
-    """Return the bytes of all tensors that there are and that are not frozen."""
+    """Return the size in bytes of all tensors that are alive and not hidden by `nothing_before`."""
     tensors = [obj for obj in gc.get_objects() if type(obj) in (Tensor, nn.Parameter)]
     there = [tensor.untyped_storage() for tensor in tensors if tensor.device.type == "cpu"]
     return sum({value.data_ptr(): value.nbytes() for value in there}.values())
@@ -149,7 +149,7 @@ def alive() -> int:
 
 @pytest.fixture
 def nothing_before() -> Iterator[None]:
-    """Hide what there is from `alive`."""
+    """Hide existing tensors from `alive`."""
     gc.collect()
     gc.freeze()
     yield

@@ -1,4 +1,4 @@
-"""Quantized models that are saved: what is read of the folder are the numbers that were computed with."""
+"""Tests of saved quantized models: the folder holds the values that were computed with."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def opened(folder: Path, quantization: Quantization | None, precision: str = "32
 
 
 def wide(folder: Path) -> Path:
-    """Return a folder with a model that blocks of 64 divide."""
+    """Return a folder with a model whose sizes are multiples of 64."""
     shutil.copytree(tiny_folder("llama"), folder)
     tiny_model("llama", hidden_size=128, intermediate_size=256).save_pretrained(folder)
     return folder
@@ -124,7 +124,7 @@ def test_it_is_told_where_four_bits_of_bitsandbytes_cannot_be_stored(
 
 
 def dequantized(linear: Any) -> Tensor:
-    """Return the weight of a layer of transformers', which has four bits."""
+    """Return the dequantized weight of a four-bit layer of transformers."""
     from bitsandbytes.functional import dequantize_4bit
 
     actual: Tensor = dequantize_4bit(linear.weight.data, linear.weight.quant_state)

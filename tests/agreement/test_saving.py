@@ -1,4 +1,4 @@
-"""What is saved is opened by transformers, and by us, and is the same model: for every family."""
+"""Tests of saved models of every family: transformers and this library open the same model."""
 
 from pathlib import Path
 

@@ -1,5 +1,4 @@
-"""Over ranks, every family gives the logits of one device: the same network, the same files, each rank its
-slices.
+"""Tests of tensor parallelism for every family: the logits of one device.
 
 The ranks are threads here, so that all families take seconds; tests/adapters/test_workers.py has real
 processes.
@@ -37,7 +36,7 @@ PATIENCE = 120.0
 
 @attrs.define(eq=False)
 class Meeting:
-    """Threads that add up together: each leaves its tensor and takes the sum when all are there."""
+    """A barrier of threads: each contributes its tensor and receives the sum."""
 
     ranks: int
     tensors: dict[int, Tensor] = attrs.field(factory=dict)
@@ -57,7 +56,7 @@ class Meeting:
 
 @attrs.frozen
 class ThreadGroup:
-    """One thread's place in a meeting."""
+    """A communicator of one thread in a `Meeting`."""
 
     meeting: Meeting
     rank: int
@@ -101,7 +100,7 @@ def rank_of(both: Pair, meeting: Meeting, rank: int, quantize: Quantization | No
 
 
 def on_all(ranks: int, work: Callable[[int], Tensor]) -> list[Tensor]:
-    """Return what each rank returns; the error of one is the error of all."""
+    """Return each rank's result; the error of one rank is raised by all."""
     actual: list[Any] = [None] * ranks
 
     def run(rank: int) -> None:

@@ -1,6 +1,6 @@
-"""A head that its config ties to the embedding, and that the checkpoint holds all the same.
+"""Tests of a head that the config ties to the embedding, and that the checkpoint stores nevertheless.
 
-As in transformers 5: one that differs is the model's own; an equal one stays tied.
+As in transformers 5, a head that differs is used; an equal one stays tied.
 """
 
 import json
@@ -33,7 +33,7 @@ IDS = random_ids(1, 12)
 
 
 def folder_with(head: Tensor | None, folder: Path, family: str = "llama", **config: Any) -> Path:
-    """Return a folder whose config ties the head, and that holds this one; None is one that differs."""
+    """Return a folder whose config ties the head, and that stores this head; None for a differing one."""
     whole = tiny_folder(family, tied=True)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = load_file(whole / "model.safetensors")

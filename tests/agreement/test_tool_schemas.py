@@ -1,4 +1,4 @@
-"""Tools: Python functions become the JSON schemas that transformers makes of them."""
+"""Tests of the JSON schemas of Python functions, against transformers'."""
 
 import enum
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Every family on two CUDA devices, as far as devices, dtypes and shapes show it without a GPU."""
+"""Tests of every family on two CUDA devices with fake tensors: devices, dtypes and shapes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ DEVICES = {torch.device("cuda:0"), torch.device("cuda:1")}
 
 @pytest.fixture(autouse=True)
 def _experts_that_share_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Say how many tokens each expert gets: fake tensors have no contents from which to count them."""
+    """Replace the token counts of experts: fake tensors have no contents to count."""
 
     def evenly(chosen: Tensor, count: int) -> list[int]:
         return [len(chosen) * (i + 1) // count - len(chosen) * i // count for i in range(count)]
@@ -40,7 +40,7 @@ def _experts_that_share_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def steps(model: GPT) -> Iterator[Tensor]:
-    """Go through a prompt of rows of different lengths, of which one begins later, and a step of fewer."""
+    """Process a left-padded prompt of several rows, and a decoding step of fewer rows."""
     ids = torch.zeros((ROWS, LENGTH), dtype=torch.long, device=model.input_device)
     cache = model.empty_cache(max_length=LENGTH, row_offsets=(0, 5, 9))
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_every_tensor_is_where_those_are_that_it_meets(variant: Variant, tmp_pat
 
 
 def learn(model: GPT) -> None:
-    """Go through loss and backward, where what is learned has its gradients."""
+    """Run loss and backward; trained parameters must get gradients."""
     ids = torch.zeros((2, LENGTH), dtype=torch.long, device=model.input_device)
     for parameter in model.parameters():
         parameter.grad = None

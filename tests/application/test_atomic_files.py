@@ -1,4 +1,4 @@
-"""A file is written whole, flushed to the disk, and with the permissions that a user expects."""
+"""Tests of atomic file writes: complete, flushed to disk, with the usual permissions."""
 
 import os
 import sys

@@ -30,7 +30,7 @@ HERE = Path("out")
 
 @attrs.define
 class Written:
-    """A writer that remembers what it was given, or that fails."""
+    """A writer that records its input, or raises."""
 
     models: list[ModelToSave[Any]] = attrs.field(factory=list)
     full: bool = False
@@ -42,7 +42,7 @@ class Written:
 
 
 def checkpoint(*dtypes: DType) -> MemoryCheckpoint:
-    """Return a model whose tensors are in these dtypes by turns, in a style of its own."""
+    """Return a model whose tensors have these dtypes in turn, with a prompt style."""
     tensors = {
         name: MemoryTensor(shape, dtypes[at % len(dtypes)])
         for at, (name, shape) in enumerate(shapes().items())

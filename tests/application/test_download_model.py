@@ -1,4 +1,4 @@
-"""Downloading a model, with a store in memory."""
+"""Tests of downloading a model, with a store in memory."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_a_model_that_nobody_has_is_not_downloaded() -> None:
 
 @attrs.define
 class BrokenOff(MemoryCheckpoint):
-    """A model whose weights do not come."""
+    """A model whose weights fail to download."""
 
     def fetch(self, report: Reporter) -> None:
         report(Progress("tiny", 1, 2, unit="B"))

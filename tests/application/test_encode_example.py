@@ -1,4 +1,4 @@
-"""What a model learns from is what it will be asked and answer with, id by id."""
+"""Tests of SFT examples: the ids and targets match the prompts and answers of generation."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ TALK = (*PAIR, Message("user", "Another."), Message("assistant", "An owl."))
 
 
 def targets(example: SFTExample) -> list[str]:
-    """Return what of a lesson is learned, stretch by stretch."""
+    """Return the text of each target span."""
     return [
         ByteTokenizer().decode(example.token_ids[start:stop], include_special_tokens=True)
         for start, stop in example.loss_spans
@@ -95,7 +95,7 @@ def test_an_answer_of_nothing_is_to_end_at_once() -> None:
 
 @attrs.frozen
 class Forgetful(ByteTokenizer):
-    """Its template leaves out what was said before the last question, once there is an answer to that."""
+    """A tokenizer whose template drops earlier turns once the last question has an answer."""
 
     def render(self, messages: Messages, *, add_generation_prompt: bool = True, **options: Any) -> str:  # noqa: ARG002
         known = len(messages) - 2 if messages[-1].role == "assistant" else 0
@@ -110,7 +110,7 @@ def test_a_template_that_writes_earlier_turns_anew_is_refused_rather_than_masked
 
 @attrs.frozen
 class Loose(ByteTokenizer):
-    """Its template marks no end of a turn."""
+    """A tokenizer whose template has no end of turn."""
 
     def render(self, messages: Messages, *, add_generation_prompt: bool = True, **options: Any) -> str:  # noqa: ARG002
         text = "".join(f"{message.role}: {message.content}\n\n" for message in messages)

@@ -108,7 +108,7 @@ def test_nothing_is_generated_before_it_is_asked_for_nor_after_it_is_closed() ->
 
 @attrs.frozen
 class _LongPieces:
-    """A decoder of which each token is a page of text."""
+    """A decoder whose tokens are long texts."""
 
     def push(self, _token: int) -> str:
         return "x" * 100_000

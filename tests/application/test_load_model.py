@@ -30,7 +30,7 @@ def checkpoint(config: dict[str, Any] | None = None, **more: Any) -> MemoryCheck
 
 @attrs.define
 class OpenBytes:
-    """Opens the same tokenizer whatever it is asked for, and remembers that."""
+    """Opens the byte tokenizer for every source, and records the calls."""
 
     tokenizer: ByteTokenizer = attrs.field(factory=ByteTokenizer)
     calls: list[tuple[TokenizerSource, int | None]] = attrs.field(factory=list)
@@ -160,7 +160,7 @@ def test_a_wish_that_cannot_be_is_refused_before_anything_is_fetched() -> None:
 def memory_check(
     *, memory: int | None, dtype: DType = "float32", context: int = 64, **options: Any
 ) -> MemoryCheckpoint:
-    """Check the tiny model (about 12,000 weights) against a machine with so many bytes."""
+    """Check the tiny model (about 12,000 weights) against a machine with this much memory."""
     model = checkpoint({"max_position_embeddings": context})
     model.weights = {name: MemoryTensor(shape, dtype) for name, shape in shapes().items()}
     place = PlaceModel(MemoryStrategy(there_is=Hardware(available_host_memory=memory)), eq)

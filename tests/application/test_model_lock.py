@@ -1,4 +1,4 @@
-"""Who may use a model while others use or change it, with threads and without a model."""
+"""Tests of the model lock: concurrent uses and exclusive changes, with threads and without a model."""
 
 import copy
 import gc
@@ -45,7 +45,7 @@ def stream(lock: ModelLock, at_most: int = 8) -> Generation:
 
 
 def waits(future: Future[Any]) -> bool:
-    """Return whether something has not come to its end after a moment in which it could have."""
+    """Return whether a future is still running after a short wait."""
     time.sleep(0.1)
     return not future.done()
 

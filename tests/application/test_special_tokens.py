@@ -1,4 +1,4 @@
-"""Special tokens in conversations and examples: those in messages are text."""
+"""Tests of special tokens in conversations and examples: those in messages are text."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The repository as it lies on disk, for the tests that read it."""
+"""The files of the repository, for the tests that read them."""
 
 import shutil
 import tomllib
@@ -20,7 +20,7 @@ def pyproject() -> dict[str, Any]:
 
 
 def files(*folders: str, suffix: str = "") -> Iterator[Path]:
-    """Yield our files under these folders, and none that Python compiled."""
+    """Yield the source files under these folders, without compiled ones."""
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts and path.name.endswith(suffix):
@@ -28,7 +28,7 @@ def files(*folders: str, suffix: str = "") -> Iterator[Path]:
 
 
 def copy_sources(into: Path) -> Path:
-    """Copy all that a wheel is built from, and nothing that an earlier build left behind."""
+    """Copy the sources of a wheel, without the output of earlier builds."""
     into.mkdir()
     for name in SOURCES:
         shutil.copytree(ROOT / name, into / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -38,7 +38,7 @@ def copy_sources(into: Path) -> Path:
 
 
 def lay_out(into: Path) -> Path:
-    """Copy the sources into `into/litgpt`, as an installation lays them out."""
+    """Copy the sources into `into/litgpt`, in the layout of an installation."""
     for package, folder in sorted(pyproject()["tool"]["setuptools"]["package-dir"].items()):
         target = into.joinpath(*package.split("."))
         shutil.copytree(ROOT / folder, target, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md hold: their code runs, and they name the files to change."""
+"""Tests of the recipes in CONTRIBUTING.md: their code runs, and they name the files to change."""
 
 import re
 import tokenize

@@ -1,4 +1,4 @@
-"""Dependencies point inward and each technology has one home: the contracts of import-linter hold."""
+"""Tests of the dependency rules: the contracts of import-linter."""
 
 import ast
 import os
@@ -37,7 +37,7 @@ PLANTS = {
 
 
 def lint_imports(path: Path) -> subprocess.CompletedProcess[str]:
-    """Run import-linter on the package `litgpt` that lies in `path`, by the contracts of this repository."""
+    """Run import-linter on the package `litgpt` in `path`, with the contracts of this repository."""
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
     command += ["--no-logo", "--no-cache", str(ROOT / "pyproject.toml")]
     environment = {**os.environ, "PYTHONPATH": str(path), "COLUMNS": "200"}
@@ -65,7 +65,7 @@ def test_a_planted_import_breaks_its_contract(contract: str, tmp_path: Path) -> 
 
 
 def imported_packages(source: Path) -> set[str]:
-    """Return the top-level names of every import in a file, those inside functions included."""
+    """Return the top-level names of every import in a file, including those in functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

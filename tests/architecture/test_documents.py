@@ -1,4 +1,4 @@
-"""Tables that are generated are current, links lead somewhere, and the maps name what exists."""
+"""Tests of the documents: generated tables are current, links resolve, and maps name existing files."""
 
 import ast
 import re

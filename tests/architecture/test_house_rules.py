@@ -1,4 +1,4 @@
-"""Rules of the house that no linter knows."""
+"""Tests of project rules that no linter checks."""
 
 from pathlib import Path
 

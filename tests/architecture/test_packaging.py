@@ -1,4 +1,4 @@
-"""What is installed is what lies here: nothing is left out of the wheel, and nothing is declared twice."""
+"""Tests of the wheel: it contains every source file, and the version is declared once."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from tests.architecture.repository import ROOT, SOURCES, copy_sources, files, py
 
 
 def module_folders() -> dict[str, Path]:
-    """Return each package's folder, by the name that the mapping in pyproject.toml gives it."""
+    """Return each package's folder, by the package name in pyproject.toml."""
     mapping = pyproject()["tool"]["setuptools"]["package-dir"]
     roots = {ROOT / folder: package for package, folder in mapping.items()}
     results = {}
@@ -25,7 +25,7 @@ def module_folders() -> dict[str, Path]:
 
 
 def installed_as(path: Path) -> str:
-    """Return where in the wheel a source file belongs."""
+    """Return the path of a source file in the wheel."""
     folders = {folder: package for package, folder in module_folders().items()}
     folder = next(parent for parent in path.parents if parent in folders)
     return "/".join((*folders[folder].split("."), *path.relative_to(folder).parts))
@@ -42,7 +42,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_every_package_is_listed() -> None:
-    """Setuptools drops a package that is not listed without a word."""
+    """Setuptools silently drops a package that is not listed."""
     assert sorted(pyproject()["tool"]["setuptools"]["packages"]) == sorted(module_folders())
 
 
@@ -63,7 +63,7 @@ def test_the_wheel_carries_its_licence(wheel: zipfile.ZipFile) -> None:
 
 
 def test_the_tests_run_on_the_files_beside_them() -> None:
-    """A virtual environment that was copied with its folder still points at the folder it came from."""
+    """A copied virtual environment still refers to the original folder."""
     spec = find_spec("litgpt.domain")
     assert spec is not None
     assert spec.origin is not None

@@ -1,4 +1,4 @@
-"""What importing a part of the library loads, each asked of a Python of its own."""
+"""Tests of the modules that importing a part of the library loads, each in a new interpreter."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def import_all(name):
 
 
 def loaded_by(code: str) -> set[str]:
-    """Run some Python and return the names of the heavy libraries that it loaded."""
+    """Run Python code and return the names of the heavy libraries that it loaded."""
     report = f"import sys; print('loaded:', *sorted({set(HEAVY)!r} & set(sys.modules)))"
     run = subprocess.run(
         [sys.executable, "-c", f"{IMPORT_ALL}\n{code}\n{report}"],

@@ -26,7 +26,7 @@ CONFIG = {
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors of a checkpoint with this config, by name."""
+    """Return the tensor shapes of a checkpoint with this config, by name."""
     planned = map_parameters(parse_config("tiny", CONFIG), LLAMA.weights)
     return {piece.name: piece.shape for join in planned for piece in join.views}
 

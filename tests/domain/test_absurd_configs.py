@@ -1,4 +1,4 @@
-"""Configs that ask for more than any machine has are refused before a layer is built, in a short message."""
+"""Tests of configs beyond any machine's size: refused before a layer is built, with a short message."""
 
 import time
 from typing import Any
@@ -53,7 +53,7 @@ ABSURD = (
 
 
 def tried(config: dict[str, Any]) -> str:
-    """Return the message with which a config is refused, however far it gets; empty if it is not."""
+    """Return the message with which a config is refused at any stage; empty if it is accepted."""
     began = time.process_time()
     try:
         weight_bytes(parse_config("a model", config), dtype="float32")

@@ -1,4 +1,4 @@
-"""The catalogue: short names of well-known repositories, and how large their models are."""
+"""Tests of the catalogue: short names of well-known repositories, and model sizes."""
 
 import subprocess
 import sys

@@ -1,6 +1,6 @@
-"""Every prompt style, written out: the format that the model's card or LitGPT 0.5.13 gives.
+"""Tests of every prompt style's exact format, from the model card or LitGPT 0.5.13.
 
-A system prompt or a conversation of None is one that the style cannot express, and refuses.
+None stands for a system prompt or a conversation that the style does not support.
 """
 # ruff: noqa: RUF001 - DeepSeek's marks have bars of full width
 
@@ -14,7 +14,7 @@ from litgpt.domain.errors import UnsupportedPrompt
 
 @attrs.frozen
 class Written:
-    """What a style makes of "Q", of "S" and "Q", and of "Q", "A" and "R" after "S" if it takes one."""
+    """Expected texts of "Q", of "S" and "Q", and of "Q", "A" and "R" (after "S" if supported)."""
 
     name: str
     question: str

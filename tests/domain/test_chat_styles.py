@@ -1,4 +1,4 @@
-"""Prompt styles: exactly what the models were tuned with, and no silence about what they cannot say."""
+"""Tests of prompt styles: the formats of the models' training, and errors for unsupported messages."""
 
 import pytest
 

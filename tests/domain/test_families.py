@@ -96,7 +96,7 @@ def test_gemma_3_within_a_model_that_sees_is_told_by_what_is_unusual_of_it_alone
 
 
 def gemma_4(**settings: Any) -> Any:
-    """Return the layers of a Gemma 4 whose kinds of layers are given by settings, as on the Hub."""
+    """Return the layers of a Gemma 4 with these layer settings, as on the Hub."""
     text = {
         **{name: CONFIG[name] for name in ("hidden_size", "num_attention_heads", "vocab_size")},
         "model_type": "gemma4_text",

@@ -1,4 +1,4 @@
-"""Docstrings in Google's style."""
+"""Tests of parsing Google-style docstrings."""
 
 import pytest
 

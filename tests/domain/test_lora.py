@@ -1,4 +1,4 @@
-"""What LoRA may be asked for, and where it can be."""
+"""Tests of LoRA settings and targets."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The learning rate: up in a line, down along half a cosine, and never below its floor."""
+"""Tests of the learning rate: linear warmup, cosine decay, and a floor."""
 
 import pytest
 

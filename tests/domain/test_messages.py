@@ -1,4 +1,4 @@
-"""Messages: what callers and data sets pass, as what a chat template reads."""
+"""Tests of messages: the formats of callers and datasets, for chat templates."""
 
 import enum
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ class Role(enum.StrEnum):
 
 
 class Model:
-    """Like a pydantic model, such as those of OpenAI's client."""
+    """Like a pydantic model of OpenAI's client."""
 
     def __init__(self, **fields: Any) -> None:
         self.fields = fields

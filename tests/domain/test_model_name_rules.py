@@ -1,4 +1,4 @@
-"""Which style a name alone stands for: the last resort, and never for a model that only continues text."""
+"""Tests of the prompt style by model name: the last resort, and never for a base model."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -107,7 +107,7 @@ BASE_MARKS = ("-base", "-pt", "pythia", "-python-hf", "-completion", "-intermedi
 
 
 def names() -> Iterator[str]:
-    """Yield every name that is written somewhere: in this file and in the catalogue."""
+    """Yield every model name in this file and in the catalogue."""
     yield from TAUGHT
     yield from CONTINUE
     yield from OTHERWISE
@@ -164,7 +164,7 @@ def test_every_pattern_fits_a_name_and_is_written_in_small_letters() -> None:
 
 
 def test_where_two_patterns_fit_one_name_the_longer_is_the_narrower() -> None:
-    """The narrower one fits no name that the other does not."""
+    """Every name that matches the narrower one matches the other too."""
     overlaps = {pair for name in names() for pair in combinations(sorted(fitting(name), key=len), 2)}
     for wide, narrow in overlaps:
         assert STYLE_BY_MODEL_NAME[wide] is STYLE_BY_MODEL_NAME[narrow] or len(wide) < len(narrow)

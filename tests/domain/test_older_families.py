@@ -1,4 +1,4 @@
-"""BLOOM, MPT, Falcon RW, GPT-J, OPT and StarCoder, in the words of their own repositories."""
+"""Tests of BLOOM, MPT, Falcon RW, GPT-J, OPT and StarCoder with their repositories' configs."""
 
 from typing import Any
 
@@ -100,14 +100,14 @@ STARCODER = {
 
 
 def attention(architecture: Architecture) -> AttentionSpec:
-    """Return how the first layer attends."""
+    """Return the attention of the first layer."""
     mixer = architecture.layers[0].mixer
     assert isinstance(mixer, AttentionSpec)
     return mixer
 
 
 def falling(architecture: Architecture) -> AlibiSpec:
-    """Return how its scores fall with distance."""
+    """Return the ALiBi settings of the first layer."""
     alibi = attention(architecture).alibi
     assert alibi is not None
     return alibi

@@ -1,4 +1,4 @@
-"""What the models' own repositories say in settings that no other family has."""
+"""Tests of published configs with settings that no other family has."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.contracts.distribution_strategy import CONFIG
 
 
 def described(model_type: str, **settings: Any) -> Architecture:
-    """Return what a config means that has these settings beside the usual sizes."""
+    """Return the architecture of a config with these settings and the usual sizes."""
     return parse_config("x", CONFIG | {"model_type": model_type} | settings)
 
 

@@ -1,4 +1,4 @@
-"""What a recipe may ask for, what it fills in, and how it says that something cannot be."""
+"""Tests of `TrainConfig`: allowed settings, defaults, and error messages."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a record of a data set is, and what is said about one that is none."""
+"""Tests of dataset records: supported formats, and the errors for others."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ def test_an_input_is_put_below_its_instruction() -> None:
 
 
 def test_alpacas_style_has_a_place_for_an_input() -> None:
-    """The text that Taori et al. give, and that LitGPT writes."""
+    """The text of Taori et al., which LitGPT writes too."""
     record = {"instruction": "Add {input}.", "input": "1 and {instruction}", "output": "3"}
     alpaca = find_style("alpaca")
     assert alpaca.render(example(record, "alpaca")[:-1]) == (

@@ -1,4 +1,4 @@
-"""One check for each kind of value, with one wording of what an argument must be."""
+"""Tests of the validators: one check per kind of value, with uniform messages."""
 
 from decimal import Decimal
 from fractions import Fraction

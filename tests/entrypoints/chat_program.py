@@ -1,4 +1,4 @@
-"""A chat with a model of fakes, as a process that starts in no time: `python chat_program.py [--plain]`.
+"""A chat with a fake model, as a process that starts quickly: `python chat_program.py [--plain]`.
 
 A message with "long" in it gets an answer that takes seconds, any other a few words of Markdown.
 """
@@ -54,7 +54,7 @@ class TwoAnswers(ScriptedGenerator):
 
 
 class Slowly(Sequence[int]):
-    """The bytes of a text over and over, some of them a second."""
+    """The bytes of a text, repeated at a fixed rate."""
 
     def __len__(self) -> int:
         return sys.maxsize
@@ -65,7 +65,7 @@ class Slowly(Sequence[int]):
 
 
 def begin(messages: Sequence[Message], settings: dict[str, Any]) -> Chat:
-    """Begin a conversation."""
+    """Start a conversation."""
     tokenizer, generator = ByteTokenizer(), TwoAnswers(SHORT, 10_000)
     talk = Conversation(
         RenderPrompt(tokenizer, None),
@@ -83,7 +83,7 @@ def begin(messages: Sequence[Message], settings: dict[str, Any]) -> Chat:
 
 
 def main() -> None:
-    """Hold a conversation, without prompt_toolkit if `--plain` is given."""
+    """Run the chat, without prompt_toolkit if `--plain` is given."""
     if "--plain" in sys.argv:
         sys.modules["prompt_toolkit"] = None  # type: ignore[assignment] # so that it cannot be imported
     session = Session(begin, begin((), {}), {}, AdapterSwitch(NoAdapters()), details={"model": "fake"})

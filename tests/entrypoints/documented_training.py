@@ -1,4 +1,4 @@
-"""What python-api.md says about training with the Lightning Trainer, letter by letter; tests run it."""
+"""The training examples of python-api.md with the Lightning Trainer, verbatim; tests run them."""
 
 MODULE = """
 import torch

@@ -1,4 +1,4 @@
-"""When a program in a terminal can be interrupted by Ctrl-C."""
+"""Waiting until a program in a terminal can be interrupted by Ctrl-C."""
 
 import sys
 import time
@@ -7,9 +7,9 @@ import psutil
 
 
 def wait_until_it_reads(pid: int, within: float = 300.0) -> None:
-    """Return when a process that has printed its prompt waits for keys.
+    """Return once a process that has printed its prompt waits for input.
 
-    Python's `input()` misses a Ctrl-C that comes between the two. Nothing is computed then, so the main
+    Python's `input()` loses a Ctrl-C that arrives between the two. Nothing is computed then, so the main
     thread sleeps as soon as it waits.
     """
     if sys.platform != "linux":  # where the state of one thread cannot be read

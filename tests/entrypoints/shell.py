@@ -1,4 +1,4 @@
-"""A shell in a terminal, in which a user types commands."""
+"""A shell in a pseudo-terminal."""
 
 import os
 import re
@@ -16,11 +16,12 @@ _HIDDEN = ("NO_COLOR", "RANK", "LOCAL_RANK", "NODE_RANK", "VISUAL", "EDITOR")
 
 
 class Shell:
-    """A shell whose `litgpt` is this one; without a Hub, without GPUs, and with a home of its own.
+    """A shell whose `litgpt` is this one; without a Hub or GPUs, and with its own home.
 
     Attributes:
-        folder: Where it works.
+        folder: The working directory.
         child: The terminal.
+
 
     """
 
@@ -48,7 +49,7 @@ class Shell:
         self.child.expect_exact(f"{command}\r\n")
 
     def end(self, status: int = 0) -> str:
-        """Wait until the command has ended with a status, and return what it sent to the terminal."""
+        """Wait until the command has exited with a status, and return its output."""
         self.child.expect_exact(READY)
         sent = str(self.child.before)
         self.begin("echo $?")
@@ -57,19 +58,19 @@ class Shell:
         return sent
 
     def run(self, command: str, status: int = 0) -> str:
-        """Run a command and return what the terminal shows when it is over."""
+        """Run a command and return its output."""
         self.begin(command)
         return screen(self.end(status))
 
 
 def kill(child: "pexpect.spawn[str]") -> None:
-    """End a program in a terminal. pexpect's own `close` is an error where that takes more than 0.1 s."""
+    """Kill a program in a terminal. pexpect's own `close` raises if that takes more than 0.1 s."""
     child.kill(signal.SIGKILL)
     child.wait()
     child.close()
 
 
 def screen(sent: str) -> str:
-    """Return the lines of a terminal without styles, each as it was overwritten last."""
+    """Return the lines of a terminal without styles, after all overwriting."""
     text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", sent).replace("\r\n", "\n")
     return "\n".join(line.rsplit("\r", 1)[-1].rstrip() for line in text.split("\n"))

@@ -1,4 +1,4 @@
-"""Small runs of training: examples, recipes, and what a run left."""
+"""Small training runs: examples, configs, and results."""
 
 import csv
 import json
@@ -10,14 +10,14 @@ from tests.adapters.tiny_models import tiny_folder
 
 
 def examples(path: Path, count: int = 40) -> Path:
-    """Write examples of Alpaca's shape, one a line, and return the path."""
+    """Write examples in Alpaca's format, one per line, and return the path."""
     lines = [json.dumps({"instruction": f"say {i}", "output": f"number {i}"}) for i in range(count)]
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
 
 def recipe(folder: Path, **settings: Any) -> TrainConfig:
-    """Return a recipe of a short run on a tiny model. Its data are written; what comes of it is in `out`."""
+    """Return the config of a short run on a tiny model. Its data are written; the output folder is `out`."""
     data = folder / "examples.jsonl"
     usual: dict[str, Any] = {
         "model": tiny_folder("llama"),
@@ -34,22 +34,22 @@ def recipe(folder: Path, **settings: Any) -> TrainConfig:
 
 
 def rows(out: Path) -> list[dict[str, str]]:
-    """Return what a run's metrics.csv says."""
+    """Return the rows of a run's metrics.csv."""
     with (out / "metrics.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def losses(out: Path) -> list[tuple[str, str]]:
-    """Return each step with its loss, as metrics.csv has them."""
+    """Return each step with its loss, from metrics.csv."""
     return [(row["step"], row["train_loss"]) for row in rows(out) if row["train_loss"]]
 
 
 def validated(out: Path) -> list[tuple[str, str]]:
-    """Return each step at which there was validation with what was lost, as metrics.csv has them."""
+    """Return each validation's step and loss, from metrics.csv."""
     return [(row["step"], row["val_loss"]) for row in rows(out) if row["val_loss"]]
 
 
 def checkpoints(out: Path) -> list[str]:
-    """Return the names of all that lies among a run's checkpoints."""
+    """Return the names of all entries in a run's checkpoint folder."""
     folder = out / "checkpoints"
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []

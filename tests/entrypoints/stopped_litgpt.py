@@ -1,4 +1,4 @@
-"""Sending a signal to a training command within a chosen step.
+"""Send a signal to a training command within a chosen step.
 
 Run as a program, this file is `litgpt`, except that the first process of a training waits for a signal within
 the step that an environment variable names.
@@ -22,9 +22,9 @@ PATIENCE = 900
 
 
 def stopped_within(step: int, number: signal.Signals, *arguments: str) -> str:
-    """Run a training command, send it a signal within a step, and return what it wrote to stderr.
+    """Run a training command, send it a signal within a step, and return its stderr.
 
-    It must end with status 130, write nothing to stdout and leave no process behind.
+    It must exit with status 130, write nothing to stdout and leave no process behind.
     """
     with subprocess.Popen(
         [sys.executable, __file__, *arguments],
@@ -50,7 +50,7 @@ def stopped_within(step: int, number: signal.Signals, *arguments: str) -> str:
 
 
 def wait_for_all_of(session: int) -> None:
-    """Wait until a session has no processes: one that has closed its files may not have ended yet."""
+    """Wait until a session has no processes: one that has closed its files may still be running."""
     deadline = time.monotonic() + PATIENCE
     while left := in_session(session):
         assert time.monotonic() < deadline, left
@@ -58,7 +58,7 @@ def wait_for_all_of(session: int) -> None:
 
 
 def in_session(session: int) -> list[int]:
-    """Return the processes of a session, which are all that were started by its first one."""
+    """Return the processes of a session, which includes all descendants of its first one."""
     results = []
     for path in Path("/proc").iterdir():
         if path.name.isdigit():

@@ -1,4 +1,4 @@
-"""A tiny model whose chat template knows tools, documents, names and thinking."""
+"""A tiny model whose chat template supports tools, documents, names and thinking."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def weather(city: str) -> str:
 
 @cache
 def templated_folder() -> Path:
-    """Return a folder with a tiny Llama that has the template; not to be written to."""
+    """Return a folder with a tiny Llama that has the template; read-only."""
     folder = Path(_HOME.name) / "model"
     shutil.copytree(tiny_folder("llama"), folder)
     sizes = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {

@@ -1,4 +1,4 @@
-"""A chat's calls take the options of `generate` for one answer, and check them in the same way."""
+"""Tests of the options of a chat's calls: those of `generate`, for one answer, with the same checks."""
 
 from collections.abc import Iterator
 from pathlib import Path

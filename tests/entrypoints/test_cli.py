@@ -1,4 +1,4 @@
-"""The command line, in this process and on tiny models: what it says, where it says it, and how it ends."""
+"""Tests of the command line in this process, on tiny models: output, streams, and exit status."""
 
 import io
 import json
@@ -194,7 +194,7 @@ def test_a_place_that_there_is_not_is_refused_before_a_weight_is_read(
 
 
 class Faulty(MemoryStore):
-    """A store that fails in a way that nobody foresaw."""
+    """A store that raises an unexpected exception."""
 
     def open(self, reference: ModelReference) -> MemoryCheckpoint:
         raise self.models[reference.name]  # type: ignore[misc]

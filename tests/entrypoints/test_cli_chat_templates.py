@@ -1,4 +1,4 @@
-"""Chat templates on the command line: tools, variables, files of messages, and prompts as they are."""
+"""Tests of chat templates on the command line: tools, variables, message files, and raw prompts."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A chat in a real terminal, with prompt_toolkit and without: pastes, Ctrl-C, typed-ahead text, history."""
+"""Tests of a chat in a terminal, with and without prompt_toolkit: pastes, Ctrl-C, typeahead, history."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def terminal(state: Path, editor: str) -> Iterator["pexpect.spawn[str]"]:
 
 
 def run(terminal: "pexpect.spawn[str]", keys: str, expected: str) -> str:
-    """Type, wait for what is expected and for the next prompt, and return what was shown until then."""
+    """Type, wait for the expected text and for the next prompt, and return the output."""
     terminal.send(keys)
     terminal.expect(expected)
     shown = str(terminal.before) + str(terminal.after)
@@ -76,7 +76,7 @@ def run(terminal: "pexpect.spawn[str]", keys: str, expected: str) -> str:
 
 
 def users(terminal: "pexpect.spawn[str]", path: Path) -> list[str]:
-    """Return what the user said, as the chat saves it, and begin a new conversation."""
+    """Return the user's messages, as the chat saves them, and start a new conversation."""
     run(terminal, f"/save {path}\r", r"\(Saved to")
     run(terminal, "/clear\r", r"\(Started a new conversation")
     messages = json.loads(path.read_text(encoding="utf-8"))["messages"]

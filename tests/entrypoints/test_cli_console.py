@@ -1,4 +1,4 @@
-"""What a terminal is sent, and what a pipe is."""
+"""Tests of the output to terminals and pipes."""
 
 import io
 import sys
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 
 def terminal(monkeypatch: pytest.MonkeyPatch, stream: str) -> Terminal:
-    """Put a terminal in the place of a stream, until the test is over or undoes it."""
+    """Replace a stream by a terminal, until the test ends or undoes it."""
     for name, value in {"TERM": "xterm", "WT_SESSION": "1", "COLUMNS": "40"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -66,7 +66,7 @@ def test_a_name_in_an_error_gives_a_terminal_no_commands_either(monkeypatch: pyt
 
 
 def shown(raw: str) -> list[str]:
-    """Return what stands on the last line of a terminal after each carriage return."""
+    """Return the last line of a terminal after each carriage return."""
     line, states = "", []
     for part in raw.split("\r"):
         line = part + line[len(part) :]

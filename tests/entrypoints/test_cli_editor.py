@@ -1,4 +1,4 @@
-"""A message in the user's own editor; the editors are commands that every POSIX system has."""
+"""Tests of messages written in the user's editor; the editors are POSIX commands."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What `litgpt info` says of a model and a memory."""
+"""Tests of the model and memory report of `litgpt info`."""
 
 import pytest
 

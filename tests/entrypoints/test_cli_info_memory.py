@@ -1,4 +1,4 @@
-"""What `litgpt info` counts is what the network in torch holds."""
+"""Tests of the memory that `litgpt info` reports, against the torch model."""
 
 import pytest
 import torch

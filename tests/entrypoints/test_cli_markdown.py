@@ -1,4 +1,4 @@
-"""Markdown of a streamed answer: the same whatever pieces it comes in, and nothing of it is lost."""
+"""Tests of streamed Markdown: independent of the chunking, and without loss of text."""
 
 import re
 from itertools import groupby
@@ -32,7 +32,7 @@ PIECES = [
 
 
 def rendered(*pieces: str) -> str:
-    """Return what is shown, with tags in place of terminal codes; neighbors in the same style are one."""
+    """Return the output with tags for terminal codes; adjacent runs of one style are merged."""
     stream = MarkdownStream(styled=True)
     shown = "".join([*map(stream.feed, pieces), stream.finish()])
     parts = re.findall(r"\x1b\[([\d;]+)m(.*?)\x1b\[0m|([^\x1b])", shown, re.DOTALL)

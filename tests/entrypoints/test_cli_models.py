@@ -1,4 +1,4 @@
-"""`litgpt list` and `litgpt rm`, on folders of their own: nothing of the user's is looked at."""
+"""Tests of `litgpt list` and `litgpt rm`, isolated from the user's folders."""
 
 import json
 import shutil

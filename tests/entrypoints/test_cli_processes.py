@@ -1,4 +1,4 @@
-"""The command line as a process: pipes, terminals and Ctrl-C."""
+"""Tests of the command line as a process: pipes, terminals and Ctrl-C."""
 
 import codecs
 import json
@@ -24,7 +24,7 @@ NEVER_ENDING = ("--max-new-tokens", "100000")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return a model that goes on talking: its context is long, and no token ends an answer."""
+    """Return a model whose answers do not end: a long context, and no end token."""
     path = tmp_path_factory.mktemp("talkative")
     model = tiny_model("llama", max_position_embeddings=1_000_000, eos_token_id=None)
     model.generation_config.eos_token_id = None
@@ -102,7 +102,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
     class Terminal:
-        """A program in a terminal of its own."""
+        """A program in a pseudo-terminal."""
 
         def __init__(self, *arguments: str) -> None:
             self.descriptor, end = pty.openpty()
@@ -123,7 +123,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
             self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
         def read(self, seconds: float) -> bytes | None:
-            """Take what the program shows next: nothing if it has ended, None if none came in time."""
+            """Return the program's next output: empty if it has exited, None on timeout."""
             if not select.select([self.descriptor], [], [], max(0, seconds))[0]:
                 return None
             try:
@@ -147,19 +147,19 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
             self.type("\x03")
 
         def status(self) -> int:
-            """Wait for the program to end and return how it did."""
+            """Wait for the program to exit and return its status."""
             until = time.monotonic() + PATIENCE
             while self.read(until - time.monotonic()) != b"":
                 assert time.monotonic() < until, self.seen
             return self.process.wait()
 
         def is_as_it_was(self) -> bool:
-            """Return whether echo, line editing and the cursor are as they were."""
+            """Return whether echo, line editing and the cursor are restored."""
             hidden = self.seen.rfind("\x1b[?25l") > self.seen.rfind("\x1b[?25h")
             return termios.tcgetattr(self.descriptor) == self.before and not hidden
 
         def close(self) -> None:
-            """Leave nothing behind."""
+            """Kill the program and close the terminal."""
             self.process.kill()
             self.process.wait()
             os.close(self.descriptor)

@@ -1,4 +1,4 @@
-"""A conversation on the command line, with fakes of all ports: what is a message, and what is for us."""
+"""Tests of a conversation on the command line with fakes of all ports: messages and commands."""
 
 import io
 import json
@@ -68,7 +68,7 @@ def talk(
     chat: Chat | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Session:
-    """Have a conversation along a pipe."""
+    """Run a conversation through a pipe."""
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
     adapters = AdapterSwitch(TwoAdapters())
     session = Session(lambda messages, _: begin(messages=messages), chat or begin(), settings or {}, adapters)

@@ -1,4 +1,4 @@
-"""`litgpt finetune` and `litgpt pretrain` in this process: options, a file of settings, and how they end."""
+"""Tests of `litgpt finetune` and `litgpt pretrain` in this process: options, config files, exit status."""
 
 import subprocess
 import sys

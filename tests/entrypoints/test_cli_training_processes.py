@@ -1,4 +1,4 @@
-"""Signals end `litgpt finetune` well, in one process and in two, and it goes on exactly."""
+"""Tests of signals to `litgpt finetune`, in one process and in two: a clean exit and an exact resume."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`litgpt finetune` and `litgpt pretrain`, in this process: what they take and say, and how they end."""
+"""Tests of `litgpt finetune` and `litgpt pretrain` in this process: settings, output, exit status."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Backends can be swapped, by a test, a user or a package."""
+"""Tests of the container: a test, a user or a package can replace backends."""
 
 import subprocess
 import sys

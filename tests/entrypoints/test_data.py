@@ -1,4 +1,4 @@
-"""`litgpt.data` as it is used: connected, fed to the Trainer, and refused where nothing can be learned."""
+"""Tests of `litgpt.data`: connected to a model, fed to the Trainer, and refused without targets."""
 
 import json
 import subprocess
@@ -49,13 +49,13 @@ def batches(module: DataModule) -> list[dict[str, torch.Tensor]]:
 
 
 def texts(fed: list[dict[str, torch.Tensor]]) -> list[str]:
-    """Return what is in batches, example by example, without what they are padded with."""
+    """Return the texts in batches, example by example, without padding."""
     rows = [row for batch in fed for row in batch["input_ids"].tolist()]
     return [ByteTokenizer().decode(row, include_special_tokens=True).partition("!")[0] for row in rows]
 
 
 def learned(batch: dict[str, torch.Tensor]) -> list[str]:
-    """Return what is learned of each example."""
+    """Return the target text of each example."""
     return [
         ByteTokenizer().decode([value for value in row if value >= 0], include_special_tokens=True)
         for row in batch["labels"].tolist()
@@ -157,7 +157,7 @@ def test_a_folder_has_its_own_validation(tmp_path: Path) -> None:
 
 
 def test_the_split_is_that_of_random_split(tmp_path: Path) -> None:
-    """It is how LitGPT splits, so that a validation loss can be compared."""
+    """As in LitGPT, so that validation losses can be compared."""
     module = JSON(write(tmp_path / "data.json", RECORDS), val_split_fraction=0.3, seed=7)
     module.connect(ByteTokenizer())
     generator = torch.Generator().manual_seed(7)
@@ -355,7 +355,7 @@ def test_a_row_of_parquet_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 class Refusing(ByteTokenizer):
-    """Refuses a letter, as a tokenizer does whose token the model has no embedding for."""
+    """Refuses a letter, as a tokenizer does whose token has no embedding in the model."""
 
     def encode(self, text: str, *, bos: bool | None = None, escaped: bool = False) -> list[int]:
         if "ß" in text:

@@ -1,4 +1,4 @@
-"""The same module on Lightning's strategies: two processes learn what one would from both their batches."""
+"""Tests of one module on Lightning's strategies: two processes equal one with both batches."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Data for chat templates: tool calls, tools and variables in records, and texts that are rendered."""
+"""Tests of data for chat templates: tool calls, tools and variables in records, and rendered texts."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def rendered() -> Any:
 
 
 def fed(llm: LLM, module: DataModule) -> list[tuple[str, list[str]]]:
-    """Return the text of each example, and the stretches of it that are learned."""
+    """Return the text of each example, and its target spans."""
     module.connect(llm.tokenizer)
     module.setup()
     train, _ = module._datasets()

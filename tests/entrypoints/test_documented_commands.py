@@ -1,7 +1,7 @@
-"""The documents' commands: all of them are understood, and what is shown of a checked one is what it prints.
+"""Tests of the documents' commands: all are parsed, and the output of checked ones is compared.
 
-A console block below `<!-- checked -->` is typed into a terminal, line by line, with the files that blocks
-below `<!-- file: NAME -->` hold. Losses and precisions are the machine's and may differ; `…` stands for any
+A console block below `<!-- checked -->` is typed into a terminal, line by line, with the files in the blocks
+below `<!-- file: NAME -->`. Losses and precisions depend on the machine and may differ; `…` stands for any
 text, and a line of it for any number of lines.
 """
 
@@ -33,7 +33,7 @@ def blocks(document: Path) -> Iterator[tuple[str, str]]:
 
 
 def commands() -> list[str]:
-    """Return every `litgpt` command of the documents that is written out."""
+    """Return every complete `litgpt` command of the documents."""
     lines = [line for document in DOCUMENTS for _, text in blocks(document) for line in text.splitlines()]
     written_out = [
         line.removeprefix("$ ") for line in lines if line.startswith("$ litgpt ") and "…" not in line
@@ -51,7 +51,7 @@ def test_a_documented_command_is_understood(command: str) -> None:
 
 
 def expected(shown: str) -> re.Pattern[str]:
-    """Return what the lines of a document match."""
+    """Return the pattern that matches the lines of a document."""
     parts = []
     for line in re.sub(" +", " ", shown).splitlines():
         known = [re.escape(word).replace("…", ".+") for word in MEASURED.split(line.rstrip())]

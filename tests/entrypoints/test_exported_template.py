@@ -1,4 +1,4 @@
-"""A saved model's chat template is the prompt style that it was trained in."""
+"""Tests of a saved model's chat template: the prompt style of its training."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The first hour of a new user, with the real model: a terminal, files, and a notebook."""
+"""Tests of a new user's first hour with the real model: a terminal, files, and a notebook."""
 
 import json
 import re
@@ -161,5 +161,5 @@ def test_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def result(outputs: list[nbformat.NotebookNode]) -> str:
-    """Return what a cell shows as its value."""
+    """Return the value that a cell displays."""
     return "".join(output.data["text/plain"] for output in outputs if output.output_type == "execute_result")

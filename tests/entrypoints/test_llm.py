@@ -1,4 +1,4 @@
-"""LLM on a tiny model: arguments, errors, memory, state dicts."""
+"""Tests of LLM on a tiny model: arguments, errors, memory, state dicts."""
 
 import gc
 import math

@@ -1,4 +1,4 @@
-"""The two real models do what the README promises."""
+"""Tests of the README's promises with the two real models."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`LLM.save` and `init="random"`: what is written can be opened, and what nobody trained can be made."""
+"""Tests of `LLM.save` and `init="random"`: saved models load, and untrained ones are created."""
 
 import json
 from pathlib import Path

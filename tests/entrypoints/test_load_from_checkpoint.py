@@ -1,4 +1,4 @@
-"""`LightningModule.load_from_checkpoint`, which loads weights before Lightning calls `setup`."""
+"""Tests of `LightningModule.load_from_checkpoint`, which loads weights before Lightning calls `setup`."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ pytestmark = [
 
 
 class Documented(Lit):
-    """The documented module, with its hyperparameters in the checkpoint, and perhaps an adapter."""
+    """The documented module, with its hyperparameters in the checkpoint, and optionally an adapter."""
 
     def __init__(self, folder: str, trainer_ckpt_path: str | None = None, rank: int = 0) -> None:
         super().__init__(Path(folder), trainer_ckpt_path)
@@ -94,7 +94,7 @@ def test_load_from_checkpoint_has_the_adapter_once_it_is_added(tmp_path: Path) -
 
 
 class Placed(Lit):
-    """A module that places its model for generating when it is made."""
+    """A module that distributes its model for generation in its constructor."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

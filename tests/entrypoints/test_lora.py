@@ -1,4 +1,4 @@
-"""LoRA on an LLM: trained, saved small, resumed, swapped, merged, unmerged."""
+"""Tests of LoRA on an LLM: trained, saved small, resumed, swapped, merged, unmerged."""
 
 import weakref
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def trained(llm: LLM) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in llm.named_parameters() if parameter.requires_grad}
 
 
-def randomise(llm: LLM, seed: int = 1) -> None:
+def randomize(llm: LLM, seed: int = 1) -> None:
     torch.manual_seed(seed)
     with torch.no_grad():
         for parameter in trained(llm).values():
@@ -72,7 +72,7 @@ def step(llm: LLM, optimizer: torch.optim.Optimizer) -> float:
 def adapted(tmp_path: Path) -> tuple[LLM, Path]:
     llm = loaded()
     llm.add_lora(rank=4, targets="all-linear")
-    randomise(llm)
+    randomize(llm)
     llm.save_adapter(tmp_path / "adapter")
     return llm, tmp_path / "adapter"
 
@@ -111,7 +111,7 @@ def test_training_lowers_the_loss_and_leaves_the_model_alone() -> None:
 def test_inputs_are_left_out_in_training_alone() -> None:
     llm = loaded()
     llm.add_lora(rank=4, dropout=0.5)
-    randomise(llm)
+    randomize(llm)
     llm.train()
     assert not torch.equal(learning(llm), learning(llm))
     assert torch.equal(logits(llm), logits(llm))  # a sample between two steps
@@ -141,7 +141,7 @@ def test_adapters_are_swapped_by_name_and_none_is_the_model_itself(adapted: tupl
     plain = logits(llm)
     llm.load_adapter(folder, "one")
     llm.add_lora(rank=2, name="two")
-    randomise(llm, seed=2)
+    randomize(llm, seed=2)
     two = logits(llm)
     llm.set_adapter("one")
     assert torch.equal(logits(llm), logits(first))
@@ -227,7 +227,7 @@ def test_a_model_is_saved_as_it_computes(adapted: tuple[LLM, Path], tmp_path: Pa
 def test_the_folder_of_an_adapter_loads_as_the_model_that_it_makes(family: str, tmp_path: Path) -> None:
     llm = loaded(family)
     llm.add_lora(rank=4, targets="all-linear")
-    randomise(llm)
+    randomize(llm)
     llm.save_adapter(tmp_path)
     merged = LLM.load(tmp_path, distribute=None, quiet=True)
     merged.distribute(accelerator="cpu", precision="32-true")

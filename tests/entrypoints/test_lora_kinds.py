@@ -1,4 +1,4 @@
-"""Adapters of every kind on an LLM: made, trained, saved, resumed, refused."""
+"""Tests of adapters of every kind on an LLM: created, trained, saved, resumed, refused."""
 
 from pathlib import Path
 from typing import Any

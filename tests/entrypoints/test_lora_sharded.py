@@ -1,4 +1,4 @@
-"""LoRA where each process keeps a part of the weights: learned together, saved whole."""
+"""Tests of LoRA with sharded weights: trained together, saved as a whole."""
 
 import subprocess
 import sys

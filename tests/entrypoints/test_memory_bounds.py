@@ -1,4 +1,4 @@
-"""What no memory holds is refused with both figures, before it is allocated, and nothing is lost."""
+"""Tests of requests beyond the memory: refused with both figures before the allocation."""
 
 import json
 import resource
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Allow ten seconds of the processor and 1 GB."""
+    """Limit the CPU time to ten seconds and the memory to 1 GB."""
     began, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert time.process_time() - began < 10
@@ -48,7 +48,7 @@ def llm(tiny: Path) -> Iterator[LLM]:
 
 
 def with_config(tiny: Path, folder: Path, **changes: Any) -> Path:
-    """Return a copy of the tiny model whose config has other values."""
+    """Return a copy of the tiny model with other config values."""
     for path in tiny.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     config = json.loads((tiny / "config.json").read_text())

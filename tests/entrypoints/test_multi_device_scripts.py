@@ -1,6 +1,6 @@
-"""The scripts that LitGPT's documentation has for several devices, word for word, on a machine without GPUs.
+"""Tests of the multi-device scripts in LitGPT's documentation, verbatim, on a machine without GPUs.
 
-The models are tiny ones of the same families, found under the same names.
+The models are tiny ones of the same families, under the same names.
 """
 
 import os

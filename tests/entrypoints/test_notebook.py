@@ -1,4 +1,4 @@
-"""Notebooks, run by Jupyter's own client and kernel: several ranks work in a cell, bars are widgets."""
+"""Tests of notebooks with Jupyter's client and kernel: several ranks in a cell, progress bars as widgets."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Nothing is replaced unasked: saving, converting and training onto folders that hold something else."""
+"""Tests of saving, converting and training onto other content: nothing is overwritten unless requested."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Lines in a log and bars on a terminal, from the same events."""
+"""Tests of progress reports: lines in a log and bars on a terminal, from the same events."""
 
 import io
 import sys
@@ -11,7 +11,7 @@ from litgpt.progress_report import BarReporter, LogReporter, default_reporter
 
 
 class Log:
-    """A log with a clock that is set by hand."""
+    """A log whose clock the test sets."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -1,4 +1,4 @@
-"""Prompts as callers have them: already rendered, with tools and variables, and unfinished."""
+"""Tests of prompts: already rendered, with tools and variables, and unfinished."""
 
 import json
 import warnings
@@ -46,7 +46,7 @@ def llm(shared: LLM) -> LLM:
 
 @pytest.fixture(scope="module")
 def rendered(folder: Path) -> Any:
-    """Return what transformers renders."""
+    """Return the text that transformers renders."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
     def render(messages: list[dict[str, Any]], **options: Any) -> str:

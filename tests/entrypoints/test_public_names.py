@@ -1,4 +1,4 @@
-"""Public classes are importable from `litgpt`, and names of earlier versions still work."""
+"""Tests of the public names: classes are importable from `litgpt`, and earlier names still work."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""The repr of everything that a user can hold is one short line, for contents of any kind and size."""
+"""Tests of the repr of every public object: one short line, for any content."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ def of_litgpt(value: object) -> bool:
 
 
 def reachable(value: object, seen: dict[int, object]) -> None:
-    """Collect the objects of this library that public attributes lead to."""
+    """Collect the library's objects that are reachable through public attributes."""
     if id(value) in seen:
         return
     seen[id(value)] = value

@@ -1,4 +1,4 @@
-"""Whole runs with planted secrets, none of which is in anything that they write."""
+"""Tests of whole runs with planted secrets: none appears in the output."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def with_login(address: str, password: str) -> str:
 
 
 def run(folder: Path, commands: list[list[str]], python: str = "", **environment: str) -> tuple[str, str]:
-    """Return what a process wrote that did these commands, with the log records of every library."""
+    """Return the output of a process that ran these commands, with the log records of every library."""
     (folder / "work").mkdir()
     (folder / "commands.json").write_text(json.dumps(commands))
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -96,7 +96,7 @@ def run(folder: Path, commands: list[list[str]], python: str = "", **environment
 
 
 def leaks(folder: Path, *texts: str) -> list[str]:
-    """Return which secrets are in texts or in the files of a folder, and where."""
+    """Return the secrets in texts or in the files of a folder, and their locations."""
     files = [path for path in (folder / "work").rglob("*") if path.is_file()]
     actual = {str(path): path.read_bytes() for path in files} | {str(path): b"" for path in files}
     actual |= {f"output {number}": text.encode() for number, text in enumerate(texts)}

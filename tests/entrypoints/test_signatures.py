@@ -1,4 +1,4 @@
-"""What help() and inspect.signature show of public functions, and that those which belong together agree."""
+"""Tests of the signatures and help of public functions, and of their consistency."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`parse_special_tokens`: what `<|im_end|>` in a prompt, a record or a text becomes, by every entry point."""
+"""Tests of `parse_special_tokens`: `<|im_end|>` in a prompt, a record or a text, by every entry point."""
 
 import json
 from collections.abc import Iterator

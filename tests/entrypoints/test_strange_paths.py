@@ -1,4 +1,4 @@
-"""Paths that name no regular file, in every place that takes a path: refused by name, never waited for."""
+"""Tests of paths to other than regular files, for every path argument: refused by name, without blocking."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def llm(folder: Path) -> LLM:
 
 @pytest.fixture
 def path(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Return a path of a kind, in a folder of its own; a test that waits for it fails."""
+    """Return a path of one kind, in its own folder; a test that blocks on it fails."""
     kind, suffix = request.param
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -78,7 +78,7 @@ def each_kind(suffix: str = "") -> pytest.MarkDecorator:
 
 
 def tried(use: Callable[[Any], object], path: str) -> list[LitGPTError]:
-    """Return the errors for a path as text and as a `Path`."""
+    """Return the errors for a path as `str` and as `Path`."""
     results = []
     for value in (path, Path(path)):
         try:

@@ -1,4 +1,4 @@
-"""Texts to pretrain on: packed once, mapped, and every token in its place."""
+"""Tests of texts to pretrain on: tokenized once, memory-mapped, every token in order."""
 
 import json
 import pickle
@@ -34,7 +34,7 @@ def connected(module: TextFiles, length: int = 4, tokenizer: ByteTokenizer = BYT
 
 
 def windows(module: TextFiles) -> list[list[int]]:
-    """Return the windows of the training set in the order of the text."""
+    """Return the blocks of the training set in the order of the text."""
     train, _ = module.datasets()
     return [train[number]["input_ids"].tolist() for number in range(len(train))]  # type: ignore[arg-type]
 

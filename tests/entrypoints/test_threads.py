@@ -1,4 +1,4 @@
-"""One LLM in several threads: answers while adapters, placements and weights change."""
+"""Tests of one LLM in several threads: generation while adapters, placements and weights change."""
 
 import gc
 import signal
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "little_garbage")
 
 @pytest.fixture(scope="module")
 def little_garbage() -> Iterator[None]:
-    """Let the garbage collector, which a refused change starts, look at the objects of these tests alone."""
+    """Limit the garbage collection of refused changes to the objects of these tests."""
     gc.collect()
     gc.freeze()
     yield
@@ -55,7 +55,7 @@ def placed(**options: Any) -> LLM:
 
 @pytest.fixture(scope="module")
 def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return two adapters, with which the model says other things than by itself."""
+    """Return two adapters that change the model's answers."""
     llm, actual = placed(), {}
     for seed, name in enumerate("ab"):
         llm.add_lora(rank=4, targets="all-linear", name=name)
@@ -72,7 +72,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def llm(adapters: dict[str, Path], request: pytest.FixtureRequest) -> Iterator[LLM]:
-    """Return a model with both adapters; indirect parameters are how it is placed."""
+    """Return a model with both adapters; indirect parameters are its placement."""
     with placed(**getattr(request, "param", {})) as llm:
         for name, folder in adapters.items():
             llm.load_adapter(folder, name)
@@ -87,7 +87,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def alone(llm: LLM, prompt: str) -> dict[str | None, str]:
-    """Return what is answered with each adapter when nothing else happens."""
+    """Return the answers with each adapter without concurrent calls."""
     answers = {}
     for name in (None, "a", "b"):
         llm.set_adapter(name)
@@ -123,7 +123,7 @@ WAYS: list[Callable[[LLM, str], str]] = [whole, streamed, of_a_list, of_a_chat, 
 def during(
     change: Callable[[int], object], threads: ThreadPoolExecutor, llm: LLM, times: int = 3
 ) -> list[tuple[str, str]]:
-    """Return the answers of seven threads, with their prompts, while an eighth makes so many changes."""
+    """Return the prompts and answers of seven threads, while an eighth makes a number of changes."""
     actual, done = list[tuple[str, str]](), threading.Event()
 
     def changes() -> None:

@@ -1,4 +1,4 @@
-"""Token ids that are not ids of the model: an error that names the id, and not the whole prompt."""
+"""Tests of token ids outside the vocabulary: the error names the id, without the whole prompt."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""A tokenizer from elsewhere: a folder, or a repository of which only the tokenizer is fetched."""
+"""Tests of `tokenizer_dir`: a folder, or a repository whose tokenizer alone is downloaded."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ from tests.adapters.tiny_models import tiny_folder
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
-    """Yield a Hub with the repository `org/words`, a whole model of which the tokenizer is wanted."""
+    """Yield a Hub with the repository `org/words`, a complete model."""
     shutil.copytree(tiny_folder("llama"), tmp_path / "hub" / "org" / "words")
     with LoopbackHub(tmp_path / "hub") as running:
         store = HubStore(open_hf_folder, endpoint=running.endpoint, cache_dir=tmp_path / "cache")

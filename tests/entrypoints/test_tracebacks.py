@@ -1,4 +1,4 @@
-"""Errors that the user can mend end at the user's own line."""
+"""Tests of tracebacks: errors that the user can fix end at the user's own line."""
 
 import inspect
 import traceback

@@ -1,4 +1,4 @@
-"""An LLM in a LightningModule: what was trained stays, whatever Lightning calls, and is resumed exactly."""
+"""Tests of an LLM in a LightningModule: trained weights survive every Trainer stage, and resume exactly."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ pytestmark = [
 
 
 class Lit(L.LightningModule):
-    """The module of the documentation, with a parameter of its own."""
+    """The documented module, with a parameter of its own."""
 
     def __init__(self, folder: Path, trainer_ckpt_path: str | Path | None = None) -> None:
         super().__init__()
@@ -244,7 +244,7 @@ def test_a_checkpoint_of_another_model_changes_nothing_and_all_that_differs_is_n
 
 
 class Attack:
-    """What a pickle can do that is read without care."""
+    """Runs code when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (print, ("attacked",))

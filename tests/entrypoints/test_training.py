@@ -1,4 +1,4 @@
-"""One loop for all weights, LoRA and QLoRA: what it leaves, and that nothing of it is lost."""
+"""Tests of training all weights, LoRA and QLoRA: results, and no loss of trained weights."""
 
 import resource
 from itertools import count

@@ -1,4 +1,4 @@
-"""The Trainer trains a model with which another thread generates: both are right, or one is an error."""
+"""Tests of generating in another thread during training: both are correct, or one raises."""
 
 import threading
 from collections.abc import Callable
@@ -25,7 +25,7 @@ LONG = 120.0
 
 
 class Lit(L.LightningModule):
-    """What the documentation has a user write, with an adapter that has dropout."""
+    """The documented module, with an adapter that has dropout."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ def fit(module: Lit) -> None:
 
 
 def beside(module: Lit) -> list[str | Exception]:
-    """Train, and return the answers in another thread; after each step it begins at least one."""
+    """Train, and return the answers of another thread; after each step it starts at least one."""
     actual, over, begun = list[str | Exception](), threading.Event(), threading.Semaphore(0)
 
     def answers() -> None:

@@ -1,4 +1,4 @@
-"""Training on a disk that fills up: it goes on, and what was learned is not lost."""
+"""Tests of training on a disk that fills up: it continues, and trained weights are kept."""
 
 import resource
 import shutil
@@ -23,11 +23,12 @@ _ALWAYS_REPORTED = ("Training ", "Step ", "Validat", "steps  ")
 
 
 class Heard:
-    """Takes note of notices, and lets the disk be full after a step, or a file of it.
+    """Records notices, and fills the disk, or limits the file size, after a step.
 
     Args:
-        step: After which one.
-        limit: How long a file can be from then on.
+        step: The step.
+        limit: The maximum file size from then on.
+
 
     """
 

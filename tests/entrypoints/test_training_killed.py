@@ -1,4 +1,4 @@
-"""A run that is killed, or finds its files damaged, resumes and loses nothing that can be redone."""
+"""Tests of killed runs and damaged files: resuming loses nothing that can be recomputed."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ train(config_from_settings(read_settings(Path(sys.argv[1]))), report=null_report
 
 
 def with_snapshots(config: TrainConfig) -> TrainConfig:
-    """Train, and copy what is on the disk before each validation, which is what a kill then would leave."""
+    """Train, and copy the output folder before each validation, the state after a kill there."""
     out = Path(config.out_dir)
 
     def copy(module: LitModel) -> None:
@@ -58,20 +58,20 @@ def with_snapshots(config: TrainConfig) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    """Return the recipe of a run of 7 steps that validates after every second one, and after the last."""
+    """Return the config of a run of 7 steps that validates after every second one, and after the last."""
     settings = {"method": "lora", "max_steps": 7, "save_every": 1, "eval_every": 2}
     return with_snapshots(recipe(tmp_path_factory.mktemp("whole"), **settings))
 
 
 @pytest.fixture(scope="module")
 def by_epoch(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    """Return the recipe of a run of two epochs, each of which ends with a validation."""
+    """Return the config of a run of two epochs with a validation after each."""
     settings = {"method": "lora", "epochs": 2, "save_every": 1, "val_split": 0.1}
     return with_snapshots(recipe(tmp_path_factory.mktemp("epochs"), **settings))
 
 
 def resumed(whole: TrainConfig, half: Path) -> None:
-    """Resume a run that was killed before a validation, and compare it with one that was not."""
+    """Resume a run that was killed before a validation, and compare it with an uninterrupted one."""
     step = checkpoints(half)[-1].removeprefix("step-").removesuffix(".ckpt").lstrip("0")
     assert step in dict(validated(Path(whole.out_dir)))
     assert step not in dict(validated(half))

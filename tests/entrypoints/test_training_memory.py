@@ -1,4 +1,4 @@
-"""Training that no memory holds is refused before anything is allocated."""
+"""Tests of training beyond the memory: refused before the allocation."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def recipe(folder: Path, **changes: Any) -> TrainConfig:
 
 
 def memory_of(config: TrainConfig, longest: int) -> int:
-    """Return what a run takes besides the program, by the estimate of its first line."""
+    """Return the estimated memory of a run without the process itself, as in its first line."""
     with LLM.load(config.model, distribute=None, quiet=True) as llm:
         memory = TrainingMemory(llm=llm, recipe=config, precision="32-true", dtype="float32")
         return memory.needs(longest).total - TRAINING_PROGRAM
@@ -42,7 +42,7 @@ def memory_of(config: TrainConfig, longest: int) -> int:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return a function that sets how much memory the machine has."""
+    """Return a function that sets the memory of the machine."""
 
     def has(nbytes: int) -> None:
         for module in ("hardware", "gradient_memory"):

@@ -1,4 +1,4 @@
-"""`litgpt.training.train`, in this process and on tiny models: what learns, and what is there afterwards."""
+"""Tests of `litgpt.training.train` in this process, on tiny models: trained weights and output files."""
 
 import signal
 import traceback
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @attrs.frozen
 class Done:
-    """A run, and what it said."""
+    """A run and its events."""
 
     recipe: TrainConfig
     trained: TrainResult
@@ -71,7 +71,7 @@ def logits(folder: Path) -> Tensor:
 
 
 def trained_logits(run: Done) -> Tensor:
-    """Return the logits by the newest checkpoint, over the weights that the run began with."""
+    """Return the logits of the newest checkpoint, loaded over the initial weights."""
     from litgpt.adapters.training.checkpoint_reader import read_checkpoint, restore
     from litgpt.training_run.training_io import setup_for_training
 

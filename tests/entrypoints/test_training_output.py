@@ -1,4 +1,4 @@
-"""What `litgpt finetune` shows: lines in a log, bars on a terminal, nothing with --quiet. Real processes."""
+"""Tests of the output of `litgpt finetune` as a process: log lines, progress bars, --quiet."""
 
 import io
 import math
@@ -42,10 +42,11 @@ class Ran:
     """A run of the command.
 
     Attributes:
-        out: The folder of its results.
-        answer: What it wrote to stdout.
-        stderr: What it wrote to stderr.
-        peak: The most memory that it took, in bytes.
+        out: The output folder.
+        answer: Its stdout.
+        stderr: Its stderr.
+        peak: Peak memory in bytes.
+
 
     """
 
@@ -181,7 +182,7 @@ def test_validations_are_in_a_log_and_the_last_step_is_followed_by_one(log: Ran)
 
 
 def said_memory(ran: Ran) -> float:
-    """Return the bytes that the start line expects."""
+    """Return the number of bytes that the start line expects."""
     (number, unit), *_ = re.findall(r"about ([\d.]+) (MB|GB) of memory", ran.stderr)
     return float(number) * {"MB": 1e6, "GB": 1e9}[unit]
 

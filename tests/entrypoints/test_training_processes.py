@@ -1,4 +1,4 @@
-"""`litgpt finetune` in processes of its own: two learn what one does, stop when asked, and go on exactly."""
+"""Tests of `litgpt finetune` as processes: two equal one, stop on request, and resume exactly."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ _QUICK = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def unlike(folder: Path, **options: Any) -> dict[str, Any]:
-    """Return the settings of a run on answers of unlike length, three of which are for validation."""
+    """Return the settings of a run on answers of different lengths, three of them for validation."""
     data = str(write_unlike(folder, 43))
     return settings(folder, **(UNLIKE | {"data": data, "val_split": 0.07, "learning_rate": 1e-2} | options))
 

@@ -1,4 +1,4 @@
-"""A run that was interrupted goes on exactly, and what it cannot go on from is refused."""
+"""Tests of resuming an interrupted run: exact, or refused."""
 
 import os
 import pickle
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def one_process() -> Iterator[None]:
-    """Let a run have its process group and the environment that Lightning makes, and no test after it."""
+    """Let a run use its own process group and Lightning's environment, isolated from later tests."""
     before = dict(os.environ)
     os.environ["OMP_NUM_THREADS"] = "1"
     yield
@@ -38,13 +38,13 @@ def one_process() -> Iterator[None]:
 
 
 class PowerCut(Exception):
-    """The process ends here."""
+    """The end of the process."""
 
 
 def interrupted(
     config: TrainConfig, *, batches: int, monkeypatch: pytest.MonkeyPatch, saves: bool = False
 ) -> None:
-    """Train until so many batches are done, and end as without power: unless it `saves`, nothing is saved."""
+    """Train until this many batches are done, and end like a power cut; `saves` writes a checkpoint first."""
     seen = 0
     usual = MetricsCallback.on_train_batch_end
 
@@ -76,7 +76,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    """Return the recipe of a run that nothing interrupted."""
+    """Return the config of an uninterrupted run."""
     config = recipe(tmp_path_factory.mktemp("whole"), **SETTINGS)
     train(config, report=null_reporter)
     return config
@@ -215,7 +215,7 @@ def test_a_row_that_was_not_written_whole_does_not_matter(tmp_path: Path, torn: 
 
 
 class Attack:
-    """What a pickle runs when it is read."""
+    """Runs code when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark

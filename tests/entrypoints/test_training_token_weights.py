@@ -1,4 +1,4 @@
-"""Each target token weighs the same in a step, however tokens are divided; held to transformers' Trainer."""
+"""Tests of token weights: all target tokens of a step weigh the same, as in transformers' Trainer."""
 
 import re
 from itertools import cycle
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def steps(out: Path) -> list[float]:
-    """Return the losses and the norms of the gradients of all steps."""
+    """Return the losses and gradient norms of all steps."""
     return [*losses(out), *losses(out, "gradient_norm"), *losses(out, "val_loss")]
 
 
@@ -174,7 +174,7 @@ def test_steps_are_those_of_transformers_trainer(tmp_path: Path) -> None:
 
 
 def documented(name: str) -> str:
-    """Return a class that docs/training.md shows."""
+    """Return a class from docs/training.md."""
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     actual = re.search(rf"^class {name}\(.*?(?=^\S)", text, re.MULTILINE | re.DOTALL)
     assert actual is not None

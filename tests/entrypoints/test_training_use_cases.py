@@ -1,8 +1,7 @@
-"""The use cases of python-api.md, run as they are written there, by a Python that knows nothing of the tests.
+"""Tests of the use cases of python-api.md, verbatim, in a Python process without the tests' modules.
 
-There is a Hub on loopback in place of the real one, a small repository under a Pythia's name, and a CPU in
-place of CUDA. Nothing else is changed, but for Pythia 14M in place of 160M: random weights are of the true
-size.
+A loopback Hub replaces the real one, a small repository stands for a Pythia, and the CPU replaces CUDA.
+Otherwise unchanged, except for Pythia 14M instead of 160M: random weights have the true size.
 """
 
 import json
@@ -58,13 +57,14 @@ def note():
 
 @attrs.frozen
 class Run:
-    """What became of a script.
+    """The result of a script.
 
     Attributes:
-        folder: Where it ran.
-        notes: What was noted after each use case.
-        stderr: What it said.
-        requests: What it asked the Hub for while it ran.
+        folder: Its working directory.
+        notes: The record after each use case.
+        stderr: Its stderr.
+        requests: Its requests to the Hub.
+
 
     """
 
@@ -75,7 +75,7 @@ class Run:
 
 
 def serve(root: Path, *, records: int) -> Path:
-    """Write what the Hub has, and return its folder."""
+    """Write the Hub's repositories, and return its folder."""
     repository = root / "EleutherAI" / "pythia-14m"
     tiny_model("gpt_neox", max_position_embeddings=512).save_pretrained(repository)
     save_byte_tokenizer(repository)
@@ -122,7 +122,7 @@ def run(folder: Path, *cases: str, records: int, replaced: tuple[str, str] | Non
 
 @pytest.fixture(scope="module")
 def as_written(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run all four, which follow from one another."""
+    """Run all four, each after the previous one."""
     cases = (FROM_RANDOM_WEIGHTS, FROM_A_DOWNLOADED_MODEL, FROM_A_TRAINER_CHECKPOINT, FROM_A_SAVED_FOLDER)
     return run(tmp_path_factory.mktemp("as-written"), *cases, records=40)
 
@@ -216,7 +216,7 @@ def test_a_run_that_was_cut_within_an_epoch_goes_on_with_the_same_losses(tmp_pat
 
 
 def recorded() -> Any:
-    """Return the documented module around a tiny Llama; it steps as it should, and remembers its losses."""
+    """Return the documented module around a tiny Llama; it records its losses."""
     namespace: dict[str, Any] = {"__name__": __name__}
     exec(MODULE.replace(*EACH_STEP), namespace)  # noqa: S102 - it is the documentation that is tested
     module = namespace["LitLLM"](tiny_folder("llama"))

@@ -1,4 +1,4 @@
-"""Code that lies beside a model is never imported or run, whatever the config and the tokenizer say of it."""
+"""Tests of code beside a model: never imported or run, for any config and tokenizer."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ MODULES = ("modeling_own", "configuration_own", "tokenization_own", "__init__", 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a model with code of its own, which leaves a file where it is run."""
+    """Return a model with its own code, which leaves a file where it is run."""
     path = tmp_path / "model"
     copytree(tiny_folder("llama"), path)
     for name in MODULES:

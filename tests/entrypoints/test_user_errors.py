@@ -1,4 +1,4 @@
-"""What a script prints that a user's mistake ends: few lines, the user's own among them, the message last."""
+"""Tests of the output of a script that fails by a user's mistake: few lines, the message last."""
 
 import json
 import os
@@ -134,7 +134,7 @@ class Ended(TypedDict):
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """Return how each script ends. One process runs them all, because importing torch takes long."""
+    """Return each script's result. One process runs them all, because importing torch takes long."""
     here = tmp_path_factory.mktemp("mistakes")
     tiny = tiny_folder("llama")
     (here / "tiny").symlink_to(tiny)

@@ -1,4 +1,4 @@
-"""Small runs: a tiny model, forty records, and a recipe that learns them in a second."""
+"""Small runs: a tiny model, forty records, and a config that overfits them in a second."""
 
 import csv
 import json
@@ -47,7 +47,7 @@ def write_records(folder: Path) -> Path:
 
 
 def write_unlike(folder: Path, count: int = 11) -> Path:
-    """Write examples whose answers are of very different lengths."""
+    """Write examples whose answers differ in length."""
     path = folder / "unlike.jsonl"
     records = [{"instruction": f"q{i}", "output": "yes " * (1 + i * 7 % 20)} for i in range(count)]
     path.write_text("\n".join(map(json.dumps, records)))

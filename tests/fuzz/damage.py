@@ -1,4 +1,4 @@
-"""Ways to damage a file: its bytes, and the values of a JSON or YAML tree."""
+"""Damage to a file: its bytes, and the values of a JSON or YAML tree."""
 
 import copy
 import math
@@ -15,7 +15,7 @@ ODD: tuple[Any, ...] = (
 
 
 def damaged_bytes(raw: bytes, random: Random) -> bytes:
-    """Return a file with bytes flipped, cut off, repeated, moved or put in."""
+    """Return a file with bytes flipped, truncated, repeated, moved or inserted."""
     damaged = bytearray(raw)
     for _ in range(random.choice((1, 1, 2, 5))):
         at, to = sorted(random.randrange(len(damaged) + 1) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Every reader of the library, with a sound file for it."""
+"""Every reader of the library, with a valid file for it."""
 
 import base64
 import io
@@ -45,13 +45,14 @@ CONFIG: dict[str, Any] = {
 
 @attrs.frozen
 class Reader:
-    """A reader and a sound file for it.
+    """A reader and a valid file for it.
 
     Attributes:
-        file: The file that is damaged.
+        file: The file to damage.
         beside: The files beside it.
-        use: Reads it, and does with what was read what users do.
-        tree: The value in it, where it is JSON or YAML; None for others.
+        use: Reads the file, and uses the result as a caller would.
+        tree: The file's value, if it is JSON or YAML; otherwise None.
+
 
     """
 
@@ -63,12 +64,12 @@ class Reader:
 
     @property
     def raw(self) -> bytes:
-        """The sound file."""
+        """The valid file."""
         return written(self.file, self.tree) if self.content is None else self.content
 
 
 def written(file: str, tree: Any) -> bytes:
-    """Return a tree as the file has it."""
+    """Return a tree in the file's format."""
     if file.endswith(".yaml"):
         return yaml.safe_dump(tree, allow_unicode=False).encode("utf-8", "surrogatepass")
     if file.endswith(".jsonl"):
@@ -79,7 +80,7 @@ def written(file: str, tree: Any) -> bytes:
 
 
 def use_tokenizer(path: Path) -> None:
-    """Open the tokenizer of a folder, encode, decode, render and write it again."""
+    """Open the tokenizer of a folder, encode, decode, render and export."""
     from litgpt.adapters.tokenization.export import export_tokenizer
     from litgpt.adapters.tokenization.factory import open_tokenizer
     from litgpt.domain.chat.messages import Message
@@ -97,7 +98,6 @@ def use_tokenizer(path: Path) -> None:
 
 
 def use_litgpt_yaml(path: Path) -> None:
-    """Read `model_config.yaml`."""
     from litgpt.adapters.checkpoints.hf.config_files import read_yaml
     from litgpt.adapters.checkpoints.litgpt.config_reader import to_hf_config
     from litgpt.domain.families import parse_config
@@ -106,14 +106,12 @@ def use_litgpt_yaml(path: Path) -> None:
 
 
 def use_prompt_style(path: Path) -> None:
-    """Read `prompt_style.yaml`."""
     from litgpt.adapters.checkpoints.hf.config_files import read_prompt_style
 
     read_prompt_style(path.parent)
 
 
 def use_recipe(path: Path) -> None:
-    """Read a recipe."""
     from litgpt.adapters.training.config_file import read_settings
     from litgpt.domain.training.config import config_from_settings
 
@@ -121,7 +119,7 @@ def use_recipe(path: Path) -> None:
 
 
 def use_config(path: Path) -> None:
-    """Read `config.json` and find out the model's structure."""
+    """Read `config.json` and resolve the model's architecture."""
     from litgpt.adapters.checkpoints.hf.config_files import read_json
     from litgpt.domain.families import parse_config
 
@@ -129,7 +127,6 @@ def use_config(path: Path) -> None:
 
 
 def use_adapter(path: Path) -> None:
-    """Read `adapter_config.json`."""
     from litgpt.adapters.checkpoints.hf.config_files import read_json
     from litgpt.adapters.checkpoints.peft.config import parse_peft_config
 
@@ -146,7 +143,7 @@ def use_folder(path: Path) -> None:
 
 
 def use_litgpt_folder(path: Path) -> None:
-    """Open a folder of LitGPT and read all of its tensors."""
+    """Open a LitGPT folder and read all of its tensors."""
     from litgpt.adapters.checkpoints.litgpt.checkpoint import open_litgpt_folder
 
     checkpoint = open_litgpt_folder(path.parent, "m")
@@ -155,14 +152,12 @@ def use_litgpt_folder(path: Path) -> None:
 
 
 def use_ckpt(path: Path) -> None:
-    """Read a Trainer checkpoint."""
     from litgpt.adapters.training.checkpoint_reader import read_checkpoint
 
     read_checkpoint(path)
 
 
 def use_sharded(path: Path) -> None:
-    """Read a Trainer checkpoint in several files."""
     from litgpt.adapters.training.checkpoint_reader import check_readable, read_checkpoint
 
     check_readable(path.parent)
@@ -181,7 +176,6 @@ def use_gguf(path: Path) -> None:
 
 
 def use_records(path: Path) -> None:
-    """Read all records of a data set."""
     from litgpt.adapters.training.data.documents import documents
 
     for document in documents(path):
@@ -209,21 +203,18 @@ def use_quantization(path: Path) -> None:
 
 
 def use_tools(path: Path) -> None:
-    """Read the file of `--tools`."""
     from litgpt.cli.chat_template_options import template_kwargs
 
     template_kwargs(str(path), None, apply_chat_template=True)
 
 
 def use_chat(path: Path) -> None:
-    """Read a saved chat."""
     from litgpt.chat import read_chat
 
     read_chat(path)
 
 
 def use_metrics(path: Path) -> None:
-    """Read the metrics of a run."""
     from litgpt.adapters.training.metrics import read_metrics
 
     read_metrics(path)
@@ -309,7 +300,8 @@ def readers(home: Path) -> dict[str, Reader]:
     """Return all readers by name.
 
     Args:
-        home: A folder to write sound files to.
+        home: A folder for valid files.
+
 
     """
     import torch

@@ -1,4 +1,4 @@
-"""Every setting of every family, with values of a wrong type or size: read, or refused with an error."""
+"""Property tests of every setting of every family with values of a wrong type or size: read, or refused."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Data files that are small and expand, or that have one huge record: refused by name, in 10 s and 1 GB."""
+"""Tests of decompression bombs and huge records in data files: refused by name, in 10 s and 1 GB."""
 
 import json
 import time
@@ -23,7 +23,7 @@ LONG = "a" * 100_000
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a file expand to a megabyte only, so that none of these tests needs gigabytes."""
+    """Limit the expanded size to a megabyte, so that none of these tests needs gigabytes."""
     monkeypatch.setattr(reader, "_FREE", 2**20)
 
 

@@ -1,4 +1,4 @@
-"""Small files made to take all time or memory, and paths that are not files."""
+"""Tests of small files that would exhaust time or memory, and of paths that are not regular files."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from tests.fuzz.readers import CONFIG
 
 
 def laughs(levels: int = 40) -> str:
-    """Return YAML whose aliases double, level by level."""
+    """Return YAML whose aliases double at each level (billion laughs)."""
     lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, levels))]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Whatever happens to a file: a value or an error of this library, within 10 s and 1 GB."""
+"""Property tests of damaged files: a value or a LitGPTError, within 10 s and 1 GB."""
 
 import resource
 import time

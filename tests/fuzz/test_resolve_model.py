@@ -1,4 +1,4 @@
-"""Configs of every family, changed in several places at once: understood, or refused with an error."""
+"""Property tests of mutated configs of every family: resolved, or refused with an error."""
 
 import resource
 import time
@@ -29,7 +29,7 @@ VALUES = st.recursive(
 
 
 def tensors_of(config: dict[str, Any]) -> dict[str, TensorInfo]:
-    """Return the tensors that a checkpoint with this config has."""
+    """Return the tensors of a checkpoint with this config."""
     family, architecture = family_of("m", config), parse_config("m", config)
     pieces = (piece for join in map_parameters(architecture, family.weights) for piece in join.views)
     return {piece.name: TensorInfo(tuple(piece.shape), "F32", 4) for piece in pieces}

@@ -1,4 +1,4 @@
-"""What needs a CUDA device. The rules about devices are tested without one, in tests/domain."""
+"""Tests that need a CUDA device. The device rules are tested without one, in tests/domain."""
 
 from pathlib import Path
 
